@@ -1,0 +1,30 @@
+# `make demo` and `make test` are all a newcomer needs; both build `.venv` first.
+PYTHON ?= python3
+VENV := .venv
+FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
+
+.PHONY: demo test install install-test clean
+
+demo: install
+	$(VENV)/bin/hubspoke demo
+
+test: install-test
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" scripts/check
+
+install: $(VENV)/.installed-demo
+
+install-test: $(VENV)/.installed-test
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-demo: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -e ".[$(FAISS),demo]"
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -e ".[$(FAISS),demo,test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build .hubspoke

@@ -1,0 +1,119 @@
+"""Item sequences as flat numpy arrays: the one form in which behaviour leaves the catalog room.
+
+Items are row numbers of the item snapshot, so a sequence means nothing without the snapshot it was built on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ..errors import InvalidDataError
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """S sequences over E events, oldest event first inside a sequence.
+
+    Attributes:
+        items: (E,) row of each event's item in the item snapshot.
+        timestamps: (E,) microseconds UTC.
+        offsets: (S + 1,) sequence s holds events offsets[s] to offsets[s + 1].
+        users: (S,) index into `user_ids`; several sequences (sessions) may belong to one user.
+        user_ids: user identifiers.
+        n_items: items in the snapshot, N.
+    """
+
+    items: IntArray
+    timestamps: IntArray
+    offsets: IntArray
+    users: IntArray
+    user_ids: tuple[str, ...]
+    n_items: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, s: int) -> IntArray:
+        return self.items[self.offsets[s] : self.offsets[s + 1]]
+
+    def __iter__(self) -> Iterator[IntArray]:
+        return (self[s] for s in range(len(self)))
+
+    @property
+    def lengths(self) -> IntArray:
+        """(S,) number of events of each sequence."""
+        return np.diff(self.offsets)
+
+    def item_counts(self) -> IntArray:
+        """(N,) number of events of each item."""
+        return np.bincount(self.items, minlength=self.n_items).astype(np.int64)
+
+    def keep_events(self, mask: npt.NDArray[np.bool_]) -> Sequences:
+        """Only the events where `mask` (E,) is true; sequences that end up empty are left out."""
+        kept_before = np.concatenate([[0], np.cumsum(mask)])
+        offsets = kept_before[self.offsets]
+        filled = np.diff(offsets) > 0
+        return Sequences(
+            items=self.items[mask],
+            timestamps=self.timestamps[mask],
+            offsets=np.concatenate([[0], offsets[1:][filled]]).astype(np.int64),
+            users=self.users[filled],
+            user_ids=self.user_ids,
+            n_items=self.n_items,
+        )
+
+    def by_user(self) -> Sequences:
+        """One sequence per user: a user's sessions joined in their order (they are already sorted by user and time)."""
+        if len(self) == 0:
+            return self
+        starts = np.concatenate([[True], self.users[1:] != self.users[:-1]])
+        return Sequences(
+            items=self.items,
+            timestamps=self.timestamps,
+            offsets=np.concatenate([self.offsets[:-1][starts], self.offsets[-1:]]),
+            users=self.users[starts],
+            user_ids=self.user_ids,
+            n_items=self.n_items,
+        )
+
+
+def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
+    """Turn cleaned sessions into `Sequences`, one per session.
+
+    Args:
+        sessions: columns `user_id`, `session` (int, unique over all users), `item_id`, `timestamp`, sorted by user
+            and, inside a user, by time.
+        item_ids: the item snapshot's `item_id` column, in its row order.
+
+    Raises:
+        InvalidDataError: an event names an item that the snapshot lacks.
+    """
+    rows = pl.DataFrame({"item_id": item_ids, "row": np.arange(len(item_ids), dtype=np.int64)})
+    joined = sessions.join(rows, on="item_id", how="left", maintain_order="left")
+    missing = joined["row"].null_count()
+    if missing:
+        example = joined.filter(pl.col("row").is_null())["item_id"][0]
+        raise InvalidDataError(
+            f"{missing} events name items that the item snapshot lacks (first: {example!r}); "
+            "ingest the newer catalog before the events."
+        )
+    session = joined["session"].to_numpy()
+    starts = np.flatnonzero(np.concatenate([[True], session[1:] != session[:-1]])) if len(session) else np.array([])
+    users = joined["user_id"].to_numpy()
+    codes = joined["user_id"].rle_id().to_numpy().astype(np.int64) if len(session) else np.array([], dtype=np.int64)
+    first_of_user = np.unique(codes, return_index=True)[1]
+    return Sequences(
+        items=joined["row"].to_numpy().astype(np.int64),
+        timestamps=joined["timestamp"].cast(pl.Int64).to_numpy(),
+        offsets=np.concatenate([starts, [len(session)]]).astype(np.int64),
+        users=codes[starts.astype(np.int64)],
+        user_ids=tuple(str(users[i]) for i in first_of_user),
+        n_items=len(item_ids),
+    )

@@ -1,0 +1,1 @@
+"""The spokes room: per-category recommenders on top of the hub, their training, index and baselines."""
