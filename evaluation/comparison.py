@@ -1,0 +1,102 @@
+"""Several systems on the same users: each with its interval, and its paired difference to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from .bootstrap import Estimate, paired_difference
+from .evaluate import Evaluation
+
+METRICS = ("ndcg@10", "hr@10", "mrr")
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One system in one slice and metric.
+
+    Attributes:
+        system: its name.
+        slice: item slice of the targets.
+        metric: per-user metric.
+        estimate: mean with interval.
+        difference: mean difference to the baseline, paired by user; None for the baseline itself.
+        n_users: users behind the numbers.
+    """
+
+    system: str
+    slice: str
+    metric: str
+    estimate: Estimate
+    difference: Estimate | None
+    n_users: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval of the difference leaves zero out."""
+        return self.difference is not None and not self.difference.low <= 0 <= self.difference.high
+
+
+def compare(
+    evaluations: Mapping[str, Evaluation],
+    baseline: str | None = None,
+    metrics: tuple[str, ...] = METRICS,
+    slices: tuple[str, ...] = ("all", "cold"),
+) -> list[ComparisonRow]:
+    """One row per slice, metric and system; slices without a target are passed over.
+
+    Args:
+        evaluations: system -> its evaluation, all on the same evaluation set.
+        baseline: the system that the others are compared with; the first when None.
+        metrics: per-user metrics.
+        slices: item slices.
+
+    Raises:
+        UsageError: there is nothing to compare, the baseline is not among the systems, or they were not measured
+            alike on the same users.
+    """
+    if not evaluations:
+        raise UsageError("There is nothing to compare; evaluate at least one system first.")
+    baseline = next(iter(evaluations)) if baseline is None else baseline
+    if baseline not in evaluations:
+        raise UsageError(f"Baseline {baseline!r} was not evaluated; choose one of {', '.join(evaluations)}.")
+    _check_alike(evaluations, baseline)
+    filled = [name for name in slices if name in evaluations[baseline].slices]
+    return [
+        _row(evaluations, system, baseline, name, metric)
+        for name in filled
+        for metric in metrics
+        for system in evaluations
+    ]
+
+
+def _check_alike(evaluations: Mapping[str, Evaluation], baseline: str) -> None:
+    reference = evaluations[baseline]
+    users = {name: part.users for name, part in reference.slices.items()}
+    for system, evaluation in evaluations.items():
+        if evaluation.protocol != reference.protocol:
+            raise UsageError(
+                f"{system!r} was measured as '{evaluation.protocol.describe()}' but {baseline!r} as "
+                f"'{reference.protocol.describe()}'; evaluate both with one protocol."
+            )
+        if {name: part.users for name, part in evaluation.slices.items()} != users:
+            raise UsageError(
+                f"{system!r} ({evaluation.n_users} users) and {baseline!r} ({reference.n_users} users) were not tested "
+                "on the same users and slices; evaluate both on one evaluation set."
+            )
+
+
+def _row(evaluations: Mapping[str, Evaluation], system: str, baseline: str, name: str, metric: str) -> ComparisonRow:
+    part, reference = evaluations[system][name], evaluations[baseline][name]
+    if metric not in part.metrics:
+        raise UsageError(f"Metric {metric!r} was not measured; choose one of {', '.join(part.metrics)}.")
+    difference = paired_difference(part.metrics[metric], reference.metrics[metric])
+    return ComparisonRow(
+        system=system,
+        slice=name,
+        metric=metric,
+        estimate=part.estimate(metric),
+        difference=None if system == baseline else difference,
+        n_users=len(part.users),
+    )

@@ -1,0 +1,280 @@
+"""Who is tested on what: leave-one-out and temporal splits, and the training events that belong to them.
+
+A test set and its training mask are cut by the same function, so a model that saw only the masked events has seen
+neither validation nor test. `Protocol.describe()` is the one line that is printed with every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from ..catalog.sequences import IntArray, Sequences
+from ..errors import UsageError
+
+BoolArray = npt.NDArray[np.bool_]
+Part = Literal["test", "validation"]
+
+# One event for the test, one for validation, at least one to start from.
+MIN_EVENTS = 3
+
+
+class Protocol(BaseModel):
+    """How a number was measured.
+
+    Attributes:
+        name: `leave-one-out` (last event of each user) or `temporal` (one cut for all users).
+        part: whether the number is for choosing a model (`validation`) or for reporting (`test`).
+        exclude_seen: whether items of the user's history are taken out of the ranking.
+        refit: whether the model was trained again on everything but the test part after it was chosen.
+        ks: cut-offs of the metrics.
+        train_until: temporal only; training events lie before it, validation between it and `test_from`.
+            None: there is no validation part and training ends at `test_from`. With `refit` training ends there too.
+        test_from: temporal only; first moment of the test window.
+        test_until: temporal only; end of the test window (not included), None for open.
+        max_history: most recent events of a user that a recommender is shown.
+        cold_threshold: an item with fewer training events is cold.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["leave-one-out", "temporal"] = "leave-one-out"
+    part: Part = "test"
+    exclude_seen: bool = False
+    refit: bool = False
+    ks: tuple[int, ...] = (10, 20, 100)
+    train_until: AwareDatetime | None = None
+    test_from: AwareDatetime | None = None
+    test_until: AwareDatetime | None = None
+    max_history: int = Field(default=50, ge=1)
+    cold_threshold: int = Field(default=5, ge=1)
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        windows = (self.train_until, self.test_from, self.test_until)
+        if self.name == "leave-one-out" and any(windows):
+            raise ValueError("leave-one-out takes no dates; use the temporal protocol for a cut in time.")
+        if self.name == "temporal" and self.test_from is None:
+            raise ValueError("the temporal protocol needs test_from; name the first moment of the test window.")
+        if self.name == "temporal" and self.part == "validation" and self.train_until is None:
+            raise ValueError("a temporal validation part needs train_until; name the moment where training ends.")
+        if self.refit and self.part == "validation":
+            raise ValueError("a refitted model has seen the validation part; measure it on test.")
+        given = [moment for moment in windows if moment is not None]
+        if given != sorted(given) or (self.test_until is not None and self.test_until == self.test_from):
+            raise ValueError("train_until, test_from and test_until must follow each other; put the dates in order.")
+        return self
+
+    def describe(self) -> str:
+        """One line for people, e.g. `leave-one-out test, full ranking, seen items ranked, history <= 50`."""
+        words = [f"{self.name} {self.part}"]
+        if self.name == "temporal":
+            words += self._describe_dates()
+        words.append("full ranking")
+        words.append("seen items excluded" if self.exclude_seen else "seen items ranked")
+        words.append(f"history <= {self.max_history}")
+        words.append(f"cold < {self.cold_threshold} training events")
+        return ", ".join([*words, "refitted on all but test"] if self.refit else words)
+
+    def _describe_dates(self) -> list[str]:
+        start, end = self.window()
+        span = f"{_day(start)} to {_day(end)}" if end else f"from {_day(start)}"
+        return [f"window {span}", f"training before {_day(self.training_end())}"]
+
+    def training_end(self) -> datetime:
+        """Temporal: the first moment whose events are kept from training."""
+        end = self.test_from if self.refit or self.train_until is None else self.train_until
+        return _required(end, "test_from")
+
+    def window(self) -> tuple[datetime, datetime | None]:
+        """Temporal: start and end (not included) of the events that are to be predicted."""
+        if self.part == "test":
+            return _required(self.test_from, "test_from"), self.test_until
+        return _required(self.train_until, "train_until"), self.test_from
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What a recommender is asked and what the right answers are.
+
+    Attributes:
+        histories: one array of item rows per user, oldest first, whole (the protocol's `max_history` is applied later).
+        targets: one array of item rows per user, at least one each, without repeats.
+        users: user identifiers.
+        train_counts: (N,) events of each item in the training part.
+        n_left_out: users that could not be tested: too few events, or nothing before the window.
+        protocol: how the set was cut.
+    """
+
+    histories: list[IntArray]
+    targets: list[IntArray]
+    users: list[str]
+    train_counts: IntArray
+    n_left_out: int
+    protocol: Protocol
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """Items in the catalog, N."""
+        return len(self.train_counts)
+
+
+def leave_one_out(sequences: Sequences, part: Part = "test", settings: Protocol | None = None) -> EvaluationSet:
+    """The last event of every user (`test`) or the last but one (`validation`), with everything before it as history.
+
+    Args:
+        sequences: by user or by session; a user's last event is the last one over all of that user's sessions.
+        part: which event is the target.
+        settings: everything but the part; leave-one-out defaults when None.
+
+    Raises:
+        UsageError: the settings are those of another protocol.
+    """
+    settings = settings or Protocol()
+    if settings.name != "leave-one-out":
+        raise UsageError(f"Leave-one-out was asked for with {settings.name} settings; pass settings of one kind.")
+    # A refit comes after the choice on validation, so the validation part is always measured before it.
+    refit = settings.refit and part == "test"
+    return evaluation_set(sequences, settings.model_copy(update={"part": part, "refit": refit}))
+
+
+def temporal(
+    sequences: Sequences, test_from: datetime, test_until: datetime | None = None, settings: Protocol | None = None
+) -> EvaluationSet:
+    """Distinct items of each user in [test_from, test_until), with the events before `test_from` as history.
+
+    Args:
+        sequences: by user or by session.
+        test_from: first moment of the window, with a time zone.
+        test_until: end of the window, not included; None for open.
+        settings: everything but the dates.
+    """
+    fields: dict[str, Any] = (settings or Protocol()).model_dump()
+    fields |= {"name": "temporal", "test_from": test_from, "test_until": test_until}
+    return evaluation_set(sequences, Protocol(**fields))
+
+
+def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
+    """Cut the part that `protocol` names; `sequences` may be by user or by session."""
+    order = _by_user_and_time(sequences)
+    asked, answers = _roles(sequences, protocol)
+    users = _event_users(sequences)[order]
+    items, asked, answers = sequences.items[order], asked[order], answers[order]
+    testable = _users_with(users, asked) & _users_with(users, answers)
+    histories, targets, kept = [], [], []
+    for start, end in _runs(users):
+        if not testable[users[start]]:
+            continue
+        span = slice(start, end)
+        histories.append(items[span][asked[span]])
+        targets.append(_distinct(items[span][answers[span]]))
+        kept.append(sequences.user_ids[users[start]])
+    return EvaluationSet(
+        histories=histories,
+        targets=targets,
+        users=kept,
+        train_counts=sequences.keep_events(training_mask(sequences, protocol)).item_counts(),
+        n_left_out=_n_left_out(users, answers, testable, protocol),
+        protocol=protocol,
+    )
+
+
+def training_mask(sequences: Sequences, protocol: Protocol) -> BoolArray:
+    """(E,) events that a model may be trained on before it is measured under `protocol`.
+
+    Neither the validation nor the test part is in it; with `protocol.refit` validation is, test is not. Under
+    leave-one-out, users with too few events to be tested train with all they have.
+
+    Args:
+        sequences: any grouping; the mask fits `sequences.keep_events`.
+        protocol: the split; its `part` does not matter.
+    """
+    if protocol.name == "temporal":
+        return sequences.timestamps < _micros(protocol.training_end())
+    held_out = 1 if protocol.refit else 2
+    return (_events_after(sequences) >= held_out) | ~_long_enough(sequences)
+
+
+def _roles(sequences: Sequences, protocol: Protocol) -> tuple[BoolArray, BoolArray]:
+    """(E,) events that make the histories and (E,) events that make the targets."""
+    if protocol.name == "temporal":
+        start, end = protocol.window()
+        before = sequences.timestamps < _micros(start)
+        inside = ~before if end is None else ~before & (sequences.timestamps < _micros(end))
+        return before, inside
+    place = 0 if protocol.part == "test" else 1
+    after, enough = _events_after(sequences), _long_enough(sequences)
+    return (after > place) & enough, (after == place) & enough
+
+
+def _event_users(sequences: Sequences) -> IntArray:
+    return np.repeat(sequences.users, sequences.lengths)
+
+
+def _by_user_and_time(sequences: Sequences) -> IntArray:
+    """(E,) stable order by user and time: ties keep their place, so order-only data stays as it is."""
+    return np.lexsort((sequences.timestamps, _event_users(sequences))).astype(np.int64)
+
+
+def _events_after(sequences: Sequences) -> IntArray:
+    """(E,) how many later events the same user has, over all of that user's sequences."""
+    order = _by_user_and_time(sequences)
+    users = _event_users(sequences)[order]
+    ends = np.searchsorted(users, users, side="right")
+    after = np.empty(len(order), dtype=np.int64)
+    after[order] = ends - 1 - np.arange(len(order))
+    return after
+
+
+def _long_enough(sequences: Sequences) -> BoolArray:
+    """(E,) whether the event's user has enough events for leave-one-out."""
+    users = _event_users(sequences)
+    return (np.bincount(users, minlength=len(sequences.user_ids)) >= MIN_EVENTS)[users]
+
+
+def _users_with(users: IntArray, mask: BoolArray) -> BoolArray:
+    """(max user + 1,) whether a user has an event where `mask` is true."""
+    return np.bincount(users, weights=mask) > 0
+
+
+def _n_left_out(users: IntArray, answers: BoolArray, testable: BoolArray, protocol: Protocol) -> int:
+    # A user who did nothing inside a temporal window poses no question; under leave-one-out every user should.
+    candidates = users[answers] if protocol.name == "temporal" else users
+    candidates = np.unique(candidates)
+    return int(len(candidates) - testable[candidates].sum())
+
+
+def _runs(users: IntArray) -> Sequence[tuple[int, int]]:
+    starts = np.flatnonzero(np.diff(users, prepend=-1))
+    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(users)], strict=True)) if len(users) else []
+
+
+def _distinct(items: IntArray) -> IntArray:
+    """The items without repeats, in order of first appearance."""
+    return items[np.sort(np.unique(items, return_index=True)[1])]
+
+
+def _micros(moment: datetime) -> int:
+    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def _day(moment: datetime) -> str:
+    moment = moment.astimezone(UTC)
+    midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
+    return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M")
+
+
+def _required(moment: datetime | None, field: str) -> datetime:
+    if moment is None:
+        raise UsageError(f"The temporal protocol has no {field}; give that date to get this part of the data.")
+    return moment

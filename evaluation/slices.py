@@ -1,0 +1,46 @@
+"""Named groups of items by how often they were seen in training.
+
+A slice restricts the targets, never the ranking: every rank still counts the whole catalog.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..catalog.sequences import IntArray
+
+BoolArray = npt.NDArray[np.bool_]
+
+SLICES = ("all", "cold", "zero_shot", "warm", "head", "torso", "tail")
+
+
+def item_slices(train_counts: IntArray, cold_threshold: int = 5) -> dict[str, BoolArray]:
+    """Masks over the catalog, in the order of `SLICES`.
+
+    all; cold (fewer than `cold_threshold` training events, zero-shot items among them); zero_shot (none); warm (not
+    cold); head (the tenth of the items with the most training events, ties by row), torso (the next four tenths),
+    tail (the rest). An item without training events is always tail. Sizes are rounded up.
+
+    Args:
+        train_counts: (N,) training events of each item.
+        cold_threshold: first number of events at which an item is warm.
+
+    Returns:
+        name -> (N,) mask.
+    """
+    n_items = len(train_counts)
+    place = np.empty(n_items, dtype=np.int64)
+    place[np.argsort(-train_counts, kind="stable")] = np.arange(n_items)
+    seen = train_counts > 0
+    head = seen & (place < -(-n_items // 10))
+    torso = seen & ~head & (place < -(-n_items // 2))
+    return {
+        "all": np.ones(n_items, dtype=np.bool_),
+        "cold": train_counts < cold_threshold,
+        "zero_shot": ~seen,
+        "warm": train_counts >= cold_threshold,
+        "head": head,
+        "torso": torso,
+        "tail": ~(head | torso),
+    }

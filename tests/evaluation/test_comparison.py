@@ -1,0 +1,63 @@
+"""Comparisons are paired by user and refuse what cannot be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hubspoke.errors import UsageError
+from hubspoke.evaluation.comparison import compare
+from hubspoke.evaluation.evaluate import Evaluation, evaluate
+from hubspoke.evaluation.protocols import EvaluationSet, Protocol
+
+N_ITEMS = 50
+
+
+def measured(hits: list[bool], users: list[str] | None = None, **settings: object) -> Evaluation:
+    """Users whose target stands first where `hits` says so and last elsewhere."""
+    n = len(hits)
+    given = EvaluationSet(
+        histories=[np.array([1])] * n,
+        targets=[np.array([0])] * n,
+        users=users or [f"u{i}" for i in range(n)],
+        train_counts=np.full(N_ITEMS, 8),
+        n_left_out=0,
+        protocol=Protocol(**settings),
+    )
+    scores = np.zeros((n, N_ITEMS))
+    scores[:, 0] = np.where(hits, 1.0, -1.0)
+    return evaluate(lambda histories: scores, given)
+
+
+def test_rows_hold_estimates_and_paired_differences() -> None:
+    base = measured([True] * 20 + [False] * 60)
+    better = measured([True] * 40 + [False] * 40)
+    rows = compare({"popularity": base, "spoke": better}, metrics=("hr@10",))
+    assert [(row.system, row.slice, row.n_users) for row in rows] == [("popularity", "all", 80), ("spoke", "all", 80)]
+    assert rows[0].difference is None
+    assert not rows[0].clear
+    assert rows[1].difference is not None
+    assert rows[1].difference.value == pytest.approx(0.25)
+    assert rows[1].difference.low > 0
+    assert rows[1].clear
+    assert rows[1].estimate.value == pytest.approx(0.5)
+
+
+def test_equal_systems_are_not_told_apart() -> None:
+    rows = compare({"a": measured([True, False]), "b": measured([True, False])}, baseline="b", metrics=("mrr",))
+    assert rows[0].difference is not None
+    assert (rows[0].difference.low, rows[0].difference.high) == (0, 0)
+    assert not rows[0].clear
+
+
+def test_other_users_another_protocol_and_unknown_names_are_refused() -> None:
+    base = measured([True, False])
+    with pytest.raises(UsageError, match="same users"):
+        compare({"a": base, "b": measured([True, False], users=["u0", "u7"])})
+    with pytest.raises(UsageError, match="one protocol"):
+        compare({"a": base, "b": measured([True, False], exclude_seen=True)})
+    with pytest.raises(UsageError, match="Baseline 'c'"):
+        compare({"a": base}, baseline="c")
+    with pytest.raises(UsageError, match="Metric 'auc'"):
+        compare({"a": base}, metrics=("auc",))
+    with pytest.raises(UsageError, match="nothing to compare"):
+        compare({})

@@ -1,0 +1,146 @@
+"""Evaluation of hand-written recommenders: exact numbers, slices, the seen filter, batches."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hubspoke.errors import IncompatibleError, InvalidDataError, UsageError
+from hubspoke.evaluation.evaluate import evaluate
+from hubspoke.evaluation.protocols import EvaluationSet, Protocol
+
+N_ITEMS = 30
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def a_set(**settings: object) -> EvaluationSet:
+    """Four users; items 0 to 9 have 10 training events, 10 to 19 two, 20 to 29 none."""
+    return EvaluationSet(
+        histories=[ints(0, 1), ints(5), ints(12, 3, 3), ints(21)],
+        targets=[ints(2), ints(15, 0), ints(3, 25), ints(7)],
+        users=["a", "b", "c", "d"],
+        train_counts=np.repeat([10, 2, 0], 10),
+        n_left_out=3,
+        protocol=Protocol(**settings),
+    )
+
+
+def by_row(histories: Sequence[np.ndarray]) -> np.ndarray:
+    """Everybody gets the items in row order; one read-only row for all, as a popularity model would."""
+    return np.broadcast_to(-np.arange(N_ITEMS, dtype=np.float32), (len(histories), N_ITEMS))
+
+
+def test_hand_computed_numbers() -> None:
+    got = evaluate(by_row, a_set())
+    assert got.n_users == 4
+    assert got["all"].n_targets == 6
+    # Ranks: a 3; b 16 and 1; c 4 and 26; d 8.
+    np.testing.assert_allclose(got["all"].metrics["hr@10"], [1, 1, 1, 1])
+    np.testing.assert_allclose(got["all"].metrics["recall@10"], [1, 0.5, 0.5, 1])
+    ideal = 1 + 1 / math.log2(3)
+    np.testing.assert_allclose(
+        got["all"].metrics["ndcg@10"], [0.5, 1 / ideal, 1 / math.log2(5) / ideal, 1 / math.log2(9)]
+    )
+    assert got.mean("mrr") == pytest.approx((1 / 3 + 1 + 1 / 4 + 1 / 8) / 4)
+
+
+def test_a_slice_restricts_targets_and_users() -> None:
+    got = evaluate(by_row, a_set())
+    assert got["cold"].users == ("b", "c")
+    assert got["cold"].metrics["mrr"].tolist() == [1 / 16, 1 / 26]
+    assert got["zero_shot"].users == ("c",)
+    assert got["warm"].n_targets == 4
+    assert {name: part.n_targets for name, part in got.slices.items()} == {
+        "all": 6, "cold": 2, "zero_shot": 1, "warm": 4, "head": 2, "torso": 2, "tail": 2
+    }  # fmt: skip
+
+
+def test_the_seen_filter_drops_seen_targets_and_lifts_the_others() -> None:
+    got = evaluate(by_row, a_set(exclude_seen=True))
+    assert got.n_dropped_targets == 1
+    assert got["all"].n_targets == 5
+    # a: items 0 and 1 are gone, so item 2 comes first; c: item 3 was seen, item 25 has two fewer before it.
+    np.testing.assert_allclose(got["all"].metrics["mrr"], [1, 1, 1 / 24, 1 / 8])
+
+
+def test_a_user_whose_targets_were_all_seen_is_left_out() -> None:
+    given = a_set(exclude_seen=True)
+    given.targets[0] = ints(0, 1)
+    got = evaluate(by_row, given)
+    assert got.n_users == 3
+    assert got.n_left_out == 4
+    assert got["all"].users == ("b", "c", "d")
+
+
+def test_the_seen_filter_knows_more_than_the_recommender_is_shown() -> None:
+    shown = []
+
+    def score(histories: Sequence[np.ndarray]) -> np.ndarray:
+        shown.extend(history.tolist() for history in histories)
+        return by_row(histories)
+
+    got = evaluate(score, a_set(exclude_seen=True, max_history=1))
+    assert shown == [[1], [5], [3], [21]]
+    assert got["all"].metrics["mrr"][0] == 1
+
+
+def test_the_result_does_not_depend_on_the_batch_size() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.integers(0, 6, (N_ITEMS, N_ITEMS)).astype(np.float64)
+    whole = evaluate(lambda histories: table[[h[-1] for h in histories]], a_set(exclude_seen=True))
+    for size in (1, 2, 3):
+        part = evaluate(lambda histories: table[[h[-1] for h in histories]], a_set(exclude_seen=True), batch_size=size)
+        assert part.to_json() == whole.to_json()
+
+
+def test_progress_is_told_after_every_batch() -> None:
+    told: list[tuple[int, int]] = []
+    evaluate(by_row, a_set(), batch_size=3, progress=lambda done, total: told.append((done, total)))
+    assert told == [(3, 4), (4, 4)]
+
+
+def test_coverage_counts_the_items_that_anybody_gets_in_the_top_100() -> None:
+    given = EvaluationSet([ints(0)], [ints(1)], ["a"], np.repeat([9, 0], [50, 150]), 0, Protocol())
+    got = evaluate(lambda histories: -np.arange(200.0)[None], given)
+    assert got.mean("coverage@100") == 0.5
+    assert got.mean("coverage@100", "warm") == 1.0
+
+
+def test_json_has_the_agreed_shape_and_names_empty_slices() -> None:
+    given = a_set()
+    given.targets[2] = ints(3)
+    got = evaluate(by_row, given).to_json()
+    assert json.loads(json.dumps(got)) == got
+    assert {"ndcg@10", "hr@10", "recall@10", "mrr", "coverage@100"} <= set(got["metrics"]["all"])
+    low, high = got["intervals"]["all"]["ndcg@10"]
+    assert low <= got["metrics"]["all"]["ndcg@10"] <= high
+    assert got["empty_slices"] == ["zero_shot"]
+    assert "zero_shot" not in got["metrics"]
+    assert got["n_targets"]["all"] == 5
+    assert got["n_users"] == 4
+    assert got["n_left_out"] == 3
+    assert got["protocol"]["name"] == "leave-one-out"
+    assert got["protocol"]["description"].startswith("leave-one-out test, full ranking")
+
+
+def test_wrong_shapes_nan_scores_and_empty_sets_are_refused() -> None:
+    with pytest.raises(IncompatibleError, match=r"\(4, 29\) where \(4, 30\)"):
+        evaluate(lambda histories: by_row(histories)[:, 1:], a_set())
+    with pytest.raises(InvalidDataError, match="NaN"):
+        evaluate(lambda histories: np.full((len(histories), N_ITEMS), np.nan), a_set())
+    empty = EvaluationSet([], [], [], np.ones(N_ITEMS, dtype=np.int64), 2, Protocol())
+    with pytest.raises(InvalidDataError, match="None of 2 users"):
+        evaluate(by_row, empty)
+
+
+def test_asking_for_an_empty_slice_names_the_filled_ones() -> None:
+    given = a_set()
+    given.targets[2] = ints(3)
+    with pytest.raises(UsageError, match="'zero_shot' holds no target here; choose one of all, cold"):
+        evaluate(by_row, given).mean("mrr", "zero_shot")

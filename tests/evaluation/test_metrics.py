@@ -1,0 +1,143 @@
+"""Ranks and metrics against hand-computed values, and the laws they must obey."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hubspoke.errors import InvalidDataError
+from hubspoke.evaluation import metrics
+from hubspoke.evaluation.metrics import (
+    catalog_coverage,
+    covered_items,
+    metric_names,
+    target_ranks,
+    top_items,
+    user_metrics,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+INF = math.inf
+score_rows = arrays(np.float64, (3, 12), elements=st.integers(-4, 4).map(float))
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+def test_rank_counts_higher_scores_and_half_of_the_ties() -> None:
+    scores = np.array([[0.9, 0.5, 0.5, 0.5, 0.1], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    ranks = target_ranks(scores, ints(0, 0, 0, 1, 1), ints(0, 1, 4, 4, 0))
+    assert ranks.tolist() == [1.0, 3.0, 5.0, 1.0, 5.0]
+
+
+def test_a_target_is_not_tied_with_itself_but_with_one_equal_item() -> None:
+    assert target_ranks(np.array([[2.0, 2.0, 1.0]]), ints(0), ints(0)).tolist() == [1.5]
+
+
+def test_constant_scores_put_every_target_in_the_middle() -> None:
+    assert target_ranks(np.zeros((1, 101)), ints(0), ints(17)).tolist() == [51.0]
+
+
+def test_filtered_items_take_no_place_and_a_filtered_target_is_never_found() -> None:
+    scores = np.array([[-INF, 0.1, -INF, 0.3]])
+    ranks = target_ranks(scores, ints(0, 0), ints(1, 0))
+    assert ranks.tolist() == [2.0, INF]
+    assert user_metrics(ranks[1:], ints(0), 1)["mrr"].tolist() == [0.0]
+
+
+def test_a_nan_score_is_an_error() -> None:
+    with pytest.raises(InvalidDataError, match="1 of 2 scores are NaN"):
+        target_ranks(np.array([[0.0, np.nan]]), ints(0), ints(0))
+
+
+def test_blocks_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scores, rows, targets = rng.integers(0, 9, (5, 30)) / 1.0, rng.integers(0, 5, 40), rng.integers(0, 30, 40)
+    whole = target_ranks(scores, rows, targets)
+    monkeypatch.setattr(metrics, "_MAX_CELLS", 61)
+    np.testing.assert_array_equal(target_ranks(scores, rows, targets), whole)
+
+
+def test_single_target_metrics() -> None:
+    got = user_metrics(np.array([1.0, 3.0, 10.0, 10.5, 200.0]), ints(0, 1, 2, 3, 4), 5)
+    assert got["hr@10"].tolist() == [1, 1, 1, 0, 0]
+    assert got["recall@10"].tolist() == got["hr@10"].tolist()
+    assert got["hr@20"].tolist() == [1, 1, 1, 1, 0]
+    np.testing.assert_allclose(got["ndcg@10"], [1, 0.5, 1 / math.log2(11), 0, 0])
+    np.testing.assert_allclose(got["ndcg@20"][3], 1 / math.log2(11.5))
+    np.testing.assert_allclose(got["mrr"], [1, 1 / 3, 0.1, 1 / 10.5, 1 / 200])
+    assert tuple(got) == metric_names()
+
+
+def test_several_targets_of_one_user() -> None:
+    got = user_metrics(np.array([2.0, 5.0, 40.0, 1.0]), ints(0, 0, 0, 1), 2, ks=(2, 10))
+    assert got["hr@10"].tolist() == [1, 1]
+    np.testing.assert_allclose(got["recall@2"], [1 / 3, 1])
+    np.testing.assert_allclose(got["recall@10"], [2 / 3, 1])
+    ideal_two, ideal_three = 1 + 1 / math.log2(3), 1 + 1 / math.log2(3) + 0.5
+    np.testing.assert_allclose(got["ndcg@2"], [(1 / math.log2(3)) / ideal_two, 1])
+    np.testing.assert_allclose(got["ndcg@10"], [(1 / math.log2(3) + 1 / math.log2(6)) / ideal_three, 1])
+    assert got["mrr"].tolist() == [0.5, 1]
+
+
+def test_ndcg_stays_within_one_when_a_users_targets_tie_at_the_cut() -> None:
+    ranks = target_ranks(np.zeros((1, 19)), np.zeros(19, dtype=np.int64), np.arange(19))
+    assert user_metrics(ranks, np.zeros(19, dtype=np.int64), 1)["ndcg@10"].tolist() == [1.0]
+
+
+def test_a_user_without_target_is_an_error() -> None:
+    with pytest.raises(InvalidDataError, match="1 of 2 users"):
+        user_metrics(np.array([1.0]), ints(1), 2)
+
+
+def test_top_items_breaks_ties_by_row_and_leaves_filtered_places_empty() -> None:
+    scores = np.array([[1.0, 5.0, 1.0, 1.0], [-INF, -INF, 2.0, -INF]])
+    assert top_items(scores, 2).tolist() == [[0, 1], [-1, 2]]
+    assert top_items(scores, 9).shape == (2, 4)
+
+
+def test_coverage_is_the_share_of_items_that_anybody_gets() -> None:
+    top = np.array([[0, 1], [1, -1]])
+    assert catalog_coverage(top, 8) == 0.25
+    assert covered_items(top, 3).tolist() == [True, True, False]
+
+
+@given(score_rows, st.permutations(range(12)), st.integers(0, 11))
+def test_ranks_do_not_depend_on_the_place_of_the_items(scores: np.ndarray, order: list[int], target: int) -> None:
+    rows = ints(0, 1, 2)
+    moved = order.index(target)
+    before = target_ranks(scores, rows, ints(target, target, target))
+    assert before.tolist() == target_ranks(scores[:, order], rows, ints(moved, moved, moved)).tolist()
+
+
+@given(score_rows, st.integers(0, 11))
+def test_ranks_do_not_depend_on_the_scale_of_the_scores(scores: np.ndarray, target: int) -> None:
+    rows, targets = ints(0, 1, 2), ints(target, target, target)
+    before = target_ranks(scores, rows, targets)
+    assert before.tolist() == target_ranks(np.exp(scores) * 3 - 7, rows, targets).tolist()
+
+
+@settings(max_examples=60)
+@given(st.lists(st.floats(1, 300), min_size=1, max_size=20))
+def test_laws_of_single_target_metrics(ranks: list[float]) -> None:
+    n = len(ranks)
+    got = user_metrics(np.array(ranks), np.arange(n), n)
+    for low, high in ((10, 20), (20, 100)):
+        assert (got[f"hr@{low}"] <= got[f"hr@{high}"]).all()
+        assert (got[f"ndcg@{low}"] <= got[f"ndcg@{high}"]).all()
+    for k in (10, 20, 100):
+        assert (got[f"ndcg@{k}"] <= got[f"hr@{k}"]).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(2, 60)), min_size=1, max_size=30))
+def test_metrics_of_several_targets_stay_between_zero_and_one(pairs: list[tuple[int, int]]) -> None:
+    present, users = np.unique([user for user, _ in pairs], return_inverse=True)
+    got = user_metrics(np.array([rank / 2 for _, rank in pairs]), users, len(present))
+    for values in got.values():
+        assert (values >= 0).all()
+        assert (values <= 1).all()
+    assert (got["recall@10"] <= got["hr@10"]).all()

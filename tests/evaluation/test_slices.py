@@ -1,0 +1,48 @@
+"""Item slices on a catalog whose counts can be read at a glance."""
+
+from __future__ import annotations
+
+import numpy as np
+from hubspoke.evaluation.slices import SLICES, item_slices
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def rows(mask: np.ndarray) -> list[int]:
+    return np.flatnonzero(mask).tolist()
+
+
+def test_slices_of_ten_items() -> None:
+    got = item_slices(np.array([0, 4, 5, 100, 6, 6, 1, 0, 5, 2]))
+    assert tuple(got) == SLICES
+    assert rows(got["all"]) == list(range(10))
+    assert rows(got["cold"]) == [0, 1, 6, 7, 9]
+    assert rows(got["zero_shot"]) == [0, 7]
+    assert rows(got["warm"]) == [2, 3, 4, 5, 8]
+    assert rows(got["head"]) == [3]
+    assert rows(got["torso"]) == [2, 4, 5, 8]
+    assert rows(got["tail"]) == [0, 1, 6, 7, 9]
+
+
+def test_ties_go_to_the_lower_row_and_sizes_are_rounded_up() -> None:
+    got = item_slices(np.full(11, 3))
+    assert rows(got["head"]) == [0, 1]
+    assert rows(got["torso"]) == [2, 3, 4, 5]
+
+
+def test_on_day_zero_every_item_is_zero_shot_and_tail() -> None:
+    got = item_slices(np.zeros(4, dtype=np.int64))
+    assert rows(got["zero_shot"]) == rows(got["tail"]) == rows(got["cold"]) == [0, 1, 2, 3]
+    assert not got["head"].any()
+
+
+def test_the_cold_threshold_is_a_setting() -> None:
+    assert rows(item_slices(np.array([1, 2, 3]), cold_threshold=3)["cold"]) == [0, 1]
+
+
+@given(st.lists(st.integers(0, 20), max_size=40))
+def test_head_torso_tail_and_cold_warm_are_partitions(counts: list[int]) -> None:
+    got = item_slices(np.array(counts, dtype=np.int64))
+    assert (got["head"].astype(int) + got["torso"] + got["tail"] == 1).all()
+    assert (got["cold"] ^ got["warm"]).all()
+    assert (got["zero_shot"] <= got["cold"]).all()
