@@ -1,0 +1,156 @@
+"""Pictures checked before anything trusts them: they exist, decode, keep to the limits and stay inside their folder.
+
+Only plain raster formats are opened, sizes are read before pixels, and no file outside the image root is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+# Pillow also knows formats that run interpreters (EPS); these do not.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_THREADS = 4  # each may hold one decoded picture of `max_megapixels`
+
+
+class ImageLimits(BaseModel):
+    """What a picture may be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_megabytes: float = Field(default=20.0, gt=0)
+    max_megapixels: float = Field(default=50.0, gt=0)
+    min_pixels: int = Field(default=8, ge=1, description="shortest side allowed")
+
+
+@dataclass(frozen=True)
+class ImageCheck:
+    """What was found at one path: the SHA-256 of its bytes, or a problem code with a sentence."""
+
+    path: str
+    sha256: str | None = None
+    code: str | None = None
+    message: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the picture can be used."""
+        return self.code is None
+
+
+class _Refused(Exception):  # noqa: N818
+    """Ends the check of one picture with a problem."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def check_images(
+    paths: Iterable[str], root: Path | str, limits: ImageLimits | None = None, threads: int | None = None
+) -> dict[str, ImageCheck]:
+    """Check each different path once, several at a time.
+
+    Args:
+        paths: paths relative to `root`, as items name them.
+        root: the image folder; nothing outside it is opened.
+        limits: size limits.
+        threads: pictures at a time, by default one per core, at most four.
+
+    Returns:
+        For each path its hash, or one of the problems `image_outside_root`, `image_missing`, `image_unreadable`,
+        `image_oversized`, `image_too_small`.
+    """
+    limits, base = limits or ImageLimits(), Path(root).resolve()
+    distinct = list(dict.fromkeys(paths))
+    workers = threads or min(MAX_THREADS, os.cpu_count() or 1)
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=workers) as pool:
+        # A decompression bomb is refused, not warned about.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="PIL")
+        checks = list(pool.map(lambda path: _check(path, base, limits), distinct))
+    return dict(zip(distinct, checks, strict=True))
+
+
+def _check(path: str, base: Path, limits: ImageLimits) -> ImageCheck:
+    try:
+        content = _read(_inside(path, base), path, limits)
+        _decode(content, path, limits)
+    except _Refused as refused:
+        return ImageCheck(path, code=refused.code, message=refused.message)
+    return ImageCheck(path, sha256=hashlib.sha256(content).hexdigest())
+
+
+def _inside(path: str, base: Path) -> Path:
+    """The file meant, refused where the path or a link on it leaves the root."""
+    if "://" in path:
+        raise _Refused("image_missing", f"image {path!r} is an address; download it and name the file.")
+    outside = _Refused("image_outside_root", f"image {path!r} leaves the image folder; use a path inside it.")
+    # Windows rules also recognise drive letters and backslashes.
+    pure = PureWindowsPath(path)
+    if pure.drive or pure.root or ".." in pure.parts or "\x00" in path:
+        raise outside
+    try:
+        target = (base / path).resolve()
+    except (OSError, RuntimeError) as error:
+        raise outside from error
+    if not target.is_relative_to(base):
+        raise outside
+    return target
+
+
+def _read(target: Path, path: str, limits: ImageLimits) -> bytes:
+    try:
+        if not target.is_file():
+            raise _Refused("image_missing", f"image {path!r} does not exist; add the file or clear the value.")
+        size = target.stat().st_size
+        if size > limits.max_megabytes * 1e6:
+            raise _oversized(path, f"{size / 1e6:.1f} MB", f"{limits.max_megabytes:g} MB")
+        return target.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, str(error.strerror or error)) from error
+
+
+def _decode(content: bytes, path: str, limits: ImageLimits) -> None:
+    """Verifies the structure, then decodes every pixel: only that shows a truncated file."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            _check_size(image.size, path, limits)
+            image.verify()
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            image.load()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _oversized(
+            path, "more pixels than can be decoded safely", f"{limits.max_megapixels:g} megapixels"
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError) as error:
+        raise _unreadable(path, type(error).__name__) from error
+
+
+def _check_size(size: tuple[int, int], path: str, limits: ImageLimits) -> None:
+    megapixels = size[0] * size[1] / 1e6
+    if megapixels > limits.max_megapixels:
+        raise _oversized(path, f"{megapixels:.1f} megapixels", f"{limits.max_megapixels:g} megapixels")
+    if min(size) < limits.min_pixels:
+        raise _Refused(
+            "image_too_small",
+            f"image {path!r} is {size[0]} x {size[1]} pixels; use one of at least {limits.min_pixels} a side.",
+        )
+
+
+def _oversized(path: str, found: str, limit: str) -> _Refused:
+    return _Refused("image_oversized", f"image {path!r} has {found} (limit {limit}); scale it down.")
+
+
+def _unreadable(path: str, reason: str) -> _Refused:
+    return _Refused("image_unreadable", f"image {path!r} cannot be decoded ({reason}); export it again as JPEG or PNG.")

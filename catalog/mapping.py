@@ -1,0 +1,187 @@
+"""Which column of a file is which canonical column: guessed from common names, shown, overridden by option or YAML.
+
+A column that no canonical name claims is not lost: it becomes an attribute.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from ..errors import InvalidDataError, NotFoundError, UsageError
+from .schema import SCHEMAS, Kind
+
+# Best name first; compared without case, spaces and punctuation.
+SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
+    "items": {
+        "item_id": ("product_id", "sku", "asin", "parent_asin", "article_id", "movie_id", "id", "item", "product_code",
+                    "stock_code", "product", "article", "handle"),
+        "title": ("name", "product_name", "item_name", "product_title", "item_title", "prod_name", "display_name"),
+        "description": ("product_description", "detail_desc", "desc", "body", "body_html", "long_description",
+                        "details", "overview", "text"),
+        "brand": ("brand_name", "manufacturer", "vendor", "maker"),
+        "category_path": ("categories", "category", "product_category", "category_name", "google_product_category",
+                          "product_type", "genres", "main_category"),
+        "price": ("list_price", "unit_price", "sale_price", "retail_price", "amount"),
+        "currency": ("price_currency", "currency_code"),
+        "image": ("images", "image_path", "image_file", "picture", "photo", "image_name", "img", "image_link"),
+        "available": ("availability", "in_stock", "is_available", "active"),
+        "created_at": ("created", "date_added", "launch_date", "first_seen", "added_at", "create_time"),
+        "cost": ("unit_cost", "purchase_price", "cost_price", "cogs"),
+    },
+    "events": {
+        "user_id": ("user", "uid", "customer_id", "customer", "household_id", "visitor_id", "client_id", "shopper_id",
+                    "reviewer_id", "member_id", "account_id", "user_pseudo_id"),
+        "item_id": ("product_id", "sku", "asin", "parent_asin", "article_id", "movie_id", "item", "product",
+                    "stock_code", "product_code", "article"),
+        "timestamp": ("event_time", "datetime", "transaction_timestamp", "event_timestamp", "ts", "unix_timestamp",
+                      "unix_review_time", "invoice_date", "order_date", "purchase_date", "t_dat", "created_at",
+                      "date", "time", "visit_time"),
+        "event_type": ("event", "event_name", "action", "behavior", "behaviour", "behavior_type", "action_type",
+                       "interaction", "type"),
+        "session_id": ("session", "basket_id", "order_id", "invoice", "invoice_no", "visit_id", "user_session",
+                       "transaction_id"),
+        "query": ("search_query", "search_term", "keywords", "search_text"),
+        "value": ("sales_value", "revenue", "amount", "total", "total_price", "sales"),
+        "quantity": ("qty", "count", "units", "quantity_sold"),
+        "position": ("sequence", "seq", "seq_no", "event_index"),
+    },
+}  # fmt: skip
+
+
+class ColumnMapping(BaseModel):
+    """Which source column each canonical column is read from.
+
+    Attributes:
+        kind: what the table holds.
+        columns: canonical column to source column.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    columns: dict[str, str]
+
+    def override(self, changes: Mapping[str, str], available: Sequence[str]) -> ColumnMapping:
+        """This mapping with `changes` (canonical to source; an empty source takes the column out) laid over it.
+
+        Raises:
+            InvalidDataError: a canonical name that does not exist, or a source column that the file lacks.
+        """
+        merged = dict(self.columns)
+        # A source column that is claimed by hand is no longer free for a guess.
+        claimed = {source for source in changes.values() if source}
+        merged = {name: source for name, source in merged.items() if source not in claimed}
+        for name, source in changes.items():
+            self._check(name, source, available)
+            merged.pop(name, None)
+            if source:
+                merged[name] = source
+        return ColumnMapping(kind=self.kind, columns=_in_schema_order(self.kind, merged))
+
+    def _check(self, name: str, source: str, available: Sequence[str]) -> None:
+        if name not in SCHEMAS[self.kind]:
+            known = ", ".join(SCHEMAS[self.kind])
+            raise InvalidDataError(f"{name!r} is no column of {self.kind}; map one of: {known}.")
+        if source and source not in available:
+            raise InvalidDataError(
+                f"The mapping reads {name} from column {source!r}, which the table lacks; "
+                f"use one of: {', '.join(available)}."
+            )
+
+    def unmapped(self, available: Sequence[str]) -> list[str]:
+        """Source columns that no canonical column reads; they become attributes."""
+        used = set(self.columns.values())
+        return [column for column in available if column not in used]
+
+    def describe(self, available: Sequence[str] = ()) -> str:
+        """The mapping as aligned lines for a person, with the columns that become attributes at the end."""
+        width = max((len(name) for name in self.columns), default=0)
+        lines = [f"{name:<{width}} <- {source}" for name, source in self.columns.items()]
+        rest = self.unmapped(available)
+        if rest:
+            lines.append(f"attributes: {', '.join(rest)}")
+        return "\n".join(lines)
+
+
+def guess_mapping(columns: Sequence[str], kind: Kind) -> ColumnMapping:
+    """The mapping that the column names suggest: canonical names first, then common other names, without case."""
+    free = {_plain(column): column for column in reversed(columns)}
+    found: dict[str, str] = {}
+    for name in SCHEMAS[kind]:
+        if _plain(name) in free:
+            found[name] = free.pop(_plain(name))
+    for name, synonyms in SYNONYMS[kind].items():
+        match = next((s for s in map(_plain, synonyms) if s in free), None)
+        if name not in found and match is not None:
+            found[name] = free.pop(match)
+    return ColumnMapping(kind=kind, columns=_in_schema_order(kind, found))
+
+
+def resolve_mapping(
+    columns: Sequence[str], kind: Kind, overrides: ColumnMapping | Mapping[str, str] | None = None
+) -> ColumnMapping:
+    """The guess with the overrides laid over it.
+
+    Raises:
+        InvalidDataError: an override names a column that does not exist.
+    """
+    changes = overrides.columns if isinstance(overrides, ColumnMapping) else dict(overrides or {})
+    return guess_mapping(columns, kind).override(changes, columns)
+
+
+def parse_map_option(text: str) -> dict[str, str]:
+    """`title=name,price=cost_eur` as a dict of overrides; `title=` takes the guess for title away.
+
+    Raises:
+        UsageError: a part without `=`, or a canonical column that is named twice.
+    """
+    changes: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, equals, source = (p.strip() for p in part.partition("="))
+        if not equals or not name:
+            raise UsageError(f"{part!r} is no column mapping; write CANONICAL=SOURCE, as in title=name,price=cost_eur.")
+        if name in changes:
+            raise UsageError(f"{name!r} is mapped to both {changes[name]!r} and {source!r}; name it once.")
+        changes[name] = source
+    return changes
+
+
+def load_mapping(path: Path | str, kind: Kind | None = None) -> dict[str, str]:
+    """Overrides from a YAML file: `canonical: source` lines, or such lines under `items:` and `events:`.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: not YAML, or not of that shape.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(f"There is no mapping file {path}; check the path.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidDataError(f"{path} is no valid YAML in UTF-8; write lines such as 'title: name'.") from error
+    if isinstance(content, dict) and content and set(content) <= {"items", "events"}:
+        content = content.get(kind) if kind else None
+    return _overrides(content if content is not None else {}, path)
+
+
+def _overrides(content: object, path: Path) -> dict[str, str]:
+    flat = isinstance(content, dict) and all(isinstance(v, str | int | float) or v is None for v in content.values())
+    if not isinstance(content, dict) or not flat:
+        raise InvalidDataError(
+            f"{path} is no flat list of 'canonical: source' lines; write lines such as 'title: name'."
+        )
+    return {str(name): "" if source is None else str(source) for name, source in content.items()}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^0-9a-z]", "", name.lower()) or name
+
+
+def _in_schema_order(kind: Kind, columns: Mapping[str, str]) -> dict[str, str]:
+    return {name: columns[name] for name in SCHEMAS[kind] if name in columns}

@@ -1,0 +1,479 @@
+"""Items and events from files or tables into the canonical schema, with every problem reported in one pass.
+
+`fail` stops when there is any error; `skip` leaves out the rows (or, for prices and pictures, the values) at fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from . import parsing
+from .images import ImageCheck, ImageLimits, check_images
+from .mapping import ColumnMapping, resolve_mapping
+from .schema import (
+    EVENT_TYPES,
+    ITEMLESS_EVENT_TYPES,
+    REQUIRED,
+    SCHEMAS,
+    Kind,
+    OnError,
+    TimeKind,
+    event_type_names,
+)
+from .tables import ENCODING_REMEDY, JSON_REMEDY, WIDTH_REMEDY, Table, load_table, read_table, whole_table
+from .validation import Findings, Step, ValidationReport
+
+__all__ = ["ReadResult", "events_from_frame", "items_from_frame", "read_events", "read_items", "read_table"]
+
+CATEGORY_SEPARATORS = (">", "|")
+IMAGE_SEPARATORS = (";", "|")
+Overrides = ColumnMapping | Mapping[str, str] | None
+Parser = Callable[[pl.Series], parsing.Parsed]
+
+
+@dataclass(frozen=True)
+class ReadResult:
+    """A table in the canonical schema and how it came about.
+
+    Attributes:
+        frame: the rows that can be used.
+        report: all problems, counts and the waterfall.
+        mapping: which source column each canonical column was read from.
+        image_root: folder that the image paths are relative to; None where pictures were not looked at.
+        provenance: source, mapping, report summary, waterfall and time window as plain data, for a snapshot.
+    """
+
+    frame: pl.DataFrame
+    report: ValidationReport
+    mapping: ColumnMapping
+    image_root: Path | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def read_items(
+    path: Path | str,
+    mapping: Overrides = None,
+    image_root: Path | str | None = None,
+    on_error: OnError = "fail",
+    limits: ImageLimits | None = None,
+) -> ReadResult:
+    """Read a catalog file; picture paths are relative to `image_root`, by default the file's own folder.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: the file cannot be read; as `ValidationFailedError` with `.report` where its rows have errors.
+    """
+    path = Path(path)
+    root = Path(image_root) if image_root is not None else path.parent
+    job = _Job(load_table(path), "items", mapping, on_error, path.name, path)
+    return _items(job, root, limits)
+
+
+def items_from_frame(
+    frame: pl.DataFrame,
+    mapping: Overrides = None,
+    image_root: Path | str | None = None,
+    on_error: OnError = "fail",
+    *,
+    limits: ImageLimits | None = None,
+    source: str = "items",
+) -> ReadResult:
+    """Like `read_items` for a table in memory; without `image_root` pictures are not looked at, and the report says so."""
+    job = _Job(whole_table(frame), "items", mapping, on_error, source)
+    return _items(job, None if image_root is None else Path(image_root), limits)
+
+
+def read_events(
+    path: Path | str,
+    mapping: Overrides = None,
+    item_ids: pl.Series | None = None,
+    on_error: OnError = "fail",
+    default_event_type: str = "view",
+    until: datetime | None = None,
+    since: datetime | None = None,
+) -> ReadResult:
+    """Read an event file.
+
+    Args:
+        path: the file.
+        mapping: overrides laid over the guessed column mapping.
+        item_ids: the catalog's ids; an event on another item is an error. None: not checked.
+        on_error: whether errors stop or cost their rows.
+        default_event_type: the type of events that name none.
+        until: only events before this moment are looked at at all; naive is UTC.
+        since: only events from this moment on are looked at at all.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: the file cannot be read; as `ValidationFailedError` with `.report` where its rows have errors.
+    """
+    path = Path(path)
+    job = _Job(load_table(path), "events", mapping, on_error, path.name, path)
+    return _events(job, item_ids, default_event_type, _Window(since, until))
+
+
+def events_from_frame(
+    frame: pl.DataFrame,
+    mapping: Overrides = None,
+    item_ids: pl.Series | None = None,
+    on_error: OnError = "fail",
+    default_event_type: str = "view",
+    until: datetime | None = None,
+    since: datetime | None = None,
+    *,
+    source: str = "events",
+) -> ReadResult:
+    """Like `read_events` for a table in memory."""
+    job = _Job(whole_table(frame), "events", mapping, on_error, source)
+    return _events(job, item_ids, default_event_type, _Window(since, until))
+
+
+class _Window:
+    """Which moments are looked at: `since` inclusive, `until` exclusive."""
+
+    def __init__(self, since: datetime | None, until: datetime | None) -> None:
+        self.since = None if since is None else parsing.utc(since)
+        self.until = None if until is None else parsing.utc(until)
+
+    def outside(self, moments: pl.Series) -> pl.Series:
+        """True where the moment is known and lies outside."""
+        mask = moments.is_null() & False
+        if self.since is not None:
+            mask = mask | (moments < self.since).fill_null(False)
+        if self.until is not None:
+            mask = mask | (moments >= self.until).fill_null(False)
+        return mask
+
+    def to_json(self) -> dict[str, str | None]:
+        """As ISO text."""
+        return {
+            "since": None if self.since is None else self.since.isoformat(),
+            "until": None if self.until is None else self.until.isoformat(),
+        }
+
+
+class _Job:
+    """One table on its way into the canonical schema: raw columns, findings, and the columns done so far."""
+
+    def __init__(
+        self, table: Table, kind: Kind, overrides: Overrides, on_error: OnError, source: str, path: Path | None = None
+    ) -> None:
+        self.kind, self.on_error, self.source, self.path = kind, on_error, source, path
+        self.raw, self.faults = table.frame, table.faults
+        self.mapping = resolve_mapping(self.raw.columns, kind, overrides)
+        self.findings = Findings(table.rows)
+        self.rows_in = self.raw.height
+        self.steps = [Step("rows read", self.rows_in, self.rows_in)]
+        self.columns: dict[str, pl.Series] = {}
+        self.time_kind: TimeKind | None = None
+        self._require_columns()
+
+    def _require_columns(self) -> None:
+        for name in REQUIRED[self.kind]:
+            if name not in self.mapping.columns:
+                message = (
+                    f"no column holds {name}; name it with --map {name}=COLUMN, out of: {', '.join(self.raw.columns)}."
+                )
+                self.findings.stop("missing_column", message, column=name)
+        if self.findings.fatal:
+            self.report(0).raise_if_errors()
+
+    def column(self, name: str) -> pl.Series:
+        """The raw column of a canonical name, or nulls."""
+        source = self.mapping.columns.get(name)
+        if source is None:
+            return pl.Series(name, [None], dtype=pl.String).new_from_index(0, self.raw.height)
+        return self.raw[source].alias(name)
+
+    def restrict(self, keep: pl.Series, step: str) -> None:
+        """Look only at the rows where `keep` is true; nothing has been found yet."""
+        self.raw = self.raw.filter(keep)
+        self.findings.rows = self.findings.rows.filter(keep)
+        self.findings.dropped = self.findings.dropped.filter(keep)
+        self.columns = {name: values.filter(keep) for name, values in self.columns.items()}
+        self.steps.append(Step(step, len(keep), self.raw.height))
+
+    def note_faults(self) -> None:
+        """Rows that the file reader could not read as they stand."""
+        present = set(self.findings.rows.to_list()) if self.faults.first() else set()
+
+        def near(rows: Mapping[int, str | None]) -> dict[int, str | None]:
+            return {row: value for row, value in rows.items() if row in present}
+
+        self.findings.add_rows("bad_encoding", near(self.faults.encoding), f"{{value}} is no UTF-8; {ENCODING_REMEDY}.")
+        self.findings.add_rows("uneven_row", near(self.faults.width), f"the row has {{value}}; {WIDTH_REMEDY}.")
+        self.findings.add_rows("bad_json", near(self.faults.json), f"{{value}} is no JSON object; {JSON_REMEDY}.")
+
+    def parse(self, name: str, parser: Parser, message: str, *, drop: bool = False) -> None:
+        """Parse a column; what cannot be read is `bad_<name>` and becomes null."""
+        raw = self.column(name)
+        values, bad = parser(raw)
+        self.findings.add(f"bad_{name}", bad, message, column=name, values=raw, drop=drop)
+        self.columns[name] = values
+
+    def refuse_negative(self, name: str) -> None:
+        """A negative number in this column is an error and becomes null."""
+        values = self.columns[name]
+        negative = (values < 0).fill_null(False)
+        message = f"{name} {{value}} is negative; correct or clear it."
+        self.findings.add(f"negative_{name}", negative, message, column=name, values=values, drop=False)
+        self.columns[name] = values.set(negative, None)
+
+    def add_attributes(self) -> None:
+        """Whatever no canonical column reads, as key and value."""
+        own = {"attributes", "image_sha256"}
+        unknown = self.mapping.unmapped(self.raw.columns)
+        given = self.column("attributes") if "attributes" in self.mapping.columns else None
+        self.columns["attributes"] = parsing.attributes(self.raw, [c for c in unknown if c not in own], given)
+        if unknown:
+            self.findings.notes.append(f"columns kept as attributes: {', '.join(unknown)}")
+
+    def frame(self) -> pl.DataFrame:
+        """The columns so far in the canonical schema; the raw table is let go to save memory."""
+        schema = SCHEMAS[self.kind]
+        self.raw = self.raw.clear()
+        return pl.DataFrame([self.columns.pop(name).cast(dtype).alias(name) for name, dtype in schema.items()])
+
+    def report(self, rows_out: int) -> ValidationReport:
+        """The findings so far."""
+        return ValidationReport(
+            source=self.source,
+            groups=tuple(self.findings.groups),
+            rows_in=self.rows_in,
+            rows_out=rows_out,
+            on_error=self.on_error,
+            fatal=tuple(self.findings.fatal),
+            notes=tuple(self.findings.notes),
+            time_kind=self.time_kind,
+            waterfall=tuple(self.steps),
+        )
+
+    def finish(
+        self, frame: pl.DataFrame, *, image_root: Path | None = None, window: _Window | None = None
+    ) -> ReadResult:
+        """Raise on errors, or wrap up."""
+        report = self.report(frame.height)
+        report.raise_if_errors()
+        provenance: dict[str, Any] = {
+            "source": self.source,
+            "source_sha256": None if self.path is None else _file_sha256(self.path),
+            "mapping": self.mapping.columns,
+            "report": report.summary(),
+            "waterfall": [step.to_json() for step in report.waterfall],
+            **({} if window is None else window.to_json()),
+        }
+        return ReadResult(frame, report, self.mapping, image_root, provenance)
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---- items ----
+
+
+def _items(job: _Job, image_root: Path | None, limits: ImageLimits | None) -> ReadResult:
+    job.note_faults()
+    job.columns["item_id"] = parsing.identifiers(job.column("item_id"))
+    for name in ("title", "description", "brand", "currency"):
+        job.columns[name] = parsing.text(job.column(name))
+    job.columns["category_path"] = parsing.string_lists(job.column("category_path"), CATEGORY_SEPARATORS)
+    for name in ("price", "cost"):
+        job.parse(name, parsing.numbers, f"{name} {{value}} is no number; write it like 12.99.")
+        job.refuse_negative(name)
+    job.parse("available", parsing.booleans, "available {value} is neither true nor false; write one of the two.")
+    job.columns["available"] = job.columns["available"].fill_null(True)
+    job.parse("created_at", _moments, "created_at {value} is no time; write it like 2017-01-31T14:05:00Z.")
+    _add_images(job, image_root, limits)
+    job.add_attributes()
+    _check_content(job)
+    return _finish_items(job, image_root)
+
+
+def _moments(column: pl.Series) -> parsing.Parsed:
+    parsed = parsing.timestamps(column)
+    return parsed.values, parsed.bad
+
+
+def _check_content(job: _Job) -> None:
+    ids = job.columns["item_id"]
+    job.findings.add("missing_item_id", ids.is_null(), "the row has no item_id; give it one.", column="item_id")
+    empty = job.columns["title"].is_null() & job.columns["description"].is_null() & job.columns["image"].is_null()
+    message = "item {value} has neither title nor description nor image; add one, or only behaviour can place it."
+    job.findings.add("no_content", empty, message, column="title", values=ids, severity="warning", drop=False)
+    # A title is text, never null: readers downstream join it with the other fields.
+    job.columns["title"] = job.columns["title"].fill_null("")
+
+
+def _add_images(job: _Job, root: Path | None, limits: ImageLimits | None) -> None:
+    images = parsing.string_lists(job.column("image"), IMAGE_SEPARATORS)
+    job.columns["image"] = images
+    job.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
+    if root is None:
+        if images.null_count() < len(images):
+            job.findings.notes.append("images were not looked at, as no image folder was given")
+        return
+    used = pl.DataFrame({"row": job.findings.rows, "image": images}).filter(pl.col("image").is_not_null())
+    flat = used.explode("image")
+    if flat.height == 0:
+        return
+    checks = check_images(flat["image"].to_list(), root, limits)
+    _note_bad_images(job, flat, checks)
+    job.columns["image"], job.columns["image_sha256"] = _usable_images(job.findings.rows, flat, checks)
+
+
+def _note_bad_images(job: _Job, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]) -> None:
+    bad: dict[str, dict[int, str | None]] = {}
+    for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
+        bad.setdefault(checks[path].code or "", {}).setdefault(row, checks[path].message)
+    for code, rows in sorted(bad.items()):
+        # The sentence differs from picture to picture, so it is the value.
+        job.findings.add_rows(code, rows, "{value}", column="image", drop=False)
+
+
+def _usable_images(
+    rows: pl.Series, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]
+) -> tuple[pl.Series, pl.Series]:
+    """Paths and hashes of the pictures that passed, aligned; null where an item is left with none."""
+    good = {path: check.sha256 for path, check in checks.items() if check.ok}
+    hashes = pl.DataFrame(
+        {"image": list(good), "image_sha256": list(good.values())},
+        schema={"image": pl.String, "image_sha256": pl.String},
+    )
+    kept = flat.join(hashes, on="image", how="inner", maintain_order="left").group_by("row", maintain_order=True)
+    joined = pl.DataFrame({"row": rows}).join(
+        kept.agg("image", "image_sha256"), on="row", how="left", maintain_order="left"
+    )
+    return joined["image"], joined["image_sha256"]
+
+
+def _finish_items(job: _Job, image_root: Path | None) -> ReadResult:
+    frame = job.frame()
+    _check_duplicates(job, frame)
+    kept = frame.filter(~job.findings.dropped)
+    job.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
+    if kept.height == 0:
+        job.findings.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
+    return job.finish(kept, image_root=image_root)
+
+
+def _check_duplicates(job: _Job, frame: pl.DataFrame) -> None:
+    """Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one."""
+    ids = frame["item_id"]
+    again = ~ids.is_first_distinct() & ids.is_not_null()
+    if not again.any():
+        return
+    content = frame.filter(ids.is_in(ids.filter(again).unique().implode())).select(
+        "item_id", pl.struct(pl.all()).struct.json_encode().alias("content")
+    )
+    agreeing = content.group_by("item_id").agg(pl.col("content").n_unique().alias("n")).filter(pl.col("n") == 1)
+    same = again & ids.is_in(agreeing["item_id"].implode())
+    message = "the row repeats item {value} word for word; it was left out."
+    job.findings.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
+    message = "item_id {value} stands in an earlier row with other content; keep one of them."
+    job.findings.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
+
+
+# ---- events ----
+
+
+def _events(job: _Job, item_ids: pl.Series | None, default_event_type: str, window: _Window) -> ReadResult:
+    moments = parsing.timestamps(job.column("timestamp"))
+    job.time_kind = moments.kind
+    _note_time(job, moments)
+    job.columns["timestamp"] = moments.values
+    bad, outside = moments.bad, window.outside(moments.values)
+    if window.since is not None or window.until is not None:
+        bad = bad.filter(~outside)
+        job.restrict(~outside, "events outside the time window left out")
+    job.note_faults()
+    _check_time(job, bad)
+    for name in ("user_id", "item_id", "session_id"):
+        job.columns[name] = parsing.identifiers(job.column(name))
+    job.columns["query"] = parsing.text(job.column("query"))
+    job.parse("value", parsing.numbers, "value {value} is no number; write it like 12.99.")
+    for name in ("quantity", "position"):
+        job.parse(name, parsing.integers, f"{name} {{value}} is no whole number; correct or clear it.")
+    returned = _add_event_type(job, default_event_type)
+    _check_users_and_items(job, item_ids, returned)
+    job.add_attributes()
+    return _finish_events(job, returned, window)
+
+
+def _note_time(job: _Job, moments: parsing.Timestamps) -> None:
+    if moments.kind == "order":
+        job.findings.notes.append("timestamps are bare counters: only the order of a user's events is known")
+    elif moments.kind == "day":
+        job.findings.notes.append("all timestamps are midnights: days are known, times of day are not")
+    elif moments.unit is not None:
+        job.findings.notes.append(f"timestamps are numbers, read as {moments.unit} since 1970")
+
+
+def _check_time(job: _Job, bad: pl.Series) -> None:
+    raw, moments = job.column("timestamp"), job.columns["timestamp"]
+    message = "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z."
+    job.findings.add("bad_timestamp", bad, message, column="timestamp", values=raw)
+    missing = moments.is_null() & ~bad
+    job.findings.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
+
+
+def _add_event_type(job: _Job, default: str) -> pl.Series:
+    """Canonical event types; returns the mask of returns, which are no positive interaction."""
+    if "event_type" not in job.mapping.columns:
+        job.findings.notes.append(f"no column holds event_type: every event counts as {default}")
+    raw = parsing.text(job.column("event_type"))
+    plain = raw.str.to_lowercase().str.replace_all(r"[\s\-]+", "_").fill_null(default)
+    names = event_type_names()
+    types = plain.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.String)
+    message = f"event_type {{value}} is not known; use one of {', '.join(EVENT_TYPES)}."
+    job.findings.add("unknown_event_type", types.is_null(), message, column="event_type", values=raw)
+    if "event_type" in job.mapping.columns:
+        message = f"the event has no event_type; it counts as {default}."
+        missing = raw.is_null()
+        job.findings.add("missing_event_type", missing, message, column="event_type", severity="warning", drop=False)
+    job.columns["event_type"] = types
+    return _note_returns(job, types)
+
+
+def _note_returns(job: _Job, types: pl.Series) -> pl.Series:
+    negative = (job.columns["quantity"] < 0).fill_null(False)
+    returned = (types == "return").fill_null(False) | negative
+    message = "the event is a return (by its type or a negative quantity), no positive interaction; it was left out."
+    job.findings.add("returned_item", returned, message, column="event_type", severity="warning")
+    return returned
+
+
+def _check_users_and_items(job: _Job, item_ids: pl.Series | None, returned: pl.Series) -> None:
+    users, items = job.columns["user_id"], job.columns["item_id"]
+    job.findings.add(
+        "missing_user_id", users.is_null() & ~returned, "the event has no user_id; give it one.", column="user_id"
+    )
+    needs_item = ~job.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
+    missing = items.is_null() & needs_item & ~returned
+    job.findings.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
+    if item_ids is None:
+        job.findings.notes.append("items were not checked against a catalog")
+        return
+    known = items.is_in(parsing.identifiers(item_ids).unique().implode()).fill_null(True)
+    message = "item {value} is not in the catalog; add the item or correct the event."
+    job.findings.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
+
+
+def _finish_events(job: _Job, returned: pl.Series, window: _Window) -> ReadResult:
+    frame = job.frame()
+    kept = frame.filter(~job.findings.dropped)
+    job.steps.append(Step("returns left out", frame.height, frame.height - int(returned.sum())))
+    job.steps.append(Step("rows with problems left out", job.steps[-1].rows_out, kept.height))
+    if kept.height == 0:
+        message = "no event is left (see the waterfall); check the time window, the item ids and the catalog."
+        job.findings.stop("no_events", message)
+    keys = ["user_id", "timestamp", "position"]
+    return job.finish(kept.sort(keys, maintain_order=True, nulls_last=True), window=window)

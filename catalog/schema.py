@@ -1,0 +1,104 @@
+"""What an item row and an event row are once onboarded: column names, dtypes, event types and their other names.
+
+Every table that leaves the catalog room has exactly these columns in this order.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+
+Kind = Literal["items", "events"]
+TimeKind = Literal["order", "day", "real"]
+OnError = Literal["fail", "skip"]
+
+TIMESTAMP = pl.Datetime("us", "UTC")
+# A map[str, str] in a form that every Parquet reader understands.
+ATTRIBUTES = pl.List(pl.Struct({"key": pl.String, "value": pl.String}))
+
+Schema = dict[str, pl.DataType]
+
+ITEM_SCHEMA: Schema = {
+    "item_id": pl.String(),
+    "title": pl.String(),
+    "description": pl.String(),
+    "brand": pl.String(),
+    "category_path": pl.List(pl.String),
+    "price": pl.Float64(),
+    "currency": pl.String(),
+    "image": pl.List(pl.String),
+    "image_sha256": pl.List(pl.String),
+    "available": pl.Boolean(),
+    "created_at": TIMESTAMP,
+    "cost": pl.Float64(),
+    "attributes": ATTRIBUTES,
+}
+
+EVENT_SCHEMA: Schema = {
+    "user_id": pl.String(),
+    "item_id": pl.String(),
+    "timestamp": TIMESTAMP,
+    "event_type": pl.String(),
+    "session_id": pl.String(),
+    "query": pl.String(),
+    "value": pl.Float64(),
+    "quantity": pl.Int64(),
+    "position": pl.Int64(),
+    "attributes": ATTRIBUTES,
+}
+
+SCHEMAS: dict[Kind, Schema] = {"items": ITEM_SCHEMA, "events": EVENT_SCHEMA}
+REQUIRED: dict[Kind, tuple[str, ...]] = {"items": ("item_id",), "events": ("user_id", "item_id", "timestamp")}
+
+EVENT_TYPES: tuple[str, ...] = ("view", "click", "cart", "purchase", "search", "impression", "rating")
+# Events that may name no item.
+ITEMLESS_EVENT_TYPES: tuple[str, ...] = ("search", "impression")
+# No positive interaction: removed on reading, with a warning that counts them.
+RETURN_EVENT_TYPES: tuple[str, ...] = ("return", "returned", "refund", "refunded")
+
+ALIASES: dict[str, str] = {
+    "review": "rating",
+    "rate": "rating",
+    "buy": "purchase",
+    "bought": "purchase",
+    "order": "purchase",
+    "ordered": "purchase",
+    "sale": "purchase",
+    "transaction": "purchase",
+    "checkout": "purchase",
+    "purchased": "purchase",
+    "pageview": "view",
+    "page_view": "view",
+    "detail_view": "view",
+    "detailview": "view",
+    "product_view": "view",
+    "view_item": "view",
+    "viewed": "view",
+    "pv": "view",
+    "clicked": "click",
+    "select_item": "click",
+    "add_to_cart": "cart",
+    "addtocart": "cart",
+    "add_to_basket": "cart",
+    "addtobasket": "cart",
+    "basket": "cart",
+    "query": "search",
+    "searched": "search",
+    "view_search_results": "search",
+    "impressions": "impression",
+    "shown": "impression",
+    "exposure": "impression",
+}
+
+
+def empty_frame(kind: Kind) -> pl.DataFrame:
+    """A table of that kind with no rows."""
+    return pl.DataFrame(schema=SCHEMAS[kind])
+
+
+def event_type_names() -> dict[str, str]:
+    """Every accepted event type, in lower case with underscores, and the canonical type it stands for."""
+    own = {name: name for name in EVENT_TYPES}
+    returns = dict.fromkeys(RETURN_EVENT_TYPES, "return")
+    return {**ALIASES, **returns, **own}

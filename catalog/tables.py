@@ -1,0 +1,270 @@
+"""Files read into tables of raw columns: CSV, TSV, JSON Lines (plain or gzipped) and Parquet.
+
+Text stays text here, so that whatever is wrong with a value can later be told with its exact row.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ..errors import InvalidDataError, NotFoundError
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+SUFFIXES = (*TEXT_SUFFIXES, *(s + ".gz" for s in TEXT_SUFFIXES), ".parquet")
+DELIMITERS = (",", ";", "\t", "|")
+# Stands for bytes that are no UTF-8 until their rows are known: a noncharacter, which no text contains.
+BAD_BYTES = "\ufdd0"
+JSON_CHUNK = 50_000
+ROW_MARK = "\ufdd1"
+MAX_FIELD = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Rows that could not be read as they stand: source row number to what was found there."""
+
+    encoding: dict[int, str | None] = field(default_factory=dict)
+    width: dict[int, str | None] = field(default_factory=dict)
+    json: dict[int, str | None] = field(default_factory=dict)
+
+    def first(self) -> tuple[int, str] | None:
+        """The first such row and what is wrong with it."""
+        found = [
+            *(
+                (row, f"it holds bytes that are no UTF-8 ({text!r}); {ENCODING_REMEDY}")
+                for row, text in self.encoding.items()
+            ),
+            *((row, f"it has {text}; {WIDTH_REMEDY}") for row, text in self.width.items()),
+            *((row, f"it is no JSON object ({text!r}); {JSON_REMEDY}") for row, text in self.json.items()),
+        ]
+        return min(found, default=None)
+
+
+ENCODING_REMEDY = "convert the file first, for example with iconv -f LATIN1 -t UTF-8"
+WIDTH_REMEDY = "quote values that hold the separator"
+JSON_REMEDY = "write one JSON object per line"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A raw table, the source row number (from 1) of each of its rows, and the rows that could not be read."""
+
+    frame: pl.DataFrame
+    rows: pl.Series
+    faults: Faults
+
+
+def read_table(path: Path | str) -> pl.DataFrame:
+    """Read .csv, .tsv, .jsonl, .ndjson (also .gz) with every column as text, or .parquet with its own dtypes.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: unknown suffix, empty or broken file, or a row that cannot be read (the first is named).
+    """
+    table = load_table(path)
+    fault = table.faults.first()
+    if fault is not None:
+        raise InvalidDataError(f"{path} cannot be read at row {fault[0]}: {fault[1]}.")
+    return table.frame
+
+
+def load_table(path: Path | str) -> Table:
+    """Like `read_table`, but unreadable rows are returned as faults instead of raising at the first."""
+    path = Path(path)
+    suffix = _suffix(path)
+    if not path.is_file():
+        raise NotFoundError(f"There is no file {path}; check the path.")
+    if path.stat().st_size == 0:
+        raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
+    if suffix == ".parquet":
+        return whole_table(_read_parquet(path))
+    content, bad_encoding = _decode(_read_bytes(path), path)
+    if suffix in (".csv", ".tsv"):
+        return _read_delimited(content, path, suffix, bad_encoding)
+    return _read_json_lines(content, path, bad_encoding)
+
+
+def whole_table(frame: pl.DataFrame) -> Table:
+    """A table in memory, its rows numbered from 1."""
+    return Table(frame, pl.int_range(1, frame.height + 1, dtype=pl.UInt32, eager=True), Faults())
+
+
+def _suffix(path: Path) -> str:
+    name = path.name.lower()
+    for suffix in SUFFIXES:
+        if name.endswith(suffix):
+            return suffix.removesuffix(".gz")
+    raise InvalidDataError(f"{path} has an unknown suffix; use one of {', '.join(SUFFIXES)}.")
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
+        raise InvalidDataError(f"{path} is no readable Parquet file ({_brief(error)}); export it again.") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.name.lower().endswith(".gz"):
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidDataError(f"{path} is no complete gzip file ({_brief(error)}); compress it again.") from error
+
+
+def _decode(content: bytes, path: Path) -> tuple[bytes, bool]:
+    """The content as UTF-8 without byte order mark, and whether wrong bytes had to be marked."""
+    if content[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE) or content[:2] in (
+        codecs.BOM_UTF16_LE,
+        codecs.BOM_UTF16_BE,
+    ):
+        raise InvalidDataError(f"{path} is UTF-16 or UTF-32 from row 1 on; {_iconv('UTF-16')}.")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if b"\x00" in content[:4096]:
+        raise InvalidDataError(
+            f"{path} holds NUL bytes from the start (UTF-16, or no text at all); {_iconv('UTF-16LE')}."
+        )
+    if not content.strip():
+        raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
+    if _is_utf8(content):
+        return content, False
+    codecs.register_error("hubspoke.mark", lambda error: (BAD_BYTES, getattr(error, "end", 0)))
+    return content.decode("utf-8", errors="hubspoke.mark").encode("utf-8"), True
+
+
+def _iconv(encoding: str) -> str:
+    return f"convert it first, for example with iconv -f {encoding} -t UTF-8"
+
+
+def _is_utf8(content: bytes) -> bool:
+    """Checked piece by piece: decoding everything at once would need several times the file's size."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(content), 1 << 20):
+            decoder.decode(content[start : start + (1 << 20)])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _read_delimited(content: bytes, path: Path, suffix: str, bad_encoding: bool) -> Table:
+    delimiter = _delimiter(content, suffix)
+    width: dict[int, str | None] = {}
+    try:
+        frame = pl.read_csv(io.BytesIO(content), separator=delimiter, infer_schema=False)
+    except pl.exceptions.PolarsError:
+        # Rows of uneven length: the slow reader names each of them.
+        frame, width = _read_uneven(content, path, delimiter)
+    _check_header(frame.columns, path)
+    rows = pl.int_range(1, frame.height + 1, dtype=pl.UInt32, eager=True)
+    if frame.height:
+        blank = frame.select(pl.all_horizontal(pl.all().is_null()))[frame.columns[0]]
+        blank = blank & ~rows.is_in(pl.Series(list(width), dtype=pl.UInt32).implode())
+        frame, rows = frame.filter(~blank), rows.filter(~blank)
+    return _with_marks(frame, rows, Faults(width=width), bad_encoding)
+
+
+def _delimiter(content: bytes, suffix: str) -> str:
+    if suffix == ".tsv":
+        return "\t"
+    header = content[: content.find(b"\n") + 1 or len(content)].decode("utf-8")
+    counts = {delimiter: header.count(delimiter) for delimiter in DELIMITERS}
+    # Ties go to the comma, which stands first.
+    return max(counts, key=lambda d: counts[d])
+
+
+def _check_header(columns: list[str], path: Path) -> None:
+    if any(BAD_BYTES in column for column in columns):
+        raise InvalidDataError(f"The header of {path} holds bytes that are no UTF-8; {ENCODING_REMEDY}.")
+
+
+def _read_uneven(content: bytes, path: Path, delimiter: str) -> tuple[pl.DataFrame, dict[int, str | None]]:
+    """Python's reader: every row is kept, cut or filled to the header's length, and uneven ones are listed."""
+    csv.field_size_limit(MAX_FIELD)
+    reader = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), delimiter=delimiter)
+    try:
+        header, *records = list(reader)
+    except csv.Error as error:
+        raise InvalidDataError(
+            f"{path} is no readable CSV at line {reader.line_num} ({error}); export it again with quoted text."
+        ) from error
+    n = len(header)
+    uneven = {i: f"{len(r)} values for {n} columns" for i, r in enumerate(records, start=1) if r and len(r) != n}
+    columns = {
+        _unused(name, header[:j]): [(r[j] or None) if j < len(r) else None for r in records]
+        for j, name in enumerate(header)
+    }
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), dict(uneven)
+
+
+def _unused(name: str, taken: list[str]) -> str:
+    return f"{name}_duplicated_{taken.count(name) - 1}" if name in taken else name
+
+
+def _with_marks(frame: pl.DataFrame, rows: pl.Series, faults: Faults, bad_encoding: bool) -> Table:
+    """Turns the marks of wrong bytes into faults of their rows and into U+FFFD in the text."""
+    if bad_encoding and frame.height:
+        marked = frame.select(pl.all().str.contains(BAD_BYTES, literal=True).fill_null(False))
+        frame = frame.with_columns(pl.all().str.replace_all(BAD_BYTES, "\ufffd", literal=True))
+        for name in reversed(frame.columns):
+            mask = marked[name]
+            faults.encoding.update(zip(rows.filter(mask).to_list(), frame[name].filter(mask).to_list(), strict=True))
+    return Table(frame, rows, faults)
+
+
+def _read_json_lines(content: bytes, path: Path, bad_encoding: bool) -> Table:
+    """Every value as text: numbers as written, lists and objects as JSON."""
+    parts: list[pl.DataFrame] = []
+    bad: dict[int, str | None] = {}
+    objects: list[dict[str, Any]] = []
+    for row, line in enumerate(filter(bytes.strip, io.BytesIO(content)), start=1):
+        parsed = _json_object(line)
+        if parsed is None:
+            bad[row] = line[:80].decode("utf-8", errors="replace").strip()
+        objects.append(parsed or {})
+        if len(objects) == JSON_CHUNK:
+            parts.append(_text_frame(objects))
+            objects = []
+    parts.append(_text_frame(objects))
+    frame = pl.concat(parts, how="diagonal").drop(ROW_MARK)
+    if not frame.columns:
+        raise InvalidDataError(f"{path} holds no JSON object; {JSON_REMEDY}.")
+    return _with_marks(frame, whole_table(frame).rows, Faults(json=bad), bad_encoding)
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        parsed = json.loads(line, parse_int=str, parse_float=str)
+    except (ValueError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _text_frame(objects: list[dict[str, Any]]) -> pl.DataFrame:
+    names = dict.fromkeys(name for entry in objects for name in entry)
+    columns = {name: [_json_text(entry.get(name)) for entry in objects] for name in names}
+    # One column that is always there keeps the height of a part whose objects are all empty.
+    columns[ROW_MARK] = [None] * len(objects)
+    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+
+
+def _json_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _brief(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

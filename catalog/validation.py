@@ -1,0 +1,265 @@
+"""What is wrong with a table: every problem with its row, in one pass, as text, as JSON, or as an error.
+
+Problems are kept as columns (a million bad rows cost megabytes, not gigabytes) and become objects only when looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Literal
+
+import polars as pl
+
+from ..errors import InvalidDataError
+from .schema import OnError, TimeKind
+
+Severity = Literal["error", "warning"]
+JSON_PROBLEMS = 100  # problems listed one by one in JSON; the counts are always complete
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one row.
+
+    Attributes:
+        severity: "error" or "warning".
+        code: what kind of problem, in snake_case.
+        row: data row in the source, counted from 1, header not counted; 0 where it concerns the whole table.
+        column: canonical column, or the source column where the table has not been mapped yet.
+        value: the offending value as text.
+        message: one sentence with the remedy.
+    """
+
+    severity: Severity
+    code: str
+    row: int
+    column: str | None
+    value: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class ProblemGroup:
+    """All problems of one code in one column; `message` may hold `{value}`."""
+
+    severity: Severity
+    code: str
+    column: str | None
+    rows: pl.Series
+    values: pl.Series | None
+    message: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return (self.at(i) for i in range(len(self)))
+
+    def at(self, i: int) -> Problem:
+        """The i-th problem of the group."""
+        value = None if self.values is None or self.values[i] is None else str(self.values[i])
+        message = self.message.replace("{value}", repr(value))
+        return Problem(self.severity, self.code, int(self.rows[i]), self.column, value, message)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a waterfall: rows before and after, and what is left where that is counted."""
+
+    name: str
+    rows_in: int
+    rows_out: int
+    sessions: int | None = None
+    users: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a plain dict."""
+        return {
+            "name": self.name,
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "sessions": self.sessions,
+            "users": self.users,
+        }
+
+
+class ValidationFailedError(InvalidDataError):
+    """A table has errors; `report` holds all of them."""
+
+    def __init__(self, message: str, report: ValidationReport) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What was read, what is wrong with it and what was left out.
+
+    Attributes:
+        source: name of the table.
+        groups: the problems, grouped by code and column.
+        rows_in: data rows in the source.
+        rows_out: rows in the resulting table.
+        on_error: whether errors stop (`fail`) or only cost their row or value (`skip`).
+        fatal: codes of problems that stop even under `skip`.
+        notes: remarks on how the table was understood.
+        time_kind: what timestamps mean (events).
+        waterfall: rows lost step by step.
+    """
+
+    source: str
+    groups: tuple[ProblemGroup, ...] = ()
+    rows_in: int = 0
+    rows_out: int = 0
+    on_error: OnError = "fail"
+    fatal: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    time_kind: TimeKind | None = None
+    waterfall: tuple[Step, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Every problem, by row."""
+        return tuple(sorted((p for group in self.groups for p in group), key=lambda p: (p.row, p.code)))
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Every problem that is an error, by row."""
+        return tuple(p for p in self.problems if p.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Every problem that is a warning, by row."""
+        return tuple(p for p in self.problems if p.severity == "warning")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Problems per code, errors first."""
+        counts: dict[str, int] = {}
+        for group in sorted(self.groups, key=lambda g: g.severity):
+            counts[group.code] = counts.get(group.code, 0) + len(group)
+        return counts
+
+    def count(self, severity: Severity) -> int:
+        """Number of problems of that severity."""
+        return sum(len(group) for group in self.groups if group.severity == severity)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the table can be used under its error policy."""
+        return not self.fatal and (self.on_error == "skip" or self.count("error") == 0)
+
+    def raise_if_errors(self) -> None:
+        """Raise `ValidationFailedError` (an `InvalidDataError` with `.report`) unless the table can be used."""
+        if not self.ok:
+            raise ValidationFailedError(self._sentence(), self)
+
+    def _sentence(self) -> str:
+        codes = set(self.fatal) if self.fatal else {g.code for g in self.groups if g.severity == "error"}
+        first = min((g.at(0) for g in self.groups if g.code in codes), key=lambda p: p.row)
+        where = f"row {first.row}: " if first.row else ""
+        kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if code in codes)
+        # A fatal problem stops under either policy, so its own remedy is the only one.
+        remedy = "" if self.fatal else "; correct the rows or leave them out with --on-error skip"
+        return f"{self.source} cannot be used: {kinds} (first: {where}{first.message.rstrip('.')}){remedy}."
+
+    def to_text(self, limit: int = 20) -> str:
+        """For a person: totals, then each code with its count and its first `limit` rows."""
+        head = (
+            f"{self.source}: {self.rows_in} rows read, {self.rows_out} kept, "
+            f"{self.count('error')} errors, {self.count('warning')} warnings"
+        )
+        groups = [_group_text(group, limit) for group in sorted(self.groups, key=lambda g: (g.severity, g.code))]
+        return "\n".join([head, *groups, *(f"note: {note}" for note in self.notes)])
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and notes without the single problems; what a snapshot's manifest keeps."""
+        return {
+            "source": self.source,
+            "rows_in": self.rows_in,
+            "rows_out": self.rows_out,
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "counts": self.counts,
+            "on_error": self.on_error,
+            "notes": list(self.notes),
+            "time_kind": self.time_kind,
+        }
+
+    def to_json(self, limit: int = JSON_PROBLEMS) -> dict[str, Any]:
+        """As a plain dict: complete counts per code, the first `limit` problems of each code, the waterfall."""
+        listed = [problem for group in self.groups for problem in islice(group, limit)]
+        return {
+            **self.summary(),
+            "ok": self.ok,
+            "problems": [vars(p) for p in sorted(listed, key=lambda p: (p.row, p.code))],
+            "problems_listed": len(listed),
+            "waterfall": [step.to_json() for step in self.waterfall],
+        }
+
+
+def _group_text(group: ProblemGroup, limit: int) -> str:
+    first = group.at(0)
+    rows = ", ".join(str(row) for row in group.rows.head(limit))
+    more = ", ..." if len(group) > limit else ""
+    where = f" (rows {rows}{more})" if first.row else ""
+    return f"{group.severity}: {group.code} x {len(group)}{where}: {first.message}"
+
+
+@dataclass
+class Findings:
+    """Collects problems while a table is read and remembers which rows they cost.
+
+    Attributes:
+        rows: source row number of each row of the table at hand.
+        dropped: whether each row is to be left out.
+    """
+
+    rows: pl.Series
+    groups: list[ProblemGroup] = field(default_factory=list)
+    fatal: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    dropped: pl.Series = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
+
+    def add(
+        self,
+        code: str,
+        mask: pl.Series,
+        message: str,
+        *,
+        column: str | None = None,
+        values: pl.Series | None = None,
+        severity: Severity = "error",
+        drop: bool = True,
+    ) -> None:
+        """Record one problem for each row where `mask` is true; with `drop` these rows are left out.
+
+        `message` is a sentence; `{value}` in it stands for the row's value.
+        """
+        if not mask.any():
+            return
+        shown = None if values is None else values.filter(mask)
+        self.groups.append(ProblemGroup(severity, code, column, self.rows.filter(mask), shown, message))
+        if drop:
+            self.dropped = self.dropped | mask
+
+    def add_rows(
+        self, code: str, values: Mapping[int, str | None], message: str, *, column: str | None = None, drop: bool = True
+    ) -> None:
+        """Record one error for each source row number that is a key of `values`."""
+        numbers = pl.Series(sorted(values), dtype=self.rows.dtype)
+        if len(numbers):
+            shown = pl.Series([values[int(n)] for n in numbers], dtype=pl.String)
+            self.groups.append(ProblemGroup("error", code, column, numbers, shown, message))
+            if drop:
+                self.dropped = self.dropped | self.rows.is_in(numbers.implode())
+
+    def stop(self, code: str, message: str, *, column: str | None = None) -> None:
+        """Record a problem of the whole table that no policy can skip."""
+        self.groups.append(ProblemGroup("error", code, column, pl.Series([0], dtype=pl.UInt32), None, message))
+        self.fatal.append(code)
