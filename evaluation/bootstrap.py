@@ -1,7 +1,7 @@
 """Percentile bootstrap over users: how sure a mean, or a difference of two means, is.
 
-Seeded, and independent of the order of the users. Equal values are resampled together (a multinomial draw of how often
-each distinct value comes up is the same experiment), so 100,000 users with a few hundred distinct values cost little.
+Seeded, and independent of the order of the users. Where few distinct values occur they are resampled together (a
+multinomial draw of how often each value comes up is the same experiment), so 100,000 users cost little.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from ..errors import InvalidDataError, UsageError
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 LEVEL = 0.95
 SEED = 20_170_101
-# Resamples are drawn in blocks of at most this many counts.
+# Resamples are drawn in blocks of at most this many numbers.
 _MAX_CELLS = 1 << 21
+# Drawing one multinomial count costs about as much as drawing this many users.
+_COUNT_COST = 8
 
 
 @dataclass(frozen=True)
@@ -39,22 +41,29 @@ def mean_interval(
     """
     if len(values) == 0 or np.isnan(values).any():
         raise InvalidDataError(f"Cannot resample {len(values)} values with gaps; evaluate at least one user first.")
-    distinct, counts = np.unique(values, return_counts=True)
-    means = _resampled_means(distinct, counts, resamples, np.random.default_rng(seed))
+    means = _resampled_means(values, resamples, np.random.default_rng(seed))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(values.mean()), float(low), float(high))
 
 
 def _resampled_means(
-    distinct: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], resamples: int, rng: np.random.Generator
+    values: npt.NDArray[np.float64], resamples: int, rng: np.random.Generator
 ) -> npt.NDArray[np.float64]:
-    """(R,) means of samples of sum(counts) users drawn with replacement; distinct and counts are (K,)."""
-    n_users = int(counts.sum())
-    step = max(1, _MAX_CELLS // len(distinct))
+    """(R,) means of samples of U users drawn with replacement."""
+    n_users = len(values)
+    distinct, counts = np.unique(values, return_counts=True)  # (K,)
+    by_value = len(distinct) * _COUNT_COST < n_users
+    ordered = np.sort(values)
+    step = max(1, _MAX_CELLS // (len(distinct) if by_value else n_users))
     blocks = []
     for start in range(0, resamples, step):
-        drawn = rng.multinomial(n_users, counts / n_users, size=min(step, resamples - start))  # (r, K)
-        blocks.append(drawn @ distinct / n_users)
+        block = min(step, resamples - start)
+        if by_value:
+            drawn = rng.multinomial(n_users, counts / n_users, size=block)  # (r, K)
+            blocks.append(drawn @ distinct / n_users)
+        else:
+            users = rng.integers(n_users, size=(block, n_users), dtype=np.int32)
+            blocks.append(ordered[users].mean(axis=1))
     return np.concatenate(blocks)
 
 
