@@ -1,0 +1,95 @@
+"""How a model runs: device, threads, precision, seeds and the progress callback.
+
+Promise: the same call on the same machine picks the same device, uses no more cores than the process may use, and never
+chooses a precision that is slower than float32 there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import UsageError
+
+FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""Called as `progress(done, total)` after each batch."""
+
+
+def usable_cores() -> int:
+    """Cores this process may use: its affinity mask where the system has one, else all of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def limit_threads(n: int | None = None) -> int:
+    """Cap torch's arithmetic threads at `n` (default: `usable_cores()`) and return the cap.
+
+    More threads than cores make small matrix products several times slower, and torch counts the machine's cores, not
+    the process's.
+
+    Raises:
+        UsageError: n < 1.
+    """
+    cap = usable_cores() if n is None else n
+    if cap < 1:
+        raise UsageError(f"A thread cap of {cap} leaves no thread to work with; give 1 or more.")
+    torch.set_num_threads(cap)
+    return cap
+
+
+def pick_device(choice: str = "auto") -> torch.device:
+    """The torch device for "auto" (first GPU, else CPU), "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        UsageError: the name is unknown, or the GPU it names is not there.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if choice == "auto":
+        return torch.device("cuda:0" if gpus else "cpu")
+    if choice == "cpu":
+        return torch.device("cpu")
+    family, _, number = choice.partition(":")
+    if family != "cuda" or (":" in choice and not (number.isascii() and number.isdigit())):
+        raise UsageError(f"Device {choice!r} is unknown; use auto, cpu, cuda or cuda:N.")
+    index = int(number or 0)
+    if index >= gpus:
+        raise UsageError(f"Device {choice!r} was asked for but torch sees {gpus} CUDA GPUs; use auto or cpu.")
+    return torch.device("cuda", index)
+
+
+def autocast_for(device: torch.device) -> AbstractContextManager[object]:
+    """Training precision of `device`: bfloat16 autocast on a GPU that supports it, float32 everywhere else.
+
+    Never on CPU: without matrix extensions bfloat16 is slower than float32 there.
+    """
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed python, numpy and torch, and ask torch for deterministic kernels.
+
+    The cuBLAS workspace setting only takes effect before the process's first GPU product, so call this first.
+
+    Raises:
+        UsageError: seed is outside 0 to 2**32 - 1, which numpy cannot take.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"Seed {seed} is out of range; give an integer from 0 to {2**32 - 1}.")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)  # seeds every GPU as well
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Filling every uninitialised tensor would slow training without making a written-before-read value differ.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

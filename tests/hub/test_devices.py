@@ -1,0 +1,85 @@
+import contextlib
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.errors import UsageError
+from hubspoke.hub import devices
+
+
+@pytest.fixture
+def restored_torch():
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+
+
+def test_cpu_is_always_available_and_auto_never_fails():
+    assert devices.pick_device("cpu") == torch.device("cpu")
+    assert devices.pick_device("auto").type in {"cpu", "cuda"}
+
+
+def test_auto_prefers_the_first_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.pick_device("auto") == torch.device("cuda:0")
+    assert devices.pick_device("cuda") == torch.device("cuda:0")
+    assert devices.pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(UsageError, match="sees 2 CUDA GPUs; use auto or cpu"):
+        devices.pick_device("cuda:2")
+
+
+def test_a_missing_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.pick_device("auto") == torch.device("cpu")
+    with pytest.raises(UsageError, match="'cuda' was asked for but torch sees 0"):
+        devices.pick_device("cuda")
+
+
+@pytest.mark.parametrize("choice", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "cuda:²"])
+def test_unknown_devices_are_refused(choice):
+    with pytest.raises(UsageError, match="unknown"):
+        devices.pick_device(choice)
+
+
+def test_threads_default_to_the_cores_of_this_process(restored_torch):
+    assert devices.limit_threads() == devices.usable_cores() == torch.get_num_threads()
+    assert devices.limit_threads(1) == 1 == torch.get_num_threads()
+    with pytest.raises(UsageError, match="cap of 0"):
+        devices.limit_threads(0)
+
+
+def test_usable_cores_follow_the_affinity_mask(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
+    assert devices.usable_cores() == 3
+
+
+def test_no_reduced_precision_on_cpu():
+    with devices.autocast_for(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.float32
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_only_on_a_gpu_that_supports_it(monkeypatch, supported):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype: ("autocast", kind, dtype))
+    chosen = devices.autocast_for(torch.device("cuda:0"))
+    if supported:
+        assert chosen == ("autocast", "cuda", torch.bfloat16)
+    else:
+        assert isinstance(chosen, contextlib.nullcontext)
+
+
+def test_the_same_seed_draws_the_same_numbers(restored_torch):
+    def draw():
+        devices.seed_everything(7)
+        return random.random(), float(np.random.rand()), float(torch.rand(1))
+
+    assert draw() == draw()
+    assert torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(UsageError, match="-1 is out of range"):
+        devices.seed_everything(-1)
