@@ -1,0 +1,279 @@
+"""The embedding cache: a trunk runs once per input, ever, unless its weights or settings change.
+
+Vectors lie in safetensors shards, one folder per encoder fingerprint. A shard is written whole, renamed into place and
+never changed, so that a killed run resumes and processes may share a cache without locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ..errors import HubspokeError, InvalidDataError, UsageError
+from . import weights
+
+if TYPE_CHECKING:
+    from .encoders import Encoder
+
+FloatArray = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+Input = TypeVar("Input")
+
+SHARD_ROWS = 1000
+"""New vectors per shard: about half a minute of work that a kill may cost."""
+COMPACT_AT = 16
+"""Small shards of one encoder that may gather before they are merged."""
+SMALL_BYTES = 16 << 20
+_STALE_S = 3600.0
+_FORMAT = "1"
+_LOG = logging.getLogger(__name__)
+
+
+def text_hashes(texts: Sequence[str]) -> list[str]:
+    """SHA-256 in hex of each text."""
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
+
+
+def file_hashes(paths: Sequence[str | Path]) -> list[str]:
+    """SHA-256 in hex of each file's bytes.
+
+    Raises:
+        InvalidDataError: a file cannot be read.
+    """
+    return [_file_hash(Path(path)) for path in paths]
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        return weights.file_digest(path)
+    except OSError as error:
+        raise InvalidDataError(f"{path} cannot be read ({error.strerror}); restore the file or drop it.") from error
+
+
+class EmbeddingCache:
+    """Vectors by (encoder fingerprint, input hash) under one directory.
+
+    A shard holds `keys` (n, 32) uint8 and `vectors` (n, D) float32 with a SHA-256 over both. Float32: half precision
+    would save disk only, and whitening amplifies the rounding of small directions.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = Path(directory)
+
+    def get(self, fingerprint: str, keys: Sequence[bytes], dimension: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """Vectors (N, D) of N distinct 32-byte keys, and which of them were found (N,); the others' rows are zero.
+
+        A shard that is corrupt is set aside with a warning; its vectors count as missing.
+        """
+        places = {key: row for row, key in enumerate(keys)}
+        vectors = np.zeros((len(keys), dimension), dtype=np.float32)
+        found = np.zeros(len(keys), dtype=np.bool_)
+        seen: set[Path] = set()
+        # A neighbour may merge shards while they are read: what vanishes reappears in a shard listed anew.
+        while fresh := [path for path in self._shards(fingerprint) if path not in seen]:
+            seen.update(fresh)
+            for path in fresh:
+                if found.all():
+                    return vectors, found
+                self._take(path, places, vectors, found)
+        return vectors, found
+
+    def put(self, fingerprint: str, keys: Sequence[bytes], vectors: FloatArray) -> None:
+        """Store vectors (N, D) under N keys as one shard, then merge small shards where many have gathered.
+
+        Raises:
+            HubspokeError: the shard cannot be written.
+        """
+        packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), 32)
+        self._write(fingerprint, packed, np.ascontiguousarray(vectors, dtype=np.float32))
+        self._compact(fingerprint)
+
+    def _folder(self, fingerprint: str) -> Path:
+        return self.directory / fingerprint
+
+    def _shards(self, fingerprint: str) -> list[Path]:
+        return sorted(self._folder(fingerprint).glob("*.safetensors"))
+
+    def _take(self, path: Path, places: dict[bytes, int], vectors: FloatArray, found: npt.NDArray[np.bool_]) -> None:
+        """Copy what one shard knows of `places` into `vectors` and mark it in `found`."""
+        with _shard_errors(path), safe_open(path, framework="numpy") as shard:
+            keys: npt.NDArray[np.uint8] = shard.get_tensor("keys")
+            own = [(row, places[key]) for row, key in enumerate(_key_bytes(keys)) if key in places]
+            if not own:
+                return
+            stored: FloatArray = shard.get_tensor("vectors")
+            _verify(keys, stored, shard.metadata(), vectors.shape[1])
+            source, target = np.array(own).T
+            vectors[target] = stored[source]
+            found[target] = True
+
+    def _write(self, fingerprint: str, keys: npt.NDArray[np.uint8], vectors: FloatArray) -> None:
+        folder = self._folder(fingerprint)
+        temporary = folder / f".{uuid.uuid4().hex}.tmp"
+        metadata = {"format": _FORMAT, "sha256": _checksum(keys, vectors)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as stream:
+                stream.write(save({"keys": keys, "vectors": vectors}, metadata=metadata))
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(folder / f"{uuid.uuid4().hex}.safetensors")
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise HubspokeError(
+                f"The embedding cache {folder} cannot be written ({error.strerror}); free some space or name another."
+            ) from error
+
+    def _compact(self, fingerprint: str) -> None:
+        """Merge small shards once there are many; the merged shard is in place before the old ones go."""
+        small = [path for path in self._shards(fingerprint) if _size(path) < SMALL_BYTES]
+        if len(small) <= COMPACT_AT:
+            return
+        parts = [(path, content) for path in small if (content := _read_whole(path)) is not None]
+        widths = {vectors.shape[1] for _, (_, vectors) in parts}
+        if len(parts) > 1 and len(widths) == 1:
+            keys = np.concatenate([keys for _, (keys, _) in parts])
+            vectors = np.concatenate([vectors for _, (_, vectors) in parts])
+            first = np.unique(keys, axis=0, return_index=True)[1]
+            self._write(fingerprint, keys[first], vectors[first])
+            for path, _ in parts:
+                path.unlink(missing_ok=True)
+        self._sweep(fingerprint)
+
+    def _sweep(self, fingerprint: str) -> None:
+        """Remove what killed writers left behind, but not what a neighbour may be writing now."""
+        for path in self._folder(fingerprint).glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > _STALE_S:
+                    path.unlink()
+
+
+def encode_cached(
+    encoder: Encoder[Input],
+    inputs: Sequence[Input],
+    input_hashes: Sequence[str],
+    cache: EmbeddingCache,
+    progress: Progress | None = None,
+) -> FloatArray:
+    """Vectors (N, D) of N inputs: from the cache where known, else computed and stored every `SHARD_ROWS`.
+
+    Equal hashes are one input and run once. If nothing is missing the encoder's model is never built.
+
+    Args:
+        encoder: its fingerprint selects the cached vectors.
+        inputs: texts or picture paths.
+        input_hashes: SHA-256 in hex of each input's content (`text_hashes`, `file_hashes`).
+        cache: where vectors are kept.
+        progress: called as (distinct inputs done, distinct inputs in all), first with what the cache knew.
+
+    Raises:
+        UsageError: as many hashes as inputs are needed, each 64 hex digits.
+        HubspokeError: the encoder gave a vector that is not finite, or the cache cannot be written.
+    """
+    keys = _packed_hashes(input_hashes, len(inputs))
+    first = {key: row for row, key in reversed(list(enumerate(keys)))}  # first row of each distinct input
+    distinct = sorted(first, key=first.__getitem__)
+    vectors, found = cache.get(encoder.fingerprint, distinct, encoder.dimension)
+    _report(progress, int(found.sum()), len(distinct))
+    missing = np.flatnonzero(~found)
+    for start in range(0, len(missing), SHARD_ROWS):
+        rows = missing[start : start + SHARD_ROWS]
+        done = len(distinct) - len(missing) + start
+        chunk = [inputs[first[distinct[row]]] for row in rows]
+        vectors[rows] = _finite(encoder, encoder.encode(chunk, _shifted(progress, done, len(distinct))))
+        cache.put(encoder.fingerprint, [distinct[row] for row in rows], vectors[rows])
+    row_of = {key: row for row, key in enumerate(distinct)}
+    return vectors[np.array([row_of[key] for key in keys], dtype=np.int64)]
+
+
+def _packed_hashes(hashes: Sequence[str], n_inputs: int) -> list[bytes]:
+    if len(hashes) != n_inputs:
+        raise UsageError(f"{n_inputs} inputs came with {len(hashes)} hashes; give one hash per input.")
+    try:
+        keys = [bytes.fromhex(own) for own in hashes]
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"An input hash is not hexadecimal ({error}); give SHA-256 hex digests.") from error
+    wrong = next((own for own, key in zip(hashes, keys, strict=True) if len(key) != 32), None)
+    if wrong is not None:
+        raise UsageError(f"Input hash {wrong!r} is not 64 hex digits; give SHA-256 hex digests.")
+    return keys
+
+
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)
+
+
+def _shifted(progress: Progress | None, offset: int, total: int) -> Progress | None:
+    return None if progress is None else lambda done, _: progress(offset + done, total)
+
+
+def _finite(encoder: Encoder[Input], vectors: FloatArray) -> FloatArray:
+    if not np.isfinite(vectors).all():
+        raise HubspokeError(f"Encoder {encoder.name} gave vectors that are not finite; check or reinstall its weights.")
+    return vectors
+
+
+def _key_bytes(keys: npt.NDArray[np.uint8]) -> list[bytes]:
+    raw = keys.tobytes()
+    return [raw[start : start + 32] for start in range(0, len(raw), 32)]
+
+
+def _checksum(keys: npt.NDArray[np.uint8], vectors: FloatArray) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(keys).data)
+    digest.update(np.ascontiguousarray(vectors).data)
+    return digest.hexdigest()
+
+
+def _verify(
+    keys: npt.NDArray[np.uint8], vectors: FloatArray, metadata: dict[str, str] | None, dimension: int | None
+) -> None:
+    """Raise ValueError unless the tensors have the cache's shapes and match their checksum."""
+    if keys.shape != (len(keys), 32) or vectors.ndim != 2 or len(keys) != len(vectors):
+        raise ValueError(f"shapes {keys.shape} and {vectors.shape}")
+    if dimension is not None and vectors.shape[1] != dimension:
+        raise ValueError(f"width {vectors.shape[1]} instead of {dimension}")
+    if (metadata or {}).get("sha256") != _checksum(keys, vectors):
+        raise ValueError("checksum mismatch")
+
+
+def _read_whole(path: Path) -> tuple[npt.NDArray[np.uint8], FloatArray] | None:
+    with _shard_errors(path), safe_open(path, framework="numpy") as shard:
+        keys, vectors = shard.get_tensor("keys"), shard.get_tensor("vectors")
+        _verify(keys, vectors, shard.metadata(), None)
+        return keys, vectors
+    return None
+
+
+@contextlib.contextmanager
+def _shard_errors(path: Path) -> Iterator[None]:
+    """Pass over a shard that a neighbour has merged away; set a corrupt one aside, so that it is warned of once."""
+    try:
+        yield
+    except FileNotFoundError:
+        return
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
+        _LOG.warning("Cached embeddings in %s are corrupt (%s) and will be computed again.", path, error)
+        if not isinstance(error, OSError):
+            with contextlib.suppress(OSError):
+                path.replace(path.with_suffix(".corrupt"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return SMALL_BYTES  # merged away meanwhile: nothing left to merge
