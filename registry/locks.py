@@ -1,0 +1,98 @@
+"""Locks between processes that never wait: the second holder is told at once who the first is.
+
+Both end with their process: `flock` on a file beside an SQLite registry, an advisory lock of a PostgreSQL session.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, text
+
+from ..errors import LockedError
+from .database import Database
+from .faults import database_faults, file_faults
+
+_HOLDER = text(
+    "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+    "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = a.datid "
+    "AND a.datname = current_database() AND l.classid = :high AND l.objid = :low"
+)
+
+
+def lock(database: Database, name: str) -> AbstractContextManager[None]:
+    """Hold `name` against every other process that uses this registry.
+
+    Raises:
+        LockedError: another holds it.
+    """
+    if database.path is not None:
+        return file_lock(database.path.parent / "locks", name)
+    return advisory_lock(database.engine, name, database.where)
+
+
+@contextmanager
+def file_lock(folder: Path, name: str) -> Iterator[None]:
+    """Hold `name` by a file in `folder`; the kernel lets go of it when the process ends in whatever way.
+
+    Raises:
+        LockedError: another holds it.
+    """
+    path = folder / f"{quote(name, safe='')}.lock"
+    with file_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # Never truncated on opening: until the lock is ours the number in it is the holder's.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _take(descriptor, name)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, name: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        raise _held(name, f"process {holder}" if holder else "another process") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+
+@contextmanager
+def advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
+    """Hold `name` by a PostgreSQL session of its own; the server lets go of it when the session ends.
+
+    Raises:
+        LockedError: another holds it.
+    """
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    with database_faults(where):
+        # Autocommit: a transaction held open through a training would keep the server from cleaning up.
+        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        with database_faults(where):
+            if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+                raise _held(name, _advisory_holder(connection, key))
+        yield
+    finally:
+        # Closed rather than returned to the pool: that is what lets go of the lock, even after an error.
+        connection.invalidate()
+        connection.close()
+
+
+def _advisory_holder(connection: Connection, key: int) -> str:
+    unsigned = key % (1 << 64)
+    holder = connection.scalar(_HOLDER, {"high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF})
+    return f"process {str(holder).removeprefix('hubspoke ')}" if holder else "another process"
+
+
+def _held(name: str, holder: str) -> LockedError:
+    return LockedError(f"{holder.capitalize()} holds {name!r}; wait for it to end, or stop it, and repeat the command.")

