@@ -458,10 +458,10 @@ def open_clip_tokenizer(source: OpenClipSource) -> Callable[[list[str]], torch.T
 
 def open_clip_transform(visual: nn.Module) -> Callable[[Any], torch.Tensor]:
     """Evaluation preprocessing of a loaded picture tower: RGB picture to (3, S, S)."""
-    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    settings = open_clip.transform.PreprocessCfg(**visual.preprocess_cfg)  # type: ignore[arg-type]
-    made: Callable[[Any], torch.Tensor] = open_clip.image_transform_v2(settings, is_train=False)
+    settings = PreprocessCfg(**visual.preprocess_cfg)  # type: ignore[arg-type]
+    made: Callable[[Any], torch.Tensor] = image_transform_v2(settings, is_train=False)
     return made
 
 
