@@ -5,56 +5,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from ..errors import InvalidDataError
 from . import parsing
 from .images import ImageCheck, ImageLimits, check_images
-from .mapping import ColumnMapping, resolve_mapping
-from .schema import (
-    EVENT_TYPES,
-    ITEMLESS_EVENT_TYPES,
-    REQUIRED,
-    SCHEMAS,
-    Kind,
-    OnError,
-    TimeKind,
-    event_type_names,
-)
-from .tables import ENCODING_REMEDY, JSON_REMEDY, WIDTH_REMEDY, Table, load_table, read_table, whole_table
-from .validation import Findings, Step, ValidationReport
+from .intake import Job, Overrides, ReadResult, Window
+from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError, event_type_names
+from .tables import load_table, read_table, whole_table
+from .validation import Step
 
 __all__ = ["ReadResult", "events_from_frame", "items_from_frame", "read_events", "read_items", "read_table"]
 
 CATEGORY_SEPARATORS = (">", "|")
 IMAGE_SEPARATORS = (";", "|")
-Overrides = ColumnMapping | Mapping[str, str] | None
-Parser = Callable[[pl.Series], parsing.Parsed]
-
-
-@dataclass(frozen=True)
-class ReadResult:
-    """A table in the canonical schema and how it came about.
-
-    Attributes:
-        frame: the rows that can be used.
-        report: all problems, counts and the waterfall.
-        mapping: which source column each canonical column was read from.
-        image_root: folder that the image paths are relative to; None where pictures were not looked at.
-        provenance: source, mapping, report summary, waterfall and time window as plain data, for a snapshot.
-    """
-
-    frame: pl.DataFrame
-    report: ValidationReport
-    mapping: ColumnMapping
-    image_root: Path | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def read_items(
@@ -72,7 +40,7 @@ def read_items(
     """
     path = Path(path)
     root = Path(image_root) if image_root is not None else path.parent
-    job = _Job(load_table(path), "items", mapping, on_error, path.name, path)
+    job = Job(load_table(path), "items", mapping, on_error, path.name, path)
     return _items(job, root, limits)
 
 
@@ -85,8 +53,8 @@ def items_from_frame(
     limits: ImageLimits | None = None,
     source: str = "items",
 ) -> ReadResult:
-    """Like `read_items` for a table in memory; without `image_root` pictures are not looked at, and the report says so."""
-    job = _Job(whole_table(frame), "items", mapping, on_error, source)
+    """Like `read_items` for a table in memory; without `image_root` pictures are not looked at, as the report says."""
+    job = Job(whole_table(frame), "items", mapping, on_error, source)
     return _items(job, None if image_root is None else Path(image_root), limits)
 
 
@@ -115,8 +83,8 @@ def read_events(
         InvalidDataError: the file cannot be read; as `ValidationFailedError` with `.report` where its rows have errors.
     """
     path = Path(path)
-    job = _Job(load_table(path), "events", mapping, on_error, path.name, path)
-    return _events(job, item_ids, default_event_type, _Window(since, until))
+    job = Job(load_table(path), "events", mapping, on_error, path.name, path)
+    return _events(job, item_ids, default_event_type, Window(since, until))
 
 
 def events_from_frame(
@@ -131,156 +99,14 @@ def events_from_frame(
     source: str = "events",
 ) -> ReadResult:
     """Like `read_events` for a table in memory."""
-    job = _Job(whole_table(frame), "events", mapping, on_error, source)
-    return _events(job, item_ids, default_event_type, _Window(since, until))
-
-
-class _Window:
-    """Which moments are looked at: `since` inclusive, `until` exclusive."""
-
-    def __init__(self, since: datetime | None, until: datetime | None) -> None:
-        self.since = None if since is None else parsing.utc(since)
-        self.until = None if until is None else parsing.utc(until)
-
-    def outside(self, moments: pl.Series) -> pl.Series:
-        """True where the moment is known and lies outside."""
-        mask = moments.is_null() & False
-        if self.since is not None:
-            mask = mask | (moments < self.since).fill_null(False)
-        if self.until is not None:
-            mask = mask | (moments >= self.until).fill_null(False)
-        return mask
-
-    def to_json(self) -> dict[str, str | None]:
-        """As ISO text."""
-        return {
-            "since": None if self.since is None else self.since.isoformat(),
-            "until": None if self.until is None else self.until.isoformat(),
-        }
-
-
-class _Job:
-    """One table on its way into the canonical schema: raw columns, findings, and the columns done so far."""
-
-    def __init__(
-        self, table: Table, kind: Kind, overrides: Overrides, on_error: OnError, source: str, path: Path | None = None
-    ) -> None:
-        self.kind, self.on_error, self.source, self.path = kind, on_error, source, path
-        self.raw, self.faults = table.frame, table.faults
-        self.mapping = resolve_mapping(self.raw.columns, kind, overrides)
-        self.findings = Findings(table.rows)
-        self.rows_in = self.raw.height
-        self.steps = [Step("rows read", self.rows_in, self.rows_in)]
-        self.columns: dict[str, pl.Series] = {}
-        self.time_kind: TimeKind | None = None
-        self._require_columns()
-
-    def _require_columns(self) -> None:
-        for name in REQUIRED[self.kind]:
-            if name not in self.mapping.columns:
-                message = (
-                    f"no column holds {name}; name it with --map {name}=COLUMN, out of: {', '.join(self.raw.columns)}."
-                )
-                self.findings.stop("missing_column", message, column=name)
-        if self.findings.fatal:
-            self.report(0).raise_if_errors()
-
-    def column(self, name: str) -> pl.Series:
-        """The raw column of a canonical name, or nulls."""
-        source = self.mapping.columns.get(name)
-        if source is None:
-            return pl.Series(name, [None], dtype=pl.String).new_from_index(0, self.raw.height)
-        return self.raw[source].alias(name)
-
-    def restrict(self, keep: pl.Series, step: str) -> None:
-        """Look only at the rows where `keep` is true; nothing has been found yet."""
-        self.raw = self.raw.filter(keep)
-        self.findings.rows = self.findings.rows.filter(keep)
-        self.findings.dropped = self.findings.dropped.filter(keep)
-        self.columns = {name: values.filter(keep) for name, values in self.columns.items()}
-        self.steps.append(Step(step, len(keep), self.raw.height))
-
-    def note_faults(self) -> None:
-        """Rows that the file reader could not read as they stand."""
-        present = set(self.findings.rows.to_list()) if self.faults.first() else set()
-
-        def near(rows: Mapping[int, str | None]) -> dict[int, str | None]:
-            return {row: value for row, value in rows.items() if row in present}
-
-        self.findings.add_rows("bad_encoding", near(self.faults.encoding), f"{{value}} is no UTF-8; {ENCODING_REMEDY}.")
-        self.findings.add_rows("uneven_row", near(self.faults.width), f"the row has {{value}}; {WIDTH_REMEDY}.")
-        self.findings.add_rows("bad_json", near(self.faults.json), f"{{value}} is no JSON object; {JSON_REMEDY}.")
-
-    def parse(self, name: str, parser: Parser, message: str, *, drop: bool = False) -> None:
-        """Parse a column; what cannot be read is `bad_<name>` and becomes null."""
-        raw = self.column(name)
-        values, bad = parser(raw)
-        self.findings.add(f"bad_{name}", bad, message, column=name, values=raw, drop=drop)
-        self.columns[name] = values
-
-    def refuse_negative(self, name: str) -> None:
-        """A negative number in this column is an error and becomes null."""
-        values = self.columns[name]
-        negative = (values < 0).fill_null(False)
-        message = f"{name} {{value}} is negative; correct or clear it."
-        self.findings.add(f"negative_{name}", negative, message, column=name, values=values, drop=False)
-        self.columns[name] = values.set(negative, None)
-
-    def add_attributes(self) -> None:
-        """Whatever no canonical column reads, as key and value."""
-        own = {"attributes", "image_sha256"}
-        unknown = self.mapping.unmapped(self.raw.columns)
-        given = self.column("attributes") if "attributes" in self.mapping.columns else None
-        self.columns["attributes"] = parsing.attributes(self.raw, [c for c in unknown if c not in own], given)
-        if unknown:
-            self.findings.notes.append(f"columns kept as attributes: {', '.join(unknown)}")
-
-    def frame(self) -> pl.DataFrame:
-        """The columns so far in the canonical schema; the raw table is let go to save memory."""
-        schema = SCHEMAS[self.kind]
-        self.raw = self.raw.clear()
-        return pl.DataFrame([self.columns.pop(name).cast(dtype).alias(name) for name, dtype in schema.items()])
-
-    def report(self, rows_out: int) -> ValidationReport:
-        """The findings so far."""
-        return ValidationReport(
-            source=self.source,
-            groups=tuple(self.findings.groups),
-            rows_in=self.rows_in,
-            rows_out=rows_out,
-            on_error=self.on_error,
-            fatal=tuple(self.findings.fatal),
-            notes=tuple(self.findings.notes),
-            time_kind=self.time_kind,
-            waterfall=tuple(self.steps),
-        )
-
-    def finish(
-        self, frame: pl.DataFrame, *, image_root: Path | None = None, window: _Window | None = None
-    ) -> ReadResult:
-        """Raise on errors, or wrap up."""
-        report = self.report(frame.height)
-        report.raise_if_errors()
-        provenance: dict[str, Any] = {
-            "source": self.source,
-            "source_sha256": None if self.path is None else _file_sha256(self.path),
-            "mapping": self.mapping.columns,
-            "report": report.summary(),
-            "waterfall": [step.to_json() for step in report.waterfall],
-            **({} if window is None else window.to_json()),
-        }
-        return ReadResult(frame, report, self.mapping, image_root, provenance)
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    job = Job(whole_table(frame), "events", mapping, on_error, source)
+    return _events(job, item_ids, default_event_type, Window(since, until))
 
 
 # ---- items ----
 
 
-def _items(job: _Job, image_root: Path | None, limits: ImageLimits | None) -> ReadResult:
+def _items(job: Job, image_root: Path | None, limits: ImageLimits | None) -> ReadResult:
     job.note_faults()
     job.columns["item_id"] = parsing.identifiers(job.column("item_id"))
     for name in ("title", "description", "brand", "currency"):
@@ -303,7 +129,7 @@ def _moments(column: pl.Series) -> parsing.Parsed:
     return parsed.values, parsed.bad
 
 
-def _check_content(job: _Job) -> None:
+def _check_content(job: Job) -> None:
     ids = job.columns["item_id"]
     job.findings.add("missing_item_id", ids.is_null(), "the row has no item_id; give it one.", column="item_id")
     empty = job.columns["title"].is_null() & job.columns["description"].is_null() & job.columns["image"].is_null()
@@ -313,7 +139,7 @@ def _check_content(job: _Job) -> None:
     job.columns["title"] = job.columns["title"].fill_null("")
 
 
-def _add_images(job: _Job, root: Path | None, limits: ImageLimits | None) -> None:
+def _add_images(job: Job, root: Path | None, limits: ImageLimits | None) -> None:
     images = parsing.string_lists(job.column("image"), IMAGE_SEPARATORS)
     job.columns["image"] = images
     job.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
@@ -330,7 +156,7 @@ def _add_images(job: _Job, root: Path | None, limits: ImageLimits | None) -> Non
     job.columns["image"], job.columns["image_sha256"] = _usable_images(job.findings.rows, flat, checks)
 
 
-def _note_bad_images(job: _Job, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]) -> None:
+def _note_bad_images(job: Job, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]) -> None:
     bad: dict[str, dict[int, str | None]] = {}
     for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
         bad.setdefault(checks[path].code or "", {}).setdefault(row, checks[path].message)
@@ -355,7 +181,7 @@ def _usable_images(
     return joined["image"], joined["image_sha256"]
 
 
-def _finish_items(job: _Job, image_root: Path | None) -> ReadResult:
+def _finish_items(job: Job, image_root: Path | None) -> ReadResult:
     frame = job.frame()
     _check_duplicates(job, frame)
     kept = frame.filter(~job.findings.dropped)
@@ -365,7 +191,7 @@ def _finish_items(job: _Job, image_root: Path | None) -> ReadResult:
     return job.finish(kept, image_root=image_root)
 
 
-def _check_duplicates(job: _Job, frame: pl.DataFrame) -> None:
+def _check_duplicates(job: Job, frame: pl.DataFrame) -> None:
     """Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one."""
     ids = frame["item_id"]
     again = ~ids.is_first_distinct() & ids.is_not_null()
@@ -385,13 +211,14 @@ def _check_duplicates(job: _Job, frame: pl.DataFrame) -> None:
 # ---- events ----
 
 
-def _events(job: _Job, item_ids: pl.Series | None, default_event_type: str, window: _Window) -> ReadResult:
+def _events(job: Job, item_ids: pl.Series | None, default_event_type: str, window: Window) -> ReadResult:
     moments = parsing.timestamps(job.column("timestamp"))
     job.time_kind = moments.kind
     _note_time(job, moments)
     job.columns["timestamp"] = moments.values
     bad, outside = moments.bad, window.outside(moments.values)
-    if window.since is not None or window.until is not None:
+    if window.bounded:
+        _require_calendar(job, moments)
         bad = bad.filter(~outside)
         job.restrict(~outside, "events outside the time window left out")
     job.note_faults()
@@ -404,11 +231,17 @@ def _events(job: _Job, item_ids: pl.Series | None, default_event_type: str, wind
         job.parse(name, parsing.integers, f"{name} {{value}} is no whole number; correct or clear it.")
     returned = _add_event_type(job, default_event_type)
     _check_users_and_items(job, item_ids, returned)
-    job.add_attributes()
     return _finish_events(job, returned, window)
 
 
-def _note_time(job: _Job, moments: parsing.Timestamps) -> None:
+def _require_calendar(job: Job, moments: parsing.Timestamps) -> None:
+    if moments.kind == "order":
+        raise InvalidDataError(
+            f"{job.source} holds bare counters instead of times, so --since and --until mean nothing; leave them out."
+        )
+
+
+def _note_time(job: Job, moments: parsing.Timestamps) -> None:
     if moments.kind == "order":
         job.findings.notes.append("timestamps are bare counters: only the order of a user's events is known")
     elif moments.kind == "day":
@@ -417,7 +250,7 @@ def _note_time(job: _Job, moments: parsing.Timestamps) -> None:
         job.findings.notes.append(f"timestamps are numbers, read as {moments.unit} since 1970")
 
 
-def _check_time(job: _Job, bad: pl.Series) -> None:
+def _check_time(job: Job, bad: pl.Series) -> None:
     raw, moments = job.column("timestamp"), job.columns["timestamp"]
     message = "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z."
     job.findings.add("bad_timestamp", bad, message, column="timestamp", values=raw)
@@ -425,7 +258,7 @@ def _check_time(job: _Job, bad: pl.Series) -> None:
     job.findings.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
 
 
-def _add_event_type(job: _Job, default: str) -> pl.Series:
+def _add_event_type(job: Job, default: str) -> pl.Series:
     """Canonical event types; returns the mask of returns, which are no positive interaction."""
     if "event_type" not in job.mapping.columns:
         job.findings.notes.append(f"no column holds event_type: every event counts as {default}")
@@ -443,7 +276,7 @@ def _add_event_type(job: _Job, default: str) -> pl.Series:
     return _note_returns(job, types)
 
 
-def _note_returns(job: _Job, types: pl.Series) -> pl.Series:
+def _note_returns(job: Job, types: pl.Series) -> pl.Series:
     negative = (job.columns["quantity"] < 0).fill_null(False)
     returned = (types == "return").fill_null(False) | negative
     message = "the event is a return (by its type or a negative quantity), no positive interaction; it was left out."
@@ -451,7 +284,7 @@ def _note_returns(job: _Job, types: pl.Series) -> pl.Series:
     return returned
 
 
-def _check_users_and_items(job: _Job, item_ids: pl.Series | None, returned: pl.Series) -> None:
+def _check_users_and_items(job: Job, item_ids: pl.Series | None, returned: pl.Series) -> None:
     users, items = job.columns["user_id"], job.columns["item_id"]
     job.findings.add(
         "missing_user_id", users.is_null() & ~returned, "the event has no user_id; give it one.", column="user_id"
@@ -467,13 +300,23 @@ def _check_users_and_items(job: _Job, item_ids: pl.Series | None, returned: pl.S
     job.findings.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
 
 
-def _finish_events(job: _Job, returned: pl.Series, window: _Window) -> ReadResult:
-    frame = job.frame()
-    kept = frame.filter(~job.findings.dropped)
-    job.steps.append(Step("returns left out", frame.height, frame.height - int(returned.sum())))
-    job.steps.append(Step("rows with problems left out", job.steps[-1].rows_out, kept.height))
-    if kept.height == 0:
+def _finish_events(job: Job, returned: pl.Series, window: Window) -> ReadResult:
+    rows = len(returned)
+    order = _order_kept(job)
+    job.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
+    job.steps.append(Step("rows with problems left out", job.steps[-1].rows_out, len(order)))
+    if len(order) == 0:
         message = "no event is left (see the waterfall); check the time window, the item ids and the catalog."
         job.findings.stop("no_events", message)
+    job.report(len(order)).raise_if_errors()
+    # Attributes are the heaviest column: they are built last, in the final order, so that they are never copied.
+    job.take(order)
+    job.add_attributes()
+    return job.finish(job.frame(), window=window)
+
+
+def _order_kept(job: Job) -> pl.Series:
+    """Rows that stay, sorted by user, time and position; ties keep file order."""
     keys = ["user_id", "timestamp", "position"]
-    return job.finish(kept.sort(keys, maintain_order=True, nulls_last=True), window=window)
+    table = pl.DataFrame([job.columns[name].alias(name) for name in keys]).with_row_index("row")
+    return table.filter(~job.findings.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]

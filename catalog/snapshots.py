@@ -71,11 +71,22 @@ def content_hash(frame: pl.DataFrame) -> str:
     digest = hashlib.sha256(f"hubspoke-table-1 {frame.height}".encode())
     for name in frame.columns:
         column = frame[name]
-        digest.update(json.dumps([name, str(column.dtype)]).encode())
+        digest.update(json.dumps([name, dtype_name(column.dtype)]).encode())
         for start in range(0, frame.height, HASH_CHUNK):
             for piece in _bytes_of(column.slice(start, HASH_CHUNK)):
                 digest.update(piece)
     return digest.hexdigest()
+
+
+def dtype_name(dtype: object) -> str:
+    """Our own name of a dtype: polars may change how it prints one, and the hash must not change with it."""
+    if isinstance(dtype, pl.List):
+        return f"list<{dtype_name(dtype.inner)}>"
+    if isinstance(dtype, pl.Struct):
+        return f"struct<{', '.join(f'{f.name}: {dtype_name(f.dtype)}' for f in dtype.fields)}>"
+    if isinstance(dtype, pl.Datetime):
+        return f"datetime[{dtype.time_unit}, {dtype.time_zone}]"
+    return (dtype if isinstance(dtype, type) else type(dtype)).__name__.lower()
 
 
 def _bytes_of(column: pl.Series) -> Iterator[bytes]:
@@ -222,7 +233,7 @@ def read_snapshot(directory: Path | str, *, verify: bool = True) -> tuple[pl.Dat
 
 
 def _columns(frame: pl.DataFrame) -> dict[str, str]:
-    return {name: str(dtype) for name, dtype in frame.schema.items()}
+    return {name: dtype_name(dtype) for name, dtype in frame.schema.items()}
 
 
 def diff_snapshots(old: pl.DataFrame, new: pl.DataFrame) -> SnapshotDiff:

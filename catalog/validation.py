@@ -215,6 +215,7 @@ class Findings:
     Attributes:
         rows: source row number of each row of the table at hand.
         dropped: whether each row is to be left out.
+        unreadable: rows that could not be read at all; what their missing values would add is not reported.
     """
 
     rows: pl.Series
@@ -222,9 +223,11 @@ class Findings:
     fatal: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     dropped: pl.Series = field(init=False)
+    unreadable: pl.Series = field(init=False)
 
     def __post_init__(self) -> None:
         self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
+        self.unreadable = self.dropped
 
     def add(
         self,
@@ -241,6 +244,7 @@ class Findings:
 
         `message` is a sentence; `{value}` in it stands for the row's value.
         """
+        mask = mask & ~self.unreadable
         if not mask.any():
             return
         shown = None if values is None else values.filter(mask)
@@ -257,7 +261,12 @@ class Findings:
             shown = pl.Series([values[int(n)] for n in numbers], dtype=pl.String)
             self.groups.append(ProblemGroup("error", code, column, numbers, shown, message))
             if drop:
-                self.dropped = self.dropped | self.rows.is_in(numbers.implode())
+                self.unreadable = self.unreadable | self.rows.is_in(numbers.implode())
+                self.dropped = self.dropped | self.unreadable
+
+    def restrict(self, keep: pl.Series) -> None:
+        """Forget the rows where `keep` is false."""
+        self.rows, self.dropped, self.unreadable = (s.filter(keep) for s in (self.rows, self.dropped, self.unreadable))
 
     def stop(self, code: str, message: str, *, column: str | None = None) -> None:
         """Record a problem of the whole table that no policy can skip."""

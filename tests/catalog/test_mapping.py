@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+from hubspoke.catalog.mapping import ColumnMapping, guess_mapping, load_mapping, parse_map_option, resolve_mapping
+from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
+
+
+def test_guess_reads_common_names_without_case() -> None:
+    columns = ["Household_ID", "basket_id", "PRODUCT_ID", "quantity", "sales_value", "transaction_timestamp", "week"]
+    mapping = guess_mapping(columns, "events")
+    assert mapping.columns == {
+        "user_id": "Household_ID",
+        "item_id": "PRODUCT_ID",
+        "timestamp": "transaction_timestamp",
+        "session_id": "basket_id",
+        "value": "sales_value",
+        "quantity": "quantity",
+    }
+    assert mapping.unmapped(columns) == ["week"]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "canonical"),
+    [
+        ("sku", "items", "item_id"),
+        ("asin", "items", "item_id"),
+        ("article_id", "items", "item_id"),
+        ("productName", "items", "title"),
+        ("visitorid", "events", "user_id"),
+        ("event_time", "events", "timestamp"),
+        ("qty", "events", "quantity"),
+        ("event", "events", "event_type"),
+    ],
+)
+def test_synonyms(column: str, kind: str, canonical: str) -> None:
+    assert guess_mapping([column], kind).columns == {canonical: column}  # type: ignore[arg-type]
+
+
+def test_canonical_name_wins_over_synonym_and_each_column_is_used_once() -> None:
+    assert guess_mapping(["name", "title", "id", "item_id"], "items").columns == {
+        "item_id": "item_id",
+        "title": "title",
+    }
+
+
+def test_overrides_merge_over_the_guess() -> None:
+    mapping = resolve_mapping(["sku", "name", "cost_eur"], "items", {"price": "cost_eur", "title": ""})
+    assert mapping.columns == {"item_id": "sku", "price": "cost_eur"}
+
+
+def test_a_column_claimed_by_hand_is_not_guessed_elsewhere() -> None:
+    assert resolve_mapping(["id", "name"], "items", {"description": "name"}).columns == {
+        "item_id": "id",
+        "description": "name",
+    }
+
+
+def test_a_whole_mapping_can_be_the_override() -> None:
+    given = ColumnMapping(kind="items", columns={"title": "label"})
+    assert resolve_mapping(["id", "label"], "items", given).columns == {"item_id": "id", "title": "label"}
+
+
+def test_unknown_source_column_names_the_available_ones() -> None:
+    with pytest.raises(InvalidDataError, match=r"'nmae'.*use one of: sku, name"):
+        resolve_mapping(["sku", "name"], "items", {"title": "nmae"})
+
+
+def test_unknown_canonical_column_names_the_known_ones() -> None:
+    with pytest.raises(InvalidDataError, match=r"'titel' is no column of items.*title"):
+        resolve_mapping(["sku"], "items", {"titel": "sku"})
+
+
+def test_option_text() -> None:
+    assert parse_map_option("title=name, price=cost_eur") == {"title": "name", "price": "cost_eur"}
+    assert parse_map_option("title=") == {"title": ""}
+    assert parse_map_option("") == {}
+
+
+@pytest.mark.parametrize("text", ["title", "=name", "title=a,title=b"])
+def test_malformed_option(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_map_option(text)
+
+
+def test_yaml_flat_and_by_kind(tmp_path: Path) -> None:
+    path = tmp_path / "map.yaml"
+    path.write_text("title: name\nprice: 7\n")
+    assert load_mapping(path) == {"title": "name", "price": "7"}
+    path.write_text("items: {title: name}\nevents: {user_id: who}\n")
+    assert load_mapping(path, "events") == {"user_id": "who"}
+
+
+def test_yaml_problems(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        load_mapping(tmp_path / "none.yaml")
+    path = tmp_path / "map.yaml"
+    for text in ("- a\n- b\n", "title: [a\n", "title: {a: b}\n", "!!python/object/apply:os.system ['true']\n"):
+        path.write_text(text)
+        with pytest.raises(InvalidDataError):
+            load_mapping(path)
+
+
+def test_describe_shows_mapping_and_attributes() -> None:
+    text = guess_mapping(["sku", "name", "colour"], "items").describe(["sku", "name", "colour"])
+    assert text == "item_id <- sku\ntitle   <- name\nattributes: colour"

@@ -1,0 +1,167 @@
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import polars as pl
+import pytest
+from hubspoke.catalog import parsing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def moments(values: list[object], dtype: object = None) -> parsing.Timestamps:
+    return parsing.timestamps(pl.Series(values, dtype=dtype))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("12.99", 12.99),
+        (" $1,299.00 ", 1299.0),
+        ("EUR 1.299,00", 1299.0),
+        ("12,99 €", 12.99),
+        ("1,299", 1299.0),
+        ("-3", -3.0),
+        ("1e3", 1000.0),
+    ],
+)
+def test_written_numbers(text: str, expected: float) -> None:
+    values, bad = parsing.numbers(pl.Series([text]))
+    assert (values.to_list(), bad.to_list()) == ([expected], [False])
+
+
+def test_bad_missing_and_infinite_numbers() -> None:
+    values, bad = parsing.numbers(pl.Series(["abc", "", "nan", None, "inf"]))
+    assert values.to_list() == [None] * 5
+    assert bad.to_list() == [True, False, False, False, True]
+    values, bad = parsing.numbers(pl.Series([1.0, float("nan"), float("inf")]))
+    assert values.to_list() == [1.0, None, None]
+    assert bad.to_list() == [False, False, True]
+
+
+def test_integers_accept_whole_floats_only() -> None:
+    values, bad = parsing.integers(pl.Series(["3", "3.0", "3.5", "x", None]))
+    assert values.to_list() == [3, 3, None, None, None]
+    assert bad.to_list() == [False, False, True, True, False]
+
+
+def test_booleans() -> None:
+    values, bad = parsing.booleans(pl.Series(["Yes", "0", "in stock", "maybe", None]))
+    assert values.to_list() == [True, False, True, None, None]
+    assert bad.to_list() == [False, False, False, True, False]
+    values, _ = parsing.booleans(pl.Series([1, 0, None]))
+    assert values.to_list() == [True, False, None]
+
+
+def test_identifiers_lose_the_float_tail_but_keep_leading_zeros() -> None:
+    assert parsing.identifiers(pl.Series([123.0, None])).to_list() == ["123", None]
+    assert parsing.identifiers(pl.Series([" 007 ", ""])).to_list() == ["007", None]
+
+
+def test_string_lists() -> None:
+    column = pl.Series(["a > b>c", "x | y", "Clothing, Shoes & Jewelry", '["p", "q"]', " ", None, "[no json"])
+    assert parsing.string_lists(column, (">", "|")).to_list() == [
+        ["a", "b", "c"], ["x", "y"], ["Clothing, Shoes & Jewelry"], ["p", "q"], None, None, ["[no json"],
+    ]  # fmt: skip
+    lists = pl.Series([["a", " b ", None, ""], [], None])
+    assert parsing.string_lists(lists, (">",)).to_list() == [["a", "b"], None, None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2017-01-31T14:05:06Z",
+        "2017-01-31 14:05:06",
+        "2017-01-31T15:05:06+01:00",
+        "2017-01-31T15:05:06+0100",
+        "2017-01-31 15:05:06 +01",
+        "2017/01/31 14:05:06",
+        "2017-01-31 14:05:06 UTC",
+        "2017-01-31T14:05:06.000000000",
+    ],
+)
+def test_iso_times(text: str) -> None:
+    assert moments([text]).values.to_list() == [datetime(2017, 1, 31, 14, 5, 6, tzinfo=UTC)]
+
+
+def test_mixed_iso_forms_and_unreadable_rows() -> None:
+    parsed = moments(["2017-01-31", "2017-01-31T14:05", "31.01.2017", None, "2017-02-30"])
+    assert parsed.values.to_list() == [
+        datetime(2017, 1, 31, tzinfo=UTC), datetime(2017, 1, 31, 14, 5, tzinfo=UTC), None, None, None,
+    ]  # fmt: skip
+    assert parsed.bad.to_list() == [False, False, True, False, True]
+    assert parsed.kind == "real"
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)])
+@pytest.mark.parametrize("as_text", [False, True])
+def test_magnitude_decides_the_unit(unit: str, factor: int, as_text: bool) -> None:
+    values = [1_485_871_506 * factor, 1_485_957_906 * factor]
+    parsed = moments([str(v) for v in values] if as_text else values)
+    assert parsed.unit == unit
+    assert parsed.kind == "real"
+    assert parsed.values[0] == datetime(2017, 1, 31, 14, 5, 6, tzinfo=UTC)
+
+
+def test_bare_counters_are_order() -> None:
+    parsed = moments([0, 1, 2])
+    assert (parsed.kind, parsed.unit) == ("order", "counter")
+    assert parsed.values.to_list() == [datetime(1970, 1, 1, 0, 0, s, tzinfo=UTC) for s in range(3)]
+
+
+def test_a_number_of_another_magnitude_is_bad() -> None:
+    parsed = moments([1_485_871_506, 0, -5, 1_485_871_507, 1_485_871_508, 1_485_871_509])
+    assert parsed.bad.to_list() == [False, True, True, False, False, False]
+
+
+def test_compact_dates_and_days() -> None:
+    assert moments(["20170131", "20170201"]).values.to_list() == [
+        datetime(2017, 1, 31, tzinfo=UTC),
+        datetime(2017, 2, 1, tzinfo=UTC),
+    ]
+    assert moments(["20170131"]).kind == "day"
+    assert moments([date(2017, 1, 31)]).kind == "day"
+    assert moments([1_485_820_800, 1_485_907_200]).kind == "day"
+
+
+def test_zoned_and_naive_datetimes() -> None:
+    zoned = pl.Series([datetime(2017, 1, 1, 12, tzinfo=UTC)]).dt.convert_time_zone("Europe/Paris")
+    assert parsing.timestamps(zoned).values.to_list() == [datetime(2017, 1, 1, 12, tzinfo=UTC)]
+    naive = pl.Series([datetime(2017, 1, 1, 12)], dtype=pl.Datetime("ns"))
+    assert parsing.timestamps(naive).values.to_list() == [datetime(2017, 1, 1, 12, tzinfo=UTC)]
+
+
+def test_float_times_and_all_null() -> None:
+    assert moments([1_485_871_506.5, float("nan")]).values.to_list() == [
+        datetime(2017, 1, 31, 14, 5, 6, 500_000, tzinfo=UTC),
+        None,
+    ]
+    assert moments([None], pl.Null).bad.to_list() == [False]
+
+
+@settings(deadline=None)
+@given(st.datetimes(min_value=datetime(1975, 1, 1), max_value=datetime(2200, 1, 1)), st.integers(-11, 11))
+def test_iso_text_with_any_zone_keeps_the_moment(naive: datetime, hours: int) -> None:
+    moment = naive.replace(tzinfo=timezone(timedelta(hours=hours)))
+    assert moments([moment.isoformat()]).values.to_list() == [moment.astimezone(UTC)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.none() | st.text("ab", min_size=1), st.none() | st.integers(0, 9)), max_size=8))
+def test_attributes_hold_exactly_the_filled_cells(rows: list[tuple[str | None, int | None]]) -> None:
+    frame = pl.DataFrame(rows, schema={"x": pl.String, "y": pl.Int64}, orient="row")
+    lists = parsing.attributes(frame, ["x", "y"], None, frame.height).to_list()
+    expected = [[{"key": k, "value": str(v)} for k, v in zip("xy", row, strict=True) if v is not None] for row in rows]
+    assert lists == expected
+
+
+def test_given_attributes_from_map_struct_and_json() -> None:
+    frame = pl.DataFrame({"c": ["red"]})
+    pairs = pl.Series([[{"key": "a", "value": "1"}]])
+    for given_column in (pairs, pl.Series([{"a": "1"}]), pl.Series(['{"a": 1, "b": null}'])):
+        assert parsing.attributes(frame, ["c"], given_column, 1).to_list() == [
+            [{"key": "a", "value": "1"}, {"key": "c", "value": "red"}]
+        ]
+
+
+def test_text_of_nested_columns() -> None:
+    assert parsing.text(pl.Series([["a", None, "b"]])).to_list() == ["a; b"]
+    assert parsing.text(pl.Series([{"a": 1}])).to_list() == ['{"a":1}']

@@ -1,0 +1,108 @@
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hubspoke.catalog.tables import load_table, read_table
+from hubspoke.errors import InvalidDataError, NotFoundError
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", b"id,n\n007,1.50\n8,\n"),
+        ("t.csv", b"id;n\n007;1.50\n8;\n"),
+        ("t.csv", b"\xef\xbb\xbfid,n\r\n007,1.50\r\n8,\r\n"),
+        ("t.csv.gz", b"id,n\n007,1.50\n8,\n"),
+        ("t.tsv", b"id\tn\n007\t1.50\n8\t\n"),
+        ("t.tsv.gz", b"id\tn\n007\t1.50\n8\t\n"),
+        ("t.jsonl", b'{"id": "007", "n": 1.50}\n\n{"id": 8}\n'),
+        ("t.ndjson.gz", b'{"id": "007", "n": 1.50}\n{"id": 8}\n'),
+    ],
+)
+def test_text_formats_read_as_text(tmp_path: Path, name: str, content: bytes) -> None:
+    frame = read_table(write(tmp_path / name, content))
+    assert frame.to_dict(as_series=False) == {"id": ["007", "8"], "n": ["1.50", None]}
+
+
+def test_parquet_keeps_its_dtypes(tmp_path: Path) -> None:
+    pl.DataFrame({"id": [1], "x": [None]}).write_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").schema == pl.Schema({"id": pl.Int64(), "x": pl.Null()})
+
+
+def test_quoted_newlines_count_as_one_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", b'id,n\n1,"a\nb"\n2,c\xe9\n')
+    assert load_table(path).faults.encoding == {2: "c\ufffd"}
+
+
+def test_blank_lines_are_no_rows_but_keep_the_count(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path / "t.csv", b"id,n\n1,a\n\n2,b\n\n"))
+    assert table.frame["id"].to_list() == ["1", "2"]
+    assert table.rows.to_list() == [1, 3]
+
+
+def test_latin_1_names_the_first_bad_row_and_the_remedy(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "id,n\n1,ok\n2,café\n3,crème\n".encode("latin-1"))
+    with pytest.raises(InvalidDataError, match=r"row 2: .*caf.*iconv"):
+        read_table(path)
+    assert sorted(load_table(path).faults.encoding) == [2, 3]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_utf_16_is_refused_with_a_remedy(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(InvalidDataError, match="iconv -f UTF-16"):
+        read_table(write(tmp_path / "t.csv", "id,n\n1,a\n".encode(encoding)))
+
+
+def test_bad_bytes_in_the_header(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError, match="header"):
+        read_table(write(tmp_path / "t.csv", "id,größe\n1,a\n".encode("latin-1")))
+
+
+def test_uneven_rows_are_all_found(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path / "t.csv", b"id,n\n1,a\n2,b,c\n3\n4,d\n"))
+    assert table.faults.width == {2: "3 values for 2 columns", 3: "1 values for 2 columns"}
+    assert table.frame["id"].to_list() == ["1", "2", "3", "4"]
+
+
+def test_bad_json_lines_are_all_found(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "t.jsonl", b'{"id": 1, "tags": ["a"], "ok": true}\n{"id": \n[1]\n{"id": 12345678901234567890}\n'
+    )
+    table = load_table(path)
+    assert sorted(table.faults.json) == [2, 3]
+    assert table.frame["id"].to_list() == ["1", None, None, "12345678901234567890"]
+    assert table.frame["tags"][0] == '["a"]'
+    assert table.frame["ok"][0] == "true"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", "empty"),
+        ("t.csv", b" \n\n", "empty"),
+        ("t.xlsx", b"x", "unknown suffix"),
+        ("t.parquet", b"PAR1 broken PAR1", "no readable Parquet"),
+        ("t.jsonl", b"nothing\n", "no JSON object"),
+    ],
+)
+def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    with pytest.raises(InvalidDataError, match=message):
+        read_table(write(tmp_path / name, content))
+
+
+def test_broken_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"id,n\n1,a\n" * 100)[:-20])
+    with pytest.raises(InvalidDataError, match="no complete gzip"):
+        read_table(path)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        read_table(tmp_path / "none.csv")

@@ -1,0 +1,77 @@
+import json
+
+import polars as pl
+import pytest
+from hubspoke.catalog.validation import Findings, ValidationFailedError, ValidationReport
+from hubspoke.errors import InvalidDataError
+
+
+def findings() -> Findings:
+    found = Findings(pl.Series([1, 2, 4], dtype=pl.UInt32))
+    values = pl.Series(["a", "b", "c"])
+    found.add("bad_x", pl.Series([False, True, True]), "x {value} is bad; mend it.", column="x", values=values)
+    found.add("odd_y", pl.Series([True, False, False]), "y is odd; look.", severity="warning", drop=False)
+    return found
+
+
+def report(found: Findings, **changes: object) -> ValidationReport:
+    return ValidationReport("t.csv", tuple(found.groups), rows_in=3, rows_out=1, fatal=tuple(found.fatal), **changes)  # type: ignore[arg-type]
+
+
+def test_problems_by_row_with_their_values() -> None:
+    problems = report(findings()).problems
+    assert [(p.row, p.code, p.severity, p.value) for p in problems] == [
+        (1, "odd_y", "warning", None),
+        (2, "bad_x", "error", "b"),
+        (4, "bad_x", "error", "c"),
+    ]
+    assert problems[1].message == "x 'b' is bad; mend it."
+    assert findings().dropped.to_list() == [False, True, True]
+
+
+def test_text_groups_by_code_and_caps_the_rows() -> None:
+    assert report(findings(), notes=("times are days",)).to_text(limit=1).splitlines() == [
+        "t.csv: 3 rows read, 1 kept, 2 errors, 1 warnings",
+        "error: bad_x x 2 (rows 2, ...): x 'b' is bad; mend it.",
+        "warning: odd_y x 1 (rows 1): y is odd; look.",
+        "note: times are days",
+    ]
+
+
+def test_json_is_capped_but_counts_everything() -> None:
+    content = json.loads(json.dumps(report(findings()).to_json(limit=1)))
+    assert content["counts"] == {"bad_x": 2, "odd_y": 1}
+    assert [p["row"] for p in content["problems"]] == [1, 2]
+    assert content["ok"] is False
+
+
+def test_errors_raise_under_fail_only() -> None:
+    with pytest.raises(
+        ValidationFailedError, match=r"^t.csv cannot be used: 2 x bad_x \(first: row 2: .*skip\.$"
+    ) as caught:
+        report(findings()).raise_if_errors()
+    assert isinstance(caught.value, InvalidDataError)
+    assert caught.value.report.count("error") == 2
+    report(findings(), on_error="skip").raise_if_errors()
+
+
+def test_a_fatal_problem_raises_under_skip_too() -> None:
+    found = findings()
+    found.stop("nothing_left", "no row is left; give one.")
+    with pytest.raises(ValidationFailedError, match=r"1 x nothing_left \(first: no row is left; give one\)\.$"):
+        report(found, on_error="skip").raise_if_errors()
+
+
+def test_unreadable_rows_are_not_reported_twice() -> None:
+    found = Findings(pl.Series([1, 2], dtype=pl.UInt32))
+    found.add_rows("bad_json", {2: "{"}, "{value} is no JSON; mend it.")
+    found.add("missing_id", pl.Series([True, True]), "no id; add it.")
+    assert [(p.row, p.code) for p in report(found).problems] == [(1, "missing_id"), (2, "bad_json")]
+
+
+def test_a_million_problems_stay_small_and_fast() -> None:
+    n = 1_000_000
+    found = Findings(pl.int_range(1, n + 1, dtype=pl.UInt32, eager=True))
+    found.add("bad", pl.repeat(True, n, dtype=pl.Boolean, eager=True), "bad; mend it.")
+    assert len(report(found).to_json()["problems"]) == 100
+    assert report(found).counts == {"bad": n}
