@@ -7,6 +7,7 @@ float32: a cached vector must not depend on the device that made it.
 from __future__ import annotations
 
 import contextlib
+import re
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from .devices import FloatArray, Progress
 
 TEXT_FIELDS = ("title", "brand", "category_path", "description")
 """Fields of an item's text, in order; `attributes` may be asked for as well."""
+_WORD = re.compile(r"[^\W_]+")
 
 
 class TextTower(ABC):
@@ -295,7 +297,7 @@ def _clean(value: object) -> str:
 
 def _words(text: str) -> str:
     """Case-folded words with punctuation as spaces, for whole-word containment."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+    return " ".join(_WORD.findall(text.casefold()))
 
 
 def _cut(text: str, limit: int) -> str:

@@ -219,8 +219,8 @@ def hub_folder(repository: str, choose: Chooser) -> Path:
     except Exception as error:  # network, proxy, authentication, disk: each library layer has its own tree
         raise HubspokeError(
             f"Model {repository!r} is not in the local Hugging Face cache and could not be downloaded "
-            f"({first_line(error)}); run `hf download {repository}` where there is a network and copy the folder here, "
-            "naming it by its path, or choose a packaged model."
+            f"({first_line(error)}); run `hf download {repository}` where there is a network, copy the folder here and "
+            "name it hf:/FOLDER or open_clip:local-dir:/FOLDER, or choose a packaged model."
         ) from error
     raise HubspokeError(f"Model {repository!r} lacks a config or weights that load without code; choose another model.")
 

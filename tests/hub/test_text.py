@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import open_clip
 import polars as pl
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hubspoke.hub.encoders import TextEncoderConfig, load_text_encoder
 from hubspoke.hub.text import item_texts, pad
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
 
 VOCABULARY = [
@@ -127,6 +129,46 @@ class TestTransformerText:
         with pytest.raises(InvalidDataError, match="without code of its own"):
             tower(folder).encode(["a"])
         assert not (tmp_path / "ran").exists()
+
+
+@pytest.fixture
+def dual_folder(bert_folder, tmp_path):
+    """An open_clip dual tower whose text half is a Hugging Face model, with that model's files beside it."""
+    text = {"hf_model_name": str(bert_folder), "hf_tokenizer_name": str(bert_folder), "hf_proj_type": "linear"}
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+        "text_cfg": text | {"hf_pooler_type": "mean_pooler", "context_length": 16},
+    }
+    (tmp_path / "dual-test-tower.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "dual-test-tower.json")
+    model = open_clip.create_model("dual-test-tower", pretrained_hf=False)
+    folder = tmp_path / "dual"
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    return folder, model.eval()
+
+
+class TestOpenClipWithTransformerText:
+    def test_is_open_clips_own_output(self, bert_folder, dual_folder):
+        folder, model = dual_folder
+        text = load_text_encoder(TextEncoderConfig(name=f"open_clip:local-dir:{folder}"), "cpu")
+        ids = open_clip.tokenizer.HFTokenizer(str(bert_folder), context_length=16)(["red shirt", "dog food"])
+        expected = model.encode_text(ids, normalize=True).detach().numpy()
+        np.testing.assert_allclose(text.encode(["red shirt", "dog food"]), expected, atol=1e-6)
+
+    def test_code_that_comes_with_a_text_half_is_never_run(self, bert_folder, dual_folder, tmp_path):
+        folder, _ = dual_folder
+        own = copy_of(bert_folder, tmp_path / "own")
+        config = json.loads((own / "config.json").read_text())
+        (own / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoConfig": "own.Config"}}))
+        whole = json.loads((folder / "open_clip_config.json").read_text())
+        whole["model_cfg"]["text_cfg"]["hf_model_name"] = str(own)
+        (folder / "open_clip_config.json").write_text(json.dumps(whole))
+        text = load_text_encoder(TextEncoderConfig(name=f"open_clip:local-dir:{folder}"), "cpu")
+        with pytest.raises(InvalidDataError, match="needs code of its own"):
+            text.encode(["red shirt"])
 
 
 def test_packaged_minilm_knows_meaning():

@@ -186,7 +186,7 @@ class TestHub:
 
     @pytest.mark.parametrize("reference", ["ViT-B-32/laion2b_s34b_b79k", "hf-hub:some/clip"])
     def test_an_open_clip_model_out_of_reach_too(self, empty_hub, reference):
-        with pytest.raises(HubspokeError, match=r"not in the local Hugging Face cache .* naming it by its path"):
+        with pytest.raises(HubspokeError, match=r"not in the local Hugging Face cache .* name it .*local-dir:/FOLDER"):
             weights.find_open_clip(reference)
 
     def test_a_cached_model_needs_no_network(self, empty_hub):
