@@ -136,6 +136,7 @@ class Database:
             HubspokeError: the database cannot be reached or written.
         """
         with database_faults(self.where), Session(self.writer) as session, session.begin():
+            session.connection()  # takes the place now rather than at the first statement
             yield session
 
     def current_revision(self) -> str | None:

@@ -11,31 +11,45 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.migrate import upgrade
+from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
 from sqlalchemy import make_url
 
 
 class PostgresServer:
-    """A private server of the test run; `create` makes a database in it, empty or as a copy of another."""
+    """A private server of the test run: empty databases one by one, and one migrated registry that is emptied."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
         self._execute("ALTER SYSTEM SET fsync = off")
         self._execute("SELECT pg_reload_conf()")
+        self.registry_url = self.create()
+        upgrade(self.registry_url)
 
-    def _execute(self, statement: str) -> None:
+    def _execute(self, *statements: str, database: str | None = None) -> None:
         psycopg = pytest.importorskip("psycopg")
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
-            connection.execute(statement)
+        with psycopg.connect(self._server.get_uri(database=database), autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
 
-    def create(self, name: str | None = None, template: str = "template1") -> str:
-        name = name or f"t{uuid.uuid4().hex}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    def create(self) -> str:
+        """URL of a new database with nothing in it."""
+        name = f"t{uuid.uuid4().hex}"
+        self._execute(f"CREATE DATABASE {name} STRATEGY file_copy")
         return str(self._server.get_uri(database=name, driver="psycopg"))
 
     def drop(self, url: str) -> None:
         self._execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+    def empty_registry(self) -> None:
+        """Delete every row: many times faster than a database per test."""
+        # `replica` switches foreign keys off for this session, so that the order of tables does not matter.
+        deletes = [f"DELETE FROM {table}" for table in Base.metadata.tables]
+        version = f"UPDATE alembic_version SET version_num = '{HEAD_REVISION}'"
+        setup = ["SET lock_timeout = '5s'", "SET session_replication_role = replica"]
+        self._execute(*setup, *deletes, version, database=make_url(self.registry_url).database)
 
 
 @pytest.fixture(scope="session")
@@ -49,12 +63,6 @@ def postgres() -> Iterator[PostgresServer]:
     yield PostgresServer(server)
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> str:
-    upgrade(postgres.create("migrated"))
-    return "migrated"
 
 
 @pytest.fixture(scope="session")
@@ -78,19 +86,18 @@ def blank_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def registry_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of a fresh, migrated registry, on each of the two databases."""
+    """URL of a migrated registry without rows, on each of the two databases."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "registry.db")
         yield f"sqlite:///{tmp_path / 'registry.db'}"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    url = server.create(template=request.getfixturevalue("postgres_template"))
-    yield url
-    server.drop(url)
+    yield server.registry_url
+    server.empty_registry()
 
 
 @pytest.fixture
 def registry(registry_url: str) -> Iterator[Registry]:
-    """A fresh registry, on each of the two databases."""
+    """A registry without rows, on each of the two databases."""
     with Registry(registry_url) as opened:
         yield opened

@@ -122,7 +122,7 @@ def test_sqlite_is_in_wal_mode(tmp_path: Path) -> None:
 def test_processes_that_migrate_at_once_all_succeed(blank_url: str) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", UPGRADE, blank_url], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(4)
+        for _ in range(2)
     ]
     # Each waits for the end of its input, so that all begin together.
     for process in processes:
@@ -130,6 +130,6 @@ def test_processes_that_migrate_at_once_all_succeed(blank_url: str) -> None:
         process.stdin.close()
         process.stdin = None
     failures = [process.communicate()[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0, 0], failures
+    assert [process.returncode for process in processes] == [0, 0], failures
     with Registry(blank_url) as registry:
         assert registry.list_domains() == []

@@ -124,18 +124,18 @@ def race(start, url: str, targets: list[str], expected: str) -> list[str]:
 
 
 def test_of_processes_that_promote_at_once_one_wins_and_the_others_are_told(garden, registry_url, start) -> None:
-    first, *rest = releases(garden, 4)
+    first, *rest = releases(garden, 3)
     garden.registry.promote("garden", "live", first, "ann")
     said = race(start, registry_url, rest, expected=first)
-    assert sorted(said) == ["told", "told", "won"]
+    assert sorted(said) == ["told", "won"]
     assert live(garden.registry) == rest[said.index("won")]
     assert len(garden.registry.history("garden", "live")) == 2
 
 
 def test_unconditional_promotions_at_once_form_one_chain(garden, registry_url, start) -> None:
-    first, *rest = releases(garden, 4)
+    first, *rest = releases(garden, 3)
     garden.registry.promote("garden", "live", first, "ann")
-    assert race(start, registry_url, rest, expected="*") == ["won"] * 3
+    assert race(start, registry_url, rest, expected="*") == ["won"] * 2
     history = garden.registry.history("garden", "live")
     assert [m.from_ref for m in history[1:]] == [m.to_ref for m in history[:-1]]
     assert {m.to_ref for m in history} == {first, *rest}

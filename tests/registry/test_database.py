@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import builtins
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, MissingExtraError, UsageError
+from hubspoke.registry import database as database_module
+from hubspoke.registry.database import Database, parse_url
+from hubspoke.registry.faults import database_fault
+from hubspoke.registry.store import Registry
+from sqlalchemy.exc import OperationalError
+
+HEAVY = ("torch", "faiss", "polars", "numpy", "pandas", "pyarrow", "alembic", "pydantic")
+
+
+def test_urls() -> None:
+    assert parse_url("postgresql://ann@db/x").drivername == "postgresql+psycopg"
+    assert parse_url("postgres://ann@db/x").drivername == "postgresql+psycopg"
+    assert parse_url("sqlite:///a/b.db").database == "a/b.db"
+    for bad in ("nonsense", "mysql://ann:secret@db/x", "sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(UsageError, match=r"sqlite:///path/registry\.db") as caught:
+            parse_url(bad)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_text("this is a letter, not a database" * 100)
+    with pytest.raises(InvalidDataError, match=r"is not a readable SQLite database .* restore a backup"):
+        Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+
+
+def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(HubspokeError, match=r"cannot be reached .* that the server runs") as caught:
+        Registry(f"postgresql://ann:secret@/x?host={tmp_path}")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_psycopg(name: str, *rest: object, **named: object) -> object:
+        if name.startswith("psycopg"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return real(name, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without_psycopg)
+    with pytest.raises(MissingExtraError, match=r"pip install 'hubspoke\[postgres\]'"):
+        Database("postgresql://ann@db/x")
+
+
+def test_an_unwritable_database(registry: Registry) -> None:
+    statement = (
+        "PRAGMA query_only=ON" if registry.database.is_sqlite else "SET SESSION default_transaction_read_only=on"
+    )
+    with registry.database.engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+        connection.commit()
+    with pytest.raises(HubspokeError, match=r"cannot be written; give this user write access"):
+        registry.add_domain("garden")
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path, sqlite_template: Path) -> None:
+    # A PostgreSQL server's disk cannot be filled from here; its code is among those checked below.
+    shutil.copy(sqlite_template, tmp_path / "registry.db")
+    with Registry(f"sqlite:///{tmp_path / 'registry.db'}") as registry:
+        with registry.database.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+            connection.commit()
+        with pytest.raises(HubspokeError, match="No space is left on the disk"):
+            registry.add_domain("garden", description="x" * 100_000)
+        assert registry.list_domains() == []
+        assert registry.add_domain("pets").ref == "domain:pets"
+
+
+class FakeServerError(Exception):
+    def __init__(self, sqlstate: str | None) -> None:
+        super().__init__("server says no.\ndetail")
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "words"),
+    [
+        ("53100", HubspokeError, "No space is left"),
+        ("25006", HubspokeError, "cannot be written"),
+        ("55P03", LockedError, "Another process is writing"),
+        (None, HubspokeError, r"cannot be reached \(server says no\)"),
+        ("XX000", HubspokeError, r"refused \(server says no\); run `hubspoke doctor`"),
+    ],
+)
+def test_codes_of_the_server(state: str | None, kind: type[HubspokeError], words: str) -> None:
+    fault = database_fault(OperationalError("SELECT 1", None, FakeServerError(state)), "db")
+    assert type(fault) is kind
+    with pytest.raises(kind, match=words):
+        raise fault
+
+
+def test_a_writer_that_waits_too_long_is_told(registry_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "WAIT_SECONDS", 0.05 if registry_url.startswith("sqlite") else 1)
+    with Registry(registry_url) as first, Registry(registry_url) as second:
+        with first.database.write(), pytest.raises(LockedError, match="Another process is writing"):
+            second.add_domain("garden")
+        assert second.add_domain("garden").name == "garden"
+
+
+def test_readers_go_on_while_a_writer_writes(registry_url: str) -> None:
+    with Registry(registry_url) as first, Registry(registry_url) as second:
+        first.add_domain("garden")
+        with first.database.write():
+            assert [d.name for d in second.list_domains()] == ["garden"]
+
+
+def test_a_registry_from_a_copied_file(tmp_path: Path, sqlite_template: Path) -> None:
+    path = tmp_path / "a folder with ä%20 ?" / "registry.db"
+    path.parent.mkdir()
+    shutil.copy(sqlite_template, path)
+    from sqlalchemy import URL
+
+    with Registry(URL.create("sqlite", database=str(path)).render_as_string()) as registry:
+        registry.add_domain("garden")
+        assert registry.lock("x").__enter__() is None
+
+
+def test_the_registry_room_loads_nothing_heavy() -> None:
+    code = (
+        f"import sys, hubspoke.registry.store, hubspoke.registry.query; print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import re
+import signal
+
+import pytest
+from hubspoke.errors import LockedError
+from hubspoke.registry.store import Registry
+
+HOLD = """
+import sys
+from hubspoke.errors import LockedError
+from hubspoke.registry.store import Registry
+with Registry(sys.argv[1]) as registry:
+    try:
+        with registry.lock("train garden"):
+            print("held", flush=True)
+            sys.stdin.readline()
+    except LockedError as error:
+        print(error, flush=True)
+"""
+
+
+def test_a_lock_is_held_once_and_free_again(registry: Registry) -> None:
+    with registry.lock("train garden"):
+        with pytest.raises(LockedError, match=r"holds 'train garden'; wait for it to end"):
+            registry.lock("train garden").__enter__()
+        with registry.lock("train pets"):
+            pass
+    with registry.lock("train garden"):
+        pass
+
+
+def test_a_lock_is_free_after_an_error(registry: Registry) -> None:
+    with pytest.raises(ValueError, match="stop"), registry.lock("train a/b"):
+        raise ValueError("stop")
+    with registry.lock("train a/b"):
+        pass
+
+
+def test_a_second_process_is_told_who_holds_it(registry_url: str, start) -> None:
+    holder = start(HOLD, registry_url)
+    assert holder.stdout.readline() == "held\n"
+    told = start(HOLD, registry_url).stdout.readline()
+    assert re.search(rf"Process {holder.pid}\b.*holds 'train garden'", told)
+    holder.stdin.write("\n")
+    holder.stdin.flush()
+    holder.communicate()
+    with Registry(registry_url) as registry, registry.lock("train garden"):
+        pass
+
+
+def test_a_killed_process_lets_go(registry_url: str, start) -> None:
+    holder = start(HOLD, registry_url)
+    assert holder.stdout.readline() == "held\n"
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    # The server notices the closed connection by itself, in a moment that is not ours to choose.
+    with Registry(registry_url) as registry:
+        for _ in range(10_000):
+            try:
+                with registry.lock("train garden"):
+                    return
+            except LockedError:
+                continue
+    pytest.fail("the lock outlived its process")
