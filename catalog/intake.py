@@ -114,14 +114,17 @@ class Job:
 
     def note_faults(self) -> None:
         """Rows that the file reader could not read as they stand."""
-        present = set(self.findings.rows.to_list()) if self.faults.first() else set()
+        if self.faults.first() is None:
+            return
+        present = set(self.findings.rows.to_list())
 
-        def near(rows: Mapping[int, str | None]) -> dict[int, str | None]:
-            return {row: value for row, value in rows.items() if row in present}
+        def report(code: str, rows: Mapping[int, str | None], message: str) -> None:
+            found = [(row, value, "") for row, value in rows.items() if row in present]
+            self.findings.add_rows(code, found, message, unreadable=True)
 
-        self.findings.add_rows("bad_encoding", near(self.faults.encoding), f"{{value}} is no UTF-8; {ENCODING_REMEDY}.")
-        self.findings.add_rows("uneven_row", near(self.faults.width), f"the row has {{value}}; {WIDTH_REMEDY}.")
-        self.findings.add_rows("bad_json", near(self.faults.json), f"{{value}} is no JSON object; {JSON_REMEDY}.")
+        report("bad_encoding", self.faults.encoding, f"{{value}} is no UTF-8; {ENCODING_REMEDY}.")
+        report("uneven_row", self.faults.width, f"the row has {{value}}; {WIDTH_REMEDY}.")
+        report("bad_json", self.faults.json, f"{{value}} is no JSON object; {JSON_REMEDY}.")
 
     def parse(self, name: str, parser: Parser, message: str, *, drop: bool = False) -> None:
         """Parse a column; what cannot be read is `bad_<name>` and becomes null."""

@@ -19,6 +19,7 @@ from .schema import ATTRIBUTES, TIMESTAMP, TimeKind
 
 Parsed = tuple[pl.Series, pl.Series]
 
+PLAUSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 DAY_US = 86_400_000_000
 # Magnitude of a whole number that stands for a time: from 1973 on, the units do not overlap.
 UNITS = (("s", 10**8, 10**11), ("ms", 10**11, 10**14), ("us", 10**14, 10**17), ("ns", 10**17, 2**63 - 1))
@@ -37,6 +38,8 @@ def text(column: pl.Series) -> pl.Series:
         column = column.struct.json_encode()
     elif isinstance(dtype, pl.List | pl.Array):
         column = _as_list(column).list.join("; ", ignore_nulls=True)
+    elif dtype == pl.Object:
+        column = pl.Series([None if value is None else str(value) for value in column], dtype=pl.String)
     stripped = column.cast(pl.String, strict=False).str.strip_chars()
     return stripped.set(stripped == "", None)
 
@@ -167,6 +170,9 @@ def timestamps(column: pl.Series) -> Timestamps:
         strings = text(column)
         given = strings.is_not_null()
         values, unit = _from_text(strings)
+    # Year 1 and year 9999 are what other systems write for "unknown".
+    plausible = values.is_between(*PLAUSIBLE, closed="left").fill_null(False)
+    values = values.set(~plausible, None)
     return Timestamps(values, given & values.is_null(), _time_kind(values, unit), unit)
 
 
@@ -278,17 +284,13 @@ def _given_attributes(column: pl.Series) -> pl.Series:
     """A map, a struct or a JSON object per row as a list of key and value."""
     dtype = column.dtype
     if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.Struct) and len(dtype.inner.fields) == 2:
-        return column.cast(_renamed(dtype.inner)).cast(ATTRIBUTES) if dtype != ATTRIBUTES else column
+        names = pl.element().struct.rename_fields(["key", "value"])
+        return column if dtype == ATTRIBUTES else column.list.eval(names).cast(ATTRIBUTES)
     if isinstance(dtype, pl.Struct):
         fields = column.struct.unnest()
         return attributes(fields, fields.columns, None, fields.height)
     reader: Callable[[str | None], list[dict[str, str]]] = _json_attributes
     return pl.Series([reader(value) for value in text(column).to_list()], dtype=ATTRIBUTES)
-
-
-def _renamed(inner: pl.Struct) -> pl.List:
-    key, value = inner.fields
-    return pl.List(pl.Struct({"key": key.dtype, "value": value.dtype}))
 
 
 def _json_attributes(value: str | None) -> list[dict[str, str]]:

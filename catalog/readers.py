@@ -17,7 +17,7 @@ from .images import ImageCheck, ImageLimits, check_images
 from .intake import Job, Overrides, ReadResult, Window
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError, event_type_names
 from .tables import load_table, read_table, whole_table
-from .validation import Step
+from .validation import RowFault, Step
 
 __all__ = ["ReadResult", "events_from_frame", "items_from_frame", "read_events", "read_items", "read_table"]
 
@@ -157,12 +157,13 @@ def _add_images(job: Job, root: Path | None, limits: ImageLimits | None) -> None
 
 
 def _note_bad_images(job: Job, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]) -> None:
-    bad: dict[str, dict[int, str | None]] = {}
+    bad: dict[str, list[RowFault]] = {}
     for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
-        bad.setdefault(checks[path].code or "", {}).setdefault(row, checks[path].message)
-    for code, rows in sorted(bad.items()):
-        # The sentence differs from picture to picture, so it is the value.
-        job.findings.add_rows(code, rows, "{value}", column="image", drop=False)
+        check = checks[path]
+        bad.setdefault(check.code or "", []).append((row, path, check.message or ""))
+    for code, found in sorted(bad.items()):
+        # The sentence differs from picture to picture.
+        job.findings.add_rows(code, found, "{detail}", column="image")
 
 
 def _usable_images(
@@ -212,6 +213,10 @@ def _check_duplicates(job: Job, frame: pl.DataFrame) -> None:
 
 
 def _events(job: Job, item_ids: pl.Series | None, default_event_type: str, window: Window) -> ReadResult:
+    if default_event_type not in EVENT_TYPES:
+        raise InvalidDataError(
+            f"The default event type {default_event_type!r} is not known; use one of {', '.join(EVENT_TYPES)}."
+        )
     moments = parsing.timestamps(job.column("timestamp"))
     job.time_kind = moments.kind
     _note_time(job, moments)

@@ -191,26 +191,24 @@ def _check_header(columns: list[str], path: Path) -> None:
 
 
 def _read_uneven(content: bytes, path: Path, delimiter: str) -> tuple[pl.DataFrame, dict[int, str | None]]:
-    """Python's reader: every row is kept, cut or filled to the header's length, and uneven ones are listed."""
+    """The table with overlong rows cut, and those rows; a short row is one whose last values are missing."""
     csv.field_size_limit(MAX_FIELD)
-    reader = csv.reader(io.StringIO(content.decode("utf-8"), newline=""), delimiter=delimiter)
+    # Row by row, so that a long file needs no second copy in memory.
+    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), delimiter=delimiter)
     try:
-        header, *records = list(reader)
-    except csv.Error as error:
+        n = len(next(reader))
+        uneven = {i: f"{len(r)} values for {n} columns" for i, r in enumerate(reader, start=1) if len(r) > n}
+        frame = pl.read_csv(io.BytesIO(content), separator=delimiter, infer_schema=False, truncate_ragged_lines=True)
+    except (csv.Error, pl.exceptions.PolarsError) as error:
         raise InvalidDataError(
-            f"{path} is no readable CSV at line {reader.line_num} ({error}); export it again with quoted text."
+            f"{path} is no readable CSV ({_reason(error)}); export it again with every quote closed."
         ) from error
-    n = len(header)
-    uneven = {i: f"{len(r)} values for {n} columns" for i, r in enumerate(records, start=1) if r and len(r) != n}
-    columns = {
-        _unused(name, header[:j]): [(r[j] or None) if j < len(r) else None for r in records]
-        for j, name in enumerate(header)
-    }
-    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)), dict(uneven)
+    return frame, dict(uneven)
 
 
-def _unused(name: str, taken: list[str]) -> str:
-    return f"{name}_duplicated_{taken.count(name) - 1}" if name in taken else name
+def _reason(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if "not properly escaped" in line]
+    return "a quoted value is not closed" if lines else _brief(error)
 
 
 def _with_marks(frame: pl.DataFrame, rows: pl.Series, faults: Faults, bad_encoding: bool) -> Table:
@@ -225,7 +223,20 @@ def _with_marks(frame: pl.DataFrame, rows: pl.Series, faults: Faults, bad_encodi
 
 
 def _read_json_lines(content: bytes, path: Path, bad_encoding: bool) -> Table:
-    """Every value as text: numbers as written, lists and objects as JSON."""
+    """Every value as text: numbers in their shortest form, lists and objects as JSON."""
+    bad: dict[int, str | None] = {}
+    try:
+        names = pl.scan_ndjson(io.BytesIO(content), infer_schema_length=None).collect_schema().names()
+        frame = pl.read_ndjson(io.BytesIO(content), schema=dict.fromkeys(names, pl.String))
+    except pl.exceptions.PolarsError:
+        # A line that is no object: the slow reader names each of them.
+        frame, bad = _read_json_objects(content)
+    if not frame.columns:
+        raise InvalidDataError(f"{path} holds no JSON object; {JSON_REMEDY}.")
+    return _with_marks(frame, whole_table(frame).rows, Faults(json=bad), bad_encoding)
+
+
+def _read_json_objects(content: bytes) -> tuple[pl.DataFrame, dict[int, str | None]]:
     parts: list[pl.DataFrame] = []
     bad: dict[int, str | None] = {}
     objects: list[dict[str, Any]] = []
@@ -238,15 +249,12 @@ def _read_json_lines(content: bytes, path: Path, bad_encoding: bool) -> Table:
             parts.append(_text_frame(objects))
             objects = []
     parts.append(_text_frame(objects))
-    frame = pl.concat(parts, how="diagonal").drop(ROW_MARK)
-    if not frame.columns:
-        raise InvalidDataError(f"{path} holds no JSON object; {JSON_REMEDY}.")
-    return _with_marks(frame, whole_table(frame).rows, Faults(json=bad), bad_encoding)
+    return pl.concat(parts, how="diagonal").drop(ROW_MARK), bad
 
 
 def _json_object(line: bytes) -> dict[str, Any] | None:
     try:
-        parsed = json.loads(line, parse_int=str, parse_float=str)
+        parsed = json.loads(line)
     except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None

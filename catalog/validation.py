@@ -5,7 +5,7 @@ Problems are kept as columns (a million bad rows cost megabytes, not gigabytes) 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from ..errors import InvalidDataError
 from .schema import OnError, TimeKind
 
 Severity = Literal["error", "warning"]
+RowFault = tuple[int, str | None, str]  # source row number, value, detail
 JSON_PROBLEMS = 100  # problems listed one by one in JSON; the counts are always complete
 
 
@@ -42,7 +43,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class ProblemGroup:
-    """All problems of one code in one column; `message` may hold `{value}`."""
+    """All problems of one code in one column; `message` may hold `{value}` and `{detail}`."""
 
     severity: Severity
     code: str
@@ -50,6 +51,7 @@ class ProblemGroup:
     rows: pl.Series
     values: pl.Series | None
     message: str
+    details: pl.Series | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,7 +62,8 @@ class ProblemGroup:
     def at(self, i: int) -> Problem:
         """The i-th problem of the group."""
         value = None if self.values is None or self.values[i] is None else str(self.values[i])
-        message = self.message.replace("{value}", repr(value))
+        detail = "" if self.details is None else str(self.details[i])
+        message = self.message.replace("{detail}", detail).replace("{value}", repr(value))
         return Problem(self.severity, self.code, int(self.rows[i]), self.column, value, message)
 
 
@@ -157,10 +160,11 @@ class ValidationReport:
             raise ValidationFailedError(self._sentence(), self)
 
     def _sentence(self) -> str:
-        codes = set(self.fatal) if self.fatal else {g.code for g in self.groups if g.severity == "error"}
+        errors = {g.code for g in self.groups if g.severity == "error"}
+        codes = set(self.fatal) or errors
         first = min((g.at(0) for g in self.groups if g.code in codes), key=lambda p: p.row)
         where = f"row {first.row}: " if first.row else ""
-        kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if code in codes)
+        kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if code in errors)
         # A fatal problem stops under either policy, so its own remedy is the only one.
         remedy = "" if self.fatal else "; correct the rows or leave them out with --on-error skip"
         return f"{self.source} cannot be used: {kinds} (first: {where}{first.message.rstrip('.')}){remedy}."
@@ -253,16 +257,27 @@ class Findings:
             self.dropped = self.dropped | mask
 
     def add_rows(
-        self, code: str, values: Mapping[int, str | None], message: str, *, column: str | None = None, drop: bool = True
+        self,
+        code: str,
+        found: Sequence[RowFault],
+        message: str,
+        *,
+        column: str | None = None,
+        unreadable: bool = False,
     ) -> None:
-        """Record one error for each source row number that is a key of `values`."""
-        numbers = pl.Series(sorted(values), dtype=self.rows.dtype)
-        if len(numbers):
-            shown = pl.Series([values[int(n)] for n in numbers], dtype=pl.String)
-            self.groups.append(ProblemGroup("error", code, column, numbers, shown, message))
-            if drop:
-                self.unreadable = self.unreadable | self.rows.is_in(numbers.implode())
-                self.dropped = self.dropped | self.unreadable
+        """Record one error for each (source row number, value, detail); `unreadable` rows are left out.
+
+        `message` is a sentence in which `{value}` and `{detail}` stand for the row's own.
+        """
+        if not found:
+            return
+        rows, values, details = zip(*sorted(found, key=lambda f: f[0]), strict=True)
+        numbers = pl.Series(rows, dtype=self.rows.dtype)
+        texts = (pl.Series(values, dtype=pl.String), pl.Series(details, dtype=pl.String))
+        self.groups.append(ProblemGroup("error", code, column, numbers, texts[0], message, texts[1]))
+        if unreadable:
+            self.unreadable = self.unreadable | self.rows.is_in(numbers.implode())
+            self.dropped = self.dropped | self.unreadable
 
     def restrict(self, keep: pl.Series) -> None:
         """Forget the rows where `keep` is false."""

@@ -112,6 +112,10 @@ def test_a_number_of_another_magnitude_is_bad() -> None:
     assert parsed.bad.to_list() == [False, True, True, False, False, False]
 
 
+def test_placeholder_years_are_bad() -> None:
+    assert moments(["0001-01-01", "9999-12-31T23:59:59", "2020-01-01"]).bad.to_list() == [True, True, False]
+
+
 def test_compact_dates_and_days() -> None:
     assert moments(["20170131", "20170201"]).values.to_list() == [
         datetime(2017, 1, 31, tzinfo=UTC),
@@ -156,7 +160,8 @@ def test_attributes_hold_exactly_the_filled_cells(rows: list[tuple[str | None, i
 def test_given_attributes_from_map_struct_and_json() -> None:
     frame = pl.DataFrame({"c": ["red"]})
     pairs = pl.Series([[{"key": "a", "value": "1"}]])
-    for given_column in (pairs, pl.Series([{"a": "1"}]), pl.Series(['{"a": 1, "b": null}'])):
+    other_names = pl.Series([[{"name": "a", "v": 1}]])
+    for given_column in (pairs, other_names, pl.Series([{"a": "1"}]), pl.Series(['{"a": 1, "b": null}'])):
         assert parsing.attributes(frame, ["c"], given_column, 1).to_list() == [
             [{"key": "a", "value": "1"}, {"key": "c", "value": "red"}]
         ]

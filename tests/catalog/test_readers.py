@@ -64,7 +64,7 @@ def test_every_item_problem_is_reported_in_one_pass(tmp_path: Path) -> None:
         "a,One,1,,,,\n"
         ",No id,1,,,,\n"
         "a,Other,1,,,,\n"
-        "b,Two,cheap,-1,maybe,someday,bad.png;none.png\n"
+        "b,Two,cheap,-1,maybe,someday,bad.png;none.png;no.png\n"
         "c,Three,-2,,,,../x.png\n"
         "a,Caf\u00e9,1,,,,\n"
     )
@@ -77,6 +77,7 @@ def test_every_item_problem_is_reported_in_one_pass(tmp_path: Path) -> None:
         (4, "bad_created_at"),
         (4, "bad_price"),
         (4, "image_missing"),
+        (4, "image_missing"),
         (4, "image_unreadable"),
         (4, "negative_cost"),
         (5, "image_outside_root"),
@@ -84,11 +85,13 @@ def test_every_item_problem_is_reported_in_one_pass(tmp_path: Path) -> None:
         (6, "bad_encoding"),
     ]
     assert report.problems[4].value == "cheap"
+    assert [p.value for p in report.problems if p.code == "image_missing"] == ["none.png", "no.png"]
+    assert report.problems[5].message == "image 'none.png' does not exist; add the file or clear the value."
     kept = read_items(path, on_error="skip")
     assert kept.frame["item_id"].to_list() == ["a", "b", "c"]
     assert kept.frame["price"].to_list() == [1.0, None, None]
     assert kept.frame["image"].to_list() == [None, None, None]
-    assert kept.report.count("error") == 11
+    assert kept.report.count("error") == 12
     assert (kept.report.rows_in, kept.report.rows_out) == (6, 3)
 
 
@@ -272,6 +275,12 @@ def test_no_event_type_column_uses_the_default_and_says_so() -> None:
     result = events_from_frame(frame, default_event_type="purchase")
     assert result.frame["event_type"].to_list() == ["purchase"]
     assert "no column holds event_type: every event counts as purchase" in result.report.notes
+
+
+def test_an_unknown_default_event_type_is_refused() -> None:
+    frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [1]})
+    with pytest.raises(InvalidDataError, match="'banana' is not known; use one of view"):
+        events_from_frame(frame, default_event_type="banana")
 
 
 def test_integer_ids_of_events_meet_text_ids_of_items() -> None:

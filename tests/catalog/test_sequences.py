@@ -37,7 +37,7 @@ def test_build_keeps_order_users_and_rows() -> None:
 
 
 def test_unknown_items_are_an_error_that_counts_them() -> None:
-    with pytest.raises(InvalidDataError, match="1 events name items .*'z'"):
+    with pytest.raises(InvalidDataError, match=r"1 events name items .*'z'"):
         build_sequences(sessions([("u", 0, "a"), ("u", 0, "z")]), ITEMS)
 
 

@@ -21,8 +21,8 @@ def write(path: Path, content: bytes) -> Path:
         ("t.csv.gz", b"id,n\n007,1.50\n8,\n"),
         ("t.tsv", b"id\tn\n007\t1.50\n8\t\n"),
         ("t.tsv.gz", b"id\tn\n007\t1.50\n8\t\n"),
-        ("t.jsonl", b'{"id": "007", "n": 1.50}\n\n{"id": 8}\n'),
-        ("t.ndjson.gz", b'{"id": "007", "n": 1.50}\n{"id": 8}\n'),
+        ("t.jsonl", b'{"id": "007", "n": "1.50"}\n\n{"id": 8}\n'),
+        ("t.ndjson.gz", b'{"id": "007", "n": "1.50"}\n{"id": 8}\n'),
     ],
 )
 def test_text_formats_read_as_text(tmp_path: Path, name: str, content: bytes) -> None:
@@ -64,10 +64,25 @@ def test_bad_bytes_in_the_header(tmp_path: Path) -> None:
         read_table(write(tmp_path / "t.csv", "id,größe\n1,a\n".encode("latin-1")))
 
 
-def test_uneven_rows_are_all_found(tmp_path: Path) -> None:
-    table = load_table(write(tmp_path / "t.csv", b"id,n\n1,a\n2,b,c\n3\n4,d\n"))
-    assert table.faults.width == {2: "3 values for 2 columns", 3: "1 values for 2 columns"}
-    assert table.frame["id"].to_list() == ["1", "2", "3", "4"]
+def test_overlong_rows_are_all_found(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path / "t.csv", b"id,n\n1,a\n2,b,c\n\n4\n5,d,e,f\n"))
+    assert table.faults.width == {2: "3 values for 2 columns", 5: "4 values for 2 columns"}
+    assert table.frame.rows() == [("1", "a"), ("2", "b"), ("4", None), ("5", "d")]
+    assert table.rows.to_list() == [1, 2, 4, 5]
+
+
+def test_an_unclosed_quote(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataError, match="not closed"):
+        read_table(write(tmp_path / "t.csv", b'id,n\n1,"a\n2,b\n'))
+
+
+def test_json_values_become_text_on_either_path(tmp_path: Path) -> None:
+    good = b'{"id": 12345678901234567890, "tags": ["a", "b"], "ok": true, "n": 1.5, "x": null}\n{"late": "y"}\n'
+    fast = load_table(write(tmp_path / "good.jsonl", good))
+    slow = load_table(write(tmp_path / "bad.jsonl", good + b"{\n"))
+    assert fast.frame.row(0) == ("12345678901234567890", '["a", "b"]', "true", "1.5", None, None)
+    assert slow.frame.head(2).equals(fast.frame)
+    assert sorted(slow.faults.json) == [3]
 
 
 def test_bad_json_lines_are_all_found(tmp_path: Path) -> None:

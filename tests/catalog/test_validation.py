@@ -58,13 +58,15 @@ def test_errors_raise_under_fail_only() -> None:
 def test_a_fatal_problem_raises_under_skip_too() -> None:
     found = findings()
     found.stop("nothing_left", "no row is left; give one.")
-    with pytest.raises(ValidationFailedError, match=r"1 x nothing_left \(first: no row is left; give one\)\.$"):
+    with pytest.raises(
+        ValidationFailedError, match=r"2 x bad_x, 1 x nothing_left \(first: no row is left; give one\)\.$"
+    ):
         report(found, on_error="skip").raise_if_errors()
 
 
 def test_unreadable_rows_are_not_reported_twice() -> None:
     found = Findings(pl.Series([1, 2], dtype=pl.UInt32))
-    found.add_rows("bad_json", {2: "{"}, "{value} is no JSON; mend it.")
+    found.add_rows("bad_json", [(2, "{", "")], "{value} is no JSON; mend it.", unreadable=True)
     found.add("missing_id", pl.Series([True, True]), "no id; add it.")
     assert [(p.row, p.code) for p in report(found).problems] == [(1, "missing_id"), (2, "bad_json")]
 
