@@ -63,12 +63,12 @@ class EvaluationStore:
                     subject_id=tested.id if tested else None,
                     events_id=events_node.id,
                     protocol=dict(protocol),
-                    n_users=n_users,
+                    n_users=int(n_users),
                     details=dict(details or {}),
                 )
             )
             session.flush()
-            session.add_all(Metric(evaluation_id=node.id, **metric.to_dict()) for metric in metrics)
+            session.add_all(_metric_row(node.id, metric) for metric in metrics)
             made_of = [Parent(tested.ref, Relation.BUILT_FROM)] if tested else []
             add_edges(session, node, [*made_of, Parent(events_node.ref, Relation.EVALUATED_ON), *parents])
             return read_evaluation(session, node)
@@ -116,6 +116,19 @@ def _check_metrics(metrics: Sequence[MetricRecord]) -> None:
         if (metric.slice, metric.name) in seen:
             raise UsageError(f"{metric.name} on slice {metric.slice} is given twice; give each metric once.")
         seen.add((metric.slice, metric.name))
+
+
+def _metric_row(evaluation_id: int, metric: MetricRecord) -> Metric:
+    # numpy's numbers become Python's: SQLite would keep them as bytes.
+    low, high = (None if bound is None else float(bound) for bound in (metric.low, metric.high))
+    return Metric(
+        evaluation_id=evaluation_id,
+        slice=metric.slice,
+        name=metric.name,
+        value=float(metric.value),
+        low=low,
+        high=high,
+    )
 
 
 def _metrics(session: Session, evaluations: Joined) -> dict[int, tuple[MetricRecord, ...]]:

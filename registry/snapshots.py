@@ -55,7 +55,7 @@ class SnapshotStore:
                     kind=table,
                     version=int(node.ref.rpartition("/")[2]),
                     content_hash=content_hash,
-                    rows=rows,
+                    rows=int(rows),
                     artifact=put_artifact(session, artifact),
                     as_of=as_of,
                     details=dict(details or {}),
