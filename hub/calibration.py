@@ -1,0 +1,85 @@
+"""Per-catalog calibration: centring and shrunk whitening, fitted on one catalog, frozen with the version that uses it.
+
+Encoders put every catalog into a narrow cone: all garden chairs look alike next to all products there are. Whitening a
+catalog's own embeddings spreads them, needs no behaviour, and so exists on day zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class CalibrationConfig(BaseModel):
+    """How a catalog's embeddings are centred and whitened.
+
+    Attributes:
+        power: singular values are raised to minus this power; 0 only centres, 1 whitens fully.
+        prior_items: weight of the isotropic prior covariance, in items. It keeps the transform harmless for catalogs
+            of a few dozen items, where the sample covariance says little (linear shrinkage, Ledoit & Wolf 2004).
+        max_rank: leading directions kept.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    power: float = Field(default=0.75, ge=0.0, le=1.0)
+    prior_items: float = Field(default=20.0, gt=0.0)
+    max_rank: int = Field(default=384, ge=1)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """An affine map followed by L2 normalisation: `normalise((x - mean) @ transform)`.
+
+    Attributes:
+        mean: (D,) centre of the catalog.
+        transform: (D, R) whitening directions.
+    """
+
+    mean: FloatArray
+    transform: FloatArray
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the numbers: two calibrations with the same fingerprint span the same space."""
+        digest = hashlib.sha256(self.mean.tobytes())
+        digest.update(np.ascontiguousarray(self.transform).tobytes())
+        return digest.hexdigest()
+
+    def apply(self, x: FloatArray) -> FloatArray:
+        """(N, D) raw embeddings to (N, R) calibrated ones; a row equal to the mean becomes zero, the neutral vector."""
+        return unit_rows((x - self.mean) @ self.transform)
+
+
+def fit_calibration(x: FloatArray, config: CalibrationConfig) -> Calibration:
+    """Fit centring and whitening on a catalog's raw embeddings (N, D).
+
+    With fewer than two items there is nothing to centre on: the map is then the identity.
+    """
+    n, d = x.shape
+    rank = min(config.max_rank, d)
+    if n < 2:
+        return Calibration(np.zeros(d, np.float32), np.eye(d, rank, dtype=np.float32))
+    mean = x.mean(axis=0, dtype=np.float64)
+    centred = x - mean
+    covariance = centred.T @ centred / n
+    shrinkage = config.prior_items / (n + config.prior_items)
+    isotropic = np.trace(covariance) / d
+    values, vectors = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * isotropic * np.eye(d))
+    leading = np.argsort(values)[::-1][:rank]
+    spread = np.maximum(values[leading], 1e-12 * max(isotropic, 1e-12))
+    # Eigenvalues are squared singular values, hence half the power. Signs are fixed so that a refit is reproducible.
+    directions = vectors[:, leading] * np.sign(vectors[np.abs(vectors[:, leading]).argmax(axis=0), leading])
+    return Calibration(mean.astype(np.float32), (directions * spread ** (-config.power / 2)).astype(np.float32))
+
+
+def unit_rows(x: npt.NDArray[np.floating]) -> FloatArray:
+    """(N, D) with every row scaled to length one; rows of (numerically) zero length become exactly zero."""
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.where(norms > 1e-6, x / np.maximum(norms, 1e-6), 0.0).astype(np.float32)

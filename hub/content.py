@@ -1,0 +1,126 @@
+"""Content space: one catalog's calibrated text and image blocks, the launch floor that behaviour cannot touch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CorruptArtifactError
+from .calibration import Calibration, FloatArray, fit_calibration, unit_rows
+from .config import HubConfig
+from .fusion import TrunkVectors
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ContentSpace:
+    """Calibrations of a catalog's modalities; a modality the catalog lacks has none and no columns.
+
+    A content embedding is `[text block | image block]`, each of length one, or zero where the item lacks the modality.
+    """
+
+    text: Calibration | None
+    image: Calibration | None
+
+    @property
+    def text_rank(self) -> int:
+        """Columns of the text block."""
+        return self.text.transform.shape[1] if self.text else 0
+
+    @property
+    def image_rank(self) -> int:
+        """Columns of the image block."""
+        return self.image.transform.shape[1] if self.image else 0
+
+    @property
+    def dimension(self) -> int:
+        """Columns of a content embedding, R."""
+        return self.text_rank + self.image_rank
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over both calibrations."""
+        parts = [block.fingerprint if block else "none" for block in (self.text, self.image)]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+    def embed(self, fused: TrunkVectors) -> FloatArray:
+        """Fused trunk vectors of N items to content embeddings (N, R)."""
+        blocks = [
+            np.where(present[:, None], calibration.apply(vectors), 0.0)
+            for calibration, vectors, present in (
+                (self.text, fused.text, fused.has_text),
+                (self.image, fused.image, fused.has_image),
+            )
+            if calibration is not None
+        ]
+        return np.concatenate(blocks, axis=1).astype(np.float32) if blocks else np.zeros((len(fused), 0), np.float32)
+
+    def modality_weights(self, image_share: float) -> FloatArray:
+        """(R,) weight of each column in the content score: 1 - image_share for text, image_share for pictures.
+
+        A catalog with one modality gives it all the weight.
+        """
+        if self.text is None or self.image is None:
+            return np.ones(self.dimension, np.float32)
+        return np.repeat(np.array([1 - image_share, image_share], np.float32), [self.text_rank, self.image_rank])
+
+    def tensors(self) -> dict[str, FloatArray]:
+        """The numbers, named for a safetensors file."""
+        blocks = {"text": self.text, "image": self.image}
+        named = {name: block for name, block in blocks.items() if block is not None}
+        return {
+            f"{name}.{part}": np.ascontiguousarray(getattr(block, part))
+            for name, block in named.items()
+            for part in ("mean", "transform")
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, FloatArray]) -> ContentSpace:
+        """The inverse of `tensors`."""
+
+        def block(name: str) -> Calibration | None:
+            if f"{name}.mean" not in tensors:
+                return None
+            if f"{name}.transform" not in tensors:
+                raise CorruptArtifactError(f"content space lacks {name}.transform; rebuild it with --force.")
+            return Calibration(tensors[f"{name}.mean"], tensors[f"{name}.transform"])
+
+        return cls(block("text"), block("image"))
+
+
+def fit_content_space(fused: TrunkVectors, config: HubConfig) -> ContentSpace:
+    """Fit the calibrations on a catalog's own fused vectors; items without a modality do not count for it."""
+    text = fused.text[fused.has_text]
+    image = fused.image[fused.has_image]
+    return ContentSpace(
+        text=fit_calibration(text, config.calibration) if len(text) else None,
+        image=fit_calibration(image, config.image_calibration) if len(image) else None,
+    )
+
+
+def recency_weighted(embeddings: FloatArray, histories: Sequence[IntArray], decay: float, events: int) -> FloatArray:
+    """Zero-shot session embeddings: the recency-weighted sum of the last events' item embeddings, unit length.
+
+    Args:
+        embeddings: (N, R) content embeddings.
+        histories: B item-row arrays, oldest event first; an empty one gives a zero row.
+        decay: weight of an event relative to the one after it.
+        events: how many recent events count.
+
+    Returns:
+        (B, R).
+    """
+    weights = np.zeros((len(histories), events), np.float32)
+    rows = np.zeros((len(histories), events), np.int64)
+    for b, history in enumerate(histories):
+        recent = history[-events:][::-1]
+        rows[b, : len(recent)] = recent
+        weights[b, : len(recent)] = decay ** np.arange(len(recent))
+    if len(embeddings) == 0:
+        return np.zeros((len(histories), embeddings.shape[1]), np.float32)
+    return unit_rows(np.einsum("be,ber->br", weights, embeddings[rows]))

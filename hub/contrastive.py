@@ -1,0 +1,132 @@
+"""Contrastive training of the base fusion on items that shoppers met together, over all domains in turn."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..catalog.sequences import IntArray, Sequences
+from .config import ContrastiveConfig
+from .content import ContentSpace
+from .fusion import BaseFusion, TrunkVectors
+
+
+@dataclass(frozen=True)
+class ContrastiveDomain:
+    """One category's share of the training: its trunk vectors, its frozen content space and its pairs (P, 2)."""
+
+    trunk: TrunkVectors
+    space: ContentSpace
+    pairs: IntArray
+
+
+def co_engaged_pairs(sequences: Sequences, window: int) -> IntArray:
+    """(P, 2) distinct items at most `window` events apart in one sequence, both orders left to the symmetric loss."""
+    sequence = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    pairs = []
+    for gap in range(1, window + 1):
+        same = sequence[gap:] == sequence[:-gap]
+        left, right = sequences.items[:-gap][same], sequences.items[gap:][same]
+        pairs.append(np.stack([left, right], axis=1)[left != right])
+    return np.concatenate(pairs).astype(np.int64) if pairs else np.zeros((0, 2), np.int64)
+
+
+def info_nce_loss(similarity: Tensor, same: Tensor) -> Tensor:
+    """Symmetric InfoNCE over B pairs: cross-entropy of the diagonal by rows and by columns, halved.
+
+    van den Oord et al., 2018; the symmetric form of CLIP, Radford et al., 2021.
+
+    Args:
+        similarity: (B, B), already divided by the temperature; a pair's own score stands on the diagonal.
+        same: (B, B) true where an off-diagonal entry is no real negative; it is masked out.
+    """
+    off_diagonal = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    masked = similarity.masked_fill(same & off_diagonal, float("-inf"))
+    labels = torch.arange(len(similarity), device=similarity.device)
+    return (F.cross_entropy(masked, labels) + F.cross_entropy(masked.T, labels)) / 2
+
+
+class _CalibratedSpace:
+    """A domain's frozen content space as torch tensors, so that the loss is taken where the space is used."""
+
+    def __init__(self, domain: ContrastiveDomain, image_share: float, device: torch.device) -> None:
+        self.x = torch.from_numpy(domain.trunk.joined())
+        self.pairs = domain.pairs
+        self._split = [domain.trunk.text.shape[1], domain.trunk.image.shape[1]]
+        self._blocks = [
+            (torch.from_numpy(block.mean).to(device), torch.from_numpy(block.transform).to(device)) if block else None
+            for block in (domain.space.text, domain.space.image)
+        ]
+        both = all(block is not None for block in self._blocks)
+        self._weights = (1 - image_share, image_share) if both else (1.0, 1.0)
+
+    def embed(self, fused: Tensor) -> Tensor:
+        """(B, Dt + Dv) fused vectors to (B, R) whose inner product is the content score."""
+        parts = []
+        for raw, block, weight in zip(fused.split(self._split, dim=1), self._blocks, self._weights, strict=True):
+            if block is None:
+                continue
+            present = (raw != 0).any(dim=1, keepdim=True)
+            parts.append(F.normalize((raw - block[0]) @ block[1], dim=1) * present * weight**0.5)
+        return torch.cat(parts, dim=1)
+
+
+def train_fusion(
+    start: BaseFusion,
+    domains: Sequence[ContrastiveDomain],
+    config: ContrastiveConfig,
+    *,
+    image_share: float,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[BaseFusion, list[float]]:
+    """Train a copy of `start`; domains take turns in proportion to the square root of their pairs.
+
+    Returns:
+        The trained fusion and the loss of every step.
+    """
+    fusion = copy.deepcopy(start).train()
+    spaces = [_CalibratedSpace(d, image_share, fusion.down.weight.device) for d in domains if len(d.pairs)]
+    if not spaces or config.steps == 0:
+        return fusion.eval(), []
+    optimiser = torch.optim.AdamW(fusion.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    losses = []
+    for step, (space, pairs) in enumerate(_turns(spaces, config, seed), 1):
+        loss = _pair_loss(fusion, space, pairs, config.temperature)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        if progress:
+            progress(step, config.steps)
+    return fusion.eval(), losses
+
+
+def _turns(
+    spaces: Sequence[_CalibratedSpace], config: ContrastiveConfig, seed: int
+) -> Iterator[tuple[_CalibratedSpace, npt.NDArray[np.int64]]]:
+    rng = np.random.default_rng(seed)
+    shares = np.sqrt([len(space.pairs) for space in spaces])
+    for turn in rng.choice(len(spaces), size=config.steps, p=shares / shares.sum()):
+        space = spaces[turn]
+        yield space, space.pairs[rng.integers(len(space.pairs), size=config.batch_size)]
+
+
+def _pair_loss(fusion: BaseFusion, space: _CalibratedSpace, pairs: npt.NDArray[np.int64], temperature: float) -> Tensor:
+    device = fusion.down.weight.device
+    rows, inverse = np.unique(pairs, return_inverse=True)
+    z = space.embed(fusion(space.x[torch.from_numpy(rows)].to(device)))
+    index = torch.from_numpy(inverse.reshape(pairs.shape)).to(device)
+    left, right = z[index[:, 0]], z[index[:, 1]]  # (B, R) each
+    anchors, positives = index[:, 0], index[:, 1]
+    same = (positives[:, None] == positives[None, :]) | (anchors[:, None] == positives[None, :])
+    return info_nce_loss(left @ right.T / temperature, same)

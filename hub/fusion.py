@@ -1,0 +1,116 @@
+"""The base fusion: one small residual network over text and image trunk vectors, either of which may be missing.
+
+It starts as the identity, so that an untrained hub is exactly its trunks, and training can only be judged against them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .calibration import FloatArray
+from .config import FusionConfig
+
+
+@dataclass(frozen=True)
+class TrunkVectors:
+    """What the trunks say of N items; a missing modality is a zero row.
+
+    Attributes:
+        text: (N, Dt) text trunk vectors; Dt is 0 where the hub has no text trunk.
+        image: (N, Dv) image trunk vectors, the mean over an item's pictures; Dv is 0 where there is no image trunk.
+    """
+
+    text: FloatArray
+    image: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @property
+    def has_text(self) -> npt.NDArray[np.bool_]:
+        """(N,) true where an item has text."""
+        return self.text.any(axis=1) if self.text.shape[1] else np.zeros(len(self), dtype=bool)
+
+    @property
+    def has_image(self) -> npt.NDArray[np.bool_]:
+        """(N,) true where an item has a picture."""
+        return self.image.any(axis=1) if self.image.shape[1] else np.zeros(len(self), dtype=bool)
+
+    def joined(self) -> FloatArray:
+        """(N, Dt + Dv) both blocks side by side."""
+        return np.concatenate([self.text, self.image], axis=1)
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> TrunkVectors:
+        """The vectors of some items."""
+        return TrunkVectors(self.text[rows], self.image[rows])
+
+    def without(self, modality: str) -> TrunkVectors:
+        """The same items with one modality ("text" or "image") taken away."""
+        if modality == "text":
+            return TrunkVectors(np.zeros_like(self.text), self.image)
+        return TrunkVectors(self.text, np.zeros_like(self.image))
+
+
+class BaseFusion(nn.Module):
+    """Residual fusion: `x + up(gelu(down(norm(x))))` on x = [text | image], blocks of missing modalities kept at zero.
+
+    Args:
+        text_dimension: Dt, may be 0.
+        image_dimension: Dv, may be 0.
+        config: shape of the residual network.
+    """
+
+    def __init__(self, text_dimension: int, image_dimension: int, config: FusionConfig) -> None:
+        super().__init__()
+        self.text_dimension = text_dimension
+        self.image_dimension = image_dimension
+        width = text_dimension + image_dimension
+        self.norm = nn.LayerNorm(width)
+        self.down = nn.Linear(width, config.hidden)
+        self.up = nn.Linear(config.hidden, width)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """`down` N(0, 1/width); `up` zero, so that the fusion starts as the identity."""
+        nn.init.normal_(self.down.weight, std=self.down.in_features**-0.5)
+        nn.init.zeros_(self.down.bias)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, Dt + Dv) trunk vectors to (B, Dt + Dv) fused ones."""
+        residual = self.up(F.gelu(self.down(self.norm(x))))
+        out: Tensor = (x + residual) * self.present(x)
+        return out
+
+    def present(self, x: Tensor) -> Tensor:
+        """(B, Dt + Dv) one where the modality is there, zero where it is missing."""
+        text, image = x.split([self.text_dimension, self.image_dimension], dim=1)
+        has_text = (text != 0).any(dim=1, keepdim=True).expand(-1, self.text_dimension)
+        has_image = (image != 0).any(dim=1, keepdim=True).expand(-1, self.image_dimension)
+        return torch.cat([has_text, has_image], dim=1).to(x.dtype)
+
+    @torch.inference_mode()
+    def fuse(self, trunk: TrunkVectors, batch_size: int = 4096) -> TrunkVectors:
+        """Fused vectors of N items, in batches."""
+        was_training = self.training
+        self.eval()
+        device = self.down.weight.device
+        x = torch.from_numpy(trunk.joined())
+        fused = torch.cat([self(part.to(device)).cpu() for part in x.split(batch_size)]) if len(x) else x
+        self.train(was_training)
+        text, image = fused.numpy()[:, : self.text_dimension], fused.numpy()[:, self.text_dimension :]
+        return TrunkVectors(np.ascontiguousarray(text), np.ascontiguousarray(image))
+
+
+@torch.no_grad()
+def interpolate(start: BaseFusion, trained: BaseFusion, share: float) -> dict[str, Tensor]:
+    """Weights `(1 - share) * start + share * trained`. WiSE-FT, Wortsman et al., 2022."""
+    ours, theirs = start.state_dict(), trained.state_dict()
+    return {name: torch.lerp(ours[name], theirs[name], share) for name in ours}

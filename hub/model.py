@@ -1,0 +1,154 @@
+"""The hub: trunks, base fusion and their fingerprint; what it says of a catalog, and how it is saved and loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import load_file, save_file
+
+from ..errors import CorruptArtifactError, IncompatibleError
+from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
+from .calibration import FloatArray, unit_rows
+from .config import HubConfig
+from .encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
+from .fusion import BaseFusion, TrunkVectors
+from .text import item_texts
+
+Progress = Callable[[str, int, int], None]
+
+
+class Hub:
+    """A hub version in memory.
+
+    Args:
+        config: what it is made of.
+        device: where trunks run.
+        fusion: trained base fusion; without one it starts as the identity.
+    """
+
+    def __init__(self, config: HubConfig, *, device: str = "auto", fusion: BaseFusion | None = None) -> None:
+        self.config = config
+        self.text: TextEncoder | None = load_text_encoder(config.text, device) if config.text else None
+        self.image: ImageEncoder | None = load_image_encoder(config.image, device) if config.image else None
+        self.fusion = fusion or self._untrained_fusion()
+
+    def _untrained_fusion(self) -> BaseFusion:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            return BaseFusion(self.text_dimension, self.image_dimension, self.config.fusion).eval()
+
+    @property
+    def text_dimension(self) -> int:
+        """Dt, 0 without a text trunk."""
+        return self.text.dimension if self.text else 0
+
+    @property
+    def image_dimension(self) -> int:
+        """Dv, 0 without an image trunk."""
+        return self.image.dimension if self.image else 0
+
+    @property
+    def trunk_fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each trunk."""
+        trunks = {"text": self.text, "image": self.image}
+        return {name: trunk.fingerprint for name, trunk in trunks.items() if trunk}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over trunks, fusion weights and everything else that changes a content embedding."""
+        settings = self.config.model_dump(mode="json", include={"text_fields", "calibration", "image_calibration"})
+        head = json.dumps({"trunks": self.trunk_fingerprints, "settings": settings}, sort_keys=True)
+        digest = hashlib.sha256(head.encode())
+        for name, weight in sorted(self.fusion.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def trunk_vectors(
+        self,
+        items: pl.DataFrame,
+        pictures: Sequence[Sequence[Path]],
+        cache: EmbeddingCache,
+        progress: Progress | None = None,
+    ) -> TrunkVectors:
+        """Run (or look up) the trunks on a catalog.
+
+        Args:
+            items: N items in the canonical schema.
+            pictures: the picture files of each item; items without have an empty list. `image_sha256` of the item, where
+                present, saves hashing the file again.
+            cache: where trunk outputs are kept.
+            progress: called with the stage, the inputs done and the inputs in all.
+        """
+        return TrunkVectors(
+            text=self._text_vectors(items, cache, progress),
+            image=self._image_vectors(items, pictures, cache, progress),
+        )
+
+    def _text_vectors(self, items: pl.DataFrame, cache: EmbeddingCache, progress: Progress | None) -> FloatArray:
+        vectors = np.zeros((len(items), self.text_dimension), np.float32)
+        if self.text is None:
+            return vectors
+        texts = item_texts(items, self.config.text_fields)
+        rows = [row for row, text in enumerate(texts) if text]
+        present = [texts[row] for row in rows]
+        if rows:
+            stage = _stage(progress, "encoding texts")
+            vectors[rows] = encode_cached(self.text, present, text_hashes(present), cache, stage)
+        return vectors
+
+    def _image_vectors(
+        self, items: pl.DataFrame, pictures: Sequence[Sequence[Path]], cache: EmbeddingCache, progress: Progress | None
+    ) -> FloatArray:
+        vectors = np.zeros((len(items), self.image_dimension), np.float32)
+        files = [path for paths in pictures for path in paths]
+        if self.image is None or not files:
+            return vectors
+        rows = np.repeat(np.arange(len(pictures)), [len(paths) for paths in pictures])
+        known = items["image_sha256"].explode(empty_as_null=False).drop_nulls().to_list()
+        hashes = known if len(known) == len(files) else file_hashes(files)
+        encoded = encode_cached(self.image, files, hashes, cache, _stage(progress, "encoding pictures"))
+        np.add.at(vectors, rows, encoded)
+        return unit_rows(vectors)
+
+    def save(self, directory: Path) -> None:
+        """Write config.json, trunks.json and fusion.safetensors; trunk weights stay where they came from."""
+        (directory / "config.json").write_text(self.config.model_dump_json(indent=2))
+        (directory / "trunks.json").write_text(json.dumps(self.trunk_fingerprints, indent=2, sort_keys=True))
+        weights = {name: weight.cpu().contiguous() for name, weight in self.fusion.state_dict().items()}
+        save_file(weights, directory / "fusion.safetensors")
+
+    @classmethod
+    def load(cls, directory: Path, *, device: str = "auto") -> Hub:
+        """Read a saved hub.
+
+        Raises:
+            IncompatibleError: a trunk on this machine is not the one the hub was made with.
+        """
+        hub = cls(HubConfig.model_validate_json((directory / "config.json").read_text()), device=device)
+        recorded = json.loads((directory / "trunks.json").read_text())
+        for name, fingerprint in hub.trunk_fingerprints.items():
+            if recorded.get(name) != fingerprint:
+                raise IncompatibleError(
+                    f"the {name} trunk on this machine ({fingerprint[:12]}) is not the one this hub was made with "
+                    f"({recorded.get(name, 'none')[:12]}); install the same weights or train a new hub."
+                )
+        try:
+            hub.fusion.load_state_dict(load_file(directory / "fusion.safetensors"))
+        except (RuntimeError, OSError) as error:
+            raise CorruptArtifactError(
+                f"the hub's fusion weights cannot be read ({error}); train it with --force."
+            ) from error
+        return hub
+
+
+def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(name, done, total)

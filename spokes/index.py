@@ -1,0 +1,122 @@
+"""The one door to FAISS: an exact inner-product index over item vectors, saved beside its item ids and fingerprint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CorruptArtifactError, IncompatibleError, MissingExtraError
+from .behaviour import FloatArray
+
+try:
+    import faiss
+except ImportError as error:
+    raise MissingExtraError(
+        "FAISS is not installed; install hubspoke[cpu], or hubspoke[gpu] on a machine with an NVIDIA GPU."
+    ) from error
+
+FACTORY = "Flat"
+METRIC = "inner_product"
+
+
+def has_gpu() -> bool:
+    """Whether this FAISS can use a GPU, and one is there."""
+    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+
+
+@dataclass(frozen=True)
+class ItemIndex:
+    """A FAISS index of one embedding space over one item snapshot; row r is the item `item_ids[r]`.
+
+    Attributes:
+        index: the FAISS index.
+        item_ids: (N,) identifiers, in row order.
+        space_fingerprint: of the embedding space that filled it.
+    """
+
+    index: Any
+    item_ids: tuple[str, ...]
+    space_fingerprint: str
+
+    @property
+    def dimension(self) -> int:
+        """D, columns of a vector."""
+        return int(self.index.d)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def vectors(self) -> FloatArray:
+        """(N, D) the item vectors, exactly as they were added."""
+        vectors: FloatArray = (
+            self.index.reconstruct_n(0, len(self)) if len(self) else np.zeros((0, self.dimension), np.float32)
+        )
+        return vectors
+
+    def search(
+        self, queries: FloatArray, k: int, *, exclude: Sequence[Sequence[int]] | None = None
+    ) -> list[list[tuple[int, float]]]:
+        """For each query the k best (row, score), best first, rows in `exclude` left out."""
+        hidden: Sequence[Sequence[int]] = exclude if exclude is not None else [[] for _ in queries]
+        width = min(len(self), k + max((len(set(rows)) for rows in hidden), default=0))
+        if width == 0:
+            return [[] for _ in queries]
+        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), width)
+        found = []
+        for own_scores, own_rows, own_hidden in zip(scores, rows, hidden, strict=True):
+            banned = set(own_hidden)
+            kept = [
+                (int(r), float(s)) for r, s in zip(own_rows, own_scores, strict=True) if r >= 0 and int(r) not in banned
+            ]
+            found.append(kept[:k])
+        return found
+
+    def require_space(self, fingerprint: str) -> None:
+        """Refuse to be used with vectors of another space.
+
+        Raises:
+            IncompatibleError: the fingerprints differ.
+        """
+        if fingerprint != self.space_fingerprint:
+            raise IncompatibleError(
+                f"the index was filled by embedding space {self.space_fingerprint[:12]} but is asked with vectors of "
+                f"{fingerprint[:12]}; rebuild it with `hubspoke index build`."
+            )
+
+    def save(self, directory: Path) -> None:
+        """Write items.faiss, item_ids.json and index.json."""
+        faiss.write_index(self.index, str(directory / "items.faiss"))
+        (directory / "item_ids.json").write_text(json.dumps(list(self.item_ids), ensure_ascii=False))
+        about = {"factory": FACTORY, "metric": METRIC, "dimension": self.dimension, "space": self.space_fingerprint}
+        (directory / "index.json").write_text(json.dumps(about, indent=2))
+
+    @classmethod
+    def load(cls, directory: Path) -> ItemIndex:
+        """Read a saved index.
+
+        Raises:
+            CorruptArtifactError: the parts do not fit together.
+        """
+        about = json.loads((directory / "index.json").read_text())
+        item_ids = tuple(json.loads((directory / "item_ids.json").read_text()))
+        try:
+            index = faiss.read_index(str(directory / "items.faiss"))
+        except RuntimeError as error:
+            raise CorruptArtifactError(f"the index in {directory} cannot be read; build it with --force.") from error
+        if index.ntotal != len(item_ids):
+            raise CorruptArtifactError(
+                f"the index holds {index.ntotal} vectors for {len(item_ids)} items; build it with --force."
+            )
+        return cls(index, item_ids, about["space"])
+
+
+def build_index(vectors: FloatArray, item_ids: Sequence[str], space_fingerprint: str) -> ItemIndex:
+    """An exact index over (N, D) item vectors."""
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(np.ascontiguousarray(vectors, np.float32))
+    return ItemIndex(index, tuple(item_ids), space_fingerprint)

@@ -1,0 +1,40 @@
+"""The recommender interface: every system, learned or counted, scores a catalog for a batch of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..catalog.sequences import IntArray
+from .behaviour import FloatArray
+
+
+class Recommender(Protocol):
+    """Anything that ranks a catalog of N items for a session."""
+
+    @property
+    def name(self) -> str:
+        """How results name it."""
+
+    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, N) scores, higher is better, for B histories of item rows, oldest first; an empty history is allowed."""
+
+
+class VectorRecommender:
+    """Inner products of session and item vectors: what an index computes, over the whole catalog.
+
+    Args:
+        name: how results name it.
+        item_vectors: (N, D).
+        encode: histories to (B, D) session vectors.
+    """
+
+    def __init__(self, name: str, item_vectors: FloatArray, encode: Callable[[Sequence[IntArray]], FloatArray]) -> None:
+        self.name = name
+        self.item_vectors = item_vectors
+        self._encode = encode
+
+    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, N) inner products."""
+        scores: FloatArray = self._encode(histories) @ self.item_vectors.T
+        return scores

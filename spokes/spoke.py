@@ -1,0 +1,189 @@
+"""A spoke: "two subspaces, one inner product". Behaviour beside the calibrated content floor, mixed on the session side.
+
+An item vector is `[behaviour | text | image]`, a session vector `[h | a (1 - s) q_text | a s q_image]`; the score stays one
+inner product and one index. Without a behavioural part it is the launch floor: the hub's zero-shot recommender.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from ..catalog.sequences import IntArray
+from ..errors import CorruptArtifactError
+from ..hub.config import HubConfig
+from ..hub.content import ContentSpace, recency_weighted
+from ..hub.fusion import BaseFusion, TrunkVectors
+from ..hub.model import Hub
+from .adapter import load_adapter, save_adapter
+from .behaviour import BehaviourModel, FloatArray, ItemInputs, item_inputs
+from .config import SpokeConfig
+from .mixture import Mixture, floor_mixture
+from .recommender import VectorRecommender
+
+UNKNOWN_ID_ROW = 0
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The trained behavioural part.
+
+    Attributes:
+        config: what it was made of.
+        model: the network.
+        known_items: item ids with an ID residual of their own; the i-th has row i + 1 of the ID table.
+    """
+
+    config: SpokeConfig
+    model: BehaviourModel
+    known_items: tuple[str, ...]
+
+    def inputs(self, item_ids: Sequence[str], trunk: TrunkVectors) -> ItemInputs:
+        """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content."""
+        return item_inputs(trunk, id_rows(item_ids, self.known_items)).to(self.model.ids.weight.device)
+
+
+@dataclass(frozen=True)
+class Spoke:
+    """A recommender of one domain: the hub's content space, and behaviour where it has been trained.
+
+    Attributes:
+        hub_config: recency of the zero-shot session embedding.
+        fusion: the hub's base fusion.
+        hub_fingerprint: of the hub it stands on.
+        space: calibrations of the domain's catalog.
+        behaviour: the trained part, or None for the launch floor.
+        mixture: how the parts are weighed.
+    """
+
+    hub_config: HubConfig
+    fusion: BaseFusion
+    hub_fingerprint: str
+    space: ContentSpace
+    behaviour: Behaviour | None
+    mixture: Mixture
+
+    @property
+    def behaviour_dimension(self) -> int:
+        """Columns of the behavioural block, 0 for the launch floor."""
+        return self.behaviour.config.transformer.dimension if self.behaviour else 0
+
+    @property
+    def dimension(self) -> int:
+        """Columns of an item vector."""
+        return self.behaviour_dimension + self.space.dimension
+
+    @property
+    def space_fingerprint(self) -> str:
+        """SHA-256 over everything that decides an item vector: hub, calibration, behavioural weights."""
+        digest = hashlib.sha256(f"{self.hub_fingerprint}|{self.space.fingerprint}|{self.dimension}".encode())
+        if self.behaviour:
+            for name, weight in sorted(self.behaviour.model.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(weight.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def embed_items(self, item_ids: Sequence[str], trunk: TrunkVectors) -> FloatArray:
+        """(N, D) item vectors `[behaviour | text | image]` of any items, seen in training or not."""
+        content = self.space.embed(self.fusion.fuse(trunk))
+        if self.behaviour is None:
+            return content
+        behaviour = self.behaviour.model.item_vectors(self.behaviour.inputs(item_ids, trunk))
+        return np.concatenate([behaviour, content], axis=1)
+
+    def embed_sessions(
+        self, item_vectors: FloatArray, histories: Sequence[IntArray], *, exclude_seen: bool = False
+    ) -> FloatArray:
+        """(B, D) session vectors for histories of rows of `item_vectors`, oldest first.
+
+        Args:
+            item_vectors: (N, D) as `embed_items` gives them.
+            histories: B arrays of rows.
+            exclude_seen: the serving policy whose weights are wanted.
+        """
+        split = self.behaviour_dimension
+        content = recency_weighted(
+            item_vectors[:, split:], histories, self.hub_config.recency_decay, self.hub_config.recent_events
+        )
+        weights = self.mixture.weights(exclude_seen)
+        content = content * (weights.content * self.space.modality_weights(weights.image_share))
+        if self.behaviour is None:
+            return content.astype(np.float32)
+        sessions = self.behaviour.model.session_vectors(np.ascontiguousarray(item_vectors[:, :split]), histories)
+        return np.concatenate([weights.behaviour * sessions, content], axis=1).astype(np.float32)
+
+    def recommender(self, name: str, item_vectors: FloatArray, *, exclude_seen: bool = False) -> VectorRecommender:
+        """This spoke over a catalog, behind the recommender interface."""
+        return VectorRecommender(
+            name,
+            item_vectors,
+            lambda histories: self.embed_sessions(item_vectors, histories, exclude_seen=exclude_seen),
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write the spoke without its hub: configs as JSON, weights as safetensors, the adapter alone in `adapter/`."""
+        save_arrays(self.space.tensors() or {"empty": np.zeros(1, np.float32)}, directory / "content_space.safetensors")
+        about = {"hub_fingerprint": self.hub_fingerprint, "mixture": self.mixture.model_dump()}
+        (directory / "spoke.json").write_text(json.dumps(about, indent=2))
+        if self.behaviour is None:
+            return
+        (directory / "config.json").write_text(self.behaviour.config.model_dump_json(indent=2))
+        (directory / "known_items.json").write_text(json.dumps(list(self.behaviour.known_items), ensure_ascii=False))
+        model = self.behaviour.model
+        weights = {
+            n: w.cpu().contiguous() for n, w in model.state_dict().items() if not n.startswith("content.fusion.")
+        }
+        save_file(weights, directory / "behaviour.safetensors")
+        if self.behaviour.config.adapter:
+            save_adapter(model.content.fusion, directory / "adapter")
+
+    @classmethod
+    def load(cls, directory: Path, hub: Hub) -> Spoke:
+        """Read a spoke onto its hub.
+
+        Raises:
+            CorruptArtifactError: its parts do not fit together.
+        """
+        about = json.loads((directory / "spoke.json").read_text())
+        space = ContentSpace.from_tensors(load_arrays(directory / "content_space.safetensors"))
+        behaviour = _load_behaviour(directory, hub, space) if (directory / "config.json").exists() else None
+        mixture = Mixture.model_validate(about["mixture"])
+        return cls(hub.config, hub.fusion, about["hub_fingerprint"], space, behaviour, mixture)
+
+
+def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:
+    """The hub's zero-shot recommender of a catalog: no training, no events."""
+    return Spoke(hub.config, hub.fusion, hub.fingerprint, space, None, floor_mixture(hub.config.image_share))
+
+
+def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:
+    """(N,) row of each item in the ID table; `[UNK]` for those without one of their own."""
+    place = {item: row for row, item in enumerate(known_items, 1)}
+    return np.array([place.get(item, UNKNOWN_ID_ROW) for item in item_ids], dtype=np.int64)
+
+
+def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour:
+    config = SpokeConfig.model_validate_json((directory / "config.json").read_text())
+    known = tuple(json.loads((directory / "known_items.json").read_text()))
+    fusion = load_adapter(hub.fusion, directory / "adapter") if config.adapter else hub.fusion
+    model = BehaviourModel(config, fusion, space, len(known))
+    missing, unexpected = model.load_state_dict(load_file(directory / "behaviour.safetensors"), strict=False)
+    if unexpected or any(not name.startswith("content.fusion.") for name in missing):
+        raise CorruptArtifactError(f"the spoke in {directory} lacks weights ({missing[:3]}); train it with --force.")
+    return Behaviour(config, model.eval(), known)
+
+
+def move(spoke: Spoke, device: torch.device) -> Spoke:
+    """The spoke with its behavioural part on a device."""
+    if spoke.behaviour:
+        spoke.behaviour.model.to(device)
+    return spoke
