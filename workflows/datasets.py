@@ -1,0 +1,197 @@
+"""A domain's data as models take it: items in snapshot order, sessions as flat arrays, pictures checked by hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from ..catalog.schema import TimeKind
+from ..catalog.sequences import Sequences, build_sequences
+from ..catalog.sessions import SessionSettings, clean_sessions
+from ..catalog.snapshots import read_snapshot
+from ..catalog.validation import Step
+from ..errors import InvalidDataError, NotFoundError, UsageError
+from ..registry.records import DomainRecord, SnapshotRecord
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+Table: TypeAlias = "Path | str | pl.DataFrame"
+# Inside an artifact: the snapshot writer stages beside its target, which must therefore lie inside the staged folder.
+TABLE_FOLDER = "table"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of one domain.
+
+    Attributes:
+        domain: the domain.
+        items: item table; its row numbers are what models speak of.
+        item_snapshot: where `items` came from.
+        event_snapshot: where the sequences came from, None without events.
+        image_root: folder that the image paths are relative to.
+        sequences: one per session, all users; empty without events.
+        waterfall: rows, sessions and users left after each step from events to sequences.
+        session_mode: how sessions were cut (`gap`, `per_user`, `given`); `none` without events.
+    """
+
+    domain: DomainRecord
+    items: pl.DataFrame
+    item_snapshot: SnapshotRecord
+    event_snapshot: SnapshotRecord | None
+    image_root: Path | None
+    sequences: Sequences
+    waterfall: list[dict[str, Any]]
+    session_mode: str
+
+
+def load_dataset(
+    ws: Workspace, domain: str, items: str | None = None, events: str | None = None, with_events: bool = True
+) -> Dataset:
+    """The newest snapshots of a domain, or those that `items` and `events` (references) name.
+
+    Events on items that the item snapshot lacks (a catalog loses products over time) are left out, as the waterfall
+    says.
+
+    Raises:
+        NotFoundError: no such domain or snapshot, or no items yet.
+        UsageError: a reference is malformed or names another domain's or another kind of snapshot.
+        CorruptArtifactError: a stored table no longer matches its checksum.
+        InvalidDataError: no event is on an item of the item snapshot.
+    """
+    record = ws.registry.get_domain(domain)
+    item_snapshot = find_snapshot(ws, domain, "items", items)
+    if item_snapshot is None:
+        raise NotFoundError(
+            f"{domain} has no items yet; give it some with `hubspoke data ingest {domain} --items FILE`."
+        )
+    table = read_table(ws, item_snapshot)
+    event_snapshot = find_snapshot(ws, domain, "events", events) if with_events else None
+    sequences, waterfall, mode = _sequences(ws, record, event_snapshot, table["item_id"])
+    return Dataset(
+        domain=record,
+        items=table,
+        item_snapshot=item_snapshot,
+        event_snapshot=event_snapshot,
+        image_root=image_root(record, item_snapshot),
+        sequences=sequences,
+        waterfall=waterfall,
+        session_mode=mode,
+    )
+
+
+def find_snapshot(ws: Workspace, domain: str, kind: str, ref: str | None = None) -> SnapshotRecord | None:
+    """The snapshot that `ref` names, by default the domain's newest of that kind; None where it has none.
+
+    Raises:
+        NotFoundError: no such domain or snapshot.
+        UsageError: `ref` is malformed or names another domain's or another kind of snapshot.
+    """
+    if ref is None:
+        known = ws.registry.list_snapshots(domain, kind)
+        return known[-1] if known else None
+    snapshot = ws.registry.get_snapshot(ref)
+    if (snapshot.domain, snapshot.kind) != (domain, kind):
+        raise UsageError(
+            f"{snapshot.ref} holds {snapshot.kind} of {snapshot.domain}; name one like snapshot:{domain}/{kind}/1."
+        )
+    return snapshot
+
+
+def read_table(ws: Workspace, snapshot: SnapshotRecord) -> pl.DataFrame:
+    """The table of a snapshot, its bytes checked first.
+
+    Raises:
+        NotFoundError: the artifact is gone.
+        CorruptArtifactError: it no longer matches its checksum.
+    """
+    # The store has hashed every byte; hashing the content once more would tell nothing new.
+    return read_snapshot(ws.artifacts.open(snapshot.artifact) / TABLE_FOLDER, verify=False)[0]
+
+
+def session_settings(domain: DomainRecord) -> SessionSettings:
+    """How the domain's events are cut into sessions."""
+    return SessionSettings(**domain.settings.get("sessions", {}))
+
+
+def time_kind(snapshot: SnapshotRecord) -> TimeKind:
+    """What the timestamps of an event snapshot mean."""
+    kind: TimeKind = snapshot.details.get("time_kind") or "real"
+    return kind
+
+
+def image_root(domain: DomainRecord, snapshot: SnapshotRecord) -> Path | None:
+    """Where the pictures of an item snapshot lie now: the folder given last, else the one that was ingested."""
+    moved: Mapping[str, str] = domain.settings.get("image_roots", {})
+    root = moved.get(snapshot.ref) or snapshot.details.get("image_root")
+    return Path(root) if root else None
+
+
+def no_sequences(n_items: int) -> Sequences:
+    """The sequences of a domain without events."""
+    none = np.zeros(0, dtype=np.int64)
+    return Sequences(none, none, np.zeros(1, dtype=np.int64), none, (), n_items)
+
+
+def _sequences(
+    ws: Workspace, domain: DomainRecord, snapshot: SnapshotRecord | None, item_ids: pl.Series
+) -> tuple[Sequences, list[dict[str, Any]], str]:
+    if snapshot is None:
+        return no_sequences(len(item_ids)), [], "none"
+    events = read_table(ws, snapshot)
+    kept, step = drop_unknown_items(events, item_ids)
+    if events.height and not kept.height:
+        raise InvalidDataError(
+            f"None of the {events.height} events of {snapshot.ref} is on an item of the catalog; "
+            "ingest the catalog that they belong to."
+        )
+    cleaned = clean_sessions(kept, session_settings(domain), time_kind(snapshot))
+    waterfall = [step, *cleaned.waterfall] if step.rows_in != step.rows_out else list(cleaned.waterfall)
+    return build_sequences(cleaned.frame, item_ids), [s.to_json() for s in waterfall], cleaned.mode
+
+
+def drop_unknown_items(events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, Step]:
+    """Events on items of the catalog or on none (searches), and what leaving out the others cost."""
+    known = pl.col("item_id").is_null() | pl.col("item_id").is_in(item_ids.implode())
+    kept = events.filter(known)
+    return kept, Step("events on items outside the catalog left out", events.height, kept.height)
+
+
+def image_paths(dataset: Dataset) -> list[list[Path]]:
+    """The pictures of every item, in item order, each checked against the hash taken when it was ingested.
+
+    Raises:
+        InvalidDataError: a picture is gone or is another one now, or nobody said where the pictures lie.
+    """
+    named = dataset.items.select("image", "image_sha256").iter_rows()
+    return [_checked(dataset, images or (), hashes or ()) for images, hashes in named]
+
+
+def _checked(dataset: Dataset, images: Sequence[str], hashes: Sequence[str]) -> list[Path]:
+    if not hashes:
+        return []  # pictures that were never looked at (no folder was given) do not count as pictures
+    root = dataset.image_root
+    if root is None:
+        raise InvalidDataError(
+            f"{dataset.item_snapshot.ref} names pictures but no folder; repeat the ingest with --images DIR."
+        )
+    return [_check(root / image, sha256, dataset.domain.name) for image, sha256 in zip(images, hashes, strict=True)]
+
+
+def _check(path: Path, sha256: str, domain: str) -> Path:
+    remedy = f"restore it, or ingest the catalog again with `hubspoke data ingest {domain} --items FILE --images DIR`."
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidDataError(f"The picture {path} cannot be read ({error.strerror}); {remedy}") from error
+    if found != sha256:
+        raise InvalidDataError(f"The picture {path} has changed since it was ingested; {remedy}")
+    return path

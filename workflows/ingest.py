@@ -1,0 +1,263 @@
+"""Tables from outside into snapshots: read, check, compare with what is there, and only then write.
+
+A snapshot's files become an artifact in one rename and its row in one transaction, so a killed ingest leaves nothing
+half-written and can simply be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from ..catalog.parsing import utc
+from ..catalog.readers import ReadResult, events_from_frame, items_from_frame, read_events, read_items
+from ..catalog.schema import OnError, TimeKind
+from ..catalog.sessions import SessionSettings, clean_sessions
+from ..catalog.snapshots import content_hash, write_snapshot
+from ..errors import UsageError
+from ..registry.records import SnapshotRecord
+from .datasets import TABLE_FOLDER, Table, find_snapshot, read_table
+from .results import Result
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be ingested and how it is to be read.
+
+    Attributes:
+        items: catalog file or table.
+        events: event file or table.
+        images: folder of the pictures; by default the folder of the catalog file.
+        item_map: canonical item column to source column, laid over the guess.
+        event_map: the same for events.
+        on_error: whether bad rows stop the ingest or are left out.
+        since: only events from this moment on.
+        until: only events before this moment.
+        event_type: type of events that name none.
+    """
+
+    items: Table | None = None
+    events: Table | None = None
+    images: Path | str | None = None
+    item_map: Mapping[str, str] = field(default_factory=dict)
+    event_map: Mapping[str, str] = field(default_factory=dict)
+    on_error: OnError = "fail"
+    since: datetime | None = None
+    until: datetime | None = None
+    event_type: str = "view"
+
+
+@dataclass(frozen=True)
+class IngestResult(Result):
+    """One table that became, or in a dry run would become, a snapshot.
+
+    Attributes:
+        ref: the snapshot; None where a dry run stopped short of making it.
+        kind: `items` or `events`.
+        rows: rows kept.
+        content_hash: SHA-256 of the logical content.
+        cached: whether the domain had a snapshot of that content already.
+        dry_run: whether nothing was written.
+        mapping: canonical column to source column.
+        report: counts of problems and the waterfall of the reader.
+        sessions: what the events look like cut into sessions (events only).
+        snapshot: the registry's record.
+    """
+
+    ref: str | None
+    kind: str
+    rows: int
+    content_hash: str
+    cached: bool
+    dry_run: bool
+    mapping: Mapping[str, str]
+    report: Mapping[str, Any]
+    sessions: Mapping[str, Any] | None
+    snapshot: SnapshotRecord | None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A table that passed all checks and waits to be written."""
+
+    kind: str
+    frame: pl.DataFrame
+    content_hash: str
+    read: ReadResult
+    as_of: datetime | None = None
+    sessions: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """Everything of one request that waits to be written."""
+
+    items: Checked | None
+    events: Checked | None
+
+    @property
+    def parts(self) -> tuple[Checked, ...]:
+        """Those that there are, items first."""
+        return tuple(part for part in (self.items, self.events) if part is not None)
+
+
+def check(ws: Workspace, domain: str, request: Request, sessions: SessionSettings) -> CheckedData:
+    """Read and check everything that is asked for; nothing is written.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
+        UsageError: events without any catalog.
+    """
+    items = None
+    if request.items is not None:
+        ws.progress("reading items", 0, 1)
+        items = _checked("items", read_item_table(request))
+        ws.progress("reading items", 1, 1)
+    events = None
+    if request.events is not None:
+        ws.progress("reading events", 0, 1)
+        item_ids = items.frame["item_id"] if items else _catalog_ids(ws, domain)
+        events = _checked_events(read_event_table(request, item_ids), request, sessions)
+        ws.progress("reading events", 1, 1)
+    return CheckedData(items, events)
+
+
+def read_item_table(request: Request) -> ReadResult:
+    """The catalog of a request in the canonical schema.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: the data cannot be used.
+    """
+    if isinstance(request.items, pl.DataFrame):
+        return items_from_frame(request.items, request.item_map, request.images, request.on_error)
+    return read_items(Path(request.items or ""), request.item_map, request.images, request.on_error)
+
+
+def read_event_table(request: Request, item_ids: pl.Series | None) -> ReadResult:
+    """The events of a request in the canonical schema, checked against the catalog's ids where they are given.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: the data cannot be used.
+    """
+    how = (request.event_map, item_ids, request.on_error, request.event_type, request.until, request.since)
+    if isinstance(request.events, pl.DataFrame):
+        return events_from_frame(request.events, *how)
+    return read_events(Path(request.events or ""), *how)
+
+
+def _catalog_ids(ws: Workspace, domain: str) -> pl.Series:
+    snapshot = find_snapshot(ws, domain, "items") if ws.registry.find_domain(domain) else None
+    if snapshot is None:
+        raise UsageError(f"{domain} has no items that the events could be on; give its catalog with --items FILE too.")
+    return read_table(ws, snapshot)["item_id"]
+
+
+def _checked(kind: str, read: ReadResult) -> Checked:
+    return Checked(kind, read.frame, content_hash(read.frame), read)
+
+
+def _checked_events(read: ReadResult, request: Request, sessions: SessionSettings) -> Checked:
+    kind: TimeKind = read.report.time_kind or "real"
+    cleaned = clean_sessions(read.frame, sessions, kind)
+    as_of = None if request.until is None else utc(request.until)
+    if as_of is None and kind != "order":
+        newest = read.frame["timestamp"].max()
+        as_of = newest if isinstance(newest, datetime) else None
+    return replace(_checked("events", read), as_of=as_of, sessions=cleaned.to_json())
+
+
+def known_snapshot(ws: Workspace, domain: str, part: Checked) -> SnapshotRecord | None:
+    """The domain's snapshot that holds the same content already, or None."""
+    if ws.registry.find_domain(domain) is None:
+        return None
+    same = (s for s in ws.registry.list_snapshots(domain, part.kind) if s.content_hash == part.content_hash)
+    return next(same, None)
+
+
+def store(ws: Workspace, domain: str, part: Checked, dry_run: bool = False) -> IngestResult:
+    """Make a checked table a snapshot of the domain, unless it has one of that content.
+
+    Raises:
+        HubspokeError: the disk is full, or the store cannot be written; nothing is left behind.
+    """
+    known = known_snapshot(ws, domain, part)
+    if known is not None:
+        if not dry_run:
+            _note_image_root(ws, known, part)
+        return _result(part, known, cached=True, dry_run=dry_run)
+    if dry_run:
+        return _result(part, None, cached=False, dry_run=True)
+    snapshot, made = _write(ws, domain, part)
+    return _result(part, snapshot, cached=not made, dry_run=False)
+
+
+def _write(ws: Workspace, domain: str, part: Checked) -> tuple[SnapshotRecord, bool]:
+    ws.progress(f"writing {part.kind}", 0, 1)
+    read = part.read
+    details = _details(part)
+    with ws.artifacts.stage() as staged:
+        write_snapshot(
+            part.frame,
+            "items" if part.kind == "items" else "events",
+            staged / TABLE_FOLDER,
+            read.provenance,
+            time_kind=read.report.time_kind,
+            image_root=details["image_root"],
+        )
+        stored = ws.artifacts.commit(staged, f"{part.kind} snapshot")
+    written = ws.registry.add_snapshot(
+        domain, part.kind, part.content_hash, part.frame.height, stored, part.as_of, details
+    )
+    ws.progress(f"writing {part.kind}", 1, 1)
+    return written
+
+
+def _details(part: Checked) -> dict[str, Any]:
+    return {
+        **part.read.provenance,
+        "time_kind": part.read.report.time_kind,
+        "image_root": _image_root(part),
+        "sessions": part.sessions,
+    }
+
+
+def _image_root(part: Checked) -> str | None:
+    root = part.read.image_root
+    return None if root is None else str(root.resolve())
+
+
+def _note_image_root(ws: Workspace, known: SnapshotRecord, part: Checked) -> None:
+    """The same pictures in another folder: the snapshot stays as it is, the domain remembers where they lie now."""
+    root = _image_root(part)
+    record = ws.registry.get_domain(known.domain)
+    roots = dict(record.settings.get("image_roots", {}))
+    if root is None or root == (roots.get(known.ref) or known.details.get("image_root")):
+        return
+    ws.registry.set_domain_settings(known.domain, {**record.settings, "image_roots": {**roots, known.ref: root}})
+
+
+def _result(part: Checked, snapshot: SnapshotRecord | None, cached: bool, dry_run: bool) -> IngestResult:
+    report = part.read.report
+    return IngestResult(
+        ref=None if snapshot is None else snapshot.ref,
+        kind=part.kind,
+        rows=part.frame.height,
+        content_hash=part.content_hash,
+        cached=cached,
+        dry_run=dry_run,
+        mapping=part.read.mapping.columns,
+        report={**report.summary(), "waterfall": [step.to_json() for step in report.waterfall]},
+        sessions=part.sessions,
+        snapshot=snapshot,
+    )

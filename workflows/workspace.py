@@ -1,0 +1,317 @@
+"""The workspace: one registry, one artifact store, one cache, and the nouns that work on them.
+
+Everything beyond the registry is imported when it is first used, so that a question to the registry loads no torch.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .progress import Progress, SilentProgress
+from .results import Result
+from .settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from ..registry.artifacts import ArtifactStore
+    from ..registry.query import QueryResult
+    from ..registry.records import AliasChange
+    from ..registry.store import Registry
+    from .data import Data
+    from .datasets import Table
+    from .doctor import Diagnosis
+    from .domains import Domains
+    from .evaluations import Evaluations
+    from .hubs import Hubs
+    from .indexes import Indexes
+    from .launches import LaunchResult
+    from .lineage import LineageQuestions
+    from .recommendations import Recommendations
+    from .releases import Promotion
+    from .spokes import Spokes
+
+
+@dataclass(frozen=True)
+class InitResult(Result):
+    """Where the workspace lies; `before` is the schema that the registry had, None where there was none."""
+
+    workspace: Path
+    registry: str
+    artifacts: Path
+    before: str | None
+    schema: str | None
+    cached: bool
+    dry_run: bool = False
+
+
+class Workspace:
+    """An open workspace; closing it (or leaving `with`) closes the registry.
+
+    Args:
+        settings: where everything lies.
+        progress: told how far a workflow is.
+        actor: who promotes and rolls back, in the histories; by default the user's login name.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
+        self.settings = settings
+        self.progress: Progress = progress or SilentProgress()
+        self.actor = actor or _login()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the registry's connections."""
+        if "registry" in self.__dict__:
+            self.registry.close()
+
+    # ---- what it stands on ----
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry.
+
+        Raises:
+            NotFoundError: there is none yet.
+            SchemaVersionError: it is older or newer than this code.
+        """
+        from ..registry.store import Registry
+
+        return Registry(self.settings.url)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """The artifact store."""
+        from ..registry.artifacts import ArtifactStore
+
+        return ArtifactStore(self.settings.artifacts_dir)
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder of the embedding cache."""
+        return self.settings.cache_dir
+
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Hold `name` against every other process that uses this registry.
+
+        Raises:
+            LockedError: another process holds it.
+        """
+        return self.registry.lock(name)
+
+    def exists(self) -> bool:
+        """Whether there is a registry, of whatever schema.
+
+        Raises:
+            HubspokeError: the database cannot be reached.
+        """
+        return self._schema() is not None
+
+    def init(self, dry_run: bool = False) -> InitResult:
+        """Make the folders and the registry where they are missing, and bring the registry's schema up to date.
+
+        Raises:
+            SchemaVersionError: a newer hubspoke made the registry.
+            HubspokeError: the database or the folders cannot be reached or written.
+        """
+        from ..registry.faults import file_faults
+
+        if dry_run:
+            return self._init_result(self._schema(), dry_run=True)
+        before = self._upgrade()
+        for folder in (self.settings.artifacts_dir, self.cache_dir):
+            with file_faults(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        return self._init_result(before)
+
+    def _upgrade(self) -> str | None:
+        from ..registry.database import HEAD_REVISION
+
+        before = self._schema()
+        if before == HEAD_REVISION:
+            return before  # alembic takes a second to load
+        from ..registry.migrate import upgrade
+
+        return upgrade(self.settings.url).before
+
+    def _schema(self) -> str | None:
+        from ..errors import NotFoundError
+        from ..registry.database import Database
+
+        try:
+            database = Database(self.settings.url)
+        except NotFoundError:
+            return None
+        try:
+            return database.current_revision()
+        finally:
+            database.close()
+
+    def _init_result(self, before: str | None, dry_run: bool = False) -> InitResult:
+        from ..registry.database import HEAD_REVISION, parse_url
+
+        return InitResult(
+            workspace=self.settings.workspace,
+            registry=parse_url(self.settings.url).render_as_string(hide_password=True),
+            artifacts=self.settings.artifacts_dir,
+            before=before,
+            schema=HEAD_REVISION,
+            cached=before == HEAD_REVISION,
+            dry_run=dry_run,
+        )
+
+    # ---- nouns ----
+
+    @cached_property
+    def domain(self) -> Domains:
+        """Product categories."""
+        from .domains import Domains
+
+        return Domains(self)
+
+    @cached_property
+    def data(self) -> Data:
+        """Snapshots of items and events."""
+        from .data import Data
+
+        return Data(self)
+
+    @cached_property
+    def hub(self) -> Hubs:
+        """Hub versions."""
+        from .hubs import Hubs
+
+        return Hubs(self)
+
+    @cached_property
+    def spoke(self) -> Spokes:
+        """Spoke versions."""
+        from .spokes import Spokes
+
+        return Spokes(self)
+
+    @cached_property
+    def index(self) -> Indexes:
+        """Index versions."""
+        from .indexes import Indexes
+
+        return Indexes(self)
+
+    @cached_property
+    def evaluate(self) -> Evaluations:
+        """Evaluations."""
+        from .evaluations import Evaluations
+
+        return Evaluations(self)
+
+    @cached_property
+    def lineage(self) -> LineageQuestions:
+        """What came from what."""
+        from .lineage import LineageQuestions
+
+        return LineageQuestions(self)
+
+    # ---- verbs without a noun ----
+
+    def launch(self, name: str, catalog: Table, **options: Any) -> LaunchResult:
+        """From a catalog to recommendations in one call; the options are those of `workflows.launches.launch`."""
+        from .launches import launch
+
+        return launch(self, name, catalog, **options)
+
+    def recommend(
+        self, ref: str, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
+    ) -> Recommendations:
+        """The `k` items that `ref` recommends after a session (item ids, oldest first) or to a known user."""
+        from .recommendations import recommend
+
+        return recommend(self, ref, session=list(session), user=user, k=k, exclude_seen=exclude_seen)
+
+    def similar(self, ref: str, item: str, k: int = 10) -> Recommendations:
+        """The `k` items nearest to an item in the space of `ref`."""
+        from .recommendations import similar
+
+        return similar(self, ref, item, k=k)
+
+    def promote(self, ref: str, to: str = "live", reason: str | None = None, dry_run: bool = False) -> Promotion:
+        """Point an alias at a spoke, index or release of a domain, or at a hub version."""
+        from .releases import promote
+
+        return promote(self, ref, to, reason, dry_run)
+
+    def rollback(self, scope: str, alias: str = "live", reason: str | None = None, dry_run: bool = False) -> Promotion:
+        """Point an alias of a domain, or of `hub`, back at what it pointed at before."""
+        from .releases import rollback
+
+        return rollback(self, scope, alias, reason, dry_run)
+
+    def history(self, scope: str) -> list[AliasChange]:
+        """Every move of the aliases of a domain, or of `hub`, oldest first."""
+        return self.registry.history(scope)
+
+    def sql(self, text: str) -> QueryResult:
+        """Answer one SQL statement that reads."""
+        from .lineage import sql
+
+        return sql(self, text)
+
+    def doctor(self, verify: bool = False, sweep: bool = False) -> Diagnosis:
+        """Look whether everything that the package needs is in order."""
+        from .doctor import diagnose
+
+        return diagnose(self, verify, sweep)
+
+
+def open_workspace(
+    url: str | None = None,
+    *,
+    create: bool = False,
+    progress: Progress | None = None,
+    actor: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    **settings: Any,
+) -> Workspace:
+    """Open a workspace.
+
+    Args:
+        url: database of the registry; by default the one that the settings name.
+        create: make the workspace where there is none.
+        progress: told how far a workflow is.
+        actor: who promotes and rolls back, in the histories.
+        environ: environment to read settings from instead of the process's.
+        cwd: folder to read settings from, and to resolve paths against, instead of the current one.
+        settings: any field of `Settings`; None does not count as given.
+
+    Raises:
+        UsageError: an unknown setting or a wrong value.
+        NotFoundError: there is no workspace, and `create` is off.
+        SchemaVersionError: its schema is older or newer than this code.
+    """
+    flags = {**settings, "registry_url": url or settings.get("registry_url")}
+    loaded = load_settings(flags, os.environ if environ is None else environ, cwd or Path.cwd())
+    workspace = Workspace(loaded, progress, actor)
+    if create and not workspace.exists():
+        workspace.init()
+    _ = workspace.registry  # opens it, so that a missing or foreign registry is told at once
+    return workspace
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"user {os.getuid()}"
