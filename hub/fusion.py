@@ -35,12 +35,12 @@ class TrunkVectors:
     @property
     def has_text(self) -> npt.NDArray[np.bool_]:
         """(N,) true where an item has text."""
-        return self.text.any(axis=1) if self.text.shape[1] else np.zeros(len(self), dtype=bool)
+        return np.asarray(self.text.any(axis=1), dtype=np.bool_)
 
     @property
     def has_image(self) -> npt.NDArray[np.bool_]:
         """(N,) true where an item has a picture."""
-        return self.image.any(axis=1) if self.image.shape[1] else np.zeros(len(self), dtype=bool)
+        return np.asarray(self.image.any(axis=1), dtype=np.bool_)
 
     def joined(self) -> FloatArray:
         """(N, Dt + Dv) both blocks side by side."""

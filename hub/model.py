@@ -81,8 +81,8 @@ class Hub:
 
         Args:
             items: N items in the canonical schema.
-            pictures: the picture files of each item; items without have an empty list. `image_sha256` of the item, where
-                present, saves hashing the file again.
+            pictures: the picture files of each item; items without have an empty list. `image_sha256` of the item,
+                where present, saves hashing the file again.
             cache: where trunk outputs are kept.
             progress: called with the stage, the inputs done and the inputs in all.
         """

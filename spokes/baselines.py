@@ -26,9 +26,9 @@ class Popularity:
 class ItemToItem:
     """Item-to-item collaborative filtering: cosine of co-occurrence within sequences. Linden et al., 2003.
 
-    similarity(i, j) = c_ij / (sqrt(c_i * c_j) + shrinkage), with c_ij the number of times i and j stand at most `window`
-    events apart in one sequence, and c_i the number of events of i. A session scores the recency-weighted sum of its
-    items' similarities.
+    similarity(i, j) = c_ij / (sqrt(c_i * c_j) + shrinkage), with c_ij the number of times i and j stand at most
+    `window` events apart in one sequence, and c_i the number of events of i. A session scores the recency-weighted sum
+    of its items' similarities.
     """
 
     name = "item-cf"

@@ -32,7 +32,8 @@ class Batch:
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
         """(B, T) true on real positions."""
-        return self.targets != PADDING
+        valid: npt.NDArray[np.bool_] = self.targets != PADDING
+        return valid
 
 
 class BucketedBatches:

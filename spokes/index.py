@@ -53,28 +53,25 @@ class ItemIndex:
 
     def vectors(self) -> FloatArray:
         """(N, D) the item vectors, exactly as they were added."""
-        vectors: FloatArray = (
-            self.index.reconstruct_n(0, len(self)) if len(self) else np.zeros((0, self.dimension), np.float32)
-        )
+        if not len(self):
+            return np.zeros((0, self.dimension), np.float32)
+        vectors: FloatArray = self.index.reconstruct_n(0, len(self))
         return vectors
 
     def search(
         self, queries: FloatArray, k: int, *, exclude: Sequence[Sequence[int]] | None = None
     ) -> list[list[tuple[int, float]]]:
         """For each query the k best (row, score), best first, rows in `exclude` left out."""
-        hidden: Sequence[Sequence[int]] = exclude if exclude is not None else [[] for _ in queries]
-        width = min(len(self), k + max((len(set(rows)) for rows in hidden), default=0))
+        hidden = [set(rows) for rows in exclude] if exclude is not None else [set[int]() for _ in queries]
+        width = min(len(self), k + max((len(rows) for rows in hidden), default=0))
         if width == 0:
             return [[] for _ in queries]
         scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), width)
-        found = []
-        for own_scores, own_rows, own_hidden in zip(scores, rows, hidden, strict=True):
-            banned = set(own_hidden)
-            kept = [
-                (int(r), float(s)) for r, s in zip(own_rows, own_scores, strict=True) if r >= 0 and int(r) not in banned
-            ]
-            found.append(kept[:k])
-        return found
+        ranked = (zip(*own, strict=True) for own in zip(rows.tolist(), scores.tolist(), strict=True))
+        return [
+            [(row, score) for row, score in own if row >= 0 and row not in banned][:k]
+            for own, banned in zip(ranked, hidden, strict=True)
+        ]
 
     def require_space(self, fingerprint: str) -> None:
         """Refuse to be used with vectors of another space.

@@ -11,7 +11,7 @@ def sampled_softmax_loss(positive: Tensor, negative: Tensor, targets: Tensor, ne
     """Softmax cross-entropy over the target and K shared negatives.
 
     loss = mean_p [ log(exp(s_p+) + sum_k exp(s_pk)) - s_p+ ], where a negative that equals the target of position p is
-    masked out of its sum (a false negative). Jean et al., 2015; for sequential recommendation Klenitskiy & Vasilev, 2023.
+    masked out of its sum (a false negative). Jean et al., 2015; in recommendation, Klenitskiy & Vasilev, 2023.
 
     Args:
         positive: (P,) scores of the targets.

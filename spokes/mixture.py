@@ -1,7 +1,7 @@
 """The mixture: how much the content floor weighs beside behaviour, chosen on validation, once per serving policy.
 
-A session's score of an item is `behaviour * <h, b> + content * ((1 - s) * <q_text, t> + s * <q_image, v>)`. All weights
-stand on the session side, so one index serves both policies (seen items ranked, seen items filtered).
+A session scores an item by `behaviour <h, b> + cold [item is cold] + content ((1 - s) <q_text, t> + s <q_image, v>)`.
+All weights stand on the session side, so one index serves both policies (seen items ranked, seen items filtered).
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from .behaviour import FloatArray
 
 CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
+COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 PROBE_WEIGHTS = (0.0, 2.0, 5.0, 10.0)
 IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+BoolArray = npt.NDArray[np.bool_]
 Measure = Callable[[FloatArray], FloatArray]
 
 
@@ -26,6 +29,7 @@ class MixtureWeights(BaseModel):
     Attributes:
         behaviour: 1, or 0 where the content floor alone was best.
         content: weight of the content score.
+        cold: added to the score of items with too few events for an ID residual of their own.
         image_share: share of pictures in the content score.
     """
 
@@ -33,6 +37,7 @@ class MixtureWeights(BaseModel):
 
     behaviour: float = Field(ge=0.0)
     content: float = Field(ge=0.0)
+    cold: float = Field(default=0.0, ge=0.0)
     image_share: float = Field(ge=0.0, le=1.0)
 
 
@@ -57,7 +62,7 @@ def floor_mixture(image_share: float) -> Mixture:
 
 @dataclass(frozen=True)
 class PartScores:
-    """Scores of U validation users over N items, one array (U, N) per part; None where the catalog lacks the modality."""
+    """Scores of U validation users over N items, (U, N) per part; None where the catalog lacks the modality."""
 
     behaviour: FloatArray | None
     text: FloatArray | None
@@ -84,25 +89,32 @@ def choose_image_share(scores: PartScores, measure: Measure, default: float) -> 
     return max(quality, key=lambda share: (quality[share], -abs(share - default)))
 
 
-def choose_weights(scores: PartScores, measure: Measure, image_share: float) -> MixtureWeights:
-    """The weights that rank validation targets best, leaning towards content.
+def choose_weights(scores: PartScores, measure: Measure, image_share: float, cold: BoolArray) -> MixtureWeights:
+    """The weights that rank validation targets best, leaning towards content and towards cold items.
 
-    Among the mixtures within one standard error of the best, the one with the most content wins: content is what
-    carries items that have few events, and there are more of those tomorrow than in a validation set of today.
-    Content alone is chosen only where no mixture is better.
+    First the content weight, then the cold bias: among the values within one standard error of the best, the largest
+    wins. Content and bias are what carry items that have few events, and tomorrow there are more of those than among
+    the targets of a validation set of today. Content alone is chosen only where no mixture is better.
+
+    Args:
+        scores: of U validation users over N items.
+        measure: (U, N) scores to (U,) per-user quality, higher is better.
+        image_share: share of pictures in the content score.
+        cold: (N,) true for items without an ID residual of their own.
     """
     content = scores.content(image_share)
     floor = MixtureWeights(behaviour=0.0, content=1.0, image_share=image_share)
     if scores.behaviour is None:
         return floor
     if content is None:
-        return MixtureWeights(behaviour=1.0, content=0.0, image_share=image_share)
-    mixtures = [measure(scores.behaviour + weight * content) for weight in CONTENT_WEIGHTS]
-    best = int(np.argmax([values.mean() for values in mixtures]))
-    if measure(content).mean() >= mixtures[best].mean():
+        content = np.zeros_like(scores.behaviour)
+    behaviour = scores.behaviour
+    weight, _ = _largest_within_error(CONTENT_WEIGHTS, lambda value: measure(behaviour + value * content))
+    mixed = behaviour + weight * content
+    bias, quality = _largest_within_error(COLD_BIASES, lambda value: measure(mixed + value * cold))
+    if measure(content).mean() >= quality:
         return floor
-    chosen = max(i for i, values in enumerate(mixtures) if _within_one_error(mixtures[best], values))
-    return MixtureWeights(behaviour=1.0, content=CONTENT_WEIGHTS[chosen], image_share=image_share)
+    return MixtureWeights(behaviour=1.0, content=weight, cold=bias, image_share=image_share)
 
 
 def probe(scores: PartScores, measure: Measure, image_share: float, weights: Sequence[float] = PROBE_WEIGHTS) -> float:
@@ -112,6 +124,18 @@ def probe(scores: PartScores, measure: Measure, image_share: float, weights: Seq
     if content is None:
         return float(measure(behaviour).mean())
     return max(float(measure(behaviour + weight * content).mean()) for weight in weights)
+
+
+def _largest_within_error(values: Sequence[float], measure: Callable[[float], FloatArray]) -> tuple[float, float]:
+    """The largest value whose quality is within one standard error of the best one's, and the best quality.
+
+    The error is that of the mean difference to the best, paired by user (the one-standard-error rule, Breiman et al.,
+    1984).
+    """
+    qualities = [measure(value) for value in values]
+    best = qualities[int(np.argmax([quality.mean() for quality in qualities]))]
+    near = [value for value, own in zip(values, qualities, strict=True) if _within_one_error(best, own)]
+    return max(near), float(best.mean())
 
 
 def _within_one_error(best: FloatArray, other: FloatArray) -> bool:

@@ -1,7 +1,9 @@
-"""A spoke: "two subspaces, one inner product". Behaviour beside the calibrated content floor, mixed on the session side.
+"""A spoke: two subspaces, one inner product. Behaviour beside the calibrated content floor, mixed on the session side.
 
-An item vector is `[behaviour | text | image]`, a session vector `[h | a (1 - s) q_text | a s q_image]`; the score stays one
-inner product and one index. Without a behavioural part it is the launch floor: the hub's zero-shot recommender.
+An item vector is `[behaviour | cold | text | image]`, a session vector `[h | c | a (1 - s) q_text | a s q_image]`; the
+score stays one inner product and one index. `cold` is 1 for items with too few events for an ID residual and 0 for the
+others: training meets them as negatives far more often than as targets, and `c` gives back what that took.
+Without a behavioural part a spoke is the launch floor: the hub's zero-shot recommender.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
@@ -74,8 +75,8 @@ class Spoke:
 
     @property
     def behaviour_dimension(self) -> int:
-        """Columns of the behavioural block, 0 for the launch floor."""
-        return self.behaviour.config.transformer.dimension if self.behaviour else 0
+        """Columns of the behavioural block, the cold flag included; 0 for the launch floor."""
+        return self.behaviour.config.transformer.dimension + 1 if self.behaviour else 0
 
     @property
     def dimension(self) -> int:
@@ -93,33 +94,45 @@ class Spoke:
         return digest.hexdigest()
 
     def embed_items(self, item_ids: Sequence[str], trunk: TrunkVectors) -> FloatArray:
-        """(N, D) item vectors `[behaviour | text | image]` of any items, seen in training or not."""
+        """(N, D) item vectors `[behaviour | cold | text | image]` of any items, seen in training or not."""
         content = self.space.embed(self.fusion.fuse(trunk))
         if self.behaviour is None:
             return content
-        behaviour = self.behaviour.model.item_vectors(self.behaviour.inputs(item_ids, trunk))
-        return np.concatenate([behaviour, content], axis=1)
+        inputs = self.behaviour.inputs(item_ids, trunk)
+        cold = (inputs.id_rows == UNKNOWN_ID_ROW).cpu().numpy().astype(np.float32)
+        return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], content], axis=1)
 
     def embed_sessions(
         self, item_vectors: FloatArray, histories: Sequence[IntArray], *, exclude_seen: bool = False
     ) -> FloatArray:
-        """(B, D) session vectors for histories of rows of `item_vectors`, oldest first.
+        """(B, D) session vectors for histories of rows of `item_vectors`, oldest first; zero for an empty history.
 
         Args:
             item_vectors: (N, D) as `embed_items` gives them.
             histories: B arrays of rows.
             exclude_seen: the serving policy whose weights are wanted.
         """
-        split = self.behaviour_dimension
-        content = recency_weighted(
-            item_vectors[:, split:], histories, self.hub_config.recency_decay, self.hub_config.recent_events
-        )
         weights = self.mixture.weights(exclude_seen)
+        content = self.content_sessions(item_vectors, histories)
         content = content * (weights.content * self.space.modality_weights(weights.image_share))
         if self.behaviour is None:
             return content.astype(np.float32)
-        sessions = self.behaviour.model.session_vectors(np.ascontiguousarray(item_vectors[:, :split]), histories)
-        return np.concatenate([weights.behaviour * sessions, content], axis=1).astype(np.float32)
+        sessions = self.behaviour_sessions(item_vectors, histories)
+        started = np.array([[len(history) > 0] for history in histories], np.float32).reshape(-1, 1)
+        parts = [weights.behaviour * sessions, weights.cold * started, content]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def content_sessions(self, item_vectors: FloatArray, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, R) zero-shot session embeddings, unit length, before any weight."""
+        content = item_vectors[:, self.behaviour_dimension :]
+        return recency_weighted(content, histories, self.hub_config.recency_decay, self.hub_config.recent_events)
+
+    def behaviour_sessions(self, item_vectors: FloatArray, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, D') session embeddings of the behavioural part, (B, 0) for the launch floor."""
+        if self.behaviour is None:
+            return np.zeros((len(histories), 0), np.float32)
+        width = self.behaviour_dimension - 1
+        return self.behaviour.model.session_vectors(np.ascontiguousarray(item_vectors[:, :width]), histories)
 
     def recommender(self, name: str, item_vectors: FloatArray, *, exclude_seen: bool = False) -> VectorRecommender:
         """This spoke over a catalog, behind the recommender interface."""
@@ -180,10 +193,3 @@ def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour
     if unexpected or any(not name.startswith("content.fusion.") for name in missing):
         raise CorruptArtifactError(f"the spoke in {directory} lacks weights ({missing[:3]}); train it with --force.")
     return Behaviour(config, model.eval(), known)
-
-
-def move(spoke: Spoke, device: torch.device) -> Spoke:
-    """The spoke with its behavioural part on a device."""
-    if spoke.behaviour:
-        spoke.behaviour.model.to(device)
-    return spoke

@@ -90,17 +90,16 @@ class SequenceTransformer(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """Positions and weights N(0, 0.02); biases 0; the last linear of each residual branch scaled by 1/sqrt(2 blocks)."""
+        """Positions and weights N(0, 0.02), the last linear of each branch scaled by 1/sqrt(2 blocks); biases 0."""
         nn.init.normal_(self.positions, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
         for block in self.blocks:
-            assert isinstance(block, Block)
-            for last in (block.attention.output, block.feed_forward[-1]):
-                assert isinstance(last, nn.Linear)
-                nn.init.normal_(last.weight, std=0.02 / (2 * self.config.blocks) ** 0.5)
+            for name, weight in block.named_parameters():
+                if name in ("attention.output.weight", "feed_forward.3.weight"):
+                    nn.init.normal_(weight, std=0.02 / (2 * self.config.blocks) ** 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) item vectors, T <= max_length, to (B, T, D) session embeddings."""
