@@ -121,19 +121,26 @@ class Data:
             return self._ingest(record, request, sessions, dry_run=False)
 
     def _ingest(
-        self, record: DomainRecord, request: Request, sessions: SessionSettings | None, dry_run: bool
+        self, domain: DomainRecord, request: Request, sessions: SessionSettings | None, dry_run: bool
     ) -> DataIngested:
         from .datasets import session_settings
-        from .ingest import check, store
+        from .ingest import check, note_image_root, prepare, record
 
-        data = check(self._ws, record.name, request, sessions or session_settings(record))
-        results = {part.kind: store(self._ws, record.name, part, dry_run) for part in data.parts}
-        unchanged = sessions is None or sessions.model_dump() == record.settings.get("sessions")
-        if sessions is not None and not unchanged and not dry_run:
-            current = self._ws.registry.get_domain(record.name).settings
-            self._ws.registry.set_domain_settings(record.name, {**current, "sessions": sessions.model_dump()})
+        data = check(self._ws, domain.name, request, sessions or session_settings(domain))
+        prepared = [prepare(self._ws, domain.name, part, dry_run) for part in data.parts]
+        results = {p.part.kind: record(self._ws, domain.name, p, dry_run) for p in prepared}
+        unchanged = sessions is None or sessions.model_dump() == domain.settings.get("sessions")
+        if not dry_run:
+            for part in prepared:
+                note_image_root(self._ws, part)
+            if sessions is not None and not unchanged:
+                self._set_sessions(domain.name, sessions)
         cached = unchanged and all(result.cached for result in results.values())
-        return DataIngested(record.name, results.get("items"), results.get("events"), cached, dry_run)
+        return DataIngested(domain.name, results.get("items"), results.get("events"), cached, dry_run)
+
+    def _set_sessions(self, name: str, sessions: SessionSettings) -> None:
+        current = self._ws.registry.get_domain(name).settings
+        self._ws.registry.set_domain_settings(name, {**current, "sessions": sessions.model_dump()})
 
     def snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked.

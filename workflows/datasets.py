@@ -16,7 +16,7 @@ from ..catalog.sequences import Sequences, build_sequences
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import read_snapshot
 from ..catalog.validation import Step
-from ..errors import InvalidDataError, NotFoundError, UsageError
+from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
 
 if TYPE_CHECKING:
@@ -112,8 +112,16 @@ def read_table(ws: Workspace, snapshot: SnapshotRecord) -> pl.DataFrame:
         NotFoundError: the artifact is gone.
         CorruptArtifactError: it no longer matches its checksum.
     """
+    try:
+        path = ws.artifacts.open(snapshot.artifact)
+    except (CorruptArtifactError, NotFoundError) as error:
+        # The store cannot know how its content came about, so its own remedy is vaguer.
+        raise type(error)(
+            f"The files of {snapshot.ref} (artifact {snapshot.artifact[:12]}) are damaged or gone; repeat the ingest "
+            f"with `hubspoke data ingest {snapshot.domain} --{snapshot.kind} FILE`, or restore a backup."
+        ) from error
     # The store has hashed every byte; hashing the content once more would tell nothing new.
-    return read_snapshot(ws.artifacts.open(snapshot.artifact) / TABLE_FOLDER, verify=False)[0]
+    return read_snapshot(path / TABLE_FOLDER, verify=False)[0]
 
 
 def session_settings(domain: DomainRecord) -> SessionSettings:

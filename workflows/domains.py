@@ -137,7 +137,7 @@ class Domains:
         self, name: str, description: str, request: Request, sessions: SessionSettings | None, dry_run: bool
     ) -> DomainAdded:
         from ..catalog.sessions import SessionSettings
-        from .ingest import check, store
+        from .ingest import check, note_image_root, prepare, record
 
         settings = _settings(request, sessions or SessionSettings())
         existing = self._ws.registry.find_domain(name)
@@ -146,12 +146,14 @@ class Domains:
         data = check(self._ws, name, request, sessions or SessionSettings())
         if existing is not None:
             self._refuse_other_data(existing, data)
-        domain = existing
+        # Files first, rows last: a full disk or a kill while tables are written leaves no domain behind.
+        prepared = [prepare(self._ws, name, part, dry_run) for part in data.parts]
         if existing is None and not dry_run:
-            domain = self._ws.registry.add_domain(name, description, settings)
-        results = {part.kind: store(self._ws, name, part, dry_run) for part in data.parts}
-        if domain is not None:
-            domain = self._ws.registry.get_domain(name)
+            self._ws.registry.add_domain(name, description, settings)
+        results = {p.part.kind: record(self._ws, name, p, dry_run) for p in prepared}
+        for part in () if dry_run else prepared:
+            note_image_root(self._ws, part)
+        domain = self._ws.registry.find_domain(name)
         cached = existing is not None and all(result.cached for result in results.values())
         return DomainAdded(name, domain, results.get("items"), results.get("events"), cached, dry_run)
 

@@ -19,13 +19,18 @@ from ..catalog.readers import ReadResult, events_from_frame, items_from_frame, r
 from ..catalog.schema import OnError, TimeKind
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import content_hash, write_snapshot
-from ..errors import UsageError
+from ..errors import CorruptArtifactError, NotFoundError, UsageError
+from ..registry.artifacts import StoredArtifact
 from ..registry.records import SnapshotRecord
 from .datasets import TABLE_FOLDER, Table, find_snapshot, read_table
 from .results import Result
 
 if TYPE_CHECKING:
     from .workspace import Workspace
+
+
+# What a snapshot's details hold beside the reader's provenance.
+OWN_DETAILS = ("time_kind", "image_root", "sessions")
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,15 @@ class Checked:
     read: ReadResult
     as_of: datetime | None = None
     sessions: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked table with the snapshot that holds its content already, or the artifact that now does."""
+
+    part: Checked
+    known: SnapshotRecord | None
+    stored: StoredArtifact | None
 
 
 @dataclass(frozen=True)
@@ -185,42 +199,67 @@ def known_snapshot(ws: Workspace, domain: str, part: Checked) -> SnapshotRecord 
     return next(same, None)
 
 
-def store(ws: Workspace, domain: str, part: Checked, dry_run: bool = False) -> IngestResult:
-    """Make a checked table a snapshot of the domain, unless it has one of that content.
+def prepare(ws: Workspace, domain: str, part: Checked, dry_run: bool = False) -> Prepared:
+    """Write a checked table's files, unless the domain has a snapshot of that content; no row is written yet.
 
     Raises:
         HubspokeError: the disk is full, or the store cannot be written; nothing is left behind.
     """
     known = known_snapshot(ws, domain, part)
-    if known is not None:
-        if not dry_run:
-            _note_image_root(ws, known, part)
-        return _result(part, known, cached=True, dry_run=dry_run)
     if dry_run:
-        return _result(part, None, cached=False, dry_run=True)
-    snapshot, made = _write(ws, domain, part)
-    return _result(part, snapshot, cached=not made, dry_run=False)
+        return Prepared(part, known, None)
+    if known is not None:
+        _repair(ws, known, part)
+        return Prepared(part, known, None)
+    return Prepared(part, None, _write(ws, part, part.read.provenance, _image_root(part)))
 
 
-def _write(ws: Workspace, domain: str, part: Checked) -> tuple[SnapshotRecord, bool]:
+def _repair(ws: Workspace, known: SnapshotRecord, part: Checked) -> None:
+    """Write a lost or damaged snapshot's files once more, to the byte: same content, same manifest."""
+    try:
+        ws.artifacts.open(known.artifact)
+        return
+    except (CorruptArtifactError, NotFoundError) as error:
+        provenance = {name: value for name, value in known.details.items() if name not in OWN_DETAILS}
+        stored = _write(ws, part, provenance, known.details.get("image_root"))
+        if stored.digest != known.artifact:
+            raise CorruptArtifactError(
+                f"{known.ref} is damaged, and another version of a library writes it otherwise than it was written; "
+                "restore a backup of the artifacts."
+            ) from error
+    ws.progress.note(f"{known.ref} was damaged; its files are as they were again.")
+
+
+def record(ws: Workspace, domain: str, prepared: Prepared, dry_run: bool = False) -> IngestResult:
+    """Make a prepared table a snapshot of the domain; where its files were not written (a dry run), say what would be.
+
+    Raises:
+        NotFoundError: there is no such domain.
+    """
+    part = prepared.part
+    if prepared.stored is not None:
+        details = _details(part)
+        snapshot, made = ws.registry.add_snapshot(
+            domain, part.kind, part.content_hash, part.frame.height, prepared.stored, part.as_of, details
+        )
+        return _result(part, snapshot, cached=not made, dry_run=False)
+    return _result(part, prepared.known, cached=prepared.known is not None, dry_run=dry_run)
+
+
+def _write(ws: Workspace, part: Checked, provenance: Mapping[str, Any], image_root: str | None) -> StoredArtifact:
     ws.progress(f"writing {part.kind}", 0, 1)
-    read = part.read
-    details = _details(part)
     with ws.artifacts.stage() as staged:
         write_snapshot(
             part.frame,
             "items" if part.kind == "items" else "events",
             staged / TABLE_FOLDER,
-            read.provenance,
-            time_kind=read.report.time_kind,
-            image_root=details["image_root"],
+            provenance,
+            time_kind=part.read.report.time_kind,
+            image_root=image_root,
         )
         stored = ws.artifacts.commit(staged, f"{part.kind} snapshot")
-    written = ws.registry.add_snapshot(
-        domain, part.kind, part.content_hash, part.frame.height, stored, part.as_of, details
-    )
     ws.progress(f"writing {part.kind}", 1, 1)
-    return written
+    return stored
 
 
 def _details(part: Checked) -> dict[str, Any]:
@@ -237,12 +276,14 @@ def _image_root(part: Checked) -> str | None:
     return None if root is None else str(root.resolve())
 
 
-def _note_image_root(ws: Workspace, known: SnapshotRecord, part: Checked) -> None:
+def note_image_root(ws: Workspace, prepared: Prepared) -> None:
     """The same pictures in another folder: the snapshot stays as it is, the domain remembers where they lie now."""
-    root = _image_root(part)
+    known, root = prepared.known, _image_root(prepared.part)
+    if known is None or root is None:
+        return
     record = ws.registry.get_domain(known.domain)
     roots = dict(record.settings.get("image_roots", {}))
-    if root is None or root == (roots.get(known.ref) or known.details.get("image_root")):
+    if root == (roots.get(known.ref) or known.details.get("image_root")):
         return
     ws.registry.set_domain_settings(known.domain, {**record.settings, "image_roots": {**roots, known.ref: root}})
 

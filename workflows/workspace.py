@@ -51,6 +51,16 @@ class InitResult(Result):
     dry_run: bool = False
 
 
+@dataclass(frozen=True)
+class SchemaState(Result):
+    """A registry's schema (None: there is no registry) beside the one that this code needs."""
+
+    registry: str
+    current: str | None
+    needed: str
+    up_to_date: bool
+
+
 class Workspace:
     """An open workspace; closing it (or leaving `with`) closes the registry.
 
@@ -136,6 +146,18 @@ class Workspace:
             with file_faults(folder):
                 folder.mkdir(parents=True, exist_ok=True)
         return self._init_result(before)
+
+    def schema(self) -> SchemaState:
+        """The registry's schema, whether or not this code can work with it.
+
+        Raises:
+            HubspokeError: the database cannot be reached.
+        """
+        from ..registry.database import HEAD_REVISION, parse_url
+
+        current = self._schema()
+        shown = parse_url(self.settings.url).render_as_string(hide_password=True)
+        return SchemaState(shown, current, HEAD_REVISION, current == HEAD_REVISION)
 
     def _upgrade(self) -> str | None:
         from ..registry.database import HEAD_REVISION

@@ -1,0 +1,177 @@
+"""One call of a command: its global options, its workspace, its output and the end of every error."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Concatenate, NoReturn, ParamSpec
+
+import click
+
+from ..errors import HubspokeError, UsageError
+from ..workflows.progress import Progress
+from ..workflows.results import Result
+from ..workflows.workspace import Workspace, open_workspace
+from .output import print_error, print_json
+from .progress import make_progress
+
+P = ParamSpec("P")
+INTERRUPTED = 130
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass
+class Call:
+    """A command under way.
+
+    Attributes:
+        flags: settings given on the command line.
+        json: whether the result is written as JSON.
+        quiet: whether stderr stays empty but for errors.
+        debug: whether an error shows its traceback.
+        progress: where workflows report to.
+    """
+
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+    progress: Progress = field(init=False)
+    _open: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.progress = make_progress(self.quiet)
+
+    def workspace(self) -> Workspace:
+        """The workspace that flags, environment and settings file name; it must exist."""
+        return self._open.enter_context(open_workspace(progress=self.progress, **self.flags))
+
+    def new_workspace(self, dry_run: bool = False) -> Workspace:
+        """The same for commands that a newcomer starts with: a missing SQLite workspace is made, as stderr says.
+
+        A dry run on a missing workspace works on an empty one in a temporary folder, so that nothing is changed.
+        """
+        workspace = self.unopened()
+        if workspace.settings.registry_url is not None or workspace.exists():
+            _ = workspace.registry
+            return workspace
+        if dry_run:
+            scratch = self._open.enter_context(tempfile.TemporaryDirectory(prefix="hubspoke-"))
+            flags = {**self.flags, "workspace": scratch}
+            return self._open.enter_context(open_workspace(create=True, progress=self.progress, **flags))
+        workspace.init()
+        self.note(f"Made a new workspace in {workspace.settings.workspace}.")
+        return workspace
+
+    def unopened(self) -> Workspace:
+        """The workspace whether or not it exists."""
+        from ..workflows.settings import load_settings
+
+        settings = load_settings(self.flags, os.environ, Path.cwd())
+        return self._open.enter_context(Workspace(settings, self.progress))
+
+    def note(self, text: str) -> None:
+        """A remark on stderr."""
+        self.progress.note(text)
+
+    def show(self, result: Result | Mapping[str, Any], text: Callable[[], str]) -> None:
+        """The result on stdout: as JSON if asked for, else as `text` gives it."""
+        self.close_progress()
+        if self.json:
+            print_json(result.to_dict() if isinstance(result, Result) else result)
+        else:
+            click.echo(text())
+
+    def show_list(self, name: str, records: Sequence[Any], text: Callable[[], str]) -> None:
+        """A listing on stdout; in JSON under `name`."""
+        self.show({name: list(records)}, text)
+
+    def close_progress(self) -> None:
+        """Give the terminal back before anything else is written."""
+        close = getattr(self.progress, "close", None)
+        if close is not None:
+            close()
+
+    def close(self) -> None:
+        """Close the workspace and the progress."""
+        self.close_progress()
+        self._open.close()
+
+    def fail(self, error: BaseException) -> NoReturn:
+        """Tell the error in one sentence and end the process with its exit code."""
+        self.close_progress()
+        if isinstance(error, BrokenPipeError):
+            # The reader of a pipe has gone (`| head`): nobody is left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        if self.debug:
+            traceback.print_exception(error)
+        message, code = sentence(error)
+        report = getattr(error, "report", None)
+        if report is not None and not self.debug:
+            click.echo(report.to_text(), err=True)
+        click.echo(f"Error: {message}", err=True)
+        if self.json:
+            more = {} if report is None else {"report": report.to_json()}
+            print_error(type(error).__name__, message, code, **more)
+        sys.exit(code)
+
+
+def sentence(error: BaseException) -> tuple[str, int]:
+    """What to tell of an error, and the exit code."""
+    if isinstance(error, HubspokeError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted; repeat the command to go on.", INTERRUPTED
+    if isinstance(error, OSError) and error.errno in _FULL:
+        where = f" that holds {error.filename}" if error.filename else ""
+        return f"No space is left on the disk{where}; free some and repeat the command.", 1
+    if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
+        return _config_sentence(error.errors()), UsageError.exit_code
+    text = " ".join(str(error).split())
+    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{told.rstrip('.')}; --debug shows the traceback.", 1
+
+
+def _config_sentence(problems: Sequence[Mapping[str, Any]]) -> str:
+    first = problems[0]
+    where = ".".join(map(str, first["loc"])) or "the config"
+    if first["type"] == "extra_forbidden":
+        return f"{where!r} is no setting; correct --set, --config or the option, or leave it out."
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{where} is {first['input']!r}: {first['msg']}{more}; correct --set, --config or the option."
+
+
+def command_options(function: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:
+    """Give a command the global options, a `Call` as its first argument, and the handling of every error."""
+
+    @click.option("--registry", metavar="URL", help="Registry database (default: SQLite in the workspace).")
+    @click.option("--workspace", metavar="DIR", help="Workspace folder (default: .hubspoke).")
+    @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
+    @click.option("--quiet", is_flag=True, help="Write nothing but results and errors.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        flags = {"registry_url": kwargs.pop("registry"), "workspace": kwargs.pop("workspace")}
+        json, quiet, debug = (bool(kwargs.pop(name)) for name in ("as_json", "quiet", "debug"))
+        call = Call(flags, json, quiet, debug)
+        try:
+            function(call, *args, **kwargs)
+        except click.exceptions.Exit:
+            raise
+        except click.ClickException:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            call.fail(error)
+        finally:
+            call.close()
+
+    return run

@@ -1,0 +1,159 @@
+"""`hubspoke data`: take snapshots, list them, see how events fall into sessions, compare two snapshots."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from .call import Call, command_options
+from .domain import ingested
+from .options import dry_run, ingest_options, read_map, read_sessions, reading_options
+from .output import facts, table, waterfall
+
+if TYPE_CHECKING:
+    from ..workflows.data import DataIngested, DiffResult, SessionsResult
+
+SHOWN_IDS = 10
+
+
+@click.group()
+def data() -> None:
+    """Snapshots: immutable, content-hashed copies of a category's items and events."""
+
+
+@data.command()
+@click.argument("domain")
+@click.option("--items", metavar="FILE", help="New catalog: CSV, TSV, JSON Lines or Parquet.")
+@click.option("--events", metavar="FILE", help="New events, in one of the same formats.")
+@reading_options
+@ingest_options
+@dry_run
+@command_options
+def ingest(
+    call: Call,
+    domain: str,
+    items: str | None,
+    events: str | None,
+    images: str | None,
+    item_map: str | None,
+    event_map: str | None,
+    event_type: str,
+    on_error: Literal["fail", "skip"],
+    since: datetime | None,
+    until: datetime | None,
+    sessions: Literal["auto", "gap", "per_user", "given"] | None,
+    dry_run: bool,
+) -> None:
+    """Take snapshots of new items or events. Content that is there already is not written again.
+
+    Events are checked against --items, else against the newest item snapshot. Column mappings default to those that
+    the category was added with.
+
+    \b
+    Example:
+      hubspoke data ingest garden --events garden/events.csv --until 2017-07-01
+    """
+    result = call.workspace().data.ingest(
+        domain,
+        items,
+        events,
+        images,
+        until,
+        since,
+        read_map(item_map, "items"),
+        read_map(event_map, "events"),
+        on_error,
+        event_type,
+        read_sessions(sessions),
+        dry_run,
+    )
+    call.show(result, lambda: _ingested(result))
+
+
+@data.command()
+@click.argument("domain", required=False)
+@click.option("--kind", type=click.Choice(["items", "events"]), help="Only snapshots of this kind.")
+@command_options
+def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
+    """Snapshots, oldest first, of one category or of all.
+
+    \b
+    Example:
+      hubspoke data snapshots garden --kind events
+    """
+    found = call.workspace().data.snapshots(domain, kind)
+    rows = [(s.ref, s.rows, s.as_of, s.created_at, s.details.get("source"), s.content_hash[:12]) for s in found]
+    headers = ("snapshot", "rows", "as of", "taken", "source", "content")
+    call.show_list("snapshots", found, lambda: table(headers, rows, "No snapshot yet."))
+
+
+@data.command("sessions")
+@click.argument("domain")
+@click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
+@click.option(
+    "--sessions",
+    "mode",
+    type=click.Choice(["auto", "gap", "per_user", "given"]),
+    help="Try this way of cutting instead of the category's own.",
+)
+@command_options
+def sessions_(
+    call: Call, domain: str, events: str | None, mode: Literal["auto", "gap", "per_user", "given"] | None
+) -> None:
+    """How the events fall into sessions, and what each step of cleaning costs.
+
+    \b
+    Example:
+      hubspoke data sessions garden --events snapshot:garden/events/2
+    """
+    result = call.workspace().data.sessions(domain, events, read_sessions(mode))
+    call.show(result, lambda: _sessions(result))
+
+
+@data.command()
+@click.argument("old")
+@click.argument("new")
+@command_options
+def diff(call: Call, old: str, new: str) -> None:
+    """What changed from one snapshot to another.
+
+    \b
+    Example:
+      hubspoke data diff snapshot:garden/items/1 snapshot:garden/items/2
+    """
+    result = call.workspace().data.diff(old, new)
+    call.show(result, lambda: _diff(result))
+
+
+def _ingested(result: DataIngested) -> str:
+    parts = [ingested(part) for part in (result.items, result.events) if part is not None]
+    settled = "would be set" if result.dry_run else "are set"
+    return "\n".join(parts) if parts else f"The session settings of {result.domain} {settled}."
+
+
+def _sessions(result: SessionsResult) -> str:
+    head = facts(
+        [
+            ("events", result.events),
+            ("mode", result.mode),
+            ("sessions", result.sessions),
+            ("users", result.users),
+            ("items", result.items),
+            ("rare items", result.rare_items),
+        ]
+    )
+    return f"{head}\n\n{waterfall(result.waterfall)}"
+
+
+def _diff(result: DiffResult) -> str:
+    lines = [f"{result.old} -> {result.new}"]
+    for word, count, ids in (
+        ("added", result.n_added, result.added),
+        ("removed", result.n_removed, result.removed),
+        ("changed", result.n_changed, result.changed),
+    ):
+        shown = f": {', '.join(ids[:SHOWN_IDS])}{', ...' if len(ids) > SHOWN_IDS else ''}" if ids else ""
+        lines.append(f"{count} {word}{shown}")
+    return "\n".join(lines)

@@ -1,0 +1,97 @@
+"""`hubspoke hub`: train the shared content space, embed a catalog in it, list and show its versions."""
+
+from __future__ import annotations
+
+import click
+
+from .call import Call, command_options
+from .models import model_facts, model_table, trained
+from .options import config_options, dry_run, force, names, read_config
+from .output import facts
+
+
+@click.group()
+def hub() -> None:
+    """The hub: text and image encoders and their fusion, shared by every category."""
+
+
+@hub.command()
+@click.option("--domains", metavar="A,B,C", help="Categories to train on (default: all that have items).")
+@click.option("--held-out", metavar="NAME", help="Category that what was learned must not hurt.")
+@config_options
+@click.option("--steps", type=click.IntRange(min=0), help="Training steps; 0 trains nothing.")
+@click.option("--promote", is_flag=True, help="Point hub@live at the new version even where it points at one.")
+@force
+@dry_run
+@command_options
+def train(
+    call: Call,
+    domains: str | None,
+    held_out: str | None,
+    config: str | None,
+    settings: tuple[str, ...],
+    steps: int | None,
+    promote: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Train a hub on the union of the catalogs. The first one becomes hub@live by itself.
+
+    \b
+    Example:
+      hubspoke hub train --domains garden,pets --held-out toys
+    """
+    result = call.workspace().hub.train(
+        domains=names(domains) or None,
+        held_out=held_out,
+        config=read_config(config, settings),
+        steps=steps,
+        promote=promote,
+        force=force,
+        dry_run=dry_run,
+    )
+    call.show(result, lambda: trained(result))
+
+
+@hub.command()
+@click.argument("domain")
+@click.option("--hub", "ref", metavar="REF", default="hub@live", show_default=True, help="Hub version.")
+@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+@command_options
+def embed(call: Call, domain: str, ref: str, items: str | None) -> None:
+    """Embed a category's catalog with the hub, so that later commands find the vectors in the cache.
+
+    \b
+    Example:
+      hubspoke hub embed garden --hub hub:4
+    """
+    result = call.workspace().hub.embed(domain, hub=ref, items=items)
+    call.show(result, lambda: facts(list(result.to_dict().items())))
+
+
+@hub.command("list")
+@command_options
+def list_(call: Call) -> None:
+    """Hub versions, oldest first.
+
+    \b
+    Example:
+      hubspoke hub list
+    """
+    models = call.workspace().hub.list()
+    empty = "No hub yet; train one with `hubspoke hub train`."
+    call.show_list("hubs", models, lambda: model_table(models, empty))
+
+
+@hub.command()
+@click.argument("ref", default="hub@live")
+@command_options
+def show(call: Call, ref: str) -> None:
+    """One hub version: its settings, what it says of itself, where it lies.
+
+    \b
+    Example:
+      hubspoke hub show hub:4
+    """
+    model = call.workspace().hub.show(ref)
+    call.show(model.to_dict(), lambda: model_facts(model))

@@ -1,0 +1,70 @@
+"""`hubspoke index`: build, list and check vector indexes."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ..errors import IncompatibleError
+from .call import Call, command_options
+from .models import dict_table
+from .options import dry_run, force
+from .output import facts, table
+
+
+@click.group()
+def index() -> None:
+    """Indexes: the vectors of one model version over one item snapshot, ready to be searched."""
+
+
+@index.command()
+@click.argument("ref")
+@click.option("--domain", metavar="NAME", help="Category, where REF is a hub version.")
+@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+@force
+@dry_run
+@command_options
+def build(call: Call, ref: str, domain: str | None, items: str | None, force: bool, dry_run: bool) -> None:
+    """Build an index with a spoke or hub version.
+
+    \b
+    Example:
+      hubspoke index build garden:7
+      hubspoke index build hub:4 --domain garden
+    """
+    result = call.workspace().index.build(ref, domain=domain, items=items, force=force, dry_run=dry_run)
+    call.show(result, lambda: facts(list(result.to_dict().items())))
+
+
+@index.command("list")
+@click.argument("domain", required=False)
+@command_options
+def list_(call: Call, domain: str | None) -> None:
+    """Index versions, oldest first, of one category or of all.
+
+    \b
+    Example:
+      hubspoke index list garden
+    """
+    found = call.workspace().index.list(domain)
+    rows = [(i.ref, i.model, i.items, i.n_items, i.dimension, i.factory, i.seconds, i.created_at) for i in found]
+    headers = ("index", "model", "items", "vectors", "dimension", "factory", "seconds", "built")
+    empty = "No index yet; build one with `hubspoke index build REF`."
+    call.show_list("indexes", found, lambda: table(headers, rows, empty))
+
+
+@index.command()
+@click.argument("ref")
+@command_options
+def check(call: Call, ref: str) -> None:
+    """Check an index against its checksum, its model and its items. Ends with 6 where they do not fit.
+
+    \b
+    Example:
+      hubspoke index check index:garden/12
+    """
+    result = call.workspace().index.check(ref)
+    call.show(result, lambda: f"{result.ref} is {'sound' if result.ok else 'not sound'}.\n{dict_table(result.checks)}")
+    if not result.ok:
+        sys.exit(IncompatibleError.exit_code)

@@ -1,0 +1,78 @@
+"""`hubspoke launch`: a new category from its catalog to its first recommendations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from .call import Call, command_options
+from .models import dict_table
+from .options import dry_run, ingest_options, read_map, read_sessions, reading_options
+from .output import facts
+from .recommend import recommended
+
+if TYPE_CHECKING:
+    from ..workflows.launches import LaunchResult
+
+
+@click.command()
+@click.argument("name")
+@click.option("--catalog", required=True, metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
+@click.option("--events", metavar="FILE", help="Events, where there are any yet.")
+@click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Recommendations to show.")
+@reading_options
+@ingest_options
+@dry_run
+@command_options
+def launch(
+    call: Call,
+    name: str,
+    catalog: str,
+    events: str | None,
+    hub: str | None,
+    k: int,
+    images: str | None,
+    item_map: str | None,
+    event_map: str | None,
+    event_type: str,
+    on_error: Literal["fail", "skip"],
+    since: datetime | None,
+    until: datetime | None,
+    sessions: Literal["auto", "gap", "per_user", "given"] | None,
+    dry_run: bool,
+) -> None:
+    """Launch a category: add its data, embed it, index it, train where there are events, and recommend.
+
+    Every step that was done before is reused; a killed launch is gone on with by the same command.
+
+    \b
+    Example:
+      hubspoke launch garden --catalog garden/items.csv --images garden/photos
+    """
+    result = call.new_workspace(dry_run).launch(
+        name,
+        catalog,
+        events=events,
+        images=images,
+        hub=hub,
+        k=k,
+        item_map=read_map(item_map, "items"),
+        event_map=read_map(event_map, "events"),
+        event_type=event_type,
+        on_error=on_error,
+        since=since,
+        until=until,
+        sessions=read_sessions(sessions),
+        dry_run=dry_run,
+    )
+    call.show(result, lambda: _launched(result))
+
+
+def _launched(result: LaunchResult) -> str:
+    data = result.to_dict()
+    head = facts([(name, data.get(name)) for name in ("domain", "mode", "release", "seconds")])
+    steps = dict_table(data.get("steps") or [])
+    return "\n\n".join([head, steps, *map(recommended, result.recommendations)])

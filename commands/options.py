@@ -1,0 +1,181 @@
+"""Options that several commands share, and the readers of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+from ..errors import InvalidDataError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from ..catalog.sessions import SessionSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+dry_run = click.option("--dry-run", is_flag=True, help="Check everything and say what would be done; change nothing.")
+force = click.option("--force", is_flag=True, help="Make a new version even where an equal one exists.")
+
+
+def moment(text: str) -> datetime:
+    """A day or a moment in ISO 8601; UTC where it names no zone.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no date; write it like 2017-07-01 or 2017-07-01T12:00:00Z.") from None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def cutoffs(text: str) -> tuple[int, ...]:
+    """One or several list lengths, such as `10` or `10,20,100`.
+
+    Raises:
+        BadParameter: something else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{text!r} is no list length; write it like 10 or 10,20,100.")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def names(text: str | None) -> list[str]:
+    """The parts of `a,b,c`."""
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def reading_options(function: F) -> F:
+    """How tables are read: pictures, column mappings, bad rows, time window, sessions."""
+    for option in reversed(
+        (
+            click.option("--images", metavar="DIR", help="Folder of the pictures (default: the items file's folder)."),
+            click.option(
+                "--map",
+                "item_map",
+                metavar="MAP",
+                help="Item columns as CANONICAL=SOURCE, such as title=name,price=cost; or a YAML file.",
+            ),
+            click.option("--event-map", metavar="MAP", help="Event columns, written like --map."),
+            click.option(
+                "--event-type", default="view", show_default=True, help="Type of events where no column names one."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def ingest_options(function: F) -> F:
+    """What only taking snapshots needs: bad rows, time window, sessions."""
+    for option in reversed(
+        (
+            click.option(
+                "--on-error",
+                type=click.Choice(["fail", "skip"]),
+                default="fail",
+                show_default=True,
+                help="Stop at bad rows, or leave them out.",
+            ),
+            click.option("--since", type=moment, metavar="DATE", help="Only events from this moment on."),
+            click.option("--until", type=moment, metavar="DATE", help="Only events before this moment."),
+            click.option(
+                "--sessions",
+                type=click.Choice(["auto", "gap", "per_user", "given"]),
+                help="How events are cut into sessions (default: auto, that is gap where times of day are known).",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def config_options(function: F) -> F:
+    """Settings of a training: a file, and single values laid over it."""
+    for option in reversed(
+        (
+            click.option("--config", metavar="FILE", help="Training settings as YAML or JSON."),
+            click.option(
+                "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, over --config; repeatable."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def read_map(text: str | None, kind: Literal["items", "events"]) -> dict[str, str] | None:
+    """The overrides of a `--map` option, None where it was not given.
+
+    Raises:
+        UsageError: malformed.
+        NotFoundError: no such YAML file.
+    """
+    if text is None:
+        return None
+    from ..catalog.mapping import load_mapping, parse_map_option
+
+    is_file = Path(text).suffix.lower() in (".yaml", ".yml") and "=" not in text
+    return load_mapping(text, kind) if is_file else parse_map_option(text)
+
+
+def read_sessions(mode: Literal["auto", "gap", "per_user", "given"] | None) -> SessionSettings | None:
+    """Session settings of that mode, None where it was not given."""
+    if mode is None:
+        return None
+    from ..catalog.sessions import SessionSettings
+
+    return SessionSettings(mode=mode)
+
+
+def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] | None:
+    """The settings of a training, None where none were given; `a.b=1` sets a nested key.
+
+    Raises:
+        NotFoundError: no such file.
+        InvalidDataError: no YAML or JSON, or no mapping.
+        UsageError: a `--set` without `=`.
+    """
+    config = {} if path is None else _load(Path(path))
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"{text!r} sets nothing; write KEY=VALUE, as in --set epochs=5.")
+        _put(config, name.strip().split("."), _value(text, value))
+    return config if path is not None or settings else None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFoundError(f"There is no config file {path}; check the path.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidDataError(f"{path} is no valid YAML or JSON in UTF-8; write lines such as 'epochs: 5'.") from error
+    if content is not None and not isinstance(content, Mapping):
+        raise InvalidDataError(f"{path} holds no settings; write lines such as 'epochs: 5'.")
+    return dict(content or {})
+
+
+def _value(text: str, value: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UsageError(f"The value in {text!r} cannot be read; quote it, as in --set 'key=\"text\"'.") from error
+
+
+def _put(config: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        inner = config.get(name)
+        config[name] = dict(inner) if isinstance(inner, Mapping) else {}
+        config = config[name]
+    config[path[-1]] = value

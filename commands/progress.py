@@ -1,0 +1,87 @@
+"""Progress on stderr: a bar on a terminal, now and then a plain line elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ..workflows.progress import Progress, SilentProgress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class LineProgress:
+    """Plain lines: a stage's beginning, its end, and at most one every few seconds between."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Write a line if one is due."""
+        moment, before = self._last.get(stage, (0.0, -1))
+        ended = done >= total
+        fresh = before < 0 or done < before
+        if not (fresh or (ended and before < total) or time.monotonic() - moment >= SECONDS_BETWEEN_LINES):
+            return
+        self._last[stage] = (time.monotonic(), done)
+        click.echo(f"{stage}: {done}/{total}" if total != 1 else f"{stage}{': done' if ended else ' ...'}", err=True)
+
+    def note(self, text: str) -> None:
+        """Write the remark."""
+        click.echo(text, err=True)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class BarProgress:
+    """Bars on a terminal; rich is imported when the first one is drawn."""
+
+    def __init__(self) -> None:
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Draw or move the stage's bar."""
+        bars = self._started()
+        if stage not in self._tasks:
+            self._tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(self._tasks[stage], completed=done, total=total)
+
+    def note(self, text: str) -> None:
+        """Write the remark above the bars."""
+        if self._bars is None:
+            click.echo(text, err=True)
+        else:
+            self._bars.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the bars as they are and give the terminal back."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars, self._tasks = None, {}
+
+    def _started(self) -> Bars:
+        if self._bars is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bars
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bars = Bars(*columns, console=Console(stderr=True))
+            self._bars.start()
+        return self._bars
+
+
+def make_progress(quiet: bool) -> Progress:
+    """The progress that fits where stderr goes."""
+    if quiet:
+        return SilentProgress()
+    return BarProgress() if sys.stderr.isatty() else LineProgress()

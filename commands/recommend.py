@@ -1,0 +1,65 @@
+"""`hubspoke recommend` and `similar`: what a category's live release, or any version, shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from .call import Call, command_options
+from .options import names
+from .output import table
+
+if TYPE_CHECKING:
+    from ..workflows.recommendations import Recommendations
+
+HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold")
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
+@click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many items.")
+@click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
+@command_options
+def recommend(call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool) -> None:
+    """Recommend items after a session or to a user; with neither, what is popular or new.
+
+    \b
+    Example:
+      hubspoke recommend garden --session 1041,977 -k 5
+    """
+    if session is not None and user is not None:
+        raise UsageError("--session and --user both say what was seen; give one of them.")
+    result = call.workspace().recommend(ref, names(session), user, k, exclude_seen)
+    call.show(result, lambda: recommended(result))
+
+
+@click.command()
+@click.argument("ref")
+@click.argument("item")
+@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many items.")
+@command_options
+def similar(call: Call, ref: str, item: str, k: int) -> None:
+    """The items nearest to an item.
+
+    \b
+    Example:
+      hubspoke similar garden 1041
+    """
+    result = call.workspace().similar(ref, item, k)
+    call.show(result, lambda: recommended(result))
+
+
+def recommended(result: Recommendations) -> str:
+    """What was asked and what is recommended."""
+    data = result.to_dict()
+    lines = [f"Served by {data['served_by']}."]
+    lines += [f"  after {seen['item_id']}  {seen['title']}" for seen in data.get("session") or ()]
+    if data.get("unknown"):
+        lines.append(f"Unknown items left out: {', '.join(data['unknown'])}.")
+    items = data.get("items") or []
+    used = [name for name in HEADERS if any(item.get(name) not in (None, "") for item in items)]
+    return "\n".join([*lines, "", table(used or HEADERS, [[item.get(name) for name in used] for item in items])])

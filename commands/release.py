@@ -1,0 +1,73 @@
+"""`hubspoke promote`, `rollback` and `history`: which versions serve, and since when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .call import Call, command_options
+from .options import dry_run
+from .output import facts, table
+
+if TYPE_CHECKING:
+    from ..workflows.releases import Promotion
+
+
+@click.command()
+@click.argument("ref")
+@click.option("--to", "alias", metavar="ALIAS", default="live", show_default=True, help="Alias to move.")
+@click.option("--reason", help="Why, for the history.")
+@dry_run
+@command_options
+def promote(call: Call, ref: str, alias: str, reason: str | None, dry_run: bool) -> None:
+    """Point an alias at a spoke (with its newest index), an index, a release, or a hub version.
+
+    \b
+    Example:
+      hubspoke promote garden:7 --reason "better on cold items"
+      hubspoke promote hub:4
+    """
+    result = call.workspace().promote(ref, alias, reason, dry_run)
+    call.show(result, lambda: _moved(result))
+
+
+@click.command()
+@click.argument("scope", metavar="DOMAIN|hub")
+@click.option("--alias", default="live", show_default=True, help="Alias to move.")
+@click.option("--reason", help="Why, for the history.")
+@dry_run
+@command_options
+def rollback(call: Call, scope: str, alias: str, reason: str | None, dry_run: bool) -> None:
+    """Point an alias back at what it pointed at before its last promotion.
+
+    \b
+    Example:
+      hubspoke rollback garden --reason "complaints"
+    """
+    result = call.workspace().rollback(scope, alias, reason, dry_run)
+    call.show(result, lambda: _moved(result))
+
+
+@click.command()
+@click.argument("scope", metavar="DOMAIN|hub")
+@command_options
+def history(call: Call, scope: str) -> None:
+    """Every move of the aliases of a category, or of the hub, oldest first.
+
+    \b
+    Example:
+      hubspoke history garden
+    """
+    moves = call.workspace().history(scope)
+    rows = [(m.at, m.ref, m.action, m.from_ref, m.to_ref, m.actor, m.reason) for m in moves]
+    headers = ("when", "alias", "action", "from", "to", "by", "why")
+    call.show_list("history", moves, lambda: table(headers, rows, "No alias has been moved yet."))
+
+
+def _moved(result: Promotion) -> str:
+    verb = "points already" if result.cached else "would point" if result.dry_run else "points"
+    head = f"{result.scope}@{result.alias} {verb} at {result.after or 'a new release'}."
+    return f"{head}\n" + facts(
+        [("before", result.before or "nothing"), ("hub", result.hub), ("spoke", result.spoke), ("index", result.index)]
+    )

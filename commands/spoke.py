@@ -1,0 +1,106 @@
+"""`hubspoke spoke`: train one category's recommender, list and show its versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from .call import Call, command_options
+from .models import model_facts, model_table, trained
+from .options import config_options, dry_run, force, moment, read_config
+
+
+@click.group()
+def spoke() -> None:
+    """A spoke: one category's recommender, learned from its own sessions on top of the hub."""
+
+
+@spoke.command()
+@click.argument("domain")
+@click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
+@config_options
+@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+@click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
+@click.option("--refit", is_flag=True, help="After choosing on validation, fit on everything but the test items.")
+@click.option(
+    "--split",
+    type=click.Choice(["leave-one-out", "temporal", "all"]),
+    default="leave-one-out",
+    show_default=True,
+    help="What is kept from training as validation and test.",
+)
+@click.option(
+    "--test-from", type=moment, metavar="DATE", help="With --split temporal: events from here on are the test."
+)
+@click.option("--index/--no-index", default=True, show_default=True, help="Build the version's index too.")
+@click.option("--promote", is_flag=True, help="Make a release of it and point DOMAIN@live at it.")
+@force
+@dry_run
+@command_options
+def train(
+    call: Call,
+    domain: str,
+    hub: str | None,
+    config: str | None,
+    settings: tuple[str, ...],
+    items: str | None,
+    events: str | None,
+    refit: bool,
+    split: str,
+    test_from: datetime | None,
+    index: bool,
+    promote: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Train a spoke. The same inputs and settings give the same version again.
+
+    \b
+    Example:
+      hubspoke spoke train garden --hub hub@live --set epochs=5 --refit
+    """
+    result = call.workspace().spoke.train(
+        domain,
+        hub=hub,
+        config=read_config(config, settings),
+        items=items,
+        events=events,
+        refit=refit,
+        split=split,
+        test_from=test_from,
+        force=force,
+        dry_run=dry_run,
+        index=index,
+        promote=promote,
+    )
+    call.show(result, lambda: trained(result))
+
+
+@spoke.command("list")
+@click.argument("domain", required=False)
+@command_options
+def list_(call: Call, domain: str | None) -> None:
+    """Spoke versions, oldest first, of one category or of all.
+
+    \b
+    Example:
+      hubspoke spoke list garden
+    """
+    models = call.workspace().spoke.list(domain)
+    empty = "No spoke yet; train one with `hubspoke spoke train DOMAIN`."
+    call.show_list("spokes", models, lambda: model_table(models, empty))
+
+
+@spoke.command()
+@click.argument("ref")
+@command_options
+def show(call: Call, ref: str) -> None:
+    """One spoke version: its settings, what it says of itself, where it lies.
+
+    \b
+    Example:
+      hubspoke spoke show garden:7
+    """
+    model = call.workspace().spoke.show(ref)
+    call.show(model.to_dict(), lambda: model_facts(model))

