@@ -1,0 +1,311 @@
+"""Evaluations by full ranking: spokes, the hub alone and baselines, none of which may have seen the test events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from ..errors import HubspokeError, InvalidDataError, UsageError
+from ..registry.kinds import ModelKind
+from ..registry.records import MetricRecord, ModelRecord, Parent
+from .models import load_hub, prepare, ready_model, trunk_vectors
+from .progress import stage_progress
+from .results import Result
+from .spokes import load_spoke, spoke_ref
+
+if TYPE_CHECKING:
+    from ..evaluation.comparison import ComparisonRow
+    from ..evaluation.evaluate import Evaluation
+    from ..evaluation.protocols import EvaluationSet, Protocol
+    from ..spokes.recommender import Recommender
+    from .datasets import Dataset
+    from .workspace import Workspace
+
+BASELINES = ("popularity", "item-cf")
+ZERO_SHOT = "hub"
+
+
+@dataclass(frozen=True)
+class EvaluationResult(Result):
+    """Metrics of one model: `metrics`, `intervals`, `protocol`, `n_users`, `n_targets` and what was measured on what.
+
+    Attributes:
+        domain: the category.
+        model: what was measured, by exact version or baseline name.
+        events: event snapshot it was measured on.
+        evaluation: where it is recorded, None if it was not.
+        report: means, 95 % intervals and counts, see `evaluation.evaluate.Evaluation.to_json`.
+    """
+
+    domain: str
+    model: str
+    events: str
+    evaluation: str | None
+    report: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's keys at the top, beside what was measured on what."""
+        named = super().to_dict()
+        report: dict[str, Any] = named.pop("report")
+        return {**named, **report}
+
+
+@dataclass(frozen=True)
+class CompareResult(Result):
+    """Several models on the same users, each with its interval and its paired difference to the first or `baseline`."""
+
+    domain: str
+    events: str
+    baseline: str
+    protocol: Mapping[str, Any]
+    n_users: int
+    rows: Sequence[Mapping[str, Any]]
+    results: Sequence[EvaluationResult]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model to be measured: its name in results and, unless it is a baseline, its node and record."""
+
+    name: str
+    record: ModelRecord | None = None
+
+    @property
+    def split(self) -> Mapping[str, Any]:
+        """What a spoke kept out of its training; empty for anything that was not trained on the domain's events."""
+        found: Mapping[str, Any] = self.record.summary.get("split", {}) if self.record else {}
+        return found
+
+
+class Evaluations:
+    """The noun `evaluate`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._ws = workspace
+
+    def run(
+        self,
+        domain: str,
+        model: str,
+        protocol: str = "leave-one-out",
+        k: tuple[int, ...] = (10, 20, 100),
+        exclude_seen: bool = False,
+        part: str = "test",
+        test_from: datetime | None = None,
+        test_until: datetime | None = None,
+        events: str | None = None,
+        record: bool = True,
+    ) -> EvaluationResult:
+        """Measure one model by full ranking over the domain's catalog.
+
+        Args:
+            domain: the category.
+            model: a spoke (`garden:7`, `garden`), a hub (`hub`, `hub:4`: its zero-shot recommender) or a baseline
+                (`popularity`, `item-cf`, trained on the protocol's training events).
+            protocol: `leave-one-out` or `temporal`.
+            k: cut-offs.
+            exclude_seen: take the items of a user's history out of the ranking.
+            part: `test`, or `validation` while choosing.
+            test_from: start of the temporal test window.
+            test_until: its end, not included.
+            events: event snapshot; by default the newest.
+            record: keep the result in the registry.
+
+        Raises:
+            NotFoundError: no such domain, model or snapshot.
+            UsageError: the protocol is not usable, or the model has seen the test events.
+        """
+        compared = self.compare(
+            domain, [model], None, protocol, k, exclude_seen, part, test_from, test_until, events, record
+        )
+        return compared.results[0]
+
+    def compare(
+        self,
+        domain: str,
+        models: Sequence[str],
+        baseline: str | None = None,
+        protocol: str = "leave-one-out",
+        k: tuple[int, ...] = (10, 20, 100),
+        exclude_seen: bool = False,
+        part: str = "test",
+        test_from: datetime | None = None,
+        test_until: datetime | None = None,
+        events: str | None = None,
+        record: bool = True,
+    ) -> CompareResult:
+        """Measure several models on the same users, with paired differences to the first or to `baseline`.
+
+        Raises:
+            NotFoundError: no such domain, model or snapshot.
+            UsageError: nothing to compare, models trained for different protocols, or one that has seen the test.
+        """
+        from ..evaluation.comparison import compare
+        from .datasets import load_dataset
+
+        prepare(self._ws)
+        if not models:
+            raise UsageError("There is nothing to measure; name at least one model.")
+        dataset = load_dataset(self._ws, domain, events=events)
+        if dataset.event_snapshot is None:
+            raise InvalidDataError(f"{domain} has no events to measure on; ingest some first.")
+        subjects = [self._subject(domain, model) for model in models]
+        settings = _protocol(
+            name=protocol,
+            part=part,
+            exclude_seen=exclude_seen,
+            ks=tuple(sorted({*k, 10})),
+            test_from=test_from,
+            test_until=test_until,
+            refit=part == "test" and _refit(subjects),
+        )
+        for subject in subjects:
+            _require_unseen(subject, dataset, settings)
+        measured = self._measure(subjects, dataset, settings)
+        results = [self._result(subject, dataset, measured[subject.name], record=record) for subject in subjects]
+        if baseline is not None:
+            baseline = self._subject(domain, baseline).name
+        rows = compare(measured, baseline)
+        return CompareResult(
+            domain=domain,
+            events=dataset.event_snapshot.ref,
+            baseline=baseline or subjects[0].name,
+            protocol=results[0].report["protocol"],
+            n_users=results[0].report["n_users"],
+            rows=[_row(row) for row in rows],
+            results=results,
+        )
+
+    def _subject(self, domain: str, model: str) -> _Subject:
+        if model in BASELINES:
+            return _Subject(model)
+        if model == ZERO_SHOT:
+            model = self._ws.hub.ensure()
+        node = self._ws.registry.resolve(model)
+        if node.kind == "hub":
+            return _Subject(node.ref, ready_model(self._ws, node.ref, ModelKind.HUB))
+        record = ready_model(self._ws, spoke_ref(self._ws, model), ModelKind.SPOKE)
+        if record.domain != domain:
+            raise UsageError(f"{record.ref} is a spoke of {record.domain}, not of {domain}; name one like {domain}:1.")
+        return _Subject(record.ref, record)
+
+    def _measure(self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol) -> dict[str, Evaluation]:
+        from ..evaluation.evaluate import evaluate
+        from ..evaluation.protocols import evaluation_set
+
+        users: EvaluationSet = evaluation_set(dataset.sequences, protocol)
+        measured = {}
+        for subject in subjects:
+            recommender = self._recommender(subject, dataset, protocol)
+            progress = stage_progress(self._ws.progress, f"ranking for {subject.name}")
+            measured[subject.name] = evaluate(recommender.score, users, progress=progress)
+        return measured
+
+    def _recommender(self, subject: _Subject, dataset: Dataset, protocol: Protocol) -> Recommender:
+        from ..evaluation.protocols import training_mask
+        from ..hub.content import fit_content_space
+        from ..spokes.baselines import ItemToItem, Popularity
+        from ..spokes.spoke import launch_floor
+
+        if subject.record is None:
+            seen = dataset.sequences.keep_events(training_mask(dataset.sequences, protocol))
+            return Popularity(seen) if subject.name == "popularity" else ItemToItem(seen.by_user())
+        if subject.record.kind == ModelKind.SPOKE:
+            spoke, hub = load_spoke(self._ws, subject.record)
+            trunk = trunk_vectors(self._ws, hub, dataset)
+        else:
+            hub, _ = load_hub(self._ws, subject.record.ref)
+            trunk = trunk_vectors(self._ws, hub, dataset)
+            spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config))
+        vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk)
+        return spoke.recommender(subject.name, vectors, exclude_seen=protocol.exclude_seen)
+
+    def _result(self, subject: _Subject, dataset: Dataset, evaluation: Evaluation, *, record: bool) -> EvaluationResult:
+        report = evaluation.to_json()
+        events = str(getattr(dataset.event_snapshot, "ref", ""))
+        ref = None
+        if record:
+            parents = [Parent(dataset.item_snapshot.ref, "evaluated_on", "items")]
+            ref = self._ws.registry.add_evaluation(
+                dataset.domain.name,
+                subject.record.ref if subject.record else None,
+                events,
+                protocol=report["protocol"],
+                n_users=report["n_users"],
+                metrics=_metric_records(report),
+                details={"model": subject.name, "n_targets": report["n_targets"]},
+                parents=parents,
+            ).ref
+        return EvaluationResult(dataset.domain.name, subject.name, events, ref, report)
+
+
+def _protocol(**settings: Any) -> Protocol:
+    from ..evaluation.protocols import Protocol
+
+    try:
+        return Protocol(**settings)
+    except ValidationError as error:
+        raise UsageError("; ".join(str(e["msg"]).removeprefix("Value error, ") for e in error.errors())) from error
+
+
+def _refit(subjects: Sequence[_Subject]) -> bool:
+    """Whether the spokes were refitted on validation events; the baselines are then fitted on the same events."""
+    trained = [subject for subject in subjects if subject.split]
+    refitted = {bool(subject.split.get("refit")) for subject in trained}
+    if len(refitted) > 1:
+        names = ", ".join(subject.name for subject in trained)
+        raise UsageError(f"Of {names} some were trained with --refit and some without; compare those trained alike.")
+    return refitted == {True}
+
+
+def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> None:
+    """Refuse a spoke that was trained on what it is to be tested on.
+
+    Raises:
+        UsageError: it was.
+    """
+    if subject.record is None or not subject.split:
+        return
+    remedy = f"train one for this protocol with `hubspoke spoke train {dataset.domain.name} --split {protocol.name}`."
+    if protocol.name == "leave-one-out":
+        same = subject.record.summary.get("events") == getattr(dataset.event_snapshot, "ref", None)
+        if subject.split["name"] != "leave-one-out" or not same:
+            raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")
+        return
+    end = subject.record.summary.get("training_end")
+    start = protocol.test_from
+    if end is None or start is None or end >= int(start.timestamp() * 1_000_000):
+        raise UsageError(f"{subject.name} was trained on events after the test window begins; {remedy}")
+
+
+def _metric_records(report: Mapping[str, Any]) -> list[MetricRecord]:
+    found = []
+    for slice_name, metrics in report["metrics"].items():
+        for name, value in metrics.items():
+            low, high = report["intervals"].get(slice_name, {}).get(name, (None, None))
+            if not np.isfinite(value):
+                raise HubspokeError(f"{name} on {slice_name} is not a number; train the model again with --force.")
+            found.append(MetricRecord(slice_name, name, float(value), low, high))
+    return found
+
+
+def _row(row: ComparisonRow) -> dict[str, Any]:
+    change = row.difference
+    return {
+        "model": row.system,
+        "slice": row.slice,
+        "metric": row.metric,
+        "value": row.estimate.value,
+        "low": row.estimate.low,
+        "high": row.estimate.high,
+        "difference": change.value if change else None,
+        "difference_low": change.low if change else None,
+        "difference_high": change.high if change else None,
+        "clear": row.clear,
+        "n_users": row.n_users,
+    }

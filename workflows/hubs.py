@@ -1,0 +1,173 @@
+"""Hub versions: train a base fusion on the union of the catalogs, keep it only where it helps categories unseen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NotFoundError, UsageError
+from ..registry.kinds import ModelKind
+from ..registry.records import ModelRecord
+from .models import ModelResult, Recipe, parse_config, prepare, train_once, trunk_vectors
+from .results import Result
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+    from .workspace import Workspace
+
+LIVE_HUB = "hub@live"
+
+
+@dataclass(frozen=True)
+class EmbedResult(Result):
+    """A catalog run through a hub's trunks.
+
+    Attributes:
+        domain: the category.
+        hub: hub version.
+        items: item snapshot.
+        n_items: items in it.
+        with_text: items that have text.
+        with_image: items that have a picture.
+        dimension: columns of a content embedding.
+        seconds: what it took; next to nothing when every trunk output was cached.
+    """
+
+    domain: str
+    hub: str
+    items: str
+    n_items: int
+    with_text: int
+    with_image: int
+    dimension: int
+    seconds: float
+
+
+class Hubs:
+    """The noun `hub`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._ws = workspace
+
+    def list(self) -> list[ModelRecord]:
+        """Every hub version, oldest first."""
+        return self._ws.registry.list_models(ModelKind.HUB)
+
+    def show(self, ref: str = LIVE_HUB) -> ModelRecord:
+        """One hub version."""
+        record = self._ws.registry.get_model(ref)
+        if record.kind != ModelKind.HUB:
+            raise UsageError(f"{ref} is a {record.kind}; name a hub like hub:1.")
+        return record
+
+    def train(
+        self,
+        domains: Sequence[str] | None = None,
+        held_out: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        steps: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        promote: bool = False,
+    ) -> ModelResult:
+        """Train a hub on the union of the domains' catalogs and sessions.
+
+        The share of the trained fusion that is kept is chosen on categories that the training has not seen: each domain
+        in turn is held out (or `held_out` alone, which then stays out for good), and 0 is among the candidates.
+
+        Args:
+            domains: by default every active domain that has items; an empty list makes an untrained hub.
+            held_out: judge on this domain only, and leave it out of the final training.
+            config: keys of `HubConfig`.
+            steps: overrides the config's contrastive steps.
+            force: train again even if the same inputs and config made a hub before.
+            dry_run: only say what would be done.
+            promote: make it live even where another hub is.
+
+        Raises:
+            NotFoundError: a domain is unknown or has no items.
+            UsageError: the config is not usable.
+        """
+        from ..hub.config import HubConfig
+        from .datasets import load_dataset
+        from .hub_training import HubTraining
+
+        ws = self._ws
+        settings = dict(config or {})
+        if steps is not None:
+            settings["contrastive"] = {**settings.get("contrastive", {}), "steps": steps}
+        hub_config = parse_config(HubConfig, {"seed": ws.settings.seed, **settings}, "hub")
+        names = self._domains(domains)
+        if held_out is not None and held_out not in names:
+            names = [*names, held_out]
+        datasets = [load_dataset(ws, name) for name in names]
+        recipe = Recipe(
+            kind=ModelKind.HUB,
+            domain=None,
+            config=hub_config.model_dump(mode="json"),
+            inputs={"domains": [_content(dataset) for dataset in datasets], "held_out": held_out},
+            seed=hub_config.seed,
+        )
+        result = train_once(
+            ws, recipe, lambda: HubTraining(ws).train(hub_config, datasets, held_out), force=force, dry_run=dry_run
+        )
+        if result.ref and not dry_run and (promote or not self._live()):
+            ws.promote(result.ref, reason="newly trained" if promote else "first hub")
+        return result
+
+    def ensure(self) -> str:
+        """The live hub's reference; where there is none, an untrained one is made from the packaged weights."""
+        if live := self._live():
+            return live
+        self._ws.progress.note("no hub yet: making an untrained one from the packaged encoders")
+        return str(self.train(domains=[]).ref)
+
+    def embed(self, domain: str, hub: str = LIVE_HUB, items: str | None = None) -> EmbedResult:
+        """Run a catalog through a hub's trunks, so that whatever comes next finds their outputs in the cache.
+
+        Raises:
+            NotFoundError: no such domain, hub or items.
+        """
+        from ..hub.content import fit_content_space
+        from .datasets import load_dataset
+        from .models import load_hub
+
+        prepare(self._ws)
+        started = time.perf_counter()
+        dataset = load_dataset(self._ws, domain, items=items, with_events=False)
+        loaded, record = load_hub(self._ws, self.ensure() if hub == LIVE_HUB else hub)
+        trunk = trunk_vectors(self._ws, loaded, dataset)
+        space = fit_content_space(loaded.fusion.fuse(trunk), loaded.config)
+        return EmbedResult(
+            domain=domain,
+            hub=record.ref,
+            items=dataset.item_snapshot.ref,
+            n_items=len(trunk),
+            with_text=int(trunk.has_text.sum()),
+            with_image=int(trunk.has_image.sum()),
+            dimension=space.dimension,
+            seconds=round(time.perf_counter() - started, 2),
+        )
+
+    def _live(self) -> str | None:
+        try:
+            return self._ws.registry.resolve_alias("hub", "live").ref
+        except NotFoundError:
+            return None
+
+    def _domains(self, named: Sequence[str] | None) -> Sequence[str]:
+        if named is not None:
+            return list(named)
+        known = self._ws.registry.list_domains()
+        return [domain.name for domain in known if domain.counts.item_snapshots]
+
+
+def _content(dataset: Dataset) -> dict[str, Any]:
+    events = dataset.event_snapshot
+    return {
+        "items": dataset.item_snapshot.content_hash,
+        "events": events.content_hash if events else None,
+        "sessions": dict(dataset.domain.settings.get("sessions", {})),
+    }

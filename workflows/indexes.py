@@ -1,0 +1,251 @@
+"""Index versions: the item vectors of one spoke (or of the hub alone) over one item snapshot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import HubspokeError, UsageError
+from ..registry.kinds import ModelKind
+from ..registry.records import IndexRecord, ModelRecord
+from .models import fingerprint, load_hub, prepare, ready_model, trunk_vectors
+from .results import Result
+from .spokes import load_spoke, spoke_ref
+
+if TYPE_CHECKING:
+    from ..hub.fusion import TrunkVectors
+    from ..hub.model import Hub
+    from ..spokes.index import ItemIndex
+    from ..spokes.spoke import Spoke
+    from .datasets import Dataset
+    from .workspace import Workspace
+
+# Inside an index artifact: the launch floor that filled it, where no spoke did.
+FLOOR_FOLDER = "floor"
+# Items embedded again by `check`, and how far a vector may then be from the stored one.
+CHECKED_ITEMS = 64
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class IndexResult(Result):
+    """An index version that was built, or found built already.
+
+    Attributes:
+        ref: the version; None in a dry run.
+        cached: whether it had been built before.
+        model: spoke or hub version that filled it.
+        items: item snapshot that it covers.
+        n_items: vectors in it.
+        dimension: columns of a vector.
+        seconds: what this call took.
+    """
+
+    ref: str | None
+    cached: bool
+    model: str
+    items: str
+    n_items: int
+    dimension: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class IndexCheck(Result):
+    """What an inspection of an index found: one row per check, with `name`, `ok` and `detail`."""
+
+    ref: str
+    ok: bool
+    checks: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class LoadedIndex:
+    """An index with the spoke (or launch floor) that filled it, ready to answer."""
+
+    record: IndexRecord
+    index: ItemIndex
+    spoke: Spoke
+    hub: Hub
+
+
+class Indexes:
+    """The noun `index`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._ws = workspace
+
+    def list(self, domain: str | None = None) -> list[IndexRecord]:
+        """Every index version, oldest first, of one domain if asked."""
+        return self._ws.registry.list_indexes(domain)
+
+    def build(
+        self, ref: str, domain: str | None = None, items: str | None = None, force: bool = False, dry_run: bool = False
+    ) -> IndexResult:
+        """Embed a catalog and build its index; the same model and catalog give the same index again.
+
+        Args:
+            ref: a spoke version, or a hub version together with `domain`.
+            domain: the category, where a hub fills the index.
+            items: item snapshot; by default the newest. Items that no spoke has seen are embedded from their content.
+            force: build again even if it exists.
+            dry_run: only say what would be done.
+
+        Raises:
+            NotFoundError: no such model, domain or snapshot.
+            UsageError: a hub was named without a domain.
+            LockedError: another process builds an index of this domain.
+        """
+        from .datasets import load_dataset
+
+        started = time.perf_counter()
+        model = self._model(ref, domain)
+        name = str(model.domain or domain)
+        dataset = load_dataset(self._ws, name, items=items, with_events=False)
+        identity = fingerprint({"model": model.artifact, "items": dataset.item_snapshot.content_hash})
+        known = None if force else self._ws.registry.find_index(name, identity)
+        if known is not None:
+            return _result(known, True, started)
+        if dry_run:
+            n_items = dataset.items.height
+            return IndexResult(None, False, model.ref, dataset.item_snapshot.ref, n_items, None, 0.0)
+        with self._ws.lock(f"index {name}"):
+            return _result(self._build(model, dataset, identity, started), False, started)
+
+    def check(self, ref: str) -> IndexCheck:
+        """Inspect an index: checksums, sizes, finite vectors, the embedding space, and items embedded once more.
+
+        Raises:
+            NotFoundError: no such index.
+            CorruptArtifactError: its files no longer match their checksums.
+        """
+        from .datasets import load_dataset
+
+        prepare(self._ws)
+        loaded = load_index(self._ws, self._ws.registry.get_index(ref))
+        dataset = load_dataset(self._ws, loaded.record.domain, items=loaded.record.items, with_events=False)
+        vectors = loaded.index.vectors()
+        checks = [
+            _check("checksums", True, "every file matches"),
+            _check(
+                "items", len(loaded.index) == dataset.items.height, f"{len(loaded.index)} of {dataset.items.height}"
+            ),
+            _check("finite", bool(np.isfinite(vectors).all()), f"{vectors.shape[0]} x {vectors.shape[1]}"),
+            self._check_space(loaded),
+            self._check_vectors(loaded, dataset, vectors),
+        ]
+        return IndexCheck(loaded.record.ref, all(check["ok"] for check in checks), checks)
+
+    def _model(self, ref: str, domain: str | None) -> ModelRecord:
+        node = self._ws.registry.resolve(ref)
+        if node.kind == "hub":
+            if domain is None:
+                raise UsageError(f"{ref} is a hub and serves any category; name one with --domain NAME.")
+            return ready_model(self._ws, node.ref, ModelKind.HUB)
+        return ready_model(self._ws, spoke_ref(self._ws, ref), ModelKind.SPOKE)
+
+    def _build(self, model: ModelRecord, dataset: Dataset, identity: str, started: float) -> IndexRecord:
+        from ..spokes.index import FACTORY, METRIC, build_index
+
+        prepare(self._ws)
+        spoke, trunk = self._spoke(model, dataset)
+        item_ids = dataset.items["item_id"].to_list()
+        index = build_index(spoke.embed_items(item_ids, trunk), item_ids, spoke.space_fingerprint)
+        with self._ws.artifacts.stage() as staged:
+            index.save(staged)
+            if model.kind == ModelKind.HUB:
+                (staged / FLOOR_FOLDER).mkdir()
+                spoke.save(staged / FLOOR_FOLDER)
+            artifact = self._ws.artifacts.commit(staged, "index")
+        return self._ws.registry.add_index(
+            dataset.domain.name,
+            model.ref,
+            dataset.item_snapshot.ref,
+            fingerprint=identity,
+            space_fingerprint=spoke.space_fingerprint,
+            factory=FACTORY,
+            dimension=index.dimension,
+            metric=METRIC,
+            n_items=len(index),
+            artifact=artifact,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+
+    def _spoke(self, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, TrunkVectors]:
+        from ..hub.content import fit_content_space
+        from ..spokes.spoke import launch_floor
+
+        if model.kind == ModelKind.SPOKE:
+            spoke, hub = load_spoke(self._ws, model)
+            return spoke, trunk_vectors(self._ws, hub, dataset)
+        hub, _ = load_hub(self._ws, model.ref)
+        trunk = trunk_vectors(self._ws, hub, dataset)
+        return launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config)), trunk
+
+    def _check_space(self, loaded: LoadedIndex) -> dict[str, Any]:
+        claimed = {loaded.index.space_fingerprint, loaded.record.space_fingerprint, loaded.spoke.space_fingerprint}
+        return _check("embedding space", len(claimed) == 1, " / ".join(sorted(own[:12] for own in claimed)))
+
+    def _check_vectors(self, loaded: LoadedIndex, dataset: Dataset, vectors: Any) -> dict[str, Any]:
+        rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
+        trunk = trunk_vectors(self._ws, loaded.hub, dataset).rows(rows)
+        again = loaded.spoke.embed_items([loaded.index.item_ids[row] for row in rows], trunk)
+        gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
+        return _check("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}")
+
+
+def load_index(ws: Workspace, record: IndexRecord) -> LoadedIndex:
+    """An index and what filled it.
+
+    Raises:
+        CorruptArtifactError: a file no longer matches its checksum.
+        IncompatibleError: the index was filled by another embedding space than its model's.
+    """
+    from ..spokes.index import ItemIndex
+    from ..spokes.spoke import Spoke
+
+    folder: Path = ws.artifacts.open(record.artifact)
+    index = ItemIndex.load(folder)
+    model = ws.registry.get_model(record.model)
+    if model.kind == ModelKind.HUB:
+        hub, _ = load_hub(ws, model.ref)
+        spoke = Spoke.load(folder / FLOOR_FOLDER, hub)
+    else:
+        spoke, hub = load_spoke(ws, model)
+    index.require_space(spoke.space_fingerprint)
+    return LoadedIndex(record, index, spoke, hub)
+
+
+def index_of(ws: Workspace, ref: str) -> IndexRecord:
+    """The index that answers for a reference: a domain's live release, a release, an index, or a spoke's newest one.
+
+    Raises:
+        NotFoundError: nothing is live there.
+        HubspokeError: the spoke has no index yet.
+        UsageError: the reference is none of these.
+    """
+    node = ws.registry.resolve(ref)
+    if node.kind == "release":
+        return ws.registry.get_index(ws.registry.get_release(node.ref).index)
+    if node.kind == "index":
+        return ws.registry.get_index(node.ref)
+    if node.kind != "spoke":
+        raise UsageError(f"{ref} is a {node.kind} and does not recommend; name a domain, spoke, release or index.")
+    own = [record for record in ws.registry.list_indexes(node.domain) if record.model == node.ref]
+    if not own:
+        raise HubspokeError(f"{node.ref} has no index yet; build it with `hubspoke index build {node.ref}`.")
+    return own[-1]
+
+
+def _result(record: IndexRecord, cached: bool, started: float) -> IndexResult:
+    seconds = round(time.perf_counter() - started, 2)
+    return IndexResult(record.ref, cached, record.model, record.items, record.n_items, record.dimension, seconds)
+
+
+def _check(name: str, ok: bool, detail: str) -> dict[str, Any]:
+    return {"name": name, "ok": ok, "detail": detail}

@@ -1,0 +1,153 @@
+"""Launch a category: from a catalog file to recommendations in one call, behaviour added where there is some."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidDataError
+from .results import Result
+
+if TYPE_CHECKING:
+    from .datasets import Table
+    from .recommendations import Recommendations
+    from .workspace import Workspace
+
+# Items whose recommendations a launch shows.
+SHOWN_ITEMS = 3
+
+
+@dataclass(frozen=True)
+class LaunchResult(Result):
+    """A launched category.
+
+    Attributes:
+        domain: its name.
+        mode: `day zero` where the hub alone serves, `trained` where a spoke does.
+        release: what is live now; None in a dry run.
+        seconds: from the call to the first recommendation.
+        steps: what was done, each with the version it gave, its seconds and whether it was cached.
+        recommendations: for a few items of the catalog.
+    """
+
+    domain: str
+    mode: str
+    release: str | None
+    seconds: float
+    steps: Sequence[Mapping[str, Any]]
+    recommendations: Sequence[Recommendations]
+
+
+class _Steps:
+    """What a launch did, step by step."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._started = time.perf_counter()
+
+    def add(self, step: str, ref: str | None, cached: bool) -> None:
+        now = time.perf_counter()
+        self.rows.append({"step": step, "ref": ref, "cached": cached, "seconds": round(now - self._started, 2)})
+        self._started = now
+
+
+def launch(
+    ws: Workspace,
+    name: str,
+    catalog: Table,
+    events: Table | None = None,
+    hub: str | None = None,
+    k: int = 10,
+    config: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+    **data: Any,
+) -> LaunchResult:
+    """Add the category (or its newer catalog), embed it with the hub, index it, and make it live.
+
+    With events a spoke is trained on all of them and goes live instead; a category whose events do not yet allow
+    training is served by the hub alone. Every step is cached, so a killed launch is simply repeated.
+
+    Args:
+        ws: the workspace.
+        name: the category.
+        catalog: item file or table.
+        events: event file or table.
+        hub: hub version; by default the live one, made untrained from packaged weights where there is none.
+        k: recommendations shown for each of a few items.
+        config: keys of `SpokeConfig`.
+        dry_run: check the data, change nothing.
+        data: options of `domain add` (images, mappings, error policy, sessions, dates).
+
+    Raises:
+        InvalidDataError: the data cannot be used.
+    """
+    from .recommendations import Server
+
+    started = time.perf_counter()
+    steps = _Steps()
+    _take_in(ws, name, catalog, events, steps, dry_run, data)
+    if dry_run:
+        return LaunchResult(name, "planned", None, round(time.perf_counter() - started, 2), steps.rows, [])
+    hub_ref = hub or ws.hub.ensure()
+    steps.add("hub", hub_ref, True)
+    index = ws.index.build(hub_ref, domain=name)
+    steps.add("index", index.ref, index.cached)
+    if not ws.registry.get_domain(name).live:
+        steps.add("release", ws.promote(str(index.ref), reason="launch").after, False)
+    trained = events is not None and _train(ws, name, hub_ref, config, steps)
+    shown = Server(ws, name)
+    ids = _sample(ws, name)
+    answers = [shown.recommend([item], k=k, exclude_seen=True) for item in ids]
+    steps.add("first recommendations", None, False)
+    return LaunchResult(
+        domain=name,
+        mode="trained" if trained else "day zero",
+        release=ws.registry.get_domain(name).live,
+        seconds=round(time.perf_counter() - started, 2),
+        steps=steps.rows,
+        recommendations=answers,
+    )
+
+
+def _take_in(
+    ws: Workspace,
+    name: str,
+    catalog: Table,
+    events: Table | None,
+    steps: _Steps,
+    dry_run: bool,
+    data: Mapping[str, Any],
+) -> None:
+    """Add the category, or take snapshots of its newer data where it exists."""
+    if ws.registry.find_domain(name) is None:
+        added = ws.domain.add(name, items=catalog, events=events, dry_run=dry_run, **data)
+        parts = [added.items, added.events]
+    else:
+        own = {key: value for key, value in data.items() if key != "description"}
+        ingested = ws.data.ingest(name, items=catalog, events=events, dry_run=dry_run, **own)
+        parts = [ingested.items, ingested.events]
+    for kind, part in zip(("items", "events"), parts, strict=True):
+        if part is not None:
+            steps.add(f"snapshot of {kind}", part.ref, part.cached)
+
+
+def _train(ws: Workspace, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> bool:
+    try:
+        spoke = ws.spoke.train(name, hub=hub, config=config, split="all", refit=True, promote=True)
+    except InvalidDataError as error:
+        ws.progress.note(f"{error}")
+        return False
+    steps.add("spoke", spoke.ref, spoke.cached)
+    steps.add("release", spoke.release, False)
+    return True
+
+
+def _sample(ws: Workspace, name: str) -> list[str]:
+    """A few items spread over the catalog."""
+    from .datasets import load_dataset
+
+    ids = load_dataset(ws, name, with_events=False).items["item_id"]
+    rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
+    return [str(ids[row]) for row in rows]

@@ -1,0 +1,216 @@
+"""What every training shares: fingerprints of its inputs, the row and artifact it leaves, loading it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from .. import __version__
+from ..errors import UsageError
+from ..registry.kinds import ModelKind
+from ..registry.records import ModelRecord, Parent
+from .results import Result
+
+if TYPE_CHECKING:
+    from ..hub.cache import EmbeddingCache
+    from ..hub.fusion import TrunkVectors
+    from ..hub.model import Hub
+    from .datasets import Dataset
+    from .workspace import Workspace
+
+Config = TypeVar("Config", bound=BaseModel)
+
+# Part of every fingerprint: raised when the same inputs and config would give another model.
+RECIPE = 1
+
+
+@dataclass(frozen=True)
+class ModelResult(Result):
+    """A hub or spoke version that a training made, or found made already.
+
+    Attributes:
+        ref: the version; None in a dry run.
+        version: its number.
+        cached: whether the same inputs and config had made it before.
+        status: `ready`, or `planned` in a dry run.
+        seconds: what this call took.
+        summary: what the training found.
+        table: rows behind a choice that was made, such as quality on held-out domains.
+        index: index version that was built along, if any.
+        release: release that serves from now on, if this call promoted one.
+    """
+
+    ref: str | None
+    version: int | None
+    cached: bool
+    status: str
+    seconds: float
+    summary: Mapping[str, Any]
+    table: Sequence[Mapping[str, Any]] = ()
+    index: str | None = None
+    release: str | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides a model: its kind, its domain, its config and what it is made from."""
+
+    kind: ModelKind
+    domain: str | None
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    seed: int
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything above: equal recipes make equal models."""
+        return fingerprint({"recipe": RECIPE, "kind": self.kind, "config": self.config, "inputs": self.inputs})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training hands over to be stored; `save` writes it into an empty folder."""
+
+    save: Callable[[Path], None]
+    space_fingerprint: str
+    summary: Mapping[str, Any]
+    parents: Sequence[Parent]
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def train_once(
+    ws: Workspace, recipe: Recipe, train: Callable[[], Trained], *, force: bool, dry_run: bool
+) -> ModelResult:
+    """The version that `recipe` makes: found if it was made before, trained, stored and recorded otherwise.
+
+    A training that fails leaves a row that says why; one that is killed leaves a row that the repeated command takes
+    over. Nobody else trains the same scope meanwhile.
+
+    Raises:
+        LockedError: another process trains this scope.
+    """
+    started = time.perf_counter()
+    known = None if force else ws.registry.find_ready_model(recipe.kind, recipe.domain, recipe.fingerprint)
+    if known is not None:
+        return result_of(known, cached=True, seconds=time.perf_counter() - started)
+    if dry_run:
+        return ModelResult(None, None, False, "planned", time.perf_counter() - started, {"config": recipe.config})
+    with ws.lock(f"train {recipe.domain or 'hub'}"):
+        record = ws.registry.begin_model(
+            recipe.kind, recipe.domain, recipe.fingerprint, recipe.config, recipe.seed, environment(), __version__
+        )
+        try:
+            trained = train()
+            with ws.artifacts.stage() as staged:
+                trained.save(staged)
+                artifact = ws.artifacts.commit(staged, recipe.kind)
+            seconds = time.perf_counter() - started
+            summary = {**trained.summary, "seconds": round(seconds, 2)}
+            record = ws.registry.finish_model(
+                record.ref, artifact, trained.space_fingerprint, summary, list(trained.parents)
+            )
+        except (Exception, KeyboardInterrupt) as error:
+            ws.registry.fail_model(record.ref, f"{type(error).__name__}: {error}")
+            raise
+    return result_of(record, cached=False, seconds=seconds)
+
+
+def result_of(record: ModelRecord, *, cached: bool, seconds: float) -> ModelResult:
+    """A stored version as a result."""
+    table = record.summary.get("table", ())
+    summary = {key: value for key, value in record.summary.items() if key != "table"}
+    return ModelResult(record.ref, record.version, cached, record.status, round(seconds, 2), summary, table)
+
+
+def parse_config(model: type[Config], given: Mapping[str, Any] | None, what: str) -> Config:
+    """A config from plain data.
+
+    Raises:
+        UsageError: an unknown key or a value out of bounds.
+    """
+    try:
+        return model.model_validate(dict(given or {}))
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or what}: {e['msg']}" for e in error.errors())
+        raise UsageError(f"The {what} config is not usable ({problems}); correct these keys.") from error
+
+
+def environment() -> dict[str, Any]:
+    """What a training ran on, for its record."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: _version(name) for name in ("torch", "transformers", "peft", "faiss-cpu", "faiss-gpu")},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def prepare(ws: Workspace) -> None:
+    """Cap threads at the cores (or the setting) before anything heavy runs."""
+    from ..hub.devices import limit_threads
+
+    limit_threads(ws.settings.threads)
+
+
+def load_hub(ws: Workspace, ref: str) -> tuple[Hub, ModelRecord]:
+    """A stored hub version, loaded.
+
+    Raises:
+        NotFoundError: no such hub, or its artifact is gone.
+        UsageError: `ref` is no hub, or one that is not ready.
+        IncompatibleError: this machine's trunks are not those it was made with.
+    """
+    from ..hub.model import Hub
+
+    record = ready_model(ws, ref, ModelKind.HUB)
+    return Hub.load(ws.artifacts.open(str(record.artifact)), device=ws.settings.device), record
+
+
+def ready_model(ws: Workspace, ref: str, kind: ModelKind) -> ModelRecord:
+    """The finished version that `ref` names.
+
+    Raises:
+        NotFoundError: it points at nothing.
+        UsageError: it is of another kind, or not finished.
+    """
+    record = ws.registry.get_model(ref)
+    if record.kind != kind:
+        example = "hub:1" if kind == ModelKind.HUB else "garden:1"
+        raise UsageError(f"{ref} is a {record.kind}, not a {kind}; name one like {example}.")
+    if record.artifact is None:
+        raise UsageError(f"{record.ref} is {record.status}, not ready; repeat its training.")
+    return record
+
+
+def embedding_cache(ws: Workspace) -> EmbeddingCache:
+    """The workspace's cache of trunk outputs."""
+    from ..hub.cache import EmbeddingCache
+
+    return EmbeddingCache(ws.cache_dir)
+
+
+def trunk_vectors(ws: Workspace, hub: Hub, dataset: Dataset) -> TrunkVectors:
+    """What the hub's trunks say of a catalog; each trunk runs once per item, ever."""
+    from .datasets import image_paths
+
+    pictures = image_paths(dataset) if hub.image is not None else [[] for _ in range(dataset.items.height)]
+    return hub.trunk_vectors(dataset.items, pictures, embedding_cache(ws), ws.progress)

@@ -1,0 +1,193 @@
+"""Recommendations of a release, spoke or index: after a session, to a known shopper, or next to an item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import NotFoundError, UsageError
+from .indexes import LoadedIndex, index_of, load_index
+from .models import prepare
+from .results import Result
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..catalog.sequences import IntArray
+    from .datasets import Dataset
+    from .workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Recommendations(Result):
+    """A ranked list and what it answers.
+
+    Attributes:
+        ref: what was asked.
+        index: index version that answered.
+        served_by: spoke or hub version behind it, or `popularity` / `newest` where no item of the session is known.
+        session: items that the answer rests on, oldest first.
+        unknown: items of the session that the index does not know.
+        seen_items: `ranked` or `excluded`.
+        items: the ranked items with title, score and what is shown of a product; `cold` where it has few events.
+    """
+
+    ref: str
+    index: str
+    served_by: str
+    session: Sequence[Mapping[str, Any]]
+    unknown: Sequence[str]
+    seen_items: str
+    items: Sequence[Mapping[str, Any]]
+
+
+class Server:
+    """One index, loaded and ready for many questions."""
+
+    def __init__(self, ws: Workspace, ref: str) -> None:
+        from .datasets import load_dataset
+
+        prepare(ws)
+        self._ws = ws
+        self._ref = ref
+        self._loaded: LoadedIndex = load_index(ws, index_of(ws, ref))
+        record = self._loaded.record
+        self._dataset: Dataset = load_dataset(ws, record.domain, items=record.items, with_events=False)
+        self._vectors = self._loaded.index.vectors()
+        self._row_of = {item: row for row, item in enumerate(self._loaded.index.item_ids)}
+
+    def recommend(
+        self, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
+    ) -> Recommendations:
+        """The `k` items to show after a session (item ids, oldest first), or to a known shopper.
+
+        Raises:
+            NotFoundError: every item of the session is unknown, or so is the shopper.
+            UsageError: both a session and a shopper are given, or `k` is not positive.
+        """
+        _check_k(k)
+        if user is not None:
+            if session:
+                raise UsageError("A session and a user were both given; ask for one of them.")
+            session = self._history(user)
+        rows = np.array([self._row_of[item] for item in session if item in self._row_of], dtype=np.int64)
+        unknown = [item for item in session if item not in self._row_of]
+        if len(session) and not len(rows):
+            raise NotFoundError(
+                f"None of the {len(session)} items of the session (first: {session[0]!r}) is in "
+                f"{self._loaded.record.ref}; "
+                "check the ids, or ingest the catalog they belong to and build its index."
+            )
+        if not len(rows):
+            return self._without_session(k)
+        queries = self._loaded.spoke.embed_sessions(self._vectors, [rows], exclude_seen=exclude_seen)
+        seen = [rows.tolist()] if exclude_seen else None
+        found = self._loaded.index.search(queries, k, exclude=seen)[0]
+        return self._answer(found, rows, unknown, exclude_seen, self._loaded.record.model)
+
+    def similar(self, item: str, k: int = 10) -> Recommendations:
+        """The `k` items whose content is nearest to an item's, the item itself left out.
+
+        Raises:
+            NotFoundError: the item is unknown.
+        """
+        _check_k(k)
+        if item not in self._row_of:
+            raise NotFoundError(f"{item!r} is not in {self._loaded.record.ref}; name an item of its catalog.")
+        row = self._row_of[item]
+        query = np.zeros_like(self._vectors[[row]])
+        split = self._loaded.spoke.behaviour_dimension
+        share = self._loaded.spoke.mixture.seen_filtered.image_share
+        query[0, split:] = self._vectors[row, split:] * self._loaded.spoke.space.modality_weights(share)
+        found = self._loaded.index.search(query, k, exclude=[[row]])[0]
+        return self._answer(found, np.array([row]), [], True, self._loaded.record.model)
+
+    def _history(self, user: str) -> list[str]:
+        """A shopper's items, oldest first, from the newest event snapshot."""
+        from .datasets import load_dataset
+
+        dataset = load_dataset(self._ws, self._loaded.record.domain, items=self._loaded.record.items)
+        if user not in dataset.sequences.user_ids:
+            raise NotFoundError(f"User {user!r} has no session in {dataset.domain.name}; pass --session instead.")
+        code = dataset.sequences.user_ids.index(user)
+        by_user = dataset.sequences.by_user()
+        rows = by_user[int(np.flatnonzero(by_user.users == code)[0])]
+        ids = dataset.items["item_id"]
+        return [str(ids[int(row)]) for row in rows]
+
+    def _without_session(self, k: int) -> Recommendations:
+        """What to show before anything is known: the most popular items, or the newest where nobody bought yet."""
+        from .datasets import load_dataset
+
+        dataset = load_dataset(self._ws, self._loaded.record.domain, items=self._loaded.record.items)
+        counts = dataset.sequences.item_counts()
+        if counts.any():
+            order, scores, name = np.argsort(-counts, kind="stable"), counts.astype(float), "popularity"
+        else:
+            scores = _newness(dataset.items)
+            order, name = np.argsort(-scores, kind="stable"), "newest"
+        found = [(int(row), float(scores[row])) for row in order[:k]]
+        return self._answer(found, np.array([], dtype=np.int64), [], False, name)
+
+    def _answer(
+        self, found: Sequence[tuple[int, float]], session: IntArray, unknown: Sequence[str], filtered: bool, by: str
+    ) -> Recommendations:
+        split = self._loaded.spoke.behaviour_dimension
+        cold = self._vectors[:, split - 1] > 0 if split else np.ones(len(self._vectors), dtype=bool)
+        ranked = [
+            {"rank": rank, **_shown(self._dataset.items, row), "score": round(score, 6), "cold": bool(cold[row])}
+            for rank, (row, score) in enumerate(found, 1)
+        ]
+        return Recommendations(
+            ref=self._ref,
+            index=self._loaded.record.ref,
+            served_by=by,
+            session=[_shown(self._dataset.items, int(row)) for row in session],
+            unknown=list(unknown),
+            seen_items="excluded" if filtered else "ranked",
+            items=ranked,
+        )
+
+
+def recommend(
+    ws: Workspace,
+    ref: str,
+    session: Sequence[str] = (),
+    user: str | None = None,
+    k: int = 10,
+    exclude_seen: bool = False,
+) -> Recommendations:
+    """One question to a release, spoke or index; keep a `Server` for many."""
+    return Server(ws, ref).recommend(session, user, k, exclude_seen)
+
+
+def similar(ws: Workspace, ref: str, item: str, k: int = 10) -> Recommendations:
+    """The items nearest to one in content."""
+    return Server(ws, ref).similar(item, k)
+
+
+def _shown(items: pl.DataFrame, row: int) -> dict[str, Any]:
+    own = items.row(row, named=True)
+    image = own.get("image") or [None]
+    return {
+        "item_id": own["item_id"],
+        "title": own.get("title") or "",
+        "brand": own.get("brand"),
+        "category": " > ".join(own.get("category_path") or []) or None,
+        "price": own.get("price"),
+        "image": image[0],
+    }
+
+
+def _newness(items: pl.DataFrame) -> Any:
+    """(N,) seconds of `created_at`; catalogs without dates keep their order."""
+    created = items["created_at"].dt.timestamp("ms").fill_null(0).to_numpy() / 1000.0
+    return created if created.any() else -np.arange(items.height, dtype=float)
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise UsageError(f"{k} recommendations were asked for; ask for at least one.")

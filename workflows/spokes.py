@@ -1,0 +1,365 @@
+"""Spoke versions: train a category's recommender on its sessions, on top of a hub, and never below the launch floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidDataError, UsageError
+from ..registry.kinds import ModelKind, Relation
+from ..registry.records import ModelRecord, Parent
+from .hubs import LIVE_HUB
+from .models import (
+    ModelResult,
+    Recipe,
+    Trained,
+    load_hub,
+    parse_config,
+    prepare,
+    ready_model,
+    train_once,
+    trunk_vectors,
+)
+from .progress import stage_progress
+
+if TYPE_CHECKING:
+    from ..catalog.sequences import Sequences
+    from ..hub.content import ContentSpace
+    from ..hub.fusion import TrunkVectors
+    from ..hub.model import Hub
+    from ..spokes.config import SpokeConfig
+    from ..spokes.mixture import Mixture, PartScores
+    from ..spokes.spoke import Behaviour, Spoke
+    from ..spokes.training import TrainingRun
+    from .datasets import Dataset
+    from .measures import Validation
+    from .workspace import Workspace
+
+SPLITS = ("leave-one-out", "temporal", "all")
+
+
+@dataclass(frozen=True)
+class SplitParts:
+    """What a spoke may see, and what it is chosen on.
+
+    Attributes:
+        train: events for choosing epochs and weights.
+        refit: those and the validation events.
+        validation: users that the choice is made on.
+    """
+
+    train: Sequences
+    refit: Sequences
+    validation: Validation
+
+
+class Spokes:
+    """The noun `spoke`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._ws = workspace
+
+    def list(self, domain: str | None = None) -> list[ModelRecord]:
+        """Every spoke version, oldest first, of one domain if asked."""
+        return self._ws.registry.list_models(ModelKind.SPOKE, domain)
+
+    def show(self, ref: str) -> ModelRecord:
+        """One spoke version; a domain's name stands for the spoke that is live there."""
+        return ready_model(self._ws, spoke_ref(self._ws, ref), ModelKind.SPOKE)
+
+    def train(
+        self,
+        domain: str,
+        hub: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        items: str | None = None,
+        events: str | None = None,
+        refit: bool = False,
+        split: str = "leave-one-out",
+        test_from: datetime | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        index: bool = True,
+        promote: bool = False,
+    ) -> ModelResult:
+        """Train a spoke on a domain's sessions, build its index, and make it live if nothing is yet.
+
+        Args:
+            domain: the category.
+            hub: hub version; by default the live one, made untrained from packaged weights where there is none.
+            config: keys of `SpokeConfig`.
+            items: item snapshot; by default the newest.
+            events: event snapshot; by default the newest.
+            refit: after choosing on validation, train again with the validation events.
+            split: what is kept out for testing. `leave-one-out`: each user's last event. `temporal`: everything from
+                `test_from` on. `all`: nothing; for serving, not for measuring.
+            test_from: first moment of the test window, with the temporal split.
+            force: train again even if the same inputs and config made a spoke before.
+            dry_run: only say what would be done.
+            index: build its index afterwards.
+            promote: make it live even where another release is.
+
+        Raises:
+            NotFoundError: no such domain, hub or snapshot, or no events yet.
+            InvalidDataError: no user has enough events to train on.
+            UsageError: the config or the split is not usable.
+        """
+        from ..spokes.config import SpokeConfig
+        from .datasets import load_dataset
+
+        ws = self._ws
+        if split not in SPLITS:
+            raise UsageError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
+        if (split == "temporal") != (test_from is not None):
+            raise UsageError("The temporal split and --test-from go together; give both or neither.")
+        spoke_config = parse_config(SpokeConfig, {"seed": ws.settings.seed, **(config or {})}, "spoke")
+        dataset = load_dataset(ws, domain, items=items, events=events)
+        if dataset.event_snapshot is None:
+            raise InvalidDataError(
+                f"{domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
+            )
+        hub_ref = ws.registry.get_model(hub).ref if hub else (None if dry_run else ws.hub.ensure())
+        recipe = Recipe(
+            kind=ModelKind.SPOKE,
+            domain=domain,
+            config=spoke_config.model_dump(mode="json"),
+            inputs={
+                "hub": ws.registry.get_model(hub_ref or LIVE_HUB).space_fingerprint if hub_ref else None,
+                "items": dataset.item_snapshot.content_hash,
+                "events": dataset.event_snapshot.content_hash,
+                "sessions": dict(dataset.domain.settings.get("sessions", {})),
+                "split": [split, test_from, refit],
+            },
+            seed=spoke_config.seed,
+        )
+        about = {"name": split, "test_from": test_from.isoformat() if test_from else None, "refit": refit}
+        result = train_once(
+            ws,
+            recipe,
+            lambda: self._train(str(hub_ref), spoke_config, dataset, about, test_from),
+            force=force,
+            dry_run=dry_run,
+        )
+        return result if dry_run or not index else self._index(domain, result, promote)
+
+    def _index(self, domain: str, result: ModelResult, promote: bool) -> ModelResult:
+        ws = self._ws
+        built = ws.index.build(str(result.ref))
+        if not promote and ws.registry.get_domain(domain).live:
+            return replace(result, index=built.ref)
+        moved = ws.promote(str(result.ref), reason="newly trained" if promote else "first release")
+        return replace(result, index=built.ref, release=moved.after)
+
+    def _train(
+        self, hub_ref: str, config: SpokeConfig, dataset: Dataset, split: Mapping[str, Any], test_from: datetime | None
+    ) -> Trained:
+        from ..hub.content import fit_content_space
+
+        prepare(self._ws)
+        parts = split_parts(dataset.sequences, str(split["name"]), test_from, config)
+        hub, hub_record = load_hub(self._ws, hub_ref)
+        trunk = trunk_vectors(self._ws, hub, dataset)
+        space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
+        builder = _Builder(self._ws, hub, config, dataset, trunk, space)
+        spoke, run = builder.choose(parts)
+        if split["refit"] and spoke.behaviour:
+            spoke = builder.refit(spoke, parts, run.best_epoch)
+        seen = parts.refit if split["refit"] else parts.train
+        summary = _summary(spoke, run, parts, seen) | {
+            "split": dict(split),
+            "hub": hub_record.ref,
+            "items": dataset.item_snapshot.ref,
+            "events": getattr(dataset.event_snapshot, "ref", None),
+            "waterfall": dataset.waterfall,
+        }
+        parents = [
+            Parent(hub_record.ref, Relation.ADAPTED_FROM, "fusion", "LoRA on the base fusion"),
+            Parent(dataset.item_snapshot.ref, Relation.TRAINED_ON, "items"),
+            Parent(str(getattr(dataset.event_snapshot, "ref", "")), Relation.TRAINED_ON, "events"),
+        ]
+        return Trained(spoke.save, spoke.space_fingerprint, summary, parents)
+
+
+def split_parts(sequences: Sequences, split: str, test_from: datetime | None, config: SpokeConfig) -> SplitParts:
+    """Cut sequences into what a spoke is trained on and what it is chosen on.
+
+    Raises:
+        InvalidDataError: nobody has enough events.
+    """
+    from ..evaluation.protocols import Protocol, leave_one_out, training_mask
+    from .measures import validation
+
+    if test_from is not None:
+        micros = int(test_from.timestamp() * 1_000_000)
+        sequences = sequences.keep_events(sequences.timestamps < micros)
+    if split == "leave-one-out":
+        users = leave_one_out(sequences, "validation")
+        train, refit = (
+            sequences.keep_events(training_mask(sequences, Protocol(refit=refitted))) for refitted in (False, True)
+        )
+    else:
+        # Nothing is kept for a test: the last event of each user is what the choice is made on.
+        users = leave_one_out(sequences, "test")
+        train, refit = sequences.keep_events(training_mask(sequences, Protocol(refit=True))), sequences
+    if not len(users) or not (train.lengths >= 2).any():
+        raise InvalidDataError(
+            f"Of {len(sequences.user_ids)} users with events none has the three that training needs; "
+            "wait for more events and serve the hub alone meanwhile."
+        )
+    return SplitParts(train, refit, validation(users, sequences, config.training.validation_users, config.seed))
+
+
+class _Builder:
+    """Trains behavioural parts of one spoke and puts them beside its floor."""
+
+    def __init__(
+        self, ws: Workspace, hub: Hub, config: SpokeConfig, dataset: Dataset, trunk: TrunkVectors, space: ContentSpace
+    ) -> None:
+        self._ws = ws
+        self._hub = hub
+        self._config = config
+        self._item_ids = dataset.items["item_id"].to_list()
+        self._trunk = trunk
+        self._space = space
+
+    def choose(self, parts: SplitParts) -> tuple[Spoke, TrainingRun]:
+        """Train with early stopping on validation, then choose the mixture there."""
+        from ..spokes.mixture import choose_image_share, probe
+        from ..spokes.training import train_behaviour
+
+        checked = parts.validation
+        floor = self._floor_scores(checked)
+        measure = checked.measure(checked.filter_seen)
+        image_share = choose_image_share(floor, measure, self._hub.config.image_share)
+        behaviour = self._behaviour(parts.train)
+        inputs = behaviour.inputs(self._item_ids, self._trunk)
+        run = train_behaviour(
+            behaviour.model,
+            inputs,
+            parts.train,
+            self._config,
+            validate=lambda _: probe(self._with_behaviour(floor, behaviour, checked), measure, image_share),
+            progress=stage_progress(self._ws.progress, "training the spoke"),
+        )
+        mixture = self._mixture(self._with_behaviour(floor, behaviour, checked), behaviour, checked)
+        return self._spoke(behaviour, mixture), run
+
+    def refit(self, spoke: Spoke, parts: SplitParts, epochs: int) -> Spoke:
+        """Train from scratch on training and validation events together, for the epochs chosen before."""
+        from ..spokes.training import train_behaviour
+
+        behaviour = self._behaviour(parts.refit)
+        train_behaviour(
+            behaviour.model,
+            behaviour.inputs(self._item_ids, self._trunk),
+            parts.refit,
+            self._config,
+            epochs=epochs,
+            progress=stage_progress(self._ws.progress, "refitting the spoke"),
+        )
+        return self._spoke(behaviour, spoke.mixture)
+
+    def _behaviour(self, sequences: Sequences) -> Behaviour:
+        from ..hub.devices import pick_device, seed_everything
+        from ..spokes.behaviour import BehaviourModel
+        from ..spokes.spoke import Behaviour
+
+        frequent = np.flatnonzero(sequences.item_counts() >= self._config.min_item_count)
+        known = tuple(self._item_ids[row] for row in frequent)
+        seed_everything(self._config.seed)
+        model = BehaviourModel(self._config, self._hub.fusion, self._space, len(known))
+        return Behaviour(self._config, model.to(pick_device(self._ws.settings.device)), known)
+
+    def _spoke(self, behaviour: Behaviour | None, mixture: Mixture) -> Spoke:
+        from ..spokes.spoke import Spoke
+
+        hub = self._hub
+        return Spoke(hub.config, hub.fusion, hub.fingerprint, self._space, behaviour, mixture)
+
+    def _floor_scores(self, checked: Validation) -> PartScores:
+        from ..hub.content import recency_weighted
+        from ..spokes.mixture import PartScores
+
+        content = self._space.embed(self._hub.fusion.fuse(self._trunk))
+        settings = self._hub.config
+        queries = recency_weighted(content, checked.histories, settings.recency_decay, settings.recent_events)
+        split = self._space.text_rank
+        text = queries[:, :split] @ content[:, :split].T if split else None
+        image = queries[:, split:] @ content[:, split:].T if self._space.image_rank else None
+        return PartScores(None, text, image)
+
+    def _with_behaviour(self, floor: PartScores, behaviour: Behaviour, checked: Validation) -> PartScores:
+        vectors = behaviour.model.item_vectors(behaviour.inputs(self._item_ids, self._trunk))
+        return replace(floor, behaviour=behaviour.model.session_vectors(vectors, checked.histories) @ vectors.T)
+
+    def _mixture(self, scores: PartScores, behaviour: Behaviour, checked: Validation) -> Mixture:
+        from ..spokes.mixture import Mixture, choose_image_share, choose_weights
+        from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
+
+        cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
+        chosen = {}
+        for filtered in (False, True):
+            measure = checked.measure(filtered)
+            share = choose_image_share(scores, measure, self._hub.config.image_share)
+            chosen[filtered] = choose_weights(scores, measure, share, cold)
+        return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
+
+
+def load_spoke(ws: Workspace, record: ModelRecord) -> tuple[Spoke, Hub]:
+    """A stored spoke version on its hub.
+
+    Raises:
+        CorruptArtifactError: its artifact no longer matches its checksum.
+        IncompatibleError: its hub's trunks are not those on this machine.
+    """
+    from ..hub.devices import pick_device
+    from ..spokes.spoke import Spoke
+
+    hub, _ = load_hub(ws, str(record.summary["hub"]))
+    spoke = Spoke.load(ws.artifacts.open(str(record.artifact)), hub)
+    if spoke.behaviour:
+        spoke.behaviour.model.to(pick_device(ws.settings.device))
+    return spoke, hub
+
+
+def spoke_ref(ws: Workspace, ref: str) -> str:
+    """The spoke version behind a reference; a domain, alias or release stands for the spoke that it serves.
+
+    Raises:
+        UsageError: the hub alone serves there.
+    """
+    node = ws.registry.resolve(ref)
+    if node.kind != "release":
+        return node.ref
+    release = ws.registry.get_release(node.ref)
+    if release.spoke is None:
+        domain = release.domain
+        raise UsageError(f"In {release.ref} the hub alone serves; train one with `hubspoke spoke train {domain}`.")
+    return release.spoke
+
+
+def _summary(spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: Sequences) -> dict[str, Any]:
+    behaviour = spoke.behaviour
+    model = behaviour.model if behaviour else None
+    return {
+        "epochs": run.best_epoch,
+        "validation_ndcg@10": round(run.best_score, 5),
+        "validation_users": len(parts.validation.users),
+        "validation_filters_seen": parts.validation.filter_seen,
+        "mixture": spoke.mixture.model_dump(),
+        "windows_per_second": round(run.windows_per_second),
+        "history": list(run.history),
+        "training_events": len(seen.items),
+        "training_users": len(np.unique(seen.users)),
+        "training_end": int(seen.timestamps.max()) if len(seen.items) else None,
+        "items_with_id": len(behaviour.known_items) if behaviour else 0,
+        "dimension": spoke.dimension,
+        "parameters": {
+            "trained": sum(p.numel() for p in model.parameters() if p.requires_grad) if model else 0,
+            "ids": model.ids.weight.numel() if model else 0,
+        },
+    }
