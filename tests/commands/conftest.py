@@ -1,0 +1,61 @@
+"""Run commands in this process, in a folder of their own with a small catalog."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.cli import cli
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command wrote and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a catalog, events, and no workspace yet."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for name in [name for name in os.environ if name.startswith("HUBSPOKE_")]:
+        monkeypatch.delenv(name)
+    (folder / "items.csv").write_text("item_id,title\nrose,Red rose\nfern,Green fern\npot,Clay pot\n")
+    moments = enumerate(("rose", "fern", "pot"))
+    rows = "".join(f"ann,{item},2024-05-01T10:0{i}:00Z\n" for i, item in moments)
+    (folder / "events.csv").write_text(f"user_id,item_id,timestamp\n{rows}")
+    return folder
+
+
+@pytest.fixture
+def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    def call(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+        written = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), written.out, written.err)
+
+    return call
+
+
+@pytest.fixture
+def garden(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """`run` in a workspace that has the domain garden."""
+    added = run("domain", "add", "garden", "--items", "items.csv", "--events", "events.csv")
+    assert added.code == 0, added.err
+    return run

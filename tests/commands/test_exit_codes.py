@@ -1,0 +1,179 @@
+"""Every way to go wrong has its exit code and one sentence with the remedy, on stderr and with --json on stdout."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.registry.locks import file_lock
+
+
+def set_revision(home: Path, revision: str) -> None:
+    connection = sqlite3.connect(home / ".hubspoke" / "registry.db")
+    with connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    connection.close()
+
+
+def check(outcome: Any, code: int, said: str) -> None:
+    assert outcome.code == code, outcome
+    sentences = [line for line in outcome.err.splitlines() if line.startswith("Error: ")]
+    assert len(sentences) == 1
+    assert said in sentences[0]
+    assert "Traceback" not in outcome.err
+    if outcome.out:
+        error = outcome.json["error"]
+        assert (error["exit_code"], f"Error: {error['message']}") == (code, sentences[0])
+        assert outcome.json["schema_version"] == 1
+
+
+def test_no_workspace(run: Any, home: Path) -> None:
+    check(run("domain", "list"), 5, "hubspoke init")
+    check(run("domain", "list", "--json"), 5, "hubspoke init")
+    assert not (home / ".hubspoke").exists()
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_unknown_domain(garden: Any, form: tuple[str, ...]) -> None:
+    for command in (("domain", "show"), ("data", "sessions"), ("domain", "archive"), ("history",), ("rollback",)):
+        check(garden(*command, "gardn", *form), 5, "did you mean garden")
+
+
+def test_an_empty_catalog_and_one_item(run: Any, home: Path) -> None:
+    (home / "empty.csv").write_text("item_id,title\n")
+    check(run("domain", "add", "garden", "--items", "empty.csv", "--json"), 4, "no item is left")
+    assert run("domain", "list", "--json").json["domains"] == []
+    (home / "one.csv").write_text("item_id,title\nrose,Red rose\n")
+    added = run("domain", "add", "garden", "--items", "one.csv", "--json")
+    assert (added.code, added.json["items"]["rows"]) == (0, 1)
+
+
+def test_events_on_unknown_items(run: Any, home: Path) -> None:
+    (home / "stray.csv").write_text("user_id,item_id,timestamp\nann,oak,2024-05-01\nbob,elm,2024-05-02\n")
+    outcome = run("domain", "add", "garden", "--items", "items.csv", "--events", "stray.csv", "--json")
+    check(outcome, 4, "2 x unknown_item")
+    assert [problem["row"] for problem in outcome.json["error"]["report"]["problems"]] == [0, 1, 2]
+    assert "rows 1, 2" in outcome.err
+    assert run("domain", "list", "--json").json["domains"] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("promote", "garden/7"),
+        ("lineage", "show", "index:garden"),
+        ("data", "diff", "snapshot:garden/items/0", "snapshot:garden/items/1"),
+        ("data", "sessions", "garden", "--events", "garden:events"),
+    ],
+)
+def test_a_malformed_reference(garden: Any, command: tuple[str, ...]) -> None:
+    check(garden(*command), 2, "is not a reference")
+
+
+@pytest.mark.parametrize(("revision", "said"), [("9999", "made by a newer hubspoke"), ("0000", "hubspoke")])
+def test_a_registry_of_another_schema(garden: Any, home: Path, revision: str, said: str) -> None:
+    set_revision(home, revision)
+    check(garden("domain", "list"), 6, said)
+    check(garden("domain", "add", "pots", "--items", "items.csv"), 6, said)
+    assert garden("registry", "current", "--json").json["current"] == revision
+    assert garden("doctor").code == 6
+
+
+def test_an_older_registry_says_upgrade(garden: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hubspoke.registry.database.REVISIONS", ("0000", "0001"))
+    set_revision(home, "0000")
+    check(garden("domain", "list"), 6, "hubspoke registry upgrade")
+
+
+def test_a_lock_held_by_another(garden: Any, home: Path) -> None:
+    with file_lock(home / ".hubspoke" / "locks", "data garden"):
+        check(garden("data", "ingest", "garden", "--items", "items.csv"), 8, "holds 'data garden'")
+
+
+@pytest.mark.parametrize("command", [("hub", "train"), ("spoke", "train", "garden")])
+def test_a_setting_that_is_none(garden: Any, command: tuple[str, ...]) -> None:
+    check(garden(*command, "--set", "epochs"), 2, "write KEY=VALUE")
+
+
+def test_a_settings_file_with_a_typo(garden: Any, home: Path) -> None:
+    (home / "hubspoke.yaml").write_text("devise: cpu\n")
+    check(garden("domain", "list"), 2, "did you mean device")
+
+
+def test_a_wrong_config_value_names_the_setting(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hubspoke.catalog.sessions import SessionSettings
+    from hubspoke.workflows.domains import Domains
+
+    def fails(values: dict[str, Any]) -> Any:
+        return lambda *_: SessionSettings(**values)
+
+    monkeypatch.setattr(Domains, "list", fails({"gap": 3}))
+    check(garden("domain", "list", "--json"), 2, "'gap' is no setting")
+    monkeypatch.setattr(Domains, "list", fails({"gap_minutes": -1}))
+    check(garden("domain", "list"), 2, "gap_minutes is -1")
+
+
+def test_a_corrupted_artifact(garden: Any, home: Path) -> None:
+    for data in (home / ".hubspoke" / "artifacts").rglob("data.parquet"):
+        data.write_bytes(data.read_bytes()[::-1])
+    check(garden("data", "sessions", "garden"), 4, "hubspoke data ingest garden --events FILE")
+    validated = garden("domain", "validate", "garden", "--json")
+    assert (validated.code, validated.json["ok"]) == (4, False)
+    assert garden("doctor", "--verify").code == 4
+
+
+def test_a_full_disk(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/store/x")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        check(garden("domain", "add", "pots", "--items", "items.csv"), 1, "free some and repeat")
+        patched.setattr("hubspoke.workflows.domains.Domains.list", full)
+        check(garden("domain", "list"), 1, "No space is left on the disk that holds /store/x")
+    assert [d["name"] for d in garden("domain", "list", "--json").json["domains"]] == ["garden"]
+
+
+def test_a_fault_of_ours_is_one_sentence_and_debug_shows_more(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise ValueError("seven is\nno colour.")
+
+    monkeypatch.setattr("hubspoke.workflows.domains.Domains.list", fails)
+    check(garden("domain", "list", "--json"), 1, "ValueError: seven is no colour; --debug shows the traceback.")
+    assert "Traceback" in garden("domain", "list", "--debug").err
+
+
+def test_an_interruption(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupts(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hubspoke.workflows.domains.Domains.list", interrupts)
+    check(garden("domain", "list", "--json"), 130, "Interrupted")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("domain", "add"),
+        ("domain", "fly"),
+        ("domain", "list", "--colour"),
+        ("recommend", "garden", "-k", "0"),
+        ("evaluate", "run", "--domain", "garden", "--model", "hub", "--k", "10,none"),
+        ("data", "ingest", "garden", "--until", "soon"),
+    ],
+)
+def test_a_wrong_call(garden: Any, command: tuple[str, ...]) -> None:
+    outcome = garden(*command, "--json")
+    assert outcome.code == 2
+    assert "Error: " in outcome.err
+    assert outcome.json["error"]["exit_code"] == 2
+    assert garden(*command).out == ""
+
+
+def test_missing_files(garden: Any) -> None:
+    check(garden("data", "ingest", "garden", "--items", "none.csv"), 5, "none.csv")
+    check(garden("hub", "train", "--config", "none.yaml"), 5, "no config file none.yaml")
+    check(garden("data", "ingest", "garden", "--items", "items.csv", "--map", "none.yaml"), 5, "none.yaml")

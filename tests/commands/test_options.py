@@ -1,0 +1,95 @@
+"""How values are read: moments, list lengths, configs, tables on the page, progress off a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+from hubspoke.commands import options, output
+from hubspoke.commands.progress import LineProgress
+from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
+
+
+def test_moments_are_utc_unless_they_say_otherwise() -> None:
+    assert options.moment("2017-07-01") == datetime(2017, 7, 1, tzinfo=UTC)
+    assert options.moment("2017-07-01T02:00:00+02:00") == datetime(2017, 7, 1, tzinfo=UTC)
+    with pytest.raises(click.BadParameter, match="2017-07-01"):
+        options.moment("July")
+
+
+def test_list_lengths() -> None:
+    assert options.cutoffs("10") == (10,)
+    assert options.cutoffs("10, 20,10") == (10, 20)
+    for text in ("", "0", "ten", "10,", "-1"):
+        with pytest.raises(click.BadParameter):
+            options.cutoffs(text)
+
+
+def test_config_files_and_settings_over_them(tmp_path: Path) -> None:
+    path = tmp_path / "spoke.yaml"
+    path.write_text("epochs: 3\nloss:\n  kind: softmax\n  negatives: 8\n")
+    assert options.read_config(None, ()) is None
+    assert options.read_config(str(path), ("epochs=5", "loss.negatives=16", "name=none of it", "flag=true")) == {
+        "epochs": 5,
+        "loss": {"kind": "softmax", "negatives": 16},
+        "name": "none of it",
+        "flag": True,
+    }
+    assert options.read_config(None, ("a.b=1",)) == {"a": {"b": 1}}
+
+
+def test_configs_that_cannot_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "spoke.yaml"
+    with pytest.raises(NotFoundError):
+        options.read_config(str(path), ())
+    path.write_text("- a\n")
+    with pytest.raises(InvalidDataError, match="holds no settings"):
+        options.read_config(str(path), ())
+    path.write_text("a: [")
+    with pytest.raises(InvalidDataError, match="no valid YAML"):
+        options.read_config(str(path), ())
+    with pytest.raises(UsageError, match="quote it"):
+        options.read_config(None, ("a=[",))
+
+
+def test_maps() -> None:
+    assert options.read_map(None, "items") is None
+    assert options.read_map("title=name", "items") == {"title": "name"}
+
+
+def test_a_table_is_aligned_with_numbers_to_the_right() -> None:
+    text = output.table(("name", "n", "share"), [("rose", 7, 0.25), ("fern", 12, None)])
+    assert text.splitlines() == [
+        "name   n  share",
+        "----  --  -----",
+        "rose   7   0.25",
+        "fern  12      -",
+    ]
+    assert output.table(("a",), [], "none") == "none"
+
+
+def test_cells() -> None:
+    values = [None, True, 0.123456, 123456.0, datetime(2024, 5, 1, 10, 30), ["a", 1], []]
+    assert [output.cell(value) for value in values] == [
+        "-", "yes", "0.1235", "123,456", "2024-05-01 10:30", "a, 1", "-",
+    ]  # fmt: skip
+
+
+def test_plain_progress_writes_the_ends_and_little_between(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("hubspoke.commands.progress.time.monotonic", lambda: clock[0])
+    progress = LineProgress()
+    for done in range(101):
+        clock[0] += 0.1
+        progress("training", done, 100)
+    progress("writing", 0, 1)
+    progress("writing", 1, 1)
+    progress.note("done")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "training: 0/100"
+    assert len([line for line in lines if line.startswith("training")]) == 3  # 0, after 5 s, 100
+    assert lines[-4:] == ["training: 100/100", "writing ...", "writing: done", "done"]

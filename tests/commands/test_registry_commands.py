@@ -1,0 +1,108 @@
+"""The commands that only ask the registry: init, doctor, registry, lineage, promote, rollback, history."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.registry.records import Parent
+from hubspoke.registry.store import Registry
+
+
+def artifact(text: str) -> StoredArtifact:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return StoredArtifact(digest, "test", 1, {"data": digest})
+
+
+@pytest.fixture
+def released(garden: Any, home: Path) -> Any:
+    """`run` where garden has two spokes with an index each, on one hub."""
+    with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
+        hub = registry.begin_model("hub", None, "h", {"layers": 1})
+        registry.finish_model(
+            hub.ref, artifact("h"), "h", {"parameters": 3}, [Parent("snapshot:garden/items/1", "trained_on")]
+        )
+        for name in ("a", "b"):
+            spoke = registry.begin_model("spoke", "garden", name, {})
+            registry.finish_model(spoke.ref, artifact(name), "s", {}, [Parent("hub:1", "adapted_from")])
+            registry.add_index(
+                "garden",
+                spoke.ref,
+                "snapshot:garden/items/1",
+                fingerprint=name,
+                space_fingerprint="s",
+                factory="Flat",
+                dimension=2,
+                metric="inner_product",
+                n_items=3,
+                artifact=artifact(f"index {name}"),
+            )
+    return garden
+
+
+def test_init_twice(run: Any, home: Path) -> None:
+    assert run("init", "--dry-run").out.startswith("The workspace would be made.\n")
+    assert not (home / ".hubspoke").exists()
+    first = run("init", "--json")
+    assert (first.json["cached"], first.json["before"], first.json["schema"]) == (False, None, "0001")
+    assert run("init").out.startswith("The workspace is up to date.\n")
+
+
+def test_upgrade_and_current(run: Any) -> None:
+    assert run("registry", "current", "--json").json["current"] is None
+    assert "from nothing to 0001" in run("registry", "upgrade").out
+    assert "is already at 0001" in run("registry", "upgrade").out
+    assert run("registry", "current", "--json").json["up_to_date"] is True
+
+
+def test_sql_as_table_json_and_csv(garden: Any) -> None:
+    query = "SELECT ref, kind FROM nodes ORDER BY id"
+    assert garden("registry", "sql", query).out.splitlines()[2].split() == ["domain:garden", "domain"]
+    answer = garden("registry", "sql", query, "--json").json
+    assert answer["columns"] == ["ref", "kind"]
+    assert answer["rows"][1] == {"ref": "snapshot:garden/items/1", "kind": "item_snapshot"}
+    assert garden("registry", "sql", query, "--csv").out.splitlines()[:2] == ["ref,kind", "domain:garden,domain"]
+    assert garden("registry", "sql", "DROP TABLE nodes").code == 2
+    assert garden("registry", "sql", query, "--csv", "--json").code == 2
+
+
+def test_doctor_says_what_it_found(garden: Any, run: Any) -> None:
+    told = garden("doctor", "--verify", "--json").json
+    checks = {check["name"]: check["status"] for check in told["checks"]}
+    assert checks["registry"] == checks["artifacts"] == checks["leftovers"] == "ok"
+    assert "every byte as recorded" in garden("doctor", "--verify").out
+
+
+def test_promote_history_rollback(released: Any) -> None:
+    planned = released("promote", "garden:1", "--dry-run")
+    assert planned.out.splitlines()[0] == "garden@live would point at a new release."
+    assert released("history", "garden").out == "No alias has been moved yet.\n"
+    assert released("promote", "garden:1").out.splitlines()[0] == "garden@live points at release:garden/1."
+    moved = released("promote", "garden:2", "--reason", "better", "--json").json
+    assert (moved["before"], moved["after"], moved["spoke"]) == ("release:garden/1", "release:garden/2", "garden:2")
+    back = released("rollback", "garden", "--dry-run")
+    assert back.out.splitlines()[0] == "garden@live would point at release:garden/1."
+    assert released("rollback", "garden").out.splitlines()[0] == "garden@live points at release:garden/1."
+    moves = released("history", "garden", "--json").json["history"]
+    assert [(move["action"], move["to_ref"]) for move in moves] == [
+        ("promote", "release:garden/1"),
+        ("promote", "release:garden/2"),
+        ("rollback", "release:garden/1"),
+    ]
+    assert "better" in released("history", "garden").out
+    assert released("promote", "hub:1").out.splitlines()[0] == "hub@live points at hub:1."
+
+
+def test_the_lineage_tree_of_what_is_live(released: Any) -> None:
+    released("promote", "garden:1")
+    shown = released("lineage", "show", "garden").out.splitlines()
+    assert shown[0] == "release:garden/1"
+    assert any(line.endswith("garden:1  released as (spoke)") for line in shown)
+    assert any("hub:1  adapted from" in line for line in shown)
+    tree = released("lineage", "show", "garden", "--json").json["lineage"]
+    assert tree["node"]["ref"] == "release:garden/1"
+    down = released("lineage", "show", "snapshot:garden/items/1", "--downstream").out
+    assert "release:garden/1" in down

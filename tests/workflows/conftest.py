@@ -1,0 +1,149 @@
+"""A small shop that the workflow tests share: files of a garden category, and workspaces on a fresh registry."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.registry.records import IndexRecord, ModelRecord, Parent
+from hubspoke.workflows.workspace import Workspace, open_workspace
+from PIL import Image
+
+ITEMS = """item_id,title,price,image
+rose,Red rose,4.5,rose.png
+fern,Green fern,7,
+spade,Steel spade,19.9,spade.png
+pot,Clay pot,3,
+"""
+# ann has one session of 3, bob one of 3 after a first of 1 an hour before, cid one of 2.
+EVENTS = """user_id,item_id,timestamp,event_type
+ann,rose,2024-05-01T10:00:00Z,view
+ann,fern,2024-05-01T10:05:00Z,view
+ann,pot,2024-05-01T10:10:00Z,purchase
+bob,spade,2024-05-02T09:00:00Z,view
+bob,rose,2024-05-02T10:30:00Z,view
+bob,pot,2024-05-02T10:31:00Z,view
+bob,fern,2024-05-02T10:32:00Z,cart
+cid,fern,2024-05-03T08:00:00Z,view
+cid,pot,2024-05-03T08:01:00Z,view
+"""
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of the category `garden`."""
+
+    folder: Path
+
+    @property
+    def items(self) -> Path:
+        return self.folder / "items.csv"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.csv"
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    folder = tmp_path / "garden"
+    folder.mkdir()
+    made = Files(folder)
+    made.write("items.csv", ITEMS)
+    made.write("events.csv", EVENTS)
+    Image.new("RGB", (16, 16), "red").save(folder / "rose.png")
+    Image.new("RGB", (16, 16), "grey").save(folder / "spade.png")
+    return made
+
+
+@pytest.fixture
+def ws(tmp_path: Path, sqlite_template: Path) -> Iterator[Workspace]:
+    """An empty workspace on SQLite."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    shutil.copy(sqlite_template, folder / "registry.db")
+    with open_workspace(environ={}, cwd=tmp_path, workspace=folder, actor="tester") as opened:
+        yield opened
+
+
+@pytest.fixture
+def each_ws(tmp_path: Path, registry_url: str) -> Iterator[Workspace]:
+    """An empty workspace on each of the two databases."""
+    with open_workspace(registry_url, environ={}, cwd=tmp_path, workspace=tmp_path / "shop", actor="tester") as opened:
+        yield opened
+
+
+@pytest.fixture
+def garden(ws: Workspace, files: Files) -> Workspace:
+    """A workspace with the domain garden, its items and events."""
+    ws.domain.add("garden", files.items, files.events)
+    return ws
+
+
+Tree = dict[str, str]
+
+
+@pytest.fixture
+def tree() -> Callable[[Path], Tree]:
+    """Every file below a folder with the hash of its bytes; SQLite's own side files and lock files left out."""
+
+    def look(folder: Path) -> Tree:
+        kept = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".lock", ".db-wal", ".db-shm")]
+        kept = [p for p in kept if not p.name.endswith(("-wal", "-shm"))]
+        return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(kept)}
+
+    return look
+
+
+def fake_artifact(text: str) -> StoredArtifact:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return StoredArtifact(digest, "test", len(text), {"data": digest})
+
+
+@dataclass(frozen=True)
+class Models:
+    """Model versions and indexes that exist in the registry only."""
+
+    ws: Workspace
+
+    def hub(self, space: str = "hubspace") -> ModelRecord:
+        count = len(self.ws.registry.list_models("hub"))
+        begun = self.ws.registry.begin_model("hub", None, f"hub{count}", {}, seed=0)
+        parents = [Parent("snapshot:garden/items/latest", "trained_on")]
+        return self.ws.registry.finish_model(begun.ref, fake_artifact(begun.ref), space, {}, parents)
+
+    def spoke(self, hub: str, space: str = "s") -> ModelRecord:
+        count = len(self.ws.registry.list_models("spoke"))
+        begun = self.ws.registry.begin_model("spoke", "garden", f"spoke{count}", {}, seed=0)
+        parents = [Parent(hub, "adapted_from"), Parent("snapshot:garden/events/latest", "trained_on")]
+        return self.ws.registry.finish_model(begun.ref, fake_artifact(begun.ref), space, {}, parents)
+
+    def index(self, model: str, space: str = "s") -> IndexRecord:
+        count = len(self.ws.registry.list_indexes())
+        return self.ws.registry.add_index(
+            "garden",
+            model,
+            "snapshot:garden/items/latest",
+            fingerprint=f"index{count}",
+            space_fingerprint=space,
+            factory="Flat",
+            dimension=8,
+            metric="inner_product",
+            n_items=4,
+            artifact=fake_artifact(f"index{count}"),
+        )
+
+
+@pytest.fixture
+def models(garden: Workspace) -> Models:
+    return Models(garden)

@@ -1,0 +1,89 @@
+"""A domain's data as models take it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
+from hubspoke.workflows.datasets import image_paths, load_dataset
+from hubspoke.workflows.workspace import Workspace
+
+
+def test_sequences_speak_of_item_rows(garden: Workspace) -> None:
+    dataset = load_dataset(garden, "garden")
+    assert dataset.items["item_id"].to_list() == ["rose", "fern", "spade", "pot"]
+    assert [s.tolist() for s in dataset.sequences] == [[0, 1, 3], [0, 3, 1]]
+    assert dataset.sequences.user_ids == ("ann", "bob")
+    assert dataset.session_mode == "gap"
+    assert dataset.event_snapshot is not None
+    assert dataset.waterfall[0]["rows_in"] == 9
+
+
+def test_without_events_the_sequences_are_empty(ws: Workspace, files: Any) -> None:
+    ws.domain.add("garden", files.items)
+    dataset = load_dataset(ws, "garden")
+    assert (len(dataset.sequences), dataset.sequences.n_items, dataset.session_mode) == (0, 4, "none")
+    assert len(dataset.sequences.by_user()) == 0
+    assert dataset.sequences.item_counts().tolist() == [0, 0, 0, 0]
+
+
+def test_events_can_be_left_out_and_chosen(garden: Workspace, files: Any) -> None:
+    assert len(load_dataset(garden, "garden", with_events=False).sequences) == 0
+    garden.data.ingest("garden", events=files.events, until=datetime(2024, 5, 2, tzinfo=UTC))
+    assert len(load_dataset(garden, "garden").sequences) == 1
+    assert len(load_dataset(garden, "garden", events="snapshot:garden/events/1").sequences) == 2
+
+
+def test_what_cannot_be_loaded_says_what_to_do(garden: Workspace) -> None:
+    garden.domain.add("empty")
+    with pytest.raises(NotFoundError, match="hubspoke data ingest empty --items FILE"):
+        load_dataset(garden, "empty")
+    with pytest.raises(NotFoundError, match="no domain 'pots'"):
+        load_dataset(garden, "pots")
+    with pytest.raises(UsageError, match="holds events of garden"):
+        load_dataset(garden, "garden", items="snapshot:garden/events/1")
+    with pytest.raises(NotFoundError):
+        load_dataset(garden, "garden", items="snapshot:garden/items/9")
+    with pytest.raises(UsageError, match="not a reference"):
+        load_dataset(garden, "garden", items="snapshot:garden")
+
+
+def test_events_on_products_that_left_the_catalog_are_left_out(garden: Workspace, files: Any) -> None:
+    garden.data.ingest(
+        "garden", files.write("fewer.csv", "item_id,title\nrose,Red rose\nfern,Green fern\npot,Clay pot\n")
+    )
+    dataset = load_dataset(garden, "garden")
+    assert dataset.waterfall[0] == {
+        "name": "events on items outside the catalog left out",
+        "rows_in": 9,
+        "rows_out": 8,
+        "sessions": None,
+        "users": None,
+    }
+    assert [s.tolist() for s in dataset.sequences] == [[0, 1, 2], [0, 2, 1]]
+    garden.data.ingest("garden", pl.DataFrame({"item_id": ["oak"], "title": ["Oak"]}))
+    with pytest.raises(InvalidDataError, match="None of the 9 events"):
+        load_dataset(garden, "garden")
+
+
+def test_pictures_are_paths_in_item_order(garden: Workspace, files: Any) -> None:
+    paths = image_paths(load_dataset(garden, "garden", with_events=False))
+    assert paths == [[files.folder / "rose.png"], [], [files.folder / "spade.png"], []]
+
+
+def test_a_picture_that_changed_or_went_is_told_when_needed(garden: Workspace, files: Any) -> None:
+    (files.folder / "rose.png").write_bytes((files.folder / "spade.png").read_bytes())
+    dataset = load_dataset(garden, "garden")
+    with pytest.raises(InvalidDataError, match="has changed since it was ingested"):
+        image_paths(dataset)
+    (files.folder / "rose.png").unlink()
+    with pytest.raises(InvalidDataError, match="cannot be read"):
+        image_paths(dataset)
+
+
+def test_pictures_nobody_looked_at_do_not_count(ws: Workspace) -> None:
+    ws.domain.add("garden", pl.DataFrame({"item_id": ["a"], "title": ["A"], "image": ["a.png"]}))
+    assert image_paths(load_dataset(ws, "garden")) == [[]]

@@ -1,0 +1,118 @@
+"""Real kills in the middle of `hubspoke domain add`: the same command afterwards gives what it would have given."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.workflows.workspace import Workspace, open_workspace
+
+# Runs the command line; the n-th call of one function says HERE and waits until somebody kills it.
+DRIVER = """
+import functools, importlib, sys
+place, nth, *arguments = sys.argv[1:]
+module, _, path = place.partition(":")
+owner, name = importlib.import_module(module), path
+if "." in path:
+    owner, name = getattr(owner, path.split(".")[0]), path.split(".")[1]
+real, calls = getattr(owner, name), [0]
+
+@functools.wraps(real)
+def stop(*args, **kwargs):
+    calls[0] += 1
+    if calls[0] == int(nth):
+        sys.__stdout__.write("HERE\\n")
+        sys.__stdout__.flush()
+        sys.stdin.read()
+    return real(*args, **kwargs)
+
+setattr(owner, name, stop)
+sys.argv = ["hubspoke", *arguments]
+from hubspoke.cli import main
+main()
+"""
+PLACES = [
+    ("hubspoke.catalog.snapshots:_sync", 1),  # the first table is written, its manifest not yet flushed
+    ("hubspoke.registry.artifacts:ArtifactStore.commit", 2),  # the second table is staged
+    ("hubspoke.registry.store:Registry.add_domain", 1),  # both artifacts stand, no row does
+    ("hubspoke.registry.store:Registry.add_snapshot", 1),  # the domain stands alone
+    ("hubspoke.registry.store:Registry.add_snapshot", 2),  # its events are missing
+]
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command and hand it over when it has come to the place."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(place: str, nth: int, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", DRIVER, place, str(nth), *arguments]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path)
+        started.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line == "HERE\n", process.communicate()[1]
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def contents(ws: Workspace) -> list[tuple[Any, ...]]:
+    snapshots = ws.data.snapshots("garden")
+    return [(s.ref, s.content_hash, s.rows, s.artifact, s.as_of, s.details) for s in snapshots]
+
+
+@pytest.mark.parametrize(("place", "nth"), PLACES)
+def test_a_killed_domain_add_is_repeated_to_the_same_result(
+    garden: Workspace, files: Any, tmp_path: Path, stopped: Any, place: str, nth: int
+) -> None:
+    folder = tmp_path / "killed"
+    with open_workspace(environ={}, workspace=folder, create=True) as ws:
+        add = ("domain", "add", "garden", "--items", str(files.items), "--events", str(files.events))
+        process = stopped(place, nth, *add, "--workspace", str(folder))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not ws.domain.list() or ws.domain.list()[0].counts.event_snapshots == 0
+        again = ws.domain.add("garden", files.items, files.events)
+        assert not again.cached
+        assert contents(ws) == contents(garden)
+        # Nothing of the killed process is left: no staged folder, no artifact that no row names.
+        assert ws.doctor(verify=True, sweep=True).ok
+        assert list((ws.artifacts.root / "staging").iterdir()) == []
+        assert sorted(a.digest for a in ws.registry.list_artifacts()) == list(ws.artifacts.digests())
+        assert ws.domain.add("garden", files.items, files.events).cached
+
+
+def test_a_killed_ingest_leaves_the_earlier_snapshots_alone(garden: Workspace, files: Any, stopped: Any) -> None:
+    before = contents(garden)
+    ingest = ("data", "ingest", "garden", "--events", str(files.events), "--until", "2024-05-02")
+    folder = ("--workspace", str(garden.settings.workspace))
+    process = stopped("hubspoke.registry.artifacts:ArtifactStore.commit", 1, *ingest, *folder)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert contents(garden) == before
+    result = garden.data.ingest("garden", events=files.events, until=datetime(2024, 5, 2, tzinfo=UTC))
+    assert result.events is not None
+    assert (result.events.ref, result.events.cached) == ("snapshot:garden/events/2", False)
+    assert list((garden.artifacts.root / "staging").iterdir()) == []
+
+
+def test_a_request_to_end_cleans_up_and_gives_130(garden: Workspace, files: Any, stopped: Any) -> None:
+    ingest = ("data", "ingest", "garden", "--events", str(files.events), "--until", "2024-05-02")
+    folder = ("--workspace", str(garden.settings.workspace))
+    process = stopped("hubspoke.registry.artifacts:ArtifactStore.commit", 1, *ingest, *folder)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 130
+    assert "Interrupted" in process.stderr.read()
+    assert list((garden.artifacts.root / "staging").iterdir()) == []
+    assert len(garden.data.snapshots("garden")) == 2

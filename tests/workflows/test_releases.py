@@ -1,0 +1,105 @@
+"""Promotions and rollbacks: what may serve, which release is made, and that a dry run makes none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hubspoke.errors import IncompatibleError, NotFoundError, UsageError
+from hubspoke.workflows.workspace import Workspace
+
+
+def test_a_spoke_is_released_with_its_newest_index_and_hub(garden: Workspace, models: Any) -> None:
+    hub = models.hub()
+    spoke = models.spoke(hub.ref)
+    models.index(spoke.ref)
+    newest = models.index(spoke.ref)
+    moved = garden.promote("garden:1", reason="first")
+    assert (moved.scope, moved.alias, moved.before, moved.after) == ("garden", "live", None, "release:garden/1")
+    assert (moved.hub, moved.spoke, moved.index) == ("hub:1", "garden:1", newest.ref)
+    assert not moved.cached
+    again = garden.promote("garden:1")
+    assert again.cached
+    assert again.after == "release:garden/1"
+    assert [(m.actor, m.reason, m.to_ref) for m in garden.history("garden")] == [
+        ("tester", "first", "release:garden/1")
+    ]
+    assert garden.domain.show("garden").domain.live == "release:garden/1"
+
+
+def test_a_spoke_without_an_index_says_how_to_build_one(garden: Workspace, models: Any) -> None:
+    models.spoke(models.hub().ref)
+    with pytest.raises(NotFoundError, match="hubspoke index build garden:1"):
+        garden.promote("garden:1")
+
+
+def test_an_index_of_another_space_is_refused(garden: Workspace, models: Any) -> None:
+    models.spoke(models.hub().ref, space="new")
+    models.index("garden:1", space="old")
+    for dry_run in (True, False):
+        with pytest.raises(IncompatibleError, match="holds vectors of space old, garden:1 speaks new"):
+            garden.promote("garden:1", dry_run=dry_run)
+    assert garden.registry.list_releases() == []
+
+
+def test_the_index_of_a_hub_makes_a_release_without_a_spoke(garden: Workspace, models: Any) -> None:
+    models.hub()
+    models.index("hub:1", space="hubspace calibrated for garden")
+    moved = garden.promote("index:garden/1", to="candidate")
+    assert (moved.hub, moved.spoke, moved.index) == ("hub:1", None, "index:garden/1")
+    assert garden.registry.resolve("garden@candidate").ref == "release:garden/1"
+
+
+def test_a_hub_version_moves_the_hubs_alias(garden: Workspace, models: Any) -> None:
+    models.hub()
+    moved = garden.promote("hub:1")
+    assert (moved.scope, moved.after, moved.index) == ("hub", "hub:1", None)
+    assert garden.registry.resolve("hub@live").ref == "hub:1"
+
+
+def test_a_release_and_an_alias_can_be_promoted(garden: Workspace, models: Any) -> None:
+    models.spoke(models.hub().ref)
+    models.index("garden:1")
+    garden.promote("garden:1", to="candidate")
+    assert garden.promote("garden@candidate").after == "release:garden/1"
+    assert garden.promote("release:garden/1", to="spare").after == "release:garden/1"
+
+
+def test_a_dry_run_makes_no_release_and_moves_nothing(garden: Workspace, models: Any) -> None:
+    models.spoke(models.hub().ref)
+    models.index("garden:1")
+    planned = garden.promote("garden:1", dry_run=True)
+    assert (planned.after, planned.index, planned.dry_run) == (None, "index:garden/1", True)
+    assert garden.registry.list_releases() == []
+    assert garden.history("garden") == []
+    garden.promote("garden:1", to="candidate")
+    assert garden.promote("garden:1", dry_run=True).after == "release:garden/1"
+
+
+def test_rollback_returns_to_what_was_before(garden: Workspace, models: Any) -> None:
+    models.hub()
+    for _ in range(2):
+        models.index(models.spoke("hub:1").ref)
+    garden.promote("garden:1")
+    with pytest.raises(NotFoundError, match="no earlier version"):
+        garden.rollback("garden", dry_run=True)
+    garden.promote("garden:2")
+    planned = garden.rollback("garden", dry_run=True)
+    assert (planned.before, planned.after, planned.spoke) == ("release:garden/2", "release:garden/1", "garden:1")
+    assert garden.registry.resolve("garden").ref == "release:garden/2"
+    back = garden.rollback("garden", reason="worse")
+    assert (back.action, back.before, back.after) == ("rollback", "release:garden/2", "release:garden/1")
+    with pytest.raises(NotFoundError, match="no earlier version"):
+        garden.rollback("garden")
+
+
+def test_what_cannot_serve_is_refused(garden: Workspace, models: Any) -> None:
+    begun = garden.registry.begin_model("hub", None, "unfinished", {})
+    with pytest.raises(UsageError, match="is training"):
+        garden.promote(begun.ref)
+    with pytest.raises(UsageError, match="cannot serve"):
+        garden.promote("snapshot:garden/items/1")
+    with pytest.raises(NotFoundError):
+        garden.promote("garden:7")
+    with pytest.raises(UsageError, match="cannot be an alias"):
+        garden.promote("hub:1", to="Live!")
