@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import click
 
+from ..workflows.lineage import tree_lines
 from .call import Call, command_options
-
-if TYPE_CHECKING:
-    from ..registry.lineage import LineageTree
-    from ..registry.records import EdgeRecord
 
 
 @click.group()
@@ -33,21 +27,4 @@ def show(call: Call, ref: str, downstream: bool, domains: bool) -> None:
       hubspoke lineage show snapshot:garden/events/3 --downstream
     """
     tree = call.workspace().lineage.show(ref, "downstream" if downstream else "upstream", domains)
-    call.show({"lineage": tree}, lambda: "\n".join(lines(tree)))
-
-
-def lines(tree: LineageTree) -> list[str]:
-    """The tree as indented lines."""
-    return [tree.node.ref, *_below(tree, "")]
-
-
-def _below(tree: LineageTree, indent: str) -> Iterator[str]:
-    for i, child in enumerate(tree.children):
-        last = i == len(tree.children) - 1
-        repeated = "  (shown above)" if child.repeated else ""
-        yield f"{indent}{'└─ ' if last else '├─ '}{child.node.ref}  {_said(child.edges)}{repeated}"
-        yield from _below(child, indent + ("   " if last else "│  "))
-
-
-def _said(edges: tuple[EdgeRecord, ...]) -> str:
-    return ", ".join(f"{e.relation.replace('_', ' ')}{f' ({e.part})' if e.part else ''}" for e in edges)
+    call.show({"lineage": tree}, lambda: "\n".join(tree_lines(tree)))

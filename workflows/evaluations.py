@@ -201,29 +201,10 @@ class Evaluations:
         users: EvaluationSet = evaluation_set(dataset.sequences, protocol)
         measured = {}
         for subject in subjects:
-            recommender = self._recommender(subject, dataset, protocol)
+            recommender = recommender_of(self._ws, subject.name, dataset, protocol)
             progress = stage_progress(self._ws.progress, f"ranking for {subject.name}")
             measured[subject.name] = evaluate(recommender.score, users, progress=progress)
         return measured
-
-    def _recommender(self, subject: _Subject, dataset: Dataset, protocol: Protocol) -> Recommender:
-        from ..evaluation.protocols import training_mask
-        from ..hub.content import fit_content_space
-        from ..spokes.baselines import ItemToItem, Popularity
-        from ..spokes.spoke import launch_floor
-
-        if subject.record is None:
-            seen = dataset.sequences.keep_events(training_mask(dataset.sequences, protocol))
-            return Popularity(seen) if subject.name == "popularity" else ItemToItem(seen.by_user())
-        if subject.record.kind == ModelKind.SPOKE:
-            spoke, hub = load_spoke(self._ws, subject.record)
-            trunk = trunk_vectors(self._ws, hub, dataset)
-        else:
-            hub, _ = load_hub(self._ws, subject.record.ref)
-            trunk = trunk_vectors(self._ws, hub, dataset)
-            spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config))
-        vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk)
-        return spoke.recommender(subject.name, vectors, exclude_seen=protocol.exclude_seen)
 
     def _result(self, subject: _Subject, dataset: Dataset, evaluation: Evaluation, *, record: bool) -> EvaluationResult:
         report = evaluation.to_json()
@@ -242,6 +223,40 @@ class Evaluations:
                 parents=parents,
             ).ref
         return EvaluationResult(dataset.domain.name, subject.name, events, ref, report)
+
+
+def recommender_of(ws: Workspace, model: str, dataset: Dataset, protocol: Protocol) -> Recommender:
+    """A baseline fitted on the protocol's training events, a hub's launch floor, or a spoke, over a dataset's catalog.
+
+    Args:
+        ws: the workspace.
+        model: baseline name, hub version or spoke version.
+        dataset: catalog and events.
+        protocol: the split that baselines are fitted for, and the serving policy.
+    """
+    from ..hub.content import fit_content_space
+    from ..spokes.spoke import launch_floor
+
+    if model in BASELINES:
+        return _baseline(model, dataset, protocol)
+    record = ws.registry.get_model(model)
+    if record.kind == ModelKind.SPOKE:
+        spoke, hub = load_spoke(ws, record)
+        trunk = trunk_vectors(ws, hub, dataset)
+    else:
+        hub, _ = load_hub(ws, record.ref)
+        trunk = trunk_vectors(ws, hub, dataset)
+        spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config))
+    vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk)
+    return spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
+
+
+def _baseline(name: str, dataset: Dataset, protocol: Protocol) -> Recommender:
+    from ..evaluation.protocols import training_mask
+    from ..spokes.baselines import ItemToItem, Popularity
+
+    seen = dataset.sequences.keep_events(training_mask(dataset.sequences, protocol))
+    return Popularity(seen) if name == "popularity" else ItemToItem(seen.by_user())
 
 
 def _protocol(**settings: Any) -> Protocol:

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import UsageError
 from ..evaluation.bootstrap import paired_difference
 from ..evaluation.protocols import Protocol, leave_one_out, training_mask
+from ..hub.calibration import FloatArray
 from ..hub.config import HubConfig
 from ..hub.content import fit_content_space, recency_weighted
 from ..hub.contrastive import ContrastiveDomain, co_engaged_pairs, train_fusion
@@ -118,7 +121,7 @@ class HubTraining:
             for share in hub.config.contrastive.interpolations:
                 fusion = self._fusion(hub, interpolate(hub.fusion, trained, share))
                 own = self._zero_shot(hub, fusion, category)
-                change = paired_difference(own, start)
+                change = paired_difference(own.astype(np.float64), start.astype(np.float64))
                 rows.append(
                     {
                         "held_out": name,
@@ -147,8 +150,8 @@ class HubTraining:
         if checked is None:
             raise UsageError("a category without validation users cannot be judged; give it events.")
         queries = recency_weighted(content, checked.histories, hub.config.recency_decay, hub.config.recent_events)
-        scores = (queries * space.modality_weights(hub.config.image_share)) @ content.T
-        return checked.measure(checked.filter_seen)(scores)
+        weighted: FloatArray = queries * space.modality_weights(hub.config.image_share)
+        return checked.measure(checked.filter_seen)(weighted @ content.T)
 
 
 def _kept_share(rows: Sequence[Mapping[str, Any]]) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..registry.lineage import Direction, Lineage, LineageTree
     from ..registry.query import QueryResult
+    from ..registry.records import EdgeRecord
     from .workspace import Workspace
 
 
@@ -53,3 +55,20 @@ def sql(workspace: Workspace, text: str) -> QueryResult:
     from ..registry.query import run_sql
 
     return run_sql(workspace.registry, text)
+
+
+def tree_lines(tree: LineageTree) -> list[str]:
+    """The tree as indented lines."""
+    return [tree.node.ref, *_below(tree, "")]
+
+
+def _below(tree: LineageTree, indent: str) -> Iterator[str]:
+    for i, child in enumerate(tree.children):
+        last = i == len(tree.children) - 1
+        repeated = "  (shown above)" if child.repeated else ""
+        yield f"{indent}{'└─ ' if last else '├─ '}{child.node.ref}  {_said(child.edges)}{repeated}"
+        yield from _below(child, indent + ("   " if last else "│  "))
+
+
+def _said(edges: tuple[EdgeRecord, ...]) -> str:
+    return ", ".join(f"{e.relation.replace('_', ' ')}{f' ({e.part})' if e.part else ''}" for e in edges)

@@ -59,6 +59,11 @@ class Server:
         self._vectors = self._loaded.index.vectors()
         self._row_of = {item: row for row, item in enumerate(self._loaded.index.item_ids)}
 
+    @property
+    def item_ids(self) -> tuple[str, ...]:
+        """Every item that can be recommended, in catalog order."""
+        return self._loaded.index.item_ids
+
     def recommend(
         self, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
     ) -> Recommendations:
