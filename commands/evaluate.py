@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .call import Call, command_options
-from .models import dict_table, flat
+from .models import dict_table
 from .options import cutoffs, moment, names
 from .output import facts, table
 
@@ -48,6 +48,7 @@ def _protocol_options(function: Any) -> Any:
                 "--test-until", type=moment, metavar="DATE", help="With --protocol temporal: where the test ends."
             ),
             click.option("--events", metavar="REF", help="Event snapshot (default: the newest)."),
+            click.option("--no-record", is_flag=True, help="Do not keep the numbers in the registry."),
         )
     ):
         function = option(function)
@@ -57,7 +58,6 @@ def _protocol_options(function: Any) -> Any:
 @evaluate.command()
 @click.option("--model", required=True, metavar="REF", help="garden, garden:7, hub, hub:4, popularity or item-cf.")
 @_protocol_options
-@click.option("--no-record", is_flag=True, help="Do not keep the numbers in the registry.")
 @command_options
 def run(
     call: Call,
@@ -110,6 +110,7 @@ def compare(
     test_from: datetime | None,
     test_until: datetime | None,
     events: str | None,
+    no_record: bool,
 ) -> None:
     """Compare recommenders on the same test, with intervals of their differences paired by user.
 
@@ -128,33 +129,28 @@ def compare(
         test_from=test_from,
         test_until=test_until,
         events=events,
+        record=not no_record,
     )
     call.show(result, lambda: compared(result.to_dict()))
 
 
 def evaluated(data: Mapping[str, Any]) -> str:
     """One recommender's numbers, slice by slice, under their protocol."""
-    head = [(name, data.get(name)) for name in ("model", "domain", "evaluation", "n_users", "n_targets")]
-    protocol = data.get("protocol") or {}
-    said = flat(protocol) if isinstance(protocol, Mapping) else [("protocol", protocol)]
-    return f"{facts([*head, *said])}\n\n{_metrics(data.get('metrics') or {}, data.get('intervals') or {})}"
+    head = {name: data.get(name) for name in ("model", "domain", "evaluation", "n_users")}
+    protocol = data["protocol"]
+    return f"{facts([*head.items(), ('protocol', protocol['description'])])}\n\n{_metrics(data)}"
 
 
-def _metrics(metrics: Any, intervals: Any) -> str:
-    if isinstance(metrics, list):
-        return dict_table(metrics)
-    nested = {n: v for n, v in metrics.items() if isinstance(v, Mapping)} or {"all": metrics}
-    bounds = intervals if any(isinstance(v, Mapping) for v in intervals.values()) else {"all": intervals}
+def _metrics(data: Mapping[str, Any]) -> str:
     rows = [
-        (slice_, name, value, *(bounds.get(slice_, {}).get(name) or (None, None)))
-        for slice_, values in nested.items()
+        (slice_, name, value, *data["intervals"].get(slice_, {}).get(name, (None, None)), data["n_targets"].get(slice_))
+        for slice_, values in data["metrics"].items()
         for name, value in values.items()
     ]
-    return table(("slice", "metric", "value", "low", "high"), rows)
+    return table(("slice", "metric", "value", "low", "high", "targets"), rows)
 
 
 def compared(data: Mapping[str, Any]) -> str:
     """Several recommenders' numbers side by side under their protocol."""
-    protocol = data.get("protocol") or {}
-    said = flat(protocol) if isinstance(protocol, Mapping) else [("protocol", protocol)]
-    return f"{facts(said)}\n\n{dict_table(data.get('rows') or [])}"
+    head = {"domain": data["domain"], "events": data["events"], "protocol": data["protocol"]["description"]}
+    return f"{facts([*head.items(), ('compared with', data['baseline'])])}\n\n{dict_table(data['rows'])}"

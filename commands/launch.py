@@ -9,7 +9,7 @@ import click
 
 from .call import Call, command_options
 from .models import dict_table
-from .options import dry_run, ingest_options, read_map, read_sessions, reading_options
+from .options import config_options, dry_run, ingest_options, read_config, read_map, read_sessions, reading_options
 from .output import facts
 from .recommend import recommended
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Recommendations to show.")
 @reading_options
 @ingest_options
+@config_options
 @dry_run
 @command_options
 def launch(
@@ -34,6 +35,8 @@ def launch(
     events: str | None,
     hub: str | None,
     k: int,
+    config: str | None,
+    settings: tuple[str, ...],
     images: str | None,
     item_map: str | None,
     event_map: str | None,
@@ -59,6 +62,7 @@ def launch(
         images=images,
         hub=hub,
         k=k,
+        config=read_config(config, settings),
         item_map=read_map(item_map, "items"),
         event_map=read_map(event_map, "events"),
         event_type=event_type,

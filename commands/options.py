@@ -145,7 +145,7 @@ def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] |
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"{text!r} sets nothing; write KEY=VALUE, as in --set epochs=5.")
+            raise UsageError(f"{text!r} sets nothing; write KEY=VALUE, as in --set training.max_epochs=20.")
         _put(config, name.strip().split("."), _value(text, value))
     return config if path is not None or settings else None
 
@@ -158,9 +158,9 @@ def _load(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFoundError(f"There is no config file {path}; check the path.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidDataError(f"{path} is no valid YAML or JSON in UTF-8; write lines such as 'epochs: 5'.") from error
+        raise InvalidDataError(f"{path} is no valid YAML or JSON in UTF-8; write lines such as 'seed: 5'.") from error
     if content is not None and not isinstance(content, Mapping):
-        raise InvalidDataError(f"{path} holds no settings; write lines such as 'epochs: 5'.")
+        raise InvalidDataError(f"{path} holds no settings; write lines such as 'seed: 5'.")
     return dict(content or {})
 
 

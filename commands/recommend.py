@@ -56,7 +56,8 @@ def similar(call: Call, ref: str, item: str, k: int) -> None:
 def recommended(result: Recommendations) -> str:
     """What was asked and what is recommended."""
     data = result.to_dict()
-    lines = [f"Served by {data['served_by']}."]
+    treated = data.get("seen_items")
+    lines = [f"Served by {data['served_by']}{f', items of the session are {treated}' if treated else ''}."]
     lines += [f"  after {seen['item_id']}  {seen['title']}" for seen in data.get("session") or ()]
     if data.get("unknown"):
         lines.append(f"Unknown items left out: {', '.join(data['unknown'])}.")

@@ -58,7 +58,7 @@ def train(
 
     \b
     Example:
-      hubspoke spoke train garden --hub hub@live --set epochs=5 --refit
+      hubspoke spoke train garden --hub hub@live --set training.max_epochs=20 --refit
     """
     result = call.workspace().spoke.train(
         domain,
