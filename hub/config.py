@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .calibration import CalibrationConfig
 from .encoders import ImageEncoderConfig, TextEncoderConfig
@@ -34,7 +36,7 @@ class ContrastiveConfig(BaseModel):
     learning_rate: float = Field(default=3e-4, gt=0.0)
     temperature: float = Field(default=0.07, gt=0.0)
     window: int = Field(default=2, ge=1)
-    interpolations: tuple[float, ...] = (0.25, 0.5, 1.0)
+    interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.25, 0.5, 1.0)
 
 
 class HubConfig(BaseModel):
@@ -65,3 +67,9 @@ class HubConfig(BaseModel):
     recency_decay: float = Field(default=0.7, gt=0.0, le=1.0)
     recent_events: int = Field(default=5, ge=1)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _has_a_trunk(self) -> HubConfig:
+        if self.text is None and self.image is None:
+            raise ValueError("text and image are both None, but a hub needs one of them; name a trunk")
+        return self

@@ -93,7 +93,9 @@ def train_fusion(
         The trained fusion and the loss of every step.
     """
     fusion = copy.deepcopy(start).train()
-    spaces = [_CalibratedSpace(d, image_share, fusion.down.weight.device) for d in domains if len(d.pairs)]
+    # A category whose items have neither text nor pictures has pairs but nothing to compare them by.
+    usable = [d for d in domains if len(d.pairs) and d.space.dimension]
+    spaces = [_CalibratedSpace(d, image_share, fusion.down.weight.device) for d in usable]
     if not spaces or config.steps == 0:
         return fusion.eval(), []
     optimiser = torch.optim.AdamW(fusion.parameters(), lr=config.learning_rate, weight_decay=0.01)
@@ -128,5 +130,7 @@ def _pair_loss(fusion: BaseFusion, space: _CalibratedSpace, pairs: npt.NDArray[n
     index = torch.from_numpy(inverse.reshape(pairs.shape)).to(device)
     left, right = z[index[:, 0]], z[index[:, 1]]  # (B, R) each
     anchors, positives = index[:, 0], index[:, 1]
-    same = (positives[:, None] == positives[None, :]) | (anchors[:, None] == positives[None, :])
+    # An item met twice in a batch, on either side, is no negative of its own partner or of itself.
+    same = anchors[:, None] == anchors[None, :]
+    same |= (positives[:, None] == positives[None, :]) | (anchors[:, None] == positives[None, :])
     return info_nce_loss(left @ right.T / temperature, same)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import CorruptArtifactError, IncompatibleError
@@ -111,16 +112,17 @@ class Hub:
         if self.image is None or not files:
             return vectors
         rows = np.repeat(np.arange(len(pictures)), [len(paths) for paths in pictures])
-        known = items["image_sha256"].explode(empty_as_null=False).drop_nulls().to_list()
-        hashes = known if len(known) == len(files) else file_hashes(files)
+        hashes = _picture_hashes(items, pictures) or file_hashes(files)
         encoded = encode_cached(self.image, files, hashes, cache, _stage(progress, "encoding pictures"))
         np.add.at(vectors, rows, encoded)
         return unit_rows(vectors)
 
     def save(self, directory: Path) -> None:
         """Write config.json, trunks.json and fusion.safetensors; trunk weights stay where they came from."""
-        (directory / "config.json").write_text(self.config.model_dump_json(indent=2))
-        (directory / "trunks.json").write_text(json.dumps(self.trunk_fingerprints, indent=2, sort_keys=True))
+        (directory / "config.json").write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
+        (directory / "trunks.json").write_text(
+            json.dumps(self.trunk_fingerprints, indent=2, sort_keys=True), encoding="utf-8"
+        )
         weights = {name: weight.cpu().contiguous() for name, weight in self.fusion.state_dict().items()}
         save_file(weights, directory / "fusion.safetensors")
 
@@ -130,9 +132,14 @@ class Hub:
 
         Raises:
             IncompatibleError: a trunk on this machine is not the one the hub was made with.
+            CorruptArtifactError: a file is missing, unreadable or does not fit the others.
         """
-        hub = cls(HubConfig.model_validate_json((directory / "config.json").read_text()), device=device)
-        recorded = json.loads((directory / "trunks.json").read_text())
+        try:
+            config = HubConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
+            recorded = dict(json.loads((directory / "trunks.json").read_text(encoding="utf-8")))
+        except (ValueError, TypeError, OSError) as error:
+            raise CorruptArtifactError(f"the hub in {directory} cannot be read; train it with --force.") from error
+        hub = cls(config, device=device)
         for name, fingerprint in hub.trunk_fingerprints.items():
             if recorded.get(name) != fingerprint:
                 raise IncompatibleError(
@@ -141,11 +148,21 @@ class Hub:
                 )
         try:
             hub.fusion.load_state_dict(load_file(directory / "fusion.safetensors"))
-        except (RuntimeError, OSError) as error:
+        except (SafetensorError, RuntimeError, OSError) as error:
             raise CorruptArtifactError(
                 f"the hub's fusion weights cannot be read ({error}); train it with --force."
             ) from error
         return hub
+
+
+def _picture_hashes(items: pl.DataFrame, pictures: Sequence[Sequence[Path]]) -> list[str] | None:
+    """The hash of every picture file where each item comes with as many hashes as pictures, else None."""
+    if "image_sha256" not in items.columns:
+        return None
+    known = [hashes or [] for hashes in items["image_sha256"].to_list()]
+    if [len(hashes) for hashes in known] != [len(paths) for paths in pictures]:
+        return None
+    return [sha256 for hashes in known for sha256 in hashes]
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

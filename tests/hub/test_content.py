@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from hubspoke.errors import CorruptArtifactError
+from hubspoke.hub.config import HubConfig
+from hubspoke.hub.content import ContentSpace, fit_content_space, recency_weighted
+from hubspoke.hub.fusion import TrunkVectors
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+
+AXES = np.eye(4, dtype=np.float32)
+
+
+def trunk(n=12, text=5, image=3):
+    rng = np.random.default_rng(3)
+    made = TrunkVectors(
+        rng.standard_normal((n, text)).astype(np.float32), rng.standard_normal((n, image)).astype(np.float32)
+    )
+    made.text[0] = 0
+    made.image[1] = 0
+    return made
+
+
+def history(*rows):
+    return np.array(rows, np.int64)
+
+
+def test_blocks_are_unit_or_zero():
+    x = trunk()
+    space = fit_content_space(x, HubConfig())
+    out = space.embed(x)
+    assert out.shape == (12, 8) and out.dtype == np.float32
+    assert (space.text_rank, space.image_rank, space.dimension) == (5, 3, 8)
+    np.testing.assert_allclose(np.linalg.norm(out[:, :5], axis=1), [0] + [1] * 11, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(out[:, 5:], axis=1), [1, 0] + [1] * 10, atol=1e-5)
+
+
+def test_items_without_a_modality_do_not_count_for_its_centre():
+    x = trunk()
+    space = fit_content_space(x, HubConfig())
+    np.testing.assert_allclose(space.text.mean, x.text[1:].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(space.image.mean, np.delete(x.image, 1, axis=0).mean(axis=0), atol=1e-6)
+
+
+def test_each_block_has_its_own_calibration_settings():
+    config = HubConfig.model_validate({"calibration": {"max_rank": 4}, "image_calibration": {"max_rank": 2}})
+    space = fit_content_space(trunk(), config)
+    assert (space.text_rank, space.image_rank) == (4, 2)
+
+
+def test_a_catalog_without_pictures_has_no_image_block():
+    x = trunk().without("image")
+    space = fit_content_space(x, HubConfig())
+    assert space.image is None and space.dimension == 5
+    np.testing.assert_array_equal(space.modality_weights(0.4), np.ones(5))
+    assert space.embed(x).shape == (12, 5)
+
+
+def test_a_catalog_without_anything_has_no_columns():
+    x = trunk().without("image").without("text")
+    space = fit_content_space(x, HubConfig())
+    assert space.embed(x).shape == (12, 0)
+    assert space.modality_weights(0.4).shape == (0,)
+    assert ContentSpace.from_tensors(space.tensors()) == space
+
+
+def test_modality_weights():
+    weights = fit_content_space(trunk(), HubConfig()).modality_weights(0.25)
+    np.testing.assert_allclose(weights, [0.75] * 5 + [0.25] * 3)
+
+
+@pytest.mark.parametrize("missing", [None, "text", "image"])
+def test_the_numbers_survive_a_file(tmp_path, missing):
+    x = trunk() if missing is None else trunk().without(missing)
+    space = fit_content_space(x, HubConfig())
+    save_file(space.tensors(), tmp_path / "space.safetensors")
+    loaded = ContentSpace.from_tensors(load_file(tmp_path / "space.safetensors"))
+    assert loaded.fingerprint == space.fingerprint
+    np.testing.assert_array_equal(loaded.embed(x), space.embed(x))
+
+
+def test_a_file_that_lacks_a_part_is_corrupt():
+    tensors = fit_content_space(trunk(), HubConfig()).tensors()
+    del tensors["image.transform"]
+    with pytest.raises(CorruptArtifactError, match=r"image\.transform"):
+        ContentSpace.from_tensors(tensors)
+
+
+def test_the_fingerprint_tells_text_from_pictures():
+    block = fit_content_space(trunk(), HubConfig()).text
+    assert ContentSpace(block, None).fingerprint != ContentSpace(None, block).fingerprint
+
+
+def test_recent_events_weigh_more():
+    # Oldest 0, then 1, newest 2: weights 1/4, 1/2, 1.
+    out = recency_weighted(AXES, [history(0, 1, 2)], decay=0.5, events=5)
+    np.testing.assert_allclose(out, np.array([[0.25, 0.5, 1, 0]]) / 1.3125**0.5, atol=1e-6)
+
+
+def test_only_the_last_events_count():
+    out = recency_weighted(AXES, [history(3, 3, 0, 1)], decay=0.5, events=2)
+    np.testing.assert_allclose(out, np.array([[0.5, 1, 0, 0]]) / 1.25**0.5, atol=1e-6)
+
+
+def test_an_empty_history_is_zero_and_a_repeat_adds_up():
+    out = recency_weighted(AXES, [history(), history(1, 2, 1)], decay=1.0, events=5)
+    np.testing.assert_allclose(out, [[0, 0, 0, 0], [0, 2 / 5**0.5, 1 / 5**0.5, 0]], atol=1e-6)
+
+
+def test_no_sessions_and_no_items():
+    assert recency_weighted(AXES, [], 0.5, 3).shape == (0, 4)
+    assert recency_weighted(AXES[:0], [history()], 0.5, 3).tolist() == [[0, 0, 0, 0]]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=5), st.floats(0.1, 1), st.integers(1, 6))
+def test_a_session_does_not_depend_on_the_others(rows, decay, events):
+    histories = [history(*own) for own in rows]
+    together = recency_weighted(AXES, histories, decay, events)
+    for own, expected in zip(histories, together, strict=True):
+        np.testing.assert_allclose(recency_weighted(AXES, [own], decay, events)[0], expected, atol=1e-6)
+        assert np.linalg.norm(expected) == pytest.approx(1 if len(own) else 0, abs=1e-5)
