@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from torch import nn
 
+from ..errors import CorruptArtifactError
 from ..hub.fusion import BaseFusion
 from .config import AdapterConfig
 
 TARGETS = ["down", "up"]
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 def adapt(fusion: BaseFusion, config: AdapterConfig, seed: int) -> nn.Module:
@@ -24,22 +28,44 @@ def adapt(fusion: BaseFusion, config: AdapterConfig, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=TARGETS, bias="none")
-        adapted: nn.Module = get_peft_model(_bare(fusion), lora)
+        adapted: nn.Module = get_peft_model(frozen_copy(fusion), lora)
     return adapted
 
 
 def save_adapter(adapted: nn.Module, directory: Path) -> None:
-    """Write the adapter alone (safetensors and its config), a few hundred KB at most."""
+    """Write the adapter alone (safetensors and its config), a few hundred KB at most.
+
+    The same adapter gives the same bytes in every process.
+    """
     model: Any = adapted
     model.save_pretrained(directory, safe_serialization=True)
+    # PEFT lists a set here, whose order is the process's own, and adds a model card with nothing filled in.
+    path = directory / CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["target_modules"] = sorted(config["target_modules"])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
+    (directory / "README.md").unlink(missing_ok=True)
 
 
 def load_adapter(fusion: BaseFusion, directory: Path) -> nn.Module:
-    """A copy of the fusion with the saved adapter on top."""
-    adapted: nn.Module = PeftModel.from_pretrained(_bare(fusion), directory)
+    """A copy of the fusion with the saved adapter on top.
+
+    Raises:
+        CorruptArtifactError: a file is missing, unreadable or made for another fusion.
+    """
+    # PEFT takes a folder without these files for a name on a model hub and goes to the network.
+    missing = [name for name in (CONFIG, WEIGHTS) if not (directory / name).is_file()]
+    if missing:
+        raise CorruptArtifactError(f"the adapter in {directory} lacks {missing[0]}; train the spoke with --force.")
+    try:
+        adapted: nn.Module = PeftModel.from_pretrained(frozen_copy(fusion), directory)
+    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
+        raise CorruptArtifactError(
+            f"the adapter in {directory} cannot be read ({type(error).__name__}); train the spoke with --force."
+        ) from error
     return adapted
 
 
-def _bare(fusion: BaseFusion) -> BaseFusion:
-    """A copy that PEFT may change in place."""
+def frozen_copy(fusion: BaseFusion) -> BaseFusion:
+    """A copy that PEFT may change in place, without gradients."""
     return copy.deepcopy(fusion).requires_grad_(False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..catalog.sequences import IntArray
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, TrunkVectors
-from .adapter import adapt
+from .adapter import adapt, frozen_copy
 from .batches import PADDING, pad_histories
 from .config import SpokeConfig
 from .transformer import SequenceTransformer
@@ -81,7 +81,7 @@ class BehaviourModel(nn.Module):
 
     Args:
         config: the spoke's configuration.
-        fusion: the hub's base fusion (adapted here), or an already adapted one when loading.
+        fusion: the hub's base fusion (copied and adapted here), or an already adapted one when loading.
         space: the catalog's content space, frozen.
         n_known: items that have an ID residual of their own.
     """
@@ -90,7 +90,8 @@ class BehaviourModel(nn.Module):
         super().__init__()
         text_dimension = fusion.text_dimension
         if isinstance(fusion, BaseFusion):
-            fusion = adapt(fusion, config.adapter, config.seed) if config.adapter else fusion.requires_grad_(False)
+            # A copy either way: the hub's own fusion is neither frozen nor moved along with this model.
+            fusion = adapt(fusion, config.adapter, config.seed) if config.adapter else frozen_copy(fusion)
         assert isinstance(text_dimension, int)
         d = config.transformer.dimension
         self.content = ContentProjection(fusion, space, text_dimension, d)

@@ -88,28 +88,33 @@ class ItemIndex:
     def save(self, directory: Path) -> None:
         """Write items.faiss, item_ids.json and index.json."""
         faiss.write_index(self.index, str(directory / "items.faiss"))
-        (directory / "item_ids.json").write_text(json.dumps(list(self.item_ids), ensure_ascii=False))
+        (directory / "item_ids.json").write_text(json.dumps(list(self.item_ids), ensure_ascii=False), encoding="utf-8")
         about = {"factory": FACTORY, "metric": METRIC, "dimension": self.dimension, "space": self.space_fingerprint}
-        (directory / "index.json").write_text(json.dumps(about, indent=2))
+        (directory / "index.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path) -> ItemIndex:
         """Read a saved index.
 
         Raises:
-            CorruptArtifactError: the parts do not fit together.
+            CorruptArtifactError: a part is missing or unreadable, or the parts do not fit together.
         """
-        about = json.loads((directory / "index.json").read_text())
-        item_ids = tuple(json.loads((directory / "item_ids.json").read_text()))
         try:
+            about = json.loads((directory / "index.json").read_text(encoding="utf-8"))
+            item_ids = tuple(json.loads((directory / "item_ids.json").read_text(encoding="utf-8")))
+            space, dimension = str(about["space"]), int(about["dimension"])
             index = faiss.read_index(str(directory / "items.faiss"))
-        except RuntimeError as error:
+        except (RuntimeError, OSError, ValueError, TypeError, KeyError) as error:
             raise CorruptArtifactError(f"the index in {directory} cannot be read; build it with --force.") from error
         if index.ntotal != len(item_ids):
             raise CorruptArtifactError(
                 f"the index holds {index.ntotal} vectors for {len(item_ids)} items; build it with --force."
             )
-        return cls(index, item_ids, about["space"])
+        if index.d != dimension:
+            raise CorruptArtifactError(
+                f"the index holds vectors of {index.d} columns, not {dimension}; build it with --force."
+            )
+        return cls(index, item_ids, space)
 
 
 def build_index(vectors: FloatArray, item_ids: Sequence[str], space_fingerprint: str) -> ItemIndex:

@@ -6,8 +6,8 @@ All weights stand on the session side, so one index serves both policies (seen i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0
 COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 PROBE_WEIGHTS = (0.0, 2.0, 5.0, 10.0)
 IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+# (decay, events): from the last few events, for taste that moves, to a long history, for goods that are bought again.
+RECENCIES = ((0.7, 5), (0.85, 10), (0.95, 50))
 BoolArray = npt.NDArray[np.bool_]
 Measure = Callable[[FloatArray], FloatArray]
 
@@ -31,6 +33,8 @@ class MixtureWeights(BaseModel):
         content: weight of the content score.
         cold: added to the score of items with too few events for an ID residual of their own.
         image_share: share of pictures in the content score.
+        recency_decay: weight of an event relative to the one after it, in the content score.
+        recent_events: events that the content score looks back on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +43,8 @@ class MixtureWeights(BaseModel):
     content: float = Field(ge=0.0)
     cold: float = Field(default=0.0, ge=0.0)
     image_share: float = Field(ge=0.0, le=1.0)
+    recency_decay: float = Field(gt=0.0, le=1.0)
+    recent_events: int = Field(ge=1)
 
 
 class Mixture(BaseModel):
@@ -54,9 +60,28 @@ class Mixture(BaseModel):
         return self.seen_filtered if exclude_seen else self.seen_ranked
 
 
-def floor_mixture(image_share: float) -> Mixture:
+@dataclass(frozen=True)
+class FloorSettings:
+    """How the content score reads a session.
+
+    Attributes:
+        image_share: share of pictures.
+        recency_decay: weight of an event relative to the one after it.
+        recent_events: events looked back on.
+    """
+
+    image_share: float
+    recency_decay: float
+    recent_events: int
+
+    def weights(self, behaviour: float, content: float, cold: float = 0.0) -> MixtureWeights:
+        """Mixture weights with these settings."""
+        return MixtureWeights(behaviour=behaviour, content=content, cold=cold, **asdict(self))
+
+
+def floor_mixture(settings: FloorSettings) -> Mixture:
     """Content alone: what serves before there is behaviour."""
-    weights = MixtureWeights(behaviour=0.0, content=1.0, image_share=image_share)
+    weights = settings.weights(behaviour=0.0, content=1.0)
     return Mixture(seen_ranked=weights, seen_filtered=weights)
 
 
@@ -75,21 +100,31 @@ class PartScores:
         return (1 - image_share) * self.text + image_share * self.image
 
 
-def choose_image_share(scores: PartScores, measure: Measure, default: float) -> float:
-    """The share of pictures that ranks validation targets best by content alone; `default` if a modality is missing.
+def choose_floor(
+    content: Mapping[tuple[float, int], PartScores], measure: Measure, default: FloorSettings
+) -> FloorSettings:
+    """The recency and the share of pictures that rank validation targets best by content alone.
 
     Args:
-        scores: of the validation users.
+        content: text and image scores of the validation users for each (decay, events) that is tried.
         measure: (U, N) scores to (U,) per-user quality, higher is better.
-        default: the hub's share.
+        default: kept unless something is better; decides the share where a modality is missing.
     """
-    if scores.text is None or scores.image is None:
-        return default
-    quality = {share: float(measure(_present(scores.content(share))).mean()) for share in IMAGE_SHARES}
-    return max(quality, key=lambda share: (quality[share], -abs(share - default)))
+    best, settings = float("-inf"), default
+    candidates = sorted(content, key=lambda own: own != (default.recency_decay, default.recent_events))
+    for decay, events in candidates:
+        scores = content[decay, events]
+        both = scores.text is not None and scores.image is not None
+        shares = sorted(IMAGE_SHARES, key=lambda own: abs(own - default.image_share)) if both else [default.image_share]
+        for share in shares:
+            own = scores.content(share)
+            quality = float("-inf") if own is None else float(measure(own).mean())
+            if quality > best:
+                best, settings = quality, FloorSettings(share, decay, events)
+    return settings
 
 
-def choose_weights(scores: PartScores, measure: Measure, image_share: float, cold: BoolArray) -> MixtureWeights:
+def choose_weights(scores: PartScores, measure: Measure, settings: FloorSettings, cold: BoolArray) -> MixtureWeights:
     """The weights that rank validation targets best, leaning towards content and towards cold items.
 
     First the content weight, then the cold bias: among the values within one standard error of the best, the largest
@@ -99,11 +134,11 @@ def choose_weights(scores: PartScores, measure: Measure, image_share: float, col
     Args:
         scores: of U validation users over N items.
         measure: (U, N) scores to (U,) per-user quality, higher is better.
-        image_share: share of pictures in the content score.
+        settings: how the content scores were made.
         cold: (N,) true for items without an ID residual of their own.
     """
-    content = scores.content(image_share)
-    floor = MixtureWeights(behaviour=0.0, content=1.0, image_share=image_share)
+    content = scores.content(settings.image_share)
+    floor = settings.weights(behaviour=0.0, content=1.0)
     if scores.behaviour is None:
         return floor
     if content is None:
@@ -114,7 +149,7 @@ def choose_weights(scores: PartScores, measure: Measure, image_share: float, col
     bias, quality = _largest_within_error(COLD_BIASES, lambda value: measure(mixed + value * cold))
     if measure(content).mean() >= quality:
         return floor
-    return MixtureWeights(behaviour=1.0, content=weight, cold=bias, image_share=image_share)
+    return settings.weights(behaviour=1.0, content=weight, cold=bias)
 
 
 def probe(scores: PartScores, measure: Measure, image_share: float, weights: Sequence[float] = PROBE_WEIGHTS) -> float:

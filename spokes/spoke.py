@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from ..catalog.sequences import IntArray
-from ..errors import CorruptArtifactError
+from ..errors import CorruptArtifactError, IncompatibleError
 from ..hub.config import HubConfig
 from ..hub.content import ContentSpace, recency_weighted
 from ..hub.fusion import BaseFusion, TrunkVectors
@@ -28,7 +29,7 @@ from ..hub.model import Hub
 from .adapter import load_adapter, save_adapter
 from .behaviour import BehaviourModel, FloatArray, ItemInputs, item_inputs
 from .config import SpokeConfig
-from .mixture import Mixture, floor_mixture
+from .mixture import FloorSettings, Mixture, floor_mixture
 from .recommender import VectorRecommender
 
 UNKNOWN_ID_ROW = 0
@@ -58,7 +59,6 @@ class Spoke:
     """A recommender of one domain: the hub's content space, and behaviour where it has been trained.
 
     Attributes:
-        hub_config: recency of the zero-shot session embedding.
         fusion: the hub's base fusion.
         hub_fingerprint: of the hub it stands on.
         space: calibrations of the domain's catalog.
@@ -66,7 +66,6 @@ class Spoke:
         mixture: how the parts are weighed.
     """
 
-    hub_config: HubConfig
     fusion: BaseFusion
     hub_fingerprint: str
     space: ContentSpace
@@ -85,9 +84,10 @@ class Spoke:
 
     @property
     def space_fingerprint(self) -> str:
-        """SHA-256 over everything that decides an item vector: hub, calibration, behavioural weights."""
+        """SHA-256 over everything that decides an item vector: hub, calibration, weights and known items."""
         digest = hashlib.sha256(f"{self.hub_fingerprint}|{self.space.fingerprint}|{self.dimension}".encode())
         if self.behaviour:
+            digest.update(json.dumps(self.behaviour.known_items).encode())
             for name, weight in sorted(self.behaviour.model.state_dict().items()):
                 digest.update(name.encode())
                 digest.update(weight.cpu().contiguous().numpy().tobytes())
@@ -113,7 +113,9 @@ class Spoke:
             exclude_seen: the serving policy whose weights are wanted.
         """
         weights = self.mixture.weights(exclude_seen)
-        content = self.content_sessions(item_vectors, histories)
+        content = recency_weighted(
+            item_vectors[:, self.behaviour_dimension :], histories, weights.recency_decay, weights.recent_events
+        )
         content = content * (weights.content * self.space.modality_weights(weights.image_share))
         if self.behaviour is None:
             return content.astype(np.float32)
@@ -121,11 +123,6 @@ class Spoke:
         started = np.array([[len(history) > 0] for history in histories], np.float32).reshape(-1, 1)
         parts = [weights.behaviour * sessions, weights.cold * started, content]
         return np.concatenate(parts, axis=1).astype(np.float32)
-
-    def content_sessions(self, item_vectors: FloatArray, histories: Sequence[IntArray]) -> FloatArray:
-        """(B, R) zero-shot session embeddings, unit length, before any weight."""
-        content = item_vectors[:, self.behaviour_dimension :]
-        return recency_weighted(content, histories, self.hub_config.recency_decay, self.hub_config.recent_events)
 
     def behaviour_sessions(self, item_vectors: FloatArray, histories: Sequence[IntArray]) -> FloatArray:
         """(B, D') session embeddings of the behavioural part, (B, 0) for the launch floor."""
@@ -146,11 +143,13 @@ class Spoke:
         """Write the spoke without its hub: configs as JSON, weights as safetensors, the adapter alone in `adapter/`."""
         save_arrays(self.space.tensors() or {"empty": np.zeros(1, np.float32)}, directory / "content_space.safetensors")
         about = {"hub_fingerprint": self.hub_fingerprint, "mixture": self.mixture.model_dump()}
-        (directory / "spoke.json").write_text(json.dumps(about, indent=2))
+        (directory / "spoke.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
         if self.behaviour is None:
             return
-        (directory / "config.json").write_text(self.behaviour.config.model_dump_json(indent=2))
-        (directory / "known_items.json").write_text(json.dumps(list(self.behaviour.known_items), ensure_ascii=False))
+        (directory / "config.json").write_text(self.behaviour.config.model_dump_json(indent=2), encoding="utf-8")
+        (directory / "known_items.json").write_text(
+            json.dumps(list(self.behaviour.known_items), ensure_ascii=False), encoding="utf-8"
+        )
         model = self.behaviour.model
         weights = {
             n: w.cpu().contiguous() for n, w in model.state_dict().items() if not n.startswith("content.fusion.")
@@ -164,18 +163,30 @@ class Spoke:
         """Read a spoke onto its hub.
 
         Raises:
-            CorruptArtifactError: its parts do not fit together.
+            CorruptArtifactError: a part is missing or unreadable, or the parts do not fit together.
+            IncompatibleError: it was made on another hub.
         """
-        about = json.loads((directory / "spoke.json").read_text())
-        space = ContentSpace.from_tensors(load_arrays(directory / "content_space.safetensors"))
-        behaviour = _load_behaviour(directory, hub, space) if (directory / "config.json").exists() else None
-        mixture = Mixture.model_validate(about["mixture"])
-        return cls(hub.config, hub.fusion, about["hub_fingerprint"], space, behaviour, mixture)
+        try:
+            about = json.loads((directory / "spoke.json").read_text(encoding="utf-8"))
+            made_on, mixture = str(about["hub_fingerprint"]), Mixture.model_validate(about["mixture"])
+            space = ContentSpace.from_tensors(load_arrays(directory / "content_space.safetensors"))
+            _require_hub(made_on, hub.fingerprint)
+            behaviour = _load_behaviour(directory, hub, space) if (directory / "config.json").exists() else None
+        except (SafetensorError, RuntimeError, OSError, ValueError, TypeError, KeyError) as error:
+            raise CorruptArtifactError(
+                f"the spoke in {directory} cannot be read ({type(error).__name__}); train it with --force."
+            ) from error
+        return cls(hub.fusion, made_on, space, behaviour, mixture)
 
 
 def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:
     """The hub's zero-shot recommender of a catalog: no training, no events."""
-    return Spoke(hub.config, hub.fusion, hub.fingerprint, space, None, floor_mixture(hub.config.image_share))
+    return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(floor_settings(hub.config)))
+
+
+def floor_settings(config: HubConfig) -> FloorSettings:
+    """How content reads a session before any behaviour is known."""
+    return FloorSettings(config.image_share, config.recency_decay, config.recent_events)
 
 
 def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:
@@ -184,9 +195,17 @@ def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:
     return np.array([place.get(item, UNKNOWN_ID_ROW) for item in item_ids], dtype=np.int64)
 
 
+def _require_hub(made_on: str, fingerprint: str) -> None:
+    if made_on != fingerprint:
+        raise IncompatibleError(
+            f"the spoke was made on a hub of embedding space {made_on[:12]} but is loaded onto {fingerprint[:12]}; "
+            "load it with its own hub or train it on this one."
+        )
+
+
 def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour:
-    config = SpokeConfig.model_validate_json((directory / "config.json").read_text())
-    known = tuple(json.loads((directory / "known_items.json").read_text()))
+    config = SpokeConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
+    known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
     fusion = load_adapter(hub.fusion, directory / "adapter") if config.adapter else hub.fusion
     model = BehaviourModel(config, fusion, space, len(known))
     missing, unexpected = model.load_state_dict(load_file(directory / "behaviour.safetensors"), strict=False)

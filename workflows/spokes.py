@@ -219,22 +219,27 @@ class _Builder:
     def __init__(
         self, ws: Workspace, hub: Hub, config: SpokeConfig, dataset: Dataset, trunk: TrunkVectors, space: ContentSpace
     ) -> None:
+        from ..spokes.spoke import floor_settings
+
         self._ws = ws
         self._hub = hub
         self._config = config
         self._item_ids = dataset.items["item_id"].to_list()
         self._trunk = trunk
         self._space = space
+        self._content = space.embed(hub.fusion.fuse(trunk))
+        self._floor = floor_settings(hub.config)
 
     def choose(self, parts: SplitParts) -> tuple[Spoke, TrainingRun]:
         """Train with early stopping on validation, then choose the mixture there."""
-        from ..spokes.mixture import choose_image_share, probe
+        from ..spokes.mixture import choose_floor, probe
         from ..spokes.training import train_behaviour
 
         checked = parts.validation
-        floor = self._floor_scores(checked)
+        content = {recency: self._content_scores(checked, *recency) for recency in self._recencies()}
         measure = checked.measure(checked.filter_seen)
-        image_share = choose_image_share(floor, measure, self._hub.config.image_share)
+        settings = choose_floor(content, measure, self._floor)
+        floor = content[settings.recency_decay, settings.recent_events]
         behaviour = self._behaviour(parts.train)
         inputs = behaviour.inputs(self._item_ids, self._trunk)
         run = train_behaviour(
@@ -242,10 +247,10 @@ class _Builder:
             inputs,
             parts.train,
             self._config,
-            validate=lambda _: probe(self._with_behaviour(floor, behaviour, checked), measure, image_share),
+            validate=lambda _: probe(self._with_behaviour(floor, behaviour, checked), measure, settings.image_share),
             progress=stage_progress(self._ws.progress, "training the spoke"),
         )
-        mixture = self._mixture(self._with_behaviour(floor, behaviour, checked), behaviour, checked)
+        mixture = self._mixture(content, behaviour, checked)
         return self._spoke(behaviour, mixture), run
 
     def refit(self, spoke: Spoke, parts: SplitParts, epochs: int) -> Spoke:
@@ -278,34 +283,40 @@ class _Builder:
         from ..spokes.spoke import Spoke
 
         hub = self._hub
-        return Spoke(hub.config, hub.fusion, hub.fingerprint, self._space, behaviour, mixture)
+        return Spoke(hub.fusion, hub.fingerprint, self._space, behaviour, mixture)
 
-    def _floor_scores(self, checked: Validation) -> PartScores:
+    def _recencies(self) -> tuple[tuple[float, int], ...]:
+        from ..spokes.mixture import RECENCIES
+
+        return tuple(dict.fromkeys([(self._floor.recency_decay, self._floor.recent_events), *RECENCIES]))
+
+    def _content_scores(self, checked: Validation, decay: float, events: int) -> PartScores:
         from ..hub.content import recency_weighted
         from ..spokes.mixture import PartScores
 
-        content = self._space.embed(self._hub.fusion.fuse(self._trunk))
-        settings = self._hub.config
-        queries = recency_weighted(content, checked.histories, settings.recency_decay, settings.recent_events)
+        queries = recency_weighted(self._content, checked.histories, decay, events)
         split = self._space.text_rank
-        text = queries[:, :split] @ content[:, :split].T if split else None
-        image = queries[:, split:] @ content[:, split:].T if self._space.image_rank else None
+        text = queries[:, :split] @ self._content[:, :split].T if split else None
+        image = queries[:, split:] @ self._content[:, split:].T if self._space.image_rank else None
         return PartScores(None, text, image)
 
     def _with_behaviour(self, floor: PartScores, behaviour: Behaviour, checked: Validation) -> PartScores:
         vectors = behaviour.model.item_vectors(behaviour.inputs(self._item_ids, self._trunk))
         return replace(floor, behaviour=behaviour.model.session_vectors(vectors, checked.histories) @ vectors.T)
 
-    def _mixture(self, scores: PartScores, behaviour: Behaviour, checked: Validation) -> Mixture:
-        from ..spokes.mixture import Mixture, choose_image_share, choose_weights
+    def _mixture(
+        self, content: Mapping[tuple[float, int], PartScores], behaviour: Behaviour, checked: Validation
+    ) -> Mixture:
+        from ..spokes.mixture import Mixture, choose_floor, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
 
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
         chosen = {}
         for filtered in (False, True):
             measure = checked.measure(filtered)
-            share = choose_image_share(scores, measure, self._hub.config.image_share)
-            chosen[filtered] = choose_weights(scores, measure, share, cold)
+            settings = choose_floor(content, measure, self._floor)
+            floor = content[settings.recency_decay, settings.recent_events]
+            chosen[filtered] = choose_weights(self._with_behaviour(floor, behaviour, checked), measure, settings, cold)
         return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
 
 

@@ -140,7 +140,7 @@ class Workspace:
         from ..registry.faults import file_faults
 
         if dry_run:
-            return self._init_result(self._schema(), dry_run=True)
+            return self._planned()
         before = self._upgrade()
         for folder in (self.settings.artifacts_dir, self.cache_dir):
             with file_faults(folder):
@@ -158,6 +158,14 @@ class Workspace:
         current = self._schema()
         shown = parse_url(self.settings.url).render_as_string(hide_password=True)
         return SchemaState(shown, current, HEAD_REVISION, current == HEAD_REVISION)
+
+    def _planned(self) -> InitResult:
+        from ..registry.database import REVISIONS, newer_schema
+
+        before = self._schema()
+        if before is not None and before not in REVISIONS:
+            raise newer_schema(self.schema().registry, before)
+        return self._init_result(before, dry_run=True)
 
     def _upgrade(self) -> str | None:
         from ..registry.database import HEAD_REVISION
