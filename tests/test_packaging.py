@@ -58,7 +58,6 @@ def copy_of_the_sources(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_an_installed_wheel_offers_hubspoke_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("setuptools", minversion="77", reason="a wheel is built with setuptools 77 or newer")
     sources = copy_of_the_sources(tmp_path / "sources")

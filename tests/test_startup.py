@@ -83,8 +83,7 @@ def test_domain_list_answers_at_once(shop: Path) -> None:
         return time.perf_counter() - started
 
     # The machine may be busy with something else for a while; the promise is about the program.
-    best = min(seconds() for _ in range(5))
-    assert best < LIMIT_SECONDS
+    assert any(seconds() < LIMIT_SECONDS for _ in range(10))
 
 
 def test_opening_a_workspace_from_python_loads_no_torch(shop: Path) -> None:

@@ -60,6 +60,16 @@ def test_events_on_unknown_items(run: Any, home: Path) -> None:
     assert run("domain", "list", "--json").json["domains"] == []
 
 
+def test_no_readable_picture(run: Any, home: Path) -> None:
+    (home / "rose.png").write_bytes(b"no picture")
+    (home / "pictured.csv").write_text("item_id,title,image\nrose,Red rose,rose.png\nfern,Green fern,fern.png\n")
+    add = ("domain", "add", "garden", "--items", "pictured.csv")
+    check(run(*add, "--json"), 4, "1 x image_missing, 1 x image_unreadable")
+    assert run("domain", "list", "--json").json["domains"] == []
+    assert run(*add, "--on-error", "skip", "--json").json["items"]["rows"] == 2
+    assert run("domain", "validate", "garden").out.endswith("pictures: 0 pictures of 0 items\n")
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -78,6 +88,8 @@ def test_a_registry_of_another_schema(garden: Any, home: Path, revision: str, sa
     set_revision(home, revision)
     check(garden("domain", "list"), 6, said)
     check(garden("domain", "add", "pots", "--items", "items.csv"), 6, said)
+    check(garden("init"), 6, said)
+    check(garden("init", "--dry-run"), 6, said)
     assert garden("registry", "current", "--json").json["current"] == revision
     assert garden("doctor").code == 6
 
