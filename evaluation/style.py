@@ -28,7 +28,7 @@ STYLE = (
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);
 font:16px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:920px;margin:0 auto;padding:40px 20px 64px}
+main{max-width:1080px;margin:0 auto;padding:40px 20px 64px}
 header{margin-bottom:28px}
 h1{font-size:clamp(1.6rem,5vw,2.2rem);line-height:1.2;letter-spacing:-.015em;margin:0 0 8px;text-wrap:balance}
 .subtitle{color:var(--soft);font-size:1.05rem;margin:0}

@@ -59,7 +59,7 @@ class DemoPlan(BaseModel):
     table_weeks: tuple[int, ...] = (4, 12)
     test_weeks: int = 8
     hub: Mapping[str, Any] = {"image": None}
-    established_spoke: Mapping[str, Any] = {"training": {"max_epochs": 15}}
+    established_spoke: Mapping[str, Any] = {"training": {"max_epochs": 30}}
     launched_spoke: Mapping[str, Any] = {}
     pictures: int = 240
 
@@ -110,6 +110,7 @@ class DemoResult(Result):
         hub: hub version.
         released: what serves the launched department at the end.
         comparison: systems on the same test window, with intervals.
+        systems: what each version in it is called in the story.
         curve: NDCG@10 by weeks since launch.
         baskets: recommendations for real baskets.
         lineage: tree of the live release, as text.
@@ -123,6 +124,7 @@ class DemoResult(Result):
     hub: str
     released: str | None
     comparison: CompareResult
+    systems: Mapping[str, str]
     curve: Sequence[CurvePoint]
     baskets: Sequence[Recommendations]
     lineage: str
@@ -172,7 +174,8 @@ def run_demo(
     launched = _launch(story, hub.ref or "")
     spokes = _grow(story)
     comparison = _compare(story, hub.ref or "", spokes)
-    for line in comparison_lines(comparison):
+    systems = _systems(story.plan, str(hub.ref), spokes)
+    for line in comparison_lines(comparison, systems):
         echo(line)
     curve = _curve(story, hub.ref or "", spokes)
     name = domain_name(story.plan.launched)
@@ -186,6 +189,7 @@ def run_demo(
         hub=str(hub.ref),
         released=ws.registry.get_domain(name).live,
         comparison=comparison,
+        systems=systems,
         curve=curve,
         baskets=baskets,
         lineage=lineage,
@@ -256,16 +260,12 @@ def _grow(story: _Story) -> dict[int, str]:
     for week in plan.weeks:
         taken = ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.after(week)).events
         if taken is None or taken.ref is None:
-            raise InvalidDataError(
-                f"{plan.launched} sold nothing in {week} weeks; choose another department."
-            )
+            raise InvalidDataError(f"{plan.launched} sold nothing in {week} weeks; choose another department.")
         config, last = plan.launched_spoke, week == max(plan.weeks)
         try:
             spoke = ws.spoke.train(name, config=config, events=taken.ref, split="all", refit=True, promote=last)
         except InvalidDataError as error:
-            story.echo(
-                f"  week {week:2d}: {taken.rows} purchases train no spoke yet; the hub serves on ({error})"
-            )
+            story.echo(f"  week {week:2d}: {taken.rows} purchases train no spoke yet; the hub serves on ({error})")
             continue
         cached = spoke.cached and taken.cached
         story.step(f"week {week:2d}: {spoke.ref}, trained on {taken.rows} purchases", cached, spoke.seconds)
@@ -286,6 +286,12 @@ def _compare(story: _Story, hub: str, spokes: Mapping[int, str]) -> CompareResul
         test_from=plan.test_from,
         test_until=plan.test_until,
     )
+
+
+def _systems(plan: DemoPlan, hub: str, spokes: Mapping[int, str]) -> dict[str, str]:
+    """What the table calls each version."""
+    own = {ref: f"spoke, week {week}" for week, ref in spokes.items() if week in plan.table_weeks}
+    return {"popularity": "popularity", "item-cf": "item-to-item CF", hub: "hub alone", **own}
 
 
 def _curve(story: _Story, hub: str, spokes: Mapping[int, str]) -> list[CurvePoint]:

@@ -35,13 +35,13 @@ SHOWN = (("hr@10", "all"), ("ndcg@10", "all"), ("ndcg@10", "cold"))
 SYSTEMS = ("popularity", "item-to-item CF", "hub alone", "spoke")
 
 
-def comparison_lines(comparison: CompareResult) -> Iterator[str]:
+def comparison_lines(comparison: CompareResult, systems: Mapping[str, str]) -> Iterator[str]:
     """The comparison as plain text, protocol first."""
     yield f"  {comparison.protocol['description']}; {comparison.n_users} households"
-    yield f"  {'system':<14} {'HR@10':<24} {'NDCG@10':<24} {'NDCG@10, cold items':<24} coverage@100"
+    yield f"  {'system':<16} {'HR@10':<24} {'NDCG@10':<24} {'NDCG@10, cold items':<24} coverage@100"
     for row in _rows(comparison):
         cells = " ".join(f"{_text(row.get((metric, slice_name))):<24}" for metric, slice_name in SHOWN)
-        yield f"  {row['system']:<14} {cells} {row['coverage']:.3f}"
+        yield f"  {systems[row['system']]:<16} {cells} {row['coverage']:.3f}"
 
 
 def write_report(result: DemoResult, plan: DemoPlan) -> None:
@@ -55,7 +55,7 @@ def write_report(result: DemoResult, plan: DemoPlan) -> None:
 
 def _report(result: DemoResult, plan: DemoPlan) -> Report:
     sections = [
-        Section("Systems on the same later weeks", (_comparison_table(result.comparison),)),
+        Section("Systems on the same later weeks", (_comparison_table(result.comparison, result.systems),)),
         Section("Launch curve", (_curve(result), Paragraph(_CURVE_NOTE))),
         Section("Three real baskets", tuple(_strip(basket) for basket in result.baskets)),
         Section("Where the live release came from", (Tree(result.lineage),)),
@@ -77,18 +77,18 @@ _CURVE_NOTE = (
 )
 
 
-def _comparison_table(comparison: CompareResult) -> Table:
+def _comparison_table(comparison: CompareResult, systems: Mapping[str, str]) -> Table:
     columns = (
         Column("System"),
         Column("HR@10", numeric=True, best="max"),
         Column("NDCG@10", numeric=True, best="max"),
         Column("NDCG@10, cold items", numeric=True, best="max"),
         Column("Coverage@100", numeric=True, best="max", digits=3),
-        Column(f"NDCG@10 against {comparison.baseline}", numeric=True, signed=True),
+        Column(f"NDCG@10 over {systems[comparison.baseline]}", numeric=True, signed=True),
     )
     rows = tuple(
         (
-            str(row["system"]),
+            systems[row["system"]],
             *(row.get((metric, slice_name)) for metric, slice_name in SHOWN),
             float(row["coverage"]),
             row["difference"],
