@@ -76,7 +76,9 @@ def fit_calibration(x: FloatArray, config: CalibrationConfig) -> Calibration:
     spread = np.maximum(values[leading], 1e-12 * max(isotropic, 1e-12))
     # Eigenvalues are squared singular values, hence half the power. Signs are fixed so that a refit is reproducible.
     directions = vectors[:, leading] * np.sign(vectors[np.abs(vectors[:, leading]).argmax(axis=0), leading])
-    return Calibration(mean.astype(np.float32), (directions * spread ** (-config.power / 2)).astype(np.float32))
+    transform = (directions * spread ** (-config.power / 2)).astype(np.float32)
+    # Row-major, as it comes back from a file: matrix products differ in the last bit between memory layouts.
+    return Calibration(mean.astype(np.float32), np.ascontiguousarray(transform))
 
 
 def unit_rows(x: npt.NDArray[np.floating]) -> FloatArray:

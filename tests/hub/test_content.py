@@ -70,8 +70,9 @@ def test_modality_weights():
 
 
 @pytest.mark.parametrize("missing", [None, "text", "image"])
-def test_the_numbers_survive_a_file(tmp_path, missing):
-    x = trunk() if missing is None else trunk().without(missing)
+def test_the_numbers_survive_a_file_bit_for_bit(tmp_path, missing):
+    x = trunk(n=50, text=64, image=48)
+    x = x if missing is None else x.without(missing)
     space = fit_content_space(x, HubConfig())
     save_file(space.tensors(), tmp_path / "space.safetensors")
     loaded = ContentSpace.from_tensors(load_file(tmp_path / "space.safetensors"))
