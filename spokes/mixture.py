@@ -115,7 +115,8 @@ def choose_floor(
     for decay, events in candidates:
         scores = content[decay, events]
         both = scores.text is not None and scores.image is not None
-        shares = sorted(IMAGE_SHARES, key=lambda own: abs(own - default.image_share)) if both else [default.image_share]
+        tried = {default.image_share, *IMAGE_SHARES} if both else {default.image_share}
+        shares = sorted(tried, key=lambda own: (abs(own - default.image_share), own))
         for share in shares:
             own = scores.content(share)
             quality = float("-inf") if own is None else float(measure(own).mean())
@@ -137,16 +138,17 @@ def choose_weights(scores: PartScores, measure: Measure, settings: FloorSettings
         settings: how the content scores were made.
         cold: (N,) true for items without an ID residual of their own.
     """
-    content = scores.content(settings.image_share)
+    known = scores.content(settings.image_share)
     floor = settings.weights(behaviour=0.0, content=1.0)
     if scores.behaviour is None:
         return floor
-    if content is None:
-        content = np.zeros_like(scores.behaviour)
     behaviour = scores.behaviour
-    weight, _ = _largest_within_error(CONTENT_WEIGHTS, lambda value: measure(behaviour + value * content))
+    content = np.zeros_like(behaviour) if known is None else known
+    # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
+    weights, biases = CONTENT_WEIGHTS if known is not None else (0.0,), COLD_BIASES if cold.any() else (0.0,)
+    weight, _ = _largest_within_error(weights, lambda value: measure(behaviour + value * content))
     mixed = behaviour + weight * content
-    bias, quality = _largest_within_error(COLD_BIASES, lambda value: measure(mixed + value * cold))
+    bias, quality = _largest_within_error(biases, lambda value: measure(mixed + value * cold))
     if measure(content).mean() >= quality:
         return floor
     return settings.weights(behaviour=1.0, content=weight, cold=bias)

@@ -1,0 +1,100 @@
+"""A tiny catalog with a hub's fusion over it, and sequences written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.catalog.sequences import Sequences
+from hubspoke.hub.config import HubConfig
+from hubspoke.hub.content import ContentSpace, fit_content_space
+from hubspoke.hub.fusion import TrunkVectors
+from hubspoke.hub.model import Hub
+from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.mixture import Mixture, MixtureWeights
+from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
+
+MakeSequences = Callable[..., Sequences]
+
+HUB = HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}})
+
+
+@pytest.fixture(scope="session")
+def sequences() -> MakeSequences:
+    def make(*rows: list[int], n_items: int = 6, users: list[int] | None = None) -> Sequences:
+        lengths = [len(row) for row in rows]
+        numbers = list(range(len(rows))) if users is None else users
+        return Sequences(
+            items=np.array([item for row in rows for item in row], np.int64),
+            timestamps=np.arange(sum(lengths), dtype=np.int64),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            users=np.array(numbers, np.int64),
+            user_ids=tuple(f"u{i}" for i in range(max(numbers, default=-1) + 1)),
+            n_items=n_items,
+        )
+
+    return make
+
+
+@pytest.fixture
+def hub() -> Hub:
+    """A hub of tiny trunks whose fusion has been moved away from the identity."""
+    made = Hub(HUB, device="cpu")
+    with torch.no_grad():
+        made.fusion.up.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    return made
+
+
+@pytest.fixture(scope="session")
+def trunk() -> TrunkVectors:
+    """Twelve items; the second has no text, the third no picture, the fourth neither."""
+    rng = np.random.default_rng(0)
+    made = TrunkVectors(
+        rng.standard_normal((12, 32)).astype(np.float32), rng.standard_normal((12, 32)).astype(np.float32)
+    )
+    made.text[[1, 3]] = 0
+    made.image[[2, 3]] = 0
+    return made
+
+
+@pytest.fixture
+def space(hub: Hub, trunk: TrunkVectors) -> ContentSpace:
+    return fit_content_space(hub.fusion.fuse(trunk), hub.config)
+
+
+@pytest.fixture
+def item_ids() -> list[str]:
+    return [f"item {i}" for i in range(12)]
+
+
+WEIGHTS = {"image_share": 0.3, "recency_decay": 0.8, "recent_events": 3}
+MIXTURE = Mixture(
+    seen_ranked=MixtureWeights(behaviour=1.0, content=2.5, cold=0.75, **WEIGHTS),
+    seen_filtered=MixtureWeights(behaviour=1.0, content=4.0, image_share=0.6, recency_decay=0.5, recent_events=5),
+)
+
+
+@pytest.fixture
+def floor(hub: Hub, space: ContentSpace) -> Spoke:
+    """The launch floor of the catalog."""
+    return launch_floor(hub, space)
+
+
+@pytest.fixture
+def spoke(hub: Hub, space: ContentSpace, item_ids: list[str]) -> Spoke:
+    """A spoke with a behavioural part that was not trained, but moved to where a training might leave it.
+
+    Items 0 to 8 have an ID residual, in another order than the catalog's.
+    """
+    config = SpokeConfig.model_validate({"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}})
+    torch.manual_seed(0)
+    model = BehaviourModel(config, hub.fusion, space, 9).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    behaviour = Behaviour(config, model, tuple(reversed(item_ids[:9])))
+    return Spoke(hub.fusion, hub.fingerprint, space, behaviour, MIXTURE)

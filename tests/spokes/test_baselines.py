@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from hubspoke.spokes.baselines import ItemToItem, Popularity
+
+# A dozen interactions: 0 with 1 twice, 1 with 2, 2 with 3; 4 alone; 5 never.
+ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4], [1]]
+
+
+def history(*rows):
+    return np.array(rows, np.int64)
+
+
+def ranking(scores):
+    return np.argsort(-scores, kind="stable").tolist()
+
+
+def test_popularity_counts_events(sequences):
+    scores = Popularity(sequences(*ROWS)).score([history(), history(3)])
+    assert scores.tolist() == [[3, 4, 3, 1, 1, 0]] * 2
+    assert ranking(scores[0]) == [1, 0, 2, 3, 4, 5]
+
+
+def test_item_to_item_similarities_by_hand(sequences):
+    # Neighbours only, no shrinkage. Counts of items: 3 4 3 1 1 0.
+    made = ItemToItem(sequences(*ROWS), window=1, shrinkage=0.0)
+    scores = made.score([history(i) for i in range(6)])
+    expected = np.zeros((6, 6))
+    expected[0, 1] = expected[1, 0] = 2 / 12**0.5  # (0, 1) and (1, 0); the step from 0 to 0 is no pair
+    expected[1, 2] = expected[2, 1] = 1 / 12**0.5
+    expected[2, 3] = expected[3, 2] = 2 / 3**0.5  # (2, 3) and (3, 2)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_the_window_and_the_shrinkage(sequences):
+    made = ItemToItem(sequences([0, 1, 2]), window=2, shrinkage=3.0)
+    np.testing.assert_allclose(made.score([history(0)])[0], [0, 1 / 4, 1 / 4, 0, 0, 0], atol=1e-6)
+    near = ItemToItem(sequences([0, 1, 2]), window=1, shrinkage=3.0)
+    np.testing.assert_allclose(near.score([history(0)])[0], [0, 1 / 4, 0, 0, 0, 0], atol=1e-6)
+
+
+def test_a_window_ends_with_its_sequence(sequences):
+    assert not ItemToItem(sequences([0, 1], [2, 3])).score([history(1)])[0, [2, 3]].any()
+
+
+def test_exact_rankings(sequences):
+    made = ItemToItem(sequences(*ROWS), window=1, shrinkage=0.0)
+    assert ranking(made.score([history(1)])[0])[:2] == [0, 2]
+    assert ranking(made.score([history(2)])[0])[:2] == [3, 1]
+    # The last event weighs 1, the one before 0.8: 2 brings 3 (1.155) and 1 (0.289); 0 adds 0.8 * 0.577 to 1.
+    assert ranking(made.score([history(0, 2)])[0])[:2] == [3, 1]
+    np.testing.assert_allclose(
+        made.score([history(0, 2)])[0, [1, 3]], [12**-0.5 + 0.8 * 2 / 12**0.5, 2 / 3**0.5], atol=1e-6
+    )
+
+
+def test_only_recent_events_count(sequences):
+    made = ItemToItem(sequences(*ROWS), window=1, recent=2)
+    np.testing.assert_array_equal(made.score([history(3, 0, 1)]), made.score([history(0, 1)]))
+
+
+@pytest.mark.parametrize("rows", [[], [[4]]])
+def test_nothing_seen_together_scores_nothing(sequences, rows):
+    assert not ItemToItem(sequences(*rows)).score([history(4), history()]).any()

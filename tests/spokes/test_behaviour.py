@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+import torch
+from hubspoke.hub.content import fit_content_space
+from hubspoke.spokes.behaviour import BehaviourModel, item_inputs
+from hubspoke.spokes.config import SpokeConfig
+
+CONFIG = SpokeConfig.model_validate(
+    {"transformer": {"dimension": 8, "max_length": 4}, "adapter": {"rank": 2}, "id_dropout": 0.5}
+)
+ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
+
+
+@pytest.fixture
+def model(hub, space):
+    torch.manual_seed(0)
+    return BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
+
+
+@pytest.fixture
+def items(trunk):
+    return item_inputs(trunk, ID_ROWS)
+
+
+def histories(*rows):
+    return [np.array(row, np.int64) for row in rows]
+
+
+def test_only_adapter_ids_projection_and_transformer_are_trainable(model):
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name.split(".")[0] for name in trainable} == {"content", "ids", "transformer"}
+    content = {name for name in trainable if name.startswith("content.")}
+    assert {name for name in content if "lora_" not in name} == {"content.linear.weight", "content.linear.bias"}
+    assert len(content) == 6
+
+
+def test_without_an_adapter_the_fusion_is_a_frozen_copy(hub, space):
+    model = BehaviourModel(CONFIG.model_copy(update={"adapter": None}), hub.fusion, space, 9)
+    assert model.content.fusion is not hub.fusion
+    assert not any(p.requires_grad for p in model.content.fusion.parameters())
+    assert all(p.requires_grad for p in hub.fusion.parameters())
+
+
+def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, trunk, items):
+    content = torch.from_numpy(space.embed(hub.fusion.fuse(trunk)))
+    torch.testing.assert_close(model.content.calibrated(items.trunk), content, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content(items.trunk), model.content.linear(content), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("missing", ["text", "image"])
+def test_a_catalog_of_one_modality(hub, trunk, missing):
+    one = trunk.without(missing)
+    space = fit_content_space(hub.fusion.fuse(one), hub.config)
+    model = BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
+    content = torch.from_numpy(space.embed(hub.fusion.fuse(one)))
+    torch.testing.assert_close(model.content.calibrated(torch.from_numpy(one.joined())), content, atol=1e-5, rtol=0)
+
+
+def test_a_catalog_without_content_has_ids_alone(hub, trunk):
+    bare = trunk.without("text").without("image")
+    space = fit_content_space(hub.fusion.fuse(bare), hub.config)
+    model = BehaviourModel(CONFIG, hub.fusion, space, 9)
+    vectors = model.item_vectors(item_inputs(bare, ID_ROWS))
+    np.testing.assert_allclose(vectors, model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
+
+
+def test_an_item_vector_is_content_plus_its_own_residual(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        content = model.content(items.trunk).numpy()
+    np.testing.assert_allclose(vectors, content + model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
+
+
+def test_items_without_an_id_of_their_own_share_one_residual_and_keep_their_content(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        content = model.content(items.trunk).numpy()
+    unknown = (vectors - content)[ID_ROWS == 0]
+    np.testing.assert_allclose(unknown, np.tile(model.ids.weight[0].detach().numpy(), (3, 1)), atol=1e-6)
+    assert np.abs(vectors[3] - vectors[4]).max() > 0.1
+
+
+def test_item_vectors_do_not_depend_on_the_batch(model, items):
+    np.testing.assert_allclose(model.item_vectors(items), model.item_vectors(items, batch_size=5), atol=1e-6)
+    assert model.item_vectors(items.rows(torch.arange(0))).shape == (0, 8)
+
+
+def test_id_dropout_drops_whole_residuals_in_training_only(model, items):
+    torch.manual_seed(0)
+    content = model.content(items.trunk)
+    model.train()
+    residual = (model.embed_items(items) - content).detach()
+    own = model.ids.weight.detach()[torch.from_numpy(ID_ROWS)]
+    dropped = residual.abs().amax(dim=1) < 1e-6
+    assert 0 < int(dropped.sum()) < 12
+    torch.testing.assert_close(residual[~dropped], own[~dropped], atol=1e-6, rtol=0)
+
+
+def test_an_empty_history_is_zero(model, items):
+    vectors = model.item_vectors(items)
+    out = model.session_vectors(vectors, histories([], [1, 2], []))
+    assert not out[0].any() and not out[2].any() and out[1].any()
+    assert not model.session_vectors(vectors, histories([])).any()
+    assert model.session_vectors(vectors, []).shape == (0, 8)
+
+
+def test_a_session_does_not_depend_on_its_neighbours(model, items):
+    vectors = model.item_vectors(items)
+    rows = histories([1], [2, 3, 4], [], [5, 0, 1, 2, 7, 8])
+    together = model.session_vectors(vectors, rows)
+    np.testing.assert_allclose(together, model.session_vectors(vectors, rows, batch_size=1), atol=1e-5)
+
+
+def test_a_session_is_the_output_at_its_last_event(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        expected = model.transformer(torch.from_numpy(vectors[[2, 3, 4]])[None])[0, -1]
+    np.testing.assert_allclose(model.session_vectors(vectors, histories([2, 3, 4]))[0], expected, atol=1e-5)
+
+
+def test_only_the_last_events_count(model, items):
+    vectors = model.item_vectors(items)
+    long, short = model.session_vectors(vectors, histories([9, 9, 9, 1, 2, 3, 4], [1, 2, 3, 4]))
+    np.testing.assert_allclose(long, short, atol=1e-6)
+
+
+def test_training_positions_are_what_serving_computes(model, items):
+    vectors = model.item_vectors(items)
+    valid = torch.tensor([[True, True, True], [True, False, False]])
+    with torch.no_grad():
+        hidden = model.encode_sessions(torch.from_numpy(vectors[[0, 5, 6, 7]]), valid)
+    served = model.session_vectors(vectors, histories([0], [0, 5], [0, 5, 6], [7]))
+    np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
+
+
+def test_initialisation(hub, space):
+    torch.manual_seed(0)
+    model = BehaviourModel(CONFIG, hub.fusion, space, 2000)
+    assert model.ids.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    bound = (6 / (64 + 8)) ** 0.5
+    assert model.content.linear.weight.abs().max().item() == pytest.approx(bound, rel=0.02)
+    assert not model.content.linear.bias.any()

@@ -1,0 +1,209 @@
+import numpy as np
+import pytest
+from hubspoke.spokes.mixture import (
+    COLD_BIASES,
+    CONTENT_WEIGHTS,
+    IMAGE_SHARES,
+    RECENCIES,
+    FloorSettings,
+    Mixture,
+    PartScores,
+    choose_floor,
+    choose_weights,
+    floor_mixture,
+    probe,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+USERS, ITEMS = 8, 6
+TARGETS = np.arange(USERS) % ITEMS
+SETTINGS = FloorSettings(image_share=0.4, recency_decay=0.7, recent_events=5)
+NO_COLD = np.zeros(ITEMS, bool)
+
+
+def reciprocal_rank(scores):
+    own = scores[np.arange(len(scores)), TARGETS[: len(scores)]][:, None]
+    return (1 / (1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2)).astype(np.float32)
+
+
+def right(margin=1.0):
+    """Scores that put every user's target first, by `margin`."""
+    return (np.eye(ITEMS)[TARGETS] * margin).astype(np.float32)
+
+
+def wrong(margin=1.0):
+    """Scores that put every user's target last, by `margin`."""
+    return -right(margin)
+
+
+def parts(behaviour=None, text=None, image=None):
+    return PartScores(behaviour, text, image)
+
+
+def told(table, read):
+    """A measure that looks up what it was asked: qualities of the users by the value that `read` finds in scores."""
+    return lambda scores: np.array(table[round(float(read(scores)), 3)], np.float32)
+
+
+def test_useless_behaviour_gives_the_floor():
+    chosen = choose_weights(parts(wrong(100), right()), reciprocal_rank, SETTINGS, NO_COLD)
+    assert chosen == SETTINGS.weights(behaviour=0.0, content=1.0)
+
+
+def test_the_floor_wins_a_tie():
+    chosen = choose_weights(parts(right(), right()), reciprocal_rank, SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content) == (0.0, 1.0)
+
+
+def test_useless_content_gets_no_weight():
+    # The smallest weight that is tried, 0.5, already turns the order around.
+    chosen = choose_weights(parts(right(), wrong(4)), reciprocal_rank, SETTINGS, NO_COLD)
+    assert chosen == SETTINGS.weights(behaviour=1.0, content=0.0)
+
+
+def test_harmless_content_gets_as_much_weight_as_it_stays_harmless():
+    # behaviour leads by 10, content takes 1.9 per unit of weight back: 5 is harmless, 6 is not.
+    chosen = choose_weights(parts(right(10), wrong(1.9)), reciprocal_rank, SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content) == (1.0, 5.0)
+
+
+def test_two_halves_are_better_together():
+    half = np.arange(USERS) < 4
+    behaviour, text = (np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (half, ~half))
+    chosen = choose_weights(parts(behaviour, text), reciprocal_rank, SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content) == (1.0, max(CONTENT_WEIGHTS))
+
+
+def weights_by_table(table):
+    """The weights chosen where `table` says each user's quality by content weight; content alone is worthless."""
+    base = np.zeros((4, ITEMS), np.float32)
+    unit = np.ones((4, ITEMS), np.float32)
+    base[:, 1] = 1.0  # tells a mixture from content alone
+    full = {weight: table.get(weight, [0, 0, 0, 0]) for weight in CONTENT_WEIGHTS}
+    mixed = told(full, lambda scores: scores[0, 0])
+
+    def measure(scores):
+        return mixed(scores) if scores[0, 1] != scores[0, 0] else np.full(4, -1, np.float32)
+
+    return choose_weights(parts(base, unit), measure, SETTINGS, NO_COLD)
+
+
+def test_the_largest_weight_within_one_standard_error_wins():
+    # 2 is best. 5 loses 0.1 on average with an error of 0.1; 8 loses 0.1 from everybody, which is no chance.
+    best = [1.0, 1.0, 1.0, 1.0]
+    assert weights_by_table({2.0: best, 5.0: [0.6, 1.0, 1.0, 1.0], 8.0: [0.9] * 4}).content == 5.0
+    # 8 loses 0.2 with an error of 0.0816...
+    assert weights_by_table({2.0: best, 8.0: [0.6, 0.6, 1.0, 1.0]}).content == 2.0
+    # A worse weight between two good ones does not stand in the way.
+    assert weights_by_table({2.0: best, 3.0: [0.0] * 4, 20.0: best}).content == 20.0
+
+
+def test_cold_items_get_back_what_training_took():
+    # Every target is cold and 0.9 behind the warm items: a bias above 0.9 repairs it, the largest stays harmless.
+    cold = np.array([True] * 3 + [False] * 3)
+    targets = np.arange(USERS) % 3
+    behaviour = np.where(cold, 0.0, 1.0)[None].repeat(USERS, axis=0).astype(np.float32)
+    behaviour[np.arange(USERS), targets] = 0.1
+
+    def measure(scores):
+        own = scores[np.arange(USERS), targets][:, None]
+        return (1 / (1 + (scores > own).sum(axis=1))).astype(np.float32)
+
+    content = (-9 * np.eye(ITEMS)[targets]).astype(np.float32)
+    chosen = choose_weights(parts(behaviour, content), measure, SETTINGS, cold)
+    assert (chosen.content, chosen.cold) == (0.0, max(COLD_BIASES))
+
+
+def test_a_bias_that_hurts_is_not_taken():
+    # Warm targets lead the cold items by 0.6: a bias of 0.5 is harmless, 0.75 is not.
+    cold = np.zeros(ITEMS, bool)
+    cold[5] = True
+    behaviour = right(1.0)[:5]
+    behaviour[:, 5] = 0.4
+    chosen = choose_weights(parts(behaviour, wrong(4)[:5]), reciprocal_rank, SETTINGS, cold)
+    assert (chosen.content, chosen.cold) == (0.0, 0.5)
+
+
+def test_no_evidence_no_weight():
+    # Nothing is cold and there is no content: neither weight was measured, and new items must not be lifted by it.
+    behaviour = right(1.0)
+    behaviour[0] = 0.0
+    chosen = choose_weights(parts(behaviour), reciprocal_rank, SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
+
+
+def test_without_behaviour_there_is_the_floor():
+    chosen = choose_weights(parts(None, right()), reciprocal_rank, SETTINGS, NO_COLD)
+    assert chosen == floor_mixture(SETTINGS).weights(exclude_seen=False)
+
+
+@given(st.integers(0, 1000))
+def test_the_choice_is_never_worse_than_the_floor_or_plain_behaviour_by_more_than_one_error(seed):
+    rng = np.random.default_rng(seed)
+    scores = parts(*(rng.standard_normal((USERS, ITEMS)).astype(np.float32) for _ in range(3)))
+    chosen = choose_weights(scores, reciprocal_rank, SETTINGS, NO_COLD)
+    content = scores.content(0.4)
+    own = reciprocal_rank(chosen.behaviour * scores.behaviour + chosen.content * content)
+    floor = reciprocal_rank(content)
+    if chosen.behaviour == 0:
+        np.testing.assert_array_equal(own, floor)
+    candidates = [reciprocal_rank(scores.behaviour + w * content) for w in CONTENT_WEIGHTS] if chosen.behaviour else []
+    best = max([floor, *candidates], key=lambda quality: quality.mean())
+    error = (best - own).std(ddof=1) / USERS**0.5
+    assert (best - own).mean() <= error + 1e-6
+
+
+def test_the_content_score_mixes_by_share():
+    both = parts(None, right(1), right(3))
+    np.testing.assert_allclose(both.content(0.25), right(0.75) + right(0.75))
+    np.testing.assert_array_equal(parts(None, right(1), None).content(0.9), right(1))
+    np.testing.assert_array_equal(parts(None, None, right(3)).content(0.1), right(3))
+    assert parts(right()).content(0.5) is None
+
+
+def by_recency(scores):
+    return dict.fromkeys(RECENCIES, scores)
+
+
+@pytest.mark.parametrize(("text", "image", "share"), [(right(), wrong(9), 0.0), (wrong(9), right(), 1.0)])
+def test_the_better_modality_gets_the_share(text, image, share):
+    chosen = choose_floor(by_recency(parts(None, text, image)), reciprocal_rank, SETTINGS)
+    assert chosen == FloorSettings(share, 0.7, 5)
+
+
+def test_the_share_that_ranks_best_wins():
+    table = {share: [share == 0.6] for share in IMAGE_SHARES}
+    scores = parts(None, np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
+    assert choose_floor(by_recency(scores), told(table, lambda s: s[0, 0]), SETTINGS).image_share == 0.6
+
+
+def test_the_recency_that_ranks_best_wins():
+    content = by_recency(parts(None, wrong())) | {(0.85, 10): parts(None, right())}
+    assert choose_floor(content, reciprocal_rank, SETTINGS) == FloorSettings(0.4, 0.85, 10)
+
+
+@pytest.mark.parametrize("default", [SETTINGS, FloorSettings(0.3, 0.95, 50), FloorSettings(1.0, 0.85, 10)])
+def test_the_default_is_kept_unless_something_is_better(default):
+    assert choose_floor(by_recency(parts(None, right(), right())), reciprocal_rank, default) == default
+    assert choose_floor(by_recency(parts(None, right(), None)), reciprocal_rank, default) == default
+    assert choose_floor(by_recency(parts()), reciprocal_rank, default) == default
+
+
+def test_the_probe_is_the_best_of_a_few_mixtures():
+    assert probe(parts(right(1), wrong(4)), reciprocal_rank, 0.4) == 1.0
+    assert probe(parts(wrong(1), right(4)), reciprocal_rank, 0.4) == 1.0
+    assert probe(parts(wrong(1)), reciprocal_rank, 0.4) == pytest.approx(1 / ITEMS)
+    assert probe(parts(right(1), wrong(4)), reciprocal_rank, 0.4, weights=[2.0]) == pytest.approx(1 / ITEMS)
+    with pytest.raises(ValueError, match="no scores"):
+        probe(parts(None, right()), reciprocal_rank, 0.4)
+
+
+def test_a_policy_has_its_own_weights_and_they_survive_json():
+    one, two = SETTINGS.weights(1.0, 3.0, 0.5), SETTINGS.weights(1.0, 8.0)
+    mixture = Mixture(seen_ranked=one, seen_filtered=two)
+    assert mixture.weights(exclude_seen=False) is one and mixture.weights(exclude_seen=True) is two
+    assert Mixture.model_validate_json(mixture.model_dump_json()) == mixture
+    with pytest.raises(ValidationError):
+        SETTINGS.weights(-1.0, 1.0)

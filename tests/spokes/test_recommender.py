@@ -1,0 +1,66 @@
+"""The contract that every recommender keeps; a new one joins by a line in `make`."""
+
+import numpy as np
+import pytest
+from hubspoke.spokes.baselines import ItemToItem, Popularity
+from hubspoke.spokes.recommender import VectorRecommender
+
+HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [11], [5, 5, 5], list(range(12)) * 6)]
+N = 12
+
+
+@pytest.fixture(params=["popularity", "item-cf", "floor", "spoke", "spoke, seen filtered"])
+def make(request, sequences, floor, spoke, trunk, item_ids):
+    seen = sequences([0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1], n_items=N)
+
+    def by_vectors(made, exclude_seen=False):
+        return made.recommender(request.param, made.embed_items(item_ids, trunk), exclude_seen=exclude_seen)
+
+    return {
+        "popularity": lambda: Popularity(seen),
+        "item-cf": lambda: ItemToItem(seen),
+        "floor": lambda: by_vectors(floor),
+        "spoke": lambda: by_vectors(spoke),
+        "spoke, seen filtered": lambda: by_vectors(spoke, exclude_seen=True),
+    }[request.param]
+
+
+def test_every_item_has_a_finite_score_for_every_session(make):
+    scores = make().score(HISTORIES)
+    assert scores.shape == (len(HISTORIES), N) and scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+
+
+def test_it_has_a_name(make):
+    assert make().name
+
+
+def test_the_same_question_has_the_same_answer(make):
+    np.testing.assert_array_equal(make().score(HISTORIES), make().score(HISTORIES))
+    made = make()
+    np.testing.assert_array_equal(made.score(HISTORIES), made.score(HISTORIES))
+
+
+def test_a_session_does_not_depend_on_the_batch(make):
+    made = make()
+    together = made.score(HISTORIES)
+    for b, history in enumerate(HISTORIES):
+        np.testing.assert_allclose(made.score([history])[0], together[b], atol=1e-4)
+    np.testing.assert_allclose(made.score(HISTORIES[::-1])[::-1], together, atol=1e-4)
+
+
+def test_asking_changes_no_history(make):
+    before = [history.copy() for history in HISTORIES]
+    make().score(HISTORIES)
+    for history, own in zip(HISTORIES, before, strict=True):
+        np.testing.assert_array_equal(history, own)
+
+
+def test_no_sessions(make):
+    assert make().score([]).shape == (0, N)
+
+
+def test_inner_products_by_hand():
+    vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
+    made = VectorRecommender("v", vectors, lambda histories: np.array([[3, 1]] * len(histories), np.float32))
+    assert made.score([np.zeros(0, np.int64)]).tolist() == [[3, 2, 4]]

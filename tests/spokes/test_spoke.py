@@ -1,0 +1,169 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.errors import CorruptArtifactError, IncompatibleError
+from hubspoke.hub.content import recency_weighted
+from hubspoke.hub.model import Hub
+from hubspoke.spokes.spoke import Behaviour, Spoke, id_rows
+
+HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [5], [], [9, 3, 4, 4, 10, 11])]
+
+
+def copy_of(hub):
+    return Hub(hub.config, device="cpu", fusion=hub.fusion)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_one_inner_product_is_the_weighted_sum_of_the_parts(spoke, trunk, item_ids, exclude_seen):
+    vectors = spoke.embed_items(item_ids, trunk)
+    scores = spoke.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen) @ vectors.T
+    weights = spoke.mixture.weights(exclude_seen)
+    content = spoke.space.embed(spoke.fusion.fuse(trunk))
+    query = recency_weighted(content, HISTORIES, weights.recency_decay, weights.recent_events)
+    split = spoke.space.text_rank
+    text = query[:, :split] @ content[:, :split].T
+    image = query[:, split:] @ content[:, split:].T
+    model = spoke.behaviour.model
+    items = model.item_vectors(spoke.behaviour.inputs(item_ids, trunk))
+    behaviour = model.session_vectors(items, HISTORIES) @ items.T
+    cold = np.arange(12) >= 9
+    started = np.array([len(history) > 0 for history in HISTORIES])[:, None]
+    share = weights.image_share
+    expected = behaviour + weights.cold * cold * started + weights.content * ((1 - share) * text + share * image)
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+
+
+def test_the_floor_is_the_hub_alone(floor, hub, trunk, item_ids):
+    vectors = floor.embed_items(item_ids, trunk)
+    content = floor.space.embed(hub.fusion.fuse(trunk))
+    np.testing.assert_array_equal(vectors, content)
+    assert floor.behaviour_dimension == 0 and floor.dimension == content.shape[1]
+    weights = floor.space.modality_weights(hub.config.image_share)
+    query = recency_weighted(content, HISTORIES, hub.config.recency_decay, hub.config.recent_events)
+    np.testing.assert_allclose(floor.embed_sessions(vectors, HISTORIES), query * weights, atol=1e-6)
+    assert floor.behaviour_sessions(vectors, HISTORIES).shape == (4, 0)
+
+
+def test_the_blocks_of_an_item_vector(spoke, trunk, item_ids):
+    vectors = spoke.embed_items(item_ids, trunk)
+    assert vectors.shape == (12, spoke.dimension) == (12, 8 + 1 + 64) and vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
+    # Neither text nor picture: no content, but an ID of its own.
+    assert not vectors[3, 9:].any() and vectors[3, :8].any()
+
+
+def test_a_new_item_has_the_cold_flag_and_its_content(spoke, trunk, item_ids):
+    vectors = spoke.embed_items(item_ids, trunk)
+    new = spoke.embed_items(["never seen"], trunk.rows(np.array([0])))
+    assert new[0, 8] == 1 and vectors[0, 8] == 0
+    np.testing.assert_allclose(new[0, 9:], vectors[0, 9:], atol=1e-5)
+    assert np.abs(new[0, :8] - vectors[0, :8]).max() > 1e-3
+    shared = spoke.embed_items(["another", "one more"], trunk.rows(np.array([0, 0])))
+    np.testing.assert_array_equal(shared[0], shared[1])
+
+
+def test_an_item_keeps_its_vector_in_another_catalog(spoke, trunk, item_ids):
+    vectors = spoke.embed_items(item_ids, trunk)
+    order = np.array([7, 2, 11, 0])
+    moved = spoke.embed_items([item_ids[row] for row in order], trunk.rows(order))
+    np.testing.assert_allclose(moved, vectors[order], atol=1e-5)
+
+
+def test_an_empty_history_is_zero(spoke, trunk, item_ids):
+    vectors = spoke.embed_items(item_ids, trunk)
+    sessions = spoke.embed_sessions(vectors, HISTORIES)
+    assert not sessions[2].any() and sessions[[0, 1, 3]].any(axis=1).all()
+    assert spoke.embed_sessions(vectors, []).shape == (0, spoke.dimension)
+
+
+def test_rows_of_known_and_unknown_items():
+    assert id_rows(["b", "x", "a", "b"], ["a", "b"]).tolist() == [2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["spoke", "floor"])
+def test_a_saved_spoke_loads_bit_for_bit(request, hub, trunk, item_ids, tmp_path, kind):
+    made = request.getfixturevalue(kind)
+    made.save(tmp_path)
+    loaded = Spoke.load(tmp_path, copy_of(hub))
+    vectors = made.embed_items(item_ids, trunk)
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), vectors)
+    for exclude_seen in (False, True):
+        np.testing.assert_array_equal(
+            loaded.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen),
+            made.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen),
+        )
+    assert loaded.space_fingerprint == made.space_fingerprint
+    assert loaded.mixture == made.mixture and (loaded.behaviour is None) == (kind == "floor")
+
+
+def test_a_spoke_without_an_adapter_loads_bit_for_bit(spoke, hub, trunk, item_ids, tmp_path):
+    config = spoke.behaviour.config.model_copy(update={"adapter": None})
+    torch.manual_seed(1)
+    model = type(spoke.behaviour.model)(config, hub.fusion, spoke.space, 9).eval()
+    made = replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items))
+    made.save(tmp_path)
+    assert not (tmp_path / "adapter").exists()
+    loaded = Spoke.load(tmp_path, copy_of(hub))
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), made.embed_items(item_ids, trunk))
+    assert loaded.space_fingerprint == made.space_fingerprint
+
+
+def test_a_catalog_without_content_is_saved_too(spoke, hub, trunk, item_ids, tmp_path):
+    space = replace(spoke.space, text=None, image=None)
+    model = type(spoke.behaviour.model)(spoke.behaviour.config, hub.fusion, space, 9).eval()
+    made = replace(spoke, space=space, behaviour=replace(spoke.behaviour, model=model))
+    made.save(tmp_path)
+    loaded = Spoke.load(tmp_path, copy_of(hub))
+    assert made.dimension == 9
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), made.embed_items(item_ids, trunk))
+
+
+def test_the_fingerprint_follows_everything_that_decides_an_item_vector(spoke, floor, hub):
+    before = spoke.space_fingerprint
+    assert before != floor.space_fingerprint
+    assert replace(spoke, hub_fingerprint="other").space_fingerprint != before
+    assert replace(spoke, space=replace(spoke.space, image=None)).space_fingerprint != before
+    known = tuple(reversed(spoke.behaviour.known_items))
+    assert replace(spoke, behaviour=replace(spoke.behaviour, known_items=known)).space_fingerprint != before
+    # The mixture stands on the session side: another one needs no other index.
+    mixture = replace(spoke, mixture=floor.mixture)
+    assert mixture.space_fingerprint == before
+    with torch.no_grad():
+        spoke.behaviour.model.ids.weight[4, 0] += 1e-3
+    assert spoke.space_fingerprint != before
+
+
+def test_another_hub_is_refused(spoke, hub, tmp_path):
+    spoke.save(tmp_path)
+    with torch.no_grad():
+        hub.fusion.up.bias[0] += 1e-3
+    with pytest.raises(IncompatibleError, match="made on a hub"):
+        Spoke.load(tmp_path, hub)
+
+
+FILES = ["spoke.json", "config.json", "known_items.json", "content_space.safetensors", "behaviour.safetensors"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "adapter/adapter_config.json", "adapter/adapter_model.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe"])
+def test_a_damaged_part_is_corrupt(spoke, hub, tmp_path, name, content):
+    spoke.save(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        Spoke.load(tmp_path, hub)
+
+
+def test_parts_that_do_not_fit_are_corrupt(spoke, hub, tmp_path):
+    spoke.save(tmp_path)
+    (tmp_path / "known_items.json").write_text(json.dumps(["one"]))
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        Spoke.load(tmp_path, hub)
+
+
+def test_nothing_that_is_saved_can_execute_code(spoke, tmp_path):
+    spoke.save(tmp_path)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {*FILES, "adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
