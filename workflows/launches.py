@@ -67,7 +67,8 @@ def launch(
     """Add the category (or its newer catalog), embed it with the hub, index it, and make it live.
 
     With events a spoke is trained on all of them and goes live instead; a category whose events do not yet allow
-    training is served by the hub alone. Every step is cached, so a killed launch is simply repeated.
+    training is served by the hub alone. A spoke that is live already stays in service, its index extended by the newer
+    catalog. Every step is cached, so a killed launch is simply repeated.
 
     Args:
         ws: the workspace.
@@ -92,10 +93,10 @@ def launch(
         return LaunchResult(name, "planned", None, round(time.perf_counter() - started, 2), steps.rows, [])
     hub_ref = hub or ws.hub.ensure()
     steps.add("hub", hub_ref, True)
-    index = ws.index.build(hub_ref, domain=name)
+    index = ws.index.build(_serving(ws, name) or hub_ref, domain=name)
     steps.add("index", index.ref, index.cached)
-    if not ws.registry.get_domain(name).live:
-        steps.add("release", ws.promote(str(index.ref), reason="launch").after, False)
+    moved = ws.promote(str(index.ref), reason="launch")
+    steps.add("release", moved.after, moved.cached)
     trained = events is not None and _train(ws, name, hub_ref, config, steps)
     shown = Server(ws, name)
     ids = _sample(ws, name)
@@ -131,6 +132,12 @@ def _take_in(
     for kind, part in zip(("items", "events"), parts, strict=True):
         if part is not None:
             steps.add(f"snapshot of {kind}", part.ref, part.cached)
+
+
+def _serving(ws: Workspace, name: str) -> str | None:
+    """The spoke that is live already: a newer catalog does not take it out of service, it extends its index."""
+    live = ws.registry.get_domain(name).live
+    return ws.registry.get_release(live).spoke if live else None
 
 
 def _train(ws: Workspace, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> bool:
