@@ -1,0 +1,146 @@
+"""How a hub is trained: what is kept of a training is what helps categories it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.hub.config import HubConfig
+from hubspoke.hub.model import Hub
+from hubspoke.workflows.hub_training import _kept_share
+from hubspoke.workflows.models import ModelResult, load_hub
+from hubspoke.workflows.workspace import Workspace
+
+CONFIG = {
+    "text": {"name": "tiny"},
+    "image": None,
+    "text_fields": ["title"],
+    "fusion": {"hidden": 32},
+    "contrastive": {
+        "steps": 40, "batch_size": 64, "learning_rate": 1e-2, "temperature": 0.2, "interpolations": [0.5, 1.0],
+    },
+}  # fmt: skip
+STYLES = ("modern", "rustic", "nordic", "vintage")
+
+
+def row(held_out: str, share: float, ndcg: float, start: float, high: float | None = None) -> dict[str, Any]:
+    made = {"held_out": held_out, "share": share, "ndcg@10": ndcg, "difference": ndcg - start}
+    return made if high is None else made | {"low": 2 * (ndcg - start) - high, "high": high}
+
+
+def test_the_share_with_the_largest_mean_gain_is_kept() -> None:
+    # Gains relative to the start: 0.5 gives 20 % and 0 %, 1.0 gives 50 % and -10 % (not significant).
+    rows = [
+        row("a", 0.0, 0.10, 0.10), row("a", 0.5, 0.12, 0.10, 0.03), row("a", 1.0, 0.15, 0.10, 0.07),
+        row("b", 0.0, 0.20, 0.20), row("b", 0.5, 0.20, 0.20, 0.01), row("b", 1.0, 0.18, 0.20, 0.01),
+    ]  # fmt: skip
+    assert _kept_share(rows) == 1.0
+    # The same with an interval that lies below zero: harm to one category rules the share out.
+    rows[-1] = row("b", 1.0, 0.18, 0.20, -0.01)
+    assert _kept_share(rows) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("shares", "kept"),
+    [
+        ({}, 0.0),
+        ({0.5: 0.09, 1.0: 0.05}, 0.0),  # worse by chance or not: nothing is gained
+        ({0.5: 0.10, 1.0: 0.10}, 0.0),  # the smallest wins a tie
+        ({0.5: 0.12, 1.0: 0.12}, 0.5),
+    ],
+)
+def test_the_smallest_share_wins_a_tie_and_none_is_a_candidate(shares: Mapping[float, float], kept: float) -> None:
+    rows = [row("a", 0.0, 0.10, 0.10), *(row("a", share, ndcg, 0.10, 0.05) for share, ndcg in shares.items())]
+    assert _kept_share(rows) == kept
+    assert _kept_share([]) == 0.0
+
+
+def test_a_category_that_starts_at_nothing_has_no_relative_gain() -> None:
+    rows = [row("a", 0.0, 0.0, 0.0), row("a", 1.0, 0.3, 0.0, 0.4)]
+    assert _kept_share(rows) == 0.0
+
+
+def write_category(folder: Path, name: str, seed: int) -> tuple[Path, Path]:
+    """Products of four styles among other words; every shopper stays within one style."""
+    rng = np.random.default_rng(seed)
+    items, events = folder / f"{name}.csv", folder / f"{name}_events.csv"
+    titles = [f"{STYLES[i % 4]} {name}{rng.integers(9)} {name}{rng.integers(9)} {name}{i}" for i in range(32)]
+    items.write_text("\n".join(["item_id,title", *(f"{name}{i},{title}" for i, title in enumerate(titles))]))
+    lines = ["user_id,item_id,timestamp,event_type"]
+    for user in range(48):
+        for step, nth in enumerate(rng.permutation(8)[:6]):
+            lines.append(f"u{user:02},{name}{nth * 4 + user % 4},2024-05-01T10:{step:02}:00Z,view")
+    events.write_text("\n".join(lines))
+    return items, events
+
+
+@pytest.fixture
+def shops(ws: Workspace, tmp_path: Path) -> Workspace:
+    """Three categories with the same styles and otherwise other words."""
+    # One thread: products this small only lose time by being shared out.
+    ws.settings = replace(ws.settings, threads=1)
+    for seed, name in enumerate(("chair", "lamp", "vase")):
+        ws.domain.add(name, *write_category(tmp_path, name, seed))
+    return ws
+
+
+def train(ws: Workspace, **kept: Any) -> tuple[ModelResult, Hub]:
+    result = ws.hub.train(**({"config": CONFIG} | kept))
+    hub, record = load_hub(ws, str(result.ref))
+    assert record.space_fingerprint == hub.fingerprint
+    return result, hub
+
+
+def is_identity(hub: Hub) -> bool:
+    return not torch.any(hub.fusion.up.weight) and not torch.any(hub.fusion.up.bias)
+
+
+def test_training_is_kept_where_it_helps_categories_that_it_has_not_seen(shops: Workspace) -> None:
+    result, hub = train(shops)
+    assert [(own["held_out"], own["share"]) for own in result.table] == [
+        (name, share) for name in ("chair", "lamp", "vase") for share in (0.0, 0.5, 1.0)
+    ]
+    assert result.summary["kept_share"] == _kept_share(result.table) > 0
+    start, kept = (
+        np.mean([own["ndcg@10"] for own in result.table if own["share"] == share])
+        for share in (0.0, result.summary["kept_share"])
+    )
+    assert kept > start
+    assert not is_identity(hub) and result.summary["final_loss"] > 0
+    assert (result.summary["items"], result.summary["domains"]) == (96, ["chair", "lamp", "vase"])
+
+
+def test_the_same_training_gives_the_same_hub(shops: Workspace) -> None:
+    first, again = (train(shops, domains=["chair", "lamp"], steps=9, force=force) for force in (False, True))
+    assert first[0].ref != again[0].ref and first[1].fingerprint == again[1].fingerprint
+    assert first[0].table == again[0].table
+    cached, _ = train(shops, domains=["chair", "lamp"], steps=9)
+    assert cached.cached
+
+
+def test_a_held_out_category_is_judged_and_stays_out(shops: Workspace) -> None:
+    result, hub = train(shops, domains=["chair", "lamp"], held_out="vase")
+    assert {own["held_out"] for own in result.table} == {"vase"}
+    other, _ = train(shops, domains=["chair", "lamp", "vase"], held_out="vase")
+    assert other.cached  # the same training said in other words
+    assert not is_identity(hub)
+
+
+def test_without_steps_the_hub_is_its_trunks(shops: Workspace) -> None:
+    result, hub = train(shops, steps=0)
+    assert is_identity(hub) and result.table == [] and result.summary["kept_share"] == 0.0
+    config = HubConfig.model_validate(CONFIG)
+    assert hub.fingerprint == Hub(config, device="cpu").fingerprint
+
+
+@pytest.mark.parametrize("domains", [[], ["chair"]])
+def test_a_training_that_cannot_be_judged_is_not_kept(shops: Workspace, domains: list[str]) -> None:
+    result, hub = train(shops, domains=domains)
+    assert is_identity(hub) and list(result.table) == []
+    assert (result.summary["kept_share"], result.summary["final_loss"]) == (0.0, None)
+    assert result.summary["items"] == 32 * len(domains)
