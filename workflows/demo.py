@@ -48,6 +48,7 @@ class DemoPlan(BaseModel):
         established_spoke: keys of `SpokeConfig` for the established departments.
         launched_spoke: keys of `SpokeConfig` for the launched one.
         pictures: items per simulated category, 0 to leave the pictures out.
+        picture_hub: keys of `HubConfig` for the hub that reads them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +63,7 @@ class DemoPlan(BaseModel):
     established_spoke: Mapping[str, Any] = {"training": {"max_epochs": 30}}
     launched_spoke: Mapping[str, Any] = {}
     pictures: int = 240
+    picture_hub: Mapping[str, Any] = {}
 
     def after(self, weeks: int) -> datetime:
         """The moment `weeks` after the launch."""
@@ -181,7 +183,10 @@ def run_demo(
     name = domain_name(story.plan.launched)
     baskets = _baskets(story, name)
     lineage = _lineage(story, name)
-    pictures = launch_with_pictures(ws, story.plan.pictures, echo, story.step) if story.plan.pictures else None
+    chosen = story.plan
+    pictures = None
+    if chosen.pictures:
+        pictures = launch_with_pictures(ws, chosen.pictures, echo, story.step, chosen.picture_hub)
     result = DemoResult(
         report=(report or ws.settings.workspace / "demo-report.html").resolve(),
         seconds=round(time.perf_counter() - started, 1),

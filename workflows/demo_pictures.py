@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..catalog.simulation import CategoryName, MarketplaceSettings, simulate_marketplace
 from .results import Result
@@ -52,7 +52,11 @@ class PictureLaunch(Result):
 
 
 def launch_with_pictures(
-    ws: Workspace, items_per_category: int, echo: Callable[[str], None], step: Callable[..., None]
+    ws: Workspace,
+    items_per_category: int,
+    echo: Callable[[str], None],
+    step: Callable[..., None],
+    hub_config: Mapping[str, Any] | None = None,
 ) -> PictureLaunch:
     """Simulate a marketplace, launch one of its categories with pictures on day zero, and take modalities away.
 
@@ -61,6 +65,7 @@ def launch_with_pictures(
         items_per_category: products drawn for each of three categories.
         echo: receives the story.
         step: receives each step: text, whether it was cached, seconds.
+        hub_config: keys of `HubConfig`; by default the packaged encoders.
     """
     from .recommendations import Server
 
@@ -68,7 +73,7 @@ def launch_with_pictures(
     folder = ws.settings.workspace / "simulated" / str(items_per_category)
     settings = MarketplaceSettings(categories=CATEGORIES, items_per_category=items_per_category)
     files = simulate_marketplace(settings, folder)
-    hub = ws.hub.train(domains=[], config={})
+    hub = ws.hub.train(domains=[], config=hub_config)
     step(f"{hub.ref}: text and image encoders, nothing trained", hub.cached, hub.seconds)
     own = files[LAUNCHED]
     launched = ws.launch(LAUNCHED, own.items, hub=hub.ref, images=own.items.parent)

@@ -16,7 +16,7 @@ from ..registry.records import MetricRecord, ModelRecord, Parent
 from .models import load_hub, prepare, ready_model, trunk_vectors
 from .progress import stage_progress
 from .results import Result
-from .spokes import load_spoke, spoke_ref
+from .spokes import held_out, load_spoke, spoke_ref
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow
@@ -166,15 +166,16 @@ class Evaluations:
         )
         for subject in subjects:
             _require_unseen(subject, dataset, settings)
+        baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
+        if baseline not in {subject.name for subject in subjects}:
+            raise UsageError(f"{baseline} is not among the models that are compared; name it there too.")
         measured = self._measure(subjects, dataset, settings)
         results = [self._result(subject, dataset, measured[subject.name], record=record) for subject in subjects]
-        if baseline is not None:
-            baseline = self._subject(domain, baseline).name
         rows = compare(measured, baseline)
         return CompareResult(
             domain=domain,
             events=dataset.event_snapshot.ref,
-            baseline=baseline or subjects[0].name,
+            baseline=baseline,
             protocol=results[0].report["protocol"],
             n_users=results[0].report["n_users"],
             rows=[_row(row) for row in rows],
@@ -288,8 +289,7 @@ def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> 
         return
     remedy = f"train one for this protocol with `hubspoke spoke train {dataset.domain.name} --split {protocol.name}`."
     if protocol.name == "leave-one-out":
-        same = subject.record.summary.get("events") == getattr(dataset.event_snapshot, "ref", None)
-        if subject.split["name"] != "leave-one-out" or not same:
+        if subject.record.summary.get("held_out") != held_out(dataset):
             raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")
         return
     end = subject.record.summary.get("training_end")

@@ -81,7 +81,7 @@ class HubTraining:
             dataset,
             trunk,
             ContrastiveDomain(trunk, space, co_engaged_pairs(seen, hub.config.contrastive.window)),
-            validation(users, dataset.sequences, 2000, hub.config.seed) if len(users) else None,
+            validation(users, seen, 2000, hub.config.seed) if len(users) else None,
         )
 
     def _fit(

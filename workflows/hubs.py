@@ -113,13 +113,13 @@ class Hubs:
         result = train_once(
             ws, recipe, lambda: HubTraining(ws).train(hub_config, datasets, held_out), force=force, dry_run=dry_run
         )
-        if result.ref and not dry_run and (promote or not self._live()):
+        if result.ref and not dry_run and (promote or not self.live()):
             ws.promote(result.ref, reason="newly trained" if promote else "first hub")
         return result
 
     def ensure(self) -> str:
         """The live hub's reference; where there is none, an untrained one is made from the packaged weights."""
-        if live := self._live():
+        if live := self.live():
             return live
         self._ws.progress.note("no hub yet: making an untrained one from the packaged encoders")
         return str(self.train(domains=[]).ref)
@@ -151,7 +151,8 @@ class Hubs:
             seconds=round(time.perf_counter() - started, 2),
         )
 
-    def _live(self) -> str | None:
+    def live(self) -> str | None:
+        """The live hub's reference, None where there is none yet."""
         try:
             return self._ws.registry.resolve_alias("hub", "live").ref
         except NotFoundError:
@@ -159,7 +160,7 @@ class Hubs:
 
     def _domains(self, named: Sequence[str] | None) -> Sequence[str]:
         if named is not None:
-            return list(named)
+            return list(dict.fromkeys(named))
         known = self._ws.registry.list_domains()
         return [domain.name for domain in known if domain.counts.item_snapshots]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidDataError
+from ..errors import CorruptArtifactError, InvalidDataError
 from .results import Result
 
 if TYPE_CHECKING:
@@ -91,20 +91,22 @@ def launch(
     _take_in(ws, name, catalog, events, steps, dry_run, data)
     if dry_run:
         return LaunchResult(name, "planned", None, round(time.perf_counter() - started, 2), steps.rows, [])
-    hub_ref = hub or ws.hub.ensure()
-    steps.add("hub", hub_ref, True)
+    known = hub or ws.hub.live()
+    hub_ref = known or ws.hub.ensure()
+    steps.add("hub", hub_ref, known is not None)
     index = ws.index.build(_serving(ws, name) or hub_ref, domain=name)
     steps.add("index", index.ref, index.cached)
     moved = ws.promote(str(index.ref), reason="launch")
     steps.add("release", moved.after, moved.cached)
-    trained = events is not None and _train(ws, name, hub_ref, config, steps)
+    if events is not None:
+        _train(ws, name, hub_ref, config, steps)
     shown = Server(ws, name)
     ids = _sample(ws, name)
     answers = [shown.recommend([item], k=k, exclude_seen=True) for item in ids]
     steps.add("first recommendations", None, False)
     return LaunchResult(
         domain=name,
-        mode="trained" if trained else "day zero",
+        mode="trained" if _serving(ws, name) else "day zero",
         release=ws.registry.get_domain(name).live,
         seconds=round(time.perf_counter() - started, 2),
         steps=steps.rows,
@@ -140,15 +142,18 @@ def _serving(ws: Workspace, name: str) -> str | None:
     return ws.registry.get_release(live).spoke if live else None
 
 
-def _train(ws: Workspace, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> bool:
+def _train(ws: Workspace, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> None:
+    """Train a spoke and make it live, where the events allow it."""
+    before = ws.registry.get_domain(name).live
     try:
         spoke = ws.spoke.train(name, hub=hub, config=config, split="all", refit=True, promote=True)
+    except CorruptArtifactError:
+        raise
     except InvalidDataError as error:
         ws.progress.note(f"{error}")
-        return False
+        return
     steps.add("spoke", spoke.ref, spoke.cached)
-    steps.add("release", spoke.release, False)
-    return True
+    steps.add("release", spoke.release, spoke.release == before)
 
 
 def _sample(ws: Workspace, name: str) -> list[str]:

@@ -12,11 +12,11 @@ import numpy as np
 from ..errors import InvalidDataError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import ModelRecord, Parent
-from .hubs import LIVE_HUB
 from .models import (
     ModelResult,
     Recipe,
     Trained,
+    fingerprint,
     load_hub,
     parse_config,
     prepare,
@@ -116,19 +116,24 @@ class Spokes:
             raise UsageError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
         if (split == "temporal") != (test_from is not None):
             raise UsageError("The temporal split and --test-from go together; give both or neither.")
+        if test_from is not None and test_from.tzinfo is None:
+            raise UsageError(f"The start of the test window ({test_from}) names no time zone; give one, such as UTC.")
         spoke_config = parse_config(SpokeConfig, {"seed": ws.settings.seed, **(config or {})}, "spoke")
         dataset = load_dataset(ws, domain, items=items, events=events)
         if dataset.event_snapshot is None:
             raise InvalidDataError(
                 f"{domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
             )
-        hub_ref = ws.registry.get_model(hub).ref if hub else (None if dry_run else ws.hub.ensure())
+        if hub:
+            hub_ref: str | None = ready_model(ws, hub, ModelKind.HUB).ref
+        else:
+            hub_ref = ws.hub.live() if dry_run else ws.hub.ensure()
         recipe = Recipe(
             kind=ModelKind.SPOKE,
             domain=domain,
             config=spoke_config.model_dump(mode="json"),
             inputs={
-                "hub": ws.registry.get_model(hub_ref or LIVE_HUB).space_fingerprint if hub_ref else None,
+                "hub": ws.registry.get_model(hub_ref).space_fingerprint if hub_ref else None,
                 "items": dataset.item_snapshot.content_hash,
                 "events": dataset.event_snapshot.content_hash,
                 "sessions": dict(dataset.domain.settings.get("sessions", {})),
@@ -175,6 +180,7 @@ class Spokes:
             "items": dataset.item_snapshot.ref,
             "events": getattr(dataset.event_snapshot, "ref", None),
             "waterfall": dataset.waterfall,
+            "held_out": held_out(dataset) if split["name"] == "leave-one-out" else None,
         }
         parents = [
             Parent(hub_record.ref, Relation.ADAPTED_FROM, "fusion", "LoRA on the base fusion"),
@@ -182,6 +188,19 @@ class Spokes:
             Parent(str(getattr(dataset.event_snapshot, "ref", "")), Relation.TRAINED_ON, "events"),
         ]
         return Trained(spoke.save, spoke.space_fingerprint, summary, parents)
+
+
+def held_out(dataset: Dataset) -> str:
+    """SHA-256 over what leave-one-out tests: each user's last event and its place in the history.
+
+    Another catalog or other session settings change which event is a user's last, and with it what a model may see.
+    """
+    from ..evaluation.protocols import leave_one_out
+
+    ids = dataset.items["item_id"].to_list()
+    users = leave_one_out(dataset.sequences, "test")
+    asked = zip(users.users, users.histories, users.targets, strict=True)
+    return fingerprint([[user, len(history), *(ids[row] for row in target)] for user, history, target in asked])
 
 
 def split_parts(sequences: Sequences, split: str, test_from: datetime | None, config: SpokeConfig) -> SplitParts:
@@ -210,7 +229,8 @@ def split_parts(sequences: Sequences, split: str, test_from: datetime | None, co
             f"Of {len(sequences.user_ids)} users with events none has the three that training needs; "
             "wait for more events and serve the hub alone meanwhile."
         )
-    return SplitParts(train, refit, validation(users, sequences, config.training.validation_users, config.seed))
+    # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.
+    return SplitParts(train, refit, validation(users, refit, config.training.validation_users, config.seed))
 
 
 class _Builder:

@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hubspoke.catalog.simulation import CategoryFiles, MarketplaceSettings, simulate_marketplace
 from hubspoke.registry.artifacts import StoredArtifact
 from hubspoke.registry.records import IndexRecord, ModelRecord, Parent
 from hubspoke.workflows.workspace import Workspace, open_workspace
@@ -147,3 +149,55 @@ class Models:
 @pytest.fixture
 def models(garden: Workspace) -> Models:
     return Models(garden)
+
+
+TINY_HUB: dict[str, Any] = {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}}
+TINY_SPOKE: dict[str, Any] = {
+    "transformer": {"dimension": 16},
+    "min_item_count": 3,
+    "training": {"max_epochs": 3, "validate_every": 1, "negatives": 16},
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_hub() -> dict[str, Any]:
+    """Config of a hub that reads text with a tower of no weight and trains nothing."""
+    return TINY_HUB
+
+
+@pytest.fixture(scope="session")
+def tiny_spoke() -> dict[str, Any]:
+    """Config of a spoke that trains in a second."""
+    return TINY_SPOKE
+
+
+@pytest.fixture(scope="session")
+def market(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CategoryFiles]:
+    """Two simulated categories of 40 products and 60 shoppers, with pictures."""
+    settings = MarketplaceSettings(
+        categories=("lamps", "mugs"), items_per_category=40, users=60, events_per_user=(4, 7), image_size=16
+    )
+    return simulate_marketplace(settings, tmp_path_factory.mktemp("market"))
+
+
+@pytest.fixture(scope="session")
+def shop_template(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, market: dict[str, CategoryFiles]
+) -> Path:
+    """A workspace with a hub and the category lamps: lamps:1 is its spoke, indexed and live."""
+    folder = tmp_path_factory.mktemp("shop") / "shop"
+    folder.mkdir()
+    shutil.copy(sqlite_template, folder / "registry.db")
+    with open_workspace(environ={}, cwd=folder, workspace=folder, actor="tester") as ws:
+        ws.domain.add("lamps", market["lamps"].items, market["lamps"].events)
+        ws.hub.train(domains=[], config=TINY_HUB)
+        ws.spoke.train("lamps", config=TINY_SPOKE)
+    return folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path, shop_template: Path) -> Iterator[Workspace]:
+    """A copy of that workspace."""
+    shutil.copytree(shop_template, tmp_path / "shop")
+    with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "shop", actor="tester") as opened:
+        yield opened

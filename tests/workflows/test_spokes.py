@@ -1,0 +1,228 @@
+"""Spoke versions: what a training may see, what it leaves behind, and what it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hubspoke.catalog.sessions import SessionSettings
+from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, NotFoundError, UsageError
+from hubspoke.registry.records import ModelRecord
+from hubspoke.workflows.workspace import Workspace
+
+START = datetime(2024, 4, 1, tzinfo=UTC)
+PER_USER = SessionSettings(mode="per_user")
+Train = Callable[..., ModelRecord]
+
+
+@pytest.fixture(scope="module")
+def events() -> pl.DataFrame:
+    """60 users who take 4 to 7 of the first 30 lamps, none twice; `after` counts from the end of a history, 0 is last.
+
+    Tastes go in circles, so that there is something to learn.
+    """
+    rng = np.random.default_rng(5)
+    rows = []
+    for user in range(60):
+        start, length = int(rng.integers(30)), int(rng.integers(4, 8))
+        for place in range(length):
+            moment = START + timedelta(days=int(rng.integers(2)) + 7 * place, minutes=user)
+            rows.append((f"user-{user:02d}", lamp((start + 3 * place) % 30), moment, length - 1 - place))
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp", "after"], orient="row")
+
+
+def lamp(number: int) -> str:
+    return f"lamps-{number:04d}"
+
+
+def swapped(events: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
+    """Another lamp, one of the ten that nobody takes, in every event where `where` is true."""
+    other = "lamps-003" + pl.col("item_id").str.slice(-1)
+    return events.with_columns(item_id=pl.when(where).then(other).otherwise(pl.col("item_id")))
+
+
+@pytest.fixture
+def train(shop: Workspace, market: Any, tiny_spoke: Any) -> Train:
+    """Train on a table of events in a new domain of the shop."""
+
+    def call(events: pl.DataFrame, **options: Any) -> ModelRecord:
+        name = f"d{len(shop.domain.list())}"
+        shop.domain.add(
+            name, market["lamps"].items, events.select("user_id", "item_id", "timestamp"), sessions=PER_USER
+        )
+        return shop.spoke.show(str(shop.spoke.train(name, config=tiny_spoke, index=False, **options).ref))
+
+    return call
+
+
+def test_leave_one_out_never_sees_the_last_event(train: Train, events: pl.DataFrame) -> None:
+    plain = train(events)
+    assert plain.space_fingerprint == train(events).space_fingerprint
+    other = train(swapped(events, pl.col("after") == 0))
+    assert other.space_fingerprint == plain.space_fingerprint
+    assert other.summary["mixture"] == plain.summary["mixture"]
+    assert train(swapped(events, pl.col("after") == 2)).space_fingerprint != plain.space_fingerprint
+    assert plain.summary["training_events"] == (events["after"] >= 2).sum()
+
+
+def test_not_even_the_choice_on_validation_depends_on_the_last_event(train: Train, events: pl.DataFrame) -> None:
+    # Where every user's last event repeats the first one, a look at the test would say that people buy again.
+    first = pl.col("item_id").first().over("user_id")
+    again = events.with_columns(item_id=pl.when(pl.col("after") == 0).then(first).otherwise(pl.col("item_id")))
+    plain, other = train(events), train(again)
+    assert plain.summary["validation_filters_seen"]
+    for key in ("validation_filters_seen", "mixture", "epochs", "validation_ndcg@10"):
+        assert other.summary[key] == plain.summary[key]
+    assert other.space_fingerprint == plain.space_fingerprint
+
+
+def test_a_refit_takes_the_validation_events_in_and_still_not_the_test(train: Train, events: pl.DataFrame) -> None:
+    plain, refitted = train(events), train(events, refit=True)
+    assert refitted.summary["split"] == {"name": "leave-one-out", "test_from": None, "refit": True}
+    assert refitted.summary["training_events"] == (events["after"] >= 1).sum()
+    # What was chosen on validation stays as it was; the weights are others.
+    assert refitted.summary["epochs"] == plain.summary["epochs"]
+    assert refitted.summary["mixture"] == plain.summary["mixture"]
+    assert refitted.space_fingerprint != plain.space_fingerprint
+    assert train(swapped(events, pl.col("after") == 0), refit=True).space_fingerprint == refitted.space_fingerprint
+
+
+def test_a_temporal_split_sees_nothing_of_its_test_window(train: Train, events: pl.DataFrame) -> None:
+    cut = START + timedelta(weeks=4)
+    before = events.filter(pl.col("timestamp") < cut)
+    trained = train(events, split="temporal", test_from=cut)
+    assert trained.summary["training_end"] < cut.timestamp() * 1_000_000
+    assert trained.summary["training_events"] == before.height - 60
+    assert trained.summary["split"] == {"name": "temporal", "test_from": cut.isoformat(), "refit": False}
+    changed = swapped(events, pl.col("timestamp") >= cut)
+    assert train(changed, split="temporal", test_from=cut).space_fingerprint == trained.space_fingerprint
+    refitted = train(events, split="temporal", test_from=cut, refit=True)
+    assert refitted.summary["training_events"] == before.height
+
+
+def test_the_same_inputs_and_config_give_the_same_version(shop: Workspace, tiny_spoke: Any) -> None:
+    again = shop.spoke.train("lamps", config=tiny_spoke)
+    assert (again.ref, again.cached, again.index) == ("lamps:1", True, "index:lamps/1")
+    assert again.summary["training_events"] == shop.spoke.show("lamps").summary["training_events"]
+    planned = shop.spoke.train("lamps", config=tiny_spoke, dry_run=True)
+    assert (planned.ref, planned.cached) == ("lamps:1", True)
+    other = shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}, dry_run=True)
+    assert (other.ref, other.status) == (None, "planned")
+    assert len(shop.spoke.list()) == 1
+
+
+def test_force_trains_again_and_can_be_promoted(shop: Workspace, tiny_spoke: Any) -> None:
+    forced = shop.spoke.train("lamps", config=tiny_spoke, force=True, promote=True)
+    # The same weights come out, so nothing but the version tells the two apart, down to the index.
+    assert (forced.ref, forced.cached, forced.index, forced.release) == (
+        "lamps:2",
+        False,
+        "index:lamps/2",
+        "release:lamps/2",
+    )
+    first, second = shop.spoke.list("lamps")
+    assert first.space_fingerprint == second.space_fingerprint
+    assert shop.recommend("lamps", ["lamps-0001"]).served_by == "lamps:2"
+
+
+def test_another_seed_gives_another_space(shop: Workspace, tiny_spoke: Any) -> None:
+    other = shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1})
+    # Something is live already, so it is left alone.
+    assert (other.ref, other.release) == ("lamps:2", None)
+    first, second = shop.spoke.list("lamps")
+    assert first.space_fingerprint != second.space_fingerprint
+    assert shop.registry.get_domain("lamps").live == "release:lamps/1"
+
+
+def test_its_lineage_names_the_hub_and_both_snapshots(shop: Workspace) -> None:
+    edges = shop.registry.upstream("lamps:1").edges
+    found = {(edge.parent, str(edge.relation)) for edge in edges if edge.child == "lamps:1"}
+    assert found == {
+        ("hub:1", "adapted_from"),
+        ("snapshot:lamps/items/1", "trained_on"),
+        ("snapshot:lamps/events/1", "trained_on"),
+    }
+
+
+def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market: Any, events: pl.DataFrame) -> None:
+    with pytest.raises(NotFoundError):
+        shop.spoke.train("nowhere")
+    shop.domain.add("bare", market["lamps"].items)
+    with pytest.raises(InvalidDataError, match=r"no events to train on; .* `hubspoke launch`"):
+        shop.spoke.train("bare")
+    few = events.filter(pl.col("after") < 2).select("user_id", "item_id", "timestamp")
+    shop.domain.add("few", market["lamps"].items, few, sessions=PER_USER)
+    with pytest.raises(InvalidDataError, match=r"Of \d+ users .* wait for more events"):
+        shop.spoke.train("few")
+    failed = shop.registry.list_models("spoke", "few")[0]
+    assert failed.status == "failed"
+    assert failed.error is not None and failed.error.startswith("InvalidDataError: Of ")
+    with pytest.raises(UsageError, match="failed, not ready"):
+        shop.spoke.show("few:1")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"config": {"layers": 3}}, "spoke config is not usable .*layers"),
+        ({"config": {"training": {"max_epochs": -1}}}, "training.max_epochs"),
+        ({"split": "random"}, "no split 'random'"),
+        ({"split": "temporal"}, "--test-from"),
+        ({"test_from": datetime(2024, 4, 1, tzinfo=UTC)}, "--test-from"),
+        ({"split": "temporal", "test_from": datetime(2024, 4, 1)}, "time zone"),
+        ({"hub": "lamps:1"}, "not a hub"),
+        ({"items": "snapshot:lamps/events/1"}, "holds events"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_a_version_is_taken(
+    shop: Workspace, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        shop.spoke.train("lamps", **options)
+    assert len(shop.registry.list_models("spoke")) == 1
+
+
+def test_a_training_under_way_elsewhere_is_left_alone(shop: Workspace, tiny_spoke: Any) -> None:
+    code = (
+        "import sys; from pathlib import Path; from hubspoke.registry.locks import file_lock\n"
+        "with file_lock(Path(sys.argv[1]), 'train lamps'):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    locks = shop.settings.workspace / "locks"
+    command = [sys.executable, "-c", code, str(locks)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=f"Process {holder.pid} holds 'train lamps'"):
+            shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1})
+        assert len(shop.spoke.list()) == 1
+        # What needs no training needs no lock.
+        assert shop.spoke.train("lamps", config=tiny_spoke).cached
+        holder.kill()
+    assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:2"
+
+
+def test_a_training_that_fails_says_why_and_leaves_nothing_half_written(
+    shop: Workspace, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hubspoke.spokes.spoke import Spoke
+
+    def full(_: Spoke, folder: Path) -> None:
+        (folder / "half").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Spoke, "save", full)
+        with pytest.raises(HubspokeError, match="No space is left on the disk"):
+            shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1})
+    failed = shop.spoke.list("lamps")[-1]
+    assert (failed.ref, failed.status, failed.artifact) == ("lamps:2", "failed", None)
+    assert "No space is left on the disk" in str(failed.error)
+    assert list((shop.artifacts.root / "staging").iterdir()) == []
+    assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:3"
