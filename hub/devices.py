@@ -30,15 +30,19 @@ def usable_cores() -> int:
 
 
 def limit_threads(n: int | None = None) -> int:
-    """Cap torch's arithmetic threads at `n` (default: `usable_cores()`) and return the cap.
+    """Cap torch's arithmetic threads at `n` and return the cap.
 
-    More threads than cores make small matrix products several times slower, and torch counts the machine's cores, not
-    the process's.
+    The default is OMP_NUM_THREADS where that is set (a launcher of several processes sets it) and `usable_cores()`
+    elsewhere. More threads than cores make small matrix products several times slower, and torch counts the machine's
+    cores, not the process's.
 
     Raises:
         UsageError: n < 1.
     """
-    cap = usable_cores() if n is None else n
+    if n is None:
+        asked = os.environ.get("OMP_NUM_THREADS", "")
+        n = min(int(asked), usable_cores()) if asked.isdecimal() and int(asked) else usable_cores()
+    cap = n
     if cap < 1:
         raise UsageError(f"A thread cap of {cap} leaves no thread to work with; give 1 or more.")
     torch.set_num_threads(cap)

@@ -27,7 +27,8 @@ class TrainingConfig(BaseModel):
         patience: validations without improvement before training stops.
         validation_users: users in a validation, at most; drawn once, with the seed.
         tokens_per_batch: positions in a batch.
-        negatives: items drawn uniformly as shared negatives of a batch.
+        loss: `sampled-softmax` over shared negatives, or `softmax` over the whole catalog, for small ones.
+        negatives: items drawn uniformly as shared negatives of a batch; the full softmax needs none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,7 @@ class TrainingConfig(BaseModel):
     patience: int = Field(default=3, ge=1)
     validation_users: int = Field(default=2000, ge=1)
     tokens_per_batch: int = Field(default=1024, ge=2)
+    loss: Literal["sampled-softmax", "softmax"] = "sampled-softmax"
     negatives: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)

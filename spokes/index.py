@@ -24,11 +24,6 @@ FACTORY = "Flat"
 METRIC = "inner_product"
 
 
-def has_gpu() -> bool:
-    """Whether this FAISS can use a GPU, and one is there."""
-    return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
-
-
 @dataclass(frozen=True)
 class ItemIndex:
     """A FAISS index of one embedding space over one item snapshot; row r is the item `item_ids[r]`.

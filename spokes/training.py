@@ -1,4 +1,4 @@
-"""Training of the behavioural part: sampled softmax over shared negatives, early stopping on validation."""
+"""Training of the behavioural part: softmax, sampled over shared negatives or full, with early stopping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..hub.devices import autocast_for
 from .batches import Batch, BucketedBatches
 from .behaviour import BehaviourModel, ItemInputs
 from .config import SpokeConfig
-from .losses import sampled_softmax_loss
+from .losses import full_softmax_loss, sampled_softmax_loss
 
 Validate = Callable[[BehaviourModel], float]
 Progress = Callable[[int, int], None]
@@ -120,6 +120,7 @@ class _Trainer:
     def __init__(self, model: BehaviourModel, items: ItemInputs, config: SpokeConfig) -> None:
         self._model = model
         self._items = items
+        self._sampled = config.training.loss == "sampled-softmax"
         self._negatives = config.training.negatives
         self._device = model.ids.weight.device
         self._rng = np.random.default_rng(config.seed)
@@ -144,6 +145,9 @@ class _Trainer:
         return float(np.mean(losses))
 
     def _loss(self, batch: Batch) -> Tensor:
+        return self._sampled_loss(batch) if self._sampled else self._full_loss(batch)
+
+    def _sampled_loss(self, batch: Batch) -> Tensor:
         """Sampled softmax over the P real positions of a batch; only the item rows in use are embedded."""
         valid = batch.valid
         negatives = self._rng.integers(len(self._items), size=self._negatives)
@@ -156,6 +160,13 @@ class _Trainer:
         positive = (hidden * vectors[place[p : 2 * p]]).sum(dim=1)
         negative = hidden @ vectors[place[2 * p :]].T  # (P, K)
         return sampled_softmax_loss(positive, negative, self._tensor(targets), self._tensor(negatives))
+
+    def _full_loss(self, batch: Batch) -> Tensor:
+        """Softmax over the whole catalog at the P real positions of a batch; every item is embedded."""
+        valid = batch.valid
+        vectors = self._model.embed_items(self._items)  # (N, D)
+        hidden = self._model.encode_sessions(vectors[self._tensor(batch.inputs[valid])], self._tensor(valid))  # (P, D)
+        return full_softmax_loss(hidden @ vectors.T, self._tensor(batch.targets[valid]))
 
     def _tensor(self, array: np.ndarray[tuple[int, ...], np.dtype[np.int64 | np.bool_]]) -> Tensor:
         return torch.from_numpy(array).to(self._device)

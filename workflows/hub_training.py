@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import InvalidDataError, UsageError
 from ..evaluation.bootstrap import paired_difference
 from ..evaluation.protocols import Protocol, leave_one_out, training_mask
 from ..hub.calibration import FloatArray
@@ -106,33 +106,37 @@ class HubTraining:
 
         A share is kept only if it helps on average and hurts no held-out category: none of the paired 95 % intervals of
         the difference to the untrained hub may lie below zero. The smallest share wins a tie.
-        """
 
+        Raises:
+            InvalidDataError: `held_out` has nobody to judge by, or there is nothing else to train on.
+        """
         rows: list[dict[str, Any]] = []
-        judged = [c for c in categories if c.validation and held_out in (None, c.dataset.domain.name)]
-        for category in judged:
+        for category in categories:
             others = [c for c in categories if c is not category]
-            if not any(len(c.contrastive.pairs) for c in others):
-                continue
-            name = category.dataset.domain.name
-            trained, _ = self._fit(hub, others, 1.0, f"training the fusion without {name}")
-            start = self._zero_shot(hub, hub.fusion, category)
-            rows.append({"held_out": name, "share": 0.0, "ndcg@10": float(start.mean()), "difference": 0.0})
-            for share in hub.config.contrastive.interpolations:
-                fusion = self._fusion(hub, interpolate(hub.fusion, trained, share))
-                own = self._zero_shot(hub, fusion, category)
-                change = paired_difference(own.astype(np.float64), start.astype(np.float64))
-                rows.append(
-                    {
-                        "held_out": name,
-                        "share": share,
-                        "ndcg@10": float(own.mean()),
-                        "difference": change.value,
-                        "low": change.low,
-                        "high": change.high,
-                    }
-                )
+            trainable = any(len(c.contrastive.pairs) for c in others)
+            if trainable and category.validation and held_out in (None, category.dataset.domain.name):
+                rows += self._judge(hub, category, others)
+        if held_out is not None and not rows:
+            raise InvalidDataError(
+                f"{held_out} cannot judge the training; hold out a domain with events, beside others with events."
+            )
         return rows, _kept_share(rows)
+
+    def _judge(self, hub: Hub, category: _Category, others: Sequence[_Category]) -> list[dict[str, Any]]:
+        """Zero-shot quality on one category of a fusion trained on the others, for every share."""
+        name = category.dataset.domain.name
+        trained, _ = self._fit(hub, others, 1.0, f"training the fusion without {name}")
+        start = self._zero_shot(hub, hub.fusion, category).astype(np.float64)
+        rows: list[dict[str, Any]] = [
+            {"held_out": name, "share": 0.0, "ndcg@10": float(start.mean()), "difference": 0.0}
+        ]
+        for share in hub.config.contrastive.interpolations:
+            fusion = self._fusion(hub, interpolate(hub.fusion, trained, share))
+            own = self._zero_shot(hub, fusion, category).astype(np.float64)
+            change = paired_difference(own, start)
+            found = {"difference": change.value, "low": change.low, "high": change.high}
+            rows.append({"held_out": name, "share": share, "ndcg@10": float(own.mean()), **found})
+        return rows
 
     def _fusion(self, hub: Hub, weights: Mapping[str, Any]) -> BaseFusion:
 

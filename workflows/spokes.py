@@ -133,7 +133,8 @@ class Spokes:
             domain=domain,
             config=spoke_config.model_dump(mode="json"),
             inputs={
-                "hub": ws.registry.get_model(hub_ref).space_fingerprint if hub_ref else None,
+                # The artifact and not the space: it also holds how the hub reads a session.
+                "hub": ws.registry.get_model(hub_ref).artifact if hub_ref else None,
                 "items": dataset.item_snapshot.content_hash,
                 "events": dataset.event_snapshot.content_hash,
                 "sessions": dict(dataset.domain.settings.get("sessions", {})),

@@ -45,7 +45,8 @@ def test_unknown_devices_are_refused(choice):
         devices.pick_device(choice)
 
 
-def test_threads_default_to_the_cores_of_this_process(restored_torch):
+def test_threads_default_to_the_cores_of_this_process(restored_torch, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert devices.limit_threads() == devices.usable_cores() == torch.get_num_threads()
     assert devices.limit_threads(1) == 1 == torch.get_num_threads()
     with pytest.raises(UsageError, match="cap of 0"):
@@ -83,3 +84,9 @@ def test_the_same_seed_draws_the_same_numbers(restored_torch):
     assert torch.are_deterministic_algorithms_enabled()
     with pytest.raises(UsageError, match="-1 is out of range"):
         devices.seed_everything(-1)
+
+
+@pytest.mark.parametrize("asked", ["1", "100000", "many", "0"])
+def test_the_default_cap_is_what_a_launcher_asks_for_but_never_more_than_the_cores(restored_torch, monkeypatch, asked):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert devices.limit_threads() == (1 if asked == "1" else devices.usable_cores())

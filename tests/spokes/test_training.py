@@ -62,9 +62,10 @@ def script(scores):
     return validate, shown
 
 
-def test_it_learns_a_cycle_by_heart(make, items, cycle):
+@pytest.mark.parametrize("loss", ["sampled-softmax", "softmax"])
+def test_it_learns_a_cycle_by_heart(make, items, cycle, loss):
     model = make()
-    run = train_behaviour(model, items, cycle, config(), epochs=40)
+    run = train_behaviour(model, items, cycle, config(loss=loss), epochs=40)
     assert run.best_epoch == 40 and math.isnan(run.best_score) and run.history == ()
     assert run.windows_per_second > 0
     vectors = model.item_vectors(items)
