@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +18,7 @@ import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import ModelRecord
-from hubspoke.workflows.workspace import Workspace
+from hubspoke.workflows.workspace import Workspace, open_workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
 PER_USER = SessionSettings(mode="per_user")
@@ -226,3 +229,73 @@ def test_a_training_that_fails_says_why_and_leaves_nothing_half_written(
     assert "No space is left on the disk" in str(failed.error)
     assert list((shop.artifacts.root / "staging").iterdir()) == []
     assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:3"
+
+
+# Runs the command line; the n-th call of one method says HERE and waits until somebody kills it.
+DRIVER = """
+import importlib, sys
+place, nth, *arguments = sys.argv[1:]
+module, path = place.split(":")
+owner, name = getattr(importlib.import_module(module), path.split(".")[0]), path.split(".")[1]
+real, calls = getattr(owner, name), [0]
+
+def stop(*args, **kwargs):
+    calls[0] += 1
+    if calls[0] == int(nth):
+        sys.__stdout__.write("HERE\\n")
+        sys.__stdout__.flush()
+        sys.stdin.read()
+    return real(*args, **kwargs)
+
+setattr(owner, name, stop)
+sys.argv = ["hubspoke", *arguments]
+from hubspoke.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "nth"),
+    [
+        ("hubspoke.spokes.training:_Trainer.epoch", 2),  # one epoch is done, nothing is written
+        ("hubspoke.registry.store:Registry.finish_model", 1),  # the artifact stands, its row does not say so
+    ],
+)
+def test_a_killed_training_is_repeated_to_the_same_result(
+    shop: Workspace, shop_template: Path, tmp_path: Path, tiny_spoke: Any, place: str, nth: int
+) -> None:
+    config = {**tiny_spoke, "seed": 1}
+    shutil.copytree(shop_template, tmp_path / "whole")
+    with open_workspace(environ={}, workspace=tmp_path / "whole") as whole:
+        expected = whole.spoke.train("lamps", config=config)
+        expected_record, expected_files = whole.spoke.show("lamps:2"), list(whole.artifacts.digests())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    command = ["spoke", "train", "lamps", "--config", str(tmp_path / "config.json")]
+    command += ["--workspace", str(shop.settings.workspace)]
+    pipe = subprocess.PIPE
+    driver = [sys.executable, "-c", DRIVER, place, str(nth), *command]
+    with subprocess.Popen(driver, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert process.stdout.readline() == "HERE\n", process.stderr.read()
+            with pytest.raises(LockedError, match=f"Process {process.pid} holds"):
+                shop.spoke.train("lamps", config=config)
+        finally:
+            process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert [model.status for model in shop.spoke.list("lamps")] == ["ready", "training"]
+    assert any("lamps:2 since" in check.message for check in shop.doctor().checks)
+    # What serves was never touched.
+    assert shop.recommend("lamps", ["lamps-0001"], k=3).served_by == "lamps:1"
+    again = shop.spoke.train("lamps", config=config)
+    assert (again.ref, again.cached, again.index) == ("lamps:2", False, expected.index)
+    record = shop.spoke.show("lamps:2")
+    assert record.space_fingerprint == expected_record.space_fingerprint
+    assert record.artifact == expected_record.artifact
+    assert len(shop.spoke.list("lamps")) == 2
+    health = shop.doctor(verify=True, sweep=True)
+    assert health.ok
+    assert [check.status for check in health.checks if check.name in ("trainings", "leftovers")] == ["ok", "ok"]
+    assert list((shop.artifacts.root / "staging").iterdir()) == []
+    assert list(shop.artifacts.digests()) == expected_files

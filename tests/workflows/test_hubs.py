@@ -1,0 +1,162 @@
+"""Hub versions: trained on several categories, made once, the first one live, and what a held-out category means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.workflows.workspace import Workspace, open_workspace
+
+TRAINED: dict[str, Any] = {
+    "text": {"name": "tiny"},
+    "image": None,
+    "contrastive": {"steps": 6, "batch_size": 32, "interpolations": [0.5, 1.0]},
+}
+
+
+@pytest.fixture
+def two(ws: Workspace, market: Any) -> Workspace:
+    """A workspace with lamps and mugs."""
+    for name, files in market.items():
+        ws.domain.add(name, files.items, files.events)
+    return ws
+
+
+def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Workspace) -> None:
+    result = two.hub.train(config=TRAINED)
+    assert (result.ref, result.cached) == ("hub:1", False)
+    assert result.summary["domains"] == ["lamps", "mugs"]
+    assert result.summary["items"] == 80
+    assert [(row["held_out"], row["share"]) for row in result.table] == [
+        (name, share) for name in ("lamps", "mugs") for share in (0.0, 0.5, 1.0)
+    ]
+    for name in ("lamps", "mugs"):
+        rows = [row for row in result.table if row["held_out"] == name]
+        for row in rows:
+            assert row["difference"] == pytest.approx(row["ndcg@10"] - rows[0]["ndcg@10"], abs=1e-6)
+    kept = result.summary["kept_share"]
+    assert kept in (0.0, 0.5, 1.0)
+    assert not [row for row in result.table if row["share"] == kept and row.get("high", 0.0) < 0.0]
+    record = two.hub.show("hub@live")
+    assert record.summary["table"] == list(result.table)
+    parents = {edge.parent for edge in two.registry.upstream("hub:1").edges if edge.child == "hub:1"}
+    assert parents == {f"snapshot:{name}/{kind}/1" for name in ("lamps", "mugs") for kind in ("items", "events")}
+    again = two.hub.train(config=TRAINED)
+    assert (again.ref, again.cached, list(again.table)) == ("hub:1", True, list(result.table))
+
+
+def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(
+    two: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hubspoke.workflows import hub_training
+
+    seen: list[tuple[str, int]] = []
+    real = hub_training.HubTraining._fit
+
+    def fit(self: Any, hub: Any, categories: Any, share: float, stage: str) -> Any:
+        seen.append((",".join(c.dataset.domain.name for c in categories), round(100 * share)))
+        return real(self, hub, categories, share, stage)
+
+    monkeypatch.setattr(hub_training.HubTraining, "_fit", fit)
+    monkeypatch.setattr(hub_training, "_kept_share", lambda rows: 0.5)
+    result = two.hub.train(domains=["lamps"], held_out="mugs", config=TRAINED)
+    assert {row["held_out"] for row in result.table} == {"mugs"}
+    assert result.summary["kept_share"] == 0.5
+    assert seen == [("lamps", 100), ("lamps", 50)]
+    untrained = two.hub.train(domains=[], config=TRAINED)
+    assert untrained.ref == "hub:2"
+    records = two.hub.list()
+    assert records[0].space_fingerprint != records[1].space_fingerprint
+
+
+def test_one_category_alone_has_no_judge_so_nothing_is_kept(two: Workspace) -> None:
+    result = two.hub.train(domains=["lamps"], config=TRAINED)
+    assert (list(result.table), result.summary["kept_share"], result.summary["final_loss"]) == ([], 0.0, None)
+
+
+def test_an_empty_list_and_zero_steps_give_an_untrained_hub(each_ws: Workspace, tiny_hub: Any) -> None:
+    first = each_ws.hub.train(domains=[], config=tiny_hub)
+    assert (first.ref, first.summary["kept_share"], first.summary["items"]) == ("hub:1", 0.0, 0)
+    assert each_ws.registry.resolve("hub@live").ref == "hub:1"
+    second = each_ws.hub.train(domains=[], config={**tiny_hub, "seed": 1})
+    assert second.ref == "hub:2"
+    assert each_ws.registry.resolve("hub@live").ref == "hub:1"
+    # Known already, but to be live from now on.
+    promoted = each_ws.hub.train(domains=[], config={**tiny_hub, "seed": 1}, promote=True)
+    assert (promoted.ref, promoted.cached) == ("hub:2", True)
+    assert each_ws.hub.live() == "hub:2"
+    assert each_ws.rollback("hub").after == "hub:1"
+    assert [change.action for change in each_ws.history("hub")] == ["promote", "promote", "rollback"]
+
+
+def test_steps_override_the_config(two: Workspace) -> None:
+    assert two.hub.train(domains=["lamps"], config=TRAINED, steps=0, dry_run=True).summary["config"]["contrastive"] == {
+        **two.hub.train(domains=["lamps"], config=TRAINED, dry_run=True).summary["config"]["contrastive"],
+        "steps": 0,
+    }
+
+
+def test_a_dry_run_changes_nothing(two: Workspace, tree: Any) -> None:
+    before = tree(two.settings.workspace)
+    planned = two.hub.train(config=TRAINED, dry_run=True, promote=True)
+    assert (planned.ref, planned.status) == (None, "planned")
+    assert tree(two.settings.workspace) == before
+    assert two.hub.live() is None
+
+
+def test_a_category_named_twice_counts_once(two: Workspace, tiny_hub: Any) -> None:
+    result = two.hub.train(domains=["lamps", "mugs", "lamps"], config=tiny_hub)
+    assert result.summary["items"] == 80
+
+
+def test_what_is_wrong_is_told(two: Workspace, tiny_hub: Any) -> None:
+    with pytest.raises(UsageError, match=r"hub config is not usable .*tekst"):
+        two.hub.train(config={"tekst": None})
+    with pytest.raises(NotFoundError):
+        two.hub.train(domains=["nowhere"], config=tiny_hub)
+    with pytest.raises(NotFoundError):
+        two.hub.train(domains=["lamps"], held_out="nowhere", config=tiny_hub)
+    with pytest.raises(UsageError):
+        two.hub.train(domains=[], config={"text": {"name": "package:nothing-like-that"}})
+    with pytest.raises(NotFoundError):
+        two.hub.show()
+    assert two.hub.live() is None
+
+
+def test_show_refuses_a_spoke(shop: Workspace) -> None:
+    assert shop.hub.show().ref == "hub:1"
+    with pytest.raises(UsageError, match="lamps:1 is a spoke"):
+        shop.hub.show("lamps:1")
+
+
+@pytest.fixture
+def seeing(tmp_path: Path, market: Any, sqlite_template: Path) -> Iterator[Workspace]:
+    """A workspace whose live hub reads and sees, both with tiny towers."""
+    del sqlite_template
+    config = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 0}}
+    with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "seeing", create=True) as opened:
+        opened.domain.add("lamps", market["lamps"].items)
+        opened.hub.train(domains=[], config=config)
+        yield opened
+
+
+def test_a_catalog_is_embedded_once(seeing: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = seeing.hub.embed("lamps")
+    assert (first.domain, first.hub, first.items) == ("lamps", "hub:1", "snapshot:lamps/items/1")
+    assert (first.n_items, first.with_text, first.with_image) == (40, 40, 40)
+    assert 2 <= first.dimension <= 64
+    from hubspoke.hub.tiny import TinyImage, TinyText
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("ran a trunk again")
+
+    monkeypatch.setattr(TinyText, "_embed", refuse)
+    monkeypatch.setattr(TinyImage, "_prepare", refuse)
+    assert seeing.hub.embed("lamps", hub="hub:1").dimension == first.dimension
+    with pytest.raises(NotFoundError):
+        seeing.hub.embed("nowhere")
+    with pytest.raises(NotFoundError):
+        seeing.hub.embed("lamps", hub="hub:7")

@@ -1,0 +1,143 @@
+"""Recommendations: the exact ranking, sessions known in part or not at all, shoppers, and days without events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.workflows.datasets import load_dataset
+from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.recommendations import Recommendations, Server
+from hubspoke.workflows.workspace import Workspace
+
+SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]
+
+
+def ids(answer: Recommendations) -> list[str]:
+    return [item["item_id"] for item in answer.items]
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+@pytest.mark.parametrize("ref", ["lamps", "index:lamps/2"])
+def test_the_list_is_what_brute_force_ranks(shop: Workspace, ref: str, exclude_seen: bool) -> None:
+    shop.index.build("hub:1", domain="lamps")
+    answer = shop.recommend(ref, SESSION, k=12, exclude_seen=exclude_seen)
+    record = shop.registry.get_index("index:lamps/1" if ref == "lamps" else ref)
+    loaded, dataset = load_index(shop, record), load_dataset(shop, "lamps")
+    rows = {item: row for row, item in enumerate(dataset.items["item_id"])}
+    history = np.array([rows[item] for item in SESSION])
+    vectors = loaded.index.vectors()
+    recommender = loaded.spoke.recommender("it", vectors, exclude_seen=exclude_seen)
+    scores = recommender.score([history])[0]
+    order = [row for row in np.argsort(-scores, kind="stable") if not exclude_seen or row not in history][:12]
+    assert [rows[item] for item in ids(answer)] == order
+    assert [item["score"] for item in answer.items] == pytest.approx(scores[order].tolist(), abs=1e-4)
+    assert [item["rank"] for item in answer.items] == list(range(1, 13))
+    assert answer.seen_items == ("excluded" if exclude_seen else "ranked")
+    assert not exclude_seen or not set(SESSION) & set(ids(answer))
+
+
+def test_an_answer_says_what_it_rests_on(shop: Workspace) -> None:
+    answer = shop.recommend("lamps", ["nothing", "lamps-0003", "oak"], k=2)
+    assert (answer.ref, answer.index, answer.served_by) == ("lamps", "index:lamps/1", "lamps:1")
+    assert [item["item_id"] for item in answer.session] == ["lamps-0003"]
+    assert answer.unknown == ["nothing", "oak"]
+    assert ids(answer) == ids(shop.recommend("lamps", ["lamps-0003"], k=2))
+    shown = answer.items[0]
+    row = load_dataset(shop, "lamps").items.filter(item_id=shown["item_id"]).row(0, named=True)
+    assert (shown["title"], shown["price"], shown["category"]) == (row["title"], row["price"], "home > lamps")
+    assert answer.to_dict()["items"][0]["rank"] == 1
+
+
+def test_a_session_of_unknown_items_is_not_found(shop: Workspace) -> None:
+    with pytest.raises(NotFoundError, match=r"None of the 2 items of the session \(first: 'oak'\) .* check") as caught:
+        shop.recommend("lamps", ["oak", "elm"])
+    assert caught.value.exit_code == 5
+
+
+def test_a_known_shopper_is_answered_by_their_history(shop: Workspace) -> None:
+    dataset = load_dataset(shop, "lamps")
+    sequences = dataset.sequences.by_user()
+    user = sequences.user_ids[int(sequences.users[7])]
+    history = [dataset.items["item_id"][int(row)] for row in sequences[7]]
+    answer = shop.recommend("lamps", user=user, k=5)
+    assert [item["item_id"] for item in answer.session] == history
+    assert answer.items == shop.recommend("lamps", history, k=5).items
+    with pytest.raises(NotFoundError, match="'nobody' has no session in lamps"):
+        shop.recommend("lamps", user="nobody")
+    with pytest.raises(UsageError, match="ask for one of them"):
+        shop.recommend("lamps", ["lamps-0003"], user=user)
+
+
+def test_without_a_session_the_most_popular_items_are_shown(shop: Workspace) -> None:
+    counts = load_dataset(shop, "lamps").sequences.item_counts()
+    answer = shop.recommend("lamps", k=6)
+    assert answer.served_by == "popularity"
+    assert [item["score"] for item in answer.items] == sorted(counts.tolist(), reverse=True)[:6]
+    assert answer.session == []
+
+
+def test_on_day_zero_the_newest_items_are_shown(shop: Workspace, market: Any) -> None:
+    items = pl.read_csv(market["lamps"].items).drop("image", "created_at").head(20)
+    day = pl.datetime(2024, 1, 1, time_zone="UTC") + pl.duration(days=(pl.int_range(pl.len()) * 7) % 20)
+    for name, table, newest in (
+        ("dated", items.with_columns(created_at=day), [17, 14, 11]),  # 7 n mod 20 is 19, 18, 17
+        ("undated", items, [0, 1, 2]),
+    ):
+        shop.domain.add(name, table)
+        shop.promote(str(shop.index.build("hub:1", domain=name).ref))
+        answer = shop.recommend(name, k=3)
+        assert answer.served_by == "newest"
+        assert ids(answer) == [f"lamps-{row:04d}" for row in newest]
+    assert shop.recommend("dated", k=1).items[0]["score"] == datetime(2024, 1, 20, tzinfo=UTC).timestamp()
+
+
+def test_more_than_the_catalog_holds_gives_the_catalog(shop: Workspace) -> None:
+    assert sorted(ids(shop.recommend("lamps", SESSION, k=500))) == sorted(Server(shop, "lamps").item_ids)
+    assert len(ids(shop.recommend("lamps", SESSION, k=500, exclude_seen=True))) == 37
+    assert len(ids(shop.recommend("lamps", k=500))) == 40
+    assert len(ids(shop.similar("lamps", "lamps-0003", k=500))) == 39
+    for ask in (lambda: shop.recommend("lamps", SESSION, k=0), lambda: shop.similar("lamps", "lamps-0003", k=0)):
+        with pytest.raises(UsageError, match="0 recommendations"):
+            ask()
+
+
+def test_a_catalog_of_one_item_recommends_it(shop: Workspace, market: Any) -> None:
+    shop.domain.add("one", pl.read_csv(market["lamps"].items).drop("image").head(1))
+    shop.promote(str(shop.index.build("hub:1", domain="one").ref))
+    assert ids(shop.recommend("one", ["lamps-0000"])) == ["lamps-0000"]
+    assert ids(shop.recommend("one")) == ["lamps-0000"]
+    assert ids(shop.recommend("one", ["lamps-0000"], exclude_seen=True)) == []
+    assert ids(shop.similar("one", "lamps-0000")) == []
+    assert np.isfinite(shop.recommend("one", ["lamps-0000"]).items[0]["score"])
+
+
+def test_similar_items_are_the_nearest_in_content(shop: Workspace) -> None:
+    answer = shop.similar("lamps", "lamps-0003", k=5)
+    loaded = load_index(shop, shop.registry.get_index("index:lamps/1"))
+    content = loaded.index.vectors()[:, loaded.spoke.behaviour_dimension :]
+    row = loaded.index.item_ids.index("lamps-0003")
+    scores = content @ content[row]
+    scores[row] = -np.inf
+    assert ids(answer) == [loaded.index.item_ids[other] for other in np.argsort(-scores, kind="stable")[:5]]
+    assert [item["item_id"] for item in answer.session] == ["lamps-0003"]
+    with pytest.raises(NotFoundError, match="'oak' is not in index:lamps/1"):
+        shop.similar("lamps", "oak")
+
+
+def test_a_category_where_nothing_is_live_is_not_found(shop: Workspace, market: Any) -> None:
+    shop.domain.add("mugs", market["mugs"].items)
+    with pytest.raises(NotFoundError):
+        shop.recommend("mugs")
+    with pytest.raises(NotFoundError):
+        shop.recommend("nowhere")
+
+
+def test_one_server_answers_many_questions(shop: Workspace) -> None:
+    server = Server(shop, "lamps")
+    assert server.recommend(SESSION, k=4).items == shop.recommend("lamps", SESSION, k=4).items
+    assert server.similar("lamps-0003").items == shop.similar("lamps", "lamps-0003").items
