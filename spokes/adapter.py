@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import CorruptArtifactError
 from ..hub.fusion import BaseFusion
@@ -64,6 +65,41 @@ def load_adapter(fusion: BaseFusion, directory: Path) -> nn.Module:
             f"the adapter in {directory} cannot be read ({type(error).__name__}); train the spoke with --force."
         ) from error
     return adapted
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """What LoRA adds to a linear layer: `x -> scale * (x @ a.T) @ b.T`.
+
+    Attributes:
+        a: (r, inputs) trainable.
+        b: (outputs, r) trainable.
+        scale: alpha / r.
+    """
+
+    a: Tensor
+    b: Tensor
+    scale: float
+
+
+def bare_fusion(fusion: Any) -> BaseFusion:
+    """The fusion under an adapter, or the fusion itself."""
+    bare: BaseFusion = fusion.get_base_model() if isinstance(fusion, PeftModel) else fusion
+    return bare
+
+
+def frozen_linear(layer: Any) -> nn.Linear:
+    """The linear layer under an adapter, or the layer itself."""
+    linear: nn.Linear = getattr(layer, "base_layer", layer)
+    return linear
+
+
+def low_rank(layer: Any) -> LowRank | None:
+    """The adapter of a layer; None where it has none."""
+    if not hasattr(layer, "lora_A"):
+        return None
+    (name,) = layer.active_adapters
+    return LowRank(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
 
 
 def frozen_copy(fusion: BaseFusion) -> BaseFusion:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from ..catalog.sequences import IntArray
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, TrunkVectors
-from .adapter import adapt, frozen_copy
+from .adapter import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
 from .batches import PADDING, pad_histories
 from .config import SpokeConfig
 from .transformer import SequenceTransformer
@@ -20,28 +21,45 @@ from .transformer import SequenceTransformer
 FloatArray = npt.NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class PreparedContent:
+    """What the frozen layers say of N items, computed once, so that a training step pays for the adapter alone.
+
+    Attributes:
+        normed: (N, Dt + Dv) trunk vectors after the fusion's layer norm.
+        hidden: (N, H) of those after the fusion's frozen first layer.
+        calibrated: (N, R) trunk vectors and the second layer's bias, calibrated but not yet normalised.
+        present: (N, R) one where the item has the column's modality.
+    """
+
+    normed: Tensor
+    hidden: Tensor
+    calibrated: Tensor
+    present: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> PreparedContent:
+        """The same with every tensor changed."""
+        return PreparedContent(*(change(getattr(self, own.name)) for own in fields(self)))
+
+
 class ItemInputs:
     """What the behavioural part knows of N items, as tensors.
 
     Attributes:
-        trunk: (N, Dt + Dv) trunk vectors.
+        content: what the frozen layers say of them.
         id_rows: (N,) row of each item in the ID table; 0 is `[UNK]`.
     """
 
-    def __init__(self, trunk: Tensor, id_rows: Tensor) -> None:
-        self.trunk = trunk
+    def __init__(self, content: PreparedContent, id_rows: Tensor) -> None:
+        self.content = content
         self.id_rows = id_rows
 
     def __len__(self) -> int:
-        return len(self.trunk)
+        return len(self.id_rows)
 
     def rows(self, rows: Tensor) -> ItemInputs:
         """The inputs of some items."""
-        return ItemInputs(self.trunk[rows], self.id_rows[rows])
-
-    def to(self, device: torch.device) -> ItemInputs:
-        """The same on another device."""
-        return ItemInputs(self.trunk.to(device), self.id_rows.to(device))
+        return ItemInputs(self.content.map(lambda tensor: tensor[rows]), self.id_rows[rows])
 
 
 class ContentProjection(nn.Module):
@@ -56,24 +74,74 @@ class ContentProjection(nn.Module):
             block = getattr(space, name)
             self.register_buffer(f"{name}_mean", torch.from_numpy(block.mean), persistent=False)
             self.register_buffer(f"{name}_transform", torch.from_numpy(block.transform), persistent=False)
+        self.ranks = [getattr(self, f"{name}_transform").shape[1] for name in self.blocks]
         self.linear = nn.Linear(max(space.dimension, 1), dimension)
 
-    def calibrated(self, x: Tensor) -> Tensor:
-        """(B, Dt + Dv) trunk vectors to the (B, R) content embedding under the adapted fusion."""
-        fused = self.fusion(x)
-        split = {"text": fused[:, : self.text_dimension], "image": fused[:, self.text_dimension :]}
-        parts = []
-        for name in self.blocks:
-            raw = split[name]
-            present = (raw != 0).any(dim=1, keepdim=True)
-            centred = raw - getattr(self, f"{name}_mean")
-            parts.append(nn.functional.normalize(centred @ getattr(self, f"{name}_transform"), dim=1) * present)
-        return torch.cat(parts, dim=1) if parts else x.new_zeros(len(x), 1)
+    def reference(self, x: Tensor) -> Tensor:
+        """(B, Dt + Dv) trunk vectors to the (B, R) content embedding under the adapted fusion, layer by layer.
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, Dt + Dv) trunk vectors to (B, D)."""
-        out: Tensor = self.linear(self.calibrated(x))
+        What `calibrated` computes faster; slow, and here to be compared with.
+        """
+        fused = self.fusion(x)
+        parts = [x.new_zeros(len(x), 0)]
+        for (mean, transform), raw in self._blocks(fused):
+            present = (raw != 0).any(dim=1, keepdim=True)
+            parts.append(nn.functional.normalize((raw - mean) @ transform, dim=1) * present)
+        return torch.cat(parts, dim=1)
+
+    @torch.no_grad()
+    def prepare(self, x: Tensor) -> PreparedContent:
+        """Run the frozen layers on (N, Dt + Dv) trunk vectors."""
+        bare = bare_fusion(self.fusion)
+        normed = bare.norm(x)
+        start = x + frozen_linear(bare.up).bias
+        shape = (len(x), 0)
+        calibrated = [(raw - mean) @ transform for (mean, transform), raw in self._blocks(start)]
+        present = [own[:, :1].expand(-1, t.shape[1]) for (_, t), own in self._blocks(bare.present(x))]
+        return PreparedContent(
+            normed=normed,
+            hidden=frozen_linear(bare.down)(normed),
+            calibrated=torch.cat([x.new_zeros(shape), *calibrated], dim=1),
+            present=torch.cat([x.new_zeros(shape), *present], dim=1),
+        )
+
+    def calibrated(self, items: PreparedContent) -> Tensor:
+        """(B, R) content embeddings under the adapted fusion.
+
+        The calibration is folded into the fusion's second layer, and of the first only the adapter is computed: several
+        times less work than `reference`.
+        """
+        bare = bare_fusion(self.fusion)
+        down, up = low_rank(bare.down), low_rank(bare.up)
+        hidden = items.hidden
+        if down is not None:
+            hidden = hidden + down.scale * (items.normed @ down.a.T) @ down.b.T
+        hidden = nn.functional.gelu(hidden)
+        raw = items.calibrated + hidden @ self._fold(frozen_linear(bare.up).weight)
+        if up is not None:
+            raw = raw + up.scale * (hidden @ up.a.T) @ self._fold(up.b)
+        blocks = raw.split(self.ranks, dim=1)
+        unit = [nn.functional.normalize(block, dim=1) for block in blocks]
+        return torch.cat([raw.new_zeros(len(raw), 0), *unit], dim=1) * items.present
+
+    def forward(self, items: PreparedContent) -> Tensor:
+        """(B, D) content part of B item vectors."""
+        calibrated = self.calibrated(items)
+        if not self.ranks:
+            calibrated = calibrated.new_zeros(len(calibrated), 1)
+        out: Tensor = self.linear(calibrated)
         return out
+
+    def _fold(self, weight: Tensor) -> Tensor:
+        """(Dt + Dv, K) output weights of a layer to (K, R): the layer followed by the calibration."""
+        folded = [own @ transform for (_, transform), own in self._blocks(weight.T)]
+        return torch.cat([weight.new_zeros(weight.shape[1], 0), *folded], dim=1)
+
+    def _blocks(self, x: Tensor) -> Iterator[tuple[tuple[Tensor, Tensor], Tensor]]:
+        """Mean and transform of each modality of the catalog, with its columns of `x` (B, Dt + Dv)."""
+        columns = {"text": x[:, : self.text_dimension], "image": x[:, self.text_dimension :]}
+        for name in self.blocks:
+            yield (getattr(self, f"{name}_mean"), getattr(self, f"{name}_transform")), columns[name]
 
 
 class BehaviourModel(nn.Module):
@@ -107,12 +175,18 @@ class BehaviourModel(nn.Module):
         nn.init.xavier_uniform_(self.content.linear.weight)
         nn.init.zeros_(self.content.linear.bias)
 
+    def inputs(self, trunk: TrunkVectors, id_rows: IntArray) -> ItemInputs:
+        """Trunk vectors and ID rows of N items as the model takes them, on its device."""
+        device = self.ids.weight.device
+        content = self.content.prepare(torch.from_numpy(trunk.joined()).to(device))
+        return ItemInputs(content, torch.from_numpy(id_rows).to(device))
+
     def embed_items(self, items: ItemInputs) -> Tensor:
         """(N, D) item vectors of N items; in training, a share of ID residuals is dropped."""
         residual = self.ids(items.id_rows)
         if self.training and self.id_dropout:
             residual = residual * (torch.rand(len(items), 1, device=residual.device) >= self.id_dropout)
-        out: Tensor = self.content(items.trunk) + residual
+        out: Tensor = self.content(items.content) + residual
         return out
 
     def encode_sessions(self, vectors: Tensor, valid: Tensor) -> Tensor:
@@ -160,8 +234,3 @@ class BehaviourModel(nn.Module):
             final = hidden[torch.arange(len(rows), device=device), last] * valid.any(dim=1, keepdim=True)
             out[start : start + len(padded)] = final.cpu().numpy()
         return out
-
-
-def item_inputs(trunk: TrunkVectors, id_rows: IntArray) -> ItemInputs:
-    """Trunk vectors and ID rows of a catalog as tensors."""
-    return ItemInputs(torch.from_numpy(trunk.joined()), torch.from_numpy(id_rows))

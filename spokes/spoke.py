@@ -27,7 +27,7 @@ from ..hub.content import ContentSpace, recency_weighted
 from ..hub.fusion import BaseFusion, TrunkVectors
 from ..hub.model import Hub
 from .adapter import load_adapter, save_adapter
-from .behaviour import BehaviourModel, FloatArray, ItemInputs, item_inputs
+from .behaviour import BehaviourModel, FloatArray, ItemInputs
 from .config import SpokeConfig
 from .mixture import FloorSettings, Mixture, floor_mixture
 from .recommender import VectorRecommender
@@ -51,7 +51,7 @@ class Behaviour:
 
     def inputs(self, item_ids: Sequence[str], trunk: TrunkVectors) -> ItemInputs:
         """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content."""
-        return item_inputs(trunk, id_rows(item_ids, self.known_items)).to(self.model.ids.weight.device)
+        return self.model.inputs(trunk, id_rows(item_ids, self.known_items))
 
 
 @dataclass(frozen=True)

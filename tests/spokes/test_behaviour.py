@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.hub.content import fit_content_space
-from hubspoke.spokes.behaviour import BehaviourModel, item_inputs
+from hubspoke.hub.fusion import BaseFusion
+from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
 
 CONFIG = SpokeConfig.model_validate(
@@ -18,8 +19,8 @@ def model(hub, space):
 
 
 @pytest.fixture
-def items(trunk):
-    return item_inputs(trunk, ID_ROWS)
+def items(model, trunk):
+    return model.inputs(trunk, ID_ROWS)
 
 
 def histories(*rows):
@@ -43,8 +44,8 @@ def test_without_an_adapter_the_fusion_is_a_frozen_copy(hub, space):
 
 def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, trunk, items):
     content = torch.from_numpy(space.embed(hub.fusion.fuse(trunk)))
-    torch.testing.assert_close(model.content.calibrated(items.trunk), content, atol=1e-5, rtol=0)
-    torch.testing.assert_close(model.content(items.trunk), model.content.linear(content), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content.calibrated(items.content), content, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content(items.content), model.content.linear(content), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("missing", ["text", "image"])
@@ -53,28 +54,49 @@ def test_a_catalog_of_one_modality(hub, trunk, missing):
     space = fit_content_space(hub.fusion.fuse(one), hub.config)
     model = BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
     content = torch.from_numpy(space.embed(hub.fusion.fuse(one)))
-    torch.testing.assert_close(model.content.calibrated(torch.from_numpy(one.joined())), content, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content.calibrated(model.inputs(one, ID_ROWS).content), content, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("missing", [None, "text", "image"])
+def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, trunk, missing):
+    own = trunk.without(missing) if missing else trunk
+    start = BaseFusion(hub.text_dimension, hub.image_dimension, hub.config.fusion)
+    with torch.no_grad():
+        for weight in start.parameters():
+            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    space = fit_content_space(start.fuse(own), hub.config)
+    model = BehaviourModel(CONFIG, start, space, 9).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)) * 0.3)
+    x = torch.from_numpy(own.joined())
+    expected = model.content.reference(x)
+    assert (expected - torch.from_numpy(space.embed(start.fuse(own)))).abs().max() > 0.05
+    torch.testing.assert_close(
+        model.content.calibrated(model.inputs(own, ID_ROWS).content), expected, atol=1e-5, rtol=0
+    )
 
 
 def test_a_catalog_without_content_has_ids_alone(hub, trunk):
     bare = trunk.without("text").without("image")
     space = fit_content_space(hub.fusion.fuse(bare), hub.config)
     model = BehaviourModel(CONFIG, hub.fusion, space, 9)
-    vectors = model.item_vectors(item_inputs(bare, ID_ROWS))
+    vectors = model.item_vectors(model.inputs(bare, ID_ROWS))
     np.testing.assert_allclose(vectors, model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
 
 def test_an_item_vector_is_content_plus_its_own_residual(model, items):
     vectors = model.item_vectors(items)
     with torch.no_grad():
-        content = model.content(items.trunk).numpy()
+        content = model.content(items.content).numpy()
     np.testing.assert_allclose(vectors, content + model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
 
 def test_items_without_an_id_of_their_own_share_one_residual_and_keep_their_content(model, items):
     vectors = model.item_vectors(items)
     with torch.no_grad():
-        content = model.content(items.trunk).numpy()
+        content = model.content(items.content).numpy()
     unknown = (vectors - content)[ID_ROWS == 0]
     np.testing.assert_allclose(unknown, np.tile(model.ids.weight[0].detach().numpy(), (3, 1)), atol=1e-6)
     assert np.abs(vectors[3] - vectors[4]).max() > 0.1
@@ -87,7 +109,7 @@ def test_item_vectors_do_not_depend_on_the_batch(model, items):
 
 def test_id_dropout_drops_whole_residuals_in_training_only(model, items):
     torch.manual_seed(0)
-    content = model.content(items.trunk)
+    content = model.content(items.content)
     model.train()
     residual = (model.embed_items(items) - content).detach()
     own = model.ids.weight.detach()[torch.from_numpy(ID_ROWS)]

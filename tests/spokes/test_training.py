@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hubspoke.spokes.behaviour import BehaviourModel, item_inputs
+from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.training import train_behaviour
 
@@ -30,8 +30,8 @@ def cycle(sequences):
 
 
 @pytest.fixture
-def items(trunk):
-    return item_inputs(trunk, np.arange(1, N + 1))
+def items(make, trunk):
+    return make().inputs(trunk, np.arange(1, N + 1))
 
 
 @pytest.fixture
