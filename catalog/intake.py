@@ -89,11 +89,11 @@ class Job:
         self._require_columns()
 
     def _require_columns(self) -> None:
+        option = "--map" if self.kind == "items" else "--event-map"
+        columns = ", ".join(self.raw.columns)
         for name in REQUIRED[self.kind]:
             if name not in self.mapping.columns:
-                message = (
-                    f"no column holds {name}; name it with --map {name}=COLUMN, out of: {', '.join(self.raw.columns)}."
-                )
+                message = f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {columns}."
                 self.findings.stop("missing_column", message, column=name)
         if self.findings.fatal:
             self.report(0).raise_if_errors()

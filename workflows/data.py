@@ -133,14 +133,20 @@ class Data:
         if not dry_run:
             for part in prepared:
                 note_image_root(self._ws, part)
-            if sessions is not None and not unchanged:
-                self._set_sessions(domain.name, sessions)
+            self._remember(domain, request, sessions)
         cached = unchanged and all(result.cached for result in results.values())
         return DataIngested(domain.name, results.get("items"), results.get("events"), cached, dry_run)
 
-    def _set_sessions(self, name: str, sessions: SessionSettings) -> None:
-        current = self._ws.registry.get_domain(name).settings
-        self._ws.registry.set_domain_settings(name, {**current, "sessions": sessions.model_dump()})
+    def _remember(self, domain: DomainRecord, request: Request, sessions: SessionSettings | None) -> None:
+        """Keep the column mappings and session settings that were given, for the next time."""
+        changes: dict[str, Any] = {"item_map": dict(request.item_map), "event_map": dict(request.event_map)}
+        changes = {key: mapping for key, mapping in changes.items() if mapping}
+        if sessions is not None:
+            changes["sessions"] = sessions.model_dump()
+        if any(domain.settings.get(key) != value for key, value in changes.items()):
+            # Read again: the snapshots just taken may have noted where their pictures lie.
+            now = self._ws.registry.get_domain(domain.name).settings
+            self._ws.registry.set_domain_settings(domain.name, {**now, **changes})
 
     def snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked.

@@ -59,6 +59,16 @@ def test_the_mapping_of_the_first_time_is_used_again(ws: Workspace, files: Any) 
     assert (result.items.rows, result.items.mapping) == (2, {"item_id": "key", "title": "label"})
 
 
+def test_a_mapping_given_with_a_later_ingest_is_remembered_too(ws: Workspace, files: Any) -> None:
+    ws.domain.add("pots", files.write("items.csv", "item_id,title\na,A\n"))
+    events = files.write("events.csv", "who,item_id,timestamp\nu,a,2024-05-01T10:00:00Z\n")
+    with pytest.raises(InvalidDataError, match="--event-map user_id=COLUMN"):
+        ws.data.ingest("pots", events=events)
+    ws.data.ingest("pots", events=events, event_map={"user_id": "who"})
+    assert ws.registry.get_domain("pots").settings["event_map"] == {"user_id": "who"}
+    assert ws.data.ingest("pots", events=events).cached
+
+
 def test_events_on_unknown_items_only_are_invalid(garden: Workspace, files: Any) -> None:
     stray = files.write("stray.csv", "user_id,item_id,timestamp\nann,tulip,2024-05-01\n")
     with pytest.raises(InvalidDataError, match="unknown_item"):
