@@ -288,6 +288,8 @@ def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> 
     if subject.record is None or not subject.split:
         return
     remedy = f"train one for this protocol with `hubspoke spoke train {dataset.domain.name} --split {protocol.name}`."
+    if protocol.part == "validation" and subject.split.get("refit"):
+        raise UsageError(f"{subject.name} was refitted on the validation events; measure it on test, or {remedy}")
     if protocol.name == "leave-one-out":
         if subject.record.summary.get("held_out") != held_out(dataset):
             raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")

@@ -1,0 +1,229 @@
+"""Evaluations: the numbers of a hand call, the JSON contract, and the refusal of whatever has seen the test."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hubspoke.catalog.sessions import SessionSettings
+from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
+from hubspoke.evaluation.bootstrap import paired_difference
+from hubspoke.evaluation.evaluate import Evaluation, evaluate
+from hubspoke.evaluation.protocols import Protocol, evaluation_set
+from hubspoke.spokes.baselines import ItemToItem, Popularity
+from hubspoke.workflows.datasets import load_dataset
+from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.workspace import Workspace
+
+CUT = datetime(2024, 4, 14, tzinfo=UTC)
+
+
+def by_hand(ws: Workspace, model: str, **settings: Any) -> Evaluation:
+    """The same evaluation without the workflow: spokes and hubs through their stored index."""
+    dataset, protocol = load_dataset(ws, "lamps"), Protocol(**settings)
+    users = evaluation_set(dataset.sequences, protocol)
+    if model in ("popularity", "item-cf"):
+        # Leave-one-out trains on all but the last two events of a user (one with refit).
+        sequences = dataset.sequences
+        by_user = sequences.by_user()
+        mask = np.concatenate([np.arange(n) < n - (1 if protocol.refit else 2) for n in by_user.lengths])
+        seen = sequences.keep_events(mask)
+        score = Popularity(seen).score if model == "popularity" else ItemToItem(seen.by_user()).score
+        return evaluate(score, users)
+    loaded = load_index(ws, next(index for index in ws.index.list("lamps") if index.model == model))
+    vectors = loaded.index.vectors()
+    return evaluate(loaded.spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen).score, users)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_the_numbers_are_those_of_a_hand_call(shop: Workspace, exclude_seen: bool) -> None:
+    shop.index.build("hub:1", domain="lamps")
+    models = ["popularity", "item-cf", "hub", "lamps"]
+    compared = shop.evaluate.compare("lamps", models, exclude_seen=exclude_seen)
+    assert [result.model for result in compared.results] == ["popularity", "item-cf", "hub:1", "lamps:1"]
+    for result in compared.results:
+        expected = by_hand(shop, result.model, exclude_seen=exclude_seen).to_json()
+        assert result.report["n_users"] == expected["n_users"]
+        for name, metrics in expected["metrics"].items():
+            assert result.report["metrics"][name] == pytest.approx(metrics, abs=1e-9)
+
+
+def test_the_json_contract(shop: Workspace) -> None:
+    result = shop.evaluate.run("lamps", "lamps:1", k=(10, 20))
+    said = json.loads(json.dumps(result.to_dict()))
+    assert (said["domain"], said["model"], said["events"]) == ("lamps", "lamps:1", "snapshot:lamps/events/1")
+    assert said["evaluation"] == "evaluation:lamps/1"
+    assert set(said["metrics"]["all"]) == {
+        *(f"{metric}@{k}" for metric in ("hr", "recall", "ndcg") for k in (10, 20)),
+        "mrr",
+        "coverage@100",
+    }
+    assert 0.0 < said["metrics"]["cold"]["ndcg@10"] < 1.0
+    low, high = said["intervals"]["all"]["ndcg@10"]
+    assert low < said["metrics"]["all"]["ndcg@10"] < high
+    assert (said["n_users"], said["n_left_out"], said["n_targets"]["all"]) == (60, 0, 60)
+    assert said["n_targets"]["cold"] + said["n_targets"]["warm"] == 60
+    protocol = said["protocol"]
+    assert (protocol["name"], protocol["part"], protocol["exclude_seen"], protocol["refit"]) == (
+        "leave-one-out",
+        "test",
+        False,
+        False,
+    )
+    assert protocol["description"].startswith("leave-one-out test, full ranking, seen items ranked")
+
+
+def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market: Any, tiny_hub: Any) -> None:
+    each_ws.domain.add("lamps", market["lamps"].items, market["lamps"].events)
+    each_ws.hub.train(domains=[], config=tiny_hub)
+    result = each_ws.evaluate.run("lamps", "hub", k=(5,), exclude_seen=True)
+    record = each_ws.registry.list_evaluations("lamps")[0]
+    assert record.ref == result.evaluation == "evaluation:lamps/1"
+    assert record.subject == "hub:1"
+    assert record.protocol == result.report["protocol"]
+    assert record.n_users == result.report["n_users"] < 60
+    # Ten is always measured, whatever was asked for, so that any two evaluations can be compared.
+    for name in ("ndcg@5", "ndcg@10"):
+        found = record.metric(name)
+        assert found is not None
+        assert found.value == pytest.approx(result.report["metrics"]["all"][name])
+    rows = each_ws.sql("SELECT m.value, m.low FROM metrics m WHERE m.slice = 'all' AND m.name = 'ndcg@10'").rows
+    assert len(rows) == 1
+    baseline = each_ws.evaluate.run("lamps", "popularity")
+    assert each_ws.registry.list_evaluations("lamps")[1].subject is None
+    assert baseline.evaluation == "evaluation:lamps/2"
+    silent = each_ws.evaluate.run("lamps", "popularity", record=False)
+    assert silent.evaluation is None
+    assert len(each_ws.registry.list_evaluations("lamps")) == 2
+
+
+def test_a_comparison_pairs_users(shop: Workspace) -> None:
+    compared = shop.evaluate.compare("lamps", ["popularity", "lamps:1"], baseline="popularity")
+    assert (compared.baseline, compared.n_users) == ("popularity", 60)
+    rows = {(row["model"], row["slice"], row["metric"]): row for row in compared.rows}
+    ours = by_hand(shop, "lamps:1")["all"].metrics["ndcg@10"]
+    theirs = by_hand(shop, "popularity")["all"].metrics["ndcg@10"]
+    change = paired_difference(ours, theirs)
+    row = rows["lamps:1", "all", "ndcg@10"]
+    assert row["value"] == pytest.approx(ours.mean())
+    assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx(
+        (change.value, change.low, change.high)
+    )
+    assert row["low"] < row["value"] < row["high"]
+    assert rows["popularity", "all", "ndcg@10"]["difference"] is None
+    assert shop.evaluate.compare("lamps", ["popularity", "lamps"]).baseline == "popularity"
+    assert shop.evaluate.compare("lamps", ["popularity", "lamps"], baseline="lamps").baseline == "lamps:1"
+
+
+def test_a_baseline_that_is_not_compared_is_refused_before_anything_is_measured(shop: Workspace) -> None:
+    with pytest.raises(UsageError, match="popularity is not among the models"):
+        shop.evaluate.compare("lamps", ["lamps"], baseline="popularity")
+    assert shop.registry.list_evaluations("lamps") == []
+
+
+def test_what_has_seen_the_test_is_refused(shop: Workspace, tiny_spoke: Any, market: Any) -> None:
+    everything = shop.spoke.train("lamps", config=tiny_spoke, split="all", index=False)
+    with pytest.raises(UsageError, match=r"lamps:2 has seen events .* --split leave-one-out"):
+        shop.evaluate.run("lamps", str(everything.ref))
+    with pytest.raises(UsageError, match=r"lamps:2 was trained on events after .* --split temporal"):
+        shop.evaluate.run("lamps", "lamps:2", protocol="temporal", test_from=CUT)
+    events = pl.read_csv(market["lamps"].events)
+    shop.data.ingest("lamps", events=events.sort("timestamp").head(events.height - 20))
+    with pytest.raises(UsageError, match="lamps:1 has seen events"):
+        shop.evaluate.run("lamps", "lamps:1")
+    assert shop.evaluate.run("lamps", "lamps:1", events="snapshot:lamps/events/1").report["n_users"] == 60
+    assert len(shop.registry.list_evaluations("lamps")) == 1
+
+
+def test_a_catalog_that_lost_items_moves_the_test_so_the_spoke_is_refused(
+    shop: Workspace, market: Any, tiny_spoke: Any
+) -> None:
+    """Without the last items of some histories, events that were trained on become the last ones."""
+    items = pl.read_csv(market["lamps"].items).drop("image")
+    more = items[0].with_columns(item_id=pl.lit("lamps-new"))
+    shop.data.ingest("lamps", items=pl.concat([items, more]))
+    # New items without events change nobody's last event.
+    assert shop.evaluate.run("lamps", "lamps:1").report["n_users"] == 60
+    dataset = load_dataset(shop, "lamps")
+    last = {str(dataset.items["item_id"][int(history[-1])]) for history in dataset.sequences.by_user()}
+    shop.data.ingest("lamps", items=items.filter(pl.col("item_id") != min(last)))
+    with pytest.raises(UsageError, match="lamps:1 has seen events"):
+        shop.evaluate.run("lamps", "lamps:1")
+    again = shop.spoke.train("lamps", config=tiny_spoke, index=False)
+    assert shop.evaluate.run("lamps", str(again.ref)).model == "lamps:2"
+
+
+def test_other_session_settings_move_the_test_too(shop: Workspace, market: Any) -> None:
+    assert shop.evaluate.run("lamps", "lamps:1").report["n_users"] == 60
+    shop.data.ingest("lamps", sessions=SessionSettings(mode="per_user", min_length=5))
+    with pytest.raises(UsageError, match="lamps:1 has seen events"):
+        shop.evaluate.run("lamps", "lamps:1")
+
+
+def test_the_temporal_protocol(shop: Workspace, tiny_spoke: Any) -> None:
+    config = {"config": tiny_spoke, "split": "temporal", "test_from": CUT, "index": False}
+    trained = shop.spoke.train("lamps", **config)
+    window = {"protocol": "temporal", "test_from": CUT}
+    result = shop.evaluate.run("lamps", str(trained.ref), **window)
+    protocol = result.report["protocol"]
+    assert (protocol["name"], protocol["test_from"], protocol["refit"]) == ("temporal", "2024-04-14T00:00:00Z", False)
+    assert "training before 2024-04-14" in protocol["description"]
+    earlier = datetime(2024, 4, 10, tzinfo=UTC)
+    with pytest.raises(UsageError, match="after the test window begins"):
+        shop.evaluate.run("lamps", "lamps:2", protocol="temporal", test_from=earlier)
+    until = datetime(2024, 4, 20, tzinfo=UTC)
+    shorter = shop.evaluate.run("lamps", "lamps:2", **window, test_until=until)
+    assert shorter.report["n_targets"]["all"] < result.report["n_targets"]["all"]
+    with pytest.raises(UsageError, match="needs test_from"):
+        shop.evaluate.run("lamps", "popularity", protocol="temporal")
+    with pytest.raises(UsageError, match="leave-one-out takes no dates"):
+        shop.evaluate.run("lamps", "popularity", test_from=CUT)
+    with pytest.raises(InvalidDataError, match="anything to be tested on"):
+        shop.evaluate.run("lamps", "hub", protocol="temporal", test_from=datetime(2030, 1, 1, tzinfo=UTC))
+
+
+def test_spokes_with_and_without_refit_are_not_mixed(shop: Workspace, tiny_spoke: Any) -> None:
+    refitted = shop.spoke.train("lamps", config=tiny_spoke, refit=True, index=True)
+    with pytest.raises(UsageError, match=r"Of lamps:1, lamps:2 some were trained with --refit"):
+        shop.evaluate.compare("lamps", ["lamps:1", "lamps:2"])
+    compared = shop.evaluate.compare("lamps", ["item-cf", str(refitted.ref)])
+    assert compared.protocol["refit"] is True
+    assert "refitted on all but test" in compared.protocol["description"]
+    # The baseline is then fitted on the validation events too.
+    expected = by_hand(shop, "item-cf", refit=True)
+    assert compared.results[0].report["metrics"]["all"] == pytest.approx(expected.to_json()["metrics"]["all"])
+    assert shop.evaluate.run("lamps", "popularity").report["protocol"]["refit"] is False
+
+
+def test_a_refitted_spoke_has_seen_validation_so_only_others_are_measured_there(
+    shop: Workspace, tiny_spoke: Any
+) -> None:
+    chosen = shop.evaluate.run("lamps", "lamps:1", part="validation")
+    assert chosen.report["protocol"]["part"] == "validation"
+    shop.spoke.train("lamps", config=tiny_spoke, refit=True, index=False)
+    with pytest.raises(UsageError, match="lamps:2 was refitted on the validation events"):
+        shop.evaluate.run("lamps", "lamps:2", part="validation")
+
+
+def test_what_is_wrong_is_told(shop: Workspace, market: Any) -> None:
+    with pytest.raises(UsageError, match="nothing to measure"):
+        shop.evaluate.compare("lamps", [])
+    with pytest.raises(NotFoundError):
+        shop.evaluate.run("lamps", "lamps:9")
+    with pytest.raises(NotFoundError):
+        shop.evaluate.run("nowhere", "hub")
+    shop.domain.add("mugs", market["mugs"].items)
+    with pytest.raises(InvalidDataError, match="mugs has no events to measure on"):
+        shop.evaluate.run("mugs", "hub")
+    with pytest.raises(UsageError):
+        shop.evaluate.run("lamps", "lamps:1", protocol="random")
+    shop.data.ingest("mugs", events=market["mugs"].events)
+    with pytest.raises(UsageError, match=r"lamps:1 is a spoke of lamps, not of mugs; name one like mugs:1"):
+        shop.evaluate.run("mugs", "lamps:1")
+    shop.promote(str(shop.index.build("hub:1", domain="mugs").ref))
+    with pytest.raises(UsageError, match="the hub alone serves"):
+        shop.evaluate.run("mugs", "mugs")
