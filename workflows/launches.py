@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError
+from ..registry.kinds import ModelKind
+from .models import parse_config, ready_model
 from .results import Result
 
 if TYPE_CHECKING:
@@ -82,16 +84,20 @@ def launch(
         data: options of `domain add` (images, mappings, error policy, sessions, dates).
 
     Raises:
+        NotFoundError: there is no such hub or file.
+        UsageError: the name, an option or the config is not usable.
         InvalidDataError: the data cannot be used.
     """
     from .recommendations import Server
 
     started = time.perf_counter()
     steps = _Steps()
+    known = ready_model(ws, hub, ModelKind.HUB).ref if hub else ws.hub.live()
+    if events is not None:
+        _check_config(config)
     _take_in(ws, name, catalog, events, steps, dry_run, data)
     if dry_run:
         return LaunchResult(name, "planned", None, round(time.perf_counter() - started, 2), steps.rows, [])
-    known = hub or ws.hub.live()
     hub_ref = known or ws.hub.ensure()
     steps.add("hub", hub_ref, known is not None)
     index = ws.index.build(_serving(ws, name) or hub_ref, domain=name)
@@ -134,6 +140,13 @@ def _take_in(
     for kind, part in zip(("items", "events"), parts, strict=True):
         if part is not None:
             steps.add(f"snapshot of {kind}", part.ref, part.cached)
+
+
+def _check_config(config: Mapping[str, Any] | None) -> None:
+    """Refuse a wrong spoke config before anything is done; it is wanted only at the end."""
+    from ..spokes.config import SpokeConfig
+
+    parse_config(SpokeConfig, config, "spoke")
 
 
 def _serving(ws: Workspace, name: str) -> str | None:

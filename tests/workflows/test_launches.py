@@ -240,6 +240,9 @@ def test_bad_data_leaves_no_category_behind(
         ready.launch("no such name", catalog)
     with pytest.raises(NotFoundError):
         ready.launch("lamps", catalog, hub="hub:9")
+    with pytest.raises(UsageError, match="layers"):
+        ready.launch("lamps", catalog, events=events, config={"layers": 2})
+    assert ready.domain.list() == []
 
 
 def test_a_catalog_of_one_item_is_launched(ready: Workspace, catalog: pl.DataFrame) -> None:
