@@ -190,7 +190,7 @@ def _shown(items: pl.DataFrame, row: int) -> dict[str, Any]:
 def _newness(items: pl.DataFrame) -> Any:
     """(N,) seconds of `created_at`; catalogs without dates keep their order."""
     created = items["created_at"].dt.timestamp("ms").fill_null(0).to_numpy() / 1000.0
-    return created if created.any() else -np.arange(items.height, dtype=float)
+    return created if created.any() else np.arange(items.height, 0, -1, dtype=float)
 
 
 def _check_k(k: int) -> None:
