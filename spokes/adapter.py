@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -26,6 +25,8 @@ def adapt(fusion: BaseFusion, config: AdapterConfig, seed: int) -> nn.Module:
 
     The adapter starts at zero: the adapted fusion equals the base fusion until it is trained.
     """
+    from peft import LoraConfig, get_peft_model  # takes seconds to import; a floor without adapter needs none of it
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=TARGETS, bias="none")
@@ -54,6 +55,8 @@ def load_adapter(fusion: BaseFusion, directory: Path) -> nn.Module:
     Raises:
         CorruptArtifactError: a file is missing, unreadable or made for another fusion.
     """
+    from peft import PeftModel
+
     # PEFT takes a folder without these files for a name on a model hub and goes to the network.
     missing = [name for name in (CONFIG, WEIGHTS) if not (directory / name).is_file()]
     if missing:
@@ -84,7 +87,7 @@ class LowRank:
 
 def bare_fusion(fusion: Any) -> BaseFusion:
     """The fusion under an adapter, or the fusion itself."""
-    bare: BaseFusion = fusion.get_base_model() if isinstance(fusion, PeftModel) else fusion
+    bare: BaseFusion = fusion if isinstance(fusion, BaseFusion) else fusion.get_base_model()
     return bare
 
 

@@ -1,4 +1,7 @@
-"""Recommendations of a release, spoke or index: after a session, to a known shopper, or next to an item."""
+"""Recommendations of a release, spoke or index: after a session, to a known shopper, or next to an item.
+
+Items that the catalog says are not available are never recommended, but a session may hold them.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..catalog.sequences import IntArray
+    from ..hub.calibration import FloatArray
     from .datasets import Dataset
     from .workspace import Workspace
 
@@ -57,6 +61,7 @@ class Server:
         record = self._loaded.record
         self._dataset: Dataset = load_dataset(ws, record.domain, items=record.items, with_events=False)
         self._vectors = self._loaded.index.vectors()
+        self._unavailable = np.flatnonzero(~self._dataset.items["available"].to_numpy()).tolist()
         self._row_of = {item: row for row, item in enumerate(self._loaded.index.item_ids)}
 
     @property
@@ -89,8 +94,7 @@ class Server:
         if not len(rows):
             return self._without_session(k)
         queries = self._loaded.spoke.embed_sessions(self._vectors, [rows], exclude_seen=exclude_seen)
-        seen = [rows.tolist()] if exclude_seen else None
-        found = self._loaded.index.search(queries, k, exclude=seen)[0]
+        found = self._search(queries, k, rows.tolist() if exclude_seen else [])
         return self._answer(found, rows, unknown, exclude_seen, self._loaded.record.model)
 
     def similar(self, item: str, k: int = 10) -> Recommendations:
@@ -107,8 +111,12 @@ class Server:
         split = self._loaded.spoke.behaviour_dimension
         share = self._loaded.spoke.mixture.seen_filtered.image_share
         query[0, split:] = self._vectors[row, split:] * self._loaded.spoke.space.modality_weights(share)
-        found = self._loaded.index.search(query, k, exclude=[[row]])[0]
+        found = self._search(query, k, [row])
         return self._answer(found, np.array([row]), [], True, self._loaded.record.model)
+
+    def _search(self, query: FloatArray, k: int, hidden: Sequence[int]) -> list[tuple[int, float]]:
+        """The `k` best items that can be bought, without those in `hidden`."""
+        return self._loaded.index.search(query, k, exclude=[[*hidden, *self._unavailable]])[0]
 
     def _history(self, user: str) -> list[str]:
         """A shopper's items, oldest first, from the newest event snapshot."""
@@ -134,7 +142,8 @@ class Server:
         else:
             scores = _newness(dataset.items)
             order, name = np.argsort(-scores, kind="stable"), "newest"
-        found = [(int(row), float(scores[row])) for row in order[:k]]
+        shown = order[~np.isin(order, self._unavailable)][:k]
+        found = [(int(row), float(scores[row])) for row in shown]
         return self._answer(found, np.array([], dtype=np.int64), [], False, name)
 
     def _answer(

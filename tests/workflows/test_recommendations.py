@@ -141,3 +141,15 @@ def test_one_server_answers_many_questions(shop: Workspace) -> None:
     server = Server(shop, "lamps")
     assert server.recommend(SESSION, k=4).items == shop.recommend("lamps", SESSION, k=4).items
     assert server.similar("lamps-0003").items == shop.similar("lamps", "lamps-0003").items
+
+
+def test_what_cannot_be_bought_is_never_recommended_but_may_stand_in_a_session(ws: Workspace, tiny_hub: Any) -> None:
+    items = pl.DataFrame(
+        {"item_id": ["a", "b", "c", "d"], "title": ["oak table"] * 4, "available": ["yes", "no", "yes", "no"]}
+    )
+    ws.hub.train(domains=[], config=tiny_hub)
+    ws.launch("tables", items)
+    assert set(ids(ws.recommend("tables", ["b"], k=4))) == {"a", "c"}
+    assert ids(ws.recommend("tables", ["a"], k=4, exclude_seen=True)) == ["c"]
+    assert set(ids(ws.similar("tables", "b", k=4))) == {"a", "c"}
+    assert set(ids(ws.recommend("tables", k=4))) == {"a", "c"}
