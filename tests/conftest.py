@@ -15,7 +15,12 @@ from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.migrate import upgrade
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
+from hypothesis import settings
 from sqlalchemy import make_url
+
+# The same examples in every run, and no example fails for being slow on a busy machine.
+settings.register_profile("fixed", derandomize=True, deadline=None)
+settings.load_profile("fixed")
 
 
 class PostgresServer:

@@ -124,6 +124,8 @@ class Spokes:
             raise InvalidDataError(
                 f"{domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
             )
+        # Cut first: too few events are told before a version number is taken.
+        parts = split_parts(dataset.sequences, split, test_from, spoke_config)
         if hub:
             hub_ref: str | None = ready_model(ws, hub, ModelKind.HUB).ref
         else:
@@ -146,7 +148,7 @@ class Spokes:
         result = train_once(
             ws,
             recipe,
-            lambda: self._train(str(hub_ref), spoke_config, dataset, about, test_from),
+            lambda: self._train(str(hub_ref), spoke_config, dataset, about, parts),
             force=force,
             dry_run=dry_run,
         )
@@ -161,12 +163,11 @@ class Spokes:
         return replace(result, index=built.ref, release=moved.after)
 
     def _train(
-        self, hub_ref: str, config: SpokeConfig, dataset: Dataset, split: Mapping[str, Any], test_from: datetime | None
+        self, hub_ref: str, config: SpokeConfig, dataset: Dataset, split: Mapping[str, Any], parts: SplitParts
     ) -> Trained:
         from ..hub.content import fit_content_space
 
         prepare(self._ws)
-        parts = split_parts(dataset.sequences, str(split["name"]), test_from, config)
         hub, hub_record = load_hub(self._ws, hub_ref)
         trunk = trunk_vectors(self._ws, hub, dataset)
         space = fit_content_space(hub.fusion.fuse(trunk), hub.config)

@@ -142,7 +142,7 @@ def test_float_times_and_all_null() -> None:
 
 
 @settings(deadline=None)
-@given(st.datetimes(min_value=datetime(1975, 1, 1), max_value=datetime(2200, 1, 1)), st.integers(-11, 11))
+@given(st.datetimes(min_value=datetime(1975, 1, 1), max_value=datetime(2199, 12, 30)), st.integers(-11, 11))
 def test_iso_text_with_any_zone_keeps_the_moment(naive: datetime, hours: int) -> None:
     moment = naive.replace(tzinfo=timezone(timedelta(hours=hours)))
     assert moments([moment.isoformat()]).values.to_list() == [moment.astimezone(UTC)]

@@ -164,11 +164,7 @@ def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market:
     shop.domain.add("few", market["lamps"].items, few, sessions=PER_USER)
     with pytest.raises(InvalidDataError, match=r"Of \d+ users .* wait for more events"):
         shop.spoke.train("few")
-    failed = shop.registry.list_models("spoke", "few")[0]
-    assert failed.status == "failed"
-    assert failed.error is not None and failed.error.startswith("InvalidDataError: Of ")
-    with pytest.raises(UsageError, match="failed, not ready"):
-        shop.spoke.show("few:1")
+    assert shop.registry.list_models("spoke", "few") == []  # no version number was taken
 
 
 @pytest.mark.parametrize(
