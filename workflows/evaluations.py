@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from ..errors import HubspokeError, InvalidDataError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import MetricRecord, ModelRecord, Parent
-from .models import load_hub, prepare, ready_model, trunk_vectors
+from .models import prepare, ready_model
 from .progress import stage_progress
 from .results import Result
-from .spokes import held_out, load_spoke, spoke_ref
+from .spokes import held_out, over_catalog, spoke_ref
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow
@@ -235,19 +235,9 @@ def recommender_of(ws: Workspace, model: str, dataset: Dataset, protocol: Protoc
         dataset: catalog and events.
         protocol: the split that baselines are fitted for, and the serving policy.
     """
-    from ..hub.content import fit_content_space
-    from ..spokes.spoke import launch_floor
-
     if model in BASELINES:
         return _baseline(model, dataset, protocol)
-    record = ws.registry.get_model(model)
-    if record.kind == ModelKind.SPOKE:
-        spoke, hub = load_spoke(ws, record)
-        trunk = trunk_vectors(ws, hub, dataset)
-    else:
-        hub, _ = load_hub(ws, record.ref)
-        trunk = trunk_vectors(ws, hub, dataset)
-        spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config))
+    spoke, trunk = over_catalog(ws, ws.registry.get_model(model), dataset)
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk)
     return spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
 

@@ -15,10 +15,9 @@ from ..registry.kinds import ModelKind
 from ..registry.records import IndexRecord, ModelRecord
 from .models import fingerprint, load_hub, prepare, ready_model, trunk_vectors
 from .results import Result
-from .spokes import load_spoke, spoke_ref
+from .spokes import load_spoke, over_catalog, spoke_ref
 
 if TYPE_CHECKING:
-    from ..hub.fusion import TrunkVectors
     from ..hub.model import Hub
     from ..spokes.index import ItemIndex
     from ..spokes.spoke import Spoke
@@ -156,7 +155,7 @@ class Indexes:
         from ..spokes.index import FACTORY, METRIC, build_index
 
         prepare(self._ws)
-        spoke, trunk = self._spoke(model, dataset)
+        spoke, trunk = over_catalog(self._ws, model, dataset)
         item_ids = dataset.items["item_id"].to_list()
         index = build_index(spoke.embed_items(item_ids, trunk), item_ids, spoke.space_fingerprint)
         with self._ws.artifacts.stage() as staged:
@@ -178,17 +177,6 @@ class Indexes:
             artifact=artifact,
             seconds=round(time.perf_counter() - started, 3),
         )
-
-    def _spoke(self, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, TrunkVectors]:
-        from ..hub.content import fit_content_space
-        from ..spokes.spoke import launch_floor
-
-        if model.kind == ModelKind.SPOKE:
-            spoke, hub = load_spoke(self._ws, model)
-            return spoke, trunk_vectors(self._ws, hub, dataset)
-        hub, _ = load_hub(self._ws, model.ref)
-        trunk = trunk_vectors(self._ws, hub, dataset)
-        return launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config)), trunk
 
     def _check_space(self, loaded: LoadedIndex) -> dict[str, Any]:
         claimed = {loaded.index.space_fingerprint, loaded.record.space_fingerprint, loaded.spoke.space_fingerprint}

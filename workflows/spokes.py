@@ -28,9 +28,11 @@ from .progress import stage_progress
 
 if TYPE_CHECKING:
     from ..catalog.sequences import Sequences
+    from ..hub.calibration import FloatArray
     from ..hub.content import ContentSpace
     from ..hub.fusion import TrunkVectors
     from ..hub.model import Hub
+    from ..spokes.behaviour import BehaviourModel, ItemInputs
     from ..spokes.config import SpokeConfig
     from ..spokes.mixture import Mixture, PartScores
     from ..spokes.spoke import Behaviour, Spoke
@@ -269,10 +271,12 @@ class _Builder:
             inputs,
             parts.train,
             self._config,
-            validate=lambda _: probe(self._with_behaviour(floor, behaviour, checked), measure, settings.image_share),
+            validate=lambda model: probe(
+                replace(floor, behaviour=_scores(model, inputs, checked)), measure, settings.image_share
+            ),
             progress=stage_progress(self._ws.progress, "training the spoke"),
         )
-        mixture = self._mixture(content, behaviour, checked)
+        mixture = self._mixture(content, _scores(behaviour.model, inputs, checked), behaviour, checked)
         return self._spoke(behaviour, mixture), run
 
     def refit(self, spoke: Spoke, parts: SplitParts, epochs: int) -> Spoke:
@@ -322,12 +326,12 @@ class _Builder:
         image = queries[:, split:] @ self._content[:, split:].T if self._space.image_rank else None
         return PartScores(None, text, image)
 
-    def _with_behaviour(self, floor: PartScores, behaviour: Behaviour, checked: Validation) -> PartScores:
-        vectors = behaviour.model.item_vectors(behaviour.inputs(self._item_ids, self._trunk))
-        return replace(floor, behaviour=behaviour.model.session_vectors(vectors, checked.histories) @ vectors.T)
-
     def _mixture(
-        self, content: Mapping[tuple[float, int], PartScores], behaviour: Behaviour, checked: Validation
+        self,
+        content: Mapping[tuple[float, int], PartScores],
+        scores: FloatArray,
+        behaviour: Behaviour,
+        checked: Validation,
     ) -> Mixture:
         from ..spokes.mixture import Mixture, choose_floor, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
@@ -338,8 +342,15 @@ class _Builder:
             measure = checked.measure(filtered)
             settings = choose_floor(content, measure, self._floor)
             floor = content[settings.recency_decay, settings.recent_events]
-            chosen[filtered] = choose_weights(self._with_behaviour(floor, behaviour, checked), measure, settings, cold)
+            chosen[filtered] = choose_weights(replace(floor, behaviour=scores), measure, settings, cold)
         return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
+
+
+def _scores(model: BehaviourModel, inputs: ItemInputs, checked: Validation) -> FloatArray:
+    """(U, N) scores of the validation users by behaviour alone."""
+    vectors = model.item_vectors(inputs)
+    scores: FloatArray = model.session_vectors(vectors, checked.histories) @ vectors.T
+    return scores
 
 
 def load_spoke(ws: Workspace, record: ModelRecord) -> tuple[Spoke, Hub]:
@@ -357,6 +368,24 @@ def load_spoke(ws: Workspace, record: ModelRecord) -> tuple[Spoke, Hub]:
     if spoke.behaviour:
         spoke.behaviour.model.to(pick_device(ws.settings.device))
     return spoke, hub
+
+
+def over_catalog(ws: Workspace, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, TrunkVectors]:
+    """A spoke version, or a hub version's launch floor, with the trunk vectors of the catalog that it is to serve.
+
+    Raises:
+        CorruptArtifactError: an artifact no longer matches its checksum.
+        IncompatibleError: the hub's trunks are not those on this machine.
+    """
+    from ..hub.content import fit_content_space
+    from ..spokes.spoke import launch_floor
+
+    if model.kind == ModelKind.SPOKE:
+        spoke, hub = load_spoke(ws, model)
+        return spoke, trunk_vectors(ws, hub, dataset)
+    hub, _ = load_hub(ws, model.ref)
+    trunk = trunk_vectors(ws, hub, dataset)
+    return launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config)), trunk
 
 
 def spoke_ref(ws: Workspace, ref: str) -> str:
