@@ -117,3 +117,14 @@ def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
         user_ids=tuple(str(users[i]) for i in first_of_user),
         n_items=len(item_ids),
     )
+
+
+def co_engaged_pairs(sequences: Sequences, window: int) -> IntArray:
+    """(P, 2) distinct items at most `window` events apart in one sequence (each pair once, earlier item first)."""
+    sequence = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    pairs = []
+    for gap in range(1, window + 1):
+        same = sequence[gap:] == sequence[:-gap]
+        left, right = sequences.items[:-gap][same], sequences.items[gap:][same]
+        pairs.append(np.stack([left, right], axis=1)[left != right])
+    return np.concatenate(pairs).astype(np.int64) if pairs else np.zeros((0, 2), np.int64)

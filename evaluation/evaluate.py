@@ -147,7 +147,7 @@ def _score_batch(score: Score, evaluation_set: EvaluationSet, start: int, end: i
             f"The recommender returned scores of shape {scores.shape} where {(end - start, evaluation_set.n_items)} "
             "was due; evaluate it on the item snapshot that it was built for."
         )
-    rows, items = _flat(evaluation_set.targets[start:end])
+    rows, items = flatten(evaluation_set.targets[start:end])
     if protocol.exclude_seen:
         scores, unseen = _without_seen(scores, histories, rows, items)
         tally.n_dropped += int((~unseen).sum())
@@ -158,7 +158,7 @@ def _score_batch(score: Score, evaluation_set: EvaluationSet, start: int, end: i
     tally.covered |= covered_items(top_items(scores), evaluation_set.n_items)
 
 
-def _flat(arrays: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
+def flatten(arrays: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
     """Ragged rows as (row of each entry, entry)."""
     rows = np.repeat(np.arange(len(arrays), dtype=np.int64), [len(array) for array in arrays])
     return rows, np.concatenate(arrays)
@@ -169,7 +169,7 @@ def _without_seen(
 ) -> tuple[FloatArray, BoolArray]:
     """Scores with the whole history at -inf, and which of the targets (rows, items) were not in it."""
     seen = np.zeros(scores.shape, dtype=np.bool_)
-    seen[_flat(histories)] = True
+    seen[flatten(histories)] = True
     # A copy: the recommender may have handed out one shared or read-only row for everybody.
     return np.where(seen, -np.inf, scores), ~seen[rows, items]
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..catalog.sequences import IntArray, Sequences
+from ..catalog.sequences import IntArray
 from .config import ContrastiveConfig
 from .content import ContentSpace
 from .fusion import BaseFusion, TrunkVectors
@@ -25,17 +25,6 @@ class ContrastiveDomain:
     trunk: TrunkVectors
     space: ContentSpace
     pairs: IntArray
-
-
-def co_engaged_pairs(sequences: Sequences, window: int) -> IntArray:
-    """(P, 2) distinct items at most `window` events apart in one sequence, both orders left to the symmetric loss."""
-    sequence = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    pairs = []
-    for gap in range(1, window + 1):
-        same = sequence[gap:] == sequence[:-gap]
-        left, right = sequences.items[:-gap][same], sequences.items[gap:][same]
-        pairs.append(np.stack([left, right], axis=1)[left != right])
-    return np.concatenate(pairs).astype(np.int64) if pairs else np.zeros((0, 2), np.int64)
 
 
 def info_nce_loss(similarity: Tensor, same: Tensor) -> Tensor:

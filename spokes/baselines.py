@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..catalog.sequences import IntArray, Sequences
+from ..catalog.sequences import IntArray, Sequences, co_engaged_pairs
 from .behaviour import FloatArray
 
 
@@ -55,15 +55,8 @@ class ItemToItem:
 def _similarities(sequences: Sequences, window: int, shrinkage: float) -> tuple[IntArray, IntArray, FloatArray]:
     """Rows of the item-item similarity matrix: offsets (N + 1,), neighbours (M,), values (M,)."""
     n = sequences.n_items
-    sequence = np.repeat(np.arange(len(sequences)), sequences.lengths)
-    keys = []
-    for gap in range(1, window + 1):
-        same = sequence[gap:] == sequence[:-gap]
-        left, right = sequences.items[:-gap][same], sequences.items[gap:][same]
-        different = left != right
-        left, right = left[different], right[different]
-        keys += [left * n + right, right * n + left]
-    pairs, counts = np.unique(np.concatenate(keys) if keys else np.array([], np.int64), return_counts=True)
+    left, right = co_engaged_pairs(sequences, window).T
+    pairs, counts = np.unique(np.concatenate([left * n + right, right * n + left]), return_counts=True)
     left, right = pairs // n, pairs % n
     events = sequences.item_counts().astype(np.float64)
     values = counts / (np.sqrt(events[left] * events[right]) + shrinkage)

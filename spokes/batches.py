@@ -49,7 +49,6 @@ class BucketedBatches:
     def __init__(self, sequences: Sequences, *, max_length: int, tokens: int, seed: int) -> None:
         self._items = sequences.items
         self._starts, self._lengths = windows(sequences, max_length)
-        self._max_length = max_length
         self._tokens = tokens
         self._seed = seed
 

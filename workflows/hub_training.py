@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..catalog.sequences import co_engaged_pairs
 from ..errors import InvalidDataError, UsageError
 from ..evaluation.bootstrap import paired_difference
 from ..evaluation.protocols import Protocol, leave_one_out, training_mask
 from ..hub.calibration import FloatArray
 from ..hub.config import HubConfig
 from ..hub.content import fit_content_space, recency_weighted
-from ..hub.contrastive import ContrastiveDomain, co_engaged_pairs, train_fusion
+from ..hub.contrastive import ContrastiveDomain, train_fusion
 from ..hub.devices import seed_everything
 from ..hub.fusion import BaseFusion, TrunkVectors, interpolate
 from ..hub.model import Hub

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..catalog.sequences import IntArray, Sequences
+from ..evaluation.evaluate import flatten
 from ..evaluation.metrics import target_ranks, user_metrics
 from ..evaluation.protocols import EvaluationSet
 from ..hub.calibration import FloatArray
@@ -37,8 +38,8 @@ class Validation:
 
     def measure(self, filter_seen: bool) -> Measure:
         """(U, N) scores to (U,) NDCG@10; users whose only target is filtered count as missed under that policy."""
-        rows, items = _flat(self.users.targets)
-        seen_rows, seen_items = _flat(self.users.histories)
+        rows, items = flatten(self.users.targets)
+        seen_rows, seen_items = flatten(self.users.histories)
         hidden = np.zeros((len(self.users), self.users.n_items), dtype=bool)
         if filter_seen:
             hidden[seen_rows, seen_items] = True
@@ -72,8 +73,3 @@ def repeat_share(sequences: Sequences) -> float:
     users = np.repeat(sequences.users, sequences.lengths)
     distinct = len(np.unique(users * np.int64(sequences.n_items) + sequences.items))
     return 1.0 - distinct / len(sequences.items)
-
-
-def _flat(arrays: list[IntArray]) -> tuple[IntArray, IntArray]:
-    rows = np.repeat(np.arange(len(arrays), dtype=np.int64), [len(array) for array in arrays])
-    return rows, np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hubspoke.catalog.sequences import Sequences
+from hubspoke.catalog.sequences import Sequences, co_engaged_pairs
 from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig
 from hubspoke.hub.content import fit_content_space
-from hubspoke.hub.contrastive import ContrastiveDomain, _CalibratedSpace, _pair_loss, co_engaged_pairs, info_nce_loss
+from hubspoke.hub.contrastive import ContrastiveDomain, _CalibratedSpace, _pair_loss, info_nce_loss
 from hubspoke.hub.contrastive import train_fusion as train
 from hubspoke.hub.fusion import BaseFusion, TrunkVectors
 from hypothesis import given, settings
