@@ -6,11 +6,15 @@ import click
 
 from ..workflows.lineage import tree_lines
 from .call import Call, command_options
+from .lineage_export import export
 
 
 @click.group()
 def lineage() -> None:
     """Lineage: how each version came from the others."""
+
+
+lineage.add_command(export)
 
 
 @lineage.command()

@@ -37,6 +37,7 @@ NO_DRY_RUN = {
     "evaluate compare",
     "history",
     "lineage show",
+    "lineage export",
     "registry sql",
     "registry current",
 }

@@ -1,0 +1,299 @@
+"""Exported lineage is what OpenLineage's own Python client would have sent, and says where every node came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.errors import HubspokeError, NotFoundError, UsageError
+from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.registry.database import Database
+from hubspoke.registry.records import MetricRecord, Parent, ReleaseParts
+from hubspoke.workflows.openlineage import PRODUCER, dataset_namespace, export, line, run_events, write_lines
+from hubspoke.workflows.workspace import Workspace
+from sqlalchemy import event as sql_event
+from sqlalchemy import make_url
+
+openlineage = pytest.importorskip("openlineage.client", reason="the validity tests need openlineage-python")
+from openlineage.client import event_v2, facet_v2  # noqa: E402
+from openlineage.client.generated import base  # noqa: E402
+from openlineage.client.serde import Serde  # noqa: E402
+from openlineage.client.transport.file import FileConfig, FileTransport  # noqa: E402
+
+Event = dict[str, Any]
+FACETS = {
+    "version": facet_v2.dataset_version_dataset.DatasetVersionDatasetFacet,
+    "dataSource": facet_v2.datasource_dataset.DatasourceDatasetFacet,
+    "datasetType": facet_v2.dataset_type_dataset.DatasetTypeDatasetFacet,
+    "outputStatistics": facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet,
+    "processing_engine": facet_v2.processing_engine_run.ProcessingEngineRunFacet,
+    "errorMessage": facet_v2.error_message_run.ErrorMessageRunFacet,
+    "jobType": facet_v2.job_type_job.JobTypeJobFacet,
+}
+OWN_FACETS = {"hubspoke_relation": base.InputDatasetFacet, "hubspoke_evaluation": base.OutputDatasetFacet}
+
+
+def client_facets(said: Event) -> Event:
+    made = {}
+    for name, facet in said.items():
+        values = {key: value for key, value in facet.items() if not key.startswith("_")}
+        if name in FACETS:
+            made[name] = FACETS[name](**values, producer=facet["_producer"])
+        else:
+            made[name] = OWN_FACETS[name](producer=facet["_producer"]).with_additional_properties(**values)
+    return made
+
+
+def client_event(said: Event) -> event_v2.RunEvent:
+    """The same event made by the client's classes, whose validators run."""
+    run, job = said["run"], said["job"]
+    return event_v2.RunEvent(
+        eventType=event_v2.RunState[said["eventType"]],
+        eventTime=said["eventTime"],
+        run=event_v2.Run(runId=run["runId"], facets=client_facets(run["facets"])),
+        job=event_v2.Job(namespace=job["namespace"], name=job["name"], facets=client_facets(job["facets"])),
+        inputs=[_dataset(event_v2.InputDataset, one, "inputFacets") for one in said["inputs"]],
+        outputs=[_dataset(event_v2.OutputDataset, one, "outputFacets") for one in said["outputs"]],
+        producer=said["producer"],
+    )
+
+
+def _dataset(cls: Any, said: Event, own: str) -> Any:
+    return cls(
+        namespace=said["namespace"],
+        name=said["name"],
+        facets=client_facets(said["facets"]),
+        **{own: client_facets(said[own])},
+    )
+
+
+def artifact(text: str, size: int) -> StoredArtifact:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return StoredArtifact(digest, "test", size, {"data": digest})
+
+
+@pytest.fixture
+def told(each_ws: Workspace) -> Workspace:
+    """A registry with one run of every kind, one that failed and one that still goes on."""
+    registry = each_ws.registry
+    registry.add_domain("garden")
+    registry.add_snapshot("garden", "items", "i" * 64, 4, artifact("items", 400))
+    registry.add_snapshot("garden", "events", "e" * 64, 9, artifact("events", 900))
+    items, events = Parent("snapshot:garden/items/1", "trained_on"), Parent("snapshot:garden/events/1", "trained_on")
+    registry.begin_model("hub", None, "h1", {}, code_version="0.0.9")
+    registry.finish_model("hub:1", artifact("hub", 7000), "space", {}, [items])
+    registry.begin_model("spoke", "garden", "s1", {})
+    parts = [Parent("hub:1", "inherits", "text", "language transfers"), Parent("hub:1", "adapted_from", "fusion")]
+    registry.finish_model("garden:1", artifact("spoke", 800), "space", {}, [*parts, events])
+    registry.begin_model("spoke", "garden", "s2", {})
+    registry.fail_model("garden:2", "MemoryError: too large")
+    registry.begin_model("spoke", "garden", "s3", {})
+    registry.add_index(
+        "garden",
+        "garden:1",
+        "snapshot:garden/items/1",
+        fingerprint="f",
+        space_fingerprint="space",
+        factory="Flat",
+        dimension=8,
+        metric="inner_product",
+        n_items=4,
+        artifact=artifact("index", 128),
+        seconds=2.5,
+    )
+    registry.add_evaluation(
+        "garden",
+        "garden:1",
+        "snapshot:garden/events/1",
+        protocol={"name": "leave-one-out", "test_from": None},
+        n_users=2,
+        metrics=[MetricRecord("all", "ndcg@10", 0.25, 0.2)],
+    )
+    registry.create_release("garden", ReleaseParts("hub:1", "index:garden/1", "garden:1"))
+    return each_ws
+
+
+def ended(ws: Workspace, *refs: str) -> dict[str, Event]:
+    """The last event of every run by its output, or by its job where there is none."""
+    found = [event for event in run_events(ws, refs) if event["eventType"] != "START"]
+    return {event["outputs"][0]["name"] if event["outputs"] else event["job"]["name"]: event for event in found}
+
+
+def test_every_event_is_what_the_client_would_send(told: Workspace) -> None:
+    events = list(run_events(told))
+    assert len(events) == 2 * 8 + 1
+    for said in events:
+        assert json.loads(Serde.to_json(client_event(said))) == json.loads(line(said))
+
+
+def test_the_client_itself_sends_them(told: Workspace, tmp_path: Path) -> None:
+    transport = FileTransport(FileConfig(log_file_path=str(tmp_path / "sent"), append=True))
+    events = list(run_events(told))
+    for said in events:
+        transport.emit(client_event(said))
+    assert [json.loads(sent) for sent in (tmp_path / "sent").read_text().splitlines()] == events
+
+
+def test_runs_and_jobs(told: Workspace) -> None:
+    jobs = {name: (event["job"]["name"], event["eventType"]) for name, event in ended(told).items()}
+    assert jobs == {
+        "snapshot:garden/items/1": ("garden.items.ingest", "COMPLETE"),
+        "snapshot:garden/events/1": ("garden.events.ingest", "COMPLETE"),
+        "hub:1": ("hub.train", "COMPLETE"),
+        "garden:1": ("garden.spoke.train", "COMPLETE"),
+        "garden.spoke.train": ("garden.spoke.train", "FAIL"),
+        "index:garden/1": ("garden.index.build", "COMPLETE"),
+        "evaluation:garden/1": ("garden.evaluate", "COMPLETE"),
+        "release:garden/1": ("garden.release.make", "COMPLETE"),
+    }
+    events = list(run_events(told))
+    starts = [event["run"]["runId"] for event in events if event["eventType"] == "START"]
+    ends = [event["run"]["runId"] for event in events if event["eventType"] != "START"]
+    assert len(set(starts)) == len(starts) == 9  # garden:3 is still in training
+    assert set(ends) < set(starts)
+    assert [event["eventTime"] for event in events] == sorted(event["eventTime"] for event in events)
+
+
+def test_inputs_are_the_parents_with_their_relations(told: Workspace) -> None:
+    by_output = ended(told)
+    (domain,) = by_output["snapshot:garden/items/1"]["inputs"]
+    assert (domain["name"], domain["facets"]) == ("domain:garden", {})
+    hub, events = by_output["garden:1"]["inputs"]
+    assert (hub["name"], events["name"]) == ("hub:1", "snapshot:garden/events/1")
+    assert hub["inputFacets"]["hubspoke_relation"]["relations"] == [
+        {"relation": "adapted_from", "part": "fusion"},
+        {"relation": "inherits", "part": "text", "reason": "language transfers"},
+    ]
+    assert events["facets"]["version"]["datasetVersion"] == "e" * 64
+    release = {one["name"] for one in by_output["release:garden/1"]["inputs"]}
+    assert release == {"hub:1", "garden:1", "index:garden/1"}
+
+
+def test_outputs_carry_content_and_size(told: Workspace) -> None:
+    by_output = ended(told)
+    (items,) = by_output["snapshot:garden/items/1"]["outputs"]
+    assert items["facets"]["version"]["datasetVersion"] == "i" * 64
+    assert items["facets"]["datasetType"]["datasetType"] == "FILE"
+    statistics = items["outputFacets"]["outputStatistics"]
+    assert (statistics["rowCount"], statistics["size"]) == (4, 400)
+    statistics = by_output["hub:1"]["outputs"][0]["outputFacets"]["outputStatistics"]
+    assert statistics["size"] == 7000
+    assert "rowCount" not in statistics
+    (evaluation,) = by_output["evaluation:garden/1"]["outputs"]
+    facet = evaluation["outputFacets"]["hubspoke_evaluation"]
+    assert (facet["nUsers"], facet["protocol"]) == (2, {"name": "leave-one-out"})
+    assert facet["metrics"] == [{"slice": "all", "name": "ndcg@10", "value": 0.25, "low": 0.2}]
+
+
+def test_the_run_says_who_made_it_and_what_went_wrong(told: Workspace) -> None:
+    by_output = ended(told)
+    engine = by_output["hub:1"]["run"]["facets"]["processing_engine"]
+    assert (engine["name"], engine["version"]) == ("hubspoke", "0.0.9")
+    assert "processing_engine" not in by_output["garden:1"]["run"]["facets"]
+    failed = by_output["garden.spoke.train"]
+    assert failed["run"]["facets"]["errorMessage"]["message"] == "MemoryError: too large"
+    assert failed["outputs"] == []
+
+
+def test_times_are_those_of_the_rows(told: Workspace) -> None:
+    events = list(run_events(told))
+    hub = told.registry.get_model("hub:1")
+    assert hub.finished_at is not None
+    times = [event["eventTime"] for event in events if event["job"]["name"] == "hub.train"]
+    assert times == [hub.started_at.isoformat(), hub.finished_at.isoformat()]
+    index = told.registry.get_index("index:garden/1")
+    times = [event["eventTime"] for event in events if event["job"]["name"] == "garden.index.build"]
+    assert times == [
+        (index.created_at - timedelta(seconds=2.5)).isoformat(),
+        index.created_at.isoformat(),
+    ]
+
+
+def test_the_same_registry_gives_the_same_events(told: Workspace) -> None:
+    assert list(run_events(told)) == list(run_events(told))
+
+
+def test_a_reference_exports_what_is_upstream_of_it(told: Workspace) -> None:
+    everything = {event["run"]["runId"]: event for event in run_events(told)}
+    assert set(ended(told, "index:garden/1")) == {
+        "snapshot:garden/items/1",
+        "snapshot:garden/events/1",
+        "hub:1",
+        "garden:1",
+        "index:garden/1",
+    }
+    assert set(ended(told, "hub:1")) == {"snapshot:garden/items/1", "hub:1"}
+    assert set(ended(told, "hub:1", "snapshot:garden/events/1")) == set(ended(told, "hub:1")) | {
+        "snapshot:garden/events/1"
+    }
+    assert list(run_events(told, ["domain:garden"])) == []
+    assert all(everything[event["run"]["runId"]] == event for event in ended(told, "release:garden/1").values())
+    with pytest.raises(NotFoundError):
+        run_events(told, ["garden:99"])
+
+
+def test_the_number_of_queries_does_not_depend_on_the_number_of_nodes(told: Workspace) -> None:
+    statements: list[str] = []
+    sql_event.listen(
+        told.registry.database.engine, "before_cursor_execute", lambda *args: statements.append(str(args[2]))
+    )
+
+    def asked(*refs: str) -> int:
+        statements.clear()
+        assert list(run_events(told, refs))
+        return len(statements)
+
+    before = asked(), asked("garden:1")
+    for number in range(20):
+        told.registry.begin_model("spoke", "garden", f"more{number}", {})
+    assert (asked(), asked("garden:1")) == before
+
+
+def test_a_file_is_written_whole_or_not_at_all(told: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    result = export(told, ["hub:1"], path)
+    assert (result.output, result.n_events, result.events) == (path, 4, ())
+    assert [json.loads(row) for row in path.read_text().splitlines()] == list(run_events(told, ["hub:1"]))
+
+    def broken() -> Iterator[Event]:
+        yield {}
+        raise HubspokeError("the registry went away")
+
+    kept = path.read_bytes()
+    with pytest.raises(HubspokeError):
+        write_lines(broken(), path)
+    assert path.read_bytes() == kept
+    assert [one.name for one in tmp_path.iterdir() if "ndjson" in one.name] == ["events.ndjson"]
+    with pytest.raises(UsageError, match="is a folder"):
+        export(told, [], tmp_path)
+    with pytest.raises(UsageError, match="no folder"):
+        export(told, [], tmp_path / "none" / "events.ndjson")
+
+
+def test_without_a_file_the_events_come_back(told: Workspace) -> None:
+    result = export(told, ["hub:1"])
+    assert (result.output, result.n_events, len(result.events)) == (None, 4, 4)
+    assert {event["producer"] for event in result.events} == {PRODUCER}
+
+
+@pytest.mark.parametrize(
+    ("url", "namespace"),
+    [
+        ("postgresql+psycopg://ann:secret@db:5433/shop?password=secret", "postgresql://db:5433/shop"),
+        ("postgresql+psycopg:///shop?host=/run/pg&user=ann", "postgresql://%2Frun%2Fpg:5432/shop"),
+        ("postgresql+psycopg://ann@[::1]/shop", "postgresql://[::1]:5432/shop"),
+    ],
+)
+def test_the_namespace_tells_no_secret(url: str, namespace: str) -> None:
+    database = Database.__new__(Database)
+    database.url, database.path = make_url(url), None
+    assert dataset_namespace(database) == namespace
+
+
+def test_the_namespace_of_a_file_is_its_path(ws: Workspace, tmp_path: Path) -> None:
+    assert dataset_namespace(ws.registry.database) == f"sqlite:///{tmp_path / 'shop' / 'registry.db'}"
