@@ -1,47 +1,47 @@
 """The artifact store: directories named by the SHA-256 of what is in them, written whole or not at all.
 
-A directory is staged beside its place, flushed to the disk and renamed; what is read is hashed again first.
+A directory is staged beside its place, flushed to the disk and renamed; what is read is hashed again first. The store
+lies in a local folder, or at an fsspec URL (`remote_artifacts.py`) with local read copies.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import errno
 import os
-import re
-import secrets
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from ..errors import CorruptArtifactError, NotFoundError, UsageError
+from ..errors import NotFoundError
 from .faults import file_faults
+from .manifests import (
+    Manifest,
+    StoredArtifact,
+    check_digest,
+    flush_folder,
+    is_digest,
+    is_sound,
+    read_manifest,
+    seal,
+    verify_files,
+)
+from .staging import is_stale, new_name, size_of
 
-MANIFEST = "artifact.json"
+__all__ = ["ArtifactStore", "Leftover", "StoredArtifact", "open_store"]
+
 _STAGING = "staging"
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class StoredArtifact:
-    """A directory of the store.
+class Leftover:
+    """A folder that something is, or was, staged in; `stale` where its writer is gone."""
 
-    Attributes:
-        digest: SHA-256 over the sorted (path, SHA-256, size) of its files; names the directory.
-        kind: what it holds, such as `spoke`.
-        bytes: total size of its files.
-        files: relative path (with `/`) to SHA-256.
-    """
-
-    digest: str
-    kind: str
+    path: Path
     bytes: int
-    files: Mapping[str, str]
+    stale: bool
 
 
 class ArtifactStore:
@@ -54,15 +54,20 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @property
+    def where(self) -> str:
+        """Where the store lies, for people."""
+        return str(self.root)
+
     def path(self, digest: str) -> Path:
-        """Where the artifact of that digest lies, or would.
+        """Where the artifact of that digest lies on this machine, or would.
 
         Raises:
             NotFoundError: not a digest.
         """
-        if not _DIGEST.fullmatch(digest):
-            raise NotFoundError(f"{digest!r} is not the digest of an artifact; check the reference.")
-        return self.root / digest[:2] / digest
+        return self.root / check_digest(digest)[:2] / digest
+
+    # ---- write ----
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
@@ -72,44 +77,41 @@ class ArtifactStore:
             HubspokeError: the disk is full, or the store cannot be written.
         """
         self.sweep_stale()
-        staged = self.root / _STAGING / f"{_me()}-{secrets.token_hex(4)}"
+        with file_faults(self.root):
+            staged = self._staging_folder()
         try:
             with file_faults(self.root):
-                staged.mkdir(parents=True)
                 yield staged
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
     def commit(self, staged: Path, kind: str) -> StoredArtifact:
-        """Make the staged directory an artifact; equal content that is already there is kept instead.
+        """Make the staged directory an artifact; equal content that is already there is kept and touched instead.
+
+        A commit promises that the artifact is safe from the collection of garbage for its grace period from now on,
+        in which the row that refers to it has to be written.
 
         Raises:
             UsageError: nothing was staged, or something that is no plain file.
             HubspokeError: the disk is full, or the store cannot be written; nothing half-written is left.
         """
         with file_faults(self.root):
-            hashes = {name: _flush_and_hash(staged / name) for name in _staged_files(staged)}
-            sizes = {name: (staged / name).stat().st_size for name in hashes}
-            stored = StoredArtifact(_digest(hashes, sizes), kind, sum(sizes.values()), hashes)
-            _write_manifest(staged, stored, sizes)
-            self._place(staged, self.path(stored.digest))
-        return stored
+            manifest = seal(staged, kind)
+            self._keep(staged, manifest)
+        return manifest.stored
+
+    # ---- read ----
 
     def open(self, digest: str, verify: bool = True) -> Path:
-        """The artifact's directory, every file hashed first unless `verify` is off.
+        """The artifact's directory on this machine, every file hashed first unless `verify` is off.
 
         Raises:
             NotFoundError: the store has no such artifact.
             CorruptArtifactError: a file is missing or differs from its checksum.
         """
-        path = self.path(digest)
-        if not path.is_dir():
-            raise NotFoundError(
-                f"The artifact {digest[:12]} is not in {self.root}; repeat the command that made it with --force, "
-                "or restore a backup."
-            )
+        path = self._folder(digest)
         if verify:
-            _verify(path, digest)
+            verify_files(path, digest)
         return path
 
     def read(self, digest: str) -> StoredArtifact:
@@ -119,157 +121,172 @@ class ArtifactStore:
             NotFoundError: the store has no such artifact.
             CorruptArtifactError: the manifest cannot be read.
         """
-        files = _read_manifest(self.open(digest, verify=False), digest)
-        hashes = {name: str(entry["sha256"]) for name, entry in files["files"].items()}
-        return StoredArtifact(digest, str(files["kind"]), int(files["bytes"]), hashes)
+        return read_manifest(self._folder(digest), digest).stored
+
+    def verify(self, digest: str) -> int:
+        """Hash every byte of the artifact where the store keeps it; how many there were.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptArtifactError: a file is missing or differs from its checksum.
+        """
+        return verify_files(self._folder(digest), digest)
 
     def digests(self) -> Iterator[str]:
-        """Digests of all artifacts on the disk, sorted."""
+        """Digests of all artifacts of the store, sorted."""
         for path in sorted(self.root.glob("??/*")):
-            if _DIGEST.fullmatch(path.name):
+            if is_digest(path.name):
                 yield path.name
 
-    def sweep_stale(self) -> list[Path]:
-        """Remove what killed processes of this machine left staged; the paths removed."""
+    # ---- collect garbage ----
+
+    def holdings(self) -> dict[str, int]:
+        """Digest of everything that the store keeps, whole or in parts, to its bytes with the manifest."""
+        return {digest: size_of(self.path(digest)) for digest in self.digests()}
+
+    def touched(self, digest: str) -> datetime:
+        """When an artifact was last committed.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+        """
+        try:
+            return _touched(self.path(digest))
+        except FileNotFoundError:
+            raise self._missing(digest) from None
+
+    def delete(self, digest: str, untouched_since: datetime) -> bool:
+        """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed.
+
+        Raises:
+            HubspokeError: the store cannot be written.
+        """
+        # A writer commits first and inserts its row after, so it may be committing equal content right now, trusting
+        # what lies here. Looking at the time before taking the artifact away would miss a touch in between. It is
+        # taken away first: a commit touches it before that, which is seen here, and it is put back; or it finds the
+        # place empty and puts its own there.
+        with file_faults(self.root):
+            taken = self._take_away(digest)
+            if taken is None:
+                return False
+            if _touched(taken) >= untouched_since:
+                # Where the place is occupied, equal content has been committed meanwhile.
+                _rename_unless_taken(taken, self.path(digest))
+                removed = False
+            else:
+                removed = True
+            # Not in a `finally`: a process that dies before this line leaves the artifact for a sweep to put back.
+            shutil.rmtree(taken.parent, ignore_errors=True)
+        return removed
+
+    def leftovers(self) -> list[Leftover]:
+        """Every staging folder, of live writers too."""
         staging = self.root / _STAGING
-        stale = [path for path in staging.iterdir() if _is_stale(path.name)] if staging.is_dir() else []
-        for path in stale:
-            shutil.rmtree(path, ignore_errors=True)
+        folders = sorted(staging.iterdir()) if staging.is_dir() else []
+        return [Leftover(folder, size_of(folder), is_stale(folder)) for folder in folders]
+
+    def sweep_stale(self) -> list[Leftover]:
+        """Remove what killed processes of this machine, and for a day those of others, left staged; what it was."""
+        stale = [leftover for leftover in self.leftovers() if leftover.stale]
+        for leftover in stale:
+            self._rescue(leftover.path)
+            shutil.rmtree(leftover.path, ignore_errors=True)
         return stale
 
-    def _place(self, staged: Path, place: Path) -> None:
-        if place.is_dir():
-            if _is_sound(place):
-                return
-            # Moved aside rather than deleted in place, so that a kill in between leaves no half artifact.
-            place.rename(staged.with_name(f"{staged.name}-corrupt"))
+    # ---- within ----
+
+    def _folder(self, digest: str) -> Path:
+        path = self.path(digest)
+        if not path.is_dir():
+            raise self._missing(digest)
+        return path
+
+    def _staging_folder(self) -> Path:
+        folder = self.root / _STAGING / new_name()
+        folder.mkdir(parents=True)
+        return folder
+
+    def _keep(self, staged: Path, manifest: Manifest) -> None:
+        """Put a sealed directory into its place."""
+        place = self.path(manifest.stored.digest)
         place.parent.mkdir(parents=True, exist_ok=True)
+        aside = staged.with_name(f"{staged.name}-corrupt")
+        # Where another process places equal content in between, that is looked at in turn.
+        while not (_kept(place, aside) or _rename_unless_taken(staged, place)):
+            pass
+        flush_folder(place.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _take_away(self, digest: str) -> Path | None:
+        """Move an artifact out of its place into a staging folder of its own; None where it is not there."""
+        place = self.path(digest)
+        if not place.is_dir():
+            return None
+        # The folder around it tells a sweep whose it is and since when; its own time stays as it was.
+        taken = self._staging_folder() / digest
         try:
-            staged.rename(place)
-        except OSError:
-            # Another process placed the same content first; anything else is a real fault.
-            if not place.is_dir():
-                raise
-        _flush_folder(place.parent)
-        shutil.rmtree(staged.with_name(f"{staged.name}-corrupt"), ignore_errors=True)
+            place.rename(taken)
+        except FileNotFoundError:
+            shutil.rmtree(taken.parent, ignore_errors=True)
+            return None
+        return taken
+
+    def _rescue(self, folder: Path) -> None:
+        """Put back what a process was killed over between taking it away and deciding on it."""
+        for taken in folder.glob("*"):
+            if is_digest(taken.name) and is_sound(taken):
+                with file_faults(self.root):
+                    _rename_unless_taken(taken, self.path(taken.name))
+
+    def _missing(self, digest: str) -> NotFoundError:
+        return NotFoundError(
+            f"The artifact {digest[:12]} is not in {self.where}; repeat the command that made it with --force, "
+            "or restore a backup."
+        )
 
 
-def _me() -> str:
-    """Machine, process and its start: tells a live process from a dead one whose number was given again."""
-    machine = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())
-    return f"{machine}-{os.getpid()}-{_start_of(os.getpid())}"
+def open_store(location: Path | str, copies: Path) -> ArtifactStore:
+    """The store at a folder, or at an fsspec URL such as `s3://bucket/prefix`.
+
+    Args:
+        location: where the artifacts lie; a text with `://` is a URL.
+        copies: folder of the local read copies of a store at a URL.
+
+    Raises:
+        MissingExtraError: the URL's driver is not installed.
+        UsageError: no such kind of URL.
+    """
+    if isinstance(location, Path) or "://" not in location:
+        return ArtifactStore(Path(location))
+    from .remote_artifacts import RemoteArtifactStore
+
+    return RemoteArtifactStore(location, copies)
 
 
-def _start_of(pid: int) -> str:
-    """Clock ticks at the process's start, `0` where the system does not say (no /proc)."""
+def _kept(place: Path, aside: Path) -> bool:
+    """Whether sound content lies at its place, touched now; what is not sound is moved aside."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return "0"
-    # The command's name, in parentheses, may hold spaces; the start is field 22, the 20th after it.
-    return stat.rpartition(")")[2].split()[19]
-
-
-def _is_stale(name: str) -> bool:
-    machine, pid, start = [*name.split("-"), "", "", ""][:3]
-    if machine != _me().split("-")[0] or not pid.isdigit():
-        return False
-    return not _is_alive(int(pid)) or _start_of(int(pid)) != start
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _staged_files(staged: Path) -> list[str]:
-    names = []
-    for path in sorted(staged.rglob("*")):
-        name = path.relative_to(staged).as_posix()
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise UsageError(f"{name} is not a plain file; stage a copy of what it points at.")
-        if name == MANIFEST:
-            raise UsageError(f"{MANIFEST} is the store's own file; stage yours under another name.")
-        if path.is_file():
-            names.append(name)
-    if not names:
-        raise UsageError(f"Nothing was written to {staged}; write at least one file before committing.")
-    return names
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _flush_and_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return _hash(path)
-
-
-def _flush_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _digest(hashes: Mapping[str, str], sizes: Mapping[str, int]) -> str:
-    lines = (f"{name}\0{hashes[name]}\0{sizes[name]}\n" for name in sorted(hashes))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _write_manifest(staged: Path, stored: StoredArtifact, sizes: Mapping[str, int]) -> None:
-    files = {name: {"sha256": digest, "bytes": sizes[name]} for name, digest in stored.files.items()}
-    said = {"digest": stored.digest, "kind": stored.kind, "bytes": stored.bytes, "files": files}
-    with (staged / MANIFEST).open("w", encoding="utf-8") as file:
-        json.dump(said, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    for folder in [staged, *(path for path in staged.rglob("*") if path.is_dir())]:
-        _flush_folder(folder)
-
-
-def _read_manifest(path: Path, digest: str) -> dict[str, Any]:
-    try:
-        said: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        hashes = {name: str(entry["sha256"]) for name, entry in said["files"].items()}
-        sizes = {name: int(entry["bytes"]) for name, entry in said["files"].items()}
-        sound = _digest(hashes, sizes) == digest and said["bytes"] == sum(sizes.values()) and "kind" in said
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
-        raise _corrupt(path, MANIFEST)
-    return said
-
-
-def _verify(path: Path, digest: str) -> None:
-    for name, entry in _read_manifest(path, digest)["files"].items():
-        file = path / name
-        sound = file.is_file() and file.stat().st_size == entry["bytes"] and _hash(file) == entry["sha256"]
-        if not sound:
-            raise _corrupt(path, name)
-
-
-def _is_sound(path: Path) -> bool:
-    with suppress(CorruptArtifactError):
-        _verify(path, path.name)
-        return True
+        if is_sound(place):
+            # Young from here on for whoever collects garbage; a collector that has just taken it away leaves nothing
+            # here to touch.
+            os.utime(place)
+            return True
+        # Moved aside rather than deleted in place, so that a kill in between leaves no half artifact.
+        place.rename(aside)
+    except FileNotFoundError:
+        pass
     return False
 
 
-def _corrupt(path: Path, name: str) -> CorruptArtifactError:
-    return CorruptArtifactError(
-        f"{name} of artifact {path.name[:12]} ({path}) no longer matches its checksum; repeat the command that made it "
-        "with --force, or restore a backup."
-    )
+def _touched(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def _rename_unless_taken(source: Path, place: Path) -> bool:
+    try:
+        source.rename(place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True

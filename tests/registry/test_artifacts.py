@@ -1,15 +1,20 @@
+"""The artifact store's local folder: its digests, its races with a collector of garbage, its kills, full disks."""
+
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
+import shutil
 import signal
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hubspoke.errors import CorruptArtifactError, HubspokeError, NotFoundError, UsageError
-from hubspoke.registry.artifacts import ArtifactStore, StoredArtifact
+from hubspoke.errors import CorruptArtifactError, HubspokeError, NotFoundError
+from hubspoke.registry import artifacts as artifacts_module
+from hubspoke.registry.artifacts import ArtifactStore, StoredArtifact, open_store
 
 WRITE = """
 import sys
@@ -24,6 +29,21 @@ with store.stage() as staged:
     (staged / "b.bin").write_bytes(b"b" * 1000)
     print(store.commit(staged, "model").digest)
 """
+COLLECT = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from hubspoke.registry import artifacts
+
+def hang(*_):
+    print("taken", flush=True)
+    sys.stdin.read()
+
+artifacts._touched = hang
+artifacts.ArtifactStore(Path(sys.argv[1])).delete(sys.argv[2], datetime.now(UTC))
+"""
+DAY = 24 * 3600
+NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -38,8 +58,18 @@ def put(store: ArtifactStore, **files: str) -> StoredArtifact:
         return store.commit(staged, "model")
 
 
+def age(path: Path, seconds: float) -> None:
+    """Make a folder and all that is in it look untouched for so long."""
+    then = time.time() - seconds
+    for inner in [*path.rglob("*"), path]:
+        os.utime(inner, (then, then))
+
+
 def left_over(store: ArtifactStore) -> list[str]:
-    return [path.name for path in (store.root / "staging").iterdir()]
+    return [leftover.path.name for leftover in store.leftovers()]
+
+
+# ---- content ----
 
 
 def test_the_digest_covers_paths_contents_and_sizes(store: ArtifactStore) -> None:
@@ -49,87 +79,41 @@ def test_the_digest_covers_paths_contents_and_sizes(store: ArtifactStore) -> Non
         (staged / "config.json").write_text("{}")
         stored = store.commit(staged, "spoke")
     w, c = hashlib.sha256(b"weights").hexdigest(), hashlib.sha256(b"{}").hexdigest()
-    assert stored.files == {"deep/w": w, "config.json": c}
-    assert stored.bytes == 9
     assert stored.digest == hashlib.sha256(f"config.json\0{c}\x002\ndeep/w\0{w}\x007\n".encode()).hexdigest()
-    path = store.open(stored.digest)
-    assert path == store.root / stored.digest[:2] / stored.digest
-    assert (path / "deep" / "w").read_text() == "weights"
-    assert store.read(stored.digest) == stored
-    assert list(store.digests()) == [stored.digest]
-    assert left_over(store) == []
+    assert store.open(stored.digest) == store.root / stored.digest[:2] / stored.digest
 
 
-def test_equal_content_is_kept_once_and_other_names_are_other_content(store: ArtifactStore) -> None:
+def test_equal_content_is_kept_and_touched(store: ArtifactStore) -> None:
     first = put(store, a="x")
-    before = (store.open(first.digest) / "a").stat().st_ino
+    place = store.open(first.digest)
+    before = (place / "a").stat().st_ino
+    age(place, DAY)
+    assert store.touched(first.digest) < NOW - timedelta(hours=23)
     assert put(store, a="x") == first
-    assert (store.open(first.digest) / "a").stat().st_ino == before
-    assert put(store, b="x").digest != first.digest
+    assert (place / "a").stat().st_ino == before
+    assert store.touched(first.digest) >= NOW
     assert left_over(store) == []
 
 
-def test_every_kind_of_damage_names_the_file_and_the_remedy(store: ArtifactStore) -> None:
-    def changed(path: Path) -> None:
-        (path / "a").write_text("y")
-
-    def grown(path: Path) -> None:
-        (path / "a").write_text("xx")
-
-    def gone(path: Path) -> None:
-        (path / "a").unlink()
-
-    def manifest_changed(path: Path) -> None:
-        said = json.loads((path / "artifact.json").read_text())
-        said["files"]["a"]["sha256"] = hashlib.sha256(b"y").hexdigest()
-        (path / "artifact.json").write_text(json.dumps(said))
-
-    def manifest_cut(path: Path) -> None:
-        (path / "artifact.json").write_text('{"files": [')
-
-    def manifest_gone(path: Path) -> None:
-        (path / "artifact.json").unlink()
-
-    for damage in (changed, grown, gone, manifest_changed, manifest_cut, manifest_gone):
+def test_a_damaged_manifest_is_found_and_replaced(store: ArtifactStore) -> None:
+    for content in ('{"files": [', "[]", '{"files": {"../a": {"sha256": "0", "bytes": 1}}, "bytes": 1, "kind": "x"}'):
         stored = put(store, a="x")
-        damage(store.open(stored.digest))
-        name = "artifact.json" if "manifest" in damage.__name__ else "a"
-        with pytest.raises(CorruptArtifactError, match=rf"^{name} of artifact .*--force, or restore a backup"):
+        (store.open(stored.digest) / "artifact.json").write_text(content)
+        with pytest.raises(CorruptArtifactError, match=r"^artifact.json of artifact .*--force, or restore a backup"):
             store.open(stored.digest)
         assert store.open(stored.digest, verify=False).is_dir()
-        # The same content written once more takes the damaged one's place.
         assert put(store, a="x") == stored
         assert (store.open(stored.digest) / "a").read_text() == "x"
         assert left_over(store) == []
 
 
-def test_missing_artifacts_and_names_that_are_no_digests(store: ArtifactStore) -> None:
-    with pytest.raises(NotFoundError, match="--force, or restore a backup"):
-        store.open("0" * 64)
-    for name in ("../../etc", "", "0" * 63, "A" * 64):
-        with pytest.raises(NotFoundError, match="is not the digest of an artifact"):
-            store.open(name)
+def test_a_store_is_opened_by_its_place(tmp_path: Path) -> None:
+    for location in (tmp_path / "store", str(tmp_path / "store")):
+        opened = open_store(location, tmp_path / "copies")
+        assert (type(opened), opened.root, opened.where) == (ArtifactStore, tmp_path / "store", str(tmp_path / "store"))
 
 
-def test_only_plain_files_are_taken(store: ArtifactStore, tmp_path: Path) -> None:
-    with store.stage() as staged, pytest.raises(UsageError, match="write at least one file"):
-        store.commit(staged, "model")
-    with store.stage() as staged:
-        (staged / "link").symlink_to(tmp_path)
-        with pytest.raises(UsageError, match="link is not a plain file"):
-            store.commit(staged, "model")
-    with store.stage() as staged:
-        (staged / "artifact.json").write_text("{}")
-        with pytest.raises(UsageError, match="the store's own file"):
-            store.commit(staged, "model")
-
-
-def test_an_error_inside_the_block_leaves_nothing(store: ArtifactStore) -> None:
-    with pytest.raises(ValueError, match="stop"), store.stage() as staged:
-        (staged / "a").write_text("x")
-        raise ValueError("stop")
-    assert left_over(store) == []
-    assert list(store.digests()) == []
+# ---- faults and kills ----
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +146,7 @@ def test_a_killed_write_is_swept_and_repeated_to_the_same_result(store: Artifact
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert list(store.digests()) == []
-    assert len(left_over(store)) == 1
+    assert [(leftover.bytes, leftover.stale) for leftover in store.leftovers()] == [(1000, True)]
     again = start(WRITE, str(store.root), "whole")
     digest = again.communicate()[0].strip()
     assert (store.open(digest) / "b.bin").read_bytes() == b"b" * 1000
@@ -175,5 +159,119 @@ def test_a_process_number_given_again_does_not_keep_a_dead_ones_files(store: Art
         machine, pid, _start, token = staged.name.split("-")
         (staged.parent / f"{machine}-{pid}-1-{token}").mkdir()
         (staged.parent / f"elsewhere-{pid}-1-{token}").mkdir()
-        assert [path.name for path in store.sweep_stale()] == [f"{machine}-{pid}-1-{token}"]
+        assert [leftover.path.name for leftover in store.sweep_stale()] == [f"{machine}-{pid}-1-{token}"]
         assert staged.is_dir()
+
+
+def test_what_other_machines_left_is_swept_after_a_day(store: ArtifactStore) -> None:
+    staging = store.root / "staging"
+    for name in ("there-7-1-old", "there-7-1-new", "there-8-1-deep"):
+        (staging / name / "in").mkdir(parents=True)
+        (staging / name / "in" / "data").write_text("x")
+        age(staging / name, DAY + 60)
+    os.utime(staging / "there-7-1-new", (time.time() - DAY + 60,) * 2)
+    os.utime(staging / "there-8-1-deep" / "in" / "data")  # still growing
+    assert [leftover.path.name for leftover in store.sweep_stale()] == ["there-7-1-old"]
+    assert left_over(store) == ["there-7-1-new", "there-8-1-deep"]
+
+
+# ---- a collector of garbage and a writer at once ----
+
+
+def test_a_commit_before_the_collector_takes_the_artifact_away_saves_it(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = put(store, a="x")
+    age(store.open(stored.digest), DAY)
+    take_away = ArtifactStore._take_away
+
+    def after_a_commit(self: ArtifactStore, digest: str) -> Path | None:
+        put(self, a="x")  # the collector has already chosen this artifact for its age
+        return take_away(self, digest)
+
+    monkeypatch.setattr(ArtifactStore, "_take_away", after_a_commit)
+    assert store.delete(stored.digest, NOW) is False
+    assert store.open(stored.digest).is_dir()
+    assert left_over(store) == []
+
+
+def test_a_commit_while_the_artifact_is_taken_away_places_its_own(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = put(store, a="x")
+    age(store.open(stored.digest), DAY)
+    touched = artifacts_module._touched
+
+    def after_a_commit(path: Path) -> datetime:
+        monkeypatch.setattr(artifacts_module, "_touched", touched)
+        put(store, a="x")
+        return touched(path)
+
+    monkeypatch.setattr(artifacts_module, "_touched", after_a_commit)
+    assert store.delete(stored.digest, NOW) is True  # the old one
+    assert (store.open(stored.digest) / "a").read_text() == "x"
+    assert store.touched(stored.digest) >= NOW
+    assert left_over(store) == []
+
+
+@pytest.mark.parametrize("moment", ["is_sound", "utime"])
+def test_a_commit_whose_place_is_emptied_under_it_places_its_own(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    stored = put(store, a="x")
+    place = store.open(stored.digest)
+    age(place, DAY)
+    owner = artifacts_module if moment == "is_sound" else os
+    real = getattr(owner, moment)
+
+    def after_a_collector(path: Path) -> object:
+        monkeypatch.setattr(owner, moment, real)
+        assert store.delete(stored.digest, NOW)
+        return real(path)
+
+    monkeypatch.setattr(owner, moment, after_a_collector)
+    assert put(store, a="x") == stored
+    assert (store.open(stored.digest) / "a").read_text() == "x"
+    assert left_over(store) == []
+
+
+def test_two_commits_of_equal_content_at_once(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = artifacts_module._rename_unless_taken
+
+    def after_another(source: Path, place: Path) -> bool:
+        monkeypatch.setattr(artifacts_module, "_rename_unless_taken", rename)
+        put(store, a="x")
+        return rename(source, place)
+
+    monkeypatch.setattr(artifacts_module, "_rename_unless_taken", after_another)
+    stored = put(store, a="x")
+    assert list(store.digests()) == [stored.digest]
+    assert left_over(store) == []
+
+
+def test_a_collector_killed_before_it_decided_has_lost_nothing(store: ArtifactStore, start) -> None:
+    stored = put(store, a="x")
+    age(store.open(stored.digest), 2 * DAY)
+    collector = start(COLLECT, str(store.root), stored.digest)
+    assert collector.stdout.readline() == "taken\n"
+    assert list(store.digests()) == []
+    assert store.sweep_stale() == []  # its process lives
+    collector.kill()
+    collector.wait()
+    store.sweep_stale()
+    assert (store.open(stored.digest) / "a").read_text() == "x"
+    assert left_over(store) == []
+
+
+def test_a_collector_killed_while_it_deleted_leaves_nothing(store: ArtifactStore) -> None:
+    stored = put(store, a="x", b="y")
+    place = store.open(stored.digest)
+    (store.root / "staging" / "there-7-1-dead").mkdir()
+    half = store.root / "staging" / "there-7-1-dead" / stored.digest
+    shutil.move(place, half)
+    (half / "a").unlink()
+    age(half.parent, 2 * DAY)
+    assert [leftover.bytes > 0 for leftover in store.sweep_stale()] == [True]
+    assert (list(store.digests()), left_over(store)) == ([], [])
+    with pytest.raises(NotFoundError):
+        store.touched(stored.digest)
