@@ -14,8 +14,9 @@ from ..errors import LockedError, NotFoundError, UsageError
 from .database import Database
 from .indexes import ready_model
 from .kinds import AliasAction, NodeKind
-from .records import AliasChange, AliasRecord, NodeRecord
+from .records import AliasChange, AliasRecord, NodeRecord, ReleaseParts
 from .references import HUB_SCOPE, Reference, check_alias
+from .releases import make_release
 from .rows import Joined, domain_row, find_node, now, read_node
 from .schema import Alias, AliasMove, Domain, Node
 
@@ -33,33 +34,38 @@ class AliasStore:
         self,
         scope: str,
         alias: str,
-        node_ref: str,
+        target: str | ReleaseParts,
         actor: str,
         reason: str | None = None,
         expected: str | None = ANYTHING,
+        overridden: str | None = None,
     ) -> AliasChange:
         """Point `alias` of a domain at one of its releases, or of the hub at one of its versions.
+
+        Parts that are no release yet become one in the same transaction.
 
         Args:
             scope: a domain's name, or `hub`.
             alias: such as `live`.
-            node_ref: what it is to point at.
+            target: what it is to point at: a reference, or the parts of a release of the domain.
             actor: who moves it.
             reason: why.
             expected: what the caller saw it point at (a reference, or None for nothing); a move since then is refused.
+            overridden: the gate that was in the way and is overridden, in words.
 
         Raises:
-            NotFoundError: the domain or what `node_ref` names does not exist.
+            NotFoundError: the domain or what `target` names does not exist.
             UsageError: the target is of the wrong kind or domain, or not ready.
+            IncompatibleError: the parts of the release do not fit together.
             LockedError: the alias has moved since the caller looked.
         """
         check_alias(alias)
         with self.database.write() as session:
-            target = _target(session, scope, node_ref)
+            node = _target(session, scope, target)
             row = session.get(Alias, (scope, alias))
             before = None if row is None else session.get_one(Node, row.node_id)
             _check_expected(scope, alias, before, expected)
-            return _move(session, scope, alias, AliasAction.PROMOTE, before, target, actor, reason)
+            return _move(session, scope, alias, AliasAction.PROMOTE, before, node, actor, reason, overridden)
 
     def rollback(
         self, scope: str, alias: str, actor: str, reason: str | None = None, expected: str | None = ANYTHING
@@ -121,9 +127,13 @@ def _check_scope(session: Session, scope: str) -> Domain | None:
     return None if scope == HUB_SCOPE else domain_row(session, scope)
 
 
-def _target(session: Session, scope: str, node_ref: str) -> Node:
+def _target(session: Session, scope: str, target: str | ReleaseParts) -> Node:
     owner = _check_scope(session, scope)
-    node = find_node(session, node_ref)
+    if isinstance(target, ReleaseParts):
+        if owner is None:
+            raise UsageError("An alias of the hub cannot point at a release; name a hub version such as hub:4.")
+        return make_release(session, owner, target)[0]
+    node = find_node(session, target)
     if owner is None:
         if node.kind != NodeKind.HUB:
             raise UsageError(f"An alias of the hub cannot point at {node.ref}; name a hub version such as hub:4.")
@@ -153,6 +163,7 @@ def _move(
     target: Node,
     actor: str,
     reason: str | None,
+    overridden: str | None = None,
 ) -> AliasChange:
     at = now()
     before_id, before_ref = (None, None) if before is None else (before.id, before.ref)
@@ -167,11 +178,12 @@ def _move(
                 to_node_id=target.id,
                 actor=actor,
                 reason=reason,
+                overridden=overridden,
                 at=at,
             )
         )
         session.flush()
-    return AliasChange(scope, alias, action, before_ref, target.ref, actor, reason, at)
+    return AliasChange(scope, alias, action, before_ref, target.ref, actor, reason, at, overridden)
 
 
 def _standing(session: Session, scope: str, alias: str) -> list[int]:
@@ -195,4 +207,14 @@ def _select() -> Joined:
 
 
 def _record(move: AliasMove, from_ref: str | None, to_ref: str) -> AliasChange:
-    return AliasChange(move.scope, move.alias, move.action, from_ref, to_ref, move.actor, move.reason, move.at)
+    return AliasChange(
+        scope=move.scope,
+        alias=move.alias,
+        action=move.action,
+        from_ref=from_ref,
+        to_ref=to_ref,
+        actor=move.actor,
+        reason=move.reason,
+        at=move.at,
+        overridden=move.overridden,
+    )

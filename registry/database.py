@@ -20,7 +20,7 @@ from ..errors import MissingExtraError, NotFoundError, SchemaVersionError, Usage
 from .faults import database_faults
 
 # Oldest first; a test holds them equal to the files of migrations/versions.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD_REVISION = REVISIONS[-1]
 
 WAIT_SECONDS = 15

@@ -10,11 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ..errors import UsageError
+from .artifacts import StoredArtifact
 from .database import Database
 from .kinds import NodeKind, Relation
 from .records import EvaluationRecord, MetricRecord, Parent
 from .references import Reference
-from .rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version
+from .rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
 from .schema import Domain, Evaluation, Metric, Node
 
 _SUBJECTS = (NodeKind.HUB, NodeKind.SPOKE, NodeKind.INDEX, NodeKind.RELEASE)
@@ -38,10 +39,12 @@ class EvaluationStore:
         metrics: Sequence[MetricRecord],
         details: Mapping[str, Any] | None = None,
         parents: Sequence[Parent] = (),
+        artifact: StoredArtifact | None = None,
     ) -> EvaluationRecord:
         """Register metrics of `subject` on the event snapshot `events` (references); both become its parents.
 
-        A baseline that is no node (popularity) has no subject; name it in `details`.
+        A baseline that is no node (popularity) has no subject; name it in `details`. `artifact` holds the values per
+        user.
 
         Raises:
             NotFoundError: a reference points at nothing.
@@ -65,6 +68,7 @@ class EvaluationStore:
                     protocol=dict(protocol),
                     n_users=int(n_users),
                     details=dict(details or {}),
+                    artifact=put_artifact(session, artifact) if artifact else None,
                 )
             )
             session.flush()
@@ -165,4 +169,5 @@ def _record(
         details=evaluation.details,
         metrics=metrics,
         created_at=node.created_at,
+        artifact=evaluation.artifact,
     )

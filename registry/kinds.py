@@ -22,7 +22,6 @@ class NodeKind(StrEnum):
     INDEX = "index"
     EVALUATION = "evaluation"
     RELEASE = "release"
-    # Reserved: no table has rows of these yet, but the CHECK constraint already lets them in.
     RERANKER = "reranker"
     RULES = "rules"
 
@@ -64,6 +63,7 @@ class ModelKind(StrEnum):
 
     HUB = "hub"
     SPOKE = "spoke"
+    RERANKER = "reranker"
 
     @property
     def node_kind(self) -> NodeKind:

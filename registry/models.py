@@ -1,4 +1,4 @@
-"""The registry's hub and spoke versions: a number is taken when training begins, a model stands when it ends."""
+"""The registry's hub, spoke and re-ranker versions: a number is taken when training begins."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
-from ..errors import UsageError
+from ..errors import NotFoundError, UsageError
 from .artifacts import StoredArtifact
 from .database import Database
-from .kinds import ModelKind, ModelStatus, choice
-from .records import ModelRecord, Parent
+from .kinds import ModelKind, ModelStatus, NodeKind, Relation, choice
+from .records import ModelPart, ModelRecord, Parent
 from .references import Reference
 from .rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version, now, put_artifact
-from .schema import Domain, Model, Node
+from .schema import Domain, Edge, Model, Node
+from .schema import ModelPart as PartRow
 
 
 class ModelStore:
-    """Hub and spoke versions of a registry."""
+    """Hub, spoke and re-ranker versions of a registry."""
 
     database: Database
 
@@ -62,12 +63,13 @@ class ModelStore:
         space_fingerprint: str,
         summary: Mapping[str, Any] | None = None,
         parents: Sequence[Parent] = (),
+        parts: Sequence[ModelPart] = (),
     ) -> ModelRecord:
-        """Record that a training ended well, with its artifact and its parents, in one transaction.
+        """Record that a training ended well, with its artifact, its parents and its named parts, in one transaction.
 
         Raises:
             UsageError: the version is not in training.
-            NotFoundError: `ref` or a parent points at nothing.
+            NotFoundError: `ref`, a parent or the source of a part points at nothing.
         """
         with self.database.write() as session:
             node = find_node(session, ref)
@@ -78,6 +80,7 @@ class ModelStore:
             model.status = ModelStatus.READY
             model.finished_at = now()
             add_edges(session, node, parents)
+            session.add_all(_part_row(session, node, part) for part in parts)
             session.flush()
             return _read(session, model.id)
 
@@ -113,6 +116,20 @@ class ModelStore:
         with self.database.read() as session:
             return read_model(session, find_node(session, ref))
 
+    def hub_of(self, spoke: str) -> ModelRecord:
+        """The hub version that a spoke adapts, as its lineage says.
+
+        Raises:
+            NotFoundError: its lineage names none.
+        """
+        with self.database.read() as session:
+            node = expect_kind(find_node(session, spoke), NodeKind.SPOKE)
+            adapted = select(Edge.parent_id).where(Edge.child_id == node.id, Edge.relation == Relation.ADAPTED_FROM)
+            hub = session.scalar(adapted.order_by(Edge.parent_id).limit(1))
+            if hub is None:
+                raise NotFoundError(f"{node.ref} records no hub that it came from; train it again.")
+            return _read(session, hub)
+
     def list_models(
         self, kind: str | None = None, domain: str | None = None, status: str | None = None
     ) -> list[ModelRecord]:
@@ -129,18 +146,19 @@ class ModelStore:
                 query = query.where(Model.kind == choice(ModelKind, kind, "kind of model"))
             if status is not None:
                 query = query.where(Model.status == choice(ModelStatus, status, "status"))
-            return [_record(*row) for row in session.execute(query)]
+            parts = _parts(session, query)
+            return [_record(parts.get(row[0].id, ()), *row) for row in session.execute(query)]
 
 
 def read_model(session: Session, node: Node) -> ModelRecord:
-    """The record of a node that is a hub or spoke version."""
+    """The record of a node that is a model version."""
     expect_kind(node, *(kind.node_kind for kind in ModelKind))
     return _read(session, node.id)
 
 
 def _owner(session: Session, kind: ModelKind, domain: str | None) -> Domain | None:
     if (kind is ModelKind.HUB) != (domain is None):
-        raise UsageError("The hub belongs to no domain and a spoke to one; name a domain for a spoke only.")
+        raise UsageError("The hub belongs to no domain, a spoke or re-ranker to one; name a domain for these only.")
     return None if domain is None else domain_row(session, domain)
 
 
@@ -157,7 +175,7 @@ def _same(kind: str, owner: Domain | None, fingerprint: str) -> Select[Model]:
 def _new_model(session: Session, kind: ModelKind, owner: Domain | None, fingerprint: str) -> Model:
     version = next_version(session, Model.version, *_of(kind, owner))
     reference = Reference(kind.node_kind, owner.name if owner else None, version)
-    label = f"{owner.name} spoke, version {version}" if owner else f"hub, version {version}"
+    label = f"{owner.name} {kind}, version {version}" if owner else f"hub, version {version}"
     node = new_node(session, reference, owner.id if owner else None, label)
     return Model(
         id=node.id,
@@ -185,10 +203,38 @@ def _select() -> Joined:
 
 
 def _read(session: Session, model_id: int) -> ModelRecord:
-    return _record(*session.execute(_select().where(Model.id == model_id)).one())
+    query = _select().where(Model.id == model_id)
+    return _record(_parts(session, query).get(model_id, ()), *session.execute(query).one())
 
 
-def _record(model: Model, node: Node, domain: str | None) -> ModelRecord:
+def _part_row(session: Session, node: Node, part: ModelPart) -> PartRow:
+    source = None if part.source is None else find_node(session, part.source).id
+    return PartRow(
+        model_id=node.id,
+        name=part.name,
+        fingerprint=part.fingerprint,
+        bytes=part.bytes,
+        parameters=part.parameters,
+        source_id=source,
+    )
+
+
+def _parts(session: Session, models: Joined) -> dict[int, tuple[ModelPart, ...]]:
+    chosen = models.with_only_columns(Model.id).order_by(None)
+    query = (
+        select(PartRow, Node.ref)
+        .outerjoin(Node, Node.id == PartRow.source_id)
+        .where(PartRow.model_id.in_(chosen))
+        .order_by(PartRow.name)
+    )
+    found: dict[int, list[ModelPart]] = {}
+    for row, source in session.execute(query):
+        part = ModelPart(row.name, row.fingerprint, row.bytes, row.parameters, source)
+        found.setdefault(row.model_id, []).append(part)
+    return {model: tuple(parts) for model, parts in found.items()}
+
+
+def _record(parts: tuple[ModelPart, ...], model: Model, node: Node, domain: str | None) -> ModelRecord:
     return ModelRecord(
         ref=node.ref,
         kind=model.kind,
@@ -207,4 +253,5 @@ def _record(model: Model, node: Node, domain: str | None) -> ModelRecord:
         started_at=model.started_at,
         finished_at=model.finished_at,
         error=model.error,
+        parts=parts,
     )

@@ -118,8 +118,27 @@ class SnapshotRecord(Record):
 
 
 @dataclass(frozen=True)
+class ModelPart(Record):
+    """One named part of a model version, such as `adapter`.
+
+    Attributes:
+        name: unique within the model.
+        fingerprint: SHA-256 of what it is; equal parts have equal ones.
+        bytes: size of its weights; None where they are not stored with the model.
+        parameters: how many numbers it holds; None likewise.
+        source: the model that it was inherited from unchanged, None for one of its own.
+    """
+
+    name: str
+    fingerprint: str
+    bytes: int | None = None
+    parameters: int | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
 class ModelRecord(Record):
-    """A hub or spoke version; `artifact`, `space_fingerprint` and `finished_at` are None until it is ready."""
+    """A hub, spoke or re-ranker version; `artifact`, `space_fingerprint`, `finished_at` are None until it is ready."""
 
     ref: str
     kind: str
@@ -138,6 +157,12 @@ class ModelRecord(Record):
     started_at: datetime
     finished_at: datetime | None
     error: str | None
+    parts: tuple[ModelPart, ...] = ()
+
+    @property
+    def seconds(self) -> float | None:
+        """What the training took, None while it goes on."""
+        return None if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
 
 
 @dataclass(frozen=True)
@@ -174,7 +199,10 @@ class MetricRecord(Record):
 
 @dataclass(frozen=True)
 class EvaluationRecord(Record):
-    """Metrics of `subject` (None for a baseline, which `details` names) on `events` under `protocol`."""
+    """Metrics of `subject` (None for a baseline, which `details` names) on `events` under `protocol`.
+
+    `artifact` holds the values per user, None where they were not kept.
+    """
 
     ref: str
     domain: str
@@ -186,10 +214,56 @@ class EvaluationRecord(Record):
     details: JsonObject
     metrics: tuple[MetricRecord, ...]
     created_at: datetime
+    artifact: str | None = None
 
     def metric(self, name: str, slice_: str = "all") -> MetricRecord | None:
         """The metric of that name on that slice, or None."""
         return next((m for m in self.metrics if m.name == name and m.slice == slice_), None)
+
+
+@dataclass(frozen=True)
+class RulesRecord(Record):
+    """One version of a domain's merchandising rules."""
+
+    ref: str
+    domain: str
+    version: int
+    content: JsonObject
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class GateRecord(Record):
+    """What a version must have shown to be promoted in `domain`; no conditions: nothing."""
+
+    domain: str
+    conditions: tuple[JsonObject, ...]
+    actor: str
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class ReleaseParts:
+    """What a release is made of, by reference.
+
+    Attributes:
+        hub: hub version.
+        index: index version, filled by the spoke, or by the hub where there is no spoke.
+        spoke: spoke version; None where the hub alone serves.
+        reranker: re-ranker version, if any.
+        rules: version of the merchandising rules, if any.
+    """
+
+    hub: str
+    index: str
+    spoke: str | None = None
+    reranker: str | None = None
+    rules: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """Name of each part that is there to its reference."""
+        return {field.name: ref for field in fields(self) if (ref := getattr(self, field.name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -202,8 +276,14 @@ class ReleaseRecord(Record):
     hub: str
     spoke: str | None
     index: str
-    rules: JsonObject
+    reranker: str | None
+    rules: str | None
     created_at: datetime
+
+    @property
+    def parts(self) -> ReleaseParts:
+        """The set alone."""
+        return ReleaseParts(self.hub, self.index, self.spoke, self.reranker, self.rules)
 
 
 @dataclass(frozen=True)
@@ -232,6 +312,7 @@ class AliasChange(Record):
     actor: str
     reason: str | None
     at: datetime
+    overridden: str | None = None
 
     @property
     def ref(self) -> str:
@@ -260,4 +341,4 @@ class ArtifactRecord(Record):
         return self.digest
 
 
-AnyRecord = DomainRecord | SnapshotRecord | ModelRecord | IndexRecord | EvaluationRecord | ReleaseRecord
+AnyRecord = DomainRecord | SnapshotRecord | ModelRecord | IndexRecord | EvaluationRecord | RulesRecord | ReleaseRecord

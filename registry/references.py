@@ -13,7 +13,7 @@ from .kinds import NodeKind, SnapshotKind
 
 LIVE = "live"
 HUB_SCOPE = "hub"
-# `reranker` and `rules` have no references yet; a domain of that name would make theirs ambiguous.
+# Prefixes of references: a domain of that name would make them ambiguous.
 RESERVED_NAMES = frozenset({"hub", "index", "snapshot", "release", "evaluation", "domain", "reranker", "rules"})
 EXAMPLES = "hub:4, hub@live, garden, garden:7, garden@candidate, index:garden/12, snapshot:garden/items/3"
 
@@ -23,7 +23,9 @@ _NUMBER = r"[1-9][0-9]{0,8}"
 _MODEL = re.compile(rf"(?P<scope>{_NAME})(?:@(?P<alias>{_ALIAS})|:(?P<version>{_NUMBER}))?")
 _DOMAIN = re.compile(rf"domain:(?P<domain>{_NAME})")
 _SNAPSHOT = re.compile(rf"snapshot:(?P<domain>{_NAME})/(?P<table>items|events)/(?P<version>{_NUMBER}|latest)")
-_VERSIONED = re.compile(rf"(?P<kind>index|release|evaluation):(?P<domain>{_NAME})/(?P<version>{_NUMBER}|latest)")
+_VERSIONED = re.compile(
+    rf"(?P<kind>index|release|evaluation|reranker|rules):(?P<domain>{_NAME})/(?P<version>{_NUMBER}|latest)"
+)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Tables are made by migrations alone (`migrations/`); a test holds the two equal.
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -70,6 +71,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {  # noqa: RUF012 - the mapping's shape is SQLAlchemy's
         dict[str, Any]: JSON(),
+        list[Any]: JSON(),
         datetime: UtcDateTime(),
         str: Text(),
         float: Double(),
@@ -92,6 +94,7 @@ class Node(Base):
     __table_args__ = (
         _one_of("kind", NodeKind),
         UniqueConstraint("ref"),
+        UniqueConstraint("uid"),
         Index(None, "domain_id", "kind"),
     )
 
@@ -100,6 +103,8 @@ class Node(Base):
     # The node of the domain that this one belongs to; null for domains and for the hub, which belongs to all.
     domain_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"))
     ref: Mapped[str] = mapped_column(String(120))
+    # The same in every registry that the node is moved to, where its number may differ.
+    uid: Mapped[str] = mapped_column(String(32), default=lambda: uuid.uuid4().hex)
     label: Mapped[str]
     created_at: Mapped[datetime]
 
@@ -168,7 +173,8 @@ class Snapshot(Base):
 
 
 class Model(Base):
-    """A hub or spoke version; `fingerprint` covers inputs and config, `space_fingerprint` what it embeds into."""
+    """A hub, spoke or re-ranker version; `fingerprint` covers inputs and config, `space_fingerprint` what it embeds
+    into."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -200,6 +206,19 @@ class Model(Base):
     error: Mapped[str | None]
 
 
+class ModelPart(Base):
+    """One named part of a model version; `source_id` is the model it was inherited from, null for its own."""
+
+    __tablename__ = "model_parts"
+
+    model_id: Mapped[int] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(128))
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
+    source_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
+
+
 class IndexVersion(Base):
     """One vector index of one model version over one item snapshot; `seconds` is what building it took."""
 
@@ -226,7 +245,10 @@ class IndexVersion(Base):
 
 
 class Evaluation(Base):
-    """Metrics of one subject under one protocol; a baseline that is no node has a null subject."""
+    """Metrics of one subject under one protocol; a baseline that is no node has a null subject.
+
+    `artifact` holds the values per user, which two systems are compared by.
+    """
 
     __tablename__ = "evaluations"
     __table_args__ = (UniqueConstraint("domain_id", "version"),)
@@ -239,6 +261,9 @@ class Evaluation(Base):
     protocol: Mapped[dict[str, Any]]
     n_users: Mapped[int] = mapped_column(BigInteger)
     details: Mapped[dict[str, Any]]
+    artifact: Mapped[str | None] = mapped_column(
+        String(64), ForeignKey("artifacts.digest", ondelete="RESTRICT"), index=True
+    )
 
 
 class Metric(Base):
@@ -256,20 +281,47 @@ class Metric(Base):
     high: Mapped[float | None]
 
 
-class Release(Base):
-    """The exact set of versions that serves a domain; `fingerprint` covers the parts, so equal sets are one release."""
+class RuleSet(Base):
+    """One version of a domain's merchandising rules; equal rules are registered once."""
 
-    __tablename__ = "releases"
+    __tablename__ = "rule_sets"
     __table_args__ = (UniqueConstraint("domain_id", "version"), UniqueConstraint("domain_id", "fingerprint"))
 
     id: Mapped[int] = _node_key()
     domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
     version: Mapped[int]
     fingerprint: Mapped[str] = mapped_column(String(64))
+    content: Mapped[dict[str, Any]]
+
+
+class Release(Base):
+    """The exact set of versions that serves a domain; equal sets are one release."""
+
+    __tablename__ = "releases"
+    __table_args__ = (UniqueConstraint("domain_id", "version"),)
+
+    id: Mapped[int] = _node_key()
+    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    version: Mapped[int]
     hub_id: Mapped[int] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
     spoke_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
     index_id: Mapped[int] = mapped_column(BigId, ForeignKey("index_versions.id", ondelete="RESTRICT"), index=True)
-    rules: Mapped[dict[str, Any]]
+    reranker_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
+    rules_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("rule_sets.id", ondelete="RESTRICT"), index=True)
+
+
+class Gate(Base):
+    """What a version must have shown to be promoted in a domain; the newest row is in force, an empty list is none."""
+
+    __tablename__ = "gates"
+    __table_args__ = (Index(None, "domain_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    conditions: Mapped[list[Any]]
+    actor: Mapped[str]
+    reason: Mapped[str | None]
+    at: Mapped[datetime]
 
 
 class Alias(Base):
@@ -283,7 +335,10 @@ class Alias(Base):
 
 
 class AliasMove(Base):
-    """One move of one alias; the rows of an alias form a chain, each starting where the one before ended."""
+    """One move of one alias; the rows of an alias form a chain, each starting where the one before ended.
+
+    `overridden` says which gate was overridden, null where none was in the way.
+    """
 
     __tablename__ = "alias_changes"
     __table_args__ = (
@@ -299,4 +354,5 @@ class AliasMove(Base):
     to_node_id: Mapped[int] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), index=True)
     actor: Mapped[str]
     reason: Mapped[str | None]
+    overridden: Mapped[str | None]
     at: Mapped[datetime]

@@ -11,11 +11,13 @@ from types import TracebackType
 
 from sqlalchemy.orm import Session
 
-from ..errors import UsageError
 from .aliases import AliasStore
 from .database import Database
+from .differences import DifferenceStore
 from .domains import DomainStore, read_domain
 from .evaluations import EvaluationStore, read_evaluation
+from .gates import GateStore
+from .impact import ImpactStore
 from .indexes import IndexStore, read_index
 from .kinds import NodeKind
 from .lineage import LineageStore
@@ -25,8 +27,10 @@ from .records import AnyRecord, NodeRecord
 from .references import Reference
 from .releases import ReleaseStore, read_release
 from .rows import find_node, read_node
+from .rules import RuleStore, read_rules
 from .schema import Node
 from .snapshots import SnapshotStore, read_snapshot
+from .staleness import StalenessStore
 
 _READERS: dict[NodeKind, Callable[[Session, Node], AnyRecord]] = {
     NodeKind.DOMAIN: read_domain,
@@ -37,11 +41,25 @@ _READERS: dict[NodeKind, Callable[[Session, Node], AnyRecord]] = {
     NodeKind.INDEX: read_index,
     NodeKind.EVALUATION: read_evaluation,
     NodeKind.RELEASE: read_release,
+    NodeKind.RERANKER: read_model,
+    NodeKind.RULES: read_rules,
 }
 
 
 class Registry(
-    DomainStore, SnapshotStore, ModelStore, IndexStore, EvaluationStore, ReleaseStore, AliasStore, LineageStore
+    DomainStore,
+    SnapshotStore,
+    ModelStore,
+    IndexStore,
+    EvaluationStore,
+    RuleStore,
+    ReleaseStore,
+    GateStore,
+    AliasStore,
+    LineageStore,
+    ImpactStore,
+    DifferenceStore,
+    StalenessStore,
 ):
     """An open registry.
 
@@ -105,7 +123,4 @@ class Registry(
 
 
 def _read(session: Session, node: Node) -> AnyRecord:
-    reader = _READERS.get(NodeKind(node.kind))
-    if reader is None:
-        raise UsageError(f"{node.ref} is of kind {node.kind}, which this version cannot show; upgrade the package.")
-    return reader(session, node)
+    return _READERS[NodeKind(node.kind)](session, node)

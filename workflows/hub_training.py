@@ -20,11 +20,12 @@ from ..hub.contrastive import ContrastiveDomain, train_fusion
 from ..hub.devices import seed_everything
 from ..hub.fusion import BaseFusion, TrunkVectors, interpolate
 from ..hub.model import Hub
+from ..hub.parts import hub_parts
 from ..registry.kinds import Relation
 from ..registry.records import Parent
 from .datasets import Dataset
 from .measures import Validation, validation
-from .models import Trained, prepare, trunk_vectors
+from .models import Trained, model_part, prepare, trunk_vectors
 from .progress import stage_progress
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class HubTraining:
             "trunks": hub.trunk_fingerprints,
             "table": table,
         }
-        return Trained(hub.save, hub.fingerprint, summary, _parents(datasets))
+        parts = [model_part(part) for part in hub_parts(hub)]
+        return Trained(hub.save, hub.fingerprint, summary, _parents(datasets), parts)
 
     def _category(self, hub: Hub, dataset: Dataset) -> _Category:
 

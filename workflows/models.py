@@ -17,13 +17,14 @@ from pydantic import BaseModel, ValidationError
 from .. import __version__
 from ..errors import UsageError
 from ..registry.kinds import ModelKind
-from ..registry.records import ModelRecord, Parent
+from ..registry.records import ModelPart, ModelRecord, Parent
 from .results import Result
 
 if TYPE_CHECKING:
     from ..hub.cache import EmbeddingCache
     from ..hub.fusion import TrunkVectors
     from ..hub.model import Hub
+    from ..hub.parts import Part
     from .datasets import Dataset
     from .workspace import Workspace
 
@@ -84,6 +85,7 @@ class Trained:
     space_fingerprint: str
     summary: Mapping[str, Any]
     parents: Sequence[Parent]
+    parts: Sequence[ModelPart] = ()
 
 
 def fingerprint(value: Any) -> str:
@@ -120,7 +122,7 @@ def train_once(
             seconds = time.perf_counter() - started
             summary = {**trained.summary, "seconds": round(seconds, 2)}
             record = ws.registry.finish_model(
-                record.ref, artifact, trained.space_fingerprint, summary, list(trained.parents)
+                record.ref, artifact, trained.space_fingerprint, summary, trained.parents, trained.parts
             )
         except (Exception, KeyboardInterrupt) as error:
             ws.registry.fail_model(record.ref, f"{type(error).__name__}: {error}")
@@ -154,7 +156,19 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "packages": {name: _version(name) for name in ("torch", "transformers", "peft", "faiss-cpu", "faiss-gpu")},
+        "code": source_fingerprint(),
     }
+
+
+def source_fingerprint() -> str:
+    """SHA-256 over this package's own sources: tells apart what one version number does not."""
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for folder in ("catalog", "hub", "spokes", "evaluation", "workflows"):
+        for path in sorted((root / folder).glob("*.py")):
+            digest.update(f"{folder}/{path.name}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str | None:
@@ -162,6 +176,11 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def model_part(part: Part, hub: str | None = None) -> ModelPart:
+    """A part as the registry keeps it; one that was inherited comes from the version `hub`."""
+    return ModelPart(part.name, part.fingerprint, part.bytes, part.parameters, hub if part.inherited else None)
 
 
 def prepare(ws: Workspace) -> None:

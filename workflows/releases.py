@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import IncompatibleError, NotFoundError, UsageError
-from ..registry.kinds import AliasAction, ModelKind, ModelStatus, Relation
-from ..registry.records import IndexRecord, ModelRecord, ReleaseRecord
+from ..errors import NotFoundError, UsageError
+from ..registry.kinds import AliasAction, ModelKind, ModelStatus
+from ..registry.records import IndexRecord, ModelRecord, ReleaseParts, ReleaseRecord
 from ..registry.references import HUB_SCOPE, check_alias
 from .results import Result
 
 if TYPE_CHECKING:
     from ..registry.store import Registry
     from .workspace import Workspace
+
+
+NO_RULES = "none"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Promotion(Result):
         hub: hub version that serves from now on.
         spoke: spoke version, None where the hub alone serves.
         index: index version, None for an alias of the hub.
+        reranker: re-ranker version, if one serves along.
+        rules: version of the merchandising rules, if any are in force.
         cached: whether it pointed there already.
         dry_run: whether nothing was changed.
     """
@@ -41,60 +46,80 @@ class Promotion(Result):
     hub: str | None
     spoke: str | None
     index: str | None
+    reranker: str | None
+    rules: str | None
     cached: bool
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """What is to serve: a hub alone (no domain), or the parts of a release; `release` where it exists already."""
+class _Target:
+    """What is to serve: the parts of a release of `domain`, or a hub version alone where `parts` is None.
+
+    `release` is the release that was named itself, None where a version was.
+    """
 
     domain: str | None
     hub: str
-    spoke: str | None = None
-    index: str | None = None
+    parts: ReleaseParts | None = None
     release: str | None = None
 
 
-def promote(ws: Workspace, ref: str, to: str = "live", reason: str | None = None, dry_run: bool = False) -> Promotion:
+def promote(
+    ws: Workspace,
+    ref: str,
+    to: str = "live",
+    reason: str | None = None,
+    dry_run: bool = False,
+    rules: str | None = None,
+) -> Promotion:
     """Point the alias `to` at what `ref` names, making the release where there is none of these parts.
 
     A spoke comes with its newest index; an index with the model that filled it; a hub version moves the hub's alias.
+    Checks, release and move are one transaction, which is refused if the alias has moved since this call began.
+
+    Args:
+        ws: the workspace.
+        ref: a spoke, index, release or hub version.
+        to: the alias.
+        reason: why, for the history.
+        dry_run: only say what would be done.
+        rules: version of the merchandising rules to release along; by default those of the release that the alias
+            points at, `none` for none.
 
     Raises:
         NotFoundError: `ref` points at nothing, or a spoke has no index yet.
         UsageError: `ref` names something that cannot serve, or a model that is not ready.
-        IncompatibleError: the index holds another embedding space than its model speaks.
+        IncompatibleError: the parts do not fit together.
+        LockedError: another process moved the alias meanwhile.
     """
     check_alias(to)
     registry = ws.registry
-    parts = _parts(registry, ref)
-    scope = parts.domain or HUB_SCOPE
+    target = _target(registry, ref)
+    scope = target.domain or HUB_SCOPE
     before = _pointed_at(registry, scope, to)
+    target = _with_rules(registry, target, before, rules)
     if dry_run:
-        after = parts.hub if parts.domain is None else parts.release or _known_release(registry, parts)
-        return _promotion(scope, to, AliasAction.PROMOTE, before, after, parts, dry_run=True)
-    after = parts.hub if parts.domain is None else parts.release or _make_release(registry, parts)
-    change = registry.promote(scope, to, after, ws.actor, reason)
-    return _promotion(scope, to, AliasAction.PROMOTE, change.from_ref, change.to_ref, parts)
+        return _promotion(scope, to, AliasAction.PROMOTE, before, _known(registry, target), target, dry_run=True)
+    change = registry.promote(scope, to, target.parts or target.hub, ws.actor, reason, before)
+    return _promotion(scope, to, AliasAction.PROMOTE, change.from_ref, change.to_ref, target)
 
 
 def rollback(
     ws: Workspace, scope: str, alias: str = "live", reason: str | None = None, dry_run: bool = False
 ) -> Promotion:
-    """Point `alias` back at what it pointed at before its last promotion that still stands.
+    """Point `alias` back, the release whole, at what it pointed at before its last promotion that still stands.
 
     Raises:
         NotFoundError: there is no such domain, or nothing before.
+        LockedError: another process moved the alias meanwhile.
     """
     registry = ws.registry
-    if dry_run:
-        before, after = _standing(registry, scope, alias)[-1:-3:-1]
-        parts = _parts(registry, after)
-        return _promotion(scope, alias, AliasAction.ROLLBACK, before, after, parts, dry_run=True)
-    change = registry.rollback(scope, alias, ws.actor, reason)
-    parts = _parts(registry, change.to_ref)
-    return _promotion(scope, alias, AliasAction.ROLLBACK, change.from_ref, change.to_ref, parts)
+    before, after = _standing(registry, scope, alias)[-1:-3:-1]
+    if not dry_run:
+        change = registry.rollback(scope, alias, ws.actor, reason, before)
+        before, after = str(change.from_ref), change.to_ref
+    return _promotion(scope, alias, AliasAction.ROLLBACK, before, after, _target(registry, after), dry_run=dry_run)
 
 
 def _promotion(
@@ -103,38 +128,63 @@ def _promotion(
     action: AliasAction,
     before: str | None,
     after: str | None,
-    parts: _Parts,
+    target: _Target,
     dry_run: bool = False,
 ) -> Promotion:
+    parts = target.parts
     return Promotion(
         scope=scope,
         alias=alias,
         action=action.value,
         before=before,
         after=after,
-        hub=parts.hub,
-        spoke=parts.spoke,
-        index=parts.index,
+        hub=target.hub,
+        spoke=parts.spoke if parts else None,
+        index=parts.index if parts else None,
+        reranker=parts.reranker if parts else None,
+        rules=parts.rules if parts else None,
         cached=before is not None and before == after,
         dry_run=dry_run,
     )
 
 
-def _parts(registry: Registry, ref: str) -> _Parts:
+def _target(registry: Registry, ref: str) -> _Target:
     record = registry.get(ref)
     if isinstance(record, ReleaseRecord):
-        return _Parts(record.domain, record.hub, record.spoke, record.index, record.ref)
+        return _Target(record.domain, record.hub, record.parts, record.ref)
     if isinstance(record, IndexRecord):
-        return _parts_of_index(registry, record)
-    if isinstance(record, ModelRecord):
+        return _target_of_index(registry, record)
+    if isinstance(record, ModelRecord) and record.kind != ModelKind.RERANKER:
         _require_ready(record)
         if record.kind == ModelKind.HUB:
-            return _Parts(None, record.ref)
-        return _parts_of_index(registry, _newest_index(registry, record))
+            return _Target(None, record.ref)
+        return _target_of_index(registry, _newest_index(registry, record))
     raise UsageError(
         f"{record.ref} cannot serve; promote a spoke (garden:7), an index (index:garden/12), a release "
         "(release:garden/2) or a hub version (hub:4)."
     )
+
+
+def _with_rules(registry: Registry, target: _Target, before: str | None, rules: str | None) -> _Target:
+    """The target with the rules that are to go with it: those named, else those in force; a release keeps its own."""
+    if target.parts is None:
+        if rules is not None:
+            raise UsageError(f"{target.hub} serves no shopper by itself; give rules with a spoke, index or release.")
+        return target
+    if rules == NO_RULES:
+        return replace(target, parts=replace(target.parts, rules=None))
+    if rules is not None:
+        return replace(target, parts=replace(target.parts, rules=registry.get_rules(rules).ref))
+    if target.release is not None or before is None:
+        return target
+    return replace(target, parts=replace(target.parts, rules=registry.get_release(before).rules))
+
+
+def _known(registry: Registry, target: _Target) -> str | None:
+    if target.parts is None:
+        return target.hub
+    known = registry.find_release(str(target.domain), target.parts)
+    return known.ref if known else None
 
 
 def _require_ready(model: ModelRecord) -> None:
@@ -151,41 +201,13 @@ def _newest_index(registry: Registry, spoke: ModelRecord) -> IndexRecord:
     return built[-1]
 
 
-def _parts_of_index(registry: Registry, index: IndexRecord) -> _Parts:
+def _target_of_index(registry: Registry, index: IndexRecord) -> _Target:
     model = registry.get_model(index.model)
     _require_ready(model)
     if model.kind == ModelKind.HUB:
-        return _Parts(index.domain, model.ref, None, index.ref)
-    # A hub's index lives in the hub's space calibrated per catalog, so only a spoke states the index's own space.
-    if index.space_fingerprint != model.space_fingerprint:
-        raise IncompatibleError(
-            f"{index.ref} holds vectors of space {index.space_fingerprint}, {model.ref} speaks "
-            f"{model.space_fingerprint}; build an index with `hubspoke index build {model.ref}`."
-        )
-    return _Parts(index.domain, _hub_of(registry, model), model.ref, index.ref)
-
-
-def _hub_of(registry: Registry, spoke: ModelRecord) -> str:
-    """The hub that a spoke adapts, as its lineage says."""
-    lineage = registry.upstream(spoke.ref)
-    hubs = {reached.ref for reached in lineage.nodes if reached.node.kind == ModelKind.HUB}
-    direct = [edge for edge in lineage.edges if edge.child == spoke.ref and edge.parent in hubs]
-    adapted = [edge.parent for edge in direct if edge.relation == Relation.ADAPTED_FROM]
-    found = adapted or [edge.parent for edge in direct]
-    if not found:
-        raise NotFoundError(f"{spoke.ref} records no hub that it came from; train it again.")
-    return found[0]
-
-
-def _known_release(registry: Registry, parts: _Parts) -> str | None:
-    wanted = (parts.hub, parts.spoke, parts.index)
-    known = registry.list_releases(parts.domain)
-    return next((r.ref for r in known if (r.hub, r.spoke, r.index) == wanted and not r.rules), None)
-
-
-def _make_release(registry: Registry, parts: _Parts) -> str:
-    release, _ = registry.create_release(parts.domain or "", parts.hub, parts.spoke, parts.index or "")
-    return release.ref
+        return _Target(index.domain, model.ref, ReleaseParts(model.ref, index.ref))
+    hub = registry.hub_of(model.ref).ref
+    return _Target(index.domain, hub, ReleaseParts(hub, index.ref, model.ref))
 
 
 def _pointed_at(registry: Registry, scope: str, alias: str) -> str | None:

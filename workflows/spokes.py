@@ -18,6 +18,7 @@ from .models import (
     Trained,
     fingerprint,
     load_hub,
+    model_part,
     parse_config,
     prepare,
     ready_model,
@@ -168,6 +169,7 @@ class Spokes:
         self, hub_ref: str, config: SpokeConfig, dataset: Dataset, split: Mapping[str, Any], parts: SplitParts
     ) -> Trained:
         from ..hub.content import fit_content_space
+        from ..spokes.parts import spoke_parts
 
         prepare(self._ws)
         hub, hub_record = load_hub(self._ws, hub_ref)
@@ -180,18 +182,22 @@ class Spokes:
         seen = parts.refit if split["refit"] else parts.train
         summary = _summary(spoke, run, parts, seen) | {
             "split": dict(split),
-            "hub": hub_record.ref,
-            "items": dataset.item_snapshot.ref,
-            "events": getattr(dataset.event_snapshot, "ref", None),
             "waterfall": dataset.waterfall,
             "held_out": held_out(dataset) if split["name"] == "leave-one-out" else None,
         }
         parents = [
-            Parent(hub_record.ref, Relation.ADAPTED_FROM, "fusion", "LoRA on the base fusion"),
+            Parent(hub_record.ref, Relation.ADAPTED_FROM, "fusion", _adaptation(config)),
             Parent(dataset.item_snapshot.ref, Relation.TRAINED_ON, "items"),
             Parent(str(getattr(dataset.event_snapshot, "ref", "")), Relation.TRAINED_ON, "events"),
         ]
-        return Trained(spoke.save, spoke.space_fingerprint, summary, parents)
+        made_of = spoke_parts(spoke, hub)
+        parents += [Parent(hub_record.ref, Relation.INHERITS, p.name, p.inherited) for p in made_of if p.inherited]
+        named = [model_part(part, hub_record.ref) for part in made_of]
+        return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named)
+
+
+def _adaptation(config: SpokeConfig) -> str:
+    return "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
 
 
 def held_out(dataset: Dataset) -> str:
@@ -363,7 +369,7 @@ def load_spoke(ws: Workspace, record: ModelRecord) -> tuple[Spoke, Hub]:
     from ..hub.devices import pick_device
     from ..spokes.spoke import Spoke
 
-    hub, _ = load_hub(ws, str(record.summary["hub"]))
+    hub, _ = load_hub(ws, ws.registry.hub_of(record.ref).ref)
     spoke = Spoke.load(ws.artifacts.open(str(record.artifact)), hub)
     if spoke.behaviour:
         spoke.behaviour.model.to(pick_device(ws.settings.device))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.locks import file_lock
 
 
@@ -95,7 +96,7 @@ def test_a_registry_of_another_schema(garden: Any, home: Path, revision: str, sa
 
 
 def test_an_older_registry_says_upgrade(garden: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hubspoke.registry.database.REVISIONS", ("0000", "0001"))
+    monkeypatch.setattr("hubspoke.registry.database.REVISIONS", ("0000", HEAD_REVISION))
     set_revision(home, "0000")
     check(garden("domain", "list"), 6, "hubspoke registry upgrade")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.records import Parent
 from hubspoke.registry.store import Registry
 
@@ -47,14 +48,14 @@ def test_init_twice(run: Any, home: Path) -> None:
     assert run("init", "--dry-run").out.startswith("The workspace would be made.\n")
     assert not (home / ".hubspoke").exists()
     first = run("init", "--json")
-    assert (first.json["cached"], first.json["before"], first.json["schema"]) == (False, None, "0001")
+    assert (first.json["cached"], first.json["before"], first.json["schema"]) == (False, None, HEAD_REVISION)
     assert run("init").out.startswith("The workspace is up to date.\n")
 
 
 def test_upgrade_and_current(run: Any) -> None:
     assert run("registry", "current", "--json").json["current"] is None
-    assert "from nothing to 0001" in run("registry", "upgrade").out
-    assert "is already at 0001" in run("registry", "upgrade").out
+    assert f"from nothing to {HEAD_REVISION}" in run("registry", "upgrade").out
+    assert f"is already at {HEAD_REVISION}" in run("registry", "upgrade").out
     assert run("registry", "current", "--json").json["up_to_date"] is True
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 from hubspoke.registry.artifacts import StoredArtifact
-from hubspoke.registry.records import IndexRecord, ModelRecord, Parent, ReleaseRecord, SnapshotRecord
+from hubspoke.registry.records import IndexRecord, ModelRecord, Parent, ReleaseParts, ReleaseRecord, SnapshotRecord
 from hubspoke.registry.store import Registry
 
 
@@ -30,7 +30,7 @@ class Garden:
         return record
 
     def model(self, kind: str, parents: list[Parent], space: str = "s", fingerprint: str | None = None) -> ModelRecord:
-        domain = "garden" if kind == "spoke" else None
+        domain = None if kind == "hub" else "garden"
         count = len(self.registry.list_models(kind=kind))
         begun = self.registry.begin_model(kind, domain, fingerprint or f"{kind}{count}", {"layers": 1}, seed=7)
         return self.registry.finish_model(begun.ref, artifact(begun.ref), space, {"parameters": 3}, parents)
@@ -58,11 +58,16 @@ class Garden:
             seconds=1.5,
         )
 
-    def release(self, **rules: object) -> ReleaseRecord:
+    def parts(self, rules: str | None = None) -> ReleaseParts:
         spoke = self.spoke("hub:1")
-        index = self.index(spoke.ref)
-        record, _ = self.registry.create_release("garden", "hub:1", spoke.ref, index.ref, rules)
-        return record
+        return ReleaseParts("hub:1", self.index(spoke.ref).ref, spoke.ref, rules=rules)
+
+    def release(self, **rules: object) -> ReleaseRecord:
+        ref = self.registry.add_rules("garden", rules)[0].ref if rules else None
+        return self.registry.create_release("garden", self.parts(ref))[0]
+
+    def reranker(self, spoke: str, space: str = "s") -> ModelRecord:
+        return self.model("reranker", [Parent(spoke, "built_from")], space)
 
 
 @pytest.fixture

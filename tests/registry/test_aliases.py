@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hubspoke.errors import LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import AliasRecord
@@ -22,9 +24,9 @@ with Registry(url) as registry:
 
 
 def releases(garden, count: int) -> list[str]:
-    first = garden.release(n=0)
-    create = garden.registry.create_release
-    return [create("garden", first.hub, first.spoke, first.index, {"n": n})[0].ref for n in range(count)]
+    parts = garden.parts()
+    rules = [garden.registry.add_rules("garden", {"n": n})[0].ref for n in range(count)]
+    return [garden.registry.create_release("garden", replace(parts, rules=ref))[0].ref for ref in rules]
 
 
 def live(registry: Registry) -> str:

@@ -71,6 +71,6 @@ def test_an_unknown_relation_is_refused(garden, stored) -> None:
 
 def test_the_hub_has_no_domain_and_a_spoke_has_one(garden) -> None:
     for kind, domain in (("hub", "garden"), ("spoke", None)):
-        with pytest.raises(UsageError, match="name a domain for a spoke only"):
+        with pytest.raises(UsageError, match="name a domain for these only"):
             garden.registry.begin_model(kind, domain, "f", {})
     assert [m.ref for m in garden.registry.list_models("hub")] == ["hub:1"]

@@ -37,7 +37,7 @@ def test_an_index_of_another_space_is_refused(garden: Workspace, models: Any) ->
     models.spoke(models.hub().ref, space="new")
     models.index("garden:1", space="old")
     for dry_run in (True, False):
-        with pytest.raises(IncompatibleError, match="holds vectors of space old, garden:1 speaks new"):
+        with pytest.raises(IncompatibleError, match="is of embedding space old, garden:1 speaks new"):
             garden.promote("garden:1", dry_run=dry_run)
     assert garden.registry.list_releases() == []
 

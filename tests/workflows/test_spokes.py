@@ -149,9 +149,20 @@ def test_its_lineage_names_the_hub_and_both_snapshots(shop: Workspace) -> None:
     found = {(edge.parent, str(edge.relation)) for edge in edges if edge.child == "lamps:1"}
     assert found == {
         ("hub:1", "adapted_from"),
+        ("hub:1", "inherits"),
         ("snapshot:lamps/items/1", "trained_on"),
         ("snapshot:lamps/events/1", "trained_on"),
     }
+    inherited = [(edge.part, edge.reason) for edge in edges if edge.relation == "inherits"]
+    assert [part for part, _ in inherited] == ["fusion", "text encoder"]
+    assert all(reason for _, reason in inherited)
+    parts = {part.name: part.source for part in shop.spoke.show("lamps:1").parts}
+    assert (parts["text encoder"], parts["fusion"], parts["adapter"], parts["mixture"]) == (
+        "hub:1",
+        "hub:1",
+        None,
+        None,
+    )
 
 
 def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market: Any, events: pl.DataFrame) -> None:

@@ -1,0 +1,51 @@
+"""Named parts of a model: what each is made of, told by a fingerprint, and how large it is.
+
+Plain data that crosses to the registry, so that two versions can be compared part by part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from .model import Hub
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model.
+
+    Attributes:
+        name: unique within the model.
+        fingerprint: SHA-256; equal parts have equal ones.
+        bytes: size of its weights; None where they are not stored with the model.
+        parameters: numbers it holds; None likewise.
+        inherited: why it was taken from the hub unchanged; None for a part of the model's own.
+    """
+
+    name: str
+    fingerprint: str
+    bytes: int | None = None
+    parameters: int | None = None
+    inherited: str | None = None
+
+
+def weights_part(name: str, weights: Mapping[str, Tensor], inherited: str | None = None) -> Part:
+    """A part made of tensors: SHA-256 over their names, shapes and numbers."""
+    digest = hashlib.sha256()
+    for key, weight in sorted(weights.items()):
+        digest.update(f"{key}{tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    size = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    return Part(name, digest.hexdigest(), size, sum(weight.numel() for weight in weights.values()), inherited)
+
+
+def hub_parts(hub: Hub) -> list[Part]:
+    """The trunks, whose weights stay where they came from, and the base fusion."""
+    trunks = [Part(f"{name} encoder", fingerprint) for name, fingerprint in hub.trunk_fingerprints.items()]
+    return [*trunks, weights_part("fusion", hub.fusion.state_dict())]

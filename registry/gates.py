@@ -1,0 +1,62 @@
+"""The registry's gates: what a version must have shown before an alias of its domain may point at it.
+
+What a condition means is the workflows' business; here each change is kept, with who made it and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from .database import Database
+from .records import GateRecord
+from .rows import domain_row, now
+from .schema import Domain, Gate
+
+
+class GateStore:
+    """Gates of a registry."""
+
+    database: Database
+
+    def set_gate(
+        self, domain: str, conditions: Sequence[Mapping[str, Any]], actor: str, reason: str | None = None
+    ) -> GateRecord:
+        """Put a gate in force; without conditions there is none from now on.
+
+        Raises:
+            NotFoundError: there is no such domain.
+        """
+        with self.database.write() as session:
+            owner = domain_row(session, domain)
+            gate = Gate(
+                domain_id=owner.id, conditions=[dict(c) for c in conditions], actor=actor, reason=reason, at=now()
+            )
+            session.add(gate)
+            session.flush()
+            return _record(gate, owner)
+
+    def get_gate(self, domain: str) -> GateRecord | None:
+        """The gate in force, None where none was ever set.
+
+        Raises:
+            NotFoundError: there is no such domain.
+        """
+        return next(iter(self.list_gates(domain)), None)
+
+    def list_gates(self, domain: str) -> list[GateRecord]:
+        """Every gate that a domain has had, newest first.
+
+        Raises:
+            NotFoundError: there is no such domain.
+        """
+        with self.database.read() as session:
+            owner = domain_row(session, domain)
+            rows = session.scalars(select(Gate).where(Gate.domain_id == owner.id).order_by(Gate.id.desc()))
+            return [_record(gate, owner) for gate in rows]
+
+
+def _record(gate: Gate, owner: Domain) -> GateRecord:
+    return GateRecord(owner.name, tuple(gate.conditions), gate.actor, gate.reason, gate.at)

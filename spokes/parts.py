@@ -1,0 +1,48 @@
+"""Named parts of a spoke: what it inherits from its hub unchanged and why, and what is its own."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from ..hub.model import Hub
+from ..hub.parts import Part, hub_parts, weights_part
+from .behaviour import BehaviourModel
+from .spoke import Spoke
+
+FROZEN = "frozen, so that every category speaks of content in the same words"
+ADAPTED = "the frozen base under this category's adapter"
+FLOOR = "out of reach of the category's training, so that cold items keep what the hub says of them"
+# How the names of weights begin, part by part.
+OWN_WEIGHTS = {"content projection": "content.linear.", "item ids": "ids.", "transformer": "transformer."}
+
+
+def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
+    """Encoders and fusion as inherited; calibration, adapter, network and mixture of its own."""
+    adapted = spoke.behaviour is not None and spoke.behaviour.config.adapter is not None
+    inherited = [replace(part, inherited=_why(part.name, adapted)) for part in hub_parts(hub)]
+    network = _network(spoke.behaviour.model) if spoke.behaviour else []
+    mixture = hashlib.sha256(spoke.mixture.model_dump_json().encode()).hexdigest()
+    return [*inherited, _calibration(spoke), *network, Part("mixture", mixture)]
+
+
+def _why(name: str, adapted: bool) -> str:
+    if name != "fusion":
+        return FROZEN
+    return ADAPTED if adapted else FLOOR
+
+
+def _calibration(spoke: Spoke) -> Part:
+    tensors = spoke.space.tensors().values()
+    sizes = sum(tensor.nbytes for tensor in tensors), sum(tensor.size for tensor in tensors)
+    return Part("calibration", spoke.space.fingerprint, *sizes)
+
+
+def _network(model: BehaviourModel) -> list[Part]:
+    weights = model.state_dict()
+    parts = [
+        weights_part(part, {name: weight for name, weight in weights.items() if name.startswith(prefix)})
+        for part, prefix in OWN_WEIGHTS.items()
+    ]
+    adapter = {name: weight for name, weight in weights.items() if "lora_" in name}
+    return [weights_part("adapter", adapter), *parts] if adapter else parts

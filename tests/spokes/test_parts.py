@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from hubspoke.hub.parts import hub_parts, weights_part
+from hubspoke.spokes.parts import FLOOR, FROZEN, spoke_parts
+
+
+def names(parts):
+    return [part.name for part in parts]
+
+
+def test_a_hub_is_its_trunks_and_its_fusion(hub):
+    parts = hub_parts(hub)
+    assert names(parts) == ["text encoder", "image encoder", "fusion"]
+    assert [part.parameters for part in parts] == [None, None, sum(p.numel() for p in hub.fusion.parameters())]
+    assert parts[0].fingerprint == hub.trunk_fingerprints["text"]
+
+
+def test_a_spoke_tells_what_is_its_own_from_what_it_inherits(spoke, hub):
+    parts = {part.name: part for part in spoke_parts(spoke, hub)}
+    own = ["calibration", "adapter", "content projection", "item ids", "transformer", "mixture"]
+    assert list(parts) == ["text encoder", "image encoder", "fusion", *own]
+    assert [part.inherited is None for part in parts.values()] == [False] * 3 + [True] * 6
+    model = spoke.behaviour.model
+    assert parts["item ids"].parameters == model.ids.weight.numel()
+    assert parts["adapter"].bytes == 4 * parts["adapter"].parameters > 0
+    weights = [p.numel() for name, p in model.named_parameters() if not name.startswith("content.fusion.")]
+    assert sum(parts[name].parameters for name in ("content projection", "item ids", "transformer")) == sum(weights)
+
+
+def test_the_launch_floor_inherits_everything_but_its_calibration(floor, hub):
+    parts = spoke_parts(floor, hub)
+    assert names(parts) == ["text encoder", "image encoder", "fusion", "calibration", "mixture"]
+    assert [part.inherited for part in parts] == [FROZEN, FROZEN, FLOOR, None, None]
+
+
+def test_a_change_shows_in_the_part_that_it_was_made_to(spoke, hub):
+    before = {part.name: part.fingerprint for part in spoke_parts(spoke, hub)}
+    with torch.no_grad():
+        spoke.behaviour.model.ids.weight[1, 0] += 1
+    ranked = spoke.mixture.seen_ranked.model_copy(update={"content": 9.0})
+    other = replace(spoke, mixture=spoke.mixture.model_copy(update={"seen_ranked": ranked}))
+    after = {part.name: part.fingerprint for part in spoke_parts(other, hub)}
+    with torch.no_grad():
+        spoke.behaviour.model.ids.weight[1, 0] -= 1
+    assert {name for name in before if before[name] != after[name]} == {"item ids", "mixture"}
+
+
+def test_names_and_shapes_count_beside_the_numbers():
+    flat = weights_part("a", {"w": torch.zeros(4)})
+    assert (flat.bytes, flat.parameters) == (16, 4)
+    assert flat.fingerprint == weights_part("b", {"w": torch.zeros(4)}).fingerprint
+    assert flat.fingerprint != weights_part("a", {"w": torch.zeros(2, 2)}).fingerprint
+    assert flat.fingerprint != weights_part("a", {"v": torch.zeros(4)}).fingerprint
