@@ -90,7 +90,13 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
     assert (3, "snapshot:garden/items/1", True) in with_domains
     downstream = [line[:2] for line in lines(garden.registry.tree("hub:1", "downstream"))]
     assert downstream == [(0, "hub:1"), (1, "garden:1"), (2, "index:garden/1")]
-    assert garden.registry.tree(index.ref).to_dict()["children"][0]["node"]["ref"] == "snapshot:garden/items/1"
+    told = garden.registry.tree(index.ref).to_dict()
+    assert told["node"]["ref"] == "index:garden/1"
+    assert [(line["depth"], line["ref"]) for line in told["lines"]][:3] == [
+        (0, "index:garden/1"),
+        (1, "snapshot:garden/items/1"),
+        (1, "garden:1"),
+    ]
 
 
 def test_an_edge_that_closes_a_cycle_is_refused(garden) -> None:
