@@ -28,11 +28,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "index": (".index", "index", "Vector indexes."),
     "recommend": (".recommend", "recommend", "What to show next to a session or a user."),
     "similar": (".recommend", "similar", "The items nearest to an item."),
+    "rerank": (".rerank", "rerank", "Merchandising rules laid over a ranking."),
     "evaluate": (".evaluate", "evaluate", "Measure recommenders under a named protocol."),
     "promote": (".release", "promote", "Point an alias at a version."),
     "rollback": (".release", "rollback", "Point an alias back at what it pointed at before."),
     "history": (".release", "history", "Every move of a domain's aliases."),
     "lineage": (".lineage", "lineage", "What came from what."),
+    "gc": (".gc", "gc", "Remove artifacts that nothing refers to."),
     "registry": (".registry", "registry", "The database behind it all."),
 }
 

@@ -14,7 +14,7 @@ from .output import table
 if TYPE_CHECKING:
     from ..workflows.recommendations import Recommendations
 
-HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold")
+HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold", "pinned")
 
 
 @click.command()
@@ -61,6 +61,10 @@ def recommended(result: Recommendations) -> str:
     lines += [f"  after {seen['item_id']}  {seen['title']}" for seen in data.get("session") or ()]
     if data.get("unknown"):
         lines.append(f"Unknown items left out: {', '.join(data['unknown'])}.")
+    if data.get("rules"):
+        lines.append(f"Rules: {data['rules']}.")
     items = data.get("items") or []
     used = [name for name in HEADERS if any(item.get(name) not in (None, "") for item in items)]
+    if not any(item.get("pinned") for item in items):
+        used = [name for name in used if name != "pinned"]
     return "\n".join([*lines, "", table(used or HEADERS, [[item.get(name) for name in used] for item in items])])

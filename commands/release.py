@@ -28,7 +28,7 @@ def promote(call: Call, ref: str, alias: str, reason: str | None, dry_run: bool)
       hubspoke promote garden:7 --reason "better on cold items"
       hubspoke promote hub:4
     """
-    result = call.workspace().promote(ref, alias, reason, dry_run)
+    result = call.workspace().promote(ref, alias, reason=reason, dry_run=dry_run)
     call.show(result, lambda: _moved(result))
 
 

@@ -5,13 +5,14 @@ Items that the catalog says are not available are never recommended, but a sessi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import NotFoundError, UsageError
+from ..errors import IncompatibleError, NotFoundError, UsageError
 from .indexes import LoadedIndex, index_of, load_index
 from .models import prepare
 from .results import Result
@@ -36,7 +37,9 @@ class Recommendations(Result):
         session: items that the answer rests on, oldest first.
         unknown: items of the session that the index does not know.
         seen_items: `ranked` or `excluded`.
-        items: the ranked items with title, score and what is shown of a product; `cold` where it has few events.
+        rules: version of the merchandising rules laid over the ranking, if any.
+        items: the ranked items with title, score and what is shown of a product; `cold` where it has few events,
+            `pinned` where a rule put it there.
     """
 
     ref: str
@@ -45,6 +48,7 @@ class Recommendations(Result):
     session: Sequence[Mapping[str, Any]]
     unknown: Sequence[str]
     seen_items: str
+    rules: str | None
     items: Sequence[Mapping[str, Any]]
 
 
@@ -53,8 +57,10 @@ class Server:
 
     def __init__(self, ws: Workspace, ref: str) -> None:
         from .datasets import load_dataset
+        from .rerank import catalog_rules
 
         prepare(ws)
+        _require_servable(ws, ref)
         self._ws = ws
         self._ref = ref
         self._loaded: LoadedIndex = load_index(ws, index_of(ws, ref))
@@ -63,6 +69,7 @@ class Server:
         self._vectors = self._loaded.index.vectors()
         self._unavailable = np.flatnonzero(~self._dataset.items["available"].to_numpy()).tolist()
         self._row_of = {item: row for row, item in enumerate(self._loaded.index.item_ids)}
+        self._rules_ref, self._rules = catalog_rules(ws, ref, self._dataset.items)
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -94,8 +101,13 @@ class Server:
         if not len(rows):
             return self._without_session(k)
         queries = self._loaded.spoke.embed_sessions(self._vectors, [rows], exclude_seen=exclude_seen)
-        found = self._search(queries, k, rows.tolist() if exclude_seen else [])
-        return self._answer(found, rows, unknown, exclude_seen, self._loaded.record.model)
+        hidden = rows.tolist() if exclude_seen else []
+        pinned = self._pinned(hidden, k)
+        # Pinned items have their own score too: it says how well they would have done.
+        scores = (self._vectors[pinned] @ queries[0]).tolist()
+        ranked = self._rules.limit(self._ranked(queries, k, hidden), pinned)
+        found = [*zip(pinned, scores, strict=True), *islice(ranked, k - len(pinned))]
+        return self._answer(found, rows, unknown, exclude_seen, self._loaded.record.model, pinned)
 
     def similar(self, item: str, k: int = 10) -> Recommendations:
         """The `k` items whose content is nearest to an item's, the item itself left out.
@@ -111,12 +123,25 @@ class Server:
         split = self._loaded.spoke.behaviour_dimension
         share = self._loaded.spoke.mixture.seen_filtered.image_share
         query[0, split:] = self._vectors[row, split:] * self._loaded.spoke.space.modality_weights(share)
-        found = self._search(query, k, [row])
+        found = list(islice(self._rules.limit(self._ranked(query, k, [row])), k))
         return self._answer(found, np.array([row]), [], True, self._loaded.record.model)
 
-    def _search(self, query: FloatArray, k: int, hidden: Sequence[int]) -> list[tuple[int, float]]:
-        """The `k` best items that can be bought, without those in `hidden`."""
-        return self._loaded.index.search(query, k, exclude=[[*hidden, *self._unavailable]])[0]
+    def _pinned(self, hidden: Sequence[int], k: int) -> list[int]:
+        return self._rules.pinned([*hidden, *self._unavailable])[:k]
+
+    def _ranked(self, query: FloatArray, k: int, hidden: Sequence[int]) -> Iterator[tuple[int, float]]:
+        """Items that can be bought and no rule hides, best first, without those in `hidden`.
+
+        Rules may leave out any number of them, so the search widens until they are content.
+        """
+        left_out = [*hidden, *self._unavailable, *self._rules.hidden]
+        given = 0
+        while True:
+            found = self._loaded.index.search(query, k, exclude=[left_out])[0]
+            yield from found[given:]
+            if len(found) < k:
+                return
+            given, k = len(found), 2 * k
 
     def _history(self, user: str) -> list[str]:
         """A shopper's items, oldest first, from the newest event snapshot."""
@@ -142,17 +167,31 @@ class Server:
         else:
             scores = _newness(dataset.items)
             order, name = np.argsort(-scores, kind="stable"), "newest"
-        shown = order[~np.isin(order, self._unavailable)][:k]
-        found = [(int(row), float(scores[row])) for row in shown]
-        return self._answer(found, np.array([], dtype=np.int64), [], False, name)
+        pinned = self._pinned([], k)
+        open_to_all = order[~np.isin(order, self._unavailable)]
+        ranked = self._rules.limit(((int(row), float(scores[row])) for row in open_to_all), pinned)
+        found = [*((row, float(scores[row])) for row in pinned), *islice(ranked, k - len(pinned))]
+        return self._answer(found, np.array([], dtype=np.int64), [], False, name, pinned)
 
     def _answer(
-        self, found: Sequence[tuple[int, float]], session: IntArray, unknown: Sequence[str], filtered: bool, by: str
+        self,
+        found: Sequence[tuple[int, float]],
+        session: IntArray,
+        unknown: Sequence[str],
+        filtered: bool,
+        by: str,
+        pinned: Sequence[int] = (),
     ) -> Recommendations:
         split = self._loaded.spoke.behaviour_dimension
         cold = self._vectors[:, split - 1] > 0 if split else np.ones(len(self._vectors), dtype=bool)
         ranked = [
-            {"rank": rank, **_shown(self._dataset.items, row), "score": round(score, 6), "cold": bool(cold[row])}
+            {
+                "rank": rank,
+                **_shown(self._dataset.items, row),
+                "score": round(score, 6),
+                "cold": bool(cold[row]),
+                "pinned": row in pinned,
+            }
             for rank, (row, score) in enumerate(found, 1)
         ]
         return Recommendations(
@@ -162,6 +201,7 @@ class Server:
             session=[_shown(self._dataset.items, int(row)) for row in session],
             unknown=list(unknown),
             seen_items="excluded" if filtered else "ranked",
+            rules=self._rules_ref,
             items=ranked,
         )
 
@@ -181,6 +221,17 @@ def recommend(
 def similar(ws: Workspace, ref: str, item: str, k: int = 10) -> Recommendations:
     """The items nearest to one in content."""
     return Server(ws, ref).similar(item, k)
+
+
+def _require_servable(ws: Workspace, ref: str) -> None:
+    """Refuse a release that holds what this code cannot serve, rather than to serve it without."""
+    node = ws.registry.resolve(ref)
+    reranker = ws.registry.get_release(node.ref).reranker if node.kind == "release" else None
+    if reranker is not None:
+        raise IncompatibleError(
+            f"{node.ref} ranks with {reranker}, which this version cannot run; upgrade the package, or promote the "
+            "release without it."
+        )
 
 
 def _shown(items: pl.DataFrame, row: int) -> dict[str, Any]:

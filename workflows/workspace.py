@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
     from .doctor import Diagnosis
     from .domains import Domains
     from .evaluations import Evaluations
+    from .garbage import Garbage
     from .hubs import Hubs
     from .indexes import Indexes
     from .launches import LaunchResult
     from .lineage import LineageQuestions
     from .recommendations import Recommendations
     from .releases import Promotion
+    from .rerank import Rerank
     from .spokes import Spokes
 
 
@@ -44,7 +47,7 @@ class InitResult(Result):
 
     workspace: Path
     registry: str
-    artifacts: Path
+    artifacts: Path | str
     before: str | None
     schema: str | None
     cached: bool
@@ -104,10 +107,14 @@ class Workspace:
 
     @cached_property
     def artifacts(self) -> ArtifactStore:
-        """The artifact store."""
-        from ..registry.artifacts import ArtifactStore
+        """The artifact store.
 
-        return ArtifactStore(self.settings.artifacts_dir)
+        Raises:
+            MissingExtraError: the driver of its URL is not installed.
+        """
+        from ..registry.artifacts import open_store
+
+        return open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
 
     @property
     def cache_dir(self) -> Path:
@@ -196,7 +203,7 @@ class Workspace:
         return InitResult(
             workspace=self.settings.workspace,
             registry=parse_url(self.settings.url).render_as_string(hide_password=True),
-            artifacts=self.settings.artifacts_dir,
+            artifacts=self.settings.artifacts_location,
             before=before,
             schema=HEAD_REVISION,
             cached=before == HEAD_REVISION,
@@ -248,6 +255,13 @@ class Workspace:
         return Evaluations(self)
 
     @cached_property
+    def rerank(self) -> Rerank:
+        """What is laid over a ranking."""
+        from .rerank import Rerank
+
+        return Rerank(self)
+
+    @cached_property
     def lineage(self) -> LineageQuestions:
         """What came from what."""
         from .lineage import LineageQuestions
@@ -276,11 +290,14 @@ class Workspace:
 
         return similar(self, ref, item, k=k)
 
-    def promote(self, ref: str, to: str = "live", reason: str | None = None, dry_run: bool = False) -> Promotion:
-        """Point an alias at a spoke, index or release of a domain, or at a hub version."""
+    def promote(self, ref: str, to: str = "live", **options: Any) -> Promotion:
+        """Point an alias at a spoke, index or release of a domain, or at a hub version.
+
+        The options are those of `workflows.releases.promote`.
+        """
         from .releases import promote
 
-        return promote(self, ref, to, reason, dry_run)
+        return promote(self, ref, to, **options)
 
     def rollback(self, scope: str, alias: str = "live", reason: str | None = None, dry_run: bool = False) -> Promotion:
         """Point an alias of a domain, or of `hub`, back at what it pointed at before."""
@@ -297,6 +314,12 @@ class Workspace:
         from .lineage import sql
 
         return sql(self, text)
+
+    def gc(self, dry_run: bool = True, grace: timedelta = timedelta(hours=24)) -> Garbage:
+        """Remove the artifacts that no row of the registry refers to and nobody has committed for the grace period."""
+        from .garbage import collect
+
+        return collect(self, dry_run, grace)
 
     def doctor(self, verify: bool = False, sweep: bool = False) -> Diagnosis:
         """Look whether everything that the package needs is in order."""

@@ -1,0 +1,88 @@
+"""Merchandising rules from a file to the list that a shopper sees, and the release that holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hubspoke.errors import IncompatibleError, InvalidDataError, NotFoundError, UsageError
+from hubspoke.registry.records import Parent, ReleaseParts
+from hubspoke.workflows.workspace import Workspace
+
+SESSION = ["lamps-0003", "lamps-0011"]
+
+
+def ids(ws: Workspace, ref: str = "lamps", **options: Any) -> list[str]:
+    return [item["item_id"] for item in ws.recommend(ref, SESSION, **options).items]
+
+
+def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: Workspace) -> None:
+    before = ids(shop)
+    made = shop.rerank.rules("lamps", {"hide_items": [before[0]], "pin": ["lamps-0039"]})
+    assert (made.ref, made.hidden, made.cached) == ("rules:lamps/1", 1, False)
+    assert shop.rerank.rules("lamps", {"pin": ["lamps-0039"], "hide_items": [before[0]]}).cached
+    assert ids(shop) == before
+    moved = shop.promote("lamps", rules="rules:lamps/1", reason="recall")
+    assert (moved.spoke, moved.rules) == ("lamps:1", "rules:lamps/1")
+    answer = shop.recommend("lamps", SESSION)
+    shown = [item["item_id"] for item in answer.items]
+    expected = [item for item in before[1:] if item != "lamps-0039"][:9]
+    assert shown[:1] == ["lamps-0039"] and shown[1 : len(expected) + 1] == expected and len(shown) == 10
+    assert (answer.rules, [item["pinned"] for item in answer.items]) == ("rules:lamps/1", [True] + [False] * 9)
+    assert ids(shop, "lamps:1") == before  # a version by itself has no rules
+    shop.rollback("lamps")
+    assert ids(shop) == before
+
+
+def test_a_new_version_keeps_the_rules_in_force_until_they_are_lifted(shop: Workspace) -> None:
+    shop.rerank.rules("lamps", {"pin": ["lamps-0039"]})
+    shop.promote("lamps", rules="rules:lamps/1")
+    built = shop.index.build("lamps:1", force=True)
+    assert shop.promote(str(built.ref)).rules == "rules:lamps/1"
+    assert shop.promote("lamps", rules="none").rules is None
+    with pytest.raises(UsageError, match="hub:1 serves no shopper by itself"):
+        shop.promote("hub:1", rules="rules:lamps/1")
+    with pytest.raises(NotFoundError, match="rules:lamps/9"):
+        shop.promote("lamps", rules="rules:lamps/9")
+
+
+def test_a_list_stays_full_whatever_is_hidden(shop: Workspace) -> None:
+    every = ids(shop, k=40)
+    made = shop.rerank.rules("lamps", {"hide_items": every[:25], "pin": ["lamps-0001"]})
+    shop.promote("lamps", rules=made.ref)
+    pinned = [] if "lamps-0001" in every[:25] else ["lamps-0001"]
+    assert ids(shop, k=15) == [*pinned, *(item for item in every[25:] if item not in pinned)][:15]
+    assert len(ids(shop, k=40)) == 15
+    near = shop.similar("lamps", every[30], k=40).items
+    assert {item["item_id"] for item in near} == set(every[25:]) - {every[30]}
+    assert not any(item["pinned"] for item in near)
+
+
+def test_day_zero_obeys_the_rules_too(shop: Workspace) -> None:
+    first = [item["item_id"] for item in shop.recommend("lamps").items]
+    made = shop.rerank.rules("lamps", {"hide_items": first[:2], "pin": [first[5]]})
+    shop.promote("lamps", rules=made.ref)
+    shown = [item["item_id"] for item in shop.recommend("lamps").items]
+    assert shown[:8] == [first[5], *first[2:5], *first[6:10]]
+
+
+def test_rules_that_fit_no_catalog_are_refused_before_a_version_is_taken(shop: Workspace) -> None:
+    with pytest.raises(InvalidDataError, match=r"catalog of lamps does not hold pin: lamp-1; correct these names"):
+        shop.rerank.rules("lamps", {"pin": ["lamp-1"]})
+    with pytest.raises(UsageError, match="hide"):
+        shop.rerank.rules("lamps", {"hide": ["lamps-0001"]})
+    planned = shop.rerank.rules("lamps", {"pin": ["lamps-0001"]}, dry_run=True)
+    assert (planned.ref, planned.dry_run, shop.rerank.list("lamps")) == (None, True, [])
+
+
+def test_a_release_with_a_reranker_is_not_served_without_it(shop: Workspace) -> None:
+    spoke = shop.spoke.show("lamps:1")
+    begun = shop.registry.begin_model("reranker", "lamps", "r", {}, seed=0)
+    artifact = shop.registry.get_artifact(str(spoke.artifact))
+    space = str(spoke.space_fingerprint)
+    parents = [Parent("lamps:1", "built_from")]
+    shop.registry.finish_model(begun.ref, artifact, space, {}, parents)
+    parts = ReleaseParts("hub:1", "index:lamps/1", "lamps:1", begun.ref)
+    shop.registry.promote("lamps", "live", parts, "tester")
+    with pytest.raises(IncompatibleError, match=r"release:lamps/2 ranks with reranker:lamps/1, which .* cannot run"):
+        shop.recommend("lamps", SESSION)
