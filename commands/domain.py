@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from .options import dry_run, ingest_options, read_map, read_sessions, reading_o
 from .output import facts, table
 
 if TYPE_CHECKING:
+    from ..registry.staleness import Staleness
     from ..workflows.domains import DomainAdded, DomainDetails
     from ..workflows.ingest import IngestResult
 
@@ -105,7 +107,7 @@ def list_(call: Call, archived: bool) -> None:
 @click.argument("name")
 @command_options
 def show(call: Call, name: str) -> None:
-    """One category: its newest data, its spokes, where its aliases point.
+    """One category: its newest data, its spokes, where its aliases point, and what is behind in what is live.
 
     \b
     Example:
@@ -186,6 +188,12 @@ def _sessions(said: Any) -> str:
     return f"  {said['sessions']} sessions of {said['users']} users on {said['items']} items (mode {said['mode']})"
 
 
+def _behind(findings: Sequence[Staleness]) -> str:
+    """What is behind in what is live."""
+    rows = [(f.part, f.what, f.has, f.newest, f.detail) for f in findings]
+    return "behind\n" + table(("part", "what", "has", "newest", "detail"), rows) if rows else "up to date"
+
+
 def _details(details: DomainDetails) -> str:
     record, items, events = details.domain, details.items, details.events
     head = facts(
@@ -204,4 +212,5 @@ def _details(details: DomainDetails) -> str:
     parts = [head]
     parts += [table(("spoke", "status", "created"), spokes)] if spokes else []
     parts += [table(("alias", "points at"), aliases)] if aliases else []
+    parts += [_behind(details.staleness)] if record.live else []
     return "\n\n".join(parts)

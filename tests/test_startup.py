@@ -32,6 +32,8 @@ LIMIT_SECONDS = 0.7
 def shop(tmp_path: Path) -> Path:
     with open_workspace(environ={}, workspace=tmp_path / "shop", create=True) as ws:
         ws.domain.add("garden")
+        for _ in range(2):
+            ws.registry.fail_model(ws.registry.begin_model("hub", None, "x", {}).ref, "stopped")
     return tmp_path / "shop"
 
 
@@ -51,6 +53,10 @@ def probe(*arguments: str) -> list[str]:
         ("data", "snapshots", "garden"),
         ("history", "garden"),
         ("lineage", "show", "domain:garden"),
+        ("lineage", "upstream", "domain:garden"),
+        ("lineage", "downstream", "domain:garden", "--dot"),
+        ("lineage", "impact", "domain:garden"),
+        ("lineage", "diff", "hub:1", "hub:2"),
         ("registry", "sql", "SELECT ref FROM nodes"),
         ("registry", "current"),
     ],

@@ -16,6 +16,7 @@ from .results import Result
 if TYPE_CHECKING:
     from ..catalog.schema import OnError
     from ..catalog.sessions import SessionSettings
+    from ..registry.staleness import Staleness
     from .datasets import Table
     from .ingest import CheckedData, IngestResult, Request
     from .validation import Validation
@@ -36,13 +37,14 @@ class DomainAdded(Result):
 
 @dataclass(frozen=True)
 class DomainDetails(Result):
-    """A domain with its newest snapshots, its spokes and where its aliases point."""
+    """A domain with its newest snapshots, its spokes, where its aliases point, and what is behind in what is live."""
 
     domain: DomainRecord
     items: SnapshotRecord | None
     events: SnapshotRecord | None
     spokes: tuple[ModelRecord, ...]
     aliases: tuple[AliasRecord, ...]
+    staleness: tuple[Staleness, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Domains:
         Raises:
             NotFoundError: there is no such domain.
         """
+        from .staleness import domain_staleness
+
         registry = self._ws.registry
         domain = registry.get_domain(name)
         newest = {snapshot.kind: snapshot for snapshot in registry.list_snapshots(name)}
@@ -79,6 +83,7 @@ class Domains:
             events=newest.get("events"),
             spokes=tuple(registry.list_models("spoke", name)),
             aliases=tuple(registry.list_aliases(name)),
+            staleness=domain_staleness(self._ws, name),
         )
 
     def add(

@@ -1,31 +1,42 @@
-"""Questions about where things came from: the lineage tree, its two directions, and read-only SQL."""
+"""Questions about where things came from: the lineage tree, its two directions, impact, differences, read-only SQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .drawings import said
+
 if TYPE_CHECKING:
+    from ..registry.differences import Difference
+    from ..registry.impact import Impact
     from ..registry.lineage import Direction, Lineage, LineageTree
     from ..registry.query import QueryResult
-    from ..registry.records import EdgeRecord
     from .workspace import Workspace
 
 
 class LineageQuestions:
-    """`ws.lineage`: what made a thing, and what was made from it."""
+    """`ws.lineage`: what made a thing, what was made from it, and what follows from that."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._ws = workspace
 
-    def show(self, ref: str, direction: Direction = "upstream", domains: bool = False) -> LineageTree:
-        """The lineage of `ref` as a tree; `domains` shows the domain under every snapshot too.
+    def show(
+        self, ref: str, direction: Direction = "upstream", domains: bool = False, depth: int | None = None
+    ) -> LineageTree:
+        """The lineage of `ref` as a tree, with the headline metric of each version.
+
+        Args:
+            ref: the root.
+            direction: which way to walk.
+            domains: show the domain under every snapshot too.
+            depth: levels to show under the root; by default all.
 
         Raises:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._ws.registry.tree(ref, direction, domains)
+        return self._ws.registry.tree(ref, direction, domains, depth)
 
     def upstream(self, ref: str) -> Lineage:
         """Everything that `ref` was made from, nearest first.
@@ -45,6 +56,28 @@ class LineageQuestions:
         """
         return self._ws.registry.downstream(ref)
 
+    def impact(self, ref: str, live: bool = False) -> Impact:
+        """What must be retrained, rebuilt or released again if `ref` changes, in an order in which it can be done.
+
+        Args:
+            ref: anything; a domain stands for all that was made of its data.
+            live: leave out what does not serve now.
+
+        Raises:
+            UsageError: the reference is malformed.
+            NotFoundError: it points at nothing.
+        """
+        return self._ws.registry.impact(ref, live)
+
+    def diff(self, a: str, b: str) -> Difference:
+        """What differs between two versions of one kind.
+
+        Raises:
+            UsageError: a reference is malformed, or the two cannot be compared.
+            NotFoundError: one points at nothing.
+        """
+        return self._ws.registry.diff(a, b)
+
 
 def sql(workspace: Workspace, text: str) -> QueryResult:
     """Answer one SQL statement that reads.
@@ -58,17 +91,23 @@ def sql(workspace: Workspace, text: str) -> QueryResult:
 
 
 def tree_lines(tree: LineageTree) -> list[str]:
-    """The tree as indented lines."""
-    return [tree.node.ref, *_below(tree, "")]
+    """The tree as indented lines: reference, how it hangs on the line above, day, headline metric."""
+    lines = [_line(tree)]
+    stack = _hung(tree.children, "")
+    while stack:
+        line, indent, last = stack.pop()
+        lines.append(f"{indent}{'└─ ' if last else '├─ '}{_line(line)}")
+        stack += _hung(line.children, indent + ("   " if last else "│  "))
+    return lines
 
 
-def _below(tree: LineageTree, indent: str) -> Iterator[str]:
-    for i, child in enumerate(tree.children):
-        last = i == len(tree.children) - 1
-        repeated = "  (shown above)" if child.repeated else ""
-        yield f"{indent}{'└─ ' if last else '├─ '}{child.node.ref}  {_said(child.edges)}{repeated}"
-        yield from _below(child, indent + ("   " if last else "│  "))
+def _hung(children: Iterable[LineageTree], indent: str) -> list[tuple[LineageTree, str, bool]]:
+    """Lines to be printed, the last one first."""
+    return [(child, indent, i == 0) for i, child in enumerate(reversed(tuple(children)))]
 
 
-def _said(edges: tuple[EdgeRecord, ...]) -> str:
-    return ", ".join(f"{e.relation.replace('_', ' ')}{f' ({e.part})' if e.part else ''}" for e in edges)
+def _line(line: LineageTree) -> str:
+    metric = f"{line.metric.name} {line.metric.value:.3f}" if line.metric else ""
+    state = "(shown above)" if line.repeated else "..." if line.cut else ""
+    facts = (line.node.ref, said(line.edges), f"{line.node.created_at:%Y-%m-%d}", metric, state)
+    return "  ".join(filter(None, facts))

@@ -1,0 +1,68 @@
+"""What serves and has been overtaken, with the items counted that an index lacks; tables are read for that alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import CorruptArtifactError, NotFoundError
+from ..registry.kinds import NodeKind
+from ..registry.references import parse
+from ..registry.staleness import NEWER_ITEMS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..registry.staleness import Staleness
+    from .workspace import Workspace
+
+NAMED = 5
+
+
+def domain_staleness(ws: Workspace, domain: str) -> tuple[Staleness, ...]:
+    """What is behind in the live release of a domain; an index tells how many items of the newest catalog it lacks.
+
+    Raises:
+        NotFoundError: there is no such domain.
+    """
+    return tuple(_counted(ws, finding) for finding in ws.registry.staleness(domain))
+
+
+def summary(ws: Workspace) -> tuple[bool, str]:
+    """Whether every live release is up to date, and one sentence on those that are not."""
+    findings = ws.registry.staleness()
+    behind: dict[str, dict[str, None]] = {}
+    for finding in findings:
+        behind.setdefault(finding.domain, {})[finding.what] = None
+    if not behind:
+        live = len(ws.registry.live_releases())
+        return True, f"{live} live release{'' if live == 1 else 's'}, none behind" if live else "nothing is live yet"
+    named = [f"{domain} ({', '.join(what)})" for domain, what in list(behind.items())[:NAMED]]
+    more = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
+    return False, f"behind: {', '.join(named)}{more}; see `hubspoke domain show {next(iter(behind))}`."
+
+
+def _counted(ws: Workspace, finding: Staleness) -> Staleness:
+    if finding.what != NEWER_ITEMS or parse(finding.part).kind is not NodeKind.INDEX:
+        return finding
+    try:
+        indexed, newest = (_item_ids(ws, ref) for ref in (finding.has, finding.newest))
+    except (NotFoundError, CorruptArtifactError):
+        return finding  # `doctor` tells of damaged artifacts; the registry's own sentence stands
+    missing = newest.filter(~newest.is_in(indexed.implode())).len()
+    said = f"items in the newest catalog missing from {finding.part}: {missing:,} of {newest.len():,}"
+    return replace(finding, detail=said)
+
+
+def _item_ids(ws: Workspace, ref: str) -> pl.Series:
+    """The ids of a snapshot's items, no other column read; whether its files are sound is for others to find out."""
+    import polars as pl
+
+    from ..catalog.snapshots import DATA_FILE
+    from .datasets import TABLE_FOLDER
+
+    path = ws.artifacts.open(ws.registry.get_snapshot(ref).artifact, verify=False) / TABLE_FOLDER / DATA_FILE
+    try:
+        return pl.read_parquet(path, columns=["item_id"])["item_id"]
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CorruptArtifactError(f"{path} cannot be read; ingest the data of {ref} again.") from error
