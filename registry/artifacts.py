@@ -138,6 +138,13 @@ class ArtifactStore:
             if is_digest(path.name):
                 yield path.name
 
+    def missing(self, digest: str) -> NotFoundError:
+        """The error of an artifact that the store lacks."""
+        return NotFoundError(
+            f"The artifact {digest[:12]} is not in {self.where}; repeat the command that made it with --force, "
+            "or restore a backup."
+        )
+
     # ---- collect garbage ----
 
     def holdings(self) -> dict[str, int]:
@@ -153,7 +160,7 @@ class ArtifactStore:
         try:
             return _touched(self.path(digest))
         except FileNotFoundError:
-            raise self._missing(digest) from None
+            raise self.missing(digest) from None
 
     def delete(self, digest: str, untouched_since: datetime) -> bool:
         """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed.
@@ -198,7 +205,7 @@ class ArtifactStore:
     def _folder(self, digest: str) -> Path:
         path = self.path(digest)
         if not path.is_dir():
-            raise self._missing(digest)
+            raise self.missing(digest)
         return path
 
     def _staging_folder(self) -> Path:
@@ -237,12 +244,6 @@ class ArtifactStore:
             if is_digest(taken.name) and is_sound(taken):
                 with file_faults(self.root):
                     _rename_unless_taken(taken, self.path(taken.name))
-
-    def _missing(self, digest: str) -> NotFoundError:
-        return NotFoundError(
-            f"The artifact {digest[:12]} is not in {self.where}; repeat the command that made it with --force, "
-            "or restore a backup."
-        )
 
 
 def open_store(location: Path | str, copies: Path) -> ArtifactStore:

@@ -120,7 +120,7 @@ class RemoteArtifactStore(ArtifactStore):
         times = [committed] if committed else map(self._files.modified, self._files.list(_at(digest)))
         known = [moment for moment in times if moment is not None]
         if not known:
-            raise self._missing(digest)
+            raise self.missing(digest)
         return max(known)
 
     def delete(self, digest: str, untouched_since: datetime) -> bool:
@@ -149,7 +149,7 @@ class RemoteArtifactStore(ArtifactStore):
     def _manifest(self, digest: str) -> Manifest:
         content = self._files.read(_at(digest, MANIFEST))
         if content is None:
-            raise self._missing(digest)
+            raise self.missing(digest)
         manifest = parse(content, digest)
         if manifest is None:
             raise corrupt(MANIFEST, digest, self.where)

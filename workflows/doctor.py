@@ -15,7 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import HubspokeError, IncompatibleError, MissingExtraError, NotFoundError
+from ..errors import (
+    CorruptArtifactError,
+    HubspokeError,
+    IncompatibleError,
+    InvalidDataError,
+    MissingExtraError,
+    NotFoundError,
+)
 from .results import Result
 
 if TYPE_CHECKING:
@@ -60,7 +67,8 @@ def diagnose(ws: Workspace, verify: bool = False, sweep: bool = False) -> Diagno
         verify: hash every artifact that the registry names.
         sweep: remove what killed processes left half-written.
     """
-    checks = [*_installation(), _registry(ws), *_contents(ws, verify), _staged(ws, sweep), _disk(ws)]
+    checks = [*_installation(), _registry(ws), *_contents(ws, verify)]
+    checks += [*_look("leftovers", lambda: [_staged(ws, sweep)]), _disk(ws)]
     return Diagnosis(all(check.status != "failed" for check in checks), tuple(checks))
 
 
@@ -142,34 +150,51 @@ def _registry(ws: Workspace) -> Finding:
 
 def _contents(ws: Workspace, verify: bool) -> Iterator[Finding]:
     """What needs a registry that can be read."""
-    for name, look in (("artifacts", lambda: _artifacts(ws, verify)), ("trainings", lambda: _trainings(ws))):
-        finding = _look(name, look)
-        if finding is not None:
-            yield finding
+    yield from _look("artifacts", lambda: list(_artifacts(ws, verify)))
+    yield from _look("trainings", lambda: [_trainings(ws)])
+    yield from _look("staleness", lambda: [_staleness(ws)])
 
 
-def _look(name: str, look: Callable[[], Finding]) -> Finding | None:
+def _look(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return look()
     except (NotFoundError, IncompatibleError):
-        return None  # told by the check of the registry
+        return []  # told by the check of the registry
     except HubspokeError as error:
-        return _failed(name, error)
+        return [_failed(name, error)]
 
 
-def _artifacts(ws: Workspace, verify: bool) -> Finding:
+def _artifacts(ws: Workspace, verify: bool) -> Iterator[Finding]:
+    """What the store holds of what the registry names: a summary, and each artifact that is damaged or gone."""
     recorded = [artifact.digest for artifact in ws.registry.list_artifacts()]
+    held = set(ws.artifacts.digests())
+    bad, hashed = [], 0
     for done, digest in enumerate(recorded):
         try:
-            ws.artifacts.open(digest, verify)
-        except HubspokeError as error:
-            return _failed("artifacts", error)
-        if verify:
-            ws.progress("verifying artifacts", done + 1, len(recorded))
-    unnamed = len(set(ws.artifacts.digests()) - set(recorded))
+            if verify:
+                hashed += ws.artifacts.verify(digest)
+                ws.progress("verifying artifacts", done + 1, len(recorded))
+            elif digest not in held:
+                raise ws.artifacts.missing(digest)
+        except (NotFoundError, CorruptArtifactError) as error:
+            bad.append(_bad(ws, digest, error))
     how = "every byte as recorded" if verify else "all in place (--verify hashes them)"
-    spare = f"; {unnamed} more that no row names, left by interrupted commands" if unnamed else ""
-    return Finding("artifacts", "ok", f"{len(recorded)}, {how}{spare}")
+    if bad:
+        how = f"of which {len(bad)} {'no longer matches its checksum or ' if verify else ''}is gone"
+    how += f"; {hashed:,} bytes hashed" if verify else ""
+    unnamed = len(held - set(recorded))
+    spare = f"; {unnamed} more that no row names, which `hubspoke gc` removes in time" if unnamed else ""
+    failed = bad[0].exit_code if bad else 0
+    yield Finding("artifacts", "failed" if bad else "ok", f"{len(recorded)}, {how}{spare}", failed)
+    yield from bad
+
+
+def _bad(ws: Workspace, digest: str, error: HubspokeError) -> Finding:
+    from ..registry.garbage import users_of
+
+    users = ", ".join(users_of(ws.registry.database, digest)) or "nothing"
+    # Lost bytes are damage to what the registry promises, not a name that was mistyped.
+    return Finding(f"artifact {digest[:12]}", "failed", f"{users}: {error}", InvalidDataError.exit_code)
 
 
 def _trainings(ws: Workspace) -> Finding:
@@ -184,10 +209,16 @@ def _trainings(ws: Workspace) -> Finding:
     )
 
 
+def _staleness(ws: Workspace) -> Finding:
+    from .staleness import summary
+
+    fresh, text = summary(ws)
+    return Finding("staleness", "ok" if fresh else "warning", text)
+
+
 def _staged(ws: Workspace, sweep: bool) -> Finding:
     removed = len(ws.artifacts.sweep_stale()) if sweep else 0
-    staging = ws.artifacts.root / "staging"
-    left = len(list(staging.iterdir())) if staging.is_dir() else 0
+    left = len(ws.artifacts.leftovers())
     if left and not sweep:
         return Finding(
             "leftovers",

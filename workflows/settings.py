@@ -27,8 +27,9 @@ class Settings:
     Attributes:
         workspace: folder of the registry, the artifacts and the cache, unless these are set apart.
         registry_url: database of the registry; None is SQLite inside the workspace.
-        artifacts: folder of the artifact store; None is inside the workspace.
-        cache: folder of the embedding cache; None is inside the workspace.
+        artifacts: folder of the artifact store, or its URL such as `s3://bucket/prefix`; None is inside the workspace.
+        cache: folder of the embedding cache, and of the read copies of artifacts at a URL; None is inside the
+            workspace.
         threads: arithmetic threads; None is one per usable core.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         seed: everything random is drawn from it.
@@ -36,7 +37,7 @@ class Settings:
 
     workspace: Path = Path(DEFAULT_WORKSPACE)
     registry_url: str | None = None
-    artifacts: Path | None = None
+    artifacts: Path | str | None = None
     cache: Path | None = None
     threads: int | None = None
     device: str = "auto"
@@ -48,9 +49,15 @@ class Settings:
         return self.registry_url or f"sqlite:///{(self.workspace / REGISTRY_FILE).absolute()}"
 
     @property
-    def artifacts_dir(self) -> Path:
-        """Folder of the artifact store."""
+    def artifacts_location(self) -> Path | str:
+        """Folder of the artifact store, or its URL as a text."""
         return self.artifacts or self.workspace / "artifacts"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Folder on this machine that artifacts are read from: the store itself, or the read copies of one at a URL."""
+        location = self.artifacts_location
+        return location if isinstance(location, Path) else self.cache_dir / "artifacts"
 
     @property
     def cache_dir(self) -> Path:
@@ -82,7 +89,8 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
             if value is not None:
                 given[name] = _converted(name, value, where)
     settings = Settings(**given)
-    absolute = {name: cwd / getattr(settings, name) for name in _PATHS if getattr(settings, name) is not None}
+    paths = {name: getattr(settings, name) for name in _PATHS}
+    absolute: dict[str, Any] = {name: cwd / path for name, path in paths.items() if isinstance(path, Path)}
     return replace(settings, **absolute)
 
 
@@ -126,6 +134,8 @@ def _check_name(name: str, where: str) -> None:
 
 
 def _converted(name: str, value: Any, where: str) -> Any:
+    if name in _PATHS and isinstance(value, str) and "://" in value:
+        return _place(name, value, where)
     if name in _PATHS and isinstance(value, str | Path) and str(value):
         return Path(value).expanduser()
     if name in _NUMBERS:
@@ -133,6 +143,29 @@ def _converted(name: str, value: Any, where: str) -> Any:
     if isinstance(value, str) and value:
         return value
     raise UsageError(f"{name} in {where} is {value!r}; give it a text.")
+
+
+def _place(name: str, url: str, where: str) -> Path | str:
+    """A URL of artifacts without its last slash; `file:///folder` is the folder."""
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
+        return Path(unquote(parts.path))
+    if name != "artifacts" or parts.scheme == "file":
+        raise UsageError(f"{name} in {where} is {_shown(url)!r}; give it a folder of this machine.")
+    if parts.password is not None:
+        raise UsageError(f"{name} in {where} has a password in {_shown(url)!r}; leave it to the driver's environment.")
+    if not parts.scheme or not (parts.netloc or parts.path.strip("/")) or parts.query or parts.fragment:
+        raise UsageError(f"{name} in {where} is {url!r}; write a URL like s3://bucket/prefix, or a folder.")
+    return url.rstrip("/")
+
+
+def _shown(url: str) -> str:
+    """The URL without a password."""
+    scheme, _, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{user.split(':')[0]}{at}{host}"
 
 
 def _number(name: str, value: Any, where: str) -> int:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke.registry.remote_files import RemoteFiles
 from hubspoke.workflows import doctor
 from hubspoke.workflows.settings import Settings
-from hubspoke.workflows.workspace import Workspace
+from hubspoke.workflows.workspace import Workspace, open_workspace
 
 VERSIONS = {"torch": "2.11.0", "torchvision": "0.26.0", "faiss-cpu": "1.9", "faiss-gpu": None}
 
@@ -25,11 +31,23 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     return versions
 
 
+@pytest.fixture
+def remote_garden(tmp_path: Path, files: Any, sqlite_template: Path) -> Iterator[Workspace]:
+    """The domain garden with its artifacts at a URL."""
+    (tmp_path / "remote").mkdir()
+    shutil.copy(sqlite_template, tmp_path / "remote" / "registry.db")
+    url = f"memory://{uuid.uuid4().hex}"
+    with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "remote", artifacts=url) as ws:
+        ws.domain.add("garden", files.items, files.events)
+        yield ws
+
+
 def test_a_sound_workspace(garden: Workspace) -> None:
     diagnosis = garden.doctor(verify=True)
     checks = found(diagnosis)
     assert diagnosis.ok and diagnosis.exit_code == 0
-    assert checks["artifacts"] == ("ok", "2, every byte as recorded")
+    total = sum(artifact.bytes for artifact in garden.registry.list_artifacts())
+    assert checks["artifacts"] == ("ok", f"2, every byte as recorded; {total:,} bytes hashed")
     assert checks["trainings"][0] == checks["leftovers"][0] == "ok"
     assert "domains: 1, models: 0" in checks["registry"][1]
 
@@ -49,7 +67,52 @@ def test_a_damaged_artifact_is_found_by_verify_only(garden: Workspace) -> None:
     assert garden.doctor().ok
     diagnosis = garden.doctor(verify=True)
     assert diagnosis.exit_code == 4
-    assert "no longer matches its checksum" in found(diagnosis)["artifacts"][1]
+    events = garden.registry.get_artifact(garden.registry.get_snapshot("snapshot:garden/events/1").artifact)
+    told = f"2, of which 1 no longer matches its checksum or is gone; {events.bytes:,} bytes hashed"
+    assert found(diagnosis)["artifacts"] == ("failed", told)
+    status, message = found(diagnosis)[f"artifact {snapshot.artifact[:12]}"]
+    assert status == "failed"
+    assert message.startswith("snapshot:garden/items/1: table/data.parquet of artifact ")
+    assert "no longer matches its checksum" in message
+
+
+def test_every_bad_artifact_is_named_and_a_lost_one_without_verify_too(garden: Workspace) -> None:
+    items, events = (garden.registry.get_snapshot(f"snapshot:garden/{kind}/1") for kind in ("items", "events"))
+    (garden.artifacts.path(items.artifact) / "artifact.json").write_text("{}")
+    shutil.rmtree(garden.artifacts.path(events.artifact))
+    quick, whole = garden.doctor(), garden.doctor(verify=True)
+    assert (quick.exit_code, whole.exit_code) == (4, 4)
+    assert found(quick)["artifacts"] == ("failed", "2, of which 1 is gone")
+    assert f"artifact {items.artifact[:12]}" not in found(quick)
+    for diagnosis in (quick, whole):
+        gone = found(diagnosis)[f"artifact {events.artifact[:12]}"]
+        assert re.match(r"snapshot:garden/events/1: The artifact .* is not in .*restore a backup\.$", gone[1])
+    assert "artifact.json of artifact" in found(whole)[f"artifact {items.artifact[:12]}"][1]
+
+
+def test_the_remote_bytes_are_verified_not_the_copies(remote_garden: Workspace) -> None:
+    snapshot = remote_garden.registry.get_snapshot("snapshot:garden/items/1")
+    assert remote_garden.doctor(verify=True).ok
+    remote = RemoteFiles(remote_garden.artifacts.where)
+    path = f"{snapshot.artifact[:2]}/{snapshot.artifact}/table/data.parquet"
+    remote.write(path, (remote.read(path) or b"")[::-1])
+    assert remote_garden.artifacts.open(snapshot.artifact).is_dir()  # the copy is sound
+    diagnosis = remote_garden.doctor(verify=True)
+    assert diagnosis.exit_code == 4
+    assert "table/data.parquet" in found(diagnosis)[f"artifact {snapshot.artifact[:12]}"][1]
+    remote.remove(path.replace("table/data.parquet", "artifact.json"))
+    assert found(remote_garden.doctor())["artifacts"] == ("failed", "2, of which 1 is gone")
+
+
+def test_a_store_without_its_driver_is_told(garden: Workspace) -> None:
+    settings = replace(garden.settings, artifacts="gs://bucket/store")
+    with Workspace(settings) as ws:
+        if find_spec("gcsfs") is not None:
+            pytest.skip("the driver is installed")
+        diagnosis = ws.doctor()
+    assert diagnosis.exit_code == 7
+    assert "pip install 'hubspoke[gcs]'" in found(diagnosis)["artifacts"][1]
+    assert found(diagnosis)["disk"][0] == "ok"
 
 
 def test_leftovers_of_dead_processes_are_swept(garden: Workspace) -> None:

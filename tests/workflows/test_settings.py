@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,38 @@ def test_relative_paths_are_relative_to_the_current_folder(tmp_path: Path) -> No
     settings = load_settings({"artifacts": "store"}, {"HUBSPOKE_WORKSPACE": "shop"}, tmp_path)
     assert settings.workspace == tmp_path / "shop"
     assert settings.artifacts_dir == tmp_path / "store"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/shop", "gs://bucket", "memory://shop", "sftp://me@host/shop"])
+def test_artifacts_may_lie_at_a_url(tmp_path: Path, url: str) -> None:
+    settings = load_settings({}, {"HUBSPOKE_ARTIFACTS": f"{url}/"}, tmp_path)
+    assert settings.artifacts_location == settings.artifacts == url
+    assert settings.artifacts_dir == tmp_path / ".hubspoke" / "cache" / "artifacts"
+
+
+def test_a_url_of_a_folder_is_the_folder(tmp_path: Path) -> None:
+    settings = load_settings({"artifacts": "file:///big%20disk/store", "cache": "file:///cache"}, {}, tmp_path)
+    assert settings.artifacts_location == settings.artifacts_dir == Path("/big disk/store")
+    assert settings.cache_dir == Path("/cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("artifacts", "s3://", "write a URL like s3://bucket/prefix"),
+        ("artifacts", "://bucket", "write a URL like s3://bucket/prefix"),
+        ("artifacts", "s3://bucket/x?versionId=1", "write a URL like s3://bucket/prefix"),
+        ("artifacts", "file://host/x", "give it a folder of this machine"),
+        ("artifacts", "file://", "give it a folder of this machine"),
+        ("artifacts", "sftp://me:secret@host/x", "has a password in 'sftp://me@host/x'; leave it to the driver"),
+        ("workspace", "s3://bucket", "give it a folder of this machine"),
+        ("cache", "memory://x", "give it a folder of this machine"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, name: str, value: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        load_settings({name: value}, {}, tmp_path)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,272 @@
+"""Collection of garbage: what goes, what stays, and a writer or a kill at the wrong moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.errors import LockedError, UsageError
+from hubspoke.registry import garbage as registry_garbage
+from hubspoke.registry.artifacts import ArtifactStore, StoredArtifact
+from hubspoke.registry.schema import Artifact, Base
+from hubspoke.workflows import garbage as garbage_module
+from hubspoke.workflows.garbage import Garbage, GarbageArtifact
+from hubspoke.workflows.workspace import Workspace, open_workspace
+from sqlalchemy import Column, ForeignKey, MetaData, Table
+
+DAY = timedelta(hours=24)
+
+
+def put(ws: Workspace, text: str, days: float = 2.0, kind: str = "model") -> StoredArtifact:
+    """An artifact that nothing refers to, committed so many days ago."""
+    with ws.artifacts.stage() as staged:
+        (staged / "a").write_text(text)
+        stored = ws.artifacts.commit(staged, kind)
+    age(ws.artifacts.path(stored.digest), days)
+    return stored
+
+
+def age(path: Path, days: float) -> None:
+    then = time.time() - days * DAY.total_seconds()
+    for inner in [*path.rglob("*"), path]:
+        os.utime(inner, (then, then))
+
+
+def size(ws: Workspace, stored: StoredArtifact) -> int:
+    return sum(file.stat().st_size for file in ws.artifacts.path(stored.digest).rglob("*"))
+
+
+def record(ws: Workspace, stored: StoredArtifact) -> None:
+    """The artifact's row without anything that refers to it."""
+    row = Artifact(
+        digest=stored.digest,
+        kind=stored.kind,
+        bytes=stored.bytes,
+        files=dict(stored.files),
+        created_at=datetime.now(UTC),
+    )
+    with ws.registry.database.write() as session:
+        session.add(row)
+
+
+def rows(ws: Workspace) -> set[str]:
+    return {artifact.digest for artifact in ws.registry.list_artifacts()}
+
+
+def snapshot(ws: Workspace, stored: StoredArtifact) -> None:
+    """Refer to an artifact, as a writer does after its commit."""
+    ws.registry.add_snapshot("garden", "items", f"content of {stored.digest}", 1, stored)
+
+
+def digests(garbage: Garbage) -> list[str]:
+    return [artifact.digest for artifact in garbage.artifacts]
+
+
+def test_only_what_nothing_refers_to_goes(garden: Workspace) -> None:
+    wanted = rows(garden)
+    for digest in wanted:
+        age(garden.artifacts.path(digest), 10)
+    old, other, young = put(garden, "old"), put(garden, "other", kind="index"), put(garden, "young", days=0.5)
+    record(garden, other)
+    sizes = {stored.digest: size(garden, stored) for stored in (old, other)}
+    expected = {
+        GarbageArtifact(old.digest, "model", sizes[old.digest]),
+        GarbageArtifact(other.digest, "index", sizes[other.digest]),
+    }
+    planned = garden.gc()
+    assert set(planned.artifacts) == expected
+    assert (planned.bytes, planned.young, planned.dry_run) == (sum(sizes.values()), 1, True)
+    assert len(list(garden.artifacts.digests())) == 5
+    assert rows(garden) == {*wanted, other.digest}
+    done = garden.gc(dry_run=False)
+    assert (done.artifacts, done.bytes, done.young) == (planned.artifacts, planned.bytes, 1)
+    assert set(garden.artifacts.digests()) == {*wanted, young.digest}
+    assert rows(garden) == wanted
+    assert garden.doctor(verify=True).exit_code == 0
+    assert digests(garden.gc(dry_run=False, grace=timedelta(hours=11))) == [young.digest]
+    assert garden.gc(dry_run=False).bytes == 0
+
+
+def test_everything_that_a_whole_shop_made_stays(shop: Workspace) -> None:
+    held = list(shop.artifacts.digests())
+    for digest in held:
+        age(shop.artifacts.path(digest), 10)
+    assert shop.gc(dry_run=False).artifacts == ()
+    assert list(shop.artifacts.digests()) == held
+
+
+def test_every_column_that_names_an_artifact_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {str(column) for column in registry_garbage._columns()}
+    assert named >= {"snapshots.artifact", "models.artifact", "index_versions.artifact", "evaluations.artifact"}
+    digest = Artifact.__table__.c.digest
+    other = Table("later", MetaData(), Column("weights", ForeignKey(digest)), Column("notes", ForeignKey(digest)))
+    tables = [*Base.metadata.sorted_tables, other]
+    monkeypatch.setattr(Base, "metadata", type("Metadata", (), {"sorted_tables": tables}))
+    assert {str(column) for column in registry_garbage._columns()} - named == {"later.weights", "later.notes"}
+
+
+def test_who_refers_to_an_artifact(each_ws: Workspace, files: Any) -> None:
+    each_ws.domain.add("garden", files.items)
+    digest = each_ws.registry.get_snapshot("snapshot:garden/items/1").artifact
+    assert registry_garbage.users_of(each_ws.registry.database, digest) == ["snapshot:garden/items/1"]
+    assert registry_garbage.referenced_artifacts(each_ws.registry.database) == {digest}
+    unknown = [f"{number:064x}" for number in range(1200)]
+    assert registry_garbage.forget_artifacts(each_ws.registry.database, [digest, *unknown]) == set(unknown)
+    assert rows(each_ws) == {digest}
+
+
+def test_a_row_whose_bytes_are_gone_already_goes_too(garden: Workspace) -> None:
+    stored = put(garden, "x")
+    record(garden, stored)
+    shutil.rmtree(garden.artifacts.path(stored.digest))
+    assert garden.gc(dry_run=False).artifacts == (GarbageArtifact(stored.digest, "model", 0),)
+    assert stored.digest not in rows(garden)
+
+
+def test_what_cannot_be_read_is_garbage_all_the_same(garden: Workspace) -> None:
+    stored = put(garden, "x")
+    (garden.artifacts.path(stored.digest) / "artifact.json").write_text("{}")
+    age(garden.artifacts.path(stored.digest), 2)
+    assert garden.gc(dry_run=False).artifacts == (GarbageArtifact(stored.digest, "unreadable", 3),)
+
+
+def test_staged_folders_of_dead_writers_go_and_count(garden: Workspace) -> None:
+    staging = garden.artifacts.root / "staging"
+    dead = staging / "elsewhere-1-1-dead"
+    dead.mkdir(parents=True)
+    (dead / "half").write_bytes(b"x" * 1000)
+    age(dead, 2)
+    (staging / "elsewhere-1-1-busy").mkdir()
+    planned = garden.gc()
+    assert [(folder.name, folder.bytes) for folder in planned.folders] == [("elsewhere-1-1-dead", 1000)]
+    assert planned.bytes == 1000 and dead.exists()
+    assert garden.gc(dry_run=False).folders == planned.folders
+    assert [path.name for path in staging.iterdir()] == ["elsewhere-1-1-busy"]
+
+
+def test_a_grace_period_below_zero_is_refused(garden: Workspace) -> None:
+    with pytest.raises(UsageError, match="-1 hours is none; give 0 or more"):
+        garden.gc(grace=timedelta(hours=-1))
+
+
+def test_one_collector_at_a_time(garden: Workspace) -> None:
+    with garden.lock("collect garbage"):
+        assert garden.gc().dry_run
+        with pytest.raises(LockedError, match="collect garbage"):
+            garden.gc(dry_run=False)
+
+
+# ---- a writer at work ----
+
+MOMENTS = [
+    (garbage_module, "_remove"),  # chosen, its row not yet deleted
+    (ArtifactStore, "delete"),  # the row is deleted
+    (ArtifactStore, "_take_away"),  # about to be moved out of its place
+]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(("owner", "name"), MOMENTS)
+def test_a_writer_that_commits_and_records_meanwhile_keeps_its_artifact(
+    garden: Workspace, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, recorded: bool
+) -> None:
+    stored = put(garden, "x")
+    if recorded:
+        record(garden, stored)
+    real = getattr(owner, name)
+
+    def after_a_writer(*args: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        with garden.artifacts.stage() as staged:
+            (staged / "a").write_text("x")
+            snapshot(garden, garden.artifacts.commit(staged, "model"))
+        return real(*args)
+
+    monkeypatch.setattr(owner, name, after_a_writer)
+    result = garden.gc(dry_run=False)
+    assert (result.artifacts, result.young) == ((), 1)
+    assert (garden.artifacts.open(stored.digest) / "a").read_text() == "x"
+    assert stored.digest in rows(garden)
+    assert garden.gc().artifacts == ()
+
+
+@pytest.mark.parametrize(("owner", "name"), MOMENTS)
+def test_a_writer_whose_commit_comes_between_and_whose_row_after(
+    garden: Workspace, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    stored = put(garden, "x")
+    record(garden, stored)
+    real = getattr(owner, name)
+
+    def after_a_commit(*args: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        with garden.artifacts.stage() as staged:
+            (staged / "a").write_text("x")
+            garden.artifacts.commit(staged, "model")
+        return real(*args)
+
+    monkeypatch.setattr(owner, name, after_a_commit)
+    garden.gc(dry_run=False)
+    snapshot(garden, stored)  # puts the artifact's row back with its own
+    assert garden.artifacts.verify(stored.digest) == 1
+    assert stored.digest in rows(garden)
+
+
+# ---- kills ----
+
+
+@pytest.mark.parametrize(("owner", "name"), [*MOMENTS, (shutil, "rmtree")])
+def test_a_killed_collection_leaves_no_row_without_bytes_and_is_repeated(
+    garden: Workspace, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    wanted = rows(garden)
+    for text in ("x", "y"):
+        record(garden, put(garden, text))
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, kill)
+        with pytest.raises(Killed):
+            garden.gc(dry_run=False)
+    staging = list((garden.artifacts.root / "staging").iterdir())
+    for number, left in enumerate(staging):  # the process is dead, so what it staged has a dead one's name
+        left.rename(left.with_name(f"{left.name.split('-')[0]}-{2**22 + 1}-1-{number}"))
+    assert all(digest in rows(garden) for digest in wanted)
+    assert rows(garden) - wanted <= set(garden.artifacts.digests())
+    garden.gc(dry_run=False)
+    garden.gc(dry_run=False)  # what a sweep has put back goes now
+    assert set(garden.artifacts.digests()) == rows(garden) == wanted
+    assert garden.doctor(verify=True).exit_code == 0
+
+
+# ---- at a URL ----
+
+
+def test_a_remote_store_is_collected_with_its_read_copies(
+    tmp_path: Path, files: Any, sqlite_template: Path, s3_url: str
+) -> None:
+    (tmp_path / "remote").mkdir()
+    shutil.copy(sqlite_template, tmp_path / "remote" / "registry.db")
+    with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "remote", artifacts=s3_url) as ws:
+        ws.domain.add("garden", files.items)
+        with ws.artifacts.stage() as staged:
+            (staged / "a").write_text("x")
+            stored = ws.artifacts.commit(staged, "model")
+        assert (ws.gc().artifacts, ws.gc().young) == ((), 1)
+        # The server's clock cannot be turned back, so the collector is sent into the future.
+        later = datetime.now(UTC) + timedelta(hours=1)
+        found, _ = garbage_module._find(ws, later)
+        assert [(garbage.digest, garbage.kind) for garbage in found] == [(stored.digest, "model")]
+        assert garbage_module._remove(ws, found, later) == found
+        assert set(ws.artifacts.digests()) == rows(ws)
+        assert not ws.artifacts.path(stored.digest).exists()
+        assert ws.doctor(verify=True).exit_code == 0

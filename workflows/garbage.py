@@ -1,0 +1,134 @@
+"""Collection of garbage: artifacts that no row of the registry refers to, and what killed writers left staged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ..errors import CorruptArtifactError, NotFoundError, UsageError
+from .results import Result
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+UNFINISHED = "unfinished upload"
+UNREADABLE = "unreadable"
+GRACE = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class GarbageArtifact(Result):
+    """An artifact that nothing refers to; `bytes` is what it takes in the store, 0 where only its row was left."""
+
+    digest: str
+    kind: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class GarbageFolder(Result):
+    """A staging folder whose writer is gone."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Garbage(Result):
+    """What was removed, or with `dry_run` would be.
+
+    Attributes:
+        store: where the artifacts lie.
+        artifacts: those removed, by digest.
+        folders: staging folders removed.
+        young: artifacts that nothing refers to but that are younger than the grace period, and kept for it.
+        bytes: total of what was removed.
+        grace_hours: age below which nothing is removed.
+        dry_run: whether nothing was changed.
+    """
+
+    store: str
+    artifacts: tuple[GarbageArtifact, ...]
+    folders: tuple[GarbageFolder, ...]
+    young: int
+    bytes: int
+    grace_hours: float
+    dry_run: bool
+
+
+def collect(ws: Workspace, dry_run: bool = True, grace: timedelta = GRACE) -> Garbage:
+    """Remove what no row refers to and nobody has committed for the grace period.
+
+    A writer commits an artifact first and inserts the row that refers to it after; the grace period is the time that
+    it has for that.
+
+    Raises:
+        UsageError: a grace period below zero.
+        LockedError: another process collects already.
+        HubspokeError: the store cannot be reached or written.
+    """
+    if grace < timedelta(0):
+        raise UsageError(f"A grace period of {_hours(grace):g} hours is none; give 0 or more, or nothing for 24.")
+    untouched_since = datetime.now(UTC) - grace
+    if dry_run:
+        artifacts, young = _find(ws, untouched_since)
+        left = [leftover for leftover in ws.artifacts.leftovers() if leftover.stale]
+    else:
+        with ws.lock("collect garbage"):
+            found, young = _find(ws, untouched_since)
+            artifacts = _remove(ws, found, untouched_since)
+            left = ws.artifacts.sweep_stale()
+        young += len(found) - len(artifacts)
+    folders = tuple(GarbageFolder(leftover.path.name, leftover.bytes) for leftover in left)
+    total = sum(artifact.bytes for artifact in artifacts) + sum(folder.bytes for folder in folders)
+    return Garbage(ws.artifacts.where, tuple(artifacts), folders, young, total, _hours(grace), dry_run)
+
+
+def _find(ws: Workspace, untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
+    """What nothing refers to and is old, by digest, and how much more is not old yet."""
+    from ..registry.garbage import referenced_artifacts
+
+    # The store is listed first: what is committed and recorded after that is in neither.
+    held = ws.artifacts.holdings()
+    kinds = {artifact.digest: artifact.kind for artifact in ws.registry.list_artifacts()}
+    unreferenced = sorted((held.keys() | kinds.keys()) - referenced_artifacts(ws.registry.database))
+    old = [digest for digest in unreferenced if digest not in held or _is_old(ws, digest, untouched_since)]
+    found = [GarbageArtifact(digest, kinds.get(digest) or _kind(ws, digest), held.get(digest, 0)) for digest in old]
+    return found, len(unreferenced) - len(old)
+
+
+def _remove(ws: Workspace, found: list[GarbageArtifact], untouched_since: datetime) -> list[GarbageArtifact]:
+    from ..registry.garbage import forget_artifacts
+
+    # Rows go before bytes: a kill in between leaves bytes without a row, which the next collection removes, and never a
+    # row without bytes. A writer that comes in between writes the row once more with its own.
+    unreferenced = forget_artifacts(ws.registry.database, [artifact.digest for artifact in found])
+    removed = []
+    for done, artifact in enumerate(found):
+        ws.progress("removing artifacts", done, len(found))
+        only_a_row = artifact.bytes == 0
+        if artifact.digest in unreferenced and (only_a_row or ws.artifacts.delete(artifact.digest, untouched_since)):
+            removed.append(artifact)
+    ws.progress("removing artifacts", len(found), len(found))
+    return removed
+
+
+def _is_old(ws: Workspace, digest: str, untouched_since: datetime) -> bool:
+    try:
+        return ws.artifacts.touched(digest) < untouched_since
+    except NotFoundError:
+        return False  # removed since it was listed
+
+
+def _kind(ws: Workspace, digest: str) -> str:
+    try:
+        return ws.artifacts.read(digest).kind
+    except NotFoundError:
+        return UNFINISHED
+    except CorruptArtifactError:
+        return UNREADABLE
+
+
+def _hours(grace: timedelta) -> float:
+    return grace / timedelta(hours=1)
