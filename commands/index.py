@@ -1,4 +1,4 @@
-"""`hubspoke index`: build, list and check vector indexes."""
+"""`hubspoke index`: build, extend, list and check vector indexes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,26 @@ def build(call: Call, ref: str, domain: str | None, items: str | None, force: bo
       hubspoke index build hub:4 --domain garden
     """
     result = call.workspace().index.build(ref, domain=domain, items=items, force=force, dry_run=dry_run)
+    call.show(result, lambda: facts(list(result.to_dict().items())))
+
+
+@index.command()
+@click.argument("ref")
+@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+@click.option("--model", metavar="REF", help="Version that embeds the items (default: the one that filled the index).")
+@dry_run
+@command_options
+def add(call: Call, ref: str, items: str | None, model: str | None, dry_run: bool) -> None:
+    """Bring an index up to a newer catalog: only new and changed items are embedded.
+
+    A model of another embedding space than the index holds is refused. Promote the new version to let it serve.
+
+    \b
+    Example:
+      hubspoke index add garden
+      hubspoke index add index:garden/12 --items snapshot:garden/items/4
+    """
+    result = call.workspace().index.add(ref, items=items, model=model, dry_run=dry_run)
     call.show(result, lambda: facts(list(result.to_dict().items())))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CorruptArtifactError, IncompatibleError, MissingExtraError
+from ..errors import CorruptArtifactError, IncompatibleError, MissingExtraError, UsageError
 from .behaviour import FloatArray
 
 try:
@@ -80,6 +80,35 @@ class ItemIndex:
                 f"{fingerprint[:12]}; rebuild it with `hubspoke index build`."
             )
 
+    def add(self, item_ids: Sequence[str], vectors: FloatArray, space_fingerprint: str) -> ItemIndex:
+        """This index with more items; this one stays as it is.
+
+        Args:
+            item_ids: (M,) identifiers that are not in it yet.
+            vectors: (M, D).
+            space_fingerprint: of the embedding space that the vectors are of.
+
+        Raises:
+            IncompatibleError: it is another than the index's, or the vectors have other columns.
+            UsageError: an item is in the index already.
+        """
+        self.require_space(space_fingerprint)
+        if vectors.shape[1] != self.dimension:
+            raise IncompatibleError(
+                f"the index holds vectors of {self.dimension} columns, not {vectors.shape[1]}; rebuild it with "
+                "`hubspoke index build`."
+            )
+        known = set(self.item_ids).intersection(item_ids)
+        if known:
+            raise UsageError(f"{min(known)} is in the index already; add only items that are not.")
+        return build_index(np.concatenate([self.vectors(), vectors]), (*self.item_ids, *item_ids), space_fingerprint)
+
+    def select(self, item_ids: Sequence[str]) -> ItemIndex:
+        """Only these of its items, in this order."""
+        row_of = {item: row for row, item in enumerate(self.item_ids)}
+        rows = np.array([row_of[item] for item in item_ids], np.int64)
+        return build_index(self.vectors()[rows], item_ids, self.space_fingerprint)
+
     def save(self, directory: Path) -> None:
         """Write items.faiss, item_ids.json and index.json."""
         faiss.write_index(self.index, str(directory / "items.faiss"))
@@ -93,17 +122,22 @@ class ItemIndex:
 
         Raises:
             CorruptArtifactError: a part is missing or unreadable, or the parts do not fit together.
+            IncompatibleError: it ranks by another metric.
         """
         try:
             about = json.loads((directory / "index.json").read_text(encoding="utf-8"))
             item_ids = tuple(json.loads((directory / "item_ids.json").read_text(encoding="utf-8")))
-            space, dimension = str(about["space"]), int(about["dimension"])
+            space, dimension, metric = str(about["space"]), int(about["dimension"]), str(about["metric"])
             index = faiss.read_index(str(directory / "items.faiss"))
         except (RuntimeError, OSError, ValueError, TypeError, KeyError) as error:
             raise CorruptArtifactError(f"the index in {directory} cannot be read; build it with --force.") from error
         if index.ntotal != len(item_ids):
             raise CorruptArtifactError(
                 f"the index holds {index.ntotal} vectors for {len(item_ids)} items; build it with --force."
+            )
+        if metric != METRIC:
+            raise IncompatibleError(
+                f"the index ranks by {metric}, this version by {METRIC}; rebuild it with `hubspoke index build`."
             )
         if index.d != dimension:
             raise CorruptArtifactError(

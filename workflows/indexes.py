@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import HubspokeError, UsageError
-from ..registry.kinds import ModelKind
-from ..registry.records import IndexRecord, ModelRecord
+from ..registry.kinds import ModelKind, Relation
+from ..registry.records import IndexRecord, ModelRecord, Parent
 from .models import fingerprint, load_hub, prepare, ready_model, trunk_vectors
 from .results import Result
 from .spokes import load_spoke, over_catalog, spoke_ref
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Inside an index artifact: the launch floor that filled it, where no spoke did.
 FLOOR_FOLDER = "floor"
+# Columns of an item that no encoder reads.
+NOT_CONTENT = ("price", "currency", "available", "created_at", "cost")
 # Items embedded again by `check`, and how far a vector may then be from the stored one.
 CHECKED_ITEMS = 64
 TOLERANCE = 1e-4
@@ -51,6 +53,29 @@ class IndexResult(Result):
     items: str
     n_items: int
     dimension: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class IndexAddition(Result):
+    """An index brought up to a newer catalog.
+
+    Attributes:
+        ref: the new version, or the one that holds all of it already; None in a dry run.
+        base: index that it grew from.
+        cached: whether there was nothing to do.
+        added: items embedded, new or changed.
+        kept: items whose vectors were taken over.
+        removed: items that left the catalog.
+        seconds: what this call took.
+    """
+
+    ref: str | None
+    base: str
+    cached: bool
+    added: int
+    kept: int
+    removed: int
     seconds: float
 
 
@@ -119,6 +144,46 @@ class Indexes:
         with self._ws.lock(f"index {name}"):
             return _result(self._build(model, dataset, identity, started), False, started)
 
+    def add(self, ref: str, items: str | None = None, model: str | None = None, dry_run: bool = False) -> IndexAddition:
+        """A new version of an index over a newer catalog: only items that are new or changed are embedded.
+
+        Items that left the catalog leave the index. What serves changes only with `promote`.
+
+        Args:
+            ref: the index, or what it answers for (a domain, release or spoke).
+            items: item snapshot; by default the newest.
+            model: spoke or hub version that embeds the items; by default the one that filled the index.
+            dry_run: only say what would be done.
+
+        Raises:
+            NotFoundError: no such index, model or snapshot.
+            IncompatibleError: the model speaks another embedding space than the index holds.
+            LockedError: another process builds an index of this domain.
+        """
+        from .datasets import load_dataset
+
+        started = time.perf_counter()
+        record = index_of(self._ws, ref)
+        dataset = load_dataset(self._ws, record.domain, items=items, with_events=False)
+        prepare(self._ws)
+        loaded = load_index(self._ws, record)
+        if model is not None:
+            loaded.index.require_space(self._space(model, record))
+        old = load_dataset(self._ws, record.domain, items=record.items, with_events=False)
+        ids, kept = dataset.items["item_id"].to_list(), _unchanged(old, dataset)
+        new = [row for row, item in enumerate(ids) if item not in kept]
+        gone = len(set(loaded.index.item_ids).difference(ids))
+        counts = {"added": len(new), "kept": len(ids) - len(new), "removed": gone}
+        identity = fingerprint({"index": record.artifact, "items": dataset.item_snapshot.content_hash})
+        known = self._ws.registry.find_index(record.domain, identity)
+        if known is None and not new and not gone and dataset.item_snapshot.ref == record.items:
+            known = record
+        if known is not None or dry_run:
+            return IndexAddition(known.ref if known else None, record.ref, known is not None, **counts, seconds=0.0)
+        with self._ws.lock(f"index {record.domain}"):
+            made = self._grow(loaded, dataset, ids, new, identity, started)
+        return IndexAddition(made.ref, record.ref, False, **counts, seconds=round(time.perf_counter() - started, 2))
+
     def check(self, ref: str) -> IndexCheck:
         """Inspect an index: checksums, sizes, finite vectors, the embedding space, and items embedded once more.
 
@@ -152,12 +217,53 @@ class Indexes:
         return ready_model(self._ws, spoke_ref(self._ws, ref), ModelKind.SPOKE)
 
     def _build(self, model: ModelRecord, dataset: Dataset, identity: str, started: float) -> IndexRecord:
-        from ..spokes.index import FACTORY, METRIC, build_index
+        from ..spokes.index import build_index
 
         prepare(self._ws)
         spoke, trunk = over_catalog(self._ws, model, dataset)
         item_ids = dataset.items["item_id"].to_list()
         index = build_index(spoke.embed_items(item_ids, trunk), item_ids, spoke.space_fingerprint)
+        return self._store(index, spoke, model, dataset, identity, started)
+
+    def _space(self, ref: str, record: IndexRecord) -> str:
+        """The space that a model would embed new items into; a hub's launch floor keeps the index's calibration."""
+        model = self._model(ref, record.domain)
+        if model.ref == record.model:
+            return record.space_fingerprint
+        return str(model.space_fingerprint)
+
+    def _grow(
+        self,
+        loaded: LoadedIndex,
+        dataset: Dataset,
+        ids: Sequence[str],
+        new: Sequence[int],
+        identity: str,
+        started: float,
+    ) -> IndexRecord:
+        rows = np.array(new, np.int64)
+        fresh = replace(dataset, items=dataset.items[rows.tolist()])
+        names = [ids[row] for row in new]
+        vectors = loaded.spoke.embed_items(names, trunk_vectors(self._ws, loaded.hub, fresh))
+        among = set(names)
+        kept = loaded.index.select([item for item in ids if item not in among])
+        grown = kept.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
+        model = self._ws.registry.get_model(loaded.record.model)
+        grew_from = Parent(loaded.record.ref, Relation.BUILT_FROM, "vectors", "items added to it")
+        return self._store(grown, loaded.spoke, model, dataset, identity, started, [grew_from])
+
+    def _store(
+        self,
+        index: ItemIndex,
+        spoke: Spoke,
+        model: ModelRecord,
+        dataset: Dataset,
+        identity: str,
+        started: float,
+        parents: Sequence[Parent] = (),
+    ) -> IndexRecord:
+        from ..spokes.index import FACTORY, METRIC
+
         with self._ws.artifacts.stage() as staged:
             index.save(staged)
             if model.kind == ModelKind.HUB:
@@ -176,6 +282,7 @@ class Indexes:
             n_items=len(index),
             artifact=artifact,
             seconds=round(time.perf_counter() - started, 3),
+            parents=parents,
         )
 
     def _check_space(self, loaded: LoadedIndex) -> dict[str, Any]:
@@ -231,6 +338,13 @@ def index_of(ws: Workspace, ref: str) -> IndexRecord:
     if not own:
         raise HubspokeError(f"{node.ref} has no index yet; build it with `hubspoke index build {node.ref}`.")
     return own[-1]
+
+
+def _unchanged(old: Dataset, new: Dataset) -> set[str]:
+    """Ids of items that both catalogs hold with the same content, whatever their price or availability."""
+    columns = [column for column in new.items.columns if column not in NOT_CONTENT]
+    same = new.items.select(columns).join(old.items.select(columns), on=columns, how="semi", nulls_equal=True)
+    return set(same["item_id"])
 
 
 def _result(record: IndexRecord, cached: bool, started: float) -> IndexResult:

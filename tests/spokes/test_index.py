@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hubspoke.errors import CorruptArtifactError, IncompatibleError
+from hubspoke.errors import CorruptArtifactError, IncompatibleError, UsageError
 from hubspoke.spokes.index import ItemIndex, build_index
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +53,41 @@ def test_each_query_has_its_own_exclusions():
     found = rows(made.search(asked, 3, exclude=[first[0] * 2, []]))
     assert first[0][0] not in found[0] and found[1][0] == first[1][0]
     assert [len(own) for own in found] == [3, 3]
+
+
+def test_added_items_are_searched_beside_the_others():
+    made = index(5)
+    more = np.eye(5, dtype=np.float32)[:2] * 100
+    grown = made.add(["new", "newer"], more, SPACE)
+    assert grown.item_ids == (*made.item_ids, "new", "newer") and len(made) == 5
+    np.testing.assert_array_equal(grown.vectors(), np.concatenate([made.vectors(), more]))
+    assert rows(grown.search(np.eye(5, dtype=np.float32)[:2], 1)) == [[5], [6]]
+    assert grown.space_fingerprint == SPACE
+
+
+def test_vectors_of_another_space_are_never_mixed_in():
+    made = index(5)
+    with pytest.raises(IncompatibleError, match="embedding space aaaaaaaaaaaa but is asked with vectors of bb"):
+        made.add(["new"], np.ones((1, 5), np.float32), "b" * 64)
+    with pytest.raises(IncompatibleError, match="holds vectors of 5 columns, not 4"):
+        made.add(["new"], np.ones((1, 4), np.float32), SPACE)
+    with pytest.raises(UsageError, match="item 3 is in the index already"):
+        made.add(["new", "item 3"], np.ones((2, 5), np.float32), SPACE)
+
+
+def test_a_selection_keeps_vectors_with_their_items():
+    made = index(5)
+    chosen = made.select(["item 4", "item 0"])
+    assert chosen.item_ids == ("item 4", "item 0")
+    np.testing.assert_array_equal(chosen.vectors(), made.vectors()[[4, 0]])
+
+
+def test_an_index_of_another_metric_is_refused(tmp_path):
+    index(3).save(tmp_path)
+    about = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({**about, "metric": "l2"}))
+    with pytest.raises(IncompatibleError, match="ranks by l2, this version by inner_product"):
+        ItemIndex.load(tmp_path)
 
 
 def test_more_than_there_is():
