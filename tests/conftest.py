@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import urllib.request
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke.commands.schemas import ERROR, command_of, file_name
 from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.migrate import upgrade
 from hubspoke.registry.schema import Base
@@ -23,6 +25,27 @@ from sqlalchemy import make_url
 # The same examples in every run, and no example fails for being slow on a busy machine.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+
+
+PUBLISHED = Path(__file__).resolve().parent.parent / "docs" / "schemas"
+
+
+@pytest.fixture(scope="session")
+def json_contract() -> Callable[[Sequence[str], str], None]:
+    """Holds what a command line wrote to stdout against the published schema of its command, or of errors."""
+    jsonschema = pytest.importorskip("jsonschema", reason="documents are held against their schemas by jsonschema")
+
+    def check(arguments: Sequence[str], written: str) -> None:
+        document = json.loads(written)
+        # A model that failed to train has an `error` too, which is text.
+        command = ERROR if isinstance(document.get("error"), dict) else command_of(arguments)
+        assert command is not None, f"{arguments} has no line in commands/schemas.py"
+        schema = json.loads((PUBLISHED / file_name(command)).read_text(encoding="utf-8"))
+        validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+        problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+        assert not problems, f"hubspoke {' '.join(arguments)} breaks {file_name(command)}: {problems}"
+
+    return check
 
 
 class PostgresServer:

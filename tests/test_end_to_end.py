@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Shell:
     """Runs `hubspoke` in a folder."""
 
     folder: Path
+    json_contract: Callable[[Sequence[str], str], None]
 
     def run(self, *arguments: str) -> Outcome:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("HUBSPOKE_")}
@@ -56,17 +58,18 @@ class Shell:
         assert done.code == code, done.err
         said = json.loads(done.out)
         assert said["schema_version"] == 1
+        self.json_contract(arguments, done.out)
         return said
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, json_contract: Callable[[Sequence[str], str], None]) -> Shell:
     settings = MarketplaceSettings(
         categories=("lamps", "mugs"), items_per_category=40, users=60, events_per_user=(4, 7), image_size=16
     )
     simulate_marketplace(settings, tmp_path)
     (tmp_path / "tiny.yaml").write_text(HUB)
-    return Shell(tmp_path)
+    return Shell(tmp_path, json_contract)
 
 
 def test_a_category_from_files_to_rollback(shell: Shell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+def run(
+    home: Path, capsys: pytest.CaptureFixture[str], json_contract: Callable[[Sequence[str], str], None]
+) -> Callable[..., Outcome]:
+    """Runs a command; what it writes with `--json` has to follow the published schema."""
+
     def call(*arguments: str) -> Outcome:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main(list(arguments))
         written = capsys.readouterr()
+        if "--json" in arguments:
+            json_contract(arguments, written.out)
         return Outcome(int(ended.value.code or 0), written.out, written.err)
 
     return call

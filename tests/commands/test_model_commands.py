@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,8 +18,10 @@ class Trained(Result):
     cached: bool = False
     status: str = "ready"
     seconds: float = 2.5
-    summary: Any = None
+    summary: Any = field(default_factory=dict)
     table: Any = ()
+    index: str | None = None
+    release: str | None = None
 
 
 @dataclass(frozen=True)
