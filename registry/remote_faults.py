@@ -17,7 +17,7 @@ _NO_CREDENTIALS = {
     "CredentialRetrievalError",
     "DefaultCredentialsError",
 }
-_NO_CREDENTIALS_WORDS = ("credentials", "anonymous caller")
+_NO_CREDENTIALS_WORDS = ("credentials", "anonymous caller", "token has expired", "expiredtoken")
 _NO_BUCKET_WORDS = ("bucket does not exist", "nosuchbucket", "no such bucket", "container does not exist")
 _UNREACHABLE = {
     "EndpointConnectionError",
@@ -76,7 +76,7 @@ def remote_fault(error: Exception, where: str) -> HubspokeError | None:
         )
     if names & _NO_CREDENTIALS or _has(text, _NO_CREDENTIALS_WORDS):
         return HubspokeError(
-            f"No usable credentials were found for {where}; set those that its driver reads, "
+            f"There are no valid credentials for {where} ({_first_line(error)}); set those that its driver reads, "
             "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile."
         )
     if names & _UNREACHABLE or "invalid endpoint" in text:

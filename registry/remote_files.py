@@ -71,8 +71,12 @@ class RemoteFiles:
 
     def download(self, path: str, target: Path) -> bool:
         """Copy a file to this machine; False where there is no such file."""
-        self._or_none(lambda: self._driver.get_file(self._path(path), str(target)))
-        return target.is_file()
+
+        def copy() -> bool:
+            self._driver.get_file(self._path(path), str(target))
+            return True
+
+        return self._or_none(copy) is not None
 
     def upload(self, source: Path, path: str) -> None:
         """Copy a file of this machine to its place, over what lies there."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from .results import Result
 
 if TYPE_CHECKING:
     from .workspace import Workspace
+
+# Digest of everything in the store to its bytes.
+Held: TypeAlias = Mapping[str, int]
 
 UNFINISHED = "unfinished upload"
 UNREADABLE = "unreadable"
@@ -70,14 +74,16 @@ def collect(ws: Workspace, dry_run: bool = True, grace: timedelta = GRACE) -> Ga
     """
     if grace < timedelta(0):
         raise UsageError(f"A grace period of {_hours(grace):g} hours is none; give 0 or more, or nothing for 24.")
-    untouched_since = datetime.now(UTC) - grace
+    # S3 tells times in whole seconds, rounded down.
+    untouched_since = (datetime.now(UTC) - grace).replace(microsecond=0)
     if dry_run:
-        artifacts, young = _find(ws, untouched_since)
+        artifacts, young = _find(ws, ws.artifacts.holdings(), untouched_since)
         left = [leftover for leftover in ws.artifacts.leftovers() if leftover.stale]
     else:
         with ws.lock("collect garbage"):
-            found, young = _find(ws, untouched_since)
-            artifacts = _remove(ws, found, untouched_since)
+            held = ws.artifacts.holdings()
+            found, young = _find(ws, held, untouched_since)
+            artifacts = _remove(ws, held, found, untouched_since)
             left = ws.artifacts.sweep_stale()
         young += len(found) - len(artifacts)
     folders = tuple(GarbageFolder(leftover.path.name, leftover.bytes) for leftover in left)
@@ -85,12 +91,13 @@ def collect(ws: Workspace, dry_run: bool = True, grace: timedelta = GRACE) -> Ga
     return Garbage(ws.artifacts.where, tuple(artifacts), folders, young, total, _hours(grace), dry_run)
 
 
-def _find(ws: Workspace, untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
-    """What nothing refers to and is old, by digest, and how much more is not old yet."""
+def _find(ws: Workspace, held: Held, untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
+    """What nothing refers to and is old, by digest, and how much more is not old yet.
+
+    The store was listed before: what has been committed and recorded since then is in no way garbage.
+    """
     from ..registry.garbage import referenced_artifacts
 
-    # The store is listed first: what is committed and recorded after that is in neither.
-    held = ws.artifacts.holdings()
     kinds = {artifact.digest: artifact.kind for artifact in ws.registry.list_artifacts()}
     unreferenced = sorted((held.keys() | kinds.keys()) - referenced_artifacts(ws.registry.database))
     old = [digest for digest in unreferenced if digest not in held or _is_old(ws, digest, untouched_since)]
@@ -98,7 +105,9 @@ def _find(ws: Workspace, untouched_since: datetime) -> tuple[list[GarbageArtifac
     return found, len(unreferenced) - len(old)
 
 
-def _remove(ws: Workspace, found: list[GarbageArtifact], untouched_since: datetime) -> list[GarbageArtifact]:
+def _remove(
+    ws: Workspace, held: Held, found: list[GarbageArtifact], untouched_since: datetime
+) -> list[GarbageArtifact]:
     from ..registry.garbage import forget_artifacts
 
     # Rows go before bytes: a kill in between leaves bytes without a row, which the next collection removes, and never a
@@ -107,7 +116,7 @@ def _remove(ws: Workspace, found: list[GarbageArtifact], untouched_since: dateti
     removed = []
     for done, artifact in enumerate(found):
         ws.progress("removing artifacts", done, len(found))
-        only_a_row = artifact.bytes == 0
+        only_a_row = artifact.digest not in held
         if artifact.digest in unreferenced and (only_a_row or ws.artifacts.delete(artifact.digest, untouched_since)):
             removed.append(artifact)
     ws.progress("removing artifacts", len(found), len(found))

@@ -262,7 +262,7 @@ def test_no_credentials(s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     store = RemoteArtifactStore(f"{s3_url}/x", tmp_path)
     for ask in (lambda: put(store, a="x"), lambda: list(store.digests())):
-        with pytest.raises(HubspokeError, match=r"No usable credentials were found for s3:.*AWS_ACCESS_KEY_ID"):
+        with pytest.raises(HubspokeError, match=r"There are no valid credentials for s3:.*AWS_ACCESS_KEY_ID"):
             ask()
 
 
@@ -285,6 +285,7 @@ def test_a_server_that_is_not_there(s3_url: str, tmp_path: Path, monkeypatch: py
     [
         (PermissionError("Access Denied"), "Access to s3://b is denied .*give these credentials the right"),
         (OSError("The AWS Access Key Id you provided does not exist in our records"), "is denied"),
+        (TimeoutError("The provided token has expired."), r"no valid credentials for s3://b \(The provided token"),
         (TimeoutError(), r"cannot be reached \(TimeoutError\)"),
         (OSError(5, "disk of the server"), r"s3://b refused \(.*disk of the server\); check that it can be listed"),
         (NotImplementedError("read only"), r"refused \(read only\)"),

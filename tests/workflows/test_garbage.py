@@ -135,6 +135,14 @@ def test_what_cannot_be_read_is_garbage_all_the_same(garden: Workspace) -> None:
     assert garden.gc(dry_run=False).artifacts == (GarbageArtifact(stored.digest, "unreadable", 3),)
 
 
+def test_an_empty_folder_in_an_artifacts_place_goes(garden: Workspace) -> None:
+    place = garden.artifacts.path("ab" + "0" * 62)
+    place.mkdir(parents=True)
+    age(place, 2)
+    assert garden.gc(dry_run=False).artifacts == (GarbageArtifact(place.name, "unreadable", 0),)
+    assert not place.exists()
+
+
 def test_staged_folders_of_dead_writers_go_and_count(garden: Workspace) -> None:
     staging = garden.artifacts.root / "staging"
     dead = staging / "elsewhere-1-1-dead"
@@ -264,9 +272,10 @@ def test_a_remote_store_is_collected_with_its_read_copies(
         assert (ws.gc().artifacts, ws.gc().young) == ((), 1)
         # The server's clock cannot be turned back, so the collector is sent into the future.
         later = datetime.now(UTC) + timedelta(hours=1)
-        found, _ = garbage_module._find(ws, later)
+        held = ws.artifacts.holdings()
+        found, _ = garbage_module._find(ws, held, later)
         assert [(garbage.digest, garbage.kind) for garbage in found] == [(stored.digest, "model")]
-        assert garbage_module._remove(ws, found, later) == found
+        assert garbage_module._remove(ws, held, found, later) == found
         assert set(ws.artifacts.digests()) == rows(ws)
         assert not ws.artifacts.path(stored.digest).exists()
         assert ws.doctor(verify=True).exit_code == 0
