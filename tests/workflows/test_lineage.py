@@ -1,11 +1,22 @@
-"""Lineage and SQL through the workspace."""
+"""Lineage through the workspace: trees, drawings that their languages' grammars accept, impact; SQL."""
 
 from __future__ import annotations
 
+import itertools
+import re
+import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.registry.kinds import NodeKind
+from hubspoke.registry.lineage import Lineage, LineageNode
+from hubspoke.registry.records import MetricRecord, NodeRecord, Parent
+from hubspoke.registry.rows import now
+from hubspoke.registry.schema import Edge, Node
+from hubspoke.workflows.drawings import LOOKS, dot, mermaid
+from hubspoke.workflows.lineage import tree_lines
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -26,6 +37,120 @@ def test_what_points_at_nothing_and_what_is_no_reference(garden: Workspace) -> N
         garden.lineage.show("garden:9")
     with pytest.raises(UsageError, match="not a reference"):
         garden.lineage.show("garden/9")
+
+
+def test_tree_lines_name_relation_part_day_and_metric(garden: Workspace, models: Any) -> None:
+    models.spoke(models.hub().ref)
+    garden.registry.add_edge("garden:1", Parent("hub:1", "inherits", "text", "language transfers"))
+    garden.registry.add_evaluation(
+        "garden",
+        "garden:1",
+        "snapshot:garden/events/1",
+        protocol={},
+        n_users=3,
+        metrics=[MetricRecord("all", "ndcg@10", 0.0784)],
+    )
+    models.index("garden:1")
+    day = f"{now():%Y-%m-%d}"
+    assert tree_lines(garden.lineage.show("index:garden/1")) == [
+        f"index:garden/1  {day}",
+        f"├─ snapshot:garden/items/1  embeds  {day}",
+        f"└─ garden:1  built from  {day}  ndcg@10 0.078",
+        f"   ├─ snapshot:garden/events/1  trained on  {day}",
+        f"   └─ hub:1  adapted from, inherits (text)  {day}",
+        f"      └─ snapshot:garden/items/1  trained on  {day}",
+    ]
+    assert tree_lines(garden.lineage.show("index:garden/1", depth=1))[2].endswith("ndcg@10 0.078  ...")
+
+
+def test_a_chain_of_thousands_is_printed(ws: Workspace) -> None:
+    n = 3 * sys.getrecursionlimit()
+    with ws.registry.database.write() as session:
+        nodes = [Node(kind="hub", ref=f"hub:{i + 1}", label="", created_at=now()) for i in range(n)]
+        session.add_all(nodes)
+        session.flush()
+        session.add_all(
+            Edge(parent_id=a.id, child_id=b.id, relation="warm_started_from", part="")
+            for a, b in itertools.pairwise(nodes)
+        )
+    lines = tree_lines(ws.lineage.show(f"hub:{n}", depth=n))
+    assert (len(lines), lines[-1].split()[1]) == (n, "hub:1")
+
+
+# ---- drawings ----
+
+QUOTED = r'"(?:[^"\\]|\\.)*"'
+ATTRIBUTES = rf"\[(?:\w+=(?:{QUOTED}|\w+)(?:, )?)+\]"
+DOT_LINES = re.compile(
+    rf"  (?:rankdir=LR;|node {ATTRIBUTES};|{QUOTED} {ATTRIBUTES};|{QUOTED} -> {QUOTED} {ATTRIBUTES};)"
+)
+# What Mermaid takes inside quotes: letters, marks without a meaning of their own, and characters by number.
+PLAIN = r"(?:[\w :/@.,()+-]|#\d+;|<br/>)*"
+MERMAID_LINES = re.compile(
+    rf'  (?:n\d+(?P<open>\W{{1,2}})"{PLAIN}"(?P<close>\W{{1,2}}):::\w+|n\d+ -->\|"{PLAIN}"\| n\d+'
+    r"|classDef \w+ fill:#\w{6},stroke:#\w{6},color:#\w{6}|style n\d+ stroke-width:3px)"
+)
+
+
+def awkward(garden: Workspace, models: Any) -> Lineage:
+    """A lineage with everything in its labels that a language could stumble over."""
+    models.spoke(models.hub().ref)
+    garden.registry.add_edge("garden:1", Parent("hub:1", "inherits", 'text "a" \\ #1; <b>|x|</b>\n`end` [c] {d} é'))
+    return garden.lineage.upstream("garden:1")
+
+
+def test_dot_is_accepted_by_its_grammar(garden: Workspace, models: Any) -> None:
+    lineage = awkward(garden, models)
+    lines = dot(lineage).splitlines()
+    assert (lines[0], lines[-1]) == ("digraph lineage {", "}")
+    assert [line for line in lines[1:-1] if not DOT_LINES.fullmatch(line)] == []
+    # The spoke's two edges to its hub are drawn as one.
+    assert sum("->" in line for line in lines) == len({(e.parent, e.child) for e in lineage.edges})
+    edge = next(line for line in lines if line.startswith('  "hub:1" -> "garden:1"'))
+    assert edge == (
+        '  "hub:1" -> "garden:1" [label="adapted from, inherits (text \\"a\\" \\\\ #1; <b>|x|</b> `end` [c] {d} é)"];'
+    )
+    assert any(re.match(r'  "hub:1" \[label="hub:1\\n20\d\d-\d\d-\d\d", shape=hexagon, ', line) for line in lines)
+
+
+def test_mermaid_is_accepted_by_its_grammar(garden: Workspace, models: Any) -> None:
+    lineage = awkward(garden, models)
+    lines = mermaid(lineage).splitlines()
+    assert lines[0] == "flowchart LR"
+    assert [line for line in lines[1:] if not MERMAID_LINES.fullmatch(line)] == []
+    assert any("inherits (text #34;a#34; #92; #35;1#59; #60;b#62;#124;x#124;" in line for line in lines)
+    named = [match[1] for line in lines if (match := re.match(r"  (n\d+)[^\w ]", line))]
+    used = {name for line in lines if "-->" in line for name in re.findall(r"\bn\d+\b", line.replace("|", " | "))}
+    assert len(named) == len(set(named)) == len(lineage.nodes)
+    assert used <= set(named)
+    classes = set(re.findall(r":::(\w+)", "\n".join(lines)))
+    assert classes == set(re.findall(r"classDef (\w+)", "\n".join(lines)))
+
+
+def test_every_kind_of_node_has_a_look_of_its_own() -> None:
+    assert set(LOOKS) == set(NodeKind)
+    root = NodeRecord("hub:1", "hub", None, "", now())
+    nodes = tuple(LineageNode(replace(root, ref=f"x:{i}", kind=kind), i) for i, kind in enumerate(NodeKind))
+    everything = Lineage(nodes[0].node, "downstream", nodes, ())
+    assert all(DOT_LINES.fullmatch(line) for line in dot(everything).splitlines()[1:-1])
+    shown = [match for line in mermaid(everything).splitlines() if (match := MERMAID_LINES.fullmatch(line))]
+    assert len(shown) == len(mermaid(everything).splitlines()) - 1
+    closed = str.maketrans("([{/\\", ")]}/\\")
+    for brackets in ((m["open"], m["close"]) for m in shown if m["open"]):
+        assert brackets[1] == brackets[0].translate(closed)[::-1] or brackets == ("[/", "\\]")
+
+
+# ---- impact and differences ----
+
+
+def test_impact_and_differences(garden: Workspace, models: Any) -> None:
+    models.spoke(models.hub().ref)
+    models.index("garden:1")
+    garden.promote("garden:1")
+    impact = garden.lineage.impact("hub:1", live=True)
+    assert [step.action for step in impact.steps] == ["retrain", "rebuild", "re-release"]
+    models.spoke("hub:1")
+    assert garden.lineage.diff("garden:1", "garden:2").kind == "spoke"
 
 
 def test_sql_reads_and_only_reads(each_ws: Workspace) -> None:

@@ -1,0 +1,161 @@
+"""`hubspoke lineage` and what `domain show` says is behind: text, JSON, drawings, forms that exclude each other."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.registry.records import MetricRecord, Parent
+from hubspoke.workflows.workspace import open_workspace
+
+EVENTS = "snapshot:garden/events/1"
+ITEMS = "snapshot:garden/items/1"
+
+
+def stored(name: str) -> StoredArtifact:
+    return StoredArtifact(hashlib.sha256(name.encode()).hexdigest(), "test", 1, {})
+
+
+@pytest.fixture
+def live(garden: Any) -> Any:
+    """`run` where release:garden/1 of hub:1, garden:1 and index:garden/1 is live, and garden:2 is not."""
+    with open_workspace() as ws:
+        registry = ws.registry
+        hub = registry.begin_model("hub", None, "h", {})
+        registry.finish_model(hub.ref, stored("h"), "h", parents=[Parent(ITEMS, "trained_on", "items")])
+        for name, layers in (("one", 1), ("two", 2)):
+            begun = registry.begin_model("spoke", "garden", name, {"transformer": {"layers": layers}})
+            parents = [Parent("hub:1", "adapted_from", "fusion"), Parent(EVENTS, "trained_on", "events")]
+            registry.finish_model(begun.ref, stored(name), "s", {}, parents)
+            registry.add_evaluation(
+                "garden", begun.ref, EVENTS, protocol={}, n_users=3, metrics=[MetricRecord("all", "ndcg@10", 0.1)]
+            )
+        registry.add_index(
+            "garden",
+            "garden:1",
+            ITEMS,
+            fingerprint="i",
+            space_fingerprint="s",
+            factory="Flat",
+            dimension=4,
+            metric="inner_product",
+            n_items=3,
+            artifact=stored("i"),
+            seconds=75,
+        )
+        ws.promote("garden:1")
+    return garden
+
+
+def test_show_cut_short(live: Any) -> None:
+    lines = live("lineage", "show", "garden", "--depth", "1").out.splitlines()
+    assert len(lines) == 4
+    assert lines[2].startswith("├─ garden:1  released as (spoke)  20")
+    assert lines[2].endswith("  ndcg@10 0.100  ...")
+    told = live("lineage", "show", "garden", "--depth", "1", "--json").json["lineage"]
+    assert [(line["ref"], line["depth"], line["cut"]) for line in told["lines"]] == [
+        ("release:garden/1", 0, False),
+        ("hub:1", 1, True),
+        ("garden:1", 1, True),
+        ("index:garden/1", 1, True),
+    ]
+    assert live("lineage", "show", "garden", "--depth", "0").code == 2
+
+
+def test_upstream_and_downstream_as_flat_lists(live: Any) -> None:
+    up = live("lineage", "upstream", "garden:1").out.splitlines()
+    assert up[0].split() == ["ref", "kind", "domain", "depth", "created", "relation"]
+    assert up[2].split()[:5] == [EVENTS, "event", "snapshot", "garden", "1"]
+    assert up[3].split()[:3] == ["hub:1", "hub", "-"]
+    assert up[3].endswith("adapted from (fusion)")
+    down = live("lineage", "downstream", "hub:1", "--json").json["lineage"]
+    assert (down["direction"], down["root"]["ref"]) == ("downstream", "hub:1")
+    assert [(n["ref"], n["depth"], n["relations"]) for n in down["nodes"]][1:4] == [
+        ("garden:1", 1, ["adapted_from"]),
+        ("garden:2", 1, ["adapted_from"]),
+        ("release:garden/1", 1, ["released_as"]),
+    ]
+    assert live("lineage", "upstream", "domain:garden").out == "domain:garden was made from nothing.\n"
+    assert "has had nothing made from it" in live("lineage", "downstream", "garden").out
+
+
+@pytest.mark.parametrize("verb", ["show", "upstream", "downstream"])
+def test_drawings_and_forms_that_exclude_each_other(live: Any, verb: str) -> None:
+    assert live("lineage", verb, "garden:1", "--dot").out.startswith("digraph lineage {\n")
+    assert live("lineage", verb, "garden:1", "--mermaid").out.startswith("flowchart LR\n")
+    for pair in (("--dot", "--mermaid"), ("--json", "--dot"), ("--json", "--mermaid")):
+        refused = live("lineage", verb, "garden:1", *pair)
+        assert refused.code == 2
+        assert f"{pair[0]} and {pair[1]} are forms of one answer" in refused.err
+
+
+def test_a_drawing_of_a_tree_is_cut_like_the_tree(live: Any) -> None:
+    whole = live("lineage", "show", "garden:1", "--dot", "--domains").out
+    assert '"domain:garden" ->' in whole
+    assert "domain:garden" not in live("lineage", "show", "garden:1", "--dot").out
+    near = live("lineage", "show", "hub:1", "--downstream", "--depth", "1", "--mermaid").out
+    assert "release:garden/1" in near and "index:garden/1" not in near
+
+
+def test_impact(live: Any) -> None:
+    told = live("lineage", "impact", "hub:1").out.splitlines()
+    assert told[0].split() == ["#", "do", "ref", "items", "took", "serves", "after"]
+    assert [line.split()[1:3] for line in told[2:6]] == [
+        ["retrain", "garden:1"],
+        ["retrain", "garden:2"],
+        ["rebuild", "index:garden/1"],
+        ["re-release", "release:garden/1"],
+    ]
+    assert told[4].split()[3:] == ["3", "1", "min", "15", "s", "yes", "garden:1"]
+    assert told[5].endswith("garden@live  garden:1, index:garden/1")
+    assert told[-1].startswith("4 steps: retrain 2, rebuild 1, re-release 1 (1 live); 1 min 15 s last time; ")
+    assert told[-1].endswith("2 evaluations speak of this.")
+    answer = live("lineage", "impact", EVENTS, "--live", "--json").json
+    assert [step["ref"] for step in answer["steps"]] == ["garden:1", "index:garden/1", "release:garden/1"]
+    assert (answer["live"], answer["totals"]["live_releases"]) == (True, 1)
+    assert live("lineage", "impact", "garden:2").out.startswith(
+        "Nothing has to be made again because of garden:2; 1 ev"
+    )
+    assert live("lineage", "impact", "garden:2", "--live").out.startswith("Nothing serves from garden:2")
+
+
+def test_diff(live: Any) -> None:
+    told = live("lineage", "diff", "garden:1", "garden:2")
+    assert told.code == 0
+    lines = told.out.splitlines()
+    assert lines[0] == "garden:1 and garden:2 differ."
+    assert lines[2:6] == [
+        "config",
+        "config              garden:1  garden:2",
+        "------------------  --------  --------",
+        "transformer.layers         1         2",
+    ]
+    assert "data" not in lines
+    assert lines[-1].split()[:5] == ["ndcg@10", "all", "0.1", "0.1", "0"]
+    answer = live("lineage", "diff", "garden:1", "garden:2", "--json").json
+    assert (answer["same"], answer["kind"]) == (False, "spoke")
+    assert answer["data"][0]["same"] is True
+    assert live("lineage", "diff", "hub:1", "hub:1").out == "hub:1 and hub:1 do not differ.\n"
+    assert live("lineage", "diff", "hub:1", "garden:1").code == 2
+    assert live("lineage", "diff", "hub:1", "hub:9").code == 5
+
+
+def test_domain_show_says_what_is_behind(live: Any, home: Path) -> None:
+    assert live("domain", "show", "garden").out.endswith("\n\nup to date\n")
+    (home / "more.csv").write_text("item_id,title\nrose,Red rose\nivy,Ivy\n")
+    assert live("data", "ingest", "garden", "--items", "more.csv").code == 0
+    shown = live("domain", "show", "garden").out
+    assert "\n\nbehind\npart  " in shown
+    # The catalog of this workspace is real, so the missing item is counted.
+    assert "items in the newest catalog missing from index:garden/1: 1 of 2" in shown
+    told = live("domain", "show", "garden", "--json").json["staleness"]
+    assert [(one["part"], one["what"]) for one in told] == [("hub:1", "newer items"), ("index:garden/1", "newer items")]
+
+
+def test_a_domain_where_nothing_is_live_is_neither_behind_nor_up_to_date(garden: Any) -> None:
+    shown = garden("domain", "show", "garden")
+    assert "behind" not in shown.out and "up to date" not in shown.out
+    assert garden("domain", "show", "garden", "--json").json["staleness"] == []
