@@ -188,8 +188,7 @@ class ArtifactStore:
 
     def leftovers(self) -> list[Leftover]:
         """Every staging folder, of live writers too."""
-        staging = self.root / _STAGING
-        folders = sorted(staging.iterdir()) if staging.is_dir() else []
+        folders = (self.root / _STAGING / name for name in _names(self.root / _STAGING))
         return [Leftover(folder, size_of(folder), is_stale(folder)) for folder in folders]
 
     def sweep_stale(self) -> list[Leftover]:
@@ -240,8 +239,9 @@ class ArtifactStore:
 
     def _rescue(self, folder: Path) -> None:
         """Put back what a process was killed over between taking it away and deciding on it."""
-        for taken in folder.glob("*"):
-            if is_digest(taken.name) and is_sound(taken):
+        for name in filter(is_digest, _names(folder)):
+            taken = folder / name
+            if is_sound(taken):
                 with file_faults(self.root):
                     _rename_unless_taken(taken, self.path(taken.name))
 
@@ -262,6 +262,14 @@ def open_store(location: Path | str, copies: Path) -> ArtifactStore:
     from .remote_artifacts import RemoteArtifactStore
 
     return RemoteArtifactStore(location, copies)
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder, sorted; nothing where it does not exist, or vanishes."""
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _kept(place: Path, aside: Path) -> bool:

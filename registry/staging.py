@@ -7,6 +7,8 @@ import re
 import secrets
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 
@@ -30,20 +32,21 @@ def is_stale(folder: Path) -> bool:
 
 def size_of(folder: Path) -> int:
     """Bytes of all files in a folder; one that vanishes meanwhile counts nothing."""
-    return sum(stat.st_size for stat in map(_stat, folder.rglob("*")) if stat is not None and S_ISREG(stat.st_mode))
+    return sum(stat.st_size for stat in _stats(folder) if S_ISREG(stat.st_mode))
 
 
 def _newest_change(folder: Path) -> float | None:
     # A long write deep inside changes the files, not the folder.
-    stats = [_stat(folder), *map(_stat, folder.rglob("*"))]
-    return max((stat.st_mtime for stat in stats if stat is not None), default=None)
+    return max((stat.st_mtime for stat in _stats(folder)), default=None)
 
 
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except OSError:
-        return None
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of a folder and all that is in it; the folder belongs to another process, which may remove it at any moment."""
+    # Unlike Path.rglob, os.walk passes over a folder that vanishes under it.
+    inner = (Path(where, name) for where, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in (folder, *inner):
+        with suppress(FileNotFoundError):
+            yield path.lstat()
 
 
 def _me() -> str:

@@ -175,6 +175,30 @@ def test_what_other_machines_left_is_swept_after_a_day(store: ArtifactStore) -> 
     assert left_over(store) == ["there-7-1-new", "there-8-1-deep"]
 
 
+def test_a_sweep_passes_over_what_another_process_removes_under_it(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.walk
+
+    def vanishing(folder: Path):
+        for step in walk(folder):
+            shutil.rmtree(folder)  # what the step names is gone when it is looked at
+            yield step
+
+    staging = store.root / "staging"
+    for name in ("there-7-1-a", "there-7-1-b"):
+        (staging / name / "in").mkdir(parents=True)
+        (staging / name / "in" / "data").write_text("x")
+        age(staging / name, 2 * DAY)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "walk", vanishing)
+        assert all(leftover.bytes == 0 for leftover in store.leftovers())
+        assert store.sweep_stale() == []
+    assert left_over(store) == []
+    assert store._rescue(staging / "there-7-1-a") is None
+    put(store, a="x")
+
+
 # ---- a collector of garbage and a writer at once ----
 
 
