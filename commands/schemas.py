@@ -38,6 +38,7 @@ RESULTS: Mapping[str, Shape] = {
     "spoke show": "registry.records.ModelRecord",
     "spoke train": "workflows.models.ModelResult",
     "launch": "workflows.launches.LaunchResult",
+    "index add": "workflows.indexes.IndexAddition",
     "index build": "workflows.indexes.IndexResult",
     "index check": "workflows.indexes.IndexCheck",
     "index list": {"indexes": ["registry.records.IndexRecord"]},

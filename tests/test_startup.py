@@ -53,6 +53,7 @@ def probe(*arguments: str) -> list[str]:
         ("data", "snapshots", "garden"),
         ("history", "garden"),
         ("lineage", "show", "domain:garden"),
+        ("lineage", "export", "--openlineage"),
         ("lineage", "upstream", "domain:garden"),
         ("lineage", "downstream", "domain:garden", "--dot"),
         ("lineage", "impact", "domain:garden"),

@@ -41,6 +41,7 @@ hub show hub:1
 hub embed lamps
 launch mugs --catalog {mugs}/items.csv
 index build hub:1 --domain lamps
+index add index:lamps/1
 index list
 index check index:lamps/1
 promote index:lamps/1
