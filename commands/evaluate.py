@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..registry.references import LIVE
 from .call import Call, command_options
+from .gates import gate_history, gate_text, gate_verb, show_check, thresholds
 from .models import dict_table
-from .options import cutoffs, moment, names
+from .options import cutoffs, dry_run, moment, names
 from .output import facts, table
+
+if TYPE_CHECKING:
+    from ..workflows.gatekeeping import GateResult, Gates
 
 
 @click.group()
@@ -132,6 +137,79 @@ def compare(
         record=not no_record,
     )
     call.show(result, lambda: compared(result.to_dict()))
+
+
+@evaluate.command()
+@click.argument("domain")
+@click.option("--min", "minimum", metavar="METRIC=X", multiple=True, help="Least mean, as ndcg@10=0.05; repeatable.")
+@click.option(
+    "--max-drop", metavar="METRIC=X", multiple=True, help="How much lower than live it may be, with --confidence."
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["leave-one-out", "temporal"]),
+    default="leave-one-out",
+    show_default=True,
+    help="How the evaluations that count were measured.",
+)
+@click.option("--exclude-seen", is_flag=True, help="Those with items of the history left out of the ranking count.")
+@click.option("--test-from", type=moment, metavar="DATE", help="With --protocol temporal: where the test begins.")
+@click.option("--test-until", type=moment, metavar="DATE", help="With --protocol temporal: where the test ends.")
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Level of the interval that --max-drop is judged by.",
+)
+@click.option(
+    "--alias", "aliases", metavar="ALIAS", multiple=True, help="What the gate stands in front of (default: live)."
+)
+@click.option("--reason", help="Why, for the history.")
+@click.option("--clear", is_flag=True, help="Remove the gate.")
+@click.option("--check", metavar="REF", help="Only say whether REF would pass; exit code 3 if not.")
+@click.option("--history", is_flag=True, help="Only show every gate that there was, newest first.")
+@dry_run
+@command_options
+def gate(call: Call, /, domain: str, **options: Any) -> None:
+    """Show a category's quality gate, set it (--min, --max-drop), remove it (--clear), or ask it (--check).
+
+    What does not meet the gate is not promoted, unless with --override --reason. A new gate replaces the one before.
+    Judged are recorded evaluations on the test part, those on the newest events first. A slice stands before its
+    metric: --min cold:ndcg@10=0.02. --min holds where the mean is at least X; --max-drop where the interval of the
+    difference to what is live, paired by user, does not reach below -X, and where nothing is live yet.
+
+    \b
+    Example:
+      hubspoke evaluate gate garden --min ndcg@10=0.05 --max-drop ndcg@10=0.005 --reason "no surprises"
+      hubspoke evaluate gate garden --check garden:7
+      hubspoke evaluate gate garden --clear
+    """
+    gates = call.workspace().gate
+    verb = gate_verb(options)
+    if verb == "check":
+        show_check(call, gates.check(domain, options["check"], *options["aliases"][:1]))
+    elif verb == "history":
+        kept = gates.history(domain)
+        call.show_list("gates", kept, lambda: gate_history(kept))
+    else:
+        shown = _changed(gates, verb, domain, options)
+        call.show(shown, lambda: gate_text(shown))
+
+
+def _changed(gates: Gates, verb: str, domain: str, options: Mapping[str, Any]) -> GateResult:
+    if verb == "show":
+        return gates.show(domain)
+    if verb == "clear":
+        return gates.clear(domain, options["reason"], options["dry_run"])
+    same = ("protocol", "exclude_seen", "test_from", "test_until", "confidence", "reason", "dry_run")
+    return gates.set(
+        domain,
+        thresholds("--min", options["minimum"]),
+        thresholds("--max-drop", options["max_drop"]),
+        aliases=options["aliases"] or (LIVE,),
+        **{name: options[name] for name in same},
+    )
 
 
 def evaluated(data: Mapping[str, Any]) -> str:

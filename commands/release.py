@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 @click.argument("ref")
 @click.option("--to", "alias", metavar="ALIAS", default="live", show_default=True, help="Alias to move.")
 @click.option("--reason", help="Why, for the history.")
+@click.option("--rules", metavar="REF|none", help="Merchandising rules to release along (default: those in force).")
+@click.option("--override", is_flag=True, help="Move it although the category's gate is not met; needs --reason.")
 @dry_run
 @command_options
-def promote(call: Call, ref: str, alias: str, reason: str | None, dry_run: bool) -> None:
+def promote(
+    call: Call, ref: str, alias: str, reason: str | None, rules: str | None, override: bool, dry_run: bool
+) -> None:
     """Point an alias at a spoke (with its newest index), an index, a release, or a hub version.
+
+    Where the category has a gate (`hubspoke evaluate gate`), what does not meet it is refused with exit code 3.
 
     \b
     Example:
       hubspoke promote garden:7 --reason "better on cold items"
+      hubspoke promote garden:7 --rules rules:garden/2
       hubspoke promote hub:4
     """
-    result = call.workspace().promote(ref, alias, reason=reason, dry_run=dry_run)
+    result = call.workspace().promote(ref, alias, reason=reason, dry_run=dry_run, rules=rules, override=override)
     call.show(result, lambda: _moved(result))
 
 
@@ -39,7 +46,7 @@ def promote(call: Call, ref: str, alias: str, reason: str | None, dry_run: bool)
 @dry_run
 @command_options
 def rollback(call: Call, scope: str, alias: str, reason: str | None, dry_run: bool) -> None:
-    """Point an alias back at what it pointed at before its last promotion.
+    """Point an alias back at what it pointed at before its last promotion, the release whole; no gate is asked.
 
     \b
     Example:
@@ -60,14 +67,15 @@ def history(call: Call, scope: str) -> None:
       hubspoke history garden
     """
     moves = call.workspace().history(scope)
-    rows = [(m.at, m.ref, m.action, m.from_ref, m.to_ref, m.actor, m.reason) for m in moves]
-    headers = ("when", "alias", "action", "from", "to", "by", "why")
+    rows = [(m.at, m.ref, m.action, m.from_ref, m.to_ref, m.actor, m.reason, m.overridden) for m in moves]
+    headers = ("when", "alias", "action", "from", "to", "by", "why", "overridden")
     call.show_list("history", moves, lambda: table(headers, rows, "No alias has been moved yet."))
 
 
 def _moved(result: Promotion) -> str:
     verb = "points already" if result.cached else "would point" if result.dry_run else "points"
     head = f"{result.scope}@{result.alias} {verb} at {result.after or 'a new release'}."
-    return f"{head}\n" + facts(
-        [("before", result.before or "nothing"), ("hub", result.hub), ("spoke", result.spoke), ("index", result.index)]
-    )
+    parts = [(name, getattr(result, name)) for name in ("hub", "spoke", "index", "reranker", "rules", "overridden")]
+    # What is seldom there is not shown as missing.
+    shown = [(name, ref) for name, ref in parts if ref is not None or name in ("hub", "spoke", "index")]
+    return f"{head}\n" + facts([("before", result.before or "nothing"), *shown])

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session, aliased
 
 from ..errors import LockedError, NotFoundError, UsageError
 from .database import Database
+from .gates import newest_gate
 from .indexes import ready_model
 from .kinds import AliasAction, NodeKind
-from .records import AliasChange, AliasRecord, NodeRecord, ReleaseParts
+from .records import AliasChange, AliasRecord, GateRecord, NodeRecord, ReleaseParts
 from .references import HUB_SCOPE, Reference, check_alias
 from .releases import make_release
 from .rows import Joined, domain_row, find_node, now, read_node
@@ -39,6 +40,7 @@ class AliasStore:
         reason: str | None = None,
         expected: str | None = ANYTHING,
         overridden: str | None = None,
+        judged: GateRecord | str | None = ANYTHING,
     ) -> AliasChange:
         """Point `alias` of a domain at one of its releases, or of the hub at one of its versions.
 
@@ -52,15 +54,18 @@ class AliasStore:
             reason: why.
             expected: what the caller saw it point at (a reference, or None for nothing); a move since then is refused.
             overridden: the gate that was in the way and is overridden, in words.
+            judged: the domain's gate by which the caller judged the move, None for no gate; another gate since then
+                is refused.
 
         Raises:
             NotFoundError: the domain or what `target` names does not exist.
             UsageError: the target is of the wrong kind or domain, or not ready.
             IncompatibleError: the parts of the release do not fit together.
-            LockedError: the alias has moved since the caller looked.
+            LockedError: the alias has moved, or the gate has changed, since the caller looked.
         """
         check_alias(alias)
         with self.database.write() as session:
+            _check_judged(session, scope, judged)
             node = _target(session, scope, target)
             row = session.get(Alias, (scope, alias))
             before = None if row is None else session.get_one(Node, row.node_id)
@@ -151,6 +156,15 @@ def _check_expected(scope: str, alias: str, before: Node | None, expected: str |
         raise LockedError(
             f"{scope}@{alias} points at {found or 'nothing'}, no longer at {expected or 'nothing'}, since another "
             "process moved it; look at `hubspoke history` and repeat the command."
+        )
+
+
+def _check_judged(session: Session, scope: str, judged: GateRecord | str | None) -> None:
+    owner = _check_scope(session, scope)
+    if judged != ANYTHING and owner is not None and newest_gate(session, owner) != judged:
+        raise LockedError(
+            f"The gate of {scope} has changed since this move was judged; look at `hubspoke evaluate gate {scope}` and "
+            "repeat the command."
         )
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
 
 from .database import Database
 from .records import GateRecord
@@ -44,7 +45,8 @@ class GateStore:
         Raises:
             NotFoundError: there is no such domain.
         """
-        return next(iter(self.list_gates(domain)), None)
+        with self.database.read() as session:
+            return newest_gate(session, domain_row(session, domain))
 
     def list_gates(self, domain: str) -> list[GateRecord]:
         """Every gate that a domain has had, newest first.
@@ -54,8 +56,17 @@ class GateStore:
         """
         with self.database.read() as session:
             owner = domain_row(session, domain)
-            rows = session.scalars(select(Gate).where(Gate.domain_id == owner.id).order_by(Gate.id.desc()))
-            return [_record(gate, owner) for gate in rows]
+            return [_record(gate, owner) for gate in session.scalars(_select(owner))]
+
+
+def newest_gate(session: Session, owner: Domain) -> GateRecord | None:
+    """The gate of a domain as the caller's transaction sees it."""
+    gate = session.scalar(_select(owner).limit(1))
+    return None if gate is None else _record(gate, owner)
+
+
+def _select(owner: Domain) -> Select[Gate]:
+    return select(Gate).where(Gate.domain_id == owner.id).order_by(Gate.id.desc())
 
 
 def _record(gate: Gate, owner: Domain) -> GateRecord:

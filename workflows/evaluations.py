@@ -17,6 +17,7 @@ from .models import prepare, ready_model
 from .progress import stage_progress
 from .results import Result
 from .spokes import held_out, over_catalog, spoke_ref
+from .user_values import store_user_values
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow
@@ -114,7 +115,7 @@ class Evaluations:
             test_from: start of the temporal test window.
             test_until: its end, not included.
             events: event snapshot; by default the newest.
-            record: keep the result in the registry.
+            record: keep the result in the registry, with what each user got as its artifact.
 
         Raises:
             NotFoundError: no such domain, model or snapshot.
@@ -212,7 +213,8 @@ class Evaluations:
         events = str(getattr(dataset.event_snapshot, "ref", ""))
         ref = None
         if record:
-            parents = [Parent(dataset.item_snapshot.ref, "evaluated_on", "items")]
+            items = dataset.item_snapshot.ref
+            parents = [Parent(items, "evaluated_on", "items")]
             ref = self._ws.registry.add_evaluation(
                 dataset.domain.name,
                 subject.record.ref if subject.record else None,
@@ -220,8 +222,9 @@ class Evaluations:
                 protocol=report["protocol"],
                 n_users=report["n_users"],
                 metrics=_metric_records(report),
-                details={"model": subject.name, "n_targets": report["n_targets"]},
+                details={"model": subject.name, "n_targets": report["n_targets"], "items": items},
                 parents=parents,
+                artifact=store_user_values(self._ws.artifacts, evaluation.slices),
             ).ref
         return EvaluationResult(dataset.domain.name, subject.name, events, ref, report)
 

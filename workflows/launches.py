@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CorruptArtifactError, InvalidDataError
+from ..errors import CorruptArtifactError, InvalidDataError, QualityGateError
 from ..registry.kinds import ModelKind
 from .models import parse_config, ready_model
 from .results import Result
@@ -70,7 +70,8 @@ def launch(
 
     With events a spoke is trained on all of them and goes live instead; a category whose events do not yet allow
     training is served by the hub alone. A spoke that is live already stays in service, its index extended by the newer
-    catalog. Every step is cached, so a killed launch is simply repeated.
+    catalog, and so does whatever is live where the category's gate refuses what would take its place. Every step is
+    cached, so a killed launch is simply repeated.
 
     Args:
         ws: the workspace.
@@ -87,6 +88,7 @@ def launch(
         NotFoundError: there is no such hub or file.
         UsageError: the name, an option or the config is not usable.
         InvalidDataError: the data cannot be used.
+        QualityGateError: the category's gate refuses it, and nothing is live there.
     """
     from .recommendations import Server
 
@@ -102,8 +104,7 @@ def launch(
     steps.add("hub", hub_ref, known is not None)
     index = ws.index.build(_serving(ws, name) or hub_ref, domain=name)
     steps.add("index", index.ref, index.cached)
-    moved = ws.promote(str(index.ref), reason="launch")
-    steps.add("release", moved.after, moved.cached)
+    _release(ws, name, str(index.ref), steps)
     if events is not None:
         _train(ws, name, hub_ref, config, steps)
     shown = Server(ws, name)
@@ -155,18 +156,33 @@ def _serving(ws: Workspace, name: str) -> str | None:
     return ws.registry.get_release(live).spoke if live else None
 
 
+def _release(ws: Workspace, name: str, ref: str, steps: _Steps) -> None:
+    """Make a version live; where the gate refuses it, what is live already stays in service.
+
+    Raises:
+        QualityGateError: the gate refuses it and nothing is live.
+    """
+    try:
+        moved = ws.promote(ref, reason="launch")
+    except QualityGateError as error:
+        if ws.registry.get_domain(name).live is None:
+            raise
+        ws.progress.note(f"{ref} is stored but not promoted: {error}")
+        return
+    steps.add("release", moved.after, moved.cached)
+
+
 def _train(ws: Workspace, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> None:
     """Train a spoke and make it live, where the events allow it."""
-    before = ws.registry.get_domain(name).live
     try:
-        spoke = ws.spoke.train(name, hub=hub, config=config, split="all", refit=True, promote=True)
+        spoke = ws.spoke.train(name, hub=hub, config=config, split="all", refit=True)
     except CorruptArtifactError:
         raise
     except InvalidDataError as error:
         ws.progress.note(f"{error}")
         return
     steps.add("spoke", spoke.ref, spoke.cached)
-    steps.add("release", spoke.release, spoke.release == before)
+    _release(ws, name, str(spoke.ref), steps)
 
 
 def _sample(ws: Workspace, name: str) -> list[str]:

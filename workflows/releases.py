@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotFoundError, UsageError
 from ..registry.kinds import AliasAction, ModelKind, ModelStatus
-from ..registry.records import IndexRecord, ModelRecord, ReleaseParts, ReleaseRecord
+from ..registry.records import GateRecord, IndexRecord, ModelRecord, ReleaseParts, ReleaseRecord
 from ..registry.references import HUB_SCOPE, check_alias
 from .results import Result
 
@@ -34,6 +34,7 @@ class Promotion(Result):
         index: index version, None for an alias of the hub.
         reranker: re-ranker version, if one serves along.
         rules: version of the merchandising rules, if any are in force.
+        overridden: the conditions of the gate that do not hold and are overruled, in words.
         cached: whether it pointed there already.
         dry_run: whether nothing was changed.
     """
@@ -49,6 +50,7 @@ class Promotion(Result):
     reranker: str | None
     rules: str | None
     cached: bool
+    overridden: str | None = None
     dry_run: bool = False
 
 
@@ -64,6 +66,11 @@ class _Target:
     parts: ReleaseParts | None = None
     release: str | None = None
 
+    @property
+    def subject(self) -> str:
+        """The model whose evaluations speak for it: the spoke, or the hub where it serves alone."""
+        return self.parts.spoke or self.hub if self.parts else self.hub
+
 
 def promote(
     ws: Workspace,
@@ -72,11 +79,13 @@ def promote(
     reason: str | None = None,
     dry_run: bool = False,
     rules: str | None = None,
+    override: bool = False,
 ) -> Promotion:
     """Point the alias `to` at what `ref` names, making the release where there is none of these parts.
 
     A spoke comes with its newest index; an index with the model that filled it; a hub version moves the hub's alias.
-    Checks, release and move are one transaction, which is refused if the alias has moved since this call began.
+    Checks, release and move are one transaction, which is refused if the alias has moved or the gate has changed since
+    this call began.
 
     Args:
         ws: the workspace.
@@ -86,23 +95,35 @@ def promote(
         dry_run: only say what would be done.
         rules: version of the merchandising rules to release along; by default those of the release that the alias
             points at, `none` for none.
+        override: move it although the domain's gate is not met; the history keeps what was overruled.
 
     Raises:
         NotFoundError: `ref` points at nothing, or a spoke has no index yet.
-        UsageError: `ref` names something that cannot serve, or a model that is not ready.
+        UsageError: `ref` names something that cannot serve, or a model that is not ready, or the gate is to be
+            overruled without a reason.
         IncompatibleError: the parts do not fit together.
-        LockedError: another process moved the alias meanwhile.
+        QualityGateError: the domain's gate is not met.
+        LockedError: another process moved the alias or changed the gate meanwhile.
     """
     check_alias(to)
+    if override and not (reason or "").strip():
+        raise UsageError("Overruling a gate needs a reason, which the history keeps; give --reason TEXT.")
     registry = ws.registry
     target = _target(registry, ref)
     scope = target.domain or HUB_SCOPE
     before = _pointed_at(registry, scope, to)
     target = _with_rules(registry, target, before, rules)
+    known = _known(registry, target)
+    gate = registry.get_gate(target.domain) if target.domain else None
+    overruled = None
+    # What is there already does not move, so nothing stands in its way.
+    if before is None or known != before:
+        overruled = _unmet(ws, ref, to, target, before, gate, override)
     if dry_run:
-        return _promotion(scope, to, AliasAction.PROMOTE, before, _known(registry, target), target, dry_run=True)
-    change = registry.promote(scope, to, target.parts or target.hub, ws.actor, reason, before)
-    return _promotion(scope, to, AliasAction.PROMOTE, change.from_ref, change.to_ref, target)
+        return _promotion(scope, to, AliasAction.PROMOTE, before, known, target, overruled, dry_run=True)
+    parts = target.parts or target.hub
+    change = registry.promote(scope, to, parts, ws.actor, reason, before, overruled, gate)
+    return _promotion(scope, to, AliasAction.PROMOTE, change.from_ref, change.to_ref, target, change.overridden)
 
 
 def rollback(
@@ -122,6 +143,51 @@ def rollback(
     return _promotion(scope, alias, AliasAction.ROLLBACK, before, after, _target(registry, after), dry_run=dry_run)
 
 
+def subjects(ws: Workspace, domain: str, ref: str, alias: str) -> tuple[str, str | None]:
+    """The model that would serve a domain if `ref` were promoted to an alias, and the one that does (None: nothing).
+
+    Raises:
+        NotFoundError: `ref` points at nothing, or a spoke has no index yet.
+        UsageError: it cannot serve that domain.
+    """
+    check_alias(alias)
+    target = _target(ws.registry, ref)
+    if target.domain != domain:
+        raise UsageError(f"{ref} does not serve {domain}; name a spoke, index or release of {domain}.")
+    return target.subject, _serving(ws.registry, _pointed_at(ws.registry, domain, alias))
+
+
+def _serving(registry: Registry, release: str | None) -> str | None:
+    return None if release is None else _target(registry, release).subject
+
+
+def _unmet(
+    ws: Workspace,
+    ref: str,
+    alias: str,
+    target: _Target,
+    before: str | None,
+    gate: GateRecord | None,
+    override: bool,
+) -> str | None:
+    """The conditions of the gate that do not hold and are overruled, in words; None where it is met.
+
+    Raises:
+        QualityGateError: it is not met, nor overruled.
+    """
+    if gate is None or not gate.conditions:
+        return None
+    from .gatekeeping import check, refusal
+
+    live = _serving(ws.registry, before)
+    found = check(ws, gate.domain, alias, ref, target.subject, live, gate.conditions)
+    if found.passes:
+        return None
+    if not override:
+        raise refusal(found)
+    return found.failed
+
+
 def _promotion(
     scope: str,
     alias: str,
@@ -129,6 +195,7 @@ def _promotion(
     before: str | None,
     after: str | None,
     target: _Target,
+    overridden: str | None = None,
     dry_run: bool = False,
 ) -> Promotion:
     parts = target.parts
@@ -144,6 +211,7 @@ def _promotion(
         reranker=parts.reranker if parts else None,
         rules=parts.rules if parts else None,
         cached=before is not None and before == after,
+        overridden=overridden,
         dry_run=dry_run,
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InvalidDataError, UsageError
+from ..errors import InvalidDataError, QualityGateError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import ModelRecord, Parent
 from .models import (
@@ -104,12 +104,14 @@ class Spokes:
             force: train again even if the same inputs and config made a spoke before.
             dry_run: only say what would be done.
             index: build its index afterwards.
-            promote: make it live even where another release is.
+            promote: make it live even where another release is. Where the domain's gate is not met the version and its
+                index stay stored; what nobody asked to promote is then left as it is, with a note.
 
         Raises:
             NotFoundError: no such domain, hub or snapshot, or no events yet.
             InvalidDataError: no user has enough events to train on.
             UsageError: the config or the split is not usable.
+            QualityGateError: it was to be promoted and does not meet the gate.
         """
         from ..spokes.config import SpokeConfig
         from .datasets import load_dataset
@@ -162,7 +164,14 @@ class Spokes:
         built = ws.index.build(str(result.ref))
         if not promote and ws.registry.get_domain(domain).live:
             return replace(result, index=built.ref)
-        moved = ws.promote(str(result.ref), reason="newly trained" if promote else "first release")
+        try:
+            moved = ws.promote(str(result.ref), reason="newly trained" if promote else "first release")
+        except QualityGateError as error:
+            told = f"{result.ref} is stored with {built.ref} but not promoted: {error}"
+            if promote:
+                raise QualityGateError(told) from error
+            ws.progress.note(told)
+            return replace(result, index=built.ref)
         return replace(result, index=built.ref, release=moved.after)
 
     def _train(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .domains import Domains
     from .evaluations import Evaluations
     from .garbage import Garbage
+    from .gatekeeping import Gates
     from .hubs import Hubs
     from .indexes import Indexes
     from .launches import LaunchResult
@@ -260,6 +261,13 @@ class Workspace:
         from .rerank import Rerank
 
         return Rerank(self)
+
+    @cached_property
+    def gate(self) -> Gates:
+        """Quality gates."""
+        from .gatekeeping import Gates
+
+        return Gates(self)
 
     @cached_property
     def lineage(self) -> LineageQuestions:
