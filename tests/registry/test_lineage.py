@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
-from hubspoke.registry.lineage import Lineage, LineageTree
+from hubspoke.registry.lineage import Lineage, LineageTree, keep_to_indexes
 from hubspoke.registry.migrate import upgrade
 from hubspoke.registry.records import EdgeRecord, MetricRecord, Parent
 from hubspoke.registry.rows import now
@@ -100,6 +100,16 @@ def test_the_query_reads_no_table_from_end_to_end(garden) -> None:
         plan = [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
     assert {step for step in plan if step.startswith("SCAN")} == {"SCAN walk"}
     assert sum(step.startswith("SEARCH") for step in plan) == 5
+
+
+def test_a_walk_keeps_postgresql_to_its_indexes_and_no_longer_than_that(garden) -> None:
+    if garden.registry.database.is_sqlite:
+        pytest.skip("SQLite joins by nested loops alone")
+    with garden.registry.database.read() as session:
+        keep_to_indexes(session)
+        assert [session.scalar(text(f"SHOW enable_{way}")) for way in ("hashjoin", "mergejoin")] == ["off", "off"]
+    with garden.registry.database.read() as session:
+        assert session.scalar(text("SHOW enable_hashjoin")) == "on"
 
 
 def lines(tree: LineageTree) -> list[tuple[int, str, bool]]:
