@@ -46,6 +46,11 @@ RESULTS: Mapping[str, Shape] = {
     "recommend": "workflows.recommendations.Recommendations",
     "similar": "workflows.recommendations.Recommendations",
     "evaluate compare": "workflows.evaluations.CompareResult",
+    "evaluate gate": (
+        "workflows.gatekeeping.GateResult",
+        "workflows.gatekeeping.GateCheck",
+        {"gates": ["workflows.gatekeeping.GateResult"]},
+    ),
     "evaluate run": "workflows.evaluations.EvaluationResult",
     "promote": "workflows.releases.Promotion",
     "rollback": "workflows.releases.Promotion",

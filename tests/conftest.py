@@ -42,7 +42,8 @@ def json_contract() -> Callable[[Sequence[str], str], None]:
         assert command is not None, f"{arguments} has no line in commands/schemas.py"
         schema = json.loads((PUBLISHED / file_name(command)).read_text(encoding="utf-8"))
         validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-        problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
+        found = (inner for error in validator.iter_errors(document) for inner in error.context or [error])
+        problems = [f"{problem.json_path}: {problem.message}" for problem in found]
         assert not problems, f"hubspoke {' '.join(arguments)} breaks {file_name(command)}: {problems}"
 
     return check

@@ -57,6 +57,9 @@ rerank rules lamps --set max_per_brand=3
 rerank rules lamps --list
 evaluate run --domain lamps --model lamps:1 --k 10
 evaluate compare --domain lamps --models popularity,lamps:1 --k 10
+evaluate gate lamps --min ndcg@10=0 --reason start
+evaluate gate lamps --check lamps:1
+evaluate gate lamps --history
 domain show lamps
 lineage show lamps
 lineage upstream lamps
