@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 
 from ..errors import HubspokeError
 from .database import HEAD_REVISION, REVISIONS, Database, newer_schema
@@ -43,8 +43,12 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
-def upgrade(url: str) -> SchemaChange:
+def upgrade(url: str, revision: str = "head") -> SchemaChange:
     """Make the registry where there is none, or bring it to this code's schema; one transaction, safe to race.
+
+    Args:
+        url: database of the registry.
+        revision: an older schema to stop at.
 
     Raises:
         SchemaVersionError: a newer hubspoke made the registry.
@@ -52,7 +56,7 @@ def upgrade(url: str) -> SchemaChange:
     """
     from alembic import command
 
-    return _migrate(url, lambda config: command.upgrade(config, "head"))
+    return _migrate(url, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(url: str, revision: str) -> SchemaChange:
@@ -64,15 +68,22 @@ def downgrade(url: str, revision: str) -> SchemaChange:
 
 def _migrate(url: str, run: Callable[[Config], Any]) -> SchemaChange:
     database = _open(url)
-    with closing(database):
-        before = database.current_revision()
+    # The revision is read while the writer's place is held, so a second process waits and finds it done.
+    with closing(database), database_faults(database.where), database.writer.begin() as connection:
+        before = _revision(connection)
         if before is not None and before not in REVISIONS:
             raise newer_schema(database.where, before)
-        # Alembic reads the revision while the writer's place is held, so a second process waits and finds it done.
-        with database_faults(database.where), database.writer.begin() as connection:
-            run(alembic_config(connection))
-            _check_foreign_keys(connection)
-        return SchemaChange(before, database.current_revision())
+        run(alembic_config(connection))
+        _check_foreign_keys(connection)
+        return SchemaChange(before, _revision(connection))
+
+
+def _revision(connection: Connection) -> str | None:
+    # Looked for first: on PostgreSQL a question about a missing table would end the transaction.
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def _open(url: str) -> Database:

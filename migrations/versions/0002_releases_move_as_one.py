@@ -11,7 +11,6 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -60,6 +59,7 @@ def downgrade() -> None:
         op.drop_table(name)
     _forget("rule_sets", "rules")
     op.drop_table("rule_sets")
+    _name_rerankers_in_evaluations()
     _forget("models", "reranker")
     _widen_models(("hub", "spoke"))
     with op.batch_alter_table("nodes") as table:
@@ -167,10 +167,16 @@ def _releases_by_fingerprint() -> None:
         table.add_column(sa.Column("fingerprint", sa.String(64)))
         table.add_column(sa.Column("rules", sa.JSON()))
     connection = op.get_bind()
+    taken: set[tuple[int, str]] = set()
     for row in list(_release_rows(connection)):
+        fingerprint = _fingerprint(row)
+        if (row["domain_id"], fingerprint) in taken:
+            # Releases that differed in a re-ranker are equal sets once they were at 0001: the number keeps them apart.
+            fingerprint = _fingerprint(row, version=row["version"])
+        taken.add((row["domain_id"], fingerprint))
         connection.execute(
             sa.text("UPDATE releases SET fingerprint = :fingerprint, rules = :rules WHERE id = :id"),
-            {"id": row["id"], "fingerprint": _fingerprint(row), "rules": json.dumps(row["rules"])},
+            {"id": row["id"], "fingerprint": fingerprint, "rules": json.dumps(row["rules"])},
         )
     with op.batch_alter_table("releases") as table:
         table.alter_column("fingerprint", existing_type=sa.String(64), nullable=False)
@@ -183,28 +189,26 @@ def _releases_by_fingerprint() -> None:
 
 
 def _release_rows(connection: sa.Connection) -> Iterator[dict[str, Any]]:
-    """Releases of schema 0002 with the references of their parts and the content of their rules.
-
-    Sets that differ in the re-ranker alone are one set to 0001, so it is named among the rules there.
-    """
+    """Releases of schema 0002 with the references of their parts and the content of their rules."""
     query = sa.text(
-        "SELECT r.id, h.ref AS hub, s.ref AS spoke, i.ref AS index_ref, k.ref AS reranker, rules.content AS content "
-        "FROM releases r JOIN nodes h ON h.id = r.hub_id JOIN nodes i ON i.id = r.index_id "
+        "SELECT r.id, r.domain_id, r.version, h.ref AS hub, s.ref AS spoke, i.ref AS index_ref, k.ref AS reranker, "
+        "rules.content AS content FROM releases r JOIN nodes h ON h.id = r.hub_id JOIN nodes i ON i.id = r.index_id "
         "LEFT JOIN nodes s ON s.id = r.spoke_id LEFT JOIN nodes k ON k.id = r.reranker_id "
         "LEFT JOIN rule_sets rules ON rules.id = r.rules_id ORDER BY r.id"
     )
     for row in connection.execute(query).mappings():
-        content = _loaded(row["content"]) or {}
-        yield {**row, "rules": {**content, "reranker": row["reranker"]} if row["reranker"] else content}
+        yield {**row, "rules": _loaded(row["content"]) or {}}
 
 
 def _loaded(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-def _fingerprint(row: Mapping[str, Any]) -> str:
-    parts = {"hub": row["hub"], "index": row["index_ref"]} | ({"spoke": row["spoke"]} if row["spoke"] else {})
-    said = json.dumps({**parts, "rules": row["rules"]}, sort_keys=True, separators=(",", ":"))
+def _fingerprint(row: Mapping[str, Any], **more: Any) -> str:
+    # The re-ranker, unknown to 0001, is covered so that sets which differ in it alone stay two.
+    named = {"hub": row["hub"], "index": row["index_ref"], "spoke": row["spoke"], "reranker": row["reranker"]}
+    parts = {name: ref for name, ref in named.items() if ref}
+    said = json.dumps({**parts, **more, "rules": row["rules"]}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -220,7 +224,7 @@ def _rules_become_versions() -> None:
         fingerprint = hashlib.sha256(said.encode()).hexdigest()
         if (domain, fingerprint) not in made:
             version = 1 + sum(owner == domain for owner, _ in made)
-            made[domain, fingerprint] = _add_rules(connection, domain, version, fingerprint, said)
+            made[domain, fingerprint] = _add_rules(connection, domain, version, fingerprint, said, release)
         key = made[domain, fingerprint]
         connection.execute(
             sa.text("UPDATE releases SET rules_id = :rules WHERE id = :id"), {"rules": key, "id": release}
@@ -228,27 +232,20 @@ def _rules_become_versions() -> None:
         _add_edge(connection, key, release, "released_as", "rules")
 
 
-def _add_rules(connection: sa.Connection, domain: int, version: int, fingerprint: str, said: str) -> int:
+def _add_rules(connection: sa.Connection, domain: int, version: int, fingerprint: str, said: str, release: int) -> int:
+    """The node of a rule set, as old as the first release that had these rules."""
     name = connection.execute(sa.text("SELECT name FROM domains WHERE id = :id"), {"id": domain}).scalar_one()
-    nodes = sa.table(
-        "nodes",
-        *(sa.column(n) for n in ("id", "kind", "domain_id", "ref", "uid", "label")),
-        sa.column("created_at", sa.DateTime(timezone=not _is_sqlite())),
+    insert = sa.text(
+        "INSERT INTO nodes (kind, domain_id, ref, uid, label, created_at) "
+        "SELECT 'rules', domain_id, :ref, :uid, :label, created_at FROM nodes WHERE id = :release RETURNING id"
     )
-    at = datetime.now(UTC)
-    insert = sa.insert(nodes).values(
-        kind="rules",
-        domain_id=domain,
-        ref=f"rules:{name}/{version}",
-        uid=uuid.uuid4().hex,
-        label=f"{name} rules, version {version}",
-        created_at=at.replace(tzinfo=None) if _is_sqlite() else at,
-    )
-    key = int(connection.execute(insert.returning(nodes.c.id)).scalar_one())
+    ref, label = f"rules:{name}/{version}", f"{name} rules, version {version}"
+    values = {"ref": ref, "uid": uuid.uuid4().hex, "label": label, "release": release}
+    key = int(connection.execute(insert, values).scalar_one())
     connection.execute(
         sa.text(
             "INSERT INTO rule_sets (id, domain_id, version, fingerprint, content) "
-            f"VALUES (:id, :domain, :version, :fingerprint, {':content' if _is_sqlite() else 'CAST(:content AS json)'})"
+            "VALUES (:id, :domain, :version, :fingerprint, :content)"
         ),
         {"id": key, "domain": domain, "version": version, "fingerprint": fingerprint, "content": said},
     )
@@ -263,11 +260,23 @@ def _add_edge(connection: sa.Connection, parent: int, child: int, relation: str,
     )
 
 
+def _name_rerankers_in_evaluations() -> None:
+    """Evaluations of a re-ranker outlive it as those of a baseline do: without a subject, which the details name."""
+    connection = op.get_bind()
+    query = sa.text(
+        "SELECT v.id, v.details, n.ref FROM evaluations v JOIN nodes n ON n.id = v.subject_id WHERE n.kind = 'reranker'"
+    )
+    for key, details, ref in connection.execute(query).all():
+        connection.execute(
+            sa.text("UPDATE evaluations SET subject_id = NULL, details = :details WHERE id = :id"),
+            {"id": key, "details": json.dumps({"model": ref, **_loaded(details)})},
+        )
+
+
 def _forget(table: str, kind: str) -> None:
-    """Delete every node of a kind that the older schema does not know, with its edges, moves of aliases and metrics."""
+    """Delete every node of a kind that the older schema has no table for, with its edges; no other row names it."""
     gone = f"(SELECT id FROM nodes WHERE kind = '{kind}')"
     op.execute(f"DELETE FROM edges WHERE parent_id IN {gone} OR child_id IN {gone}")
-    op.execute(f"UPDATE evaluations SET subject_id = NULL WHERE subject_id IN {gone}")
     op.execute(f"DELETE FROM {table} WHERE id IN {gone}")
     op.execute(f"DELETE FROM nodes WHERE kind = '{kind}'")
 
