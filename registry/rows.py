@@ -182,5 +182,6 @@ def node_record(node: Node, domain: str | None) -> NodeRecord:
 
 def read_node(session: Session, node: Node) -> NodeRecord:
     """The record of a node, its domain's name looked up."""
-    name = session.scalar(select(Domain.name).where(Domain.id == node.domain_id))
-    return node_record(node, name)
+    if node.domain_id is None:
+        return node_record(node, None)
+    return node_record(node, session.scalar(select(Domain.name).where(Domain.id == node.domain_id)))

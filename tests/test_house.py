@@ -46,6 +46,7 @@ DOORS = {
     "sqlalchemy": ("registry", "migrations"),
     "alembic": ("registry/migrate.py", "migrations"),
     "psycopg": ("registry/query.py",),
+    "fsspec": ("registry/remote_files.py",),
     "click": ("cli.py", "commands"),
     "rich": ("commands/progress.py",),
     "torch": ("hub", "spokes", "workflows"),

@@ -33,6 +33,15 @@ def test_every_field_in_order_as_json() -> None:
     json.dumps(said)
 
 
+def test_a_plain_dataclass_becomes_an_object_too() -> None:
+    @dataclass(frozen=True)
+    class Plain:
+        name: str
+        values: tuple[float, ...]
+
+    assert jsonable([Plain("a", (1.0, math.nan))]) == [{"name": "a", "values": [1.0, None]}]
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, np.float64("nan")])
 def test_a_number_that_is_none_becomes_null(value: float) -> None:
     assert jsonable({"x": value}) == {"x": None}
