@@ -10,13 +10,14 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
-from hubspoke.evaluation.bootstrap import paired_difference
+from hubspoke.errors import InvalidDataError, NotFoundError, QualityGateError, UsageError
+from hubspoke.evaluation.bootstrap import mean_interval, paired_difference
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
 from hubspoke.evaluation.protocols import Protocol, evaluation_set
 from hubspoke.spokes.baselines import ItemToItem, Popularity
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.user_values import read_user_values
 from hubspoke.workflows.workspace import Workspace
 
 CUT = datetime(2024, 4, 14, tzinfo=UTC)
@@ -99,6 +100,48 @@ def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market:
     silent = each_ws.evaluate.run("lamps", "popularity", record=False)
     assert silent.evaluation is None
     assert len(each_ws.registry.list_evaluations("lamps")) == 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"protocol": "temporal", "test_from": CUT, "exclude_seen": True}])
+def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, settings: Any) -> None:
+    result = shop.evaluate.run("lamps", "hub", **settings)
+    record = shop.registry.get_evaluation(str(result.evaluation))
+    digest = str(record.artifact)
+    for name, metrics in result.report["metrics"].items():
+        # Coverage belongs to no single user.
+        for metric in metrics.keys() - {"coverage@100"}:
+            kept = read_user_values(shop.artifacts, digest, name, metric)
+            assert float(kept.values.mean()) == metrics[metric]
+            estimate = mean_interval(kept.values)
+            assert [estimate.low, estimate.high] == result.report["intervals"][name][metric]
+    assert len(read_user_values(shop.artifacts, digest, "all", "mrr").users) == result.report["n_users"]
+    assert shop.registry.list_artifacts()[-1].kind == "evaluation"
+    with pytest.raises(NotFoundError, match=r"ndcg@7 on all is not among the values"):
+        read_user_values(shop.artifacts, digest, "all", "ndcg@7")
+    with pytest.raises(NotFoundError):
+        read_user_values(shop.artifacts, digest, "nowhere", "mrr")
+    # Equal values are one artifact, and what is not recorded leaves none.
+    again = shop.evaluate.run("lamps", "hub", **settings)
+    assert shop.registry.get_evaluation(str(again.evaluation)).artifact == digest
+    before = list(shop.artifacts.digests())
+    shop.evaluate.run("lamps", "popularity", record=False, **settings)
+    assert list(shop.artifacts.digests()) == before
+
+
+def test_a_gate_is_judged_by_the_difference_that_compare_prints(shop: Workspace, tiny_spoke: Any) -> None:
+    shop.spoke.train("lamps", config={**tiny_spoke, "seed": 5})
+    shop.gate.set("lamps", max_drop={"mrr": 1.0, "cold:hr@10": 1.0})
+    with pytest.raises(
+        QualityGateError, match="compare --domain lamps --models lamps:2,lamps:1 --protocol leave-one-out"
+    ):
+        shop.promote("lamps:2")
+    compared = shop.evaluate.compare("lamps", ["lamps:2", "lamps:1"], baseline="lamps:1")
+    rows = {(row["slice"], row["metric"]): row for row in compared.rows if row["model"] == "lamps:2"}
+    for judged in shop.gate.check("lamps", "lamps:2").conditions:
+        row = rows[judged.slice, judged.metric]
+        found = (judged.measured, judged.low, judged.high)
+        assert found == (row["difference"], row["difference_low"], row["difference_high"])
+    assert shop.promote("lamps:2").spoke == "lamps:2"
 
 
 def test_a_comparison_pairs_users(shop: Workspace) -> None:

@@ -1,0 +1,257 @@
+"""Real processes that move one alias, or train one domain, at once: one wins, the other is told, nothing is half-moved.
+
+Each process runs the command line and is stopped by a pipe at a named place, so that every order is made, not hoped
+for.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hubspoke.errors import LockedError
+from hubspoke.workflows.workspace import Workspace
+
+# Runs the command line; the first call of one function says HERE and waits until its standard input ends.
+DRIVER = """
+import functools, importlib, sys
+place, *arguments = sys.argv[1:]
+module, _, path = place.partition(":")
+owner, name = importlib.import_module(module), path
+if "." in path:
+    owner, name = getattr(owner, path.split(".")[0]), path.split(".")[1]
+real, calls = getattr(owner, name), [0]
+
+@functools.wraps(real)
+def stop(*args, **kwargs):
+    calls[0] += 1
+    if calls[0] == 1:
+        sys.__stdout__.write("HERE\\n")
+        sys.__stdout__.flush()
+        sys.stdin.read()
+    return real(*args, **kwargs)
+
+setattr(owner, name, stop)
+sys.argv = ["hubspoke", *arguments]
+from hubspoke.cli import main
+main()
+"""
+# A training that only waits: nothing of it needs torch.
+TRAINER = """
+import sys
+from hubspoke.registry.records import Parent
+from hubspoke.workflows import spokes
+from hubspoke.workflows.models import Trained
+
+def train(self, hub, config, dataset, split, parts):
+    sys.__stdout__.write("HERE\\n")
+    sys.__stdout__.flush()
+    sys.stdin.read()
+    parents = [Parent(hub, "adapted_from"), Parent(dataset.event_snapshot.ref, "trained_on", "events")]
+    return Trained(lambda folder: (folder / "weights").write_text("w"), "s", {}, parents)
+
+spokes.Spokes._train = train
+sys.argv = ["hubspoke", *sys.argv[1:]]
+from hubspoke.cli import main
+main()
+"""
+# Promotes `moves` times to a release that is not live, beginning again whenever another process was faster.
+MOVER = """
+import random, sys
+from hubspoke.errors import LockedError
+from hubspoke.registry.store import Registry
+url, name, moves, *targets = sys.argv[1:]
+choose = random.Random(name).choice
+with Registry(url) as registry:
+    print("HERE", flush=True)
+    sys.stdin.read()
+    told = 0
+    for _ in range(int(moves)):
+        while True:
+            seen = registry.resolve("garden@live").ref
+            target = choose([ref for ref in targets if ref != seen])
+            try:
+                registry.promote("garden", "live", target, name, expected=seen)
+                break
+            except LockedError:
+                told += 1
+    print(told)
+"""
+MOVING = "hubspoke.registry.aliases:AliasStore.promote"
+ROLLING = "hubspoke.registry.aliases:AliasStore.rollback"
+INSIDE = "hubspoke.registry.aliases:_move"
+Process = subprocess.Popen[str]
+Start = Callable[..., list[Process]]
+
+
+@pytest.fixture
+def garden(each_ws: Workspace, files: Any) -> Workspace:
+    """The domain garden, on each of the two databases."""
+    each_ws.domain.add("garden", files.items, files.events)
+    return each_ws
+
+
+@pytest.fixture
+def three(garden: Workspace, models: Any) -> Workspace:
+    """garden:1 was live, garden:2 is, garden:3 has an index and no release."""
+    models.hub()
+    for _ in range(3):
+        models.index(models.spoke("hub:1").ref)
+    garden.promote("garden:1")
+    garden.promote("garden:2")
+    return garden
+
+
+@pytest.fixture
+def stopped(garden: Workspace) -> Iterator[Start]:
+    """Start a program once per list of arguments and hand the processes over when all have come to their places."""
+    started: list[Process] = []
+
+    def begin(program: str, *calls: Sequence[str]) -> list[Process]:
+        pipe = subprocess.PIPE
+        commands = [[sys.executable, "-c", program, *arguments] for arguments in calls]
+        made = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for command in commands]
+        started.extend(made)
+        for process in made:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line == "HERE\n", process.communicate()[1]
+        return made
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def where(ws: Workspace) -> tuple[str, ...]:
+    """The options that lead a command to this workspace."""
+    return ("--registry", ws.settings.url, "--workspace", str(ws.settings.workspace))
+
+
+def finish(*processes: Process) -> list[tuple[int, str]]:
+    """Let stopped processes go on together; each one's exit code and what it wrote on stderr."""
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None  # communicate would flush it
+    errors = [process.communicate()[1] for process in processes]
+    return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
+
+
+def state(ws: Workspace) -> tuple[Any, ...]:
+    """Where the alias points, every move, and every release."""
+    moves = [(m.action, m.from_ref, m.to_ref, m.overridden) for m in ws.history("garden")]
+    return ws.registry.list_aliases("garden"), moves, [r.ref for r in ws.registry.list_releases()]
+
+
+def check_chain(ws: Workspace) -> None:
+    """Each move starts where the one before it ended, and the alias stands where the last one ended."""
+    moves = ws.registry.history("garden", "live")
+    assert [m.from_ref for m in moves] == [None, *(m.to_ref for m in moves[:-1])]
+    assert all(before.at <= after.at for before, after in pairwise(moves))
+    assert ws.registry.resolve("garden@live").ref == moves[-1].to_ref
+
+
+def told(error: str) -> bool:
+    return "since another process moved it" in error and error.count("\n") == 1
+
+
+def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace, stopped: Start) -> None:
+    refs = ("garden:1", "garden:3")
+    calls = [(MOVING, "promote", ref, "--reason", ref, "--quiet", *where(three)) for ref in refs]
+    processes = stopped(DRIVER, *calls)
+    assert len(three.history("garden")) == 2
+    outcomes = finish(*processes)
+    assert sorted(code for code, _ in outcomes) == [0, 8]
+    winner = refs[[code for code, _ in outcomes].index(0)]
+    assert told(next(error for code, error in outcomes if code == 8))
+    check_chain(three)
+    assert three.registry.get_release("garden").spoke == winner
+    assert [m.reason for m in three.history("garden")] == [None, None, winner]
+    # The loser's release, if it was to be made, was not.
+    assert len(three.registry.list_releases()) == (2 if winner == "garden:1" else 3)
+
+
+@pytest.mark.parametrize("first", ["promote", "rollback"])
+def test_a_promote_during_a_rollback(three: Workspace, stopped: Start, first: str) -> None:
+    promote = (MOVING, "promote", "garden:3", "--quiet", *where(three))
+    rollback = (ROLLING, "rollback", "garden", "--quiet", *where(three))
+    early, late = stopped(DRIVER, *((promote, rollback) if first == "promote" else (rollback, promote)))
+    assert finish(early) == [(0, "")]
+    ((code, error),) = finish(late)
+    assert code == 8
+    assert told(error)
+    check_chain(three)
+    last = three.history("garden")[-1]
+    assert (last.action, len(three.history("garden"))) == (first, 3)
+    assert three.registry.get_release("garden").spoke == ("garden:3" if first == "promote" else "garden:1")
+
+
+def test_a_gate_set_between_looking_and_moving_stops_the_move(three: Workspace, stopped: Start) -> None:
+    (process,) = stopped(DRIVER, (MOVING, "promote", "garden:3", "--quiet", *where(three)))
+    before = state(three)
+    three.gate.set("garden", {"ndcg@10": 0.5})
+    ((code, error),) = finish(process)
+    assert code == 8
+    assert "The gate of garden has changed since this move was judged" in error
+    assert state(three) == before
+
+
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [
+        (MOVING, ("promote", "garden:3")),
+        (INSIDE, ("promote", "garden:3")),  # the release is made, the transaction not yet ended
+        (INSIDE, ("rollback", "garden")),
+    ],
+)
+def test_a_kill_between_looking_and_moving_leaves_everything_as_it_was(
+    three: Workspace, stopped: Start, place: str, command: Sequence[str]
+) -> None:
+    before = state(three)
+    (process,) = stopped(DRIVER, (place, *command, "--quiet", *where(three)))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert state(three) == before
+    # Nor does the dead process stand in anybody's way.
+    assert three.promote("garden:3").after == "release:garden/3"
+    check_chain(three)
+
+
+def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped: Start) -> None:
+    three.promote("garden:3")
+    targets = [release.ref for release in three.registry.list_releases()]
+    names = ("ann", "bob", "cid")
+    movers = stopped(MOVER, *((three.settings.url, name, "6", *targets) for name in names))
+    assert [code for code, _ in finish(*movers)] == [0] * 3
+    check_chain(three)
+    moves = three.history("garden")[3:]
+    assert sorted(m.actor for m in moves) == sorted(names * 6)
+
+
+def test_of_two_trainings_of_one_domain_the_second_is_told_at_once(
+    garden: Workspace, models: Any, files: Any, stopped: Start
+) -> None:
+    rows = "".join(f"ann,{item},2024-05-01T10:0{n}:00Z\n" for n, item in enumerate(("rose", "fern", "pot", "spade")))
+    garden.data.ingest("garden", events=files.write("more.csv", f"user_id,item_id,timestamp\n{rows}"))
+    call = ("spoke", "train", "garden", "--hub", models.hub().ref, "--no-index", "--quiet", *where(garden))
+    (first,) = stopped(TRAINER, call)
+    # Other settings, so that it is not the same version again: the domain is what is taken.
+    program = [sys.executable, "-c", TRAINER, *call, "--set", "seed=7", "--json"]
+    second = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    error = json.loads(second.stdout)["error"]
+    assert (second.returncode, error["type"]) == (8, LockedError.__name__)
+    assert error["message"].startswith(f"Process {first.pid}")
+    assert "holds 'train garden'; wait for it to end" in error["message"]
+    assert [(m.ref, m.status) for m in garden.spoke.list("garden")] == [("garden:1", "training")]
+    assert finish(first) == [(0, "")]
+    # The second took no number: the next version is the second one.
+    assert garden.registry.begin_model("spoke", "garden", "next", {}).ref == "garden:2"
+    assert garden.spoke.show("garden:1").status == "ready"

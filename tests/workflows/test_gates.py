@@ -1,0 +1,535 @@
+"""Quality gates: which evaluations count, how each condition is judged, and what is refused, overruled or let pass."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hubspoke.errors import LockedError, NotFoundError, QualityGateError, UsageError
+from hubspoke.evaluation.bootstrap import paired_difference
+from hubspoke.evaluation.protocols import Protocol
+from hubspoke.registry.records import MetricRecord, Parent
+from hubspoke.workflows.gates import parse_gate
+from hubspoke.workflows.user_values import store_user_values
+from hubspoke.workflows.workspace import Workspace
+
+CUT = datetime(2024, 5, 2, tzinfo=UTC)
+SNAPSHOT = "snapshot:garden/events/1"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is kept of a slice."""
+
+    users: tuple[str, ...]
+    metrics: dict[str, Any]
+
+
+def measure(
+    ws: Workspace,
+    subject: str,
+    ndcg: Sequence[float],
+    slice_: str = "all",
+    events: str = SNAPSHOT,
+    users: Sequence[str] | None = None,
+    items: str = "snapshot:garden/items/1",
+    keep: bool = True,
+    k: int = 10,
+    **protocol: Any,
+) -> str:
+    """Record an evaluation in which the users got these values."""
+    values = np.array(ndcg, dtype=np.float64)
+    part = Part(tuple(users or map(str, range(len(values)))), {f"ndcg@{k}": values})
+    said = Protocol(**protocol)
+    return ws.registry.add_evaluation(
+        "garden",
+        subject,
+        events,
+        protocol=said.model_dump(mode="json") | {"description": said.describe()},
+        n_users=len(values),
+        metrics=[MetricRecord(slice_, f"ndcg@{k}", float(values.mean()))],
+        details={"items": items},
+        artifact=store_user_values(ws.artifacts, {slice_: part}) if keep else None,
+    ).ref
+
+
+def trained(models: Any, **summary: Any) -> str:
+    """A spoke of hub:1 with an index, that says this of its training."""
+    registry = models.ws.registry
+    begun = registry.begin_model("spoke", "garden", f"spoke{len(registry.list_models('spoke'))}", {}, seed=0)
+    stored = models.ws.artifacts
+    with stored.stage() as staged:
+        (staged / "name").write_text(begun.ref)
+        artifact = stored.commit(staged, "spoke")
+    parents = [Parent("hub:1", "adapted_from"), Parent(SNAPSHOT, "trained_on", "events")]
+    registry.finish_model(begun.ref, artifact, "s", summary, parents)
+    models.index(begun.ref)
+    return str(begun.ref)
+
+
+@pytest.fixture
+def two(garden: Workspace, models: Any) -> Workspace:
+    """garden:1 is live, garden:2 is not, and both have an index."""
+    models.hub()
+    for _ in range(2):
+        models.index(models.spoke("hub:1").ref)
+    garden.promote("garden:1", reason="first")
+    return garden
+
+
+def live(ws: Workspace) -> str:
+    return ws.registry.resolve("garden@live").ref
+
+
+# ---- the gate itself ----
+
+
+def test_a_gate_is_set_shown_kept_and_cleared(each_ws: Workspace) -> None:
+    each_ws.domain.add("garden")
+    gate = each_ws.gate
+    assert (gate.show("garden").conditions, gate.history("garden")) == ((), [])
+    planned = gate.set("garden", {"ndcg@10": 0.05}, dry_run=True)
+    assert (planned.dry_run, gate.history("garden")) == (True, [])
+    made = gate.set("garden", {"cold:ndcg@10": 0.02}, {"mrr": 0.005}, confidence=0.9, reason="no surprises")
+    assert (made.actor, made.reason, made.cached) == ("tester", "no surprises", False)
+    shared = {
+        "protocol": {"name": "leave-one-out", "exclude_seen": False, "test_from": None, "test_until": None},
+        "aliases": ["live"],
+    }
+    assert [dict(condition) for condition in gate.show("garden").conditions] == [
+        {"metric": "ndcg@10", "slice": "cold", "kind": "minimum", "value": 0.02, **shared},
+        {"metric": "mrr", "slice": "all", "kind": "max_drop", "value": 0.005, "confidence": 0.9, **shared},
+    ]
+    again = gate.set("garden", {"cold:ndcg@10": 0.02}, {"mrr": 0.005}, confidence=0.9, reason="again")
+    assert (again.cached, again.reason) == (True, "no surprises")
+    timed = gate.set("garden", {"hr@10": 0.1}, protocol="temporal", test_from=CUT, aliases=("live", "candidate"))
+    assert timed.conditions[0]["protocol"]["test_from"] == "2024-05-02T00:00:00Z"
+    assert gate.clear("garden", dry_run=True).conditions == []
+    assert gate.clear("garden", reason="enough").conditions == ()
+    assert gate.clear("garden").cached
+    assert [len(kept.conditions) for kept in gate.history("garden")] == [0, 1, 2]
+    json.dumps(gate.show("garden").to_dict())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "guards nothing"),
+        ({"minimum": {"ndgc@10": 0.1}}, "metric: String should match"),
+        ({"minimum": {"lukewarm:ndcg@10": 0.1}}, "there is no slice 'lukewarm'; choose one of all, cold"),
+        ({"minimum": {"ndcg@10": 5}}, "value: Input should be less than or equal to 1"),
+        ({"max_drop": {"ndcg@10": -0.1}}, "value: Input should be greater than or equal to 0"),
+        ({"max_drop": {"coverage@100": 0.1}}, "no metric of single users"),
+        ({"max_drop": {"ndcg@10": 0.1}, "confidence": 1.0}, "confidence: Input should be less than 1"),
+        ({"minimum": {"ndcg@10": 0.1, "all:ndcg@10": 0.2}}, "minimum of ndcg@10 is given twice"),
+        ({"minimum": {"ndcg@10": 0.1}, "protocol": "temporal"}, "needs test_from"),
+        ({"minimum": {"ndcg@10": 0.1}, "test_from": CUT}, "leave-one-out takes no dates"),
+        ({"minimum": {"ndcg@10": 0.1}, "protocol": "random"}, "name: Input should be"),
+        ({"minimum": {"ndcg@10": 0.1}, "aliases": ("Live!",)}, "'Live!' cannot be an alias"),
+    ],
+)
+def test_a_gate_that_is_not_usable_is_refused(ws: Workspace, options: dict[str, Any], told: str) -> None:
+    ws.domain.add("garden")
+    with pytest.raises(UsageError, match=told):
+        ws.gate.set("garden", **options)
+    assert ws.gate.history("garden") == []
+
+
+def test_unknown_keys_and_domains_are_refused(ws: Workspace) -> None:
+    with pytest.raises(UsageError, match="extra: Extra inputs are not permitted"):
+        parse_gate([{"kind": "minimum", "metric": "mrr", "value": 0.1, "extra": 1}])
+    with pytest.raises(NotFoundError, match="no domain 'garden'"):
+        ws.gate.set("garden", {"mrr": 0.1})
+    with pytest.raises(NotFoundError, match="no domain 'garden'"):
+        ws.gate.show("garden")
+
+
+# ---- the minimum ----
+
+
+def test_without_evidence_the_refusal_names_the_command_that_makes_it(two: Workspace) -> None:
+    two.gate.set("garden", {"ndcg@10": 0.25}, {"ndcg@10": 0.01, "mrr": 0.01})
+    with pytest.raises(QualityGateError) as refused:
+        two.promote("garden:2")
+    told = str(refused.value)
+    assert told.startswith(
+        "garden:2 does not meet the gate of garden@live: ndcg@10 cannot be judged, since the registry"
+    )
+    assert "no evaluations of garden:2 and garden:1 on the same events and users under 'leave-one-out test, " in told
+    command = "hubspoke evaluate compare --domain garden --models garden:2,garden:1 --protocol leave-one-out"
+    assert told.count("run `") == 1
+    assert f"run `{command}`, or overrule" in told
+    assert told.endswith("`hubspoke promote garden:2 --to live --override --reason TEXT`.")
+    with pytest.raises(QualityGateError):
+        two.promote("garden:2", dry_run=True)
+    assert (live(two), len(two.registry.list_releases()), len(two.history("garden"))) == ("release:garden/1", 1, 1)
+
+
+def test_the_command_has_the_gates_settings_and_the_events_that_were_trained_on(two: Workspace, files: Any) -> None:
+    def remedy(**gate: Any) -> str:
+        two.gate.set("garden", **gate)
+        return two.gate.check("garden", "garden:2").remedy
+
+    run = "hubspoke evaluate run --domain garden --model garden:2"
+    assert f"`{run} --protocol leave-one-out --exclude-seen --k 5,10,20,100`" in remedy(
+        minimum={"ndcg@5": 0.1}, exclude_seen=True
+    )
+    dates = {"test_from": CUT, "test_until": datetime(2024, 5, 3, 12, tzinfo=UTC)}
+    assert (
+        f"`{run} --protocol temporal --test-from 2024-05-02T00:00:00Z --test-until 2024-05-03T12:00:00Z`"
+    ) in remedy(minimum={"mrr": 0.1}, protocol="temporal", **dates)
+    two.data.ingest("garden", events=files.events, until=CUT)
+    assert f"`{run} --protocol leave-one-out --events {SNAPSHOT}`" in remedy(minimum={"mrr": 0.1})
+
+
+def test_a_minimum_is_met_by_the_mean(two: Workspace) -> None:
+    two.gate.set("garden", {"ndcg@10": 0.375})
+    evaluation = measure(two, "garden:2", [0.25, 0.5])
+    found = two.gate.check("garden", "garden:2")
+    assert (found.passes, found.remedy, found.conditions[0].measured) == (True, "", 0.375)
+    assert found.conditions[0].evidence == (evaluation,)
+    assert found.conditions[0].says == "ndcg@10 is 0.375, at least 0.375 (evaluation:garden/1)"
+    assert two.promote("garden:2").overridden is None
+    measure(two, "garden:1", [0.25, 0.25])
+    with pytest.raises(QualityGateError, match=r"ndcg@10 is 0\.25, below 0\.375 \(evaluation:garden/2\); promote a"):
+        two.promote("garden:1")
+
+
+def test_the_newest_events_count_and_on_them_the_newest_evaluation(two: Workspace, files: Any) -> None:
+    two.data.ingest("garden", events=files.events, until=datetime(2024, 5, 3, tzinfo=UTC))
+    two.gate.set("garden", {"ndcg@10": 0.5})
+    newer = "snapshot:garden/events/2"
+    measure(two, "garden:2", [0.25], events=newer)
+    measure(two, "garden:2", [0.75])
+    assert not two.gate.check("garden", "garden:2").passes
+    measure(two, "garden:2", [0.5], events=newer)
+    assert two.gate.check("garden", "garden:2").conditions[0].evidence == ("evaluation:garden/3",)
+    assert two.gate.check("garden", "garden:2").passes
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"exclude_seen": True},
+        {"part": "validation"},
+        {"name": "temporal", "test_from": CUT},
+        {"max_history": 10},
+        {"cold_threshold": 2},
+    ],
+)
+def test_an_evaluation_under_another_protocol_does_not_count(two: Workspace, other: dict[str, Any]) -> None:
+    two.gate.set("garden", {"ndcg@10": 0.5})
+    measure(two, "garden:2", [0.75], **other)
+    assert two.gate.check("garden", "garden:2").conditions[0].measured is None
+    # Other list lengths, and validation events trained on after the choice, are the same protocol.
+    measure(two, "garden:2", [0.75], ks=(10,), refit=True)
+    assert two.gate.check("garden", "garden:2").passes
+
+
+def test_the_temporal_protocol_is_the_same_moment_in_any_zone(two: Workspace) -> None:
+    two.gate.set(
+        "garden", {"ndcg@10": 0.5}, protocol="temporal", test_from=datetime.fromisoformat("2024-05-02T02:00+02:00")
+    )
+    measure(two, "garden:2", [0.75], name="temporal", test_from=CUT)
+    assert two.gate.check("garden", "garden:2").passes
+
+
+def test_a_slice_is_judged_by_its_own_numbers(two: Workspace) -> None:
+    two.gate.set("garden", {"cold:ndcg@10": 0.5}, {"cold:ndcg@10": 0.0})
+    measure(two, "garden:2", [0.75, 0.5], "cold")
+    measure(two, "garden:1", [0.5, 0.5], "cold")
+    found = two.gate.check("garden", "garden:2")
+    assert [judged.measured for judged in found.conditions] == [0.625, 0.125]
+    assert found.conditions[0].says.startswith("ndcg@10 on cold is 0.625")
+    assert found.passes
+
+
+def test_a_slice_without_targets_cannot_be_judged(two: Workspace) -> None:
+    two.gate.set("garden", {"zero_shot:ndcg@10": 0.5}, {"zero_shot:ndcg@10": 0.0})
+    measure(two, "garden:2", [0.75])
+    measure(two, "garden:1", [0.75])
+    with pytest.raises(QualityGateError, match="no target is in that slice; leave that slice out of the gate, or over"):
+        two.promote("garden:2")
+
+
+# ---- the drop ----
+
+
+def test_a_drop_is_paired_by_user(two: Workspace) -> None:
+    # Everybody got 0.25 less, so the interval is a point, and the bound itself passes.
+    measure(two, "garden:1", [0.75, 0.5, 0.25])
+    measure(two, "garden:2", [0.5, 0.25, 0.0])
+    two.gate.set("garden", max_drop={"ndcg@10": 0.25})
+    judged = two.gate.check("garden", "garden:2").conditions[0]
+    assert (judged.measured, judged.low, judged.high, judged.passes) == (-0.25, -0.25, -0.25, True)
+    assert judged.evidence == ("evaluation:garden/2", "evaluation:garden/1")
+    two.gate.set("garden", max_drop={"ndcg@10": 0.2})
+    with pytest.raises(QualityGateError) as refused:
+        two.promote("garden:2")
+    assert (
+        "ndcg@10 differs from that of garden:1 by -0.25 [-0.25, -0.25] at 0.95 confidence over 3 users, which does not "
+        "rule out a drop of more than 0.2 (evaluation:garden/2, evaluation:garden/1); promote a version that does"
+    ) in str(refused.value)
+
+
+def test_the_confidence_decides(two: Workspace) -> None:
+    rng = np.random.default_rng(0)
+    theirs, ours = rng.random(200), rng.random(200)
+    measure(two, "garden:1", theirs.tolist())
+    measure(two, "garden:2", ours.tolist())
+    wide, narrow = (paired_difference(ours, theirs, level=level) for level in (0.99, 0.5))
+    allowed = -(wide.low + narrow.low) / 2
+    for confidence, interval in ((0.99, wide), (0.5, narrow)):
+        two.gate.set("garden", max_drop={"ndcg@10": allowed}, confidence=confidence)
+        judged = two.gate.check("garden", "garden:2").conditions[0]
+        assert (judged.low, judged.high) == (interval.low, interval.high)
+        assert judged.passes is (confidence == 0.5)
+
+
+def test_only_evaluations_alike_are_paired(two: Workspace, files: Any) -> None:
+    two.data.ingest("garden", events=files.events, until=datetime(2024, 5, 3, tzinfo=UTC))
+    two.gate.set("garden", max_drop={"ndcg@10": 0.5})
+
+    def evidence() -> tuple[str, ...]:
+        return two.gate.check("garden", "garden:2").conditions[0].evidence
+
+    measure(two, "garden:2", [0.5])
+    measure(two, "garden:1", [0.5], events="snapshot:garden/events/2")
+    measure(two, "garden:1", [0.5], items="snapshot:garden/items/2")
+    measure(two, "garden:1", [0.5], refit=True)
+    measure(two, "garden:1", [0.5], users=["somebody else"])
+    measure(two, "garden:1", [0.5], keep=False)
+    measure(two, "garden:1", [0.5], k=20)
+    assert evidence() == ()
+    measure(two, "garden:1", [0.5], ks=(5, 10))
+    assert evidence() == ("evaluation:garden/1", "evaluation:garden/8")
+    measure(two, "garden:2", [0.5], events="snapshot:garden/events/2")
+    assert evidence() == ("evaluation:garden/9", "evaluation:garden/2")
+
+
+def test_values_that_the_store_has_lost_are_no_evidence(two: Workspace) -> None:
+    measure(two, "garden:2", [0.5])
+    measure(two, "garden:1", [0.25])
+    two.gate.set("garden", max_drop={"ndcg@10": 0.0})
+    assert two.gate.check("garden", "garden:2").passes
+    digest = str(two.registry.get_evaluation("evaluation:garden/2").artifact)
+    two.artifacts.delete(digest, datetime.now(UTC).replace(year=2999))
+    assert "hubspoke evaluate compare" in two.gate.check("garden", "garden:2").remedy
+
+
+def test_a_drop_needs_something_else_in_service(garden: Workspace, models: Any) -> None:
+    models.hub()
+    models.index(models.spoke("hub:1").ref)
+    garden.gate.set("garden", max_drop={"ndcg@10": 0.0})
+    assert "nothing is in service yet" in garden.gate.check("garden", "garden:1").conditions[0].says
+    garden.promote("garden:1")
+    newer = models.index("garden:1")
+    assert "is the version in service itself" in garden.gate.check("garden", newer.ref).conditions[0].says
+    assert garden.promote(newer.ref).after == "release:garden/2"
+
+
+# ---- why there cannot be evidence ----
+
+
+def test_a_version_that_has_seen_the_test_is_told_apart(garden: Workspace, models: Any) -> None:
+    models.hub()
+    split = {"name": "leave-one-out", "refit": False}
+    trained(models, split={**split, "name": "all"}, held_out=None, training_end=0)
+    trained(models, split=split, held_out="x", training_end=0)
+    garden.gate.set("garden", {"ndcg@10": 0.1}, {"ndcg@10": 0.1})
+    found = garden.gate.check("garden", "garden:1")
+    assert "garden:1 was trained with --split all and has seen the test events" in found.failed
+    assert "train one with `hubspoke spoke train garden --split leave-one-out`, or overrule" in found.remedy
+    garden.promote("garden:1", override=True, reason="nothing else yet")
+    # What is live cannot be measured: the candidate's own number is asked for, and only overruling helps with the rest.
+    found = garden.gate.check("garden", "garden:2")
+    assert found.remedy.startswith(
+        "run `hubspoke evaluate run --domain garden --model garden:2 --protocol leave-one-out`"
+    )
+    measure(garden, "garden:2", [0.5])
+    found = garden.gate.check("garden", "garden:2")
+    assert [judged.passes for judged in found.conditions] == [True, False]
+    assert found.remedy.startswith("overrule the gate with `hubspoke promote garden:2 ")
+    # It was trained on events before the cut, so the other protocol can test it.
+    garden.gate.set("garden", max_drop={"ndcg@10": 0.1}, protocol="temporal", test_from=CUT)
+    assert "hubspoke evaluate compare" in garden.gate.check("garden", "garden:2").remedy
+    garden.gate.set("garden", {"ndcg@10": 0.1}, protocol="temporal", test_from=datetime(1960, 1, 1, tzinfo=UTC))
+    remedy = garden.gate.check("garden", "garden:2").remedy
+    assert "`hubspoke spoke train garden --split temporal --test-from 1960-01-01T00:00:00Z`" in remedy
+
+
+@pytest.mark.parametrize(
+    ("refit", "held_out", "told"),
+    [
+        (True, "x", "of garden:2 and garden:1 only one was trained with --refit; train both alike, or"),
+        (False, "y", "were trained on different data and keep different test events; set a gate with --protocol temp"),
+    ],
+)
+def test_versions_that_cannot_be_compared_are_named(
+    garden: Workspace, models: Any, refit: bool, held_out: str, told: str
+) -> None:
+    models.hub()
+    trained(models, split={"name": "leave-one-out", "refit": False}, held_out="x", training_end=0)
+    trained(models, split={"name": "leave-one-out", "refit": refit}, held_out=held_out, training_end=0)
+    garden.promote("garden:1")
+    garden.gate.set("garden", max_drop={"ndcg@10": 0.1})
+    with pytest.raises(QualityGateError, match=told):
+        garden.promote("garden:2")
+
+
+# ---- overruling, aliases, rollbacks ----
+
+
+def test_overruling_needs_a_reason_and_is_kept(two: Workspace) -> None:
+    two.gate.set("garden", {"ndcg@10": 0.5})
+    measure(two, "garden:2", [0.25])
+    for reason in (None, " "):
+        with pytest.raises(UsageError, match="needs a reason"):
+            two.promote("garden:2", override=True, reason=reason)
+    words = "ndcg@10 is 0.25, below 0.5 (evaluation:garden/1)"
+    planned = two.promote("garden:2", override=True, reason="sale", dry_run=True)
+    assert (planned.overridden, live(two)) == (words, "release:garden/1")
+    moved = two.promote("garden:2", override=True, reason="sale")
+    assert (moved.overridden, live(two)) == (words, "release:garden/2")
+    assert [(m.reason, m.overridden) for m in two.history("garden")] == [("first", None), ("sale", words)]
+    # Back needs nobody's leave; forward again does.
+    assert two.rollback("garden").after == "release:garden/1"
+    with pytest.raises(QualityGateError):
+        two.promote("release:garden/2")
+    measure(two, "garden:2", [0.75])
+    assert two.promote("release:garden/2", override=True, reason="for nothing").overridden is None
+
+
+def test_what_is_there_already_needs_no_evidence(two: Workspace) -> None:
+    two.gate.set("garden", {"ndcg@10": 0.5})
+    assert two.promote("garden:1").cached
+
+
+def test_a_gate_guards_the_aliases_that_it_names(two: Workspace) -> None:
+    two.gate.set("garden", {"ndcg@10": 0.5})
+    assert two.promote("garden:2", to="candidate").after == "release:garden/2"
+    two.gate.set("garden", {"ndcg@10": 0.5}, aliases=("candidate",))
+    assert two.gate.check("garden", "garden:1").conditions == ()
+    assert not two.gate.check("garden", "garden:1", "candidate").passes
+    with pytest.raises(QualityGateError, match=r"garden@candidate: .*`hubspoke promote garden:1 --to candidate --over"):
+        two.promote("garden:1", to="candidate")
+    assert two.promote("garden:2").alias == "live"
+    two.gate.clear("garden")
+    assert two.promote("garden:1", to="candidate").after == "release:garden/1"
+
+
+def test_the_hub_alone_is_judged_by_its_own_evaluations_and_its_alias_by_none(two: Workspace, models: Any) -> None:
+    floor = models.index("hub:1", space="calibrated")
+    two.gate.set("garden", {"ndcg@10": 0.5}, {"ndcg@10": 0.0})
+    assert two.promote("hub:1").scope == "hub"
+    with pytest.raises(QualityGateError, match="compare --domain garden --models hub:1,garden:1 "):
+        two.promote(floor.ref)
+    measure(two, "hub:1", [0.75])
+    measure(two, "garden:1", [0.5])
+    assert two.promote(floor.ref).hub == "hub:1"
+    assert two.gate.check("garden", "garden:2").live == "hub:1"
+
+
+def test_check_asks_only_for_what_could_serve_the_domain(two: Workspace) -> None:
+    assert two.gate.check("garden", "garden:2").passes
+    for ref in ("hub:1", "snapshot:garden/items/1"):
+        with pytest.raises(UsageError):
+            two.gate.check("garden", ref)
+    with pytest.raises(NotFoundError):
+        two.gate.check("garden", "garden:9")
+
+
+def test_a_gate_that_changes_between_judging_and_moving_is_told(
+    two: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = type(two.registry).promote
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        two.gate.set("garden", {"ndcg@10": 0.9})
+        return real(*args, **options)
+
+    monkeypatch.setattr(type(two.registry), "promote", meanwhile)
+    with pytest.raises(LockedError, match="The gate of garden has changed since this move was judged"):
+        two.promote("garden:2")
+    assert (live(two), len(two.registry.list_releases())) == ("release:garden/1", 1)
+
+
+# ---- what is promoted without being asked ----
+
+
+class Notes:
+    """Keeps the remarks of a workflow."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, stage: str, done: int, total: int) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def test_a_training_that_may_not_be_promoted_keeps_its_model(shop: Workspace, market: Any, tiny_spoke: Any) -> None:
+    shop.progress = Notes()
+    shop.gate.set("lamps", {"ndcg@10": 0.99})
+    again = {**tiny_spoke, "seed": 5}
+    with pytest.raises(
+        QualityGateError, match=r"lamps:2 is stored with index:lamps/2 but not promoted: lamps:2 does no"
+    ):
+        shop.spoke.train("lamps", config=again, promote=True)
+    assert shop.spoke.show("lamps:2").status == "ready"
+    assert shop.registry.get_domain("lamps").live == "release:lamps/1"
+    assert shop.spoke.train("lamps", config=again).cached
+    # The first release, which nobody asked for, is left out with a note; with nothing to compare, a drop is none.
+    shop.domain.add("mugs", market["mugs"].items, market["mugs"].events)
+    shop.gate.set("mugs", {"ndcg@10": 0.001}, {"ndcg@10": 0.0})
+    made = shop.spoke.train("mugs", config=tiny_spoke)
+    assert (made.ref, made.index, made.release) == ("mugs:1", "index:mugs/1", None)
+    assert [text.split(": ")[0] for text in shop.progress.texts] == [
+        "mugs:1 is stored with index:mugs/1 but not promoted"
+    ]
+    shop.gate.set("mugs", max_drop={"ndcg@10": 0.0})
+    assert shop.spoke.train("mugs", config=tiny_spoke).release == "release:mugs/1"
+
+
+def test_a_launch_leaves_in_service_what_the_gate_would_have_kept(
+    shop: Workspace, market: Any, tiny_spoke: Any
+) -> None:
+    shop.progress = Notes()
+    files = market["lamps"]
+    shop.gate.set("lamps", {"ndcg@10": 0.99})
+    launched = shop.launch("lamps", files.items, events=files.events, config=tiny_spoke)
+    assert (launched.release, launched.mode) == ("release:lamps/1", "trained")
+    assert any("lamps:2 is stored but not promoted" in text for text in shop.progress.texts)
+    assert [step["ref"] for step in launched.steps if step["step"] == "spoke"] == ["lamps:2"]
+    shop.domain.add("mugs", market["mugs"].items)
+    shop.gate.set("mugs", {"ndcg@10": 0.99})
+    with pytest.raises(QualityGateError, match="hub:1 does not meet the gate of mugs@live"):
+        shop.launch("mugs", market["mugs"].items)
+
+
+# ---- what loads ----
+
+PROBE = """
+import sys
+from hubspoke.cli import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit as end:
+    print([name for name in ("torch", "polars", "numpy", "pydantic") if name in sys.modules], file=sys.stderr)
+    raise
+"""
+
+
+@pytest.mark.parametrize("command", [("promote", "garden:2"), ("evaluate", "gate", "garden")])
+def test_without_a_gate_nothing_heavy_is_loaded(two: Workspace, command: tuple[str, ...]) -> None:
+    call = [sys.executable, "-c", PROBE, *command, "--quiet", "--workspace", str(two.settings.workspace)]
+    ended = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert ended.stderr.splitlines()[-1] == "[]"
