@@ -101,11 +101,10 @@ def gate_history(gates: Sequence[GateResult]) -> str:
 
 
 def _conditions(shown: GateResult) -> str:
-    headers = ("condition", "on", "protocol", "seen items", "test from", "test until", "confidence", "alias")
+    headers = ("condition", "protocol", "seen items", "test from", "test until", "confidence", "alias")
     rows = [
         (
             _in_words(condition),
-            condition["slice"],
             condition["protocol"]["name"],
             "excluded" if condition["protocol"]["exclude_seen"] else "ranked",
             condition["protocol"]["test_from"],
