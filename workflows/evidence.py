@@ -152,8 +152,8 @@ class Judge:
     def _compared(self, condition: MaxDrop, change: Estimate, n_users: int, *evidence: str) -> Judgement:
         passes = change.low >= -condition.value
         says = (
-            f"{condition.measure} differs from that of {self._live} by {change.value:+.6g} [{change.low:+.6g}, "
-            f"{change.high:+.6g}] at {condition.confidence:.6g} confidence over {n_users} users, which "
+            f"{condition.measure} differs from that of {self._live} by {change.value:+.4g} [{change.low:+.4g}, "
+            f"{change.high:+.4g}] at {100 * condition.confidence:g} % confidence over {n_users} users, which "
             f"{'rules out' if passes else 'does not rule out'} a drop of more than {condition.value:g} "
             f"({', '.join(evidence)})"
         )
@@ -199,7 +199,7 @@ class Judge:
         lacking = f"no evaluation of {models[0]}"
         if len(models) > 1:
             lacking = f"no evaluations of {' and '.join(models)} on the same events and users"
-        says = f"{unjudged}, since the registry has {lacking} under '{condition.protocol.full().describe()}'"
+        says = f"{unjudged}, since the registry has {lacking} by {_in_words(condition.protocol)}"
         return _judged(condition, False, says, remedy=f"run `{self._command(condition.protocol)}`")
 
     def _is_empty(self, condition: Condition, model: str) -> bool:
@@ -301,6 +301,12 @@ def _has_seen(model: ModelRecord, protocol: GateProtocol) -> bool:
         return model.summary.get("held_out") is None
     end = model.summary.get("training_end")
     return end is None or end >= int(protocol.test_from.timestamp() * 1_000_000)
+
+
+def _in_words(protocol: GateProtocol) -> str:
+    start = f" from {_text(protocol.test_from)}" if protocol.test_from else ""
+    until = f" until {_text(protocol.test_until)}" if protocol.test_until else ""
+    return f"{protocol.name}{start}{until} with seen items {'excluded' if protocol.exclude_seen else 'ranked'}"
 
 
 def _options(protocol: GateProtocol, conditions: Sequence[Condition]) -> str:

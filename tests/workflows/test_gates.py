@@ -162,7 +162,10 @@ def test_without_evidence_the_refusal_names_the_command_that_makes_it(two: Works
     assert told.startswith(
         "garden:2 does not meet the gate of garden@live: ndcg@10 cannot be judged, since the registry"
     )
-    assert "no evaluations of garden:2 and garden:1 on the same events and users under 'leave-one-out test, " in told
+    assert (
+        "no evaluations of garden:2 and garden:1 on the same events and users by leave-one-out with seen items ranked; "
+        in told
+    )
     command = "hubspoke evaluate compare --domain garden --models garden:2,garden:1 --protocol leave-one-out"
     assert told.count("run `") == 1
     assert f"run `{command}`, or overrule" in told
@@ -274,7 +277,7 @@ def test_a_drop_is_paired_by_user(two: Workspace) -> None:
     with pytest.raises(QualityGateError) as refused:
         two.promote("garden:2")
     assert (
-        "ndcg@10 differs from that of garden:1 by -0.25 [-0.25, -0.25] at 0.95 confidence over 3 users, which does not "
+        "ndcg@10 differs from that of garden:1 by -0.25 [-0.25, -0.25] at 95 % confidence over 3 users, which does not "
         "rule out a drop of more than 0.2 (evaluation:garden/2, evaluation:garden/1); promote a version that does"
     ) in str(refused.value)
 
