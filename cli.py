@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rollback": (".release", "rollback", "Point an alias back at what it pointed at before."),
     "history": (".release", "history", "Every move of a domain's aliases."),
     "lineage": (".lineage", "lineage", "What came from what."),
+    "bundle": (".bundle", "bundle", "A release and its lineage in one file, for another registry."),
     "gc": (".gc", "gc", "Remove artifacts that nothing refers to."),
     "registry": (".registry", "registry", "The database behind it all."),
 }

@@ -20,6 +20,8 @@ RESULTS: Mapping[str, Shape] = {
     "demo": "workflows.demo.DemoResult",
     "init": "workflows.workspace.InitResult",
     "doctor": "workflows.doctor.Diagnosis",
+    "bundle export": "workflows.bundles.BundleExport",
+    "bundle import": "workflows.bundles.BundleImport",
     "gc": "workflows.garbage.Garbage",
     "domain add": "workflows.domains.DomainAdded",
     "domain archive": "workflows.domains.DomainArchived",

@@ -46,7 +46,7 @@ class ReleaseStore:
         """
         with self.database.read() as session:
             owner = domain_row(session, domain)
-            node = _same_release(session, owner, _checked(session, owner, parts))
+            node = same_release(session, owner, fitting_parts(session, owner, parts))
             return None if node is None else read_release(session, node)
 
     def get_release(self, ref: str) -> ReleaseRecord:
@@ -84,8 +84,8 @@ def make_release(session: Session, owner: Domain, parts: ReleaseParts) -> tuple[
     Raises:
         as `ReleaseStore.create_release`.
     """
-    nodes = _checked(session, owner, parts)
-    known = _same_release(session, owner, nodes)
+    nodes = fitting_parts(session, owner, parts)
+    known = same_release(session, owner, nodes)
     if known is not None:
         return known, False
     version = next_version(session, Release.version, Release.domain_id == owner.id)
@@ -102,7 +102,8 @@ def _part_ids(nodes: dict[str, Node]) -> dict[str, int | None]:
     return {f"{name}_id": nodes[name].id if name in nodes else None for name in names}
 
 
-def _same_release(session: Session, owner: Domain, nodes: dict[str, Node]) -> Node | None:
+def same_release(session: Session, owner: Domain, nodes: dict[str, Node]) -> Node | None:
+    """The release of exactly these parts, by name, or None."""
     same = select(Node).join(Release, Release.id == Node.id).where(Release.domain_id == owner.id)
     for column, part in _part_ids(nodes).items():
         # `IS NOT DISTINCT FROM`: two missing parts are the same.
@@ -110,8 +111,12 @@ def _same_release(session: Session, owner: Domain, nodes: dict[str, Node]) -> No
     return session.scalar(same.order_by(Node.id).limit(1))
 
 
-def _checked(session: Session, owner: Domain, parts: ReleaseParts) -> dict[str, Node]:
-    """The parts' nodes, each of the right kind and domain, ready, and fitting the others."""
+def fitting_parts(session: Session, owner: Domain, parts: ReleaseParts) -> dict[str, Node]:
+    """The parts' nodes by name, each of the right kind and domain, ready, and fitting the others.
+
+    Raises:
+        as `ReleaseStore.create_release`.
+    """
     nodes = {"hub": expect_kind(ready_model(session, parts.hub), NodeKind.HUB)}
     if parts.spoke is not None:
         nodes["spoke"] = _of_domain(owner, expect_kind(ready_model(session, parts.spoke), NodeKind.SPOKE))

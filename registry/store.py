@@ -12,6 +12,7 @@ from types import TracebackType
 from sqlalchemy.orm import Session
 
 from .aliases import AliasStore
+from .bundles import BundleStore
 from .database import Database
 from .differences import DifferenceStore
 from .domains import DomainStore, read_domain
@@ -60,6 +61,7 @@ class Registry(
     ImpactStore,
     DifferenceStore,
     StalenessStore,
+    BundleStore,
 ):
     """An open registry.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..registry.query import QueryResult
     from ..registry.records import AliasChange
     from ..registry.store import Registry
+    from .bundles import Bundles
     from .data import Data
     from .datasets import Table
     from .doctor import Diagnosis
@@ -275,6 +276,13 @@ class Workspace:
         from .lineage import LineageQuestions
 
         return LineageQuestions(self)
+
+    @cached_property
+    def bundle(self) -> Bundles:
+        """Releases with their lineage in one file."""
+        from .bundles import Bundles
+
+        return Bundles(self)
 
     # ---- verbs without a noun ----
 

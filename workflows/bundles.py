@@ -1,0 +1,433 @@
+"""Bundles: one file with a node and all its lineage, which serves elsewhere what it served where it came from.
+
+A file is checked to its last byte, and its rows are rehearsed, before anything is stored or recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
+from ..registry.artifacts import StoredArtifact
+from ..registry.bundle_rows import BundleRows, Row, contradiction, read_rows
+from ..registry.bundles import Placement
+from ..registry.database import HEAD_REVISION, REVISIONS
+from ..registry.garbage import referenced_artifacts
+from ..registry.kinds import NodeKind
+from ..registry.manifests import MANIFEST as STORES_OWN
+from ..registry.manifests import parse as parse_artifact
+from ..registry.manifests import read_manifest
+from ..registry.references import check_alias
+from ..registry.references import parse as parse_reference
+from .bundle_files import BundleFile, Member, check_sha256, encode, member_name, size_of, write_bundle
+from .progress import stage_progress
+from .releases import Promotion, promote
+from .results import Result
+
+if TYPE_CHECKING:
+    from .workspace import Workspace
+
+FORMAT = 1
+SUFFIX = ".hubspoke"
+NOT_CARRIED = "The weights of packaged or downloaded encoders and the pictures of products are not in it"
+_KEYS = {"format", "hubspoke", "schema", "root", "created_at", "artifacts", "tables"}
+_ARTIFACT_KEYS = {"digest", "kind", "bytes", "files", "created_at"}
+_SERVING = (NodeKind.RELEASE, NodeKind.INDEX, NodeKind.SPOKE, NodeKind.HUB)
+_MAX_NAME_BYTES = 255
+
+
+@dataclass(frozen=True)
+class BundleExport(Result):
+    """A bundle that was written, or with `dry_run` would be.
+
+    Attributes:
+        ref: what was asked for, by exact reference.
+        file: where it lies.
+        sha256: of the whole file, None in a dry run; `bundle import --sha256` takes it.
+        bytes: size of the file.
+        nodes: how many nodes of each kind.
+        artifacts: how many artifacts.
+        notes: what is to be known about it.
+        dry_run: whether nothing was written.
+    """
+
+    ref: str
+    file: Path
+    sha256: str | None
+    bytes: int
+    nodes: Mapping[str, int]
+    artifacts: int
+    notes: Sequence[str]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class BundleImport(Result):
+    """A bundle that was taken in, or with `dry_run` would be.
+
+    Attributes:
+        ref: what it was made for, by its reference here.
+        root: the same by its reference in the bundle.
+        file: the bundle.
+        sha256: of the whole file.
+        nodes: how many nodes of each kind it holds.
+        refs: reference of every node in the bundle to its reference here.
+        created: references here of those that were not here before.
+        artifacts: how many artifacts were stored.
+        promotion: the move of the alias, None where none was asked for or a dry run stopped short of it.
+        notes: what is to be known about it.
+        cached: whether everything was here already.
+        dry_run: whether nothing was changed.
+    """
+
+    ref: str
+    root: str
+    file: Path
+    sha256: str
+    nodes: Mapping[str, int]
+    refs: Mapping[str, str]
+    created: Sequence[str]
+    artifacts: int
+    promotion: Promotion | None
+    notes: Sequence[str]
+    cached: bool
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An artifact of a bundle: what it is, and its files as members of the archive by path."""
+
+    artifact: StoredArtifact
+    members: Mapping[str, Member]
+
+
+class Bundles:
+    """The noun `bundle`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._ws = workspace
+
+    def export(
+        self, ref: str, output: Path | str | None = None, force: bool = False, dry_run: bool = False
+    ) -> BundleExport:
+        """Write a node with everything that it came from, and the evaluations of all that, to one file.
+
+        Args:
+            ref: a release, or any other node; an alias stands for what it points at.
+            output: the file, or a folder for it; by default named after the node, in the current folder.
+            force: replace a file that is there.
+            dry_run: check everything and write nothing.
+
+        Raises:
+            NotFoundError: `ref` points at nothing, or there is no such folder.
+            UsageError: the file is there already, or a model is not ready.
+            CorruptArtifactError: an artifact is damaged.
+            HubspokeError: the disk is full, or the folder cannot be written.
+        """
+        rows = self._ws.registry.bundle_rows(ref)
+        path = _place(rows.root, output)
+        if path.exists() and not force:
+            raise UsageError(f"{path} is there already; name another file with --output, or replace it with --force.")
+        places: dict[str, Path] = {}
+        artifacts = [self._open(row, places) for row in rows.tables["artifacts"]]
+        manifest = encode(_document(rows, artifacts))
+        members = _members(artifacts)
+        sha256 = None if dry_run else write_bundle(path, manifest, members, lambda member: places[member.name])
+        return BundleExport(
+            ref=rows.root,
+            file=path,
+            sha256=sha256,
+            bytes=size_of(manifest, members),
+            nodes=rows.counts,
+            artifacts=len(artifacts),
+            notes=_carried(rows),
+            dry_run=dry_run,
+        )
+
+    def load(
+        self,
+        file: Path | str,
+        alias: str | None = None,
+        reason: str | None = None,
+        sha256: str | None = None,
+        dry_run: bool = False,
+    ) -> BundleImport:
+        """Take the content of a bundle into this workspace; what is here already stays as it is.
+
+        Args:
+            file: the bundle.
+            alias: point this alias at what comes in, under the checks of `promote`; by default none is moved.
+            reason: why, for the history.
+            sha256: what the file's SHA-256 has to be.
+            dry_run: check everything and change nothing.
+
+        Raises:
+            NotFoundError: there is no such file.
+            InvalidDataError: it is no bundle, is damaged, or holds something else than it says.
+            SchemaVersionError: it was made by a newer hubspoke, or by one too old.
+            IncompatibleError: the parts of its release do not fit together.
+            UsageError: what it holds cannot serve, but an alias was given.
+            QualityGateError: as `promote`; the content is here then, and the alias where it was.
+        """
+        wanted = None if sha256 is None else check_sha256(sha256)
+        with BundleFile(Path(file)) as bundle:
+            rows, artifacts = _read(bundle)
+            _check_target(rows.root, alias)
+            found = self._verify(bundle, artifacts, wanted)
+            notes = self._notes(rows)
+            placement, stored = self._take(bundle, rows, artifacts, dry_run)
+        promotion = None
+        if alias is not None and not (dry_run and placement.created):
+            promotion = self._promote(placement.root, alias, reason or f"imported from {bundle.path.name}", dry_run)
+        elif alias is None and _can_serve(rows.root):
+            notes.append(f"No alias was moved; `hubspoke promote {placement.root}` makes it live.")
+        return BundleImport(
+            ref=placement.root,
+            root=rows.root,
+            file=bundle.path,
+            sha256=found,
+            nodes=rows.counts,
+            refs=placement.refs,
+            created=placement.created,
+            artifacts=stored,
+            promotion=promotion,
+            notes=notes,
+            cached=not placement.created and not stored,
+            dry_run=dry_run,
+        )
+
+    # ---- out ----
+
+    def _open(self, row: Row, places: dict[str, Path]) -> _Stored:
+        """An artifact whose bytes have been hashed; where each of its files lies goes to `places`."""
+        digest: str = row["digest"]
+        folder = self._ws.artifacts.open(digest)
+        sealed = read_manifest(folder, digest)
+        stored = StoredArtifact(digest, row["kind"], sealed.stored.bytes, sealed.stored.files)
+        members = {
+            path: Member(member_name(digest, path), sealed.sizes[path], sha256)
+            for path, sha256 in sorted(sealed.stored.files.items())
+        }
+        places.update({member.name: folder / path for path, member in members.items()})
+        return _Stored(stored, members)
+
+    # ---- in ----
+
+    def _verify(self, bundle: BundleFile, artifacts: Sequence[_Stored], wanted: str | None) -> str:
+        found = bundle.verify(_members(artifacts), stage_progress(self._ws.progress, "checking the bundle"))
+        if wanted not in (None, found):
+            raise InvalidDataError(
+                f"{bundle.path} has SHA-256 {found}, not {wanted}; copy it again from where you trust it."
+            )
+        return found
+
+    def _take(
+        self, bundle: BundleFile, rows: BundleRows, artifacts: Sequence[_Stored], dry_run: bool
+    ) -> tuple[Placement, int]:
+        """Where the rows are now, or would be, and how many artifacts were stored for them."""
+        placement = self._ws.registry.place_bundle(rows, rehearse=True)
+        lacking = self._lacking([own for own in artifacts if own.artifact.digest in placement.artifacts])
+        if not dry_run:
+            for done, own in enumerate(lacking):
+                self._ws.progress("storing artifacts", done, len(lacking))
+                self._store(bundle, own)
+            if placement.created:
+                placement = self._ws.registry.place_bundle(rows)
+        return placement, len(lacking)
+
+    def _lacking(self, artifacts: Sequence[_Stored]) -> list[_Stored]:
+        """Those that are not whole in the store, or that no row here protects from the collection of garbage."""
+        referenced = referenced_artifacts(self._ws.registry.database)
+        return [own for own in artifacts if own.artifact.digest not in referenced or not self._is_whole(own.artifact)]
+
+    def _is_whole(self, artifact: StoredArtifact) -> bool:
+        try:
+            self._ws.artifacts.verify(artifact.digest)
+        except (NotFoundError, CorruptArtifactError):
+            return False
+        return True
+
+    def _store(self, bundle: BundleFile, own: _Stored) -> None:
+        with self._ws.artifacts.stage() as staged:
+            for path, member in own.members.items():
+                bundle.copy(member, staged / path)
+            stored = self._ws.artifacts.commit(staged, own.artifact.kind)
+        if stored.digest != own.artifact.digest:
+            raise CorruptArtifactError(f"{bundle.path} was changed while it was read; repeat the command.")
+
+    def _promote(self, ref: str, alias: str, reason: str, dry_run: bool) -> Promotion:
+        if not dry_run:
+            self._ws.progress.note(f"{ref} is here; moving the alias {alias} to it")
+        return promote(self._ws, ref, alias, reason, dry_run)
+
+    def _notes(self, rows: BundleRows) -> list[str]:
+        notes = [f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."]
+        for row in rows.tables["domains"]:
+            known = self._ws.registry.find_domain(row["name"])
+            if known is not None and _own_settings(known.settings) != _own_settings(row["settings"]):
+                notes.append(f"The settings of {known.name} here differ from those in the bundle, and are kept.")
+        return notes
+
+
+# ---- the document ----
+
+
+def _document(rows: BundleRows, artifacts: Sequence[_Stored]) -> dict[str, Any]:
+    created = {row["digest"]: row["created_at"] for row in rows.tables["artifacts"]}
+    tables = {name: list(own) for name, own in rows.tables.items() if name != "artifacts"}
+    refs = {node["ref"] for node in rows.tables["nodes"]}
+    return {
+        "format": FORMAT,
+        "hubspoke": __version__,
+        "schema": HEAD_REVISION,
+        "root": rows.root,
+        "created_at": _created_at(rows),
+        "artifacts": [_described(own, created[own.artifact.digest]) for own in artifacts],
+        "tables": tables | {"domains": [_domain(row, refs) for row in tables["domains"]]},
+    }
+
+
+def _described(own: _Stored, created_at: str) -> dict[str, Any]:
+    stored = own.artifact
+    files = {path: {"sha256": member.sha256, "bytes": member.size} for path, member in own.members.items()}
+    said = {"digest": stored.digest, "kind": stored.kind, "bytes": stored.bytes, "files": files}
+    return said | {"created_at": created_at}
+
+
+def _domain(row: Row, refs: set[str]) -> Row:
+    """A domain's row without the folders of pictures of snapshots that stay behind."""
+    settings = dict(row["settings"])
+    if "image_roots" in settings:
+        settings["image_roots"] = {ref: root for ref, root in settings["image_roots"].items() if ref in refs}
+    return row | {"settings": settings}
+
+
+def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "image_roots"}
+
+
+def _created_at(rows: BundleRows) -> str:
+    return next(str(node["created_at"]) for node in rows.tables["nodes"] if node["ref"] == rows.root)
+
+
+def _members(artifacts: Sequence[_Stored]) -> list[Member]:
+    return [member for own in artifacts for member in own.members.values()]
+
+
+def _carried(rows: BundleRows) -> list[str]:
+    events = rows.counts.get(NodeKind.EVENT_SNAPSHOT, 0)
+    data = (
+        [f"It carries {events} event snapshots, which is data of shoppers: keep it as safe as those."] if events else []
+    )
+    return [*data, f"{NOT_CARRIED}; nor are aliases, their history and gates."]
+
+
+def _read(bundle: BundleFile) -> tuple[BundleRows, list[_Stored]]:
+    """The rows and artifacts that a bundle's document describes, all of it checked."""
+    document = bundle.document()
+    if not isinstance(document, dict):
+        raise contradiction("it describes nothing")
+    _check_versions(bundle.path, document)
+    if document.keys() != _KEYS or not isinstance(document["tables"], dict) or "artifacts" in document["tables"]:
+        raise contradiction("its parts are not those of a bundle")
+    if not isinstance(document["artifacts"], list):
+        raise contradiction("its artifacts are no list")
+    artifacts = [_artifact(said) for said in document["artifacts"]]
+    recorded = [
+        {**said, "files": dict(own.artifact.files)} for said, own in zip(document["artifacts"], artifacts, strict=True)
+    ]
+    try:
+        rows = read_rows(document["root"], {"artifacts": recorded, **document["tables"]})
+    except InvalidDataError as error:
+        if document["schema"] != HEAD_REVISION:
+            raise _too_old(bundle.path, document["schema"]) from error
+        raise
+    if _created_at(rows) != document["created_at"]:
+        raise contradiction("its time is not that of its root")
+    return rows, artifacts
+
+
+def _check_versions(path: Path, document: Mapping[str, Any]) -> None:
+    schema, by = document.get("schema"), document.get("hubspoke")
+    if document.get("format") != FORMAT or schema not in REVISIONS:
+        raise SchemaVersionError(
+            f"{path} has format {document.get('format')} and schema {schema}, made by hubspoke {by}, a newer one than "
+            f"this ({__version__}, format {FORMAT}, schema {HEAD_REVISION}); upgrade hubspoke here."
+        )
+
+
+def _too_old(path: Path, schema: str) -> SchemaVersionError:
+    return SchemaVersionError(
+        f"{path} has schema {schema}, too old for this hubspoke, which needs {HEAD_REVISION}; upgrade hubspoke and the "
+        "registry where it was made and export it again."
+    )
+
+
+def _artifact(said: Any) -> _Stored:
+    """An artifact whose digest, sizes and names have been checked.
+
+    Raises:
+        InvalidDataError: they do not belong together, or a name could lead out of the artifact's folder.
+    """
+    if not isinstance(said, dict) or said.keys() != _ARTIFACT_KEYS or not isinstance(said["files"], dict):
+        raise contradiction("an artifact is described in another form")
+    files = said["files"]
+    for name, file in files.items():
+        plain = isinstance(file, dict) and file.keys() == {"sha256", "bytes"} and type(file["bytes"]) is int
+        if not plain or not isinstance(file["sha256"], str) or file["bytes"] < 0 or not _is_safe(name, files):
+            raise contradiction(f"{name[:60]!r} can be no file of an artifact")
+    sealed = parse_artifact(json.dumps(said).encode(), str(said["digest"]))
+    if sealed is None or not files:
+        raise contradiction(f"the files of artifact {str(said['digest'])[:12]} do not give its digest")
+    digest = sealed.stored.digest
+    members = {name: Member(member_name(digest, name), sealed.sizes[name], sealed.stored.files[name]) for name in files}
+    return _Stored(sealed.stored, members)
+
+
+def _is_safe(name: str, files: Mapping[str, Any]) -> bool:
+    """Whether a name can only be that of a file inside its artifact's folder, and of no other file of it."""
+    path = PurePosixPath(name)
+    folders = {str(parent) for parent in path.parents}
+    return (
+        name != STORES_OWN
+        and str(path) == name
+        and not path.is_absolute()
+        and path.parts != ()
+        and ".." not in path.parts
+        and name.isprintable()
+        and all(len(part.encode()) <= _MAX_NAME_BYTES for part in path.parts)
+        and folders.isdisjoint(files)
+    )
+
+
+def _check_target(root: str, alias: str | None) -> None:
+    if alias is None:
+        return
+    check_alias(alias)
+    if not _can_serve(root):
+        raise UsageError(f"{root} of the bundle cannot serve, so no alias can point at it; leave out --alias.")
+
+
+def _can_serve(ref: str) -> bool:
+    return parse_reference(ref).kind in _SERVING
+
+
+def _place(ref: str, output: Path | str | None) -> Path:
+    path = Path.cwd() if output is None else Path(output)
+    return path / file_name(ref) if path.is_dir() else path
+
+
+def file_name(ref: str) -> str:
+    """The file that a node is bundled into: `garden-release-2.hubspoke` for `release:garden/2`."""
+    kind, _, rest = ref.partition(":")
+    domain, *numbered = rest.split("/")
+    if not numbered:
+        return f"{kind}-{domain}{SUFFIX}"
+    words = [domain, *numbered] if kind == "snapshot" else [domain, kind, *numbered]
+    return "-".join(words) + SUFFIX
