@@ -80,6 +80,7 @@ def promote(
     dry_run: bool = False,
     rules: str | None = None,
     override: bool = False,
+    first: bool = False,
 ) -> Promotion:
     """Point the alias `to` at what `ref` names, making the release where there is none of these parts.
 
@@ -96,6 +97,7 @@ def promote(
         rules: version of the merchandising rules to release along; by default those of the release that the alias
             points at, `none` for none.
         override: move it although the domain's gate is not met; the history keeps what was overruled.
+        first: only where the alias points at nothing yet.
 
     Raises:
         NotFoundError: `ref` points at nothing, or a spoke has no index yet.
@@ -103,7 +105,8 @@ def promote(
             overruled without a reason.
         IncompatibleError: the parts do not fit together.
         QualityGateError: the domain's gate is not met.
-        LockedError: another process moved the alias or changed the gate meanwhile.
+        LockedError: another process moved the alias or changed the gate meanwhile, or it was to be the first release
+            and is not.
     """
     check_alias(to)
     if override and not (reason or "").strip():
@@ -121,8 +124,8 @@ def promote(
         overruled = _unmet(ws, ref, to, target, before, gate, override)
     if dry_run:
         return _promotion(scope, to, AliasAction.PROMOTE, before, known, target, overruled, dry_run=True)
-    parts = target.parts or target.hub
-    change = registry.promote(scope, to, parts, ws.actor, reason, before, overruled, gate)
+    parts, expected = target.parts or target.hub, None if first else before
+    change = registry.promote(scope, to, parts, ws.actor, reason, expected, overruled, gate)
     return _promotion(scope, to, AliasAction.PROMOTE, change.from_ref, change.to_ref, target, change.overridden)
 
 

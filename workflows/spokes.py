@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InvalidDataError, QualityGateError, UsageError
+from ..errors import InvalidDataError, LockedError, QualityGateError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import ModelRecord, Parent
 from .models import (
@@ -165,11 +165,13 @@ class Spokes:
         if not promote and ws.registry.get_domain(domain).live:
             return replace(result, index=built.ref)
         try:
-            moved = ws.promote(str(result.ref), reason="newly trained" if promote else "first release")
-        except QualityGateError as error:
+            # Where somebody else made a first release during the training, nobody asked for another one.
+            reason = "newly trained" if promote else "first release"
+            moved = ws.promote(str(result.ref), reason=reason, first=not promote)
+        except (QualityGateError, LockedError) as error:
             told = f"{result.ref} is stored with {built.ref} but not promoted: {error}"
             if promote:
-                raise QualityGateError(told) from error
+                raise type(error)(told) from error
             ws.progress.note(told)
             return replace(result, index=built.ref)
         return replace(result, index=built.ref, release=moved.after)

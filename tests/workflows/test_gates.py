@@ -502,6 +502,24 @@ def test_a_training_that_may_not_be_promoted_keeps_its_model(shop: Workspace, ma
     assert shop.spoke.train("mugs", config=tiny_spoke).release == "release:mugs/1"
 
 
+def test_a_first_release_made_by_another_during_the_training_stays(
+    shop: Workspace, market: Any, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.progress = Notes()
+    shop.domain.add("mugs", market["mugs"].items, market["mugs"].events)
+    real = Workspace.promote
+
+    def meanwhile(ws: Workspace, ref: str, *args: Any, **options: Any) -> Any:
+        real(ws, shop.index.build("hub:1", domain="mugs").ref or "", reason="by somebody else")
+        return real(ws, ref, *args, **options)
+
+    monkeypatch.setattr(Workspace, "promote", meanwhile)
+    made = shop.spoke.train("mugs", config=tiny_spoke)
+    assert (made.ref, made.release) == ("mugs:1", None)
+    assert [move.reason for move in shop.history("mugs")] == ["by somebody else"]
+    assert "points at release:mugs/1, no longer at nothing" in shop.progress.texts[0]
+
+
 def test_a_launch_leaves_in_service_what_the_gate_would_have_kept(
     shop: Workspace, market: Any, tiny_spoke: Any
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hubspoke.errors import IncompatibleError, NotFoundError, UsageError
+from hubspoke.errors import IncompatibleError, LockedError, NotFoundError, UsageError
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -103,3 +103,28 @@ def test_what_cannot_serve_is_refused(garden: Workspace, models: Any) -> None:
         garden.promote("garden:7")
     with pytest.raises(UsageError, match="cannot be an alias"):
         garden.promote("hub:1", to="Live!")
+
+
+def test_a_first_release_takes_nobodys_place(garden: Workspace, models: Any) -> None:
+    models.hub()
+    for _ in range(2):
+        models.index(models.spoke("hub:1").ref)
+    assert garden.promote("garden:1", first=True).after == "release:garden/1"
+    with pytest.raises(LockedError, match="points at release:garden/1, no longer at nothing"):
+        garden.promote("garden:2", first=True)
+    assert [release.ref for release in garden.registry.list_releases()] == ["release:garden/1"]
+
+
+def test_rules_stay_in_force_until_others_are_named(garden: Workspace, models: Any) -> None:
+    models.hub()
+    for _ in range(2):
+        models.index(models.spoke("hub:1").ref)
+    rules = garden.registry.add_rules("garden", {"hide": ["pot"]})[0].ref
+    garden.promote("garden:1", rules=rules)
+    assert garden.promote("garden:2").rules == rules
+    assert garden.promote("garden:2", rules="none").rules is None
+    # A release comes back as it was.
+    assert garden.promote("release:garden/2").rules == rules
+    assert garden.rollback("garden").rules is None
+    with pytest.raises(UsageError, match="serves no shopper by itself"):
+        garden.promote("hub:1", rules=rules)
