@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,8 @@ from .output import facts, table
 
 if TYPE_CHECKING:
     from ..registry.query import QueryResult
+    from ..registry.views import View
+    from ..workflows.backups import Backup, Restoration
 
 
 @click.group()
@@ -25,19 +28,88 @@ def registry() -> None:
 @registry.command()
 @click.argument("query")
 @click.option("--csv", "as_csv", is_flag=True, help="Write the rows as CSV.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most this many rows (default: all).")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop the statement after this time.",
+)
 @command_options
-def sql(call: Call, query: str, as_csv: bool) -> None:
+def sql(call: Call, query: str, as_csv: bool, limit: int | None, timeout: float) -> None:
     """Answer one SQL statement. The database lets it read only.
+
+    `hubspoke registry schema` lists the views that keep their names and columns from release to release; the tables
+    behind them may change.
 
     \b
     Example:
       hubspoke registry sql "SELECT ref, kind, created_at FROM nodes" --csv
+      hubspoke registry sql "SELECT domain, live, hub FROM v_domains" --limit 20
     """
     if as_csv and call.json:
         raise UsageError("--csv and --json are two forms of the same rows; give one of them.")
-    result = call.workspace().sql(query)
+    result = call.workspace().sql(query, limit, timeout)
     rows = {"columns": list(result.columns), "rows": [dict(row) for row in result.to_dicts()]}
     call.show(rows, lambda: _csv(result) if as_csv else table(result.columns, result.rows, "no rows"))
+
+
+@registry.command()
+@click.argument("views", nargs=-1)
+@command_options
+def schema(call: Call, views: tuple[str, ...]) -> None:
+    """The views that questions in SQL may rely on, or those named: columns, types and what they mean.
+
+    \b
+    Example:
+      hubspoke registry schema
+      hubspoke registry schema v_models v_metrics --json
+    """
+    from ..registry.views import find_views
+
+    found = find_views(views)
+    call.show_list("views", found, lambda: "\n\n".join(map(_described, found)))
+
+
+@registry.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@dry_run
+@command_options
+def backup(call: Call, file: Path, force: bool, dry_run: bool) -> None:
+    """Write a consistent copy of the registry to FILE, also while others write to the registry.
+
+    FILE is an SQLite registry whatever database the registry is in: --registry sqlite:///FILE opens it. Artifacts are
+    not in it.
+
+    \b
+    Example:
+      hubspoke registry backup registry-monday.db
+    """
+    result = call.unopened().backup(file, force, dry_run)
+    call.show(result, lambda: _backed_up(result))
+
+
+@registry.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Say what would be copied and change nothing (as without --yes).")
+@click.option("--yes", is_flag=True, help="Copy it.")
+@command_options
+def restore(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
+    """Copy a backup into this workspace's registry, which must be missing or without rows.
+
+    \b
+    Example:
+      hubspoke registry restore registry-monday.db --workspace restored --yes
+    """
+    if dry_run and yes:
+        raise UsageError("--dry-run changes nothing and --yes copies; give one of the two.")
+    result = call.unopened().restore(file, dry_run=not yes)
+    call.show(result, lambda: _restored(result))
+    if not yes:
+        call.note("Nothing was changed; `--yes` restores it.")
 
 
 @registry.command()
@@ -75,3 +147,28 @@ def _csv(result: QueryResult) -> str:
     writer.writerow(result.columns)
     writer.writerows(result.rows)
     return text.getvalue().rstrip("\n")
+
+
+def _described(view: View) -> str:
+    columns = [(column.name, column.type, column.meaning) for column in view.columns]
+    return f"{view.name}: {view.meaning}\n" + table(("column", "type", "meaning"), columns)
+
+
+def _backed_up(backup: Backup) -> str:
+    done = "would be copied" if backup.dry_run else "copied"
+    size = "" if backup.dry_run else f", {backup.bytes:,} bytes"
+    return (
+        f"{sum(backup.rows.values()):,} rows of {backup.registry} {done} to {backup.file} "
+        f"(schema {backup.schema}{size}).\n"
+        f"Artifacts are not in it: copy {backup.artifacts} too, or use `hubspoke bundle export`."
+    )
+
+
+def _restored(restoration: Restoration) -> str:
+    done = "would be copied" if restoration.dry_run else "copied"
+    way = "" if restoration.before == restoration.schema else f", brought from schema {restoration.before}"
+    return (
+        f"{sum(restoration.rows.values()):,} rows of {restoration.file} {done} to {restoration.registry} "
+        f"(schema {restoration.schema}{way}).\n"
+        f"Artifacts are not in it: {restoration.artifacts} must hold those of the registry that was backed up."
+    )

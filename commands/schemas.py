@@ -63,7 +63,10 @@ RESULTS: Mapping[str, Shape] = {
     "lineage impact": "registry.impact.Impact",
     "lineage show": {"lineage": "registry.lineage.LineageTree"},
     "lineage upstream": {"lineage": "registry.lineage.Lineage"},
+    "registry backup": "workflows.backups.Backup",
     "registry current": "workflows.workspace.SchemaState",
+    "registry restore": "workflows.backups.Restoration",
+    "registry schema": {"views": ["registry.views.View"]},
     "registry sql": {"columns": ["str"], "rows": ["object"]},
     "registry upgrade": "workflows.workspace.InitResult",
 }

@@ -60,6 +60,8 @@ def probe(*arguments: str) -> list[str]:
         ("lineage", "diff", "hub:1", "hub:2"),
         ("registry", "sql", "SELECT ref FROM nodes"),
         ("registry", "current"),
+        ("registry", "schema"),
+        ("registry", "backup", "copy.db", "--dry-run"),
     ],
     ids=lambda command: " ".join(command[:2]),
 )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..registry.query import QueryResult
     from ..registry.records import AliasChange
     from ..registry.store import Registry
+    from .backups import Backup, Restoration
     from .bundles import Bundles
     from .data import Data
     from .datasets import Table
@@ -325,11 +326,23 @@ class Workspace:
         """Every move of the aliases of a domain, or of `hub`, oldest first."""
         return self.registry.history(scope)
 
-    def sql(self, text: str) -> QueryResult:
-        """Answer one SQL statement that reads."""
-        from .lineage import sql
+    def sql(self, text: str, limit: int | None = None, timeout: float = 60.0) -> QueryResult:
+        """Answer one SQL statement that reads: at most `limit` rows, within `timeout` seconds."""
+        from ..registry.query import run_sql
 
-        return sql(self, text)
+        return run_sql(self.registry, text, limit, timeout)
+
+    def backup(self, file: Path, force: bool = False, dry_run: bool = False) -> Backup:
+        """Write a consistent copy of the registry to an SQLite file, also while others write to it."""
+        from .backups import back_up
+
+        return back_up(self, file, force, dry_run)
+
+    def restore(self, file: Path, dry_run: bool = True) -> Restoration:
+        """Copy a backup into the registry of this workspace, which must be missing or without rows."""
+        from .backups import restore
+
+        return restore(self, file, dry_run)
 
     def gc(self, dry_run: bool = True, grace: timedelta = timedelta(hours=24)) -> Garbage:
         """Remove the artifacts that no row of the registry refers to and nobody has committed for the grace period."""

@@ -70,6 +70,9 @@ lineage export lamps --openlineage
 domain archive mugs
 gc --dry-run
 doctor
+registry schema v_models
+registry backup copy.db
+registry restore copy.db --workspace restored
 """
 # Not run here, and why; each has its schema all the same.
 EXEMPT = {"demo": "takes minutes"}
