@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import JSON, BigInteger, Column, Double, Integer, String, Table
@@ -59,11 +59,13 @@ def table_of(name: str) -> Table:
     return Base.metadata.tables[name]
 
 
-def columns_of(name: str) -> list[Column[Any]]:
+@cache
+def columns_of(name: str) -> tuple[Column[Any], ...]:
     """The columns of a table that travel: all but the row ids of nodes."""
-    return [column for column in table_of(name).columns if (name, column.name) != ("nodes", "id")]
+    return tuple(column for column in table_of(name).columns if (name, column.name) != ("nodes", "id"))
 
 
+@cache
 def node_target(column: Column[Any]) -> str | None:
     """The table whose nodes a column points at, None where it points at no node."""
     return next((key.column.table.name for key in column.foreign_keys if key.column.name == "id"), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,6 +74,7 @@ class BundleStore:
             UsageError: a model among them is not ready.
         """
         with self.database.read() as session:
+            _freeze(session)
             keep_to_indexes(session)
             root = find_node(session, ref)
             ids = _with_parents(session, {root.id})
@@ -104,6 +106,12 @@ class BundleStore:
 
 
 # ---- out of a registry ----
+
+
+def _freeze(session: Session) -> None:
+    """Have all queries of the transaction see one moment, as SQLite's do anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _with_parents(session: Session, ids: set[int]) -> set[int]:
@@ -246,7 +254,7 @@ class _Placing:
     def _values(self, node: Row) -> dict[str, Any]:
         """What is particular to a node in this registry's row ids; the node's own is not known yet."""
         row = self._detail(node)
-        return to_values(DETAILS[NodeKind(node["kind"])], row, {row["id"]: 0, **self._ids})
+        return to_values(DETAILS[NodeKind(node["kind"])], row, ChainMap({row["id"]: 0}, self._ids))
 
     # ---- nodes that are here already ----
 

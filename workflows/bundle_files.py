@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from ..errors import InvalidDataError, NotFoundError, UsageError
+from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.faults import file_faults
 from ..registry.manifests import flush_folder
 from ..registry.staging import is_stale, new_name
@@ -27,6 +28,8 @@ SEAL = "bundle.sha256"
 # Hundreds of thousands of rows take less; what is larger is no bundle, and is not read into memory.
 MAX_MANIFEST_BYTES = 1 << 28
 _BLOCK = 512
+_PART = ".part"
+_WRITER = re.compile(r"[A-Za-z0-9_]+-[0-9]+-[0-9]+-[0-9a-f]{8}")
 _CHUNK = 1 << 20
 
 
@@ -96,7 +99,7 @@ def write_bundle(path: Path, manifest: bytes, members: Sequence[Member], source:
 
     Raises:
         NotFoundError: there is no such folder.
-        InvalidDataError: a file is not what its member says.
+        CorruptArtifactError: a file is not what its member says.
         HubspokeError: the disk is full, or the folder cannot be written.
     """
     with file_faults(path.parent), _temporary(path) as file:
@@ -114,9 +117,11 @@ def _temporary(path: Path) -> Iterator[IO[bytes]]:
     """A new file that takes its place at the end, or is gone; what a killed export of the same file left goes too."""
     if not path.parent.is_dir():
         raise NotFoundError(f"There is no folder {path.parent}; make it, or give another --output.")
-    ending = f".{path.name}.part"
+    ending = f".{path.name}{_PART}"
     for left in path.parent.iterdir():
-        if left.name.endswith(ending) and is_stale(left):
+        # A file of somebody else's may end so too.
+        ours = left.name.endswith(ending) and _WRITER.fullmatch(left.name.removesuffix(ending))
+        if ours and is_stale(left):
             left.unlink(missing_ok=True)
     written = path.with_name(f"{new_name()}{ending}")
     try:
@@ -147,7 +152,7 @@ class _Writer:
             own.update(chunk)
             written += len(chunk)
         if written != size or sha256 not in (None, own.hexdigest()):
-            raise InvalidDataError(f"{name} changed while it was read; run `hubspoke doctor --verify`.")
+            raise CorruptArtifactError(f"{name} changed while it was read; run `hubspoke doctor --verify`.")
         self.write(_padding(size))
 
 
