@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..registry.records import ModelPart
 
 NAMED = 3
+# Metrics that the text of a difference shows; --json has all of them.
+HEADLINES = ("hr@10", "ndcg@10")
 DIGEST = 12
 
 
@@ -93,7 +95,7 @@ def duration(seconds: float) -> str:
 
 
 def difference_text(difference: Difference) -> str:
-    """One table per section, only what differs; metrics always."""
+    """One table per section, only what differs; of the metrics the headline ones, whether or not they differ."""
     head = f"{difference.a.ref} and {difference.b.ref}"
     sections = [f"{title}\n{text}" for title, text in _sections(difference) if text]
     verdict = f"{head} do not differ." if difference.same else f"{head} differ."
@@ -112,7 +114,8 @@ def _sections(difference: Difference) -> Iterator[tuple[str, str]]:
     yield "parts", table(("part", a, b), parts, "")
     outcome = [(v.key, _value(v.a), _value(v.b)) for v in _differing(difference.outcome)]
     yield "outcome", table(("outcome", a, b), outcome, "")
-    metrics = [(m.name, m.slice, m.a, m.b, m.difference, m.events) for m in difference.metrics]
+    told = [m for m in difference.metrics if m.name in HEADLINES]
+    metrics = [(m.name, m.slice, m.a, m.b, m.difference, m.events) for m in told]
     yield "metrics", table(("metric", "slice", a, b, "difference", "on"), metrics, "")
 
 
@@ -136,7 +139,8 @@ def _part(part: ModelPart | str | None) -> str | None:
     if part is None or isinstance(part, str):
         return part
     inherited = f", inherited from {part.source}" if part.source else ""
-    return f"{part.fingerprint[:DIGEST]}, {part.parameters:,} parameters{inherited}"
+    size = "" if part.parameters is None else f", {part.parameters:,} parameters"
+    return f"{part.fingerprint[:DIGEST]}{size}{inherited}"
 
 
 def _value(value: object) -> object:

@@ -99,7 +99,7 @@ def config_options(function: F) -> F:
     """Settings of a training: a file, and single values laid over it."""
     for option in reversed(
         (
-            click.option("--config", metavar="FILE", help="Training settings as YAML or JSON."),
+            click.option("--config", metavar="FILE", help="Settings as YAML or JSON."),
             click.option(
                 "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, over --config; repeatable."
             ),

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from hubspoke.registry.artifacts import StoredArtifact
-from hubspoke.registry.records import MetricRecord, Parent
+from hubspoke.registry.records import MetricRecord, ModelPart, Parent
 from hubspoke.workflows.workspace import open_workspace
 
 EVENTS = "snapshot:garden/events/1"
 ITEMS = "snapshot:garden/items/1"
+
+
+MEASURED = [MetricRecord("all", name, 0.1) for name in ("mrr", "ndcg@10")]
 
 
 def stored(name: str) -> StoredArtifact:
@@ -29,10 +32,13 @@ def live(garden: Any) -> Any:
         for name, layers in (("one", 1), ("two", 2)):
             begun = registry.begin_model("spoke", "garden", name, {"transformer": {"layers": layers}})
             parents = [Parent("hub:1", "adapted_from", "fusion"), Parent(EVENTS, "trained_on", "events")]
-            registry.finish_model(begun.ref, stored(name), "s", {}, parents)
-            registry.add_evaluation(
-                "garden", begun.ref, EVENTS, protocol={}, n_users=3, metrics=[MetricRecord("all", "ndcg@10", 0.1)]
-            )
+            parts = [
+                ModelPart("text encoder", "e" * 64, source="hub:1"),
+                ModelPart("mixture", hashlib.sha256(name.encode()).hexdigest()),
+                ModelPart("transformer", str(layers) * 64, 4000 * layers, 1000 * layers),
+            ]
+            registry.finish_model(begun.ref, stored(name), "s", {}, parents, parts)
+            registry.add_evaluation("garden", begun.ref, EVENTS, protocol={}, n_users=3, metrics=MEASURED)
         registry.add_index(
             "garden",
             "garden:1",
@@ -134,7 +140,11 @@ def test_diff(live: Any) -> None:
         "transformer.layers         1         2",
     ]
     assert "data" not in lines
+    parts = lines[lines.index("parts") + 3 :][:2]
+    assert [line.split("  ")[0] for line in parts] == ["mixture", "transformer"]
+    assert parts[1].split("  ", 1)[1].strip() == "111111111111, 1,000 parameters  222222222222, 2,000 parameters"
     assert lines[-1].split()[:5] == ["ndcg@10", "all", "0.1", "0.1", "0"]
+    assert not any(line.startswith("mrr") for line in lines)
     answer = live("lineage", "diff", "garden:1", "garden:2", "--json").json
     assert (answer["same"], answer["kind"]) == (False, "spoke")
     assert answer["data"][0]["same"] is True
