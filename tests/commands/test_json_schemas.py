@@ -68,6 +68,8 @@ lineage impact hub:1
 lineage diff index:lamps/1 index:lamps/latest
 lineage export lamps --openlineage
 domain archive mugs
+bundle export lamps --output moved.hubspoke
+bundle import moved.hubspoke --alias candidate
 gc --dry-run
 doctor
 registry schema v_models
