@@ -128,7 +128,7 @@ def _ask(
                 cursor.execute(question, [sql])
             else:
                 # Only a prepared statement is held to be one statement by the server.
-                cursor.execute(sql.encode(), prepare=True)
+                cursor.execute(sql.encode(connection.info.encoding), prepare=True)
             return QueryResult(names, _result(cursor, limit).rows)
     except psycopg.errors.QueryCanceled as error:
         raise _too_long(timeout) from error
@@ -140,14 +140,15 @@ def _described(connection: psycopg.Connection[Any], sql: str) -> tuple[tuple[str
     """Names and types of the columns that one statement would give, told by the server without running it."""
     from psycopg import errors, pq
 
-    prepared = connection.pgconn.prepare(b"hubspoke_question", sql.encode())
+    encoding = connection.info.encoding
+    prepared = connection.pgconn.prepare(b"hubspoke_question", sql.encode(encoding))
     if prepared.status != pq.ExecStatus.COMMAND_OK:
-        raise errors.error_from_result(prepared)
+        raise errors.error_from_result(prepared, encoding)
     told = connection.pgconn.describe_prepared(b"hubspoke_question")
     places = range(told.nfields)
     if not places:
         raise _refused("it gives no rows")
-    names = tuple((told.fname(place) or b"?column?").decode() for place in places)
+    names = tuple((told.fname(place) or b"?column?").decode(encoding) for place in places)
     if connection.info.server_version >= 160000:
         types = connection.execute(_TYPES_SINCE_16)
     else:

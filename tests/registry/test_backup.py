@@ -20,6 +20,8 @@ from hubspoke.registry.store import Registry
 from sqlalchemy import select, text
 
 Rows = dict[str, list[tuple[Any, ...]]]
+# For what does not depend on the database that the backup is made of.
+of_sqlite = pytest.mark.parametrize("registry_url", ["sqlite"], indirect=True)
 # Four transactions a round, always in this order, until its input ends; each round is told when it is over.
 WRITER = """
 import hashlib, sys, threading
@@ -124,6 +126,7 @@ def test_restored_it_is_the_same_registry_and_goes_on(
         plan_restore(blank_url, file)
 
 
+@of_sqlite
 def test_a_backup_of_an_empty_registry_goes_into_a_registry_without_rows(
     registry_url: str, blank_url: str, tmp_path: Path
 ) -> None:
@@ -175,6 +178,7 @@ def check_whole(file: Path) -> None:
 # ---- where a backup may go ----
 
 
+@of_sqlite
 def test_a_file_is_replaced_only_by_force_and_only_by_a_whole_one(
     registry: Registry, registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +200,7 @@ def test_a_file_is_replaced_only_by_force_and_only_by_a_whole_one(
     assert inspect_backup(file).rows["domains"] == 1
 
 
+@of_sqlite
 def test_what_cannot_be_a_backups_file(registry_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     folder.mkdir()
@@ -222,6 +227,7 @@ def test_a_registry_is_never_its_own_backup(tmp_path: Path) -> None:
             back_up(file_url(file), tmp_path / name, force=True)
 
 
+@of_sqlite
 def test_a_plan_writes_nothing(filled, registry_url: str, blank_url: str, tmp_path: Path) -> None:
     file = tmp_path / "copy.db"
     planned = plan_backup(registry_url, file)
@@ -243,6 +249,7 @@ def test_a_missing_or_blank_registry_has_no_backup(blank_url: str, tmp_path: Pat
 # ---- schemas and damage ----
 
 
+@of_sqlite
 def test_an_older_registry_on_sqlite_is_copied_as_it_is_and_migrated_on_the_way_back(
     filled, registry_url: str, blank_url: str, tmp_path: Path
 ) -> None:
@@ -267,6 +274,7 @@ def test_an_older_registry_on_postgresql_is_upgraded_first(postgres: Any, tmp_pa
     postgres.drop(url)
 
 
+@of_sqlite
 def test_a_newer_backup_is_refused(registry_url: str, blank_url: str, tmp_path: Path) -> None:
     file = tmp_path / "copy.db"
     back_up(registry_url, file)
@@ -281,6 +289,7 @@ def test_a_newer_backup_is_refused(registry_url: str, blank_url: str, tmp_path: 
         pass
 
 
+@of_sqlite
 def test_what_is_no_sound_backup_is_refused(filled, registry_url: str, tmp_path: Path) -> None:
     file, target = tmp_path / "copy.db", file_url(tmp_path / "new.db")
     with pytest.raises(NotFoundError, match=r"There is no backup .*copy\.db; check the path"):
@@ -309,6 +318,7 @@ def test_what_is_no_sound_backup_is_refused(filled, registry_url: str, tmp_path:
     assert not (tmp_path / "new.db").exists()
 
 
+@of_sqlite
 def test_a_damaged_registry_is_told_and_not_copied(garden, registry_url: str, tmp_path: Path) -> None:
     broken = tmp_path / "broken.db"
     back_up(registry_url, broken)
@@ -319,6 +329,7 @@ def test_a_damaged_registry_is_told_and_not_copied(garden, registry_url: str, tm
     assert not (tmp_path / "copy.db").exists()
 
 
+@of_sqlite
 def test_a_restore_that_fails_leaves_the_registry_blank(
     filled, registry_url: str, blank_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
