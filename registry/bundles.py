@@ -35,7 +35,7 @@ from .records import Record, ReleaseParts
 from .references import Reference, parse
 from .releases import fitting_parts, same_release
 from .rows import find_node
-from .schema import Artifact, Domain, Evaluation, Node, RuleSet, Snapshot
+from .schema import Artifact, Domain, Evaluation, Node, Release, RuleSet, Snapshot
 
 _PARTS = ("hub", "spoke", "index", "reranker", "rules")
 # SQLite of old takes no more than 999 values in one statement.
@@ -67,7 +67,8 @@ class BundleStore:
     def bundle_rows(self, ref: str) -> BundleRows:
         """A node's rows, with those of everything that it came from and of the evaluations of all these.
 
-        An evaluation belongs to it where its subject and all that it was measured on do.
+        The evaluations of what serves come with the data that they were measured on, as evidence for a gate; any other
+        where its subject and all that it was measured on come anyway.
 
         Raises:
             NotFoundError: `ref` points at nothing.
@@ -77,7 +78,7 @@ class BundleStore:
             _freeze(session)
             keep_to_indexes(session)
             root = find_node(session, ref)
-            ids = _with_parents(session, {root.id})
+            ids = _with_parents(session, {root.id, *_evidence(session, root)})
             ids |= _evaluations(session, ids)
             return _read(session, root, _in_order(session, ids))
 
@@ -124,6 +125,14 @@ def _with_parents(session: Session, ids: set[int]) -> set[int]:
                 found |= set(session.scalars(select(walk_from(start, "upstream").c.id)))
         ahead = {parent for parent, _ in _pointers(session, found)} - found
     return found
+
+
+def _evidence(session: Session, root: Node) -> set[int]:
+    """Evaluations in the root's domain of the version that serves: the root itself, or a release's spoke or hub."""
+    release = session.get(Release, root.id)
+    serves = root.id if release is None else release.spoke_id or release.hub_id
+    measured = select(Evaluation.id).where(Evaluation.subject_id == serves, Evaluation.domain_id == root.domain_id)
+    return set(session.scalars(measured))
 
 
 def _evaluations(session: Session, ids: set[int]) -> set[int]:

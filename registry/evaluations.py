@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
@@ -16,11 +16,13 @@ from .kinds import NodeKind, Relation
 from .records import EvaluationRecord, MetricRecord, Parent
 from .references import Reference
 from .rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
-from .schema import Domain, Evaluation, Metric, Node
+from .schema import Domain, Edge, Evaluation, Metric, Node
 
 _SUBJECTS = (NodeKind.HUB, NodeKind.SPOKE, NodeKind.INDEX, NodeKind.RELEASE)
 _Subject = aliased(Node)
 _Events = aliased(Node)
+_Items = aliased(Node)
+ITEMS_PART: Final = "items"  # of the edge that says which catalog was ranked
 
 
 class EvaluationStore:
@@ -147,16 +149,24 @@ def _metrics(session: Session, evaluations: Joined) -> dict[int, tuple[MetricRec
 
 def _select() -> Joined:
     return (
-        select(Evaluation, Node, Domain.name, _Subject.ref, _Events.ref)
+        select(Evaluation, Node, Domain.name, _Subject.ref, _Events.ref, _Items.ref)
         .join(Node, Node.id == Evaluation.id)
         .join(Domain, Domain.id == Evaluation.domain_id)
         .join(_Events, _Events.id == Evaluation.events_id)
         .outerjoin(_Subject, _Subject.id == Evaluation.subject_id)
+        .outerjoin(Edge, (Edge.child_id == Evaluation.id) & (Edge.part == ITEMS_PART))
+        .outerjoin(_Items, _Items.id == Edge.parent_id)
     )
 
 
 def _record(
-    metrics: tuple[MetricRecord, ...], evaluation: Evaluation, node: Node, domain: str, subject: str | None, events: str
+    metrics: tuple[MetricRecord, ...],
+    evaluation: Evaluation,
+    node: Node,
+    domain: str,
+    subject: str | None,
+    events: str,
+    items: str | None,
 ) -> EvaluationRecord:
     return EvaluationRecord(
         ref=node.ref,
@@ -170,4 +180,5 @@ def _record(
         metrics=metrics,
         created_at=node.created_at,
         artifact=evaluation.artifact,
+        items=items,
     )

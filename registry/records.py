@@ -201,7 +201,8 @@ class MetricRecord(Record):
 class EvaluationRecord(Record):
     """Metrics of `subject` (None for a baseline, which `details` names) on `events` under `protocol`.
 
-    `artifact` holds the values per user, None where they were not kept.
+    `artifact` holds the values per user, None where they were not kept; `items` is the catalog that was ranked, None
+    where that was not recorded.
     """
 
     ref: str
@@ -215,6 +216,7 @@ class EvaluationRecord(Record):
     metrics: tuple[MetricRecord, ...]
     created_at: datetime
     artifact: str | None = None
+    items: str | None = None
 
     def metric(self, name: str, slice_: str = "all") -> MetricRecord | None:
         """The metric of that name on that slice, or None."""

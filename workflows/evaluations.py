@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from ..errors import HubspokeError, InvalidDataError, UsageError
-from ..registry.kinds import ModelKind
+from ..registry.evaluations import ITEMS_PART
+from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, Parent
 from .models import prepare, ready_model
 from .progress import stage_progress
@@ -214,7 +215,7 @@ class Evaluations:
         ref = None
         if record:
             items = dataset.item_snapshot.ref
-            parents = [Parent(items, "evaluated_on", "items")]
+            parents = [Parent(items, Relation.EVALUATED_ON, ITEMS_PART)]
             ref = self._ws.registry.add_evaluation(
                 dataset.domain.name,
                 subject.record.ref if subject.record else None,
@@ -222,7 +223,7 @@ class Evaluations:
                 protocol=report["protocol"],
                 n_users=report["n_users"],
                 metrics=_metric_records(report),
-                details={"model": subject.name, "n_targets": report["n_targets"], "items": items},
+                details={"model": subject.name, "n_targets": report["n_targets"]},
                 parents=parents,
                 artifact=store_user_values(self._ws.artifacts, evaluation.slices),
             ).ref

@@ -88,7 +88,7 @@ class _Measured:
     def basis(self) -> tuple[object, ...]:
         """What two evaluations must share to be compared: events, items, and everything of the protocol but the ks."""
         alike = self.protocol.model_copy(update=_ANY_KS)
-        return self.record.events, self.record.details.get("items"), alike
+        return self.record.events, self.record.items, alike
 
 
 class Judge:

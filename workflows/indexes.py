@@ -131,9 +131,10 @@ class Indexes:
         model = self._model(ref, domain)
         name = str(model.domain or domain)
         dataset = load_dataset(self._ws, name, items=items, with_events=False)
-        # The version counts beside its artifact: one trained again with --force may hold the same bytes, and needs an
-        # index of its own to be promoted with.
-        made_of = {"model": [model.ref, model.artifact], "items": dataset.item_snapshot.content_hash}
+        # The moment of training counts beside the artifact: one trained again with --force may hold the same bytes, and
+        # needs an index of its own to be promoted with. The version's number may be another in another registry.
+        trained = [model.artifact, model.started_at]
+        made_of = {"model": trained, "items": dataset.item_snapshot.content_hash}
         identity = fingerprint(made_of)
         known = None if force else self._ws.registry.find_index(name, identity)
         if known is not None:

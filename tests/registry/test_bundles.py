@@ -51,7 +51,7 @@ def released(garden: Any) -> Any:
     measure(registry, spoke.ref, "snapshot:garden/events/1")
     measure(registry, release.ref, "snapshot:garden/events/1")
     newer = garden.snapshot("events", "newer").ref
-    measure(registry, spoke.ref, newer)
+    measure(registry, "hub:1", newer)
     measure(registry, None, "snapshot:garden/events/1")
     garden.spoke("hub:1")
     return garden
@@ -229,6 +229,15 @@ def test_lineage_is_the_same_under_the_new_names_there_and_back(released: Any, o
     back = source.place_bundle(travel(other.bundle_rows(there.root)))
     assert back.created == ()
     assert {there.refs[ref]: ref for ref in there.refs} == back.refs
+
+
+def test_the_evidence_for_what_serves_comes_with_its_data(released: Any, other: Registry) -> None:
+    made = measure(released.registry, "garden:1", "snapshot:garden/events/2")
+    for ref in ("release:garden/1", "garden:1"):
+        refs = {node["ref"] for node in released.registry.bundle_rows(ref).tables["nodes"]}
+        assert {made, "snapshot:garden/events/2"} <= refs
+    placed = other.place_bundle(released.registry.bundle_rows("release:garden/1"))
+    assert other.get_evaluation(placed.refs[made]).subject == "garden:1"
 
 
 def test_later_evaluations_follow_a_release_that_is_there(released: Any, other: Registry) -> None:

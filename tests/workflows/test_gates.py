@@ -55,7 +55,7 @@ def measure(
         protocol=said.model_dump(mode="json") | {"description": said.describe()},
         n_users=len(values),
         metrics=[MetricRecord(slice_, f"ndcg@{k}", float(values.mean()))],
-        details={"items": items},
+        parents=[Parent(items, "evaluated_on", "items")],
         artifact=store_user_values(ws.artifacts, {slice_: part}) if keep else None,
     ).ref
 
@@ -298,6 +298,8 @@ def test_the_confidence_decides(two: Workspace) -> None:
 
 def test_only_evaluations_alike_are_paired(two: Workspace, files: Any) -> None:
     two.data.ingest("garden", events=files.events, until=datetime(2024, 5, 3, tzinfo=UTC))
+    same_bytes = two.registry.get_artifact(two.registry.get_snapshot("snapshot:garden/items/1").artifact)
+    two.registry.add_snapshot("garden", "items", "another catalog", 4, same_bytes)
     two.gate.set("garden", max_drop={"ndcg@10": 0.5})
 
     def evidence() -> tuple[str, ...]:
