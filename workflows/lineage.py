@@ -1,4 +1,4 @@
-"""Questions about where things came from: the lineage tree, its two directions, impact, differences, read-only SQL."""
+"""Questions about where things came from: the lineage tree, its two directions, impact, differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from ..registry.differences import Difference
     from ..registry.impact import Impact
     from ..registry.lineage import Direction, Lineage, LineageTree
-    from ..registry.query import QueryResult
     from .workspace import Workspace
 
 
@@ -77,17 +76,6 @@ class LineageQuestions:
             NotFoundError: one points at nothing.
         """
         return self._ws.registry.diff(a, b)
-
-
-def sql(workspace: Workspace, text: str) -> QueryResult:
-    """Answer one SQL statement that reads.
-
-    Raises:
-        UsageError: the statement writes, or the database does not understand it.
-    """
-    from ..registry.query import run_sql
-
-    return run_sql(workspace.registry, text)
 
 
 def tree_lines(tree: LineageTree) -> list[str]:
