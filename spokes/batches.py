@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..catalog.sequences import IntArray, Sequences
 
 PADDING = -1
+MASK = -2
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Batch:
     """B windows of up to T transitions, padded on the right.
 
     Attributes:
-        inputs: (B, T) item rows, `PADDING` where a window has ended.
-        targets: (B, T) the item that follows each input, `PADDING` likewise.
+        inputs: (B, T) item rows, `MASK` where an item is hidden, `PADDING` where a window has ended.
+        targets: (B, T) the item to predict at each position, `PADDING` where there is none.
     """
 
     inputs: IntArray
@@ -31,9 +32,15 @@ class Batch:
 
     @property
     def valid(self) -> npt.NDArray[np.bool_]:
-        """(B, T) true on real positions."""
-        valid: npt.NDArray[np.bool_] = self.targets != PADDING
+        """(B, T) true on real positions: what attention may see."""
+        valid: npt.NDArray[np.bool_] = self.inputs != PADDING
         return valid
+
+    @property
+    def scored(self) -> npt.NDArray[np.bool_]:
+        """(B, T) true on positions with a target: what the loss sees."""
+        scored: npt.NDArray[np.bool_] = self.targets != PADDING
+        return scored
 
 
 class BucketedBatches:

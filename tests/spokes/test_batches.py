@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hubspoke.spokes.batches import PADDING, BucketedBatches, pad_histories, windows
+from hubspoke.spokes.batches import MASK, PADDING, Batch, BucketedBatches, pad_histories, windows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +55,13 @@ def test_a_batch_by_hand(sequences):
     (batch,) = made.epoch(0)
     assert batch.inputs.tolist() == [[3, PADDING], [0, 1]]
     assert batch.targets.tolist() == [[4, PADDING], [1, 2]]
+    assert batch.valid.tolist() == batch.scored.tolist() == [[True, False], [True, True]]
+
+
+def test_a_hidden_item_is_seen_by_attention_and_only_what_has_a_target_is_scored():
+    batch = Batch(inputs=np.array([[MASK, 4], [5, PADDING]]), targets=np.array([[3, PADDING], [PADDING, PADDING]]))
+    assert batch.valid.tolist() == [[True, True], [True, False]]
+    assert batch.scored.tolist() == [[True, False], [False, False]]
 
 
 def test_similar_lengths_meet(sequences):
