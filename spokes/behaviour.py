@@ -132,6 +132,13 @@ class ContentProjection(nn.Module):
         out: Tensor = self.linear(calibrated)
         return out
 
+    def parts(self, items: PreparedContent) -> dict[str, Tensor]:
+        """(B, D) additive parts of `forward` by name: what each modality's block adds, and the bias."""
+        blocks = self.calibrated(items).split(self.ranks, dim=1)
+        columns = self.linear.weight[:, : sum(self.ranks)].split(self.ranks, dim=1)
+        parts = {name: own @ to.T for name, own, to in zip(self.blocks, blocks, columns, strict=True)}
+        return {**parts, "bias": self.linear.bias.expand(len(items.present), -1)}
+
     def _fold(self, weight: Tensor) -> Tensor:
         """(Dt + Dv, K) output weights of a layer to (K, R): the layer followed by the calibration."""
         folded = [own @ transform for (_, transform), own in self._blocks(weight.T)]
@@ -188,6 +195,10 @@ class BehaviourModel(nn.Module):
             residual = residual * (torch.rand(len(items), 1, device=residual.device) >= self.id_dropout)
         out: Tensor = self.content(items.content) + residual
         return out
+
+    def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
+        """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`."""
+        return {**self.content.parts(items.content), "item id": self.ids(items.id_rows)}
 
     def encode_sessions(self, vectors: Tensor, valid: Tensor) -> Tensor:
         """Session embeddings at real positions.
