@@ -1,0 +1,242 @@
+"""Why a spoke scores an item as it does: the one inner product taken apart by part, by event and by modality.
+
+Everything is exact: parts sum to the score, an event's contribution is what the score loses without it, and attention
+comes from a second, slower pass of the transformer that is tested to give what the fused kernel gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ..catalog.sequences import IntArray
+from ..errors import UsageError
+from ..hub.fusion import TrunkVectors
+from .behaviour import FloatArray, ItemInputs
+from .spoke import Spoke
+from .transformer import Attention, Block, SequenceTransformer
+
+# Sums of hundreds of float32 products lose their last digits; what is said to add up is added in double precision.
+DoubleArray = npt.NDArray[np.float64]
+MODALITIES = ("text", "image")
+
+
+@dataclass(frozen=True)
+class ScoreParts:
+    """The scores of K items after a session of T events, taken apart.
+
+    Attributes:
+        query: (D,) the session vector.
+        parts: (K,) by part of the item vector (`behaviour`, `cold`, `text`, `image`; those that there are). They sum
+            to the score.
+        average: of each part, over the whole catalog: what a part gives to every item explains no ranking.
+        events: (K, T) by part, what the part loses without each event (leave-one-out).
+        content_events: (K, T) by modality, each event's term of the sum that the content score is. They sum to the
+            part.
+    """
+
+    query: FloatArray
+    parts: Mapping[str, DoubleArray]
+    average: Mapping[str, float]
+    events: Mapping[str, DoubleArray]
+    content_events: Mapping[str, DoubleArray]
+
+    @property
+    def scores(self) -> DoubleArray:
+        """(K,) the inner products."""
+        total: DoubleArray = np.sum([*self.parts.values()], axis=0)
+        return total
+
+    @property
+    def event_contributions(self) -> DoubleArray:
+        """(K, T) what the score loses without each event."""
+        total: DoubleArray = np.sum([*self.events.values()], axis=0)
+        return total
+
+
+def explain_scores(
+    spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
+) -> ScoreParts:
+    """Take the scores of some items after a session apart.
+
+    Args:
+        spoke: what scores.
+        item_vectors: (N, D) of the catalog, as `embed_items` gives them.
+        history: (T,) rows of the session, oldest first.
+        rows: (K,) items to explain.
+        exclude_seen: the serving policy whose weights are wanted.
+
+    Raises:
+        UsageError: the session is empty.
+    """
+    if not len(history):
+        raise UsageError("An empty session has nothing to explain by; name at least one item that was looked at.")
+    query = spoke.embed_sessions(item_vectors, [history], exclude_seen=exclude_seen)[0]
+    columns = part_columns(spoke)
+    mean = item_vectors.mean(axis=0, dtype=np.float64)
+    return ScoreParts(
+        query=query,
+        parts=_products(columns, item_vectors[rows], query),
+        average={name: float(query[own].astype(np.float64) @ mean[own]) for name, own in columns.items()},
+        events=leave_one_out(spoke, item_vectors, history, rows, exclude_seen=exclude_seen),
+        content_events=content_terms(spoke, item_vectors, history, rows, exclude_seen=exclude_seen),
+    )
+
+
+def part_columns(spoke: Spoke) -> dict[str, slice]:
+    """The columns of an item vector by part; a part without columns is left out."""
+    split = spoke.behaviour_dimension
+    own = {"behaviour": slice(0, split - 1), "cold": slice(split - 1, split)} if split else {}
+    middle = split + spoke.space.text_rank
+    named = {**own, "text": slice(split, middle), "image": slice(middle, spoke.dimension)}
+    return {name: columns for name, columns in named.items() if columns.stop > columns.start}
+
+
+def look_back(spoke: Spoke, *, exclude_seen: bool = False) -> int:
+    """How many events, from the end of a session, can change its vector at all."""
+    content = spoke.mixture.weights(exclude_seen).recent_events
+    return max(content, spoke.behaviour.model.max_length) if spoke.behaviour else content
+
+
+def leave_one_out(
+    spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
+) -> dict[str, DoubleArray]:
+    """(K, T) by part: the score after all T events minus the score without each one, recomputed in one batch."""
+    # One event more than counts: it moves in where a later one is taken out.
+    tail = history[-look_back(spoke, exclude_seen=exclude_seen) - 1 :]
+    shorter = [np.delete(tail, place) for place in range(len(tail))]
+    queries = spoke.embed_sessions(item_vectors, [tail, *shorter], exclude_seen=exclude_seen)
+    lost = queries[:1].astype(np.float64) - queries[1:]  # (T', D)
+    found = _products(part_columns(spoke), item_vectors[rows], lost)
+    before = len(history) - len(tail)
+    return {name: np.pad(own, ((0, 0), (before, 0))) for name, own in found.items()}
+
+
+def content_terms(
+    spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
+) -> dict[str, DoubleArray]:
+    """(K, T) by modality: the terms of the content score, one per event, in closed form.
+
+    The content query is `sum_j d^(T - j) e_j / |sum_j d^(T - j) e_j|` over the last events, so that the score of an
+    item v is `sum_j d^(T - j) <e_j, v> / |...|`, each modality by its weight.
+    """
+    weights = spoke.mixture.weights(exclude_seen)
+    start = spoke.behaviour_dimension
+    recent = history[-weights.recent_events :]
+    faded = weights.recency_decay ** np.arange(len(recent))[::-1].astype(np.float64)
+    events = faded[:, None] * item_vectors[recent, start:]  # (T', R)
+    length = float(np.linalg.norm(events.sum(axis=0))) or 1.0
+    terms = events / length * (weights.content * spoke.space.modality_weights(weights.image_share))
+    columns = {name: own for name, own in part_columns(spoke).items() if name in MODALITIES}
+    shifted = {name: slice(own.start - start, own.stop - start) for name, own in columns.items()}
+    found = _products(shifted, item_vectors[rows, start:], terms)
+    before = len(history) - len(recent)
+    return {name: np.pad(own, ((0, 0), (before, 0))) for name, own in found.items()}
+
+
+@torch.inference_mode()
+def behaviour_parts(spoke: Spoke, query: FloatArray, inputs: ItemInputs) -> dict[str, DoubleArray]:
+    """(K,) by additive part of the behavioural item vector: `<h, part>`. They sum to the behavioural part.
+
+    Args:
+        spoke: one with a behavioural part; the launch floor has none, and no parts.
+        query: (D,) the session vector.
+        inputs: of the K items.
+    """
+    if spoke.behaviour is None:
+        return {}
+    own = query[part_columns(spoke)["behaviour"]].astype(np.float64)
+    model = spoke.behaviour.model.eval()
+    return {name: part.cpu().numpy().astype(np.float64) @ own for name, part in model.item_parts(inputs).items()}
+
+
+def scores_without(
+    spoke: Spoke, query: FloatArray, item_ids: Sequence[str], trunk: TrunkVectors
+) -> dict[str, DoubleArray]:
+    """(K,) by modality of the catalog: what the items would score had they no text, or no picture; exact.
+
+    The items are embedded again without it, so that what the fusion and the behavioural part made of it is gone too.
+    """
+    known = [name for name in MODALITIES if name in part_columns(spoke)]
+    return {
+        name: spoke.embed_items(item_ids, trunk.without(name)).astype(np.float64) @ query.astype(np.float64)
+        for name in known
+    }
+
+
+def signed_shares(values: DoubleArray) -> DoubleArray:
+    """Shares along the last axis that keep their sign and whose absolute values sum to one; zero where all is zero."""
+    whole = np.abs(values).sum(axis=-1, keepdims=True)
+    shares: DoubleArray = np.divide(values, whole, out=np.zeros_like(values), where=whole > 0)
+    return shares
+
+
+# ---- attention ----
+
+
+@torch.inference_mode()
+def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) -> FloatArray | None:
+    """(L, H, T): how the last position spreads its attention over the T events, per block and head; each sums to one.
+
+    Events beyond the transformer's window have none.
+
+    Returns:
+        None for the launch floor and for an empty session.
+
+    Raises:
+        UsageError: the sequence model attends in a way that the reference pass does not know.
+    """
+    if spoke.behaviour is None or not len(history):
+        return None
+    model = spoke.behaviour.model
+    recent = history[-model.max_length :]
+    table = torch.from_numpy(item_vectors[recent, : spoke.behaviour_dimension - 1])
+    _, weights = reference_pass(model.transformer, table.to(model.ids.weight.device)[None])
+    last = weights[:, 0, :, -1].float().cpu().numpy()
+    return np.pad(last, ((0, 0), (0, 0), (len(history) - len(recent), 0)))
+
+
+def reference_pass(transformer: SequenceTransformer, x: Tensor) -> tuple[Tensor, Tensor]:
+    """What the transformer computes in evaluation mode, with the attention weights that its fused kernel never forms.
+
+    Args:
+        transformer: the transformer.
+        x: (B, T, D) item vectors, T <= max_length.
+
+    Returns:
+        (B, T, D) session embeddings, and (L, B, H, T, T) weights of each block: row t is what position t attends to.
+    """
+    transformer.eval()
+    x = x + transformer.positions[: x.shape[1]]
+    weights = []
+    for module in transformer.blocks:
+        block = cast(Block, module)
+        attended, own = _attend(block.attention, block.attention_norm(x))
+        x = x + attended
+        x = x + block.feed_forward(block.feed_forward_norm(x))
+        weights.append(own)
+    return transformer.norm(x), torch.stack(weights)
+
+
+def _attend(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, T, D) to (B, T, D) and (B, H, T, T): softmax(Q K' / sqrt(D / H)) V over what came before. Vaswani, 2017."""
+    b, t, d = x.shape
+    q, k, v = attention.query_key_value(x).view(b, t, 3, attention.heads, d // attention.heads).permute(2, 0, 3, 1, 4)
+    future = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
+    similarity = q @ k.transpose(2, 3) / (d // attention.heads) ** 0.5
+    weights = nn.functional.softmax(similarity.masked_fill(future, float("-inf")), dim=-1)
+    return attention.output((weights @ v).transpose(1, 2).reshape(b, t, d)), weights
+
+
+def _products(
+    columns: Mapping[str, slice], vectors: FloatArray, queries: npt.NDArray[np.floating]
+) -> dict[str, DoubleArray]:
+    """Inner products of (K, D) with (D,) or (T, D), part by part: (K,) or (K, T)."""
+    left, right = vectors.astype(np.float64), queries.astype(np.float64)
+    return {name: left[:, own] @ right[..., own].T for name, own in columns.items()}

@@ -1,0 +1,211 @@
+"""Explanations: what is said to add up adds up, and what is said to be missing was really left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.errors import UsageError
+from hubspoke.hub.content import fit_content_space
+from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.explain import (
+    behaviour_parts,
+    content_terms,
+    explain_scores,
+    last_attention,
+    leave_one_out,
+    look_back,
+    part_columns,
+    reference_pass,
+    scores_without,
+    signed_shares,
+)
+from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
+from hubspoke.spokes.transformer import SequenceTransformer, TransformerConfig
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+MIXED = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SESSIONS = st.lists(st.integers(0, 11), min_size=1, max_size=9)
+ROWS = np.array([0, 3, 7, 10])
+
+
+@pytest.fixture(params=["spoke", "floor"])
+def made(request: pytest.FixtureRequest) -> Spoke:
+    """A spoke with behaviour, or the launch floor."""
+    found: Spoke = request.getfixturevalue(request.param)
+    return found
+
+
+@MIXED
+@given(session=SESSIONS, exclude_seen=st.booleans())
+def test_the_parts_sum_to_the_score(made, item_ids, trunk, session, exclude_seen):
+    vectors, history = made.embed_items(item_ids, trunk), np.array(session)
+    explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
+    scores = made.recommender("it", vectors, exclude_seen=exclude_seen).score([history])[0]
+    np.testing.assert_allclose(explained.scores, scores[ROWS], atol=1e-5)
+    np.testing.assert_allclose(sum(explained.average.values()), scores.mean(), atol=1e-5)
+
+
+@MIXED
+@given(session=SESSIONS, exclude_seen=st.booleans())
+def test_an_event_contributes_what_the_score_loses_without_it(made, item_ids, trunk, session, exclude_seen):
+    vectors, history = made.embed_items(item_ids, trunk), np.array(session)
+    score = made.recommender("it", vectors, exclude_seen=exclude_seen).score
+    explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
+    for place in range(len(history)):
+        lost = score([history])[0] - score([np.delete(history, place)])[0]
+        np.testing.assert_allclose(explained.event_contributions[:, place], lost[ROWS], atol=1e-5)
+
+
+@MIXED
+@given(session=SESSIONS, exclude_seen=st.booleans())
+def test_the_terms_of_the_events_sum_to_the_content_parts(made, item_ids, trunk, session, exclude_seen):
+    vectors, history = made.embed_items(item_ids, trunk), np.array(session)
+    explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
+    assert set(explained.content_events) == {"text", "image"}
+    for name, terms in explained.content_events.items():
+        assert terms.shape == (4, len(session))
+        np.testing.assert_allclose(terms.sum(axis=1), explained.parts[name], atol=1e-5)
+
+
+def test_a_session_of_one_event_owes_it_everything(made, item_ids, trunk):
+    vectors = made.embed_items(item_ids, trunk)
+    explained = explain_scores(made, vectors, np.array([4]), ROWS)
+    np.testing.assert_allclose(explained.event_contributions[:, 0], explained.scores, atol=1e-6)
+
+
+def test_content_terms_against_a_value_computed_by_hand(hub, item_ids, trunk):
+    spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config))
+    vectors = np.zeros((3, spoke.dimension), np.float32)
+    vectors[0, 0], vectors[1, 1], vectors[2, :2] = 1.0, 1.0, (0.6, 0.8)
+    # decay 0.7: the query is (0.7, 1) / sqrt(1.49), text counts 0.6; the events bring 0.7 * 0.6 and 1 * 0.8.
+    terms = content_terms(spoke, vectors, np.array([0, 1]), np.array([2]))
+    np.testing.assert_allclose(terms["text"], np.array([[0.7 * 0.6, 0.8]]) * 0.6 / 1.49**0.5, atol=1e-6)
+    assert not terms["image"].any()
+
+
+def test_only_events_that_are_looked_back_on_contribute(spoke, floor, item_ids, trunk):
+    assert (look_back(spoke), look_back(floor)) == (5, 5)
+    vectors = spoke.embed_items(item_ids, trunk)
+    history = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1])
+    lost = leave_one_out(spoke, vectors, history, ROWS)
+    assert all(own.shape == (4, 9) and not own[:, :4].any() for own in lost.values())
+    assert lost["behaviour"][:, 4].any()
+    assert not content_terms(spoke, vectors, history, ROWS)["text"][:, :6].any()
+
+
+def test_the_behavioural_part_is_split_into_what_the_item_vector_is_summed_of(spoke, item_ids, trunk):
+    vectors = spoke.embed_items(item_ids, trunk)
+    explained = explain_scores(spoke, vectors, np.array([2, 9, 5]), np.arange(12))
+    parts = behaviour_parts(spoke, explained.query, spoke.behaviour.inputs(item_ids, trunk))
+    assert {"text", "image", "bias", "item id"} <= set(parts)
+    np.testing.assert_allclose(sum(parts.values()), explained.parts["behaviour"], atol=1e-5)
+    assert not parts["text"][[1, 3]].any() and not parts["image"][[2, 3]].any()
+    assert len(set(parts["bias"].round(6))) == 1
+    # Items 9 to 11 have no events and share one residual.
+    assert len(set(parts["item id"][9:].round(6))) == 1 < len(set(parts["item id"].round(6)))
+
+
+def test_a_floor_has_content_parts_only(floor, item_ids, trunk):
+    vectors = floor.embed_items(item_ids, trunk)
+    explained = explain_scores(floor, vectors, np.array([2, 9]), ROWS)
+    assert set(explained.parts) == set(explained.events) == {"text", "image"}
+    assert behaviour_parts(floor, explained.query, None) == {}
+    assert last_attention(floor, vectors, np.array([2, 9])) is None
+
+
+def test_a_catalog_without_pictures_has_no_picture_part(hub, item_ids, trunk):
+    bare = trunk.without("image")
+    spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(bare), hub.config))
+    assert list(part_columns(spoke)) == ["text"]
+    vectors = spoke.embed_items(item_ids, bare)
+    explained = explain_scores(spoke, vectors, np.array([2]), ROWS)
+    assert set(scores_without(spoke, explained.query, item_ids, bare)) == {"text"}
+
+
+@pytest.mark.parametrize("missing", ["text", "image"])
+def test_a_score_without_a_modality_is_that_of_the_same_items_without_it(made, item_ids, trunk, missing):
+    vectors = made.embed_items(item_ids, trunk)
+    query = explain_scores(made, vectors, np.array([4, 6]), ROWS).query
+    found = scores_without(made, query, item_ids, trunk)[missing]
+    np.testing.assert_allclose(found, made.embed_items(item_ids, trunk.without(missing)) @ query, atol=1e-5)
+    lacks = ~(trunk.has_text if missing == "text" else trunk.has_image)
+    np.testing.assert_allclose(found[lacks], (vectors @ query)[lacks], atol=1e-5)
+    assert np.abs(found - vectors @ query)[~lacks].min() > 1e-3
+
+
+def test_an_empty_session_is_refused(made, item_ids, trunk):
+    vectors = made.embed_items(item_ids, trunk)
+    with pytest.raises(UsageError, match="An empty session has nothing to explain by; name"):
+        explain_scores(made, vectors, np.array([], np.int64), ROWS)
+
+
+@MIXED
+@given(values=arrays.arrays(np.float64, (3, 4), elements=st.floats(-1e6, 1e6)))
+def test_shares_keep_their_sign_and_add_to_one(values):
+    shares = signed_shares(values)
+    for row, own in zip(values, shares, strict=True):
+        assert np.abs(own).sum() == pytest.approx(1.0 if np.abs(row).sum() > 0 else 0.0, abs=1e-9)
+        assert (np.sign(own) * np.sign(row) >= 0).all()
+    np.testing.assert_allclose(signed_shares(np.array([3.0, -1.0])), [0.75, -0.25])
+
+
+# ---- attention ----
+
+
+def moved(config: TransformerConfig) -> SequenceTransformer:
+    """A transformer whose weights have been moved to where a training might leave them."""
+    torch.manual_seed(3)
+    made = SequenceTransformer(config)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return made.eval()
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("heads", [1, 4])
+def test_the_reference_pass_gives_what_the_fused_kernel_gives(blocks, heads):
+    transformer = moved(TransformerConfig(dimension=16, blocks=blocks, heads=heads, max_length=9))
+    x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = transformer(x)
+        found, weights = reference_pass(transformer, x)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert weights.shape == (blocks, 3, heads, 7, 7)
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(blocks, 3, heads, 7))
+    assert not weights.triu(1).any()
+
+
+def test_the_last_position_attends_over_the_window(spoke, item_ids, trunk):
+    vectors = spoke.embed_items(item_ids, trunk)
+    history = np.array([0, 1, 2, 3, 4, 5, 6])
+    weights = last_attention(spoke, vectors, history)
+    assert weights.shape == (1, 2, 7)
+    assert not weights[:, :, :2].any() and (weights[:, :, 2:] > 0).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-6)
+    np.testing.assert_array_equal(last_attention(spoke, vectors, np.array([4])), np.ones((1, 2, 1), np.float32))
+    assert last_attention(spoke, vectors, np.array([], np.int64)) is None
+
+
+def test_the_pass_behind_the_attention_gives_the_served_session(spoke, item_ids, trunk):
+    vectors = spoke.embed_items(item_ids, trunk)
+    history = np.array([2, 9, 5])
+    with torch.no_grad():
+        hidden, _ = reference_pass(spoke.behaviour.model.transformer, torch.from_numpy(vectors[history, :8])[None])
+    np.testing.assert_allclose(hidden[0, -1], spoke.behaviour_sessions(vectors, [history])[0], atol=1e-5)
+
+
+def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_ids, trunk):
+    config = SpokeConfig.model_validate({"transformer": {"dimension": 8, "max_length": 5}})
+    model = BehaviourModel(config, hub.fusion, space, 9)
+    with torch.no_grad():
+        for block in model.transformer.blocks:
+            block.attention.query_key_value.weight.zero_()
+            block.attention.query_key_value.bias.zero_()
+    made = Spoke(hub.fusion, hub.fingerprint, space, Behaviour(config, model, tuple(item_ids[:9])), floor.mixture)
+    weights = last_attention(made, made.embed_items(item_ids, trunk), np.array([1, 2, 3, 4]))
+    np.testing.assert_allclose(weights, 0.25, atol=1e-6)
