@@ -1,14 +1,32 @@
 import pytest
 import torch
-from hubspoke.spokes.transformer import SequenceTransformer, TransformerConfig
+from hubspoke.spokes.context import EventContext, dwell_buckets, interval_buckets
+from hubspoke.spokes.transformer import SequenceTransformer, TransformerConfig, rotary, rotate
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 CONFIG = TransformerConfig(dimension=8, blocks=2, heads=2, max_length=6)
 
 
-def transformer(config=CONFIG, seed=0, loud=True):
+EVERYTHING = {"time_bias": True, "event_types": True, "dwell": True}
+VARIANTS = {
+    "plain": {},
+    "rotary": {"positions": "rotary"},
+    "gated": {"residual": "gated"},
+    "context": EVERYTHING,
+    "all": {"positions": "rotary", "residual": "gated", **EVERYTHING},
+}
+every_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def variant_config(variant, **more):
+    return TransformerConfig(**{"dimension": 8, "blocks": 2, "heads": 2, "max_length": 6, **VARIANTS[variant], **more})
+
+
+def transformer(config=CONFIG, seed=0, loud=True, causal=True):
     torch.manual_seed(seed)
-    made = SequenceTransformer(config)
+    made = SequenceTransformer(config, causal)
     if loud:  # weights large enough that attention is far from uniform
         with torch.no_grad():
             for parameter in made.parameters():
@@ -20,27 +38,156 @@ def vectors(b=3, t=6, d=8, seed=1):
     return torch.randn(b, t, d, generator=torch.Generator().manual_seed(seed))
 
 
+def context(b=3, t=6, seed=2):
+    """Times that grow by up to some hours, and types, for every event."""
+    rng = torch.Generator().manual_seed(seed)
+    gaps = torch.randint(0, 20_000, (b, t), generator=rng)
+    return EventContext(gaps.cumsum(dim=1) * 1_000_000, torch.randint(0, 8, (b, t), generator=rng))
+
+
+def cut(own, t):
+    return EventContext(own.timestamps[:, :t], own.event_types[:, :t])
+
+
+@every_variant
 @pytest.mark.parametrize("changed", range(6))
-def test_a_later_item_does_not_change_earlier_outputs(changed):
-    made, x = transformer(), vectors()
+def test_a_later_item_does_not_change_earlier_outputs(variant, changed):
+    made, x = transformer(variant_config(variant)), vectors()
     y = x.clone()
     y[:, changed, 0] += 3  # one column: a constant would vanish in the layer norm
-    a, b = made(x), made(y)
+    a, b = made(x, context=context()), made(y, context=context())
     torch.testing.assert_close(a[:, :changed], b[:, :changed])
     assert ((a[:, changed:] - b[:, changed:]).abs().amax(dim=2) > 1e-4).all()
 
 
+@pytest.mark.parametrize("changed", range(1, 6))
+def test_a_later_time_or_type_does_not_change_earlier_outputs(changed):
+    made, x, before = transformer(variant_config("all")), vectors(), context()
+    after = EventContext(before.timestamps.clone(), before.event_types.clone())
+    after.timestamps[:, changed:] += 10**12
+    after.event_types[:, changed] = (after.event_types[:, changed] + 1) % 8
+    a, b = made(x, context=before), made(x, context=after)
+    torch.testing.assert_close(a[:, :changed], b[:, :changed])
+    assert ((a[:, changed:] - b[:, changed:]).abs().amax(dim=2) > 1e-4).all()
+
+
+@every_variant
+@pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("t", [1, 3, 5])
-def test_padding_on_the_right_does_not_matter(t):
-    made, x = transformer(), vectors()
-    padded = x.clone()
-    padded[:, t:] = 0
-    torch.testing.assert_close(made(x[:, :t]), made(padded)[:, :t])
+def test_padding_on_the_right_does_not_matter(variant, causal, t):
+    made, x = transformer(variant_config(variant), causal=causal), vectors()
+    valid = torch.arange(6).expand(3, 6) < t
+    expected = made(x[:, :t], context=cut(context(), t))
+    for padding in (0.0, 5.0):
+        padded = x.clone()
+        padded[:, t:] = padding
+        torch.testing.assert_close(made(padded, valid, context())[:, :t], expected)
 
 
-def test_sequences_do_not_see_each_other():
-    made, x = transformer(), vectors()
+@pytest.mark.parametrize("causal", [True, False])
+def test_sequences_do_not_see_each_other(causal):
+    made, x = transformer(causal=causal), vectors()
     torch.testing.assert_close(made(x)[1:2], made(x[1:2]))
+
+
+def test_a_bidirectional_model_sees_both_sides():
+    made, x = transformer(causal=False), vectors()
+    y = x.clone()
+    y[:, 3, 0] += 3
+    assert ((made(x) - made(y)).abs().amax(dim=2) > 1e-4).all()
+
+
+def test_only_the_mask_differs_between_the_objectives():
+    causal, both = transformer(loud=False), transformer(loud=False, causal=False)
+    assert causal.state_dict().keys() == both.state_dict().keys()
+    x = vectors()
+    torch.testing.assert_close(causal(x)[:, -1:].shape, both(x)[:, -1:].shape)
+    torch.testing.assert_close(causal(x[:, :1]), both(x[:, :1]))  # one event sees itself alone, either way
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_rows_without_any_event_stay_finite(causal):
+    made = transformer(variant_config("all"), causal=causal)
+    out = made(torch.zeros(2, 4, 8), torch.zeros(2, 4, dtype=torch.bool), context(2, 4))
+    assert out.isfinite().all()
+
+
+@given(shift=st.integers(0, 500), gap=st.integers(0, 60), seed=st.integers(0, 99))
+def test_rotary_scores_depend_on_distances_alone(shift, gap, seed):
+    q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(seed)).double()
+    places = torch.tensor([0, gap])
+
+    def score(by):
+        rotation = rotary((places + by).double(), 16)
+        turned_q, turned_k = (rotate(x.expand(1, 1, 2, 16), rotation) for x in (q, k))
+        return turned_q[0, 0, 1] @ turned_k[0, 0, 0]
+
+    assert float(score(shift)) == pytest.approx(float(score(0)), abs=1e-4)
+    torch.testing.assert_close(rotate(q, rotary(torch.tensor([shift]), 16)).norm(), q.norm(), atol=1e-4, rtol=0)
+
+
+def test_rotary_positions_tell_the_order():
+    made, x = transformer(variant_config("rotary")), vectors()
+    assert made.positions is None
+    assert not torch.allclose(made(x)[:, -1], made(x[:, [1, 0, 2, 3, 4, 5]])[:, -1], atol=1e-3)
+
+
+def test_a_gated_block_by_the_formula():
+    made, x = transformer(variant_config("gated", blocks=1, positions="rotary")), vectors()
+    block = made.blocks[0]
+    with torch.no_grad():
+        block.attention.output.weight.zero_()
+        h = x + torch.sigmoid(block.attention_gate(x)) * block.attention.output.bias
+        h = h + torch.sigmoid(block.feed_forward_gate(h)) * block.feed_forward(block.feed_forward_norm(h))
+        torch.testing.assert_close(made(x), made.norm(h))
+
+
+def test_buckets_double():
+    seconds = torch.tensor([0, 1, 2, 3, 4, 7, 8, 3600, 86_400, 2**31 - 1, 2**40])
+    assert interval_buckets(seconds * 1_000_000).tolist() == [0, 1, 2, 2, 3, 3, 4, 12, 17, 31, 31]
+    assert interval_buckets(torch.tensor([999_999, -4_000_000])).tolist() == [0, 3]
+    assert dwell_buckets(torch.tensor([[0, 1, 1, 9]]) * 1_000_000).tolist() == [[0, 1, 0, 4]]
+
+
+def test_times_and_types_start_without_effect():
+    quiet = transformer(variant_config("context"), loud=False)
+    without = transformer(loud=False)
+    without.load_state_dict({name: w for name, w in quiet.state_dict().items() if name in without.state_dict()})
+    x = vectors()
+    torch.testing.assert_close(quiet(x, context=context()), without(x))
+    torch.testing.assert_close(quiet(x), without(x))
+
+
+def test_the_time_bias_is_added_to_the_logits():
+    made, x = transformer(variant_config("plain", time_bias=True, blocks=1)), vectors(1)
+    when = EventContext(torch.tensor([[0, 4, 4, 8, 20, 90]]) * 1_000_000)
+    _, before = made.attention_weights(x, context=when)
+    with torch.no_grad():
+        made.blocks[0].attention.interval_bias.weight[5, 1] += 1.0  # 16 to 31 seconds, the second head
+    _, after = made.attention_weights(x, context=when)
+    torch.testing.assert_close(after[0, 0, 0], before[0, 0, 0])
+    ratio = after[0, 0, 1, 4, :5] / before[0, 0, 1, 4, :5]
+    # The fifth event is 20, 16, 16, 12 and 0 seconds after those before it.
+    torch.testing.assert_close(ratio / ratio[3], torch.tensor([2.71828, 2.71828, 2.71828, 1.0, 1.0]), atol=1e-3, rtol=0)
+
+
+@every_variant
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_weights_are_those_of_the_fused_kernel(variant, causal):
+    made, x = transformer(variant_config(variant, blocks=1, heads=1), causal=causal), vectors()
+    valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
+    out, weights = made.attention_weights(x, valid, context())
+    torch.testing.assert_close(out, made(x, valid, context()))
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(1, 3, 1, 6))
+    prepared, frame = made._prepared(x, valid, context())
+    block = made.blocks[0]
+    normed = block.attention_norm(prepared)
+    _, _, v = block.attention._heads(normed, frame)
+    torch.testing.assert_close(block.attention.output((weights[0] @ v)[:, 0]), block.attention(normed, frame))
+    if causal:
+        assert not weights[0, :, 0].triu(1).any()
+    else:
+        assert not weights[0, 1, 0, :4, 4:].any()
 
 
 def test_the_order_of_events_matters():
@@ -83,6 +230,11 @@ def test_initialisation():
 def test_the_message_names_dimension_and_heads():
     with pytest.raises(ValidationError, match=r"dimension \(10\) must be divisible by heads \(4\)"):
         TransformerConfig(dimension=10, heads=4)
+
+
+def test_rotary_positions_need_pairs_of_columns():
+    with pytest.raises(ValidationError, match=r"dimension \(6\) must be divisible by twice the heads \(2\)"):
+        TransformerConfig(dimension=6, heads=2, positions="rotary")
 
 
 @pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"max_length": 1}, {"blocks": 0}, {"width": 3}])
