@@ -16,6 +16,7 @@ from ..hub.fusion import BaseFusion, TrunkVectors
 from .adapter import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
 from .batches import PADDING, pad_histories
 from .config import SpokeConfig
+from .features import FeatureEncoder, FeatureRows, ItemFeatures
 from .transformer import SequenceTransformer
 
 FloatArray = npt.NDArray[np.float32]
@@ -48,18 +49,24 @@ class ItemInputs:
     Attributes:
         content: what the frozen layers say of them.
         id_rows: (N,) row of each item in the ID table; 0 is `[UNK]`.
+        features: their attributes and behaviour statistics, where the model reads them.
     """
 
-    def __init__(self, content: PreparedContent, id_rows: Tensor) -> None:
+    def __init__(self, content: PreparedContent, id_rows: Tensor, features: FeatureRows | None = None) -> None:
         self.content = content
         self.id_rows = id_rows
+        self.features = features or FeatureRows()
 
     def __len__(self) -> int:
         return len(self.id_rows)
 
     def rows(self, rows: Tensor) -> ItemInputs:
         """The inputs of some items."""
-        return ItemInputs(self.content.map(lambda tensor: tensor[rows]), self.id_rows[rows])
+
+        def own(tensor: Tensor) -> Tensor:
+            return tensor[rows]
+
+        return ItemInputs(self.content.map(own), self.id_rows[rows], self.features.map(own))
 
 
 class ContentProjection(nn.Module):
@@ -159,9 +166,19 @@ class BehaviourModel(nn.Module):
         fusion: the hub's base fusion (copied and adapted here), or an already adapted one when loading.
         space: the catalog's content space, frozen.
         n_known: items that have an ID residual of their own.
+        features: attributes and behaviour statistics that are read beside content, where `config` asks for them.
     """
 
-    def __init__(self, config: SpokeConfig, fusion: nn.Module, space: ContentSpace, n_known: int) -> None:
+    id_drop: Tensor | None
+
+    def __init__(
+        self,
+        config: SpokeConfig,
+        fusion: nn.Module,
+        space: ContentSpace,
+        n_known: int,
+        features: ItemFeatures | None = None,
+    ) -> None:
         super().__init__()
         text_dimension = fusion.text_dimension
         if isinstance(fusion, BaseFusion):
@@ -173,8 +190,13 @@ class BehaviourModel(nn.Module):
         self.ids = nn.Embedding(n_known + 1, d)
         self.transformer = SequenceTransformer(config.transformer)
         self.id_dropout = config.id_dropout
+        self.id_dropout_events = config.id_dropout_events
+        self.cold_items = config.cold_items
+        self.register_buffer("id_drop", None, persistent=False)
         self.max_length = config.transformer.max_length
         self.initialise()
+        # Last, so that all other weights start where they start without it.
+        self.features = FeatureEncoder(features or ItemFeatures(), config, d)
 
     def initialise(self) -> None:
         """ID residuals N(0, 0.02); projection Xavier uniform, bias 0; the transformer initialises itself."""
@@ -182,23 +204,57 @@ class BehaviourModel(nn.Module):
         nn.init.xavier_uniform_(self.content.linear.weight)
         nn.init.zeros_(self.content.linear.bias)
 
-    def inputs(self, trunk: TrunkVectors, id_rows: IntArray) -> ItemInputs:
-        """Trunk vectors and ID rows of N items as the model takes them, on its device."""
+    def inputs(self, trunk: TrunkVectors, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
+        """Trunk vectors, ID rows and features of N items as the model takes them, on its device."""
         device = self.ids.weight.device
         content = self.content.prepare(torch.from_numpy(trunk.joined()).to(device))
-        return ItemInputs(content, torch.from_numpy(id_rows).to(device))
+        features = (features or FeatureRows()).map(lambda tensor: tensor.to(device))
+        return ItemInputs(content, torch.from_numpy(id_rows).to(device), features)
+
+    def lean_on_events(self, counts: IntArray) -> None:
+        """Say how many training events each of the known items has, for `id_dropout_events`.
+
+        Args:
+            counts: (n_known,) in the order of the ID table.
+        """
+        k = self.id_dropout_events
+        rates = np.maximum(k / (k + counts), self.id_dropout) if k else np.full(len(counts), self.id_dropout)
+        # The shared residual of `[UNK]` stands for items whose own would be dropped anyway.
+        rates = np.concatenate([[self.id_dropout], rates]).astype(np.float32)
+        self.id_drop = torch.from_numpy(rates).to(self.ids.weight.device)
 
     def embed_items(self, items: ItemInputs) -> Tensor:
-        """(N, D) item vectors of N items; in training, a share of ID residuals is dropped."""
+        """(N, D) item vectors of N items.
+
+        In training, a share of ID residuals is dropped and a share of known items is taken for new ones. One call makes
+        the vectors of a whole batch, so that an item is new at every place in it or at none.
+        """
+        if self.training and self.cold_items:
+            items = self._with_cold_items(items)
         residual = self.ids(items.id_rows)
-        if self.training and self.id_dropout:
-            residual = residual * (torch.rand(len(items), 1, device=residual.device) >= self.id_dropout)
+        if self.training:
+            residual = self._with_id_dropout(residual, items.id_rows)
         out: Tensor = self.content(items.content) + residual
+        for own in self.features.parts(items.features).values():
+            out = out + own
         return out
+
+    def _with_cold_items(self, items: ItemInputs) -> ItemInputs:
+        cold = (torch.rand(len(items), device=items.id_rows.device) < self.cold_items) & (items.id_rows > 0)
+        features = self.features.as_new(items.features, cold)
+        return ItemInputs(items.content, items.id_rows.masked_fill(cold, 0), features)
+
+    def _with_id_dropout(self, residual: Tensor, id_rows: Tensor) -> Tensor:
+        if self.id_drop is not None:
+            return residual * (torch.rand(len(residual), device=residual.device) >= self.id_drop[id_rows])[:, None]
+        if self.id_dropout:
+            return residual * (torch.rand(len(residual), 1, device=residual.device) >= self.id_dropout)
+        return residual
 
     def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
         """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`."""
-        return {**self.content.parts(items.content), "item id": self.ids(items.id_rows)}
+        features = self.features.parts(items.features)
+        return {**self.content.parts(items.content), "item id": self.ids(items.id_rows), **features}
 
     def encode_sessions(self, vectors: Tensor, valid: Tensor) -> Tensor:
         """Session embeddings at real positions.

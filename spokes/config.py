@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .attributes import AttributeConfig
+from .statistics import StatisticsConfig
 from .transformer import TransformerConfig
 
 
@@ -52,6 +54,12 @@ class SpokeConfig(BaseModel):
         transformer: shape of the sequence transformer.
         adapter: LoRA on the hub's base fusion; None uses the hub's content as it is.
         id_dropout: share of items whose ID residual is dropped in a training step, so that content carries cold items.
+        id_dropout_events: with k here, an item of n training events drops its residual with probability k / (k + n) at
+            least, so that what few events have taught is leant on less; 0 drops all alike.
+        cold_items: share of the items with a residual that a training batch takes for new ones, wherever they stand in
+            it: `[UNK]` residual, statistics of an item without events.
+        attributes: encoder of brand, category, price and attributes; None reads none.
+        statistics: encoder of behaviour statistics, counted over training events; None reads none.
         min_item_count: items with fewer training events share the `[UNK]` ID residual.
         training: optimiser, batches and stopping.
         seed: of initialisation, batch order and negatives.
@@ -63,6 +71,10 @@ class SpokeConfig(BaseModel):
     transformer: TransformerConfig = TransformerConfig()
     adapter: AdapterConfig | None = AdapterConfig()
     id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    id_dropout_events: float = Field(default=0.0, ge=0.0)
+    cold_items: float = Field(default=0.0, ge=0.0, lt=1.0)
+    attributes: AttributeConfig | None = None
+    statistics: StatisticsConfig | None = None
     min_item_count: int = Field(default=5, ge=1)
     training: TrainingConfig = TrainingConfig()
     seed: int = 0

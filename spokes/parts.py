@@ -8,20 +8,22 @@ from dataclasses import replace
 from ..hub.model import Hub
 from ..hub.parts import Part, hub_parts, weights_part
 from .behaviour import BehaviourModel
-from .spoke import Spoke
+from .spoke import Behaviour, Spoke
 
 FROZEN = "frozen, so that every category speaks of content in the same words"
 ADAPTED = "the frozen base under this category's adapter"
 FLOOR = "out of reach of the category's training, so that cold items keep what the hub says of them"
 # How the names of weights begin, part by part.
 OWN_WEIGHTS = {"content projection": "content.linear.", "item ids": "ids.", "transformer": "transformer."}
+# Encoders of what was fitted on the training data; a part is both, for one is nothing without the other.
+FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics"}
 
 
 def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
-    """Encoders and fusion as inherited; calibration, adapter, network and mixture of its own."""
+    """Encoders and fusion as inherited; calibration, adapter, network, item features and mixture of its own."""
     adapted = spoke.behaviour is not None and spoke.behaviour.config.adapter is not None
     inherited = [replace(part, inherited=_why(part.name, adapted)) for part in hub_parts(hub)]
-    network = _network(spoke.behaviour.model) if spoke.behaviour else []
+    network = [*_network(spoke.behaviour.model), *_fitted(spoke.behaviour)] if spoke.behaviour else []
     mixture = hashlib.sha256(spoke.mixture.model_dump_json().encode()).hexdigest()
     return [*inherited, _calibration(spoke), *network, Part("mixture", mixture)]
 
@@ -46,3 +48,15 @@ def _network(model: BehaviourModel) -> list[Part]:
     ]
     adapter = {name: weight for name, weight in weights.items() if "lora_" in name}
     return [weights_part("adapter", adapter), *parts] if adapter else parts
+
+
+def _fitted(behaviour: Behaviour) -> list[Part]:
+    weights, fitted = behaviour.model.state_dict(), behaviour.features.fingerprints
+    parts = []
+    for part, name in FITTED.items():
+        if name in fitted:
+            prefix = f"features.{name}."
+            encoder = weights_part(part, {own: w for own, w in weights.items() if own.startswith(prefix)})
+            both = hashlib.sha256(f"{encoder.fingerprint}|{fitted[name]}".encode()).hexdigest()
+            parts.append(replace(encoder, fingerprint=both))
+    return parts

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
@@ -29,6 +30,7 @@ from ..hub.model import Hub
 from .adapter import load_adapter, save_adapter
 from .behaviour import BehaviourModel, FloatArray, ItemInputs
 from .config import SpokeConfig
+from .features import ItemFeatures
 from .mixture import FloorSettings, Mixture, floor_mixture
 from .recommender import VectorRecommender
 
@@ -43,15 +45,27 @@ class Behaviour:
         config: what it was made of.
         model: the network.
         known_items: item ids with an ID residual of their own; the i-th has row i + 1 of the ID table.
+        features: attributes and behaviour statistics as they were fitted at training.
     """
 
     config: SpokeConfig
     model: BehaviourModel
     known_items: tuple[str, ...]
+    features: ItemFeatures = field(default_factory=ItemFeatures)
 
-    def inputs(self, item_ids: Sequence[str], trunk: TrunkVectors) -> ItemInputs:
-        """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content."""
-        return self.model.inputs(trunk, id_rows(item_ids, self.known_items))
+    def inputs(self, item_ids: Sequence[str], trunk: TrunkVectors, items: pl.DataFrame | None = None) -> ItemInputs:
+        """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content.
+
+        Args:
+            item_ids: identifiers, N.
+            trunk: what the hub's trunks say of them.
+            items: their rows of the item table; needed where attributes are read.
+
+        Raises:
+            UsageError: attributes are read and the rows are missing or are those of other items.
+        """
+        known = id_rows(item_ids, self.known_items)
+        return self.model.inputs(trunk, known, self.features.encode(item_ids, items))
 
 
 @dataclass(frozen=True)
@@ -84,21 +98,34 @@ class Spoke:
 
     @property
     def space_fingerprint(self) -> str:
-        """SHA-256 over everything that decides an item vector: hub, calibration, weights and known items."""
+        """SHA-256 over everything that decides an item vector: hub, calibration, weights, known items, features."""
         digest = hashlib.sha256(f"{self.hub_fingerprint}|{self.space.fingerprint}|{self.dimension}".encode())
         if self.behaviour:
             digest.update(json.dumps(self.behaviour.known_items).encode())
+            for name, fitted in self.behaviour.features.fingerprints.items():
+                digest.update(f"{name}|{fitted}".encode())
             for name, weight in sorted(self.behaviour.model.state_dict().items()):
                 digest.update(name.encode())
                 digest.update(weight.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def embed_items(self, item_ids: Sequence[str], trunk: TrunkVectors) -> FloatArray:
-        """(N, D) item vectors `[behaviour | cold | text | image]` of any items, seen in training or not."""
+    def embed_items(
+        self, item_ids: Sequence[str], trunk: TrunkVectors, items: pl.DataFrame | None = None
+    ) -> FloatArray:
+        """(N, D) item vectors `[behaviour | cold | text | image]` of any items, seen in training or not.
+
+        Args:
+            item_ids: identifiers, N.
+            trunk: what the hub's trunks say of them.
+            items: their rows of the item table; needed where the spoke reads attributes.
+
+        Raises:
+            UsageError: attributes are read and the rows are missing or are those of other items.
+        """
         content = self.space.embed(self.fusion.fuse(trunk))
         if self.behaviour is None:
             return content
-        inputs = self.behaviour.inputs(item_ids, trunk)
+        inputs = self.behaviour.inputs(item_ids, trunk, items)
         cold = (inputs.id_rows == UNKNOWN_ID_ROW).cpu().numpy().astype(np.float32)
         return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], content], axis=1)
 
@@ -150,6 +177,7 @@ class Spoke:
         (directory / "known_items.json").write_text(
             json.dumps(list(self.behaviour.known_items), ensure_ascii=False), encoding="utf-8"
         )
+        self.behaviour.features.save(directory)
         model = self.behaviour.model
         weights = {
             n: w.cpu().contiguous() for n, w in model.state_dict().items() if not n.startswith("content.fusion.")
@@ -207,8 +235,9 @@ def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour
     config = SpokeConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
     known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
     fusion = load_adapter(hub.fusion, directory / "adapter") if config.adapter else hub.fusion
-    model = BehaviourModel(config, fusion, space, len(known))
+    features = ItemFeatures.load(directory, config)
+    model = BehaviourModel(config, fusion, space, len(known), features)
     missing, unexpected = model.load_state_dict(load_file(directory / "behaviour.safetensors"), strict=False)
     if unexpected or any(not name.startswith("content.fusion.") for name in missing):
         raise CorruptArtifactError(f"the spoke in {directory} lacks weights ({missing[:3]}); train it with --force.")
-    return Behaviour(config, model.eval(), known)
+    return Behaviour(config, model.eval(), known, features)
