@@ -97,6 +97,11 @@ class Spoke:
         return self.behaviour_dimension + self.space.dimension
 
     @property
+    def reads_attributes(self) -> bool:
+        """Whether item vectors depend on brand, category, price and attributes beyond what the text says of them."""
+        return self.behaviour is not None and self.behaviour.features.vocabulary is not None
+
+    @property
     def space_fingerprint(self) -> str:
         """SHA-256 over everything that decides an item vector: hub, calibration, weights, known items, features."""
         digest = hashlib.sha256(f"{self.hub_fingerprint}|{self.space.fingerprint}|{self.dimension}".encode())

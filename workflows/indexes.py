@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FLOOR_FOLDER = "floor"
 # Columns of an item that no encoder reads.
 NOT_CONTENT = ("price", "currency", "available", "created_at", "cost")
+READ_WITH_ATTRIBUTES = ("price", "currency")
 # Items embedded again by `check`, and how far a vector may then be from the stored one.
 CHECKED_ITEMS = 64
 TOLERANCE = 1e-4
@@ -171,7 +172,7 @@ class Indexes:
         if model is not None:
             loaded.index.require_space(self._space(model, record))
         old = load_dataset(self._ws, record.domain, items=record.items, with_events=False)
-        ids, kept = dataset.items["item_id"].to_list(), _unchanged(old, dataset)
+        ids, kept = dataset.items["item_id"].to_list(), _unchanged(old, dataset, loaded.spoke)
         new = [row for row, item in enumerate(ids) if item not in kept]
         gone = len(set(loaded.index.item_ids).difference(ids))
         counts = {"added": len(new), "kept": len(ids) - len(new), "removed": gone}
@@ -223,7 +224,8 @@ class Indexes:
         prepare(self._ws)
         spoke, trunk = over_catalog(self._ws, model, dataset)
         item_ids = dataset.items["item_id"].to_list()
-        index = build_index(spoke.embed_items(item_ids, trunk), item_ids, spoke.space_fingerprint)
+        vectors = spoke.embed_items(item_ids, trunk, dataset.items)
+        index = build_index(vectors, item_ids, spoke.space_fingerprint)
         return self._store(index, spoke, model, dataset, identity, started)
 
     def _space(self, ref: str, record: IndexRecord) -> str:
@@ -245,7 +247,7 @@ class Indexes:
         rows = np.array(new, np.int64)
         fresh = replace(dataset, items=dataset.items[rows.tolist()])
         names = [ids[row] for row in new]
-        vectors = loaded.spoke.embed_items(names, trunk_vectors(self._ws, loaded.hub, fresh))
+        vectors = loaded.spoke.embed_items(names, trunk_vectors(self._ws, loaded.hub, fresh), fresh.items)
         among = set(names)
         kept = loaded.index.select([item for item in ids if item not in among])
         grown = kept.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
@@ -293,7 +295,7 @@ class Indexes:
     def _check_vectors(self, loaded: LoadedIndex, dataset: Dataset, vectors: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
         trunk = trunk_vectors(self._ws, loaded.hub, dataset).rows(rows)
-        again = loaded.spoke.embed_items([loaded.index.item_ids[row] for row in rows], trunk)
+        again = loaded.spoke.embed_items(dataset.items["item_id"][rows].to_list(), trunk, dataset.items[rows])
         gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
         return _check("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}")
 
@@ -341,9 +343,13 @@ def index_of(ws: Workspace, ref: str) -> IndexRecord:
     return own[-1]
 
 
-def _unchanged(old: Dataset, new: Dataset) -> set[str]:
-    """Ids of items that both catalogs hold with the same content, whatever their price or availability."""
-    columns = [column for column in new.items.columns if column not in NOT_CONTENT]
+def _unchanged(old: Dataset, new: Dataset, spoke: Spoke) -> set[str]:
+    """Ids of items of which both catalogs say the same, so far as it has a part in their vectors.
+
+    Availability never has; the price has where the spoke reads attributes.
+    """
+    left_out = set(NOT_CONTENT) - set(READ_WITH_ATTRIBUTES if spoke.reads_attributes else ())
+    columns = [column for column in new.items.columns if column not in left_out]
     same = new.items.select(columns).join(old.items.select(columns), on=columns, how="semi", nulls_equal=True)
     return set(same["item_id"])
 

@@ -53,11 +53,13 @@ class SplitParts:
         train: events for choosing epochs and weights.
         refit: those and the validation events.
         validation: users that the choice is made on.
+        until: microseconds UTC from where on nothing at all may be seen; None where the split is not one in time.
     """
 
     train: Sequences
     refit: Sequences
     validation: Validation
+    until: int | None = None
 
 
 class Spokes:
@@ -233,9 +235,9 @@ def split_parts(sequences: Sequences, split: str, test_from: datetime | None, co
     from ..evaluation.protocols import Protocol, leave_one_out, training_mask
     from .measures import validation
 
-    if test_from is not None:
-        micros = int(test_from.timestamp() * 1_000_000)
-        sequences = sequences.keep_events(sequences.timestamps < micros)
+    until = int(test_from.timestamp() * 1_000_000) if test_from is not None else None
+    if until is not None:
+        sequences = sequences.keep_events(sequences.timestamps < until)
     if split == "leave-one-out":
         users = leave_one_out(sequences, "validation")
         train, refit = (
@@ -251,7 +253,7 @@ def split_parts(sequences: Sequences, split: str, test_from: datetime | None, co
             "wait for more events and serve the hub alone meanwhile."
         )
     # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.
-    return SplitParts(train, refit, validation(users, refit, config.training.validation_users, config.seed))
+    return SplitParts(train, refit, validation(users, refit, config.training.validation_users, config.seed), until)
 
 
 class _Builder:
@@ -265,6 +267,7 @@ class _Builder:
         self._ws = ws
         self._hub = hub
         self._config = config
+        self._dataset = dataset
         self._item_ids = dataset.items["item_id"].to_list()
         self._trunk = trunk
         self._space = space
@@ -281,8 +284,8 @@ class _Builder:
         measure = checked.measure(checked.filter_seen)
         settings = choose_floor(content, measure, self._floor)
         floor = content[settings.recency_decay, settings.recent_events]
-        behaviour = self._behaviour(parts.train)
-        inputs = behaviour.inputs(self._item_ids, self._trunk)
+        behaviour = self._behaviour(parts.train, parts.until)
+        inputs = behaviour.inputs(self._item_ids, self._trunk, self._dataset.items)
         run = train_behaviour(
             behaviour.model,
             inputs,
@@ -300,10 +303,10 @@ class _Builder:
         """Train from scratch on training and validation events together, for the epochs chosen before."""
         from ..spokes.training import train_behaviour
 
-        behaviour = self._behaviour(parts.refit)
+        behaviour = self._behaviour(parts.refit, parts.until)
         train_behaviour(
             behaviour.model,
-            behaviour.inputs(self._item_ids, self._trunk),
+            behaviour.inputs(self._item_ids, self._trunk, self._dataset.items),
             parts.refit,
             self._config,
             epochs=epochs,
@@ -311,16 +314,22 @@ class _Builder:
         )
         return self._spoke(behaviour, spoke.mixture)
 
-    def _behaviour(self, sequences: Sequences) -> Behaviour:
+    def _behaviour(self, sequences: Sequences, until: int | None) -> Behaviour:
         from ..hub.devices import pick_device, seed_everything
         from ..spokes.behaviour import BehaviourModel
         from ..spokes.spoke import Behaviour
+        from .features import fit_features
 
-        frequent = np.flatnonzero(sequences.item_counts() >= self._config.min_item_count)
+        counts = sequences.item_counts()
+        frequent = np.flatnonzero(counts >= self._config.min_item_count)
         known = tuple(self._item_ids[row] for row in frequent)
+        features = fit_features(self._ws, self._dataset, self._config, sequences, until)
         seed_everything(self._config.seed)
-        model = BehaviourModel(self._config, self._hub.fusion, self._space, len(known))
-        return Behaviour(self._config, model.to(pick_device(self._ws.settings.device)), known)
+        model = BehaviourModel(self._config, self._hub.fusion, self._space, len(known), features)
+        model = model.to(pick_device(self._ws.settings.device))
+        if self._config.id_dropout_events:
+            model.lean_on_events(counts[frequent])
+        return Behaviour(self._config, model, known, features)
 
     def _spoke(self, behaviour: Behaviour | None, mixture: Mixture) -> Spoke:
         from ..spokes.spoke import Spoke
