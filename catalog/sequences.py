@@ -6,13 +6,14 @@ Items are row numbers of the item snapshot, so a sequence means nothing without 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from ..errors import InvalidDataError
+from .schema import EVENT_TYPES
 
 IntArray = npt.NDArray[np.int64]
 
@@ -28,6 +29,7 @@ class Sequences:
         users: (S,) index into `user_ids`; several sequences (sessions) may belong to one user.
         user_ids: user identifiers.
         n_items: items in the snapshot, N.
+        event_types: (E,) 1 + place in `EVENT_TYPES`, 0 for a type of its own; None where types are not known.
     """
 
     items: IntArray
@@ -36,6 +38,7 @@ class Sequences:
     users: IntArray
     user_ids: tuple[str, ...]
     n_items: int
+    event_types: npt.NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -60,13 +63,13 @@ class Sequences:
         kept_before = np.concatenate([[0], np.cumsum(mask)])
         offsets = kept_before[self.offsets]
         filled = np.diff(offsets) > 0
-        return Sequences(
+        return replace(
+            self,
             items=self.items[mask],
             timestamps=self.timestamps[mask],
             offsets=np.concatenate([[0], offsets[1:][filled]]).astype(np.int64),
             users=self.users[filled],
-            user_ids=self.user_ids,
-            n_items=self.n_items,
+            event_types=None if self.event_types is None else self.event_types[mask],
         )
 
     def by_user(self) -> Sequences:
@@ -74,22 +77,16 @@ class Sequences:
         if len(self) == 0:
             return self
         starts = np.concatenate([[True], self.users[1:] != self.users[:-1]])
-        return Sequences(
-            items=self.items,
-            timestamps=self.timestamps,
-            offsets=np.concatenate([self.offsets[:-1][starts], self.offsets[-1:]]),
-            users=self.users[starts],
-            user_ids=self.user_ids,
-            n_items=self.n_items,
-        )
+        offsets = np.concatenate([self.offsets[:-1][starts], self.offsets[-1:]])
+        return replace(self, offsets=offsets, users=self.users[starts])
 
 
 def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
     """Turn cleaned sessions into `Sequences`, one per session.
 
     Args:
-        sessions: columns `user_id`, `session` (int, unique over all users), `item_id`, `timestamp`, sorted by user
-            and, inside a user, by time.
+        sessions: columns `user_id`, `session` (int, unique over all users), `item_id`, `timestamp` and, where types are
+            known, `event_type`; sorted by user and, inside a user, by time.
         item_ids: the item snapshot's `item_id` column, in its row order.
 
     Raises:
@@ -116,7 +113,13 @@ def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
         users=codes[starts.astype(np.int64)],
         user_ids=tuple(str(users[i]) for i in first_of_user),
         n_items=len(item_ids),
+        event_types=_type_codes(joined["event_type"]) if "event_type" in joined.columns else None,
     )
+
+
+def _type_codes(types: pl.Series) -> npt.NDArray[np.int8]:
+    codes = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
+    return types.replace_strict(codes, default=0, return_dtype=pl.Int8).fill_null(0).to_numpy()
 
 
 def co_engaged_pairs(sequences: Sequences, window: int) -> IntArray:

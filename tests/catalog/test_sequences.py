@@ -36,6 +36,18 @@ def test_build_keeps_order_users_and_rows() -> None:
     assert sequences.items.dtype == np.int64
 
 
+def test_event_types_go_along_where_they_are_known() -> None:
+    assert example().event_types is None and example().by_user().event_types is None
+    rows = [("u", 0, "a"), ("u", 0, "c"), ("u", 1, "d"), ("v", 2, "c")]
+    types = pl.Series("event_type", ["view", "purchase", "peek", None])
+    sequences = build_sequences(sessions(rows).with_columns(types), ITEMS)
+    assert sequences.event_types is not None
+    assert sequences.event_types.tolist() == [1, 4, 0, 0]
+    kept = sequences.keep_events(np.array([False, True, True, True]))
+    assert kept.event_types is not None and kept.event_types.tolist() == [4, 0, 0]
+    assert kept.by_user().event_types is kept.event_types
+
+
 def test_unknown_items_are_an_error_that_counts_them() -> None:
     with pytest.raises(InvalidDataError, match=r"1 events name items .*'z'"):
         build_sequences(sessions([("u", 0, "a"), ("u", 0, "z")]), ITEMS)
