@@ -76,6 +76,36 @@ class Server:
         """Every item that can be recommended, in catalog order."""
         return self._loaded.index.item_ids
 
+    @property
+    def loaded(self) -> LoadedIndex:
+        """The index that answers, with the spoke and the hub behind it."""
+        return self._loaded
+
+    @property
+    def dataset(self) -> Dataset:
+        """The catalog that can be recommended, without events."""
+        return self._dataset
+
+    def row(self, item: str) -> int:
+        """The row of an item of the catalog.
+
+        Raises:
+            NotFoundError: the item is unknown.
+        """
+        if item not in self._row_of:
+            raise NotFoundError(f"{item!r} is not in {self._loaded.record.ref}; name an item of its catalog.")
+        return self._row_of[item]
+
+    def describe(self, row: int) -> dict[str, Any]:
+        """What is shown of an item."""
+        return _shown(self._dataset.items, row)
+
+    def barred(self, seen: Sequence[int] = ()) -> dict[int, str]:
+        """Rows that are never shown, with the reason; `seen` are left out too."""
+        barred = dict.fromkeys(seen, "in the session")
+        barred |= dict.fromkeys(self._rules.hidden, f"hidden by {self._rules_ref}")
+        return barred | dict.fromkeys(self._unavailable, "not available")
+
     def recommend(
         self, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
     ) -> Recommendations:
@@ -116,9 +146,7 @@ class Server:
             NotFoundError: the item is unknown.
         """
         _check_k(k)
-        if item not in self._row_of:
-            raise NotFoundError(f"{item!r} is not in {self._loaded.record.ref}; name an item of its catalog.")
-        row = self._row_of[item]
+        row = self.row(item)
         query = np.zeros_like(self._vectors[[row]])
         split = self._loaded.spoke.behaviour_dimension
         share = self._loaded.spoke.mixture.seen_filtered.image_share

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .doctor import Diagnosis
     from .domains import Domains
     from .evaluations import Evaluations
+    from .explain import Explanation
     from .garbage import Garbage
     from .gatekeeping import Gates
     from .hubs import Hubs
@@ -306,6 +307,15 @@ class Workspace:
         from .recommendations import similar
 
         return similar(self, ref, item, k=k)
+
+    def explain(self, ref: str, session: Sequence[str] = (), **options: Any) -> Explanation:
+        """Why `ref` recommends what it recommends after a session (item ids, oldest first).
+
+        The options are those of `workflows.explain.explain`.
+        """
+        from .explain import explain
+
+        return explain(self, ref, list(session), **options)
 
     def promote(self, ref: str, to: str = "live", **options: Any) -> Promotion:
         """Point an alias at a spoke, index or release of a domain, or at a hub version.

@@ -1,0 +1,197 @@
+"""Explanations: of the ordinary list in its order, adding up where they say so, and open about what they leave out."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.workflows.datasets import load_dataset
+from hubspoke.workflows.explain import Explanation
+from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.models import trunk_vectors
+from hubspoke.workflows.workspace import Workspace
+
+SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]
+
+
+def ids(answer: Any) -> list[str]:
+    return [item["item_id"] if isinstance(item, dict) else item.item_id for item in answer.items]
+
+
+def check_sums(explained: Explanation) -> None:
+    """What must add up does."""
+    for item in explained.items:
+        parts = {part.name: part.score for part in item.parts}
+        assert sum(parts.values()) == pytest.approx(item.score, abs=1e-5)
+        assert sum(abs(part.share) for part in item.parts) == pytest.approx(1.0, abs=1e-5)
+        if item.behaviour_parts:
+            assert sum(item.behaviour_parts.values()) == pytest.approx(parts["behaviour"], abs=2e-5)
+        assert [event.position for event in item.events] == list(range(1, len(explained.session) + 1))
+        for event in item.events:
+            assert sum(event.parts.values()) == pytest.approx(event.score, abs=1e-5)
+        for name in ("text", "image"):
+            terms = [event.content.get(name, 0.0) for event in item.events]
+            assert sum(terms) == pytest.approx(parts.get(name, 0.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_the_list_is_explained_in_its_order(shop: Workspace, exclude_seen: bool) -> None:
+    explained = shop.explain("lamps", SESSION, k=6, exclude_seen=exclude_seen)
+    listed = shop.recommend("lamps", SESSION, k=6, exclude_seen=exclude_seen)
+    assert ids(explained) == ids(listed)
+    assert (
+        [item.rank for item in explained.items] == [item.score_rank for item in explained.items] == [1, 2, 3, 4, 5, 6]
+    )
+    scores = [item["score"] for item in listed.items]
+    assert [item.score for item in explained.items] == pytest.approx(scores, abs=1e-4)
+    about = ("index", "served_by", "session", "seen_items", "rules", "unknown")
+    assert [getattr(explained, name) for name in about] == [getattr(listed, name) for name in about]
+    assert [item.cold for item in explained.items] == [item["cold"] for item in listed.items]
+    assert explained.notes == []
+    check_sums(explained)
+    assert {part.name for part in explained.items[0].parts} == {"behaviour", "cold", "text"}
+    assert set(explained.items[0].behaviour_parts) >= {"text", "bias", "item id"}
+
+
+def test_attention_sums_to_one_over_the_session(shop: Workspace) -> None:
+    attention = shop.explain("lamps", SESSION, k=1).attention
+    assert attention is not None
+    assert len(attention.mean) == 4 and sum(attention.mean) == pytest.approx(1.0, abs=1e-5)
+    heads = [head for block in attention.blocks for head in block]
+    assert len(heads) == 2
+    np.testing.assert_allclose(np.mean(heads, axis=0), attention.mean, atol=1e-5)
+
+
+def test_an_event_brings_what_the_score_loses_without_it(shop: Workspace) -> None:
+    explained = shop.explain("lamps", SESSION, k=3)
+    for place, left in enumerate(SESSION):
+        without = shop.explain("lamps", [*SESSION[:place], *SESSION[place + 1 :]], items=ids(explained))
+        for item, other in zip(explained.items, without.items, strict=True):
+            event = item.events[place]
+            assert (event.item_id, event.score) == (left, pytest.approx(item.score - other.score, abs=1e-5))
+
+
+def test_items_that_are_asked_for_are_explained_wherever_they_stand(shop: Workspace) -> None:
+    ranked = ids(shop.recommend("lamps", SESSION, k=40))
+    asked = [ranked[30], ranked[1], ranked[30]]
+    explained = shop.explain("lamps", ["oak", *SESSION], k=2, items=asked)
+    assert ids(explained) == asked[:2]
+    assert [(item.rank, item.score_rank, item.not_shown) for item in explained.items] == [
+        (None, 31, None),
+        (2, 2, None),
+    ]
+    assert explained.unknown == ["oak"]
+    seen = shop.explain("lamps", SESSION, exclude_seen=True, items=["lamps-0003"]).items[0]
+    assert (seen.rank, seen.not_shown) == (None, "in the session")
+
+
+def test_a_place_without_text_is_that_of_the_same_item_without_it(shop: Workspace) -> None:
+    item = shop.explain("lamps", SESSION, k=1).items[0]
+    loaded = load_index(shop, shop.registry.get_index("index:lamps/1"))
+    vectors, dataset = loaded.index.vectors(), load_dataset(shop, "lamps")
+    row_of = {name: row for row, name in enumerate(dataset.items["item_id"])}
+    query = loaded.spoke.embed_sessions(vectors, [np.array([row_of[name] for name in SESSION])])[0]
+    bare = trunk_vectors(shop, loaded.hub, dataset).without("text")
+    row = row_of[item.item_id]
+    score = float(loaded.spoke.embed_items(dataset.items["item_id"].to_list(), bare)[row] @ query)
+    assert item.without_image is None
+    assert item.without_text is not None
+    assert item.without_text.score == pytest.approx(score, abs=1e-5)
+    assert item.without_text.score_rank == 1 + int((np.delete(vectors @ query, row) > score).sum()) > 1
+
+
+def test_a_launch_floor_is_explained_by_content_alone(shop: Workspace) -> None:
+    shop.index.build("hub:1", domain="lamps")
+    explained = shop.explain("index:lamps/2", SESSION[:2], k=3)
+    assert explained.served_by == "hub:1"
+    assert ids(explained) == ids(shop.recommend("index:lamps/2", SESSION[:2], k=3))
+    check_sums(explained)
+    item = explained.items[0]
+    assert [part.name for part in item.parts] == ["text"]
+    assert item.parts[0].share == 1.0
+    assert item.cold and item.behaviour_parts == {}
+    assert explained.attention is None
+    assert explained.notes == ["No behaviour has been trained: content alone decides, and attends to nothing."]
+    # Without its only modality an item scores nothing.
+    assert item.without_text is not None and item.without_text.score == 0.0
+
+
+def test_rules_and_stock_say_why_an_item_is_not_shown(ws: Workspace, tiny_hub: Any) -> None:
+    items = pl.DataFrame(
+        {
+            "item_id": ["a", "b", "c", "d"],
+            "title": ["oak table", "elm table", "oak chair", "elm chair"],
+            "available": ["yes", "no", "yes", "yes"],
+        }
+    )
+    ws.hub.train(domains=[], config=tiny_hub)
+    ws.launch("tables", items)
+    rules = ws.rerank.rules("tables", {"hide_items": ["c"], "pin": ["d"]}).ref
+    ws.promote("tables", rules=rules)
+    explained = ws.explain("tables", ["a"], k=2)
+    assert [(item.item_id, item.pinned) for item in explained.items] == [("d", True), ("a", False)]
+    assert explained.items[1].score_rank == 1
+    assert explained.rules == rules
+    asked = ws.explain("tables", ["a"], items=["b", "c", "a"]).items
+    assert [item.not_shown for item in asked] == ["not available", f"hidden by {rules}", None]
+
+
+def test_pictures_are_a_part_of_their_own(ws: Workspace, market: Any, tiny_hub: Any) -> None:
+    ws.hub.train(domains=[], config={**tiny_hub, "image": {"name": "tiny"}})
+    ws.launch("lamps", market["lamps"].items, images=market["lamps"].items.parent)
+    explained = ws.explain("lamps", SESSION[:2], k=3)
+    check_sums(explained)
+    assert [part.name for part in explained.items[0].parts] == ["text", "image"]
+    assert explained.items[0].without_image is not None
+    assert set(explained.items[0].events[0].content) == {"text", "image"}
+
+
+def test_pictures_that_are_gone_leave_an_explanation_with_a_note(
+    ws: Workspace, market: Any, tiny_hub: Any, tmp_path: Any
+) -> None:
+    folder = shutil.copytree(market["lamps"].items.parent, tmp_path / "moved")
+    ws.hub.train(domains=[], config={**tiny_hub, "image": {"name": "tiny"}})
+    ws.launch("lamps", folder / market["lamps"].items.name, images=folder)
+    whole = ws.explain("lamps", SESSION[:2], k=2)
+    shutil.rmtree(folder)
+    told = ws.explain("lamps", SESSION[:2], k=2)
+    assert [item.parts for item in told.items] == [item.parts for item in whole.items]
+    assert [item.without_image for item in told.items] == [None, None]
+    assert "cannot be read" in told.notes[-1]
+
+
+def test_a_shopper_is_explained_by_their_history(shop: Workspace) -> None:
+    sequences = load_dataset(shop, "lamps").sequences.by_user()
+    user = sequences.user_ids[int(sequences.users[7])]
+    listed = shop.recommend("lamps", user=user, k=3)
+    explained = shop.explain("lamps", user=user, k=3)
+    assert (ids(explained), explained.session) == (ids(listed), listed.session)
+
+
+def test_without_a_session_there_is_nothing_to_explain_by(shop: Workspace) -> None:
+    with pytest.raises(UsageError, match=r"popular or new, which no event explains; name"):
+        shop.explain("lamps")
+
+
+def test_unknown_items_are_not_found(shop: Workspace) -> None:
+    with pytest.raises(NotFoundError, match="None of the 1 items"):
+        shop.explain("lamps", ["oak"])
+    with pytest.raises(NotFoundError, match="'oak' is not in index:lamps/1; name an item"):
+        shop.explain("lamps", SESSION, items=["oak"])
+    with pytest.raises(UsageError, match="0 recommendations"):
+        shop.explain("lamps", SESSION, k=0)
+
+
+def test_a_spoke_that_chose_content_alone_says_so(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hubspoke.spokes.mixture import Mixture, MixtureWeights
+
+    alone = MixtureWeights(behaviour=0.0, content=1.0, image_share=0.4, recency_decay=0.7, recent_events=5)
+    monkeypatch.setattr(Mixture, "weights", lambda _self, _exclude: alone)
+    explained = shop.explain("lamps", SESSION, k=2)
+    assert explained.attention is None
+    assert explained.notes == ["Content alone was best on validation: behaviour has no weight in the score."]
+    check_sums(explained)
