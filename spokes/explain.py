@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from ..errors import UsageError
 from ..hub.fusion import TrunkVectors
 from .behaviour import FloatArray, ItemInputs
 from .spoke import Spoke
-from .transformer import Attention, Block, SequenceTransformer
+from .transformer import Attention, Block, SequenceTransformer, rotary, rotate
 
 # Sums of hundreds of float32 products lose their last digits; what is said to add up is added in double precision.
 DoubleArray = npt.NDArray[np.float64]
@@ -157,15 +158,16 @@ def behaviour_parts(spoke: Spoke, query: FloatArray, inputs: ItemInputs) -> dict
 
 
 def scores_without(
-    spoke: Spoke, query: FloatArray, item_ids: Sequence[str], trunk: TrunkVectors
+    spoke: Spoke, query: FloatArray, item_ids: Sequence[str], trunk: TrunkVectors, items: pl.DataFrame | None = None
 ) -> dict[str, DoubleArray]:
     """(K,) by modality of the catalog: what the items would score had they no text, or no picture; exact.
 
     The items are embedded again without it, so that what the fusion and the behavioural part made of it is gone too.
+    Brand, category and price, where a spoke reads them as attributes, stay.
     """
     known = [name for name in MODALITIES if name in part_columns(spoke)]
     return {
-        name: spoke.embed_items(item_ids, trunk.without(name)).astype(np.float64) @ query.astype(np.float64)
+        name: spoke.embed_items(item_ids, trunk.without(name), items).astype(np.float64) @ query.astype(np.float64)
         for name in known
     }
 
@@ -207,30 +209,41 @@ def reference_pass(transformer: SequenceTransformer, x: Tensor) -> tuple[Tensor,
 
     Args:
         transformer: the transformer.
-        x: (B, T, D) item vectors, T <= max_length.
+        x: (B, T, D) item vectors, T <= max_length, of events of which no more than the items is known; none is padding.
 
     Returns:
         (B, T, D) session embeddings, and (L, B, H, T, T) weights of each block: row t is what position t attends to.
     """
     transformer.eval()
-    x = x + transformer.positions[: x.shape[1]]
+    t = x.shape[1]
+    seen = torch.ones(t, t, dtype=torch.bool, device=x.device)
+    seen = seen.tril() if transformer.causal else seen
+    rotation = None
+    if transformer.positions is None:
+        rotation = rotary(torch.arange(t, device=x.device), transformer.config.dimension // transformer.config.heads)
+    else:
+        x = x + transformer.positions[:t]
     weights = []
     for module in transformer.blocks:
         block = cast(Block, module)
-        attended, own = _attend(block.attention, block.attention_norm(x))
-        x = x + attended
-        x = x + block.feed_forward(block.feed_forward_norm(x))
+        attended, own = _attend(block.attention, block.attention_norm(x), seen, rotation)
+        x = x + (attended if block.attention_gate is None else block.attention_gate(x).sigmoid() * attended)
+        fed = block.feed_forward(block.feed_forward_norm(x))
+        x = x + (fed if block.feed_forward_gate is None else block.feed_forward_gate(x).sigmoid() * fed)
         weights.append(own)
     return transformer.norm(x), torch.stack(weights)
 
 
-def _attend(attention: Attention, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, T, D) to (B, T, D) and (B, H, T, T): softmax(Q K' / sqrt(D / H)) V over what came before. Vaswani, 2017."""
+def _attend(
+    attention: Attention, x: Tensor, seen: Tensor, rotation: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """(B, T, D) to (B, T, D) and (B, H, T, T): softmax(Q K' / sqrt(D / H)) V. Vaswani et al., 2017."""
     b, t, d = x.shape
     q, k, v = attention.query_key_value(x).view(b, t, 3, attention.heads, d // attention.heads).permute(2, 0, 3, 1, 4)
-    future = torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1)
-    similarity = q @ k.transpose(2, 3) / (d // attention.heads) ** 0.5
-    weights = nn.functional.softmax(similarity.masked_fill(future, float("-inf")), dim=-1)
+    if rotation is not None:
+        q, k = rotate(q, rotation), rotate(k, rotation)
+    similarity = (q @ k.transpose(2, 3) / (d // attention.heads) ** 0.5).masked_fill(~seen, float("-inf"))
+    weights = nn.functional.softmax(similarity, dim=-1)
     return attention.output((weights @ v).transpose(1, 2).reshape(b, t, d)), weights
 
 

@@ -17,6 +17,8 @@ from .recommendations import Recommendations, Server
 from .results import Result
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from ..catalog.sequences import IntArray
     from ..hub.calibration import FloatArray
     from ..hub.fusion import TrunkVectors
@@ -255,13 +257,16 @@ class _Explainer:
         shown = {str(item["item_id"]): item for item in answer.items}
         places = _Places(self._vectors @ parts.query, barred)
         told = [self._told(nth, int(row), parts, answer) for nth, row in enumerate(rows)]
+        dataset = self._server.dataset
+        few = replace(dataset, items=dataset.items[rows.tolist()])
         try:
-            trunk = self._trunk(rows)
+            # Looked up, since they have been indexed.
+            trunk = trunk_vectors(self._ws, self._server.loaded.hub, few)
         except InvalidDataError as error:
             split: list[dict[str, Any]] = [{}] * len(rows)
             notes = [f"What the items are made of could not be read again: {error}"]
         else:
-            split, notes = self._split(rows, parts, trunk, places), []
+            split, notes = self._split(rows, few.items, parts, trunk, places), []
         found = []
         for row, own, more in zip(rows.tolist(), told, split, strict=True):
             listed = shown.get(str(own["item_id"]), {})
@@ -289,20 +294,16 @@ class _Explainer:
             "events": _contributions(nth, parts, answer.session),
         }
 
-    def _trunk(self, rows: IntArray) -> TrunkVectors:
-        """What the hub's trunks say of the items; looked up, since they have been indexed."""
-        dataset = self._server.dataset
-        few = replace(dataset, items=dataset.items[rows.tolist()])
-        return trunk_vectors(self._ws, self._server.loaded.hub, few)
-
-    def _split(self, rows: IntArray, parts: ScoreParts, trunk: TrunkVectors, places: _Places) -> list[dict[str, Any]]:
+    def _split(
+        self, rows: IntArray, items: pl.DataFrame, parts: ScoreParts, trunk: TrunkVectors, places: _Places
+    ) -> list[dict[str, Any]]:
         """What only embedding the items again tells: the sum behind the behavioural part, the loss of each modality."""
         from ..spokes.explain import behaviour_parts, scores_without
 
-        ids = [self._server.item_ids[row] for row in rows]
+        ids = items["item_id"].to_list()
         own = self._spoke.behaviour
-        summed = behaviour_parts(self._spoke, parts.query, own.inputs(ids, trunk)) if own else {}
-        without = scores_without(self._spoke, parts.query, ids, trunk)
+        summed = behaviour_parts(self._spoke, parts.query, own.inputs(ids, trunk, items)) if own else {}
+        without = scores_without(self._spoke, parts.query, ids, trunk, items)
         has = {"text": trunk.has_text, "image": trunk.has_image}
         return [
             {

@@ -156,20 +156,24 @@ def test_shares_keep_their_sign_and_add_to_one(values):
 # ---- attention ----
 
 
-def moved(config: TransformerConfig) -> SequenceTransformer:
+def moved(config: TransformerConfig, causal: bool) -> SequenceTransformer:
     """A transformer whose weights have been moved to where a training might leave them."""
     torch.manual_seed(3)
-    made = SequenceTransformer(config)
+    made = SequenceTransformer(config, causal)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     return made.eval()
 
 
-@pytest.mark.parametrize("blocks", [1, 3])
-@pytest.mark.parametrize("heads", [1, 4])
-def test_the_reference_pass_gives_what_the_fused_kernel_gives(blocks, heads):
-    transformer = moved(TransformerConfig(dimension=16, blocks=blocks, heads=heads, max_length=9))
+@pytest.mark.parametrize("residual", ["plain", "gated"])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize(("blocks", "heads", "causal"), [(1, 1, True), (3, 4, True), (2, 2, False)])
+def test_the_reference_pass_gives_what_the_fused_kernel_gives(blocks, heads, causal, positions, residual):
+    config = TransformerConfig(
+        dimension=16, blocks=blocks, heads=heads, max_length=9, positions=positions, residual=residual
+    )
+    transformer = moved(config, causal)
     x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = transformer(x)
@@ -177,7 +181,7 @@ def test_the_reference_pass_gives_what_the_fused_kernel_gives(blocks, heads):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
     assert weights.shape == (blocks, 3, heads, 7, 7)
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(blocks, 3, heads, 7))
-    assert not weights.triu(1).any()
+    assert weights.triu(1).any() == (not causal)
 
 
 def test_the_last_position_attends_over_the_window(spoke, item_ids, trunk):
