@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .attributes import AttributeConfig
 from .statistics import StatisticsConfig
@@ -20,6 +20,41 @@ class AdapterConfig(BaseModel):
     alpha: int = Field(default=16, ge=1)
 
 
+class NegativeShares(BaseModel):
+    """What mixed negatives consist of; the shares sum to one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uniform: float = Field(default=0.5, ge=0.0, le=1.0)
+    popularity: float = Field(default=0.0, ge=0.0, le=1.0)
+    in_batch: float = Field(default=0.5, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> NegativeShares:
+        total = self.uniform + self.popularity + self.in_batch
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares of mixed negatives must sum to 1, not {total:g}")
+        return self
+
+
+class HardNegativeConfig(BaseModel):
+    """Negatives of a position's own, mined from the items nearest to its target.
+
+    Attributes:
+        count: per position.
+        pool: nearest items that they are drawn from.
+        refresh_every: epochs until the current item vectors are mined again.
+        margin: an item that scores above this share of the target's score may be a true positive and is not used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(default=16, ge=1)
+    pool: int = Field(default=50, ge=1)
+    refresh_every: int = Field(default=5, ge=1)
+    margin: float = Field(default=0.95, le=1.0)
+
+
 class TrainingConfig(BaseModel):
     """How the behavioural part is trained.
 
@@ -29,8 +64,22 @@ class TrainingConfig(BaseModel):
         patience: validations without improvement before training stops.
         validation_users: users in a validation, at most; drawn once, with the seed.
         tokens_per_batch: positions in a batch.
-        loss: `sampled-softmax` over shared negatives, or `softmax` over the whole catalog, for small ones.
-        negatives: items drawn uniformly as shared negatives of a batch; the full softmax needs none.
+        loss: `sampled-softmax` over negatives, or `softmax` over the whole catalog, for small ones; `bce`, `gbce` and
+            `bpr` are there to compare with.
+        softmax_positions: positions whose scores of the whole catalog the full softmax holds at once; None holds all.
+        temperature: of a softmax.
+        gbce_t: calibration of gBCE; 0 is plain BCE.
+        negatives: items drawn as shared negatives of a batch; the full softmax needs none.
+        sampler: how they are drawn; `in-batch` takes targets of the batch, `mixed` some of each kind.
+        popularity_power: popular items are drawn in proportion to their events to this power.
+        shares: what `mixed` consists of.
+        log_q: whether the sampled softmax corrects for a sampler that is not uniform.
+        hard: negatives mined beside the drawn ones; None mines none.
+        schedule: of the learning rate, batch by batch: `constant`; `warmup` and then constant; after a warm-up down to
+            zero at the last epoch along a `cosine` or a `linear` slope.
+        warmup_epochs: epochs, or a part of one, in which the rate rises from zero; not for `constant`.
+        clip_norm: gradients longer than this are shortened to it; None leaves them.
+        compiled: compile the transformer, on a GPU; elsewhere it changes nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,17 +89,53 @@ class TrainingConfig(BaseModel):
     patience: int = Field(default=3, ge=1)
     validation_users: int = Field(default=2000, ge=1)
     tokens_per_batch: int = Field(default=1024, ge=2)
-    loss: Literal["sampled-softmax", "softmax"] = "sampled-softmax"
+    loss: Literal["sampled-softmax", "softmax", "bce", "gbce", "bpr"] = "sampled-softmax"
+    softmax_positions: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=1.0, gt=0.0)
+    gbce_t: float = Field(default=0.75, ge=0.0, le=1.0)
     negatives: int = Field(default=256, ge=1)
+    sampler: Literal["uniform", "popularity", "in-batch", "mixed"] = "uniform"
+    popularity_power: float = Field(default=0.75, ge=0.0)
+    shares: NegativeShares = NegativeShares()
+    log_q: bool = True
+    hard: HardNegativeConfig | None = None
     learning_rate: float = Field(default=1e-3, gt=0.0)
+    schedule: Literal["constant", "warmup", "cosine", "linear"] = "constant"
+    warmup_epochs: float = Field(default=1.0, ge=0.0)
+    clip_norm: float | None = Field(default=None, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
+    compiled: bool = False
+
+    @model_validator(mode="after")
+    def _options_fit_the_loss(self) -> TrainingConfig:
+        if self.temperature != 1.0 and "softmax" not in self.loss:
+            raise ValueError(f"temperature ({self.temperature:g}) belongs to a softmax; loss {self.loss} has none")
+        if self.hard is not None and self.loss == "softmax":
+            raise ValueError("hard negatives say nothing new to loss softmax, which sees every item; drop one of them")
+        return self
+
+
+class ClozeConfig(BaseModel):
+    """Which events of a training window BERT4Rec is not shown.
+
+    Attributes:
+        mask_share: chance of an event to be hidden; at least one of a window is.
+        last_share: share of windows that hide their last event and no other, as serving does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mask_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    last_share: float = Field(default=0.2, ge=0.0, le=1.0)
 
 
 class SpokeConfig(BaseModel):
     """Everything that decides what a spoke is, apart from its data and its hub.
 
     Attributes:
-        model: the behavioural objective; SASRec predicts the next item from the left.
+        model: the behavioural objective; SASRec predicts the next item from the left, BERT4Rec hidden ones from both
+            sides.
+        cloze: what BERT4Rec is not shown.
         transformer: shape of the sequence transformer.
         adapter: LoRA on the hub's base fusion; None uses the hub's content as it is.
         id_dropout: share of items whose ID residual is dropped in a training step, so that content carries cold items.
@@ -67,7 +152,8 @@ class SpokeConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    model: Literal["sasrec"] = "sasrec"
+    model: Literal["sasrec", "bert4rec"] = "sasrec"
+    cloze: ClozeConfig = ClozeConfig()
     transformer: TransformerConfig = TransformerConfig()
     adapter: AdapterConfig | None = AdapterConfig()
     id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
