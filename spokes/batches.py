@@ -1,60 +1,93 @@
 """Length-bucketed training batches over flat sequences: little padding, no per-sequence Python work.
 
 Sequences longer than the window are cut, from the end, into windows that overlap by one event, so that every
-transition between two events is trained exactly once an epoch.
+transition between two events is trained exactly once an epoch. SASRec is asked for the next item at every position,
+BERT4Rec for the items that are hidden from it; nothing else differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..catalog.sequences import IntArray, Sequences
+from .config import SpokeConfig
 
+BoolArray = npt.NDArray[np.bool_]
 PADDING = -1
 MASK = -2
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B windows of up to T transitions, padded on the right.
+    """B windows of up to T positions, padded on the right.
 
     Attributes:
         inputs: (B, T) item rows, `MASK` where an item is hidden, `PADDING` where a window has ended.
         targets: (B, T) the item to predict at each position, `PADDING` where there is none.
+        timestamps: (B, T) microseconds, where the model reads them; a hidden event has the time of the one before.
+        event_types: (B, T) codes as in `Sequences.event_types`, where the model reads them; 0 for a hidden event.
     """
 
     inputs: IntArray
     targets: IntArray
+    timestamps: IntArray | None = None
+    event_types: IntArray | None = None
 
     @property
-    def valid(self) -> npt.NDArray[np.bool_]:
+    def valid(self) -> BoolArray:
         """(B, T) true on real positions: what attention may see."""
-        valid: npt.NDArray[np.bool_] = self.inputs != PADDING
+        valid: BoolArray = self.inputs != PADDING
         return valid
 
     @property
-    def scored(self) -> npt.NDArray[np.bool_]:
+    def scored(self) -> BoolArray:
         """(B, T) true on positions with a target: what the loss sees."""
-        scored: npt.NDArray[np.bool_] = self.targets != PADDING
+        scored: BoolArray = self.targets != PADDING
         return scored
+
+    @property
+    def hidden(self) -> BoolArray:
+        """(B, T) true where the mask token stands for an item."""
+        hidden: BoolArray = self.inputs == MASK
+        return hidden
+
+    @property
+    def rows(self) -> IntArray:
+        """(P,) item rows of the P real positions; some row where the item is hidden, which the mask token replaces."""
+        return np.maximum(self.inputs[self.valid], 0)
 
 
 class BucketedBatches:
-    """Batches of windows of similar length, in a new random order every epoch.
+    """Batches of windows of similar length, in a new random order every epoch, each position asking for the next item.
 
     Args:
         sequences: training sequences; those with fewer than two events hold no transition and are ignored.
         max_length: transitions in a window, T at most.
         tokens: positions in a batch, B * T at most; batches of short windows hold more of them.
         seed: with the epoch's number it decides the order, so a resumed training sees the same batches.
+        context: whether batches tell times and types.
+        context_dropout: share of batches that do not all the same.
     """
 
-    def __init__(self, sequences: Sequences, *, max_length: int, tokens: int, seed: int) -> None:
+    def __init__(
+        self,
+        sequences: Sequences,
+        *,
+        max_length: int,
+        tokens: int,
+        seed: int,
+        context: bool = False,
+        context_dropout: float = 0.0,
+    ) -> None:
+        self._sequences = sequences
         self._items = sequences.items
+        self._context = context
+        self._context_dropout = context_dropout
         self._starts, self._lengths = windows(sequences, max_length)
         self._tokens = tokens
         self._seed = seed
@@ -76,7 +109,10 @@ class BucketedBatches:
         order = np.lexsort((rng.random(self.n_windows), self._lengths))
         groups = self._groups(self._lengths[order])
         for g in rng.permutation(len(groups)):
-            yield self._batch(order[groups[g]])
+            batch = self._batch(order[groups[g]], rng)
+            if self._context and rng.random() < self._context_dropout:
+                batch = replace(batch, timestamps=None, event_types=None)
+            yield batch
 
     def _groups(self, sorted_lengths: IntArray) -> list[slice]:
         groups, start = [], 0
@@ -89,15 +125,114 @@ class BucketedBatches:
             start = stop
         return groups
 
-    def _batch(self, rows: IntArray) -> Batch:
-        starts, lengths = self._starts[rows], self._lengths[rows]
-        steps = np.arange(int(lengths.max()) - 1)
-        valid = steps[None, :] < (lengths - 1)[:, None]
-        positions = np.where(valid, starts[:, None] + steps[None, :], 0)
+    def _batch(self, rows: IntArray, rng: np.random.Generator) -> Batch:
+        valid, positions = self._positions(rows, self._lengths[rows] - 1)
         return Batch(
             inputs=np.where(valid, self._items[positions], PADDING),
             targets=np.where(valid, self._items[np.where(valid, positions + 1, 0)], PADDING),
+            timestamps=self._timestamps(positions),
+            event_types=self._event_types(positions),
         )
+
+    def _positions(self, rows: IntArray, lengths: IntArray) -> tuple[BoolArray, IntArray]:
+        """(B, T) real positions and the events that stand there, for the first `lengths` (B,) events of windows."""
+        steps = np.arange(int(lengths.max()))
+        valid = steps[None, :] < lengths[:, None]
+        return valid, np.where(valid, self._starts[rows][:, None] + steps[None, :], 0)
+
+    def _timestamps(self, positions: IntArray) -> IntArray | None:
+        return self._sequences.timestamps[positions] if self._context else None
+
+    def _event_types(self, positions: IntArray) -> IntArray | None:
+        types = self._sequences.event_types
+        return types[positions].astype(np.int64) if self._context and types is not None else None
+
+
+class ClozeBatches(BucketedBatches):
+    """Batches in which some events of each window are hidden and asked for. BERT4Rec, Sun et al., 2019.
+
+    A window holds one event less than SASRec's, the place of the mask token when a session is served.
+
+    Args:
+        sequences: training sequences; a lone event has nothing to be guessed from and is ignored.
+        max_length: events in a window, T at most.
+        tokens: positions in a batch, B * T at most.
+        seed: with the epoch's number it decides order and hidden events.
+        mask_share: chance of an event to be hidden; at least one of a window is.
+        last_share: share of windows that hide their last event and no other, as serving does.
+        context: whether batches tell times and types.
+        context_dropout: share of batches that do not all the same.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        *,
+        max_length: int,
+        tokens: int,
+        seed: int,
+        mask_share: float,
+        last_share: float,
+        context: bool = False,
+        context_dropout: float = 0.0,
+    ) -> None:
+        super().__init__(
+            sequences,
+            max_length=max_length - 1,
+            tokens=tokens,
+            seed=seed,
+            context=context,
+            context_dropout=context_dropout,
+        )
+        self._mask_share = mask_share
+        self._last_share = last_share
+
+    def _batch(self, rows: IntArray, rng: np.random.Generator) -> Batch:
+        lengths = self._lengths[rows]
+        valid, positions = self._positions(rows, lengths)
+        hidden = self._hidden(valid, lengths, rng)
+        items, types = self._items[positions], self._event_types(positions)
+        return Batch(
+            inputs=np.where(hidden, MASK, np.where(valid, items, PADDING)),
+            targets=np.where(hidden, items, PADDING),
+            timestamps=_told(self._timestamps(positions), hidden),
+            event_types=None if types is None else np.where(hidden, 0, types),
+        )
+
+    def _hidden(self, valid: BoolArray, lengths: IntArray, rng: np.random.Generator) -> BoolArray:
+        """(B, T) events to hide."""
+        b = np.arange(len(lengths))
+        hidden = (rng.random(valid.shape) < self._mask_share) & valid
+        none = ~hidden.any(axis=1)
+        hidden[b[none], rng.integers(lengths)[none]] = True
+        last = rng.random(len(lengths)) < self._last_share
+        hidden[last] = False
+        hidden[b[last], lengths[last] - 1] = True
+        return hidden
+
+
+def _told(timestamps: IntArray | None, hidden: BoolArray) -> IntArray | None:
+    """(B, T) times without those of hidden events: when served, nobody knows when the next event will come."""
+    if timestamps is None:
+        return None
+    # Time only grows inside a window, so what was last told is the largest so far.
+    told: IntArray = np.maximum.accumulate(np.where(hidden, timestamps[:, :1], timestamps), axis=1)
+    return told
+
+
+def training_batches(sequences: Sequences, config: SpokeConfig) -> BucketedBatches:
+    """The batches of a config's objective."""
+    transformer = config.transformer
+    shared: dict[str, Any] = {
+        "max_length": transformer.max_length,
+        "tokens": config.training.tokens_per_batch,
+        "seed": config.seed,
+        "context": transformer.needs_context,
+        "context_dropout": transformer.context_dropout,
+    }
+    if config.model == "bert4rec":
+        return ClozeBatches(sequences, **shared, **config.cloze.model_dump())
+    return BucketedBatches(sequences, **shared)
 
 
 def windows(sequences: Sequences, max_length: int) -> tuple[IntArray, IntArray]:
@@ -117,11 +252,40 @@ def windows(sequences: Sequences, max_length: int) -> tuple[IntArray, IntArray]:
     return starts.astype(np.int64), (window_ends - starts).astype(np.int64)
 
 
-def pad_histories(histories: list[IntArray], max_length: int) -> IntArray:
-    """Last `max_length` items of each history as (B, T), padded on the right with `PADDING`."""
-    recent = [history[-max_length:] for history in histories]
-    width = max((len(history) for history in recent), default=0)
-    padded = np.full((len(recent), max(width, 1)), PADDING, dtype=np.int64)
-    for row, history in enumerate(recent):
-        padded[row, : len(history)] = history
-    return padded
+def serving_batch(
+    histories: Sequence[IntArray],
+    max_length: int,
+    *,
+    cloze: bool = False,
+    times: Sequence[IntArray] | None = None,
+    types: Sequence[IntArray] | None = None,
+) -> Batch:
+    """Sessions that are to be embedded, one position of each scored: its last event, or the mask token after it.
+
+    Args:
+        histories: B arrays of item rows, oldest first, none of them empty.
+        max_length: positions in a window; the most recent events fill it.
+        cloze: whether a mask token takes the last position.
+        times: microseconds of their events.
+        types: codes of their events' types.
+    """
+    room = max_length - cloze
+    lengths = np.array([min(len(history), room) for history in histories], np.int64)
+    rows, asked = np.arange(len(lengths)), lengths - 1 + cloze
+    # A column more than the longest history has: the mask token's.
+    steps = np.minimum(np.arange(lengths.max() + cloze), lengths[:, None] - 1)
+    valid = np.arange(steps.shape[1]) <= asked[:, None]
+    inputs = np.where(valid, _recent(histories, lengths, steps), PADDING)
+    if cloze:
+        inputs[rows, asked] = MASK
+    targets = np.full_like(inputs, PADDING)
+    targets[rows, asked] = 0
+    shown = None if types is None else np.where(inputs == MASK, 0, _recent(types, lengths, steps))
+    return Batch(inputs, targets, None if times is None else _recent(times, lengths, steps), shown)
+
+
+def _recent(arrays: Sequence[IntArray], lengths: IntArray, steps: IntArray) -> IntArray:
+    """(B, T) of the last `lengths` (B,) values of each array those at `steps` (B, T)."""
+    flat = np.concatenate([array[-length:] for array, length in zip(arrays, lengths, strict=True)])
+    chosen: IntArray = flat[(np.cumsum(lengths) - lengths)[:, None] + steps].astype(np.int64)
+    return chosen

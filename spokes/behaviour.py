@@ -14,8 +14,9 @@ from ..catalog.sequences import IntArray
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, TrunkVectors
 from .adapter import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
-from .batches import PADDING, pad_histories
+from .batches import Batch, serving_batch
 from .config import SpokeConfig
+from .context import EventContext
 from .features import FeatureEncoder, FeatureRows, ItemFeatures
 from .transformer import SequenceTransformer
 
@@ -159,7 +160,10 @@ class ContentProjection(nn.Module):
 
 
 class BehaviourModel(nn.Module):
-    """SASRec over item vectors that are content plus ID. Kang & McAuley, 2018.
+    """SASRec or BERT4Rec over item vectors that are content plus ID.
+
+    Kang & McAuley, 2018; Sun et al., 2019. The two share every layer; BERT4Rec sees both sides of an event and has a
+    vector of its own that stands for a hidden item.
 
     Args:
         config: the spoke's configuration.
@@ -188,7 +192,8 @@ class BehaviourModel(nn.Module):
         d = config.transformer.dimension
         self.content = ContentProjection(fusion, space, text_dimension, d)
         self.ids = nn.Embedding(n_known + 1, d)
-        self.transformer = SequenceTransformer(config.transformer)
+        self.cloze = config.model == "bert4rec"
+        self.transformer = SequenceTransformer(config.transformer, causal=not self.cloze)
         self.id_dropout = config.id_dropout
         self.id_dropout_events = config.id_dropout_events
         self.cold_items = config.cold_items
@@ -197,6 +202,7 @@ class BehaviourModel(nn.Module):
         self.initialise()
         # Last, so that all other weights start where they start without it.
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
+        self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
 
     def initialise(self) -> None:
         """ID residuals N(0, 0.02); projection Xavier uniform, bias 0; the transformer initialises itself."""
@@ -256,20 +262,38 @@ class BehaviourModel(nn.Module):
         features = self.features.parts(items.features)
         return {**self.content.parts(items.content), "item id": self.ids(items.id_rows), **features}
 
-    def encode_sessions(self, vectors: Tensor, valid: Tensor) -> Tensor:
+    def encode_sessions(
+        self, vectors: Tensor, valid: Tensor, hidden: Tensor | None = None, context: EventContext | None = None
+    ) -> Tensor:
         """Session embeddings at real positions.
 
         Args:
             vectors: (P, D) item vectors of the real positions, row by row.
             valid: (B, T) true on real positions.
+            hidden: (B, T) true where the mask token stands for the item.
+            context: times and types of the events, where they are known.
 
         Returns:
             (P, D).
         """
+        return self._encode(vectors, valid, hidden, context)[valid]
+
+    def encode_batch(self, vectors: Tensor, batch: Batch) -> Tensor:
+        """(Q, D) session embeddings at the Q scored positions of a batch, from (P, D) vectors of `batch.rows`."""
+        hidden = self._tensor(batch.hidden) if self.cloze else None
+        context = EventContext(*(_maybe(self._tensor, part) for part in (batch.timestamps, batch.event_types)))
+        return self._encode(vectors, self._tensor(batch.valid), hidden, context)[self._tensor(batch.scored)]
+
+    def _encode(self, vectors: Tensor, valid: Tensor, hidden: Tensor | None, context: EventContext | None) -> Tensor:
         x = vectors.new_zeros(*valid.shape, vectors.shape[1])
         x[valid] = vectors
-        out: Tensor = self.transformer(x)[valid]
+        if hidden is not None and self.mask is not None:
+            x = torch.where(hidden[..., None], self.mask, x)
+        out: Tensor = self.transformer(x, valid, context)
         return out
+
+    def _tensor(self, array: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
+        return torch.from_numpy(array).to(self.ids.weight.device)
 
     @torch.inference_mode()
     def item_vectors(self, items: ItemInputs, batch_size: int = 4096) -> FloatArray:
@@ -279,25 +303,41 @@ class BehaviourModel(nn.Module):
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self.ids.embedding_dim), np.float32)
 
     @torch.inference_mode()
-    def session_vectors(self, vectors: FloatArray, histories: Sequence[IntArray], batch_size: int = 512) -> FloatArray:
+    def session_vectors(
+        self,
+        vectors: FloatArray,
+        histories: Sequence[IntArray],
+        batch_size: int = 512,
+        *,
+        times: Sequence[IntArray] | None = None,
+        types: Sequence[IntArray] | None = None,
+    ) -> FloatArray:
         """(B, D) session embedding after the last event of each history; zero for an empty one.
 
         Args:
             vectors: (N, D) item vectors.
             histories: item rows, oldest first.
-            batch_size: histories in a forward pass.
+            batch_size: histories in a forward pass; those of similar length meet, whatever their order.
+            times: microseconds of their events, for a model that reads them.
+            types: codes of their events' types, likewise.
         """
         self.eval()
-        device = self.ids.weight.device
-        table = torch.from_numpy(vectors).to(device)
+        table = torch.from_numpy(vectors).to(self.ids.weight.device)
         out = np.zeros((len(histories), vectors.shape[1]), np.float32)
-        for start in range(0, len(histories), batch_size):
-            padded = pad_histories(list(histories[start : start + batch_size]), self.max_length)
-            rows = torch.from_numpy(padded).to(device)
-            valid = rows != PADDING
-            x = table[rows.clamp(min=0)] * valid[..., None]
-            hidden = self.transformer(x)
-            last = (valid.sum(dim=1) - 1).clamp(min=0)
-            final = hidden[torch.arange(len(rows), device=device), last] * valid.any(dim=1, keepdim=True)
-            out[start : start + len(padded)] = final.cpu().numpy()
+        lengths = np.array([min(len(history), self.max_length) for history in histories], np.int64)
+        order = np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]
+        for start in range(0, len(order), batch_size):
+            own = order[start : start + batch_size]
+            batch = serving_batch(
+                [histories[b] for b in own],
+                self.max_length,
+                cloze=self.cloze,
+                times=None if times is None else [times[b] for b in own],
+                types=None if types is None else [types[b] for b in own],
+            )
+            out[own] = self.encode_batch(table[self._tensor(batch.rows)], batch).cpu().numpy()
         return out
+
+
+def _maybe(change: Callable[[IntArray], Tensor], array: IntArray | None) -> Tensor | None:
+    return None if array is None else change(array)

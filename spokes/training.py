@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..catalog.sequences import Sequences
 from ..hub.devices import autocast_for
-from .batches import Batch, BucketedBatches
+from .batches import Batch, BucketedBatches, training_batches
 from .behaviour import BehaviourModel, ItemInputs
 from .config import SpokeConfig
 from .losses import full_softmax_loss, sampled_softmax_loss
@@ -61,9 +61,7 @@ def train_behaviour(
     """
     settings = config.training
     total = settings.max_epochs if epochs is None else epochs
-    batches = BucketedBatches(
-        sequences, max_length=model.max_length, tokens=settings.tokens_per_batch, seed=config.seed
-    )
+    batches = training_batches(sequences, config)
     trainer = _Trainer(model, items, config)
     best = _Best(model, settings.patience)
     seconds = 0.0
@@ -148,25 +146,23 @@ class _Trainer:
         return self._sampled_loss(batch) if self._sampled else self._full_loss(batch)
 
     def _sampled_loss(self, batch: Batch) -> Tensor:
-        """Sampled softmax over the P real positions of a batch; only the item rows in use are embedded."""
-        valid = batch.valid
+        """Sampled softmax over the Q scored positions of a batch; only the item rows in use are embedded."""
         negatives = self._rng.integers(len(self._items), size=self._negatives)
-        inputs, targets = batch.inputs[valid], batch.targets[valid]
+        inputs, targets = batch.rows, batch.targets[batch.scored]
         rows, inverse = np.unique(np.concatenate([inputs, targets, negatives]), return_inverse=True)
         vectors = self._model.embed_items(self._items.rows(self._tensor(rows)))  # (U, D)
         place = self._tensor(inverse)
-        p = len(inputs)
-        hidden = self._model.encode_sessions(vectors[place[:p]], self._tensor(valid))  # (P, D)
-        positive = (hidden * vectors[place[p : 2 * p]]).sum(dim=1)
-        negative = hidden @ vectors[place[2 * p :]].T  # (P, K)
+        given, positives, drawn = place.split([len(inputs), len(targets), len(negatives)])
+        hidden = self._model.encode_batch(vectors[given], batch)  # (Q, D)
+        positive = (hidden * vectors[positives]).sum(dim=1)
+        negative = hidden @ vectors[drawn].T  # (Q, K)
         return sampled_softmax_loss(positive, negative, self._tensor(targets), self._tensor(negatives))
 
     def _full_loss(self, batch: Batch) -> Tensor:
-        """Softmax over the whole catalog at the P real positions of a batch; every item is embedded."""
-        valid = batch.valid
+        """Softmax over the whole catalog at the Q scored positions of a batch; every item is embedded."""
         vectors = self._model.embed_items(self._items)  # (N, D)
-        hidden = self._model.encode_sessions(vectors[self._tensor(batch.inputs[valid])], self._tensor(valid))  # (P, D)
-        return full_softmax_loss(hidden @ vectors.T, self._tensor(batch.targets[valid]))
+        hidden = self._model.encode_batch(vectors[self._tensor(batch.rows)], batch)  # (Q, D)
+        return full_softmax_loss(hidden @ vectors.T, self._tensor(batch.targets[batch.scored]))
 
     def _tensor(self, array: np.ndarray[tuple[int, ...], np.dtype[np.int64 | np.bool_]]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
