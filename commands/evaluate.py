@@ -61,7 +61,12 @@ def _protocol_options(function: Any) -> Any:
 
 
 @evaluate.command()
-@click.option("--model", required=True, metavar="REF", help="garden, garden:7, hub, hub:4, popularity or item-cf.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="REF",
+    help="garden, garden:7, hub, hub:4, hub-recency, popularity, popularity-7d, item-cf, als, product2vec or sknn.",
+)
 @_protocol_options
 @command_options
 def run(
@@ -214,9 +219,10 @@ def _changed(gates: Gates, verb: str, domain: str, options: Mapping[str, Any]) -
 
 def evaluated(data: Mapping[str, Any]) -> str:
     """One recommender's numbers, slice by slice, under their protocol."""
-    head = {name: data.get(name) for name in ("model", "domain", "evaluation", "n_users")}
+    head = [(name, data.get(name)) for name in ("model", "domain", "evaluation", "n_users")]
+    head += [("note", data["note"])] if data.get("note") else []
     protocol = data["protocol"]
-    return f"{facts([*head.items(), ('protocol', protocol['description'])])}\n\n{_metrics(data)}"
+    return f"{facts([*head, ('protocol', protocol['description'])])}\n\n{_metrics(data)}"
 
 
 def _metrics(data: Mapping[str, Any]) -> str:
@@ -231,4 +237,5 @@ def _metrics(data: Mapping[str, Any]) -> str:
 def compared(data: Mapping[str, Any]) -> str:
     """Several recommenders' numbers side by side under their protocol."""
     head = {"domain": data["domain"], "events": data["events"], "protocol": data["protocol"]["description"]}
-    return f"{facts([*head.items(), ('compared with', data['baseline'])])}\n\n{dict_table(data['rows'])}"
+    notes = [(one["model"], one["note"]) for one in data.get("results", ()) if one.get("note")]
+    return f"{facts([*head.items(), ('compared with', data['baseline']), *notes])}\n\n{dict_table(data['rows'])}"

@@ -98,6 +98,7 @@ OWN: Mapping[str, Shape] = {
         "model": "str",
         "events": "str",
         "evaluation": "str?",
+        "note": "str?",
         "metrics": _ESTIMATES,
         "intervals": {str: {str: ["float"]}},
         "protocol": "object",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 
 from ..errors import UsageError
 from .bootstrap import Estimate, paired_difference
-from .evaluate import Evaluation
+from .evaluate import COVERAGE, Evaluation
+from .lists import DIVERSITY, NOVELTY
 
-METRICS = ("ndcg@10", "hr@10", "mrr")
+LIST_METRICS = (NOVELTY, DIVERSITY, COVERAGE)
+METRICS = ("ndcg@10", "hr@10", "mrr", *LIST_METRICS)
 
 
 @dataclass(frozen=True)
@@ -19,9 +22,9 @@ class ComparisonRow:
     Attributes:
         system: its name.
         slice: item slice of the targets.
-        metric: per-user metric.
-        estimate: mean with interval.
-        difference: mean difference to the baseline, paired by user; None for the baseline itself.
+        metric: its name.
+        estimate: mean with interval; coverage belongs to no single user, so its interval is NaN.
+        difference: mean difference to the baseline, paired by user; None for the baseline itself and for coverage.
         n_users: users behind the numbers.
     """
 
@@ -49,7 +52,7 @@ def compare(
     Args:
         evaluations: system -> its evaluation, all on the same evaluation set.
         baseline: the system that the others are compared with; the first when None.
-        metrics: per-user metrics.
+        metrics: names; what lists are like (`LIST_METRICS`) is told on the slice `all`, where all systems have it.
         slices: item slices.
 
     Raises:
@@ -67,6 +70,7 @@ def compare(
         _row(evaluations, system, baseline, name, metric)
         for name in filled
         for metric in metrics
+        if metric not in LIST_METRICS or _measured(evaluations, name, metric)
         for system in evaluations
     ]
 
@@ -87,8 +91,16 @@ def _check_alike(evaluations: Mapping[str, Evaluation], baseline: str) -> None:
             )
 
 
+def _measured(evaluations: Mapping[str, Evaluation], name: str, metric: str) -> bool:
+    """Whether every system has a metric of lists; only the slice `all` does."""
+    own = [evaluation[name].metrics for evaluation in evaluations.values()]
+    return name == "all" and (metric == COVERAGE or all(metric in metrics for metrics in own))
+
+
 def _row(evaluations: Mapping[str, Evaluation], system: str, baseline: str, name: str, metric: str) -> ComparisonRow:
     part, reference = evaluations[system][name], evaluations[baseline][name]
+    if metric == COVERAGE:
+        return ComparisonRow(system, name, metric, Estimate(part.coverage, nan, nan), None, len(part.users))
     if metric not in part.metrics:
         raise UsageError(f"Metric {metric!r} was not measured; choose one of {', '.join(part.metrics)}.")
     difference = paired_difference(part.metrics[metric], reference.metrics[metric])

@@ -5,8 +5,9 @@ A recommender is any function from histories to a score for every item; nothing 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ import numpy.typing as npt
 from ..catalog.sequences import IntArray
 from ..errors import IncompatibleError, InvalidDataError, UsageError
 from .bootstrap import Estimate, mean_interval
+from .lists import DIVERSITY, NOVELTY, best_of, diversity, novelty, surprise, unit_content
 from .metrics import COVERAGE_K, BoolArray, FloatArray, covered_items, target_ranks, top_items, user_metrics
 from .protocols import EvaluationSet, Protocol
 from .slices import item_slices
 
 Score = Callable[[Sequence[IntArray]], FloatArray]
 Progress = Callable[[int, int], None]
+COVERAGE = f"coverage@{COVERAGE_K}"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class SliceResult:
 
     Attributes:
         users: (U,) user identifiers.
-        metrics: name -> (U,) values.
+        metrics: name -> (U,) values; on the slice `all` also what the lists are like, see `lists`.
         n_targets: targets in the slice, over all users.
         coverage: share of the slice's items that stand in anybody's top 100.
     """
@@ -67,7 +70,7 @@ class Evaluation:
     def mean(self, metric: str, slice_name: str = "all") -> float:
         """One number, e.g. `mean("ndcg@10", "cold")` or `mean("coverage@100")`."""
         found = self[slice_name]
-        return found.coverage if metric == _COVERAGE else float(found.metrics[metric].mean())
+        return found.coverage if metric == COVERAGE else float(found.metrics[metric].mean())
 
     def __getitem__(self, slice_name: str) -> SliceResult:
         if slice_name not in self.slices:
@@ -79,7 +82,7 @@ class Evaluation:
         estimates = {name: {m: part.estimate(m) for m in part.metrics} for name, part in self.slices.items()}
         return {
             "metrics": {
-                name: {m: e.value for m, e in found.items()} | {_COVERAGE: self.slices[name].coverage}
+                name: {m: e.value for m, e in found.items()} | {COVERAGE: self.slices[name].coverage}
                 for name, found in estimates.items()
             },
             "intervals": {name: {m: [e.low, e.high] for m, e in found.items()} for name, found in estimates.items()},
@@ -92,14 +95,21 @@ class Evaluation:
         }
 
 
-_COVERAGE = f"coverage@{COVERAGE_K}"
+@dataclass(frozen=True)
+class _ItemFacts:
+    """What is known of the catalog's items: (N,) surprise, and (N, R) content of length one where it was given."""
+
+    bits: npt.NDArray[np.float64]
+    content: FloatArray | None
 
 
 @dataclass
 class _Tally:
-    """Ranks gathered batch by batch."""
+    """Ranks gathered batch by batch, and what each user's list is like."""
 
     covered: BoolArray
+    facts: _ItemFacts
+    lists: dict[str, list[npt.NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(list))
     ranks: list[npt.NDArray[np.float64]] = field(default_factory=list)
     items: list[IntArray] = field(default_factory=list)
     users: list[IntArray] = field(default_factory=list)
@@ -107,7 +117,11 @@ class _Tally:
 
 
 def evaluate(
-    score: Score, evaluation_set: EvaluationSet, batch_size: int = 256, progress: Progress | None = None
+    score: Score,
+    evaluation_set: EvaluationSet,
+    batch_size: int = 256,
+    progress: Progress | None = None,
+    content: FloatArray | None = None,
 ) -> Evaluation:
     """Full-ranking evaluation; the result does not depend on `batch_size`.
 
@@ -116,12 +130,13 @@ def evaluate(
         evaluation_set: users, histories and targets.
         batch_size: users that are scored at a time.
         progress: called with (users done, users in all) after every batch.
+        content: (N, R) content vectors of the catalog, which the diversity of lists is measured by; left out without.
 
     Raises:
-        IncompatibleError: the recommender's scores have another shape than (B, N).
+        IncompatibleError: the recommender's scores have another shape than (B, N), or the content is of other items.
         InvalidDataError: a score is NaN, or no user has a target left.
     """
-    tally = _Tally(covered=np.zeros(evaluation_set.n_items, dtype=np.bool_))
+    tally = _Tally(np.zeros(evaluation_set.n_items, dtype=np.bool_), _item_facts(evaluation_set, content))
     for start, end in _batches(len(evaluation_set), batch_size):
         _score_batch(score, evaluation_set, start, end, tally)
         if progress is not None:
@@ -132,6 +147,15 @@ def evaluate(
             "bring more events or another split."
         )
     return _summarise(tally, evaluation_set)
+
+
+def _item_facts(evaluation_set: EvaluationSet, content: FloatArray | None) -> _ItemFacts:
+    if content is not None and len(content) != evaluation_set.n_items:
+        raise IncompatibleError(
+            f"Content of {len(content)} items was given for a catalog of {evaluation_set.n_items}; "
+            "embed the item snapshot that is evaluated."
+        )
+    return _ItemFacts(surprise(evaluation_set.train_counts), None if content is None else unit_content(content))
 
 
 def _batches(n: int, size: int) -> Iterator[tuple[int, int]]:
@@ -155,7 +179,16 @@ def _score_batch(score: Score, evaluation_set: EvaluationSet, start: int, end: i
     tally.ranks.append(target_ranks(scores, rows, items))
     tally.items.append(items)
     tally.users.append(rows + start)
-    tally.covered |= covered_items(top_items(scores), evaluation_set.n_items)
+    top = top_items(scores)
+    tally.covered |= covered_items(top, evaluation_set.n_items)
+    _look_at_lists(best_of(scores, top), tally)
+
+
+def _look_at_lists(top: IntArray, tally: _Tally) -> None:
+    facts = tally.facts
+    tally.lists[NOVELTY].append(novelty(top, facts.bits))
+    if facts.content is not None:
+        tally.lists[DIVERSITY].append(diversity(top, facts.content))
 
 
 def flatten(arrays: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
@@ -183,6 +216,8 @@ def _summarise(tally: _Tally, evaluation_set: EvaluationSet) -> Evaluation:
         if inside.any():
             coverage = float(tally.covered[mask].mean())
             slices[name] = _slice_result(ranks[inside], users[inside], coverage, evaluation_set)
+    like = {name: np.concatenate(parts)[np.unique(users)] for name, parts in tally.lists.items()}
+    slices["all"] = replace(slices["all"], metrics=slices["all"].metrics | like)
     n_users = len(slices["all"].users)
     return Evaluation(
         slices=slices,

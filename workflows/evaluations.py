@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from ..errors import HubspokeError, InvalidDataError, UsageError
+from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
 from ..registry.evaluations import ITEMS_PART
 from ..registry.kinds import ModelKind, Relation
-from ..registry.records import MetricRecord, ModelRecord, Parent
+from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
+from .baselines import BASELINES
 from .models import prepare, ready_model
 from .progress import stage_progress
 from .results import Result
@@ -24,11 +26,11 @@ if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.protocols import EvaluationSet, Protocol
+    from ..hub.calibration import FloatArray
     from ..spokes.recommender import Recommender
     from .datasets import Dataset
     from .workspace import Workspace
 
-BASELINES = ("popularity", "item-cf")
 ZERO_SHOT = "hub"
 
 
@@ -41,6 +43,7 @@ class EvaluationResult(Result):
         model: what was measured, by exact version or baseline name.
         events: event snapshot it was measured on.
         evaluation: where it is recorded, None if it was not.
+        note: what a baseline has to say of itself, such as what it was chosen from.
         report: means, 95 % intervals and counts, see `evaluation.evaluate.Evaluation.to_json`.
     """
 
@@ -48,6 +51,7 @@ class EvaluationResult(Result):
     model: str
     events: str
     evaluation: str | None
+    note: str | None
     report: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,6 +88,20 @@ class _Subject:
         return found
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What a system reached, what it says of itself, and whose content its lists' diversity was measured by."""
+
+    evaluation: Evaluation
+    note: str | None
+    content: str | None
+
+    @property
+    def details(self) -> dict[str, str]:
+        """What the registry keeps of it beside the numbers."""
+        return {name: kept for name, kept in (("note", self.note), ("content", self.content)) if kept}
+
+
 class Evaluations:
     """The noun `evaluate`."""
 
@@ -107,8 +125,8 @@ class Evaluations:
 
         Args:
             domain: the category.
-            model: a spoke (`garden:7`, `garden`), a hub (`hub`, `hub:4`: its zero-shot recommender) or a baseline
-                (`popularity`, `item-cf`, trained on the protocol's training events).
+            model: a spoke (`garden:7`, `garden`), a hub (`hub`, `hub:4`: its zero-shot recommender) or a baseline of
+                `BASELINES`, fitted on the protocol's training events.
             protocol: `leave-one-out` or `temporal`.
             k: cut-offs.
             exclude_seen: take the items of a user's history out of the ranking.
@@ -173,7 +191,7 @@ class Evaluations:
             raise UsageError(f"{baseline} is not among the models that are compared; name it there too.")
         measured = self._measure(subjects, dataset, settings)
         results = [self._result(subject, dataset, measured[subject.name], record=record) for subject in subjects]
-        rows = compare(measured, baseline)
+        rows = compare({name: one.evaluation for name, one in measured.items()}, baseline)
         return CompareResult(
             domain=domain,
             events=dataset.event_snapshot.ref,
@@ -189,7 +207,7 @@ class Evaluations:
             return _Subject(model)
         if model == ZERO_SHOT:
             model = self._ws.hub.ensure()
-        node = self._ws.registry.resolve(model)
+        node = self._resolve(domain, model)
         if node.kind == "hub":
             return _Subject(node.ref, ready_model(self._ws, node.ref, ModelKind.HUB))
         record = ready_model(self._ws, spoke_ref(self._ws, model), ModelKind.SPOKE)
@@ -197,20 +215,41 @@ class Evaluations:
             raise UsageError(f"{record.ref} is a spoke of {record.domain}, not of {domain}; name one like {domain}:1.")
         return _Subject(record.ref, record)
 
-    def _measure(self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol) -> dict[str, Evaluation]:
+    def _resolve(self, domain: str, model: str) -> NodeRecord:
+        try:
+            return self._ws.registry.resolve(model)
+        except (NotFoundError, UsageError) as error:
+            names = {known.name for known in self._ws.registry.list_domains()}
+            if model in names or ":" in model or "@" in model:
+                raise
+            # A word that is neither a domain nor part of a reference was meant as a name of a system.
+            raise NotFoundError(
+                f"There is nothing called {model!r} to measure; name a spoke such as {domain}:1, a hub such as hub:1, "
+                f"or one of {', '.join((ZERO_SHOT, *BASELINES))}."
+            ) from error
+
+    def _measure(self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol) -> dict[str, _Measured]:
         from ..evaluation.evaluate import evaluate
         from ..evaluation.protocols import evaluation_set
 
         users: EvaluationSet = evaluation_set(dataset.sequences, protocol)
+        # One content space for all, so that their diversity can be compared: that of the first that has one.
+        first = next((subject.name for subject in subjects if subject.record), None)
+        ready, content = _over_catalog(self._ws, first, dataset, protocol) if first else (None, None)
         measured = {}
         for subject in subjects:
-            recommender = recommender_of(self._ws, subject.name, dataset, protocol)
+            recommender = ready if ready and subject.name == first else None
+            recommender = recommender or recommender_of(self._ws, subject.name, dataset, protocol)
             progress = stage_progress(self._ws.progress, f"ranking for {subject.name}")
-            measured[subject.name] = evaluate(recommender.score, users, progress=progress)
+            evaluation = evaluate(recommender.score, users, progress=progress, content=content)
+            note = getattr(recommender, "note", None)
+            if note:
+                self._ws.progress.note(f"{subject.name}: {note}")
+            measured[subject.name] = _Measured(evaluation, note, first)
         return measured
 
-    def _result(self, subject: _Subject, dataset: Dataset, evaluation: Evaluation, *, record: bool) -> EvaluationResult:
-        report = evaluation.to_json()
+    def _result(self, subject: _Subject, dataset: Dataset, measured: _Measured, *, record: bool) -> EvaluationResult:
+        report = measured.evaluation.to_json()
         events = str(getattr(dataset.event_snapshot, "ref", ""))
         ref = None
         if record:
@@ -223,35 +262,36 @@ class Evaluations:
                 protocol=report["protocol"],
                 n_users=report["n_users"],
                 metrics=_metric_records(report),
-                details={"model": subject.name, "n_targets": report["n_targets"]},
+                details={"model": subject.name, "n_targets": report["n_targets"]} | measured.details,
                 parents=parents,
-                artifact=store_user_values(self._ws.artifacts, evaluation.slices),
+                artifact=store_user_values(self._ws.artifacts, measured.evaluation.slices),
             ).ref
-        return EvaluationResult(dataset.domain.name, subject.name, events, ref, report)
+        return EvaluationResult(dataset.domain.name, subject.name, events, ref, measured.note, report)
 
 
 def recommender_of(ws: Workspace, model: str, dataset: Dataset, protocol: Protocol) -> Recommender:
-    """A baseline fitted on the protocol's training events, a hub's launch floor, or a spoke, over a dataset's catalog.
+    """A baseline, a hub's launch floor or a spoke, over a dataset's catalog.
 
     Args:
         ws: the workspace.
         model: baseline name, hub version or spoke version.
         dataset: catalog and events.
         protocol: the split that baselines are fitted for, and the serving policy.
+
+    Raises:
+        MissingExtraError: the library behind a baseline is not installed.
     """
     if model in BASELINES:
-        return _baseline(model, dataset, protocol)
+        return BASELINES[model](ws, dataset, protocol)
+    return _over_catalog(ws, model, dataset, protocol)[0]
+
+
+def _over_catalog(ws: Workspace, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
+    """A spoke or a hub's launch floor behind the recommender interface, and its content of the catalog (N, R)."""
     spoke, trunk = over_catalog(ws, ws.registry.get_model(model), dataset)
-    vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk)
-    return spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
-
-
-def _baseline(name: str, dataset: Dataset, protocol: Protocol) -> Recommender:
-    from ..evaluation.protocols import training_mask
-    from ..spokes.baselines import ItemToItem, Popularity
-
-    seen = dataset.sequences.keep_events(training_mask(dataset.sequences, protocol))
-    return Popularity(seen) if name == "popularity" else ItemToItem(seen.by_user())
+    vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk, dataset.items)
+    recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
+    return recommender, vectors[:, spoke.behaviour_dimension :]
 
 
 def _protocol(**settings: Any) -> Protocol:
@@ -312,8 +352,8 @@ def _row(row: ComparisonRow) -> dict[str, Any]:
         "slice": row.slice,
         "metric": row.metric,
         "value": row.estimate.value,
-        "low": row.estimate.low,
-        "high": row.estimate.high,
+        "low": None if isnan(row.estimate.low) else row.estimate.low,
+        "high": None if isnan(row.estimate.high) else row.estimate.high,
         "difference": change.value if change else None,
         "difference_low": change.low if change else None,
         "difference_high": change.high if change else None,

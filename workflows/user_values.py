@@ -52,7 +52,8 @@ def store_user_values(store: ArtifactStore, slices: Mapping[str, SliceValues]) -
     Raises:
         HubspokeError: the store cannot be written.
     """
-    table = pl.concat([_table(name, part) for name, part in slices.items()])
+    # A slice may lack a metric that another has.
+    table = pl.concat([_table(name, part) for name, part in slices.items()], how="diagonal")
     with store.stage() as staged:
         table.write_parquet(staged / FILE, compression="zstd")
         return store.commit(staged, ARTIFACT_KIND)
@@ -72,7 +73,7 @@ def read_user_values(store: ArtifactStore, digest: str, slice_name: str, metric:
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InvalidDataError(f"{path} holds no values per user ({error}); evaluate again.") from error
     rows = table.filter(pl.col(_SLICE) == slice_name)
-    if metric not in table.columns or rows.is_empty():
+    if metric not in table.columns or rows.is_empty() or rows[metric].null_count():
         raise NotFoundError(f"{metric} on {slice_name} is not among the values of {digest[:12]}; evaluate it again.")
     return UserValues(tuple(rows[_USER].to_list()), rows[metric].to_numpy())
 

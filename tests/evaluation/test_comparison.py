@@ -12,7 +12,9 @@ from hubspoke.evaluation.protocols import EvaluationSet, Protocol
 N_ITEMS = 50
 
 
-def measured(hits: list[bool], users: list[str] | None = None, **settings: object) -> Evaluation:
+def measured(
+    hits: list[bool], users: list[str] | None = None, content: np.ndarray | None = None, **settings: object
+) -> Evaluation:
     """Users whose target stands first where `hits` says so and last elsewhere."""
     n = len(hits)
     given = EvaluationSet(
@@ -25,7 +27,7 @@ def measured(hits: list[bool], users: list[str] | None = None, **settings: objec
     )
     scores = np.zeros((n, N_ITEMS))
     scores[:, 0] = np.where(hits, 1.0, -1.0)
-    return evaluate(lambda histories: scores, given)
+    return evaluate(lambda histories: scores, given, content=content)
 
 
 def test_rows_hold_estimates_and_paired_differences() -> None:
@@ -40,6 +42,22 @@ def test_rows_hold_estimates_and_paired_differences() -> None:
     assert rows[1].difference.low > 0
     assert rows[1].clear
     assert rows[1].estimate.value == pytest.approx(0.5)
+
+
+def test_what_lists_are_like_stands_on_the_slice_all_where_every_system_has_it() -> None:
+    content = np.eye(N_ITEMS)
+    both = {"a": measured([True, False], content=content), "b": measured([True, True], content=content)}
+    rows = compare(both, metrics=("mrr", "novelty@10", "diversity@10", "coverage@100"), slices=("all", "warm"))
+    assert [(row.slice, row.metric) for row in rows[::2]] == [
+        ("all", "mrr"), ("all", "novelty@10"), ("all", "diversity@10"), ("all", "coverage@100"), ("warm", "mrr")
+    ]  # fmt: skip
+    assert [row.difference is None for row in rows[:8:2]] == [True] * 4
+    assert [row.difference is None for row in rows[1:8:2]] == [False, False, False, True]
+    covered = rows[7]
+    assert (covered.estimate.value, covered.clear) == (1.0, False)
+    assert np.isnan([covered.estimate.low, covered.estimate.high]).all()
+    without = compare({**both, "b": measured([True, True])}, metrics=("diversity@10", "novelty@10"))
+    assert {row.metric for row in without} == {"novelty@10"}
 
 
 def test_equal_systems_are_not_told_apart() -> None:

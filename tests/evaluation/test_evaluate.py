@@ -112,12 +112,44 @@ def test_coverage_counts_the_items_that_anybody_gets_in_the_top_100() -> None:
     assert got.mean("coverage@100", "warm") == 1.0
 
 
+def test_novelty_and_diversity_of_the_top_ten_on_the_slice_all() -> None:
+    content = np.zeros((N_ITEMS, 2))
+    content[:5, 0], content[5:10, 1] = 1, 2
+    got = evaluate(by_row, a_set(), content=content)
+    # Everybody gets items 0 to 9, each with 10 of the 120 training events, and one added to each of 30 items.
+    np.testing.assert_allclose(got["all"].metrics["novelty@10"], [math.log2(150 / 11)] * 4)
+    # 25 of the 45 pairs are of the two different kinds.
+    np.testing.assert_allclose(got["all"].metrics["diversity@10"], [25 / 45] * 4)
+    assert all("novelty@10" not in part.metrics for name, part in got.slices.items() if name != "all")
+    assert "diversity@10" not in evaluate(by_row, a_set())["all"].metrics
+
+
+def test_lists_of_users_who_are_left_out_do_not_count() -> None:
+    given = a_set(exclude_seen=True)
+    given.targets[0] = ints(0, 1)
+    content = np.eye(N_ITEMS)
+    got = evaluate(by_row, given, content=content)
+    # b gets 0 to 10 without 5, c 0 to 10 without 3, d 0 to 9: ten events each, two for item 10.
+    frequent, rare = math.log2(150 / 11), math.log2(150 / 3)
+    np.testing.assert_allclose(
+        got["all"].metrics["novelty@10"], [(9 * frequent + rare) / 10, (9 * frequent + rare) / 10, frequent]
+    )
+    np.testing.assert_allclose(got["all"].metrics["diversity@10"], [1, 1, 1])
+    whole = evaluate(by_row, given, content=content, batch_size=1)
+    assert whole.to_json() == got.to_json()
+
+
+def test_content_of_another_catalog_is_refused() -> None:
+    with pytest.raises(IncompatibleError, match="Content of 29 items was given for a catalog of 30"):
+        evaluate(by_row, a_set(), content=np.zeros((29, 2)))
+
+
 def test_json_has_the_agreed_shape_and_names_empty_slices() -> None:
     given = a_set()
     given.targets[2] = ints(3)
     got = evaluate(by_row, given).to_json()
     assert json.loads(json.dumps(got)) == got
-    assert {"ndcg@10", "hr@10", "recall@10", "mrr", "coverage@100"} <= set(got["metrics"]["all"])
+    assert {"ndcg@10", "hr@10", "recall@10", "mrr", "novelty@10", "coverage@100"} <= set(got["metrics"]["all"])
     low, high = got["intervals"]["all"]["ndcg@10"]
     assert low <= got["metrics"]["all"]["ndcg@10"] <= high
     assert got["empty_slices"] == ["zero_shot"]

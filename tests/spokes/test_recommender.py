@@ -1,24 +1,24 @@
-"""The contract that every recommender keeps; a new one joins by a line in `make`."""
+"""The contract that every recommender keeps; a baseline joins by its line in `FITTED`, any other by one in `make`."""
 
 import numpy as np
 import pytest
-from hubspoke.spokes.baselines import ItemToItem, Popularity
+from hubspoke.spokes.baselines import FITTED
 from hubspoke.spokes.recommender import VectorRecommender
 
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [11], [5, 5, 5], list(range(12)) * 6)]
 N = 12
 
 
-@pytest.fixture(params=["popularity", "item-cf", "floor", "spoke", "spoke, seen filtered"])
+@pytest.fixture(params=[*FITTED, "floor", "spoke", "spoke, seen filtered"])
 def make(request, sequences, floor, spoke, trunk, item_ids):
     seen = sequences([0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1], n_items=N)
 
     def by_vectors(made, exclude_seen=False):
         return made.recommender(request.param, made.embed_items(item_ids, trunk), exclude_seen=exclude_seen)
 
+    if request.param in FITTED:
+        return lambda: FITTED[request.param](seen, "real")
     return {
-        "popularity": lambda: Popularity(seen),
-        "item-cf": lambda: ItemToItem(seen),
         "floor": lambda: by_vectors(floor),
         "spoke": lambda: by_vectors(spoke),
         "spoke, seen filtered": lambda: by_vectors(spoke, exclude_seen=True),
@@ -33,6 +33,25 @@ def test_every_item_has_a_finite_score_for_every_session(make):
 
 def test_it_has_a_name(make):
     assert make().name
+
+
+@pytest.mark.parametrize("name", list(FITTED))
+def test_a_baseline_has_the_name_it_is_asked_for_by(name, sequences):
+    assert FITTED[name](sequences([0, 1]), "real").name == name
+
+
+@pytest.mark.parametrize("name", list(FITTED))
+def test_a_baseline_without_events_finds_everything_alike(name, sequences):
+    scores = FITTED[name](sequences(n_items=N), "real").score(HISTORIES)
+    np.testing.assert_array_equal(scores, np.zeros((len(HISTORIES), N)))
+
+
+@pytest.mark.parametrize("name", list(FITTED))
+def test_a_baseline_does_not_depend_on_who_the_users_are(name, sequences):
+    rows = [[0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1]]
+    given, renamed = sequences(*rows, n_items=N), sequences(*rows, n_items=N, users=[4, 7, 9])
+    scores = [FITTED[name](own, "real").score(HISTORIES) for own in (given, renamed)]
+    np.testing.assert_array_equal(*scores)
 
 
 def test_the_same_question_has_the_same_answer(make):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +15,14 @@ from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import InvalidDataError, NotFoundError, QualityGateError, UsageError
 from hubspoke.evaluation.bootstrap import mean_interval, paired_difference
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
-from hubspoke.evaluation.protocols import Protocol, evaluation_set
-from hubspoke.spokes.baselines import ItemToItem, Popularity
-from hubspoke.workflows.datasets import load_dataset
+from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, training_mask
+from hubspoke.hub.content import recency_weighted
+from hubspoke.spokes.baselines import FITTED, ItemToItem, Popularity
+from hubspoke.workflows.baselines import _RECENCIES
+from hubspoke.workflows.datasets import load_dataset, no_sequences
+from hubspoke.workflows.evaluations import BASELINES, recommender_of
 from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.spokes import over_catalog
 from hubspoke.workflows.user_values import read_user_values
 from hubspoke.workflows.workspace import Workspace
 
@@ -40,6 +46,11 @@ def by_hand(ws: Workspace, model: str, **settings: Any) -> Evaluation:
     return evaluate(loaded.spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen).score, users)
 
 
+def without_diversity(metrics: dict[str, float]) -> dict[str, float]:
+    """Diversity takes content, which a hand call is not given."""
+    return {name: value for name, value in metrics.items() if name != "diversity@10"}
+
+
 @pytest.mark.parametrize("exclude_seen", [False, True])
 def test_the_numbers_are_those_of_a_hand_call(shop: Workspace, exclude_seen: bool) -> None:
     shop.index.build("hub:1", domain="lamps")
@@ -50,7 +61,10 @@ def test_the_numbers_are_those_of_a_hand_call(shop: Workspace, exclude_seen: boo
         expected = by_hand(shop, result.model, exclude_seen=exclude_seen).to_json()
         assert result.report["n_users"] == expected["n_users"]
         for name, metrics in expected["metrics"].items():
-            assert result.report["metrics"][name] == pytest.approx(metrics, abs=1e-9)
+            own = {
+                metric: value for metric, value in result.report["metrics"][name].items() if metric != "diversity@10"
+            }
+            assert own == pytest.approx(metrics, abs=1e-9)
 
 
 def test_the_json_contract(shop: Workspace) -> None:
@@ -61,8 +75,12 @@ def test_the_json_contract(shop: Workspace) -> None:
     assert set(said["metrics"]["all"]) == {
         *(f"{metric}@{k}" for metric in ("hr", "recall", "ndcg") for k in (10, 20)),
         "mrr",
+        "novelty@10",
+        "diversity@10",
         "coverage@100",
     }
+    assert {"novelty@10", "diversity@10"}.isdisjoint(said["metrics"]["cold"])
+    assert said["note"] is None
     assert 0.0 < said["metrics"]["cold"]["ndcg@10"] < 1.0
     low, high = said["intervals"]["all"]["ndcg@10"]
     assert low < said["metrics"]["all"]["ndcg@10"] < high
@@ -115,6 +133,8 @@ def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, 
             estimate = mean_interval(kept.values)
             assert [estimate.low, estimate.high] == result.report["intervals"][name][metric]
     assert len(read_user_values(shop.artifacts, digest, "all", "mrr").users) == result.report["n_users"]
+    with pytest.raises(NotFoundError, match="novelty@10 on cold is not among the values"):
+        read_user_values(shop.artifacts, digest, "cold", "novelty@10")
     assert shop.registry.list_artifacts()[-1].kind == "evaluation"
     with pytest.raises(NotFoundError, match=r"ndcg@7 on all is not among the values"):
         read_user_values(shop.artifacts, digest, "all", "ndcg@7")
@@ -160,6 +180,107 @@ def test_a_comparison_pairs_users(shop: Workspace) -> None:
     assert rows["popularity", "all", "ndcg@10"]["difference"] is None
     assert shop.evaluate.compare("lamps", ["popularity", "lamps"]).baseline == "popularity"
     assert shop.evaluate.compare("lamps", ["popularity", "lamps"], baseline="lamps").baseline == "lamps:1"
+
+
+def test_what_lists_are_like_is_told_beside_how_right_they_are(shop: Workspace) -> None:
+    compared = shop.evaluate.compare("lamps", ["popularity", "lamps", "hub"])
+    rows = {(row["model"], row["slice"], row["metric"]): row for row in compared.rows}
+    hub = by_hand(shop, "hub:1") if shop.index.build("hub:1", domain="lamps") else None
+    assert hub is not None
+    novel = rows["hub:1", "all", "novelty@10"]
+    assert novel["value"] == pytest.approx(hub["all"].metrics["novelty@10"].mean())
+    assert novel["low"] < novel["value"] < novel["high"]
+    assert novel["difference"] > 0  # nothing is less novel than what is popular
+    covered = rows["lamps:1", "all", "coverage@100"]
+    assert covered["value"] == compared.results[1].report["metrics"]["all"]["coverage@100"]
+    unpaired = ("low", "high", "difference", "difference_low", "difference_high")
+    assert {name: covered[name] for name in unpaired} == dict.fromkeys(unpaired)
+    assert covered["clear"] is False
+    # All lists are judged by one content space, named with the record; without any there is no diversity.
+    assert ("popularity", "all", "diversity@10") in rows
+    kept = shop.registry.list_evaluations("lamps")
+    assert [record.details["content"] for record in kept] == ["lamps:1"] * 3
+    alone = shop.evaluate.run("lamps", "popularity")
+    assert "diversity@10" not in alone.report["metrics"]["all"]
+    assert shop.evaluate.compare("lamps", ["popularity", "item-cf"]).rows[-1]["slice"] == "cold"
+
+
+def test_every_baseline_has_its_name(shop: Workspace) -> None:
+    assert set(BASELINES) == {*FITTED, "hub-recency"}
+    compared = shop.evaluate.compare("lamps", list(BASELINES))
+    assert [result.model for result in compared.results] == list(BASELINES)
+    notes = {result.model: result.note for result in compared.results if result.note}
+    assert set(notes) == {"hub-recency"}
+    assert re.fullmatch(r"hub:1, decay [\d.]+ over \d+ events \(chosen on 60 users\)", str(notes["hub-recency"]))
+    record = shop.registry.list_evaluations("lamps")[-1]
+    assert (record.details["model"], record.details["note"]) == ("hub-recency", notes["hub-recency"])
+
+
+@pytest.mark.parametrize("model", ["populairty", "Popularity!", "als2"])
+def test_an_unknown_name_is_told_the_names(shop: Workspace, model: str) -> None:
+    with pytest.raises(
+        NotFoundError, match=r"lamps:1, .* hub:1, or one of hub, popularity, popularity-7d, item-cf, als,"
+    ):
+        shop.evaluate.run("lamps", model)
+
+
+@pytest.mark.parametrize("name", list(BASELINES))
+@pytest.mark.parametrize("settings", [{}, {"refit": True}, {"name": "temporal", "test_from": CUT}])
+def test_a_planted_test_event_changes_nothing(shop: Workspace, name: str, settings: Any) -> None:
+    """Every event after training, moved to another item: the scores of training histories stay what they were."""
+    dataset, protocol = load_dataset(shop, "lamps"), Protocol(**settings)
+    sequences = dataset.sequences
+    tested = ~training_mask(sequences, protocol)
+    if name == "hub-recency" and protocol.name == "leave-one-out":
+        tested &= ~training_mask(sequences, Protocol(refit=True))  # its choice may see validation, as a spoke's
+    assert tested.any()
+    planted = replace(sequences, items=np.where(tested, (sequences.items + 7) % sequences.n_items, sequences.items))
+    histories = [row[-5:] for row in sequences.keep_events(~tested).by_user()]
+    clean, dirty = (
+        recommender_of(shop, name, replace(dataset, sequences=given), protocol).score(histories)
+        for given in (sequences, planted)
+    )
+    np.testing.assert_array_equal(clean, dirty)
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_recency_is_chosen_by_the_measure_under_the_policy(shop: Workspace, exclude_seen: bool) -> None:
+    """The choice, repeated by hand with every recency on the validation event of each user."""
+    dataset = load_dataset(shop, "lamps")
+    users = leave_one_out(dataset.sequences, "validation", Protocol(exclude_seen=exclude_seen))
+    floor, trunk = over_catalog(shop, shop.registry.get_model("hub:1"), dataset)
+    vectors = floor.embed_items(dataset.items["item_id"].to_list(), trunk)
+    own = floor.mixture.weights(exclude_seen)
+    weighted = vectors * floor.space.modality_weights(own.image_share)
+
+    def quality(decay: float, events: int) -> float:
+        found = evaluate(lambda asked: recency_weighted(vectors, asked, decay, events) @ weighted.T, users)
+        return found.mean("ndcg@10")
+
+    reached = [quality(*recency) for recency in [(own.recency_decay, own.recent_events), *_RECENCIES]]
+    assert len(set(reached)) > 3
+    chosen = recommender_of(shop, "hub-recency", dataset, Protocol(exclude_seen=exclude_seen))
+    assert evaluate(chosen.score, users).mean("ndcg@10") == pytest.approx(max(reached))
+
+
+def test_without_anybody_to_choose_on_the_hub_keeps_its_recency(shop: Workspace) -> None:
+    dataset = load_dataset(shop, "lamps")
+    none = replace(dataset, sequences=no_sequences(dataset.items.height))
+    made = recommender_of(shop, "hub-recency", none, Protocol())
+    histories = [np.array([0, 3]), np.array([5])]
+    own = recommender_of(shop, "hub:1", dataset, Protocol())
+    np.testing.assert_array_equal(made.score(histories), own.score(histories))
+    assert "no user to choose on" in made.note
+
+
+def test_last_days_of_an_order_are_all_time_and_said_so(each_ws: Workspace, market: Any) -> None:
+    events = pl.read_csv(market["lamps"].events)
+    ordered = events.with_columns(timestamp=pl.int_range(pl.len()))
+    each_ws.domain.add("lamps", items=market["lamps"].items, events=ordered)
+    compared = each_ws.evaluate.compare("lamps", ["popularity", "popularity-7d"])
+    plain, recent = compared.results
+    assert recent.report["metrics"] == plain.report["metrics"]
+    assert recent.note == "popularity-7d counts all events: their timestamps are an order without days"
 
 
 def test_a_baseline_that_is_not_compared_is_refused_before_anything_is_measured(shop: Workspace) -> None:
@@ -238,7 +359,8 @@ def test_spokes_with_and_without_refit_are_not_mixed(shop: Workspace, tiny_spoke
     assert "refitted on all but test" in compared.protocol["description"]
     # The baseline is then fitted on the validation events too.
     expected = by_hand(shop, "item-cf", refit=True)
-    assert compared.results[0].report["metrics"]["all"] == pytest.approx(expected.to_json()["metrics"]["all"])
+    found = without_diversity(compared.results[0].report["metrics"]["all"])
+    assert found == pytest.approx(expected.to_json()["metrics"]["all"])
     assert shop.evaluate.run("lamps", "popularity").report["protocol"]["refit"] is False
 
 

@@ -1,6 +1,8 @@
+"""Item-to-item similarities and rankings, by hand."""
+
 import numpy as np
 import pytest
-from hubspoke.spokes.baselines import ItemToItem, Popularity
+from hubspoke.spokes.baselines import ItemToItem
 
 # A dozen interactions: 0 with 1 twice, 1 with 2, 2 with 3; 4 alone; 5 never.
 ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4], [1]]
@@ -12,12 +14,6 @@ def history(*rows):
 
 def ranking(scores):
     return np.argsort(-scores, kind="stable").tolist()
-
-
-def test_popularity_counts_events(sequences):
-    scores = Popularity(sequences(*ROWS)).score([history(), history(3)])
-    assert scores.tolist() == [[3, 4, 3, 1, 1, 0]] * 2
-    assert ranking(scores[0]) == [1, 0, 2, 3, 4, 5]
 
 
 def test_item_to_item_similarities_by_hand(sequences):

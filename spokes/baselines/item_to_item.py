@@ -1,4 +1,4 @@
-"""Baselines behind the recommender interface: popularity and item-to-item collaborative filtering."""
+"""Item-to-item collaborative filtering: what was met together with the last items of the session."""
 
 from __future__ import annotations
 
@@ -6,21 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..catalog.sequences import IntArray, Sequences, co_engaged_pairs
-from .behaviour import FloatArray
-
-
-class Popularity:
-    """Items by their number of training events; the same list for every session."""
-
-    name = "popularity"
-
-    def __init__(self, sequences: Sequences) -> None:
-        self._scores = sequences.item_counts().astype(np.float32)
-
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
-        """(B, N) event counts."""
-        return np.tile(self._scores, (len(histories), 1))
+from ...catalog.sequences import IntArray, Sequences, co_engaged_pairs
+from ...hub.calibration import FloatArray
 
 
 class ItemToItem:

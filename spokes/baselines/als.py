@@ -1,0 +1,115 @@
+"""Matrix factorisation by alternating least squares, through the `implicit` library, which only this module imports.
+
+Sessions are folded in: no user is remembered, the factors of a history are solved for when it is asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...catalog.sequences import IntArray, Sequences
+from ...errors import MissingExtraError
+from ...hub.calibration import FloatArray
+
+
+class AlternatingLeastSquares:
+    """Implicit-feedback matrix factorisation. Hu, Koren, Volinsky, 2008.
+
+    Minimises sum_ui c_ui (p_ui - x_u . y_i)^2 + regularization (|X|^2 + |Y|^2), with p_ui = 1 where sequence u holds
+    item i and 0 elsewhere, and confidence c_ui = 1 + alpha * (times it does). A history's factors are
+    x = (Y'Y + Y'(C - 1)Y + regularization)^-1 Y'C p, its scores x . y_i.
+
+    Args:
+        sequences: one per user.
+        factors: length of x and y.
+        regularization: weight of the squared norms.
+        alpha: confidence that one event adds.
+        iterations: alternations.
+        seed: of the first factors; the same seed gives the same factors on the same machine.
+
+    Raises:
+        MissingExtraError: the library is not installed.
+    """
+
+    name = "als"
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        *,
+        factors: int = 64,
+        regularization: float = 0.05,
+        alpha: float = 10.0,
+        iterations: int = 15,
+        seed: int = 0,
+    ) -> None:
+        self._alpha = alpha
+        self._regularization = regularization
+        self.item_factors = _item_factors(sequences, factors, regularization, alpha, iterations, seed)  # (N, K)
+
+    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, N) inner products of the histories' factors and the items'."""
+        folded = fold_in(self.item_factors, histories, self._alpha, self._regularization)
+        scores: FloatArray = folded @ self.item_factors.T
+        return scores
+
+
+def fold_in(item_factors: FloatArray, histories: Sequence[IntArray], alpha: float, regularization: float) -> FloatArray:
+    """(B, K) factors of histories, solved for exactly; zero for an empty one.
+
+    Args:
+        item_factors: (N, K).
+        histories: B arrays of item rows.
+        alpha: confidence that one event adds.
+        regularization: weight of the squared norm, above 0.
+    """
+    exact = item_factors.astype(np.float64)
+    gram = exact.T @ exact + regularization * np.eye(exact.shape[1])
+    systems = np.tile(gram, (len(histories), 1, 1))  # (B, K, K)
+    wanted = np.zeros((len(histories), len(gram)))  # (B, K)
+    for b, history in enumerate(histories):
+        items, times = np.unique(history, return_counts=True)
+        known, extra = exact[items], alpha * times[:, None]  # (n, K), (n, 1)
+        systems[b] += known.T @ (extra * known)
+        wanted[b] = ((1 + extra) * known).sum(axis=0)
+    solved: FloatArray = np.linalg.solve(systems, wanted[:, :, None])[:, :, 0].astype(np.float32)
+    return solved
+
+
+def _item_factors(
+    sequences: Sequences, factors: int, regularization: float, alpha: float, iterations: int, seed: int
+) -> FloatArray:
+    """(N, K) factors of items; zero for an item without events.
+
+    Raises:
+        MissingExtraError: the library is not installed.
+    """
+    try:
+        from implicit.cpu.als import AlternatingLeastSquares as Model
+        from scipy.sparse import csr_matrix
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise MissingExtraError(
+            f"ALS needs the library implicit ({error}); run `pip install 'hubspoke[baselines]'`."
+        ) from error
+    if not len(sequences.items):
+        return np.zeros((sequences.n_items, factors), np.float32)
+    users = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    times = csr_matrix((np.ones(len(users), np.float32), (users, sequences.items)), (len(sequences), sequences.n_items))
+    times.data = 1 + alpha * times.data
+    # One thread, in BLAS too: the library warns that BLAS threads beside its own make it several times slower, and the
+    # order of sums would change from run to run.
+    with threadpool_limits(1, "blas"):
+        model = Model(
+            factors=factors,
+            regularization=regularization,
+            alpha=1.0,
+            iterations=iterations,
+            num_threads=1,
+            random_state=seed,
+        )
+        model.fit(times, show_progress=False)
+    seen = sequences.item_counts() > 0
+    return np.where(seen[:, None], model.item_factors, 0.0).astype(np.float32)

@@ -1,0 +1,62 @@
+"""Popularity, of all time and of the last days: the same list for every session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...catalog.schema import TimeKind
+from ...catalog.sequences import IntArray, Sequences
+from ...hub.calibration import FloatArray
+
+DAY = 86_400_000_000
+"""Microseconds."""
+
+
+class Popularity:
+    """Items by their number of training events."""
+
+    name = "popularity"
+
+    def __init__(self, sequences: Sequences) -> None:
+        self._scores = sequences.item_counts().astype(np.float32)
+
+    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, N) event counts."""
+        return np.tile(self._scores, (len(histories), 1))
+
+
+class RecentPopularity:
+    """Items by their number of events in the last days of training; where that ties, by all training events.
+
+    Timestamps that only count events up (`order`) know no days. All time then stands in for the last days, and `note`
+    says so.
+
+    Attributes:
+        note: what stands in for the last days, None where they are known.
+    """
+
+    def __init__(self, sequences: Sequences, *, days: int = 7, time_kind: TimeKind = "real") -> None:
+        self.name = f"popularity-{days}d"
+        dated = time_kind != "order"
+        self.note = None if dated else f"{self.name} counts all events: their timestamps are an order without days"
+        self._scores = _recent_places(sequences, days) if dated else Popularity(sequences).score([_NOBODY])[0]
+
+    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, N) places from the end, 0 for an item without events; items that tie in both counts share one."""
+        return np.tile(self._scores, (len(histories), 1))
+
+
+_NOBODY: IntArray = np.zeros(0, np.int64)
+
+
+def _recent_places(sequences: Sequences, days: int) -> FloatArray:
+    """(N,) place of each item by (events after the last event minus `days`, events), counted from the least."""
+    end = sequences.timestamps.max(initial=0)
+    recent = sequences.keep_events(sequences.timestamps > end - days * DAY).item_counts()
+    counts = np.stack([recent, sequences.item_counts()], axis=1)  # (N, 2)
+    places = np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
+    # Places instead of counts: both counts in one float32 would lose the smaller one's digits.
+    lowest = 0 if not len(counts) or counts.sum(axis=1).min() == 0 else 1
+    return (places + lowest).astype(np.float32)

@@ -1,0 +1,135 @@
+"""product2vec: skip-gram with negative sampling over sessions, the items of a session in the place of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...catalog.sequences import IntArray, Sequences, co_engaged_pairs
+from ...hub.calibration import FloatArray, unit_rows
+from ...hub.content import recency_weighted
+
+
+@dataclass(frozen=True)
+class SkipGram:
+    """How vectors are trained.
+
+    Attributes:
+        dimension: length of a vector.
+        window: items at most this many events apart in a session predict each other.
+        negatives: weight of the negatives relative to one pair.
+        drawn: negatives drawn for a batch, by (events)^power, and shared by its pairs.
+        power: see `drawn`.
+        epochs: passes over the pairs.
+        batch: pairs in a step.
+        learning_rate: of Adagrad, one accumulator per vector.
+        seed: of the first vectors, the order and the negatives.
+    """
+
+    dimension: int = 64
+    window: int = 5
+    negatives: int = 5
+    drawn: int = 64
+    power: float = 0.75
+    epochs: int = 10
+    batch: int = 2048
+    learning_rate: float = 0.1
+    seed: int = 0
+
+
+class Product2Vec:
+    """Sessions and items as vectors of one space. Grbovic et al., 2015, after Mikolov et al., 2013.
+
+    A session is the recency-weighted mean of its last items' vectors, each of length one; an item's score is their
+    cosine. Items without a neighbour in training have no vector and score 0.
+    """
+
+    name = "product2vec"
+
+    def __init__(
+        self, sequences: Sequences, *, settings: SkipGram | None = None, decay: float = 0.8, recent: int = 10
+    ) -> None:
+        self._decay = decay
+        self._recent = recent
+        self.item_vectors = train_skip_gram(sequences, settings or SkipGram())  # (N, D)
+
+    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+        """(B, N) cosines."""
+        sessions = recency_weighted(self.item_vectors, histories, self._decay, self._recent)
+        scores: FloatArray = sessions @ self.item_vectors.T
+        return scores
+
+
+def train_skip_gram(sequences: Sequences, settings: SkipGram) -> FloatArray:
+    """(N, D) vectors of length one; zero for an item that no pair holds. The same on every run with one seed."""
+    n, d = sequences.n_items, settings.dimension
+    rng = np.random.default_rng(settings.seed)
+    pairs = co_engaged_pairs(sequences, settings.window)  # (P, 2)
+    centres = _Table(((rng.random((n, d), np.float32) - 0.5) / d).astype(np.float32), settings.learning_rate)
+    contexts = _Table(np.zeros((n, d), np.float32), settings.learning_rate)
+    weights = np.bincount(pairs.reshape(-1), minlength=n).astype(np.float64) ** settings.power
+    chances = np.cumsum(weights)
+    for _ in range(settings.epochs if len(pairs) else 0):
+        order = rng.permutation(len(pairs))
+        for start in range(0, len(order), settings.batch):
+            chosen = pairs[order[start : start + settings.batch]]
+            # Each item of a pair predicts the other.
+            centre, context = np.concatenate([chosen, chosen[:, ::-1]]).T
+            drawn = np.searchsorted(chances, rng.random(settings.drawn) * chances[-1], side="right")
+            _step(centres, contexts, centre, context, drawn, settings.negatives)
+    met = np.bincount(pairs.reshape(-1), minlength=n) > 0
+    return np.where(met[:, None], unit_rows(centres.vectors), 0.0).astype(np.float32)
+
+
+class _Table:
+    """Vectors (N, D) with one Adagrad accumulator each. Duchi et al., 2011."""
+
+    def __init__(self, vectors: FloatArray, learning_rate: float) -> None:
+        self.vectors = vectors
+        self._rate = learning_rate
+        self._squares = np.zeros(len(vectors), np.float32)
+
+    def descend(self, rows: IntArray, gradients: FloatArray) -> None:
+        """One step along minus the gradients (P, D) of `rows` (P,), those of a repeated row summed first."""
+        order = np.argsort(rows, kind="stable")
+        own, starts = np.unique(rows[order], return_index=True)
+        summed = np.add.reduceat(gradients[order], starts, axis=0)
+        self._squares[own] += (summed**2).mean(axis=1)
+        self.vectors[own] -= self._rate * summed / np.sqrt(self._squares[own] + 1e-10)[:, None]
+
+
+def skip_gram_gradients(
+    u: FloatArray, v: FloatArray, noise: FloatArray, weights: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Gradients of sum_p [-log s(u_p . v_p) - sum_k w_pk log s(-u_p . n_k)], s the logistic function.
+
+    Args:
+        u: (P, D) vectors of the items that predict.
+        v: (P, D) vectors of the items that are predicted.
+        noise: (K, D) vectors of the negatives.
+        weights: (P, K) weight of each negative for each pair.
+
+    Returns:
+        Gradients of u (P, D), v (P, D) and noise (K, D).
+    """
+    pull: FloatArray = _logistic((u * v).sum(axis=1)) - 1  # (P,)
+    push: FloatArray = weights * _logistic(u @ noise.T)  # (P, K)
+    return pull[:, None] * v + push @ noise, pull[:, None] * u, push.T @ u
+
+
+def _step(
+    centres: _Table, contexts: _Table, centre: IntArray, context: IntArray, drawn: IntArray, negatives: int
+) -> None:
+    u, v, noise = centres.vectors[centre], contexts.vectors[context], contexts.vectors[drawn]
+    # A negative that is the very item to be predicted teaches nothing.
+    weights = (drawn[None] != context[:, None]) * np.float32(negatives / len(drawn))
+    for_u, for_v, for_noise = skip_gram_gradients(u, v, noise, weights)
+    centres.descend(centre, for_u)
+    contexts.descend(np.concatenate([context, drawn]), np.concatenate([for_v, for_noise]))
+
+
+def _logistic(x: FloatArray) -> FloatArray:
+    made: FloatArray = np.reciprocal(1 + np.exp(-np.clip(x, -30, 30)))
+    return made

@@ -1,0 +1,78 @@
+"""ALS: folding in by hand and by the library's own solver, stationary factors, exact rankings, the missing extra."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from hubspoke.errors import MissingExtraError
+from hubspoke.spokes.baselines import AlternatingLeastSquares
+from hubspoke.spokes.baselines.als import fold_in
+
+# Two tastes: 0, 1, 2 and 3, 4; nobody met 5.
+ROWS = [[0, 1], [0, 1, 1], [0, 1, 2], [3, 4], [4, 3, 3]]
+
+
+def history(*rows):
+    return np.array(rows, np.int64)
+
+
+def test_folding_in_by_hand():
+    factors = np.array([[1], [2], [0]], np.float32)
+    # Y'Y = 5, regularization 1, alpha 3. One event on 0: (1 + 3) 1 / (6 + 3 * 1). Two on 1: (1 + 6) 2 / (6 + 6 * 4).
+    folded = fold_in(factors, [history(0), history(1, 1), history(), history(2), history(0, 1)], 3.0, 1.0)
+    # One each: (4 * 1 + 4 * 2) / (6 + 3 * 1 + 3 * 4).
+    np.testing.assert_allclose(folded[:, 0], [4 / 9, 14 / 30, 0, 0, 12 / 21], rtol=1e-6)
+
+
+def test_folding_in_is_what_the_library_solves(sequences):
+    als = pytest.importorskip("implicit.cpu.als")
+    sparse = pytest.importorskip("scipy.sparse")
+    made = AlternatingLeastSquares(sequences(*ROWS), factors=3, alpha=2.0, regularization=0.3)
+    model = als.AlternatingLeastSquares(factors=3, regularization=0.3, alpha=1.0, num_threads=1)
+    model.item_factors = made.item_factors
+    confidence = sparse.csr_matrix(np.array([[3, 5, 0, 0, 0, 0], [0, 0, 3, 0, 3, 0]], np.float32))
+    solved = model.recalculate_user(np.arange(2), confidence)
+    np.testing.assert_allclose(
+        fold_in(made.item_factors, [history(1, 0, 1), history(2, 4)], 2.0, 0.3), solved, atol=1e-5
+    )
+
+
+def test_the_factors_are_stationary(sequences):
+    """Users folded in, each item's factors solve the same equation with the roles exchanged."""
+    made = AlternatingLeastSquares(sequences(*ROWS), factors=2, alpha=2.0, regularization=0.5, iterations=200)
+    users = fold_in(made.item_factors, [history(*row) for row in ROWS], 2.0, 0.5)
+    whose = [[u for u, row in enumerate(ROWS) for met in row if met == item] for item in range(6)]
+    again = fold_in(users, [history(*own) for own in whose], 2.0, 0.5)
+    np.testing.assert_allclose(again, made.item_factors, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("session", "expected"),
+    [((0,), [0, 1, 2]), ((2,), [0, 1, 2]), ((4,), [3, 4]), ((3, 3), [3, 4])],
+)
+def test_exact_rankings(sequences, session, expected):
+    scores = AlternatingLeastSquares(sequences(*ROWS), factors=2).score([history(*session)])[0]
+    assert sorted(np.argsort(-scores, kind="stable")[: len(expected)].tolist()) == expected
+    assert scores[expected].min() > 0.6
+    assert np.delete(scores, expected).max() < 0.3
+    assert scores[5] == 0
+
+
+def test_one_seed_gives_one_model_and_no_warning(sequences):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, again = (AlternatingLeastSquares(sequences(*ROWS), seed=3).item_factors for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, AlternatingLeastSquares(sequences(*ROWS), seed=4).item_factors)
+
+
+def test_without_events_every_score_is_zero(sequences):
+    assert not AlternatingLeastSquares(sequences()).score([history(0, 1), history()]).any()
+
+
+def test_without_the_library_the_remedy_is_told(sequences, monkeypatch):
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'hubspoke\[baselines\]'") as caught:
+        AlternatingLeastSquares(sequences(*ROWS))
+    assert caught.value.exit_code == 7
