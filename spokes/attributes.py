@@ -106,7 +106,8 @@ class NumericField(BaseModel):
         """
         x = numbers.to_numpy().astype(np.float64)[:, None]
         edges = np.asarray(self.edges)
-        passed = np.clip((x - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+        with np.errstate(over="ignore"):  # the widest numbers end as far through a bin as any others beyond it
+            passed = np.clip((x - edges[:-1]) / np.diff(edges), 0.0, 1.0)
         missing = np.isnan(x)
         return np.concatenate([np.where(missing, 0.0, passed), missing], axis=1).astype(np.float32)
 
