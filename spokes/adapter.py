@@ -106,5 +106,12 @@ def low_rank(layer: Any) -> LowRank | None:
 
 
 def frozen_copy(fusion: BaseFusion) -> BaseFusion:
-    """A copy that PEFT may change in place, without gradients."""
-    return copy.deepcopy(fusion).requires_grad_(False)
+    """A copy of the modules that PEFT may change in place, on the same memory of frozen weights.
+
+    Any number of spokes on one hub hold its fusion once. The copy's parameters are objects of their own: moving them to
+    another device or freezing them leaves the hub's alone. Nothing writes into frozen weights.
+    """
+    shared: dict[int, object] = {
+        id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in fusion.parameters()
+    }
+    return copy.deepcopy(fusion, shared)

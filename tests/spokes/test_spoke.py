@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.errors import CorruptArtifactError, IncompatibleError
+from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import recency_weighted
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.spoke import Behaviour, Spoke, id_rows
 
+TINY_TRUNKS = {"text": {"name": "tiny"}, "image": {"name": "tiny"}}
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [5], [], [9, 3, 4, 4, 10, 11])]
 
 
@@ -142,6 +144,40 @@ def test_another_hub_is_refused(spoke, hub, tmp_path):
         hub.fusion.up.bias[0] += 1e-3
     with pytest.raises(IncompatibleError, match="made on a hub"):
         Spoke.load(tmp_path, hub)
+
+
+def storages(module):
+    """Bytes of memory by its address, every tensor of a module counted."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_many_spokes_on_one_hub_hold_its_fusion_once(spoke, trunk, item_ids, tmp_path, adapter):
+    hub = Hub(HubConfig.model_validate({**TINY_TRUNKS, "fusion": {"hidden": 8192}}), device="cpu")
+    config = spoke.behaviour.config if adapter else spoke.behaviour.config.model_copy(update={"adapter": None})
+    model = type(spoke.behaviour.model)(config, hub.fusion, spoke.space, 9)
+    behaviour = Behaviour(config, model, spoke.behaviour.known_items)
+    made = replace(spoke, fusion=hub.fusion, hub_fingerprint=hub.fingerprint, behaviour=behaviour)
+    made.save(tmp_path)
+    loaded = [Spoke.load(tmp_path, hub) for _ in range(10)]
+    shared = storages(hub.fusion)
+    assert sum(shared.values()) > 4_000_000
+    own = {}
+    for one in loaded:
+        assert one.fusion is hub.fusion
+        own |= {address: size for address, size in storages(one.behaviour.model).items() if address not in shared}
+    # Calibration, adapter, projection, ids and transformer; of the hub nothing, and of each other nothing either.
+    assert sum(own.values()) / len(loaded) < 200_000
+    adapters = {p.data_ptr() for one in loaded for n, p in one.behaviour.model.named_parameters() if "lora_" in n}
+    assert len(adapters) == (10 * 4 if adapter else 0)
+    before = loaded[1].embed_items(item_ids, trunk)
+    with torch.no_grad():
+        for weight in loaded[0].behaviour.model.parameters():
+            if weight.requires_grad:
+                weight.add_(1.0)
+    np.testing.assert_array_equal(loaded[1].embed_items(item_ids, trunk), before)
+    assert hub.fingerprint == made.hub_fingerprint and all(p.requires_grad for p in hub.fusion.parameters())
 
 
 FILES = ["spoke.json", "config.json", "known_items.json", "content_space.safetensors", "behaviour.safetensors"]
