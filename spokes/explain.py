@@ -222,7 +222,9 @@ def reference_pass(transformer: SequenceTransformer, x: Tensor) -> tuple[Tensor,
     if transformer.positions is None:
         rotation = rotary(torch.arange(t, device=x.device), transformer.config.dimension // transformer.config.heads)
     else:
-        x = x + transformer.positions[:t]
+        own_positions = transformer.positions[:t]
+        # A bidirectional model counts its positions from the right.
+        x = x + (own_positions if transformer.causal else own_positions.flip(0))
     weights = []
     for module in transformer.blocks:
         block = cast(Block, module)

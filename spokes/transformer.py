@@ -278,7 +278,7 @@ class SequenceTransformer(nn.Module):
         context = context or EventContext()
         t = x.shape[1]
         places = torch.arange(t, device=x.device)[None]  # (1, T)
-        positions = None if self.positions is None else self.positions[:t]
+        positions = None if self.positions is None else self._window_positions(self.positions, places, valid)
         intervals = self._intervals(context.timestamps, context.timestamps)
         mask = self._seen(places, valid) if intervals is not None or not self.causal else None
         return self._inputs(x, positions, context), Frame(mask, self._rotation(places), intervals)
@@ -322,6 +322,19 @@ class SequenceTransformer(nn.Module):
         if self.dwell_vectors is not None and context.timestamps is not None:
             x = x + self.dwell_vectors(dwell_buckets(context.timestamps) if dwell is None else dwell)
         return x
+
+    def _window_positions(self, vectors: Tensor, places: Tensor, valid: Tensor | None) -> Tensor:
+        """(T, D) or (B, T, D) learned positions of whole windows, from the left in a causal model.
+
+        A bidirectional one counts from the right, so that the last place, where a served session has its mask token, is
+        the same whatever the session's length.
+        """
+        t = places.shape[1]
+        if self.causal:
+            return vectors[:t]
+        if valid is None:
+            return vectors[:t].flip(0)
+        return vectors[(valid.sum(dim=1, keepdim=True) - 1 - places).clamp(min=0)]
 
     def _rotation(self, places: Tensor) -> tuple[Tensor, Tensor] | None:
         if self.positions is not None:

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import BaseFusion
+from hubspoke.spokes.batches import MASK, PADDING, Batch, serving_batch
 from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
 
@@ -153,6 +154,107 @@ def test_training_positions_are_what_serving_computes(model, items):
         hidden = model.encode_sessions(torch.from_numpy(vectors[[0, 5, 6, 7]]), valid)
     served = model.session_vectors(vectors, histories([0], [0, 5], [0, 5, 6], [7]))
     np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
+
+
+@pytest.fixture(params=["sasrec", "bert4rec"])
+def either(request, hub, space):
+    """A model of each kind that reads everything and has been moved away from its start."""
+    context = {"time_bias": True, "event_types": True, "dwell": True}
+    own = {"model": request.param, "transformer": {**CONFIG.transformer.model_dump(), "max_length": 6, **context}}
+    torch.manual_seed(0)
+    model = BehaviourModel(SpokeConfig.model_validate({**CONFIG.model_dump(), **own}), hub.fusion, space, 9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model.eval()
+
+
+LONG = [[1, 2, 3], [4], [], [5, 6, 7, 8, 9, 10, 11, 0], [2, 1], [3, 3, 3, 3, 3, 3], [], [0, 1, 2, 3, 4]]
+
+
+def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, trunk):
+    vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
+    rows = histories(*LONG)
+    times = [np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000 for row in LONG]
+    types = [np.array(row, np.int64) % 8 for row in LONG]
+    alone = [
+        either.session_vectors(vectors, [row], times=[time], types=[kind])[0]
+        for row, time, kind in zip(rows, times, types, strict=True)
+    ]
+    for batch_size in (2, 3, 512):
+        together = either.session_vectors(vectors, rows, batch_size, times=times, types=types)
+        np.testing.assert_allclose(together, alone, atol=1e-6, rtol=1e-6)
+    assert [bool(row.any()) for row in together] == [bool(row) for row in LONG]
+    assert np.abs(together - either.session_vectors(vectors, rows)).max() > 1e-3
+
+
+def test_bert4rec_appends_the_mask_token(hub, space, trunk):
+    torch.manual_seed(0)
+    model = BehaviourModel(CONFIG.model_copy(update={"model": "bert4rec"}), hub.fusion, space, 9).eval()
+    vectors = model.item_vectors(model.inputs(trunk, ID_ROWS))
+    with torch.no_grad():
+        shown = torch.cat([torch.from_numpy(vectors[[2, 3, 4]]), model.mask[None]])[None]
+        expected = model.transformer(shown)[0, -1]
+    # The window of four holds three events and the token.
+    long, short = model.session_vectors(vectors, histories([9, 1, 2, 3, 4], [2, 3, 4]))
+    np.testing.assert_allclose(short, expected, atol=1e-6)
+    np.testing.assert_allclose(long, expected, atol=1e-6)
+
+
+def test_only_bert4rec_has_a_mask_token(model, hub, space):
+    assert model.mask is None and "mask" not in model.state_dict()
+    torch.manual_seed(0)
+    other = BehaviourModel(CONFIG.model_copy(update={"model": "bert4rec"}), hub.fusion, space, 9)
+    assert set(other.state_dict()) - set(model.state_dict()) == {"mask"}
+    # Made last: every other weight starts where SASRec's starts.
+    assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in model.state_dict().items())
+
+
+def cloze_batch():
+    inputs = np.array([[1, MASK, 3, MASK, 5], [MASK, 2, 6, PADDING, PADDING]])
+    targets = np.array([[-1, 2, -1, 4, -1], [7, -1, -1, -1, -1]])
+    times = np.arange(10, dtype=np.int64).reshape(2, 5) ** 2 * 1_000_000
+    return Batch(inputs, targets, times, np.full((2, 5), 3))
+
+
+@pytest.mark.parametrize("either", ["bert4rec"], indirect=True)
+def test_a_hidden_item_is_never_seen(either, trunk):
+    vectors = torch.from_numpy(either.item_vectors(either.inputs(trunk, ID_ROWS)))
+    batch = cloze_batch()
+    with torch.no_grad():
+        out = either.encode_batch(vectors[torch.from_numpy(batch.rows)], batch)
+        assert out.shape == (3, 8)
+        # Whatever stands in the place of a hidden item, be it the item itself, does not matter.
+        hidden = torch.from_numpy(batch.hidden[batch.valid])
+        own = vectors[torch.from_numpy(batch.rows)]
+        for planted in (own.new_full((8,), 9.0), vectors[4]):
+            changed = torch.where(hidden[:, None], planted, own)
+            torch.testing.assert_close(either.encode_batch(changed, batch), out, atol=0, rtol=0)
+        # Events on both sides do.
+        for shown in torch.nonzero(~hidden)[:, 0]:
+            changed = own.clone()
+            changed[shown, 0] += 3
+            assert (either.encode_batch(changed, batch) - out).abs().max() > 1e-4
+
+
+def test_padding_never_matters(either, trunk):
+    vectors = torch.from_numpy(either.item_vectors(either.inputs(trunk, ID_ROWS)))
+    wide = cloze_batch() if either.cloze else serving_batch(histories([1, 2, 3, 4, 5], [7, 2, 6]), 5)
+    narrow = Batch(*(None if part is None else part[1:, :3] for part in (
+        wide.inputs, wide.targets, wide.timestamps, wide.event_types)))  # fmt: skip
+    with torch.no_grad():
+        together = either.encode_batch(vectors[torch.from_numpy(wide.rows)], wide)
+        alone = either.encode_batch(vectors[torch.from_numpy(narrow.rows)], narrow)
+        torch.testing.assert_close(together[-1:], alone, atol=1e-6, rtol=0)
+        # Not even what stands in the padding: other times and types there change nothing.
+        if wide.timestamps is not None:
+            times, types = wide.timestamps.copy(), wide.event_types.copy()
+            times[~wide.valid], types[~wide.valid] = 10**15, 5
+            other = either.encode_batch(
+                vectors[torch.from_numpy(wide.rows)], Batch(wide.inputs, wide.targets, times, types)
+            )
+            torch.testing.assert_close(other, together, atol=0, rtol=0)
 
 
 def test_initialisation(hub, space):

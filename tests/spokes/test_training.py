@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,8 +20,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def config(seed=0, **training):
-    return SpokeConfig.model_validate(SETTINGS | {"seed": seed, "training": SETTINGS["training"] | training})
+def config(seed=0, model="sasrec", transformer=None, **training):
+    own = {"seed": seed, "model": model, "training": SETTINGS["training"] | training}
+    return SpokeConfig.model_validate(SETTINGS | own | {"transformer": SETTINGS["transformer"] | (transformer or {})})
 
 
 @pytest.fixture
@@ -36,9 +38,9 @@ def items(make, trunk):
 
 @pytest.fixture
 def make(hub, space):
-    def model(seed=0):
+    def model(seed=0, settings=None):
         torch.manual_seed(seed)
-        return BehaviourModel(config(), hub.fusion, space, N)
+        return BehaviourModel(settings or config(), hub.fusion, space, N)
 
     return model
 
@@ -72,6 +74,48 @@ def test_it_learns_a_cycle_by_heart(make, items, cycle, loss):
     histories = [np.array([(start + step) % N for step in range(4)]) for start in range(N)]
     best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
     np.testing.assert_array_equal(best, (np.arange(N) + 4) % N)
+
+
+def known_by_heart(model, items, length=4):
+    """Share of the cycle's twelve questions that are answered right."""
+    vectors = model.item_vectors(items)
+    histories = [np.array([(start + step) % N for step in range(length)]) for start in range(N)]
+    best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
+    return (best == (np.arange(N) + length) % N).mean()
+
+
+@pytest.mark.parametrize("loss", ["sampled-softmax", "softmax"])
+def test_bert4rec_learns_a_cycle_by_heart(make, items, cycle, loss):
+    settings = config(model="bert4rec", loss=loss)
+    model = make(settings=settings)
+    before = model.mask.detach().clone()
+    train_behaviour(model, items, cycle, settings, epochs=125)
+    assert [known_by_heart(model, items, length) for length in (2, 3, 4, 5)] == [1.0] * 4
+    assert not torch.equal(model.mask, before)
+
+
+EVERYTHING = {"positions": "rotary", "residual": "gated", "time_bias": True, "event_types": True, "dwell": True}
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_a_cycle_is_learned_with_every_option(make, items, cycle, name):
+    settings = config(model=name, transformer=EVERYTHING)
+    known = replace(cycle, event_types=np.ones(len(cycle.items), np.int8), timestamps=cycle.timestamps * 3_000_000)
+    model = make(settings=settings)
+    train_behaviour(model, items, known, settings, epochs=60)
+    assert known_by_heart(model, items) == 1.0  # asked without times: some batches were trained without, too
+    grown = {name for name, weight in model.named_parameters() if not weight.any()}
+    assert not grown & {"transformer.blocks.0.attention.interval_bias.weight", "transformer.type_vectors.weight"}
+
+
+def test_a_deep_stack_trains_where_its_residuals_are_gated(make, items, cycle):
+    known = {}
+    for residual in ("plain", "gated"):
+        settings = config(transformer={"blocks": 8, "residual": residual}, learning_rate=5e-3)
+        model = make(settings=settings)
+        train_behaviour(model, items, cycle, settings, epochs=40)
+        known[residual] = known_by_heart(model, items)
+    assert known["gated"] == 1.0 and known["gated"] >= known["plain"]
 
 
 def test_training_changes_only_what_it_should(make, items, cycle):

@@ -97,11 +97,22 @@ def test_a_bidirectional_model_sees_both_sides():
     assert ((made(x) - made(y)).abs().amax(dim=2) > 1e-4).all()
 
 
-def test_only_the_mask_differs_between_the_objectives():
-    causal, both = transformer(loud=False), transformer(loud=False, causal=False)
+def test_a_bidirectional_model_counts_learned_positions_from_the_right():
+    made, x = transformer(causal=False), vectors()
+    valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
+    with torch.no_grad():
+        prepared, _ = made._prepared(x, valid, None)
+        torch.testing.assert_close(prepared[0] - x[0], made.positions.flip(0))
+        torch.testing.assert_close(prepared[1, :4] - x[1, :4], made.positions[:4].flip(0))
+        torch.testing.assert_close(prepared[2, 0] - x[2, 0], made.positions[0])
+        causal, _ = transformer()._prepared(x, valid, None)
+        torch.testing.assert_close(causal - x, made.positions.expand(3, 6, 8))
+
+
+def test_the_objectives_share_every_layer():
+    causal, both = transformer(), transformer(causal=False)
     assert causal.state_dict().keys() == both.state_dict().keys()
     x = vectors()
-    torch.testing.assert_close(causal(x)[:, -1:].shape, both(x)[:, -1:].shape)
     torch.testing.assert_close(causal(x[:, :1]), both(x[:, :1]))  # one event sees itself alone, either way
 
 
