@@ -19,6 +19,7 @@ def spoke() -> None:
 @spoke.command()
 @click.argument("domain")
 @click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
+@click.option("--model", type=click.Choice(["sasrec", "bert4rec"]), help="Sequence model; short for --set model=NAME.")
 @config_options
 @click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
 @click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
@@ -42,6 +43,7 @@ def train(
     call: Call,
     domain: str,
     hub: str | None,
+    model: str | None,
     config: str | None,
     settings: tuple[str, ...],
     items: str | None,
@@ -63,7 +65,7 @@ def train(
     result = call.workspace().spoke.train(
         domain,
         hub=hub,
-        config=read_config(config, settings),
+        config=read_config(config, (*settings, f"model={model}") if model else settings),
         items=items,
         events=events,
         refit=refit,

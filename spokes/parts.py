@@ -14,7 +14,11 @@ FROZEN = "frozen, so that every category speaks of content in the same words"
 ADAPTED = "the frozen base under this category's adapter"
 FLOOR = "out of reach of the category's training, so that cold items keep what the hub says of them"
 # How the names of weights begin, part by part.
-OWN_WEIGHTS = {"content projection": "content.linear.", "item ids": "ids.", "transformer": "transformer."}
+OWN_WEIGHTS = {
+    "content projection": ("content.linear.",),
+    "item ids": ("ids.",),
+    "transformer": ("transformer.", "mask"),
+}
 # Encoders of what was fitted on the training data; a part is both, for one is nothing without the other.
 FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics"}
 
@@ -43,8 +47,8 @@ def _calibration(spoke: Spoke) -> Part:
 def _network(model: BehaviourModel) -> list[Part]:
     weights = model.state_dict()
     parts = [
-        weights_part(part, {name: weight for name, weight in weights.items() if name.startswith(prefix)})
-        for part, prefix in OWN_WEIGHTS.items()
+        weights_part(part, {name: weight for name, weight in weights.items() if name.startswith(prefixes)})
+        for part, prefixes in OWN_WEIGHTS.items()
     ]
     adapter = {name: weight for name, weight in weights.items() if "lora_" in name}
     return [weights_part("adapter", adapter), *parts] if adapter else parts

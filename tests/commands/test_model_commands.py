@@ -134,6 +134,8 @@ def test_spoke_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert "(cached; --force trains again)" in shown.out
     assert garden("spoke", "train", "garden", "--json").json["cached"] is True
+    garden("spoke", "train", "garden", "--set", "model=sasrec", "--set", "seed=3", "--model", "bert4rec")
+    assert noun.calls[-1][2]["config"] == {"model": "bert4rec", "seed": 3}
 
 
 def test_hub_embed_and_listings(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,21 @@ def test_leave_one_out_never_sees_the_last_event(train: Train, events: pl.DataFr
     assert plain.summary["training_events"] == (events["after"] >= 2).sum()
 
 
+def test_bert4rec_trains_is_stored_and_recommends(shop: Workspace, tiny_spoke: Any) -> None:
+    cloze = {**tiny_spoke, "model": "bert4rec"}
+    trained = shop.spoke.train("lamps", config=cloze, promote=True)
+    record = shop.spoke.show(str(trained.ref))
+    assert record.config["model"] == "bert4rec" and trained.index is not None and trained.release is not None
+    assert shop.spoke.train("lamps", config=cloze).cached
+    session = [lamp(number) for number in (3, 6, 9)]
+    answer = shop.recommend("lamps", session=session, k=5)
+    assert answer.index == trained.index and len(answer.items) == 5
+    # A mask token after the session looks at it from the right: its order and its items matter.
+    other = shop.recommend("lamps", session=session[::-1], k=5)
+    assert [item["score"] for item in other.items] != [item["score"] for item in answer.items]
+    assert record.space_fingerprint != shop.spoke.show("lamps:1").space_fingerprint
+
+
 def test_not_even_the_choice_on_validation_depends_on_the_last_event(train: Train, events: pl.DataFrame) -> None:
     # Where every user's last event repeats the first one, a look at the test would say that people buy again.
     first = pl.col("item_id").first().over("user_id")
