@@ -1,0 +1,211 @@
+import numpy as np
+import pytest
+import torch
+from hubspoke.errors import IncompatibleError, UsageError
+from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.streaming import SessionState, append_all, start
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+LENGTH = 6
+CONTEXT = {"time_bias": True, "event_types": True, "dwell": True}
+VARIANTS = {
+    "learned": {},
+    "gated": {"residual": "gated"},
+    "rotary": {"positions": "rotary"},
+    "rotary gated": {"positions": "rotary", "residual": "gated"},
+    "context": CONTEXT,
+    "all": {"positions": "rotary", "residual": "gated", **CONTEXT},
+    "bert4rec": {"model": "bert4rec"},
+    "bert4rec all": {"model": "bert4rec", "positions": "rotary", "residual": "gated", **CONTEXT},
+}
+EVENTS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 10**10), st.integers(0, 7)), min_size=1, max_size=16)
+# A model is read, never changed, so that examples may share it.
+shared = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture
+def make(hub, space):
+    def model(variant="learned", seed=0):
+        own = dict(VARIANTS[variant])
+        name = own.pop("model", "sasrec")
+        transformer = {"dimension": 8, "blocks": 2, "max_length": LENGTH, **own}
+        torch.manual_seed(seed)
+        made = BehaviourModel(SpokeConfig(model=name, transformer=transformer, adapter=None), hub.fusion, space, 12)
+        with torch.no_grad():
+            for parameter in made.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * 0.3)
+        return made
+
+    return model
+
+
+@pytest.fixture(params=VARIANTS)
+def model(request, make):
+    return make(request.param)
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return np.random.default_rng(3).standard_normal((12, 8)).astype(np.float32)
+
+
+def full_pass(model, vectors, events, told):
+    rows, times, types = (np.array(part, np.int64) for part in zip(*events, strict=True))
+    known = {"times": [times], "types": [types]} if told else {}
+    return model.session_vectors(vectors, [rows], **known)[0]
+
+
+def in_time(drawn):
+    """Events in the order of their times."""
+    times = sorted(time for _, time, _ in drawn)
+    return [(row, time, kind) for (row, _, kind), time in zip(drawn, times, strict=True)]
+
+
+def fed(state, vectors, events, told):
+    for row, time, kind in events:
+        state.append(vectors[row], *((time, kind) if told else ()))
+    return state
+
+
+@shared
+@given(drawn=EVENTS, told=st.booleans())
+def test_every_step_equals_the_full_pass_even_beyond_the_window(model, vectors, drawn, told):
+    state, events = start(model), in_time(drawn)
+    assert not state.embedding.any()
+    for n, (row, time, kind) in enumerate(events, 1):
+        got = state.append(vectors[row], *((time, kind) if told else ()))
+        np.testing.assert_allclose(got, full_pass(model, vectors, events[:n], told), atol=1e-5)
+        assert state.window_length == min(n, LENGTH - model.cloze)
+
+
+@shared
+@given(drawn=EVENTS, keep=st.integers(1, LENGTH - 2))
+def test_with_a_smaller_keep_a_state_equals_the_full_pass_over_its_window(model, vectors, drawn, keep):
+    state, events = start(model, keep), in_time(drawn)
+    room = LENGTH - model.cloze
+    for n, (row, time, kind) in enumerate(events, 1):
+        got = state.append(vectors[row], time, kind)
+        window = events[n - state.window_length : n]
+        np.testing.assert_allclose(got, full_pass(model, vectors, window, True), atol=1e-5)
+        expected = n if n <= room else keep + 1 + (n - room - 1) % (room - keep)
+        assert state.window_length == expected
+
+
+@shared
+@given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=5), told=st.booleans(), seed=st.integers(0, 99))
+def test_sessions_that_grow_together_grow_as_each_would_alone(model, vectors, lengths, told, seed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(12, size=n + 2) for n in lengths]
+    events = [[(int(row), 10**6 * 5 * i, int(row) % 8) for i, row in enumerate(own)] for own in rows]
+    states = [fed(start(model), vectors, own[:-2], told) for own in events]
+    for step in (-2, -1):
+        new, times, types = (np.array(part, np.int64) for part in zip(*(own[step] for own in events), strict=True))
+        got = append_all(states, vectors[new], *((times, types) if told else ()))
+        alone = [full_pass(model, vectors, own[: len(own) + step + 1], told) for own in events]
+        np.testing.assert_allclose(got, alone, atol=1e-5)
+        np.testing.assert_array_equal(got, [state.embedding for state in states])
+
+
+def test_copies_and_stored_states_go_on_by_themselves(model, vectors):
+    events = [(i % 12, i * 10**7, i % 8) for i in range(9)]
+    for cut in (0, 3, 8):
+        state = fed(start(model), vectors, events[:cut], True)
+        twin, stored = state.copy(), SessionState.restore(model, state.arrays())
+        np.testing.assert_array_equal(twin.embedding, state.embedding)
+        expected = full_pass(model, vectors, events, True)
+        fed(state, vectors, [(11, 10**9, 1)], True)
+        for other in (twin, stored):
+            np.testing.assert_allclose(fed(other, vectors, events[cut:], True).embedding, expected, atol=1e-5)
+
+
+def test_a_stored_state_is_arrays_alone(model, vectors, tmp_path):
+    state = fed(start(model, 2), vectors, [(1, 5, 1), (2, 10**7, 2)], True)
+    np.savez(tmp_path / "state.npz", **state.arrays())
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
+        again = SessionState.restore(model, arrays)
+    np.testing.assert_array_equal(again.embedding, state.embedding)
+    assert (again.keep, again.window_length) == (2, 2)
+    after = state.append(vectors[4], 10**8, 3)
+    np.testing.assert_array_equal(again.append(vectors[4], 10**8, 3), after)
+
+
+def test_a_state_of_another_model_is_refused(make, vectors):
+    state = fed(start(make()), vectors, [(1, 0, 0)], False)
+    for other in (make(seed=1), make("gated"), make("bert4rec")):
+        with pytest.raises(IncompatibleError, match="1 events was made by another model"):
+            SessionState.restore(other, state.arrays())
+
+
+def positions_of(model):
+    """How many positions each pass through the first block computes, as they come."""
+    counts = []
+    model.transformer.blocks[0].register_forward_pre_hook(lambda _, x: counts.append(x[0].shape[0] * x[0].shape[1]))
+    return counts
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if "bert4rec" not in name])
+def test_an_event_costs_one_position(make, vectors, variant):
+    model = make(variant)
+    counts = positions_of(model)
+    state = start(model)
+    for n in range(LENGTH + 3):
+        state.append(vectors[n % 12])
+    # A full window is computed again for every event: all its positions move.
+    assert counts == [1] * LENGTH + [LENGTH] * 3
+
+
+def test_keeping_less_of_a_full_window_makes_the_average_event_cheap(make, vectors):
+    model = make()
+    counts = positions_of(model)
+    state = start(model, keep=2)
+    for n in range(LENGTH + 8):
+        state.append(vectors[n % 12])
+    assert counts == [1] * LENGTH + [3, 1, 1, 1] * 2
+    assert np.mean(counts[LENGTH:]) == LENGTH / (LENGTH - 2)
+
+
+def test_many_sessions_cost_one_pass(make, vectors):
+    model = make()
+    states = [start(model) for _ in range(4)]
+    for nth, state in enumerate(states):
+        fed(state, vectors, [(i, 0, 0) for i in range(nth)], False)
+    counts = positions_of(model)
+    append_all(states, vectors[:4])
+    assert counts == [4]
+    assert append_all([], vectors[:0]).shape == (0, 8)
+
+
+def test_bert4rec_computes_its_window_again(make, vectors):
+    model = make("bert4rec")
+    counts = positions_of(model)
+    fed(start(model), vectors, [(i, 0, 0) for i in range(7)], False)
+    assert counts == [2, 3, 4, 5, 6, 6, 6]  # the mask token is the last
+
+
+def test_times_are_of_all_events_or_of_none(model, vectors):
+    state = fed(start(model), vectors, [(1, 5, 1)], True)
+    before = state.embedding.copy()
+    with pytest.raises(UsageError, match=r"Some of the 2 events of a session have times"):
+        state.append(vectors[2])
+    with pytest.raises(UsageError, match=r"have types"):
+        state.append(vectors[2], 10)
+    with pytest.raises(UsageError, match=r"have times"):
+        append_all([start(model), fed(start(model), vectors, [(1, 5, 1)], False)], vectors[:2], np.array([1, 2]))
+    np.testing.assert_array_equal(state.embedding, before)
+    assert state.window_length == 1
+
+
+def test_one_session_cannot_grow_twice_at_once_nor_with_those_of_another_model(make, vectors):
+    state = start(make())
+    for states in ([state, state], [state, start(make())]):
+        with pytest.raises(UsageError, match="2 sessions were to grow at once"):
+            append_all(states, vectors[:2])
+
+
+@pytest.mark.parametrize("keep", [0, LENGTH, -1])
+def test_what_stays_must_be_less_than_the_window(make, keep):
+    with pytest.raises(UsageError, match=f"keep between 1 and {LENGTH - 1}"):
+        start(make(), keep)
