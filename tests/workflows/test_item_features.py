@@ -67,6 +67,10 @@ def test_it_recommends_and_is_measured(served: Workspace) -> None:
     items = load_dataset(served, "lamps").items["item_id"]
     found = served.recommend("lamps", [items[0], items[1]], k=5)
     assert found.served_by == "lamps:2" and len(found.items) == 5
+    told = served.explain("lamps", [items[0], items[1]]).items[0]
+    assert {"attributes", "statistics"} <= set(told.behaviour_parts)
+    behaviour = next(own for own in told.parts if own.name == "behaviour")
+    assert sum(told.behaviour_parts.values()) == pytest.approx(behaviour.score, abs=1e-4)
     measured = served.evaluate.compare("lamps", ["lamps:1", "lamps:2"])
     assert [result.model for result in measured.results] == ["lamps:1", "lamps:2"]
 
