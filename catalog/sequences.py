@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,37 @@ from ..errors import InvalidDataError
 from .schema import EVENT_TYPES
 
 IntArray = npt.NDArray[np.int64]
+
+
+class History(np.ndarray[tuple[int, ...], np.dtype[np.int64]]):
+    """Item rows of one shopper's events, oldest first, that bring the events' times and types along, slices included.
+
+    To everybody else it is an array of rows; only a model that reads times and types looks for them.
+
+    Attributes:
+        timestamps: (T,) microseconds, or None.
+        event_types: (T,) codes as in `Sequences`, or None.
+    """
+
+    timestamps: IntArray | None
+    event_types: IntArray | None
+
+    def __new__(cls, items: IntArray, timestamps: IntArray | None, event_types: IntArray | None) -> History:
+        """Rows (T,), and what is known of their events beside."""
+        made = np.asarray(items, np.int64).view(cls)
+        made.timestamps, made.event_types = timestamps, event_types
+        return made
+
+    def __array_finalize__(self, other: object) -> None:
+        # Whatever numpy makes of a history (a mask, a sum) is of other events; slices are told of theirs below.
+        self.timestamps = self.event_types = None
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        if isinstance(key, slice) and isinstance(part, History):
+            part.timestamps = None if self.timestamps is None else self.timestamps[key]
+            part.event_types = None if self.event_types is None else self.event_types[key]
+        return part
 
 
 @dataclass(frozen=True)

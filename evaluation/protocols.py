@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from ..catalog.sequences import IntArray, Sequences
+from ..catalog.sequences import History, IntArray, Sequences
 from ..errors import UsageError
 
 BoolArray = npt.NDArray[np.bool_]
@@ -104,7 +104,8 @@ class EvaluationSet:
     """What a recommender is asked and what the right answers are.
 
     Attributes:
-        histories: one array of item rows per user, oldest first, whole (the protocol's `max_history` is applied later).
+        histories: one array of item rows per user, oldest first, whole (the protocol's `max_history` is applied later);
+            they bring times and types of their events along.
         targets: one array of item rows per user, at least one each, without repeats.
         users: user identifiers.
         train_counts: (N,) events of each item in the training part.
@@ -170,12 +171,13 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
     users = _event_users(sequences)[order]
     items, asked, answers = sequences.items[order], asked[order], answers[order]
     testable = _users_with(users, asked) & _users_with(users, answers)
-    histories, targets, kept = [], [], []
+    histories: list[IntArray] = []
+    targets, kept = [], []
     for start, end in _runs(users):
         if not testable[users[start]]:
             continue
         span = slice(start, end)
-        histories.append(items[span][asked[span]])
+        histories.append(_history(sequences, order[span][asked[span]]))
         targets.append(_distinct(items[span][answers[span]]))
         kept.append(sequences.user_ids[users[start]])
     return EvaluationSet(
@@ -185,6 +187,13 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
         train_counts=sequences.keep_events(training_mask(sequences, protocol)).item_counts(),
         n_left_out=_n_left_out(users, answers, testable, protocol),
         protocol=protocol,
+    )
+
+
+def _history(sequences: Sequences, events: IntArray) -> History:
+    types = sequences.event_types
+    return History(
+        sequences.items[events], sequences.timestamps[events], None if types is None else types[events].astype(np.int64)
     )
 
 

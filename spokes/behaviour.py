@@ -318,10 +318,13 @@ class BehaviourModel(nn.Module):
             vectors: (N, D) item vectors.
             histories: item rows, oldest first.
             batch_size: histories in a forward pass; those of similar length meet, whatever their order.
-            times: microseconds of their events, for a model that reads them.
+            times: microseconds of their events, for a model that reads them; by default what each `History` says.
             types: codes of their events' types, likewise.
         """
         self.eval()
+        if self.transformer.config.needs_context:
+            times = _known("timestamps", histories) if times is None else times
+            types = _known("event_types", histories) if types is None else types
         table = torch.from_numpy(vectors).to(self.ids.weight.device)
         out = np.zeros((len(histories), vectors.shape[1]), np.float32)
         lengths = np.array([min(len(history), self.max_length) for history in histories], np.int64)
@@ -337,6 +340,14 @@ class BehaviourModel(nn.Module):
             )
             out[own] = self.encode_batch(table[self._tensor(batch.rows)], batch).cpu().numpy()
         return out
+
+
+def _known(name: str, histories: Sequence[IntArray]) -> list[IntArray] | None:
+    """Times or types of the events of all histories; None unless every one that has events tells them."""
+    empty = np.zeros(0, np.int64)
+    told = [getattr(history, name, None) if len(history) else empty for history in histories]
+    known = [own for own in told if own is not None]
+    return known if len(known) == len(told) else None
 
 
 def _maybe(change: Callable[[IntArray], Tensor], array: IntArray | None) -> Tensor | None:

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.catalog.schema import TIMESTAMP
-from hubspoke.catalog.sequences import Sequences, build_sequences
+from hubspoke.catalog.sequences import History, Sequences, build_sequences
 from hubspoke.errors import InvalidDataError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -46,6 +46,21 @@ def test_event_types_go_along_where_they_are_known() -> None:
     kept = sequences.keep_events(np.array([False, True, True, True]))
     assert kept.event_types is not None and kept.event_types.tolist() == [4, 0, 0]
     assert kept.by_user().event_types is kept.event_types
+
+
+def test_a_history_is_an_array_of_rows_whose_slices_keep_times_and_types() -> None:
+    history = History(np.array([4, 5, 6]), np.array([10, 20, 30]), np.array([1, 2, 3]))
+    np.testing.assert_array_equal(history, [4, 5, 6])
+    for key, rows in ((slice(-2, None), [5, 6]), (slice(None, None, 2), [4, 6]), (slice(0, 0), [])):
+        part = history[key]
+        assert part.tolist() == rows
+        assert part.timestamps.tolist() == [10 * row - 30 for row in rows]
+        assert part.event_types.tolist() == [row - 3 for row in rows]
+    assert int(history[1]) == 5 and isinstance(history[-1], np.int64)
+    for other in (history[np.array([True, False, True])], history + 1, history == 5, history.copy()):
+        assert other.timestamps is None and other.event_types is None
+    unknown = History(np.array([1, 2]), None, None)[1:]
+    assert unknown.timestamps is None and unknown.tolist() == [2]
 
 
 def test_unknown_items_are_an_error_that_counts_them() -> None:

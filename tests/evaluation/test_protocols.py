@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
-from hubspoke.catalog.sequences import Sequences
+from hubspoke.catalog.sequences import History, Sequences
 from hubspoke.errors import UsageError
 from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, temporal, training_mask
 from hypothesis import given
@@ -48,6 +49,18 @@ def test_leave_one_out_takes_the_last_event_of_the_user_over_all_sessions() -> N
     assert [target.tolist() for target in got.targets] == [[4], [9]]
     assert got.n_left_out == 1
     assert got.protocol.name == "leave-one-out"
+
+
+def test_histories_bring_times_and_types_along() -> None:
+    types = np.arange(len(SESSIONS.items)).astype(np.int8)
+    for sequences in (replace(SESSIONS, event_types=types), replace(SESSIONS, event_types=types).by_user()):
+        first, second = leave_one_out(sequences).histories
+        assert isinstance(first, History) and isinstance(second, History)
+        assert first.timestamps is not None and first.event_types is not None and second.event_types is not None
+        assert ((first.timestamps - START_US) // DAY).tolist() == [0, 0, 5]
+        assert first.event_types.tolist() == [0, 1, 2] and second[-2:].event_types.tolist() == [8, 9]
+    (first, _) = leave_one_out(SESSIONS).histories
+    assert isinstance(first, History) and first.event_types is None
 
 
 def test_validation_is_the_last_but_one_event() -> None:

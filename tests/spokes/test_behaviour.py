@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from hubspoke.catalog.sequences import History
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import BaseFusion
 from hubspoke.spokes.batches import MASK, PADDING, Batch, serving_batch
@@ -187,6 +188,21 @@ def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, 
         np.testing.assert_allclose(together, alone, atol=1e-6, rtol=1e-6)
     assert [bool(row.any()) for row in together] == [bool(row) for row in LONG]
     assert np.abs(together - either.session_vectors(vectors, rows)).max() > 1e-3
+
+
+def test_histories_that_know_their_times_are_read_with_them(either, trunk):
+    vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
+    times = [np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000 for row in LONG]
+    types = [np.array(row, np.int64) % 8 for row in LONG]
+    known = [History(np.array(row, np.int64), *own) for row, *own in zip(LONG, times, types, strict=True)]
+    expected = either.session_vectors(vectors, histories(*LONG), times=times, types=types)
+    np.testing.assert_allclose(either.session_vectors(vectors, known), expected, atol=1e-6)
+    # An empty history knows nothing and hinders nobody; one with events and without times leaves all without.
+    known[2] = np.zeros(0, np.int64)
+    np.testing.assert_allclose(either.session_vectors(vectors, known), expected, atol=1e-6)
+    known[1] = np.array(LONG[1], np.int64)
+    without = either.session_vectors(vectors, histories(*LONG))
+    np.testing.assert_allclose(either.session_vectors(vectors, known), without, atol=1e-6)
 
 
 def test_bert4rec_appends_the_mask_token(hub, space, trunk):
