@@ -1,21 +1,32 @@
-"""Training of the behavioural part: softmax, sampled over shared negatives or full, with early stopping."""
+"""Training of the behavioural part: optimiser, schedule, early stopping; on one process or several, from a checkpoint.
+
+The same seed gives the same weights, and a training that was killed and goes on gives them as well.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..catalog.sequences import Sequences
+from ..errors import UsageError
 from ..hub.devices import autocast_for
 from .batches import Batch, BucketedBatches, training_batches
 from .behaviour import BehaviourModel, ItemInputs
+from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
 from .config import SpokeConfig
-from .losses import full_softmax_loss, sampled_softmax_loss
+from .memory import device_bytes, refuse_beyond, training_bytes
+from .objective import Objective
+from .parallel import Team, join_team
+from .schedules import rate_factor
 
 Validate = Callable[[BehaviourModel], float]
 Progress = Callable[[int, int], None]
@@ -47,8 +58,12 @@ def train_behaviour(
     validate: Validate | None = None,
     epochs: int | None = None,
     progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingRun:
     """Train in place; with `validate`, stop early and end with the best weights, else after `epochs` with the last.
+
+    Under torchrun every process calls this with the same arguments and ends with the same weights; rank 0 alone
+    validates, reports and stores.
 
     Args:
         model: on the device where it is to train.
@@ -58,30 +73,73 @@ def train_behaviour(
         validate: higher is better; called every `config.training.validate_every` epochs.
         epochs: overrides `max_epochs`; used when refitting for an epoch count chosen before.
         progress: called after each epoch with the epochs done and the upper bound.
+        checkpoints: where the training goes on from, if it was begun there before, and leaves its own.
+
+    Raises:
+        UsageError: the item tables do not fit on the device, or processes see different checkpoints.
     """
     settings = config.training
     total = settings.max_epochs if epochs is None else epochs
+    device = model.ids.weight.device
+    _check_memory(model, items, config)
+    team = join_team(device)
+    team.align(model)
     batches = training_batches(sequences, config)
-    trainer = _Trainer(model, items, config)
+    trainer = _Trainer(model, items, sequences, config, team, horizon=max(settings.max_epochs, total))
     best = _Best(model, settings.patience)
-    seconds = 0.0
-    done = 0
-    for epoch in range(total if batches.n_windows else 0):
-        started = time.perf_counter()
-        loss = trainer.epoch(batches, epoch)
-        seconds += time.perf_counter() - started
-        done = epoch + 1
-        if progress:
-            progress(done, total)
-        if validate and (done % settings.validate_every == 0 or done == total):
-            best.record(done, loss, validate(model), seconds)
-            if best.exhausted:
-                break
-    rate = batches.n_windows * done / seconds if seconds else 0.0
+    log = _Log(checkpoints, trainer, best, _made_for(model, sequences, config, total) if checkpoints else "", team)
+    done = log.resume()
+    with _compiled(model, config):
+        while done < total and batches.n_windows and not best.exhausted:
+            started = time.perf_counter()
+            loss = trainer.epoch(batches, done)
+            log.seconds += time.perf_counter() - started
+            done += 1
+            if progress and team.leads:
+                progress(done, total)
+            if validate and (done % settings.validate_every == 0 or done == total):
+                score = validate(model) if team.leads else 0.0
+                best.record(done, loss, team.told(score, device), log.seconds)
+            log.store(done, last=done == total or best.exhausted)
+    rate = batches.n_windows * done / log.seconds if log.seconds else 0.0
     if validate is None or not best.history:
         return TrainingRun(done, float("nan"), (), rate)
     best.restore()
     return TrainingRun(best.epoch, best.score, tuple(best.history), rate)
+
+
+def _check_memory(model: BehaviourModel, items: ItemInputs, config: SpokeConfig) -> None:
+    device, n_known = model.ids.weight.device, model.ids.num_embeddings - 1
+    content = items.content
+    columns = sum(part.shape[1] for part in (content.normed, content.hidden, content.calibrated, content.present))
+    needed = training_bytes(config, n_known, len(items), columns)
+    refuse_beyond(needed, device_bytes(device), device, config, n_known)
+
+
+def _made_for(model: BehaviourModel, sequences: Sequences, config: SpokeConfig, total: int) -> str:
+    """SHA-256 over what decides a training: its config, its length, its events, the weights that it starts from."""
+    digest = hashlib.sha256(f"{config.model_dump_json()}|{total}|{sequences.n_items}".encode())
+    for array in (sequences.items, sequences.offsets, sequences.timestamps, sequences.event_types):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _compiled(model: BehaviourModel, config: SpokeConfig) -> Iterator[None]:
+    """The transformer compiled while it trains, on a GPU and where the config asks for it."""
+    if not config.training.compiled or model.ids.weight.device.type != "cuda":
+        yield
+        return
+    # Lengths differ from batch to batch; compiled in place, so that its weights keep their names.
+    model.transformer.compile(dynamic=True)
+    try:
+        yield
+    finally:
+        model.transformer._compiled_call_impl = None
 
 
 class _Best:
@@ -90,7 +148,7 @@ class _Best:
     def __init__(self, model: BehaviourModel, patience: int) -> None:
         self._model = model
         self._patience = patience
-        self._weights: dict[str, Tensor] = {}
+        self.weights: dict[str, Tensor] = {}
         self._failures = 0
         self.epoch, self.score = 0, float("-inf")
         self.history: list[dict[str, float]] = []
@@ -103,66 +161,180 @@ class _Best:
         self.history.append({"epoch": epoch, "loss": loss, "score": score, "seconds": round(seconds, 2)})
         if score > self.score:
             self.epoch, self.score, self._failures = epoch, score, 0
-            self._weights = {name: weight.clone() for name, weight in self._model.state_dict().items()}
+            self.weights = {name: weight.clone() for name, weight in self._model.state_dict().items()}
         else:
             self._failures += 1
 
     def restore(self) -> None:
-        if self._weights:
-            self._model.load_state_dict(self._weights)
+        if self.weights:
+            self._model.load_state_dict(self.weights)
+
+    def facts(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "score": self.score, "failures": self._failures, "history": self.history}
+
+    def load(self, facts: dict[str, Any], weights: dict[str, Tensor]) -> None:
+        self.epoch, self.score, self._failures = facts["epoch"], facts["score"], facts["failures"]
+        self.history = facts["history"]
+        own = self._model.state_dict()
+        self.weights = {name: weight.to(own[name].device) for name, weight in weights.items()}
 
 
 class _Trainer:
-    """One optimiser over one model; an epoch is one pass over all windows."""
+    """One optimiser over one model; an epoch is one pass over all windows.
 
-    def __init__(self, model: BehaviourModel, items: ItemInputs, config: SpokeConfig) -> None:
+    Args:
+        model: on the device where it is to train.
+        items: inputs of its items.
+        sequences: what it is trained on.
+        config: of the spoke.
+        team: the processes that train it.
+        horizon: epochs that the learning rate's schedule spans.
+    """
+
+    def __init__(
+        self,
+        model: BehaviourModel,
+        items: ItemInputs,
+        sequences: Sequences,
+        config: SpokeConfig,
+        team: Team,
+        horizon: int,
+    ) -> None:
         self._model = model
-        self._items = items
-        self._sampled = config.training.loss == "sampled-softmax"
-        self._negatives = config.training.negatives
-        self._device = model.ids.weight.device
-        self._rng = np.random.default_rng(config.seed)
+        self._settings = config.training
+        self._team = team
+        self._horizon = horizon
+        self.device = model.ids.weight.device
+        self._objective = Objective(model, items, sequences.item_counts(), config, team)
+        self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._optimiser = torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
+            list(self._named.values()),
             lr=config.training.learning_rate,
             betas=(0.9, 0.98),
             weight_decay=config.training.weight_decay,
         )
+        if not team.leads:
+            # Equal dropout in every process would make one sample of several.
+            torch.manual_seed(int(np.random.SeedSequence((config.seed, team.rank)).generate_state(1)[0]))
 
     def epoch(self, batches: BucketedBatches, number: int) -> float:
         """Mean loss per batch."""
+        self._objective.start(number)
         self._model.train()
-        losses = []
+        losses, windows = [], 0
         for batch in batches.epoch(number):
-            with autocast_for(self._device):
-                loss = self._loss(batch)
-            self._optimiser.zero_grad(set_to_none=True)
+            windows += len(batch.inputs)
+            self._set_rate(number + windows / batches.n_windows)
+            losses.append(self._step(batch))
+        # One wait for the device an epoch, not one a batch.
+        return float(np.mean(torch.stack(losses).tolist()))
+
+    def _step(self, batch: Batch) -> Tensor:
+        with autocast_for(self.device):
+            loss = self._objective.loss(batch)
+        self._optimiser.zero_grad(set_to_none=True)
+        if not self._team.alone:
+            # The batch's mean is the sum of what its positions give, wherever they are computed.
+            loss = loss * (int(self._team.share(batch).scored.sum()) / int(batch.scored.sum()))
+        if loss.requires_grad:
             loss.backward()
-            self._optimiser.step()
-            losses.append(float(loss.detach()))
-        return float(np.mean(losses))
+        if not self._team.alone:
+            loss = self._team.sum_gradients(self._named.values(), loss)
+        if self._settings.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._named.values(), self._settings.clip_norm)
+        self._optimiser.step()
+        return loss.detach()
 
-    def _loss(self, batch: Batch) -> Tensor:
-        return self._sampled_loss(batch) if self._sampled else self._full_loss(batch)
+    def _set_rate(self, done: float) -> None:
+        if self._settings.schedule != "constant":
+            factor = rate_factor(self._settings, done, self._horizon)
+            self._optimiser.param_groups[0]["lr"] = self._settings.learning_rate * factor
 
-    def _sampled_loss(self, batch: Batch) -> Tensor:
-        """Sampled softmax over the Q scored positions of a batch; only the item rows in use are embedded."""
-        negatives = self._rng.integers(len(self._items), size=self._negatives)
-        inputs, targets = batch.rows, batch.targets[batch.scored]
-        rows, inverse = np.unique(np.concatenate([inputs, targets, negatives]), return_inverse=True)
-        vectors = self._model.embed_items(self._items.rows(self._tensor(rows)))  # (U, D)
-        place = self._tensor(inverse)
-        given, positives, drawn = place.split([len(inputs), len(targets), len(negatives)])
-        hidden = self._model.encode_batch(vectors[given], batch)  # (Q, D)
-        positive = (hidden * vectors[positives]).sum(dim=1)
-        negative = hidden @ vectors[drawn].T  # (Q, K)
-        return sampled_softmax_loss(positive, negative, self._tensor(targets), self._tensor(negatives))
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, moments and generators, of all processes; every process has to ask."""
+        held = {f"model/{name}": weight for name, weight in self._model.state_dict().items()}
+        for name, parameter in self._named.items():
+            for key, value in self._optimiser.state.get(parameter, {}).items():
+                held[f"adam/{name}/{key}"] = value
+        for rank, state in enumerate(self._team.gather(torch.get_rng_state(), self.device)):
+            held[f"rng/cpu/{rank}"] = state
+        if self.device.type == "cuda":
+            for rank, state in enumerate(self._team.gather(torch.cuda.get_rng_state(self.device), self.device)):
+                held[f"rng/cuda/{rank}"] = state
+        nearest = self._objective.hard.nearest if self._objective.hard else None
+        return held if nearest is None else held | {"hard/nearest": torch.from_numpy(nearest)}
 
-    def _full_loss(self, batch: Batch) -> Tensor:
-        """Softmax over the whole catalog at the Q scored positions of a batch; every item is embedded."""
-        vectors = self._model.embed_items(self._items)  # (N, D)
-        hidden = self._model.encode_batch(vectors[self._tensor(batch.rows)], batch)  # (Q, D)
-        return full_softmax_loss(hidden @ vectors.T, self._tensor(batch.targets[batch.scored]))
+    def facts(self) -> dict[str, Any]:
+        return {"negatives": self._objective.rng.bit_generator.state}
 
-    def _tensor(self, array: np.ndarray[tuple[int, ...], np.dtype[np.int64 | np.bool_]]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
+    def load(self, checkpoint: Checkpoint) -> None:
+        self._model.load_state_dict(checkpoint.group("model"))
+        moments = checkpoint.group("adam")
+        for name, parameter in self._named.items():
+            own = {
+                key: moments[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in moments
+            }
+            if own:
+                self._optimiser.state[parameter] = {
+                    key: value if key == "step" else value.to(self.device) for key, value in own.items()
+                }
+        generators = checkpoint.group("rng")
+        # A process that was not there before keeps the generator that it was given.
+        if f"cpu/{self._team.rank}" in generators:
+            torch.set_rng_state(generators[f"cpu/{self._team.rank}"])
+        if self.device.type == "cuda" and f"cuda/{self._team.rank}" in generators:
+            torch.cuda.set_rng_state(generators[f"cuda/{self._team.rank}"], self.device)
+        self._objective.rng.bit_generator.state = checkpoint.facts["negatives"]
+        if self._objective.hard and "hard/nearest" in checkpoint.tensors:
+            self._objective.hard.nearest = checkpoint.tensors["hard/nearest"].numpy()
+
+
+@dataclass
+class _Log:
+    """Checkpoints of a running training, where it keeps any.
+
+    Attributes:
+        checkpoints: where and how often.
+        trainer: what is stored.
+        best: likewise.
+        made_for: fingerprint of the training.
+        team: rank 0 of it writes.
+        seconds: of training proper so far.
+    """
+
+    checkpoints: Checkpoints | None
+    trainer: _Trainer
+    best: _Best
+    made_for: str
+    team: Team
+    seconds: float = field(default=0.0)
+
+    def resume(self) -> int:
+        """Epochs done before, whose state is taken on.
+
+        Raises:
+            UsageError: the processes of the training see different checkpoints.
+        """
+        if self.checkpoints is None:
+            return 0
+        found = newest_checkpoint(self.checkpoints.folder, self.made_for)
+        done = found.epoch if found else 0
+        if not self.team.agrees(done, self.trainer.device):
+            raise UsageError(
+                f"Rank {self.team.rank} finds {done} epochs done in {self.checkpoints.folder}, other ranks another "
+                "number; put the workspace's cache where all of them see it, or remove that folder."
+            )
+        if found:
+            self.trainer.load(found)
+            self.best.load(found.facts["best"], found.group("best"))
+            self.seconds = found.facts["seconds"]
+        return done
+
+    def store(self, done: int, *, last: bool) -> None:
+        """Leave a checkpoint where one is due."""
+        if self.checkpoints is None or not (last or done % self.checkpoints.every == 0):
+            return
+        tensors = self.trainer.tensors() | {f"best/{name}": weight for name, weight in self.best.weights.items()}
+        facts = self.trainer.facts() | {"best": self.best.facts(), "seconds": self.seconds}
+        if self.team.leads:
+            write_checkpoint(self.checkpoints.folder, self.made_for, Checkpoint(done, tensors, facts))

@@ -1,0 +1,110 @@
+"""Checkpoints of a training: safetensors and JSON, written whole or not at all, so that a killed training goes on.
+
+A checkpoint holds all that decides the next epoch: weights, optimiser moments, the best weights so far, the state of
+every random generator. A training that goes on from one ends with the bits of one that was never killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+VERSION = 1
+TENSORS, FACTS = "training.safetensors", "training.json"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where a training keeps its checkpoints.
+
+    Attributes:
+        folder: of this training alone; made when needed.
+        every: epochs between two of them.
+    """
+
+    folder: Path
+    every: int = 3
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One moment between two epochs.
+
+    Attributes:
+        epoch: epochs done.
+        tensors: by name.
+        facts: plain data.
+    """
+
+    epoch: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    def group(self, name: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `name/`, without it."""
+        return {key[len(name) + 1 :]: tensor for key, tensor in self.tensors.items() if key.startswith(f"{name}/")}
+
+
+def write_checkpoint(folder: Path, made_for: str, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint and remove the older ones; whoever reads meanwhile finds the one or the others.
+
+    Args:
+        folder: of the training.
+        made_for: fingerprint of the training.
+        checkpoint: the moment.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".writing-{os.getpid()}"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
+    save_file(tensors, unfinished / TENSORS)
+    facts = {"version": VERSION, "made_for": made_for, "epoch": checkpoint.epoch, **checkpoint.facts}
+    (unfinished / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    for path in unfinished.iterdir():
+        _flush(path)
+    final = folder / f"epoch-{checkpoint.epoch:06d}"
+    shutil.rmtree(final, ignore_errors=True)
+    unfinished.rename(final)
+    _flush(folder)
+    for old in [*folder.glob("epoch-*"), *folder.glob(".writing-*")]:
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def newest_checkpoint(folder: Path, made_for: str) -> Checkpoint | None:
+    """The newest readable checkpoint of this training; None where there is none to go on from."""
+    for path in sorted(folder.glob("epoch-*"), reverse=True):
+        found = _read(path, made_for)
+        if found is not None:
+            return found
+    return None
+
+
+def _read(path: Path, made_for: str) -> Checkpoint | None:
+    # Going on is a convenience: whatever cannot be read, or was made for another training, is as good as not there.
+    try:
+        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+        if facts["version"] != VERSION or facts["made_for"] != made_for:
+            return None
+        return Checkpoint(int(facts["epoch"]), load_file(path / TENSORS), facts)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
+
+
+def _flush(path: Path) -> None:
+    """Onto the disk, so that a crash of the machine cannot leave a name without its bytes."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

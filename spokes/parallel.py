@@ -1,0 +1,110 @@
+"""One training on several processes (torchrun): each takes a share of every batch, gradients are summed.
+
+Promise: as long as no dropout is drawn, the result is that of one process on the same config; the config's batch is the
+batch of all processes together, so `tokens_per_batch` is what to raise with their number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .batches import Batch
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of a training.
+
+    Attributes:
+        rank: of this one; rank 0 validates and stores.
+        size: how many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process is all there is."""
+        return self.size == 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates, stores and reports."""
+        return self.rank == 0
+
+    def windows(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        """(B,) true on the windows of a batch that are this process's."""
+        ours: npt.NDArray[np.bool_] = np.arange(len(batch.inputs)) % self.size == self.rank
+        return ours
+
+    def share(self, batch: Batch) -> Batch:
+        """The windows of a batch that are this process's."""
+        if self.alone:
+            return batch
+        own = self.windows(batch)
+        whole: dict[str, Any] = {field.name: getattr(batch, field.name) for field in fields(batch)}
+        parts: dict[str, Any] = {name: None if part is None else part[own] for name, part in whole.items()}
+        return replace(batch, **parts)
+
+    def sum_gradients(self, parameters: Iterable[Tensor], loss: Tensor) -> Tensor:
+        """Add up the gradients of all processes in place; returns the sum of their losses."""
+        owned = list(parameters)
+        gradients = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in owned]
+        flat = torch.cat([gradient.flatten() for gradient in gradients] + [loss.detach().to(gradients[0]).flatten()])
+        dist.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in gradients] + [1])
+        for parameter, part in zip(owned, parts, strict=False):
+            parameter.grad = part.view_as(parameter)
+        summed: Tensor = parts[-1][0]
+        return summed
+
+    def align(self, model: nn.Module) -> None:
+        """Give every process the weights of rank 0."""
+        if not self.alone:
+            for tensor in model.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+    def told(self, value: float, device: torch.device) -> float:
+        """What rank 0 says this number is."""
+        if self.alone:
+            return value
+        tensor = torch.tensor([value], dtype=torch.float64, device=device)
+        dist.broadcast(tensor, src=0)
+        return float(tensor)
+
+    def agrees(self, value: float, device: torch.device) -> bool:
+        """Whether this number is the same in every process."""
+        parts = self.gather(torch.tensor([value], dtype=torch.float64), device)
+        return all(float(part) == value for part in parts)
+
+    def gather(self, tensor: Tensor, device: torch.device) -> list[Tensor]:
+        """A tensor (of one shape everywhere) of every process, by rank."""
+        if self.alone:
+            return [tensor]
+        parts = [torch.empty_like(tensor, device=device) for _ in range(self.size)]
+        dist.all_gather(parts, tensor.to(device))
+        return [part.to(tensor.device) for part in parts]
+
+
+def join_team(device: torch.device) -> Team:
+    """The processes that torchrun started, or this one alone.
+
+    Joins the group that its environment variables name unless the process has joined one already.
+    """
+    if not dist.is_available():
+        return Team()
+    if not dist.is_initialized():
+        if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            return Team()
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Team(dist.get_rank(), dist.get_world_size())

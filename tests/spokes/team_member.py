@@ -1,0 +1,99 @@
+"""One process of a training by several: trains tiny spokes and writes their weights."""
+
+import json
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from hubspoke.catalog.sequences import Sequences
+from hubspoke.hub.config import HubConfig
+from hubspoke.hub.content import fit_content_space
+from hubspoke.hub.fusion import TrunkVectors
+from hubspoke.hub.model import Hub
+from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.checkpoints import Checkpoints
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.objective import Objective
+from hubspoke.spokes.training import train_behaviour
+from safetensors.torch import save_file
+
+N = 12
+HUB = HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}})
+SHAPE = {"dimension": 8, "heads": 2, "max_length": 6, "dropout": 0.0}
+TRAINING = {"max_epochs": 3, "validate_every": 1, "tokens_per_batch": 32, "negatives": 8, "learning_rate": 1e-2}
+
+
+def config(**training):
+    return SpokeConfig.model_validate(
+        {"transformer": SHAPE, "adapter": None, "id_dropout": 0.0, "training": TRAINING | training, "seed": 5}
+    )
+
+
+def sequences():
+    """Sessions of two to nine events; the long ones are alone in their batch."""
+    rng = np.random.default_rng(0)
+    lengths = np.array([2, 3, 3, 4, 4, 4, 5, 6, 7, 9])
+    return Sequences(
+        items=rng.integers(N, size=lengths.sum()),
+        timestamps=np.arange(lengths.sum()),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        users=np.arange(len(lengths)),
+        user_ids=tuple(f"u{i}" for i in range(len(lengths))),
+        n_items=N,
+    )
+
+
+def train(settings, seed=0, validate=None, **how):
+    """A tiny training from start to end: its model and what it did."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(0)
+    hub = Hub(HUB, device="cpu")
+    trunk = TrunkVectors(*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
+    space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
+    model = BehaviourModel(settings, hub.fusion, space, N)
+    inputs = model.inputs(trunk, np.arange(1, N + 1))
+    return model, train_behaviour(model, inputs, sequences(), settings, validate=validate, **how)
+
+
+def score(model):
+    """Some number that weights decide and that no other rank is asked for."""
+    assert int(os.environ.get("RANK", "0")) == 0
+    return float(-model.ids.weight.detach().abs().sum())
+
+
+@contextmanager
+def interrupted(before, begun):
+    """Trainings end before the epoch of this number as if by Ctrl-C; `begun` gets the epochs that were begun."""
+    start = Objective.start
+
+    def start_or_die(self, epoch):
+        if epoch == before:
+            raise KeyboardInterrupt
+        begun.append(epoch)
+        start(self, epoch)
+
+    Objective.start = start_or_die
+    try:
+        yield
+    finally:
+        Objective.start = start
+
+
+if __name__ == "__main__":
+    out, cases = Path(sys.argv[1]), json.loads(sys.argv[2])
+    rank = int(os.environ["RANK"])
+    for name, training in cases.items():
+        # Every process starts from weights of its own; the first one's count.
+        model, run = train(config(**training), seed=rank, validate=score)
+        save_file(dict(model.state_dict()), out / f"{name}-{rank}.safetensors")
+        (out / f"{name}-{rank}.json").write_text(json.dumps([run.best_epoch, run.best_score]))
+    begun = []
+    with suppress(KeyboardInterrupt), interrupted(2, begun):
+        train(config(), checkpoints=Checkpoints(out / "checkpoints", every=1))
+    with interrupted(99, begun):
+        model, _ = train(config(), checkpoints=Checkpoints(out / "checkpoints", every=1))
+    save_file(dict(model.state_dict()), out / f"resumed-{rank}.safetensors")
+    (out / f"begun-{rank}.json").write_text(json.dumps(begun))
