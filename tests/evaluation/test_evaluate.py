@@ -122,6 +122,7 @@ def test_novelty_and_diversity_of_the_top_ten_on_the_slice_all() -> None:
     np.testing.assert_allclose(got["all"].metrics["diversity@10"], [25 / 45] * 4)
     assert all("novelty@10" not in part.metrics for name, part in got.slices.items() if name != "all")
     assert "diversity@10" not in evaluate(by_row, a_set())["all"].metrics
+    assert "diversity@10" not in evaluate(by_row, a_set(), content=np.zeros((N_ITEMS, 0)))["all"].metrics
 
 
 def test_lists_of_users_who_are_left_out_do_not_count() -> None:
