@@ -219,6 +219,20 @@ def test_one_block_by_the_formula():
         torch.testing.assert_close(made(x), made.norm(h), atol=1e-5, rtol=1e-5)
 
 
+@every_variant
+@pytest.mark.parametrize("causal", [True, False])
+def test_half_precision_computes_the_same_and_trains(variant, causal):
+    made, x = transformer(variant_config(variant), loud=False, causal=causal), vectors()
+    valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
+    expected = made(x, valid, context())
+    with torch.autocast("cpu", torch.bfloat16):
+        out = made.train()(x, valid, context())
+        made.eval()
+        torch.testing.assert_close(made(x, valid, context()).float(), expected, atol=0.05, rtol=0)
+    out[valid].float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+
+
 def test_dropout_is_for_training_only():
     made, x = transformer(), vectors()
     torch.testing.assert_close(made(x), made(x))
