@@ -6,12 +6,13 @@ A vocabulary is fitted on one catalog and frozen; items of a later one, with val
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from ..hub.calibration import FloatArray
@@ -23,6 +24,8 @@ PATH_SEPARATOR = " > "
 NUMBER = r"^([-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)\s*([^0-9]*)$"
 # With fewer different numbers than this a field is a choice, not a quantity.
 MIN_NUMBERS = 3
+# Names that a field needs to tell items apart; none at all is one of them.
+MIN_NAMES = 2
 
 
 class AttributeConfig(BaseModel):
@@ -37,7 +40,8 @@ class AttributeConfig(BaseModel):
         bins: quantile bins of a numeric field, at most.
         width: columns of a field's embedding.
         hidden: width of the layer over all fields.
-        dropout: share of an item's fields that count as missing in a training step.
+        dropout: share of an item's fields that are taken away in a training step: names count as unknown or as missing,
+            either as often, so that both are learned where the catalog has neither; numbers count as missing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -92,6 +96,13 @@ class NumericField(BaseModel):
     name: str
     unit: str
     edges: tuple[float, ...] = Field(min_length=2)
+
+    @field_validator("edges")
+    @classmethod
+    def _increasing(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(a < b for a, b in itertools.pairwise(edges)):
+            raise ValueError(f"bins must end later than they begin, not at {edges}")
+        return edges
 
     @property
     def size(self) -> int:
@@ -224,7 +235,7 @@ class AttributeEncoder(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, rows: AttributeRows) -> Tensor:
-        """(N, D) vectors of N items; in training, a share of their fields counts as missing."""
+        """(N, D) vectors of N items; in training, a share of their fields is taken away."""
         rows = self._with_dropout(rows)
         names = self.tables(rows.categories + self.offsets).flatten(1)  # (N, C * width)
         fields = torch.cat([names, *self._numeric(rows.numbers)], dim=1)
@@ -243,8 +254,9 @@ class AttributeEncoder(nn.Module):
         drop = torch.rand(n, c + len(self.widths), device=rows.categories.device) < self.dropout
         widths = torch.tensor(self.widths, dtype=torch.long, device=drop.device)
         columns = drop[:, c:].repeat_interleave(widths, dim=1)
+        blanks = torch.randint_like(rows.categories, UNKNOWN, MISSING + 1)
         return AttributeRows(
-            rows.categories.masked_fill(drop[:, :c], MISSING), torch.where(columns, self.dropped, rows.numbers)
+            torch.where(drop[:, :c], blanks, rows.categories), torch.where(columns, self.dropped, rows.numbers)
         )
 
 
@@ -322,7 +334,9 @@ def _by_count(values: pl.Series) -> pl.DataFrame:
 
 
 def _categorical(name: str, texts: pl.Series, config: AttributeConfig) -> CategoricalField | None:
-    """The field, or None where no value is frequent enough to learn from."""
+    """The field, or None where it says the same of every item or no value is frequent enough to learn from."""
+    if texts.n_unique() < MIN_NAMES:
+        return None
     counted = _by_count(texts.drop_nulls()).filter(pl.col("count") >= config.min_count)
     values = tuple(counted["value"].head(config.max_values).to_list())
     return CategoricalField(name=name, values=values) if values else None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Inside an index artifact: the launch floor that filled it, where no spoke did.
 FLOOR_FOLDER = "floor"
-# Columns of an item that no encoder reads.
+# Columns of an item that no encoder reads, and those of them that the attribute encoder does.
 NOT_CONTENT = ("price", "currency", "available", "created_at", "cost")
 READ_WITH_ATTRIBUTES = ("price", "currency")
 # Items embedded again by `check`, and how far a vector may then be from the stored one.
