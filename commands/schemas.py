@@ -47,6 +47,7 @@ RESULTS: Mapping[str, Shape] = {
     "rerank rules": ("workflows.rerank.RulesResult", {"rules": ["registry.records.RulesRecord"]}),
     "recommend": "workflows.recommendations.Recommendations",
     "similar": "workflows.recommendations.Recommendations",
+    "explain": "workflows.explain.Explanation",
     "evaluate compare": "workflows.evaluations.CompareResult",
     "evaluate gate": (
         "workflows.gatekeeping.GateResult",

@@ -196,7 +196,7 @@ def _cells(
             continue
         peers = [other.values[n] for other in group.rows for n, c in enumerate(columns) if c.apart == column.apart]
         strength = abs(value) / max(_FULL_COLOUR, *(abs(peer) for peer in peers if peer is not None))
-        hue = APART if columns[nth].apart else FOR if value > 0 else AGAINST
+        hue = APART if columns[nth].apart or not round(100 * value) else FOR if value > 0 else AGAINST
         ink = _PAPER if strength > 0.55 else _INK if round(100 * value) else _SOFT
         yield (
             f'<rect x="{start:.1f}" y="{y:.1f}" width="{_CELL_WIDTH}" height="{_CELL_HEIGHT}" rx="4" '

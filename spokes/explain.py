@@ -38,6 +38,7 @@ class ScoreParts:
             to the score.
         average: of each part, over the whole catalog: what a part gives to every item explains no ranking.
         events: (K, T) by part, what the part loses without each event (leave-one-out).
+        average_events: (T,) what the average item of the catalog loses without each event.
         content_events: (K, T) by modality, each event's term of the sum that the content score is. They sum to the
             part.
     """
@@ -46,6 +47,7 @@ class ScoreParts:
     parts: Mapping[str, DoubleArray]
     average: Mapping[str, float]
     events: Mapping[str, DoubleArray]
+    average_events: DoubleArray
     content_events: Mapping[str, DoubleArray]
 
     @property
@@ -64,7 +66,7 @@ class ScoreParts:
 def explain_scores(
     spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
 ) -> ScoreParts:
-    """Take the scores of some items after a session apart.
+    """Take the scores of some items after a session apart, as it is served from its items alone.
 
     Args:
         spoke: what scores.
@@ -78,14 +80,18 @@ def explain_scores(
     """
     if not len(history):
         raise UsageError("An empty session has nothing to explain by; name at least one item that was looked at.")
+    # Without times and types, which some models read where they are known: a session is served from its items.
+    history = np.asarray(history)
     query = spoke.embed_sessions(item_vectors, [history], exclude_seen=exclude_seen)[0]
     columns = part_columns(spoke)
     mean = item_vectors.mean(axis=0, dtype=np.float64)
+    lost = _lost(spoke, item_vectors, history, exclude_seen)
     return ScoreParts(
         query=query,
         parts=_products(columns, item_vectors[rows], query),
         average={name: float(query[own].astype(np.float64) @ mean[own]) for name, own in columns.items()},
-        events=leave_one_out(spoke, item_vectors, history, rows, exclude_seen=exclude_seen),
+        events=_products(columns, item_vectors[rows], lost),
+        average_events=lost @ mean,
         content_events=content_terms(spoke, item_vectors, history, rows, exclude_seen=exclude_seen),
     )
 
@@ -109,14 +115,17 @@ def leave_one_out(
     spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
 ) -> dict[str, DoubleArray]:
     """(K, T) by part: the score after all T events minus the score without each one, recomputed in one batch."""
+    return _products(part_columns(spoke), item_vectors[rows], _lost(spoke, item_vectors, history, exclude_seen))
+
+
+def _lost(spoke: Spoke, item_vectors: FloatArray, history: IntArray, exclude_seen: bool) -> DoubleArray:
+    """(T, D) the session vector minus what it is without each event."""
     # One event more than counts: it moves in where a later one is taken out.
-    tail = history[-look_back(spoke, exclude_seen=exclude_seen) - 1 :]
+    tail = np.asarray(history)[-look_back(spoke, exclude_seen=exclude_seen) - 1 :]
     shorter = [np.delete(tail, place) for place in range(len(tail))]
     queries = spoke.embed_sessions(item_vectors, [tail, *shorter], exclude_seen=exclude_seen)
-    lost = queries[:1].astype(np.float64) - queries[1:]  # (T', D)
-    found = _products(part_columns(spoke), item_vectors[rows], lost)
-    before = len(history) - len(tail)
-    return {name: np.pad(own, ((0, 0), (before, 0))) for name, own in found.items()}
+    lost: DoubleArray = queries[:1].astype(np.float64) - queries[1:]
+    return np.pad(lost, ((len(history) - len(tail), 0), (0, 0)))
 
 
 def content_terms(
@@ -184,23 +193,23 @@ def signed_shares(values: DoubleArray) -> DoubleArray:
 
 @torch.inference_mode()
 def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) -> FloatArray | None:
-    """(L, H, T): how the last position spreads its attention over the T events, per block and head; each sums to one.
+    """(L, H, T): attention to the T events, by block and head, of the position that the session is read at.
 
-    Events beyond the transformer's window have none.
+    In SASRec that is the last event, and a head's attention sums to one. In BERT4Rec it is the mask token after it, and
+    what is missing to one the head gives to the token itself. Events beyond the transformer's window have none.
 
     Returns:
         None for the launch floor and for an empty session.
-
-    Raises:
-        UsageError: the sequence model attends in a way that the reference pass does not know.
     """
     if spoke.behaviour is None or not len(history):
         return None
     model = spoke.behaviour.model
-    recent = history[-model.max_length :]
-    table = torch.from_numpy(item_vectors[recent, : spoke.behaviour_dimension - 1])
-    _, weights = reference_pass(model.transformer, table.to(model.ids.weight.device)[None])
-    last = weights[:, 0, :, -1].float().cpu().numpy()
+    recent = history[-(model.max_length - model.cloze) :]
+    x = torch.from_numpy(item_vectors[recent, : spoke.behaviour_dimension - 1]).to(model.ids.weight.device)
+    if model.mask is not None:
+        x = torch.cat([x, model.mask[None]])
+    _, weights = reference_pass(model.transformer, x[None])
+    last = weights[:, 0, :, -1, : len(recent)].float().cpu().numpy()
     return np.pad(last, ((0, 0), (0, 0), (len(history) - len(recent), 0)))
 
 

@@ -38,13 +38,15 @@ class PartScore:
         name: `behaviour`, `cold` (the bonus of items with few events), `text` or `image`.
         score: what it adds; the parts sum to the score.
         share: of the score, with its sign; the absolute shares sum to 1.
-        above_average: what it adds beyond what it gives the average item of the catalog.
+        lead: what it adds beyond what it gives the average item of the catalog.
+        lead_share: of the leads of all parts, with its sign.
     """
 
     name: str
     score: float
     share: float
-    above_average: float
+    lead: float
+    lead_share: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ class EventContribution:
         title: of that item.
         score: what the item's score loses without the event; below 0 where the event speaks against the item.
         share: of the contributions of all events, with its sign; the absolute shares sum to 1.
-        parts: the same loss by part of the score.
+        lead: the same loss beyond that of the average item of the catalog: what lifts every item alike lifts none.
+        lead_share: of the leads of all events, with its sign.
+        parts: the loss by part of the score.
         content: the event's term of the content score by modality; over all events they sum to the part.
     """
 
@@ -66,6 +70,8 @@ class EventContribution:
     title: str
     score: float
     share: float
+    lead: float
+    lead_share: float
     parts: Mapping[str, float]
     content: Mapping[str, float]
 
@@ -344,29 +350,31 @@ class _Places:
 def _part_scores(nth: int, parts: ScoreParts) -> list[PartScore]:
     from ..spokes.explain import signed_shares
 
-    scores = {name: float(values[nth]) for name, values in parts.parts.items()}
-    shares = signed_shares(np.array([*scores.values()]))
-    return [
-        PartScore(name, _number(score), _number(share), _number(score - parts.average[name]))
-        for (name, score), share in zip(scores.items(), shares, strict=True)
-    ]
+    scores = np.array([values[nth] for values in parts.parts.values()])
+    leads = scores - np.array([parts.average[name] for name in parts.parts])
+    columns = zip(parts.parts, scores, signed_shares(scores), leads, signed_shares(leads), strict=True)
+    return [PartScore(name, *map(_number, numbers)) for name, *numbers in columns]
 
 
 def _contributions(nth: int, parts: ScoreParts, session: Sequence[Mapping[str, Any]]) -> list[EventContribution]:
     from ..spokes.explain import signed_shares
 
     whole = parts.event_contributions[nth]
+    leads = whole - parts.average_events
+    shares, lead_shares = signed_shares(whole), signed_shares(leads)
     return [
         EventContribution(
             position=place + 1,
             item_id=str(event["item_id"]),
             title=str(event["title"]),
             score=_number(whole[place]),
-            share=_number(share),
+            share=_number(shares[place]),
+            lead=_number(leads[place]),
+            lead_share=_number(lead_shares[place]),
             parts={name: _number(values[nth, place]) for name, values in parts.events.items()},
             content={name: _number(values[nth, place]) for name, values in parts.content_events.items()},
         )
-        for place, (event, share) in enumerate(zip(session, signed_shares(whole), strict=True))
+        for place, event in enumerate(session)
     ]
 
 

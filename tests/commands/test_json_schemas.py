@@ -53,6 +53,8 @@ rollback lamps
 history lamps
 recommend lamps --session {item} -k 3
 similar lamps {item} -k 3
+explain lamps --session {item} -k 3
+explain index:lamps/2 --session {item} --item {item}
 rerank rules lamps --set max_per_brand=3
 rerank rules lamps --list
 evaluate run --domain lamps --model lamps:1 --k 10

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from hubspoke.catalog.sequences import History
 from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
 from hubspoke.spokes.behaviour import BehaviourModel
@@ -32,7 +36,26 @@ SESSIONS = st.lists(st.integers(0, 11), min_size=1, max_size=9)
 ROWS = np.array([0, 3, 7, 10])
 
 
-@pytest.fixture(params=["spoke", "floor"])
+def behaving(start: Spoke, **changes: Any) -> Spoke:
+    """A spoke like another but for its config, its weights moved to where a training might leave them."""
+    config = SpokeConfig.model_validate({**start.behaviour.config.model_dump(), **changes})
+    torch.manual_seed(4)
+    model = BehaviourModel(config, start.fusion, start.space, 9).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    return replace(start, behaviour=Behaviour(config, model, start.behaviour.known_items))
+
+
+@pytest.fixture
+def cloze(spoke: Spoke) -> Spoke:
+    """A spoke whose sessions are read at a mask token, by gated blocks that see both sides."""
+    shape = {"dimension": 8, "max_length": 5, "blocks": 2, "residual": "gated"}
+    return behaving(spoke, model="bert4rec", transformer=shape)
+
+
+@pytest.fixture(params=["spoke", "floor", "cloze"])
 def made(request: pytest.FixtureRequest) -> Spoke:
     """A spoke with behaviour, or the launch floor."""
     found: Spoke = request.getfixturevalue(request.param)
@@ -58,6 +81,7 @@ def test_an_event_contributes_what_the_score_loses_without_it(made, item_ids, tr
     for place in range(len(history)):
         lost = score([history])[0] - score([np.delete(history, place)])[0]
         np.testing.assert_allclose(explained.event_contributions[:, place], lost[ROWS], atol=1e-5)
+        np.testing.assert_allclose(explained.average_events[place], lost.mean(), atol=1e-5)
 
 
 @MIXED
@@ -195,12 +219,39 @@ def test_the_last_position_attends_over_the_window(spoke, item_ids, trunk):
     assert last_attention(spoke, vectors, np.array([], np.int64)) is None
 
 
-def test_the_pass_behind_the_attention_gives_the_served_session(spoke, item_ids, trunk):
-    vectors = spoke.embed_items(item_ids, trunk)
+def test_a_mask_token_attends_to_the_events_before_it_and_to_itself(cloze, item_ids, trunk):
+    weights = last_attention(cloze, cloze.embed_items(item_ids, trunk), np.array([0, 1, 2, 3, 4, 5, 6]))
+    # A place of the window is the token's.
+    assert weights.shape == (2, 2, 7)
+    assert not weights[:, :, :3].any() and (weights[:, :, 3:] > 0).all()
+    assert (weights.sum(axis=-1) < 1).all()
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
+def test_the_pass_behind_the_attention_gives_the_served_session(spoke, item_ids, trunk, kind, positions):
+    own = behaving(spoke, model=kind, transformer={"dimension": 8, "max_length": 5, "positions": positions})
+    vectors = own.embed_items(item_ids, trunk)
     history = np.array([2, 9, 5])
+    model = own.behaviour.model
+    x = torch.from_numpy(vectors[history, :8])
     with torch.no_grad():
-        hidden, _ = reference_pass(spoke.behaviour.model.transformer, torch.from_numpy(vectors[history, :8])[None])
-    np.testing.assert_allclose(hidden[0, -1], spoke.behaviour_sessions(vectors, [history])[0], atol=1e-5)
+        x = x if model.mask is None else torch.cat([x, model.mask[None]])
+        hidden, _ = reference_pass(model.transformer, x[None])
+    np.testing.assert_allclose(hidden[0, -1], own.behaviour_sessions(vectors, [history])[0], atol=1e-5)
+
+
+def test_a_model_that_could_read_times_is_explained_as_it_serves_items_alone(spoke, item_ids, trunk):
+    shape = {"dimension": 8, "max_length": 5, "time_bias": True, "event_types": True, "dwell": True}
+    own = behaving(spoke, transformer=shape)
+    vectors = own.embed_items(item_ids, trunk)
+    items, times = np.array([2, 9, 5]), np.array([0, 60_000_000, 61_000_000])
+    plain = explain_scores(own, vectors, items, ROWS)
+    told = explain_scores(own, vectors, History(items, times, np.array([1, 2, 3])), ROWS)
+    np.testing.assert_array_equal(told.scores, plain.scores)
+    np.testing.assert_array_equal(told.event_contributions, plain.event_contributions)
+    hidden, _ = reference_pass(own.behaviour.model.transformer, torch.from_numpy(vectors[items, :8])[None])
+    np.testing.assert_allclose(hidden.detach()[0, -1], own.behaviour_sessions(vectors, [items])[0], atol=1e-5)
 
 
 def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_ids, trunk):

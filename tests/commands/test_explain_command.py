@@ -1,0 +1,221 @@
+"""`hubspoke explain` in plain words, as JSON and as a picture."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.commands.explain_text import event_names, explained
+from hubspoke.workflows.explain import (
+    Counterfactual,
+    EventContribution,
+    ExplainedItem,
+    Explanation,
+    PartScore,
+    SessionAttention,
+)
+from hubspoke.workflows.explain_plots import heat_map
+from hubspoke.workflows.workspace import Workspace
+
+SVG = "{http://www.w3.org/2000/svg}text"
+
+
+def event(position: int, item_id: str, title: str, share: float) -> EventContribution:
+    return EventContribution(position, item_id, title, share, share, share, share, {"text": share}, {"text": share})
+
+
+EVENTS = [event(1, "rose", "Red rose", 0.6), event(2, "fern", "Fern", -0.1), event(3, "rose", "Red rose", 0.3)]
+
+
+def item(**changes: Any) -> ExplainedItem:
+    fields: dict[str, Any] = {
+        "rank": 1,
+        "score_rank": 1,
+        "not_shown": None,
+        "item_id": "pot",
+        "title": "Clay pot",
+        "brand": "Tindra",
+        "category": None,
+        "price": None,
+        "score": 2.0,
+        "cold": False,
+        "pinned": False,
+        "parts": [PartScore("behaviour", 2.5, 5 / 6, 0.75, 0.75), PartScore("text", -0.5, -1 / 6, -0.25, -0.25)],
+        "behaviour_parts": {"bias": 0.125, "text": 2.5, "item id": -0.125},
+        "events": [
+            event(1, "rose", "Red rose", 0.6),
+            event(2, "fern", "Fern", -0.1),
+            event(3, "rose", "Red rose", 0.3),
+        ],
+        "without_text": Counterfactual(1.5, 4),
+        "without_image": None,
+        **changes,
+    }
+    return ExplainedItem(**fields)
+
+
+def explanation(*items: ExplainedItem, **changes: Any) -> Explanation:
+    session = [{"item_id": own, "title": title} for own, title in (("rose", "Red rose"), ("fern", "Fern"))]
+    fields: dict[str, Any] = {
+        "ref": "garden",
+        "index": "index:garden/1",
+        "served_by": "garden:1",
+        "session": [*session, session[0]],
+        "unknown": [],
+        "seen_items": "ranked",
+        "rules": None,
+        "weights": {},
+        "attention": SessionAttention([0.25, 0.5, 0.25], [[[0.25, 0.5, 0.25]]]),
+        "items": items,
+        "notes": [],
+        **changes,
+    }
+    return Explanation(**fields)
+
+
+def test_an_item_is_explained_in_plain_words() -> None:
+    assert explained(explanation(item())).splitlines() == [
+        "Served by garden:1, items of the session are ranked.",
+        "  after rose  Red rose",
+        "  after fern  Fern",
+        "  after rose  Red rose",
+        "Attention of the model: Fern (50 %), Red rose [1] (25 %), Red rose [3] (25 %).",
+        "",
+        "1. Clay pot (pot, Tindra)",
+        "   because of   Red rose [1] (60 %), Red rose [3] (30 %)",
+        "   in spite of  Fern (-10 %)",
+        "   score        2.000: behaviour 2.500 (83 %), text -0.500 (-17 %)",
+        "   behaviour    text 2.500, same for all 0.125, the item itself -0.125",
+        "   ahead by     0.500 of the average item: behaviour 0.750 (75 %), text -0.250 (-25 %)",
+        "   without      its text it would stand at 4 instead of 1 (score 1.500)",
+    ]
+
+
+def test_what_is_odd_about_a_place_is_said() -> None:
+    said = explained(
+        explanation(
+            item(pinned=True, score_rank=7, cold=True),
+            item(rank=None, score_rank=9),
+            item(rank=None, score_rank=3, not_shown="not available", brand=None, title=""),
+            unknown=["oak"],
+            rules="rules:garden/2",
+            attention=None,
+            notes=["Nothing attends."],
+        )
+    )
+    for line in (
+        "Unknown items left out: oak.",
+        "Rules: rules:garden/2.",
+        "Note: Nothing attends.",
+        "   pinned       by a rule; its score alone would put it at 7",
+        "   new          too few events for behaviour of its own, so content speaks for it",
+        "   not in the list  its score puts it at 9",
+        "- pot (pot)",
+        "   never shown  not available; its score would put it at 3",
+    ):
+        assert line in said.splitlines()
+    assert "Attention" not in said
+
+
+def test_events_of_items_that_are_called_alike_are_told_apart() -> None:
+    assert event_names(explanation(item())) == ["Red rose [1]", "Fern", "Red rose [3]"]
+
+
+def test_many_events_are_counted_rather_than_listed() -> None:
+    events = [event(n, f"i{n}", f"Item {n}", 0.1) for n in range(1, 9)]
+    session = [{"item_id": own.item_id, "title": own.title} for own in events]
+    said = explained(explanation(item(events=events), session=session, attention=None))
+    assert "Item 5 (10 %) and 3 more" in said and "Item 6 (" not in said
+
+
+def test_a_picture_shows_items_events_parts_and_attention() -> None:
+    chart = heat_map(explanation(item(), item(rank=2, item_id="jar", cold=True)))
+    assert [column.title for column in chart.columns] == [
+        "1. Clay pot (pot)",
+        "2. Clay pot (jar)",
+        "Attention of the model",
+    ]
+    events, parts = chart.groups
+    assert [(row.label, row.values) for row in events.rows] == [
+        ("1. Red rose", (0.6, 0.6, 0.25)),
+        ("2. Fern", (-0.1, -0.1, 0.5)),
+        ("3. Red rose", (0.3, 0.3, 0.25)),
+    ]
+    assert [(row.label, row.values) for row in parts.rows] == [
+        ("behaviour", (0.75, 0.75, None)),
+        ("text", (-0.25, -0.25, None)),
+    ]
+    assert "New, with too few events for behaviour of their own: Clay pot." in chart.caption
+    alone = heat_map(explanation(item(rank=None), attention=None, notes=["Nothing attends."]))
+    assert [column.title for column in alone.columns] == ["Clay pot"]
+    assert "Nothing attends." in alone.caption
+
+
+@pytest.fixture
+def floor(garden: Any, home: Path) -> Callable[..., Any]:
+    """`run` where garden is served by a launch floor."""
+    (home / "hub.yaml").write_text("text: {name: tiny}\nimage: null\ncontrastive: {steps: 0}\n")
+    assert garden("hub", "train", "--config", "hub.yaml").code == 0
+    assert garden("index", "build", "hub:1", "--domain", "garden").code == 0
+    assert garden("promote", "index:garden/1").code == 0
+    found: Callable[..., Any] = garden
+    return found
+
+
+def test_explain_from_the_command_line(floor: Any, home: Path) -> None:
+    told = floor("explain", "garden", "--session", "rose,oak", "-k", "2", "--plot", "why.svg")
+    assert told.code == 0, told.err
+    assert "Served by hub:1, items of the session are ranked." in told.out
+    assert "Unknown items left out: oak." in told.out
+    assert "1. Red rose (rose)" in told.out and "because of  Red rose (100 %)" in told.out
+    assert "The picture is in why.svg." in told.err
+    written = [text.text or "" for text in ET.fromstring((home / "why.svg").read_text(encoding="utf-8")).iter(SVG)]
+    assert {"Why garden shows these items", "1. Red rose", "Parts of the score", "text", "100 %"} <= set(written)
+    assert not list(home.glob(".why*"))
+
+
+def test_explain_as_json(floor: Any) -> None:
+    asked = ("--item", "pot", "--item", "fern", "--exclude-seen")
+    told = floor("explain", "garden", "--session", "rose", *asked, "--json")
+    assert [own["item_id"] for own in told.json["items"]] == ["pot", "fern"]
+    assert told.json["items"][0]["events"][0]["item_id"] == "rose"
+    assert told.json["attention"] is None
+
+
+def test_what_cannot_be_explained_is_refused(floor: Any) -> None:
+    for arguments, code, words in (
+        ((), 2, "which no event explains; name the items"),
+        (("--session", "rose", "--user", "ann"), 2, "give one of them"),
+        (("--session", "oak"), 5, "None of the 1 items"),
+        (("--session", "rose", "--item", "oak"), 5, "'oak' is not in index:garden/1"),
+        (
+            ("--session", "rose", "--plot", "why.png"),
+            2,
+            "why.png is png; name it why.svg",
+        ),
+        (("--session", "rose", "--plot", "gone/why.svg"), 2, "There is no folder gone"),
+    ):
+        told = floor("explain", "garden", *arguments)
+        assert (told.code, words in told.err) == (code, True), told.err
+        assert told.out == ""
+
+
+def test_a_folder_is_no_picture(floor: Any, home: Path) -> None:
+    (home / "why.svg").mkdir()
+    told = floor("explain", "garden", "--session", "rose", "--plot", "why.svg")
+    assert (told.code, "why.svg is a folder" in told.err) == (2, True)
+
+
+def test_options_reach_the_workspace(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def answer(_: Workspace, *args: Any, **options: Any) -> Explanation:
+        calls.append((args, options))
+        return explanation(item())
+
+    monkeypatch.setattr(Workspace, "explain", answer)
+    garden("explain", "garden:1", "--user", "ann", "-k", "2", "--exclude-seen", "--item", "pot")
+    assert calls == [(("garden:1", []), {"user": "ann", "k": 2, "exclude_seen": True, "items": ("pot",)})]
