@@ -38,6 +38,16 @@ class History(np.ndarray[tuple[int, ...], np.dtype[np.int64]]):
         made.timestamps, made.event_types = timestamps, event_types
         return made
 
+    def of(self, places: IntArray, rows: IntArray) -> History:
+        """Some events of this history, under other row numbers.
+
+        Args:
+            places: (K,) which events.
+            rows: (K,) their items' rows, in another catalog perhaps.
+        """
+        known = (None if own is None else own[places] for own in (self.timestamps, self.event_types))
+        return History(rows, *known)
+
     def __array_finalize__(self, other: object) -> None:
         # Whatever numpy makes of a history (a mask, a sum) is of other events; slices are told of theirs below.
         self.timestamps = self.event_types = None
@@ -77,6 +87,12 @@ class Sequences:
 
     def __getitem__(self, s: int) -> IntArray:
         return self.items[self.offsets[s] : self.offsets[s + 1]]
+
+    def history(self, s: int) -> History:
+        """Sequence s with what is known of its events."""
+        own = slice(self.offsets[s], self.offsets[s + 1])
+        types = None if self.event_types is None else self.event_types[own].astype(np.int64)
+        return History(self.items[own], self.timestamps[own], types)
 
     def __iter__(self) -> Iterator[IntArray]:
         return (self[s] for s in range(len(self)))

@@ -20,7 +20,7 @@ from .results import Result
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..catalog.sequences import IntArray
+    from ..catalog.sequences import History, IntArray
     from ..hub.calibration import FloatArray
     from .datasets import Dataset
     from .workspace import Workspace
@@ -116,11 +116,14 @@ class Server:
             UsageError: both a session and a shopper are given, or `k` is not positive.
         """
         _check_k(k)
+        told: History | None = None
         if user is not None:
             if session:
                 raise UsageError("A session and a user were both given; ask for one of them.")
-            session = self._history(user)
-        rows = np.array([self._row_of[item] for item in session if item in self._row_of], dtype=np.int64)
+            session, told = self._history(user)
+        places = np.array([place for place, item in enumerate(session) if item in self._row_of], dtype=np.int64)
+        rows = np.array([self._row_of[session[place]] for place in places], dtype=np.int64)
+        rows = rows if told is None else told.of(places, rows)
         unknown = [item for item in session if item not in self._row_of]
         if len(session) and not len(rows):
             raise NotFoundError(
@@ -171,8 +174,8 @@ class Server:
                 return
             given, k = len(found), 2 * k
 
-    def _history(self, user: str) -> list[str]:
-        """A shopper's items, oldest first, from the newest event snapshot."""
+    def _history(self, user: str) -> tuple[list[str], History]:
+        """A shopper's items, oldest first, from the newest event snapshot, with what is known of the events."""
         from .datasets import load_dataset
 
         dataset = load_dataset(self._ws, self._loaded.record.domain, items=self._loaded.record.items)
@@ -180,9 +183,9 @@ class Server:
             raise NotFoundError(f"User {user!r} has no session in {dataset.domain.name}; pass --session instead.")
         code = dataset.sequences.user_ids.index(user)
         by_user = dataset.sequences.by_user()
-        rows = by_user[int(np.flatnonzero(by_user.users == code)[0])]
+        history = by_user.history(int(np.flatnonzero(by_user.users == code)[0]))
         ids = dataset.items["item_id"]
-        return [str(ids[int(row)]) for row in rows]
+        return [str(ids[row]) for row in history.tolist()], history
 
     def _without_session(self, k: int) -> Recommendations:
         """What to show before anything is known: the most popular items, or the newest where nobody bought yet."""

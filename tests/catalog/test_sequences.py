@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -61,6 +62,19 @@ def test_a_history_is_an_array_of_rows_whose_slices_keep_times_and_types() -> No
         assert other.timestamps is None and other.event_types is None
     unknown = History(np.array([1, 2]), None, None)[1:]
     assert unknown.timestamps is None and unknown.tolist() == [2]
+
+
+def test_a_sequence_as_a_history_and_some_of_its_events_elsewhere() -> None:
+    sequences = replace(example(), event_types=np.arange(6, dtype=np.int8))
+    history = sequences.history(2)
+    assert history.tolist() == sequences[2].tolist() == [2, 1, 2]
+    assert history.timestamps is not None and history.timestamps.tolist() == sequences.timestamps[3:].tolist()
+    assert history.event_types is not None and history.event_types.tolist() == [3, 4, 5]
+    moved = history.of(np.array([0, 2]), np.array([7, 7]))
+    assert moved.tolist() == [7, 7]
+    assert moved.timestamps is not None and moved.timestamps.tolist() == sequences.timestamps[[3, 5]].tolist()
+    assert moved.event_types is not None and moved.event_types.tolist() == [3, 5]
+    assert example().history(0).event_types is None
 
 
 def test_unknown_items_are_an_error_that_counts_them() -> None:

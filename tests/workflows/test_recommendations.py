@@ -73,6 +73,20 @@ def test_a_known_shopper_is_answered_by_their_history(shop: Workspace) -> None:
         shop.recommend("lamps", ["lamps-0003"], user=user)
 
 
+def test_a_known_shopper_is_answered_with_the_times_of_their_history(shop: Workspace, tiny_spoke: Any) -> None:
+    reading = {**tiny_spoke, "transformer": {**tiny_spoke["transformer"], "time_bias": True, "dwell": True}}
+    shop.spoke.train("lamps", config={**reading, "training": {**tiny_spoke["training"], "learning_rate": 0.05}})
+    sequences = load_dataset(shop, "lamps").sequences.by_user()
+    user = sequences.user_ids[int(sequences.users[7])]
+    server = Server(shop, "lamps:2")
+    spoke, vectors = server._loaded.spoke, server._vectors
+    told = spoke.embed_sessions(vectors, [sequences.history(7)])
+    plain = spoke.embed_sessions(vectors, [sequences[7]])
+    assert np.abs(told - plain).max() > 1e-4
+    best = sorted((vectors @ told[0]).tolist(), reverse=True)[:5]
+    np.testing.assert_allclose([item["score"] for item in server.recommend(user=user, k=5).items], best, atol=1e-4)
+
+
 def test_without_a_session_the_most_popular_items_are_shown(shop: Workspace) -> None:
     counts = load_dataset(shop, "lamps").sequences.item_counts()
     answer = shop.recommend("lamps", k=6)
