@@ -140,13 +140,17 @@ def counted_events(
     return kept if until is None else kept.filter(pl.col("timestamp").cast(pl.Int64) < until)
 
 
-def fit_statistics(events: pl.DataFrame, config: StatisticsConfig, *, recency: bool = True) -> ItemStatistics:
+def fit_statistics(
+    events: pl.DataFrame, config: StatisticsConfig, *, recency: bool = True, columns: Sequence[str] | None = None
+) -> ItemStatistics:
     """Statistics of the items that occur in training events; searches do not count.
 
     Args:
         events: `item_id`, `timestamp`, `event_type`; only what `counted_events` lets through.
         config: smoothing.
         recency: whether timestamps are times; they are not where data has an order only.
+        columns: what an encoder that was trained before reads, in its order: other columns are left out, and one that
+            these events do not give says nothing. None takes all that there are.
     """
     own = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "search"))
     counts = own.group_by("item_id").agg(
@@ -157,14 +161,14 @@ def fit_statistics(events: pl.DataFrame, config: StatisticsConfig, *, recency: b
     )
     counts = counts.sort("item_id")
     types = counts.columns[1:]
-    columns = [(kind, *_log_counts(counts[kind].to_numpy())) for kind in types]
-    columns += [
-        (name, *_log_rate(counts[success].to_numpy(), counts[trial].to_numpy(), config.prior_strength))
-        for name, success, trial in _rates(types)
-    ]
+    found = {kind: _log_counts(counts[kind].to_numpy()) for kind in types}
+    for name, success, trial in _rates(types):
+        found[name] = _log_rate(counts[success].to_numpy(), counts[trial].to_numpy(), config.prior_strength)
     if recency and (acted := own.filter(pl.col("event_type") != SHOWN)).height:
-        columns.append((RECENCY, *_log_days(acted, counts["item_id"])))
-    return _standardised(columns, counts["item_id"].to_list())
+        found[RECENCY] = _log_days(acted, counts["item_id"])
+    silent = np.zeros(counts.height, np.float32), 0.0
+    wanted = tuple(found) if columns is None else tuple(columns)
+    return _standardised([(name, *found.get(name, silent)) for name in wanted], counts["item_id"].to_list())
 
 
 class StatisticsEncoder(nn.Module):
@@ -266,7 +270,7 @@ def _standardised(columns: list[tuple[str, FloatArray, float]], item_ids: list[s
     """The columns with mean 0 and deviation 1 over the items, their priors on the same scale."""
     values = np.zeros((len(item_ids), len(columns)), np.float32)
     prior = np.zeros(len(columns), np.float32)
-    for k, (_, own, default) in enumerate(columns):
+    for k, (_, own, default) in enumerate(columns if item_ids else ()):
         mean, deviation = float(own.mean()), float(own.std())
         # A column that says the same of every item says nothing.
         if deviation > 1e-6:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def fit_features(
-    ws: Workspace, dataset: Dataset, config: SpokeConfig, seen: Sequences, until: int | None
+    ws: Workspace,
+    dataset: Dataset,
+    config: SpokeConfig,
+    seen: Sequences,
+    until: int | None,
+    parent: ItemFeatures | None = None,
 ) -> ItemFeatures:
     """What the config asks for.
 
@@ -26,18 +31,30 @@ def fit_features(
         config: of the spoke.
         seen: the sequences that it is trained on.
         until: microseconds UTC of a split in time; nothing from there on counts.
+        parent: of the version whose weights are trained on: its vocabulary is kept and its columns are counted again,
+            so that the weights still mean what they did.
     """
     from ..spokes.attributes import fit_vocabulary
     from ..spokes.features import ItemFeatures
 
+    kept = parent or ItemFeatures()
+    columns = kept.statistics.columns if kept.statistics else None
+    vocabulary = kept.vocabulary
+    if vocabulary is None and config.attributes:
+        vocabulary = fit_vocabulary(dataset.items, config.attributes)
     return ItemFeatures(
-        vocabulary=fit_vocabulary(dataset.items, config.attributes) if config.attributes else None,
-        statistics=_statistics(ws, dataset, config.statistics, seen, until) if config.statistics else None,
+        vocabulary=vocabulary if config.attributes else None,
+        statistics=_statistics(ws, dataset, config.statistics, seen, until, columns) if config.statistics else None,
     )
 
 
 def _statistics(
-    ws: Workspace, dataset: Dataset, config: StatisticsConfig, seen: Sequences, until: int | None
+    ws: Workspace,
+    dataset: Dataset,
+    config: StatisticsConfig,
+    seen: Sequences,
+    until: int | None,
+    columns: tuple[str, ...] | None,
 ) -> ItemStatistics | None:
     from ..spokes.statistics import counted_events, fit_statistics
 
@@ -46,4 +63,5 @@ def _statistics(
     item_ids = dataset.items["item_id"]
     events, _ = drop_unknown_items(read_table(ws, dataset.event_snapshot), item_ids)
     counted = counted_events(events, item_ids, dataset.sequences, seen, until)
-    return fit_statistics(counted, config, recency=time_kind(dataset.event_snapshot) != "order")
+    recency = time_kind(dataset.event_snapshot) != "order"
+    return fit_statistics(counted, config, recency=recency, columns=columns)

@@ -221,6 +221,15 @@ def test_more_successes_than_trials_are_no_rate_above_one():
     assert raw(made, "purchase per view") == pytest.approx(scaled(rates, np.log(1.5 / 7)), abs=1e-4)
 
 
+def test_the_columns_of_a_parent_are_kept():
+    made = fit_statistics(EVENTS, CONFIG)
+    again = fit_statistics(EVENTS, CONFIG, columns=("recency", "rating", "view"))
+    assert again.columns == ("recency", "rating", "view")
+    assert raw(again, "view") == raw(made, "view") and raw(again, "recency") == raw(made, "recency")
+    assert not any(raw(again, "rating"))
+    assert fit_statistics(table(), CONFIG, columns=("view",)).encode(["a"]).tolist() == [[0.0, 1.0]]
+
+
 def test_the_order_of_events_is_irrelevant():
     shuffled = EVENTS.sample(fraction=1.0, shuffle=True, seed=3)
     assert fit_statistics(shuffled, CONFIG).fingerprint == fit_statistics(EVENTS, CONFIG).fingerprint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.registry.records import ModelRecord
 from hubspoke.workflows.datasets import load_dataset
+from hubspoke.workflows.features import fit_features
 from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.spokes import load_spoke
 from hubspoke.workflows.workspace import Workspace
@@ -109,6 +111,18 @@ def test_a_refit_counts_the_validation_events_too(shop: Workspace, config: Any) 
     assert chosen is not None and refitted is not None
     assert chosen.features.vocabulary == refitted.features.vocabulary
     assert chosen.features.fingerprints["statistics"] != refitted.features.fingerprints["statistics"]
+
+
+def test_what_a_parent_has_learned_to_read_is_read_again(served: Workspace) -> None:
+    dataset = load_dataset(served, "lamps")
+    behaviour = load_spoke(served, served.registry.get_model("lamps:2"))[0].behaviour
+    assert behaviour is not None and behaviour.features.statistics is not None
+    parent = replace(behaviour.features, statistics=replace(behaviour.features.statistics, columns=("view", "rating")))
+    other = replace(dataset, items=dataset.items.with_columns(brand=pl.lit(None, pl.String)))
+    made = fit_features(served, other, behaviour.config, dataset.sequences, None, parent)
+    assert made.vocabulary == parent.vocabulary
+    assert made.statistics is not None and made.statistics.columns == ("view", "rating")
+    assert fit_features(served, other, behaviour.config, dataset.sequences, None).vocabulary != parent.vocabulary
 
 
 @pytest.fixture(scope="module")
