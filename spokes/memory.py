@@ -44,17 +44,21 @@ def device_bytes(device: torch.device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def refuse_beyond(needed: int, available: int, device: torch.device, config: SpokeConfig, n_known: int) -> None:
-    """Refuse a training whose tables do not fit on its device.
+def refuse_beyond_device(
+    config: SpokeConfig, n_known: int, n_items: int, content_columns: int, device: torch.device
+) -> None:
+    """Refuse a training whose tables do not fit on its device, before anything of it is made.
 
     Raises:
         UsageError: more is needed than there is.
     """
+    needed, available = training_bytes(config, n_known, n_items, content_columns), device_bytes(device)
     if needed > available:
         raise UsageError(
-            f"Training needs {_gb(needed)} for its item tables ({n_known:,} items with an ID residual of "
-            f"{config.transformer.dimension} columns) and {device} has {_gb(available)}; raise min_item_count, lower "
-            "transformer.dimension, or train sharded tables with TorchRec, which this package does not do itself."
+            f"Training needs {_gb(needed)} for its item tables ({n_items:,} items, {n_known:,} of them with an ID "
+            f"residual of {config.transformer.dimension} columns) and {device} has {_gb(available)}; raise "
+            "min_item_count, lower transformer.dimension, or train sharded tables with TorchRec, which this package "
+            "does not do itself."
         )
 
 

@@ -23,7 +23,7 @@ from .batches import Batch, BucketedBatches, training_batches
 from .behaviour import BehaviourModel, ItemInputs
 from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
 from .config import SpokeConfig
-from .memory import device_bytes, refuse_beyond, training_bytes
+from .memory import refuse_beyond_device
 from .objective import Objective
 from .parallel import Team, join_team
 from .schedules import rate_factor
@@ -109,11 +109,9 @@ def train_behaviour(
 
 
 def _check_memory(model: BehaviourModel, items: ItemInputs, config: SpokeConfig) -> None:
-    device, n_known = model.ids.weight.device, model.ids.num_embeddings - 1
     content = items.content
     columns = sum(part.shape[1] for part in (content.normed, content.hidden, content.calibrated, content.present))
-    needed = training_bytes(config, n_known, len(items), columns)
-    refuse_beyond(needed, device_bytes(device), device, config, n_known)
+    refuse_beyond_device(config, model.ids.num_embeddings - 1, len(items), columns, model.ids.weight.device)
 
 
 def _made_for(model: BehaviourModel, sequences: Sequences, config: SpokeConfig, total: int) -> str:

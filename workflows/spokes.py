@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,13 +154,17 @@ class Spokes:
             seed=spoke_config.seed,
         )
         about = {"name": split, "test_from": test_from.isoformat() if test_from else None, "refit": refit}
+        # Where a training that is killed leaves its checkpoints; the repeated command goes on from them.
+        kept = ws.cache_dir / "training" / fingerprint([domain, recipe.fingerprint])
         result = train_once(
             ws,
             recipe,
-            lambda: self._train(str(hub_ref), spoke_config, dataset, about, parts),
+            lambda: self._train(str(hub_ref), spoke_config, dataset, about, parts, kept),
             force=force,
             dry_run=dry_run,
         )
+        if not dry_run:
+            shutil.rmtree(kept, ignore_errors=True)
         return result if dry_run or not index else self._index(domain, result, promote)
 
     def _index(self, domain: str, result: ModelResult, promote: bool) -> ModelResult:
@@ -179,7 +185,13 @@ class Spokes:
         return replace(result, index=built.ref, release=moved.after)
 
     def _train(
-        self, hub_ref: str, config: SpokeConfig, dataset: Dataset, split: Mapping[str, Any], parts: SplitParts
+        self,
+        hub_ref: str,
+        config: SpokeConfig,
+        dataset: Dataset,
+        split: Mapping[str, Any],
+        parts: SplitParts,
+        kept: Path,
     ) -> Trained:
         from ..hub.content import fit_content_space
         from ..spokes.parts import spoke_parts
@@ -188,7 +200,7 @@ class Spokes:
         hub, hub_record = load_hub(self._ws, hub_ref)
         trunk = trunk_vectors(self._ws, hub, dataset)
         space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
-        builder = _Builder(self._ws, hub, config, dataset, trunk, space)
+        builder = _Builder(self._ws, hub, config, dataset, trunk, space, kept)
         spoke, run = builder.choose(parts)
         if split["refit"] and spoke.behaviour:
             spoke = builder.refit(spoke, parts, run.best_epoch)
@@ -260,7 +272,14 @@ class _Builder:
     """Trains behavioural parts of one spoke and puts them beside its floor."""
 
     def __init__(
-        self, ws: Workspace, hub: Hub, config: SpokeConfig, dataset: Dataset, trunk: TrunkVectors, space: ContentSpace
+        self,
+        ws: Workspace,
+        hub: Hub,
+        config: SpokeConfig,
+        dataset: Dataset,
+        trunk: TrunkVectors,
+        space: ContentSpace,
+        kept: Path,
     ) -> None:
         from ..spokes.spoke import floor_settings
 
@@ -273,9 +292,11 @@ class _Builder:
         self._space = space
         self._content = space.embed(hub.fusion.fuse(trunk))
         self._floor = floor_settings(hub.config)
+        self._kept = kept
 
     def choose(self, parts: SplitParts) -> tuple[Spoke, TrainingRun]:
         """Train with early stopping on validation, then choose the mixture there."""
+        from ..spokes.checkpoints import Checkpoints
         from ..spokes.mixture import choose_floor, probe
         from ..spokes.training import train_behaviour
 
@@ -295,12 +316,14 @@ class _Builder:
                 replace(floor, behaviour=_scores(model, inputs, checked)), measure, settings.image_share
             ),
             progress=stage_progress(self._ws.progress, "training the spoke"),
+            checkpoints=Checkpoints(self._kept / "choice"),
         )
         mixture = self._mixture(content, _scores(behaviour.model, inputs, checked), behaviour, checked)
         return self._spoke(behaviour, mixture), run
 
     def refit(self, spoke: Spoke, parts: SplitParts, epochs: int) -> Spoke:
         """Train from scratch on training and validation events together, for the epochs chosen before."""
+        from ..spokes.checkpoints import Checkpoints
         from ..spokes.training import train_behaviour
 
         behaviour = self._behaviour(parts.refit, parts.until)
@@ -311,12 +334,14 @@ class _Builder:
             self._config,
             epochs=epochs,
             progress=stage_progress(self._ws.progress, "refitting the spoke"),
+            checkpoints=Checkpoints(self._kept / "refit"),
         )
         return self._spoke(behaviour, spoke.mixture)
 
     def _behaviour(self, sequences: Sequences, until: int | None) -> Behaviour:
         from ..hub.devices import pick_device, seed_everything
         from ..spokes.behaviour import BehaviourModel
+        from ..spokes.memory import refuse_beyond_device
         from ..spokes.spoke import Behaviour
         from .features import fit_features
 
@@ -324,9 +349,11 @@ class _Builder:
         frequent = np.flatnonzero(counts >= self._config.min_item_count)
         known = tuple(self._item_ids[row] for row in frequent)
         features = fit_features(self._ws, self._dataset, self._config, sequences, until)
+        device, fusion = pick_device(self._ws.settings.device), self._hub.fusion
+        columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
+        refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
         seed_everything(self._config.seed)
-        model = BehaviourModel(self._config, self._hub.fusion, self._space, len(known), features)
-        model = model.to(pick_device(self._ws.settings.device))
+        model = BehaviourModel(self._config, fusion, self._space, len(known), features).to(device)
         if self._config.id_dropout_events:
             model.lean_on_events(counts[frequent])
         return Behaviour(self._config, model, known, features)

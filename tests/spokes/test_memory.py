@@ -1,10 +1,12 @@
 import os
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
 from hubspoke.errors import UsageError
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.memory import device_bytes, refuse_beyond, training_bytes
+from hubspoke.spokes.memory import device_bytes, refuse_beyond_device, training_bytes
 
 CPU = torch.device("cpu")
 
@@ -23,10 +25,23 @@ def test_the_bytes_of_a_training_by_hand():
 
 
 def test_tables_beyond_the_device_are_refused_with_what_helps():
-    needed = training_bytes(config(), 10**9, 10**9, 1000)
-    with pytest.raises(UsageError, match=r"needs 4,1\d\d.\d GB .*1,000,000,000 items.*cpu has 8.0 GB.*TorchRec"):
-        refuse_beyond(needed, 8 * 10**9, CPU, config(), 10**9)
-    refuse_beyond(needed, needed, CPU, config(), 10**9)
+    with pytest.raises(UsageError, match=r"needs [\d,]+\.\d GB .*10,000,000,000 items.*cpu has .* GB.*TorchRec"):
+        refuse_beyond_device(config(), 10**10, 10**10, 1000, CPU)
+
+
+def test_tables_that_just_fit_are_not_refused(monkeypatch):
+    needed = training_bytes(config(), 99, 200, 10)
+    monkeypatch.setattr("hubspoke.spokes.memory.device_bytes", lambda device: needed)
+    refuse_beyond_device(config(), 99, 200, 10, CPU)
+    with pytest.raises(UsageError):
+        refuse_beyond_device(config(), 100, 200, 10, CPU)
+
+
+def test_a_training_is_refused_before_it_begins(monkeypatch):
+    member = runpy.run_path(str(Path(__file__).with_name("team_member.py")))
+    monkeypatch.setattr("hubspoke.spokes.memory.device_bytes", lambda device: 1000)
+    with pytest.raises(UsageError, match=r"12 items, 12 of them .* 8 columns.* cpu has 0\.0 GB"):
+        member["train"](member["config"]())
 
 
 def test_the_memory_of_this_machine():

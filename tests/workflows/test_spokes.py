@@ -280,13 +280,14 @@ main()
     ("place", "nth"),
     [
         ("hubspoke.spokes.training:_Trainer.epoch", 2),  # one epoch is done, nothing is written
+        ("hubspoke.spokes.training:_Trainer.facts", 2),  # there is a checkpoint to go on from, and half of the next
         ("hubspoke.registry.store:Registry.finish_model", 1),  # the artifact stands, its row does not say so
     ],
 )
 def test_a_killed_training_is_repeated_to_the_same_result(
     shop: Workspace, shop_template: Path, tmp_path: Path, tiny_spoke: Any, place: str, nth: int
 ) -> None:
-    config = {**tiny_spoke, "seed": 1}
+    config = {**tiny_spoke, "seed": 1, "training": {**tiny_spoke["training"], "max_epochs": 5}}
     shutil.copytree(shop_template, tmp_path / "whole")
     with open_workspace(environ={}, workspace=tmp_path / "whole") as whole:
         expected = whole.spoke.train("lamps", config=config)
@@ -321,3 +322,5 @@ def test_a_killed_training_is_repeated_to_the_same_result(
     assert [check.status for check in health.checks if check.name in ("trainings", "leftovers")] == ["ok", "ok"]
     assert list((shop.artifacts.root / "staging").iterdir()) == []
     assert list(shop.artifacts.digests()) == expected_files
+    # Checkpoints go with the training that they were kept for.
+    assert list((shop.cache_dir / "training").iterdir()) == []
