@@ -11,10 +11,12 @@ from hubspoke.catalog.schema import ITEM_SCHEMA
 from hubspoke.errors import CorruptArtifactError, UsageError
 from hubspoke.spokes.attributes import fit_vocabulary
 from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.features import ItemFeatures
 from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Behaviour, Spoke
 from hubspoke.spokes.statistics import ItemStatistics
+from hubspoke.spokes.training import train_behaviour
 
 ON = {
     "attributes": {"width": 3, "hidden": 5, "min_count": 1, "dropout": 0.0},
@@ -156,6 +158,39 @@ def test_a_config_from_before_there_were_features_loads(spoke, hub, trunk, item_
     loaded = Spoke.load(tmp_path, hub)
     np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), spoke.embed_items(item_ids, trunk))
     assert loaded.space_fingerprint == spoke.space_fingerprint
+
+
+def test_attributes_alone_learn_a_cycle_that_neither_content_nor_ids_can_tell(hub, trunk, space, item_ids, sequences):
+    n = len(item_ids)
+    rows = [
+        {
+            **dict.fromkeys(ITEM_SCHEMA),
+            "item_id": own,
+            "brand": f"brand {i // 4}",
+            "price": float(i % 4),
+            "attributes": [],
+        }
+        for i, own in enumerate(item_ids)
+    ]
+    table = pl.DataFrame(rows, schema=ITEM_SCHEMA)
+    config = SpokeConfig.model_validate(
+        {
+            "transformer": {"dimension": 16, "max_length": 6, "dropout": 0.0},
+            "adapter": None,
+            "attributes": {"min_count": 1, "dropout": 0.0},
+            "training": {"tokens_per_batch": 64, "loss": "softmax", "learning_rate": 1e-2},
+        }
+    )
+    features = ItemFeatures(fit_vocabulary(table, config.attributes))
+    torch.manual_seed(0)
+    model = BehaviourModel(config, hub.fusion, replace(space, text=None, image=None), 0, features)
+    inputs = Behaviour(config, model, (), features).inputs(item_ids, trunk, table)
+    cycle = sequences(*[[(start + step) % n for step in range(8)] for start in range(n)], n_items=n)
+    train_behaviour(model, inputs, cycle, config, epochs=80)
+    vectors = model.item_vectors(inputs)
+    histories = [np.array([(start + step) % n for step in range(4)]) for start in range(n)]
+    best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
+    np.testing.assert_array_equal(best, (np.arange(n) + 4) % n)
 
 
 def residuals(model, inputs):
