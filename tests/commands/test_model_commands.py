@@ -215,6 +215,17 @@ def test_evaluate_run_and_compare(garden: Any, monkeypatch: pytest.MonkeyPatch) 
     assert (options["k"], options["record"]) == ((10, 20, 100), False)
 
 
+def test_what_a_baseline_says_of_itself_stands_above_its_numbers(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = {**EVALUATED, "model": "popularity-7d", "note": "counts all events"}
+    stand_in(monkeypatch, "evaluate", Said(noted))
+    shown = garden("evaluate", "run", "--domain", "garden", "--model", "popularity-7d")
+    assert shown.out.splitlines()[4] == "note        counts all events"
+    both = {"events": "e", "baseline": "hub:1", "rows": TABLE, "results": [{**EVALUATED, "note": None}, noted]}
+    stand_in(monkeypatch, "evaluate", Said({**EVALUATED, **both}))
+    shown = garden("evaluate", "compare", "--domain", "garden", "--models", "hub,popularity-7d")
+    assert shown.out.splitlines()[4] == "popularity-7d  counts all events"
+
+
 def test_launch(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Any, ...]] = []
 
