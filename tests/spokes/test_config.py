@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hubspoke.spokes.config import AdapterConfig, SpokeConfig, TrainingConfig
 from pydantic import ValidationError
@@ -12,6 +14,8 @@ def test_the_config_survives_its_json():
     "wrong",
     [
         {"model": "gru4rec"},
+        {"cloze": {"mask_share": 0.0}},
+        {"cloze": {"last_share": 1.1}},
         {"id_dropout": 1.0},
         {"min_item_count": 0},
         {"training": {"patience": 0}},
@@ -32,3 +36,17 @@ def test_nonsense_is_refused(wrong):
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValidationError):
         AdapterConfig().rank = 2
+
+
+def test_a_config_saved_before_there_was_a_second_model_loads_as_what_it_was():
+    old = {
+        "model": "sasrec",
+        "transformer": {"dimension": 64, "blocks": 1, "heads": 2, "expansion": 2, "dropout": 0.2, "max_length": 50},
+        "adapter": {"rank": 8, "alpha": 16},
+        "id_dropout": 0.1,
+        "min_item_count": 5,
+        "training": {"max_epochs": 60, "loss": "sampled-softmax", "negatives": 256, "learning_rate": 0.001},
+        "seed": 0,
+    }
+    assert SpokeConfig.model_validate_json(json.dumps(old)) == SpokeConfig()
+    assert not SpokeConfig().transformer.needs_context

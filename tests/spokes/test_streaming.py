@@ -22,7 +22,7 @@ VARIANTS = {
 }
 EVENTS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 10**10), st.integers(0, 7)), min_size=1, max_size=16)
 # A model is read, never changed, so that examples may share it.
-shared = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+shared = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
