@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..evaluation.heatmaps import cut
 from ..workflows.explain_plots import PART_NAMES
 
 if TYPE_CHECKING:
     from ..workflows.explain import Counterfactual, ExplainedItem, Explanation
 
 BEHAVIOUR_PARTS: Mapping[str, str] = {"image": "picture", "item id": "the item itself", "bias": "same for all"}
-SHOWN_EVENTS = 5
+SHOWN_EVENTS, LONGEST_TITLE = 5, 40
 _LEAST = 0.005  # less than half a per cent is not worth a word
 
 
@@ -33,7 +34,7 @@ def explained(result: Explanation) -> str:
 
 def event_names(result: Explanation) -> list[str]:
     """The title of each event's item; where two events would be called alike, with their place in the session."""
-    titles = [str(event["title"] or event["item_id"]) for event in result.session]
+    titles = [cut(str(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
     count = Counter(titles)
     return [f"{title} [{n}]" if count[title] > 1 else title for n, title in enumerate(titles, 1)]
 

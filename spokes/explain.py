@@ -16,10 +16,12 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from ..catalog.sequences import IntArray
+from ..catalog.sequences import History, IntArray
 from ..errors import UsageError
 from ..hub.fusion import TrunkVectors
+from .batches import serving_batch
 from .behaviour import FloatArray, ItemInputs
+from .context import EventContext, dwell_buckets, interval_buckets
 from .spoke import Spoke
 from .transformer import Attention, Block, SequenceTransformer, rotary, rotate
 
@@ -66,12 +68,12 @@ class ScoreParts:
 def explain_scores(
     spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
 ) -> ScoreParts:
-    """Take the scores of some items after a session apart, as it is served from its items alone.
+    """Take the scores of some items after a session apart.
 
     Args:
         spoke: what scores.
         item_vectors: (N, D) of the catalog, as `embed_items` gives them.
-        history: (T,) rows of the session, oldest first.
+        history: (T,) rows of the session, oldest first; a `History` where the times of its events are to count.
         rows: (K,) items to explain.
         exclude_seen: the serving policy whose weights are wanted.
 
@@ -80,8 +82,6 @@ def explain_scores(
     """
     if not len(history):
         raise UsageError("An empty session has nothing to explain by; name at least one item that was looked at.")
-    # Without times and types, which some models read where they are known: a session is served from its items.
-    history = np.asarray(history)
     query = spoke.embed_sessions(item_vectors, [history], exclude_seen=exclude_seen)[0]
     columns = part_columns(spoke)
     mean = item_vectors.mean(axis=0, dtype=np.float64)
@@ -121,11 +121,18 @@ def leave_one_out(
 def _lost(spoke: Spoke, item_vectors: FloatArray, history: IntArray, exclude_seen: bool) -> DoubleArray:
     """(T, D) the session vector minus what it is without each event."""
     # One event more than counts: it moves in where a later one is taken out.
-    tail = np.asarray(history)[-look_back(spoke, exclude_seen=exclude_seen) - 1 :]
-    shorter = [np.delete(tail, place) for place in range(len(tail))]
+    tail = history[-look_back(spoke, exclude_seen=exclude_seen) - 1 :]
+    shorter = [_without(tail, place) for place in range(len(tail))]
     queries = spoke.embed_sessions(item_vectors, [tail, *shorter], exclude_seen=exclude_seen)
     lost: DoubleArray = queries[:1].astype(np.float64) - queries[1:]
     return np.pad(lost, ((len(history) - len(tail), 0), (0, 0)))
+
+
+def _without(history: IntArray, place: int) -> IntArray:
+    """The session without one event, and without its time."""
+    kept = np.delete(np.arange(len(history)), place)
+    rows = np.asarray(history)[kept]
+    return history.of(kept, rows) if isinstance(history, History) else rows
 
 
 def content_terms(
@@ -204,40 +211,59 @@ def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) ->
     if spoke.behaviour is None or not len(history):
         return None
     model = spoke.behaviour.model
-    recent = history[-(model.max_length - model.cloze) :]
-    x = torch.from_numpy(item_vectors[recent, : spoke.behaviour_dimension - 1]).to(model.ids.weight.device)
+    batch = serving_batch(
+        [history],
+        model.max_length,
+        cloze=model.cloze,
+        times=_told(history, "timestamps"),
+        types=_told(history, "event_types"),
+    )
+    device = model.ids.weight.device
+    x = torch.from_numpy(item_vectors[batch.rows, : spoke.behaviour_dimension - 1]).to(device)
     if model.mask is not None:
-        x = torch.cat([x, model.mask[None]])
-    _, weights = reference_pass(model.transformer, x[None])
-    last = weights[:, 0, :, -1, : len(recent)].float().cpu().numpy()
-    return np.pad(last, ((0, 0), (0, 0), (len(history) - len(recent), 0)))
+        x[-1] = model.mask
+    n_events = len(x) - model.cloze
+    known = (batch.timestamps, batch.event_types)
+    context = EventContext(*(None if own is None else torch.from_numpy(own).to(device) for own in known))
+    _, weights = reference_pass(model.transformer, x[None], context)
+    last = weights[:, 0, :, -1, :n_events].float().cpu().numpy()
+    return np.pad(last, ((0, 0), (0, 0), (len(history) - n_events, 0)))
 
 
-def reference_pass(transformer: SequenceTransformer, x: Tensor) -> tuple[Tensor, Tensor]:
+def _told(history: IntArray, name: str) -> list[IntArray] | None:
+    known = getattr(history, name, None)
+    return None if known is None else [known]
+
+
+def reference_pass(
+    transformer: SequenceTransformer, x: Tensor, context: EventContext | None = None
+) -> tuple[Tensor, Tensor]:
     """What the transformer computes in evaluation mode, with the attention weights that its fused kernel never forms.
 
     Args:
         transformer: the transformer.
-        x: (B, T, D) item vectors, T <= max_length, of events of which no more than the items is known; none is padding.
+        x: (B, T, D) item vectors without padding, T <= max_length.
+        context: times and types of the events, where they are known.
 
     Returns:
         (B, T, D) session embeddings, and (L, B, H, T, T) weights of each block: row t is what position t attends to.
     """
     transformer.eval()
+    context = context or EventContext()
+    x = _inputs(transformer, x, context)
     t = x.shape[1]
     seen = torch.ones(t, t, dtype=torch.bool, device=x.device)
     seen = seen.tril() if transformer.causal else seen
     rotation = None
     if transformer.positions is None:
         rotation = rotary(torch.arange(t, device=x.device), transformer.config.dimension // transformer.config.heads)
-    else:
-        own_positions = transformer.positions[:t]
-        # A bidirectional model counts its positions from the right.
-        x = x + (own_positions if transformer.causal else own_positions.flip(0))
+    between = None
+    if context.timestamps is not None:
+        between = interval_buckets(context.timestamps[:, :, None] - context.timestamps[:, None, :])  # (B, T, T)
     weights = []
     for module in transformer.blocks:
         block = cast(Block, module)
-        attended, own = _attend(block.attention, block.attention_norm(x), seen, rotation)
+        attended, own = _attend(block.attention, block.attention_norm(x), seen, rotation, between)
         x = x + (attended if block.attention_gate is None else block.attention_gate(x).sigmoid() * attended)
         fed = block.feed_forward(block.feed_forward_norm(x))
         x = x + (fed if block.feed_forward_gate is None else block.feed_forward_gate(x).sigmoid() * fed)
@@ -245,16 +271,35 @@ def reference_pass(transformer: SequenceTransformer, x: Tensor) -> tuple[Tensor,
     return transformer.norm(x), torch.stack(weights)
 
 
+def _inputs(transformer: SequenceTransformer, x: Tensor, context: EventContext) -> Tensor:
+    """(B, T, D) item vectors with what places, types and times add to them."""
+    if transformer.positions is not None:
+        # A two-way transformer counts from the right.
+        own = transformer.positions[: x.shape[1]]
+        x = x + (own if transformer.causal else own.flip(0))
+    if transformer.type_vectors is not None and context.event_types is not None:
+        x = x + transformer.type_vectors(context.event_types)
+    if transformer.dwell_vectors is not None and context.timestamps is not None:
+        x = x + transformer.dwell_vectors(dwell_buckets(context.timestamps))
+    return x
+
+
 def _attend(
-    attention: Attention, x: Tensor, seen: Tensor, rotation: tuple[Tensor, Tensor] | None
+    attention: Attention,
+    x: Tensor,
+    seen: Tensor,
+    rotation: tuple[Tensor, Tensor] | None,
+    between: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """(B, T, D) to (B, T, D) and (B, H, T, T): softmax(Q K' / sqrt(D / H)) V. Vaswani et al., 2017."""
     b, t, d = x.shape
     q, k, v = attention.query_key_value(x).view(b, t, 3, attention.heads, d // attention.heads).permute(2, 0, 3, 1, 4)
     if rotation is not None:
         q, k = rotate(q, rotation), rotate(k, rotation)
-    similarity = (q @ k.transpose(2, 3) / (d // attention.heads) ** 0.5).masked_fill(~seen, float("-inf"))
-    weights = nn.functional.softmax(similarity, dim=-1)
+    similarity = q @ k.transpose(2, 3) / (d // attention.heads) ** 0.5
+    if attention.interval_bias is not None and between is not None:
+        similarity = similarity + attention.interval_bias(between).permute(0, 3, 1, 2)
+    weights = nn.functional.softmax(similarity.masked_fill(~seen, float("-inf")), dim=-1)
     return attention.output((weights @ v).transpose(1, 2).reshape(b, t, d)), weights
 
 

@@ -33,6 +33,7 @@ NO_DRY_RUN = {
     "index check",
     "recommend",
     "similar",
+    "explain",
     "evaluate run",
     "evaluate compare",
     "history",

@@ -217,7 +217,7 @@ class _Explainer:
 
         asked = self._rows(dict.fromkeys(items))
         answer = self._server.recommend(session, user, k, exclude_seen)
-        history = self._rows(str(event["item_id"]) for event in answer.session)
+        history, _ = self._server.events(session, user)
         rows = asked if items else self._rows(str(item["item_id"]) for item in answer.items)
         parts = explain_scores(self._spoke, self._vectors, history, rows, exclude_seen=exclude_seen)
         barred = self._server.barred(history.tolist() if exclude_seen else ())

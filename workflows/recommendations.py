@@ -96,6 +96,30 @@ class Server:
             raise NotFoundError(f"{item!r} is not in {self._loaded.record.ref}; name an item of its catalog.")
         return self._row_of[item]
 
+    def events(self, session: Sequence[str] = (), user: str | None = None) -> tuple[IntArray, list[str]]:
+        """Rows of a session's known items, oldest first, and its unknown items; a shopper's rows tell their times.
+
+        Raises:
+            NotFoundError: every item of the session is unknown, or so is the shopper.
+            UsageError: both a session and a shopper are given.
+        """
+        told: History | None = None
+        if user is not None:
+            if session:
+                raise UsageError("A session and a user were both given; ask for one of them.")
+            session, told = self._history(user)
+        places = np.array([place for place, item in enumerate(session) if item in self._row_of], dtype=np.int64)
+        rows = np.array([self._row_of[session[place]] for place in places], dtype=np.int64)
+        known = rows if told is None else told.of(places, rows)
+        unknown = [item for item in session if item not in self._row_of]
+        if len(session) and not len(known):
+            raise NotFoundError(
+                f"None of the {len(session)} items of the session (first: {session[0]!r}) is in "
+                f"{self._loaded.record.ref}; "
+                "check the ids, or ingest the catalog they belong to and build its index."
+            )
+        return known, unknown
+
     def describe(self, row: int) -> dict[str, Any]:
         """What is shown of an item."""
         return _shown(self._dataset.items, row)
@@ -116,21 +140,7 @@ class Server:
             UsageError: both a session and a shopper are given, or `k` is not positive.
         """
         _check_k(k)
-        told: History | None = None
-        if user is not None:
-            if session:
-                raise UsageError("A session and a user were both given; ask for one of them.")
-            session, told = self._history(user)
-        places = np.array([place for place, item in enumerate(session) if item in self._row_of], dtype=np.int64)
-        rows = np.array([self._row_of[session[place]] for place in places], dtype=np.int64)
-        rows = rows if told is None else told.of(places, rows)
-        unknown = [item for item in session if item not in self._row_of]
-        if len(session) and not len(rows):
-            raise NotFoundError(
-                f"None of the {len(session)} items of the session (first: {session[0]!r}) is in "
-                f"{self._loaded.record.ref}; "
-                "check the ids, or ingest the catalog they belong to and build its index."
-            )
+        rows, unknown = self.events(session, user)
         if not len(rows):
             return self._without_session(k)
         queries = self._loaded.spoke.embed_sessions(self._vectors, [rows], exclude_seen=exclude_seen)

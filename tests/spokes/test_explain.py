@@ -13,6 +13,7 @@ from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
 from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.context import EventContext
 from hubspoke.spokes.explain import (
     behaviour_parts,
     content_terms,
@@ -241,17 +242,34 @@ def test_the_pass_behind_the_attention_gives_the_served_session(spoke, item_ids,
     np.testing.assert_allclose(hidden[0, -1], own.behaviour_sessions(vectors, [history])[0], atol=1e-5)
 
 
-def test_a_model_that_could_read_times_is_explained_as_it_serves_items_alone(spoke, item_ids, trunk):
-    shape = {"dimension": 8, "max_length": 5, "time_bias": True, "event_types": True, "dwell": True}
-    own = behaving(spoke, transformer=shape)
+TOLD = {"dimension": 8, "max_length": 5, "time_bias": True, "event_types": True, "dwell": True}
+
+
+@pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
+def test_times_and_types_of_events_count_where_they_are_told(spoke, item_ids, trunk, kind):
+    own = behaving(spoke, model=kind, transformer=TOLD)
     vectors = own.embed_items(item_ids, trunk)
-    items, times = np.array([2, 9, 5]), np.array([0, 60_000_000, 61_000_000])
-    plain = explain_scores(own, vectors, items, ROWS)
-    told = explain_scores(own, vectors, History(items, times, np.array([1, 2, 3])), ROWS)
-    np.testing.assert_array_equal(told.scores, plain.scores)
-    np.testing.assert_array_equal(told.event_contributions, plain.event_contributions)
-    hidden, _ = reference_pass(own.behaviour.model.transformer, torch.from_numpy(vectors[items, :8])[None])
-    np.testing.assert_allclose(hidden.detach()[0, -1], own.behaviour_sessions(vectors, [items])[0], atol=1e-5)
+    rows, kept = np.array([1, 2, 9, 5, 6, 0, 7]), np.array([0, 1, 2, 4, 5, 6])
+    told = History(rows, np.array([0, 3, 60, 61, 900, 901, 950]) * 1_000_000, np.array([1, 2, 3, 1, 1, 2, 4]))
+    score = own.recommender("it", vectors).score
+    explained = explain_scores(own, vectors, told, ROWS)
+    np.testing.assert_allclose(explained.scores, score([told])[0][ROWS], atol=1e-5)
+    lost = score([told])[0] - score([told.of(kept, rows[kept])])[0]
+    np.testing.assert_allclose(explained.event_contributions[:, 3], lost[ROWS], atol=1e-5)
+    assert np.abs(explained.scores - explain_scores(own, vectors, rows, ROWS).scores).max() > 1e-3
+    assert np.abs(last_attention(own, vectors, told) - last_attention(own, vectors, rows)).max() > 1e-3
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_reference_pass_knows_times_and_types(causal):
+    transformer = moved(TransformerConfig(**{**TOLD, "blocks": 2}), causal)
+    x = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1))
+    seconds = torch.tensor([[0, 1, 40, 4000], [5, 5, 7, 100_000]])
+    context = EventContext(seconds * 1_000_000, torch.tensor([[1, 2, 3, 0], [0, 1, 1, 4]]))
+    with torch.no_grad():
+        for known in (context, EventContext(context.timestamps), EventContext(None, context.event_types), None):
+            found, _ = reference_pass(transformer, x, known)
+            torch.testing.assert_close(found, transformer(x, None, known), atol=1e-5, rtol=0)
 
 
 def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_ids, trunk):

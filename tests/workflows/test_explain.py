@@ -170,6 +170,7 @@ def test_a_shopper_is_explained_by_their_history(shop: Workspace) -> None:
     listed = shop.recommend("lamps", user=user, k=3)
     explained = shop.explain("lamps", user=user, k=3)
     assert (ids(explained), explained.session) == (ids(listed), listed.session)
+    assert [item.score for item in explained.items] == pytest.approx([item["score"] for item in listed.items], abs=1e-4)
 
 
 def test_without_a_session_there_is_nothing_to_explain_by(shop: Workspace) -> None:
