@@ -25,6 +25,7 @@ from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_check
 from .config import SpokeConfig
 from .memory import refuse_beyond_device
 from .objective import Objective
+from .optimiser import AdamW
 from .parallel import Team, join_team
 from .schedules import rate_factor
 
@@ -205,7 +206,7 @@ class _Trainer:
         self.device = model.ids.weight.device
         self._objective = Objective(model, items, sequences.item_counts(), config, team)
         self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self._optimiser = torch.optim.AdamW(
+        self._optimiser = AdamW(
             list(self._named.values()),
             lr=config.training.learning_rate,
             betas=(0.9, 0.98),
