@@ -50,22 +50,26 @@ def limit_threads(n: int | None = None) -> int:
 
 
 def pick_device(choice: str = "auto") -> torch.device:
-    """The torch device for "auto" (first GPU, else CPU), "cpu", "cuda" or "cuda:N".
+    """The torch device for "auto" (a GPU, else CPU), "cpu", "cuda" or "cuda:N".
+
+    Where no number is given it is the first GPU, or this process's own where a launcher of several (torchrun) says which
+    by LOCAL_RANK.
 
     Raises:
         UsageError: the name is unknown, or the GPU it names is not there.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if choice == "auto":
-        return torch.device("cuda:0" if gpus else "cpu")
-    if choice == "cpu":
+    if choice == "cpu" or (choice == "auto" and not gpus):
         return torch.device("cpu")
+    own = os.environ.get("LOCAL_RANK", "0")
+    choice = "cuda" if choice == "auto" else choice
     family, _, number = choice.partition(":")
     if family != "cuda" or (":" in choice and not (number.isascii() and number.isdigit())):
         raise UsageError(f"Device {choice!r} is unknown; use auto, cpu, cuda or cuda:N.")
-    index = int(number or 0)
+    index = int(number or own)
     if index >= gpus:
-        raise UsageError(f"Device {choice!r} was asked for but torch sees {gpus} CUDA GPUs; use auto or cpu.")
+        named = choice if number or not index else f"cuda:{index}"
+        raise UsageError(f"Device {named!r} was asked for but torch sees {gpus} CUDA GPUs; use auto or cpu.")
     return torch.device("cuda", index)
 
 

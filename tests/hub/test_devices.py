@@ -32,6 +32,17 @@ def test_auto_prefers_the_first_gpu(monkeypatch):
         devices.pick_device("cuda:2")
 
 
+def test_each_process_of_a_team_takes_its_own_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert devices.pick_device("auto") == devices.pick_device("cuda") == torch.device("cuda:1")
+    assert devices.pick_device("cuda:0") == torch.device("cuda:0")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UsageError, match="'cuda:2' was asked for but torch sees 2"):
+        devices.pick_device("auto")
+
+
 def test_a_missing_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.pick_device("auto") == torch.device("cpu")
