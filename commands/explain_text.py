@@ -48,7 +48,7 @@ def _block(item: ExplainedItem, names: Sequence[str]) -> Iterator[str]:
         said = [f"{BEHAVIOUR_PARTS.get(name, name)} {score:.3f}" for name, score in own if abs(score) >= _LEAST]
         rows.append(("behaviour", ", ".join(said)))
     if len(item.parts) > 1:
-        rows.append(("ahead by", _lead(item)))
+        rows.append(("compared", _lead(item)))
     rows += [("without", text) for text in _without(item)]
     width = max(len(name) for name, _ in rows)
     yield from (f"   {name:<{width}}  {text}" for name, text in rows)
@@ -89,7 +89,8 @@ def _sum(item: ExplainedItem) -> str:
 def _lead(item: ExplainedItem) -> str:
     """What puts an item ahead of the average one: a part that is the same for all explains no ranking."""
     parts = _listed_parts([(part.name, part.lead, part.lead_share) for part in item.parts])
-    return f"{sum(part.lead for part in item.parts):.3f} of the average item: {parts}"
+    lead = sum(part.lead for part in item.parts)
+    return f"{abs(lead):.3f} {'below' if lead < 0 else 'above'} the average item: {parts}"
 
 
 def _listed_parts(parts: Sequence[tuple[str, float, float]]) -> str:

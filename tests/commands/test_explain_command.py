@@ -89,7 +89,7 @@ def test_an_item_is_explained_in_plain_words() -> None:
         "   in spite of  Fern (-10 %)",
         "   score        2.000: behaviour 2.500 (83 %), text -0.500 (-17 %)",
         "   behaviour    text 2.500, same for all 0.125, the item itself -0.125",
-        "   ahead by     0.500 of the average item: behaviour 0.750 (75 %), text -0.250 (-25 %)",
+        "   compared     0.500 above the average item: behaviour 0.750 (75 %), text -0.250 (-25 %)",
         "   without      its text it would stand at 4 instead of 1 (score 1.500)",
     ]
 
