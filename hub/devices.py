@@ -52,8 +52,8 @@ def limit_threads(n: int | None = None) -> int:
 def pick_device(choice: str = "auto") -> torch.device:
     """The torch device for "auto" (a GPU, else CPU), "cpu", "cuda" or "cuda:N".
 
-    Where no number is given it is the first GPU, or this process's own where a launcher of several (torchrun) says which
-    by LOCAL_RANK.
+    Where no number is given it is the first GPU, or this process's own where a launcher of several (torchrun) says
+    which by LOCAL_RANK.
 
     Raises:
         UsageError: the name is unknown, or the GPU it names is not there.
