@@ -16,6 +16,7 @@ PAGE = ROOT / "docs" / "cli.md"
 GLOBAL = ("--registry", "--workspace", "--json", "--quiet", "--debug")
 # These change no version and no alias; evaluations have --no-record, the demo and the cache can only be repeated.
 NO_DRY_RUN = {
+    "registry schema",
     "demo",
     "doctor",
     "domain list",
