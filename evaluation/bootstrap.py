@@ -52,6 +52,9 @@ def _resampled_means(
     """(R,) means of samples of U users drawn with replacement."""
     n_users = len(values)
     distinct, counts = np.unique(values, return_counts=True)  # (K,)
+    if len(distinct) == 1:
+        # Every sample is the same; adding it up in another order would put the mean outside its own interval.
+        return np.full(resamples, values.mean())
     by_value = len(distinct) * _COUNT_COST < n_users
     ordered = np.sort(values)
     step = max(1, _MAX_CELLS // (len(distinct) if by_value else n_users))

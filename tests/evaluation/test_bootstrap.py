@@ -62,3 +62,9 @@ def test_nothing_to_average_is_an_error() -> None:
         mean_interval(np.array([]))
     with pytest.raises(UsageError, match="3 users with 2"):
         paired_difference(np.ones(3), np.ones(2))
+
+
+def test_equal_values_have_their_mean_as_interval_to_the_last_digit():
+    values = np.full(325, 5.640163870665654)
+    found = mean_interval(values)
+    assert found.low == found.value == found.high == values.mean()

@@ -49,7 +49,7 @@ from hubspoke.registry.records import Parent
 from hubspoke.workflows import spokes
 from hubspoke.workflows.models import Trained
 
-def train(self, hub, config, dataset, split, parts):
+def train(self, hub, config, dataset, split, parts, *_):
     sys.__stdout__.write("HERE\\n")
     sys.__stdout__.flush()
     sys.stdin.read()
