@@ -82,13 +82,19 @@ class AliasStore:
             LockedError: the alias has moved since the caller looked (`expected`, as in `promote`).
         """
         with self.database.write() as session:
-            _check_scope(session, scope)
-            standing = _standing(session, scope, alias)
-            if len(standing) < 2:
-                raise NotFoundError(f"{scope}@{alias} has no earlier version to return to; promote one instead.")
-            before, target = (session.get_one(Node, standing[i]) for i in (-1, -2))
+            before, target = _way_back(session, scope, alias)
             _check_expected(scope, alias, before, expected)
             return _move(session, scope, alias, AliasAction.ROLLBACK, before, target, actor, reason)
+
+    def way_back(self, scope: str, alias: str) -> tuple[str, str]:
+        """What `alias` points at, and what a rollback would point it at.
+
+        Raises:
+            NotFoundError: there is nothing before.
+        """
+        with self.database.read() as session:
+            before, target = _way_back(session, scope, alias)
+            return before.ref, target.ref
 
     def history(self, scope: str, alias: str | None = None) -> list[AliasChange]:
         """Every move of one alias, or of all of the scope's, oldest first.
@@ -198,6 +204,14 @@ def _move(
         )
         session.flush()
     return AliasChange(scope, alias, action, before_ref, target.ref, actor, reason, at, overridden)
+
+
+def _way_back(session: Session, scope: str, alias: str) -> tuple[Node, Node]:
+    _check_scope(session, scope)
+    standing = _standing(session, scope, alias)
+    if len(standing) < 2:
+        raise NotFoundError(f"{scope}@{alias} has no earlier version to return to; promote one instead.")
+    return session.get_one(Node, standing[-1]), session.get_one(Node, standing[-2])
 
 
 def _standing(session: Session, scope: str, alias: str) -> list[int]:

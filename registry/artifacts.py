@@ -21,7 +21,7 @@ from .manifests import (
     Manifest,
     StoredArtifact,
     check_digest,
-    flush_folder,
+    flush,
     is_digest,
     is_sound,
     read_manifest,
@@ -220,7 +220,7 @@ class ArtifactStore:
         # Where another process places equal content in between, that is looked at in turn.
         while not (_kept(place, aside) or _rename_unless_taken(staged, place)):
             pass
-        flush_folder(place.parent)
+        flush(place.parent)
         shutil.rmtree(aside, ignore_errors=True)
 
     def _take_away(self, digest: str) -> Path | None:

@@ -6,7 +6,6 @@ meanwhile, and the copy is the registry as it was at one moment. Artifacts are n
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from .database import HEAD_REVISION, REVISIONS, WAIT_SECONDS, Database, newer_schema
 from .faults import database_fault, database_faults, file_faults
+from .manifests import flush
 from .schema import Base
 
 # Rows that are in memory at once.
@@ -322,17 +322,9 @@ def _beside(target: Path) -> Iterator[Path]:
 
 def _publish(part: Path, target: Path) -> None:
     """Bring the bytes to the disk, give them their name, and bring that to the disk too."""
-    _sync(part)
+    flush(part)
     part.replace(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(target.parent)
 
 
 def _silent(_stage: str, _done: int, _total: int) -> None:

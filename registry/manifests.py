@@ -85,7 +85,7 @@ def seal(folder: Path, kind: str) -> Manifest:
         file.flush()
         os.fsync(file.fileno())
     for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        flush_folder(inner)
+        flush(inner)
     return manifest
 
 
@@ -155,13 +155,13 @@ def hash_of(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def flush_folder(path: Path) -> None:
-    """Make a folder's entries durable."""
-    folder = os.open(path, os.O_RDONLY)
+def flush(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _plain_files(folder: Path) -> list[str]:
@@ -191,9 +191,8 @@ def _hash(path: Path) -> str:
 
 
 def _flush_and_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return hash_of(file)
+    flush(path)
+    return _hash(path)
 
 
 def _digest(hashes: Mapping[str, str], sizes: Mapping[str, int]) -> str:

@@ -6,7 +6,7 @@ They are laid over a ranking and never change a score.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -55,8 +55,8 @@ class CatalogRules:
     def __init__(self, rules: Rules, items: Sequence[CatalogItem]) -> None:
         self._brands = [item.brand for item in items]
         self._limit = rules.max_per_brand
-        hidden = [row for row, item in enumerate(items) if _hides(rules, item)]
-        self.hidden: frozenset[int] = frozenset(hidden)
+        hides = _hides(rules)
+        self.hidden: frozenset[int] = frozenset(row for row, item in enumerate(items) if hides(item))
         row_of = {item.item_id: row for row, item in enumerate(items)}
         self._pinned = [row_of[item] for item in rules.pin if item in row_of and row_of[item] not in self.hidden]
 
@@ -68,15 +68,19 @@ class CatalogRules:
     def limit(self, ranked: Iterable[tuple[int, float]], taken: Sequence[int] = ()) -> Iterator[tuple[int, float]]:
         """The ranking without what is hidden, what is taken already, and what would be too much of one brand."""
         shown = set(taken)
-        count = Counter(self._brands[row] for row in taken)
+        count = Counter(self._brand(row) for row in taken)
         for row, score in ranked:
-            brand = self._brands[row]
+            brand = self._brand(row)
             full = self._limit is not None and brand is not None and count[brand] >= self._limit
             if row in self.hidden or row in shown or full:
                 continue
             count[brand] += 1
             shown.add(row)
             yield row, score
+
+    def _brand(self, row: int) -> str | None:
+        """The brand that a limit counts; without a limit none is looked up, so rules over nothing need no items."""
+        return None if self._limit is None else self._brands[row]
 
 
 def unknown_names(rules: Rules, items: Sequence[CatalogItem]) -> Mapping[str, list[str]]:
@@ -93,11 +97,16 @@ def unknown_names(rules: Rules, items: Sequence[CatalogItem]) -> Mapping[str, li
     return {field: names for field, names in missing.items() if names}
 
 
-def _hides(rules: Rules, item: CatalogItem) -> bool:
-    if item.item_id in rules.hide_items or item.brand in rules.hide_brands:
-        return True
-    hidden = (_path(text) for text in rules.hide_categories)
-    return any(item.category_path[: len(path)] == path for path in hidden)
+def _hides(rules: Rules) -> Callable[[CatalogItem], bool]:
+    ids, brands = set(rules.hide_items), set(rules.hide_brands)
+    paths = [_path(text) for text in rules.hide_categories]
+
+    def hides(item: CatalogItem) -> bool:
+        if item.item_id in ids or item.brand in brands:
+            return True
+        return any(item.category_path[: len(path)] == path for path in paths)
+
+    return hides
 
 
 def _path(text: str) -> tuple[str, ...]:

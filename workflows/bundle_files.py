@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.faults import file_faults
-from ..registry.manifests import flush_folder
+from ..registry.manifests import flush
 from ..registry.staging import is_stale, new_name
 
 MANIFEST = "bundle.json"
@@ -132,7 +132,7 @@ def _temporary(path: Path) -> Iterator[IO[bytes]]:
         written.replace(path)
     finally:
         written.unlink(missing_ok=True)
-    flush_folder(path.parent)
+    flush(path.parent)
 
 
 class _Writer:

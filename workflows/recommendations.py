@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import IncompatibleError, NotFoundError, UsageError
+from ..registry.records import ReleaseRecord
 from .indexes import LoadedIndex, index_of, load_index
 from .models import prepare
 from .results import Result
@@ -60,16 +61,19 @@ class Server:
         from .rerank import catalog_rules
 
         prepare(ws)
-        _require_servable(ws, ref)
+        # An alias is followed once: one that moves meanwhile must not give the index of one release and the rules of
+        # another.
+        exact = ws.registry.resolve(ref).ref
+        self._rules_ref = _rules_of(ws, exact)
         self._ws = ws
         self._ref = ref
-        self._loaded: LoadedIndex = load_index(ws, index_of(ws, ref))
+        self._loaded: LoadedIndex = load_index(ws, index_of(ws, exact))
         record = self._loaded.record
         self._dataset: Dataset = load_dataset(ws, record.domain, items=record.items, with_events=False)
         self._vectors = self._loaded.index.vectors()
         self._unavailable = np.flatnonzero(~self._dataset.items["available"].to_numpy()).tolist()
         self._row_of = {item: row for row, item in enumerate(self._loaded.index.item_ids)}
-        self._rules_ref, self._rules = catalog_rules(ws, ref, self._dataset.items)
+        self._rules = catalog_rules(ws, self._rules_ref, self._dataset.items)
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -264,15 +268,21 @@ def similar(ws: Workspace, ref: str, item: str, k: int = 10) -> Recommendations:
     return Server(ws, ref).similar(item, k)
 
 
-def _require_servable(ws: Workspace, ref: str) -> None:
-    """Refuse a release that holds what this code cannot serve, rather than to serve it without."""
-    node = ws.registry.resolve(ref)
-    reranker = ws.registry.get_release(node.ref).reranker if node.kind == "release" else None
-    if reranker is not None:
+def _rules_of(ws: Workspace, exact: str) -> str | None:
+    """The rules of a release; None where it has none, and for a version that is asked by itself.
+
+    Raises:
+        IncompatibleError: the release holds what this code cannot serve, and is not to be served without.
+    """
+    record = ws.registry.get(exact)
+    if not isinstance(record, ReleaseRecord):
+        return None
+    if record.reranker is not None:
         raise IncompatibleError(
-            f"{node.ref} ranks with {reranker}, which this version cannot run; upgrade the package, or promote the "
+            f"{exact} ranks with {record.reranker}, which this version cannot run; upgrade the package, or promote the "
             "release without it."
         )
+    return record.rules
 
 
 def _shown(items: pl.DataFrame, row: int) -> dict[str, Any]:

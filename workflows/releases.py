@@ -139,7 +139,7 @@ def rollback(
         LockedError: another process moved the alias meanwhile.
     """
     registry = ws.registry
-    before, after = _standing(registry, scope, alias)[-1:-3:-1]
+    before, after = registry.way_back(scope, alias)
     if not dry_run:
         change = registry.rollback(scope, alias, ws.actor, reason, before)
         before, after = str(change.from_ref), change.to_ref
@@ -284,16 +284,3 @@ def _target_of_index(registry: Registry, index: IndexRecord) -> _Target:
 def _pointed_at(registry: Registry, scope: str, alias: str) -> str | None:
     aliases = registry.list_aliases(scope)
     return next((a.target for a in aliases if a.alias == alias), None)
-
-
-def _standing(registry: Registry, scope: str, alias: str) -> list[str]:
-    """What the alias was promoted to and not rolled back from, oldest first; the last is the current one."""
-    standing: list[str] = []
-    for move in registry.history(scope, alias):
-        if move.action == AliasAction.ROLLBACK:
-            standing.pop()
-        else:
-            standing.append(move.to_ref)
-    if len(standing) < 2:
-        raise NotFoundError(f"{scope}@{alias} has no earlier version to return to; promote one instead.")
-    return standing

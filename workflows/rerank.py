@@ -87,11 +87,10 @@ def catalog_items(items: pl.DataFrame) -> list[CatalogItem]:
     return [CatalogItem(item_id, brand, tuple(path or ())) for item_id, brand, path in columns]
 
 
-def catalog_rules(ws: Workspace, ref: str, items: pl.DataFrame) -> tuple[str | None, CatalogRules]:
-    """The rules of the release behind `ref` over a catalog; none where `ref` is no release, or one without rules."""
+def catalog_rules(ws: Workspace, ref: str | None, items: pl.DataFrame) -> CatalogRules:
+    """A version of the rules over a catalog; None is no rules, which need not look at the catalog."""
     from ..spokes.rules import CatalogRules, Rules
 
-    node = ws.registry.resolve(ref)
-    named = ws.registry.get_release(node.ref).rules if node.kind == "release" else None
-    content = ws.registry.get_rules(named).content if named else {}
-    return named, CatalogRules(parse_config(Rules, content, "rules"), catalog_items(items))
+    if ref is None:
+        return CatalogRules(Rules(), ())
+    return CatalogRules(parse_config(Rules, ws.registry.get_rules(ref).content, "rules"), catalog_items(items))

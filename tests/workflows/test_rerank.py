@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hubspoke.errors import IncompatibleError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.registry.records import Parent, ReleaseParts
+from hubspoke.workflows import recommendations
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011"]
@@ -86,3 +87,21 @@ def test_a_release_with_a_reranker_is_not_served_without_it(shop: Workspace) -> 
     shop.registry.promote("lamps", "live", parts, "tester")
     with pytest.raises(IncompatibleError, match=r"release:lamps/2 ranks with reranker:lamps/1, which .* cannot run"):
         shop.recommend("lamps", SESSION)
+
+
+def test_an_alias_that_moves_while_a_server_loads_gives_one_release_and_not_parts_of_two(
+    shop: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.rerank.rules("lamps", {"pin": ["lamps-0039"]})
+    real = recommendations.index_of
+
+    def moved_first(ws: Workspace, ref: str) -> Any:
+        ws.promote("lamps", rules="rules:lamps/1")
+        return real(ws, ref)
+
+    monkeypatch.setattr(recommendations, "index_of", moved_first)
+    server = recommendations.Server(shop, "lamps")
+    assert shop.registry.get_domain("lamps").live == "release:lamps/2"
+    assert server.recommend(SESSION).rules is None
+    monkeypatch.undo()
+    assert shop.recommend("lamps", SESSION).rules == "rules:lamps/1"
