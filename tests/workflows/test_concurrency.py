@@ -12,36 +12,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hubspoke.errors import LockedError
 from hubspoke.workflows.workspace import Workspace
 
-# Runs the command line; the first call of one function says HERE and waits until its standard input ends.
-DRIVER = """
-import functools, importlib, sys
-place, *arguments = sys.argv[1:]
-module, _, path = place.partition(":")
-owner, name = importlib.import_module(module), path
-if "." in path:
-    owner, name = getattr(owner, path.split(".")[0]), path.split(".")[1]
-real, calls = getattr(owner, name), [0]
-
-@functools.wraps(real)
-def stop(*args, **kwargs):
-    calls[0] += 1
-    if calls[0] == 1:
-        sys.__stdout__.write("HERE\\n")
-        sys.__stdout__.flush()
-        sys.stdin.read()
-    return real(*args, **kwargs)
-
-setattr(owner, name, stop)
-sys.argv = ["hubspoke", *arguments]
-from hubspoke.cli import main
-main()
-"""
+DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 # A training that only waits: nothing of it needs torch.
 TRAINER = """
 import sys
@@ -165,7 +143,7 @@ def told(error: str) -> bool:
 
 def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace, stopped: Start) -> None:
     refs = ("garden:1", "garden:3")
-    calls = [(MOVING, "promote", ref, "--reason", ref, "--quiet", *where(three)) for ref in refs]
+    calls = [(MOVING, "1", "promote", ref, "--reason", ref, "--quiet", *where(three)) for ref in refs]
     processes = stopped(DRIVER, *calls)
     assert len(three.history("garden")) == 2
     outcomes = finish(*processes)
@@ -181,8 +159,8 @@ def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace
 
 @pytest.mark.parametrize("first", ["promote", "rollback"])
 def test_a_promote_during_a_rollback(three: Workspace, stopped: Start, first: str) -> None:
-    promote = (MOVING, "promote", "garden:3", "--quiet", *where(three))
-    rollback = (ROLLING, "rollback", "garden", "--quiet", *where(three))
+    promote = (MOVING, "1", "promote", "garden:3", "--quiet", *where(three))
+    rollback = (ROLLING, "1", "rollback", "garden", "--quiet", *where(three))
     early, late = stopped(DRIVER, *((promote, rollback) if first == "promote" else (rollback, promote)))
     assert finish(early) == [(0, "")]
     ((code, error),) = finish(late)
@@ -195,7 +173,7 @@ def test_a_promote_during_a_rollback(three: Workspace, stopped: Start, first: st
 
 
 def test_a_gate_set_between_looking_and_moving_stops_the_move(three: Workspace, stopped: Start) -> None:
-    (process,) = stopped(DRIVER, (MOVING, "promote", "garden:3", "--quiet", *where(three)))
+    (process,) = stopped(DRIVER, (MOVING, "1", "promote", "garden:3", "--quiet", *where(three)))
     before = state(three)
     three.gate.set("garden", {"ndcg@10": 0.5})
     ((code, error),) = finish(process)
@@ -216,7 +194,7 @@ def test_a_kill_between_looking_and_moving_leaves_everything_as_it_was(
     three: Workspace, stopped: Start, place: str, command: Sequence[str]
 ) -> None:
     before = state(three)
-    (process,) = stopped(DRIVER, (place, *command, "--quiet", *where(three)))
+    (process,) = stopped(DRIVER, (place, "1", *command, "--quiet", *where(three)))
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert state(three) == before

@@ -13,30 +13,7 @@ from typing import Any
 import pytest
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
-# Runs the command line; the n-th call of one function says HERE and waits until somebody kills it.
-DRIVER = """
-import functools, importlib, sys
-place, nth, *arguments = sys.argv[1:]
-module, _, path = place.partition(":")
-owner, name = importlib.import_module(module), path
-if "." in path:
-    owner, name = getattr(owner, path.split(".")[0]), path.split(".")[1]
-real, calls = getattr(owner, name), [0]
-
-@functools.wraps(real)
-def stop(*args, **kwargs):
-    calls[0] += 1
-    if calls[0] == int(nth):
-        sys.__stdout__.write("HERE\\n")
-        sys.__stdout__.flush()
-        sys.stdin.read()
-    return real(*args, **kwargs)
-
-setattr(owner, name, stop)
-sys.argv = ["hubspoke", *arguments]
-from hubspoke.cli import main
-main()
-"""
+DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 PLACES = [
     ("hubspoke.catalog.snapshots:_sync", 1),  # the first table is written, its manifest not yet flushed
     ("hubspoke.registry.artifacts:ArtifactStore.commit", 2),  # the second table is staged

@@ -253,27 +253,7 @@ def test_a_training_that_fails_says_why_and_leaves_nothing_half_written(
     assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:3"
 
 
-# Runs the command line; the n-th call of one method says HERE and waits until somebody kills it.
-DRIVER = """
-import importlib, sys
-place, nth, *arguments = sys.argv[1:]
-module, path = place.split(":")
-owner, name = getattr(importlib.import_module(module), path.split(".")[0]), path.split(".")[1]
-real, calls = getattr(owner, name), [0]
-
-def stop(*args, **kwargs):
-    calls[0] += 1
-    if calls[0] == int(nth):
-        sys.__stdout__.write("HERE\\n")
-        sys.__stdout__.flush()
-        sys.stdin.read()
-    return real(*args, **kwargs)
-
-setattr(owner, name, stop)
-sys.argv = ["hubspoke", *arguments]
-from hubspoke.cli import main
-main()
-"""
+DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
