@@ -8,7 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidDataError
-from .spokes import over_catalog, split_parts
+from .loading import over_catalog
+from .splits import split_parts
 
 if TYPE_CHECKING:
     from ..evaluation.protocols import Protocol

@@ -16,10 +16,11 @@ from ..registry.evaluations import ITEMS_PART
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
 from .baselines import BASELINES
+from .loading import over_catalog, spoke_ref
 from .models import prepare, ready_model
 from .progress import stage_progress
 from .results import Result
-from .spokes import held_out, over_catalog, spoke_ref
+from .splits import held_out
 from .user_values import store_user_values
 
 if TYPE_CHECKING:

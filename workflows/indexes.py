@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import HubspokeError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
+from .loading import load_spoke, over_catalog, spoke_ref
 from .models import fingerprint, load_hub, prepare, ready_model, trunk_vectors
 from .results import Result
-from .spokes import load_spoke, over_catalog, spoke_ref
 
 if TYPE_CHECKING:
     from ..hub.model import Hub

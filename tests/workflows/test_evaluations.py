@@ -22,7 +22,7 @@ from hubspoke.workflows.baselines import _RECENCIES
 from hubspoke.workflows.datasets import load_dataset, no_sequences
 from hubspoke.workflows.evaluations import BASELINES, recommender_of
 from hubspoke.workflows.indexes import load_index
-from hubspoke.workflows.spokes import over_catalog
+from hubspoke.workflows.loading import over_catalog
 from hubspoke.workflows.user_values import read_user_values
 from hubspoke.workflows.workspace import Workspace
 

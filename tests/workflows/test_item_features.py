@@ -15,7 +15,7 @@ from hubspoke.registry.records import ModelRecord
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.features import fit_features
 from hubspoke.workflows.indexes import load_index
-from hubspoke.workflows.spokes import load_spoke
+from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.workspace import Workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)

@@ -1,0 +1,68 @@
+"""Stored models in memory: a spoke on its hub, or a hub's launch floor, over the catalog that they are to serve."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..registry.kinds import ModelKind
+from ..registry.records import ModelRecord
+from .models import load_hub, trunk_vectors
+
+if TYPE_CHECKING:
+    from ..hub.fusion import TrunkVectors
+    from ..hub.model import Hub
+    from ..spokes.spoke import Spoke
+    from .datasets import Dataset
+    from .workspace import Workspace
+
+
+def load_spoke(ws: Workspace, record: ModelRecord) -> tuple[Spoke, Hub]:
+    """A stored spoke version on its hub.
+
+    Raises:
+        CorruptArtifactError: its artifact no longer matches its checksum.
+        IncompatibleError: its hub's trunks are not those on this machine.
+    """
+    from ..hub.devices import pick_device
+    from ..spokes.spoke import Spoke
+
+    hub, _ = load_hub(ws, ws.registry.hub_of(record.ref).ref)
+    spoke = Spoke.load(ws.artifacts.open(str(record.artifact)), hub)
+    if spoke.behaviour:
+        spoke.behaviour.model.to(pick_device(ws.settings.device))
+    return spoke, hub
+
+
+def over_catalog(ws: Workspace, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, TrunkVectors]:
+    """A spoke version, or a hub version's launch floor, with the trunk vectors of the catalog that it is to serve.
+
+    Raises:
+        CorruptArtifactError: an artifact no longer matches its checksum.
+        IncompatibleError: the hub's trunks are not those on this machine.
+    """
+    from ..hub.content import fit_content_space
+    from ..spokes.spoke import launch_floor
+
+    if model.kind == ModelKind.SPOKE:
+        spoke, hub = load_spoke(ws, model)
+        return spoke, trunk_vectors(ws, hub, dataset)
+    hub, _ = load_hub(ws, model.ref)
+    trunk = trunk_vectors(ws, hub, dataset)
+    return launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config)), trunk
+
+
+def spoke_ref(ws: Workspace, ref: str) -> str:
+    """The spoke version behind a reference; a domain, alias or release stands for the spoke that it serves.
+
+    Raises:
+        UsageError: the hub alone serves there.
+    """
+    node = ws.registry.resolve(ref)
+    if node.kind != "release":
+        return node.ref
+    release = ws.registry.get_release(node.ref)
+    if release.spoke is None:
+        domain = release.domain
+        raise UsageError(f"In {release.ref} the hub alone serves; train one with `hubspoke spoke train {domain}`.")
+    return release.spoke
