@@ -5,9 +5,10 @@ Items are row numbers of the item snapshot, so a sequence means nothing without 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +107,44 @@ class Sequences:
         """(N,) number of events of each item."""
         return np.bincount(self.items, minlength=self.n_items).astype(np.int64)
 
+    @property
+    def n_events(self) -> int:
+        """Events in all sequences, E."""
+        return len(self.items)
+
+    @property
+    def n_users(self) -> int:
+        """Users with a sequence."""
+        return len(np.unique(self.users))
+
+    @property
+    def newest(self) -> int | None:
+        """Microseconds UTC of the newest event; None without events."""
+        return int(self.timestamps.max()) if len(self.items) else None
+
+    @property
+    def n_shards(self) -> int:
+        """Parts that it is read in: what is held in memory is one."""
+        return 1
+
+    def shard(self, number: int) -> Sequences:
+        """Part `number`, counted from 0: all of it."""
+        return self
+
+    def length_counts(self) -> tuple[IntArray, IntArray]:
+        """The lengths that occur, and how many sequences have each."""
+        lengths, counts = np.unique(self.lengths, return_counts=True)
+        return lengths, counts
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over its events and how they are grouped."""
+        digest = hashlib.sha256(f"{self.n_items}|{len(self)}".encode())
+        for array in (self.items, self.offsets, self.timestamps, self.event_types):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
     def keep_events(self, mask: npt.NDArray[np.bool_]) -> Sequences:
         """Only the events where `mask` (E,) is true; sequences that end up empty are left out."""
         kept_before = np.concatenate([[0], np.cumsum(mask)])
@@ -129,6 +168,43 @@ class Sequences:
         return replace(self, offsets=offsets, users=self.users[starts])
 
 
+class SequenceSource(Protocol):
+    """Sequences to train on: held in memory (`Sequences`), or read shard by shard (`SequenceStream`)."""
+
+    @property
+    def n_items(self) -> int:
+        """Items in the snapshot, N."""
+
+    @property
+    def n_shards(self) -> int:
+        """Parts that it is read in."""
+
+    @property
+    def n_events(self) -> int:
+        """Events in all sequences."""
+
+    @property
+    def n_users(self) -> int:
+        """Users with a sequence."""
+
+    @property
+    def newest(self) -> int | None:
+        """Microseconds UTC of the newest event; None without events."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over events, grouping and shards."""
+
+    def shard(self, number: int) -> Sequences:
+        """Part `number`, counted from 0; a user is in one part alone."""
+
+    def item_counts(self) -> IntArray:
+        """(N,) number of events of each item."""
+
+    def length_counts(self) -> tuple[IntArray, IntArray]:
+        """The lengths that occur, and how many sequences have each."""
+
+
 def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
     """Turn cleaned sessions into `Sequences`, one per session.
 
@@ -136,6 +212,23 @@ def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
         sessions: columns `user_id`, `session` (int, unique over all users), `item_id`, `timestamp` and, where types are
             known, `event_type`; sorted by user and, inside a user, by time.
         item_ids: the item snapshot's `item_id` column, in its row order.
+
+    Raises:
+        InvalidDataError: an event names an item that the snapshot lacks.
+    """
+    return sequences_of(coded_events(sessions, item_ids), len(item_ids))
+
+
+def coded_events(sessions: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
+    """Cleaned sessions in the numbers that `sequences_of` takes, row by row.
+
+    Args:
+        sessions: as in `build_sequences`.
+        item_ids: the item snapshot's `item_id` column, in its row order.
+
+    Returns:
+        `user_id`, `session`, `row` (of the item), `timestamp` (microseconds) and, where types are known, `event_type`
+        (codes as in `Sequences`).
 
     Raises:
         InvalidDataError: an event names an item that the snapshot lacks.
@@ -149,25 +242,35 @@ def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
             f"{missing} events name items that the item snapshot lacks (first: {example!r}); "
             "ingest the newer catalog before the events."
         )
-    session = joined["session"].to_numpy()
+    coded = joined.select("user_id", "session", "row", pl.col("timestamp").cast(pl.Int64))
+    return coded.with_columns(_type_codes(joined["event_type"])) if "event_type" in joined.columns else coded
+
+
+def sequences_of(coded: pl.DataFrame, n_items: int) -> Sequences:
+    """Sequences of the events that `coded_events` gave, or of some of them that no session is cut by.
+
+    Args:
+        coded: such a table.
+        n_items: items in the snapshot, N.
+    """
+    session = coded["session"].to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], session[1:] != session[:-1]])) if len(session) else np.array([])
-    users = joined["user_id"].to_numpy()
-    codes = joined["user_id"].rle_id().to_numpy().astype(np.int64) if len(session) else np.array([], dtype=np.int64)
-    first_of_user = np.unique(codes, return_index=True)[1]
+    codes = coded["user_id"].rle_id().to_numpy().astype(np.int64) if len(session) else np.array([], dtype=np.int64)
+    first_of_user = np.flatnonzero(np.diff(codes, prepend=-1))
     return Sequences(
-        items=joined["row"].to_numpy().astype(np.int64),
-        timestamps=joined["timestamp"].cast(pl.Int64).to_numpy(),
+        items=coded["row"].to_numpy().astype(np.int64),
+        timestamps=coded["timestamp"].to_numpy().astype(np.int64),
         offsets=np.concatenate([starts, [len(session)]]).astype(np.int64),
         users=codes[starts.astype(np.int64)],
-        user_ids=tuple(str(users[i]) for i in first_of_user),
-        n_items=len(item_ids),
-        event_types=_type_codes(joined["event_type"]) if "event_type" in joined.columns else None,
+        user_ids=tuple(str(user) for user in coded["user_id"].gather(first_of_user)),
+        n_items=n_items,
+        event_types=coded["event_type"].to_numpy() if "event_type" in coded.columns else None,
     )
 
 
-def _type_codes(types: pl.Series) -> npt.NDArray[np.int8]:
+def _type_codes(types: pl.Series) -> pl.Series:
     codes = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
-    return types.replace_strict(codes, default=0, return_dtype=pl.Int8).fill_null(0).to_numpy()
+    return types.replace_strict(codes, default=0, return_dtype=pl.Int8).fill_null(0)
 
 
 def co_engaged_pairs(sequences: Sequences, window: int) -> IntArray:

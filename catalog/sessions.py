@@ -16,6 +16,7 @@ from .schema import TimeKind
 from .validation import Step
 
 Mode = Literal["gap", "per_user", "given"]
+NO_SESSION_ID = "events without session_id left out"
 COLUMNS = ("user_id", "session", "item_id", "timestamp", "event_type")
 
 
@@ -96,7 +97,11 @@ class _Waterfall:
 
 
 def clean_sessions(
-    events: pl.DataFrame, settings: SessionSettings | None = None, time_kind: TimeKind = "real"
+    events: pl.DataFrame,
+    settings: SessionSettings | None = None,
+    time_kind: TimeKind = "real",
+    *,
+    part: bool = False,
 ) -> CleanSessions:
     """Cut a table of canonical events into sessions and clean them.
 
@@ -104,6 +109,7 @@ def clean_sessions(
         events: columns of the event schema; any order.
         settings: thresholds.
         time_kind: what the timestamps mean; decides the mode `auto`.
+        part: whether these are the events of some users only, among whom nobody may have a `session_id`.
 
     Raises:
         InvalidDataError: mode `given` without any `session_id`.
@@ -113,8 +119,9 @@ def clean_sessions(
     flow = _Waterfall(_by_user_and_time(events))
     flow.keep("impressions left out", pl.col("event_type") != "impression")
     if mode == "given":
-        _require_given(flow.frame)
-        flow.keep("events without session_id left out", pl.col("session_id").is_not_null())
+        if not part or "session_id" not in flow.frame.columns:
+            _require_given(flow.frame)
+        flow.keep(NO_SESSION_ID, pl.col("session_id").is_not_null())
     flow.apply(_cut_name(mode, settings), flow.frame.with_columns(session=_session_key(mode, settings)))
     flow.keep("searches and events without item left out", _names_item())
     if mode == "given":
@@ -153,7 +160,12 @@ def _by_user_and_time(events: pl.DataFrame) -> pl.DataFrame:
 
 def _require_given(frame: pl.DataFrame) -> None:
     if "session_id" not in frame.columns or frame["session_id"].null_count() == frame.height:
-        raise InvalidDataError("Sessions are to be taken from session_id, but no event has one; use --sessions auto.")
+        raise none_given()
+
+
+def none_given() -> InvalidDataError:
+    """What is wrong where sessions are to be taken from `session_id` and no event has one."""
+    return InvalidDataError("Sessions are to be taken from session_id, but no event has one; use --sessions auto.")
 
 
 def _cut_name(mode: Mode, settings: SessionSettings) -> str:

@@ -2,7 +2,7 @@
 
 Sequences longer than the window are cut, from the end, into windows that overlap by one event, so that every
 transition between two events is trained exactly once an epoch. SASRec is asked for the next item at every position,
-BERT4Rec for the items that are hidden from it; nothing else differs.
+BERT4Rec for the items that are hidden from it; nothing else differs. What does not fit in memory comes shard by shard.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..catalog.sequences import IntArray, Sequences
+from ..catalog.sequences import IntArray, Sequences, SequenceSource
+from ..catalog.streams import ahead
 from .config import SpokeConfig
 
 BoolArray = npt.NDArray[np.bool_]
 PADDING = -1
 MASK = -2
+# Tells the generator of the order of shards apart from that of the batches, which starts from (seed, epoch).
+SHARDS = 2
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,31 @@ class Batch:
         return np.maximum(self.inputs[self.valid], 0)
 
 
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of one shard.
+
+    Attributes:
+        sequences: the shard.
+        starts: (W,) first event of each window.
+        lengths: (W,) its events.
+    """
+
+    sequences: Sequences
+    starts: IntArray
+    lengths: IntArray
+
+    @property
+    def items(self) -> IntArray:
+        """Item rows of the shard's events."""
+        return self.sequences.items
+
+
 class BucketedBatches:
     """Batches of windows of similar length, in a new random order every epoch, each position asking for the next item.
+
+    Of a source in several shards a batch holds windows of one shard; the order of shards is drawn anew every epoch, and
+    the next shard is read while this one trains.
 
     Args:
         sequences: training sequences; those with fewer than two events hold no transition and are ignored.
@@ -76,7 +102,7 @@ class BucketedBatches:
 
     def __init__(
         self,
-        sequences: Sequences,
+        sequences: SequenceSource,
         *,
         max_length: int,
         tokens: int,
@@ -84,32 +110,51 @@ class BucketedBatches:
         context: bool = False,
         context_dropout: float = 0.0,
     ) -> None:
-        self._sequences = sequences
-        self._items = sequences.items
+        self._source = sequences
+        self._max_length = max_length
         self._context = context
         self._context_dropout = context_dropout
-        self._starts, self._lengths = windows(sequences, max_length)
         self._tokens = tokens
         self._seed = seed
+        lengths, counts = sequences.length_counts()
+        transitions = np.maximum(lengths - 1, 0)
+        self._n_transitions = int((transitions * counts).sum())
+        self._n_windows = int((-(-transitions // max_length) * counts).sum())
+        # What is one shard is kept; of several none is.
+        self._whole = self._read(0) if sequences.n_shards == 1 else None
 
     @property
     def n_transitions(self) -> int:
         """Transitions trained per epoch."""
-        return int(self._lengths.sum() - len(self._lengths))
+        return self._n_transitions
 
     @property
     def n_windows(self) -> int:
         """Windows per epoch."""
-        return len(self._lengths)
+        return self._n_windows
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """All windows once, in the order of epoch `number`."""
         rng = np.random.default_rng((self._seed, number))
+        for shard in self._shards(number):
+            yield from self._batches(shard, rng)
+
+    def _shards(self, number: int) -> Iterator[_Windows]:
+        if self._whole is not None:
+            return iter([self._whole])
+        order = np.random.default_rng((self._seed, number, SHARDS)).permutation(self._source.n_shards)
+        return ahead(self._read, order.tolist())
+
+    def _read(self, number: int) -> _Windows:
+        shard = self._source.shard(number)
+        return _Windows(shard, *windows(shard, self._max_length))
+
+    def _batches(self, shard: _Windows, rng: np.random.Generator) -> Iterator[Batch]:
         # Equal lengths meet in random company: sort by length with a random tie-break.
-        order = np.lexsort((rng.random(self.n_windows), self._lengths))
-        groups = self._groups(self._lengths[order])
+        order = np.lexsort((rng.random(len(shard.lengths)), shard.lengths))
+        groups = self._groups(shard.lengths[order])
         for g in rng.permutation(len(groups)):
-            batch = self._batch(order[groups[g]], rng)
+            batch = self._batch(shard, order[groups[g]], rng)
             if self._context and rng.random() < self._context_dropout:
                 batch = replace(batch, timestamps=None, event_types=None)
             yield batch
@@ -125,26 +170,26 @@ class BucketedBatches:
             start = stop
         return groups
 
-    def _batch(self, rows: IntArray, rng: np.random.Generator) -> Batch:
-        valid, positions = self._positions(rows, self._lengths[rows] - 1)
+    def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
+        valid, positions = self._positions(shard, rows, shard.lengths[rows] - 1)
         return Batch(
-            inputs=np.where(valid, self._items[positions], PADDING),
-            targets=np.where(valid, self._items[np.where(valid, positions + 1, 0)], PADDING),
-            timestamps=self._timestamps(positions),
-            event_types=self._event_types(positions),
+            inputs=np.where(valid, shard.items[positions], PADDING),
+            targets=np.where(valid, shard.items[np.where(valid, positions + 1, 0)], PADDING),
+            timestamps=self._timestamps(shard, positions),
+            event_types=self._event_types(shard, positions),
         )
 
-    def _positions(self, rows: IntArray, lengths: IntArray) -> tuple[BoolArray, IntArray]:
+    def _positions(self, shard: _Windows, rows: IntArray, lengths: IntArray) -> tuple[BoolArray, IntArray]:
         """(B, T) real positions and the events that stand there, for the first `lengths` (B,) events of windows."""
         steps = np.arange(int(lengths.max()))
         valid = steps[None, :] < lengths[:, None]
-        return valid, np.where(valid, self._starts[rows][:, None] + steps[None, :], 0)
+        return valid, np.where(valid, shard.starts[rows][:, None] + steps[None, :], 0)
 
-    def _timestamps(self, positions: IntArray) -> IntArray | None:
-        return self._sequences.timestamps[positions] if self._context else None
+    def _timestamps(self, shard: _Windows, positions: IntArray) -> IntArray | None:
+        return shard.sequences.timestamps[positions] if self._context else None
 
-    def _event_types(self, positions: IntArray) -> IntArray | None:
-        types = self._sequences.event_types
+    def _event_types(self, shard: _Windows, positions: IntArray) -> IntArray | None:
+        types = shard.sequences.event_types
         return types[positions].astype(np.int64) if self._context and types is not None else None
 
 
@@ -166,7 +211,7 @@ class ClozeBatches(BucketedBatches):
 
     def __init__(
         self,
-        sequences: Sequences,
+        sequences: SequenceSource,
         *,
         max_length: int,
         tokens: int,
@@ -187,15 +232,15 @@ class ClozeBatches(BucketedBatches):
         self._mask_share = mask_share
         self._last_share = last_share
 
-    def _batch(self, rows: IntArray, rng: np.random.Generator) -> Batch:
-        lengths = self._lengths[rows]
-        valid, positions = self._positions(rows, lengths)
+    def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
+        lengths = shard.lengths[rows]
+        valid, positions = self._positions(shard, rows, lengths)
         hidden = self._hidden(valid, lengths, rng)
-        items, types = self._items[positions], self._event_types(positions)
+        items, types = shard.items[positions], self._event_types(shard, positions)
         return Batch(
             inputs=np.where(hidden, MASK, np.where(valid, items, PADDING)),
             targets=np.where(hidden, items, PADDING),
-            timestamps=_told(self._timestamps(positions), hidden),
+            timestamps=_told(self._timestamps(shard, positions), hidden),
             event_types=None if types is None else np.where(hidden, 0, types),
         )
 
@@ -220,7 +265,7 @@ def _told(timestamps: IntArray | None, hidden: BoolArray) -> IntArray | None:
     return told
 
 
-def training_batches(sequences: Sequences, config: SpokeConfig) -> BucketedBatches:
+def training_batches(sequences: SequenceSource, config: SpokeConfig) -> BucketedBatches:
     """The batches of a config's objective."""
     transformer = config.transformer
     shared: dict[str, Any] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..catalog.sequences import Sequences
+from ..catalog.sequences import SequenceSource
 from ..errors import UsageError
 from ..hub.devices import autocast_for
 from .batches import Batch, BucketedBatches, training_batches
@@ -31,6 +32,8 @@ from .schedules import rate_factor
 
 Validate = Callable[[BehaviourModel], float]
 Progress = Callable[[int, int], None]
+# Losses of so many batches wait on the device before they are asked for.
+LOSSES_HELD = 4096
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class TrainingRun:
 def train_behaviour(
     model: BehaviourModel,
     items: ItemInputs,
-    sequences: Sequences,
+    sequences: SequenceSource,
     config: SpokeConfig,
     *,
     validate: Validate | None = None,
@@ -69,7 +72,7 @@ def train_behaviour(
     Args:
         model: on the device where it is to train.
         items: inputs of the N items that `sequences` speak of, on the same device.
-        sequences: training sequences, one per session or user.
+        sequences: training sequences, one per session or user; in memory, or a stream of which it holds two shards.
         config: optimiser, batches and stopping.
         validate: higher is better; called every `config.training.validate_every` epochs.
         epochs: overrides `max_epochs`; used when refitting for an epoch count chosen before.
@@ -110,17 +113,13 @@ def train_behaviour(
 
 
 def _check_memory(model: BehaviourModel, items: ItemInputs, config: SpokeConfig) -> None:
-    content = items.content
-    columns = sum(part.shape[1] for part in (content.normed, content.hidden, content.calibrated, content.present))
-    refuse_beyond_device(config, model.ids.num_embeddings - 1, len(items), columns, model.ids.weight.device)
+    known = max(model.ids.num_embeddings - 1, 0)
+    refuse_beyond_device(config, known, len(items), items.content_columns, model.ids.weight.device)
 
 
-def _made_for(model: BehaviourModel, sequences: Sequences, config: SpokeConfig, total: int) -> str:
+def _made_for(model: BehaviourModel, sequences: SequenceSource, config: SpokeConfig, total: int) -> str:
     """SHA-256 over what decides a training: its config, its length, its events, the weights that it starts from."""
-    digest = hashlib.sha256(f"{config.model_dump_json()}|{total}|{sequences.n_items}".encode())
-    for array in (sequences.items, sequences.offsets, sequences.timestamps, sequences.event_types):
-        if array is not None:
-            digest.update(np.ascontiguousarray(array).data)
+    digest = hashlib.sha256(f"{config.model_dump_json()}|{total}|{sequences.fingerprint}".encode())
     for name, weight in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(weight.cpu().contiguous().numpy().data)
@@ -194,7 +193,7 @@ class _Trainer:
         self,
         model: BehaviourModel,
         items: ItemInputs,
-        sequences: Sequences,
+        sequences: SequenceSource,
         config: SpokeConfig,
         team: Team,
         horizon: int,
@@ -220,13 +219,18 @@ class _Trainer:
         """Mean loss per batch."""
         self._objective.start(number)
         self._model.train()
-        losses, windows = [], 0
+        told, losses, windows = array("d"), [], 0
         for batch in batches.epoch(number):
             windows += len(batch.inputs)
             self._set_rate(number + windows / batches.n_windows)
             losses.append(self._step(batch))
-        # One wait for the device an epoch, not one a batch.
-        return float(np.mean(torch.stack(losses).tolist()))
+            # Waiting for the device is dear, and so are the tensors of a long epoch: one wait for many batches.
+            if len(losses) == LOSSES_HELD:
+                told.extend(torch.stack(losses).tolist())
+                losses = []
+        if losses:
+            told.extend(torch.stack(losses).tolist())
+        return float(np.mean(told))
 
     def _step(self, batch: Batch) -> Tensor:
         with autocast_for(self.device):

@@ -163,3 +163,33 @@ def registry(registry_url: str) -> Iterator[Registry]:
     """A registry without rows, on each of the two databases."""
     with Registry(registry_url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def stream_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Sequences in memory as a stream of shards: each user a session in per-user mode, a file per `grain` events."""
+    import polars as pl
+    from hubspoke.catalog.schema import EVENT_TYPES
+    from hubspoke.catalog.session_files import write_session_files
+    from hubspoke.catalog.sessions import SessionSettings
+    from hubspoke.catalog.streams import SequenceStream
+
+    def make(sequences: Any, shard_events: int, grain: int = 1) -> SequenceStream:
+        folder = tmp_path_factory.mktemp("stream")
+        owners = [user for user, length in zip(sequences.users, sequences.lengths, strict=True) for _ in range(length)]
+        types = [0] * len(owners) if sequences.event_types is None else sequences.event_types.tolist()
+        events = {
+            "user_id": [f"{owner:09d}" for owner in owners],
+            "item_id": [str(row) for row in sequences.items],
+            "timestamp": pl.Series(sequences.timestamps).cast(pl.Datetime("us", "UTC")),
+            "event_type": [EVENT_TYPES[kind - 1] if kind else "view" for kind in types],
+        }
+        pl.DataFrame(events, schema_overrides={"user_id": pl.String, "item_id": pl.String}).write_parquet(
+            folder / "events.parquet"
+        )
+        ids = pl.Series("item_id", [str(row) for row in range(sequences.n_items)], dtype=pl.String)
+        settings = SessionSettings(mode="per_user", min_length=1, collapse_repeats=False)
+        files = write_session_files(folder / "events.parquet", ids, folder / "files", settings, range_events=grain)
+        return SequenceStream(files, shard_events)
+
+    return make

@@ -7,8 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from hubspoke.catalog.sequences import Sequences
+from hubspoke.catalog.session_files import write_session_files
+from hubspoke.catalog.sessions import SessionSettings
+from hubspoke.catalog.streams import SequenceStream
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import TrunkVectors
@@ -46,7 +50,25 @@ def sequences():
     )
 
 
-def train(settings, seed=0, validate=None, **how):
+def stream(folder, shard_events=12):
+    """The same sessions in files, read in shards."""
+    held = sequences()
+    owners = np.repeat(held.users, held.lengths)
+    events = {
+        "user_id": [f"u{owner:02d}" for owner in owners],
+        "item_id": [f"i{row}" for row in held.items],
+        "timestamp": pl.Series(held.timestamps).cast(pl.Datetime("us", "UTC")),
+        "event_type": ["view"] * len(owners),
+    }
+    folder.mkdir(parents=True)
+    pl.DataFrame(events).write_parquet(folder / "events.parquet")
+    ids = pl.Series("item_id", [f"i{row}" for row in range(N)])
+    settings = SessionSettings(mode="per_user", min_length=1, collapse_repeats=False)
+    files = write_session_files(folder / "events.parquet", ids, folder / "files", settings, range_events=1)
+    return SequenceStream(files, shard_events)
+
+
+def train(settings, seed=0, validate=None, source=None, **how):
     """A tiny training from start to end: its model and what it did."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(0)
@@ -55,7 +77,7 @@ def train(settings, seed=0, validate=None, **how):
     space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
     model = BehaviourModel(settings, hub.fusion, space, N)
     inputs = model.inputs(trunk, np.arange(1, N + 1))
-    return model, train_behaviour(model, inputs, sequences(), settings, validate=validate, **how)
+    return model, train_behaviour(model, inputs, source or sequences(), settings, validate=validate, **how)
 
 
 def score(model):
@@ -90,6 +112,8 @@ if __name__ == "__main__":
         model, run = train(config(**training), seed=rank, validate=score)
         save_file(dict(model.state_dict()), out / f"{name}-{rank}.safetensors")
         (out / f"{name}-{rank}.json").write_text(json.dumps([run.best_epoch, run.best_score]))
+    model, _ = train(config(), source=stream(out / f"stream-{rank}"))
+    save_file(dict(model.state_dict()), out / f"streamed-{rank}.safetensors")
     begun = []
     with suppress(KeyboardInterrupt), interrupted(2, begun):
         train(config(), checkpoints=Checkpoints(out / "checkpoints", every=1))

@@ -65,6 +65,12 @@ def test_two_processes_train_what_one_trains(team_of_two, member, case):
     assert epochs[0] == epochs[1] == [run.best_epoch, pytest.approx(run.best_score, abs=1e-3)]
 
 
+def test_two_processes_train_on_a_stream_what_one_does(team_of_two, member, tmp_path):
+    model, _ = member["train"](member["config"](), source=member["stream"](tmp_path / "alone"))
+    for rank in (0, 1):
+        close(load_file(team_of_two / f"streamed-{rank}.safetensors"), model.state_dict())
+
+
 def test_a_team_goes_on_from_its_checkpoint(team_of_two, member):
     model, _ = member["train"](member["config"]())
     for rank in (0, 1):

@@ -1,0 +1,160 @@
+"""Training on a stream of shards: what it sees, in which order, and in how much memory."""
+
+import runpy
+import tracemalloc
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.catalog.sequences import Sequences
+from hubspoke.spokes.batches import training_batches
+from hubspoke.spokes.checkpoints import Checkpoints
+from hubspoke.spokes.config import SpokeConfig
+
+MEMBER = runpy.run_path(str(Path(__file__).with_name("team_member.py")))
+train, config, interrupted = MEMBER["train"], MEMBER["config"], MEMBER["interrupted"]
+MODELS = ("sasrec", "bert4rec")
+
+
+def settings(model="sasrec", length=5, tokens=24, **transformer):
+    shape = {"dimension": 4, "heads": 1, "max_length": length, **transformer}
+    return SpokeConfig.model_validate({"model": model, "transformer": shape, "training": {"tokens_per_batch": tokens}})
+
+
+def made(users=40, seed=0):
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, 15, users)
+    return Sequences(
+        items=rng.integers(30, size=lengths.sum()),
+        timestamps=np.arange(lengths.sum()),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        users=np.arange(users),
+        user_ids=tuple(f"{user:09d}" for user in range(users)),
+        n_items=30,
+        event_types=rng.integers(1, 4, lengths.sum()).astype(np.int8),
+    )
+
+
+def shown(batch):
+    """Everything that a batch says, in a form that compares."""
+    told = (batch.inputs, batch.targets, batch.timestamps, batch.event_types)
+    return [None if part is None else part.tolist() for part in told]
+
+
+def whole_windows(source, chosen):
+    """Every window of an epoch with nothing hidden."""
+    for batch in training_batches(source, chosen).epoch(1):
+        items = np.where(batch.hidden, batch.targets, batch.inputs)
+        yield from (tuple(row[real].tolist()) for row, real in zip(items, batch.valid, strict=True))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("context", [False, True])
+def test_one_shard_gives_the_batches_of_sequences_in_memory(stream_of, model, context):
+    held, chosen = made(), settings(model, time_bias=context, event_types=context)
+    streamed = training_batches(stream_of(held, 10_000), chosen)
+    assert (streamed.n_windows, streamed.n_transitions) == (
+        training_batches(held, chosen).n_windows,
+        training_batches(held, chosen).n_transitions,
+    )
+    for epoch in (0, 1):
+        expected = [shown(batch) for batch in training_batches(held, chosen).epoch(epoch)]
+        assert [shown(batch) for batch in streamed.epoch(epoch)] == expected
+
+
+@pytest.mark.parametrize("shard_events", [1, 20, 100])
+def test_every_transition_once_an_epoch_whatever_the_shards(stream_of, shard_events):
+    held, chosen = made(), settings()
+    stream = stream_of(held, shard_events)
+    made_batches = training_batches(stream, chosen)
+    seen, n_windows = Counter(), 0
+    for batch in made_batches.epoch(2):
+        n_windows += len(batch.inputs)
+        seen.update(zip(batch.inputs[batch.valid].tolist(), batch.targets[batch.valid].tolist(), strict=True))
+        assert batch.inputs.size <= 24
+    assert stream.n_shards > 1
+    assert seen == Counter(pair for own in held for pair in pairwise(own.tolist()))
+    assert (n_windows, seen.total()) == (made_batches.n_windows, made_batches.n_transitions)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_windows_are_those_of_sequences_in_memory(stream_of, model):
+    held, chosen = made(), settings(model)
+    assert Counter(whole_windows(stream_of(held, 50), chosen)) == Counter(whole_windows(held, chosen))
+
+
+def test_seed_and_epoch_decide_batches_and_the_order_of_shards(stream_of):
+    def flat(epoch, seed=0):
+        stream = stream_of(made(), 60)
+        made_batches = training_batches(stream, settings().model_copy(update={"seed": seed}))
+        return [shown(batch) for batch in made_batches.epoch(epoch)]
+
+    assert flat(0) == flat(0) and flat(3) == flat(3)
+    assert flat(0) != flat(1) != flat(2) and flat(0) != flat(0, seed=1)
+    # Item i of shard s is 100 s + i: the shards follow each other whole, in another order each epoch.
+    held = replace(made(), items=np.arange(made().n_events), n_items=made().n_events)
+    stream = stream_of(held, 60)
+    place = np.concatenate([np.full(shard.n_events, k) for k, shard in enumerate(stream.shards())])
+    orders = []
+    for epoch in range(4):
+        batches = training_batches(stream, settings()).epoch(epoch)
+        visited = [int(k) for batch in batches for k in np.unique(place[batch.inputs[batch.valid]])]
+        orders.append([k for k, after in pairwise([*visited, -1]) if k != after])
+    assert all(sorted(order) == list(range(stream.n_shards)) for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "mixed"])
+def test_one_shard_trains_the_same_bits(tmp_path, sampler):
+    chosen = config(sampler=sampler, schedule="cosine")
+    torch.manual_seed(1)
+    held, run = train(chosen, validate=lambda _: 0.5)
+    streamed, again = train(chosen, validate=lambda _: 0.5, source=MEMBER["stream"](tmp_path / "one", 10_000))
+    assert all(torch.equal(weight, streamed.state_dict()[name]) for name, weight in held.state_dict().items())
+    assert [row["loss"] for row in run.history] == [row["loss"] for row in again.history]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_killed_training_on_a_stream_ends_with_the_same_bits(tmp_path, model):
+    chosen = config(max_epochs=4, sampler="mixed").model_copy(update={"model": model})
+    stream, begun = MEMBER["stream"](tmp_path / "stream"), []
+    assert stream.n_shards > 2
+    whole, _ = train(chosen, source=stream)
+    keep = Checkpoints(tmp_path / "kept", every=1)
+    with suppress(KeyboardInterrupt), interrupted(2, begun):
+        train(chosen, source=stream, checkpoints=keep)
+    torch.manual_seed(99)
+    with interrupted(99, begun):
+        resumed, _ = train(chosen, source=MEMBER["stream"](tmp_path / "again"), checkpoints=keep)
+    assert begun == [0, 1, 2, 3]
+    assert all(torch.equal(weight, resumed.state_dict()[name]) for name, weight in whole.state_dict().items())
+
+
+def test_other_shards_are_another_training(tmp_path):
+    keep, begun = Checkpoints(tmp_path / "kept", every=1), []
+    with interrupted(99, begun):
+        train(config(), source=MEMBER["stream"](tmp_path / "a", 12), checkpoints=keep)
+        train(config(), source=MEMBER["stream"](tmp_path / "b", 20), checkpoints=keep)
+    assert begun == [0, 1, 2, 0, 1, 2]
+
+
+def test_memory_does_not_grow_with_the_number_of_events(stream_of):
+    def peak(source):
+        tracemalloc.start()
+        try:
+            for _ in training_batches(source, settings(tokens=512)).epoch(0):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    small, large = made(2_000), made(16_000)
+    small_stream, large_stream = (stream_of(source, 4_000, grain=1_000) for source in (small, large))
+    assert peak(large_stream) < 1.5 * peak(small_stream)  # of eight times the events
+    assert peak(large) > 4 * peak(small)
+    assert peak(large_stream) < 0.5 * peak(large)
