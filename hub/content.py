@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +47,10 @@ class ContentSpace:
         """SHA-256 over both calibrations."""
         parts = [block.fingerprint if block else "none" for block in (self.text, self.image)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()
+
+    def only(self, modalities: Collection[str]) -> ContentSpace:
+        """The same calibrations without those of other modalities."""
+        return ContentSpace(self.text if "text" in modalities else None, self.image if "image" in modalities else None)
 
     def embed(self, fused: TrunkVectors) -> FloatArray:
         """Fused trunk vectors of N items to content embeddings (N, R)."""

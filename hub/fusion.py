@@ -5,6 +5,7 @@ It starts as the identity, so that an untrained hub is exactly its trunks, and t
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +56,13 @@ class TrunkVectors:
         if modality == "text":
             return TrunkVectors(np.zeros_like(self.text), self.image)
         return TrunkVectors(self.text, np.zeros_like(self.image))
+
+    def only(self, modalities: Collection[str]) -> TrunkVectors:
+        """The same items with all but these modalities taken away."""
+        own = self
+        for name in ("text", "image"):
+            own = own if name in modalities else own.without(name)
+        return own
 
 
 class BaseFusion(nn.Module):

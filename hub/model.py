@@ -77,6 +77,8 @@ class Hub:
         pictures: Sequence[Sequence[Path]],
         cache: EmbeddingCache,
         progress: Progress | None = None,
+        *,
+        texts: bool = True,
     ) -> TrunkVectors:
         """Run (or look up) the trunks on a catalog.
 
@@ -86,9 +88,11 @@ class Hub:
                 where present, saves hashing the file again.
             cache: where trunk outputs are kept.
             progress: called with the stage, the inputs done and the inputs in all.
+            texts: whether texts are read; without it all items are as if they had none.
         """
+        unread = np.zeros((len(items), self.text_dimension), np.float32)
         return TrunkVectors(
-            text=self._text_vectors(items, cache, progress),
+            text=self._text_vectors(items, cache, progress) if texts else unread,
             image=self._image_vectors(items, pictures, cache, progress),
         )
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..catalog.sequences import IntArray
+from ..errors import UsageError
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, TrunkVectors
 from .adapter import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
@@ -39,6 +40,11 @@ class PreparedContent:
     calibrated: Tensor
     present: Tensor
 
+    @property
+    def columns(self) -> int:
+        """Numbers per item."""
+        return sum(getattr(self, own.name).shape[1] for own in fields(self))
+
     def map(self, change: Callable[[Tensor], Tensor]) -> PreparedContent:
         """The same with every tensor changed."""
         return PreparedContent(*(change(getattr(self, own.name)) for own in fields(self)))
@@ -48,12 +54,12 @@ class ItemInputs:
     """What the behavioural part knows of N items, as tensors.
 
     Attributes:
-        content: what the frozen layers say of them.
+        content: what the frozen layers say of them; None where the model reads no content.
         id_rows: (N,) row of each item in the ID table; 0 is `[UNK]`.
         features: their attributes and behaviour statistics, where the model reads them.
     """
 
-    def __init__(self, content: PreparedContent, id_rows: Tensor, features: FeatureRows | None = None) -> None:
+    def __init__(self, content: PreparedContent | None, id_rows: Tensor, features: FeatureRows | None = None) -> None:
         self.content = content
         self.id_rows = id_rows
         self.features = features or FeatureRows()
@@ -61,13 +67,19 @@ class ItemInputs:
     def __len__(self) -> int:
         return len(self.id_rows)
 
+    @property
+    def content_columns(self) -> int:
+        """Numbers of prepared content per item."""
+        return 0 if self.content is None else self.content.columns
+
     def rows(self, rows: Tensor) -> ItemInputs:
         """The inputs of some items."""
 
         def own(tensor: Tensor) -> Tensor:
             return tensor[rows]
 
-        return ItemInputs(self.content.map(own), self.id_rows[rows], self.features.map(own))
+        content = None if self.content is None else self.content.map(own)
+        return ItemInputs(content, self.id_rows[rows], self.features.map(own))
 
 
 class ContentProjection(nn.Module):
@@ -184,14 +196,11 @@ class BehaviourModel(nn.Module):
         features: ItemFeatures | None = None,
     ) -> None:
         super().__init__()
-        text_dimension = fusion.text_dimension
-        if isinstance(fusion, BaseFusion):
-            # A copy either way: the hub's own fusion is neither frozen nor moved along with this model.
-            fusion = adapt(fusion, config.adapter, config.seed) if config.adapter else frozen_copy(fusion)
-        assert isinstance(text_dimension, int)
         d = config.transformer.dimension
-        self.content = ContentProjection(fusion, space, text_dimension, d)
-        self.ids = nn.Embedding(n_known + 1, d)
+        self.reads = config.content
+        self.content = _content(config, fusion, space) if config.content else None
+        # Without residuals a table of no rows, so that the model has a device and names that do not depend on it.
+        self.ids = nn.Embedding(n_known + 1 if config.ids else 0, d).requires_grad_(config.ids)
         self.cloze = config.model == "bert4rec"
         self.transformer = SequenceTransformer(config.transformer, causal=not self.cloze)
         self.id_dropout = config.id_dropout
@@ -199,21 +208,25 @@ class BehaviourModel(nn.Module):
         self.cold_items = config.cold_items
         self.register_buffer("id_drop", None, persistent=False)
         self.max_length = config.transformer.max_length
-        self.initialise()
+        self.initialise(config.id_init)
         # Last, so that all other weights start where they start without it.
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
+        _refuse_nothing(config, self.content, self.features)
         self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
 
-    def initialise(self) -> None:
-        """ID residuals N(0, 0.02); projection Xavier uniform, bias 0; the transformer initialises itself."""
-        nn.init.normal_(self.ids.weight, std=0.02)
-        nn.init.xavier_uniform_(self.content.linear.weight)
-        nn.init.zeros_(self.content.linear.bias)
+    def initialise(self, id_init: float) -> None:
+        """ID residuals N(0, id_init); projection Xavier uniform, bias 0; the transformer initialises itself."""
+        nn.init.normal_(self.ids.weight, std=id_init)
+        if self.content is not None:
+            nn.init.xavier_uniform_(self.content.linear.weight)
+            nn.init.zeros_(self.content.linear.bias)
 
     def inputs(self, trunk: TrunkVectors, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
         """Trunk vectors, ID rows and features of N items as the model takes them, on its device."""
         device = self.ids.weight.device
-        content = self.content.prepare(torch.from_numpy(trunk.joined()).to(device))
+        content = None
+        if self.content is not None:
+            content = self.content.prepare(torch.from_numpy(trunk.only(self.reads).joined()).to(device))
         features = (features or FeatureRows()).map(lambda tensor: tensor.to(device))
         return ItemInputs(content, torch.from_numpy(id_rows).to(device), features)
 
@@ -237,12 +250,14 @@ class BehaviourModel(nn.Module):
         """
         if self.training and self.cold_items:
             items = self._with_cold_items(items)
-        residual = self.ids(items.id_rows)
-        if self.training:
-            residual = self._with_id_dropout(residual, items.id_rows)
-        out: Tensor = self.content(items.content) + residual
-        for own in self.features.parts(items.features).values():
-            out = out + own
+        parts = []
+        if self.content is not None and items.content is not None:
+            parts.append(self.content(items.content))
+        if len(self.ids.weight):
+            residual = self.ids(items.id_rows)
+            parts.append(self._with_id_dropout(residual, items.id_rows) if self.training else residual)
+        parts += self.features.parts(items.features).values()
+        out: Tensor = sum(parts[1:], parts[0])
         return out
 
     def _with_cold_items(self, items: ItemInputs) -> ItemInputs:
@@ -259,8 +274,12 @@ class BehaviourModel(nn.Module):
 
     def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
         """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`."""
-        features = self.features.parts(items.features)
-        return {**self.content.parts(items.content), "item id": self.ids(items.id_rows), **features}
+        parts: dict[str, Tensor] = {}
+        if self.content is not None and items.content is not None:
+            parts |= self.content.parts(items.content)
+        if len(self.ids.weight):
+            parts["item id"] = self.ids(items.id_rows)
+        return parts | self.features.parts(items.features)
 
     def encode_sessions(
         self, vectors: Tensor, valid: Tensor, hidden: Tensor | None = None, context: EventContext | None = None
@@ -340,6 +359,25 @@ class BehaviourModel(nn.Module):
             )
             out[own] = self.encode_batch(table[self._tensor(batch.rows)], batch).cpu().numpy()
         return out
+
+
+def _content(config: SpokeConfig, fusion: nn.Module, space: ContentSpace) -> ContentProjection:
+    text_dimension = fusion.text_dimension
+    if isinstance(fusion, BaseFusion):
+        # A copy either way: the hub's own fusion is neither frozen nor moved along with this model.
+        fusion = adapt(fusion, config.adapter, config.seed) if config.adapter else frozen_copy(fusion)
+    assert isinstance(text_dimension, int)
+    return ContentProjection(fusion, space.only(config.content), text_dimension, config.transformer.dimension)
+
+
+def _refuse_nothing(config: SpokeConfig, content: ContentProjection | None, features: FeatureEncoder) -> None:
+    """Refuse items that are all alike, on this catalog, before anything is trained."""
+    if config.ids or (content is not None and content.blocks) or features.attributes or features.statistics:
+        return
+    raise UsageError(
+        f"This catalog has none of what an item is made of (content: {', '.join(config.content) or 'none'}, "
+        f"attributes: {config.attributes is not None}); turn on ids, or content that the catalog has."
+    )
 
 
 def _known(name: str, histories: Sequence[IntArray]) -> list[IntArray] | None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .attributes import AttributeConfig
 from .statistics import StatisticsConfig
 from .transformer import TransformerConfig
+
+Modality = Literal["text", "image"]
+MODALITIES: tuple[Modality, ...] = ("text", "image")
 
 
 class AdapterConfig(BaseModel):
@@ -137,7 +140,11 @@ class SpokeConfig(BaseModel):
             sides.
         cloze: what BERT4Rec is not shown.
         transformer: shape of the sequence transformer.
-        adapter: LoRA on the hub's base fusion; None uses the hub's content as it is.
+        content: what of the hub's content is read, in behaviour and mixture alike; a catalog without pictures has none
+            whatever stands here. Nothing makes a spoke that knows IDs, attributes and statistics alone.
+        adapter: LoRA on the hub's base fusion; None uses the hub's content as it is. Without content none is made.
+        ids: whether items with enough events have an ID residual; without it `min_item_count` still says who is cold.
+        id_init: standard deviation of the ID residuals before training.
         id_dropout: share of items whose ID residual is dropped in a training step, so that content carries cold items.
         id_dropout_events: with k here, an item of n training events drops its residual with probability k / (k + n) at
             least, so that what few events have taught is leant on less; 0 drops all alike.
@@ -155,7 +162,10 @@ class SpokeConfig(BaseModel):
     model: Literal["sasrec", "bert4rec"] = "sasrec"
     cloze: ClozeConfig = ClozeConfig()
     transformer: TransformerConfig = TransformerConfig()
+    content: tuple[Modality, ...] = MODALITIES
     adapter: AdapterConfig | None = AdapterConfig()
+    ids: bool = True
+    id_init: float = Field(default=0.02, ge=0.0)
     id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     id_dropout_events: float = Field(default=0.0, ge=0.0)
     cold_items: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -164,3 +174,27 @@ class SpokeConfig(BaseModel):
     min_item_count: int = Field(default=5, ge=1)
     training: TrainingConfig = TrainingConfig()
     seed: int = 0
+
+    @field_validator("content")
+    @classmethod
+    def _in_one_order(cls, content: tuple[Modality, ...]) -> tuple[Modality, ...]:
+        # Equal settings make equal fingerprints.
+        return tuple(name for name in MODALITIES if name in content)
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> SpokeConfig:
+        if not self.ids and not self.tells_new_items_apart:
+            raise ValueError(
+                "an item without content, ids, attributes and statistics is nothing at all; turn one of them on"
+            )
+        return self
+
+    @property
+    def lora(self) -> AdapterConfig | None:
+        """The adapter that is made: none where there is no content to adapt."""
+        return self.adapter if self.content else None
+
+    @property
+    def tells_new_items_apart(self) -> bool:
+        """Whether items without an ID residual of their own are anything but one and the same `[UNK]`."""
+        return bool(self.content) or self.attributes is not None or self.statistics is not None

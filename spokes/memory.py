@@ -27,8 +27,8 @@ def training_bytes(config: SpokeConfig, n_known: int, n_items: int, content_colu
         content_columns: columns of the prepared content of an item.
     """
     settings, d = config.training, config.transformer.dimension
-    table = (n_known + 1) * d * COPIES
-    content = n_items * (content_columns + 2)
+    table = (n_known + 1) * d * COPIES if config.ids else 0
+    content = n_items * ((content_columns if config.content else 0) + 2)
     scored = 0
     if settings.loss == "softmax":
         scored = (

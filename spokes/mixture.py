@@ -13,10 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..catalog.sequences import IntArray
 from .behaviour import FloatArray
 
 CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
 COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+# Beyond them the guard alone goes.
+GUARD_BIASES = (*COLD_BIASES, 2.5, 3.0, 4.0)
+# Share of a mixture's quality that the guard may cost, and cold targets below which it has nothing to go by.
+GUARD_COST = 0.05
+GUARD_TARGETS = 20
 PROBE_WEIGHTS = (0.0, 2.0, 5.0, 10.0)
 IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # (decay, events): from the last few events, for taste that moves, to a long history, for goods that are bought again.
@@ -125,18 +131,27 @@ def choose_floor(
     return settings
 
 
-def choose_weights(scores: PartScores, measure: Measure, settings: FloorSettings, cold: BoolArray) -> MixtureWeights:
+def choose_weights(
+    scores: PartScores,
+    measure: Measure,
+    settings: FloorSettings,
+    cold: BoolArray,
+    targets: IntArray | None = None,
+) -> MixtureWeights:
     """The weights that rank validation targets best, leaning towards content and towards cold items.
 
     First the content weight, then the cold bias: among the values within one standard error of the best, the largest
     wins. Content and bias are what carry items that have few events, and tomorrow there are more of those than among
-    the targets of a validation set of today. Content alone is chosen only where no mixture is better.
+    the targets of a validation set of today. Then the cold guard: the bias rises until cold targets are ranked as well
+    as content alone ranks them, or until it costs more than a twentieth of the best quality. Content alone is chosen
+    only where no mixture is better.
 
     Args:
         scores: of U validation users over N items.
         measure: (U, N) scores to (U,) per-user quality, higher is better.
         settings: how the content scores were made.
         cold: (N,) true for items without an ID residual of their own.
+        targets: (U,) the item that each user took; without it nothing is guarded.
     """
     known = scores.content(settings.image_share)
     floor = settings.weights(behaviour=0.0, content=1.0)
@@ -149,9 +164,30 @@ def choose_weights(scores: PartScores, measure: Measure, settings: FloorSettings
     weight, _ = _largest_within_error(weights, lambda value: measure(behaviour + value * content))
     mixed = behaviour + weight * content
     bias, quality = _largest_within_error(biases, lambda value: measure(mixed + value * cold))
-    if measure(content).mean() >= quality:
+    if known is None:
+        return settings.weights(behaviour=1.0, content=weight, cold=bias)
+    alone = measure(content)
+    if alone.mean() >= quality:
         return floor
+    if targets is not None:
+        bias = _guard(bias, quality, alone, cold[targets], lambda value: measure(mixed + value * cold))
     return settings.weights(behaviour=1.0, content=weight, cold=bias)
+
+
+def _guard(
+    bias: float, best: float, floor: FloatArray, cold: BoolArray, measure: Callable[[float], FloatArray]
+) -> float:
+    """The smallest bias from `bias` on with which the users of cold targets (U,) get what the floor gives them (U,)."""
+    if cold.sum() < GUARD_TARGETS:
+        return bias
+    for value in (own for own in GUARD_BIASES if own >= bias):
+        quality = measure(value)
+        if quality.mean() < (1 - GUARD_COST) * best:
+            break
+        bias = value
+        if quality[cold].mean() >= floor[cold].mean():
+            break
+    return bias
 
 
 def probe(scores: PartScores, measure: Measure, image_share: float, weights: Sequence[float] = PROBE_WEIGHTS) -> float:

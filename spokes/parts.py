@@ -25,7 +25,7 @@ FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics
 
 def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
     """Encoders and fusion as inherited; calibration, adapter, network, item features and mixture of its own."""
-    adapted = spoke.behaviour is not None and spoke.behaviour.config.adapter is not None
+    adapted = spoke.behaviour is not None and spoke.behaviour.config.lora is not None
     inherited = [replace(part, inherited=_why(part.name, adapted)) for part in hub_parts(hub)]
     network = [*_network(spoke.behaviour.model), *_fitted(spoke.behaviour)] if spoke.behaviour else []
     mixture = hashlib.sha256(spoke.mixture.model_dump_json().encode()).hexdigest()
@@ -50,6 +50,7 @@ def _network(model: BehaviourModel) -> list[Part]:
         weights_part(part, {name: weight for name, weight in weights.items() if name.startswith(prefixes)})
         for part, prefixes in OWN_WEIGHTS.items()
     ]
+    parts = [part for part in parts if part.parameters]
     adapter = {name: weight for name, weight in weights.items() if "lora_" in name}
     return [weights_part("adapter", adapter), *parts] if adapter else parts
 

@@ -29,7 +29,7 @@ from ..hub.fusion import BaseFusion, TrunkVectors
 from ..hub.model import Hub
 from .adapter import load_adapter, save_adapter
 from .behaviour import BehaviourModel, FloatArray, ItemInputs
-from .config import SpokeConfig
+from .config import MODALITIES, Modality, SpokeConfig
 from .features import ItemFeatures
 from .mixture import FloorSettings, Mixture, floor_mixture
 from .recommender import VectorRecommender
@@ -97,6 +97,11 @@ class Spoke:
         return self.behaviour_dimension + self.space.dimension
 
     @property
+    def content(self) -> tuple[Modality, ...]:
+        """The modalities that are read, wherever the catalog has them."""
+        return self.behaviour.config.content if self.behaviour else MODALITIES
+
+    @property
     def reads_attributes(self) -> bool:
         """Whether item vectors depend on brand, category, price and attributes beyond what the text says of them."""
         return self.behaviour is not None and self.behaviour.features.vocabulary is not None
@@ -127,12 +132,18 @@ class Spoke:
         Raises:
             UsageError: attributes are read and the rows are missing or are those of other items.
         """
-        content = self.space.embed(self.fusion.fuse(trunk))
+        content = self._embed_content(trunk)
         if self.behaviour is None:
             return content
         inputs = self.behaviour.inputs(item_ids, trunk, items)
         cold = (inputs.id_rows == UNKNOWN_ID_ROW).cpu().numpy().astype(np.float32)
         return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], content], axis=1)
+
+    def _embed_content(self, trunk: TrunkVectors) -> FloatArray:
+        """(N, R) content embeddings, of what the spoke reads."""
+        if not self.space.dimension:
+            return np.zeros((len(trunk), 0), np.float32)
+        return self.space.embed(self.fusion.fuse(trunk.only(self.content)))
 
     def embed_sessions(
         self, item_vectors: FloatArray, histories: Sequence[IntArray], *, exclude_seen: bool = False
@@ -188,7 +199,7 @@ class Spoke:
             n: w.cpu().contiguous() for n, w in model.state_dict().items() if not n.startswith("content.fusion.")
         }
         save_file(weights, directory / "behaviour.safetensors")
-        if self.behaviour.config.adapter:
+        if self.behaviour.config.lora and model.content is not None:
             save_adapter(model.content.fusion, directory / "adapter")
 
     @classmethod
@@ -239,7 +250,7 @@ def _require_hub(made_on: str, fingerprint: str) -> None:
 def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour:
     config = SpokeConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
     known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
-    fusion = load_adapter(hub.fusion, directory / "adapter") if config.adapter else hub.fusion
+    fusion = load_adapter(hub.fusion, directory / "adapter") if config.lora else hub.fusion
     features = ItemFeatures.load(directory, config)
     model = BehaviourModel(config, fusion, space, len(known), features)
     missing, unexpected = model.load_state_dict(load_file(directory / "behaviour.safetensors"), strict=False)

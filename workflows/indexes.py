@@ -247,7 +247,8 @@ class Indexes:
         rows = np.array(new, np.int64)
         fresh = replace(dataset, items=dataset.items[rows.tolist()])
         names = [ids[row] for row in new]
-        vectors = loaded.spoke.embed_items(names, trunk_vectors(self._ws, loaded.hub, fresh), fresh.items)
+        trunk = trunk_vectors(self._ws, loaded.hub, fresh, loaded.spoke.content)
+        vectors = loaded.spoke.embed_items(names, trunk, fresh.items)
         among = set(names)
         kept = loaded.index.select([item for item in ids if item not in among])
         grown = kept.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
@@ -294,7 +295,7 @@ class Indexes:
 
     def _check_vectors(self, loaded: LoadedIndex, dataset: Dataset, vectors: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
-        trunk = trunk_vectors(self._ws, loaded.hub, dataset).rows(rows)
+        trunk = trunk_vectors(self._ws, loaded.hub, dataset, loaded.spoke.content).rows(rows)
         again = loaded.spoke.embed_items(dataset.items["item_id"][rows].to_list(), trunk, dataset.items[rows])
         gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
         return _check("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -227,9 +227,12 @@ def embedding_cache(ws: Workspace) -> EmbeddingCache:
     return EmbeddingCache(ws.cache_dir)
 
 
-def trunk_vectors(ws: Workspace, hub: Hub, dataset: Dataset) -> TrunkVectors:
-    """What the hub's trunks say of a catalog; each trunk runs once per item, ever."""
+def trunk_vectors(
+    ws: Workspace, hub: Hub, dataset: Dataset, content: Collection[str] = ("text", "image")
+) -> TrunkVectors:
+    """What the hub's trunks say of a catalog; each trunk runs once per item, ever, and only if its content is read."""
     from .datasets import image_paths
 
-    pictures = image_paths(dataset) if hub.image is not None else [[] for _ in range(dataset.items.height)]
-    return hub.trunk_vectors(dataset.items, pictures, embedding_cache(ws), ws.progress)
+    seen = hub.image is not None and "image" in content
+    pictures = image_paths(dataset) if seen else [[] for _ in range(dataset.items.height)]
+    return hub.trunk_vectors(dataset.items, pictures, embedding_cache(ws), ws.progress, texts="text" in content)

@@ -159,6 +159,8 @@ class Server:
     def similar(self, item: str, k: int = 10) -> Recommendations:
         """The `k` items whose content is nearest to an item's, the item itself left out.
 
+        Where content is not read at all it is the behavioural part of their vectors that is compared.
+
         Raises:
             NotFoundError: the item is unknown.
         """
@@ -166,6 +168,8 @@ class Server:
         row = self.row(item)
         query = np.zeros_like(self._vectors[[row]])
         split = self._loaded.spoke.behaviour_dimension
+        if not self._loaded.spoke.content:
+            query[0, : split - 1] = self._vectors[row, : split - 1]
         share = self._loaded.spoke.mixture.seen_filtered.image_share
         query[0, split:] = self._vectors[row, split:] * self._loaded.spoke.space.modality_weights(share)
         found = list(islice(self._rules.limit(self._ranked(query, k, [row])), k))

@@ -150,6 +150,8 @@ class SpokeBuilder:
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
 
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
+        # A bonus for items that nothing tells apart would place all of them at once.
+        cold &= self._config.tells_new_items_apart
         chosen = {}
         for filtered in (False, True):
             measure = checked.measure(filtered)

@@ -25,6 +25,20 @@ def history(*rows):
     return np.array(rows, np.int64)
 
 
+@pytest.mark.parametrize("kept", [(), ("text",), ("image",), ("text", "image")])
+def test_a_space_of_some_modalities_embeds_those_alone(kept):
+    x = trunk()
+    space = fit_content_space(x, HubConfig())
+    own = space.only(kept)
+    assert (own.text is None, own.image is None) == ("text" not in kept, "image" not in kept)
+    whole = space.embed(x)
+    blocks = {"text": whole[:, : space.text_rank], "image": whole[:, space.text_rank :]}
+    np.testing.assert_array_equal(own.embed(x), np.concatenate([whole[:, :0], *(blocks[k] for k in kept)], axis=1))
+    assert fit_content_space(x.only(kept), HubConfig()).dimension == own.dimension
+    assert x.only(kept).has_text.any() == ("text" in kept) and x.only(kept).has_image.any() == ("image" in kept)
+    assert x.only(("text", "image")) is x
+
+
 def test_blocks_are_unit_or_zero():
     x = trunk()
     space = fit_content_space(x, HubConfig())

@@ -72,6 +72,14 @@ def test_trunk_vectors_item_by_item(shop, cache, pictures):
     np.testing.assert_allclose(x.image[1], mean / np.linalg.norm(mean), atol=1e-6)
 
 
+def test_texts_that_are_not_read_run_no_trunk(shop, cache, monkeypatch):
+    made = hub()
+    counted = Building(monkeypatch, made)
+    x = made.trunk_vectors(*shop, cache, texts=False)
+    assert counted.runs == [("image", 3)]
+    np.testing.assert_array_equal(x.joined(), made.trunk_vectors(*shop, cache).without("text").joined())
+
+
 def test_a_second_call_runs_no_trunk(shop, cache, monkeypatch):
     first = hub()
     counted = Building(monkeypatch, first)

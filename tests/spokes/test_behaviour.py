@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.catalog.sequences import History
+from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import BaseFusion
 from hubspoke.spokes.batches import MASK, PADDING, Batch, serving_batch
@@ -86,6 +87,14 @@ def test_a_catalog_without_content_has_ids_alone(hub, trunk):
     model = BehaviourModel(CONFIG, hub.fusion, space, 9)
     vectors = model.item_vectors(model.inputs(bare, ID_ROWS))
     np.testing.assert_allclose(vectors, model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
+
+
+def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(hub, space, trunk):
+    blind = fit_content_space(hub.fusion.fuse(trunk.without("image")), hub.config)
+    config = CONFIG.model_copy(update={"content": ("image",), "ids": False})
+    with pytest.raises(UsageError, match="has none of what an item is made of"):
+        BehaviourModel(config, hub.fusion, blind, 9)
+    BehaviourModel(config, hub.fusion, space, 9)
 
 
 def test_an_item_vector_is_content_plus_its_own_residual(model, items):
@@ -277,6 +286,9 @@ def test_initialisation(hub, space):
     torch.manual_seed(0)
     model = BehaviourModel(CONFIG, hub.fusion, space, 2000)
     assert model.ids.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    torch.manual_seed(0)
+    wide = BehaviourModel(CONFIG.model_copy(update={"id_init": 0.5}), hub.fusion, space, 2000)
+    assert wide.ids.weight.std().item() == pytest.approx(0.5, rel=0.03)
     bound = (6 / (64 + 8)) ** 0.5
     assert model.content.linear.weight.abs().max().item() == pytest.approx(bound, rel=0.02)
     assert not model.content.linear.bias.any()

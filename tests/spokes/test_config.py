@@ -2,6 +2,7 @@ import json
 
 import pytest
 from hubspoke.spokes.config import AdapterConfig, SpokeConfig, TrainingConfig
+from hubspoke.spokes.statistics import StatisticsConfig
 from pydantic import ValidationError
 
 
@@ -25,6 +26,9 @@ def test_the_config_survives_its_json():
         {"training": {"shares": {"uniform": 0.9}}},
         {"training": {"sampler": "nearest"}},
         {"adapter": {"rank": 0}},
+        {"content": ["sound"]},
+        {"content": [], "ids": False},
+        {"id_init": -0.1},
         {"layers": 2},
     ],
 )
@@ -50,3 +54,19 @@ def test_a_config_saved_before_there_was_a_second_model_loads_as_what_it_was():
     }
     assert SpokeConfig.model_validate_json(json.dumps(old)) == SpokeConfig()
     assert not SpokeConfig().transformer.needs_context
+
+
+def test_what_an_item_is_made_of():
+    assert SpokeConfig().content == ("text", "image") and SpokeConfig().ids
+    assert SpokeConfig(content=("image", "text")) == SpokeConfig()
+    assert SpokeConfig.model_validate({"content": ["text"]}).content == ("text",)
+    assert SpokeConfig(content=("text",)).lora == AdapterConfig()
+    # The adapter's default stays; there is nothing to put it on.
+    assert SpokeConfig(content=()).adapter == AdapterConfig() and SpokeConfig(content=()).lora is None
+    assert not SpokeConfig(content=()).tells_new_items_apart
+    assert SpokeConfig(content=(), ids=False, statistics=StatisticsConfig()).tells_new_items_apart
+
+
+def test_an_item_of_nothing_is_refused_in_one_sentence():
+    with pytest.raises(ValidationError, match="nothing at all; turn one of them on"):
+        SpokeConfig(content=(), ids=False)

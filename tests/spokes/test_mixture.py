@@ -3,6 +3,7 @@ import pytest
 from hubspoke.spokes.mixture import (
     COLD_BIASES,
     CONTENT_WEIGHTS,
+    GUARD_BIASES,
     IMAGE_SHARES,
     RECENCIES,
     FloorSettings,
@@ -167,6 +168,11 @@ def by_recency(scores):
     return dict.fromkeys(RECENCIES, scores)
 
 
+def test_without_content_behaviour_serves_however_poor_it_is():
+    chosen = choose_weights(parts(np.zeros((USERS, ITEMS), np.float32)), reciprocal_rank, SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
+
+
 @pytest.mark.parametrize(("text", "image", "share"), [(right(), wrong(9), 0.0), (wrong(9), right(), 1.0)])
 def test_the_better_modality_gets_the_share(text, image, share):
     chosen = choose_floor(by_recency(parts(None, text, image)), reciprocal_rank, SETTINGS)
@@ -207,3 +213,48 @@ def test_a_policy_has_its_own_weights_and_they_survive_json():
     assert Mixture.model_validate_json(mixture.model_dump_json()) == mixture
     with pytest.raises(ValidationError):
         SETTINGS.weights(-1.0, 1.0)
+
+
+def guarded(warm, cold, floor=0.6, n_cold=20):
+    """The bias chosen where tables say what users of warm and of cold targets get by bias; content has no weight.
+
+    Of 100 users `n_cold` took the cold item 5. Content alone gives nothing to warm and `floor` to cold targets.
+    """
+    targets = np.array([5] * n_cold + [0] * (100 - n_cold))
+    behaviour = np.zeros((100, ITEMS), np.float32)
+    behaviour[:, 2] = 1.0  # tells a mixture from content alone
+    content = np.zeros((100, ITEMS), np.float32)
+    content[:, 1] = 1.0
+
+    def measure(scores):
+        weight, mixed, bias = (round(float(own), 3) for own in (scores[0, 1], scores[0, 2], scores[0, 5]))
+        if not mixed:
+            return np.where(targets == 5, floor, 0).astype(np.float32)
+        if weight:
+            return np.zeros(100, np.float32)
+        return np.where(targets == 5, cold[bias], warm[bias]).astype(np.float32)
+
+    only_item_5 = np.arange(ITEMS) == 5
+    return choose_weights(parts(behaviour, content), measure, SETTINGS, only_item_5, targets).cold
+
+
+def by_bias(value, of=lambda own, bias: own):
+    return {bias: of(value, bias) for bias in GUARD_BIASES}
+
+
+def test_the_guard_raises_the_bias_until_cold_targets_are_ranked_as_by_content():
+    # A bias of 2 gives cold targets the 0.6 of the floor; warm ones lose a hundredth per unit.
+    warm = by_bias(0.5, lambda own, bias: own - 0.01 * bias)
+    cold = by_bias(0.3, lambda own, bias: own * bias)
+    assert guarded(warm, cold | {2.5: 0.0, 3.0: 0.0, 4.0: 0.0}) == 2.0
+
+
+def test_the_guard_stops_where_it_costs_more_than_a_twentieth():
+    # The best is 0.9. Each unit costs warm users 0.03 and brings cold ones nothing: 1.5 leaves 0.864, 2 only 0.852.
+    warm, cold = by_bias(1.0, lambda own, bias: own - 0.03 * bias), by_bias(0.5)
+    assert guarded(warm, cold) == 1.5
+
+
+def test_too_few_cold_targets_guard_nothing():
+    warm, cold = by_bias(0.5, lambda own, bias: own - 0.01 * bias), by_bias(0.0)
+    assert guarded(warm, cold, n_cold=19) == 0.0

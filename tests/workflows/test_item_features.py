@@ -101,6 +101,32 @@ def test_a_newer_catalog_is_read_with_what_was_fitted(served: Workspace) -> None
     assert served.recommend("lamps", ["new-1"], k=3).served_by == "lamps:2"
 
 
+@pytest.mark.parametrize("content", [[], ["text"]])
+def test_what_is_not_read_of_the_content_is_nowhere_from_training_to_the_index(
+    shop: Workspace, tiny_spoke: Any, content: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hubspoke.hub import model
+
+    read: list[str] = []
+    kept = model.encode_cached
+    monkeypatch.setattr(
+        model, "encode_cached", lambda tower, *rest: read.append(type(tower).__name__) or kept(tower, *rest)
+    )
+    made = shop.spoke.train("lamps", config={**tiny_spoke, "content": content}, promote=True)
+    assert len(set(read)) == len(content)
+    spoke, _ = load_spoke(shop, shop.registry.get_model(str(made.ref)))
+    assert spoke.content == tuple(content)
+    assert (spoke.space.text_rank > 0, spoke.space.image_rank) == ("text" in content, 0)
+    assert (spoke.mixture.seen_ranked.behaviour > 0) or content
+    if not content:
+        assert spoke.mixture.seen_filtered.content == spoke.mixture.seen_filtered.cold == 0
+    assert shop.index.check(str(made.index)).ok
+    items = load_dataset(shop, "lamps").items["item_id"]
+    assert len(shop.recommend("lamps", [items[0]], k=5).items) == 5
+    assert len(shop.similar("lamps", items[0], k=5).items) == 5
+    assert {part.name for part in shop.explain("lamps", [items[0]]).items[0].parts} == {"behaviour", "cold", *content}
+
+
 def test_a_refit_counts_the_validation_events_too(shop: Workspace, config: Any) -> None:
     chosen, refitted = (
         load_spoke(

@@ -1,0 +1,208 @@
+"""What holds of every spoke, whatever its items are made of: content of either kind, IDs, attributes, statistics."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hubspoke.catalog.schema import ITEM_SCHEMA
+from hubspoke.hub.content import fit_content_space
+from hubspoke.hub.fusion import BaseFusion
+from hubspoke.spokes.attributes import fit_vocabulary
+from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.explain import behaviour_parts, explain_scores, scores_without
+from hubspoke.spokes.features import ItemFeatures
+from hubspoke.spokes.index import build_index
+from hubspoke.spokes.parts import spoke_parts
+from hubspoke.spokes.spoke import Behaviour, Spoke, id_rows
+from hubspoke.spokes.statistics import ItemStatistics
+from hubspoke.spokes.streaming import start
+from hubspoke.spokes.training import train_behaviour
+
+CONTENTS = [(), ("text",), ("image",), ("text", "image")]
+FEATURES = {
+    "attributes": {"width": 3, "hidden": 5, "min_count": 1, "dropout": 0.0},
+    "statistics": {"hidden": 4, "dropout": 0.2},
+}
+VARIANTS = [
+    {"content": content, "ids": ids, "fitted": fitted}
+    for content, ids, fitted in itertools.product(CONTENTS, [True, False], [False, True])
+    if content or ids or fitted
+]
+HISTORY = np.array([0, 1, 9, 5], np.int64)
+ROWS = np.array([1, 4, 9, 3], np.int64)
+
+
+def named(variant):
+    fitted = ["attributes", "statistics"] if variant["fitted"] else []
+    return " + ".join([*variant["content"], *(["id"] if variant["ids"] else []), *fitted])
+
+
+@pytest.fixture
+def items(item_ids):
+    rows = [
+        {**dict.fromkeys(ITEM_SCHEMA), "item_id": own, "brand": f"brand {n % 3}", "price": float(n), "attributes": []}
+        for n, own in enumerate(item_ids)
+    ]
+    return pl.DataFrame(rows, schema=ITEM_SCHEMA)
+
+
+@pytest.fixture
+def make(spoke, hub, trunk, items):
+    """A spoke whose items are made of what is asked for, its weights moved to where training might leave them."""
+
+    def build(content=("text", "image"), ids=True, fitted=False, **more):
+        on = FEATURES if fitted else {}
+        given = {**spoke.behaviour.config.model_dump(), "content": content, "ids": ids, **on, **more}
+        config = SpokeConfig.model_validate(given)
+        statistics = ItemStatistics(
+            ("view",), ("item 1", "item 4"), np.array([[1.0], [-1.0]], np.float32), np.array([-2.0], np.float32)
+        )
+        features = ItemFeatures(fit_vocabulary(items, config.attributes), statistics) if fitted else ItemFeatures()
+        space = fit_content_space(hub.fusion.fuse(trunk.only(content)), hub.config)
+        torch.manual_seed(0)
+        model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.requires_grad:
+                    weight.add_(torch.randn(weight.shape, generator=generator) * 0.3)
+        known = spoke.behaviour.known_items
+        return replace(spoke, space=space, behaviour=Behaviour(config, model, known, features))
+
+    return build
+
+
+@pytest.fixture(params=VARIANTS, ids=named)
+def variant(request, make):
+    return make(**request.param)
+
+
+def test_its_vectors_are_as_wide_as_what_is_read_and_an_index_holds_them(variant, trunk, item_ids, items):
+    vectors = variant.embed_items(item_ids, trunk, items)
+    content = variant.behaviour.config.content
+    assert vectors.shape == (12, variant.dimension) == (12, 8 + 1 + 32 * len(content))
+    assert np.isfinite(vectors).all()
+    # Who is cold does not depend on whether the others have a residual.
+    np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
+    index = build_index(vectors, item_ids, variant.space_fingerprint)
+    queries = variant.embed_sessions(vectors, [HISTORY])
+    best = index.search(queries, 12)[0][0]
+    assert best[1] == pytest.approx(float((vectors @ queries[0]).max()), abs=1e-4)
+
+
+def test_what_is_not_read_has_no_say(variant, trunk, item_ids, items):
+    vectors = variant.embed_items(item_ids, trunk, items)
+    sessions = variant.embed_sessions(vectors, [HISTORY])
+    for name in {"text", "image"} - set(variant.content):
+        np.testing.assert_array_equal(variant.embed_items(item_ids, trunk.without(name), items), vectors)
+    for name in variant.content:
+        assert np.abs(variant.embed_items(item_ids, trunk.without(name), items) - vectors).max() > 0.1
+    assert sessions.shape == (1, variant.dimension)
+
+
+def test_it_loads_bit_for_bit(variant, hub, trunk, item_ids, items, tmp_path):
+    variant.save(tmp_path)
+    assert (tmp_path / "adapter").exists() == bool(variant.content)
+    loaded = Spoke.load(tmp_path, hub)
+    vectors = variant.embed_items(item_ids, trunk, items)
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk, items), vectors)
+    np.testing.assert_array_equal(loaded.embed_sessions(vectors, [HISTORY]), variant.embed_sessions(vectors, [HISTORY]))
+    assert loaded.space_fingerprint == variant.space_fingerprint
+    assert loaded.behaviour.config == variant.behaviour.config
+
+
+def test_every_variant_is_a_space_of_its_own(make):
+    prints = [make(**variant).space_fingerprint for variant in VARIANTS]
+    assert len(set(prints)) == len(VARIANTS)
+
+
+def test_the_parts_of_an_item_sum_to_its_vector(variant, trunk, item_ids, items):
+    own = variant.behaviour.inputs(item_ids, trunk, items)
+    model = variant.behaviour.model
+    with torch.inference_mode():
+        parts = model.item_parts(own)
+        torch.testing.assert_close(sum(parts.values()), model.embed_items(own), atol=1e-5, rtol=0)
+    config = variant.behaviour.config
+    expected = {*config.content, *(["bias"] if config.content else []), *(["item id"] if config.ids else [])}
+    assert set(parts) == expected | ({"attributes", "statistics"} if config.attributes else set())
+
+
+def test_its_scores_are_explained(variant, trunk, item_ids, items):
+    vectors = variant.embed_items(item_ids, trunk, items)
+    told = explain_scores(variant, vectors, HISTORY, ROWS)
+    np.testing.assert_allclose(told.scores, vectors[ROWS] @ told.query, atol=1e-4)
+    assert set(told.parts) == {"behaviour", "cold", *variant.content}
+    few, own = [item_ids[row] for row in ROWS], items[ROWS.tolist()]
+    inputs = variant.behaviour.inputs(few, trunk.rows(ROWS), own)
+    summed = behaviour_parts(variant, told.query, inputs)
+    np.testing.assert_allclose(sum(summed.values()), told.parts["behaviour"], atol=1e-4)
+    assert set(scores_without(variant, told.query, few, trunk.rows(ROWS), own)) == set(variant.content)
+
+
+def test_a_session_that_grows_is_the_session_as_a_whole(variant, trunk, item_ids, items):
+    vectors = variant.embed_items(item_ids, trunk, items)[:, :8]
+    model = variant.behaviour.model
+    state = start(model)
+    for row in HISTORY:
+        state.append(vectors[row])
+    np.testing.assert_allclose(state.embedding, model.session_vectors(vectors, [HISTORY])[0], atol=1e-5)
+
+
+def test_its_registry_parts_are_those_it_has(variant, hub):
+    config = variant.behaviour.config
+    own = {part.name for part in spoke_parts(variant, hub) if part.inherited is None}
+    expected = {"calibration", "transformer", "mixture"}
+    expected |= {"content projection", "adapter"} if config.content else set()
+    expected |= {"item ids"} if config.ids else set()
+    expected |= {"attribute encoder", "behaviour statistics"} if config.attributes else set()
+    assert own == expected
+
+
+@pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
+@pytest.mark.parametrize("asked", VARIANTS, ids=named)
+def test_it_trains_every_weight_it_has(make, sequences, trunk, item_ids, items, asked, kind):
+    training = {"max_epochs": 2, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
+    made = make(**asked, model=kind, training=training, cold_items=0.3, id_dropout=0.2).behaviour
+    data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
+    before = {name: weight.clone() for name, weight in made.model.named_parameters()}
+    run = train_behaviour(made.model, made.inputs(item_ids, trunk, items), data, made.config)
+    assert run.windows_per_second > 0
+    moved = {name for name, weight in made.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved >= {name for name, weight in made.model.named_parameters() if weight.requires_grad and weight.numel()}
+    assert all(weight.isfinite().all() for weight in made.model.parameters())
+
+
+def test_without_content_no_step_touches_any(make, trunk, item_ids, monkeypatch):
+    made = make(content=()).behaviour
+    assert made.model.content is None and not [name for name in made.model.state_dict() if "content" in name]
+    monkeypatch.setattr(BaseFusion, "forward", lambda *_: pytest.fail("the fusion ran"))
+    inputs = made.inputs(item_ids, trunk)
+    assert inputs.content is None and inputs.content_columns == 0
+    vectors = made.model.item_vectors(inputs)
+    np.testing.assert_array_equal(vectors, made.model.ids.weight.detach().numpy()[id_rows(item_ids, made.known_items)])
+
+
+def test_without_ids_there_is_no_table_and_an_item_is_its_content(make, hub, trunk, item_ids):
+    made = make(ids=False)
+    assert made.behaviour.model.ids.weight.shape == (0, 8)
+    assert len(made.behaviour.known_items) == 9
+    vectors = made.embed_items(item_ids, trunk)
+    with torch.inference_mode():
+        content = made.behaviour.model.content(made.behaviour.inputs(item_ids, trunk).content).numpy()
+    np.testing.assert_allclose(vectors[:, :8], content, atol=1e-6)
+    # Under another name nothing but the flag changes.
+    renamed = made.embed_items(["never seen"], trunk.rows(np.array([0])))
+    np.testing.assert_allclose(np.delete(renamed[0], 8), np.delete(vectors[0], 8), atol=1e-5)
+    assert renamed[0, 8] == 1 and vectors[0, 8] == 0
+
+
+def test_text_alone_is_the_hub_of_a_catalog_without_pictures(make, trunk, item_ids):
+    made = make(content=("text",))
+    content = made.embed_items(item_ids, trunk)[:, 9:]
+    np.testing.assert_array_equal(content, made.space.embed(made.fusion.fuse(trunk.without("image"))))
+    # The fusion reads both side by side, so that pictures could speak through the text block.
+    assert np.abs(made.space.embed(made.fusion.fuse(trunk)) - content).max() > 1e-3
