@@ -5,8 +5,9 @@ It starts as the identity, so that an untrained hub is exactly its trunks, and t
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,9 @@ from torch import Tensor, nn
 from .calibration import FloatArray
 from .config import FusionConfig
 
+if TYPE_CHECKING:
+    from .states import ItemStates
+
 
 @dataclass(frozen=True)
 class TrunkVectors:
@@ -25,10 +29,12 @@ class TrunkVectors:
     Attributes:
         text: (N, Dt) text trunk vectors; Dt is 0 where the hub has no text trunk.
         image: (N, Dv) image trunk vectors, the mean over an item's pictures; Dv is 0 where there is no image trunk.
+        states: what the trunks' bodies say of them, by modality, for a spoke that adapts the last layers.
     """
 
     text: FloatArray
     image: FloatArray
+    states: Mapping[str, ItemStates] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.text)
@@ -49,13 +55,15 @@ class TrunkVectors:
 
     def rows(self, rows: npt.NDArray[np.int64]) -> TrunkVectors:
         """The vectors of some items."""
-        return TrunkVectors(self.text[rows], self.image[rows])
+        states = {name: own.rows(rows) for name, own in self.states.items()}
+        return TrunkVectors(self.text[rows], self.image[rows], states)
 
     def without(self, modality: str) -> TrunkVectors:
         """The same items with one modality ("text" or "image") taken away."""
+        states = {name: own.without_inputs() if name == modality else own for name, own in self.states.items()}
         if modality == "text":
-            return TrunkVectors(np.zeros_like(self.text), self.image)
-        return TrunkVectors(self.text, np.zeros_like(self.image))
+            return TrunkVectors(np.zeros_like(self.text), self.image, states)
+        return TrunkVectors(self.text, np.zeros_like(self.image), states)
 
     def only(self, modalities: Collection[str]) -> TrunkVectors:
         """The same items with all but these modalities taken away."""

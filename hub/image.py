@@ -20,9 +20,10 @@ from PIL import Image, ImageOps
 from torch import nn
 from torch.nn import functional as F
 
-from ..errors import InvalidDataError
+from ..errors import InvalidDataError, UsageError
 from . import weights
 from .devices import FloatArray, Progress, usable_cores
+from .heads import Cut, cut_efficientnet
 
 EFFICIENTNET_DIMENSION = 1280
 PicturePath = str | Path
@@ -72,22 +73,48 @@ class ImageTower(ABC):
         Raises:
             InvalidDataError: a file is missing, unreadable or oversized.
         """
-        vectors = np.zeros((len(inputs), self.dimension), dtype=np.float32)
         if not len(inputs):
-            return vectors
-        self.module.eval()
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        return self.through(self.module.eval(), inputs, self.dimension, progress, normalised=True)
+
+    def through(
+        self,
+        module: nn.Module,
+        inputs: Sequence[PicturePath],
+        width: int,
+        progress: Progress | None = None,
+        *,
+        normalised: bool = False,
+    ) -> FloatArray:
+        """What a module says of N picture files, as (N, width) float32, with rows of length one if asked.
+
+        Raises:
+            InvalidDataError: a file is missing, unreadable or oversized.
+        """
+        vectors = np.zeros((len(inputs), width), dtype=np.float32)
         done = 0
-        for pictures in self._decoded(inputs):
+        for pictures in self._decoded(inputs) if len(inputs) else ():
             with torch.inference_mode():
-                features = self.module(pictures.to(self.device))
+                features = module(pictures.to(self.device))
                 # CoCa-style towers return (pooled, tokens).
-                pooled = features[0] if isinstance(features, tuple) else features
-                batch = F.normalize(pooled.float(), dim=-1)  # (B, D)
+                batch = (features[0] if isinstance(features, tuple) else features).float()
+                batch = F.normalize(batch, dim=-1) if normalised else batch.flatten(1)  # (B, width)
             vectors[done : done + len(batch)] = batch.cpu().numpy()
             done += len(batch)
             if progress is not None:
                 progress(done, len(inputs))
         return vectors
+
+    def cut(self, layers: int) -> Cut:
+        """The tower before its last `layers` layers; body and head share its weights.
+
+        Raises:
+            UsageError: towers of this kind cannot be cut, or not there.
+        """
+        raise UsageError(
+            f"Image trunk {self.name} cannot be adapted: only EfficientNet-Lite can; take image out of "
+            "trunk_adapter.trunks or train a hub on another image trunk."
+        )
 
     def _decoded(self, paths: Sequence[PicturePath]) -> Iterator[torch.Tensor]:
         """Batches (B, 3, S, S), the next one being decoded while the caller works on this one."""
@@ -133,6 +160,10 @@ class EfficientNetImage(ImageTower):
 
     def _load(self) -> nn.Module:
         return weights.load_efficientnet(self.variant, self.checkpoint)
+
+    def cut(self, layers: int) -> Cut:
+        """Stem and first stages as the body; the last stages and the head's convolution, counted last, as the head."""
+        return cut_efficientnet(self.name, self.module, layers, self.image_size)
 
     def _prepare(self, picture: Image.Image) -> torch.Tensor:
         return fit_square(picture, self.image_size)

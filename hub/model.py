@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..errors import CorruptArtifactError, IncompatibleError
+from ..errors import CorruptArtifactError, IncompatibleError, UsageError
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
 from .calibration import FloatArray, unit_rows
 from .config import HubConfig
 from .encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
 from .fusion import BaseFusion, TrunkVectors
-from .text import item_texts
+from .image import ImageTower
+from .states import ItemStates, as_tower, image_states, text_states
+from .text import TextTower, item_texts
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,6 +81,7 @@ class Hub:
         progress: Progress | None = None,
         *,
         texts: bool = True,
+        heads: Mapping[str, int] | None = None,
     ) -> TrunkVectors:
         """Run (or look up) the trunks on a catalog.
 
@@ -89,12 +92,55 @@ class Hub:
             cache: where trunk outputs are kept.
             progress: called with the stage, the inputs done and the inputs in all.
             texts: whether texts are read; without it all items are as if they had none.
+            heads: how many last layers a spoke adapts, by modality; the states before them come along.
+
+        Raises:
+            UsageError: a trunk that is to be adapted is not there or cannot be.
         """
         unread = np.zeros((len(items), self.text_dimension), np.float32)
         return TrunkVectors(
             text=self._text_vectors(items, cache, progress) if texts else unread,
             image=self._image_vectors(items, pictures, cache, progress),
+            states={
+                name: self._states(name, layers, items, pictures, cache, progress)
+                for name, layers in (heads or {}).items()
+            },
         )
+
+    def tower(self, modality: str) -> TextTower | ImageTower:
+        """The trunk of a modality, as one that can be cut.
+
+        Raises:
+            UsageError: there is none, or it cannot be cut.
+        """
+        trunk = self.text if modality == "text" else self.image
+        if trunk is None:
+            raise UsageError(
+                f"The hub has no {modality} trunk to adapt; take {modality} out of trunk_adapter.trunks or train a hub "
+                "that has one."
+            )
+        return as_tower(trunk)
+
+    def _states(
+        self,
+        modality: str,
+        layers: int,
+        items: pl.DataFrame,
+        pictures: Sequence[Sequence[Path]],
+        cache: EmbeddingCache,
+        progress: Progress | None,
+    ) -> ItemStates:
+        tower = self.tower(modality)
+        if isinstance(tower, TextTower):
+            texts = item_texts(items, self.config.text_fields)
+            has_text = np.array([bool(text) for text in texts], dtype=np.bool_)
+            stage = _stage(progress, "reading texts up to the adapted layers")
+            return text_states(tower, layers, [text for text in texts if text], has_text, cache, stage)
+        files = [path for paths in pictures for path in paths]
+        counts = np.array([len(paths) for paths in pictures], np.int64)
+        hashes = _picture_hashes(items, pictures) or file_hashes(files)
+        stage = _stage(progress, "reading pictures up to the adapted layers")
+        return image_states(tower, layers, files, hashes, counts, cache, stage)
 
     def _text_vectors(self, items: pl.DataFrame, cache: EmbeddingCache, progress: Progress | None) -> FloatArray:
         vectors = np.zeros((len(items), self.text_dimension), np.float32)

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from ..errors import HubspokeError, InvalidDataError, UsageError
 from . import weights
 from .devices import FloatArray, Progress
+from .heads import Cut, cut_transformer
 
 TEXT_FIELDS = ("title", "brand", "category_path", "description")
 """Fields of an item's text, in order; `attributes` may be asked for as well."""
@@ -70,6 +71,21 @@ class TextTower(ABC):
             if progress is not None:
                 progress(start + len(rows), len(order))
         return vectors
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, as `encode` reads them."""
+        return self._tokenize(list(texts)) if len(texts) else []
+
+    def cut(self, layers: int) -> Cut:
+        """The tower before its last `layers` layers; body and head share its weights.
+
+        Raises:
+            UsageError: towers of this kind cannot be cut, or not there.
+        """
+        raise UsageError(
+            f"Text trunk {self.name} cannot be adapted: only BERT-like encoders can; take text out of "
+            "trunk_adapter.trunks or train a hub on another text trunk."
+        )
 
     @abstractmethod
     def _load(self) -> nn.Module:
@@ -140,6 +156,10 @@ class TransformerText(TextTower):
             return hidden[:, 0]  # type: ignore[no-any-return]
         weight = mask.to(self.device).unsqueeze(-1).float()  # (B, T, 1)
         return (hidden * weight).sum(1) / weight.sum(1)  # type: ignore[no-any-return]
+
+    def cut(self, layers: int) -> Cut:
+        """Embeddings and first layers as the body, the last layers and the pooling as the head."""
+        return cut_transformer(self.name, self.module, layers, self.pooling == "first")
 
 
 class OpenClipText(TextTower):

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from . import weights
+from .heads import Cut, MeanHead, Through, require_depth
 from .image import ImageTower, fit_square
 from .text import TextTower, pad
 
@@ -24,6 +25,7 @@ TINY_DIMENSION = 32
 _BUCKETS = 4096
 _CELLS = 4  # colour means on a 4 x 4 grid
 _FILTERS = 16
+_FEATURES = 3 * _CELLS * _CELLS + _FILTERS
 
 
 class TinyText(TextTower):
@@ -54,6 +56,12 @@ class TinyText(TextTower):
         ids, mask = pad(tokens, 0)
         vectors: torch.Tensor = self.module(ids.to(self.device), mask.to(self.device))
         return vectors
+
+    def cut(self, layers: int) -> Cut:
+        """The table as the body; mean and projection, the one layer there is, as the head."""
+        require_depth(self.name, layers, 1)
+        module: TinyTextModule = self.module  # type: ignore[assignment]
+        return Cut(Through(module.table, one_place=False), MeanHead(module.project), ("project",), TINY_DIMENSION)
 
 
 class TinyTextModule(nn.Module):
@@ -96,6 +104,13 @@ class TinyImage(ImageTower):
     def _prepare(self, picture: Image.Image) -> torch.Tensor:
         return fit_square(picture, self.image_size)
 
+    def cut(self, layers: int) -> Cut:
+        """Colours and texture as the body; the projection, the one layer there is, as the head."""
+        require_depth(self.name, layers, 1)
+        module: TinyImageModule = self.module  # type: ignore[assignment]
+        body = Through(TinyFeatures(module.filters), one_place=True)
+        return Cut(body, MeanHead(module.project), ("project",), _FEATURES)
+
 
 class TinyImageModule(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] to vectors (B, 32).
@@ -106,19 +121,34 @@ class TinyImageModule(nn.Module):
 
     def __init__(self, rng: np.random.Generator) -> None:
         super().__init__()
-        features = 3 * _CELLS * _CELLS + _FILTERS
         self.filters = nn.Conv2d(3, _FILTERS, kernel_size=3, bias=False)
-        self.project = nn.Linear(features, TINY_DIMENSION, bias=False)
+        self.project = nn.Linear(_FEATURES, TINY_DIMENSION, bias=False)
         kernels = rng.standard_normal((_FILTERS, 3, 3, 3))
         _fill(self.filters.weight, kernels - kernels.mean(axis=(2, 3), keepdims=True))
-        _fill(self.project.weight, _orthonormal_rows(rng, TINY_DIMENSION, features))
+        _fill(self.project.weight, _orthonormal_rows(rng, TINY_DIMENSION, _FEATURES))
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (B, 3, S, S) to vectors (B, 32)."""
-        colours = nn.functional.adaptive_avg_pool2d(pictures, _CELLS).flatten(1)  # (B, 48)
-        texture = self.filters(pictures).abs().mean(dim=(2, 3))  # (B, 16)
-        projected: torch.Tensor = self.project(torch.cat([colours, texture], dim=1))
+        projected: torch.Tensor = self.project(_features(self.filters, pictures))
         return projected
+
+
+class TinyFeatures(nn.Module):
+    """What the projection reads, from the same filters."""
+
+    def __init__(self, filters: nn.Conv2d) -> None:
+        super().__init__()
+        self.filters = filters
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (B, 3, S, S) to features (B, 64)."""
+        return _features(self.filters, pictures)
+
+
+def _features(filters: nn.Conv2d, pictures: torch.Tensor) -> torch.Tensor:
+    colours = nn.functional.adaptive_avg_pool2d(pictures, _CELLS).flatten(1)  # (B, 48)
+    texture = filters(pictures).abs().mean(dim=(2, 3))  # (B, 16)
+    return torch.cat([colours, texture], dim=1)
 
 
 def _bucket(term: str) -> int:
