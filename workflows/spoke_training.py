@@ -103,6 +103,7 @@ class SpokeBuilder:
         from ..spokes.behaviour import BehaviourModel
         from ..spokes.memory import refuse_beyond_device
         from ..spokes.spoke import Behaviour
+        from ..spokes.trunks import adapt_trunks
         from .features import fit_features
 
         counts = sequences.item_counts()
@@ -113,7 +114,10 @@ class SpokeBuilder:
         columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
         refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
         seed_everything(self._config.seed)
-        model = BehaviourModel(self._config, fusion, self._space, len(known), features).to(device)
+        model = BehaviourModel(
+            self._config, fusion, self._space, len(known), features, adapt_trunks(self._hub, self._config)
+        )
+        model = model.to(device)
         if self._config.id_dropout_events:
             model.lean_on_events(counts[frequent])
         return Behaviour(self._config, model, known, features)
@@ -152,12 +156,13 @@ class SpokeBuilder:
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
         # A bonus for items that nothing tells apart would place all of them at once.
         cold &= self._config.tells_new_items_apart
+        targets = np.array([target[0] for target in checked.users.targets])
         chosen = {}
         for filtered in (False, True):
             measure = checked.measure(filtered)
             settings = choose_floor(content, measure, self._floor)
             floor = content[settings.recency_decay, settings.recent_events]
-            chosen[filtered] = choose_weights(replace(floor, behaviour=scores), measure, settings, cold)
+            chosen[filtered] = choose_weights(replace(floor, behaviour=scores), measure, settings, cold, targets)
         return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
 
 
