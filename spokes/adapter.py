@@ -1,36 +1,45 @@
-"""The one door to PEFT: a LoRA adapter on the hub's base fusion, saved alone."""
+"""The one door to PEFT: LoRA adapters on the hub's base fusion and on the heads of its trunks, saved alone."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import CorruptArtifactError
 from ..hub.fusion import BaseFusion
 from .config import AdapterConfig
 
-TARGETS = ["down", "up"]
+TARGETS = ("down", "up")
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
+Module = TypeVar("Module", bound=nn.Module)
 
-def adapt(fusion: BaseFusion, config: AdapterConfig, seed: int) -> nn.Module:
-    """A copy of the fusion with a trainable LoRA on its two linear layers; everything else is frozen.
 
-    The adapter starts at zero: the adapted fusion equals the base fusion until it is trained.
+def adapt(module: nn.Module, config: AdapterConfig, seed: int, targets: Sequence[str] = TARGETS) -> nn.Module:
+    """A copy of a module with a trainable LoRA on some of its layers; everything else is frozen.
+
+    The adapter starts at zero: the adapted module equals the given one until it is trained.
+
+    Args:
+        module: the base fusion, or the head of a trunk.
+        config: of the adapter.
+        seed: of its first factor.
+        targets: how the names of the layers end; by default the fusion's two.
     """
     from peft import LoraConfig, get_peft_model  # takes seconds to import; a floor without adapter needs none of it
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=TARGETS, bias="none")
-        adapted: nn.Module = get_peft_model(frozen_copy(fusion), lora)
+        lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=list(targets), bias="none")
+        adapted: nn.Module = get_peft_model(frozen_copy(module), lora)
     return adapted
 
 
@@ -49,20 +58,24 @@ def save_adapter(adapted: nn.Module, directory: Path) -> None:
     (directory / "README.md").unlink(missing_ok=True)
 
 
-def load_adapter(fusion: BaseFusion, directory: Path) -> nn.Module:
-    """A copy of the fusion with the saved adapter on top.
+def load_adapter(module: nn.Module, directory: Path) -> nn.Module:
+    """A copy of a module with the saved adapter on top.
 
     Raises:
-        CorruptArtifactError: a file is missing, unreadable or made for another fusion.
+        CorruptArtifactError: a file is missing, unreadable or made for another module.
     """
-    from peft import PeftModel
+    from peft import PeftModel, get_peft_model_state_dict
 
     # PEFT takes a folder without these files for a name on a model hub and goes to the network.
     missing = [name for name in (CONFIG, WEIGHTS) if not (directory / name).is_file()]
     if missing:
         raise CorruptArtifactError(f"the adapter in {directory} lacks {missing[0]}; train the spoke with --force.")
     try:
-        adapted: nn.Module = PeftModel.from_pretrained(frozen_copy(fusion), directory)
+        adapted: nn.Module = PeftModel.from_pretrained(frozen_copy(module), directory)
+        with safe_open(directory / WEIGHTS, framework="pt") as stored:
+            # PEFT lets a missing weight be; its layer would silently not be adapted.
+            if set(stored.keys()) != set(get_peft_model_state_dict(adapted)):
+                raise KeyError(WEIGHTS)
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
         raise CorruptArtifactError(
             f"the adapter in {directory} cannot be read ({type(error).__name__}); train the spoke with --force."
@@ -105,13 +118,13 @@ def low_rank(layer: Any) -> LowRank | None:
     return LowRank(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
 
 
-def frozen_copy(fusion: BaseFusion) -> BaseFusion:
+def frozen_copy(module: Module) -> Module:
     """A copy of the modules that PEFT may change in place, on the same memory of frozen weights.
 
-    Any number of spokes on one hub hold its fusion once. The copy's parameters are objects of their own: moving them to
-    another device or freezing them leaves the hub's alone. Nothing writes into frozen weights.
+    Any number of spokes on one hub hold its weights once. The copy's parameters are objects of their own: moving them
+    to another device or freezing them leaves the hub's alone. Nothing writes into frozen weights.
     """
     shared: dict[int, object] = {
-        id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in fusion.parameters()
+        id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in module.parameters()
     }
-    return copy.deepcopy(fusion, shared)
+    return copy.deepcopy(module, shared)

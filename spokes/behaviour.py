@@ -20,6 +20,7 @@ from .config import SpokeConfig
 from .context import EventContext
 from .features import FeatureEncoder, FeatureRows, ItemFeatures
 from .transformer import SequenceTransformer
+from .trunks import AdaptedTrunks, TrunkInputs
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -57,12 +58,20 @@ class ItemInputs:
         content: what the frozen layers say of them; None where the model reads no content.
         id_rows: (N,) row of each item in the ID table; 0 is `[UNK]`.
         features: their attributes and behaviour statistics, where the model reads them.
+        trunk: what adapted trunks read of them; `content` is then empty until they have.
     """
 
-    def __init__(self, content: PreparedContent | None, id_rows: Tensor, features: FeatureRows | None = None) -> None:
+    def __init__(
+        self,
+        content: PreparedContent | None,
+        id_rows: Tensor,
+        features: FeatureRows | None = None,
+        trunk: TrunkInputs | None = None,
+    ) -> None:
         self.content = content
         self.id_rows = id_rows
         self.features = features or FeatureRows()
+        self.trunk = trunk
 
     def __len__(self) -> int:
         return len(self.id_rows)
@@ -79,7 +88,8 @@ class ItemInputs:
             return tensor[rows]
 
         content = None if self.content is None else self.content.map(own)
-        return ItemInputs(content, self.id_rows[rows], self.features.map(own))
+        trunk = None if self.trunk is None else self.trunk.rows(rows)
+        return ItemInputs(content, self.id_rows[rows], self.features.map(own), trunk)
 
 
 class ContentProjection(nn.Module):
@@ -112,6 +122,10 @@ class ContentProjection(nn.Module):
     @torch.no_grad()
     def prepare(self, x: Tensor) -> PreparedContent:
         """Run the frozen layers on (N, Dt + Dv) trunk vectors."""
+        return self.prepare_adapted(x)
+
+    def prepare_adapted(self, x: Tensor) -> PreparedContent:
+        """The same for trunk vectors that learn; gradients reach them."""
         bare = bare_fusion(self.fusion)
         normed = bare.norm(x)
         start = x + frozen_linear(bare.up).bias
@@ -183,6 +197,7 @@ class BehaviourModel(nn.Module):
         space: the catalog's content space, frozen.
         n_known: items that have an ID residual of their own.
         features: attributes and behaviour statistics that are read beside content, where `config` asks for them.
+        trunks: adapted heads of the hub's trunks, where `config` asks for them.
     """
 
     id_drop: Tensor | None
@@ -194,8 +209,11 @@ class BehaviourModel(nn.Module):
         space: ContentSpace,
         n_known: int,
         features: ItemFeatures | None = None,
+        trunks: AdaptedTrunks | None = None,
     ) -> None:
         super().__init__()
+        if set(config.heads) != set(trunks.heads if trunks else ()):
+            raise UsageError("The heads of the trunks are not those of the config; make them with `adapt_trunks`.")
         d = config.transformer.dimension
         self.reads = config.content
         self.content = _content(config, fusion, space) if config.content else None
@@ -213,6 +231,7 @@ class BehaviourModel(nn.Module):
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
         _refuse_nothing(config, self.content, self.features)
         self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
+        self.trunks = trunks
 
     def initialise(self, id_init: float) -> None:
         """ID residuals N(0, id_init); projection Xavier uniform, bias 0; the transformer initialises itself."""
@@ -224,11 +243,13 @@ class BehaviourModel(nn.Module):
     def inputs(self, trunk: TrunkVectors, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
         """Trunk vectors, ID rows and features of N items as the model takes them, on its device."""
         device = self.ids.weight.device
-        content = None
-        if self.content is not None:
+        content, own = None, None
+        if self.content is not None and self.trunks is not None:
+            own = self.trunks.inputs(trunk.only(self.reads), device)
+        elif self.content is not None:
             content = self.content.prepare(torch.from_numpy(trunk.only(self.reads).joined()).to(device))
         features = (features or FeatureRows()).map(lambda tensor: tensor.to(device))
-        return ItemInputs(content, torch.from_numpy(id_rows).to(device), features)
+        return ItemInputs(content, torch.from_numpy(id_rows).to(device), features, own)
 
     def lean_on_events(self, counts: IntArray) -> None:
         """Say how many training events each of the known items has, for `id_dropout_events`.
@@ -248,6 +269,7 @@ class BehaviourModel(nn.Module):
         In training, a share of ID residuals is dropped and a share of known items is taken for new ones. One call makes
         the vectors of a whole batch, so that an item is new at every place in it or at none.
         """
+        items = self._through_trunks(items)
         if self.training and self.cold_items:
             items = self._with_cold_items(items)
         parts = []
@@ -259,6 +281,16 @@ class BehaviourModel(nn.Module):
         parts += self.features.parts(items.features).values()
         out: Tensor = sum(parts[1:], parts[0])
         return out
+
+    def _through_trunks(self, items: ItemInputs) -> ItemInputs:
+        """The items with what the adapted trunks make of them, where trunks are adapted."""
+        if self.trunks is None or self.content is None or items.trunk is None:
+            return items
+        # In full precision: the calibration amplifies the rounding of small directions.
+        vectors = self.trunks(items.trunk)
+        with torch.autocast(vectors.device.type, enabled=False):
+            content = self.content.prepare_adapted(vectors)
+        return ItemInputs(content, items.id_rows, items.features)
 
     def _with_cold_items(self, items: ItemInputs) -> ItemInputs:
         cold = (torch.rand(len(items), device=items.id_rows.device) < self.cold_items) & (items.id_rows > 0)
@@ -274,6 +306,7 @@ class BehaviourModel(nn.Module):
 
     def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
         """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`."""
+        items = self._through_trunks(items)
         parts: dict[str, Tensor] = {}
         if self.content is not None and items.content is not None:
             parts |= self.content.parts(items.content)

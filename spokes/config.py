@@ -23,6 +23,25 @@ class AdapterConfig(BaseModel):
     alpha: int = Field(default=16, ge=1)
 
 
+class TrunkAdapterConfig(AdapterConfig):
+    """LoRA on the last layers of the hub's trunks, trained with the behavioural part; `rank`, `alpha` as above.
+
+    Attributes:
+        layers: last layers that are adapted, of each trunk.
+        trunks: which trunks.
+        learning_rate_factor: the adapters learn at this share of the spoke's rate.
+    """
+
+    layers: int = Field(default=1, ge=1)
+    trunks: tuple[Modality, ...] = Field(default=("text",), min_length=1)
+    learning_rate_factor: float = Field(default=0.2, gt=0.0)
+
+    @field_validator("trunks")
+    @classmethod
+    def _in_one_order(cls, trunks: tuple[Modality, ...]) -> tuple[Modality, ...]:
+        return tuple(name for name in MODALITIES if name in trunks)
+
+
 class NegativeShares(BaseModel):
     """What mixed negatives consist of; the shares sum to one."""
 
@@ -143,6 +162,8 @@ class SpokeConfig(BaseModel):
         content: what of the hub's content is read, in behaviour and mixture alike; a catalog without pictures has none
             whatever stands here. Nothing makes a spoke that knows IDs, attributes and statistics alone.
         adapter: LoRA on the hub's base fusion; None uses the hub's content as it is. Without content none is made.
+        trunk_adapter: LoRA on the last layers of the hub's trunks; None takes what the trunks say as it is. The content
+            floor always does.
         ids: whether items with enough events have an ID residual; without it `min_item_count` still says who is cold.
         id_init: standard deviation of the ID residuals before training.
         id_dropout: share of items whose ID residual is dropped in a training step, so that content carries cold items.
@@ -164,6 +185,7 @@ class SpokeConfig(BaseModel):
     transformer: TransformerConfig = TransformerConfig()
     content: tuple[Modality, ...] = MODALITIES
     adapter: AdapterConfig | None = AdapterConfig()
+    trunk_adapter: TrunkAdapterConfig | None = None
     ids: bool = True
     id_init: float = Field(default=0.02, ge=0.0)
     id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
@@ -188,6 +210,23 @@ class SpokeConfig(BaseModel):
                 "an item without content, ids, attributes and statistics is nothing at all; turn one of them on"
             )
         return self
+
+    @model_validator(mode="after")
+    def _trunks_can_be_adapted(self) -> SpokeConfig:
+        unread = [name for name in self.heads if name not in self.content]
+        if unread:
+            raise ValueError(f"trunk_adapter adapts the {unread[0]} trunk, which content does not read; name it there")
+        if self.heads and self.training.loss == "softmax":
+            raise ValueError(
+                "loss softmax embeds the whole catalog in every step, each item through the adapted layers of its "
+                "trunk; choose sampled-softmax or drop trunk_adapter"
+            )
+        return self
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """Last layers that are adapted, by trunk."""
+        return dict.fromkeys(self.trunk_adapter.trunks, self.trunk_adapter.layers) if self.trunk_adapter else {}
 
     @property
     def lora(self) -> AdapterConfig | None:

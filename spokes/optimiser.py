@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,25 +19,25 @@ class AdamW(torch.optim.AdamW):
     other numbers; raising it to `SMALLEST` changes no denominator, as long as epsilon is not far below its default.
     """
 
-    def __init__(self, parameters: list[Tensor], **options: Any) -> None:
+    def __init__(self, parameters: Sequence[Tensor] | Sequence[dict[str, Any]], **options: Any) -> None:
         super().__init__(parameters, **options)
         self._scratch = torch.empty(0)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update of all parameters that have a gradient; `closure` is not used."""
-        parameters = [p for p in self.param_groups[0]["params"] if p.grad is not None]
-        if any(p.device.type != "cpu" for p in parameters):
+        owned = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        if any(p.device.type != "cpu" for _, p in owned):
             super().step()
             return
-        largest = max((p.numel() for p in parameters), default=0)
+        largest = max((p.numel() for _, p in owned), default=0)
         if len(self._scratch) < largest:
             self._scratch = torch.empty(largest)
-        for parameter in parameters:
-            self._update(parameter, self._scratch[: parameter.numel()].view_as(parameter))
+        for group, parameter in owned:
+            self._update(group, parameter, self._scratch[: parameter.numel()].view_as(parameter))
 
-    def _update(self, parameter: Tensor, scratch: Tensor) -> None:
-        group, state, gradient = self.param_groups[0], self.state[parameter], parameter.grad
+    def _update(self, group: dict[str, Any], parameter: Tensor, scratch: Tensor) -> None:
+        state, gradient = self.state[parameter], parameter.grad
         assert gradient is not None
         if not state:
             state["step"] = torch.tensor(0.0)
@@ -51,3 +51,21 @@ class AdamW(torch.optim.AdamW):
         torch.clamp(second, min=SMALLEST, out=scratch)
         scratch.sqrt_().div_((1 - beta2**steps) ** 0.5).add_(group["eps"])
         parameter.addcdiv_(state["exp_avg"], scratch, value=-(group["lr"] / (1 - beta1**steps)))
+
+
+def rate_groups(named: Mapping[str, Tensor], rate: float, shares: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameters in groups of one learning rate.
+
+    Args:
+        named: parameters by name.
+        rate: of those that no share is given for.
+        shares: what the rate is multiplied by for parameters whose names begin so.
+
+    Returns:
+        Groups of `params`, `lr` and the `share` that made it; none is empty.
+    """
+    groups: dict[float, list[Tensor]] = {}
+    for name, parameter in named.items():
+        share = next((share for prefix, share in shares.items() if name.startswith(prefix)), 1.0)
+        groups.setdefault(share, []).append(parameter)
+    return [{"params": own, "lr": rate * share, "share": share} for share, own in groups.items()]

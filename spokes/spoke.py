@@ -33,8 +33,11 @@ from .config import MODALITIES, Modality, SpokeConfig
 from .features import ItemFeatures
 from .mixture import FloorSettings, Mixture, floor_mixture
 from .recommender import VectorRecommender
+from .trunks import PREFIX, load_trunks, save_trunks
 
 UNKNOWN_ID_ROW = 0
+# Frozen weights are the hub's, and adapters have files of their own.
+SAVED_APART = ("content.fusion.", PREFIX)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,11 @@ class Spoke:
     def content(self) -> tuple[Modality, ...]:
         """The modalities that are read, wherever the catalog has them."""
         return self.behaviour.config.content if self.behaviour else MODALITIES
+
+    @property
+    def heads(self) -> dict[str, int]:
+        """Last layers that are adapted, by trunk; what `Hub.trunk_vectors` is asked for along with the vectors."""
+        return self.behaviour.config.heads if self.behaviour else {}
 
     @property
     def reads_attributes(self) -> bool:
@@ -195,12 +203,12 @@ class Spoke:
         )
         self.behaviour.features.save(directory)
         model = self.behaviour.model
-        weights = {
-            n: w.cpu().contiguous() for n, w in model.state_dict().items() if not n.startswith("content.fusion.")
-        }
+        weights = {n: w.cpu().contiguous() for n, w in model.state_dict().items() if not n.startswith(SAVED_APART)}
         save_file(weights, directory / "behaviour.safetensors")
         if self.behaviour.config.lora and model.content is not None:
             save_adapter(model.content.fusion, directory / "adapter")
+        if model.trunks is not None:
+            save_trunks(model.trunks, directory)
 
     @classmethod
     def load(cls, directory: Path, hub: Hub) -> Spoke:
@@ -252,8 +260,8 @@ def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour
     known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
     fusion = load_adapter(hub.fusion, directory / "adapter") if config.lora else hub.fusion
     features = ItemFeatures.load(directory, config)
-    model = BehaviourModel(config, fusion, space, len(known), features)
+    model = BehaviourModel(config, fusion, space, len(known), features, load_trunks(hub, config, directory))
     missing, unexpected = model.load_state_dict(load_file(directory / "behaviour.safetensors"), strict=False)
-    if unexpected or any(not name.startswith("content.fusion.") for name in missing):
+    if unexpected or any(not name.startswith(SAVED_APART) for name in missing):
         raise CorruptArtifactError(f"the spoke in {directory} lacks weights ({missing[:3]}); train it with --force.")
     return Behaviour(config, model.eval(), known, features)

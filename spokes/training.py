@@ -26,9 +26,10 @@ from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_check
 from .config import SpokeConfig
 from .memory import refuse_beyond_device
 from .objective import Objective
-from .optimiser import AdamW
+from .optimiser import AdamW, rate_groups
 from .parallel import Team, join_team
 from .schedules import rate_factor
+from .trunks import PREFIX
 
 Validate = Callable[[BehaviourModel], float]
 Progress = Callable[[int, int], None]
@@ -205,8 +206,9 @@ class _Trainer:
         self.device = model.ids.weight.device
         self._objective = Objective(model, items, sequences.item_counts(), config, team)
         self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        slower = {PREFIX: config.trunk_adapter.learning_rate_factor} if config.trunk_adapter else {}
         self._optimiser = AdamW(
-            list(self._named.values()),
+            rate_groups(self._named, config.training.learning_rate, slower),
             lr=config.training.learning_rate,
             betas=(0.9, 0.98),
             weight_decay=config.training.weight_decay,
@@ -251,7 +253,8 @@ class _Trainer:
     def _set_rate(self, done: float) -> None:
         if self._settings.schedule != "constant":
             factor = rate_factor(self._settings, done, self._horizon)
-            self._optimiser.param_groups[0]["lr"] = self._settings.learning_rate * factor
+            for group in self._optimiser.param_groups:
+                group["lr"] = self._settings.learning_rate * group["share"] * factor
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, moments and generators, of all processes; every process has to ask."""

@@ -267,7 +267,7 @@ class _Explainer:
         few = replace(dataset, items=dataset.items[rows.tolist()])
         try:
             # Looked up, since they have been indexed.
-            trunk = trunk_vectors(self._ws, self._server.loaded.hub, few, self._spoke.content)
+            trunk = trunk_vectors(self._ws, self._server.loaded.hub, few, self._spoke.content, self._spoke.heads)
         except InvalidDataError as error:
             split: list[dict[str, Any]] = [{}] * len(rows)
             notes = [f"What the items are made of could not be read again: {error}"]

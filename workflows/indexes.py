@@ -247,7 +247,7 @@ class Indexes:
         rows = np.array(new, np.int64)
         fresh = replace(dataset, items=dataset.items[rows.tolist()])
         names = [ids[row] for row in new]
-        trunk = trunk_vectors(self._ws, loaded.hub, fresh, loaded.spoke.content)
+        trunk = trunk_vectors(self._ws, loaded.hub, fresh, loaded.spoke.content, loaded.spoke.heads)
         vectors = loaded.spoke.embed_items(names, trunk, fresh.items)
         among = set(names)
         kept = loaded.index.select([item for item in ids if item not in among])
@@ -295,7 +295,8 @@ class Indexes:
 
     def _check_vectors(self, loaded: LoadedIndex, dataset: Dataset, vectors: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
-        trunk = trunk_vectors(self._ws, loaded.hub, dataset, loaded.spoke.content).rows(rows)
+        few = replace(dataset, items=dataset.items[rows.tolist()])
+        trunk = trunk_vectors(self._ws, loaded.hub, few, loaded.spoke.content, loaded.spoke.heads)
         again = loaded.spoke.embed_items(dataset.items["item_id"][rows].to_list(), trunk, dataset.items[rows])
         gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
         return _check("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}")

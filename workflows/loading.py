@@ -46,7 +46,7 @@ def over_catalog(ws: Workspace, model: ModelRecord, dataset: Dataset) -> tuple[S
 
     if model.kind == ModelKind.SPOKE:
         spoke, hub = load_spoke(ws, model)
-        return spoke, trunk_vectors(ws, hub, dataset, spoke.content)
+        return spoke, trunk_vectors(ws, hub, dataset, spoke.content, spoke.heads)
     hub, _ = load_hub(ws, model.ref)
     trunk = trunk_vectors(ws, hub, dataset)
     return launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config)), trunk

@@ -228,11 +228,19 @@ def embedding_cache(ws: Workspace) -> EmbeddingCache:
 
 
 def trunk_vectors(
-    ws: Workspace, hub: Hub, dataset: Dataset, content: Collection[str] = ("text", "image")
+    ws: Workspace,
+    hub: Hub,
+    dataset: Dataset,
+    content: Collection[str] = ("text", "image"),
+    heads: Mapping[str, int] | None = None,
 ) -> TrunkVectors:
-    """What the hub's trunks say of a catalog; each trunk runs once per item, ever, and only if its content is read."""
+    """What the hub's trunks say of a catalog; each trunk runs once per item, ever, and only if its content is read.
+
+    With `heads`, the last layers by trunk that a spoke adapts, the states before these come along.
+    """
     from .datasets import image_paths
 
     seen = hub.image is not None and "image" in content
     pictures = image_paths(dataset) if seen else [[] for _ in range(dataset.items.height)]
-    return hub.trunk_vectors(dataset.items, pictures, embedding_cache(ws), ws.progress, texts="text" in content)
+    cache = embedding_cache(ws)
+    return hub.trunk_vectors(dataset.items, pictures, cache, ws.progress, texts="text" in content, heads=heads)

@@ -169,7 +169,7 @@ class Spokes:
 
         prepare(self._ws)
         hub, hub_record = load_hub(self._ws, hub_ref)
-        trunk = trunk_vectors(self._ws, hub, dataset, config.content)
+        trunk = trunk_vectors(self._ws, hub, dataset, config.content, config.heads)
         space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
         builder = SpokeBuilder(self._ws, hub, config, dataset, trunk, space, kept)
         spoke, run = builder.choose(parts)
@@ -195,4 +195,5 @@ class Spokes:
 def _adaptation(config: SpokeConfig) -> str:
     if not config.content:
         return "no content is read"
-    return "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
+    fusion = "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
+    return f"{fusion}; LoRA on the last layers of {' and '.join(config.heads)}" if config.heads else fusion

@@ -1,0 +1,184 @@
+"""LoRA on the last layers of the hub's trunks: heads that run on the items of a batch, over states computed once.
+
+Promise: an adapter that has not been trained gives the hub's own trunk vectors, and no step holds the activations of
+more than `CHUNK_NUMBERS` numbers of states, however many items it embeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..errors import CorruptArtifactError, IncompatibleError, UsageError
+from ..hub.states import IntArray, ItemStates, body_fingerprint
+from .adapter import adapt, load_adapter, save_adapter
+
+if TYPE_CHECKING:
+    from ..hub.fusion import TrunkVectors
+    from ..hub.model import Hub
+    from .config import SpokeConfig
+
+FOLDER, BODIES = "trunks", "bodies.json"
+PREFIX = "trunks."
+"""How the names of these weights begin in a behavioural model."""
+CHUNK_NUMBERS = 1 << 22
+"""Numbers of states that a head takes at once: about ten thousand tokens, or five hundred pictures."""
+
+
+@dataclass(frozen=True)
+class TrunkInputs:
+    """What the adapted heads read of N items.
+
+    Attributes:
+        vectors: (N, Dt + Dv) what the unadapted trunks say.
+        states: by modality, what the bodies of the adapted trunks say; in the machine's memory, not the device's.
+    """
+
+    vectors: Tensor
+    states: Mapping[str, ItemStates]
+
+    def rows(self, rows: Tensor) -> TrunkInputs:
+        """The inputs of some items."""
+        own: IntArray = rows.cpu().numpy()
+        return TrunkInputs(self.vectors[rows], {name: states.rows(own) for name, states in self.states.items()})
+
+
+class AdaptedTrunks(nn.Module):
+    """Adapted heads by modality.
+
+    They always run in evaluation mode: with the batch's own statistics a normalisation would not reload.
+
+    Args:
+        heads: of the trunks that are adapted, under their adapters.
+        bodies: fingerprint of the body before each.
+        text_dimension: Dt.
+    """
+
+    def __init__(self, heads: Mapping[str, nn.Module], bodies: Mapping[str, str], text_dimension: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict(dict(heads))
+        self.bodies = dict(bodies)
+        self.text_dimension = text_dimension
+        self.eval()
+
+    def train(self, mode: bool = True) -> AdaptedTrunks:
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def inputs(self, trunk: TrunkVectors, device: torch.device) -> TrunkInputs:
+        """Trunk vectors and states of N items as the heads take them.
+
+        Raises:
+            UsageError: they came without the states of an adapted trunk.
+        """
+        missing = [name for name in self.heads if name not in trunk.states]
+        if missing:
+            raise UsageError(
+                f"This spoke adapts the {missing[0]} trunk, but the states of {len(trunk)} items before its last "
+                "layers were not given; ask `Hub.trunk_vectors` for them with `heads=spoke.heads`."
+            )
+        states = {name: trunk.states[name] for name in self.heads}
+        return TrunkInputs(torch.from_numpy(trunk.joined()).to(device), states)
+
+    def forward(self, items: TrunkInputs) -> Tensor:
+        """(N, Dt + Dv) trunk vectors under the adapters; trunks without one say what they said."""
+        blocks = {"text": items.vectors[:, : self.text_dimension], "image": items.vectors[:, self.text_dimension :]}
+        for name, states in items.states.items():
+            blocks[name] = self._adapted(name, states, blocks[name])
+        return torch.cat(list(blocks.values()), dim=1)
+
+    def _adapted(self, name: str, states: ItemStates, plain: Tensor) -> Tensor:
+        """(N, D) the mean direction of each item's inputs; zero for an item without any."""
+        out = torch.zeros_like(plain)
+        chunks = list(_chunks(states))
+        if not chunks:
+            return out
+        vectors = torch.cat([self._head(name, states, chunk, plain.device, len(chunks) > 1) for chunk in chunks])
+        owners = torch.from_numpy(states.owners[np.concatenate(chunks)]).to(plain.device)
+        return nn.functional.normalize(out.index_add(0, owners, vectors), dim=1)
+
+    def _head(self, name: str, states: ItemStates, chunk: IntArray, device: torch.device, lean: bool) -> Tensor:
+        """(B, D) unit vectors of some inputs; `lean` computes activations again instead of keeping them."""
+        own, mask = (torch.from_numpy(array).to(device) for array in states.take(chunk))
+
+        def run(own: Tensor, mask: Tensor) -> Tensor:
+            return nn.functional.normalize(self.heads[name](own, mask).float(), dim=1)
+
+        if not (lean and torch.is_grad_enabled()):
+            return run(own, mask)
+        kept: Any = checkpoint(run, own, mask, use_reentrant=False, preserve_rng_state=False)
+        vectors: Tensor = kept
+        return vectors
+
+
+def _chunks(states: ItemStates) -> Iterator[IntArray]:
+    """Inputs in groups of similar length, the longest first, each small enough for the head to take at once."""
+    lengths = states.lengths
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, CHUNK_NUMBERS // (int(lengths[order[start]]) * states.flat.shape[1]))
+        yield order[start : start + size]
+        start += size
+
+
+def adapt_trunks(hub: Hub, config: SpokeConfig) -> AdaptedTrunks | None:
+    """Heads of the hub's trunks under adapters that start at zero; None where the config adapts none.
+
+    Raises:
+        UsageError: a trunk is not there, or cannot be adapted.
+    """
+    settings = config.trunk_adapter
+    if settings is None:
+        return None
+    cuts = {name: hub.tower(name).cut(layers) for name, layers in config.heads.items()}
+    heads = {name: adapt(cut.head, settings, config.seed, cut.targets) for name, cut in cuts.items()}
+    return AdaptedTrunks(heads, bodies(hub, config), hub.text_dimension)
+
+
+def bodies(hub: Hub, config: SpokeConfig) -> dict[str, str]:
+    """Fingerprint of the body before each adapted head."""
+    return {name: body_fingerprint(hub.tower(name), layers) for name, layers in config.heads.items()}
+
+
+def save_trunks(trunks: AdaptedTrunks, directory: Path) -> None:
+    """Write the adapters alone, each in a folder of its own, and which bodies they stand on."""
+    folder = directory / FOLDER
+    for name, head in trunks.heads.items():
+        save_adapter(head, folder / name)
+    (folder / BODIES).write_text(json.dumps(trunks.bodies, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def load_trunks(hub: Hub, config: SpokeConfig, directory: Path) -> AdaptedTrunks | None:
+    """The saved adapters on the heads of the hub's trunks; None where the config adapts none.
+
+    Raises:
+        CorruptArtifactError: a file is missing, unreadable or made for another head.
+        IncompatibleError: an adapter was made for another trunk.
+    """
+    if config.trunk_adapter is None:
+        return None
+    folder = directory / FOLDER
+    try:
+        recorded = dict(json.loads((folder / BODIES).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CorruptArtifactError(f"{folder / BODIES} cannot be read; train the spoke with --force.") from error
+    own = bodies(hub, config)
+    for name, fingerprint in own.items():
+        if recorded.get(name) != fingerprint:
+            raise IncompatibleError(
+                f"the adapter of the {name} trunk was made for {str(recorded.get(name))[:12]} and this hub's trunk is "
+                f"{fingerprint[:12]}; load the spoke with its own hub or train it on this one."
+            )
+    heads = {
+        name: load_adapter(hub.tower(name).cut(layers).head, folder / name) for name, layers in config.heads.items()
+    }
+    return AdaptedTrunks(heads, own, hub.text_dimension)
