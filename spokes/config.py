@@ -102,6 +102,8 @@ class TrainingConfig(BaseModel):
         warmup_epochs: epochs, or a part of one, in which the rate rises from zero; not for `constant`.
         clip_norm: gradients longer than this are shortened to it; None leaves them.
         compiled: compile the transformer, on a GPU; elsewhere it changes nothing.
+        stream_above: an event table with more rows than this is not held in memory but read shard by shard.
+        shard_events: events in a shard, at most; batches of such a table hold windows of one shard.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -127,6 +129,8 @@ class TrainingConfig(BaseModel):
     clip_norm: float | None = Field(default=None, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
     compiled: bool = False
+    stream_above: int = Field(default=5_000_000, ge=0)
+    shard_events: int = Field(default=1_000_000, ge=1)
 
     @model_validator(mode="after")
     def _options_fit_the_loss(self) -> TrainingConfig:
