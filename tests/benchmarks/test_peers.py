@@ -1,0 +1,139 @@
+"""The comparison with other libraries: one evaluator judges all, a missing library is skipped, a bound is kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import hubspoke
+import numpy as np
+import pytest
+from hubspoke.evaluation.evaluate import evaluate
+from hubspoke.evaluation.protocols import Protocol, leave_one_out
+
+from benchmarks.spokes import ids, peers
+from benchmarks.spokes.workers import link
+
+NAMES = {"rectools": "rectools", "replay": "replay-rec", "recbole": "recbole"}
+
+
+def judge(circle: Path, **bounds: float | None) -> peers.Judge:
+    checked = ids.validation_users(ids.read_sequences(circle), 50, 1000)
+    return peers.Judge(checked, **{"epochs": 10, "budget": None, "patience": 3, **bounds})
+
+
+def test_scores_from_a_file_are_ranked_as_the_package_ranks(circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ids, "BLOCK", 9)
+    held = judge(circle)
+    users = held.checked.users
+    scores = np.random.default_rng(2).random((len(users), users.n_items)).astype(np.float32)
+    assert held.judge(scores, 1, 0.5)
+    expected = evaluate(
+        lambda histories: scores[: len(histories)],
+        leave_one_out(ids.read_sequences(circle), "validation", Protocol(exclude_seen=True)),
+        batch_size=len(users),
+    )
+    assert held.curve == [{"epoch": 1, "seconds": 0.5, "score": pytest.approx(expected.mean("ndcg@10"), abs=1e-7)}]
+
+
+def test_a_training_ends_at_its_bounds(circle: Path) -> None:
+    rng = np.random.default_rng(3)
+
+    def scores(held: peers.Judge) -> np.ndarray:
+        return rng.random((len(held.checked.users), held.checked.users.n_items)).astype(np.float32)
+
+    held = judge(circle, epochs=2)
+    assert [held.judge(scores(held), epoch, epoch) for epoch in (1, 2)] == [True, False]
+    held = judge(circle, budget=1.5)
+    assert [held.judge(scores(held), epoch, epoch) for epoch in (1, 2)] == [True, False]
+    held = judge(circle, patience=2)
+    worst = -scores(held) * 0
+    assert [held.judge(worst, epoch, epoch) for epoch in (1, 2, 3)] == [True, True, False]
+
+
+def test_the_first_users_keep_only_their_items(tmp_path: Path) -> None:
+    (tmp_path / "f.txt").write_text("a 5 9\nb 7 7\nc 1 5\n", encoding="utf-8")
+    found = peers.some_users(ids.read_sequences(tmp_path / "f.txt"), 2)
+    assert [row.tolist() for row in found] == [[0, 2], [1, 1]]
+    assert (found.n_items, found.user_ids) == (3, ("a", "b"))
+
+
+def test_rows_travel_as_they_are(tmp_path: Path) -> None:
+    rows = [np.array([3, 1]), np.array([], np.int64), np.array([2])]
+    link.write_rows(tmp_path / "rows.npz", rows)
+    assert [row.tolist() for row in link.read_rows(tmp_path / "rows.npz")] == [[3, 1], [], [2]]
+
+
+def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped(
+    circle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    missing = next((name for name in NAMES if importlib.util.find_spec(name) is None), None)
+    systems = ",".join(filter(None, ("hubspoke", missing)))
+    out = tmp_path / "r.json"
+    options = ["--systems", systems, "--epochs", "2", "--dimension", "8", "--negatives", "8", "--threads", "1"]
+    peers.main(["--file", str(circle), "--out", str(out), *options])
+    told = capfd.readouterr()
+    report = json.loads(out.read_text(encoding="utf-8"))
+    own = report["systems"]["hubspoke"]
+    assert [point["epoch"] for point in own["curve"]] == [1, 2]
+    last = own["curve"][-1]["seconds"]
+    assert own["sequences_per_second"] == pytest.approx(80 * 2 / last, rel=1e-3)
+    assert own["peak_mib"] > 0 and set(own["versions"]) == {"hubspoke", "torch"}
+    if missing:
+        assert list(report["systems"]) == ["hubspoke"]
+        assert report["skipped"] == [f"{missing} (No package metadata was found for {NAMES[missing]})"]
+        assert f"- Skipped: {missing} (No" in told.out
+    assert "| hubspoke | sampled softmax, shared negatives |" in told.out
+
+
+def test_a_worker_that_fails_is_told_of(tmp_path: Path, circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(peers.SYSTEMS, "broken", peers.System("none_such", "", ""))
+    arguments = Namespace(python={"broken": sys.executable}, threads=1, quiet=True)
+    with pytest.raises(hubspoke.HubspokeError, match=r"The training of broken ended with status 1 \(.*none_such"):
+        peers.train("broken", arguments, tmp_path, judge(circle))
+
+
+def test_the_table_says_when_each_reached_what_all_reached() -> None:
+    def system(points: list[tuple[float, float]]) -> dict:
+        curve = [{"epoch": i, "seconds": s, "score": q} for i, (s, q) in enumerate(points, 1)]
+        return {
+            "loss": "x",
+            "curve": curve,
+            "sequences_per_second": 5.0,
+            "parameters": 1000,
+            "versions": {"torch": "2"},
+        }
+
+    systems = {
+        "hubspoke": system([(1, 0.1), (2, 0.3)]),
+        "slow": system([(50, 0.05), (90, 0.2)]),
+        "poor": system([(7, 0.1)]),
+    }
+    assert peers.targets(systems, []) == [0.1, 0.2]  # what all reached, and the best of the others
+    assert peers.targets(systems, [0.25]) == [0.25]
+    assert peers.seconds_to(systems["slow"]["curve"], 0.1) == 90
+    shape = {"dimension": 8, "blocks": 1, "heads": 1, "dropout": 0.2}
+    report = {
+        "file": "f.txt",
+        "date": "2026-01-01",
+        "systems": systems,
+        "skipped": [],
+        "settings": {
+            "shape": shape,
+            "max_length": 50,
+            "negatives": 9,
+            "learning_rate": 1e-3,
+            "seed": 0,
+            "threads": 2,
+        },
+        "machine": {"cpu": "c", "memory_gib": 1},
+        "data": dict.fromkeys(("users", "items", "training_sequences", "training_events", "validation_users"), 1)
+        | {"filters_seen": True},
+    }
+    lines = peers.markdown(report).splitlines()
+    assert "seconds to 0.1000 | seconds to 0.2000" in lines[0]
+    assert lines[4] == "| poor | x | 5 | 0.1000 | 7.0 | not reached |  | 1,000 |"
+    assert "- slow: 1, 50 s: 0.0500 · 2, 90 s: 0.2000" in lines
