@@ -1,0 +1,59 @@
+"""The default configuration of a spoke: one per data regime, chosen by a rule on the size and shape of its events.
+
+What a config says wins over the regime; a regime fills in what it leaves open. The rule reads training events alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..catalog.sequences import SequenceSource
+
+# Training events from which on a wider model pays for its time.
+WIDE_EVENTS = 100_000
+# Mean events of a training sequence from which on a window of 50 would cut most of them.
+LONG_SEQUENCE = 80.0
+
+SMALL: Mapping[str, Any] = {}
+# The step is shorter by as much as the width has grown: a step moves a score by its rate times the width.
+WIDE: Mapping[str, Any] = {"transformer": {"dimension": 128}, "training": {"learning_rate": 5e-4}}
+LONG: Mapping[str, Any] = {"transformer": {"max_length": 200, "blocks": 2}, "training": {"tokens_per_batch": 4096}}
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A kind of data and what suits it.
+
+    Attributes:
+        name: `small`, `wide`, or either with `-long`.
+        config: keys of `SpokeConfig` that differ from its defaults, nested as there.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+
+    def fill(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """`config` with what it leaves open taken from the regime."""
+        return _over(self.config, config)
+
+
+def regime_of(events: SequenceSource) -> Regime:
+    """The regime of a domain's training events."""
+    name, config = ("wide", WIDE) if events.n_events >= WIDE_EVENTS else ("small", SMALL)
+    lengths, sequences = events.length_counts()
+    if sequences.sum() and np.average(lengths, weights=sequences) >= LONG_SEQUENCE:
+        return Regime(f"{name}-long", _over(config, LONG))
+    return Regime(name, config)
+
+
+def _over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """`top` over `base`, key by key down to the values that are no mappings."""
+    merged = dict(base)
+    for key, value in top.items():
+        under = merged.get(key)
+        merged[key] = _over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from hubspoke.catalog.sequences import Sequences
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.regimes import LONG_SEQUENCE, WIDE_EVENTS, Regime, regime_of
+
+
+def sequences(lengths):
+    lengths = np.asarray(lengths, np.int64)
+    events = int(lengths.sum())
+    items = np.arange(events) % 7
+    users = np.arange(len(lengths))
+    return Sequences(
+        items, np.arange(events), np.concatenate([[0], np.cumsum(lengths)]), users, tuple(map(str, users)), 7
+    )
+
+
+def test_a_new_category_keeps_the_defaults():
+    regime = regime_of(sequences([3, 4, 5]))
+    assert regime.name == "small"
+    assert SpokeConfig.model_validate(regime.fill({})) == SpokeConfig()
+
+
+def test_no_events_at_all_are_a_small_category():
+    assert regime_of(sequences([])).name == "small"
+
+
+@pytest.mark.parametrize(("events", "name"), [(WIDE_EVENTS - 10, "small"), (WIDE_EVENTS, "wide")])
+def test_many_events_carry_a_wider_model_with_shorter_steps(events, name):
+    regime = regime_of(sequences([10] * (events // 10)))
+    assert regime.name == name
+    config = SpokeConfig.model_validate(regime.fill({}))
+    # The product is what a step moves a score by.
+    assert config.transformer.dimension * config.training.learning_rate == pytest.approx(0.064)
+
+
+@pytest.mark.parametrize(("length", "name"), [(LONG_SEQUENCE - 1, "small"), (LONG_SEQUENCE, "small-long")])
+def test_long_sequences_get_long_windows(length, name):
+    regime = regime_of(sequences([int(length)] * 4))
+    assert regime.name == name
+    longest = SpokeConfig.model_validate(regime.fill({})).transformer.max_length
+    assert longest == (200 if name == "small-long" else 50)
+
+
+def test_both_rules_join():
+    config = SpokeConfig.model_validate(regime_of(sequences([200] * (WIDE_EVENTS // 200))).fill({}))
+    assert (config.transformer.dimension, config.transformer.max_length) == (128, 200)
+
+
+def test_what_a_config_says_wins_and_what_it_leaves_open_is_filled():
+    regime = Regime("made up", {"transformer": {"dimension": 128, "blocks": 2}, "training": {"learning_rate": 5e-4}})
+    filled = regime.fill({"transformer": {"dimension": 32}, "training": None, "seed": 3})
+    assert filled == {"transformer": {"dimension": 32, "blocks": 2}, "training": None, "seed": 3}
+    assert regime.config["transformer"] == {"dimension": 128, "blocks": 2}
