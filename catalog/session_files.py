@@ -30,7 +30,7 @@ from .validation import Step
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
-# Events of a range of users, at least; what is held while a table is cut, and the grain of shards.
+# Events of a range of users, at least, unless a caller wants smaller ones; what is held while a table is cut.
 RANGE_EVENTS = 125_000
 STALE_SECONDS = 3600.0  # a temporary folder this old was left by a killed process
 # What cutting sessions and counting events need of the event schema.

@@ -49,11 +49,14 @@ class SequenceStream:
         files: sessions on disk.
         shard_events: events in a shard, at most; the events of one file, where those alone are more.
         cuts: applied to a shard when it is read, one after the other. Each sees whole users.
+
+    Attributes:
+        shard_events: as given.
     """
 
     def __init__(self, files: SessionFiles, shard_events: int, cuts: tuple[Cut, ...] = ()) -> None:
         self._files = files
-        self._shard_events = shard_events
+        self.shard_events = shard_events
         self._cuts = cuts
         self._shards = _shards(files.manifest.parts, shard_events)
 
@@ -93,8 +96,11 @@ class SequenceStream:
         Raises:
             CorruptArtifactError: a file is gone or is not what was written.
         """
-        whole = self._files.read(self._shards[number])
-        return reduce(lambda sequences, cut: cut(sequences), self._cuts, whole)
+        return self.kept_of(self._files.read(self._shards[number]))
+
+    def kept_of(self, sequences: Sequences) -> Sequences:
+        """What the cuts of this stream leave of any sequences of whole users."""
+        return reduce(lambda left, cut: cut(left), self._cuts, sequences)
 
     def shards(self) -> Iterator[Sequences]:
         """All parts in their order."""
@@ -102,7 +108,7 @@ class SequenceStream:
 
     def cut(self, cut: Cut) -> SequenceStream:
         """The same with every shard cut: `cut` sees whole users, and what it keeps of one depends on no other."""
-        return SequenceStream(self._files, self._shard_events, (*self._cuts, cut))
+        return SequenceStream(self._files, self.shard_events, (*self._cuts, cut))
 
     def item_counts(self) -> IntArray:
         """(N,) number of events of each item."""

@@ -32,6 +32,7 @@ RATES = (
     ("purchase per view", ("purchase",), ("view", "click")),
 )
 RECENCY = "recency"
+LAST = "last"
 
 
 class StatisticsConfig(BaseModel):
@@ -152,20 +153,54 @@ def fit_statistics(
         columns: what an encoder that was trained before reads, in its order: other columns are left out, and one that
             these events do not give says nothing. None takes all that there are.
     """
+    return statistics_of(count_events(events), config, recency=recency, columns=columns)
+
+
+def count_events(events: pl.DataFrame) -> pl.DataFrame:
+    """What statistics are made of, for `add_counts` and `statistics_of`.
+
+    Args:
+        events: `item_id`, `timestamp`, `event_type`; searches do not count.
+
+    Returns:
+        Per item, sorted: `item_id`, `last` (microseconds of the last event that was more than being shown, null where
+        there is none), and a column with the number of its events of each type that occurs.
+    """
     own = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "search"))
+    types = sorted(own["event_type"].unique())
+    acted = pl.col("timestamp").filter(pl.col("event_type") != SHOWN)
     counts = own.group_by("item_id").agg(
-        *(
-            (pl.col("event_type") == kind).sum().cast(pl.Int64).alias(kind)
-            for kind in sorted(own["event_type"].unique())
-        )
+        acted.max().cast(pl.Int64).alias(LAST),
+        *((pl.col("event_type") == kind).sum().cast(pl.Int64).alias(kind) for kind in types),
     )
-    counts = counts.sort("item_id")
-    types = counts.columns[1:]
+    return counts.sort("item_id")
+
+
+def add_counts(counts: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """The counts of two sets of events together."""
+    both = pl.concat([counts, more], how="diagonal")
+    types = sorted(name for name in both.columns if name not in ("item_id", LAST))
+    summed = both.group_by("item_id").agg(pl.col(LAST).max(), *(pl.col(kind).sum() for kind in types))
+    return summed.sort("item_id")
+
+
+def statistics_of(
+    counts: pl.DataFrame, config: StatisticsConfig, *, recency: bool = True, columns: Sequence[str] | None = None
+) -> ItemStatistics:
+    """Statistics of counted events.
+
+    Args:
+        counts: of all events that training may count.
+        config: smoothing.
+        recency: as in `fit_statistics`.
+        columns: likewise.
+    """
+    types = counts.columns[2:]
     found = {kind: _log_counts(counts[kind].to_numpy()) for kind in types}
     for name, success, trial in _rates(types):
         found[name] = _log_rate(counts[success].to_numpy(), counts[trial].to_numpy(), config.prior_strength)
-    if recency and (acted := own.filter(pl.col("event_type") != SHOWN)).height:
-        found[RECENCY] = _log_days(acted, counts["item_id"])
+    if recency and counts[LAST].null_count() < counts.height:
+        found[RECENCY] = _log_days(counts[LAST])
     silent = np.zeros(counts.height, np.float32), 0.0
     wanted = tuple(found) if columns is None else tuple(columns)
     return _standardised([(name, *found.get(name, silent)) for name in wanted], counts["item_id"].to_list())
@@ -253,15 +288,13 @@ def _log_rate(successes: IntArray, trials: IntArray, strength: float) -> tuple[F
     return np.log((strength * mean + x) / (strength + trials)).astype(np.float32), float(np.log(mean))
 
 
-def _log_days(events: pl.DataFrame, items: pl.Series) -> tuple[FloatArray, float]:
+def _log_days(last: pl.Series) -> tuple[FloatArray, float]:
     """(M,) log(1 + days) from an item's last event to the last event of all, and the mean over items.
 
     Items that were shown only get the mean too: nobody has done anything with them yet.
     """
-    last = events.group_by("item_id").agg(pl.col("timestamp").max().cast(pl.Int64))
-    aligned = pl.DataFrame({"item_id": items}).join(last, on="item_id", how="left", maintain_order="left")
-    age = pl.col("timestamp").max() - pl.col("timestamp")
-    logs = aligned.select((age / DAY_US).log1p().alias("logs"))["logs"]
+    age = pl.col(LAST).max() - pl.col(LAST)
+    logs = pl.DataFrame({LAST: last}).select((age / DAY_US).log1p())[LAST]
     mean = float(np.mean(logs.drop_nulls().to_numpy()))
     return logs.fill_null(mean).to_numpy().astype(np.float32), mean
 

@@ -12,14 +12,16 @@ import numpy as np
 import polars as pl
 
 from ..catalog.schema import TimeKind
-from ..catalog.sequences import Sequences, build_sequences
+from ..catalog.sequences import Sequences, SequenceSource, build_sequences
+from ..catalog.session_files import drop_unknown_items
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import read_snapshot
-from ..catalog.validation import Step
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
 
 if TYPE_CHECKING:
+    from ..catalog.streams import SequenceStream
+    from ..spokes.config import TrainingConfig
     from .workspace import Workspace
 
 Table: TypeAlias = "Path | str | pl.DataFrame"
@@ -37,9 +39,10 @@ class Dataset:
         item_snapshot: where `items` came from.
         event_snapshot: where the sequences came from, None without events.
         image_root: folder that the image paths are relative to.
-        sequences: one per session, all users; empty without events.
+        sequences: one per session, all users; empty without events, or where they are a stream.
         waterfall: rows, sessions and users left after each step from events to sequences.
         session_mode: how sessions were cut (`gap`, `per_user`, `given`); `none` without events.
+        stream: the sequences of an event table that is not to be held in memory; None where they are.
     """
 
     domain: DomainRecord
@@ -50,15 +53,35 @@ class Dataset:
     sequences: Sequences
     waterfall: list[dict[str, Any]]
     session_mode: str
+    stream: SequenceStream | None = None
+
+    @property
+    def source(self) -> SequenceSource:
+        """The sequences, wherever they are."""
+        return self.sequences if self.stream is None else self.stream
 
 
 def load_dataset(
-    ws: Workspace, domain: str, items: str | None = None, events: str | None = None, with_events: bool = True
+    ws: Workspace,
+    domain: str,
+    items: str | None = None,
+    events: str | None = None,
+    with_events: bool = True,
+    streaming: TrainingConfig | None = None,
 ) -> Dataset:
     """The newest snapshots of a domain, or those that `items` and `events` (references) name.
 
     Events on items that the item snapshot lacks (a catalog loses products over time) are left out, as the waterfall
     says.
+
+    Args:
+        ws: the workspace.
+        domain: its name.
+        items: item snapshot.
+        events: event snapshot.
+        with_events: whether events are wanted.
+        streaming: an event table beyond its `stream_above` is not held in memory but left to be read in shards; None
+            holds any.
 
     Raises:
         NotFoundError: no such domain or snapshot, or no items yet.
@@ -74,6 +97,8 @@ def load_dataset(
         )
     table = read_table(ws, item_snapshot)
     event_snapshot = find_snapshot(ws, domain, "events", events) if with_events else None
+    if streaming and event_snapshot and event_snapshot.rows > streaming.stream_above:
+        return _streamed(ws, record, table, item_snapshot, event_snapshot, streaming.shard_events)
     sequences, waterfall, mode = _sequences(ws, record, event_snapshot, table["item_id"])
     return Dataset(
         domain=record,
@@ -84,6 +109,30 @@ def load_dataset(
         sequences=sequences,
         waterfall=waterfall,
         session_mode=mode,
+    )
+
+
+def _streamed(
+    ws: Workspace,
+    domain: DomainRecord,
+    table: pl.DataFrame,
+    items: SnapshotRecord,
+    events: SnapshotRecord,
+    shard_events: int,
+) -> Dataset:
+    from .large_tables import open_stream
+
+    stream, manifest = open_stream(ws, domain, items, events, table["item_id"], shard_events)
+    return Dataset(
+        domain=domain,
+        items=table,
+        item_snapshot=items,
+        event_snapshot=events,
+        image_root=image_root(domain, items),
+        sequences=no_sequences(len(table)),
+        waterfall=[dict(step) for step in manifest.waterfall],
+        session_mode=manifest.mode,
+        stream=stream,
     )
 
 
@@ -112,16 +161,25 @@ def read_table(ws: Workspace, snapshot: SnapshotRecord) -> pl.DataFrame:
         NotFoundError: the artifact is gone.
         CorruptArtifactError: it no longer matches its checksum.
     """
+    # The store has hashed every byte; hashing the content once more would tell nothing new.
+    return read_snapshot(table_folder(ws, snapshot), verify=False)[0]
+
+
+def table_folder(ws: Workspace, snapshot: SnapshotRecord) -> Path:
+    """Where the table of a snapshot lies, its bytes checked.
+
+    Raises:
+        NotFoundError: the artifact is gone.
+        CorruptArtifactError: it no longer matches its checksum.
+    """
     try:
-        path = ws.artifacts.open(snapshot.artifact)
+        return ws.artifacts.open(snapshot.artifact) / TABLE_FOLDER
     except (CorruptArtifactError, NotFoundError) as error:
         # The store cannot know how its content came about, so its own remedy is vaguer.
         raise type(error)(
             f"The files of {snapshot.ref} (artifact {snapshot.artifact[:12]}) are damaged or gone; repeat the ingest "
             f"with `hubspoke data ingest {snapshot.domain} --{snapshot.kind} FILE`, or restore a backup."
         ) from error
-    # The store has hashed every byte; hashing the content once more would tell nothing new.
-    return read_snapshot(path / TABLE_FOLDER, verify=False)[0]
 
 
 def session_settings(domain: DomainRecord) -> SessionSettings:
@@ -163,13 +221,6 @@ def _sequences(
     cleaned = clean_sessions(kept, session_settings(domain), time_kind(snapshot))
     waterfall = [step, *cleaned.waterfall] if step.rows_in != step.rows_out else list(cleaned.waterfall)
     return build_sequences(cleaned.frame, item_ids), [s.to_json() for s in waterfall], cleaned.mode
-
-
-def drop_unknown_items(events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, Step]:
-    """Events on items of the catalog or on none (searches), and what leaving out the others cost."""
-    known = pl.col("item_id").is_null() | pl.col("item_id").is_in(item_ids.implode())
-    kept = events.filter(known)
-    return kept, Step("events on items outside the catalog left out", events.height, kept.height)
 
 
 def image_paths(dataset: Dataset) -> list[list[Path]]:

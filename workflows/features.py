@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
-from .datasets import drop_unknown_items, read_table, time_kind
+from ..catalog.session_files import drop_unknown_items
+from .datasets import read_table, time_kind
 
 if TYPE_CHECKING:
-    from ..catalog.sequences import Sequences
+    import polars as pl
+
+    from ..catalog.sequences import SequenceSource
+    from ..registry.records import SnapshotRecord
     from ..spokes.config import SpokeConfig
     from ..spokes.features import ItemFeatures
     from ..spokes.statistics import ItemStatistics, StatisticsConfig
@@ -19,7 +24,7 @@ def fit_features(
     ws: Workspace,
     dataset: Dataset,
     config: SpokeConfig,
-    seen: Sequences,
+    seen: SequenceSource,
     until: int | None,
     parent: ItemFeatures | None = None,
 ) -> ItemFeatures:
@@ -52,16 +57,30 @@ def _statistics(
     ws: Workspace,
     dataset: Dataset,
     config: StatisticsConfig,
-    seen: Sequences,
+    seen: SequenceSource,
     until: int | None,
     columns: tuple[str, ...] | None,
 ) -> ItemStatistics | None:
-    from ..spokes.statistics import counted_events, fit_statistics
+    from ..spokes.statistics import statistics_of
 
     if dataset.event_snapshot is None:
         return None
-    item_ids = dataset.items["item_id"]
-    events, _ = drop_unknown_items(read_table(ws, dataset.event_snapshot), item_ids)
-    counted = counted_events(events, item_ids, dataset.sequences, seen, until)
+    counts = _event_counts(ws, dataset, dataset.event_snapshot, seen, until)
     recency = time_kind(dataset.event_snapshot) != "order"
-    return fit_statistics(counted, config, recency=recency, columns=columns)
+    return statistics_of(counts, config, recency=recency, columns=columns)
+
+
+def _event_counts(
+    ws: Workspace, dataset: Dataset, snapshot: SnapshotRecord, seen: SequenceSource, until: int | None
+) -> pl.DataFrame:
+    from ..catalog.sequences import Sequences
+    from ..catalog.streams import SequenceStream
+    from ..spokes.statistics import add_counts, count_events, counted_events
+    from .large_tables import counted_ranges
+
+    if isinstance(seen, SequenceStream):
+        return reduce(add_counts, map(count_events, counted_ranges(ws, dataset, seen, until)))
+    assert isinstance(seen, Sequences)
+    item_ids = dataset.items["item_id"]
+    events, _ = drop_unknown_items(read_table(ws, snapshot), item_ids)
+    return count_events(counted_events(events, item_ids, dataset.sequences, seen, until))

@@ -54,7 +54,7 @@ class Validation:
 
 def validation(users: EvaluationSet, sequences: Sequences, at_most: int, seed: int) -> Validation:
     """At most `at_most` users of `users`, fewer where the catalog is large; the same for the same seed."""
-    limit = max(1, min(at_most, MAX_SCORES // max(1, users.n_items)))
+    limit = user_limit(at_most, users.n_items)
     if len(users) > limit:
         rows = np.sort(np.random.default_rng(seed).choice(len(users), limit, replace=False))
         users = replace(
@@ -66,10 +66,19 @@ def validation(users: EvaluationSet, sequences: Sequences, at_most: int, seed: i
     return Validation(users, filter_seen=repeat_share(sequences) < REPEAT_SHARE)
 
 
+def user_limit(at_most: int, n_items: int) -> int:
+    """Users in a validation over a catalog of N items."""
+    return max(1, min(at_most, MAX_SCORES // max(1, n_items)))
+
+
 def repeat_share(sequences: Sequences) -> float:
     """Share of events on an item that the same user had met before."""
     if not len(sequences.items):
         return 0.0
+    return 1.0 - distinct_events(sequences) / len(sequences.items)
+
+
+def distinct_events(sequences: Sequences) -> int:
+    """Events on an item that the same user had not met before."""
     users = np.repeat(sequences.users, sequences.lengths)
-    distinct = len(np.unique(users * np.int64(sequences.n_items) + sequences.items))
-    return 1.0 - distinct / len(sequences.items)
+    return len(np.unique(users * np.int64(sequences.n_items) + sequences.items))

@@ -12,7 +12,7 @@ import numpy as np
 from .progress import stage_progress
 
 if TYPE_CHECKING:
-    from ..catalog.sequences import Sequences
+    from ..catalog.sequences import SequenceSource
     from ..hub.calibration import FloatArray
     from ..hub.content import ContentSpace
     from ..hub.fusion import TrunkVectors
@@ -98,7 +98,7 @@ class SpokeBuilder:
         )
         return self._spoke(behaviour, spoke.mixture)
 
-    def _behaviour(self, sequences: Sequences, until: int | None) -> Behaviour:
+    def _behaviour(self, sequences: SequenceSource, until: int | None) -> Behaviour:
         from ..hub.devices import pick_device, seed_everything
         from ..spokes.behaviour import BehaviourModel
         from ..spokes.memory import refuse_beyond_device
@@ -173,7 +173,7 @@ def _scores(model: BehaviourModel, inputs: ItemInputs, checked: Validation) -> F
     return scores
 
 
-def training_summary(spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: Sequences) -> dict[str, Any]:
+def training_summary(spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: SequenceSource) -> dict[str, Any]:
     """What a training found, for the version's record."""
     behaviour = spoke.behaviour
     model = behaviour.model if behaviour else None
@@ -185,9 +185,9 @@ def training_summary(spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: Se
         "mixture": spoke.mixture.model_dump(),
         "windows_per_second": round(run.windows_per_second),
         "history": list(run.history),
-        "training_events": len(seen.items),
-        "training_users": len(np.unique(seen.users)),
-        "training_end": int(seen.timestamps.max()) if len(seen.items) else None,
+        "training_events": seen.n_events,
+        "training_users": seen.n_users,
+        "training_end": seen.newest,
         "items_with_id": len(behaviour.known_items) if behaviour else 0,
         "dimension": spoke.dimension,
         "parameters": {

@@ -26,7 +26,7 @@ from .models import (
     train_once,
     trunk_vectors,
 )
-from .splits import SPLITS, SplitParts, held_out, split_parts
+from .splits import SPLITS, SplitParts, held_out, split_dataset
 from .spoke_training import SpokeBuilder, training_summary
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ class Spokes:
         if test_from is not None and test_from.tzinfo is None:
             raise UsageError(f"The start of the test window ({test_from}) names no time zone; give one, such as UTC.")
         spoke_config = parse_config(SpokeConfig, {"seed": ws.settings.seed, **(config or {})}, "spoke")
-        dataset = load_dataset(ws, domain, items=items, events=events)
+        dataset = load_dataset(ws, domain, items=items, events=events, streaming=spoke_config.training)
         if dataset.event_snapshot is None:
             raise InvalidDataError(
                 f"{domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
             )
         # Cut first: too few events are told before a version number is taken.
-        parts = split_parts(dataset.sequences, split, test_from, spoke_config)
+        parts = split_dataset(dataset, split, test_from, spoke_config)
         if hub:
             hub_ref: str | None = ready_model(ws, hub, ModelKind.HUB).ref
         else:

@@ -1,0 +1,185 @@
+"""Event tables beyond memory in the workflow of a spoke: the same splits, users and counts, one shard at a time.
+
+Everything here is cut and counted user by user, and no user is in two shards, so the answers are those of the whole
+table in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..catalog.sequences import IntArray, Sequences, build_sequences
+from ..catalog.session_files import (
+    FORMAT,
+    RANGE_EVENTS,
+    SessionFiles,
+    SessionManifest,
+    drop_unknown_items,
+    user_ranges,
+    write_session_files,
+)
+from ..catalog.sessions import clean_sessions
+from ..catalog.snapshots import DATA_FILE
+from ..catalog.streams import SequenceStream
+from ..evaluation.protocols import MIN_EVENTS, EvaluationSet, Protocol, leave_one_out, training_mask
+from ..spokes.statistics import counted_events
+from .datasets import session_settings, table_folder, time_kind
+from .measures import REPEAT_SHARE, Validation, distinct_events, user_limit
+from .models import fingerprint
+from .splits import SplitParts, microseconds, split_masks, too_few
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..registry.records import DomainRecord, SnapshotRecord
+    from ..spokes.config import SpokeConfig
+    from .datasets import Dataset
+    from .workspace import Workspace
+
+
+def open_stream(
+    ws: Workspace,
+    domain: DomainRecord,
+    items: SnapshotRecord,
+    events: SnapshotRecord,
+    item_ids: pl.Series,
+    shard_events: int,
+) -> tuple[SequenceStream, SessionManifest]:
+    """The sessions of an event snapshot, from the workspace's cache; cut and written there where they are not yet.
+
+    Raises:
+        NotFoundError, CorruptArtifactError: the table of the snapshot is gone or damaged.
+        InvalidDataError: no event is on an item of the item snapshot.
+    """
+    settings, kind = session_settings(domain), time_kind(events)
+    made_of = [events.content_hash, items.content_hash, settings.model_dump(mode="json"), kind, _grain(shard_events)]
+    folder = ws.cache_dir / "sessions" / fingerprint([FORMAT, *made_of])
+    files = SessionFiles.open(folder)
+    if files is None:
+        ws.progress("cutting sessions", 0, 1)
+        table = table_folder(ws, events) / DATA_FILE
+        files = write_session_files(table, item_ids, folder, settings, kind, range_events=_grain(shard_events))
+        ws.progress("cutting sessions", 1, 1)
+    return SequenceStream(files, shard_events), files.manifest
+
+
+def _grain(shard_events: int) -> int:
+    """Events of a range of users, at least: a few ranges make a shard."""
+    return min(RANGE_EVENTS, shard_events)
+
+
+def split_stream(stream: SequenceStream, split: str, test_from: datetime | None, config: SpokeConfig) -> SplitParts:
+    """What `splits.split_parts` makes of the whole table: the same events, the same users, the same policy.
+
+    Raises:
+        InvalidDataError: nobody has enough events.
+    """
+    until = microseconds(test_from)
+    train = stream.cut(lambda shard: shard.keep_events(split_masks(shard, split, until).train))
+    refit = stream.cut(lambda shard: shard.keep_events(split_masks(shard, split, until).refit))
+    protocol = Protocol(part="validation" if split == "leave-one-out" else "test")
+    asked = stream if until is None else refit
+    survey = _survey(stream, asked, refit, protocol)
+    if not sum(survey.testable) or not (train.length_counts()[0] >= 2).any():
+        raise too_few(survey.known)
+    users = _draw(asked, survey, protocol, config)
+    return SplitParts(train, refit, Validation(users, survey.repeat_share < REPEAT_SHARE), until)
+
+
+@dataclass
+class _Survey:
+    """What one pass over all shards finds.
+
+    Attributes:
+        testable: users of each shard who can be asked.
+        users: who has an event before the test window.
+        known: users that the domain has.
+        train_counts: (N,) events of each item in the training part of the protocol that users are asked under.
+        events: that may be seen.
+        distinct: those of them that are a user's first on their item.
+    """
+
+    testable: list[int]
+    users: int
+    known: int
+    train_counts: IntArray
+    events: int
+    distinct: int
+
+    @property
+    def repeat_share(self) -> float:
+        """As `measures.repeat_share` of all shards together."""
+        return 1.0 - self.distinct / self.events if self.events else 0.0
+
+
+def _survey(stream: SequenceStream, asked: SequenceStream, refit: SequenceStream, protocol: Protocol) -> _Survey:
+    found = _Survey([], 0, 0, np.zeros(stream.n_items, np.int64), 0, 0)
+    for shard in stream.shards():
+        own, seen = asked.kept_of(shard), refit.kept_of(shard)
+        found.testable.append(len(_testable(own)))
+        found.users += own.n_users
+        found.known += len(shard.user_ids)
+        found.train_counts += own.keep_events(training_mask(own, protocol)).item_counts()
+        found.events += seen.n_events
+        found.distinct += distinct_events(seen)
+    return found
+
+
+def _testable(sequences: Sequences) -> IntArray:
+    """Users with enough events to be asked, in their order."""
+    events = np.bincount(np.repeat(sequences.users, sequences.lengths), minlength=len(sequences.user_ids))
+    return np.flatnonzero(events >= MIN_EVENTS)
+
+
+def _draw(asked: SequenceStream, survey: _Survey, protocol: Protocol, config: SpokeConfig) -> EvaluationSet:
+    """The users that `measures.validation` draws from the whole table."""
+    total, limit = sum(survey.testable), user_limit(config.training.validation_users, asked.n_items)
+    rows = np.arange(total)
+    if total > limit:
+        rows = np.sort(np.random.default_rng(config.seed).choice(total, limit, replace=False))
+    found = list(_chosen(asked, survey.testable, rows, protocol))
+    return EvaluationSet(
+        histories=[history for own in found for history in own.histories],
+        targets=[target for own in found for target in own.targets],
+        users=[user for own in found for user in own.users],
+        train_counts=survey.train_counts,
+        n_left_out=survey.users - total,
+        protocol=protocol,
+    )
+
+
+def _chosen(
+    asked: SequenceStream, testable: Sequence[int], rows: IntArray, protocol: Protocol
+) -> Iterator[EvaluationSet]:
+    """What is asked of the users with these places among all testable ones; shards without any are not read."""
+    last = np.cumsum(testable)
+    for number, (end, count) in enumerate(zip(last.tolist(), testable, strict=True)):
+        places = rows[(rows >= end - count) & (rows < end)] - (end - count)
+        if len(places):
+            shard = asked.shard(number)
+            mine = np.isin(np.repeat(shard.users, shard.lengths), _testable(shard)[places])
+            yield leave_one_out(shard.keep_events(mine), protocol.part)
+
+
+def counted_ranges(ws: Workspace, dataset: Dataset, seen: SequenceStream, until: int | None) -> Iterator[pl.DataFrame]:
+    """The raw events that statistics may count, of one range of users after the other.
+
+    Args:
+        ws: the workspace.
+        dataset: with an event table beyond memory.
+        seen: what a spoke is trained on.
+        until: microseconds UTC; nothing from there on counts.
+    """
+    snapshot, item_ids = dataset.event_snapshot, dataset.items["item_id"]
+    if snapshot is None:
+        return
+    settings, kind = session_settings(dataset.domain), time_kind(snapshot)
+    for events in user_ranges(table_folder(ws, snapshot) / DATA_FILE, _grain(seen.shard_events)):
+        known, _ = drop_unknown_items(events, item_ids)
+        whole = build_sequences(clean_sessions(known, settings, kind, part=True).frame, item_ids)
+        yield counted_events(known, item_ids, whole, seen.kept_of(whole), until)
