@@ -21,6 +21,7 @@ from hubspoke.hub.fusion import BaseFusion, TrunkVectors
 from hubspoke.spokes.behaviour import BehaviourModel, ItemInputs
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.recommender import VectorRecommender
+from hubspoke.spokes.regimes import Regime
 from hubspoke.spokes.spoke import id_rows
 from hubspoke.workflows.measures import REPEAT_SHARE, Validation, repeat_share
 from hubspoke.workflows.models import parse_config
@@ -28,7 +29,9 @@ from hubspoke.workflows.models import parse_config
 Score = Callable[[Sequence[IntArray]], np.ndarray]
 
 # Without content an ID is all that an item has: every item that occurs keeps its own, and it is never dropped.
-IDS_ONLY: Mapping[str, Any] = {"adapter": None, "min_item_count": 1, "id_dropout": 0.0}
+IDS_ONLY: Mapping[str, Any] = {"content": [], "min_item_count": 1, "id_dropout": 0.0}
+# No regime: the defaults of the configuration itself.
+PLAIN = Regime("plain", {})
 # Users whose scores of the whole catalog are held at once while validating.
 BLOCK = 500
 
@@ -73,12 +76,13 @@ def _place(item: str) -> tuple[int, str]:
     return (len(item), item)
 
 
-def ids_config(path: str | None, settings: Sequence[str], **given: Any) -> SpokeConfig:
+def ids_config(path: str | None, settings: Sequence[str], regime: Regime = PLAIN, **given: Any) -> SpokeConfig:
     """The configuration of a spoke without content: defaults, then a file, then `KEY=VALUE` settings.
 
     Args:
         path: YAML or JSON, or None.
         settings: such as `training.max_epochs=20`.
+        regime: fills in what none of them says.
         given: keys of the configuration that other options of a script decide.
 
     Raises:
@@ -87,7 +91,7 @@ def ids_config(path: str | None, settings: Sequence[str], **given: Any) -> Spoke
     merged: Mapping[str, Any] = IDS_ONLY
     for over in (read_config(path, ()), given, read_config(None, tuple(settings))):
         merged = laid_over(merged, over or {})
-    return parse_config(SpokeConfig, merged, "spoke")
+    return parse_config(SpokeConfig, regime.fill(merged), "spoke")
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

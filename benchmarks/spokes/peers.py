@@ -187,13 +187,14 @@ def train(name: str, arguments: argparse.Namespace, folder: Path, judge: Judge) 
     """
     python = sys.executable if name == OWN else arguments.python.get(name.partition("-")[0], sys.executable)
     threads = {variable: str(arguments.threads) for variable in THREAD_VARIABLES}
+    outer = os.environ.get("PYTHONPATH")
     found: dict[str, Any] = {"loss": SYSTEMS[name].loss}
     with (
         (folder / "log").open("w+", encoding="utf-8") as log,
         subprocess.Popen(
             [python, "-m", f"benchmarks.spokes.workers.{SYSTEMS[name].worker}", str(folder)],
-            cwd=ROOT,
-            env={**os.environ, **threads},
+            cwd=folder,  # libraries leave logs where they run
+            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), outer)))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -24,6 +24,7 @@ from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import Protocol, leave_one_out, training_mask
 from hubspoke.hub.devices import limit_threads, pick_device
 from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.regimes import regime_of
 from hubspoke.spokes.training import train_behaviour
 from hubspoke.workflows.measures import Validation
 
@@ -154,14 +155,18 @@ def run_seed(arguments: argparse.Namespace, sequences: Sequences, seed: int) -> 
             print(f"seed {seed}, {text}", file=sys.stderr, flush=True)
 
     transformer = {"max_length": arguments.max_length}
-    config = ids_config(arguments.config, arguments.set, model=arguments.model, transformer=transformer, seed=seed)
+    training = sequences.keep_events(training_mask(sequences, Protocol()))
+    regime = regime_of(training)
+    config = ids_config(
+        arguments.config, arguments.set, regime, model=arguments.model, transformer=transformer, seed=seed
+    )
     checked = validation_users(sequences, arguments.max_length, arguments.validation_users)
     device = pick_device(arguments.device)
-    training = sequences.keep_events(training_mask(sequences, Protocol()))
     spoke = make_spoke(config, training, device)
     watch = choose(spoke, training, checked, arguments.budget_seconds, say)
     found: dict[str, Any] = {
         "seed": seed,
+        "regime": regime.name,
         "config": config.model_dump(mode="json"),
         "filters_seen": checked.filter_seen,
         "epochs": {"run": watch.epochs, "best": watch.best.epoch if watch.best else 0},
@@ -260,8 +265,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     budget = report["settings"]["budget_seconds"]
     facts = (
         f"{report['file']}: {data['users']} users, {data['items']} items, {data['events']} events; IDs only.",
-        f"{runs[0]['config']['model']}; chosen on NDCG@10 of {report['settings']['validation_users']} validation "
-        f"users at most, {POLICIES[runs[0]['filters_seen']]}"
+        f"{runs[0]['config']['model']}, {_shape(runs[0])}; chosen on NDCG@10 of "
+        f"{report['settings']['validation_users']} validation users at most, {POLICIES[runs[0]['filters_seen']]}"
         f"{f'; training ends after {budget:g} s' if budget is not None else ''}.",
         *(f"Seed {run['seed']}: {_seconds(run)}." for run in runs),
         f"Machine: {place['cpu']}, {place['threads']} of {place['cores']} cores, {place['memory_gib']:g} GiB, on "
@@ -271,6 +276,14 @@ def markdown(report: Mapping[str, Any]) -> str:
     )
     tables = [_policy_table(runs, policy) for policy in POLICIES.values()]
     return "\n\n".join([*tables, _quality_table(runs), _curves(runs), "\n".join(f"- {fact}" for fact in facts)])
+
+
+def _shape(run: Mapping[str, Any]) -> str:
+    shape, training = run["config"]["transformer"], run["config"]["training"]
+    return (
+        f"dimension {shape['dimension']}, {shape['blocks']} block(s), {shape['heads']} head(s), {training['loss']}, "
+        f"learning rate {training['learning_rate']:g} (regime {run['regime']} unless set)"
+    )
 
 
 def _seconds(run: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import torch
 from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import Protocol, leave_one_out
+from hubspoke.spokes.regimes import Regime
 from hubspoke.workflows.measures import Validation
 
 from benchmarks.spokes import ids, public
@@ -60,7 +61,10 @@ def test_settings_are_laid_over_each_other_key_by_key(tmp_path: Path) -> None:
     )
     shape = config.transformer
     assert (shape.dimension, shape.heads, shape.max_length) == (8, 4, 9)
-    assert (config.model, config.id_dropout, config.min_item_count, config.adapter) == ("bert4rec", 0.5, 1, None)
+    assert (config.model, config.id_dropout, config.min_item_count, config.content) == ("bert4rec", 0.5, 1, ())
+    wide = Regime("wide", {"transformer": {"dimension": 128, "blocks": 2}})
+    shape = ids.ids_config(None, ["transformer.dimension=16"], wide).transformer
+    assert (shape.dimension, shape.blocks) == (16, 2)  # what is said wins, what is left open comes from the regime
     with pytest.raises(UsageError, match="Extra inputs"):
         ids.ids_config(None, ["transformer.width=3"])
 
@@ -114,7 +118,7 @@ def test_bert4rec_without_content_trains(run: Run) -> None:
     report, text = run("--model", "bert4rec", "--set", "training.max_epochs=2", "--max-length", "6")
     config = report["runs"][0]["config"]
     assert (config["model"], config["transformer"]["max_length"]) == ("bert4rec", 6)
-    assert "history <= 6" in text and "- bert4rec; chosen on" in text
+    assert "history <= 6" in text and "- bert4rec, dimension 8, 1 block(s)" in text
 
 
 def test_a_mark_keeps_what_was_best_when_it_passed() -> None:
