@@ -19,6 +19,7 @@ from .batches import Batch, serving_batch
 from .config import SpokeConfig
 from .context import EventContext
 from .features import FeatureEncoder, FeatureRows, ItemFeatures
+from .item_fusion import Parts, item_fusion
 from .transformer import SequenceTransformer
 from .trunks import AdaptedTrunks, TrunkInputs
 
@@ -173,6 +174,10 @@ class ContentProjection(nn.Module):
         parts = {name: own @ to.T for name, own, to in zip(self.blocks, blocks, columns, strict=True)}
         return {**parts, "bias": self.linear.bias.expand(len(items.present), -1)}
 
+    def present(self, items: PreparedContent) -> list[Tensor]:
+        """(B,) true where an item has the modality, block by block."""
+        return [own[:, 0] > 0 for own in items.present.split(self.ranks, dim=1)]
+
     def _fold(self, weight: Tensor) -> Tensor:
         """(Dt + Dv, K) output weights of a layer to (K, R): the layer followed by the calibration."""
         folded = [own @ transform for (_, transform), own in self._blocks(weight.T)]
@@ -232,6 +237,13 @@ class BehaviourModel(nn.Module):
         _refuse_nothing(config, self.content, self.features)
         self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
         self.trunks = trunks
+        self.item_fusion = item_fusion(config, self.part_names)
+
+    @property
+    def part_names(self) -> list[str]:
+        """What an item is made of, in the order in which a fusion reads it."""
+        blocks = [] if self.content is None else self.content.blocks
+        return [*blocks, *(["item id"] if len(self.ids.weight) else []), *self.features.names]
 
     def initialise(self, id_init: float) -> None:
         """ID residuals N(0, id_init); projection Xavier uniform, bias 0; the transformer initialises itself."""
@@ -272,15 +284,35 @@ class BehaviourModel(nn.Module):
         items = self._through_trunks(items)
         if self.training and self.cold_items:
             items = self._with_cold_items(items)
+        if self.item_fusion is not None:
+            fused: Tensor = self.item_fusion(self._side_by_side(items))
+            return fused if self.content is None else fused + self.content.linear.bias
         parts = []
         if self.content is not None and items.content is not None:
             parts.append(self.content(items.content))
         if len(self.ids.weight):
-            residual = self.ids(items.id_rows)
-            parts.append(self._with_id_dropout(residual, items.id_rows) if self.training else residual)
+            residual, kept = self.ids(items.id_rows), self._kept_ids(items.id_rows)
+            parts.append(residual if kept is None else residual * kept[:, None])
         parts += self.features.parts(items.features).values()
         out: Tensor = sum(parts[1:], parts[0])
         return out
+
+    def _side_by_side(self, items: ItemInputs) -> Parts:
+        """The parts of the items as a gate or attention reads them."""
+        vectors, present = [], []
+        if self.content is not None and items.content is not None:
+            blocks = self.content.parts(items.content)
+            vectors += [blocks[name] for name in self.content.blocks]
+            present += self.content.present(items.content)
+        there = torch.ones_like(items.id_rows, dtype=torch.bool)
+        if len(self.ids.weight):
+            residual, kept = self.ids(items.id_rows), self._kept_ids(items.id_rows)
+            vectors.append(residual if kept is None else residual * kept[:, None])
+            present.append(there if kept is None else kept)
+        features = self.features.parts(items.features)
+        vectors += features.values()
+        present += [there] * len(features)
+        return Parts(torch.stack(vectors, dim=1), torch.stack(present, dim=1))
 
     def _through_trunks(self, items: ItemInputs) -> ItemInputs:
         """The items with what the adapted trunks make of them, where trunks are adapted."""
@@ -297,17 +329,24 @@ class BehaviourModel(nn.Module):
         features = self.features.as_new(items.features, cold)
         return ItemInputs(items.content, items.id_rows.masked_fill(cold, 0), features)
 
-    def _with_id_dropout(self, residual: Tensor, id_rows: Tensor) -> Tensor:
-        if self.id_drop is not None:
-            return residual * (torch.rand(len(residual), device=residual.device) >= self.id_drop[id_rows])[:, None]
-        if self.id_dropout:
-            return residual * (torch.rand(len(residual), 1, device=residual.device) >= self.id_dropout)
-        return residual
+    def _kept_ids(self, id_rows: Tensor) -> Tensor | None:
+        """(N,) false where a training step drops the ID residual; None where it drops none."""
+        if not self.training or (self.id_drop is None and not self.id_dropout):
+            return None
+        rate = self.id_dropout if self.id_drop is None else self.id_drop[id_rows]
+        return torch.rand(len(id_rows), device=id_rows.device) >= rate
 
     def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
-        """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`."""
+        """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`.
+
+        What a gate or attention made of the parts is told as it weighed them, and what no part gave is the `bias`.
+        """
         items = self._through_trunks(items)
         parts: dict[str, Tensor] = {}
+        if self.item_fusion is not None:
+            weighed, rest = self.item_fusion.contributions(self._side_by_side(items))
+            bias = rest if self.content is None else rest + self.content.linear.bias
+            return {**dict(zip(self.part_names, weighed.unbind(1), strict=True)), "bias": bias.expand(len(items), -1)}
         if self.content is not None and items.content is not None:
             parts |= self.content.parts(items.content)
         if len(self.ids.weight):

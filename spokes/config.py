@@ -168,6 +168,8 @@ class SpokeConfig(BaseModel):
         adapter: LoRA on the hub's base fusion; None uses the hub's content as it is. Without content none is made.
         trunk_adapter: LoRA on the last layers of the hub's trunks; None takes what the trunks say as it is. The content
             floor always does.
+        fusion: how content, ID residual, attributes and statistics become one vector: `concat` maps each and adds them
+            up, `gate` weighs each by a gate that reads all of them, `cross-attention` adds what attention makes of them.
         ids: whether items with enough events have an ID residual; without it `min_item_count` still says who is cold.
         id_init: standard deviation of the ID residuals before training.
         id_dropout: share of items whose ID residual is dropped in a training step, so that content carries cold items.
@@ -190,6 +192,7 @@ class SpokeConfig(BaseModel):
     content: tuple[Modality, ...] = MODALITIES
     adapter: AdapterConfig | None = AdapterConfig()
     trunk_adapter: TrunkAdapterConfig | None = None
+    fusion: Literal["concat", "gate", "cross-attention"] = "concat"
     ids: bool = True
     id_init: float = Field(default=0.02, ge=0.0)
     id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)

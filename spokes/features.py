@@ -112,6 +112,12 @@ class FeatureEncoder(nn.Module):
         if config.statistics is not None and features.statistics is not None:
             self.statistics = StatisticsEncoder(features.statistics, config.statistics, dimension)
 
+    @property
+    def names(self) -> list[str]:
+        """The kinds of feature that are read, in the order of `parts`."""
+        both = {"attributes": self.attributes, "statistics": self.statistics}
+        return [name for name, encoder in both.items() if encoder is not None]
+
     def parts(self, rows: FeatureRows) -> dict[str, Tensor]:
         """(N, D) what each kind of feature adds to N item vectors, by name."""
         found = {}

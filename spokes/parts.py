@@ -19,6 +19,7 @@ FLOOR = "out of reach of the category's training, so that cold items keep what t
 OWN_WEIGHTS = {
     "content projection": ("content.linear.",),
     "item ids": ("ids.",),
+    "item fusion": ("item_fusion.",),
     "transformer": ("transformer.", "mask"),
 }
 # Encoders of what was fitted on the training data; a part is both, for one is nothing without the other.

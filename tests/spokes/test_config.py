@@ -29,6 +29,7 @@ def test_the_config_survives_its_json():
         {"content": ["sound"]},
         {"content": [], "ids": False},
         {"id_init": -0.1},
+        {"fusion": "bilinear"},
         {"layers": 2},
     ],
 )

@@ -32,13 +32,19 @@ VARIANTS = [
     for content, ids, fitted in itertools.product(CONTENTS, [True, False], [False, True])
     if content or ids or fitted
 ]
+VARIANTS += [
+    {"content": ("text", "image"), "ids": True, "fitted": fitted, "fusion": fusion}
+    for fitted, fusion in itertools.product([False, True], ["gate", "cross-attention"])
+]
+VARIANTS += [{"content": ("text", "image"), "ids": False, "fitted": False, "fusion": "cross-attention"}]
 HISTORY = np.array([0, 1, 9, 5], np.int64)
 ROWS = np.array([1, 4, 9, 3], np.int64)
 
 
 def named(variant):
     fitted = ["attributes", "statistics"] if variant["fitted"] else []
-    return " + ".join([*variant["content"], *(["id"] if variant["ids"] else []), *fitted])
+    parts = [*variant["content"], *(["id"] if variant["ids"] else []), *fitted]
+    return " + ".join(parts) + f" by {variant.get('fusion', 'concat')}"
 
 
 @pytest.fixture
@@ -127,7 +133,8 @@ def test_the_parts_of_an_item_sum_to_its_vector(variant, trunk, item_ids, items)
         parts = model.item_parts(own)
         torch.testing.assert_close(sum(parts.values()), model.embed_items(own), atol=1e-5, rtol=0)
     config = variant.behaviour.config
-    expected = {*config.content, *(["bias"] if config.content else []), *(["item id"] if config.ids else [])}
+    biased = config.content or config.fusion != "concat"
+    expected = {*config.content, *(["bias"] if biased else []), *(["item id"] if config.ids else [])}
     assert set(parts) == expected | ({"attributes", "statistics"} if config.attributes else set())
 
 
@@ -158,6 +165,7 @@ def test_its_registry_parts_are_those_it_has(variant, hub):
     expected = {"calibration", "transformer", "mixture"}
     expected |= {"content projection", "adapter"} if config.content else set()
     expected |= {"item ids"} if config.ids else set()
+    expected |= {"item fusion"} if config.fusion != "concat" else set()
     expected |= {"attribute encoder", "behaviour statistics"} if config.attributes else set()
     assert own == expected
 

@@ -1,0 +1,222 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.item_fusion import AttendedFusion, GatedFusion, Parts
+from hubspoke.spokes.training import train_behaviour
+from torch import nn
+
+KINDS = ["gate", "cross-attention"]
+CONFIG = SpokeConfig.model_validate(
+    {"transformer": {"dimension": 8, "max_length": 4}, "adapter": {"rank": 2}, "id_dropout": 0.5}
+)
+ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.fixture
+def make(hub, space):
+    def model(kind, moved=True, **more):
+        config = SpokeConfig.model_validate({**CONFIG.model_dump(), "fusion": kind, **more})
+        torch.manual_seed(0)
+        made = BehaviourModel(config, hub.fusion, space, 9).eval()
+        if moved and made.item_fusion is not None:
+            generator = torch.Generator().manual_seed(1)
+            with torch.no_grad():
+                for weight in made.item_fusion.parameters():
+                    weight.add_(torch.randn(weight.shape, generator=generator) * 0.3)
+        return made
+
+    return model
+
+
+@pytest.fixture(params=KINDS)
+def fusion(request):
+    """Three parts of four columns, with weights as a training might leave them."""
+    torch.manual_seed(0)
+    made = GatedFusion(3, 4) if request.param == "gate" else AttendedFusion(3, 4, 2)
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(torch.randn_like(weight) * 0.5)
+    return made.eval()
+
+
+@pytest.fixture
+def parts():
+    """Five items; the second lacks its second part, the third all but its last, the fourth everything."""
+    present = torch.ones(5, 3, dtype=torch.bool)
+    present[1, 1] = present[2, 0] = present[2, 1] = False
+    present[3] = False
+    vectors = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(3))
+    return Parts(vectors * present[..., None], present)
+
+
+def test_the_gate_of_an_item_of_two_parts():
+    gate = GatedFusion(2, 2)
+    with torch.no_grad():
+        gate.hidden.weight.zero_()
+        gate.hidden.bias.zero_()
+        # The first hidden unit reads the first column of the first part, the second the last column of the second.
+        gate.hidden.weight[0, 0] = gate.hidden.weight[1, 3] = 1.0
+        gate.output.weight.zero_()
+        gate.output.weight[0, 0], gate.output.weight[1, 1] = 1.0, -2.0
+        gate.output.bias.copy_(torch.tensor([0.5, 0.0]))
+    parts = Parts(torch.tensor([[[1.0, 2.0], [3.0, -1.0]]]), torch.ones(1, 2, dtype=torch.bool))
+    # gelu(1) = 0.841345, gelu(-1) = -0.158655.
+    first, second = 2 * sigmoid(0.841345 + 0.5), 2 * sigmoid(-2 * -0.158655)
+    torch.testing.assert_close(gate.weights(parts), torch.tensor([[first, second]]), atol=1e-5, rtol=0)
+    expected = torch.tensor([[first * 1 + second * 3, first * 2 - second * 1]])
+    torch.testing.assert_close(gate(parts), expected, atol=1e-5, rtol=0)
+
+
+def test_attention_over_an_item_of_two_parts():
+    made = AttendedFusion(2, 2, 1)
+    eye = torch.eye(2)
+    with torch.no_grad():
+        made.types.copy_(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+        made.query.weight.copy_(eye)
+        made.key_value.weight.copy_(torch.cat([eye, 2 * eye]))
+        made.output.weight.copy_(eye)
+        made.output.bias.copy_(torch.tensor([10.0, 0.0]))
+    parts = Parts(torch.tensor([[[1.0, 0.0], [0.0, 3.0]]]), torch.ones(1, 2, dtype=torch.bool))
+    # The query is (1, 3), the tokens are (1, 1) and (0, 3), the values twice as much.
+    similar = np.array([1 + 3, 9]) / math.sqrt(2)
+    weights = np.exp(similar) / np.exp(similar).sum()
+    attended = weights[0] * np.array([2.0, 2.0]) + weights[1] * np.array([0.0, 6.0])
+    expected = torch.tensor(np.array([[1.0, 3.0]]) + attended + np.array([10.0, 0.0]), dtype=torch.float32)
+    torch.testing.assert_close(made(parts), expected, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(made.weights(parts).detach().numpy()[0, 0], weights, atol=1e-6)
+
+
+def test_a_missing_part_has_weight_zero_exactly(fusion, parts):
+    with torch.no_grad():
+        weights = fusion.weights(parts)
+        weights = weights if weights.dim() == 3 else weights[:, None]
+        assert torch.equal(weights > 0, parts.present[:, None].expand_as(weights))
+        assert torch.isfinite(fusion(parts)).all()
+    if isinstance(fusion, AttendedFusion):
+        sums = weights.sum(dim=-1)[parts.present.any(dim=1)]
+        torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
+def test_items_do_not_depend_on_those_beside_them(fusion, parts):
+    order = torch.tensor([4, 2, 0, 3, 1])
+    with torch.no_grad():
+        whole = fusion(parts)
+        moved = fusion(Parts(parts.vectors[order], parts.present[order]))
+        alone = torch.cat([fusion(Parts(parts.vectors[[n]], parts.present[[n]])) for n in range(5)])
+    torch.testing.assert_close(moved, whole[order], atol=1e-6, rtol=0)
+    torch.testing.assert_close(alone, whole, atol=1e-6, rtol=0)
+
+
+def test_contributions_and_the_rest_sum_to_the_vector(fusion, parts):
+    with torch.no_grad():
+        own, rest = fusion.contributions(parts)
+        torch.testing.assert_close(own.sum(dim=1) + rest, fusion(parts), atol=1e-5, rtol=0)
+    assert not own[~parts.present].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_starts_as_the_sum_beside_weights_that_start_as_they_would_without(make, trunk, kind):
+    plain, made = make("concat"), make(kind, moved=False)
+    assert plain.item_fusion is None
+    ours = made.state_dict()
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(weight, ours[name]), name
+    np.testing.assert_allclose(
+        made.item_vectors(made.inputs(trunk, ID_ROWS)), plain.item_vectors(plain.inputs(trunk, ID_ROWS)), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_an_item_lacks_is_not_there(make, trunk, kind):
+    made = make(kind)
+    parts = made._side_by_side(made.inputs(trunk, ID_ROWS))
+    assert made.part_names == ["text", "image", "item id"]
+    # The fixture's second item has no text, the third no picture, the fourth neither.
+    np.testing.assert_array_equal(np.flatnonzero(~parts.present[:, 0].numpy()), [1, 3])
+    np.testing.assert_array_equal(np.flatnonzero(~parts.present[:, 1].numpy()), [2, 3])
+    assert parts.present[:, 2].all() and not parts.vectors[~parts.present].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dropped_residual_is_a_missing_part(make, trunk, kind):
+    made = make(kind)
+    inputs = made.inputs(trunk, ID_ROWS)
+    made.train()
+    torch.manual_seed(0)
+    parts = made._side_by_side(inputs)
+    torch.manual_seed(0)
+    kept = torch.rand(12) >= 0.5
+    assert 0 < int(kept.sum()) < 12
+    assert torch.equal(parts.present[:, 2], kept)
+    assert torch.equal(parts.vectors[:, 2].any(dim=1), kept)
+    torch.manual_seed(0)
+    assert torch.isfinite(made.embed_items(inputs)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_item_of_a_single_part(make, hub, space, trunk, kind):
+    """IDs alone: a gate may only scale them, attention may only look at them."""
+    config = replace_config(CONFIG, content=(), fusion=kind)
+    torch.manual_seed(0)
+    made = BehaviourModel(config, hub.fusion, space, 9)
+    vectors = made.item_vectors(made.inputs(trunk, ID_ROWS))
+    np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_catalog_without_any_content(hub, space, trunk, kind):
+    bare = replace(space, text=None, image=None)
+    made = BehaviourModel(replace_config(CONFIG, fusion=kind), hub.fusion, bare, 9)
+    vectors = made.item_vectors(made.inputs(trunk, ID_ROWS))
+    np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
+
+
+def test_a_gate_learns_which_part_to_read():
+    """The vectors that are wanted are the first part of items whose first part says so, else the second."""
+    torch.manual_seed(0)
+    gate = GatedFusion(2, 4)
+    vectors = torch.randn(200, 2, 4)
+    first = vectors[:, 0, 0] > 0
+    wanted = torch.where(first[:, None], vectors[:, 0], vectors[:, 1])
+    parts = Parts(vectors, torch.ones(200, 2, dtype=torch.bool))
+    optimiser = torch.optim.Adam(gate.parameters(), lr=0.02)
+    before = nn.functional.mse_loss(gate(parts), wanted).item()
+    for _ in range(300):
+        loss = nn.functional.mse_loss(gate(parts), wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss.item() < 0.3 * before
+    weights = gate.weights(parts).detach()
+    assert weights[first, 0].mean() > 3 * weights[first, 1].mean()
+    assert weights[~first, 1].mean() > 3 * weights[~first, 0].mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_weight_of_it_is_trained_and_the_same_again(make, sequences, trunk, kind):
+    data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
+    training = {"max_epochs": 3, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
+
+    def trained():
+        made = make(kind, moved=False, training=training)
+        config = replace_config(CONFIG, fusion=kind, training=training)
+        train_behaviour(made, made.inputs(trunk, ID_ROWS), data, config)
+        return made.state_dict()
+
+    start, once, again = make(kind, moved=False).state_dict(), trained(), trained()
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    moved = {name for name in once if not torch.equal(once[name], start[name])}
+    assert moved >= {name for name in once if name.startswith("item_fusion.")}
+
+
+def replace_config(config, **more):
+    return SpokeConfig.model_validate({**config.model_dump(), **more})
