@@ -1,0 +1,145 @@
+"""Spokes that adapt the last layers of their hub's trunks: from the command line to the index and back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from hubspoke.cli import cli
+from hubspoke.errors import CorruptArtifactError, UsageError
+from hubspoke.hub import states
+from hubspoke.workflows.datasets import load_dataset
+from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.loading import load_spoke
+from hubspoke.workflows.workspace import Workspace
+
+BOTH = {"rank": 2, "trunks": ["text", "image"], "learning_rate_factor": 1.0}
+
+
+@pytest.fixture
+def config(tiny_spoke: Any) -> dict[str, Any]:
+    training = {**tiny_spoke["training"], "learning_rate": 0.01}
+    return {**tiny_spoke, "training": training, "trunk_adapter": BOTH}
+
+
+@pytest.fixture
+def served(shop: Workspace, config: Any) -> Workspace:
+    """The shop with a hub of two trunks, and lamps:2, which adapts both of them, live."""
+    shop.hub.train(domains=[], config={"text": {"name": "tiny"}, "image": {"name": "tiny"}})
+    made = shop.spoke.train("lamps", hub="hub:2", config=config, promote=True)
+    assert (made.ref, made.index) == ("lamps:2", "index:lamps/2")
+    return shop
+
+
+def vectors(ws: Workspace, ref: str) -> dict[str, Any]:
+    index = load_index(ws, ws.registry.get_index(ref)).index
+    return dict(zip(index.item_ids, index.vectors(), strict=True))
+
+
+def test_the_version_says_that_its_trunks_are_adapted(served: Workspace) -> None:
+    record = served.registry.get_model("lamps:2")
+    parts = {part.name: part for part in record.parts}
+    assert parts["trunk adapter"].parameters == 2 * (32 + 32) + 2 * (64 + 32)
+    edges = [edge for edge in served.registry.upstream("lamps:2").edges if edge.child == "lamps:2"]
+    told = {edge.part: str(edge.reason) for edge in edges if edge.relation == "inherits"}
+    assert all("adapter on its last layers" in told[f"{name} encoder"] for name in ("text", "image"))
+    (adapted,) = [edge.reason for edge in edges if edge.relation == "adapted_from"]
+    assert adapted == "LoRA on the base fusion; LoRA on the last layers of text and image"
+    spoke, _ = load_spoke(served, record)
+    assert spoke.heads == {"text": 1, "image": 1} and spoke.space_fingerprint == record.space_fingerprint
+
+
+def test_it_is_indexed_recommended_explained_and_measured(served: Workspace) -> None:
+    assert served.index.check("index:lamps/2").ok
+    items = load_dataset(served, "lamps").items["item_id"]
+    found = served.recommend("lamps", [items[0], items[1]], k=5)
+    assert found.served_by == "lamps:2" and len(found.items) == 5
+    told = served.explain("lamps", [items[0], items[1]]).items[0]
+    behaviour = next(own for own in told.parts if own.name == "behaviour")
+    assert sum(told.behaviour_parts.values()) == pytest.approx(behaviour.score, abs=1e-4)
+    assert served.evaluate.run("lamps", "lamps:2").model == "lamps:2"
+
+
+def test_new_items_go_through_the_adapted_heads(served: Workspace) -> None:
+    items = load_dataset(served, "lamps").items.drop("attributes", "image_sha256", "image")
+    items = items.with_columns(category_path=pl.col("category_path").list.join(" > "))
+    new = items.head(2).with_columns(item_id=pl.Series(["new-1", "new-2"]), title=pl.lit("A lamp of brass"))
+    served.data.ingest("lamps", items=pl.concat([new, items]))
+    added = served.index.add("lamps")
+    grown, built = vectors(served, str(added.ref)), vectors(served, str(served.index.build("lamps:2").ref))
+    assert list(grown) == list(built) and list(grown)[:2] == ["new-1", "new-2"]
+    for item, vector in built.items():
+        np.testing.assert_allclose(grown[item], vector, atol=1e-5)
+
+
+def test_the_floor_is_that_of_the_same_hub(served: Workspace) -> None:
+    floor = vectors(served, str(served.index.build("hub:2", domain="lamps").ref))
+    for item, vector in vectors(served, "index:lamps/2").items():
+        np.testing.assert_allclose(vector[17:], floor[item], atol=1e-6)
+
+
+def test_the_body_is_run_once_per_item(served: Workspace, config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run: list[int] = []
+    for body in (states._TextBody, states._ImageBody):
+        kept = body.encode
+        monkeypatch.setattr(
+            body, "encode", lambda self, inputs, progress=None, kept=kept: run.append(1) or kept(self, inputs, progress)
+        )
+    served.spoke.train("lamps", hub="hub:2", config={**config, "seed": 1})
+    assert run == []
+    shutil.rmtree(served.cache_dir)
+    served.index.check("index:lamps/2")
+    assert run
+
+
+def test_a_damaged_adapter_is_corrupt(served: Workspace, tmp_path: Path) -> None:
+    from hubspoke.spokes.spoke import Spoke
+    from hubspoke.workflows.models import load_hub
+
+    record = served.registry.get_model("lamps:2")
+    folder = tmp_path / "copy"
+    shutil.copytree(served.artifacts.open(str(record.artifact)), folder)
+    (folder / "trunks/text/adapter_model.safetensors").write_bytes(b"garbage")
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        Spoke.load(folder, load_hub(served, "hub:2")[0])
+
+
+def test_a_trunk_that_the_hub_lacks_is_told_in_one_sentence(shop: Workspace, config: Any) -> None:
+    with pytest.raises(UsageError, match="The hub has no image trunk to adapt; take image out of trunk_adapter"):
+        shop.spoke.train("lamps", config=config)
+
+
+def test_from_the_command_line(shop: Workspace) -> None:
+    def call(*args: str) -> tuple[int, str]:
+        workspace = ["--workspace", str(shop.settings.workspace)]
+        ended = CliRunner().invoke(cli, ["spoke", "train", "lamps", *workspace, *args])
+        return ended.exit_code, ended.output
+
+    small = ["--set", "transformer.dimension=16", "--set", "training.max_epochs=2", "--set", "trunk_adapter.rank=2"]
+    code, told = call(*small, "--set", "trunk_adapter.layers=1")
+    assert code == 0, told
+    assert shop.registry.get_model("lamps:2").config["trunk_adapter"]["layers"] == 1
+    for wrong, sentence in (
+        ("trunk_adapter.layers=2", "has 1 layers that can be adapted, not 2"),
+        ("training.loss=softmax", "choose sampled-softmax or drop trunk_adapter"),
+    ):
+        code, told = call(*small, "--set", wrong)
+        assert code == 2 and sentence in " ".join(told.split())
+
+
+@pytest.mark.slow
+def test_the_packaged_text_trunk(shop: Workspace, tiny_spoke: Any) -> None:
+    shop.hub.train(domains=[], config={"image": None, "contrastive": {"steps": 0}})
+    made = shop.spoke.train("lamps", hub="hub:2", config={**tiny_spoke, "trunk_adapter": {"layers": 1}}, promote=True)
+    parts = {part.name: part for part in shop.registry.get_model(str(made.ref)).parts}
+    # Query and value of one layer, 384 wide, at rank 8.
+    assert parts["trunk adapter"].parameters == 2 * 8 * (384 + 384)
+    assert parts["trunk adapter"].bytes < 100_000
+    assert shop.index.check(str(made.index)).ok
+    items = load_dataset(shop, "lamps").items["item_id"]
+    assert len(shop.recommend("lamps", [items[0]], k=5).items) == 5
