@@ -3,7 +3,9 @@
 import json
 import os
 import sys
+import tempfile
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,18 @@ from hubspoke.catalog.sequences import Sequences
 from hubspoke.catalog.session_files import write_session_files
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
+from hubspoke.hub.cache import EmbeddingCache
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import TrunkVectors
 from hubspoke.hub.model import Hub
+from hubspoke.hub.states import text_states
 from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.checkpoints import Checkpoints
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.objective import Objective
 from hubspoke.spokes.training import train_behaviour
+from hubspoke.spokes.trunks import adapt_trunks
 from safetensors.torch import save_file
 
 N = 12
@@ -30,10 +35,9 @@ SHAPE = {"dimension": 8, "heads": 2, "max_length": 6, "dropout": 0.0}
 TRAINING = {"max_epochs": 3, "validate_every": 1, "tokens_per_batch": 32, "negatives": 8, "learning_rate": 1e-2}
 
 
-def config(**training):
-    return SpokeConfig.model_validate(
-        {"transformer": SHAPE, "adapter": None, "id_dropout": 0.0, "training": TRAINING | training, "seed": 5}
-    )
+def config(trunk_adapter=None, **training):
+    shape = {"transformer": SHAPE, "adapter": None, "trunk_adapter": trunk_adapter, "id_dropout": 0.0, "seed": 5}
+    return SpokeConfig.model_validate({**shape, "training": TRAINING | training})
 
 
 def sequences():
@@ -68,14 +72,23 @@ def stream(folder, shard_events=12):
     return SequenceStream(files, shard_events)
 
 
+def words(hub):
+    """States of titles of one to three words, one item without any."""
+    titles = [" ".join(["red", "green", "blue", str(row % 4)][row % 3 :]) for row in range(N - 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        return text_states(hub.text, 1, titles, np.arange(N) > 0, EmbeddingCache(Path(folder)))
+
+
 def train(settings, seed=0, validate=None, source=None, **how):
     """A tiny training from start to end: its model and what it did."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(0)
     hub = Hub(HUB, device="cpu")
     trunk = TrunkVectors(*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
+    if settings.heads:
+        trunk = replace(trunk, states={"text": words(hub)})
     space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
-    model = BehaviourModel(settings, hub.fusion, space, N)
+    model = BehaviourModel(settings, hub.fusion, space, N, trunks=adapt_trunks(hub, settings))
     inputs = model.inputs(trunk, np.arange(1, N + 1))
     return model, train_behaviour(model, inputs, source or sequences(), settings, validate=validate, **how)
 
