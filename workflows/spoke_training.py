@@ -175,9 +175,12 @@ def _scores(model: BehaviourModel, inputs: ItemInputs, checked: Validation) -> F
 
 def training_summary(spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: SequenceSource) -> dict[str, Any]:
     """What a training found, for the version's record."""
+    from ..spokes.regimes import regime_of
+
     behaviour = spoke.behaviour
     model = behaviour.model if behaviour else None
     return {
+        "regime": regime_of(parts.train).name,
         "epochs": run.best_epoch,
         "validation_ndcg@10": round(run.best_score, 5),
         "validation_users": len(parts.validation.users),

@@ -69,7 +69,8 @@ class Spokes:
         Args:
             domain: the category.
             hub: hub version; by default the live one, made untrained from packaged weights where there is none.
-            config: keys of `SpokeConfig`.
+            config: keys of `SpokeConfig`; what it leaves open follows the size and shape of the training events, see
+                `spokes.regimes`.
             items: item snapshot; by default the newest.
             events: event snapshot; by default the newest.
             refit: after choosing on validation, train again with the validation events.
@@ -89,6 +90,7 @@ class Spokes:
             QualityGateError: it was to be promoted and does not meet the gate.
         """
         from ..spokes.config import SpokeConfig
+        from ..spokes.regimes import regime_of
         from .datasets import load_dataset
 
         ws = self._ws
@@ -98,7 +100,9 @@ class Spokes:
             raise UsageError("The temporal split and --test-from go together; give both or neither.")
         if test_from is not None and test_from.tzinfo is None:
             raise UsageError(f"The start of the test window ({test_from}) names no time zone; give one, such as UTC.")
-        spoke_config = parse_config(SpokeConfig, {"seed": ws.settings.seed, **(config or {})}, "spoke")
+        given = {"seed": ws.settings.seed, **(config or {})}
+        # Before any data is read, so that a mistake is told at once.
+        spoke_config = parse_config(SpokeConfig, given, "spoke")
         dataset = load_dataset(ws, domain, items=items, events=events, streaming=spoke_config.training)
         if dataset.event_snapshot is None:
             raise InvalidDataError(
@@ -106,6 +110,7 @@ class Spokes:
             )
         # Cut first: too few events are told before a version number is taken.
         parts = split_dataset(dataset, split, test_from, spoke_config)
+        spoke_config = parse_config(SpokeConfig, regime_of(parts.train).fill(given), "spoke")
         if hub:
             hub_ref: str | None = ready_model(ws, hub, ModelKind.HUB).ref
         else:
