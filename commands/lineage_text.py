@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 NAMED = 3
 # Metrics that the text of a difference shows; --json has all of them.
 HEADLINES = ("hr@10", "ndcg@10")
+# What a training says of itself that differs each time and tells nothing of what it made.
+UNTOLD = ("seconds", "windows_per_second")
 DIGEST = 12
 
 
@@ -104,16 +106,24 @@ def difference_text(difference: Difference) -> str:
 
 def _sections(difference: Difference) -> Iterator[tuple[str, str]]:
     a, b = difference.a.ref, difference.b.ref
-    yield "data", table(("data", a, b), [(d.name, _data(d.a), _data(d.b)) for d in _differing(difference.data)], "")
+    yield (
+        "data",
+        table(("data", a, b), [(d.name, data_cell(d.a), data_cell(d.b)) for d in _differing(difference.data)], ""),
+    )
     for title in ("config", "code"):
         values = _differing(getattr(difference, title))
-        yield title, table((title, a, b), [(v.key, _value(v.a), _value(v.b)) for v in values], "")
+        yield title, table((title, a, b), [(v.key, value_cell(v.a), value_cell(v.b)) for v in values], "")
     parents = [(said_of(p.relation, p.part), p.a, p.b) for p in _differing(difference.parents)]
     yield "parents", table(("relation", a, b), parents, "")
-    parts = [(p.name, _part(p.a), _part(p.b)) for p in _differing(difference.parts)]
+    parts = [(p.name, part_cell(p.a), part_cell(p.b)) for p in _differing(difference.parts)]
     yield "parts", table(("part", a, b), parts, "")
-    outcome = [(v.key, _value(v.a), _value(v.b)) for v in _differing(difference.outcome)]
-    yield "outcome", table(("outcome", a, b), outcome, "")
+    for title in ("outcome", "summary"):
+        values = [
+            (v.key, value_cell(v.a), value_cell(v.b))
+            for v in _differing(getattr(difference, title))
+            if v.key not in UNTOLD
+        ]
+        yield title, table((title, a, b), values, "")
     told = [m for m in difference.metrics if m.name in HEADLINES]
     metrics = [(m.name, m.slice, m.a, m.b, m.difference, m.events) for m in told]
     yield "metrics", table(("metric", "slice", a, b, "difference", "on"), metrics, "")
@@ -128,14 +138,16 @@ def said_of(relation: str, part: str | None) -> str:
     return f"{relation.replace('_', ' ')}{f' ({part})' if part else ''}"
 
 
-def _data(side: DataSide | None) -> str | None:
+def data_cell(side: DataSide | None) -> str | None:
+    """A snapshot with its size, the beginning of its hash and its day."""
     if side is None:
         return None
     moment = f", as of {cell(side.as_of)}" if side.as_of else ""
     return f"{side.ref}: {_count(side.rows, 'row')}, {side.content_hash[:DIGEST]}{moment}"
 
 
-def _part(part: ModelPart | str | None) -> str | None:
+def part_cell(part: ModelPart | str | None) -> str | None:
+    """A part by the beginning of its fingerprint, its size and where it came from."""
     if part is None or isinstance(part, str):
         return part
     inherited = f", inherited from {part.source}" if part.source else ""
@@ -143,7 +155,7 @@ def _part(part: ModelPart | str | None) -> str | None:
     return f"{part.fingerprint[:DIGEST]}{size}{inherited}"
 
 
-def _value(value: object) -> object:
+def value_cell(value: object) -> object:
     """Digests are cut; what is nested stays on its line."""
     is_digest = isinstance(value, str) and len(value) == 64 and value.isalnum()
     return str(value)[:DIGEST] if is_digest else value

@@ -36,6 +36,7 @@ RESULTS: Mapping[str, Shape] = {
     "hub list": {"hubs": ["registry.records.ModelRecord"]},
     "hub show": "registry.records.ModelRecord",
     "hub train": "workflows.models.ModelResult",
+    "spoke compare": "workflows.spoke_comparison.SpokeComparison",
     "spoke list": {"spokes": ["registry.records.ModelRecord"]},
     "spoke show": "registry.records.ModelRecord",
     "spoke train": "workflows.models.ModelResult",

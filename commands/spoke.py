@@ -6,9 +6,11 @@ from datetime import datetime
 
 import click
 
+from ..workflows.teams import FOLLOWED
 from .call import Call, command_options
 from .models import model_facts, model_table, trained
 from .options import config_options, dry_run, force, moment, read_config
+from .spoke_text import compared_spokes
 
 
 @click.group()
@@ -34,6 +36,14 @@ def spoke() -> None:
 @click.option(
     "--test-from", type=moment, metavar="DATE", help="With --split temporal: events from here on are the test."
 )
+@click.option("--from", "parent", metavar="REF", help="Spoke version whose weights are trained on, of any category.")
+@click.option(
+    "--on",
+    type=click.Choice(["all", "new"]),
+    default="all",
+    show_default=True,
+    help="With --from: train on all events, or on those that REF has not been trained on.",
+)
 @click.option("--index/--no-index", default=True, show_default=True, help="Build the version's index too.")
 @click.option("--promote", is_flag=True, help="Make a release of it and point DOMAIN@live at it.")
 @force
@@ -51,6 +61,8 @@ def train(
     refit: bool,
     split: str,
     test_from: datetime | None,
+    parent: str | None,
+    on: str,
     index: bool,
     promote: bool,
     force: bool,
@@ -61,6 +73,8 @@ def train(
     \b
     Example:
       hubspoke spoke train garden --hub hub@live --set training.max_epochs=20 --refit
+      hubspoke spoke train garden --from garden:3 --on new
+      torchrun --nproc-per-node 2 -m hubspoke.cli spoke train garden
     """
     result = call.workspace().spoke.train(
         domain,
@@ -75,8 +89,11 @@ def train(
         dry_run=dry_run,
         index=index,
         promote=promote,
+        parent=parent,
+        on=on,
     )
-    call.show(result, lambda: trained(result))
+    if result.status != FOLLOWED:
+        call.show(result, lambda: trained(result))
 
 
 @spoke.command("list")
@@ -106,3 +123,20 @@ def show(call: Call, ref: str) -> None:
     """
     model = call.workspace().spoke.show(ref)
     call.show(model.to_dict(), lambda: model_facts(model))
+
+
+@spoke.command()
+@click.argument("refs", nargs=-1, required=True, metavar="REF REF...")
+@command_options
+def compare(call: Call, refs: tuple[str, ...]) -> None:
+    """What differs between spoke versions: data, config, parents, parts, what each said of itself, metrics.
+
+    Metrics are those of recorded evaluations under one protocol on the same events; `evaluate compare` measures anew,
+    with intervals of the differences.
+
+    \b
+    Example:
+      hubspoke spoke compare garden:6 garden:7 garden
+    """
+    found = call.workspace().spoke.compare(*refs)
+    call.show(found, lambda: compared_spokes(found))

@@ -6,8 +6,8 @@ neither validation nor test. `Protocol.describe()` is the one line that is print
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
@@ -127,6 +127,16 @@ class EvaluationSet:
     def n_items(self) -> int:
         """Items in the catalog, N."""
         return len(self.train_counts)
+
+    def without(self, users: Collection[str]) -> EvaluationSet:
+        """The same set with some users left out."""
+        rows = [row for row, user in enumerate(self.users) if user not in users]
+        return replace(
+            self,
+            histories=[self.histories[row] for row in rows],
+            targets=[self.targets[row] for row in rows],
+            users=[self.users[row] for row in rows],
+        )
 
 
 def leave_one_out(sequences: Sequences, part: Part = "test", settings: Protocol | None = None) -> EvaluationSet:

@@ -110,13 +110,14 @@ class Difference(Record):
         a: one version.
         b: the other.
         kind: kind of both nodes.
-        same: nothing but the metrics and the versions' own names differs.
+        same: nothing but what the versions say of themselves, the metrics and their names differs.
         data: snapshots that they came from; of two snapshots, themselves.
         config: settings, nested keys joined with dots.
         code: code version, seed and environment.
         parents: everything that they came from.
         parts: named parts of a model, members of a release.
         outcome: what came out: embedding space, artifact, size.
+        summary: what a training said of itself: choice, validation, drift from its parent.
         metrics: what both were measured by.
     """
 
@@ -130,6 +131,7 @@ class Difference(Record):
     parents: tuple[ParentsDifference, ...]
     parts: tuple[PartDifference, ...]
     outcome: tuple[ValueDifference, ...]
+    summary: tuple[ValueDifference, ...]
     metrics: tuple[MetricDifference, ...]
 
 
@@ -222,10 +224,12 @@ def _named(seen: Iterable[tuple[str, DataSide]]) -> dict[str, DataSide]:
 
 def _difference(a: _Side, b: _Side, metrics: tuple[MetricDifference, ...]) -> Difference:
     data = _data(a.data, b.data)
-    config, code, outcome = (_values(read(a.record), read(b.record)) for read in (_config_of, _code_of, _outcome_of))
+    config, code, outcome, summary = (
+        _values(read(a.record), read(b.record)) for read in (_config_of, _code_of, _outcome_of, _summary_of)
+    )
     parents, parts = _parents(a.parents, b.parents), _parts(_parts_of(a.record), _parts_of(b.record))
     same = all(one.same for section in (data, config, code, parents, parts, outcome) for one in section)
-    return Difference(a.node, b.node, a.node.kind, same, data, config, code, parents, parts, outcome, metrics)
+    return Difference(a.node, b.node, a.node.kind, same, data, config, code, parents, parts, outcome, summary, metrics)
 
 
 def _data(a: Mapping[str, DataSide], b: Mapping[str, DataSide]) -> tuple[DataDifference, ...]:
@@ -281,6 +285,20 @@ def _outcome_of(record: Version) -> Mapping[str, Any]:
     else:
         names = ()
     return {name: getattr(record, name) for name in names}
+
+
+def _summary_of(record: Version) -> Mapping[str, Any]:
+    """Without lists of rows, which have no other side to stand beside."""
+    return _told(record.summary) if isinstance(record, ModelRecord) else {}
+
+
+def _told(content: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: _told(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+    return {key: value for key, value in told.items() if not (isinstance(value, list) and _holds_rows(value))}
+
+
+def _holds_rows(values: Iterable[Any]) -> bool:
+    return any(isinstance(value, Mapping | list) for value in values)
 
 
 def _parents(a: Iterable[_Said], b: Iterable[_Said]) -> tuple[ParentsDifference, ...]:

@@ -6,9 +6,13 @@ batch of all processes together, so `tokens_per_batch` is what to raise with the
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -16,8 +20,18 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from .batches import Batch
+
+# How long a process waits for the others at a step that all take together.
+PATIENCE = timedelta(minutes=30)
+# Seconds between two looks for an order.
+PAUSE = 0.05
+# How long a process whose common step broke waits to hear whether the first one broke it.
+GRACE = timedelta(seconds=5)
+FAIL = "fail"
 
 
 @dataclass(frozen=True)
@@ -108,3 +122,74 @@ def join_team(device: torch.device) -> Team:
             return Team()
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Team(dist.get_rank(), dist.get_world_size())
+
+
+class TeamLostError(Exception):
+    """Another process of the team is gone."""
+
+
+class Orders:
+    """What the first process tells the others between their common steps: JSON, one after the other.
+
+    They lie in the store through which the processes found each other, which waits as long as it takes: the first one
+    may spend hours on what it does alone.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._number = 0
+
+    def give(self, order: Mapping[str, Any]) -> None:
+        """Tell the next order."""
+        # Whoever should have heard it may be gone with the store.
+        with suppress(RuntimeError):
+            self._store.set(f"order/{self._number}", json.dumps(order))
+        self._number += 1
+
+    def take(self) -> dict[str, Any]:
+        """Wait for the next order.
+
+        Raises:
+            TeamLostError: the store is gone, and the first process with it.
+        """
+        key = f"order/{self._number}"
+        self._number += 1
+        try:
+            while not self._store.check([key]):
+                time.sleep(PAUSE)
+            order: dict[str, Any] = json.loads(self._store.get(key))
+        except RuntimeError as error:
+            raise TeamLostError(str(error)) from error
+        return order
+
+    def failed(self) -> bool:
+        """Whether the next order, if one comes soon, is that the first process has failed, or its store is gone."""
+        try:
+            self._store.wait([f"order/{self._number}"], GRACE)
+            return bool(self.take()["do"] == FAIL)
+        except TeamLostError:
+            return True
+        except RuntimeError:
+            return False
+
+
+@contextmanager
+def assembled(device: torch.device) -> Iterator[Orders]:
+    """Meet the processes that torchrun started, and part from them in the end.
+
+    No step that all take together waits longer than `PATIENCE` for one that is gone or stuck.
+
+    Raises:
+        TeamLostError: another process did not come, or went while they took a step together.
+    """
+    try:
+        store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        group = PrefixStore("team", store)
+        dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=PATIENCE)
+        try:
+            yield Orders(PrefixStore("orders", store))
+        finally:
+            dist.destroy_process_group()
+    except dist.DistError as error:
+        raise TeamLostError(str(error)) from error

@@ -38,7 +38,7 @@ class Regime:
 
     def fill(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """`config` with what it leaves open taken from the regime."""
-        return _over(self.config, config)
+        return laid_over(self.config, config)
 
 
 def regime_of(events: SequenceSource) -> Regime:
@@ -46,14 +46,14 @@ def regime_of(events: SequenceSource) -> Regime:
     name, config = ("wide", WIDE) if events.n_events >= WIDE_EVENTS else ("small", SMALL)
     lengths, sequences = events.length_counts()
     if sequences.sum() and np.average(lengths, weights=sequences) >= LONG_SEQUENCE:
-        return Regime(f"{name}-long", _over(config, LONG))
+        return Regime(f"{name}-long", laid_over(config, LONG))
     return Regime(name, config)
 
 
-def _over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """`top` over `base`, key by key down to the values that are no mappings."""
     merged = dict(base)
     for key, value in top.items():
         under = merged.get(key)
-        merged[key] = _over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = laid_over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return merged

@@ -28,6 +28,7 @@ NO_DRY_RUN = {
     "hub embed",
     "hub list",
     "hub show",
+    "spoke compare",
     "spoke list",
     "spoke show",
     "index list",

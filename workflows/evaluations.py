@@ -325,6 +325,11 @@ def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> 
     remedy = f"train one for this protocol with `hubspoke spoke train {dataset.domain.name} --split {protocol.name}`."
     if protocol.part == "validation" and subject.split.get("refit"):
         raise UsageError(f"{subject.name} was refitted on the validation events; measure it on test, or {remedy}")
+    if protocol.part == "validation" and subject.record.summary.get("warm_start", {}).get("validation_left_out"):
+        raise UsageError(
+            f"The parent of {subject.name} was trained on validation events; measure it on test, or train one without "
+            f"a parent with `hubspoke spoke train {dataset.domain.name} --split {protocol.name}`."
+        )
     if protocol.name == "leave-one-out":
         if subject.record.summary.get("held_out") != held_out(dataset):
             raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")

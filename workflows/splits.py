@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .measures import Validation
 
 BoolArray = npt.NDArray[np.bool_]
+# What a training from a parent may be on.
+ON = ("all", "new")
 SPLITS = ("leave-one-out", "temporal", "all")
 
 
@@ -105,8 +108,21 @@ def split_dataset(dataset: Dataset, split: str, test_from: datetime | None, conf
     return split_stream(dataset.stream, split, test_from, config)
 
 
-def split_parts(sequences: Sequences, split: str, test_from: datetime | None, config: SpokeConfig) -> SplitParts:
+def split_parts(
+    sequences: Sequences,
+    split: str,
+    test_from: datetime | None,
+    config: SpokeConfig,
+    leave_out: Collection[str] = (),
+) -> SplitParts:
     """Cut sequences into what a spoke is trained on and what it is chosen on.
+
+    Args:
+        sequences: all that there are.
+        split: one of `SPLITS`.
+        test_from: first moment of the test window of a split in time.
+        config: of the spoke.
+        leave_out: users that nothing is chosen on; where that is all of them, the validation is empty.
 
     Raises:
         InvalidDataError: nobody has enough events.
@@ -123,6 +139,7 @@ def split_parts(sequences: Sequences, split: str, test_from: datetime | None, co
     train, refit = sequences.keep_events(masks.train), sequences.keep_events(masks.refit)
     if not len(users) or not (train.lengths >= 2).any():
         raise too_few(len(sequences.user_ids))
+    users = users.without(leave_out) if leave_out else users
     # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.
     return SplitParts(train, refit, validation(users, refit, config.training.validation_users, config.seed), until)
 

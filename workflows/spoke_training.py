@@ -1,106 +1,339 @@
-"""How a spoke is trained: behaviour beside its floor, chosen on validation, refitted if asked."""
+"""How a spoke is trained: behaviour beside its floor, chosen on validation, refitted if asked; by one process or more.
+
+A job in plain data decides a training, so that every process of a team makes the same of it.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InvalidDataError
+from ..registry.kinds import ModelKind, Relation
+from ..registry.records import Parent
+from .models import (
+    Recipe,
+    Trained,
+    fingerprint,
+    load_hub,
+    model_part,
+    parse_config,
+    prepare,
+    ready_model,
+    trunk_vectors,
+)
 from .progress import stage_progress
+from .splits import SplitParts, held_out, split_dataset
+from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_start
 
 if TYPE_CHECKING:
     from ..catalog.sequences import SequenceSource
     from ..hub.calibration import FloatArray
-    from ..hub.content import ContentSpace
-    from ..hub.fusion import TrunkVectors
-    from ..hub.model import Hub
     from ..spokes.behaviour import BehaviourModel, ItemInputs
     from ..spokes.config import SpokeConfig
     from ..spokes.mixture import Mixture, PartScores
     from ..spokes.spoke import Behaviour, Spoke
-    from ..spokes.training import TrainingRun
-    from .datasets import Dataset
+    from ..spokes.training import TrainingRun, Validate
     from .measures import Validation
-    from .splits import SplitParts
+    from .teams import Leader
     from .workspace import Workspace
 
 
+@dataclass(frozen=True)
+class SpokeJob:
+    """What is to be trained on what.
+
+    Attributes:
+        domain: the category.
+        hub: hub version; None for the live one.
+        config: of the spoke; what is left open follows the data's regime, where there is no parent.
+        items: item snapshot; None for the newest.
+        events: event snapshot; None for the newest.
+        split: what is kept out.
+        test_from: first moment of the test window, ISO 8601.
+        refit: whether the validation events are trained on after the choice.
+        parent: version that is gone on from; None for a training from scratch.
+        on: `all` events or those that are `new` to the parent.
+    """
+
+    domain: str
+    hub: str | None
+    config: Mapping[str, Any]
+    items: str | None
+    events: str | None
+    split: str
+    test_from: str | None
+    refit: bool
+    parent: str | None = None
+    on: str = "all"
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; `SpokeJob(**data)` is the inverse."""
+        return asdict(self)
+
+
+class SpokePlan:
+    """A job with its data, cut and checked, before anything is trained.
+
+    Args:
+        ws: the workspace.
+        job: what is to be trained.
+        dry_run: make no hub where there is none.
+
+    Attributes:
+        job: the same with all that was left open.
+
+    Raises:
+        NotFoundError: no such domain, snapshot or version, or no events yet.
+        InvalidDataError: no user has enough events to train on, or nothing is new to the parent.
+        UsageError: the config is not usable, or the parent has seen what is kept out.
+        IncompatibleError: the parent's weights would not fit.
+    """
+
+    def __init__(self, ws: Workspace, job: SpokeJob, dry_run: bool = False) -> None:
+        from ..spokes.config import SpokeConfig
+        from ..spokes.regimes import regime_of
+        from .datasets import load_dataset
+
+        # Before any data is read, so that a mistake is told at once.
+        self.config = parse_config(SpokeConfig, job.config, "spoke")
+        self.dataset = load_dataset(ws, job.domain, items=job.items, events=job.events, streaming=self.config.training)
+        if self.dataset.event_snapshot is None:
+            raise InvalidDataError(
+                f"{job.domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
+            )
+        # Cut first: too few events are told before a version number is taken.
+        test_from = datetime.fromisoformat(job.test_from) if job.test_from else None
+        self.parts = split_dataset(self.dataset, job.split, test_from, self.config)
+        if job.parent is None:
+            self.config = parse_config(SpokeConfig, regime_of(self.parts.train).fill(job.config), "spoke")
+        if job.hub:
+            hub: str | None = ready_model(ws, job.hub, ModelKind.HUB).ref
+        else:
+            hub = ws.hub.live() if dry_run else ws.hub.ensure()
+        items, events = self.dataset.item_snapshot.ref, self.dataset.event_snapshot.ref
+        self.job = replace(job, config=self.config.model_dump(mode="json"), hub=hub, items=items, events=events)
+        self.start = self._start(ws, test_from) if job.parent else None
+        if self.start:
+            self.parts = self.start.parts
+        self._hub_artifact = ws.registry.get_model(hub).artifact if hub else None
+        self.kept = ws.cache_dir / "training" / fingerprint([job.domain, self.recipe.fingerprint])
+
+    def _start(self, ws: Workspace, test_from: datetime | None) -> WarmStart:
+        from ..spokes.config import SpokeConfig
+        from ..spokes.warm_start import Relation as Common
+        from ..spokes.warm_start import require_same_shapes
+
+        job = self.job
+        record = ready_model(ws, str(job.parent), ModelKind.SPOKE)
+        spaces = [ws.registry.get_model(job.hub).space_fingerprint if job.hub else None]
+        spaces.append(ws.registry.hub_of(record.ref).space_fingerprint)
+        common = Common(same_hub=spaces[0] == spaces[1], same_domain=record.domain == job.domain)
+        require_same_shapes(self.config, SpokeConfig.model_validate(record.config), record.ref, common)
+        return warm_start(ws, record, job.on, self.dataset, job.split, test_from, self.config)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What tells this training from any other."""
+        job, dataset = self.job, self.dataset
+        inputs = {
+            # The artifact and not the space: it also holds how the hub reads a session.
+            "hub": self._hub_artifact,
+            "items": dataset.item_snapshot.content_hash,
+            "events": getattr(dataset.event_snapshot, "content_hash", None),
+            "sessions": dict(dataset.domain.settings.get("sessions", {})),
+            "split": [job.split, datetime.fromisoformat(job.test_from) if job.test_from else None, job.refit],
+        }
+        if self.start:
+            inputs |= {"parent": self.start.record.artifact, "on": job.on}
+        return Recipe(
+            kind=ModelKind.SPOKE,
+            domain=job.domain,
+            config=self.config.model_dump(mode="json"),
+            inputs=inputs,
+            seed=self.config.seed,
+        )
+
+    def forget(self) -> None:
+        """Remove the checkpoints of a training that is done with."""
+        shutil.rmtree(self.kept, ignore_errors=True)
+
+
+def train_spoke(ws: Workspace, plan: SpokePlan, team: Leader | None = None) -> Trained:
+    """Train what a plan says and hand over what is to be stored; with a team, the others train along."""
+    from ..spokes.parts import spoke_parts
+
+    job, parts, dataset, start = plan.job, plan.parts, plan.dataset, plan.start
+    builder = SpokeBuilder(ws, plan)
+    if team:
+        team.tell({"do": "choose", "job": job.to_json()})
+    behaviour, mixture, run = builder.choose()
+    if job.refit:
+        if team:
+            team.tell({"do": "refit", "epochs": run.best_epoch})
+        behaviour = builder.refit(run.best_epoch)
+    spoke = builder.spoke(behaviour, mixture)
+    seen = parts.refit if job.refit else parts.train
+    summary = training_summary(spoke, run, parts, seen) | {
+        "split": {"name": job.split, "test_from": job.test_from, "refit": job.refit},
+        "waterfall": dataset.waterfall,
+        "held_out": held_out(dataset) if job.split == "leave-one-out" else None,
+    }
+    parents = [
+        Parent(builder.hub_ref, Relation.ADAPTED_FROM, "fusion", _adaptation(plan.config)),
+        Parent(str(job.items), Relation.TRAINED_ON, "items"),
+        Parent(str(job.events), Relation.TRAINED_ON, "events"),
+    ]
+    if start:
+        summary |= builder.told(spoke)
+        # Whatever its parent has seen counts as seen by it.
+        summary["training_end"] = max(own for own in (summary["training_end"], start.newest) if own is not None)
+        reason = f"on {job.on} events; took {', '.join(builder.taken.parts)}"
+        parents.append(Parent(start.record.ref, Relation.WARM_STARTED_FROM, None, reason))
+    if team:
+        summary["processes"] = team.size
+    made_of = spoke_parts(spoke, builder.hub)
+    parents += [Parent(builder.hub_ref, Relation.INHERITS, p.name, p.inherited) for p in made_of if p.inherited]
+    named = [model_part(part, builder.hub_ref) for part in made_of]
+    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named)
+
+
+def _adaptation(config: SpokeConfig) -> str:
+    if not config.content:
+        return "no content is read"
+    fusion = "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
+    return f"{fusion}; LoRA on the last layers of {' and '.join(config.heads)}" if config.heads else fusion
+
+
 class SpokeBuilder:
-    """Trains behavioural parts of one spoke and puts them beside its floor."""
+    """Trains behavioural parts of one spoke and puts them beside its floor.
 
-    def __init__(
-        self,
-        ws: Workspace,
-        hub: Hub,
-        config: SpokeConfig,
-        dataset: Dataset,
-        trunk: TrunkVectors,
-        space: ContentSpace,
-        kept: Path,
-    ) -> None:
+    Args:
+        ws: the workspace.
+        plan: what is to be trained on what.
+    """
+
+    def __init__(self, ws: Workspace, plan: SpokePlan) -> None:
+        from ..hub.content import fit_content_space
         from ..spokes.spoke import floor_settings
+        from ..spokes.warm_start import Taken
 
+        prepare(ws)
         self._ws = ws
-        self._hub = hub
-        self._config = config
-        self._dataset = dataset
-        self._item_ids = dataset.items["item_id"].to_list()
-        self._trunk = trunk
-        self._space = space
-        self._content = space.embed(hub.fusion.fuse(trunk))
-        self._floor = floor_settings(hub.config)
-        self._kept = kept
+        self._plan = plan
+        self._config = plan.config
+        self._dataset = plan.dataset
+        self._parts = plan.parts
+        self.hub_ref = str(plan.job.hub)
+        self.hub, _ = load_hub(ws, self.hub_ref)
+        self._item_ids = plan.dataset.items["item_id"].to_list()
+        self._trunk = trunk_vectors(ws, self.hub, plan.dataset, plan.config.content, plan.config.heads)
+        self._space = fit_content_space(self.hub.fusion.fuse(self._trunk), self.hub.config)
+        self._content = self._space.embed(self.hub.fusion.fuse(self._trunk))
+        self._floor = floor_settings(self.hub.config)
+        self._parent = load_parent(ws, plan.start, plan.dataset) if plan.start else None
+        self.taken = Taken((), 0)
+        self._scores: dict[str, float] = {}
 
-    def choose(self, parts: SplitParts) -> tuple[Spoke, TrainingRun]:
+    def choose(self) -> tuple[Behaviour, Mixture, TrainingRun]:
         """Train with early stopping on validation, then choose the mixture there."""
-        from ..spokes.checkpoints import Checkpoints
         from ..spokes.mixture import choose_floor, probe
-        from ..spokes.training import train_behaviour
 
-        checked = parts.validation
+        checked = self._parts.validation
         content = {recency: self._content_scores(checked, *recency) for recency in self._recencies()}
         measure = checked.measure(checked.filter_seen)
         settings = choose_floor(content, measure, self._floor)
         floor = content[settings.recency_decay, settings.recent_events]
-        behaviour = self._behaviour(parts.train, parts.until)
-        inputs = behaviour.inputs(self._item_ids, self._trunk, self._dataset.items)
-        run = train_behaviour(
-            behaviour.model,
-            inputs,
-            parts.train,
-            self._config,
-            validate=lambda model: probe(
-                replace(floor, behaviour=_scores(model, inputs, checked)), measure, settings.image_share
-            ),
-            progress=stage_progress(self._ws.progress, "training the spoke"),
-            checkpoints=Checkpoints(self._kept / "choice"),
-        )
-        mixture = self._mixture(content, _scores(behaviour.model, inputs, checked), behaviour, checked)
-        return self._spoke(behaviour, mixture), run
 
-    def refit(self, spoke: Spoke, parts: SplitParts, epochs: int) -> Spoke:
-        """Train from scratch on training and validation events together, for the epochs chosen before."""
+        def quality(model: BehaviourModel, inputs: ItemInputs) -> float:
+            return probe(replace(floor, behaviour=_scores(model, inputs, checked)), measure, settings.image_share)
+
+        behaviour, inputs = self._behaviour(self._parts.train)
+        if self._parent:
+            theirs = self._parent.behaviour
+            self._scores["before"] = quality(
+                theirs.model, theirs.inputs(self._item_ids, self._parent.trunk, self._dataset.items)
+            )
+        run = self._fit(behaviour.model, inputs, lambda model: quality(model, inputs))
+        mixture = self._mixture(content, _scores(behaviour.model, inputs, checked), behaviour, checked)
+        return behaviour, mixture, run
+
+    def join_choice(self) -> None:
+        """Take part in the training of `choose`, which another process leads."""
+        behaviour, inputs = self._behaviour(self._parts.train)
+        self._train(behaviour.model, inputs, 0, "training the spoke", validate=lambda model: 0.0)
+
+    def refit(self, epochs: int) -> Behaviour:
+        """Train from the start again, on training and validation events together, for the epochs chosen before."""
+        behaviour, inputs = self._behaviour(self._parts.refit)
+        self._train(behaviour.model, inputs, 1, "refitting the spoke", epochs=epochs)
+        return behaviour
+
+    def spoke(self, behaviour: Behaviour, mixture: Mixture) -> Spoke:
+        """A behavioural part beside the floor."""
+        from ..spokes.spoke import Spoke
+
+        return Spoke(self.hub.fusion, self.hub.fingerprint, self._space, behaviour, mixture)
+
+    def told(self, spoke: Spoke) -> dict[str, Any]:
+        """What the record of a version says of its parent, and of how far it has gone from there."""
+        start, parent = self._plan.start, self._parent
+        if start is None or parent is None:
+            return {}
+        known = spoke.behaviour.known_items if spoke.behaviour else ()
+        about = {**start.about, "took": list(self.taken.parts), "ids_taken": self.taken.ids}
+        about["ids_fresh"] = len(known) - self.taken.ids
+        drift = measured_drift(parent, spoke, self._trunk, self._dataset, start)
+        scores = {name: round(score, 5) for name, score in self._scores.items()}
+        return {"warm_start": about, "drift": {**drift, "validation_ndcg@10": scores}}
+
+    def _fit(self, model: BehaviourModel, inputs: ItemInputs, validate: Validate) -> TrainingRun:
+        """Train with early stopping; a training that ends below what it started from its parent with counts as none."""
+        if self._parent is None:
+            return self._train(model, inputs, 0, "training the spoke", validate=validate)
+        began = validate(model)
+        weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+        run = self._train(model, inputs, 0, "training the spoke", validate=validate)
+        if not run.best_score > began:
+            model.load_state_dict(weights)
+            run = replace(run, best_epoch=0, best_score=began)
+        self._scores |= {"start": began, "after": run.best_score}
+        return run
+
+    def _train(
+        self,
+        model: BehaviourModel,
+        inputs: ItemInputs,
+        lesson: int,
+        stage: str,
+        validate: Validate | None = None,
+        epochs: int | None = None,
+    ) -> TrainingRun:
         from ..spokes.checkpoints import Checkpoints
         from ..spokes.training import train_behaviour
 
-        behaviour = self._behaviour(parts.refit, parts.until)
-        train_behaviour(
-            behaviour.model,
-            behaviour.inputs(self._item_ids, self._trunk, self._dataset.items),
-            parts.refit,
+        start, parts = self._plan.start, self._parts
+        return train_behaviour(
+            model,
+            inputs,
+            start.lessons[lesson] if start else (parts.train, parts.refit)[lesson],
             self._config,
+            validate=validate,
             epochs=epochs,
-            progress=stage_progress(self._ws.progress, "refitting the spoke"),
-            checkpoints=Checkpoints(self._kept / "refit"),
+            progress=stage_progress(self._ws.progress, stage),
+            checkpoints=Checkpoints(self._plan.kept / ("choice", "refit")[lesson]),
         )
-        return self._spoke(behaviour, spoke.mixture)
 
-    def _behaviour(self, sequences: SequenceSource, until: int | None) -> Behaviour:
+    def _behaviour(self, sequences: SequenceSource) -> tuple[Behaviour, ItemInputs]:
+        """A behavioural part that is yet to be trained, and its inputs of the catalog."""
         from ..hub.devices import pick_device, seed_everything
         from ..spokes.behaviour import BehaviourModel
+        from ..spokes.features import ItemFeatures
         from ..spokes.memory import refuse_beyond_device
         from ..spokes.spoke import Behaviour
         from ..spokes.trunks import adapt_trunks
@@ -109,24 +342,27 @@ class SpokeBuilder:
         counts = sequences.item_counts()
         frequent = np.flatnonzero(counts >= self._config.min_item_count)
         known = tuple(self._item_ids[row] for row in frequent)
-        features = fit_features(self._ws, self._dataset, self._config, sequences, until)
-        device, fusion = pick_device(self._ws.settings.device), self._hub.fusion
+        parent = self._parent
+        read = parent.behaviour.features if parent else None
+        if parent and read and not parent.same_domain:
+            # Names mean nothing in another domain; counts and rates mean the same everywhere.
+            read = ItemFeatures(None, read.statistics)
+        features = fit_features(self._ws, self._dataset, self._config, sequences, self._parts.until, read)
+        device, fusion = pick_device(self._ws.settings.device), self.hub.fusion
         columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
         refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
         seed_everything(self._config.seed)
         model = BehaviourModel(
-            self._config, fusion, self._space, len(known), features, adapt_trunks(self._hub, self._config)
+            self._config, fusion, self._space, len(known), features, adapt_trunks(self.hub, self._config)
         )
         model = model.to(device)
         if self._config.id_dropout_events:
             model.lean_on_events(counts[frequent])
-        return Behaviour(self._config, model, known, features)
-
-    def _spoke(self, behaviour: Behaviour | None, mixture: Mixture) -> Spoke:
-        from ..spokes.spoke import Spoke
-
-        hub = self._hub
-        return Spoke(hub.fusion, hub.fingerprint, self._space, behaviour, mixture)
+        behaviour = Behaviour(self._config, model, known, features)
+        inputs = behaviour.inputs(self._item_ids, self._trunk, self._dataset.items)
+        if parent:
+            self.taken = take_from(parent, behaviour, inputs, self.hub.fingerprint, self._dataset)
+        return behaviour, inputs
 
     def _recencies(self) -> tuple[tuple[float, int], ...]:
         from ..spokes.mixture import RECENCIES

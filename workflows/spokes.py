@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidDataError, LockedError, QualityGateError, UsageError
-from ..registry.kinds import ModelKind, Relation
-from ..registry.records import ModelRecord, Parent
+from ..errors import LockedError, QualityGateError, UsageError
+from ..registry.kinds import ModelKind
+from ..registry.records import ModelRecord
 from .loading import spoke_ref
-from .models import (
-    ModelResult,
-    Recipe,
-    Trained,
-    fingerprint,
-    load_hub,
-    model_part,
-    parse_config,
-    prepare,
-    ready_model,
-    train_once,
-    trunk_vectors,
-)
-from .splits import SPLITS, SplitParts, held_out, split_dataset
-from .spoke_training import SpokeBuilder, training_summary
+from .models import ModelResult, ready_model, train_once
+from .splits import ON, SPLITS
+from .teams import follow, following, leading
 
 if TYPE_CHECKING:
-    from ..spokes.config import SpokeConfig
-    from .datasets import Dataset
+    from .spoke_comparison import SpokeComparison
+    from .spoke_training import SpokeJob
     from .workspace import Workspace
 
 
@@ -49,6 +35,17 @@ class Spokes:
         """One spoke version; a domain's name stands for the spoke that is live there."""
         return ready_model(self._ws, spoke_ref(self._ws, ref), ModelKind.SPOKE)
 
+    def compare(self, *refs: str) -> SpokeComparison:
+        """Versions side by side: what they were made of, what came out, what was measured.
+
+        Raises:
+            NotFoundError: a reference points at nothing.
+            UsageError: fewer than two versions are named, one twice, or one is no finished spoke.
+        """
+        from .spoke_comparison import compare_spokes
+
+        return compare_spokes(self._ws, refs)
+
     def train(
         self,
         domain: str,
@@ -63,6 +60,8 @@ class Spokes:
         dry_run: bool = False,
         index: bool = True,
         promote: bool = False,
+        parent: str | None = None,
+        on: str = "all",
     ) -> ModelResult:
         """Train a spoke on a domain's sessions, build its index, and make it live if nothing is yet.
 
@@ -70,7 +69,7 @@ class Spokes:
             domain: the category.
             hub: hub version; by default the live one, made untrained from packaged weights where there is none.
             config: keys of `SpokeConfig`; what it leaves open follows the size and shape of the training events, see
-                `spokes.regimes`.
+                `spokes.regimes`, or the parent.
             items: item snapshot; by default the newest.
             events: event snapshot; by default the newest.
             refit: after choosing on validation, train again with the validation events.
@@ -82,66 +81,79 @@ class Spokes:
             index: build its index afterwards.
             promote: make it live even where another release is. Where the domain's gate is not met the version and its
                 index stay stored; what nobody asked to promote is then left as it is, with a note.
+            parent: spoke version, of this domain or another, whose weights are trained on.
+            on: with a parent: train on `all` events that the split lets be seen, or on those that are `new` to it.
+
+        In a process that torchrun started beside others, the first one does all of this and the others train along.
 
         Raises:
-            NotFoundError: no such domain, hub or snapshot, or no events yet.
-            InvalidDataError: no user has enough events to train on.
-            UsageError: the config or the split is not usable.
+            NotFoundError: no such domain, hub, parent or snapshot, or no events yet.
+            InvalidDataError: no user has enough events to train on, or nothing is new to the parent.
+            UsageError: the config or the split is not usable, or the parent has seen what the split keeps out.
+            IncompatibleError: the parent's weights do not fit the config.
             QualityGateError: it was to be promoted and does not meet the gate.
         """
-        from ..spokes.config import SpokeConfig
-        from ..spokes.regimes import regime_of
-        from .datasets import load_dataset
+        from .spoke_training import SpokePlan, train_spoke
 
-        ws = self._ws
+        if following():
+            return follow(self._ws)
+        with leading(self._ws) as team:
+            job = self._job(domain, hub, config, items, events, split, test_from, refit, parent, on)
+            plan = SpokePlan(self._ws, job, dry_run)
+            result = train_once(
+                self._ws, plan.recipe, lambda: train_spoke(self._ws, plan, team), force=force, dry_run=dry_run
+            )
+        if dry_run:
+            return result
+        plan.forget()
+        return self._index(domain, result, promote) if index else result
+
+    def _job(
+        self,
+        domain: str,
+        hub: str | None,
+        config: Mapping[str, Any] | None,
+        items: str | None,
+        events: str | None,
+        split: str,
+        test_from: datetime | None,
+        refit: bool,
+        parent: str | None,
+        on: str,
+    ) -> SpokeJob:
+        """What was asked for, as far as it can be checked without data.
+
+        Raises:
+            UsageError: it contradicts itself.
+            NotFoundError: no such parent.
+        """
         if split not in SPLITS:
             raise UsageError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
         if (split == "temporal") != (test_from is not None):
             raise UsageError("The temporal split and --test-from go together; give both or neither.")
         if test_from is not None and test_from.tzinfo is None:
             raise UsageError(f"The start of the test window ({test_from}) names no time zone; give one, such as UTC.")
-        given = {"seed": ws.settings.seed, **(config or {})}
-        # Before any data is read, so that a mistake is told at once.
-        spoke_config = parse_config(SpokeConfig, given, "spoke")
-        dataset = load_dataset(ws, domain, items=items, events=events, streaming=spoke_config.training)
-        if dataset.event_snapshot is None:
-            raise InvalidDataError(
-                f"{domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
-            )
-        # Cut first: too few events are told before a version number is taken.
-        parts = split_dataset(dataset, split, test_from, spoke_config)
-        spoke_config = parse_config(SpokeConfig, regime_of(parts.train).fill(given), "spoke")
-        if hub:
-            hub_ref: str | None = ready_model(ws, hub, ModelKind.HUB).ref
-        else:
-            hub_ref = ws.hub.live() if dry_run else ws.hub.ensure()
-        recipe = Recipe(
-            kind=ModelKind.SPOKE,
+        if on not in ON:
+            raise UsageError(f"There are no {on!r} events to train on; choose one of {', '.join(ON)}.")
+        if on != "all" and parent is None:
+            raise UsageError("Events are new to a parent only; name one with --from, or leave --on out.")
+        from ..spokes.regimes import laid_over
+        from .spoke_training import SpokeJob
+
+        record = self.show(parent) if parent else None
+        given = {"seed": self._ws.settings.seed, **(config or {})}
+        return SpokeJob(
             domain=domain,
-            config=spoke_config.model_dump(mode="json"),
-            inputs={
-                # The artifact and not the space: it also holds how the hub reads a session.
-                "hub": ws.registry.get_model(hub_ref).artifact if hub_ref else None,
-                "items": dataset.item_snapshot.content_hash,
-                "events": dataset.event_snapshot.content_hash,
-                "sessions": dict(dataset.domain.settings.get("sessions", {})),
-                "split": [split, test_from, refit],
-            },
-            seed=spoke_config.seed,
+            hub=hub,
+            config=laid_over(record.config, given) if record else given,
+            items=items,
+            events=events,
+            split=split,
+            test_from=test_from.isoformat() if test_from else None,
+            refit=refit,
+            parent=record.ref if record else None,
+            on=on,
         )
-        about = {"name": split, "test_from": test_from.isoformat() if test_from else None, "refit": refit}
-        # Where a training that is killed leaves its checkpoints; the repeated command goes on from them.
-        kept = ws.cache_dir / "training" / fingerprint([domain, recipe.fingerprint])
-        result = train_once(
-            ws,
-            recipe,
-            lambda: self._train(str(hub_ref), spoke_config, dataset, about, parts, kept),
-            force=force,
-            dry_run=dry_run,
-        )
-        if not dry_run:
-            shutil.rmtree(kept, ignore_errors=True)
-        return result if dry_run or not index else self._index(domain, result, promote)
 
     def _index(self, domain: str, result: ModelResult, promote: bool) -> ModelResult:
         ws = self._ws
@@ -159,46 +171,3 @@ class Spokes:
             ws.progress.note(told)
             return replace(result, index=built.ref)
         return replace(result, index=built.ref, release=moved.after)
-
-    def _train(
-        self,
-        hub_ref: str,
-        config: SpokeConfig,
-        dataset: Dataset,
-        split: Mapping[str, Any],
-        parts: SplitParts,
-        kept: Path,
-    ) -> Trained:
-        from ..hub.content import fit_content_space
-        from ..spokes.parts import spoke_parts
-
-        prepare(self._ws)
-        hub, hub_record = load_hub(self._ws, hub_ref)
-        trunk = trunk_vectors(self._ws, hub, dataset, config.content, config.heads)
-        space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
-        builder = SpokeBuilder(self._ws, hub, config, dataset, trunk, space, kept)
-        spoke, run = builder.choose(parts)
-        if split["refit"] and spoke.behaviour:
-            spoke = builder.refit(spoke, parts, run.best_epoch)
-        seen = parts.refit if split["refit"] else parts.train
-        summary = training_summary(spoke, run, parts, seen) | {
-            "split": dict(split),
-            "waterfall": dataset.waterfall,
-            "held_out": held_out(dataset) if split["name"] == "leave-one-out" else None,
-        }
-        parents = [
-            Parent(hub_record.ref, Relation.ADAPTED_FROM, "fusion", _adaptation(config)),
-            Parent(dataset.item_snapshot.ref, Relation.TRAINED_ON, "items"),
-            Parent(str(getattr(dataset.event_snapshot, "ref", "")), Relation.TRAINED_ON, "events"),
-        ]
-        made_of = spoke_parts(spoke, hub)
-        parents += [Parent(hub_record.ref, Relation.INHERITS, p.name, p.inherited) for p in made_of if p.inherited]
-        named = [model_part(part, hub_record.ref) for part in made_of]
-        return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named)
-
-
-def _adaptation(config: SpokeConfig) -> str:
-    if not config.content:
-        return "no content is read"
-    fusion = "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
-    return f"{fusion}; LoRA on the last layers of {' and '.join(config.heads)}" if config.heads else fusion

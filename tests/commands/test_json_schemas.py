@@ -48,6 +48,8 @@ promote index:lamps/1
 spoke train lamps --config {spoke}
 spoke list
 spoke show lamps:1
+spoke train lamps --from lamps:1 --set training.max_epochs=0
+spoke compare lamps:1 lamps:2
 promote lamps:1
 rollback lamps
 history lamps

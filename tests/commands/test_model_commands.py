@@ -131,11 +131,15 @@ def test_spoke_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "dry_run": True,
         "index": False,
         "promote": False,
+        "parent": None,
+        "on": "all",
     }
     assert "(cached; --force trains again)" in shown.out
     assert garden("spoke", "train", "garden", "--json").json["cached"] is True
     garden("spoke", "train", "garden", "--set", "model=sasrec", "--set", "seed=3", "--model", "bert4rec")
     assert noun.calls[-1][2]["config"] == {"model": "bert4rec", "seed": 3}
+    garden("spoke", "train", "garden", "--from", "pots:3", "--on", "new")
+    assert (noun.calls[-1][2]["parent"], noun.calls[-1][2]["on"]) == ("pots:3", "new")
 
 
 def test_hub_embed_and_listings(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,300 @@
+"""Trainings that go on from an earlier version: what is taken over, what counts as seen, how drift is told."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hubspoke.catalog.sessions import SessionSettings
+from hubspoke.errors import IncompatibleError, InvalidDataError, UsageError
+from hubspoke.registry.records import ModelRecord
+from hubspoke.workflows.datasets import load_dataset
+from hubspoke.workflows.loading import load_spoke
+from hubspoke.workflows.warm_start import _lesson
+from hubspoke.workflows.workspace import Workspace
+
+START = datetime(2024, 4, 1, tzinfo=UTC)
+PER_USER = SessionSettings(mode="per_user")
+
+
+def lamp(number: int) -> str:
+    return f"lamps-{number:04d}"
+
+
+@pytest.fixture(scope="module")
+def events() -> pl.DataFrame:
+    """40 users who take a lamp a day for eight days, none twice; `day` counts from 0."""
+    rows = [
+        (f"user-{user:02d}", lamp((user * 7 + 3 * day) % 30), START + timedelta(days=day, minutes=user), day)
+        for user in range(40)
+        for day in range(8)
+    ]
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp", "day"], orient="row")
+
+
+@pytest.fixture
+def garden(shop: Workspace, market: Any, events: pl.DataFrame) -> Workspace:
+    """The shop with a domain `garden` that knows the first five days."""
+    shop.domain.add("garden", market["lamps"].items, before(events, 5), sessions=PER_USER)
+    return shop
+
+
+def before(events: pl.DataFrame, day: int) -> pl.DataFrame:
+    return events.filter(pl.col("day") < day).drop("day")
+
+
+def trained(ws: Workspace, config: Any, domain: str = "garden", **options: Any) -> ModelRecord:
+    return ws.spoke.show(str(ws.spoke.train(domain, config=config, index=False, **options).ref))
+
+
+def weights(ws: Workspace, record: ModelRecord) -> dict[str, np.ndarray]:
+    behaviour = load_spoke(ws, record)[0].behaviour
+    assert behaviour is not None
+    return {name: weight.numpy() for name, weight in behaviour.model.state_dict().items()}
+
+
+NO_EPOCHS = {"training": {"max_epochs": 0}}
+
+
+def test_without_a_step_it_is_its_parent(garden: Workspace, tiny_spoke: Any) -> None:
+    parent = trained(garden, tiny_spoke)
+    child = trained(garden, NO_EPOCHS, parent="garden:1")
+    # The parent's config is what the given keys are laid over.
+    assert child.config == {**parent.config, "training": {**parent.config["training"], "max_epochs": 0}}
+    assert child.space_fingerprint == parent.space_fingerprint
+    assert child.summary["epochs"] == 0
+    about, drift = child.summary["warm_start"], child.summary["drift"]
+    assert about["took"] == ["transformer", "adapter", "content projection", "item ids"]
+    assert (about["parent"], about["ids_taken"], about["ids_fresh"]) == ("garden:1", 30, 0)
+    assert drift["cosine"]["mean"] == pytest.approx(1, abs=1e-5) and drift["overlap@10"] == 1
+    assert (drift["items"], drift["users"]) == (40, 40)
+    scores = drift["validation_ndcg@10"]
+    assert scores["before"] == scores["start"] == scores["after"] == child.summary["validation_ndcg@10"]
+    assert scores["after"] == pytest.approx(parent.summary["validation_ndcg@10"], abs=1e-5)
+    edges = [edge for edge in garden.registry.upstream(child.ref).edges if edge.child == child.ref]
+    (edge,) = (edge for edge in edges if edge.relation == "warm_started_from")
+    assert edge.parent == "garden:1" and "took transformer" in str(edge.reason)
+
+
+def test_the_same_parent_gives_the_same_version_and_another_another(garden: Workspace, tiny_spoke: Any) -> None:
+    trained(garden, tiny_spoke)
+    trained(garden, {**tiny_spoke, "seed": 7})
+    first = garden.spoke.train("garden", parent="garden:1", index=False)
+    again = garden.spoke.train("garden", parent="garden:1", index=False)
+    other = garden.spoke.train("garden", parent="garden:2", index=False)
+    alone = garden.spoke.train("garden", config=tiny_spoke, index=False)
+    assert (first.ref, again.ref, again.cached) == ("garden:3", "garden:3", True)
+    assert (other.ref, other.cached) == ("garden:4", False)
+    assert (alone.ref, alone.cached) == ("garden:1", True)
+    planned = garden.spoke.train("garden", parent="garden:1", on="all", dry_run=True, config={"id_dropout": 0.3})
+    assert planned.status == "planned" and len(garden.spoke.list("garden")) == 4
+
+
+def test_it_learns_from_where_its_parent_stood(garden: Workspace, tiny_spoke: Any, events: pl.DataFrame) -> None:
+    config = {**tiny_spoke, "training": {**tiny_spoke["training"], "learning_rate": 1e-2, "max_epochs": 6}}
+    trained(garden, config)
+    garden.data.ingest("garden", events=before(events, 8))
+    child = trained(garden, config, parent="garden:1")
+    scores, drift = child.summary["drift"]["validation_ndcg@10"], child.summary["drift"]
+    assert scores["after"] > scores["start"] >= 0
+    assert child.summary["validation_ndcg@10"] == scores["after"]
+    assert -1 <= drift["cosine"]["q05"] <= drift["cosine"]["median"] <= drift["cosine"]["q95"] < 1
+    assert 0 <= drift["overlap@10"] < 1
+    assert child.summary["warm_start"]["events"] == 40 * 6 and child.summary["warm_start"]["new_events"] == 40 * 3
+
+
+def test_on_new_events_alone(garden: Workspace, tiny_spoke: Any, events: pl.DataFrame) -> None:
+    trained(garden, tiny_spoke)
+    garden.data.ingest("garden", events=before(events, 7))
+    short = {"transformer": {"max_length": 2}}
+    with pytest.raises(IncompatibleError, match=r"max_length 50 there and 2 here"):
+        trained(garden, short, parent="garden:1", on="new")
+    child = trained(garden, {}, parent="garden:1", on="new")
+    # Days 0 to 2 trained the parent; of seven days, the last two are held out, so that days 3 and 4 are new.
+    about = child.summary["warm_start"]
+    assert (about["on"], about["new_events"], about["events"]) == ("new", 40 * 2, 40 * 5)
+    assert child.summary["training_events"] == 40 * 5
+    # The next night nothing has happened.
+    with pytest.raises(InvalidDataError, match=r"garden:2 has been trained on all of the 200 events .* --on all"):
+        trained(garden, {}, parent="garden:2", on="new")
+    # A child of the child: what its grandparent saw is not new to it.
+    garden.data.ingest("garden", events=before(events, 8))
+    assert trained(garden, {}, parent="garden:2", on="new").summary["warm_start"]["new_events"] == 40
+
+
+def test_a_lesson_keeps_the_context_of_what_is_new() -> None:
+    from hubspoke.catalog.sequences import Sequences
+
+    sequences = Sequences(
+        items=np.arange(10),
+        timestamps=np.arange(10),
+        offsets=np.array([0, 5, 7, 10]),
+        users=np.arange(3),
+        user_ids=("a", "b", "c"),
+        n_items=10,
+    )
+    visible = np.ones(10, np.bool_)
+    visible[9] = False
+    seen = np.array([1, 1, 1, 0, 1, 1, 1, 0, 1, 1], np.bool_)
+    lesson = _lesson(sequences, visible, seen, context=2)
+    assert [list(own) for own in lesson] == [[1, 2, 3, 4], [7, 8]]
+    assert [list(own) for own in _lesson(sequences, visible, seen, context=9)] == [[0, 1, 2, 3, 4], [7, 8]]
+    assert len(_lesson(sequences, visible, np.ones(10, np.bool_), context=9)) == 0
+
+
+@pytest.mark.parametrize("how", [{"split": "all"}, {"split": "all", "refit": True}])
+def test_a_parent_that_has_seen_the_test_is_refused(garden: Workspace, tiny_spoke: Any, how: dict[str, Any]) -> None:
+    trained(garden, tiny_spoke, **how)
+    with pytest.raises(UsageError, match=r"garden:1 \(--split all.*has seen 40 of the events .* test"):
+        trained(garden, {}, parent="garden:1")
+    assert len(garden.spoke.list("garden")) == 1  # no version number was taken
+
+
+def test_a_parent_that_was_refitted_on_the_validation_is_refused(garden: Workspace, tiny_spoke: Any) -> None:
+    trained(garden, tiny_spoke, refit=True)
+    with pytest.raises(UsageError, match=r"garden:1 has been trained on the event that each of the 40 users"):
+        trained(garden, {}, parent="garden:1")
+
+
+def test_so_is_one_whose_own_parent_has(garden: Workspace, tiny_spoke: Any, events: pl.DataFrame) -> None:
+    some = before(events, 8).filter(pl.col("user_id") < "user-10")
+    garden.data.ingest("garden", events=some)
+    trained(garden, tiny_spoke, split="all", refit=True)
+    first = trained(garden, {}, parent="garden:1", split="all", events="snapshot:garden/events/1")
+    assert (first.ref, first.summary["warm_start"]["validation_left_out"]) == ("garden:2", 10)
+    # Of days 6 and 7 garden:2 knows nothing, but ten shoppers' were in garden:1.
+    garden.data.ingest("garden", events=before(events, 8))
+    with pytest.raises(UsageError, match=r"garden:2 .* or a version that it goes back on, has seen 20 of the events"):
+        trained(garden, {}, parent="garden:2", split="temporal", test_from=START + timedelta(days=6))
+
+
+def test_users_whose_validation_event_was_seen_are_not_chosen_on(
+    garden: Workspace, tiny_spoke: Any, events: pl.DataFrame
+) -> None:
+    trained(garden, tiny_spoke, split="all", refit=True)
+    few = events.filter((pl.col("day") < 5) | (pl.col("user_id") < "user-10")).drop("day")
+    garden.data.ingest("garden", events=few)
+    child = trained(garden, {}, parent="garden:1", split="all", on="new")
+    assert child.summary["warm_start"]["validation_left_out"] == 30
+    assert child.summary["validation_users"] == 10
+    assert child.summary["warm_start"]["new_events"] == 10 * 2
+    with pytest.raises(UsageError, match="each of the 40 users"):
+        trained(garden, {}, parent="garden:1", split="all", events="snapshot:garden/events/1")
+
+
+def test_what_the_parent_saw_last_counts_as_seen_by_the_child(
+    garden: Workspace, tiny_spoke: Any, events: pl.DataFrame
+) -> None:
+    garden.data.ingest("garden", events=before(events, 8).filter(pl.col("user_id") < "user-10"))
+    parent = trained(garden, tiny_spoke, split="all")
+    child = trained(garden, {}, parent=parent.ref, split="all", events="snapshot:garden/events/1")
+    assert (
+        child.summary["training_end"] == parent.summary["training_end"] > (START + timedelta(days=5)).timestamp() * 1e6
+    )
+
+
+def test_another_hub_keeps_its_own_fusion(garden: Workspace, tiny_spoke: Any, tiny_hub: Any) -> None:
+    parent = trained(garden, tiny_spoke)
+    garden.hub.train(domains=[], config={**tiny_hub, "text": {"name": "tiny:3"}})
+    child = trained(garden, NO_EPOCHS, parent="garden:1", hub="hub:2")
+    ours, theirs = weights(garden, child), weights(garden, parent)
+    taken = [name for name in theirs if name.startswith("transformer.") or name == "ids.weight"]
+    assert taken and all(np.array_equal(ours[name], theirs[name]) for name in taken)
+    assert all(not ours[name].any() for name in ours if "lora_B" in name)
+    assert child.summary["warm_start"]["took"] == [
+        "transformer",
+        "content projection (fitted to another content space)",
+        "item ids",
+    ]
+    # Items begin where they stood, although another hub speaks of them.
+    assert child.summary["drift"]["cosine"]["mean"] > 0.95
+    assert garden.registry.hub_of(child.ref).ref == "hub:2"
+    # An adapter of another size is not in the way, for it starts anew.
+    assert trained(garden, {**NO_EPOCHS, "adapter": {"rank": 2}}, parent="garden:1", hub="hub:2").status == "ready"
+    with pytest.raises(IncompatibleError, match=r"adapter.rank 8 there and 2 here"):
+        trained(garden, {**NO_EPOCHS, "adapter": {"rank": 2}}, parent="garden:1", hub="hub:1")
+
+
+def test_a_newer_catalog_keeps_items_where_they_stood(garden: Workspace, tiny_spoke: Any) -> None:
+    trained(garden, tiny_spoke)
+    items = load_dataset(garden, "garden").items
+    new = items.head(20).with_columns(
+        item_id="new-" + pl.col("item_id"), title="Something else " + pl.col("title").str.reverse()
+    )
+    plain = [name for name in items.columns if name not in ("image", "image_sha256")]
+    garden.data.ingest("garden", items=pl.concat([items, new]).select(plain))
+    child = trained(garden, NO_EPOCHS, parent="garden:1")
+    assert "content projection (fitted to another content space)" in child.summary["warm_start"]["took"]
+    assert child.summary["drift"]["items"] == 40
+    assert child.summary["drift"]["cosine"]["q05"] > 0.9
+
+
+def test_from_another_domain_the_network_is_taken_and_no_ids(garden: Workspace, tiny_spoke: Any, market: Any) -> None:
+    garden.domain.add("mugs", market["mugs"].items, market["mugs"].events)
+    parent = trained(garden, {**tiny_spoke, "statistics": {}, "attributes": {}}, domain="mugs", split="all")
+    child = trained(garden, NO_EPOCHS, parent="mugs:1")
+    about = child.summary["warm_start"]
+    assert about["ids_taken"] == 0 and about["ids_fresh"] == 30
+    ours, theirs = weights(garden, child), weights(garden, parent)
+    for name in ("transformer.blocks.0.attention.query_key_value.weight", "transformer.positions"):
+        np.testing.assert_array_equal(ours[name], theirs[name])
+    assert not ours["features.attributes.output.weight"].any()
+    assert "attributes encoder" not in about["took"]
+    assert child.summary["drift"]["items"] == 0 and child.summary["drift"]["cosine"] == {}
+
+
+def test_encoders_of_item_features_go_on_reading(garden: Workspace, tiny_spoke: Any) -> None:
+    parent = trained(garden, {**tiny_spoke, "statistics": {}, "attributes": {}})
+    child = trained(garden, NO_EPOCHS, parent="garden:1")
+    assert {"attributes encoder", "statistics encoder"} <= set(child.summary["warm_start"]["took"])
+    assert child.space_fingerprint == parent.space_fingerprint
+    # Without them it is another network, and with others it would not fit.
+    assert trained(garden, {**NO_EPOCHS, "attributes": None}, parent="garden:1").status == "ready"
+    with pytest.raises(IncompatibleError, match=r"attributes.width 16 there and 8 here"):
+        trained(garden, {"attributes": {"width": 8}}, parent="garden:1")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"on": "new"}, UsageError, "--from"),
+        ({"on": "old", "parent": "lamps:1"}, UsageError, "no 'old' events"),
+        ({"parent": "hub:1"}, UsageError, "not a spoke"),
+        ({"parent": "lamps:1", "config": {"transformer": {"dimension": 32}}}, IncompatibleError, "dimension 16 there"),
+        ({"parent": "lamps:1", "config": {"model": "bert4rec"}}, IncompatibleError, "model sasrec there and bert4rec"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_a_version_is_taken(
+    shop: Workspace, options: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        shop.spoke.train("lamps", **options)
+    assert len(shop.registry.list_models("spoke")) == 1
+
+
+def test_a_refit_begins_at_the_parent_again(garden: Workspace, tiny_spoke: Any, events: pl.DataFrame) -> None:
+    parent = trained(garden, tiny_spoke)
+    garden.data.ingest("garden", events=before(events, 8))
+    child = trained(garden, NO_EPOCHS, parent="garden:1", refit=True)
+    np.testing.assert_array_equal(
+        weights(garden, child)["transformer.positions"], weights(garden, parent)["transformer.positions"]
+    )
+    assert child.summary["training_events"] == 40 * 7
+
+
+def test_a_child_is_measured_like_any_other_but_not_on_users_whose_validation_its_parent_saw(
+    garden: Workspace, tiny_spoke: Any, events: pl.DataFrame
+) -> None:
+    few = events.filter((pl.col("day") < 5) & ((pl.col("day") < 4) | (pl.col("user_id") < "user-10"))).drop("day")
+    garden.data.ingest("garden", events=few)
+    trained(garden, tiny_spoke, refit=True)
+    child = trained(garden, {}, parent="garden:1", events="snapshot:garden/events/1")
+    # Ten shoppers have no event that garden:1 had not seen, the others' last but one was its test.
+    assert child.summary["warm_start"]["validation_left_out"] == 10
+    old = "snapshot:garden/events/1"
+    assert garden.evaluate.run("garden", child.ref, events=old, record=False).report["n_users"] == 40
+    with pytest.raises(UsageError, match=r"parent of garden:2 was trained on validation events; measure it on test"):
+        garden.evaluate.run("garden", child.ref, events=old, part="validation", record=False)

@@ -1,0 +1,114 @@
+"""Spoke versions side by side: `lineage diff` of the first with each of the others, laid into one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..registry.kinds import ModelKind
+from .loading import spoke_ref
+from .models import ready_model
+from .results import Result
+
+if TYPE_CHECKING:
+    from ..registry.differences import Difference
+    from .workspace import Workspace
+
+SECTIONS = ("data", "config", "code", "parents", "parts", "outcome", "summary")
+
+
+@dataclass(frozen=True)
+class ComparedRow(Result):
+    """One thing that versions are told by, with its value in each, None where a version lacks it."""
+
+    section: str
+    name: str
+    values: tuple[Any, ...]
+    same: bool
+
+
+@dataclass(frozen=True)
+class ComparedMetric(Result):
+    """One metric of recorded evaluations under one protocol on one event snapshot.
+
+    Attributes:
+        name: such as `ndcg@10`.
+        slice: of the users or items.
+        events: snapshot that was measured on.
+        values: of each version; None for one that was not measured so.
+        evaluations: where they are recorded, likewise.
+    """
+
+    name: str
+    slice: str
+    events: str
+    values: tuple[float | None, ...]
+    evaluations: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class SpokeComparison(Result):
+    """Spoke versions side by side, everything listed whether or not it differs.
+
+    Attributes:
+        versions: exact references, in the order asked for.
+        rows: data, config, code, parents, parts, outcome, and what each training said of itself.
+        metrics: what was measured of the first version, and of the others in the same way.
+    """
+
+    versions: tuple[str, ...]
+    rows: tuple[ComparedRow, ...]
+    metrics: tuple[ComparedMetric, ...]
+
+
+def compare_spokes(ws: Workspace, refs: Sequence[str]) -> SpokeComparison:
+    """What differs between spoke versions.
+
+    Raises:
+        NotFoundError: a reference points at nothing.
+        UsageError: fewer than two versions are named, one twice, or one is no finished spoke.
+    """
+    named = [ready_model(ws, spoke_ref(ws, ref), ModelKind.SPOKE).ref for ref in refs]
+    if len(named) < 2 or len({*named}) < len(named):
+        raise UsageError(f"There are not two versions to compare in {', '.join(refs)}; name each one once.")
+    pairs = [ws.registry.diff(named[0], other) for other in named[1:]]
+    rows = [row for section in SECTIONS for row in _rows(section, pairs)]
+    return SpokeComparison(tuple(named), tuple(rows), tuple(_metrics(pairs)))
+
+
+def _rows(section: str, pairs: Sequence[Difference]) -> list[ComparedRow]:
+    sides: list[dict[str, Any]] = [{_name(one): one for one in getattr(pair, section)} for pair in pairs]
+    rows = []
+    for name in sorted({name for side in sides for name in side}):
+        found = [side.get(name) for side in sides]
+        # What a pair does not list neither of its versions has.
+        first = next(one.a for one in found if one is not None)
+        same = all(first is None if one is None else one.same for one in found)
+        rows.append(ComparedRow(section, name, (first, *(one and one.b for one in found)), same))
+    return rows
+
+
+def _name(one: Any) -> str:
+    """What a difference is of: a key, a name, or a relation with its part."""
+    if hasattr(one, "relation"):
+        return f"{one.relation} {one.part}" if one.part else str(one.relation)
+    return str(getattr(one, "key", None) or one.name)
+
+
+def _metrics(pairs: Sequence[Difference]) -> list[ComparedMetric]:
+    found: dict[tuple[str, str, str, str], dict[int, tuple[float, str]]] = {}
+    for place, pair in enumerate(pairs, 1):
+        for metric in pair.metrics:
+            key = (metric.events, metric.evaluations[0], metric.slice, metric.name)
+            values = found.setdefault(key, {0: (metric.a, metric.evaluations[0])})
+            values[place] = metric.b, metric.evaluations[1]
+    return [_metric(*key, values, len(pairs) + 1) for key, values in sorted(found.items())]
+
+
+def _metric(
+    events: str, _first: str, slice_: str, name: str, values: Mapping[int, tuple[float, str]], count: int
+) -> ComparedMetric:
+    told = [values.get(place, (None, None)) for place in range(count)]
+    return ComparedMetric(name, slice_, events, tuple(value for value, _ in told), tuple(ref for _, ref in told))
