@@ -1,0 +1,74 @@
+"""Every mixture of a trained spoke, fitted on validation, beside the weights that it serves with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.spokes import mixture
+
+CONFIG = """hub: {text: {name: tiny}, image: null}
+spoke: {transformer: {dimension: 8}, training: {max_epochs: 1, validate_every: 1}}
+"""
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    items = [f"i{i},thing {i % 4} {i // 4}" for i in range(24)]
+    events = [
+        f"u{user},i{(user + step) % 24},2024-05-{1 + user % 9:02d}T10:{step:02d}:00Z"
+        for user in range(30)
+        for step in range(6)
+    ]
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *items, ""]), encoding="utf-8")
+    (tmp_path / "events.csv").write_text("\n".join(["user_id,item_id,timestamp", *events, ""]), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    files = ["--items", str(tmp_path / "items.csv"), "--events", str(tmp_path / "events.csv")]
+    return [*files, "--config", str(tmp_path / "config.yaml"), "--device", "cpu", "--quiet", "--out"]
+
+
+def test_each_share_has_every_mixture(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mixture.main([*arguments, str(tmp_path / "report.json"), "--cold-items", "0,0.5"])
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    names = [own["mixture"].partition(":")[0].partition(" (")[0] for own in report["rows"]]
+    once = ["behaviour alone", "content alone", "fixed, content 2", "fixed, content 3", "fixed, content 5"]
+    once += ["best content on validation", "served", "learned, one weight"]
+    once += ["learned, a weight per number of events", "learned, a weight and a bias per number of events"]
+    assert names == once * 2
+    assert [own["cold_items"] for own in report["rows"]] == [0.0] * 10 + [0.5] * 10
+    # Content does not depend on the training, behaviour does.
+    content = [own["metrics"] for own in report["rows"] if own["mixture"] == "content alone"]
+    assert content[0] == content[1]
+    assert {own["n_users"] for own in report["rows"]} == {30}
+    assert capsys.readouterr().out.count("| 50% |") == 10
+
+
+# Validation of two users over three items; the second has seen item 0.
+CHECKED = SimpleNamespace(
+    users=SimpleNamespace(targets=(np.array([1]), np.array([2])), histories=(np.array([], np.int64), np.array([0])))
+)
+
+
+def test_learned_weights_lean_on_the_part_that_is_right() -> None:
+    parts = SimpleNamespace(filtered=True, counts=np.array([0, 7, 200]))
+    right = np.eye(3, dtype=np.float32)[[1, 2]]
+    wrong = np.eye(3, dtype=np.float32)[[2, 1]]
+    for behaviour, content, larger in ((wrong, right, True), (right, wrong, False)):
+        weights, bias = mixture.learn(parts, CHECKED, behaviour, content, shared=True, biased=False)
+        assert (weights[0] > np.e) == larger
+        np.testing.assert_array_equal(bias, 0)
+        np.testing.assert_array_equal(weights, weights[0])
+    per_count, bias = mixture.learn(parts, CHECKED, wrong, right, shared=False, biased=True)
+    assert per_count[1] > np.e
+    assert bias[1] != 0
+    assert torch.is_grad_enabled()
+
+
+def test_other_protocols_are_refused(arguments: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        mixture.parse([*arguments, str(tmp_path / "report.json"), "--refit"])
