@@ -32,6 +32,7 @@ FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 # Events of a range of users, at least, unless a caller wants smaller ones; what is held while a table is cut.
 RANGE_EVENTS = 125_000
+PIECES = 4  # a range is read in so many pieces, and longer than wanted by one of them and one user at most
 STALE_SECONDS = 3600.0  # a temporary folder this old was left by a killed process
 # What cutting sessions and counting events need of the event schema.
 READ = ("user_id", "item_id", "timestamp", "event_type", "session_id", "position")
@@ -220,7 +221,7 @@ def user_ranges(events: Path, at_least: int = RANGE_EVENTS) -> Iterator[pl.DataF
         InvalidDataError: it is not sorted by user.
     """
     held, done = pl.DataFrame(), None
-    for piece in _pieces(events, at_least):
+    for piece in _pieces(events, max(1, at_least // PIECES)):
         held = pl.concat([held, piece]) if held.height else piece
         users = held["user_id"]
         if not users.is_sorted() or (held.height and done is not None and users[0] <= done):
