@@ -100,8 +100,8 @@ def cut_transformer(name: str, model: nn.Module, layers: int, first: bool) -> Cu
         )
     require_depth(name, layers, len(stack))
     kept = list(stack)
-    body = _shallow(model)
-    encoder = _shallow(body.encoder)
+    body = shallow(model)
+    encoder = shallow(body.encoder)
     encoder.layer = nn.ModuleList(kept[:-layers])
     body.encoder, body.pooler = encoder, None
     width = int(kept[-1].attention.self.query.in_features)  # type: ignore[union-attr, arg-type]
@@ -113,7 +113,7 @@ def _is_bert_layer(layer: nn.Module) -> bool:
     return all(isinstance(getattr(attention, name, None), nn.Linear) for name in ("query", "value"))
 
 
-def _shallow(module: Any) -> Any:
+def shallow(module: Any) -> Any:
     """A module whose children can be exchanged without changing the given one; all weights are shared."""
     clone = copy.copy(module)
     clone.__dict__["_modules"] = dict(module._modules)

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from ..errors import InvalidDataError, UsageError
 from . import weights
+from .clip_heads import cut_vision
 from .devices import FloatArray, Progress, usable_cores
 from .heads import Cut, cut_efficientnet
 
@@ -112,8 +113,8 @@ class ImageTower(ABC):
             UsageError: towers of this kind cannot be cut, or not there.
         """
         raise UsageError(
-            f"Image trunk {self.name} cannot be adapted: only EfficientNet-Lite can; take image out of "
-            "trunk_adapter.trunks or train a hub on another image trunk."
+            f"Image trunk {self.name} cannot be adapted; take image out of trunk_adapter.trunks or train a hub on "
+            "another image trunk."
         )
 
     def _decoded(self, paths: Sequence[PicturePath]) -> Iterator[torch.Tensor]:
@@ -191,6 +192,10 @@ class OpenClipImage(ImageTower):
         model: Any = weights.load_open_clip(self.source, self.forced_size)
         visual: nn.Module = model.visual
         return visual
+
+    def cut(self, layers: int) -> Cut:
+        """Patches and first blocks as the body, the last blocks, the pooling and the projection as the head."""
+        return cut_vision(self.name, self.module, layers, self.image_size)
 
     @cached_property
     def transform(self) -> Any:

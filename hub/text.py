@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from ..errors import HubspokeError, InvalidDataError, UsageError
 from . import weights
+from .clip_heads import cut_text, ends, text_half
 from .devices import FloatArray, Progress
 from .heads import Cut, cut_transformer
 
@@ -83,8 +84,8 @@ class TextTower(ABC):
             UsageError: towers of this kind cannot be cut, or not there.
         """
         raise UsageError(
-            f"Text trunk {self.name} cannot be adapted: only BERT-like encoders can; take text out of "
-            "trunk_adapter.trunks or train a hub on another text trunk."
+            f"Text trunk {self.name} cannot be adapted; take text out of trunk_adapter.trunks or train a hub on "
+            "another text trunk."
         )
 
     @abstractmethod
@@ -193,6 +194,16 @@ class OpenClipText(TextTower):
         model: Any = self.module
         vectors: torch.Tensor = model.encode_text(torch.tensor(tokens, device=self.device))
         return vectors
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text up to the one that it is pooled at; no earlier place sees a later one."""
+        ids = self._tokenize(list(texts)) if len(texts) else []
+        last = ends(text_half(self.name, self.module), torch.tensor(ids)).tolist() if ids else []
+        return [own[: end + 1] for own, end in zip(ids, last, strict=True)]
+
+    def cut(self, layers: int) -> Cut:
+        """Embeddings and first blocks as the body, the last blocks and the projection as the head."""
+        return cut_text(self.name, self.module, layers)
 
 
 def pad(tokens: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from hubspoke.errors import UsageError
@@ -16,6 +17,7 @@ from hubspoke.hub.encoders import (
 )
 from hubspoke.hub.states import ItemStates, as_tower, body_fingerprint, image_states, text_states
 from PIL import Image
+from safetensors.torch import save_file
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "green", "shoe", "hose", "garden"]
@@ -102,6 +104,75 @@ def test_tiny_towers_have_one_layer(cache, pictures):
     for tower in (text, image):
         with pytest.raises(UsageError, match="has 1 layers that can be adapted, not 2"):
             tower.cut(2)
+
+
+def clip_config(**changes):
+    vision = {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16}
+    text = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
+    return {
+        "embed_dim": 12,
+        "vision_cfg": vision | changes.get("vision_cfg", {}),
+        "text_cfg": text | changes.get("text_cfg", {}),
+        **{key: value for key, value in changes.items() if not key.endswith("_cfg")},
+    }
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """A random dual tower of open_clip, saved with any changes of its architecture."""
+
+    def make(**changes):
+        folder = tmp_path_factory.mktemp("clip")
+        whole = clip_config(**changes)
+        (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": whole}))
+        torch.manual_seed(0)
+        build = open_clip.CustomTextCLIP if whole.pop("custom_text", False) else open_clip.CLIP
+        save_file(build(**whole).state_dict(), folder / "open_clip_model.safetensors")
+        return f"open_clip:local-dir:{folder}"
+
+    return make
+
+
+CLIPS = {
+    "plain": {},
+    "custom text": {"custom_text": True},
+    "pooled at its end": {"text_cfg": {"pool_type": "eos", "eos_id": 49407}},
+    "average of patches": {"vision_cfg": {"pool_type": "avg", "final_ln_after_pool": True}},
+}
+
+
+@pytest.mark.parametrize("changes", CLIPS.values(), ids=list(CLIPS))
+@pytest.mark.parametrize("layers", [1, 2])
+def test_open_clip_towers_are_cut_likewise(clip, cache, pictures, changes, layers):
+    name = clip(**changes)
+    text, image = text_tower(name), image_tower(name)
+    states = text_states(text, layers, TEXTS, ALL, cache)
+    assert states.lengths.tolist() == [4, 6, 3, 4]  # without the padding of the context
+    np.testing.assert_allclose(through_head(text, layers, states), text.encode(TEXTS), atol=1e-6)
+    states = image_states(image, layers, pictures, file_hashes(pictures), np.ones(3, np.int64), cache)
+    assert states.flat.shape == (3, 5 * 16)
+    np.testing.assert_allclose(through_head(image, layers, states), image.encode(pictures), atol=1e-6)
+    assert "query" in image.cut(1).targets
+    with pytest.raises(UsageError, match="has 2 layers that can be adapted, not 3"):
+        text.cut(3)
+
+
+def test_open_clip_heads_share_their_weights(clip):
+    tower = image_tower(clip())
+    owned = {own.untyped_storage().data_ptr() for own in tower.module.parameters()}
+    assert all(own.untyped_storage().data_ptr() in owned for own in tower.cut(2).head.parameters())
+
+
+def test_other_open_clip_towers_are_refused(clip, cache):
+    name = clip(
+        text_cfg={"no_causal_mask": True},
+        vision_cfg={"timm_model_name": "tf_efficientnet_lite0", "timm_pool": "avg", "timm_proj": "linear"},
+        custom_text=True,
+    )
+    with pytest.raises(UsageError, match="no text tower of open_clip's own that reads from the left"):
+        text_states(text_tower(name), 1, TEXTS, ALL, cache)
+    with pytest.raises(UsageError, match="no ViT of open_clip's own and cannot be adapted"):
+        image_tower(name).cut(1)
 
 
 def test_cutting_leaves_the_trunk_as_it_was(bert):

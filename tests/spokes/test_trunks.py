@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import open_clip
 import polars as pl
 import pytest
 import torch
@@ -26,6 +27,7 @@ from hubspoke.spokes.training import train_behaviour
 from hubspoke.spokes.trunks import PREFIX, adapt_trunks
 from PIL import Image
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 BOTH = {"rank": 2, "trunks": ["text", "image"]}
 SHAPE = {"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}}
@@ -162,6 +164,35 @@ def test_the_packaged_image_trunk_learns_without_the_batchs_statistics(efficient
     np.testing.assert_array_equal(loaded.embed_items(IDS, efficient[1]), made.embed_items(IDS, efficient[1]))
 
 
+def test_open_clip_towers_learn_by_query_and_value(tmp_path_factory, pictures, sequences, tmp_path):
+    folder = tmp_path_factory.mktemp("clip")
+    whole = {
+        "embed_dim": 12,
+        "vision_cfg": {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16},
+        "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": whole}))
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**whole).state_dict(), folder / "open_clip_model.safetensors")
+    name = {"name": f"open_clip:local-dir:{folder}"}
+    shop = make_shop({"text": name, "image": name}, tmp_path_factory, pictures)
+    settings = config({**BOTH, "learning_rate_factor": 1.0}, training=TRAINING)
+    model = model_of(shop, settings)
+    with torch.no_grad():
+        start = model.trunks(inputs_of(model, shop).trunk).numpy()
+    np.testing.assert_allclose(start, shop[1].joined(), atol=1e-6)
+    before = {tower: tower.encode(given) for tower, given in ((shop[0].text, ["red"]), (shop[0].image, pictures[0]))}
+    train_behaviour(model, inputs_of(model, shop), sequences_of(sequences), settings, epochs=2)
+    adapters = {n: p for n, p in model.named_parameters() if n.startswith(PREFIX) and p.requires_grad}
+    assert len(adapters) == 2 * 2 * 2 and all(p.abs().sum() > 0 for p in adapters.values())
+    for tower, vectors in before.items():
+        np.testing.assert_array_equal(tower.encode(["red"] if tower is shop[0].text else pictures[0]), vectors)
+    made = spoke_of(shop, model.eval(), settings)
+    made.save(tmp_path)
+    loaded = Spoke.load(tmp_path, shop[0])
+    np.testing.assert_array_equal(loaded.embed_items(IDS, shop[1]), made.embed_items(IDS, shop[1]))
+
+
 @pytest.mark.parametrize("lean", [True, False])
 def test_chunks_change_nothing_and_are_not_kept(shop, monkeypatch, lean):
     """Gradients of chunks whose activations are computed twice, against those of one pass over all items."""
@@ -295,8 +326,6 @@ def test_a_damaged_adapter_is_corrupt(shop, tmp_path, name, content):
 
 
 def test_an_adapter_that_lacks_weights_is_corrupt(shop, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     settings = config()
     spoke_of(shop, model_of(shop, settings), settings).save(tmp_path)
     path = tmp_path / "trunks/text/adapter_model.safetensors"
