@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ..catalog.sequences import IntArray, Sequences, SequenceSource
 from ..catalog.streams import ahead
 from .config import SpokeConfig
+from .folds import user_folds
 
 BoolArray = npt.NDArray[np.bool_]
 PADDING = -1
@@ -34,12 +35,14 @@ class Batch:
         targets: (B, T) the item to predict at each position, `PADDING` where there is none.
         timestamps: (B, T) microseconds, where the model reads them; a hidden event has the time of the one before.
         event_types: (B, T) codes as in `Sequences.event_types`, where the model reads them; 0 for a hidden event.
+        folds: (B,) the fold of users that all windows come from, where users are folded.
     """
 
     inputs: IntArray
     targets: IntArray
     timestamps: IntArray | None = None
     event_types: IntArray | None = None
+    folds: IntArray | None = None
 
     @property
     def valid(self) -> BoolArray:
@@ -73,11 +76,13 @@ class _Windows:
         sequences: the shard.
         starts: (W,) first event of each window.
         lengths: (W,) its events.
+        folds: (W,) the fold of its user; None where users are not folded.
     """
 
     sequences: Sequences
     starts: IntArray
     lengths: IntArray
+    folds: IntArray | None = None
 
     @property
     def items(self) -> IntArray:
@@ -98,6 +103,7 @@ class BucketedBatches:
         seed: with the epoch's number it decides the order, so a resumed training sees the same batches.
         context: whether batches tell times and types.
         context_dropout: share of batches that do not all the same.
+        folds: of the users; with more than one a batch holds windows of users of one fold.
     """
 
     def __init__(
@@ -109,7 +115,9 @@ class BucketedBatches:
         seed: int,
         context: bool = False,
         context_dropout: float = 0.0,
+        folds: int = 1,
     ) -> None:
+        self._folds = folds
         self._source = sequences
         self._max_length = max_length
         self._context = context
@@ -147,23 +155,35 @@ class BucketedBatches:
 
     def _read(self, number: int) -> _Windows:
         shard = self._source.shard(number)
-        return _Windows(shard, *windows(shard, self._max_length))
+        starts, lengths = windows(shard, self._max_length)
+        if self._folds == 1:
+            return _Windows(shard, starts, lengths)
+        users = shard.users[np.searchsorted(shard.offsets, starts, side="right") - 1]
+        return _Windows(shard, starts, lengths, user_folds(shard.user_ids, self._folds)[users])
 
     def _batches(self, shard: _Windows, rng: np.random.Generator) -> Iterator[Batch]:
         # Equal lengths meet in random company: sort by length with a random tie-break.
-        order = np.lexsort((rng.random(len(shard.lengths)), shard.lengths))
-        groups = self._groups(shard.lengths[order])
+        keys = (rng.random(len(shard.lengths)), shard.lengths)
+        order = np.lexsort(keys if shard.folds is None else (*keys, shard.folds))
+        groups = self._groups(shard, order)
         for g in rng.permutation(len(groups)):
             batch = self._batch(shard, order[groups[g]], rng)
+            if shard.folds is not None:
+                batch = replace(batch, folds=shard.folds[order[groups[g]]])
             if self._context and rng.random() < self._context_dropout:
                 batch = replace(batch, timestamps=None, event_types=None)
             yield batch
 
-    def _groups(self, sorted_lengths: IntArray) -> list[slice]:
+    def _groups(self, shard: _Windows, order: IntArray) -> list[slice]:
+        """Runs of windows, in an order by fold and length, that make a batch."""
+        sorted_lengths, ends = shard.lengths[order], np.array([len(order)])
+        if shard.folds is not None:
+            ends = np.cumsum(np.bincount(shard.folds, minlength=self._folds))
         groups, start = [], 0
         while start < len(sorted_lengths):
+            end = int(ends[np.searchsorted(ends, start, side="right")])
             # The longest window of the group decides its width; shrink until the group fits the budget.
-            stop = min(len(sorted_lengths), start + max(1, self._tokens // int(sorted_lengths[start])))
+            stop = min(end, start + max(1, self._tokens // int(sorted_lengths[start])))
             while stop - start > 1 and (stop - start) * int(sorted_lengths[stop - 1]) > self._tokens:
                 stop = start + max(1, self._tokens // int(sorted_lengths[stop - 1]))
             groups.append(slice(start, stop))
@@ -207,6 +227,7 @@ class ClozeBatches(BucketedBatches):
         last_share: share of windows that hide their last event and no other, as serving does.
         context: whether batches tell times and types.
         context_dropout: share of batches that do not all the same.
+        folds: of the users, as above.
     """
 
     def __init__(
@@ -220,6 +241,7 @@ class ClozeBatches(BucketedBatches):
         last_share: float,
         context: bool = False,
         context_dropout: float = 0.0,
+        folds: int = 1,
     ) -> None:
         super().__init__(
             sequences,
@@ -228,6 +250,7 @@ class ClozeBatches(BucketedBatches):
             seed=seed,
             context=context,
             context_dropout=context_dropout,
+            folds=folds,
         )
         self._mask_share = mask_share
         self._last_share = last_share
@@ -274,6 +297,7 @@ def training_batches(sequences: SequenceSource, config: SpokeConfig) -> Bucketed
         "seed": config.seed,
         "context": transformer.needs_context,
         "context_dropout": transformer.context_dropout,
+        "folds": config.statistics.folds if config.statistics else 1,
     }
     if config.model == "bert4rec":
         return ClozeBatches(sequences, **shared, **config.cloze.model_dump())

@@ -77,6 +77,10 @@ class ItemInputs:
     def __len__(self) -> int:
         return len(self.id_rows)
 
+    def in_fold(self, fold: int) -> ItemInputs:
+        """The inputs as a step that trains on a fold of the users may read them."""
+        return ItemInputs(self.content, self.id_rows, self.features.in_fold(fold), self.trunk)
+
     @property
     def content_columns(self) -> int:
         """Numbers of prepared content per item."""

@@ -169,7 +169,7 @@ class SpokeConfig(BaseModel):
         trunk_adapter: LoRA on the last layers of the hub's trunks; None takes what the trunks say as it is. The content
             floor always does.
         fusion: how content, ID residual, attributes and statistics become one vector: `concat` maps each and adds them
-            up, `gate` weighs each by a gate that reads all of them, `cross-attention` adds what attention makes of them.
+            up, `gate` weighs each by a gate that reads all, `cross-attention` adds what attention makes of them.
         ids: whether items with enough events have an ID residual; without it `min_item_count` still says who is cold.
         id_init: standard deviation of the ID residuals before training.
         id_dropout: share of items whose ID residual is dropped in a training step, so that content carries cold items.

@@ -23,17 +23,29 @@ VOCABULARY = "vocabulary.json"
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Features of N items as tensors; None where the spoke does not read them."""
+    """Features of N items as tensors; None where the spoke does not read them.
+
+    Attributes:
+        attributes: as the vocabulary encodes them.
+        statistics: (N, K + 1) counted over everybody.
+        by_fold: (N, F, K + 1) the same without each of F folds of the users; for training.
+    """
 
     attributes: AttributeRows | None = None
     statistics: Tensor | None = None
+    by_fold: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> FeatureRows:
         """The same with every tensor changed."""
         return FeatureRows(
             None if self.attributes is None else self.attributes.map(change),
             None if self.statistics is None else change(self.statistics),
+            None if self.by_fold is None else change(self.by_fold),
         )
+
+    def in_fold(self, fold: int) -> FeatureRows:
+        """The features as a step that trains on a fold of the users may read them."""
+        return self if self.by_fold is None else FeatureRows(self.attributes, self.by_fold[:, fold])
 
 
 @dataclass(frozen=True)
@@ -69,9 +81,11 @@ class ItemFeatures:
                 f"This spoke reads attributes, but the rows of {len(item_ids)} items were not given in their order; "
                 "pass the item table along with the ids."
             )
+        by_fold = self.statistics.encode_folds(item_ids) if self.statistics is not None else None
         return FeatureRows(
             self.vocabulary.encode(items) if self.vocabulary is not None and items is not None else None,
             torch.from_numpy(self.statistics.encode(item_ids)) if self.statistics is not None else None,
+            None if by_fold is None else torch.from_numpy(by_fold),
         )
 
     def save(self, directory: Path) -> None:

@@ -80,7 +80,7 @@ class Objective:
             return torch.zeros((), device=self._device)
         inputs, targets = batch.rows, batch.targets[batch.scored]
         rows, inverse = np.unique(np.concatenate([inputs, targets, shared, own.ravel()]), return_inverse=True)
-        vectors = self._model.embed_items(self._items.rows(self._tensor(rows)))  # (U, D)
+        vectors = self._model.embed_items(self._inputs(batch).rows(self._tensor(rows)))  # (U, D)
         sizes = [len(inputs), len(targets), len(shared), own.size]
         given, positives, drawn, mined = self._tensor(inverse).split(sizes)
         hidden = self._model.encode_batch(vectors[given], batch)  # (Q, D)
@@ -124,7 +124,7 @@ class Objective:
         settings = self._settings
         if not len(batch.inputs):
             return torch.zeros((), device=self._device)
-        vectors = self._model.embed_items(self._items)  # (N, D)
+        vectors = self._model.embed_items(self._inputs(batch))  # (N, D)
         hidden = self._model.encode_batch(vectors[self._tensor(batch.rows)], batch)  # (Q, D)
         targets = self._tensor(batch.targets[batch.scored])
         if settings.softmax_positions is not None:
@@ -133,6 +133,10 @@ class Objective:
             )
         scores = hidden @ vectors.T
         return full_softmax_loss(scores if settings.temperature == 1.0 else scores / settings.temperature, targets)
+
+    def _inputs(self, batch: Batch) -> ItemInputs:
+        """What a step on this batch may know of the items."""
+        return self._items if batch.folds is None else self._items.in_fold(int(batch.folds[0]))
 
     def _ours(self, batch: Batch) -> npt.NDArray[np.bool_]:
         """(Q,) true on the scored positions of a whole batch that this process computes."""

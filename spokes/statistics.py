@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 
 from ..catalog.sequences import IntArray, Sequences
 from ..hub.calibration import FloatArray
+from .folds import user_folds
 
 DAY_US = 86_400_000_000
 SHOWN = "impression"
@@ -41,8 +44,10 @@ class StatisticsConfig(BaseModel):
     Attributes:
         prior_strength: weight of the catalog's mean in an item's rates, in trials.
         hidden: width of the layer over all columns.
-        dropout: share of items that look like new ones in a training step. Items without events are never the target
-            of a training step; without this the flag alone would come to mean "not this one".
+        dropout: share of items that look like new ones in a training step, so that others carry those without events.
+        folds: of the users; what a training step reads is counted without the fold that it trains on, and scaled to
+            what all would give. 1 counts everybody, the targets of the step included, which teaches that what nobody
+            has taken nobody will take.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +55,7 @@ class StatisticsConfig(BaseModel):
     prior_strength: float = Field(default=20.0, gt=0.0)
     hidden: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    folds: int = Field(default=5, ge=1, le=100)
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,14 @@ class ItemStatistics:
         item_ids: (M,) items with training events.
         values: (M, K) their statistics.
         prior: (K,) those of every other item.
+        others: for training alone and never saved: the same counted without each fold of the users, on the same scale.
     """
 
     columns: tuple[str, ...]
     item_ids: tuple[str, ...]
     values: FloatArray
     prior: FloatArray
+    others: tuple[ItemStatistics, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -88,6 +96,10 @@ class ItemStatistics:
         known = np.concatenate([self.values, np.zeros((len(self.values), 1), np.float32)], axis=1)
         encoded: FloatArray = np.concatenate([known, self.new_item[None, :]])[rows]
         return encoded
+
+    def encode_folds(self, item_ids: Sequence[str]) -> FloatArray | None:
+        """(N, F, K + 1) what `encode` gives without each of F folds of the users; None where nobody trains on them."""
+        return np.stack([own.encode(item_ids) for own in self.others], axis=1) if self.others else None
 
     def save(self, directory: Path) -> None:
         """Write statistics.json and statistics.safetensors."""
@@ -147,13 +159,23 @@ def fit_statistics(
     """Statistics of the items that occur in training events; searches do not count.
 
     Args:
-        events: `item_id`, `timestamp`, `event_type`; only what `counted_events` lets through.
-        config: smoothing.
+        events: `user_id`, `item_id`, `timestamp`, `event_type`; only what `counted_events` lets through.
+        config: smoothing and folds.
         recency: whether timestamps are times; they are not where data has an order only.
         columns: what an encoder that was trained before reads, in its order: other columns are left out, and one that
             these events do not give says nothing. None takes all that there are.
     """
-    return statistics_of(count_events(events), config, recency=recency, columns=columns)
+    return statistics_of(count_folds(events, config.folds), config, recency=recency, columns=columns)
+
+
+def count_folds(events: pl.DataFrame, folds: int) -> list[pl.DataFrame]:
+    """What `count_events` gives for each fold of the users."""
+    if folds == 1:
+        return [count_events(events)]
+    users = events["user_id"].unique()
+    own = pl.DataFrame({"user_id": users, "fold": user_folds(users.to_list(), folds)})
+    told = events.join(own, on="user_id", how="left", maintain_order="left")
+    return [count_events(told.filter(pl.col("fold") == fold)) for fold in range(folds)]
 
 
 def count_events(events: pl.DataFrame) -> pl.DataFrame:
@@ -185,25 +207,28 @@ def add_counts(counts: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 
 
 def statistics_of(
-    counts: pl.DataFrame, config: StatisticsConfig, *, recency: bool = True, columns: Sequence[str] | None = None
+    counts: Sequence[pl.DataFrame],
+    config: StatisticsConfig,
+    *,
+    recency: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> ItemStatistics:
     """Statistics of counted events.
 
     Args:
-        counts: of all events that training may count.
+        counts: of all events that training may count, fold by fold.
         config: smoothing.
         recency: as in `fit_statistics`.
         columns: likewise.
     """
-    types = counts.columns[2:]
-    found = {kind: _log_counts(counts[kind].to_numpy()) for kind in types}
-    for name, success, trial in _rates(types):
-        found[name] = _log_rate(counts[success].to_numpy(), counts[trial].to_numpy(), config.prior_strength)
-    if recency and counts[LAST].null_count() < counts.height:
-        found[RECENCY] = _log_days(counts[LAST])
-    silent = np.zeros(counts.height, np.float32), 0.0
-    wanted = tuple(found) if columns is None else tuple(columns)
-    return _standardised([(name, *found.get(name, silent)) for name in wanted], counts["item_id"].to_list())
+    whole = reduce(add_counts, counts)
+    reader = _Reader(whole, config, recency and whole[LAST].null_count() < whole.height)
+    wanted = tuple(reader.names if columns is None else columns)
+    made = reader.read(whole, wanted)
+    folds = range(len(counts)) if len(counts) > 1 else ()
+    rest = [reduce(add_counts, [own for n, own in enumerate(counts) if n != fold]) for fold in folds]
+    scale = len(counts) / max(len(counts) - 1, 1)
+    return replace(made, others=tuple(reader.read(own, wanted, scale) for own in rest))
 
 
 class StatisticsEncoder(nn.Module):
@@ -271,41 +296,85 @@ def _rates(types: Sequence[str]) -> list[tuple[str, str, str]]:
     return found
 
 
-def _log_counts(counts: IntArray) -> tuple[FloatArray, float]:
-    """(M,) log(1 + count), and what an item without events has: log 1."""
-    return np.log1p(counts).astype(np.float32), 0.0
+class _Reader:
+    """Turns counts into columns with mean 0 and deviation 1 over the items of the whole catalog.
 
-
-def _log_rate(successes: IntArray, trials: IntArray, strength: float) -> tuple[FloatArray, float]:
-    """(M,) log of the posterior mean rate under a Beta prior with the catalog's mean, and the log of that mean.
-
-    (strength * mean + x) / (strength + n). Logs that miss trials may hold more successes than trials; the surplus does
-    not count, so that a rate stays below 1.
+    Args:
+        whole: counts of all events; means, deviations, the mean rates and the newest event are theirs.
+        config: smoothing.
+        recency: whether there is that column.
     """
-    x = np.minimum(successes, trials)
-    # Half an event keeps the logarithm finite where nothing has ever succeeded.
-    mean = (x.sum() + 0.5) / (trials.sum() + 1.0)
-    return np.log((strength * mean + x) / (strength + trials)).astype(np.float32), float(np.log(mean))
+
+    def __init__(self, whole: pl.DataFrame, config: StatisticsConfig, recency: bool) -> None:
+        self._strength = config.prior_strength
+        self._types = whole.columns[2:]
+        self._rates = {name: (success, trial) for name, success, trial in _rates(self._types)}
+        self.names = [*self._types, *self._rates, *([RECENCY] if recency else [])]
+        self._means = {name: _mean_rate(*self._trials(whole, name)) for name in self._rates}
+        self._newest = whole[LAST].max()
+        self._days = float(np.mean(_log_days(whole[LAST], self._newest).drop_nulls().to_numpy())) if recency else 0.0
+        own = {name: self._raw(whole, name) for name in self.names} if whole.height else {}
+        self._scales = {name: (float(values.mean()), float(values.std())) for name, values in own.items()}
+
+    def read(self, counts: pl.DataFrame, wanted: Sequence[str], scale: float = 1.0) -> ItemStatistics:
+        """The wanted columns of some counts, each times `scale`; a column that says the same of all says nothing."""
+        values = np.zeros((counts.height, len(wanted)), np.float32)
+        prior = np.zeros(len(wanted), np.float32)
+        for k, name in enumerate(wanted):
+            mean, deviation = self._scales.get(name, (0.0, 0.0))
+            if deviation > 1e-6:
+                values[:, k] = (self._raw(counts, name, scale) - mean) / deviation
+                prior[k] = (self._default(name) - mean) / deviation
+        return ItemStatistics(tuple(wanted), tuple(counts["item_id"].to_list()), values, prior)
+
+    def _raw(self, counts: pl.DataFrame, name: str, scale: float = 1.0) -> FloatArray:
+        """(M,) a column before it is standardised."""
+        if name == RECENCY:
+            # Items that were shown only get the mean: nobody has done anything with them yet.
+            days = _log_days(counts[LAST], self._newest).fill_null(self._days).to_numpy()
+            return np.asarray(days, np.float32)
+        if name in self._rates:
+            successes, trials = (own * scale for own in self._trials(counts, name))
+            return _log_rate(successes, trials, self._strength, self._means[name])
+        # log(1 + count)
+        logs: FloatArray = np.log1p(_counted(counts, name) * scale).astype(np.float32)
+        return logs
+
+    def _default(self, name: str) -> float:
+        """What an item without events has: no events, the mean rate, the mean recency."""
+        if name == RECENCY:
+            return self._days
+        return float(np.log(self._means[name])) if name in self._means else 0.0
+
+    def _trials(self, counts: pl.DataFrame, name: str) -> tuple[IntArray, IntArray]:
+        success, trial = self._rates[name]
+        trials = _counted(counts, trial)
+        # Logs that miss trials may hold more successes than trials; the surplus does not count.
+        return np.minimum(_counted(counts, success), trials), trials
 
 
-def _log_days(last: pl.Series) -> tuple[FloatArray, float]:
-    """(M,) log(1 + days) from an item's last event to the last event of all, and the mean over items.
+def _counted(counts: pl.DataFrame, kind: str) -> IntArray:
+    """(M,) events of a type, which part of the users may never have done."""
+    return counts[kind].to_numpy() if kind in counts.columns else np.zeros(counts.height, np.int64)
 
-    Items that were shown only get the mean too: nobody has done anything with them yet.
+
+def _mean_rate(successes: IntArray, trials: IntArray) -> float:
+    """The catalog's rate; half an event keeps its logarithm finite where nothing has ever succeeded."""
+    return float((successes.sum() + 0.5) / (trials.sum() + 1.0))
+
+
+def _log_rate(
+    successes: npt.NDArray[np.floating], trials: npt.NDArray[np.floating], strength: float, mean: float
+) -> FloatArray:
+    """(M,) log of the posterior mean rate under a Beta prior with the catalog's mean.
+
+    (strength * mean + x) / (strength + n), which stays below 1.
     """
-    age = pl.col(LAST).max() - pl.col(LAST)
-    logs = pl.DataFrame({LAST: last}).select((age / DAY_US).log1p())[LAST]
-    mean = float(np.mean(logs.drop_nulls().to_numpy()))
-    return logs.fill_null(mean).to_numpy().astype(np.float32), mean
+    rates: FloatArray = np.log((strength * mean + successes) / (strength + trials)).astype(np.float32)
+    return rates
 
 
-def _standardised(columns: list[tuple[str, FloatArray, float]], item_ids: list[str]) -> ItemStatistics:
-    """The columns with mean 0 and deviation 1 over the items, their priors on the same scale."""
-    values = np.zeros((len(item_ids), len(columns)), np.float32)
-    prior = np.zeros(len(columns), np.float32)
-    for k, (_, own, default) in enumerate(columns if item_ids else ()):
-        mean, deviation = float(own.mean()), float(own.std())
-        # A column that says the same of every item says nothing.
-        if deviation > 1e-6:
-            values[:, k], prior[k] = (own - mean) / deviation, (default - mean) / deviation
-    return ItemStatistics(tuple(name for name, _, _ in columns), tuple(item_ids), values, prior)
+def _log_days(last: pl.Series, newest: Any) -> pl.Series:
+    """(M,) log(1 + days) from an item's last event to the newest of all, null where there is none."""
+    logs: pl.Series = ((newest - last) / DAY_US).log1p()
+    return logs

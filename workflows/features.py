@@ -65,22 +65,24 @@ def _statistics(
 
     if dataset.event_snapshot is None:
         return None
-    counts = _event_counts(ws, dataset, dataset.event_snapshot, seen, until)
+    counts = _event_counts(ws, dataset, dataset.event_snapshot, seen, until, config.folds)
     recency = time_kind(dataset.event_snapshot) != "order"
     return statistics_of(counts, config, recency=recency, columns=columns)
 
 
 def _event_counts(
-    ws: Workspace, dataset: Dataset, snapshot: SnapshotRecord, seen: SequenceSource, until: int | None
-) -> pl.DataFrame:
+    ws: Workspace, dataset: Dataset, snapshot: SnapshotRecord, seen: SequenceSource, until: int | None, folds: int
+) -> list[pl.DataFrame]:
+    """What training may count, fold by fold of the users."""
     from ..catalog.sequences import Sequences
     from ..catalog.streams import SequenceStream
-    from ..spokes.statistics import add_counts, count_events, counted_events
+    from ..spokes.statistics import add_counts, count_folds, counted_events
     from .large_tables import counted_ranges
 
     if isinstance(seen, SequenceStream):
-        return reduce(add_counts, map(count_events, counted_ranges(ws, dataset, seen, until)))
+        ranges = (count_folds(events, folds) for events in counted_ranges(ws, dataset, seen, until))
+        return reduce(lambda all_, own: [*map(add_counts, all_, own)], ranges)
     assert isinstance(seen, Sequences)
     item_ids = dataset.items["item_id"]
     events, _ = drop_unknown_items(read_table(ws, snapshot), item_ids)
-    return count_events(counted_events(events, item_ids, dataset.sequences, seen, until))
+    return count_folds(counted_events(events, item_ids, dataset.sequences, seen, until), folds)

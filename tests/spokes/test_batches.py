@@ -15,6 +15,7 @@ from hubspoke.spokes.batches import (
     windows,
 )
 from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.folds import user_folds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +55,39 @@ def test_no_batch_exceeds_its_budget_or_the_window(sequences, rows, max_length, 
         # Padded on the right only, on both sides at once, and never with an empty row.
         assert (np.diff(batch.valid.astype(int), axis=1) <= 0).all() and batch.valid[:, 0].all()
         np.testing.assert_array_equal(batch.inputs == PADDING, ~batch.valid)
+
+
+@given(rows=ROWS, tokens=st.integers(2, 40), folds=st.integers(2, 4), epoch=st.integers(0, 2))
+def test_with_folds_a_batch_is_of_users_of_one_and_every_transition_still_comes_once(
+    sequences, rows, tokens, folds, epoch
+):
+    # Items tell their user's fold: user n's are shifted by 6 n.
+    rows = [[item + 6 * n for item in row] for n, row in enumerate(rows)]
+    data = sequences(*rows, n_items=48)
+    expected = Counter(pair for row in rows for pair in pairwise(row))
+    own = user_folds(data.user_ids, folds)
+    for kind in (BucketedBatches, ClozeBatches):
+        more = {"mask_share": 0.3, "last_share": 0.3} if kind is ClozeBatches else {}
+        made = kind(data, max_length=4, tokens=tokens, seed=0, folds=folds, **more)
+        drawn = list(made.epoch(epoch))
+        assert sum(len(batch.inputs) for batch in drawn) == made.n_windows
+        for batch in drawn:
+            assert len(set(batch.folds.tolist())) == 1 and batch.folds.shape == (len(batch.inputs),)
+            shown = np.where(batch.inputs >= 0, batch.inputs, batch.targets)
+            assert set(own[shown[shown >= 0] // 6].tolist()) == {int(batch.folds[0])}
+        if kind is BucketedBatches:
+            assert Counter(pair for batch in drawn for pair in transitions(batch)) == expected
+
+
+def test_users_are_folded_only_where_statistics_are_read(sequences):
+    data = sequences([0, 1, 2], [3, 4], [5, 1, 0])
+    plain = SpokeConfig.model_validate({"statistics": None})
+    assert all(batch.folds is None for batch in training_batches(data, plain).epoch(0))
+    assert flat(training_batches(data, plain), 1) == flat(batches(data, 50, 1024), 1)
+    folded = SpokeConfig.model_validate({"statistics": {"folds": 2}})
+    assert all(batch.folds is not None for batch in training_batches(data, folded).epoch(0))
+    whole = SpokeConfig.model_validate({"statistics": {"folds": 1}})
+    assert all(batch.folds is None for batch in training_batches(data, whole).epoch(0))
 
 
 def test_one_window_may_be_wider_than_the_budget(sequences):

@@ -8,6 +8,10 @@ from hubspoke.catalog.schema import EVENT_SCHEMA
 from hubspoke.catalog.sequences import Sequences, build_sequences
 from hubspoke.catalog.sessions import SessionSettings, clean_sessions
 from hubspoke.evaluation.protocols import Protocol, training_mask
+from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.features import ItemFeatures
+from hubspoke.spokes.folds import user_folds
 from hubspoke.spokes.statistics import (
     ItemStatistics,
     StatisticsConfig,
@@ -15,6 +19,7 @@ from hubspoke.spokes.statistics import (
     counted_events,
     fit_statistics,
 )
+from hubspoke.spokes.training import train_behaviour
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,6 +235,53 @@ def test_the_columns_of_a_parent_are_kept():
     assert fit_statistics(table(), CONFIG, columns=("view",)).encode(["a"]).tolist() == [[0.0, 1.0]]
 
 
+FOLDED = table(
+    *[("user 0", "a", n, "view") for n in range(3)], ("user 0", "c", 9, "view"), ("user 0", "a", 5, "purchase"),
+    *[("user 1", "a", DAY, "view")], *[("user 1", "b", 2 * DAY, "view")] * 2, ("user 3", "b", DAY, "view"),
+)  # fmt: skip
+
+
+def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all():
+    whole = fit_statistics(FOLDED, StatisticsConfig(prior_strength=4.0, folds=1))
+    made = fit_statistics(FOLDED, StatisticsConfig(prior_strength=4.0, folds=3))
+    # Who is counted apart decides nothing of what is served and saved.
+    assert made.fingerprint == whole.fingerprint and not whole.others and len(made.others) == 3
+    assert user_folds(["user 0", "user 1", "user 3"], 3).tolist() == [0, 1, 2]
+    first, second, third = made.others
+    assert [own.item_ids for own in made.others] == [("a", "b"), ("a", "b", "c"), ("a", "b", "c")]
+    logs = np.log1p([4, 3, 1])
+    view = made.columns.index("view")
+
+    def read(count):
+        return (np.log1p(count * 3 / 2) - logs.mean()) / logs.std()
+
+    assert first.values[:, view] == pytest.approx([read(1), read(3)], abs=1e-5)
+    assert second.values[:, view] == pytest.approx([read(3), read(1), read(1)], abs=1e-5)
+    assert third.values[:, view] == pytest.approx([read(4), read(2), read(1)], abs=1e-5)
+    # One purchase on four views: (4 mean + 3 / 2) / (4 + 6), with the catalog's mean of 1.5 / 9.
+    rates = [(4 * 1.5 / 9 + 1) / 8, 4 * 1.5 / 9 / 7, 4 * 1.5 / 9 / 5]
+    scale = np.log(rates)
+    rate = made.columns.index("purchase per view")
+    expected = (np.log((4 * 1.5 / 9 + 1.5) / 10) - scale.mean()) / scale.std()
+    assert third.values[0, rate] == pytest.approx(expected, abs=1e-4)
+    # Without user 1 the last event on b is user 3's, a day before the newest of all.
+    days = np.log1p([1.0, 0.0, 2 - 9 / DAY])
+    recency = made.columns.index("recency")
+    assert second.values[1, recency] == pytest.approx((np.log1p(1.0) - days.mean()) / days.std(), abs=1e-4)
+    encoded = made.encode_folds(["c", "b", "never seen"])
+    assert encoded.shape == (3, 3, len(made.columns) + 1)
+    np.testing.assert_array_equal(encoded[0, 0], made.new_item)
+    np.testing.assert_array_equal(encoded[2], np.tile(made.new_item, (3, 1)))
+    np.testing.assert_array_equal(encoded[1, 1], [*second.values[1], 0.0])
+
+
+def test_what_is_counted_without_a_fold_is_for_training_and_not_saved(tmp_path):
+    made = fit_statistics(FOLDED, StatisticsConfig(folds=3))
+    made.save(tmp_path)
+    loaded = ItemStatistics.load(tmp_path)
+    assert loaded.fingerprint == made.fingerprint and not loaded.others and loaded.encode_folds(["a"]) is None
+
+
 def test_the_order_of_events_is_irrelevant():
     shuffled = EVENTS.sample(fraction=1.0, shuffle=True, seed=3)
     assert fit_statistics(shuffled, CONFIG).fingerprint == fit_statistics(EVENTS, CONFIG).fingerprint
@@ -266,3 +318,52 @@ def test_sequences_of_nobody():
     none = np.zeros(0, np.int64)
     empty = Sequences(none, none, np.zeros(1, np.int64), none, (), 5)
     assert counted_events(table(*ANN), ITEMS, empty, empty).height == len(ANN)
+
+
+# ---- a leak ----
+
+
+def leaning(hub, space, trunk, folds):
+    """How much higher than items nobody took a spoke of statistics alone scores popular ones, and rare ones, where due.
+
+    Items 0 to 3 are taken by everybody, three of them first; 10 to 59 each by one user, last; nobody takes 60 to 99.
+    """
+    n, users = 100, 50
+    ids = [f"item {row:03d}" for row in range(n)]
+    taken = [[(user + step) % 4 for step in range(3)] + [10 + user] for user in range(users)]
+    rows = [
+        (f"user {user:02d}", ids[item], 10 * step, "view") for user, own in enumerate(taken)
+        for step, item in enumerate(own)
+    ]  # fmt: skip
+    events = table(*rows)
+    whole = build_sequences(
+        clean_sessions(events, SessionSettings(min_length=1, mode="per_user")).frame, pl.Series("item_id", ids)
+    )
+    config = SpokeConfig.model_validate(
+        {
+            "transformer": {"dimension": 8, "max_length": 4, "dropout": 0.0},
+            "content": [],
+            "ids": False,
+            "statistics": {"hidden": 8, "dropout": 0.0, "folds": folds},
+            "training": {"max_epochs": 25, "negatives": 64, "learning_rate": 0.03, "tokens_per_batch": 64},
+        }
+    )
+    statistics = fit_statistics(events, config.statistics, recency=False)
+    features = ItemFeatures(statistics=statistics)
+    torch.manual_seed(0)
+    model = BehaviourModel(config, hub.fusion, space, 0, features)
+    own = trunk.rows(np.arange(n) % 12)
+    inputs = model.inputs(own, np.zeros(n, np.int64), features.encode(ids, None))
+    train_behaviour(model, inputs, whole, config)
+    vectors = model.item_vectors(inputs)
+    after_one, after_three = model.session_vectors(vectors, [np.array([0]), np.array([0, 1, 2])]) @ vectors.T
+    popular = after_one[:4].mean() - after_one[60:].mean()
+    return popular, after_three[10:60].mean() - after_three[60:].mean()
+
+
+def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space, trunk):
+    """Counted over everybody, an event on record tells each rare target; over the other folds it says nothing."""
+    popular, rare = leaning(hub, space, trunk, folds=1)
+    assert popular > 1 and rare > 1
+    popular, rare = leaning(hub, space, trunk, folds=5)
+    assert popular > 1 and rare < 0.1
