@@ -1,5 +1,9 @@
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,6 +21,7 @@ from hubspoke.catalog.session_files import (
 from hubspoke.catalog.sessions import SessionSettings, clean_sessions
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
 
+THREADS = {"POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1"}
 N = 9
 ITEM_IDS = pl.Series("item_id", [f"i{n}" for n in range(N)])
 SETTINGS = {
@@ -204,3 +209,37 @@ def test_who_comes_second_takes_what_is_there(tmp_path, stored):
     first = write_session_files(path, ITEM_IDS, tmp_path / "sessions")
     assert write_session_files(path, ITEM_IDS, tmp_path / "sessions") == first
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["events.parquet", "sessions"]
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import polars as pl
+from hubspoke.catalog.session_files import write_session_files
+files = write_session_files(
+    Path(sys.argv[1]), pl.Series("item_id", [f"i{n}" for n in range(500)]), Path(sys.argv[2]), range_events=20_000
+)
+status = Path("/proc/self/status").read_text()
+print(files.manifest.events, next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the kernel tells no process's peak memory here")
+def test_memory_does_not_grow_with_the_table(tmp_path):
+    peaks = []
+    for rows in (100_000, 1_000_000):
+        rng, path = np.random.default_rng(0), tmp_path / f"{rows}.parquet"
+        made = {
+            "user_id": pl.Series(np.arange(rows) // 20).cast(pl.String).str.zfill(9),
+            "item_id": pl.Series(rng.integers(500, size=rows)).cast(pl.String),
+            "timestamp": pl.Series(np.arange(rows) * 1_000_000).cast(pl.Datetime("us", "UTC")),
+            "event_type": pl.Series(["view"]).new_from_index(0, rows),
+        }
+        pl.DataFrame(made).with_columns(item_id="i" + pl.col("item_id")).write_parquet(path, row_group_size=20_000)
+        command = [sys.executable, "-c", MEASURE, str(path), str(tmp_path / f"sessions-{rows}")]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | THREADS)
+        events, kib = map(int, told.stdout.split())
+        assert events > 0.9 * rows
+        peaks.append(kib)
+    # Ten times the table; the table alone takes more than this in memory, and what is made of it several times that.
+    assert peaks[1] - peaks[0] < 60 * 1024, peaks
