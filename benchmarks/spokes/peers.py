@@ -162,6 +162,7 @@ def settings(arguments: argparse.Namespace, n_items: int) -> dict[str, Any]:
         },
         "max_length": arguments.max_length,
         "negatives": arguments.negatives,
+        "batch": arguments.batch,
         "learning_rate": arguments.learning_rate,
         "epochs": arguments.epochs,
         "validate_every": arguments.validate_every,
@@ -234,6 +235,7 @@ def converse(
         # Before anything was scored, so that it is the memory of training.
         found.setdefault("peak_mib", message["peak_mib"])
         scores = np.load(folder / SCORES, mmap_mode="r")
+        found["cpu_seconds_an_epoch"] = round(message["cpu_seconds"] / message["epoch"], 2)
         onward = judge.judge(scores, message["epoch"], message["seconds"])
         point = judge.curve[-1]
         say(arguments, f"{name}, epoch {point['epoch']}, {point['seconds']:.0f} s: NDCG@10 {point['score']:.4f}")
@@ -273,10 +275,10 @@ def markdown(report: Mapping[str, Any], asked: Sequence[float] = ()) -> str:
     systems, told, place, data = report["systems"], report["settings"], report["machine"], report["data"]
     goals = targets(systems, asked)
     lines = [
-        "| system | loss | training sequences/s | best validation NDCG@10 | "
+        "| system | loss | training sequences/s | CPU seconds an epoch | best validation NDCG@10 | "
         + "".join(f"seconds to {goal:.4f} | " for goal in goals)
         + "peak memory, MiB | parameters |",
-        f"|---|---|{'---|' * (len(goals) + 4)}",
+        f"|---|---|{'---|' * (len(goals) + 5)}",
     ]
     for name, own in systems.items():
         reached = [seconds_to(own["curve"], goal) for goal in goals]
@@ -284,6 +286,7 @@ def markdown(report: Mapping[str, Any], asked: Sequence[float] = ()) -> str:
             name,
             own["loss"],
             f"{own['sequences_per_second']:g}",
+            f"{own.get('cpu_seconds_an_epoch', 0.0):.1f}",
             f"{best(own):.4f}",
             *("not reached" if found is None else f"{found:.1f}" for found in reached),
             str(own.get("peak_mib", "")),
@@ -300,9 +303,11 @@ def markdown(report: Mapping[str, Any], asked: Sequence[float] = ()) -> str:
         f"ranking, {policy}, one evaluator for all.",
         f"Dimension {shape['dimension']}, {shape['blocks']} block(s), {shape['heads']} head(s), dropout "
         f"{shape['dropout']:g}, length {told['max_length']}, {told['negatives']} negatives where they are sampled, "
-        f"learning rate {told['learning_rate']:g}, seed {told['seed']}; batches as each library's guide has them.",
+        f"learning rate {told['learning_rate']:g}, seed {told['seed']}; {told['batch']} users a batch in RecTools and "
+        "RePlay, the default batches of the others.",
         "Sequences are users' training sequences; seconds are of training proper, loading of batches included, "
-        "validation and preparation left out. Peak memory is that of the process after its first epoch.",
+        "validation and preparation left out; CPU seconds, over all threads, do not grow on a busy machine. Peak "
+        "memory is that of the process after its first epoch.",
         *(f"Skipped: {name}." for name in report["skipped"]),
         f"Machine: {place['cpu']}, {told['threads']} threads for each, {place['memory_gib']:g} GiB.",
         f"Versions: {', '.join(f'{name} {number}' for name, number in sorted(versions_of.items()))}.",
@@ -352,6 +357,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dropout", type=float, default=0.2, metavar="P")
     parser.add_argument("--max-length", type=int, default=50, metavar="N")
     parser.add_argument("--negatives", type=int, default=256, metavar="N")
+    parser.add_argument("--batch", type=int, default=128, metavar="N", help="users, in RecTools and RePlay")
     parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="LR")
     parser.add_argument("--epochs", type=int, default=30, metavar="N", help="at most (default: 30)")
     parser.add_argument("--budget-seconds", type=float, metavar="S", help="training seconds of each system, at most")

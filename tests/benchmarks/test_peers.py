@@ -81,7 +81,7 @@ def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped
     assert [point["epoch"] for point in own["curve"]] == [1, 2]
     last = own["curve"][-1]["seconds"]
     assert own["sequences_per_second"] == pytest.approx(80 * 2 / last, rel=1e-3)
-    assert own["peak_mib"] > 0 and set(own["versions"]) == {"hubspoke", "torch"}
+    assert own["peak_mib"] > 0 < own["cpu_seconds_an_epoch"] and set(own["versions"]) == {"hubspoke", "torch"}
     if missing:
         assert list(report["systems"]) == ["hubspoke"]
         assert report["skipped"] == [f"{missing} (No package metadata was found for {NAMES[missing]})"]
@@ -125,6 +125,7 @@ def test_the_table_says_when_each_reached_what_all_reached() -> None:
             "shape": shape,
             "max_length": 50,
             "negatives": 9,
+            "batch": 128,
             "learning_rate": 1e-3,
             "seed": 0,
             "threads": 2,
@@ -135,5 +136,5 @@ def test_the_table_says_when_each_reached_what_all_reached() -> None:
     }
     lines = peers.markdown(report).splitlines()
     assert "seconds to 0.1000 | seconds to 0.2000" in lines[0]
-    assert lines[4] == "| poor | x | 5 | 0.1000 | 7.0 | not reached |  | 1,000 |"
+    assert lines[4] == "| poor | x | 5 | 1.5 | 0.1000 | 7.0 | not reached |  | 1,000 |"
     assert "- slow: 1, 50 s: 0.0500 · 2, 90 s: 0.2000" in lines

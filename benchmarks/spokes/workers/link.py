@@ -60,8 +60,8 @@ class Link:
         os.dup2(2, 1)
         self._versions = {name: version(name) for name in libraries}
         self._made = time.perf_counter()
-        self._since = 0.0
-        self._seconds = 0.0
+        self._since = self._cpu_since = 0.0
+        self._seconds = self._cpu = 0.0
 
     def start(self, parameters: int) -> None:
         """Training begins: the clock runs.
@@ -71,7 +71,7 @@ class Link:
         """
         setup = time.perf_counter() - self._made
         self._say(event="start", parameters=parameters, setup_seconds=round(setup, 2), versions=self._versions)
-        self._since = time.perf_counter()
+        self._run()
 
     def validated(self, epoch: int, score: Score) -> bool:
         """Let the weights be judged while the clock stands still; whether to go on.
@@ -81,6 +81,7 @@ class Link:
             score: histories to (B, N) scores of all items; -inf for one that the system does not know.
         """
         self._seconds += time.perf_counter() - self._since
+        self._cpu += time.process_time() - self._cpu_since
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         shape = (len(self.histories), self.settings["n_items"])
         scores = np.lib.format.open_memmap(self.folder / SCORES, mode="w+", dtype=np.float32, shape=shape)
@@ -88,10 +89,14 @@ class Link:
             scores[start : start + BLOCK] = score(self.histories[start : start + BLOCK])
         scores.flush()
         del scores
-        self._say(event="scores", epoch=epoch, seconds=round(self._seconds, 3), peak_mib=round(peak))
+        spent = {"seconds": round(self._seconds, 3), "cpu_seconds": round(self._cpu, 3)}
+        self._say(event="scores", epoch=epoch, peak_mib=round(peak), **spent)
         reply = sys.stdin.readline().strip()
-        self._since = time.perf_counter()
+        self._run()
         return reply == "go"
+
+    def _run(self) -> None:
+        self._since, self._cpu_since = time.perf_counter(), time.process_time()
 
     def _say(self, **message: Any) -> None:
         self._out.write(json.dumps(message) + "\n")

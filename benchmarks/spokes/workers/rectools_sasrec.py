@@ -9,7 +9,6 @@ import numpy as np
 
 from benchmarks.spokes.workers.link import Link, main
 
-BATCH = 128
 PAD = 0
 
 
@@ -41,7 +40,7 @@ def train(link: Link) -> None:
         dropout_rate=shape["dropout"],
         session_max_len=asked["max_length"],
         lr=asked["learning_rate"],
-        batch_size=BATCH,
+        batch_size=asked["batch"],
         epochs=asked["epochs"],
         loss=asked["variant"],
         n_negatives=asked["negatives"],

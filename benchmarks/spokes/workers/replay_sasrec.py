@@ -9,7 +9,6 @@ import numpy as np
 
 from benchmarks.spokes.workers.link import Link, main
 
-BATCH = 128
 BUCKET = 32
 ITEM = "item_id"
 
@@ -95,7 +94,7 @@ def _batches(link: Link) -> Any:
     transforms = make_default_sasrec_transforms(_schema(asked))
     transforms["train"].append(UniformNegativeSamplingTransform(asked["n_items"], asked["negatives"]))
     return ParquetModule(
-        batch_size=BATCH,
+        batch_size=asked["batch"],
         metadata={"train": {ITEM: {"shape": length, "padding": asked["n_items"]}}},
         transforms={"train": transforms["train"]},
         train_path=str(path),
