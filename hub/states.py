@@ -49,10 +49,10 @@ class ItemStates:
         """(M,) places of each input."""
         return np.diff(self.inputs)
 
-    @property
-    def owners(self) -> IntArray:
-        """(M,) the item of each input."""
-        return np.repeat(np.arange(len(self)), np.diff(self.items))
+    def inputs_of(self, rows: IntArray) -> tuple[IntArray, IntArray]:
+        """The inputs of some items, one item after the other, and for each the place of its item among `rows`."""
+        inputs, ends = _ranges(self.items, rows)
+        return inputs, np.repeat(np.arange(len(rows)), np.diff(ends))
 
     def rows(self, rows: IntArray) -> ItemStates:
         """The states of some items, in their order."""

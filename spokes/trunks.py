@@ -39,16 +39,18 @@ class TrunkInputs:
 
     Attributes:
         vectors: (N, Dt + Dv) what the unadapted trunks say.
-        states: by modality, what the bodies of the adapted trunks say; in the machine's memory, not the device's.
+        states: by modality, what the bodies of the adapted trunks say of these items among others; in the machine's
+            memory, not the device's, and never copied but for the heads.
+        places: (N,) where these items stand in `states`.
     """
 
     vectors: Tensor
     states: Mapping[str, ItemStates]
+    places: IntArray
 
     def rows(self, rows: Tensor) -> TrunkInputs:
         """The inputs of some items."""
-        own: IntArray = rows.cpu().numpy()
-        return TrunkInputs(self.vectors[rows], {name: states.rows(own) for name, states in self.states.items()})
+        return TrunkInputs(self.vectors[rows], self.states, self.places[rows.cpu().numpy()])
 
 
 class AdaptedTrunks(nn.Module):
@@ -86,24 +88,26 @@ class AdaptedTrunks(nn.Module):
                 "layers were not given; ask `Hub.trunk_vectors` for them with `heads=spoke.heads`."
             )
         states = {name: trunk.states[name] for name in self.heads}
-        return TrunkInputs(torch.from_numpy(trunk.joined()).to(device), states)
+        return TrunkInputs(torch.from_numpy(trunk.joined()).to(device), states, np.arange(len(trunk)))
 
     def forward(self, items: TrunkInputs) -> Tensor:
         """(N, Dt + Dv) trunk vectors under the adapters; trunks without one say what they said."""
         blocks = {"text": items.vectors[:, : self.text_dimension], "image": items.vectors[:, self.text_dimension :]}
         for name, states in items.states.items():
-            blocks[name] = self._adapted(name, states, blocks[name])
+            blocks[name] = self._adapted(name, states, items.places, blocks[name])
         return torch.cat(list(blocks.values()), dim=1)
 
-    def _adapted(self, name: str, states: ItemStates, plain: Tensor) -> Tensor:
+    def _adapted(self, name: str, states: ItemStates, places: IntArray, plain: Tensor) -> Tensor:
         """(N, D) the mean direction of each item's inputs; zero for an item without any."""
         out = torch.zeros_like(plain)
-        chunks = list(_chunks(states))
+        inputs, owners = states.inputs_of(places)
+        chunks = list(_chunks(states.lengths[inputs], states.flat.shape[1]))
         if not chunks:
             return out
-        vectors = torch.cat([self._head(name, states, chunk, plain.device, len(chunks) > 1) for chunk in chunks])
-        owners = torch.from_numpy(states.owners[np.concatenate(chunks)]).to(plain.device)
-        return nn.functional.normalize(out.index_add(0, owners, vectors), dim=1)
+        lean = len(chunks) > 1
+        vectors = torch.cat([self._head(name, states, inputs[chunk], plain.device, lean) for chunk in chunks])
+        owned = torch.from_numpy(owners[np.concatenate(chunks)]).to(plain.device)
+        return nn.functional.normalize(out.index_add(0, owned, vectors), dim=1)
 
     def _head(self, name: str, states: ItemStates, chunk: IntArray, device: torch.device, lean: bool) -> Tensor:
         """(B, D) unit vectors of some inputs; `lean` computes activations again instead of keeping them."""
@@ -119,13 +123,12 @@ class AdaptedTrunks(nn.Module):
         return vectors
 
 
-def _chunks(states: ItemStates) -> Iterator[IntArray]:
+def _chunks(lengths: IntArray, width: int) -> Iterator[IntArray]:
     """Inputs in groups of similar length, the longest first, each small enough for the head to take at once."""
-    lengths = states.lengths
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        size = max(1, CHUNK_NUMBERS // (int(lengths[order[start]]) * states.flat.shape[1]))
+        size = max(1, CHUNK_NUMBERS // (int(lengths[order[start]]) * width))
         yield order[start : start + size]
         start += size
 

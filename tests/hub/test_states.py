@@ -91,7 +91,7 @@ def test_the_packaged_text_trunk_is_cut_likewise(cache):
 def test_the_packaged_image_trunk_is_cut_before_its_head_or_its_last_stage(cache, pictures, layers, width):
     tower = image_tower("package:efficientnet-lite0")
     states = image_states(tower, layers, pictures, file_hashes(pictures), np.array([2, 0, 1]), cache)
-    assert states.flat.shape == (3, width) and states.owners.tolist() == [0, 0, 2]
+    assert states.flat.shape == (3, width) and states.inputs_of(np.arange(3))[1].tolist() == [0, 0, 2]
     np.testing.assert_allclose(through_head(tower, layers, states), tower.encode(pictures), atol=1e-6)
 
 
@@ -236,8 +236,13 @@ def test_rows_of_ragged_states():
     own = RAGGED.rows(np.array([2, 1, 0, 2]))
     assert own.flat.tolist() == [[6, 7], [0, 1], [2, 3], [4, 5], [6, 7]]
     assert own.inputs.tolist() == [0, 1, 2, 4, 5] and own.items.tolist() == [0, 1, 1, 3, 4]
-    assert own.owners.tolist() == [0, 2, 2, 3] and len(own) == 4
+    assert own.inputs_of(np.arange(4))[1].tolist() == [0, 2, 2, 3] and len(own) == 4
     assert RAGGED.rows(np.zeros(0, np.int64)).flat.shape == (0, 2)
+
+
+def test_the_inputs_of_some_items():
+    inputs, owners = RAGGED.inputs_of(np.array([2, 1, 0, 2]))
+    assert inputs.tolist() == [2, 0, 1, 2] and owners.tolist() == [0, 2, 2, 3]
 
 
 def test_states_of_some_inputs_are_padded():
@@ -247,12 +252,12 @@ def test_states_of_some_inputs_are_padded():
 
 def test_items_without_their_inputs():
     own = RAGGED.without_inputs()
-    assert len(own) == 3 and own.flat.shape == (0, 2) and len(own.owners) == 0
+    assert len(own) == 3 and own.flat.shape == (0, 2) and own.inputs_of(np.arange(3))[0].tolist() == []
 
 
 def test_items_without_a_text_have_no_state(cache):
     states = text_states(text_tower("tiny"), 1, ["red"], np.array([False, True, False]), cache)
-    assert len(states) == 3 and states.owners.tolist() == [1]
+    assert len(states) == 3 and states.inputs_of(np.arange(3))[1].tolist() == [1]
     assert len(text_states(text_tower("tiny"), 1, [], np.zeros(2, np.bool_), cache)) == 2
 
 

@@ -117,6 +117,40 @@ def test_the_mean_direction_of_an_items_pictures(shop):
     assert not np.allclose(vectors[0, 32:], shop[1].image[0], atol=1e-3)
 
 
+def test_some_items_in_any_order(shop):
+    model = moved(model_of(shop, config()))
+    given = inputs_of(model, shop)
+    whole, rows = model.item_vectors(given), torch.tensor([4, 0, 3, 0])
+    np.testing.assert_allclose(model.item_vectors(given.rows(rows)), whole[rows], atol=1e-6)
+    np.testing.assert_allclose(model.item_vectors(given.rows(rows).rows(rows[1:])), whole[[4, 0, 4]], atol=1e-6)
+    assert given.rows(rows).trunk.states is given.trunk.states
+
+
+def test_a_modality_that_is_taken_away_is_away(shop):
+    settings = config()
+    made = spoke_of(shop, moved(model_of(shop, settings)), settings)
+    trunk = shop[1]
+    bare = replace(trunk, text=np.zeros_like(trunk.text))
+    model = made.behaviour.model
+    with torch.no_grad():
+        vectors = model.trunks(model.inputs(trunk.without("text"), np.arange(1, 7)).trunk)
+    assert not vectors[:, :32].any() and vectors[0, 32:].any()
+    without = made.embed_items(IDS, trunk.without("text"))
+    assert np.isfinite(without).all() and not np.allclose(without, made.embed_items(IDS, bare))
+
+
+@pytest.mark.parametrize("fusion", ["gate", "cross-attention"])
+def test_other_ways_of_putting_an_item_together(shop, fusion):
+    settings = config(fusion=fusion)
+    model = moved(model_of(shop, settings))
+    given = inputs_of(model, shop)
+    with torch.no_grad():
+        parts = sum(model.item_parts(given).values())
+    np.testing.assert_allclose(parts, model.item_vectors(given), atol=1e-5)
+    model.train().embed_items(given).square().sum().backward()
+    assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith(PREFIX) and p.requires_grad)
+
+
 def test_one_trunk_alone(shop):
     model = moved(model_of(shop, config({"rank": 2})))
     with torch.no_grad():
