@@ -104,6 +104,7 @@ def test_the_table_says_when_each_reached_what_all_reached() -> None:
             "curve": curve,
             "sequences_per_second": 5.0,
             "parameters": 1000,
+            "cpu_seconds_an_epoch": 1.5,
             "versions": {"torch": "2"},
         }
 
