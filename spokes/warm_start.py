@@ -25,7 +25,7 @@ FREE = ("cloze", "id_init", "id_dropout", "id_dropout_events", "cold_items", "mi
 FREE_INSIDE = {
     "transformer": ("dropout", "context_dropout"),
     "attributes": ("dropout",),
-    "statistics": ("dropout", "prior_strength"),
+    "statistics": ("dropout", "prior_strength", "folds"),
 }
 # Parts that a version may have or lack; where only one of two has it, it starts anew.
 OPTIONAL = ("adapter", "trunk_adapter", "attributes", "statistics")

@@ -235,11 +235,21 @@ class _Explainer:
             weights=weights.model_dump(),
             attention=attention,
             items=found,
-            notes=[*notes, *untold],
+            notes=[*notes, *untold, *self._weighed()],
         )
 
     def _rows(self, items: Iterable[str]) -> IntArray:
         return np.array([self._server.row(item) for item in items], dtype=np.int64)
+
+    def _weighed(self) -> list[str]:
+        """What the sum behind the behavioural part is where it is not simply one."""
+        own = self._spoke.behaviour
+        if own is None or own.config.fusion == "concat":
+            return []
+        return [
+            f"The behavioural part is told by parts as the {own.config.fusion} weighed them; the weights depend on all "
+            "parts, so a score without one of them is not the score less that part."
+        ]
 
     def _attention(self, history: IntArray, weight: float) -> tuple[SessionAttention | None, list[str]]:
         from ..spokes.explain import last_attention

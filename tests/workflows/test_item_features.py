@@ -101,6 +101,20 @@ def test_a_newer_catalog_is_read_with_what_was_fitted(served: Workspace) -> None
     assert served.recommend("lamps", ["new-1"], k=3).served_by == "lamps:2"
 
 
+def test_a_gate_is_stored_named_and_explained_with_a_note(shop: Workspace, tiny_spoke: Any) -> None:
+    made = shop.spoke.train("lamps", config={**tiny_spoke, "fusion": "gate"}, promote=True)
+    record = shop.registry.get_model(str(made.ref))
+    assert "item fusion" in {part.name for part in record.parts}
+    items = load_dataset(shop, "lamps").items["item_id"]
+    told = shop.explain("lamps", [items[0], items[1]])
+    assert any("gate weighed them" in note for note in told.notes)
+    first = told.items[0]
+    assert set(first.behaviour_parts) == {"text", "item id", "bias"}
+    behaviour = next(own for own in first.parts if own.name == "behaviour")
+    assert sum(first.behaviour_parts.values()) == pytest.approx(behaviour.score, abs=1e-4)
+    assert shop.index.check(str(made.index)).ok
+
+
 @pytest.mark.parametrize("content", [[], ["text"]])
 def test_what_is_not_read_of_the_content_is_nowhere_from_training_to_the_index(
     shop: Workspace, tiny_spoke: Any, content: list[str], monkeypatch: pytest.MonkeyPatch
