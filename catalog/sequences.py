@@ -138,9 +138,9 @@ class Sequences:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over its events and how they are grouped."""
-        digest = hashlib.sha256(f"{self.n_items}|{len(self)}".encode())
-        for array in (self.items, self.offsets, self.timestamps, self.event_types):
+        """SHA-256 over its events, how they are grouped and whose they are."""
+        digest = hashlib.sha256("\0".join([f"{self.n_items}|{len(self)}", *self.user_ids]).encode())
+        for array in (self.items, self.offsets, self.timestamps, self.users, self.event_types):
             if array is not None:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +210,15 @@ def test_who_comes_second_takes_what_is_there(tmp_path, stored):
     first = write_session_files(path, ITEM_IDS, tmp_path / "sessions")
     assert write_session_files(path, ITEM_IDS, tmp_path / "sessions") == first
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["events.parquet", "sessions"]
+
+
+def test_two_may_write_at_once(tmp_path, stored):
+    path, out = stored(events(4)), tmp_path / "sessions"
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: write_session_files(path, ITEM_IDS, out, range_events=20), range(8)))
+    assert all(files == made[0] for files in made)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["events.parquet", "sessions"]
+    same(made[0].read(made[0].manifest.parts), in_memory(events(4), SessionSettings())[0])
 
 
 MEASURE = """

@@ -1,5 +1,6 @@
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,6 +77,9 @@ def test_the_fingerprint_is_that_of_events_cuts_and_shards(stream_of):
     assert stream.fingerprint == stream_of(made(), 10).fingerprint
     others = [stream_of(made(), 20), stream_of(made(seed=1), 10), stream.cut(early)]
     assert len({stream.fingerprint, *(other.fingerprint for other in others)}) == 4
+    held = made()
+    renamed = replace(held, user_ids=tuple(reversed(held.user_ids)))
+    assert held.fingerprint == made().fingerprint != renamed.fingerprint
 
 
 def test_nothing_at_all(stream_of):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,6 +194,34 @@ def test_a_spoke_is_trained_on_shards_stored_and_found_again(
     index = lamps.index.build(streamed.ref)
     assert lamps.promote(streamed.ref).after is not None and index.ref
     assert len(lamps.recommend("many", ["lamps-0001"], k=5).items) == 5
+
+
+@pytest.mark.parametrize("nth", [1, 3])
+def test_a_killed_cut_is_repeated_to_the_same_spoke(
+    lamps: Workspace, train: Callable[..., Any], tiny_spoke: Any, tmp_path: Path, nth: int
+) -> None:
+    whole = train(STREAMED)
+    (folder,) = (lamps.cache_dir / "sessions").iterdir()
+    written = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    config = tmp_path / "spoke.json"
+    own = {**tiny_spoke, "statistics": {}, "training": {**tiny_spoke["training"], **STREAMED}}
+    config.write_text(json.dumps(own), encoding="utf-8")
+    driver = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
+    place = ("hubspoke.catalog.session_files:_write_part", str(nth))
+    told = ("spoke", "train", "many", "--config", str(config), "--workspace", str(lamps.settings.workspace))
+    command = [sys.executable, "-c", driver, *place, *told]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "HERE\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    (left,) = (lamps.cache_dir / "sessions").iterdir()
+    assert left.name.endswith(".tmp") and len(list(left.iterdir())) == nth - 1
+    again = train(STREAMED, force=True)
+    assert again.space_fingerprint == whole.space_fingerprint
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == written
 
 
 def test_sessions_are_cut_once_for_each_snapshot_and_setting(lamps: Workspace, train: Callable[..., Any]) -> None:
