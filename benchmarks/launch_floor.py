@@ -157,11 +157,11 @@ def _policy_table(compared: Mapping[str, Any], spokes: Mapping[str, Mapping[str,
         "",
         f"| system | {' | '.join(name for name, _, _ in COLUMNS)} | coverage@100 |",
         f"|---|{'---|' * (len(COLUMNS) + 1)}",
-        *(_line(_label(result["model"], spokes), _cells(result)) for result in results),
+        *(_line(_label(result["model"], spokes), cells(result)) for result in results),
     ]
     own = [result for result in results if result["model"] in spokes]
     if len(own) > 1:
-        lines.append(_line(f"spoke, mean of {len(own)} seeds (lowest to highest)", _mean_cells(own)))
+        lines.append(_line(f"spoke, mean of {len(own)} seeds (lowest to highest)", mean_cells(own)))
     return "\n".join(lines)
 
 
@@ -175,35 +175,40 @@ def _line(name: str, cells: Sequence[str]) -> str:
     return f"| {name} | {' | '.join(cells)} |"
 
 
-def _cells(result: Mapping[str, Any]) -> list[str]:
+def cells(result: Mapping[str, Any]) -> list[str]:
+    """What a table says of one system, interval by interval."""
     return [
-        *(_interval(result, part, metric) for _, part, metric in COLUMNS),
+        *(interval(result, part, metric) for _, part, metric in COLUMNS),
         f"{result['metrics']['all']['coverage@100']:.3f}",
     ]
 
 
-def _interval(result: Mapping[str, Any], part: str, metric: str) -> str:
+def interval(result: Mapping[str, Any], part: str, metric: str) -> str:
+    """A metric on one slice with its 95 % interval."""
     if part not in result["metrics"]:
         return "no target"
     low, high = result["intervals"][part][metric]
     return f"{result['metrics'][part][metric]:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def _mean_cells(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def mean_cells(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The same of several seeds: mean, lowest, highest."""
     wanted = [(part, metric, ".4f") for _, part, metric in COLUMNS] + [("all", "coverage@100", ".3f")]
     return [
-        _mean(results, lambda own, p=part, m=metric: own["metrics"].get(p, {}).get(m), f) for part, metric, f in wanted
+        mean(results, lambda own, p=part, m=metric: own["metrics"].get(p, {}).get(m), f) for part, metric, f in wanted
     ]
 
 
-def _mean(results: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float | None], form: str) -> str:
+def mean(results: Sequence[Mapping[str, Any]], value: Callable[[Mapping[str, Any]], float | None], form: str) -> str:
+    """Mean, lowest and highest of a value over results; those that lack it are passed over."""
     values = [found for result in results if (found := value(result)) is not None]
     if not values:
         return "no target"
     return f"{fmean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-def _seeds(text: str) -> list[int]:
+def seeds(text: str) -> list[int]:
+    """The numbers of `0,1,2`."""
     return list(dict.fromkeys(int(part) for part in text.split(",")))
 
 
@@ -217,7 +222,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--exclude-seen", action="store_true", help="measure with seen items excluded only (default: both policies)"
     )
-    parser.add_argument("--seeds", type=_seeds, default=[0], metavar="A,B,C", help="one spoke per seed (default: 0)")
+    parser.add_argument("--seeds", type=seeds, default=[0], metavar="A,B,C", help="one spoke per seed (default: 0)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--out", required=True, metavar="FILE", help="where the JSON report goes")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")

@@ -25,7 +25,7 @@ from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.lists import DIVERSITY, NOVELTY
 from hubspoke.workflows.complete_journey import department_events, department_items
 
-from benchmarks.launch_floor import DOMAIN, Clock, machine, versions
+from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, seeds, versions
 from benchmarks.spokes.ids import laid_over
 
 Variants = Mapping[str, Mapping[str, Any]]
@@ -264,20 +264,18 @@ def verdict(compared: Mapping[str, Any], model: str) -> str:
 
 
 def _cell(result: Mapping[str, Any], part: str, metric: str, form: str) -> str:
-    value = result["metrics"].get(part, {}).get(metric)
-    if value is None:
-        return "no target" if part == "cold" else "not measured"
-    interval = result["intervals"].get(part, {}).get(metric) if form == ".4f" else None
-    return f"{value:{form}} [{interval[0]:{form}}, {interval[1]:{form}}]" if interval else f"{value:{form}}"
+    if form == ".4f":
+        return interval(result, part, metric)
+    value = result["metrics"][part].get(metric)
+    return "not measured" if value is None else f"{value:{form}}"
 
 
 def _mean_line(name: str, results: Mapping[str, Any], spokes: Mapping[str, Mapping[str, Any]]) -> str:
     own = [result for model, result in results.items() if model in spokes and spokes[model]["variant"] == name]
-    cells = []
-    for _, part, metric, form in COLUMNS:
-        values = [one["metrics"][part][metric] for one in own if metric in one["metrics"].get(part, {})]
-        spread = f"{fmean(values):{form}} ({min(values):{form}} to {max(values):{form}})" if values else "no target"
-        cells.append(spread)
+    cells = [
+        mean(own, lambda one, p=part, m=metric: one["metrics"].get(p, {}).get(m), form)
+        for _, part, metric, form in COLUMNS
+    ]
     seconds = training_seconds({model: spokes[model] for model in spokes if spokes[model]["variant"] == name})[name]
     return f"| {name}, mean of {len(own)} seeds (lowest to highest) | {' | '.join(cells)} | | {seconds:.0f} |"
 
@@ -305,11 +303,6 @@ def variant(text: str) -> tuple[str, dict[str, Any]]:
 def names(text: str) -> list[str]:
     """The parts of `a,b,c`."""
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def seeds(text: str) -> list[int]:
-    """The numbers of `0,1,2`."""
-    return list(dict.fromkeys(int(part) for part in text.split(",")))
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import hubspoke
@@ -28,13 +27,12 @@ from hubspoke.spokes.regimes import regime_of
 from hubspoke.spokes.training import train_behaviour
 from hubspoke.workflows.measures import Validation
 
-from benchmarks.launch_floor import machine, versions
+from benchmarks.launch_floor import COLUMNS, cells, machine, mean_cells, seeds, versions
 from benchmarks.spokes.ids import IdSpoke, ids_config, make_spoke, ndcg, read_sequences, validation_users
 
 MARKS = (60.0, 300.0, 1200.0)
 POLICIES = {False: "seen items ranked", True: "seen items excluded"}
 STAGES = {"chosen": "chosen on validation", "refitted": "refitted on all but test"}
-COLUMNS = (("HR@10", "all", "hr@10"), ("NDCG@10", "all", "ndcg@10"), ("NDCG@10 cold", "cold", "ndcg@10"))
 POINTS = 12
 
 
@@ -306,29 +304,10 @@ def _policy_table(runs: Sequence[Mapping[str, Any]], policy: str) -> str:
     ]
     for stage, name in STAGES.items():
         own = [(run["seed"], run["results"][stage][policy]) for run in runs if stage in run["results"]]
-        lines += [f"| {seed} | {name} | {' | '.join(_cells(found))} |" for seed, found in own]
+        lines += [f"| {seed} | {name} | {' | '.join(cells(found))} |" for seed, found in own]
         if len(own) > 1:
-            lines.append(f"| mean (lowest to highest) | {name} | {' | '.join(_means([f for _, f in own]))} |")
+            lines.append(f"| mean (lowest to highest) | {name} | {' | '.join(mean_cells([f for _, f in own]))} |")
     return "\n".join(lines)
-
-
-def _cells(found: Mapping[str, Any]) -> list[str]:
-    cells = []
-    for _, part, metric in COLUMNS:
-        if part not in found["metrics"]:
-            cells.append("no target")
-            continue
-        low, high = found["intervals"][part][metric]
-        cells.append(f"{found['metrics'][part][metric]:.4f} [{low:.4f}, {high:.4f}]")
-    return [*cells, f"{found['metrics']['all']['coverage@100']:.3f}"]
-
-
-def _means(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    cells = []
-    for part, metric in [*((part, metric) for _, part, metric in COLUMNS), ("all", "coverage@100")]:
-        values = [one["metrics"][part][metric] for one in found if part in one["metrics"]]
-        cells.append(f"{fmean(values):.4f} ({min(values):.4f} to {max(values):.4f})" if values else "no target")
-    return cells
 
 
 def _quality_table(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -339,8 +318,8 @@ def _quality_table(runs: Sequence[Mapping[str, Any]]) -> str:
         f"|---|{'---|' * (len(MARKS) + 1)}",
     ]
     for run in runs:
-        cells = [_reached(row) for row in run["time_to_quality"]]
-        lines.append(f"| {run['seed']} | {' | '.join(cells)} | {run['seconds']['choosing']:.0f} s |")
+        reached = " | ".join(map(_reached, run["time_to_quality"]))
+        lines.append(f"| {run['seed']} | {reached} | {run['seconds']['choosing']:.0f} s |")
     return "\n".join(lines)
 
 
@@ -360,17 +339,13 @@ def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _seeds(text: str) -> list[int]:
-    return list(dict.fromkeys(int(part) for part in text.split(",")))
-
-
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--file", required=True, help="benchmark file: `user item item ...` or `user item` a line")
     parser.add_argument("--model", choices=("sasrec", "bert4rec"), default="sasrec")
     parser.add_argument("--max-length", type=int, default=50, metavar="N", help="events looked at (default: 50)")
-    parser.add_argument("--seeds", type=_seeds, default=[0], metavar="A,B,C", help="one training per seed (default: 0)")
+    parser.add_argument("--seeds", type=seeds, default=[0], metavar="A,B,C", help="one training per seed (default: 0)")
     parser.add_argument(
         "--budget-seconds", type=float, metavar="S", help="end the choosing training cleanly after this wall time"
     )
