@@ -109,6 +109,16 @@ def test_a_damaged_adapter_is_corrupt(served: Workspace, tmp_path: Path) -> None
         Spoke.load(folder, load_hub(served, "hub:2")[0])
 
 
+def test_a_training_goes_on_from_it(served: Workspace) -> None:
+    made = served.spoke.train("lamps", parent="lamps:2", config={"training": {"max_epochs": 0}}, hub="hub:2")
+    record = served.registry.get_model(str(made.ref))
+    assert record.config["trunk_adapter"]["trunks"] == ["text", "image"]
+    both = [{part.name: part for part in served.registry.get_model(ref).parts} for ref in ("lamps:2", str(made.ref))]
+    # Nothing is trained, so that what was taken over is what is kept.
+    assert both[0]["trunk adapter"].fingerprint == both[1]["trunk adapter"].fingerprint
+    assert served.index.check(str(made.index)).ok
+
+
 def test_a_trunk_that_the_hub_lacks_is_told_in_one_sentence(shop: Workspace, config: Any) -> None:
     with pytest.raises(UsageError, match="The hub has no image trunk to adapt; take image out of trunk_adapter"):
         shop.spoke.train("lamps", config=config)
