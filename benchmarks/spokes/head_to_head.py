@@ -134,15 +134,17 @@ def workspace_folder(kept: str | None) -> Iterator[Path]:
 
 def data_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """What `domain add` reads."""
+    sessions = read_sessions(arguments.sessions)
     if arguments.department:
-        return {"items": department_items(arguments.department), "events": department_events(arguments.department)}
+        tables = {"items": department_items(arguments.department), "events": department_events(arguments.department)}
+        return {**tables, "sessions": sessions}
     return {
         "items": arguments.items,
         "events": arguments.events,
         "images": arguments.images,
         "item_map": read_map(arguments.map, "items"),
         "event_map": read_map(arguments.event_map, "events"),
-        "sessions": read_sessions(arguments.sessions),
+        "sessions": sessions,
     }
 
 
