@@ -235,12 +235,10 @@ class Evaluations:
 
         users: EvaluationSet = evaluation_set(dataset.sequences, protocol)
         # One content space for all, so that their diversity can be compared: that of the first that has one.
-        first = next((subject.name for subject in subjects if subject.record), None)
-        ready, content = _over_catalog(self._ws, first, dataset, protocol) if first else (None, None)
+        first, content, ready = self._content(subjects, dataset, protocol)
         measured = {}
         for subject in subjects:
-            recommender = ready if ready and subject.name == first else None
-            recommender = recommender or recommender_of(self._ws, subject.name, dataset, protocol)
+            recommender = ready.pop(subject.name, None) or recommender_of(self._ws, subject.name, dataset, protocol)
             progress = stage_progress(self._ws.progress, f"ranking for {subject.name}")
             evaluation = evaluate(recommender.score, users, progress=progress, content=content)
             note = getattr(recommender, "note", None)
@@ -248,6 +246,18 @@ class Evaluations:
                 self._ws.progress.note(f"{subject.name}: {note}")
             measured[subject.name] = _Measured(evaluation, note, first)
         return measured
+
+    def _content(
+        self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol
+    ) -> tuple[str | None, FloatArray | None, dict[str, Recommender]]:
+        """The first system that reads content, its content of the catalog (N, R), and what was loaded to find it."""
+        ready: dict[str, Recommender] = {}
+        for subject in subjects:
+            if subject.record:
+                ready[subject.name], content = _over_catalog(self._ws, subject.name, dataset, protocol)
+                if content.shape[1]:
+                    return subject.name, content, ready
+        return None, None, ready
 
     def _result(self, subject: _Subject, dataset: Dataset, measured: _Measured, *, record: bool) -> EvaluationResult:
         report = measured.evaluation.to_json()
