@@ -6,9 +6,13 @@ table in memory.
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +20,7 @@ import numpy as np
 from ..catalog.sequences import IntArray, Sequences, build_sequences
 from ..catalog.session_files import (
     FORMAT,
+    MANIFEST_FILE,
     RANGE_EVENTS,
     SessionFiles,
     SessionManifest,
@@ -42,6 +47,9 @@ if TYPE_CHECKING:
     from .workspace import Workspace
 
 
+UNUSED_SECONDS = 30 * 86_400.0  # session files that nobody opened for so long make room
+
+
 def open_stream(
     ws: Workspace,
     domain: DomainRecord,
@@ -60,12 +68,24 @@ def open_stream(
     made_of = [events.content_hash, items.content_hash, settings.model_dump(mode="json"), kind, _grain(shard_events)]
     folder = ws.cache_dir / "sessions" / fingerprint([FORMAT, *made_of])
     files = SessionFiles.open(folder)
-    if files is None:
+    if files is not None:
+        with suppress(OSError):  # a cache that cannot be written is still good to read
+            (folder / MANIFEST_FILE).touch()
+    else:
+        _forget_unused(folder.parent)
         ws.progress("cutting sessions", 0, 1)
         table = table_folder(ws, events) / DATA_FILE
         files = write_session_files(table, item_ids, folder, settings, kind, range_events=_grain(shard_events))
         ws.progress("cutting sessions", 1, 1)
     return SequenceStream(files, shard_events), files.manifest
+
+
+def _forget_unused(sessions: Path) -> None:
+    """Remove the session files of snapshots that nobody has trained on for long: they can be written again."""
+    for manifest in sessions.glob(f"*/{MANIFEST_FILE}"):
+        with suppress(OSError):  # somebody else may be as tidy
+            if time.time() - manifest.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(manifest.parent)
 
 
 def _grain(shard_events: int) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hubspoke.catalog.session_files import MANIFEST_FILE
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
@@ -21,6 +24,7 @@ from hubspoke.spokes.config import SpokeConfig, TrainingConfig
 from hubspoke.spokes.statistics import StatisticsConfig
 from hubspoke.workflows.datasets import Dataset, load_dataset
 from hubspoke.workflows.features import fit_features
+from hubspoke.workflows.large_tables import UNUSED_SECONDS
 from hubspoke.workflows.models import fingerprint
 from hubspoke.workflows.splits import held_out, split_dataset
 from hubspoke.workflows.workspace import Workspace
@@ -230,14 +234,31 @@ def test_sessions_are_cut_once_for_each_snapshot_and_setting(lamps: Workspace, t
 
     train(ONE_SHARD)
     first = folders()
-    written = {path: path.stat().st_mtime_ns for folder in first for path in folder.iterdir()}
+    written = {path: path.stat().st_mtime_ns for folder in first for path in folder.glob("part-*")}
     train(ONE_SHARD, split="all")
     assert folders() == first
-    assert {path: path.stat().st_mtime_ns for folder in first for path in folder.iterdir()} == written
+    assert {path: path.stat().st_mtime_ns for folder in first for path in folder.glob("part-*")} == written
     record = lamps.registry.get_domain("many")
     lamps.registry.set_domain_settings("many", {**record.settings, "sessions": {"mode": "per_user"}})
     train(ONE_SHARD)
     assert len(folders()) == len(first) + 1
+
+
+def test_session_files_that_nobody_opens_make_room(lamps: Workspace, train: Callable[..., Any]) -> None:
+    def age(folder: Path) -> None:
+        long_ago = time.time() - UNUSED_SECONDS - 60
+        os.utime(folder / MANIFEST_FILE, (long_ago, long_ago))
+
+    train(ONE_SHARD)
+    (first,) = (lamps.cache_dir / "sessions").iterdir()
+    age(first)
+    train(ONE_SHARD, split="all")  # opened again, so they are young
+    train(STREAMED)
+    second = next(folder for folder in (lamps.cache_dir / "sessions").iterdir() if folder != first)
+    age(first)
+    train({**STREAMED, "shard_events": 60})
+    left = set((lamps.cache_dir / "sessions").iterdir())
+    assert len(left) == 2 and first not in left and second in left
 
 
 def test_a_damaged_session_file_is_told_with_the_remedy(lamps: Workspace, train: Callable[..., Any]) -> None:
