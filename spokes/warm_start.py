@@ -123,10 +123,11 @@ def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: Ite
     for name, weight in own.items():
         if _is_taken(name, adapters, encoders):
             _copy(weight, given, name)
-    parts = ["transformer", *adapters, *(f"{name} encoder" for name in encoders)]
+    fusion = ["item fusion"] if child.model.item_fusion is not None else []
+    parts = ["transformer", *fusion, *adapters, *(f"{name} encoder" for name in encoders)]
     if child.model.content is not None and parent.model.content is not None:
         parts.append(_take_projection(child.model, parent.model, ours, theirs))
-    ids = _take_ids(child, parent) if common.same_domain else 0
+    ids = _take_ids(child, parent) if common.same_domain and child.config.ids else 0
     if child.config.ids:
         own["ids.weight"][UNKNOWN_ID_ROW] = given["ids.weight"][UNKNOWN_ID_ROW]
     return Taken((*parts, "item ids") if ids else tuple(parts), ids)

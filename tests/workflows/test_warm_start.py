@@ -79,6 +79,30 @@ def test_without_a_step_it_is_its_parent(garden: Workspace, tiny_spoke: Any) -> 
     assert edge.parent == "garden:1" and "took transformer" in str(edge.reason)
 
 
+VARIANTS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"content": []}, ["transformer", "item ids"]),
+    (
+        {"ids": False, "fusion": "gate"},
+        ["transformer", "item fusion", "adapter", "content projection"],
+    ),
+    (
+        {"fusion": "cross-attention", "statistics": {"folds": 3}},
+        ["transformer", "item fusion", "adapter", "statistics encoder", "content projection", "item ids"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("variant", "took"), VARIANTS)
+def test_so_it_is_whatever_its_items_are_made_of(
+    garden: Workspace, tiny_spoke: Any, variant: dict[str, Any], took: list[str]
+) -> None:
+    parent = trained(garden, {**tiny_spoke, **variant})
+    child = trained(garden, NO_EPOCHS, parent="garden:1")
+    assert child.space_fingerprint == parent.space_fingerprint
+    assert child.summary["warm_start"]["took"] == took
+    assert child.summary["drift"]["overlap@10"] == 1
+
+
 def test_the_same_parent_gives_the_same_version_and_another_another(garden: Workspace, tiny_spoke: Any) -> None:
     trained(garden, tiny_spoke)
     trained(garden, {**tiny_spoke, "seed": 7})
