@@ -72,3 +72,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 __all__ = ["COMMANDS", "LazyGroup", "cli", "main"]
+
+
+if __name__ == "__main__":  # for launchers that start a module: `torchrun ... -m hubspoke.cli spoke train`
+    main()

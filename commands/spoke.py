@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import click
 
-from ..workflows.teams import FOLLOWED
+from ..workflows.teams import FOLLOWED, LeaderLostError, following
 from .call import Call, command_options
 from .models import model_facts, model_table, trained
 from .options import config_options, dry_run, force, moment, read_config
@@ -76,24 +78,36 @@ def train(
       hubspoke spoke train garden --from garden:3 --on new
       torchrun --nproc-per-node 2 -m hubspoke.cli spoke train garden
     """
-    result = call.workspace().spoke.train(
-        domain,
-        hub=hub,
-        config=read_config(config, (*settings, f"model={model}") if model else settings),
-        items=items,
-        events=events,
-        refit=refit,
-        split=split,
-        test_from=test_from,
-        force=force,
-        dry_run=dry_run,
-        index=index,
-        promote=promote,
-        parent=parent,
-        on=on,
-    )
+    with _first_process_tells():
+        result = call.workspace().spoke.train(
+            domain,
+            hub=hub,
+            config=read_config(config, (*settings, f"model={model}") if model else settings),
+            items=items,
+            events=events,
+            refit=refit,
+            split=split,
+            test_from=test_from,
+            force=force,
+            dry_run=dry_run,
+            index=index,
+            promote=promote,
+            parent=parent,
+            on=on,
+        )
     if result.status != FOLLOWED:
         call.show(result, lambda: trained(result))
+
+
+@contextmanager
+def _first_process_tells() -> Iterator[None]:
+    """What stops a whole team is told once; the other processes end without a word."""
+    try:
+        yield
+    except (KeyboardInterrupt, LeaderLostError):
+        if following():
+            raise SystemExit(1) from None
+        raise
 
 
 @spoke.command("list")

@@ -23,15 +23,31 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
+from ..errors import HubspokeError
 from .batches import Batch
 
 # How long a process waits for the others at a step that all take together.
 PATIENCE = timedelta(minutes=30)
 # Seconds between two looks for an order.
 PAUSE = 0.05
-# How long a process whose common step broke waits to hear whether the first one broke it.
+# How long the first process waits in the end for the others to have heard that it is the end.
 GRACE = timedelta(seconds=5)
-FAIL = "fail"
+
+
+class TeamLostError(HubspokeError):
+    """Another process of the team is gone, or does not come along."""
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """A step that all processes take; whatever goes wrong in it is that not all took it."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition("]")[2].partition(". ")[0].strip() or type(error).__name__
+        raise TeamLostError(
+            f"Another process of the team is gone or stuck ({reason}); see what it told, and repeat the command."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,8 @@ class Team:
         owned = list(parameters)
         gradients = [p.new_zeros(p.shape) if p.grad is None else p.grad for p in owned]
         flat = torch.cat([gradient.flatten() for gradient in gradients] + [loss.detach().to(gradients[0]).flatten()])
-        dist.all_reduce(flat)
+        with _together():
+            dist.all_reduce(flat)
         parts = flat.split([gradient.numel() for gradient in gradients] + [1])
         for parameter, part in zip(owned, parts, strict=False):
             parameter.grad = part.view_as(parameter)
@@ -85,15 +102,17 @@ class Team:
     def align(self, model: nn.Module) -> None:
         """Give every process the weights of rank 0."""
         if not self.alone:
-            for tensor in model.state_dict().values():
-                dist.broadcast(tensor, src=0)
+            with _together():
+                for tensor in model.state_dict().values():
+                    dist.broadcast(tensor, src=0)
 
     def told(self, value: float, device: torch.device) -> float:
         """What rank 0 says this number is."""
         if self.alone:
             return value
         tensor = torch.tensor([value], dtype=torch.float64, device=device)
-        dist.broadcast(tensor, src=0)
+        with _together():
+            dist.broadcast(tensor, src=0)
         return float(tensor)
 
     def agrees(self, value: float, device: torch.device) -> bool:
@@ -106,7 +125,8 @@ class Team:
         if self.alone:
             return [tensor]
         parts = [torch.empty_like(tensor, device=device) for _ in range(self.size)]
-        dist.all_gather(parts, tensor.to(device))
+        with _together():
+            dist.all_gather(parts, tensor.to(device))
         return [part.to(tensor.device) for part in parts]
 
 
@@ -124,10 +144,6 @@ def join_team(device: torch.device) -> Team:
     return Team(dist.get_rank(), dist.get_world_size())
 
 
-class TeamLostError(Exception):
-    """Another process of the team is gone."""
-
-
 class Orders:
     """What the first process tells the others between their common steps: JSON, one after the other.
 
@@ -135,8 +151,10 @@ class Orders:
     may spend hours on what it does alone.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rank: int, size: int) -> None:
         self._store = store
+        self._rank = rank
+        self._size = size
         self._number = 0
 
     def give(self, order: Mapping[str, Any]) -> None:
@@ -159,18 +177,19 @@ class Orders:
                 time.sleep(PAUSE)
             order: dict[str, Any] = json.loads(self._store.get(key))
         except RuntimeError as error:
-            raise TeamLostError(str(error)) from error
+            raise TeamLostError("The first process of the team is gone; see what it told.") from error
         return order
 
-    def failed(self) -> bool:
-        """Whether the next order, if one comes soon, is that the first process has failed, or its store is gone."""
-        try:
-            self._store.wait([f"order/{self._number}"], GRACE)
-            return bool(self.take()["do"] == FAIL)
-        except TeamLostError:
-            return True
-        except RuntimeError:
-            return False
+    def part(self) -> None:
+        """Tell that the last order was heard; the first process waits a little for all to have told so.
+
+        It may hold the store, which would otherwise go with it before the others have looked.
+        """
+        with suppress(RuntimeError):
+            if self._rank:
+                self._store.set(f"heard/{self._rank}", "")
+            else:
+                self._store.wait([f"heard/{rank}" for rank in range(1, self._size)], GRACE)
 
 
 @contextmanager
@@ -182,14 +201,12 @@ def assembled(device: torch.device) -> Iterator[Orders]:
     Raises:
         TeamLostError: another process did not come, or went while they took a step together.
     """
-    try:
+    with _together():
         store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         group = PrefixStore("team", store)
         dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=PATIENCE)
-        try:
-            yield Orders(PrefixStore("orders", store))
-        finally:
-            dist.destroy_process_group()
-    except dist.DistError as error:
-        raise TeamLostError(str(error)) from error
+    try:
+        yield Orders(PrefixStore("orders", store), rank, size)
+    finally:
+        dist.destroy_process_group()

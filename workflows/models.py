@@ -191,7 +191,7 @@ def prepare(ws: Workspace) -> None:
 
 
 def load_hub(ws: Workspace, ref: str) -> tuple[Hub, ModelRecord]:
-    """A stored hub version, loaded.
+    """A stored hub version, loaded; the same object as long as the workspace keeps it, for reading only.
 
     Raises:
         NotFoundError: no such hub, or its artifact is gone.
@@ -201,7 +201,9 @@ def load_hub(ws: Workspace, ref: str) -> tuple[Hub, ModelRecord]:
     from ..hub.model import Hub
 
     record = ready_model(ws, ref, ModelKind.HUB)
-    return Hub.load(ws.artifacts.open(str(record.artifact)), device=ws.settings.device), record
+    # Opened even where the hub is in memory already: damage and absence are told the same every time.
+    folder, device = ws.artifacts.open(str(record.artifact)), ws.settings.device
+    return ws.hubs.get(str(record.artifact), device, lambda: Hub.load(folder, device=device)), record
 
 
 def ready_model(ws: Workspace, ref: str, kind: ModelKind) -> ModelRecord:

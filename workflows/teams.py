@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HubspokeError
-from .models import ModelResult
 from .progress import SilentProgress
 
 if TYPE_CHECKING:
     from ..spokes.parallel import Orders
+    from .models import ModelResult
     from .workspace import Workspace
 
 FOLLOWED = "followed"
 
 
 class LeaderLostError(HubspokeError):
-    """The first process of a team ended before the training did; it has told why, or cannot."""
+    """The training ended before its end; the first process of the team has told why, or is gone."""
 
 
 class Leader:
@@ -59,15 +59,19 @@ def leading(ws: Workspace) -> Iterator[Leader | None]:
         yield None
         return
     from ..hub.devices import pick_device
-    from ..spokes.parallel import FAIL, assembled
+    from ..spokes.parallel import TeamLostError, assembled
 
     with assembled(pick_device(ws.settings.device)) as orders:
         try:
             yield Leader(orders, team_size())
+        except TeamLostError:
+            raise
         except BaseException:
-            orders.give({"do": FAIL})
+            orders.give({"do": "fail"})
+            orders.part()
             raise
         orders.give({"do": "end"})
+        orders.part()
 
 
 def follow(ws: Workspace) -> ModelResult:
@@ -78,17 +82,13 @@ def follow(ws: Workspace) -> ModelResult:
     """
     from ..hub.devices import pick_device
     from ..spokes.parallel import TeamLostError, assembled
+    from .models import ModelResult
 
     ws.progress = SilentProgress()
     lost = LeaderLostError("The first process of the team failed; see what it told, and repeat the command.")
     try:
         with assembled(pick_device(ws.settings.device)) as orders:
-            try:
-                _obey(ws, orders, lost)
-            except RuntimeError as error:
-                if orders.failed():
-                    raise lost from error
-                raise  # what happened here, the first process cannot know
+            _obey(ws, orders, lost)
     except TeamLostError as error:
         raise lost from error
     return ModelResult(None, None, False, FOLLOWED, 0.0, {})
@@ -105,4 +105,6 @@ def _obey(ws: Workspace, orders: Orders, lost: LeaderLostError) -> None:
         elif order["do"] == "refit" and builder:
             builder.refit(order["epochs"])
         else:
+            orders.part()
             raise lost
+    orders.part()

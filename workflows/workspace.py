@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from .hub_cache import LoadedHubs
 from .progress import Progress, SilentProgress
 from .results import Result
 from .settings import Settings, load_settings
@@ -75,12 +76,16 @@ class Workspace:
         settings: where everything lies.
         progress: told how far a workflow is.
         actor: who promotes and rolls back, in the histories; by default the user's login name.
+
+    Attributes:
+        hubs: those in memory.
     """
 
     def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
         self.settings = settings
         self.progress: Progress = progress or SilentProgress()
         self.actor = actor or _login()
+        self.hubs = LoadedHubs()
 
     def __enter__(self) -> Workspace:
         return self
@@ -91,9 +96,10 @@ class Workspace:
         self.close()
 
     def close(self) -> None:
-        """Close the registry's connections."""
+        """Close the registry's connections and let the hubs in memory go."""
         if "registry" in self.__dict__:
             self.registry.close()
+        self.hubs.clear()
 
     # ---- what it stands on ----
 

@@ -1,0 +1,177 @@
+"""Trainings by two processes: what torchrun starts ends as one process would, and what stops it stops both."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.spokes.parallel import Orders, TeamLostError
+from hubspoke.workflows.loading import load_spoke
+from hubspoke.workflows.workspace import Workspace, open_workspace
+from torch.distributed import HashStore
+
+# Dropout is drawn in each process for its own share, so that only without it two make what one makes.
+CONFIG: dict[str, Any] = {
+    "transformer": {"dimension": 16, "dropout": 0.0},
+    "id_dropout": 0.0,
+    "min_item_count": 3,
+    "training": {"max_epochs": 3, "validate_every": 1, "negatives": 16},
+    "seed": 1,
+}
+# Runs a command whose process number sys.argv[1] is killed when its second epoch begins.
+KILLED = """
+import os, signal, sys
+from hubspoke.cli import cli
+from hubspoke.spokes.training import _Trainer
+epoch = _Trainer.epoch
+def killed(self, batches, number):
+    if number == 1 and os.environ["RANK"] == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return epoch(self, batches, number)
+_Trainer.epoch = killed
+cli.main(sys.argv[2:])
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, shop_template: Path) -> Path:
+    """Two copies of the shop, `one` and `two`, and the config."""
+    made = tmp_path_factory.mktemp("team")
+    for name in ("one", "two"):
+        shutil.copytree(shop_template, made / name)
+    (made / "spoke.json").write_text(json.dumps(CONFIG))
+    return made
+
+
+def command(folder: Path, *more: str) -> list[str]:
+    return [
+        "spoke",
+        "train",
+        "lamps",
+        "--config",
+        str(folder / "spoke.json"),
+        "--workspace",
+        str(folder / "two"),
+        *more,
+    ]
+
+
+def pair(program: Sequence[str]) -> list[tuple[int, str, str]]:
+    """How two processes ended that were started as torchrun starts them, with nobody to stop one for the other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    started = [
+        subprocess.Popen([sys.executable, *program], env=shared | {"RANK": rank, "LOCAL_RANK": rank}, **pipes)
+        for rank in "01"
+    ]
+    said = [process.communicate(timeout=240) for process in started]
+    return [(process.returncode, *both) for process, both in zip(started, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> subprocess.CompletedProcess[str]:
+    """A training by torchrun."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    program = ["-m", "hubspoke.cli", *command(folder, "--refit", "--json", "--quiet")]
+    shared = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run([*launcher, *program], env=shared, capture_output=True, text=True, timeout=240, check=False)
+
+
+@pytest.fixture
+def two(folder: Path) -> Iterator[Workspace]:
+    with open_workspace(environ={}, workspace=folder / "two") as opened:
+        yield opened
+
+
+def test_torchrun_trains_what_one_process_trains(
+    trained: subprocess.CompletedProcess[str], folder: Path, two: Workspace
+) -> None:
+    assert trained.returncode == 0, trained.stderr
+    told = json.loads(trained.stdout)  # one process has spoken, and once
+    assert (told["ref"], told["index"], told["summary"]["processes"]) == ("lamps:2", "index:lamps/2", 2)
+    assert [(model.ref, model.status) for model in two.spoke.list("lamps")] == [
+        ("lamps:1", "ready"),
+        ("lamps:2", "ready"),
+    ]
+    assert two.index.check("index:lamps/2").ok
+    with open_workspace(environ={}, workspace=folder / "one") as one:
+        alone = one.spoke.show(str(one.spoke.train("lamps", config=CONFIG, refit=True, index=False).ref))
+        theirs = weights(one, "lamps:2")
+    ours = weights(two, "lamps:2")
+    record = two.spoke.show("lamps:2")
+    # The same recipe, so that either is found again by the other; the same choice; the same weights up to rounding.
+    assert record.fingerprint == alone.fingerprint
+    for key in ("epochs", "training_events", "items_with_id", "held_out", "mixture"):
+        assert record.summary[key] == alone.summary[key]
+    assert ours.keys() == theirs.keys()
+    for name, weight in ours.items():
+        if not name.endswith("query_key_value.bias"):  # the bias of the keys has no gradient but rounding
+            np.testing.assert_allclose(weight, theirs[name], atol=1e-4)
+
+
+def weights(ws: Workspace, ref: str) -> dict[str, np.ndarray]:
+    behaviour = load_spoke(ws, ws.spoke.show(ref))[0].behaviour
+    assert behaviour is not None
+    return {name: weight.numpy() for name, weight in behaviour.model.state_dict().items()}
+
+
+def test_what_was_trained_before_is_found_by_both(trained: object, folder: Path) -> None:
+    (first, told, _), (second, nothing, silent) = pair(
+        ["-m", "hubspoke.cli", *command(folder, "--refit", "--json", "--quiet", "--no-index")]
+    )
+    assert (first, second, nothing, silent) == (0, 0, "", "")
+    assert json.loads(told)["cached"] is True
+
+
+def test_what_is_refused_is_told_once_and_ends_both(folder: Path) -> None:
+    (first, _, told), (second, nothing, silent) = pair(["-m", "hubspoke.cli", *command(folder, "--set", "layers=3")])
+    assert first == 2 and second != 0
+    assert "layers" in told and (nothing, silent) == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_takes_the_other_with_it(folder: Path, two: Workspace, victim: int) -> None:
+    more = ("--quiet", "--no-index", "--set", f"seed={20 + victim}")
+    ended = pair(["-c", KILLED, str(victim), *command(folder, *more)])
+    assert ended[victim][0] == -9 and ended[1 - victim][0] == 1
+    newest = two.spoke.list("lamps")[-1]
+    if victim:
+        assert "Another process of the team is gone or stuck" in ended[0][2]
+        assert newest.status == "failed" and "Another process" in str(newest.error)
+    else:
+        assert "Error" not in ended[1][2]
+        assert newest.status == "training"  # as after any kill: the repeated command takes it over
+
+
+def test_orders_come_in_their_order_and_the_end_is_heard() -> None:
+    store = HashStore()
+    first, second = Orders(store, 0, 2), Orders(store, 1, 2)
+    first.give({"do": "choose", "job": {"domain": "lamps"}})
+    first.give({"do": "end"})
+    assert second.take() == {"do": "choose", "job": {"domain": "lamps"}}
+    assert second.take() == {"do": "end"}
+    second.part()
+    first.part()
+
+
+def test_a_store_that_is_gone_is_a_team_that_is_lost() -> None:
+    class Gone:
+        def check(self, keys: list[str]) -> bool:
+            raise torch.distributed.DistNetworkError("closed")
+
+    with pytest.raises(TeamLostError, match="first process of the team is gone"):
+        Orders(Gone(), 1, 2).take()  # type: ignore[arg-type]
