@@ -59,7 +59,8 @@ class GatedFusion(nn.Module):
 
     def forward(self, parts: Parts) -> Tensor:
         """(N, D) item vectors."""
-        return torch.bmm(self.weights(parts)[:, None], parts.vectors)[:, 0]
+        # A product and a sum stay in full precision under autocast, as the sum of `concat` does.
+        return (self.weights(parts)[..., None] * parts.vectors).sum(dim=1)
 
     def contributions(self, parts: Parts) -> tuple[Tensor, Tensor]:
         """(N, P, D) the gated parts, which sum to `forward`, and (D,) what no part gave: nothing."""

@@ -116,6 +116,15 @@ def test_items_do_not_depend_on_those_beside_them(fusion, parts):
     torch.testing.assert_close(alone, whole, atol=1e-6, rtol=0)
 
 
+def test_vectors_stay_in_full_precision_under_autocast(fusion, parts):
+    with torch.no_grad():
+        plain = fusion(parts)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = fusion(parts)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out, plain, atol=0.1, rtol=0.05)
+
+
 def test_contributions_and_the_rest_sum_to_the_vector(fusion, parts):
     with torch.no_grad():
         own, rest = fusion.contributions(parts)
