@@ -83,10 +83,10 @@ def _rows(section: str, pairs: Sequence[Difference]) -> list[ComparedRow]:
     rows = []
     for name in sorted({name for side in sides for name in side}):
         found = [side.get(name) for side in sides]
-        # What a pair does not list neither of its versions has.
         first = next(one.a for one in found if one is not None)
-        same = all(first is None if one is None else one.same for one in found)
-        rows.append(ComparedRow(section, name, (first, *(one and one.b for one in found)), same))
+        # What a pair does not list neither of its versions has, so that the other is as the first.
+        same = all(one is None or one.same for one in found)
+        rows.append(ComparedRow(section, name, (first, *(first if one is None else one.b for one in found)), same))
     return rows
 
 
