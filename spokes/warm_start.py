@@ -35,7 +35,7 @@ RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
-class Relation:
+class Common:
     """What two versions have in common beside their shapes.
 
     Attributes:
@@ -60,7 +60,7 @@ class Taken:
     ids: int
 
 
-def require_same_shapes(child: SpokeConfig, parent: SpokeConfig, name: str, common: Relation) -> None:
+def require_same_shapes(child: SpokeConfig, parent: SpokeConfig, name: str, common: Common) -> None:
     """Refuse a parent whose weights would not fit.
 
     Args:
@@ -104,7 +104,7 @@ def _shapes(config: SpokeConfig, left_out: set[str]) -> Iterator[tuple[str, Any]
 
 
 @torch.no_grad()
-def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: ItemInputs, common: Relation) -> Taken:
+def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: ItemInputs, common: Common) -> Taken:
     """Give a new behavioural part what fits of a trained one, in place.
 
     Args:
@@ -133,7 +133,7 @@ def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: Ite
     return Taken((*parts, "item ids") if ids else tuple(parts), ids)
 
 
-def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Relation) -> list[str]:
+def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Common) -> list[str]:
     """The adapters that mean in the child what they mean in the parent: those of one frozen base."""
     pairs = {"adapter": (child.lora, parent.lora), "trunk adapter": (child.trunk_adapter, parent.trunk_adapter)}
     return [name for name, (own, given) in pairs.items() if common.same_hub and own is not None and own == given]
@@ -148,7 +148,7 @@ def _is_taken(name: str, adapters: list[str], encoders: list[str]) -> bool:
     return not name.startswith(("content.", "ids.", TRUNKS))
 
 
-def _readable(child: Behaviour, parent: Behaviour, common: Relation) -> list[str]:
+def _readable(child: Behaviour, parent: Behaviour, common: Common) -> list[str]:
     """The encoders of item features that read in both versions what they read in the parent."""
     found = []
     vocabularies = child.features.vocabulary, parent.features.vocabulary
@@ -220,7 +220,8 @@ def _fit(
 
     Ridge regression over the catalog, in float64, from sums over batches.
     """
-    child.eval(), parent.eval()
+    child.eval()
+    parent.eval()
     linear = _linear(child)
     inputs, outputs = linear.in_features, linear.out_features
     device = linear.weight.device

@@ -126,8 +126,7 @@ class SpokePlan:
 
     def _start(self, ws: Workspace, test_from: datetime | None) -> WarmStart:
         from ..spokes.config import SpokeConfig
-        from ..spokes.warm_start import Relation as Common
-        from ..spokes.warm_start import require_same_shapes
+        from ..spokes.warm_start import Common, require_same_shapes
 
         job = self.job
         record = ready_model(ws, str(job.parent), ModelKind.SPOKE)

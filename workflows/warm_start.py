@@ -46,7 +46,7 @@ class WarmStart:
         on: `all` events that the split lets it see, or only the `new` ones.
         parts: the split; users whose validation event the version has been trained on are not chosen on.
         lessons: what is trained on, before and after a refit.
-        items: ids of the catalog that the version was trained on.
+        items: ids of the catalog that the version was trained on; none of another domain's, which mean other products.
         new_events: events of the first lesson that the version has not been trained on.
         left_out: users that are not chosen on.
         newest: microseconds UTC of the newest event that it may have seen; None for a version of another domain.
@@ -152,7 +152,7 @@ def warm_start(
         on=on,
         parts=parts,
         lessons=lessons,
-        items=_items(ws, record),
+        items=_items(ws, record) if own_domain else frozenset(),
         new_events=int(new.sum()),
         left_out=len(users),
         newest=record.summary.get("training_end") if own_domain else None,
@@ -284,8 +284,7 @@ def load_parent(ws: Workspace, start: WarmStart, dataset: Dataset) -> LoadedPare
 
 def take_from(parent: LoadedParent, child: Behaviour, inputs: Any, hub_fingerprint: str, dataset: Dataset) -> Taken:
     """Give a new behavioural part what fits of the parent's; see `spokes.warm_start.take_over`."""
-    from ..spokes.warm_start import Relation as Common
-    from ..spokes.warm_start import take_over
+    from ..spokes.warm_start import Common, take_over
 
     ids = dataset.items["item_id"].to_list()
     theirs = parent.behaviour.inputs(ids, parent.trunk, dataset.items)
