@@ -26,6 +26,7 @@ FREE_INSIDE = {
     "transformer": ("dropout", "context_dropout"),
     "attributes": ("dropout",),
     "statistics": ("dropout", "prior_strength", "folds"),
+    "trunk_adapter": ("learning_rate_factor",),
 }
 # Parts that a version may have or lack; where only one of two has it, it starts anew.
 OPTIONAL = ("adapter", "trunk_adapter", "attributes", "statistics")
@@ -136,7 +137,12 @@ def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: Ite
 def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Common) -> list[str]:
     """The adapters that mean in the child what they mean in the parent: those of one frozen base."""
     pairs = {"adapter": (child.lora, parent.lora), "trunk adapter": (child.trunk_adapter, parent.trunk_adapter)}
-    return [name for name, (own, given) in pairs.items() if common.same_hub and own is not None and own == given]
+    rate = {"learning_rate_factor"}
+    return [
+        name
+        for name, (own, given) in pairs.items()
+        if common.same_hub and own and given and own.model_dump(exclude=rate) == given.model_dump(exclude=rate)
+    ]
 
 
 def _is_taken(name: str, adapters: list[str], encoders: list[str]) -> bool:

@@ -11,7 +11,7 @@ from hubspoke.hub.fusion import TrunkVectors
 from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.spoke import Behaviour
-from hubspoke.spokes.warm_start import Common, list_overlap, require_same_shapes, take_over, vector_drift
+from hubspoke.spokes.warm_start import Common, _adapters, list_overlap, require_same_shapes, take_over, vector_drift
 
 OWN = Common(same_hub=True, same_domain=True)
 
@@ -98,6 +98,16 @@ def test_what_differs_in_shape_is_named(spoke):
     dropout = parent.model_copy(update={"transformer": parent.transformer.model_copy(update={"dropout": 0.5})})
     require_same_shapes(dropout, parent, "garden:3", OWN)
     require_same_shapes(parent.model_copy(update={"adapter": None}), parent, "garden:3", OWN)
+
+
+def test_the_step_length_of_a_trunk_adapter_is_free(spoke):
+    def config(**trunk_adapter):
+        return SpokeConfig.model_validate({**spoke.behaviour.config.model_dump(), "trunk_adapter": trunk_adapter})
+
+    require_same_shapes(config(learning_rate_factor=0.5), config(), "shop:1", OWN)
+    assert _adapters(config(learning_rate_factor=0.5), config(), OWN) == ["adapter", "trunk adapter"]
+    with pytest.raises(IncompatibleError, match=r"trunk_adapter.rank 8 there and 2 here"):
+        require_same_shapes(config(rank=2), config(), "shop:1", OWN)
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
