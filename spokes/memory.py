@@ -10,8 +10,8 @@ from ..errors import UsageError
 from .config import SpokeConfig
 
 FLOAT = 4
-# Weights, gradient, AdamW's two moments and its scratch, and the best weights so far.
-COPIES = 6
+# Weights, gradient, AdamW's two moments, and the best weights so far.
+COPIES = 5
 
 
 def training_bytes(config: SpokeConfig, n_known: int, n_items: int, content_columns: int) -> int:

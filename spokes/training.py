@@ -26,7 +26,7 @@ from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_check
 from .config import SpokeConfig
 from .memory import refuse_beyond_device
 from .objective import Objective
-from .optimiser import AdamW, rate_groups
+from .optimiser import adamw
 from .parallel import Team, join_team
 from .schedules import rate_factor
 from .trunks import PREFIX
@@ -207,12 +207,8 @@ class _Trainer:
         self._objective = Objective(model, items, sequences.item_counts(), config, team)
         self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         slower = {PREFIX: config.trunk_adapter.learning_rate_factor} if config.trunk_adapter else {}
-        self._optimiser = AdamW(
-            rate_groups(self._named, config.training.learning_rate, slower),
-            lr=config.training.learning_rate,
-            betas=(0.9, 0.98),
-            weight_decay=config.training.weight_decay,
-        )
+        training = config.training
+        self._optimiser = adamw(self._named, training.learning_rate, training.weight_decay, slower)
         if not team.leads:
             # Equal dropout in every process would make one sample of several.
             torch.manual_seed(int(np.random.SeedSequence((config.seed, team.rank)).generate_state(1)[0]))
@@ -281,9 +277,7 @@ class _Trainer:
                 key: moments[f"{name}/{key}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{name}/{key}" in moments
             }
             if own:
-                self._optimiser.state[parameter] = {
-                    key: value if key == "step" else value.to(self.device) for key, value in own.items()
-                }
+                self._optimiser.state[parameter] = {key: value.to(self.device) for key, value in own.items()}
         generators = checkpoint.group("rng")
         # A process that was not there before keeps the generator that it was given.
         if f"cpu/{self._team.rank}" in generators:

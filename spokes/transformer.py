@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..catalog.schema import EVENT_TYPES
 from .context import INTERVAL_BUCKETS, EventContext, dwell_buckets, interval_buckets
+from .dropout import Dropout
 
 ROTARY_BASE = 10_000.0
 
@@ -188,10 +189,10 @@ class Block(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(d, config.expansion * d),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(config.expansion * d, d),
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         gated = config.residual == "gated"
         self.attention_gate = nn.Linear(d, d) if gated else None
         self.feed_forward_gate = nn.Linear(d, d) if gated else None
@@ -222,7 +223,7 @@ class SequenceTransformer(nn.Module):
         self.causal = causal
         learned = config.positions == "learned"
         self.positions = nn.Parameter(torch.empty(config.max_length, config.dimension)) if learned else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.dimension)
         self.type_vectors = nn.Embedding(len(EVENT_TYPES) + 1, config.dimension) if config.event_types else None

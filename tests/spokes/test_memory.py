@@ -16,8 +16,8 @@ def config(**training):
 
 
 def test_the_bytes_of_a_training_by_hand():
-    # The table in six copies, and content, ID row and counter of each item.
-    assert training_bytes(config(), 99, 200, 10) == 4 * (100 * 8 * 6 + 200 * 12)
+    # The table in five copies, and content, ID row and counter of each item.
+    assert training_bytes(config(), 99, 200, 10) == 4 * (100 * 8 * 5 + 200 * 12)
     full = training_bytes(config(loss="softmax", tokens_per_batch=64), 99, 200, 10)
     assert full - training_bytes(config(), 99, 200, 10) == 4 * 2 * 200 * (8 + 64)
     chunked = training_bytes(config(loss="softmax", tokens_per_batch=64, softmax_positions=4), 99, 200, 10)

@@ -1,0 +1,36 @@
+"""Dropout whose mask costs next to nothing on a CPU, where torch draws it number by number."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# A mask takes 16 random bits per number, four numbers from each 64-bit draw.
+LEVELS = 1 << 16
+PER_DRAW = 4
+
+
+class Dropout(nn.Module):
+    """Srivastava et al., 2014: zero for a share of the numbers, the others scaled so that the mean stays.
+
+    On a CPU the share is rounded to a multiple of 1 / 65536; elsewhere this is torch's own.
+
+    Args:
+        share: of numbers that are dropped in training.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape; in evaluation mode the same numbers."""
+        if not self.training or not self.share:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.share)
+        draws = torch.empty(-(-x.numel() // PER_DRAW), dtype=torch.int64).random_(-(1 << 63), None)
+        bits = draws.view(torch.int16)[: x.numel()].view(x.shape)
+        dropped = round(self.share * LEVELS)
+        return x * ((bits >= dropped - LEVELS // 2).to(x.dtype) * (LEVELS / (LEVELS - dropped)))
