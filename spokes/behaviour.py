@@ -285,7 +285,7 @@ class BehaviourModel(nn.Module):
         In training, a share of ID residuals is dropped and a share of known items is taken for new ones. One call makes
         the vectors of a whole batch, so that an item is new at every place in it or at none.
         """
-        items = self._through_trunks(items)
+        items = self.through_trunks(items)
         if self.training and self.cold_items:
             items = self._with_cold_items(items)
         if self.item_fusion is not None:
@@ -318,7 +318,7 @@ class BehaviourModel(nn.Module):
         present += [there] * len(features)
         return Parts(torch.stack(vectors, dim=1), torch.stack(present, dim=1))
 
-    def _through_trunks(self, items: ItemInputs) -> ItemInputs:
+    def through_trunks(self, items: ItemInputs) -> ItemInputs:
         """The items with what the adapted trunks make of them, where trunks are adapted."""
         if self.trunks is None or self.content is None or items.trunk is None:
             return items
@@ -345,7 +345,7 @@ class BehaviourModel(nn.Module):
 
         What a gate or attention made of the parts is told as it weighed them, and what no part gave is the `bias`.
         """
-        items = self._through_trunks(items)
+        items = self.through_trunks(items)
         parts: dict[str, Tensor] = {}
         if self.item_fusion is not None:
             weighed, rest = self.item_fusion.contributions(self._side_by_side(items))

@@ -246,14 +246,14 @@ def _fit(
 
 def _embedded(model: BehaviourModel, items: ItemInputs) -> Tensor:
     """(B, R) content embeddings; a catalog without content has none."""
-    content = model._through_trunks(items).content
+    content = model.through_trunks(items).content
     assert model.content is not None and content is not None
     return model.content.calibrated(content)
 
 
 def _projected(model: BehaviourModel, items: ItemInputs) -> Tensor:
     """(B, D) content parts of item vectors."""
-    content = model._through_trunks(items).content
+    content = model.through_trunks(items).content
     assert model.content is not None and content is not None
     projected: Tensor = model.content(content)
     return projected

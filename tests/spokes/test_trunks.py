@@ -440,7 +440,7 @@ def test_half_precision_reaches_the_heads_and_not_the_calibration(shop):
     model = moved(model_of(shop, config())).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = model.embed_items(inputs_of(model, shop))
-        adapted = model._through_trunks(inputs_of(model, shop))
+        adapted = model.through_trunks(inputs_of(model, shop))
     out.float().square().sum().backward()
     assert {own.dtype for own in vars(adapted.content).values()} == {torch.float32}
     assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith(PREFIX) and p.requires_grad)
