@@ -33,6 +33,8 @@ class TransformerConfig(BaseModel):
         positions: `learned`, a vector for each place, or `rotary`, which turns queries and keys by their place so that
             attention knows distances only.
         residual: `plain`, or `gated`, with which deep stacks train.
+        scale_inputs: whether item vectors are multiplied by the root of the dimension before places are added, as in
+            Vaswani et al., 2017, and SASRec's own code.
         time_bias: whether attention knows the time between two events.
         event_types: whether an event's type is added to its item's vector.
         dwell: whether the time spent on the event before is added to an item's vector.
@@ -50,6 +52,7 @@ class TransformerConfig(BaseModel):
     max_length: int = Field(default=50, ge=2)
     positions: Literal["learned", "rotary"] = "learned"
     residual: Literal["plain", "gated"] = "plain"
+    scale_inputs: bool = False
     time_bias: bool = False
     event_types: bool = False
     dwell: bool = False
@@ -316,6 +319,8 @@ class SequenceTransformer(nn.Module):
         self, x: Tensor, positions: Tensor | None, context: EventContext, dwell: Tensor | None = None
     ) -> Tensor:
         """Item vectors with what places, times and types add."""
+        if self.config.scale_inputs:
+            x = x * self.config.dimension**0.5
         if positions is not None:
             x = x + positions
         if self.type_vectors is not None and context.event_types is not None:

@@ -13,6 +13,7 @@ CONTEXT = {"time_bias": True, "event_types": True, "dwell": True}
 VARIANTS = {
     "learned": {},
     "gated": {"residual": "gated"},
+    "scaled": {"scale_inputs": True},
     "rotary": {"positions": "rotary"},
     "rotary gated": {"positions": "rotary", "residual": "gated"},
     "context": CONTEXT,

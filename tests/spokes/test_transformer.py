@@ -11,6 +11,7 @@ CONFIG = TransformerConfig(dimension=8, blocks=2, heads=2, max_length=6)
 
 EVERYTHING = {"time_bias": True, "event_types": True, "dwell": True}
 VARIANTS = {
+    "scaled": {"scale_inputs": True},
     "plain": {},
     "rotary": {"positions": "rotary"},
     "gated": {"residual": "gated"},
@@ -82,6 +83,12 @@ def test_padding_on_the_right_does_not_matter(variant, causal, t):
         padded = x.clone()
         padded[:, t:] = padding
         torch.testing.assert_close(made(padded, valid, context())[:, :t], expected)
+
+
+def test_scaled_inputs_are_items_times_the_root_of_the_dimension():
+    plain, scaled, x = transformer(), transformer(variant_config("scaled")), vectors()
+    scaled.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(scaled(x), plain(x * x.shape[2] ** 0.5))
 
 
 @pytest.mark.parametrize("causal", [True, False])
