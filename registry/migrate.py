@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ def alembic_config(connection: Connection | None = None) -> Config:
     """Alembic's configuration without a file; the connection travels in its attributes."""
     from alembic.config import Config
 
-    config = Config()
+    # Said now: Alembic's own default is whatever stdout was when it was imported.
+    config = Config(stdout=sys.stderr)
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config

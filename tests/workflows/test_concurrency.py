@@ -24,17 +24,17 @@ DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 TRAINER = """
 import sys
 from hubspoke.registry.records import Parent
-from hubspoke.workflows import spokes
+from hubspoke.workflows import spoke_training
 from hubspoke.workflows.models import Trained
 
-def train(self, hub, config, dataset, split, parts, *_):
+def train(ws, plan, team):
     sys.__stdout__.write("HERE\\n")
     sys.__stdout__.flush()
     sys.stdin.read()
-    parents = [Parent(hub, "adapted_from"), Parent(dataset.event_snapshot.ref, "trained_on", "events")]
+    parents = [Parent(plan.job.hub, "adapted_from"), Parent(plan.dataset.event_snapshot.ref, "trained_on", "events")]
     return Trained(lambda folder: (folder / "weights").write_text("w"), "s", {}, parents)
 
-spokes.Spokes._train = train
+spoke_training.train_spoke = train
 sys.argv = ["hubspoke", *sys.argv[1:]]
 from hubspoke.cli import main
 main()
