@@ -87,7 +87,9 @@ def train(settings, seed=0, validate=None, source=None, **how):
     trunk = TrunkVectors(*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
     if settings.heads:
         trunk = replace(trunk, states={"text": words(hub)})
-    space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
+    # Fitted on more vectors than they have columns: a column that is rounding would teach its weight rounding alone.
+    many = TrunkVectors(*(rng.standard_normal((128, 32)).astype(np.float32) for _ in range(2)))
+    space = fit_content_space(hub.fusion.fuse(many), hub.config)
     model = BehaviourModel(settings, hub.fusion, space, N, trunks=adapt_trunks(hub, settings))
     inputs = model.inputs(trunk, np.arange(1, N + 1))
     return model, train_behaviour(model, inputs, source or sequences(), settings, validate=validate, **how)
