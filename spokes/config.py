@@ -84,7 +84,8 @@ class TrainingConfig(BaseModel):
         max_epochs: upper bound of epochs; validation usually stops earlier.
         validate_every: epochs between two validations.
         patience: validations without improvement before training stops.
-        validation_users: users in a validation, at most; drawn once, with the seed.
+        validation_users: users that checkpoints are compared on, at most; drawn once, with the seed.
+        mixture_users: users that the mixture is chosen on, at most; likewise.
         tokens_per_batch: positions in a batch.
         loss: `sampled-softmax` over negatives, or `softmax` over the whole catalog, for small ones; `bce`, `gbce` and
             `bpr` are there to compare with.
@@ -112,6 +113,7 @@ class TrainingConfig(BaseModel):
     validate_every: int = Field(default=3, ge=1)
     patience: int = Field(default=3, ge=1)
     validation_users: int = Field(default=2000, ge=1)
+    mixture_users: int = Field(default=10_000, ge=1)
     tokens_per_batch: int = Field(default=1024, ge=2)
     loss: Literal["sampled-softmax", "softmax", "bce", "gbce", "bpr"] = "sampled-softmax"
     softmax_positions: int | None = Field(default=None, ge=1)

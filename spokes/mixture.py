@@ -6,7 +6,7 @@ All weights stand on the session side, so one index serves both policies (seen i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -29,6 +29,7 @@ IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 RECENCIES = ((0.7, 5), (0.85, 10), (0.95, 50))
 BoolArray = npt.NDArray[np.bool_]
 Measure = Callable[[FloatArray], FloatArray]
+Mix = Callable[["PartScores"], FloatArray]
 
 
 class MixtureWeights(BaseModel):
@@ -106,37 +107,50 @@ class PartScores:
         return (1 - image_share) * self.text + image_share * self.image
 
 
-def choose_floor(
-    content: Mapping[tuple[float, int], PartScores], measure: Measure, default: FloorSettings
-) -> FloorSettings:
+@dataclass(frozen=True)
+class Jury:
+    """Validation users who judge mixtures, block by block: the scores of a block alone are ever held.
+
+    Attributes:
+        blocks: the scores of each block's users and their measure, in the same order whenever it is called.
+        text: whether there are text scores.
+        image: likewise for pictures.
+    """
+
+    blocks: Callable[[], Iterable[tuple[PartScores, Measure]]]
+    text: bool
+    image: bool
+
+    def __call__(self, mixes: Sequence[Mix]) -> list[FloatArray]:
+        """The (U,) per-user quality of each mixture; all of them in one pass over the users."""
+        found = [[measure(mix(scores)) for mix in mixes] for scores, measure in self.blocks()]
+        return [np.concatenate(own) for own in zip(*found, strict=True)]
+
+
+def choose_floor(juries: Mapping[tuple[float, int], Jury], default: FloorSettings) -> FloorSettings:
     """The recency and the share of pictures that rank validation targets best by content alone.
 
     Args:
-        content: text and image scores of the validation users for each (decay, events) that is tried.
-        measure: (U, N) scores to (U,) per-user quality, higher is better.
+        juries: with the text and image scores for each (decay, events) that is tried.
         default: kept unless something is better; decides the share where a modality is missing.
     """
     best, settings = float("-inf"), default
-    candidates = sorted(content, key=lambda own: own != (default.recency_decay, default.recent_events))
+    candidates = sorted(juries, key=lambda own: own != (default.recency_decay, default.recent_events))
     for decay, events in candidates:
-        scores = content[decay, events]
-        both = scores.text is not None and scores.image is not None
-        tried = {default.image_share, *IMAGE_SHARES} if both else {default.image_share}
+        jury = juries[decay, events]
+        if not (jury.text or jury.image):
+            continue
+        tried = {default.image_share, *IMAGE_SHARES} if jury.text and jury.image else {default.image_share}
         shares = sorted(tried, key=lambda own: (abs(own - default.image_share), own))
-        for share in shares:
-            own = scores.content(share)
-            quality = float("-inf") if own is None else float(measure(own).mean())
+        for share, users in zip(shares, jury([_content(share) for share in shares]), strict=True):
+            quality = float(users.mean())
             if quality > best:
                 best, settings = quality, FloorSettings(share, decay, events)
     return settings
 
 
 def choose_weights(
-    scores: PartScores,
-    measure: Measure,
-    settings: FloorSettings,
-    cold: BoolArray,
-    targets: IntArray | None = None,
+    jury: Jury, settings: FloorSettings, cold: BoolArray, targets: IntArray | None = None
 ) -> MixtureWeights:
     """The weights that rank validation targets best, leaning towards content and towards cold items.
 
@@ -147,41 +161,51 @@ def choose_weights(
     only where no mixture is better.
 
     Args:
-        scores: of U validation users over N items.
-        measure: (U, N) scores to (U,) per-user quality, higher is better.
+        jury: U validation users, with behaviour's scores over N items and content's as `settings` reads a session.
         settings: how the content scores were made.
         cold: (N,) true for items without an ID residual of their own.
         targets: (U,) the item that each user took; without it nothing is guarded.
     """
-    known = scores.content(settings.image_share)
-    floor = settings.weights(behaviour=0.0, content=1.0)
-    if scores.behaviour is None:
-        return floor
-    behaviour = scores.behaviour
-    content = np.zeros_like(behaviour) if known is None else known
+    share, known = settings.image_share, jury.text or jury.image
     # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
-    weights, biases = CONTENT_WEIGHTS if known is not None else (0.0,), COLD_BIASES if cold.any() else (0.0,)
-    weight, _ = _largest_within_error(weights, lambda value: measure(behaviour + value * content))
-    mixed = behaviour + weight * content
-    bias, quality = _largest_within_error(biases, lambda value: measure(mixed + value * cold))
-    if known is None:
+    weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
+    weight, _ = _largest_within_error(weights, jury([_mixed(share, value) for value in weights]))
+    found = jury([*(_mixed(share, weight, value, cold) for value in biases), *([_content(share)] if known else [])])
+    qualities = dict(zip(biases, found, strict=False))
+    free = [value for value in biases if value in COLD_BIASES]
+    bias, quality = _largest_within_error(free, [qualities[value] for value in free])
+    if not known:
         return settings.weights(behaviour=1.0, content=weight, cold=bias)
-    alone = measure(content)
+    alone = found[-1]
     if alone.mean() >= quality:
-        return floor
+        return settings.weights(behaviour=0.0, content=1.0)
     if targets is not None:
-        bias = _guard(bias, quality, alone, cold[targets], lambda value: measure(mixed + value * cold))
+        bias = _guard(bias, quality, alone, cold[targets], qualities)
     return settings.weights(behaviour=1.0, content=weight, cold=bias)
 
 
+def _content(image_share: float) -> Mix:
+    return lambda scores: _present(scores.content(image_share))
+
+
+def _mixed(image_share: float, weight: float, bias: float = 0.0, cold: BoolArray | None = None) -> Mix:
+    def mix(scores: PartScores) -> FloatArray:
+        mixed = _present(scores.behaviour)
+        content = scores.content(image_share) if weight else None
+        mixed = mixed if content is None else mixed + np.float32(weight) * content
+        return mixed if cold is None or not bias else mixed + cold.astype(np.float32) * np.float32(bias)
+
+    return mix
+
+
 def _guard(
-    bias: float, best: float, floor: FloatArray, cold: BoolArray, measure: Callable[[float], FloatArray]
+    bias: float, best: float, floor: FloatArray, cold: BoolArray, qualities: Mapping[float, FloatArray]
 ) -> float:
     """The smallest bias from `bias` on with which the users of cold targets (U,) get what the floor gives them (U,)."""
     if cold.sum() < GUARD_TARGETS:
         return bias
-    for value in (own for own in GUARD_BIASES if own >= bias):
-        quality = measure(value)
+    for value in (own for own in qualities if own >= bias):
+        quality = qualities[value]
         if quality.mean() < (1 - GUARD_COST) * best:
             break
         bias = value
@@ -199,13 +223,12 @@ def probe(scores: PartScores, measure: Measure, image_share: float, weights: Seq
     return max(float(measure(behaviour + weight * content).mean()) for weight in weights)
 
 
-def _largest_within_error(values: Sequence[float], measure: Callable[[float], FloatArray]) -> tuple[float, float]:
-    """The largest value whose quality is within one standard error of the best one's, and the best quality.
+def _largest_within_error(values: Sequence[float], qualities: Sequence[FloatArray]) -> tuple[float, float]:
+    """The largest value whose (U,) quality is within one standard error of the best one's, and the best quality.
 
     The error is that of the mean difference to the best, paired by user (the one-standard-error rule, Breiman et al.,
     1984).
     """
-    qualities = [measure(value) for value in values]
     best = qualities[int(np.argmax([quality.mean() for quality in qualities]))]
     near = [value for value, own in zip(values, qualities, strict=True) if _within_one_error(best, own)]
     return max(near), float(best.mean())

@@ -70,9 +70,11 @@ def _validation(dataset: Dataset, protocol: Protocol) -> Validation | None:
 
     end = protocol.training_end() if protocol.name == "temporal" else None
     try:
-        return split_parts(dataset.sequences, protocol.name, end, SpokeConfig()).validation
+        config = SpokeConfig()
+        checked = split_parts(dataset.sequences, protocol.name, end, config).validation
     except InvalidDataError:
         return None
+    return checked.sample(config.training.validation_users, config.seed)
 
 
 def _best_recency(floor: Spoke, vectors: FloatArray, checked: Validation, exclude_seen: bool) -> Spoke:

@@ -84,7 +84,7 @@ class HubTraining:
             dataset,
             trunk,
             ContrastiveDomain(trunk, space, co_engaged_pairs(seen, hub.config.contrastive.window)),
-            validation(users, seen, 2000, hub.config.seed) if len(users) else None,
+            validation(users, seen, 2000, hub.config.seed).sample(2000, hub.config.seed) if len(users) else None,
         )
 
     def _fit(

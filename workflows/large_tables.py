@@ -34,7 +34,7 @@ from ..catalog.streams import SequenceStream
 from ..evaluation.protocols import MIN_EVENTS, EvaluationSet, Protocol, leave_one_out, training_mask
 from ..spokes.statistics import counted_events
 from .datasets import session_settings, table_folder, time_kind
-from .measures import REPEAT_SHARE, Validation, distinct_events, user_limit
+from .measures import MAX_MIXTURE_SCORES, REPEAT_SHARE, Validation, distinct_events, user_limit
 from .models import fingerprint
 from .splits import SplitParts, microseconds, split_masks, too_few
 
@@ -158,7 +158,7 @@ def _testable(sequences: Sequences) -> IntArray:
 
 def _draw(asked: SequenceStream, survey: _Survey, protocol: Protocol, config: SpokeConfig) -> EvaluationSet:
     """The users that `measures.validation` draws from the whole table."""
-    total, limit = sum(survey.testable), user_limit(config.training.validation_users, asked.n_items)
+    total, limit = sum(survey.testable), user_limit(config.training.mixture_users, asked.n_items, MAX_MIXTURE_SCORES)
     rows = np.arange(total)
     if total > limit:
         rows = np.sort(np.random.default_rng(config.seed).choice(total, limit, replace=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +16,12 @@ from ..spokes.mixture import Measure
 
 # Below this share of repeated interactions a category counts as one where an item is taken once.
 REPEAT_SHARE = 0.05
-# Scores held at once in a validation: users times items, at most.
+# Scores of one validation: users times items, at most. Checkpoints are compared on fewer than a mixture is chosen on,
+# because that happens once and not after every epoch.
 MAX_SCORES = 20_000_000
+MAX_MIXTURE_SCORES = 100_000_000
+# Scores held at once while a mixture is chosen.
+BLOCK_SCORES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -51,24 +56,44 @@ class Validation:
 
         return ndcg
 
+    def sample(self, at_most: int, seed: int) -> Validation:
+        """At most `at_most` users, fewer where the catalog is large; the same for the same seed."""
+        limit = user_limit(at_most, self.users.n_items, MAX_SCORES)
+        if len(self.users) <= limit:
+            return self
+        return self._of(np.sort(np.random.default_rng(seed).choice(len(self.users), limit, replace=False)))
+
+    def blocks(self) -> Iterator[Validation]:
+        """The users in their order, in blocks whose scores fit in memory; one empty block where there is nobody."""
+        size = user_limit(len(self.users), self.users.n_items, BLOCK_SCORES)
+        for start in range(0, max(1, len(self.users)), size):
+            yield self._of(np.arange(start, min(start + size, len(self.users))))
+
+    def _of(self, rows: IntArray) -> Validation:
+        own = self.users
+        return replace(
+            self,
+            users=replace(
+                own,
+                histories=[own.histories[row] for row in rows],
+                targets=[own.targets[row] for row in rows],
+                users=[own.users[row] for row in rows],
+            ),
+        )
+
 
 def validation(users: EvaluationSet, sequences: Sequences, at_most: int, seed: int) -> Validation:
-    """At most `at_most` users of `users`, fewer where the catalog is large; the same for the same seed."""
-    limit = user_limit(at_most, users.n_items)
-    if len(users) > limit:
-        rows = np.sort(np.random.default_rng(seed).choice(len(users), limit, replace=False))
-        users = replace(
-            users,
-            histories=[users.histories[r] for r in rows],
-            targets=[users.targets[r] for r in rows],
-            users=[users.users[r] for r in rows],
-        )
-    return Validation(users, filter_seen=repeat_share(sequences) < REPEAT_SHARE)
+    """At most `at_most` users to choose a mixture on, fewer where the catalog is large; the same for the same seed."""
+    limit = user_limit(at_most, users.n_items, MAX_MIXTURE_SCORES)
+    whole = Validation(users, filter_seen=repeat_share(sequences) < REPEAT_SHARE)
+    if len(users) <= limit:
+        return whole
+    return whole._of(np.sort(np.random.default_rng(seed).choice(len(users), limit, replace=False)))
 
 
-def user_limit(at_most: int, n_items: int) -> int:
-    """Users in a validation over a catalog of N items."""
-    return max(1, min(at_most, MAX_SCORES // max(1, n_items)))
+def user_limit(at_most: int, n_items: int, scores: int) -> int:
+    """Users of whom all scores over a catalog of N items are no more than `scores`; one at least."""
+    return max(1, min(at_most, scores // max(1, n_items)))
 
 
 def repeat_share(sequences: Sequences) -> float:

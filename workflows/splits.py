@@ -141,7 +141,7 @@ def split_parts(
         raise too_few(len(sequences.user_ids))
     users = users.without(leave_out) if leave_out else users
     # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.
-    return SplitParts(train, refit, validation(users, refit, config.training.validation_users, config.seed), until)
+    return SplitParts(train, refit, validation(users, refit, config.training.mixture_users, config.seed), until)
 
 
 def too_few(users: int) -> InvalidDataError:

@@ -6,7 +6,7 @@ A job in plain data decides a training, so that every process of a team makes th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..hub.calibration import FloatArray
     from ..spokes.behaviour import BehaviourModel, ItemInputs
     from ..spokes.config import SpokeConfig
-    from ..spokes.mixture import Mixture, PartScores
+    from ..spokes.mixture import Jury, Measure, Mixture, PartScores
     from ..spokes.spoke import Behaviour, Spoke
     from ..spokes.training import TrainingRun, Validate
     from .measures import Validation
@@ -178,7 +178,7 @@ def train_spoke(ws: Workspace, plan: SpokePlan, team: Leader | None = None) -> T
         behaviour = builder.refit(run.best_epoch)
     spoke = builder.spoke(behaviour, mixture)
     seen = parts.refit if job.refit else parts.train
-    summary = training_summary(spoke, run, parts, seen) | {
+    summary = training_summary(spoke, run, parts, seen, plan.config) | {
         "split": {"name": job.split, "test_from": job.test_from, "refit": job.refit},
         "waterfall": dataset.waterfall,
         "held_out": held_out(dataset) if job.split == "leave-one-out" else None,
@@ -243,11 +243,10 @@ class SpokeBuilder:
         """Train with early stopping on validation, then choose the mixture there."""
         from ..spokes.mixture import choose_floor, probe
 
-        checked = self._parts.validation
-        content = {recency: self._content_scores(checked, *recency) for recency in self._recencies()}
+        checked = self._parts.validation.sample(self._config.training.validation_users, self._config.seed)
+        settings = choose_floor(self._juries(checked, checked.filter_seen), self._floor)
+        floor = self._content_scores(checked, settings.recency_decay, settings.recent_events)
         measure = checked.measure(checked.filter_seen)
-        settings = choose_floor(content, measure, self._floor)
-        floor = content[settings.recency_decay, settings.recent_events]
 
         def quality(model: BehaviourModel, inputs: ItemInputs) -> float:
             return probe(replace(floor, behaviour=_scores(model, inputs, checked)), measure, settings.image_share)
@@ -259,8 +258,7 @@ class SpokeBuilder:
                 theirs.model, theirs.inputs(self._item_ids, self._parent.trunk, self._dataset.items)
             )
         run = self._fit(behaviour.model, inputs, lambda model: quality(model, inputs))
-        mixture = self._mixture(content, _scores(behaviour.model, inputs, checked), behaviour, checked)
-        return behaviour, mixture, run
+        return behaviour, self._mixture(behaviour, inputs), run
 
     def join_choice(self) -> None:
         """Take part in the training of `choose`, which another process leads."""
@@ -363,11 +361,6 @@ class SpokeBuilder:
             self.taken = take_from(parent, behaviour, inputs, self.hub.fingerprint, self._dataset)
         return behaviour, inputs
 
-    def _recencies(self) -> tuple[tuple[float, int], ...]:
-        from ..spokes.mixture import RECENCIES
-
-        return tuple(dict.fromkeys([(self._floor.recency_decay, self._floor.recent_events), *RECENCIES]))
-
     def _content_scores(self, checked: Validation, decay: float, events: int) -> PartScores:
         from ..hub.content import recency_weighted
         from ..spokes.mixture import PartScores
@@ -378,26 +371,52 @@ class SpokeBuilder:
         image = queries[:, split:] @ self._content[:, split:].T if self._space.image_rank else None
         return PartScores(None, text, image)
 
-    def _mixture(
+    def _jury(
         self,
-        content: Mapping[tuple[float, int], PartScores],
-        scores: FloatArray,
-        behaviour: Behaviour,
         checked: Validation,
-    ) -> Mixture:
+        filtered: bool,
+        recency: tuple[float, int],
+        behaviour: tuple[FloatArray, FloatArray] | None = None,
+    ) -> Jury:
+        """The users of a validation over content as `recency` reads it, and over (U, D) sessions by (N, D) items."""
+        from ..spokes.mixture import Jury
+
+        def blocks() -> Iterator[tuple[PartScores, Measure]]:
+            done = 0
+            for block in checked.blocks():
+                scores, size = self._content_scores(block, *recency), len(block.users)
+                if behaviour is not None:
+                    sessions, items = behaviour
+                    scores = replace(scores, behaviour=sessions[done : done + size] @ items.T)
+                yield scores, block.measure(filtered)
+                done += size
+
+        return Jury(blocks, text=self._space.text_rank > 0, image=self._space.image_rank > 0)
+
+    def _juries(self, checked: Validation, filtered: bool) -> dict[tuple[float, int], Jury]:
+        """One jury for each way of reading a session that is tried."""
+        from ..spokes.mixture import RECENCIES
+
+        tried = dict.fromkeys([(self._floor.recency_decay, self._floor.recent_events), *RECENCIES])
+        return {recency: self._jury(checked, filtered, recency) for recency in tried}
+
+    def _mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
         from ..spokes.mixture import Mixture, choose_floor, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
 
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
         # A bonus for items that nothing tells apart would place all of them at once.
         cold &= self._config.tells_new_items_apart
+        checked, model = self._parts.validation, behaviour.model
         targets = np.array([target[0] for target in checked.users.targets])
+        items = model.item_vectors(inputs)
+        by_behaviour = (model.session_vectors(items, checked.histories), items)
         chosen = {}
         for filtered in (False, True):
-            measure = checked.measure(filtered)
-            settings = choose_floor(content, measure, self._floor)
-            floor = content[settings.recency_decay, settings.recent_events]
-            chosen[filtered] = choose_weights(replace(floor, behaviour=scores), measure, settings, cold, targets)
+            settings = choose_floor(self._juries(checked, filtered), self._floor)
+            recency = settings.recency_decay, settings.recent_events
+            jury = self._jury(checked, filtered, recency, by_behaviour)
+            chosen[filtered] = choose_weights(jury, settings, cold, targets)
         return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
 
 
@@ -408,18 +427,21 @@ def _scores(model: BehaviourModel, inputs: ItemInputs, checked: Validation) -> F
     return scores
 
 
-def training_summary(spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: SequenceSource) -> dict[str, Any]:
+def training_summary(
+    spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: SequenceSource, config: SpokeConfig
+) -> dict[str, Any]:
     """What a training found, for the version's record."""
     from ..spokes.regimes import regime_of
 
-    behaviour = spoke.behaviour
+    behaviour, checked = spoke.behaviour, parts.validation
     model = behaviour.model if behaviour else None
     return {
         "regime": regime_of(parts.train).name,
         "epochs": run.best_epoch,
         "validation_ndcg@10": round(run.best_score, 5),
-        "validation_users": len(parts.validation.users),
-        "validation_filters_seen": parts.validation.filter_seen,
+        "validation_users": len(checked.sample(config.training.validation_users, config.seed).users),
+        "mixture_users": len(checked.users),
+        "validation_filters_seen": checked.filter_seen,
         "mixture": spoke.mixture.model_dump(),
         "windows_per_second": round(run.windows_per_second),
         "history": list(run.history),

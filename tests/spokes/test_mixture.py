@@ -7,11 +7,11 @@ from hubspoke.spokes.mixture import (
     IMAGE_SHARES,
     RECENCIES,
     FloorSettings,
+    Jury,
     Mixture,
     PartScores,
     choose_floor,
     choose_weights,
-    floor_mixture,
     probe,
 )
 from hypothesis import given
@@ -24,8 +24,8 @@ SETTINGS = FloorSettings(image_share=0.4, recency_decay=0.7, recent_events=5)
 NO_COLD = np.zeros(ITEMS, bool)
 
 
-def reciprocal_rank(scores):
-    own = scores[np.arange(len(scores)), TARGETS[: len(scores)]][:, None]
+def reciprocal_rank(scores, targets=TARGETS):
+    own = scores[np.arange(len(scores)), targets[: len(scores)]][:, None]
     return (1 / (1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2)).astype(np.float32)
 
 
@@ -43,37 +43,42 @@ def parts(behaviour=None, text=None, image=None):
     return PartScores(behaviour, text, image)
 
 
+def jury(scores, measure=reciprocal_rank):
+    """All users in one block."""
+    return Jury(lambda: [(scores, measure)], scores.text is not None, scores.image is not None)
+
+
 def told(table, read):
     """A measure that looks up what it was asked: qualities of the users by the value that `read` finds in scores."""
     return lambda scores: np.array(table[round(float(read(scores)), 3)], np.float32)
 
 
 def test_useless_behaviour_gives_the_floor():
-    chosen = choose_weights(parts(wrong(100), right()), reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(parts(wrong(100), right())), SETTINGS, NO_COLD)
     assert chosen == SETTINGS.weights(behaviour=0.0, content=1.0)
 
 
 def test_the_floor_wins_a_tie():
-    chosen = choose_weights(parts(right(), right()), reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(parts(right(), right())), SETTINGS, NO_COLD)
     assert (chosen.behaviour, chosen.content) == (0.0, 1.0)
 
 
 def test_useless_content_gets_no_weight():
     # The smallest weight that is tried, 0.5, already turns the order around.
-    chosen = choose_weights(parts(right(), wrong(4)), reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(parts(right(), wrong(4))), SETTINGS, NO_COLD)
     assert chosen == SETTINGS.weights(behaviour=1.0, content=0.0)
 
 
 def test_harmless_content_gets_as_much_weight_as_it_stays_harmless():
     # behaviour leads by 10, content takes 1.9 per unit of weight back: 5 is harmless, 6 is not.
-    chosen = choose_weights(parts(right(10), wrong(1.9)), reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(parts(right(10), wrong(1.9))), SETTINGS, NO_COLD)
     assert (chosen.behaviour, chosen.content) == (1.0, 5.0)
 
 
 def test_two_halves_are_better_together():
     half = np.arange(USERS) < 4
     behaviour, text = (np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (half, ~half))
-    chosen = choose_weights(parts(behaviour, text), reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(parts(behaviour, text)), SETTINGS, NO_COLD)
     assert (chosen.behaviour, chosen.content) == (1.0, max(CONTENT_WEIGHTS))
 
 
@@ -88,7 +93,7 @@ def weights_by_table(table):
     def measure(scores):
         return mixed(scores) if scores[0, 1] != scores[0, 0] else np.full(4, -1, np.float32)
 
-    return choose_weights(parts(base, unit), measure, SETTINGS, NO_COLD)
+    return choose_weights(jury(parts(base, unit), measure), SETTINGS, NO_COLD)
 
 
 def test_the_largest_weight_within_one_standard_error_wins():
@@ -113,7 +118,7 @@ def test_cold_items_get_back_what_training_took():
         return (1 / (1 + (scores > own).sum(axis=1))).astype(np.float32)
 
     content = (-9 * np.eye(ITEMS)[targets]).astype(np.float32)
-    chosen = choose_weights(parts(behaviour, content), measure, SETTINGS, cold)
+    chosen = choose_weights(jury(parts(behaviour, content), measure), SETTINGS, cold)
     assert (chosen.content, chosen.cold) == (0.0, max(COLD_BIASES))
 
 
@@ -123,7 +128,7 @@ def test_a_bias_that_hurts_is_not_taken():
     cold[5] = True
     behaviour = right(1.0)[:5]
     behaviour[:, 5] = 0.4
-    chosen = choose_weights(parts(behaviour, wrong(4)[:5]), reciprocal_rank, SETTINGS, cold)
+    chosen = choose_weights(jury(parts(behaviour, wrong(4)[:5])), SETTINGS, cold)
     assert (chosen.content, chosen.cold) == (0.0, 0.5)
 
 
@@ -131,20 +136,33 @@ def test_no_evidence_no_weight():
     # Nothing is cold and there is no content: neither weight was measured, and new items must not be lifted by it.
     behaviour = right(1.0)
     behaviour[0] = 0.0
-    chosen = choose_weights(parts(behaviour), reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(parts(behaviour)), SETTINGS, NO_COLD)
     assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
 
 
-def test_without_behaviour_there_is_the_floor():
-    chosen = choose_weights(parts(None, right()), reciprocal_rank, SETTINGS, NO_COLD)
-    assert chosen == floor_mixture(SETTINGS).weights(exclude_seen=False)
+def test_a_jury_hears_the_same_in_blocks_as_at_once():
+    behaviour, text, image = np.random.default_rng(0).standard_normal((3, USERS, ITEMS)).astype(np.float32)
+    whole = jury(parts(behaviour, text, image))
+
+    def blocks():
+        for rows in (slice(0, 3), slice(3, 4), slice(4, USERS)):
+            own = parts(behaviour[rows], text[rows], image[rows])
+            yield own, lambda scores, rows=rows: reciprocal_rank(scores, TARGETS[rows])
+
+    divided = Jury(blocks, text=True, image=True)
+    mixes = [lambda scores, weight=weight: scores.behaviour + weight * scores.text for weight in (0.0, 0.5, 3.0)]
+    for one, other in zip(whole(mixes), divided(mixes), strict=True):
+        np.testing.assert_array_equal(one, other)
+    cold = np.arange(ITEMS) == 2
+    assert choose_weights(whole, SETTINGS, cold, TARGETS) == choose_weights(divided, SETTINGS, cold, TARGETS)
+    assert choose_floor({(0.7, 5): whole}, SETTINGS) == choose_floor({(0.7, 5): divided}, SETTINGS)
 
 
 @given(st.integers(0, 1000))
 def test_the_choice_is_never_worse_than_the_floor_or_plain_behaviour_by_more_than_one_error(seed):
     rng = np.random.default_rng(seed)
     scores = parts(*(rng.standard_normal((USERS, ITEMS)).astype(np.float32) for _ in range(3)))
-    chosen = choose_weights(scores, reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(scores), SETTINGS, NO_COLD)
     content = scores.content(0.4)
     own = reciprocal_rank(chosen.behaviour * scores.behaviour + chosen.content * content)
     floor = reciprocal_rank(content)
@@ -165,36 +183,39 @@ def test_the_content_score_mixes_by_share():
 
 
 def by_recency(scores):
-    return dict.fromkeys(RECENCIES, scores)
+    return dict.fromkeys(RECENCIES, jury(scores))
 
 
 def test_without_content_behaviour_serves_however_poor_it_is():
-    chosen = choose_weights(parts(np.zeros((USERS, ITEMS), np.float32)), reciprocal_rank, SETTINGS, NO_COLD)
+    chosen = choose_weights(jury(parts(np.zeros((USERS, ITEMS), np.float32))), SETTINGS, NO_COLD)
     assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("text", "image", "share"), [(right(), wrong(9), 0.0), (wrong(9), right(), 1.0)])
 def test_the_better_modality_gets_the_share(text, image, share):
-    chosen = choose_floor(by_recency(parts(None, text, image)), reciprocal_rank, SETTINGS)
+    chosen = choose_floor(by_recency(parts(None, text, image)), SETTINGS)
     assert chosen == FloorSettings(share, 0.7, 5)
 
 
 def test_the_share_that_ranks_best_wins():
     table = {share: [share == 0.6] for share in IMAGE_SHARES}
     scores = parts(None, np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
-    assert choose_floor(by_recency(scores), told(table, lambda s: s[0, 0]), SETTINGS).image_share == 0.6
+    assert (
+        choose_floor(dict.fromkeys(RECENCIES, jury(scores, told(table, lambda s: s[0, 0]))), SETTINGS).image_share
+        == 0.6
+    )
 
 
 def test_the_recency_that_ranks_best_wins():
-    content = by_recency(parts(None, wrong())) | {(0.85, 10): parts(None, right())}
-    assert choose_floor(content, reciprocal_rank, SETTINGS) == FloorSettings(0.4, 0.85, 10)
+    content = by_recency(parts(None, wrong())) | {(0.85, 10): jury(parts(None, right()))}
+    assert choose_floor(content, SETTINGS) == FloorSettings(0.4, 0.85, 10)
 
 
 @pytest.mark.parametrize("default", [SETTINGS, FloorSettings(0.3, 0.95, 50), FloorSettings(1.0, 0.85, 10)])
 def test_the_default_is_kept_unless_something_is_better(default):
-    assert choose_floor(by_recency(parts(None, right(), right())), reciprocal_rank, default) == default
-    assert choose_floor(by_recency(parts(None, right(), None)), reciprocal_rank, default) == default
-    assert choose_floor(by_recency(parts()), reciprocal_rank, default) == default
+    assert choose_floor(by_recency(parts(None, right(), right())), default) == default
+    assert choose_floor(by_recency(parts(None, right(), None)), default) == default
+    assert choose_floor(by_recency(parts()), default) == default
 
 
 def test_the_probe_is_the_best_of_a_few_mixtures():
@@ -235,7 +256,7 @@ def guarded(warm, cold, floor=0.6, n_cold=20):
         return np.where(targets == 5, cold[bias], warm[bias]).astype(np.float32)
 
     only_item_5 = np.arange(ITEMS) == 5
-    return choose_weights(parts(behaviour, content), measure, SETTINGS, only_item_5, targets).cold
+    return choose_weights(jury(parts(behaviour, content), measure), SETTINGS, only_item_5, targets).cold
 
 
 def by_bias(value, of=lambda own, bias: own):

@@ -111,7 +111,7 @@ def same_rows(stream: Any, held: Any) -> None:
 @pytest.mark.parametrize("users", [7, 2000])
 def test_splits_are_those_of_the_whole(lamps: Workspace, name: str, users: int) -> None:
     split, cut = SPLITS[name]
-    config = SpokeConfig(training=TrainingConfig(validation_users=users), seed=3)
+    config = SpokeConfig(training=TrainingConfig(mixture_users=users), seed=3)
     held, streamed = (split_dataset(dataset, split, cut, config) for dataset in both(lamps))
     same_rows(streamed.train, held.train)
     same_rows(streamed.refit, held.refit)

@@ -93,10 +93,29 @@ def test_at_most_so_many_users_the_same_for_the_same_seed():
 def test_a_large_catalog_takes_fewer_users(monkeypatch):
     made = fresh(30)
     users = leave_one_out(made, "validation")
+    monkeypatch.setattr(measures, "MAX_MIXTURE_SCORES", 9 * N)
     monkeypatch.setattr(measures, "MAX_SCORES", 4 * N)
-    assert len(validation(users, made, 10, 0).users) == 4
+    checked = validation(users, made, 20, 0)
+    assert len(checked.users) == 9
+    sampled = [checked.sample(most, seed).users for most, seed in ((20, 0), (3, 0), (3, 0), (3, 1))]
+    assert [len(own) for own in sampled] == [4, 3, 3, 3]
+    assert sampled[1].users == sampled[2].users != sampled[3].users
+    assert set(sampled[1].users) < set(checked.users.users)
     monkeypatch.setattr(measures, "MAX_SCORES", 1)
-    assert len(validation(users, made, 10, 0).users) == 1
+    assert len(checked.sample(10, 0).users) == 1
+
+
+def test_blocks_are_the_users_in_their_order(monkeypatch):
+    made = fresh(7)
+    checked = validation(leave_one_out(made, "validation"), made, 10, 0)
+    assert [len(block.users) for block in checked.blocks()] == [7]
+    monkeypatch.setattr(measures, "BLOCK_SCORES", 3 * N)
+    blocks = list(checked.blocks())
+    assert [len(block.users) for block in blocks] == [3, 3, 1]
+    assert [user for block in blocks for user in block.users.users] == checked.users.users
+    scores = np.random.default_rng(0).standard_normal((7, N)).astype(np.float32)
+    parts = [block.measure(True)(own) for block, own in zip(blocks, np.split(scores, [3, 6]), strict=True)]
+    np.testing.assert_array_equal(np.concatenate(parts), checked.measure(True)(scores))
 
 
 def test_repeat_share_by_hand():
