@@ -23,6 +23,8 @@ GUARD_BIASES = (*COLD_BIASES, 2.5, 3.0, 4.0)
 # Share of a mixture's quality that the guard may cost, and cold targets below which it has nothing to go by.
 GUARD_COST = 0.05
 GUARD_TARGETS = 20
+# Events whose items may be held back where seen items are ranked: a session lies nearest to what it has just seen.
+HELD_BACK = (0, 1, 2, 3, 5, 10)
 PROBE_WEIGHTS = (0.0, 2.0, 5.0, 10.0)
 IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # (decay, events): from the last few events, for taste that moves, to a long history, for goods that are bought again.
@@ -42,6 +44,7 @@ class MixtureWeights(BaseModel):
         image_share: share of pictures in the content score.
         recency_decay: weight of an event relative to the one after it, in the content score.
         recent_events: events that the content score looks back on.
+        held_back: last events whose items are not recommended; nothing where all seen items are filtered anyway.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +55,7 @@ class MixtureWeights(BaseModel):
     image_share: float = Field(ge=0.0, le=1.0)
     recency_decay: float = Field(gt=0.0, le=1.0)
     recent_events: int = Field(ge=1)
+    held_back: int = Field(default=0, ge=0)
 
 
 class Mixture(BaseModel):
@@ -65,6 +69,11 @@ class Mixture(BaseModel):
     def weights(self, exclude_seen: bool) -> MixtureWeights:
         """The weights for a policy."""
         return self.seen_filtered if exclude_seen else self.seen_ranked
+
+    def hidden(self, history: IntArray, exclude_seen: bool) -> IntArray:
+        """What of a history, oldest first, is not recommended again."""
+        own = len(history) if exclude_seen else self.seen_ranked.held_back
+        return history[max(0, len(history) - own) :]
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,16 @@ def choose_floor(juries: Mapping[tuple[float, int], Jury], default: FloorSetting
             if quality > best:
                 best, settings = quality, FloorSettings(share, decay, events)
     return settings
+
+
+def choose_held_back(juries: Mapping[int, Jury]) -> int:
+    """The fewest events to hold back with which behaviour alone ranks validation targets best.
+
+    Args:
+        juries: with behaviour's scores, for each number of events that is tried.
+    """
+    qualities = {events: float(jury([_mixed(0.0, 0.0)])[0].mean()) for events, jury in juries.items()}
+    return max(sorted(juries), key=lambda events: qualities[events])
 
 
 def choose_weights(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from ..catalog.sequences import IntArray
 from .behaviour import FloatArray
 
@@ -27,14 +29,25 @@ class VectorRecommender:
         name: how results name it.
         item_vectors: (N, D).
         encode: histories to (B, D) session vectors.
+        hide: what of a history is never recommended after it; such items score minus infinity.
     """
 
-    def __init__(self, name: str, item_vectors: FloatArray, encode: Callable[[Sequence[IntArray]], FloatArray]) -> None:
+    def __init__(
+        self,
+        name: str,
+        item_vectors: FloatArray,
+        encode: Callable[[Sequence[IntArray]], FloatArray],
+        hide: Callable[[IntArray], IntArray] | None = None,
+    ) -> None:
         self.name = name
         self.item_vectors = item_vectors
         self._encode = encode
+        self._hide = hide
 
     def score(self, histories: Sequence[IntArray]) -> FloatArray:
         """(B, N) inner products."""
         scores: FloatArray = self._encode(histories) @ self.item_vectors.T
+        if self._hide is not None:
+            for own, history in zip(scores, histories, strict=True):
+                own[self._hide(history)] = -np.inf
         return scores

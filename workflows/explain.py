@@ -220,7 +220,7 @@ class _Explainer:
         history, _ = self._server.events(session, user)
         rows = asked if items else self._rows(str(item["item_id"]) for item in answer.items)
         parts = explain_scores(self._spoke, self._vectors, history, rows, exclude_seen=exclude_seen)
-        barred = self._server.barred(history.tolist() if exclude_seen else ())
+        barred = self._server.barred(self._spoke.mixture.hidden(history, exclude_seen).tolist())
         weights = self._spoke.mixture.weights(exclude_seen)
         attention, notes = self._attention(history, weights.behaviour)
         found, untold = self._items(answer, rows, parts, barred)

@@ -37,20 +37,34 @@ class Validation:
     filter_seen: bool
 
     @property
+    def returns_at_once(self) -> bool:
+        """Whether any user took the item of the last event once more."""
+        histories, targets = self.users.histories, self.users.targets
+        return any(history[-1] in target for history, target in zip(histories, targets, strict=True) if len(history))
+
+    @property
     def histories(self) -> list[IntArray]:
         """The recent history of each user."""
         return [history[-self.users.protocol.max_history :] for history in self.users.histories]
 
-    def measure(self, filter_seen: bool) -> Measure:
-        """(U, N) scores to (U,) NDCG@10; users whose only target is filtered count as missed under that policy."""
+    def measure(self, filter_seen: bool, held_back: int = 0) -> Measure:
+        """(U, N) scores to (U,) NDCG@10; users whose only target is filtered count as missed under that policy.
+
+        Args:
+            filter_seen: whether no item of a history is ranked.
+            held_back: last events of it whose items are not, where it is.
+        """
         rows, items = flatten(self.users.targets)
-        seen_rows, seen_items = flatten(self.users.histories)
-        hidden = np.zeros((len(self.users), self.users.n_items), dtype=bool)
-        if filter_seen:
-            hidden[seen_rows, seen_items] = True
+        left_out = [
+            history if filter_seen else history[max(0, len(history) - held_back) :] for history in self.users.histories
+        ]
+        seen = flatten(left_out)
 
         def ndcg(scores: FloatArray) -> FloatArray:
-            shown = np.where(hidden, -np.inf, scores) if filter_seen else scores
+            shown = scores
+            if len(seen[0]):
+                shown = scores.copy()
+                shown[seen] = -np.inf
             ranks = target_ranks(shown, rows, items)
             return user_metrics(ranks, rows, len(self.users), (10,))["ndcg@10"].astype(np.float32)
 

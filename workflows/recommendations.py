@@ -148,7 +148,7 @@ class Server:
         if not len(rows):
             return self._without_session(k)
         queries = self._loaded.spoke.embed_sessions(self._vectors, [rows], exclude_seen=exclude_seen)
-        hidden = rows.tolist() if exclude_seen else []
+        hidden = self._loaded.spoke.mixture.hidden(rows, exclude_seen).tolist()
         pinned = self._pinned(hidden, k)
         # Pinned items have their own score too: it says how well they would have done.
         scores = (self._vectors[pinned] @ queries[0]).tolist()

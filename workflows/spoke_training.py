@@ -244,9 +244,11 @@ class SpokeBuilder:
         from ..spokes.mixture import choose_floor, probe
 
         checked = self._parts.validation.sample(self._config.training.validation_users, self._config.seed)
-        settings = choose_floor(self._juries(checked, checked.filter_seen), self._floor)
+        # What nobody takes again at once would stand first in most lists and tell nothing of a checkpoint.
+        held_back = int(not checked.returns_at_once)
+        settings = choose_floor(self._juries(checked, checked.filter_seen, held_back), self._floor)
         floor = self._content_scores(checked, settings.recency_decay, settings.recent_events)
-        measure = checked.measure(checked.filter_seen)
+        measure = checked.measure(checked.filter_seen, held_back)
 
         def quality(model: BehaviourModel, inputs: ItemInputs) -> float:
             return probe(replace(floor, behaviour=_scores(model, inputs, checked)), measure, settings.image_share)
@@ -377,6 +379,7 @@ class SpokeBuilder:
         filtered: bool,
         recency: tuple[float, int],
         behaviour: tuple[FloatArray, FloatArray] | None = None,
+        held_back: int = 0,
     ) -> Jury:
         """The users of a validation over content as `recency` reads it, and over (U, D) sessions by (N, D) items."""
         from ..spokes.mixture import Jury
@@ -388,20 +391,20 @@ class SpokeBuilder:
                 if behaviour is not None:
                     sessions, items = behaviour
                     scores = replace(scores, behaviour=sessions[done : done + size] @ items.T)
-                yield scores, block.measure(filtered)
+                yield scores, block.measure(filtered, held_back)
                 done += size
 
         return Jury(blocks, text=self._space.text_rank > 0, image=self._space.image_rank > 0)
 
-    def _juries(self, checked: Validation, filtered: bool) -> dict[tuple[float, int], Jury]:
+    def _juries(self, checked: Validation, filtered: bool, held_back: int = 0) -> dict[tuple[float, int], Jury]:
         """One jury for each way of reading a session that is tried."""
         from ..spokes.mixture import RECENCIES
 
         tried = dict.fromkeys([(self._floor.recency_decay, self._floor.recent_events), *RECENCIES])
-        return {recency: self._jury(checked, filtered, recency) for recency in tried}
+        return {recency: self._jury(checked, filtered, recency, held_back=held_back) for recency in tried}
 
     def _mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
-        from ..spokes.mixture import Mixture, choose_floor, choose_weights
+        from ..spokes.mixture import HELD_BACK, Mixture, choose_floor, choose_held_back, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
 
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
@@ -413,10 +416,16 @@ class SpokeBuilder:
         by_behaviour = (model.session_vectors(items, checked.histories), items)
         chosen = {}
         for filtered in (False, True):
-            settings = choose_floor(self._juries(checked, filtered), self._floor)
+            held_back = 0
+            if not filtered:
+                own = self._floor.recency_decay, self._floor.recent_events
+                tried = {events: self._jury(checked, filtered, own, by_behaviour, events) for events in HELD_BACK}
+                held_back = choose_held_back(tried)
+            settings = choose_floor(self._juries(checked, filtered, held_back), self._floor)
             recency = settings.recency_decay, settings.recent_events
-            jury = self._jury(checked, filtered, recency, by_behaviour)
-            chosen[filtered] = choose_weights(jury, settings, cold, targets)
+            jury = self._jury(checked, filtered, recency, by_behaviour, held_back)
+            weights = choose_weights(jury, settings, cold, targets)
+            chosen[filtered] = weights.model_copy(update={"held_back": held_back})
         return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
 
 

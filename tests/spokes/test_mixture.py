@@ -11,6 +11,7 @@ from hubspoke.spokes.mixture import (
     Mixture,
     PartScores,
     choose_floor,
+    choose_held_back,
     choose_weights,
     probe,
 )
@@ -279,3 +280,19 @@ def test_the_guard_stops_where_it_costs_more_than_a_twentieth():
 def test_too_few_cold_targets_guard_nothing():
     warm, cold = by_bias(0.5, lambda own, bias: own - 0.01 * bias), by_bias(0.0)
     assert guarded(warm, cold, n_cold=19) == 0.0
+
+
+def test_the_fewest_events_are_held_back_that_help():
+    shut = {0: wrong(), 1: right(), 2: right(), 5: wrong()}
+    assert choose_held_back({events: jury(parts(own)) for events, own in shut.items()}) == 1
+    assert choose_held_back({events: jury(parts(right())) for events in shut}) == 0
+
+
+@pytest.mark.parametrize(("held_back", "hidden"), [(0, []), (2, [7, 5]), (9, [5, 7, 5])])
+def test_what_was_seen_last_is_hidden_or_all_of_it(held_back, hidden):
+    own = SETTINGS.weights(1.0, 3.0).model_copy(update={"held_back": held_back})
+    mixture = Mixture(seen_ranked=own, seen_filtered=own)
+    history = np.array([5, 7, 5])
+    assert mixture.hidden(history, exclude_seen=False).tolist() == hidden
+    assert mixture.hidden(history, exclude_seen=True).tolist() == [5, 7, 5]
+    assert not len(mixture.hidden(history[:0], exclude_seen=False))

@@ -83,3 +83,10 @@ def test_inner_products_by_hand():
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
     made = VectorRecommender("v", vectors, lambda histories: np.array([[3, 1]] * len(histories), np.float32))
     assert made.score([np.zeros(0, np.int64)]).tolist() == [[3, 2, 4]]
+
+
+def test_what_is_hidden_scores_below_everything():
+    vectors = np.eye(3, dtype=np.float32)
+    own = VectorRecommender("last", vectors, lambda histories: np.ones((len(histories), 3)), lambda past: past[-1:])
+    scores = own.score([np.array([0, 2]), np.array([], np.int64)])
+    assert scores.tolist() == [[1, 1, -np.inf], [1, 1, 1]]

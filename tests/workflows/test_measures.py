@@ -134,3 +134,18 @@ def test_seen_items_are_filtered_where_few_come_back(repeats, filtered):
         row[3] = row[0]
     made = sequences(*rows)
     assert validation(leave_one_out(made, "validation"), made, 10, 0).filter_seen is filtered
+
+
+def test_the_last_events_are_held_back():
+    users = leave_one_out(sequences([0, 1, 2, 3]), "validation")  # history 0 1, target 2
+    checked = Validation(users, filter_seen=False)
+    scores = np.zeros((1, N), np.float32)
+    scores[0, :3] = [3, 2, 1]
+    found = [checked.measure(False, held_back)(scores)[0] for held_back in (0, 1, 2, 9)]
+    assert found == pytest.approx([1 / math.log2(4), 1 / math.log2(3), 1, 1])
+    assert scores[0].tolist()[:3] == [3, 2, 1]
+
+
+def test_whether_an_item_returns_at_once():
+    for row, expected in (([0, 1, 1, 3], True), ([1, 0, 1, 3], False)):
+        assert Validation(leave_one_out(sequences(row), "validation"), False).returns_at_once is expected
