@@ -33,4 +33,6 @@ class Dropout(nn.Module):
         draws = torch.empty(-(-x.numel() // PER_DRAW), dtype=torch.int64).random_(-(1 << 63), None)
         bits = draws.view(torch.int16)[: x.numel()].view(x.shape)
         dropped = round(self.share * LEVELS)
-        return x * ((bits >= dropped - LEVELS // 2).to(x.dtype) * (LEVELS / (LEVELS - dropped)))
+        kept = torch.empty_like(x, requires_grad=False)
+        torch.ge(bits, dropped - LEVELS // 2, out=kept)  # numbers at once, not truth values first
+        return x * kept.mul_(LEVELS / (LEVELS - dropped))

@@ -6,6 +6,8 @@ loss is a mean over positions. A negative that equals the target of its position
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -41,8 +43,31 @@ def sampled_softmax_loss(
     if log_q is not None:
         positive, negative = positive - log_q[0], negative - log_q[1]
     masked = negative.masked_fill(false_negatives(targets, negatives), float("-inf"))
-    logits = torch.cat([positive[:, None], masked], dim=1)  # (P, 1 + K)
-    return F.cross_entropy(logits.float(), torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+    loss: Tensor = _AgainstTarget.apply(positive.float(), masked.float())
+    return loss
+
+
+class _AgainstTarget(torch.autograd.Function):
+    """mean_p [ log(exp(s_p+) + sum_k exp(s_pk)) - s_p+ ] of (P,) and (P, K) scores.
+
+    Their gradients are the shares of the softmax, kept from the forward pass: neither are targets and negatives copied
+    into one table nor are exponentials taken twice.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, positive: Tensor, negative: Tensor) -> Tensor:
+        top = torch.maximum(negative.amax(dim=1), positive)
+        shares = (negative - top[:, None]).exp_()
+        own = (positive - top).exp()
+        total = shares.sum(dim=1) + own
+        ctx.save_for_backward(shares, own, total)
+        return (total.log() + top - positive).mean()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        shares, own, total = ctx.saved_tensors
+        weight = gradient / len(total)
+        return weight * (own / total - 1), shares * (weight / total)[:, None]
 
 
 def full_softmax_loss(scores: Tensor, targets: Tensor) -> Tensor:

@@ -43,6 +43,17 @@ def test_only_false_negatives_leave_nothing_to_learn():
     assert loss.item() == 0.0 and scores.grad.tolist() == [0.0, 0.0]
 
 
+def test_the_gradients_of_the_sampled_softmax_are_those_of_its_value():
+    generator = torch.Generator().manual_seed(0)
+    positive, negative = (torch.randn(*shape, generator=generator, dtype=torch.double) for shape in ((4,), (4, 3)))
+    targets, negatives = torch.tensor([0, 1, 2, 3]), torch.tensor([9, 1, 8])
+    inputs = (positive.requires_grad_(), negative.requires_grad_())
+    # In single precision, as trained: the step is large and so is what may differ.
+    assert torch.autograd.gradcheck(
+        lambda own, others: sampled_softmax_loss(own, others, targets, negatives), inputs, eps=1e-2, atol=1e-3
+    )
+
+
 def test_half_precision_scores_are_summed_in_single():
     loss = sampled_softmax_loss(
         torch.zeros(1, dtype=torch.bfloat16),
