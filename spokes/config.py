@@ -109,7 +109,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_epochs: int = Field(default=60, ge=0)
+    max_epochs: int = Field(default=40, ge=0)
     validate_every: int = Field(default=3, ge=1)
     patience: int = Field(default=3, ge=1)
     validation_users: int = Field(default=2000, ge=1)
@@ -126,7 +126,7 @@ class TrainingConfig(BaseModel):
     log_q: bool = True
     hard: HardNegativeConfig | None = None
     learning_rate: float = Field(default=1e-3, gt=0.0)
-    schedule: Literal["constant", "warmup", "cosine", "linear"] = "constant"
+    schedule: Literal["constant", "warmup", "cosine", "linear"] = "cosine"
     warmup_epochs: float = Field(default=1.0, ge=0.0)
     clip_norm: float | None = Field(default=None, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)

@@ -86,7 +86,7 @@ def test_the_measure_in_blocks_is_the_measure(circle: Path, monkeypatch: pytest.
 
 
 def test_the_report_holds_both_stages_and_both_policies(run: Run) -> None:
-    report, text = run("--set", "training.max_epochs=12", "--refit", "--seeds", "0,1")
+    report, text = run("--set", "training.max_epochs=30", "--refit", "--seeds", "0,1")
     assert [one["seed"] for one in report["runs"]] == [0, 1]
     for one in report["runs"]:
         assert [set(one["results"]), set(one["results"]["chosen"])] == [

@@ -53,7 +53,9 @@ def test_a_config_saved_before_there_was_a_second_model_loads_as_what_it_was():
         "training": {"max_epochs": 60, "loss": "sampled-softmax", "negatives": 256, "learning_rate": 0.001},
         "seed": 0,
     }
-    assert SpokeConfig.model_validate_json(json.dumps(old)) == SpokeConfig()
+    loaded = SpokeConfig.model_validate_json(json.dumps(old))
+    # What decides weights and scores is as it was; how one is trained may have changed since.
+    assert loaded == SpokeConfig(training=loaded.training)
     assert not SpokeConfig().transformer.needs_context
 
 
