@@ -96,12 +96,9 @@ class FloorSettings:
 
 
 def floor_mixture(settings: FloorSettings) -> Mixture:
-    """Content alone: what serves before there is behaviour.
-
-    Nothing is as near to an item as the item itself, so the last one of a session is held back.
-    """
+    """Content alone: what serves before there is behaviour."""
     weights = settings.weights(behaviour=0.0, content=1.0)
-    return Mixture(seen_ranked=weights.model_copy(update={"held_back": 1}), seen_filtered=weights)
+    return Mixture(seen_ranked=weights, seen_filtered=weights)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def department_events(department: str) -> pl.DataFrame:
     )
     return (
         pl.scan_parquet(data_folder() / "transactions.parquet")
-        .join(ids, on="product_id", how="semi")
+        .join(ids, on="product_id", how="semi", maintain_order="left")  # whatever number of threads reads
         .sort("household_id", "transaction_timestamp", maintain_order=True)
         .select(
             pl.col("household_id").cast(pl.String).alias("user_id"),

@@ -245,7 +245,7 @@ class SpokeBuilder:
 
         checked = self._parts.validation.sample(self._config.training.validation_users, self._config.seed)
         # What nobody takes again at once would stand first in most lists and tell nothing of a checkpoint.
-        held_back = int(not checked.returns_at_once)
+        held_back = int(self._asks_what_is_next and not checked.returns_at_once)
         settings = choose_floor(self._juries(checked, checked.filter_seen, held_back), self._floor)
         floor = self._content_scores(checked, settings.recency_decay, settings.recent_events)
         measure = checked.measure(checked.filter_seen, held_back)
@@ -403,6 +403,14 @@ class SpokeBuilder:
         tried = dict.fromkeys([(self._floor.recency_decay, self._floor.recent_events), *RECENCIES])
         return {recency: self._jury(checked, filtered, recency, held_back=held_back) for recency in tried}
 
+    @property
+    def _asks_what_is_next(self) -> bool:
+        """Whether the test, as validation, asks for the very next event.
+
+        What is never next may well be taken again within the weeks of a window, as groceries are.
+        """
+        return self._plan.job.split == "leave-one-out"
+
     def _mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
         from ..spokes.mixture import HELD_BACK, Mixture, choose_floor, choose_held_back, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
@@ -417,7 +425,7 @@ class SpokeBuilder:
         chosen = {}
         for filtered in (False, True):
             held_back = 0
-            if not filtered:
+            if not filtered and self._asks_what_is_next:
                 own = self._floor.recency_decay, self._floor.recent_events
                 tried = {events: self._jury(checked, filtered, own, by_behaviour, events) for events in HELD_BACK}
                 held_back = choose_held_back(tried)

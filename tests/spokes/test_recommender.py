@@ -28,9 +28,7 @@ def make(request, sequences, floor, spoke, trunk, item_ids):
 def test_every_item_has_a_finite_score_for_every_session(make):
     scores = make().score(HISTORIES)
     assert scores.shape == (len(HISTORIES), N) and scores.dtype == np.float32
-    for own, history in zip(scores, HISTORIES, strict=True):
-        # What was seen last may be held back; nothing else is ever without a number.
-        assert np.isfinite(np.delete(own, history)).all() and not np.isnan(own).any() and own.max() < np.inf
+    assert np.isfinite(scores).all()
 
 
 def test_it_has_a_name(make):

@@ -44,3 +44,14 @@ def test_the_purchases_of_a_department() -> None:
     inside = events.select(ordered=(pl.col("timestamp").diff() >= pl.duration()).over("user_id"))
     assert inside["ordered"].drop_nulls().all()
     assert department_events("NO SUCH DEPARTMENT").height == 0
+
+
+@installed
+def test_purchases_of_a_basket_keep_their_order_in_the_source() -> None:
+    """Whatever number of threads joins them: what was bought last in a basket decides what is asked of a household."""
+    folder = complete_journey.data_folder()
+    products = pl.read_parquet(folder / "products.parquet").filter(pl.col("department") == "NUTRITION")
+    bought = pl.read_parquet(folder / "transactions.parquet").with_row_index()
+    bought = bought.filter(pl.col("product_id").is_in(products["product_id"].to_list()))
+    bought = bought.sort("household_id", "transaction_timestamp", "index")
+    assert department_events("NUTRITION")["item_id"].to_list() == bought["product_id"].cast(pl.String).to_list()

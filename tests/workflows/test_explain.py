@@ -125,9 +125,9 @@ def test_a_launch_floor_is_explained_by_content_alone(shop: Workspace) -> None:
 def test_rules_and_stock_say_why_an_item_is_not_shown(ws: Workspace, tiny_hub: Any) -> None:
     items = pl.DataFrame(
         {
-            "item_id": ["a", "b", "c", "d", "e"],
-            "title": ["oak table", "elm table", "oak chair", "elm chair", "oak table"],
-            "available": ["yes", "no", "yes", "yes", "yes"],
+            "item_id": ["a", "b", "c", "d"],
+            "title": ["oak table", "elm table", "oak chair", "elm chair"],
+            "available": ["yes", "no", "yes", "yes"],
         }
     )
     ws.hub.train(domains=[], config=tiny_hub)
@@ -135,11 +135,11 @@ def test_rules_and_stock_say_why_an_item_is_not_shown(ws: Workspace, tiny_hub: A
     rules = ws.rerank.rules("tables", {"hide_items": ["c"], "pin": ["d"]}).ref
     ws.promote("tables", rules=rules)
     explained = ws.explain("tables", ["a"], k=2)
-    assert [(item.item_id, item.pinned) for item in explained.items] == [("d", True), ("e", False)]
+    assert [(item.item_id, item.pinned) for item in explained.items] == [("d", True), ("a", False)]
     assert explained.items[1].score_rank == 1
     assert explained.rules == rules
-    asked = ws.explain("tables", ["a"], items=["b", "c", "a", "e"]).items
-    assert [item.not_shown for item in asked] == ["not available", f"hidden by {rules}", "in the session", None]
+    asked = ws.explain("tables", ["a"], items=["b", "c", "a"]).items
+    assert [item.not_shown for item in asked] == ["not available", f"hidden by {rules}", None]
 
 
 def test_pictures_are_a_part_of_their_own(ws: Workspace, market: Any, tiny_hub: Any) -> None:
