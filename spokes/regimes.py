@@ -17,11 +17,15 @@ from ..catalog.sequences import SequenceSource
 WIDE_EVENTS = 100_000
 # Mean events of a training sequence from which on a window of 50 would cut most of them.
 LONG_SEQUENCE = 80.0
+# Training events per item of the catalog below which most items have too few for an ID residual of their own.
+SPARSE_EVENTS = 5.0
 
 SMALL: Mapping[str, Any] = {}
 # The step is shorter by as much as the width has grown: a step moves a score by its rate times the width.
 WIDE: Mapping[str, Any] = {"transformer": {"dimension": 128}, "training": {"learning_rate": 5e-4}}
 LONG: Mapping[str, Any] = {"transformer": {"max_length": 200, "blocks": 2}, "training": {"tokens_per_batch": 4096}}
+# What little is known of an item's demand is read beside its content, where an ID would have to learn it.
+SPARSE: Mapping[str, Any] = {"statistics": {}}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Regime:
     """A kind of data and what suits it.
 
     Attributes:
-        name: `small`, `wide`, or either with `-long`.
+        name: `small` or `wide`, with `-long` and `-sparse` where they hold.
         config: keys of `SpokeConfig` that differ from its defaults, nested as there.
     """
 
@@ -46,7 +50,9 @@ def regime_of(events: SequenceSource) -> Regime:
     name, config = ("wide", WIDE) if events.n_events >= WIDE_EVENTS else ("small", SMALL)
     lengths, sequences = events.length_counts()
     if sequences.sum() and np.average(lengths, weights=sequences) >= LONG_SEQUENCE:
-        return Regime(f"{name}-long", laid_over(config, LONG))
+        name, config = f"{name}-long", laid_over(config, LONG)
+    if events.n_events < SPARSE_EVENTS * events.n_items:
+        name, config = f"{name}-sparse", laid_over(config, SPARSE)
     return Regime(name, config)
 
 

@@ -29,7 +29,7 @@ from hubspoke.workflows.models import parse_config
 Score = Callable[[Sequence[IntArray]], np.ndarray]
 
 # Without content an ID is all that an item has: every item that occurs keeps its own, and it is never dropped.
-IDS_ONLY: Mapping[str, Any] = {"content": [], "min_item_count": 1, "id_dropout": 0.0}
+IDS_ONLY: Mapping[str, Any] = {"content": [], "min_item_count": 1, "id_dropout": 0.0, "statistics": None}
 # No regime: the defaults of the configuration itself.
 PLAIN = Regime("plain", {})
 # Users whose scores of the whole catalog are held at once while validating.

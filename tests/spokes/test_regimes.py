@@ -16,13 +16,23 @@ def sequences(lengths):
 
 
 def test_a_new_category_keeps_the_defaults():
-    regime = regime_of(sequences([3, 4, 5]))
+    regime = regime_of(sequences([3, 4, 5] * 3))
     assert regime.name == "small"
     assert SpokeConfig.model_validate(regime.fill({})) == SpokeConfig()
 
 
 def test_no_events_at_all_are_a_small_category():
-    assert regime_of(sequences([])).name == "small"
+    assert regime_of(sequences([])).name == "small-sparse"
+
+
+@pytest.mark.parametrize(("events", "name"), [(34, "small-sparse"), (35, "small")])
+def test_few_events_an_item_are_told_as_statistics(events, name):
+    # Seven items, five events each.
+    regime = regime_of(sequences([events]))
+    assert regime.name == name
+    config = SpokeConfig.model_validate(regime.fill({}))
+    assert (config.statistics is not None) == (name == "small-sparse")
+    assert SpokeConfig.model_validate(regime.fill({"statistics": None})).statistics is None
 
 
 @pytest.mark.parametrize(("events", "name"), [(WIDE_EVENTS - 10, "small"), (WIDE_EVENTS, "wide")])
