@@ -155,6 +155,7 @@ TINY_HUB: dict[str, Any] = {"text": {"name": "tiny"}, "image": None, "contrastiv
 TINY_SPOKE: dict[str, Any] = {
     "transformer": {"dimension": 16},
     "min_item_count": 3,
+    "statistics": None,  # which a catalog with so few events would read
     "training": {"max_epochs": 3, "validate_every": 1, "negatives": 16},
 }
 

@@ -80,7 +80,8 @@ def test_items_that_the_spoke_never_saw_are_embedded_from_their_content(shop: Wo
     shown = {item["item_id"]: item for item in shop.recommend("index:lamps/2", ["lamps-0000"], k=42).items}
     assert shown["lamps-new"]["cold"]
     known = set(loaded.spoke.behaviour.known_items) if loaded.spoke.behaviour else set()
-    assert {item for item, own in shown.items() if not own["cold"]} == known
+    # What was bought last may be held back.
+    assert {item for item, own in shown.items() if not own["cold"]} == known & set(shown) >= known - {"lamps-0000"}
     assert 20 < len(known) < 40
     assert shop.similar("index:lamps/2", "lamps-0000", k=1).items[0]["item_id"] == "lamps-new"
     assert shop.index.check("index:lamps/2").ok

@@ -59,6 +59,14 @@ def weights(ws: Workspace, record: ModelRecord) -> dict[str, np.ndarray]:
 NO_EPOCHS = {"training": {"max_epochs": 0}}
 
 
+def test_a_sparse_catalog_hands_its_statistics_on(garden: Workspace, tiny_spoke: Any) -> None:
+    parent = trained(garden, {key: value for key, value in tiny_spoke.items() if key != "statistics"})
+    assert parent.summary["regime"] == "small-sparse" and parent.config["statistics"]
+    child = trained(garden, NO_EPOCHS, parent="garden:1")
+    assert "statistics encoder" in child.summary["warm_start"]["took"]
+    assert child.space_fingerprint == parent.space_fingerprint
+
+
 def test_without_a_step_it_is_its_parent(garden: Workspace, tiny_spoke: Any) -> None:
     parent = trained(garden, tiny_spoke)
     child = trained(garden, NO_EPOCHS, parent="garden:1")
