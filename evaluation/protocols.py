@@ -130,7 +130,16 @@ class EvaluationSet:
 
     def without(self, users: Collection[str]) -> EvaluationSet:
         """The same set with some users left out."""
-        rows = [row for row, user in enumerate(self.users) if user not in users]
+        return self.only([row for row, user in enumerate(self.users) if user not in users])
+
+    def drawn(self, at_most: int, seed: int) -> EvaluationSet:
+        """At most so many users, in their order; the same for the same seed."""
+        if len(self) <= at_most:
+            return self
+        return self.only(np.sort(np.random.default_rng(seed).choice(len(self), at_most, replace=False)).tolist())
+
+    def only(self, rows: Sequence[int]) -> EvaluationSet:
+        """The same set with the users of these rows."""
         return replace(
             self,
             histories=[self.histories[row] for row in rows],

@@ -71,10 +71,9 @@ def _validation(dataset: Dataset, protocol: Protocol) -> Validation | None:
     end = protocol.training_end() if protocol.name == "temporal" else None
     try:
         config = SpokeConfig()
-        checked = split_parts(dataset.sequences, protocol.name, end, config).validation
+        return split_parts(dataset.sequences, protocol.name, end, config).checkpoint_users(config)
     except InvalidDataError:
         return None
-    return checked.sample(config.training.validation_users, config.seed)
 
 
 def _best_recency(floor: Spoke, vectors: FloatArray, checked: Validation, exclude_seen: bool) -> Spoke:

@@ -73,36 +73,19 @@ class Validation:
     def sample(self, at_most: int, seed: int) -> Validation:
         """At most `at_most` users, fewer where the catalog is large; the same for the same seed."""
         limit = user_limit(at_most, self.users.n_items, MAX_SCORES)
-        if len(self.users) <= limit:
-            return self
-        return self._of(np.sort(np.random.default_rng(seed).choice(len(self.users), limit, replace=False)))
+        return replace(self, users=self.users.drawn(limit, seed))
 
     def blocks(self) -> Iterator[Validation]:
         """The users in their order, in blocks whose scores fit in memory; one empty block where there is nobody."""
         size = user_limit(len(self.users), self.users.n_items, BLOCK_SCORES)
         for start in range(0, max(1, len(self.users)), size):
-            yield self._of(np.arange(start, min(start + size, len(self.users))))
-
-    def _of(self, rows: IntArray) -> Validation:
-        own = self.users
-        return replace(
-            self,
-            users=replace(
-                own,
-                histories=[own.histories[row] for row in rows],
-                targets=[own.targets[row] for row in rows],
-                users=[own.users[row] for row in rows],
-            ),
-        )
+            yield replace(self, users=self.users.only(range(start, min(start + size, len(self.users)))))
 
 
 def validation(users: EvaluationSet, sequences: Sequences, at_most: int, seed: int) -> Validation:
     """At most `at_most` users to choose a mixture on, fewer where the catalog is large; the same for the same seed."""
     limit = user_limit(at_most, users.n_items, MAX_MIXTURE_SCORES)
-    whole = Validation(users, filter_seen=repeat_share(sequences) < REPEAT_SHARE)
-    if len(users) <= limit:
-        return whole
-    return whole._of(np.sort(np.random.default_rng(seed).choice(len(users), limit, replace=False)))
+    return Validation(users.drawn(limit, seed), filter_seen=repeat_share(sequences) < REPEAT_SHARE)
 
 
 def user_limit(at_most: int, n_items: int, scores: int) -> int:

@@ -42,6 +42,10 @@ class SplitParts:
     validation: Validation
     until: int | None = None
 
+    def checkpoint_users(self, config: SpokeConfig) -> Validation:
+        """Those of the validation that checkpoints are compared on; the mixture is chosen on all."""
+        return self.validation.sample(config.training.validation_users, config.seed)
+
 
 @dataclass(frozen=True)
 class SplitMasks:

@@ -243,7 +243,7 @@ class SpokeBuilder:
         """Train with early stopping on validation, then choose the mixture there."""
         from ..spokes.mixture import choose_floor, probe
 
-        checked = self._parts.validation.sample(self._config.training.validation_users, self._config.seed)
+        checked = self._parts.checkpoint_users(self._config)
         # What nobody takes again at once would stand first in most lists and tell nothing of a checkpoint.
         held_back = int(self._asks_what_is_next and not checked.returns_at_once)
         settings = choose_floor(self._juries(checked, checked.filter_seen, held_back), self._floor)
@@ -377,24 +377,30 @@ class SpokeBuilder:
         self,
         checked: Validation,
         filtered: bool,
-        recency: tuple[float, int],
+        recency: tuple[float, int] | None,
         behaviour: tuple[FloatArray, FloatArray] | None = None,
         held_back: int = 0,
     ) -> Jury:
-        """The users of a validation over content as `recency` reads it, and over (U, D) sessions by (N, D) items."""
-        from ..spokes.mixture import Jury
+        """The users of a validation over content as `recency` reads it, and over (U, D) sessions by (N, D) items.
+
+        Without the one there are no content scores, without the other none of behaviour.
+        """
+        from ..spokes.mixture import Jury, PartScores
 
         def blocks() -> Iterator[tuple[PartScores, Measure]]:
             done = 0
             for block in checked.blocks():
-                scores, size = self._content_scores(block, *recency), len(block.users)
+                scores, size = PartScores(None, None, None), len(block.users)
+                if recency is not None:
+                    scores = self._content_scores(block, *recency)
                 if behaviour is not None:
                     sessions, items = behaviour
                     scores = replace(scores, behaviour=sessions[done : done + size] @ items.T)
                 yield scores, block.measure(filtered, held_back)
                 done += size
 
-        return Jury(blocks, text=self._space.text_rank > 0, image=self._space.image_rank > 0)
+        known = recency is not None
+        return Jury(blocks, text=known and self._space.text_rank > 0, image=known and self._space.image_rank > 0)
 
     def _juries(self, checked: Validation, filtered: bool, held_back: int = 0) -> dict[tuple[float, int], Jury]:
         """One jury for each way of reading a session that is tried."""
@@ -426,8 +432,7 @@ class SpokeBuilder:
         for filtered in (False, True):
             held_back = 0
             if not filtered and self._asks_what_is_next:
-                own = self._floor.recency_decay, self._floor.recent_events
-                tried = {events: self._jury(checked, filtered, own, by_behaviour, events) for events in HELD_BACK}
+                tried = {events: self._jury(checked, filtered, None, by_behaviour, events) for events in HELD_BACK}
                 held_back = choose_held_back(tried)
             settings = choose_floor(self._juries(checked, filtered, held_back), self._floor)
             recency = settings.recency_decay, settings.recent_events
@@ -456,7 +461,7 @@ def training_summary(
         "regime": regime_of(parts.train).name,
         "epochs": run.best_epoch,
         "validation_ndcg@10": round(run.best_score, 5),
-        "validation_users": len(checked.sample(config.training.validation_users, config.seed).users),
+        "validation_users": len(parts.checkpoint_users(config).users),
         "mixture_users": len(checked.users),
         "validation_filters_seen": checked.filter_seen,
         "mixture": spoke.mixture.model_dump(),

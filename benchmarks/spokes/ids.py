@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,26 +138,14 @@ def make_spoke(config: SpokeConfig, training: Sequences, device: torch.device) -
 
 def validation_users(sequences: Sequences, max_history: int, at_most: int, seed: int = 0) -> Validation:
     """Users to choose on under leave-one-out, and whether items they have seen are filtered there (few buy twice)."""
-    users = leave_one_out(sequences, "validation", Protocol(max_history=max_history))
-    if len(users) > at_most:
-        users = some_users(users, np.sort(np.random.default_rng(seed).choice(len(users), at_most, replace=False)))
+    users = leave_one_out(sequences, "validation", Protocol(max_history=max_history)).drawn(at_most, seed)
     return Validation(users, filter_seen=repeat_share(sequences) < REPEAT_SHARE)
-
-
-def some_users(users: EvaluationSet, rows: IntArray) -> EvaluationSet:
-    """The same set with some of its users."""
-    return replace(
-        users,
-        histories=[users.histories[row] for row in rows],
-        targets=[users.targets[row] for row in rows],
-        users=[users.users[row] for row in rows],
-    )
 
 
 def ndcg(score: Score, users: EvaluationSet, filter_seen: bool) -> float:
     """Mean NDCG@10 by full ranking, the package's own measure, without ever holding the scores of all users."""
     found = []
     for rows in np.array_split(np.arange(len(users)), max(1, -(-len(users) // BLOCK))):
-        part = Validation(some_users(users, rows), filter_seen)
+        part = Validation(users.only(rows.tolist()), filter_seen)
         found.append(part.measure(filter_seen)(score(part.histories)))
     return float(np.concatenate(found).mean())

@@ -189,8 +189,7 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
                 filtered = split.validation.filter_seen
                 parts = Parts(spoke, vectors, split.train.item_counts(), filtered)
                 test = leave_one_out(dataset.sequences, "test", Protocol(exclude_seen=filtered))
-                training = spoke.behaviour.config.training
-                checked = split.validation.sample(training.validation_users, spoke.behaviour.config.seed)
+                checked = split.checkpoint_users(spoke.behaviour.config)
                 rows += [row(share, name, own, test) for name, own in mixtures(parts, checked)]
     return {
         "date": datetime.now(UTC).date().isoformat(),
