@@ -187,9 +187,11 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
     """Cut the part that `protocol` names; `sequences` may be by user or by session."""
     order = _by_user_and_time(sequences)
     asked, answers = _roles(sequences, protocol)
+    whom, n_left_out = asked_users(sequences, protocol)
     users = _event_users(sequences)[order]
     items, asked, answers = sequences.items[order], asked[order], answers[order]
-    testable = _users_with(users, asked) & _users_with(users, answers)
+    testable = np.zeros(len(sequences.user_ids), np.bool_)
+    testable[whom] = True
     histories: list[IntArray] = []
     targets, kept = [], []
     for start, end in _runs(users):
@@ -204,9 +206,22 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
         targets=targets,
         users=kept,
         train_counts=sequences.keep_events(training_mask(sequences, protocol)).item_counts(),
-        n_left_out=_n_left_out(users, answers, testable, protocol),
+        n_left_out=n_left_out,
         protocol=protocol,
     )
+
+
+def asked_users(sequences: Sequences, protocol: Protocol) -> tuple[IntArray, int]:
+    """The users that a protocol's part is asked of, and how many others it leaves out.
+
+    A user needs events to start from and events to be asked for. One who did nothing inside a window of time poses no
+    question and is not left out; under leave-one-out every user should pose one.
+    """
+    asked, answers = _roles(sequences, protocol)
+    users = _event_users(sequences)
+    testable = np.flatnonzero(_users_with(users, asked) & _users_with(users, answers))
+    candidates = np.unique(users[answers] if protocol.name == "temporal" else users)
+    return testable, len(candidates) - len(testable)
 
 
 def _history(sequences: Sequences, events: IntArray) -> History:
@@ -272,13 +287,6 @@ def _long_enough(sequences: Sequences) -> BoolArray:
 def _users_with(users: IntArray, mask: BoolArray) -> BoolArray:
     """(max user + 1,) whether a user has an event where `mask` is true."""
     return np.bincount(users, weights=mask) > 0
-
-
-def _n_left_out(users: IntArray, answers: BoolArray, testable: BoolArray, protocol: Protocol) -> int:
-    # A user who did nothing inside a temporal window poses no question; under leave-one-out every user should.
-    candidates = users[answers] if protocol.name == "temporal" else users
-    candidates = np.unique(candidates)
-    return int(len(candidates) - testable[candidates].sum())
 
 
 def _runs(users: IntArray) -> Sequence[tuple[int, int]]:

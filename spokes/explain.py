@@ -99,7 +99,8 @@ def explain_scores(
 def part_columns(spoke: Spoke) -> dict[str, slice]:
     """The columns of an item vector by part; a part without columns is left out."""
     split = spoke.behaviour_dimension
-    own = {"behaviour": slice(0, split - 1), "cold": slice(split - 1, split)} if split else {}
+    flag = spoke.width
+    own = {"behaviour": slice(0, flag), "cold": slice(flag, flag + 1), "trend": slice(flag + 1, split)} if split else {}
     middle = split + spoke.space.text_rank
     named = {**own, "text": slice(split, middle), "image": slice(middle, spoke.dimension)}
     return {name: columns for name, columns in named.items() if columns.stop > columns.start}
@@ -219,7 +220,7 @@ def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) ->
         types=_told(history, "event_types"),
     )
     device = model.ids.weight.device
-    x = torch.from_numpy(item_vectors[batch.rows, : spoke.behaviour_dimension - 1]).to(device)
+    x = torch.from_numpy(item_vectors[batch.rows, : spoke.width]).to(device)
     if model.mask is not None:
         x[-1] = model.mask
     n_events = len(x) - model.cloze

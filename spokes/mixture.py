@@ -1,6 +1,7 @@
 """The mixture: how much the content floor weighs beside behaviour, chosen on validation, once per serving policy.
 
-A session scores an item by `behaviour <h, b> + cold [item is cold] + content ((1 - s) <q_text, t> + s <q_image, v>)`.
+A session scores an item by `behaviour <h, b> + cold [item is cold] + trend log(1 + events lately) + content
+((1 - s) <q_text, t> + s <q_image, v>)`.
 All weights stand on the session side, so one index serves both policies (seen items ranked, seen items filtered).
 """
 
@@ -20,11 +21,13 @@ CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0
 COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 # Beyond them the guard alone goes.
 GUARD_BIASES = (*COLD_BIASES, 2.5, 3.0, 4.0)
+# Above 1 what everybody takes counts for more than demand in proportion.
+TREND_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 # Share of a mixture's quality that the guard may cost, and cold targets below which it has nothing to go by.
 GUARD_COST = 0.05
 GUARD_TARGETS = 20
 # Events whose items may be held back where seen items are ranked: a session lies nearest to what it has just seen.
-HELD_BACK = (0, 1, 2, 3, 5, 10)
+HELD_BACK = (0, 1, 2, 3, 5, 10, 50)
 PROBE_WEIGHTS = (0.0, 2.0, 5.0, 10.0)
 IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # (decay, events): from the last few events, for taste that moves, to a long history, for goods that are bought again.
@@ -35,12 +38,14 @@ Mix = Callable[["PartScores"], FloatArray]
 
 
 class MixtureWeights(BaseModel):
-    """Weights of the three parts of an inner product.
+    """Weights of the parts of an inner product.
 
     Attributes:
         behaviour: 1, or 0 where the content floor alone was best.
         content: weight of the content score.
         cold: added to the score of items with too few events for an ID residual of their own.
+        trend: weight of the logarithm of how often an item was taken lately.
+        trend_days: the last days of training that are meant by lately; 0 for all of it.
         image_share: share of pictures in the content score.
         recency_decay: weight of an event relative to the one after it, in the content score.
         recent_events: events that the content score looks back on.
@@ -52,6 +57,8 @@ class MixtureWeights(BaseModel):
     behaviour: float = Field(ge=0.0)
     content: float = Field(ge=0.0)
     cold: float = Field(default=0.0, ge=0.0)
+    trend: float = Field(default=0.0, ge=0.0)
+    trend_days: int = Field(default=0, ge=0)
     image_share: float = Field(ge=0.0, le=1.0)
     recency_decay: float = Field(gt=0.0, le=1.0)
     recent_events: int = Field(ge=1)
@@ -69,6 +76,11 @@ class Mixture(BaseModel):
     def weights(self, exclude_seen: bool) -> MixtureWeights:
         """The weights for a policy."""
         return self.seen_filtered if exclude_seen else self.seen_ranked
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """The days of every trend that has a weight under some policy."""
+        return tuple(sorted({own.trend_days for own in (self.seen_ranked, self.seen_filtered) if own.trend}))
 
     def hidden(self, history: IntArray, exclude_seen: bool) -> IntArray:
         """What of a history, oldest first, is not recommended again."""
@@ -169,66 +181,97 @@ def choose_held_back(juries: Mapping[int, Jury]) -> int:
 
 
 def choose_weights(
-    jury: Jury, settings: FloorSettings, cold: BoolArray, targets: IntArray | None = None
+    jury: Jury,
+    settings: FloorSettings,
+    cold: BoolArray,
+    guard: Jury | None = None,
+    trends: Mapping[int, FloatArray] | None = None,
 ) -> MixtureWeights:
     """The weights that rank validation targets best, leaning towards content and towards cold items.
 
-    First the content weight, then the cold bias: among the values within one standard error of the best, the largest
-    wins. Content and bias are what carry items that have few events, and tomorrow there are more of those than among
-    the targets of a validation set of today. Then the cold guard: the bias rises until cold targets are ranked as well
-    as content alone ranks them, or until it costs more than a twentieth of the best quality. Content alone is chosen
-    only where no mixture is better.
+    First the trend, beside the best content weight; it needs to be better than none by more than one standard error.
+    Then the content weight: among the values within one standard error of the best, and within a twentieth of its
+    quality, the largest wins. Then the cold bias by the same rule. Content and bias are what carry items that have few
+    events, and tomorrow there are more of those than among the targets of a validation set of today. Then the cold
+    guard: the bias rises until cold targets are ranked as well as content alone ranks them, or until it costs more
+    than a twentieth of the best quality. Content alone is chosen only where no mixture is better.
 
     Args:
         jury: U validation users, with behaviour's scores over N items and content's as `settings` reads a session.
         settings: how the content scores were made.
         cold: (N,) true for items without an ID residual of their own.
-        targets: (U,) the item that each user took; without it nothing is guarded.
+        guard: those of the users who took a cold item, judged by their cold targets alone; without it nothing is
+            guarded.
+        trends: (N,) how often items were taken lately, by the days that are meant by it; 0 for all of the training.
     """
     share, known = settings.image_share, jury.text or jury.image
     # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
     weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
-    weight, _ = _largest_within_error(weights, jury([_mixed(share, value) for value in weights]))
-    found = jury([*(_mixed(share, weight, value, cold) for value in biases), *([_content(share)] if known else [])])
-    qualities = dict(zip(biases, found, strict=False))
-    free = [value for value in biases if value in COLD_BIASES]
-    bias, quality = _largest_within_error(free, [qualities[value] for value in free])
-    if not known:
-        return settings.weights(behaviour=1.0, content=weight, cold=bias)
-    alone = found[-1]
-    if alone.mean() >= quality:
+    plain = jury([_mixed(share, value) for value in weights])
+    trend, days = _choose_trend(jury, share, weights[_best(plain)], trends or {})
+    lately = np.float32(trend) * trends[days] if trend and trends else None
+    beside = plain if lately is None else jury([_mixed(share, value, lately) for value in weights])
+    weight, _ = _largest_within_error(weights, beside)
+
+    def mix(bias: float) -> Mix:
+        bonus = np.float32(bias) * cold.astype(np.float32)
+        return _mixed(share, weight, bonus if lately is None else bonus + lately)
+
+    mixes = {value: mix(value) for value in biases}
+    found = jury([*mixes.values(), *([_content(share)] if known else [])])
+    free = [(value, own) for value, own in zip(biases, found, strict=False) if value in COLD_BIASES]
+    bias, quality = _largest_within_error(*zip(*free, strict=True))
+    if known and found[-1].mean() >= quality:
         return settings.weights(behaviour=0.0, content=1.0)
-    if targets is not None:
-        bias = _guard(bias, quality, alone, cold[targets], qualities)
-    return settings.weights(behaviour=1.0, content=weight, cold=bias)
+    if known and guard is not None:
+        whole = {value: float(own.mean()) for value, own in zip(biases, found, strict=False)}
+        bias = _guard(bias, quality, whole, guard, mixes, _content(share))
+    chosen = settings.weights(behaviour=1.0, content=weight, cold=bias)
+    return chosen.model_copy(update={"trend": trend, "trend_days": days})
+
+
+def _choose_trend(
+    jury: Jury, image_share: float, content: float, trends: Mapping[int, FloatArray]
+) -> tuple[float, int]:
+    """The weight and the days of the best trend; no weight where it is no better than none by one standard error."""
+    tried = [(weight, days) for days in trends for weight in TREND_WEIGHTS]
+    if not tried:
+        return 0.0, 0
+    mixes = [_mixed(image_share, content, np.float32(weight) * trends[days]) for weight, days in tried]
+    none, *found = jury([_mixed(image_share, content), *mixes])
+    best = _best(found)
+    return (0.0, 0) if _within_one_error(found[best], none) else tried[best]
 
 
 def _content(image_share: float) -> Mix:
     return lambda scores: _present(scores.content(image_share))
 
 
-def _mixed(image_share: float, weight: float, bias: float = 0.0, cold: BoolArray | None = None) -> Mix:
+def _mixed(image_share: float, weight: float, bonus: FloatArray | None = None) -> Mix:
+    """Behaviour, weighted content, and (N,) bonuses that do not depend on the session."""
+
     def mix(scores: PartScores) -> FloatArray:
         mixed = _present(scores.behaviour)
         content = scores.content(image_share) if weight else None
         mixed = mixed if content is None else mixed + np.float32(weight) * content
-        return mixed if cold is None or not bias else mixed + cold.astype(np.float32) * np.float32(bias)
+        return mixed if bonus is None or not bonus.any() else mixed + bonus
 
     return mix
 
 
 def _guard(
-    bias: float, best: float, floor: FloatArray, cold: BoolArray, qualities: Mapping[float, FloatArray]
+    bias: float, best: float, qualities: Mapping[float, float], guard: Jury, mixes: Mapping[float, Mix], floor: Mix
 ) -> float:
-    """The smallest bias from `bias` on with which the users of cold targets (U,) get what the floor gives them (U,)."""
-    if cold.sum() < GUARD_TARGETS:
+    """The smallest bias from `bias` on with which the users of cold targets get what the floor gives them."""
+    tried = [value for value in mixes if value >= bias]
+    alone, *found = guard([floor, *(mixes[value] for value in tried)])
+    if len(alone) < GUARD_TARGETS:
         return bias
-    for value in (own for own in qualities if own >= bias):
-        quality = qualities[value]
-        if quality.mean() < (1 - GUARD_COST) * best:
+    for value, quality in zip(tried, found, strict=True):
+        if qualities[value] < (1 - GUARD_COST) * best:
             break
         bias = value
-        if quality[cold].mean() >= floor[cold].mean():
+        if quality.mean() >= alone.mean():
             break
     return bias
 
@@ -243,14 +286,19 @@ def probe(scores: PartScores, measure: Measure, image_share: float, weights: Seq
 
 
 def _largest_within_error(values: Sequence[float], qualities: Sequence[FloatArray]) -> tuple[float, float]:
-    """The largest value whose (U,) quality is within one standard error of the best one's, and the best quality.
+    """The largest value whose (U,) quality is near that of the best one, and the best quality.
 
-    The error is that of the mean difference to the best, paired by user (the one-standard-error rule, Breiman et al.,
-    1984).
+    Near is within one standard error of the mean difference to the best, paired by user (the one-standard-error rule,
+    Breiman et al., 1984), and, where few users make that error large, within `GUARD_COST` of the best.
     """
-    best = qualities[int(np.argmax([quality.mean() for quality in qualities]))]
-    near = [value for value, own in zip(values, qualities, strict=True) if _within_one_error(best, own)]
+    best = qualities[_best(qualities)]
+    least = (1 - GUARD_COST) * best.mean()
+    near = [v for v, own in zip(values, qualities, strict=True) if own.mean() >= least and _within_one_error(best, own)]
     return max(near), float(best.mean())
+
+
+def _best(qualities: Sequence[FloatArray]) -> int:
+    return int(np.argmax([quality.mean() for quality in qualities]))
 
 
 def _within_one_error(best: FloatArray, other: FloatArray) -> bool:

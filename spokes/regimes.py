@@ -26,6 +26,8 @@ WIDE: Mapping[str, Any] = {"transformer": {"dimension": 128}, "training": {"lear
 LONG: Mapping[str, Any] = {"transformer": {"max_length": 200, "blocks": 2}, "training": {"tokens_per_batch": 4096}}
 # What little is known of an item's demand is read beside its content, where an ID would have to learn it.
 SPARSE: Mapping[str, Any] = {"statistics": {}}
+# IDs start as small as noise: without content their vectors would drown in those of the places they stand at.
+IDS_ALONE: Mapping[str, Any] = {"transformer": {"scale_inputs": True}}
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ class Regime:
     config: Mapping[str, Any]
 
     def fill(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """`config` with what it leaves open taken from the regime."""
-        return laid_over(self.config, config)
+        """`config` with what it leaves open taken from the regime, and from `IDS_ALONE` where no content is read."""
+        regime = self.config if config.get("content", True) else laid_over(self.config, IDS_ALONE)
+        return laid_over(regime, config)
 
 
 def regime_of(events: SequenceSource) -> Regime:

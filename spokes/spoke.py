@@ -1,8 +1,9 @@
 """A spoke: two subspaces, one inner product. Behaviour beside the calibrated content floor, mixed on the session side.
 
-An item vector is `[behaviour | cold | text | image]`, a session vector `[h | c | a (1 - s) q_text | a s q_image]`; the
-score stays one inner product and one index. `cold` is 1 for items with too few events for an ID residual and 0 for the
-others: training meets them as negatives far more often than as targets, and `c` gives back what that took.
+An item vector is `[behaviour | cold | trend | text | image]`, a session vector `[h | c | t | a (1 - s) q_text |
+a s q_image]`; the score stays one inner product and one index. `cold` is 1 for items with too few events for an ID
+residual and 0 for the others: training meets them as negatives far more often than as targets, and `c` gives back what
+that took. `trend` says how often an item was taken lately; it has no column where that helped nobody.
 Without a behavioural part a spoke is the launch floor: the hub's zero-shot recommender.
 """
 
@@ -33,6 +34,7 @@ from .config import MODALITIES, Modality, SpokeConfig
 from .features import ItemFeatures
 from .mixture import FloorSettings, Mixture, floor_mixture
 from .recommender import VectorRecommender
+from .trend import Trend
 from .trunks import PREFIX, load_trunks, save_trunks
 
 UNKNOWN_ID_ROW = 0
@@ -81,6 +83,7 @@ class Spoke:
         space: calibrations of the domain's catalog.
         behaviour: the trained part, or None for the launch floor.
         mixture: how the parts are weighed.
+        trend: how often items were taken lately, where the mixture asks for it.
     """
 
     fusion: BaseFusion
@@ -88,11 +91,22 @@ class Spoke:
     space: ContentSpace
     behaviour: Behaviour | None
     mixture: Mixture
+    trend: Trend | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns of the transformer's item vectors, which come first, before the cold flag; 0 for the launch floor."""
+        return self.behaviour.config.transformer.dimension if self.behaviour else 0
 
     @property
     def behaviour_dimension(self) -> int:
-        """Columns of the behavioural block, the cold flag included; 0 for the launch floor."""
-        return self.behaviour.config.transformer.dimension + 1 if self.behaviour else 0
+        """Columns before content: the transformer's, the cold flag, the trend; 0 for the launch floor."""
+        return self.width + 1 + len(self.spans) if self.behaviour else 0
+
+    @property
+    def spans(self) -> tuple[int, ...]:
+        """Days that the columns of the trend count, 0 for all of the training."""
+        return self.trend.spans if self.trend else ()
 
     @property
     def dimension(self) -> int:
@@ -118,6 +132,8 @@ class Spoke:
     def space_fingerprint(self) -> str:
         """SHA-256 over everything that decides an item vector: hub, calibration, weights, known items, features."""
         digest = hashlib.sha256(f"{self.hub_fingerprint}|{self.space.fingerprint}|{self.dimension}".encode())
+        if self.trend:
+            digest.update(json.dumps([self.trend.spans, self.trend.item_ids]).encode() + self.trend.counts.tobytes())
         if self.behaviour:
             digest.update(json.dumps(self.behaviour.known_items).encode())
             for name, fitted in self.behaviour.features.fingerprints.items():
@@ -130,7 +146,7 @@ class Spoke:
     def embed_items(
         self, item_ids: Sequence[str], trunk: TrunkVectors, items: pl.DataFrame | None = None
     ) -> FloatArray:
-        """(N, D) item vectors `[behaviour | cold | text | image]` of any items, seen in training or not.
+        """(N, D) item vectors `[behaviour | cold | trend | text | image]` of any items, seen in training or not.
 
         Args:
             item_ids: identifiers, N.
@@ -145,7 +161,10 @@ class Spoke:
             return content
         inputs = self.behaviour.inputs(item_ids, trunk, items)
         cold = (inputs.id_rows == UNKNOWN_ID_ROW).cpu().numpy().astype(np.float32)
-        return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], content], axis=1)
+        parts = [self.behaviour.model.item_vectors(inputs), cold[:, None], content]
+        if self.trend:
+            parts.insert(2, self.trend.columns(item_ids))
+        return np.concatenate(parts, axis=1)
 
     def _embed_content(self, trunk: TrunkVectors) -> FloatArray:
         """(N, R) content embeddings, of what the spoke reads."""
@@ -172,15 +191,15 @@ class Spoke:
             return content.astype(np.float32)
         sessions = self.behaviour_sessions(item_vectors, histories)
         started = np.array([[len(history) > 0] for history in histories], np.float32).reshape(-1, 1)
-        parts = [weights.behaviour * sessions, weights.cold * started, content]
+        trends = np.array([weights.trend * (days == weights.trend_days) for days in self.spans], np.float32)
+        parts = [weights.behaviour * sessions, weights.cold * started, trends * started, content]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
     def behaviour_sessions(self, item_vectors: FloatArray, histories: Sequence[IntArray]) -> FloatArray:
         """(B, D') session embeddings of the behavioural part, (B, 0) for the launch floor."""
         if self.behaviour is None:
             return np.zeros((len(histories), 0), np.float32)
-        width = self.behaviour_dimension - 1
-        return self.behaviour.model.session_vectors(np.ascontiguousarray(item_vectors[:, :width]), histories)
+        return self.behaviour.model.session_vectors(np.ascontiguousarray(item_vectors[:, : self.width]), histories)
 
     def recommender(self, name: str, item_vectors: FloatArray, *, exclude_seen: bool = False) -> VectorRecommender:
         """This spoke over a catalog, behind the recommender interface."""
@@ -203,6 +222,8 @@ class Spoke:
             json.dumps(list(self.behaviour.known_items), ensure_ascii=False), encoding="utf-8"
         )
         self.behaviour.features.save(directory)
+        if self.trend:
+            self.trend.save(directory)
         model = self.behaviour.model
         weights = {n: w.cpu().contiguous() for n, w in model.state_dict().items() if not n.startswith(SAVED_APART)}
         save_file(weights, directory / "behaviour.safetensors")
@@ -225,11 +246,12 @@ class Spoke:
             space = ContentSpace.from_tensors(load_arrays(directory / "content_space.safetensors"))
             _require_hub(made_on, hub.fingerprint)
             behaviour = _load_behaviour(directory, hub, space) if (directory / "config.json").exists() else None
+            trend = Trend.load(directory)
         except (SafetensorError, RuntimeError, OSError, ValueError, TypeError, KeyError) as error:
             raise CorruptArtifactError(
                 f"the spoke in {directory} cannot be read ({type(error).__name__}); train it with --force."
             ) from error
-        return cls(hub.fusion, made_on, space, behaviour, mixture)
+        return cls(hub.fusion, made_on, space, behaviour, mixture, trend)
 
 
 def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:

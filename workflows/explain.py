@@ -301,11 +301,11 @@ class _Explainer:
         """What the vectors alone say of the nth explained item."""
         about = self._server.describe(row)
         about.pop("image")
-        split = self._spoke.behaviour_dimension
+        flag = self._spoke.width
         return {
             **about,
             "score": _number(parts.scores[nth]),
-            "cold": bool(self._vectors[row, split - 1] > 0) if split else True,
+            "cold": bool(self._vectors[row, flag] > 0) if flag else True,
             "parts": _part_scores(nth, parts),
             "events": _contributions(nth, parts, answer.session),
         }

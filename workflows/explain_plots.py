@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from .explain import ExplainedItem, Explanation
 
 # Part of a score to what a merchandiser calls it.
-PART_NAMES = {"behaviour": "behaviour", "cold": "bonus of a new item", "text": "text", "image": "picture"}
+PART_NAMES = {
+    "behaviour": "behaviour",
+    "cold": "bonus of a new item",
+    "trend": "taken a lot lately",
+    "text": "text",
+    "image": "picture",
+}
 
 
 def plot_file(path: Path) -> Path:

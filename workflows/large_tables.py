@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..catalog.sequences import IntArray, Sequences, build_sequences
+from ..catalog.sequences import IntArray, build_sequences
 from ..catalog.session_files import (
     FORMAT,
     MANIFEST_FILE,
@@ -31,12 +31,12 @@ from ..catalog.session_files import (
 from ..catalog.sessions import clean_sessions
 from ..catalog.snapshots import DATA_FILE
 from ..catalog.streams import SequenceStream
-from ..evaluation.protocols import MIN_EVENTS, EvaluationSet, Protocol, leave_one_out, training_mask
+from ..evaluation.protocols import EvaluationSet, Protocol, asked_users, evaluation_set, training_mask
 from ..spokes.statistics import counted_events
 from .datasets import session_settings, table_folder, time_kind
 from .measures import MAX_MIXTURE_SCORES, REPEAT_SHARE, Validation, distinct_events, user_limit
 from .models import fingerprint
-from .splits import SplitParts, microseconds, split_masks, too_few
+from .splits import SplitParts, cut_of, too_few
 
 if TYPE_CHECKING:
     import polars as pl
@@ -99,16 +99,16 @@ def split_stream(stream: SequenceStream, split: str, test_from: datetime | None,
     Raises:
         InvalidDataError: nobody has enough events.
     """
-    until = microseconds(test_from)
-    train = stream.cut(lambda shard: shard.keep_events(split_masks(shard, split, until).train))
-    refit = stream.cut(lambda shard: shard.keep_events(split_masks(shard, split, until).refit))
-    protocol = Protocol(part="validation" if split == "leave-one-out" else "test")
-    asked = stream if until is None else refit
+    cut = cut_of(stream, split, test_from)
+    train = stream.cut(lambda shard: shard.keep_events(cut.masks(shard).train))
+    refit = stream.cut(lambda shard: shard.keep_events(cut.masks(shard).refit))
+    protocol = cut.validation()
+    asked = stream if cut.until is None else refit
     survey = _survey(stream, asked, refit, protocol)
     if not sum(survey.testable) or not (train.length_counts()[0] >= 2).any():
         raise too_few(survey.known)
     users = _draw(asked, survey, protocol, config)
-    return SplitParts(train, refit, Validation(users, survey.repeat_share < REPEAT_SHARE), until)
+    return SplitParts(train, refit, Validation(users, survey.repeat_share < REPEAT_SHARE), cut.as_tested, cut.until)
 
 
 @dataclass
@@ -117,7 +117,7 @@ class _Survey:
 
     Attributes:
         testable: users of each shard who can be asked.
-        users: who has an event before the test window.
+        n_left_out: users who should be asked and cannot be.
         known: users that the domain has.
         train_counts: (N,) events of each item in the training part of the protocol that users are asked under.
         events: that may be seen.
@@ -125,7 +125,7 @@ class _Survey:
     """
 
     testable: list[int]
-    users: int
+    n_left_out: int
     known: int
     train_counts: IntArray
     events: int
@@ -141,19 +141,14 @@ def _survey(stream: SequenceStream, asked: SequenceStream, refit: SequenceStream
     found = _Survey([], 0, 0, np.zeros(stream.n_items, np.int64), 0, 0)
     for shard in stream.shards():
         own, seen = asked.kept_of(shard), refit.kept_of(shard)
-        found.testable.append(len(_testable(own)))
-        found.users += own.n_users
+        testable, left_out = asked_users(own, protocol)
+        found.testable.append(len(testable))
+        found.n_left_out += left_out
         found.known += len(shard.user_ids)
         found.train_counts += own.keep_events(training_mask(own, protocol)).item_counts()
         found.events += seen.n_events
         found.distinct += distinct_events(seen)
     return found
-
-
-def _testable(sequences: Sequences) -> IntArray:
-    """Users with enough events to be asked, in their order."""
-    events = np.bincount(np.repeat(sequences.users, sequences.lengths), minlength=len(sequences.user_ids))
-    return np.flatnonzero(events >= MIN_EVENTS)
 
 
 def _draw(asked: SequenceStream, survey: _Survey, protocol: Protocol, config: SpokeConfig) -> EvaluationSet:
@@ -168,7 +163,7 @@ def _draw(asked: SequenceStream, survey: _Survey, protocol: Protocol, config: Sp
         targets=[target for own in found for target in own.targets],
         users=[user for own in found for user in own.users],
         train_counts=survey.train_counts,
-        n_left_out=survey.users - total,
+        n_left_out=survey.n_left_out,
         protocol=protocol,
     )
 
@@ -182,8 +177,8 @@ def _chosen(
         places = rows[(rows >= end - count) & (rows < end)] - (end - count)
         if len(places):
             shard = asked.shard(number)
-            mine = np.isin(np.repeat(shard.users, shard.lengths), _testable(shard)[places])
-            yield leave_one_out(shard.keep_events(mine), protocol.part)
+            mine = np.isin(np.repeat(shard.users, shard.lengths), asked_users(shard, protocol)[0][places])
+            yield evaluation_set(shard.keep_events(mine), protocol)
 
 
 def counted_ranges(ws: Workspace, dataset: Dataset, seen: SequenceStream, until: int | None) -> Iterator[pl.DataFrame]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..catalog.sequences import IntArray, Sequences
 from ..evaluation.evaluate import flatten
@@ -74,6 +75,12 @@ class Validation:
         """At most `at_most` users, fewer where the catalog is large; the same for the same seed."""
         limit = user_limit(at_most, self.users.n_items, MAX_SCORES)
         return replace(self, users=self.users.drawn(limit, seed))
+
+    def asked_for(self, wanted: npt.NDArray[np.bool_]) -> tuple[Validation, IntArray]:
+        """The users with a target among the (N,) wanted items, asked for those alone, and their rows."""
+        targets = [own[wanted[own]] for own in self.users.targets]
+        rows = np.flatnonzero([len(own) > 0 for own in targets])
+        return replace(self, users=replace(self.users, targets=targets).only(rows.tolist())), rows
 
     def blocks(self) -> Iterator[Validation]:
         """The users in their order, in blocks whose scores fit in memory; one empty block where there is nobody."""

@@ -167,9 +167,9 @@ class Server:
         _check_k(k)
         row = self.row(item)
         query = np.zeros_like(self._vectors[[row]])
-        split = self._loaded.spoke.behaviour_dimension
+        split, width = self._loaded.spoke.behaviour_dimension, self._loaded.spoke.width
         if not self._loaded.spoke.content:
-            query[0, : split - 1] = self._vectors[row, : split - 1]
+            query[0, :width] = self._vectors[row, :width]
         share = self._loaded.spoke.mixture.seen_filtered.image_share
         query[0, split:] = self._vectors[row, split:] * self._loaded.spoke.space.modality_weights(share)
         found = list(islice(self._rules.limit(self._ranked(query, k, [row])), k))
@@ -231,8 +231,8 @@ class Server:
         by: str,
         pinned: Sequence[int] = (),
     ) -> Recommendations:
-        split = self._loaded.spoke.behaviour_dimension
-        cold = self._vectors[:, split - 1] > 0 if split else np.ones(len(self._vectors), dtype=bool)
+        flag = self._loaded.spoke.width
+        cold = self._vectors[:, flag] > 0 if flag else np.ones(len(self._vectors), dtype=bool)
         ranked = [
             {
                 "rank": rank,

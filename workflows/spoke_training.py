@@ -176,8 +176,8 @@ def train_spoke(ws: Workspace, plan: SpokePlan, team: Leader | None = None) -> T
         if team:
             team.tell({"do": "refit", "epochs": run.best_epoch})
         behaviour = builder.refit(run.best_epoch)
-    spoke = builder.spoke(behaviour, mixture)
     seen = parts.refit if job.refit else parts.train
+    spoke = builder.spoke(behaviour, mixture, seen)
     summary = training_summary(spoke, run, parts, seen, plan.config) | {
         "split": {"name": job.split, "test_from": job.test_from, "refit": job.refit},
         "waterfall": dataset.waterfall,
@@ -245,7 +245,7 @@ class SpokeBuilder:
 
         checked = self._parts.checkpoint_users(self._config)
         # What nobody takes again at once would stand first in most lists and tell nothing of a checkpoint.
-        held_back = int(self._asks_what_is_next and not checked.returns_at_once)
+        held_back = int(self._parts.as_tested and not checked.returns_at_once)
         settings = choose_floor(self._juries(checked, checked.filter_seen, held_back), self._floor)
         floor = self._content_scores(checked, settings.recency_decay, settings.recent_events)
         measure = checked.measure(checked.filter_seen, held_back)
@@ -273,11 +273,13 @@ class SpokeBuilder:
         self._train(behaviour.model, inputs, 1, "refitting the spoke", epochs=epochs)
         return behaviour
 
-    def spoke(self, behaviour: Behaviour, mixture: Mixture) -> Spoke:
-        """A behavioural part beside the floor."""
+    def spoke(self, behaviour: Behaviour, mixture: Mixture, seen: SequenceSource) -> Spoke:
+        """A behavioural part beside the floor, and what was taken lately of all that it has seen."""
         from ..spokes.spoke import Spoke
+        from ..spokes.trend import trend_of
 
-        return Spoke(self.hub.fusion, self.hub.fingerprint, self._space, behaviour, mixture)
+        trend = trend_of(seen, self._item_ids, mixture.spans)
+        return Spoke(self.hub.fusion, self.hub.fingerprint, self._space, behaviour, mixture, trend)
 
     def told(self, spoke: Spoke) -> dict[str, Any]:
         """What the record of a version says of its parent, and of how far it has gone from there."""
@@ -410,34 +412,38 @@ class SpokeBuilder:
         return {recency: self._jury(checked, filtered, recency, held_back=held_back) for recency in tried}
 
     @property
-    def _asks_what_is_next(self) -> bool:
-        """Whether the test, as validation, asks for the very next event.
+    def _spans(self) -> tuple[int, ...]:
+        """The last days whose demand may be asked for; undated events have none."""
+        from ..spokes.trend import SPANS, UNDATED_SPANS
+        from .datasets import time_kind
 
-        What is never next may well be taken again within the weeks of a window, as groceries are.
-        """
-        return self._plan.job.split == "leave-one-out"
+        events = self._dataset.event_snapshot
+        return SPANS if events is not None and time_kind(events) != "order" else UNDATED_SPANS
 
     def _mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
         from ..spokes.mixture import HELD_BACK, Mixture, choose_floor, choose_held_back, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
+        from ..spokes.trend import trend_scores
 
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
         # A bonus for items that nothing tells apart would place all of them at once.
         cold &= self._config.tells_new_items_apart
         checked, model = self._parts.validation, behaviour.model
-        targets = np.array([target[0] for target in checked.users.targets])
         items = model.item_vectors(inputs)
-        by_behaviour = (model.session_vectors(items, checked.histories), items)
+        sessions = model.session_vectors(items, checked.histories)
+        of_cold, rows = checked.asked_for(cold)
+        trends = trend_scores(self._parts.train, self._spans)
         chosen = {}
         for filtered in (False, True):
             held_back = 0
-            if not filtered and self._asks_what_is_next:
-                tried = {events: self._jury(checked, filtered, None, by_behaviour, events) for events in HELD_BACK}
+            if not filtered and self._parts.as_tested:
+                tried = {events: self._jury(checked, filtered, None, (sessions, items), events) for events in HELD_BACK}
                 held_back = choose_held_back(tried)
             settings = choose_floor(self._juries(checked, filtered, held_back), self._floor)
             recency = settings.recency_decay, settings.recent_events
-            jury = self._jury(checked, filtered, recency, by_behaviour, held_back)
-            weights = choose_weights(jury, settings, cold, targets)
+            jury = self._jury(checked, filtered, recency, (sessions, items), held_back)
+            guard = self._jury(of_cold, filtered, recency, (sessions[rows], items), held_back) if len(rows) else None
+            weights = choose_weights(jury, settings, cold, guard, trends)
             chosen[filtered] = weights.model_copy(update={"held_back": held_back})
         return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
 

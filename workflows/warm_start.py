@@ -20,7 +20,7 @@ from ..registry.kinds import Relation
 from ..registry.records import ModelRecord
 from .datasets import Dataset, load_dataset
 from .loading import over_catalog
-from .splits import SplitMasks, SplitParts, microseconds, split_masks, split_parts
+from .splits import SplitMasks, SplitParts, cut_of, split_parts
 
 if TYPE_CHECKING:
     from ..catalog.sequences import Sequences, SequenceSource
@@ -122,7 +122,7 @@ def warm_start(
             "raise training.stream_above beyond the rows of the event table, or train without a parent."
         )
     sequences = dataset.sequences
-    masks = split_masks(sequences, split, microseconds(test_from))
+    masks = cut_of(sequences, split, test_from).masks(sequences)
     seen = _seen(ws, record, dataset)
     _refuse_seen_test(record, seen.refit & ~masks.refit, split)
     told = seen.train & masks.refit & ~masks.train
@@ -217,8 +217,8 @@ def _seen_keys(ws: Workspace, record: ModelRecord) -> tuple[pl.DataFrame, pl.Dat
     dataset = load_dataset(ws, str(record.domain), items=data.get("items"), events=data.get("events"))
     keys, about = _keys(dataset), record.summary.get("split", {})
     test_from = about.get("test_from")
-    until = microseconds(datetime.fromisoformat(test_from) if test_from else None)
-    masks = split_masks(dataset.sequences, about.get("name", "all"), until)
+    cut = cut_of(dataset.sequences, about.get("name", "all"), datetime.fromisoformat(test_from) if test_from else None)
+    masks = cut.masks(dataset.sequences)
     trained = masks.refit if about.get("refit") else masks.train
     if int(trained.sum()) != record.summary.get("training_events"):
         # Sessions are cut in another way by now: nobody can tell what it saw, so it has seen all there was.
@@ -306,7 +306,7 @@ def measured_drift(
     ours = child.embed_items(ids, trunk, dataset.items)
     theirs = parent.spoke.embed_items(ids, parent.trunk, dataset.items)
     common = np.array([item in start.items for item in ids], np.bool_)
-    width = child.behaviour_dimension - 1
+    width = child.width
     return {
         "items": int(common.sum()),
         "cosine": vector_drift(ours[common, :width], theirs[common, :width]),

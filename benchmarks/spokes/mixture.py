@@ -75,7 +75,7 @@ class Parts:
     @property
     def behaviour(self) -> FloatArray:
         """(N, D') behavioural part of the item vectors, without the cold flag."""
-        return np.ascontiguousarray(self.vectors[:, : self.spoke.behaviour_dimension - 1])
+        return np.ascontiguousarray(self.vectors[:, : self.spoke.width])
 
     @property
     def content(self) -> FloatArray:

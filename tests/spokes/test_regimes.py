@@ -62,3 +62,12 @@ def test_what_a_config_says_wins_and_what_it_leaves_open_is_filled():
     filled = regime.fill({"transformer": {"dimension": 32}, "training": None, "seed": 3})
     assert filled == {"transformer": {"dimension": 32, "blocks": 2}, "training": None, "seed": 3}
     assert regime.config["transformer"] == {"dimension": 128, "blocks": 2}
+
+
+@pytest.mark.parametrize(("content", "scaled"), [([], True), (["text"], False)])
+def test_ids_alone_are_scaled(content, scaled):
+    regime = Regime("any", {"transformer": {"dimension": 128}})
+    config = SpokeConfig.model_validate(regime.fill({"content": content}))
+    assert config.transformer.scale_inputs == scaled and config.transformer.dimension == 128
+    given = regime.fill({"content": content, "transformer": {"scale_inputs": not scaled}})
+    assert SpokeConfig.model_validate(given).transformer.scale_inputs != scaled
