@@ -1,29 +1,26 @@
 """Why a spoke scores an item as it does: the one inner product taken apart by part, by event and by modality.
 
 Everything is exact: parts sum to the score, an event's contribution is what the score loses without it, and attention
-comes from a second, slower pass of the transformer that is tested to give what the fused kernel gives.
+comes from a second, slower pass of the transformer, held to what the fused kernel gives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import torch
-from torch import Tensor, nn
 
 from ..catalog.sequences import History, IntArray
 from ..errors import UsageError
 from ..hub.fusion import TrunkVectors
 from .batches import serving_batch
 from .behaviour import FloatArray, ItemInputs
-from .context import EventContext, dwell_buckets, interval_buckets
+from .context import EventContext
 from .spoke import Spoke
-from .transformer import Attention, Block, SequenceTransformer, rotary, rotate
 
 # Sums of hundreds of float32 products lose their last digits; what is said to add up is added in double precision.
 DoubleArray = npt.NDArray[np.float64]
@@ -36,8 +33,8 @@ class ScoreParts:
 
     Attributes:
         query: (D,) the session vector.
-        parts: (K,) by part of the item vector (`behaviour`, `cold`, `text`, `image`; those that there are). They sum
-            to the score.
+        parts: (K,) by part of the item vector (`behaviour`, `cold`, `trend`, `text`, `image`; those that there are).
+            They sum to the score.
         average: of each part, over the whole catalog: what a part gives to every item explains no ranking.
         events: (K, T) by part, what the part loses without each event (leave-one-out).
         average_events: (T,) what the average item of the catalog loses without each event.
@@ -226,7 +223,7 @@ def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) ->
     n_events = len(x) - model.cloze
     known = (batch.timestamps, batch.event_types)
     context = EventContext(*(None if own is None else torch.from_numpy(own).to(device) for own in known))
-    _, weights = reference_pass(model.transformer, x[None], context)
+    _, weights = model.transformer.eval().attention_weights(x[None], context=context)
     last = weights[:, 0, :, -1, :n_events].float().cpu().numpy()
     return np.pad(last, ((0, 0), (0, 0), (len(history) - n_events, 0)))
 
@@ -234,74 +231,6 @@ def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) ->
 def _told(history: IntArray, name: str) -> list[IntArray] | None:
     known = getattr(history, name, None)
     return None if known is None else [known]
-
-
-def reference_pass(
-    transformer: SequenceTransformer, x: Tensor, context: EventContext | None = None
-) -> tuple[Tensor, Tensor]:
-    """What the transformer computes in evaluation mode, with the attention weights that its fused kernel never forms.
-
-    Args:
-        transformer: the transformer.
-        x: (B, T, D) item vectors without padding, T <= max_length.
-        context: times and types of the events, where they are known.
-
-    Returns:
-        (B, T, D) session embeddings, and (L, B, H, T, T) weights of each block: row t is what position t attends to.
-    """
-    transformer.eval()
-    context = context or EventContext()
-    x = _inputs(transformer, x, context)
-    t = x.shape[1]
-    seen = torch.ones(t, t, dtype=torch.bool, device=x.device)
-    seen = seen.tril() if transformer.causal else seen
-    rotation = None
-    if transformer.positions is None:
-        rotation = rotary(torch.arange(t, device=x.device), transformer.config.dimension // transformer.config.heads)
-    between = None
-    if context.timestamps is not None:
-        between = interval_buckets(context.timestamps[:, :, None] - context.timestamps[:, None, :])  # (B, T, T)
-    weights = []
-    for module in transformer.blocks:
-        block = cast(Block, module)
-        attended, own = _attend(block.attention, block.attention_norm(x), seen, rotation, between)
-        x = x + (attended if block.attention_gate is None else block.attention_gate(x).sigmoid() * attended)
-        fed = block.feed_forward(block.feed_forward_norm(x))
-        x = x + (fed if block.feed_forward_gate is None else block.feed_forward_gate(x).sigmoid() * fed)
-        weights.append(own)
-    return transformer.norm(x), torch.stack(weights)
-
-
-def _inputs(transformer: SequenceTransformer, x: Tensor, context: EventContext) -> Tensor:
-    """(B, T, D) item vectors with what places, types and times add to them."""
-    if transformer.positions is not None:
-        # A two-way transformer counts from the right.
-        own = transformer.positions[: x.shape[1]]
-        x = x + (own if transformer.causal else own.flip(0))
-    if transformer.type_vectors is not None and context.event_types is not None:
-        x = x + transformer.type_vectors(context.event_types)
-    if transformer.dwell_vectors is not None and context.timestamps is not None:
-        x = x + transformer.dwell_vectors(dwell_buckets(context.timestamps))
-    return x
-
-
-def _attend(
-    attention: Attention,
-    x: Tensor,
-    seen: Tensor,
-    rotation: tuple[Tensor, Tensor] | None,
-    between: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """(B, T, D) to (B, T, D) and (B, H, T, T): softmax(Q K' / sqrt(D / H)) V. Vaswani et al., 2017."""
-    b, t, d = x.shape
-    q, k, v = attention.query_key_value(x).view(b, t, 3, attention.heads, d // attention.heads).permute(2, 0, 3, 1, 4)
-    if rotation is not None:
-        q, k = rotate(q, rotation), rotate(k, rotation)
-    similarity = q @ k.transpose(2, 3) / (d // attention.heads) ** 0.5
-    if attention.interval_bias is not None and between is not None:
-        similarity = similarity + attention.interval_bias(between).permute(0, 3, 1, 2)
-    weights = nn.functional.softmax(similarity.masked_fill(~seen, float("-inf")), dim=-1)
-    return attention.output((weights @ v).transpose(1, 2).reshape(b, t, d)), weights
 
 
 def _products(

@@ -42,32 +42,43 @@ def sampled_softmax_loss(
         positive, negative = positive / temperature, negative / temperature
     if log_q is not None:
         positive, negative = positive - log_q[0], negative - log_q[1]
-    masked = negative.masked_fill(false_negatives(targets, negatives), float("-inf"))
-    loss: Tensor = _AgainstTarget.apply(positive.float(), masked.float())
+    loss: Tensor = _AgainstTarget.apply(positive.float(), negative.float(), *_met(targets, negatives))
     return loss
 
 
+def _met(targets: Tensor, negatives: Tensor) -> tuple[Tensor | slice, Tensor]:
+    """Positions that may have false negatives, and which of their negatives are.
+
+    On a CPU only those whose target was drawn are looked at, a few of many; a GPU would wait for how many there are.
+    """
+    if negatives.dim() == 2 or targets.is_cuda:
+        return slice(None), false_negatives(targets, negatives)
+    rows = torch.isin(targets, negatives).nonzero()[:, 0]
+    return rows, false_negatives(targets[rows], negatives)
+
+
 class _AgainstTarget(torch.autograd.Function):
-    """mean_p [ log(exp(s_p+) + sum_k exp(s_pk)) - s_p+ ] of (P,) and (P, K) scores.
+    """mean_p [ log(exp(s_p+) + sum_k exp(s_pk)) - s_p+ ] of (P,) and (P, K) scores, false negatives left out.
 
     Their gradients are the shares of the softmax, kept from the forward pass: neither are targets and negatives copied
     into one table nor are exponentials taken twice.
     """
 
     @staticmethod
-    def forward(ctx: Any, positive: Tensor, negative: Tensor) -> Tensor:
+    def forward(ctx: Any, positive: Tensor, negative: Tensor, met: Tensor | slice, false: Tensor) -> Tensor:
         top = torch.maximum(negative.amax(dim=1), positive)
         shares = (negative - top[:, None]).exp_()
+        shares[met] = shares[met].masked_fill(false, 0.0)
         own = (positive - top).exp()
         total = shares.sum(dim=1) + own
         ctx.save_for_backward(shares, own, total)
         return (total.log() + top - positive).mean()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         shares, own, total = ctx.saved_tensors
         weight = gradient / len(total)
-        return weight * (own / total - 1), shares * (weight / total)[:, None]
+        return weight * (own / total - 1), shares * (weight / total)[:, None], None, None
 
 
 def full_softmax_loss(scores: Tensor, targets: Tensor) -> Tensor:

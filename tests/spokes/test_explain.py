@@ -13,7 +13,6 @@ from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
 from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.context import EventContext
 from hubspoke.spokes.explain import (
     behaviour_parts,
     content_terms,
@@ -22,12 +21,10 @@ from hubspoke.spokes.explain import (
     leave_one_out,
     look_back,
     part_columns,
-    reference_pass,
     scores_without,
     signed_shares,
 )
 from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
-from hubspoke.spokes.transformer import SequenceTransformer, TransformerConfig
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -181,34 +178,6 @@ def test_shares_keep_their_sign_and_add_to_one(values):
 # ---- attention ----
 
 
-def moved(config: TransformerConfig, causal: bool) -> SequenceTransformer:
-    """A transformer whose weights have been moved to where a training might leave them."""
-    torch.manual_seed(3)
-    made = SequenceTransformer(config, causal)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return made.eval()
-
-
-@pytest.mark.parametrize("residual", ["plain", "gated"])
-@pytest.mark.parametrize("positions", ["learned", "rotary"])
-@pytest.mark.parametrize(("blocks", "heads", "causal"), [(1, 1, True), (3, 4, True), (2, 2, False)])
-def test_the_reference_pass_gives_what_the_fused_kernel_gives(blocks, heads, causal, positions, residual):
-    config = TransformerConfig(
-        dimension=16, blocks=blocks, heads=heads, max_length=9, positions=positions, residual=residual
-    )
-    transformer = moved(config, causal)
-    x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        expected = transformer(x)
-        found, weights = reference_pass(transformer, x)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    assert weights.shape == (blocks, 3, heads, 7, 7)
-    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(blocks, 3, heads, 7))
-    assert weights.triu(1).any() == (not causal)
-
-
 def test_the_last_position_attends_over_the_window(spoke, item_ids, trunk):
     vectors = spoke.embed_items(item_ids, trunk)
     history = np.array([0, 1, 2, 3, 4, 5, 6])
@@ -228,18 +197,21 @@ def test_a_mask_token_attends_to_the_events_before_it_and_to_itself(cloze, item_
     assert (weights.sum(axis=-1) < 1).all()
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
-def test_the_pass_behind_the_attention_gives_the_served_session(spoke, item_ids, trunk, kind, positions):
-    own = behaving(spoke, model=kind, transformer={"dimension": 8, "max_length": 5, "positions": positions})
+def test_the_attention_is_that_of_the_served_session(spoke, item_ids, trunk, kind, positions, scaled):
+    shape = {"dimension": 8, "max_length": 5, "positions": positions, "scale_inputs": scaled}
+    own = behaving(spoke, model=kind, transformer=shape)
     vectors = own.embed_items(item_ids, trunk)
     history = np.array([2, 9, 5])
     model = own.behaviour.model
     x = torch.from_numpy(vectors[history, :8])
     with torch.no_grad():
         x = x if model.mask is None else torch.cat([x, model.mask[None]])
-        hidden, _ = reference_pass(model.transformer, x[None])
+        hidden, weights = model.transformer.attention_weights(x[None])
     np.testing.assert_allclose(hidden[0, -1], own.behaviour_sessions(vectors, [history])[0], atol=1e-5)
+    np.testing.assert_allclose(last_attention(own, vectors, history), weights[:, 0, :, -1, :3], atol=1e-6)
 
 
 TOLD = {"dimension": 8, "max_length": 5, "time_bias": True, "event_types": True, "dwell": True}
@@ -258,18 +230,6 @@ def test_times_and_types_of_events_count_where_they_are_told(spoke, item_ids, tr
     np.testing.assert_allclose(explained.event_contributions[:, 3], lost[ROWS], atol=1e-5)
     assert np.abs(explained.scores - explain_scores(own, vectors, rows, ROWS).scores).max() > 1e-3
     assert np.abs(last_attention(own, vectors, told) - last_attention(own, vectors, rows)).max() > 1e-3
-
-
-@pytest.mark.parametrize("causal", [True, False])
-def test_the_reference_pass_knows_times_and_types(causal):
-    transformer = moved(TransformerConfig(**{**TOLD, "blocks": 2}), causal)
-    x = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1))
-    seconds = torch.tensor([[0, 1, 40, 4000], [5, 5, 7, 100_000]])
-    context = EventContext(seconds * 1_000_000, torch.tensor([[1, 2, 3, 0], [0, 1, 1, 4]]))
-    with torch.no_grad():
-        for known in (context, EventContext(context.timestamps), EventContext(None, context.event_types), None):
-            found, _ = reference_pass(transformer, x, known)
-            torch.testing.assert_close(found, transformer(x, None, known), atol=1e-5, rtol=0)
 
 
 def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_ids, trunk):

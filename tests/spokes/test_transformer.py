@@ -192,7 +192,7 @@ def test_the_time_bias_is_added_to_the_logits():
 @every_variant
 @pytest.mark.parametrize("causal", [True, False])
 def test_attention_weights_are_those_of_the_fused_kernel(variant, causal):
-    made, x = transformer(variant_config(variant, blocks=1, heads=1), causal=causal), vectors()
+    made, x = transformer(variant_config(variant, blocks=1, heads=1, scale_inputs=True), causal=causal), vectors()
     valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
     out, weights = made.attention_weights(x, valid, context())
     torch.testing.assert_close(out, made(x, valid, context()))
