@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,7 +54,7 @@ def _met(targets: Tensor, negatives: Tensor) -> tuple[Tensor | slice, Tensor]:
     """
     if negatives.dim() == 2 or targets.is_cuda:
         return slice(None), false_negatives(targets, negatives)
-    rows = torch.isin(targets, negatives).nonzero()[:, 0]
+    rows = torch.from_numpy(np.flatnonzero(np.isin(targets.numpy(), negatives.numpy(), kind="table")))
     return rows, false_negatives(targets[rows], negatives)
 
 

@@ -1,6 +1,6 @@
 """A spoke: two subspaces, one inner product. Behaviour beside the calibrated content floor, mixed on the session side.
 
-An item vector is `[behaviour | cold | trend | text | image]`, a session vector `[h | c | t | a (1 - s) q_text |
+An item vector is `[behaviour | cold | trend | text | image]`, a session vector `[h | c | m | a (1 - s) q_text |
 a s q_image]`; the score stays one inner product and one index. `cold` is 1 for items with too few events for an ID
 residual and 0 for the others: training meets them as negatives far more often than as targets, and `c` gives back what
 that took. `trend` says how often an item was taken lately; it has no column where that helped nobody.

@@ -233,7 +233,8 @@ class _Trainer:
     def _step(self, batch: Batch) -> Tensor:
         with autocast_for(self.device):
             loss = self._objective.loss(batch)
-        self._optimiser.zero_grad(set_to_none=True)
+        for parameter in self._named.values():
+            parameter.grad = None
         if not self._team.alone:
             # The batch's mean is the sum of what its positions give, wherever they are computed.
             loss = loss * (int(self._team.share(batch).scored.sum()) / int(batch.scored.sum()))
