@@ -7,7 +7,7 @@ All weights stand on the session side, so one index serves both policies (seen i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -189,12 +189,12 @@ def choose_weights(
 ) -> MixtureWeights:
     """The weights that rank validation targets best, leaning towards content and towards cold items.
 
-    First the trend, beside the best content weight; it needs to be better than none by more than one standard error.
-    Then the content weight: among the values within one standard error of the best, and within a twentieth of its
-    quality, the largest wins. Then the cold bias by the same rule. Content and bias are what carry items that have few
-    events, and tomorrow there are more of those than among the targets of a validation set of today. Then the cold
-    guard: the bias rises until cold targets are ranked as well as content alone ranks them, or until it costs more
-    than a twentieth of the best quality. Content alone is chosen only where no mixture is better.
+    First the trend: the best one, beside no content or the content weight that is best without it. Then the content
+    weight: among the values within one standard error of the best, and within a twentieth of its quality, the largest
+    wins. Then the cold bias by the same rule. Content and bias are what carry items that have few events, and tomorrow
+    there are more of those than among the targets of a validation set of today. Then the cold guard: the bias rises
+    until cold targets are ranked as well as content alone ranks them, or until it costs more than a twentieth of the
+    best quality. Content alone is chosen only where no mixture is better.
 
     Args:
         jury: U validation users, with behaviour's scores over N items and content's as `settings` reads a session.
@@ -208,7 +208,7 @@ def choose_weights(
     # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
     weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
     plain = jury([_mixed(share, value) for value in weights])
-    trend, days = _choose_trend(jury, share, weights[_best(plain)], trends or {})
+    trend, days = _choose_trend(jury, share, {0.0, weights[_best(plain)]}, trends or {})
     lately = np.float32(trend) * trends[days] if trend and trends else None
     beside = plain if lately is None else jury([_mixed(share, value, lately) for value in weights])
     weight, _ = _largest_within_error(weights, beside)
@@ -231,16 +231,15 @@ def choose_weights(
 
 
 def _choose_trend(
-    jury: Jury, image_share: float, content: float, trends: Mapping[int, FloatArray]
+    jury: Jury, image_share: float, contents: Collection[float], trends: Mapping[int, FloatArray]
 ) -> tuple[float, int]:
-    """The weight and the days of the best trend; no weight where it is no better than none by one standard error."""
-    tried = [(weight, days) for days in trends for weight in TREND_WEIGHTS]
-    if not tried:
+    """The weight and the days of the trend that is best beside any of the content weights; no weight where none is."""
+    if not trends:
         return 0.0, 0
-    mixes = [_mixed(image_share, content, np.float32(weight) * trends[days]) for weight, days in tried]
-    none, *found = jury([_mixed(image_share, content), *mixes])
-    best = _best(found)
-    return (0.0, 0) if _within_one_error(found[best], none) else tried[best]
+    tried = [(0.0, 0), *((weight, days) for days in trends for weight in TREND_WEIGHTS)]
+    bonuses = [np.float32(weight) * trends[days] if weight else None for weight, days in tried]
+    found = jury([_mixed(image_share, content, bonus) for bonus in bonuses for content in sorted(contents)])
+    return tried[_best(found) // len(contents)]
 
 
 def _content(image_share: float) -> Mix:

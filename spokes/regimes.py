@@ -26,7 +26,8 @@ WIDE: Mapping[str, Any] = {"transformer": {"dimension": 128}, "training": {"lear
 LONG: Mapping[str, Any] = {"transformer": {"max_length": 200, "blocks": 2}, "training": {"tokens_per_batch": 4096}}
 # What little is known of an item's demand is read beside its content, where an ID would have to learn it.
 SPARSE: Mapping[str, Any] = {"statistics": {}}
-# IDs start as small as noise: without content their vectors would drown in those of the places they stand at.
+# IDs start as small as noise: without content SASRec would know little but the places they stand at. BERT4Rec, whose
+# mask token stands among them, learns no better from it.
 IDS_ALONE: Mapping[str, Any] = {"transformer": {"scale_inputs": True}}
 
 
@@ -43,9 +44,9 @@ class Regime:
     config: Mapping[str, Any]
 
     def fill(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """`config` with what it leaves open taken from the regime, and from `IDS_ALONE` where no content is read."""
-        regime = self.config if config.get("content", True) else laid_over(self.config, IDS_ALONE)
-        return laid_over(regime, config)
+        """`config` with what it leaves open taken from the regime, for a SASRec without content from `IDS_ALONE` too."""
+        ids_alone = not config.get("content", True) and config.get("model", "sasrec") == "sasrec"
+        return laid_over(laid_over(self.config, IDS_ALONE) if ids_alone else self.config, config)
 
 
 def regime_of(events: SequenceSource) -> Regime:

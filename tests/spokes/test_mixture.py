@@ -321,19 +321,21 @@ def test_what_everybody_takes_is_asked_for_where_that_is_better():
     assert (none.trend, none.trend_days) == (0.0, 0)
 
 
-def test_a_trend_that_may_be_luck_is_not_asked_for():
-    # One of eight users is better off: 1/8 of a rank's gain, with an error just as large.
-    lately = np.zeros(ITEMS, np.float32)
-    lately[0] = 1.0
-    targets = np.array([0, *[1] * 7])
-    behaviour = np.zeros((USERS, ITEMS), np.float32)
-    behaviour[1:, 1] = 10.0
+def test_a_trend_that_content_hides_is_found_beside_none():
+    # Content puts every target second, behind item 5, and no trend as small as this changes that. Beside no content it
+    # puts both targets before all others.
+    targets = np.arange(USERS) % 2
+    text = np.zeros((USERS, ITEMS), np.float32)
+    text[np.arange(USERS), targets] = 1.0
+    text[:, 5] = 1.5
+    lately = np.zeros((ITEMS,), np.float32)
+    lately[:2] = 0.01
 
     def measure(scores):
         return reciprocal_rank(scores, targets)
 
-    chosen = choose_weights(jury(parts(behaviour), measure), SETTINGS, NO_COLD, trends={7: lately})
-    assert chosen.trend == 0.0
+    chosen = choose_weights(jury(parts(wrong(0.0), text), measure), SETTINGS, NO_COLD, trends={7: lately})
+    assert (chosen.trend, chosen.trend_days, chosen.content) == (TREND_WEIGHTS[0], 7, 0.0)
 
 
 def test_content_is_weighed_beside_the_trend():

@@ -64,10 +64,19 @@ def test_what_a_config_says_wins_and_what_it_leaves_open_is_filled():
     assert regime.config["transformer"] == {"dimension": 128, "blocks": 2}
 
 
-@pytest.mark.parametrize(("content", "scaled"), [([], True), (["text"], False)])
-def test_ids_alone_are_scaled(content, scaled):
+@pytest.mark.parametrize(
+    ("given", "scaled"),
+    [
+        ({"content": []}, True),
+        ({"content": ["text"]}, False),
+        ({}, False),
+        ({"content": [], "model": "sasrec"}, True),
+        ({"content": [], "model": "bert4rec"}, False),
+    ],
+)
+def test_a_sasrec_of_ids_alone_scales_them(given, scaled):
     regime = Regime("any", {"transformer": {"dimension": 128}})
-    config = SpokeConfig.model_validate(regime.fill({"content": content}))
+    config = SpokeConfig.model_validate(regime.fill(given))
     assert config.transformer.scale_inputs == scaled and config.transformer.dimension == 128
-    given = regime.fill({"content": content, "transformer": {"scale_inputs": not scaled}})
-    assert SpokeConfig.model_validate(given).transformer.scale_inputs != scaled
+    other = regime.fill({**given, "transformer": {"scale_inputs": not scaled}})
+    assert SpokeConfig.model_validate(other).transformer.scale_inputs != scaled
