@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -193,8 +194,8 @@ def choose_weights(
     weight: among the values within one standard error of the best, and within a twentieth of its quality, the largest
     wins. Then the cold bias by the same rule. Content and bias are what carry items that have few events, and tomorrow
     there are more of those than among the targets of a validation set of today. Then the cold guard: the bias rises
-    until cold targets are ranked as well as content alone ranks them, or until it costs more than a twentieth of the
-    best quality. Content alone is chosen only where no mixture is better.
+    until cold targets are ranked as well as content alone ranks them, at a cost of a twentieth of the best quality at
+    most. Content alone is chosen only where no mixture is better.
 
     Args:
         jury: U validation users, with behaviour's scores over N items and content's as `settings` reads a session.
@@ -261,18 +262,21 @@ def _mixed(image_share: float, weight: float, bonus: FloatArray | None = None) -
 def _guard(
     bias: float, best: float, qualities: Mapping[float, float], guard: Jury, mixes: Mapping[float, Mix], floor: Mix
 ) -> float:
-    """The smallest bias from `bias` on with which the users of cold targets get what the floor gives them."""
+    """The smallest bias from `bias` on with which the users of cold targets get what the floor gives them.
+
+    Where none that may be paid for does, the one that gives them most, if that is more by one standard error than what
+    `bias` gives: nothing is paid for nothing.
+    """
     tried = [value for value in mixes if value >= bias]
-    alone, *found = guard([floor, *(mixes[value] for value in tried)])
-    if len(alone) < GUARD_TARGETS:
+    paid = list(takewhile(lambda value: qualities[value] >= (1 - GUARD_COST) * best, tried))
+    alone, *found = guard([floor, *(mixes[value] for value in paid)])
+    if len(alone) < GUARD_TARGETS or not paid:
         return bias
-    for value, quality in zip(tried, found, strict=True):
-        if qualities[value] < (1 - GUARD_COST) * best:
-            break
-        bias = value
-        if quality.mean() >= alone.mean():
-            break
-    return bias
+    enough = [value for value, quality in zip(paid, found, strict=True) if quality.mean() >= alone.mean()]
+    if enough:
+        return enough[0]
+    most = _best(found)
+    return bias if _within_one_error(found[most], found[0]) else paid[most]
 
 
 def probe(scores: PartScores, measure: Measure, image_share: float, weights: Sequence[float] = PROBE_WEIGHTS) -> float:

@@ -44,7 +44,7 @@ class Regime:
     config: Mapping[str, Any]
 
     def fill(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """`config` with what it leaves open taken from the regime, for a SASRec without content from `IDS_ALONE` too."""
+        """`config` with what it leaves open taken from the regime; for a SASRec without content, `IDS_ALONE` too."""
         ids_alone = not config.get("content", True) and config.get("model", "sasrec") == "sasrec"
         return laid_over(laid_over(self.config, IDS_ALONE) if ids_alone else self.config, config)
 

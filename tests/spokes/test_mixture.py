@@ -279,9 +279,16 @@ def test_the_guard_raises_the_bias_until_cold_targets_are_ranked_as_by_content()
 
 
 def test_the_guard_stops_where_it_costs_more_than_a_twentieth():
-    # The best is 0.9. Each unit costs warm users 0.03 and brings cold ones nothing: 1.5 leaves 0.864, 2 only 0.852.
-    warm, cold = by_bias(1.0, lambda own, bias: own - 0.03 * bias), by_bias(0.5)
+    # The best is 0.9. Each unit costs warm users 0.03 and brings cold ones a little: 1.5 leaves 0.864, 2 only 0.852.
+    warm, cold = by_bias(1.0, lambda own, bias: own - 0.03 * bias), by_bias(0.5, lambda own, bias: own + 1e-4 * bias)
     assert guarded(warm, cold) == 1.5
+
+
+def test_the_guard_pays_nothing_for_nothing():
+    warm = by_bias(1.0, lambda own, bias: own - 0.03 * bias)
+    assert guarded(warm, by_bias(0.5)) == 0.0
+    # What helps up to 0.75 and no further is taken up to there.
+    assert guarded(warm, by_bias(0.5, lambda own, bias: own + 0.01 * min(bias, 0.75))) == 0.75
 
 
 def test_too_few_cold_targets_guard_nothing():
