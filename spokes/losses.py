@@ -52,7 +52,7 @@ def _met(targets: Tensor, negatives: Tensor) -> tuple[Tensor | slice, Tensor]:
 
     On a CPU only those whose target was drawn are looked at, a few of many; a GPU would wait for how many there are.
     """
-    if negatives.dim() == 2 or targets.is_cuda:
+    if negatives.dim() == 2 or targets.device.type != "cpu":
         return slice(None), false_negatives(targets, negatives)
     rows = torch.from_numpy(np.flatnonzero(np.isin(targets.numpy(), negatives.numpy(), kind="table")))
     return rows, false_negatives(targets[rows], negatives)

@@ -22,11 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
+from ..catalog.parsing import DAY_US
 from ..catalog.sequences import IntArray, Sequences
 from ..hub.calibration import FloatArray
 from .folds import user_folds
 
-DAY_US = 86_400_000_000
 SHOWN = "impression"
 # Name of a rate, events that succeed, events that try: of either list the first type that occurs in the data.
 RATES = (

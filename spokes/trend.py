@@ -15,11 +15,10 @@ from typing import Self
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from ..catalog.parsing import DAY_US
 from ..catalog.sequences import IntArray, SequenceSource
-from .behaviour import FloatArray
+from ..hub.calibration import FloatArray
 
-DAY = 86_400_000_000
-"""Microseconds."""
 # Last days of training whose events are counted; 0 counts all of it.
 SPANS = (0, 7, 28)
 # Without dates there are no days.
@@ -91,7 +90,7 @@ def span_counts(seen: SequenceSource, days: int) -> IntArray:
     """(N,) events of each item in the `days` before the newest event, or in all of them with 0."""
     if not days or seen.newest is None:
         return seen.item_counts()
-    start, counts = seen.newest - days * DAY, np.zeros(seen.n_items, np.int64)
+    start, counts = seen.newest - days * DAY_US, np.zeros(seen.n_items, np.int64)
     for number in range(seen.n_shards):
         shard = seen.shard(number)
         counts += shard.keep_events(shard.timestamps > start).item_counts()

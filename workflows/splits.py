@@ -30,8 +30,6 @@ SPLITS = ("leave-one-out", "temporal", "all")
 # and where that asks too few users, on the last event of each.
 WINDOW_SHARE = 1 / 8
 WINDOW_USERS = 30
-DAY = 86_400_000_000
-"""Microseconds."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -153,16 +151,18 @@ def cut_of(events: SequenceSource, split: str, test_from: datetime | None) -> Cu
 
 def _window_start(events: SequenceSource, until: int) -> int | None:
     """Microseconds of the first moment of the validation window; None where nothing lies before it."""
+    from ..catalog.parsing import DAY_US
+
     ages: Counter[int] = Counter()
     for number in range(events.n_shards):
         times = events.shard(number).timestamps
-        found = np.unique((until - 1 - times[times < until]) // DAY, return_counts=True)
+        found = np.unique((until - 1 - times[times < until]) // DAY_US, return_counts=True)
         ages.update(dict(zip(*(own.tolist() for own in found), strict=True)))
     wanted, held = ages.total() * WINDOW_SHARE, 0
     for age in sorted(ages):
         held += ages[age]
         if held >= wanted:
-            return until - (age + 1) * DAY if held < ages.total() else None
+            return until - (age + 1) * DAY_US if held < ages.total() else None
     return None
 
 

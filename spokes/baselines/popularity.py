@@ -9,9 +9,7 @@ import numpy as np
 from ...catalog.schema import TimeKind
 from ...catalog.sequences import IntArray, Sequences
 from ...hub.calibration import FloatArray
-
-DAY = 86_400_000_000
-"""Microseconds."""
+from ..trend import span_counts
 
 
 class Popularity:
@@ -53,9 +51,7 @@ _NOBODY: IntArray = np.zeros(0, np.int64)
 
 def _recent_places(sequences: Sequences, days: int) -> FloatArray:
     """(N,) place of each item by (events after the last event minus `days`, events), counted from the least."""
-    end = sequences.timestamps.max(initial=0)
-    recent = sequences.keep_events(sequences.timestamps > end - days * DAY).item_counts()
-    counts = np.stack([recent, sequences.item_counts()], axis=1)  # (N, 2)
+    counts = np.stack([span_counts(sequences, days), sequences.item_counts()], axis=1)  # (N, 2)
     places = np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
     # Places instead of counts: both counts in one float32 would lose the smaller one's digits.
     lowest = 0 if not len(counts) or counts.sum(axis=1).min() == 0 else 1

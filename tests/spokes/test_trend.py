@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hubspoke.catalog.parsing import DAY_US as DAY
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.spokes.explain import explain_scores
 from hubspoke.spokes.spoke import Spoke
-from hubspoke.spokes.trend import DAY, Trend, span_counts, trend_of, trend_scores
+from hubspoke.spokes.trend import Trend, span_counts, trend_of, trend_scores
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+from hubspoke.catalog.parsing import DAY_US as DAY
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.workflows.splits import DAY, WINDOW_USERS, Cut, cut_of, split_parts
+from hubspoke.workflows.splits import WINDOW_USERS, Cut, cut_of, split_parts
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TEST = START + timedelta(days=40)
