@@ -110,14 +110,14 @@ def mixtures(parts: Parts, checked: Validation) -> Iterator[tuple[str, VectorRec
     behaviour = parts.spoke.behaviour_sessions(parts.vectors, checked.histories) @ parts.behaviour.T
     content = parts.queries(checked.histories) @ parts.content.T
     measure = checked.measure(parts.filtered)
-    yield "behaviour alone", parts.with_weights(behaviour=1.0, content=0.0, cold=0.0)
-    yield "content alone", parts.with_weights(behaviour=0.0, content=1.0, cold=0.0)
+    yield "behaviour alone", parts.with_weights(behaviour=1.0, content=0.0, cold=0.0, trend=0.0)
+    yield "content alone", parts.with_weights(behaviour=0.0, content=1.0, cold=0.0, trend=0.0)
     for weight in FIXED:
-        yield f"fixed, content {weight:g}", parts.with_weights(behaviour=1.0, content=weight, cold=0.0)
+        yield f"fixed, content {weight:g}", parts.with_weights(behaviour=1.0, content=weight, cold=0.0, trend=0.0)
     best = max(CONTENT_WEIGHTS, key=lambda weight: float(measure(behaviour + weight * content).mean()))
-    yield f"best content on validation ({best:g})", parts.with_weights(behaviour=1.0, content=best, cold=0.0)
+    yield f"best content on validation ({best:g})", parts.with_weights(behaviour=1.0, content=best, cold=0.0, trend=0.0)
     chosen = parts.weights
-    named = f"content {chosen.content:g}, cold bias {chosen.cold:g}"
+    named = f"content {chosen.content:g}, cold bias {chosen.cold:g}, trend {chosen.trend:g}"
     yield f"served: one standard error and cold guard ({named})", parts.with_weights()
     for name, shared, biased in (
         ("learned, one weight", True, False),

@@ -76,7 +76,7 @@ def test_items_that_the_spoke_never_saw_are_embedded_from_their_content(shop: Wo
     split = loaded.spoke.behaviour_dimension
     first, twin, odd = (ids.index(item) for item in ("lamps-0000", "lamps-new", "lamps-odd"))
     assert np.allclose(vectors[first, split:], vectors[twin, split:], atol=1e-5)
-    assert vectors[[twin, odd], split - 1].tolist() == [1.0, 1.0]
+    assert vectors[[twin, odd], loaded.spoke.width].tolist() == [1.0, 1.0]
     shown = {item["item_id"]: item for item in shop.recommend("index:lamps/2", ["lamps-0000"], k=42).items}
     assert shown["lamps-new"]["cold"]
     known = set(loaded.spoke.behaviour.known_items) if loaded.spoke.behaviour else set()
