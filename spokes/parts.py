@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 
 from ..hub.model import Hub
 from ..hub.parts import Part, hub_parts, weights_part
 from .behaviour import BehaviourModel
 from .spoke import Behaviour, Spoke
+from .trend import Trend
 from .trunks import PREFIX
 
 FROZEN = "frozen, so that every category speaks of content in the same words"
@@ -27,7 +29,7 @@ FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics
 
 
 def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
-    """Encoders and fusion as inherited; calibration, adapter, network, item features and mixture of its own."""
+    """Encoders and fusion as inherited; calibration, adapter, network, features, trend and mixture of its own."""
     adapted = spoke.behaviour is not None and spoke.behaviour.config.lora is not None
     trunks = {f"{name} encoder" for name in spoke.heads}
     inherited = [
@@ -35,7 +37,8 @@ def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
     ]
     network = [*_network(spoke.behaviour.model), *_fitted(spoke.behaviour)] if spoke.behaviour else []
     mixture = hashlib.sha256(spoke.mixture.model_dump_json().encode()).hexdigest()
-    return [*inherited, _calibration(spoke), *network, Part("mixture", mixture)]
+    trend = [_trend(spoke.trend)] if spoke.trend else []
+    return [*inherited, _calibration(spoke), *network, *trend, Part("mixture", mixture)]
 
 
 def _why(name: str, adapted: bool) -> str:
@@ -48,6 +51,11 @@ def _calibration(spoke: Spoke) -> Part:
     tensors = spoke.space.tensors().values()
     sizes = sum(tensor.nbytes for tensor in tensors), sum(tensor.size for tensor in tensors)
     return Part("calibration", spoke.space.fingerprint, *sizes)
+
+
+def _trend(trend: Trend) -> Part:
+    counted = json.dumps([trend.spans, trend.item_ids, trend.counts.tolist()])
+    return Part("trend", hashlib.sha256(counted.encode()).hexdigest(), trend.counts.nbytes, trend.counts.size)
 
 
 def _network(model: BehaviourModel) -> list[Part]:

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from hubspoke.hub.parts import hub_parts, weights_part
 from hubspoke.spokes.parts import FLOOR, FROZEN, spoke_parts
+from hubspoke.spokes.trend import Trend
 
 
 def names(parts):
@@ -46,6 +48,16 @@ def test_a_change_shows_in_the_part_that_it_was_made_to(spoke, hub):
     with torch.no_grad():
         spoke.behaviour.model.ids.weight[1, 0] -= 1
     assert {name for name in before if before[name] != after[name]} == {"item ids", "mixture"}
+
+
+def test_what_was_counted_lately_is_a_part_where_a_session_asks_for_it(spoke, hub):
+    counts = np.array([[3, 1], [0, 2]], np.int64)
+    one = replace(spoke, trend=Trend((0, 7), ("a", "b"), counts))
+    moved = replace(spoke, trend=Trend((0, 7), ("a", "b"), np.array([[3, 2], [0, 2]], np.int64)))
+    (before,), (after,) = ([p for p in spoke_parts(own, hub) if p.name == "trend"] for own in (one, moved))
+    assert (before.bytes, before.parameters, before.inherited) == (32, 4, None)
+    assert before.fingerprint != after.fingerprint
+    assert "trend" not in names(spoke_parts(spoke, hub))
 
 
 def test_names_and_shapes_count_beside_the_numbers():
