@@ -19,12 +19,15 @@ import click
 from ..errors import HubspokeError, UsageError
 from ..workflows.progress import Progress
 from ..workflows.results import Result
+from ..workflows.teams import team_size
 from ..workflows.workspace import Workspace, open_workspace
 from .output import print_error, print_json
 from .progress import make_progress
 
 P = ParamSpec("P")
 INTERRUPTED = 130
+# What several processes can do together; of anything else each would do all.
+SHARED_COMMANDS = ("spoke train",)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -164,6 +167,7 @@ def command_options(function: Callable[Concatenate[Call, P], None]) -> Callable[
         json, quiet, debug = (bool(kwargs.pop(name)) for name in ("as_json", "quiet", "debug"))
         call = Call(flags, json, quiet, debug)
         try:
+            _alone_unless_shared(click.get_current_context().command_path)
             function(call, *args, **kwargs)
         except click.exceptions.Exit:
             raise
@@ -175,3 +179,11 @@ def command_options(function: Callable[Concatenate[Call, P], None]) -> Callable[
             call.close()
 
     return run
+
+
+def _alone_unless_shared(command: str) -> None:
+    if team_size() > 1 and not command.endswith(SHARED_COMMANDS):
+        raise UsageError(
+            f"WORLD_SIZE is {team_size()}, as under torchrun, but only `{SHARED_COMMANDS[0]}` shares its work among "
+            "processes; run this command once, without torchrun."
+        )

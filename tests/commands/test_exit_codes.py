@@ -43,6 +43,15 @@ def test_an_unknown_domain(garden: Any, form: tuple[str, ...]) -> None:
         check(garden(*command, "gardn", *form), 5, "did you mean garden")
 
 
+def test_what_processes_cannot_share_is_not_done_by_each_of_them(
+    run: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check(run("launch", "garden", "--catalog", "items.csv", "--json"), 2, "only `spoke train` shares its work")
+    check(run("init"), 2, "run this command once, without torchrun")
+    assert not (home / ".hubspoke").exists()
+
+
 def test_an_empty_catalog_and_one_item(run: Any, home: Path) -> None:
     (home / "empty.csv").write_text("item_id,title\n")
     check(run("domain", "add", "garden", "--items", "empty.csv", "--json"), 4, "no item is left")
