@@ -21,12 +21,13 @@ from typing import Any
 import hubspoke
 import numpy as np
 from hubspoke.catalog.sequences import Sequences
-from hubspoke.evaluation.protocols import Protocol, training_mask
+from hubspoke.evaluation.evaluate import evaluate
+from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out, training_mask
 from hubspoke.hub.devices import usable_cores
 from hubspoke.workflows.measures import Validation
 
-from benchmarks.launch_floor import machine, versions
-from benchmarks.spokes.ids import ndcg, read_sequences, validation_users
+from benchmarks.launch_floor import interval, machine, versions
+from benchmarks.spokes.ids import Score, ndcg, read_sequences, validation_users
 from benchmarks.spokes.workers.link import HISTORIES, MISSING, SCORES, SETTINGS, TRAINING, write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,12 +52,18 @@ class System:
 SYSTEMS = {
     "hubspoke": System("own", "", "sampled softmax, shared negatives"),
     "rectools": System("rectools_sasrec", "sampled_softmax", "sampled softmax, negatives per position"),
+    "rectools-real": System(
+        "rectools_sasrec", "sampled_softmax real", "sampled softmax, negatives per position, none scored for padding"
+    ),
     "rectools-softmax": System("rectools_sasrec", "softmax", "full softmax"),
     "replay": System("replay_sasrec", "plain", "sampled softmax, shared negatives"),
     "replay-bucketed": System("replay_sasrec", "bucketed", "sampled softmax, shared negatives, length buckets"),
     "recbole": System("recbole_sasrec", "", "full softmax, a sequence per prefix"),
 }
 OWN = "hubspoke"
+# The scores of the epoch that validation likes best, kept while training goes on.
+BEST = "best.npy"
+STAGES = {"chosen": "chosen on validation", "refitted": "refitted on all but test"}
 
 
 @dataclass
@@ -79,27 +86,35 @@ class Judge:
 
     def judge(self, scores: np.ndarray, epoch: int, seconds: float) -> bool:
         """Rank (U, N) scores of the users; whether the training should go on."""
-        users = self.checked.users
-        start = 0
-
-        def next_block(histories: Sequence[np.ndarray]) -> np.ndarray:
-            # The measure asks for the users in their order, block by block.
-            nonlocal start
-            start += len(histories)
-            return np.asarray(scores[start - len(histories) : start])
-
-        score = ndcg(next_block, users, self.checked.filter_seen)
+        score = ndcg(in_order(scores), self.checked.users, self.checked.filter_seen)
         self.curve.append({"epoch": epoch, "seconds": seconds, "score": score})
         since = len(self.curve) - 1 - int(np.argmax([point["score"] for point in self.curve]))
         over = self.budget is not None and seconds >= self.budget
         return not (over or epoch >= self.epochs or since >= self.patience)
+
+    @property
+    def chosen(self) -> int:
+        """The epoch with the best score."""
+        return int(max(self.curve, key=lambda point: point["score"])["epoch"])
+
+
+def in_order(scores: np.ndarray) -> Score:
+    """(U, N) scores as a recommender that is asked for the U users in their order, block by block."""
+    start = 0
+
+    def next_block(histories: Sequence[np.ndarray]) -> np.ndarray:
+        nonlocal start
+        start += len(histories)
+        return np.asarray(scores[start - len(histories) : start])
+
+    return next_block
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """The whole run; the report is written after each system."""
     sequences = some_users(read_sequences(arguments.file), arguments.users)
     checked = validation_users(sequences, arguments.max_length, arguments.validation_users)
-    rows = [row for row in sequences.keep_events(training_mask(sequences, Protocol())) if len(row) >= 2]
+    rows = training_rows(sequences, refit=False)
     report: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "file": Path(arguments.file).name,
@@ -119,9 +134,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     for name in arguments.systems:
         judge = Judge(checked, arguments.epochs, arguments.budget_seconds, arguments.patience)
-        with tempfile.TemporaryDirectory(prefix="hubspoke-peers-") as folder:
-            write_task(Path(folder), report["settings"] | {"variant": SYSTEMS[name].variant}, rows, checked)
-            found = train(name, arguments, Path(folder), judge)
+        found = train(
+            name, arguments, report["settings"], rows, judge, tested=tested_users(arguments, sequences, judge)
+        )
         if isinstance(found, str):
             report["skipped"].append(f"{name} ({found})")
             say(arguments, f"{name} is skipped: {found}")
@@ -129,8 +144,48 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             steps = judge.curve[-1] if judge.curve else {"epoch": 0, "seconds": 0.0}
             rate = len(rows) * steps["epoch"] / steps["seconds"] if steps["seconds"] else 0.0
             report["systems"][name] = found | {"curve": judge.curve, "sequences_per_second": round(rate, 1)}
-        Path(arguments.out).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            write(arguments.out, report)
+            if arguments.refit:
+                found["test"]["refitted"] = refit(name, arguments, report["settings"], sequences, judge)
+        write(arguments.out, report)
     return report
+
+
+def training_rows(sequences: Sequences, *, refit: bool) -> list[np.ndarray]:
+    """Training sequences of two events at least: without validation and test, or with a refit without the test."""
+    kept = sequences.keep_events(training_mask(sequences, Protocol(refit=refit)))
+    return [row for row in kept if len(row) >= 2]
+
+
+def tested_users(
+    arguments: argparse.Namespace, sequences: Sequences, judge: Judge, *, refit: bool = False
+) -> EvaluationSet | None:
+    """Whom the test asks, under the policy of validation; None where no test was asked for."""
+    if not arguments.test:
+        return None
+    settings = Protocol(max_history=arguments.max_length, exclude_seen=judge.checked.filter_seen, refit=refit)
+    return leave_one_out(sequences, "test", settings)
+
+
+def refit(
+    name: str, arguments: argparse.Namespace, told: Mapping[str, Any], sequences: Sequences, chosen: Judge
+) -> dict[str, Any]:
+    """Train once more, on everything but the test and for the epochs chosen; what the test says then."""
+    users = tested_users(arguments, sequences, chosen, refit=True)
+    assert users is not None
+    # Judged on the test, but only once, when there is nothing left to choose.
+    last = Judge(Validation(users, chosen.checked.filter_seen), chosen.chosen, None, 1)
+    rows = training_rows(sequences, refit=True)
+    found = train(name, arguments, {**told, "validate_every": chosen.chosen}, rows, last, tested=users)
+    if isinstance(found, str):
+        raise hubspoke.HubspokeError(f"The refit of {name} ended ({found}); run it alone.")
+    result: dict[str, Any] = found["test"]["chosen"]
+    return result
+
+
+def write(path: str, report: Mapping[str, Any]) -> None:
+    """The report as JSON."""
+    Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def some_users(sequences: Sequences, at_most: int | None) -> Sequences:
@@ -173,19 +228,47 @@ def settings(arguments: argparse.Namespace, n_items: int) -> dict[str, Any]:
     }
 
 
-def write_task(folder: Path, told: Mapping[str, Any], rows: Sequence[np.ndarray], checked: Validation) -> None:
+def write_task(folder: Path, told: Mapping[str, Any], rows: Sequence[np.ndarray], asked: Sequence[np.ndarray]) -> None:
     """What a worker reads: settings, training sequences, and histories without their targets."""
     (folder / SETTINGS).write_text(json.dumps(told), encoding="utf-8")
     write_rows(folder / TRAINING, rows)
-    write_rows(folder / HISTORIES, checked.histories)
+    write_rows(folder / HISTORIES, asked)
 
 
-def train(name: str, arguments: argparse.Namespace, folder: Path, judge: Judge) -> dict[str, Any] | str:
+def train(
+    name: str,
+    arguments: argparse.Namespace,
+    told: Mapping[str, Any],
+    rows: Sequence[np.ndarray],
+    judge: Judge,
+    tested: EvaluationSet | None = None,
+) -> dict[str, Any] | str:
     """One system in its own process: what it says of itself, or why its library cannot be imported.
+
+    Args:
+        name: of the system.
+        arguments: of the command line.
+        told: what all systems are told.
+        rows: training sequences.
+        judge: of its validation scores.
+        tested: whom the test asks with the best epoch's weights; None tests nothing.
 
     Raises:
         HubspokeError: the process failed.
     """
+    histories = [*judge.checked.histories, *(Validation(tested, judge.checked.filter_seen).histories if tested else ())]
+    with tempfile.TemporaryDirectory(prefix="hubspoke-peers-") as place:
+        folder = Path(place)
+        write_task(folder, {**told, "variant": SYSTEMS[name].variant}, rows, histories)
+        found = run_worker(name, arguments, folder, judge)
+        if tested is not None and not isinstance(found, str):
+            scores = np.load(folder / BEST, mmap_mode="r")[len(judge.checked.users) :]
+            found["test"] = {"chosen": evaluate(in_order(scores), tested).to_json() | {"epoch": judge.chosen}}
+    return found
+
+
+def run_worker(name: str, arguments: argparse.Namespace, folder: Path, judge: Judge) -> dict[str, Any] | str:
+    """The process of one system, from its start to its end; as above."""
     python = sys.executable if name == OWN else arguments.python.get(name.partition("-")[0], sys.executable)
     threads = {variable: str(arguments.threads) for variable in THREAD_VARIABLES}
     outer = os.environ.get("PYTHONPATH")
@@ -236,8 +319,10 @@ def converse(
         found.setdefault("peak_mib", message["peak_mib"])
         scores = np.load(folder / SCORES, mmap_mode="r")
         found["cpu_seconds_an_epoch"] = round(message["cpu_seconds"] / message["epoch"], 2)
-        onward = judge.judge(scores, message["epoch"], message["seconds"])
+        onward = judge.judge(scores[: len(judge.checked.users)], message["epoch"], message["seconds"])
         point = judge.curve[-1]
+        if judge.chosen == point["epoch"]:
+            (folder / SCORES).replace(folder / BEST)
         say(arguments, f"{name}, epoch {point['epoch']}, {point['seconds']:.0f} s: NDCG@10 {point['score']:.4f}")
         if process.poll() is None:
             process.stdin.write("go\n" if onward else "stop\n")
@@ -314,7 +399,18 @@ def markdown(report: Mapping[str, Any], asked: Sequence[float] = ()) -> str:
         f"Date: {report['date']}.",
     )
     parts = ["\n".join(lines), "Validation NDCG@10 (epoch, seconds):", "\n".join(curves)]
-    return "\n\n".join([*parts, "\n".join(f"- {fact}" for fact in facts)])
+    return "\n\n".join([*parts, *_test_table(systems), "\n".join(f"- {fact}" for fact in facts)])
+
+
+def _test_table(systems: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = [
+        f"| {name} | {STAGES[stage]} | {result['epoch']} | {interval(result, 'all', 'hr@10')} | "
+        f"{interval(result, 'all', 'ndcg@10')} |"
+        for name, own in systems.items()
+        for stage, result in own.get("test", {}).items()
+    ]
+    head = ["Test of the weights that validation likes best:", "", "| system | trained | epochs | HR@10 | NDCG@10 |"]
+    return ["\n".join([*head, "|---|---|---|---|---|", *rows])] if rows else []
 
 
 def _curve(curve: Sequence[Mapping[str, float]]) -> str:
@@ -364,6 +460,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--patience", type=int, default=5, metavar="N", help="validations (default: 5)")
     parser.add_argument("--validate-every", type=int, default=1, metavar="N", help="epochs (default: 1)")
     parser.add_argument("--validation-users", type=int, default=4000, metavar="N", help="at most (default: 4000)")
+    parser.add_argument("--test", action="store_true", help="rank the test too, with the best weights on validation")
+    parser.add_argument("--refit", action="store_true", help="and once more trained on everything but the test")
     parser.add_argument("--target", type=float, action="append", default=[], help="NDCG@10 whose time is shown")
     parser.add_argument("--threads", type=int, default=usable_cores(), metavar="N")
     parser.add_argument("--seed", type=int, default=0)
@@ -372,6 +470,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     arguments = parser.parse_args(argv)
     arguments.python = dict(arguments.python)
+    arguments.test = arguments.test or arguments.refit
     return arguments
 
 

@@ -23,6 +23,7 @@ def train(link: Link) -> None:
 
     _Listening.link = link
     asked, shape = link.settings, link.settings["shape"]
+    loss, _, real = asked["variant"].partition(" ")
     seed_everything(asked["seed"])
     lengths = [len(row) for row in link.training]
     frame = pd.DataFrame(
@@ -42,15 +43,38 @@ def train(link: Link) -> None:
         lr=asked["learning_rate"],
         batch_size=asked["batch"],
         epochs=asked["epochs"],
-        loss=asked["variant"],
+        loss=loss,
         n_negatives=asked["negatives"],
         item_net_block_types=(IdEmbeddingsItemNet,),
         deterministic=False,
         dataloader_num_workers=0,
         get_trainer_func=_trainer,
+        **({"similarity_module_type": _real_positions()} if real else {}),
     )
     _Listening.model = model
     model.fit(Dataset.construct(frame))
+
+
+def _real_positions() -> type:
+    """RecTools' scores of targets and negatives where there is an event; padding, which its loss ignores, gets none.
+
+    The loss and its gradients are the same. What is left out is most of the work of short sequences.
+    """
+    import torch
+    from rectools.models.nn.transformers.similarity import DistanceSimilarityModule
+
+    class RealPositions(DistanceSimilarityModule):  # type: ignore[misc]
+        def _get_pos_neg_logits(
+            self, session_embs: torch.Tensor, item_embs: torch.Tensor, candidate_item_ids: torch.Tensor
+        ) -> torch.Tensor:
+            real = candidate_item_ids[..., 0] != PAD
+            # One product with the catalog and a choice of its columns, instead of a copy of every negative's vector.
+            scores = (session_embs[real] @ item_embs.T).gather(1, candidate_item_ids[real])
+            logits = torch.zeros(candidate_item_ids.shape, dtype=scores.dtype, device=scores.device)
+            logits[real] = scores
+            return logits
+
+    return RealPositions
 
 
 class _Listening:
