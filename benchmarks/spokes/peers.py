@@ -173,8 +173,8 @@ def refit(
     """Train once more, on everything but the test and for the epochs chosen; what the test says then."""
     users = tested_users(arguments, sequences, chosen, refit=True)
     assert users is not None
-    # Judged on the test, but only once, when there is nothing left to choose.
-    last = Judge(Validation(users, chosen.checked.filter_seen), chosen.chosen, None, 1)
+    # Judged once and by any user, when there is nothing left to choose.
+    last = Judge(Validation(users.drawn(1, 0), chosen.checked.filter_seen), chosen.chosen, None, 1)
     rows = training_rows(sequences, refit=True)
     found = train(name, arguments, {**told, "validate_every": chosen.chosen}, rows, last, tested=users)
     if isinstance(found, str):

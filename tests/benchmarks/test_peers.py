@@ -89,11 +89,28 @@ def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped
     assert "| hubspoke | sampled softmax, shared negatives |" in told.out
 
 
-def test_a_worker_that_fails_is_told_of(tmp_path: Path, circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_test_is_ranked_with_the_best_weights_before_and_after_a_refit(
+    circle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "r.json"
+    shape = ["--dimension", "8", "--negatives", "8", "--threads", "1", "--learning-rate", "0.02"]
+    peers.main(["--file", str(circle), "--out", str(out), "--systems", "hubspoke", "--epochs", "3", "--refit", *shape])
+    own = json.loads(out.read_text(encoding="utf-8"))["systems"]["hubspoke"]
+    best = max(own["curve"], key=lambda point: point["score"])["epoch"]
+    chosen, refitted = own["test"]["chosen"], own["test"]["refitted"]
+    assert (chosen["epoch"], refitted["epoch"], len(own["curve"])) == (best, best, 3)
+    assert chosen["protocol"]["refit"] is False and refitted["protocol"]["refit"] is True
+    # The rules of the circle are certain: what a few epochs learnt of them is far above chance, a third of it for HR@10.
+    assert min(chosen["metrics"]["all"]["hr@10"], refitted["metrics"]["all"]["hr@10"]) > 0.5
+    told = capfd.readouterr().out
+    assert f"| hubspoke | refitted on all but test | {best} | {refitted['metrics']['all']['hr@10']:.4f} [" in told
+
+
+def test_a_worker_that_fails_is_told_of(circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(peers.SYSTEMS, "broken", peers.System("none_such", "", ""))
     arguments = Namespace(python={"broken": sys.executable}, threads=1, quiet=True)
     with pytest.raises(hubspoke.HubspokeError, match=r"The training of broken ended with status 1 \(.*none_such"):
-        peers.train("broken", arguments, tmp_path, judge(circle))
+        peers.train("broken", arguments, {}, [np.array([1, 2])], judge(circle))
 
 
 def test_the_table_says_when_each_reached_what_all_reached() -> None:
