@@ -100,7 +100,7 @@ def test_the_test_is_ranked_with_the_best_weights_before_and_after_a_refit(
     chosen, refitted = own["test"]["chosen"], own["test"]["refitted"]
     assert (chosen["epoch"], refitted["epoch"], len(own["curve"])) == (best, best, 3)
     assert chosen["protocol"]["refit"] is False and refitted["protocol"]["refit"] is True
-    # The rules of the circle are certain: what a few epochs learnt of them is far above chance, a third of it for HR@10.
+    # Chance is ten of thirty items.
     assert min(chosen["metrics"]["all"]["hr@10"], refitted["metrics"]["all"]["hr@10"]) > 0.5
     told = capfd.readouterr().out
     assert f"| hubspoke | refitted on all but test | {best} | {refitted['metrics']['all']['hr@10']:.4f} [" in told

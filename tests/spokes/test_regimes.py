@@ -52,9 +52,22 @@ def test_long_sequences_get_long_windows(length, name):
     assert longest == (200 if name == "small-long" else 50)
 
 
-def test_both_rules_join():
-    config = SpokeConfig.model_validate(regime_of(sequences([200] * (WIDE_EVENTS // 200))).fill({}))
-    assert (config.transformer.dimension, config.transformer.max_length) == (128, 200)
+def test_many_events_in_long_sequences_pay_for_negatives_and_not_for_width():
+    regime = regime_of(sequences([200] * (WIDE_EVENTS // 200)))
+    config = SpokeConfig.model_validate(regime.fill({}))
+    assert regime.name == "wide-long"
+    assert (config.transformer.dimension, config.transformer.max_length, config.training.negatives) == (64, 200, 1024)
+    assert config.transformer.dimension * config.training.learning_rate == pytest.approx(0.064)
+
+
+def test_bert4rec_trains_for_longer_whatever_its_data():
+    for lengths in ([3, 4, 5] * 3, [200] * 4):
+        regime = regime_of(sequences(lengths))
+        cloze, causal = (SpokeConfig.model_validate(regime.fill({"model": name})) for name in ("bert4rec", "sasrec"))
+        assert (causal.training.max_epochs, cloze.training.max_epochs) == (40, 120)
+        assert cloze.training.patience == 2 * causal.training.patience
+        assert cloze.transformer == causal.transformer
+    assert regime.fill({"model": "bert4rec", "training": {"max_epochs": 5}})["training"]["max_epochs"] == 5
 
 
 def test_what_a_config_says_wins_and_what_it_leaves_open_is_filled():
