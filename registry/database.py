@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
@@ -25,6 +27,7 @@ HEAD_REVISION = REVISIONS[-1]
 
 WAIT_SECONDS = 15
 _CONNECT_SECONDS = 10
+_RETRY_SECONDS = 0.01
 _WRITES = "hubspoke_writes"
 # Any fixed number does: it keeps this program's writers apart and nobody else's.
 _WRITER_LOCK = 0x68756273706F6B65
@@ -78,14 +81,14 @@ class Database:
 
     def _sqlite_engine(self, create: bool) -> Engine:
         engine = create_engine(self.url, connect_args={"timeout": WAIT_SECONDS})
-        pragmas = ["PRAGMA foreign_keys=OFF", "PRAGMA journal_mode=WAL"] if create else ["PRAGMA foreign_keys=ON"]
 
         @event.listens_for(engine, "connect")
         def _connect(connection: Any, _record: Any) -> None:
             # The driver's own idea of when to begin is switched off; `_begin` says it.
             connection.isolation_level = None
-            for pragma in pragmas:
-                connection.execute(pragma).close()
+            connection.execute(f"PRAGMA foreign_keys={'OFF' if create else 'ON'}").close()
+            if create:
+                _write_ahead(connection)
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
@@ -179,6 +182,22 @@ def newer_schema(where: str, revision: str) -> SchemaVersionError:
         f"The registry {where} has schema {revision}, made by a newer hubspoke than this one (which knows up to "
         f"{HEAD_REVISION}); upgrade the package."
     )
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Keep the file's changes in a write-ahead log, so that readers and the writer do not wait for each other.
+
+    SQLite refuses this at once, whatever its busy timeout, while another process writes or does the same.
+    """
+    end = monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError as error:
+            # The lowest byte is the primary code.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= end:
+                raise
+            sleep(_RETRY_SECONDS)
 
 
 def _is_missing_table(error: DBAPIError) -> bool:
