@@ -134,6 +134,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+def write(path: str, report: Mapping[str, Any]) -> None:
+    """The report as JSON."""
+    text = json.dumps(report, indent=2, ensure_ascii=False, default=str)
+    Path(path).write_text(text + "\n", encoding="utf-8")
+
+
 def markdown(report: Mapping[str, Any]) -> str:
     """The report for a README: one table per serving policy, then what stands behind it."""
     tables = [_policy_table(compared, report["spokes"]) for compared in report["compared"].values()]
@@ -239,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except hubspoke.HubspokeError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    Path(arguments.out).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(arguments.out, report)
     print(markdown(report))
 
 

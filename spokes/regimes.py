@@ -26,8 +26,8 @@ WIDE: Mapping[str, Any] = {"transformer": {"dimension": 128}, "training": {"lear
 # Negatives are shared by a batch: one of many positions can afford more of them, and learns more from them than from a
 # wider model, in less time.
 LONG: Mapping[str, Any] = {
-    "transformer": {"dimension": 64, "max_length": 200, "blocks": 2},
-    "training": {"tokens_per_batch": 4096, "negatives": 1024, "learning_rate": 1e-3},
+    "transformer": {"max_length": 200, "blocks": 2},
+    "training": {"tokens_per_batch": 4096, "negatives": 1024},
 }
 # What little is known of an item's demand is read beside its content, where an ID would have to learn it.
 SPARSE: Mapping[str, Any] = {"statistics": {}}
@@ -67,7 +67,8 @@ def regime_of(events: SequenceSource) -> Regime:
     name, config = ("wide", WIDE) if events.n_events >= WIDE_EVENTS else ("small", SMALL)
     lengths, sequences = events.length_counts()
     if sequences.sum() and np.average(lengths, weights=sequences) >= LONG_SEQUENCE:
-        name, config = f"{name}-long", laid_over(config, LONG)
+        # In the place of width, not beside it.
+        name, config = f"{name}-long", LONG
     if events.n_events < SPARSE_EVENTS * events.n_items:
         name, config = f"{name}-sparse", laid_over(config, SPARSE)
     return Regime(name, config)

@@ -15,7 +15,8 @@ from typing import Any
 
 import hubspoke
 
-from benchmarks.spokes.head_to_head import Plan, add_data_options, check, measure, names, verdict, write
+from benchmarks.launch_floor import write
+from benchmarks.spokes.head_to_head import Plan, add_data_options, check, measure, names, verdict
 
 FUSIONS = ("concat", "gate", "cross-attention")
 BASELINES = ("popularity", "hub")

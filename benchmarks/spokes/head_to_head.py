@@ -6,7 +6,6 @@ Trainings are versions of a workspace; with `--keep-workspace` a run that was ki
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import tempfile
@@ -23,10 +22,10 @@ import hubspoke
 from hubspoke.commands.options import moment, read_config, read_map, read_sessions
 from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.lists import DIVERSITY, NOVELTY
+from hubspoke.spokes.regimes import laid_over
 from hubspoke.workflows.complete_journey import department_events, department_items
 
-from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, seeds, versions
-from benchmarks.spokes.ids import laid_over
+from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, seeds, versions, write
 
 Variants = Mapping[str, Mapping[str, Any]]
 
@@ -380,12 +379,6 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         policies=policies[arguments.policy],
         best=arguments.best,
     )
-
-
-def write(path: str, report: Mapping[str, Any]) -> None:
-    """The report as JSON."""
-    text = json.dumps(report, indent=2, ensure_ascii=False, default=str)
-    Path(path).write_text(text + "\n", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from hubspoke.hub.fusion import BaseFusion, TrunkVectors
 from hubspoke.spokes.behaviour import BehaviourModel, ItemInputs
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.recommender import VectorRecommender
-from hubspoke.spokes.regimes import Regime
+from hubspoke.spokes.regimes import Regime, laid_over
 from hubspoke.spokes.spoke import id_rows
 from hubspoke.workflows.measures import REPEAT_SHARE, Validation, repeat_share
 from hubspoke.workflows.models import parse_config
@@ -92,17 +92,6 @@ def ids_config(path: str | None, settings: Sequence[str], regime: Regime = PLAIN
     for over in (read_config(path, ()), given, read_config(None, tuple(settings))):
         merged = laid_over(merged, over or {})
     return parse_config(SpokeConfig, regime.fill(merged), "spoke")
-
-
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings with others laid over them, key by key."""
-    both = {name: (below.get(name), value) for name, value in above.items()}
-    nested = {
-        name: laid_over(known, value)
-        for name, (known, value) in both.items()
-        if isinstance(known, Mapping) and isinstance(value, Mapping)
-    }
-    return {**below, **above, **nested}
 
 
 @dataclass(frozen=True)

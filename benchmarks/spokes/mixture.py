@@ -25,21 +25,20 @@ from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
 from hubspoke.hub.content import recency_weighted
 from hubspoke.spokes.mixture import CONTENT_WEIGHTS, Mixture, MixtureWeights
 from hubspoke.spokes.recommender import VectorRecommender
+from hubspoke.spokes.regimes import laid_over
 from hubspoke.spokes.spoke import Spoke
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.loading import over_catalog
 from hubspoke.workflows.measures import Validation
 from hubspoke.workflows.splits import split_parts
 
-from benchmarks.launch_floor import DOMAIN, Clock, machine, versions
+from benchmarks.launch_floor import DOMAIN, Clock, machine, versions, write
 from benchmarks.spokes.head_to_head import (
     add_data_options,
     check,
     data_of,
-    laid_over,
     source_of,
     workspace_folder,
-    write,
 )
 
 FloatArray = npt.NDArray[np.float32]

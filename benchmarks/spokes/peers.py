@@ -26,8 +26,9 @@ from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
 from hubspoke.hub.devices import usable_cores
 from hubspoke.workflows.measures import Validation
 
-from benchmarks.launch_floor import interval, machine, versions
+from benchmarks.launch_floor import interval, machine, versions, write
 from benchmarks.spokes.ids import Score, ndcg, read_sequences, validation_users
+from benchmarks.spokes.public import STAGES
 from benchmarks.spokes.workers.link import HISTORIES, MISSING, SCORES, SETTINGS, TRAINING, write_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +64,6 @@ SYSTEMS = {
 OWN = "hubspoke"
 # The scores of the epoch that validation likes best, kept while training goes on.
 BEST = "best.npy"
-STAGES = {"chosen": "chosen on validation", "refitted": "refitted on all but test"}
 
 
 @dataclass
@@ -88,14 +88,18 @@ class Judge:
         """Rank (U, N) scores of the users; whether the training should go on."""
         score = ndcg(in_order(scores), self.checked.users, self.checked.filter_seen)
         self.curve.append({"epoch": epoch, "seconds": seconds, "score": score})
-        since = len(self.curve) - 1 - int(np.argmax([point["score"] for point in self.curve]))
+        since = len(self.curve) - 1 - self._best
         over = self.budget is not None and seconds >= self.budget
         return not (over or epoch >= self.epochs or since >= self.patience)
 
     @property
     def chosen(self) -> int:
         """The epoch with the best score."""
-        return int(max(self.curve, key=lambda point: point["score"])["epoch"])
+        return int(self.curve[self._best]["epoch"])
+
+    @property
+    def _best(self) -> int:
+        return int(np.argmax([point["score"] for point in self.curve]))
 
 
 def in_order(scores: np.ndarray) -> Score:
@@ -115,6 +119,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     sequences = some_users(read_sequences(arguments.file), arguments.users)
     checked = validation_users(sequences, arguments.max_length, arguments.validation_users)
     rows = training_rows(sequences, refit=False)
+    tested = tested_users(sequences, checked, refit=False) if arguments.test else None
     report: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
         "file": Path(arguments.file).name,
@@ -134,19 +139,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     for name in arguments.systems:
         judge = Judge(checked, arguments.epochs, arguments.budget_seconds, arguments.patience)
-        found = train(
-            name, arguments, report["settings"], rows, judge, tested=tested_users(arguments, sequences, judge)
-        )
+        found = train(name, arguments, report["settings"], rows, judge, tested)
         if isinstance(found, str):
             report["skipped"].append(f"{name} ({found})")
             say(arguments, f"{name} is skipped: {found}")
         else:
             steps = judge.curve[-1] if judge.curve else {"epoch": 0, "seconds": 0.0}
             rate = len(rows) * steps["epoch"] / steps["seconds"] if steps["seconds"] else 0.0
-            report["systems"][name] = found | {"curve": judge.curve, "sequences_per_second": round(rate, 1)}
+            own = found | {"curve": judge.curve, "sequences_per_second": round(rate, 1)}
+            if tested is not None:
+                own["test"] = {"chosen": found["test"]}
+            report["systems"][name] = own
             write(arguments.out, report)
             if arguments.refit:
-                found["test"]["refitted"] = refit(name, arguments, report["settings"], sequences, judge)
+                own["test"]["refitted"] = refit(name, arguments, report["settings"], sequences, judge)
         write(arguments.out, report)
     return report
 
@@ -157,13 +163,10 @@ def training_rows(sequences: Sequences, *, refit: bool) -> list[np.ndarray]:
     return [row for row in kept if len(row) >= 2]
 
 
-def tested_users(
-    arguments: argparse.Namespace, sequences: Sequences, judge: Judge, *, refit: bool = False
-) -> EvaluationSet | None:
-    """Whom the test asks, under the policy of validation; None where no test was asked for."""
-    if not arguments.test:
-        return None
-    settings = Protocol(max_history=arguments.max_length, exclude_seen=judge.checked.filter_seen, refit=refit)
+def tested_users(sequences: Sequences, checked: Validation, *, refit: bool) -> EvaluationSet:
+    """Whom the test asks, under the policy and history of validation."""
+    history = checked.users.protocol.max_history
+    settings = Protocol(max_history=history, exclude_seen=checked.filter_seen, refit=refit)
     return leave_one_out(sequences, "test", settings)
 
 
@@ -171,21 +174,15 @@ def refit(
     name: str, arguments: argparse.Namespace, told: Mapping[str, Any], sequences: Sequences, chosen: Judge
 ) -> dict[str, Any]:
     """Train once more, on everything but the test and for the epochs chosen; what the test says then."""
-    users = tested_users(arguments, sequences, chosen, refit=True)
-    assert users is not None
+    users = tested_users(sequences, chosen.checked, refit=True)
     # Judged once and by any user, when there is nothing left to choose.
     last = Judge(Validation(users.drawn(1, 0), chosen.checked.filter_seen), chosen.chosen, None, 1)
     rows = training_rows(sequences, refit=True)
     found = train(name, arguments, {**told, "validate_every": chosen.chosen}, rows, last, tested=users)
     if isinstance(found, str):
         raise hubspoke.HubspokeError(f"The refit of {name} ended ({found}); run it alone.")
-    result: dict[str, Any] = found["test"]["chosen"]
+    result: dict[str, Any] = found["test"]
     return result
-
-
-def write(path: str, report: Mapping[str, Any]) -> None:
-    """The report as JSON."""
-    Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def some_users(sequences: Sequences, at_most: int | None) -> Sequences:
@@ -263,7 +260,7 @@ def train(
         found = run_worker(name, arguments, folder, judge)
         if tested is not None and not isinstance(found, str):
             scores = np.load(folder / BEST, mmap_mode="r")[len(judge.checked.users) :]
-            found["test"] = {"chosen": evaluate(in_order(scores), tested).to_json() | {"epoch": judge.chosen}}
+            found["test"] = evaluate(in_order(scores), tested).to_json() | {"epoch": judge.chosen}
     return found
 
 

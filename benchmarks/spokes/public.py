@@ -7,7 +7,6 @@ chosen on validation; `--refit` then trains again on everything but the test ite
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from hubspoke.spokes.regimes import regime_of
 from hubspoke.spokes.training import train_behaviour
 from hubspoke.workflows.measures import Validation
 
-from benchmarks.launch_floor import COLUMNS, cells, machine, mean_cells, seeds, versions
+from benchmarks.launch_floor import COLUMNS, cells, machine, mean_cells, seeds, versions, write
 from benchmarks.spokes.ids import IdSpoke, ids_config, make_spoke, ndcg, read_sequences, validation_users
 
 MARKS = (60.0, 300.0, 1200.0)
@@ -250,11 +249,6 @@ def results(spoke: IdSpoke, sequences: Sequences, *, refit: bool) -> dict[str, A
         settings = Protocol(exclude_seen=filtered, refit=refit, max_history=length)
         found[name] = evaluate(recommender.score, leave_one_out(sequences, "test", settings)).to_json()
     return found
-
-
-def write(path: str, report: Mapping[str, Any]) -> None:
-    """The report as JSON."""
-    Path(path).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def markdown(report: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from hubspoke.catalog.session_files import SessionFiles, write_session_files
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
 
-from benchmarks.launch_floor import machine, versions
+from benchmarks.launch_floor import machine, versions, write
 
 ROOT = Path(__file__).resolve().parents[2]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ARROW_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -275,7 +275,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                     print(f"{n_events} events, {step}: {told}", file=sys.stderr, flush=True)
             report["config"] = row["train"].pop("config")
             report["sizes"].append(row)
-            Path(arguments.out).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            write(arguments.out, report)
             for path in _all_files(folder):
                 path.unlink()
     return report

@@ -17,11 +17,10 @@ def test_padding_left_out_changes_neither_loss_nor_gradients() -> None:
     targets[:, :4] = 0
     targets[3] = 0
     candidates = torch.cat([targets[..., None], torch.randint(1, 100, (8, 10, 20))], dim=-1)
-    found = []
+    base, found = lightning.TransformerLightningModule, []
     for module in (similarity.DistanceSimilarityModule, rectools_sasrec._real_positions()):
         torch.manual_seed(1)
         sessions, items = torch.randn(8, 10, 16, requires_grad=True), torch.randn(100, 16, requires_grad=True)
-        base = lightning.TransformerLightningModule
         logits = module()(sessions, items, candidates)
         loss = base._calc_sampled_softmax_loss(base, logits, targets, (targets != 0).float())
         loss.backward()
