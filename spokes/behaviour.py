@@ -371,17 +371,21 @@ class BehaviourModel(nn.Module):
         Returns:
             (P, D).
         """
-        return self._encode(vectors, valid, hidden, context)[valid]
+        return _at(self._encode(vectors, valid, hidden, context), valid, len(vectors))
 
     def encode_batch(self, vectors: Tensor, batch: Batch) -> Tensor:
         """(Q, D) session embeddings at the Q scored positions of a batch, from (P, D) vectors of `batch.rows`."""
         hidden = self._tensor(batch.hidden) if self.cloze else None
         context = EventContext(*(_maybe(self._tensor, part) for part in (batch.timestamps, batch.event_types)))
-        return self._encode(vectors, self._tensor(batch.valid), hidden, context)[self._tensor(batch.scored)]
+        encoded = self._encode(vectors, self._tensor(batch.valid), hidden, context)
+        return _at(encoded, self._tensor(batch.scored), int(batch.scored.sum()))
 
     def _encode(self, vectors: Tensor, valid: Tensor, hidden: Tensor | None, context: EventContext | None) -> Tensor:
-        x = vectors.new_zeros(*valid.shape, vectors.shape[1])
-        x[valid] = vectors
+        if len(vectors) == valid.numel():
+            x = vectors.reshape(*valid.shape, -1)  # without padding nothing has to move
+        else:
+            x = vectors.new_zeros(*valid.shape, vectors.shape[1])
+            x[valid] = vectors
         if hidden is not None and self.mask is not None:
             x = torch.where(hidden[..., None], self.mask, x)
         out: Tensor = self.transformer(x, valid, context)
@@ -435,6 +439,11 @@ class BehaviourModel(nn.Module):
             )
             out[own] = self.encode_batch(table[self._tensor(batch.rows)], batch).cpu().numpy()
         return out
+
+
+def _at(x: Tensor, chosen: Tensor, count: int) -> Tensor:
+    """(count, D) of (B, T, D) where (B, T) `chosen` is true; the caller knows how often, so that no device is asked."""
+    return x.reshape(count, -1) if count == chosen.numel() else x[chosen]
 
 
 def _content(config: SpokeConfig, fusion: nn.Module, space: ContentSpace) -> ContentProjection:
