@@ -114,7 +114,7 @@ class Attention(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.dropout = config.dropout
+        self.dropout = Dropout(config.dropout)
         self.query_key_value = nn.Linear(config.dimension, 3 * config.dimension)
         self.output = nn.Linear(config.dimension, config.dimension)
         # A bias per bucket of time and head, as in HSTU (Zhai et al., 2024) and TiSASRec (Li et al., 2020).
@@ -131,21 +131,30 @@ class Attention(nn.Module):
         q, k, v = self._heads(x, frame)
         if memory is not None and frame.places is not None:
             k, v = _remember(memory, k, v, frame.places)
-        mask = self._mask(frame, q.dtype)
-        dropout = self.dropout if self.training else 0.0
-        # Sequences are padded on the right, so the causal mask alone keeps real positions from seeing padding.
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None)
+        dropout = self.dropout.share if self.training else 0.0
+        if dropout and x.device.type == "cpu":
+            # No kernel of torch's drops weights on a CPU; what it does instead takes longer than this.
+            y = self.dropout(self._weights(q, k, frame)) @ v
+        else:
+            # Sequences are padded on the right, so the causal mask alone keeps real positions from seeing padding.
+            mask = self._mask(frame, q.dtype)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None)
         out: Tensor = self.output(y.transpose(1, 2).reshape(x.shape))
         return out
 
     def weights(self, x: Tensor, frame: Frame) -> Tensor:
-        """(B, H, T, T) what `forward` weighs the events by; row t is what position t attends to. Slow: for people."""
+        """(B, H, T, T) what `forward` weighs the events by; row t is what position t attends to."""
         q, k, _ = self._heads(x, frame)
-        t = x.shape[1]
+        return self._weights(q, k, frame)
+
+    def _weights(self, q: Tensor, k: Tensor, frame: Frame) -> Tensor:
+        """(B, H, T, S) attention, row by row: what the fused kernel computes without ever holding it."""
+        t = q.shape[2]
         mask = self._mask(frame, q.dtype)
         if mask is None:
-            mask = torch.ones(t, t, dtype=torch.bool, device=x.device).tril()
-        logits = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5
+            mask = torch.ones(t, t, dtype=torch.bool, device=q.device).tril()
+        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+        # Every event sees itself, so that no row is empty.
         logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
         out: Tensor = logits.softmax(dim=-1)
         return out

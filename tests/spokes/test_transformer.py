@@ -1,7 +1,7 @@
 import pytest
 import torch
 from hubspoke.spokes.context import EventContext, dwell_buckets, interval_buckets
-from hubspoke.spokes.transformer import SequenceTransformer, TransformerConfig, rotary, rotate
+from hubspoke.spokes.transformer import Frame, SequenceTransformer, TransformerConfig, rotary, rotate
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -245,6 +245,28 @@ def test_dropout_is_for_training_only():
     torch.testing.assert_close(made(x), made(x))
     made.train()
     assert not torch.allclose(made(x), made(x))
+
+
+@every_variant
+@pytest.mark.parametrize("causal", [True, False])
+def test_weights_that_can_be_dropped_are_those_of_the_fused_kernel(variant, causal):
+    """A share too small for any to fall: training then weighs the events as serving does, by another way."""
+    made, x = transformer(variant_config(variant, dropout=1e-9), causal=causal), vectors()
+    valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
+    served = made(x, valid, context())
+    torch.testing.assert_close(made.train()(x, valid, context())[valid], served[valid])
+
+
+def test_attention_drops_weights():
+    torch.manual_seed(0)
+    attention = transformer(TransformerConfig(dimension=8, heads=2, max_length=6, dropout=0.5)).blocks[0].attention
+    with torch.no_grad():
+        for name, parameter in attention.named_parameters():
+            parameter.copy_(torch.eye(8).repeat(len(parameter) // 8, 1) if name.endswith("weight") else parameter * 0)
+    x = torch.zeros(1, 1, 8).fill_(3.0)
+    # A lone event sees itself alone: what it hears, head by head, is all of it twice over, or nothing.
+    heard = {tuple(attention.train()(x, Frame())[0, 0, ::4].tolist()) for _ in range(50)}
+    assert heard == {(0.0, 0.0), (6.0, 0.0), (0.0, 6.0), (6.0, 6.0)}
 
 
 def test_initialisation():
