@@ -382,7 +382,7 @@ class BehaviourModel(nn.Module):
 
     def _encode(self, vectors: Tensor, valid: Tensor, hidden: Tensor | None, context: EventContext | None) -> Tensor:
         if len(vectors) == valid.numel():
-            x = vectors.reshape(*valid.shape, -1)  # without padding nothing has to move
+            x = vectors.reshape(*valid.shape, vectors.shape[1])  # without padding nothing has to move
         else:
             x = vectors.new_zeros(*valid.shape, vectors.shape[1])
             x[valid] = vectors
@@ -443,7 +443,7 @@ class BehaviourModel(nn.Module):
 
 def _at(x: Tensor, chosen: Tensor, count: int) -> Tensor:
     """(count, D) of (B, T, D) where (B, T) `chosen` is true; the caller knows how often, so that no device is asked."""
-    return x.reshape(count, -1) if count == chosen.numel() else x[chosen]
+    return x.reshape(count, x.shape[2]) if count == chosen.numel() else x[chosen]
 
 
 def _content(config: SpokeConfig, fusion: nn.Module, space: ContentSpace) -> ContentProjection:

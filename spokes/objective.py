@@ -91,7 +91,7 @@ class Objective:
         wanted, against = self._tensor(targets), self._tensor(shared)
         log_q = None if self._log_q is None else (self._log_q[wanted], self._log_q[against])
         if self.hard:
-            near = torch.einsum("qd,qhd->qh", hidden, mined.view(*own.shape, -1))  # (Q, H)
+            near = torch.einsum("qd,qhd->qh", hidden, mined.view(*own.shape, hidden.shape[1]))  # (Q, H)
             own_rows = self._without_false(self._tensor(own), near, positive, wanted)
             against = torch.cat([against.expand(len(wanted), -1), own_rows], dim=1)  # (Q, K + H)
             negative = torch.cat([negative, near], dim=1)

@@ -166,6 +166,16 @@ def test_training_positions_are_what_serving_computes(model, items):
     np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
 
 
+def test_windows_without_padding_are_encoded_alike_and_none_are_none(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        hidden = model.encode_sessions(torch.from_numpy(vectors[[0, 5, 6, 7, 1, 2]]), torch.ones(2, 3).bool())
+        nothing = model.encode_sessions(torch.zeros(0, vectors.shape[1]), torch.ones(0, 3).bool())
+    served = model.session_vectors(vectors, histories([0], [0, 5], [0, 5, 6], [7], [7, 1], [7, 1, 2]))
+    np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
+    assert nothing.shape == (0, vectors.shape[1])
+
+
 @pytest.fixture(params=["sasrec", "bert4rec"])
 def either(request, hub, space):
     """A model of each kind that reads everything and has been moved away from its start."""
