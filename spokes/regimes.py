@@ -6,7 +6,7 @@ What a config says wins over the regime; a regime fills in what it leaves open. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,11 @@ SMALL: Mapping[str, Any] = {}
 # The step is shorter by as much as the width has grown: a step moves a score by its rate times the width.
 WIDE: Mapping[str, Any] = {"transformer": {"dimension": 128}, "training": {"learning_rate": 5e-4}}
 # Negatives are shared by a batch: one of many positions can afford more of them, and learns more from them than from a
-# wider model, in less time.
+# wider model, in less time. An epoch of batches four times as long has a quarter of the steps, so there are four times
+# as many.
 LONG: Mapping[str, Any] = {
     "transformer": {"max_length": 200, "blocks": 2},
-    "training": {"tokens_per_batch": 4096, "negatives": 1024},
+    "training": {"tokens_per_batch": 4096, "negatives": 1024, "max_epochs": 160, "patience": 6},
 }
 # What little is known of an item's demand is read beside its content, where an ID would have to learn it.
 SPARSE: Mapping[str, Any] = {"statistics": {}}
@@ -36,6 +37,7 @@ SPARSE: Mapping[str, Any] = {"statistics": {}}
 IDS_ALONE: Mapping[str, Any] = {"transformer": {"scale_inputs": True}}
 # An epoch asks BERT4Rec for a fifth of the events, where SASRec is asked for all of them.
 CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 120, "patience": 6}}
+LONG_CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 240, "patience": 12}}
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,35 @@ class Regime:
     Attributes:
         name: `small` or `wide`, with `-long` and `-sparse` where they hold.
         config: keys of `SpokeConfig` that differ from its defaults, nested as there.
+        cloze: keys that differ from `config` for a BERT4Rec.
     """
 
     name: str
     config: Mapping[str, Any]
+    cloze: Mapping[str, Any] = field(default_factory=lambda: CLOZE)
 
     def fill(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """`config` with what it leaves open taken from what suits its model, then from the regime."""
-        return laid_over(laid_over(self.config, _suits(config)), config)
+        return laid_over(laid_over(self.config, self._suits(config)), config)
 
-
-def _suits(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the model of a config asks for whatever its data: `CLOZE`, or `IDS_ALONE` without content."""
-    if config.get("model", "sasrec") == "bert4rec":
-        return CLOZE
-    return {} if config.get("content", True) else IDS_ALONE
+    def _suits(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the model of a config asks for: `cloze`, or `IDS_ALONE` without content."""
+        if config.get("model", "sasrec") == "bert4rec":
+            return self.cloze
+        return {} if config.get("content", True) else IDS_ALONE
 
 
 def regime_of(events: SequenceSource) -> Regime:
     """The regime of a domain's training events."""
     name, config = ("wide", WIDE) if events.n_events >= WIDE_EVENTS else ("small", SMALL)
+    cloze = CLOZE
     lengths, sequences = events.length_counts()
     if sequences.sum() and np.average(lengths, weights=sequences) >= LONG_SEQUENCE:
         # In the place of width, not beside it.
-        name, config = f"{name}-long", LONG
+        name, config, cloze = f"{name}-long", LONG, LONG_CLOZE
     if events.n_events < SPARSE_EVENTS * events.n_items:
         name, config = f"{name}-sparse", laid_over(config, SPARSE)
-    return Regime(name, config)
+    return Regime(name, config, cloze)
 
 
 def laid_over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -60,13 +60,20 @@ def test_many_events_in_long_sequences_pay_for_negatives_and_not_for_width():
     assert config.transformer.dimension * config.training.learning_rate == pytest.approx(0.064)
 
 
-def test_bert4rec_trains_for_longer_whatever_its_data():
-    for lengths in ([3, 4, 5] * 3, [200] * 4):
-        regime = regime_of(sequences(lengths))
-        cloze, causal = (SpokeConfig.model_validate(regime.fill({"model": name})) for name in ("bert4rec", "sasrec"))
-        assert (causal.training.max_epochs, cloze.training.max_epochs) == (40, 120)
-        assert cloze.training.patience == 2 * causal.training.patience
-        assert cloze.transformer == causal.transformer
+def test_long_batches_are_trained_on_for_as_many_steps():
+    short, long = (
+        SpokeConfig.model_validate(regime_of(sequences([n] * 4)).fill({})).training for n in (3, int(LONG_SEQUENCE))
+    )
+    assert long.max_epochs / long.tokens_per_batch == short.max_epochs / short.tokens_per_batch
+
+
+@pytest.mark.parametrize(("length", "epochs"), [(3, (40, 120)), (200, (160, 240))])
+def test_bert4rec_trains_for_longer_whatever_its_data(length, epochs):
+    regime = regime_of(sequences([length] * 4))
+    causal, cloze = (SpokeConfig.model_validate(regime.fill({"model": name})) for name in ("sasrec", "bert4rec"))
+    assert (causal.training.max_epochs, cloze.training.max_epochs) == epochs
+    assert cloze.training.patience == 2 * causal.training.patience
+    assert cloze.transformer == causal.transformer
     assert regime.fill({"model": "bert4rec", "training": {"max_epochs": 5}})["training"]["max_epochs"] == 5
 
 
