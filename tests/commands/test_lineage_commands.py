@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ def stored(name: str) -> StoredArtifact:
 
 
 @pytest.fixture
-def live(garden: Any) -> Any:
+def live(garden: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`run` where release:garden/1 of hub:1, garden:1 and index:garden/1 is live, and garden:2 is not."""
+    moment = datetime.now(UTC)
+    # No model takes any time, however slow the machine: all that is counted is the index's.
+    monkeypatch.setattr("hubspoke.registry.models.now", lambda: moment)
     with open_workspace() as ws:
         registry = ws.registry
         hub = registry.begin_model("hub", None, "h", {})
