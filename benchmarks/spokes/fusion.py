@@ -31,6 +31,8 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
     "content, ID": {},
     "ID": {"content": []},
 }
+# What is not named is not read, whatever the regime of the data would read by default.
+NOTHING_ELSE: Mapping[str, Any] = {"attributes": None, "statistics": None}
 # One part leaves nothing to weigh.
 SINGLE = ("text", "pictures", "ID")
 
@@ -38,7 +40,7 @@ SINGLE = ("text", "pictures", "ID")
 def variants(fusions: Sequence[str], with_pictures: bool) -> dict[str, dict[str, Any]]:
     """Settings of every combination by its name, `PARTS / FUSION`; a part alone is taken once, as it is."""
     return {
-        f"{parts} / {fusion}": {**own, "fusion": fusion}
+        f"{parts} / {fusion}": {**NOTHING_ELSE, **own, "fusion": fusion}
         for parts, own in PARTS.items()
         if with_pictures or "image" not in own.get("content", ())
         for fusion in (("concat",) if parts in SINGLE else fusions)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.regimes import SPARSE, Regime
 
 from benchmarks.spokes import fusion, head_to_head
 
@@ -112,8 +114,23 @@ def test_pictures_are_left_out_where_there_are_none() -> None:
     with_pictures, without = (fusion.variants(fusion.FUSIONS, there) for there in (True, False))
     assert len(with_pictures) == 3 + 5 * 3 and len(without) == 2 + 4 * 3
     assert not any("pictures" in name for name in without)
-    assert with_pictures["content, attributes / gate"] == {"ids": False, "attributes": {}, "fusion": "gate"}
+    assert with_pictures["content, attributes / gate"] == {
+        "ids": False,
+        "attributes": {},
+        "statistics": None,
+        "fusion": "gate",
+    }
     assert [name for name in without if name.startswith(("text", "ID"))] == ["text / concat", "ID / concat"]
+
+
+def test_what_an_item_is_not_made_of_is_not_read_where_the_regime_would_read_it() -> None:
+    sparse = Regime("small-sparse", SPARSE)
+    filled = {
+        name: SpokeConfig.model_validate(sparse.fill(own))
+        for name, own in fusion.variants(fusion.FUSIONS, True).items()
+    }
+    assert {name for name, config in filled.items() if config.statistics} == {n for n in filled if "statistics" in n}
+    assert len(set(map(repr, filled.values()))) == len(filled)
 
 
 def test_a_variant_is_a_name_and_nested_settings() -> None:
