@@ -315,7 +315,7 @@ def converse(
         # Before anything was scored, so that it is the memory of training.
         found.setdefault("peak_mib", message["peak_mib"])
         scores = np.load(folder / SCORES, mmap_mode="r")
-        found["cpu_seconds_an_epoch"] = round(message["cpu_seconds"] / message["epoch"], 2)
+        found["cpu_seconds_an_epoch"] = round(message["cpu_seconds"] / message["epoch"], 6)
         onward = judge.judge(scores[: len(judge.checked.users)], message["epoch"], message["seconds"])
         point = judge.curve[-1]
         if judge.chosen == point["epoch"]:

@@ -158,7 +158,7 @@ def train(
         "windows": windows,
         "shards": stream.n_shards,
         "counting_seconds": round(counting, 2),
-        "seconds_per_epoch": round(seconds, 2),
+        "seconds_per_epoch": round(seconds, 6),
         "windows_per_second": round(run.windows_per_second),
         "events_per_second": round(stream.n_events / seconds) if seconds else 0,
         "before_mib": before,

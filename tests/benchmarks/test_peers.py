@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import hubspoke
 import numpy as np
@@ -67,6 +71,39 @@ def test_rows_travel_as_they_are(tmp_path: Path) -> None:
     assert [row.tolist() for row in link.read_rows(tmp_path / "rows.npz")] == [[3, 1], [], [2]]
 
 
+def test_the_clock_of_a_worker_stands_still_while_it_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [np.array([0, 1]), np.array([1, 0])]
+    (tmp_path / link.SETTINGS).write_text('{"n_items": 2}', encoding="utf-8")
+    for name in (link.TRAINING, link.HISTORIES):
+        link.write_rows(tmp_path / name, rows)
+    now = 100.0
+    # A processor that is half as busy as the clock.
+    clock = SimpleNamespace(perf_counter=lambda: now, process_time=lambda: now / 2)
+    monkeypatch.setattr(link, "time", clock)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("go\nstop\n"))
+
+    def score(histories: Sequence[np.ndarray]) -> np.ndarray:
+        nonlocal now
+        now += 1_000.0
+        return np.zeros((len(histories), 2), np.float32)
+
+    with closing(link.Link(tmp_path, ("numpy",))) as worker:
+        now += 7.0
+        worker.start(12)
+        now += 0.004
+        assert worker.validated(1, score)
+        now += 2.0
+        assert not worker.validated(2, score)
+    start, *told = map(json.loads, capfd.readouterr().out.splitlines())
+    assert (start["event"], start["parameters"], start["setup_seconds"]) == ("start", 12, 7.0)
+    assert [(point["epoch"], point["seconds"], point["cpu_seconds"]) for point in told] == [
+        (1, 0.004, 0.002),
+        (2, 2.004, 1.002),
+    ]
+
+
 def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped(
     circle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,7 +118,8 @@ def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped
     assert [point["epoch"] for point in own["curve"]] == [1, 2]
     last = own["curve"][-1]["seconds"]
     assert own["sequences_per_second"] == pytest.approx(80 * 2 / last, rel=1e-3)
-    assert own["peak_mib"] > 0 < own["cpu_seconds_an_epoch"] and set(own["versions"]) == {"hubspoke", "torch"}
+    # Where processor time is counted in ticks, two epochs of this size may have none.
+    assert own["peak_mib"] > 0 <= own["cpu_seconds_an_epoch"] and set(own["versions"]) == {"hubspoke", "torch"}
     if missing:
         assert list(report["systems"]) == ["hubspoke"]
         assert report["skipped"] == [f"{missing} (No package metadata was found for {NAMES[missing]})"]

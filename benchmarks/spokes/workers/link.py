@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,15 @@ class Link:
             scores[start : start + BLOCK] = score(self.histories[start : start + BLOCK])
         scores.flush()
         del scores
-        spent = {"seconds": round(self._seconds, 3), "cpu_seconds": round(self._cpu, 3)}
+        spent = {"seconds": round(self._seconds, 6), "cpu_seconds": round(self._cpu, 6)}
         self._say(event="scores", epoch=epoch, peak_mib=round(peak), **spent)
         reply = sys.stdin.readline().strip()
         self._run()
         return reply == "go"
+
+    def close(self) -> None:
+        """Nothing more is said."""
+        self._out.close()
 
     def _run(self) -> None:
         self._since, self._cpu_since = time.perf_counter(), time.process_time()
@@ -113,9 +118,9 @@ def main(train: Callable[[Link], None], libraries: Sequence[str]) -> None:
     try:
         import torch
 
-        link = Link(Path(sys.argv[1]), libraries)
-        torch.set_num_threads(link.settings["threads"])
-        train(link)
+        with closing(Link(Path(sys.argv[1]), libraries)) as link:
+            torch.set_num_threads(link.settings["threads"])
+            train(link)
     except ModuleNotFoundError as error:
         print(error, file=sys.stderr)
         sys.exit(MISSING)
