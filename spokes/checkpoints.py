@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-VERSION = 1
+VERSION = 2
 TENSORS, FACTS = "training.safetensors", "training.json"
 
 

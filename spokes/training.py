@@ -10,7 +10,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,12 +46,14 @@ class TrainingRun:
         best_score: validation score of those weights; nan without validation.
         history: one row per validation (epoch, loss, score, seconds).
         windows_per_second: training windows per second of training proper, validation excluded.
+        seconds_before: of the processes before this one, up to the checkpoint it went on from, validation included.
     """
 
     best_epoch: int
     best_score: float
     history: tuple[dict[str, float], ...]
     windows_per_second: float
+    seconds_before: float = 0.0
 
 
 def train_behaviour(
@@ -92,7 +94,8 @@ def train_behaviour(
     batches = training_batches(sequences, config)
     trainer = _Trainer(model, items, sequences, config, team, horizon=max(settings.max_epochs, total))
     best = _Best(model, settings.patience)
-    log = _Log(checkpoints, trainer, best, _made_for(model, sequences, config, total) if checkpoints else "", team)
+    made_for = _made_for(model, sequences, config, total) if checkpoints else ""
+    log = _Log(checkpoints, trainer, best, made_for, team, began=time.perf_counter())
     done = log.resume()
     with _compiled(model, config):
         while done < total and batches.n_windows and not best.exhausted:
@@ -108,9 +111,9 @@ def train_behaviour(
             log.store(done, last=done == total or best.exhausted)
     rate = batches.n_windows * done / log.seconds if log.seconds else 0.0
     if validate is None or not best.history:
-        return TrainingRun(done, float("nan"), (), rate)
+        return TrainingRun(done, float("nan"), (), rate, log.before)
     best.restore()
-    return TrainingRun(best.epoch, best.score, tuple(best.history), rate)
+    return TrainingRun(best.epoch, best.score, tuple(best.history), rate, log.before)
 
 
 def _check_memory(model: BehaviourModel, items: ItemInputs, config: SpokeConfig) -> None:
@@ -300,7 +303,9 @@ class _Log:
         best: likewise.
         made_for: fingerprint of the training.
         team: rank 0 of it writes.
+        began: when this process began to train, on the clock of `time.perf_counter`.
         seconds: of training proper so far.
+        before: of earlier processes, validation included, up to the checkpoint.
     """
 
     checkpoints: Checkpoints | None
@@ -308,7 +313,9 @@ class _Log:
     best: _Best
     made_for: str
     team: Team
-    seconds: float = field(default=0.0)
+    began: float
+    seconds: float = 0.0
+    before: float = 0.0
 
     def resume(self) -> int:
         """Epochs done before, whose state is taken on.
@@ -328,7 +335,7 @@ class _Log:
         if found:
             self.trainer.load(found)
             self.best.load(found.facts["best"], found.group("best"))
-            self.seconds = found.facts["seconds"]
+            self.seconds, self.before = found.facts["seconds"], found.facts["elapsed"]
         return done
 
     def store(self, done: int, *, last: bool) -> None:
@@ -336,6 +343,8 @@ class _Log:
         if self.checkpoints is None or not (last or done % self.checkpoints.every == 0):
             return
         tensors = self.trainer.tensors() | {f"best/{name}": weight for name, weight in self.best.weights.items()}
-        facts = self.trainer.facts() | {"best": self.best.facts(), "seconds": self.seconds}
+        elapsed = self.before + time.perf_counter() - self.began
+        spent = {"seconds": self.seconds, "elapsed": elapsed}
+        facts = self.trainer.facts() | {"best": self.best.facts(), **spent}
         if self.team.leads:
             write_checkpoint(self.checkpoints.folder, self.made_for, Checkpoint(done, tensors, facts))

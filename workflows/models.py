@@ -79,13 +79,23 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training hands over to be stored; `save` writes it into an empty folder."""
+    """What a training hands over to be stored.
+
+    Attributes:
+        save: writes it into an empty folder.
+        space_fingerprint: of its item embeddings.
+        summary: what its record tells.
+        parents: versions it was made from.
+        parts: what it is composed of.
+        seconds_before: of earlier processes that were killed, up to where this one went on.
+    """
 
     save: Callable[[Path], None]
     space_fingerprint: str
     summary: Mapping[str, Any]
     parents: Sequence[Parent]
     parts: Sequence[ModelPart] = ()
+    seconds_before: float = 0.0
 
 
 def fingerprint(value: Any) -> str:
@@ -120,7 +130,7 @@ def train_once(
                 trained.save(staged)
                 artifact = ws.artifacts.commit(staged, recipe.kind)
             seconds = time.perf_counter() - started
-            summary = {**trained.summary, "seconds": round(seconds, 2)}
+            summary = {**trained.summary, "seconds": round(trained.seconds_before + seconds, 2)}
             record = ws.registry.finish_model(
                 record.ref, artifact, trained.space_fingerprint, summary, trained.parents, trained.parts
             )

@@ -199,7 +199,7 @@ def train_spoke(ws: Workspace, plan: SpokePlan, team: Leader | None = None) -> T
     made_of = spoke_parts(spoke, builder.hub)
     parents += [Parent(builder.hub_ref, Relation.INHERITS, p.name, p.inherited) for p in made_of if p.inherited]
     named = [model_part(part, builder.hub_ref) for part in made_of]
-    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named)
+    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named, builder.seconds_before)
 
 
 def _adaptation(config: SpokeConfig) -> str:
@@ -237,6 +237,7 @@ class SpokeBuilder:
         self._floor = floor_settings(self.hub.config)
         self._parent = load_parent(ws, plan.start, plan.dataset) if plan.start else None
         self.taken = Taken((), 0)
+        self.seconds_before = 0.0
         self._scores: dict[str, float] = {}
 
     def choose(self) -> tuple[Behaviour, Mixture, TrainingRun]:
@@ -319,7 +320,7 @@ class SpokeBuilder:
         from ..spokes.training import train_behaviour
 
         start, parts = self._plan.start, self._parts
-        return train_behaviour(
+        run = train_behaviour(
             model,
             inputs,
             start.lessons[lesson] if start else (parts.train, parts.refit)[lesson],
@@ -329,6 +330,8 @@ class SpokeBuilder:
             progress=stage_progress(self._ws.progress, stage),
             checkpoints=Checkpoints(self._plan.kept / ("choice", "refit")[lesson]),
         )
+        self.seconds_before += run.seconds_before
+        return run
 
     def _behaviour(self, sequences: SequenceSource) -> tuple[Behaviour, ItemInputs]:
         """A behavioural part that is yet to be trained, and its inputs of the catalog."""

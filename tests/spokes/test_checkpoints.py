@@ -2,6 +2,7 @@ import json
 import runpy
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -123,6 +124,25 @@ def test_a_killed_training_ends_with_the_same_bits(tmp_path, options, every, val
     assert [(row["loss"], row["score"]) for row in again.history] == [
         (row["loss"], row["score"]) for row in run.history
     ]
+
+
+def test_the_seconds_of_all_processes_up_to_a_checkpoint_are_told(tmp_path, monkeypatch):
+    now = 50.0
+
+    def epoch_and_more(done, _):
+        nonlocal now
+        now += 10.0
+
+    monkeypatch.setattr("hubspoke.spokes.training.time", SimpleNamespace(perf_counter=lambda: now))
+    keep, runs = Checkpoints(tmp_path, every=2), []
+    for ends_before in (3, 5):
+        # The epochs from 2 and 4 on are lost, and with them their seconds.
+        with suppress(KeyboardInterrupt), interrupted(ends_before, []):
+            train(random_config(), checkpoints=keep, progress=epoch_and_more)
+    for _ in range(2):
+        runs.append(train(random_config(), checkpoints=keep, progress=epoch_and_more)[1].seconds_before)
+    assert runs == [40.0, 60.0]
+    assert train(random_config())[1].seconds_before == 0.0
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path):

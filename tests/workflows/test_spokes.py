@@ -18,6 +18,7 @@ import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import ModelRecord
+from hubspoke.spokes.checkpoints import FACTS
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
@@ -251,6 +252,29 @@ def test_a_training_that_fails_says_why_and_leaves_nothing_half_written(
     assert "No space is left on the disk" in str(failed.error)
     assert list((shop.artifacts.root / "staging").iterdir()) == []
     assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:3"
+
+
+def test_a_training_that_goes_on_counts_the_seconds_before_it_was_killed(
+    shop: Workspace, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    config = {**tiny_spoke, "seed": 1}
+    with monkeypatch.context() as patched:
+        patched.setattr("hubspoke.spokes.spoke.Spoke.save", die)
+        with pytest.raises(KeyboardInterrupt):
+            shop.spoke.train("lamps", config=config, refit=True)
+    left = list((shop.cache_dir / "training").rglob(FACTS))
+    assert {path.parent.parent.name for path in left} == {"choice", "refit"}
+    for path in left:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        assert facts["elapsed"] > 0
+        path.write_text(json.dumps(facts | {"elapsed": 1_000.0}), encoding="utf-8")
+    again = shop.spoke.train("lamps", config=config, refit=True)
+    assert again.seconds < 1_000
+    told = shop.spoke.show(str(again.ref)).summary["seconds"]
+    assert told == pytest.approx(2_000 + again.seconds, abs=0.01)
 
 
 DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
