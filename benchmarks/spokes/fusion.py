@@ -28,6 +28,7 @@ PARTS: Mapping[str, Mapping[str, Any]] = {
     "content, attributes": {"ids": False, "attributes": {}},
     "content, attributes, statistics": {"ids": False, "attributes": {}, "statistics": {}},
     "content, attributes, statistics, ID": {"attributes": {}, "statistics": {}},
+    "content, statistics, ID": {"statistics": {}},
     "content, ID": {},
     "ID": {"content": []},
 }
@@ -102,16 +103,17 @@ def _line(name: str, compared: Mapping[str, Any], report: Mapping[str, Any]) -> 
 
 
 def _tested(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """HR@10, NDCG@10 and NDCG@10 on cold items; an interval where there is one seed."""
+    """HR@10, NDCG@10 and NDCG@10 on cold items: the interval of one seed, or mean, lowest and highest of several."""
     cells = []
     for part, metric in (("all", "hr@10"), ("all", "ndcg@10"), ("cold", "ndcg@10")):
         own = [result for result in results if part in result["metrics"]]
         if not own:
             cells.append("no target")
             continue
-        value = f"{fmean(result['metrics'][part][metric] for result in own):.4f}"
+        values = [result["metrics"][part][metric] for result in own]
         low, high = own[0]["intervals"][part][metric]
-        cells.append(f"{value} [{low:.4f}, {high:.4f}]" if len(own) == 1 else value)
+        spread = f"[{low:.4f}, {high:.4f}]" if len(own) == 1 else f"({min(values):.4f} to {max(values):.4f})"
+        cells.append(f"{fmean(values):.4f} {spread}")
     return cells
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +109,23 @@ def test_the_ablation_of_the_fusion_names_what_validation_chose(
     assert [line.split("**")[1] for line in bold] == [report["best"].partition(" / ")[0]] * 2
     best = max(own["summary"]["validation_ndcg@10"] for own in report["spokes"].values())
     assert all(f"| {best:.4f} |" in line for line in bold)
+    compared = report["compared"]["seen items excluded"]
+    ref, own = next(iter(report["spokes"].items()))
+    first = next(result for result in compared["results"] if result["model"] == ref)
+    other = deepcopy(first) | {"model": "another seed"}
+    first["metrics"]["all"]["ndcg@10"], other["metrics"]["all"]["ndcg@10"] = 0.25, 0.75
+    compared["results"].append(other)
+    several = report | {
+        "spokes": report["spokes"] | {"another seed": own},
+        "compared": {"seen items excluded": compared},
+    }
+    row = next(line for line in fusion.markdown(several).splitlines() if line.startswith("| text |"))
+    assert row.split(" | ")[4] == "0.5000 (0.2500 to 0.7500)"
 
 
 def test_pictures_are_left_out_where_there_are_none() -> None:
     with_pictures, without = (fusion.variants(fusion.FUSIONS, there) for there in (True, False))
-    assert len(with_pictures) == 3 + 5 * 3 and len(without) == 2 + 4 * 3
+    assert len(with_pictures) == 3 + 6 * 3 and len(without) == 2 + 5 * 3
     assert not any("pictures" in name for name in without)
     assert with_pictures["content, attributes / gate"] == {
         "ids": False,
