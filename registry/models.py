@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select
@@ -64,8 +65,19 @@ class ModelStore:
         summary: Mapping[str, Any] | None = None,
         parents: Sequence[Parent] = (),
         parts: Sequence[ModelPart] = (),
+        seconds_before: float = 0.0,
     ) -> ModelRecord:
         """Record that a training ended well, with its artifact, its parents and its named parts, in one transaction.
+
+        Args:
+            ref: the version.
+            artifact: its stored files.
+            space_fingerprint: of its item embeddings.
+            summary: what is told of the training.
+            parents: versions and snapshots it was made from.
+            parts: what it is composed of.
+            seconds_before: of killed processes that this training went on from; its start is moved back by them, so
+                that from start to end is what it took.
 
         Raises:
             UsageError: the version is not in training.
@@ -78,6 +90,7 @@ class ModelStore:
             model.space_fingerprint = space_fingerprint
             model.summary = dict(summary or {})
             model.status = ModelStatus.READY
+            model.started_at -= timedelta(seconds=seconds_before)
             model.finished_at = now()
             add_edges(session, node, parents)
             session.add_all(_part_row(session, node, part) for part in parts)

@@ -82,7 +82,7 @@ VIEWS: tuple[View, ...] = (
         ("aliases", TEXT, "aliases that point at it, joined by commas; null where none does"),
         ("seed", INTEGER, "seed of everything random in its training"),
         ("code_version", TEXT, "version of hubspoke that trained it"),
-        ("started_at", TIME, "when its training began"),
+        ("started_at", TIME, "when its training began; later by the time that it lay killed"),
         ("finished_at", TIME, "when it ended; null while it goes on"),
         ("seconds", NUMBER, "what the training took"),
         ("fingerprint", TEXT, "hash of inputs and config; equal trainings have an equal one"),

@@ -132,7 +132,13 @@ def train_once(
             seconds = time.perf_counter() - started
             summary = {**trained.summary, "seconds": round(trained.seconds_before + seconds, 2)}
             record = ws.registry.finish_model(
-                record.ref, artifact, trained.space_fingerprint, summary, trained.parents, trained.parts
+                record.ref,
+                artifact,
+                trained.space_fingerprint,
+                summary,
+                trained.parents,
+                trained.parts,
+                trained.seconds_before,
             )
         except (Exception, KeyboardInterrupt) as error:
             ws.registry.fail_model(record.ref, f"{type(error).__name__}: {error}")

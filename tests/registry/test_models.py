@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.registry.records import Parent
@@ -33,6 +35,13 @@ def test_a_training_left_by_a_killed_process_is_taken_over(garden) -> None:
     assert (first.ref, other.ref, again.ref, again.seed) == ("garden:1", "garden:2", "garden:1", 8)
     assert again.started_at >= first.started_at
     assert len(garden.registry.list_models("spoke", "garden")) == 2
+
+
+def test_what_a_training_took_before_a_kill_counts(garden, stored) -> None:
+    begun = begin(garden.registry, "f")
+    done = garden.registry.finish_model(begun.ref, stored("w"), "s", seconds_before=90.5)
+    assert begun.started_at - done.started_at == timedelta(seconds=90.5)
+    assert done.seconds >= 90.5
 
 
 def test_a_forced_training_of_the_same_inputs_is_a_new_version(garden, stored) -> None:
