@@ -25,10 +25,10 @@ SMALL: Mapping[str, Any] = {}
 WIDE: Mapping[str, Any] = {"transformer": {"dimension": 128}, "training": {"learning_rate": 5e-4}}
 # Negatives are shared by a batch: one of many positions can afford more of them, and learns more from them than from a
 # wider model, in less time. An epoch of batches four times as long has a quarter of the steps, so there are four times
-# as many.
+# as many, and four times the patience.
 LONG: Mapping[str, Any] = {
     "transformer": {"max_length": 200, "blocks": 2},
-    "training": {"tokens_per_batch": 4096, "negatives": 1024, "max_epochs": 160, "patience": 6},
+    "training": {"tokens_per_batch": 4096, "negatives": 1024, "max_epochs": 160, "patience": 12},
 }
 # What little is known of an item's demand is read beside its content, where an ID would have to learn it.
 SPARSE: Mapping[str, Any] = {"statistics": {}}
@@ -37,7 +37,7 @@ SPARSE: Mapping[str, Any] = {"statistics": {}}
 IDS_ALONE: Mapping[str, Any] = {"transformer": {"scale_inputs": True}}
 # An epoch asks BERT4Rec for a fifth of the events, where SASRec is asked for all of them.
 CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 120, "patience": 6}}
-LONG_CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 240, "patience": 12}}
+LONG_CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 240}}
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,15 @@ def test_long_batches_are_trained_on_for_as_many_steps():
         SpokeConfig.model_validate(regime_of(sequences([n] * 4)).fill({})).training for n in (3, int(LONG_SEQUENCE))
     )
     assert long.max_epochs / long.tokens_per_batch == short.max_epochs / short.tokens_per_batch
+    assert long.patience / long.tokens_per_batch == short.patience / short.tokens_per_batch
 
 
-@pytest.mark.parametrize(("length", "epochs"), [(3, (40, 120)), (200, (160, 240))])
-def test_bert4rec_trains_for_longer_whatever_its_data(length, epochs):
+@pytest.mark.parametrize(("length", "epochs", "patience"), [(3, (40, 120), (3, 6)), (200, (160, 240), (12, 12))])
+def test_bert4rec_trains_for_longer_whatever_its_data(length, epochs, patience):
     regime = regime_of(sequences([length] * 4))
     causal, cloze = (SpokeConfig.model_validate(regime.fill({"model": name})) for name in ("sasrec", "bert4rec"))
     assert (causal.training.max_epochs, cloze.training.max_epochs) == epochs
-    assert cloze.training.patience == 2 * causal.training.patience
+    assert (causal.training.patience, cloze.training.patience) == patience
     assert cloze.transformer == causal.transformer
     assert regime.fill({"model": "bert4rec", "training": {"max_epochs": 5}})["training"]["max_epochs"] == 5
 
