@@ -32,10 +32,9 @@ LONG: Mapping[str, Any] = {
 }
 # What little is known of an item's demand is read beside its content, where an ID would have to learn it.
 SPARSE: Mapping[str, Any] = {"statistics": {}}
-# IDs start as small as noise: without content SASRec would know little but the places they stand at. Nothing else tells
-# a rare item from another, or could carry one whose ID is dropped: every item has its own, always. BERT4Rec, whose mask
-# token stands among them, learns no better from any of it.
-IDS_ALONE: Mapping[str, Any] = {"transformer": {"scale_inputs": True}, "min_item_count": 1, "id_dropout": 0.0}
+# IDs start as small as noise: without content SASRec would know little but the places they stand at. BERT4Rec, whose
+# mask token stands among them, learns no better from it.
+IDS_ALONE: Mapping[str, Any] = {"transformer": {"scale_inputs": True}}
 # An epoch asks BERT4Rec for a fifth of the events, where SASRec is asked for all of them.
 CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 120, "patience": 6}}
 LONG_CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 240}}
@@ -60,11 +59,10 @@ class Regime:
         return laid_over(laid_over(self.config, self._suits(config)), config)
 
     def _suits(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the model of a config asks for: `cloze`, or `IDS_ALONE` where IDs are all that tells items apart."""
+        """What the model of a config asks for: `cloze`, or `IDS_ALONE` without content."""
         if config.get("model", "sasrec") == "bert4rec":
             return self.cloze
-        described = config.get("content", True) or config.get("attributes") is not None
-        return IDS_ALONE if config.get("ids", True) and not described else {}
+        return {} if config.get("content", True) else IDS_ALONE
 
 
 def regime_of(events: SequenceSource) -> Regime:

@@ -86,24 +86,18 @@ def test_what_a_config_says_wins_and_what_it_leaves_open_is_filled():
 
 
 @pytest.mark.parametrize(
-    ("given", "alone"),
+    ("given", "scaled"),
     [
         ({"content": []}, True),
         ({"content": ["text"]}, False),
         ({}, False),
-        ({"content": [], "attributes": {}}, False),
-        ({"content": [], "attributes": None}, True),
-        ({"content": [], "ids": False, "statistics": {}}, False),
         ({"content": [], "model": "sasrec"}, True),
         ({"content": [], "model": "bert4rec"}, False),
     ],
 )
-def test_a_sasrec_of_ids_alone_scales_them_and_gives_every_item_its_own(given, alone):
+def test_a_sasrec_of_ids_alone_scales_them(given, scaled):
     regime = Regime("any", {"transformer": {"dimension": 128}})
     config = SpokeConfig.model_validate(regime.fill(given))
-    assert config.transformer.scale_inputs == alone and config.transformer.dimension == 128
-    assert (config.min_item_count, config.id_dropout) == ((1, 0.0) if alone else (5, 0.1))
-    other = regime.fill({**given, "transformer": {"scale_inputs": not alone}, "min_item_count": 3, "id_dropout": 0.2})
-    config = SpokeConfig.model_validate(other)
-    assert config.transformer.scale_inputs != alone
-    assert (config.min_item_count, config.id_dropout) == (3, 0.2)
+    assert config.transformer.scale_inputs == scaled and config.transformer.dimension == 128
+    other = regime.fill({**given, "transformer": {"scale_inputs": not scaled}})
+    assert SpokeConfig.model_validate(other).transformer.scale_inputs != scaled
