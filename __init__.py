@@ -19,13 +19,12 @@ from .errors import (
     SchemaVersionError,
     UsageError,
 )
+from .version import __version__
 
 if TYPE_CHECKING:
-    from .workflows.progress import Progress
-    from .workflows.settings import Settings
+    from .progress import Progress
+    from .settings import Settings
     from .workflows.workspace import Workspace
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CorruptArtifactError",
@@ -80,7 +79,7 @@ def __getattr__(name: str) -> Any:
 
         return Workspace
     if name == "Settings":
-        from .workflows.settings import Settings
+        from .settings import Settings
 
         return Settings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import click
 
-from . import __version__
 from .commands.groups import LazyGroup, RootGroup
+from .version import __version__
 
 # Importing makes hundreds of thousands of objects that never become garbage; at Python's default the collector would
 # walk over them a hundred times, a tenth of a second of every command.

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ..arrays import IntArray
 from ..errors import InvalidDataError
 from .schema import EVENT_TYPES
-
-IntArray = npt.NDArray[np.int64]
 
 
 class History(np.ndarray[tuple[int, ...], np.dtype[np.int64]]):

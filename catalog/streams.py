@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from .sequences import IntArray, Sequences
+from ..arrays import IntArray
+from .sequences import Sequences
 from .session_files import SessionFiles, SessionPart
 
 Cut = Callable[[Sequences], Sequences]

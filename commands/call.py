@@ -17,7 +17,7 @@ from typing import Any, Concatenate, NoReturn, ParamSpec
 import click
 
 from ..errors import HubspokeError, UsageError
-from ..workflows.progress import Progress
+from ..progress import Progress
 from ..workflows.results import Result
 from ..workflows.teams import team_size
 from ..workflows.workspace import Workspace, open_workspace
@@ -76,7 +76,7 @@ class Call:
 
     def unopened(self) -> Workspace:
         """The workspace whether or not it exists."""
-        from ..workflows.settings import load_settings
+        from ..settings import load_settings
 
         settings = load_settings(self.flags, os.environ, Path.cwd())
         return self._open.enter_context(Workspace(settings, self.progress))

@@ -15,7 +15,7 @@ from .options import dry_run, ingest_options, read_map, read_sessions, reading_o
 from .output import facts, table
 
 if TYPE_CHECKING:
-    from ..registry.staleness import Staleness
+    from ..registry.lineage.staleness import Staleness
     from ..workflows.domains import DomainAdded, DomainDetails
     from ..workflows.ingest import IngestResult
 

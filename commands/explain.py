@@ -37,7 +37,7 @@ def explain(
     Example:
       hubspoke explain garden --session 1041,977 -k 3 --plot why.svg
     """
-    from ..workflows.explain_plots import plot_file, write_plot
+    from ..reports.explanation import plot_file, write_plot
 
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..evaluation.heatmaps import cut
-from ..workflows.explain_plots import PART_NAMES
+from ..reports.explanation import PART_NAMES
+from ..reports.heatmaps import cut
 
 if TYPE_CHECKING:
     from ..workflows.explain import Counterfactual, ExplainedItem, Explanation

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..workflows.drawings import dot as as_dot
-from ..workflows.drawings import mermaid as as_mermaid
+from ..reports.drawings import dot as as_dot
+from ..reports.drawings import mermaid as as_mermaid
 from ..workflows.lineage import tree_lines
 from .call import Call, command_options
 from .lineage_export import export
 from .lineage_text import difference_text, impact_text, listing
 
 if TYPE_CHECKING:
-    from ..registry.lineage import Lineage
+    from ..registry.lineage.graph import Lineage
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..workflows.drawings import said
+from ..reports.drawings import said
 from .output import cell, table
 
 if TYPE_CHECKING:
-    from ..registry.differences import DataSide, Difference
-    from ..registry.impact import Impact, ImpactStep
-    from ..registry.lineage import Lineage
+    from ..registry.lineage.differences import DataSide, Difference
+    from ..registry.lineage.graph import Lineage
+    from ..registry.lineage.impact import Impact, ImpactStep
     from ..registry.records import ModelPart
 
 NAMED = 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..workflows.progress import Progress, SilentProgress
+from ..progress import Progress, SilentProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

@@ -17,7 +17,7 @@ _ESTIMATES = {str: {str: "float"}}
 
 # Command to the shape of its result, written as `workflows.schemas` says.
 RESULTS: Mapping[str, Shape] = {
-    "demo": "workflows.demo.DemoResult",
+    "demo": "demo.run.DemoResult",
     "init": "workflows.workspace.InitResult",
     "doctor": "workflows.doctor.Diagnosis",
     "bundle export": "workflows.bundles.BundleExport",
@@ -59,12 +59,12 @@ RESULTS: Mapping[str, Shape] = {
     "promote": "workflows.releases.Promotion",
     "rollback": "workflows.releases.Promotion",
     "history": {"history": ["registry.records.AliasChange"]},
-    "lineage diff": "registry.differences.Difference",
-    "lineage downstream": {"lineage": "registry.lineage.Lineage"},
+    "lineage diff": "registry.lineage.differences.Difference",
+    "lineage downstream": {"lineage": "registry.lineage.graph.Lineage"},
     "lineage export": "workflows.openlineage.OpenLineageExport",
-    "lineage impact": "registry.impact.Impact",
-    "lineage show": {"lineage": "registry.lineage.LineageTree"},
-    "lineage upstream": {"lineage": "registry.lineage.Lineage"},
+    "lineage impact": "registry.lineage.impact.Impact",
+    "lineage show": {"lineage": "registry.lineage.graph.LineageTree"},
+    "lineage upstream": {"lineage": "registry.lineage.graph.Lineage"},
     "registry backup": "workflows.backups.Backup",
     "registry current": "workflows.workspace.SchemaState",
     "registry restore": "workflows.backups.Restoration",
@@ -75,14 +75,14 @@ RESULTS: Mapping[str, Shape] = {
 
 # Classes whose `to_dict` gives something else than their fields.
 OWN: Mapping[str, Shape] = {
-    "registry.lineage.LineageNode": {"*": _NODE, "depth": "int"},
-    "registry.lineage.Lineage": {
+    "registry.lineage.graph.LineageNode": {"*": _NODE, "depth": "int"},
+    "registry.lineage.graph.Lineage": {
         "root": _NODE,
-        "direction": "registry.lineage.Direction",
-        "nodes": [{"*": "registry.lineage.LineageNode", "relations": ["str"]}],
+        "direction": "registry.lineage.graph.Direction",
+        "nodes": [{"*": "registry.lineage.graph.LineageNode", "relations": ["str"]}],
         "edges": ["registry.records.EdgeRecord"],
     },
-    "registry.lineage.LineageTree": {
+    "registry.lineage.graph.LineageTree": {
         "node": _NODE,
         "lines": [
             {

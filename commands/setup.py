@@ -27,7 +27,7 @@ def demo(call: Call, fast: bool, report: str | None) -> None:
     Example:
       hubspoke demo
     """
-    from ..workflows.demo import run_demo
+    from ..demo.run import run_demo
 
     def echo(text: str) -> None:
         call.close_progress()

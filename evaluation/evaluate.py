@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..catalog.sequences import IntArray
+from ..arrays import BoolArray, FloatArray, IntArray
 from ..errors import IncompatibleError, InvalidDataError, UsageError
 from .bootstrap import Estimate, mean_interval
 from .lists import DIVERSITY, NOVELTY, best_of, diversity, novelty, surprise, unit_content
-from .metrics import COVERAGE_K, BoolArray, FloatArray, covered_items, target_ranks, top_items, user_metrics
+from .metrics import COVERAGE_K, covered_items, target_ranks, top_items, user_metrics
 from .protocols import EvaluationSet, Protocol
 from .slices import item_slices
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .metrics import FloatArray, IntArray, top_items
+from ..arrays import FloatArray, IntArray
+from .metrics import top_items
 
 LIST_K = 10
 NOVELTY = f"novelty@{LIST_K}"

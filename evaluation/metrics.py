@@ -10,11 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import AnyFloatArray, BoolArray, IntArray
 from ..errors import InvalidDataError
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.floating]
-BoolArray = npt.NDArray[np.bool_]
 
 KS = (10, 20, 100)
 COVERAGE_K = 100
@@ -22,7 +19,7 @@ COVERAGE_K = 100
 _MAX_CELLS = 1 << 24
 
 
-def target_ranks(scores: FloatArray, rows: IntArray, targets: IntArray) -> npt.NDArray[np.float64]:
+def target_ranks(scores: AnyFloatArray, rows: IntArray, targets: IntArray) -> npt.NDArray[np.float64]:
     """Rank of each target among all items: 1 + (strictly higher scores) + (ties with others) / 2.
 
     Args:
@@ -101,7 +98,7 @@ def _ndcg(
     return ndcg
 
 
-def top_items(scores: FloatArray, k: int = COVERAGE_K) -> IntArray:
+def top_items(scores: AnyFloatArray, k: int = COVERAGE_K) -> IntArray:
     """The k best items of every row, in row order of the catalog; ties at the edge go to the lower item row.
 
     Args:

@@ -12,13 +12,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from ..catalog.sequences import History, IntArray, Sequences
+from ..arrays import BoolArray, IntArray
+from ..catalog.sequences import History, Sequences
 from ..errors import UsageError
 
-BoolArray = npt.NDArray[np.bool_]
 Part = Literal["test", "validation"]
 
 # One event for the test, one for validation, at least one to start from.

@@ -6,11 +6,8 @@ A slice restricts the targets, never the ranking: every rank still counts the wh
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from ..catalog.sequences import IntArray
-
-BoolArray = npt.NDArray[np.bool_]
+from ..arrays import BoolArray, IntArray
 
 SLICES = ("all", "cold", "zero_shot", "warm", "head", "torso", "tail")
 

@@ -21,13 +21,13 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ..arrays import FloatArray
 from ..errors import HubspokeError, InvalidDataError, UsageError
-from . import weights
+from .encoders import weights
 
 if TYPE_CHECKING:
-    from .encoders import Encoder
+    from .encoders.loading import Encoder
 
-FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 Input = TypeVar("Input")
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-FloatArray = npt.NDArray[np.float32]
+from ..arrays import FloatArray
 
 
 class CalibrationConfig(BaseModel):

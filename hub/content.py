@@ -7,14 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import FloatArray, IntArray
 from ..errors import CorruptArtifactError
-from .calibration import Calibration, FloatArray, fit_calibration, unit_rows
+from .calibration import Calibration, fit_calibration, unit_rows
 from .config import HubConfig
 from .fusion import TrunkVectors
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

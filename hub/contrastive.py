@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..catalog.sequences import IntArray
+from ..arrays import IntArray
 from .config import ContrastiveConfig
 from .content import ContentSpace
 from .fusion import BaseFusion, TrunkVectors

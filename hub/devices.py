@@ -12,12 +12,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..errors import UsageError
 
-FloatArray = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` after each batch."""
 

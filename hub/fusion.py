@@ -15,11 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .calibration import FloatArray
+from ..arrays import FloatArray
 from .config import FusionConfig
 
 if TYPE_CHECKING:
-    from .states import ItemStates
+    from .adapters.states import ItemStates
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,16 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..arrays import FloatArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
+from .adapters.states import ItemStates, as_tower, image_states, text_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
-from .calibration import FloatArray, unit_rows
+from .calibration import unit_rows
 from .config import HubConfig
-from .encoders import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
+from .encoders.image import ImageTower
+from .encoders.loading import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
+from .encoders.text import TextTower, item_texts
 from .fusion import BaseFusion, TrunkVectors
-from .image import ImageTower
-from .states import ItemStates, as_tower, image_states, text_states
-from .text import TextTower, item_texts
 
 Progress = Callable[[str, int, int], None]
 

@@ -1,29 +1,17 @@
-"""Foreign faults (drivers, operating system) put into one sentence with the remedy.
+"""Faults of database drivers put into one sentence with the remedy.
 
 The only place that reads their codes and words.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..errors import HubspokeError, InvalidDataError, LockedError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-def _full(where: str) -> HubspokeError:
-    return HubspokeError(f"No space is left on the disk that holds {where}; free some and repeat the command.")
-
-
-def _read_only(where: str) -> HubspokeError:
-    return HubspokeError(f"{where} cannot be written; give this user write access to it, or set another one.")
+from ..files import no_space, not_writable
 
 
 def _busy(where: str) -> LockedError:
@@ -39,9 +27,9 @@ def _sqlite_fault(text: str, where: str) -> HubspokeError | None:
             "or set HUBSPOKE_REGISTRY_URL to another."
         )
     if "readonly" in text or "read-only" in text:
-        return _read_only(where)
+        return not_writable(where)
     if "disk is full" in text:
-        return _full(where)
+        return no_space(where)
     if "unable to open" in text:
         return HubspokeError(f"{where} cannot be opened; check that its folder exists and that this user may read it.")
     return None
@@ -53,9 +41,9 @@ def _postgres_fault(state: str | None, text: str, where: str) -> HubspokeError |
             f"The database {where} cannot be reached ({text}); check HUBSPOKE_REGISTRY_URL and that the server runs."
         )
     if state == "53100":
-        return _full(where)
+        return no_space(where)
     if state in ("25006", "42501"):
-        return _read_only(where)
+        return not_writable(where)
     if state in ("55P03", "40P01", "40001"):
         return _busy(where)
     return None
@@ -86,16 +74,3 @@ def database_faults(where: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise database_fault(error, where) from error
-
-
-@contextmanager
-def file_faults(where: Path) -> Iterator[None]:
-    """Translate a full disk and a lack of permission inside the block; any other OSError passes."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise _full(str(where)) from error
-        if error.errno in _FORBIDDEN:
-            raise _read_only(str(error.filename or where)) from error
-        raise

@@ -16,8 +16,9 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, text
 
 from ..errors import LockedError
+from ..files import file_faults
 from .database import Database
-from .faults import database_faults, file_faults
+from .faults import database_faults
 
 _HOLDER = text(
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) "

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, text
 
 from ..errors import HubspokeError
+from ..files import file_faults
 from .database import HEAD_REVISION, REVISIONS, Database, newer_schema
-from .faults import database_faults, file_faults
+from .faults import database_faults
 
 if TYPE_CHECKING:
     from alembic.config import Config

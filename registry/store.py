@@ -11,27 +11,27 @@ from types import TracebackType
 
 from sqlalchemy.orm import Session
 
-from .aliases import AliasStore
-from .bundles import BundleStore
 from .database import Database
-from .differences import DifferenceStore
-from .domains import DomainStore, read_domain
-from .evaluations import EvaluationStore, read_evaluation
-from .gates import GateStore
-from .impact import ImpactStore
-from .indexes import IndexStore, read_index
 from .kinds import NodeKind
-from .lineage import LineageStore
+from .lineage.differences import DifferenceStore
+from .lineage.graph import LineageStore
+from .lineage.impact import ImpactStore
+from .lineage.staleness import StalenessStore
 from .locks import lock
-from .models import ModelStore, read_model
 from .records import AnyRecord, NodeRecord
 from .references import Reference
-from .releases import ReleaseStore, read_release
 from .rows import find_node, read_node
-from .rules import RuleStore, read_rules
 from .schema import Node
-from .snapshots import SnapshotStore, read_snapshot
-from .staleness import StalenessStore
+from .stores.aliases import AliasStore
+from .stores.domains import DomainStore, read_domain
+from .stores.evaluations import EvaluationStore, read_evaluation
+from .stores.gates import GateStore
+from .stores.indexes import IndexStore, read_index
+from .stores.models import ModelStore, read_model
+from .stores.releases import ReleaseStore, read_release
+from .stores.rules import RuleStore, read_rules
+from .stores.snapshots import SnapshotStore, read_snapshot
+from .transfer.bundles import BundleStore
 
 _READERS: dict[NodeKind, Callable[[Session, Node], AnyRecord]] = {
     NodeKind.DOMAIN: read_domain,

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from .attributes import AttributeConfig
-from .statistics import StatisticsConfig
+from .features.attributes import AttributeConfig
+from .features.statistics import StatisticsConfig
 from .transformer import TransformerConfig
 
 Modality = Literal["text", "image"]

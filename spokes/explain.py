@@ -14,16 +14,16 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from ..catalog.sequences import History, IntArray
+from ..arrays import DoubleArray, FloatArray, IntArray
+from ..catalog.sequences import History
 from ..errors import UsageError
 from ..hub.fusion import TrunkVectors
-from .batches import serving_batch
-from .behaviour import FloatArray, ItemInputs
 from .context import EventContext
+from .model import ItemInputs
 from .spoke import Spoke
+from .training.batches import serving_batch
 
 # Sums of hundreds of float32 products lose their last digits; what is said to add up is added in double precision.
-DoubleArray = npt.NDArray[np.float64]
 MODALITIES = ("text", "image")
 
 

@@ -12,11 +12,9 @@ from dataclasses import asdict, dataclass
 from itertools import takewhile
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..catalog.sequences import IntArray
-from .behaviour import FloatArray
+from ..arrays import BoolArray, FloatArray, IntArray
 
 CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
 COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -33,7 +31,6 @@ PROBE_WEIGHTS = (0.0, 2.0, 5.0, 10.0)
 IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # (decay, events): from the last few events, for taste that moves, to a long history, for goods that are bought again.
 RECENCIES = ((0.7, 5), (0.85, 10), (0.95, 50))
-BoolArray = npt.NDArray[np.bool_]
 Measure = Callable[[FloatArray], FloatArray]
 Mix = Callable[["PartScores"], FloatArray]
 

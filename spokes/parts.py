@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from ..hub.model import Hub
 from ..hub.parts import Part, hub_parts, weights_part
-from .behaviour import BehaviourModel
+from .features.trend import Trend
+from .model import BehaviourModel
 from .spoke import Behaviour, Spoke
-from .trend import Trend
 from .trunks import PREFIX
 
 FROZEN = "frozen, so that every category speaks of content in the same words"

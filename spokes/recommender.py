@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..catalog.sequences import IntArray
-from .behaviour import FloatArray
+from ..arrays import FloatArray, IntArray
 
 
 class Recommender(Protocol):

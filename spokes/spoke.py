@@ -22,19 +22,19 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
-from ..catalog.sequences import IntArray
+from ..arrays import FloatArray, IntArray
 from ..errors import CorruptArtifactError, IncompatibleError
 from ..hub.config import HubConfig
 from ..hub.content import ContentSpace, recency_weighted
 from ..hub.fusion import BaseFusion, TrunkVectors
 from ..hub.model import Hub
 from .adapter import load_adapter, save_adapter
-from .behaviour import BehaviourModel, FloatArray, ItemInputs
 from .config import MODALITIES, Modality, SpokeConfig
-from .features import ItemFeatures
+from .features.items import ItemFeatures
+from .features.trend import Trend
 from .mixture import FloorSettings, Mixture, floor_mixture
+from .model import BehaviourModel, ItemInputs
 from .recommender import VectorRecommender
-from .trend import Trend
 from .trunks import PREFIX, load_trunks, save_trunks
 
 UNKNOWN_ID_ROW = 0

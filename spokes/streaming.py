@@ -20,10 +20,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..catalog.sequences import IntArray
+from ..arrays import FloatArray, IntArray
 from ..errors import IncompatibleError, UsageError
-from .behaviour import BehaviourModel, FloatArray
 from .context import EventContext
+from .model import BehaviourModel
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..arrays import IntArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
-from ..hub.states import IntArray, ItemStates, body_fingerprint
+from ..hub.adapters.states import ItemStates, body_fingerprint
 from .adapter import adapt, load_adapter, save_adapter
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.catalog.simulation import MarketplaceSettings, simulate_marketplace
+from hubspoke.demo.simulation import MarketplaceSettings, simulate_marketplace
 
 HUB = """
 text:

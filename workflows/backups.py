@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .results import Result
 
 if TYPE_CHECKING:
-    from .workspace import Workspace
+    from .context import Context
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Restoration(Result):
     dry_run: bool
 
 
-def back_up(workspace: Workspace, file: Path, force: bool = False, dry_run: bool = False) -> Backup:
+def back_up(context: Context, file: Path, force: bool = False, dry_run: bool = False) -> Backup:
     """Write a consistent copy of the registry to an SQLite file, also while others write to it.
 
     Raises:
@@ -69,22 +69,22 @@ def back_up(workspace: Workspace, file: Path, force: bool = False, dry_run: bool
         InvalidDataError: the registry is damaged.
         HubspokeError: the registry cannot be read or the file not written.
     """
-    from ..registry import backup
+    from ..registry.transfer import backup
 
-    url = workspace.settings.url
-    copied = backup.plan_backup(url, file, force) if dry_run else backup.back_up(url, file, force, workspace.progress)
+    url = context.settings.url
+    copied = backup.plan_backup(url, file, force) if dry_run else backup.back_up(url, file, force, context.progress)
     return Backup(
         file=file.absolute(),
         registry=_shown(url),
         schema=copied.schema,
         rows=copied.rows,
         bytes=copied.bytes,
-        artifacts=workspace.settings.artifacts_location,
+        artifacts=context.settings.artifacts_location,
         dry_run=dry_run,
     )
 
 
-def restore(workspace: Workspace, file: Path, dry_run: bool = True) -> Restoration:
+def restore(context: Context, file: Path, dry_run: bool = True) -> Restoration:
     """Copy a backup into the registry that the settings name, which must be missing or without rows.
 
     Raises:
@@ -94,18 +94,18 @@ def restore(workspace: Workspace, file: Path, dry_run: bool = True) -> Restorati
         SchemaVersionError: a newer hubspoke made the backup or the registry.
         HubspokeError: the registry cannot be reached or written.
     """
-    from ..registry import backup
     from ..registry.database import HEAD_REVISION
+    from ..registry.transfer import backup
 
-    url = workspace.settings.url
-    copied = backup.plan_restore(url, file) if dry_run else backup.restore(url, file, workspace.progress)
+    url = context.settings.url
+    copied = backup.plan_restore(url, file) if dry_run else backup.restore(url, file, context.progress)
     return Restoration(
         file=file.absolute(),
         registry=_shown(url),
         before=copied.schema,
         schema=HEAD_REVISION,
         rows=copied.rows,
-        artifacts=workspace.settings.artifacts_location,
+        artifacts=context.settings.artifacts_location,
         dry_run=dry_run,
     )
 

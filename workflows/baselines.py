@@ -7,20 +7,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..arrays import FloatArray
 from ..errors import InvalidDataError
+from ..spokes.training.splits import split_parts
+from .hubs import Hubs
 from .loading import over_catalog
-from .splits import split_parts
 
 if TYPE_CHECKING:
     from ..evaluation.protocols import Protocol
-    from ..hub.calibration import FloatArray
     from ..spokes.recommender import Recommender
     from ..spokes.spoke import Spoke
+    from ..spokes.training.validation import Validation
+    from .context import Context
     from .datasets import Dataset
-    from .measures import Validation
-    from .workspace import Workspace
 
-Factory = Callable[["Workspace", "Dataset", "Protocol"], "Recommender"]
+Factory = Callable[["Context", "Dataset", "Protocol"], "Recommender"]
 """From a dataset's catalog and events, and the split to be fitted for, to a recommender of the whole catalog."""
 
 # As `spokes.baselines.FITTED` names them; to ask there would load torch.
@@ -29,7 +30,7 @@ _FITTED = ("popularity", "popularity-7d", "item-cf", "als", "product2vec", "sknn
 _RECENCIES = ((0.7, 1), (0.5, 5), (0.7, 5), (0.85, 10), (0.95, 20), (0.95, 50), (1.0, 50))
 
 
-def _fitted(name: str, ws: Workspace, dataset: Dataset, protocol: Protocol) -> Recommender:
+def _fitted(name: str, context: Context, dataset: Dataset, protocol: Protocol) -> Recommender:
     """A baseline that knows the protocol's training events and nothing else.
 
     Raises:
@@ -52,9 +53,9 @@ class _HubWithRecency:
 
     name = "hub-recency"
 
-    def __init__(self, ws: Workspace, dataset: Dataset, protocol: Protocol) -> None:
-        hub = ws.hub.ensure()
-        floor, trunk = over_catalog(ws, ws.registry.get_model(hub), dataset)
+    def __init__(self, context: Context, dataset: Dataset, protocol: Protocol) -> None:
+        hub = Hubs(context).ensure()
+        floor, trunk = over_catalog(context, context.registry.get_model(hub), dataset)
         vectors = floor.embed_items(dataset.items["item_id"].to_list(), trunk)
         checked = _validation(dataset, protocol)
         best = floor if checked is None else _best_recency(floor, vectors, checked, protocol.exclude_seen)

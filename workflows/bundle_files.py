@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
-from ..registry.faults import file_faults
-from ..registry.manifests import flush
-from ..registry.staging import is_stale, new_name
+from ..files import file_faults
+from ..registry.artifacts.manifests import flush
+from ..registry.artifacts.staging import is_stale, new_name
 
 MANIFEST = "bundle.json"
 SEAL = "bundle.sha256"

@@ -11,26 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
-from ..registry.artifacts import StoredArtifact
-from ..registry.bundle_rows import BundleRows, Row, contradiction, read_rows
-from ..registry.bundles import Placement
+from ..progress import stage_progress
+from ..registry.artifacts.garbage import referenced_artifacts
+from ..registry.artifacts.local import StoredArtifact
+from ..registry.artifacts.manifests import MANIFEST as STORES_OWN
+from ..registry.artifacts.manifests import parse as parse_artifact
+from ..registry.artifacts.manifests import read_manifest
 from ..registry.database import HEAD_REVISION, REVISIONS
-from ..registry.garbage import referenced_artifacts
 from ..registry.kinds import NodeKind
-from ..registry.manifests import MANIFEST as STORES_OWN
-from ..registry.manifests import parse as parse_artifact
-from ..registry.manifests import read_manifest
 from ..registry.references import check_alias
 from ..registry.references import parse as parse_reference
+from ..registry.transfer.bundle_rows import BundleRows, Row, contradiction, read_rows
+from ..registry.transfer.bundles import Placement
+from ..version import __version__
 from .bundle_files import BundleFile, Member, check_sha256, encode, member_name, size_of, write_bundle
-from .progress import stage_progress
 from .releases import Promotion, promote
 from .results import Result
 
 if TYPE_CHECKING:
-    from .workspace import Workspace
+    from .context import Context
 
 FORMAT = 1
 SUFFIX = ".hubspoke"
@@ -110,8 +110,8 @@ class _Stored:
 class Bundles:
     """The noun `bundle`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def export(
         self, ref: str, output: Path | str | None = None, force: bool = False, dry_run: bool = False
@@ -130,7 +130,7 @@ class Bundles:
             CorruptArtifactError: an artifact is damaged.
             HubspokeError: the disk is full, or the folder cannot be written.
         """
-        rows = self._ws.registry.bundle_rows(ref)
+        rows = self._context.registry.bundle_rows(ref)
         path = _place(rows.root, output)
         if path.exists() and not force:
             raise UsageError(f"{path} is there already; name another file with --output, or replace it with --force.")
@@ -207,7 +207,7 @@ class Bundles:
     def _open(self, row: Row, places: dict[str, Path]) -> _Stored:
         """An artifact whose bytes have been hashed; where each of its files lies goes to `places`."""
         digest: str = row["digest"]
-        folder = self._ws.artifacts.open(digest)
+        folder = self._context.artifacts.open(digest)
         sealed = read_manifest(folder, digest)
         stored = StoredArtifact(digest, row["kind"], sealed.stored.bytes, sealed.stored.files)
         members = {
@@ -220,7 +220,7 @@ class Bundles:
     # ---- in ----
 
     def _verify(self, bundle: BundleFile, artifacts: Sequence[_Stored], wanted: str | None) -> str:
-        found = bundle.verify(_members(artifacts), stage_progress(self._ws.progress, "checking the bundle"))
+        found = bundle.verify(_members(artifacts), stage_progress(self._context.progress, "checking the bundle"))
         if wanted not in (None, found):
             raise InvalidDataError(
                 f"{bundle.path} has SHA-256 {found}, not {wanted}; copy it again from where you trust it."
@@ -231,45 +231,45 @@ class Bundles:
         self, bundle: BundleFile, rows: BundleRows, artifacts: Sequence[_Stored], dry_run: bool
     ) -> tuple[Placement, int]:
         """Where the rows are now, or would be, and how many artifacts were stored for them."""
-        placement = self._ws.registry.place_bundle(rows, rehearse=True)
+        placement = self._context.registry.place_bundle(rows, rehearse=True)
         lacking = self._lacking([own for own in artifacts if own.artifact.digest in placement.artifacts])
         if not dry_run:
             for done, own in enumerate(lacking):
-                self._ws.progress("storing artifacts", done, len(lacking))
+                self._context.progress("storing artifacts", done, len(lacking))
                 self._store(bundle, own)
             if placement.created:
-                placement = self._ws.registry.place_bundle(rows)
+                placement = self._context.registry.place_bundle(rows)
         return placement, len(lacking)
 
     def _lacking(self, artifacts: Sequence[_Stored]) -> list[_Stored]:
         """Those that are not whole in the store, or that no row here protects from the collection of garbage."""
-        referenced = referenced_artifacts(self._ws.registry.database)
+        referenced = referenced_artifacts(self._context.registry.database)
         return [own for own in artifacts if own.artifact.digest not in referenced or not self._is_whole(own.artifact)]
 
     def _is_whole(self, artifact: StoredArtifact) -> bool:
         try:
-            self._ws.artifacts.verify(artifact.digest)
+            self._context.artifacts.verify(artifact.digest)
         except (NotFoundError, CorruptArtifactError):
             return False
         return True
 
     def _store(self, bundle: BundleFile, own: _Stored) -> None:
-        with self._ws.artifacts.stage() as staged:
+        with self._context.artifacts.stage() as staged:
             for path, member in own.members.items():
                 bundle.copy(member, staged / path)
-            stored = self._ws.artifacts.commit(staged, own.artifact.kind)
+            stored = self._context.artifacts.commit(staged, own.artifact.kind)
         if stored.digest != own.artifact.digest:
             raise CorruptArtifactError(f"{bundle.path} was changed while it was read; repeat the command.")
 
     def _promote(self, ref: str, alias: str, reason: str, dry_run: bool) -> Promotion:
         if not dry_run:
-            self._ws.progress.note(f"{ref} is here; moving the alias {alias} to it")
-        return promote(self._ws, ref, alias, reason, dry_run)
+            self._context.progress.note(f"{ref} is here; moving the alias {alias} to it")
+        return promote(self._context, ref, alias, reason, dry_run)
 
     def _notes(self, rows: BundleRows) -> list[str]:
         notes = [f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."]
         for row in rows.tables["domains"]:
-            known = self._ws.registry.find_domain(row["name"])
+            known = self._context.registry.find_domain(row["name"])
             if known is not None and _own_settings(known.settings) != _own_settings(row["settings"]):
                 notes.append(f"The settings of {known.name} here differ from those in the bundle, and are kept.")
         return notes

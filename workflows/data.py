@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from ..catalog.schema import OnError
     from ..catalog.sessions import SessionSettings
+    from .context import Context
     from .datasets import Table
     from .ingest import IngestResult, Request
-    from .workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class DiffResult(Result):
 
 
 class Data:
-    """`ws.data`."""
+    """`context.data`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def ingest(
         self,
@@ -111,13 +111,13 @@ class Data:
 
         if items is None and events is None and sessions is None:
             raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both.")
-        record = self._ws.registry.get_domain(domain)
+        record = self._context.registry.get_domain(domain)
         item_map = record.settings.get("item_map", {}) if item_map is None else item_map
         event_map = record.settings.get("event_map", {}) if event_map is None else event_map
         request = Request(items, events, images, item_map, event_map, on_error, since, until, event_type)
         if dry_run:
             return self._ingest(record, request, sessions, dry_run=True)
-        with self._ws.lock(f"data {domain}"):
+        with self._context.lock(f"data {domain}"):
             return self._ingest(record, request, sessions, dry_run=False)
 
     def _ingest(
@@ -126,13 +126,13 @@ class Data:
         from .datasets import session_settings
         from .ingest import check, note_image_root, prepare, record
 
-        data = check(self._ws, domain.name, request, sessions or session_settings(domain))
-        prepared = [prepare(self._ws, domain.name, part, dry_run) for part in data.parts]
-        results = {p.part.kind: record(self._ws, domain.name, p, dry_run) for p in prepared}
+        data = check(self._context, domain.name, request, sessions or session_settings(domain))
+        prepared = [prepare(self._context, domain.name, part, dry_run) for part in data.parts]
+        results = {p.part.kind: record(self._context, domain.name, p, dry_run) for p in prepared}
         unchanged = sessions is None or sessions.model_dump() == domain.settings.get("sessions")
         if not dry_run:
             for part in prepared:
-                note_image_root(self._ws, part)
+                note_image_root(self._context, part)
             self._remember(domain, request, sessions)
         cached = unchanged and all(result.cached for result in results.values())
         return DataIngested(domain.name, results.get("items"), results.get("events"), cached, dry_run)
@@ -145,8 +145,8 @@ class Data:
             changes["sessions"] = sessions.model_dump()
         if any(domain.settings.get(key) != value for key, value in changes.items()):
             # Read again: the snapshots just taken may have noted where their pictures lie.
-            now = self._ws.registry.get_domain(domain.name).settings
-            self._ws.registry.set_domain_settings(domain.name, {**now, **changes})
+            now = self._context.registry.get_domain(domain.name).settings
+            self._context.registry.set_domain_settings(domain.name, {**now, **changes})
 
     def snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked.
@@ -154,7 +154,7 @@ class Data:
         Raises:
             NotFoundError: there is no such domain.
         """
-        return self._ws.registry.list_snapshots(domain, kind)
+        return self._context.registry.list_snapshots(domain, kind)
 
     def sessions(
         self, domain: str, events: str | None = None, settings: SessionSettings | None = None
@@ -174,14 +174,14 @@ class Data:
         from ..catalog.sessions import clean_sessions
         from .datasets import find_snapshot, read_table, session_settings, time_kind
 
-        record = self._ws.registry.get_domain(domain)
-        snapshot = find_snapshot(self._ws, domain, "events", events)
+        record = self._context.registry.get_domain(domain)
+        snapshot = find_snapshot(self._context, domain, "events", events)
         if snapshot is None:
             raise NotFoundError(
                 f"{domain} has no events yet; give it some with `hubspoke data ingest {domain} --events FILE`."
             )
         settings = settings or session_settings(record)
-        cleaned = clean_sessions(read_table(self._ws, snapshot), settings, time_kind(snapshot)).to_json()
+        cleaned = clean_sessions(read_table(self._context, snapshot), settings, time_kind(snapshot)).to_json()
         return SessionsResult(domain=domain, events=snapshot.ref, settings=settings.model_dump(), **cleaned)
 
     def diff(self, old: str, new: str) -> DiffResult:
@@ -195,12 +195,12 @@ class Data:
         from ..catalog.snapshots import diff_snapshots
         from .datasets import read_table
 
-        before, after = (self._ws.registry.get_snapshot(ref) for ref in (old, new))
+        before, after = (self._context.registry.get_snapshot(ref) for ref in (old, new))
         if before.kind != after.kind:
             raise UsageError(
                 f"{before.ref} holds {before.kind}, {after.ref} holds {after.kind}; compare two of the same kind."
             )
-        tables = read_table(self._ws, before), read_table(self._ws, after)
+        tables = read_table(self._context, before), read_table(self._context, after)
         if before.kind == "events":
             came, went = _count_rows(*tables)
             return DiffResult(before.ref, after.ref, before.kind, came, went, 0)

@@ -22,7 +22,7 @@ from ..registry.records import DomainRecord, SnapshotRecord
 if TYPE_CHECKING:
     from ..catalog.streams import SequenceStream
     from ..spokes.config import TrainingConfig
-    from .workspace import Workspace
+    from .context import Context
 
 Table: TypeAlias = "Path | str | pl.DataFrame"
 # Inside an artifact: the snapshot writer stages beside its target, which must therefore lie inside the staged folder.
@@ -62,7 +62,7 @@ class Dataset:
 
 
 def load_dataset(
-    ws: Workspace,
+    context: Context,
     domain: str,
     items: str | None = None,
     events: str | None = None,
@@ -75,7 +75,7 @@ def load_dataset(
     says.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         domain: its name.
         items: item snapshot.
         events: event snapshot.
@@ -89,17 +89,17 @@ def load_dataset(
         CorruptArtifactError: a stored table no longer matches its checksum.
         InvalidDataError: no event is on an item of the item snapshot.
     """
-    record = ws.registry.get_domain(domain)
-    item_snapshot = find_snapshot(ws, domain, "items", items)
+    record = context.registry.get_domain(domain)
+    item_snapshot = find_snapshot(context, domain, "items", items)
     if item_snapshot is None:
         raise NotFoundError(
             f"{domain} has no items yet; give it some with `hubspoke data ingest {domain} --items FILE`."
         )
-    table = read_table(ws, item_snapshot)
-    event_snapshot = find_snapshot(ws, domain, "events", events) if with_events else None
+    table = read_table(context, item_snapshot)
+    event_snapshot = find_snapshot(context, domain, "events", events) if with_events else None
     if streaming and event_snapshot and event_snapshot.rows > streaming.stream_above:
-        return _streamed(ws, record, table, item_snapshot, event_snapshot, streaming.shard_events)
-    sequences, waterfall, mode = _sequences(ws, record, event_snapshot, table["item_id"])
+        return _streamed(context, record, table, item_snapshot, event_snapshot, streaming.shard_events)
+    sequences, waterfall, mode = _sequences(context, record, event_snapshot, table["item_id"])
     return Dataset(
         domain=record,
         items=table,
@@ -113,7 +113,7 @@ def load_dataset(
 
 
 def _streamed(
-    ws: Workspace,
+    context: Context,
     domain: DomainRecord,
     table: pl.DataFrame,
     items: SnapshotRecord,
@@ -122,7 +122,7 @@ def _streamed(
 ) -> Dataset:
     from .large_tables import open_stream
 
-    stream, manifest = open_stream(ws, domain, items, events, table["item_id"], shard_events)
+    stream, manifest = open_stream(context, domain, items, events, table["item_id"], shard_events)
     return Dataset(
         domain=domain,
         items=table,
@@ -136,7 +136,7 @@ def _streamed(
     )
 
 
-def find_snapshot(ws: Workspace, domain: str, kind: str, ref: str | None = None) -> SnapshotRecord | None:
+def find_snapshot(context: Context, domain: str, kind: str, ref: str | None = None) -> SnapshotRecord | None:
     """The snapshot that `ref` names, by default the domain's newest of that kind; None where it has none.
 
     Raises:
@@ -144,9 +144,9 @@ def find_snapshot(ws: Workspace, domain: str, kind: str, ref: str | None = None)
         UsageError: `ref` is malformed or names another domain's or another kind of snapshot.
     """
     if ref is None:
-        known = ws.registry.list_snapshots(domain, kind)
+        known = context.registry.list_snapshots(domain, kind)
         return known[-1] if known else None
-    snapshot = ws.registry.get_snapshot(ref)
+    snapshot = context.registry.get_snapshot(ref)
     if (snapshot.domain, snapshot.kind) != (domain, kind):
         raise UsageError(
             f"{snapshot.ref} holds {snapshot.kind} of {snapshot.domain}; name one like snapshot:{domain}/{kind}/1."
@@ -154,7 +154,7 @@ def find_snapshot(ws: Workspace, domain: str, kind: str, ref: str | None = None)
     return snapshot
 
 
-def read_table(ws: Workspace, snapshot: SnapshotRecord) -> pl.DataFrame:
+def read_table(context: Context, snapshot: SnapshotRecord) -> pl.DataFrame:
     """The table of a snapshot, its bytes checked first.
 
     Raises:
@@ -162,10 +162,10 @@ def read_table(ws: Workspace, snapshot: SnapshotRecord) -> pl.DataFrame:
         CorruptArtifactError: it no longer matches its checksum.
     """
     # The store has hashed every byte; hashing the content once more would tell nothing new.
-    return read_snapshot(table_folder(ws, snapshot), verify=False)[0]
+    return read_snapshot(table_folder(context, snapshot), verify=False)[0]
 
 
-def table_folder(ws: Workspace, snapshot: SnapshotRecord) -> Path:
+def table_folder(context: Context, snapshot: SnapshotRecord) -> Path:
     """Where the table of a snapshot lies, its bytes checked.
 
     Raises:
@@ -173,7 +173,7 @@ def table_folder(ws: Workspace, snapshot: SnapshotRecord) -> Path:
         CorruptArtifactError: it no longer matches its checksum.
     """
     try:
-        return ws.artifacts.open(snapshot.artifact) / TABLE_FOLDER
+        return context.artifacts.open(snapshot.artifact) / TABLE_FOLDER
     except (CorruptArtifactError, NotFoundError) as error:
         # The store cannot know how its content came about, so its own remedy is vaguer.
         raise type(error)(
@@ -207,11 +207,11 @@ def no_sequences(n_items: int) -> Sequences:
 
 
 def _sequences(
-    ws: Workspace, domain: DomainRecord, snapshot: SnapshotRecord | None, item_ids: pl.Series
+    context: Context, domain: DomainRecord, snapshot: SnapshotRecord | None, item_ids: pl.Series
 ) -> tuple[Sequences, list[dict[str, Any]], str]:
     if snapshot is None:
         return no_sequences(len(item_ids)), [], "none"
-    events = read_table(ws, snapshot)
+    events = read_table(context, snapshot)
     kept, step = drop_unknown_items(events, item_ids)
     if events.height and not kept.height:
         raise InvalidDataError(

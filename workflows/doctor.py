@@ -26,7 +26,7 @@ from ..errors import (
 from .results import Result
 
 if TYPE_CHECKING:
-    from .workspace import Workspace
+    from .context import Context
 
 Status = Literal["ok", "warning", "failed"]
 LOW_DISK_BYTES = 2 << 30
@@ -59,16 +59,16 @@ class Diagnosis(Result):
         return next((check.exit_code for check in self.checks if check.status == "failed"), 0)
 
 
-def diagnose(ws: Workspace, verify: bool = False, sweep: bool = False) -> Diagnosis:
+def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Diagnosis:
     """Look at everything.
 
     Args:
-        ws: the workspace; it need not exist.
+        context: the workspace; it need not exist.
         verify: hash every artifact that the registry names.
         sweep: remove what killed processes left half-written.
     """
-    checks = [*_installation(), _registry(ws), *_contents(ws, verify)]
-    checks += [*_look("leftovers", lambda: [_staged(ws, sweep)]), _disk(ws)]
+    checks = [*_installation(), _registry(context), *_contents(context, verify)]
+    checks += [*_look("leftovers", lambda: [_staged(context, sweep)]), _disk(context)]
     return Diagnosis(all(check.status != "failed" for check in checks), tuple(checks))
 
 
@@ -137,9 +137,9 @@ def _weights(module: str, what: str) -> Finding:
 # ---- workspace ----
 
 
-def _registry(ws: Workspace) -> Finding:
+def _registry(context: Context) -> Finding:
     try:
-        registry = ws.registry
+        registry = context.registry
         counts = f"domains: {len(registry.list_domains())}, models: {len(registry.list_models())}"
     except NotFoundError as error:
         return Finding("registry", "warning", str(error))
@@ -148,11 +148,11 @@ def _registry(ws: Workspace) -> Finding:
     return Finding("registry", "ok", f"{registry.database.where}, schema current, {counts}")
 
 
-def _contents(ws: Workspace, verify: bool) -> Iterator[Finding]:
+def _contents(context: Context, verify: bool) -> Iterator[Finding]:
     """What needs a registry that can be read."""
-    yield from _look("artifacts", lambda: list(_artifacts(ws, verify)))
-    yield from _look("trainings", lambda: [_trainings(ws)])
-    yield from _look("staleness", lambda: [_staleness(ws)])
+    yield from _look("artifacts", lambda: list(_artifacts(context, verify)))
+    yield from _look("trainings", lambda: [_trainings(context)])
+    yield from _look("staleness", lambda: [_staleness(context)])
 
 
 def _look(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
@@ -164,20 +164,20 @@ def _look(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
         return [_failed(name, error)]
 
 
-def _artifacts(ws: Workspace, verify: bool) -> Iterator[Finding]:
+def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
     """What the store holds of what the registry names: a summary, and each artifact that is damaged or gone."""
-    recorded = [artifact.digest for artifact in ws.registry.list_artifacts()]
-    held = set(ws.artifacts.digests())
+    recorded = [artifact.digest for artifact in context.registry.list_artifacts()]
+    held = set(context.artifacts.digests())
     bad, hashed = [], 0
     for done, digest in enumerate(recorded):
         try:
             if verify:
-                hashed += ws.artifacts.verify(digest)
-                ws.progress("verifying artifacts", done + 1, len(recorded))
+                hashed += context.artifacts.verify(digest)
+                context.progress("verifying artifacts", done + 1, len(recorded))
             elif digest not in held:
-                raise ws.artifacts.missing(digest)
+                raise context.artifacts.missing(digest)
         except (NotFoundError, CorruptArtifactError) as error:
-            bad.append(_bad(ws, digest, error))
+            bad.append(_bad(context, digest, error))
     how = "every byte as recorded" if verify else "all in place (--verify hashes them)"
     if bad:
         how = f"of which {len(bad)} {'no longer matches its checksum or ' if verify else ''}is gone"
@@ -189,16 +189,16 @@ def _artifacts(ws: Workspace, verify: bool) -> Iterator[Finding]:
     yield from bad
 
 
-def _bad(ws: Workspace, digest: str, error: HubspokeError) -> Finding:
-    from ..registry.garbage import users_of
+def _bad(context: Context, digest: str, error: HubspokeError) -> Finding:
+    from ..registry.artifacts.garbage import users_of
 
-    users = ", ".join(users_of(ws.registry.database, digest)) or "nothing"
+    users = ", ".join(users_of(context.registry.database, digest)) or "nothing"
     # Lost bytes are damage to what the registry promises, not a name that was mistyped.
     return Finding(f"artifact {digest[:12]}", "failed", f"{users}: {error}", InvalidDataError.exit_code)
 
 
-def _trainings(ws: Workspace) -> Finding:
-    running = ws.registry.list_models(status="training")
+def _trainings(context: Context) -> Finding:
+    running = context.registry.list_models(status="training")
     if not running:
         return Finding("trainings", "ok", "none under way")
     names = ", ".join(f"{model.ref} since {model.started_at:%Y-%m-%d %H:%M} UTC" for model in running)
@@ -209,16 +209,16 @@ def _trainings(ws: Workspace) -> Finding:
     )
 
 
-def _staleness(ws: Workspace) -> Finding:
+def _staleness(context: Context) -> Finding:
     from .staleness import summary
 
-    fresh, text = summary(ws)
+    fresh, text = summary(context)
     return Finding("staleness", "ok" if fresh else "warning", text)
 
 
-def _staged(ws: Workspace, sweep: bool) -> Finding:
-    removed = len(ws.artifacts.sweep_stale()) if sweep else 0
-    left = len(ws.artifacts.leftovers())
+def _staged(context: Context, sweep: bool) -> Finding:
+    removed = len(context.artifacts.sweep_stale()) if sweep else 0
+    left = len(context.artifacts.leftovers())
     if left and not sweep:
         return Finding(
             "leftovers",
@@ -230,8 +230,8 @@ def _staged(ws: Workspace, sweep: bool) -> Finding:
     return Finding("leftovers", "ok", f"{done}, {left} being written" if left else done)
 
 
-def _disk(ws: Workspace) -> Finding:
-    folder = ws.settings.artifacts_dir.absolute()
+def _disk(context: Context) -> Finding:
+    folder = context.settings.artifacts_dir.absolute()
     while not folder.is_dir():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

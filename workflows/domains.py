@@ -16,11 +16,11 @@ from .results import Result
 if TYPE_CHECKING:
     from ..catalog.schema import OnError
     from ..catalog.sessions import SessionSettings
-    from ..registry.staleness import Staleness
+    from ..registry.lineage.staleness import Staleness
+    from .context import Context
     from .datasets import Table
     from .ingest import CheckedData, IngestResult, Request
     from .validation import Validation
-    from .workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class DomainArchived(Result):
 
 
 class Domains:
-    """`ws.domain`."""
+    """`context.domain`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def list(self, archived: bool = False) -> list[DomainRecord]:
         """Every domain by name; the archived ones only if asked for."""
-        return self._ws.registry.list_domains(archived)
+        return self._context.registry.list_domains(archived)
 
     def show(self, name: str) -> DomainDetails:
         """One domain with what it has.
@@ -74,7 +74,7 @@ class Domains:
         """
         from .staleness import domain_staleness
 
-        registry = self._ws.registry
+        registry = self._context.registry
         domain = registry.get_domain(name)
         newest = {snapshot.kind: snapshot for snapshot in registry.list_snapshots(name)}
         return DomainDetails(
@@ -83,7 +83,7 @@ class Domains:
             events=newest.get("events"),
             spokes=tuple(registry.list_models("spoke", name)),
             aliases=tuple(registry.list_aliases(name)),
-            staleness=domain_staleness(self._ws, name),
+            staleness=domain_staleness(self._context, name),
         )
 
     def add(
@@ -130,12 +130,12 @@ class Domains:
         from .ingest import Request
 
         check_domain_name(name)
-        if events is not None and items is None and self._ws.registry.find_domain(name) is None:
+        if events is not None and items is None and self._context.registry.find_domain(name) is None:
             raise UsageError(f"{name} would have events but no items; give its catalog with --items FILE too.")
         request = Request(items, events, images, item_map or {}, event_map or {}, on_error, since, until, event_type)
         if dry_run:
             return self._add(name, description, request, sessions, dry_run=True)
-        with self._ws.lock(f"data {name}"):
+        with self._context.lock(f"data {name}"):
             return self._add(name, description, request, sessions, dry_run=False)
 
     def _add(
@@ -145,20 +145,20 @@ class Domains:
         from .ingest import check, note_image_root, prepare, record
 
         settings = _settings(request, sessions or SessionSettings())
-        existing = self._ws.registry.find_domain(name)
+        existing = self._context.registry.find_domain(name)
         if existing is not None:
             _refuse_other_settings(existing, settings, description)
-        data = check(self._ws, name, request, sessions or SessionSettings())
+        data = check(self._context, name, request, sessions or SessionSettings())
         if existing is not None:
             self._refuse_other_data(existing, data)
         # Files first, rows last: a full disk or a kill while tables are written leaves no domain behind.
-        prepared = [prepare(self._ws, name, part, dry_run) for part in data.parts]
+        prepared = [prepare(self._context, name, part, dry_run) for part in data.parts]
         if existing is None and not dry_run:
-            self._ws.registry.add_domain(name, description, settings)
-        results = {p.part.kind: record(self._ws, name, p, dry_run) for p in prepared}
+            self._context.registry.add_domain(name, description, settings)
+        results = {p.part.kind: record(self._context, name, p, dry_run) for p in prepared}
         for part in () if dry_run else prepared:
-            note_image_root(self._ws, part)
-        domain = self._ws.registry.find_domain(name)
+            note_image_root(self._context, part)
+        domain = self._context.registry.find_domain(name)
         cached = existing is not None and all(result.cached for result in results.values())
         return DomainAdded(name, domain, results.get("items"), results.get("events"), cached, dry_run)
 
@@ -168,7 +168,7 @@ class Domains:
 
         has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
         for part in data.parts:
-            if has[part.kind] and known_snapshot(self._ws, existing.name, part) is None:
+            if has[part.kind] and known_snapshot(self._context, existing.name, part) is None:
                 raise UsageError(
                     f"There is a domain {existing.name!r} with other {part.kind} already; add a new version with "
                     f"`hubspoke data ingest {existing.name} --{part.kind} FILE`."
@@ -199,10 +199,10 @@ class Domains:
             items, events, images, item_map or {}, event_map or {}, on_error="fail", event_type=event_type
         )
         if items is not None or events is not None:
-            return validate_tables(self._ws, name, request)
+            return validate_tables(self._context, name, request)
         if name is None:
             raise UsageError("There is nothing to validate; name a domain, or give --items FILE or --events FILE.")
-        return validate_domain(self._ws, name)
+        return validate_domain(self._context, name)
 
     def archive(self, name: str, restore: bool = False, dry_run: bool = False) -> DomainArchived:
         """Take a domain out of the listings, or bring it back; nothing of it is deleted.
@@ -210,10 +210,10 @@ class Domains:
         Raises:
             NotFoundError: there is no such domain.
         """
-        domain = self._ws.registry.get_domain(name)
+        domain = self._context.registry.get_domain(name)
         cached = domain.status == ("active" if restore else "archived")
         if not dry_run and not cached:
-            domain = self._ws.registry.archive_domain(name, archived=not restore)
+            domain = self._context.registry.archive_domain(name, archived=not restore)
         return DomainArchived(domain, cached, dry_run)
 
 

@@ -11,26 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
+from ..arrays import FloatArray
 from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
-from ..registry.evaluations import ITEMS_PART
+from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
+from ..registry.stores.evaluations import ITEMS_PART
+from ..spokes.training.splits import held_out
 from .baselines import BASELINES
+from .hubs import Hubs
 from .loading import over_catalog, spoke_ref
 from .models import prepare, ready_model
-from .progress import stage_progress
 from .results import Result
-from .splits import held_out
 from .user_values import store_user_values
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.protocols import EvaluationSet, Protocol
-    from ..hub.calibration import FloatArray
     from ..spokes.recommender import Recommender
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 ZERO_SHOT = "hub"
 
@@ -106,8 +107,8 @@ class _Measured:
 class Evaluations:
     """The noun `evaluate`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def run(
         self,
@@ -169,10 +170,10 @@ class Evaluations:
         from ..evaluation.comparison import compare
         from .datasets import load_dataset
 
-        prepare(self._ws)
+        prepare(self._context)
         if not models:
             raise UsageError("There is nothing to measure; name at least one model.")
-        dataset = load_dataset(self._ws, domain, events=events)
+        dataset = load_dataset(self._context, domain, events=events)
         if dataset.event_snapshot is None:
             raise InvalidDataError(f"{domain} has no events to measure on; ingest some first.")
         subjects = [self._subject(domain, model) for model in models]
@@ -207,20 +208,20 @@ class Evaluations:
         if model in BASELINES:
             return _Subject(model)
         if model == ZERO_SHOT:
-            model = self._ws.hub.ensure()
+            model = Hubs(self._context).ensure()
         node = self._resolve(domain, model)
         if node.kind == "hub":
-            return _Subject(node.ref, ready_model(self._ws, node.ref, ModelKind.HUB))
-        record = ready_model(self._ws, spoke_ref(self._ws, model), ModelKind.SPOKE)
+            return _Subject(node.ref, ready_model(self._context, node.ref, ModelKind.HUB))
+        record = ready_model(self._context, spoke_ref(self._context, model), ModelKind.SPOKE)
         if record.domain != domain:
             raise UsageError(f"{record.ref} is a spoke of {record.domain}, not of {domain}; name one like {domain}:1.")
         return _Subject(record.ref, record)
 
     def _resolve(self, domain: str, model: str) -> NodeRecord:
         try:
-            return self._ws.registry.resolve(model)
+            return self._context.registry.resolve(model)
         except (NotFoundError, UsageError) as error:
-            names = {known.name for known in self._ws.registry.list_domains()}
+            names = {known.name for known in self._context.registry.list_domains()}
             if model in names or ":" in model or "@" in model:
                 raise
             # A word that is neither a domain nor part of a reference was meant as a name of a system.
@@ -238,12 +239,14 @@ class Evaluations:
         first, content, ready = self._content(subjects, dataset, protocol)
         measured = {}
         for subject in subjects:
-            recommender = ready.pop(subject.name, None) or recommender_of(self._ws, subject.name, dataset, protocol)
-            progress = stage_progress(self._ws.progress, f"ranking for {subject.name}")
+            recommender = ready.pop(subject.name, None) or recommender_of(
+                self._context, subject.name, dataset, protocol
+            )
+            progress = stage_progress(self._context.progress, f"ranking for {subject.name}")
             evaluation = evaluate(recommender.score, users, progress=progress, content=content)
             note = getattr(recommender, "note", None)
             if note:
-                self._ws.progress.note(f"{subject.name}: {note}")
+                self._context.progress.note(f"{subject.name}: {note}")
             measured[subject.name] = _Measured(evaluation, note, first)
         return measured
 
@@ -254,7 +257,7 @@ class Evaluations:
         ready: dict[str, Recommender] = {}
         for subject in subjects:
             if subject.record:
-                ready[subject.name], content = _over_catalog(self._ws, subject.name, dataset, protocol)
+                ready[subject.name], content = _over_catalog(self._context, subject.name, dataset, protocol)
                 if content.shape[1]:
                     return subject.name, content, ready
         return None, None, ready
@@ -266,7 +269,7 @@ class Evaluations:
         if record:
             items = dataset.item_snapshot.ref
             parents = [Parent(items, Relation.EVALUATED_ON, ITEMS_PART)]
-            ref = self._ws.registry.add_evaluation(
+            ref = self._context.registry.add_evaluation(
                 dataset.domain.name,
                 subject.record.ref if subject.record else None,
                 events,
@@ -275,16 +278,16 @@ class Evaluations:
                 metrics=_metric_records(report),
                 details={"model": subject.name, "n_targets": report["n_targets"]} | measured.details,
                 parents=parents,
-                artifact=store_user_values(self._ws.artifacts, measured.evaluation.slices),
+                artifact=store_user_values(self._context.artifacts, measured.evaluation.slices),
             ).ref
         return EvaluationResult(dataset.domain.name, subject.name, events, ref, measured.note, report)
 
 
-def recommender_of(ws: Workspace, model: str, dataset: Dataset, protocol: Protocol) -> Recommender:
+def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> Recommender:
     """A baseline, a hub's launch floor or a spoke, over a dataset's catalog.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         model: baseline name, hub version or spoke version.
         dataset: catalog and events.
         protocol: the split that baselines are fitted for, and the serving policy.
@@ -293,13 +296,13 @@ def recommender_of(ws: Workspace, model: str, dataset: Dataset, protocol: Protoc
         MissingExtraError: the library behind a baseline is not installed.
     """
     if model in BASELINES:
-        return BASELINES[model](ws, dataset, protocol)
-    return _over_catalog(ws, model, dataset, protocol)[0]
+        return BASELINES[model](context, dataset, protocol)
+    return _over_catalog(context, model, dataset, protocol)[0]
 
 
-def _over_catalog(ws: Workspace, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
+def _over_catalog(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
     """A spoke or a hub's launch floor behind the recommender interface, and its content of the catalog (N, R)."""
-    spoke, trunk = over_catalog(ws, ws.registry.get_model(model), dataset)
+    spoke, trunk = over_catalog(context, context.registry.get_model(model), dataset)
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk, dataset.items)
     recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
     return recommender, vectors[:, spoke.behaviour_dimension :]

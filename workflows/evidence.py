@@ -25,7 +25,7 @@ from .user_values import UserValues, read_user_values
 
 if TYPE_CHECKING:
     from ..registry.records import EvaluationRecord, ModelRecord
-    from .workspace import Workspace
+    from .context import Context
 
 Condition: TypeAlias = "Minimum | MaxDrop"
 # Protocols are equal here whatever was read off the same ranking, and whether validation events were trained on.
@@ -95,7 +95,7 @@ class Judge:
     """Judges a candidate by conditions, beside the version that is in service.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         domain: the category.
         candidate: the spoke or hub version that is to serve.
         live: the one that does, None for nothing.
@@ -103,9 +103,9 @@ class Judge:
     """
 
     def __init__(
-        self, ws: Workspace, domain: str, candidate: str, live: str | None, conditions: Sequence[Condition]
+        self, context: Context, domain: str, candidate: str, live: str | None, conditions: Sequence[Condition]
     ) -> None:
-        self._ws = ws
+        self._context = context
         self._domain = domain
         self._candidate = candidate
         self._live = live
@@ -165,7 +165,7 @@ class Judge:
         """Evaluations of a model under a gate's protocol, those that count most first."""
         whole = wanted.full().model_copy(update=_ANY_FIT)
         found = []
-        for record in self._ws.registry.list_evaluations(self._domain, subject):
+        for record in self._context.registry.list_evaluations(self._domain, subject):
             protocol = _protocol(record)
             if protocol is not None and protocol.model_copy(update=_ANY_FIT) == whole:
                 found.append(_Measured(record, protocol))
@@ -181,7 +181,7 @@ class Judge:
         if record.artifact is None:  # made before values were kept
             return None
         try:
-            return read_user_values(self._ws.artifacts, record.artifact, condition.slice, condition.metric)
+            return read_user_values(self._context.artifacts, record.artifact, condition.slice, condition.metric)
         except NotFoundError:
             return None
 
@@ -211,7 +211,7 @@ class Judge:
 
     def _obstacle(self, protocol: GateProtocol, models: Sequence[str]) -> tuple[str, str] | None:
         """Why the models cannot be measured under a protocol at all, and what to do; None where they can."""
-        records = [self._ws.registry.get_model(model) for model in models]
+        records = [self._context.registry.get_model(model) for model in models]
         for record in records:
             if _has_seen(record, protocol):
                 split = record.summary["split"].get("name")
@@ -249,11 +249,11 @@ class Judge:
         trained_on = {
             edge.parent
             for model in models
-            for edge in self._ws.registry.upstream(model).edges
+            for edge in self._context.registry.upstream(model).edges
             if edge.child == model and edge.relation == Relation.TRAINED_ON and edge.parent.startswith(newest[:-6])
         }
         own = max(trained_on, key=lambda ref: parse(ref).version or 0, default=None)
-        if own is None or own == self._ws.registry.resolve(newest).ref:
+        if own is None or own == self._context.registry.resolve(newest).ref:
             return ""
         return f" --events {own}"
 

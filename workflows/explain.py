@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
 from .models import trunk_vectors
 from .recommendations import Recommendations, Server
@@ -19,12 +20,10 @@ from .results import Result
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..catalog.sequences import IntArray
-    from ..hub.calibration import FloatArray
     from ..hub.fusion import TrunkVectors
     from ..spokes.explain import ScoreParts
     from ..spokes.spoke import Spoke
-    from .workspace import Workspace
+    from .context import Context
 
 # Where an item cannot be embedded again, its files being gone.
 _UNTOLD: Mapping[str, Any] = {"behaviour_parts": {}, "without_text": None, "without_image": None}
@@ -170,7 +169,7 @@ class Explanation(Result):
 
 
 def explain(
-    ws: Workspace,
+    context: Context,
     ref: str,
     session: Sequence[str] = (),
     user: str | None = None,
@@ -181,7 +180,7 @@ def explain(
     """Why `ref` recommends what it recommends after a session, or scores `items` as it does.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         ref: a domain, release, spoke or index.
         session: item ids, oldest first.
         user: a known shopper, whose history is the session.
@@ -198,14 +197,14 @@ def explain(
             "Without a session the list is what is popular or new, which no event explains; name the items that were "
             "looked at (--session A,B,C), or a known shopper (--user ID)."
         )
-    return _Explainer(ws, Server(ws, ref)).explain(session, user, k, exclude_seen, items)
+    return _Explainer(context, Server(context, ref)).explain(session, user, k, exclude_seen, items)
 
 
 class _Explainer:
     """Explains what one server answers."""
 
-    def __init__(self, ws: Workspace, server: Server) -> None:
-        self._ws = ws
+    def __init__(self, context: Context, server: Server) -> None:
+        self._context = context
         self._server = server
         self._spoke: Spoke = server.loaded.spoke
         self._vectors: FloatArray = server.loaded.index.vectors()
@@ -277,7 +276,7 @@ class _Explainer:
         few = replace(dataset, items=dataset.items[rows.tolist()])
         try:
             # Looked up, since they have been indexed.
-            trunk = trunk_vectors(self._ws, self._server.loaded.hub, few, self._spoke.content, self._spoke.heads)
+            trunk = trunk_vectors(self._context, self._server.loaded.hub, few, self._spoke.content, self._spoke.heads)
         except InvalidDataError as error:
             split: list[dict[str, Any]] = [{}] * len(rows)
             notes = [f"What the items are made of could not be read again: {error}"]

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from ..catalog.sequences import SequenceSource
     from ..registry.records import SnapshotRecord
     from ..spokes.config import SpokeConfig
-    from ..spokes.features import ItemFeatures
-    from ..spokes.statistics import ItemStatistics, StatisticsConfig
+    from ..spokes.features.items import ItemFeatures
+    from ..spokes.features.statistics import ItemStatistics, StatisticsConfig
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 
 def fit_features(
-    ws: Workspace,
+    context: Context,
     dataset: Dataset,
     config: SpokeConfig,
     seen: SequenceSource,
@@ -31,7 +31,7 @@ def fit_features(
     """What the config asks for.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         dataset: catalog and events.
         config: of the spoke.
         seen: the sequences that it is trained on.
@@ -39,8 +39,8 @@ def fit_features(
         parent: of the version whose weights are trained on: its vocabulary is kept and its columns are counted again,
             so that the weights still mean what they did.
     """
-    from ..spokes.attributes import fit_vocabulary
-    from ..spokes.features import ItemFeatures
+    from ..spokes.features.attributes import fit_vocabulary
+    from ..spokes.features.items import ItemFeatures
 
     kept = parent or ItemFeatures()
     columns = kept.statistics.columns if kept.statistics else None
@@ -49,40 +49,42 @@ def fit_features(
         vocabulary = fit_vocabulary(dataset.items, config.attributes)
     return ItemFeatures(
         vocabulary=vocabulary if config.attributes else None,
-        statistics=_statistics(ws, dataset, config.statistics, seen, until, columns) if config.statistics else None,
+        statistics=_statistics(context, dataset, config.statistics, seen, until, columns)
+        if config.statistics
+        else None,
     )
 
 
 def _statistics(
-    ws: Workspace,
+    context: Context,
     dataset: Dataset,
     config: StatisticsConfig,
     seen: SequenceSource,
     until: int | None,
     columns: tuple[str, ...] | None,
 ) -> ItemStatistics | None:
-    from ..spokes.statistics import statistics_of
+    from ..spokes.features.statistics import statistics_of
 
     if dataset.event_snapshot is None:
         return None
-    counts = _event_counts(ws, dataset, dataset.event_snapshot, seen, until, config.folds)
+    counts = _event_counts(context, dataset, dataset.event_snapshot, seen, until, config.folds)
     recency = time_kind(dataset.event_snapshot) != "order"
     return statistics_of(counts, config, recency=recency, columns=columns)
 
 
 def _event_counts(
-    ws: Workspace, dataset: Dataset, snapshot: SnapshotRecord, seen: SequenceSource, until: int | None, folds: int
+    context: Context, dataset: Dataset, snapshot: SnapshotRecord, seen: SequenceSource, until: int | None, folds: int
 ) -> list[pl.DataFrame]:
     """What training may count, fold by fold of the users."""
     from ..catalog.sequences import Sequences
     from ..catalog.streams import SequenceStream
-    from ..spokes.statistics import add_counts, count_folds, counted_events
+    from ..spokes.features.statistics import add_counts, count_folds, counted_events
     from .large_tables import counted_ranges
 
     if isinstance(seen, SequenceStream):
-        ranges = (count_folds(events, folds) for events in counted_ranges(ws, dataset, seen, until))
+        ranges = (count_folds(events, folds) for events in counted_ranges(context, dataset, seen, until))
         return reduce(lambda all_, own: [*map(add_counts, all_, own)], ranges)
     assert isinstance(seen, Sequences)
     item_ids = dataset.items["item_id"]
-    events, _ = drop_unknown_items(read_table(ws, snapshot), item_ids)
+    events, _ = drop_unknown_items(read_table(context, snapshot), item_ids)
     return count_folds(counted_events(events, item_ids, dataset.sequences, seen, until), folds)

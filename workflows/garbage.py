@@ -11,7 +11,7 @@ from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from .results import Result
 
 if TYPE_CHECKING:
-    from .workspace import Workspace
+    from .context import Context
 
 # Digest of everything in the store to its bytes.
 Held: TypeAlias = Mapping[str, int]
@@ -61,7 +61,7 @@ class Garbage(Result):
     dry_run: bool
 
 
-def collect(ws: Workspace, dry_run: bool = True, grace: timedelta = GRACE) -> Garbage:
+def collect(context: Context, dry_run: bool = True, grace: timedelta = GRACE) -> Garbage:
     """Remove what no row refers to and nobody has committed for the grace period.
 
     A writer commits an artifact first and inserts the row that refers to it after; the grace period is the time that
@@ -77,62 +77,66 @@ def collect(ws: Workspace, dry_run: bool = True, grace: timedelta = GRACE) -> Ga
     # S3 tells times in whole seconds, rounded down.
     untouched_since = (datetime.now(UTC) - grace).replace(microsecond=0)
     if dry_run:
-        artifacts, young = _find(ws, ws.artifacts.holdings(), untouched_since)
-        left = [leftover for leftover in ws.artifacts.leftovers() if leftover.stale]
+        artifacts, young = _find(context, context.artifacts.holdings(), untouched_since)
+        left = [leftover for leftover in context.artifacts.leftovers() if leftover.stale]
     else:
-        with ws.lock("collect garbage"):
-            held = ws.artifacts.holdings()
-            found, young = _find(ws, held, untouched_since)
-            artifacts = _remove(ws, held, found, untouched_since)
-            left = ws.artifacts.sweep_stale()
+        with context.lock("collect garbage"):
+            held = context.artifacts.holdings()
+            found, young = _find(context, held, untouched_since)
+            artifacts = _remove(context, held, found, untouched_since)
+            left = context.artifacts.sweep_stale()
         young += len(found) - len(artifacts)
     folders = tuple(GarbageFolder(leftover.path.name, leftover.bytes) for leftover in left)
     total = sum(artifact.bytes for artifact in artifacts) + sum(folder.bytes for folder in folders)
-    return Garbage(ws.artifacts.where, tuple(artifacts), folders, young, total, _hours(grace), dry_run)
+    return Garbage(context.artifacts.where, tuple(artifacts), folders, young, total, _hours(grace), dry_run)
 
 
-def _find(ws: Workspace, held: Held, untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
+def _find(context: Context, held: Held, untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
     """What nothing refers to and is old, by digest, and how much more is not old yet.
 
     The store was listed before: what has been committed and recorded since then is in no way garbage.
     """
-    from ..registry.garbage import referenced_artifacts
+    from ..registry.artifacts.garbage import referenced_artifacts
 
-    kinds = {artifact.digest: artifact.kind for artifact in ws.registry.list_artifacts()}
-    unreferenced = sorted((held.keys() | kinds.keys()) - referenced_artifacts(ws.registry.database))
-    old = [digest for digest in unreferenced if digest not in held or _is_old(ws, digest, untouched_since)]
-    found = [GarbageArtifact(digest, kinds.get(digest) or _kind(ws, digest), held.get(digest, 0)) for digest in old]
+    kinds = {artifact.digest: artifact.kind for artifact in context.registry.list_artifacts()}
+    unreferenced = sorted((held.keys() | kinds.keys()) - referenced_artifacts(context.registry.database))
+    old = [digest for digest in unreferenced if digest not in held or _is_old(context, digest, untouched_since)]
+    found = [
+        GarbageArtifact(digest, kinds.get(digest) or _kind(context, digest), held.get(digest, 0)) for digest in old
+    ]
     return found, len(unreferenced) - len(old)
 
 
 def _remove(
-    ws: Workspace, held: Held, found: list[GarbageArtifact], untouched_since: datetime
+    context: Context, held: Held, found: list[GarbageArtifact], untouched_since: datetime
 ) -> list[GarbageArtifact]:
-    from ..registry.garbage import forget_artifacts
+    from ..registry.artifacts.garbage import forget_artifacts
 
     # Rows go before bytes: a kill in between leaves bytes without a row, which the next collection removes, and never a
     # row without bytes. A writer that comes in between writes the row once more with its own.
-    unreferenced = forget_artifacts(ws.registry.database, [artifact.digest for artifact in found])
+    unreferenced = forget_artifacts(context.registry.database, [artifact.digest for artifact in found])
     removed = []
     for done, artifact in enumerate(found):
-        ws.progress("removing artifacts", done, len(found))
+        context.progress("removing artifacts", done, len(found))
         only_a_row = artifact.digest not in held
-        if artifact.digest in unreferenced and (only_a_row or ws.artifacts.delete(artifact.digest, untouched_since)):
+        if artifact.digest in unreferenced and (
+            only_a_row or context.artifacts.delete(artifact.digest, untouched_since)
+        ):
             removed.append(artifact)
-    ws.progress("removing artifacts", len(found), len(found))
+    context.progress("removing artifacts", len(found), len(found))
     return removed
 
 
-def _is_old(ws: Workspace, digest: str, untouched_since: datetime) -> bool:
+def _is_old(context: Context, digest: str, untouched_since: datetime) -> bool:
     try:
-        return ws.artifacts.touched(digest) < untouched_since
+        return context.artifacts.touched(digest) < untouched_since
     except NotFoundError:
         return False  # removed since it was listed
 
 
-def _kind(ws: Workspace, digest: str) -> str:
+def _kind(context: Context, digest: str) -> str:
     try:
-        return ws.artifacts.read(digest).kind
+        return context.artifacts.read(digest).kind
     except NotFoundError:
         return UNFINISHED
     except CorruptArtifactError:

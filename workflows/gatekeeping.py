@@ -16,8 +16,8 @@ from .results import Result
 
 if TYPE_CHECKING:
     from ..registry.records import GateRecord
+    from .context import Context
     from .evidence import Judgement
-    from .workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class GateCheck(Result):
 class Gates:
     """The gates of the domains: what `hubspoke evaluate gate` does."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def show(self, domain: str) -> GateResult:
         """The gate in force.
@@ -85,7 +85,7 @@ class Gates:
         Raises:
             NotFoundError: there is no such domain.
         """
-        found = self._ws.registry.get_gate(domain)
+        found = self._context.registry.get_gate(domain)
         return GateResult(domain, ()) if found is None else _result(found)
 
     def history(self, domain: str) -> list[GateResult]:
@@ -94,7 +94,7 @@ class Gates:
         Raises:
             NotFoundError: there is no such domain.
         """
-        return [_result(record) for record in self._ws.registry.list_gates(domain)]
+        return [_result(record) for record in self._context.registry.list_gates(domain)]
 
     def set(
         self,
@@ -159,23 +159,23 @@ class Gates:
         """
         from .releases import subjects
 
-        candidate, live = subjects(self._ws, domain, ref, alias)
-        found = self._ws.registry.get_gate(domain)
+        candidate, live = subjects(self._context, domain, ref, alias)
+        found = self._context.registry.get_gate(domain)
         conditions = () if found is None else found.conditions
-        return check(self._ws, domain, alias, ref, candidate, live, conditions)
+        return check(self._context, domain, alias, ref, candidate, live, conditions)
 
     def _put(self, domain: str, conditions: list[dict[str, Any]], reason: str | None, dry_run: bool) -> GateResult:
-        ws = self._ws
+        context = self._context
         before = self.show(domain)
         if list(before.conditions) == conditions:
             return GateResult(domain, conditions, before.actor, before.reason, before.at, cached=True, dry_run=dry_run)
         if dry_run:
-            return GateResult(domain, conditions, ws.actor, reason, dry_run=True)
-        return _result(ws.registry.set_gate(domain, conditions, ws.actor, reason))
+            return GateResult(domain, conditions, context.actor, reason, dry_run=True)
+        return _result(context.registry.set_gate(domain, conditions, context.actor, reason))
 
 
 def check(
-    ws: Workspace,
+    context: Context,
     domain: str,
     alias: str,
     ref: str,
@@ -186,7 +186,7 @@ def check(
     """Judge a version by the conditions that guard an alias.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         domain: the category.
         alias: the alias that is to move.
         ref: what is to be promoted, as the person wrote it.
@@ -197,7 +197,7 @@ def check(
     from .evidence import Judge
     from .gates import parse_gate
 
-    judge = Judge(ws, domain, candidate, live, parse_gate(conditions).guarding(alias))
+    judge = Judge(context, domain, candidate, live, parse_gate(conditions).guarding(alias))
     judged = judge.judge()
     passes = all(judgement.passes for judgement in judged)
     overrule = f"overrule the gate with `hubspoke promote {ref} --to {alias} --override --reason TEXT`"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..catalog.sequences import co_engaged_pairs
 from ..errors import InvalidDataError, UsageError
 from ..evaluation.bootstrap import paired_difference
 from ..evaluation.protocols import Protocol, leave_one_out, training_mask
-from ..hub.calibration import FloatArray
 from ..hub.config import HubConfig
 from ..hub.content import fit_content_space, recency_weighted
 from ..hub.contrastive import ContrastiveDomain, train_fusion
@@ -21,15 +21,15 @@ from ..hub.devices import seed_everything
 from ..hub.fusion import BaseFusion, TrunkVectors, interpolate
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
+from ..progress import stage_progress
 from ..registry.kinds import Relation
 from ..registry.records import Parent
+from ..spokes.training.validation import Validation, validation
 from .datasets import Dataset
-from .measures import Validation, validation
 from .models import Trained, model_part, prepare, trunk_vectors
-from .progress import stage_progress
 
 if TYPE_CHECKING:
-    from .workspace import Workspace
+    from .context import Context
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class _Category:
 class HubTraining:
     """The training of one hub version in a workspace."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def train(self, config: HubConfig, datasets: Sequence[Dataset], held_out: str | None) -> Trained:
         """Train, choose how much of the training to keep, and hand over what is to be stored."""
-        prepare(self._ws)
+        prepare(self._context)
         seed_everything(config.seed)
-        hub = Hub(config, device=self._ws.settings.device)
+        hub = Hub(config, device=self._context.settings.device)
         categories = [self._category(hub, dataset) for dataset in datasets]
         table: list[dict[str, Any]] = []
         share = 0.0
@@ -76,7 +76,7 @@ class HubTraining:
 
     def _category(self, hub: Hub, dataset: Dataset) -> _Category:
 
-        trunk = trunk_vectors(self._ws, hub, dataset)
+        trunk = trunk_vectors(self._context, hub, dataset)
         space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
         seen = dataset.sequences.keep_events(training_mask(dataset.sequences, Protocol()))
         users = leave_one_out(dataset.sequences, "validation")
@@ -97,7 +97,7 @@ class HubTraining:
             hub.config.contrastive,
             image_share=hub.config.image_share,
             seed=hub.config.seed,
-            progress=stage_progress(self._ws.progress, stage),
+            progress=stage_progress(self._context.progress, stage),
         )
         trained.load_state_dict(interpolate(hub.fusion, trained, share))
         return trained, losses

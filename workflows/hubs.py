@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NotFoundError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
+from . import releases
 from .models import ModelResult, Recipe, parse_config, prepare, train_once, trunk_vectors
 from .results import Result
 
 if TYPE_CHECKING:
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 LIVE_HUB = "hub@live"
 
@@ -48,16 +49,16 @@ class EmbedResult(Result):
 class Hubs:
     """The noun `hub`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def list(self) -> list[ModelRecord]:
         """Every hub version, oldest first."""
-        return self._ws.registry.list_models(ModelKind.HUB)
+        return self._context.registry.list_models(ModelKind.HUB)
 
     def show(self, ref: str = LIVE_HUB) -> ModelRecord:
         """One hub version."""
-        record = self._ws.registry.get_model(ref)
+        record = self._context.registry.get_model(ref)
         if record.kind != ModelKind.HUB:
             raise UsageError(f"{ref} is a {record.kind}; name a hub like hub:1.")
         return record
@@ -94,15 +95,15 @@ class Hubs:
         from .datasets import load_dataset
         from .hub_training import HubTraining
 
-        ws = self._ws
+        context = self._context
         settings = dict(config or {})
         if steps is not None:
             settings["contrastive"] = {**settings.get("contrastive", {}), "steps": steps}
-        hub_config = parse_config(HubConfig, {"seed": ws.settings.seed, **settings}, "hub")
+        hub_config = parse_config(HubConfig, {"seed": context.settings.seed, **settings}, "hub")
         names = self._domains(domains)
         if held_out is not None and held_out not in names:
             names = [*names, held_out]
-        datasets = [load_dataset(ws, name) for name in names]
+        datasets = [load_dataset(context, name) for name in names]
         recipe = Recipe(
             kind=ModelKind.HUB,
             domain=None,
@@ -111,17 +112,21 @@ class Hubs:
             seed=hub_config.seed,
         )
         result = train_once(
-            ws, recipe, lambda: HubTraining(ws).train(hub_config, datasets, held_out), force=force, dry_run=dry_run
+            context,
+            recipe,
+            lambda: HubTraining(context).train(hub_config, datasets, held_out),
+            force=force,
+            dry_run=dry_run,
         )
         if result.ref and not dry_run and (promote or not self.live()):
-            ws.promote(result.ref, reason="newly trained" if promote else "first hub")
+            releases.promote(context, result.ref, reason="newly trained" if promote else "first hub")
         return result
 
     def ensure(self) -> str:
         """The live hub's reference; where there is none, an untrained one is made from the packaged weights."""
         if live := self.live():
             return live
-        self._ws.progress.note("no hub yet: making an untrained one from the packaged encoders")
+        self._context.progress.note("no hub yet: making an untrained one from the packaged encoders")
         return str(self.train(domains=[]).ref)
 
     def embed(self, domain: str, hub: str = LIVE_HUB, items: str | None = None) -> EmbedResult:
@@ -134,11 +139,11 @@ class Hubs:
         from .datasets import load_dataset
         from .models import load_hub
 
-        prepare(self._ws)
+        prepare(self._context)
         started = time.perf_counter()
-        dataset = load_dataset(self._ws, domain, items=items, with_events=False)
-        loaded, record = load_hub(self._ws, self.ensure() if hub == LIVE_HUB else hub)
-        trunk = trunk_vectors(self._ws, loaded, dataset)
+        dataset = load_dataset(self._context, domain, items=items, with_events=False)
+        loaded, record = load_hub(self._context, self.ensure() if hub == LIVE_HUB else hub)
+        trunk = trunk_vectors(self._context, loaded, dataset)
         space = fit_content_space(loaded.fusion.fuse(trunk), loaded.config)
         return EmbedResult(
             domain=domain,
@@ -154,14 +159,14 @@ class Hubs:
     def live(self) -> str | None:
         """The live hub's reference, None where there is none yet."""
         try:
-            return self._ws.registry.resolve_alias("hub", "live").ref
+            return self._context.registry.resolve_alias("hub", "live").ref
         except NotFoundError:
             return None
 
     def _domains(self, named: Sequence[str] | None) -> Sequence[str]:
         if named is not None:
             return list(dict.fromkeys(named))
-        known = self._ws.registry.list_domains()
+        known = self._context.registry.list_domains()
         return [domain.name for domain in known if domain.counts.item_snapshots]
 
 

@@ -19,10 +19,10 @@ from .results import Result
 
 if TYPE_CHECKING:
     from ..hub.model import Hub
-    from ..spokes.index import ItemIndex
+    from ..retrieval.faiss_index import ItemIndex
     from ..spokes.spoke import Spoke
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 # Inside an index artifact: the launch floor that filled it, where no spoke did.
 FLOOR_FOLDER = "floor"
@@ -102,12 +102,12 @@ class LoadedIndex:
 class Indexes:
     """The noun `index`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def list(self, domain: str | None = None) -> list[IndexRecord]:
         """Every index version, oldest first, of one domain if asked."""
-        return self._ws.registry.list_indexes(domain)
+        return self._context.registry.list_indexes(domain)
 
     def build(
         self, ref: str, domain: str | None = None, items: str | None = None, force: bool = False, dry_run: bool = False
@@ -131,19 +131,19 @@ class Indexes:
         started = time.perf_counter()
         model = self._model(ref, domain)
         name = str(model.domain or domain)
-        dataset = load_dataset(self._ws, name, items=items, with_events=False)
+        dataset = load_dataset(self._context, name, items=items, with_events=False)
         # The moment of training counts beside the artifact: one trained again with --force may hold the same bytes, and
         # needs an index of its own to be promoted with. The version's number may be another in another registry.
         trained = [model.artifact, model.started_at]
         made_of = {"model": trained, "items": dataset.item_snapshot.content_hash}
         identity = fingerprint(made_of)
-        known = None if force else self._ws.registry.find_index(name, identity)
+        known = None if force else self._context.registry.find_index(name, identity)
         if known is not None:
             return _result(known, True, started)
         if dry_run:
             n_items = dataset.items.height
             return IndexResult(None, False, model.ref, dataset.item_snapshot.ref, n_items, None, 0.0)
-        with self._ws.lock(f"index {name}"):
+        with self._context.lock(f"index {name}"):
             return _result(self._build(model, dataset, identity, started), False, started)
 
     def add(self, ref: str, items: str | None = None, model: str | None = None, dry_run: bool = False) -> IndexAddition:
@@ -165,24 +165,24 @@ class Indexes:
         from .datasets import load_dataset
 
         started = time.perf_counter()
-        record = index_of(self._ws, ref)
-        dataset = load_dataset(self._ws, record.domain, items=items, with_events=False)
-        prepare(self._ws)
-        loaded = load_index(self._ws, record)
+        record = index_of(self._context, ref)
+        dataset = load_dataset(self._context, record.domain, items=items, with_events=False)
+        prepare(self._context)
+        loaded = load_index(self._context, record)
         if model is not None:
             loaded.index.require_space(self._space(model, record))
-        old = load_dataset(self._ws, record.domain, items=record.items, with_events=False)
+        old = load_dataset(self._context, record.domain, items=record.items, with_events=False)
         ids, kept = dataset.items["item_id"].to_list(), _unchanged(old, dataset, loaded.spoke)
         new = [row for row, item in enumerate(ids) if item not in kept]
         gone = len(set(loaded.index.item_ids).difference(ids))
         counts = {"added": len(new), "kept": len(ids) - len(new), "removed": gone}
         identity = fingerprint({"index": record.artifact, "items": dataset.item_snapshot.content_hash})
-        known = self._ws.registry.find_index(record.domain, identity)
+        known = self._context.registry.find_index(record.domain, identity)
         if known is None and not new and not gone and dataset.item_snapshot.ref == record.items:
             known = record
         if known is not None or dry_run:
             return IndexAddition(known.ref if known else None, record.ref, known is not None, **counts, seconds=0.0)
-        with self._ws.lock(f"index {record.domain}"):
+        with self._context.lock(f"index {record.domain}"):
             made = self._grow(loaded, dataset, ids, new, identity, started)
         return IndexAddition(made.ref, record.ref, False, **counts, seconds=round(time.perf_counter() - started, 2))
 
@@ -195,9 +195,9 @@ class Indexes:
         """
         from .datasets import load_dataset
 
-        prepare(self._ws)
-        loaded = load_index(self._ws, self._ws.registry.get_index(ref))
-        dataset = load_dataset(self._ws, loaded.record.domain, items=loaded.record.items, with_events=False)
+        prepare(self._context)
+        loaded = load_index(self._context, self._context.registry.get_index(ref))
+        dataset = load_dataset(self._context, loaded.record.domain, items=loaded.record.items, with_events=False)
         vectors = loaded.index.vectors()
         checks = [
             _check("checksums", True, "every file matches"),
@@ -211,18 +211,18 @@ class Indexes:
         return IndexCheck(loaded.record.ref, all(check["ok"] for check in checks), checks)
 
     def _model(self, ref: str, domain: str | None) -> ModelRecord:
-        node = self._ws.registry.resolve(ref)
+        node = self._context.registry.resolve(ref)
         if node.kind == "hub":
             if domain is None:
                 raise UsageError(f"{ref} is a hub and serves any category; name one with --domain NAME.")
-            return ready_model(self._ws, node.ref, ModelKind.HUB)
-        return ready_model(self._ws, spoke_ref(self._ws, ref), ModelKind.SPOKE)
+            return ready_model(self._context, node.ref, ModelKind.HUB)
+        return ready_model(self._context, spoke_ref(self._context, ref), ModelKind.SPOKE)
 
     def _build(self, model: ModelRecord, dataset: Dataset, identity: str, started: float) -> IndexRecord:
-        from ..spokes.index import build_index
+        from ..retrieval.faiss_index import build_index
 
-        prepare(self._ws)
-        spoke, trunk = over_catalog(self._ws, model, dataset)
+        prepare(self._context)
+        spoke, trunk = over_catalog(self._context, model, dataset)
         item_ids = dataset.items["item_id"].to_list()
         vectors = spoke.embed_items(item_ids, trunk, dataset.items)
         index = build_index(vectors, item_ids, spoke.space_fingerprint)
@@ -247,12 +247,12 @@ class Indexes:
         rows = np.array(new, np.int64)
         fresh = replace(dataset, items=dataset.items[rows.tolist()])
         names = [ids[row] for row in new]
-        trunk = trunk_vectors(self._ws, loaded.hub, fresh, loaded.spoke.content, loaded.spoke.heads)
+        trunk = trunk_vectors(self._context, loaded.hub, fresh, loaded.spoke.content, loaded.spoke.heads)
         vectors = loaded.spoke.embed_items(names, trunk, fresh.items)
         among = set(names)
         kept = loaded.index.select([item for item in ids if item not in among])
         grown = kept.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
-        model = self._ws.registry.get_model(loaded.record.model)
+        model = self._context.registry.get_model(loaded.record.model)
         grew_from = Parent(loaded.record.ref, Relation.BUILT_FROM, "vectors", "items added to it")
         return self._store(grown, loaded.spoke, model, dataset, identity, started, [grew_from])
 
@@ -266,15 +266,15 @@ class Indexes:
         started: float,
         parents: Sequence[Parent] = (),
     ) -> IndexRecord:
-        from ..spokes.index import FACTORY, METRIC
+        from ..retrieval.faiss_index import FACTORY, METRIC
 
-        with self._ws.artifacts.stage() as staged:
+        with self._context.artifacts.stage() as staged:
             index.save(staged)
             if model.kind == ModelKind.HUB:
                 (staged / FLOOR_FOLDER).mkdir()
                 spoke.save(staged / FLOOR_FOLDER)
-            artifact = self._ws.artifacts.commit(staged, "index")
-        return self._ws.registry.add_index(
+            artifact = self._context.artifacts.commit(staged, "index")
+        return self._context.registry.add_index(
             dataset.domain.name,
             model.ref,
             dataset.item_snapshot.ref,
@@ -296,35 +296,35 @@ class Indexes:
     def _check_vectors(self, loaded: LoadedIndex, dataset: Dataset, vectors: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
         few = replace(dataset, items=dataset.items[rows.tolist()])
-        trunk = trunk_vectors(self._ws, loaded.hub, few, loaded.spoke.content, loaded.spoke.heads)
+        trunk = trunk_vectors(self._context, loaded.hub, few, loaded.spoke.content, loaded.spoke.heads)
         again = loaded.spoke.embed_items(dataset.items["item_id"][rows].to_list(), trunk, dataset.items[rows])
         gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
         return _check("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}")
 
 
-def load_index(ws: Workspace, record: IndexRecord) -> LoadedIndex:
+def load_index(context: Context, record: IndexRecord) -> LoadedIndex:
     """An index and what filled it.
 
     Raises:
         CorruptArtifactError: a file no longer matches its checksum.
         IncompatibleError: the index was filled by another embedding space than its model's.
     """
-    from ..spokes.index import ItemIndex
+    from ..retrieval.faiss_index import ItemIndex
     from ..spokes.spoke import Spoke
 
-    folder: Path = ws.artifacts.open(record.artifact)
+    folder: Path = context.artifacts.open(record.artifact)
     index = ItemIndex.load(folder)
-    model = ws.registry.get_model(record.model)
+    model = context.registry.get_model(record.model)
     if model.kind == ModelKind.HUB:
-        hub, _ = load_hub(ws, model.ref)
+        hub, _ = load_hub(context, model.ref)
         spoke = Spoke.load(folder / FLOOR_FOLDER, hub)
     else:
-        spoke, hub = load_spoke(ws, model)
+        spoke, hub = load_spoke(context, model)
     index.require_space(spoke.space_fingerprint)
     return LoadedIndex(record, index, spoke, hub)
 
 
-def index_of(ws: Workspace, ref: str) -> IndexRecord:
+def index_of(context: Context, ref: str) -> IndexRecord:
     """The index that answers for a reference: a domain's live release, a release, an index, or a spoke's newest one.
 
     Raises:
@@ -332,14 +332,14 @@ def index_of(ws: Workspace, ref: str) -> IndexRecord:
         HubspokeError: the spoke has no index yet.
         UsageError: the reference is none of these.
     """
-    node = ws.registry.resolve(ref)
+    node = context.registry.resolve(ref)
     if node.kind == "release":
-        return ws.registry.get_index(ws.registry.get_release(node.ref).index)
+        return context.registry.get_index(context.registry.get_release(node.ref).index)
     if node.kind == "index":
-        return ws.registry.get_index(node.ref)
+        return context.registry.get_index(node.ref)
     if node.kind != "spoke":
         raise UsageError(f"{ref} is a {node.kind} and does not recommend; name a domain, spoke, release or index.")
-    own = [record for record in ws.registry.list_indexes(node.domain) if record.model == node.ref]
+    own = [record for record in context.registry.list_indexes(node.domain) if record.model == node.ref]
     if not own:
         raise HubspokeError(f"{node.ref} has no index yet; build it with `hubspoke index build {node.ref}`.")
     return own[-1]

@@ -20,13 +20,13 @@ from ..catalog.schema import OnError, TimeKind
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import content_hash, write_snapshot
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
-from ..registry.artifacts import StoredArtifact
+from ..registry.artifacts.local import StoredArtifact
 from ..registry.records import SnapshotRecord
 from .datasets import TABLE_FOLDER, Table, find_snapshot, read_table
 from .results import Result
 
 if TYPE_CHECKING:
-    from .workspace import Workspace
+    from .context import Context
 
 
 # What a snapshot's details hold beside the reader's provenance.
@@ -123,7 +123,7 @@ class CheckedData:
         return tuple(part for part in (self.items, self.events) if part is not None)
 
 
-def check(ws: Workspace, domain: str, request: Request, sessions: SessionSettings) -> CheckedData:
+def check(context: Context, domain: str, request: Request, sessions: SessionSettings) -> CheckedData:
     """Read and check everything that is asked for; nothing is written.
 
     Raises:
@@ -133,15 +133,15 @@ def check(ws: Workspace, domain: str, request: Request, sessions: SessionSetting
     """
     items = None
     if request.items is not None:
-        ws.progress("reading items", 0, 1)
+        context.progress("reading items", 0, 1)
         items = _checked("items", read_item_table(request))
-        ws.progress("reading items", 1, 1)
+        context.progress("reading items", 1, 1)
     events = None
     if request.events is not None:
-        ws.progress("reading events", 0, 1)
-        item_ids = items.frame["item_id"] if items else _catalog_ids(ws, domain)
+        context.progress("reading events", 0, 1)
+        item_ids = items.frame["item_id"] if items else _catalog_ids(context, domain)
         events = _checked_events(read_event_table(request, item_ids), request, sessions)
-        ws.progress("reading events", 1, 1)
+        context.progress("reading events", 1, 1)
     return CheckedData(items, events)
 
 
@@ -170,11 +170,11 @@ def read_event_table(request: Request, item_ids: pl.Series | None) -> ReadResult
     return read_events(Path(request.events or ""), *how)
 
 
-def _catalog_ids(ws: Workspace, domain: str) -> pl.Series:
-    snapshot = find_snapshot(ws, domain, "items") if ws.registry.find_domain(domain) else None
+def _catalog_ids(context: Context, domain: str) -> pl.Series:
+    snapshot = find_snapshot(context, domain, "items") if context.registry.find_domain(domain) else None
     if snapshot is None:
         raise UsageError(f"{domain} has no items that the events could be on; give its catalog with --items FILE too.")
-    return read_table(ws, snapshot)["item_id"]
+    return read_table(context, snapshot)["item_id"]
 
 
 def _checked(kind: str, read: ReadResult) -> Checked:
@@ -191,46 +191,46 @@ def _checked_events(read: ReadResult, request: Request, sessions: SessionSetting
     return replace(_checked("events", read), as_of=as_of, sessions=cleaned.to_json())
 
 
-def known_snapshot(ws: Workspace, domain: str, part: Checked) -> SnapshotRecord | None:
+def known_snapshot(context: Context, domain: str, part: Checked) -> SnapshotRecord | None:
     """The domain's snapshot that holds the same content already, or None."""
-    if ws.registry.find_domain(domain) is None:
+    if context.registry.find_domain(domain) is None:
         return None
-    same = (s for s in ws.registry.list_snapshots(domain, part.kind) if s.content_hash == part.content_hash)
+    same = (s for s in context.registry.list_snapshots(domain, part.kind) if s.content_hash == part.content_hash)
     return next(same, None)
 
 
-def prepare(ws: Workspace, domain: str, part: Checked, dry_run: bool = False) -> Prepared:
+def prepare(context: Context, domain: str, part: Checked, dry_run: bool = False) -> Prepared:
     """Write a checked table's files, unless the domain has a snapshot of that content; no row is written yet.
 
     Raises:
         HubspokeError: the disk is full, or the store cannot be written; nothing is left behind.
     """
-    known = known_snapshot(ws, domain, part)
+    known = known_snapshot(context, domain, part)
     if dry_run:
         return Prepared(part, known, None)
     if known is not None:
-        _repair(ws, known, part)
+        _repair(context, known, part)
         return Prepared(part, known, None)
-    return Prepared(part, None, _write(ws, part, part.read.provenance, _image_root(part)))
+    return Prepared(part, None, _write(context, part, part.read.provenance, _image_root(part)))
 
 
-def _repair(ws: Workspace, known: SnapshotRecord, part: Checked) -> None:
+def _repair(context: Context, known: SnapshotRecord, part: Checked) -> None:
     """Write a lost or damaged snapshot's files once more, to the byte: same content, same manifest."""
     try:
-        ws.artifacts.open(known.artifact)
+        context.artifacts.open(known.artifact)
         return
     except (CorruptArtifactError, NotFoundError) as error:
         provenance = {name: value for name, value in known.details.items() if name not in OWN_DETAILS}
-        stored = _write(ws, part, provenance, known.details.get("image_root"))
+        stored = _write(context, part, provenance, known.details.get("image_root"))
         if stored.digest != known.artifact:
             raise CorruptArtifactError(
                 f"{known.ref} is damaged, and another version of a library writes it otherwise than it was written; "
                 "restore a backup of the artifacts."
             ) from error
-    ws.progress.note(f"{known.ref} was damaged; its files are as they were again.")
+    context.progress.note(f"{known.ref} was damaged; its files are as they were again.")
 
 
-def record(ws: Workspace, domain: str, prepared: Prepared, dry_run: bool = False) -> IngestResult:
+def record(context: Context, domain: str, prepared: Prepared, dry_run: bool = False) -> IngestResult:
     """Make a prepared table a snapshot of the domain; where its files were not written (a dry run), say what would be.
 
     Raises:
@@ -239,16 +239,16 @@ def record(ws: Workspace, domain: str, prepared: Prepared, dry_run: bool = False
     part = prepared.part
     if prepared.stored is not None:
         details = _details(part)
-        snapshot, made = ws.registry.add_snapshot(
+        snapshot, made = context.registry.add_snapshot(
             domain, part.kind, part.content_hash, part.frame.height, prepared.stored, part.as_of, details
         )
         return _result(part, snapshot, cached=not made, dry_run=False)
     return _result(part, prepared.known, cached=prepared.known is not None, dry_run=dry_run)
 
 
-def _write(ws: Workspace, part: Checked, provenance: Mapping[str, Any], image_root: str | None) -> StoredArtifact:
-    ws.progress(f"writing {part.kind}", 0, 1)
-    with ws.artifacts.stage() as staged:
+def _write(context: Context, part: Checked, provenance: Mapping[str, Any], image_root: str | None) -> StoredArtifact:
+    context.progress(f"writing {part.kind}", 0, 1)
+    with context.artifacts.stage() as staged:
         write_snapshot(
             part.frame,
             "items" if part.kind == "items" else "events",
@@ -257,8 +257,8 @@ def _write(ws: Workspace, part: Checked, provenance: Mapping[str, Any], image_ro
             time_kind=part.read.report.time_kind,
             image_root=image_root,
         )
-        stored = ws.artifacts.commit(staged, f"{part.kind} snapshot")
-    ws.progress(f"writing {part.kind}", 1, 1)
+        stored = context.artifacts.commit(staged, f"{part.kind} snapshot")
+    context.progress(f"writing {part.kind}", 1, 1)
     return stored
 
 
@@ -276,16 +276,16 @@ def _image_root(part: Checked) -> str | None:
     return None if root is None else str(root.resolve())
 
 
-def note_image_root(ws: Workspace, prepared: Prepared) -> None:
+def note_image_root(context: Context, prepared: Prepared) -> None:
     """The same pictures in another folder: the snapshot stays as it is, the domain remembers where they lie now."""
     known, root = prepared.known, _image_root(prepared.part)
     if known is None or root is None:
         return
-    record = ws.registry.get_domain(known.domain)
+    record = context.registry.get_domain(known.domain)
     roots = dict(record.settings.get("image_roots", {}))
     if root == (roots.get(known.ref) or known.details.get("image_root")):
         return
-    ws.registry.set_domain_settings(known.domain, {**record.settings, "image_roots": {**roots, known.ref: root}})
+    context.registry.set_domain_settings(known.domain, {**record.settings, "image_roots": {**roots, known.ref: root}})
 
 
 def _result(part: Checked, snapshot: SnapshotRecord | None, cached: bool, dry_run: bool) -> IngestResult:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..catalog.sequences import IntArray, build_sequences
+from ..arrays import IntArray
+from ..catalog.sequences import build_sequences
 from ..catalog.session_files import (
     FORMAT,
     MANIFEST_FILE,
@@ -32,26 +33,26 @@ from ..catalog.sessions import clean_sessions
 from ..catalog.snapshots import DATA_FILE
 from ..catalog.streams import SequenceStream
 from ..evaluation.protocols import EvaluationSet, Protocol, asked_users, evaluation_set, training_mask
-from ..spokes.statistics import counted_events
+from ..spokes.features.statistics import counted_events
+from ..spokes.training.splits import SplitParts, cut_of, too_few
+from ..spokes.training.validation import MAX_MIXTURE_SCORES, REPEAT_SHARE, Validation, distinct_events, user_limit
 from .datasets import session_settings, table_folder, time_kind
-from .measures import MAX_MIXTURE_SCORES, REPEAT_SHARE, Validation, distinct_events, user_limit
 from .models import fingerprint
-from .splits import SplitParts, cut_of, too_few
 
 if TYPE_CHECKING:
     import polars as pl
 
     from ..registry.records import DomainRecord, SnapshotRecord
     from ..spokes.config import SpokeConfig
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 
 UNUSED_SECONDS = 30 * 86_400.0  # session files that nobody opened for so long make room
 
 
 def open_stream(
-    ws: Workspace,
+    context: Context,
     domain: DomainRecord,
     items: SnapshotRecord,
     events: SnapshotRecord,
@@ -66,17 +67,17 @@ def open_stream(
     """
     settings, kind = session_settings(domain), time_kind(events)
     made_of = [events.content_hash, items.content_hash, settings.model_dump(mode="json"), kind, _grain(shard_events)]
-    folder = ws.cache_dir / "sessions" / fingerprint([FORMAT, *made_of])
+    folder = context.cache_dir / "sessions" / fingerprint([FORMAT, *made_of])
     files = SessionFiles.open(folder)
     if files is not None:
         with suppress(OSError):  # a cache that cannot be written is still good to read
             (folder / MANIFEST_FILE).touch()
     else:
         _forget_unused(folder.parent)
-        ws.progress("cutting sessions", 0, 1)
-        table = table_folder(ws, events) / DATA_FILE
+        context.progress("cutting sessions", 0, 1)
+        table = table_folder(context, events) / DATA_FILE
         files = write_session_files(table, item_ids, folder, settings, kind, range_events=_grain(shard_events))
-        ws.progress("cutting sessions", 1, 1)
+        context.progress("cutting sessions", 1, 1)
     return SequenceStream(files, shard_events), files.manifest
 
 
@@ -181,11 +182,13 @@ def _chosen(
             yield evaluation_set(shard.keep_events(mine), protocol)
 
 
-def counted_ranges(ws: Workspace, dataset: Dataset, seen: SequenceStream, until: int | None) -> Iterator[pl.DataFrame]:
+def counted_ranges(
+    context: Context, dataset: Dataset, seen: SequenceStream, until: int | None
+) -> Iterator[pl.DataFrame]:
     """The raw events that statistics may count, of one range of users after the other.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         dataset: with an event table beyond memory.
         seen: what a spoke is trained on.
         until: microseconds UTC; nothing from there on counts.
@@ -194,7 +197,7 @@ def counted_ranges(ws: Workspace, dataset: Dataset, seen: SequenceStream, until:
     if snapshot is None:
         return
     settings, kind = session_settings(dataset.domain), time_kind(snapshot)
-    for events in user_ranges(table_folder(ws, snapshot) / DATA_FILE, _grain(seen.shard_events)):
+    for events in user_ranges(table_folder(context, snapshot) / DATA_FILE, _grain(seen.shard_events)):
         known, _ = drop_unknown_items(events, item_ids)
         whole = build_sequences(clean_sessions(known, settings, kind, part=True).frame, item_ids)
         yield counted_events(known, item_ids, whole, seen.kept_of(whole), until)

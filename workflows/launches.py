@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, QualityGateError
 from ..registry.kinds import ModelKind
+from .data import Data
+from .domains import Domains
+from .hubs import Hubs
+from .indexes import Indexes
 from .models import parse_config, ready_model
+from .releases import promote
 from .results import Result
+from .spokes import Spokes
 
 if TYPE_CHECKING:
+    from .context import Context
     from .datasets import Table
     from .recommendations import Recommendations
-    from .workspace import Workspace
 
 # Items whose recommendations a launch shows.
 SHOWN_ITEMS = 3
@@ -56,7 +62,7 @@ class _Steps:
 
 
 def launch(
-    ws: Workspace,
+    context: Context,
     name: str,
     catalog: Table,
     events: Table | None = None,
@@ -74,7 +80,7 @@ def launch(
     cached, so a killed launch is simply repeated.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         name: the category.
         catalog: item file or table.
         events: event file or table.
@@ -94,27 +100,27 @@ def launch(
 
     started = time.perf_counter()
     steps = _Steps()
-    known = ready_model(ws, hub, ModelKind.HUB).ref if hub else ws.hub.live()
+    known = ready_model(context, hub, ModelKind.HUB).ref if hub else Hubs(context).live()
     if events is not None:
         _check_config(config)
-    _take_in(ws, name, catalog, events, steps, dry_run, data)
+    _take_in(context, name, catalog, events, steps, dry_run, data)
     if dry_run:
         return LaunchResult(name, "planned", None, round(time.perf_counter() - started, 2), steps.rows, [])
-    hub_ref = known or ws.hub.ensure()
+    hub_ref = known or Hubs(context).ensure()
     steps.add("hub", hub_ref, known is not None)
-    index = ws.index.build(_serving(ws, name) or hub_ref, domain=name)
+    index = Indexes(context).build(_serving(context, name) or hub_ref, domain=name)
     steps.add("index", index.ref, index.cached)
-    _release(ws, name, str(index.ref), steps)
+    _release(context, name, str(index.ref), steps)
     if events is not None:
-        _train(ws, name, hub_ref, config, steps)
-    shown = Server(ws, name)
-    ids = _sample(ws, name)
+        _train(context, name, hub_ref, config, steps)
+    shown = Server(context, name)
+    ids = _sample(context, name)
     answers = [shown.recommend([item], k=k, exclude_seen=True) for item in ids]
     steps.add("first recommendations", None, False)
     return LaunchResult(
         domain=name,
-        mode="trained" if _serving(ws, name) else "day zero",
-        release=ws.registry.get_domain(name).live,
+        mode="trained" if _serving(context, name) else "day zero",
+        release=context.registry.get_domain(name).live,
         seconds=round(time.perf_counter() - started, 2),
         steps=steps.rows,
         recommendations=answers,
@@ -122,7 +128,7 @@ def launch(
 
 
 def _take_in(
-    ws: Workspace,
+    context: Context,
     name: str,
     catalog: Table,
     events: Table | None,
@@ -131,12 +137,12 @@ def _take_in(
     data: Mapping[str, Any],
 ) -> None:
     """Add the category, or take snapshots of its newer data where it exists."""
-    if ws.registry.find_domain(name) is None:
-        added = ws.domain.add(name, items=catalog, events=events, dry_run=dry_run, **data)
+    if context.registry.find_domain(name) is None:
+        added = Domains(context).add(name, items=catalog, events=events, dry_run=dry_run, **data)
         parts = [added.items, added.events]
     else:
         own = {key: value for key, value in data.items() if key != "description"}
-        ingested = ws.data.ingest(name, items=catalog, events=events, dry_run=dry_run, **own)
+        ingested = Data(context).ingest(name, items=catalog, events=events, dry_run=dry_run, **own)
         parts = [ingested.items, ingested.events]
     for kind, part in zip(("items", "events"), parts, strict=True):
         if part is not None:
@@ -150,45 +156,45 @@ def _check_config(config: Mapping[str, Any] | None) -> None:
     parse_config(SpokeConfig, config, "spoke")
 
 
-def _serving(ws: Workspace, name: str) -> str | None:
+def _serving(context: Context, name: str) -> str | None:
     """The spoke that is live already: a newer catalog does not take it out of service, it extends its index."""
-    live = ws.registry.get_domain(name).live
-    return ws.registry.get_release(live).spoke if live else None
+    live = context.registry.get_domain(name).live
+    return context.registry.get_release(live).spoke if live else None
 
 
-def _release(ws: Workspace, name: str, ref: str, steps: _Steps) -> None:
+def _release(context: Context, name: str, ref: str, steps: _Steps) -> None:
     """Make a version live; where the gate refuses it, what is live already stays in service.
 
     Raises:
         QualityGateError: the gate refuses it and nothing is live.
     """
     try:
-        moved = ws.promote(ref, reason="launch")
+        moved = promote(context, ref, reason="launch")
     except QualityGateError as error:
-        if ws.registry.get_domain(name).live is None:
+        if context.registry.get_domain(name).live is None:
             raise
-        ws.progress.note(f"{ref} is stored but not promoted: {error}")
+        context.progress.note(f"{ref} is stored but not promoted: {error}")
         return
     steps.add("release", moved.after, moved.cached)
 
 
-def _train(ws: Workspace, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> None:
+def _train(context: Context, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> None:
     """Train a spoke and make it live, where the events allow it."""
     try:
-        spoke = ws.spoke.train(name, hub=hub, config=config, split="all", refit=True)
+        spoke = Spokes(context).train(name, hub=hub, config=config, split="all", refit=True)
     except CorruptArtifactError:
         raise
     except InvalidDataError as error:
-        ws.progress.note(f"{error}")
+        context.progress.note(f"{error}")
         return
     steps.add("spoke", spoke.ref, spoke.cached)
-    _release(ws, name, str(spoke.ref), steps)
+    _release(context, name, str(spoke.ref), steps)
 
 
-def _sample(ws: Workspace, name: str) -> list[str]:
+def _sample(context: Context, name: str) -> list[str]:
     """A few items spread over the catalog."""
     from .datasets import load_dataset
 
-    ids = load_dataset(ws, name, with_events=False).items["item_id"]
+    ids = load_dataset(context, name, with_events=False).items["item_id"]
     rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
     return [str(ids[row]) for row in rows]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from .drawings import said
+from ..reports.drawings import said
 
 if TYPE_CHECKING:
-    from ..registry.differences import Difference
-    from ..registry.impact import Impact
-    from ..registry.lineage import Direction, Lineage, LineageTree
-    from .workspace import Workspace
+    from ..registry.lineage.differences import Difference
+    from ..registry.lineage.graph import Direction, Lineage, LineageTree
+    from ..registry.lineage.impact import Impact
+    from .context import Context
 
 
 class LineageQuestions:
-    """`ws.lineage`: what made a thing, what was made from it, and what follows from that."""
+    """`context.lineage`: what made a thing, what was made from it, and what follows from that."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def show(
         self, ref: str, direction: Direction = "upstream", domains: bool = False, depth: int | None = None
@@ -35,7 +35,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._ws.registry.tree(ref, direction, domains, depth)
+        return self._context.registry.tree(ref, direction, domains, depth)
 
     def upstream(self, ref: str) -> Lineage:
         """Everything that `ref` was made from, nearest first.
@@ -44,7 +44,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._ws.registry.upstream(ref)
+        return self._context.registry.upstream(ref)
 
     def downstream(self, ref: str) -> Lineage:
         """Everything that was made from `ref`, nearest first.
@@ -53,7 +53,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._ws.registry.downstream(ref)
+        return self._context.registry.downstream(ref)
 
     def impact(self, ref: str, live: bool = False) -> Impact:
         """What must be retrained, rebuilt or released again if `ref` changes, in an order in which it can be done.
@@ -66,7 +66,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._ws.registry.impact(ref, live)
+        return self._context.registry.impact(ref, live)
 
     def diff(self, a: str, b: str) -> Difference:
         """What differs between two versions of one kind.
@@ -75,7 +75,7 @@ class LineageQuestions:
             UsageError: a reference is malformed, or the two cannot be compared.
             NotFoundError: one points at nothing.
         """
-        return self._ws.registry.diff(a, b)
+        return self._context.registry.diff(a, b)
 
 
 def tree_lines(tree: LineageTree) -> list[str]:

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ..hub.fusion import TrunkVectors
     from ..hub.model import Hub
     from ..spokes.spoke import Spoke
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 
-def load_spoke(ws: Workspace, record: ModelRecord) -> tuple[Spoke, Hub]:
+def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
     """A stored spoke version on its hub.
 
     Raises:
@@ -27,14 +27,14 @@ def load_spoke(ws: Workspace, record: ModelRecord) -> tuple[Spoke, Hub]:
     from ..hub.devices import pick_device
     from ..spokes.spoke import Spoke
 
-    hub, _ = load_hub(ws, ws.registry.hub_of(record.ref).ref)
-    spoke = Spoke.load(ws.artifacts.open(str(record.artifact)), hub)
+    hub, _ = load_hub(context, context.registry.hub_of(record.ref).ref)
+    spoke = Spoke.load(context.artifacts.open(str(record.artifact)), hub)
     if spoke.behaviour:
-        spoke.behaviour.model.to(pick_device(ws.settings.device))
+        spoke.behaviour.model.to(pick_device(context.settings.device))
     return spoke, hub
 
 
-def over_catalog(ws: Workspace, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, TrunkVectors]:
+def over_catalog(context: Context, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, TrunkVectors]:
     """A spoke version, or a hub version's launch floor, with the trunk vectors of the catalog that it is to serve.
 
     Raises:
@@ -45,23 +45,23 @@ def over_catalog(ws: Workspace, model: ModelRecord, dataset: Dataset) -> tuple[S
     from ..spokes.spoke import launch_floor
 
     if model.kind == ModelKind.SPOKE:
-        spoke, hub = load_spoke(ws, model)
-        return spoke, trunk_vectors(ws, hub, dataset, spoke.content, spoke.heads)
-    hub, _ = load_hub(ws, model.ref)
-    trunk = trunk_vectors(ws, hub, dataset)
+        spoke, hub = load_spoke(context, model)
+        return spoke, trunk_vectors(context, hub, dataset, spoke.content, spoke.heads)
+    hub, _ = load_hub(context, model.ref)
+    trunk = trunk_vectors(context, hub, dataset)
     return launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config)), trunk
 
 
-def spoke_ref(ws: Workspace, ref: str) -> str:
+def spoke_ref(context: Context, ref: str) -> str:
     """The spoke version behind a reference; a domain, alias or release stands for the spoke that it serves.
 
     Raises:
         UsageError: the hub alone serves there.
     """
-    node = ws.registry.resolve(ref)
+    node = context.registry.resolve(ref)
     if node.kind != "release":
         return node.ref
-    release = ws.registry.get_release(node.ref)
+    release = context.registry.get_release(node.ref)
     if release.spoke is None:
         domain = release.domain
         raise UsageError(f"In {release.ref} the hub alone serves; train one with `hubspoke spoke train {domain}`.")

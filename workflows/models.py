@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .. import __version__
 from ..errors import UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelPart, ModelRecord, Parent
+from ..version import __version__
 from .results import Result
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..hub.fusion import TrunkVectors
     from ..hub.model import Hub
     from ..hub.parts import Part
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -104,7 +104,7 @@ def fingerprint(value: Any) -> str:
 
 
 def train_once(
-    ws: Workspace, recipe: Recipe, train: Callable[[], Trained], *, force: bool, dry_run: bool
+    context: Context, recipe: Recipe, train: Callable[[], Trained], *, force: bool, dry_run: bool
 ) -> ModelResult:
     """The version that `recipe` makes: found if it was made before, trained, stored and recorded otherwise.
 
@@ -115,23 +115,23 @@ def train_once(
         LockedError: another process trains this scope.
     """
     started = time.perf_counter()
-    known = None if force else ws.registry.find_ready_model(recipe.kind, recipe.domain, recipe.fingerprint)
+    known = None if force else context.registry.find_ready_model(recipe.kind, recipe.domain, recipe.fingerprint)
     if known is not None:
         return result_of(known, cached=True, seconds=time.perf_counter() - started)
     if dry_run:
         return ModelResult(None, None, False, "planned", time.perf_counter() - started, {"config": recipe.config})
-    with ws.lock(f"train {recipe.domain or 'hub'}"):
-        record = ws.registry.begin_model(
+    with context.lock(f"train {recipe.domain or 'hub'}"):
+        record = context.registry.begin_model(
             recipe.kind, recipe.domain, recipe.fingerprint, recipe.config, recipe.seed, environment(), __version__
         )
         try:
             trained = train()
-            with ws.artifacts.stage() as staged:
+            with context.artifacts.stage() as staged:
                 trained.save(staged)
-                artifact = ws.artifacts.commit(staged, recipe.kind)
+                artifact = context.artifacts.commit(staged, recipe.kind)
             seconds = time.perf_counter() - started
             summary = {**trained.summary, "seconds": round(trained.seconds_before + seconds, 2)}
-            record = ws.registry.finish_model(
+            record = context.registry.finish_model(
                 record.ref,
                 artifact,
                 trained.space_fingerprint,
@@ -141,7 +141,7 @@ def train_once(
                 trained.seconds_before,
             )
         except (Exception, KeyboardInterrupt) as error:
-            ws.registry.fail_model(record.ref, f"{type(error).__name__}: {error}")
+            context.registry.fail_model(record.ref, f"{type(error).__name__}: {error}")
             raise
     return result_of(record, cached=False, seconds=seconds)
 
@@ -199,14 +199,14 @@ def model_part(part: Part, hub: str | None = None) -> ModelPart:
     return ModelPart(part.name, part.fingerprint, part.bytes, part.parameters, hub if part.inherited else None)
 
 
-def prepare(ws: Workspace) -> None:
+def prepare(context: Context) -> None:
     """Cap threads at the cores (or the setting) before anything heavy runs."""
     from ..hub.devices import limit_threads
 
-    limit_threads(ws.settings.threads)
+    limit_threads(context.settings.threads)
 
 
-def load_hub(ws: Workspace, ref: str) -> tuple[Hub, ModelRecord]:
+def load_hub(context: Context, ref: str) -> tuple[Hub, ModelRecord]:
     """A stored hub version, loaded; the same object as long as the workspace keeps it, for reading only.
 
     Raises:
@@ -216,20 +216,20 @@ def load_hub(ws: Workspace, ref: str) -> tuple[Hub, ModelRecord]:
     """
     from ..hub.model import Hub
 
-    record = ready_model(ws, ref, ModelKind.HUB)
+    record = ready_model(context, ref, ModelKind.HUB)
     # Opened even where the hub is in memory already: damage and absence are told the same every time.
-    folder, device = ws.artifacts.open(str(record.artifact)), ws.settings.device
-    return ws.hubs.get(str(record.artifact), device, lambda: Hub.load(folder, device=device)), record
+    folder, device = context.artifacts.open(str(record.artifact)), context.settings.device
+    return context.hubs.get(str(record.artifact), device, lambda: Hub.load(folder, device=device)), record
 
 
-def ready_model(ws: Workspace, ref: str, kind: ModelKind) -> ModelRecord:
+def ready_model(context: Context, ref: str, kind: ModelKind) -> ModelRecord:
     """The finished version that `ref` names.
 
     Raises:
         NotFoundError: it points at nothing.
         UsageError: it is of another kind, or not finished.
     """
-    record = ws.registry.get_model(ref)
+    record = context.registry.get_model(ref)
     if record.kind != kind:
         example = "hub:1" if kind == ModelKind.HUB else "garden:1"
         raise UsageError(f"{ref} is a {record.kind}, not a {kind}; name one like {example}.")
@@ -238,15 +238,15 @@ def ready_model(ws: Workspace, ref: str, kind: ModelKind) -> ModelRecord:
     return record
 
 
-def embedding_cache(ws: Workspace) -> EmbeddingCache:
+def embedding_cache(context: Context) -> EmbeddingCache:
     """The workspace's cache of trunk outputs."""
     from ..hub.cache import EmbeddingCache
 
-    return EmbeddingCache(ws.cache_dir)
+    return EmbeddingCache(context.cache_dir)
 
 
 def trunk_vectors(
-    ws: Workspace,
+    context: Context,
     hub: Hub,
     dataset: Dataset,
     content: Collection[str] = ("text", "image"),
@@ -260,5 +260,5 @@ def trunk_vectors(
 
     seen = hub.image is not None and "image" in content
     pictures = image_paths(dataset) if seen else [[] for _ in range(dataset.items.height)]
-    cache = embedding_cache(ws)
-    return hub.trunk_vectors(dataset.items, pictures, cache, ws.progress, texts="text" in content, heads=heads)
+    cache = embedding_cache(context)
+    return hub.trunk_vectors(dataset.items, pictures, cache, context.progress, texts="text" in content, heads=heads)

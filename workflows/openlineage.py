@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from .. import __version__
 from ..errors import UsageError
-from ..registry.faults import file_faults
+from ..files import file_faults
 from ..registry.records import (
     EvaluationRecord,
     IndexRecord,
@@ -30,12 +29,13 @@ from ..registry.records import (
     RulesRecord,
     SnapshotRecord,
 )
+from ..version import __version__
 from .results import Result
 
 if TYPE_CHECKING:
     from ..registry.database import Database
     from ..registry.store import Registry
-    from .workspace import Workspace
+    from .context import Context
 
 NAMESPACE = "hubspoke"
 # A package URL: the one URI that says which program and version wrote an event.
@@ -130,7 +130,7 @@ class Made:
 # ---- what is exported ----
 
 
-def run_events(ws: Workspace, refs: Sequence[str] = ()) -> Iterator[Event]:
+def run_events(context: Context, refs: Sequence[str] = ()) -> Iterator[Event]:
     """The run events of everything upstream of `refs`, those included, or of the whole registry; oldest first.
 
     Every run has a START; one that ended well a COMPLETE with what it made, one that failed a FAIL.
@@ -139,7 +139,7 @@ def run_events(ws: Workspace, refs: Sequence[str] = ()) -> Iterator[Event]:
         UsageError: a reference is malformed.
         NotFoundError: a reference points at nothing.
     """
-    registry = ws.registry
+    registry = context.registry
     records, parents = _upstream(registry, refs) if refs else _everything(registry)
     made = sorted((_made(record) for record in records), key=lambda one: (one.began, one.ref))
     renderer = _Renderer(dataset_namespace(registry.database), parents, _versions(made), _sizes(registry))
@@ -149,7 +149,7 @@ def run_events(ws: Workspace, refs: Sequence[str] = ()) -> Iterator[Event]:
     return (renderer.end(one) if ends else renderer.start(one) for _, _, one, ends in moments)
 
 
-def export(ws: Workspace, refs: Sequence[str] = (), output: Path | None = None) -> OpenLineageExport:
+def export(context: Context, refs: Sequence[str] = (), output: Path | None = None) -> OpenLineageExport:
     """The run events, see `run_events`; written to `output`, whole or not at all, where that is given.
 
     Raises:
@@ -157,7 +157,7 @@ def export(ws: Workspace, refs: Sequence[str] = (), output: Path | None = None) 
         NotFoundError: a reference points at nothing.
         HubspokeError: the file cannot be written.
     """
-    events = run_events(ws, refs)
+    events = run_events(context, refs)
     if output is None:
         given = tuple(events)
         return OpenLineageExport(None, len(given), given)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import FloatArray, IntArray
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from .indexes import LoadedIndex, index_of, load_index
@@ -21,10 +22,9 @@ from .results import Result
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..catalog.sequences import History, IntArray
-    from ..hub.calibration import FloatArray
+    from ..catalog.sequences import History
+    from .context import Context
     from .datasets import Dataset
-    from .workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -56,24 +56,24 @@ class Recommendations(Result):
 class Server:
     """One index, loaded and ready for many questions."""
 
-    def __init__(self, ws: Workspace, ref: str) -> None:
+    def __init__(self, context: Context, ref: str) -> None:
         from .datasets import load_dataset
         from .rerank import catalog_rules
 
-        prepare(ws)
+        prepare(context)
         # An alias is followed once: one that moves meanwhile must not give the index of one release and the rules of
         # another.
-        exact = ws.registry.resolve(ref).ref
-        self._rules_ref = _rules_of(ws, exact)
-        self._ws = ws
+        exact = context.registry.resolve(ref).ref
+        self._rules_ref = _rules_of(context, exact)
+        self._context = context
         self._ref = ref
-        self._loaded: LoadedIndex = load_index(ws, index_of(ws, exact))
+        self._loaded: LoadedIndex = load_index(context, index_of(context, exact))
         record = self._loaded.record
-        self._dataset: Dataset = load_dataset(ws, record.domain, items=record.items, with_events=False)
+        self._dataset: Dataset = load_dataset(context, record.domain, items=record.items, with_events=False)
         self._vectors = self._loaded.index.vectors()
         self._unavailable = np.flatnonzero(~self._dataset.items["available"].to_numpy()).tolist()
         self._row_of = {item: row for row, item in enumerate(self._loaded.index.item_ids)}
-        self._rules = catalog_rules(ws, self._rules_ref, self._dataset.items)
+        self._rules = catalog_rules(context, self._rules_ref, self._dataset.items)
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -196,7 +196,7 @@ class Server:
         """A shopper's items, oldest first, from the newest event snapshot, with what is known of the events."""
         from .datasets import load_dataset
 
-        dataset = load_dataset(self._ws, self._loaded.record.domain, items=self._loaded.record.items)
+        dataset = load_dataset(self._context, self._loaded.record.domain, items=self._loaded.record.items)
         if user not in dataset.sequences.user_ids:
             raise NotFoundError(f"User {user!r} has no session in {dataset.domain.name}; pass --session instead.")
         code = dataset.sequences.user_ids.index(user)
@@ -209,7 +209,7 @@ class Server:
         """What to show before anything is known: the most popular items, or the newest where nobody bought yet."""
         from .datasets import load_dataset
 
-        dataset = load_dataset(self._ws, self._loaded.record.domain, items=self._loaded.record.items)
+        dataset = load_dataset(self._context, self._loaded.record.domain, items=self._loaded.record.items)
         counts = dataset.sequences.item_counts()
         if counts.any():
             order, scores, name = np.argsort(-counts, kind="stable"), counts.astype(float), "popularity"
@@ -256,7 +256,7 @@ class Server:
 
 
 def recommend(
-    ws: Workspace,
+    context: Context,
     ref: str,
     session: Sequence[str] = (),
     user: str | None = None,
@@ -264,21 +264,21 @@ def recommend(
     exclude_seen: bool = False,
 ) -> Recommendations:
     """One question to a release, spoke or index; keep a `Server` for many."""
-    return Server(ws, ref).recommend(session, user, k, exclude_seen)
+    return Server(context, ref).recommend(session, user, k, exclude_seen)
 
 
-def similar(ws: Workspace, ref: str, item: str, k: int = 10) -> Recommendations:
+def similar(context: Context, ref: str, item: str, k: int = 10) -> Recommendations:
     """The items nearest to one in content."""
-    return Server(ws, ref).similar(item, k)
+    return Server(context, ref).similar(item, k)
 
 
-def _rules_of(ws: Workspace, exact: str) -> str | None:
+def _rules_of(context: Context, exact: str) -> str | None:
     """The rules of a release; None where it has none, and for a version that is asked by itself.
 
     Raises:
         IncompatibleError: the release holds what this code cannot serve, and is not to be served without.
     """
-    record = ws.registry.get(exact)
+    record = context.registry.get(exact)
     if not isinstance(record, ReleaseRecord):
         return None
     if record.reranker is not None:

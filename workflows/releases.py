@@ -13,7 +13,7 @@ from .results import Result
 
 if TYPE_CHECKING:
     from ..registry.store import Registry
-    from .workspace import Workspace
+    from .context import Context
 
 
 NO_RULES = "none"
@@ -73,7 +73,7 @@ class _Target:
 
 
 def promote(
-    ws: Workspace,
+    context: Context,
     ref: str,
     to: str = "live",
     reason: str | None = None,
@@ -89,7 +89,7 @@ def promote(
     this call began.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         ref: a spoke, index, release or hub version.
         to: the alias.
         reason: why, for the history.
@@ -111,7 +111,7 @@ def promote(
     check_alias(to)
     if override and not (reason or "").strip():
         raise UsageError("Overruling a gate needs a reason, which the history keeps; give --reason TEXT.")
-    registry = ws.registry
+    registry = context.registry
     target = _target(registry, ref)
     scope = target.domain or HUB_SCOPE
     before = _pointed_at(registry, scope, to)
@@ -121,16 +121,16 @@ def promote(
     overruled = None
     # What is there already does not move, so nothing stands in its way.
     if before is None or known != before:
-        overruled = _unmet(ws, ref, to, target, before, gate, override)
+        overruled = _unmet(context, ref, to, target, before, gate, override)
     if dry_run:
         return _promotion(scope, to, AliasAction.PROMOTE, before, known, target, overruled, dry_run=True)
     parts, expected = target.parts or target.hub, None if first else before
-    change = registry.promote(scope, to, parts, ws.actor, reason, expected, overruled, gate)
+    change = registry.promote(scope, to, parts, context.actor, reason, expected, overruled, gate)
     return _promotion(scope, to, AliasAction.PROMOTE, change.from_ref, change.to_ref, target, change.overridden)
 
 
 def rollback(
-    ws: Workspace, scope: str, alias: str = "live", reason: str | None = None, dry_run: bool = False
+    context: Context, scope: str, alias: str = "live", reason: str | None = None, dry_run: bool = False
 ) -> Promotion:
     """Point `alias` back, the release whole, at what it pointed at before its last promotion that still stands.
 
@@ -138,15 +138,15 @@ def rollback(
         NotFoundError: there is no such domain, or nothing before.
         LockedError: another process moved the alias meanwhile.
     """
-    registry = ws.registry
+    registry = context.registry
     before, after = registry.way_back(scope, alias)
     if not dry_run:
-        change = registry.rollback(scope, alias, ws.actor, reason, before)
+        change = registry.rollback(scope, alias, context.actor, reason, before)
         before, after = str(change.from_ref), change.to_ref
     return _promotion(scope, alias, AliasAction.ROLLBACK, before, after, _target(registry, after), dry_run=dry_run)
 
 
-def subjects(ws: Workspace, domain: str, ref: str, alias: str) -> tuple[str, str | None]:
+def subjects(context: Context, domain: str, ref: str, alias: str) -> tuple[str, str | None]:
     """The model that would serve a domain if `ref` were promoted to an alias, and the one that does (None: nothing).
 
     Raises:
@@ -154,10 +154,10 @@ def subjects(ws: Workspace, domain: str, ref: str, alias: str) -> tuple[str, str
         UsageError: it cannot serve that domain.
     """
     check_alias(alias)
-    target = _target(ws.registry, ref)
+    target = _target(context.registry, ref)
     if target.domain != domain:
         raise UsageError(f"{ref} does not serve {domain}; name a spoke, index or release of {domain}.")
-    return target.subject, _serving(ws.registry, _pointed_at(ws.registry, domain, alias))
+    return target.subject, _serving(context.registry, _pointed_at(context.registry, domain, alias))
 
 
 def _serving(registry: Registry, release: str | None) -> str | None:
@@ -165,7 +165,7 @@ def _serving(registry: Registry, release: str | None) -> str | None:
 
 
 def _unmet(
-    ws: Workspace,
+    context: Context,
     ref: str,
     alias: str,
     target: _Target,
@@ -182,8 +182,8 @@ def _unmet(
         return None
     from .gatekeeping import check, refusal
 
-    live = _serving(ws.registry, before)
-    found = check(ws, gate.domain, alias, ref, target.subject, live, gate.conditions)
+    live = _serving(context.registry, before)
+    found = check(context, gate.domain, alias, ref, target.subject, live, gate.conditions)
     if found.passes:
         return None
     if not override:

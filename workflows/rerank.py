@@ -14,8 +14,8 @@ from .results import Result
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..spokes.rules import CatalogItem, CatalogRules
-    from .workspace import Workspace
+    from ..retrieval.rules import CatalogItem, CatalogRules
+    from .context import Context
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class RulesResult(Result):
 class Rerank:
     """The noun `rerank`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def list(self, domain: str) -> list[RulesRecord]:
         """Every version of a domain's rules, oldest first."""
-        return self._ws.registry.list_rules(domain)
+        return self._context.registry.list_rules(domain)
 
     def rules(self, domain: str, content: Mapping[str, Any], dry_run: bool = False) -> RulesResult:
         """Register rules for a domain; they serve once a release holds them (`promote REF --rules REF`).
@@ -62,11 +62,11 @@ class Rerank:
             UsageError: an unknown key or a value of the wrong type.
             InvalidDataError: the rules name what the newest catalog does not hold.
         """
-        from ..spokes.rules import CatalogRules, Rules, unknown_names
+        from ..retrieval.rules import CatalogRules, Rules, unknown_names
         from .datasets import load_dataset
 
         rules = parse_config(Rules, content, "rules")
-        items = catalog_items(load_dataset(self._ws, domain, with_events=False).items)
+        items = catalog_items(load_dataset(self._context, domain, with_events=False).items)
         unknown = unknown_names(rules, items)
         if unknown:
             said = "; ".join(f"{field}: {', '.join(names[:5])}" for field, names in unknown.items())
@@ -75,22 +75,22 @@ class Rerank:
         full = rules.model_dump(mode="json")
         if dry_run:
             return RulesResult(None, domain, full, False, hidden, dry_run=True)
-        record, created = self._ws.registry.add_rules(domain, full)
+        record, created = self._context.registry.add_rules(domain, full)
         return RulesResult(record.ref, domain, full, not created, hidden)
 
 
 def catalog_items(items: pl.DataFrame) -> list[CatalogItem]:
     """What rules look at, of every item, in row order."""
-    from ..spokes.rules import CatalogItem
+    from ..retrieval.rules import CatalogItem
 
     columns = items.select("item_id", "brand", "category_path").iter_rows()
     return [CatalogItem(item_id, brand, tuple(path or ())) for item_id, brand, path in columns]
 
 
-def catalog_rules(ws: Workspace, ref: str | None, items: pl.DataFrame) -> CatalogRules:
+def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> CatalogRules:
     """A version of the rules over a catalog; None is no rules, which need not look at the catalog."""
-    from ..spokes.rules import CatalogRules, Rules
+    from ..retrieval.rules import CatalogRules, Rules
 
     if ref is None:
         return CatalogRules(Rules(), ())
-    return CatalogRules(parse_config(Rules, ws.registry.get_rules(ref).content, "rules"), catalog_items(items))
+    return CatalogRules(parse_config(Rules, context.registry.get_rules(ref).content, "rules"), catalog_items(items))

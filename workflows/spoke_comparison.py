@@ -13,8 +13,8 @@ from .models import ready_model
 from .results import Result
 
 if TYPE_CHECKING:
-    from ..registry.differences import Difference
-    from .workspace import Workspace
+    from ..registry.lineage.differences import Difference
+    from .context import Context
 
 SECTIONS = ("data", "config", "code", "parents", "parts", "outcome", "summary")
 
@@ -63,17 +63,17 @@ class SpokeComparison(Result):
     metrics: tuple[ComparedMetric, ...]
 
 
-def compare_spokes(ws: Workspace, refs: Sequence[str]) -> SpokeComparison:
+def compare_spokes(context: Context, refs: Sequence[str]) -> SpokeComparison:
     """What differs between spoke versions.
 
     Raises:
         NotFoundError: a reference points at nothing.
         UsageError: fewer than two versions are named, one twice, or one is no finished spoke.
     """
-    named = [ready_model(ws, spoke_ref(ws, ref), ModelKind.SPOKE).ref for ref in refs]
+    named = [ready_model(context, spoke_ref(context, ref), ModelKind.SPOKE).ref for ref in refs]
     if len(named) < 2 or len({*named}) < len(named):
         raise UsageError(f"There are not two versions to compare in {', '.join(refs)}; name each one once.")
-    pairs = [ws.registry.diff(named[0], other) for other in named[1:]]
+    pairs = [context.registry.diff(named[0], other) for other in named[1:]]
     rows = [row for section in SECTIONS for row in _rows(section, pairs)]
     return SpokeComparison(tuple(named), tuple(rows), tuple(_metrics(pairs)))
 

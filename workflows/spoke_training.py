@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import InvalidDataError
+from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import Parent
+from ..spokes.training.splits import SplitParts, held_out, split_dataset
+from .hubs import Hubs
 from .models import (
     Recipe,
     Trained,
@@ -27,21 +31,18 @@ from .models import (
     ready_model,
     trunk_vectors,
 )
-from .progress import stage_progress
-from .splits import SplitParts, held_out, split_dataset
 from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_start
 
 if TYPE_CHECKING:
     from ..catalog.sequences import SequenceSource
-    from ..hub.calibration import FloatArray
-    from ..spokes.behaviour import BehaviourModel, ItemInputs
     from ..spokes.config import SpokeConfig
     from ..spokes.mixture import Jury, Measure, Mixture, PartScores
+    from ..spokes.model import BehaviourModel, ItemInputs
     from ..spokes.spoke import Behaviour, Spoke
-    from ..spokes.training import TrainingRun, Validate
-    from .measures import Validation
+    from ..spokes.training.loop import TrainingRun, Validate
+    from ..spokes.training.validation import Validation
+    from .context import Context
     from .teams import Leader
-    from .workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class SpokePlan:
     """A job with its data, cut and checked, before anything is trained.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         job: what is to be trained.
         dry_run: make no hub where there is none.
 
@@ -95,14 +96,16 @@ class SpokePlan:
         IncompatibleError: the parent's weights would not fit.
     """
 
-    def __init__(self, ws: Workspace, job: SpokeJob, dry_run: bool = False) -> None:
+    def __init__(self, context: Context, job: SpokeJob, dry_run: bool = False) -> None:
         from ..spokes.config import SpokeConfig
         from ..spokes.regimes import regime_of
         from .datasets import load_dataset
 
         # Before any data is read, so that a mistake is told at once.
         self.config = parse_config(SpokeConfig, job.config, "spoke")
-        self.dataset = load_dataset(ws, job.domain, items=job.items, events=job.events, streaming=self.config.training)
+        self.dataset = load_dataset(
+            context, job.domain, items=job.items, events=job.events, streaming=self.config.training
+        )
         if self.dataset.event_snapshot is None:
             raise InvalidDataError(
                 f"{job.domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
@@ -113,28 +116,28 @@ class SpokePlan:
         if job.parent is None:
             self.config = parse_config(SpokeConfig, regime_of(self.parts.train).fill(job.config), "spoke")
         if job.hub:
-            hub: str | None = ready_model(ws, job.hub, ModelKind.HUB).ref
+            hub: str | None = ready_model(context, job.hub, ModelKind.HUB).ref
         else:
-            hub = ws.hub.live() if dry_run else ws.hub.ensure()
+            hub = Hubs(context).live() if dry_run else Hubs(context).ensure()
         items, events = self.dataset.item_snapshot.ref, self.dataset.event_snapshot.ref
         self.job = replace(job, config=self.config.model_dump(mode="json"), hub=hub, items=items, events=events)
-        self.start = self._start(ws, test_from) if job.parent else None
+        self.start = self._start(context, test_from) if job.parent else None
         if self.start:
             self.parts = self.start.parts
-        self._hub_artifact = ws.registry.get_model(hub).artifact if hub else None
-        self.kept = ws.cache_dir / "training" / fingerprint([job.domain, self.recipe.fingerprint])
+        self._hub_artifact = context.registry.get_model(hub).artifact if hub else None
+        self.kept = context.cache_dir / "training" / fingerprint([job.domain, self.recipe.fingerprint])
 
-    def _start(self, ws: Workspace, test_from: datetime | None) -> WarmStart:
+    def _start(self, context: Context, test_from: datetime | None) -> WarmStart:
         from ..spokes.config import SpokeConfig
-        from ..spokes.warm_start import Common, require_same_shapes
+        from ..spokes.training.warm_start import Common, require_same_shapes
 
         job = self.job
-        record = ready_model(ws, str(job.parent), ModelKind.SPOKE)
-        spaces = [ws.registry.get_model(job.hub).space_fingerprint if job.hub else None]
-        spaces.append(ws.registry.hub_of(record.ref).space_fingerprint)
+        record = ready_model(context, str(job.parent), ModelKind.SPOKE)
+        spaces = [context.registry.get_model(job.hub).space_fingerprint if job.hub else None]
+        spaces.append(context.registry.hub_of(record.ref).space_fingerprint)
         common = Common(same_hub=spaces[0] == spaces[1], same_domain=record.domain == job.domain)
         require_same_shapes(self.config, SpokeConfig.model_validate(record.config), record.ref, common)
-        return warm_start(ws, record, job.on, self.dataset, job.split, test_from, self.config)
+        return warm_start(context, record, job.on, self.dataset, job.split, test_from, self.config)
 
     @property
     def recipe(self) -> Recipe:
@@ -163,12 +166,12 @@ class SpokePlan:
         shutil.rmtree(self.kept, ignore_errors=True)
 
 
-def train_spoke(ws: Workspace, plan: SpokePlan, team: Leader | None = None) -> Trained:
+def train_spoke(context: Context, plan: SpokePlan, team: Leader | None = None) -> Trained:
     """Train what a plan says and hand over what is to be stored; with a team, the others train along."""
     from ..spokes.parts import spoke_parts
 
     job, parts, dataset, start = plan.job, plan.parts, plan.dataset, plan.start
-    builder = SpokeBuilder(ws, plan)
+    builder = SpokeBuilder(context, plan)
     if team:
         team.tell({"do": "choose", "job": job.to_json()})
     behaviour, mixture, run = builder.choose()
@@ -213,29 +216,29 @@ class SpokeBuilder:
     """Trains behavioural parts of one spoke and puts them beside its floor.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         plan: what is to be trained on what.
     """
 
-    def __init__(self, ws: Workspace, plan: SpokePlan) -> None:
+    def __init__(self, context: Context, plan: SpokePlan) -> None:
         from ..hub.content import fit_content_space
         from ..spokes.spoke import floor_settings
-        from ..spokes.warm_start import Taken
+        from ..spokes.training.warm_start import Taken
 
-        prepare(ws)
-        self._ws = ws
+        prepare(context)
+        self._context = context
         self._plan = plan
         self._config = plan.config
         self._dataset = plan.dataset
         self._parts = plan.parts
         self.hub_ref = str(plan.job.hub)
-        self.hub, _ = load_hub(ws, self.hub_ref)
+        self.hub, _ = load_hub(context, self.hub_ref)
         self._item_ids = plan.dataset.items["item_id"].to_list()
-        self._trunk = trunk_vectors(ws, self.hub, plan.dataset, plan.config.content, plan.config.heads)
+        self._trunk = trunk_vectors(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
         self._space = fit_content_space(self.hub.fusion.fuse(self._trunk), self.hub.config)
         self._content = self._space.embed(self.hub.fusion.fuse(self._trunk))
         self._floor = floor_settings(self.hub.config)
-        self._parent = load_parent(ws, plan.start, plan.dataset) if plan.start else None
+        self._parent = load_parent(context, plan.start, plan.dataset) if plan.start else None
         self.taken = Taken((), 0)
         self.seconds_before = 0.0
         self._scores: dict[str, float] = {}
@@ -276,8 +279,8 @@ class SpokeBuilder:
 
     def spoke(self, behaviour: Behaviour, mixture: Mixture, seen: SequenceSource) -> Spoke:
         """A behavioural part beside the floor, and what was taken lately of all that it has seen."""
+        from ..spokes.features.trend import trend_of
         from ..spokes.spoke import Spoke
-        from ..spokes.trend import trend_of
 
         trend = trend_of(seen, self._item_ids, mixture.spans)
         return Spoke(self.hub.fusion, self.hub.fingerprint, self._space, behaviour, mixture, trend)
@@ -316,8 +319,8 @@ class SpokeBuilder:
         validate: Validate | None = None,
         epochs: int | None = None,
     ) -> TrainingRun:
-        from ..spokes.checkpoints import Checkpoints
-        from ..spokes.training import train_behaviour
+        from ..spokes.training.checkpoints import Checkpoints
+        from ..spokes.training.loop import train_behaviour
 
         start, parts = self._plan.start, self._parts
         run = train_behaviour(
@@ -327,7 +330,7 @@ class SpokeBuilder:
             self._config,
             validate=validate,
             epochs=epochs,
-            progress=stage_progress(self._ws.progress, stage),
+            progress=stage_progress(self._context.progress, stage),
             checkpoints=Checkpoints(self._plan.kept / ("choice", "refit")[lesson]),
         )
         self.seconds_before += run.seconds_before
@@ -336,10 +339,10 @@ class SpokeBuilder:
     def _behaviour(self, sequences: SequenceSource) -> tuple[Behaviour, ItemInputs]:
         """A behavioural part that is yet to be trained, and its inputs of the catalog."""
         from ..hub.devices import pick_device, seed_everything
-        from ..spokes.behaviour import BehaviourModel
-        from ..spokes.features import ItemFeatures
-        from ..spokes.memory import refuse_beyond_device
+        from ..spokes.features.items import ItemFeatures
+        from ..spokes.model import BehaviourModel
         from ..spokes.spoke import Behaviour
+        from ..spokes.training.memory import refuse_beyond_device
         from ..spokes.trunks import adapt_trunks
         from .features import fit_features
 
@@ -351,8 +354,8 @@ class SpokeBuilder:
         if parent and read and not parent.same_domain:
             # Names mean nothing in another domain; counts and rates mean the same everywhere.
             read = ItemFeatures(None, read.statistics)
-        features = fit_features(self._ws, self._dataset, self._config, sequences, self._parts.until, read)
-        device, fusion = pick_device(self._ws.settings.device), self.hub.fusion
+        features = fit_features(self._context, self._dataset, self._config, sequences, self._parts.until, read)
+        device, fusion = pick_device(self._context.settings.device), self.hub.fusion
         columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
         refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
         seed_everything(self._config.seed)
@@ -417,16 +420,16 @@ class SpokeBuilder:
     @property
     def _spans(self) -> tuple[int, ...]:
         """The last days whose demand may be asked for; undated events have none."""
-        from ..spokes.trend import SPANS, UNDATED_SPANS
+        from ..spokes.features.trend import SPANS, UNDATED_SPANS
         from .datasets import time_kind
 
         events = self._dataset.event_snapshot
         return SPANS if events is not None and time_kind(events) != "order" else UNDATED_SPANS
 
     def _mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
+        from ..spokes.features.trend import trend_scores
         from ..spokes.mixture import HELD_BACK, Mixture, choose_floor, choose_held_back, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
-        from ..spokes.trend import trend_scores
 
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
         # A bonus for items that nothing tells apart would place all of them at once.

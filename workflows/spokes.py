@@ -10,30 +10,32 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LockedError, QualityGateError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
+from ..spokes.training.splits import ON, SPLITS
+from . import releases
+from .indexes import Indexes
 from .loading import spoke_ref
 from .models import ModelResult, ready_model, train_once
-from .splits import ON, SPLITS
 from .teams import follow, following, leading
 
 if TYPE_CHECKING:
+    from .context import Context
     from .spoke_comparison import SpokeComparison
     from .spoke_training import SpokeJob
-    from .workspace import Workspace
 
 
 class Spokes:
     """The noun `spoke`."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._ws = workspace
+    def __init__(self, context: Context) -> None:
+        self._context = context
 
     def list(self, domain: str | None = None) -> list[ModelRecord]:
         """Every spoke version, oldest first, of one domain if asked."""
-        return self._ws.registry.list_models(ModelKind.SPOKE, domain)
+        return self._context.registry.list_models(ModelKind.SPOKE, domain)
 
     def show(self, ref: str) -> ModelRecord:
         """One spoke version; a domain's name stands for the spoke that is live there."""
-        return ready_model(self._ws, spoke_ref(self._ws, ref), ModelKind.SPOKE)
+        return ready_model(self._context, spoke_ref(self._context, ref), ModelKind.SPOKE)
 
     def compare(self, *refs: str) -> SpokeComparison:
         """Versions side by side: what they were made of, what came out, what was measured.
@@ -44,7 +46,7 @@ class Spokes:
         """
         from .spoke_comparison import compare_spokes
 
-        return compare_spokes(self._ws, refs)
+        return compare_spokes(self._context, refs)
 
     def train(
         self,
@@ -96,12 +98,12 @@ class Spokes:
         from .spoke_training import SpokePlan, train_spoke
 
         if following():
-            return follow(self._ws)
-        with leading(self._ws) as team:
+            return follow(self._context)
+        with leading(self._context) as team:
             job = self._job(domain, hub, config, items, events, split, test_from, refit, parent, on)
-            plan = SpokePlan(self._ws, job, dry_run)
+            plan = SpokePlan(self._context, job, dry_run)
             result = train_once(
-                self._ws, plan.recipe, lambda: train_spoke(self._ws, plan, team), force=force, dry_run=dry_run
+                self._context, plan.recipe, lambda: train_spoke(self._context, plan, team), force=force, dry_run=dry_run
             )
         if dry_run:
             return result
@@ -141,7 +143,7 @@ class Spokes:
         from .spoke_training import SpokeJob
 
         record = self.show(parent) if parent else None
-        given = {"seed": self._ws.settings.seed, **(config or {})}
+        given = {"seed": self._context.settings.seed, **(config or {})}
         return SpokeJob(
             domain=domain,
             hub=hub,
@@ -156,18 +158,18 @@ class Spokes:
         )
 
     def _index(self, domain: str, result: ModelResult, promote: bool) -> ModelResult:
-        ws = self._ws
-        built = ws.index.build(str(result.ref))
-        if not promote and ws.registry.get_domain(domain).live:
+        context = self._context
+        built = Indexes(context).build(str(result.ref))
+        if not promote and context.registry.get_domain(domain).live:
             return replace(result, index=built.ref)
         try:
             # Where somebody else made a first release during the training, nobody asked for another one.
             reason = "newly trained" if promote else "first release"
-            moved = ws.promote(str(result.ref), reason=reason, first=not promote)
+            moved = releases.promote(context, str(result.ref), reason=reason, first=not promote)
         except (QualityGateError, LockedError) as error:
             told = f"{result.ref} is stored with {built.ref} but not promoted: {error}"
             if promote:
                 raise type(error)(told) from error
-            ws.progress.note(told)
+            context.progress.note(told)
             return replace(result, index=built.ref)
         return replace(result, index=built.ref, release=moved.after)

@@ -7,46 +7,46 @@ from typing import TYPE_CHECKING
 
 from ..errors import CorruptArtifactError, NotFoundError
 from ..registry.kinds import NodeKind
+from ..registry.lineage.staleness import NEWER_ITEMS
 from ..registry.references import parse
-from ..registry.staleness import NEWER_ITEMS
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..registry.staleness import Staleness
-    from .workspace import Workspace
+    from ..registry.lineage.staleness import Staleness
+    from .context import Context
 
 NAMED = 5
 
 
-def domain_staleness(ws: Workspace, domain: str) -> tuple[Staleness, ...]:
+def domain_staleness(context: Context, domain: str) -> tuple[Staleness, ...]:
     """What is behind in the live release of a domain; an index tells how many items of the newest catalog it lacks.
 
     Raises:
         NotFoundError: there is no such domain.
     """
-    return tuple(_counted(ws, finding) for finding in ws.registry.staleness(domain))
+    return tuple(_counted(context, finding) for finding in context.registry.staleness(domain))
 
 
-def summary(ws: Workspace) -> tuple[bool, str]:
+def summary(context: Context) -> tuple[bool, str]:
     """Whether every live release is up to date, and one sentence on those that are not."""
-    findings = ws.registry.staleness()
+    findings = context.registry.staleness()
     behind: dict[str, dict[str, None]] = {}
     for finding in findings:
         behind.setdefault(finding.domain, {})[finding.what] = None
     if not behind:
-        live = len(ws.registry.live_releases())
+        live = len(context.registry.live_releases())
         return True, f"{live} live release{'' if live == 1 else 's'}, none behind" if live else "nothing is live yet"
     named = [f"{domain} ({', '.join(what)})" for domain, what in list(behind.items())[:NAMED]]
     more = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
     return False, f"behind: {', '.join(named)}{more}; see `hubspoke domain show {next(iter(behind))}`."
 
 
-def _counted(ws: Workspace, finding: Staleness) -> Staleness:
+def _counted(context: Context, finding: Staleness) -> Staleness:
     if finding.what != NEWER_ITEMS or parse(finding.part).kind is not NodeKind.INDEX:
         return finding
     try:
-        indexed, newest = (_item_ids(ws, ref) for ref in (finding.has, finding.newest))
+        indexed, newest = (_item_ids(context, ref) for ref in (finding.has, finding.newest))
     except (NotFoundError, CorruptArtifactError):
         return finding  # `doctor` tells of damaged artifacts; the registry's own sentence stands
     missing = newest.filter(~newest.is_in(indexed.implode())).len()
@@ -54,14 +54,14 @@ def _counted(ws: Workspace, finding: Staleness) -> Staleness:
     return replace(finding, detail=said)
 
 
-def _item_ids(ws: Workspace, ref: str) -> pl.Series:
+def _item_ids(context: Context, ref: str) -> pl.Series:
     """The ids of a snapshot's items, no other column read; whether its files are sound is for others to find out."""
     import polars as pl
 
     from ..catalog.snapshots import DATA_FILE
     from .datasets import TABLE_FOLDER
 
-    path = ws.artifacts.open(ws.registry.get_snapshot(ref).artifact, verify=False) / TABLE_FOLDER / DATA_FILE
+    path = context.artifacts.open(context.registry.get_snapshot(ref).artifact, verify=False) / TABLE_FOLDER / DATA_FILE
     try:
         return pl.read_parquet(path, columns=["item_id"])["item_id"]
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HubspokeError
-from .progress import SilentProgress
+from ..progress import SilentProgress
 
 if TYPE_CHECKING:
-    from ..spokes.parallel import Orders
+    from ..spokes.training.distributed import Orders
+    from .context import Context
     from .models import ModelResult
-    from .workspace import Workspace
 
 FOLLOWED = "followed"
 
@@ -53,15 +53,15 @@ def following() -> bool:
 
 
 @contextmanager
-def leading(ws: Workspace) -> Iterator[Leader | None]:
+def leading(context: Context) -> Iterator[Leader | None]:
     """Lead the processes that torchrun started; None where this one is alone."""
     if team_size() == 1:
         yield None
         return
     from ..hub.devices import pick_device
-    from ..spokes.parallel import TeamLostError, assembled
+    from ..spokes.training.distributed import TeamLostError, assembled
 
-    with assembled(pick_device(ws.settings.device)) as orders:
+    with assembled(pick_device(context.settings.device)) as orders:
         try:
             yield Leader(orders, team_size())
         except TeamLostError:
@@ -74,33 +74,33 @@ def leading(ws: Workspace) -> Iterator[Leader | None]:
         orders.part()
 
 
-def follow(ws: Workspace) -> ModelResult:
+def follow(context: Context) -> ModelResult:
     """Train along as the first process of the team says; the result names no version.
 
     Raises:
         LeaderLostError: the first process failed.
     """
     from ..hub.devices import pick_device
-    from ..spokes.parallel import TeamLostError, assembled
+    from ..spokes.training.distributed import TeamLostError, assembled
     from .models import ModelResult
 
-    ws.progress = SilentProgress()
+    context.progress = SilentProgress()
     lost = LeaderLostError("The first process of the team failed; see what it told, and repeat the command.")
     try:
-        with assembled(pick_device(ws.settings.device)) as orders:
-            _obey(ws, orders, lost)
+        with assembled(pick_device(context.settings.device)) as orders:
+            _obey(context, orders, lost)
     except TeamLostError as error:
         raise lost from error
     return ModelResult(None, None, False, FOLLOWED, 0.0, {})
 
 
-def _obey(ws: Workspace, orders: Orders, lost: LeaderLostError) -> None:
+def _obey(context: Context, orders: Orders, lost: LeaderLostError) -> None:
     from .spoke_training import SpokeBuilder, SpokeJob, SpokePlan
 
     builder: SpokeBuilder | None = None
     while (order := orders.take())["do"] != "end":
         if order["do"] == "choose":
-            builder = SpokeBuilder(ws, SpokePlan(ws, SpokeJob(**order["job"])))
+            builder = SpokeBuilder(context, SpokePlan(context, SpokeJob(**order["job"])))
             builder.join_choice()
         elif order["do"] == "refit" and builder:
             builder.refit(order["epochs"])

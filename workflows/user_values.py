@@ -17,8 +17,8 @@ import polars as pl
 from ..errors import InvalidDataError, NotFoundError
 
 if TYPE_CHECKING:
-    from ..registry.artifacts import ArtifactStore
-    from ..registry.manifests import StoredArtifact
+    from ..registry.artifacts.local import ArtifactStore
+    from ..registry.artifacts.manifests import StoredArtifact
 
 ARTIFACT_KIND = "evaluation"
 FILE = "users.parquet"

@@ -20,7 +20,7 @@ from .results import Result
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .workspace import Workspace
+    from .context import Context
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Validation(Result):
     text: str
 
 
-def validate_tables(ws: Workspace, name: str | None, request: Request) -> Validation:
+def validate_tables(context: Context, name: str | None, request: Request) -> Validation:
     """Read tables as an ingest would and report every problem.
 
     Raises:
@@ -55,8 +55,8 @@ def validate_tables(ws: Workspace, name: str | None, request: Request) -> Valida
         report, item_ids = _attempt(lambda: read_item_table(request))
         reports.append(report)
     elif name is not None:
-        snapshot = find_snapshot(ws, name, "items")
-        item_ids = None if snapshot is None else read_table(ws, snapshot)["item_id"]
+        snapshot = find_snapshot(context, name, "items")
+        item_ids = None if snapshot is None else read_table(context, snapshot)["item_id"]
     if request.events is not None:
         reports.append(_attempt(lambda: read_event_table(request, item_ids))[0])
     return Validation(
@@ -76,28 +76,28 @@ def _attempt(read: Callable[[], ReadResult]) -> tuple[ValidationReport, pl.Serie
     return result.report, result.frame["item_id"]
 
 
-def validate_domain(ws: Workspace, name: str) -> Validation:
+def validate_domain(context: Context, name: str) -> Validation:
     """Check every stored snapshot of a domain against its checksum, and the pictures of its newest items.
 
     Raises:
         NotFoundError: there is no such domain.
     """
-    snapshots = ws.registry.list_snapshots(name)
-    checks = [_check(snapshot.ref, partial(_count_rows, ws, snapshot)) for snapshot in snapshots]
+    snapshots = context.registry.list_snapshots(name)
+    checks = [_check(snapshot.ref, partial(_count_rows, context, snapshot)) for snapshot in snapshots]
     if any(snapshot.kind == "items" for snapshot in snapshots):
-        checks.append(_check("pictures", partial(_count_pictures, ws, name)))
+        checks.append(_check("pictures", partial(_count_pictures, context, name)))
     if not checks:
         checks.append(Check("data", True, "no snapshot yet"))
     text = "\n".join(f"{'ok    ' if check.ok else 'failed'}  {check.name}: {check.message}" for check in checks)
     return Validation(all(check.ok for check in checks), name, (), tuple(checks), text)
 
 
-def _count_rows(ws: Workspace, snapshot: SnapshotRecord) -> str:
-    return f"{read_table(ws, snapshot).height} rows"
+def _count_rows(context: Context, snapshot: SnapshotRecord) -> str:
+    return f"{read_table(context, snapshot).height} rows"
 
 
-def _count_pictures(ws: Workspace, name: str) -> str:
-    paths = image_paths(load_dataset(ws, name, with_events=False))
+def _count_pictures(context: Context, name: str) -> str:
+    paths = image_paths(load_dataset(context, name, with_events=False))
     return f"{sum(map(len, paths))} pictures of {sum(map(bool, paths))} items"
 
 

@@ -15,24 +15,23 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import Relation
 from ..registry.records import ModelRecord
+from ..spokes.training.splits import SplitMasks, SplitParts, cut_of, split_parts
 from .datasets import Dataset, load_dataset
 from .loading import over_catalog
-from .splits import SplitMasks, SplitParts, cut_of, split_parts
 
 if TYPE_CHECKING:
     from ..catalog.sequences import Sequences, SequenceSource
-    from ..hub.calibration import FloatArray
     from ..hub.fusion import TrunkVectors
     from ..spokes.config import SpokeConfig
     from ..spokes.spoke import Behaviour, Spoke
-    from ..spokes.warm_start import Taken
-    from .measures import Validation
-    from .workspace import Workspace
+    from ..spokes.training.validation import Validation
+    from ..spokes.training.warm_start import Taken
+    from .context import Context
 
-BoolArray = npt.NDArray[np.bool_]
 # Length of the lists that two versions' recommendations are compared by.
 LIST = 10
 
@@ -93,7 +92,7 @@ class LoadedParent:
 
 
 def warm_start(
-    ws: Workspace,
+    context: Context,
     record: ModelRecord,
     on: str,
     dataset: Dataset,
@@ -104,7 +103,7 @@ def warm_start(
     """Hold a version against a split, event by event.
 
     Args:
-        ws: the workspace.
+        context: the workspace.
         record: the version.
         on: `all` or `new`.
         dataset: catalog and events of the training.
@@ -123,7 +122,7 @@ def warm_start(
         )
     sequences = dataset.sequences
     masks = cut_of(sequences, split, test_from).masks(sequences)
-    seen = _seen(ws, record, dataset)
+    seen = _seen(context, record, dataset)
     _refuse_seen_test(record, seen.refit & ~masks.refit, split)
     told = seen.train & masks.refit & ~masks.train
     users = frozenset(sequences.user_ids[user] for user in np.unique(_users(sequences)[told]))
@@ -136,10 +135,10 @@ def warm_start(
     new = masks.train & ~seen.train
     lessons: tuple[SequenceSource, SequenceSource] = (parts.train, parts.refit)
     if on == "new":
-        context = config.transformer.max_length
+        reach = config.transformer.max_length
         lessons = (
-            _lesson(sequences, masks.train, seen.train, context),
-            _lesson(sequences, masks.refit, seen.train, context),
+            _lesson(sequences, masks.train, seen.train, reach),
+            _lesson(sequences, masks.refit, seen.train, reach),
         )
         if not (lessons[0].length_counts()[0] >= 2).any():
             raise InvalidDataError(
@@ -152,7 +151,7 @@ def warm_start(
         on=on,
         parts=parts,
         lessons=lessons,
-        items=_items(ws, record) if own_domain else frozenset(),
+        items=_items(context, record) if own_domain else frozenset(),
         new_events=int(new.sum()),
         left_out=len(users),
         newest=record.summary.get("training_end") if own_domain else None,
@@ -171,19 +170,19 @@ def _refuse_seen_test(record: ModelRecord, seen: BoolArray, split: str) -> None:
     )
 
 
-def _lesson(sequences: Sequences, visible: BoolArray, seen: BoolArray, context: int) -> Sequences:
-    """Of the visible sequences those with events that were not seen: from `context` events before the first on."""
+def _lesson(sequences: Sequences, visible: BoolArray, seen: BoolArray, reach: int) -> Sequences:
+    """Of the visible sequences those with events that were not seen: from `reach` events before the first on."""
     kept, new = sequences.keep_events(visible), ~seen[visible]
     owner, place = np.repeat(np.arange(len(kept)), kept.lengths), np.arange(len(new))
-    first = np.full(len(kept), len(new) + context)
+    first = np.full(len(kept), len(new) + reach)
     np.minimum.at(first, owner[new], place[new])
-    return kept.keep_events(place >= first[owner] - context)
+    return kept.keep_events(place >= first[owner] - reach)
 
 
 # ---- what a version has seen ----
 
 
-def _seen(ws: Workspace, record: ModelRecord, dataset: Dataset) -> SplitMasks:
+def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> SplitMasks:
     """Of a dataset's events those that a version and all that it goes back on were trained on (`train`), or chosen on
     too (`refit`).
 
@@ -193,28 +192,30 @@ def _seen(ws: Workspace, record: ModelRecord, dataset: Dataset) -> SplitMasks:
     events = _keys(dataset)
     trained = np.zeros(events.height, np.bool_)
     known = trained.copy()
-    for ancestor in _line(ws, record):
+    for ancestor in _line(context, record):
         if ancestor.domain == dataset.domain.name:
-            own_trained, own_known = _seen_keys(ws, ancestor)
+            own_trained, own_known = _seen_keys(context, ancestor)
             trained |= _among(events, own_trained)
             known |= _among(events, own_known)
     return SplitMasks(trained, known)
 
 
-def _line(ws: Workspace, record: ModelRecord) -> Iterator[ModelRecord]:
+def _line(context: Context, record: ModelRecord) -> Iterator[ModelRecord]:
     """A version, the one that it was trained on from, and so on."""
-    edges = [edge for edge in ws.registry.upstream(record.ref).edges if edge.relation == Relation.WARM_STARTED_FROM]
+    edges = [
+        edge for edge in context.registry.upstream(record.ref).edges if edge.relation == Relation.WARM_STARTED_FROM
+    ]
     parents = {edge.child: edge.parent for edge in edges}
     ref: str | None = record.ref
     while ref is not None:
-        yield ws.registry.get_model(ref)
+        yield context.registry.get_model(ref)
         ref = parents.get(ref)
 
 
-def _seen_keys(ws: Workspace, record: ModelRecord) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _seen_keys(context: Context, record: ModelRecord) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The events that one version was trained on, and those that it was trained or chosen on."""
-    data = _snapshots(ws, record)
-    dataset = load_dataset(ws, str(record.domain), items=data.get("items"), events=data.get("events"))
+    data = _snapshots(context, record)
+    dataset = load_dataset(context, str(record.domain), items=data.get("items"), events=data.get("events"))
     keys, about = _keys(dataset), record.summary.get("split", {})
     test_from = about.get("test_from")
     cut = cut_of(dataset.sequences, about.get("name", "all"), datetime.fromisoformat(test_from) if test_from else None)
@@ -226,19 +227,19 @@ def _seen_keys(ws: Workspace, record: ModelRecord) -> tuple[pl.DataFrame, pl.Dat
     return keys.filter(pl.Series(trained)), keys.filter(pl.Series(masks.refit))
 
 
-def _snapshots(ws: Workspace, record: ModelRecord) -> dict[str, str]:
+def _snapshots(context: Context, record: ModelRecord) -> dict[str, str]:
     """The snapshots that a version was trained on, by kind."""
-    edges = ws.registry.upstream(record.ref).edges
+    edges = context.registry.upstream(record.ref).edges
     own = [edge for edge in edges if edge.child == record.ref and edge.relation == Relation.TRAINED_ON and edge.part]
     return {str(edge.part): edge.parent for edge in own}
 
 
-def _items(ws: Workspace, record: ModelRecord) -> frozenset[str]:
+def _items(context: Context, record: ModelRecord) -> frozenset[str]:
     """Ids of the catalog that a version was trained on."""
-    data = _snapshots(ws, record)
+    data = _snapshots(context, record)
     if "items" not in data:
         raise NotFoundError(f"{record.ref} records no items that it was trained on; train it again with --force.")
-    return frozenset(load_dataset(ws, str(record.domain), items=data["items"], with_events=False).items["item_id"])
+    return frozenset(load_dataset(context, str(record.domain), items=data["items"], with_events=False).items["item_id"])
 
 
 def _users(sequences: Sequences) -> npt.NDArray[np.int64]:
@@ -268,7 +269,7 @@ def _among(events: pl.DataFrame, keys: pl.DataFrame) -> BoolArray:
 # ---- the version in memory, and how far its child has gone ----
 
 
-def load_parent(ws: Workspace, start: WarmStart, dataset: Dataset) -> LoadedParent:
+def load_parent(context: Context, start: WarmStart, dataset: Dataset) -> LoadedParent:
     """The version on its own hub, with what that says of the catalog.
 
     Raises:
@@ -276,7 +277,7 @@ def load_parent(ws: Workspace, start: WarmStart, dataset: Dataset) -> LoadedPare
         IncompatibleError: its hub's trunks are not those on this machine.
     """
     ref = start.record.ref
-    spoke, trunk = over_catalog(ws, start.record, dataset)
+    spoke, trunk = over_catalog(context, start.record, dataset)
     if spoke.behaviour is None:
         raise UsageError(f"{ref} has no behaviour that could be trained on; train without a parent.")
     return LoadedParent(ref, spoke, spoke.behaviour, trunk, start.record.domain == dataset.domain.name)
@@ -284,7 +285,7 @@ def load_parent(ws: Workspace, start: WarmStart, dataset: Dataset) -> LoadedPare
 
 def take_from(parent: LoadedParent, child: Behaviour, inputs: Any, hub_fingerprint: str, dataset: Dataset) -> Taken:
     """Give a new behavioural part what fits of the parent's; see `spokes.warm_start.take_over`."""
-    from ..spokes.warm_start import Common, take_over
+    from ..spokes.training.warm_start import Common, take_over
 
     ids = dataset.items["item_id"].to_list()
     theirs = parent.behaviour.inputs(ids, parent.trunk, dataset.items)
@@ -300,7 +301,7 @@ def measured_drift(
     Vectors are compared on the items of both catalogs, lists on the users that the child was chosen on, over its
     catalog, each version with its own mixture.
     """
-    from ..spokes.warm_start import list_overlap, vector_drift
+    from ..spokes.training.warm_start import list_overlap, vector_drift
 
     ids, checked = dataset.items["item_id"].to_list(), start.parts.validation
     ours = child.embed_items(ids, trunk, dataset.items)

@@ -5,10 +5,8 @@ Everything beyond the registry is imported when it is first used, so that a ques
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -16,16 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .hub_cache import LoadedHubs
-from .progress import Progress, SilentProgress
+from ..progress import Progress
+from ..settings import load_settings
+from .context import Context
 from .results import Result
-from .settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from ..registry.artifacts import ArtifactStore
     from ..registry.query import QueryResult
     from ..registry.records import AliasChange
-    from ..registry.store import Registry
     from .backups import Backup, Restoration
     from .bundles import Bundles
     from .data import Data
@@ -69,23 +65,8 @@ class SchemaState(Result):
     up_to_date: bool
 
 
-class Workspace:
-    """An open workspace; closing it (or leaving `with`) closes the registry.
-
-    Args:
-        settings: where everything lies.
-        progress: told how far a workflow is.
-        actor: who promotes and rolls back, in the histories; by default the user's login name.
-
-    Attributes:
-        hubs: those in memory.
-    """
-
-    def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
-        self.settings = settings
-        self.progress: Progress = progress or SilentProgress()
-        self.actor = actor or _login()
-        self.hubs = LoadedHubs()
+class Workspace(Context):
+    """An open workspace: its context with the nouns on it; closing it (or leaving `with`) closes the registry."""
 
     def __enter__(self) -> Workspace:
         return self
@@ -94,50 +75,6 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Close the registry's connections and let the hubs in memory go."""
-        if "registry" in self.__dict__:
-            self.registry.close()
-        self.hubs.clear()
-
-    # ---- what it stands on ----
-
-    @cached_property
-    def registry(self) -> Registry:
-        """The registry.
-
-        Raises:
-            NotFoundError: there is none yet.
-            SchemaVersionError: it is older or newer than this code.
-        """
-        from ..registry.store import Registry
-
-        return Registry(self.settings.url)
-
-    @cached_property
-    def artifacts(self) -> ArtifactStore:
-        """The artifact store.
-
-        Raises:
-            MissingExtraError: the driver of its URL is not installed.
-        """
-        from ..registry.artifacts import open_store
-
-        return open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
-
-    @property
-    def cache_dir(self) -> Path:
-        """Folder of the embedding cache."""
-        return self.settings.cache_dir
-
-    def lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold `name` against every other process that uses this registry.
-
-        Raises:
-            LockedError: another process holds it.
-        """
-        return self.registry.lock(name)
 
     def exists(self) -> bool:
         """Whether there is a registry, of whatever schema.
@@ -154,7 +91,7 @@ class Workspace:
             SchemaVersionError: a newer hubspoke made the registry.
             HubspokeError: the database or the folders cannot be reached or written.
         """
-        from ..registry.faults import file_faults
+        from ..files import file_faults
 
         if dry_run:
             return self._planned()
@@ -406,10 +343,3 @@ def open_workspace(
         workspace.init()
     _ = workspace.registry  # opens it, so that a missing or foreign registry is told at once
     return workspace
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return f"user {os.getuid()}"

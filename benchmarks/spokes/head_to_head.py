@@ -21,9 +21,9 @@ from typing import Any
 import hubspoke
 from hubspoke.commands.options import moment, read_config, read_map, read_sessions
 from hubspoke.commands.progress import make_progress
+from hubspoke.demo.complete_journey import department_events, department_items
 from hubspoke.evaluation.lists import DIVERSITY, NOVELTY
 from hubspoke.spokes.regimes import laid_over
-from hubspoke.workflows.complete_journey import department_events, department_items
 
 from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, seeds, versions, write
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from hubspoke.catalog.sequences import IntArray, Sequences
+from hubspoke.arrays import IntArray
+from hubspoke.catalog.sequences import Sequences
 from hubspoke.commands.options import read_config
 from hubspoke.errors import InvalidDataError, NotFoundError
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
@@ -18,12 +19,12 @@ from hubspoke.hub.config import FusionConfig
 from hubspoke.hub.content import ContentSpace
 from hubspoke.hub.devices import seed_everything
 from hubspoke.hub.fusion import BaseFusion, TrunkVectors
-from hubspoke.spokes.behaviour import BehaviourModel, ItemInputs
 from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.model import BehaviourModel, ItemInputs
 from hubspoke.spokes.recommender import VectorRecommender
 from hubspoke.spokes.regimes import Regime, laid_over
 from hubspoke.spokes.spoke import id_rows
-from hubspoke.workflows.measures import REPEAT_SHARE, Validation, repeat_share
+from hubspoke.spokes.training.validation import REPEAT_SHARE, Validation, repeat_share
 from hubspoke.workflows.models import parse_config
 
 Score = Callable[[Sequence[IntArray]], np.ndarray]

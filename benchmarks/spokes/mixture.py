@@ -15,9 +15,8 @@ from typing import Any
 
 import hubspoke
 import numpy as np
-import numpy.typing as npt
 import torch
-from hubspoke.catalog.sequences import IntArray
+from hubspoke.arrays import FloatArray, IntArray
 from hubspoke.commands.options import read_config
 from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
@@ -27,10 +26,10 @@ from hubspoke.spokes.mixture import CONTENT_WEIGHTS, Mixture, MixtureWeights
 from hubspoke.spokes.recommender import VectorRecommender
 from hubspoke.spokes.regimes import laid_over
 from hubspoke.spokes.spoke import Spoke
+from hubspoke.spokes.training.splits import split_parts
+from hubspoke.spokes.training.validation import Validation
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.loading import over_catalog
-from hubspoke.workflows.measures import Validation
-from hubspoke.workflows.splits import split_parts
 
 from benchmarks.launch_floor import DOMAIN, Clock, machine, versions, write
 from benchmarks.spokes.head_to_head import (
@@ -40,8 +39,6 @@ from benchmarks.spokes.head_to_head import (
     source_of,
     workspace_folder,
 )
-
-FloatArray = npt.NDArray[np.float32]
 
 FIXED = (2.0, 3.0, 5.0)
 # Training events from which on an item gets the next weight of a count-aware mixture.

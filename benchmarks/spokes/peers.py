@@ -24,7 +24,7 @@ from hubspoke.catalog.sequences import Sequences
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out, training_mask
 from hubspoke.hub.devices import usable_cores
-from hubspoke.workflows.measures import Validation
+from hubspoke.spokes.training.validation import Validation
 
 from benchmarks.launch_floor import interval, machine, versions, write
 from benchmarks.spokes.ids import Score, ndcg, read_sequences, validation_users

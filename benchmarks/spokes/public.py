@@ -21,10 +21,10 @@ from hubspoke.catalog.sequences import Sequences
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import Protocol, leave_one_out, training_mask
 from hubspoke.hub.devices import limit_threads, pick_device
-from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.regimes import regime_of
-from hubspoke.spokes.training import train_behaviour
-from hubspoke.workflows.measures import Validation
+from hubspoke.spokes.training.loop import train_behaviour
+from hubspoke.spokes.training.validation import Validation
 
 from benchmarks.launch_floor import COLUMNS, cells, machine, mean_cells, seeds, versions, write
 from benchmarks.spokes.ids import IdSpoke, ids_config, make_spoke, ndcg, read_sequences, validation_users

@@ -128,7 +128,7 @@ def train(
     from hubspoke.evaluation.protocols import Protocol, training_mask
     from hubspoke.hub.devices import limit_threads, pick_device
     from hubspoke.spokes.config import SpokeConfig
-    from hubspoke.spokes.training import train_behaviour
+    from hubspoke.spokes.training.loop import train_behaviour
     from hubspoke.workflows.models import parse_config
 
     limit_threads(threads)
@@ -174,7 +174,7 @@ def _spokes(n_items: int, config: Any, device: Any) -> Callable[[], tuple[Any, A
     from hubspoke.hub.content import fit_content_space
     from hubspoke.hub.devices import seed_everything
     from hubspoke.hub.fusion import BaseFusion, TrunkVectors
-    from hubspoke.spokes.behaviour import BehaviourModel
+    from hubspoke.spokes.model import BehaviourModel
     from hubspoke.spokes.spoke import id_rows
 
     rng = np.random.default_rng(config.seed)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...catalog.sequences import IntArray, Sequences
+from ...arrays import FloatArray, IntArray
+from ...catalog.sequences import Sequences
 from ...errors import MissingExtraError
-from ...hub.calibration import FloatArray
 
 
 class AlternatingLeastSquares:

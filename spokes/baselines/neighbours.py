@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...catalog.sequences import IntArray, Sequences
-from ...hub.calibration import FloatArray
+from ...arrays import FloatArray, IntArray
+from ...catalog.sequences import Sequences
 
 
 class SessionNeighbours:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ...arrays import FloatArray, IntArray
 from ...catalog.schema import TimeKind
-from ...catalog.sequences import IntArray, Sequences
-from ...hub.calibration import FloatArray
-from ..trend import span_counts
+from ...catalog.sequences import Sequences
+from ..features.trend import span_counts
 
 
 class Popularity:

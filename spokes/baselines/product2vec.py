@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...catalog.sequences import IntArray, Sequences, co_engaged_pairs
-from ...hub.calibration import FloatArray, unit_rows
+from ...arrays import FloatArray, IntArray
+from ...catalog.sequences import Sequences, co_engaged_pairs
+from ...hub.calibration import unit_rows
 from ...hub.content import recency_weighted
 
 

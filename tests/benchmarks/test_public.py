@@ -14,7 +14,7 @@ from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import Protocol, leave_one_out
 from hubspoke.spokes.regimes import Regime
-from hubspoke.workflows.measures import Validation
+from hubspoke.spokes.training.validation import Validation
 
 from benchmarks.spokes import ids, public
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hubspoke.commands.explain_text import event_names, explained
+from hubspoke.reports.explanation import heat_map
 from hubspoke.workflows.explain import (
     Counterfactual,
     EventContribution,
@@ -17,7 +18,6 @@ from hubspoke.workflows.explain import (
     PartScore,
     SessionAttention,
 )
-from hubspoke.workflows.explain_plots import heat_map
 from hubspoke.workflows.workspace import Workspace
 
 SVG = "{http://www.w3.org/2000/svg}text"

@@ -10,7 +10,7 @@ import pytest
 from hubspoke.commands.gates import thresholds
 from hubspoke.errors import UsageError
 from hubspoke.evaluation.protocols import Protocol
-from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.registry.artifacts.local import StoredArtifact
 from hubspoke.registry.records import MetricRecord, Parent
 from hubspoke.registry.store import Registry
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.registry.artifacts import ArtifactStore
+from hubspoke.registry.artifacts.local import ArtifactStore
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from typing import Any, Literal
 import jsonschema
 import pytest
 from click.testing import CliRunner
-from hubspoke.catalog.simulation import MarketplaceSettings, simulate_marketplace
 from hubspoke.cli import cli
 from hubspoke.commands.schemas import ERROR, RESULTS, command_of, command_schema, commands, documents, file_name
+from hubspoke.demo.simulation import MarketplaceSettings, simulate_marketplace
 from hubspoke.registry.records import AliasRecord, Record
 from hubspoke.workflows.results import Result
 from hubspoke.workflows.schemas import Schemas, forms, resolve

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.registry.artifacts.local import StoredArtifact
 from hubspoke.registry.records import MetricRecord, ModelPart, Parent
 from hubspoke.workflows.workspace import open_workspace
 
@@ -28,7 +28,7 @@ def live(garden: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """`run` where release:garden/1 of hub:1, garden:1 and index:garden/1 is live, and garden:2 is not."""
     moment = datetime.now(UTC)
     # No model takes any time, however slow the machine: all that is counted is the index's.
-    monkeypatch.setattr("hubspoke.registry.models.now", lambda: moment)
+    monkeypatch.setattr("hubspoke.registry.stores.models.now", lambda: moment)
     with open_workspace() as ws:
         registry = ws.registry
         hub = registry.begin_model("hub", None, "h", {})

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from hubspoke.errors import CorruptArtifactError, NotFoundError, UsageError
-from hubspoke.registry.artifacts import ArtifactStore, StoredArtifact, open_store
-from hubspoke.registry.remote_files import RemoteFiles
+from hubspoke.registry.artifacts.local import ArtifactStore, StoredArtifact, open_store
+from hubspoke.registry.artifacts.remote_files import RemoteFiles
 
 PAST = datetime.now(UTC) - timedelta(hours=1)
 FUTURE = datetime.now(UTC) + timedelta(hours=1)

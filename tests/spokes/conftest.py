@@ -12,9 +12,9 @@ from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import ContentSpace, fit_content_space
 from hubspoke.hub.fusion import TrunkVectors
 from hubspoke.hub.model import Hub
-from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.mixture import Mixture, MixtureWeights
+from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
 
 MakeSequences = Callable[..., Sequences]

@@ -15,17 +15,17 @@ from hubspoke.catalog.sequences import Sequences
 from hubspoke.catalog.session_files import write_session_files
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
+from hubspoke.hub.adapters.states import text_states
 from hubspoke.hub.cache import EmbeddingCache
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import TrunkVectors
 from hubspoke.hub.model import Hub
-from hubspoke.hub.states import text_states
-from hubspoke.spokes.behaviour import BehaviourModel
-from hubspoke.spokes.checkpoints import Checkpoints
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.objective import Objective
-from hubspoke.spokes.training import train_behaviour
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.training.checkpoints import Checkpoints
+from hubspoke.spokes.training.loop import train_behaviour
+from hubspoke.spokes.training.objective import Objective
 from hubspoke.spokes.trunks import adapt_trunks
 from safetensors.torch import save_file
 

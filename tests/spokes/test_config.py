@@ -2,7 +2,7 @@ import json
 
 import pytest
 from hubspoke.spokes.config import AdapterConfig, SpokeConfig, TrainingConfig
-from hubspoke.spokes.statistics import StatisticsConfig
+from hubspoke.spokes.features.statistics import StatisticsConfig
 from pydantic import ValidationError
 
 

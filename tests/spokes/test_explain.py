@@ -11,7 +11,6 @@ import torch
 from hubspoke.catalog.sequences import History
 from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
-from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.explain import (
     behaviour_parts,
@@ -24,6 +23,7 @@ from hubspoke.spokes.explain import (
     scores_without,
     signed_shares,
 )
+from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

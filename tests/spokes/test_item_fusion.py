@@ -4,10 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.item_fusion import AttendedFusion, GatedFusion, Parts
-from hubspoke.spokes.training import train_behaviour
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.training.loop import train_behaviour
 from torch import nn
 
 KINDS = ["gate", "cross-attention"]

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from hubspoke.hub.parts import hub_parts, weights_part
+from hubspoke.spokes.features.trend import Trend
 from hubspoke.spokes.parts import FLOOR, FROZEN, spoke_parts
-from hubspoke.spokes.trend import Trend
 
 
 def names(parts):

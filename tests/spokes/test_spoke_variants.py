@@ -10,17 +10,17 @@ import torch
 from hubspoke.catalog.schema import ITEM_SCHEMA
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import BaseFusion
-from hubspoke.spokes.attributes import fit_vocabulary
-from hubspoke.spokes.behaviour import BehaviourModel
+from hubspoke.retrieval.faiss_index import build_index
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.explain import behaviour_parts, explain_scores, scores_without
-from hubspoke.spokes.features import ItemFeatures
-from hubspoke.spokes.index import build_index
+from hubspoke.spokes.features.attributes import fit_vocabulary
+from hubspoke.spokes.features.items import ItemFeatures
+from hubspoke.spokes.features.statistics import ItemStatistics
+from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Behaviour, Spoke, id_rows
-from hubspoke.spokes.statistics import ItemStatistics
 from hubspoke.spokes.streaming import start
-from hubspoke.spokes.training import train_behaviour
+from hubspoke.spokes.training.loop import train_behaviour
 
 CONTENTS = [(), ("text",), ("image",), ("text", "image")]
 FEATURES = {

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.catalog.sequences import Sequences
-from hubspoke.spokes.batches import training_batches
-from hubspoke.spokes.checkpoints import Checkpoints
 from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.training.batches import training_batches
+from hubspoke.spokes.training.checkpoints import Checkpoints
 
 MEMBER = runpy.run_path(str(Path(__file__).with_name("team_member.py")))
 train, config, interrupted = MEMBER["train"], MEMBER["config"], MEMBER["interrupted"]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.errors import IncompatibleError, UsageError
-from hubspoke.spokes.behaviour import BehaviourModel
 from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.streaming import SessionState, append_all, start
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -15,15 +15,15 @@ from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import TrunkVectors
 from hubspoke.hub.model import Hub
 from hubspoke.spokes import trunks as trunks_module
-from hubspoke.spokes.behaviour import BehaviourModel
-from hubspoke.spokes.checkpoints import Checkpoints
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.objective import Objective
-from hubspoke.spokes.optimiser import rate_groups
-from hubspoke.spokes.parallel import Team
+from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Behaviour, Spoke
-from hubspoke.spokes.training import train_behaviour
+from hubspoke.spokes.training.checkpoints import Checkpoints
+from hubspoke.spokes.training.distributed import Team
+from hubspoke.spokes.training.loop import train_behaviour
+from hubspoke.spokes.training.objective import Objective
+from hubspoke.spokes.training.optimiser import rate_groups
 from hubspoke.spokes.trunks import PREFIX, adapt_trunks
 from PIL import Image
 from pydantic import ValidationError
@@ -447,7 +447,7 @@ def test_half_precision_reaches_the_heads_and_not_the_calibration(shop):
 
 
 def test_a_step_reads_the_states_of_the_items_in_use_alone(shop, sequences, monkeypatch):
-    from hubspoke.spokes.batches import training_batches
+    from hubspoke.spokes.training.batches import training_batches
 
     settings = config(training={**TRAINING, "negatives": 1}, id_dropout=0.0)
     model = model_of(shop, settings).train()

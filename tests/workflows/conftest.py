@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.catalog.simulation import CategoryFiles, MarketplaceSettings, simulate_marketplace
-from hubspoke.registry.artifacts import StoredArtifact
+from hubspoke.demo.simulation import CategoryFiles, MarketplaceSettings, simulate_marketplace
+from hubspoke.registry.artifacts.local import StoredArtifact
 from hubspoke.registry.records import IndexRecord, ModelRecord, Parent
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from PIL import Image

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.registry.database import HEAD_REVISION
-from hubspoke.workflows.settings import load_settings
+from hubspoke.settings import load_settings
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 

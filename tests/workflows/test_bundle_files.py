@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import CorruptArtifactError, HubspokeError, InvalidDataError, NotFoundError, SchemaVersionError
+from hubspoke.registry.artifacts.staging import new_name
 from hubspoke.registry.database import REVISIONS
-from hubspoke.registry.staging import new_name
 from hubspoke.workflows.bundle_files import BundleFile, Member, encode, member_name, size_of, write_bundle
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from hypothesis import given

@@ -424,9 +424,9 @@ def kill_at(place: str, nth: int, *arguments: str | Path) -> None:
 @pytest.mark.parametrize(
     ("place", "nth"),
     [
-        ("hubspoke.registry.artifacts:ArtifactStore.commit", 3),  # two artifacts stand, a third is staged
-        ("hubspoke.registry.bundles:BundleStore.place_bundle", 2),  # all artifacts stand, no row does
-        ("hubspoke.registry.bundles:_Placing._hang", 2),  # in the middle of the rows
+        ("hubspoke.registry.artifacts.local:ArtifactStore.commit", 3),  # two artifacts stand, a third is staged
+        ("hubspoke.registry.transfer.bundles:BundleStore.place_bundle", 2),  # all artifacts stand, no row does
+        ("hubspoke.registry.transfer.bundles:_Placing._hang", 2),  # in the middle of the rows
     ],
 )
 def test_a_killed_import_is_completed_by_the_same_command(

@@ -61,9 +61,9 @@ with Registry(url) as registry:
                 told += 1
     print(told)
 """
-MOVING = "hubspoke.registry.aliases:AliasStore.promote"
-ROLLING = "hubspoke.registry.aliases:AliasStore.rollback"
-INSIDE = "hubspoke.registry.aliases:_move"
+MOVING = "hubspoke.registry.stores.aliases:AliasStore.promote"
+ROLLING = "hubspoke.registry.stores.aliases:AliasStore.rollback"
+INSIDE = "hubspoke.registry.stores.aliases:_move"
 Process = subprocess.Popen[str]
 Start = Callable[..., list[Process]]
 

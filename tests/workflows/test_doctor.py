@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.registry.remote_files import RemoteFiles
+from hubspoke.registry.artifacts.remote_files import RemoteFiles
+from hubspoke.settings import Settings
 from hubspoke.workflows import doctor
-from hubspoke.workflows.settings import Settings
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 VERSIONS = {"torch": "2.11.0", "torchvision": "0.26.0", "faiss-cpu": "1.9", "faiss-gpu": None}

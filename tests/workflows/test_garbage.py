@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import LockedError, UsageError
-from hubspoke.registry import garbage as registry_garbage
-from hubspoke.registry.artifacts import ArtifactStore, StoredArtifact
+from hubspoke.registry.artifacts import garbage as registry_garbage
+from hubspoke.registry.artifacts.local import ArtifactStore, StoredArtifact
 from hubspoke.registry.schema import Artifact, Base
 from hubspoke.workflows import garbage as garbage_module
 from hubspoke.workflows.garbage import Garbage, GarbageArtifact

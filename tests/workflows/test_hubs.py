@@ -148,7 +148,7 @@ def test_a_catalog_is_embedded_once(seeing: Workspace, monkeypatch: pytest.Monke
     assert (first.domain, first.hub, first.items) == ("lamps", "hub:1", "snapshot:lamps/items/1")
     assert (first.n_items, first.with_text, first.with_image) == (40, 40, 40)
     assert 2 <= first.dimension <= 64
-    from hubspoke.hub.tiny import TinyImage, TinyText
+    from hubspoke.hub.encoders.tiny import TinyImage, TinyText
 
     def refuse(*_: Any) -> None:
         raise AssertionError("ran a trunk again")

@@ -16,7 +16,7 @@ from hubspoke.workflows.workspace import Workspace, open_workspace
 DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 PLACES = [
     ("hubspoke.catalog.snapshots:_sync", 1),  # the first table is written, its manifest not yet flushed
-    ("hubspoke.registry.artifacts:ArtifactStore.commit", 2),  # the second table is staged
+    ("hubspoke.registry.artifacts.local:ArtifactStore.commit", 2),  # the second table is staged
     ("hubspoke.registry.store:Registry.add_domain", 1),  # both artifacts stand, no row does
     ("hubspoke.registry.store:Registry.add_snapshot", 1),  # the domain stands alone
     ("hubspoke.registry.store:Registry.add_snapshot", 2),  # its events are missing
@@ -74,7 +74,7 @@ def test_a_killed_ingest_leaves_the_earlier_snapshots_alone(garden: Workspace, f
     before = contents(garden)
     ingest = ("data", "ingest", "garden", "--events", str(files.events), "--until", "2024-05-02")
     folder = ("--workspace", str(garden.settings.workspace))
-    process = stopped("hubspoke.registry.artifacts:ArtifactStore.commit", 1, *ingest, *folder)
+    process = stopped("hubspoke.registry.artifacts.local:ArtifactStore.commit", 1, *ingest, *folder)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert contents(garden) == before
@@ -87,7 +87,7 @@ def test_a_killed_ingest_leaves_the_earlier_snapshots_alone(garden: Workspace, f
 def test_a_request_to_end_cleans_up_and_gives_130(garden: Workspace, files: Any, stopped: Any) -> None:
     ingest = ("data", "ingest", "garden", "--events", str(files.events), "--until", "2024-05-02")
     folder = ("--workspace", str(garden.settings.workspace))
-    process = stopped("hubspoke.registry.artifacts:ArtifactStore.commit", 1, *ingest, *folder)
+    process = stopped("hubspoke.registry.artifacts.local:ArtifactStore.commit", 1, *ingest, *folder)
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 130
     assert "Interrupted" in process.stderr.read()

@@ -21,12 +21,12 @@ from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
 from hubspoke.spokes.config import SpokeConfig, TrainingConfig
-from hubspoke.spokes.statistics import StatisticsConfig
+from hubspoke.spokes.features.statistics import StatisticsConfig
+from hubspoke.spokes.training.splits import held_out, split_dataset
 from hubspoke.workflows.datasets import Dataset, load_dataset
 from hubspoke.workflows.features import fit_features
 from hubspoke.workflows.large_tables import UNUSED_SECONDS
 from hubspoke.workflows.models import fingerprint
-from hubspoke.workflows.splits import held_out, split_dataset
 from hubspoke.workflows.workspace import Workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)

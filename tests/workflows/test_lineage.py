@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.registry.kinds import NodeKind
-from hubspoke.registry.lineage import Lineage, LineageNode
+from hubspoke.registry.lineage.graph import Lineage, LineageNode
 from hubspoke.registry.records import MetricRecord, NodeRecord, Parent
 from hubspoke.registry.rows import now
 from hubspoke.registry.schema import Edge, Node
-from hubspoke.workflows.drawings import LOOKS, dot, mermaid
+from hubspoke.reports.drawings import LOOKS, dot, mermaid
 from hubspoke.workflows.lineage import tree_lines
 from hubspoke.workflows.workspace import Workspace
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hubspoke.cli import cli
-from hubspoke.registry.remote_files import RemoteFiles
+from hubspoke.registry.artifacts.remote_files import RemoteFiles
 from hubspoke.workflows.workspace import open_workspace
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hubspoke.progress import SilentProgress, stage_progress
 from hubspoke.registry.records import AliasRecord
-from hubspoke.workflows.progress import SilentProgress, stage_progress
 from hubspoke.workflows.results import Result, jsonable
 
 

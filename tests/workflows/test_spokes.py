@@ -18,7 +18,7 @@ import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import ModelRecord
-from hubspoke.spokes.checkpoints import FACTS
+from hubspoke.spokes.training.checkpoints import FACTS
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
@@ -285,8 +285,11 @@ DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("place", "nth"),
     [
-        ("hubspoke.spokes.training:_Trainer.epoch", 2),  # one epoch is done, nothing is written
-        ("hubspoke.spokes.training:_Trainer.facts", 2),  # there is a checkpoint to go on from, and half of the next
+        ("hubspoke.spokes.training.loop:_Trainer.epoch", 2),  # one epoch is done, nothing is written
+        (
+            "hubspoke.spokes.training.loop:_Trainer.facts",
+            2,
+        ),  # there is a checkpoint to go on from, and half of the next
         ("hubspoke.registry.store:Registry.finish_model", 1),  # the artifact stands, its row does not say so
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hubspoke.spokes.parallel import Orders, TeamLostError
+from hubspoke.spokes.training.distributed import Orders, TeamLostError
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from torch.distributed import HashStore
@@ -32,7 +32,7 @@ CONFIG: dict[str, Any] = {
 KILLED = """
 import os, signal, sys
 from hubspoke.cli import cli
-from hubspoke.spokes.training import _Trainer
+from hubspoke.spokes.training.loop import _Trainer
 epoch = _Trainer.epoch
 def killed(self, batches, number):
     if number == 1 and os.environ["RANK"] == sys.argv[1]:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hubspoke.cli import cli
 from hubspoke.errors import CorruptArtifactError, UsageError
-from hubspoke.hub import states
+from hubspoke.hub.adapters import states
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.loading import load_spoke

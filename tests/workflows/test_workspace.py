@@ -32,7 +32,7 @@ def test_create_makes_it_and_opens_it_again(tmp_path: Path) -> None:
 
 
 def test_init_says_what_it_did_and_is_cached_the_second_time(tmp_path: Path, blank_url: str) -> None:
-    from hubspoke.workflows.settings import load_settings
+    from hubspoke.settings import load_settings
 
     settings = load_settings({"registry_url": blank_url}, {}, tmp_path)
     with Workspace(settings) as ws:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from hubspoke.catalog.sequences import Sequences
-from hubspoke.spokes.behaviour import BehaviourModel
-from hubspoke.spokes.training import train_behaviour
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.training.loop import train_behaviour
 
 from benchmarks.spokes.ids import ids_config, make_spoke
 from benchmarks.spokes.workers.link import Link, main

@@ -1,0 +1,125 @@
+"""The demo's second half: a simulated category with pictures, launched with text, with pictures, and with both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..workflows.results import Result
+from .simulation import CategoryName, MarketplaceSettings, simulate_marketplace
+
+if TYPE_CHECKING:
+    from ..evaluation.bootstrap import Estimate
+    from ..workflows.recommendations import Recommendations
+    from ..workflows.workspace import Workspace
+
+CATEGORIES: tuple[CategoryName, ...] = ("lamps", "mugs", "rugs")
+LAUNCHED = "mugs"
+SEEN = "seen items excluded"
+
+
+@dataclass(frozen=True)
+class ModalityRow:
+    """Quality of the zero-shot recommender, or of a spoke, that reads some modalities only."""
+
+    system: str
+    ndcg: Estimate
+    hit_rate: Estimate
+    difference: Estimate | None
+
+
+@dataclass(frozen=True)
+class PictureLaunch(Result):
+    """What the launch with pictures found.
+
+    Attributes:
+        domain: the launched category.
+        rows: text alone, pictures alone, both; the differences are to both.
+        protocol: how it was measured.
+        n_users: users measured.
+        examples: similar items by what the hub sees and reads.
+        image_root: folder of the pictures.
+    """
+
+    domain: str
+    rows: Sequence[ModalityRow]
+    protocol: str
+    n_users: int
+    examples: Sequence[Recommendations]
+    image_root: Path
+
+
+def launch_with_pictures(
+    ws: Workspace,
+    items_per_category: int,
+    echo: Callable[[str], None],
+    step: Callable[..., None],
+    hub_config: Mapping[str, Any] | None = None,
+) -> PictureLaunch:
+    """Simulate a marketplace, launch one of its categories with pictures on day zero, and take modalities away.
+
+    Args:
+        ws: the workspace.
+        items_per_category: products drawn for each of three categories.
+        echo: receives the story.
+        step: receives each step: text, whether it was cached, seconds.
+        hub_config: keys of `HubConfig`; by default the packaged encoders.
+    """
+    from ..workflows.recommendations import Server
+
+    echo(f"7. Pictures: simulated {LAUNCHED}, whose colour is only in the picture and material only in the text")
+    folder = ws.settings.workspace / "simulated" / str(items_per_category)
+    settings = MarketplaceSettings(categories=CATEGORIES, items_per_category=items_per_category)
+    files = simulate_marketplace(settings, folder)
+    hub = ws.hub.train(domains=[], config=hub_config)
+    step(f"{hub.ref}: text and image encoders, nothing trained", hub.cached, hub.seconds)
+    own = files[LAUNCHED]
+    launched = ws.launch(LAUNCHED, own.items, hub=hub.ref, images=own.items.parent)
+    cached = all(row["cached"] for row in launched.steps if row["step"] in ("snapshot of items", "index"))
+    step(f"{launched.release}: live {launched.seconds:.1f} s after `launch`", cached)
+    ws.data.ingest(LAUNCHED, events=own.events)
+    rows, protocol, n_users = _compare_modalities(ws, str(hub.ref))
+    for row in rows:
+        echo(f"    {row.system:<16} NDCG@10 {row.ndcg.value:.4f} [{row.ndcg.low:.4f}, {row.ndcg.high:.4f}]")
+    echo(f"    {protocol}; {n_users} simulated shoppers")
+    server = Server(ws, LAUNCHED)
+    examples = [server.similar(item, k=6) for item in server.item_ids[:: max(1, len(server.item_ids) // 3)][:3]]
+    return PictureLaunch(LAUNCHED, rows, protocol, n_users, examples, own.items.parent)
+
+
+def _compare_modalities(ws: Workspace, hub_ref: str) -> tuple[list[ModalityRow], str, int]:
+    from ..evaluation.bootstrap import paired_difference
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.protocols import Protocol, leave_one_out
+    from ..hub.content import fit_content_space
+    from ..spokes.spoke import launch_floor
+    from ..workflows.datasets import load_dataset
+    from ..workflows.models import load_hub, trunk_vectors
+
+    dataset = load_dataset(ws, LAUNCHED)
+    hub, _ = load_hub(ws, hub_ref)
+    trunk = trunk_vectors(ws, hub, dataset)
+    users = leave_one_out(dataset.sequences, settings=Protocol(exclude_seen=True))
+    ids = dataset.items["item_id"].to_list()
+    measured = {}
+    for system, own in (
+        ("picture + text", trunk),
+        ("text alone", trunk.without("image")),
+        ("picture alone", trunk.without("text")),
+    ):
+        floor = launch_floor(hub, fit_content_space(hub.fusion.fuse(own), hub.config))
+        scorer = floor.recommender(system, floor.embed_items(ids, own), exclude_seen=True)
+        measured[system] = evaluate(scorer.score, users)
+    both = measured["picture + text"]["all"].metrics["ndcg@10"]
+    rows = [
+        ModalityRow(
+            system,
+            found["all"].estimate("ndcg@10"),
+            found["all"].estimate("hr@10"),
+            None if system == "picture + text" else paired_difference(both, found["all"].metrics["ndcg@10"]),
+        )
+        for system, found in measured.items()
+    ]
+    return rows, users.protocol.describe(), len(users)

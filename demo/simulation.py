@@ -1,0 +1,494 @@
+"""A small simulated marketplace: products drawn from attributes, templated text, sessions of shoppers with tastes.
+
+Colour, pattern and silhouette are only in the picture; material, style, room and brand are only in the text. Shoppers
+choose by both, so a recommender that reads one modality loses real signal. The same settings give the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from PIL import Image, ImageDraw, ImageFilter
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from ..arrays import DoubleArray
+from ..errors import NotFoundError
+
+Colour = tuple[int, int, int]
+Attributes = dict[str, str]
+CategoryName = Literal["lamps", "mugs", "rugs", "cushions"]
+
+VISUAL = ("colour", "pattern", "silhouette")
+TEXTUAL = ("material", "style", "room", "brand")
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One form (ellipse, polygon, rounded rectangle with its radius, ring) in unit coordinates, y down."""
+
+    kind: str
+    points: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """Forms that carry colour and pattern, and plain forms drawn behind them."""
+
+    body: tuple[Primitive, ...]
+    trim: tuple[Primitive, ...] = ()
+
+
+@dataclass(frozen=True)
+class CategoryKind:
+    """What is particular to a drawable category; colours, patterns, styles, rooms and brands are shared."""
+
+    noun: str
+    materials: tuple[str, ...]
+    silhouettes: dict[str, Silhouette]
+
+
+COLOURS: dict[str, Colour] = {
+    "red": (205, 45, 50),
+    "orange": (238, 132, 40),
+    "yellow": (245, 206, 66),
+    "green": (62, 140, 80),
+    "turquoise": (64, 184, 190),
+    "blue": (42, 86, 176),
+    "purple": (128, 72, 160),
+    "pink": (240, 150, 186),
+    "black": (56, 58, 64),
+}
+PATTERNS = ("plain", "striped", "dotted", "checked", "zigzag")
+STYLES = ("Scandinavian", "industrial", "vintage", "bohemian", "art deco", "Japanese")
+ROOMS = ("bedroom", "home office", "nursery", "dining room", "terrace")
+BRANDS = ("Nordvik", "Casa Lumo", "Fernhill", "Tindra", "Maison Vey", "Urban Forge")
+
+_ellipse, _polygon, _rounded = (partial(Primitive, kind) for kind in ("ellipse", "polygon", "rounded"))
+
+
+def _handle(*box: float) -> tuple[Primitive]:
+    return (Primitive("ring", box),)
+
+
+_STAND = (_polygon((0.485, 0.4, 0.515, 0.4, 0.515, 0.9, 0.485, 0.9)), _ellipse((0.32, 0.85, 0.68, 0.95)))
+_DOME = tuple(
+    coordinate
+    for angle in np.linspace(np.pi, 2 * np.pi, 40)
+    for coordinate in (0.5 + 0.4 * np.cos(angle), 0.54 + 0.44 * np.sin(angle))
+)
+_FRINGE_SIDES = tuple(
+    _polygon((x, y, x + 0.07, y, x + 0.07, y + 0.018, x, y + 0.018))
+    for x in (0.02, 0.91)
+    for y in np.linspace(0.25, 0.732, 12)
+)
+_FRINGE_ENDS = tuple(
+    _polygon((x, y, x + 0.018, y, x + 0.018, y + 0.06, x, y + 0.06))
+    for y in (0.0, 0.94)
+    for x in np.linspace(0.315, 0.667, 9)
+)
+
+KINDS: dict[str, CategoryKind] = {
+    "lamps": CategoryKind(
+        "lamp",
+        ("brass", "oak", "linen", "concrete", "rattan", "glass"),
+        {
+            "dome": Silhouette((_polygon(_DOME),), _STAND),
+            "cone": Silhouette((_polygon((0.42, 0.06, 0.58, 0.06, 0.9, 0.56, 0.1, 0.56)),), _STAND),
+            "globe": Silhouette((_ellipse((0.2, 0.05, 0.8, 0.65)),), _STAND),
+            "drum": Silhouette((_polygon((0.2, 0.1, 0.8, 0.1, 0.8, 0.54, 0.2, 0.54)),), _STAND),
+        },
+    ),
+    "mugs": CategoryKind(
+        "mug",
+        ("stoneware", "porcelain", "enamel", "bamboo", "steel", "borosilicate glass"),
+        {
+            "straight": Silhouette((_rounded((0.14, 0.2, 0.68, 0.86, 0.05)),), _handle(0.52, 0.33, 0.92, 0.73)),
+            "tapered": Silhouette(
+                (_polygon((0.06, 0.22, 0.76, 0.22, 0.58, 0.86, 0.24, 0.86)),), _handle(0.5, 0.26, 0.94, 0.62)
+            ),
+            "belly": Silhouette(
+                (_ellipse((0.08, 0.22, 0.74, 0.88)), _rounded((0.2, 0.14, 0.62, 0.4, 0.02))),
+                _handle(0.55, 0.36, 0.96, 0.74),
+            ),
+            "slim": Silhouette((_rounded((0.26, 0.04, 0.6, 0.94, 0.05)),), _handle(0.44, 0.25, 0.86, 0.75)),
+        },
+    ),
+    "rugs": CategoryKind(
+        "rug",
+        ("wool", "jute", "cotton", "silk", "sisal", "recycled yarn"),
+        {
+            "oblong": Silhouette((_rounded((0.08, 0.24, 0.92, 0.76, 0.01)),), _FRINGE_SIDES),
+            "disc": Silhouette((_ellipse((0.08, 0.08, 0.92, 0.92)),)),
+            "oval": Silhouette((_ellipse((0.02, 0.27, 0.98, 0.73)),)),
+            "runner": Silhouette((_rounded((0.31, 0.05, 0.69, 0.95, 0.01)),), _FRINGE_ENDS),
+        },
+    ),
+    "cushions": CategoryKind(
+        "cushion",
+        ("velvet", "linen", "leather", "boucle", "corduroy", "canvas"),
+        {
+            "square": Silhouette((_rounded((0.13, 0.13, 0.87, 0.87, 0.1)),)),
+            "disc": Silhouette((_ellipse((0.1, 0.1, 0.9, 0.9)),)),
+            "bolster": Silhouette((_rounded((0.04, 0.34, 0.96, 0.68, 0.17)),)),
+            "heart": Silhouette(
+                (
+                    _ellipse((0.1, 0.14, 0.53, 0.57)),
+                    _ellipse((0.47, 0.14, 0.9, 0.57)),
+                    _polygon((0.135, 0.47, 0.5, 0.3, 0.865, 0.47, 0.5, 0.92)),
+                )
+            ),
+        },
+    ),
+}
+
+_TITLES = (
+    "{brand} {style} {material} {noun}",
+    "{style} {noun} in {material}, {brand}",
+    "{material} {noun}, {style}, by {brand}",
+)
+_DESCRIPTIONS = (
+    "A {style} piece made of {material} for the {room}. {extra}",
+    "{brand} designed this {noun} for the {room}: {material}, {style} in character. {extra}",
+    "For a {style} {room}. Crafted from {material} by {brand}. {extra}",
+)
+_EXTRAS = (
+    "Ships in recyclable packaging.",
+    "Easy to care for and built to last.",
+    "Delivered within three working days.",
+    "A present that people keep.",
+    "Inspected by hand before it leaves the workshop.",
+)
+
+
+class MarketplaceSettings(BaseModel):
+    """Size and temper of the simulated marketplace.
+
+    Attributes:
+        categories: names out of `KINDS`.
+        items_per_category: products of each category, N.
+        users: shoppers; all of them visit every category and keep their taste for what categories share.
+        events_per_user: fewest and most events of a shopper in one category.
+        image_size: edge of the square pictures in pixels.
+        weeks: length of the time that is simulated.
+        start: first moment.
+        late_share: share of the products that arrive in the last quarter of the time, so that some stay cold.
+        taste: weight of a shopper's lasting taste in the choice of the next product.
+        closeness: weight of the likeness to the product before it in the session.
+        popularity: weight of a product's own popularity (a power law over ranks); 0 is none.
+        seed: everything is drawn from it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    categories: tuple[CategoryName, ...] = ("lamps", "mugs", "rugs")
+    items_per_category: int = Field(default=240, ge=12)
+    users: int = Field(default=500, ge=1)
+    events_per_user: tuple[int, int] = (8, 14)
+    image_size: int = Field(default=96, ge=16, le=1024)
+    weeks: int = Field(default=8, ge=2)
+    start: AwareDatetime = datetime(2024, 3, 4, tzinfo=UTC)
+    late_share: float = Field(default=0.1, ge=0, lt=1)
+    taste: float = Field(default=1.8, ge=0)
+    closeness: float = Field(default=1.8, ge=0)
+    popularity: float = Field(default=0.5, ge=0)
+    seed: int = Field(default=7, ge=0)
+
+    @field_validator("events_per_user")
+    @classmethod
+    def _enough_events(cls, bounds: tuple[int, int]) -> tuple[int, int]:
+        if not 3 <= bounds[0] <= bounds[1]:
+            raise ValueError(
+                f"events_per_user {bounds} must hold 3 <= fewest <= most; a session has at least 3 events."
+            )
+        return bounds
+
+
+@dataclass(frozen=True)
+class CategoryFiles:
+    """Where one simulated category lies; `truth` holds the attributes and is for tests only, never for the product."""
+
+    name: str
+    items: Path
+    events: Path
+    images: Path
+    truth: Path
+
+
+@dataclass(frozen=True)
+class _Stock:
+    """Products of a category: ids, attributes and (N,) day of arrival, in one order."""
+
+    name: str
+    ids: list[str]
+    products: list[Attributes]
+    arrivals: DoubleArray
+
+
+def simulate_marketplace(settings: MarketplaceSettings, directory: Path) -> dict[str, CategoryFiles]:
+    """Write every category of the settings to its own folder below `directory`."""
+    return {name: simulate_category(name, settings, directory / name) for name in settings.categories}
+
+
+def simulate_category(name: str, settings: MarketplaceSettings, directory: Path) -> CategoryFiles:
+    """Write `items.csv`, `events.csv`, `images/*.png` and `truth.json` of one category.
+
+    Args:
+        name: a category out of `KINDS`.
+        settings: sizes, strengths and the seed.
+        directory: made if it is missing; files of the same names are replaced.
+
+    Raises:
+        NotFoundError: nobody has taught this module to draw `name`.
+    """
+    if name not in KINDS:
+        raise NotFoundError(f"Category {name!r} cannot be drawn; choose one of {', '.join(KINDS)}.")
+    files = CategoryFiles(
+        name, directory / "items.csv", directory / "events.csv", directory / "images", directory / "truth.json"
+    )
+    files.images.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
+    stock = _stock(name, settings, rng)
+    _items_table(stock, settings, rng).write_csv(files.items)
+    for item_id, product in zip(stock.ids, stock.products, strict=True):
+        draw_product(name, product, settings.image_size, rng).save(files.images / f"{item_id}.png")
+    _events_table(stock, settings, rng).write_csv(files.events)
+    truth = {"visual": VISUAL, "textual": TEXTUAL, "items": dict(zip(stock.ids, stock.products, strict=True))}
+    files.truth.write_text(json.dumps(truth, indent=1), encoding="utf-8")
+    return files
+
+
+def attribute_values(name: str) -> dict[str, tuple[str, ...]]:
+    """Every value that each attribute can take in a category."""
+    kind = KINDS[name]
+    return {
+        "colour": tuple(COLOURS),
+        "pattern": PATTERNS,
+        "silhouette": tuple(kind.silhouettes),
+        "material": kind.materials,
+        "style": STYLES,
+        "room": ROOMS,
+        "brand": BRANDS,
+    }
+
+
+def _stock(name: str, settings: MarketplaceSettings, rng: np.random.Generator) -> _Stock:
+    """Draw the products; most arrive on the first day, some in the last quarter of the time."""
+    n_items, days = settings.items_per_category, settings.weeks * 7
+    values = attribute_values(name).items()
+    late = rng.random(n_items) < settings.late_share
+    return _Stock(
+        name=name,
+        ids=[f"{name}-{row:04d}" for row in range(n_items)],
+        products=[{a: choices[rng.integers(len(choices))] for a, choices in values} for _ in range(n_items)],
+        arrivals=np.where(late, rng.uniform(0.75 * days, days - 1, n_items), 0.0),
+    )
+
+
+def _items_table(stock: _Stock, settings: MarketplaceSettings, rng: np.random.Generator) -> pl.DataFrame:
+    name, ids, products = stock.name, stock.ids, stock.products
+    texts = [_write_text(name, product, rng) for product in products]
+    return pl.DataFrame(
+        {
+            "item_id": ids,
+            "title": [title for title, _ in texts],
+            "description": [description for _, description in texts],
+            "brand": [product["brand"] for product in products],
+            "category_path": [f"home > {name}"] * len(ids),
+            "price": np.round(rng.lognormal(3.4, 0.5, len(ids)), 2),
+            "image": [f"images/{item_id}.png" for item_id in ids],
+            "created_at": [_iso(settings.start + timedelta(days=float(day))) for day in stock.arrivals],
+        }
+    )
+
+
+def _write_text(name: str, product: Attributes, rng: np.random.Generator) -> tuple[str, str]:
+    """Title and description; they name the textual attributes and none of the visual ones."""
+    words = {attribute: product[attribute] for attribute in TEXTUAL} | {"noun": KINDS[name].noun}
+    title = _TITLES[rng.integers(len(_TITLES))].format(**words)
+    extra = _EXTRAS[rng.integers(len(_EXTRAS))]
+    description = _DESCRIPTIONS[rng.integers(len(_DESCRIPTIONS))].format(extra=extra, **words)
+    return title[0].upper() + title[1:], description
+
+
+_OVERSAMPLING = 3
+_TRIM: Colour = (120, 104, 92)
+_BACKGROUNDS: tuple[Colour, ...] = ((246, 244, 240), (240, 243, 246), (247, 247, 247), (243, 246, 240))
+
+
+def draw_product(name: str, product: Attributes, size: int, rng: np.random.Generator) -> Image.Image:
+    """An RGB picture of (size, size) pixels that shows the visual attributes and nothing of the textual ones.
+
+    Place, scale, light and background vary a little from picture to picture, as photographs do.
+    """
+    edge = size * _OVERSAMPLING
+    scale, shift = edge * rng.uniform(0.8, 0.9), edge * (0.07 + rng.uniform(-0.02, 0.02, size=2))
+    silhouette = KINDS[name].silhouettes[product["silhouette"]]
+    colour = COLOURS[product["colour"]]
+    picture = Image.new("RGB", (edge, edge), _BACKGROUNDS[rng.integers(len(_BACKGROUNDS))])
+    trim = _stencil(silhouette.trim, edge, scale, shift)
+    body = _stencil(silhouette.body, edge, scale, shift)
+    picture.paste(_shade(colour, 0.62) if name != "lamps" else _TRIM, mask=trim)
+    # An outline, or a cream pattern would melt into the background.
+    picture.paste(_shade(colour, 0.62), mask=body.filter(ImageFilter.MaxFilter(5)))
+    picture.paste(_lit(_fabric(product["pattern"], colour, edge, rng), rng), mask=body)
+    return picture.resize((size, size), Image.Resampling.LANCZOS)
+
+
+def _stencil(forms: tuple[Primitive, ...], edge: int, scale: float, shift: DoubleArray) -> Image.Image:
+    mask = Image.new("L", (edge, edge), 0)
+    pen = ImageDraw.Draw(mask)
+    for form in forms:
+        _fill(pen, form, scale, shift)
+    return mask
+
+
+def _fill(pen: ImageDraw.ImageDraw, form: Primitive, scale: float, shift: DoubleArray) -> None:
+    n_points = len(form.points) // 2
+    points = [(float(x), float(y)) for x, y in np.array(form.points[: 2 * n_points]).reshape(-1, 2) * scale + shift]
+    if form.kind == "polygon":
+        pen.polygon(points, fill=255)
+    elif form.kind == "ellipse":
+        pen.ellipse(points, fill=255)
+    elif form.kind == "ring":
+        pen.ellipse(points, outline=255, width=round(0.075 * scale))
+    else:
+        pen.rounded_rectangle(points, radius=form.points[-1] * scale, fill=255)
+
+
+def _shade(colour: Colour, factor: float) -> Colour:
+    red, green, blue = (min(255, round(channel * factor)) for channel in colour)
+    return red, green, blue
+
+
+def _accent(colour: Colour) -> Colour:
+    """What a pattern is drawn in: cream on dark colours, a deep shade of the colour itself on light ones."""
+    brightness = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
+    return _shade(colour, 0.42) if brightness > 165 else (252, 246, 232)
+
+
+def _fabric(pattern: str, colour: Colour, edge: int, rng: np.random.Generator) -> Image.Image:
+    """The pattern over the whole picture; a stencil cuts the product out of it."""
+    ticks = np.arange(edge) / edge * 8
+    x, y = ticks[None, :] + 8 * rng.random(), ticks[:, None] + 8 * rng.random()
+    across, down = x % 1, y % 1
+    marks = np.zeros((edge, edge), dtype=np.bool_)
+    if pattern == "striped":
+        marks |= across < 0.42
+    elif pattern == "dotted":
+        marks |= (across - 0.5) ** 2 + (down - 0.5) ** 2 < 0.085
+    elif pattern == "checked":
+        marks |= (across < 0.5) ^ (down < 0.5)
+    elif pattern == "zigzag":
+        marks |= (y + 1.1 * np.abs((x / 1.6) % 1 - 0.5)) % 1 < 0.4
+    fabric = Image.new("RGB", (edge, edge), colour)
+    fabric.paste(_accent(colour), mask=Image.fromarray(marks.astype(np.uint8) * 255))
+    return fabric
+
+
+def _lit(fabric: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Light from one side: a little brighter there, a little darker at the other."""
+    ramp = np.linspace(1.06, 0.86, fabric.width)[:: rng.choice([-1, 1])]
+    light = (ramp * rng.uniform(0.96, 1.04)).astype(np.float32)
+    pixels = np.asarray(fabric) * light[None, :, None]
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def one_hot(products: list[Attributes], attributes: tuple[str, ...], values: dict[str, tuple[str, ...]]) -> DoubleArray:
+    """(N, V) one column per value of the attributes, 1 where the product has it."""
+    return np.array(
+        [[float(product[a] == value) for a in attributes for value in values[a]] for product in products],
+        dtype=np.float64,
+    )
+
+
+def _tastes(attribute: str, n_values: int, settings: MarketplaceSettings, scope: str) -> DoubleArray:
+    """(users, values): 1 for a shopper's favourite value, a half for the next.
+
+    Drawn from the attribute's name alone, so that whoever loves blue lamps loves blue mugs. `scope` sets apart the
+    attributes whose values differ between categories.
+    """
+    rng = np.random.default_rng([settings.seed, zlib.crc32(f"{scope}{attribute}".encode())])
+    order = np.argsort(rng.random((settings.users, n_values)), axis=1)
+    return np.where(order == 0, 1.0, np.where(order == 1, 0.5, 0.0))
+
+
+def _utilities(stock: _Stock, settings: MarketplaceSettings) -> tuple[DoubleArray, DoubleArray]:
+    """(users, N) lasting liking and (N, N) likeness of products; picture and text weigh the same in both."""
+    values = attribute_values(stock.name)
+    liking = np.zeros((settings.users, len(stock.ids)))
+    likeness = np.zeros((len(stock.ids), len(stock.ids)))
+    for group in (VISUAL, TEXTUAL):
+        features = one_hot(stock.products, group, values)
+        own = {"silhouette", "material"}
+        taste = np.hstack([_tastes(a, len(values[a]), settings, stock.name if a in own else "") for a in group])
+        liking += taste @ features.T * np.sqrt(3 / len(group))
+        likeness += features @ features.T * np.sqrt(3 / len(group))
+    return liking, likeness
+
+
+def _events_table(stock: _Stock, settings: MarketplaceSettings, rng: np.random.Generator) -> pl.DataFrame:
+    liking, likeness = _utilities(stock, settings)
+    ranks = rng.permutation(len(stock.ids)) + 1
+    base = settings.taste * liking - settings.popularity * np.log(ranks)  # (users, N)
+    rows = []
+    for user in range(settings.users):
+        for day, length in _visits(settings, rng):
+            there = np.where(stock.arrivals <= day, base[user], -np.inf)
+            chosen = _browse(there, settings.closeness * likeness, length, rng)
+            rows += _as_events(f"user-{user:04d}", [stock.ids[item] for item in chosen], day, settings.start, rng)
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp", "event_type"], orient="row")
+
+
+def _visits(settings: MarketplaceSettings, rng: np.random.Generator) -> list[tuple[float, int]]:
+    """(day, events) of one shopper's sessions, each on a day of its own, in order."""
+    low, high = settings.events_per_user
+    left = int(rng.integers(low, high + 1))
+    lengths = []
+    while left > 0:
+        length = min(left, int(rng.integers(3, 7)))
+        # A rest of one or two events would be no session: it joins this one.
+        length = left if left - length < 3 else length
+        lengths.append(length)
+        left -= length
+    n_days = settings.weeks * 7
+    days = np.sort(rng.choice(n_days, size=min(len(lengths), n_days), replace=False)) + rng.uniform(0.33, 0.9)
+    return list(zip(days.tolist(), lengths, strict=False))
+
+
+def _browse(utility: DoubleArray, likeness: DoubleArray, length: int, rng: np.random.Generator) -> list[int]:
+    """Products of one session: each is drawn by utility plus likeness to the one before it, and none comes twice.
+
+    Adding Gumbel noise and taking the best is a draw from the softmax over the products.
+    """
+    open_utility = utility.copy()
+    chosen: list[int] = []
+    for _ in range(min(length, int(np.isfinite(utility).sum()))):
+        logits = open_utility + likeness[chosen[-1]] if chosen else open_utility
+        chosen.append(int(np.argmax(logits + rng.gumbel(size=len(logits)))))
+        open_utility[chosen[-1]] = -np.inf
+    return chosen
+
+
+def _as_events(
+    user_id: str, item_ids: list[str], day: float, start: datetime, rng: np.random.Generator
+) -> list[tuple[str, str, str, str]]:
+    """Views and clicks some minutes apart; the last product is often put into the cart or bought."""
+    moments = start + timedelta(days=day), np.cumsum(rng.integers(20, 360, size=len(item_ids)))
+    types = [*rng.choice(["view", "click"], size=len(item_ids) - 1, p=[0.7, 0.3])]
+    types.append(rng.choice(["view", "cart", "purchase"], p=[0.4, 0.2, 0.4]))
+    return [
+        (user_id, item_id, _iso(moments[0] + timedelta(seconds=int(after))), str(kind))
+        for item_id, after, kind in zip(item_ids, moments[1], types, strict=True)
+    ]
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,1 @@
+"""LoRA on the last layers of the encoders."""

@@ -1,0 +1,247 @@
+"""The artifact store at an fsspec URL (`s3://`, `gs://`, ...), with read copies in a local folder.
+
+An artifact exists where its manifest does: the manifest is uploaded last and deleted first.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from ...errors import CorruptArtifactError, HubspokeError, NotFoundError
+from ...files import file_faults
+from .local import ArtifactStore
+from .manifests import MANIFEST, Manifest, StoredArtifact, check_digest, corrupt, is_digest, parse, seal
+from .remote_files import RemoteFiles
+
+_CONDEMNED = "condemned"
+_UPLOADS = 3
+# A collector removes one artifact in a few requests; one that has not done so after a minute is taken for dead.
+_WAITS = 300
+_WAIT_SECONDS = 0.2
+
+
+class RemoteArtifactStore(ArtifactStore):
+    """Objects `<url>/<first two of the digest>/<digest>/<file>`, each artifact read through a verified local copy.
+
+    Nothing but the place is set here. Each driver reads its own environment: for S3 and what speaks its language
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_PROFILE, AWS_DEFAULT_REGION and AWS_ENDPOINT_URL
+    (a MinIO or other server of one's own), for Google Cloud Storage GOOGLE_APPLICATION_CREDENTIALS. The bucket must
+    exist. One store belongs to one registry: what another registry refers to would look like garbage.
+
+    Args:
+        url: where the artifacts lie.
+        copies: folder of the read copies, itself a local store; it may be removed at any time.
+
+    Raises:
+        MissingExtraError: the URL's driver is not installed.
+        UsageError: no such kind of URL.
+    """
+
+    def __init__(self, url: str, copies: Path) -> None:
+        super().__init__(copies)
+        self._files = RemoteFiles(url)
+
+    @property
+    def where(self) -> str:
+        """The store's URL."""
+        return self._files.url
+
+    # ---- read ----
+
+    def open(self, digest: str, verify: bool = True) -> Path:
+        """The artifact's local copy; one that is missing or damaged is fetched anew.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptArtifactError: a remote file is missing or differs from its checksum.
+            HubspokeError: the store cannot be reached, or the disk is full.
+        """
+        try:
+            return super().open(digest, verify)
+        except (NotFoundError, CorruptArtifactError):
+            self._fetch(check_digest(digest))
+            return self.path(digest)
+
+    def read(self, digest: str) -> StoredArtifact:
+        """What the artifact's remote manifest says, its files not hashed.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptArtifactError: the manifest cannot be read.
+            HubspokeError: the store cannot be reached.
+        """
+        return self._manifest(digest).stored
+
+    def verify(self, digest: str) -> int:
+        """Hash every remote byte of the artifact; how many there were.
+
+        Raises:
+            NotFoundError: the store has no such artifact.
+            CorruptArtifactError: a remote file is missing or differs from its checksum.
+            HubspokeError: the store cannot be reached.
+        """
+        stored = self._manifest(digest).stored
+        for name, expected in stored.files.items():
+            if self._files.hash(_at(digest, name)) != expected:
+                raise corrupt(name, digest, self.where)
+        return stored.bytes
+
+    def digests(self) -> Iterator[str]:
+        """Digests of all artifacts of the store, sorted.
+
+        Raises:
+            HubspokeError: the store cannot be reached.
+        """
+        paths = self._files.list()
+        yield from sorted(digest for path in paths if (digest := _digest_of(path)) and path == _at(digest, MANIFEST))
+
+    # ---- collect garbage ----
+
+    def holdings(self) -> dict[str, int]:
+        """Digest of everything that the store keeps, uploads that were never finished too, to its bytes."""
+        held: dict[str, int] = {}
+        for path, size in self._files.list().items():
+            if digest := _digest_of(path):
+                held[digest] = held.get(digest, 0) + size
+        return held
+
+    def touched(self, digest: str) -> datetime:
+        """When an artifact was last committed, or a file of an unfinished upload last written.
+
+        Raises:
+            NotFoundError: the store has nothing of that digest.
+            HubspokeError: the store cannot be reached.
+        """
+        committed = self._files.modified(_at(digest, MANIFEST))
+        times = [committed] if committed else map(self._files.modified, self._files.list(_at(digest)))
+        known = [moment for moment in times if moment is not None]
+        if not known:
+            raise self.missing(digest)
+        return max(known)
+
+    def delete(self, digest: str, untouched_since: datetime) -> bool:
+        """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed.
+
+        Raises:
+            HubspokeError: the store cannot be reached or written.
+        """
+        # Objects cannot be moved away as folders can, so collector and writer each raise a flag before they look at
+        # the other's. The collector condemns the artifact, then looks when its manifest was written; the writer
+        # writes the manifest, then looks whether the artifact is condemned (`_upload`). Whatever the order, one sees
+        # the other: the collector a young manifest, and lets it be; or the writer the condemnation, and waits for its
+        # end to upload again what is gone.
+        condemned = _condemned(digest)
+        self._files.write(condemned, b"")
+        try:
+            removed = self._is_older(digest, untouched_since)
+            if removed:
+                self._remove(digest)
+        finally:
+            self._files.remove(condemned)
+        return removed
+
+    # ---- within ----
+
+    def _manifest(self, digest: str) -> Manifest:
+        content = self._files.read(_at(digest, MANIFEST))
+        if content is None:
+            raise self.missing(digest)
+        manifest = parse(content, digest)
+        if manifest is None:
+            raise corrupt(MANIFEST, digest, self.where)
+        return manifest
+
+    def _fetch(self, digest: str) -> None:
+        """Make the local copy of an artifact from the remote bytes, which are hashed before it takes its place."""
+        stored = self._manifest(digest).stored
+        with self.stage() as staged:
+            for name in stored.files:
+                (staged / name).parent.mkdir(parents=True, exist_ok=True)
+                if not self._files.download(_at(digest, name), staged / name):
+                    raise corrupt(name, digest, self.where)
+            fetched = seal(staged, stored.kind)
+            for name, expected in stored.files.items():
+                if fetched.stored.files[name] != expected:
+                    raise corrupt(name, digest, self.where)
+            super()._keep(staged, fetched)
+
+    def _keep(self, staged: Path, manifest: Manifest) -> None:
+        """Upload a sealed directory, then keep it as the read copy."""
+        self._upload(staged, manifest)
+        super()._keep(staged, manifest)
+
+    def _upload(self, staged: Path, manifest: Manifest) -> None:
+        digest = manifest.stored.digest
+        kept = self._is_sound(digest)
+        for _ in range(_UPLOADS):
+            if not kept:
+                for name in manifest.stored.files:
+                    self._files.upload(staged / name, _at(digest, name))
+            # Where everything is there already, too: its new time is what keeps a collector of garbage away.
+            self._files.write(_at(digest, MANIFEST), manifest.to_bytes())
+            self._wait_for_collector(digest)
+            # A collector that came to its end between our files and our manifest has removed files of ours.
+            if self._is_complete(manifest):
+                return
+            kept = False
+        raise HubspokeError(
+            f"The artifact {digest[:12]} does not stay in {self.where}, where something else removes its files; "
+            "end that and repeat the command."
+        )
+
+    def _wait_for_collector(self, digest: str) -> None:
+        """Return when no collector is at work on this artifact; the flag of one that died is taken down."""
+        for _ in range(_WAITS):
+            if not self._files.exists(_condemned(digest)):
+                return
+            time.sleep(_WAIT_SECONDS)
+        self._files.remove(_condemned(digest))
+
+    def _is_sound(self, digest: str) -> bool:
+        try:
+            self.verify(digest)
+        except (NotFoundError, CorruptArtifactError):
+            return False
+        return True
+
+    def _is_complete(self, manifest: Manifest) -> bool:
+        digest = manifest.stored.digest
+        expected = {_at(digest, name): size for name, size in manifest.sizes.items()}
+        expected[_at(digest, MANIFEST)] = len(manifest.to_bytes())
+        return expected.items() <= self._files.list(_at(digest)).items()
+
+    def _is_older(self, digest: str, moment: datetime) -> bool:
+        try:
+            return self.touched(digest) < moment
+        except NotFoundError:
+            return False
+
+    def _remove(self, digest: str) -> None:
+        # The manifest goes first: a collector that is killed after it leaves files that nobody takes for an artifact.
+        manifest = _at(digest, MANIFEST)
+        for path in (manifest, *(path for path in self._files.list(_at(digest)) if path != manifest)):
+            self._files.remove(path)
+        with file_faults(self.root):
+            copy = self._take_away(digest)
+            if copy is not None:
+                shutil.rmtree(copy.parent, ignore_errors=True)
+
+
+def _at(digest: str, name: str = "") -> str:
+    """The path of an artifact, or of one of its files, below the store's URL."""
+    folder = f"{check_digest(digest)[:2]}/{digest}"
+    return f"{folder}/{name}" if name else folder
+
+
+def _condemned(digest: str) -> str:
+    return f"{_CONDEMNED}/{check_digest(digest)}"
+
+
+def _digest_of(path: str) -> str | None:
+    """Of which artifact a file of the store is a part, None where of none."""
+    first, digest, *rest = [*path.split("/"), "", ""][:3]
+    return digest if is_digest(digest) and first == digest[:2] and rest != [""] else None

@@ -1,0 +1,325 @@
+"""Lineage: what a node came from and what came from it, each answered by one recursive query over ids.
+
+The database walks the graph and visits each node once; how far a node is, is counted here over the edges it returns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import CTE, CompoundSelect, null, select, union_all
+from sqlalchemy.orm import Session
+
+from ..database import Database
+from ..kinds import NodeKind
+from ..records import EdgeRecord, MetricRecord, NodeRecord, Parent, Record
+from ..references import Reference
+from ..rows import add_edge, find_node
+from ..schema import Domain, Edge, Evaluation, Metric, Node
+
+Direction = Literal["upstream", "downstream"]
+HEADLINE = ("all", "ndcg@10")  # slice and metric that a printed tree shows beside a version
+Compound: TypeAlias = "CompoundSelect[*tuple[Any, ...]]"
+
+
+@dataclass(frozen=True)
+class LineageNode(Record):
+    """A node reached; `depth` is the length of the shortest way to it, 0 for the one asked about."""
+
+    node: NodeRecord
+    depth: int
+
+    @property
+    def ref(self) -> str:
+        """The node's reference."""
+        return self.node.ref
+
+    def to_dict(self) -> dict[str, Any]:
+        """The node's own fields and its depth, side by side."""
+        return {**self.node.to_dict(), "depth": self.depth}
+
+
+@dataclass(frozen=True)
+class Lineage(Record):
+    """Everything on one side of `root`: nodes by depth and age, `root` first, and every edge between them."""
+
+    root: NodeRecord
+    direction: Direction
+    nodes: tuple[LineageNode, ...]
+    edges: tuple[EdgeRecord, ...]
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """References of all nodes but the root, nearest first."""
+        return tuple(reached.ref for reached in self.nodes[1:])
+
+    def ends(self, edge: EdgeRecord) -> tuple[str, str]:
+        """The ends of an edge: the one on the root's side, then the other."""
+        return (edge.child, edge.parent) if self.direction == "upstream" else (edge.parent, edge.child)
+
+    def nearest(self) -> dict[str, tuple[EdgeRecord, ...]]:
+        """Reference of each node but the root to the edges that the shortest ways to it end with."""
+        depths = {reached.ref: reached.depth for reached in self.nodes}
+        found: dict[str, list[EdgeRecord]] = {}
+        for edge in self.edges:
+            near, far = self.ends(edge)
+            if depths[near] == depths[far] - 1:
+                found.setdefault(far, []).append(edge)
+        return {ref: tuple(edges) for ref, edges in found.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The lineage as JSON's types; each node with the relations that the shortest ways to it end with."""
+        nearest = self.nearest()
+        relations = {ref: sorted({edge.relation for edge in edges}) for ref, edges in nearest.items()}
+        return {
+            "root": self.root.to_dict(),
+            "direction": self.direction,
+            "nodes": [{**reached.to_dict(), "relations": relations.get(reached.ref, [])} for reached in self.nodes],
+            "edges": [edge.to_dict() for edge in self.edges],
+        }
+
+    def within(self, depth: int | None = None, domains: bool = True) -> Lineage:
+        """The part not farther away than `depth`, and without domains (but for the root) if so asked."""
+        kept = [n for n in self.nodes if n.depth == 0 or (domains or n.node.kind != NodeKind.DOMAIN)]
+        kept = [n for n in kept if depth is None or n.depth <= depth]
+        refs = {reached.ref for reached in kept}
+        edges = tuple(edge for edge in self.edges if edge.parent in refs and edge.child in refs)
+        return Lineage(self.root, self.direction, tuple(kept), edges)
+
+
+# Compared by identity: two trees a thousand levels deep could not be compared field by field.
+@dataclass(frozen=True, eq=False)
+class LineageTree(Record):
+    """One line of a printed tree.
+
+    Attributes:
+        node: what the line names.
+        edges: how it hangs on the line above; empty at the root.
+        children: the lines under it, in order of age.
+        repeated: its children were printed where it appeared first.
+        cut: its children lie deeper than was asked for.
+        metric: the headline metric of its newest evaluation, None where there is none.
+    """
+
+    node: NodeRecord
+    edges: tuple[EdgeRecord, ...]
+    children: tuple[LineageTree, ...] = field(repr=False)
+    repeated: bool = False
+    cut: bool = False
+    metric: MetricRecord | None = None
+
+    def walk(self) -> Iterator[tuple[int, LineageTree]]:
+        """Every line from here down, as printed, with its depth."""
+        stack = [(0, self)]
+        while stack:
+            depth, line = stack.pop()
+            yield depth, line
+            stack.extend((depth + 1, child) for child in reversed(line.children))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The root's node and all lines with their depths: flat, since a chain of versions has no natural end."""
+        return {"node": self.node.to_dict(), "lines": [line.fields(depth) for depth, line in self.walk()]}
+
+    def fields(self, depth: int) -> dict[str, Any]:
+        """This line alone as JSON's types."""
+        return {
+            **self.node.to_dict(),
+            "depth": depth,
+            "edges": [edge.to_dict() for edge in self.edges],
+            "repeated": self.repeated,
+            "cut": self.cut,
+            "metric": None if self.metric is None else self.metric.to_dict(),
+        }
+
+
+class LineageStore:
+    """Lineage questions to a registry."""
+
+    database: Database
+
+    def upstream(self, ref: str | Reference) -> Lineage:
+        """What made this: every node that the one referred to came from.
+
+        Raises:
+            NotFoundError: the reference points at nothing.
+        """
+        with self.database.read() as session:
+            return _closure(session, find_node(session, ref).id, "upstream")
+
+    def downstream(self, ref: str | Reference) -> Lineage:
+        """What was made from this: every node that came from the one referred to.
+
+        Raises:
+            NotFoundError: the reference points at nothing.
+        """
+        with self.database.read() as session:
+            return _closure(session, find_node(session, ref).id, "downstream")
+
+    def tree(
+        self,
+        ref: str | Reference,
+        direction: Direction = "upstream",
+        domains: bool = False,
+        depth: int | None = None,
+    ) -> LineageTree:
+        """Lineage as nested lines for a printer; a node that hangs in several places is unfolded at the first.
+
+        Args:
+            ref: the root.
+            direction: which way to walk.
+            domains: show the domain under every snapshot too.
+            depth: levels to show under the root; by default all.
+
+        Raises:
+            NotFoundError: the reference points at nothing.
+        """
+        with self.database.read() as session:
+            root = find_node(session, ref).id
+            lineage = _closure(session, root, direction)
+            metrics = _headlines(session, root, direction)
+        return _fold(lineage.within(domains=domains), metrics, depth)
+
+    def add_edge(self, child: str, parent: Parent) -> None:
+        """Record one more parent of an existing node.
+
+        Raises:
+            NotFoundError: either points at nothing.
+            UsageError: the edge would close a cycle.
+        """
+        with self.database.write() as session:
+            add_edge(session, find_node(session, parent.ref), find_node(session, child), parent)
+
+
+def walk_from(root_id: int, direction: Direction) -> CTE:
+    """Ids of a node and of all that is reachable from it, each once (UNION forgets what it has seen)."""
+    near, far = (Edge.child_id, Edge.parent_id) if direction == "upstream" else (Edge.parent_id, Edge.child_id)
+    walk = select(Node.id.label("id")).where(Node.id == root_id).cte("walk", recursive=True)
+    return walk.union(select(far).join(walk, near == walk.c.id))
+
+
+def keep_to_indexes(session: Session) -> None:
+    """Have PostgreSQL look the rows of a walk up one by one, for the rest of the transaction.
+
+    The planner cannot know how far a recursive query will go and guesses high, where reading whole tables looks cheap.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().exec_driver_sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+
+
+def closure_query(root_id: int, direction: Direction) -> Compound:
+    """One recursive query for all that is reachable: a row per node, then a row per edge between them.
+
+    A row of a node is (id, kind, reference, label, time, domain name); one of an edge has a null kind and ends in
+    (parent id, child id, relation, part, reason).
+    """
+    walk = walk_from(root_id, direction)
+    near = Edge.child_id if direction == "upstream" else Edge.parent_id
+    said = (Node.kind, Node.ref, Node.label, Node.created_at, Domain.name)
+    nodes = (
+        select(walk.c.id, *said, null(), null(), null(), null(), null())
+        .join(Node, Node.id == walk.c.id)
+        .outerjoin(Domain, Domain.id == Node.domain_id)
+    )
+    of_edge = (Edge.parent_id, Edge.child_id, Edge.relation, Edge.part, Edge.reason)
+    edges = select(walk.c.id, *(null() for _ in said), *of_edge).join(Edge, near == walk.c.id)
+    return union_all(nodes, edges)
+
+
+def depths(root: int, edges: list[tuple[int, int]]) -> dict[int, int]:
+    """Length of the shortest way from `root` along (from, to) pairs to each node that they reach, nearest first."""
+    after: dict[int, list[int]] = {}
+    for start, end in edges:
+        after.setdefault(start, []).append(end)
+    found, ahead = {root: 0}, deque([root])
+    while ahead:
+        here = ahead.popleft()
+        for end in after.get(here, ()):
+            if end not in found:
+                found[end] = found[here] + 1
+                ahead.append(end)
+    return found
+
+
+def _closure(session: Session, root: int, direction: Direction) -> Lineage:
+    nodes: dict[int, NodeRecord] = {}
+    rows: list[tuple[int, int, str, str, str | None]] = []
+    keep_to_indexes(session)
+    for key, kind, ref, label, created_at, domain, *edge in session.execute(closure_query(root, direction)):
+        if kind is None:
+            rows.append(tuple(edge))
+        else:
+            nodes[key] = NodeRecord(ref, kind, domain, label, created_at)
+    away = depths(root, [(child, parent) if direction == "upstream" else (parent, child) for parent, child, *_ in rows])
+    reached = sorted(nodes, key=lambda key: (away[key], key))
+    edges = [EdgeRecord(nodes[p].ref, nodes[c].ref, relation, part or None, why) for p, c, relation, part, why in rows]
+    edges.sort(key=lambda edge: (edge.child, edge.parent, edge.relation, edge.part or ""))
+    return Lineage(nodes[root], direction, tuple(LineageNode(nodes[key], away[key]) for key in reached), tuple(edges))
+
+
+def _headlines(session: Session, root: int, direction: Direction) -> dict[str, MetricRecord]:
+    """The headline metric of each node's newest evaluation, and of each evaluation itself, by reference."""
+    walk = walk_from(root, direction)
+    slice_, name = HEADLINE
+    wanted = (Metric.slice == slice_) & (Metric.name == name)
+    said = (Node.ref, Metric.evaluation_id, Metric.value, Metric.low, Metric.high)
+    of_subjects = (
+        select(*said)
+        .select_from(walk)
+        .join(Evaluation, Evaluation.subject_id == walk.c.id)
+        .join(Metric, (Metric.evaluation_id == Evaluation.id) & wanted)
+        .join(Node, Node.id == walk.c.id)
+    )
+    of_themselves = (
+        select(*said)
+        .select_from(walk)
+        .join(Metric, (Metric.evaluation_id == walk.c.id) & wanted)
+        .join(Node, Node.id == walk.c.id)
+    )
+    rows = sorted(session.execute(union_all(of_subjects, of_themselves)).all(), key=lambda row: row[1])
+    return {ref: MetricRecord(slice_, name, value, low, high) for ref, _, value, low, high in rows}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line before its children are known."""
+
+    depth: int
+    ref: str
+    edges: tuple[EdgeRecord, ...]
+    repeated: bool
+    cut: bool
+
+
+def _fold(lineage: Lineage, metrics: dict[str, MetricRecord], depth: int | None) -> LineageTree:
+    nodes = {reached.ref: reached.node for reached in lineage.nodes}
+    hanging: dict[int, list[LineageTree]] = {}
+    # From the last line up, the lines one deeper that have come by since are a line's children.
+    for line in reversed(_lines(lineage, nodes, depth)):
+        children = tuple(reversed(hanging.pop(line.depth + 1, [])))
+        tree = LineageTree(nodes[line.ref], line.edges, children, line.repeated, line.cut, metrics.get(line.ref))
+        hanging.setdefault(line.depth, []).append(tree)
+    return hanging[0][0]
+
+
+def _lines(lineage: Lineage, nodes: dict[str, NodeRecord], deepest: int | None) -> list[_Line]:
+    below: dict[str, dict[str, list[EdgeRecord]]] = {}
+    for edge in lineage.edges:
+        near, far = lineage.ends(edge)
+        below.setdefault(near, {}).setdefault(far, []).append(edge)
+    lines: list[_Line] = []
+    unfolded: set[str] = set()
+    stack: list[tuple[int, str, tuple[EdgeRecord, ...]]] = [(0, lineage.root.ref, ())]
+    while stack:
+        depth, ref, edges = stack.pop()
+        children = below.get(ref, {})
+        repeated = bool(children) and ref in unfolded
+        cut = bool(children) and not repeated and depth == deepest
+        lines.append(_Line(depth, ref, edges, repeated, cut))
+        if children and not repeated and not cut:
+            unfolded.add(ref)
+            youngest_first = sorted(children, key=lambda far: (nodes[far].created_at, far), reverse=True)
+            stack.extend((depth + 1, far, tuple(children[far])) for far in youngest_first)
+    return lines

@@ -1,0 +1,299 @@
+"""Impact: what must be retrained, rebuilt or released again if a thing changes, in an order in which it can be done.
+
+One recursive query fetches all that was made from it with what each took last time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from string import digits
+from typing import Any, Final
+
+from sqlalchemy import func, null, select, union_all
+from sqlalchemy.orm import Session, aliased
+
+from ..database import Database
+from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, SnapshotKind
+from ..records import NodeRecord, Record
+from ..references import LIVE, Reference
+from ..rows import find_node, read_node
+from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
+from .graph import Compound, keep_to_indexes, walk_from
+
+RETRAIN: Final = "retrain"
+REBUILD: Final = "rebuild"
+RE_RELEASE: Final = "re-release"
+ACTIONS = {
+    **dict.fromkeys((kind.node_kind for kind in ModelKind), RETRAIN),
+    NodeKind.INDEX: REBUILD,
+    NodeKind.RELEASE: RE_RELEASE,
+}
+_Served = aliased(IndexVersion)
+
+
+@dataclass(frozen=True)
+class ImpactStep(Record):
+    """One thing to do again.
+
+    Attributes:
+        order: 1 for the first; every step comes after those that it depends on.
+        ref: what is made again, as a new version.
+        kind: kind of its node.
+        action: `retrain`, `rebuild` or `re-release`.
+        domain: whose it is, None for the hub.
+        aliases: aliases that point at it.
+        serves: it is, or is a part of, a release that an alias points at.
+        n_items: vectors of an index or a release, catalog rows that a model was trained on; None where unknown.
+        seconds: what it took last time; None where unknown.
+        depends_on: steps that must be done before.
+    """
+
+    order: int
+    ref: str
+    kind: str
+    action: str
+    domain: str | None
+    aliases: tuple[str, ...]
+    serves: bool
+    n_items: int | None
+    seconds: float | None
+    depends_on: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImpactTotals(Record):
+    """What the steps add up to, and what is no step.
+
+    Attributes:
+        actions: action to number of steps.
+        live_releases: releases among the steps that an alias `live` points at.
+        seconds: what all steps together took last time, as far as it is known.
+        evaluations: evaluations that speak of what was asked about or of what was made from it.
+        rule_sets: versions of merchandising rules made from it.
+        old_releases: releases of it that no alias points at any more, which nobody has to make again.
+    """
+
+    actions: Mapping[str, int]
+    live_releases: int
+    seconds: float
+    evaluations: int
+    rule_sets: int
+    old_releases: int
+
+
+@dataclass(frozen=True)
+class Impact(Record):
+    """What follows from a change of `root`; `live` where only what serves now was asked for."""
+
+    root: NodeRecord
+    live: bool
+    steps: tuple[ImpactStep, ...]
+    totals: ImpactTotals
+
+
+@dataclass
+class _Fact:
+    """One node of the closure: what the database says of it, and how it hangs together with the others."""
+
+    kind: str
+    ref: str
+    domain: str | None
+    aliases: tuple[str, ...]
+    n_items: int | None
+    seconds: float | None
+    stands: bool
+    parents: set[int] = field(default_factory=set)
+    children: set[int] = field(default_factory=set)
+    releases: set[int] = field(default_factory=set)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it has to be made again: a release only where somebody is served from it."""
+        return self.stands and self.kind in ACTIONS and (self.kind != NodeKind.RELEASE or bool(self.aliases))
+
+    @cached_property
+    def key(self) -> tuple[str, str, int]:
+        """Where it stands among others that could be done at the same moment: `garden:9` before `garden:10`."""
+        name = self.ref.rstrip(digits)
+        return self.domain or "", name, int(self.ref[len(name) :] or 0)
+
+
+class ImpactStore:
+    """Questions about what a change costs."""
+
+    database: Database
+
+    def impact(self, ref: str | Reference, live: bool = False) -> Impact:
+        """What must be retrained, rebuilt or released again if the node referred to changes.
+
+        Args:
+            ref: anything; a domain stands for all that was made of its data.
+            live: leave out what does not serve now.
+
+        Raises:
+            NotFoundError: the reference points at nothing.
+        """
+        with self.database.read() as session:
+            root = find_node(session, ref)
+            facts = _facts(session, root.id)
+            return _answer(read_node(session, root), root.id, facts, live)
+
+
+def impact_query(root_id: int) -> Compound:
+    """One recursive query for all that was made from a node: a row of facts per node, then a row per edge.
+
+    A row of an edge has a null kind and ends in (parent id, child id, relation).
+    """
+    walk = walk_from(root_id, "downstream")
+    seen = select(Edge.parent_id).where(Edge.child_id == walk.c.id, Edge.relation == Relation.TRAINED_ON)
+    rows = select(func.sum(Snapshot.rows)).where(
+        Snapshot.kind == SnapshotKind.ITEMS, Snapshot.id.in_(seen.correlate(walk))
+    )
+    aliases = select(func.aggregate_strings(Alias.scope + "@" + Alias.name, " ")).where(Alias.node_id == walk.c.id)
+    facts = (
+        Node.kind,
+        Node.ref,
+        Domain.name,
+        Model.status,
+        Model.started_at,
+        Model.finished_at,
+        rows.correlate(walk).scalar_subquery(),
+        func.coalesce(IndexVersion.n_items, _Served.n_items),
+        IndexVersion.seconds,
+        aliases.correlate(walk).scalar_subquery(),
+    )
+    nodes = (
+        select(walk.c.id, *facts, null(), null(), null())
+        .join(Node, Node.id == walk.c.id)
+        .outerjoin(Domain, Domain.id == Node.domain_id)
+        .outerjoin(Model, Model.id == walk.c.id)
+        .outerjoin(IndexVersion, IndexVersion.id == walk.c.id)
+        .outerjoin(Release, Release.id == walk.c.id)
+        .outerjoin(_Served, _Served.id == Release.index_id)
+    )
+    edges = select(walk.c.id, *(null() for _ in facts), Edge.parent_id, Edge.child_id, Edge.relation)
+    return union_all(nodes, edges.join(Edge, Edge.parent_id == walk.c.id))
+
+
+def _facts(session: Session, root: int) -> dict[int, _Fact]:
+    facts: dict[int, _Fact] = {}
+    edges: list[tuple[int, int, str]] = []
+    keep_to_indexes(session)
+    for key, kind, *said, parent, child, relation in session.execute(impact_query(root)):
+        if kind is None:
+            edges.append((parent, child, relation))
+        else:
+            facts[key] = _fact(kind, *said)
+    for parent, child, relation in edges:
+        facts[parent].children.add(child)
+        facts[child].parents.add(parent)
+        if relation == Relation.RELEASED_AS and facts[child].aliases:
+            facts[parent].releases.add(child)
+    return facts
+
+
+def _fact(
+    kind: str,
+    ref: str,
+    domain: str | None,
+    status: str | None,
+    started: Any,
+    finished: Any,
+    trained_rows: int | None,
+    indexed: int | None,
+    seconds: float | None,
+    aliases: str | None,
+) -> _Fact:
+    is_model = status is not None
+    took = (finished - started).total_seconds() if is_model and finished is not None else seconds
+    n_items = trained_rows if is_model else indexed
+    return _Fact(
+        kind=kind,
+        ref=ref,
+        domain=domain,
+        aliases=tuple(sorted((aliases or "").split())),
+        n_items=None if n_items is None else int(n_items),  # PostgreSQL sums into a decimal
+        seconds=took,
+        stands=status in (None, ModelStatus.READY),
+    )
+
+
+def _answer(node: NodeRecord, root: int, facts: dict[int, _Fact], live: bool) -> Impact:
+    chosen = {key for key, fact in facts.items() if key != root and fact.is_step}
+    if live:
+        chosen = {key for key in chosen if _serves(facts[key])}
+    order = _order(facts, chosen)
+    needs = _needs(facts, order, chosen)
+    steps = tuple(_step(facts, key, i + 1, needs) for i, key in enumerate(key for key in order if key in chosen))
+    return Impact(node, live, steps, _totals(root, facts, chosen, steps, live))
+
+
+def _serves(fact: _Fact) -> bool:
+    return bool(fact.releases) or (fact.kind == NodeKind.RELEASE and bool(fact.aliases))
+
+
+def _order(facts: Mapping[int, _Fact], chosen: set[int]) -> list[int]:
+    """All nodes, parents before children; of those that could come next, what is no step, then by domain and name."""
+    waiting = {key: len(fact.parents) for key, fact in facts.items()}
+    ready = [((key in chosen, facts[key].key), key) for key, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, key = heapq.heappop(ready)
+        order.append(key)
+        for child in facts[key].children:
+            waiting[child] -= 1
+            if not waiting[child]:
+                heapq.heappush(ready, ((child in chosen, facts[child].key), child))
+    return order
+
+
+def _needs(facts: Mapping[int, _Fact], order: Iterable[int], chosen: set[int]) -> dict[int, set[int]]:
+    """The nearest steps above each node; what is no step hands on those above itself."""
+    needs: dict[int, set[int]] = {}
+    for key in order:
+        needs[key] = set()
+        for parent in facts[key].parents:
+            needs[key] |= {parent} if parent in chosen else needs[parent]
+    return needs
+
+
+def _step(facts: Mapping[int, _Fact], key: int, order: int, needs: Mapping[int, set[int]]) -> ImpactStep:
+    fact = facts[key]
+    before = sorted((facts[parent] for parent in needs[key]), key=lambda parent: parent.key)
+    return ImpactStep(
+        order=order,
+        ref=fact.ref,
+        kind=fact.kind,
+        action=ACTIONS[NodeKind(fact.kind)],
+        domain=fact.domain,
+        aliases=fact.aliases,
+        serves=_serves(fact),
+        n_items=fact.n_items,
+        seconds=fact.seconds,
+        depends_on=tuple(parent.ref for parent in before),
+    )
+
+
+def _totals(
+    root: int, facts: Mapping[int, _Fact], chosen: set[int], steps: tuple[ImpactStep, ...], live: bool
+) -> ImpactTotals:
+    made = [fact for key, fact in facts.items() if key != root]
+    evaluations = [fact for fact in made if fact.kind == NodeKind.EVALUATION]
+    if live:
+        evaluations = [fact for fact in evaluations if fact.parents & chosen]
+    releases = [fact for fact in made if fact.kind == NodeKind.RELEASE]
+    return ImpactTotals(
+        actions={action: sum(step.action == action for step in steps) for action in (RETRAIN, REBUILD, RE_RELEASE)},
+        live_releases=sum(
+            step.kind == NodeKind.RELEASE and any(alias.endswith(f"@{LIVE}") for alias in step.aliases)
+            for step in steps
+        ),
+        seconds=sum(step.seconds or 0.0 for step in steps),
+        evaluations=len(evaluations),
+        rule_sets=sum(fact.kind == NodeKind.RULES for fact in made),
+        old_releases=sum(not fact.aliases for fact in releases),
+    )

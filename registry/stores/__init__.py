@@ -1,0 +1,1 @@
+"""Domains, snapshots, models, indexes, evaluations, releases, aliases, gates and rules: one store each."""

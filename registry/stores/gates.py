@@ -1,0 +1,73 @@
+"""The registry's gates: what a version must have shown before an alias of its domain may point at it.
+
+What a condition means is the workflows' business; here each change is kept, with who made it and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from ..database import Database
+from ..records import GateRecord
+from ..rows import domain_row, now
+from ..schema import Domain, Gate
+
+
+class GateStore:
+    """Gates of a registry."""
+
+    database: Database
+
+    def set_gate(
+        self, domain: str, conditions: Sequence[Mapping[str, Any]], actor: str, reason: str | None = None
+    ) -> GateRecord:
+        """Put a gate in force; without conditions there is none from now on.
+
+        Raises:
+            NotFoundError: there is no such domain.
+        """
+        with self.database.write() as session:
+            owner = domain_row(session, domain)
+            gate = Gate(
+                domain_id=owner.id, conditions=[dict(c) for c in conditions], actor=actor, reason=reason, at=now()
+            )
+            session.add(gate)
+            session.flush()
+            return _record(gate, owner)
+
+    def get_gate(self, domain: str) -> GateRecord | None:
+        """The gate in force, None where none was ever set.
+
+        Raises:
+            NotFoundError: there is no such domain.
+        """
+        with self.database.read() as session:
+            return newest_gate(session, domain_row(session, domain))
+
+    def list_gates(self, domain: str) -> list[GateRecord]:
+        """Every gate that a domain has had, newest first.
+
+        Raises:
+            NotFoundError: there is no such domain.
+        """
+        with self.database.read() as session:
+            owner = domain_row(session, domain)
+            return [_record(gate, owner) for gate in session.scalars(_select(owner))]
+
+
+def newest_gate(session: Session, owner: Domain) -> GateRecord | None:
+    """The gate of a domain as the caller's transaction sees it."""
+    gate = session.scalar(_select(owner).limit(1))
+    return None if gate is None else _record(gate, owner)
+
+
+def _select(owner: Domain) -> Select[Gate]:
+    return select(Gate).where(Gate.domain_id == owner.id).order_by(Gate.id.desc())
+
+
+def _record(gate: Gate, owner: Domain) -> GateRecord:
+    return GateRecord(owner.name, tuple(gate.conditions), gate.actor, gate.reason, gate.at)

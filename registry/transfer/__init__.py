@@ -1,0 +1,1 @@
+"""Registries that travel: backups, and bundles of one release."""

@@ -1,0 +1,332 @@
+"""Copies of a whole registry: a backup is always one SQLite file, which `--registry sqlite:///FILE` opens directly.
+
+SQLite copies itself within one read transaction, PostgreSQL's tables are read in one of REPEATABLE READ: writers go on
+meanwhile, and the copy is the registry as it was at one moment. Artifacts are no part of it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+from uuid import uuid4
+
+from sqlalchemy import Connection, Table, func, insert, inspect, select, text
+from sqlalchemy.exc import DBAPIError
+
+from ...errors import InvalidDataError, NotFoundError, UsageError
+from ...files import file_faults
+from ..artifacts.manifests import flush
+from ..database import HEAD_REVISION, REVISIONS, WAIT_SECONDS, Database, newer_schema
+from ..faults import database_fault, database_faults
+from ..schema import Base
+
+# Rows that are in memory at once.
+_CHUNK = 1_000
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class RegistryCopy:
+    """What was copied, or would be.
+
+    Attributes:
+        rows: table to the number of its rows.
+        schema: schema revision of what was copied.
+        bytes: size of the file.
+    """
+
+    rows: Mapping[str, int]
+    schema: str
+    bytes: int
+
+
+def back_up(url: str, file: Path, force: bool = False, report: Report | None = None) -> RegistryCopy:
+    """Write a consistent copy of a registry to `file`, which is complete or not there.
+
+    A registry in an SQLite file is copied with the schema that it has, so that an upgrade may follow.
+
+    Raises:
+        NotFoundError: there is no registry at `url`, or no folder for `file`.
+        UsageError: `file` exists (and `force` is off), is in use as a database, or is the registry itself.
+        SchemaVersionError: the registry is newer than this code, or on PostgreSQL older.
+        InvalidDataError: the copy does not pass the database's checks, because the registry does not.
+        HubspokeError: the registry cannot be read or the file not written.
+    """
+    target = _target(file)
+    with closing(Database(url)) as source:
+        _check_source(source)
+        _check_target(source, target, force)
+        with _beside(target) as part:
+            if source.path is not None:
+                _copy_sqlite(source.path, part)
+            else:
+                _copy_postgres(source, part, report or _silent)
+            copied = _inspect(part, source.where)
+            _check_target(source, target, force)
+            _publish(part, target)
+            return copied
+
+
+def plan_backup(url: str, file: Path, force: bool = False) -> RegistryCopy:
+    """What `back_up` would copy now; nothing is written.
+
+    Raises:
+        as `back_up`.
+    """
+    with closing(Database(url)) as source:
+        schema = _check_source(source)
+        _check_target(source, _target(file), force)
+        with database_faults(source.where), source.engine.connect() as connection:
+            return RegistryCopy(_counts(connection), schema, 0)
+
+
+def inspect_backup(file: Path) -> RegistryCopy:
+    """What is in a backup, once its integrity and foreign keys are checked.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidDataError: it holds no registry, or a damaged one.
+        SchemaVersionError: a newer hubspoke made it.
+    """
+    if not file.is_file():
+        raise NotFoundError(f"There is no backup {file}; check the path.")
+    return _inspect(file, str(file))
+
+
+def _inspect(file: Path, shown: str) -> RegistryCopy:
+    with closing(Database(_sqlite_url(file))) as database:
+        revision = database.current_revision()
+        if revision is None:
+            raise InvalidDataError(f"{shown} holds no registry; name a file that `hubspoke registry backup` wrote.")
+        if revision not in REVISIONS:
+            raise newer_schema(shown, revision)
+        with database_faults(shown), database.engine.connect() as connection:
+            _check_sound(connection, shown)
+            return RegistryCopy(_counts(connection), revision, file.stat().st_size)
+
+
+def restore(url: str, file: Path, report: Report | None = None) -> RegistryCopy:
+    """Copy a backup into a registry that is blank or missing, under the same ids; all rows in one transaction.
+
+    A backup of an older schema is migrated on the way, in a copy of its own.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidDataError: it holds no registry, or a damaged one.
+        UsageError: the registry has rows already.
+        SchemaVersionError: a newer hubspoke made the backup or the registry.
+        HubspokeError: the registry cannot be reached or written.
+    """
+    from ..migrate import upgrade
+
+    known = plan_restore(url, file)
+    with _at_head(file, known.schema) as readable:
+        upgrade(url)
+        with closing(Database(_sqlite_url(readable))) as source, closing(Database(url)) as target:
+            rows = _fill(target, source, report or _silent)
+    return RegistryCopy(rows, known.schema, known.bytes)
+
+
+def _fill(target: Database, source: Database, report: Report) -> dict[str, int]:
+    with database_faults(target.where), target.writer.begin() as into, source.engine.connect() as out:
+        _check_blank(into, target.where)
+        rows = _copy_tables(out, into, report)
+        _continue_numbers(into)
+        return rows
+
+
+def plan_restore(url: str, file: Path) -> RegistryCopy:
+    """What `restore` would copy; nothing is written.
+
+    Raises:
+        as `restore`.
+    """
+    known = inspect_backup(file)
+    try:
+        target = Database(url)
+    except NotFoundError:
+        return known
+    with closing(target):
+        revision = target.current_revision()
+        if revision is not None:
+            if revision not in REVISIONS:
+                raise newer_schema(target.where, revision)
+            with database_faults(target.where), target.engine.connect() as connection:
+                _check_blank(connection, target.where)
+    return known
+
+
+# ---- checks ----
+
+
+def _check_source(source: Database) -> str:
+    """The schema revision of a registry that can be copied."""
+    revision = source.current_revision()
+    if source.path is None or revision is None or revision not in REVISIONS:
+        source.check_schema()
+    return revision or HEAD_REVISION
+
+
+def _target(file: Path) -> Path:
+    if "?" in str(file.absolute()):
+        raise UsageError(f"{file} has a '?' in its path, which no database URL can name; choose another name.")
+    return file.absolute()
+
+
+def _check_target(source: Database, file: Path, force: bool) -> None:
+    if not file.parent.is_dir():
+        raise NotFoundError(f"There is no folder {file.parent}; make it first.")
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; name a file in it, such as {file / 'registry.backup.db'}.")
+    if source.path is not None and file.exists() and file.samefile(source.path):
+        raise UsageError(f"{file} is the registry itself; name another file.")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists already; name another file, or replace it with --force.")
+    # SQLite would read what a process left here as the newest part of the new file.
+    left = next((side for side in _SIDE_FILES if Path(f"{file}{side}").exists()), None)
+    if left is not None:
+        raise UsageError(f"{file} is in use as a database (there is {file.name}{left}); name another file.")
+
+
+def _check_sound(connection: Connection, shown: str) -> None:
+    said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+    if said != "ok":
+        raise InvalidDataError(f"{shown} is damaged ({said}); use an earlier backup.")
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+    if broken is not None:
+        raise InvalidDataError(
+            f"{shown} is damaged (a row of {broken[0]} refers to a row of {broken[2]} that is not there); "
+            "use an earlier backup."
+        )
+
+
+def _check_blank(connection: Connection, where: str) -> None:
+    for name in ("nodes", "artifacts"):  # every other row hangs on one of these
+        if connection.execute(text(f"SELECT 1 FROM {name} LIMIT 1")).first() is not None:
+            raise UsageError(
+                f"The registry {where} has rows already; restore into a new one (--registry URL or --workspace DIR)."
+            )
+
+
+# ---- copying ----
+
+
+def _copy_sqlite(path: Path, part: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=WAIT_SECONDS)) as connection:
+            connection.isolation_level = None
+            connection.execute("VACUUM INTO ?", [str(part)])
+    except sqlite3.Error as error:
+        raise database_fault(DBAPIError("VACUUM INTO", None, error), f"{path} or {part.parent}") from error
+
+
+def _copy_postgres(source: Database, part: Path, report: Report) -> None:
+    from ..migrate import upgrade
+
+    upgrade(_sqlite_url(part))
+    # Foreign keys are checked at the end, with everything else.
+    with closing(Database(_sqlite_url(part), create=True)) as target:
+        _copy_at_one_moment(source, target, report)
+    with closing(sqlite3.connect(part)) as connection:
+        # One file, with nothing beside it.
+        connection.execute("PRAGMA journal_mode=DELETE")
+
+
+def _copy_at_one_moment(source: Database, target: Database, report: Report) -> None:
+    snapshot = source.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with database_faults(source.where), snapshot.connect() as out, target.writer.begin() as into:
+        _copy_tables(out, into, report)
+
+
+def _copy_tables(out: Connection, into: Connection, report: Report) -> dict[str, int]:
+    """Every table, parents first; table to the number of its rows."""
+    rows: dict[str, int] = {}
+    tables = Base.metadata.sorted_tables
+    for done, table in enumerate(tables):
+        report("copying tables", done, len(tables))
+        rows[table.name] = _copy_table(out, into, table)
+    report("copying tables", len(tables), len(tables))
+    return rows
+
+
+def _copy_table(out: Connection, into: Connection, table: Table) -> int:
+    query = select(table).order_by(*table.primary_key.columns)
+    if table.name == "nodes":
+        # Domains first: the other nodes refer to them.
+        query = query.order_by(None).order_by(table.c.domain_id.is_not(None), table.c.id)
+    count = 0
+    with out.execute(query, execution_options={"yield_per": _CHUNK}) as result:
+        for chunk in result.mappings().partitions():
+            into.execute(insert(table), [dict(row) for row in chunk])
+            count += len(chunk)
+    return count
+
+
+def _continue_numbers(connection: Connection) -> None:
+    """Let PostgreSQL number new rows after those that came with a number; SQLite does so by itself."""
+    if connection.dialect.name == "sqlite":
+        return
+    for table in Base.metadata.sorted_tables:
+        column = table.autoincrement_column
+        if column is not None:
+            highest = select(func.coalesce(func.max(column), 0) + 1).scalar_subquery()
+            sequence = func.pg_get_serial_sequence(table.name, column.name)
+            connection.execute(select(func.setval(sequence, highest, False)))
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    names = sorted(set(inspect(connection).get_table_names()) - {"alembic_version"})
+    known = [table.name for table in Base.metadata.sorted_tables]
+    ours = [name for name in known if name in names]
+    return {name: int(connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()) for name in ours}
+
+
+# ---- files ----
+
+
+def _sqlite_url(file: Path) -> str:
+    return f"sqlite:///{file.absolute()}"
+
+
+@contextmanager
+def _at_head(file: Path, schema: str) -> Iterator[Path]:
+    """The backup itself, or a copy of it that is migrated to this code's schema."""
+    if schema == HEAD_REVISION:
+        yield file
+        return
+    from ..migrate import upgrade
+
+    with tempfile.TemporaryDirectory(prefix="hubspoke-") as folder:
+        copy = Path(folder) / "registry.db"
+        _copy_sqlite(file, copy)
+        upgrade(_sqlite_url(copy))
+        yield copy
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """A name that is free, in the same folder; whatever is left there at the end is removed."""
+    part = target.with_name(f".{target.name}.{uuid4().hex[:12]}.part")
+    try:
+        with file_faults(target.parent):
+            yield part
+    finally:
+        for name in (part, *(Path(f"{part}{side}") for side in _SIDE_FILES)):
+            name.unlink(missing_ok=True)
+
+
+def _publish(part: Path, target: Path) -> None:
+    """Bring the bytes to the disk, give them their name, and bring that to the disk too."""
+    flush(part)
+    part.replace(target)
+    flush(target.parent)
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    return None

@@ -1,0 +1,306 @@
+"""The rows of a bundle as plain JSON: which tables travel, uids in the place of row ids, and every check on reading.
+
+What is read is taken for hostile: rows that pass `read_rows` agree with each other, whoever wrote them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import JSON, BigInteger, Column, Double, Integer, String, Table
+
+from ...errors import InvalidDataError, UsageError
+from ..kinds import DomainStatus, ModelKind, ModelStatus, NodeKind, Relation, SnapshotKind
+from ..references import Reference, check_domain_name, parse
+from ..schema import Artifact, Base, UtcDateTime
+
+Row: TypeAlias = dict[str, Any]
+
+# The table that holds what is particular to a node of each kind.
+DETAILS: Final[Mapping[NodeKind, str]] = {
+    NodeKind.DOMAIN: "domains",
+    NodeKind.ITEM_SNAPSHOT: "snapshots",
+    NodeKind.EVENT_SNAPSHOT: "snapshots",
+    NodeKind.HUB: "models",
+    NodeKind.SPOKE: "models",
+    NodeKind.RERANKER: "models",
+    NodeKind.INDEX: "index_versions",
+    NodeKind.EVALUATION: "evaluations",
+    NodeKind.RULES: "rule_sets",
+    NodeKind.RELEASE: "releases",
+}
+# Every table that travels, with the column that says of which node (or artifact) a row is.
+OWNERS: Final[Mapping[str, str]] = {
+    "artifacts": "digest",
+    "nodes": "uid",
+    **dict.fromkeys(DETAILS.values(), "id"),
+    "model_parts": "model_id",
+    "metrics": "evaluation_id",
+    "edges": "child_id",
+}
+# Which versions serve, since when and on what condition is each registry's own.
+LEFT_BEHIND: Final = frozenset({"aliases", "alias_changes", "gates"})
+_KINDS_OF_PARENTS = {
+    ("index_versions", "items_id"): NodeKind.ITEM_SNAPSHOT,
+    ("evaluations", "events_id"): NodeKind.EVENT_SNAPSHOT,
+}
+_NODE_KINDS: Mapping[str, NodeKind] = {own: own.node_kind for own in (*SnapshotKind, *ModelKind)}
+_UID = re.compile(r"[0-9a-f]{32}")
+
+
+def table_of(name: str) -> Table:
+    """A table of the registry by its name."""
+    return Base.metadata.tables[name]
+
+
+@cache
+def columns_of(name: str) -> tuple[Column[Any], ...]:
+    """The columns of a table that travel: all but the row ids of nodes."""
+    return tuple(column for column in table_of(name).columns if (name, column.name) != ("nodes", "id"))
+
+
+@cache
+def node_target(column: Column[Any]) -> str | None:
+    """The table whose nodes a column points at, None where it points at no node."""
+    return next((key.column.table.name for key in column.foreign_keys if key.column.name == "id"), None)
+
+
+def names_artifact(column: Column[Any]) -> bool:
+    """Whether a column holds digests of artifacts."""
+    return any(key.column is Artifact.__table__.c.digest for key in column.foreign_keys)
+
+
+@dataclass(frozen=True)
+class BundleRows:
+    """The rows of a node and of everything that it came from; every row comes after those that it points at.
+
+    Attributes:
+        root: reference of the node that was asked for.
+        tables: name of each travelling table to its rows; columns that point at nodes hold uids, times ISO 8601 in UTC.
+    """
+
+    root: str
+    tables: Mapping[str, Sequence[Row]]
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Row]:
+        """Rows of all nodes by uid, parents first."""
+        return {row["uid"]: row for row in self.tables["nodes"]}
+
+    @cached_property
+    def details(self) -> Mapping[str, Row]:
+        """By uid what is particular to each node."""
+        names = dict.fromkeys(DETAILS.values())
+        return {row["id"]: row for name in names for row in self.tables[name]}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many nodes there are of each kind, by kind."""
+        return dict(sorted(Counter(row["kind"] for row in self.tables["nodes"]).items()))
+
+    def owned(self, name: str) -> Mapping[str, list[Row]]:
+        """Rows of a table by the node that they belong to."""
+        found: dict[str, list[Row]] = {}
+        for row in self.tables[name]:
+            found.setdefault(row[OWNERS[name]], []).append(row)
+        return found
+
+
+def to_plain(name: str, row: Mapping[str, Any], uids: Mapping[int, str]) -> Row:
+    """One row of the database as JSON's types; `uids` says what the row ids of nodes stand for."""
+    return {column.name: _plain(column, row[column.name], uids) for column in columns_of(name)}
+
+
+def _plain(column: Column[Any], value: Any, uids: Mapping[int, str]) -> Any:
+    if value is None:
+        return None
+    if node_target(column) is not None:
+        return uids[value]
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+
+
+def to_values(name: str, row: Row, ids: Mapping[str, int]) -> dict[str, Any]:
+    """The reverse of `to_plain`, for a row that has been checked."""
+    return {column.name: _value(column, row[column.name], ids) for column in columns_of(name)}
+
+
+def _value(column: Column[Any], value: Any, ids: Mapping[str, int]) -> Any:
+    if value is None:
+        return None
+    if node_target(column) is not None:
+        return ids[value]
+    return datetime.fromisoformat(value) if isinstance(column.type, UtcDateTime) else value
+
+
+def read_rows(root: Any, tables: Any) -> BundleRows:
+    """The rows that plain JSON holds, checked one by one and against each other.
+
+    Raises:
+        InvalidDataError: a table, column or value is missing, unknown, out of bounds, or contradicts another.
+    """
+    _require(isinstance(tables, dict) and tables.keys() == OWNERS.keys(), "its tables are not those of a registry")
+    for name, rows in tables.items():
+        _require(isinstance(rows, list), f"{name} is no list of rows")
+        for row in rows:
+            _check_row(name, row)
+        _check_keys(name, rows)
+    _require(isinstance(root, str), "its root is no reference")
+    found = BundleRows(root, tables)
+    _Checks(found).run()
+    return found
+
+
+def contradiction(text: str) -> InvalidDataError:
+    """The error of a bundle whose content cannot be."""
+    return InvalidDataError(f"The bundle contradicts itself ({text}); export it once more.")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise contradiction(otherwise)
+
+
+# ---- one row by itself ----
+
+
+def _check_row(name: str, row: Any) -> None:
+    columns = {column.name: column for column in columns_of(name)}
+    _require(isinstance(row, dict) and row.keys() == columns.keys(), f"a row of {name} has other columns")
+    for key, column in columns.items():
+        fits = bool(column.nullable) if row[key] is None else _fits(column, row[key])
+        _require(fits, f"{key} of a row of {name} is {str(row[key])[:60]!r}")
+
+
+def _fits(column: Column[Any], value: Any) -> bool:
+    """Whether both databases can keep a value in a column."""
+    if node_target(column) is not None or column.name == "uid":
+        return isinstance(value, str) and _UID.fullmatch(value) is not None
+    kind = column.type
+    if isinstance(kind, UtcDateTime):
+        return isinstance(value, str) and _is_moment(value)
+    if isinstance(kind, JSON):
+        return isinstance(value, dict)
+    if isinstance(kind, Integer):
+        bound = 1 << (63 if isinstance(kind, BigInteger) else 31)
+        return type(value) is int and -bound <= value < bound
+    if isinstance(kind, Double):
+        return type(value) in (int, float)
+    if isinstance(kind, String):
+        # PostgreSQL knows no text with a zero character.
+        return isinstance(value, str) and len(value) <= (kind.length or len(value)) and "\0" not in value
+    raise TypeError(f"no check for {column}")
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return moment.tzinfo == UTC and moment.isoformat() == text
+
+
+def _check_keys(name: str, rows: Sequence[Row]) -> None:
+    keys = ["uid"] if name == "nodes" else [column.name for column in table_of(name).primary_key]
+    seen = {tuple(row[key] for key in keys) for row in rows}
+    _require(len(seen) == len(rows), f"a row of {name} is there twice")
+
+
+# ---- rows against each other ----
+
+
+class _Checks:
+    def __init__(self, rows: BundleRows) -> None:
+        self._rows = rows
+        self._position = {uid: place for place, uid in enumerate(rows.nodes)}
+        self._digests = {row["digest"] for row in rows.tables["artifacts"]}
+
+    def run(self) -> None:
+        """Everything, from the nodes to what hangs on them.
+
+        Raises:
+            InvalidDataError: something contradicts something else.
+        """
+        for node in self._rows.tables["nodes"]:
+            _require(node["kind"] in set(NodeKind), f"{node['kind']} is no kind of node")
+        self._check_pointers()
+        self._check_details()
+        refs = Counter(node["ref"] for node in self._rows.tables["nodes"])
+        _require(all(count == 1 for count in refs.values()), "two nodes have one reference")
+        _require(self._rows.root in refs, f"its root {self._rows.root} is not in it")
+        for edge in self._rows.tables["edges"]:
+            _require(edge["relation"] in set(Relation), f"{edge['relation']} is no relation")
+
+    def _check_pointers(self) -> None:
+        named: set[str] = set()
+        for name, rows in self._rows.tables.items():
+            columns = columns_of(name)
+            to_nodes = {column.name: target for column in columns if (target := node_target(column))}
+            to_artifacts = [column.name for column in columns if names_artifact(column)]
+            for row in rows:
+                self._check_nodes_of(name, row, to_nodes)
+                named |= {row[column] for column in to_artifacts if row[column] is not None}
+        _require(named == self._digests, "its artifacts are not those that its rows name")
+
+    def _check_nodes_of(self, name: str, row: Row, to_nodes: Mapping[str, str]) -> None:
+        for column, target in to_nodes.items():
+            uid = row[column]
+            if uid is None:
+                continue
+            _require(uid in self._position, f"{column} of a row of {name} points outside")
+            kind = NodeKind(self._rows.nodes[uid]["kind"])
+            wanted = _KINDS_OF_PARENTS.get((name, column), kind)
+            _require(target in ("nodes", DETAILS[kind]) and kind == wanted, f"{column} in {name} points at a {kind}")
+            # Parents come first, so that there can be no cycle.
+            if column != OWNERS[name]:
+                owner = self._position.get(row[OWNERS[name]], -1)
+                _require(self._position[uid] < owner, f"{column} in {name} points at a later node")
+
+    def _check_details(self) -> None:
+        details = [row for name in dict.fromkeys(DETAILS.values()) for row in self._rows.tables[name]]
+        _require(len(details) == len(self._rows.nodes) == len(self._rows.details), "a node is there in part")
+        for uid, node in self._rows.nodes.items():
+            row = self._rows.details.get(uid)
+            _require(row is not None, f"{node['ref']} is there in part")
+            self._check_detail(node, row or {})
+
+    def _check_detail(self, node: Row, row: Row) -> None:
+        kind, ref = NodeKind(node["kind"]), node["ref"]
+        if kind is NodeKind.DOMAIN:
+            _require(node["domain_id"] is None and row["status"] in set(DomainStatus), f"{ref} is no domain")
+            own = Reference(kind, _domain_name(row["name"]))
+        else:
+            _require(node["domain_id"] == row["domain_id"], f"{ref} is of two domains")
+            _require("kind" not in row or _NODE_KINDS.get(row["kind"]) == kind, f"{ref} is of two kinds")
+            own = Reference(kind, self._domain_of(node), row["version"])
+        _require(str(own) == ref and _is_reference(ref), f"{ref} is called {own}")
+        if DETAILS[kind] == "models":
+            ready = row["status"] == ModelStatus.READY and row["artifact"] and row["finished_at"]
+            _require(bool(ready), f"{ref} is {row['status']}, not ready")
+
+    def _domain_of(self, node: Row) -> str | None:
+        domain, hub = node["domain_id"], node["kind"] == NodeKind.HUB
+        _require((domain is None) == hub, f"{node['ref']} has {'a' if hub else 'no'} domain")
+        if domain is None:
+            return None
+        _require(self._rows.nodes[domain]["kind"] == NodeKind.DOMAIN, f"{node['ref']} has no domain")
+        return str(self._rows.details[domain]["name"])
+
+
+def _domain_name(name: str) -> str:
+    try:
+        return check_domain_name(name)
+    except UsageError as error:
+        raise contradiction(str(error).rstrip(".")) from error
+
+
+def _is_reference(ref: str) -> bool:
+    try:
+        return str(parse(ref)) == ref
+    except UsageError:
+        return False

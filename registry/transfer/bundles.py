@@ -1,0 +1,385 @@
+"""Moving a node with all its lineage from one registry to another: its rows out of the one, into the other.
+
+A node keeps its uid and its times; its number too, unless that is taken where it comes to.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from ...errors import InvalidDataError, UsageError
+from ..database import Database
+from ..kinds import ModelStatus, NodeKind
+from ..lineage.graph import keep_to_indexes, walk_from
+from ..records import Record, ReleaseParts
+from ..references import Reference, parse
+from ..rows import find_node
+from ..schema import Artifact, Domain, Evaluation, Node, Release, RuleSet, Snapshot
+from ..stores.releases import fitting_parts, same_release
+from .bundle_rows import (
+    DETAILS,
+    OWNERS,
+    BundleRows,
+    Row,
+    columns_of,
+    names_artifact,
+    node_target,
+    table_of,
+    to_plain,
+    to_values,
+)
+
+_PARTS = ("hub", "spoke", "index", "reranker", "rules")
+# SQLite of old takes no more than 999 values in one statement.
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Placement(Record):
+    """Where the rows of a bundle are in a registry, or would be.
+
+    Attributes:
+        root: reference here of the node that the bundle was made for.
+        refs: reference of every node in the bundle to its reference here.
+        created: references here of the nodes that are new.
+        artifacts: digests of the bundle's artifacts that nodes here refer to.
+    """
+
+    root: str
+    refs: Mapping[str, str]
+    created: tuple[str, ...]
+    artifacts: frozenset[str]
+
+
+class BundleStore:
+    """Bundles out of and into a registry."""
+
+    database: Database
+
+    def bundle_rows(self, ref: str) -> BundleRows:
+        """A node's rows, with those of everything that it came from and of the evaluations of all these.
+
+        The evaluations of what serves come with the data that they were measured on, as evidence for a gate; any other
+        where its subject and all that it was measured on come anyway.
+
+        Raises:
+            NotFoundError: `ref` points at nothing.
+            UsageError: a model among them is not ready.
+        """
+        with self.database.read() as session:
+            _freeze(session)
+            keep_to_indexes(session)
+            root = find_node(session, ref)
+            ids = _with_parents(session, {root.id, *_evidence(session, root)})
+            ids |= _evaluations(session, ids)
+            return _read(session, root, _in_order(session, ids))
+
+    def place_bundle(self, rows: BundleRows, rehearse: bool = False) -> Placement:
+        """Make the rows' nodes nodes of this registry, in one transaction; those here already stay as they are.
+
+        Domains are the same by name, snapshots and rules by content, releases by parts, everything else by uid.
+
+        Args:
+            rows: checked rows.
+            rehearse: do it all, and take it back.
+
+        Raises:
+            InvalidDataError: a node is here already with another content.
+            IncompatibleError: the parts of a release do not fit together.
+            LockedError: another process is writing.
+        """
+        with self.database.write() as session:
+            try:
+                placement = _Placing(session, rows).place()
+            except UsageError as error:
+                raise InvalidDataError(f"The bundle does not fit this registry: {error}") from error
+            if rehearse:
+                session.rollback()
+            return placement
+
+
+# ---- out of a registry ----
+
+
+def _freeze(session: Session) -> None:
+    """Have all queries of the transaction see one moment, as SQLite's do anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
+def _with_parents(session: Session, ids: set[int]) -> set[int]:
+    """These nodes with all that they came from, and all that their rows point at."""
+    found: set[int] = set()
+    ahead = ids
+    while ahead:
+        for start in sorted(ahead):
+            if start not in found:
+                found |= set(session.scalars(select(walk_from(start, "upstream").c.id)))
+        ahead = {parent for parent, _ in _pointers(session, found)} - found
+    return found
+
+
+def _evidence(session: Session, root: Node) -> set[int]:
+    """Evaluations in the root's domain of the version that serves: the root itself, or a release's spoke or hub."""
+    release = session.get(Release, root.id)
+    serves = root.id if release is None else release.spoke_id or release.hub_id
+    measured = select(Evaluation.id).where(Evaluation.subject_id == serves, Evaluation.domain_id == root.domain_id)
+    return set(session.scalars(measured))
+
+
+def _evaluations(session: Session, ids: set[int]) -> set[int]:
+    """Evaluations of these nodes that were measured on these nodes alone."""
+    found: set[int] = set()
+    for some in _batches(ids):
+        measured = select(Evaluation.id).where(Evaluation.subject_id.in_(some))
+        found |= set(session.scalars(measured))
+    foreign = {child for parent, child in _pointers(session, found) if parent not in ids}
+    return found - foreign
+
+
+def _pointers(session: Session, ids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """(node pointed at, node) for every edge and row of these nodes."""
+    for name, owner in OWNERS.items():
+        table = table_of(name)
+        key = table.c["id"] if name == "nodes" else table.c[owner]
+        for column in columns_of(name):
+            if node_target(column) is not None and column is not key:
+                for some in _batches(ids):
+                    pairs = select(column, key).where(key.in_(some), column.is_not(None))
+                    yield from ((parent, child) for parent, child in session.execute(pairs))
+
+
+def _in_order(session: Session, ids: set[int]) -> list[int]:
+    """The nodes, parents first, else by age."""
+    children: dict[int, set[int]] = {}
+    waiting_for: dict[int, set[int]] = {key: set() for key in ids}
+    for parent, child in _pointers(session, ids):
+        children.setdefault(parent, set()).add(child)
+        waiting_for[child].add(parent)
+    ready = [key for key, parents in waiting_for.items() if not parents]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        ordered.append(heapq.heappop(ready))
+        for child in children.get(ordered[-1], ()):
+            waiting_for[child].discard(ordered[-1])
+            if not waiting_for[child]:
+                heapq.heappush(ready, child)
+    return ordered
+
+
+def _read(session: Session, root: Node, order: list[int]) -> BundleRows:
+    nodes = {row["id"]: row for row in _rows(session, "nodes", "id", order)}
+    uids = {key: row["uid"] for key, row in nodes.items()}
+    place = {uids[key]: number for number, key in enumerate(order)}
+    tables: dict[str, list[Row]] = {"artifacts": []}
+    for name, owner in OWNERS.items():
+        if name != "artifacts":
+            found = nodes.values() if name == "nodes" else _rows(session, name, owner, order)
+            tables[name] = _sorted(name, [to_plain(name, row, uids) for row in found], place)
+    _require_ready(tables)
+    digests = {row[column] for name, row, column in _named_artifacts(tables) if row[column] is not None}
+    stored = _rows(session, "artifacts", "digest", sorted(digests))
+    tables["artifacts"] = sorted((to_plain("artifacts", row, uids) for row in stored), key=lambda row: row["digest"])
+    return BundleRows(root.ref, tables)
+
+
+def _rows(session: Session, name: str, column: str, values: Iterable[Any]) -> list[Row]:
+    table = table_of(name)
+    batches = (session.execute(select(table).where(table.c[column].in_(some))) for some in _batches(values))
+    return [dict(row) for batch in batches for row in batch.mappings()]
+
+
+def _sorted(name: str, rows: list[Row], place: Mapping[str, int]) -> list[Row]:
+    """Rows by their nodes, parents first, then by their other keys: the same in every registry."""
+    keys = [column.name for column in table_of(name).primary_key if (name, column.name) != ("nodes", "id")]
+    return sorted(rows, key=lambda row: (place[row[OWNERS[name]]], [row[key] for key in keys]))
+
+
+def _named_artifacts(tables: Mapping[str, Iterable[Row]]) -> Iterator[tuple[str, Row, str]]:
+    """(table, row, column) wherever an artifact is named."""
+    for name, rows in tables.items():
+        for column in columns_of(name):
+            if names_artifact(column):
+                yield from ((name, row, column.name) for row in rows)
+
+
+def _require_ready(tables: Mapping[str, Iterable[Row]]) -> None:
+    refs = {row["uid"]: row["ref"] for row in tables["nodes"]}
+    for row in tables["models"]:
+        if row["status"] != ModelStatus.READY:
+            raise UsageError(
+                f"{refs[row['id']]} is {row['status']}; bundle what is made of ready models, or train it again."
+            )
+
+
+def _batches(values: Iterable[Any]) -> Iterator[list[Any]]:
+    ordered = sorted(values)
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
+
+
+# ---- into a registry ----
+
+
+class _Placing:
+    """One bundle on its way into a registry, inside the caller's transaction."""
+
+    def __init__(self, session: Session, rows: BundleRows) -> None:
+        self._session = session
+        self._rows = rows
+        self._ids: dict[str, int] = {}  # uid in the bundle to row id here
+        self._refs: dict[str, str] = {}
+        self._created: dict[str, str] = {}  # uid to reference here
+        self._artifacts: set[str] = set()
+        self._stored = {row["digest"]: row for row in rows.tables["artifacts"]}
+
+    def place(self) -> Placement:
+        """Every node, parents first, then what hangs on those that are new."""
+        for node in self._rows.tables["nodes"]:
+            self._place(node)
+        self._hang()
+        root = self._refs[self._rows.root]
+        return Placement(root, self._refs, tuple(self._created.values()), frozenset(self._artifacts))
+
+    def _place(self, node: Row) -> None:
+        known = self._known(node)
+        here = self._insert(node) if known is None else known
+        self._ids[node["uid"]] = here.id
+        self._refs[node["ref"]] = here.ref
+        self._note_artifacts(node, here)
+
+    def _detail(self, node: Row) -> Row:
+        return self._rows.details[node["uid"]]
+
+    def _values(self, node: Row) -> dict[str, Any]:
+        """What is particular to a node in this registry's row ids; the node's own is not known yet."""
+        row = self._detail(node)
+        return to_values(DETAILS[NodeKind(node["kind"])], row, ChainMap({row["id"]: 0}, self._ids))
+
+    # ---- nodes that are here already ----
+
+    def _known(self, node: Row) -> Node | None:
+        if node["kind"] == NodeKind.DOMAIN:
+            return self._same_domain(node)
+        known = self._session.scalar(select(Node).where(Node.uid == node["uid"]))
+        if known is not None:
+            self._check_same(node, known)
+            return known
+        return self._equal(node)
+
+    def _same_domain(self, node: Row) -> Node | None:
+        name = self._detail(node)["name"]
+        return self._session.scalar(select(Node).join(Domain, Domain.id == Node.id).where(Domain.name == name))
+
+    def _check_same(self, node: Row, known: Node) -> None:
+        """Whatever has a uid never changes, so every column must agree but the number."""
+        table = table_of(DETAILS[NodeKind(node["kind"])])
+        here = self._session.execute(select(table).where(table.c.id == known.id)).mappings().first()
+        wanted = {key: value for key, value in self._values(node).items() if key not in ("id", "version")}
+        differing = [key for key, value in wanted.items() if here is None or here[key] != value]
+        if known.kind != node["kind"] or differing:
+            what = differing[0] if differing else "kind"
+            raise InvalidDataError(
+                f"{node['ref']} of the bundle is {known.ref} here, but has another {what}; "
+                "one of the two was changed, so export it once more or restore a backup."
+            )
+
+    def _equal(self, node: Row) -> Node | None:
+        """A node of other origin and the same content, for the kinds of which there is one of a content."""
+        kind, values = NodeKind(node["kind"]), self._values(node)
+        if kind is NodeKind.RELEASE:
+            return self._same_release(node)
+        same = select(Node).where(Node.kind == kind, Node.domain_id == values["domain_id"])
+        if kind is NodeKind.RULES:
+            same = same.join(RuleSet, RuleSet.id == Node.id).where(RuleSet.fingerprint == values["fingerprint"])
+        elif DETAILS[kind] == "snapshots":
+            same = same.join(Snapshot, Snapshot.id == Node.id).where(Snapshot.content_hash == values["content_hash"])
+        else:
+            return None
+        return self._session.scalar(same)
+
+    def _same_release(self, node: Row) -> Node | None:
+        row = self._detail(node)
+        own = {name: row[f"{name}_id"] for name in _PARTS if row[f"{name}_id"] is not None}
+        parts = ReleaseParts(**{name: self._refs[self._rows.nodes[uid]["ref"]] for name, uid in own.items()})
+        owner = self._session.get_one(Domain, self._ids[row["domain_id"]])
+        return same_release(self._session, owner, fitting_parts(self._session, owner, parts))
+
+    # ---- nodes that are new ----
+
+    def _insert(self, node: Row) -> Node:
+        values, own = self._values(node), self._free_reference(node)
+        if own.version is not None:
+            values["version"] = own.version
+        self._check_uid(node)
+        for digest in self._digests(node):
+            self._put_artifact(digest)
+        here = Node(**to_values("nodes", node, self._ids) | {"ref": str(own), "label": _label(node, own)})
+        self._session.add(here)
+        self._session.flush()
+        self._session.execute(insert(table_of(DETAILS[own.kind])).values(values | {"id": here.id}))
+        self._created[node["uid"]] = here.ref
+        return here
+
+    def _free_reference(self, node: Row) -> Reference:
+        """Its own reference where that is free here, else the next number of its kind and domain."""
+        own = parse(node["ref"])
+        if self._session.scalar(select(Node.id).where(Node.ref == str(own))) is None:
+            return own
+        table, values = table_of(DETAILS[own.kind]), self._values(node)
+        highest = select(func.max(table.c.version)).where(
+            table.c.domain_id.is_not_distinct_from(values["domain_id"]),
+            *(table.c[key] == values[key] for key in ("kind",) if key in table.c),
+        )
+        return replace(own, version=(self._session.scalar(highest) or 0) + 1)
+
+    def _check_uid(self, node: Row) -> None:
+        # Whatever else has a uid has been looked up by it; a domain by its name.
+        holder = self._session.scalar(select(Node.ref).where(Node.uid == node["uid"]))
+        if holder is not None:
+            raise InvalidDataError(f"{node['ref']} of the bundle is {holder} here; export it once more.")
+
+    def _put_artifact(self, digest: str) -> None:
+        if self._session.get(Artifact, digest) is None:
+            self._session.add(Artifact(**to_values("artifacts", self._stored[digest], {})))
+            self._session.flush()
+
+    def _digests(self, node: Row) -> dict[str, str]:
+        """Digest of each artifact that a node names in the bundle, to the column that names it."""
+        row = self._detail(node)
+        columns = columns_of(DETAILS[NodeKind(node["kind"])])
+        return {row[c.name]: c.name for c in columns if names_artifact(c) and row[c.name] is not None}
+
+    def _note_artifacts(self, node: Row, here: Node) -> None:
+        # A snapshot of equal content may have been written here by another library, to other bytes.
+        table = table_of(DETAILS[NodeKind(node["kind"])])
+        for digest, column in self._digests(node).items():
+            if self._session.scalar(select(table.c[column]).where(table.c.id == here.id)) == digest:
+                self._artifacts.add(digest)
+
+    def _hang(self) -> None:
+        """Parts, metrics and edges of the new nodes; what a node of old came from is told by this registry alone."""
+        for name in ("model_parts", "metrics", "edges"):
+            keys = [column.name for column in table_of(name).primary_key]
+            rows = [
+                to_values(name, row, self._ids) for row in self._rows.tables[name] if row[OWNERS[name]] in self._created
+            ]
+            # Two parents of the bundle may be one here.
+            distinct = {tuple(row[key] for key in keys): row for row in rows}
+            for some in _batches(distinct):
+                self._session.execute(insert(table_of(name)), [distinct[key] for key in some])
+
+
+def _label(node: Row, own: Reference) -> str:
+    """The label with the number that the node has here."""
+    old = parse(node["ref"]).version
+    return str(node["label"]) if old is None else re.sub(rf"\b{old}$", str(own.version), node["label"])

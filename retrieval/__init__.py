@@ -1,0 +1,1 @@
+"""Vector indexes, and the merchandising rules laid over what they find."""

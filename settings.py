@@ -1,0 +1,176 @@
+"""Where a workspace lies and how its work runs: flag > HUBSPOKE_* environment > hubspoke.yaml > default.
+
+A plain frozen dataclass with its own checks: loading a validation library would cost every registry command a tenth
+of a second.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+DEFAULT_WORKSPACE = ".hubspoke"
+SETTINGS_FILE = "hubspoke.yaml"
+PREFIX = "HUBSPOKE_"
+REGISTRY_FILE = "registry.db"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a workspace.
+
+    Attributes:
+        workspace: folder of the registry, the artifacts and the cache, unless these are set apart.
+        registry_url: database of the registry; None is SQLite inside the workspace.
+        artifacts: folder of the artifact store, or its URL such as `s3://bucket/prefix`; None is inside the workspace.
+        cache: folder of the embedding cache, and of the read copies of artifacts at a URL; None is inside the
+            workspace.
+        threads: arithmetic threads; None is one per usable core.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        seed: everything random is drawn from it.
+    """
+
+    workspace: Path = Path(DEFAULT_WORKSPACE)
+    registry_url: str | None = None
+    artifacts: Path | str | None = None
+    cache: Path | None = None
+    threads: int | None = None
+    device: str = "auto"
+    seed: int = 0
+
+    @property
+    def url(self) -> str:
+        """Database URL of the registry."""
+        return self.registry_url or f"sqlite:///{(self.workspace / REGISTRY_FILE).absolute()}"
+
+    @property
+    def artifacts_location(self) -> Path | str:
+        """Folder of the artifact store, or its URL as a text."""
+        return self.artifacts or self.workspace / "artifacts"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Folder on this machine that artifacts are read from: the store itself, or the read copies of one at a URL."""
+        location = self.artifacts_location
+        return location if isinstance(location, Path) else self.cache_dir / "artifacts"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder of the embedding cache."""
+        return self.cache or self.workspace / "cache"
+
+
+NAMES: tuple[str, ...] = tuple(field.name for field in fields(Settings))
+_PATHS = ("workspace", "artifacts", "cache")
+_NUMBERS = {"threads": 1, "seed": 0}  # smallest value allowed
+
+
+def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
+    """Settings from the four sources; a value of None or an empty environment variable does not count as given.
+
+    Args:
+        flags: setting name to value.
+        environ: the process environment.
+        cwd: where `hubspoke.yaml` is looked for and what relative paths are relative to.
+
+    Raises:
+        UsageError: an unknown name, or a value of the wrong type.
+    """
+    given: dict[str, Any] = {}
+    sources = ((_from_file(cwd), SETTINGS_FILE), (_from_environment(environ), "the environment"), (flags, "the call"))
+    for source, where in sources:
+        for name, value in source.items():
+            _check_name(name, where)
+            if value is not None:
+                given[name] = _converted(name, value, where)
+    settings = Settings(**given)
+    paths = {name: getattr(settings, name) for name in _PATHS}
+    absolute: dict[str, Any] = {name: cwd / path for name, path in paths.items() if isinstance(path, Path)}
+    return replace(settings, **absolute)
+
+
+def _from_file(cwd: Path) -> Mapping[str, Any]:
+    path = cwd / SETTINGS_FILE
+    if not path.is_file():
+        return {}
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no valid YAML in UTF-8; write lines such as 'device: cpu'.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} holds a {type(content).__name__}, not settings; write lines such as 'device: cpu'.")
+    return {str(name): value for name, value in content.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Any]:
+    found = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name in NAMES:
+            found[name] = value or None
+        elif difflib.get_close_matches(name, NAMES, n=1, cutoff=0.8):
+            # Other programs may own variables of this prefix; only what looks like a slip of the pen is refused.
+            _check_name(name, "the environment")
+    return found
+
+
+def _check_name(name: str, where: str) -> None:
+    if name in NAMES:
+        return
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"use one of {', '.join(NAMES)}."
+    raise UsageError(f"{name!r} in {where} is no setting; {remedy}")
+
+
+def _converted(name: str, value: Any, where: str) -> Any:
+    if name in _PATHS and isinstance(value, str) and "://" in value:
+        return _place(name, value, where)
+    if name in _PATHS and isinstance(value, str | Path) and str(value):
+        return Path(value).expanduser()
+    if name in _NUMBERS:
+        return _number(name, value, where)
+    if isinstance(value, str) and value:
+        return value
+    raise UsageError(f"{name} in {where} is {value!r}; give it a text.")
+
+
+def _place(name: str, url: str, where: str) -> Path | str:
+    """A URL of artifacts without its last slash; `file:///folder` is the folder."""
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
+        return Path(unquote(parts.path))
+    if name != "artifacts" or parts.scheme == "file":
+        raise UsageError(f"{name} in {where} is {_shown(url)!r}; give it a folder of this machine.")
+    if parts.password is not None:
+        raise UsageError(f"{name} in {where} has a password in {_shown(url)!r}; leave it to the driver's environment.")
+    if not parts.scheme or not (parts.netloc or parts.path.strip("/")) or parts.query or parts.fragment:
+        raise UsageError(f"{name} in {where} is {url!r}; write a URL like s3://bucket/prefix, or a folder.")
+    return url.rstrip("/")
+
+
+def _shown(url: str) -> str:
+    """The URL without a password."""
+    scheme, _, rest = url.partition("://")
+    user, at, host = rest.rpartition("@")
+    return f"{scheme}://{user.split(':')[0]}{at}{host}"
+
+
+def _number(name: str, value: Any, where: str) -> int:
+    low = _NUMBERS[name]
+    number = int(value) if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() else value
+    if isinstance(number, bool) or not isinstance(number, int) or number < low:
+        raise UsageError(f"{name} in {where} is {value!r}; give it a whole number of at least {low}.")
+    return number

@@ -1,0 +1,363 @@
+"""The attribute encoder: brand, category levels, price and attributes of an item as a vector that starts at zero.
+
+A vocabulary is fitted on one catalog and frozen; items of a later one, with values nobody has seen, are encoded too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import polars as pl
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+
+from ...arrays import FloatArray
+
+UNKNOWN, MISSING = 0, 1
+RESERVED = 2
+PATH_SEPARATOR = " > "
+# A number with at most one unit behind it; a leading zero makes it a code, which is a name and no quantity.
+NUMBER = r"^([-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)\s*([^0-9]*)$"
+# With fewer different numbers than this a field is a choice, not a quantity.
+MIN_NUMBERS = 3
+# Names that a field needs to tell items apart; none at all is one of them.
+MIN_NAMES = 2
+
+
+class AttributeConfig(BaseModel):
+    """What of a catalog's items is encoded, and how.
+
+    Attributes:
+        category_levels: levels of the category path, from the top.
+        max_attributes: attribute keys, the most frequent ones of the catalog.
+        max_values: values of a categorical field with an embedding of their own, the most frequent ones.
+        min_count: values of fewer items share the unknown embedding.
+        numeric_share: an attribute is numeric where this share of its values are numbers with one and the same unit.
+        bins: quantile bins of a numeric field, at most.
+        width: columns of a field's embedding.
+        hidden: width of the layer over all fields.
+        dropout: share of an item's fields that are taken away in a training step: names count as unknown or as missing,
+            either as often, so that both are learned where the catalog has neither; numbers count as missing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    category_levels: int = Field(default=4, ge=0)
+    max_attributes: int = Field(default=16, ge=0)
+    max_values: int = Field(default=1000, ge=1)
+    min_count: int = Field(default=2, ge=1)
+    numeric_share: float = Field(default=0.9, gt=0.5, le=1.0)
+    bins: int = Field(default=16, ge=1)
+    width: int = Field(default=16, ge=1)
+    hidden: int = Field(default=64, ge=1)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+
+
+class CategoricalField(BaseModel):
+    """A field of names: the i-th value has row i + 2 of its table; 0 is unknown, 1 missing.
+
+    Attributes:
+        name: `brand`, `category:LEVEL` or `attribute:KEY`.
+        values: in lower case, most frequent first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    values: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Rows of its table."""
+        return len(self.values) + RESERVED
+
+    def encode(self, texts: pl.Series) -> pl.Series:
+        """(N,) rows of the field's table."""
+        rows = range(RESERVED, self.size)
+        known = texts.replace_strict(list(self.values), list(rows), default=UNKNOWN, return_dtype=pl.Int64)
+        return known.set(texts.is_null(), MISSING)
+
+
+class NumericField(BaseModel):
+    """A field of numbers, cut into bins at training quantiles.
+
+    Attributes:
+        name: `price` or `attribute:KEY`.
+        unit: currency or unit that a value must have to be comparable; values in another one count as missing.
+        edges: (T + 1,) ends of the T bins, increasing.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    unit: str
+    edges: tuple[float, ...] = Field(min_length=2)
+
+    @field_validator("edges")
+    @classmethod
+    def _increasing(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(a < b for a, b in itertools.pairwise(edges)):
+            raise ValueError(f"bins must end later than they begin, not at {edges}")
+        return edges
+
+    @property
+    def size(self) -> int:
+        """Columns of its encoding: one per bin, and the missing flag."""
+        return len(self.edges)
+
+    def encode(self, numbers: pl.Series) -> FloatArray:
+        """(N, T + 1) piecewise-linear encoding (Gorishniy et al., 2022, eq. 1) and the missing flag.
+
+        Bin t holds how far a value has come through it, from 0 to 1. The outer bins end there too, where the paper lets
+        them grow without bound, so that one absurd price in a later catalog moves no vector out of the space.
+        """
+        x = numbers.to_numpy().astype(np.float64)[:, None]
+        edges = np.asarray(self.edges)
+        with np.errstate(over="ignore"):  # the widest numbers end as far through a bin as any others beyond it
+            passed = np.clip((x - edges[:-1]) / np.diff(edges), 0.0, 1.0)
+        missing = np.isnan(x)
+        return np.concatenate([np.where(missing, 0.0, passed), missing], axis=1).astype(np.float32)
+
+
+class AttributeRows:
+    """Attributes of N items as tensors.
+
+    Attributes:
+        categories: (N, C) row of each item in each categorical field's table.
+        numbers: (N, W) encodings of the numeric fields, side by side.
+    """
+
+    def __init__(self, categories: Tensor, numbers: Tensor) -> None:
+        self.categories = categories
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> AttributeRows:
+        """The same with both tensors changed."""
+        return AttributeRows(change(self.categories), change(self.numbers))
+
+
+class Vocabulary(BaseModel):
+    """What was learned of a catalog's attributes: plain JSON, saved with the spoke."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    categorical: tuple[CategoricalField, ...]
+    numeric: tuple[NumericField, ...]
+
+    def __len__(self) -> int:
+        return len(self.categorical) + len(self.numeric)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all fields, values and bins."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def encode(self, items: pl.DataFrame) -> AttributeRows:
+        """Attributes of any items, a table of the item schema; what the vocabulary lacks is unknown or missing."""
+        fields: tuple[CategoricalField | NumericField, ...] = (*self.categorical, *self.numeric)
+        columns = _Columns(items, [field.name for field in fields])
+        categories = [field.encode(columns.texts(field.name)).to_numpy() for field in self.categorical]
+        numbers = [field.encode(columns.numbers(field.name, field.unit)) for field in self.numeric]
+        n = items.height
+        return AttributeRows(
+            torch.from_numpy(np.stack(categories, axis=1) if categories else np.zeros((n, 0), np.int64)),
+            torch.from_numpy(np.concatenate([np.zeros((n, 0), np.float32), *numbers], axis=1)),
+        )
+
+
+def fit_vocabulary(items: pl.DataFrame, config: AttributeConfig) -> Vocabulary:
+    """Fields of a catalog with the values and bins that occur; the order of its rows does not matter.
+
+    Args:
+        items: table of the item schema.
+        config: limits.
+    """
+    levels = [f"category:{level}" for level in range(1, config.category_levels + 1)]
+    keys = [f"attribute:{key}" for key in _frequent_keys(items, config.max_attributes)]
+    columns = _Columns(items, ["brand", *levels, *keys])
+    currency = _common_currency(items)
+    numeric = [_numeric("price", columns.numbers("price", currency), currency, config)]
+    categorical = [_categorical(name, columns.texts(name), config) for name in ("brand", *levels)]
+    for name in keys:
+        unit = columns.common_unit(name, config.numeric_share)
+        number = None if unit is None else _numeric(name, columns.numbers(name, unit), unit, config)
+        if number is None:
+            categorical.append(_categorical(name, columns.texts(name), config))
+        else:
+            numeric.append(number)
+    return Vocabulary(
+        categorical=tuple(field for field in categorical if field is not None),
+        numeric=tuple(field for field in numeric if field is not None),
+    )
+
+
+class AttributeEncoder(nn.Module):
+    """Field embeddings side by side, one hidden layer over all of them, and an output that starts at zero.
+
+    Args:
+        vocabulary: the fields, at least one.
+        config: widths and dropout.
+        dimension: D, columns of the output.
+    """
+
+    offsets: Tensor
+    dropped: Tensor
+
+    def __init__(self, vocabulary: Vocabulary, config: AttributeConfig, dimension: int) -> None:
+        super().__init__()
+        sizes = [field.size for field in vocabulary.categorical]
+        self.widths = [field.size for field in vocabulary.numeric]
+        self.dropout = config.dropout
+        self.register_buffer("offsets", torch.tensor(np.cumsum([0, *sizes])[:-1], dtype=torch.long), persistent=False)
+        # What numeric fields look like when they are missing: their last column, the flag, and nothing else.
+        flags = [float(column == width - 1) for width in self.widths for column in range(width)]
+        self.register_buffer("dropped", torch.tensor(flags), persistent=False)
+        self.tables = nn.Embedding(sum(sizes), config.width)
+        self.bins = nn.Embedding(sum(self.widths), config.width)
+        self.hidden = nn.Linear((len(sizes) + len(self.widths)) * config.width, config.hidden)
+        self.output = nn.Linear(config.hidden, dimension)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Tables and bins N(0, 0.1), the hidden layer Xavier uniform, the output zero: it starts as nothing."""
+        nn.init.normal_(self.tables.weight, std=0.1)
+        nn.init.normal_(self.bins.weight, std=0.1)
+        nn.init.xavier_uniform_(self.hidden.weight)
+        nn.init.zeros_(self.hidden.bias)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, rows: AttributeRows) -> Tensor:
+        """(N, D) vectors of N items; in training, a share of their fields is taken away."""
+        rows = self._with_dropout(rows)
+        names = self.tables(rows.categories + self.offsets).flatten(1)  # (N, C * width)
+        fields = torch.cat([names, *self._numeric(rows.numbers)], dim=1)
+        out: Tensor = self.output(nn.functional.gelu(self.hidden(fields)))
+        return out
+
+    def _numeric(self, numbers: Tensor) -> Iterator[Tensor]:
+        """(N, width) embedding of each numeric field: its bins' vectors, weighed by how far the value has come."""
+        for own, bins in zip(numbers.split(self.widths, dim=1), self.bins.weight.split(self.widths), strict=True):
+            yield own @ bins
+
+    def _with_dropout(self, rows: AttributeRows) -> AttributeRows:
+        if not self.training or not self.dropout:
+            return rows
+        n, c = rows.categories.shape
+        drop = torch.rand(n, c + len(self.widths), device=rows.categories.device) < self.dropout
+        widths = torch.tensor(self.widths, dtype=torch.long, device=drop.device)
+        columns = drop[:, c:].repeat_interleave(widths, dim=1)
+        blanks = torch.randint_like(rows.categories, UNKNOWN, MISSING + 1)
+        return AttributeRows(
+            torch.where(drop[:, :c], blanks, rows.categories), torch.where(columns, self.dropped, rows.numbers)
+        )
+
+
+class _Columns:
+    """The columns that fields are made of, as text in lower case or as numbers; null where an item has none."""
+
+    def __init__(self, items: pl.DataFrame, names: list[str]) -> None:
+        self._items = items
+        self._pairs = _attribute_pairs(items, [name.partition(":")[2] for name in names if _is_attribute(name)])
+
+    def texts(self, name: str) -> pl.Series:
+        """(N,) a categorical field."""
+        kind, _, key = name.partition(":")
+        if kind == "attribute":
+            return _clean(self._attribute(key))
+        if kind == "category":
+            path, level = pl.col("category_path").list, int(key)
+            prefix = pl.when(path.len() >= level).then(path.head(level).list.join(PATH_SEPARATOR))
+            return _clean(self._items.select(prefix.alias("text"))["text"])
+        return _clean(self._items[name])
+
+    def numbers(self, name: str, unit: str) -> pl.Series:
+        """(N,) a numeric field in its unit; everything else, infinity too, is not a number."""
+        if name == "price":
+            other = pl.col("currency").is_not_null() & (pl.col("currency") != unit) & pl.lit(unit != "")
+            numbers = self._items.select(pl.when(~other).then("price").alias("number"))["number"]
+        else:
+            parsed = _parsed(self.texts(name))
+            numbers = parsed.select(pl.when(pl.col("unit") == unit).then("number").alias("number"))["number"]
+        numbers = numbers.cast(pl.Float64).fill_null(float("nan"))
+        return numbers.set(numbers.is_infinite(), float("nan"))
+
+    def common_unit(self, name: str, share: float) -> str | None:
+        """The unit in which at least `share` of the values are numbers; None where there is no such unit."""
+        texts = self.texts(name)
+        units = _parsed(texts)["unit"].drop_nulls()
+        if not len(units):
+            return None
+        unit, count = _by_count(units).row(0)
+        return str(unit) if count >= share * (len(texts) - texts.null_count()) else None
+
+    def _attribute(self, key: str) -> pl.Series:
+        rows = pl.DataFrame({"row": np.arange(self._items.height, dtype=np.uint32)})
+        own = self._pairs.filter(pl.col("key") == key)
+        return rows.join(own, on="row", how="left", maintain_order="left")["value"]
+
+
+def _is_attribute(name: str) -> bool:
+    return name.startswith("attribute:")
+
+
+def _attribute_pairs(items: pl.DataFrame, keys: list[str] | None) -> pl.DataFrame:
+    """`row`, `key` and `value` of the items' attributes; of a key that an item names twice, the first."""
+    rows = items.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), "attributes").explode("attributes")
+    pairs = rows.drop_nulls("attributes").unnest("attributes").drop_nulls(["key", "value"])
+    if keys is not None:
+        pairs = pairs.filter(pl.col("key").is_in(keys))
+    return pairs.unique(["row", "key"], keep="first", maintain_order=True)
+
+
+def _frequent_keys(items: pl.DataFrame, limit: int) -> list[str]:
+    keys: list[str] = _by_count(_attribute_pairs(items, None)["key"])["value"].head(limit).to_list()
+    return keys
+
+
+def _common_currency(items: pl.DataFrame) -> str:
+    known = items.filter(pl.col("price").is_not_null())["currency"].drop_nulls()
+    return str(_by_count(known)["value"][0]) if len(known) else ""
+
+
+def _by_count(values: pl.Series) -> pl.DataFrame:
+    """`value` and `count`, most frequent first and by name where equal, so that the order of rows does not matter."""
+    counted = pl.DataFrame({"value": values}).group_by("value").agg(pl.len().alias("count"))
+    return counted.sort(["count", "value"], descending=[True, False])
+
+
+def _categorical(name: str, texts: pl.Series, config: AttributeConfig) -> CategoricalField | None:
+    """The field, or None where it says the same of every item or no value is frequent enough to learn from."""
+    if texts.n_unique() < MIN_NAMES:
+        return None
+    counted = _by_count(texts.drop_nulls()).filter(pl.col("count") >= config.min_count)
+    values = tuple(counted["value"].head(config.max_values).to_list())
+    return CategoricalField(name=name, values=values) if values else None
+
+
+def _numeric(name: str, numbers: pl.Series, unit: str, config: AttributeConfig) -> NumericField | None:
+    """The field with bins of about equally many items, or None where there are too few different numbers."""
+    known = np.sort(numbers.drop_nans().to_numpy())
+    if len(np.unique(known)) < MIN_NUMBERS:
+        return None
+    edges = np.unique(np.quantile(known, np.linspace(0.0, 1.0, config.bins + 1)))
+    return NumericField(name=name, unit=unit, edges=tuple(edges.tolist()))
+
+
+def _clean(texts: pl.Series) -> pl.Series:
+    cleaned = texts.cast(pl.String).str.strip_chars().str.to_lowercase()
+    return cleaned.set(cleaned == "", None)
+
+
+def _parsed(texts: pl.Series) -> pl.DataFrame:
+    """`number` and `unit` of each text, both null where it is no number."""
+    groups = texts.str.extract_groups(NUMBER).struct
+    number, unit = groups.field("1").cast(pl.Float64, strict=False), groups.field("2").str.strip_chars()
+    return pl.DataFrame({"number": number, "unit": unit})

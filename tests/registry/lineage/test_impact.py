@@ -1,0 +1,216 @@
+"""Impact: which steps follow from a change, in which order, with what they cost; what is no step is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import networkx as nx
+import pytest
+from hubspoke.errors import NotFoundError
+from hubspoke.registry.lineage.impact import Impact, impact_query
+from hubspoke.registry.migrate import upgrade
+from hubspoke.registry.records import MetricRecord, Parent, ReleaseParts
+from hubspoke.registry.rows import find_node, now
+from hubspoke.registry.schema import Model, Node
+from hubspoke.registry.store import Registry
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select, text
+
+EVENTS = "snapshot:garden/events/1"
+
+
+def steps(impact: Impact) -> list[tuple[str, str]]:
+    return [(step.action, step.ref) for step in impact.steps]
+
+
+def took(registry: Registry, ref: str, seconds: float) -> None:
+    with registry.database.write() as session:
+        model = session.get_one(Model, find_node(session, ref).id)
+        model.started_at = datetime(2026, 1, 1, tzinfo=UTC)
+        model.finished_at = model.started_at + timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def served(garden):
+    """Two releases of garden on hub:1, the second live; the first spoke also has a failed successor."""
+    registry = garden.registry
+    garden.release()
+    release = garden.release()
+    registry.promote("garden", "live", release.ref, "ann")
+    failed = registry.begin_model("spoke", "garden", "x", {})
+    registry.add_edge(failed.ref, Parent("garden:1", "warm_started_from"))
+    registry.fail_model(failed.ref, "no memory")
+    registry.begin_model("spoke", "garden", "y", {})
+    registry.add_edge("garden:4", Parent("hub:1", "adapted_from"))
+    registry.add_evaluation(
+        "garden", "garden:2", EVENTS, protocol={}, n_users=3, metrics=[MetricRecord("all", "hr@10", 0.5)]
+    )
+    took(registry, "garden:1", 60)
+    took(registry, "garden:2", 90.5)
+    return garden
+
+
+def test_a_hub_lists_its_spokes_indexes_and_what_is_served_from_them(served) -> None:
+    impact = served.registry.impact("hub:1")
+    assert impact.root.ref == "hub:1"
+    assert steps(impact) == [
+        ("retrain", "garden:1"),
+        ("retrain", "garden:2"),
+        ("rebuild", "index:garden/1"),
+        ("rebuild", "index:garden/2"),
+        ("re-release", "release:garden/2"),
+    ]
+    assert [step.order for step in impact.steps] == [1, 2, 3, 4, 5]
+    by_ref = {step.ref: step for step in impact.steps}
+    assert by_ref["release:garden/2"].aliases == ("garden@live",)
+    assert by_ref["release:garden/2"].depends_on == ("garden:2", "index:garden/2")
+    assert by_ref["index:garden/1"].depends_on == ("garden:1",)
+    assert by_ref["garden:1"].depends_on == ()
+    assert [step.serves for step in impact.steps] == [False, True, False, True, True]
+    # Spokes of this garden are trained on events alone, so how many items they saw is unknown.
+    assert [step.n_items for step in impact.steps] == [None, None, 10, 10, 10]
+    assert [step.seconds for step in impact.steps] == [60, 90.5, 1.5, 1.5, None]
+    totals = impact.totals
+    assert totals.actions == {"retrain": 2, "rebuild": 2, "re-release": 1}
+    assert (totals.live_releases, totals.seconds, totals.evaluations) == (1, 153.5, 1)
+    assert (totals.old_releases, totals.rule_sets) == (1, 0)
+
+
+def test_only_what_serves(served) -> None:
+    impact = served.registry.impact("hub:1", live=True)
+    assert steps(impact) == [("retrain", "garden:2"), ("rebuild", "index:garden/2"), ("re-release", "release:garden/2")]
+    assert (impact.totals.seconds, impact.totals.evaluations, impact.totals.old_releases) == (92.0, 1, 1)
+    assert served.registry.impact("garden:1", live=True).steps == ()
+
+
+def test_a_shopper_asked_to_be_forgotten(served) -> None:
+    registry = served.registry
+    impact = registry.impact(EVENTS)
+    assert [step.ref for step in impact.steps if step.action == "retrain"] == ["garden:1", "garden:2"]
+    # The hub saw the items alone; through them, it is the first thing to train again.
+    of_items = registry.impact("snapshot:garden/items/1")
+    assert (of_items.steps[0].ref, of_items.steps[0].n_items, of_items.steps[0].domain) == ("hub:1", 10, None)
+    assert len(of_items.steps) == len(impact.steps) + 1
+    served.snapshot("events", "b")
+    assert registry.impact("snapshot:garden/events/2").steps == ()
+    assert registry.impact(EVENTS).to_dict() == impact.to_dict()
+
+
+def test_an_index_a_release_and_a_domain_as_the_cause(served) -> None:
+    registry = served.registry
+    assert steps(registry.impact("index:garden/2")) == [("re-release", "release:garden/2")]
+    old = registry.impact("index:garden/1")
+    assert (old.steps, old.totals.old_releases) == ((), 1)
+    assert registry.impact("garden").steps == ()
+    whole = registry.impact("domain:garden")
+    assert steps(whole)[0] == ("retrain", "hub:1")
+    assert len(whole.steps) == 6
+    with pytest.raises(NotFoundError):
+        registry.impact("garden:9")
+
+
+def test_aliases_rerankers_and_rules(garden) -> None:
+    registry = garden.registry
+    spoke = garden.spoke("hub:1")
+    index, reranker = garden.index(spoke.ref), garden.reranker(spoke.ref)
+    rules, _ = registry.add_rules("garden", {"boost": []})
+    parts = ReleaseParts("hub:1", index.ref, spoke.ref, reranker.ref, rules.ref)
+    release, _ = registry.create_release("garden", parts)
+    for alias in ("live", "candidate"):
+        registry.promote("garden", alias, release.ref, "ann")
+    registry.promote("hub", "live", "hub:1", "ann")
+    impact = registry.impact("domain:garden")
+    by_ref = {step.ref: step for step in impact.steps}
+    assert by_ref["hub:1"].aliases == ("hub@live",)
+    assert by_ref[release.ref].aliases == ("garden@candidate", "garden@live")
+    assert (by_ref[reranker.ref].action, by_ref[reranker.ref].serves) == ("retrain", True)
+    assert rules.ref not in by_ref
+    assert (impact.totals.rule_sets, impact.totals.live_releases) == (1, 1)
+    assert steps(registry.impact(rules.ref)) == [("re-release", release.ref)]
+
+
+def test_versions_are_ordered_by_number_and_a_domain_is_finished_before_the_next(garden, stored) -> None:
+    registry = garden.registry
+    for _ in range(10):
+        garden.spoke("hub:1")
+    garden.index("garden:10")
+    registry.add_domain("attic")
+    begun = registry.begin_model("spoke", "attic", "a", {})
+    registry.finish_model(begun.ref, stored("attic"), "s", parents=[Parent("hub:1", "adapted_from")])
+    order = [step.ref for step in registry.impact("hub:1").steps]
+    assert order[:4] == ["attic:1", "garden:1", "garden:2", "garden:3"]
+    assert order.index("garden:9") < order.index("garden:10") < order.index("index:garden/1")
+
+
+def test_the_query_reads_no_table_from_end_to_end(served) -> None:
+    registry = served.registry
+    if not registry.database.is_sqlite:
+        pytest.skip("PostgreSQL reads tables of a few rows whole whatever they are indexed by")
+    with registry.database.read() as session:
+        query = impact_query(find_node(session, "hub:1").id)
+        sql = str(query.compile(session.get_bind(), compile_kwargs={"literal_binds": True}))
+        plan = [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
+    assert [step for step in plan if step.startswith("SCAN")] == ["SCAN walk"] * 3
+
+
+# ---- any graph ----
+
+
+@pytest.fixture(scope="module")
+def sqlite_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('graphs') / 'registry.db'}"
+    upgrade(url)
+    with Registry(url) as registry:
+        yield registry
+
+
+def check(registry: Registry, n: int, pairs: list[tuple[int, int]], broken: set[int]) -> None:
+    """Models joined from lower to higher numbers, the broken ones failed: every step comes after those it needs."""
+    names = [registry.begin_model("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
+    graph = nx.DiGraph()
+    graph.add_nodes_from(names)
+    for a, b in pairs:
+        registry.add_edge(names[b], Parent(names[a], "warm_started_from"))
+        graph.add_edge(names[a], names[b])
+    with registry.database.write() as session:
+        for model in session.scalars(select(Model).join(Node, Node.id == Model.id).where(Node.ref.in_(names))):
+            model.status = "failed" if names.index(session.get_one(Node, model.id).ref) in broken else "ready"
+    whole = {name for i, name in enumerate(names) if i not in broken}
+    for name in names:
+        impact = registry.impact(name)
+        order = [step.ref for step in impact.steps]
+        assert set(order) == nx.descendants(graph, name) & whole
+        place = {ref: i for i, ref in enumerate(order)}
+        for step in impact.steps:
+            before = {ref for ref in order if ref in nx.ancestors(graph, step.ref)}
+            assert all(place[ref] < place[step.ref] for ref in before)
+            # The nearest steps above: each reaches this one by a way on which no other step of this impact lies.
+            through = {
+                ref: nx.has_path(graph.subgraph({ref, step.ref, *(set(graph) - set(order))} - {name}), ref, step.ref)
+                for ref in before
+            }
+            assert set(step.depends_on) == {ref for ref, near in through.items() if near}
+
+
+@settings(max_examples=20)
+@given(
+    drawn=st.integers(2, 8).flatmap(
+        lambda n: st.tuples(
+            st.just(n),
+            st.lists(
+                st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)).filter(lambda pair: pair[0] < pair[1]),
+                max_size=16,
+                unique=True,
+            ),
+            st.sets(st.integers(0, n - 1), max_size=3),
+        )
+    )
+)
+def test_the_steps_of_any_graph_come_in_an_order_that_can_be_done(sqlite_registry: Registry, drawn) -> None:
+    check(sqlite_registry, *drawn)
+
+
+def test_the_steps_of_one_graph_do_so_on_both_databases(registry: Registry) -> None:
+    check(registry, 7, [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (1, 4), (2, 5), (5, 6), (4, 6)], {3})

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hubspoke.errors import HubspokeError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
+from hubspoke.registry.database import HEAD_REVISION, Database
+from hubspoke.registry.migrate import downgrade, upgrade
+from hubspoke.registry.records import MetricRecord, ModelPart, Parent, ReleaseParts
+from hubspoke.registry.schema import Base
+from hubspoke.registry.store import Registry
+from hubspoke.registry.transfer import backup
+from hubspoke.registry.transfer.backup import back_up, inspect_backup, plan_backup, plan_restore, restore
+from sqlalchemy import select, text
+
+Rows = dict[str, list[tuple[Any, ...]]]
+# For what does not depend on the database that the backup is made of.
+of_sqlite = pytest.mark.parametrize("registry_url", ["sqlite"], indirect=True)
+# Four transactions a round, always in this order, until its input ends; each round is told when it is over.
+WRITER = """
+import hashlib, sys, threading
+from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.store import Registry
+
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+with Registry(sys.argv[1]) as registry:
+    count = 0
+    while not ended.is_set():
+        name = f"d{count}"
+        registry.add_domain(name)
+        for kind in ("items", "events"):
+            digest = hashlib.sha256(f"{kind}{count}".encode()).hexdigest()
+            registry.add_snapshot(name, kind, digest, count, StoredArtifact(digest, "test", 1, {"data": digest}))
+        registry.promote("hub", "live", f"hub:{1 + count % 2}", "writer")
+        count += 1
+        print(count, flush=True)
+"""
+
+
+def rows_of(url: str) -> Rows:
+    """Every row of every table as the models read it, by its key."""
+    with closing(Database(url)) as database, database.engine.connect() as connection:
+        tables = Base.metadata.sorted_tables
+        queries = {table.name: select(table).order_by(*table.primary_key.columns) for table in tables}
+        return {name: [tuple(row) for row in connection.execute(query)] for name, query in queries.items()}
+
+
+def file_url(file: Path) -> str:
+    return f"sqlite:///{file}"
+
+
+@pytest.fixture
+def filled(garden, stored) -> Any:
+    """A registry with rows in every table, what JSON, numbers and times can hold among them."""
+    registry = garden.registry
+    registry.set_domain_settings("garden", {"título": ["ä", None, 1.5, 2**53], "nested": {"a": {}}})
+    rules, _ = registry.add_rules("garden", {"pin": ["rose"]})
+    parts = garden.parts(rules.ref)
+    registry.promote("garden", "live", parts, "ann", "first")
+    begun = registry.begin_model("spoke", "garden", "second", {})
+    inherited = ModelPart("text", "f" * 64, 10, 2**40, source="garden:1")
+    parents = [Parent("hub:1", "adapted_from"), Parent("garden:1", "inherits", "text", "language transfers")]
+    registry.finish_model(begun.ref, stored("second"), "s", {}, parents, parts=[inherited])
+    reranker = garden.reranker("garden:1")
+    second = ReleaseParts(parts.hub, parts.index, parts.spoke, reranker.ref, rules.ref)
+    registry.promote("garden", "live", second, "ann", None, overridden="ndcg@10 at least 0.9")
+    registry.rollback("garden", "live", "bob", "worse")
+    registry.set_gate("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob", "higher")
+    registry.add_evaluation(
+        "garden",
+        "garden:1",
+        "snapshot:garden/events/1",
+        protocol={"name": "leave-one-out"},
+        n_users=3_000_000_000,
+        metrics=[MetricRecord("all", "ndcg@10", 0.1 + 0.2, None, 1e-300)],
+    )
+    assert all(rows_of(url_of(registry)).values())
+    return garden
+
+
+def url_of(registry: Registry) -> str:
+    return registry.database.url.render_as_string(hide_password=False)
+
+
+def test_a_backup_is_an_sqlite_registry_with_every_row(filled, registry_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "kept" / "copy.db"
+    file.parent.mkdir()
+    made = back_up(registry_url, file)
+    assert rows_of(file_url(file)) == rows_of(registry_url)
+    assert (made.schema, made.bytes, made.rows["nodes"]) == (HEAD_REVISION, file.stat().st_size, 12)
+    assert made == inspect_backup(file)
+    assert [path.name for path in file.parent.iterdir()] == ["copy.db"]
+    with Registry(file_url(file)) as copy:
+        assert copy.get_release("garden") == filled.registry.get_release("garden")
+        assert copy.history("garden") == filled.registry.history("garden")
+        assert copy.upstream("garden") == filled.registry.upstream("garden")
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("SELECT count(*) FROM v_releases").fetchone() == (2,)
+
+
+def test_restored_it_is_the_same_registry_and_goes_on(
+    filled, registry_url: str, blank_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "copy.db"
+    back_up(registry_url, file)
+    assert restore(blank_url, file).rows == inspect_backup(file).rows
+    assert rows_of(blank_url) == rows_of(registry_url)
+    with Registry(blank_url) as registry:
+        registry.add_domain("pets")
+        registry.set_gate("pets", [], "ann")
+        assert registry.promote("garden", "candidate", "release:garden/2", "ann").from_ref is None
+    after, before = rows_of(blank_url), rows_of(registry_url)
+    for table in ("nodes", "gates", "alias_changes"):
+        assert [row[0] for row in after[table]] == [*(row[0] for row in before[table]), before[table][-1][0] + 1]
+    with pytest.raises(UsageError, match=r"has rows already; restore into a new one"):
+        restore(blank_url, file)
+    with pytest.raises(UsageError, match="has rows already"):
+        plan_restore(blank_url, file)
+
+
+@of_sqlite
+def test_a_backup_of_an_empty_registry_goes_into_a_registry_without_rows(
+    registry_url: str, blank_url: str, tmp_path: Path
+) -> None:
+    back_up(registry_url, tmp_path / "copy.db")
+    upgrade(blank_url, "0001")
+    assert sum(restore(blank_url, tmp_path / "copy.db").rows.values()) == 0
+    with Registry(blank_url) as registry:
+        assert registry.add_domain("garden").counts.spokes == 0
+
+
+def test_a_backup_while_a_writer_is_at_work_is_a_prefix_of_its_transactions(
+    garden, registry_url: str, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    garden.hub()
+    first = {name: len(rows) for name, rows in rows_of(registry_url).items()}
+    writer = start(WRITER, registry_url)
+    for _ in range(5):
+        assert writer.stdout.readline(), writer.communicate()[1]
+    file = tmp_path / "copy.db"
+    back_up(registry_url, file)
+    told, failed = writer.communicate("")
+    assert writer.returncode == 0, failed
+    copied, final = rows_of(file_url(file)), rows_of(registry_url)
+    added = {name: len(rows) - first[name] for name, rows in copied.items()}
+    domains, snapshots, moves = added["domains"], added["snapshots"], added["alias_changes"]
+    items, events = (snapshots + 1) // 2, snapshots // 2
+    # Whole transactions in the order in which they were made, none left out: domain, items, events, move, domain, ...
+    assert domains >= items >= events >= moves >= domains - 1
+    assert 5 <= moves < int(told.split()[-1])
+    assert added["nodes"] == domains + snapshots
+    assert added["artifacts"] == added["edges"] == snapshots
+    for name in ("nodes", "domains", "snapshots", "alias_changes"):
+        assert copied[name] == final[name][: len(copied[name])]
+    check_whole(file)
+
+
+def check_whole(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    with Registry(file_url(file)) as registry:
+        names = {domain.name for domain in registry.list_domains()}
+        assert {snapshot.domain for snapshot in registry.list_snapshots()} <= names
+        moves = registry.history("hub")
+        assert [move.from_ref for move in moves] == [None, *(move.to_ref for move in moves[:-1])]
+        assert registry.resolve_alias("hub", "live").ref == moves[-1].to_ref
+
+
+# ---- where a backup may go ----
+
+
+@of_sqlite
+def test_a_file_is_replaced_only_by_force_and_only_by_a_whole_one(
+    registry: Registry, registry_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "copy.db"
+    back_up(registry_url, file)
+    registry.add_domain("garden")
+    with pytest.raises(UsageError, match=r"copy\.db exists already; name another file, or replace it with --force"):
+        back_up(registry_url, file)
+    before = set(tmp_path.iterdir())
+
+    def full(_path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(HubspokeError, match="No space is left"):
+        patch.setattr(backup, "flush", full)
+        back_up(registry_url, file, force=True)
+    assert (set(tmp_path.iterdir()), inspect_backup(file).rows["domains"]) == (before, 0)
+    assert back_up(registry_url, file, force=True).rows["domains"] == 1
+    assert inspect_backup(file).rows["domains"] == 1
+
+
+@of_sqlite
+def test_what_cannot_be_a_backups_file(registry_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    for name, error, said in (
+        (folder, UsageError, "is a folder; name a file in it"),
+        (folder / "none" / "copy.db", NotFoundError, "There is no folder .*none; make it first"),
+        (folder / "what?.db", UsageError, "no database URL can name"),
+    ):
+        for act in (back_up, plan_backup):
+            with pytest.raises(error, match=said):
+                act(registry_url, name)
+    (folder / "copy.db-wal").write_bytes(b"left by a killed process")
+    with pytest.raises(UsageError, match=r"in use as a database \(there is copy\.db-wal\); name another file"):
+        back_up(registry_url, folder / "copy.db", force=True)
+    assert [path.name for path in folder.iterdir()] == ["copy.db-wal"]
+
+
+def test_a_registry_is_never_its_own_backup(tmp_path: Path) -> None:
+    file = tmp_path / "registry.db"
+    upgrade(file_url(file))
+    (tmp_path / "link.db").symlink_to(file)
+    for name in ("registry.db", "link.db"):
+        with pytest.raises(UsageError, match="is the registry itself; name another file"):
+            back_up(file_url(file), tmp_path / name, force=True)
+
+
+@of_sqlite
+def test_a_plan_writes_nothing(filled, registry_url: str, blank_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "copy.db"
+    planned = plan_backup(registry_url, file)
+    assert not file.exists()
+    made = back_up(registry_url, file)
+    assert (planned.rows, planned.schema, planned.bytes) == (made.rows, made.schema, 0)
+    assert plan_restore(blank_url, file) == made
+    with pytest.raises(NotFoundError), Registry(blank_url):
+        pass
+
+
+def test_a_missing_or_blank_registry_has_no_backup(blank_url: str, tmp_path: Path) -> None:
+    for act in (back_up, plan_backup):
+        with pytest.raises(NotFoundError, match="hubspoke init"):
+            act(blank_url, tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
+# ---- schemas and damage ----
+
+
+@of_sqlite
+def test_an_older_registry_on_sqlite_is_copied_as_it_is_and_migrated_on_the_way_back(
+    filled, registry_url: str, blank_url: str, tmp_path: Path
+) -> None:
+    old, file = tmp_path / "old.db", tmp_path / "copy.db"
+    back_up(registry_url, old)
+    downgrade(file_url(old), "0001")
+    assert back_up(file_url(old), file).schema == "0001"
+    kept = file.read_bytes()
+    copied = restore(blank_url, file)
+    assert (copied.schema, copied.rows["releases"], copied.rows["rule_sets"]) == ("0001", 2, 1)
+    assert file.read_bytes() == kept
+    with Registry(blank_url) as registry:
+        assert registry.get_release("garden").rules == "rules:garden/1"
+        assert registry.get_domain("garden").created_at < datetime.now(UTC)
+
+
+def test_an_older_registry_on_postgresql_is_upgraded_first(postgres: Any, tmp_path: Path) -> None:
+    url = postgres.create()
+    upgrade(url, "0001")
+    with pytest.raises(SchemaVersionError, match="hubspoke registry upgrade"):
+        back_up(url, tmp_path / "copy.db")
+    postgres.drop(url)
+
+
+@of_sqlite
+def test_a_newer_backup_is_refused(registry_url: str, blank_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "copy.db"
+    back_up(registry_url, file)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    for act in (restore, plan_restore):
+        with pytest.raises(SchemaVersionError, match=r"copy\.db has schema 9999, made by a newer hubspoke"):
+            act(blank_url, file)
+    with pytest.raises(SchemaVersionError, match="9999"):
+        back_up(file_url(file), tmp_path / "second.db")
+    with pytest.raises(NotFoundError), Registry(blank_url):
+        pass
+
+
+@of_sqlite
+def test_what_is_no_sound_backup_is_refused(filled, registry_url: str, tmp_path: Path) -> None:
+    file, target = tmp_path / "copy.db", file_url(tmp_path / "new.db")
+    with pytest.raises(NotFoundError, match=r"There is no backup .*copy\.db; check the path"):
+        restore(target, file)
+    file.write_bytes(b"garden" * 1000)
+    with pytest.raises(InvalidDataError, match="not a readable SQLite database"):
+        restore(target, file)
+    file.unlink()
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE other (a)")
+    with pytest.raises(InvalidDataError, match=r"holds no registry; name a file that `hubspoke registry backup` wrote"):
+        restore(target, file)
+    back_up(registry_url, file, force=True)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("DELETE FROM domains")
+    with pytest.raises(
+        InvalidDataError, match=r"damaged \(a row of \w+ refers to a row of domains that is not there\)"
+    ):
+        restore(target, file)
+    back_up(registry_url, file, force=True)
+    content = bytearray(file.read_bytes())
+    content[4096 * 20 : 4096 * 60] = bytes(4096 * 40)
+    file.write_bytes(content)
+    with pytest.raises(InvalidDataError, match=r"damaged|not a readable"):
+        restore(target, file)
+    assert not (tmp_path / "new.db").exists()
+
+
+@of_sqlite
+def test_a_damaged_registry_is_told_and_not_copied(garden, registry_url: str, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.db"
+    back_up(registry_url, broken)
+    with closing(sqlite3.connect(broken)) as connection, connection:
+        connection.execute("DELETE FROM domains")
+    with pytest.raises(InvalidDataError, match=r"broken\.db is damaged .* use an earlier backup"):
+        back_up(file_url(broken), tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+
+
+@of_sqlite
+def test_a_restore_that_fails_leaves_the_registry_blank(
+    filled, registry_url: str, blank_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "copy.db"
+    back_up(registry_url, file)
+
+    def fail(connection: Any) -> None:
+        assert connection.execute(text("SELECT count(*) FROM releases")).scalar() == 2
+        raise HubspokeError("The power went; repeat.")
+
+    with monkeypatch.context() as patch, pytest.raises(HubspokeError, match="The power went"):
+        patch.setattr(backup, "_continue_numbers", fail)
+        restore(blank_url, file)
+    assert {name for name, rows in rows_of(blank_url).items() if rows} == set()
+    assert restore(blank_url, file).rows["releases"] == 2

@@ -1,0 +1,270 @@
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hubspoke.catalog.schema import ITEM_SCHEMA
+from hubspoke.spokes.features.attributes import (
+    MISSING,
+    UNKNOWN,
+    AttributeConfig,
+    AttributeEncoder,
+    AttributeRows,
+    CategoricalField,
+    NumericField,
+    Vocabulary,
+    fit_vocabulary,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+CONFIG = AttributeConfig(bins=2, width=3, hidden=5)
+NONE = dict.fromkeys(ITEM_SCHEMA)
+
+
+def catalog(*rows):
+    """Items by what is said of them; `attributes` as a dict."""
+    pairs = [[{"key": k, "value": v} for k, v in row.get("attributes", {}).items()] for row in rows]
+    full = [
+        {**NONE, "item_id": f"i{n}", "title": "", **row, "attributes": own}
+        for n, (row, own) in enumerate(zip(rows, pairs, strict=True))
+    ]
+    return pl.DataFrame(full, schema=ITEM_SCHEMA)
+
+
+SHOP = catalog(
+    {"brand": "Acme", "category_path": ["home", "lamps"], "price": 1.0, "attributes": {"size": "10 cm", "hue": "red"}},
+    {"brand": " acme", "category_path": ["home", "lamps"], "price": 2.0, "attributes": {"size": "20 cm", "hue": "RED"}},
+    {"brand": "Zed", "category_path": ["home", "rugs"], "price": 9.0, "attributes": {"size": "50cm", "hue": "blue"}},
+    {"brand": "", "category_path": ["garden"], "price": None, "attributes": {"size": "30 cm"}},
+)
+
+
+@pytest.fixture
+def vocabulary():
+    return fit_vocabulary(SHOP, CONFIG)
+
+
+def field(vocabulary, name):
+    return next(own for own in (*vocabulary.categorical, *vocabulary.numeric) if own.name == name)
+
+
+def test_a_vocabulary_by_hand(vocabulary):
+    # Values of one item only (zed, rugs, garden, blue) are left to the unknown bucket.
+    assert [(own.name, own.values) for own in vocabulary.categorical] == [
+        ("brand", ("acme",)),
+        ("category:1", ("home",)),
+        ("category:2", ("home > lamps",)),
+        ("attribute:hue", ("red",)),
+    ]
+    # Medians of 1, 2, 9 and of 10, 20, 30, 50 are the inner edges of two bins.
+    assert [(own.name, own.unit, own.edges) for own in vocabulary.numeric] == [
+        ("price", "", (1.0, 2.0, 9.0)),
+        ("attribute:size", "cm", (10.0, 25.0, 50.0)),
+    ]
+    assert len(vocabulary) == 6
+
+
+def test_an_encoding_by_hand(vocabulary):
+    rows = vocabulary.encode(SHOP)
+    assert rows.categories.tolist() == [[2, 2, 2, 2], [2, 2, 2, 2], [0, 2, 0, 0], [1, 0, 1, 1]]
+    np.testing.assert_allclose(
+        rows.numbers,
+        [
+            [0, 0, 0, 0, 0, 0],
+            [1, 0, 0, 10 / 15, 0, 0],
+            [1, 1, 0, 1, 1, 0],
+            [0, 0, 1, 1, 5 / 25, 0],
+        ],
+        atol=1e-6,
+    )
+
+
+def test_unseen_values_extremes_and_other_units_are_encoded(vocabulary):
+    new = catalog(
+        {"brand": "Nova", "category_path": ["sea", "boats", "big"], "price": 1e12, "attributes": {"size": "4 inch"}},
+        {"price": float("inf"), "attributes": {"size": "large", "unheard of": "x", "hue": "mauve"}},
+        {"price": -5.0, "category_path": [], "attributes": {"size": "-3 cm"}},
+    )
+    rows = vocabulary.encode(new)
+    assert rows.categories.tolist() == [[0, 0, 0, 1], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert rows.numbers.tolist() == [[1, 1, 0, 0, 0, 1], [0, 0, 1, 0, 0, 1], [0, 0, 0, 0, 0, 0]]
+
+
+def test_another_currency_is_no_comparable_price():
+    prices = [{"price": float(n), "currency": "EUR"} for n in range(1, 5)]
+    fitted = fit_vocabulary(catalog(*prices), CONFIG)
+    assert field(fitted, "price").unit == "EUR"
+    new = catalog({"price": 2.5, "currency": "USD"}, {"price": 2.5, "currency": "EUR"}, {"price": 2.5})
+    assert fitted.encode(new).numbers[:, -1].tolist() == [1, 0, 0]
+    assert fit_vocabulary(catalog(*({"price": float(n)} for n in range(4))), CONFIG).encode(new).numbers[
+        :, -1
+    ].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "numeric"),
+    [
+        (["1", "2", "3", "4"], True),
+        (["1.5 l", "2 l", "0.25 l", "1 l"], True),
+        (["1 l", "2 l", "3 ml", "4 ml"], False),
+        (["01", "02", "03", "04"], False),
+        (["1", "2", "1", "2"], False),
+        (["s", "m", "l", "m"], False),
+        (["4 x 3", "4 x 3", "5 x 3", "5 x 3"], False),
+    ],
+)
+def test_numbers_with_one_unit_are_quantities_and_codes_are_names(values, numeric):
+    items = catalog(*({"attributes": {"own": value}} for value in values))
+    fitted = fit_vocabulary(items, AttributeConfig(min_count=1))
+    assert bool(fitted.numeric) is numeric and bool(fitted.categorical) is not numeric
+
+
+@pytest.mark.parametrize("edges", [(1.0,), (1.0, 1.0), (2.0, 1.0), (0.0, float("nan"))])
+def test_bins_that_do_not_increase_are_refused(edges):
+    with pytest.raises(ValueError, match="edges"):
+        NumericField(name="price", unit="", edges=edges)
+
+
+def test_limits_keep_the_most_frequent():
+    given_rows = zip("aabbc", ["pq", "pq", "p", "q", "r"], strict=True)
+    rows = [{"brand": brand, "attributes": dict.fromkeys(keys, "x")} for brand, keys in given_rows]
+    fitted = fit_vocabulary(catalog(*rows), AttributeConfig(max_values=1, max_attributes=2))
+    # Equal counts go by name.
+    assert [(own.name, own.values) for own in fitted.categorical] == [
+        ("brand", ("a",)), ("attribute:p", ("x",)), ("attribute:q", ("x",)),
+    ]  # fmt: skip
+
+
+def test_a_field_that_says_the_same_of_every_item_is_left_out():
+    same, some = [{"brand": "Acme"}] * 3, [{"brand": "Acme"}] * 3 + [{}]
+    assert len(fit_vocabulary(catalog(*same), CONFIG)) == 0
+    assert fit_vocabulary(catalog(*some), CONFIG).categorical[0].values == ("acme",)
+
+
+def test_an_empty_catalog_has_no_fields():
+    assert len(fit_vocabulary(catalog(), CONFIG)) == 0
+    assert len(fit_vocabulary(catalog({}, {}), CONFIG)) == 0
+
+
+def test_it_is_plain_json_and_its_fingerprint_follows_it(vocabulary):
+    again = Vocabulary.model_validate_json(vocabulary.model_dump_json())
+    assert again == vocabulary and again.fingerprint == vocabulary.fingerprint
+    other = vocabulary.model_copy(update={"numeric": vocabulary.numeric[:1]})
+    assert other.fingerprint != vocabulary.fingerprint
+
+
+texts = st.one_of(st.none(), st.sampled_from(["acme", "Zed", "nova", "", " ", "12", "7 cm", "\u00e9", "a > b"]))
+rows = st.fixed_dictionaries(
+    {
+        "brand": texts,
+        "price": st.one_of(st.none(), st.floats()),
+        "currency": st.sampled_from([None, "EUR", "USD"]),
+        "category_path": st.one_of(st.none(), st.lists(st.sampled_from(["a", "b", "c"]), max_size=6)),
+        "attributes": st.dictionaries(st.sampled_from(["size", "hue", "a:b"]), texts.filter(bool)),
+    }
+)
+
+
+@given(st.lists(rows, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_rows_is_irrelevant(own, random):
+    items = catalog(*own)
+    order = list(range(len(own)))
+    random.shuffle(order)
+    fitted = fit_vocabulary(items, CONFIG)
+    assert fit_vocabulary(items[order], CONFIG).fingerprint == fitted.fingerprint
+    straight, moved = fitted.encode(items), fitted.encode(items[order])
+    assert torch.equal(moved.categories, straight.categories[order])
+    assert torch.equal(moved.numbers, straight.numbers[order])
+
+
+@given(st.lists(rows, min_size=1, max_size=8), st.lists(rows, max_size=8))
+def test_items_of_any_later_catalog_are_encoded(before, after):
+    fitted = fit_vocabulary(catalog(*before), CONFIG)
+    encoded = fitted.encode(catalog(*after))
+    assert encoded.categories.shape == (len(after), len(fitted.categorical))
+    sizes = torch.tensor([own.size for own in fitted.categorical])
+    assert bool(((encoded.categories >= 0) & (encoded.categories < sizes)).all())
+    assert bool(((encoded.numbers >= 0) & (encoded.numbers <= 1)).all())
+
+
+@given(
+    st.lists(st.integers(-50, 50), min_size=2, max_size=9, unique=True),
+    st.lists(st.floats(-100, 100), min_size=2, max_size=9),
+)
+def test_a_larger_number_is_never_less_far_through_any_bin(edges, numbers):
+    own = NumericField(name="price", unit="", edges=tuple(float(edge) for edge in sorted(edges)))
+    encoded = own.encode(pl.Series(sorted(numbers)))
+    assert (np.diff(encoded[:, :-1], axis=0) >= 0).all() and not encoded[:, -1].any()
+    # A bin is entered only when the one before it is full.
+    assert ((encoded[:, :-2] == 1) | (encoded[:, 1:-1] == 0)).all()
+    # Inside the range nothing is lost: the number comes back as the first edge and what each bin adds.
+    inside = np.clip(sorted(numbers), min(edges), max(edges))
+    np.testing.assert_allclose(min(edges) + encoded[:, :-1] @ np.diff(sorted(edges)), inside, atol=1e-3)
+
+
+def encoder(vocabulary, **changes):
+    torch.manual_seed(0)
+    return AttributeEncoder(vocabulary, CONFIG.model_copy(update=changes), 4)
+
+
+def awake(made):
+    """An encoder as a training might leave it."""
+    with torch.no_grad():
+        made.output.weight.normal_(generator=torch.Generator().manual_seed(1))
+    return made.eval()
+
+
+def test_it_starts_as_nothing_and_learns_from_there(vocabulary):
+    made = encoder(vocabulary).eval()
+    out = made(vocabulary.encode(SHOP))
+    assert out.shape == (4, 4) and not out.any()
+    awake(made)(vocabulary.encode(SHOP)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.any() for p in made.parameters())
+
+
+@pytest.mark.parametrize("kind", ["categorical", "numeric"])
+def test_a_vocabulary_of_one_kind_is_enough(vocabulary, kind):
+    alone = vocabulary.model_copy(update={"categorical": (), "numeric": (), kind: getattr(vocabulary, kind)})
+    out = awake(encoder(alone))(alone.encode(SHOP))
+    assert out.shape == (4, 4) and (out[0] != out[2]).any()
+
+
+def test_a_vector_by_hand():
+    fields = {
+        "categorical": (CategoricalField(name="brand", values=("acme",)),),
+        "numeric": (NumericField(name="price", unit="", edges=(0.0, 2.0, 4.0)),),
+    }
+    made = AttributeEncoder(Vocabulary(**fields), AttributeConfig(width=1, hidden=2, dropout=0.0), 1)
+    with torch.no_grad():
+        made.tables.weight.copy_(torch.tensor([[0.1], [0.2], [0.3]]))
+        made.bins.weight.copy_(torch.tensor([[1.0], [10.0], [100.0]]))
+        made.hidden.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        made.output.weight.copy_(torch.tensor([[1.0, 1.0]]))
+    rows = Vocabulary(**fields).encode(catalog({"brand": "ACME", "price": 3.0}, {"brand": "who"}))
+    gelu = torch.nn.functional.gelu(torch.tensor([[0.3, 1.0 + 5.0], [0.1, 100.0]]))
+    torch.testing.assert_close(made(rows), gelu.sum(dim=1, keepdim=True))
+
+
+def test_dropout_takes_whole_fields_away_in_training_only(vocabulary):
+    made = awake(encoder(vocabulary, dropout=0.5))
+    given_rows = vocabulary.encode(SHOP)
+    rows = AttributeRows(given_rows.categories.repeat(50, 1), given_rows.numbers.repeat(50, 1))
+    assert torch.equal(made(rows), made(rows))
+    seen = made.train()._with_dropout(rows)
+    assert torch.equal(made.eval()._with_dropout(rows).numbers, rows.numbers)
+    changed = seen.categories != rows.categories
+    assert 0.25 < changed.float().mean() < 0.5
+    assert 0.3 < (seen.categories[changed] == UNKNOWN).float().mean() < 0.7
+    assert set(seen.categories[changed].tolist()) == {UNKNOWN, MISSING}
+    # The numeric field of columns 0 to 2 is either as it was, or missing as a whole.
+    own, was = seen.numbers[:, :3], rows.numbers[:, :3]
+    dropped = (own == torch.tensor([0.0, 0.0, 1.0])).all(dim=1)
+    assert 0.5 < dropped.float().mean() < 0.75  # half, and half of the quarter that had no price anyway
+    assert torch.equal(own[~dropped], was[~dropped])
+
+
+def test_reserved_rows():
+    assert (UNKNOWN, MISSING) == (0, 1)
+    own = CategoricalField(name="brand", values=("b", "a"))
+    assert own.size == 4
+    assert own.encode(pl.Series(["a", None, "c", "b"], dtype=pl.String)).to_list() == [3, 1, 0, 2]

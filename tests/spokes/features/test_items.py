@@ -1,0 +1,234 @@
+"""Attributes and statistics in a spoke: nothing when off, nothing at the start, and the same after saving."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hubspoke.catalog.schema import ITEM_SCHEMA
+from hubspoke.errors import CorruptArtifactError, UsageError
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.features.attributes import fit_vocabulary
+from hubspoke.spokes.features.items import ItemFeatures
+from hubspoke.spokes.features.statistics import ItemStatistics
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.parts import spoke_parts
+from hubspoke.spokes.spoke import Behaviour, Spoke
+from hubspoke.spokes.training.loop import train_behaviour
+
+ON = {
+    "attributes": {"width": 3, "hidden": 5, "min_count": 1, "dropout": 0.0},
+    "statistics": {"hidden": 4, "dropout": 0.0},
+}
+
+
+@pytest.fixture
+def items(item_ids):
+    rows = [
+        {**dict.fromkeys(ITEM_SCHEMA), "item_id": own, "brand": f"brand {n % 3}", "price": float(n), "attributes": []}
+        for n, own in enumerate(item_ids)
+    ]
+    return pl.DataFrame(rows, schema=ITEM_SCHEMA)
+
+
+@pytest.fixture
+def make(spoke, hub, space, items):
+    """The spoke with the given parts of the configuration on, and its encoders moved to where training might leave."""
+
+    def build(trained=True, **on):
+        config = type(spoke.behaviour.config).model_validate({**spoke.behaviour.config.model_dump(), **on})
+        statistics = ItemStatistics(
+            ("view",), ("item 1", "item 4"), np.array([[1.0], [-1.0]], np.float32), np.array([-2.0], np.float32)
+        )
+        features = ItemFeatures(
+            fit_vocabulary(items, config.attributes) if config.attributes else None,
+            statistics if config.statistics else None,
+        )
+        torch.manual_seed(3)
+        model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
+        if trained:
+            with torch.no_grad():
+                for weight in model.features.parameters():
+                    weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
+        return replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items, features))
+
+    return build
+
+
+def test_the_encoders_start_as_nothing_beside_weights_that_start_as_they_would_without(make, trunk, items, item_ids):
+    without, with_both = make(), make(trained=False, **ON)
+    ours, theirs = without.behaviour.model.state_dict(), with_both.behaviour.model.state_dict()
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
+    assert {name.split(".")[1] for name in set(theirs) - set(ours)} == {"attributes", "statistics"}
+    np.testing.assert_array_equal(
+        with_both.embed_items(item_ids, trunk, items), without.embed_items(item_ids, trunk, items)
+    )
+
+
+@pytest.mark.parametrize("name", ["attributes", "statistics"])
+def test_each_adds_its_own_part_to_an_item_vector(make, trunk, items, item_ids, name):
+    made = make(**{name: ON[name]})
+    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, trunk, items)
+    with torch.no_grad():
+        parts = model.item_parts(inputs)
+        torch.testing.assert_close(sum(parts.values()), model.embed_items(inputs), atol=1e-5, rtol=0)
+    assert list(parts)[-1] == name and parts[name].abs().max() > 0.01
+    if name == "statistics":
+        # Ten of twelve items were never met, and are all told the same; the two others are not.
+        assert len(torch.unique(parts[name], dim=0)) == 3
+
+
+def test_items_of_a_newer_catalog(make, trunk, items, item_ids):
+    made = make(**ON)
+    before = made.embed_items(item_ids, trunk, items)
+    order = np.array([7, 2, 0])
+    newer = items[order.tolist()].with_columns(
+        item_id=pl.Series(["item 7", "item 2", "new"]), brand=pl.Series(["brand 1", "nobody", "nobody"])
+    )
+    after = made.embed_items(newer["item_id"].to_list(), trunk.rows(order), newer)
+    np.testing.assert_allclose(after[0], before[7], atol=1e-5)
+    assert np.abs(after[1] - before[2])[:8].max() > 1e-3 and np.isfinite(after).all()
+    np.testing.assert_allclose(after[1, 8:], before[2, 8:], atol=1e-5)
+
+
+def test_rows_of_other_items_or_none_are_refused(make, trunk, items, item_ids):
+    made = make(**ON)
+    for wrong in (None, items.reverse(), items.head(3)):
+        with pytest.raises(UsageError, match="item table"):
+            made.embed_items(item_ids, trunk, wrong)
+    statistics = make(statistics=ON["statistics"])
+    assert not statistics.reads_attributes and made.reads_attributes
+    assert statistics.embed_items(item_ids, trunk).shape == (12, statistics.dimension)
+
+
+@pytest.mark.parametrize("names", [("attributes",), ("statistics",), ("attributes", "statistics")])
+def test_a_saved_spoke_reads_its_features_bit_for_bit(make, hub, trunk, items, item_ids, tmp_path, names):
+    made = make(**{name: ON[name] for name in names})
+    made.save(tmp_path)
+    loaded = Spoke.load(tmp_path, hub)
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk, items), made.embed_items(item_ids, trunk, items))
+    assert loaded.space_fingerprint == made.space_fingerprint
+    assert spoke_parts(loaded, hub) == spoke_parts(made, hub)
+
+
+def test_the_fingerprints_follow_what_was_fitted(make, hub):
+    made = make(**ON)
+    features = made.behaviour.features
+    fields = features.vocabulary.categorical[0].model_copy(update={"values": ("brand 2", "brand 1", "brand 0")})
+    swapped = replace(features, vocabulary=features.vocabulary.model_copy(update={"categorical": (fields,)}))
+    counted = replace(features, statistics=replace(features.statistics, prior=features.statistics.prior + 1))
+    names = {part.name: part.fingerprint for part in spoke_parts(made, hub)}
+    for other, part in ((swapped, "attribute encoder"), (counted, "behaviour statistics")):
+        changed = replace(made, behaviour=replace(made.behaviour, features=other))
+        assert changed.space_fingerprint != made.space_fingerprint
+        own = {p.name: p.fingerprint for p in spoke_parts(changed, hub)}
+        assert {name for name in names if names[name] != own[name]} == {part}
+
+
+def test_a_catalog_without_any_attribute_is_allowed(make, spoke, hub, space, trunk, items, item_ids, tmp_path):
+    bare = items.with_columns(brand=pl.lit(None, pl.String), price=pl.lit(None, pl.Float64))
+    config = make(**ON).behaviour.config
+    features = ItemFeatures(fit_vocabulary(bare, config.attributes), make(**ON).behaviour.features.statistics)
+    model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
+    made = replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items, features))
+    made.save(tmp_path)
+    vectors = made.embed_items(item_ids, trunk, items)
+    np.testing.assert_array_equal(Spoke.load(tmp_path, hub).embed_items(item_ids, trunk, items), vectors)
+
+
+@pytest.mark.parametrize("name", ["vocabulary.json", "statistics.json", "statistics.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"{}", None])
+def test_damaged_features_are_corrupt(make, hub, tmp_path, name, content):
+    make(**ON).save(tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        Spoke.load(tmp_path, hub)
+
+
+def test_a_config_from_before_there_were_features_loads(spoke, hub, trunk, item_ids, tmp_path):
+    spoke.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for key in ("attributes", "statistics", "id_dropout_events", "cold_items"):
+        del config[key]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    loaded = Spoke.load(tmp_path, hub)
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), spoke.embed_items(item_ids, trunk))
+    assert loaded.space_fingerprint == spoke.space_fingerprint
+
+
+def test_attributes_alone_learn_a_cycle_that_neither_content_nor_ids_can_tell(hub, trunk, space, item_ids, sequences):
+    n = len(item_ids)
+    rows = [
+        {
+            **dict.fromkeys(ITEM_SCHEMA),
+            "item_id": own,
+            "brand": f"brand {i // 4}",
+            "price": float(i % 4),
+            "attributes": [],
+        }
+        for i, own in enumerate(item_ids)
+    ]
+    table = pl.DataFrame(rows, schema=ITEM_SCHEMA)
+    config = SpokeConfig.model_validate(
+        {
+            "transformer": {"dimension": 16, "max_length": 6, "dropout": 0.0},
+            "adapter": None,
+            "attributes": {"min_count": 1, "dropout": 0.0},
+            "training": {"tokens_per_batch": 64, "loss": "softmax", "learning_rate": 1e-2},
+        }
+    )
+    features = ItemFeatures(fit_vocabulary(table, config.attributes))
+    torch.manual_seed(0)
+    model = BehaviourModel(config, hub.fusion, replace(space, text=None, image=None), 0, features)
+    inputs = Behaviour(config, model, (), features).inputs(item_ids, trunk, table)
+    cycle = sequences(*[[(start + step) % n for step in range(8)] for start in range(n)], n_items=n)
+    train_behaviour(model, inputs, cycle, config, epochs=80)
+    vectors = model.item_vectors(inputs)
+    histories = [np.array([(start + step) % n for step in range(4)]) for start in range(n)]
+    best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
+    np.testing.assert_array_equal(best, (np.arange(n) + 4) % n)
+
+
+def residuals(model, inputs):
+    """(N, D) what training adds to content, items by ID row."""
+    return (model.embed_items(inputs) - model.content(inputs.content)).detach()
+
+
+def test_items_of_few_events_lose_their_residual_more_often(make, trunk, item_ids):
+    made = make(id_dropout=0.1, id_dropout_events=10.0)
+    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, trunk)
+    # Rates 10 / 20, 10 / 40, then 0.1 for all others, the shared row too.
+    model.lean_on_events(np.array([10, 30, 10**6, 10**6, 10**6, 10**6, 10**6, 10**6, 10**6]))
+    torch.manual_seed(0)
+    model.train()
+    lost = torch.stack([residuals(model, inputs).abs().amax(dim=1) < 1e-6 for _ in range(600)]).float().mean(dim=0)
+    rates = torch.full((10,), 0.1).index_put((torch.tensor([1, 2]),), torch.tensor([0.5, 0.25]))
+    torch.testing.assert_close(lost, rates[inputs.id_rows], atol=0.06, rtol=0)
+    assert "id_drop" not in model.state_dict()
+    model.eval()
+    assert (residuals(model, inputs).abs().amax(dim=1) > 1e-6).all()
+
+
+def test_simulated_cold_items_look_like_new_ones_in_all_but_content(make, trunk, items, item_ids):
+    made = make(**ON, id_dropout=0.0, cold_items=0.4)
+    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, trunk, items)
+    unknown = made.behaviour.inputs([f"new {n}" for n in range(12)], trunk, items.with_columns(
+        item_id=pl.Series([f"new {n}" for n in range(12)])
+    ))  # fmt: skip
+    own, new = model.embed_items(inputs).detach(), model.embed_items(unknown).detach()
+    torch.manual_seed(0)
+    model.train()
+    cold = []
+    for _ in range(200):
+        out = model.embed_items(inputs).detach()
+        is_new = (out - new).abs().amax(dim=1) < 1e-5
+        torch.testing.assert_close(out, torch.where(is_new[:, None], new, own), atol=1e-5, rtol=0)
+        cold.append(is_new)
+    share = torch.stack(cold).float().mean(dim=0)
+    torch.testing.assert_close(share[:9], torch.full((9,), 0.4), atol=0.12, rtol=0)
+    # The last three have neither a residual nor statistics of their own: they are new ones as it is.
+    np.testing.assert_array_equal(share[9:], 1.0)

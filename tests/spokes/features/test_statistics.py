@@ -1,0 +1,369 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hubspoke.catalog.schema import EVENT_SCHEMA
+from hubspoke.catalog.sequences import Sequences, build_sequences
+from hubspoke.catalog.sessions import SessionSettings, clean_sessions
+from hubspoke.evaluation.protocols import Protocol, training_mask
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.features.folds import user_folds
+from hubspoke.spokes.features.items import ItemFeatures
+from hubspoke.spokes.features.statistics import (
+    ItemStatistics,
+    StatisticsConfig,
+    StatisticsEncoder,
+    counted_events,
+    fit_statistics,
+)
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.training.loop import train_behaviour
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+START = datetime(2024, 4, 1, tzinfo=UTC)
+ITEMS = pl.Series("item_id", ["a", "b", "c", "d", "e"])
+CONFIG = StatisticsConfig(prior_strength=4.0, hidden=3)
+BLANK = dict.fromkeys(EVENT_SCHEMA)
+
+
+def table(*rows):
+    """Events as (user, item, minutes since the start, type)."""
+    full = [
+        {**BLANK, "user_id": u, "item_id": i, "timestamp": START + timedelta(minutes=t), "event_type": kind}
+        for u, i, t, kind in rows
+    ]
+    return pl.DataFrame(full, schema=EVENT_SCHEMA)
+
+
+def sequences_of(events, **options):
+    options = {"min_length": 1, "mode": "per_user"} | options
+    return build_sequences(clean_sessions(events, SessionSettings(**options)).frame, ITEMS)
+
+
+def training(whole, protocol=None):
+    return whole.keep_events(training_mask(whole, protocol or Protocol()))
+
+
+def left(events, protocol=None, until=None, **options):
+    whole = sequences_of(events, **options)
+    kept = counted_events(events, ITEMS, whole, training(whole, protocol), until)
+    return [(u, i, kind) for u, i, kind in kept.select("user_id", "item_id", "event_type").iter_rows()]
+
+
+ANN = [
+    ("ann", "a", 0, "view"), ("ann", "a", 1, "cart"), ("ann", "b", 2, "impression"), ("ann", "b", 3, "click"),
+    ("ann", "c", 4, "view"), ("ann", "c", 5, "purchase"), ("ann", "d", 6, "view"), ("ann", "d", 7, "purchase"),
+    ("ann", None, 8, "search"), ("ann", "a", 9, "impression"),
+]  # fmt: skip
+
+
+def test_nothing_from_the_first_held_out_event_on_counts():
+    # ann's sequence is a b c d: d is the test, c the validation; the purchases after their views go with them.
+    own = [(u, i, kind) for u, i, _, kind in ANN]
+    assert left(table(*ANN)) == own[:4]
+    assert left(table(*ANN), Protocol(refit=True)) == own[:6]
+
+
+def test_users_of_whom_nothing_is_held_out_count_with_all_they_have():
+    short = [("bob", "a", 0, "view"), ("bob", "b", 9, "purchase"), ("cid", "e", 99, "purchase")]
+    assert left(table(*short)) == [(u, i, kind) for u, i, _, kind in short]
+    # One whose sessions were all too short for training is not tested either.
+    assert len(left(table(*short, *ANN), min_length=3)) == 3 + 4
+
+
+def test_ties_are_cut_in_the_order_of_the_table():
+    day = [("ann", item, 0, "view") for item in "abcd"]
+    assert left(table(*day)) == [("ann", "a", "view"), ("ann", "b", "view")]
+    # The held-out c has a like before it at the same moment: which is which nobody can say, so neither counts.
+    assert left(table(*[("ann", item, 0, "view") for item in "acbcd"])) == [("ann", "a", "view")]
+
+
+def test_positions_decide_where_time_does_not():
+    day = table(*[("ann", item, 0, "view") for item in "dcba"]).with_columns(position=pl.Series([3, 2, 1, 0]))
+    assert [item for _, item, _ in left(day)] == ["a", "b"]
+
+
+def test_interleaved_sessions_are_cut_in_time():
+    events = table(*[("ann", item, t, "view") for t, item in enumerate("abcdeabc")])
+    events = events.with_columns(session_id=pl.Series(["x", "y"] * 4))
+    assert [item for _, item, _ in left(events, mode="given")] == list("abcdea")
+
+
+def test_a_split_in_time_holds_for_those_without_sequences_too():
+    cut = START + timedelta(minutes=4)
+    protocol, until = Protocol(name="temporal", test_from=cut), int(cut.timestamp() * 1_000_000)
+    stranger = ("dan", "e", 50, "impression")
+    assert [i for _, i, _ in left(table(*ANN, stranger), protocol, until)] == ["a", "a", "b", "b"]
+
+
+moments = st.tuples(
+    st.sampled_from(["ann", "bob", "cid"]),
+    st.one_of(st.none(), st.sampled_from(ITEMS.to_list())),
+    st.integers(0, 12),
+    st.sampled_from(["view", "click", "cart", "purchase", "impression", "search"]),
+)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(moments, max_size=30),
+    st.sampled_from(
+        [Protocol(), Protocol(refit=True), Protocol(name="temporal", test_from=START + timedelta(hours=2))]
+    ),
+    st.sampled_from(["per_user", "gap"]),
+    st.integers(1, 3),
+)
+def test_all_before_the_first_held_out_moment_counts_and_nothing_after_it(rows, protocol, mode, min_length):
+    rows = [(u, i, 20 * t, "search" if i is None else kind) for u, i, t, kind in rows]
+    events = table(*rows).with_row_index("n")
+    whole = sequences_of(events, mode=mode, min_length=min_length)
+    mask = training_mask(whole, protocol)
+    kept = set(counted_events(events, ITEMS, whole, training(whole, protocol))["n"])
+    users, held = np.repeat(whole.users, whole.lengths), {}
+    for user, moment, item in zip(users[~mask], whole.timestamps[~mask], whole.items[~mask], strict=True):
+        held.setdefault(whole.user_ids[user], set()).add((int(moment), ITEMS[int(item)]))
+    for n, (user, item, minute, _) in enumerate(rows):
+        moment = int((START + timedelta(minutes=minute)).timestamp()) * 1_000_000
+        first = min(held[user])[0] if user in held else moment + 1
+        if moment != first:
+            assert (n in kept) == (moment < first)
+        # Of the events at that very moment, the held-out ones never count; those before them in the table do.
+        assert not (n in kept and (moment, item) in held.get(user, ()))
+
+
+DAY = 24 * 60
+EVENTS = table(
+    *[("u", "a", 0, "impression")] * 8, *[("u", "a", 0, "click")] * 2, *[("u", "a", 0, "view")] * 4,
+    *[("u", "b", 0, "impression")] * 2, *[("u", "b", 0, "view")] * 6, ("u", "b", 3 * DAY, "purchase"),
+    ("u", "c", 0, "impression"), ("u", "a", 2 * DAY, "cart"),
+    ("u", "a", 2 * DAY, "search"), ("u", None, 9 * DAY, "search"),
+)  # fmt: skip
+
+
+def raw(made, name):
+    """A column up to its scale: differences in units of the first one."""
+    own = made.values[:, made.columns.index(name)]
+    return [*own, made.prior[made.columns.index(name)]]
+
+
+def scaled(values, prior):
+    values = np.array(values)
+    return [*((values - values.mean()) / values.std()), (prior - values.mean()) / values.std()]
+
+
+def test_statistics_by_hand():
+    made = fit_statistics(EVENTS, CONFIG)
+    assert made.item_ids == ("a", "b", "c")
+    assert made.columns == (
+        "cart", "click", "impression", "purchase", "view",
+        "click-through", "cart per view", "purchase per view", "recency",
+    )  # fmt: skip
+    assert raw(made, "view") == pytest.approx(scaled(np.log([5, 7, 1]), 0.0), abs=1e-5)
+    # 2 clicks of 11 impressions with half an event: 2.5 / 12, weighed as 4 impressions.
+    mean = 2.5 / 12
+    rates = [(4 * mean + 2) / 12, (4 * mean) / 6, (4 * mean) / 5]
+    assert raw(made, "click-through") == pytest.approx(scaled(np.log(rates), np.log(mean)), abs=1e-4)
+    mean = 1.5 / 11
+    rates = [(4 * mean + 0) / 8, (4 * mean + 1) / 10, mean]
+    assert raw(made, "purchase per view") == pytest.approx(scaled(np.log(rates), np.log(mean)), abs=1e-4)
+    # The window ends with the last event that counts, the purchase on day 3; c was only shown.
+    days = np.log1p([1.0, 0.0])
+    assert raw(made, "recency") == pytest.approx(scaled([*days, days.mean()], days.mean()), abs=1e-4)
+
+
+def test_items_without_events_get_the_prior_and_a_flag():
+    made = fit_statistics(EVENTS, CONFIG)
+    encoded = made.encode(["c", "never seen", "a"])
+    assert encoded.shape == (3, 10) and encoded.dtype == np.float32
+    np.testing.assert_array_equal(encoded[:, -1], [0, 1, 0])
+    np.testing.assert_array_equal(encoded[[0, 2], :-1], made.values[[2, 0]])
+    np.testing.assert_array_equal(encoded[1], made.new_item)
+    assert made.encode([]).shape == (0, 10)
+
+
+def test_a_planted_leak_changes_nothing():
+    rows = [("ann", item, n, "view") for n, item in enumerate("abcab")]
+    rows += [("bob", item, n, "view") for n, item in enumerate("cabca")]
+    whole = sequences_of(table(*rows))
+
+    def fitted(*leak):
+        events = table(*rows, *leak)
+        return fit_statistics(counted_events(events, ITEMS, whole, training(whole)), CONFIG)
+
+    plain = fitted()
+    # Bought over and over, right after the validation event of each, and long after: all of it is the future.
+    leak = [(user, "d", 3 + n / 99, "purchase") for user in ("ann", "bob") for n in range(50)]
+    assert fitted(*leak, ("ann", "e", 900, "cart")).fingerprint == plain.fingerprint
+    assert fitted(("ann", "d", 2.5, "purchase")).fingerprint != plain.fingerprint
+
+
+def test_what_types_exist_decides_the_columns():
+    only = fit_statistics(table(("u", "a", 0, "rating"), ("u", "b", DAY, "rating"), ("u", "b", DAY, "rating")), CONFIG)
+    assert only.columns == ("rating", "recency")
+    assert fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")), CONFIG, recency=False).columns == (
+        "view",
+    )
+    clicks = fit_statistics(table(("u", "a", 0, "click"), ("u", "a", 0, "cart"), ("u", "b", 0, "click")), CONFIG)
+    assert clicks.columns[2] == "cart per view"
+    shown = fit_statistics(table(("u", "a", 0, "impression"), ("u", "b", 0, "impression")), CONFIG)
+    assert shown.columns == ("impression",)
+
+
+def test_a_column_that_never_differs_says_nothing_and_neither_do_no_events():
+    same = fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")), CONFIG)
+    assert not same.values.any() and not same.prior.any()
+    none = fit_statistics(table(), CONFIG)
+    assert none.columns == () and none.encode(["a"]).tolist() == [[1.0]]
+
+
+def test_more_successes_than_trials_are_no_rate_above_one():
+    rows = [("u", "a", 0, "view"), *[("u", "a", 0, "purchase")] * 9, *[("u", "b", 0, "view")] * 5]
+    made = fit_statistics(table(*rows), StatisticsConfig(prior_strength=1.0))
+    rates = np.log([(1.5 / 7 + 1) / 2, (1.5 / 7) / 6])
+    assert raw(made, "purchase per view") == pytest.approx(scaled(rates, np.log(1.5 / 7)), abs=1e-4)
+
+
+def test_the_columns_of_a_parent_are_kept():
+    made = fit_statistics(EVENTS, CONFIG)
+    again = fit_statistics(EVENTS, CONFIG, columns=("recency", "rating", "view"))
+    assert again.columns == ("recency", "rating", "view")
+    assert raw(again, "view") == raw(made, "view") and raw(again, "recency") == raw(made, "recency")
+    assert not any(raw(again, "rating"))
+    assert fit_statistics(table(), CONFIG, columns=("view",)).encode(["a"]).tolist() == [[0.0, 1.0]]
+
+
+FOLDED = table(
+    *[("user 0", "a", n, "view") for n in range(3)], ("user 0", "c", 9, "view"), ("user 0", "a", 5, "purchase"),
+    *[("user 1", "a", DAY, "view")], *[("user 1", "b", 2 * DAY, "view")] * 2, ("user 3", "b", DAY, "view"),
+)  # fmt: skip
+
+
+def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all():
+    whole = fit_statistics(FOLDED, StatisticsConfig(prior_strength=4.0, folds=1))
+    made = fit_statistics(FOLDED, StatisticsConfig(prior_strength=4.0, folds=3))
+    # Who is counted apart decides nothing of what is served and saved.
+    assert made.fingerprint == whole.fingerprint and not whole.others and len(made.others) == 3
+    assert user_folds(["user 0", "user 1", "user 3"], 3).tolist() == [0, 1, 2]
+    first, second, third = made.others
+    assert [own.item_ids for own in made.others] == [("a", "b"), ("a", "b", "c"), ("a", "b", "c")]
+    logs = np.log1p([4, 3, 1])
+    view = made.columns.index("view")
+
+    def read(count):
+        return (np.log1p(count * 3 / 2) - logs.mean()) / logs.std()
+
+    assert first.values[:, view] == pytest.approx([read(1), read(3)], abs=1e-5)
+    assert second.values[:, view] == pytest.approx([read(3), read(1), read(1)], abs=1e-5)
+    assert third.values[:, view] == pytest.approx([read(4), read(2), read(1)], abs=1e-5)
+    # One purchase on four views: (4 mean + 3 / 2) / (4 + 6), with the catalog's mean of 1.5 / 9.
+    rates = [(4 * 1.5 / 9 + 1) / 8, 4 * 1.5 / 9 / 7, 4 * 1.5 / 9 / 5]
+    scale = np.log(rates)
+    rate = made.columns.index("purchase per view")
+    expected = (np.log((4 * 1.5 / 9 + 1.5) / 10) - scale.mean()) / scale.std()
+    assert third.values[0, rate] == pytest.approx(expected, abs=1e-4)
+    # Without user 1 the last event on b is user 3's, a day before the newest of all.
+    days = np.log1p([1.0, 0.0, 2 - 9 / DAY])
+    recency = made.columns.index("recency")
+    assert second.values[1, recency] == pytest.approx((np.log1p(1.0) - days.mean()) / days.std(), abs=1e-4)
+    encoded = made.encode_folds(["c", "b", "never seen"])
+    assert encoded.shape == (3, 3, len(made.columns) + 1)
+    np.testing.assert_array_equal(encoded[0, 0], made.new_item)
+    np.testing.assert_array_equal(encoded[2], np.tile(made.new_item, (3, 1)))
+    np.testing.assert_array_equal(encoded[1, 1], [*second.values[1], 0.0])
+
+
+def test_what_is_counted_without_a_fold_is_for_training_and_not_saved(tmp_path):
+    made = fit_statistics(FOLDED, StatisticsConfig(folds=3))
+    made.save(tmp_path)
+    loaded = ItemStatistics.load(tmp_path)
+    assert loaded.fingerprint == made.fingerprint and not loaded.others and loaded.encode_folds(["a"]) is None
+
+
+def test_the_order_of_events_is_irrelevant():
+    shuffled = EVENTS.sample(fraction=1.0, shuffle=True, seed=3)
+    assert fit_statistics(shuffled, CONFIG).fingerprint == fit_statistics(EVENTS, CONFIG).fingerprint
+
+
+def test_it_is_saved_exactly(tmp_path):
+    made = fit_statistics(EVENTS, CONFIG)
+    made.save(tmp_path)
+    loaded = ItemStatistics.load(tmp_path)
+    assert loaded.fingerprint == made.fingerprint
+    np.testing.assert_array_equal(loaded.encode(["b", "x"]), made.encode(["b", "x"]))
+    (tmp_path / "statistics.json").write_text('{"columns": ["view"], "items": ["a"]}')
+    with pytest.raises(ValueError, match="shape"):
+        ItemStatistics.load(tmp_path)
+
+
+def test_the_encoder_starts_as_nothing_and_makes_some_items_look_new_in_training():
+    made = fit_statistics(EVENTS, CONFIG)
+    rows = torch.from_numpy(made.encode(["a"] * 400))
+    torch.manual_seed(0)
+    encoder = StatisticsEncoder(made, CONFIG.model_copy(update={"dropout": 0.25}), 2).eval()
+    assert not encoder(rows).any()
+    with torch.no_grad():
+        encoder.output.weight.fill_(1.0)
+    own, new = encoder(rows)[0], encoder(torch.from_numpy(made.new_item)[None])[0]
+    out = encoder.train()(rows)
+    like_new = (out - new).abs().amax(dim=1) < 1e-5
+    assert 0.18 < like_new.float().mean() < 0.32
+    torch.testing.assert_close(out[~like_new], own.expand(int((~like_new).sum()), -1))
+    assert (own - new).abs().max() > 1e-3
+
+
+def test_sequences_of_nobody():
+    none = np.zeros(0, np.int64)
+    empty = Sequences(none, none, np.zeros(1, np.int64), none, (), 5)
+    assert counted_events(table(*ANN), ITEMS, empty, empty).height == len(ANN)
+
+
+# ---- a leak ----
+
+
+def leaning(hub, space, trunk, folds):
+    """How much higher than items nobody took a spoke of statistics alone scores popular ones, and rare ones, where due.
+
+    Items 0 to 3 are taken by everybody, three of them first; 10 to 59 each by one user, last; nobody takes 60 to 99.
+    """
+    n, users = 100, 50
+    ids = [f"item {row:03d}" for row in range(n)]
+    taken = [[(user + step) % 4 for step in range(3)] + [10 + user] for user in range(users)]
+    rows = [
+        (f"user {user:02d}", ids[item], 10 * step, "view") for user, own in enumerate(taken)
+        for step, item in enumerate(own)
+    ]  # fmt: skip
+    events = table(*rows)
+    whole = build_sequences(
+        clean_sessions(events, SessionSettings(min_length=1, mode="per_user")).frame, pl.Series("item_id", ids)
+    )
+    config = SpokeConfig.model_validate(
+        {
+            "transformer": {"dimension": 8, "max_length": 4, "dropout": 0.0},
+            "content": [],
+            "ids": False,
+            "statistics": {"hidden": 8, "dropout": 0.0, "folds": folds},
+            "training": {"max_epochs": 25, "negatives": 64, "learning_rate": 0.03, "tokens_per_batch": 64},
+        }
+    )
+    statistics = fit_statistics(events, config.statistics, recency=False)
+    features = ItemFeatures(statistics=statistics)
+    torch.manual_seed(0)
+    model = BehaviourModel(config, hub.fusion, space, 0, features)
+    own = trunk.rows(np.arange(n) % 12)
+    inputs = model.inputs(own, np.zeros(n, np.int64), features.encode(ids, None))
+    train_behaviour(model, inputs, whole, config)
+    vectors = model.item_vectors(inputs)
+    after_one, after_three = model.session_vectors(vectors, [np.array([0]), np.array([0, 1, 2])]) @ vectors.T
+    popular = after_one[:4].mean() - after_one[60:].mean()
+    return popular, after_three[10:60].mean() - after_three[60:].mean()
+
+
+def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space, trunk):
+    """Counted over everybody, an event on record tells each rare target; over the other folds it says nothing."""
+    popular, rare = leaning(hub, space, trunk, folds=1)
+    assert popular > 1 and rare > 1
+    popular, rare = leaning(hub, space, trunk, folds=5)
+    assert popular > 1 and rare < 0.1

@@ -1,0 +1,304 @@
+import numpy as np
+import pytest
+import torch
+from hubspoke.catalog.sequences import History
+from hubspoke.errors import UsageError
+from hubspoke.hub.content import fit_content_space
+from hubspoke.hub.fusion import BaseFusion
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.training.batches import MASK, PADDING, Batch, serving_batch
+
+CONFIG = SpokeConfig.model_validate(
+    {"transformer": {"dimension": 8, "max_length": 4}, "adapter": {"rank": 2}, "id_dropout": 0.5}
+)
+ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
+
+
+@pytest.fixture
+def model(hub, space):
+    torch.manual_seed(0)
+    return BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
+
+
+@pytest.fixture
+def items(model, trunk):
+    return model.inputs(trunk, ID_ROWS)
+
+
+def histories(*rows):
+    return [np.array(row, np.int64) for row in rows]
+
+
+def test_only_adapter_ids_projection_and_transformer_are_trainable(model):
+    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name.split(".")[0] for name in trainable} == {"content", "ids", "transformer"}
+    content = {name for name in trainable if name.startswith("content.")}
+    assert {name for name in content if "lora_" not in name} == {"content.linear.weight", "content.linear.bias"}
+    assert len(content) == 6
+
+
+def test_without_an_adapter_the_fusion_is_a_frozen_copy(hub, space):
+    model = BehaviourModel(CONFIG.model_copy(update={"adapter": None}), hub.fusion, space, 9)
+    assert model.content.fusion is not hub.fusion
+    assert not any(p.requires_grad for p in model.content.fusion.parameters())
+    assert all(p.requires_grad for p in hub.fusion.parameters())
+
+
+def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, trunk, items):
+    content = torch.from_numpy(space.embed(hub.fusion.fuse(trunk)))
+    torch.testing.assert_close(model.content.calibrated(items.content), content, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content(items.content), model.content.linear(content), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("missing", ["text", "image"])
+def test_a_catalog_of_one_modality(hub, trunk, missing):
+    one = trunk.without(missing)
+    space = fit_content_space(hub.fusion.fuse(one), hub.config)
+    model = BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
+    content = torch.from_numpy(space.embed(hub.fusion.fuse(one)))
+    torch.testing.assert_close(model.content.calibrated(model.inputs(one, ID_ROWS).content), content, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("missing", [None, "text", "image"])
+def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, trunk, missing):
+    own = trunk.without(missing) if missing else trunk
+    start = BaseFusion(hub.text_dimension, hub.image_dimension, hub.config.fusion)
+    with torch.no_grad():
+        for weight in start.parameters():
+            weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    space = fit_content_space(start.fuse(own), hub.config)
+    model = BehaviourModel(CONFIG, start, space, 9).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name:
+                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)) * 0.3)
+    x = torch.from_numpy(own.joined())
+    expected = model.content.reference(x)
+    assert (expected - torch.from_numpy(space.embed(start.fuse(own)))).abs().max() > 0.05
+    torch.testing.assert_close(
+        model.content.calibrated(model.inputs(own, ID_ROWS).content), expected, atol=1e-5, rtol=0
+    )
+
+
+def test_a_catalog_without_content_has_ids_alone(hub, trunk):
+    bare = trunk.without("text").without("image")
+    space = fit_content_space(hub.fusion.fuse(bare), hub.config)
+    model = BehaviourModel(CONFIG, hub.fusion, space, 9)
+    vectors = model.item_vectors(model.inputs(bare, ID_ROWS))
+    np.testing.assert_allclose(vectors, model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
+
+
+def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(hub, space, trunk):
+    blind = fit_content_space(hub.fusion.fuse(trunk.without("image")), hub.config)
+    config = CONFIG.model_copy(update={"content": ("image",), "ids": False})
+    with pytest.raises(UsageError, match="has none of what an item is made of"):
+        BehaviourModel(config, hub.fusion, blind, 9)
+    BehaviourModel(config, hub.fusion, space, 9)
+
+
+def test_an_item_vector_is_content_plus_its_own_residual(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        content = model.content(items.content).numpy()
+    np.testing.assert_allclose(vectors, content + model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
+
+
+def test_items_without_an_id_of_their_own_share_one_residual_and_keep_their_content(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        content = model.content(items.content).numpy()
+    unknown = (vectors - content)[ID_ROWS == 0]
+    np.testing.assert_allclose(unknown, np.tile(model.ids.weight[0].detach().numpy(), (3, 1)), atol=1e-6)
+    assert np.abs(vectors[3] - vectors[4]).max() > 0.1
+
+
+def test_item_vectors_do_not_depend_on_the_batch(model, items):
+    np.testing.assert_allclose(model.item_vectors(items), model.item_vectors(items, batch_size=5), atol=1e-6)
+    assert model.item_vectors(items.rows(torch.arange(0))).shape == (0, 8)
+
+
+def test_id_dropout_drops_whole_residuals_in_training_only(model, items):
+    torch.manual_seed(0)
+    content = model.content(items.content)
+    model.train()
+    residual = (model.embed_items(items) - content).detach()
+    own = model.ids.weight.detach()[torch.from_numpy(ID_ROWS)]
+    dropped = residual.abs().amax(dim=1) < 1e-6
+    assert 0 < int(dropped.sum()) < 12
+    torch.testing.assert_close(residual[~dropped], own[~dropped], atol=1e-6, rtol=0)
+
+
+def test_an_empty_history_is_zero(model, items):
+    vectors = model.item_vectors(items)
+    out = model.session_vectors(vectors, histories([], [1, 2], []))
+    assert not out[0].any() and not out[2].any() and out[1].any()
+    assert not model.session_vectors(vectors, histories([])).any()
+    assert model.session_vectors(vectors, []).shape == (0, 8)
+
+
+def test_a_session_does_not_depend_on_its_neighbours(model, items):
+    vectors = model.item_vectors(items)
+    rows = histories([1], [2, 3, 4], [], [5, 0, 1, 2, 7, 8])
+    together = model.session_vectors(vectors, rows)
+    np.testing.assert_allclose(together, model.session_vectors(vectors, rows, batch_size=1), atol=1e-5)
+
+
+def test_a_session_is_the_output_at_its_last_event(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        expected = model.transformer(torch.from_numpy(vectors[[2, 3, 4]])[None])[0, -1]
+    np.testing.assert_allclose(model.session_vectors(vectors, histories([2, 3, 4]))[0], expected, atol=1e-5)
+
+
+def test_only_the_last_events_count(model, items):
+    vectors = model.item_vectors(items)
+    long, short = model.session_vectors(vectors, histories([9, 9, 9, 1, 2, 3, 4], [1, 2, 3, 4]))
+    np.testing.assert_allclose(long, short, atol=1e-6)
+
+
+def test_training_positions_are_what_serving_computes(model, items):
+    vectors = model.item_vectors(items)
+    valid = torch.tensor([[True, True, True], [True, False, False]])
+    with torch.no_grad():
+        hidden = model.encode_sessions(torch.from_numpy(vectors[[0, 5, 6, 7]]), valid)
+    served = model.session_vectors(vectors, histories([0], [0, 5], [0, 5, 6], [7]))
+    np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
+
+
+def test_windows_without_padding_are_encoded_alike_and_none_are_none(model, items):
+    vectors = model.item_vectors(items)
+    with torch.no_grad():
+        hidden = model.encode_sessions(torch.from_numpy(vectors[[0, 5, 6, 7, 1, 2]]), torch.ones(2, 3).bool())
+        nothing = model.encode_sessions(torch.zeros(0, vectors.shape[1]), torch.ones(0, 3).bool())
+    served = model.session_vectors(vectors, histories([0], [0, 5], [0, 5, 6], [7], [7, 1], [7, 1, 2]))
+    np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
+    assert nothing.shape == (0, vectors.shape[1])
+
+
+@pytest.fixture(params=["sasrec", "bert4rec"])
+def either(request, hub, space):
+    """A model of each kind that reads everything and has been moved away from its start."""
+    context = {"time_bias": True, "event_types": True, "dwell": True}
+    own = {"model": request.param, "transformer": {**CONFIG.transformer.model_dump(), "max_length": 6, **context}}
+    torch.manual_seed(0)
+    model = BehaviourModel(SpokeConfig.model_validate({**CONFIG.model_dump(), **own}), hub.fusion, space, 9)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model.eval()
+
+
+LONG = [[1, 2, 3], [4], [], [5, 6, 7, 8, 9, 10, 11, 0], [2, 1], [3, 3, 3, 3, 3, 3], [], [0, 1, 2, 3, 4]]
+
+
+def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, trunk):
+    vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
+    rows = histories(*LONG)
+    times = [np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000 for row in LONG]
+    types = [np.array(row, np.int64) % 8 for row in LONG]
+    alone = [
+        either.session_vectors(vectors, [row], times=[time], types=[kind])[0]
+        for row, time, kind in zip(rows, times, types, strict=True)
+    ]
+    for batch_size in (2, 3, 512):
+        together = either.session_vectors(vectors, rows, batch_size, times=times, types=types)
+        np.testing.assert_allclose(together, alone, atol=1e-6, rtol=1e-6)
+    assert [bool(row.any()) for row in together] == [bool(row) for row in LONG]
+    assert np.abs(together - either.session_vectors(vectors, rows)).max() > 1e-3
+
+
+def test_histories_that_know_their_times_are_read_with_them(either, trunk):
+    vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
+    times = [np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000 for row in LONG]
+    types = [np.array(row, np.int64) % 8 for row in LONG]
+    known = [History(np.array(row, np.int64), *own) for row, *own in zip(LONG, times, types, strict=True)]
+    expected = either.session_vectors(vectors, histories(*LONG), times=times, types=types)
+    np.testing.assert_allclose(either.session_vectors(vectors, known), expected, atol=1e-6)
+    # An empty history knows nothing and hinders nobody; one with events and without times leaves all without.
+    known[2] = np.zeros(0, np.int64)
+    np.testing.assert_allclose(either.session_vectors(vectors, known), expected, atol=1e-6)
+    known[1] = np.array(LONG[1], np.int64)
+    without = either.session_vectors(vectors, histories(*LONG))
+    np.testing.assert_allclose(either.session_vectors(vectors, known), without, atol=1e-6)
+
+
+def test_bert4rec_appends_the_mask_token(hub, space, trunk):
+    torch.manual_seed(0)
+    model = BehaviourModel(CONFIG.model_copy(update={"model": "bert4rec"}), hub.fusion, space, 9).eval()
+    vectors = model.item_vectors(model.inputs(trunk, ID_ROWS))
+    with torch.no_grad():
+        shown = torch.cat([torch.from_numpy(vectors[[2, 3, 4]]), model.mask[None]])[None]
+        expected = model.transformer(shown)[0, -1]
+    # The window of four holds three events and the token.
+    long, short = model.session_vectors(vectors, histories([9, 1, 2, 3, 4], [2, 3, 4]))
+    np.testing.assert_allclose(short, expected, atol=1e-6)
+    np.testing.assert_allclose(long, expected, atol=1e-6)
+
+
+def test_only_bert4rec_has_a_mask_token(model, hub, space):
+    assert model.mask is None and "mask" not in model.state_dict()
+    torch.manual_seed(0)
+    other = BehaviourModel(CONFIG.model_copy(update={"model": "bert4rec"}), hub.fusion, space, 9)
+    assert set(other.state_dict()) - set(model.state_dict()) == {"mask"}
+    # Made last: every other weight starts where SASRec's starts.
+    assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in model.state_dict().items())
+
+
+def cloze_batch():
+    inputs = np.array([[1, MASK, 3, MASK, 5], [MASK, 2, 6, PADDING, PADDING]])
+    targets = np.array([[-1, 2, -1, 4, -1], [7, -1, -1, -1, -1]])
+    times = np.arange(10, dtype=np.int64).reshape(2, 5) ** 2 * 1_000_000
+    return Batch(inputs, targets, times, np.full((2, 5), 3))
+
+
+@pytest.mark.parametrize("either", ["bert4rec"], indirect=True)
+def test_a_hidden_item_is_never_seen(either, trunk):
+    vectors = torch.from_numpy(either.item_vectors(either.inputs(trunk, ID_ROWS)))
+    batch = cloze_batch()
+    with torch.no_grad():
+        out = either.encode_batch(vectors[torch.from_numpy(batch.rows)], batch)
+        assert out.shape == (3, 8)
+        # Whatever stands in the place of a hidden item, be it the item itself, does not matter.
+        hidden = torch.from_numpy(batch.hidden[batch.valid])
+        own = vectors[torch.from_numpy(batch.rows)]
+        for planted in (own.new_full((8,), 9.0), vectors[4]):
+            changed = torch.where(hidden[:, None], planted, own)
+            torch.testing.assert_close(either.encode_batch(changed, batch), out, atol=0, rtol=0)
+        # Events on both sides do.
+        for shown in torch.nonzero(~hidden)[:, 0]:
+            changed = own.clone()
+            changed[shown, 0] += 3
+            assert (either.encode_batch(changed, batch) - out).abs().max() > 1e-4
+
+
+def test_padding_never_matters(either, trunk):
+    vectors = torch.from_numpy(either.item_vectors(either.inputs(trunk, ID_ROWS)))
+    wide = cloze_batch() if either.cloze else serving_batch(histories([1, 2, 3, 4, 5], [7, 2, 6]), 5)
+    narrow = Batch(*(None if part is None else part[1:, :3] for part in (
+        wide.inputs, wide.targets, wide.timestamps, wide.event_types)))  # fmt: skip
+    with torch.no_grad():
+        together = either.encode_batch(vectors[torch.from_numpy(wide.rows)], wide)
+        alone = either.encode_batch(vectors[torch.from_numpy(narrow.rows)], narrow)
+        torch.testing.assert_close(together[-1:], alone, atol=1e-6, rtol=0)
+        # Not even what stands in the padding: other times and types there change nothing.
+        if wide.timestamps is not None:
+            times, types = wide.timestamps.copy(), wide.event_types.copy()
+            times[~wide.valid], types[~wide.valid] = 10**15, 5
+            other = either.encode_batch(
+                vectors[torch.from_numpy(wide.rows)], Batch(wide.inputs, wide.targets, times, types)
+            )
+            torch.testing.assert_close(other, together, atol=0, rtol=0)
+
+
+def test_initialisation(hub, space):
+    torch.manual_seed(0)
+    model = BehaviourModel(CONFIG, hub.fusion, space, 2000)
+    assert model.ids.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    torch.manual_seed(0)
+    wide = BehaviourModel(CONFIG.model_copy(update={"id_init": 0.5}), hub.fusion, space, 2000)
+    assert wide.ids.weight.std().item() == pytest.approx(0.5, rel=0.03)
+    bound = (6 / (64 + 8)) ** 0.5
+    assert model.content.linear.weight.abs().max().item() == pytest.approx(bound, rel=0.02)
+    assert not model.content.linear.bias.any()

@@ -1,0 +1,99 @@
+import json
+import os
+import runpy
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.spokes.training.batches import Batch
+from hubspoke.spokes.training.distributed import Team, join_team
+from safetensors.torch import load_file
+
+MEMBER = Path(__file__).with_name("team_member.py")
+CASES = {
+    "plain": {},
+    "one_window_each": {"tokens_per_batch": 8},  # batches without a window for the second process
+    "hard": {"sampler": "mixed", "hard": {"count": 2, "pool": 4, "refresh_every": 2}, "clip_norm": 0.5},
+    "softmax": {"loss": "softmax", "schedule": "cosine"},
+    "bpr": {"loss": "bpr", "sampler": "in-batch"},
+    "trunks": {"trunk_adapter": {"rank": 2}},
+}
+
+
+@pytest.fixture(scope="module")
+def team_of_two(tmp_path_factory):
+    """The folder in which two processes, started as torchrun starts them, left their weights."""
+    out = tmp_path_factory.mktemp("team")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(MEMBER), str(out), json.dumps(CASES)]
+    started = [
+        subprocess.Popen(command, env=shared | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    told = [process.communicate(timeout=240)[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], told
+    return out
+
+
+@pytest.fixture(scope="module")
+def member():
+    return runpy.run_path(str(MEMBER))
+
+
+def close(weights, expected):
+    for name, weight in expected.items():
+        given = weights[name]
+        if name.endswith("query_key_value.bias"):
+            # Attention does not depend on the bias of its keys: its gradient is rounding, which AdamW makes a step of.
+            given, weight = (torch.cat([own.chunk(3)[0], own.chunk(3)[2]]) for own in (given, weight))
+        torch.testing.assert_close(given, weight, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_train_what_one_trains(team_of_two, member, case):
+    model, run = member["train"](member["config"](**CASES[case]), validate=member["score"])
+    first, second = (load_file(team_of_two / f"{case}-{rank}.safetensors") for rank in (0, 1))
+    close(first, model.state_dict())
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    epochs = [json.loads((team_of_two / f"{case}-{rank}.json").read_text()) for rank in (0, 1)]
+    assert epochs[0] == epochs[1] == [run.best_epoch, pytest.approx(run.best_score, abs=1e-3)]
+
+
+def test_two_processes_train_on_a_stream_what_one_does(team_of_two, member, tmp_path):
+    model, _ = member["train"](member["config"](), source=member["stream"](tmp_path / "alone"))
+    for rank in (0, 1):
+        close(load_file(team_of_two / f"streamed-{rank}.safetensors"), model.state_dict())
+
+
+def test_a_team_goes_on_from_its_checkpoint(team_of_two, member):
+    model, _ = member["train"](member["config"]())
+    for rank in (0, 1):
+        close(load_file(team_of_two / f"resumed-{rank}.safetensors"), model.state_dict())
+        assert json.loads((team_of_two / f"begun-{rank}.json").read_text()) == [0, 1, 2]
+
+
+def test_shares_cover_a_batch_without_overlap():
+    inputs = np.arange(10).reshape(5, 2)
+    batch = Batch(inputs, inputs + 1, timestamps=inputs * 10)
+    shares = [Team(rank, 2).share(batch) for rank in (0, 1)]
+    np.testing.assert_array_equal(shares[0].inputs, inputs[[0, 2, 4]])
+    np.testing.assert_array_equal(shares[1].inputs, inputs[[1, 3]])
+    np.testing.assert_array_equal(shares[1].timestamps, inputs[[1, 3]] * 10)
+    assert shares[1].event_types is None
+    assert Team(1, 2).windows(batch).tolist() == [False, True, False, True, False]
+
+
+def test_one_process_is_a_team_of_its_own(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    team = join_team(torch.device("cpu"))
+    assert team == Team(0, 1) and team.alone and team.leads
+    assert team.told(0.25, torch.device("cpu")) == 0.25 and team.agrees(3, torch.device("cpu"))
+    batch = Batch(np.zeros((2, 1), np.int64), np.zeros((2, 1), np.int64))
+    assert team.share(batch) is batch

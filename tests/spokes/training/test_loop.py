@@ -1,0 +1,188 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.training.loop import train_behaviour
+
+N = 12
+SETTINGS = {
+    "transformer": {"dimension": 16, "heads": 2, "max_length": 6, "dropout": 0.0},
+    "adapter": {"rank": 2},
+    "id_dropout": 0.0,
+    "training": {
+        "max_epochs": 4, "validate_every": 1, "patience": 2,
+        "tokens_per_batch": 64, "negatives": 16, "learning_rate": 1e-2,
+    },
+}  # fmt: skip
+
+
+def config(seed=0, model="sasrec", transformer=None, **training):
+    own = {"seed": seed, "model": model, "training": SETTINGS["training"] | training}
+    return SpokeConfig.model_validate(SETTINGS | own | {"transformer": SETTINGS["transformer"] | (transformer or {})})
+
+
+@pytest.fixture
+def cycle(sequences):
+    """Sessions in which item i + 1 follows item i, for ever."""
+    return sequences(*[[(start + step) % N for step in range(8)] for start in range(N)], n_items=N)
+
+
+@pytest.fixture
+def items(make, trunk):
+    return make().inputs(trunk, np.arange(1, N + 1))
+
+
+@pytest.fixture
+def make(hub, space):
+    def model(seed=0, settings=None):
+        torch.manual_seed(seed)
+        return BehaviourModel(settings or config(), hub.fusion, space, N)
+
+    return model
+
+
+def weights(model):
+    return {name: weight.clone() for name, weight in model.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(weight, b[name]) for name, weight in a.items())
+
+
+def script(scores):
+    """A validation that says what it is told, and remembers the weights that it was shown."""
+    shown = []
+
+    def validate(model):
+        shown.append(weights(model))
+        return scores[len(shown) - 1]
+
+    return validate, shown
+
+
+@pytest.mark.parametrize("loss", ["sampled-softmax", "softmax"])
+def test_it_learns_a_cycle_by_heart(make, items, cycle, loss):
+    model = make()
+    run = train_behaviour(model, items, cycle, config(loss=loss), epochs=40)
+    assert run.best_epoch == 40 and math.isnan(run.best_score) and run.history == ()
+    assert run.windows_per_second > 0
+    vectors = model.item_vectors(items)
+    histories = [np.array([(start + step) % N for step in range(4)]) for start in range(N)]
+    best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
+    np.testing.assert_array_equal(best, (np.arange(N) + 4) % N)
+
+
+def known_by_heart(model, items, length=4):
+    """Share of the cycle's twelve questions that are answered right."""
+    vectors = model.item_vectors(items)
+    histories = [np.array([(start + step) % N for step in range(length)]) for start in range(N)]
+    best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
+    return (best == (np.arange(N) + length) % N).mean()
+
+
+@pytest.mark.parametrize("loss", ["sampled-softmax", "softmax"])
+def test_bert4rec_learns_a_cycle_by_heart(make, items, cycle, loss):
+    settings = config(model="bert4rec", loss=loss)
+    model = make(settings=settings)
+    before = model.mask.detach().clone()
+    train_behaviour(model, items, cycle, settings, epochs=125)
+    assert [known_by_heart(model, items, length) for length in (2, 3, 4, 5)] == [1.0] * 4
+    assert not torch.equal(model.mask, before)
+
+
+EVERYTHING = {"positions": "rotary", "residual": "gated", "time_bias": True, "event_types": True, "dwell": True}
+
+
+@pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
+def test_a_cycle_is_learned_with_every_option(make, items, cycle, name):
+    settings = config(model=name, transformer=EVERYTHING)
+    known = replace(cycle, event_types=np.ones(len(cycle.items), np.int8), timestamps=cycle.timestamps * 3_000_000)
+    model = make(settings=settings)
+    train_behaviour(model, items, known, settings, epochs=90)
+    assert known_by_heart(model, items) == 1.0  # asked without times: some batches were trained without, too
+    grown = {name for name, weight in model.named_parameters() if not weight.any()}
+    assert not grown & {"transformer.blocks.0.attention.interval_bias.weight", "transformer.type_vectors.weight"}
+
+
+def test_a_deep_stack_trains_where_its_residuals_are_gated(make, items, cycle):
+    known = {}
+    for residual in ("plain", "gated"):
+        settings = config(transformer={"blocks": 8, "residual": residual}, learning_rate=5e-3)
+        model = make(settings=settings)
+        train_behaviour(model, items, cycle, settings, epochs=40)
+        known[residual] = known_by_heart(model, items)
+    assert known["gated"] == 1.0 and known["gated"] >= known["plain"]
+
+
+def test_training_changes_only_what_it_should(make, items, cycle):
+    model = make()
+    before = weights(model)
+    train_behaviour(model, items, cycle, config(), epochs=2)
+    changed = {name for name, weight in weights(model).items() if not torch.equal(weight, before[name])}
+    frozen = {name for name in before if name.startswith("content.fusion.") and "lora_" not in name}
+    assert len(frozen) == 6 and not changed & frozen
+    assert {name for name in before if "lora_" in name} <= changed
+    assert {"ids.weight", "content.linear.weight", "transformer.positions"} <= changed
+
+
+def test_the_best_weights_come_back(make, items, cycle):
+    model = make()
+    validate, shown = script([0.1, 0.5, 0.4, 0.3])
+    run = train_behaviour(model, items, cycle, config(), validate=validate)
+    assert (run.best_epoch, run.best_score) == (2, 0.5)
+    assert same(weights(model), shown[1]) and not same(shown[1], shown[3])
+    assert [(row["epoch"], row["score"]) for row in run.history] == [(1, 0.1), (2, 0.5), (3, 0.4), (4, 0.3)]
+
+
+def test_patience_counts_validations_without_improvement(make, items, cycle):
+    validate, shown = script([0.5, 0.5, 0.6, 0.6, 0.1, 0.9])
+    run = train_behaviour(make(), items, cycle, config(max_epochs=9), validate=validate)
+    # An equal score is no improvement; an improvement starts the count again.
+    assert len(shown) == 5 and (run.best_epoch, run.best_score) == (3, 0.6)
+
+
+def test_validation_comes_every_few_epochs_and_after_the_last(make, items, cycle):
+    validate, _ = script([0.1, 0.2, 0.3])
+    seen = []
+    settings = config(max_epochs=5, validate_every=2)
+    run = train_behaviour(
+        make(), items, cycle, settings, validate=validate, progress=lambda done, total: seen.append((done, total))
+    )
+    assert [row["epoch"] for row in run.history] == [2, 4, 5]
+    assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+def test_the_same_seed_gives_the_same_weights(make, items, cycle):
+    results = []
+    for seed in (3, 3, 4):
+        model = make()
+        torch.manual_seed(0)
+        train_behaviour(model, items, cycle, config(seed), epochs=2)
+        results.append(weights(model))
+    assert same(results[0], results[1]) and not same(results[0], results[2])
+
+
+@pytest.mark.parametrize("rows", [[], [[0], [3]]])
+def test_nothing_to_learn_from_changes_nothing(make, items, sequences, rows):
+    model = make()
+    before = weights(model)
+    run = train_behaviour(model, items, sequences(*rows, n_items=N), config(), validate=lambda _: 1.0)
+    assert run.best_epoch == 0 and math.isnan(run.best_score) and run.windows_per_second == 0.0
+    assert same(weights(model), before)
+
+
+def test_no_epochs_change_nothing(make, items, cycle):
+    model = make()
+    before = weights(model)
+    assert train_behaviour(model, items, cycle, config(), epochs=0).best_epoch == 0
+    assert same(weights(model), before)
+
+
+def test_the_loss_falls(make, items, cycle):
+    run = train_behaviour(make(), items, cycle, config(max_epochs=8, patience=9), validate=lambda _: 0.0)
+    losses = [row["loss"] for row in run.history]
+    assert losses[-1] < 0.7 * losses[0]

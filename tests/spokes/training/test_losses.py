@@ -1,0 +1,232 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hubspoke.spokes.training.losses import (
+    bce_loss,
+    bpr_loss,
+    chunked_softmax_loss,
+    full_softmax_loss,
+    gbce_loss,
+    gbce_power,
+    sampled_softmax_loss,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+E = math.e
+
+
+def sampled(positive, negative, targets, negatives):
+    return sampled_softmax_loss(
+        torch.tensor(positive), torch.tensor(negative), torch.tensor(targets), torch.tensor(negatives)
+    ).item()
+
+
+def test_sampled_softmax_by_hand():
+    # log(e^1 + e^0 + e^0) - 1 and log(e^0 + e^2 + e^1) - 0
+    expected = (math.log(E + 2) - 1 + math.log(1 + E**2 + E)) / 2
+    assert sampled([1.0, 0.0], [[0.0, 0.0], [2.0, 1.0]], [0, 1], [5, 6]) == pytest.approx(expected)
+
+
+def test_a_negative_that_is_the_target_is_masked_for_that_position_only():
+    # Item 5 is the target of the first position and a true negative of the second.
+    expected = (math.log(E + 1) - 1 + math.log(1 + E**2 + E)) / 2
+    assert sampled([1.0, 0.0], [[9.0, 0.0], [2.0, 1.0]], [5, 1], [5, 6]) == pytest.approx(expected)
+
+
+def test_only_false_negatives_leave_nothing_to_learn():
+    scores = torch.tensor([1.0, -2.0], requires_grad=True)
+    loss = sampled_softmax_loss(scores, torch.zeros(2, 3), torch.tensor([4, 4]), torch.tensor([4, 4, 4]))
+    loss.backward()
+    assert loss.item() == 0.0 and scores.grad.tolist() == [0.0, 0.0]
+
+
+def test_the_gradients_of_the_sampled_softmax_are_those_of_its_value():
+    generator = torch.Generator().manual_seed(0)
+    positive, negative = (torch.randn(*shape, generator=generator, dtype=torch.double) for shape in ((4,), (4, 3)))
+    targets, negatives = torch.tensor([0, 1, 2, 3]), torch.tensor([9, 1, 8])
+    inputs = (positive.requires_grad_(), negative.requires_grad_())
+    # In single precision, as trained: the step is large and so is what may differ.
+    assert torch.autograd.gradcheck(
+        lambda own, others: sampled_softmax_loss(own, others, targets, negatives), inputs, eps=1e-2, atol=1e-3
+    )
+
+
+def test_half_precision_scores_are_summed_in_single():
+    loss = sampled_softmax_loss(
+        torch.zeros(1, dtype=torch.bfloat16),
+        torch.zeros(1, 999, dtype=torch.bfloat16),
+        torch.tensor([0]),
+        torch.arange(1, 1000),
+    )
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(math.log(1000), rel=1e-5)
+
+
+@given(st.integers(1, 5), st.integers(2, 7), st.integers(0, 99))
+def test_with_every_other_item_as_negative_it_is_the_full_softmax(p, n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(p, n, generator=generator)
+    targets = torch.randint(n, (p,), generator=generator)
+    positive = scores.gather(1, targets[:, None])[:, 0]
+    # The target itself is among the "negatives", where the mask takes it out.
+    full = full_softmax_loss(scores, targets).item()
+    assert sampled_softmax_loss(positive, scores, targets, torch.arange(n)).item() == pytest.approx(full, abs=1e-5)
+
+
+def test_full_softmax_by_hand():
+    scores = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    expected = (math.log(E + 2) - 1 + math.log(3)) / 2
+    assert full_softmax_loss(scores, torch.tensor([0, 2])).item() == pytest.approx(expected)
+
+
+def softplus(x):
+    return math.log(1 + math.exp(x))
+
+
+def scores_of(p, k, seed, n=50):
+    """Scores of P targets and K shared negatives, and their items; some are drawn that are a target."""
+    generator = torch.Generator().manual_seed(seed)
+    return (
+        torch.randn(p, generator=generator),
+        torch.randn(p, k, generator=generator),
+        torch.randint(n, (p,), generator=generator),
+        torch.randint(n, (k,), generator=generator),
+    )
+
+
+shapes = st.integers(1, 6), st.integers(1, 9), st.integers(0, 99)
+
+
+def test_a_temperature_divides_the_scores():
+    # log(e^(1/0.5) + e^0) - 1/0.5
+    loss = sampled_softmax_loss(
+        torch.tensor([1.0]), torch.tensor([[0.0]]), torch.tensor([0]), torch.tensor([1]), temperature=0.5
+    )
+    assert loss.item() == pytest.approx(math.log(E**2 + 1) - 2)
+
+
+def test_log_q_by_hand():
+    # Corrected scores: 1 - log 0.5 and 0 - log 0.25, so the target's share is 2e / (2e + 4).
+    loss = sampled_softmax_loss(
+        torch.tensor([1.0]),
+        torch.tensor([[0.0]]),
+        torch.tensor([0]),
+        torch.tensor([1]),
+        log_q=(torch.tensor([0.5]).log(), torch.tensor([0.25]).log()),
+    )
+    assert loss.item() == pytest.approx(-math.log(2 * E / (2 * E + 4)))
+
+
+def test_log_q_corrects_scores_after_the_temperature():
+    loss = sampled_softmax_loss(
+        torch.tensor([1.0]),
+        torch.tensor([[0.0]]),
+        torch.tensor([0]),
+        torch.tensor([1]),
+        temperature=0.5,
+        log_q=(torch.tensor([0.5]).log(), torch.tensor([0.25]).log()),
+    )
+    assert loss.item() == pytest.approx(-math.log(2 * E**2 / (2 * E**2 + 4)))
+
+
+@given(*shapes, st.floats(0.01, 1.0))
+def test_log_q_of_a_uniform_draw_changes_nothing(p, k, seed, q):
+    given_scores = scores_of(p, k, seed)
+    uniform = torch.full((p,), math.log(q)), torch.full((k,), math.log(q))
+    plain = sampled_softmax_loss(*given_scores)
+    assert sampled_softmax_loss(*given_scores, log_q=uniform).item() == pytest.approx(plain.item(), abs=1e-5)
+
+
+@given(*shapes)
+def test_shared_negatives_are_everybodys_own(p, k, seed):
+    positive, negative, targets, negatives = scores_of(p, k, seed)
+    for loss in (sampled_softmax_loss, bce_loss, bpr_loss):
+        shared = loss(positive, negative, targets, negatives)
+        own = loss(positive, negative, targets, negatives.expand(p, k))
+        assert torch.equal(shared, own)
+
+
+def test_bce_by_hand():
+    # Item 6 is the second position's target, so that position counts two terms, the first three.
+    loss = bce_loss(
+        torch.tensor([1.0, 0.5]), torch.tensor([[0.0, 2.0], [-1.0, 9.0]]), torch.tensor([0, 6]), torch.tensor([5, 6])
+    )
+    first = (softplus(-1.0) + softplus(0.0) + softplus(2.0)) / 3
+    second = (softplus(-0.5) + softplus(-1.0)) / 2
+    assert loss.item() == pytest.approx((first + second) / 2)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "t", "power"),
+    # alpha = 4/16: 0.25 (t (1 - 4) + 4) = 1 - 0.75 t
+    [(4, 0.0, 1.0), (4, 1.0, 0.25), (4, 0.5, 0.625), (16, 0.7, 1.0), (99, 0.7, 1.0)],
+)
+def test_the_power_of_gbce(drawn, t, power):
+    assert gbce_power(drawn, 17, t) == pytest.approx(power)
+
+
+def test_gbce_by_hand():
+    loss = gbce_loss(torch.tensor([1.0]), torch.tensor([[2.0]]), torch.tensor([0]), torch.tensor([5]), n_items=5, t=1.0)
+    assert loss.item() == pytest.approx((0.25 * softplus(-1.0) + softplus(2.0)) / 2)
+
+
+@given(*shapes)
+def test_gbce_without_calibration_is_bce(p, k, seed):
+    given_scores = scores_of(p, k, seed)
+    assert gbce_loss(*given_scores, n_items=50, t=0.0).item() == pytest.approx(bce_loss(*given_scores).item(), abs=1e-6)
+
+
+def test_bpr_by_hand():
+    loss = bpr_loss(
+        torch.tensor([1.0, 0.5]), torch.tensor([[0.0, 2.0], [-1.0, 9.0]]), torch.tensor([0, 6]), torch.tensor([5, 6])
+    )
+    assert loss.item() == pytest.approx(((softplus(-1.0) + softplus(1.0)) / 2 + softplus(-1.5)) / 2)
+
+
+@given(*shapes, st.floats(-3, 3))
+def test_bpr_looks_at_differences_only(p, k, seed, shift):
+    positive, negative, targets, negatives = scores_of(p, k, seed)
+    moved = bpr_loss(positive + shift, negative + shift, targets, negatives)
+    assert moved.item() == pytest.approx(bpr_loss(positive, negative, targets, negatives).item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", [bce_loss, bpr_loss])
+def test_a_position_without_true_negatives_is_no_division_by_zero(loss):
+    value = loss(torch.zeros(1), torch.zeros(1, 2), torch.tensor([4]), torch.tensor([4, 4]))
+    assert value.item() == pytest.approx(math.log(2) if loss is bce_loss else 0.0)
+
+
+@pytest.mark.parametrize("positions", [1, 3, 7, 100])
+@pytest.mark.parametrize("temperature", [1.0, 0.3])
+def test_chunks_have_the_value_and_gradient_of_the_full_softmax(positions, temperature):
+    generator = torch.Generator().manual_seed(0)
+    hidden, vectors = torch.randn(7, 5, generator=generator), torch.randn(11, 5, generator=generator)
+    targets = torch.randint(11, (7,), generator=generator)
+    results = []
+    for chunked in (False, True):
+        h, v = hidden.clone().requires_grad_(), vectors.clone().requires_grad_()
+        if chunked:
+            loss = chunked_softmax_loss(h, v, targets, positions=positions, temperature=temperature)
+        else:
+            loss = F.cross_entropy(h @ v.T / temperature, targets)
+        loss.backward()
+        results.append((loss.detach(), h.grad, v.grad))
+    for whole, part in zip(*results, strict=True):
+        torch.testing.assert_close(part, whole, rtol=0, atol=1e-6)
+
+
+def test_chunks_keep_no_more_scores_than_one_chunk():
+    """What stays in memory between the passes: tensors saved for the backward pass, which must not hold all scores."""
+    hidden, vectors = torch.randn(64, 4, requires_grad=True), torch.randn(1000, 4, requires_grad=True)
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (sizes.append(x.numel()), x)[1], lambda x: x):
+        chunked_softmax_loss(hidden, vectors, torch.zeros(64, dtype=torch.long), positions=8)
+    assert max(sizes, default=0) <= 8 * 1000
+    assert sum(sizes) < 64 * 1000
+
+
+def test_no_positions_lose_nothing():
+    loss = chunked_softmax_loss(torch.zeros(0, 3), torch.zeros(4, 3), torch.zeros(0, dtype=torch.long), positions=2)
+    assert loss.item() == 0.0

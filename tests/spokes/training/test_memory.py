@@ -1,0 +1,56 @@
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from hubspoke.errors import UsageError
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.training.memory import device_bytes, refuse_beyond_device, training_bytes
+
+CPU = torch.device("cpu")
+
+
+def config(**training):
+    return SpokeConfig.model_validate({"transformer": {"dimension": 8}, "training": training})
+
+
+def test_the_bytes_of_a_training_by_hand():
+    # The table in five copies, and content, ID row and counter of each item.
+    assert training_bytes(config(), 99, 200, 10) == 4 * (100 * 8 * 5 + 200 * 12)
+    full = training_bytes(config(loss="softmax", tokens_per_batch=64), 99, 200, 10)
+    assert full - training_bytes(config(), 99, 200, 10) == 4 * 2 * 200 * (8 + 64)
+    chunked = training_bytes(config(loss="softmax", tokens_per_batch=64, softmax_positions=4), 99, 200, 10)
+    assert full - chunked == 4 * 2 * 200 * 60
+
+
+def test_tables_beyond_the_device_are_refused_with_what_helps():
+    with pytest.raises(UsageError, match=r"needs [\d,]+\.\d GB .*10,000,000,000 items.*cpu has .* GB.*TorchRec"):
+        refuse_beyond_device(config(), 10**10, 10**10, 1000, CPU)
+
+
+def test_tables_that_just_fit_are_not_refused(monkeypatch):
+    needed = training_bytes(config(), 99, 200, 10)
+    monkeypatch.setattr("hubspoke.spokes.training.memory.device_bytes", lambda device: needed)
+    refuse_beyond_device(config(), 99, 200, 10, CPU)
+    with pytest.raises(UsageError):
+        refuse_beyond_device(config(), 100, 200, 10, CPU)
+
+
+def test_a_training_is_refused_before_it_begins(monkeypatch):
+    member = runpy.run_path(str(Path(__file__).with_name("team_member.py")))
+    monkeypatch.setattr("hubspoke.spokes.training.memory.device_bytes", lambda device: 1000)
+    with pytest.raises(UsageError, match=r"12 items, 12 of them .* 8 columns.* cpu has 0\.0 GB"):
+        member["train"](member["config"]())
+
+
+def test_the_memory_of_this_machine():
+    assert device_bytes(CPU) == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_the_memory_of_a_gpu(monkeypatch):
+    class Card:
+        total_memory = 80 * 10**9
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Card)
+    assert device_bytes(torch.device("cuda:0")) == 80 * 10**9

@@ -1,0 +1,151 @@
+import math
+
+import numpy as np
+import pytest
+from hubspoke.catalog.sequences import Sequences
+from hubspoke.evaluation.evaluate import evaluate
+from hubspoke.evaluation.protocols import Protocol, leave_one_out
+from hubspoke.spokes.training import validation as measures
+from hubspoke.spokes.training.validation import Validation, repeat_share, validation
+from hypothesis import given
+from hypothesis import strategies as st
+
+N = 15
+
+
+def sequences(*rows, users=None, n_items=N):
+    lengths = [len(row) for row in rows]
+    numbers = list(range(len(rows))) if users is None else users
+    return Sequences(
+        items=np.array([item for row in rows for item in row], np.int64),
+        timestamps=np.arange(sum(lengths), dtype=np.int64),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        users=np.array(numbers, np.int64),
+        user_ids=tuple(f"u{i}" for i in range(max(numbers, default=-1) + 1)),
+        n_items=n_items,
+    )
+
+
+def fresh(n_users, seed=0):
+    """Users who meet no item twice."""
+    rng = np.random.default_rng(seed)
+    return sequences(*[rng.permutation(N)[:6].tolist() for _ in range(n_users)])
+
+
+@given(st.integers(1, 12), st.integers(0, 99), st.booleans())
+def test_it_is_the_number_that_evaluate_reports(n_users, seed, exclude_seen):
+    made = fresh(n_users, seed)
+    users = leave_one_out(made, "validation", Protocol(exclude_seen=exclude_seen))
+    # Few distinct values, so that ties are met as well.
+    scores = np.random.default_rng(seed).integers(0, 5, (n_users, N)).astype(np.float32)
+    whole = evaluate(lambda histories: scores, users)
+    own = Validation(users, filter_seen=exclude_seen).measure(exclude_seen)(scores)
+    np.testing.assert_allclose(own, whole["all"].metrics["ndcg@10"], atol=1e-6)
+    assert own.mean() == pytest.approx(whole.mean("ndcg@10"), abs=1e-6)
+
+
+def test_ndcg_by_hand():
+    users = leave_one_out(sequences([0, 1, 2, 3], [4, 5, 6, 7]), "validation")  # targets 2 and 6
+    scores = np.zeros((2, N), np.float32)
+    scores[0, [2, 9]] = [2, 3]  # rank 2
+    scores[1, 0] = 1  # tied with 13 others behind one: rank 1 + 1 + 6.5
+    checked = Validation(users, filter_seen=False)
+    assert checked.measure(False)(scores).tolist() == pytest.approx([1 / math.log2(3), 1 / math.log2(9.5)])
+
+
+def test_seen_items_make_room_under_the_filtering_policy():
+    users = leave_one_out(sequences([0, 1, 2, 3]), "validation")
+    scores = np.zeros((1, N), np.float32)
+    scores[0, [0, 1, 2]] = [3, 2, 1]  # behind two items of the history
+    checked = Validation(users, filter_seen=True)
+    assert checked.measure(False)(scores).tolist() == pytest.approx([0.5])
+    assert checked.measure(True)(scores).tolist() == [1.0]
+    assert scores[0, 0] == 3  # the scores are not written to
+
+
+def test_a_target_that_was_seen_counts_as_missed_when_seen_items_are_filtered():
+    users = leave_one_out(sequences([0, 1, 0, 3]), "validation")
+    checked = Validation(users, filter_seen=False)
+    scores = np.zeros((1, N), np.float32)
+    scores[0, 0] = 1
+    assert checked.measure(False)(scores).tolist() == [1.0]
+    assert checked.measure(True)(scores).tolist() == [0.0]
+
+
+def test_histories_are_cut_as_the_protocol_says():
+    users = leave_one_out(sequences(list(range(9))), "validation", Protocol(max_history=3))
+    assert [history.tolist() for history in Validation(users, False).histories] == [[4, 5, 6]]
+
+
+def test_at_most_so_many_users_the_same_for_the_same_seed():
+    made = fresh(30)
+    users = leave_one_out(made, "validation")
+    drawn = [validation(users, made, 10, seed).users for seed in (1, 1, 2)]
+    assert [len(own) for own in drawn] == [10, 10, 10]
+    assert drawn[0].users == drawn[1].users != drawn[2].users
+    place = {name: row for row, name in enumerate(users.users)}
+    for name, history, target in zip(drawn[0].users, drawn[0].histories, drawn[0].targets, strict=True):
+        np.testing.assert_array_equal(history, users.histories[place[name]])
+        np.testing.assert_array_equal(target, users.targets[place[name]])
+    assert validation(users, made, 30, 0).users is users
+
+
+def test_a_large_catalog_takes_fewer_users(monkeypatch):
+    made = fresh(30)
+    users = leave_one_out(made, "validation")
+    monkeypatch.setattr(measures, "MAX_MIXTURE_SCORES", 9 * N)
+    monkeypatch.setattr(measures, "MAX_SCORES", 4 * N)
+    checked = validation(users, made, 20, 0)
+    assert len(checked.users) == 9
+    sampled = [checked.sample(most, seed).users for most, seed in ((20, 0), (3, 0), (3, 0), (3, 1))]
+    assert [len(own) for own in sampled] == [4, 3, 3, 3]
+    assert sampled[1].users == sampled[2].users != sampled[3].users
+    assert set(sampled[1].users) < set(checked.users.users)
+    monkeypatch.setattr(measures, "MAX_SCORES", 1)
+    assert len(checked.sample(10, 0).users) == 1
+
+
+def test_blocks_are_the_users_in_their_order(monkeypatch):
+    made = fresh(7)
+    checked = validation(leave_one_out(made, "validation"), made, 10, 0)
+    assert [len(block.users) for block in checked.blocks()] == [7]
+    monkeypatch.setattr(measures, "BLOCK_SCORES", 3 * N)
+    blocks = list(checked.blocks())
+    assert [len(block.users) for block in blocks] == [3, 3, 1]
+    assert [user for block in blocks for user in block.users.users] == checked.users.users
+    scores = np.random.default_rng(0).standard_normal((7, N)).astype(np.float32)
+    parts = [block.measure(True)(own) for block, own in zip(blocks, np.split(scores, [3, 6]), strict=True)]
+    np.testing.assert_array_equal(np.concatenate(parts), checked.measure(True)(scores))
+
+
+def test_repeat_share_by_hand():
+    # Ann: 0 1 0 and, in another session, 1 2: two of five were met before. Bob: 0, which was Ann's.
+    made = sequences([0, 1, 0], [1, 2], [0], users=[0, 0, 1])
+    assert repeat_share(made) == pytest.approx(2 / 6)
+    assert repeat_share(sequences()) == 0.0
+    assert repeat_share(fresh(5)) == 0.0
+
+
+@pytest.mark.parametrize(("repeats", "filtered"), [(0, True), (1, True), (2, False)])
+def test_seen_items_are_filtered_where_few_come_back(repeats, filtered):
+    # 40 events: one repeat is 2.5 %, two are the 5 % from which on repeats count.
+    rows = [[user % N, (user + 1) % N, (user + 2) % N, (user + 3) % N] for user in range(10)]
+    for row in rows[:repeats]:
+        row[3] = row[0]
+    made = sequences(*rows)
+    assert validation(leave_one_out(made, "validation"), made, 10, 0).filter_seen is filtered
+
+
+def test_the_last_events_are_held_back():
+    users = leave_one_out(sequences([0, 1, 2, 3]), "validation")  # history 0 1, target 2
+    checked = Validation(users, filter_seen=False)
+    scores = np.zeros((1, N), np.float32)
+    scores[0, :3] = [3, 2, 1]
+    found = [checked.measure(False, held_back)(scores)[0] for held_back in (0, 1, 2, 9)]
+    assert found == pytest.approx([1 / math.log2(4), 1 / math.log2(3), 1, 1])
+    assert scores[0].tolist()[:3] == [3, 2, 1]
+
+
+def test_whether_an_item_returns_at_once():
+    for row, expected in (([0, 1, 1, 3], True), ([1, 0, 1, 3], False)):
+        assert Validation(leave_one_out(sequences(row), "validation"), False).returns_at_once is expected

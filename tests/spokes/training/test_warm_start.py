@@ -1,0 +1,150 @@
+"""What a behavioural part takes over from another, and how far two versions are apart, in numbers done by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hubspoke.errors import IncompatibleError
+from hubspoke.hub.content import fit_content_space
+from hubspoke.hub.fusion import TrunkVectors
+from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.spoke import Behaviour
+from hubspoke.spokes.training.warm_start import (
+    Common,
+    _adapters,
+    list_overlap,
+    require_same_shapes,
+    take_over,
+    vector_drift,
+)
+
+OWN = Common(same_hub=True, same_domain=True)
+
+
+@pytest.fixture
+def child(spoke, hub):
+    """Another behavioural part over the same catalog: it knows item 0 no longer and item 10 in its place."""
+
+    def make(space=None, **config):
+        behaviour = spoke.behaviour
+        settings = SpokeConfig.model_validate({**behaviour.config.model_dump(), **config})
+        torch.manual_seed(3)
+        model = BehaviourModel(settings, hub.fusion, space or spoke.space, 9).eval()
+        return Behaviour(settings, model, ("item 10", *behaviour.known_items[:8]))
+
+    return make
+
+
+def vectors(behaviour, item_ids, trunk):
+    return behaviour.model.item_vectors(behaviour.inputs(item_ids, trunk))
+
+
+def taken(child, parent, item_ids, trunk, common=OWN):
+    return take_over(child, parent, child.inputs(item_ids, trunk), parent.inputs(item_ids, trunk), common)
+
+
+def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, trunk):
+    own, parent = child(), spoke.behaviour
+    found = taken(own, parent, item_ids, trunk)
+    assert (found.parts, found.ids) == (("transformer", "adapter", "content projection", "item ids"), 8)
+    ours, theirs = vectors(own, item_ids, trunk), vectors(parent, item_ids, trunk)
+    # Items 1 to 8 are known to both, 9 and 11 to neither; 0 has lost its residual and 10 has a fresh one.
+    same = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
+    np.testing.assert_allclose(ours[same], theirs[same], atol=1e-6)
+    assert (np.abs(ours[[0, 10]] - theirs[[0, 10]]).max(axis=1) > 1e-3).all()
+    histories = [np.array([1, 2, 5]), np.array([9])]
+    np.testing.assert_allclose(
+        own.model.session_vectors(theirs, histories), parent.model.session_vectors(theirs, histories), atol=1e-6
+    )
+
+
+def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child, item_ids, trunk):
+    own = child()
+    before = own.model.ids.weight.detach().clone()
+    found = taken(own, spoke.behaviour, item_ids, trunk, Common(same_hub=True, same_domain=False))
+    assert found.ids == 0 and "item ids" not in found.parts
+    torch.testing.assert_close(own.model.ids.weight[1:], before[1:], rtol=0, atol=0)
+    torch.testing.assert_close(own.model.ids.weight[0], spoke.behaviour.model.ids.weight[0], rtol=0, atol=0)
+
+
+def test_on_another_hub_the_adapter_starts_anew(spoke, child, item_ids, trunk):
+    own = child()
+    fresh = {n: w.clone() for n, w in own.model.state_dict().items() if n.startswith("content.fusion.")}
+    found = taken(own, spoke.behaviour, item_ids, trunk, Common(same_hub=False, same_domain=True))
+    assert "adapter" not in found.parts
+    for name, weight in fresh.items():
+        torch.testing.assert_close(own.model.state_dict()[name], weight, rtol=0, atol=0)
+
+
+def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, trunk):
+    rng = np.random.default_rng(7)
+    wider = [
+        np.concatenate([block, rng.standard_normal((40, 32)).astype(np.float32)]) for block in (trunk.text, trunk.image)
+    ]
+    space = fit_content_space(hub.fusion.fuse(TrunkVectors(*wider)), hub.config)
+    own = child(space)
+    ids, catalog = [*item_ids, *(f"more {i}" for i in range(40))], TrunkVectors(*wider)
+    found = taken(own, spoke.behaviour, ids, catalog)
+    assert "content projection (fitted to another content space)" in found.parts
+    copied = replace(own, model=own.model)
+    known = [1, 2, 3, 4, 5, 6, 7, 8]
+    drift = vector_drift(vectors(copied, ids, catalog)[known], vectors(spoke.behaviour, ids, catalog)[known])
+    assert drift["q05"] > 0.9
+
+
+def test_what_differs_in_shape_is_named(spoke):
+    parent = spoke.behaviour.config
+    require_same_shapes(parent, parent, "garden:3", OWN)
+    free = {"id_dropout": 0.5, "seed": 9, "training": {"learning_rate": 0.1}}
+    require_same_shapes(SpokeConfig.model_validate({**parent.model_dump(), **free}), parent, "garden:3", OWN)
+    other = parent.model_copy(update={"transformer": parent.transformer.model_copy(update={"blocks": 2})})
+    with pytest.raises(IncompatibleError, match=r"garden:3 .*transformer.blocks 1 there and 2 here"):
+        require_same_shapes(other, parent, "garden:3", OWN)
+    dropout = parent.model_copy(update={"transformer": parent.transformer.model_copy(update={"dropout": 0.5})})
+    require_same_shapes(dropout, parent, "garden:3", OWN)
+    require_same_shapes(parent.model_copy(update={"adapter": None}), parent, "garden:3", OWN)
+
+
+def test_the_step_length_of_a_trunk_adapter_is_free(spoke):
+    def config(**trunk_adapter):
+        return SpokeConfig.model_validate({**spoke.behaviour.config.model_dump(), "trunk_adapter": trunk_adapter})
+
+    require_same_shapes(config(learning_rate_factor=0.5), config(), "shop:1", OWN)
+    assert _adapters(config(learning_rate_factor=0.5), config(), OWN) == ["adapter", "trunk adapter"]
+    with pytest.raises(IncompatibleError, match=r"trunk_adapter.rank 8 there and 2 here"):
+        require_same_shapes(config(rank=2), config(), "shop:1", OWN)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_only_learned_positions_know_how_long_a_window_is(positions):
+    long, short = (
+        SpokeConfig.model_validate({"transformer": {"positions": positions, "max_length": length}})
+        for length in (50, 20)
+    )
+    if positions == "rotary":
+        require_same_shapes(short, long, "garden:3", OWN)
+    else:
+        with pytest.raises(IncompatibleError, match="max_length 50 there and 20 here"):
+            require_same_shapes(short, long, "garden:3", OWN)
+
+
+def test_drift_is_the_cosine_of_each_item():
+    ours = np.array([[1, 0], [0, 2], [1, 1], [3, 0]], np.float32)
+    theirs = np.array([[2, 0], [0, -1], [1, 0], [0, 1]], np.float32)
+    found = vector_drift(ours, theirs)
+    cosines = [1.0, -1.0, 0.5**0.5, 0.0]
+    assert found["mean"] == pytest.approx(sum(cosines) / 4, abs=1e-5)
+    assert found["median"] == pytest.approx(0.5**0.5 / 2, abs=1e-5)
+    assert list(found) == ["mean", "q05", "q25", "median", "q75", "q95"]
+    assert vector_drift(ours[:0], theirs[:0]) == {}
+
+
+def test_overlap_is_the_share_of_a_list_that_both_show():
+    ours = np.array([[9, 8, 7, 0], [1, 2, 3, 4]], np.float32)
+    theirs = np.array([[8, 9, 0, 7], [1, 2, 3, 4]], np.float32)
+    assert list_overlap(ours, theirs, 2) == 1.0
+    assert list_overlap(ours, theirs, 3) == pytest.approx((2 / 3 + 1) / 2, abs=1e-5)
+    assert list_overlap(ours, theirs, 10) == 1.0
+    assert np.isnan(list_overlap(ours[:0], theirs[:0], 3))

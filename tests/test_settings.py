@@ -1,0 +1,108 @@
+"""Settings: which source wins, what a slip of the pen costs, where relative paths lead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hubspoke.errors import UsageError
+from hubspoke.settings import Settings, load_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_defaults_lie_inside_the_workspace(tmp_path: Path) -> None:
+    settings = load_settings({}, {}, tmp_path)
+    assert settings.workspace == tmp_path / ".hubspoke"
+    assert settings.url == f"sqlite:///{tmp_path}/.hubspoke/registry.db"
+    assert settings.artifacts_dir == tmp_path / ".hubspoke" / "artifacts"
+    assert settings.cache_dir == tmp_path / ".hubspoke" / "cache"
+    assert (settings.threads, settings.device, settings.seed) == (None, "auto", 0)
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    (tmp_path / "hubspoke.yaml").write_text("seed: 1\ndevice: cpu\nthreads: 3\n")
+    environ = {"HUBSPOKE_SEED": "2", "HUBSPOKE_DEVICE": "cuda"}
+    settings = load_settings({"seed": 4, "device": None}, environ, tmp_path)
+    assert (settings.seed, settings.device, settings.threads) == (4, "cuda", 3)
+
+
+def test_relative_paths_are_relative_to_the_current_folder(tmp_path: Path) -> None:
+    settings = load_settings({"artifacts": "store"}, {"HUBSPOKE_WORKSPACE": "shop"}, tmp_path)
+    assert settings.workspace == tmp_path / "shop"
+    assert settings.artifacts_dir == tmp_path / "store"
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/shop", "gs://bucket", "memory://shop", "sftp://me@host/shop"])
+def test_artifacts_may_lie_at_a_url(tmp_path: Path, url: str) -> None:
+    settings = load_settings({}, {"HUBSPOKE_ARTIFACTS": f"{url}/"}, tmp_path)
+    assert settings.artifacts_location == settings.artifacts == url
+    assert settings.artifacts_dir == tmp_path / ".hubspoke" / "cache" / "artifacts"
+
+
+def test_a_url_of_a_folder_is_the_folder(tmp_path: Path) -> None:
+    settings = load_settings({"artifacts": "file:///big%20disk/store", "cache": "file:///cache"}, {}, tmp_path)
+    assert settings.artifacts_location == settings.artifacts_dir == Path("/big disk/store")
+    assert settings.cache_dir == Path("/cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("artifacts", "s3://", "write a URL like s3://bucket/prefix"),
+        ("artifacts", "://bucket", "write a URL like s3://bucket/prefix"),
+        ("artifacts", "s3://bucket/x?versionId=1", "write a URL like s3://bucket/prefix"),
+        ("artifacts", "file://host/x", "give it a folder of this machine"),
+        ("artifacts", "file://", "give it a folder of this machine"),
+        ("artifacts", "sftp://me:secret@host/x", "has a password in 'sftp://me@host/x'; leave it to the driver"),
+        ("workspace", "s3://bucket", "give it a folder of this machine"),
+        ("cache", "memory://x", "give it a folder of this machine"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, name: str, value: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        load_settings({name: value}, {}, tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sead: 3", "did you mean seed"),
+        ("colour: red", "use one of workspace"),
+        ("seed: many", "whole number of at least 0"),
+        ("seed: true", "whole number"),
+        ("threads: 0", "whole number of at least 1"),
+        ("device: 7", "give it a text"),
+        ("- a\n- b", "holds a list"),
+        ("a: [", "no valid YAML"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "hubspoke.yaml").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        load_settings({}, {}, tmp_path)
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    (tmp_path / "hubspoke.yaml").write_text("# nothing yet\n")
+    assert load_settings({}, {}, tmp_path).seed == 0
+
+
+def test_a_misspelt_variable_is_refused_and_a_foreign_one_let_be(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean registry_url"):
+        load_settings({}, {"HUBSPOKE_REGISTY_URL": "sqlite:///x.db"}, tmp_path)
+    assert load_settings({}, {"HUBSPOKE_UNRELATED_THING": "x", "HUBSPOKE_SEED": ""}, tmp_path).seed == 0
+
+
+def test_an_unknown_keyword_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'sed' in the call"):
+        load_settings({"sed": 1}, {}, tmp_path)
+
+
+@given(flag=st.none() | st.integers(0, 99), variable=st.none() | st.integers(0, 99))
+def test_the_nearest_source_that_says_something_wins(flag: int | None, variable: int | None) -> None:
+    environ = {} if variable is None else {"HUBSPOKE_SEED": str(variable)}
+    expected = next((value for value in (flag, variable) if value is not None), Settings().seed)
+    assert load_settings({"seed": flag}, environ, Path("/nowhere")).seed == expected

@@ -1,0 +1,89 @@
+"""What every workflow works with: settings, registry, artifact store, loaded hubs, and whom to tell of progress.
+
+The registry and the store are opened when they are first asked for, so that nothing is loaded in vain.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..progress import Progress, SilentProgress
+from ..settings import Settings
+from .hub_cache import LoadedHubs
+
+if TYPE_CHECKING:
+    from ..registry.artifacts.local import ArtifactStore
+    from ..registry.store import Registry
+
+
+class Context:
+    """An open registry and artifact store under given settings.
+
+    Args:
+        settings: where everything lies.
+        progress: told how far a workflow is.
+        actor: who promotes and rolls back, in the histories; by default the user's login name.
+
+    Attributes:
+        hubs: those in memory.
+    """
+
+    def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
+        self.settings = settings
+        self.progress: Progress = progress or SilentProgress()
+        self.actor = actor or _login()
+        self.hubs = LoadedHubs()
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry.
+
+        Raises:
+            NotFoundError: there is none yet.
+            SchemaVersionError: it is older or newer than this code.
+        """
+        from ..registry.store import Registry
+
+        return Registry(self.settings.url)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """The artifact store.
+
+        Raises:
+            MissingExtraError: the driver of its URL is not installed.
+        """
+        from ..registry.artifacts.local import open_store
+
+        return open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
+
+    @property
+    def cache_dir(self) -> Path:
+        """Folder of the embedding cache."""
+        return self.settings.cache_dir
+
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Hold `name` against every other process that uses this registry.
+
+        Raises:
+            LockedError: another process holds it.
+        """
+        return self.registry.lock(name)
+
+    def close(self) -> None:
+        """Close the registry's connections and let the hubs in memory go."""
+        if "registry" in self.__dict__:
+            self.registry.close()
+        self.hubs.clear()
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"user {os.getuid()}"
