@@ -36,7 +36,14 @@ def _protocol_options(function: Any) -> Any:
                 help="How the test is split off.",
             ),
             click.option(
-                "--k", "k", type=cutoffs, metavar="K,...", default="10,20,100", show_default=True, help="List lengths."
+                "-k",
+                "--k",
+                "k",
+                type=cutoffs,
+                metavar="K,...",
+                default="10,20,100",
+                show_default=True,
+                help="List lengths.",
             ),
             click.option("--exclude-seen", is_flag=True, help="Leave items of the history out of the ranking."),
             click.option(

@@ -9,14 +9,14 @@ import click
 from ..errors import UsageError
 from .call import Call, command_options
 from .explain_text import explained
-from .options import names
+from .options import how_many, names
 
 
 @click.command()
 @click.argument("ref")
 @click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
-@click.option("-k", "k", type=click.IntRange(min=1), default=5, show_default=True, help="How many items.")
+@how_many(5)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 @click.option("--item", "items", metavar="ID", multiple=True, help="Explain this item instead of the list; repeatable.")
 @click.option("--plot", metavar="FILE.svg", help="Draw what each event brought to each item into FILE.svg.")

@@ -9,7 +9,16 @@ import click
 
 from .call import Call, command_options
 from .models import dict_table
-from .options import config_options, dry_run, ingest_options, read_config, read_map, read_sessions, reading_options
+from .options import (
+    config_options,
+    dry_run,
+    how_many,
+    ingest_options,
+    read_config,
+    read_map,
+    read_sessions,
+    reading_options,
+)
 from .output import facts
 from .recommend import recommended
 
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--catalog", required=True, metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="Events, where there are any yet.")
 @click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
-@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="Recommendations to show.")
+@how_many(10, "Recommendations to show.")
 @reading_options
 @ingest_options
 @config_options

@@ -20,6 +20,11 @@ dry_run = click.option("--dry-run", is_flag=True, help="Check everything and say
 force = click.option("--force", is_flag=True, help="Make a new version even where an equal one exists.")
 
 
+def how_many(default: int, help: str = "How many items.") -> Callable[[F], F]:
+    """`-k` or `--k`: a number of items, at least one."""
+    return click.option("-k", "--k", "k", type=click.IntRange(min=1), default=default, show_default=True, help=help)
+
+
 def moment(text: str) -> datetime:
     """A day or a moment in ISO 8601; UTC where it names no zone.
 

@@ -8,7 +8,7 @@ import click
 
 from ..errors import UsageError
 from .call import Call, command_options
-from .options import names
+from .options import how_many, names
 from .output import table
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "c
 @click.argument("ref")
 @click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
-@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many items.")
+@how_many(10)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 @command_options
 def recommend(call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool) -> None:
@@ -40,7 +40,7 @@ def recommend(call: Call, ref: str, session: str | None, user: str | None, k: in
 @click.command()
 @click.argument("ref")
 @click.argument("item")
-@click.option("-k", "k", type=click.IntRange(min=1), default=10, show_default=True, help="How many items.")
+@how_many(10)
 @command_options
 def similar(call: Call, ref: str, item: str, k: int) -> None:
     """The items nearest to an item.

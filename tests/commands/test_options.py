@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from hubspoke.cli import cli
 from hubspoke.commands import options, output
 from hubspoke.commands.progress import LineProgress
 from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
@@ -25,6 +26,15 @@ def test_list_lengths() -> None:
     for text in ("", "0", "ten", "10,", "-1"):
         with pytest.raises(click.BadParameter):
             options.cutoffs(text)
+
+
+@pytest.mark.parametrize("path", ["launch", "recommend", "similar", "explain", "evaluate run", "evaluate compare"])
+def test_a_number_of_items_is_k_with_one_dash_or_two(path: str) -> None:
+    command: click.Command = cli
+    for name in path.split():
+        assert isinstance(command, click.Group)
+        command = command.get_command(click.Context(command), name) or command
+    assert [option.opts for option in command.params if option.name == "k"] == [["-k", "--k"]]
 
 
 def test_config_files_and_settings_over_them(tmp_path: Path) -> None:
