@@ -16,7 +16,7 @@ from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.training.batches import training_batches
 from hubspoke.spokes.training.checkpoints import Checkpoints
 
-MEMBER = runpy.run_path(str(Path(__file__).with_name("team_member.py")))
+MEMBER = runpy.run_path(str(Path(__file__).parent / "training" / "team_member.py"))
 train, config, interrupted = MEMBER["train"], MEMBER["config"], MEMBER["interrupted"]
 MODELS = ("sasrec", "bert4rec")
 
