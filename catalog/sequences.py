@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,45 +20,29 @@ from ..errors import InvalidDataError
 from .schema import EVENT_TYPES
 
 
-class History(np.ndarray[tuple[int, ...], np.dtype[np.int64]]):
-    """Item rows of one shopper's events, oldest first, that bring the events' times and types along, slices included.
+@dataclass(frozen=True, eq=False)
+class History:
+    """One shopper's events, oldest first: (T,) item rows, microseconds, and types as codes (`Sequences`), if known.
 
-    To everybody else it is an array of rows; only a model that reads times and types looks for them.
-
-    Attributes:
-        timestamps: (T,) microseconds, or None.
-        event_types: (T,) codes as in `Sequences`, or None.
+    Numpy reads it as the array of its rows, so only a model that reads times and types needs to tell the two apart.
     """
 
-    timestamps: IntArray | None
-    event_types: IntArray | None
+    items: IntArray
+    timestamps: IntArray | None = None
+    event_types: IntArray | None = None
 
-    def __new__(cls, items: IntArray, timestamps: IntArray | None, event_types: IntArray | None) -> History:
-        """Rows (T,), and what is known of their events beside."""
-        made = np.asarray(items, np.int64).view(cls)
-        made.timestamps, made.event_types = timestamps, event_types
-        return made
+    def __len__(self) -> int:
+        return len(self.items)
 
-    def of(self, places: IntArray, rows: IntArray) -> History:
-        """Some events of this history, under other row numbers.
+    def __getitem__(self, part: slice | IntArray) -> History:
+        times, types = (None if known is None else known[part] for known in (self.timestamps, self.event_types))
+        return History(self.items[part], times, types)
 
-        Args:
-            places: (K,) which events.
-            rows: (K,) their items' rows, in another catalog perhaps.
-        """
-        known = (None if own is None else own[places] for own in (self.timestamps, self.event_types))
-        return History(rows, *known)
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.items, dtype, copy=copy)
 
-    def __array_finalize__(self, other: object) -> None:
-        # Whatever numpy makes of a history (a mask, a sum) is of other events; slices are told of theirs below.
-        self.timestamps = self.event_types = None
 
-    def __getitem__(self, key: Any) -> Any:
-        part = super().__getitem__(key)
-        if isinstance(key, slice) and isinstance(part, History):
-            part.timestamps = None if self.timestamps is None else self.timestamps[key]
-            part.event_types = None if self.event_types is None else self.event_types[key]
-        return part
+Histories: TypeAlias = "SequenceOf[History | IntArray]"
 
 
 @dataclass(frozen=True)
@@ -90,9 +75,12 @@ class Sequences:
 
     def history(self, s: int) -> History:
         """Sequence s with what is known of its events."""
-        own = slice(self.offsets[s], self.offsets[s + 1])
-        types = None if self.event_types is None else self.event_types[own].astype(np.int64)
-        return History(self.items[own], self.timestamps[own], types)
+        return self.events_at(slice(self.offsets[s], self.offsets[s + 1]))
+
+    def events_at(self, places: slice | IntArray) -> History:
+        """Some of the events with what is known of them, in the order of their places."""
+        types = None if self.event_types is None else self.event_types[places].astype(np.int64)
+        return History(self.items[places], self.timestamps[places], types)
 
     def __iter__(self) -> Iterator[IntArray]:
         return (self[s] for s in range(len(self)))

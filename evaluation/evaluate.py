@@ -6,7 +6,7 @@ A recommender is any function from histories to a score for every item; nothing 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import BoolArray, FloatArray, IntArray
+from ..catalog.sequences import Histories
 from ..errors import IncompatibleError, InvalidDataError, UsageError
 from .bootstrap import Estimate, mean_interval
 from .lists import DIVERSITY, NOVELTY, best_of, diversity, novelty, surprise, unit_content
@@ -21,7 +22,7 @@ from .metrics import COVERAGE_K, covered_items, target_ranks, top_items, user_me
 from .protocols import EvaluationSet, Protocol
 from .slices import item_slices
 
-Score = Callable[[Sequence[IntArray]], FloatArray]
+Score = Callable[[Histories], FloatArray]
 Progress = Callable[[int, int], None]
 COVERAGE = f"coverage@{COVERAGE_K}"
 
@@ -193,14 +194,14 @@ def _look_at_lists(top: IntArray, tally: _Tally) -> None:
         tally.lists[DIVERSITY].append(diversity(top, facts.content))
 
 
-def flatten(arrays: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
+def flatten(arrays: Histories) -> tuple[IntArray, IntArray]:
     """Ragged rows as (row of each entry, entry)."""
     rows = np.repeat(np.arange(len(arrays), dtype=np.int64), [len(array) for array in arrays])
     return rows, np.concatenate(arrays)
 
 
 def _without_seen(
-    scores: FloatArray, histories: Sequence[IntArray], rows: IntArray, items: IntArray
+    scores: FloatArray, histories: Histories, rows: IntArray, items: IntArray
 ) -> tuple[FloatArray, BoolArray]:
     """Scores with the whole history at -inf, and which of the targets (rows, items) were not in it."""
     seen = np.zeros(scores.shape, dtype=np.bool_)

@@ -103,8 +103,7 @@ class EvaluationSet:
     """What a recommender is asked and what the right answers are.
 
     Attributes:
-        histories: one array of item rows per user, oldest first, whole (the protocol's `max_history` is applied later);
-            they bring times and types of their events along.
+        histories: one per user, oldest first, whole (the protocol's `max_history` is applied later).
         targets: one array of item rows per user, at least one each, without repeats.
         users: user identifiers.
         train_counts: (N,) events of each item in the training part.
@@ -112,7 +111,7 @@ class EvaluationSet:
         protocol: how the set was cut.
     """
 
-    histories: list[IntArray]
+    histories: list[History]
     targets: list[IntArray]
     users: list[str]
     train_counts: IntArray
@@ -191,13 +190,13 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
     items, asked, answers = sequences.items[order], asked[order], answers[order]
     testable = np.zeros(len(sequences.user_ids), np.bool_)
     testable[whom] = True
-    histories: list[IntArray] = []
+    histories: list[History] = []
     targets, kept = [], []
     for start, end in _runs(users):
         if not testable[users[start]]:
             continue
         span = slice(start, end)
-        histories.append(_history(sequences, order[span][asked[span]]))
+        histories.append(sequences.events_at(order[span][asked[span]]))
         targets.append(_distinct(items[span][answers[span]]))
         kept.append(sequences.user_ids[users[start]])
     return EvaluationSet(
@@ -221,13 +220,6 @@ def asked_users(sequences: Sequences, protocol: Protocol) -> tuple[IntArray, int
     testable = np.flatnonzero(_users_with(users, asked) & _users_with(users, answers))
     candidates = np.unique(users[answers] if protocol.name == "temporal" else users)
     return testable, len(candidates) - len(testable)
-
-
-def _history(sequences: Sequences, events: IntArray) -> History:
-    types = sequences.event_types
-    return History(
-        sequences.items[events], sequences.timestamps[events], None if types is None else types[events].astype(np.int64)
-    )
 
 
 def training_mask(sequences: Sequences, protocol: Protocol) -> BoolArray:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import FloatArray
+from ..catalog.sequences import Histories
 from ..errors import CorruptArtifactError
 from .calibration import Calibration, fit_calibration, unit_rows
 from .config import HubConfig
@@ -105,7 +106,7 @@ def fit_content_space(fused: TrunkVectors, config: HubConfig) -> ContentSpace:
     )
 
 
-def recency_weighted(embeddings: FloatArray, histories: Sequence[IntArray], decay: float, events: int) -> FloatArray:
+def recency_weighted(embeddings: FloatArray, histories: Histories, decay: float, events: int) -> FloatArray:
     """Zero-shot session embeddings: the recency-weighted sum of the last events' item embeddings, unit length.
 
     Args:
@@ -120,7 +121,7 @@ def recency_weighted(embeddings: FloatArray, histories: Sequence[IntArray], deca
     weights = np.zeros((len(histories), events), np.float32)
     rows = np.zeros((len(histories), events), np.int64)
     for b, history in enumerate(histories):
-        recent = history[-events:][::-1]
+        recent = np.asarray(history)[-events:][::-1]
         rows[b, : len(recent)] = recent
         weights[b, : len(recent)] = decay ** np.arange(len(recent))
     if len(embeddings) == 0:

@@ -21,7 +21,7 @@ from ..hub.fusion import TrunkVectors
 from .context import EventContext
 from .model import ItemInputs
 from .spoke import Spoke
-from .training.batches import serving_batch
+from .training.batches import known_times, known_types, serving_batch
 
 # Sums of hundreds of float32 products lose their last digits; what is said to add up is added in double precision.
 MODALITIES = ("text", "image")
@@ -63,7 +63,7 @@ class ScoreParts:
 
 
 def explain_scores(
-    spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
+    spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, rows: IntArray, *, exclude_seen: bool = False
 ) -> ScoreParts:
     """Take the scores of some items after a session apart.
 
@@ -110,13 +110,13 @@ def look_back(spoke: Spoke, *, exclude_seen: bool = False) -> int:
 
 
 def leave_one_out(
-    spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
+    spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, rows: IntArray, *, exclude_seen: bool = False
 ) -> dict[str, DoubleArray]:
     """(K, T) by part: the score after all T events minus the score without each one, recomputed in one batch."""
     return _products(part_columns(spoke), item_vectors[rows], _lost(spoke, item_vectors, history, exclude_seen))
 
 
-def _lost(spoke: Spoke, item_vectors: FloatArray, history: IntArray, exclude_seen: bool) -> DoubleArray:
+def _lost(spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, exclude_seen: bool) -> DoubleArray:
     """(T, D) the session vector minus what it is without each event."""
     # One event more than counts: it moves in where a later one is taken out.
     tail = history[-look_back(spoke, exclude_seen=exclude_seen) - 1 :]
@@ -126,15 +126,13 @@ def _lost(spoke: Spoke, item_vectors: FloatArray, history: IntArray, exclude_see
     return np.pad(lost, ((len(history) - len(tail), 0), (0, 0)))
 
 
-def _without(history: IntArray, place: int) -> IntArray:
+def _without(history: IntArray | History, place: int) -> IntArray | History:
     """The session without one event, and without its time."""
-    kept = np.delete(np.arange(len(history)), place)
-    rows = np.asarray(history)[kept]
-    return history.of(kept, rows) if isinstance(history, History) else rows
+    return history[np.delete(np.arange(len(history)), place)]
 
 
 def content_terms(
-    spoke: Spoke, item_vectors: FloatArray, history: IntArray, rows: IntArray, *, exclude_seen: bool = False
+    spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, rows: IntArray, *, exclude_seen: bool = False
 ) -> dict[str, DoubleArray]:
     """(K, T) by modality: the terms of the content score, one per event, in closed form.
 
@@ -143,7 +141,7 @@ def content_terms(
     """
     weights = spoke.mixture.weights(exclude_seen)
     start = spoke.behaviour_dimension
-    recent = history[-weights.recent_events :]
+    recent = np.asarray(history)[-weights.recent_events :]
     faded = weights.recency_decay ** np.arange(len(recent))[::-1].astype(np.float64)
     events = faded[:, None] * item_vectors[recent, start:]  # (T', R)
     length = float(np.linalg.norm(events.sum(axis=0))) or 1.0
@@ -197,7 +195,7 @@ def signed_shares(values: DoubleArray) -> DoubleArray:
 
 
 @torch.inference_mode()
-def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) -> FloatArray | None:
+def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray | History) -> FloatArray | None:
     """(L, H, T): attention to the T events, by block and head, of the position that the session is read at.
 
     In SASRec that is the last event, and a head's attention sums to one. In BERT4Rec it is the mask token after it, and
@@ -213,8 +211,8 @@ def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) ->
         [history],
         model.max_length,
         cloze=model.cloze,
-        times=_told(history, "timestamps"),
-        types=_told(history, "event_types"),
+        times=known_times([history]),
+        types=known_types([history]),
     )
     device = model.ids.weight.device
     x = torch.from_numpy(item_vectors[batch.rows, : spoke.width]).to(device)
@@ -226,11 +224,6 @@ def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray) ->
     _, weights = model.transformer.eval().attention_weights(x[None], context=context)
     last = weights[:, 0, :, -1, :n_events].float().cpu().numpy()
     return np.pad(last, ((0, 0), (0, 0), (len(history) - n_events, 0)))
-
-
-def _told(history: IntArray, name: str) -> list[IntArray] | None:
-    known = getattr(history, name, None)
-    return None if known is None else [known]
 
 
 def _products(

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..arrays import BoolArray, FloatArray, IntArray
+from ..catalog.sequences import History
 
 CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
 COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -80,10 +81,10 @@ class Mixture(BaseModel):
         """The days of every trend that has a weight under some policy."""
         return tuple(sorted({own.trend_days for own in (self.seen_ranked, self.seen_filtered) if own.trend}))
 
-    def hidden(self, history: IntArray, exclude_seen: bool) -> IntArray:
+    def hidden(self, history: IntArray | History, exclude_seen: bool) -> IntArray:
         """What of a history, oldest first, is not recommended again."""
         own = len(history) if exclude_seen else self.seen_ranked.held_back
-        return history[max(0, len(history) - own) :]
+        return np.asarray(history)[max(0, len(history) - own) :]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arrays import FloatArray, IntArray
+from ..catalog.sequences import Histories
 from ..errors import UsageError
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, TrunkVectors
@@ -19,7 +20,7 @@ from .config import SpokeConfig
 from .context import EventContext
 from .features.items import FeatureEncoder, FeatureRows, ItemFeatures
 from .item_fusion import Parts, item_fusion
-from .training.batches import Batch, serving_batch
+from .training.batches import Batch, known_times, known_types, serving_batch
 from .transformer import SequenceTransformer
 from .trunks import AdaptedTrunks, TrunkInputs
 
@@ -403,11 +404,8 @@ class BehaviourModel(nn.Module):
     def session_vectors(
         self,
         vectors: FloatArray,
-        histories: Sequence[IntArray],
+        histories: Histories,
         batch_size: int = 512,
-        *,
-        times: Sequence[IntArray] | None = None,
-        types: Sequence[IntArray] | None = None,
     ) -> FloatArray:
         """(B, D) session embedding after the last event of each history; zero for an empty one.
 
@@ -415,13 +413,11 @@ class BehaviourModel(nn.Module):
             vectors: (N, D) item vectors.
             histories: item rows, oldest first.
             batch_size: histories in a forward pass; those of similar length meet, whatever their order.
-            times: microseconds of their events, for a model that reads them; by default what each `History` says.
-            types: codes of their events' types, likewise.
         """
         self.eval()
-        if self.transformer.config.needs_context:
-            times = _known("timestamps", histories) if times is None else times
-            types = _known("event_types", histories) if types is None else types
+        reads = self.transformer.config.needs_context
+        times = known_times(histories) if reads else None
+        types = known_types(histories) if reads else None
         table = torch.from_numpy(vectors).to(self.ids.weight.device)
         out = np.zeros((len(histories), vectors.shape[1]), np.float32)
         lengths = np.array([min(len(history), self.max_length) for history in histories], np.int64)
@@ -461,14 +457,6 @@ def _refuse_nothing(config: SpokeConfig, content: ContentProjection | None, feat
         f"This catalog has none of what an item is made of (content: {', '.join(config.content) or 'none'}, "
         f"attributes: {config.attributes is not None}); turn on ids, or content that the catalog has."
     )
-
-
-def _known(name: str, histories: Sequence[IntArray]) -> list[IntArray] | None:
-    """Times or types of the events of all histories; None unless every one that has events tells them."""
-    empty = np.zeros(0, np.int64)
-    told = [getattr(history, name, None) if len(history) else empty for history in histories]
-    known = [own for own in told if own is not None]
-    return known if len(known) == len(told) else None
 
 
 def _maybe(change: Callable[[IntArray], Tensor], array: IntArray | None) -> Tensor | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from ..arrays import FloatArray, IntArray
+from ..catalog.sequences import Histories, History
 
 
 class Recommender(Protocol):
@@ -17,7 +18,7 @@ class Recommender(Protocol):
     def name(self) -> str:
         """How results name it."""
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) scores, higher is better, for B histories of item rows, oldest first; an empty history is allowed."""
 
 
@@ -35,15 +36,15 @@ class VectorRecommender:
         self,
         name: str,
         item_vectors: FloatArray,
-        encode: Callable[[Sequence[IntArray]], FloatArray],
-        hide: Callable[[IntArray], IntArray] | None = None,
+        encode: Callable[[Histories], FloatArray],
+        hide: Callable[[IntArray | History], IntArray] | None = None,
     ) -> None:
         self.name = name
         self.item_vectors = item_vectors
         self._encode = encode
         self._hide = hide
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) inner products."""
         scores: FloatArray = self._encode(histories) @ self.item_vectors.T
         if self._hide is not None:

@@ -23,6 +23,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from ..arrays import FloatArray, IntArray
+from ..catalog.sequences import Histories
 from ..errors import CorruptArtifactError, IncompatibleError
 from ..hub.config import HubConfig
 from ..hub.content import ContentSpace, recency_weighted
@@ -173,7 +174,7 @@ class Spoke:
         return self.space.embed(self.fusion.fuse(trunk.only(self.content)))
 
     def embed_sessions(
-        self, item_vectors: FloatArray, histories: Sequence[IntArray], *, exclude_seen: bool = False
+        self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
     ) -> FloatArray:
         """(B, D) session vectors for histories of rows of `item_vectors`, oldest first; zero for an empty history.
 
@@ -195,7 +196,7 @@ class Spoke:
         parts = [weights.behaviour * sessions, weights.cold * started, trends * started, content]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def behaviour_sessions(self, item_vectors: FloatArray, histories: Sequence[IntArray]) -> FloatArray:
+    def behaviour_sessions(self, item_vectors: FloatArray, histories: Histories) -> FloatArray:
         """(B, D') session embeddings of the behavioural part, (B, 0) for the launch floor."""
         if self.behaviour is None:
             return np.zeros((len(histories), 0), np.float32)

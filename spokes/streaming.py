@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ..arrays import FloatArray, IntArray
+from ..catalog.sequences import History
 from ..errors import IncompatibleError, UsageError
 from .context import EventContext
 from .model import BehaviourModel
@@ -176,11 +177,12 @@ def _read(states: Sequence[SessionState]) -> FloatArray:
     """(B, D) embeddings by full passes."""
     lengths = np.array([state.window_length for state in states])
     ends = np.cumsum(lengths)
-    histories = [np.arange(end - length, end) for end, length in zip(ends, lengths, strict=True)]
-    times = [state._times for state in states if state._times is not None]
-    types = [state._types for state in states if state._types is not None]
+    histories = [
+        History(np.arange(end - length, end), state._times, state._types)
+        for end, length, state in zip(ends, lengths, states, strict=True)
+    ]
     table = np.concatenate([state._vectors for state in states])
-    return states[0].model.session_vectors(table, histories, times=times or None, types=types or None)
+    return states[0].model.session_vectors(table, histories)
 
 
 def _advance(states: Sequence[SessionState], fresh: int) -> FloatArray:

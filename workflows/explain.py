@@ -20,6 +20,7 @@ from .results import Result
 if TYPE_CHECKING:
     import polars as pl
 
+    from ..catalog.sequences import History
     from ..hub.fusion import TrunkVectors
     from ..spokes.explain import ScoreParts
     from ..spokes.spoke import Spoke
@@ -250,7 +251,7 @@ class _Explainer:
             "parts, so a score without one of them is not the score less that part."
         ]
 
-    def _attention(self, history: IntArray, weight: float) -> tuple[SessionAttention | None, list[str]]:
+    def _attention(self, history: IntArray | History, weight: float) -> tuple[SessionAttention | None, list[str]]:
         from ..spokes.explain import last_attention
 
         if self._spoke.behaviour is None:

@@ -6,13 +6,13 @@ Items that the catalog says are not available are never recommended, but a sessi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import FloatArray
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from .indexes import LoadedIndex, index_of, load_index
@@ -100,21 +100,23 @@ class Server:
             raise NotFoundError(f"{item!r} is not in {self._loaded.record.ref}; name an item of its catalog.")
         return self._row_of[item]
 
-    def events(self, session: Sequence[str] = (), user: str | None = None) -> tuple[IntArray, list[str]]:
-        """Rows of a session's known items, oldest first, and its unknown items; a shopper's rows tell their times.
+    def events(self, session: Sequence[str] = (), user: str | None = None) -> tuple[History, list[str]]:
+        """A session's events on known items, with their times for a shopper, and its unknown items.
 
         Raises:
             NotFoundError: every item of the session is unknown, or so is the shopper.
             UsageError: both a session and a shopper are given.
         """
-        told: History | None = None
+        from ..catalog.sequences import History
+
+        whole: History | None = None
         if user is not None:
             if session:
                 raise UsageError("A session and a user were both given; ask for one of them.")
-            session, told = self._history(user)
+            session, whole = self._history(user)
         places = np.array([place for place, item in enumerate(session) if item in self._row_of], dtype=np.int64)
         rows = np.array([self._row_of[session[place]] for place in places], dtype=np.int64)
-        known = rows if told is None else told.of(places, rows)
+        known = History(rows) if whole is None else replace(whole[places], items=rows)
         unknown = [item for item in session if item not in self._row_of]
         if len(session) and not len(known):
             raise NotFoundError(
@@ -154,7 +156,7 @@ class Server:
         scores = (self._vectors[pinned] @ queries[0]).tolist()
         ranked = self._rules.limit(self._ranked(queries, k, hidden), pinned)
         found = [*zip(pinned, scores, strict=True), *islice(ranked, k - len(pinned))]
-        return self._answer(found, rows, unknown, exclude_seen, self._loaded.record.model, pinned)
+        return self._answer(found, rows.items.tolist(), unknown, exclude_seen, self._loaded.record.model, pinned)
 
     def similar(self, item: str, k: int = 10) -> Recommendations:
         """The `k` items whose content is nearest to an item's, the item itself left out.
@@ -173,7 +175,7 @@ class Server:
         share = self._loaded.spoke.mixture.seen_filtered.image_share
         query[0, split:] = self._vectors[row, split:] * self._loaded.spoke.space.modality_weights(share)
         found = list(islice(self._rules.limit(self._ranked(query, k, [row])), k))
-        return self._answer(found, np.array([row]), [], True, self._loaded.record.model)
+        return self._answer(found, [row], [], True, self._loaded.record.model)
 
     def _pinned(self, hidden: Sequence[int], k: int) -> list[int]:
         return self._rules.pinned([*hidden, *self._unavailable])[:k]
@@ -203,7 +205,7 @@ class Server:
         by_user = dataset.sequences.by_user()
         history = by_user.history(int(np.flatnonzero(by_user.users == code)[0]))
         ids = dataset.items["item_id"]
-        return [str(ids[row]) for row in history.tolist()], history
+        return [str(ids[row]) for row in history.items.tolist()], history
 
     def _without_session(self, k: int) -> Recommendations:
         """What to show before anything is known: the most popular items, or the newest where nobody bought yet."""
@@ -220,12 +222,12 @@ class Server:
         open_to_all = order[~np.isin(order, self._unavailable)]
         ranked = self._rules.limit(((int(row), float(scores[row])) for row in open_to_all), pinned)
         found = [*((row, float(scores[row])) for row in pinned), *islice(ranked, k - len(pinned))]
-        return self._answer(found, np.array([], dtype=np.int64), [], False, name, pinned)
+        return self._answer(found, [], [], False, name, pinned)
 
     def _answer(
         self,
         found: Sequence[tuple[int, float]],
-        session: IntArray,
+        session: Sequence[int],
         unknown: Sequence[str],
         filtered: bool,
         by: str,
@@ -247,7 +249,7 @@ class Server:
             ref=self._ref,
             index=self._loaded.record.ref,
             served_by=by,
-            session=[_shown(self._dataset.items, int(row)) for row in session],
+            session=[_shown(self._dataset.items, row) for row in session],
             unknown=list(unknown),
             seen_items="excluded" if filtered else "ranked",
             rules=self._rules_ref,

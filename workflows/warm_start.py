@@ -322,5 +322,5 @@ def _shown(spoke: Spoke, vectors: FloatArray, checked: Validation) -> FloatArray
     scores: FloatArray = np.array(recommender.score(checked.histories))
     if checked.filter_seen:
         for row, history in enumerate(checked.users.histories):
-            scores[row, history] = -np.inf
+            scores[row, history.items] = -np.inf
     return scores

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hubspoke.arrays import IntArray
-from hubspoke.catalog.sequences import Sequences
+from hubspoke.catalog.sequences import Histories, Sequences
 from hubspoke.commands.options import read_config
 from hubspoke.errors import InvalidDataError, NotFoundError
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
@@ -27,7 +26,7 @@ from hubspoke.spokes.spoke import id_rows
 from hubspoke.spokes.training.validation import REPEAT_SHARE, Validation, repeat_share
 from hubspoke.workflows.models import parse_config
 
-Score = Callable[[Sequence[IntArray]], np.ndarray]
+Score = Callable[[Histories], np.ndarray]
 
 # Without content an ID is all that an item has: every item that occurs keeps its own, and it is never dropped.
 IDS_ONLY: Mapping[str, Any] = {"content": [], "min_item_count": 1, "id_dropout": 0.0, "statistics": None}

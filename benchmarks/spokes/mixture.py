@@ -17,6 +17,7 @@ import hubspoke
 import numpy as np
 import torch
 from hubspoke.arrays import FloatArray, IntArray
+from hubspoke.catalog.sequences import Histories
 from hubspoke.commands.options import read_config
 from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
@@ -78,7 +79,7 @@ class Parts:
         """(N, R) content part."""
         return self.vectors[:, self.spoke.behaviour_dimension :]
 
-    def queries(self, histories: Sequence[IntArray]) -> FloatArray:
+    def queries(self, histories: Histories) -> FloatArray:
         """(B, R) content queries with the chosen recency and share of pictures."""
         chosen = self.weights
         own = recency_weighted(self.content, histories, chosen.recency_decay, chosen.recent_events)
@@ -94,7 +95,7 @@ class Parts:
         """Behaviour plus (N,) content weights and (N,) biases of the items' own."""
         vectors = np.concatenate([self.behaviour, bias[:, None], content[:, None] * self.content], axis=1)
 
-        def encode(histories: Sequence[IntArray]) -> FloatArray:
+        def encode(histories: Histories) -> FloatArray:
             sessions = self.spoke.behaviour_sessions(self.vectors, histories)
             return np.concatenate([sessions, np.ones((len(sessions), 1), np.float32), self.queries(histories)], axis=1)
 

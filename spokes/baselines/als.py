@@ -5,12 +5,10 @@ Sessions are folded in: no user is remembered, the factors of a history are solv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from ...arrays import FloatArray, IntArray
-from ...catalog.sequences import Sequences
+from ...arrays import FloatArray
+from ...catalog.sequences import Histories, Sequences
 from ...errors import MissingExtraError
 
 
@@ -49,14 +47,14 @@ class AlternatingLeastSquares:
         self._regularization = regularization
         self.item_factors = _item_factors(sequences, factors, regularization, alpha, iterations, seed)  # (N, K)
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) inner products of the histories' factors and the items'."""
         folded = fold_in(self.item_factors, histories, self._alpha, self._regularization)
         scores: FloatArray = folded @ self.item_factors.T
         return scores
 
 
-def fold_in(item_factors: FloatArray, histories: Sequence[IntArray], alpha: float, regularization: float) -> FloatArray:
+def fold_in(item_factors: FloatArray, histories: Histories, alpha: float, regularization: float) -> FloatArray:
     """(B, K) factors of histories, solved for exactly; zero for an empty one.
 
     Args:

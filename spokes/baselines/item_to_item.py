@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ...arrays import FloatArray, IntArray
-from ...catalog.sequences import Sequences, co_engaged_pairs
+from ...catalog.sequences import Histories, Sequences, co_engaged_pairs
 
 
 class ItemToItem:
@@ -28,11 +26,11 @@ class ItemToItem:
         self._recent = recent
         self._offsets, self._neighbours, self._values = _similarities(sequences, window, shrinkage)
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) recency-weighted sums of similarities."""
         scores = np.zeros((len(histories), self._n_items), np.float32)
         for b, history in enumerate(histories):
-            for age, item in enumerate(history[-self._recent :][::-1]):
+            for age, item in enumerate(np.asarray(history)[-self._recent :][::-1]):
                 row = slice(self._offsets[item], self._offsets[item + 1])
                 # A row names each neighbour once, so plain indexed addition is safe.
                 scores[b, self._neighbours[row]] += self._decay**age * self._values[row]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ...arrays import FloatArray, IntArray
-from ...catalog.sequences import Sequences
+from ...catalog.sequences import Histories, History, Sequences
 
 
 class SessionNeighbours:
@@ -48,7 +46,7 @@ class SessionNeighbours:
         self._sample = sample
         self._norms = 1 / np.sqrt(np.maximum(np.bincount(numbers, minlength=len(sequences)), 1))
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) sums of similarities."""
         scores = np.zeros((len(histories), self._n_items), np.float32)
         for b, history in enumerate(histories):
@@ -59,10 +57,10 @@ class SessionNeighbours:
                 scores[b] = np.bincount(np.concatenate(held), weights=votes, minlength=self._n_items)
         return scores
 
-    def _nearest(self, history: IntArray) -> tuple[IntArray, FloatArray]:
+    def _nearest(self, history: IntArray | History) -> tuple[IntArray, FloatArray]:
         """Numbers and similarities of the most similar past sessions."""
         weights: dict[int, float] = {}
-        for age, item in enumerate(history[-self._recent :][::-1].tolist()):
+        for age, item in enumerate(np.asarray(history)[-self._recent :][::-1].tolist()):
             weights.setdefault(item, self._decay**age)
         lists = [self._found[item][: self._sample] for item in weights]
         if not lists:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ...arrays import FloatArray, IntArray
 from ...catalog.schema import TimeKind
-from ...catalog.sequences import Sequences
+from ...catalog.sequences import Histories, Sequences
 from ..features.trend import span_counts
 
 
@@ -20,7 +18,7 @@ class Popularity:
     def __init__(self, sequences: Sequences) -> None:
         self._scores = sequences.item_counts().astype(np.float32)
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) event counts."""
         return np.tile(self._scores, (len(histories), 1))
 
@@ -41,7 +39,7 @@ class RecentPopularity:
         self.note = None if dated else f"{self.name} counts all events: their timestamps are an order without days"
         self._scores = _recent_places(sequences, days) if dated else Popularity(sequences).score([_NOBODY])[0]
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) places from the end, 0 for an item without events; items that tie in both counts share one."""
         return np.tile(self._scores, (len(histories), 1))
 

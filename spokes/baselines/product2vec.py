@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...arrays import FloatArray, IntArray
-from ...catalog.sequences import Sequences, co_engaged_pairs
+from ...catalog.sequences import Histories, Sequences, co_engaged_pairs
 from ...hub.calibration import unit_rows
 from ...hub.content import recency_weighted
 
@@ -56,7 +55,7 @@ class Product2Vec:
         self._recent = recent
         self.item_vectors = train_skip_gram(sequences, settings or SkipGram())  # (N, D)
 
-    def score(self, histories: Sequence[IntArray]) -> FloatArray:
+    def score(self, histories: Histories) -> FloatArray:
         """(B, N) cosines."""
         sessions = recency_weighted(self.item_vectors, histories, self._decay, self._recent)
         scores: FloatArray = sessions @ self.item_vectors.T

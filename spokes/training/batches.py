@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import BoolArray, IntArray
-from ...catalog.sequences import Sequences, SequenceSource
+from ...catalog.sequences import Histories, History, Sequences, SequenceSource
 from ...catalog.streams import ahead
 from ..config import SpokeConfig
 from ..features.folds import user_folds
@@ -321,7 +321,7 @@ def windows(sequences: Sequences, max_length: int) -> tuple[IntArray, IntArray]:
 
 
 def serving_batch(
-    histories: Sequence[IntArray],
+    histories: Histories,
     max_length: int,
     *,
     cloze: bool = False,
@@ -352,7 +352,24 @@ def serving_batch(
     return Batch(inputs, targets, None if times is None else _recent(times, lengths, steps), shown)
 
 
-def _recent(arrays: Sequence[IntArray], lengths: IntArray, steps: IntArray) -> IntArray:
+def known_times(histories: Histories) -> list[IntArray] | None:
+    """Microseconds of the events of all histories; None unless every one that has events knows them."""
+    return _all_known([h.timestamps if isinstance(h, History) else None for h in histories], histories)
+
+
+def known_types(histories: Histories) -> list[IntArray] | None:
+    """Types of the events of all histories, as codes; None unless every one that has events knows them."""
+    return _all_known([h.event_types if isinstance(h, History) else None for h in histories], histories)
+
+
+def _all_known(known: Sequence[IntArray | None], histories: Histories) -> list[IntArray] | None:
+    nothing = np.zeros(0, np.int64)
+    found = [own if len(history) else nothing for own, history in zip(known, histories, strict=True)]
+    complete = [own for own in found if own is not None]
+    return complete if len(complete) == len(found) else None
+
+
+def _recent(arrays: Histories, lengths: IntArray, steps: IntArray) -> IntArray:
     """(B, T) of the last `lengths` (B,) values of each array those at `steps` (B, T)."""
     flat = np.concatenate([array[-length:] for array, length in zip(arrays, lengths, strict=True)])
     chosen: IntArray = flat[(np.cumsum(lengths) - lengths)[:, None] + steps].astype(np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import FloatArray, IntArray
-from ...catalog.sequences import Sequences
+from ...catalog.sequences import History, Sequences
 from ...evaluation.evaluate import flatten
 from ...evaluation.metrics import target_ranks, user_metrics
 from ...evaluation.protocols import EvaluationSet
@@ -41,10 +41,12 @@ class Validation:
     def returns_at_once(self) -> bool:
         """Whether any user took the item of the last event once more."""
         histories, targets = self.users.histories, self.users.targets
-        return any(history[-1] in target for history, target in zip(histories, targets, strict=True) if len(history))
+        return any(
+            history.items[-1] in target for history, target in zip(histories, targets, strict=True) if len(history)
+        )
 
     @property
-    def histories(self) -> list[IntArray]:
+    def histories(self) -> list[History]:
         """The recent history of each user."""
         return [history[-self.users.protocol.max_history :] for history in self.users.histories]
 

@@ -72,10 +72,10 @@ def test_settings_are_laid_over_each_other_key_by_key(tmp_path: Path) -> None:
 def test_the_measure_in_blocks_is_the_measure(circle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     users = leave_one_out(ids.read_sequences(circle), "validation")
     scores = np.random.default_rng(1).random((len(users), users.n_items)).astype(np.float32)
-    rows = {history.tobytes(): row for row, history in enumerate(users.histories)}
+    rows = {history.items.tobytes(): row for row, history in enumerate(users.histories)}
 
     def score(histories: list) -> np.ndarray:
-        return scores[[rows[history.tobytes()] for history in histories]]
+        return scores[[rows[history.items.tobytes()] for history in histories]]
 
     whole = Validation(users, filter_seen=True)
     monkeypatch.setattr(ids, "BLOCK", 7)

@@ -144,7 +144,7 @@ def content(features: np.ndarray) -> Score:
     centred = features - features.mean(axis=0)
 
     def score(histories: list[IntArray]) -> np.ndarray:
-        return np.stack([centred[history[-5:]].mean(axis=0) for history in histories]) @ centred.T
+        return np.stack([centred[history.items[-5:]].mean(axis=0) for history in histories]) @ centred.T
 
     return score
 

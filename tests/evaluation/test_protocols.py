@@ -45,7 +45,7 @@ def on_day(day: int) -> datetime:
 def test_leave_one_out_takes_the_last_event_of_the_user_over_all_sessions() -> None:
     got = leave_one_out(SESSIONS)
     assert got.users == ["a", "c"]
-    assert [history.tolist() for history in got.histories] == [[1, 2, 3], [5, 6, 5, 9]]
+    assert [history.items.tolist() for history in got.histories] == [[1, 2, 3], [5, 6, 5, 9]]
     assert [target.tolist() for target in got.targets] == [[4], [9]]
     assert got.n_left_out == 1
     assert got.protocol.name == "leave-one-out"
@@ -65,14 +65,14 @@ def test_histories_bring_times_and_types_along() -> None:
 
 def test_validation_is_the_last_but_one_event() -> None:
     got = leave_one_out(SESSIONS, part="validation")
-    assert [history.tolist() for history in got.histories] == [[1, 2], [5, 6, 5]]
+    assert [history.items.tolist() for history in got.histories] == [[1, 2], [5, 6, 5]]
     assert [target.tolist() for target in got.targets] == [[3], [9]]
     assert got.protocol.part == "validation"
 
 
 def test_grouping_by_user_or_by_session_gives_the_same_set() -> None:
     by_session, by_user = leave_one_out(SESSIONS), leave_one_out(SESSIONS.by_user())
-    assert [h.tolist() for h in by_session.histories] == [h.tolist() for h in by_user.histories]
+    assert [h.items.tolist() for h in by_session.histories] == [h.items.tolist() for h in by_user.histories]
     assert training_mask(SESSIONS, Protocol()).tolist() == training_mask(SESSIONS.by_user(), Protocol()).tolist()
 
 
@@ -93,7 +93,7 @@ def test_a_refit_sees_validation_but_not_test() -> None:
 def test_sequences_out_of_time_order_do_not_leak_the_future() -> None:
     swapped = sequences_of([(0, [(4, 5), (5, 5)]), (0, [(1, 0), (2, 0)])])
     got = leave_one_out(swapped)
-    assert got.histories[0].tolist() == [1, 2, 4]
+    assert got.histories[0].items.tolist() == [1, 2, 4]
     assert got.targets[0].tolist() == [5]
     kept = swapped.keep_events(training_mask(swapped, Protocol()))
     assert [sequence.tolist() for sequence in kept] == [[1, 2]]
@@ -101,13 +101,13 @@ def test_sequences_out_of_time_order_do_not_leak_the_future() -> None:
 
 def test_events_of_one_moment_keep_their_order() -> None:
     got = leave_one_out(sequences_of([(0, [(3, 1), (1, 1), (2, 1), (0, 1)])]))
-    assert got.histories[0].tolist() == [3, 1, 2]
+    assert got.histories[0].items.tolist() == [3, 1, 2]
 
 
 def test_temporal_targets_are_the_distinct_items_of_the_window() -> None:
     got = temporal(SESSIONS, on_day(5), on_day(8))
     assert got.users == ["a", "b", "c"]
-    assert [history.tolist() for history in got.histories] == [[1, 2], [7], [5, 6]]
+    assert [history.items.tolist() for history in got.histories] == [[1, 2], [7], [5, 6]]
     assert [target.tolist() for target in got.targets] == [[3, 4], [8], [5, 9]]
     assert got.n_left_out == 0
 
@@ -206,4 +206,4 @@ def test_every_event_of_a_tested_user_has_exactly_one_role(drawn: list[tuple[int
     assert refit.sum() + len(test) == len(sequences.items)
     assert (refit | ~train).all()
     for before, later, target in zip(validation.histories, test.histories, validation.targets, strict=True):
-        assert later.tolist() == [*before.tolist(), *target.tolist()]
+        assert later.items.tolist() == [*before.items.tolist(), *target.tolist()]

@@ -226,7 +226,7 @@ def test_times_and_types_of_events_count_where_they_are_told(spoke, item_ids, tr
     score = own.recommender("it", vectors).score
     explained = explain_scores(own, vectors, told, ROWS)
     np.testing.assert_allclose(explained.scores, score([told])[0][ROWS], atol=1e-5)
-    lost = score([told])[0] - score([told.of(kept, rows[kept])])[0]
+    lost = score([told])[0] - score([told[kept]])[0]
     np.testing.assert_allclose(explained.event_contributions[:, 3], lost[ROWS], atol=1e-5)
     assert np.abs(explained.scores - explain_scores(own, vectors, rows, ROWS).scores).max() > 1e-3
     assert np.abs(last_attention(own, vectors, told) - last_attention(own, vectors, rows)).max() > 1e-3

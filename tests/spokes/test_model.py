@@ -193,29 +193,27 @@ def either(request, hub, space):
 LONG = [[1, 2, 3], [4], [], [5, 6, 7, 8, 9, 10, 11, 0], [2, 1], [3, 3, 3, 3, 3, 3], [], [0, 1, 2, 3, 4]]
 
 
+def known_events():
+    """The histories of LONG with times and types of their events."""
+    rows = [np.array(row, np.int64) for row in LONG]
+    return [History(row, np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000, row % 8) for row in rows]
+
+
 def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, trunk):
     vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
-    rows = histories(*LONG)
-    times = [np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000 for row in LONG]
-    types = [np.array(row, np.int64) % 8 for row in LONG]
-    alone = [
-        either.session_vectors(vectors, [row], times=[time], types=[kind])[0]
-        for row, time, kind in zip(rows, times, types, strict=True)
-    ]
+    known = known_events()
+    alone = [either.session_vectors(vectors, [history])[0] for history in known]
     for batch_size in (2, 3, 512):
-        together = either.session_vectors(vectors, rows, batch_size, times=times, types=types)
+        together = either.session_vectors(vectors, known, batch_size)
         np.testing.assert_allclose(together, alone, atol=1e-6, rtol=1e-6)
     assert [bool(row.any()) for row in together] == [bool(row) for row in LONG]
-    assert np.abs(together - either.session_vectors(vectors, rows)).max() > 1e-3
+    assert np.abs(together - either.session_vectors(vectors, histories(*LONG))).max() > 1e-3
 
 
-def test_histories_that_know_their_times_are_read_with_them(either, trunk):
+def test_times_are_read_where_every_history_with_events_knows_them(either, trunk):
     vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
-    times = [np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000 for row in LONG]
-    types = [np.array(row, np.int64) % 8 for row in LONG]
-    known = [History(np.array(row, np.int64), *own) for row, *own in zip(LONG, times, types, strict=True)]
-    expected = either.session_vectors(vectors, histories(*LONG), times=times, types=types)
-    np.testing.assert_allclose(either.session_vectors(vectors, known), expected, atol=1e-6)
+    known = known_events()
+    expected = either.session_vectors(vectors, known)
     # An empty history knows nothing and hinders nobody; one with events and without times leaves all without.
     known[2] = np.zeros(0, np.int64)
     np.testing.assert_allclose(either.session_vectors(vectors, known), expected, atol=1e-6)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from hubspoke.catalog.sequences import History
 from hubspoke.errors import IncompatibleError, UsageError
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
@@ -55,8 +56,7 @@ def vectors():
 
 def full_pass(model, vectors, events, told):
     rows, times, types = (np.array(part, np.int64) for part in zip(*events, strict=True))
-    known = {"times": [times], "types": [types]} if told else {}
-    return model.session_vectors(vectors, [rows], **known)[0]
+    return model.session_vectors(vectors, [History(rows, times, types) if told else rows])[0]
 
 
 def in_time(drawn):

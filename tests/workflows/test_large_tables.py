@@ -122,7 +122,7 @@ def test_splits_are_those_of_the_whole(lamps: Workspace, name: str, users: int) 
         np.testing.assert_array_equal(own, expected)
     np.testing.assert_array_equal(mine.train_counts, theirs.train_counts)
     assert (mine.n_left_out, mine.protocol) == (theirs.n_left_out, theirs.protocol)
-    times = [[history.timestamps for history in one.histories] for one in (mine, theirs)]  # type: ignore[attr-defined]
+    times = [[history.timestamps for history in one.histories] for one in (mine, theirs)]
     for own, expected in zip(*times, strict=True):
         np.testing.assert_array_equal(own, expected)
 

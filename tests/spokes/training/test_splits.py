@@ -71,7 +71,7 @@ def test_validation_asks_for_the_window_and_training_ends_before_it():
     assert parts.refit.newest == ZERO + 39 * DAY + DAY // 2
     users = parts.validation.users
     assert len(users) == WINDOW_USERS
-    assert users.histories[0].tolist() == list(range(35)) and users.targets[0].tolist() == [35, 36, 37, 38, 39]
+    assert users.histories[0].items.tolist() == list(range(35)) and users.targets[0].tolist() == [35, 36, 37, 38, 39]
 
 
 @pytest.mark.parametrize(("split", "as_tested"), [("leave-one-out", True), ("all", False)])

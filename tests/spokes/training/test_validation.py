@@ -74,7 +74,7 @@ def test_a_target_that_was_seen_counts_as_missed_when_seen_items_are_filtered():
 
 def test_histories_are_cut_as_the_protocol_says():
     users = leave_one_out(sequences(list(range(9))), "validation", Protocol(max_history=3))
-    assert [history.tolist() for history in Validation(users, False).histories] == [[4, 5, 6]]
+    assert [history.items.tolist() for history in Validation(users, False).histories] == [[4, 5, 6]]
 
 
 def test_at_most_so_many_users_the_same_for_the_same_seed():
