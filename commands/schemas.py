@@ -18,7 +18,7 @@ _ESTIMATES = {str: {str: "float"}}
 # Command to the shape of its result, written as `workflows.schemas` says.
 RESULTS: Mapping[str, Shape] = {
     "demo": "demo.run.DemoResult",
-    "init": "workflows.workspace.InitResult",
+    "init": "workflows.setup.InitResult",
     "doctor": "workflows.doctor.Diagnosis",
     "bundle export": "workflows.bundles.BundleExport",
     "bundle import": "workflows.bundles.BundleImport",
@@ -66,11 +66,11 @@ RESULTS: Mapping[str, Shape] = {
     "lineage show": {"lineage": "registry.lineage.graph.LineageTree"},
     "lineage upstream": {"lineage": "registry.lineage.graph.Lineage"},
     "registry backup": "workflows.backups.Backup",
-    "registry current": "workflows.workspace.SchemaState",
+    "registry current": "workflows.setup.SchemaState",
     "registry restore": "workflows.backups.Restoration",
     "registry schema": {"views": ["registry.views.View"]},
     "registry sql": {"columns": ["str"], "rows": ["object"]},
-    "registry upgrade": "workflows.workspace.InitResult",
+    "registry upgrade": "workflows.setup.InitResult",
 }
 
 # Classes whose `to_dict` gives something else than their fields.

@@ -13,7 +13,7 @@ from .options import dry_run
 from .output import facts, table
 
 if TYPE_CHECKING:
-    from ..workflows.workspace import InitResult
+    from ..workflows.setup import InitResult
 
 
 @click.command()

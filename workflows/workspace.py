@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from ..progress import Progress
 from ..settings import load_settings
 from .context import Context
-from .results import Result
 
 if TYPE_CHECKING:
     from ..registry.query import QueryResult
@@ -39,30 +37,8 @@ if TYPE_CHECKING:
     from .recommendations import Recommendations
     from .releases import Promotion
     from .rerank import Rerank
+    from .setup import InitResult, SchemaState
     from .spokes import Spokes
-
-
-@dataclass(frozen=True)
-class InitResult(Result):
-    """Where the workspace lies; `before` is the schema that the registry had, None where there was none."""
-
-    workspace: Path
-    registry: str
-    artifacts: Path | str
-    before: str | None
-    schema: str | None
-    cached: bool
-    dry_run: bool = False
-
-
-@dataclass(frozen=True)
-class SchemaState(Result):
-    """A registry's schema (None: there is no registry) beside the one that this code needs."""
-
-    registry: str
-    current: str | None
-    needed: str
-    up_to_date: bool
 
 
 class Workspace(Context):
@@ -77,87 +53,22 @@ class Workspace(Context):
         self.close()
 
     def exists(self) -> bool:
-        """Whether there is a registry, of whatever schema.
+        """Whether there is a registry, of whatever schema."""
+        from .setup import current_schema
 
-        Raises:
-            HubspokeError: the database cannot be reached.
-        """
-        return self._schema() is not None
+        return current_schema(self) is not None
 
     def init(self, dry_run: bool = False) -> InitResult:
-        """Make the folders and the registry where they are missing, and bring the registry's schema up to date.
+        """Make the folders and the registry where they are missing, and bring the registry's schema up to date."""
+        from .setup import init
 
-        Raises:
-            SchemaVersionError: a newer hubspoke made the registry.
-            HubspokeError: the database or the folders cannot be reached or written.
-        """
-        from ..files import file_faults
-
-        if dry_run:
-            return self._planned()
-        before = self._upgrade()
-        for folder in (self.settings.artifacts_dir, self.cache_dir):
-            with file_faults(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-        return self._init_result(before)
+        return init(self, dry_run)
 
     def schema(self) -> SchemaState:
-        """The registry's schema, whether or not this code can work with it.
+        """The registry's schema, whether or not this code can work with it."""
+        from .setup import schema_state
 
-        Raises:
-            HubspokeError: the database cannot be reached.
-        """
-        from ..registry.database import HEAD_REVISION, parse_url
-
-        current = self._schema()
-        shown = parse_url(self.settings.url).render_as_string(hide_password=True)
-        return SchemaState(shown, current, HEAD_REVISION, current == HEAD_REVISION)
-
-    def _planned(self) -> InitResult:
-        from ..registry.database import REVISIONS, newer_schema
-
-        before = self._schema()
-        if before is not None and before not in REVISIONS:
-            raise newer_schema(self.schema().registry, before)
-        return self._init_result(before, dry_run=True)
-
-    def _upgrade(self) -> str | None:
-        from ..registry.database import HEAD_REVISION
-
-        before = self._schema()
-        if before == HEAD_REVISION:
-            return before  # alembic takes a second to load
-        from ..registry.migrate import upgrade
-
-        return upgrade(self.settings.url).before
-
-    def _schema(self) -> str | None:
-        from ..errors import NotFoundError
-        from ..registry.database import Database
-
-        try:
-            database = Database(self.settings.url)
-        except NotFoundError:
-            return None
-        try:
-            return database.current_revision()
-        finally:
-            database.close()
-
-    def _init_result(self, before: str | None, dry_run: bool = False) -> InitResult:
-        from ..registry.database import HEAD_REVISION, parse_url
-
-        return InitResult(
-            workspace=self.settings.workspace,
-            registry=parse_url(self.settings.url).render_as_string(hide_password=True),
-            artifacts=self.settings.artifacts_location,
-            before=before,
-            schema=HEAD_REVISION,
-            cached=before == HEAD_REVISION,
-            dry_run=dry_run,
-        )
-
-    # ---- nouns ----
+        return schema_state(self)
 
     @cached_property
     def domain(self) -> Domains:
@@ -228,8 +139,6 @@ class Workspace(Context):
         from .bundles import Bundles
 
         return Bundles(self)
-
-    # ---- verbs without a noun ----
 
     def launch(self, name: str, catalog: Table, **options: Any) -> LaunchResult:
         """From a catalog to recommendations in one call; the options are those of `workflows.launches.launch`."""

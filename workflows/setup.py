@@ -1,0 +1,100 @@
+"""Making a workspace: its folders, its registry, and the schema that the registry has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import NotFoundError
+from ..files import file_faults
+from .results import Result
+
+if TYPE_CHECKING:
+    from .context import Context
+
+
+@dataclass(frozen=True)
+class InitResult(Result):
+    """Where the workspace lies; `before` is the schema that the registry had, None where there was none."""
+
+    workspace: Path
+    registry: str
+    artifacts: Path | str
+    before: str | None
+    schema: str | None
+    cached: bool
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class SchemaState(Result):
+    """A registry's schema (None: there is no registry) beside the one that this code needs."""
+
+    registry: str
+    current: str | None
+    needed: str
+    up_to_date: bool
+
+
+def init(context: Context, dry_run: bool = False) -> InitResult:
+    """Make the folders and the registry where they are missing, and bring the registry's schema up to date.
+
+    Raises:
+        SchemaVersionError: a newer hubspoke made the registry.
+        HubspokeError: the database or the folders cannot be reached or written.
+    """
+    from ..registry.database import HEAD_REVISION, REVISIONS, newer_schema
+
+    before = current_schema(context)
+    if before is not None and before not in REVISIONS:
+        raise newer_schema(_shown_url(context), before)
+    if not dry_run:
+        if before != HEAD_REVISION:  # asked first, because alembic takes a second to load
+            from ..registry.migrate import upgrade
+
+            before = upgrade(context.settings.url).before
+        for folder in (context.settings.artifacts_dir, context.cache_dir):
+            with file_faults(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+    return InitResult(
+        workspace=context.settings.workspace,
+        registry=_shown_url(context),
+        artifacts=context.settings.artifacts_location,
+        before=before,
+        schema=HEAD_REVISION,
+        cached=before == HEAD_REVISION,
+        dry_run=dry_run,
+    )
+
+
+def schema_state(context: Context) -> SchemaState:
+    """The registry's schema, whether or not this code can work with it."""
+    from ..registry.database import HEAD_REVISION
+
+    current = current_schema(context)
+    return SchemaState(_shown_url(context), current, HEAD_REVISION, current == HEAD_REVISION)
+
+
+def current_schema(context: Context) -> str | None:
+    """The schema revision of the registry, None where there is no registry.
+
+    Raises:
+        HubspokeError: the database cannot be reached.
+    """
+    from ..registry.database import Database
+
+    try:
+        database = Database(context.settings.url)
+    except NotFoundError:
+        return None
+    try:
+        return database.current_revision()
+    finally:
+        database.close()
+
+
+def _shown_url(context: Context) -> str:
+    from ..registry.database import parse_url
+
+    return parse_url(context.settings.url).render_as_string(hide_password=True)
