@@ -231,8 +231,8 @@ def questions(shape: Shape) -> dict[str, Callable[[Registry], Any]]:
             f"snapshot:domain_0000/events/{SNAPSHOTS}"
         ),
         "lineage diff of two spokes": lambda r: r.diff(f"{last}:{newest}", f"{last}:{paired}"),
-        "domain list": lambda r: r.list_domains(),
-        "domain show": lambda r: r.get_domain(middle),
+        "domain list": lambda r: r.domains.list(),
+        "domain show": lambda r: r.domains.get(middle),
         "staleness of one domain": lambda r: r.staleness(middle),
         "staleness of all domains": lambda r: r.staleness(),
         "history of a domain": lambda r: r.history(middle),

@@ -192,7 +192,7 @@ def run_demo(
         seconds=round(time.perf_counter() - started, 1),
         first_recommendation_seconds=launched.seconds,
         hub=str(hub.ref),
-        released=ws.registry.get_domain(name).live,
+        released=ws.registry.domains.get(name).live,
         comparison=comparison,
         systems=systems,
         curve=curve,

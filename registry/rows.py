@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -12,13 +12,23 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..errors import NotFoundError, UsageError
 from .artifacts.local import StoredArtifact
+from .database import Database
 from .kinds import NodeKind, Relation, choice
 from .records import NodeRecord, Parent
 from .references import Reference, parse
 from .schema import Alias, Artifact, Domain, Edge, Node
 
+# SQLite of old takes no more than 999 values in one statement.
+_AT_ONCE = 500
 # Rows of several tables joined; each store's `_record` gives the columns their types.
 Joined: TypeAlias = "Select[*tuple[Any, ...]]"
+
+
+class Store:
+    """One noun's door to an open registry; each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
 
 def now() -> datetime:
@@ -47,6 +57,13 @@ def _unknown_domain(session: Session, name: str) -> str:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         return f"There is no domain {name!r} among {shown}; add it with `hubspoke domain add {name}`."
     return f"There is no domain {name!r}, nor any other yet; add it with `hubspoke domain add {name}`."
+
+
+def batches(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Sorted values in lists that fit into one statement."""
+    ordered = sorted(values)
+    for start in range(0, len(ordered), _AT_ONCE):
+        yield ordered[start : start + _AT_ONCE]
 
 
 def new_node(session: Session, reference: Reference, domain_id: int | None, label: str) -> Node:

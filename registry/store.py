@@ -1,69 +1,35 @@
 """The registry: one door to domains, snapshots, models, indexes, evaluations, releases, aliases and their lineage.
 
-`Registry(url)` opens an existing one; `migrate.upgrade(url)` makes it. Each method is one transaction.
+`Registry(url)` opens an existing one; `migrate.upgrade(url)` makes it. Each method of a store is one transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from sqlalchemy.orm import Session
-
 from .database import Database
-from .kinds import NodeKind
-from .lineage.differences import DifferenceStore
-from .lineage.graph import LineageStore
-from .lineage.impact import ImpactStore
-from .lineage.staleness import StalenessStore
+from .lineage.store import LineageStore
 from .locks import lock
 from .records import AnyRecord, NodeRecord
 from .references import Reference
 from .rows import find_node, read_node
-from .schema import Node
 from .stores.aliases import AliasStore
-from .stores.domains import DomainStore, read_domain
-from .stores.evaluations import EvaluationStore, read_evaluation
+from .stores.artifacts import ArtifactRows
+from .stores.domains import DomainStore
+from .stores.evaluations import EvaluationStore
 from .stores.gates import GateStore
-from .stores.indexes import IndexStore, read_index
-from .stores.models import ModelStore, read_model
-from .stores.releases import ReleaseStore, read_release
-from .stores.rules import RuleStore, read_rules
-from .stores.snapshots import SnapshotStore, read_snapshot
+from .stores.indexes import IndexStore
+from .stores.models import ModelStore
+from .stores.readers import read_record
+from .stores.releases import ReleaseStore
+from .stores.rules import RuleStore
+from .stores.snapshots import SnapshotStore
 from .transfer.bundles import BundleStore
 
-_READERS: dict[NodeKind, Callable[[Session, Node], AnyRecord]] = {
-    NodeKind.DOMAIN: read_domain,
-    NodeKind.ITEM_SNAPSHOT: read_snapshot,
-    NodeKind.EVENT_SNAPSHOT: read_snapshot,
-    NodeKind.HUB: read_model,
-    NodeKind.SPOKE: read_model,
-    NodeKind.INDEX: read_index,
-    NodeKind.EVALUATION: read_evaluation,
-    NodeKind.RELEASE: read_release,
-    NodeKind.RERANKER: read_model,
-    NodeKind.RULES: read_rules,
-}
 
-
-class Registry(
-    DomainStore,
-    SnapshotStore,
-    ModelStore,
-    IndexStore,
-    EvaluationStore,
-    RuleStore,
-    ReleaseStore,
-    GateStore,
-    AliasStore,
-    LineageStore,
-    ImpactStore,
-    DifferenceStore,
-    StalenessStore,
-    BundleStore,
-):
-    """An open registry.
+class Registry:
+    """An open registry; each noun has its store, such as `registry.models.get("garden:7")`.
 
     Args:
         url: `sqlite:///path/registry.db` or `postgresql+psycopg://user@host/name`.
@@ -82,6 +48,18 @@ class Registry(
         except BaseException:
             self.database.close()
             raise
+        self.domains = DomainStore(self.database)
+        self.snapshots = SnapshotStore(self.database)
+        self.models = ModelStore(self.database)
+        self.indexes = IndexStore(self.database)
+        self.evaluations = EvaluationStore(self.database)
+        self.rules = RuleStore(self.database)
+        self.releases = ReleaseStore(self.database)
+        self.gates = GateStore(self.database)
+        self.aliases = AliasStore(self.database)
+        self.artifacts = ArtifactRows(self.database)
+        self.lineage = LineageStore(self.database)
+        self.bundles = BundleStore(self.database)
 
     def __enter__(self) -> Registry:
         return self
@@ -106,14 +84,9 @@ class Registry(
             return read_node(session, find_node(session, ref))
 
     def get(self, ref: str | Reference | NodeRecord) -> AnyRecord:
-        """The full record of what a reference points at.
-
-        Raises:
-            UsageError: the reference is malformed.
-            NotFoundError: it points at nothing.
-        """
+        """The full record of what a reference points at; errors as those of `resolve`."""
         with self.database.read() as session:
-            return _read(session, find_node(session, ref.ref if isinstance(ref, NodeRecord) else ref))
+            return read_record(session, find_node(session, ref.ref if isinstance(ref, NodeRecord) else ref))
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Hold `name` (such as `train garden`) against every other process of this registry; released if it dies.
@@ -122,7 +95,3 @@ class Registry(
             LockedError: another holds it; the sentence says who, where that is known.
         """
         return lock(self.database, name)
-
-
-def _read(session: Session, node: Node) -> AnyRecord:
-    return _READERS[NodeKind(node.kind)](session, node)

@@ -33,7 +33,7 @@ def shop(tmp_path: Path) -> Path:
     with open_workspace(environ={}, workspace=tmp_path / "shop", create=True) as ws:
         ws.domain.add("garden")
         for _ in range(2):
-            ws.registry.fail_model(ws.registry.begin_model("hub", None, "x", {}).ref, "stopped")
+            ws.registry.models.fail(ws.registry.models.begin("hub", None, "x", {}).ref, "stopped")
     return tmp_path / "shop"
 
 

@@ -55,7 +55,7 @@ class _HubWithRecency:
 
     def __init__(self, context: Context, dataset: Dataset, protocol: Protocol) -> None:
         hub = Hubs(context).ensure()
-        floor, trunk = over_catalog(context, context.registry.get_model(hub), dataset)
+        floor, trunk = over_catalog(context, context.registry.models.get(hub), dataset)
         vectors = floor.embed_items(dataset.items["item_id"].to_list(), trunk)
         checked = _validation(dataset, protocol)
         best = floor if checked is None else _best_recency(floor, vectors, checked, protocol.exclude_seen)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
 from ..progress import stage_progress
-from ..registry.artifacts.garbage import referenced_artifacts
 from ..registry.artifacts.local import StoredArtifact
 from ..registry.artifacts.manifests import MANIFEST as STORES_OWN
 from ..registry.artifacts.manifests import parse as parse_artifact
@@ -130,7 +129,7 @@ class Bundles:
             CorruptArtifactError: an artifact is damaged.
             HubspokeError: the disk is full, or the folder cannot be written.
         """
-        rows = self._context.registry.bundle_rows(ref)
+        rows = self._context.registry.bundles.rows(ref)
         path = _place(rows.root, output)
         if path.exists() and not force:
             raise UsageError(f"{path} is there already; name another file with --output, or replace it with --force.")
@@ -231,19 +230,19 @@ class Bundles:
         self, bundle: BundleFile, rows: BundleRows, artifacts: Sequence[_Stored], dry_run: bool
     ) -> tuple[Placement, int]:
         """Where the rows are now, or would be, and how many artifacts were stored for them."""
-        placement = self._context.registry.place_bundle(rows, rehearse=True)
+        placement = self._context.registry.bundles.place(rows, rehearse=True)
         lacking = self._lacking([own for own in artifacts if own.artifact.digest in placement.artifacts])
         if not dry_run:
             for done, own in enumerate(lacking):
                 self._context.progress("storing artifacts", done, len(lacking))
                 self._store(bundle, own)
             if placement.created:
-                placement = self._context.registry.place_bundle(rows)
+                placement = self._context.registry.bundles.place(rows)
         return placement, len(lacking)
 
     def _lacking(self, artifacts: Sequence[_Stored]) -> list[_Stored]:
         """Those that are not whole in the store, or that no row here protects from the collection of garbage."""
-        referenced = referenced_artifacts(self._context.registry.database)
+        referenced = self._context.registry.artifacts.referenced()
         return [own for own in artifacts if own.artifact.digest not in referenced or not self._is_whole(own.artifact)]
 
     def _is_whole(self, artifact: StoredArtifact) -> bool:
@@ -269,7 +268,7 @@ class Bundles:
     def _notes(self, rows: BundleRows) -> list[str]:
         notes = [f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."]
         for row in rows.tables["domains"]:
-            known = self._context.registry.find_domain(row["name"])
+            known = self._context.registry.domains.find(row["name"])
             if known is not None and _own_settings(known.settings) != _own_settings(row["settings"]):
                 notes.append(f"The settings of {known.name} here differ from those in the bundle, and are kept.")
         return notes

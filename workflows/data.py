@@ -111,7 +111,7 @@ class Data:
 
         if items is None and events is None and sessions is None:
             raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both.")
-        record = self._context.registry.get_domain(domain)
+        record = self._context.registry.domains.get(domain)
         item_map = record.settings.get("item_map", {}) if item_map is None else item_map
         event_map = record.settings.get("event_map", {}) if event_map is None else event_map
         request = Request(items, events, images, item_map, event_map, on_error, since, until, event_type)
@@ -145,8 +145,8 @@ class Data:
             changes["sessions"] = sessions.model_dump()
         if any(domain.settings.get(key) != value for key, value in changes.items()):
             # Read again: the snapshots just taken may have noted where their pictures lie.
-            now = self._context.registry.get_domain(domain.name).settings
-            self._context.registry.set_domain_settings(domain.name, {**now, **changes})
+            now = self._context.registry.domains.get(domain.name).settings
+            self._context.registry.domains.set_settings(domain.name, {**now, **changes})
 
     def snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked.
@@ -154,7 +154,7 @@ class Data:
         Raises:
             NotFoundError: there is no such domain.
         """
-        return self._context.registry.list_snapshots(domain, kind)
+        return self._context.registry.snapshots.list(domain, kind)
 
     def sessions(
         self, domain: str, events: str | None = None, settings: SessionSettings | None = None
@@ -174,7 +174,7 @@ class Data:
         from ..catalog.sessions import clean_sessions
         from .datasets import find_snapshot, read_table, session_settings, time_kind
 
-        record = self._context.registry.get_domain(domain)
+        record = self._context.registry.domains.get(domain)
         snapshot = find_snapshot(self._context, domain, "events", events)
         if snapshot is None:
             raise NotFoundError(
@@ -195,7 +195,7 @@ class Data:
         from ..catalog.snapshots import diff_snapshots
         from .datasets import read_table
 
-        before, after = (self._context.registry.get_snapshot(ref) for ref in (old, new))
+        before, after = (self._context.registry.snapshots.get(ref) for ref in (old, new))
         if before.kind != after.kind:
             raise UsageError(
                 f"{before.ref} holds {before.kind}, {after.ref} holds {after.kind}; compare two of the same kind."

@@ -89,7 +89,7 @@ def load_dataset(
         CorruptArtifactError: a stored table no longer matches its checksum.
         InvalidDataError: no event is on an item of the item snapshot.
     """
-    record = context.registry.get_domain(domain)
+    record = context.registry.domains.get(domain)
     item_snapshot = find_snapshot(context, domain, "items", items)
     if item_snapshot is None:
         raise NotFoundError(
@@ -144,9 +144,9 @@ def find_snapshot(context: Context, domain: str, kind: str, ref: str | None = No
         UsageError: `ref` is malformed or names another domain's or another kind of snapshot.
     """
     if ref is None:
-        known = context.registry.list_snapshots(domain, kind)
+        known = context.registry.snapshots.list(domain, kind)
         return known[-1] if known else None
-    snapshot = context.registry.get_snapshot(ref)
+    snapshot = context.registry.snapshots.get(ref)
     if (snapshot.domain, snapshot.kind) != (domain, kind):
         raise UsageError(
             f"{snapshot.ref} holds {snapshot.kind} of {snapshot.domain}; name one like snapshot:{domain}/{kind}/1."

@@ -140,7 +140,7 @@ def _weights(module: str, what: str) -> Finding:
 def _registry(context: Context) -> Finding:
     try:
         registry = context.registry
-        counts = f"domains: {len(registry.list_domains())}, models: {len(registry.list_models())}"
+        counts = f"domains: {len(registry.domains.list())}, models: {len(registry.models.list())}"
     except NotFoundError as error:
         return Finding("registry", "warning", str(error))
     except HubspokeError as error:
@@ -166,7 +166,7 @@ def _look(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
 
 def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
     """What the store holds of what the registry names: a summary, and each artifact that is damaged or gone."""
-    recorded = [artifact.digest for artifact in context.registry.list_artifacts()]
+    recorded = [artifact.digest for artifact in context.registry.artifacts.list()]
     held = set(context.artifacts.digests())
     bad, hashed = [], 0
     for done, digest in enumerate(recorded):
@@ -190,15 +190,13 @@ def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
 
 
 def _bad(context: Context, digest: str, error: HubspokeError) -> Finding:
-    from ..registry.artifacts.garbage import users_of
-
-    users = ", ".join(users_of(context.registry.database, digest)) or "nothing"
+    users = ", ".join(context.registry.artifacts.users(digest)) or "nothing"
     # Lost bytes are damage to what the registry promises, not a name that was mistyped.
     return Finding(f"artifact {digest[:12]}", "failed", f"{users}: {error}", InvalidDataError.exit_code)
 
 
 def _trainings(context: Context) -> Finding:
-    running = context.registry.list_models(status="training")
+    running = context.registry.models.list(status="training")
     if not running:
         return Finding("trainings", "ok", "none under way")
     names = ", ".join(f"{model.ref} since {model.started_at:%Y-%m-%d %H:%M} UTC" for model in running)

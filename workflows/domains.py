@@ -64,7 +64,7 @@ class Domains:
 
     def list(self, archived: bool = False) -> list[DomainRecord]:
         """Every domain by name; the archived ones only if asked for."""
-        return self._context.registry.list_domains(archived)
+        return self._context.registry.domains.list(archived)
 
     def show(self, name: str) -> DomainDetails:
         """One domain with what it has.
@@ -75,14 +75,14 @@ class Domains:
         from .staleness import domain_staleness
 
         registry = self._context.registry
-        domain = registry.get_domain(name)
-        newest = {snapshot.kind: snapshot for snapshot in registry.list_snapshots(name)}
+        domain = registry.domains.get(name)
+        newest = {snapshot.kind: snapshot for snapshot in registry.snapshots.list(name)}
         return DomainDetails(
             domain=domain,
             items=newest.get("items"),
             events=newest.get("events"),
-            spokes=tuple(registry.list_models("spoke", name)),
-            aliases=tuple(registry.list_aliases(name)),
+            spokes=tuple(registry.models.list("spoke", name)),
+            aliases=tuple(registry.aliases.list(name)),
             staleness=domain_staleness(self._context, name),
         )
 
@@ -130,7 +130,7 @@ class Domains:
         from .ingest import Request
 
         check_domain_name(name)
-        if events is not None and items is None and self._context.registry.find_domain(name) is None:
+        if events is not None and items is None and self._context.registry.domains.find(name) is None:
             raise UsageError(f"{name} would have events but no items; give its catalog with --items FILE too.")
         request = Request(items, events, images, item_map or {}, event_map or {}, on_error, since, until, event_type)
         if dry_run:
@@ -145,7 +145,7 @@ class Domains:
         from .ingest import check, note_image_root, prepare, record
 
         settings = _settings(request, sessions or SessionSettings())
-        existing = self._context.registry.find_domain(name)
+        existing = self._context.registry.domains.find(name)
         if existing is not None:
             _refuse_other_settings(existing, settings, description)
         data = check(self._context, name, request, sessions or SessionSettings())
@@ -154,11 +154,11 @@ class Domains:
         # Files first, rows last: a full disk or a kill while tables are written leaves no domain behind.
         prepared = [prepare(self._context, name, part, dry_run) for part in data.parts]
         if existing is None and not dry_run:
-            self._context.registry.add_domain(name, description, settings)
+            self._context.registry.domains.add(name, description, settings)
         results = {p.part.kind: record(self._context, name, p, dry_run) for p in prepared}
         for part in () if dry_run else prepared:
             note_image_root(self._context, part)
-        domain = self._context.registry.find_domain(name)
+        domain = self._context.registry.domains.find(name)
         cached = existing is not None and all(result.cached for result in results.values())
         return DomainAdded(name, domain, results.get("items"), results.get("events"), cached, dry_run)
 
@@ -210,10 +210,10 @@ class Domains:
         Raises:
             NotFoundError: there is no such domain.
         """
-        domain = self._context.registry.get_domain(name)
+        domain = self._context.registry.domains.get(name)
         cached = domain.status == ("active" if restore else "archived")
         if not dry_run and not cached:
-            domain = self._context.registry.archive_domain(name, archived=not restore)
+            domain = self._context.registry.domains.archive(name, archived=not restore)
         return DomainArchived(domain, cached, dry_run)
 
 

@@ -221,7 +221,7 @@ class Evaluations:
         try:
             return self._context.registry.resolve(model)
         except (NotFoundError, UsageError) as error:
-            names = {known.name for known in self._context.registry.list_domains()}
+            names = {known.name for known in self._context.registry.domains.list()}
             if model in names or ":" in model or "@" in model:
                 raise
             # A word that is neither a domain nor part of a reference was meant as a name of a system.
@@ -269,7 +269,7 @@ class Evaluations:
         if record:
             items = dataset.item_snapshot.ref
             parents = [Parent(items, Relation.EVALUATED_ON, ITEMS_PART)]
-            ref = self._context.registry.add_evaluation(
+            ref = self._context.registry.evaluations.add(
                 dataset.domain.name,
                 subject.record.ref if subject.record else None,
                 events,
@@ -302,7 +302,7 @@ def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Pro
 
 def _over_catalog(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
     """A spoke or a hub's launch floor behind the recommender interface, and its content of the catalog (N, R)."""
-    spoke, trunk = over_catalog(context, context.registry.get_model(model), dataset)
+    spoke, trunk = over_catalog(context, context.registry.models.get(model), dataset)
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk, dataset.items)
     recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
     return recommender, vectors[:, spoke.behaviour_dimension :]

@@ -165,7 +165,7 @@ class Judge:
         """Evaluations of a model under a gate's protocol, those that count most first."""
         whole = wanted.full().model_copy(update=_ANY_FIT)
         found = []
-        for record in self._context.registry.list_evaluations(self._domain, subject):
+        for record in self._context.registry.evaluations.list(self._domain, subject):
             protocol = _protocol(record)
             if protocol is not None and protocol.model_copy(update=_ANY_FIT) == whole:
                 found.append(_Measured(record, protocol))
@@ -211,7 +211,7 @@ class Judge:
 
     def _obstacle(self, protocol: GateProtocol, models: Sequence[str]) -> tuple[str, str] | None:
         """Why the models cannot be measured under a protocol at all, and what to do; None where they can."""
-        records = [self._context.registry.get_model(model) for model in models]
+        records = [self._context.registry.models.get(model) for model in models]
         for record in records:
             if _has_seen(record, protocol):
                 split = record.summary["split"].get("name")
@@ -249,7 +249,7 @@ class Judge:
         trained_on = {
             edge.parent
             for model in models
-            for edge in self._context.registry.upstream(model).edges
+            for edge in self._context.registry.lineage.upstream(model).edges
             if edge.child == model and edge.relation == Relation.TRAINED_ON and edge.parent.startswith(newest[:-6])
         }
         own = max(trained_on, key=lambda ref: parse(ref).version or 0, default=None)

@@ -96,10 +96,8 @@ def _find(context: Context, held: Held, untouched_since: datetime) -> tuple[list
 
     The store was listed before: what has been committed and recorded since then is in no way garbage.
     """
-    from ..registry.artifacts.garbage import referenced_artifacts
-
-    kinds = {artifact.digest: artifact.kind for artifact in context.registry.list_artifacts()}
-    unreferenced = sorted((held.keys() | kinds.keys()) - referenced_artifacts(context.registry.database))
+    kinds = {artifact.digest: artifact.kind for artifact in context.registry.artifacts.list()}
+    unreferenced = sorted((held.keys() | kinds.keys()) - context.registry.artifacts.referenced())
     old = [digest for digest in unreferenced if digest not in held or _is_old(context, digest, untouched_since)]
     found = [
         GarbageArtifact(digest, kinds.get(digest) or _kind(context, digest), held.get(digest, 0)) for digest in old
@@ -110,11 +108,9 @@ def _find(context: Context, held: Held, untouched_since: datetime) -> tuple[list
 def _remove(
     context: Context, held: Held, found: list[GarbageArtifact], untouched_since: datetime
 ) -> list[GarbageArtifact]:
-    from ..registry.artifacts.garbage import forget_artifacts
-
     # Rows go before bytes: a kill in between leaves bytes without a row, which the next collection removes, and never a
     # row without bytes. A writer that comes in between writes the row once more with its own.
-    unreferenced = forget_artifacts(context.registry.database, [artifact.digest for artifact in found])
+    unreferenced = context.registry.artifacts.forget([artifact.digest for artifact in found])
     removed = []
     for done, artifact in enumerate(found):
         context.progress("removing artifacts", done, len(found))

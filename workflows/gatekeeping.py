@@ -85,7 +85,7 @@ class Gates:
         Raises:
             NotFoundError: there is no such domain.
         """
-        found = self._context.registry.get_gate(domain)
+        found = self._context.registry.gates.get(domain)
         return GateResult(domain, ()) if found is None else _result(found)
 
     def history(self, domain: str) -> list[GateResult]:
@@ -94,7 +94,7 @@ class Gates:
         Raises:
             NotFoundError: there is no such domain.
         """
-        return [_result(record) for record in self._context.registry.list_gates(domain)]
+        return [_result(record) for record in self._context.registry.gates.list(domain)]
 
     def set(
         self,
@@ -160,7 +160,7 @@ class Gates:
         from .releases import subjects
 
         candidate, live = subjects(self._context, domain, ref, alias)
-        found = self._context.registry.get_gate(domain)
+        found = self._context.registry.gates.get(domain)
         conditions = () if found is None else found.conditions
         return check(self._context, domain, alias, ref, candidate, live, conditions)
 
@@ -171,7 +171,7 @@ class Gates:
             return GateResult(domain, conditions, before.actor, before.reason, before.at, cached=True, dry_run=dry_run)
         if dry_run:
             return GateResult(domain, conditions, context.actor, reason, dry_run=True)
-        return _result(context.registry.set_gate(domain, conditions, context.actor, reason))
+        return _result(context.registry.gates.set(domain, conditions, context.actor, reason))
 
 
 def check(

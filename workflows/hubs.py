@@ -54,11 +54,11 @@ class Hubs:
 
     def list(self) -> list[ModelRecord]:
         """Every hub version, oldest first."""
-        return self._context.registry.list_models(ModelKind.HUB)
+        return self._context.registry.models.list(ModelKind.HUB)
 
     def show(self, ref: str = LIVE_HUB) -> ModelRecord:
         """One hub version."""
-        record = self._context.registry.get_model(ref)
+        record = self._context.registry.models.get(ref)
         if record.kind != ModelKind.HUB:
             raise UsageError(f"{ref} is a {record.kind}; name a hub like hub:1.")
         return record
@@ -159,14 +159,14 @@ class Hubs:
     def live(self) -> str | None:
         """The live hub's reference, None where there is none yet."""
         try:
-            return self._context.registry.resolve_alias("hub", "live").ref
+            return self._context.registry.aliases.resolve("hub", "live").ref
         except NotFoundError:
             return None
 
     def _domains(self, named: Sequence[str] | None) -> Sequence[str]:
         if named is not None:
             return list(dict.fromkeys(named))
-        known = self._context.registry.list_domains()
+        known = self._context.registry.domains.list()
         return [domain.name for domain in known if domain.counts.item_snapshots]
 
 

@@ -107,7 +107,7 @@ class Indexes:
 
     def list(self, domain: str | None = None) -> list[IndexRecord]:
         """Every index version, oldest first, of one domain if asked."""
-        return self._context.registry.list_indexes(domain)
+        return self._context.registry.indexes.list(domain)
 
     def build(
         self, ref: str, domain: str | None = None, items: str | None = None, force: bool = False, dry_run: bool = False
@@ -137,7 +137,7 @@ class Indexes:
         trained = [model.artifact, model.started_at]
         made_of = {"model": trained, "items": dataset.item_snapshot.content_hash}
         identity = fingerprint(made_of)
-        known = None if force else self._context.registry.find_index(name, identity)
+        known = None if force else self._context.registry.indexes.find(name, identity)
         if known is not None:
             return _result(known, True, started)
         if dry_run:
@@ -177,7 +177,7 @@ class Indexes:
         gone = len(set(loaded.index.item_ids).difference(ids))
         counts = {"added": len(new), "kept": len(ids) - len(new), "removed": gone}
         identity = fingerprint({"index": record.artifact, "items": dataset.item_snapshot.content_hash})
-        known = self._context.registry.find_index(record.domain, identity)
+        known = self._context.registry.indexes.find(record.domain, identity)
         if known is None and not new and not gone and dataset.item_snapshot.ref == record.items:
             known = record
         if known is not None or dry_run:
@@ -196,7 +196,7 @@ class Indexes:
         from .datasets import load_dataset
 
         prepare(self._context)
-        loaded = load_index(self._context, self._context.registry.get_index(ref))
+        loaded = load_index(self._context, self._context.registry.indexes.get(ref))
         dataset = load_dataset(self._context, loaded.record.domain, items=loaded.record.items, with_events=False)
         vectors = loaded.index.vectors()
         checks = [
@@ -252,7 +252,7 @@ class Indexes:
         among = set(names)
         kept = loaded.index.select([item for item in ids if item not in among])
         grown = kept.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
-        model = self._context.registry.get_model(loaded.record.model)
+        model = self._context.registry.models.get(loaded.record.model)
         grew_from = Parent(loaded.record.ref, Relation.BUILT_FROM, "vectors", "items added to it")
         return self._store(grown, loaded.spoke, model, dataset, identity, started, [grew_from])
 
@@ -274,7 +274,7 @@ class Indexes:
                 (staged / FLOOR_FOLDER).mkdir()
                 spoke.save(staged / FLOOR_FOLDER)
             artifact = self._context.artifacts.commit(staged, "index")
-        return self._context.registry.add_index(
+        return self._context.registry.indexes.add(
             dataset.domain.name,
             model.ref,
             dataset.item_snapshot.ref,
@@ -314,7 +314,7 @@ def load_index(context: Context, record: IndexRecord) -> LoadedIndex:
 
     folder: Path = context.artifacts.open(record.artifact)
     index = ItemIndex.load(folder)
-    model = context.registry.get_model(record.model)
+    model = context.registry.models.get(record.model)
     if model.kind == ModelKind.HUB:
         hub, _ = load_hub(context, model.ref)
         spoke = Spoke.load(folder / FLOOR_FOLDER, hub)
@@ -334,12 +334,12 @@ def index_of(context: Context, ref: str) -> IndexRecord:
     """
     node = context.registry.resolve(ref)
     if node.kind == "release":
-        return context.registry.get_index(context.registry.get_release(node.ref).index)
+        return context.registry.indexes.get(context.registry.releases.get(node.ref).index)
     if node.kind == "index":
-        return context.registry.get_index(node.ref)
+        return context.registry.indexes.get(node.ref)
     if node.kind != "spoke":
         raise UsageError(f"{ref} is a {node.kind} and does not recommend; name a domain, spoke, release or index.")
-    own = [record for record in context.registry.list_indexes(node.domain) if record.model == node.ref]
+    own = [record for record in context.registry.indexes.list(node.domain) if record.model == node.ref]
     if not own:
         raise HubspokeError(f"{node.ref} has no index yet; build it with `hubspoke index build {node.ref}`.")
     return own[-1]

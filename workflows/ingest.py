@@ -171,7 +171,7 @@ def read_event_table(request: Request, item_ids: pl.Series | None) -> ReadResult
 
 
 def _catalog_ids(context: Context, domain: str) -> pl.Series:
-    snapshot = find_snapshot(context, domain, "items") if context.registry.find_domain(domain) else None
+    snapshot = find_snapshot(context, domain, "items") if context.registry.domains.find(domain) else None
     if snapshot is None:
         raise UsageError(f"{domain} has no items that the events could be on; give its catalog with --items FILE too.")
     return read_table(context, snapshot)["item_id"]
@@ -193,9 +193,9 @@ def _checked_events(read: ReadResult, request: Request, sessions: SessionSetting
 
 def known_snapshot(context: Context, domain: str, part: Checked) -> SnapshotRecord | None:
     """The domain's snapshot that holds the same content already, or None."""
-    if context.registry.find_domain(domain) is None:
+    if context.registry.domains.find(domain) is None:
         return None
-    same = (s for s in context.registry.list_snapshots(domain, part.kind) if s.content_hash == part.content_hash)
+    same = (s for s in context.registry.snapshots.list(domain, part.kind) if s.content_hash == part.content_hash)
     return next(same, None)
 
 
@@ -239,7 +239,7 @@ def record(context: Context, domain: str, prepared: Prepared, dry_run: bool = Fa
     part = prepared.part
     if prepared.stored is not None:
         details = _details(part)
-        snapshot, made = context.registry.add_snapshot(
+        snapshot, made = context.registry.snapshots.add(
             domain, part.kind, part.content_hash, part.frame.height, prepared.stored, part.as_of, details
         )
         return _result(part, snapshot, cached=not made, dry_run=False)
@@ -281,11 +281,11 @@ def note_image_root(context: Context, prepared: Prepared) -> None:
     known, root = prepared.known, _image_root(prepared.part)
     if known is None or root is None:
         return
-    record = context.registry.get_domain(known.domain)
+    record = context.registry.domains.get(known.domain)
     roots = dict(record.settings.get("image_roots", {}))
     if root == (roots.get(known.ref) or known.details.get("image_root")):
         return
-    context.registry.set_domain_settings(known.domain, {**record.settings, "image_roots": {**roots, known.ref: root}})
+    context.registry.domains.set_settings(known.domain, {**record.settings, "image_roots": {**roots, known.ref: root}})
 
 
 def _result(part: Checked, snapshot: SnapshotRecord | None, cached: bool, dry_run: bool) -> IngestResult:

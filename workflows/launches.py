@@ -120,7 +120,7 @@ def launch(
     return LaunchResult(
         domain=name,
         mode="trained" if _serving(context, name) else "day zero",
-        release=context.registry.get_domain(name).live,
+        release=context.registry.domains.get(name).live,
         seconds=round(time.perf_counter() - started, 2),
         steps=steps.rows,
         recommendations=answers,
@@ -137,7 +137,7 @@ def _take_in(
     data: Mapping[str, Any],
 ) -> None:
     """Add the category, or take snapshots of its newer data where it exists."""
-    if context.registry.find_domain(name) is None:
+    if context.registry.domains.find(name) is None:
         added = Domains(context).add(name, items=catalog, events=events, dry_run=dry_run, **data)
         parts = [added.items, added.events]
     else:
@@ -158,8 +158,8 @@ def _check_config(config: Mapping[str, Any] | None) -> None:
 
 def _serving(context: Context, name: str) -> str | None:
     """The spoke that is live already: a newer catalog does not take it out of service, it extends its index."""
-    live = context.registry.get_domain(name).live
-    return context.registry.get_release(live).spoke if live else None
+    live = context.registry.domains.get(name).live
+    return context.registry.releases.get(live).spoke if live else None
 
 
 def _release(context: Context, name: str, ref: str, steps: _Steps) -> None:
@@ -171,7 +171,7 @@ def _release(context: Context, name: str, ref: str, steps: _Steps) -> None:
     try:
         moved = promote(context, ref, reason="launch")
     except QualityGateError as error:
-        if context.registry.get_domain(name).live is None:
+        if context.registry.domains.get(name).live is None:
             raise
         context.progress.note(f"{ref} is stored but not promoted: {error}")
         return

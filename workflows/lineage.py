@@ -35,7 +35,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._context.registry.tree(ref, direction, domains, depth)
+        return self._context.registry.lineage.tree(ref, direction, domains, depth)
 
     def upstream(self, ref: str) -> Lineage:
         """Everything that `ref` was made from, nearest first.
@@ -44,7 +44,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._context.registry.upstream(ref)
+        return self._context.registry.lineage.upstream(ref)
 
     def downstream(self, ref: str) -> Lineage:
         """Everything that was made from `ref`, nearest first.
@@ -53,7 +53,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._context.registry.downstream(ref)
+        return self._context.registry.lineage.downstream(ref)
 
     def impact(self, ref: str, live: bool = False) -> Impact:
         """What must be retrained, rebuilt or released again if `ref` changes, in an order in which it can be done.
@@ -66,7 +66,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._context.registry.impact(ref, live)
+        return self._context.registry.lineage.impact(ref, live)
 
     def diff(self, a: str, b: str) -> Difference:
         """What differs between two versions of one kind.
@@ -75,7 +75,7 @@ class LineageQuestions:
             UsageError: a reference is malformed, or the two cannot be compared.
             NotFoundError: one points at nothing.
         """
-        return self._context.registry.diff(a, b)
+        return self._context.registry.lineage.differences(a, b)
 
 
 def tree_lines(tree: LineageTree) -> list[str]:

@@ -27,7 +27,7 @@ def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
     from ..hub.devices import pick_device
     from ..spokes.spoke import Spoke
 
-    hub, _ = load_hub(context, context.registry.hub_of(record.ref).ref)
+    hub, _ = load_hub(context, context.registry.models.hub_of(record.ref).ref)
     spoke = Spoke.load(context.artifacts.open(str(record.artifact)), hub)
     if spoke.behaviour:
         spoke.behaviour.model.to(pick_device(context.settings.device))
@@ -61,7 +61,7 @@ def spoke_ref(context: Context, ref: str) -> str:
     node = context.registry.resolve(ref)
     if node.kind != "release":
         return node.ref
-    release = context.registry.get_release(node.ref)
+    release = context.registry.releases.get(node.ref)
     if release.spoke is None:
         domain = release.domain
         raise UsageError(f"In {release.ref} the hub alone serves; train one with `hubspoke spoke train {domain}`.")

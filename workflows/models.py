@@ -115,13 +115,13 @@ def train_once(
         LockedError: another process trains this scope.
     """
     started = time.perf_counter()
-    known = None if force else context.registry.find_ready_model(recipe.kind, recipe.domain, recipe.fingerprint)
+    known = None if force else context.registry.models.find_ready(recipe.kind, recipe.domain, recipe.fingerprint)
     if known is not None:
         return result_of(known, cached=True, seconds=time.perf_counter() - started)
     if dry_run:
         return ModelResult(None, None, False, "planned", time.perf_counter() - started, {"config": recipe.config})
     with context.lock(f"train {recipe.domain or 'hub'}"):
-        record = context.registry.begin_model(
+        record = context.registry.models.begin(
             recipe.kind, recipe.domain, recipe.fingerprint, recipe.config, recipe.seed, environment(), __version__
         )
         try:
@@ -131,7 +131,7 @@ def train_once(
                 artifact = context.artifacts.commit(staged, recipe.kind)
             seconds = time.perf_counter() - started
             summary = {**trained.summary, "seconds": round(trained.seconds_before + seconds, 2)}
-            record = context.registry.finish_model(
+            record = context.registry.models.finish(
                 record.ref,
                 artifact,
                 trained.space_fingerprint,
@@ -141,7 +141,7 @@ def train_once(
                 trained.seconds_before,
             )
         except (Exception, KeyboardInterrupt) as error:
-            context.registry.fail_model(record.ref, f"{type(error).__name__}: {error}")
+            context.registry.models.fail(record.ref, f"{type(error).__name__}: {error}")
             raise
     return result_of(record, cached=False, seconds=seconds)
 
@@ -229,7 +229,7 @@ def ready_model(context: Context, ref: str, kind: ModelKind) -> ModelRecord:
         NotFoundError: it points at nothing.
         UsageError: it is of another kind, or not finished.
     """
-    record = context.registry.get_model(ref)
+    record = context.registry.models.get(ref)
     if record.kind != kind:
         example = "hub:1" if kind == ModelKind.HUB else "garden:1"
         raise UsageError(f"{ref} is a {record.kind}, not a {kind}; name one like {example}.")

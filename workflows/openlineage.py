@@ -223,7 +223,7 @@ def _everything(registry: Registry) -> tuple[list[RunRecord], Parents]:
 
 
 def _upstream(registry: Registry, refs: Sequence[str]) -> tuple[list[RunRecord], Parents]:
-    lineages = [registry.upstream(ref) for ref in refs]
+    lineages = [registry.lineage.upstream(ref) for ref in refs]
     nodes = {reached.ref: reached.node for lineage in lineages for reached in lineage.nodes}
     domains = {node.domain for node in nodes.values() if node.domain is not None}
     found = _records(registry, None if len(domains) > _FEW_DOMAINS else sorted(domains))
@@ -235,14 +235,14 @@ def _upstream(registry: Registry, refs: Sequence[str]) -> tuple[list[RunRecord],
 def _records(registry: Registry, domains: Sequence[str] | None) -> list[RunRecord]:
     """The rows of some domains and of the hub, or all rows: a few queries, however many rows there are."""
     scopes: Sequence[str | None] = (None,) if domains is None else domains
-    found: list[RunRecord] = [] if domains is None else [*registry.list_models("hub")]
+    found: list[RunRecord] = [] if domains is None else [*registry.models.list("hub")]
     for domain in scopes:
-        found += registry.list_snapshots(domain)
-        found += registry.list_models(domain=domain)
-        found += registry.list_indexes(domain)
-        found += registry.list_evaluations(domain)
-        found += registry.list_rules(domain)
-        found += registry.list_releases(domain)
+        found += registry.snapshots.list(domain)
+        found += registry.models.list(domain=domain)
+        found += registry.indexes.list(domain)
+        found += registry.evaluations.list(domain)
+        found += registry.rules.list(domain)
+        found += registry.releases.list(domain)
     return found
 
 

@@ -117,7 +117,7 @@ def promote(
     before = _pointed_at(registry, scope, to)
     target = _with_rules(registry, target, before, rules)
     known = _known(registry, target)
-    gate = registry.get_gate(target.domain) if target.domain else None
+    gate = registry.gates.get(target.domain) if target.domain else None
     overruled = None
     # What is there already does not move, so nothing stands in its way.
     if before is None or known != before:
@@ -125,7 +125,7 @@ def promote(
     if dry_run:
         return _promotion(scope, to, AliasAction.PROMOTE, before, known, target, overruled, dry_run=True)
     parts, expected = target.parts or target.hub, None if first else before
-    change = registry.promote(scope, to, parts, context.actor, reason, expected, overruled, gate)
+    change = registry.aliases.promote(scope, to, parts, context.actor, reason, expected, overruled, gate)
     return _promotion(scope, to, AliasAction.PROMOTE, change.from_ref, change.to_ref, target, change.overridden)
 
 
@@ -139,9 +139,9 @@ def rollback(
         LockedError: another process moved the alias meanwhile.
     """
     registry = context.registry
-    before, after = registry.way_back(scope, alias)
+    before, after = registry.aliases.way_back(scope, alias)
     if not dry_run:
-        change = registry.rollback(scope, alias, context.actor, reason, before)
+        change = registry.aliases.rollback(scope, alias, context.actor, reason, before)
         before, after = str(change.from_ref), change.to_ref
     return _promotion(scope, alias, AliasAction.ROLLBACK, before, after, _target(registry, after), dry_run=dry_run)
 
@@ -245,16 +245,16 @@ def _with_rules(registry: Registry, target: _Target, before: str | None, rules: 
     if rules == NO_RULES:
         return replace(target, parts=replace(target.parts, rules=None))
     if rules is not None:
-        return replace(target, parts=replace(target.parts, rules=registry.get_rules(rules).ref))
+        return replace(target, parts=replace(target.parts, rules=registry.rules.get(rules).ref))
     if target.release is not None or before is None:
         return target
-    return replace(target, parts=replace(target.parts, rules=registry.get_release(before).rules))
+    return replace(target, parts=replace(target.parts, rules=registry.releases.get(before).rules))
 
 
 def _known(registry: Registry, target: _Target) -> str | None:
     if target.parts is None:
         return target.hub
-    known = registry.find_release(str(target.domain), target.parts)
+    known = registry.releases.find(str(target.domain), target.parts)
     return known.ref if known else None
 
 
@@ -264,7 +264,7 @@ def _require_ready(model: ModelRecord) -> None:
 
 
 def _newest_index(registry: Registry, spoke: ModelRecord) -> IndexRecord:
-    built = [index for index in registry.list_indexes(spoke.domain) if index.model == spoke.ref]
+    built = [index for index in registry.indexes.list(spoke.domain) if index.model == spoke.ref]
     if not built:
         raise NotFoundError(
             f"{spoke.ref} has no index to serve from; make one with `hubspoke index build {spoke.ref}`."
@@ -273,14 +273,14 @@ def _newest_index(registry: Registry, spoke: ModelRecord) -> IndexRecord:
 
 
 def _target_of_index(registry: Registry, index: IndexRecord) -> _Target:
-    model = registry.get_model(index.model)
+    model = registry.models.get(index.model)
     _require_ready(model)
     if model.kind == ModelKind.HUB:
         return _Target(index.domain, model.ref, ReleaseParts(model.ref, index.ref))
-    hub = registry.hub_of(model.ref).ref
+    hub = registry.models.hub_of(model.ref).ref
     return _Target(index.domain, hub, ReleaseParts(hub, index.ref, model.ref))
 
 
 def _pointed_at(registry: Registry, scope: str, alias: str) -> str | None:
-    aliases = registry.list_aliases(scope)
+    aliases = registry.aliases.list(scope)
     return next((a.target for a in aliases if a.alias == alias), None)

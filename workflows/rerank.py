@@ -47,7 +47,7 @@ class Rerank:
 
     def list(self, domain: str) -> list[RulesRecord]:
         """Every version of a domain's rules, oldest first."""
-        return self._context.registry.list_rules(domain)
+        return self._context.registry.rules.list(domain)
 
     def rules(self, domain: str, content: Mapping[str, Any], dry_run: bool = False) -> RulesResult:
         """Register rules for a domain; they serve once a release holds them (`promote REF --rules REF`).
@@ -75,7 +75,7 @@ class Rerank:
         full = rules.model_dump(mode="json")
         if dry_run:
             return RulesResult(None, domain, full, False, hidden, dry_run=True)
-        record, created = self._context.registry.add_rules(domain, full)
+        record, created = self._context.registry.rules.add(domain, full)
         return RulesResult(record.ref, domain, full, not created, hidden)
 
 
@@ -93,4 +93,4 @@ def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> Cat
 
     if ref is None:
         return CatalogRules(Rules(), ())
-    return CatalogRules(parse_config(Rules, context.registry.get_rules(ref).content, "rules"), catalog_items(items))
+    return CatalogRules(parse_config(Rules, context.registry.rules.get(ref).content, "rules"), catalog_items(items))

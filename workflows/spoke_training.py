@@ -124,7 +124,7 @@ class SpokePlan:
         self.start = self._start(context, test_from) if job.parent else None
         if self.start:
             self.parts = self.start.parts
-        self._hub_artifact = context.registry.get_model(hub).artifact if hub else None
+        self._hub_artifact = context.registry.models.get(hub).artifact if hub else None
         self.kept = context.cache_dir / "training" / fingerprint([job.domain, self.recipe.fingerprint])
 
     def _start(self, context: Context, test_from: datetime | None) -> WarmStart:
@@ -133,8 +133,8 @@ class SpokePlan:
 
         job = self.job
         record = ready_model(context, str(job.parent), ModelKind.SPOKE)
-        spaces = [context.registry.get_model(job.hub).space_fingerprint if job.hub else None]
-        spaces.append(context.registry.hub_of(record.ref).space_fingerprint)
+        spaces = [context.registry.models.get(job.hub).space_fingerprint if job.hub else None]
+        spaces.append(context.registry.models.hub_of(record.ref).space_fingerprint)
         common = Common(same_hub=spaces[0] == spaces[1], same_domain=record.domain == job.domain)
         require_same_shapes(self.config, SpokeConfig.model_validate(record.config), record.ref, common)
         return warm_start(context, record, job.on, self.dataset, job.split, test_from, self.config)

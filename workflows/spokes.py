@@ -31,7 +31,7 @@ class Spokes:
 
     def list(self, domain: str | None = None) -> list[ModelRecord]:
         """Every spoke version, oldest first, of one domain if asked."""
-        return self._context.registry.list_models(ModelKind.SPOKE, domain)
+        return self._context.registry.models.list(ModelKind.SPOKE, domain)
 
     def show(self, ref: str) -> ModelRecord:
         """One spoke version; a domain's name stands for the spoke that is live there."""
@@ -160,7 +160,7 @@ class Spokes:
     def _index(self, domain: str, result: ModelResult, promote: bool) -> ModelResult:
         context = self._context
         built = Indexes(context).build(str(result.ref))
-        if not promote and context.registry.get_domain(domain).live:
+        if not promote and context.registry.domains.get(domain).live:
             return replace(result, index=built.ref)
         try:
             # Where somebody else made a first release during the training, nobody asked for another one.

@@ -25,17 +25,17 @@ def domain_staleness(context: Context, domain: str) -> tuple[Staleness, ...]:
     Raises:
         NotFoundError: there is no such domain.
     """
-    return tuple(_counted(context, finding) for finding in context.registry.staleness(domain))
+    return tuple(_counted(context, finding) for finding in context.registry.lineage.staleness(domain))
 
 
 def summary(context: Context) -> tuple[bool, str]:
     """Whether every live release is up to date, and one sentence on those that are not."""
-    findings = context.registry.staleness()
+    findings = context.registry.lineage.staleness()
     behind: dict[str, dict[str, None]] = {}
     for finding in findings:
         behind.setdefault(finding.domain, {})[finding.what] = None
     if not behind:
-        live = len(context.registry.live_releases())
+        live = len(context.registry.releases.live())
         return True, f"{live} live release{'' if live == 1 else 's'}, none behind" if live else "nothing is live yet"
     named = [f"{domain} ({', '.join(what)})" for domain, what in list(behind.items())[:NAMED]]
     more = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
@@ -61,7 +61,7 @@ def _item_ids(context: Context, ref: str) -> pl.Series:
     from ..catalog.snapshots import DATA_FILE
     from .datasets import TABLE_FOLDER
 
-    path = context.artifacts.open(context.registry.get_snapshot(ref).artifact, verify=False) / TABLE_FOLDER / DATA_FILE
+    path = context.artifacts.open(context.registry.snapshots.get(ref).artifact, verify=False) / TABLE_FOLDER / DATA_FILE
     try:
         return pl.read_parquet(path, columns=["item_id"])["item_id"]
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -82,7 +82,7 @@ def validate_domain(context: Context, name: str) -> Validation:
     Raises:
         NotFoundError: there is no such domain.
     """
-    snapshots = context.registry.list_snapshots(name)
+    snapshots = context.registry.snapshots.list(name)
     checks = [_check(snapshot.ref, partial(_count_rows, context, snapshot)) for snapshot in snapshots]
     if any(snapshot.kind == "items" for snapshot in snapshots):
         checks.append(_check("pictures", partial(_count_pictures, context, name)))

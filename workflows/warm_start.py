@@ -203,12 +203,14 @@ def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> SplitMasks
 def _line(context: Context, record: ModelRecord) -> Iterator[ModelRecord]:
     """A version, the one that it was trained on from, and so on."""
     edges = [
-        edge for edge in context.registry.upstream(record.ref).edges if edge.relation == Relation.WARM_STARTED_FROM
+        edge
+        for edge in context.registry.lineage.upstream(record.ref).edges
+        if edge.relation == Relation.WARM_STARTED_FROM
     ]
     parents = {edge.child: edge.parent for edge in edges}
     ref: str | None = record.ref
     while ref is not None:
-        yield context.registry.get_model(ref)
+        yield context.registry.models.get(ref)
         ref = parents.get(ref)
 
 
@@ -229,7 +231,7 @@ def _seen_keys(context: Context, record: ModelRecord) -> tuple[pl.DataFrame, pl.
 
 def _snapshots(context: Context, record: ModelRecord) -> dict[str, str]:
     """The snapshots that a version was trained on, by kind."""
-    edges = context.registry.upstream(record.ref).edges
+    edges = context.registry.lineage.upstream(record.ref).edges
     own = [edge for edge in edges if edge.child == record.ref and edge.relation == Relation.TRAINED_ON and edge.part]
     return {str(edge.part): edge.parent for edge in own}
 

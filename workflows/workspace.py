@@ -186,7 +186,7 @@ class Workspace(Context):
 
     def history(self, scope: str) -> list[AliasChange]:
         """Every move of the aliases of a domain, or of `hub`, oldest first."""
-        return self.registry.history(scope)
+        return self.registry.aliases.history(scope)
 
     def sql(self, text: str, limit: int | None = None, timeout: float = 60.0) -> QueryResult:
         """Answer one SQL statement that reads: at most `limit` rows, within `timeout` seconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -12,27 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
-from ..database import Database
 from ..kinds import NodeKind
 from ..records import IndexRecord, ModelPart, ModelRecord, NodeRecord, Record, ReleaseRecord, SnapshotRecord
-from ..references import Reference
-from ..rows import find_node, read_node
+from ..rows import read_node
 from ..schema import Domain, Edge, Evaluation, Metric, Node, Snapshot
-from ..stores.indexes import read_index
-from ..stores.models import read_model
-from ..stores.releases import read_release
-from ..stores.snapshots import read_snapshot
+from ..stores.readers import read_record
 
 Version: TypeAlias = SnapshotRecord | ModelRecord | IndexRecord | ReleaseRecord
-_READERS: Mapping[NodeKind, Callable[[Session, Node], Version]] = {
-    NodeKind.ITEM_SNAPSHOT: read_snapshot,
-    NodeKind.EVENT_SNAPSHOT: read_snapshot,
-    NodeKind.HUB: read_model,
-    NodeKind.SPOKE: read_model,
-    NodeKind.RERANKER: read_model,
-    NodeKind.INDEX: read_index,
-    NodeKind.RELEASE: read_release,
-}
 
 
 @dataclass(frozen=True)
@@ -154,41 +140,28 @@ class _Side:
     data: Mapping[str, DataSide]
 
 
-class DifferenceStore:
-    """Comparisons of two versions."""
+def difference(session: Session, first: Node, second: Node) -> Difference:
+    """What differs between two versions of one kind.
 
-    database: Database
-
-    def diff(self, a: str | Reference, b: str | Reference) -> Difference:
-        """What differs between two versions of one kind.
-
-        Raises:
-            NotFoundError: a reference points at nothing.
-            UsageError: the two are of different kinds, or of a kind that has no versions.
-        """
-        with self.database.read() as session:
-            first, second = find_node(session, a), find_node(session, b)
-            _require_alike(first, second)
-            metrics = _metrics(session, first.id, second.id)
-            return _difference(_side(session, first), _side(session, second), metrics)
-
-
-def _require_alike(first: Node, second: Node) -> None:
-    for node in (first, second):
-        if NodeKind(node.kind) not in _READERS:
-            raise UsageError(
-                f"{node.ref} is of kind {node.kind.replace('_', ' ')}, which has nothing to compare; "
-                "name two snapshots, hubs, spokes, re-rankers, indexes or releases."
-            )
+    Raises:
+        UsageError: the two are of different kinds, or of a kind that has no versions.
+    """
+    a, b = _side(session, first), _side(session, second)
     if first.kind != second.kind:
         raise UsageError(
             f"{first.ref} is of kind {first.kind.replace('_', ' ')}, {second.ref} of kind "
             f"{second.kind.replace('_', ' ')}; name two versions of one kind."
         )
+    return _difference(a, b, _metrics(session, first.id, second.id))
 
 
 def _side(session: Session, node: Node) -> _Side:
-    record = _READERS[NodeKind(node.kind)](session, node)
+    record = read_record(session, node)
+    if not isinstance(record, Version):
+        raise UsageError(
+            f"{node.ref} is of kind {node.kind.replace('_', ' ')}, which has nothing to compare; "
+            "name two snapshots, hubs, spokes, re-rankers, indexes or releases."
+        )
     query = (
         select(Edge.relation, Edge.part, Node.ref, Domain.name, Snapshot)
         .join(Node, Node.id == Edge.parent_id)

@@ -13,11 +13,8 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import CTE, CompoundSelect, null, select, union_all
 from sqlalchemy.orm import Session
 
-from ..database import Database
 from ..kinds import NodeKind
-from ..records import EdgeRecord, MetricRecord, NodeRecord, Parent, Record
-from ..references import Reference
-from ..rows import add_edge, find_node
+from ..records import EdgeRecord, MetricRecord, NodeRecord, Record
 from ..schema import Domain, Edge, Evaluation, Metric, Node
 
 Direction = Literal["upstream", "downstream"]
@@ -135,64 +132,6 @@ class LineageTree(Record):
         }
 
 
-class LineageStore:
-    """Lineage questions to a registry."""
-
-    database: Database
-
-    def upstream(self, ref: str | Reference) -> Lineage:
-        """What made this: every node that the one referred to came from.
-
-        Raises:
-            NotFoundError: the reference points at nothing.
-        """
-        with self.database.read() as session:
-            return _closure(session, find_node(session, ref).id, "upstream")
-
-    def downstream(self, ref: str | Reference) -> Lineage:
-        """What was made from this: every node that came from the one referred to.
-
-        Raises:
-            NotFoundError: the reference points at nothing.
-        """
-        with self.database.read() as session:
-            return _closure(session, find_node(session, ref).id, "downstream")
-
-    def tree(
-        self,
-        ref: str | Reference,
-        direction: Direction = "upstream",
-        domains: bool = False,
-        depth: int | None = None,
-    ) -> LineageTree:
-        """Lineage as nested lines for a printer; a node that hangs in several places is unfolded at the first.
-
-        Args:
-            ref: the root.
-            direction: which way to walk.
-            domains: show the domain under every snapshot too.
-            depth: levels to show under the root; by default all.
-
-        Raises:
-            NotFoundError: the reference points at nothing.
-        """
-        with self.database.read() as session:
-            root = find_node(session, ref).id
-            lineage = _closure(session, root, direction)
-            metrics = _headlines(session, root, direction)
-        return _fold(lineage.within(domains=domains), metrics, depth)
-
-    def add_edge(self, child: str, parent: Parent) -> None:
-        """Record one more parent of an existing node.
-
-        Raises:
-            NotFoundError: either points at nothing.
-            UsageError: the edge would close a cycle.
-        """
-        with self.database.write() as session:
-            add_edge(session, find_node(session, parent.ref), find_node(session, child), parent)
-
-
 def walk_from(root_id: int, direction: Direction) -> CTE:
     """Ids of a node and of all that is reachable from it, each once (UNION forgets what it has seen)."""
     near, far = (Edge.child_id, Edge.parent_id) if direction == "upstream" else (Edge.parent_id, Edge.child_id)
@@ -243,7 +182,8 @@ def depths(root: int, edges: list[tuple[int, int]]) -> dict[int, int]:
     return found
 
 
-def _closure(session: Session, root: int, direction: Direction) -> Lineage:
+def closure(session: Session, root: int, direction: Direction) -> Lineage:
+    """All that a node came from, or that came from it."""
     nodes: dict[int, NodeRecord] = {}
     rows: list[tuple[int, int, str, str, str | None]] = []
     keep_to_indexes(session)
@@ -257,6 +197,12 @@ def _closure(session: Session, root: int, direction: Direction) -> Lineage:
     edges = [EdgeRecord(nodes[p].ref, nodes[c].ref, relation, part or None, why) for p, c, relation, part, why in rows]
     edges.sort(key=lambda edge: (edge.child, edge.parent, edge.relation, edge.part or ""))
     return Lineage(nodes[root], direction, tuple(LineageNode(nodes[key], away[key]) for key in reached), tuple(edges))
+
+
+def tree(session: Session, root: int, direction: Direction, domains: bool, depth: int | None) -> LineageTree:
+    """The lineage of a node as nested lines."""
+    lineage = closure(session, root, direction)
+    return _fold(lineage.within(domains=domains), _headlines(session, root, direction), depth)
 
 
 def _headlines(session: Session, root: int, direction: Direction) -> dict[str, MetricRecord]:

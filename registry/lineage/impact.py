@@ -15,11 +15,10 @@ from typing import Any, Final
 from sqlalchemy import func, null, select, union_all
 from sqlalchemy.orm import Session, aliased
 
-from ..database import Database
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, SnapshotKind
 from ..records import NodeRecord, Record
-from ..references import LIVE, Reference
-from ..rows import find_node, read_node
+from ..references import LIVE
+from ..rows import read_node
 from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
 from .graph import Compound, keep_to_indexes, walk_from
 
@@ -121,25 +120,9 @@ class _Fact:
         return self.domain or "", name, int(self.ref[len(name) :] or 0)
 
 
-class ImpactStore:
-    """Questions about what a change costs."""
-
-    database: Database
-
-    def impact(self, ref: str | Reference, live: bool = False) -> Impact:
-        """What must be retrained, rebuilt or released again if the node referred to changes.
-
-        Args:
-            ref: anything; a domain stands for all that was made of its data.
-            live: leave out what does not serve now.
-
-        Raises:
-            NotFoundError: the reference points at nothing.
-        """
-        with self.database.read() as session:
-            root = find_node(session, ref)
-            facts = _facts(session, root.id)
-            return _answer(read_node(session, root), root.id, facts, live)
+def impact(session: Session, root: Node, live: bool) -> Impact:
+    """What must be retrained, rebuilt or released again if a node changes."""
+    return _answer(read_node(session, root), root.id, _facts(session, root.id), live)
 
 
 def impact_query(root_id: int) -> Compound:

@@ -12,12 +12,12 @@ from typing import Final
 from sqlalchemy import Row, func, select, union
 from sqlalchemy.orm import Session, aliased
 
-from ..database import Database
 from ..kinds import DomainStatus, NodeKind, SnapshotKind
 from ..records import Record
 from ..references import HUB_SCOPE, LIVE
-from ..rows import Joined, domain_row
+from ..rows import Joined
 from ..schema import Alias, Domain, Edge, Model, Node, Release, Snapshot
+from ..stores.releases import live_query
 from .graph import keep_to_indexes
 
 NEWER_HUB: Final = "newer hub"
@@ -53,42 +53,15 @@ class Staleness(Record):
         return self.part
 
 
-class StalenessStore:
-    """Questions about what serves and has been overtaken."""
+def staleness(session: Session, domain_id: int | None) -> list[Staleness]:
+    """What is behind in the live release of every domain that is not archived, or of one, in two queries.
 
-    database: Database
-
-    def staleness(self, domain: str | None = None) -> list[Staleness]:
-        """What is behind in the live release of every domain that is not archived, or of one, in two queries.
-
-        Of the hub's data, one domain is told only about its own; for all domains hub@live is looked at too, released or
-        not.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
-        with self.database.read() as session:
-            key = None if domain is None else domain_row(session, domain).id
-            keep_to_indexes(session)
-            found = [*_hubs(session, key), *_snapshots(session, key)]
-        return sorted(found, key=lambda one: (one.domain, one.part, one.has))
-
-    def live_releases(self) -> dict[str, str]:
-        """Domain that is not archived to the release that is live there."""
-        query = _live(None).with_only_columns(Domain.name, Node.ref).join(Node, Node.id == Release.id)
-        with self.database.read() as session:
-            return {row[0]: row[1] for row in session.execute(query)}
-
-
-def _live(domain_id: int | None) -> Joined:
-    """Releases that are live, with their domain; of one domain, or of all that are not archived."""
-    query = (
-        select(Domain.id, Domain.name)
-        .select_from(Domain)
-        .join(Alias, (Alias.scope == Domain.name) & (Alias.name == LIVE))
-        .join(Release, Release.id == Alias.node_id)
-    )
-    return query.where(Domain.status == DomainStatus.ACTIVE if domain_id is None else Domain.id == domain_id)
+    Of the hub's data, one domain is told only about its own; for all domains hub@live is looked at too, released or
+    not.
+    """
+    keep_to_indexes(session)
+    found = [*_hubs(session, domain_id), *_snapshots(session, domain_id)]
+    return sorted(found, key=lambda one: (one.domain, one.part, one.has))
 
 
 def hub_query(domain_id: int | None) -> Joined:
@@ -96,7 +69,7 @@ def hub_query(domain_id: int | None) -> Joined:
     live_hub, has_node, newest_node, release_node = aliased(Alias), aliased(Node), aliased(Node), aliased(Node)
     has, newest = aliased(Model), aliased(Model)
     return (
-        _live(domain_id)
+        live_query(domain_id)
         .with_only_columns(Domain.name, release_node.ref, has_node.ref, has.version, newest_node.ref, newest.version)
         .join(live_hub, (live_hub.scope == HUB_SCOPE) & (live_hub.name == LIVE) & (live_hub.node_id != Release.hub_id))
         .join(has, has.id == Release.hub_id)
@@ -113,7 +86,7 @@ def snapshot_query(domain_id: int | None) -> Joined:
     Columns: domain name, part, kind of snapshot, snapshot and its rows, newest snapshot and its rows.
     """
     parts = [
-        _live(domain_id).with_only_columns(part.label("id")).where(part.is_not(None))
+        live_query(domain_id).with_only_columns(part.label("id")).where(part.is_not(None))
         for part in (Release.hub_id, Release.spoke_id, Release.index_id, Release.reranker_id)
     ]
     if domain_id is None:

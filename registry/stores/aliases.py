@@ -11,11 +11,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import LockedError, NotFoundError, UsageError
-from ..database import Database
 from ..kinds import AliasAction, NodeKind
 from ..records import AliasChange, AliasRecord, GateRecord, NodeRecord, ReleaseParts
 from ..references import HUB_SCOPE, Reference, check_alias
-from ..rows import Joined, domain_row, find_node, now, read_node
+from ..rows import Joined, Store, domain_row, find_node, now, read_node
 from ..schema import Alias, AliasMove, Domain, Node
 from .gates import newest_gate
 from .indexes import ready_model
@@ -26,10 +25,8 @@ _From = aliased(Node)
 _To = aliased(Node)
 
 
-class AliasStore:
+class AliasStore(Store):
     """Aliases of a registry."""
-
-    database: Database
 
     def promote(
         self,
@@ -109,7 +106,7 @@ class AliasStore:
             _check_scope(session, scope)
             return [_record(*row) for row in session.execute(query)]
 
-    def resolve_alias(self, scope: str, alias: str) -> NodeRecord:
+    def resolve(self, scope: str, alias: str) -> NodeRecord:
         """The node that an alias points at.
 
         Raises:
@@ -120,7 +117,7 @@ class AliasStore:
         with self.database.read() as session:
             return read_node(session, find_node(session, reference))
 
-    def list_aliases(self, scope: str | None = None) -> list[AliasRecord]:
+    def list(self, scope: str | None = None) -> list[AliasRecord]:
         """Where the aliases point now, of one scope if asked.
 
         Raises:

@@ -9,11 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
-from ..database import Database
 from ..kinds import DomainStatus, NodeKind
 from ..records import DomainCounts, DomainRecord
 from ..references import LIVE, Reference, check_domain_name
-from ..rows import Joined, domain_row, expect_kind, new_node
+from ..rows import Joined, Store, domain_row, expect_kind, new_node
 from ..schema import Alias, Domain, Node
 
 _FIELDS = {
@@ -27,12 +26,10 @@ _FIELDS = {
 _Live = aliased(Node)
 
 
-class DomainStore:
+class DomainStore(Store):
     """Domains of a registry."""
 
-    database: Database
-
-    def add_domain(self, name: str, description: str = "", settings: Mapping[str, Any] | None = None) -> DomainRecord:
+    def add(self, name: str, description: str = "", settings: Mapping[str, Any] | None = None) -> DomainRecord:
         """Add a product category.
 
         Raises:
@@ -55,7 +52,7 @@ class DomainStore:
             session.flush()
             return _read(session, name)
 
-    def get_domain(self, name: str) -> DomainRecord:
+    def get(self, name: str) -> DomainRecord:
         """The domain of that name.
 
         Raises:
@@ -64,13 +61,13 @@ class DomainStore:
         with self.database.read() as session:
             return _read(session, name)
 
-    def find_domain(self, name: str) -> DomainRecord | None:
+    def find(self, name: str) -> DomainRecord | None:
         """The domain of that name, or None."""
         with self.database.read() as session:
             known = session.scalar(select(Domain.id).where(Domain.name == name))
             return None if known is None else _read(session, name)
 
-    def list_domains(self, archived: bool = False) -> list[DomainRecord]:
+    def list(self, archived: bool = False) -> list[DomainRecord]:
         """Every domain by name, in two queries; the archived ones only if asked for."""
         with self.database.read() as session:
             query = _select().order_by(Domain.name)
@@ -79,7 +76,7 @@ class DomainStore:
             counts = _counts(session)
             return [_record(counts.get(row[0].id, DomainCounts()), *row) for row in session.execute(query)]
 
-    def set_domain_settings(self, name: str, settings: Mapping[str, Any]) -> DomainRecord:
+    def set_settings(self, name: str, settings: Mapping[str, Any]) -> DomainRecord:
         """Replace the domain's settings.
 
         Raises:
@@ -90,7 +87,7 @@ class DomainStore:
             session.flush()
             return _read(session, name)
 
-    def archive_domain(self, name: str, archived: bool = True) -> DomainRecord:
+    def archive(self, name: str, archived: bool = True) -> DomainRecord:
         """Take a domain out of the listings, or bring it back; nothing of it is deleted.
 
         Raises:

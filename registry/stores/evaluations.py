@@ -11,11 +11,10 @@ from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
 from ..artifacts.local import StoredArtifact
-from ..database import Database
 from ..kinds import NodeKind, Relation
 from ..records import EvaluationRecord, MetricRecord, Parent
 from ..references import Reference
-from ..rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
+from ..rows import Joined, Store, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
 from ..schema import Domain, Edge, Evaluation, Metric, Node
 
 _SUBJECTS = (NodeKind.HUB, NodeKind.SPOKE, NodeKind.INDEX, NodeKind.RELEASE)
@@ -25,12 +24,10 @@ _Items = aliased(Node)
 ITEMS_PART: Final = "items"  # of the edge that says which catalog was ranked
 
 
-class EvaluationStore:
+class EvaluationStore(Store):
     """Evaluations of a registry."""
 
-    database: Database
-
-    def add_evaluation(
+    def add(
         self,
         domain: str,
         subject: str | None,
@@ -79,7 +76,7 @@ class EvaluationStore:
             add_edges(session, node, [*made_of, Parent(events_node.ref, Relation.EVALUATED_ON), *parents])
             return read_evaluation(session, node)
 
-    def get_evaluation(self, ref: str) -> EvaluationRecord:
+    def get(self, ref: str) -> EvaluationRecord:
         """The evaluation that `ref` points at.
 
         Raises:
@@ -89,7 +86,7 @@ class EvaluationStore:
         with self.database.read() as session:
             return read_evaluation(session, find_node(session, ref))
 
-    def list_evaluations(self, domain: str | None = None, subject: str | None = None) -> list[EvaluationRecord]:
+    def list(self, domain: str | None = None, subject: str | None = None) -> list[EvaluationRecord]:
         """Evaluations, oldest first, of one domain or of one subject if asked.
 
         Raises:

@@ -11,18 +11,15 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from ..database import Database
 from ..records import GateRecord
-from ..rows import domain_row, now
+from ..rows import Store, domain_row, now
 from ..schema import Domain, Gate
 
 
-class GateStore:
+class GateStore(Store):
     """Gates of a registry."""
 
-    database: Database
-
-    def set_gate(
+    def set(
         self, domain: str, conditions: Sequence[Mapping[str, Any]], actor: str, reason: str | None = None
     ) -> GateRecord:
         """Put a gate in force; without conditions there is none from now on.
@@ -39,7 +36,7 @@ class GateStore:
             session.flush()
             return _record(gate, owner)
 
-    def get_gate(self, domain: str) -> GateRecord | None:
+    def get(self, domain: str) -> GateRecord | None:
         """The gate in force, None where none was ever set.
 
         Raises:
@@ -48,7 +45,7 @@ class GateStore:
         with self.database.read() as session:
             return newest_gate(session, domain_row(session, domain))
 
-    def list_gates(self, domain: str) -> list[GateRecord]:
+    def list(self, domain: str) -> list[GateRecord]:
         """Every gate that a domain has had, newest first.
 
         Raises:

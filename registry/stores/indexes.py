@@ -10,23 +10,20 @@ from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
 from ..artifacts.local import StoredArtifact
-from ..database import Database
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation
 from ..records import IndexRecord, Parent
 from ..references import Reference
-from ..rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
+from ..rows import Joined, Store, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
 from ..schema import Domain, IndexVersion, Model, Node
 
 _ModelNode = aliased(Node)
 _ItemsNode = aliased(Node)
 
 
-class IndexStore:
+class IndexStore(Store):
     """Index versions of a registry."""
 
-    database: Database
-
-    def add_index(
+    def add(
         self,
         domain: str,
         model: str,
@@ -79,7 +76,7 @@ class IndexStore:
             add_edges(session, node, [*made_of, *parents])
             return read_index(session, node)
 
-    def find_index(self, domain: str, fingerprint: str) -> IndexRecord | None:
+    def find(self, domain: str, fingerprint: str) -> IndexRecord | None:
         """The newest index of the domain made from the same inputs, or None."""
         with self.database.read() as session:
             owner = domain_row(session, domain)
@@ -87,7 +84,7 @@ class IndexStore:
             row = session.execute(same.order_by(IndexVersion.version.desc()).limit(1)).first()
             return None if row is None else _record(*row)
 
-    def get_index(self, ref: str) -> IndexRecord:
+    def get(self, ref: str) -> IndexRecord:
         """The index that `ref` points at.
 
         Raises:
@@ -97,7 +94,7 @@ class IndexStore:
         with self.database.read() as session:
             return read_index(session, find_node(session, ref))
 
-    def list_indexes(self, domain: str | None = None) -> list[IndexRecord]:
+    def list(self, domain: str | None = None) -> list[IndexRecord]:
         """Index versions, oldest first, of one domain if asked.
 
         Raises:

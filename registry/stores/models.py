@@ -11,21 +11,29 @@ from sqlalchemy.orm import Session
 
 from ...errors import NotFoundError, UsageError
 from ..artifacts.local import StoredArtifact
-from ..database import Database
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, choice
 from ..records import ModelPart, ModelRecord, Parent
 from ..references import Reference
-from ..rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version, now, put_artifact
+from ..rows import (
+    Joined,
+    Store,
+    add_edges,
+    domain_row,
+    expect_kind,
+    find_node,
+    new_node,
+    next_version,
+    now,
+    put_artifact,
+)
 from ..schema import Domain, Edge, Model, Node
 from ..schema import ModelPart as PartRow
 
 
-class ModelStore:
+class ModelStore(Store):
     """Hub, spoke and re-ranker versions of a registry."""
 
-    database: Database
-
-    def begin_model(
+    def begin(
         self,
         kind: str,
         domain: str | None,
@@ -57,7 +65,7 @@ class ModelStore:
             session.flush()
             return _read(session, model.id)
 
-    def finish_model(
+    def finish(
         self,
         ref: str,
         artifact: StoredArtifact,
@@ -97,7 +105,7 @@ class ModelStore:
             session.flush()
             return _read(session, model.id)
 
-    def fail_model(self, ref: str, error: str) -> ModelRecord:
+    def fail(self, ref: str, error: str) -> ModelRecord:
         """Record that a training ended badly.
 
         Raises:
@@ -111,7 +119,7 @@ class ModelStore:
             session.flush()
             return _read(session, model.id)
 
-    def find_ready_model(self, kind: str, domain: str | None, fingerprint: str) -> ModelRecord | None:
+    def find_ready(self, kind: str, domain: str | None, fingerprint: str) -> ModelRecord | None:
         """The newest finished version made from the same inputs and config, or None."""
         with self.database.read() as session:
             owner = _owner(session, choice(ModelKind, kind, "kind of model"), domain)
@@ -119,7 +127,7 @@ class ModelStore:
             model = session.scalar(ready)
             return None if model is None else _read(session, model.id)
 
-    def get_model(self, ref: str) -> ModelRecord:
+    def get(self, ref: str) -> ModelRecord:
         """The hub or spoke version that `ref` points at.
 
         Raises:
@@ -143,9 +151,7 @@ class ModelStore:
                 raise NotFoundError(f"{node.ref} records no hub that it came from; train it again.")
             return _read(session, hub)
 
-    def list_models(
-        self, kind: str | None = None, domain: str | None = None, status: str | None = None
-    ) -> list[ModelRecord]:
+    def list(self, kind: str | None = None, domain: str | None = None, status: str | None = None) -> list[ModelRecord]:
         """Model versions, oldest first, of one kind, domain and status if asked.
 
         Raises:

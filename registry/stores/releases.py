@@ -6,12 +6,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import IncompatibleError, UsageError
-from ..database import Database
-from ..kinds import NodeKind, Relation
+from ..kinds import DomainStatus, NodeKind, Relation
 from ..records import Parent, ReleaseParts, ReleaseRecord
-from ..references import Reference
-from ..rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version
-from ..schema import Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
+from ..references import LIVE, Reference
+from ..rows import Joined, Store, add_edges, domain_row, expect_kind, find_node, new_node, next_version
+from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
 from .indexes import ready_model
 
 _Hub = aliased(Node)
@@ -21,12 +20,10 @@ _Reranker = aliased(Node)
 _Rules = aliased(Node)
 
 
-class ReleaseStore:
+class ReleaseStore(Store):
     """Releases of a registry."""
 
-    database: Database
-
-    def create_release(self, domain: str, parts: ReleaseParts) -> tuple[ReleaseRecord, bool]:
+    def add(self, domain: str, parts: ReleaseParts) -> tuple[ReleaseRecord, bool]:
         """Register the set that is to serve a domain; an equal set gives the earlier release and False.
 
         Raises:
@@ -38,18 +35,18 @@ class ReleaseStore:
             node, created = make_release(session, domain_row(session, domain), parts)
             return read_release(session, node), created
 
-    def find_release(self, domain: str, parts: ReleaseParts) -> ReleaseRecord | None:
+    def find(self, domain: str, parts: ReleaseParts) -> ReleaseRecord | None:
         """The release of exactly these parts, None where there is none yet; the parts are checked as if to be released.
 
         Raises:
-            as `create_release`.
+            as `add`.
         """
         with self.database.read() as session:
             owner = domain_row(session, domain)
             node = same_release(session, owner, fitting_parts(session, owner, parts))
             return None if node is None else read_release(session, node)
 
-    def get_release(self, ref: str) -> ReleaseRecord:
+    def get(self, ref: str) -> ReleaseRecord:
         """The release that `ref` points at; `garden` is what is live there.
 
         Raises:
@@ -59,7 +56,13 @@ class ReleaseStore:
         with self.database.read() as session:
             return read_release(session, find_node(session, ref))
 
-    def list_releases(self, domain: str | None = None) -> list[ReleaseRecord]:
+    def live(self) -> dict[str, str]:
+        """Domain that is not archived to the release that is live there."""
+        query = live_query(None).with_only_columns(Domain.name, Node.ref).join(Node, Node.id == Release.id)
+        with self.database.read() as session:
+            return {row[0]: row[1] for row in session.execute(query)}
+
+    def list(self, domain: str | None = None) -> list[ReleaseRecord]:
         """Releases, oldest first, of one domain if asked.
 
         Raises:
@@ -72,6 +75,17 @@ class ReleaseStore:
             return [_record(*row) for row in session.execute(query)]
 
 
+def live_query(domain_id: int | None) -> Joined:
+    """Releases that are live, with their domain; of one domain, or of all that are not archived."""
+    query = (
+        select(Domain.id, Domain.name)
+        .select_from(Domain)
+        .join(Alias, (Alias.scope == Domain.name) & (Alias.name == LIVE))
+        .join(Release, Release.id == Alias.node_id)
+    )
+    return query.where(Domain.status == DomainStatus.ACTIVE if domain_id is None else Domain.id == domain_id)
+
+
 def read_release(session: Session, node: Node) -> ReleaseRecord:
     """The record of a node that is a release."""
     expect_kind(node, NodeKind.RELEASE)
@@ -82,7 +96,7 @@ def make_release(session: Session, owner: Domain, parts: ReleaseParts) -> tuple[
     """The release of these parts inside the caller's transaction, and whether it is new.
 
     Raises:
-        as `ReleaseStore.create_release`.
+        as `ReleaseStore.add`.
     """
     nodes = fitting_parts(session, owner, parts)
     known = same_release(session, owner, nodes)
@@ -115,7 +129,7 @@ def fitting_parts(session: Session, owner: Domain, parts: ReleaseParts) -> dict[
     """The parts' nodes by name, each of the right kind and domain, ready, and fitting the others.
 
     Raises:
-        as `ReleaseStore.create_release`.
+        as `ReleaseStore.add`.
     """
     nodes = {"hub": expect_kind(ready_model(session, parts.hub), NodeKind.HUB)}
     if parts.spoke is not None:

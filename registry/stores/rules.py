@@ -10,20 +10,17 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..database import Database
 from ..kinds import NodeKind, Relation
 from ..records import Parent, RulesRecord
 from ..references import Reference
-from ..rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version
+from ..rows import Joined, Store, add_edges, domain_row, expect_kind, find_node, new_node, next_version
 from ..schema import Domain, Node, RuleSet
 
 
-class RuleStore:
+class RuleStore(Store):
     """Merchandising rules of a registry."""
 
-    database: Database
-
-    def add_rules(self, domain: str, content: Mapping[str, Any]) -> tuple[RulesRecord, bool]:
+    def add(self, domain: str, content: Mapping[str, Any]) -> tuple[RulesRecord, bool]:
         """Register a version of a domain's rules; equal rules give the earlier version and False.
 
         Raises:
@@ -49,7 +46,7 @@ class RuleStore:
             add_edges(session, node, [Parent(f"domain:{domain}", Relation.BUILT_FROM)])
             return read_rules(session, node), True
 
-    def get_rules(self, ref: str) -> RulesRecord:
+    def get(self, ref: str) -> RulesRecord:
         """The rules that `ref` points at.
 
         Raises:
@@ -59,7 +56,7 @@ class RuleStore:
         with self.database.read() as session:
             return read_rules(session, find_node(session, ref))
 
-    def list_rules(self, domain: str | None = None) -> list[RulesRecord]:
+    def list(self, domain: str | None = None) -> list[RulesRecord]:
         """Rules, oldest first, of one domain if asked.
 
         Raises:

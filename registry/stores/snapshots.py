@@ -1,4 +1,4 @@
-"""The registry's snapshots and artifacts: immutable data of a domain, equal content registered once."""
+"""The registry's snapshots: immutable data of a domain, equal content registered once."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ...errors import NotFoundError
 from ..artifacts.local import StoredArtifact
-from ..database import Database
 from ..kinds import Relation, SnapshotKind, choice
-from ..records import ArtifactRecord, Parent, SnapshotRecord
+from ..records import Parent, SnapshotRecord
 from ..references import Reference
-from ..rows import Joined, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
-from ..schema import Artifact, Domain, Node, Snapshot
+from ..rows import Joined, Store, add_edges, domain_row, expect_kind, find_node, new_node, next_version, put_artifact
+from ..schema import Domain, Node, Snapshot
 
 
-class SnapshotStore:
-    """Snapshots and artifacts of a registry."""
+class SnapshotStore(Store):
+    """Snapshots of a registry."""
 
-    database: Database
-
-    def add_snapshot(
+    def add(
         self,
         domain: str,
         kind: str,
@@ -65,7 +61,7 @@ class SnapshotStore:
             add_edges(session, node, [Parent(f"domain:{domain}", Relation.BUILT_FROM), *parents])
             return _record(*session.execute(_select().where(Snapshot.id == node.id)).one()), True
 
-    def get_snapshot(self, ref: str) -> SnapshotRecord:
+    def get(self, ref: str) -> SnapshotRecord:
         """The snapshot that `ref` points at.
 
         Raises:
@@ -75,7 +71,7 @@ class SnapshotStore:
         with self.database.read() as session:
             return read_snapshot(session, find_node(session, ref))
 
-    def latest_snapshot(self, domain: str, kind: str) -> SnapshotRecord:
+    def latest(self, domain: str, kind: str) -> SnapshotRecord:
         """The newest snapshot of a domain's items or events.
 
         Raises:
@@ -85,7 +81,7 @@ class SnapshotStore:
         with self.database.read() as session:
             return read_snapshot(session, find_node(session, Reference(table.node_kind, domain)))
 
-    def list_snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
+    def list(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked.
 
         Raises:
@@ -98,23 +94,6 @@ class SnapshotStore:
             if kind is not None:
                 query = query.where(Snapshot.kind == choice(SnapshotKind, kind, "kind of snapshot"))
             return [_record(*row) for row in session.execute(query)]
-
-    def get_artifact(self, digest: str) -> ArtifactRecord:
-        """The artifact of that digest.
-
-        Raises:
-            NotFoundError: the registry does not know it.
-        """
-        with self.database.read() as session:
-            row = session.get(Artifact, digest)
-            if row is None:
-                raise NotFoundError(f"The registry knows no artifact {digest}; check the digest.")
-            return _artifact_record(row)
-
-    def list_artifacts(self) -> list[ArtifactRecord]:
-        """Every artifact that a row of the registry has ever named, oldest first."""
-        with self.database.read() as session:
-            return [_artifact_record(row) for row in session.scalars(select(Artifact).order_by(Artifact.created_at))]
 
 
 def read_snapshot(session: Session, node: Node) -> SnapshotRecord:
@@ -150,7 +129,3 @@ def _record(snapshot: Snapshot, node: Node, domain: str) -> SnapshotRecord:
         details=snapshot.details,
         created_at=node.created_at,
     )
-
-
-def _artifact_record(row: Artifact) -> ArtifactRecord:
-    return ArtifactRecord(digest=row.digest, kind=row.kind, bytes=row.bytes, files=row.files, created_at=row.created_at)

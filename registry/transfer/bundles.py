@@ -16,12 +16,11 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from ...errors import InvalidDataError, UsageError
-from ..database import Database
 from ..kinds import ModelStatus, NodeKind
 from ..lineage.graph import keep_to_indexes, walk_from
 from ..records import Record, ReleaseParts
 from ..references import Reference, parse
-from ..rows import find_node
+from ..rows import Store, batches, find_node
 from ..schema import Artifact, Domain, Evaluation, Node, Release, RuleSet, Snapshot
 from ..stores.releases import fitting_parts, same_release
 from .bundle_rows import (
@@ -38,8 +37,6 @@ from .bundle_rows import (
 )
 
 _PARTS = ("hub", "spoke", "index", "reranker", "rules")
-# SQLite of old takes no more than 999 values in one statement.
-_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -59,12 +56,10 @@ class Placement(Record):
     artifacts: frozenset[str]
 
 
-class BundleStore:
+class BundleStore(Store):
     """Bundles out of and into a registry."""
 
-    database: Database
-
-    def bundle_rows(self, ref: str) -> BundleRows:
+    def rows(self, ref: str) -> BundleRows:
         """A node's rows, with those of everything that it came from and of the evaluations of all these.
 
         The evaluations of what serves come with the data that they were measured on, as evidence for a gate; any other
@@ -82,7 +77,7 @@ class BundleStore:
             ids |= _evaluations(session, ids)
             return _read(session, root, _in_order(session, ids))
 
-    def place_bundle(self, rows: BundleRows, rehearse: bool = False) -> Placement:
+    def place(self, rows: BundleRows, rehearse: bool = False) -> Placement:
         """Make the rows' nodes nodes of this registry, in one transaction; those here already stay as they are.
 
         Domains are the same by name, snapshots and rules by content, releases by parts, everything else by uid.
@@ -138,7 +133,7 @@ def _evidence(session: Session, root: Node) -> set[int]:
 def _evaluations(session: Session, ids: set[int]) -> set[int]:
     """Evaluations of these nodes that were measured on these nodes alone."""
     found: set[int] = set()
-    for some in _batches(ids):
+    for some in batches(ids):
         measured = select(Evaluation.id).where(Evaluation.subject_id.in_(some))
         found |= set(session.scalars(measured))
     foreign = {child for parent, child in _pointers(session, found) if parent not in ids}
@@ -152,7 +147,7 @@ def _pointers(session: Session, ids: Iterable[int]) -> Iterator[tuple[int, int]]
         key = table.c["id"] if name == "nodes" else table.c[owner]
         for column in columns_of(name):
             if node_target(column) is not None and column is not key:
-                for some in _batches(ids):
+                for some in batches(ids):
                     pairs = select(column, key).where(key.in_(some), column.is_not(None))
                     yield from ((parent, child) for parent, child in session.execute(pairs))
 
@@ -194,8 +189,8 @@ def _read(session: Session, root: Node, order: list[int]) -> BundleRows:
 
 def _rows(session: Session, name: str, column: str, values: Iterable[Any]) -> list[Row]:
     table = table_of(name)
-    batches = (session.execute(select(table).where(table.c[column].in_(some))) for some in _batches(values))
-    return [dict(row) for batch in batches for row in batch.mappings()]
+    found = (session.execute(select(table).where(table.c[column].in_(some))) for some in batches(values))
+    return [dict(row) for result in found for row in result.mappings()]
 
 
 def _sorted(name: str, rows: list[Row], place: Mapping[str, int]) -> list[Row]:
@@ -219,12 +214,6 @@ def _require_ready(tables: Mapping[str, Iterable[Row]]) -> None:
             raise UsageError(
                 f"{refs[row['id']]} is {row['status']}; bundle what is made of ready models, or train it again."
             )
-
-
-def _batches(values: Iterable[Any]) -> Iterator[list[Any]]:
-    ordered = sorted(values)
-    for start in range(0, len(ordered), _AT_ONCE):
-        yield ordered[start : start + _AT_ONCE]
 
 
 # ---- into a registry ----
@@ -375,7 +364,7 @@ class _Placing:
             ]
             # Two parents of the bundle may be one here.
             distinct = {tuple(row[key] for key in keys): row for row in rows}
-            for some in _batches(distinct):
+            for some in batches(distinct):
                 self._session.execute(insert(table_of(name)), [distinct[key] for key in some])
 
 

@@ -53,11 +53,11 @@ def test_a_table_that_is_read_whole_is_named(benchmark: ModuleType, filled: tupl
 
 def test_the_history_is_what_it_says(filled: tuple[str, object]) -> None:
     with Registry(filled[0]) as registry:
-        assert len(registry.list_domains()) == 12
+        assert len(registry.domains.list()) == 12
         # The newest hub, of an odd version: one spoke per domain stands on it and none starts from those.
-        steps = registry.impact("hub:11").steps
+        steps = registry.lineage.impact("hub:11").steps
         assert sorted(step.ref for step in steps if step.kind == "spoke") == [f"domain_{n:04d}:11" for n in range(12)]
-        longest = registry.upstream("domain_0000:11")
+        longest = registry.lineage.upstream("domain_0000:11")
         assert {f"domain_0000:{n}" for n in range(1, 11)} <= set(longest.refs)
 
 

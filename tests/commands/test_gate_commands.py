@@ -28,7 +28,7 @@ def registry(home: Path) -> Registry:
 
 def measure(home: Path, subject: str, ndcg: float) -> None:
     with registry(home) as opened:
-        opened.add_evaluation(
+        opened.evaluations.add(
             "garden",
             subject,
             "snapshot:garden/events/1",
@@ -42,12 +42,12 @@ def measure(home: Path, subject: str, ndcg: float) -> None:
 def released(garden: Any, home: Path) -> Any:
     """`run` where garden:1 is live and garden:2 is ready to be."""
     with registry(home) as opened:
-        hub = opened.begin_model("hub", None, "h", {})
-        opened.finish_model(hub.ref, artifact("h"), "h", {}, [Parent("snapshot:garden/items/1", "trained_on")])
+        hub = opened.models.begin("hub", None, "h", {})
+        opened.models.finish(hub.ref, artifact("h"), "h", {}, [Parent("snapshot:garden/items/1", "trained_on")])
         for name in ("a", "b"):
-            spoke = opened.begin_model("spoke", "garden", name, {})
-            opened.finish_model(spoke.ref, artifact(name), "s", {}, [Parent("hub:1", "adapted_from")])
-            opened.add_index(
+            spoke = opened.models.begin("spoke", "garden", name, {})
+            opened.models.finish(spoke.ref, artifact(name), "s", {}, [Parent("hub:1", "adapted_from")])
+            opened.indexes.add(
                 "garden",
                 spoke.ref,
                 "snapshot:garden/items/1",
@@ -167,7 +167,7 @@ def test_promote_is_refused_with_3_until_it_is_overruled(released: Any, home: Pa
 
 def test_rules_go_along_and_come_back_with_the_release(released: Any, home: Path) -> None:
     with registry(home) as opened:
-        opened.add_rules("garden", {"hide": ["pot"]})
+        opened.rules.add("garden", {"hide": ["pot"]})
     moved = released("promote", "garden:1", "--rules", "rules:garden/1", "--json").json
     assert (moved["rules"], moved["after"]) == ("rules:garden/1", "release:garden/2")
     assert "rules   rules:garden/1" in released("promote", "garden:2").out

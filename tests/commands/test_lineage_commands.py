@@ -31,19 +31,19 @@ def live(garden: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("hubspoke.registry.stores.models.now", lambda: moment)
     with open_workspace() as ws:
         registry = ws.registry
-        hub = registry.begin_model("hub", None, "h", {})
-        registry.finish_model(hub.ref, stored("h"), "h", parents=[Parent(ITEMS, "trained_on", "items")])
+        hub = registry.models.begin("hub", None, "h", {})
+        registry.models.finish(hub.ref, stored("h"), "h", parents=[Parent(ITEMS, "trained_on", "items")])
         for name, layers in (("one", 1), ("two", 2)):
-            begun = registry.begin_model("spoke", "garden", name, {"transformer": {"layers": layers}})
+            begun = registry.models.begin("spoke", "garden", name, {"transformer": {"layers": layers}})
             parents = [Parent("hub:1", "adapted_from", "fusion"), Parent(EVENTS, "trained_on", "events")]
             parts = [
                 ModelPart("text encoder", "e" * 64, source="hub:1"),
                 ModelPart("mixture", hashlib.sha256(name.encode()).hexdigest()),
                 ModelPart("transformer", str(layers) * 64, 4000 * layers, 1000 * layers),
             ]
-            registry.finish_model(begun.ref, stored(name), "s", {}, parents, parts)
-            registry.add_evaluation("garden", begun.ref, EVENTS, protocol={}, n_users=3, metrics=MEASURED)
-        registry.add_index(
+            registry.models.finish(begun.ref, stored(name), "s", {}, parents, parts)
+            registry.evaluations.add("garden", begun.ref, EVENTS, protocol={}, n_users=3, metrics=MEASURED)
+        registry.indexes.add(
             "garden",
             "garden:1",
             ITEMS,

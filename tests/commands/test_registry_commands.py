@@ -22,14 +22,14 @@ def artifact(text: str) -> StoredArtifact:
 def released(garden: Any, home: Path) -> Any:
     """`run` where garden has two spokes with an index each, on one hub."""
     with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
-        hub = registry.begin_model("hub", None, "h", {"layers": 1})
-        registry.finish_model(
+        hub = registry.models.begin("hub", None, "h", {"layers": 1})
+        registry.models.finish(
             hub.ref, artifact("h"), "h", {"parameters": 3}, [Parent("snapshot:garden/items/1", "trained_on")]
         )
         for name in ("a", "b"):
-            spoke = registry.begin_model("spoke", "garden", name, {})
-            registry.finish_model(spoke.ref, artifact(name), "s", {}, [Parent("hub:1", "adapted_from")])
-            registry.add_index(
+            spoke = registry.models.begin("spoke", "garden", name, {})
+            registry.models.finish(spoke.ref, artifact(name), "s", {}, [Parent("hub:1", "adapted_from")])
+            registry.indexes.add(
                 "garden",
                 spoke.ref,
                 "snapshot:garden/items/1",

@@ -76,7 +76,7 @@ def test_the_plan_keeps_training_and_test_apart() -> None:
 @installed
 def test_the_department_is_launched_cold_and_grows(home: Workspace, told: Told) -> None:
     result = told.result
-    assert (result.hub, result.released, result.reused) == ("hub:1", home.registry.get_domain("seafood").live, False)
+    assert (result.hub, result.released, result.reused) == ("hub:1", home.registry.domains.get("seafood").live, False)
     assert 0 < result.first_recommendation_seconds < result.seconds
     # The hub has met the established departments only, and nothing after the launch date.
     assert home.hub.show("hub:1").summary["domains"] == ["salad_bar", "spirits"]
@@ -87,7 +87,7 @@ def test_the_department_is_launched_cold_and_grows(home: Workspace, told: Told) 
     for end, week in zip(ends, TINY.weeks, strict=True):
         assert cut <= end < TINY.after(week).timestamp() * 1_000_000
     assert home.spoke.show("seafood").ref == "seafood:2"
-    assert home.registry.get_release("release:seafood/1").spoke is None
+    assert home.registry.releases.get("release:seafood/1").spoke is None
     assert "seafood:2" in result.lineage
     assert "snapshot:seafood/events/2" in result.lineage
 
@@ -157,13 +157,13 @@ def test_the_report_is_one_page_that_needs_nothing_else(told: Told) -> None:
 @installed
 def test_a_second_telling_makes_nothing_new(home: Workspace, told: Told, tmp_path: Path) -> None:
     lines: list[str] = []
-    models, indexes = home.registry.list_models(), home.registry.list_indexes()
+    models, indexes = home.registry.models.list(), home.registry.indexes.list()
     snapshots, moves = home.data.snapshots(), home.history("seafood")
     again = run_demo(home, echo=lines.append, plan=TINY, report=tmp_path / "again" / "page.html")
     assert again.reused
     assert any("nothing was trained again" in line for line in lines)
-    assert home.registry.list_models() == models
-    assert home.registry.list_indexes() == indexes
+    assert home.registry.models.list() == models
+    assert home.registry.indexes.list() == indexes
     assert home.data.snapshots() == snapshots
     assert home.history("seafood") == moves
     assert again.report == tmp_path / "again" / "page.html"

@@ -45,19 +45,19 @@ def test_blank_to_head_and_again(blank_url: str) -> None:
     second = upgrade(blank_url)
     assert (second.before, second.changed) == (HEAD_REVISION, False)
     with Registry(blank_url) as registry:
-        assert registry.list_domains() == []
+        assert registry.domains.list() == []
 
 
 def test_head_down_to_base_and_up_again_with_rows(blank_url: str) -> None:
     upgrade(blank_url)
     with Registry(blank_url) as registry:
-        registry.add_domain("garden")
+        registry.domains.add("garden")
     assert downgrade(blank_url, "base").after is None
     with closing(Database(blank_url)) as database:
         assert inspect(database.engine).get_table_names() == ["alembic_version"]
     upgrade(blank_url)
     with Registry(blank_url) as registry:
-        assert registry.list_domains() == []
+        assert registry.domains.list() == []
 
 
 def test_models_equal_the_migrated_schema(registry_url: str) -> None:
@@ -191,4 +191,4 @@ def test_processes_that_migrate_at_once_all_succeed_and_one_finds_it_done(blank_
     assert [process.returncode for process in processes] == [0, 0], told
     assert sorted(out.strip() for out, _ in told) == [HEAD_REVISION, "None"]
     with Registry(blank_url) as registry:
-        assert registry.list_domains() == []
+        assert registry.domains.list() == []

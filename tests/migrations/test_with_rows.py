@@ -61,16 +61,18 @@ def add_what_only_0002_knows(url: str) -> None:
     with Registry(url) as registry:
         base = ReleaseParts("hub:1", "index:garden/1", "garden:1")
         for number in (1, 2):
-            begun = registry.begin_model("reranker", "garden", f"r{number}", {})
+            begun = registry.models.begin("reranker", "garden", f"r{number}", {})
             source = ModelPart("fusion", "p" * 64, 10, 3, source="garden:1")
             parents = [Parent("garden:1", "built_from")]
-            registry.finish_model(begun.ref, artifact(begun.ref), "space", {}, parents, parts=[source])
+            registry.models.finish(begun.ref, artifact(begun.ref), "space", {}, parents, parts=[source])
             parts = ReleaseParts(base.hub, base.index, base.spoke, reranker=begun.ref)
-            registry.promote("garden", "live", parts, "bob", "try", overridden="ndcg@10 at least 0.9")
-        rules, _ = registry.add_rules("garden", {"bury": ["fern"], "reranker": "reranker:garden/1"})
-        registry.promote("garden", "candidate", ReleaseParts(base.hub, base.index, base.spoke, rules=rules.ref), "bob")
-        registry.set_gate("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob")
-        registry.add_evaluation(
+            registry.aliases.promote("garden", "live", parts, "bob", "try", overridden="ndcg@10 at least 0.9")
+        rules, _ = registry.rules.add("garden", {"bury": ["fern"], "reranker": "reranker:garden/1"})
+        registry.aliases.promote(
+            "garden", "candidate", ReleaseParts(base.hub, base.index, base.spoke, rules=rules.ref), "bob"
+        )
+        registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob")
+        registry.evaluations.add(
             "garden",
             "release:garden/4",
             "snapshot:garden/events/1",
@@ -106,29 +108,29 @@ def test_up_with_rows_loses_nothing_and_rules_become_versions(old: str, read_row
 def test_the_registry_reads_what_was_brought_forward(old: str) -> None:
     upgrade(old)
     with Registry(old) as registry:
-        assert [domain.name for domain in registry.list_domains(archived=True)] == ["garden", "pets"]
-        assert {r.ref: r.rules for r in registry.list_releases()} == {
+        assert [domain.name for domain in registry.domains.list(archived=True)] == ["garden", "pets"]
+        assert {r.ref: r.rules for r in registry.releases.list()} == {
             "release:garden/1": "rules:garden/1",
             "release:garden/2": "rules:garden/1",
             "release:garden/3": None,
             "release:pets/1": "rules:pets/1",
         }
-        rules = registry.list_rules()
+        rules = registry.rules.list()
         assert [(r.ref, dict(r.content)) for r in rules] == [("rules:garden/1", PIN), ("rules:pets/1", PIN)]
-        assert rules[0].created_at == registry.get_release("release:garden/1").created_at
-        assert registry.add_rules("garden", PIN) == (rules[0], False)
+        assert rules[0].created_at == registry.releases.get("release:garden/1").created_at
+        assert registry.rules.add("garden", PIN) == (rules[0], False)
         parts = ReleaseParts("hub:1", "index:garden/1", "garden:1", rules="rules:garden/1")
-        assert registry.create_release("garden", parts) == (registry.get_release("release:garden/1"), False)
-        assert {e.parent for e in registry.upstream("rules:garden/1").edges} == {"domain:garden"}
-        released = {e.parent for e in registry.upstream("garden@live").edges if e.child == "release:garden/1"}
+        assert registry.releases.add("garden", parts) == (registry.releases.get("release:garden/1"), False)
+        assert {e.parent for e in registry.lineage.upstream("rules:garden/1").edges} == {"domain:garden"}
+        released = {e.parent for e in registry.lineage.upstream("garden@live").edges if e.child == "release:garden/1"}
         assert released == {"hub:1", "garden:1", "index:garden/1", "rules:garden/1"}
-        assert [(e.subject, e.artifact) for e in registry.list_evaluations()] == [("garden:1", None), (None, None)]
-        assert [m.overridden for m in registry.history("garden")] == [None] * 4
-        assert registry.promote("garden", "live", "release:garden/3", "ann").from_ref == "release:garden/1"
-        assert registry.rollback("garden", "live", "ann").to_ref == "release:garden/1"
-        assert [m.status for m in registry.list_models()] == ["ready", "ready", "ready", "failed"]
-        assert (registry.get_model("hub:1").parts, registry.get_gate("garden")) == ((), None)
-        assert registry.add_domain("cosmetics").name == "cosmetics"
+        assert [(e.subject, e.artifact) for e in registry.evaluations.list()] == [("garden:1", None), (None, None)]
+        assert [m.overridden for m in registry.aliases.history("garden")] == [None] * 4
+        assert registry.aliases.promote("garden", "live", "release:garden/3", "ann").from_ref == "release:garden/1"
+        assert registry.aliases.rollback("garden", "live", "ann").to_ref == "release:garden/1"
+        assert [m.status for m in registry.models.list()] == ["ready", "ready", "ready", "failed"]
+        assert (registry.models.get("hub:1").parts, registry.gates.get("garden")) == ((), None)
+        assert registry.domains.add("cosmetics").name == "cosmetics"
 
 
 def test_every_view_answers_over_rows_that_were_brought_forward(old: str) -> None:
@@ -178,19 +180,19 @@ def test_up_again_after_down_serves_the_same_releases(old: str, read_rows: Calla
     upgrade(old)
     add_what_only_0002_knows(old)
     with Registry(old) as registry:
-        rules = {r.ref: r.content for r in registry.list_rules()}
-        history = [(m.action, m.from_ref, m.to_ref) for m in registry.history("garden")]
-        releases = {r.ref: (r.hub, r.spoke, r.index, r.rules) for r in registry.list_releases()}
+        rules = {r.ref: r.content for r in registry.rules.list()}
+        history = [(m.action, m.from_ref, m.to_ref) for m in registry.aliases.history("garden")]
+        releases = {r.ref: (r.hub, r.spoke, r.index, r.rules) for r in registry.releases.list()}
     downgrade(old, "0001")
     upgrade(old)
     assert_sound(old, read_rows(old))
     with Registry(old) as registry:
-        assert {r.ref: r.content for r in registry.list_rules()} == rules
-        assert [(m.action, m.from_ref, m.to_ref) for m in registry.history("garden")] == history
-        assert {r.ref: (r.hub, r.spoke, r.index, r.rules) for r in registry.list_releases()} == releases
-        assert registry.list_models(kind="reranker") == []
+        assert {r.ref: r.content for r in registry.rules.list()} == rules
+        assert [(m.action, m.from_ref, m.to_ref) for m in registry.aliases.history("garden")] == history
+        assert {r.ref: (r.hub, r.spoke, r.index, r.rules) for r in registry.releases.list()} == releases
+        assert registry.models.list(kind="reranker") == []
         assert registry.resolve("garden").ref == "release:garden/5"
-        assert registry.rollback("garden", "live", "ann").to_ref == "release:garden/4"
+        assert registry.aliases.rollback("garden", "live", "ann").to_ref == "release:garden/4"
     assert downgrade(old, "base").after is None
 
 

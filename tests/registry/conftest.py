@@ -26,14 +26,14 @@ class Garden:
     registry: Registry
 
     def snapshot(self, kind: str, content: str = "a") -> SnapshotRecord:
-        record, _ = self.registry.add_snapshot("garden", kind, content, 10, artifact(f"{kind}{content}"))
+        record, _ = self.registry.snapshots.add("garden", kind, content, 10, artifact(f"{kind}{content}"))
         return record
 
     def model(self, kind: str, parents: list[Parent], space: str = "s", fingerprint: str | None = None) -> ModelRecord:
         domain = None if kind == "hub" else "garden"
-        count = len(self.registry.list_models(kind=kind))
-        begun = self.registry.begin_model(kind, domain, fingerprint or f"{kind}{count}", {"layers": 1}, seed=7)
-        return self.registry.finish_model(begun.ref, artifact(begun.ref), space, {"parameters": 3}, parents)
+        count = len(self.registry.models.list(kind=kind))
+        begun = self.registry.models.begin(kind, domain, fingerprint or f"{kind}{count}", {"layers": 1}, seed=7)
+        return self.registry.models.finish(begun.ref, artifact(begun.ref), space, {"parameters": 3}, parents)
 
     def hub(self) -> ModelRecord:
         return self.model("hub", [Parent("snapshot:garden/items/latest", "trained_on")])
@@ -43,8 +43,8 @@ class Garden:
         return self.model("spoke", [*parents, Parent(hub, "inherits", "text", "language transfers")])
 
     def index(self, model: str, space: str = "s") -> IndexRecord:
-        count = len(self.registry.list_indexes("garden"))
-        return self.registry.add_index(
+        count = len(self.registry.indexes.list("garden"))
+        return self.registry.indexes.add(
             "garden",
             model,
             "snapshot:garden/items/latest",
@@ -63,8 +63,8 @@ class Garden:
         return ReleaseParts("hub:1", self.index(spoke.ref).ref, spoke.ref, rules=rules)
 
     def release(self, **rules: object) -> ReleaseRecord:
-        ref = self.registry.add_rules("garden", rules)[0].ref if rules else None
-        return self.registry.create_release("garden", self.parts(ref))[0]
+        ref = self.registry.rules.add("garden", rules)[0].ref if rules else None
+        return self.registry.releases.add("garden", self.parts(ref))[0]
 
     def reranker(self, spoke: str, space: str = "s") -> ModelRecord:
         return self.model("reranker", [Parent(spoke, "built_from")], space)
@@ -73,7 +73,7 @@ class Garden:
 @pytest.fixture
 def garden(registry: Registry) -> Garden:
     """garden with one snapshot of each kind and hub:1."""
-    registry.add_domain("garden", "plants and pots")
+    registry.domains.add("garden", "plants and pots")
     made = Garden(registry)
     made.snapshot("items")
     made.snapshot("events")

@@ -61,7 +61,7 @@ def test_an_unwritable_database(registry: Registry) -> None:
         connection.exec_driver_sql(statement)
         connection.commit()
     with pytest.raises(HubspokeError, match=r"cannot be written; give this user write access"):
-        registry.add_domain("garden")
+        registry.domains.add("garden")
 
 
 def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path, sqlite_template: Path) -> None:
@@ -73,9 +73,9 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path, sqlite_
             connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
             connection.commit()
         with pytest.raises(HubspokeError, match="No space is left on the disk"):
-            registry.add_domain("garden", description="x" * 100_000)
-        assert registry.list_domains() == []
-        assert registry.add_domain("pets").ref == "domain:pets"
+            registry.domains.add("garden", description="x" * 100_000)
+        assert registry.domains.list() == []
+        assert registry.domains.add("pets").ref == "domain:pets"
 
 
 class FakeServerError(Exception):
@@ -105,15 +105,15 @@ def test_a_writer_that_waits_too_long_is_told(registry_url: str, monkeypatch: py
     monkeypatch.setattr(database_module, "WAIT_SECONDS", 0.05 if registry_url.startswith("sqlite") else 1)
     with Registry(registry_url) as first, Registry(registry_url) as second:
         with first.database.write(), pytest.raises(LockedError, match="Another process is writing"):
-            second.add_domain("garden")
-        assert second.add_domain("garden").name == "garden"
+            second.domains.add("garden")
+        assert second.domains.add("garden").name == "garden"
 
 
 def test_readers_go_on_while_a_writer_writes(registry_url: str) -> None:
     with Registry(registry_url) as first, Registry(registry_url) as second:
-        first.add_domain("garden")
+        first.domains.add("garden")
         with first.database.write():
-            assert [d.name for d in second.list_domains()] == ["garden"]
+            assert [d.name for d in second.domains.list()] == ["garden"]
 
 
 def test_a_registry_from_a_copied_file(tmp_path: Path, sqlite_template: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_registry_from_a_copied_file(tmp_path: Path, sqlite_template: Path) ->
     from sqlalchemy import URL
 
     with Registry(URL.create("sqlite", database=str(path)).render_as_string()) as registry:
-        registry.add_domain("garden")
+        registry.domains.add("garden")
         assert registry.lock("x").__enter__() is None
 
 

@@ -40,7 +40,7 @@ def test_what_does_not_read_is_refused_by_the_database(garden, sql: str) -> None
     with pytest.raises(UsageError, match="The database refused the query"):
         run_sql(garden.registry, sql)
     assert run_sql(garden.registry, "SELECT * FROM nodes ORDER BY id").rows == before
-    garden.registry.add_domain("pets")
+    garden.registry.domains.add("pets")
 
 
 @pytest.mark.parametrize("sql", ["", " ; ", "\n"])
@@ -87,7 +87,7 @@ def shelf(tmp_path: Path, sqlite_template: Path) -> Iterator[Registry]:
     path = tmp_path / "registry.db"
     path.write_bytes(sqlite_template.read_bytes())
     with Registry(f"sqlite:///{path}") as registry:
-        registry.list_domains()
+        registry.domains.list()
         before = path.read_bytes()
         yield registry
         assert path.read_bytes() == before

@@ -10,8 +10,8 @@ from hubspoke.registry.store import Registry
 
 def test_every_reference_resolves_to_its_node_and_record(garden) -> None:
     release = garden.release()
-    garden.registry.promote("garden", "live", release.ref, "ann")
-    garden.registry.promote("hub", "live", "hub:1", "ann")
+    garden.registry.aliases.promote("garden", "live", release.ref, "ann")
+    garden.registry.aliases.promote("hub", "live", "hub:1", "ann")
     expected = {
         "hub": ("hub:1", ModelRecord),
         "hub@live": ("hub:1", ModelRecord),
@@ -49,58 +49,58 @@ def test_a_reference_to_nothing_says_what_there_is(garden, reference: str, sente
 
 def test_domains_are_listed_with_counts_and_what_is_live(garden) -> None:
     registry: Registry = garden.registry
-    registry.add_domain("cosmetics")
+    registry.domains.add("cosmetics")
     release = garden.release()
-    registry.promote("garden", "live", release.ref, "ann")
-    cosmetics, listed = registry.list_domains()
+    registry.aliases.promote("garden", "live", release.ref, "ann")
+    cosmetics, listed = registry.domains.list()
     assert (cosmetics.name, cosmetics.counts, cosmetics.live) == ("cosmetics", DomainCounts(), None)
-    assert listed == registry.get_domain("garden") == registry.find_domain("garden")
+    assert listed == registry.domains.get("garden") == registry.domains.find("garden")
     assert listed.counts == DomainCounts(item_snapshots=1, event_snapshots=1, spokes=1, indexes=1, releases=1)
     assert (listed.ref, listed.description, listed.live) == ("domain:garden", "plants and pots", "release:garden/1")
 
 
 def test_an_archived_domain_leaves_the_listing_and_may_return(garden) -> None:
     registry: Registry = garden.registry
-    assert registry.archive_domain("garden").status == "archived"
-    assert registry.list_domains() == []
-    assert [d.name for d in registry.list_domains(archived=True)] == ["garden"]
-    assert registry.archive_domain("garden", archived=False).status == "active"
+    assert registry.domains.archive("garden").status == "archived"
+    assert registry.domains.list() == []
+    assert [d.name for d in registry.domains.list(archived=True)] == ["garden"]
+    assert registry.domains.archive("garden", archived=False).status == "active"
 
 
 def test_domain_settings_are_replaced(garden) -> None:
     settings = {"sessions": {"gap_minutes": 30}, "currency": "€"}
-    assert garden.registry.set_domain_settings("garden", settings).settings == settings
-    assert garden.registry.get_domain("garden").settings == settings
+    assert garden.registry.domains.set_settings("garden", settings).settings == settings
+    assert garden.registry.domains.get("garden").settings == settings
 
 
 def test_a_name_is_taken_once_and_must_be_a_word(garden) -> None:
     with pytest.raises(UsageError, match="a domain 'garden' already"):
-        garden.registry.add_domain("garden")
+        garden.registry.domains.add("garden")
     with pytest.raises(UsageError, match="reserved word"):
-        garden.registry.add_domain("hub")
-    assert garden.registry.find_domain("pets") is None
+        garden.registry.domains.add("hub")
+    assert garden.registry.domains.find("pets") is None
 
 
 def test_an_unknown_domain_in_an_empty_registry(registry: Registry) -> None:
     with pytest.raises(NotFoundError, match=r"nor any other yet; add it with `hubspoke domain add garden`\."):
-        registry.get_domain("garden")
+        registry.domains.get("garden")
 
 
 def test_equal_content_is_one_snapshot(garden, stored) -> None:
     first = garden.snapshot("items")
-    again, created = garden.registry.add_snapshot("garden", "items", "a", 10, stored("other"))
+    again, created = garden.registry.snapshots.add("garden", "items", "a", 10, stored("other"))
     assert (again, created) == (first, False)
-    second, created = garden.registry.add_snapshot("garden", "items", "b", 12, stored("b"), details={"in": 12})
+    second, created = garden.registry.snapshots.add("garden", "items", "b", 12, stored("b"), details={"in": 12})
     assert (second.ref, second.version, second.details, created) == ("snapshot:garden/items/2", 2, {"in": 12}, True)
-    assert garden.registry.latest_snapshot("garden", "items") == second
-    assert garden.registry.latest_snapshot("garden", "events").ref == "snapshot:garden/events/1"
-    assert garden.registry.list_snapshots("garden", "items") == [first, second]
-    assert len(garden.registry.list_snapshots()) == 3
+    assert garden.registry.snapshots.latest("garden", "items") == second
+    assert garden.registry.snapshots.latest("garden", "events").ref == "snapshot:garden/events/1"
+    assert garden.registry.snapshots.list("garden", "items") == [first, second]
+    assert len(garden.registry.snapshots.list()) == 3
 
 
 def test_timestamps_come_back_in_utc(garden, stored) -> None:
     as_of = datetime(2017, 6, 1, 12, 30, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
-    record, _ = garden.registry.add_snapshot("garden", "events", "later", 1, stored("e"), as_of=as_of)
+    record, _ = garden.registry.snapshots.add("garden", "events", "later", 1, stored("e"), as_of=as_of)
     assert record.as_of == as_of
     assert record.as_of.tzinfo is UTC
     assert record.created_at.tzinfo is UTC
@@ -110,23 +110,23 @@ def test_timestamps_come_back_in_utc(garden, stored) -> None:
 
 def test_a_naive_timestamp_is_refused_and_nothing_is_left(garden, stored) -> None:
     with pytest.raises(Exception, match="has no time zone"):
-        garden.registry.add_snapshot("garden", "items", "n", 1, stored("n"), as_of=datetime(2017, 6, 1))
-    assert garden.registry.latest_snapshot("garden", "items").version == 1
+        garden.registry.snapshots.add("garden", "items", "n", 1, stored("n"), as_of=datetime(2017, 6, 1))
+    assert garden.registry.snapshots.latest("garden", "items").version == 1
     with pytest.raises(NotFoundError):
-        garden.registry.get_artifact(stored("n").digest)
+        garden.registry.artifacts.get(stored("n").digest)
 
 
 def test_an_artifact_is_recorded_once_with_its_files(garden, stored) -> None:
-    digest = garden.registry.latest_snapshot("garden", "items").artifact
-    record = garden.registry.get_artifact(digest)
+    digest = garden.registry.snapshots.latest("garden", "items").artifact
+    record = garden.registry.artifacts.get(digest)
     assert (record.ref, record.bytes, record.files) == (digest, len("itemsa"), {"data": digest})
-    assert len(garden.registry.list_artifacts()) == 3
+    assert len(garden.registry.artifacts.list()) == 3
 
 
 def test_unknown_words_are_refused_with_the_known_ones(garden) -> None:
     with pytest.raises(UsageError, match="use one of items, events"):
-        garden.registry.list_snapshots("garden", "orders")
+        garden.registry.snapshots.list("garden", "orders")
     with pytest.raises(UsageError, match="use one of training, ready, failed"):
-        garden.registry.list_models(status="done")
+        garden.registry.models.list(status="done")
     with pytest.raises(UsageError, match="is of kind hub; name a item snapshot or event snapshot here"):
-        garden.registry.get_snapshot("hub:1")
+        garden.registry.snapshots.get("hub:1")

@@ -119,20 +119,20 @@ class Models:
     ws: Workspace
 
     def hub(self, space: str = "hubspace") -> ModelRecord:
-        count = len(self.ws.registry.list_models("hub"))
-        begun = self.ws.registry.begin_model("hub", None, f"hub{count}", {}, seed=0)
+        count = len(self.ws.registry.models.list("hub"))
+        begun = self.ws.registry.models.begin("hub", None, f"hub{count}", {}, seed=0)
         parents = [Parent("snapshot:garden/items/latest", "trained_on")]
-        return self.ws.registry.finish_model(begun.ref, fake_artifact(begun.ref), space, {}, parents)
+        return self.ws.registry.models.finish(begun.ref, fake_artifact(begun.ref), space, {}, parents)
 
     def spoke(self, hub: str, space: str = "s") -> ModelRecord:
-        count = len(self.ws.registry.list_models("spoke"))
-        begun = self.ws.registry.begin_model("spoke", "garden", f"spoke{count}", {}, seed=0)
+        count = len(self.ws.registry.models.list("spoke"))
+        begun = self.ws.registry.models.begin("spoke", "garden", f"spoke{count}", {}, seed=0)
         parents = [Parent(hub, "adapted_from"), Parent("snapshot:garden/events/latest", "trained_on")]
-        return self.ws.registry.finish_model(begun.ref, fake_artifact(begun.ref), space, {}, parents)
+        return self.ws.registry.models.finish(begun.ref, fake_artifact(begun.ref), space, {}, parents)
 
     def index(self, model: str, space: str = "s") -> IndexRecord:
-        count = len(self.ws.registry.list_indexes())
-        return self.ws.registry.add_index(
+        count = len(self.ws.registry.indexes.list())
+        return self.ws.registry.indexes.add(
             "garden",
             model,
             "snapshot:garden/items/latest",

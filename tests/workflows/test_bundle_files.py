@@ -125,8 +125,8 @@ def refused(ws: Workspace, file: Path) -> str:
     with pytest.raises(InvalidDataError) as caught:
         ws.bundle.load(file)
     assert caught.value.exit_code == 4
-    assert ws.registry.list_domains() == []
-    assert ws.registry.list_artifacts() == []
+    assert ws.registry.domains.list() == []
+    assert ws.registry.artifacts.list() == []
     assert not ws.settings.artifacts_dir.exists()
     return str(caught.value)
 

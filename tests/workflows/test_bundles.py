@@ -90,7 +90,7 @@ def served(ws: Workspace, ref: str) -> tuple[Any, ...]:
 
 
 def edges(ws: Workspace, ref: str, refs: dict[str, str]) -> set[tuple[Any, ...]]:
-    lineage = ws.registry.upstream(ref)
+    lineage = ws.registry.lineage.upstream(ref)
     return {(refs[e.parent], refs[e.child], e.relation, e.part, e.reason) for e in lineage.edges}
 
 
@@ -101,7 +101,7 @@ def check_moved(source: Workspace, target: Workspace, loaded: Any, ref: str = "r
     assert edges(source, ref, refs) == edges(target, loaded.ref, {new: new for new in refs.values()})
     for old, new in refs.items():
         if old.startswith("evaluation:"):
-            ours, theirs = source.registry.get_evaluation(old), target.registry.get_evaluation(new)
+            ours, theirs = source.registry.evaluations.get(old), target.registry.evaluations.get(new)
             assert (theirs.metrics, theirs.details, theirs.created_at) == (ours.metrics, ours.details, ours.created_at)
     diagnosis = target.doctor(verify=True)
     assert [
@@ -186,10 +186,10 @@ def test_a_store_on_s3_is_filled_and_emptied_alike(
 def test_a_damaged_artifact_is_mended(released: Workspace, bundle: Path, opened: Opener) -> None:
     other = opened("other")
     other.bundle.load(bundle)
-    hub = other.registry.get_model("hub:1")
+    hub = other.registry.models.get("hub:1")
     damaged = next(path for path in other.artifacts.path(str(hub.artifact)).iterdir() if path.name != "artifact.json")
     damaged.write_bytes(b"\0")
-    lost = other.artifacts.path(other.registry.get_index("index:lamps/1").artifact)
+    lost = other.artifacts.path(other.registry.indexes.get("index:lamps/1").artifact)
     shutil.rmtree(lost)
     mended = other.bundle.load(bundle)
     assert (mended.cached, mended.created, mended.artifacts) == (False, (), 2)
@@ -217,7 +217,7 @@ def test_a_release_gives_the_same_bytes_and_says_what_they_are(
         "release": 1,
         "spoke": 1,
     }
-    assert made.artifacts == 5 + bool(released.registry.get_evaluation("evaluation:lamps/1").artifact)
+    assert made.artifacts == 5 + bool(released.registry.evaluations.get("evaluation:lamps/1").artifact)
     assert any("data of shoppers" in note for note in made.notes)
     assert (tmp_path / "again").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["again"]
@@ -237,7 +237,7 @@ def test_a_dry_run_writes_nothing(released: Workspace, bundle: Path, opened: Ope
     would = other.bundle.load(bundle, alias="live", dry_run=True).promotion
     assert would is not None
     assert (would.after, would.dry_run) == ("release:lamps/1", True)
-    assert other.registry.list_aliases() == []
+    assert other.registry.aliases.list() == []
 
 
 def test_a_file_that_is_there_is_not_replaced_unasked(released: Workspace, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_file_is_named_after_its_node(ref: str, name: str) -> None:
 
 
 def test_damage_in_the_store_is_not_bundled(shop: Workspace, tmp_path: Path) -> None:
-    folder = shop.artifacts.path(shop.registry.get_index("index:lamps/1").artifact)
+    folder = shop.artifacts.path(shop.registry.indexes.get("index:lamps/1").artifact)
     next(path for path in folder.iterdir() if path.name != "artifact.json").write_bytes(b"\0")
     with pytest.raises(CorruptArtifactError, match="no longer matches its checksum"):
         shop.bundle.export("lamps", tmp_path / "out")
@@ -274,24 +274,24 @@ def test_damage_in_the_store_is_not_bundled(shop: Workspace, tmp_path: Path) -> 
 
 
 def test_a_row_that_is_no_json_is_told(shop: Workspace, tmp_path: Path) -> None:
-    shop.registry.set_domain_settings("lamps", {"share": float("nan")})
+    shop.registry.domains.set_settings("lamps", {"share": float("nan")})
     with pytest.raises(InvalidDataError, match="cannot be written as JSON"):
         shop.bundle.export("lamps", tmp_path / "out")
 
 
 def test_folders_of_pictures_go_with_the_snapshots_that_travel(shop: Workspace, opened: Opener, tmp_path: Path) -> None:
     roots = {"snapshot:lamps/items/1": "/here", "snapshot:lamps/items/9": "/there"}
-    shop.registry.set_domain_settings("lamps", {"sessions": {"mode": "gap"}, "image_roots": roots})
+    shop.registry.domains.set_settings("lamps", {"sessions": {"mode": "gap"}, "image_roots": roots})
     file = shop.bundle.export("lamps", tmp_path / "out").file
     other = opened("other")
     assert [note for note in other.bundle.load(file).notes if "settings" in note] == []
-    settings = other.registry.get_domain("lamps").settings
+    settings = other.registry.domains.get("lamps").settings
     assert settings == {"sessions": {"mode": "gap"}, "image_roots": {"snapshot:lamps/items/1": "/here"}}
-    other.registry.set_domain_settings("lamps", {"sessions": {"mode": "per_user"}})
+    other.registry.domains.set_settings("lamps", {"sessions": {"mode": "per_user"}})
     assert [note for note in other.bundle.load(file).notes if "settings" in note] == [
         "The settings of lamps here differ from those in the bundle, and are kept."
     ]
-    assert other.registry.get_domain("lamps").settings == {"sessions": {"mode": "per_user"}}
+    assert other.registry.domains.get("lamps").settings == {"sessions": {"mode": "per_user"}}
 
 
 # ---- aliases ----
@@ -312,13 +312,13 @@ def test_an_alias_that_cannot_point_at_it_is_told_first(
 
 def test_the_gate_of_where_it_comes_to_judges_by_the_evaluations_that_came_along(bundle: Path, opened: Opener) -> None:
     other = opened("other")
-    other.registry.add_domain("lamps")
+    other.registry.domains.add("lamps")
     other.gate.set("lamps", {"ndcg@10": 0.999})
     with pytest.raises(QualityGateError, match=r"ndcg@10 is 0\.\d+, below 0\.999 \(evaluation:lamps/1\)") as caught:
         other.bundle.load(bundle, alias="live")
     assert caught.value.exit_code == 3
-    assert other.registry.list_aliases() == []
-    assert other.registry.get_release("release:lamps/1").spoke == "lamps:1"
+    assert other.registry.aliases.list() == []
+    assert other.registry.releases.get("release:lamps/1").spoke == "lamps:1"
     other.gate.set("lamps", {"ndcg@10": 0.0})
     moved = other.bundle.load(bundle, alias="live").promotion
     assert moved is not None
@@ -333,10 +333,10 @@ def test_a_move_that_is_refused_leaves_the_content(
     def refuse(*_: Any, **__: Any) -> Any:
         raise LockedError("lamps@live has moved; repeat the command.")
 
-    monkeypatch.setattr(type(other.registry), "promote", refuse)
+    monkeypatch.setattr(type(other.registry.aliases), "promote", refuse)
     with pytest.raises(LockedError):
         other.bundle.load(bundle, alias="live")
-    assert other.registry.list_aliases() == []
+    assert other.registry.aliases.list() == []
     assert other.bundle.load(bundle).cached
 
 
@@ -356,7 +356,7 @@ def test_another_file_than_the_one_expected_is_refused(
     wanted = hashlib.sha256(small.read_bytes()).hexdigest()
     with pytest.raises(InvalidDataError, match=rf"has SHA-256 [0-9a-f]{{64}}, not {wanted}; copy it again"):
         other.bundle.load(bundle, sha256=wanted)
-    assert other.registry.list_domains() == []
+    assert other.registry.domains.list() == []
     with pytest.raises(UsageError, match="'abc' is no SHA-256"):
         other.bundle.load(small, sha256="abc")
     assert other.bundle.load(small, sha256=f" {wanted.upper()} ").sha256 == wanted
@@ -376,7 +376,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     monkeypatch.setattr(bundle_files.BundleFile, "copy", swap)
     with pytest.raises(CorruptArtifactError, match="was changed while it was read"):
         other.bundle.load(file)
-    assert other.registry.list_domains() == []
+    assert other.registry.domains.list() == []
 
 
 # ---- two at once, and kills ----
@@ -391,7 +391,7 @@ def test_two_imports_at_once_are_one(released: Workspace, bundle: Path, opened: 
     ):
         done = list(pool.map(lambda ws: ws.bundle.load(bundle), [first, second]))
     assert done[0].refs == done[1].refs
-    assert len(first.registry.list_releases()) == len(first.registry.list_models("hub")) == 1
+    assert len(first.registry.releases.list()) == len(first.registry.models.list("hub")) == 1
     check_moved(released, first, done[0])
 
 
@@ -425,7 +425,7 @@ def kill_at(place: str, nth: int, *arguments: str | Path) -> None:
     ("place", "nth"),
     [
         ("hubspoke.registry.artifacts.local:ArtifactStore.commit", 3),  # two artifacts stand, a third is staged
-        ("hubspoke.registry.transfer.bundles:BundleStore.place_bundle", 2),  # all artifacts stand, no row does
+        ("hubspoke.registry.transfer.bundles:BundleStore.place", 2),  # all artifacts stand, no row does
         ("hubspoke.registry.transfer.bundles:_Placing._hang", 2),  # in the middle of the rows
     ],
 )
@@ -434,8 +434,8 @@ def test_a_killed_import_is_completed_by_the_same_command(
 ) -> None:
     other = opened("other")
     kill_at(place, nth, "bundle", "import", bundle, "--workspace", other.settings.workspace)
-    assert other.registry.list_domains() == []
-    assert other.registry.list_artifacts() == []
+    assert other.registry.domains.list() == []
+    assert other.registry.artifacts.list() == []
     check_moved(released, other, other.bundle.load(bundle))
 
 

@@ -55,7 +55,7 @@ with Registry(url) as registry:
             seen = registry.resolve("garden@live").ref
             target = choose([ref for ref in targets if ref != seen])
             try:
-                registry.promote("garden", "live", target, name, expected=seen)
+                registry.aliases.promote("garden", "live", target, name, expected=seen)
                 break
             except LockedError:
                 told += 1
@@ -126,12 +126,12 @@ def finish(*processes: Process) -> list[tuple[int, str]]:
 def state(ws: Workspace) -> tuple[Any, ...]:
     """Where the alias points, every move, and every release."""
     moves = [(m.action, m.from_ref, m.to_ref, m.overridden) for m in ws.history("garden")]
-    return ws.registry.list_aliases("garden"), moves, [r.ref for r in ws.registry.list_releases()]
+    return ws.registry.aliases.list("garden"), moves, [r.ref for r in ws.registry.releases.list()]
 
 
 def check_chain(ws: Workspace) -> None:
     """Each move starts where the one before it ended, and the alias stands where the last one ended."""
-    moves = ws.registry.history("garden", "live")
+    moves = ws.registry.aliases.history("garden", "live")
     assert [m.from_ref for m in moves] == [None, *(m.to_ref for m in moves[:-1])]
     assert all(before.at <= after.at for before, after in pairwise(moves))
     assert ws.registry.resolve("garden@live").ref == moves[-1].to_ref
@@ -151,10 +151,10 @@ def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace
     winner = refs[[code for code, _ in outcomes].index(0)]
     assert told(next(error for code, error in outcomes if code == 8))
     check_chain(three)
-    assert three.registry.get_release("garden").spoke == winner
+    assert three.registry.releases.get("garden").spoke == winner
     assert [m.reason for m in three.history("garden")] == [None, None, winner]
     # The loser's release, if it was to be made, was not.
-    assert len(three.registry.list_releases()) == (2 if winner == "garden:1" else 3)
+    assert len(three.registry.releases.list()) == (2 if winner == "garden:1" else 3)
 
 
 @pytest.mark.parametrize("first", ["promote", "rollback"])
@@ -169,7 +169,7 @@ def test_a_promote_during_a_rollback(three: Workspace, stopped: Start, first: st
     check_chain(three)
     last = three.history("garden")[-1]
     assert (last.action, len(three.history("garden"))) == (first, 3)
-    assert three.registry.get_release("garden").spoke == ("garden:3" if first == "promote" else "garden:1")
+    assert three.registry.releases.get("garden").spoke == ("garden:3" if first == "promote" else "garden:1")
 
 
 def test_a_gate_set_between_looking_and_moving_stops_the_move(three: Workspace, stopped: Start) -> None:
@@ -205,7 +205,7 @@ def test_a_kill_between_looking_and_moving_leaves_everything_as_it_was(
 
 def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped: Start) -> None:
     three.promote("garden:3")
-    targets = [release.ref for release in three.registry.list_releases()]
+    targets = [release.ref for release in three.registry.releases.list()]
     names = ("ann", "bob", "cid")
     movers = stopped(MOVER, *((three.settings.url, name, "6", *targets) for name in names))
     assert [code for code, _ in finish(*movers)] == [0] * 3
@@ -231,5 +231,5 @@ def test_of_two_trainings_of_one_domain_the_second_is_told_at_once(
     assert [(m.ref, m.status) for m in garden.spoke.list("garden")] == [("garden:1", "training")]
     assert finish(first) == [(0, "")]
     # The second took no number: the next version is the second one.
-    assert garden.registry.begin_model("spoke", "garden", "next", {}).ref == "garden:2"
+    assert garden.registry.models.begin("spoke", "garden", "next", {}).ref == "garden:2"
     assert garden.spoke.show("garden:1").status == "ready"

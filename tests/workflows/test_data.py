@@ -65,7 +65,7 @@ def test_a_mapping_given_with_a_later_ingest_is_remembered_too(ws: Workspace, fi
     with pytest.raises(InvalidDataError, match="--event-map user_id=COLUMN"):
         ws.data.ingest("pots", events=events)
     ws.data.ingest("pots", events=events, event_map={"user_id": "who"})
-    assert ws.registry.get_domain("pots").settings["event_map"] == {"user_id": "who"}
+    assert ws.registry.domains.get("pots").settings["event_map"] == {"user_id": "who"}
     assert ws.data.ingest("pots", events=events).cached
 
 
@@ -122,7 +122,7 @@ def test_moved_pictures_are_found_where_they_were_given_last(garden: Workspace, 
 
 
 def damage(ws: Workspace, ref: str) -> Path:
-    data = ws.artifacts.open(ws.registry.get_snapshot(ref).artifact) / "table" / "data.parquet"
+    data = ws.artifacts.open(ws.registry.snapshots.get(ref).artifact) / "table" / "data.parquet"
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 0xFF
     data.write_bytes(content)

@@ -46,7 +46,7 @@ def test_a_sound_workspace(garden: Workspace) -> None:
     diagnosis = garden.doctor(verify=True)
     checks = found(diagnosis)
     assert diagnosis.ok and diagnosis.exit_code == 0
-    total = sum(artifact.bytes for artifact in garden.registry.list_artifacts())
+    total = sum(artifact.bytes for artifact in garden.registry.artifacts.list())
     assert checks["artifacts"] == ("ok", f"2, every byte as recorded; {total:,} bytes hashed")
     assert checks["trainings"][0] == checks["leftovers"][0] == "ok"
     assert "domains: 1, models: 0" in checks["registry"][1]
@@ -61,13 +61,13 @@ def test_no_workspace_yet_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_a_damaged_artifact_is_found_by_verify_only(garden: Workspace) -> None:
-    snapshot = garden.registry.get_snapshot("snapshot:garden/items/1")
+    snapshot = garden.registry.snapshots.get("snapshot:garden/items/1")
     data = garden.artifacts.open(snapshot.artifact) / "table" / "data.parquet"
     data.write_bytes(data.read_bytes()[::-1])
     assert garden.doctor().ok
     diagnosis = garden.doctor(verify=True)
     assert diagnosis.exit_code == 4
-    events = garden.registry.get_artifact(garden.registry.get_snapshot("snapshot:garden/events/1").artifact)
+    events = garden.registry.artifacts.get(garden.registry.snapshots.get("snapshot:garden/events/1").artifact)
     told = f"2, of which 1 no longer matches its checksum or is gone; {events.bytes:,} bytes hashed"
     assert found(diagnosis)["artifacts"] == ("failed", told)
     status, message = found(diagnosis)[f"artifact {snapshot.artifact[:12]}"]
@@ -77,7 +77,7 @@ def test_a_damaged_artifact_is_found_by_verify_only(garden: Workspace) -> None:
 
 
 def test_every_bad_artifact_is_named_and_a_lost_one_without_verify_too(garden: Workspace) -> None:
-    items, events = (garden.registry.get_snapshot(f"snapshot:garden/{kind}/1") for kind in ("items", "events"))
+    items, events = (garden.registry.snapshots.get(f"snapshot:garden/{kind}/1") for kind in ("items", "events"))
     (garden.artifacts.path(items.artifact) / "artifact.json").write_text("{}")
     shutil.rmtree(garden.artifacts.path(events.artifact))
     quick, whole = garden.doctor(), garden.doctor(verify=True)
@@ -91,7 +91,7 @@ def test_every_bad_artifact_is_named_and_a_lost_one_without_verify_too(garden: W
 
 
 def test_the_remote_bytes_are_verified_not_the_copies(remote_garden: Workspace) -> None:
-    snapshot = remote_garden.registry.get_snapshot("snapshot:garden/items/1")
+    snapshot = remote_garden.registry.snapshots.get("snapshot:garden/items/1")
     assert remote_garden.doctor(verify=True).ok
     remote = RemoteFiles(remote_garden.artifacts.where)
     path = f"{snapshot.artifact[:2]}/{snapshot.artifact}/table/data.parquet"
@@ -128,7 +128,7 @@ def test_leftovers_of_dead_processes_are_swept(garden: Workspace) -> None:
 
 
 def test_a_training_under_way_is_named(garden: Workspace) -> None:
-    garden.registry.begin_model("hub", None, "x", {})
+    garden.registry.models.begin("hub", None, "x", {})
     status, message = found(garden.doctor())["trainings"]
     assert status == "warning"
     assert message.startswith("hub:1 since ")

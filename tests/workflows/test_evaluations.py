@@ -100,7 +100,7 @@ def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market:
     each_ws.domain.add("lamps", market["lamps"].items, market["lamps"].events)
     each_ws.hub.train(domains=[], config=tiny_hub)
     result = each_ws.evaluate.run("lamps", "hub", k=(5,), exclude_seen=True)
-    record = each_ws.registry.list_evaluations("lamps")[0]
+    record = each_ws.registry.evaluations.list("lamps")[0]
     assert record.ref == result.evaluation == "evaluation:lamps/1"
     assert record.subject == "hub:1"
     assert record.protocol == result.report["protocol"]
@@ -113,17 +113,17 @@ def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market:
     rows = each_ws.sql("SELECT m.value, m.low FROM metrics m WHERE m.slice = 'all' AND m.name = 'ndcg@10'").rows
     assert len(rows) == 1
     baseline = each_ws.evaluate.run("lamps", "popularity")
-    assert each_ws.registry.list_evaluations("lamps")[1].subject is None
+    assert each_ws.registry.evaluations.list("lamps")[1].subject is None
     assert baseline.evaluation == "evaluation:lamps/2"
     silent = each_ws.evaluate.run("lamps", "popularity", record=False)
     assert silent.evaluation is None
-    assert len(each_ws.registry.list_evaluations("lamps")) == 2
+    assert len(each_ws.registry.evaluations.list("lamps")) == 2
 
 
 @pytest.mark.parametrize("settings", [{}, {"protocol": "temporal", "test_from": CUT, "exclude_seen": True}])
 def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, settings: Any) -> None:
     result = shop.evaluate.run("lamps", "hub", **settings)
-    record = shop.registry.get_evaluation(str(result.evaluation))
+    record = shop.registry.evaluations.get(str(result.evaluation))
     digest = str(record.artifact)
     for name, metrics in result.report["metrics"].items():
         # Coverage belongs to no single user.
@@ -135,14 +135,14 @@ def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, 
     assert len(read_user_values(shop.artifacts, digest, "all", "mrr").users) == result.report["n_users"]
     with pytest.raises(NotFoundError, match="novelty@10 on cold is not among the values"):
         read_user_values(shop.artifacts, digest, "cold", "novelty@10")
-    assert shop.registry.list_artifacts()[-1].kind == "evaluation"
+    assert shop.registry.artifacts.list()[-1].kind == "evaluation"
     with pytest.raises(NotFoundError, match=r"ndcg@7 on all is not among the values"):
         read_user_values(shop.artifacts, digest, "all", "ndcg@7")
     with pytest.raises(NotFoundError):
         read_user_values(shop.artifacts, digest, "nowhere", "mrr")
     # Equal values are one artifact, and what is not recorded leaves none.
     again = shop.evaluate.run("lamps", "hub", **settings)
-    assert shop.registry.get_evaluation(str(again.evaluation)).artifact == digest
+    assert shop.registry.evaluations.get(str(again.evaluation)).artifact == digest
     before = list(shop.artifacts.digests())
     shop.evaluate.run("lamps", "popularity", record=False, **settings)
     assert list(shop.artifacts.digests()) == before
@@ -198,7 +198,7 @@ def test_what_lists_are_like_is_told_beside_how_right_they_are(shop: Workspace) 
     assert covered["clear"] is False
     # All lists are judged by one content space, named with the record; without any there is no diversity.
     assert ("popularity", "all", "diversity@10") in rows
-    kept = shop.registry.list_evaluations("lamps")
+    kept = shop.registry.evaluations.list("lamps")
     assert [record.details["content"] for record in kept] == ["lamps:1"] * 3
     alone = shop.evaluate.run("lamps", "popularity")
     assert "diversity@10" not in alone.report["metrics"]["all"]
@@ -212,7 +212,7 @@ def test_every_baseline_has_its_name(shop: Workspace) -> None:
     notes = {result.model: result.note for result in compared.results if result.note}
     assert set(notes) == {"hub-recency"}
     assert re.fullmatch(r"hub:1, decay [\d.]+ over \d+ events \(chosen on 60 users\)", str(notes["hub-recency"]))
-    record = shop.registry.list_evaluations("lamps")[-1]
+    record = shop.registry.evaluations.list("lamps")[-1]
     assert (record.details["model"], record.details["note"]) == ("hub-recency", notes["hub-recency"])
 
 
@@ -248,7 +248,7 @@ def test_recency_is_chosen_by_the_measure_under_the_policy(shop: Workspace, excl
     """The choice, repeated by hand with every recency on the validation event of each user."""
     dataset = load_dataset(shop, "lamps")
     users = leave_one_out(dataset.sequences, "validation", Protocol(exclude_seen=exclude_seen))
-    floor, trunk = over_catalog(shop, shop.registry.get_model("hub:1"), dataset)
+    floor, trunk = over_catalog(shop, shop.registry.models.get("hub:1"), dataset)
     vectors = floor.embed_items(dataset.items["item_id"].to_list(), trunk)
     own = floor.mixture.weights(exclude_seen)
     weighted = vectors * floor.space.modality_weights(own.image_share)
@@ -286,7 +286,7 @@ def test_last_days_of_an_order_are_all_time_and_said_so(each_ws: Workspace, mark
 def test_a_baseline_that_is_not_compared_is_refused_before_anything_is_measured(shop: Workspace) -> None:
     with pytest.raises(UsageError, match="popularity is not among the models"):
         shop.evaluate.compare("lamps", ["lamps"], baseline="popularity")
-    assert shop.registry.list_evaluations("lamps") == []
+    assert shop.registry.evaluations.list("lamps") == []
 
 
 def test_what_has_seen_the_test_is_refused(shop: Workspace, tiny_spoke: Any, market: Any) -> None:
@@ -300,7 +300,7 @@ def test_what_has_seen_the_test_is_refused(shop: Workspace, tiny_spoke: Any, mar
     with pytest.raises(UsageError, match="lamps:1 has seen events"):
         shop.evaluate.run("lamps", "lamps:1")
     assert shop.evaluate.run("lamps", "lamps:1", events="snapshot:lamps/events/1").report["n_users"] == 60
-    assert len(shop.registry.list_evaluations("lamps")) == 1
+    assert len(shop.registry.evaluations.list("lamps")) == 1
 
 
 def test_a_catalog_that_lost_items_moves_the_test_so_the_spoke_is_refused(

@@ -92,7 +92,7 @@ def test_items_that_are_asked_for_are_explained_wherever_they_stand(shop: Worksp
 
 def test_a_place_without_text_is_that_of_the_same_item_without_it(shop: Workspace) -> None:
     item = shop.explain("lamps", SESSION, k=1).items[0]
-    loaded = load_index(shop, shop.registry.get_index("index:lamps/1"))
+    loaded = load_index(shop, shop.registry.indexes.get("index:lamps/1"))
     vectors, dataset = loaded.index.vectors(), load_dataset(shop, "lamps")
     row_of = {name: row for row, name in enumerate(dataset.items["item_id"])}
     query = loaded.spoke.embed_sessions(vectors, [np.array([row_of[name] for name in SESSION])])[0]

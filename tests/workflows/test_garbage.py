@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import LockedError, UsageError
-from hubspoke.registry.artifacts import garbage as registry_garbage
 from hubspoke.registry.artifacts.local import ArtifactStore, StoredArtifact
 from hubspoke.registry.schema import Artifact, Base
+from hubspoke.registry.stores import artifacts as artifact_rows
 from hubspoke.workflows import garbage as garbage_module
 from hubspoke.workflows.garbage import Garbage, GarbageArtifact
 from hubspoke.workflows.workspace import Workspace, open_workspace
@@ -55,12 +55,12 @@ def record(ws: Workspace, stored: StoredArtifact) -> None:
 
 
 def rows(ws: Workspace) -> set[str]:
-    return {artifact.digest for artifact in ws.registry.list_artifacts()}
+    return {artifact.digest for artifact in ws.registry.artifacts.list()}
 
 
 def snapshot(ws: Workspace, stored: StoredArtifact) -> None:
     """Refer to an artifact, as a writer does after its commit."""
-    ws.registry.add_snapshot("garden", "items", f"content of {stored.digest}", 1, stored)
+    ws.registry.snapshots.add("garden", "items", f"content of {stored.digest}", 1, stored)
 
 
 def digests(garbage: Garbage) -> list[str]:
@@ -101,22 +101,22 @@ def test_everything_that_a_whole_shop_made_stays(shop: Workspace) -> None:
 
 
 def test_every_column_that_names_an_artifact_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    named = {str(column) for column in registry_garbage._columns()}
+    named = {str(column) for column in artifact_rows._columns()}
     assert named >= {"snapshots.artifact", "models.artifact", "index_versions.artifact", "evaluations.artifact"}
     digest = Artifact.__table__.c.digest
     other = Table("later", MetaData(), Column("weights", ForeignKey(digest)), Column("notes", ForeignKey(digest)))
     tables = [*Base.metadata.sorted_tables, other]
     monkeypatch.setattr(Base, "metadata", type("Metadata", (), {"sorted_tables": tables}))
-    assert {str(column) for column in registry_garbage._columns()} - named == {"later.weights", "later.notes"}
+    assert {str(column) for column in artifact_rows._columns()} - named == {"later.weights", "later.notes"}
 
 
 def test_who_refers_to_an_artifact(each_ws: Workspace, files: Any) -> None:
     each_ws.domain.add("garden", files.items)
-    digest = each_ws.registry.get_snapshot("snapshot:garden/items/1").artifact
-    assert registry_garbage.users_of(each_ws.registry.database, digest) == ["snapshot:garden/items/1"]
-    assert registry_garbage.referenced_artifacts(each_ws.registry.database) == {digest}
+    digest = each_ws.registry.snapshots.get("snapshot:garden/items/1").artifact
+    assert each_ws.registry.artifacts.users(digest) == ("snapshot:garden/items/1",)
+    assert each_ws.registry.artifacts.referenced() == {digest}
     unknown = [f"{number:064x}" for number in range(1200)]
-    assert registry_garbage.forget_artifacts(each_ws.registry.database, [digest, *unknown]) == set(unknown)
+    assert each_ws.registry.artifacts.forget([digest, *unknown]) == set(unknown)
     assert rows(each_ws) == {digest}
 
 

@@ -48,7 +48,7 @@ def measure(
     values = np.array(ndcg, dtype=np.float64)
     part = Part(tuple(users or map(str, range(len(values)))), {f"ndcg@{k}": values})
     said = Protocol(**protocol)
-    return ws.registry.add_evaluation(
+    return ws.registry.evaluations.add(
         "garden",
         subject,
         events,
@@ -63,13 +63,13 @@ def measure(
 def trained(models: Any, **summary: Any) -> str:
     """A spoke of hub:1 with an index, that says this of its training."""
     registry = models.ws.registry
-    begun = registry.begin_model("spoke", "garden", f"spoke{len(registry.list_models('spoke'))}", {}, seed=0)
+    begun = registry.models.begin("spoke", "garden", f"spoke{len(registry.models.list('spoke'))}", {}, seed=0)
     stored = models.ws.artifacts
     with stored.stage() as staged:
         (staged / "name").write_text(begun.ref)
         artifact = stored.commit(staged, "spoke")
     parents = [Parent("hub:1", "adapted_from"), Parent(SNAPSHOT, "trained_on", "events")]
-    registry.finish_model(begun.ref, artifact, "s", summary, parents)
+    registry.models.finish(begun.ref, artifact, "s", summary, parents)
     models.index(begun.ref)
     return str(begun.ref)
 
@@ -172,7 +172,7 @@ def test_without_evidence_the_refusal_names_the_command_that_makes_it(two: Works
     assert told.endswith("`hubspoke promote garden:2 --to live --override --reason TEXT`.")
     with pytest.raises(QualityGateError):
         two.promote("garden:2", dry_run=True)
-    assert (live(two), len(two.registry.list_releases()), len(two.history("garden"))) == ("release:garden/1", 1, 1)
+    assert (live(two), len(two.registry.releases.list()), len(two.history("garden"))) == ("release:garden/1", 1, 1)
 
 
 def test_the_command_has_the_gates_settings_and_the_events_that_were_trained_on(two: Workspace, files: Any) -> None:
@@ -298,8 +298,8 @@ def test_the_confidence_decides(two: Workspace) -> None:
 
 def test_only_evaluations_alike_are_paired(two: Workspace, files: Any) -> None:
     two.data.ingest("garden", events=files.events, until=datetime(2024, 5, 3, tzinfo=UTC))
-    same_bytes = two.registry.get_artifact(two.registry.get_snapshot("snapshot:garden/items/1").artifact)
-    two.registry.add_snapshot("garden", "items", "another catalog", 4, same_bytes)
+    same_bytes = two.registry.artifacts.get(two.registry.snapshots.get("snapshot:garden/items/1").artifact)
+    two.registry.snapshots.add("garden", "items", "another catalog", 4, same_bytes)
     two.gate.set("garden", max_drop={"ndcg@10": 0.5})
 
     def evidence() -> tuple[str, ...]:
@@ -324,7 +324,7 @@ def test_values_that_the_store_has_lost_are_no_evidence(two: Workspace) -> None:
     measure(two, "garden:1", [0.25])
     two.gate.set("garden", max_drop={"ndcg@10": 0.0})
     assert two.gate.check("garden", "garden:2").passes
-    digest = str(two.registry.get_evaluation("evaluation:garden/2").artifact)
+    digest = str(two.registry.evaluations.get("evaluation:garden/2").artifact)
     two.artifacts.delete(digest, datetime.now(UTC).replace(year=2999))
     assert "hubspoke evaluate compare" in two.gate.check("garden", "garden:2").remedy
 
@@ -454,16 +454,16 @@ def test_check_asks_only_for_what_could_serve_the_domain(two: Workspace) -> None
 def test_a_gate_that_changes_between_judging_and_moving_is_told(
     two: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = type(two.registry).promote
+    real = type(two.registry.aliases).promote
 
     def meanwhile(*args: Any, **options: Any) -> Any:
         two.gate.set("garden", {"ndcg@10": 0.9})
         return real(*args, **options)
 
-    monkeypatch.setattr(type(two.registry), "promote", meanwhile)
+    monkeypatch.setattr(type(two.registry.aliases), "promote", meanwhile)
     with pytest.raises(LockedError, match="The gate of garden has changed since this move was judged"):
         two.promote("garden:2")
-    assert (live(two), len(two.registry.list_releases())) == ("release:garden/1", 1)
+    assert (live(two), len(two.registry.releases.list())) == ("release:garden/1", 1)
 
 
 # ---- what is promoted without being asked ----
@@ -490,7 +490,7 @@ def test_a_training_that_may_not_be_promoted_keeps_its_model(shop: Workspace, ma
     ):
         shop.spoke.train("lamps", config=again, promote=True)
     assert shop.spoke.show("lamps:2").status == "ready"
-    assert shop.registry.get_domain("lamps").live == "release:lamps/1"
+    assert shop.registry.domains.get("lamps").live == "release:lamps/1"
     assert shop.spoke.train("lamps", config=again).cached
     # The first release, which nobody asked for, is left out with a note; with nothing to compare, a drop is none.
     shop.domain.add("mugs", market["mugs"].items, market["mugs"].events)

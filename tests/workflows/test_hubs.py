@@ -42,7 +42,7 @@ def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Worksp
     assert not [row for row in result.table if row["share"] == kept and row.get("high", 0.0) < 0.0]
     record = two.hub.show("hub@live")
     assert record.summary["table"] == list(result.table)
-    parents = {edge.parent for edge in two.registry.upstream("hub:1").edges if edge.child == "hub:1"}
+    parents = {edge.parent for edge in two.registry.lineage.upstream("hub:1").edges if edge.child == "hub:1"}
     assert parents == {f"snapshot:{name}/{kind}/1" for name in ("lamps", "mugs") for kind in ("items", "events")}
     again = two.hub.train(config=TRAINED)
     assert (again.ref, again.cached, list(again.table)) == ("hub:1", True, list(result.table))

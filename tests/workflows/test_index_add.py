@@ -32,7 +32,7 @@ def plain(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def vectors(shop: Workspace, ref: str) -> dict[str, Any]:
-    index = load_index(shop, shop.registry.get_index(ref)).index
+    index = load_index(shop, shop.registry.indexes.get(ref)).index
     return dict(zip(index.item_ids, index.vectors(), strict=True))
 
 
@@ -44,12 +44,14 @@ def test_it_equals_an_index_built_anew_in_the_same_space(shop: Workspace, ref: s
     planned = shop.index.add(ref, dry_run=True)
     made = shop.index.add(ref)
     assert (planned.ref, planned.added, planned.kept, planned.removed) == (None, made.added, made.kept, 1)
-    record = shop.registry.get_index(str(made.ref))
+    record = shop.registry.indexes.get(str(made.ref))
     assert (record.items, record.n_items) == ("snapshot:lamps/items/2", 41)
     found = vectors(shop, record.ref)
     assert list(found) == load_dataset(shop, "lamps").items["item_id"].to_list()
     assert {"new-1", "new-2"} <= set(found) and "lamps-0005" not in found
-    edges = {(e.parent, str(e.relation)) for e in shop.registry.upstream(record.ref).edges if e.child == record.ref}
+    edges = {
+        (e.parent, str(e.relation)) for e in shop.registry.lineage.upstream(record.ref).edges if e.child == record.ref
+    }
     assert (made.base, "built_from") in edges and (record.items, "embeds") in edges
     if ref == "lamps":
         again = vectors(shop, str(shop.index.build("lamps:1").ref))
@@ -57,7 +59,7 @@ def test_it_equals_an_index_built_anew_in_the_same_space(shop: Workspace, ref: s
     else:
         # The hub's floor keeps the calibration of the index, where a new build would fit another.
         same = set(before) & set(found) - {"lamps-0007"}
-        assert record.space_fingerprint == shop.registry.get_index(ref).space_fingerprint
+        assert record.space_fingerprint == shop.registry.indexes.get(ref).space_fingerprint
         assert all(np.allclose(before[item], found[item], atol=1e-5) for item in same)
 
 
@@ -92,5 +94,5 @@ def test_a_model_of_another_space_is_refused_with_the_code_of_the_contract(shop:
         with pytest.raises(IncompatibleError, match="filled by embedding space") as caught:
             shop.index.add("lamps", model=model)
         assert caught.value.exit_code == 6
-    assert [index.ref for index in shop.registry.list_indexes("lamps")] == ["index:lamps/1"]
+    assert [index.ref for index in shop.registry.indexes.list("lamps")] == ["index:lamps/1"]
     assert shop.index.add("lamps", model="lamps:1").ref == "index:lamps/2"

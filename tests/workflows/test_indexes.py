@@ -67,9 +67,9 @@ def test_items_that_the_spoke_never_saw_are_embedded_from_their_content(shop: Wo
     built = shop.index.build("lamps:1")
     assert (built.ref, built.cached, built.items) == ("index:lamps/2", False, "snapshot:lamps/items/2")
     assert built.n_items == 42
-    loaded = load_index(shop, shop.registry.get_index("index:lamps/2"))
+    loaded = load_index(shop, shop.registry.indexes.get("index:lamps/2"))
     ids, vectors = list(loaded.index.item_ids), loaded.index.vectors()
-    old = load_index(shop, shop.registry.get_index("index:lamps/1"))
+    old = load_index(shop, shop.registry.indexes.get("index:lamps/1"))
     rows = [ids.index(item) for item in old.index.item_ids]
     assert np.allclose(vectors[rows], old.index.vectors(), atol=1e-5)
     # The same words, so the same content; but no shopper has met it, so it has no ID residual and is flagged as cold.
@@ -98,7 +98,7 @@ def test_a_sound_index_passes_every_check(shop: Workspace) -> None:
 
 @pytest.mark.parametrize("name", ["items.faiss", "item_ids.json", "index.json"])
 def test_a_flipped_byte_is_found_and_the_remedy_works(shop: Workspace, name: str) -> None:
-    record = shop.registry.get_index("index:lamps/1")
+    record = shop.registry.indexes.get("index:lamps/1")
     before = shop.recommend("lamps", ["lamps-0001"])
     flip(shop.artifacts.path(record.artifact), name)
     for ask in (lambda: shop.index.check(record.ref), lambda: shop.recommend("lamps", ["lamps-0001"])):
@@ -123,7 +123,7 @@ def test_a_damaged_spoke_is_found_and_trained_again(shop: Workspace, tiny_spoke:
 
 
 def test_an_artifact_that_is_gone_is_not_found(shop: Workspace) -> None:
-    shutil.rmtree(shop.artifacts.path(shop.registry.get_index("index:lamps/1").artifact))
+    shutil.rmtree(shop.artifacts.path(shop.registry.indexes.get("index:lamps/1").artifact))
     with pytest.raises(NotFoundError, match="--force"):
         shop.recommend("lamps", ["lamps-0001"])
     shop.index.build("lamps:1", force=True)
@@ -132,14 +132,14 @@ def test_an_artifact_that_is_gone_is_not_found(shop: Workspace) -> None:
 
 def with_another_space(ws: Workspace) -> str:
     """An index whose files say that another embedding space filled them."""
-    record = ws.registry.get_index("index:lamps/1")
+    record = ws.registry.indexes.get("index:lamps/1")
     with ws.artifacts.stage() as staged:
         for file in ws.artifacts.open(record.artifact).iterdir():
             if file.name != "artifact.json":
                 text = file.read_bytes().replace(record.space_fingerprint.encode(), b"f" * 64)
                 (staged / file.name).write_bytes(text)
         artifact = ws.artifacts.commit(staged, "index")
-    return ws.registry.add_index(
+    return ws.registry.indexes.add(
         "lamps",
         record.model,
         record.items,
@@ -163,7 +163,7 @@ def test_an_index_of_another_space_answers_nothing_and_cannot_go_live(shop: Work
         with pytest.raises(IncompatibleError, match="hubspoke index build") as caught:
             ask()
         assert caught.value.exit_code == 6
-    assert shop.registry.get_domain("lamps").live == "release:lamps/1"
+    assert shop.registry.domains.get("lamps").live == "release:lamps/1"
 
 
 def test_the_reference_decides_which_index_answers(shop: Workspace, tiny_spoke: Any) -> None:

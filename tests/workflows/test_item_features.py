@@ -39,7 +39,7 @@ def served(shop: Workspace, config: Any) -> Workspace:
 
 
 def vectors(ws: Workspace, ref: str) -> dict[str, Any]:
-    index = load_index(ws, ws.registry.get_index(ref)).index
+    index = load_index(ws, ws.registry.indexes.get(ref)).index
     return dict(zip(index.item_ids, index.vectors(), strict=True))
 
 
@@ -50,8 +50,8 @@ def plain(items: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_what_was_fitted_is_stored_with_the_spoke_and_named_as_its_parts(served: Workspace) -> None:
-    record = served.registry.get_model("lamps:2")
-    plain = served.registry.get_model("lamps:1")
+    record = served.registry.models.get("lamps:2")
+    plain = served.registry.models.get("lamps:1")
     own = {part.name for part in record.parts} - {part.name for part in plain.parts}
     assert own == {"attribute encoder", "behaviour statistics"}
     spoke, _ = load_spoke(served, record)
@@ -103,7 +103,7 @@ def test_a_newer_catalog_is_read_with_what_was_fitted(served: Workspace) -> None
 
 def test_a_gate_is_stored_named_and_explained_with_a_note(shop: Workspace, tiny_spoke: Any) -> None:
     made = shop.spoke.train("lamps", config={**tiny_spoke, "fusion": "gate"}, promote=True)
-    record = shop.registry.get_model(str(made.ref))
+    record = shop.registry.models.get(str(made.ref))
     assert "item fusion" in {part.name for part in record.parts}
     items = load_dataset(shop, "lamps").items["item_id"]
     told = shop.explain("lamps", [items[0], items[1]])
@@ -128,7 +128,7 @@ def test_what_is_not_read_of_the_content_is_nowhere_from_training_to_the_index(
     )
     made = shop.spoke.train("lamps", config={**tiny_spoke, "content": content}, promote=True)
     assert len(set(read)) == len(content)
-    spoke, _ = load_spoke(shop, shop.registry.get_model(str(made.ref)))
+    spoke, _ = load_spoke(shop, shop.registry.models.get(str(made.ref)))
     assert spoke.content == tuple(content)
     assert (spoke.space.text_rank > 0, spoke.space.image_rank) == ("text" in content, 0)
     assert (spoke.mixture.seen_ranked.behaviour > 0) or content
@@ -149,7 +149,7 @@ def test_what_is_not_read_of_the_content_is_nowhere_from_training_to_the_index(
 def test_a_refit_counts_the_validation_events_too(shop: Workspace, config: Any) -> None:
     chosen, refitted = (
         load_spoke(
-            shop, shop.registry.get_model(str(shop.spoke.train("lamps", config=config, refit=refit, index=False).ref))
+            shop, shop.registry.models.get(str(shop.spoke.train("lamps", config=config, refit=refit, index=False).ref))
         )[0].behaviour
         for refit in (False, True)
     )
@@ -160,7 +160,7 @@ def test_a_refit_counts_the_validation_events_too(shop: Workspace, config: Any) 
 
 def test_what_a_parent_has_learned_to_read_is_read_again(served: Workspace) -> None:
     dataset = load_dataset(served, "lamps")
-    behaviour = load_spoke(served, served.registry.get_model("lamps:2"))[0].behaviour
+    behaviour = load_spoke(served, served.registry.models.get("lamps:2"))[0].behaviour
     assert behaviour is not None and behaviour.features.statistics is not None
     parent = replace(behaviour.features, statistics=replace(behaviour.features.statistics, columns=("view", "rating")))
     other = replace(dataset, items=dataset.items.with_columns(brand=pl.lit(None, pl.String)))

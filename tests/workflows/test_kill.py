@@ -17,9 +17,9 @@ DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 PLACES = [
     ("hubspoke.catalog.snapshots:_sync", 1),  # the first table is written, its manifest not yet flushed
     ("hubspoke.registry.artifacts.local:ArtifactStore.commit", 2),  # the second table is staged
-    ("hubspoke.registry.store:Registry.add_domain", 1),  # both artifacts stand, no row does
-    ("hubspoke.registry.store:Registry.add_snapshot", 1),  # the domain stands alone
-    ("hubspoke.registry.store:Registry.add_snapshot", 2),  # its events are missing
+    ("hubspoke.registry.stores.domains:DomainStore.add", 1),  # both artifacts stand, no row does
+    ("hubspoke.registry.stores.snapshots:SnapshotStore.add", 1),  # the domain stands alone
+    ("hubspoke.registry.stores.snapshots:SnapshotStore.add", 2),  # its events are missing
 ]
 
 
@@ -66,7 +66,7 @@ def test_a_killed_domain_add_is_repeated_to_the_same_result(
         # Nothing of the killed process is left: no staged folder, no artifact that no row names.
         assert ws.doctor(verify=True, sweep=True).ok
         assert list((ws.artifacts.root / "staging").iterdir()) == []
-        assert sorted(a.digest for a in ws.registry.list_artifacts()) == list(ws.artifacts.digests())
+        assert sorted(a.digest for a in ws.registry.artifacts.list()) == list(ws.artifacts.digests())
         assert ws.domain.add("garden", files.items, files.events).cached
 
 

@@ -73,7 +73,7 @@ def both(ws: Workspace, shard_events: int = 40, domain: str = "many") -> Pair:
 
 
 def test_only_a_table_above_the_threshold_is_a_stream(lamps: Workspace) -> None:
-    rows = lamps.registry.list_snapshots("many", "events")[-1].rows
+    rows = lamps.registry.snapshots.list("many", "events")[-1].rows
     assert load_dataset(lamps, "many", streaming=TrainingConfig()).stream is None
     assert load_dataset(lamps, "many", streaming=TrainingConfig(stream_above=rows)).stream is None
     streamed = load_dataset(lamps, "many", streaming=TrainingConfig(stream_above=rows - 1))
@@ -238,8 +238,8 @@ def test_sessions_are_cut_once_for_each_snapshot_and_setting(lamps: Workspace, t
     train(ONE_SHARD, split="all")
     assert folders() == first
     assert {path: path.stat().st_mtime_ns for folder in first for path in folder.glob("part-*")} == written
-    record = lamps.registry.get_domain("many")
-    lamps.registry.set_domain_settings("many", {**record.settings, "sessions": {"mode": "per_user"}})
+    record = lamps.registry.domains.get("many")
+    lamps.registry.domains.set_settings("many", {**record.settings, "sessions": {"mode": "per_user"}})
     train(ONE_SHARD)
     assert len(folders()) == len(first) + 1
 

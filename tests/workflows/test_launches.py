@@ -51,7 +51,7 @@ def test_the_whole_way_and_back_on_both_databases(
     promoted = each_ws.promote("lamps:1", reason="better")
     assert (promoted.before, promoted.after, promoted.spoke) == ("release:lamps/1", "release:lamps/2", "lamps:1")
     assert each_ws.recommend("lamps", ["lamps-0001"], k=3).served_by == "lamps:1"
-    upstream = {reached.ref for reached in each_ws.registry.upstream("release:lamps/2").nodes}
+    upstream = {reached.ref for reached in each_ws.registry.lineage.upstream("release:lamps/2").nodes}
     assert upstream >= {
         "lamps:1",
         "hub:1",
@@ -59,7 +59,7 @@ def test_the_whole_way_and_back_on_both_databases(
         "snapshot:lamps/items/1",
         "snapshot:lamps/events/1",
     }
-    downstream = {reached.ref for reached in each_ws.registry.downstream("snapshot:lamps/events/1").nodes}
+    downstream = {reached.ref for reached in each_ws.registry.lineage.downstream("snapshot:lamps/events/1").nodes}
     assert {"lamps:1", "index:lamps/2", "release:lamps/2"} <= downstream
     assert "release:lamps/1" not in downstream
     assert each_ws.rollback("lamps").after == "release:lamps/1"
@@ -153,7 +153,7 @@ def test_too_few_events_leave_the_hub_to_serve(
 
 def test_damaged_data_is_made_whole_by_the_same_launch(ready: Workspace, catalog: pl.DataFrame) -> None:
     ready.launch("lamps", catalog)
-    snapshot = ready.registry.get_snapshot("snapshot:lamps/items/1")
+    snapshot = ready.registry.snapshots.get("snapshot:lamps/items/1")
     table = next(ready.artifacts.path(snapshot.artifact).rglob("*.parquet"))
     table.write_bytes(table.read_bytes()[:-1] + b"?")
     with pytest.raises(CorruptArtifactError, match="repeat the ingest"):

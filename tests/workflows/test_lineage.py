@@ -41,8 +41,8 @@ def test_what_points_at_nothing_and_what_is_no_reference(garden: Workspace) -> N
 
 def test_tree_lines_name_relation_part_day_and_metric(garden: Workspace, models: Any) -> None:
     models.spoke(models.hub().ref)
-    garden.registry.add_edge("garden:1", Parent("hub:1", "inherits", "text", "language transfers"))
-    garden.registry.add_evaluation(
+    garden.registry.lineage.add_edge("garden:1", Parent("hub:1", "inherits", "text", "language transfers"))
+    garden.registry.evaluations.add(
         "garden",
         "garden:1",
         "snapshot:garden/events/1",
@@ -95,7 +95,9 @@ MERMAID_LINES = re.compile(
 def awkward(garden: Workspace, models: Any) -> Lineage:
     """A lineage with everything in its labels that a language could stumble over."""
     models.spoke(models.hub().ref)
-    garden.registry.add_edge("garden:1", Parent("hub:1", "inherits", 'text "a" \\ #1; <b>|x|</b>\n`end` [c] {d} é'))
+    garden.registry.lineage.add_edge(
+        "garden:1", Parent("hub:1", "inherits", 'text "a" \\ #1; <b>|x|</b>\n`end` [c] {d} é')
+    )
     return garden.lineage.upstream("garden:1")
 
 

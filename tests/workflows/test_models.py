@@ -51,7 +51,7 @@ def test_config_inputs_and_kind_decide_a_recipe() -> None:
 def test_a_recipe_is_trained_once(each_ws: Workspace) -> None:
     planned = train_once(each_ws, recipe(), refuse, force=False, dry_run=True)
     assert (planned.ref, planned.status) == (None, "planned")
-    assert each_ws.registry.list_models() == []
+    assert each_ws.registry.models.list() == []
     first = train_once(each_ws, recipe(), made, force=False, dry_run=False)
     assert (first.ref, first.version, first.cached, first.status) == ("hub:1", 1, False, "ready")
     assert first.table == [{"share": 0.0}]
@@ -61,14 +61,14 @@ def test_a_recipe_is_trained_once(each_ws: Workspace) -> None:
     assert (again.ref, again.cached, again.table) == ("hub:1", True, [{"share": 0.0}])
     forced = train_once(each_ws, recipe(), made, force=True, dry_run=False)
     assert (forced.ref, forced.cached) == ("hub:2", False)
-    record = each_ws.registry.get_model("hub:1")
+    record = each_ws.registry.models.get("hub:1")
     assert record.environment["packages"]["torch"]
     assert (record.seed, record.code_version != "") == (0, True)
 
 
 def test_a_row_left_by_a_killed_process_is_taken_over(each_ws: Workspace) -> None:
-    left = each_ws.registry.begin_model("hub", None, recipe().fingerprint, {})
-    other = each_ws.registry.begin_model("hub", None, recipe(seed=1).fingerprint, {})
+    left = each_ws.registry.models.begin("hub", None, recipe().fingerprint, {})
+    other = each_ws.registry.models.begin("hub", None, recipe(seed=1).fingerprint, {})
     assert (left.ref, other.ref) == ("hub:1", "hub:2")
     assert train_once(each_ws, recipe(), made, force=False, dry_run=False).ref == "hub:1"
     assert [model.status for model in each_ws.hub.list()] == ["ready", "training"]
@@ -107,7 +107,7 @@ def test_only_finished_versions_of_the_right_kind_are_ready(shop: Workspace) -> 
     assert ready_model(shop, "hub@live", ModelKind.HUB).ref == "hub:1"
     with pytest.raises(UsageError, match="lamps:1 is a spoke, not a hub; name one like hub:1"):
         ready_model(shop, "lamps:1", ModelKind.HUB)
-    shop.registry.begin_model("hub", None, "begun", {})
+    shop.registry.models.begin("hub", None, "begun", {})
     with pytest.raises(UsageError, match="hub:2 is training, not ready"):
         ready_model(shop, "hub:2", ModelKind.HUB)
     with pytest.raises(NotFoundError):

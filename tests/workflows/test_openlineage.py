@@ -81,19 +81,19 @@ def artifact(text: str, size: int) -> StoredArtifact:
 def told(each_ws: Workspace) -> Workspace:
     """A registry with one run of every kind, one that failed and one that still goes on."""
     registry = each_ws.registry
-    registry.add_domain("garden")
-    registry.add_snapshot("garden", "items", "i" * 64, 4, artifact("items", 400))
-    registry.add_snapshot("garden", "events", "e" * 64, 9, artifact("events", 900))
+    registry.domains.add("garden")
+    registry.snapshots.add("garden", "items", "i" * 64, 4, artifact("items", 400))
+    registry.snapshots.add("garden", "events", "e" * 64, 9, artifact("events", 900))
     items, events = Parent("snapshot:garden/items/1", "trained_on"), Parent("snapshot:garden/events/1", "trained_on")
-    registry.begin_model("hub", None, "h1", {}, code_version="0.0.9")
-    registry.finish_model("hub:1", artifact("hub", 7000), "space", {}, [items])
-    registry.begin_model("spoke", "garden", "s1", {})
+    registry.models.begin("hub", None, "h1", {}, code_version="0.0.9")
+    registry.models.finish("hub:1", artifact("hub", 7000), "space", {}, [items])
+    registry.models.begin("spoke", "garden", "s1", {})
     parts = [Parent("hub:1", "inherits", "text", "language transfers"), Parent("hub:1", "adapted_from", "fusion")]
-    registry.finish_model("garden:1", artifact("spoke", 800), "space", {}, [*parts, events])
-    registry.begin_model("spoke", "garden", "s2", {})
-    registry.fail_model("garden:2", "MemoryError: too large")
-    registry.begin_model("spoke", "garden", "s3", {})
-    registry.add_index(
+    registry.models.finish("garden:1", artifact("spoke", 800), "space", {}, [*parts, events])
+    registry.models.begin("spoke", "garden", "s2", {})
+    registry.models.fail("garden:2", "MemoryError: too large")
+    registry.models.begin("spoke", "garden", "s3", {})
+    registry.indexes.add(
         "garden",
         "garden:1",
         "snapshot:garden/items/1",
@@ -106,7 +106,7 @@ def told(each_ws: Workspace) -> Workspace:
         artifact=artifact("index", 128),
         seconds=2.5,
     )
-    registry.add_evaluation(
+    registry.evaluations.add(
         "garden",
         "garden:1",
         "snapshot:garden/events/1",
@@ -114,7 +114,7 @@ def told(each_ws: Workspace) -> Workspace:
         n_users=2,
         metrics=[MetricRecord("all", "ndcg@10", 0.25, 0.2)],
     )
-    registry.create_release("garden", ReleaseParts("hub:1", "index:garden/1", "garden:1"))
+    registry.releases.add("garden", ReleaseParts("hub:1", "index:garden/1", "garden:1"))
     return each_ws
 
 
@@ -202,11 +202,11 @@ def test_the_run_says_who_made_it_and_what_went_wrong(told: Workspace) -> None:
 
 def test_times_are_those_of_the_rows(told: Workspace) -> None:
     events = list(run_events(told))
-    hub = told.registry.get_model("hub:1")
+    hub = told.registry.models.get("hub:1")
     assert hub.finished_at is not None
     times = [event["eventTime"] for event in events if event["job"]["name"] == "hub.train"]
     assert times == [hub.started_at.isoformat(), hub.finished_at.isoformat()]
-    index = told.registry.get_index("index:garden/1")
+    index = told.registry.indexes.get("index:garden/1")
     times = [event["eventTime"] for event in events if event["job"]["name"] == "garden.index.build"]
     assert times == [
         (index.created_at - timedelta(seconds=2.5)).isoformat(),
@@ -250,7 +250,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_nodes(told: Work
 
     before = asked(), asked("garden:1")
     for number in range(20):
-        told.registry.begin_model("spoke", "garden", f"more{number}", {})
+        told.registry.models.begin("spoke", "garden", f"more{number}", {})
     assert (asked(), asked("garden:1")) == before
 
 

@@ -27,7 +27,7 @@ def ids(answer: Recommendations) -> list[str]:
 def test_the_list_is_what_brute_force_ranks(shop: Workspace, ref: str, exclude_seen: bool) -> None:
     shop.index.build("hub:1", domain="lamps")
     answer = shop.recommend(ref, SESSION, k=12, exclude_seen=exclude_seen)
-    record = shop.registry.get_index("index:lamps/1" if ref == "lamps" else ref)
+    record = shop.registry.indexes.get("index:lamps/1" if ref == "lamps" else ref)
     loaded, dataset = load_index(shop, record), load_dataset(shop, "lamps")
     rows = {item: row for row, item in enumerate(dataset.items["item_id"])}
     history = np.array([rows[item] for item in SESSION])
@@ -147,7 +147,7 @@ def test_a_catalog_of_one_item_recommends_it(shop: Workspace, market: Any) -> No
 
 def test_similar_items_are_the_nearest_in_content(shop: Workspace) -> None:
     answer = shop.similar("lamps", "lamps-0003", k=5)
-    loaded = load_index(shop, shop.registry.get_index("index:lamps/1"))
+    loaded = load_index(shop, shop.registry.indexes.get("index:lamps/1"))
     content = loaded.index.vectors()[:, loaded.spoke.behaviour_dimension :]
     row = loaded.index.item_ids.index("lamps-0003")
     scores = content @ content[row]

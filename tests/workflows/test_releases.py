@@ -39,7 +39,7 @@ def test_an_index_of_another_space_is_refused(garden: Workspace, models: Any) ->
     for dry_run in (True, False):
         with pytest.raises(IncompatibleError, match="is of embedding space old, garden:1 speaks new"):
             garden.promote("garden:1", dry_run=dry_run)
-    assert garden.registry.list_releases() == []
+    assert garden.registry.releases.list() == []
 
 
 def test_the_index_of_a_hub_makes_a_release_without_a_spoke(garden: Workspace, models: Any) -> None:
@@ -70,7 +70,7 @@ def test_a_dry_run_makes_no_release_and_moves_nothing(garden: Workspace, models:
     models.index("garden:1")
     planned = garden.promote("garden:1", dry_run=True)
     assert (planned.after, planned.index, planned.dry_run) == (None, "index:garden/1", True)
-    assert garden.registry.list_releases() == []
+    assert garden.registry.releases.list() == []
     assert garden.history("garden") == []
     garden.promote("garden:1", to="candidate")
     assert garden.promote("garden:1", dry_run=True).after == "release:garden/1"
@@ -94,7 +94,7 @@ def test_rollback_returns_to_what_was_before(garden: Workspace, models: Any) -> 
 
 
 def test_what_cannot_serve_is_refused(garden: Workspace, models: Any) -> None:
-    begun = garden.registry.begin_model("hub", None, "unfinished", {})
+    begun = garden.registry.models.begin("hub", None, "unfinished", {})
     with pytest.raises(UsageError, match="is training"):
         garden.promote(begun.ref)
     with pytest.raises(UsageError, match="cannot serve"):
@@ -112,14 +112,14 @@ def test_a_first_release_takes_nobodys_place(garden: Workspace, models: Any) -> 
     assert garden.promote("garden:1", first=True).after == "release:garden/1"
     with pytest.raises(LockedError, match="points at release:garden/1, no longer at nothing"):
         garden.promote("garden:2", first=True)
-    assert [release.ref for release in garden.registry.list_releases()] == ["release:garden/1"]
+    assert [release.ref for release in garden.registry.releases.list()] == ["release:garden/1"]
 
 
 def test_rules_stay_in_force_until_others_are_named(garden: Workspace, models: Any) -> None:
     models.hub()
     for _ in range(2):
         models.index(models.spoke("hub:1").ref)
-    rules = garden.registry.add_rules("garden", {"hide": ["pot"]})[0].ref
+    rules = garden.registry.rules.add("garden", {"hide": ["pot"]})[0].ref
     garden.promote("garden:1", rules=rules)
     assert garden.promote("garden:2").rules == rules
     assert garden.promote("garden:2", rules="none").rules is None

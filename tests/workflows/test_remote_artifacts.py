@@ -43,7 +43,7 @@ def test_another_machine_recommends_the_same(
         launched = ws.launch("lamps", market["lamps"].items, events=market["lamps"].events, config=tiny_spoke)
         assert launched.mode == "trained"
         held = list(ws.artifacts.digests())
-        assert sorted(artifact.digest for artifact in ws.registry.list_artifacts()) == held
+        assert sorted(artifact.digest for artifact in ws.registry.artifacts.list()) == held
         assert ws.init().artifacts == f"{s3_url}/shop"
         assert ws.doctor(verify=True).exit_code == 0
     first = recommend(capsys)

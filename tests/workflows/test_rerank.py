@@ -79,13 +79,13 @@ def test_rules_that_fit_no_catalog_are_refused_before_a_version_is_taken(shop: W
 
 def test_a_release_with_a_reranker_is_not_served_without_it(shop: Workspace) -> None:
     spoke = shop.spoke.show("lamps:1")
-    begun = shop.registry.begin_model("reranker", "lamps", "r", {}, seed=0)
-    artifact = shop.registry.get_artifact(str(spoke.artifact))
+    begun = shop.registry.models.begin("reranker", "lamps", "r", {}, seed=0)
+    artifact = shop.registry.artifacts.get(str(spoke.artifact))
     space = str(spoke.space_fingerprint)
     parents = [Parent("lamps:1", "built_from")]
-    shop.registry.finish_model(begun.ref, artifact, space, {}, parents)
+    shop.registry.models.finish(begun.ref, artifact, space, {}, parents)
     parts = ReleaseParts("hub:1", "index:lamps/1", "lamps:1", begun.ref)
-    shop.registry.promote("lamps", "live", parts, "tester")
+    shop.registry.aliases.promote("lamps", "live", parts, "tester")
     with pytest.raises(IncompatibleError, match=r"release:lamps/2 ranks with reranker:lamps/1, which .* cannot run"):
         shop.recommend("lamps", SESSION)
 
@@ -102,7 +102,7 @@ def test_an_alias_that_moves_while_a_server_loads_gives_one_release_and_not_part
 
     monkeypatch.setattr(recommendations, "index_of", moved_first)
     server = recommendations.Server(shop, "lamps")
-    assert shop.registry.get_domain("lamps").live == "release:lamps/2"
+    assert shop.registry.domains.get("lamps").live == "release:lamps/2"
     assert server.recommend(SESSION).rules is None
     monkeypatch.undo()
     assert shop.recommend("lamps", SESSION).rules == "rules:lamps/1"

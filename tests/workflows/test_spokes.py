@@ -157,11 +157,11 @@ def test_another_seed_gives_another_space(shop: Workspace, tiny_spoke: Any) -> N
     assert (other.ref, other.release) == ("lamps:2", None)
     first, second = shop.spoke.list("lamps")
     assert first.space_fingerprint != second.space_fingerprint
-    assert shop.registry.get_domain("lamps").live == "release:lamps/1"
+    assert shop.registry.domains.get("lamps").live == "release:lamps/1"
 
 
 def test_its_lineage_names_the_hub_and_both_snapshots(shop: Workspace) -> None:
-    edges = shop.registry.upstream("lamps:1").edges
+    edges = shop.registry.lineage.upstream("lamps:1").edges
     found = {(edge.parent, str(edge.relation)) for edge in edges if edge.child == "lamps:1"}
     assert found == {
         ("hub:1", "adapted_from"),
@@ -191,7 +191,7 @@ def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market:
     shop.domain.add("few", market["lamps"].items, few, sessions=PER_USER)
     with pytest.raises(InvalidDataError, match=r"Of \d+ users .* wait for more events"):
         shop.spoke.train("few")
-    assert shop.registry.list_models("spoke", "few") == []  # no version number was taken
+    assert shop.registry.models.list("spoke", "few") == []  # no version number was taken
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_wrong_request_is_refused_before_a_version_is_taken(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         shop.spoke.train("lamps", **options)
-    assert len(shop.registry.list_models("spoke")) == 1
+    assert len(shop.registry.models.list("spoke")) == 1
 
 
 def test_a_training_under_way_elsewhere_is_left_alone(shop: Workspace, tiny_spoke: Any) -> None:
@@ -290,7 +290,7 @@ DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
             "hubspoke.spokes.training.loop:_Trainer.facts",
             2,
         ),  # there is a checkpoint to go on from, and half of the next
-        ("hubspoke.registry.store:Registry.finish_model", 1),  # the artifact stands, its row does not say so
+        ("hubspoke.registry.stores.models:ModelStore.finish", 1),  # the artifact stands, its row does not say so
     ],
 )
 def test_a_killed_training_is_repeated_to_the_same_result(

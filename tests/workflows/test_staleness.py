@@ -51,7 +51,7 @@ def test_items_missing_from_the_index_are_counted(live: Workspace, files: Any) -
 
 def test_a_catalog_whose_files_are_gone_is_not_counted(live: Workspace, files: Any) -> None:
     live.data.ingest("garden", items=files.write("newer.csv", "item_id,title\nivy,Ivy\n"))
-    artifact = live.registry.get_snapshot(f"{ITEMS}/2").artifact
+    artifact = live.registry.snapshots.get(f"{ITEMS}/2").artifact
     data = live.artifacts.open(artifact) / "table" / "data.parquet"
     data.chmod(0o644)
     data.write_bytes(b"no table")
@@ -65,10 +65,10 @@ def test_the_doctor_names_five_domains_and_counts_the_rest(live: Workspace, file
     names = [f"shop{i}" for i in range(6)]
     for name in names:
         live.domain.add(name, files.items)
-    begun = live.registry.begin_model("hub", None, "all", {})
+    begun = live.registry.models.begin("hub", None, "all", {})
     parents = [Parent(f"snapshot:{name}/items/1", "trained_on") for name in names]
-    stored = live.artifacts.read(live.registry.get_snapshot(f"{ITEMS}/1").artifact)
-    live.registry.finish_model(begun.ref, stored, "s", {}, parents)
+    stored = live.artifacts.read(live.registry.snapshots.get(f"{ITEMS}/1").artifact)
+    live.registry.models.finish(begun.ref, stored, "s", {}, parents)
     live.promote("hub:2")
     for name in names:
         live.data.ingest(name, items=files.write("newer.csv", "item_id,title\nivy,Ivy\n"))

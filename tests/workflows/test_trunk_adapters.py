@@ -37,15 +37,15 @@ def served(shop: Workspace, config: Any) -> Workspace:
 
 
 def vectors(ws: Workspace, ref: str) -> dict[str, Any]:
-    index = load_index(ws, ws.registry.get_index(ref)).index
+    index = load_index(ws, ws.registry.indexes.get(ref)).index
     return dict(zip(index.item_ids, index.vectors(), strict=True))
 
 
 def test_the_version_says_that_its_trunks_are_adapted(served: Workspace) -> None:
-    record = served.registry.get_model("lamps:2")
+    record = served.registry.models.get("lamps:2")
     parts = {part.name: part for part in record.parts}
     assert parts["trunk adapter"].parameters == 2 * (32 + 32) + 2 * (64 + 32)
-    edges = [edge for edge in served.registry.upstream("lamps:2").edges if edge.child == "lamps:2"]
+    edges = [edge for edge in served.registry.lineage.upstream("lamps:2").edges if edge.child == "lamps:2"]
     told = {edge.part: str(edge.reason) for edge in edges if edge.relation == "inherits"}
     assert all("adapter on its last layers" in told[f"{name} encoder"] for name in ("text", "image"))
     (adapted,) = [edge.reason for edge in edges if edge.relation == "adapted_from"]
@@ -102,7 +102,7 @@ def test_a_damaged_adapter_is_corrupt(served: Workspace, tmp_path: Path) -> None
     from hubspoke.spokes.spoke import Spoke
     from hubspoke.workflows.models import load_hub
 
-    record = served.registry.get_model("lamps:2")
+    record = served.registry.models.get("lamps:2")
     folder = tmp_path / "copy"
     shutil.copytree(served.artifacts.open(str(record.artifact)), folder)
     (folder / "trunks/text/adapter_model.safetensors").write_bytes(b"garbage")
@@ -112,9 +112,9 @@ def test_a_damaged_adapter_is_corrupt(served: Workspace, tmp_path: Path) -> None
 
 def test_a_training_goes_on_from_it(served: Workspace) -> None:
     made = served.spoke.train("lamps", parent="lamps:2", config={"training": {"max_epochs": 0}}, hub="hub:2")
-    record = served.registry.get_model(str(made.ref))
+    record = served.registry.models.get(str(made.ref))
     assert record.config["trunk_adapter"]["trunks"] == ["text", "image"]
-    both = [{part.name: part for part in served.registry.get_model(ref).parts} for ref in ("lamps:2", str(made.ref))]
+    both = [{part.name: part for part in served.registry.models.get(ref).parts} for ref in ("lamps:2", str(made.ref))]
     # Nothing is trained, so that what was taken over is what is kept.
     assert both[0]["trunk adapter"].fingerprint == both[1]["trunk adapter"].fingerprint
     assert served.index.check(str(made.index)).ok
@@ -134,7 +134,7 @@ def test_from_the_command_line(shop: Workspace) -> None:
     small = ["--set", "transformer.dimension=16", "--set", "training.max_epochs=2", "--set", "trunk_adapter.rank=2"]
     code, told = call(*small, "--set", "trunk_adapter.layers=1")
     assert code == 0, told
-    assert shop.registry.get_model("lamps:2").config["trunk_adapter"]["layers"] == 1
+    assert shop.registry.models.get("lamps:2").config["trunk_adapter"]["layers"] == 1
     for wrong, sentence in (
         ("trunk_adapter.layers=2", "has 1 layers that can be adapted, not 2"),
         ("training.loss=softmax", "choose sampled-softmax or drop trunk_adapter"),
@@ -147,7 +147,7 @@ def test_from_the_command_line(shop: Workspace) -> None:
 def test_the_packaged_text_trunk(shop: Workspace, tiny_spoke: Any) -> None:
     shop.hub.train(domains=[], config={"image": None, "contrastive": {"steps": 0}})
     made = shop.spoke.train("lamps", hub="hub:2", config={**tiny_spoke, "trunk_adapter": {"layers": 1}}, promote=True)
-    parts = {part.name: part for part in shop.registry.get_model(str(made.ref)).parts}
+    parts = {part.name: part for part in shop.registry.models.get(str(made.ref)).parts}
     # Query and value of one layer, 384 wide, at rank 8.
     assert parts["trunk adapter"].parameters == 2 * 8 * (384 + 384)
     assert parts["trunk adapter"].bytes < 100_000

@@ -82,7 +82,7 @@ def test_without_a_step_it_is_its_parent(garden: Workspace, tiny_spoke: Any) -> 
     scores = drift["validation_ndcg@10"]
     assert scores["before"] == scores["start"] == scores["after"] == child.summary["validation_ndcg@10"]
     assert scores["after"] == pytest.approx(parent.summary["validation_ndcg@10"], abs=1e-5)
-    edges = [edge for edge in garden.registry.upstream(child.ref).edges if edge.child == child.ref]
+    edges = [edge for edge in garden.registry.lineage.upstream(child.ref).edges if edge.child == child.ref]
     (edge,) = (edge for edge in edges if edge.relation == "warm_started_from")
     assert edge.parent == "garden:1" and "took transformer" in str(edge.reason)
 
@@ -243,7 +243,7 @@ def test_another_hub_keeps_its_own_fusion(garden: Workspace, tiny_spoke: Any, ti
     ]
     # Items begin where they stood, although another hub speaks of them.
     assert child.summary["drift"]["cosine"]["mean"] > 0.95
-    assert garden.registry.hub_of(child.ref).ref == "hub:2"
+    assert garden.registry.models.hub_of(child.ref).ref == "hub:2"
     # An adapter of another size is not in the way, for it starts anew.
     assert trained(garden, {**NO_EPOCHS, "adapter": {"rank": 2}}, parent="garden:1", hub="hub:2").status == "ready"
     with pytest.raises(IncompatibleError, match=r"adapter.rank 8 there and 2 here"):
@@ -304,7 +304,7 @@ def test_what_does_not_fit_is_refused_before_a_version_is_taken(
 ) -> None:
     with pytest.raises(error, match=told):
         shop.spoke.train("lamps", **options)
-    assert len(shop.registry.list_models("spoke")) == 1
+    assert len(shop.registry.models.list("spoke")) == 1
 
 
 def test_a_refit_begins_at_the_parent_again(garden: Workspace, tiny_spoke: Any, events: pl.DataFrame) -> None:

@@ -18,15 +18,15 @@ def spoke(garden, stored):
     """Train a spoke of garden, or of another domain, with a config."""
 
     def train(name: str, config, parents, parts=(), seed=7, domain="garden", code="1.0") -> ModelRecord:
-        begun = garden.registry.begin_model("spoke", domain, name, config, seed, {"torch": "2.11"}, code)
-        return garden.registry.finish_model(begun.ref, stored(name), f"space {name}", {}, parents, parts)
+        begun = garden.registry.models.begin("spoke", domain, name, config, seed, {"torch": "2.11"}, code)
+        return garden.registry.models.finish(begun.ref, stored(name), f"space {name}", {}, parents, parts)
 
     return train
 
 
 def evaluate(garden, subject: str, value: float, split: str = "leave-one-out", events: str = EVENTS) -> str:
     metrics = [MetricRecord("all", "ndcg@10", value), MetricRecord("cold", "hr@10", value / 2)]
-    made = garden.registry.add_evaluation(
+    made = garden.registry.evaluations.add(
         "garden", subject, events, protocol={"split": split, "k": [10]}, n_users=3, metrics=metrics
     )
     return made.ref
@@ -39,7 +39,7 @@ def test_two_spokes(garden, spoke, stored) -> None:
     text = ModelPart("text", "ttt", 400, 100, "hub:1")
     config = {"layers": 1, "training": {"lr": 0.1, "epochs": 3}}
     spoke("one", config, [*trained, Parent(EVENTS, "trained_on", "events")], [adapter, text])
-    later, _ = registry.add_snapshot(
+    later, _ = registry.snapshots.add(
         "garden", "events", "more", 25, stored("more events"), as_of=datetime(2026, 3, 1, tzinfo=UTC)
     )
     spoke(
@@ -50,7 +50,7 @@ def test_two_spokes(garden, spoke, stored) -> None:
         seed=8,
         code="1.1",
     )
-    found = registry.diff("garden:1", "garden:2")
+    found = registry.lineage.differences("garden:1", "garden:2")
     assert (found.a.ref, found.b.ref, found.kind, found.same) == ("garden:1", "garden:2", "spoke", False)
     items, events = (next(d for d in found.data if d.name == name) for name in ("items", "events"))
     assert items.same and items.a == items.b
@@ -75,7 +75,7 @@ def test_two_spokes(garden, spoke, stored) -> None:
     assert parts["order"] == (None, ModelPart("order", "ooo", 8, 2), False)
     assert ("space_fingerprint", "space one", "space two") in {(v.key, v.a, v.b) for v in found.outcome}
     assert found.metrics == ()
-    back = registry.diff("garden:2", "garden:1")
+    back = registry.lineage.differences("garden:2", "garden:1")
     assert [(p.a, p.b) for p in back.parts] == [(p.b, p.a) for p in found.parts]
     assert found.to_dict()["parts"][0]["a"]["fingerprint"] == "aaa"
 
@@ -88,7 +88,7 @@ def test_metrics_are_of_the_same_protocol_and_events_and_the_newest(garden, spok
     first, second = evaluate(garden, "garden:1", 0.25), evaluate(garden, "garden:2", 0.5)
     evaluate(garden, "garden:1", 0.9, split="temporal")
     evaluate(garden, "garden:2", 0.8, events="snapshot:garden/events/2")
-    metrics = garden.registry.diff("garden:1", "garden:2").metrics
+    metrics = garden.registry.lineage.differences("garden:1", "garden:2").metrics
     assert [(m.name, m.slice, m.a, m.b, m.difference) for m in metrics] == [
         ("ndcg@10", "all", 0.25, 0.5, 0.25),
         ("hr@10", "cold", 0.125, 0.25, 0.125),
@@ -99,10 +99,10 @@ def test_metrics_are_of_the_same_protocol_and_events_and_the_newest(garden, spok
 def test_a_version_does_not_differ_from_itself_nor_from_its_like(garden, spoke) -> None:
     garden.release()
     for ref in ("hub:1", "garden:1", "index:garden/1", "release:garden/1", ITEMS):
-        assert garden.registry.diff(ref, ref).same
+        assert garden.registry.lineage.differences(ref, ref).same
     for name in ("like", "alike"):
         spoke(name, {"layers": 1}, [Parent("hub:1", "adapted_from")])
-    found = garden.registry.diff("garden:2", "garden:3")
+    found = garden.registry.lineage.differences("garden:2", "garden:3")
     # What they were made of is the same; what came out is told apart.
     assert all(one.same for section in (found.data, found.config, found.code, found.parents) for one in section)
     assert not found.same
@@ -110,11 +110,13 @@ def test_a_version_does_not_differ_from_itself_nor_from_its_like(garden, spoke) 
 
 def test_spokes_of_two_domains_have_their_data_side_by_side(garden, spoke, stored) -> None:
     registry = garden.registry
-    registry.add_domain("attic")
-    attic, _ = registry.add_snapshot("attic", "items", "x", 4, stored("attic"))
+    registry.domains.add("attic")
+    attic, _ = registry.snapshots.add("attic", "items", "x", 4, stored("attic"))
     spoke("one", {}, [Parent(ITEMS, "trained_on")])
     spoke("two", {}, [Parent(attic.ref, "trained_on"), Parent(ITEMS, "trained_on", "more")], domain="attic")
-    data = {d.name: (d.a and d.a.ref, d.b and d.b.ref) for d in registry.diff("garden:1", "attic:1").data}
+    data = {
+        d.name: (d.a and d.a.ref, d.b and d.b.ref) for d in registry.lineage.differences("garden:1", "attic:1").data
+    }
     assert data == {"items": (ITEMS, attic.ref), "garden/items": (None, ITEMS)}
 
 
@@ -123,23 +125,23 @@ def test_hubs_indexes_releases_and_snapshots(garden) -> None:
     garden.release()
     later = garden.snapshot("items", "b")
     garden.hub()
-    rules, _ = registry.add_rules("garden", {"boost": []})
+    rules, _ = registry.rules.add("garden", {"boost": []})
     garden.release(boost=[])
-    hubs = registry.diff("hub:1", "hub:2")
+    hubs = registry.lineage.differences("hub:1", "hub:2")
     assert [(d.name, d.a and d.a.ref, d.b and d.b.ref) for d in hubs.data] == [("garden/items", ITEMS, later.ref)]
-    indexes = registry.diff("index:garden/1", "index:garden/2")
+    indexes = registry.lineage.differences("index:garden/1", "index:garden/2")
     assert [(p.relation, p.a, p.b) for p in indexes.parents if p.relation == "embeds"] == [
         ("embeds", (ITEMS,), (later.ref,))
     ]
     assert {v.key: v.a for v in indexes.config} == {"factory": "Flat", "metric": "inner_product"}
-    releases = registry.diff("release:garden/1", "release:garden/2")
+    releases = registry.lineage.differences("release:garden/1", "release:garden/2")
     assert [(p.name, p.a, p.b, p.same) for p in releases.parts] == [
         ("hub", "hub:1", "hub:1", True),
         ("index", "index:garden/1", "index:garden/2", False),
         ("rules", None, rules.ref, False),
         ("spoke", "garden:1", "garden:2", False),
     ]
-    snapshots = registry.diff(ITEMS, later.ref)
+    snapshots = registry.lineage.differences(ITEMS, later.ref)
     assert [(d.name, d.same) for d in snapshots.data] == [("items", False)]
 
 
@@ -154,9 +156,9 @@ def test_hubs_indexes_releases_and_snapshots(garden) -> None:
 )
 def test_what_cannot_be_compared_is_refused(garden, a: str, b: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        garden.registry.diff(a, b)
+        garden.registry.lineage.differences(a, b)
     with pytest.raises(NotFoundError):
-        garden.registry.diff(a, "garden:9")
+        garden.registry.lineage.differences(a, "garden:9")
 
 
 def test_nested_settings_become_dotted_keys() -> None:

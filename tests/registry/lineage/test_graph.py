@@ -26,7 +26,7 @@ def refs(lineage: Lineage) -> set[str]:
 def test_upstream_and_downstream_of_a_release(garden) -> None:
     release = garden.release()
     items, events, domain = "snapshot:garden/items/1", "snapshot:garden/events/1", "domain:garden"
-    up = garden.registry.upstream(release.ref)
+    up = garden.registry.lineage.upstream(release.ref)
     assert refs(up) == {"hub:1", "garden:1", "index:garden/1", items, events, domain}
     assert up.root.ref == release.ref
     assert {reached.ref: reached.depth for reached in up.nodes} == {
@@ -41,17 +41,17 @@ def test_upstream_and_downstream_of_a_release(garden) -> None:
     # Nearest first, and of equally near ones the older first.
     assert up.refs == ("hub:1", "garden:1", "index:garden/1", items, events, domain)
     assert EdgeRecord("hub:1", "garden:1", "inherits", "text", "language transfers") in up.edges
-    down = garden.registry.downstream(events)
+    down = garden.registry.lineage.downstream(events)
     assert refs(down) == {"garden:1", "index:garden/1", release.ref}
-    assert refs(garden.registry.downstream(release.ref)) == set()
-    assert refs(garden.registry.upstream("domain:garden")) == set()
+    assert refs(garden.registry.lineage.downstream(release.ref)) == set()
+    assert refs(garden.registry.lineage.upstream("domain:garden")) == set()
     with pytest.raises(NotFoundError):
-        garden.registry.upstream("garden:9")
+        garden.registry.lineage.upstream("garden:9")
 
 
 def test_a_lineage_tells_how_each_node_was_reached_and_can_be_cut(garden) -> None:
     release = garden.release()
-    up = garden.registry.upstream(release.ref)
+    up = garden.registry.lineage.upstream(release.ref)
     nearest = {ref: {(e.child, e.relation) for e in edges} for ref, edges in up.nearest().items()}
     # The hub is a parent of the spoke too, but the shortest way to it is the release's own edge.
     assert nearest["hub:1"] == {(release.ref, "released_as")}
@@ -67,7 +67,7 @@ def test_a_lineage_tells_how_each_node_was_reached_and_can_be_cut(garden) -> Non
         *((part, release.ref) for part in near.refs),
     }
     assert "domain:garden" not in refs(up.within(domains=False))
-    assert garden.registry.downstream("domain:garden").within(domains=False).root.ref == "domain:garden"
+    assert garden.registry.lineage.downstream("domain:garden").within(domains=False).root.ref == "domain:garden"
 
 
 def asked(registry: Registry, question: Any) -> list[str]:
@@ -84,18 +84,18 @@ def asked(registry: Registry, question: Any) -> list[str]:
 
 def test_each_question_is_one_query(garden) -> None:
     release = garden.release()
-    statements = asked(garden.registry, lambda: garden.registry.upstream(release.ref))
+    statements = asked(garden.registry, lambda: garden.registry.lineage.upstream(release.ref))
     assert len(statements) == 2  # the reference, then the whole lineage
     assert "RECURSIVE" in statements[1]
     # A tree asks for the metrics too.
-    assert len(asked(garden.registry, lambda: garden.registry.tree(release.ref))) == 3
+    assert len(asked(garden.registry, lambda: garden.registry.lineage.tree(release.ref))) == 3
 
 
 def test_the_query_reads_no_table_from_end_to_end(garden) -> None:
     if not garden.registry.database.is_sqlite:
         pytest.skip("PostgreSQL reads tables of a few rows whole whatever they are indexed by")
     release = garden.release()
-    query = asked(garden.registry, lambda: garden.registry.upstream(release.ref))[1].replace("?", "1")
+    query = asked(garden.registry, lambda: garden.registry.lineage.upstream(release.ref))[1].replace("?", "1")
     with garden.registry.database.read() as session:
         plan = [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
     assert {step for step in plan if step.startswith("SCAN")} == {"SCAN walk"}
@@ -119,7 +119,7 @@ def lines(tree: LineageTree) -> list[tuple[int, str, bool]]:
 def test_a_tree_unfolds_each_node_once(garden) -> None:
     spoke = garden.spoke("hub:1")
     index = garden.index(spoke.ref)
-    assert lines(garden.registry.tree(index.ref)) == [
+    assert lines(garden.registry.lineage.tree(index.ref)) == [
         (0, "index:garden/1", False),
         (1, "snapshot:garden/items/1", False),
         (1, "garden:1", False),
@@ -127,14 +127,14 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
         (2, "hub:1", False),
         (3, "snapshot:garden/items/1", False),
     ]
-    hub = garden.registry.tree(index.ref).children[1].children[1]
+    hub = garden.registry.lineage.tree(index.ref).children[1].children[1]
     assert [edge.relation for edge in hub.edges] == ["adapted_from", "inherits"]
-    with_domains = lines(garden.registry.tree(index.ref, domains=True))
+    with_domains = lines(garden.registry.lineage.tree(index.ref, domains=True))
     assert with_domains.count((2, "domain:garden", False)) == 1
     assert (3, "snapshot:garden/items/1", True) in with_domains
-    downstream = [line[:2] for line in lines(garden.registry.tree("hub:1", "downstream"))]
+    downstream = [line[:2] for line in lines(garden.registry.lineage.tree("hub:1", "downstream"))]
     assert downstream == [(0, "hub:1"), (1, "garden:1"), (2, "index:garden/1")]
-    told = garden.registry.tree(index.ref).to_dict()
+    told = garden.registry.lineage.tree(index.ref).to_dict()
     assert told["node"]["ref"] == "index:garden/1"
     assert [(line["depth"], line["ref"]) for line in told["lines"]][:3] == [
         (0, "index:garden/1"),
@@ -146,7 +146,7 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
 
 def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
     release = garden.release()
-    tree = garden.registry.tree(release.ref, depth=1)
+    tree = garden.registry.lineage.tree(release.ref, depth=1)
     assert [(depth, line.node.ref, line.cut) for depth, line in tree.walk()] == [
         (0, release.ref, False),
         (1, "hub:1", True),
@@ -155,7 +155,7 @@ def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
     ]
     two = [
         (depth, line.node.ref, line.repeated, line.cut)
-        for depth, line in garden.registry.tree(release.ref, depth=2).walk()
+        for depth, line in garden.registry.lineage.tree(release.ref, depth=2).walk()
     ]
     assert (2, "garden:1", True, False) in two  # under the index, unfolded above it
     assert max(depth for depth, *_ in two) == 2
@@ -164,7 +164,7 @@ def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
 def test_versions_show_the_headline_metric_of_their_newest_evaluation(garden) -> None:
     release = garden.release()
     for value in (0.05, 0.078):
-        garden.registry.add_evaluation(
+        garden.registry.evaluations.add(
             "garden",
             "garden:1",
             "snapshot:garden/events/1",
@@ -172,10 +172,10 @@ def test_versions_show_the_headline_metric_of_their_newest_evaluation(garden) ->
             n_users=3,
             metrics=[MetricRecord("all", "ndcg@10", value, 0.01, 0.1), MetricRecord("cold", "ndcg@10", 0.5)],
         )
-    metrics = {line.node.ref: line.metric for _, line in garden.registry.tree(release.ref).walk()}
+    metrics = {line.node.ref: line.metric for _, line in garden.registry.lineage.tree(release.ref).walk()}
     assert metrics["garden:1"] == MetricRecord("all", "ndcg@10", 0.078, 0.01, 0.1)
     assert metrics["hub:1"] is None
-    down = {line.node.ref: line.metric for _, line in garden.registry.tree("garden:1", "downstream").walk()}
+    down = {line.node.ref: line.metric for _, line in garden.registry.lineage.tree("garden:1", "downstream").walk()}
     assert down["evaluation:garden/1"] == MetricRecord("all", "ndcg@10", 0.05, 0.01, 0.1)
 
 
@@ -183,11 +183,11 @@ def test_an_edge_that_closes_a_cycle_is_refused(garden) -> None:
     spoke = garden.spoke("hub:1")
     for child, parent in (("hub:1", spoke.ref), ("hub:1", "hub:1"), ("domain:garden", spoke.ref)):
         with pytest.raises(UsageError, match="which itself came from"):
-            garden.registry.add_edge(child, Parent(parent, "warm_started_from"))
-    garden.registry.add_edge(spoke.ref, Parent("hub:1", "inherits", "image"))
-    before = garden.registry.upstream(spoke.ref).edges
-    garden.registry.add_edge(spoke.ref, Parent("hub:1", "inherits", "image"))
-    assert garden.registry.upstream(spoke.ref).edges == before
+            garden.registry.lineage.add_edge(child, Parent(parent, "warm_started_from"))
+    garden.registry.lineage.add_edge(spoke.ref, Parent("hub:1", "inherits", "image"))
+    before = garden.registry.lineage.upstream(spoke.ref).edges
+    garden.registry.lineage.add_edge(spoke.ref, Parent("hub:1", "inherits", "image"))
+    assert garden.registry.lineage.upstream(spoke.ref).edges == before
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_an_edge_that_closes_a_cycle_is_refused(garden) -> None:
 )
 def test_the_database_itself_refuses_to_tear_a_child_from_its_parents(garden, statement: str) -> None:
     release = garden.release()
-    before = garden.registry.upstream(release.ref)
+    before = garden.registry.lineage.upstream(release.ref)
     with pytest.raises(IntegrityError), garden.registry.database.engine.begin() as connection:
         connection.exec_driver_sql(statement)
-    assert garden.registry.upstream(release.ref) == before
+    assert garden.registry.lineage.upstream(release.ref) == before
 
 
 # ---- any graph ----
@@ -234,7 +234,7 @@ def sqlite_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
 
 def hubs(registry: Registry, n: int) -> list[str]:
     """`n` new models to join by edges."""
-    return [registry.begin_model("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
+    return [registry.models.begin("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
 
 
 def join(registry: Registry, names: list[str], pairs: list[tuple[int, int]]) -> nx.DiGraph:
@@ -244,25 +244,25 @@ def join(registry: Registry, names: list[str], pairs: list[tuple[int, int]]) -> 
     for parent, child in ((names[a], names[b]) for a, b in pairs):
         graph.add_edge(parent, child)
         if nx.is_directed_acyclic_graph(graph):
-            registry.add_edge(child, Parent(parent, "warm_started_from"))
+            registry.lineage.add_edge(child, Parent(parent, "warm_started_from"))
         else:
             graph.remove_edge(parent, child)
             with pytest.raises(UsageError, match="which itself came from"):
-                registry.add_edge(child, Parent(parent, "warm_started_from"))
+                registry.lineage.add_edge(child, Parent(parent, "warm_started_from"))
     return graph
 
 
 def check(registry: Registry, graph: nx.DiGraph) -> None:
     for name in graph:
         for lineage, around, pairs in (
-            (registry.downstream(name), nx.descendants(graph, name), graph),
-            (registry.upstream(name), nx.ancestors(graph, name), graph.reverse()),
+            (registry.lineage.downstream(name), nx.descendants(graph, name), graph),
+            (registry.lineage.upstream(name), nx.ancestors(graph, name), graph.reverse()),
         ):
             assert refs(lineage) == around
             assert {n.ref: n.depth for n in lineage.nodes} == nx.single_source_shortest_path_length(pairs, name)
             within = graph.subgraph({*around, name})
             assert {(e.parent, e.child) for e in lineage.edges} == set(within.edges)
-        lines = [line for _, line in registry.tree(name, "downstream").walk()]
+        lines = [line for _, line in registry.lineage.tree(name, "downstream").walk()]
         assert {line.node.ref for line in lines} == {*nx.descendants(graph, name), name}
         unfolded = [line.node.ref for line in lines if line.children]
         assert len(unfolded) == len(set(unfolded))
@@ -300,15 +300,15 @@ def test_a_wide_diamond_stays_cheap(registry: Registry) -> None:
         for b in range(width)
     }
     draw_graph(registry, layers * width, edges)
-    assert len(registry.upstream(f"hub:{layers * width}").nodes) == (layers - 1) * width + 1
-    assert len(registry.tree(f"hub:{layers * width}").children) == width
+    assert len(registry.lineage.upstream(f"hub:{layers * width}").nodes) == (layers - 1) * width + 1
+    assert len(registry.lineage.tree(f"hub:{layers * width}").children) == width
 
 
 def test_a_chain_longer_than_the_recursion_limit(registry: Registry) -> None:
     n = 5 * sys.getrecursionlimit()
     draw_graph(registry, n, {(i, i + 1) for i in range(n - 1)})
-    up = registry.upstream(f"hub:{n}")
+    up = registry.lineage.upstream(f"hub:{n}")
     assert (len(up.nodes), up.nodes[-1].ref, up.nodes[-1].depth) == (n, "hub:1", n - 1)
-    tree = registry.tree("hub:1", "downstream")
+    tree = registry.lineage.tree("hub:1", "downstream")
     assert [line["depth"] for line in tree.to_dict()["lines"]] == list(range(n))
     assert repr(tree).startswith("LineageTree(node=NodeRecord(ref='hub:1'")

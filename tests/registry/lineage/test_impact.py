@@ -38,13 +38,13 @@ def served(garden):
     registry = garden.registry
     garden.release()
     release = garden.release()
-    registry.promote("garden", "live", release.ref, "ann")
-    failed = registry.begin_model("spoke", "garden", "x", {})
-    registry.add_edge(failed.ref, Parent("garden:1", "warm_started_from"))
-    registry.fail_model(failed.ref, "no memory")
-    registry.begin_model("spoke", "garden", "y", {})
-    registry.add_edge("garden:4", Parent("hub:1", "adapted_from"))
-    registry.add_evaluation(
+    registry.aliases.promote("garden", "live", release.ref, "ann")
+    failed = registry.models.begin("spoke", "garden", "x", {})
+    registry.lineage.add_edge(failed.ref, Parent("garden:1", "warm_started_from"))
+    registry.models.fail(failed.ref, "no memory")
+    registry.models.begin("spoke", "garden", "y", {})
+    registry.lineage.add_edge("garden:4", Parent("hub:1", "adapted_from"))
+    registry.evaluations.add(
         "garden", "garden:2", EVENTS, protocol={}, n_users=3, metrics=[MetricRecord("all", "hr@10", 0.5)]
     )
     took(registry, "garden:1", 60)
@@ -53,7 +53,7 @@ def served(garden):
 
 
 def test_a_hub_lists_its_spokes_indexes_and_what_is_served_from_them(served) -> None:
-    impact = served.registry.impact("hub:1")
+    impact = served.registry.lineage.impact("hub:1")
     assert impact.root.ref == "hub:1"
     assert steps(impact) == [
         ("retrain", "garden:1"),
@@ -79,56 +79,56 @@ def test_a_hub_lists_its_spokes_indexes_and_what_is_served_from_them(served) -> 
 
 
 def test_only_what_serves(served) -> None:
-    impact = served.registry.impact("hub:1", live=True)
+    impact = served.registry.lineage.impact("hub:1", live=True)
     assert steps(impact) == [("retrain", "garden:2"), ("rebuild", "index:garden/2"), ("re-release", "release:garden/2")]
     assert (impact.totals.seconds, impact.totals.evaluations, impact.totals.old_releases) == (92.0, 1, 1)
-    assert served.registry.impact("garden:1", live=True).steps == ()
+    assert served.registry.lineage.impact("garden:1", live=True).steps == ()
 
 
 def test_a_shopper_asked_to_be_forgotten(served) -> None:
     registry = served.registry
-    impact = registry.impact(EVENTS)
+    impact = registry.lineage.impact(EVENTS)
     assert [step.ref for step in impact.steps if step.action == "retrain"] == ["garden:1", "garden:2"]
     # The hub saw the items alone; through them, it is the first thing to train again.
-    of_items = registry.impact("snapshot:garden/items/1")
+    of_items = registry.lineage.impact("snapshot:garden/items/1")
     assert (of_items.steps[0].ref, of_items.steps[0].n_items, of_items.steps[0].domain) == ("hub:1", 10, None)
     assert len(of_items.steps) == len(impact.steps) + 1
     served.snapshot("events", "b")
-    assert registry.impact("snapshot:garden/events/2").steps == ()
-    assert registry.impact(EVENTS).to_dict() == impact.to_dict()
+    assert registry.lineage.impact("snapshot:garden/events/2").steps == ()
+    assert registry.lineage.impact(EVENTS).to_dict() == impact.to_dict()
 
 
 def test_an_index_a_release_and_a_domain_as_the_cause(served) -> None:
     registry = served.registry
-    assert steps(registry.impact("index:garden/2")) == [("re-release", "release:garden/2")]
-    old = registry.impact("index:garden/1")
+    assert steps(registry.lineage.impact("index:garden/2")) == [("re-release", "release:garden/2")]
+    old = registry.lineage.impact("index:garden/1")
     assert (old.steps, old.totals.old_releases) == ((), 1)
-    assert registry.impact("garden").steps == ()
-    whole = registry.impact("domain:garden")
+    assert registry.lineage.impact("garden").steps == ()
+    whole = registry.lineage.impact("domain:garden")
     assert steps(whole)[0] == ("retrain", "hub:1")
     assert len(whole.steps) == 6
     with pytest.raises(NotFoundError):
-        registry.impact("garden:9")
+        registry.lineage.impact("garden:9")
 
 
 def test_aliases_rerankers_and_rules(garden) -> None:
     registry = garden.registry
     spoke = garden.spoke("hub:1")
     index, reranker = garden.index(spoke.ref), garden.reranker(spoke.ref)
-    rules, _ = registry.add_rules("garden", {"boost": []})
+    rules, _ = registry.rules.add("garden", {"boost": []})
     parts = ReleaseParts("hub:1", index.ref, spoke.ref, reranker.ref, rules.ref)
-    release, _ = registry.create_release("garden", parts)
+    release, _ = registry.releases.add("garden", parts)
     for alias in ("live", "candidate"):
-        registry.promote("garden", alias, release.ref, "ann")
-    registry.promote("hub", "live", "hub:1", "ann")
-    impact = registry.impact("domain:garden")
+        registry.aliases.promote("garden", alias, release.ref, "ann")
+    registry.aliases.promote("hub", "live", "hub:1", "ann")
+    impact = registry.lineage.impact("domain:garden")
     by_ref = {step.ref: step for step in impact.steps}
     assert by_ref["hub:1"].aliases == ("hub@live",)
     assert by_ref[release.ref].aliases == ("garden@candidate", "garden@live")
     assert (by_ref[reranker.ref].action, by_ref[reranker.ref].serves) == ("retrain", True)
     assert rules.ref not in by_ref
     assert (impact.totals.rule_sets, impact.totals.live_releases) == (1, 1)
-    assert steps(registry.impact(rules.ref)) == [("re-release", release.ref)]
+    assert steps(registry.lineage.impact(rules.ref)) == [("re-release", release.ref)]
 
 
 def test_versions_are_ordered_by_number_and_a_domain_is_finished_before_the_next(garden, stored) -> None:
@@ -136,10 +136,10 @@ def test_versions_are_ordered_by_number_and_a_domain_is_finished_before_the_next
     for _ in range(10):
         garden.spoke("hub:1")
     garden.index("garden:10")
-    registry.add_domain("attic")
-    begun = registry.begin_model("spoke", "attic", "a", {})
-    registry.finish_model(begun.ref, stored("attic"), "s", parents=[Parent("hub:1", "adapted_from")])
-    order = [step.ref for step in registry.impact("hub:1").steps]
+    registry.domains.add("attic")
+    begun = registry.models.begin("spoke", "attic", "a", {})
+    registry.models.finish(begun.ref, stored("attic"), "s", parents=[Parent("hub:1", "adapted_from")])
+    order = [step.ref for step in registry.lineage.impact("hub:1").steps]
     assert order[:4] == ["attic:1", "garden:1", "garden:2", "garden:3"]
     assert order.index("garden:9") < order.index("garden:10") < order.index("index:garden/1")
 
@@ -168,18 +168,18 @@ def sqlite_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
 
 def check(registry: Registry, n: int, pairs: list[tuple[int, int]], broken: set[int]) -> None:
     """Models joined from lower to higher numbers, the broken ones failed: every step comes after those it needs."""
-    names = [registry.begin_model("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
+    names = [registry.models.begin("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
     graph = nx.DiGraph()
     graph.add_nodes_from(names)
     for a, b in pairs:
-        registry.add_edge(names[b], Parent(names[a], "warm_started_from"))
+        registry.lineage.add_edge(names[b], Parent(names[a], "warm_started_from"))
         graph.add_edge(names[a], names[b])
     with registry.database.write() as session:
         for model in session.scalars(select(Model).join(Node, Node.id == Model.id).where(Node.ref.in_(names))):
             model.status = "failed" if names.index(session.get_one(Node, model.id).ref) in broken else "ready"
     whole = {name for i, name in enumerate(names) if i not in broken}
     for name in names:
-        impact = registry.impact(name)
+        impact = registry.lineage.impact(name)
         order = [step.ref for step in impact.steps]
         assert set(order) == nx.descendants(graph, name) & whole
         place = {ref: i for i, ref in enumerate(order)}

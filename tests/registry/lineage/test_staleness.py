@@ -19,22 +19,22 @@ def short(findings: list[Staleness]) -> list[tuple[str, str, str, str, str]]:
 @pytest.fixture
 def live(garden):
     """garden with a live release of hub:1, which is hub@live, on the newest of everything."""
-    garden.registry.promote("garden", "live", garden.release().ref, "ann")
-    garden.registry.promote("hub", "live", "hub:1", "ann")
+    garden.registry.aliases.promote("garden", "live", garden.release().ref, "ann")
+    garden.registry.aliases.promote("hub", "live", "hub:1", "ann")
     return garden
 
 
 def test_what_is_fresh_and_what_is_not_live_is_not_behind(live) -> None:
     registry = live.registry
-    assert registry.staleness() == registry.staleness("garden") == []
-    assert registry.live_releases() == {"garden": "release:garden/1"}
-    registry.add_domain("attic")
-    assert registry.staleness("attic") == []
+    assert registry.lineage.staleness() == registry.lineage.staleness("garden") == []
+    assert registry.releases.live() == {"garden": "release:garden/1"}
+    registry.domains.add("attic")
+    assert registry.lineage.staleness("attic") == []
     live.hub()  # trained, but promoted nowhere
     live.spoke("hub:1")
-    assert registry.staleness() == []
+    assert registry.lineage.staleness() == []
     with pytest.raises(NotFoundError):
-        registry.staleness("cellar")
+        registry.lineage.staleness("cellar")
 
 
 def test_newer_snapshots_put_the_parts_behind_that_saw_an_older_one(live) -> None:
@@ -42,54 +42,54 @@ def test_newer_snapshots_put_the_parts_behind_that_saw_an_older_one(live) -> Non
     live.snapshot("items", "b")
     newest = live.snapshot("items", "c").ref
     live.snapshot("events", "b")
-    found = registry.staleness("garden")
+    found = registry.lineage.staleness("garden")
     assert short(found) == [
         ("garden", "garden:1", "newer events", f"{EVENTS}/1", f"{EVENTS}/2"),
         ("garden", "hub:1", "newer items", f"{ITEMS}/1", newest),
         ("garden", "index:garden/1", "newer items", f"{ITEMS}/1", newest),
     ]
     assert found[0].detail == f"10 rows in {EVENTS}/1, 10 rows in {EVENTS}/2"
-    assert registry.staleness() == found
+    assert registry.lineage.staleness() == found
     # The hub is told on even where nothing of the domain serves from it any more.
-    registry.archive_domain("garden")
-    assert (registry.staleness(), registry.live_releases()) == ([], {})
+    registry.domains.archive("garden")
+    assert (registry.lineage.staleness(), registry.releases.live()) == ([], {})
 
 
 def test_a_hub_that_has_moved_on_and_one_that_was_taken_back(live) -> None:
     registry = live.registry
     live.hub()
-    registry.promote("hub", "live", "hub:2", "ann")
-    assert short(registry.staleness()) == [("garden", "release:garden/1", "newer hub", "hub:1", "hub:2")]
-    assert registry.staleness("garden")[0].detail == "serves from hub:1 while hub@live is hub:2"
+    registry.aliases.promote("hub", "live", "hub:2", "ann")
+    assert short(registry.lineage.staleness()) == [("garden", "release:garden/1", "newer hub", "hub:1", "hub:2")]
+    assert registry.lineage.staleness("garden")[0].detail == "serves from hub:1 while hub@live is hub:2"
     spoke = live.spoke("hub:2")
     index = live.index(spoke.ref)
-    release, _ = registry.create_release("garden", ReleaseParts("hub:2", index.ref, spoke.ref))
-    registry.promote("garden", "live", release.ref, "ann")
-    assert registry.staleness() == []
-    registry.rollback("hub", "live", "ann")
-    assert short(registry.staleness()) == [("garden", release.ref, "other hub", "hub:2", "hub:1")]
+    release, _ = registry.releases.add("garden", ReleaseParts("hub:2", index.ref, spoke.ref))
+    registry.aliases.promote("garden", "live", release.ref, "ann")
+    assert registry.lineage.staleness() == []
+    registry.aliases.rollback("hub", "live", "ann")
+    assert short(registry.lineage.staleness()) == [("garden", release.ref, "other hub", "hub:2", "hub:1")]
 
 
 def test_the_hub_that_is_live_is_looked_at_though_nothing_serves_from_it(live, stored) -> None:
     registry = live.registry
-    registry.add_domain("attic")
-    old, _ = registry.add_snapshot("attic", "items", "a", 4, stored("a"))
+    registry.domains.add("attic")
+    old, _ = registry.snapshots.add("attic", "items", "a", 4, stored("a"))
     live.model("hub", [Parent(old.ref, "trained_on"), Parent(f"{ITEMS}/1", "trained_on")])
-    registry.promote("hub", "live", "hub:2", "ann")
-    new, _ = registry.add_snapshot("attic", "items", "b", 5, stored("b"))
-    assert short(registry.staleness()) == [
+    registry.aliases.promote("hub", "live", "hub:2", "ann")
+    new, _ = registry.snapshots.add("attic", "items", "b", 5, stored("b"))
+    assert short(registry.lineage.staleness()) == [
         ("attic", "hub:2", "newer items", old.ref, new.ref),
         ("garden", "release:garden/1", "newer hub", "hub:1", "hub:2"),
     ]
     # One domain is told of its own data only.
-    assert [f.what for f in registry.staleness("garden")] == ["newer hub"]
+    assert [f.what for f in registry.lineage.staleness("garden")] == ["newer hub"]
 
 
 def test_a_spoke_on_two_parts_of_one_snapshot_is_named_once(live) -> None:
     registry = live.registry
-    registry.add_edge("garden:1", Parent(f"{EVENTS}/1", "trained_on", "again"))
+    registry.lineage.add_edge("garden:1", Parent(f"{EVENTS}/1", "trained_on", "again"))
     live.snapshot("events", "b")
-    assert [f.part for f in registry.staleness()] == ["garden:1"]
+    assert [f.part for f in registry.lineage.staleness()] == ["garden:1"]
 
 
 def test_the_query_starts_at_what_is_live(live) -> None:

@@ -16,7 +16,7 @@ with Registry(url) as registry:
     print("ready", flush=True)
     sys.stdin.readline()
     try:
-        registry.promote("garden", "live", ref, "process", expected=expected)
+        registry.aliases.promote("garden", "live", ref, "process", expected=expected)
         print("won")
     except LockedError:
         print("told")
@@ -25,8 +25,8 @@ with Registry(url) as registry:
 
 def releases(garden, count: int) -> list[str]:
     parts = garden.parts()
-    rules = [garden.registry.add_rules("garden", {"n": n})[0].ref for n in range(count)]
-    return [garden.registry.create_release("garden", replace(parts, rules=ref))[0].ref for ref in rules]
+    rules = [garden.registry.rules.add("garden", {"n": n})[0].ref for n in range(count)]
+    return [garden.registry.releases.add("garden", replace(parts, rules=ref))[0].ref for ref in rules]
 
 
 def live(registry: Registry) -> str:
@@ -36,16 +36,16 @@ def live(registry: Registry) -> str:
 def test_promote_and_rollback_and_who_did_it(garden) -> None:
     registry: Registry = garden.registry
     a, b, c = releases(garden, 3)
-    assert registry.promote("garden", "live", a, "ann").from_ref is None
-    change = registry.promote("garden", "live", b, "bob", reason="better")
+    assert registry.aliases.promote("garden", "live", a, "ann").from_ref is None
+    change = registry.aliases.promote("garden", "live", b, "bob", reason="better")
     assert (change.ref, change.from_ref, change.to_ref, change.reason) == ("garden@live", a, b, "better")
     assert live(registry) == b
-    registry.promote("garden", "live", c, "ann")
-    assert (registry.rollback("garden", "live", "ann", "worse").to_ref, live(registry)) == (b, b)
-    assert (registry.rollback("garden", "live", "ann").to_ref, live(registry)) == (a, a)
+    registry.aliases.promote("garden", "live", c, "ann")
+    assert (registry.aliases.rollback("garden", "live", "ann", "worse").to_ref, live(registry)) == (b, b)
+    assert (registry.aliases.rollback("garden", "live", "ann").to_ref, live(registry)) == (a, a)
     with pytest.raises(NotFoundError, match="garden@live has no earlier version"):
-        registry.rollback("garden", "live", "ann")
-    moves = [(m.action, m.from_ref, m.to_ref, m.actor, m.reason) for m in registry.history("garden", "live")]
+        registry.aliases.rollback("garden", "live", "ann")
+    moves = [(m.action, m.from_ref, m.to_ref, m.actor, m.reason) for m in registry.aliases.history("garden", "live")]
     assert moves == [
         ("promote", None, a, "ann", None),
         ("promote", a, b, "bob", "better"),
@@ -59,59 +59,59 @@ def test_rollback_after_a_new_promotion_skips_what_was_rolled_back(garden) -> No
     registry: Registry = garden.registry
     a, b, c = releases(garden, 3)
     for ref in (a, b):
-        registry.promote("garden", "live", ref, "ann")
-    registry.rollback("garden", "live", "ann")
-    registry.promote("garden", "live", c, "ann")
-    assert registry.rollback("garden", "live", "ann").to_ref == a
+        registry.aliases.promote("garden", "live", ref, "ann")
+    registry.aliases.rollback("garden", "live", "ann")
+    registry.aliases.promote("garden", "live", c, "ann")
+    assert registry.aliases.rollback("garden", "live", "ann").to_ref == a
 
 
 def test_promoting_what_is_there_already_leaves_no_trace(garden) -> None:
     (a,) = releases(garden, 1)
-    assert garden.registry.promote("garden", "live", a, "ann").changed
-    assert not garden.registry.promote("garden", "live", a, "bob").changed
-    assert len(garden.registry.history("garden")) == 1
+    assert garden.registry.aliases.promote("garden", "live", a, "ann").changed
+    assert not garden.registry.aliases.promote("garden", "live", a, "bob").changed
+    assert len(garden.registry.aliases.history("garden")) == 1
 
 
 def test_aliases_are_apart_by_name_and_scope(garden) -> None:
     registry: Registry = garden.registry
     a, b = releases(garden, 2)
-    registry.promote("garden", "live", a, "ann")
-    registry.promote("garden", "candidate", b, "ann")
-    registry.promote("hub", "live", "hub:1", "ann")
-    assert registry.resolve_alias("garden", "candidate").ref == b
-    assert registry.resolve_alias("hub", "live").ref == "hub:1"
-    assert registry.list_aliases("garden") == [
+    registry.aliases.promote("garden", "live", a, "ann")
+    registry.aliases.promote("garden", "candidate", b, "ann")
+    registry.aliases.promote("hub", "live", "hub:1", "ann")
+    assert registry.aliases.resolve("garden", "candidate").ref == b
+    assert registry.aliases.resolve("hub", "live").ref == "hub:1"
+    assert registry.aliases.list("garden") == [
         AliasRecord("garden", "candidate", b),
         AliasRecord("garden", "live", a),
     ]
-    assert len(registry.list_aliases()) == 3
-    assert len(registry.history("garden")) == 2
+    assert len(registry.aliases.list()) == 3
+    assert len(registry.aliases.history("garden")) == 2
 
 
 def test_an_alias_points_only_at_what_it_may(garden) -> None:
     registry: Registry = garden.registry
     (a,) = releases(garden, 1)
-    registry.add_domain("pets")
-    registry.begin_model("hub", None, "unfinished", {})
+    registry.domains.add("pets")
+    registry.models.begin("hub", None, "unfinished", {})
     for scope, ref in (("garden", "garden:1"), ("pets", a), ("hub", a), ("hub", "hub:2")):
         with pytest.raises(UsageError):
-            registry.promote(scope, "live", ref, "ann")
+            registry.aliases.promote(scope, "live", ref, "ann")
     with pytest.raises(UsageError, match="cannot be an alias"):
-        registry.promote("garden", "Live!", a, "ann")
+        registry.aliases.promote("garden", "Live!", a, "ann")
     with pytest.raises(NotFoundError, match="did you mean garden"):
-        registry.history("gardens")
-    assert registry.list_aliases() == []
+        registry.aliases.history("gardens")
+    assert registry.aliases.list() == []
 
 
 def test_a_move_since_the_caller_looked_is_told(garden) -> None:
     registry: Registry = garden.registry
     a, b = releases(garden, 2)
-    registry.promote("garden", "live", a, "ann", expected=None)
+    registry.aliases.promote("garden", "live", a, "ann", expected=None)
     with pytest.raises(LockedError, match=f"garden@live points at {a}, no longer at nothing"):
-        registry.promote("garden", "live", b, "bob", expected=None)
-    registry.promote("garden", "live", b, "ann", expected=a)
+        registry.aliases.promote("garden", "live", b, "bob", expected=None)
+    registry.aliases.promote("garden", "live", b, "ann", expected=a)
     with pytest.raises(LockedError):
-        registry.rollback("garden", "live", "bob", expected=a)
+        registry.aliases.rollback("garden", "live", "bob", expected=a)
     assert live(registry) == b
 
 
@@ -127,18 +127,18 @@ def race(start, url: str, targets: list[str], expected: str) -> list[str]:
 
 def test_of_processes_that_promote_at_once_one_wins_and_the_others_are_told(garden, registry_url, start) -> None:
     first, *rest = releases(garden, 3)
-    garden.registry.promote("garden", "live", first, "ann")
+    garden.registry.aliases.promote("garden", "live", first, "ann")
     said = race(start, registry_url, rest, expected=first)
     assert sorted(said) == ["told", "won"]
     assert live(garden.registry) == rest[said.index("won")]
-    assert len(garden.registry.history("garden", "live")) == 2
+    assert len(garden.registry.aliases.history("garden", "live")) == 2
 
 
 def test_unconditional_promotions_at_once_form_one_chain(garden, registry_url, start) -> None:
     first, *rest = releases(garden, 3)
-    garden.registry.promote("garden", "live", first, "ann")
+    garden.registry.aliases.promote("garden", "live", first, "ann")
     assert race(start, registry_url, rest, expected="*") == ["won"] * 2
-    history = garden.registry.history("garden", "live")
+    history = garden.registry.aliases.history("garden", "live")
     assert [m.from_ref for m in history[1:]] == [m.to_ref for m in history[:-1]]
     assert {m.to_ref for m in history} == {first, *rest}
     assert live(garden.registry) == history[-1].to_ref

@@ -34,11 +34,11 @@ with Registry(sys.argv[1]) as registry:
     count = 0
     while not ended.is_set():
         name = f"d{count}"
-        registry.add_domain(name)
+        registry.domains.add(name)
         for kind in ("items", "events"):
             digest = hashlib.sha256(f"{kind}{count}".encode()).hexdigest()
-            registry.add_snapshot(name, kind, digest, count, StoredArtifact(digest, "test", 1, {"data": digest}))
-        registry.promote("hub", "live", f"hub:{1 + count % 2}", "writer")
+            registry.snapshots.add(name, kind, digest, count, StoredArtifact(digest, "test", 1, {"data": digest}))
+        registry.aliases.promote("hub", "live", f"hub:{1 + count % 2}", "writer")
         count += 1
         print(count, flush=True)
 """
@@ -60,20 +60,20 @@ def file_url(file: Path) -> str:
 def filled(garden, stored) -> Any:
     """A registry with rows in every table, what JSON, numbers and times can hold among them."""
     registry = garden.registry
-    registry.set_domain_settings("garden", {"título": ["ä", None, 1.5, 2**53], "nested": {"a": {}}})
-    rules, _ = registry.add_rules("garden", {"pin": ["rose"]})
+    registry.domains.set_settings("garden", {"título": ["ä", None, 1.5, 2**53], "nested": {"a": {}}})
+    rules, _ = registry.rules.add("garden", {"pin": ["rose"]})
     parts = garden.parts(rules.ref)
-    registry.promote("garden", "live", parts, "ann", "first")
-    begun = registry.begin_model("spoke", "garden", "second", {})
+    registry.aliases.promote("garden", "live", parts, "ann", "first")
+    begun = registry.models.begin("spoke", "garden", "second", {})
     inherited = ModelPart("text", "f" * 64, 10, 2**40, source="garden:1")
     parents = [Parent("hub:1", "adapted_from"), Parent("garden:1", "inherits", "text", "language transfers")]
-    registry.finish_model(begun.ref, stored("second"), "s", {}, parents, parts=[inherited])
+    registry.models.finish(begun.ref, stored("second"), "s", {}, parents, parts=[inherited])
     reranker = garden.reranker("garden:1")
     second = ReleaseParts(parts.hub, parts.index, parts.spoke, reranker.ref, rules.ref)
-    registry.promote("garden", "live", second, "ann", None, overridden="ndcg@10 at least 0.9")
-    registry.rollback("garden", "live", "bob", "worse")
-    registry.set_gate("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob", "higher")
-    registry.add_evaluation(
+    registry.aliases.promote("garden", "live", second, "ann", None, overridden="ndcg@10 at least 0.9")
+    registry.aliases.rollback("garden", "live", "bob", "worse")
+    registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob", "higher")
+    registry.evaluations.add(
         "garden",
         "garden:1",
         "snapshot:garden/events/1",
@@ -98,9 +98,9 @@ def test_a_backup_is_an_sqlite_registry_with_every_row(filled, registry_url: str
     assert made == inspect_backup(file)
     assert [path.name for path in file.parent.iterdir()] == ["copy.db"]
     with Registry(file_url(file)) as copy:
-        assert copy.get_release("garden") == filled.registry.get_release("garden")
-        assert copy.history("garden") == filled.registry.history("garden")
-        assert copy.upstream("garden") == filled.registry.upstream("garden")
+        assert copy.releases.get("garden") == filled.registry.releases.get("garden")
+        assert copy.aliases.history("garden") == filled.registry.aliases.history("garden")
+        assert copy.lineage.upstream("garden") == filled.registry.lineage.upstream("garden")
     with closing(sqlite3.connect(file)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         assert connection.execute("SELECT count(*) FROM v_releases").fetchone() == (2,)
@@ -114,9 +114,9 @@ def test_restored_it_is_the_same_registry_and_goes_on(
     assert restore(blank_url, file).rows == inspect_backup(file).rows
     assert rows_of(blank_url) == rows_of(registry_url)
     with Registry(blank_url) as registry:
-        registry.add_domain("pets")
-        registry.set_gate("pets", [], "ann")
-        assert registry.promote("garden", "candidate", "release:garden/2", "ann").from_ref is None
+        registry.domains.add("pets")
+        registry.gates.set("pets", [], "ann")
+        assert registry.aliases.promote("garden", "candidate", "release:garden/2", "ann").from_ref is None
     after, before = rows_of(blank_url), rows_of(registry_url)
     for table in ("nodes", "gates", "alias_changes"):
         assert [row[0] for row in after[table]] == [*(row[0] for row in before[table]), before[table][-1][0] + 1]
@@ -134,7 +134,7 @@ def test_a_backup_of_an_empty_registry_goes_into_a_registry_without_rows(
     upgrade(blank_url, "0001")
     assert sum(restore(blank_url, tmp_path / "copy.db").rows.values()) == 0
     with Registry(blank_url) as registry:
-        assert registry.add_domain("garden").counts.spokes == 0
+        assert registry.domains.add("garden").counts.spokes == 0
 
 
 def test_a_backup_while_a_writer_is_at_work_is_a_prefix_of_its_transactions(
@@ -168,11 +168,11 @@ def check_whole(file: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     with Registry(file_url(file)) as registry:
-        names = {domain.name for domain in registry.list_domains()}
-        assert {snapshot.domain for snapshot in registry.list_snapshots()} <= names
-        moves = registry.history("hub")
+        names = {domain.name for domain in registry.domains.list()}
+        assert {snapshot.domain for snapshot in registry.snapshots.list()} <= names
+        moves = registry.aliases.history("hub")
         assert [move.from_ref for move in moves] == [None, *(move.to_ref for move in moves[:-1])]
-        assert registry.resolve_alias("hub", "live").ref == moves[-1].to_ref
+        assert registry.aliases.resolve("hub", "live").ref == moves[-1].to_ref
 
 
 # ---- where a backup may go ----
@@ -184,7 +184,7 @@ def test_a_file_is_replaced_only_by_force_and_only_by_a_whole_one(
 ) -> None:
     file = tmp_path / "copy.db"
     back_up(registry_url, file)
-    registry.add_domain("garden")
+    registry.domains.add("garden")
     with pytest.raises(UsageError, match=r"copy\.db exists already; name another file, or replace it with --force"):
         back_up(registry_url, file)
     before = set(tmp_path.iterdir())
@@ -262,8 +262,8 @@ def test_an_older_registry_on_sqlite_is_copied_as_it_is_and_migrated_on_the_way_
     assert (copied.schema, copied.rows["releases"], copied.rows["rule_sets"]) == ("0001", 2, 1)
     assert file.read_bytes() == kept
     with Registry(blank_url) as registry:
-        assert registry.get_release("garden").rules == "rules:garden/1"
-        assert registry.get_domain("garden").created_at < datetime.now(UTC)
+        assert registry.releases.get("garden").rules == "rules:garden/1"
+        assert registry.domains.get("garden").created_at < datetime.now(UTC)
 
 
 def test_an_older_registry_on_postgresql_is_upgraded_first(postgres: Any, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def released(garden: Any) -> Any:
     """release:garden/1 with a part of its own, rules, a re-ranker, and evaluations of which two belong to it."""
     registry = garden.registry
     spoke = garden.spoke("hub:1")
-    begun = registry.begin_model("reranker", "garden", "r", {})
-    registry.finish_model(
+    begun = registry.models.begin("reranker", "garden", "r", {})
+    registry.models.finish(
         begun.ref,
         _stored("r"),
         "s",
@@ -45,9 +45,9 @@ def released(garden: Any) -> Any:
         [Parent(spoke.ref, "built_from")],
         [ModelPart("trees", "f" * 64, 10, 3), ModelPart("hub", "e" * 64, source="hub:1")],
     )
-    rules = registry.add_rules("garden", {"pin": ["rose"]})[0].ref
+    rules = registry.rules.add("garden", {"pin": ["rose"]})[0].ref
     parts = ReleaseParts("hub:1", garden.index(spoke.ref).ref, spoke.ref, begun.ref, rules)
-    release, _ = registry.create_release("garden", parts)
+    release, _ = registry.releases.add("garden", parts)
     measure(registry, spoke.ref, "snapshot:garden/events/1")
     measure(registry, release.ref, "snapshot:garden/events/1")
     newer = garden.snapshot("events", "newer").ref
@@ -63,7 +63,7 @@ def _stored(text: str) -> StoredArtifact:
 
 
 def measure(registry: Registry, subject: str | None, events: str) -> str:
-    return registry.add_evaluation(
+    return registry.evaluations.add(
         "garden",
         subject,
         events,
@@ -84,7 +84,7 @@ def test_every_table_travels_or_is_left_behind_on_purpose() -> None:
 
 
 def test_a_bundle_holds_the_lineage_and_the_evaluations_measured_within_it(released: Any) -> None:
-    rows = released.registry.bundle_rows("release:garden/1")
+    rows = released.registry.bundles.rows("release:garden/1")
     refs = [node["ref"] for node in rows.tables["nodes"]]
     assert sorted(refs) == [
         "domain:garden",
@@ -99,7 +99,7 @@ def test_a_bundle_holds_the_lineage_and_the_evaluations_measured_within_it(relea
         "snapshot:garden/events/1",
         "snapshot:garden/items/1",
     ]
-    upstream = released.registry.upstream("release:garden/1")
+    upstream = released.registry.lineage.upstream("release:garden/1")
     assert set(upstream.refs) | {"release:garden/1"} == {ref for ref in refs if not ref.startswith("evaluation")}
     assert rows.counts == {
         "domain": 1,
@@ -118,24 +118,24 @@ def test_a_bundle_holds_the_lineage_and_the_evaluations_measured_within_it(relea
 
 
 def test_a_domain_that_no_edge_leads_to_is_there_all_the_same(registry: Registry) -> None:
-    registry.add_domain("garden")
-    begun = registry.begin_model("spoke", "garden", "f", {})
-    registry.finish_model(begun.ref, _stored("s"), "s")
-    assert [node["ref"] for node in registry.bundle_rows("garden:1").tables["nodes"]] == ["domain:garden", "garden:1"]
+    registry.domains.add("garden")
+    begun = registry.models.begin("spoke", "garden", "f", {})
+    registry.models.finish(begun.ref, _stored("s"), "s")
+    assert [node["ref"] for node in registry.bundles.rows("garden:1").tables["nodes"]] == ["domain:garden", "garden:1"]
 
 
 def test_what_is_not_there_or_not_ready_is_no_bundle(garden: Any) -> None:
     with pytest.raises(NotFoundError, match="release:garden/9"):
-        garden.registry.bundle_rows("release:garden/9")
-    garden.registry.begin_model("spoke", "garden", "f", {})
+        garden.registry.bundles.rows("release:garden/9")
+    garden.registry.models.begin("spoke", "garden", "f", {})
     with pytest.raises(UsageError, match=r"garden:1 is training; bundle what is made of ready models"):
-        garden.registry.bundle_rows("garden:1")
+        garden.registry.bundles.rows("garden:1")
 
 
 def test_an_empty_registry_becomes_equal_to_the_last_value(released: Any, other: Registry) -> None:
     source = released.registry
-    rows = source.bundle_rows("release:garden/1")
-    placed = other.place_bundle(travel(rows))
+    rows = source.bundles.rows("release:garden/1")
+    placed = other.bundles.place(travel(rows))
     assert placed.root == "release:garden/1"
     assert placed.refs == {ref: ref for ref in placed.refs}
     assert set(placed.created) == set(placed.refs)
@@ -143,48 +143,48 @@ def test_an_empty_registry_becomes_equal_to_the_last_value(released: Any, other:
     for ref in placed.refs:
         if ref != "domain:garden":  # its counts are of each registry's own
             assert other.get(ref) == source.get(ref)
-    assert other.upstream(placed.root) == source.upstream("release:garden/1")
-    assert other.bundle_rows(placed.root) == rows
-    assert {a.digest: a for a in other.list_artifacts()}.items() <= {
-        a.digest: a for a in source.list_artifacts()
+    assert other.lineage.upstream(placed.root) == source.lineage.upstream("release:garden/1")
+    assert other.bundles.rows(placed.root) == rows
+    assert {a.digest: a for a in other.artifacts.list()}.items() <= {
+        a.digest: a for a in source.artifacts.list()
     }.items()
-    assert other.list_aliases() == []
+    assert other.aliases.list() == []
 
 
 def test_the_same_bundle_again_changes_nothing(released: Any, other: Registry) -> None:
-    rows = released.registry.bundle_rows("release:garden/1")
-    other.place_bundle(rows)
-    again = other.place_bundle(rows)
+    rows = released.registry.bundles.rows("release:garden/1")
+    other.bundles.place(rows)
+    again = other.bundles.place(rows)
     assert (again.created, again.root) == ((), "release:garden/1")
-    home = released.registry.place_bundle(rows)
+    home = released.registry.bundles.place(rows)
     assert home.created == ()
-    assert other.bundle_rows("release:garden/1") == rows
+    assert other.bundles.rows("release:garden/1") == rows
 
 
 def test_a_rehearsal_says_all_and_leaves_nothing(released: Any, other: Registry) -> None:
-    rows = released.registry.bundle_rows("release:garden/1")
-    planned = other.place_bundle(rows, rehearse=True)
-    assert other.list_domains() == []
-    assert other.list_artifacts() == []
-    assert other.place_bundle(rows) == planned
+    rows = released.registry.bundles.rows("release:garden/1")
+    planned = other.bundles.place(rows, rehearse=True)
+    assert other.domains.list() == []
+    assert other.artifacts.list() == []
+    assert other.bundles.place(rows) == planned
 
 
 def taken(registry: Registry) -> None:
     """A registry whose numbers are taken by other versions, and which has the same events under another number."""
-    registry.add_domain("garden", "ours", {"theirs": False})
-    registry.add_snapshot("garden", "items", "z", 3, _stored("z"))
-    registry.add_snapshot("garden", "events", "y", 3, _stored("y"))
-    registry.add_snapshot("garden", "events", "a", 10, _stored("written by another library"))
-    begun = registry.begin_model("hub", None, "h", {})
-    registry.finish_model(begun.ref, _stored("h"), "s", {}, [Parent("snapshot:garden/items/1", "trained_on")])
-    registry.add_rules("garden", {"other": 1})
-    registry.add_rules("garden", {"pin": ["rose"]})
+    registry.domains.add("garden", "ours", {"theirs": False})
+    registry.snapshots.add("garden", "items", "z", 3, _stored("z"))
+    registry.snapshots.add("garden", "events", "y", 3, _stored("y"))
+    registry.snapshots.add("garden", "events", "a", 10, _stored("written by another library"))
+    begun = registry.models.begin("hub", None, "h", {})
+    registry.models.finish(begun.ref, _stored("h"), "s", {}, [Parent("snapshot:garden/items/1", "trained_on")])
+    registry.rules.add("garden", {"other": 1})
+    registry.rules.add("garden", {"pin": ["rose"]})
 
 
 def test_taken_numbers_go_on_and_equal_content_is_one(released: Any, other: Registry) -> None:
     taken(other)
     source = released.registry
-    placed = other.place_bundle(source.bundle_rows("release:garden/1"))
+    placed = other.bundles.place(source.bundles.rows("release:garden/1"))
     assert placed.refs == {
         "domain:garden": "domain:garden",
         "snapshot:garden/items/1": "snapshot:garden/items/2",
@@ -199,19 +199,19 @@ def test_taken_numbers_go_on_and_equal_content_is_one(released: Any, other: Regi
         "evaluation:garden/2": "evaluation:garden/2",
     }
     assert "rules:garden/2" not in placed.created
-    assert other.get_domain("garden").settings == {"theirs": False}
+    assert other.domains.get("garden").settings == {"theirs": False}
     assert other.resolve("hub:2").label == "hub, version 2"
     assert other.resolve("snapshot:garden/items/2").label == "garden items, version 2"
-    assert other.get_release("release:garden/1").parts == ReleaseParts(
+    assert other.releases.get("release:garden/1").parts == ReleaseParts(
         "hub:2", "index:garden/1", "garden:1", "reranker:garden/1", "rules:garden/2"
     )
-    assert other.hub_of("garden:1").ref == "hub:2"
-    assert [part.source for part in other.get_model("reranker:garden/1").parts] == ["hub:2", None]
+    assert other.models.hub_of("garden:1").ref == "hub:2"
+    assert [part.source for part in other.models.get("reranker:garden/1").parts] == ["hub:2", None]
     # Of the events there is a copy of other bytes here, so those of the bundle are not needed.
-    events = source.get_snapshot("snapshot:garden/events/1").artifact
+    events = source.snapshots.get("snapshot:garden/events/1").artifact
     assert events not in placed.artifacts
-    assert events not in {artifact.digest for artifact in other.list_artifacts()}
-    assert other.get_evaluation("evaluation:garden/2").metrics == source.get_evaluation("evaluation:garden/2").metrics
+    assert events not in {artifact.digest for artifact in other.artifacts.list()}
+    assert other.evaluations.get("evaluation:garden/2").metrics == source.evaluations.get("evaluation:garden/2").metrics
 
 
 def mapped(edges: Any, refs: dict[str, str]) -> set[tuple[Any, ...]]:
@@ -221,12 +221,12 @@ def mapped(edges: Any, refs: dict[str, str]) -> set[tuple[Any, ...]]:
 def test_lineage_is_the_same_under_the_new_names_there_and_back(released: Any, other: Registry) -> None:
     taken(other)
     source = released.registry
-    there = other.place_bundle(source.bundle_rows("release:garden/1"))
-    ours, theirs = source.upstream("release:garden/1"), other.upstream(there.root)
+    there = other.bundles.place(source.bundles.rows("release:garden/1"))
+    ours, theirs = source.lineage.upstream("release:garden/1"), other.lineage.upstream(there.root)
     assert mapped(ours.edges, dict(there.refs)) == mapped(
         theirs.edges, {ref: ref for ref in (*theirs.refs, there.root)}
     )
-    back = source.place_bundle(travel(other.bundle_rows(there.root)))
+    back = source.bundles.place(travel(other.bundles.rows(there.root)))
     assert back.created == ()
     assert {there.refs[ref]: ref for ref in there.refs} == back.refs
 
@@ -234,32 +234,34 @@ def test_lineage_is_the_same_under_the_new_names_there_and_back(released: Any, o
 def test_the_evidence_for_what_serves_comes_with_its_data(released: Any, other: Registry) -> None:
     made = measure(released.registry, "garden:1", "snapshot:garden/events/2")
     for ref in ("release:garden/1", "garden:1"):
-        refs = {node["ref"] for node in released.registry.bundle_rows(ref).tables["nodes"]}
+        refs = {node["ref"] for node in released.registry.bundles.rows(ref).tables["nodes"]}
         assert {made, "snapshot:garden/events/2"} <= refs
-    placed = other.place_bundle(released.registry.bundle_rows("release:garden/1"))
-    assert other.get_evaluation(placed.refs[made]).subject == "garden:1"
+    placed = other.bundles.place(released.registry.bundles.rows("release:garden/1"))
+    assert other.evaluations.get(placed.refs[made]).subject == "garden:1"
 
 
 def test_later_evaluations_follow_a_release_that_is_there(released: Any, other: Registry) -> None:
-    other.place_bundle(released.registry.bundle_rows("release:garden/1"))
+    other.bundles.place(released.registry.bundles.rows("release:garden/1"))
     made = measure(released.registry, "hub:1", "snapshot:garden/events/1")
-    placed = other.place_bundle(released.registry.bundle_rows("release:garden/1"))
+    placed = other.bundles.place(released.registry.bundles.rows("release:garden/1"))
     assert (placed.refs[made], placed.created) == (made, (made,))
 
 
 def test_the_same_parts_are_one_release(released: Any, other: Registry) -> None:
-    spoke = released.registry.bundle_rows("index:garden/1")
-    other.place_bundle(spoke)
-    own, _ = other.create_release("garden", ReleaseParts("hub:1", "index:garden/1", "garden:1"))
+    spoke = released.registry.bundles.rows("index:garden/1")
+    other.bundles.place(spoke)
+    own, _ = other.releases.add("garden", ReleaseParts("hub:1", "index:garden/1", "garden:1"))
     parts = ReleaseParts("hub:1", "index:garden/1", "garden:1")
-    theirs, _ = released.registry.create_release("garden", parts)
-    placed = other.place_bundle(released.registry.bundle_rows(theirs.ref))
+    theirs, _ = released.registry.releases.add("garden", parts)
+    placed = other.bundles.place(released.registry.bundles.rows(theirs.ref))
     assert (theirs.ref, placed.root, own.ref) == ("release:garden/2", "release:garden/1", "release:garden/1")
     assert placed.created == ()
 
 
 def tables_of(registry: Registry, ref: str = "release:garden/1") -> Tables:
-    return copy.deepcopy({name: [dict(row) for row in rows] for name, rows in registry.bundle_rows(ref).tables.items()})
+    return copy.deepcopy(
+        {name: [dict(row) for row in rows] for name, rows in registry.bundles.rows(ref).tables.items()}
+    )
 
 
 def row_of(tables: Tables, ref: str) -> dict[str, Any]:
@@ -269,30 +271,30 @@ def row_of(tables: Tables, ref: str) -> dict[str, Any]:
 
 
 def test_a_known_node_of_another_content_is_refused_and_leaves_nothing(released: Any, other: Registry) -> None:
-    other.place_bundle(released.registry.bundle_rows("hub:1"))
-    before = other.bundle_rows("hub:1")
+    other.bundles.place(released.registry.bundles.rows("hub:1"))
+    before = other.bundles.rows("hub:1")
     tables = tables_of(released.registry)
     row_of(tables, "hub:1")["config"] = {"layers": 2}
     with pytest.raises(InvalidDataError, match=r"hub:1 of the bundle is hub:1 here, but has another config; .* backup"):
-        other.place_bundle(read_rows("release:garden/1", tables))
-    assert other.bundle_rows("hub:1") == before
-    assert other.list_rules() == []
+        other.bundles.place(read_rows("release:garden/1", tables))
+    assert other.bundles.rows("hub:1") == before
+    assert other.rules.list() == []
 
 
 def test_parts_that_do_not_fit_are_refused_and_leave_nothing(released: Any, other: Registry) -> None:
     tables = tables_of(released.registry)
     row_of(tables, "index:garden/1")["space_fingerprint"] = "another"
     with pytest.raises(IncompatibleError, match="is of embedding space another"):
-        other.place_bundle(read_rows("release:garden/1", tables))
-    assert (other.list_domains(), other.list_models(), other.list_artifacts()) == ([], [], [])
+        other.bundles.place(read_rows("release:garden/1", tables))
+    assert (other.domains.list(), other.models.list(), other.artifacts.list()) == ([], [], [])
 
 
 def test_a_domains_identity_under_another_name_is_refused(released: Any, other: Registry) -> None:
-    other.place_bundle(released.registry.bundle_rows("domain:garden"))
+    other.bundles.place(released.registry.bundles.rows("domain:garden"))
     tables = tables_of(released.registry, "domain:garden")
     tables["nodes"][0]["ref"], tables["domains"][0]["name"] = "domain:mugs", "mugs"
     with pytest.raises(InvalidDataError, match="domain:mugs of the bundle is domain:garden here"):
-        other.place_bundle(read_rows("domain:mugs", tables))
+        other.bundles.place(read_rows("domain:mugs", tables))
 
 
 def edit(table: str, place: int = 0, **values: Any) -> Any:
