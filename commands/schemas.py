@@ -1,137 +1,259 @@
-"""What every command writes with `--json`: one line a command, from which docs/schemas is made.
+"""What every command writes with `--json`: the type of its result, and the JSON Schema that pydantic derives from it.
 
 No command needs this module to run; it serves scripts/make_json_schemas and the tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, make_dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
 
-import click
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUndefinedAnnotation
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
-from ..workflows.schemas import DRAFT, Schema, Schemas, Shape, forms
+from .. import evaluation, workflows
+from ..demo.run import DemoResult
+from ..registry import lineage
+from ..registry.lineage.differences import Difference
+from ..registry.lineage.graph import Direction, Lineage, LineageTree
+from ..registry.lineage.impact import Impact
+from ..registry.records import (
+    AliasChange,
+    DomainRecord,
+    EdgeRecord,
+    IndexRecord,
+    MetricRecord,
+    ModelRecord,
+    NodeRecord,
+    RulesRecord,
+    SnapshotRecord,
+)
+from ..registry.views import View
+from ..workflows.backups import Backup, Restoration
+from ..workflows.bundles import BundleExport, BundleImport
+from ..workflows.data import DataIngested, DiffResult, SessionsResult
+from ..workflows.doctor import Diagnosis
+from ..workflows.domains import DomainAdded, DomainArchived, DomainDetails
+from ..workflows.evaluations import CompareResult, EvaluationResult
+from ..workflows.explain import Explanation
+from ..workflows.garbage import Garbage
+from ..workflows.gatekeeping import GateCheck, GateResult
+from ..workflows.hubs import EmbedResult
+from ..workflows.indexes import IndexAddition, IndexCheck, IndexResult
+from ..workflows.launches import LaunchResult
+from ..workflows.models import ModelResult
+from ..workflows.openlineage import OpenLineageExport
+from ..workflows.recommendations import Recommendations
+from ..workflows.releases import Promotion
+from ..workflows.rerank import RulesResult
+from ..workflows.setup import InitResult, SchemaState
+from ..workflows.spoke_comparison import SpokeComparison
+from ..workflows.validation import Validation
 from .output import SCHEMA_VERSION
 
-_NODE = "registry.records.NodeRecord"
-_ESTIMATES = {str: {str: "float"}}
 
-# Command to the shape of its result, written as `workflows.schemas` says.
-RESULTS: Mapping[str, Shape] = {
-    "demo": "demo.run.DemoResult",
-    "init": "workflows.setup.InitResult",
-    "doctor": "workflows.doctor.Diagnosis",
-    "bundle export": "workflows.bundles.BundleExport",
-    "bundle import": "workflows.bundles.BundleImport",
-    "gc": "workflows.garbage.Garbage",
-    "domain add": "workflows.domains.DomainAdded",
-    "domain archive": "workflows.domains.DomainArchived",
-    "domain list": {"domains": ["registry.records.DomainRecord"]},
-    "domain show": "workflows.domains.DomainDetails",
-    "domain validate": "workflows.validation.Validation",
-    "data diff": "workflows.data.DiffResult",
-    "data ingest": "workflows.data.DataIngested",
-    "data sessions": "workflows.data.SessionsResult",
-    "data snapshots": {"snapshots": ["registry.records.SnapshotRecord"]},
-    "hub embed": "workflows.hubs.EmbedResult",
-    "hub list": {"hubs": ["registry.records.ModelRecord"]},
-    "hub show": "registry.records.ModelRecord",
-    "hub train": "workflows.models.ModelResult",
-    "spoke compare": "workflows.spoke_comparison.SpokeComparison",
-    "spoke list": {"spokes": ["registry.records.ModelRecord"]},
-    "spoke show": "registry.records.ModelRecord",
-    "spoke train": "workflows.models.ModelResult",
-    "launch": "workflows.launches.LaunchResult",
-    "index add": "workflows.indexes.IndexAddition",
-    "index build": "workflows.indexes.IndexResult",
-    "index check": "workflows.indexes.IndexCheck",
-    "index list": {"indexes": ["registry.records.IndexRecord"]},
-    "rerank rules": ("workflows.rerank.RulesResult", {"rules": ["registry.records.RulesRecord"]}),
-    "recommend": "workflows.recommendations.Recommendations",
-    "similar": "workflows.recommendations.Recommendations",
-    "explain": "workflows.explain.Explanation",
-    "evaluate compare": "workflows.evaluations.CompareResult",
-    "evaluate gate": (
-        "workflows.gatekeeping.GateResult",
-        "workflows.gatekeeping.GateCheck",
-        {"gates": ["workflows.gatekeeping.GateResult"]},
-    ),
-    "evaluate run": "workflows.evaluations.EvaluationResult",
-    "promote": "workflows.releases.Promotion",
-    "rollback": "workflows.releases.Promotion",
-    "history": {"history": ["registry.records.AliasChange"]},
-    "lineage diff": "registry.lineage.differences.Difference",
-    "lineage downstream": {"lineage": "registry.lineage.graph.Lineage"},
-    "lineage export": "workflows.openlineage.OpenLineageExport",
-    "lineage impact": "registry.lineage.impact.Impact",
-    "lineage show": {"lineage": "registry.lineage.graph.LineageTree"},
-    "lineage upstream": {"lineage": "registry.lineage.graph.Lineage"},
-    "registry backup": "workflows.backups.Backup",
-    "registry current": "workflows.setup.SchemaState",
-    "registry restore": "workflows.backups.Restoration",
-    "registry schema": {"views": ["registry.views.View"]},
-    "registry sql": {"columns": ["str"], "rows": ["object"]},
-    "registry upgrade": "workflows.setup.InitResult",
+def _keys(**types: Any) -> Any:
+    """The type of an object that a command puts together itself."""
+    return make_dataclass("Keys", types.items())
+
+
+_ROOMS = (evaluation, lineage, workflows)
+_MODULES = [import_module(f"{room.__name__}.{found.name}") for room in _ROOMS for found in iter_modules(room.__path__)]
+_TYPES = {name: found for module in _MODULES for name, found in vars(module).items() if isinstance(found, type)}
+
+
+# Command to the type of its result; a tuple where it has several.
+RESULTS: Mapping[str, Any] = {
+    "demo": DemoResult,
+    "init": InitResult,
+    "doctor": Diagnosis,
+    "bundle export": BundleExport,
+    "bundle import": BundleImport,
+    "gc": Garbage,
+    "domain add": DomainAdded,
+    "domain archive": DomainArchived,
+    "domain list": _keys(domains=list[DomainRecord]),
+    "domain show": DomainDetails,
+    "domain validate": Validation,
+    "data diff": DiffResult,
+    "data ingest": DataIngested,
+    "data sessions": SessionsResult,
+    "data snapshots": _keys(snapshots=list[SnapshotRecord]),
+    "hub embed": EmbedResult,
+    "hub list": _keys(hubs=list[ModelRecord]),
+    "hub show": ModelRecord,
+    "hub train": ModelResult,
+    "spoke compare": SpokeComparison,
+    "spoke list": _keys(spokes=list[ModelRecord]),
+    "spoke show": ModelRecord,
+    "spoke train": ModelResult,
+    "launch": LaunchResult,
+    "index add": IndexAddition,
+    "index build": IndexResult,
+    "index check": IndexCheck,
+    "index list": _keys(indexes=list[IndexRecord]),
+    "rerank rules": (RulesResult, _keys(rules=list[RulesRecord])),
+    "recommend": Recommendations,
+    "similar": Recommendations,
+    "explain": Explanation,
+    "evaluate compare": CompareResult,
+    "evaluate gate": (GateResult, GateCheck, _keys(gates=list[GateResult])),
+    "evaluate run": EvaluationResult,
+    "promote": Promotion,
+    "rollback": Promotion,
+    "history": _keys(history=list[AliasChange]),
+    "lineage diff": Difference,
+    "lineage downstream": _keys(lineage=Lineage),
+    "lineage export": OpenLineageExport,
+    "lineage impact": Impact,
+    "lineage show": _keys(lineage=LineageTree),
+    "lineage upstream": _keys(lineage=Lineage),
+    "registry backup": Backup,
+    "registry current": SchemaState,
+    "registry restore": Restoration,
+    "registry schema": _keys(views=list[View]),
+    "registry sql": _keys(columns=list[str], rows=list[dict[str, Any]]),
+    "registry upgrade": InitResult,
 }
 
-# Classes whose `to_dict` gives something else than their fields.
-OWN: Mapping[str, Shape] = {
-    "registry.lineage.graph.LineageNode": {"*": _NODE, "depth": "int"},
-    "registry.lineage.graph.Lineage": {
-        "root": _NODE,
-        "direction": "registry.lineage.graph.Direction",
-        "nodes": [{"*": "registry.lineage.graph.LineageNode", "relations": ["str"]}],
-        "edges": ["registry.records.EdgeRecord"],
-    },
-    "registry.lineage.graph.LineageTree": {
-        "node": _NODE,
-        "lines": [
-            {
-                "*": _NODE,
-                "depth": "int",
-                "edges": ["registry.records.EdgeRecord"],
-                "repeated": "bool",
-                "cut": "bool",
-                "metric": "registry.records.MetricRecord?",
-            }
-        ],
-    },
-    "workflows.evaluations.EvaluationResult": {
-        "domain": "str",
-        "model": "str",
-        "events": "str",
-        "evaluation": "str?",
-        "note": "str?",
-        "metrics": _ESTIMATES,
-        "intervals": {str: {str: ["float"]}},
-        "protocol": "object",
-        "n_users": "int",
-        "n_left_out": "int",
-        "n_targets": {str: "int"},
-        "n_dropped_targets": "int",
-        "empty_slices": ["str"],
-    },
-}
+
+@dataclass
+class Failure:
+    """What went wrong, in one sentence that ends in the remedy; the process ends with the exit code."""
+
+    type: str
+    message: str
+    exit_code: int
+
+
+@dataclass
+class Refusal(Failure):
+    """A table was refused; every problem of it stands in the report."""
+
+    report: dict[str, Any]
+
 
 ERROR = "error"
-_ERROR_SCHEMA: Schema = {
-    "description": "What any command writes when it fails; the process ends with the exit code that stands in it.",
-    "type": "object",
-    "properties": {
-        "error": {
-            "type": "object",
-            "properties": {
-                "type": {"type": "string", "description": "Kind of the error, such as `NotFoundError`."},
-                "message": {"type": "string", "description": "One sentence that ends in the remedy."},
-                "exit_code": {"type": "integer", "description": "Exit code of the process, see docs/cli.md."},
-                "report": {"type": "object", "description": "Every problem of a table, where one was refused."},
-            },
-            "required": ["type", "message", "exit_code"],
-            "additionalProperties": False,
-        }
-    },
-    "required": ["error"],
-    "additionalProperties": False,
+DOCUMENTS: Mapping[str, Any] = {**RESULTS, ERROR: _keys(error=Failure | Refusal)}
+
+
+# ---- classes whose `to_dict` gives something else than their fields, and what it gives ----
+
+
+@dataclass(frozen=True)
+class LineageNodeDocument(NodeRecord):
+    """A node with its distance and the relations that the shortest ways to it end with."""
+
+    depth: int
+    relations: list[str]
+
+
+@dataclass(frozen=True)
+class LineageDocument:
+    """Everything on one side of `root`: nodes by depth and age, `root` first, and every edge between them."""
+
+    root: NodeRecord
+    direction: Direction
+    nodes: list[LineageNodeDocument]
+    edges: list[EdgeRecord]
+
+
+@dataclass(frozen=True)
+class TreeLineDocument(NodeRecord):
+    """One line of a printed tree."""
+
+    depth: int
+    edges: list[EdgeRecord]
+    repeated: bool
+    cut: bool
+    metric: MetricRecord | None
+
+
+@dataclass(frozen=True)
+class TreeDocument:
+    """A tree as its lines, since a chain of versions has no natural end."""
+
+    node: NodeRecord
+    lines: list[TreeLineDocument]
+
+
+@dataclass(frozen=True)
+class EvaluationDocument:
+    """Metrics of one model by slice, with what they were measured on."""
+
+    domain: str
+    model: str
+    events: str
+    evaluation: str | None
+    note: str | None
+    metrics: dict[str, dict[str, float]]
+    intervals: dict[str, dict[str, list[float]]]
+    protocol: dict[str, Any]
+    n_users: int
+    n_left_out: int
+    n_targets: dict[str, int]
+    n_dropped_targets: int
+    empty_slices: list[str]
+
+
+WRITTEN_AS: Mapping[type, type] = {
+    Lineage: LineageDocument,
+    LineageTree: TreeDocument,
+    EvaluationResult: EvaluationDocument,
 }
+
+
+class _Generator(GenerateJsonSchema):
+    """Closed objects of the keys that `to_dict` gives; a number that is none (NaN) is written as null."""
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        cls = schema["cls"]
+        if cls in WRITTEN_AS:
+            return self.generate_inner(_core_schema(WRITTEN_AS[cls]))
+        made = {**super().dataclass_schema(schema), "additionalProperties": False}
+        if "ref" not in made["properties"] and isinstance(getattr(cls, "ref", None), property):
+            made["properties"] = {"ref": {"type": "string"}, **made["properties"]}
+            made["required"] = ["ref", *made["required"]]
+        return made
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        return bool(field.get("required", True))
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
+        return {"type": ["number", "null"]}
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        return value  # keys stay in the order in which they are written
+
+
+def _core_schema(type_: Any) -> core_schema.CoreSchema:
+    """Names that a module imports for type checkers only are looked up where they are defined."""
+    adapter = TypeAdapter(type_)
+    names: dict[str, Any] = {}
+    while not adapter.pydantic_complete:
+        try:
+            adapter.rebuild(force=True, _types_namespace=names)
+        except PydanticUndefinedAnnotation as missing:
+            if missing.name in names or missing.name not in _TYPES:
+                raise
+            names[missing.name] = _TYPES[missing.name]
+    return adapter.core_schema
+
+
+def documents() -> dict[str, JsonSchemaValue]:
+    """Every published schema by its file name."""
+    return {file_name(command): document(command) for command in DOCUMENTS}
 
 
 def file_name(command: str) -> str:
@@ -139,54 +261,21 @@ def file_name(command: str) -> str:
     return f"{command.replace(' ', '-')}.json"
 
 
-def commands(group: click.Group, path: str = "") -> dict[str, click.Command]:
-    """Every command below a group by its path, such as `domain list`."""
-    found: dict[str, click.Command] = {}
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            found |= commands(command, f"{path}{name} ")
-        elif command is not None:
-            found[f"{path}{name}"] = command
-    return found
-
-
-def command_of(arguments: Sequence[str]) -> str | None:
-    """The command that a command line calls; None where it calls none."""
-    for words in (2, 1):
-        if len(arguments) >= words and " ".join(arguments[:words]) in RESULTS:
-            return " ".join(arguments[:words])
-    return None
-
-
-def documents() -> dict[str, Schema]:
-    """Every published schema by its file name.
-
-    Raises:
-        TypeError: a type in the table has no schema.
-    """
-    found = {file_name(command): command_schema(command) for command in RESULTS}
-    error = {"$schema": DRAFT, **_head(ERROR, "hubspoke: an error"), **_ERROR_SCHEMA}
-    return {**found, file_name(ERROR): _versioned(error)}
-
-
-def command_schema(command: str) -> Schema:
-    """The schema of one command's result.
-
-    Raises:
-        TypeError: its type has no schema.
-    """
-    return _versioned(Schemas(OWN).document(RESULTS[command], **_head(command, f"hubspoke {command} --json")))
-
-
-def _head(name: str, title: str) -> dict[str, str]:
-    return {"$id": f"urn:hubspoke:json:{SCHEMA_VERSION}:{name.replace(' ', '-')}", "title": title}
-
-
-def _versioned(schema: Schema) -> Schema:
-    """The schema of the same object, in each of its forms, with `schema_version` as its first key."""
-    for form in forms(schema):
+def document(command: str) -> JsonSchemaValue:
+    """The schema of what one command writes: its result, in each of its forms, with `schema_version`."""
+    types = DOCUMENTS[command]
+    forms, shared = [], {}
+    for type_ in types if isinstance(types, tuple) else (types,):
+        form = _Generator().generate(_core_schema(WRITTEN_AS.get(type_, type_)), "serialization")
+        shared.update(form.pop("$defs", {}))
+        del form["title"]
         form["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **form["properties"]}
         form["required"] = ["schema_version", *form["required"]]
-    return schema
+        forms.append(form)
+    return {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": f"urn:hubspoke:json:{SCHEMA_VERSION}:{file_name(command).removesuffix('.json')}",
+        "title": "hubspoke: an error" if command == ERROR else f"hubspoke {command} --json",
+        **(forms[0] if len(forms) == 1 else {"oneOf": forms}),
+        **({"$defs": shared} if shared else {}),
+    }

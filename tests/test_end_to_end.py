@@ -1,126 +1,230 @@
-"""One story through the command line as a user types it: every step a process of its own, every output read as JSON."""
+"""One story through every command, in the order in which a user would tell it: facts, schemas, exit codes."""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+import jsonschema
 import pytest
+from click.testing import CliRunner
+from hubspoke.cli import cli
+from hubspoke.commands.schemas import RESULTS, document
 from hubspoke.demo.simulation import MarketplaceSettings, simulate_marketplace
 
-HUB = """
-text:
-  name: tiny
-image:
-  name: tiny
-contrastive:
-  steps: 4
-  batch_size: 32
+# A category with a spoke, and one launched without events.
+STORY = """
+init
+registry upgrade
+registry current
+domain add lamps --items {lamps}/items.csv --events {lamps}/events.csv
+domain list
+domain validate lamps
+data ingest lamps --items {lamps}/items.csv --events {lamps}/events.csv
+data snapshots lamps
+data sessions lamps
+data diff snapshot:lamps/items/1 snapshot:lamps/items/latest
+hub train --domains lamps --config {hub}
+hub list
+hub show hub:1
+hub embed lamps
+launch mugs --catalog {mugs}/items.csv -k 3
+index build hub:1 --domain lamps
+index add index:lamps/1
+index list
+index check index:lamps/1
+promote index:lamps/1
+spoke train lamps --config {spoke}
+spoke list
+spoke show lamps:1
+spoke train lamps --from lamps:1 --set training.max_epochs=0
+spoke compare lamps:1 lamps:2
+promote lamps:1
+rollback lamps --reason worse
+promote lamps:1 --reason better
+history lamps
+recommend lamps --session {item},oak -k 3 --exclude-seen
+similar lamps {item} -k 3
+explain lamps --session {item} -k 3
+explain index:lamps/2 --session {item} --item {item}
+rerank rules lamps --set max_per_brand=3
+rerank rules lamps --list
+evaluate run --domain lamps --model lamps:1 --k 10
+evaluate compare --domain lamps --models popularity,lamps:1 --k 10
+evaluate gate lamps --min ndcg@10=0 --reason start
+evaluate gate lamps --check lamps:1
+evaluate gate lamps --history
+domain show lamps
+lineage show lamps
+lineage upstream lamps
+lineage downstream hub:1
+lineage impact hub:1
+lineage diff index:lamps/1 index:lamps/latest
+lineage export lamps --openlineage
+domain archive mugs
+bundle export lamps --output moved.hubspoke
+bundle import moved.hubspoke --alias candidate
+gc --dry-run
+doctor
+registry schema v_models
+registry backup copy.db
+registry restore copy.db --workspace restored
 """
-SPOKE = ("--set", "training.max_epochs=2", "--set", "transformer.dimension=16", "--set", "min_item_count=3")
+# Not run here, and why; each has its schema all the same.
+EXEMPT = {"demo": "takes minutes"}
+HUB = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 4, "batch_size": 32}}
+SPOKE = {"transformer": {"dimension": 16}, "min_item_count": 3, "training": {"max_epochs": 2, "negatives": 16}}
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a process wrote and how it ended."""
+class Step:
+    """One command of the story and what it wrote."""
 
-    code: int
-    out: str
-    err: str
+    command: str
+    arguments: tuple[str, ...]
+    written: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.written)
 
 
 @dataclass(frozen=True)
-class Shell:
-    """Runs `hubspoke` in a folder."""
+class Journey:
+    """The story as it went, in its folder."""
 
     folder: Path
-    json_contract: Callable[[Sequence[str], str], None]
+    item: str
+    steps: tuple[Step, ...]
 
-    def run(self, *arguments: str) -> Outcome:
-        environ = {key: value for key, value in os.environ.items() if not key.startswith("HUBSPOKE_")}
-        command = [sys.executable, "-c", "from hubspoke.cli import main; main()", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=environ, capture_output=True, text=True, timeout=120, check=False
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+    def all(self, command: str) -> list[Any]:
+        """What a command wrote, each time that it was called."""
+        return [step.json for step in self.steps if step.command == command]
 
-    def json(self, *arguments: str, code: int = 0) -> Any:
-        """The result of a command, whose stdout must be one JSON document and nothing else."""
-        done = self.run(*arguments, "--json")
-        assert done.code == code, done.err
-        said = json.loads(done.out)
-        assert said["schema_version"] == 1
-        self.json_contract(arguments, done.out)
-        return said
+    def one(self, command: str) -> Any:
+        return self.all(command)[0]
 
 
-@pytest.fixture
-def shell(tmp_path: Path, json_contract: Callable[[Sequence[str], str], None]) -> Shell:
+@pytest.fixture(scope="session")
+def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
+    """The whole story, told once for all tests; every command with `--json`."""
+    folder = tmp_path_factory.mktemp("story")
     settings = MarketplaceSettings(
         categories=("lamps", "mugs"), items_per_category=40, users=60, events_per_user=(4, 7), image_size=16
     )
-    simulate_marketplace(settings, tmp_path)
-    (tmp_path / "tiny.yaml").write_text(HUB)
-    return Shell(tmp_path, json_contract)
+    simulate_marketplace(settings, folder)
+    names = {"lamps": "lamps", "mugs": "mugs"}
+    for name, config in (("hub", HUB), ("spoke", SPOKE)):
+        (folder / f"{name}.yaml").write_text(json.dumps(config))
+        names[name] = f"{name}.yaml"
+    with (folder / "lamps" / "items.csv").open(encoding="utf-8") as file:
+        names["item"] = next(csv.DictReader(file))["item_id"]
+    lines = [tuple(word.format(**names) for word in line.split()) for line in STORY.strip().splitlines()]
+    lines.append(("registry", "sql", "SELECT ref, created_at, domain_id FROM nodes"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return Journey(folder, names["item"], tuple(_told(line) for line in lines))
 
 
-def test_a_category_from_files_to_rollback(shell: Shell) -> None:
-    assert shell.json("init")["cached"] is False
-    added = shell.json("domain", "add", "mugs", "--items", "mugs/items.csv", "--events", "mugs/events.csv")
-    assert (added["items"]["rows"], added["cached"]) == (40, False)
-    hub = shell.json("hub", "train", "--config", "tiny.yaml")
+def _told(line: tuple[str, ...]) -> Step:
+    ended = CliRunner().invoke(cli, [*line, "--json", "--quiet"])
+    assert ended.exit_code == 0 or line[0] == "doctor", ended.output
+    command = next(name for name in (" ".join(line[:2]), line[0]) if name in RESULTS)
+    return Step(command, line, ended.stdout)
+
+
+def commands(group: click.Group, path: str = "") -> Iterator[str]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}"
+
+
+def test_every_command_is_in_the_story_and_follows_its_schema(
+    journey: Journey, json_contract: Callable[[Sequence[str], str], None]
+) -> None:
+    assert set(RESULTS) == set(commands(cli)), "commands/schemas.py has one line for each command"
+    assert {step.command for step in journey.steps} == set(RESULTS) - set(EXEMPT), "STORY misses a command"
+    for step in journey.steps:
+        assert not isinstance(step.json.get("error"), dict)
+        json_contract(step.arguments, step.written)
+
+
+def test_a_schema_refuses_what_is_not_in_it(journey: Journey) -> None:
+    for step in {step.command: step for step in journey.steps}.values():
+        validator = jsonschema.Draft202012Validator(document(step.command))
+        said = step.json
+        assert validator.is_valid(said)
+        assert not validator.is_valid({**said, "surprise": 1})
+        assert not validator.is_valid(dict(list(said.items())[:-1]))
+        assert not validator.is_valid({**said, "schema_version": 2})
+
+
+def test_a_category_from_files_to_rollback(journey: Journey) -> None:
+    assert journey.one("init")["cached"] is False
+    added, again = journey.one("domain add"), journey.one("data ingest")
+    assert (added["items"]["rows"], added["cached"], again["items"]["cached"]) == (40, False, True)
+    assert added["events"]["rows"] > 200
+    hub = journey.one("hub train")
     assert (hub["ref"], hub["status"], hub["summary"]["kept_share"]) == ("hub:1", "ready", 0.0)
-
-    launched = shell.json("launch", "lamps", "--catalog", "lamps/items.csv", "-k", "3")
-    assert (launched["mode"], launched["release"]) == ("day zero", "release:lamps/1")
+    launched = journey.one("launch")
+    assert (launched["mode"], launched["release"]) == ("day zero", "release:mugs/1")
     assert [len(answer["items"]) for answer in launched["recommendations"]] == [3, 3, 3]
-    assert shell.json("data", "ingest", "lamps", "--events", "lamps/events.csv")["events"]["rows"] > 200
-    spoke = shell.json("spoke", "train", "lamps", *SPOKE, "--promote")
-    assert (spoke["ref"], spoke["index"], spoke["release"]) == ("lamps:1", "index:lamps/2", "release:lamps/2")
+    assert [model["ref"] for model in journey.one("spoke list")["spokes"]] == ["lamps:1"]
 
-    measured = shell.json("evaluate", "run", "--domain", "lamps", "--model", "lamps", "--k", "10")
+    measured = journey.one("evaluate run")
     assert 0.0 < measured["metrics"]["all"]["ndcg@10"] < 1.0
     assert measured["metrics"]["cold"]["ndcg@10"] >= 0.0
     assert (measured["n_users"], measured["protocol"]["name"]) == (60, "leave-one-out")
-    answer = shell.json("recommend", "lamps", "--session", "lamps-0001,lamps-0002,oak", "-k", "4", "--exclude-seen")
-    assert (answer["served_by"], answer["unknown"], len(answer["items"])) == ("lamps:1", ["oak"], 4)
-    assert not {"lamps-0001", "lamps-0002"} & {item["item_id"] for item in answer["items"]}
+    answer = journey.one("recommend")
+    assert (answer["served_by"], answer["unknown"], len(answer["items"])) == ("lamps:1", ["oak"], 3)
+    assert journey.item not in {item["item_id"] for item in answer["items"]}
 
-    assert shell.json("rollback", "lamps", "--reason", "worse")["after"] == "release:lamps/1"
-    promoted = shell.json("promote", "lamps:1", "--reason", "better after all")
-    assert (promoted["before"], promoted["after"]) == ("release:lamps/1", "release:lamps/2")
-    indexes = shell.json("index", "list", "lamps")["indexes"]
-    assert [(index["ref"], index["model"]) for index in indexes] == [
-        ("index:lamps/1", "hub:1"),
-        ("index:lamps/2", "lamps:1"),
-    ]
-    moves = next(value for value in shell.json("history", "lamps").values() if isinstance(value, list))
-    assert [move["action"] for move in moves] == ["promote", "promote", "rollback", "promote"]
-    lineage = shell.run("lineage", "show", "lamps")
-    assert lineage.code == 0
-    for ref in ("release:lamps/2", "lamps:1", "hub:1", "snapshot:lamps/items/1", "snapshot:lamps/events/1"):
-        assert ref in lineage.out
-    asked = shell.run("registry", "sql", "SELECT kind, count(*) AS n FROM models GROUP BY kind ORDER BY kind", "--csv")
-    assert list(csv.reader(io.StringIO(asked.out))) == [["kind", "n"], ["hub", "1"], ["spoke", "1"]]
+    moves = [(move["action"], move["to_ref"]) for move in journey.one("history")["history"]]
+    first, second = "release:lamps/1", "release:lamps/2"
+    assert moves == [("promote", first), ("promote", second), ("rollback", first), ("promote", second)]
+    made = {node["ref"] for node in journey.one("lineage upstream")["lineage"]["nodes"]}
+    assert {second, "lamps:1", "hub:1", "snapshot:lamps/items/1", "snapshot:lamps/events/1"} <= made
 
 
-def test_what_goes_wrong_is_one_sentence_and_an_exit_code(shell: Shell) -> None:
-    missing = shell.run("recommend", "lamps")
-    assert (missing.code, missing.out) == (5, "")
-    assert missing.err.startswith("Error: ")
-    assert "hubspoke init" in missing.err
-    (shell.folder / "empty.csv").write_text("item_id,title\n")
-    empty = shell.json("launch", "pots", "--catalog", "empty.csv", code=4)
-    assert empty["error"]["exit_code"] == 4
-    assert "empty.csv" in empty["error"]["message"]
-    launched = shell.run("launch", "lamps", "--catalog", "lamps/items.csv", "--hub", "hub:7")
-    assert (launched.code, launched.out) == (5, "")
-    assert "Traceback" not in launched.err
+def hubspoke(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The program as a user starts it: a process of its own."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("HUBSPOKE_")}
+    command = [sys.executable, "-c", "from hubspoke.cli import main; main()", *arguments]
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_process_answers_on_stdout_alone(journey: Journey) -> None:
+    shown = hubspoke(journey.folder, "lineage", "show", "lamps")
+    assert shown.returncode == 0
+    assert all(ref in shown.stdout for ref in ("release:lamps/2", "lamps:1", "hub:1", "snapshot:lamps/items/1"))
+    asked = hubspoke(journey.folder, "registry", "sql", "SELECT ref FROM v_models WHERE kind = 'hub'", "--csv")
+    assert asked.stdout.split() == ["ref", "hub:1"]
+    answered = hubspoke(journey.folder, "recommend", "lamps", "--session", journey.item, "--json")
+    assert json.loads(answered.stdout)["served_by"] == "lamps:1"
+
+
+def test_what_goes_wrong_is_one_sentence_and_an_exit_code(
+    tmp_path: Path, json_contract: Callable[[Sequence[str], str], None]
+) -> None:
+    missing = hubspoke(tmp_path, "recommend", "lamps")
+    assert (missing.returncode, missing.stdout) == (5, "")
+    assert missing.stderr.startswith("Error: ")
+    assert "hubspoke init" in missing.stderr
+    (tmp_path / "empty.csv").write_text("item_id,title\n")
+    empty = hubspoke(tmp_path, "launch", "pots", "--catalog", "empty.csv", "--json")
+    assert empty.returncode == json.loads(empty.stdout)["error"]["exit_code"] == 4
+    assert "empty.csv" in empty.stderr
+    assert "Traceback" not in empty.stderr
+    json_contract(("launch",), empty.stdout)
