@@ -81,13 +81,12 @@ def _best_recency(floor: Spoke, vectors: FloatArray, checked: Validation, exclud
     """The floor with the best recency; its own where none is better."""
     from ..spokes.mixture import FloorSettings, floor_mixture
 
-    measure = checked.measure(exclude_seen)
     own = floor.mixture.weights(exclude_seen)
     found = []
     for decay, events in ((own.recency_decay, own.recent_events), *_RECENCIES):
         tried = replace(floor, mixture=floor_mixture(FloorSettings(own.image_share, decay, events)))
         scores = tried.recommender("", vectors, exclude_seen=exclude_seen).score(checked.histories)
-        found.append((float(measure(scores).mean()), tried))
+        found.append((float(checked.ndcg(scores, exclude_seen).mean()), tried))
     return max(found, key=lambda one: one[0])[1]
 
 

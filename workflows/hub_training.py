@@ -158,7 +158,7 @@ class HubTraining:
             raise UsageError("a category without validation users cannot be judged; give it events.")
         queries = recency_weighted(content, checked.histories, hub.config.recency_decay, hub.config.recent_events)
         weighted: FloatArray = queries * space.modality_weights(hub.config.image_share)
-        return checked.measure(checked.filter_seen)(weighted @ content.T)
+        return checked.ndcg(weighted @ content.T, checked.filter_seen)
 
 
 def _kept_share(rows: Sequence[Mapping[str, Any]]) -> float:

@@ -6,14 +6,13 @@ A job in plain data decides a training, so that every process of a team makes th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import FloatArray
 from ..errors import InvalidDataError
 from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
@@ -36,11 +35,11 @@ from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_
 if TYPE_CHECKING:
     from ..catalog.sequences import SequenceSource
     from ..spokes.config import SpokeConfig
-    from ..spokes.mixture import Jury, Measure, Mixture, PartScores
+    from ..spokes.mixture import Mixture
     from ..spokes.model import BehaviourModel, ItemInputs
+    from ..spokes.selection import Selection
     from ..spokes.spoke import Behaviour, Spoke
     from ..spokes.training.loop import TrainingRun, Validate
-    from ..spokes.training.validation import Validation
     from .context import Context
     from .teams import Leader
 
@@ -245,17 +244,12 @@ class SpokeBuilder:
 
     def choose(self) -> tuple[Behaviour, Mixture, TrainingRun]:
         """Train with early stopping on validation, then choose the mixture there."""
-        from ..spokes.mixture import choose_floor, probe
-
         checked = self._parts.checkpoint_users(self._config)
-        # What nobody takes again at once would stand first in most lists and tell nothing of a checkpoint.
-        held_back = int(self._parts.as_tested and not checked.returns_at_once)
-        settings = choose_floor(self._juries(checked, checked.filter_seen, held_back), self._floor)
-        floor = self._content_scores(checked, settings.recency_decay, settings.recent_events)
-        measure = checked.measure(checked.filter_seen, held_back)
+        score = self._selection().checkpoint_score(checked)
 
         def quality(model: BehaviourModel, inputs: ItemInputs) -> float:
-            return probe(replace(floor, behaviour=_scores(model, inputs, checked)), measure, settings.image_share)
+            vectors = model.item_vectors(inputs)
+            return score(model.session_vectors(vectors, checked.histories) @ vectors.T)
 
         behaviour, inputs = self._behaviour(self._parts.train)
         if self._parent:
@@ -371,51 +365,10 @@ class SpokeBuilder:
             self.taken = take_from(parent, behaviour, inputs, self.hub.fingerprint, self._dataset)
         return behaviour, inputs
 
-    def _content_scores(self, checked: Validation, decay: float, events: int) -> PartScores:
-        from ..hub.content import recency_weighted
-        from ..spokes.mixture import PartScores
+    def _selection(self) -> Selection:
+        from ..spokes.selection import CatalogContent, Selection
 
-        queries = recency_weighted(self._content, checked.histories, decay, events)
-        split = self._space.text_rank
-        text = queries[:, :split] @ self._content[:, :split].T if split else None
-        image = queries[:, split:] @ self._content[:, split:].T if self._space.image_rank else None
-        return PartScores(None, text, image)
-
-    def _jury(
-        self,
-        checked: Validation,
-        filtered: bool,
-        recency: tuple[float, int] | None,
-        behaviour: tuple[FloatArray, FloatArray] | None = None,
-        held_back: int = 0,
-    ) -> Jury:
-        """The users of a validation over content as `recency` reads it, and over (U, D) sessions by (N, D) items.
-
-        Without the one there are no content scores, without the other none of behaviour.
-        """
-        from ..spokes.mixture import Jury, PartScores
-
-        def blocks() -> Iterator[tuple[PartScores, Measure]]:
-            done = 0
-            for block in checked.blocks():
-                scores, size = PartScores(None, None, None), len(block.users)
-                if recency is not None:
-                    scores = self._content_scores(block, *recency)
-                if behaviour is not None:
-                    sessions, items = behaviour
-                    scores = replace(scores, behaviour=sessions[done : done + size] @ items.T)
-                yield scores, block.measure(filtered, held_back)
-                done += size
-
-        known = recency is not None
-        return Jury(blocks, text=known and self._space.text_rank > 0, image=known and self._space.image_rank > 0)
-
-    def _juries(self, checked: Validation, filtered: bool, held_back: int = 0) -> dict[tuple[float, int], Jury]:
-        """One jury for each way of reading a session that is tried."""
-        from ..spokes.mixture import RECENCIES
-
-        tried = dict.fromkeys([(self._floor.recency_decay, self._floor.recent_events), *RECENCIES])
-        return {recency: self._jury(checked, filtered, recency, held_back=held_back) for recency in tried}
+        return Selection(CatalogContent(self._content, self._space.text_rank), self._floor, self._parts.as_tested)
 
     @property
     def _spans(self) -> tuple[int, ...]:
@@ -428,7 +381,6 @@ class SpokeBuilder:
 
     def _mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
         from ..spokes.features.trend import trend_scores
-        from ..spokes.mixture import HELD_BACK, Mixture, choose_floor, choose_held_back, choose_weights
         from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
 
         cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
@@ -437,28 +389,8 @@ class SpokeBuilder:
         checked, model = self._parts.validation, behaviour.model
         items = model.item_vectors(inputs)
         sessions = model.session_vectors(items, checked.histories)
-        of_cold, rows = checked.asked_for(cold)
         trends = trend_scores(self._parts.train, self._spans)
-        chosen = {}
-        for filtered in (False, True):
-            held_back = 0
-            if not filtered and self._parts.as_tested:
-                tried = {events: self._jury(checked, filtered, None, (sessions, items), events) for events in HELD_BACK}
-                held_back = choose_held_back(tried)
-            settings = choose_floor(self._juries(checked, filtered, held_back), self._floor)
-            recency = settings.recency_decay, settings.recent_events
-            jury = self._jury(checked, filtered, recency, (sessions, items), held_back)
-            guard = self._jury(of_cold, filtered, recency, (sessions[rows], items), held_back) if len(rows) else None
-            weights = choose_weights(jury, settings, cold, guard, trends)
-            chosen[filtered] = weights.model_copy(update={"held_back": held_back})
-        return Mixture(seen_ranked=chosen[False], seen_filtered=chosen[True])
-
-
-def _scores(model: BehaviourModel, inputs: ItemInputs, checked: Validation) -> FloatArray:
-    """(U, N) scores of the validation users by behaviour alone."""
-    vectors = model.item_vectors(inputs)
-    scores: FloatArray = model.session_vectors(vectors, checked.histories) @ vectors.T
-    return scores
+        return self._selection().mixture(checked, sessions, items, cold, trends)
 
 
 def training_summary(

@@ -136,5 +136,5 @@ def ndcg(score: Score, users: EvaluationSet, filter_seen: bool) -> float:
     found = []
     for rows in np.array_split(np.arange(len(users)), max(1, -(-len(users) // BLOCK))):
         part = Validation(users.only(rows.tolist()), filter_seen)
-        found.append(part.measure(filter_seen)(score(part.histories)))
+        found.append(part.ndcg(score(part.histories), filter_seen))
     return float(np.concatenate(found).mean())

@@ -23,9 +23,10 @@ from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
 from hubspoke.hub.content import recency_weighted
-from hubspoke.spokes.mixture import CONTENT_WEIGHTS, Mixture, MixtureWeights
+from hubspoke.spokes.mixture import Mixture, MixtureWeights
 from hubspoke.spokes.recommender import VectorRecommender
 from hubspoke.spokes.regimes import laid_over
+from hubspoke.spokes.selection import CONTENT_WEIGHTS
 from hubspoke.spokes.spoke import Spoke
 from hubspoke.spokes.training.splits import split_parts
 from hubspoke.spokes.training.validation import Validation
@@ -106,12 +107,13 @@ def mixtures(parts: Parts, checked: Validation) -> Iterator[tuple[str, VectorRec
     """Every mixture by name, its weights fitted on validation where they are not fixed."""
     behaviour = parts.spoke.behaviour_sessions(parts.vectors, checked.histories) @ parts.behaviour.T
     content = parts.queries(checked.histories) @ parts.content.T
-    measure = checked.measure(parts.filtered)
     yield "behaviour alone", parts.with_weights(behaviour=1.0, content=0.0, cold=0.0, trend=0.0)
     yield "content alone", parts.with_weights(behaviour=0.0, content=1.0, cold=0.0, trend=0.0)
     for weight in FIXED:
         yield f"fixed, content {weight:g}", parts.with_weights(behaviour=1.0, content=weight, cold=0.0, trend=0.0)
-    best = max(CONTENT_WEIGHTS, key=lambda weight: float(measure(behaviour + weight * content).mean()))
+    best = max(
+        CONTENT_WEIGHTS, key=lambda weight: float(checked.ndcg(behaviour + weight * content, parts.filtered).mean())
+    )
     yield f"best content on validation ({best:g})", parts.with_weights(behaviour=1.0, content=best, cold=0.0, trend=0.0)
     chosen = parts.weights
     named = f"content {chosen.content:g}, cold bias {chosen.cold:g}, trend {chosen.trend:g}"

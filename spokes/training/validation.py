@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from ...arrays import FloatArray, IntArray
+from ...arrays import BoolArray, FloatArray, IntArray
 from ...catalog.sequences import History, Sequences
 from ...evaluation.evaluate import flatten
 from ...evaluation.metrics import target_ranks, user_metrics
 from ...evaluation.protocols import EvaluationSet
-from ..mixture import Measure
 
 # Below this share of repeated interactions a category counts as one where an item is taken once.
 REPEAT_SHARE = 0.05
@@ -50,35 +48,28 @@ class Validation:
         """The recent history of each user."""
         return [history[-self.users.protocol.max_history :] for history in self.users.histories]
 
-    def measure(self, filter_seen: bool, held_back: int = 0) -> Measure:
-        """(U, N) scores to (U,) NDCG@10; users whose only target is filtered count as missed under that policy.
+    def ndcg(self, scores: FloatArray, filter_seen: bool, held_back: int = 0) -> FloatArray:
+        """(U, N) scores to (U,) NDCG@10; a user whose only target is not shown counts as missed.
 
         Args:
+            scores: of the users over all items; not written to.
             filter_seen: whether no item of a history is ranked.
-            held_back: last events of it whose items are not, where it is.
+            held_back: last events of a history whose items are not ranked, where the others are.
         """
         rows, items = flatten(self.users.targets)
-        left_out = [
-            history if filter_seen else history[max(0, len(history) - held_back) :] for history in self.users.histories
-        ]
-        seen = flatten(left_out)
-
-        def ndcg(scores: FloatArray) -> FloatArray:
-            shown = scores
-            if len(seen[0]):
-                shown = scores.copy()
-                shown[seen] = -np.inf
-            ranks = target_ranks(shown, rows, items)
-            return user_metrics(ranks, rows, len(self.users), (10,))["ndcg@10"].astype(np.float32)
-
-        return ndcg
+        hidden = flatten([own if filter_seen else own[max(0, len(own) - held_back) :] for own in self.users.histories])
+        if len(hidden[0]):
+            scores = scores.copy()
+            scores[hidden] = -np.inf
+        ranks = target_ranks(scores, rows, items)
+        return user_metrics(ranks, rows, len(self.users), (10,))["ndcg@10"].astype(np.float32)
 
     def sample(self, at_most: int, seed: int) -> Validation:
         """At most `at_most` users, fewer where the catalog is large; the same for the same seed."""
         limit = user_limit(at_most, self.users.n_items, MAX_SCORES)
         return replace(self, users=self.users.drawn(limit, seed))
 
-    def asked_for(self, wanted: npt.NDArray[np.bool_]) -> tuple[Validation, IntArray]:
+    def asked_for(self, wanted: BoolArray) -> tuple[Validation, IntArray]:
         """The users with a target among the (N,) wanted items, asked for those alone, and their rows."""
         targets = [own[wanted[own]] for own in self.users.targets]
         rows = np.flatnonzero([len(own) > 0 for own in targets])

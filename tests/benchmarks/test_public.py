@@ -79,7 +79,7 @@ def test_the_measure_in_blocks_is_the_measure(circle: Path, monkeypatch: pytest.
 
     whole = Validation(users, filter_seen=True)
     monkeypatch.setattr(ids, "BLOCK", 7)
-    expected = whole.measure(True)(score(whole.histories)).mean()
+    expected = whole.ndcg(score(whole.histories), True).mean()
     assert ids.ndcg(score, users, filter_seen=True) == pytest.approx(float(expected), abs=1e-7)
     reported = evaluate(score, leave_one_out(ids.read_sequences(circle), "validation", Protocol(exclude_seen=True)))
     assert ids.ndcg(score, users, filter_seen=True) == pytest.approx(reported.mean("ndcg@10"), abs=1e-7)

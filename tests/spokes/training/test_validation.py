@@ -39,7 +39,7 @@ def test_it_is_the_number_that_evaluate_reports(n_users, seed, exclude_seen):
     # Few distinct values, so that ties are met as well.
     scores = np.random.default_rng(seed).integers(0, 5, (n_users, N)).astype(np.float32)
     whole = evaluate(lambda histories: scores, users)
-    own = Validation(users, filter_seen=exclude_seen).measure(exclude_seen)(scores)
+    own = Validation(users, filter_seen=exclude_seen).ndcg(scores, exclude_seen)
     np.testing.assert_allclose(own, whole["all"].metrics["ndcg@10"], atol=1e-6)
     assert own.mean() == pytest.approx(whole.mean("ndcg@10"), abs=1e-6)
 
@@ -50,7 +50,7 @@ def test_ndcg_by_hand():
     scores[0, [2, 9]] = [2, 3]  # rank 2
     scores[1, 0] = 1  # tied with 13 others behind one: rank 1 + 1 + 6.5
     checked = Validation(users, filter_seen=False)
-    assert checked.measure(False)(scores).tolist() == pytest.approx([1 / math.log2(3), 1 / math.log2(9.5)])
+    assert checked.ndcg(scores, False).tolist() == pytest.approx([1 / math.log2(3), 1 / math.log2(9.5)])
 
 
 def test_seen_items_make_room_under_the_filtering_policy():
@@ -58,8 +58,8 @@ def test_seen_items_make_room_under_the_filtering_policy():
     scores = np.zeros((1, N), np.float32)
     scores[0, [0, 1, 2]] = [3, 2, 1]  # behind two items of the history
     checked = Validation(users, filter_seen=True)
-    assert checked.measure(False)(scores).tolist() == pytest.approx([0.5])
-    assert checked.measure(True)(scores).tolist() == [1.0]
+    assert checked.ndcg(scores, False).tolist() == pytest.approx([0.5])
+    assert checked.ndcg(scores, True).tolist() == [1.0]
     assert scores[0, 0] == 3  # the scores are not written to
 
 
@@ -68,8 +68,8 @@ def test_a_target_that_was_seen_counts_as_missed_when_seen_items_are_filtered():
     checked = Validation(users, filter_seen=False)
     scores = np.zeros((1, N), np.float32)
     scores[0, 0] = 1
-    assert checked.measure(False)(scores).tolist() == [1.0]
-    assert checked.measure(True)(scores).tolist() == [0.0]
+    assert checked.ndcg(scores, False).tolist() == [1.0]
+    assert checked.ndcg(scores, True).tolist() == [0.0]
 
 
 def test_histories_are_cut_as_the_protocol_says():
@@ -114,8 +114,8 @@ def test_blocks_are_the_users_in_their_order(monkeypatch):
     assert [len(block.users) for block in blocks] == [3, 3, 1]
     assert [user for block in blocks for user in block.users.users] == checked.users.users
     scores = np.random.default_rng(0).standard_normal((7, N)).astype(np.float32)
-    parts = [block.measure(True)(own) for block, own in zip(blocks, np.split(scores, [3, 6]), strict=True)]
-    np.testing.assert_array_equal(np.concatenate(parts), checked.measure(True)(scores))
+    parts = [block.ndcg(own, True) for block, own in zip(blocks, np.split(scores, [3, 6]), strict=True)]
+    np.testing.assert_array_equal(np.concatenate(parts), checked.ndcg(scores, True))
 
 
 def test_repeat_share_by_hand():
@@ -141,7 +141,7 @@ def test_the_last_events_are_held_back():
     checked = Validation(users, filter_seen=False)
     scores = np.zeros((1, N), np.float32)
     scores[0, :3] = [3, 2, 1]
-    found = [checked.measure(False, held_back)(scores)[0] for held_back in (0, 1, 2, 9)]
+    found = [checked.ndcg(scores, False, held_back)[0] for held_back in (0, 1, 2, 9)]
     assert found == pytest.approx([1 / math.log2(4), 1 / math.log2(3), 1, 1])
     assert scores[0].tolist()[:3] == [3, 2, 1]
 

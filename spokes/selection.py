@@ -1,0 +1,352 @@
+"""The choice of a mixture on validation: what content, trend and cold items weigh beside behaviour, policy by policy.
+
+The heart of the method, and pure: part scores of validation users go in, weights come out. Nothing here trains, and
+nothing here knows a workspace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
+
+import numpy as np
+
+from ..arrays import BoolArray, FloatArray
+from ..catalog.sequences import Histories
+from ..hub.content import recency_weighted
+from .mixture import FloorSettings, Mixture, MixtureWeights
+from .training.validation import Validation
+
+CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
+COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+# Beyond them the guard alone goes.
+GUARD_BIASES = (*COLD_BIASES, 2.5, 3.0, 4.0)
+# Above 1 what everybody takes counts for more than demand in proportion.
+TREND_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+# Share of a mixture's quality that the guard may cost, and cold targets below which it has nothing to go by.
+GUARD_COST = 0.05
+GUARD_TARGETS = 20
+# Events whose items may be held back where seen items are ranked: a session lies nearest to what it has just seen.
+HELD_BACK = (0, 1, 2, 3, 5, 10, 50)
+PROBE_WEIGHTS = (0.0, 2.0, 5.0, 10.0)
+IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+# (decay, events): from the last few events, for taste that moves, to a long history, for goods that are bought again.
+RECENCIES = ((0.7, 5), (0.85, 10), (0.95, 50))
+
+Recency = tuple[float, int]
+Quality = Callable[[FloatArray], FloatArray]
+"""From the (U, N) scores of U users over N items to what each user's list is worth, (U,)."""
+Mix = Callable[["PartScores"], FloatArray]
+"""From the scores of the parts to the (U, N) scores that are ranked."""
+
+
+@dataclass(frozen=True)
+class PartScores:
+    """Scores of U validation users over N items, (U, N) per part; None where a part is missing or not asked."""
+
+    behaviour: FloatArray | None = None
+    text: FloatArray | None = None
+    image: FloatArray | None = None
+
+    def content(self, image_share: float) -> FloatArray | None:
+        """(U, N) content score; a catalog with one modality ignores the share."""
+        if self.text is None or self.image is None:
+            return self.text if self.image is None else self.image
+        return (1 - image_share) * self.text + image_share * self.image
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Validation users on whom mixtures are tried, block by block: the scores of one block are held at a time.
+
+    Attributes:
+        blocks: the part scores of each block's users and the measure of their lists, in the same order in every call.
+        text: whether there are text scores.
+        image: likewise for pictures.
+    """
+
+    blocks: Callable[[], Iterable[tuple[PartScores, Quality]]]
+    text: bool = False
+    image: bool = False
+
+    def __call__(self, mixes: Sequence[Mix]) -> list[FloatArray]:
+        """The (U,) per-user quality of each mixture; all of them in one pass over the users."""
+        found = [[quality(mix(scores)) for mix in mixes] for scores, quality in self.blocks()]
+        return [np.concatenate(own) for own in zip(*found, strict=True)]
+
+
+@dataclass(frozen=True)
+class CatalogContent:
+    """The (N, R) calibrated content embeddings of a catalog, text columns first."""
+
+    vectors: FloatArray
+    text_rank: int
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there are image columns."""
+        return bool(self.vectors.shape[1] > self.text_rank)
+
+    def scores(self, histories: Histories, recency: Recency) -> PartScores:
+        """Text and image scores of sessions that are read with this recency."""
+        queries = recency_weighted(self.vectors, histories, *recency)  # (U, R)
+        cut = self.text_rank
+        text = queries[:, :cut] @ self.vectors[:, :cut].T if cut else None
+        image = queries[:, cut:] @ self.vectors[:, cut:].T if self.pictured else None
+        return PartScores(None, text, image)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The choices that one training makes on its validation.
+
+    Attributes:
+        content: of the catalog.
+        default: how the hub reads a session; kept unless something is better.
+        as_tested: whether validation asks what the test does. Where it does not, nothing is learned about what returns
+            at once, and no event is held back.
+    """
+
+    content: CatalogContent
+    default: FloorSettings
+    as_tested: bool
+
+    def checkpoint_score(self, users: Validation) -> Callable[[FloatArray], float]:
+        """What checkpoints are compared by: from (U, N) behaviour scores to the quality beside the best content."""
+        # What nobody takes again at once would stand first in most lists and tell nothing of a checkpoint.
+        held_back = int(self.as_tested and not users.returns_at_once)
+        settings = self._floor(users, users.filter_seen, held_back)
+        content = self.content.scores(users.histories, settings.recency).content(settings.image_share)
+        quality = partial(users.ndcg, filter_seen=users.filter_seen, held_back=held_back)
+        return lambda behaviour: probe(behaviour, content, quality)
+
+    def mixture(
+        self,
+        users: Validation,
+        sessions: FloatArray,
+        items: FloatArray,
+        cold: BoolArray,
+        trends: Mapping[int, FloatArray],
+    ) -> Mixture:
+        """The weights for both serving policies.
+
+        Args:
+            users: U validation users.
+            sessions: (U, D) what trained behaviour says of their histories.
+            items: (N, D) and of the items.
+            cold: (N,) items without an ID residual of their own.
+            trends: (N,) how often items were taken lately, by the days that are meant by it.
+        """
+        of_cold, rows = users.asked_for(cold)
+        chosen = []
+        for filter_seen in (False, True):
+            held_back = 0
+            if self.as_tested and not filter_seen:
+                alone = {n: self._trial(users, False, n, behaviour=(sessions, items)) for n in HELD_BACK}
+                held_back = choose_held_back(alone)
+            settings = self._floor(users, filter_seen, held_back)
+            recency = settings.recency
+            trial = self._trial(users, filter_seen, held_back, recency, (sessions, items))
+            guard = None
+            if len(rows):
+                guard = self._trial(of_cold, filter_seen, held_back, recency, (sessions[rows], items))
+            weights = choose_weights(trial, settings, cold, guard, trends)
+            chosen.append(weights.model_copy(update={"held_back": held_back}))
+        return Mixture(seen_ranked=chosen[0], seen_filtered=chosen[1])
+
+    def _floor(self, users: Validation, filter_seen: bool, held_back: int) -> FloorSettings:
+        tried = dict.fromkeys([self.default.recency, *RECENCIES])
+        trials = {recency: self._trial(users, filter_seen, held_back, recency) for recency in tried}
+        return choose_floor(trials, self.default)
+
+    def _trial(
+        self,
+        users: Validation,
+        filter_seen: bool,
+        held_back: int,
+        recency: Recency | None = None,
+        behaviour: tuple[FloatArray, FloatArray] | None = None,
+    ) -> Trial:
+        """Users over content as `recency` reads it, and (U, D) sessions by (N, D) items; None leaves a part out."""
+
+        def blocks() -> Iterator[tuple[PartScores, Quality]]:
+            done = 0
+            for block in users.blocks():
+                size = len(block.users)
+                scores = PartScores() if recency is None else self.content.scores(block.histories, recency)
+                if behaviour is not None:
+                    sessions, items = behaviour
+                    scores = replace(scores, behaviour=sessions[done : done + size] @ items.T)
+                yield scores, partial(block.ndcg, filter_seen=filter_seen, held_back=held_back)
+                done += size
+
+        read = recency is not None
+        return Trial(blocks, text=read and self.content.text_rank > 0, image=read and self.content.pictured)
+
+
+def choose_floor(trials: Mapping[Recency, Trial], default: FloorSettings) -> FloorSettings:
+    """The recency and the share of pictures that rank validation targets best by content alone.
+
+    Args:
+        juries: with the text and image scores for each (decay, events) that is tried.
+        default: kept unless something is better; decides the share where a modality is missing.
+    """
+    best, settings = float("-inf"), default
+    for decay, events in sorted(trials, key=lambda own: own != default.recency):
+        trial = trials[decay, events]
+        if not (trial.text or trial.image):
+            continue
+        tried = {default.image_share, *IMAGE_SHARES} if trial.text and trial.image else {default.image_share}
+        shares = sorted(tried, key=lambda own: (abs(own - default.image_share), own))
+        for share, users in zip(shares, trial([_content(share) for share in shares]), strict=True):
+            quality = float(users.mean())
+            if quality > best:
+                best, settings = quality, FloorSettings(share, decay, events)
+    return settings
+
+
+def choose_held_back(trials: Mapping[int, Trial]) -> int:
+    """The fewest events to hold back with which behaviour alone ranks validation targets best.
+
+    Args:
+        juries: with behaviour's scores, for each number of events that is tried.
+    """
+    qualities = {events: float(trial([_mixed(0.0, 0.0)])[0].mean()) for events, trial in trials.items()}
+    return max(sorted(trials), key=lambda events: qualities[events])
+
+
+def choose_weights(
+    trial: Trial,
+    settings: FloorSettings,
+    cold: BoolArray,
+    guard: Trial | None = None,
+    trends: Mapping[int, FloatArray] | None = None,
+) -> MixtureWeights:
+    """The weights that rank validation targets best, leaning towards content and towards cold items.
+
+    First the trend: the best one, beside no content or the content weight that is best without it. Then the content
+    weight: among the values within one standard error of the best, and within a twentieth of its quality, the largest
+    wins. Then the cold bias by the same rule. Content and bias are what carry items that have few events, and tomorrow
+    there are more of those than among the targets of a validation set of today. Then the cold guard: the bias rises
+    until cold targets are ranked as well as content alone ranks them, at a cost of a twentieth of the best quality at
+    most. Content alone is chosen only where no mixture is better.
+
+    Args:
+        trial: U validation users, with behaviour's scores over N items and content's as `settings` reads a session.
+        settings: how the content scores were made.
+        cold: (N,) true for items without an ID residual of their own.
+        guard: those of the users who took a cold item, judged by their cold targets alone; without it nothing is
+            guarded.
+        trends: (N,) how often items were taken lately, by the days that are meant by it; 0 for all of the training.
+    """
+    share, known = settings.image_share, trial.text or trial.image
+    # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
+    weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
+    plain = trial([_mixed(share, value) for value in weights])
+    trend, days = _choose_trend(trial, share, {0.0, weights[_best(plain)]}, trends or {})
+    lately = np.float32(trend) * trends[days] if trend and trends else None
+    beside = plain if lately is None else trial([_mixed(share, value, lately) for value in weights])
+    weight, _ = _largest_within_error(weights, beside)
+
+    def mix(bias: float) -> Mix:
+        bonus = np.float32(bias) * cold.astype(np.float32)
+        return _mixed(share, weight, bonus if lately is None else bonus + lately)
+
+    mixes = {value: mix(value) for value in biases}
+    found = trial([*mixes.values(), *([_content(share)] if known else [])])
+    free = [(value, own) for value, own in zip(biases, found, strict=False) if value in COLD_BIASES]
+    bias, quality = _largest_within_error(*zip(*free, strict=True))
+    if known and found[-1].mean() >= quality:
+        return settings.weights(behaviour=0.0, content=1.0)
+    if known and guard is not None:
+        whole = {value: float(own.mean()) for value, own in zip(biases, found, strict=False)}
+        bias = _guard(bias, quality, whole, guard, mixes, _content(share))
+    chosen = settings.weights(behaviour=1.0, content=weight, cold=bias)
+    return chosen.model_copy(update={"trend": trend, "trend_days": days})
+
+
+def _choose_trend(
+    trial: Trial, image_share: float, contents: Collection[float], trends: Mapping[int, FloatArray]
+) -> tuple[float, int]:
+    """The weight and the days of the trend that is best beside any of the content weights; no weight where none is."""
+    if not trends:
+        return 0.0, 0
+    tried = [(0.0, 0), *((weight, days) for days in trends for weight in TREND_WEIGHTS)]
+    bonuses = [np.float32(weight) * trends[days] if weight else None for weight, days in tried]
+    found = trial([_mixed(image_share, content, bonus) for bonus in bonuses for content in sorted(contents)])
+    return tried[_best(found) // len(contents)]
+
+
+def _content(image_share: float) -> Mix:
+    return lambda scores: _present(scores.content(image_share))
+
+
+def _mixed(image_share: float, weight: float, bonus: FloatArray | None = None) -> Mix:
+    """Behaviour, weighted content, and (N,) bonuses that do not depend on the session."""
+
+    def mix(scores: PartScores) -> FloatArray:
+        mixed = _present(scores.behaviour)
+        content = scores.content(image_share) if weight else None
+        mixed = mixed if content is None else mixed + np.float32(weight) * content
+        return mixed if bonus is None or not bonus.any() else mixed + bonus
+
+    return mix
+
+
+def _guard(
+    bias: float, best: float, qualities: Mapping[float, float], guard: Trial, mixes: Mapping[float, Mix], floor: Mix
+) -> float:
+    """The smallest bias from `bias` on with which the users of cold targets get what the floor gives them.
+
+    Where none that may be paid for does, the one that gives them most, if that is more by one standard error than what
+    `bias` gives: nothing is paid for nothing.
+    """
+    tried = [value for value in mixes if value >= bias]
+    paid = list(takewhile(lambda value: qualities[value] >= (1 - GUARD_COST) * best, tried))
+    alone, *found = guard([floor, *(mixes[value] for value in paid)])
+    if len(alone) < GUARD_TARGETS or not paid:
+        return bias
+    enough = [value for value, quality in zip(paid, found, strict=True) if quality.mean() >= alone.mean()]
+    if enough:
+        return enough[0]
+    most = _best(found)
+    return bias if _within_one_error(found[most], found[0]) else paid[most]
+
+
+def probe(
+    behaviour: FloatArray, content: FloatArray | None, quality: Quality, weights: Sequence[float] = PROBE_WEIGHTS
+) -> float:
+    """Quality of the best of a few mixtures of (U, N) behaviour and content scores."""
+    if content is None:
+        return float(quality(behaviour).mean())
+    return max(float(quality(behaviour + weight * content).mean()) for weight in weights)
+
+
+def _largest_within_error(values: Sequence[float], qualities: Sequence[FloatArray]) -> tuple[float, float]:
+    """The largest value whose (U,) quality is near that of the best one, and the best quality.
+
+    Near is within one standard error of the mean difference to the best, paired by user (the one-standard-error rule,
+    Breiman et al., 1984), and, where few users make that error large, within `GUARD_COST` of the best.
+    """
+    best = qualities[_best(qualities)]
+    least = (1 - GUARD_COST) * best.mean()
+    near = [v for v, own in zip(values, qualities, strict=True) if own.mean() >= least and _within_one_error(best, own)]
+    return max(near), float(best.mean())
+
+
+def _best(qualities: Sequence[FloatArray]) -> int:
+    return int(np.argmax([quality.mean() for quality in qualities]))
+
+
+def _within_one_error(best: FloatArray, other: FloatArray) -> bool:
+    difference = best - other
+    error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else 0.0
+    return bool(difference.mean() <= error)
+
+
+def _present(scores: FloatArray | None) -> FloatArray:
+    if scores is None:
+        raise ValueError("the part has no scores")
+    return scores

@@ -1,0 +1,338 @@
+import numpy as np
+import pytest
+from hubspoke.spokes.mixture import FloorSettings
+from hubspoke.spokes.selection import (
+    COLD_BIASES,
+    CONTENT_WEIGHTS,
+    GUARD_BIASES,
+    IMAGE_SHARES,
+    RECENCIES,
+    TREND_WEIGHTS,
+    PartScores,
+    Trial,
+    choose_floor,
+    choose_held_back,
+    choose_weights,
+    probe,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+USERS, ITEMS = 8, 6
+TARGETS = np.arange(USERS) % ITEMS
+SETTINGS = FloorSettings(image_share=0.4, recency_decay=0.7, recent_events=5)
+NO_COLD = np.zeros(ITEMS, bool)
+
+
+def reciprocal_rank(scores, targets=TARGETS):
+    own = scores[np.arange(len(scores)), targets[: len(scores)]][:, None]
+    return (1 / (1 + (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2)).astype(np.float32)
+
+
+def right(margin=1.0):
+    """Scores that put every user's target first, by `margin`."""
+    return (np.eye(ITEMS)[TARGETS] * margin).astype(np.float32)
+
+
+def wrong(margin=1.0):
+    """Scores that put every user's target last, by `margin`."""
+    return -right(margin)
+
+
+def parts(behaviour=None, text=None, image=None):
+    return PartScores(behaviour, text, image)
+
+
+def trial(scores, measure=reciprocal_rank):
+    """All users in one block."""
+    return Trial(lambda: [(scores, measure)], scores.text is not None, scores.image is not None)
+
+
+def looked_up(table, read):
+    """A measure that looks up what it was asked: qualities of the users by the value that `read` finds in scores."""
+    return lambda scores: np.array(table[round(float(read(scores)), 3)], np.float32)
+
+
+def test_useless_behaviour_gives_the_floor():
+    chosen = choose_weights(trial(parts(wrong(100), right())), SETTINGS, NO_COLD)
+    assert chosen == SETTINGS.weights(behaviour=0.0, content=1.0)
+
+
+def test_the_floor_wins_a_tie():
+    chosen = choose_weights(trial(parts(right(), right())), SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content) == (0.0, 1.0)
+
+
+def test_useless_content_gets_no_weight():
+    # The smallest weight that is tried, 0.5, already turns the order around.
+    chosen = choose_weights(trial(parts(right(), wrong(4))), SETTINGS, NO_COLD)
+    assert chosen == SETTINGS.weights(behaviour=1.0, content=0.0)
+
+
+def test_harmless_content_gets_as_much_weight_as_it_stays_harmless():
+    # behaviour leads by 10, content takes 1.9 per unit of weight back: 5 is harmless, 6 is not.
+    chosen = choose_weights(trial(parts(right(10), wrong(1.9))), SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content) == (1.0, 5.0)
+
+
+def test_two_halves_are_better_together():
+    half = np.arange(USERS) < 4
+    behaviour, text = (np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (half, ~half))
+    chosen = choose_weights(trial(parts(behaviour, text)), SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content) == (1.0, max(CONTENT_WEIGHTS))
+
+
+def weights_by_table(table):
+    """The weights chosen where `table` says each user's quality by content weight; content alone is worthless."""
+    base = np.zeros((4, ITEMS), np.float32)
+    unit = np.ones((4, ITEMS), np.float32)
+    base[:, 1] = 1.0  # tells a mixture from content alone
+    full = {weight: table.get(weight, [0, 0, 0, 0]) for weight in CONTENT_WEIGHTS}
+    mixed = looked_up(full, lambda scores: scores[0, 0])
+
+    def measure(scores):
+        return mixed(scores) if scores[0, 1] != scores[0, 0] else np.full(4, -1, np.float32)
+
+    return choose_weights(trial(parts(base, unit), measure), SETTINGS, NO_COLD)
+
+
+def test_the_largest_weight_within_one_standard_error_wins():
+    # 2 is best. 5 loses 0.01 on average with an error of 0.01; 8 loses 0.01 from everybody, which is no chance.
+    best = [1.0, 1.0, 1.0, 1.0]
+    assert weights_by_table({2.0: best, 5.0: [0.96, 1.0, 1.0, 1.0], 8.0: [0.99] * 4}).content == 5.0
+    # 8 loses 0.02 with an error of 0.0115...
+    assert weights_by_table({2.0: best, 8.0: [0.96, 0.96, 1.0, 1.0]}).content == 2.0
+    # However large the error, no more than a twentieth is given away: 5 loses 0.05, 8 loses 0.1, both by chance.
+    assert weights_by_table({2.0: best, 5.0: [0.8, 1.0, 1.0, 1.0], 8.0: [0.6, 1.0, 1.0, 1.0]}).content == 5.0
+    # A worse weight between two good ones does not stand in the way.
+    assert weights_by_table({2.0: best, 3.0: [0.0] * 4, 20.0: best}).content == 20.0
+
+
+def test_cold_items_get_back_what_training_took():
+    # Every target is cold and 0.9 behind the warm items: a bias above 0.9 repairs it, the largest stays harmless.
+    cold = np.array([True] * 3 + [False] * 3)
+    targets = np.arange(USERS) % 3
+    behaviour = np.where(cold, 0.0, 1.0)[None].repeat(USERS, axis=0).astype(np.float32)
+    behaviour[np.arange(USERS), targets] = 0.1
+
+    def measure(scores):
+        own = scores[np.arange(USERS), targets][:, None]
+        return (1 / (1 + (scores > own).sum(axis=1))).astype(np.float32)
+
+    content = (-9 * np.eye(ITEMS)[targets]).astype(np.float32)
+    chosen = choose_weights(trial(parts(behaviour, content), measure), SETTINGS, cold)
+    assert (chosen.content, chosen.cold) == (0.0, max(COLD_BIASES))
+
+
+def test_a_bias_that_hurts_is_not_taken():
+    # Warm targets lead the cold items by 0.6: a bias of 0.5 is harmless, 0.75 is not.
+    cold = np.zeros(ITEMS, bool)
+    cold[5] = True
+    behaviour = right(1.0)[:5]
+    behaviour[:, 5] = 0.4
+    chosen = choose_weights(trial(parts(behaviour, wrong(4)[:5])), SETTINGS, cold)
+    assert (chosen.content, chosen.cold) == (0.0, 0.5)
+
+
+def test_no_evidence_no_weight():
+    # Nothing is cold and there is no content: neither weight was measured, and new items must not be lifted by it.
+    behaviour = right(1.0)
+    behaviour[0] = 0.0
+    chosen = choose_weights(trial(parts(behaviour)), SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
+
+
+def test_a_trial_finds_the_same_in_blocks_as_at_once():
+    behaviour, text, image = np.random.default_rng(0).standard_normal((3, USERS, ITEMS)).astype(np.float32)
+    whole = trial(parts(behaviour, text, image))
+
+    def blocks():
+        for rows in (slice(0, 3), slice(3, 4), slice(4, USERS)):
+            own = parts(behaviour[rows], text[rows], image[rows])
+            yield own, lambda scores, rows=rows: reciprocal_rank(scores, TARGETS[rows])
+
+    divided = Trial(blocks, text=True, image=True)
+    mixes = [lambda scores, weight=weight: scores.behaviour + weight * scores.text for weight in (0.0, 0.5, 3.0)]
+    for one, other in zip(whole(mixes), divided(mixes), strict=True):
+        np.testing.assert_array_equal(one, other)
+    cold = np.arange(ITEMS) == 2
+    assert choose_weights(whole, SETTINGS, cold, whole) == choose_weights(divided, SETTINGS, cold, divided)
+    assert choose_floor({(0.7, 5): whole}, SETTINGS) == choose_floor({(0.7, 5): divided}, SETTINGS)
+
+
+@given(st.integers(0, 1000))
+def test_the_choice_is_never_worse_than_the_floor_or_plain_behaviour_by_more_than_one_error(seed):
+    rng = np.random.default_rng(seed)
+    scores = parts(*(rng.standard_normal((USERS, ITEMS)).astype(np.float32) for _ in range(3)))
+    chosen = choose_weights(trial(scores), SETTINGS, NO_COLD)
+    content = scores.content(0.4)
+    own = reciprocal_rank(chosen.behaviour * scores.behaviour + chosen.content * content)
+    floor = reciprocal_rank(content)
+    if chosen.behaviour == 0:
+        np.testing.assert_array_equal(own, floor)
+    candidates = [reciprocal_rank(scores.behaviour + w * content) for w in CONTENT_WEIGHTS] if chosen.behaviour else []
+    best = max([floor, *candidates], key=lambda quality: quality.mean())
+    error = (best - own).std(ddof=1) / USERS**0.5
+    assert (best - own).mean() <= error + 1e-6
+
+
+def test_the_content_score_mixes_by_share():
+    both = parts(None, right(1), right(3))
+    np.testing.assert_allclose(both.content(0.25), right(0.75) + right(0.75))
+    np.testing.assert_array_equal(parts(None, right(1), None).content(0.9), right(1))
+    np.testing.assert_array_equal(parts(None, None, right(3)).content(0.1), right(3))
+    assert parts(right()).content(0.5) is None
+
+
+def by_recency(scores):
+    return dict.fromkeys(RECENCIES, trial(scores))
+
+
+def test_without_content_behaviour_serves_however_poor_it_is():
+    chosen = choose_weights(trial(parts(np.zeros((USERS, ITEMS), np.float32))), SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("text", "image", "share"), [(right(), wrong(9), 0.0), (wrong(9), right(), 1.0)])
+def test_the_better_modality_gets_the_share(text, image, share):
+    chosen = choose_floor(by_recency(parts(None, text, image)), SETTINGS)
+    assert chosen == FloorSettings(share, 0.7, 5)
+
+
+def test_the_share_that_ranks_best_wins():
+    table = {share: [share == 0.6] for share in IMAGE_SHARES}
+    scores = parts(None, np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
+    assert (
+        choose_floor(dict.fromkeys(RECENCIES, trial(scores, looked_up(table, lambda s: s[0, 0]))), SETTINGS).image_share
+        == 0.6
+    )
+
+
+def test_the_recency_that_ranks_best_wins():
+    content = by_recency(parts(None, wrong())) | {(0.85, 10): trial(parts(None, right()))}
+    assert choose_floor(content, SETTINGS) == FloorSettings(0.4, 0.85, 10)
+
+
+@pytest.mark.parametrize("default", [SETTINGS, FloorSettings(0.3, 0.95, 50), FloorSettings(1.0, 0.85, 10)])
+def test_the_default_is_kept_unless_something_is_better(default):
+    assert choose_floor(by_recency(parts(None, right(), right())), default) == default
+    assert choose_floor(by_recency(parts(None, right(), None)), default) == default
+    assert choose_floor(by_recency(parts()), default) == default
+
+
+def test_the_probe_is_the_best_of_a_few_mixtures():
+    assert probe(right(1), wrong(4), reciprocal_rank) == 1.0
+    assert probe(wrong(1), right(4), reciprocal_rank) == 1.0
+    assert probe(wrong(1), None, reciprocal_rank) == pytest.approx(1 / ITEMS)
+    assert probe(right(1), wrong(4), reciprocal_rank, weights=[2.0]) == pytest.approx(1 / ITEMS)
+
+
+def guarded(warm, cold, floor=0.6, n_cold=20):
+    """The bias chosen where tables say what users of warm and of cold targets get by bias; content has no weight.
+
+    Of 100 users `n_cold` took the cold item 5. Content alone gives nothing to warm and `floor` to cold targets.
+    """
+    targets = np.array([5] * n_cold + [0] * (100 - n_cold))
+    behaviour = np.zeros((100, ITEMS), np.float32)
+    behaviour[:, 2] = 1.0  # tells a mixture from content alone
+    content = np.zeros((100, ITEMS), np.float32)
+    content[:, 1] = 1.0
+
+    def measure(scores):
+        weight, mixed, bias = (round(float(own), 3) for own in (scores[0, 1], scores[0, 2], scores[0, 5]))
+        own = targets[-len(scores) :]
+        if not mixed:
+            return np.where(own == 5, floor, 0).astype(np.float32)
+        if weight:
+            return np.zeros(len(own), np.float32)
+        return np.where(own == 5, cold[bias], warm[bias]).astype(np.float32)
+
+    # Users of cold targets come last, so that both trials can be told apart by their size.
+    targets = np.sort(targets)
+    of_cold = trial(parts(behaviour[:n_cold], content[:n_cold]), measure)
+    only_item_5 = np.arange(ITEMS) == 5
+    return choose_weights(trial(parts(behaviour, content), measure), SETTINGS, only_item_5, of_cold).cold
+
+
+def by_bias(value, of=lambda own, bias: own):
+    return {bias: of(value, bias) for bias in GUARD_BIASES}
+
+
+def test_the_guard_raises_the_bias_until_cold_targets_are_ranked_as_by_content():
+    # A bias of 2 gives cold targets the 0.6 of the floor; warm ones lose a hundredth per unit.
+    warm = by_bias(0.5, lambda own, bias: own - 0.01 * bias)
+    cold = by_bias(0.3, lambda own, bias: own * bias)
+    assert guarded(warm, cold | {2.5: 0.0, 3.0: 0.0, 4.0: 0.0}) == 2.0
+
+
+def test_the_guard_stops_where_it_costs_more_than_a_twentieth():
+    # The best is 0.9. Each unit costs warm users 0.03 and brings cold ones a little: 1.5 leaves 0.864, 2 only 0.852.
+    warm, cold = by_bias(1.0, lambda own, bias: own - 0.03 * bias), by_bias(0.5, lambda own, bias: own + 1e-4 * bias)
+    assert guarded(warm, cold) == 1.5
+
+
+def test_the_guard_pays_nothing_for_nothing():
+    warm = by_bias(1.0, lambda own, bias: own - 0.03 * bias)
+    assert guarded(warm, by_bias(0.5)) == 0.0
+    # What helps up to 0.75 and no further is taken up to there.
+    assert guarded(warm, by_bias(0.5, lambda own, bias: own + 0.01 * min(bias, 0.75))) == 0.75
+
+
+def test_too_few_cold_targets_guard_nothing():
+    warm, cold = by_bias(0.5, lambda own, bias: own - 0.01 * bias), by_bias(0.0)
+    assert guarded(warm, cold, n_cold=19) == 0.0
+
+
+def test_the_fewest_events_are_held_back_that_help():
+    shut = {0: wrong(), 1: right(), 2: right(), 5: wrong()}
+    assert choose_held_back({events: trial(parts(own)) for events, own in shut.items()}) == 1
+    assert choose_held_back({events: trial(parts(right())) for events in shut}) == 0
+
+
+def test_what_everybody_takes_is_asked_for_where_that_is_better():
+    # All took item 0 or 1, which behaviour cannot tell from the others; last week's events can.
+    targets = np.arange(USERS) % 2
+    lately = np.array([3, 3, 1, 0, 0, 0], np.float32)
+    ever = lately[::-1].copy()
+
+    def measure(scores):
+        return reciprocal_rank(scores, targets)
+
+    scores = parts(np.zeros((USERS, ITEMS), np.float32))
+    chosen = choose_weights(trial(scores, measure), SETTINGS, NO_COLD, trends={0: ever, 7: lately})
+    assert (chosen.trend, chosen.trend_days) == (TREND_WEIGHTS[0], 7)
+    none = choose_weights(trial(scores, measure), SETTINGS, NO_COLD, trends={0: ever})
+    assert (none.trend, none.trend_days) == (0.0, 0)
+
+
+def test_a_trend_that_content_hides_is_found_beside_none():
+    # Content puts every target second, behind item 5, and no trend as small as this changes that. Beside no content it
+    # puts both targets before all others.
+    targets = np.arange(USERS) % 2
+    text = np.zeros((USERS, ITEMS), np.float32)
+    text[np.arange(USERS), targets] = 1.0
+    text[:, 5] = 1.5
+    lately = np.zeros((ITEMS,), np.float32)
+    lately[:2] = 0.01
+
+    def measure(scores):
+        return reciprocal_rank(scores, targets)
+
+    chosen = choose_weights(trial(parts(wrong(0.0), text), measure), SETTINGS, NO_COLD, trends={7: lately})
+    assert (chosen.trend, chosen.trend_days, chosen.content) == (TREND_WEIGHTS[0], 7, 0.0)
+
+
+def test_content_is_weighed_beside_the_trend():
+    # The trend lifts item 0 above every target; content brings the targets back.
+    half = np.arange(USERS) < 4
+    targets = np.where(half, 0, 1)
+    text = np.zeros((USERS, ITEMS), np.float32)
+    text[~half, 1] = 1.0
+    lately = np.array([1, 0, 0, 0, 0, 0], np.float32)
+
+    def measure(scores):
+        return reciprocal_rank(scores, targets)
+
+    behaviour = np.zeros((USERS, ITEMS), np.float32)
+    chosen = choose_weights(trial(parts(behaviour, text), measure), SETTINGS, NO_COLD, trends={7: lately})
+    assert chosen.trend == TREND_WEIGHTS[0] and chosen.content == max(CONTENT_WEIGHTS)
