@@ -18,7 +18,7 @@ import numpy as np
 
 from ..arrays import IntArray
 from .sequences import Sequences
-from .session_files import SessionFiles, SessionPart
+from .session_files import SessionFiles, SessionManifest, SessionPart
 
 Cut = Callable[[Sequences], Sequences]
 Read = TypeVar("Read")
@@ -60,6 +60,11 @@ class SequenceStream:
         self.shard_events = shard_events
         self._cuts = cuts
         self._shards = _shards(files.manifest.parts, shard_events)
+
+    @property
+    def manifest(self) -> SessionManifest:
+        """What all its files hold."""
+        return self._files.manifest
 
     @property
     def n_items(self) -> int:

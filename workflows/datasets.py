@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,20 +16,30 @@ import polars as pl
 
 from ..catalog.schema import TimeKind
 from ..catalog.sequences import Sequences, SequenceSource, build_sequences
-from ..catalog.session_files import drop_unknown_items
+from ..catalog.session_files import (
+    FORMAT,
+    MANIFEST_FILE,
+    RANGE_EVENTS,
+    SessionFiles,
+    drop_unknown_items,
+    user_ranges,
+    write_session_files,
+)
 from ..catalog.sessions import SessionSettings, clean_sessions
-from ..catalog.snapshots import read_snapshot
+from ..catalog.snapshots import DATA_FILE, read_snapshot
+from ..catalog.streams import SequenceStream
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
+from .results import fingerprint
 
 if TYPE_CHECKING:
-    from ..catalog.streams import SequenceStream
     from ..spokes.config import TrainingConfig
     from .context import Context
 
 Table: TypeAlias = "Path | str | pl.DataFrame"
 # Inside an artifact: the snapshot writer stages beside its target, which must therefore lie inside the staged folder.
 TABLE_FOLDER = "table"
+UNUSED_SECONDS = 30 * 86_400.0  # session files that nobody opened for so long make room
 
 
 @dataclass(frozen=True)
@@ -98,8 +111,11 @@ def load_dataset(
     table = read_table(context, item_snapshot)
     event_snapshot = find_snapshot(context, domain, "events", events) if with_events else None
     if streaming and event_snapshot and event_snapshot.rows > streaming.stream_above:
-        return _streamed(context, record, table, item_snapshot, event_snapshot, streaming.shard_events)
-    sequences, waterfall, mode = _sequences(context, record, event_snapshot, table["item_id"])
+        stream = _open_stream(context, record, item_snapshot, event_snapshot, table["item_id"], streaming.shard_events)
+        sequences, waterfall, mode = no_sequences(len(table)), list(stream.manifest.waterfall), stream.manifest.mode
+    else:
+        stream = None
+        sequences, waterfall, mode = _sequences(context, record, event_snapshot, table["item_id"])
     return Dataset(
         domain=record,
         items=table,
@@ -109,29 +125,6 @@ def load_dataset(
         sequences=sequences,
         waterfall=waterfall,
         session_mode=mode,
-    )
-
-
-def _streamed(
-    context: Context,
-    domain: DomainRecord,
-    table: pl.DataFrame,
-    items: SnapshotRecord,
-    events: SnapshotRecord,
-    shard_events: int,
-) -> Dataset:
-    from .large_tables import open_stream
-
-    stream, manifest = open_stream(context, domain, items, events, table["item_id"], shard_events)
-    return Dataset(
-        domain=domain,
-        items=table,
-        item_snapshot=items,
-        event_snapshot=events,
-        image_root=image_root(domain, items),
-        sequences=no_sequences(len(table)),
-        waterfall=[dict(step) for step in manifest.waterfall],
-        session_mode=manifest.mode,
         stream=stream,
     )
 
@@ -221,6 +214,59 @@ def _sequences(
     cleaned = clean_sessions(kept, session_settings(domain), time_kind(snapshot))
     waterfall = [step, *cleaned.waterfall] if step.rows_in != step.rows_out else list(cleaned.waterfall)
     return build_sequences(cleaned.frame, item_ids), [s.to_json() for s in waterfall], cleaned.mode
+
+
+def _open_stream(
+    context: Context,
+    domain: DomainRecord,
+    items: SnapshotRecord,
+    events: SnapshotRecord,
+    item_ids: pl.Series,
+    shard_events: int,
+) -> SequenceStream:
+    """The sessions of an event snapshot, from the workspace's cache; cut and written there where they are not yet."""
+    settings, kind, grain = session_settings(domain), time_kind(events), _range_events(shard_events)
+    made_of = [events.content_hash, items.content_hash, settings.model_dump(mode="json"), kind, grain]
+    folder = context.cache_dir / "sessions" / fingerprint([FORMAT, *made_of])
+    files = SessionFiles.open(folder)
+    if files is not None:
+        with suppress(OSError):  # a cache that cannot be written is still good to read
+            (folder / MANIFEST_FILE).touch()
+    else:
+        _forget_unused(folder.parent)
+        context.progress("cutting sessions", 0, 1)
+        table = table_folder(context, events) / DATA_FILE
+        files = write_session_files(table, item_ids, folder, settings, kind, range_events=grain)
+        context.progress("cutting sessions", 1, 1)
+    return SequenceStream(files, shard_events)
+
+
+def _forget_unused(sessions: Path) -> None:
+    """Remove the session files of snapshots that nobody has trained on for long: they can be written again."""
+    for manifest in sessions.glob(f"*/{MANIFEST_FILE}"):
+        with suppress(OSError):  # somebody else may be as tidy
+            if time.time() - manifest.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(manifest.parent)
+
+
+def _range_events(shard_events: int) -> int:
+    """Events of a range of users, at least: a few ranges make a shard."""
+    return min(RANGE_EVENTS, shard_events)
+
+
+def event_ranges(context: Context, dataset: Dataset) -> Iterator[tuple[pl.DataFrame, Sequences]]:
+    """The raw events on items of the catalog and the sequences cut from them: at once, or user range by user range."""
+    snapshot, item_ids = dataset.event_snapshot, dataset.items["item_id"]
+    if snapshot is None:
+        return
+    if dataset.stream is None:
+        yield drop_unknown_items(read_table(context, snapshot), item_ids)[0], dataset.sequences
+        return
+    settings, kind = session_settings(dataset.domain), time_kind(snapshot)
+    table = table_folder(context, snapshot) / DATA_FILE
+    for events in user_ranges(table, _range_events(dataset.stream.shard_events)):
+        known, _ = drop_unknown_items(events, item_ids)
+        yield known, build_sequences(clean_sessions(known, settings, kind, part=True).frame, item_ids)
 
 
 def image_paths(dataset: Dataset) -> list[list[Path]]:

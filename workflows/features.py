@@ -5,14 +5,12 @@ from __future__ import annotations
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from ..catalog.session_files import drop_unknown_items
-from .datasets import read_table, time_kind
+from .datasets import event_ranges, time_kind
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..catalog.sequences import SequenceSource
-    from ..registry.records import SnapshotRecord
+    from ..catalog.sequences import Sequences, SequenceSource
     from ..spokes.config import SpokeConfig
     from ..spokes.features.items import ItemFeatures
     from ..spokes.features.statistics import ItemStatistics, StatisticsConfig
@@ -67,24 +65,23 @@ def _statistics(
 
     if dataset.event_snapshot is None:
         return None
-    counts = _event_counts(context, dataset, dataset.event_snapshot, seen, until, config.folds)
+    counts = _event_counts(context, dataset, seen, until, config.folds)
     recency = time_kind(dataset.event_snapshot) != "order"
     return statistics_of(counts, config, recency=recency, columns=columns)
 
 
 def _event_counts(
-    context: Context, dataset: Dataset, snapshot: SnapshotRecord, seen: SequenceSource, until: int | None, folds: int
+    context: Context, dataset: Dataset, seen: SequenceSource, until: int | None, folds: int
 ) -> list[pl.DataFrame]:
     """What training may count, fold by fold of the users."""
-    from ..catalog.sequences import Sequences
     from ..catalog.streams import SequenceStream
     from ..spokes.features.statistics import add_counts, count_folds, counted_events
-    from .large_tables import counted_ranges
 
-    if isinstance(seen, SequenceStream):
-        ranges = (count_folds(events, folds) for events in counted_ranges(context, dataset, seen, until))
-        return reduce(lambda all_, own: [*map(add_counts, all_, own)], ranges)
-    assert isinstance(seen, Sequences)
     item_ids = dataset.items["item_id"]
-    events, _ = drop_unknown_items(read_table(context, snapshot), item_ids)
-    return count_folds(counted_events(events, item_ids, dataset.sequences, seen, until), folds)
+
+    def counted(events: pl.DataFrame, whole: Sequences) -> list[pl.DataFrame]:
+        kept = seen.kept_of(whole) if isinstance(seen, SequenceStream) else seen.shard(0)
+        return count_folds(counted_events(events, item_ids, whole, kept, until), folds)
+
+    ranges = (counted(events, whole) for events, whole in event_ranges(context, dataset))
+    return reduce(lambda all_, own: [*map(add_counts, all_, own)], ranges)

@@ -14,8 +14,8 @@ from ..errors import HubspokeError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
 from .loading import load_spoke, over_catalog, spoke_ref
-from .models import fingerprint, load_hub, prepare, ready_model, trunk_vectors
-from .results import Result
+from .models import load_hub, prepare, ready_model, trunk_vectors
+from .results import Result, fingerprint
 
 if TYPE_CHECKING:
     from ..hub.model import Hub

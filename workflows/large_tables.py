@@ -6,92 +6,21 @@ table in memory.
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..arrays import IntArray
-from ..catalog.sequences import build_sequences
-from ..catalog.session_files import (
-    FORMAT,
-    MANIFEST_FILE,
-    RANGE_EVENTS,
-    SessionFiles,
-    SessionManifest,
-    drop_unknown_items,
-    user_ranges,
-    write_session_files,
-)
-from ..catalog.sessions import clean_sessions
-from ..catalog.snapshots import DATA_FILE
 from ..catalog.streams import SequenceStream
 from ..evaluation.protocols import EvaluationSet, Protocol, asked_users, evaluation_set, training_mask
-from ..spokes.features.statistics import counted_events
 from ..spokes.training.splits import SplitParts, cut_of, too_few
 from ..spokes.training.validation import MAX_MIXTURE_SCORES, REPEAT_SHARE, Validation, distinct_events, user_limit
-from .datasets import session_settings, table_folder, time_kind
-from .models import fingerprint
 
 if TYPE_CHECKING:
-    import polars as pl
-
-    from ..registry.records import DomainRecord, SnapshotRecord
     from ..spokes.config import SpokeConfig
-    from .context import Context
-    from .datasets import Dataset
-
-
-UNUSED_SECONDS = 30 * 86_400.0  # session files that nobody opened for so long make room
-
-
-def open_stream(
-    context: Context,
-    domain: DomainRecord,
-    items: SnapshotRecord,
-    events: SnapshotRecord,
-    item_ids: pl.Series,
-    shard_events: int,
-) -> tuple[SequenceStream, SessionManifest]:
-    """The sessions of an event snapshot, from the workspace's cache; cut and written there where they are not yet.
-
-    Raises:
-        NotFoundError, CorruptArtifactError: the table of the snapshot is gone or damaged.
-        InvalidDataError: no event is on an item of the item snapshot.
-    """
-    settings, kind = session_settings(domain), time_kind(events)
-    made_of = [events.content_hash, items.content_hash, settings.model_dump(mode="json"), kind, _grain(shard_events)]
-    folder = context.cache_dir / "sessions" / fingerprint([FORMAT, *made_of])
-    files = SessionFiles.open(folder)
-    if files is not None:
-        with suppress(OSError):  # a cache that cannot be written is still good to read
-            (folder / MANIFEST_FILE).touch()
-    else:
-        _forget_unused(folder.parent)
-        context.progress("cutting sessions", 0, 1)
-        table = table_folder(context, events) / DATA_FILE
-        files = write_session_files(table, item_ids, folder, settings, kind, range_events=_grain(shard_events))
-        context.progress("cutting sessions", 1, 1)
-    return SequenceStream(files, shard_events), files.manifest
-
-
-def _forget_unused(sessions: Path) -> None:
-    """Remove the session files of snapshots that nobody has trained on for long: they can be written again."""
-    for manifest in sessions.glob(f"*/{MANIFEST_FILE}"):
-        with suppress(OSError):  # somebody else may be as tidy
-            if time.time() - manifest.stat().st_mtime > UNUSED_SECONDS:
-                shutil.rmtree(manifest.parent)
-
-
-def _grain(shard_events: int) -> int:
-    """Events of a range of users, at least: a few ranges make a shard."""
-    return min(RANGE_EVENTS, shard_events)
 
 
 def split_stream(stream: SequenceStream, split: str, test_from: datetime | None, config: SpokeConfig) -> SplitParts:
@@ -180,24 +109,3 @@ def _chosen(
             shard = asked.shard(number)
             mine = np.isin(np.repeat(shard.users, shard.lengths), asked_users(shard, protocol)[0][places])
             yield evaluation_set(shard.keep_events(mine), protocol)
-
-
-def counted_ranges(
-    context: Context, dataset: Dataset, seen: SequenceStream, until: int | None
-) -> Iterator[pl.DataFrame]:
-    """The raw events that statistics may count, of one range of users after the other.
-
-    Args:
-        context: the workspace.
-        dataset: with an event table beyond memory.
-        seen: what a spoke is trained on.
-        until: microseconds UTC; nothing from there on counts.
-    """
-    snapshot, item_ids = dataset.event_snapshot, dataset.items["item_id"]
-    if snapshot is None:
-        return
-    settings, kind = session_settings(dataset.domain), time_kind(snapshot)
-    for events in user_ranges(table_folder(context, snapshot) / DATA_FILE, _grain(seen.shard_events)):
-        known, _ = drop_unknown_items(events, item_ids)
-        whole = build_sequences(clean_sessions(known, settings, kind, part=True).frame, item_ids)
-        yield counted_events(known, item_ids, whole, seen.kept_of(whole), until)

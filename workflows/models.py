@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,7 +17,7 @@ from ..errors import UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelPart, ModelRecord, Parent
 from ..version import __version__
-from .results import Result
+from .results import Result, fingerprint
 
 if TYPE_CHECKING:
     from ..hub.cache import EmbeddingCache
@@ -96,11 +95,6 @@ class Trained:
     parents: Sequence[Parent]
     parts: Sequence[ModelPart] = ()
     seconds_before: float = 0.0
-
-
-def fingerprint(value: Any) -> str:
-    """SHA-256 of a JSON value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def train_once(

@@ -22,7 +22,6 @@ from .hubs import Hubs
 from .models import (
     Recipe,
     Trained,
-    fingerprint,
     load_hub,
     model_part,
     parse_config,
@@ -30,6 +29,7 @@ from .models import (
     ready_model,
     trunk_vectors,
 )
+from .results import fingerprint
 from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_start
 
 if TYPE_CHECKING:

@@ -23,10 +23,9 @@ from hubspoke.errors import CorruptArtifactError, InvalidDataError
 from hubspoke.spokes.config import SpokeConfig, TrainingConfig
 from hubspoke.spokes.features.statistics import StatisticsConfig
 from hubspoke.spokes.training.splits import held_out, split_dataset
-from hubspoke.workflows.datasets import Dataset, load_dataset
+from hubspoke.workflows.datasets import UNUSED_SECONDS, Dataset, load_dataset
 from hubspoke.workflows.features import fit_features
-from hubspoke.workflows.large_tables import UNUSED_SECONDS
-from hubspoke.workflows.models import fingerprint
+from hubspoke.workflows.results import fingerprint
 from hubspoke.workflows.workspace import Workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
