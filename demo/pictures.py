@@ -96,18 +96,18 @@ def _compare_modalities(ws: Workspace, hub_ref: str) -> tuple[list[ModalityRow],
     from ..hub.content import fit_content_space
     from ..spokes.spoke import launch_floor
     from ..workflows.datasets import load_dataset
-    from ..workflows.models import load_hub, trunk_vectors
+    from ..workflows.models import encode_items, load_hub
 
     dataset = load_dataset(ws, LAUNCHED)
     hub, _ = load_hub(ws, hub_ref)
-    trunk = trunk_vectors(ws, hub, dataset)
+    encoded = encode_items(ws, hub, dataset)
     users = leave_one_out(dataset.sequences, settings=Protocol(exclude_seen=True))
     ids = dataset.items["item_id"].to_list()
     measured = {}
     for system, own in (
-        ("picture + text", trunk),
-        ("text alone", trunk.without("image")),
-        ("picture alone", trunk.without("text")),
+        ("picture + text", encoded),
+        ("text alone", encoded.without("image")),
+        ("picture alone", encoded.without("text")),
     ):
         floor = launch_floor(hub, fit_content_space(hub.fusion.fuse(own), hub.config))
         scorer = floor.recommender(system, floor.embed_items(ids, own), exclude_seen=True)

@@ -1,4 +1,4 @@
-"""The embedding cache: a trunk runs once per input, ever, unless its weights or settings change.
+"""The embedding cache: an encoder runs once per input, ever, unless its weights or settings change.
 
 Vectors lie in safetensors shards, one folder per encoder fingerprint. A shard is written whole, renamed into place and
 never changed, so that a killed run resumes and processes may share a cache without locks.

@@ -1,4 +1,4 @@
-"""The hub's configuration: which trunks, how they are fused, calibrated and trained; JSON beside the weights."""
+"""The hub's configuration: which encoders, how they are fused, calibrated and trained; JSON beside the weights."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class HubConfig(BaseModel):
     """Everything that decides what a hub says of a product.
 
     Attributes:
-        text: text trunk; None leaves text out.
-        image: image trunk; None leaves pictures out.
+        text: text encoder; None leaves text out.
+        image: image encoder; None leaves pictures out.
         text_fields: item columns that make an item's text, in order (`attributes` may be added).
         image_share: share of the picture in the content score, 0 to 1, before any behaviour is known.
         calibration: of the text block.
-        image_calibration: of the image block; fewer directions, because image trunks are wide.
+        image_calibration: of the image block; fewer directions, because image encoders are wide.
         recency_decay: weight of an event relative to the one after it, in the zero-shot session embedding.
         recent_events: events the zero-shot session embedding looks back on.
         seed: of initialisation and batch order.
@@ -69,7 +69,7 @@ class HubConfig(BaseModel):
     seed: int = 0
 
     @model_validator(mode="after")
-    def _has_a_trunk(self) -> HubConfig:
+    def _has_an_encoder(self) -> HubConfig:
         if self.text is None and self.image is None:
-            raise ValueError("text and image are both None, but a hub needs one of them; name a trunk")
+            raise ValueError("text and image are both None, but a hub needs one of them; name an encoder")
         return self

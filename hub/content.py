@@ -13,7 +13,7 @@ from ..catalog.sequences import Histories
 from ..errors import CorruptArtifactError
 from .calibration import Calibration, fit_calibration, unit_rows
 from .config import HubConfig
-from .fusion import TrunkVectors
+from .fusion import EncodedItems
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class ContentSpace:
         """The same calibrations without those of other modalities."""
         return ContentSpace(self.text if "text" in modalities else None, self.image if "image" in modalities else None)
 
-    def embed(self, fused: TrunkVectors) -> FloatArray:
-        """Fused trunk vectors of N items to content embeddings (N, R)."""
+    def embed(self, fused: EncodedItems) -> FloatArray:
+        """Fused encoder outputs of N items to content embeddings (N, R)."""
         blocks = [
             np.where(present[:, None], calibration.apply(vectors), 0.0)
             for calibration, vectors, present in (
@@ -96,7 +96,7 @@ class ContentSpace:
         return cls(block("text"), block("image"))
 
 
-def fit_content_space(fused: TrunkVectors, config: HubConfig) -> ContentSpace:
+def fit_content_space(fused: EncodedItems, config: HubConfig) -> ContentSpace:
     """Fit the calibrations on a catalog's own fused vectors; items without a modality do not count for it."""
     text = fused.text[fused.has_text]
     image = fused.image[fused.has_image]

@@ -15,14 +15,14 @@ from torch import Tensor
 from ..arrays import IntArray
 from .config import ContrastiveConfig
 from .content import ContentSpace
-from .fusion import BaseFusion, TrunkVectors
+from .fusion import BaseFusion, EncodedItems
 
 
 @dataclass(frozen=True)
 class ContrastiveDomain:
-    """One category's share of the training: its trunk vectors, its frozen content space and its pairs (P, 2)."""
+    """One category's share of the training: its encoder outputs, its frozen content space and its pairs (P, 2)."""
 
-    trunk: TrunkVectors
+    encoded: EncodedItems
     space: ContentSpace
     pairs: IntArray
 
@@ -46,9 +46,9 @@ class _CalibratedSpace:
     """A domain's frozen content space as torch tensors, so that the loss is taken where the space is used."""
 
     def __init__(self, domain: ContrastiveDomain, image_share: float, device: torch.device) -> None:
-        self.x = torch.from_numpy(domain.trunk.joined())
+        self.x = torch.from_numpy(domain.encoded.joined())
         self.pairs = domain.pairs
-        self._split = [domain.trunk.text.shape[1], domain.trunk.image.shape[1]]
+        self._split = [domain.encoded.text.shape[1], domain.encoded.image.shape[1]]
         self._blocks = [
             (torch.from_numpy(block.mean).to(device), torch.from_numpy(block.transform).to(device)) if block else None
             for block in (domain.space.text, domain.space.image)

@@ -1,6 +1,6 @@
-"""The base fusion: one small residual network over text and image trunk vectors, either of which may be missing.
+"""The base fusion: one small residual network over text and image encoder outputs, either of which may be missing.
 
-It starts as the identity, so that an untrained hub is exactly its trunks, and training can only be judged against them.
+It starts as the identity, so that an untrained hub is exactly its encoders and training is judged against them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrunkVectors:
-    """What the trunks say of N items; a missing modality is a zero row.
+class EncodedItems:
+    """What the encoders say of N items; a missing modality is a zero row.
 
     Attributes:
-        text: (N, Dt) text trunk vectors; Dt is 0 where the hub has no text trunk.
-        image: (N, Dv) image trunk vectors, the mean over an item's pictures; Dv is 0 where there is no image trunk.
-        states: what the trunks' bodies say of them, by modality, for a spoke that adapts the last layers.
+        text: (N, Dt) text encoder outputs; Dt is 0 where the hub has no text encoder.
+        image: (N, Dv) image encoder outputs, the mean over an item's pictures; Dv is 0 where there is no image encoder.
+        states: what the encoders' bodies say of them, by modality, for a spoke that adapts the last layers.
     """
 
     text: FloatArray
@@ -53,19 +53,19 @@ class TrunkVectors:
         """(N, Dt + Dv) both blocks side by side."""
         return np.concatenate([self.text, self.image], axis=1)
 
-    def rows(self, rows: npt.NDArray[np.int64]) -> TrunkVectors:
+    def rows(self, rows: npt.NDArray[np.int64]) -> EncodedItems:
         """The vectors of some items."""
         states = {name: own.rows(rows) for name, own in self.states.items()}
-        return TrunkVectors(self.text[rows], self.image[rows], states)
+        return EncodedItems(self.text[rows], self.image[rows], states)
 
-    def without(self, modality: str) -> TrunkVectors:
+    def without(self, modality: str) -> EncodedItems:
         """The same items with one modality ("text" or "image") taken away."""
         states = {name: own.without_inputs() if name == modality else own for name, own in self.states.items()}
         if modality == "text":
-            return TrunkVectors(np.zeros_like(self.text), self.image, states)
-        return TrunkVectors(self.text, np.zeros_like(self.image), states)
+            return EncodedItems(np.zeros_like(self.text), self.image, states)
+        return EncodedItems(self.text, np.zeros_like(self.image), states)
 
-    def only(self, modalities: Collection[str]) -> TrunkVectors:
+    def only(self, modalities: Collection[str]) -> EncodedItems:
         """The same items with all but these modalities taken away."""
         own = self
         for name in ("text", "image"):
@@ -100,7 +100,7 @@ class BaseFusion(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, Dt + Dv) trunk vectors to (B, Dt + Dv) fused ones."""
+        """(B, Dt + Dv) encoder outputs to (B, Dt + Dv) fused ones."""
         residual = self.up(F.gelu(self.down(self.norm(x))))
         out: Tensor = (x + residual) * self.present(x)
         return out
@@ -113,16 +113,16 @@ class BaseFusion(nn.Module):
         return torch.cat([has_text, has_image], dim=1).to(x.dtype)
 
     @torch.inference_mode()
-    def fuse(self, trunk: TrunkVectors, batch_size: int = 4096) -> TrunkVectors:
+    def fuse(self, encoded: EncodedItems, batch_size: int = 4096) -> EncodedItems:
         """Fused vectors of N items, in batches."""
         was_training = self.training
         self.eval()
         device = self.down.weight.device
-        x = torch.from_numpy(trunk.joined())
+        x = torch.from_numpy(encoded.joined())
         fused = torch.cat([self(part.to(device)).cpu() for part in x.split(batch_size)]) if len(x) else x
         self.train(was_training)
         text, image = fused.numpy()[:, : self.text_dimension], fused.numpy()[:, self.text_dimension :]
-        return TrunkVectors(np.ascontiguousarray(text), np.ascontiguousarray(image))
+        return EncodedItems(np.ascontiguousarray(text), np.ascontiguousarray(image))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The hub: trunks, base fusion and their fingerprint; what it says of a catalog, and how it is saved and loaded."""
+"""The hub: encoders, base fusion and their fingerprint; what it says of a catalog, and how it is saved and loaded."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from ..arrays import FloatArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
-from .adapters.states import ItemStates, as_tower, image_states, text_states
+from .adapters.states import ItemStates, image_states, text_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
 from .calibration import unit_rows
 from .config import HubConfig
-from .encoders.image import ImageTower
-from .encoders.loading import ImageEncoder, TextEncoder, load_image_encoder, load_text_encoder
-from .encoders.text import TextTower, item_texts
-from .fusion import BaseFusion, TrunkVectors
+from .encoders.image import ImageEncoder
+from .encoders.loading import load_image_encoder, load_text_encoder
+from .encoders.text import TextEncoder, item_texts
+from .fusion import BaseFusion, EncodedItems
 
 Progress = Callable[[str, int, int], None]
 
@@ -32,7 +32,7 @@ class Hub:
 
     Args:
         config: what it is made of.
-        device: where trunks run.
+        device: where encoders run.
         fusion: trained base fusion; without one it starts as the identity.
     """
 
@@ -49,32 +49,33 @@ class Hub:
 
     @property
     def text_dimension(self) -> int:
-        """Dt, 0 without a text trunk."""
+        """Dt, 0 without a text encoder."""
         return self.text.dimension if self.text else 0
 
     @property
     def image_dimension(self) -> int:
-        """Dv, 0 without an image trunk."""
+        """Dv, 0 without an image encoder."""
         return self.image.dimension if self.image else 0
 
     @property
-    def trunk_fingerprints(self) -> dict[str, str]:
-        """Fingerprint of each trunk."""
-        trunks = {"text": self.text, "image": self.image}
-        return {name: trunk.fingerprint for name, trunk in trunks.items() if trunk}
+    def encoder_fingerprints(self) -> dict[str, str]:
+        """Fingerprint of each encoder."""
+        encoders = {"text": self.text, "image": self.image}
+        return {name: encoder.fingerprint for name, encoder in encoders.items() if encoder}
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over trunks, fusion weights and everything else that changes a content embedding."""
+        """SHA-256 over encoders, fusion weights and everything else that changes a content embedding."""
         settings = self.config.model_dump(mode="json", include={"text_fields", "calibration", "image_calibration"})
-        head = json.dumps({"trunks": self.trunk_fingerprints, "settings": settings}, sort_keys=True)
+        # Hubs were stored under this key: it must not change, or none of their spaces would be recognised.
+        head = json.dumps({"trunks": self.encoder_fingerprints, "settings": settings}, sort_keys=True)
         digest = hashlib.sha256(head.encode())
         for name, weight in sorted(self.fusion.state_dict().items()):
             digest.update(name.encode())
             digest.update(weight.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
-    def trunk_vectors(
+    def encode_items(
         self,
         items: pl.DataFrame,
         pictures: Sequence[Sequence[Path]],
@@ -83,23 +84,23 @@ class Hub:
         *,
         texts: bool = True,
         heads: Mapping[str, int] | None = None,
-    ) -> TrunkVectors:
-        """Run (or look up) the trunks on a catalog.
+    ) -> EncodedItems:
+        """Run (or look up) the encoders on a catalog.
 
         Args:
             items: N items in the canonical schema.
             pictures: the picture files of each item; items without have an empty list. `image_sha256` of the item,
                 where present, saves hashing the file again.
-            cache: where trunk outputs are kept.
+            cache: where encoder outputs are kept.
             progress: called with the stage, the inputs done and the inputs in all.
             texts: whether texts are read; without it all items are as if they had none.
             heads: how many last layers a spoke adapts, by modality; the states before them come along.
 
         Raises:
-            UsageError: a trunk that is to be adapted is not there or cannot be.
+            UsageError: an encoder that is to be adapted is not there or cannot be.
         """
         unread = np.zeros((len(items), self.text_dimension), np.float32)
-        return TrunkVectors(
+        return EncodedItems(
             text=self._text_vectors(items, cache, progress) if texts else unread,
             image=self._image_vectors(items, pictures, cache, progress),
             states={
@@ -108,19 +109,19 @@ class Hub:
             },
         )
 
-    def tower(self, modality: str) -> TextTower | ImageTower:
-        """The trunk of a modality, as one that can be cut.
+    def encoder(self, modality: str) -> TextEncoder | ImageEncoder:
+        """The encoder of a modality, where it is to be adapted.
 
         Raises:
-            UsageError: there is none, or it cannot be cut.
+            UsageError: there is none.
         """
-        trunk = self.text if modality == "text" else self.image
-        if trunk is None:
+        encoder = self.text if modality == "text" else self.image
+        if encoder is None:
             raise UsageError(
-                f"The hub has no {modality} trunk to adapt; take {modality} out of trunk_adapter.trunks or train a hub "
-                "that has one."
+                f"The hub has no {modality} encoder to adapt; take {modality} out of encoder_adapter.encoders or train "
+                "a hub that has one."
             )
-        return as_tower(trunk)
+        return encoder
 
     def _states(
         self,
@@ -131,17 +132,17 @@ class Hub:
         cache: EmbeddingCache,
         progress: Progress | None,
     ) -> ItemStates:
-        tower = self.tower(modality)
-        if isinstance(tower, TextTower):
+        encoder = self.encoder(modality)
+        if isinstance(encoder, TextEncoder):
             texts = item_texts(items, self.config.text_fields)
             has_text = np.array([bool(text) for text in texts], dtype=np.bool_)
             stage = _stage(progress, "reading texts up to the adapted layers")
-            return text_states(tower, layers, [text for text in texts if text], has_text, cache, stage)
+            return text_states(encoder, layers, [text for text in texts if text], has_text, cache, stage)
         files = [path for paths in pictures for path in paths]
         counts = np.array([len(paths) for paths in pictures], np.int64)
         hashes = _picture_hashes(items, pictures) or file_hashes(files)
         stage = _stage(progress, "reading pictures up to the adapted layers")
-        return image_states(tower, layers, files, hashes, counts, cache, stage)
+        return image_states(encoder, layers, files, hashes, counts, cache, stage)
 
     def _text_vectors(self, items: pl.DataFrame, cache: EmbeddingCache, progress: Progress | None) -> FloatArray:
         vectors = np.zeros((len(items), self.text_dimension), np.float32)
@@ -169,10 +170,10 @@ class Hub:
         return unit_rows(vectors)
 
     def save(self, directory: Path) -> None:
-        """Write config.json, trunks.json and fusion.safetensors; trunk weights stay where they came from."""
+        """Write config.json, trunks.json and fusion.safetensors; encoder weights stay where they came from."""
         (directory / "config.json").write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
         (directory / "trunks.json").write_text(
-            json.dumps(self.trunk_fingerprints, indent=2, sort_keys=True), encoding="utf-8"
+            json.dumps(self.encoder_fingerprints, indent=2, sort_keys=True), encoding="utf-8"
         )
         weights = {name: weight.cpu().contiguous() for name, weight in self.fusion.state_dict().items()}
         save_file(weights, directory / "fusion.safetensors")
@@ -182,7 +183,7 @@ class Hub:
         """Read a saved hub.
 
         Raises:
-            IncompatibleError: a trunk on this machine is not the one the hub was made with.
+            IncompatibleError: an encoder on this machine is not the one the hub was made with.
             CorruptArtifactError: a file is missing, unreadable or does not fit the others.
         """
         try:
@@ -191,10 +192,10 @@ class Hub:
         except (ValueError, TypeError, OSError) as error:
             raise CorruptArtifactError(f"the hub in {directory} cannot be read; train it with --force.") from error
         hub = cls(config, device=device)
-        for name, fingerprint in hub.trunk_fingerprints.items():
+        for name, fingerprint in hub.encoder_fingerprints.items():
             if recorded.get(name) != fingerprint:
                 raise IncompatibleError(
-                    f"the {name} trunk on this machine ({fingerprint[:12]}) is not the one this hub was made with "
+                    f"the {name} encoder on this machine ({fingerprint[:12]}) is not the one this hub was made with "
                     f"({recorded.get(name, 'none')[:12]}); install the same weights or train a new hub."
                 )
         try:

@@ -46,6 +46,6 @@ def weights_part(name: str, weights: Mapping[str, Tensor], inherited: str | None
 
 
 def hub_parts(hub: Hub) -> list[Part]:
-    """The trunks, whose weights stay where they came from, and the base fusion."""
-    trunks = [Part(f"{name} encoder", fingerprint) for name, fingerprint in hub.trunk_fingerprints.items()]
-    return [*trunks, weights_part("fusion", hub.fusion.state_dict())]
+    """The encoders, whose weights stay where they came from, and the base fusion."""
+    encoders = [Part(f"{name} encoder", fingerprint) for name, fingerprint in hub.encoder_fingerprints.items()]
+    return [*encoders, weights_part("fusion", hub.fusion.state_dict())]

@@ -1,4 +1,4 @@
-"""The one door to PEFT: LoRA adapters on the hub's base fusion and on the heads of its trunks, saved alone."""
+"""The one door to PEFT: LoRA adapters on the hub's base fusion and on the heads of its encoders, saved alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def adapt(module: nn.Module, config: AdapterConfig, seed: int, targets: Sequence
     The adapter starts at zero: the adapted module equals the given one until it is trained.
 
     Args:
-        module: the base fusion, or the head of a trunk.
+        module: the base fusion, or the head of an encoder.
         config: of the adapter.
         seed: of its first factor.
         targets: how the names of the layers end; by default the fusion's two.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .features.attributes import AttributeConfig
 from .features.statistics import StatisticsConfig
@@ -23,23 +23,25 @@ class AdapterConfig(BaseModel):
     alpha: int = Field(default=16, ge=1)
 
 
-class TrunkAdapterConfig(AdapterConfig):
-    """LoRA on the last layers of the hub's trunks, trained with the behavioural part; `rank`, `alpha` as above.
+class EncoderAdapterConfig(AdapterConfig):
+    """LoRA on the last layers of the hub's encoders, trained with the behavioural part; `rank`, `alpha` as above.
 
     Attributes:
-        layers: last layers that are adapted, of each trunk.
-        trunks: which trunks.
+        layers: last layers that are adapted, of each encoder.
+        encoders: which encoders.
         learning_rate_factor: the adapters learn at this share of the spoke's rate.
     """
 
     layers: int = Field(default=1, ge=1)
-    trunks: tuple[Modality, ...] = Field(default=("text",), min_length=1)
+    encoders: tuple[Modality, ...] = Field(
+        default=("text",), min_length=1, validation_alias=AliasChoices("encoders", "trunks")
+    )
     learning_rate_factor: float = Field(default=0.2, gt=0.0)
 
-    @field_validator("trunks")
+    @field_validator("encoders")
     @classmethod
-    def _in_one_order(cls, trunks: tuple[Modality, ...]) -> tuple[Modality, ...]:
-        return tuple(name for name in MODALITIES if name in trunks)
+    def _in_one_order(cls, encoders: tuple[Modality, ...]) -> tuple[Modality, ...]:
+        return tuple(name for name in MODALITIES if name in encoders)
 
 
 class NegativeShares(BaseModel):
@@ -168,8 +170,8 @@ class SpokeConfig(BaseModel):
         content: what of the hub's content is read, in behaviour and mixture alike; a catalog without pictures has none
             whatever stands here. Nothing makes a spoke that knows IDs, attributes and statistics alone.
         adapter: LoRA on the hub's base fusion; None uses the hub's content as it is. Without content none is made.
-        trunk_adapter: LoRA on the last layers of the hub's trunks; None takes what the trunks say as it is. The content
-            floor always does.
+        encoder_adapter: LoRA on the last layers of the hub's encoders; None takes their outputs as they are. The floor
+            always does.
         fusion: how content, ID residual, attributes and statistics become one vector: `concat` maps each and adds them
             up, `gate` weighs each by a gate that reads all, `cross-attention` adds what attention makes of them.
         ids: whether items with enough events have an ID residual; without it `min_item_count` still says who is cold.
@@ -193,7 +195,9 @@ class SpokeConfig(BaseModel):
     transformer: TransformerConfig = TransformerConfig()
     content: tuple[Modality, ...] = MODALITIES
     adapter: AdapterConfig | None = AdapterConfig()
-    trunk_adapter: TrunkAdapterConfig | None = None
+    encoder_adapter: EncoderAdapterConfig | None = Field(
+        default=None, validation_alias=AliasChoices("encoder_adapter", "trunk_adapter")
+    )
     fusion: Literal["concat", "gate", "cross-attention"] = "concat"
     ids: bool = True
     id_init: float = Field(default=0.02, ge=0.0)
@@ -221,21 +225,23 @@ class SpokeConfig(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _trunks_can_be_adapted(self) -> SpokeConfig:
+    def _encoders_can_be_adapted(self) -> SpokeConfig:
         unread = [name for name in self.heads if name not in self.content]
         if unread:
-            raise ValueError(f"trunk_adapter adapts the {unread[0]} trunk, which content does not read; name it there")
+            raise ValueError(
+                f"encoder_adapter adapts the {unread[0]} encoder, which content does not read; name it there"
+            )
         if self.heads and self.training.loss == "softmax":
             raise ValueError(
                 "loss softmax embeds the whole catalog in every step, each item through the adapted layers of its "
-                "trunk; choose sampled-softmax or drop trunk_adapter"
+                "encoder; choose sampled-softmax or drop encoder_adapter"
             )
         return self
 
     @property
     def heads(self) -> dict[str, int]:
-        """Last layers that are adapted, by trunk."""
-        return dict.fromkeys(self.trunk_adapter.trunks, self.trunk_adapter.layers) if self.trunk_adapter else {}
+        """Last layers that are adapted, by encoder."""
+        return dict.fromkeys(self.encoder_adapter.encoders, self.encoder_adapter.layers) if self.encoder_adapter else {}
 
     @property
     def lora(self) -> AdapterConfig | None:

@@ -17,7 +17,7 @@ import torch
 from ..arrays import DoubleArray, FloatArray, IntArray
 from ..catalog.sequences import History
 from ..errors import UsageError
-from ..hub.fusion import TrunkVectors
+from ..hub.fusion import EncodedItems
 from .context import EventContext
 from .model import ItemInputs
 from .spoke import Spoke
@@ -170,7 +170,7 @@ def behaviour_parts(spoke: Spoke, query: FloatArray, inputs: ItemInputs) -> dict
 
 
 def scores_without(
-    spoke: Spoke, query: FloatArray, item_ids: Sequence[str], trunk: TrunkVectors, items: pl.DataFrame | None = None
+    spoke: Spoke, query: FloatArray, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None
 ) -> dict[str, DoubleArray]:
     """(K,) by modality of the catalog: what the items would score had they no text, or no picture; exact.
 
@@ -179,7 +179,7 @@ def scores_without(
     """
     known = [name for name in MODALITIES if name in part_columns(spoke)]
     return {
-        name: spoke.embed_items(item_ids, trunk.without(name), items).astype(np.float64) @ query.astype(np.float64)
+        name: spoke.embed_items(item_ids, encoded.without(name), items).astype(np.float64) @ query.astype(np.float64)
         for name in known
     }
 

@@ -14,15 +14,15 @@ from ..arrays import FloatArray, IntArray
 from ..catalog.sequences import Histories
 from ..errors import UsageError
 from ..hub.content import ContentSpace
-from ..hub.fusion import BaseFusion, TrunkVectors
+from ..hub.fusion import BaseFusion, EncodedItems
 from .adapter import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
 from .config import SpokeConfig
 from .context import EventContext
+from .encoder_adapter import AdaptedEncoders, HeadInputs
 from .features.items import FeatureEncoder, FeatureRows, ItemFeatures
 from .item_fusion import Parts, item_fusion
 from .training.batches import Batch, known_times, known_types, serving_batch
 from .transformer import SequenceTransformer
-from .trunks import AdaptedTrunks, TrunkInputs
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class PreparedContent:
     """What the frozen layers say of N items, computed once, so that a training step pays for the adapter alone.
 
     Attributes:
-        normed: (N, Dt + Dv) trunk vectors after the fusion's layer norm.
+        normed: (N, Dt + Dv) encoder outputs after the fusion's layer norm.
         hidden: (N, H) of those after the fusion's frozen first layer.
-        calibrated: (N, R) trunk vectors and the second layer's bias, calibrated but not yet normalised.
+        calibrated: (N, R) encoder outputs and the second layer's bias, calibrated but not yet normalised.
         present: (N, R) one where the item has the column's modality.
     """
 
@@ -58,7 +58,7 @@ class ItemInputs:
         content: what the frozen layers say of them; None where the model reads no content.
         id_rows: (N,) row of each item in the ID table; 0 is `[UNK]`.
         features: their attributes and behaviour statistics, where the model reads them.
-        trunk: what adapted trunks read of them; `content` is then empty until they have.
+        encoded: what adapted encoders read of them; `content` is then empty until they have.
     """
 
     def __init__(
@@ -66,19 +66,19 @@ class ItemInputs:
         content: PreparedContent | None,
         id_rows: Tensor,
         features: FeatureRows | None = None,
-        trunk: TrunkInputs | None = None,
+        encoded: HeadInputs | None = None,
     ) -> None:
         self.content = content
         self.id_rows = id_rows
         self.features = features or FeatureRows()
-        self.trunk = trunk
+        self.encoded = encoded
 
     def __len__(self) -> int:
         return len(self.id_rows)
 
     def in_fold(self, fold: int) -> ItemInputs:
         """The inputs as a step that trains on a fold of the users may read them."""
-        return ItemInputs(self.content, self.id_rows, self.features.in_fold(fold), self.trunk)
+        return ItemInputs(self.content, self.id_rows, self.features.in_fold(fold), self.encoded)
 
     @property
     def content_columns(self) -> int:
@@ -92,8 +92,8 @@ class ItemInputs:
             return tensor[rows]
 
         content = None if self.content is None else self.content.map(own)
-        trunk = None if self.trunk is None else self.trunk.rows(rows)
-        return ItemInputs(content, self.id_rows[rows], self.features.map(own), trunk)
+        encoded = None if self.encoded is None else self.encoded.rows(rows)
+        return ItemInputs(content, self.id_rows[rows], self.features.map(own), encoded)
 
 
 class ContentProjection(nn.Module):
@@ -112,7 +112,7 @@ class ContentProjection(nn.Module):
         self.linear = nn.Linear(max(space.dimension, 1), dimension)
 
     def reference(self, x: Tensor) -> Tensor:
-        """(B, Dt + Dv) trunk vectors to the (B, R) content embedding under the adapted fusion, layer by layer.
+        """(B, Dt + Dv) encoder outputs to the (B, R) content embedding under the adapted fusion, layer by layer.
 
         What `calibrated` computes faster; slow, and here to be compared with.
         """
@@ -125,11 +125,11 @@ class ContentProjection(nn.Module):
 
     @torch.no_grad()
     def prepare(self, x: Tensor) -> PreparedContent:
-        """Run the frozen layers on (N, Dt + Dv) trunk vectors."""
+        """Run the frozen layers on (N, Dt + Dv) encoder outputs."""
         return self.prepare_adapted(x)
 
     def prepare_adapted(self, x: Tensor) -> PreparedContent:
-        """The same for trunk vectors that learn; gradients reach them."""
+        """The same for encoder outputs that learn; gradients reach them."""
         bare = bare_fusion(self.fusion)
         normed = bare.norm(x)
         start = x + frozen_linear(bare.up).bias
@@ -205,7 +205,7 @@ class BehaviourModel(nn.Module):
         space: the catalog's content space, frozen.
         n_known: items that have an ID residual of their own.
         features: attributes and behaviour statistics that are read beside content, where `config` asks for them.
-        trunks: adapted heads of the hub's trunks, where `config` asks for them.
+        encoders: adapted heads of the hub's encoders, where `config` asks for them.
     """
 
     id_drop: Tensor | None
@@ -217,11 +217,11 @@ class BehaviourModel(nn.Module):
         space: ContentSpace,
         n_known: int,
         features: ItemFeatures | None = None,
-        trunks: AdaptedTrunks | None = None,
+        encoders: AdaptedEncoders | None = None,
     ) -> None:
         super().__init__()
-        if set(config.heads) != set(trunks.heads if trunks else ()):
-            raise UsageError("The heads of the trunks are not those of the config; make them with `adapt_trunks`.")
+        if set(config.heads) != set(encoders.heads if encoders else ()):
+            raise UsageError("The heads of the encoders are not those of the config; make them with `adapt_encoders`.")
         d = config.transformer.dimension
         self.reads = config.content
         self.content = _content(config, fusion, space) if config.content else None
@@ -239,7 +239,7 @@ class BehaviourModel(nn.Module):
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
         _refuse_nothing(config, self.content, self.features)
         self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
-        self.trunks = trunks
+        self.adapted_encoders = encoders
         self.item_fusion = item_fusion(config, self.part_names)
 
     @property
@@ -255,14 +255,14 @@ class BehaviourModel(nn.Module):
             nn.init.xavier_uniform_(self.content.linear.weight)
             nn.init.zeros_(self.content.linear.bias)
 
-    def inputs(self, trunk: TrunkVectors, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
-        """Trunk vectors, ID rows and features of N items as the model takes them, on its device."""
+    def inputs(self, encoded: EncodedItems, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
+        """Encoder outputs, ID rows and features of N items as the model takes them, on its device."""
         device = self.ids.weight.device
         content, own = None, None
-        if self.content is not None and self.trunks is not None:
-            own = self.trunks.inputs(trunk.only(self.reads), device)
+        if self.content is not None and self.adapted_encoders is not None:
+            own = self.adapted_encoders.inputs(encoded.only(self.reads), device)
         elif self.content is not None:
-            content = self.content.prepare(torch.from_numpy(trunk.only(self.reads).joined()).to(device))
+            content = self.content.prepare(torch.from_numpy(encoded.only(self.reads).joined()).to(device))
         features = (features or FeatureRows()).map(lambda tensor: tensor.to(device))
         return ItemInputs(content, torch.from_numpy(id_rows).to(device), features, own)
 
@@ -284,7 +284,7 @@ class BehaviourModel(nn.Module):
         In training, a share of ID residuals is dropped and a share of known items is taken for new ones. One call makes
         the vectors of a whole batch, so that an item is new at every place in it or at none.
         """
-        items = self.through_trunks(items)
+        items = self.through_encoders(items)
         if self.training and self.cold_items:
             items = self._with_cold_items(items)
         if self.item_fusion is not None:
@@ -317,12 +317,12 @@ class BehaviourModel(nn.Module):
         present += [there] * len(features)
         return Parts(torch.stack(vectors, dim=1), torch.stack(present, dim=1))
 
-    def through_trunks(self, items: ItemInputs) -> ItemInputs:
-        """The items with what the adapted trunks make of them, where trunks are adapted."""
-        if self.trunks is None or self.content is None or items.trunk is None:
+    def through_encoders(self, items: ItemInputs) -> ItemInputs:
+        """The items with what the adapted encoders make of them, where encoders are adapted."""
+        if self.adapted_encoders is None or self.content is None or items.encoded is None:
             return items
         # In full precision: the calibration amplifies the rounding of small directions.
-        vectors = self.trunks(items.trunk)
+        vectors = self.adapted_encoders(items.encoded)
         with torch.autocast(vectors.device.type, enabled=False):
             content = self.content.prepare_adapted(vectors)
         return ItemInputs(content, items.id_rows, items.features)
@@ -344,7 +344,7 @@ class BehaviourModel(nn.Module):
 
         What a gate or attention made of the parts is told as it weighed them, and what no part gave is the `bias`.
         """
-        items = self.through_trunks(items)
+        items = self.through_encoders(items)
         parts: dict[str, Tensor] = {}
         if self.item_fusion is not None:
             weighed, rest = self.item_fusion.contributions(self._side_by_side(items))

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from ..hub.model import Hub
 from ..hub.parts import Part, hub_parts, weights_part
+from .encoder_adapter import PREFIX
 from .features.trend import Trend
 from .model import BehaviourModel
 from .spoke import Behaviour, Spoke
-from .trunks import PREFIX
 
 FROZEN = "frozen, so that every category speaks of content in the same words"
 ADAPTED = "the frozen base under this category's adapter"
-TRUNK = "frozen, with this category's adapter on its last layers in behaviour; the floor reads it as it is"
+HEAD_ADAPTED = "frozen, with this category's adapter on its last layers in behaviour; the floor reads it as it is"
 FLOOR = "out of reach of the category's training, so that cold items keep what the hub says of them"
 # How the names of weights begin, part by part.
 OWN_WEIGHTS = {
@@ -31,9 +31,10 @@ FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics
 def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
     """Encoders and fusion as inherited; calibration, adapter, network, features, trend and mixture of its own."""
     adapted = spoke.behaviour is not None and spoke.behaviour.config.lora is not None
-    trunks = {f"{name} encoder" for name in spoke.heads}
+    encoders = {f"{name} encoder" for name in spoke.heads}
     inherited = [
-        replace(part, inherited=TRUNK if part.name in trunks else _why(part.name, adapted)) for part in hub_parts(hub)
+        replace(part, inherited=HEAD_ADAPTED if part.name in encoders else _why(part.name, adapted))
+        for part in hub_parts(hub)
     ]
     network = [*_network(spoke.behaviour.model), *_fitted(spoke.behaviour)] if spoke.behaviour else []
     mixture = hashlib.sha256(spoke.mixture.model_dump_json().encode()).hexdigest()
@@ -68,7 +69,7 @@ def _network(model: BehaviourModel) -> list[Part]:
     lora = {name: weight for name, weight in weights.items() if "lora_" in name}
     adapters = {
         "adapter": {name: weight for name, weight in lora.items() if not name.startswith(PREFIX)},
-        "trunk adapter": {name: weight for name, weight in lora.items() if name.startswith(PREFIX)},
+        "encoder adapter": {name: weight for name, weight in lora.items() if name.startswith(PREFIX)},
     }
     return [*(weights_part(part, own) for part, own in adapters.items() if own), *parts]
 

@@ -27,16 +27,16 @@ from ..catalog.sequences import Histories
 from ..errors import CorruptArtifactError, IncompatibleError
 from ..hub.config import HubConfig
 from ..hub.content import ContentSpace, recency_weighted
-from ..hub.fusion import BaseFusion, TrunkVectors
+from ..hub.fusion import BaseFusion, EncodedItems
 from ..hub.model import Hub
 from .adapter import load_adapter, save_adapter
 from .config import MODALITIES, Modality, SpokeConfig
+from .encoder_adapter import PREFIX, load_encoders, save_encoders
 from .features.items import ItemFeatures
 from .features.trend import Trend
 from .mixture import FloorSettings, Mixture, floor_mixture
 from .model import BehaviourModel, ItemInputs
 from .recommender import VectorRecommender
-from .trunks import PREFIX, load_trunks, save_trunks
 
 UNKNOWN_ID_ROW = 0
 # Frozen weights are the hub's, and adapters have files of their own.
@@ -59,19 +59,19 @@ class Behaviour:
     known_items: tuple[str, ...]
     features: ItemFeatures = field(default_factory=ItemFeatures)
 
-    def inputs(self, item_ids: Sequence[str], trunk: TrunkVectors, items: pl.DataFrame | None = None) -> ItemInputs:
+    def inputs(self, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None) -> ItemInputs:
         """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content.
 
         Args:
             item_ids: identifiers, N.
-            trunk: what the hub's trunks say of them.
+            encoded: what the hub's encoders say of them.
             items: their rows of the item table; needed where attributes are read.
 
         Raises:
             UsageError: attributes are read and the rows are missing or are those of other items.
         """
         known = id_rows(item_ids, self.known_items)
-        return self.model.inputs(trunk, known, self.features.encode(item_ids, items))
+        return self.model.inputs(encoded, known, self.features.encode(item_ids, items))
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Spoke:
 
     @property
     def heads(self) -> dict[str, int]:
-        """Last layers that are adapted, by trunk; what `Hub.trunk_vectors` is asked for along with the vectors."""
+        """Last layers that are adapted, by encoder; what `Hub.encode_items` is asked for along with the vectors."""
         return self.behaviour.config.heads if self.behaviour else {}
 
     @property
@@ -145,33 +145,33 @@ class Spoke:
         return digest.hexdigest()
 
     def embed_items(
-        self, item_ids: Sequence[str], trunk: TrunkVectors, items: pl.DataFrame | None = None
+        self, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None
     ) -> FloatArray:
         """(N, D) item vectors `[behaviour | cold | trend | text | image]` of any items, seen in training or not.
 
         Args:
             item_ids: identifiers, N.
-            trunk: what the hub's trunks say of them.
+            encoded: what the hub's encoders say of them.
             items: their rows of the item table; needed where the spoke reads attributes.
 
         Raises:
             UsageError: attributes are read and the rows are missing or are those of other items.
         """
-        content = self._embed_content(trunk)
+        content = self._embed_content(encoded)
         if self.behaviour is None:
             return content
-        inputs = self.behaviour.inputs(item_ids, trunk, items)
+        inputs = self.behaviour.inputs(item_ids, encoded, items)
         cold = (inputs.id_rows == UNKNOWN_ID_ROW).cpu().numpy().astype(np.float32)
         parts = [self.behaviour.model.item_vectors(inputs), cold[:, None], content]
         if self.trend:
             parts.insert(2, self.trend.columns(item_ids))
         return np.concatenate(parts, axis=1)
 
-    def _embed_content(self, trunk: TrunkVectors) -> FloatArray:
+    def _embed_content(self, encoded: EncodedItems) -> FloatArray:
         """(N, R) content embeddings, of what the spoke reads."""
         if not self.space.dimension:
-            return np.zeros((len(trunk), 0), np.float32)
-        return self.space.embed(self.fusion.fuse(trunk.only(self.content)))
+            return np.zeros((len(encoded), 0), np.float32)
+        return self.space.embed(self.fusion.fuse(encoded.only(self.content)))
 
     def embed_sessions(
         self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
@@ -230,8 +230,8 @@ class Spoke:
         save_file(weights, directory / "behaviour.safetensors")
         if self.behaviour.config.lora and model.content is not None:
             save_adapter(model.content.fusion, directory / "adapter")
-        if model.trunks is not None:
-            save_trunks(model.trunks, directory)
+        if model.adapted_encoders is not None:
+            save_encoders(model.adapted_encoders, directory)
 
     @classmethod
     def load(cls, directory: Path, hub: Hub) -> Spoke:
@@ -284,7 +284,7 @@ def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour
     known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
     fusion = load_adapter(hub.fusion, directory / "adapter") if config.lora else hub.fusion
     features = ItemFeatures.load(directory, config)
-    model = BehaviourModel(config, fusion, space, len(known), features, load_trunks(hub, config, directory))
+    model = BehaviourModel(config, fusion, space, len(known), features, load_encoders(hub, config, directory))
     missing, unexpected = model.load_state_dict(load_file(directory / "behaviour.safetensors"), strict=False)
     if unexpected or any(not name.startswith(SAVED_APART) for name in missing):
         raise CorruptArtifactError(f"the spoke in {directory} lacks weights ({missing[:3]}); train it with --force.")

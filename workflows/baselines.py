@@ -55,8 +55,8 @@ class _HubWithRecency:
 
     def __init__(self, context: Context, dataset: Dataset, protocol: Protocol) -> None:
         hub = Hubs(context).ensure()
-        floor, trunk = over_catalog(context, context.registry.models.get(hub), dataset)
-        vectors = floor.embed_items(dataset.items["item_id"].to_list(), trunk)
+        floor, encoded = over_catalog(context, context.registry.models.get(hub), dataset)
+        vectors = floor.embed_items(dataset.items["item_id"].to_list(), encoded)
         checked = _validation(dataset, protocol)
         best = floor if checked is None else _best_recency(floor, vectors, checked, protocol.exclude_seen)
         weights = best.mixture.weights(protocol.exclude_seen)

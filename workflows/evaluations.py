@@ -302,8 +302,8 @@ def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Pro
 
 def _over_catalog(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
     """A spoke or a hub's launch floor behind the recommender interface, and its content of the catalog (N, R)."""
-    spoke, trunk = over_catalog(context, context.registry.models.get(model), dataset)
-    vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk, dataset.items)
+    spoke, encoded = over_catalog(context, context.registry.models.get(model), dataset)
+    vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
     recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
     return recommender, vectors[:, spoke.behaviour_dimension :]
 

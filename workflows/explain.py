@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
-from .models import trunk_vectors
+from .models import encode_items
 from .recommendations import Recommendations, Server
 from .results import Result
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..catalog.sequences import History
-    from ..hub.fusion import TrunkVectors
+    from ..hub.fusion import EncodedItems
     from ..spokes.explain import ScoreParts
     from ..spokes.spoke import Spoke
     from .context import Context
@@ -277,12 +277,12 @@ class _Explainer:
         few = replace(dataset, items=dataset.items[rows.tolist()])
         try:
             # Looked up, since they have been indexed.
-            trunk = trunk_vectors(self._context, self._server.loaded.hub, few, self._spoke.content, self._spoke.heads)
+            encoded = encode_items(self._context, self._server.loaded.hub, few, self._spoke.content, self._spoke.heads)
         except InvalidDataError as error:
             split: list[dict[str, Any]] = [{}] * len(rows)
             notes = [f"What the items are made of could not be read again: {error}"]
         else:
-            split, notes = self._split(rows, few.items, parts, trunk, places), []
+            split, notes = self._split(rows, few.items, parts, encoded, places), []
         found = []
         for row, own, more in zip(rows.tolist(), told, split, strict=True):
             listed = shown.get(str(own["item_id"]), {})
@@ -311,16 +311,16 @@ class _Explainer:
         }
 
     def _split(
-        self, rows: IntArray, items: pl.DataFrame, parts: ScoreParts, trunk: TrunkVectors, places: _Places
+        self, rows: IntArray, items: pl.DataFrame, parts: ScoreParts, encoded: EncodedItems, places: _Places
     ) -> list[dict[str, Any]]:
         """What only embedding the items again tells: the sum behind the behavioural part, the loss of each modality."""
         from ..spokes.explain import behaviour_parts, scores_without
 
         ids = items["item_id"].to_list()
         own = self._spoke.behaviour
-        summed = behaviour_parts(self._spoke, parts.query, own.inputs(ids, trunk, items)) if own else {}
-        without = scores_without(self._spoke, parts.query, ids, trunk, items)
-        has = {"text": trunk.has_text, "image": trunk.has_image}
+        summed = behaviour_parts(self._spoke, parts.query, own.inputs(ids, encoded, items)) if own else {}
+        without = scores_without(self._spoke, parts.query, ids, encoded, items)
+        has = {"text": encoded.has_text, "image": encoded.has_image}
         return [
             {
                 "behaviour_parts": {name: _number(values[nth]) for name, values in summed.items()},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..hub.model import Hub
 
-# A hub weighs what its trunks weigh, up to gigabytes; a process serves one, and a second while moving to it.
+# A hub weighs what its encoders weigh, up to gigabytes; a process serves one, and a second while moving to it.
 KEPT = 2
 
 
@@ -32,7 +32,7 @@ class LoadedHubs:
         """The hub of an artifact on a device; two threads that ask at once load it once.
 
         Args:
-            artifact: its content hash, which its weights, its settings and the fingerprints of its trunks decide.
+            artifact: its content hash, which its weights, its settings and the fingerprints of its encoders decide.
             device: as in the settings.
             load: called where it is not kept.
         """

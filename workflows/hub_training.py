@@ -18,7 +18,7 @@ from ..hub.config import HubConfig
 from ..hub.content import fit_content_space, recency_weighted
 from ..hub.contrastive import ContrastiveDomain, train_fusion
 from ..hub.devices import seed_everything
-from ..hub.fusion import BaseFusion, TrunkVectors, interpolate
+from ..hub.fusion import BaseFusion, EncodedItems, interpolate
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
 from ..progress import stage_progress
@@ -26,7 +26,7 @@ from ..registry.kinds import Relation
 from ..registry.records import Parent
 from ..spokes.training.validation import Validation, validation
 from .datasets import Dataset
-from .models import Trained, model_part, prepare, trunk_vectors
+from .models import Trained, encode_items, model_part, prepare
 
 if TYPE_CHECKING:
     from .context import Context
@@ -37,7 +37,7 @@ class _Category:
     """One category on its way through the training."""
 
     dataset: Dataset
-    trunk: TrunkVectors
+    encoded: EncodedItems
     contrastive: ContrastiveDomain
     validation: Validation | None
 
@@ -64,11 +64,11 @@ class HubTraining:
                 hub.fusion, losses = self._fit(hub, final, share, "training the fusion")
         summary = {
             "domains": [dataset.domain.name for dataset in datasets],
-            "items": sum(len(category.trunk) for category in categories),
+            "items": sum(len(category.encoded) for category in categories),
             "kept_share": share,
             "final_loss": round(sum(losses[-20:]) / len(losses[-20:]), 4) if losses else None,
             "parameters": sum(p.numel() for p in hub.fusion.parameters()),
-            "trunks": hub.trunk_fingerprints,
+            "encoders": hub.encoder_fingerprints,
             "table": table,
         }
         parts = [model_part(part) for part in hub_parts(hub)]
@@ -76,14 +76,14 @@ class HubTraining:
 
     def _category(self, hub: Hub, dataset: Dataset) -> _Category:
 
-        trunk = trunk_vectors(self._context, hub, dataset)
-        space = fit_content_space(hub.fusion.fuse(trunk), hub.config)
+        encoded = encode_items(self._context, hub, dataset)
+        space = fit_content_space(hub.fusion.fuse(encoded), hub.config)
         seen = dataset.sequences.keep_events(training_mask(dataset.sequences, Protocol()))
         users = leave_one_out(dataset.sequences, "validation")
         return _Category(
             dataset,
-            trunk,
-            ContrastiveDomain(trunk, space, co_engaged_pairs(seen, hub.config.contrastive.window)),
+            encoded,
+            ContrastiveDomain(encoded, space, co_engaged_pairs(seen, hub.config.contrastive.window)),
             validation(users, seen, 2000, hub.config.seed).sample(2000, hub.config.seed) if len(users) else None,
         )
 
@@ -150,7 +150,7 @@ class HubTraining:
     def _zero_shot(self, hub: Hub, fusion: BaseFusion, category: _Category) -> FloatArray:
         """(U,) NDCG@10 of the launch floor on a category, calibrated on its own catalog."""
 
-        fused = fusion.fuse(category.trunk)
+        fused = fusion.fuse(category.encoded)
         space = fit_content_space(fused, hub.config)
         content = space.embed(fused)
         checked = category.validation

@@ -11,7 +11,7 @@ from ..errors import NotFoundError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
 from . import releases
-from .models import ModelResult, Recipe, parse_config, prepare, train_once, trunk_vectors
+from .models import ModelResult, Recipe, encode_items, parse_config, prepare, train_once
 from .results import Result
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ LIVE_HUB = "hub@live"
 
 @dataclass(frozen=True)
 class EmbedResult(Result):
-    """A catalog run through a hub's trunks.
+    """A catalog run through a hub's encoders.
 
     Attributes:
         domain: the category.
@@ -33,7 +33,7 @@ class EmbedResult(Result):
         with_text: items that have text.
         with_image: items that have a picture.
         dimension: columns of a content embedding.
-        seconds: what it took; next to nothing when every trunk output was cached.
+        seconds: what it took; next to nothing when every encoder output was cached.
     """
 
     domain: str
@@ -130,7 +130,7 @@ class Hubs:
         return str(self.train(domains=[]).ref)
 
     def embed(self, domain: str, hub: str = LIVE_HUB, items: str | None = None) -> EmbedResult:
-        """Run a catalog through a hub's trunks, so that whatever comes next finds their outputs in the cache.
+        """Run a catalog through a hub's encoders, so that whatever comes next finds their outputs in the cache.
 
         Raises:
             NotFoundError: no such domain, hub or items.
@@ -143,15 +143,15 @@ class Hubs:
         started = time.perf_counter()
         dataset = load_dataset(self._context, domain, items=items, with_events=False)
         loaded, record = load_hub(self._context, self.ensure() if hub == LIVE_HUB else hub)
-        trunk = trunk_vectors(self._context, loaded, dataset)
-        space = fit_content_space(loaded.fusion.fuse(trunk), loaded.config)
+        encoded = encode_items(self._context, loaded, dataset)
+        space = fit_content_space(loaded.fusion.fuse(encoded), loaded.config)
         return EmbedResult(
             domain=domain,
             hub=record.ref,
             items=dataset.item_snapshot.ref,
-            n_items=len(trunk),
-            with_text=int(trunk.has_text.sum()),
-            with_image=int(trunk.has_image.sum()),
+            n_items=len(encoded),
+            with_text=int(encoded.has_text.sum()),
+            with_image=int(encoded.has_image.sum()),
             dimension=space.dimension,
             seconds=round(time.perf_counter() - started, 2),
         )

@@ -14,7 +14,7 @@ from ..errors import HubspokeError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
 from .loading import load_spoke, over_catalog, spoke_ref
-from .models import load_hub, prepare, ready_model, trunk_vectors
+from .models import encode_items, load_hub, prepare, ready_model
 from .results import Result, fingerprint
 
 if TYPE_CHECKING:
@@ -222,9 +222,9 @@ class Indexes:
         from ..retrieval.faiss_index import build_index
 
         prepare(self._context)
-        spoke, trunk = over_catalog(self._context, model, dataset)
+        spoke, encoded = over_catalog(self._context, model, dataset)
         item_ids = dataset.items["item_id"].to_list()
-        vectors = spoke.embed_items(item_ids, trunk, dataset.items)
+        vectors = spoke.embed_items(item_ids, encoded, dataset.items)
         index = build_index(vectors, item_ids, spoke.space_fingerprint)
         return self._store(index, spoke, model, dataset, identity, started)
 
@@ -247,8 +247,8 @@ class Indexes:
         rows = np.array(new, np.int64)
         fresh = replace(dataset, items=dataset.items[rows.tolist()])
         names = [ids[row] for row in new]
-        trunk = trunk_vectors(self._context, loaded.hub, fresh, loaded.spoke.content, loaded.spoke.heads)
-        vectors = loaded.spoke.embed_items(names, trunk, fresh.items)
+        encoded = encode_items(self._context, loaded.hub, fresh, loaded.spoke.content, loaded.spoke.heads)
+        vectors = loaded.spoke.embed_items(names, encoded, fresh.items)
         among = set(names)
         kept = loaded.index.select([item for item in ids if item not in among])
         grown = kept.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
@@ -296,8 +296,8 @@ class Indexes:
     def _check_vectors(self, loaded: LoadedIndex, dataset: Dataset, vectors: Any) -> dict[str, Any]:
         rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
         few = replace(dataset, items=dataset.items[rows.tolist()])
-        trunk = trunk_vectors(self._context, loaded.hub, few, loaded.spoke.content, loaded.spoke.heads)
-        again = loaded.spoke.embed_items(dataset.items["item_id"][rows].to_list(), trunk, dataset.items[rows])
+        encoded = encode_items(self._context, loaded.hub, few, loaded.spoke.content, loaded.spoke.heads)
+        again = loaded.spoke.embed_items(dataset.items["item_id"][rows].to_list(), encoded, dataset.items[rows])
         gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
         return _check("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}")
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
-from .models import load_hub, trunk_vectors
+from .models import encode_items, load_hub
 
 if TYPE_CHECKING:
-    from ..hub.fusion import TrunkVectors
+    from ..hub.fusion import EncodedItems
     from ..hub.model import Hub
     from ..spokes.spoke import Spoke
     from .context import Context
@@ -22,7 +22,7 @@ def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
 
     Raises:
         CorruptArtifactError: its artifact no longer matches its checksum.
-        IncompatibleError: its hub's trunks are not those on this machine.
+        IncompatibleError: its hub's encoders are not those on this machine.
     """
     from ..hub.devices import pick_device
     from ..spokes.spoke import Spoke
@@ -34,22 +34,22 @@ def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
     return spoke, hub
 
 
-def over_catalog(context: Context, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, TrunkVectors]:
-    """A spoke version, or a hub version's launch floor, with the trunk vectors of the catalog that it is to serve.
+def over_catalog(context: Context, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, EncodedItems]:
+    """A spoke version, or a hub version's launch floor, with the encoder outputs of the catalog that it is to serve.
 
     Raises:
         CorruptArtifactError: an artifact no longer matches its checksum.
-        IncompatibleError: the hub's trunks are not those on this machine.
+        IncompatibleError: the hub's encoders are not those on this machine.
     """
     from ..hub.content import fit_content_space
     from ..spokes.spoke import launch_floor
 
     if model.kind == ModelKind.SPOKE:
         spoke, hub = load_spoke(context, model)
-        return spoke, trunk_vectors(context, hub, dataset, spoke.content, spoke.heads)
+        return spoke, encode_items(context, hub, dataset, spoke.content, spoke.heads)
     hub, _ = load_hub(context, model.ref)
-    trunk = trunk_vectors(context, hub, dataset)
-    return launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config)), trunk
+    encoded = encode_items(context, hub, dataset)
+    return launch_floor(hub, fit_content_space(hub.fusion.fuse(encoded), hub.config)), encoded
 
 
 def spoke_ref(context: Context, ref: str) -> str:

@@ -21,7 +21,7 @@ from .results import Result, fingerprint
 
 if TYPE_CHECKING:
     from ..hub.cache import EmbeddingCache
-    from ..hub.fusion import TrunkVectors
+    from ..hub.fusion import EncodedItems
     from ..hub.model import Hub
     from ..hub.parts import Part
     from .context import Context
@@ -206,7 +206,7 @@ def load_hub(context: Context, ref: str) -> tuple[Hub, ModelRecord]:
     Raises:
         NotFoundError: no such hub, or its artifact is gone.
         UsageError: `ref` is no hub, or one that is not ready.
-        IncompatibleError: this machine's trunks are not those it was made with.
+        IncompatibleError: this machine's encoders are not those it was made with.
     """
     from ..hub.model import Hub
 
@@ -233,26 +233,26 @@ def ready_model(context: Context, ref: str, kind: ModelKind) -> ModelRecord:
 
 
 def embedding_cache(context: Context) -> EmbeddingCache:
-    """The workspace's cache of trunk outputs."""
+    """The workspace's cache of encoder outputs."""
     from ..hub.cache import EmbeddingCache
 
     return EmbeddingCache(context.cache_dir)
 
 
-def trunk_vectors(
+def encode_items(
     context: Context,
     hub: Hub,
     dataset: Dataset,
     content: Collection[str] = ("text", "image"),
     heads: Mapping[str, int] | None = None,
-) -> TrunkVectors:
-    """What the hub's trunks say of a catalog; each trunk runs once per item, ever, and only if its content is read.
+) -> EncodedItems:
+    """What the hub's encoders say of a catalog; each encoder runs once per item, ever, and only if its content is read.
 
-    With `heads`, the last layers by trunk that a spoke adapts, the states before these come along.
+    With `heads`, the last layers by encoder that a spoke adapts, the states before these come along.
     """
     from .datasets import image_paths
 
     seen = hub.image is not None and "image" in content
     pictures = image_paths(dataset) if seen else [[] for _ in range(dataset.items.height)]
     cache = embedding_cache(context)
-    return hub.trunk_vectors(dataset.items, pictures, cache, context.progress, texts="text" in content, heads=heads)
+    return hub.encode_items(dataset.items, pictures, cache, context.progress, texts="text" in content, heads=heads)

@@ -22,12 +22,12 @@ from .hubs import Hubs
 from .models import (
     Recipe,
     Trained,
+    encode_items,
     load_hub,
     model_part,
     parse_config,
     prepare,
     ready_model,
-    trunk_vectors,
 )
 from .results import fingerprint
 from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_start
@@ -233,9 +233,9 @@ class SpokeBuilder:
         self.hub_ref = str(plan.job.hub)
         self.hub, _ = load_hub(context, self.hub_ref)
         self._item_ids = plan.dataset.items["item_id"].to_list()
-        self._trunk = trunk_vectors(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
-        self._space = fit_content_space(self.hub.fusion.fuse(self._trunk), self.hub.config)
-        self._content = self._space.embed(self.hub.fusion.fuse(self._trunk))
+        self._encoded = encode_items(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
+        self._space = fit_content_space(self.hub.fusion.fuse(self._encoded), self.hub.config)
+        self._content = self._space.embed(self.hub.fusion.fuse(self._encoded))
         self._floor = floor_settings(self.hub.config)
         self._parent = load_parent(context, plan.start, plan.dataset) if plan.start else None
         self.taken = Taken((), 0)
@@ -255,7 +255,7 @@ class SpokeBuilder:
         if self._parent:
             theirs = self._parent.behaviour
             self._scores["before"] = quality(
-                theirs.model, theirs.inputs(self._item_ids, self._parent.trunk, self._dataset.items)
+                theirs.model, theirs.inputs(self._item_ids, self._parent.encoded, self._dataset.items)
             )
         run = self._fit(behaviour.model, inputs, lambda model: quality(model, inputs))
         return behaviour, self._mixture(behaviour, inputs), run
@@ -287,7 +287,7 @@ class SpokeBuilder:
         known = spoke.behaviour.known_items if spoke.behaviour else ()
         about = {**start.about, "took": list(self.taken.parts), "ids_taken": self.taken.ids}
         about["ids_fresh"] = len(known) - self.taken.ids
-        drift = measured_drift(parent, spoke, self._trunk, self._dataset, start)
+        drift = measured_drift(parent, spoke, self._encoded, self._dataset, start)
         scores = {name: round(score, 5) for name, score in self._scores.items()}
         return {"warm_start": about, "drift": {**drift, "validation_ndcg@10": scores}}
 
@@ -333,11 +333,11 @@ class SpokeBuilder:
     def _behaviour(self, sequences: SequenceSource) -> tuple[Behaviour, ItemInputs]:
         """A behavioural part that is yet to be trained, and its inputs of the catalog."""
         from ..hub.devices import pick_device, seed_everything
+        from ..spokes.encoder_adapter import adapt_encoders
         from ..spokes.features.items import ItemFeatures
         from ..spokes.model import BehaviourModel
         from ..spokes.spoke import Behaviour
         from ..spokes.training.memory import refuse_beyond_device
-        from ..spokes.trunks import adapt_trunks
         from .features import fit_features
 
         counts = sequences.item_counts()
@@ -354,13 +354,13 @@ class SpokeBuilder:
         refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
         seed_everything(self._config.seed)
         model = BehaviourModel(
-            self._config, fusion, self._space, len(known), features, adapt_trunks(self.hub, self._config)
+            self._config, fusion, self._space, len(known), features, adapt_encoders(self.hub, self._config)
         )
         model = model.to(device)
         if self._config.id_dropout_events:
             model.lean_on_events(counts[frequent])
         behaviour = Behaviour(self._config, model, known, features)
-        inputs = behaviour.inputs(self._item_ids, self._trunk, self._dataset.items)
+        inputs = behaviour.inputs(self._item_ids, self._encoded, self._dataset.items)
         if parent:
             self.taken = take_from(parent, behaviour, inputs, self.hub.fingerprint, self._dataset)
         return behaviour, inputs

@@ -25,7 +25,7 @@ from .loading import over_catalog
 
 if TYPE_CHECKING:
     from ..catalog.sequences import Sequences, SequenceSource
-    from ..hub.fusion import TrunkVectors
+    from ..hub.fusion import EncodedItems
     from ..spokes.config import SpokeConfig
     from ..spokes.spoke import Behaviour, Spoke
     from ..spokes.training.validation import Validation
@@ -80,14 +80,14 @@ class LoadedParent:
         ref: its name.
         spoke: the version.
         behaviour: its trained part.
-        trunk: what its own hub says of the catalog.
+        encoded: what its own hub says of the catalog.
         same_domain: it is of the domain that is trained.
     """
 
     ref: str
     spoke: Spoke
     behaviour: Behaviour
-    trunk: TrunkVectors
+    encoded: EncodedItems
     same_domain: bool
 
 
@@ -276,13 +276,13 @@ def load_parent(context: Context, start: WarmStart, dataset: Dataset) -> LoadedP
 
     Raises:
         UsageError: it has no trained part.
-        IncompatibleError: its hub's trunks are not those on this machine.
+        IncompatibleError: its hub's encoders are not those on this machine.
     """
     ref = start.record.ref
-    spoke, trunk = over_catalog(context, start.record, dataset)
+    spoke, encoded = over_catalog(context, start.record, dataset)
     if spoke.behaviour is None:
         raise UsageError(f"{ref} has no behaviour that could be trained on; train without a parent.")
-    return LoadedParent(ref, spoke, spoke.behaviour, trunk, start.record.domain == dataset.domain.name)
+    return LoadedParent(ref, spoke, spoke.behaviour, encoded, start.record.domain == dataset.domain.name)
 
 
 def take_from(parent: LoadedParent, child: Behaviour, inputs: Any, hub_fingerprint: str, dataset: Dataset) -> Taken:
@@ -290,13 +290,13 @@ def take_from(parent: LoadedParent, child: Behaviour, inputs: Any, hub_fingerpri
     from ..spokes.training.warm_start import Common, take_over
 
     ids = dataset.items["item_id"].to_list()
-    theirs = parent.behaviour.inputs(ids, parent.trunk, dataset.items)
+    theirs = parent.behaviour.inputs(ids, parent.encoded, dataset.items)
     common = Common(parent.spoke.hub_fingerprint == hub_fingerprint, parent.same_domain)
     return take_over(child, parent.behaviour, inputs, theirs, common)
 
 
 def measured_drift(
-    parent: LoadedParent, child: Spoke, trunk: TrunkVectors, dataset: Dataset, start: WarmStart
+    parent: LoadedParent, child: Spoke, encoded: EncodedItems, dataset: Dataset, start: WarmStart
 ) -> dict[str, Any]:
     """How far a version has gone from its parent: item vectors of behaviour, and what is recommended.
 
@@ -306,8 +306,8 @@ def measured_drift(
     from ..spokes.training.warm_start import list_overlap, vector_drift
 
     ids, checked = dataset.items["item_id"].to_list(), start.parts.validation
-    ours = child.embed_items(ids, trunk, dataset.items)
-    theirs = parent.spoke.embed_items(ids, parent.trunk, dataset.items)
+    ours = child.embed_items(ids, encoded, dataset.items)
+    theirs = parent.spoke.embed_items(ids, parent.encoded, dataset.items)
     common = np.array([item in start.items for item in ids], np.bool_)
     width = child.width
     return {

@@ -17,7 +17,7 @@ from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
 from hubspoke.hub.config import FusionConfig
 from hubspoke.hub.content import ContentSpace
 from hubspoke.hub.devices import seed_everything
-from hubspoke.hub.fusion import BaseFusion, TrunkVectors
+from hubspoke.hub.fusion import BaseFusion, EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel, ItemInputs
 from hubspoke.spokes.recommender import VectorRecommender
@@ -121,8 +121,8 @@ def make_spoke(config: SpokeConfig, training: Sequences, device: torch.device) -
     known = [names[row] for row in np.flatnonzero(training.item_counts() >= config.min_item_count)]
     seed_everything(config.seed)
     model = BehaviourModel(config, BaseFusion(1, 0, FusionConfig()), ContentSpace(None, None), len(known)).to(device)
-    trunk = TrunkVectors(np.zeros((n, 1), np.float32), np.zeros((n, 0), np.float32))
-    return IdSpoke(config, model, model.inputs(trunk, id_rows(names, known)))
+    encoded = EncodedItems(np.zeros((n, 1), np.float32), np.zeros((n, 0), np.float32))
+    return IdSpoke(config, model, model.inputs(encoded, id_rows(names, known)))
 
 
 def validation_users(sequences: Sequences, max_history: int, at_most: int, seed: int = 0) -> Validation:

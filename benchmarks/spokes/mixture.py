@@ -182,9 +182,9 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
         for share in arguments.cold_items:
             with clock.step(f"simulated cold items {share:g}"):
                 trained = ws.spoke.train(DOMAIN, config=laid_over(base, {"cold_items": share}), index=False)
-                spoke, trunk = over_catalog(ws, ws.registry.models.get(trained.ref), dataset)
+                spoke, encoded = over_catalog(ws, ws.registry.models.get(trained.ref), dataset)
                 split = split_parts(dataset.sequences, "leave-one-out", None, spoke.behaviour.config)
-                vectors = spoke.embed_items(dataset.items["item_id"].to_list(), trunk, dataset.items)
+                vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
                 filtered = split.validation.filter_seen
                 parts = Parts(spoke, vectors, split.train.item_counts(), filtered)
                 test = leave_one_out(dataset.sequences, "test", Protocol(exclude_seen=filtered))

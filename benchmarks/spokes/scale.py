@@ -173,23 +173,23 @@ def _spokes(n_items: int, config: Any, device: Any) -> Callable[[], tuple[Any, A
     from hubspoke.hub.config import FusionConfig, HubConfig
     from hubspoke.hub.content import fit_content_space
     from hubspoke.hub.devices import seed_everything
-    from hubspoke.hub.fusion import BaseFusion, TrunkVectors
+    from hubspoke.hub.fusion import BaseFusion, EncodedItems
     from hubspoke.spokes.model import BehaviourModel
     from hubspoke.spokes.spoke import id_rows
 
     rng = np.random.default_rng(config.seed)
     topics = rng.standard_normal((TOPICS, COLUMNS))
     text = topics[np.arange(n_items) % TOPICS] + rng.standard_normal((n_items, COLUMNS))
-    trunk = TrunkVectors(text.astype(np.float32), np.zeros((n_items, 0), np.float32))
+    encoded = EncodedItems(text.astype(np.float32), np.zeros((n_items, 0), np.float32))
     seed_everything(config.seed)
     fusion = BaseFusion(COLUMNS, 0, FusionConfig())
-    space = fit_content_space(fusion.fuse(trunk), HubConfig.model_validate({"image": None}))
+    space = fit_content_space(fusion.fuse(encoded), HubConfig.model_validate({"image": None}))
     names = item_ids(n_items).to_list()
 
     def make() -> tuple[Any, Any]:
         seed_everything(config.seed)
         model = BehaviourModel(config, fusion, space, n_items).to(device)
-        return model, model.inputs(trunk, id_rows(names, names))
+        return model, model.inputs(encoded, id_rows(names, names))
 
     return make
 

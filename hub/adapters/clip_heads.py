@@ -1,4 +1,4 @@
-"""open_clip's own transformers cut in two: picture towers of the ViT kind, and text towers that read from the left.
+"""open_clip's own transformers cut in two: picture encoders of the ViT kind, and text encoders that read from the left.
 
 Their attention keeps query, key and value in one matrix; a head holds views of its three parts, because LoRA on the
 whole would write into frozen weights and take the rounding along.
@@ -91,7 +91,7 @@ class VisionHead(nn.Module):
 
     Args:
         blocks: first to last.
-        visual: the tower, whose pooling is used.
+        visual: the encoder, whose pooling is used.
         width: H.
     """
 
@@ -157,12 +157,12 @@ def cut_vision(name: str, visual: Any, layers: int, side: int) -> Cut:
     """A ViT of open_clip before its last blocks.
 
     Raises:
-        UsageError: the tower is of another kind, or has fewer blocks.
+        UsageError: the encoder is of another kind, or has fewer blocks.
     """
     if not (hasattr(visual, "_embeds") and hasattr(visual, "_pool") and _splits(visual)):
         raise UsageError(
-            f"Image trunk {name} is no ViT of open_clip's own and cannot be adapted; take image out of "
-            "trunk_adapter.trunks or train a hub on another image trunk."
+            f"Image encoder {name} is no ViT of open_clip's own and cannot be adapted; take image out of "
+            "encoder_adapter.encoders or train a hub on another image encoder."
         )
     body = shallow(visual)
     body.transformer, last = _cut_stack(name, visual.transformer, layers, causal=False)
@@ -172,10 +172,10 @@ def cut_vision(name: str, visual: Any, layers: int, side: int) -> Cut:
 
 
 def cut_text(name: str, model: Any, layers: int) -> Cut:
-    """A text tower of open_clip before its last blocks.
+    """A text encoder of open_clip before its last blocks.
 
     Raises:
-        UsageError: the tower is of another kind, or has fewer blocks.
+        UsageError: the encoder is of another kind, or has fewer blocks.
     """
     text = text_half(name, model)
     transformer, last = _cut_stack(name, text.transformer, layers, causal=True)
@@ -183,7 +183,7 @@ def cut_text(name: str, model: Any, layers: int) -> Cut:
 
 
 def text_half(name: str, model: Any) -> Any:
-    """The text tower of a dual tower, where each text is pooled at its end and read from the left.
+    """The text encoder of a dual encoder, where each text is pooled at its end and read from the left.
 
     Raises:
         UsageError: it is of another kind.
@@ -192,8 +192,8 @@ def text_half(name: str, model: Any) -> Any:
     reads_left = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
     if not (hasattr(text, "token_embedding") and reads_left and _pooling(text) in ("argmax", "eos") and _splits(text)):
         raise UsageError(
-            f"Text trunk {name} is no text tower of open_clip's own that reads from the left and cannot be adapted; "
-            "take text out of trunk_adapter.trunks or train a hub on another text trunk."
+            f"Text encoder {name} is no text encoder of open_clip's own that reads from the left and cannot be "
+            "adapted; take text out of encoder_adapter.encoders or train a hub on another text encoder."
         )
     return text
 
@@ -211,9 +211,9 @@ def _pooling(text: Any) -> str:
     return str(getattr(text, "text_pool_type", None) or getattr(text, "pool_type", ""))
 
 
-def _splits(tower: Any) -> bool:
+def _splits(encoder: Any) -> bool:
     """Whether all blocks are such as `Block` repeats."""
-    blocks = getattr(getattr(tower, "transformer", None), "resblocks", None)
+    blocks = getattr(getattr(encoder, "transformer", None), "resblocks", None)
     return isinstance(blocks, nn.ModuleList) and all(_is_plain(block) for block in blocks)
 
 

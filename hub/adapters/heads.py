@@ -1,6 +1,6 @@
-"""Trunks cut in two: a frozen body that runs once per input, and a head of the last layers that a spoke may adapt.
+"""Encoders cut in two: a frozen body that runs once per input, and a head of the last layers that a spoke may adapt.
 
-Promise: the head over the body's states gives what the whole trunk gives, up to the rounding of another batch.
+Promise: the head over the body's states gives what the whole encoder gives, up to the rounding of another batch.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ HIDDEN = -1e9
 
 @dataclass(frozen=True)
 class Cut:
-    """A trunk in two.
+    """An encoder in two.
 
     Attributes:
-        body: inputs as the tower prepares them, for texts ids (B, T) of one length, to states (B, T, W).
+        body: inputs as the encoder prepares them, for texts ids (B, T) of one length, to states (B, T, W).
         head: states (B, T, W) and mask (B, T), true on real places, to vectors (B, D) that are not yet normalised.
         targets: names of the head's modules that LoRA adapts.
         width: W.
@@ -36,13 +36,13 @@ class Cut:
 
 
 def require_depth(name: str, layers: int, depth: int) -> None:
-    """Refuse a head of more layers than the trunk has.
+    """Refuse a head of more layers than the encoder has.
 
     Raises:
         UsageError: likewise.
     """
     if layers > depth:
-        raise UsageError(f"Trunk {name} has {depth} layers that can be adapted, not {layers}; lower the number.")
+        raise UsageError(f"Encoder {name} has {depth} layers that can be adapted, not {layers}; lower the number.")
 
 
 # --- Transformer text encoders ----------------------------------------------------------------------------------------
@@ -95,8 +95,8 @@ def cut_transformer(name: str, model: nn.Module, layers: int, first: bool) -> Cu
     stack = getattr(getattr(model, "encoder", None), "layer", None)
     if not isinstance(stack, nn.ModuleList) or not all(_is_bert_layer(layer) for layer in stack):
         raise UsageError(
-            f"Text trunk {name} is no BERT-like encoder and cannot be adapted; take text out of trunk_adapter.trunks "
-            "or train a hub on another text trunk."
+            f"Text encoder {name} is no BERT-like encoder and cannot be adapted; take text out of "
+            "encoder_adapter.encoders or train a hub on another text encoder."
         )
     require_depth(name, layers, len(stack))
     kept = list(stack)
@@ -178,7 +178,7 @@ def cut_efficientnet(name: str, model: Any, layers: int, side: int) -> Cut:
     return Cut(body, head, ("conv_pw", "conv_pwl", "conv_head"), int(torch.tensor(shape).prod()))
 
 
-# --- Tiny towers ------------------------------------------------------------------------------------------------------
+# --- Tiny encoders ----------------------------------------------------------------------------------------------------
 
 
 class Through(nn.Module):

@@ -1,4 +1,4 @@
-"""States of a catalog: what the frozen bodies of its trunks say of each item, ragged, cached by body and input.
+"""States of a catalog: what the frozen bodies of its encoders say of each item, ragged, cached by body and input.
 
 A state is as long as its text has tokens. The cache holds vectors of one width, so it keeps the states of each length
 under a name of their own.
@@ -20,9 +20,8 @@ from ...arrays import FloatArray, IntArray
 from ...errors import UsageError
 from ..cache import EmbeddingCache, encode_cached, text_hashes
 from ..devices import Progress
-from ..encoders.image import ImageTower, PicturePath
-from ..encoders.loading import Encoder
-from ..encoders.text import TextTower
+from ..encoders.image import ImageEncoder, PicturePath
+from ..encoders.text import TextEncoder
 from .heads import Cut
 
 
@@ -87,15 +86,15 @@ def _ranges(offsets: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
 
 
 class _Body:
-    """A trunk's body over inputs of one length, as an encoder of flattened states (N, T * W)."""
+    """An encoder's body over inputs of one length, as an encoder of flattened states (N, T * W)."""
 
-    def __init__(self, tower: TextTower | ImageTower, layers: int, cut: Cut, places: int) -> None:
-        self.name = f"the body of {tower.name}"
+    def __init__(self, encoder: TextEncoder | ImageEncoder, layers: int, cut: Cut, places: int) -> None:
+        self.name = f"the body of {encoder.name}"
         self.module = cut.body
         self.dimension = places * cut.width
         # The length tells the widths of states apart.
-        self.fingerprint = hashlib.sha256(f"{body_fingerprint(tower, layers)}|{places}".encode()).hexdigest()
-        self._tower = tower
+        self.fingerprint = hashlib.sha256(f"{body_fingerprint(encoder, layers)}|{places}".encode()).hexdigest()
+        self._encoder = encoder
 
 
 class _TextBody(_Body):
@@ -103,9 +102,9 @@ class _TextBody(_Body):
     def encode(self, inputs: Sequence[list[int]], progress: Progress | None = None) -> FloatArray:
         """States of token lists that are all of this length."""
         states = np.zeros((len(inputs), self.dimension), np.float32)
-        step = self._tower.batch_size
+        step = self._encoder.batch_size
         for start in range(0, len(inputs), step):
-            ids = torch.tensor(inputs[start : start + step], device=self._tower.device)
+            ids = torch.tensor(inputs[start : start + step], device=self._encoder.device)
             states[start : start + len(ids)] = self.module(ids).float().flatten(1).cpu().numpy()
             if progress is not None:
                 progress(start + len(ids), len(inputs))
@@ -115,28 +114,17 @@ class _TextBody(_Body):
 class _ImageBody(_Body):
     def encode(self, inputs: Sequence[PicturePath], progress: Progress | None = None) -> FloatArray:
         """States of picture files; a picture is one place."""
-        assert isinstance(self._tower, ImageTower)
-        return self._tower.through(self.module, inputs, self.dimension, progress)
+        assert isinstance(self._encoder, ImageEncoder)
+        return self._encoder.through(self.module, inputs, self.dimension, progress)
 
 
-def body_fingerprint(tower: TextTower | ImageTower, layers: int) -> str:
-    """SHA-256 over a trunk and the place where it is cut."""
-    return hashlib.sha256(f"{tower.fingerprint}|body before the last {layers}".encode()).hexdigest()
-
-
-def as_tower(trunk: Encoder[str] | Encoder[str | Path]) -> TextTower | ImageTower:
-    """The tower behind an encoder.
-
-    Raises:
-        UsageError: it is an encoder of another kind, which cannot be cut.
-    """
-    if not isinstance(trunk, TextTower | ImageTower):
-        raise UsageError(f"Trunk {trunk.name} cannot be adapted; take it out of trunk_adapter.trunks.")
-    return trunk
+def body_fingerprint(encoder: TextEncoder | ImageEncoder, layers: int) -> str:
+    """SHA-256 over an encoder and the place where it is cut."""
+    return hashlib.sha256(f"{encoder.fingerprint}|body before the last {layers}".encode()).hexdigest()
 
 
 def text_states(
-    tower: TextTower,
+    encoder: TextEncoder,
     layers: int,
     texts: Sequence[str],
     has_text: npt.NDArray[np.bool_],
@@ -146,7 +134,7 @@ def text_states(
     """States of the items that have a text.
 
     Args:
-        tower: the text trunk.
+        encoder: the text encoder.
         layers: last layers that belong to the head.
         texts: of the items that have one, M of them.
         has_text: (N,) which items these are.
@@ -156,16 +144,16 @@ def text_states(
     Raises:
         UsageError: the states are more than this machine's memory holds.
     """
-    tokens, hashes = tower.tokens(texts), text_hashes(texts)
+    tokens, hashes = encoder.tokens(texts), text_hashes(texts)
     lengths = np.array([len(own) for own in tokens], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    cut = tower.cut(layers)
-    flat = _room(tower.name, int(offsets[-1]), cut.width)
+    cut = encoder.cut(layers)
+    flat = _room(encoder.name, int(offsets[-1]), cut.width)
     done = 0
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         own = [tokens[row] for row in rows], [hashes[row] for row in rows]
-        body = _TextBody(tower, layers, cut, int(length))
+        body = _TextBody(encoder, layers, cut, int(length))
         states = encode_cached(body, *own, cache, _shifted(progress, done, len(texts)))
         flat[(offsets[rows][:, None] + np.arange(length)).ravel()] = states.reshape(-1, cut.width)
         done += len(rows)
@@ -173,7 +161,7 @@ def text_states(
 
 
 def image_states(
-    tower: ImageTower,
+    encoder: ImageEncoder,
     layers: int,
     files: Sequence[Path],
     hashes: Sequence[str],
@@ -184,7 +172,7 @@ def image_states(
     """States of all pictures.
 
     Args:
-        tower: the image trunk.
+        encoder: the image encoder.
         layers: last layers that belong to the head.
         files: pictures, item by item, M of them.
         hashes: SHA-256 in hex of each file's bytes.
@@ -195,8 +183,8 @@ def image_states(
     Raises:
         UsageError: the states are more than this machine's memory holds.
     """
-    body = _ImageBody(tower, layers, tower.cut(layers), 1)
-    _room(tower.name, len(files), body.dimension)
+    body = _ImageBody(encoder, layers, encoder.cut(layers), 1)
+    _room(encoder.name, len(files), body.dimension)
     flat = encode_cached(body, files, hashes, cache, progress) if files else np.zeros((0, body.dimension), np.float32)
     return ItemStates(flat, np.arange(len(files) + 1), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
@@ -211,7 +199,7 @@ def _room(name: str, places: int, width: int) -> FloatArray:
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > available:
         raise UsageError(
-            f"What the body of trunk {name} says of this catalog takes {needed / 1e9:,.1f} GB and this machine has "
-            f"{available / 1e9:,.1f} GB; train without trunk_adapter, or on a hub that cuts texts shorter."
+            f"What the body of encoder {name} says of this catalog takes {needed / 1e9:,.1f} GB and this machine has "
+            f"{available / 1e9:,.1f} GB; train without encoder_adapter, or on a hub that cuts texts shorter."
         )
     return np.zeros((places, width), np.float32)

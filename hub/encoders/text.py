@@ -1,6 +1,6 @@
-"""Text towers (transformers, open_clip) behind one `encode`, and the one string that stands for an item.
+"""Text encoders (transformers, open_clip) behind one `encode`, and the one string that stands for an item.
 
-A tower sorts its inputs by token length, so that a batch pads little, and restores the order. It always runs in
+An encoder sorts its inputs by token length, so that a batch pads little, and restores the order. It always runs in
 float32: a cached vector must not depend on the device that made it.
 """
 
@@ -33,11 +33,11 @@ TEXT_FIELDS = ("title", "brand", "category_path", "description")
 _WORD = re.compile(r"[^\W_]+")
 
 
-class TextTower(ABC):
+class TextEncoder(ABC):
     """Shared body of the text encoders: batching by length, float32 inference, L2 normalisation.
 
     A subclass says how texts become token ids, how a batch of ids becomes vectors, and what its fingerprint covers.
-    Adapting `module` in place makes the fingerprint stale: give an adapted tower a name and fingerprint of its own.
+    Adapting `module` in place makes the fingerprint stale: give an adapted encoder a name and fingerprint of its own.
     """
 
     def __init__(self, name: str, dimension: int, batch_size: int, device: torch.device) -> None:
@@ -53,7 +53,7 @@ class TextTower(ABC):
 
     @cached_property
     def module(self) -> nn.Module:
-        """The torch module, loaded on first use: frozen, in evaluation mode, on the tower's device."""
+        """The torch module, loaded on first use: frozen, in evaluation mode, on the encoder's device."""
         return self._load().to(self.device).eval().requires_grad_(False)
 
     def encode(self, inputs: Sequence[str], progress: Progress | None = None) -> FloatArray:
@@ -79,14 +79,14 @@ class TextTower(ABC):
         return self._tokenize(list(texts)) if len(texts) else []
 
     def cut(self, layers: int) -> Cut:
-        """The tower before its last `layers` layers; body and head share its weights.
+        """The encoder before its last `layers` layers; body and head share its weights.
 
         Raises:
-            UsageError: towers of this kind cannot be cut, or not there.
+            UsageError: encoders of this kind cannot be cut, or not there.
         """
         raise UsageError(
-            f"Text trunk {self.name} cannot be adapted; take text out of trunk_adapter.trunks or train a hub on "
-            "another text trunk."
+            f"Text encoder {self.name} cannot be adapted; take text out of encoder_adapter.encoders or train a hub on "
+            "another text encoder."
         )
 
     @abstractmethod
@@ -95,14 +95,14 @@ class TextTower(ABC):
 
     @abstractmethod
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, at least one each, unpadded where the tower allows."""
+        """Token ids of each text, at least one each, unpadded where the encoder allows."""
 
     @abstractmethod
     def _embed(self, tokens: list[list[int]]) -> torch.Tensor:
         """Vectors (B, D) of a batch, not yet normalised."""
 
 
-class TransformerText(TextTower):
+class TransformerText(TextEncoder):
     """A Hugging Face text encoder from a local folder: mean-pooled, or by first token where its folder says so."""
 
     def __init__(self, name: str, folder: Path, max_tokens: int, batch_size: int, device: torch.device) -> None:
@@ -164,8 +164,8 @@ class TransformerText(TextTower):
         return cut_transformer(self.name, self.module, layers, self.pooling == "first")
 
 
-class OpenClipText(TextTower):
-    """The text half of an open_clip dual tower; it reads the tower's own context length."""
+class OpenClipText(TextEncoder):
+    """The text half of an open_clip dual encoder; it reads the encoder's own context length."""
 
     def __init__(self, name: str, source: weights.OpenClipSource, batch_size: int, device: torch.device) -> None:
         self.source = source
@@ -187,7 +187,7 @@ class OpenClipText(TextTower):
         return weights.open_clip_tokenizer(self.source)
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        # Towers of this family pool at a fixed place, so every row keeps the full context length.
+        # Encoders of this family pool at a fixed place, so every row keeps the full context length.
         ids: list[list[int]] = self.tokenizer(texts).tolist()
         return ids
 

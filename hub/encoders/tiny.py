@@ -1,4 +1,4 @@
-"""Tiny random towers for tests and dry runs: no weights on disk, a few milliseconds, the same vectors for a seed.
+"""Tiny random encoders for tests and dry runs: no weights on disk, a few milliseconds, the same vectors for a seed.
 
 They mean something all the same: texts that share words, and pictures that share colours and texture, lie near each
 other.
@@ -18,8 +18,8 @@ from torch import nn
 
 from ..adapters.heads import Cut, MeanHead, Through, require_depth
 from . import weights
-from .image import ImageTower, fit_square
-from .text import TextTower, pad
+from .image import ImageEncoder, fit_square
+from .text import TextEncoder, pad
 
 TINY_DIMENSION = 32
 _BUCKETS = 4096
@@ -28,7 +28,7 @@ _FILTERS = 16
 _FEATURES = 3 * _CELLS * _CELLS + _FILTERS
 
 
-class TinyText(TextTower):
+class TinyText(TextEncoder):
     """Mean of fixed random vectors of hashed words and word pairs, then a rotation."""
 
     def __init__(self, name: str, seed: int, max_tokens: int, batch_size: int, device: torch.device) -> None:
@@ -85,7 +85,7 @@ class TinyTextModule(nn.Module):
         return projected
 
 
-class TinyImage(ImageTower):
+class TinyImage(ImageEncoder):
     """Colours on a coarse grid beside the energy of fixed random filters, then a projection."""
 
     def __init__(self, name: str, seed: int, image_size: int, batch_size: int, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Where trunk weights come from: installed packages, local folders, the Hugging Face cache, open_clip tags.
+"""Where encoder weights come from: installed packages, local folders, the Hugging Face cache, open_clip tags.
 
 Finding files is cheap and imports no model library; only the `load_*` functions build a module. Nothing that is read
 can execute code: safetensors, or torch archives restricted to plain tensors. The one door to `open_clip`.
@@ -280,7 +280,7 @@ class OpenClipSource:
 
     @property
     def dimension(self) -> int:
-        """Width of both towers' output."""
+        """Width of both encoders' output."""
         return int(self.config["embed_dim"])
 
     def settings(self) -> dict[str, object]:
@@ -395,7 +395,7 @@ def _foreign_tokenizer(config: Mapping[str, Any]) -> Path | None:
 
 
 def load_open_clip(source: OpenClipSource, image_size: int | None = None) -> nn.Module:
-    """Build the dual tower with its weights, on CPU in float32; `image_size` overrides the architecture's own.
+    """Build the dual encoder with its weights, on CPU in float32; `image_size` overrides the architecture's own.
 
     Raises:
         InvalidDataError: the weights do not fit the architecture.
@@ -423,7 +423,7 @@ def load_open_clip(source: OpenClipSource, image_size: int | None = None) -> nn.
 
 
 def _local_text_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Point a Hugging Face text tower at a local copy of its config, so that building it asks no network."""
+    """Point a Hugging Face text encoder at a local copy of its config, so that building it asks no network."""
     text = dict(config["text_cfg"])
     name = text.get("hf_model_name")
     if not name:
@@ -432,12 +432,12 @@ def _local_text_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if not folder.is_dir():
         folder = hub_folder(name, lambda names: ["config.json"] if "config.json" in names else [])
     if "auto_map" in read_json(folder / "config.json"):
-        raise InvalidDataError(f"Text tower {name!r} needs code of its own to load; choose a model without auto_map.")
+        raise InvalidDataError(f"Text encoder {name!r} needs code of its own to load; choose a model without auto_map.")
     return {"text_cfg": text | {"hf_model_name": str(folder), "hf_model_pretrained": False}}
 
 
 def open_clip_tokenizer(source: OpenClipSource) -> Callable[[list[str]], torch.Tensor]:
-    """The tokenizer of both kinds of text tower: texts to ids (B, context_length)."""
+    """The tokenizer of both kinds of text encoder: texts to ids (B, context_length)."""
     from open_clip import tokenizer as kinds
 
     text = source.config["text_cfg"]
@@ -457,7 +457,7 @@ def open_clip_tokenizer(source: OpenClipSource) -> Callable[[list[str]], torch.T
 
 
 def open_clip_transform(visual: nn.Module) -> Callable[[Any], torch.Tensor]:
-    """Evaluation preprocessing of a loaded picture tower: RGB picture to (3, S, S)."""
+    """Evaluation preprocessing of a loaded picture encoder: RGB picture to (3, S, S)."""
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     settings = PreprocessCfg(**visual.preprocess_cfg)  # type: ignore[arg-type]

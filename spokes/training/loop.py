@@ -21,8 +21,8 @@ from ...catalog.sequences import SequenceSource
 from ...errors import UsageError
 from ...hub.devices import autocast_for
 from ..config import SpokeConfig
+from ..encoder_adapter import PREFIX
 from ..model import BehaviourModel, ItemInputs
-from ..trunks import PREFIX
 from .batches import Batch, BucketedBatches, training_batches
 from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
 from .distributed import Team, join_team
@@ -209,7 +209,7 @@ class _Trainer:
         self.device = model.ids.weight.device
         self._objective = Objective(model, items, sequences.item_counts(), config, team)
         self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        slower = {PREFIX: config.trunk_adapter.learning_rate_factor} if config.trunk_adapter else {}
+        slower = {PREFIX: config.encoder_adapter.learning_rate_factor} if config.encoder_adapter else {}
         training = config.training
         self._optimiser = adamw(self._named, training.learning_rate, training.weight_decay, slower)
         if not team.leads:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from ...arrays import FloatArray
 from ...errors import IncompatibleError
 from ..config import SpokeConfig
+from ..encoder_adapter import PREFIX as ADAPTED_ENCODERS
 from ..model import BehaviourModel, ItemInputs
 from ..spoke import UNKNOWN_ID_ROW, Behaviour
-from ..trunks import PREFIX as TRUNKS
 
 # Settings that change how weights are trained and not what they mean; a child's may differ from its parent's.
 FREE = ("cloze", "id_init", "id_dropout", "id_dropout_events", "cold_items", "min_item_count", "training", "seed")
@@ -27,10 +27,10 @@ FREE_INSIDE = {
     "transformer": ("dropout", "context_dropout"),
     "attributes": ("dropout",),
     "statistics": ("dropout", "prior_strength", "folds"),
-    "trunk_adapter": ("learning_rate_factor",),
+    "encoder_adapter": ("learning_rate_factor",),
 }
 # Parts that a version may have or lack; where only one of two has it, it starts anew.
-OPTIONAL = ("adapter", "trunk_adapter", "attributes", "statistics")
+OPTIONAL = ("adapter", "encoder_adapter", "attributes", "statistics")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
 # Weight of the penalty in the fit of a content projection, relative to the mean square of a column.
 RIDGE = 1e-4
@@ -74,7 +74,7 @@ def require_same_shapes(child: SpokeConfig, parent: SpokeConfig, name: str, comm
     Raises:
         IncompatibleError: they differ in a setting that shapes weights or gives them their meaning.
     """
-    left_out = {"adapter", "trunk_adapter"} if not common.same_hub else set()
+    left_out = {"adapter", "encoder_adapter"} if not common.same_hub else set()
     left_out |= {"attributes"} if not common.same_domain else set()
     ours, theirs = (dict(_shapes(config, left_out)) for config in (child, parent))
     for key in OPTIONAL:
@@ -137,7 +137,7 @@ def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: Ite
 
 def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Common) -> list[str]:
     """The adapters that mean in the child what they mean in the parent: those of one frozen base."""
-    pairs = {"adapter": (child.lora, parent.lora), "trunk adapter": (child.trunk_adapter, parent.trunk_adapter)}
+    pairs = {"adapter": (child.lora, parent.lora), "encoder adapter": (child.encoder_adapter, parent.encoder_adapter)}
     rate = {"learning_rate_factor"}
     return [
         name
@@ -149,10 +149,10 @@ def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Common) -> list[s
 def _is_taken(name: str, adapters: list[str], encoders: list[str]) -> bool:
     """Whether a weight is copied as it is; the content projection and the residuals of items are not."""
     if "lora_" in name:
-        return ("trunk adapter" if name.startswith(TRUNKS) else "adapter") in adapters
+        return ("encoder adapter" if name.startswith(ADAPTED_ENCODERS) else "adapter") in adapters
     if name.startswith("features."):
         return name.split(".")[1] in encoders
-    return not name.startswith(("content.", "ids.", TRUNKS))
+    return not name.startswith(("content.", "ids.", ADAPTED_ENCODERS))
 
 
 def _readable(child: Behaviour, parent: Behaviour, common: Common) -> list[str]:
@@ -206,7 +206,7 @@ def _linear(model: BehaviourModel) -> nn.Linear:
 
 
 def _same_content(child: BehaviourModel, parent: BehaviourModel) -> bool:
-    """Whether both models see the same content embedding of an item: the same trunks, fusion and calibration."""
+    """Whether both models see the same content embedding of an item: the same encoders, fusion and calibration."""
     mine, given = _content_weights(child), _content_weights(parent)
     return mine.keys() == given.keys() and all(
         own.shape == given[name].shape and torch.equal(own, given[name]) for name, own in mine.items()
@@ -214,9 +214,9 @@ def _same_content(child: BehaviourModel, parent: BehaviourModel) -> bool:
 
 
 def _content_weights(model: BehaviourModel) -> dict[str, Tensor]:
-    """All that is between a trunk's vectors and the projection, and the adapted heads before."""
+    """All that is between an encoder's vectors and the projection, and the adapted heads before."""
     named = {**model.state_dict(), **dict(model.named_buffers())}
-    kept = ("content.", TRUNKS)
+    kept = ("content.", ADAPTED_ENCODERS)
     return {n: own for n, own in named.items() if n.startswith(kept) and not n.startswith("content.linear.")}
 
 
@@ -247,14 +247,14 @@ def _fit(
 
 def _embedded(model: BehaviourModel, items: ItemInputs) -> Tensor:
     """(B, R) content embeddings; a catalog without content has none."""
-    content = model.through_trunks(items).content
+    content = model.through_encoders(items).content
     assert model.content is not None and content is not None
     return model.content.calibrated(content)
 
 
 def _projected(model: BehaviourModel, items: ItemInputs) -> Tensor:
     """(B, D) content parts of item vectors."""
-    content = model.through_trunks(items).content
+    content = model.through_encoders(items).content
     assert model.content is not None and content is not None
     projected: Tensor = model.content(content)
     return projected

@@ -9,13 +9,13 @@ def test_the_config_survives_its_json():
     assert HubConfig.model_validate_json(made.model_dump_json()) == made
 
 
-def test_the_default_has_both_trunks():
+def test_the_default_has_both_encoders():
     default = HubConfig()
     assert default.text and default.image and default.contrastive.steps > 0
 
 
-def test_a_hub_without_any_trunk_is_refused():
-    with pytest.raises(ValidationError, match="name a trunk"):
+def test_a_hub_without_any_encoder_is_refused():
+    with pytest.raises(ValidationError, match="name an encoder"):
         HubConfig(text=None, image=None)
 
 

@@ -3,7 +3,7 @@ import pytest
 from hubspoke.errors import CorruptArtifactError
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import ContentSpace, fit_content_space, recency_weighted
-from hubspoke.hub.fusion import TrunkVectors
+from hubspoke.hub.fusion import EncodedItems
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
@@ -11,9 +11,9 @@ from safetensors.numpy import load_file, save_file
 AXES = np.eye(4, dtype=np.float32)
 
 
-def trunk(n=12, text=5, image=3):
+def encoded(n=12, text=5, image=3):
     rng = np.random.default_rng(3)
-    made = TrunkVectors(
+    made = EncodedItems(
         rng.standard_normal((n, text)).astype(np.float32), rng.standard_normal((n, image)).astype(np.float32)
     )
     made.text[0] = 0
@@ -27,7 +27,7 @@ def history(*rows):
 
 @pytest.mark.parametrize("kept", [(), ("text",), ("image",), ("text", "image")])
 def test_a_space_of_some_modalities_embeds_those_alone(kept):
-    x = trunk()
+    x = encoded()
     space = fit_content_space(x, HubConfig())
     own = space.only(kept)
     assert (own.text is None, own.image is None) == ("text" not in kept, "image" not in kept)
@@ -40,7 +40,7 @@ def test_a_space_of_some_modalities_embeds_those_alone(kept):
 
 
 def test_blocks_are_unit_or_zero():
-    x = trunk()
+    x = encoded()
     space = fit_content_space(x, HubConfig())
     out = space.embed(x)
     assert out.shape == (12, 8) and out.dtype == np.float32
@@ -50,7 +50,7 @@ def test_blocks_are_unit_or_zero():
 
 
 def test_items_without_a_modality_do_not_count_for_its_centre():
-    x = trunk()
+    x = encoded()
     space = fit_content_space(x, HubConfig())
     np.testing.assert_allclose(space.text.mean, x.text[1:].mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(space.image.mean, np.delete(x.image, 1, axis=0).mean(axis=0), atol=1e-6)
@@ -58,12 +58,12 @@ def test_items_without_a_modality_do_not_count_for_its_centre():
 
 def test_each_block_has_its_own_calibration_settings():
     config = HubConfig.model_validate({"calibration": {"max_rank": 4}, "image_calibration": {"max_rank": 2}})
-    space = fit_content_space(trunk(), config)
+    space = fit_content_space(encoded(), config)
     assert (space.text_rank, space.image_rank) == (4, 2)
 
 
 def test_a_catalog_without_pictures_has_no_image_block():
-    x = trunk().without("image")
+    x = encoded().without("image")
     space = fit_content_space(x, HubConfig())
     assert space.image is None and space.dimension == 5
     np.testing.assert_array_equal(space.modality_weights(0.4), np.ones(5))
@@ -71,7 +71,7 @@ def test_a_catalog_without_pictures_has_no_image_block():
 
 
 def test_a_catalog_without_anything_has_no_columns():
-    x = trunk().without("image").without("text")
+    x = encoded().without("image").without("text")
     space = fit_content_space(x, HubConfig())
     assert space.embed(x).shape == (12, 0)
     assert space.modality_weights(0.4).shape == (0,)
@@ -79,13 +79,13 @@ def test_a_catalog_without_anything_has_no_columns():
 
 
 def test_modality_weights():
-    weights = fit_content_space(trunk(), HubConfig()).modality_weights(0.25)
+    weights = fit_content_space(encoded(), HubConfig()).modality_weights(0.25)
     np.testing.assert_allclose(weights, [0.75] * 5 + [0.25] * 3)
 
 
 @pytest.mark.parametrize("missing", [None, "text", "image"])
 def test_the_numbers_survive_a_file_bit_for_bit(tmp_path, missing):
-    x = trunk(n=50, text=64, image=48)
+    x = encoded(n=50, text=64, image=48)
     x = x if missing is None else x.without(missing)
     space = fit_content_space(x, HubConfig())
     save_file(space.tensors(), tmp_path / "space.safetensors")
@@ -95,14 +95,14 @@ def test_the_numbers_survive_a_file_bit_for_bit(tmp_path, missing):
 
 
 def test_a_file_that_lacks_a_part_is_corrupt():
-    tensors = fit_content_space(trunk(), HubConfig()).tensors()
+    tensors = fit_content_space(encoded(), HubConfig()).tensors()
     del tensors["image.transform"]
     with pytest.raises(CorruptArtifactError, match=r"image\.transform"):
         ContentSpace.from_tensors(tensors)
 
 
 def test_the_fingerprint_tells_text_from_pictures():
-    block = fit_content_space(trunk(), HubConfig()).text
+    block = fit_content_space(encoded(), HubConfig()).text
     assert ContentSpace(block, None).fingerprint != ContentSpace(None, block).fingerprint
 
 

@@ -8,7 +8,7 @@ from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.contrastive import ContrastiveDomain, _CalibratedSpace, _pair_loss, info_nce_loss
 from hubspoke.hub.contrastive import train_fusion as train
-from hubspoke.hub.fusion import BaseFusion, TrunkVectors
+from hubspoke.hub.fusion import BaseFusion, EncodedItems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,10 +75,10 @@ def domain(n=40, seed=0, image=True):
     text = rng.standard_normal((n, 12)).astype(np.float32)
     text[:, :4] += np.eye(4, dtype=np.float32)[group]
     picture = rng.standard_normal((n, 4 if image else 0)).astype(np.float32)
-    trunk = TrunkVectors(text, picture)
+    encoded = EncodedItems(text, picture)
     partner = (np.arange(n)[:, None] + 4 * np.arange(1, 6)) % n
     pairs = np.stack([np.repeat(np.arange(n), 5), partner.ravel()], axis=1).astype(np.int64)
-    return ContrastiveDomain(trunk, fit_content_space(trunk, HubConfig()), pairs)
+    return ContrastiveDomain(encoded, fit_content_space(encoded, HubConfig()), pairs)
 
 
 def start(image=4):
@@ -113,9 +113,9 @@ def test_the_seed_decides():
 def test_nothing_to_train_changes_nothing(case):
     own = domain()
     if case == "no pairs":
-        own = ContrastiveDomain(own.trunk, own.space, own.pairs[:0])
+        own = ContrastiveDomain(own.encoded, own.space, own.pairs[:0])
     if case == "no content":
-        empty = own.trunk.without("text").without("image")
+        empty = own.encoded.without("text").without("image")
         own = ContrastiveDomain(empty, fit_content_space(empty, HubConfig()), own.pairs)
     begin = start()
     fusion, losses = run([] if case == "no domains" else [own], steps=0 if case == "no steps" else 3, fusion=begin)
@@ -132,7 +132,7 @@ def test_the_loss_is_taken_on_the_content_score():
     own = domain()
     space = _CalibratedSpace(own, 0.3, torch.device("cpu"))
     z = space.embed(space.x).numpy()
-    content = own.space.embed(own.trunk)
+    content = own.space.embed(own.encoded)
     expected = (content * own.space.modality_weights(0.3)) @ content.T
     np.testing.assert_allclose(z @ z.T, expected, atol=1e-5)
 

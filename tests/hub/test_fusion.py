@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.hub.config import FusionConfig
-from hubspoke.hub.fusion import BaseFusion, TrunkVectors, interpolate
+from hubspoke.hub.fusion import BaseFusion, EncodedItems, interpolate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,9 +18,9 @@ def fusion(trained=False, seed=0, text=TEXT, image=IMAGE):
     return made.eval()
 
 
-def trunk(n=4, seed=0, text=TEXT, image=IMAGE):
+def encoded(n=4, seed=0, text=TEXT, image=IMAGE):
     rng = np.random.default_rng(seed)
-    made = TrunkVectors(
+    made = EncodedItems(
         rng.standard_normal((n, text), np.float32).astype(np.float32),
         rng.standard_normal((n, image), np.float32).astype(np.float32),
     )
@@ -32,7 +32,7 @@ def trunk(n=4, seed=0, text=TEXT, image=IMAGE):
 
 
 def test_untrained_it_is_the_identity():
-    x = trunk(8)
+    x = encoded(8)
     fused = fusion().fuse(x)
     np.testing.assert_array_equal(fused.text, x.text)
     np.testing.assert_array_equal(fused.image, x.image)
@@ -40,7 +40,7 @@ def test_untrained_it_is_the_identity():
 
 def test_trained_it_is_the_residual_formula():
     made = fusion(trained=True)
-    x = torch.from_numpy(trunk().joined())[:1]
+    x = torch.from_numpy(encoded().joined())[:1]
     centred = (x - x.mean()) / (x.var(unbiased=False) + 1e-5).sqrt()
     hidden = centred @ made.down.weight.T + made.down.bias
     gelu = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
@@ -48,13 +48,13 @@ def test_trained_it_is_the_residual_formula():
 
 
 def test_a_missing_modality_stays_zero():
-    fused = fusion(trained=True).fuse(trunk(8))
+    fused = fusion(trained=True).fuse(encoded(8))
     np.testing.assert_array_equal(fused.has_text, [True, False, True, False] * 2)
     np.testing.assert_array_equal(fused.has_image, [True, True, False, False] * 2)
 
 
 def test_an_item_does_not_depend_on_the_others_or_on_the_batch():
-    made, x = fusion(trained=True), trunk(9)
+    made, x = fusion(trained=True), encoded(9)
     whole, parts = made.fuse(x), made.fuse(x, batch_size=2)
     np.testing.assert_allclose(whole.joined(), parts.joined(), atol=1e-6)
     alone = made.fuse(x.rows(np.array([2])))
@@ -64,26 +64,26 @@ def test_an_item_does_not_depend_on_the_others_or_on_the_batch():
 @pytest.mark.parametrize("modality", ["text", "image"])
 def test_a_modality_taken_away_has_no_influence(modality):
     made = fusion(trained=True)
-    a, b = trunk(4, seed=1), trunk(4, seed=1)
+    a, b = encoded(4, seed=1), encoded(4, seed=1)
     getattr(b, modality)[:] *= 7
     np.testing.assert_array_equal(made.fuse(a.without(modality)).joined(), made.fuse(b.without(modality)).joined())
 
 
 @pytest.mark.parametrize(("text", "image"), [(TEXT, 0), (0, IMAGE)])
-def test_a_hub_of_one_trunk(text, image):
-    x = trunk(4, text=text, image=image)
+def test_a_hub_of_one_encoder(text, image):
+    x = encoded(4, text=text, image=image)
     fused = fusion(trained=True, text=text, image=image).fuse(x)
     assert fused.text.shape == (4, text) and fused.image.shape == (4, image)
     np.testing.assert_array_equal(fused.joined()[3], np.zeros(text + image))
 
 
 def test_no_items():
-    assert fusion().fuse(trunk(0)).joined().shape == (0, TEXT + IMAGE)
+    assert fusion().fuse(encoded(0)).joined().shape == (0, TEXT + IMAGE)
 
 
 def test_fusing_leaves_the_mode_alone():
     made = fusion().train()
-    made.fuse(trunk())
+    made.fuse(encoded())
     assert made.training
 
 

@@ -47,21 +47,21 @@ def shop(pictures):
 
 
 class Building:
-    """Counts how often the trunks of a hub are run."""
+    """Counts how often the encoders of a hub are run."""
 
     def __init__(self, monkeypatch, made):
         self.runs = []
         for name in ("text", "image"):
-            tower = getattr(made, name)
-            encode = tower.encode
+            encoder = getattr(made, name)
+            encode = encoder.encode
             monkeypatch.setattr(
-                tower, "encode", lambda x, p=None, n=name, e=encode: self.runs.append((n, len(x))) or e(x, p)
+                encoder, "encode", lambda x, p=None, n=name, e=encode: self.runs.append((n, len(x))) or e(x, p)
             )
 
 
-def test_trunk_vectors_item_by_item(shop, cache, pictures):
+def test_encoder_vectors_item_by_item(shop, cache, pictures):
     made = hub()
-    x = made.trunk_vectors(*shop, cache)
+    x = made.encode_items(*shop, cache)
     assert x.text.shape == (4, 32) and x.image.shape == (4, 32)
     np.testing.assert_array_equal(x.has_text, [True, False, True, False])
     np.testing.assert_array_equal(x.has_image, [True, True, False, False])
@@ -72,29 +72,29 @@ def test_trunk_vectors_item_by_item(shop, cache, pictures):
     np.testing.assert_allclose(x.image[1], mean / np.linalg.norm(mean), atol=1e-6)
 
 
-def test_texts_that_are_not_read_run_no_trunk(shop, cache, monkeypatch):
+def test_texts_that_are_not_read_run_no_encoder(shop, cache, monkeypatch):
     made = hub()
     counted = Building(monkeypatch, made)
-    x = made.trunk_vectors(*shop, cache, texts=False)
+    x = made.encode_items(*shop, cache, texts=False)
     assert counted.runs == [("image", 3)]
-    np.testing.assert_array_equal(x.joined(), made.trunk_vectors(*shop, cache).without("text").joined())
+    np.testing.assert_array_equal(x.joined(), made.encode_items(*shop, cache).without("text").joined())
 
 
-def test_a_second_call_runs_no_trunk(shop, cache, monkeypatch):
+def test_a_second_call_runs_no_encoder(shop, cache, monkeypatch):
     first = hub()
     counted = Building(monkeypatch, first)
-    x = first.trunk_vectors(*shop, cache)
+    x = first.encode_items(*shop, cache)
     assert counted.runs == [("text", 2), ("image", 3)]
     again = hub()
     counted = Building(monkeypatch, again)
-    np.testing.assert_array_equal(again.trunk_vectors(*shop, cache).joined(), x.joined())
+    np.testing.assert_array_equal(again.encode_items(*shop, cache).joined(), x.joined())
     assert counted.runs == []
     assert "module" not in vars(again.text) and "module" not in vars(again.image)
 
 
 def test_progress_names_its_stages(shop, cache):
     seen = []
-    hub().trunk_vectors(*shop, cache, lambda *call: seen.append(call))
+    hub().encode_items(*shop, cache, lambda *call: seen.append(call))
     assert seen[-1] == ("encoding pictures", 3, 3)
     assert ("encoding texts", 2, 2) in seen
 
@@ -103,12 +103,12 @@ def test_known_hashes_save_reading_the_files_for_the_cache(shop, cache, pictures
     items, paths = shop
     red, blue, green = file_hashes(pictures)
     hashed = items.with_columns(image_sha256=pl.Series([[red], [blue, green], None, []], dtype=pl.List(pl.String)))
-    x = hub().trunk_vectors(hashed, paths, cache)
+    x = hub().encode_items(hashed, paths, cache)
     for path in pictures:
         path.unlink()
-    np.testing.assert_array_equal(hub().trunk_vectors(hashed, paths, cache).image, x.image)
+    np.testing.assert_array_equal(hub().encode_items(hashed, paths, cache).image, x.image)
     with pytest.raises(InvalidDataError, match="cannot be read"):
-        hub().trunk_vectors(items, paths, cache)
+        hub().encode_items(items, paths, cache)
 
 
 def test_hashes_of_other_items_are_not_taken(shop, cache, pictures):
@@ -116,22 +116,22 @@ def test_hashes_of_other_items_are_not_taken(shop, cache, pictures):
     items, paths = shop
     red, blue, green = file_hashes(pictures)
     hashed = items.with_columns(image_sha256=pl.Series([[blue, green], [red], None, None], dtype=pl.List(pl.String)))
-    x = hub().trunk_vectors(hashed, paths, cache)
+    x = hub().encode_items(hashed, paths, cache)
     np.testing.assert_allclose(x.image[0], hub().image.encode(pictures[:1])[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(("missing", "left"), [("text", "image"), ("image", "text")])
-def test_a_hub_of_one_trunk(shop, cache, missing, left):
+def test_a_hub_of_one_encoder(shop, cache, missing, left):
     made = hub(other(**{missing: None}))
-    x = made.trunk_vectors(*shop, cache)
+    x = made.encode_items(*shop, cache)
     assert getattr(x, missing).shape == (4, 0) and getattr(x, left).shape == (4, 32)
-    assert list(made.trunk_fingerprints) == [left]
+    assert list(made.encoder_fingerprints) == [left]
     np.testing.assert_array_equal(made.fusion.fuse(x).joined(), x.joined())
 
 
 def test_no_items(cache):
     items = pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})
-    assert hub().trunk_vectors(items, [], cache).joined().shape == (0, 64)
+    assert hub().encode_items(items, [], cache).joined().shape == (0, 64)
 
 
 def test_the_fingerprint_is_the_same_for_the_same_hub():
@@ -180,17 +180,17 @@ def test_a_saved_hub_loads_the_same(saved, shop, cache):
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "fusion.safetensors", "trunks.json"]
     loaded = Hub.load(folder, device="cpu")
     assert loaded.fingerprint == made.fingerprint and loaded.config == made.config
-    x = made.trunk_vectors(*shop, cache)
+    x = made.encode_items(*shop, cache)
     np.testing.assert_array_equal(loaded.fusion.fuse(x).joined(), made.fusion.fuse(x).joined())
     assert not loaded.fusion.training
 
 
-def test_another_trunk_is_incompatible(saved):
+def test_another_encoder_is_incompatible(saved):
     _, folder = saved
     config = json.loads((folder / "config.json").read_text())
     config["text"]["name"] = "tiny:7"
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(IncompatibleError, match="text trunk on this machine"):
+    with pytest.raises(IncompatibleError, match="text encoder on this machine"):
         Hub.load(folder, device="cpu")
 
 

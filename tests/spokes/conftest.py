@@ -10,7 +10,7 @@ import torch
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import ContentSpace, fit_content_space
-from hubspoke.hub.fusion import TrunkVectors
+from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.mixture import Mixture, MixtureWeights
@@ -41,7 +41,7 @@ def sequences() -> MakeSequences:
 
 @pytest.fixture
 def hub() -> Hub:
-    """A hub of tiny trunks whose fusion has been moved away from the identity."""
+    """A hub of tiny encoders whose fusion has been moved away from the identity."""
     made = Hub(HUB, device="cpu")
     with torch.no_grad():
         made.fusion.up.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
@@ -49,10 +49,10 @@ def hub() -> Hub:
 
 
 @pytest.fixture(scope="session")
-def trunk() -> TrunkVectors:
+def encoded() -> EncodedItems:
     """Twelve items; the second has no text, the third no picture, the fourth neither."""
     rng = np.random.default_rng(0)
-    made = TrunkVectors(
+    made = EncodedItems(
         rng.standard_normal((12, 32)).astype(np.float32), rng.standard_normal((12, 32)).astype(np.float32)
     )
     made.text[[1, 3]] = 0
@@ -61,8 +61,8 @@ def trunk() -> TrunkVectors:
 
 
 @pytest.fixture
-def space(hub: Hub, trunk: TrunkVectors) -> ContentSpace:
-    return fit_content_space(hub.fusion.fuse(trunk), hub.config)
+def space(hub: Hub, encoded: EncodedItems) -> ContentSpace:
+    return fit_content_space(hub.fusion.fuse(encoded), hub.config)
 
 
 @pytest.fixture

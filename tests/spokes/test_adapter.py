@@ -13,8 +13,8 @@ CONFIG = AdapterConfig(rank=2, alpha=4)
 
 
 @pytest.fixture
-def trunk_rows(trunk):
-    return torch.from_numpy(trunk.joined())
+def encoder_rows(encoded):
+    return torch.from_numpy(encoded.joined())
 
 
 def moved(adapted):
@@ -26,8 +26,8 @@ def moved(adapted):
     return adapted.eval()
 
 
-def test_it_starts_as_the_base_fusion(hub, trunk_rows):
-    torch.testing.assert_close(adapt(hub.fusion, CONFIG, 0)(trunk_rows), hub.fusion(trunk_rows), atol=0, rtol=0)
+def test_it_starts_as_the_base_fusion(hub, encoder_rows):
+    torch.testing.assert_close(adapt(hub.fusion, CONFIG, 0)(encoder_rows), hub.fusion(encoder_rows), atol=0, rtol=0)
 
 
 def test_only_the_low_rank_pairs_are_trainable(hub):
@@ -36,10 +36,10 @@ def test_only_the_low_rank_pairs_are_trainable(hub):
     assert all("lora_" in name for name in trainable)
 
 
-def test_the_hub_stays_as_it_was(hub, trunk_rows):
-    before = hub.fusion(trunk_rows)
+def test_the_hub_stays_as_it_was(hub, encoder_rows):
+    before = hub.fusion(encoder_rows)
     moved(adapt(hub.fusion, CONFIG, 0))
-    torch.testing.assert_close(hub.fusion(trunk_rows), before, atol=0, rtol=0)
+    torch.testing.assert_close(hub.fusion(encoder_rows), before, atol=0, rtol=0)
     assert list(hub.fusion.state_dict()) == [
         "norm.weight", "norm.bias", "down.weight", "down.bias", "up.weight", "up.bias",
     ]  # fmt: skip
@@ -56,14 +56,14 @@ def test_the_seed_decides_and_the_global_generator_is_left_alone(hub):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_saved_adapter_loads_exactly_and_is_small(hub, trunk_rows, tmp_path):
+def test_a_saved_adapter_loads_exactly_and_is_small(hub, encoder_rows, tmp_path):
     made = moved(adapt(hub.fusion, CONFIG, 0))
     save_adapter(made, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 8000
     loaded = load_adapter(hub.fusion, tmp_path)
-    assert torch.equal(loaded(trunk_rows), made(trunk_rows))
-    assert not torch.allclose(loaded(trunk_rows), hub.fusion(trunk_rows))
+    assert torch.equal(loaded(encoder_rows), made(encoder_rows))
+    assert not torch.allclose(loaded(encoder_rows), hub.fusion(encoder_rows))
 
 
 def test_a_full_size_adapter_stays_below_a_few_hundred_kilobytes(tmp_path):
@@ -95,7 +95,7 @@ def test_an_adapter_of_another_fusion_is_corrupt(hub, tmp_path):
         load_adapter(hub.fusion, tmp_path)
 
 
-def test_a_missing_modality_stays_missing(hub, trunk):
-    fused = moved(adapt(hub.fusion, CONFIG, 0))(torch.from_numpy(trunk.joined())).detach().numpy()
+def test_a_missing_modality_stays_missing(hub, encoded):
+    fused = moved(adapt(hub.fusion, CONFIG, 0))(torch.from_numpy(encoded.joined())).detach().numpy()
     assert not fused[3].any() and not fused[1, :32].any() and not fused[2, 32:].any()
     assert np.abs(fused[2, :32]).min() > 0

@@ -62,8 +62,8 @@ def made(request: pytest.FixtureRequest) -> Spoke:
 
 @MIXED
 @given(session=SESSIONS, exclude_seen=st.booleans())
-def test_the_parts_sum_to_the_score(made, item_ids, trunk, session, exclude_seen):
-    vectors, history = made.embed_items(item_ids, trunk), np.array(session)
+def test_the_parts_sum_to_the_score(made, item_ids, encoded, session, exclude_seen):
+    vectors, history = made.embed_items(item_ids, encoded), np.array(session)
     explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
     scores = made.recommender("it", vectors, exclude_seen=exclude_seen).score([history])[0]
     np.testing.assert_allclose(explained.scores, scores[ROWS], atol=1e-5)
@@ -72,8 +72,8 @@ def test_the_parts_sum_to_the_score(made, item_ids, trunk, session, exclude_seen
 
 @MIXED
 @given(session=SESSIONS, exclude_seen=st.booleans())
-def test_an_event_contributes_what_the_score_loses_without_it(made, item_ids, trunk, session, exclude_seen):
-    vectors, history = made.embed_items(item_ids, trunk), np.array(session)
+def test_an_event_contributes_what_the_score_loses_without_it(made, item_ids, encoded, session, exclude_seen):
+    vectors, history = made.embed_items(item_ids, encoded), np.array(session)
     score = made.recommender("it", vectors, exclude_seen=exclude_seen).score
     explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
     for place in range(len(history)):
@@ -84,8 +84,8 @@ def test_an_event_contributes_what_the_score_loses_without_it(made, item_ids, tr
 
 @MIXED
 @given(session=SESSIONS, exclude_seen=st.booleans())
-def test_the_terms_of_the_events_sum_to_the_content_parts(made, item_ids, trunk, session, exclude_seen):
-    vectors, history = made.embed_items(item_ids, trunk), np.array(session)
+def test_the_terms_of_the_events_sum_to_the_content_parts(made, item_ids, encoded, session, exclude_seen):
+    vectors, history = made.embed_items(item_ids, encoded), np.array(session)
     explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
     assert set(explained.content_events) == {"text", "image"}
     for name, terms in explained.content_events.items():
@@ -93,14 +93,14 @@ def test_the_terms_of_the_events_sum_to_the_content_parts(made, item_ids, trunk,
         np.testing.assert_allclose(terms.sum(axis=1), explained.parts[name], atol=1e-5)
 
 
-def test_a_session_of_one_event_owes_it_everything(made, item_ids, trunk):
-    vectors = made.embed_items(item_ids, trunk)
+def test_a_session_of_one_event_owes_it_everything(made, item_ids, encoded):
+    vectors = made.embed_items(item_ids, encoded)
     explained = explain_scores(made, vectors, np.array([4]), ROWS)
     np.testing.assert_allclose(explained.event_contributions[:, 0], explained.scores, atol=1e-6)
 
 
-def test_content_terms_against_a_value_computed_by_hand(hub, item_ids, trunk):
-    spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(trunk), hub.config))
+def test_content_terms_against_a_value_computed_by_hand(hub, item_ids, encoded):
+    spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(encoded), hub.config))
     vectors = np.zeros((3, spoke.dimension), np.float32)
     vectors[0, 0], vectors[1, 1], vectors[2, :2] = 1.0, 1.0, (0.6, 0.8)
     # decay 0.7: the query is (0.7, 1) / sqrt(1.49), text counts 0.6; the events bring 0.7 * 0.6 and 1 * 0.8.
@@ -109,9 +109,9 @@ def test_content_terms_against_a_value_computed_by_hand(hub, item_ids, trunk):
     assert not terms["image"].any()
 
 
-def test_only_events_that_are_looked_back_on_contribute(spoke, floor, item_ids, trunk):
+def test_only_events_that_are_looked_back_on_contribute(spoke, floor, item_ids, encoded):
     assert (look_back(spoke), look_back(floor)) == (5, 5)
-    vectors = spoke.embed_items(item_ids, trunk)
+    vectors = spoke.embed_items(item_ids, encoded)
     history = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1])
     lost = leave_one_out(spoke, vectors, history, ROWS)
     assert all(own.shape == (4, 9) and not own[:, :4].any() for own in lost.values())
@@ -119,10 +119,10 @@ def test_only_events_that_are_looked_back_on_contribute(spoke, floor, item_ids, 
     assert not content_terms(spoke, vectors, history, ROWS)["text"][:, :6].any()
 
 
-def test_the_behavioural_part_is_split_into_what_the_item_vector_is_summed_of(spoke, item_ids, trunk):
-    vectors = spoke.embed_items(item_ids, trunk)
+def test_the_behavioural_part_is_split_into_what_the_item_vector_is_summed_of(spoke, item_ids, encoded):
+    vectors = spoke.embed_items(item_ids, encoded)
     explained = explain_scores(spoke, vectors, np.array([2, 9, 5]), np.arange(12))
-    parts = behaviour_parts(spoke, explained.query, spoke.behaviour.inputs(item_ids, trunk))
+    parts = behaviour_parts(spoke, explained.query, spoke.behaviour.inputs(item_ids, encoded))
     assert {"text", "image", "bias", "item id"} <= set(parts)
     np.testing.assert_allclose(sum(parts.values()), explained.parts["behaviour"], atol=1e-5)
     assert not parts["text"][[1, 3]].any() and not parts["image"][[2, 3]].any()
@@ -131,16 +131,16 @@ def test_the_behavioural_part_is_split_into_what_the_item_vector_is_summed_of(sp
     assert len(set(parts["item id"][9:].round(6))) == 1 < len(set(parts["item id"].round(6)))
 
 
-def test_a_floor_has_content_parts_only(floor, item_ids, trunk):
-    vectors = floor.embed_items(item_ids, trunk)
+def test_a_floor_has_content_parts_only(floor, item_ids, encoded):
+    vectors = floor.embed_items(item_ids, encoded)
     explained = explain_scores(floor, vectors, np.array([2, 9]), ROWS)
     assert set(explained.parts) == set(explained.events) == {"text", "image"}
     assert behaviour_parts(floor, explained.query, None) == {}
     assert last_attention(floor, vectors, np.array([2, 9])) is None
 
 
-def test_a_catalog_without_pictures_has_no_picture_part(hub, item_ids, trunk):
-    bare = trunk.without("image")
+def test_a_catalog_without_pictures_has_no_picture_part(hub, item_ids, encoded):
+    bare = encoded.without("image")
     spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(bare), hub.config))
     assert list(part_columns(spoke)) == ["text"]
     vectors = spoke.embed_items(item_ids, bare)
@@ -149,18 +149,18 @@ def test_a_catalog_without_pictures_has_no_picture_part(hub, item_ids, trunk):
 
 
 @pytest.mark.parametrize("missing", ["text", "image"])
-def test_a_score_without_a_modality_is_that_of_the_same_items_without_it(made, item_ids, trunk, missing):
-    vectors = made.embed_items(item_ids, trunk)
+def test_a_score_without_a_modality_is_that_of_the_same_items_without_it(made, item_ids, encoded, missing):
+    vectors = made.embed_items(item_ids, encoded)
     query = explain_scores(made, vectors, np.array([4, 6]), ROWS).query
-    found = scores_without(made, query, item_ids, trunk)[missing]
-    np.testing.assert_allclose(found, made.embed_items(item_ids, trunk.without(missing)) @ query, atol=1e-5)
-    lacks = ~(trunk.has_text if missing == "text" else trunk.has_image)
+    found = scores_without(made, query, item_ids, encoded)[missing]
+    np.testing.assert_allclose(found, made.embed_items(item_ids, encoded.without(missing)) @ query, atol=1e-5)
+    lacks = ~(encoded.has_text if missing == "text" else encoded.has_image)
     np.testing.assert_allclose(found[lacks], (vectors @ query)[lacks], atol=1e-5)
     assert np.abs(found - vectors @ query)[~lacks].min() > 1e-3
 
 
-def test_an_empty_session_is_refused(made, item_ids, trunk):
-    vectors = made.embed_items(item_ids, trunk)
+def test_an_empty_session_is_refused(made, item_ids, encoded):
+    vectors = made.embed_items(item_ids, encoded)
     with pytest.raises(UsageError, match="An empty session has nothing to explain by; name"):
         explain_scores(made, vectors, np.array([], np.int64), ROWS)
 
@@ -178,8 +178,8 @@ def test_shares_keep_their_sign_and_add_to_one(values):
 # ---- attention ----
 
 
-def test_the_last_position_attends_over_the_window(spoke, item_ids, trunk):
-    vectors = spoke.embed_items(item_ids, trunk)
+def test_the_last_position_attends_over_the_window(spoke, item_ids, encoded):
+    vectors = spoke.embed_items(item_ids, encoded)
     history = np.array([0, 1, 2, 3, 4, 5, 6])
     weights = last_attention(spoke, vectors, history)
     assert weights.shape == (1, 2, 7)
@@ -189,8 +189,8 @@ def test_the_last_position_attends_over_the_window(spoke, item_ids, trunk):
     assert last_attention(spoke, vectors, np.array([], np.int64)) is None
 
 
-def test_a_mask_token_attends_to_the_events_before_it_and_to_itself(cloze, item_ids, trunk):
-    weights = last_attention(cloze, cloze.embed_items(item_ids, trunk), np.array([0, 1, 2, 3, 4, 5, 6]))
+def test_a_mask_token_attends_to_the_events_before_it_and_to_itself(cloze, item_ids, encoded):
+    weights = last_attention(cloze, cloze.embed_items(item_ids, encoded), np.array([0, 1, 2, 3, 4, 5, 6]))
     # A place of the window is the token's.
     assert weights.shape == (2, 2, 7)
     assert not weights[:, :, :3].any() and (weights[:, :, 3:] > 0).all()
@@ -200,10 +200,10 @@ def test_a_mask_token_attends_to_the_events_before_it_and_to_itself(cloze, item_
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
-def test_the_attention_is_that_of_the_served_session(spoke, item_ids, trunk, kind, positions, scaled):
+def test_the_attention_is_that_of_the_served_session(spoke, item_ids, encoded, kind, positions, scaled):
     shape = {"dimension": 8, "max_length": 5, "positions": positions, "scale_inputs": scaled}
     own = behaving(spoke, model=kind, transformer=shape)
-    vectors = own.embed_items(item_ids, trunk)
+    vectors = own.embed_items(item_ids, encoded)
     history = np.array([2, 9, 5])
     model = own.behaviour.model
     x = torch.from_numpy(vectors[history, :8])
@@ -218,9 +218,9 @@ TOLD = {"dimension": 8, "max_length": 5, "time_bias": True, "event_types": True,
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
-def test_times_and_types_of_events_count_where_they_are_told(spoke, item_ids, trunk, kind):
+def test_times_and_types_of_events_count_where_they_are_told(spoke, item_ids, encoded, kind):
     own = behaving(spoke, model=kind, transformer=TOLD)
-    vectors = own.embed_items(item_ids, trunk)
+    vectors = own.embed_items(item_ids, encoded)
     rows, kept = np.array([1, 2, 9, 5, 6, 0, 7]), np.array([0, 1, 2, 4, 5, 6])
     told = History(rows, np.array([0, 3, 60, 61, 900, 901, 950]) * 1_000_000, np.array([1, 2, 3, 1, 1, 2, 4]))
     score = own.recommender("it", vectors).score
@@ -232,7 +232,7 @@ def test_times_and_types_of_events_count_where_they_are_told(spoke, item_ids, tr
     assert np.abs(last_attention(own, vectors, told) - last_attention(own, vectors, rows)).max() > 1e-3
 
 
-def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_ids, trunk):
+def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_ids, encoded):
     config = SpokeConfig.model_validate({"transformer": {"dimension": 8, "max_length": 5}})
     model = BehaviourModel(config, hub.fusion, space, 9)
     with torch.no_grad():
@@ -240,5 +240,5 @@ def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_i
             block.attention.query_key_value.weight.zero_()
             block.attention.query_key_value.bias.zero_()
     made = Spoke(hub.fusion, hub.fingerprint, space, Behaviour(config, model, tuple(item_ids[:9])), floor.mixture)
-    weights = last_attention(made, made.embed_items(item_ids, trunk), np.array([1, 2, 3, 4]))
+    weights = last_attention(made, made.embed_items(item_ids, encoded), np.array([1, 2, 3, 4]))
     np.testing.assert_allclose(weights, 0.25, atol=1e-6)

@@ -133,21 +133,21 @@ def test_contributions_and_the_rest_sum_to_the_vector(fusion, parts):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_starts_as_the_sum_beside_weights_that_start_as_they_would_without(make, trunk, kind):
+def test_it_starts_as_the_sum_beside_weights_that_start_as_they_would_without(make, encoded, kind):
     plain, made = make("concat"), make(kind, moved=False)
     assert plain.item_fusion is None
     ours = made.state_dict()
     for name, weight in plain.state_dict().items():
         assert torch.equal(weight, ours[name]), name
     np.testing.assert_allclose(
-        made.item_vectors(made.inputs(trunk, ID_ROWS)), plain.item_vectors(plain.inputs(trunk, ID_ROWS)), atol=1e-5
+        made.item_vectors(made.inputs(encoded, ID_ROWS)), plain.item_vectors(plain.inputs(encoded, ID_ROWS)), atol=1e-5
     )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_that_an_item_lacks_is_not_there(make, trunk, kind):
+def test_a_picture_that_an_item_lacks_is_not_there(make, encoded, kind):
     made = make(kind)
-    parts = made._side_by_side(made.inputs(trunk, ID_ROWS))
+    parts = made._side_by_side(made.inputs(encoded, ID_ROWS))
     assert made.part_names == ["text", "image", "item id"]
     # The fixture's second item has no text, the third no picture, the fourth neither.
     np.testing.assert_array_equal(np.flatnonzero(~parts.present[:, 0].numpy()), [1, 3])
@@ -156,9 +156,9 @@ def test_a_picture_that_an_item_lacks_is_not_there(make, trunk, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_dropped_residual_is_a_missing_part(make, trunk, kind):
+def test_a_dropped_residual_is_a_missing_part(make, encoded, kind):
     made = make(kind)
-    inputs = made.inputs(trunk, ID_ROWS)
+    inputs = made.inputs(encoded, ID_ROWS)
     made.train()
     torch.manual_seed(0)
     parts = made._side_by_side(inputs)
@@ -172,20 +172,20 @@ def test_a_dropped_residual_is_a_missing_part(make, trunk, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_item_of_a_single_part(make, hub, space, trunk, kind):
+def test_an_item_of_a_single_part(make, hub, space, encoded, kind):
     """IDs alone: a gate may only scale them, attention may only look at them."""
     config = replace_config(CONFIG, content=(), fusion=kind)
     torch.manual_seed(0)
     made = BehaviourModel(config, hub.fusion, space, 9)
-    vectors = made.item_vectors(made.inputs(trunk, ID_ROWS))
+    vectors = made.item_vectors(made.inputs(encoded, ID_ROWS))
     np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_catalog_without_any_content(hub, space, trunk, kind):
+def test_a_catalog_without_any_content(hub, space, encoded, kind):
     bare = replace(space, text=None, image=None)
     made = BehaviourModel(replace_config(CONFIG, fusion=kind), hub.fusion, bare, 9)
-    vectors = made.item_vectors(made.inputs(trunk, ID_ROWS))
+    vectors = made.item_vectors(made.inputs(encoded, ID_ROWS))
     np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
 
@@ -211,14 +211,14 @@ def test_a_gate_learns_which_part_to_read():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_weight_of_it_is_trained_and_the_same_again(make, sequences, trunk, kind):
+def test_every_weight_of_it_is_trained_and_the_same_again(make, sequences, encoded, kind):
     data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
     training = {"max_epochs": 3, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
 
     def trained():
         made = make(kind, moved=False, training=training)
         config = replace_config(CONFIG, fusion=kind, training=training)
-        train_behaviour(made, made.inputs(trunk, ID_ROWS), data, config)
+        train_behaviour(made, made.inputs(encoded, ID_ROWS), data, config)
         return made.state_dict()
 
     start, once, again = make(kind, moved=False).state_dict(), trained(), trained()

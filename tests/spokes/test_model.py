@@ -22,8 +22,8 @@ def model(hub, space):
 
 
 @pytest.fixture
-def items(model, trunk):
-    return model.inputs(trunk, ID_ROWS)
+def items(model, encoded):
+    return model.inputs(encoded, ID_ROWS)
 
 
 def histories(*rows):
@@ -45,15 +45,15 @@ def test_without_an_adapter_the_fusion_is_a_frozen_copy(hub, space):
     assert all(p.requires_grad for p in hub.fusion.parameters())
 
 
-def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, trunk, items):
-    content = torch.from_numpy(space.embed(hub.fusion.fuse(trunk)))
+def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, encoded, items):
+    content = torch.from_numpy(space.embed(hub.fusion.fuse(encoded)))
     torch.testing.assert_close(model.content.calibrated(items.content), content, atol=1e-5, rtol=0)
     torch.testing.assert_close(model.content(items.content), model.content.linear(content), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("missing", ["text", "image"])
-def test_a_catalog_of_one_modality(hub, trunk, missing):
-    one = trunk.without(missing)
+def test_a_catalog_of_one_modality(hub, encoded, missing):
+    one = encoded.without(missing)
     space = fit_content_space(hub.fusion.fuse(one), hub.config)
     model = BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
     content = torch.from_numpy(space.embed(hub.fusion.fuse(one)))
@@ -61,8 +61,8 @@ def test_a_catalog_of_one_modality(hub, trunk, missing):
 
 
 @pytest.mark.parametrize("missing", [None, "text", "image"])
-def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, trunk, missing):
-    own = trunk.without(missing) if missing else trunk
+def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, encoded, missing):
+    own = encoded.without(missing) if missing else encoded
     start = BaseFusion(hub.text_dimension, hub.image_dimension, hub.config.fusion)
     with torch.no_grad():
         for weight in start.parameters():
@@ -81,16 +81,16 @@ def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, trunk, 
     )
 
 
-def test_a_catalog_without_content_has_ids_alone(hub, trunk):
-    bare = trunk.without("text").without("image")
+def test_a_catalog_without_content_has_ids_alone(hub, encoded):
+    bare = encoded.without("text").without("image")
     space = fit_content_space(hub.fusion.fuse(bare), hub.config)
     model = BehaviourModel(CONFIG, hub.fusion, space, 9)
     vectors = model.item_vectors(model.inputs(bare, ID_ROWS))
     np.testing.assert_allclose(vectors, model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
 
-def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(hub, space, trunk):
-    blind = fit_content_space(hub.fusion.fuse(trunk.without("image")), hub.config)
+def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(hub, space, encoded):
+    blind = fit_content_space(hub.fusion.fuse(encoded.without("image")), hub.config)
     config = CONFIG.model_copy(update={"content": ("image",), "ids": False})
     with pytest.raises(UsageError, match="has none of what an item is made of"):
         BehaviourModel(config, hub.fusion, blind, 9)
@@ -199,8 +199,8 @@ def known_events():
     return [History(row, np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000, row % 8) for row in rows]
 
 
-def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, trunk):
-    vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
+def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, encoded):
+    vectors = either.item_vectors(either.inputs(encoded, ID_ROWS))
     known = known_events()
     alone = [either.session_vectors(vectors, [history])[0] for history in known]
     for batch_size in (2, 3, 512):
@@ -210,8 +210,8 @@ def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, 
     assert np.abs(together - either.session_vectors(vectors, histories(*LONG))).max() > 1e-3
 
 
-def test_times_are_read_where_every_history_with_events_knows_them(either, trunk):
-    vectors = either.item_vectors(either.inputs(trunk, ID_ROWS))
+def test_times_are_read_where_every_history_with_events_knows_them(either, encoded):
+    vectors = either.item_vectors(either.inputs(encoded, ID_ROWS))
     known = known_events()
     expected = either.session_vectors(vectors, known)
     # An empty history knows nothing and hinders nobody; one with events and without times leaves all without.
@@ -222,10 +222,10 @@ def test_times_are_read_where_every_history_with_events_knows_them(either, trunk
     np.testing.assert_allclose(either.session_vectors(vectors, known), without, atol=1e-6)
 
 
-def test_bert4rec_appends_the_mask_token(hub, space, trunk):
+def test_bert4rec_appends_the_mask_token(hub, space, encoded):
     torch.manual_seed(0)
     model = BehaviourModel(CONFIG.model_copy(update={"model": "bert4rec"}), hub.fusion, space, 9).eval()
-    vectors = model.item_vectors(model.inputs(trunk, ID_ROWS))
+    vectors = model.item_vectors(model.inputs(encoded, ID_ROWS))
     with torch.no_grad():
         shown = torch.cat([torch.from_numpy(vectors[[2, 3, 4]]), model.mask[None]])[None]
         expected = model.transformer(shown)[0, -1]
@@ -252,8 +252,8 @@ def cloze_batch():
 
 
 @pytest.mark.parametrize("either", ["bert4rec"], indirect=True)
-def test_a_hidden_item_is_never_seen(either, trunk):
-    vectors = torch.from_numpy(either.item_vectors(either.inputs(trunk, ID_ROWS)))
+def test_a_hidden_item_is_never_seen(either, encoded):
+    vectors = torch.from_numpy(either.item_vectors(either.inputs(encoded, ID_ROWS)))
     batch = cloze_batch()
     with torch.no_grad():
         out = either.encode_batch(vectors[torch.from_numpy(batch.rows)], batch)
@@ -271,8 +271,8 @@ def test_a_hidden_item_is_never_seen(either, trunk):
             assert (either.encode_batch(changed, batch) - out).abs().max() > 1e-4
 
 
-def test_padding_never_matters(either, trunk):
-    vectors = torch.from_numpy(either.item_vectors(either.inputs(trunk, ID_ROWS)))
+def test_padding_never_matters(either, encoded):
+    vectors = torch.from_numpy(either.item_vectors(either.inputs(encoded, ID_ROWS)))
     wide = cloze_batch() if either.cloze else serving_batch(histories([1, 2, 3, 4, 5], [7, 2, 6]), 5)
     narrow = Batch(*(None if part is None else part[1:, :3] for part in (
         wide.inputs, wide.targets, wide.timestamps, wide.event_types)))  # fmt: skip

@@ -13,11 +13,11 @@ def names(parts):
     return [part.name for part in parts]
 
 
-def test_a_hub_is_its_trunks_and_its_fusion(hub):
+def test_a_hub_is_its_encoders_and_its_fusion(hub):
     parts = hub_parts(hub)
     assert names(parts) == ["text encoder", "image encoder", "fusion"]
     assert [part.parameters for part in parts] == [None, None, sum(p.numel() for p in hub.fusion.parameters())]
-    assert parts[0].fingerprint == hub.trunk_fingerprints["text"]
+    assert parts[0].fingerprint == hub.encoder_fingerprints["text"]
 
 
 def test_a_spoke_tells_what_is_its_own_from_what_it_inherits(spoke, hub):

@@ -10,11 +10,11 @@ N = 12
 
 
 @pytest.fixture(params=[*FITTED, "floor", "spoke", "spoke, seen filtered"])
-def make(request, sequences, floor, spoke, trunk, item_ids):
+def make(request, sequences, floor, spoke, encoded, item_ids):
     seen = sequences([0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1], n_items=N)
 
     def by_vectors(made, exclude_seen=False):
-        return made.recommender(request.param, made.embed_items(item_ids, trunk), exclude_seen=exclude_seen)
+        return made.recommender(request.param, made.embed_items(item_ids, encoded), exclude_seen=exclude_seen)
 
     if request.param in FITTED:
         return lambda: FITTED[request.param](seen, "real")

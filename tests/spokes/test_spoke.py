@@ -10,7 +10,7 @@ from hubspoke.hub.content import recency_weighted
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.spoke import Behaviour, Spoke, id_rows
 
-TINY_TRUNKS = {"text": {"name": "tiny"}, "image": {"name": "tiny"}}
+TINY_ENCODERS = {"text": {"name": "tiny"}, "image": {"name": "tiny"}}
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [5], [], [9, 3, 4, 4, 10, 11])]
 
 
@@ -19,17 +19,17 @@ def copy_of(hub):
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
-def test_one_inner_product_is_the_weighted_sum_of_the_parts(spoke, trunk, item_ids, exclude_seen):
-    vectors = spoke.embed_items(item_ids, trunk)
+def test_one_inner_product_is_the_weighted_sum_of_the_parts(spoke, encoded, item_ids, exclude_seen):
+    vectors = spoke.embed_items(item_ids, encoded)
     scores = spoke.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen) @ vectors.T
     weights = spoke.mixture.weights(exclude_seen)
-    content = spoke.space.embed(spoke.fusion.fuse(trunk))
+    content = spoke.space.embed(spoke.fusion.fuse(encoded))
     query = recency_weighted(content, HISTORIES, weights.recency_decay, weights.recent_events)
     split = spoke.space.text_rank
     text = query[:, :split] @ content[:, :split].T
     image = query[:, split:] @ content[:, split:].T
     model = spoke.behaviour.model
-    items = model.item_vectors(spoke.behaviour.inputs(item_ids, trunk))
+    items = model.item_vectors(spoke.behaviour.inputs(item_ids, encoded))
     behaviour = model.session_vectors(items, HISTORIES) @ items.T
     cold = np.arange(12) >= 9
     started = np.array([len(history) > 0 for history in HISTORIES])[:, None]
@@ -38,9 +38,9 @@ def test_one_inner_product_is_the_weighted_sum_of_the_parts(spoke, trunk, item_i
     np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
-def test_the_floor_is_the_hub_alone(floor, hub, trunk, item_ids):
-    vectors = floor.embed_items(item_ids, trunk)
-    content = floor.space.embed(hub.fusion.fuse(trunk))
+def test_the_floor_is_the_hub_alone(floor, hub, encoded, item_ids):
+    vectors = floor.embed_items(item_ids, encoded)
+    content = floor.space.embed(hub.fusion.fuse(encoded))
     np.testing.assert_array_equal(vectors, content)
     assert floor.behaviour_dimension == 0 and floor.dimension == content.shape[1]
     weights = floor.space.modality_weights(hub.config.image_share)
@@ -49,33 +49,33 @@ def test_the_floor_is_the_hub_alone(floor, hub, trunk, item_ids):
     assert floor.behaviour_sessions(vectors, HISTORIES).shape == (4, 0)
 
 
-def test_the_blocks_of_an_item_vector(spoke, trunk, item_ids):
-    vectors = spoke.embed_items(item_ids, trunk)
+def test_the_blocks_of_an_item_vector(spoke, encoded, item_ids):
+    vectors = spoke.embed_items(item_ids, encoded)
     assert vectors.shape == (12, spoke.dimension) == (12, 8 + 1 + 64) and vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
     # Neither text nor picture: no content, but an ID of its own.
     assert not vectors[3, 9:].any() and vectors[3, :8].any()
 
 
-def test_a_new_item_has_the_cold_flag_and_its_content(spoke, trunk, item_ids):
-    vectors = spoke.embed_items(item_ids, trunk)
-    new = spoke.embed_items(["never seen"], trunk.rows(np.array([0])))
+def test_a_new_item_has_the_cold_flag_and_its_content(spoke, encoded, item_ids):
+    vectors = spoke.embed_items(item_ids, encoded)
+    new = spoke.embed_items(["never seen"], encoded.rows(np.array([0])))
     assert new[0, 8] == 1 and vectors[0, 8] == 0
     np.testing.assert_allclose(new[0, 9:], vectors[0, 9:], atol=1e-5)
     assert np.abs(new[0, :8] - vectors[0, :8]).max() > 1e-3
-    shared = spoke.embed_items(["another", "one more"], trunk.rows(np.array([0, 0])))
+    shared = spoke.embed_items(["another", "one more"], encoded.rows(np.array([0, 0])))
     np.testing.assert_array_equal(shared[0], shared[1])
 
 
-def test_an_item_keeps_its_vector_in_another_catalog(spoke, trunk, item_ids):
-    vectors = spoke.embed_items(item_ids, trunk)
+def test_an_item_keeps_its_vector_in_another_catalog(spoke, encoded, item_ids):
+    vectors = spoke.embed_items(item_ids, encoded)
     order = np.array([7, 2, 11, 0])
-    moved = spoke.embed_items([item_ids[row] for row in order], trunk.rows(order))
+    moved = spoke.embed_items([item_ids[row] for row in order], encoded.rows(order))
     np.testing.assert_allclose(moved, vectors[order], atol=1e-5)
 
 
-def test_an_empty_history_is_zero(spoke, trunk, item_ids):
-    vectors = spoke.embed_items(item_ids, trunk)
+def test_an_empty_history_is_zero(spoke, encoded, item_ids):
+    vectors = spoke.embed_items(item_ids, encoded)
     sessions = spoke.embed_sessions(vectors, HISTORIES)
     assert not sessions[2].any() and sessions[[0, 1, 3]].any(axis=1).all()
     assert spoke.embed_sessions(vectors, []).shape == (0, spoke.dimension)
@@ -86,12 +86,12 @@ def test_rows_of_known_and_unknown_items():
 
 
 @pytest.mark.parametrize("kind", ["spoke", "floor"])
-def test_a_saved_spoke_loads_bit_for_bit(request, hub, trunk, item_ids, tmp_path, kind):
+def test_a_saved_spoke_loads_bit_for_bit(request, hub, encoded, item_ids, tmp_path, kind):
     made = request.getfixturevalue(kind)
     made.save(tmp_path)
     loaded = Spoke.load(tmp_path, copy_of(hub))
-    vectors = made.embed_items(item_ids, trunk)
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), vectors)
+    vectors = made.embed_items(item_ids, encoded)
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), vectors)
     for exclude_seen in (False, True):
         np.testing.assert_array_equal(
             loaded.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen),
@@ -101,7 +101,7 @@ def test_a_saved_spoke_loads_bit_for_bit(request, hub, trunk, item_ids, tmp_path
     assert loaded.mixture == made.mixture and (loaded.behaviour is None) == (kind == "floor")
 
 
-def test_a_spoke_without_an_adapter_loads_bit_for_bit(spoke, hub, trunk, item_ids, tmp_path):
+def test_a_spoke_without_an_adapter_loads_bit_for_bit(spoke, hub, encoded, item_ids, tmp_path):
     config = spoke.behaviour.config.model_copy(update={"adapter": None})
     torch.manual_seed(1)
     model = type(spoke.behaviour.model)(config, hub.fusion, spoke.space, 9).eval()
@@ -109,18 +109,18 @@ def test_a_spoke_without_an_adapter_loads_bit_for_bit(spoke, hub, trunk, item_id
     made.save(tmp_path)
     assert not (tmp_path / "adapter").exists()
     loaded = Spoke.load(tmp_path, copy_of(hub))
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), made.embed_items(item_ids, trunk))
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), made.embed_items(item_ids, encoded))
     assert loaded.space_fingerprint == made.space_fingerprint
 
 
-def test_a_catalog_without_content_is_saved_too(spoke, hub, trunk, item_ids, tmp_path):
+def test_a_catalog_without_content_is_saved_too(spoke, hub, encoded, item_ids, tmp_path):
     space = replace(spoke.space, text=None, image=None)
     model = type(spoke.behaviour.model)(spoke.behaviour.config, hub.fusion, space, 9).eval()
     made = replace(spoke, space=space, behaviour=replace(spoke.behaviour, model=model))
     made.save(tmp_path)
     loaded = Spoke.load(tmp_path, copy_of(hub))
     assert made.dimension == 9
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), made.embed_items(item_ids, trunk))
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), made.embed_items(item_ids, encoded))
 
 
 def test_the_fingerprint_follows_everything_that_decides_an_item_vector(spoke, floor, hub):
@@ -153,8 +153,8 @@ def storages(module):
 
 
 @pytest.mark.parametrize("adapter", [True, False])
-def test_many_spokes_on_one_hub_hold_its_fusion_once(spoke, trunk, item_ids, tmp_path, adapter):
-    hub = Hub(HubConfig.model_validate({**TINY_TRUNKS, "fusion": {"hidden": 8192}}), device="cpu")
+def test_many_spokes_on_one_hub_hold_its_fusion_once(spoke, encoded, item_ids, tmp_path, adapter):
+    hub = Hub(HubConfig.model_validate({**TINY_ENCODERS, "fusion": {"hidden": 8192}}), device="cpu")
     config = spoke.behaviour.config if adapter else spoke.behaviour.config.model_copy(update={"adapter": None})
     model = type(spoke.behaviour.model)(config, hub.fusion, spoke.space, 9)
     behaviour = Behaviour(config, model, spoke.behaviour.known_items)
@@ -171,12 +171,12 @@ def test_many_spokes_on_one_hub_hold_its_fusion_once(spoke, trunk, item_ids, tmp
     assert sum(own.values()) / len(loaded) < 200_000
     adapters = {p.data_ptr() for one in loaded for n, p in one.behaviour.model.named_parameters() if "lora_" in n}
     assert len(adapters) == (10 * 4 if adapter else 0)
-    before = loaded[1].embed_items(item_ids, trunk)
+    before = loaded[1].embed_items(item_ids, encoded)
     with torch.no_grad():
         for weight in loaded[0].behaviour.model.parameters():
             if weight.requires_grad:
                 weight.add_(1.0)
-    np.testing.assert_array_equal(loaded[1].embed_items(item_ids, trunk), before)
+    np.testing.assert_array_equal(loaded[1].embed_items(item_ids, encoded), before)
     assert hub.fingerprint == made.hub_fingerprint and all(p.requires_grad for p in hub.fusion.parameters())
 
 

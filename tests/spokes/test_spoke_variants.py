@@ -57,7 +57,7 @@ def items(item_ids):
 
 
 @pytest.fixture
-def make(spoke, hub, trunk, items):
+def make(spoke, hub, encoded, items):
     """A spoke whose items are made of what is asked for, its weights moved to where training might leave them."""
 
     def build(content=("text", "image"), ids=True, fitted=False, **more):
@@ -68,7 +68,7 @@ def make(spoke, hub, trunk, items):
             ("view",), ("item 1", "item 4"), np.array([[1.0], [-1.0]], np.float32), np.array([-2.0], np.float32)
         )
         features = ItemFeatures(fit_vocabulary(items, config.attributes), statistics) if fitted else ItemFeatures()
-        space = fit_content_space(hub.fusion.fuse(trunk.only(content)), hub.config)
+        space = fit_content_space(hub.fusion.fuse(encoded.only(content)), hub.config)
         torch.manual_seed(0)
         model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
         generator = torch.Generator().manual_seed(1)
@@ -87,8 +87,8 @@ def variant(request, make):
     return make(**request.param)
 
 
-def test_its_vectors_are_as_wide_as_what_is_read_and_an_index_holds_them(variant, trunk, item_ids, items):
-    vectors = variant.embed_items(item_ids, trunk, items)
+def test_its_vectors_are_as_wide_as_what_is_read_and_an_index_holds_them(variant, encoded, item_ids, items):
+    vectors = variant.embed_items(item_ids, encoded, items)
     content = variant.behaviour.config.content
     assert vectors.shape == (12, variant.dimension) == (12, 8 + 1 + 32 * len(content))
     assert np.isfinite(vectors).all()
@@ -100,22 +100,22 @@ def test_its_vectors_are_as_wide_as_what_is_read_and_an_index_holds_them(variant
     assert best[1] == pytest.approx(float((vectors @ queries[0]).max()), abs=1e-4)
 
 
-def test_what_is_not_read_has_no_say(variant, trunk, item_ids, items):
-    vectors = variant.embed_items(item_ids, trunk, items)
+def test_what_is_not_read_has_no_say(variant, encoded, item_ids, items):
+    vectors = variant.embed_items(item_ids, encoded, items)
     sessions = variant.embed_sessions(vectors, [HISTORY])
     for name in {"text", "image"} - set(variant.content):
-        np.testing.assert_array_equal(variant.embed_items(item_ids, trunk.without(name), items), vectors)
+        np.testing.assert_array_equal(variant.embed_items(item_ids, encoded.without(name), items), vectors)
     for name in variant.content:
-        assert np.abs(variant.embed_items(item_ids, trunk.without(name), items) - vectors).max() > 0.1
+        assert np.abs(variant.embed_items(item_ids, encoded.without(name), items) - vectors).max() > 0.1
     assert sessions.shape == (1, variant.dimension)
 
 
-def test_it_loads_bit_for_bit(variant, hub, trunk, item_ids, items, tmp_path):
+def test_it_loads_bit_for_bit(variant, hub, encoded, item_ids, items, tmp_path):
     variant.save(tmp_path)
     assert (tmp_path / "adapter").exists() == bool(variant.content)
     loaded = Spoke.load(tmp_path, hub)
-    vectors = variant.embed_items(item_ids, trunk, items)
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk, items), vectors)
+    vectors = variant.embed_items(item_ids, encoded, items)
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded, items), vectors)
     np.testing.assert_array_equal(loaded.embed_sessions(vectors, [HISTORY]), variant.embed_sessions(vectors, [HISTORY]))
     assert loaded.space_fingerprint == variant.space_fingerprint
     assert loaded.behaviour.config == variant.behaviour.config
@@ -126,8 +126,8 @@ def test_every_variant_is_a_space_of_its_own(make):
     assert len(set(prints)) == len(VARIANTS)
 
 
-def test_the_parts_of_an_item_sum_to_its_vector(variant, trunk, item_ids, items):
-    own = variant.behaviour.inputs(item_ids, trunk, items)
+def test_the_parts_of_an_item_sum_to_its_vector(variant, encoded, item_ids, items):
+    own = variant.behaviour.inputs(item_ids, encoded, items)
     model = variant.behaviour.model
     with torch.inference_mode():
         parts = model.item_parts(own)
@@ -138,20 +138,20 @@ def test_the_parts_of_an_item_sum_to_its_vector(variant, trunk, item_ids, items)
     assert set(parts) == expected | ({"attributes", "statistics"} if config.attributes else set())
 
 
-def test_its_scores_are_explained(variant, trunk, item_ids, items):
-    vectors = variant.embed_items(item_ids, trunk, items)
+def test_its_scores_are_explained(variant, encoded, item_ids, items):
+    vectors = variant.embed_items(item_ids, encoded, items)
     told = explain_scores(variant, vectors, HISTORY, ROWS)
     np.testing.assert_allclose(told.scores, vectors[ROWS] @ told.query, atol=1e-4)
     assert set(told.parts) == {"behaviour", "cold", *variant.content}
     few, own = [item_ids[row] for row in ROWS], items[ROWS.tolist()]
-    inputs = variant.behaviour.inputs(few, trunk.rows(ROWS), own)
+    inputs = variant.behaviour.inputs(few, encoded.rows(ROWS), own)
     summed = behaviour_parts(variant, told.query, inputs)
     np.testing.assert_allclose(sum(summed.values()), told.parts["behaviour"], atol=1e-4)
-    assert set(scores_without(variant, told.query, few, trunk.rows(ROWS), own)) == set(variant.content)
+    assert set(scores_without(variant, told.query, few, encoded.rows(ROWS), own)) == set(variant.content)
 
 
-def test_a_session_that_grows_is_the_session_as_a_whole(variant, trunk, item_ids, items):
-    vectors = variant.embed_items(item_ids, trunk, items)[:, :8]
+def test_a_session_that_grows_is_the_session_as_a_whole(variant, encoded, item_ids, items):
+    vectors = variant.embed_items(item_ids, encoded, items)[:, :8]
     model = variant.behaviour.model
     state = start(model)
     for row in HISTORY:
@@ -172,45 +172,45 @@ def test_its_registry_parts_are_those_it_has(variant, hub):
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
 @pytest.mark.parametrize("asked", VARIANTS, ids=named)
-def test_it_trains_every_weight_it_has(make, sequences, trunk, item_ids, items, asked, kind):
+def test_it_trains_every_weight_it_has(make, sequences, encoded, item_ids, items, asked, kind):
     training = {"max_epochs": 2, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
     made = make(**asked, model=kind, training=training, cold_items=0.3, id_dropout=0.2).behaviour
     data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
     before = {name: weight.clone() for name, weight in made.model.named_parameters()}
-    run = train_behaviour(made.model, made.inputs(item_ids, trunk, items), data, made.config)
+    run = train_behaviour(made.model, made.inputs(item_ids, encoded, items), data, made.config)
     assert run.windows_per_second > 0
     moved = {name for name, weight in made.model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved >= {name for name, weight in made.model.named_parameters() if weight.requires_grad and weight.numel()}
     assert all(weight.isfinite().all() for weight in made.model.parameters())
 
 
-def test_without_content_no_step_touches_any(make, trunk, item_ids, monkeypatch):
+def test_without_content_no_step_touches_any(make, encoded, item_ids, monkeypatch):
     made = make(content=()).behaviour
     assert made.model.content is None and not [name for name in made.model.state_dict() if "content" in name]
     monkeypatch.setattr(BaseFusion, "forward", lambda *_: pytest.fail("the fusion ran"))
-    inputs = made.inputs(item_ids, trunk)
+    inputs = made.inputs(item_ids, encoded)
     assert inputs.content is None and inputs.content_columns == 0
     vectors = made.model.item_vectors(inputs)
     np.testing.assert_array_equal(vectors, made.model.ids.weight.detach().numpy()[id_rows(item_ids, made.known_items)])
 
 
-def test_without_ids_there_is_no_table_and_an_item_is_its_content(make, hub, trunk, item_ids):
+def test_without_ids_there_is_no_table_and_an_item_is_its_content(make, hub, encoded, item_ids):
     made = make(ids=False)
     assert made.behaviour.model.ids.weight.shape == (0, 8)
     assert len(made.behaviour.known_items) == 9
-    vectors = made.embed_items(item_ids, trunk)
+    vectors = made.embed_items(item_ids, encoded)
     with torch.inference_mode():
-        content = made.behaviour.model.content(made.behaviour.inputs(item_ids, trunk).content).numpy()
+        content = made.behaviour.model.content(made.behaviour.inputs(item_ids, encoded).content).numpy()
     np.testing.assert_allclose(vectors[:, :8], content, atol=1e-6)
     # Under another name nothing but the flag changes.
-    renamed = made.embed_items(["never seen"], trunk.rows(np.array([0])))
+    renamed = made.embed_items(["never seen"], encoded.rows(np.array([0])))
     np.testing.assert_allclose(np.delete(renamed[0], 8), np.delete(vectors[0], 8), atol=1e-5)
     assert renamed[0, 8] == 1 and vectors[0, 8] == 0
 
 
-def test_text_alone_is_the_hub_of_a_catalog_without_pictures(make, trunk, item_ids):
+def test_text_alone_is_the_hub_of_a_catalog_without_pictures(make, encoded, item_ids):
     made = make(content=("text",))
-    content = made.embed_items(item_ids, trunk)[:, 9:]
-    np.testing.assert_array_equal(content, made.space.embed(made.fusion.fuse(trunk.without("image"))))
+    content = made.embed_items(item_ids, encoded)[:, 9:]
+    np.testing.assert_array_equal(content, made.space.embed(made.fusion.fuse(encoded.without("image"))))
     # The fusion reads both side by side, so that pictures could speak through the text block.
-    assert np.abs(made.space.embed(made.fusion.fuse(trunk)) - content).max() > 1e-3
+    assert np.abs(made.space.embed(made.fusion.fuse(encoded)) - content).max() > 1e-3

@@ -162,7 +162,7 @@ TINY_SPOKE: dict[str, Any] = {
 
 @pytest.fixture(scope="session")
 def tiny_hub() -> dict[str, Any]:
-    """Config of a hub that reads text with a tower of no weight and trains nothing."""
+    """Config of a hub that reads text with an encoder of no weight and trains nothing."""
     return TINY_HUB
 
 

@@ -248,8 +248,8 @@ def test_recency_is_chosen_by_the_measure_under_the_policy(shop: Workspace, excl
     """The choice, repeated by hand with every recency on the validation event of each user."""
     dataset = load_dataset(shop, "lamps")
     users = leave_one_out(dataset.sequences, "validation", Protocol(exclude_seen=exclude_seen))
-    floor, trunk = over_catalog(shop, shop.registry.models.get("hub:1"), dataset)
-    vectors = floor.embed_items(dataset.items["item_id"].to_list(), trunk)
+    floor, encoded = over_catalog(shop, shop.registry.models.get("hub:1"), dataset)
+    vectors = floor.embed_items(dataset.items["item_id"].to_list(), encoded)
     own = floor.mixture.weights(exclude_seen)
     weighted = vectors * floor.space.modality_weights(own.image_share)
 

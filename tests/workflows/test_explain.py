@@ -12,7 +12,7 @@ from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.explain import Explanation
 from hubspoke.workflows.indexes import load_index
-from hubspoke.workflows.models import trunk_vectors
+from hubspoke.workflows.models import encode_items
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]
@@ -96,7 +96,7 @@ def test_a_place_without_text_is_that_of_the_same_item_without_it(shop: Workspac
     vectors, dataset = loaded.index.vectors(), load_dataset(shop, "lamps")
     row_of = {name: row for row, name in enumerate(dataset.items["item_id"])}
     query = loaded.spoke.embed_sessions(vectors, [np.array([row_of[name] for name in SESSION])])[0]
-    bare = trunk_vectors(shop, loaded.hub, dataset).without("text")
+    bare = encode_items(shop, loaded.hub, dataset).without("text")
     row = row_of[item.item_id]
     score = float(loaded.spoke.embed_items(dataset.items["item_id"].to_list(), bare)[row] @ query)
     assert item.without_image is None

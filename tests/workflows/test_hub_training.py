@@ -131,7 +131,7 @@ def test_a_held_out_category_is_judged_and_stays_out(shops: Workspace) -> None:
     assert not is_identity(hub)
 
 
-def test_without_steps_the_hub_is_its_trunks(shops: Workspace) -> None:
+def test_without_steps_the_hub_is_its_encoders(shops: Workspace) -> None:
     result, hub = train(shops, steps=0)
     assert is_identity(hub) and result.table == [] and result.summary["kept_share"] == 0.0
     config = HubConfig.model_validate(CONFIG)

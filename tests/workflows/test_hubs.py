@@ -134,7 +134,7 @@ def test_show_refuses_a_spoke(shop: Workspace) -> None:
 
 @pytest.fixture
 def seeing(tmp_path: Path, market: Any, sqlite_template: Path) -> Iterator[Workspace]:
-    """A workspace whose live hub reads and sees, both with tiny towers."""
+    """A workspace whose live hub reads and sees, both with tiny encoders."""
     del sqlite_template
     config = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 0}}
     with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "seeing", create=True) as opened:
@@ -151,7 +151,7 @@ def test_a_catalog_is_embedded_once(seeing: Workspace, monkeypatch: pytest.Monke
     from hubspoke.hub.encoders.tiny import TinyImage, TinyText
 
     def refuse(*_: Any) -> None:
-        raise AssertionError("ran a trunk again")
+        raise AssertionError("ran an encoder again")
 
     monkeypatch.setattr(TinyText, "_embed", refuse)
     monkeypatch.setattr(TinyImage, "_prepare", refuse)

@@ -124,7 +124,7 @@ def test_what_is_not_read_of_the_content_is_nowhere_from_training_to_the_index(
     read: list[str] = []
     kept = model.encode_cached
     monkeypatch.setattr(
-        model, "encode_cached", lambda tower, *rest: read.append(type(tower).__name__) or kept(tower, *rest)
+        model, "encode_cached", lambda encoder, *rest: read.append(type(encoder).__name__) or kept(encoder, *rest)
     )
     made = shop.spoke.train("lamps", config={**tiny_spoke, "content": content}, promote=True)
     assert len(set(read)) == len(content)

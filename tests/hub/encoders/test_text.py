@@ -44,7 +44,7 @@ def bert_folder(tmp_path_factory):
     return folder
 
 
-def tower(folder, **settings):
+def encoder(folder, **settings):
     return load_text_encoder(TextEncoderConfig(name=f"hf:{folder}", **settings), "cpu")
 
 
@@ -57,7 +57,7 @@ def copy_of(folder, target):
 
 class TestTransformerText:
     def test_is_the_mean_of_the_real_tokens(self, bert_folder):
-        text = tower(bert_folder)
+        text = encoder(bert_folder)
         ids = torch.tensor([[2, 5, 8, 3]])  # [CLS] red shirt [SEP]
         hidden = BertModel.from_pretrained(bert_folder).eval()(input_ids=ids).last_hidden_state
         expected = torch.nn.functional.normalize(hidden.mean(dim=1), dim=-1).detach().numpy()
@@ -65,33 +65,33 @@ class TestTransformerText:
 
     def test_order_and_batch_size_do_not_change_a_vector(self, bert_folder):
         texts = ["dog food", "", "red blue green shirt shoe hose", "a", "garden hose a b c", "dog food", "🙂 unknown"]
-        whole = tower(bert_folder).encode(texts)
+        whole = encoder(bert_folder).encode(texts)
         np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1.0, atol=1e-6)
-        np.testing.assert_allclose(tower(bert_folder, batch_size=2).encode(texts), whole, atol=1e-6)
+        np.testing.assert_allclose(encoder(bert_folder, batch_size=2).encode(texts), whole, atol=1e-6)
         for row, one in enumerate(texts):
-            np.testing.assert_allclose(tower(bert_folder).encode([one])[0], whole[row], atol=1e-6)
+            np.testing.assert_allclose(encoder(bert_folder).encode([one])[0], whole[row], atol=1e-6)
 
     def test_long_texts_are_cut_at_the_cap_and_at_the_model(self, bert_folder):
-        short = tower(bert_folder, max_tokens=4)
+        short = encoder(bert_folder, max_tokens=4)
         a, b = short.encode(["red shirt hose", "red shirt dog food"])
         np.testing.assert_allclose(a, b, atol=1e-6)
-        assert tower(bert_folder, max_tokens=500).encode(["a b c " * 100]).shape == (1, 16)
+        assert encoder(bert_folder, max_tokens=500).encode(["a b c " * 100]).shape == (1, 16)
 
     def test_fingerprint_and_width_build_no_model(self, bert_folder, monkeypatch):
-        text = tower(bert_folder)
+        text = encoder(bert_folder)
         monkeypatch.setattr(type(text), "_load", lambda self: pytest.fail("the model was built"))
         assert text.dimension == 16
         assert len(text.fingerprint) == 64
         assert text.encode([]).shape == (0, 16)
 
     def test_fingerprint_covers_what_changes_the_output(self, bert_folder, tmp_path):
-        base = tower(bert_folder).fingerprint
-        assert tower(bert_folder, max_tokens=32).fingerprint != base
-        assert tower(bert_folder, batch_size=3).fingerprint == base
+        base = encoder(bert_folder).fingerprint
+        assert encoder(bert_folder, max_tokens=32).fingerprint != base
+        assert encoder(bert_folder, batch_size=3).fingerprint == base
         other = copy_of(bert_folder, tmp_path / "other")
-        assert tower(other).fingerprint == base
+        assert encoder(other).fingerprint == base
         (other / "vocab.txt").write_text("\n".join(reversed(VOCABULARY)) + "\n")
-        assert tower(other).fingerprint != base
+        assert encoder(other).fingerprint != base
 
     def test_first_token_pooling_where_the_folder_asks_for_it(self, bert_folder, tmp_path):
         folder = copy_of(bert_folder, tmp_path / "first")
@@ -99,26 +99,26 @@ class TestTransformerText:
         (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
         hidden = BertModel.from_pretrained(bert_folder).eval()(input_ids=torch.tensor([[2, 5, 3]])).last_hidden_state
         expected = torch.nn.functional.normalize(hidden[:, 0], dim=-1).detach().numpy()
-        np.testing.assert_allclose(tower(folder).encode(["red"]), expected, atol=1e-6)
-        assert tower(folder).fingerprint != tower(bert_folder).fingerprint
+        np.testing.assert_allclose(encoder(folder).encode(["red"]), expected, atol=1e-6)
+        assert encoder(folder).fingerprint != encoder(bert_folder).fingerprint
 
     def test_progress_counts_to_the_end(self, bert_folder):
         calls = []
-        tower(bert_folder, batch_size=2).encode(["a", "b", "c"], lambda done, total: calls.append((done, total)))
+        encoder(bert_folder, batch_size=2).encode(["a", "b", "c"], lambda done, total: calls.append((done, total)))
         assert calls == [(2, 3), (3, 3)]
 
     def test_bad_folders_are_refused_in_one_sentence(self, bert_folder, tmp_path):
         with pytest.raises(NotFoundError, match="does not exist; give the folder"):
-            tower(tmp_path / "nowhere")
+            encoder(tmp_path / "nowhere")
         with pytest.raises(InvalidDataError, match="lacks config"):
-            tower(tmp_path)
+            encoder(tmp_path)
         broken = copy_of(bert_folder, tmp_path / "broken")
         (broken / "model.safetensors").write_bytes(b"not weights")
         with pytest.raises(InvalidDataError, match="cannot be loaded from"):
-            tower(broken).encode(["a"])
+            encoder(broken).encode(["a"])
         (broken / "config.json").write_text("{")
         with pytest.raises(InvalidDataError, match="cannot be read as JSON"):
-            tower(broken)
+            encoder(broken)
 
     def test_code_that_comes_with_a_model_is_never_run(self, bert_folder, tmp_path):
         folder = copy_of(bert_folder, tmp_path / "code")
@@ -127,22 +127,22 @@ class TestTransformerText:
         (folder / "config.json").write_text(json.dumps(config | own))
         (folder / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
         with pytest.raises(InvalidDataError, match="without code of its own"):
-            tower(folder).encode(["a"])
+            encoder(folder).encode(["a"])
         assert not (tmp_path / "ran").exists()
 
 
 @pytest.fixture
 def dual_folder(bert_folder, tmp_path):
-    """An open_clip dual tower whose text half is a Hugging Face model, with that model's files beside it."""
+    """An open_clip dual encoder whose text half is a Hugging Face model, with that model's files beside it."""
     text = {"hf_model_name": str(bert_folder), "hf_tokenizer_name": str(bert_folder), "hf_proj_type": "linear"}
     config = {
         "embed_dim": 8,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
         "text_cfg": text | {"hf_pooler_type": "mean_pooler", "context_length": 16},
     }
-    (tmp_path / "dual-test-tower.json").write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / "dual-test-tower.json")
-    model = open_clip.create_model("dual-test-tower", pretrained_hf=False)
+    (tmp_path / "dual-test-encoder.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "dual-test-encoder.json")
+    model = open_clip.create_model("dual-test-encoder", pretrained_hf=False)
     folder = tmp_path / "dual"
     folder.mkdir()
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")

@@ -4,11 +4,11 @@ from hubspoke.hub.encoders.loading import ImageEncoderConfig, TextEncoderConfig,
 from PIL import Image
 
 
-def text_tower(name="tiny", **settings):
+def text_encoder(name="tiny", **settings):
     return load_text_encoder(TextEncoderConfig(name=name, **settings), "cpu")
 
 
-def image_tower(name="tiny", **settings):
+def image_encoder(name="tiny", **settings):
     return load_image_encoder(ImageEncoderConfig(name=name, **settings), "cpu")
 
 
@@ -25,7 +25,7 @@ def pictures(tmp_path):
 
 
 def test_texts_that_share_words_are_near():
-    vectors = text_tower().encode(["red cotton shirt", "Blue COTTON shirt", "garden hose"])
+    vectors = text_encoder().encode(["red cotton shirt", "Blue COTTON shirt", "garden hose"])
     assert vectors.shape == (3, 32) and vectors.dtype == np.float32
     similarity = vectors @ vectors.T
     np.testing.assert_allclose(np.diag(similarity), 1.0, atol=1e-6)
@@ -33,37 +33,37 @@ def test_texts_that_share_words_are_near():
 
 
 def test_word_order_matters_a_little_and_padding_not_at_all():
-    tower = text_tower()
-    a, b, c = tower.encode(["dog food", "food dog", "dog food"])
+    encoder = text_encoder()
+    a, b, c = encoder.encode(["dog food", "food dog", "dog food"])
     np.testing.assert_array_equal(a, c)
     assert 0.4 < a @ b < 0.999
-    alone = tower.encode(["dog food"])[0]
-    together = tower.encode(["dog food", "a very long text about something else entirely"])[0]
+    alone = encoder.encode(["dog food"])[0]
+    together = encoder.encode(["dog food", "a very long text about something else entirely"])[0]
     np.testing.assert_allclose(alone, together, atol=1e-6)
 
 
 def test_an_empty_text_has_a_vector():
-    np.testing.assert_allclose(np.linalg.norm(text_tower().encode(["", "  "]), axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(text_encoder().encode(["", "  "]), axis=1), 1.0, atol=1e-6)
 
 
 def test_the_seed_decides():
-    assert text_tower("tiny").fingerprint == text_tower("tiny:0").fingerprint != text_tower("tiny:1").fingerprint
-    a, b, c = (text_tower(name).encode(["garden hose"]) for name in ("tiny", "tiny:0", "tiny:1"))
+    assert text_encoder("tiny").fingerprint == text_encoder("tiny:0").fingerprint != text_encoder("tiny:1").fingerprint
+    a, b, c = (text_encoder(name).encode(["garden hose"]) for name in ("tiny", "tiny:0", "tiny:1"))
     np.testing.assert_array_equal(a, b)
     assert not np.allclose(a, c)
-    assert image_tower("tiny").fingerprint != image_tower("tiny:1").fingerprint
+    assert image_encoder("tiny").fingerprint != image_encoder("tiny:1").fingerprint
 
 
 def test_the_token_cap_cuts_and_counts():
-    short = text_tower(max_tokens=4)
+    short = text_encoder(max_tokens=4)
     a, b = short.encode(["one two three four five", "one two three four six"])
     np.testing.assert_array_equal(a, b)
-    assert short.fingerprint != text_tower().fingerprint
+    assert short.fingerprint != text_encoder().fingerprint
 
 
 def test_pictures_of_one_colour_are_near(pictures):
     order = ["red", "dark_red", "blue", "noise"]
-    vectors = image_tower().encode([pictures[name] for name in order])
+    vectors = image_encoder().encode([pictures[name] for name in order])
     assert vectors.shape == (4, 32)
     red, dark_red, blue, noise = vectors
     assert red @ dark_red > 0.95
@@ -72,11 +72,11 @@ def test_pictures_of_one_colour_are_near(pictures):
 
 
 def test_picture_size_is_in_the_fingerprint():
-    assert image_tower(image_size=16).fingerprint != image_tower(image_size=32).fingerprint
-    assert image_tower().fingerprint == image_tower(image_size=32).fingerprint
+    assert image_encoder(image_size=16).fingerprint != image_encoder(image_size=32).fingerprint
+    assert image_encoder().fingerprint == image_encoder(image_size=32).fingerprint
 
 
-def test_each_tower_has_a_linear_layer_to_adapt():
-    for tower in (text_tower(), image_tower()):
-        assert "project" in dict(tower.module.named_modules())
-        assert not any(parameter.requires_grad for parameter in tower.module.parameters())
+def test_each_encoder_has_a_linear_layer_to_adapt():
+    for encoder in (text_encoder(), image_encoder()):
+        assert "project" in dict(encoder.module.named_modules())
+        assert not any(parameter.requires_grad for parameter in encoder.module.parameters())

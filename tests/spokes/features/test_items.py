@@ -57,20 +57,20 @@ def make(spoke, hub, space, items):
     return build
 
 
-def test_the_encoders_start_as_nothing_beside_weights_that_start_as_they_would_without(make, trunk, items, item_ids):
+def test_the_encoders_start_as_nothing_beside_weights_that_start_as_they_would_without(make, encoded, items, item_ids):
     without, with_both = make(), make(trained=False, **ON)
     ours, theirs = without.behaviour.model.state_dict(), with_both.behaviour.model.state_dict()
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
     assert {name.split(".")[1] for name in set(theirs) - set(ours)} == {"attributes", "statistics"}
     np.testing.assert_array_equal(
-        with_both.embed_items(item_ids, trunk, items), without.embed_items(item_ids, trunk, items)
+        with_both.embed_items(item_ids, encoded, items), without.embed_items(item_ids, encoded, items)
     )
 
 
 @pytest.mark.parametrize("name", ["attributes", "statistics"])
-def test_each_adds_its_own_part_to_an_item_vector(make, trunk, items, item_ids, name):
+def test_each_adds_its_own_part_to_an_item_vector(make, encoded, items, item_ids, name):
     made = make(**{name: ON[name]})
-    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, trunk, items)
+    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, encoded, items)
     with torch.no_grad():
         parts = model.item_parts(inputs)
         torch.testing.assert_close(sum(parts.values()), model.embed_items(inputs), atol=1e-5, rtol=0)
@@ -80,35 +80,37 @@ def test_each_adds_its_own_part_to_an_item_vector(make, trunk, items, item_ids, 
         assert len(torch.unique(parts[name], dim=0)) == 3
 
 
-def test_items_of_a_newer_catalog(make, trunk, items, item_ids):
+def test_items_of_a_newer_catalog(make, encoded, items, item_ids):
     made = make(**ON)
-    before = made.embed_items(item_ids, trunk, items)
+    before = made.embed_items(item_ids, encoded, items)
     order = np.array([7, 2, 0])
     newer = items[order.tolist()].with_columns(
         item_id=pl.Series(["item 7", "item 2", "new"]), brand=pl.Series(["brand 1", "nobody", "nobody"])
     )
-    after = made.embed_items(newer["item_id"].to_list(), trunk.rows(order), newer)
+    after = made.embed_items(newer["item_id"].to_list(), encoded.rows(order), newer)
     np.testing.assert_allclose(after[0], before[7], atol=1e-5)
     assert np.abs(after[1] - before[2])[:8].max() > 1e-3 and np.isfinite(after).all()
     np.testing.assert_allclose(after[1, 8:], before[2, 8:], atol=1e-5)
 
 
-def test_rows_of_other_items_or_none_are_refused(make, trunk, items, item_ids):
+def test_rows_of_other_items_or_none_are_refused(make, encoded, items, item_ids):
     made = make(**ON)
     for wrong in (None, items.reverse(), items.head(3)):
         with pytest.raises(UsageError, match="item table"):
-            made.embed_items(item_ids, trunk, wrong)
+            made.embed_items(item_ids, encoded, wrong)
     statistics = make(statistics=ON["statistics"])
     assert not statistics.reads_attributes and made.reads_attributes
-    assert statistics.embed_items(item_ids, trunk).shape == (12, statistics.dimension)
+    assert statistics.embed_items(item_ids, encoded).shape == (12, statistics.dimension)
 
 
 @pytest.mark.parametrize("names", [("attributes",), ("statistics",), ("attributes", "statistics")])
-def test_a_saved_spoke_reads_its_features_bit_for_bit(make, hub, trunk, items, item_ids, tmp_path, names):
+def test_a_saved_spoke_reads_its_features_bit_for_bit(make, hub, encoded, items, item_ids, tmp_path, names):
     made = make(**{name: ON[name] for name in names})
     made.save(tmp_path)
     loaded = Spoke.load(tmp_path, hub)
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk, items), made.embed_items(item_ids, trunk, items))
+    np.testing.assert_array_equal(
+        loaded.embed_items(item_ids, encoded, items), made.embed_items(item_ids, encoded, items)
+    )
     assert loaded.space_fingerprint == made.space_fingerprint
     assert spoke_parts(loaded, hub) == spoke_parts(made, hub)
 
@@ -127,15 +129,15 @@ def test_the_fingerprints_follow_what_was_fitted(make, hub):
         assert {name for name in names if names[name] != own[name]} == {part}
 
 
-def test_a_catalog_without_any_attribute_is_allowed(make, spoke, hub, space, trunk, items, item_ids, tmp_path):
+def test_a_catalog_without_any_attribute_is_allowed(make, spoke, hub, space, encoded, items, item_ids, tmp_path):
     bare = items.with_columns(brand=pl.lit(None, pl.String), price=pl.lit(None, pl.Float64))
     config = make(**ON).behaviour.config
     features = ItemFeatures(fit_vocabulary(bare, config.attributes), make(**ON).behaviour.features.statistics)
     model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
     made = replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items, features))
     made.save(tmp_path)
-    vectors = made.embed_items(item_ids, trunk, items)
-    np.testing.assert_array_equal(Spoke.load(tmp_path, hub).embed_items(item_ids, trunk, items), vectors)
+    vectors = made.embed_items(item_ids, encoded, items)
+    np.testing.assert_array_equal(Spoke.load(tmp_path, hub).embed_items(item_ids, encoded, items), vectors)
 
 
 @pytest.mark.parametrize("name", ["vocabulary.json", "statistics.json", "statistics.safetensors"])
@@ -149,18 +151,18 @@ def test_damaged_features_are_corrupt(make, hub, tmp_path, name, content):
         Spoke.load(tmp_path, hub)
 
 
-def test_a_config_from_before_there_were_features_loads(spoke, hub, trunk, item_ids, tmp_path):
+def test_a_config_from_before_there_were_features_loads(spoke, hub, encoded, item_ids, tmp_path):
     spoke.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     for key in ("attributes", "statistics", "id_dropout_events", "cold_items"):
         del config[key]
     (tmp_path / "config.json").write_text(json.dumps(config))
     loaded = Spoke.load(tmp_path, hub)
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), spoke.embed_items(item_ids, trunk))
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), spoke.embed_items(item_ids, encoded))
     assert loaded.space_fingerprint == spoke.space_fingerprint
 
 
-def test_attributes_alone_learn_a_cycle_that_neither_content_nor_ids_can_tell(hub, trunk, space, item_ids, sequences):
+def test_attributes_alone_learn_a_cycle_that_neither_content_nor_ids_can_tell(hub, encoded, space, item_ids, sequences):
     n = len(item_ids)
     rows = [
         {
@@ -184,7 +186,7 @@ def test_attributes_alone_learn_a_cycle_that_neither_content_nor_ids_can_tell(hu
     features = ItemFeatures(fit_vocabulary(table, config.attributes))
     torch.manual_seed(0)
     model = BehaviourModel(config, hub.fusion, replace(space, text=None, image=None), 0, features)
-    inputs = Behaviour(config, model, (), features).inputs(item_ids, trunk, table)
+    inputs = Behaviour(config, model, (), features).inputs(item_ids, encoded, table)
     cycle = sequences(*[[(start + step) % n for step in range(8)] for start in range(n)], n_items=n)
     train_behaviour(model, inputs, cycle, config, epochs=80)
     vectors = model.item_vectors(inputs)
@@ -198,9 +200,9 @@ def residuals(model, inputs):
     return (model.embed_items(inputs) - model.content(inputs.content)).detach()
 
 
-def test_items_of_few_events_lose_their_residual_more_often(make, trunk, item_ids):
+def test_items_of_few_events_lose_their_residual_more_often(make, encoded, item_ids):
     made = make(id_dropout=0.1, id_dropout_events=10.0)
-    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, trunk)
+    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, encoded)
     # Rates 10 / 20, 10 / 40, then 0.1 for all others, the shared row too.
     model.lean_on_events(np.array([10, 30, 10**6, 10**6, 10**6, 10**6, 10**6, 10**6, 10**6]))
     torch.manual_seed(0)
@@ -213,10 +215,10 @@ def test_items_of_few_events_lose_their_residual_more_often(make, trunk, item_id
     assert (residuals(model, inputs).abs().amax(dim=1) > 1e-6).all()
 
 
-def test_simulated_cold_items_look_like_new_ones_in_all_but_content(make, trunk, items, item_ids):
+def test_simulated_cold_items_look_like_new_ones_in_all_but_content(make, encoded, items, item_ids):
     made = make(**ON, id_dropout=0.0, cold_items=0.4)
-    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, trunk, items)
-    unknown = made.behaviour.inputs([f"new {n}" for n in range(12)], trunk, items.with_columns(
+    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, encoded, items)
+    unknown = made.behaviour.inputs([f"new {n}" for n in range(12)], encoded, items.with_columns(
         item_id=pl.Series([f"new {n}" for n in range(12)])
     ))  # fmt: skip
     own, new = model.embed_items(inputs).detach(), model.embed_items(unknown).detach()

@@ -323,7 +323,7 @@ def test_sequences_of_nobody():
 # ---- a leak ----
 
 
-def leaning(hub, space, trunk, folds):
+def leaning(hub, space, encoded, folds):
     """How much higher than items nobody took a spoke of statistics alone scores popular ones, and rare ones, where due.
 
     Items 0 to 3 are taken by everybody, three of them first; 10 to 59 each by one user, last; nobody takes 60 to 99.
@@ -352,7 +352,7 @@ def leaning(hub, space, trunk, folds):
     features = ItemFeatures(statistics=statistics)
     torch.manual_seed(0)
     model = BehaviourModel(config, hub.fusion, space, 0, features)
-    own = trunk.rows(np.arange(n) % 12)
+    own = encoded.rows(np.arange(n) % 12)
     inputs = model.inputs(own, np.zeros(n, np.int64), features.encode(ids, None))
     train_behaviour(model, inputs, whole, config)
     vectors = model.item_vectors(inputs)
@@ -361,9 +361,9 @@ def leaning(hub, space, trunk, folds):
     return popular, after_three[10:60].mean() - after_three[60:].mean()
 
 
-def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space, trunk):
+def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space, encoded):
     """Counted over everybody, an event on record tells each rare target; over the other folds it says nothing."""
-    popular, rare = leaning(hub, space, trunk, folds=1)
+    popular, rare = leaning(hub, space, encoded, folds=1)
     assert popular > 1 and rare > 1
-    popular, rare = leaning(hub, space, trunk, folds=5)
+    popular, rare = leaning(hub, space, encoded, folds=5)
     assert popular > 1 and rare < 0.1

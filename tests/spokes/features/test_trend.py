@@ -61,19 +61,19 @@ HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [5])]
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
-def test_the_trend_is_added_to_every_started_session(spoke, trending, trunk, item_ids, exclude_seen):
-    plain = spoke.embed_items(item_ids, trunk)
-    vectors = trending.embed_items(item_ids, trunk)
+def test_the_trend_is_added_to_every_started_session(spoke, trending, encoded, item_ids, exclude_seen):
+    plain = spoke.embed_items(item_ids, encoded)
+    vectors = trending.embed_items(item_ids, encoded)
     assert vectors.shape[1] == trending.dimension == plain.shape[1] + 2
     before = spoke.embed_sessions(plain, HISTORIES, exclude_seen=exclude_seen) @ plain.T
     after = trending.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen) @ vectors.T
     lifted = np.log1p(np.arange(12)[::-1] // 2) * (0 if exclude_seen else 0.5)
     np.testing.assert_allclose(after - before, np.outer([1, 0, 1], lifted), atol=1e-4)
-    np.testing.assert_array_equal(trending.embed_items(["new"], trunk.rows(np.array([0])))[0, 9:11], 0)
+    np.testing.assert_array_equal(trending.embed_items(["new"], encoded.rows(np.array([0])))[0, 9:11], 0)
 
 
-def test_the_trend_is_a_part_of_the_explanation(trending, trunk, item_ids):
-    vectors = trending.embed_items(item_ids, trunk)
+def test_the_trend_is_a_part_of_the_explanation(trending, encoded, item_ids):
+    vectors = trending.embed_items(item_ids, encoded)
     told = explain_scores(trending, vectors, HISTORIES[0], np.array([3, 11]))
     np.testing.assert_allclose(told.parts["trend"], 0.5 * np.log1p([4, 0]), rtol=1e-6)
     np.testing.assert_allclose(sum(told.parts.values()), told.scores, atol=1e-4)
@@ -81,12 +81,12 @@ def test_the_trend_is_a_part_of_the_explanation(trending, trunk, item_ids):
     np.testing.assert_allclose(told.events["trend"], 0, atol=1e-9)
 
 
-def test_a_saved_trend_comes_back(trending, spoke, hub, trunk, item_ids, tmp_path):
+def test_a_saved_trend_comes_back(trending, spoke, hub, encoded, item_ids, tmp_path):
     trending.save(tmp_path)
     loaded = Spoke.load(tmp_path, hub)
     assert loaded.spans == (0, 7)
     assert loaded.space_fingerprint == trending.space_fingerprint != spoke.space_fingerprint
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, trunk), trending.embed_items(item_ids, trunk))
+    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), trending.embed_items(item_ids, encoded))
 
 
 @pytest.mark.parametrize("name", ["trend.json", "trend.safetensors"])

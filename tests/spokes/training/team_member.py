@@ -19,14 +19,14 @@ from hubspoke.hub.adapters.states import text_states
 from hubspoke.hub.cache import EmbeddingCache
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
-from hubspoke.hub.fusion import TrunkVectors
+from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.encoder_adapter import adapt_encoders
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.checkpoints import Checkpoints
 from hubspoke.spokes.training.loop import train_behaviour
 from hubspoke.spokes.training.objective import Objective
-from hubspoke.spokes.trunks import adapt_trunks
 from safetensors.torch import save_file
 
 N = 12
@@ -35,8 +35,8 @@ SHAPE = {"dimension": 8, "heads": 2, "max_length": 6, "dropout": 0.0}
 TRAINING = {"max_epochs": 3, "validate_every": 1, "tokens_per_batch": 32, "negatives": 8, "learning_rate": 1e-2}
 
 
-def config(trunk_adapter=None, **training):
-    shape = {"transformer": SHAPE, "adapter": None, "trunk_adapter": trunk_adapter, "id_dropout": 0.0, "seed": 5}
+def config(encoder_adapter=None, **training):
+    shape = {"transformer": SHAPE, "adapter": None, "encoder_adapter": encoder_adapter, "id_dropout": 0.0, "seed": 5}
     return SpokeConfig.model_validate({**shape, "training": TRAINING | training})
 
 
@@ -84,14 +84,14 @@ def train(settings, seed=0, validate=None, source=None, **how):
     torch.manual_seed(seed)
     rng = np.random.default_rng(0)
     hub = Hub(HUB, device="cpu")
-    trunk = TrunkVectors(*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
+    encoded = EncodedItems(*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
     if settings.heads:
-        trunk = replace(trunk, states={"text": words(hub)})
+        encoded = replace(encoded, states={"text": words(hub)})
     # Fitted on more vectors than they have columns: a column that is rounding would teach its weight rounding alone.
-    many = TrunkVectors(*(rng.standard_normal((128, 32)).astype(np.float32) for _ in range(2)))
+    many = EncodedItems(*(rng.standard_normal((128, 32)).astype(np.float32) for _ in range(2)))
     space = fit_content_space(hub.fusion.fuse(many), hub.config)
-    model = BehaviourModel(settings, hub.fusion, space, N, trunks=adapt_trunks(hub, settings))
-    inputs = model.inputs(trunk, np.arange(1, N + 1))
+    model = BehaviourModel(settings, hub.fusion, space, N, encoders=adapt_encoders(hub, settings))
+    inputs = model.inputs(encoded, np.arange(1, N + 1))
     return model, train_behaviour(model, inputs, source or sequences(), settings, validate=validate, **how)
 
 

@@ -20,7 +20,7 @@ CASES = {
     "hard": {"sampler": "mixed", "hard": {"count": 2, "pool": 4, "refresh_every": 2}, "clip_norm": 0.5},
     "softmax": {"loss": "softmax", "schedule": "cosine"},
     "bpr": {"loss": "bpr", "sampler": "in-batch"},
-    "trunks": {"trunk_adapter": {"rank": 2}},
+    "encoders": {"encoder_adapter": {"rank": 2}},
 }
 
 

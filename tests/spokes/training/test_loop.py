@@ -32,8 +32,8 @@ def cycle(sequences):
 
 
 @pytest.fixture
-def items(make, trunk):
-    return make().inputs(trunk, np.arange(1, N + 1))
+def items(make, encoded):
+    return make().inputs(encoded, np.arange(1, N + 1))
 
 
 @pytest.fixture

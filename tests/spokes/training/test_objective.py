@@ -93,8 +93,8 @@ def objective(**training):
     settings = config(**training)
     model, _ = train(settings, epochs=0)
     rng = np.random.default_rng(0)
-    trunk = MEMBER["TrunkVectors"](*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
-    items = model.inputs(trunk, np.arange(1, N + 1))
+    encoded = MEMBER["EncodedItems"](*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
+    items = model.inputs(encoded, np.arange(1, N + 1))
     return Objective(model, items, sequences().item_counts(), settings, Team()), settings
 
 

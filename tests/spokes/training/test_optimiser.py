@@ -21,7 +21,7 @@ def test_steps_are_those_of_the_paper(decay):
 
 def test_a_part_with_a_share_has_shorter_steps():
     slow, fast = (torch.nn.Parameter(torch.zeros(1)) for _ in range(2))
-    optimiser = adamw({"trunk.weight": slow, "ids.weight": fast}, 0.1, 0.0, {"trunk.": 0.2})
+    optimiser = adamw({"encoder.weight": slow, "ids.weight": fast}, 0.1, 0.0, {"encoder.": 0.2})
     for weight in (slow, fast):
         weight.grad = torch.ones(1)
     optimiser.step()

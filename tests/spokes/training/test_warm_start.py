@@ -7,7 +7,7 @@ import pytest
 import torch
 from hubspoke.errors import IncompatibleError
 from hubspoke.hub.content import fit_content_space
-from hubspoke.hub.fusion import TrunkVectors
+from hubspoke.hub.fusion import EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.spoke import Behaviour
@@ -37,19 +37,19 @@ def child(spoke, hub):
     return make
 
 
-def vectors(behaviour, item_ids, trunk):
-    return behaviour.model.item_vectors(behaviour.inputs(item_ids, trunk))
+def vectors(behaviour, item_ids, encoded):
+    return behaviour.model.item_vectors(behaviour.inputs(item_ids, encoded))
 
 
-def taken(child, parent, item_ids, trunk, common=OWN):
-    return take_over(child, parent, child.inputs(item_ids, trunk), parent.inputs(item_ids, trunk), common)
+def taken(child, parent, item_ids, encoded, common=OWN):
+    return take_over(child, parent, child.inputs(item_ids, encoded), parent.inputs(item_ids, encoded), common)
 
 
-def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, trunk):
+def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, encoded):
     own, parent = child(), spoke.behaviour
-    found = taken(own, parent, item_ids, trunk)
+    found = taken(own, parent, item_ids, encoded)
     assert (found.parts, found.ids) == (("transformer", "adapter", "content projection", "item ids"), 8)
-    ours, theirs = vectors(own, item_ids, trunk), vectors(parent, item_ids, trunk)
+    ours, theirs = vectors(own, item_ids, encoded), vectors(parent, item_ids, encoded)
     # Items 1 to 8 are known to both, 9 and 11 to neither; 0 has lost its residual and 10 has a fresh one.
     same = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
     np.testing.assert_allclose(ours[same], theirs[same], atol=1e-6)
@@ -60,32 +60,33 @@ def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, trun
     )
 
 
-def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child, item_ids, trunk):
+def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child, item_ids, encoded):
     own = child()
     before = own.model.ids.weight.detach().clone()
-    found = taken(own, spoke.behaviour, item_ids, trunk, Common(same_hub=True, same_domain=False))
+    found = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=True, same_domain=False))
     assert found.ids == 0 and "item ids" not in found.parts
     torch.testing.assert_close(own.model.ids.weight[1:], before[1:], rtol=0, atol=0)
     torch.testing.assert_close(own.model.ids.weight[0], spoke.behaviour.model.ids.weight[0], rtol=0, atol=0)
 
 
-def test_on_another_hub_the_adapter_starts_anew(spoke, child, item_ids, trunk):
+def test_on_another_hub_the_adapter_starts_anew(spoke, child, item_ids, encoded):
     own = child()
     fresh = {n: w.clone() for n, w in own.model.state_dict().items() if n.startswith("content.fusion.")}
-    found = taken(own, spoke.behaviour, item_ids, trunk, Common(same_hub=False, same_domain=True))
+    found = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=False, same_domain=True))
     assert "adapter" not in found.parts
     for name, weight in fresh.items():
         torch.testing.assert_close(own.model.state_dict()[name], weight, rtol=0, atol=0)
 
 
-def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, trunk):
+def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, encoded):
     rng = np.random.default_rng(7)
     wider = [
-        np.concatenate([block, rng.standard_normal((40, 32)).astype(np.float32)]) for block in (trunk.text, trunk.image)
+        np.concatenate([block, rng.standard_normal((40, 32)).astype(np.float32)])
+        for block in (encoded.text, encoded.image)
     ]
-    space = fit_content_space(hub.fusion.fuse(TrunkVectors(*wider)), hub.config)
+    space = fit_content_space(hub.fusion.fuse(EncodedItems(*wider)), hub.config)
     own = child(space)
-    ids, catalog = [*item_ids, *(f"more {i}" for i in range(40))], TrunkVectors(*wider)
+    ids, catalog = [*item_ids, *(f"more {i}" for i in range(40))], EncodedItems(*wider)
     found = taken(own, spoke.behaviour, ids, catalog)
     assert "content projection (fitted to another content space)" in found.parts
     copied = replace(own, model=own.model)
@@ -107,13 +108,13 @@ def test_what_differs_in_shape_is_named(spoke):
     require_same_shapes(parent.model_copy(update={"adapter": None}), parent, "garden:3", OWN)
 
 
-def test_the_step_length_of_a_trunk_adapter_is_free(spoke):
-    def config(**trunk_adapter):
-        return SpokeConfig.model_validate({**spoke.behaviour.config.model_dump(), "trunk_adapter": trunk_adapter})
+def test_the_step_length_of_an_encoder_adapter_is_free(spoke):
+    def config(**encoder_adapter):
+        return SpokeConfig.model_validate({**spoke.behaviour.config.model_dump(), "encoder_adapter": encoder_adapter})
 
     require_same_shapes(config(learning_rate_factor=0.5), config(), "shop:1", OWN)
-    assert _adapters(config(learning_rate_factor=0.5), config(), OWN) == ["adapter", "trunk adapter"]
-    with pytest.raises(IncompatibleError, match=r"trunk_adapter.rank 8 there and 2 here"):
+    assert _adapters(config(learning_rate_factor=0.5), config(), OWN) == ["adapter", "encoder adapter"]
+    with pytest.raises(IncompatibleError, match=r"encoder_adapter.rank 8 there and 2 here"):
         require_same_shapes(config(rank=2), config(), "shop:1", OWN)
 
 

@@ -1,4 +1,4 @@
-"""Spokes that adapt the last layers of their hub's trunks: from the command line to the index and back."""
+"""Spokes that adapt the last layers of their hub's encoders: from the command line to the index and back."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.workspace import Workspace
 
-BOTH = {"rank": 2, "trunks": ["text", "image"], "learning_rate_factor": 1.0}
+BOTH = {"rank": 2, "encoders": ["text", "image"], "learning_rate_factor": 1.0}
 
 
 @pytest.fixture
 def config(tiny_spoke: Any) -> dict[str, Any]:
     training = {**tiny_spoke["training"], "learning_rate": 0.01}
-    return {**tiny_spoke, "training": training, "trunk_adapter": BOTH}
+    return {**tiny_spoke, "training": training, "encoder_adapter": BOTH}
 
 
 @pytest.fixture
 def served(shop: Workspace, config: Any) -> Workspace:
-    """The shop with a hub of two trunks, and lamps:2, which adapts both of them, live."""
+    """The shop with a hub of two encoders, and lamps:2, which adapts both of them, live."""
     shop.hub.train(domains=[], config={"text": {"name": "tiny"}, "image": {"name": "tiny"}})
     made = shop.spoke.train("lamps", hub="hub:2", config=config, promote=True)
     assert (made.ref, made.index) == ("lamps:2", "index:lamps/2")
@@ -41,10 +41,10 @@ def vectors(ws: Workspace, ref: str) -> dict[str, Any]:
     return dict(zip(index.item_ids, index.vectors(), strict=True))
 
 
-def test_the_version_says_that_its_trunks_are_adapted(served: Workspace) -> None:
+def test_the_version_says_that_its_encoders_are_adapted(served: Workspace) -> None:
     record = served.registry.models.get("lamps:2")
     parts = {part.name: part for part in record.parts}
-    assert parts["trunk adapter"].parameters == 2 * (32 + 32) + 2 * (64 + 32)
+    assert parts["encoder adapter"].parameters == 2 * (32 + 32) + 2 * (64 + 32)
     edges = [edge for edge in served.registry.lineage.upstream("lamps:2").edges if edge.child == "lamps:2"]
     told = {edge.part: str(edge.reason) for edge in edges if edge.relation == "inherits"}
     assert all("adapter on its last layers" in told[f"{name} encoder"] for name in ("text", "image"))
@@ -113,15 +113,15 @@ def test_a_damaged_adapter_is_corrupt(served: Workspace, tmp_path: Path) -> None
 def test_a_training_goes_on_from_it(served: Workspace) -> None:
     made = served.spoke.train("lamps", parent="lamps:2", config={"training": {"max_epochs": 0}}, hub="hub:2")
     record = served.registry.models.get(str(made.ref))
-    assert record.config["trunk_adapter"]["trunks"] == ["text", "image"]
+    assert record.config["encoder_adapter"]["encoders"] == ["text", "image"]
     both = [{part.name: part for part in served.registry.models.get(ref).parts} for ref in ("lamps:2", str(made.ref))]
     # Nothing is trained, so that what was taken over is what is kept.
-    assert both[0]["trunk adapter"].fingerprint == both[1]["trunk adapter"].fingerprint
+    assert both[0]["encoder adapter"].fingerprint == both[1]["encoder adapter"].fingerprint
     assert served.index.check(str(made.index)).ok
 
 
-def test_a_trunk_that_the_hub_lacks_is_told_in_one_sentence(shop: Workspace, config: Any) -> None:
-    with pytest.raises(UsageError, match="The hub has no image trunk to adapt; take image out of trunk_adapter"):
+def test_an_encoder_that_the_hub_lacks_is_told_in_one_sentence(shop: Workspace, config: Any) -> None:
+    with pytest.raises(UsageError, match="The hub has no image encoder to adapt; take image out of encoder_adapter"):
         shop.spoke.train("lamps", config=config)
 
 
@@ -131,26 +131,26 @@ def test_from_the_command_line(shop: Workspace) -> None:
         ended = CliRunner().invoke(cli, ["spoke", "train", "lamps", *workspace, *args])
         return ended.exit_code, ended.output
 
-    small = ["--set", "transformer.dimension=16", "--set", "training.max_epochs=2", "--set", "trunk_adapter.rank=2"]
-    code, told = call(*small, "--set", "trunk_adapter.layers=1")
+    small = ["--set", "transformer.dimension=16", "--set", "training.max_epochs=2", "--set", "encoder_adapter.rank=2"]
+    code, told = call(*small, "--set", "encoder_adapter.layers=1")
     assert code == 0, told
-    assert shop.registry.models.get("lamps:2").config["trunk_adapter"]["layers"] == 1
+    assert shop.registry.models.get("lamps:2").config["encoder_adapter"]["layers"] == 1
     for wrong, sentence in (
-        ("trunk_adapter.layers=2", "has 1 layers that can be adapted, not 2"),
-        ("training.loss=softmax", "choose sampled-softmax or drop trunk_adapter"),
+        ("encoder_adapter.layers=2", "has 1 layers that can be adapted, not 2"),
+        ("training.loss=softmax", "choose sampled-softmax or drop encoder_adapter"),
     ):
         code, told = call(*small, "--set", wrong)
         assert code == 2 and sentence in " ".join(told.split())
 
 
 @pytest.mark.slow
-def test_the_packaged_text_trunk(shop: Workspace, tiny_spoke: Any) -> None:
+def test_the_packaged_text_encoder(shop: Workspace, tiny_spoke: Any) -> None:
     shop.hub.train(domains=[], config={"image": None, "contrastive": {"steps": 0}})
-    made = shop.spoke.train("lamps", hub="hub:2", config={**tiny_spoke, "trunk_adapter": {"layers": 1}}, promote=True)
+    made = shop.spoke.train("lamps", hub="hub:2", config={**tiny_spoke, "encoder_adapter": {"layers": 1}}, promote=True)
     parts = {part.name: part for part in shop.registry.models.get(str(made.ref)).parts}
     # Query and value of one layer, 384 wide, at rank 8.
-    assert parts["trunk adapter"].parameters == 2 * 8 * (384 + 384)
-    assert parts["trunk adapter"].bytes < 100_000
+    assert parts["encoder adapter"].parameters == 2 * 8 * (384 + 384)
+    assert parts["encoder adapter"].bytes < 100_000
     assert shop.index.check(str(made.index)).ok
     items = load_dataset(shop, "lamps").items["item_id"]
     assert len(shop.recommend("lamps", [items[0]], k=5).items) == 5

@@ -1,6 +1,6 @@
-"""LoRA on the last layers of the hub's trunks: heads that run on the items of a batch, over states computed once.
+"""LoRA on the last layers of the hub's encoders: heads that run on the items of a batch, over states computed once.
 
-Promise: an adapter that has not been trained gives the hub's own trunk vectors, and no step holds the activations of
+Promise: an adapter that has not been trained gives the hub's own encoder outputs, and no step holds the activations of
 more than `CHUNK_NUMBERS` numbers of states, however many items it embeds.
 """
 
@@ -23,24 +23,24 @@ from ..hub.adapters.states import ItemStates, body_fingerprint
 from .adapter import adapt, load_adapter, save_adapter
 
 if TYPE_CHECKING:
-    from ..hub.fusion import TrunkVectors
+    from ..hub.fusion import EncodedItems
     from ..hub.model import Hub
     from .config import SpokeConfig
 
 FOLDER, BODIES = "trunks", "bodies.json"
-PREFIX = "trunks."
+PREFIX = "adapted_encoders."
 """How the names of these weights begin in a behavioural model."""
 CHUNK_NUMBERS = 1 << 22
 """Numbers of states that a head takes at once: about ten thousand tokens, or five hundred pictures."""
 
 
 @dataclass(frozen=True)
-class TrunkInputs:
+class HeadInputs:
     """What the adapted heads read of N items.
 
     Attributes:
-        vectors: (N, Dt + Dv) what the unadapted trunks say.
-        states: by modality, what the bodies of the adapted trunks say of these items among others; in the machine's
+        vectors: (N, Dt + Dv) what the unadapted encoders say.
+        states: by modality, what the bodies of the adapted encoders say of these items among others; in the machine's
             memory, not the device's, and never copied but for the heads.
         places: (N,) where these items stand in `states`.
     """
@@ -49,18 +49,18 @@ class TrunkInputs:
     states: Mapping[str, ItemStates]
     places: IntArray
 
-    def rows(self, rows: Tensor) -> TrunkInputs:
+    def rows(self, rows: Tensor) -> HeadInputs:
         """The inputs of some items."""
-        return TrunkInputs(self.vectors[rows], self.states, self.places[rows.cpu().numpy()])
+        return HeadInputs(self.vectors[rows], self.states, self.places[rows.cpu().numpy()])
 
 
-class AdaptedTrunks(nn.Module):
+class AdaptedEncoders(nn.Module):
     """Adapted heads by modality.
 
     They always run in evaluation mode: with the batch's own statistics a normalisation would not reload.
 
     Args:
-        heads: of the trunks that are adapted, under their adapters.
+        heads: of the encoders that are adapted, under their adapters.
         bodies: fingerprint of the body before each.
         text_dimension: Dt.
     """
@@ -72,27 +72,27 @@ class AdaptedTrunks(nn.Module):
         self.text_dimension = text_dimension
         self.eval()
 
-    def train(self, mode: bool = True) -> AdaptedTrunks:
+    def train(self, mode: bool = True) -> AdaptedEncoders:
         """Stay in evaluation mode."""
         return super().train(False)
 
-    def inputs(self, trunk: TrunkVectors, device: torch.device) -> TrunkInputs:
-        """Trunk vectors and states of N items as the heads take them.
+    def inputs(self, encoded: EncodedItems, device: torch.device) -> HeadInputs:
+        """Encoder outputs and states of N items as the heads take them.
 
         Raises:
-            UsageError: they came without the states of an adapted trunk.
+            UsageError: they came without the states of an adapted encoder.
         """
-        missing = [name for name in self.heads if name not in trunk.states]
+        missing = [name for name in self.heads if name not in encoded.states]
         if missing:
             raise UsageError(
-                f"This spoke adapts the {missing[0]} trunk, but the states of {len(trunk)} items before its last "
-                "layers were not given; ask `Hub.trunk_vectors` for them with `heads=spoke.heads`."
+                f"This spoke adapts the {missing[0]} encoder, but the states of {len(encoded)} items before its last "
+                "layers were not given; ask `Hub.encode_items` for them with `heads=spoke.heads`."
             )
-        states = {name: trunk.states[name] for name in self.heads}
-        return TrunkInputs(torch.from_numpy(trunk.joined()).to(device), states, np.arange(len(trunk)))
+        states = {name: encoded.states[name] for name in self.heads}
+        return HeadInputs(torch.from_numpy(encoded.joined()).to(device), states, np.arange(len(encoded)))
 
-    def forward(self, items: TrunkInputs) -> Tensor:
-        """(N, Dt + Dv) trunk vectors under the adapters; trunks without one say what they said."""
+    def forward(self, items: HeadInputs) -> Tensor:
+        """(N, Dt + Dv) encoder outputs under the adapters; encoders without one say what they said."""
         blocks = {"text": items.vectors[:, : self.text_dimension], "image": items.vectors[:, self.text_dimension :]}
         for name, states in items.states.items():
             blocks[name] = self._adapted(name, states, items.places, blocks[name])
@@ -134,41 +134,41 @@ def _chunks(lengths: IntArray, width: int) -> Iterator[IntArray]:
         start += size
 
 
-def adapt_trunks(hub: Hub, config: SpokeConfig) -> AdaptedTrunks | None:
-    """Heads of the hub's trunks under adapters that start at zero; None where the config adapts none.
+def adapt_encoders(hub: Hub, config: SpokeConfig) -> AdaptedEncoders | None:
+    """Heads of the hub's encoders under adapters that start at zero; None where the config adapts none.
 
     Raises:
-        UsageError: a trunk is not there, or cannot be adapted.
+        UsageError: an encoder is not there, or cannot be adapted.
     """
-    settings = config.trunk_adapter
+    settings = config.encoder_adapter
     if settings is None:
         return None
-    cuts = {name: hub.tower(name).cut(layers) for name, layers in config.heads.items()}
+    cuts = {name: hub.encoder(name).cut(layers) for name, layers in config.heads.items()}
     heads = {name: adapt(cut.head, settings, config.seed, cut.targets) for name, cut in cuts.items()}
-    return AdaptedTrunks(heads, bodies(hub, config), hub.text_dimension)
+    return AdaptedEncoders(heads, bodies(hub, config), hub.text_dimension)
 
 
 def bodies(hub: Hub, config: SpokeConfig) -> dict[str, str]:
     """Fingerprint of the body before each adapted head."""
-    return {name: body_fingerprint(hub.tower(name), layers) for name, layers in config.heads.items()}
+    return {name: body_fingerprint(hub.encoder(name), layers) for name, layers in config.heads.items()}
 
 
-def save_trunks(trunks: AdaptedTrunks, directory: Path) -> None:
+def save_encoders(encoders: AdaptedEncoders, directory: Path) -> None:
     """Write the adapters alone, each in a folder of its own, and which bodies they stand on."""
     folder = directory / FOLDER
-    for name, head in trunks.heads.items():
+    for name, head in encoders.heads.items():
         save_adapter(head, folder / name)
-    (folder / BODIES).write_text(json.dumps(trunks.bodies, indent=2, sort_keys=True), encoding="utf-8")
+    (folder / BODIES).write_text(json.dumps(encoders.bodies, indent=2, sort_keys=True), encoding="utf-8")
 
 
-def load_trunks(hub: Hub, config: SpokeConfig, directory: Path) -> AdaptedTrunks | None:
-    """The saved adapters on the heads of the hub's trunks; None where the config adapts none.
+def load_encoders(hub: Hub, config: SpokeConfig, directory: Path) -> AdaptedEncoders | None:
+    """The saved adapters on the heads of the hub's encoders; None where the config adapts none.
 
     Raises:
         CorruptArtifactError: a file is missing, unreadable or made for another head.
-        IncompatibleError: an adapter was made for another trunk.
+        IncompatibleError: an adapter was made for another encoder.
     """
-    if config.trunk_adapter is None:
+    if config.encoder_adapter is None:
         return None
     folder = directory / FOLDER
     try:
@@ -179,10 +179,10 @@ def load_trunks(hub: Hub, config: SpokeConfig, directory: Path) -> AdaptedTrunks
     for name, fingerprint in own.items():
         if recorded.get(name) != fingerprint:
             raise IncompatibleError(
-                f"the adapter of the {name} trunk was made for {str(recorded.get(name))[:12]} and this hub's trunk is "
-                f"{fingerprint[:12]}; load the spoke with its own hub or train it on this one."
+                f"the adapter of the {name} encoder was made for {str(recorded.get(name))[:12]} and this hub's encoder "
+                f"is {fingerprint[:12]}; load the spoke with its own hub or train it on this one."
             )
     heads = {
-        name: load_adapter(hub.tower(name).cut(layers).head, folder / name) for name, layers in config.heads.items()
+        name: load_adapter(hub.encoder(name).cut(layers).head, folder / name) for name, layers in config.heads.items()
     }
-    return AdaptedTrunks(heads, own, hub.text_dimension)
+    return AdaptedEncoders(heads, own, hub.text_dimension)
