@@ -18,7 +18,7 @@ import click
 
 from ..errors import HubspokeError, UsageError
 from ..progress import Progress
-from ..workflows.results import Result
+from ..results import Record
 from ..workflows.teams import team_size
 from ..workflows.workspace import Workspace, open_workspace
 from .output import print_error, print_json
@@ -85,11 +85,11 @@ class Call:
         """A remark on stderr."""
         self.progress.note(text)
 
-    def show(self, result: Result | Mapping[str, Any], text: Callable[[], str]) -> None:
+    def show(self, result: Record | Mapping[str, Any], text: Callable[[], str]) -> None:
         """The result on stdout: as JSON if asked for, else as `text` gives it."""
         self.close_progress()
         if self.json:
-            print_json(result.to_dict() if isinstance(result, Result) else result)
+            print_json(result.to_dict() if isinstance(result, Record) else result)
         else:
             click.echo(text())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..workflows.results import jsonable
+from ..results import jsonable
 
 SCHEMA_VERSION = 1
 

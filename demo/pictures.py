@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..workflows.results import Result
+from ..results import Record
 from .simulation import CategoryName, MarketplaceSettings, simulate_marketplace
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ModalityRow:
 
 
 @dataclass(frozen=True)
-class PictureLaunch(Result):
+class PictureLaunch(Record):
     """What the launch with pictures found.
 
     Attributes:

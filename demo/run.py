@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ..catalog.sessions import SessionSettings
 from ..errors import InvalidDataError
+from ..results import Record
 from ..workflows.lineage import tree_lines
 from ..workflows.models import ModelResult
-from ..workflows.results import Result
 from .complete_journey import department_events, department_items
 from .pictures import PictureLaunch, launch_with_pictures
 
@@ -102,7 +102,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class DemoResult(Result):
+class DemoResult(Record):
     """What the demo found.
 
     Attributes:

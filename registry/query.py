@@ -23,9 +23,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import HubspokeError, UsageError
+from ..results import Record
 from .database import WAIT_SECONDS, Database
 from .faults import database_fault
-from .records import Record
 from .store import Registry
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from ..results import Record
+
 JsonObject = Mapping[str, Any]
 
 
@@ -20,32 +22,6 @@ class Parent(NamedTuple):
     relation: str
     part: str | None = None
     reason: str | None = None
-
-
-def to_json(value: Any) -> Any:
-    """`value` as JSON's types: records and mappings as dicts, tuples as lists, times as ISO 8601."""
-    if isinstance(value, Record):
-        return value.to_dict()
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): to_json(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_json(inner) for inner in value]
-    return value
-
-
-class Record:
-    """Base of the records: `to_dict()` gives every field in declaration order, `ref` first where it is derived."""
-
-    __slots__ = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record as JSON's types."""
-        names = [field.name for field in fields(self)]  # type: ignore[arg-type]  # every subclass is a dataclass
-        if "ref" not in names and hasattr(self, "ref"):
-            names.insert(0, "ref")
-        return {name: to_json(getattr(self, name)) for name in names}
 
 
 @dataclass(frozen=True)

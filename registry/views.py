@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import NotFoundError
-from .records import Record
+from ..results import Record
 
 TEXT, INTEGER, NUMBER, TIME = "text", "integer", "number", "timestamp"
 

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Bottom to top; rooms on one floor do not know each other.
 FLOORS = (
-    ("errors", "arrays", "version"),
+    ("errors", "arrays", "results", "version"),
     ("files", "progress", "settings"),
     ("catalog", "registry"),
     ("migrations", "evaluation"),

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     from .context import Context
 
 
 @dataclass(frozen=True)
-class Backup(Result):
+class Backup(Record):
     """A copy of the registry.
 
     Attributes:
@@ -37,7 +37,7 @@ class Backup(Result):
 
 
 @dataclass(frozen=True)
-class Restoration(Result):
+class Restoration(Record):
     """A registry that was filled from a backup.
 
     Attributes:

@@ -23,10 +23,10 @@ from ..registry.references import check_alias
 from ..registry.references import parse as parse_reference
 from ..registry.transfer.bundle_rows import BundleRows, Row, contradiction, read_rows
 from ..registry.transfer.bundles import Placement
+from ..results import Record
 from ..version import __version__
 from .bundle_files import BundleFile, Member, check_sha256, encode, member_name, size_of, write_bundle
 from .releases import Promotion, promote
-from .results import Result
 
 if TYPE_CHECKING:
     from .context import Context
@@ -41,7 +41,7 @@ _MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True)
-class BundleExport(Result):
+class BundleExport(Record):
     """A bundle that was written, or with `dry_run` would be.
 
     Attributes:
@@ -66,7 +66,7 @@ class BundleExport(Result):
 
 
 @dataclass(frozen=True)
-class BundleImport(Result):
+class BundleImport(Record):
     """A bundle that was taken in, or with `dry_run` would be.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DataIngested(Result):
+class DataIngested(Record):
     """Snapshots taken of one domain; `cached` where it had all of that content already."""
 
     domain: str
@@ -34,7 +34,7 @@ class DataIngested(Result):
 
 
 @dataclass(frozen=True)
-class SessionsResult(Result):
+class SessionsResult(Record):
     """Events cut into sessions: how many, and what each step of cleaning cost."""
 
     domain: str
@@ -50,7 +50,7 @@ class SessionsResult(Result):
 
 
 @dataclass(frozen=True)
-class DiffResult(Result):
+class DiffResult(Record):
     """Two snapshots compared: item ids that came, went and changed, or (events) how many rows came and went."""
 
     old: str

@@ -30,7 +30,7 @@ from ..catalog.snapshots import DATA_FILE, read_snapshot
 from ..catalog.streams import SequenceStream
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
-from .results import fingerprint
+from ..results import fingerprint
 
 if TYPE_CHECKING:
     from ..spokes.config import TrainingConfig

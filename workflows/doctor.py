@@ -23,7 +23,7 @@ from ..errors import (
     MissingExtraError,
     NotFoundError,
 )
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     from .context import Context
@@ -37,7 +37,7 @@ WEIGHTS = {
 
 
 @dataclass(frozen=True)
-class Finding(Result):
+class Finding(Record):
     """One thing looked at; `exit_code` is what it costs where it failed."""
 
     name: str
@@ -47,7 +47,7 @@ class Finding(Result):
 
 
 @dataclass(frozen=True)
-class Diagnosis(Result):
+class Diagnosis(Record):
     """Everything looked at; `ok` where nothing failed (warnings do not count)."""
 
     ok: bool

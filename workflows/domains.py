@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..registry.records import AliasRecord, DomainRecord, ModelRecord, SnapshotRecord
 from ..registry.references import check_domain_name
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     from ..catalog.schema import OnError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DomainAdded(Result):
+class DomainAdded(Record):
     """A new domain; None as `domain` where a dry run stopped short of making it."""
 
     name: str
@@ -36,7 +36,7 @@ class DomainAdded(Result):
 
 
 @dataclass(frozen=True)
-class DomainDetails(Result):
+class DomainDetails(Record):
     """A domain with its newest snapshots, its spokes, where its aliases point, and what is behind in what is live."""
 
     domain: DomainRecord
@@ -48,7 +48,7 @@ class DomainDetails(Result):
 
 
 @dataclass(frozen=True)
-class DomainArchived(Result):
+class DomainArchived(Record):
     """A domain taken out of the listings, or brought back; `cached` where it was so already."""
 
     domain: DomainRecord

@@ -17,12 +17,12 @@ from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
 from ..registry.stores.evaluations import ITEMS_PART
+from ..results import Record
 from ..spokes.training.splits import held_out
 from .baselines import BASELINES
 from .hubs import Hubs
 from .loading import over_catalog, spoke_ref
 from .models import prepare, ready_model
-from .results import Result
 from .user_values import store_user_values
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ ZERO_SHOT = "hub"
 
 
 @dataclass(frozen=True)
-class EvaluationResult(Result):
+class EvaluationResult(Record):
     """Metrics of one model: `metrics`, `intervals`, `protocol`, `n_users`, `n_targets` and what was measured on what.
 
     Attributes:
@@ -64,7 +64,7 @@ class EvaluationResult(Result):
 
 
 @dataclass(frozen=True)
-class CompareResult(Result):
+class CompareResult(Record):
     """Several models on the same users, each with its interval and its paired difference to the first or `baseline`."""
 
     domain: str

@@ -19,8 +19,8 @@ from ..evaluation.metrics import KS
 from ..evaluation.protocols import Protocol
 from ..registry.kinds import Relation
 from ..registry.references import parse
+from ..results import Record
 from .gates import GateProtocol, MaxDrop, Minimum
-from .results import Result
 from .user_values import UserValues, read_user_values
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _BY_TIME = "set a gate with --protocol temporal, by which versions trained on di
 
 
 @dataclass(frozen=True)
-class Judgement(Result):
+class Judgement(Record):
     """How one condition was judged.
 
     Attributes:

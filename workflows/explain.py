@@ -13,9 +13,9 @@ import numpy as np
 
 from ..arrays import FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
+from ..results import Record
 from .models import encode_items
 from .recommendations import Recommendations, Server
-from .results import Result
 
 if TYPE_CHECKING:
     import polars as pl
@@ -139,7 +139,7 @@ class SessionAttention:
 
 
 @dataclass(frozen=True)
-class Explanation(Result):
+class Explanation(Record):
     """A list of recommendations, or of items that were asked for, and why they score as they do.
 
     Attributes:

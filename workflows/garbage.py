@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     from .context import Context
@@ -22,7 +22,7 @@ GRACE = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
-class GarbageArtifact(Result):
+class GarbageArtifact(Record):
     """An artifact that nothing refers to; `bytes` is what it takes in the store, 0 where only its row was left."""
 
     digest: str
@@ -31,7 +31,7 @@ class GarbageArtifact(Result):
 
 
 @dataclass(frozen=True)
-class GarbageFolder(Result):
+class GarbageFolder(Record):
     """A staging folder whose writer is gone."""
 
     name: str
@@ -39,7 +39,7 @@ class GarbageFolder(Result):
 
 
 @dataclass(frozen=True)
-class Garbage(Result):
+class Garbage(Record):
     """What was removed, or with `dry_run` would be.
 
     Attributes:

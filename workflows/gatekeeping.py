@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import QualityGateError, UsageError
 from ..registry.references import LIVE
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     from ..registry.records import GateRecord
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GateResult(Result):
+class GateResult(Record):
     """A domain's gate.
 
     Attributes:
@@ -44,7 +44,7 @@ class GateResult(Result):
 
 
 @dataclass(frozen=True)
-class GateCheck(Result):
+class GateCheck(Record):
     """Whether a version would pass now.
 
     Attributes:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NotFoundError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
+from ..results import Record
 from . import releases
 from .models import ModelResult, Recipe, encode_items, parse_config, prepare, train_once
-from .results import Result
 
 if TYPE_CHECKING:
     from .context import Context
@@ -22,7 +22,7 @@ LIVE_HUB = "hub@live"
 
 
 @dataclass(frozen=True)
-class EmbedResult(Result):
+class EmbedResult(Record):
     """A catalog run through a hub's encoders.
 
     Attributes:

@@ -13,9 +13,9 @@ import numpy as np
 from ..errors import HubspokeError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
+from ..results import Record, fingerprint
 from .loading import load_spoke, over_catalog, spoke_ref
 from .models import encode_items, load_hub, prepare, ready_model
-from .results import Result, fingerprint
 
 if TYPE_CHECKING:
     from ..hub.model import Hub
@@ -35,7 +35,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class IndexResult(Result):
+class IndexResult(Record):
     """An index version that was built, or found built already.
 
     Attributes:
@@ -58,7 +58,7 @@ class IndexResult(Result):
 
 
 @dataclass(frozen=True)
-class IndexAddition(Result):
+class IndexAddition(Record):
     """An index brought up to a newer catalog.
 
     Attributes:
@@ -81,7 +81,7 @@ class IndexAddition(Result):
 
 
 @dataclass(frozen=True)
-class IndexCheck(Result):
+class IndexCheck(Record):
     """What an inspection of an index found: one row per check, with `name`, `ok` and `detail`."""
 
     ref: str

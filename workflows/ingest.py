@@ -22,8 +22,8 @@ from ..catalog.snapshots import content_hash, write_snapshot
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from ..registry.artifacts.local import StoredArtifact
 from ..registry.records import SnapshotRecord
+from ..results import Record
 from .datasets import TABLE_FOLDER, Table, find_snapshot, read_table
-from .results import Result
 
 if TYPE_CHECKING:
     from .context import Context
@@ -61,7 +61,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class IngestResult(Result):
+class IngestResult(Record):
     """One table that became, or in a dry run would become, a snapshot.
 
     Attributes:

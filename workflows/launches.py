@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, QualityGateError
 from ..registry.kinds import ModelKind
+from ..results import Record
 from .data import Data
 from .domains import Domains
 from .hubs import Hubs
 from .indexes import Indexes
 from .models import parse_config, ready_model
 from .releases import promote
-from .results import Result
 from .spokes import Spokes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ SHOWN_ITEMS = 3
 
 
 @dataclass(frozen=True)
-class LaunchResult(Result):
+class LaunchResult(Record):
     """A launched category.
 
     Attributes:

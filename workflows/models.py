@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from ..errors import UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelPart, ModelRecord, Parent
+from ..results import Record, fingerprint
 from ..version import __version__
-from .results import Result, fingerprint
 
 if TYPE_CHECKING:
     from ..hub.cache import EmbeddingCache
@@ -34,7 +34,7 @@ RECIPE = 1
 
 
 @dataclass(frozen=True)
-class ModelResult(Result):
+class ModelResult(Record):
     """A hub or spoke version that a training made, or found made already.
 
     Attributes:

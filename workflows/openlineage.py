@@ -29,8 +29,8 @@ from ..registry.records import (
     RulesRecord,
     SnapshotRecord,
 )
+from ..results import Record
 from ..version import __version__
-from .results import Result
 
 if TYPE_CHECKING:
     from ..registry.database import Database
@@ -73,7 +73,7 @@ Parents = Mapping[str, Sequence[Parent]]
 
 
 @dataclass(frozen=True)
-class OpenLineageExport(Result):
+class OpenLineageExport(Record):
     """Run events that were exported.
 
     Attributes:

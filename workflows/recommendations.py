@@ -15,9 +15,9 @@ import numpy as np
 from ..arrays import FloatArray
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
+from ..results import Record
 from .indexes import LoadedIndex, index_of, load_index
 from .models import prepare
-from .results import Result
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Recommendations(Result):
+class Recommendations(Record):
     """A ranked list and what it answers.
 
     Attributes:

@@ -9,7 +9,7 @@ from ..errors import NotFoundError, UsageError
 from ..registry.kinds import AliasAction, ModelKind, ModelStatus
 from ..registry.records import GateRecord, IndexRecord, ModelRecord, ReleaseParts, ReleaseRecord
 from ..registry.references import HUB_SCOPE, check_alias
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     from ..registry.store import Registry
@@ -20,7 +20,7 @@ NO_RULES = "none"
 
 
 @dataclass(frozen=True)
-class Promotion(Result):
+class Promotion(Record):
     """A move of an alias.
 
     Attributes:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidDataError
 from ..registry.records import RulesRecord
+from ..results import Record
 from .models import parse_config
-from .results import Result
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class RulesResult(Result):
+class RulesResult(Record):
     """A version of a domain's rules.
 
     Attributes:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import NotFoundError
 from ..files import file_faults
-from .results import Result
+from ..results import Record
 
 if TYPE_CHECKING:
     from .context import Context
 
 
 @dataclass(frozen=True)
-class InitResult(Result):
+class InitResult(Record):
     """Where the workspace lies; `before` is the schema that the registry had, None where there was none."""
 
     workspace: Path
@@ -28,7 +28,7 @@ class InitResult(Result):
 
 
 @dataclass(frozen=True)
-class SchemaState(Result):
+class SchemaState(Record):
     """A registry's schema (None: there is no registry) beside the one that this code needs."""
 
     registry: str

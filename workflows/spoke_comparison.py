@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..registry.kinds import ModelKind
+from ..results import Record
 from .loading import spoke_ref
 from .models import ready_model
-from .results import Result
 
 if TYPE_CHECKING:
     from ..registry.lineage.differences import Difference
@@ -20,7 +20,7 @@ SECTIONS = ("data", "config", "code", "parents", "parts", "outcome", "summary")
 
 
 @dataclass(frozen=True)
-class ComparedRow(Result):
+class ComparedRow(Record):
     """One thing that versions are told by, with its value in each, None where a version lacks it."""
 
     section: str
@@ -30,7 +30,7 @@ class ComparedRow(Result):
 
 
 @dataclass(frozen=True)
-class ComparedMetric(Result):
+class ComparedMetric(Record):
     """One metric of recorded evaluations under one protocol on one event snapshot.
 
     Attributes:
@@ -49,7 +49,7 @@ class ComparedMetric(Result):
 
 
 @dataclass(frozen=True)
-class SpokeComparison(Result):
+class SpokeComparison(Record):
     """Spoke versions side by side, everything listed whether or not it differs.
 
     Attributes:

@@ -17,6 +17,7 @@ from ..errors import InvalidDataError
 from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import Parent
+from ..results import fingerprint
 from ..spokes.training.splits import SplitParts, held_out, split_dataset
 from .hubs import Hubs
 from .models import (
@@ -29,7 +30,6 @@ from .models import (
     prepare,
     ready_model,
 )
-from .results import fingerprint
 from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_start
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from ..catalog.readers import ReadResult
 from ..catalog.validation import ValidationFailedError, ValidationReport
 from ..errors import HubspokeError
 from ..registry.records import SnapshotRecord
+from ..results import Record
 from .datasets import find_snapshot, image_paths, load_dataset, read_table
 from .ingest import Request, read_event_table, read_item_table
-from .results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Check(Result):
+class Check(Record):
     """One thing looked at; `message` says what is wrong, or what was found."""
 
     name: str
@@ -33,7 +33,7 @@ class Check(Result):
 
 
 @dataclass(frozen=True)
-class Validation(Result):
+class Validation(Record):
     """What was checked: reports of tables, or checks of stored data; `text` is the same for a person."""
 
     ok: bool

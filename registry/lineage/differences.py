@@ -12,8 +12,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
+from ...results import Record
 from ..kinds import NodeKind
-from ..records import IndexRecord, ModelPart, ModelRecord, NodeRecord, Record, ReleaseRecord, SnapshotRecord
+from ..records import IndexRecord, ModelPart, ModelRecord, NodeRecord, ReleaseRecord, SnapshotRecord
 from ..rows import read_node
 from ..schema import Domain, Edge, Evaluation, Metric, Node, Snapshot
 from ..stores.readers import read_record

@@ -13,8 +13,9 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import CTE, CompoundSelect, null, select, union_all
 from sqlalchemy.orm import Session
 
+from ...results import Record
 from ..kinds import NodeKind
-from ..records import EdgeRecord, MetricRecord, NodeRecord, Record
+from ..records import EdgeRecord, MetricRecord, NodeRecord
 from ..schema import Domain, Edge, Evaluation, Metric, Node
 
 Direction = Literal["upstream", "downstream"]

@@ -15,8 +15,9 @@ from typing import Any, Final
 from sqlalchemy import func, null, select, union_all
 from sqlalchemy.orm import Session, aliased
 
+from ...results import Record
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, SnapshotKind
-from ..records import NodeRecord, Record
+from ..records import NodeRecord
 from ..references import LIVE
 from ..rows import read_node
 from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot

@@ -12,8 +12,8 @@ from typing import Final
 from sqlalchemy import Row, func, select, union
 from sqlalchemy.orm import Session, aliased
 
+from ...results import Record
 from ..kinds import DomainStatus, NodeKind, SnapshotKind
-from ..records import Record
 from ..references import HUB_SCOPE, LIVE
 from ..rows import Joined
 from ..schema import Alias, Domain, Edge, Model, Node, Release, Snapshot

@@ -16,9 +16,10 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from ...errors import InvalidDataError, UsageError
+from ...results import Record
 from ..kinds import ModelStatus, NodeKind
 from ..lineage.graph import keep_to_indexes, walk_from
-from ..records import Record, ReleaseParts
+from ..records import ReleaseParts
 from ..references import Reference, parse
 from ..rows import Store, batches, find_node
 from ..schema import Artifact, Domain, Evaluation, Node, Release, RuleSet, Snapshot

@@ -14,8 +14,7 @@ from typing import Any, Literal
 import jsonschema
 import pytest
 from hubspoke.commands import schemas
-from hubspoke.registry.records import Record
-from hubspoke.workflows.results import Result
+from hubspoke.results import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +57,7 @@ class Leaf(Record):
 
 
 @dataclass(frozen=True)
-class Branch(Result):
+class Branch(Record):
     """A branch."""
 
     leaves: tuple[Leaf, ...]

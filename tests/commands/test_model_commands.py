@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hubspoke.workflows.results import Result
+from hubspoke.results import Record
 from hubspoke.workflows.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Trained(Result):
+class Trained(Record):
     ref: str | None = "garden:1"
     version: int | None = 1
     cached: bool = False
@@ -25,14 +25,14 @@ class Trained(Result):
 
 
 @dataclass(frozen=True)
-class Checked(Result):
+class Checked(Record):
     ref: str
     ok: bool
     checks: Any
 
 
 @dataclass(frozen=True)
-class Said(Result):
+class Said(Record):
     """Any result whose dictionary is given."""
 
     values: dict[str, Any]
@@ -234,7 +234,7 @@ def test_launch(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Any, ...]] = []
 
     @dataclass(frozen=True)
-    class Launched(Result):
+    class Launched(Record):
         domain: str
         mode: str
         release: str | None

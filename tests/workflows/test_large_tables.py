@@ -20,12 +20,12 @@ from hubspoke.catalog.session_files import MANIFEST_FILE
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
+from hubspoke.results import fingerprint
 from hubspoke.spokes.config import SpokeConfig, TrainingConfig
 from hubspoke.spokes.features.statistics import StatisticsConfig
 from hubspoke.spokes.training.splits import held_out, split_dataset
 from hubspoke.workflows.datasets import UNUSED_SECONDS, Dataset, load_dataset
 from hubspoke.workflows.features import fit_features
-from hubspoke.workflows.results import fingerprint
 from hubspoke.workflows.workspace import Workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from hubspoke.progress import SilentProgress, stage_progress
 from hubspoke.registry.records import AliasRecord
-from hubspoke.workflows.results import Result, jsonable
+from hubspoke.results import Record, jsonable
 
 
 @dataclass(frozen=True)
-class Sample(Result):
+class Sample(Record):
     path: Path
     inner: Any
 

@@ -1,4 +1,4 @@
-"""What a workflow hands back: frozen dataclasses whose `to_dict()` is ready for JSON."""
+"""What the registry and the workflows hand back: frozen dataclasses whose `to_dict()` is ready for JSON."""
 
 from __future__ import annotations
 
@@ -6,25 +6,33 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 
-@dataclass(frozen=True)
-class Result:
-    """Base of the results."""
+class Record:
+    """Base of all records and results, each of them a frozen dataclass."""
+
+    __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field in the order of its declaration, as JSON's types."""
-        return {field.name: jsonable(getattr(self, field.name)) for field in fields(self)}
+        """Every field in the order of its declaration as JSON's types, `ref` first where it is a property."""
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]  # every subclass is a dataclass
+        if "ref" not in names and hasattr(self, "ref"):
+            names.insert(0, "ref")
+        return {name: jsonable(getattr(self, name)) for name in names}
 
 
 def jsonable(value: Any) -> Any:
     """`value` as JSON's types: records as dicts, paths and times as text, a number that is none (NaN) as null."""
+    if isinstance(value, str | int | None):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if hasattr(value, "to_dict"):
-        return jsonable(value.to_dict())
+        return value.to_dict() if isinstance(value, Record) else jsonable(value.to_dict())
     if isinstance(value, Mapping):
         return {str(key): jsonable(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list | set | frozenset):
@@ -37,8 +45,6 @@ def jsonable(value: Any) -> Any:
         return jsonable(value.tolist())
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: jsonable(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value
 
 
