@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "recommend": (".recommend", "recommend", "What to show next to a session or a user."),
     "similar": (".recommend", "similar", "The items nearest to an item."),
     "explain": (".explain", "explain", "Why a category is shown what it is shown."),
-    "rerank": (".rerank", "rerank", "Merchandising rules laid over a ranking."),
+    "rules": (".rules", "rules", "What a category's lists hide, begin with and limit."),
     "evaluate": (".evaluate", "evaluate", "Measure recommenders under a named protocol."),
     "promote": (".release", "promote", "Point an alias at a version."),
     "rollback": (".release", "rollback", "Point an alias back at what it pointed at before."),

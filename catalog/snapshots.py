@@ -12,6 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -216,10 +217,8 @@ def read_snapshot(directory: Path | str, *, verify: bool = True) -> tuple[pl.Dat
     directory = Path(directory)
     manifest = read_manifest(directory)
     path = directory / DATA_FILE
-    try:
+    with _reading(path):
         frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
-        raise CorruptArtifactError(f"{path} cannot be read; ingest the data again.") from error
     if frame.height != manifest.rows or _columns(frame) != manifest.columns:
         raise CorruptArtifactError(
             f"{path} has {frame.height} rows and columns {', '.join(frame.columns)}, its manifest promises "
@@ -230,6 +229,21 @@ def read_snapshot(directory: Path | str, *, verify: bool = True) -> tuple[pl.Dat
             f"{path} no longer has the content that its manifest promises; ingest the data again."
         )
     return frame, manifest
+
+
+def read_user_events(directory: Path | str, user: str) -> pl.DataFrame:
+    """One user's rows of an event snapshot; those of others, by whom the file is sorted, are mostly passed over."""
+    path = Path(directory) / DATA_FILE
+    with _reading(path):
+        return pl.scan_parquet(path).filter(pl.col("user_id") == user).collect()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
+        raise CorruptArtifactError(f"{path} cannot be read; ingest the data again.") from error
 
 
 def _columns(frame: pl.DataFrame) -> dict[str, str]:

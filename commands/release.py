@@ -36,7 +36,7 @@ def promote(
       hubspoke promote hub:4
     """
     result = call.workspace().promote(ref, alias, reason=reason, dry_run=dry_run, rules=rules, override=override)
-    call.show(result, lambda: _moved(result))
+    call.show(result, lambda: moved(result))
 
 
 @click.command()
@@ -53,7 +53,7 @@ def rollback(call: Call, scope: str, alias: str, reason: str | None, dry_run: bo
       hubspoke rollback garden --reason "complaints"
     """
     result = call.workspace().rollback(scope, alias, reason, dry_run)
-    call.show(result, lambda: _moved(result))
+    call.show(result, lambda: moved(result))
 
 
 @click.command()
@@ -72,7 +72,8 @@ def history(call: Call, scope: str) -> None:
     call.show_list("history", moves, lambda: table(headers, rows, "No alias has been moved yet."))
 
 
-def _moved(result: Promotion) -> str:
+def moved(result: Promotion) -> str:
+    """Where an alias points now, and at what before."""
     verb = "points already" if result.cached else "would point" if result.dry_run else "points"
     head = f"{result.scope}@{result.alias} {verb} at {result.after or 'a new release'}."
     parts = [(name, getattr(result, name)) for name in ("hub", "spoke", "index", "reranker", "rules", "overridden")]

@@ -30,7 +30,6 @@ from ..registry.records import (
     MetricRecord,
     ModelRecord,
     NodeRecord,
-    RulesRecord,
     SnapshotRecord,
 )
 from ..registry.views import View
@@ -50,7 +49,7 @@ from ..workflows.models import ModelResult
 from ..workflows.openlineage import OpenLineageExport
 from ..workflows.recommendations import Recommendations
 from ..workflows.releases import Promotion
-from ..workflows.rerank import RulesResult
+from ..workflows.rules import RulesCheck, RulesResult, RulesVersions
 from ..workflows.setup import InitResult, SchemaState
 from ..workflows.spoke_comparison import SpokeComparison
 from ..workflows.validation import Validation
@@ -97,7 +96,10 @@ RESULTS: Mapping[str, Any] = {
     "index build": IndexResult,
     "index check": IndexCheck,
     "index list": _keys(indexes=list[IndexRecord]),
-    "rerank rules": (RulesResult, _keys(rules=list[RulesRecord])),
+    "rules check": RulesCheck,
+    "rules clear": Promotion,
+    "rules set": RulesResult,
+    "rules show": RulesVersions,
     "recommend": Recommendations,
     "similar": Recommendations,
     "explain": Explanation,

@@ -67,7 +67,7 @@ def launch_with_pictures(
         step: receives each step: text, whether it was cached, seconds.
         hub_config: keys of `HubConfig`; by default the packaged encoders.
     """
-    from ..workflows.recommendations import Server
+    from ..workflows.recommendations import Recommender
 
     echo(f"7. Pictures: simulated {LAUNCHED}, whose colour is only in the picture and material only in the text")
     folder = ws.settings.workspace / "simulated" / str(items_per_category)
@@ -84,8 +84,9 @@ def launch_with_pictures(
     for row in rows:
         echo(f"    {row.system:<16} NDCG@10 {row.ndcg.value:.4f} [{row.ndcg.low:.4f}, {row.ndcg.high:.4f}]")
     echo(f"    {protocol}; {n_users} simulated shoppers")
-    server = Server(ws, LAUNCHED)
-    examples = [server.similar(item, k=6) for item in server.item_ids[:: max(1, len(server.item_ids) // 3)][:3]]
+    recommender = Recommender(ws, LAUNCHED)
+    ids = recommender.item_ids
+    examples = [recommender.similar(item, k=6) for item in ids[:: max(1, len(ids) // 3)][:3]]
     return PictureLaunch(LAUNCHED, rows, protocol, n_users, examples, own.items.parent)
 
 

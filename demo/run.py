@@ -335,16 +335,16 @@ def _point(system: str, week: int, evaluation: Evaluation) -> CurvePoint:
 def _baskets(story: _Story, name: str) -> list[Recommendations]:
     """Recommendations for three real households, by what they bought last."""
     from ..workflows.datasets import load_dataset
-    from ..workflows.recommendations import Server
+    from ..workflows.recommendations import Recommender
 
     story.echo("5. Three real baskets")
     sequences = load_dataset(story.ws, name).sequences.by_user()
-    server = Server(story.ws, name)
+    shop = Recommender(story.ws, name)
     lengths = sequences.lengths
     typical = [row for row in range(len(sequences)) if 4 <= lengths[row] <= 12]
     chosen = typical[:: max(1, len(typical) // 3)][:3]
-    ids = server.item_ids
-    baskets = [server.recommend([ids[item] for item in sequences[row][-4:]], k=5, exclude_seen=True) for row in chosen]
+    ids = shop.item_ids
+    baskets = [shop.recommend([ids[item] for item in sequences[row][-4:]], k=5, exclude_seen=True) for row in chosen]
     for basket in baskets:
         _show(story, basket)
     return baskets

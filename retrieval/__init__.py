@@ -1,1 +1,1 @@
-"""Vector indexes, and the merchandising rules laid over what they find."""
+"""Index kinds over item vectors, and the merchandising rules applied to what they find."""

@@ -1,18 +1,22 @@
 """Merchandising rules: what a list must hide, what it must begin with, and how much of one brand it may hold.
 
-They are laid over a ranking and never change a score.
+They choose among the ranked items and never change a score.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..arrays import BoolArray
+
 Name = Annotated[str, Field(min_length=1)]
+Path = tuple[str, ...]
 
 
 class Rules(BaseModel):
@@ -36,58 +40,44 @@ class Rules(BaseModel):
 
 
 @dataclass(frozen=True)
-class CatalogItem:
-    """What rules look at."""
+class Catalog:
+    """What rules look at of N items, in row order."""
 
-    item_id: str
-    brand: str | None
-    category_path: tuple[str, ...]
+    item_ids: Sequence[str]
+    brands: Sequence[str | None]
+    categories: Sequence[Path]
 
 
 class CatalogRules:
-    """Rules over one catalog.
+    """Rules over one catalog; `hidden` (N,) is true for rows that are never shown."""
 
-    Args:
-        rules: the rules.
-        items: N items, in row order.
-    """
+    def __init__(self, rules: Rules, catalog: Catalog) -> None:
+        self._brands, self._limit = catalog.brands, rules.max_per_brand
+        self.hidden: BoolArray = _hidden(rules, catalog)
+        row_of = {item: row for row, item in enumerate(catalog.item_ids)} if rules.pin else {}
+        self._pinned = [row_of[item] for item in rules.pin if item in row_of]
 
-    def __init__(self, rules: Rules, items: Sequence[CatalogItem]) -> None:
-        self._brands = [item.brand for item in items]
-        self._limit = rules.max_per_brand
-        hides = _hides(rules)
-        self.hidden: frozenset[int] = frozenset(row for row, item in enumerate(items) if hides(item))
-        row_of = {item.item_id: row for row, item in enumerate(items)}
-        self._pinned = [row_of[item] for item in rules.pin if item in row_of and row_of[item] not in self.hidden]
+    def pinned(self, allowed: BoolArray) -> list[int]:
+        """Rows that a recommendation begins with, among the (N,) allowed ones."""
+        return [row for row in self._pinned if allowed[row]]
 
-    def pinned(self, without: Iterable[int]) -> list[int]:
-        """Rows that a recommendation begins with, those in `without` left out."""
-        left_out = set(without)
-        return [row for row in self._pinned if row not in left_out]
-
-    def limit(self, ranked: Iterable[tuple[int, float]], taken: Sequence[int] = ()) -> Iterator[tuple[int, float]]:
-        """The ranking without what is hidden, what is taken already, and what would be too much of one brand."""
-        shown = set(taken)
-        count = Counter(self._brand(row) for row in taken)
+    def limit(self, ranked: Iterable[tuple[int, float]], shown: Sequence[int] = ()) -> Iterator[tuple[int, float]]:
+        """The ranking without what would be too much of one brand beside the rows that are shown already."""
+        if self._limit is None:
+            yield from ranked
+            return
+        count = Counter(self._brands[row] for row in shown)
         for row, score in ranked:
-            brand = self._brand(row)
-            full = self._limit is not None and brand is not None and count[brand] >= self._limit
-            if row in self.hidden or row in shown or full:
-                continue
-            count[brand] += 1
-            shown.add(row)
-            yield row, score
-
-    def _brand(self, row: int) -> str | None:
-        """The brand that a limit counts; without a limit none is looked up, so rules over nothing need no items."""
-        return None if self._limit is None else self._brands[row]
+            brand = self._brands[row]
+            if brand is None or count[brand] < self._limit:
+                count[brand] += 1
+                yield row, score
 
 
-def unknown_names(rules: Rules, items: Sequence[CatalogItem]) -> Mapping[str, list[str]]:
+def unknown_names(rules: Rules, catalog: Catalog) -> Mapping[str, list[str]]:
     """What the rules name and the catalog does not hold, by field; empty where all is known."""
-    ids = {item.item_id for item in items}
-    brands = {item.brand for item in items}
-    categories = {item.category_path[:depth] for item in items for depth in range(1, len(item.category_path) + 1)}
+    ids, brands = set(catalog.item_ids), set(catalog.brands)
+    categories = {path[:depth] for path in set(catalog.categories) for depth in range(1, len(path) + 1)}
     missing = {
         "hide_items": [item for item in rules.hide_items if item not in ids],
         "hide_brands": [brand for brand in rules.hide_brands if brand not in brands],
@@ -97,17 +87,13 @@ def unknown_names(rules: Rules, items: Sequence[CatalogItem]) -> Mapping[str, li
     return {field: names for field, names in missing.items() if names}
 
 
-def _hides(rules: Rules) -> Callable[[CatalogItem], bool]:
+def _hidden(rules: Rules, catalog: Catalog) -> BoolArray:
     ids, brands = set(rules.hide_items), set(rules.hide_brands)
-    paths = [_path(text) for text in rules.hide_categories]
-
-    def hides(item: CatalogItem) -> bool:
-        if item.item_id in ids or item.brand in brands:
-            return True
-        return any(item.category_path[: len(path)] == path for path in paths)
-
-    return hides
+    above = [_path(text) for text in rules.hide_categories]
+    of_category = {path: any(path[: len(own)] == own for own in above) for path in set(catalog.categories)}
+    columns = zip(catalog.item_ids, catalog.brands, catalog.categories, strict=True)
+    return np.array([i in ids or b in brands or of_category[path] for i, b, path in columns], dtype=np.bool_)
 
 
-def _path(text: str) -> tuple[str, ...]:
+def _path(text: str) -> Path:
     return tuple(part.strip() for part in text.split(">"))

@@ -55,8 +55,10 @@ recommend lamps --session {item},oak -k 3 --exclude-seen
 similar lamps {item} -k 3
 explain lamps --session {item} -k 3
 explain index:lamps/2 --session {item} --item {item}
-rerank rules lamps --set max_per_brand=3
-rerank rules lamps --list
+rules set lamps --set max_per_brand=3
+rules show lamps
+rules check lamps rules:lamps/1
+rules clear lamps
 evaluate run --domain lamps --model lamps:1 --k 10
 evaluate compare --domain lamps --models popularity,lamps:1 --k 10
 evaluate gate lamps --min ndcg@10=0 --reason start

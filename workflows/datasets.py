@@ -26,7 +26,7 @@ from ..catalog.session_files import (
     write_session_files,
 )
 from ..catalog.sessions import SessionSettings, clean_sessions
-from ..catalog.snapshots import DATA_FILE, read_snapshot
+from ..catalog.snapshots import DATA_FILE, read_snapshot, read_user_events
 from ..catalog.streams import SequenceStream
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
@@ -115,7 +115,7 @@ def load_dataset(
         sequences, waterfall, mode = no_sequences(len(table)), list(stream.manifest.waterfall), stream.manifest.mode
     else:
         stream = None
-        sequences, waterfall, mode = _sequences(context, record, event_snapshot, table["item_id"])
+        sequences, waterfall, mode = load_sequences(context, record, event_snapshot, table["item_id"])
     return Dataset(
         domain=record,
         items=table,
@@ -199,9 +199,10 @@ def no_sequences(n_items: int) -> Sequences:
     return Sequences(none, none, np.zeros(1, dtype=np.int64), none, (), n_items)
 
 
-def _sequences(
+def load_sequences(
     context: Context, domain: DomainRecord, snapshot: SnapshotRecord | None, item_ids: pl.Series
 ) -> tuple[Sequences, list[dict[str, Any]], str]:
+    """The sessions of an event snapshot over the items of a catalog, the waterfall and how they were cut."""
     if snapshot is None:
         return no_sequences(len(item_ids)), [], "none"
     events = read_table(context, snapshot)
@@ -267,6 +268,18 @@ def event_ranges(context: Context, dataset: Dataset) -> Iterator[tuple[pl.DataFr
     for events in user_ranges(table, _range_events(dataset.stream.shard_events)):
         known, _ = drop_unknown_items(events, item_ids)
         yield known, build_sequences(clean_sessions(known, settings, kind, part=True).frame, item_ids)
+
+
+def user_sequences(
+    folder: Path, domain: DomainRecord, snapshot: SnapshotRecord, item_ids: pl.Series, user: str
+) -> Sequences:
+    """One user's sessions, read from the folder of an event snapshot's table.
+
+    They are the same as among everybody's: no step of the cleaning looks from one user to another.
+    """
+    kept, _ = drop_unknown_items(read_user_events(folder, user), item_ids)
+    cleaned = clean_sessions(kept, session_settings(domain), time_kind(snapshot), part=True)
+    return build_sequences(cleaned.frame, item_ids)
 
 
 def image_paths(dataset: Dataset) -> list[list[Path]]:

@@ -5,29 +5,22 @@ The list is that of `recommend`, rules and all; nothing here changes what is sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import BoolArray, FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
-from ..results import Record
 from .models import encode_items
-from .recommendations import Recommendations, Server
+from .recommendations import Answer, Recommender
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from ..catalog.sequences import History
-    from ..hub.fusion import EncodedItems
     from ..spokes.explain import ScoreParts
     from ..spokes.spoke import Spoke
     from .context import Context
-
-# Where an item cannot be embedded again, its files being gone.
-_UNTOLD: Mapping[str, Any] = {"behaviour_parts": {}, "without_text": None, "without_image": None}
 
 
 @dataclass(frozen=True)
@@ -139,30 +132,16 @@ class SessionAttention:
 
 
 @dataclass(frozen=True)
-class Explanation(Record):
+class Explanation(Answer):
     """A list of recommendations, or of items that were asked for, and why they score as they do.
 
     Attributes:
-        ref: what was asked.
-        index: index version that answered.
-        served_by: spoke or hub version behind it.
-        session: items that the answer rests on, oldest first.
-        unknown: items of the session that the index does not know.
-        seen_items: `ranked` or `excluded`.
-        rules: version of the merchandising rules laid over the ranking, if any.
         weights: of the mixture that was used.
         attention: of the session; the same for every item. None for the launch floor.
         items: the items explained.
-        notes: what could not be told, and why.
+        notes: what could not be explained, and why.
     """
 
-    ref: str
-    index: str
-    served_by: str
-    session: Sequence[Mapping[str, Any]]
-    unknown: Sequence[str]
-    seen_items: str
-    rules: str | None
     weights: Mapping[str, float]
     attention: SessionAttention | None
     items: Sequence[ExplainedItem]
@@ -178,182 +157,127 @@ def explain(
     exclude_seen: bool = False,
     items: Sequence[str] = (),
 ) -> Explanation:
-    """Why `ref` recommends what it recommends after a session, or scores `items` as it does.
+    """Why `ref` recommends what it recommends after a session (or to a user), or scores `items` as it does."""
+    from ..spokes.explain import explain_scores
 
-    Args:
-        context: the workspace.
-        ref: a domain, release, spoke or index.
-        session: item ids, oldest first.
-        user: a known shopper, whose history is the session.
-        k: length of the list.
-        exclude_seen: leave items of the session out of the list.
-        items: explain these instead of the list; they need not be in it.
-
-    Raises:
-        UsageError: there is no session, or both a session and a shopper, or `k` is not positive.
-        NotFoundError: an item asked for is unknown, or every item of the session, or the shopper.
-    """
     if not session and user is None:
         raise UsageError(
             "Without a session the list is what is popular or new, which no event explains; name the items that were "
             "looked at (--session A,B,C), or a known shopper (--user ID)."
         )
-    return _Explainer(context, Server(context, ref)).explain(session, user, k, exclude_seen, items)
+    recommender = Recommender(context, ref)
+    asked = [recommender.row(item) for item in dict.fromkeys(items)]
+    answer = recommender.recommend(session, user, k, exclude_seen)
+    listed = {recommender.row(item["item_id"]): item for item in answer.items}
+    history, _ = recommender.history(session, user)
+    rows = np.array(asked or list(listed), dtype=np.int64)  # (K,)
 
+    spoke, vectors = recommender.loaded.spoke, recommender.vectors
+    parts = explain_scores(spoke, vectors, history, rows, exclude_seen=exclude_seen)
+    hidden = spoke.mixture.hidden(history, exclude_seen)
+    places = _Places(vectors @ parts.query, recommender.allowed(hidden))
+    weights = spoke.mixture.weights(exclude_seen)
+    attention, notes = _attention(spoke, vectors, history, weights.behaviour)
+    embedded, unread = _embedded_again(context, recommender, rows, parts, places)
 
-class _Explainer:
-    """Explains what one server answers."""
-
-    def __init__(self, context: Context, server: Server) -> None:
-        self._context = context
-        self._server = server
-        self._spoke: Spoke = server.loaded.spoke
-        self._vectors: FloatArray = server.loaded.index.vectors()
-
-    def explain(
-        self, session: Sequence[str], user: str | None, k: int, exclude_seen: bool, items: Sequence[str]
-    ) -> Explanation:
-        from ..spokes.explain import explain_scores
-
-        asked = self._rows(dict.fromkeys(items))
-        answer = self._server.recommend(session, user, k, exclude_seen)
-        history, _ = self._server.events(session, user)
-        rows = asked if items else self._rows(str(item["item_id"]) for item in answer.items)
-        parts = explain_scores(self._spoke, self._vectors, history, rows, exclude_seen=exclude_seen)
-        barred = self._server.barred(self._spoke.mixture.hidden(history, exclude_seen).tolist())
-        weights = self._spoke.mixture.weights(exclude_seen)
-        attention, notes = self._attention(history, weights.behaviour)
-        found, untold = self._items(answer, rows, parts, barred)
-        return Explanation(
-            ref=answer.ref,
-            index=answer.index,
-            served_by=answer.served_by,
-            session=answer.session,
-            unknown=answer.unknown,
-            seen_items=answer.seen_items,
-            rules=answer.rules,
-            weights=weights.model_dump(),
-            attention=attention,
-            items=found,
-            notes=[*notes, *untold, *self._weighed()],
-        )
-
-    def _rows(self, items: Iterable[str]) -> IntArray:
-        return np.array([self._server.row(item) for item in items], dtype=np.int64)
-
-    def _weighed(self) -> list[str]:
-        """What the sum behind the behavioural part is where it is not simply one."""
-        own = self._spoke.behaviour
-        if own is None or own.config.fusion == "concat":
-            return []
-        return [
-            f"The behavioural part is told by parts as the {own.config.fusion} weighed them; the weights depend on all "
-            "parts, so a score without one of them is not the score less that part."
-        ]
-
-    def _attention(self, history: IntArray | History, weight: float) -> tuple[SessionAttention | None, list[str]]:
-        from ..spokes.explain import last_attention
-
-        if self._spoke.behaviour is None:
-            return None, ["No behaviour has been trained: content alone decides, and attends to nothing."]
-        if weight == 0:
-            return None, ["Content alone was best on validation: behaviour has no weight in the score."]
-        try:
-            blocks = last_attention(self._spoke, self._vectors, history)
-        except UsageError as error:
-            return None, [str(error)]
-        if blocks is None:
-            return None, []
-        return SessionAttention(_floats(blocks.mean(axis=(0, 1))), [[_floats(h) for h in b] for b in blocks]), []
-
-    def _items(
-        self, answer: Recommendations, rows: IntArray, parts: ScoreParts, barred: Mapping[int, str]
-    ) -> tuple[list[ExplainedItem], list[str]]:
-        """The explained items, and what could not be told of them."""
-        shown = {str(item["item_id"]): item for item in answer.items}
-        places = _Places(self._vectors @ parts.query, barred)
-        told = [self._told(nth, int(row), parts, answer) for nth, row in enumerate(rows)]
-        dataset = self._server.dataset
-        few = replace(dataset, items=dataset.items[rows.tolist()])
-        try:
-            # Looked up, since they have been indexed.
-            encoded = encode_items(self._context, self._server.loaded.hub, few, self._spoke.content, self._spoke.heads)
-        except InvalidDataError as error:
-            split: list[dict[str, Any]] = [{}] * len(rows)
-            notes = [f"What the items are made of could not be read again: {error}"]
-        else:
-            split, notes = self._split(rows, few.items, parts, encoded, places), []
-        found = []
-        for row, own, more in zip(rows.tolist(), told, split, strict=True):
-            listed = shown.get(str(own["item_id"]), {})
-            found.append(
-                ExplainedItem(
-                    rank=listed.get("rank"),
-                    score_rank=places.of(row),
-                    not_shown=barred.get(row),
-                    pinned=bool(listed.get("pinned", False)),
-                    **{**own, **_UNTOLD, **more},
-                )
+    found = []
+    for nth, (row, about) in enumerate(zip(rows.tolist(), recommender.describe(rows.tolist()), strict=True)):
+        del about["image"]
+        found.append(
+            ExplainedItem(
+                rank=listed[row]["rank"] if row in listed else None,
+                score_rank=places.of(row),
+                not_shown=recommender.reason_against(row, hidden),
+                **about,
+                score=_number(parts.scores[nth]),
+                cold=bool(recommender.cold[row]),
+                pinned=row in listed and listed[row]["pinned"],
+                parts=_part_scores(nth, parts),
+                events=_contributions(nth, parts, answer.session),
+                **embedded[nth],
             )
-        return found, notes
+        )
+    own = {field: getattr(answer, field) for field in Answer.__dataclass_fields__}
+    notes += [*unread, *_fusion_note(spoke)]
+    return Explanation(**own, weights=weights.model_dump(), attention=attention, items=found, notes=notes)
 
-    def _told(self, nth: int, row: int, parts: ScoreParts, answer: Recommendations) -> dict[str, Any]:
-        """What the vectors alone say of the nth explained item."""
-        about = self._server.describe(row)
-        about.pop("image")
-        flag = self._spoke.width
-        return {
-            **about,
-            "score": _number(parts.scores[nth]),
-            "cold": bool(self._vectors[row, flag] > 0) if flag else True,
-            "parts": _part_scores(nth, parts),
-            "events": _contributions(nth, parts, answer.session),
+
+def _attention(
+    spoke: Spoke, vectors: FloatArray, history: History, weight: float
+) -> tuple[SessionAttention | None, list[str]]:
+    from ..spokes.explain import last_attention
+
+    if spoke.behaviour is None:
+        return None, ["No behaviour has been trained: content alone decides, and attends to nothing."]
+    if weight == 0:
+        return None, ["Content alone was best on validation: behaviour has no weight in the score."]
+    try:
+        blocks = last_attention(spoke, vectors, history)  # (L, H, T)
+    except UsageError as error:
+        return None, [str(error)]
+    if blocks is None:
+        return None, []
+    return SessionAttention(_numbers(blocks.mean(axis=(0, 1))), [[_numbers(h) for h in b] for b in blocks]), []
+
+
+def _fusion_note(spoke: Spoke) -> list[str]:
+    """What the sum behind the behavioural part is where it is not simply one."""
+    if spoke.behaviour is None or spoke.behaviour.config.fusion == "concat":
+        return []
+    return [
+        f"The behavioural part is told by parts as the {spoke.behaviour.config.fusion} weighed them; the weights "
+        "depend on all parts, so a score without one of them is not the score less that part."
+    ]
+
+
+def _embedded_again(
+    context: Context, recommender: Recommender, rows: IntArray, parts: ScoreParts, places: _Places
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """What only embedding the K items again shows: the sum behind the behavioural part, the loss of each modality."""
+    from ..spokes.explain import behaviour_parts, scores_without
+
+    spoke, few = recommender.loaded.spoke, replace(recommender.dataset, items=recommender.dataset.items[rows.tolist()])
+    try:
+        # Looked up rather than computed, since they have been indexed.
+        encoded = encode_items(context, recommender.loaded.hub, few, spoke.content, spoke.heads)
+    except InvalidDataError as error:
+        nothing: dict[str, Any] = {"behaviour_parts": {}, "without_text": None, "without_image": None}
+        return [nothing] * len(rows), [f"What the items are made of could not be read again: {error}"]
+    ids = few.items["item_id"].to_list()
+    inputs = spoke.behaviour.inputs(ids, encoded, few.items) if spoke.behaviour else None
+    summed = behaviour_parts(spoke, parts.query, inputs) if inputs is not None else {}
+    without = scores_without(spoke, parts.query, ids, encoded, few.items)
+
+    def other(name: str, nth: int, there: BoolArray) -> Counterfactual | None:
+        if name not in without or not there[nth]:
+            return None
+        score = without[name][nth]
+        return Counterfactual(_number(score), places.at(score, int(rows[nth])))
+
+    return [
+        {
+            "behaviour_parts": {name: _number(values[nth]) for name, values in summed.items()},
+            "without_text": other("text", nth, encoded.has_text),
+            "without_image": other("image", nth, encoded.has_image),
         }
-
-    def _split(
-        self, rows: IntArray, items: pl.DataFrame, parts: ScoreParts, encoded: EncodedItems, places: _Places
-    ) -> list[dict[str, Any]]:
-        """What only embedding the items again tells: the sum behind the behavioural part, the loss of each modality."""
-        from ..spokes.explain import behaviour_parts, scores_without
-
-        ids = items["item_id"].to_list()
-        own = self._spoke.behaviour
-        summed = behaviour_parts(self._spoke, parts.query, own.inputs(ids, encoded, items)) if own else {}
-        without = scores_without(self._spoke, parts.query, ids, encoded, items)
-        has = {"text": encoded.has_text, "image": encoded.has_image}
-        return [
-            {
-                "behaviour_parts": {name: _number(values[nth]) for name, values in summed.items()},
-                **{
-                    f"without_{name}": Counterfactual(_number(values[nth]), places.at(values[nth], int(rows[nth])))
-                    for name, values in without.items()
-                    if has[name][nth]
-                },
-            }
-            for nth in range(len(rows))
-        ]
+        for nth in range(len(rows))
+    ], []
 
 
+@dataclass(frozen=True)
 class _Places:
-    """Places by score among the items that may be shown.
+    """Places by (N,) score among the (N,) items that may be shown."""
 
-    Args:
-        scores: (N,) of the whole catalog.
-        barred: rows that may not be shown.
-    """
-
-    def __init__(self, scores: FloatArray, barred: Mapping[int, str]) -> None:
-        self._scores = scores
-        self._open = np.ones(len(scores), dtype=bool)
-        self._open[list(barred)] = False
+    scores: FloatArray
+    allowed: BoolArray
 
     def of(self, row: int) -> int:
         """The place of an item; where it may not be shown, the place that it would have."""
-        return self.at(float(self._scores[row]), row)
+        return self.at(float(self.scores[row]), row)
 
     def at(self, score: float, row: int) -> int:
         """The place that an item would have with another score."""
-        better = (self._scores > score) & self._open
+        better = (self.scores > score) & self.allowed
         return 1 + int(better.sum()) - int(better[row])
 
 
@@ -369,26 +293,26 @@ def _part_scores(nth: int, parts: ScoreParts) -> list[PartScore]:
 def _contributions(nth: int, parts: ScoreParts, session: Sequence[Mapping[str, Any]]) -> list[EventContribution]:
     from ..spokes.explain import signed_shares
 
-    whole = parts.event_contributions[nth]
+    whole = parts.event_contributions[nth]  # (T,)
     leads = whole - parts.average_events
-    shares, lead_shares = signed_shares(whole), signed_shares(leads)
+    columns = zip(session, whole, signed_shares(whole), leads, signed_shares(leads), strict=True)
     return [
         EventContribution(
-            position=place + 1,
-            item_id=str(event["item_id"]),
-            title=str(event["title"]),
-            score=_number(whole[place]),
-            share=_number(shares[place]),
-            lead=_number(leads[place]),
-            lead_share=_number(lead_shares[place]),
-            parts={name: _number(values[nth, place]) for name, values in parts.events.items()},
-            content={name: _number(values[nth, place]) for name, values in parts.content_events.items()},
+            place + 1,
+            event["item_id"],
+            event["title"],
+            _number(score),
+            _number(share),
+            _number(lead),
+            _number(lead_share),
+            {name: _number(values[nth, place]) for name, values in parts.events.items()},
+            {name: _number(values[nth, place]) for name, values in parts.content_events.items()},
         )
-        for place, event in enumerate(session)
+        for place, (event, score, share, lead, lead_share) in enumerate(columns)
     ]
 
 
-def _floats(values: FloatArray) -> list[float]:
+def _numbers(values: FloatArray) -> list[float]:
     return [_number(value) for value in values]
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import HubspokeError, UsageError
+from ..errors import UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
 from ..results import Record, fingerprint
-from .loading import load_spoke, over_catalog, spoke_ref
+from .loading import load_spoke, newest_index, over_catalog, spoke_ref
 from .models import encode_items, load_hub, prepare, ready_model
 
 if TYPE_CHECKING:
+    from ..arrays import FloatArray, IntArray
     from ..hub.model import Hub
-    from ..retrieval.faiss_index import ItemIndex
+    from ..retrieval.base import ItemIndex
     from ..spokes.spoke import Spoke
     from .context import Context
     from .datasets import Dataset
@@ -120,31 +120,31 @@ class Indexes:
             items: item snapshot; by default the newest. Items that no spoke has seen are embedded from their content.
             force: build again even if it exists.
             dry_run: only say what would be done.
-
-        Raises:
-            NotFoundError: no such model, domain or snapshot.
-            UsageError: a hub was named without a domain.
-            LockedError: another process builds an index of this domain.
         """
+        from ..retrieval.base import ItemIndex
         from .datasets import load_dataset
 
         started = time.perf_counter()
         model = self._model(ref, domain)
         name = str(model.domain or domain)
         dataset = load_dataset(self._context, name, items=items, with_events=False)
+        snapshot, item_ids = dataset.item_snapshot, dataset.items["item_id"].to_list()
         # The moment of training counts beside the artifact: one trained again with --force may hold the same bytes, and
         # needs an index of its own to be promoted with. The version's number may be another in another registry.
-        trained = [model.artifact, model.started_at]
-        made_of = {"model": trained, "items": dataset.item_snapshot.content_hash}
-        identity = fingerprint(made_of)
-        known = None if force else self._context.registry.indexes.find(name, identity)
-        if known is not None:
-            return _result(known, True, started)
-        if dry_run:
-            n_items = dataset.items.height
-            return IndexResult(None, False, model.ref, dataset.item_snapshot.ref, n_items, None, 0.0)
-        with self._context.lock(f"index {name}"):
-            return _result(self._build(model, dataset, identity, started), False, started)
+        identity = fingerprint({"model": [model.artifact, model.started_at], "items": snapshot.content_hash})
+        record = None if force else self._context.registry.indexes.find(name, identity)
+        cached = record is not None
+        if record is None and dry_run:
+            return IndexResult(None, False, model.ref, snapshot.ref, len(item_ids), None, 0.0)
+        if record is None:
+            with self._context.lock(f"index {name}"):
+                prepare(self._context)
+                spoke, encoded = over_catalog(self._context, model, dataset)
+                vectors = spoke.embed_items(item_ids, encoded, dataset.items)  # (N, D)
+                index = ItemIndex.build(vectors, item_ids, spoke.space_fingerprint)
+                record = self._store(index, spoke, model, dataset, identity, started)
+        seconds = round(time.perf_counter() - started, 2)
+        return IndexResult(record.ref, cached, record.model, record.items, record.n_items, record.dimension, seconds)
 
     def add(self, ref: str, items: str | None = None, model: str | None = None, dry_run: bool = False) -> IndexAddition:
         """A new version of an index over a newer catalog: only items that are new or changed are embedded.
@@ -156,59 +156,59 @@ class Indexes:
             items: item snapshot; by default the newest.
             model: spoke or hub version that embeds the items; by default the one that filled the index.
             dry_run: only say what would be done.
-
-        Raises:
-            NotFoundError: no such index, model or snapshot.
-            IncompatibleError: the model speaks another embedding space than the index holds.
-            LockedError: another process builds an index of this domain.
         """
         from .datasets import load_dataset
 
         started = time.perf_counter()
-        record = index_of(self._context, ref)
-        dataset = load_dataset(self._context, record.domain, items=items, with_events=False)
+        base = index_of(self._context, ref)
+        dataset = load_dataset(self._context, base.domain, items=items, with_events=False)
         prepare(self._context)
-        loaded = load_index(self._context, record)
+        loaded = load_index(self._context, base)
         if model is not None:
-            loaded.index.require_space(self._space(model, record))
-        old = load_dataset(self._context, record.domain, items=record.items, with_events=False)
+            loaded.index.require_space(self._space(model, base))
+        old = load_dataset(self._context, base.domain, items=base.items, with_events=False)
         ids, kept = dataset.items["item_id"].to_list(), _unchanged(old, dataset, loaded.spoke)
-        new = [row for row, item in enumerate(ids) if item not in kept]
+        new = np.array([row for row, item in enumerate(ids) if item not in kept], dtype=np.int64)
         gone = len(set(loaded.index.item_ids).difference(ids))
         counts = {"added": len(new), "kept": len(ids) - len(new), "removed": gone}
-        identity = fingerprint({"index": record.artifact, "items": dataset.item_snapshot.content_hash})
-        known = self._context.registry.indexes.find(record.domain, identity)
-        if known is None and not new and not gone and dataset.item_snapshot.ref == record.items:
-            known = record
+
+        identity = fingerprint({"index": base.artifact, "items": dataset.item_snapshot.content_hash})
+        known = self._context.registry.indexes.find(base.domain, identity)
+        if known is None and not len(new) and not gone and dataset.item_snapshot.ref == base.items:
+            known = base
         if known is not None or dry_run:
-            return IndexAddition(known.ref if known else None, record.ref, known is not None, **counts, seconds=0.0)
-        with self._context.lock(f"index {record.domain}"):
-            made = self._grow(loaded, dataset, ids, new, identity, started)
-        return IndexAddition(made.ref, record.ref, False, **counts, seconds=round(time.perf_counter() - started, 2))
+            return IndexAddition(known.ref if known else None, base.ref, known is not None, **counts, seconds=0.0)
+        with self._context.lock(f"index {base.domain}"):
+            names = [ids[row] for row in new]
+            own = loaded.index.select([item for item in ids if item in kept])
+            vectors = _embed(self._context, loaded, dataset, new)
+            grown = own.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
+            filled_by = self._context.registry.models.get(base.model)
+            grew_from = Parent(base.ref, Relation.BUILT_FROM, "vectors", "items added to it")
+            made = self._store(grown, loaded.spoke, filled_by, dataset, identity, started, [grew_from])
+        return IndexAddition(made.ref, base.ref, False, **counts, seconds=round(time.perf_counter() - started, 2))
 
     def check(self, ref: str) -> IndexCheck:
-        """Inspect an index: checksums, sizes, finite vectors, the embedding space, and items embedded once more.
-
-        Raises:
-            NotFoundError: no such index.
-            CorruptArtifactError: its files no longer match their checksums.
-        """
+        """Inspect an index: checksums, sizes, finite vectors, the embedding space, and items embedded once more."""
         from .datasets import load_dataset
 
         prepare(self._context)
-        loaded = load_index(self._context, self._context.registry.indexes.get(ref))
-        dataset = load_dataset(self._context, loaded.record.domain, items=loaded.record.items, with_events=False)
-        vectors = loaded.index.vectors()
-        checks = [
-            _check("checksums", True, "every file matches"),
-            _check(
-                "items", len(loaded.index) == dataset.items.height, f"{len(loaded.index)} of {dataset.items.height}"
-            ),
-            _check("finite", bool(np.isfinite(vectors).all()), f"{vectors.shape[0]} x {vectors.shape[1]}"),
-            self._check_space(loaded),
-            self._check_vectors(loaded, dataset, vectors),
-        ]
-        return IndexCheck(loaded.record.ref, all(check["ok"] for check in checks), checks)
+        loaded = load_index(self._context, self._context.registry.indexes.get(ref))  # checks the files' checksums
+        record, vectors = loaded.record, loaded.index.vectors()
+        dataset = load_dataset(self._context, record.domain, items=record.items, with_events=False)
+        spaces = {loaded.index.space_fingerprint, record.space_fingerprint, loaded.spoke.space_fingerprint}
+        rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
+        again = _embed(self._context, loaded, dataset, rows)
+        gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
+        found = (
+            ("checksums", True, "every file matches"),
+            ("items", len(vectors) == dataset.items.height, f"{len(vectors)} of {dataset.items.height}"),
+            ("finite", bool(np.isfinite(vectors).all()), f"{vectors.shape[0]} x {vectors.shape[1]}"),
+            ("embedding space", len(spaces) == 1, " / ".join(sorted(own[:12] for own in spaces))),
+            ("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}"),
+        )
+        checks = [{"name": name, "ok": ok, "detail": detail} for name, ok, detail in found]
+        return IndexCheck(record.ref, all(ok for _, ok, _ in found), checks)
 
     def _model(self, ref: str, domain: str | None) -> ModelRecord:
         node = self._context.registry.resolve(ref)
@@ -218,43 +218,10 @@ class Indexes:
             return ready_model(self._context, node.ref, ModelKind.HUB)
         return ready_model(self._context, spoke_ref(self._context, ref), ModelKind.SPOKE)
 
-    def _build(self, model: ModelRecord, dataset: Dataset, identity: str, started: float) -> IndexRecord:
-        from ..retrieval.faiss_index import build_index
-
-        prepare(self._context)
-        spoke, encoded = over_catalog(self._context, model, dataset)
-        item_ids = dataset.items["item_id"].to_list()
-        vectors = spoke.embed_items(item_ids, encoded, dataset.items)
-        index = build_index(vectors, item_ids, spoke.space_fingerprint)
-        return self._store(index, spoke, model, dataset, identity, started)
-
-    def _space(self, ref: str, record: IndexRecord) -> str:
+    def _space(self, ref: str, base: IndexRecord) -> str:
         """The space that a model would embed new items into; a hub's launch floor keeps the index's calibration."""
-        model = self._model(ref, record.domain)
-        if model.ref == record.model:
-            return record.space_fingerprint
-        return str(model.space_fingerprint)
-
-    def _grow(
-        self,
-        loaded: LoadedIndex,
-        dataset: Dataset,
-        ids: Sequence[str],
-        new: Sequence[int],
-        identity: str,
-        started: float,
-    ) -> IndexRecord:
-        rows = np.array(new, np.int64)
-        fresh = replace(dataset, items=dataset.items[rows.tolist()])
-        names = [ids[row] for row in new]
-        encoded = encode_items(self._context, loaded.hub, fresh, loaded.spoke.content, loaded.spoke.heads)
-        vectors = loaded.spoke.embed_items(names, encoded, fresh.items)
-        among = set(names)
-        kept = loaded.index.select([item for item in ids if item not in among])
-        grown = kept.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
-        model = self._context.registry.models.get(loaded.record.model)
-        grew_from = Parent(loaded.record.ref, Relation.BUILT_FROM, "vectors", "items added to it")
-        return self._store(grown, loaded.spoke, model, dataset, identity, started, [grew_from])
+        model = self._model(ref, base.domain)
+        return base.space_fingerprint if model.ref == base.model else str(model.space_fingerprint)
 
     def _store(
         self,
@@ -266,7 +233,7 @@ class Indexes:
         started: float,
         parents: Sequence[Parent] = (),
     ) -> IndexRecord:
-        from ..retrieval.faiss_index import FACTORY, METRIC
+        from ..retrieval.base import METRIC
 
         with self._context.artifacts.stage() as staged:
             index.save(staged)
@@ -280,7 +247,7 @@ class Indexes:
             dataset.item_snapshot.ref,
             fingerprint=identity,
             space_fingerprint=spoke.space_fingerprint,
-            factory=FACTORY,
+            factory=index.index.kind,
             dimension=index.dimension,
             metric=METRIC,
             n_items=len(index),
@@ -289,30 +256,13 @@ class Indexes:
             parents=parents,
         )
 
-    def _check_space(self, loaded: LoadedIndex) -> dict[str, Any]:
-        claimed = {loaded.index.space_fingerprint, loaded.record.space_fingerprint, loaded.spoke.space_fingerprint}
-        return _check("embedding space", len(claimed) == 1, " / ".join(sorted(own[:12] for own in claimed)))
-
-    def _check_vectors(self, loaded: LoadedIndex, dataset: Dataset, vectors: Any) -> dict[str, Any]:
-        rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
-        few = replace(dataset, items=dataset.items[rows.tolist()])
-        encoded = encode_items(self._context, loaded.hub, few, loaded.spoke.content, loaded.spoke.heads)
-        again = loaded.spoke.embed_items(dataset.items["item_id"][rows].to_list(), encoded, dataset.items[rows])
-        gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
-        return _check("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}")
-
 
 def load_index(context: Context, record: IndexRecord) -> LoadedIndex:
-    """An index and what filled it.
-
-    Raises:
-        CorruptArtifactError: a file no longer matches its checksum.
-        IncompatibleError: the index was filled by another embedding space than its model's.
-    """
-    from ..retrieval.faiss_index import ItemIndex
+    """An index and what filled it, refused where they are of two embedding spaces."""
+    from ..retrieval.base import ItemIndex
     from ..spokes.spoke import Spoke
 
-    folder: Path = context.artifacts.open(record.artifact)
+    folder = context.artifacts.open(record.artifact)
     index = ItemIndex.load(folder)
     model = context.registry.models.get(record.model)
     if model.kind == ModelKind.HUB:
@@ -325,13 +275,7 @@ def load_index(context: Context, record: IndexRecord) -> LoadedIndex:
 
 
 def index_of(context: Context, ref: str) -> IndexRecord:
-    """The index that answers for a reference: a domain's live release, a release, an index, or a spoke's newest one.
-
-    Raises:
-        NotFoundError: nothing is live there.
-        HubspokeError: the spoke has no index yet.
-        UsageError: the reference is none of these.
-    """
+    """The index that answers for a reference: a domain's live release, a release, an index, or a spoke's newest one."""
     node = context.registry.resolve(ref)
     if node.kind == "release":
         return context.registry.indexes.get(context.registry.releases.get(node.ref).index)
@@ -339,10 +283,14 @@ def index_of(context: Context, ref: str) -> IndexRecord:
         return context.registry.indexes.get(node.ref)
     if node.kind != "spoke":
         raise UsageError(f"{ref} is a {node.kind} and does not recommend; name a domain, spoke, release or index.")
-    own = [record for record in context.registry.indexes.list(node.domain) if record.model == node.ref]
-    if not own:
-        raise HubspokeError(f"{node.ref} has no index yet; build it with `hubspoke index build {node.ref}`.")
-    return own[-1]
+    return newest_index(context.registry, node.ref)
+
+
+def _embed(context: Context, loaded: LoadedIndex, dataset: Dataset, rows: IntArray) -> FloatArray:
+    """(K, D) vectors of some rows of a catalog, by what filled the index."""
+    few = replace(dataset, items=dataset.items[rows.tolist()])
+    encoded = encode_items(context, loaded.hub, few, loaded.spoke.content, loaded.spoke.heads)
+    return loaded.spoke.embed_items(few.items["item_id"].to_list(), encoded, few.items)
 
 
 def _unchanged(old: Dataset, new: Dataset, spoke: Spoke) -> set[str]:
@@ -354,12 +302,3 @@ def _unchanged(old: Dataset, new: Dataset, spoke: Spoke) -> set[str]:
     columns = [column for column in new.items.columns if column not in left_out]
     same = new.items.select(columns).join(old.items.select(columns), on=columns, how="semi", nulls_equal=True)
     return set(same["item_id"])
-
-
-def _result(record: IndexRecord, cached: bool, started: float) -> IndexResult:
-    seconds = round(time.perf_counter() - started, 2)
-    return IndexResult(record.ref, cached, record.model, record.items, record.n_items, record.dimension, seconds)
-
-
-def _check(name: str, ok: bool, detail: str) -> dict[str, Any]:
-    return {"name": name, "ok": ok, "detail": detail}

@@ -96,7 +96,7 @@ def launch(
         InvalidDataError: the data cannot be used.
         QualityGateError: the category's gate refuses it, and nothing is live there.
     """
-    from .recommendations import Server
+    from .recommendations import Recommender
 
     started = time.perf_counter()
     steps = _Steps()
@@ -113,7 +113,7 @@ def launch(
     _release(context, name, str(index.ref), steps)
     if events is not None:
         _train(context, name, hub_ref, config, steps)
-    shown = Server(context, name)
+    shown = Recommender(context, name)
     ids = _sample(context, name)
     answers = [shown.recommend([item], k=k, exclude_seen=True) for item in ids]
     steps.add("first recommendations", None, False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..errors import NotFoundError, UsageError
+from ..errors import UsageError
 from ..registry.kinds import AliasAction, ModelKind, ModelStatus
 from ..registry.records import GateRecord, IndexRecord, ModelRecord, ReleaseParts, ReleaseRecord
 from ..registry.references import HUB_SCOPE, check_alias
 from ..results import Record
+from .loading import newest_index
 
 if TYPE_CHECKING:
     from ..registry.store import Registry
@@ -229,7 +230,7 @@ def _target(registry: Registry, ref: str) -> _Target:
         _require_ready(record)
         if record.kind == ModelKind.HUB:
             return _Target(None, record.ref)
-        return _target_of_index(registry, _newest_index(registry, record))
+        return _target_of_index(registry, newest_index(registry, record.ref))
     raise UsageError(
         f"{record.ref} cannot serve; promote a spoke (garden:7), an index (index:garden/12), a release "
         "(release:garden/2) or a hub version (hub:4)."
@@ -261,15 +262,6 @@ def _known(registry: Registry, target: _Target) -> str | None:
 def _require_ready(model: ModelRecord) -> None:
     if model.status != ModelStatus.READY:
         raise UsageError(f"{model.ref} is {model.status}; promote a version that is ready, or train it again.")
-
-
-def _newest_index(registry: Registry, spoke: ModelRecord) -> IndexRecord:
-    built = [index for index in registry.indexes.list(spoke.domain) if index.model == spoke.ref]
-    if not built:
-        raise NotFoundError(
-            f"{spoke.ref} has no index to serve from; make one with `hubspoke index build {spoke.ref}`."
-        )
-    return built[-1]
 
 
 def _target_of_index(registry: Registry, index: IndexRecord) -> _Target:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .lineage import LineageQuestions
     from .recommendations import Recommendations
     from .releases import Promotion
-    from .rerank import Rerank
+    from .rules import RuleVersions
     from .setup import InitResult, SchemaState
     from .spokes import Spokes
 
@@ -113,11 +113,11 @@ class Workspace(Context):
         return Evaluations(self)
 
     @cached_property
-    def rerank(self) -> Rerank:
-        """What is laid over a ranking."""
-        from .rerank import Rerank
+    def rules(self) -> RuleVersions:
+        """Merchandising rules."""
+        from .rules import RuleVersions
 
-        return Rerank(self)
+        return RuleVersions(self)
 
     @cached_property
     def gate(self) -> Gates:
@@ -150,24 +150,29 @@ class Workspace(Context):
         self, ref: str, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
     ) -> Recommendations:
         """The `k` items that `ref` recommends after a session (item ids, oldest first) or to a known user."""
-        from .recommendations import recommend
+        from .recommendations import Recommender
 
-        return recommend(self, ref, session=list(session), user=user, k=k, exclude_seen=exclude_seen)
+        return Recommender(self, ref).recommend(session, user, k, exclude_seen)
 
     def similar(self, ref: str, item: str, k: int = 10) -> Recommendations:
         """The `k` items nearest to an item in the space of `ref`."""
-        from .recommendations import similar
+        from .recommendations import Recommender
 
-        return similar(self, ref, item, k=k)
+        return Recommender(self, ref).similar(item, k)
 
-    def explain(self, ref: str, session: Sequence[str] = (), **options: Any) -> Explanation:
-        """Why `ref` recommends what it recommends after a session (item ids, oldest first).
-
-        The options are those of `workflows.explain.explain`.
-        """
+    def explain(
+        self,
+        ref: str,
+        session: Sequence[str] = (),
+        user: str | None = None,
+        k: int = 5,
+        exclude_seen: bool = False,
+        items: Sequence[str] = (),
+    ) -> Explanation:
+        """Why `ref` recommends what it recommends after a session or to a known user, or scores `items` as it does."""
         from .explain import explain
 
-        return explain(self, ref, list(session), **options)
+        return explain(self, ref, session, user, k, exclude_seen, items)
 
     def promote(self, ref: str, to: str = "live", **options: Any) -> Promotion:
         """Point an alias at a spoke, index or release of a domain, or at a hub version.

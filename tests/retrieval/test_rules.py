@@ -1,33 +1,33 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from hubspoke.retrieval.rules import CatalogItem, CatalogRules, Rules, unknown_names
+from hubspoke.retrieval.rules import Catalog, CatalogRules, Rules, unknown_names
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-ITEMS = [
-    CatalogItem("rose", "Flora", ("garden", "plants")),
-    CatalogItem("fern", "Flora", ("garden", "plants", "shade")),
-    CatalogItem("spade", "Acme", ("garden", "tools")),
-    CatalogItem("rake", "Acme", ("garden", "tools")),
-    CatalogItem("pot", None, ()),
-    CatalogItem("vase", None, ("home",)),
-]
+IDS = ["rose", "fern", "spade", "rake", "pot", "vase"]
+BRANDS = ["Flora", "Flora", "Acme", "Acme", None, None]
+PATHS = [("garden", "plants"), ("garden", "plants", "shade"), ("garden", "tools"), ("garden", "tools"), (), ("home",)]
+CATALOG = Catalog(IDS, BRANDS, PATHS)
 RANKED = [(row, 1.0 - row / 10) for row in (3, 0, 2, 4, 1, 5)]
-
-
-def shown(ranked, rules: CatalogRules, taken=()) -> list[str]:
-    return [ITEMS[row].item_id for row, _ in rules.limit(ranked, taken)]
+ALL = np.ones(len(IDS), dtype=bool)
 
 
 def over(**rules) -> CatalogRules:
-    return CatalogRules(Rules.model_validate(rules), ITEMS)
+    return CatalogRules(Rules.model_validate(rules), CATALOG)
+
+
+def shown(rules: CatalogRules, first=()) -> list[str]:
+    """What is left of the ranking as an index would give it, after what it begins with."""
+    ranked = [(row, score) for row, score in RANKED if not rules.hidden[row] and row not in first]
+    return [IDS[row] for row, _ in rules.limit(ranked, first)]
 
 
 def test_no_rules_change_nothing():
     assert list(over().limit(RANKED)) == RANKED
-    assert (over().hidden, over().pinned(())) == (frozenset(), [])
+    assert (over().hidden.any(), over().pinned(ALL)) == (False, [])
 
 
 @pytest.mark.parametrize(
@@ -42,31 +42,31 @@ def test_no_rules_change_nothing():
     ],
 )
 def test_what_is_left_of_a_ranking(rules, left):
-    assert shown(RANKED, over(**rules)) == left
+    assert shown(over(**rules)) == left
 
 
-def test_pinned_items_lead_in_their_order_unless_they_are_hidden():
+def test_pinned_items_lead_in_their_order_where_they_are_allowed():
     rules = over(pin=["vase", "rose", "rake", "nothing"], hide_brands=["Acme"])
-    assert rules.pinned(()) == [5, 0]
-    assert rules.pinned([5]) == [0]
-    assert shown(RANKED, rules, taken=[5, 0]) == ["pot", "fern"]
+    assert rules.pinned(~rules.hidden) == [5, 0]
+    assert rules.pinned(~rules.hidden & (np.arange(6) != 5)) == [0]
+    assert shown(rules, first=[5, 0]) == ["pot", "fern"]
 
 
 def test_pinned_items_count_against_the_limit_of_their_brand():
-    assert shown(RANKED, over(max_per_brand=1), taken=[1]) == ["rake", "pot", "vase"]
+    assert shown(over(max_per_brand=1), first=[1]) == ["rake", "pot", "vase"]
 
 
 def test_names_that_the_catalog_does_not_hold_are_told_by_field():
     rules = Rules(
         hide_items=["rose", "oak"], hide_brands=["Akme"], hide_categories=["garden>tools", "tools"], pin=["elm"]
     )
-    assert unknown_names(rules, ITEMS) == {
+    assert unknown_names(rules, CATALOG) == {
         "hide_items": ["oak"],
         "hide_brands": ["Akme"],
         "hide_categories": ["tools"],
         "pin": ["elm"],
     }
-    assert unknown_names(Rules(hide_categories=["garden > plants > shade"]), ITEMS) == {}
+    assert unknown_names(Rules(hide_categories=["garden > plants > shade"]), CATALOG) == {}
 
 
 @pytest.mark.parametrize("wrong", [{"hide": ["rose"]}, {"max_per_brand": 0}, {"pin": [""]}, {"pin": "rose"}])
@@ -76,15 +76,15 @@ def test_rules_that_say_nothing_clear_are_refused(wrong):
 
 
 @given(
-    order=st.permutations(range(len(ITEMS))),
+    order=st.permutations(range(len(IDS))),
     limit=st.integers(1, 3),
-    pins=st.lists(st.sampled_from([item.item_id for item in ITEMS]), unique=True, max_size=3),
+    pins=st.lists(st.sampled_from(IDS), unique=True, max_size=3),
 )
 def test_a_list_keeps_the_order_of_the_ranking_and_the_limit(order, limit, pins):
     rules = over(max_per_brand=limit, pin=pins)
-    taken = rules.pinned(())
-    left = [row for row, _ in rules.limit(((row, 0.0) for row in order), taken)]
-    assert left == [row for row in order if row in left] and not set(left) & set(taken)
+    first = rules.pinned(ALL)
+    left = [row for row, _ in rules.limit(((row, 0.0) for row in order if row not in first), first)]
+    assert left == [row for row in order if row in left]
     for brand in ("Flora", "Acme"):
-        of_brand = [row for row in [*taken, *left] if ITEMS[row].brand == brand]
-        assert len(of_brand) <= max(limit, sum(ITEMS[row].brand == brand for row in taken))
+        of_brand = [row for row in [*first, *left] if BRANDS[row] == brand]
+        assert len(of_brand) <= max(limit, sum(BRANDS[row] == brand for row in first))

@@ -10,7 +10,7 @@ import torch
 from hubspoke.catalog.schema import ITEM_SCHEMA
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import BaseFusion
-from hubspoke.retrieval.faiss_index import build_index
+from hubspoke.retrieval.base import ItemIndex
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.explain import behaviour_parts, explain_scores, scores_without
 from hubspoke.spokes.features.attributes import fit_vocabulary
@@ -94,7 +94,7 @@ def test_its_vectors_are_as_wide_as_what_is_read_and_an_index_holds_them(variant
     assert np.isfinite(vectors).all()
     # Who is cold does not depend on whether the others have a residual.
     np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
-    index = build_index(vectors, item_ids, variant.space_fingerprint)
+    index = ItemIndex.build(vectors, item_ids, variant.space_fingerprint)
     queries = variant.embed_sessions(vectors, [HISTORY])
     best = index.search(queries, 12)[0][0]
     assert best[1] == pytest.approx(float((vectors @ queries[0]).max()), abs=1e-4)

@@ -133,7 +133,7 @@ def test_rules_and_stock_say_why_an_item_is_not_shown(ws: Workspace, tiny_hub: A
     )
     ws.hub.train(domains=[], config=tiny_hub)
     ws.launch("tables", items)
-    rules = ws.rerank.rules("tables", {"hide_items": ["c"], "pin": ["d"]}).ref
+    rules = ws.rules.set("tables", {"hide_items": ["c"], "pin": ["d"]}).ref
     ws.promote("tables", rules=rules)
     explained = ws.explain("tables", ["a"], k=2)
     assert [(item.item_id, item.pinned) for item in explained.items] == [("d", True), ("a", False)]

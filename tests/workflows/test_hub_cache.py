@@ -11,7 +11,7 @@ from hubspoke.hub.model import Hub
 from hubspoke.workflows.hub_cache import LoadedHubs
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.models import load_hub
-from hubspoke.workflows.recommendations import Server
+from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 
@@ -59,12 +59,12 @@ def test_two_categories_answer_in_turn_as_each_would_alone(two: Workspace, loads
     alone = {}
     for name, session in asked.items():
         with open_workspace(environ={}, workspace=two.settings.workspace) as ws:
-            alone[name] = Server(ws, f"{name}:1").recommend(session, k=5).items
+            alone[name] = Recommender(ws, f"{name}:1").recommend(session, k=5).items
     loads.clear()
     with open_workspace(environ={}, workspace=two.settings.workspace) as ws:
-        servers = {name: Server(ws, f"{name}:1") for name in asked}
+        loaded = {name: Recommender(ws, f"{name}:1") for name in asked}
         for name in ("lamps", "mugs", "lamps", "mugs", "mugs", "lamps"):
-            assert servers[name].recommend(asked[name], k=5).items == alone[name]
+            assert loaded[name].recommend(asked[name], k=5).items == alone[name]
         assert ws.recommend("mugs:1", asked["mugs"], k=5).items == alone["mugs"]
     assert len(loads) == 1
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hubspoke.errors import CorruptArtifactError, HubspokeError, IncompatibleError, NotFoundError, UsageError
+from hubspoke.errors import CorruptArtifactError, IncompatibleError, NotFoundError, UsageError
 from hubspoke.workflows.indexes import index_of, load_index
 from hubspoke.workflows.workspace import Workspace
 
@@ -175,5 +175,7 @@ def test_the_reference_decides_which_index_answers(shop: Workspace, tiny_spoke: 
     with pytest.raises(UsageError, match="does not recommend"):
         index_of(shop, "hub:1")
     shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}, index=False)
-    with pytest.raises(HubspokeError, match=r"lamps:2 has no index yet; build it with `hubspoke index build lamps:2`"):
+    with pytest.raises(NotFoundError, match=r"lamps:2 has no index yet; build it with `hubspoke index build lamps:2`"):
         index_of(shop, "lamps:2")
+    with pytest.raises(NotFoundError, match="lamps:2 has no index yet"):
+        shop.promote("lamps:2")

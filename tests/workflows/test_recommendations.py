@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.workflows import datasets
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import load_index
-from hubspoke.workflows.recommendations import Recommendations, Server
+from hubspoke.workflows.recommendations import Recommendations, Recommender
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]
@@ -43,13 +45,13 @@ def test_the_list_is_what_brute_force_ranks(shop: Workspace, ref: str, exclude_s
 
 
 def test_what_was_bought_last_is_held_back_where_that_was_best(shop: Workspace) -> None:
-    server = Server(shop, "lamps")
-    spoke = server.loaded.spoke
+    recommender = Recommender(shop, "lamps")
+    spoke = recommender.loaded.spoke
     own = spoke.mixture.seen_ranked
     for held_back, hidden in ((0, set()), (1, {"lamps-0020"}), (3, {"lamps-0003", "lamps-0011", "lamps-0020"})):
         mixture = spoke.mixture.model_copy(update={"seen_ranked": own.model_copy(update={"held_back": held_back})})
-        server._loaded = replace(server.loaded, spoke=replace(spoke, mixture=mixture))
-        whole = ids(server.recommend(SESSION, k=len(server.loaded.index.vectors())))
+        recommender.loaded = replace(recommender.loaded, spoke=replace(spoke, mixture=mixture))
+        whole = ids(recommender.recommend(SESSION, k=len(recommender.item_ids)))
         assert set(SESSION) - set(whole) == hidden
 
 
@@ -90,14 +92,14 @@ def test_a_known_shopper_is_answered_with_the_times_of_their_history(shop: Works
     shop.spoke.train("lamps", config={**reading, "training": {**tiny_spoke["training"], "learning_rate": 0.05}})
     sequences = load_dataset(shop, "lamps").sequences.by_user()
     user = sequences.user_ids[int(sequences.users[7])]
-    server = Server(shop, "lamps:2")
-    spoke, vectors = server._loaded.spoke, server._vectors
+    recommender = Recommender(shop, "lamps:2")
+    spoke, vectors = recommender.loaded.spoke, recommender.vectors
     # Whatever weight behaviour was given: it is behaviour that hears of times.
     heard, plain = (spoke.behaviour_sessions(vectors, [own]) for own in (sequences.history(7), sequences[7]))
     assert np.abs(heard - plain).max() > 1e-4
     told = spoke.recommender("told", vectors).score([sequences.history(7)])[0]
     best = sorted(told.tolist(), reverse=True)[:5]
-    np.testing.assert_allclose([item["score"] for item in server.recommend(user=user, k=5).items], best, atol=1e-4)
+    np.testing.assert_allclose([item["score"] for item in recommender.recommend(user=user, k=5).items], best, atol=1e-4)
 
 
 def test_without_a_session_the_most_popular_items_are_shown(shop: Workspace) -> None:
@@ -124,9 +126,9 @@ def test_on_day_zero_the_newest_items_are_shown(shop: Workspace, market: Any) ->
 
 
 def test_more_than_the_catalog_holds_gives_the_catalog(shop: Workspace) -> None:
-    server = Server(shop, "lamps")
-    held_back = SESSION[len(SESSION) - server.loaded.spoke.mixture.seen_ranked.held_back :]
-    assert set(ids(server.recommend(SESSION, k=500))) == set(server.item_ids) - set(held_back)
+    recommender = Recommender(shop, "lamps")
+    held_back = SESSION[len(SESSION) - recommender.loaded.spoke.mixture.seen_ranked.held_back :]
+    assert set(ids(recommender.recommend(SESSION, k=500))) == set(recommender.item_ids) - set(held_back)
     assert len(ids(shop.recommend("lamps", SESSION, k=500, exclude_seen=True))) == 37
     assert len(ids(shop.recommend("lamps", k=500))) == 40
     assert len(ids(shop.similar("lamps", "lamps-0003", k=500))) == 39
@@ -166,10 +168,27 @@ def test_a_category_where_nothing_is_live_is_not_found(shop: Workspace, market: 
         shop.recommend("nowhere")
 
 
-def test_one_server_answers_many_questions(shop: Workspace) -> None:
-    server = Server(shop, "lamps")
-    assert server.recommend(SESSION, k=4).items == shop.recommend("lamps", SESSION, k=4).items
-    assert server.similar("lamps-0003").items == shop.similar("lamps", "lamps-0003").items
+def test_many_threads_are_answered_as_one_would_be(shop: Workspace) -> None:
+    sequences = load_dataset(shop, "lamps").sequences
+    every = Recommender(shop, "lamps").item_ids
+    asked: list[dict[str, Any]] = [{"session": every[start : start + 4], "k": 8} for start in range(0, 36, 2)]
+    asked += [{"user": user, "exclude_seen": True} for user in sequences.user_ids[:18]]
+    asked += [{}] * 4
+    serial = [Recommender(shop, "lamps").recommend(**question) for question in asked]
+    recommender = Recommender(shop, "lamps")
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda question: recommender.recommend(**question), asked * 3)) == serial * 3
+        likes = list(pool.map(recommender.similar, every[:10]))
+    assert likes == [shop.similar("lamps", item) for item in every[:10]]
+
+
+def test_histories_and_popularity_are_read_once(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = load_dataset(shop, "lamps").sequences.user_ids[3]
+    recommender = Recommender(shop, "lamps")
+    first = recommender.recommend(user=user), recommender.recommend()
+    for name in ("user_sequences", "load_sequences", "load_dataset"):
+        monkeypatch.setattr(datasets, name, None)
+    assert (recommender.recommend(user=user), recommender.recommend()) == first
 
 
 def test_what_cannot_be_bought_is_never_recommended_but_may_stand_in_a_session(ws: Workspace, tiny_hub: Any) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
 import pytest
 from hubspoke.errors import IncompatibleError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.registry.records import Parent, ReleaseParts
 from hubspoke.workflows import recommendations
+from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011"]
@@ -19,9 +21,9 @@ def ids(ws: Workspace, ref: str = "lamps", **options: Any) -> list[str]:
 
 def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: Workspace) -> None:
     before = ids(shop)
-    made = shop.rerank.rules("lamps", {"hide_items": [before[0]], "pin": ["lamps-0039"]})
+    made = shop.rules.set("lamps", {"hide_items": [before[0]], "pin": ["lamps-0039"]})
     assert (made.ref, made.hidden, made.cached) == ("rules:lamps/1", 1, False)
-    assert shop.rerank.rules("lamps", {"pin": ["lamps-0039"], "hide_items": [before[0]]}).cached
+    assert shop.rules.set("lamps", {"pin": ["lamps-0039"], "hide_items": [before[0]]}).cached
     assert ids(shop) == before
     moved = shop.promote("lamps", rules="rules:lamps/1", reason="recall")
     assert (moved.spoke, moved.rules) == ("lamps:1", "rules:lamps/1")
@@ -36,11 +38,16 @@ def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: 
 
 
 def test_a_new_version_keeps_the_rules_in_force_until_they_are_lifted(shop: Workspace) -> None:
-    shop.rerank.rules("lamps", {"pin": ["lamps-0039"]})
+    shop.rules.set("lamps", {"pin": ["lamps-0039"]})
     shop.promote("lamps", rules="rules:lamps/1")
     built = shop.index.build("lamps:1", force=True)
     assert shop.promote(str(built.ref)).rules == "rules:lamps/1"
-    assert shop.promote("lamps", rules="none").rules is None
+    assert shop.rules.show("lamps").live == shop.rules.check("lamps").ref == "rules:lamps/1"
+    assert shop.rules.clear("lamps", dry_run=True).dry_run and shop.recommend("lamps").rules == "rules:lamps/1"
+    lifted = shop.rules.clear("lamps", reason="recall is over")
+    assert (lifted.rules, lifted.index) == (None, built.ref)
+    assert (shop.rules.show("lamps").live, shop.recommend("lamps").rules) == (None, None)
+    assert shop.rules.clear("lamps").cached
     with pytest.raises(UsageError, match="hub:1 serves no shopper by itself"):
         shop.promote("hub:1", rules="rules:lamps/1")
     with pytest.raises(NotFoundError, match="rules:lamps/9"):
@@ -49,7 +56,7 @@ def test_a_new_version_keeps_the_rules_in_force_until_they_are_lifted(shop: Work
 
 def test_a_list_stays_full_whatever_is_hidden(shop: Workspace) -> None:
     every = ids(shop, k=40)
-    made = shop.rerank.rules("lamps", {"hide_items": every[:25], "pin": ["lamps-0001"]})
+    made = shop.rules.set("lamps", {"hide_items": every[:25], "pin": ["lamps-0001"]})
     shop.promote("lamps", rules=made.ref)
     pinned = [] if "lamps-0001" in every[:25] else ["lamps-0001"]
     assert ids(shop, k=15) == [*pinned, *(item for item in every[25:] if item not in pinned)][:15]
@@ -62,7 +69,7 @@ def test_a_list_stays_full_whatever_is_hidden(shop: Workspace) -> None:
 
 def test_day_zero_obeys_the_rules_too(shop: Workspace) -> None:
     first = [item["item_id"] for item in shop.recommend("lamps").items]
-    made = shop.rerank.rules("lamps", {"hide_items": first[:2], "pin": [first[5]]})
+    made = shop.rules.set("lamps", {"hide_items": first[:2], "pin": [first[5]]})
     shop.promote("lamps", rules=made.ref)
     shown = [item["item_id"] for item in shop.recommend("lamps").items]
     assert shown[:8] == [first[5], *first[2:5], *first[6:10]]
@@ -70,11 +77,26 @@ def test_day_zero_obeys_the_rules_too(shop: Workspace) -> None:
 
 def test_rules_that_fit_no_catalog_are_refused_before_a_version_is_taken(shop: Workspace) -> None:
     with pytest.raises(InvalidDataError, match=r"catalog of lamps does not hold pin: lamp-1; correct these names"):
-        shop.rerank.rules("lamps", {"pin": ["lamp-1"]})
+        shop.rules.set("lamps", {"pin": ["lamp-1"]})
     with pytest.raises(UsageError, match="hide"):
-        shop.rerank.rules("lamps", {"hide": ["lamps-0001"]})
-    planned = shop.rerank.rules("lamps", {"pin": ["lamps-0001"]}, dry_run=True)
-    assert (planned.ref, planned.dry_run, shop.rerank.list("lamps")) == (None, True, [])
+        shop.rules.set("lamps", {"hide": ["lamps-0001"]})
+    planned = shop.rules.set("lamps", {"pin": ["lamps-0001"]}, dry_run=True)
+    assert (planned.ref, planned.dry_run, shop.rules.show("lamps").rules) == (None, True, [])
+
+
+def test_rules_are_held_against_the_newest_catalog(shop: Workspace) -> None:
+    with pytest.raises(NotFoundError, match=r"No rules are in force in lamps; name a version, such as rules:lamps/1"):
+        shop.rules.check("lamps")
+    shop.rules.set("lamps", {"hide_items": ["lamps-0001"], "pin": ["lamps-0002"]})
+    before = shop.rules.check("lamps", "rules:lamps/1")
+    assert (before.ok, before.hidden, before.unknown) == (True, 1, {})
+    items = load_dataset(shop, "lamps").items.filter(pl.col("item_id") != "lamps-0002")
+    shop.data.ingest("lamps", items=items.select("item_id", "title"))
+    after = shop.rules.check("lamps", "rules:lamps/1")
+    assert (after.ok, after.hidden, after.unknown) == (False, 1, {"pin": ["lamps-0002"]})
+    shop.domain.add("mugs", items.select("item_id", "title"))
+    with pytest.raises(UsageError, match="holds rules of lamps; name a version like rules:mugs/1"):
+        shop.rules.check("mugs", "rules:lamps/1")
 
 
 def test_a_release_with_a_reranker_is_not_served_without_it(shop: Workspace) -> None:
@@ -90,10 +112,10 @@ def test_a_release_with_a_reranker_is_not_served_without_it(shop: Workspace) -> 
         shop.recommend("lamps", SESSION)
 
 
-def test_an_alias_that_moves_while_a_server_loads_gives_one_release_and_not_parts_of_two(
+def test_an_alias_that_moves_while_a_recommender_loads_gives_one_release_and_not_parts_of_two(
     shop: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.rerank.rules("lamps", {"pin": ["lamps-0039"]})
+    shop.rules.set("lamps", {"pin": ["lamps-0039"]})
     real = recommendations.index_of
 
     def moved_first(ws: Workspace, ref: str) -> Any:
@@ -101,8 +123,8 @@ def test_an_alias_that_moves_while_a_server_loads_gives_one_release_and_not_part
         return real(ws, ref)
 
     monkeypatch.setattr(recommendations, "index_of", moved_first)
-    server = recommendations.Server(shop, "lamps")
+    loaded = recommendations.Recommender(shop, "lamps")
     assert shop.registry.domains.get("lamps").live == "release:lamps/2"
-    assert server.recommend(SESSION).rules is None
+    assert loaded.recommend(SESSION).rules is None
     monkeypatch.undo()
     assert shop.recommend("lamps", SESSION).rules == "rules:lamps/1"

@@ -1,0 +1,114 @@
+"""`hubspoke rules`: what a category's lists hide, begin with, and may hold of one brand."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InvalidDataError, UsageError
+from .call import Call, command_options
+from .options import config_options, dry_run, read_config
+from .output import facts, table
+from .release import moved
+
+if TYPE_CHECKING:
+    from ..workflows.rules import RulesCheck, RulesResult
+
+
+@click.group()
+def rules() -> None:
+    """Merchandising rules: what a list hides, begins with, and may hold of one brand."""
+
+
+@rules.command()
+@click.argument("domain")
+@command_options
+def show(call: Call, domain: str) -> None:
+    """Every version of a category's rules, and which is in force.
+
+    \b
+    Example:
+      hubspoke rules show garden
+    """
+    found = call.workspace().rules.show(domain)
+    rows = [(r.ref, r.created_at, r.ref == found.live, _in_words(r.content)) for r in found.rules]
+    call.show(found, lambda: table(("ref", "created", "in force", "rules"), rows, "No rules yet."))
+
+
+@rules.command("set")
+@click.argument("domain")
+@config_options
+@dry_run
+@command_options
+def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...], dry_run: bool) -> None:
+    """Register rules; they are in force once a release holds them.
+
+    Keys: hide_items, hide_brands, hide_categories, pin (lists), max_per_brand (a number). Names that the newest
+    catalog does not hold are refused.
+
+    \b
+    Example:
+      hubspoke rules set garden --set "hide_brands=[Acme]" --set max_per_brand=3
+      hubspoke promote garden --rules rules:garden/1 --reason "recall of Acme"
+    """
+    content = read_config(config, settings)
+    if content is None:
+        raise UsageError("There is nothing to register; give --config FILE or --set KEY=VALUE.")
+    result = call.workspace().rules.set(domain, content, dry_run)
+    call.show(result, lambda: _registered(result))
+
+
+@rules.command()
+@click.argument("domain")
+@click.option("--reason", metavar="TEXT", help="Why, for the history.")
+@dry_run
+@command_options
+def clear(call: Call, domain: str, reason: str | None, dry_run: bool) -> None:
+    """Let a category serve without rules: what is live is released anew without them.
+
+    \b
+    Example:
+      hubspoke rules clear garden --reason "recall is over"
+    """
+    result = call.workspace().rules.clear(domain, reason, dry_run)
+    call.show(result, lambda: moved(result))
+
+
+@rules.command()
+@click.argument("domain")
+@click.argument("ref", required=False)
+@command_options
+def check(call: Call, domain: str, ref: str | None) -> None:
+    """Hold the rules in force, or the version REF, against the newest catalog. Ends with 4 where it lacks a name.
+
+    \b
+    Example:
+      hubspoke rules check garden
+    """
+    result = call.workspace().rules.check(domain, ref)
+    call.show(result, lambda: _checked(result))
+    if not result.ok:
+        sys.exit(InvalidDataError.exit_code)
+
+
+def _registered(result: RulesResult) -> str:
+    verb = "Equal rules were registered before" if result.cached else "Registered"
+    head = "These rules would be registered" if result.dry_run else f"{verb}: {result.ref}"
+    lines = [f"{head}.", facts([("rules", _in_words(result.content)), ("items hidden", result.hidden)])]
+    if result.ref:
+        lines.append(f"Let them serve with `hubspoke promote {result.domain} --rules {result.ref}`.")
+    return "\n".join(lines)
+
+
+def _checked(result: RulesCheck) -> str:
+    fits = "fits" if result.ok else "does not fit"
+    return f"{result.ref} {fits} the newest catalog of {result.domain}.\n" + facts(
+        [("items hidden", result.hidden), *((f"unknown in {field}", names) for field, names in result.unknown.items())]
+    )
+
+
+def _in_words(content: object) -> str:
+    known = content if isinstance(content, dict) else {}
+    return "; ".join(f"{key}: {value}" for key, value in known.items() if value) or "none"

@@ -1,0 +1,78 @@
+"""The one door to FAISS: the flat index, which compares a query with every vector and is exact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arrays import BoolArray, FloatArray, IntArray
+from ..errors import MissingExtraError
+from .base import FLAT, VectorIndex
+
+try:
+    import faiss
+except ImportError as error:
+    raise MissingExtraError(
+        "FAISS is not installed; install hubspoke[cpu], or hubspoke[gpu] on a machine with an NVIDIA GPU."
+    ) from error
+
+FILE = "items.faiss"
+
+
+class FlatIndex(VectorIndex):
+    """Exact inner products over all vectors."""
+
+    kind = FLAT
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        empty = np.zeros((0, index.d), np.float32)  # FAISS allocates nothing for it, so there is no memory to look at
+        self._vectors: FloatArray = np.asarray(_Storage(index)) if index.ntotal else empty
+
+    @classmethod
+    def build(cls, vectors: FloatArray) -> FlatIndex:
+        """An index over (N, D) vectors."""
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors)
+        return cls(index)
+
+    @classmethod
+    def load(cls, folder: Path) -> FlatIndex:
+        """Read a saved index; a file that holds another kind than a flat one is refused."""
+        index = faiss.read_index(str(folder / FILE))
+        if not isinstance(index, faiss.IndexFlat):
+            raise ValueError(f"{folder / FILE} holds a {type(index).__name__}")
+        return cls(index)
+
+    def save(self, folder: Path) -> None:
+        """Write items.faiss."""
+        faiss.write_index(self._index, str(folder / FILE))
+
+    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None) -> tuple[FloatArray, IntArray]:
+        """(B, k) scores and rows; FAISS passes over what is not allowed, so that nothing is fetched in vain."""
+        params = None
+        if allowed is not None:  # the type stubs are those of C++, without what FAISS's Python layer takes
+            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[call-arg,arg-type]
+            params = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        scores, rows = self._index.search(queries, k, params=params)
+        return scores, rows
+
+    @property
+    def vectors(self) -> FloatArray:
+        """(N, D), the index's own memory."""
+        return self._vectors
+
+
+class _Storage:
+    """A flat index's vectors as numpy sees them without a copy: read-only, and kept alive by who looks at them."""
+
+    def __init__(self, index: Any) -> None:
+        self._index = index
+        self.__array_interface__ = {
+            "shape": (index.ntotal, index.d),
+            "typestr": "<f4",
+            "data": (int(index.get_xb()), True),
+            "version": 3,
+        }

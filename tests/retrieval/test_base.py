@@ -1,0 +1,158 @@
+"""What every index kind promises: exact answers among what is allowed, its vectors, and a checked form on disk."""
+
+import gc
+import json
+
+import numpy as np
+import pytest
+from hubspoke.errors import CorruptArtifactError, IncompatibleError, UsageError
+from hubspoke.retrieval.base import ItemIndex, VectorIndex, index_kind
+from hypothesis import given
+from hypothesis import strategies as st
+
+SPACE = "a" * 64
+
+
+def index(n=20, d=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return ItemIndex.build(rng.standard_normal((n, d)).astype(np.float32), [f"item {i}" for i in range(n)], SPACE)
+
+
+def queries(b=4, d=5):
+    return np.random.default_rng(9).standard_normal((b, d)).astype(np.float32)
+
+
+@given(k=st.integers(1, 30), n=st.integers(0, 25), seed=st.integers(0, 99), hidden=st.sets(st.integers(0, 24)))
+def test_the_search_is_exact_among_what_is_allowed(k, n, seed, hidden):
+    made, asked = index(n, seed=seed), queries()
+    allowed = np.array([row not in hidden for row in range(n)], dtype=bool)
+    scores = np.where(allowed, asked @ made.vectors().T, -np.inf)
+    best = np.argsort(-scores, axis=1)[:, : min(k, allowed.sum())]
+    found = made.search(asked, k, allowed)
+    assert [[row for row, _ in own] for own in found] == best.tolist()
+    for b, own in enumerate(found):
+        np.testing.assert_allclose([score for _, score in own], scores[b, best[b]], atol=1e-4)
+    if allowed.all():
+        assert made.search(asked, k) == found
+
+
+def test_no_query_finds_nothing():
+    assert index().search(queries(0), 3) == []
+
+
+def test_vectors_are_looked_at_where_they_lie_and_outlive_the_index():
+    given_vectors = queries(200)
+    seen = ItemIndex.build(given_vectors, range(200), SPACE).vectors()
+    gc.collect()
+    others = [ItemIndex.build(queries(200) * 7, range(200), SPACE) for _ in range(5)]
+    np.testing.assert_array_equal(seen, given_vectors)
+    assert others and others[0].vectors() is others[0].vectors()
+    with pytest.raises(ValueError, match="read-only"):
+        seen[0, 0] = 1.0
+
+
+def test_added_items_are_searched_beside_the_others():
+    made = index(5)
+    more = np.eye(5, dtype=np.float32)[:2] * 100
+    grown = made.add(["new", "newer"], more, SPACE)
+    assert grown.item_ids == (*made.item_ids, "new", "newer") and len(made) == 5
+    np.testing.assert_array_equal(grown.vectors(), np.concatenate([made.vectors(), more]))
+    assert [own[0][0] for own in grown.search(np.eye(5, dtype=np.float32)[:2], 1)] == [5, 6]
+    chosen = grown.select(["newer", "item 0"])
+    assert (chosen.item_ids, chosen.space_fingerprint) == (("newer", "item 0"), SPACE)
+    np.testing.assert_array_equal(chosen.vectors(), grown.vectors()[[6, 0]])
+
+
+def test_vectors_of_another_space_are_never_mixed_in():
+    made = index(5)
+    made.require_space(SPACE)
+    with pytest.raises(IncompatibleError, match=r"space aaaaaaaaaaaa but is asked with vectors of bbb.*index build"):
+        made.add(["new"], np.ones((1, 5), np.float32), "b" * 64)
+    with pytest.raises(IncompatibleError, match="holds vectors of 5 columns, not 4"):
+        made.add(["new"], np.ones((1, 4), np.float32), SPACE)
+    with pytest.raises(UsageError, match="item 3 is in the index already"):
+        made.add(["new", "item 3"], np.ones((2, 5), np.float32), SPACE)
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_saved_index_loads_the_same(tmp_path, n):
+    made = ItemIndex.build(np.eye(3, dtype=np.float32)[:n], ["é", "b/c", "😀"][:n], SPACE)
+    made.save(tmp_path)
+    loaded = ItemIndex.load(tmp_path)
+    assert (loaded.item_ids, loaded.space_fingerprint, loaded.dimension) == (made.item_ids, SPACE, 3)
+    np.testing.assert_array_equal(loaded.vectors(), made.vectors())
+    assert loaded.search(queries(2, 3), 2) == made.search(queries(2, 3), 2)
+    about = json.loads((tmp_path / "index.json").read_text())
+    assert about == {"factory": "Flat", "metric": "inner_product", "dimension": 3, "space": SPACE}
+
+
+@pytest.mark.parametrize("name", ["index.json", "item_ids.json", "items.faiss"])
+@pytest.mark.parametrize("content", [b"", b"{garbage", b"\xff\xfe", b"{}", b"3", None])
+def test_a_damaged_part_is_corrupt(tmp_path, name, content):
+    index().save(tmp_path)
+    (tmp_path / name).unlink()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        ItemIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("about", "error", "words"),
+    [
+        ({"metric": "l2"}, IncompatibleError, "ranks by l2, this version by inner_product"),
+        ({"factory": "Tree"}, IncompatibleError, "is of kind Tree, this version knows .*Flat"),
+        ({"dimension": 7}, CorruptArtifactError, "5 columns, not 7"),
+    ],
+)
+def test_what_index_json_says_must_fit(tmp_path, about, error, words):
+    index().save(tmp_path)
+    said = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps(said | about))
+    with pytest.raises(error, match=words):
+        ItemIndex.load(tmp_path)
+
+
+def test_ids_of_another_index_are_corrupt(tmp_path):
+    index(20).save(tmp_path)
+    (tmp_path / "item_ids.json").write_text(json.dumps(["only", "three", "ids"]))
+    with pytest.raises(CorruptArtifactError, match="20 vectors for 3 items"):
+        ItemIndex.load(tmp_path)
+
+
+def test_a_kind_is_known_from_its_class_alone(tmp_path):
+    class Listed(VectorIndex):
+        kind = "Listed"
+
+        def __init__(self, vectors):
+            self._own = vectors
+
+        @classmethod
+        def build(cls, vectors):
+            return cls(vectors)
+
+        @classmethod
+        def load(cls, folder):
+            return cls(np.load(folder / "own.npy"))
+
+        def save(self, folder):
+            np.save(folder / "own.npy", self._own)
+
+        def search(self, queries, k, allowed):
+            scores = queries @ self._own.T if allowed is None else np.where(allowed, queries @ self._own.T, -np.inf)
+            rows = np.argsort(-scores, axis=1)[:, :k]
+            best = np.take_along_axis(scores, rows, axis=1)
+            return best, np.where(np.isfinite(best), rows, -1)
+
+        @property
+        def vectors(self):
+            return self._own
+
+    assert index_kind("Listed") is Listed
+    flat = index(6)
+    made = ItemIndex.build(flat.vectors(), flat.item_ids, SPACE, kind="Listed")
+    made.select(made.item_ids).save(tmp_path)
+    found = ItemIndex.load(tmp_path)
+    allowed = np.arange(6) != 2
+    for own, other in zip(found.search(queries(), 6, allowed), flat.search(queries(), 6, allowed), strict=True):
+        assert own == [(row, pytest.approx(score, abs=1e-5)) for row, score in other]

@@ -1,0 +1,134 @@
+"""A domain's merchandising rules: checked against its catalog, kept as versions, and in force as part of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidDataError, NotFoundError, UsageError
+from ..registry.records import RulesRecord
+from ..results import Record
+from .models import parse_config
+from .releases import NO_RULES, Promotion, promote
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..retrieval.rules import Catalog, CatalogRules
+    from .context import Context
+
+
+@dataclass(frozen=True)
+class RulesVersions(Record):
+    """Every version of a domain's rules, oldest first; `live` is the one in force, None where there is none."""
+
+    domain: str
+    live: str | None
+    rules: Sequence[RulesRecord]
+
+
+@dataclass(frozen=True)
+class RulesResult(Record):
+    """A version of a domain's rules.
+
+    Attributes:
+        ref: the version; None in a dry run.
+        domain: the category.
+        content: the rules, every field.
+        cached: whether equal rules were registered before.
+        hidden: items of the newest catalog that they hide.
+        dry_run: whether nothing was changed.
+    """
+
+    ref: str | None
+    domain: str
+    content: Mapping[str, Any]
+    cached: bool
+    hidden: int
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class RulesCheck(Record):
+    """A version of the rules against the newest catalog: items that it hides, and names that the catalog lacks."""
+
+    ref: str
+    domain: str
+    ok: bool
+    hidden: int
+    unknown: Mapping[str, Sequence[str]]
+
+
+class RuleVersions:
+    """The noun `rules`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def show(self, domain: str) -> RulesVersions:
+        """Every version of a domain's rules, and which is in force."""
+        return RulesVersions(domain, self._live(domain), self._context.registry.rules.list(domain))
+
+    def set(self, domain: str, content: Mapping[str, Any], dry_run: bool = False) -> RulesResult:
+        """Register rules, of the keys of `retrieval.rules.Rules`; they are in force once a release holds them.
+
+        Raises:
+            InvalidDataError: the rules name what the newest catalog does not hold.
+        """
+        from ..retrieval.rules import CatalogRules, Rules, unknown_names
+
+        rules, catalog = parse_config(Rules, content, "rules"), self._catalog(domain)
+        unknown = unknown_names(rules, catalog)
+        if unknown:
+            named = "; ".join(f"{field}: {', '.join(names[:5])}" for field, names in unknown.items())
+            raise InvalidDataError(f"The newest catalog of {domain} does not hold {named}; correct these names.")
+        hidden = int(CatalogRules(rules, catalog).hidden.sum())
+        full = rules.model_dump(mode="json")
+        if dry_run:
+            return RulesResult(None, domain, full, False, hidden, dry_run=True)
+        record, created = self._context.registry.rules.add(domain, full)
+        return RulesResult(record.ref, domain, full, not created, hidden)
+
+    def clear(self, domain: str, reason: str | None = None, dry_run: bool = False) -> Promotion:
+        """Let a domain serve without rules: what is live is released anew without them; the versions stay."""
+        return promote(self._context, domain, reason=reason, dry_run=dry_run, rules=NO_RULES)
+
+    def check(self, domain: str, ref: str | None = None) -> RulesCheck:
+        """Hold a version of the rules, by default the one in force, against the newest catalog."""
+        from ..retrieval.rules import CatalogRules, Rules, unknown_names
+
+        ref = ref or self._live(domain)
+        if ref is None:
+            raise NotFoundError(f"No rules are in force in {domain}; name a version, such as rules:{domain}/1.")
+        record = self._context.registry.rules.get(ref)
+        if record.domain != domain:
+            raise UsageError(f"{ref} holds rules of {record.domain}; name a version like rules:{domain}/1.")
+        rules, catalog = parse_config(Rules, record.content, "rules"), self._catalog(domain)
+        unknown = unknown_names(rules, catalog)
+        hidden = int(CatalogRules(rules, catalog).hidden.sum())
+        return RulesCheck(record.ref, record.domain, not unknown, hidden, unknown)
+
+    def _live(self, domain: str) -> str | None:
+        live = self._context.registry.domains.get(domain).live
+        return self._context.registry.releases.get(live).rules if live else None
+
+    def _catalog(self, domain: str) -> Catalog:
+        from .datasets import load_dataset
+
+        return _columns(load_dataset(self._context, domain, with_events=False).items)
+
+
+def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> CatalogRules:
+    """A version of the rules over a catalog; None is no rules."""
+    from ..retrieval.rules import CatalogRules, Rules
+
+    content = context.registry.rules.get(ref).content if ref else {}
+    return CatalogRules(parse_config(Rules, content, "rules"), _columns(items))
+
+
+def _columns(items: pl.DataFrame) -> Catalog:
+    from ..retrieval.rules import Catalog
+
+    paths = [tuple(path or ()) for path in items["category_path"].to_list()]
+    return Catalog(items["item_id"].to_list(), items["brand"].to_list(), paths)
