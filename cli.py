@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "explain": (".explain", "explain", "Why a category is shown what it is shown."),
     "rules": (".rules", "rules", "What a category's lists hide, begin with and limit."),
     "evaluate": (".evaluate", "evaluate", "Measure recommenders under a named protocol."),
+    "gate": (".gate", "gate", "What a version must have shown before it is promoted."),
     "promote": (".release", "promote", "Point an alias at a version."),
     "rollback": (".release", "rollback", "Point an alias back at what it pointed at before."),
     "history": (".release", "history", "Every move of a domain's aliases."),

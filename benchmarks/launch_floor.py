@@ -24,6 +24,7 @@ from typing import Any
 import hubspoke
 from hubspoke.commands.options import read_config
 from hubspoke.commands.progress import make_progress
+from hubspoke.evaluation.protocols import Protocol
 
 PACKAGES = ("torch", "faiss-cpu", "faiss-gpu", "transformers", "peft", "open_clip_torch", "polars", "numpy")
 BASELINES = ("popularity", "item-cf", "hub")
@@ -77,7 +78,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 policy = "seen items excluded" if filtered else "seen items ranked"
                 with clock.step(f"evaluate compare, {policy}"):
                     models = [*BASELINES, *spokes]
-                    compared[policy] = ws.evaluate.compare(DOMAIN, models, exclude_seen=filtered).to_dict()
+                    compared[policy] = ws.evaluate.compare(
+                        DOMAIN, models, protocol=Protocol(exclude_seen=filtered)
+                    ).to_dict()
             return {
                 "date": datetime.now(UTC).date().isoformat(),
                 "files": {name: Path(path).name for name, path in _files(arguments).items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..errors import InvalidDataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from ..catalog.sessions import SessionSettings
+    from ..evaluation.protocols import Protocol
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +50,48 @@ def cutoffs(text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise click.BadParameter(f"{text!r} is no list length; write it like 10 or 10,20,100.")
     return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def protocol_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """How a number is measured, as one `protocol` that the command takes; `more` are further fields of it."""
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, **options: Any) -> None:
+            fields = {name: options.pop(name) for name in _PROTOCOL if name in options}
+            function(*args, protocol=_protocol(name=options.pop("protocol"), **fields), **options)
+
+        return functools.reduce(lambda made, option: option(made), reversed((*_PROTOCOL_OPTIONS, *more)), run)
+
+    return add
+
+
+_PROTOCOL = ("exclude_seen", "test_from", "test_until", "ks", "part")
+_PROTOCOL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--protocol",
+        type=click.Choice(["leave-one-out", "temporal"]),
+        default="leave-one-out",
+        show_default=True,
+        help="How the test is split off.",
+    ),
+    click.option("--exclude-seen", is_flag=True, help="Leave items of the history out of the ranking."),
+    click.option("--test-from", type=moment, metavar="DATE", help="With --protocol temporal: where the test begins."),
+    click.option("--test-until", type=moment, metavar="DATE", help="With --protocol temporal: where the test ends."),
+)
+
+
+def _protocol(**fields: Any) -> Protocol:
+    # pydantic is loaded only by commands that measure.
+    from pydantic import ValidationError
+
+    from ..evaluation.protocols import Protocol
+
+    try:
+        return Protocol(**fields)
+    except ValidationError as error:
+        problems = (str(e["msg"]).removeprefix("Value error, ") for e in error.errors())
+        raise click.UsageError("; ".join(problems)) from error
 
 
 def names(text: str | None) -> list[str]:

@@ -27,7 +27,7 @@ def promote(
 ) -> None:
     """Point an alias at a spoke (with its newest index), an index, a release, or a hub version.
 
-    Where the category has a gate (`hubspoke evaluate gate`), what does not meet it is refused with exit code 3.
+    Where the category has a gate (`hubspoke gate set`), what does not meet it is refused with exit code 3.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def rollback(call: Call, scope: str, alias: str, reason: str | None, dry_run: bo
     Example:
       hubspoke rollback garden --reason "complaints"
     """
-    result = call.workspace().rollback(scope, alias, reason, dry_run)
+    result = call.workspace().rollback(scope, alias, reason=reason, dry_run=dry_run)
     call.show(result, lambda: moved(result))
 
 

@@ -41,7 +41,7 @@ from ..workflows.domains import DomainAdded, DomainArchived, DomainDetails
 from ..workflows.evaluations import CompareResult, EvaluationResult
 from ..workflows.explain import Explanation
 from ..workflows.garbage import Garbage
-from ..workflows.gatekeeping import GateCheck, GateResult
+from ..workflows.gates import GateCheck, GateResult
 from ..workflows.hubs import EmbedResult
 from ..workflows.indexes import IndexAddition, IndexCheck, IndexResult
 from ..workflows.launches import LaunchResult
@@ -104,8 +104,12 @@ RESULTS: Mapping[str, Any] = {
     "similar": Recommendations,
     "explain": Explanation,
     "evaluate compare": CompareResult,
-    "evaluate gate": (GateResult, GateCheck, _keys(gates=list[GateResult])),
     "evaluate run": EvaluationResult,
+    "gate check": GateCheck,
+    "gate clear": GateResult,
+    "gate history": _keys(gates=list[GateResult]),
+    "gate set": GateResult,
+    "gate show": GateResult,
     "promote": Promotion,
     "rollback": Promotion,
     "history": _keys(history=list[AliasChange]),

@@ -282,6 +282,8 @@ def _grow(story: _Story) -> dict[int, str]:
 
 
 def _compare(story: _Story, hub: str, spokes: Mapping[int, str]) -> CompareResult:
+    from ..evaluation.protocols import Protocol
+
     plan = story.plan
     story.echo(f"4. Measured on what households bought from {plan.test_from:%d %B} to {plan.test_until:%d %B %Y}")
     models = ["popularity", "item-cf", hub, *(spokes[week] for week in plan.table_weeks if week in spokes)]
@@ -289,9 +291,7 @@ def _compare(story: _Story, hub: str, spokes: Mapping[int, str]) -> CompareResul
         domain_name(plan.launched),
         models,
         baseline=hub,
-        protocol="temporal",
-        test_from=plan.test_from,
-        test_until=plan.test_until,
+        protocol=Protocol(name="temporal", test_from=plan.test_from, test_until=plan.test_until),
     )
 
 

@@ -61,9 +61,11 @@ rules check lamps rules:lamps/1
 rules clear lamps
 evaluate run --domain lamps --model lamps:1 --k 10
 evaluate compare --domain lamps --models popularity,lamps:1 --k 10
-evaluate gate lamps --min ndcg@10=0 --reason start
-evaluate gate lamps --check lamps:1
-evaluate gate lamps --history
+gate set lamps --min ndcg@10=0 --reason start
+gate show lamps
+gate check lamps lamps:1
+gate clear lamps
+gate history lamps
 domain show lamps
 lineage show lamps
 lineage upstream lamps

@@ -263,7 +263,7 @@ class Bundles:
     def _promote(self, ref: str, alias: str, reason: str, dry_run: bool) -> Promotion:
         if not dry_run:
             self._context.progress.note(f"{ref} is here; moving the alias {alias} to it")
-        return promote(self._context, ref, alias, reason, dry_run)
+        return promote(self._context, ref, alias, reason=reason, dry_run=dry_run)
 
     def _notes(self, rows: BundleRows) -> list[str]:
         notes = [f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from math import isnan
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from pydantic import ValidationError
 
 from ..arrays import FloatArray
 from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
@@ -18,22 +14,28 @@ from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
 from ..registry.stores.evaluations import ITEMS_PART
 from ..results import Record
-from ..spokes.training.splits import held_out
-from .baselines import BASELINES
+from ..spokes.training.splits import held_out, split_parts
 from .hubs import Hubs
 from .loading import over_catalog, spoke_ref
 from .models import prepare, ready_model
-from .user_values import store_user_values
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow
     from ..evaluation.evaluate import Evaluation
-    from ..evaluation.protocols import EvaluationSet, Protocol
+    from ..evaluation.protocols import Protocol
+    from ..registry.artifacts.manifests import StoredArtifact
     from ..spokes.recommender import Recommender
+    from ..spokes.training.validation import Validation
     from .context import Context
     from .datasets import Dataset
 
 ZERO_SHOT = "hub"
+# Fitted on training events, as `spokes.baselines.FITTED` names them (to ask there would load torch), and the hub with
+# a recency chosen for the category.
+BASELINES = ("popularity", "popularity-7d", "item-cf", "als", "product2vec", "sknn", "hub-recency")
+# Always measured, whatever was asked for, so that any two evaluations can be compared.
+_COMMON_K = 10
+ARTIFACT_KIND = "evaluation"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class CompareResult(Record):
 
 @dataclass(frozen=True)
 class _Subject:
-    """A model to be measured: its name in results and, unless it is a baseline, its node and record."""
+    """A model to be measured: its name in results and, unless it is a baseline, its record."""
 
     name: str
     record: ModelRecord | None = None
@@ -98,11 +100,6 @@ class _Measured:
     note: str | None
     content: str | None
 
-    @property
-    def details(self) -> dict[str, str]:
-        """What the registry keeps of it beside the numbers."""
-        return {name: kept for name, kept in (("note", self.note), ("content", self.content)) if kept}
-
 
 class Evaluations:
     """The noun `evaluate`."""
@@ -114,57 +111,37 @@ class Evaluations:
         self,
         domain: str,
         model: str,
-        protocol: str = "leave-one-out",
-        k: tuple[int, ...] = (10, 20, 100),
-        exclude_seen: bool = False,
-        part: str = "test",
-        test_from: datetime | None = None,
-        test_until: datetime | None = None,
+        protocol: Protocol | None = None,
+        *,
         events: str | None = None,
         record: bool = True,
     ) -> EvaluationResult:
-        """Measure one model by full ranking over the domain's catalog.
-
-        Args:
-            domain: the category.
-            model: a spoke (`garden:7`, `garden`), a hub (`hub`, `hub:4`: its zero-shot recommender) or a baseline of
-                `BASELINES`, fitted on the protocol's training events.
-            protocol: `leave-one-out` or `temporal`.
-            k: cut-offs.
-            exclude_seen: take the items of a user's history out of the ranking.
-            part: `test`, or `validation` while choosing.
-            test_from: start of the temporal test window.
-            test_until: its end, not included.
-            events: event snapshot; by default the newest.
-            record: keep the result in the registry, with what each user got as its artifact.
-
-        Raises:
-            NotFoundError: no such domain, model or snapshot.
-            UsageError: the protocol is not usable, or the model has seen the test events.
-        """
-        compared = self.compare(
-            domain, [model], None, protocol, k, exclude_seen, part, test_from, test_until, events, record
-        )
-        return compared.results[0]
+        """Measure one model by full ranking over the domain's catalog; see `compare`."""
+        return self.compare(domain, [model], protocol=protocol, events=events, record=record).results[0]
 
     def compare(
         self,
         domain: str,
         models: Sequence[str],
         baseline: str | None = None,
-        protocol: str = "leave-one-out",
-        k: tuple[int, ...] = (10, 20, 100),
-        exclude_seen: bool = False,
-        part: str = "test",
-        test_from: datetime | None = None,
-        test_until: datetime | None = None,
+        protocol: Protocol | None = None,
+        *,
         events: str | None = None,
         record: bool = True,
     ) -> CompareResult:
         """Measure several models on the same users, with paired differences to the first or to `baseline`.
 
+        Args:
+            domain: the category.
+            models: spokes (`garden:7`, `garden`), hubs (`hub`, `hub:4`: their zero-shot recommender) and names of
+                `BASELINES`, which are fitted on the protocol's training events.
+            baseline: the one of them that the others are compared with.
+            protocol: how it is measured, by default leave-one-out on the test part; where a spoke is among the
+                models, `refit` is what it was trained with.
+            events: event snapshot; by default the newest.
+            record: keep the results in the registry, with what each user got as their artifacts.
+
         Raises:
-            NotFoundError: no such domain, model or snapshot.
             UsageError: nothing to compare, models trained for different protocols, or one that has seen the test.
         """
         from ..evaluation.comparison import compare
@@ -177,22 +154,17 @@ class Evaluations:
         if dataset.event_snapshot is None:
             raise InvalidDataError(f"{domain} has no events to measure on; ingest some first.")
         subjects = [self._subject(domain, model) for model in models]
-        settings = _protocol(
-            name=protocol,
-            part=part,
-            exclude_seen=exclude_seen,
-            ks=tuple(sorted({*k, 10})),
-            test_from=test_from,
-            test_until=test_until,
-            refit=part == "test" and _refit(subjects),
-        )
+        settled = _settle(protocol, subjects)
         for subject in subjects:
-            _require_unseen(subject, dataset, settings)
+            _require_unseen(subject, dataset, settled)
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
         if baseline not in {subject.name for subject in subjects}:
             raise UsageError(f"{baseline} is not among the models that are compared; name it there too.")
-        measured = self._measure(subjects, dataset, settings)
-        results = [self._result(subject, dataset, measured[subject.name], record=record) for subject in subjects]
+        measured = self._measure(subjects, dataset, settled)
+        results = [
+            self._result(subject, dataset, dataset.event_snapshot.ref, measured[subject.name], record=record)
+            for subject in subjects
+        ]
         rows = compare({name: one.evaluation for name, one in measured.items()}, baseline)
         return CompareResult(
             domain=domain,
@@ -207,9 +179,7 @@ class Evaluations:
     def _subject(self, domain: str, model: str) -> _Subject:
         if model in BASELINES:
             return _Subject(model)
-        if model == ZERO_SHOT:
-            model = Hubs(self._context).ensure()
-        node = self._resolve(domain, model)
+        node = self._resolve(domain, Hubs(self._context).ensure() if model == ZERO_SHOT else model)
         if node.kind == "hub":
             return _Subject(node.ref, ready_model(self._context, node.ref, ModelKind.HUB))
         record = ready_model(self._context, spoke_ref(self._context, model), ModelKind.SPOKE)
@@ -218,11 +188,11 @@ class Evaluations:
         return _Subject(record.ref, record)
 
     def _resolve(self, domain: str, model: str) -> NodeRecord:
+        registry = self._context.registry
         try:
-            return self._context.registry.resolve(model)
+            return registry.resolve(model)
         except (NotFoundError, UsageError) as error:
-            names = {known.name for known in self._context.registry.domains.list()}
-            if model in names or ":" in model or "@" in model:
+            if ":" in model or "@" in model or model in {known.name for known in registry.domains.list()}:
                 raise
             # A word that is neither a domain nor part of a reference was meant as a name of a system.
             raise NotFoundError(
@@ -234,70 +204,78 @@ class Evaluations:
         from ..evaluation.evaluate import evaluate
         from ..evaluation.protocols import evaluation_set
 
-        users: EvaluationSet = evaluation_set(dataset.sequences, protocol)
+        context = self._context
+        users = evaluation_set(dataset.sequences, protocol)
         # One content space for all, so that their diversity can be compared: that of the first that has one.
-        first, content, ready = self._content(subjects, dataset, protocol)
+        content_of, content = None, None
+        loaded: dict[str, Recommender] = {}
+        for subject in subjects:
+            if subject.record is not None:
+                loaded[subject.name], own = _over_catalog(context, subject.name, dataset, protocol)  # own: (N, R)
+                if own.shape[1]:
+                    content_of, content = subject.name, own
+                    break
         measured = {}
         for subject in subjects:
-            recommender = ready.pop(subject.name, None) or recommender_of(
-                self._context, subject.name, dataset, protocol
-            )
-            progress = stage_progress(self._context.progress, f"ranking for {subject.name}")
+            known = loaded.pop(subject.name, None)
+            recommender = known or recommender_of(context, subject.name, dataset, protocol)
+            progress = stage_progress(context.progress, f"ranking for {subject.name}")
             evaluation = evaluate(recommender.score, users, progress=progress, content=content)
             note = getattr(recommender, "note", None)
             if note:
-                self._context.progress.note(f"{subject.name}: {note}")
-            measured[subject.name] = _Measured(evaluation, note, first)
+                context.progress.note(f"{subject.name}: {note}")
+            measured[subject.name] = _Measured(evaluation, note, content_of)
         return measured
 
-    def _content(
-        self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol
-    ) -> tuple[str | None, FloatArray | None, dict[str, Recommender]]:
-        """The first system that reads content, its content of the catalog (N, R), and what was loaded to find it."""
-        ready: dict[str, Recommender] = {}
-        for subject in subjects:
-            if subject.record:
-                ready[subject.name], content = _over_catalog(self._context, subject.name, dataset, protocol)
-                if content.shape[1]:
-                    return subject.name, content, ready
-        return None, None, ready
-
-    def _result(self, subject: _Subject, dataset: Dataset, measured: _Measured, *, record: bool) -> EvaluationResult:
-        report = measured.evaluation.to_json()
-        events = str(getattr(dataset.event_snapshot, "ref", ""))
-        ref = None
+    def _result(
+        self, subject: _Subject, dataset: Dataset, events: str, measured: _Measured, *, record: bool
+    ) -> EvaluationResult:
+        report, domain, ref = measured.evaluation.to_json(), dataset.domain.name, None
         if record:
-            items = dataset.item_snapshot.ref
-            parents = [Parent(items, Relation.EVALUATED_ON, ITEMS_PART)]
+            details = {"note": measured.note, "content": measured.content}
             ref = self._context.registry.evaluations.add(
-                dataset.domain.name,
+                domain,
                 subject.record.ref if subject.record else None,
                 events,
                 protocol=report["protocol"],
                 n_users=report["n_users"],
                 metrics=_metric_records(report),
-                details={"model": subject.name, "n_targets": report["n_targets"]} | measured.details,
-                parents=parents,
-                artifact=store_user_values(self._context.artifacts, measured.evaluation.slices),
+                details={"model": subject.name, "n_targets": report["n_targets"]}
+                | {name: kept for name, kept in details.items() if kept},
+                parents=[Parent(dataset.item_snapshot.ref, Relation.EVALUATED_ON, ITEMS_PART)],
+                artifact=keep_user_values(self._context, measured.evaluation),
             ).ref
-        return EvaluationResult(dataset.domain.name, subject.name, events, ref, measured.note, report)
+        return EvaluationResult(domain, subject.name, events, ref, measured.note, report)
+
+
+def keep_user_values(context: Context, evaluation: Evaluation) -> StoredArtifact:
+    """Store what each user got, which gates compare versions by; equal values give the same artifact."""
+    from ..evaluation.user_values import FILE, write_user_values
+
+    with context.artifacts.stage() as staged:
+        write_user_values(staged / FILE, evaluation.slices)
+        return context.artifacts.commit(staged, ARTIFACT_KIND)
 
 
 def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> Recommender:
-    """A baseline, a hub's launch floor or a spoke, over a dataset's catalog.
+    """A baseline, a hub's launch floor or a spoke over a dataset's catalog, under the protocol's serving policy."""
+    if model == "hub-recency":
+        from ..spokes.baselines.recency import hub_with_recency
 
-    Args:
-        context: the workspace.
-        model: baseline name, hub version or spoke version.
-        dataset: catalog and events.
-        protocol: the split that baselines are fitted for, and the serving policy.
+        hub = Hubs(context).ensure()
+        floor, encoded = over_catalog(context, context.registry.models.get(hub), dataset)
+        vectors = floor.embed_items(dataset.items["item_id"].to_list(), encoded)
+        checked = _validation(dataset, protocol)
+        return hub_with_recency(hub, floor, vectors, checked, exclude_seen=protocol.exclude_seen)
+    if model not in BASELINES:
+        return _over_catalog(context, model, dataset, protocol)[0]
+    from ..evaluation.protocols import training_mask
+    from ..spokes.baselines import FITTED
+    from .datasets import time_kind
 
-    Raises:
-        MissingExtraError: the library behind a baseline is not installed.
-    """
-    if model in BASELINES:
-        return BASELINES[model](context, dataset, protocol)
-    return _over_catalog(context, model, dataset, protocol)[0]
+    # A baseline knows the protocol's training events and nothing else.
+    known = dataset.sequences.keep_events(training_mask(dataset.sequences, protocol))
+    return FITTED[model](known, time_kind(dataset.event_snapshot) if dataset.event_snapshot else "real")
 
 
 def _over_catalog(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
@@ -308,49 +286,58 @@ def _over_catalog(context: Context, model: str, dataset: Dataset, protocol: Prot
     return recommender, vectors[:, spoke.behaviour_dimension :]
 
 
-def _protocol(**settings: Any) -> Protocol:
+def _validation(dataset: Dataset, protocol: Protocol) -> Validation | None:
+    """The users that a spoke would be chosen on under the same protocol, None where there are none."""
+    from ..spokes.config import SpokeConfig
+
+    config, end = SpokeConfig(), protocol.training_end() if protocol.name == "temporal" else None
+    try:
+        return split_parts(dataset.sequences, protocol.name, end, config).checkpoint_users(config)
+    except InvalidDataError:
+        return None
+
+
+def _settle(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Protocol:
+    """The protocol for these models: baselines are fitted on what the spokes beside them were trained on."""
     from ..evaluation.protocols import Protocol
 
-    try:
-        return Protocol(**settings)
-    except ValidationError as error:
-        raise UsageError("; ".join(str(e["msg"]).removeprefix("Value error, ") for e in error.errors())) from error
-
-
-def _refit(subjects: Sequence[_Subject]) -> bool:
-    """Whether the spokes were refitted on validation events; the baselines are then fitted on the same events."""
+    protocol = protocol or Protocol()
+    refit = protocol.refit
     trained = [subject for subject in subjects if subject.split]
-    refitted = {bool(subject.split.get("refit")) for subject in trained}
-    if len(refitted) > 1:
+    if trained and protocol.part == "test":
         names = ", ".join(subject.name for subject in trained)
-        raise UsageError(f"Of {names} some were trained with --refit and some without; compare those trained alike.")
-    return refitted == {True}
+        refitted = {bool(subject.split.get("refit")) for subject in trained}
+        if len(refitted) > 1:
+            raise UsageError(
+                f"Of {names} some were trained with --refit and some without; compare those trained alike."
+            )
+        if refit and not refitted == {True}:
+            raise UsageError(f"{names} was trained without --refit; measure it by a protocol without it.")
+        refit = refitted == {True}
+    return protocol.model_copy(update={"ks": tuple(sorted({*protocol.ks, _COMMON_K})), "refit": refit})
 
 
 def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> None:
-    """Refuse a spoke that was trained on what it is to be tested on.
-
-    Raises:
-        UsageError: it was.
-    """
+    """Refuse a spoke that was trained on what it is to be tested on."""
     if subject.record is None or not subject.split:
         return
-    remedy = f"train one for this protocol with `hubspoke spoke train {dataset.domain.name} --split {protocol.name}`."
+    summary = subject.record.summary
+    training = f"`hubspoke spoke train {dataset.domain.name} --split {protocol.name}`"
+    remedy = f"train one for this protocol with {training}."
     if protocol.part == "validation" and subject.split.get("refit"):
         raise UsageError(f"{subject.name} was refitted on the validation events; measure it on test, or {remedy}")
-    if protocol.part == "validation" and subject.record.summary.get("warm_start", {}).get("validation_left_out"):
+    if protocol.part == "validation" and summary.get("warm_start", {}).get("validation_left_out"):
         raise UsageError(
             f"The parent of {subject.name} was trained on validation events; measure it on test, or train one without "
-            f"a parent with `hubspoke spoke train {dataset.domain.name} --split {protocol.name}`."
+            f"a parent with {training}."
         )
     if protocol.name == "leave-one-out":
-        if subject.record.summary.get("held_out") != held_out(dataset):
+        if summary.get("held_out") != held_out(dataset):
             raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")
         return
-    end = subject.record.summary.get("training_end")
-    start = protocol.test_from
-    if end is None or start is None or end >= int(start.timestamp() * 1_000_000):
-        raise UsageError(f"{subject.name} was trained on events after the test window begins; {remedy}")
+    end, (start, _) = summary.get("training_end"), protocol.window()
+    if end is None or end >= int(start.timestamp() * 1_000_000):
+        raise UsageError(f"{subject.name} was trained on events after the {protocol.part} window begins; {remedy}")
 
 
 def _metric_records(report: Mapping[str, Any]) -> list[MetricRecord]:
@@ -358,7 +345,7 @@ def _metric_records(report: Mapping[str, Any]) -> list[MetricRecord]:
     for slice_name, metrics in report["metrics"].items():
         for name, value in metrics.items():
             low, high = report["intervals"].get(slice_name, {}).get(name, (None, None))
-            if not np.isfinite(value):
+            if not isfinite(value):
                 raise HubspokeError(f"{name} on {slice_name} is not a number; train the model again with --force.")
             found.append(MetricRecord(slice_name, name, float(value), low, high))
     return found

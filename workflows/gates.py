@@ -1,145 +1,190 @@
-"""Quality gates: what a version must have shown before an alias of its domain may point at it.
+"""The noun `gate`: what a version must have shown before an alias of its domain may point at it.
 
-A gate is a list of conditions, each complete in itself and kept in the registry as plain JSON.
+A gate is a list of conditions, kept in the registry as plain JSON. Judging one reads recorded evaluations only; it is
+in `conditions`, imported when there is something to judge, so that a promotion without a gate stays quick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from ..errors import UsageError
-from ..evaluation.protocols import Protocol
-from ..evaluation.slices import SLICES
+from ..errors import QualityGateError, UsageError
 from ..registry.references import LIVE, check_alias
+from ..results import Record
+from .targets import Target, find_target, pointed_at
 
-# Of the metrics only coverage belongs to no single user, so only it cannot be paired.
-_METRIC = r"((hr|recall|ndcg)@[1-9][0-9]{0,4}|mrr|coverage@100)"
-_NOT_PER_USER = "coverage@100"
-
-
-class GateProtocol(BaseModel):
-    """How the evaluations that count were measured, on the test part; the fields are those of `Protocol`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: Literal["leave-one-out", "temporal"] = "leave-one-out"
-    exclude_seen: bool = False
-    test_from: AwareDatetime | None = None
-    test_until: AwareDatetime | None = None
-
-    @model_validator(mode="after")
-    def _usable(self) -> Self:
-        self.full()
-        return self
-
-    def full(self) -> Protocol:
-        """The protocol with everything that a gate leaves at its default."""
-        return Protocol(**self.model_dump())
+if TYPE_CHECKING:
+    from ..evaluation.protocols import Protocol
+    from ..registry.records import GateRecord
+    from .conditions import Verdict
+    from .context import Context
 
 
-class _Condition(BaseModel):
-    """What every condition says: a metric, the slice of targets it is taken on, how, and which aliases it guards."""
+@dataclass(frozen=True)
+class GateResult(Record):
+    """A domain's gate.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Attributes:
+        domain: the category.
+        conditions: each complete in itself, see `Minimum` and `MaxDrop`; empty where there is no gate.
+        actor: who set it, None where none was ever set.
+        reason: why.
+        at: since when.
+        cached: whether what was asked for was in force already.
+        dry_run: whether nothing was changed.
+    """
 
-    metric: str = Field(pattern=f"^{_METRIC}$")
-    slice: str = "all"
-    protocol: GateProtocol = GateProtocol()
-    aliases: tuple[str, ...] = Field(default=(LIVE,), min_length=1)
+    domain: str
+    conditions: Sequence[Mapping[str, Any]]
+    actor: str | None = None
+    reason: str | None = None
+    at: datetime | None = None
+    cached: bool = False
+    dry_run: bool = False
 
-    @field_validator("slice")
-    @classmethod
-    def _known_slice(cls, name: str) -> str:
-        if name not in SLICES:
-            raise ValueError(f"there is no slice {name!r}; choose one of {', '.join(SLICES)}")
-        return name
 
-    @field_validator("aliases")
-    @classmethod
-    def _named_well(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
-        for alias in aliases:
-            try:
-                check_alias(alias)
-            except UsageError as error:
-                raise ValueError(str(error).rstrip(".")) from error
-        return aliases
+@dataclass(frozen=True)
+class GateCheck(Record):
+    """Whether a version would pass now.
+
+    Attributes:
+        domain: the category.
+        alias: the alias that it would be promoted to.
+        ref: what was asked about.
+        subject: the spoke, or the hub where it serves alone, that evaluations are looked up of.
+        live: the same of what the alias points at; None where it points at nothing.
+        passes: whether every condition holds.
+        conditions: the verdict on each.
+        remedy: what to do where it does not pass; empty where it does.
+    """
+
+    domain: str
+    alias: str
+    ref: str
+    subject: str
+    live: str | None
+    passes: bool
+    conditions: Sequence[Verdict]
+    remedy: str
 
     @property
-    def measure(self) -> str:
-        """Metric and slice for people: `ndcg@10`, `ndcg@10 on cold`."""
-        return self.metric if self.slice == "all" else f"{self.metric} on {self.slice}"
+    def failed(self) -> str:
+        """The conditions that do not hold, in words."""
+        return "; ".join(dict.fromkeys(verdict.says for verdict in self.conditions if not verdict.passes))
 
 
-class Minimum(_Condition):
-    """The mean of the metric is at least `value`."""
+class Gates:
+    """The gates of the domains."""
 
-    kind: Literal["minimum"] = "minimum"
-    value: float = Field(ge=0, le=1)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def show(self, domain: str) -> GateResult:
+        """The gate in force."""
+        found = self._context.registry.gates.get(domain)
+        return GateResult(domain, ()) if found is None else _result(found)
+
+    def history(self, domain: str) -> list[GateResult]:
+        """Every gate that the domain has had, newest first; one without conditions removed the one before."""
+        return [_result(record) for record in self._context.registry.gates.list(domain)]
+
+    def set(
+        self,
+        domain: str,
+        minimum: Mapping[str, float] | None = None,
+        max_drop: Mapping[str, float] | None = None,
+        *,
+        protocol: Protocol | None = None,
+        confidence: float = 0.95,
+        aliases: Sequence[str] = (LIVE,),
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> GateResult:
+        """Put a gate in force in place of the one before.
+
+        Args:
+            domain: the category.
+            minimum: metric to the least mean that it must have; `cold:ndcg@10` names a slice.
+            max_drop: metric, named likewise, to how much lower than that of the version in service it may be.
+            protocol: how the evaluations that count were measured: its split, dates and whether seen items are ranked.
+            confidence: level of the interval that a `max_drop` is judged by.
+            aliases: what the gate stands in front of.
+            reason: why, for the history.
+            dry_run: only check it.
+        """
+        from .conditions import parse_conditions
+
+        shared: dict[str, Any] = {"aliases": tuple(aliases)} | ({} if protocol is None else {"protocol": protocol})
+        conditions = [{"kind": "minimum", **_named(name, value), **shared} for name, value in (minimum or {}).items()]
+        conditions += [
+            {"kind": "max_drop", **_named(name, value), "confidence": confidence, **shared}
+            for name, value in (max_drop or {}).items()
+        ]
+        if not conditions:
+            raise UsageError(
+                f"A gate without conditions guards nothing; give --min or --max-drop, or remove it with "
+                f"`hubspoke gate clear {domain}`."
+            )
+        plain = [condition.model_dump(mode="json") for condition in parse_conditions(conditions)]
+        return self._put(domain, plain, reason, dry_run)
+
+    def clear(self, domain: str, *, reason: str | None = None, dry_run: bool = False) -> GateResult:
+        """Let everything pass from now on."""
+        return self._put(domain, [], reason, dry_run)
+
+    def check(self, domain: str, ref: str, alias: str = LIVE) -> GateCheck:
+        """Whether what `ref` names would pass the gate in front of `alias` now."""
+        check_alias(alias)
+        registry = self._context.registry
+        target = find_target(registry, ref)
+        if target.domain != domain:
+            raise UsageError(f"{ref} does not serve {domain}; name a spoke, index or release of {domain}.")
+        before = pointed_at(registry, domain, alias)
+        return check_gate(self._context, registry.gates.get(domain), target, ref, alias, before)
+
+    def _put(self, domain: str, conditions: list[dict[str, Any]], reason: str | None, dry_run: bool) -> GateResult:
+        context = self._context
+        before = self.show(domain)
+        if list(before.conditions) == conditions:
+            return GateResult(domain, conditions, before.actor, before.reason, before.at, cached=True, dry_run=dry_run)
+        if dry_run:
+            return GateResult(domain, conditions, context.actor, reason, dry_run=True)
+        return _result(context.registry.gates.set(domain, conditions, context.actor, reason))
 
 
-class MaxDrop(_Condition):
-    """The metric is lower than that of the version in service by `value` at most.
+def check_gate(
+    context: Context, gate: GateRecord | None, target: Target, ref: str, alias: str, before: str | None
+) -> GateCheck:
+    """Judge what `ref` named by the conditions that guard an alias, beside the release `before` that it points at."""
+    domain, candidate = str(target.domain), target.subject
+    live = None if before is None else find_target(context.registry, before).subject
+    if gate is None or not gate.conditions:
+        return GateCheck(domain, alias, ref, candidate, live, True, (), "")
+    from .conditions import Evidence, parse_conditions
 
-    That is so where the interval of the difference, at the level `confidence`, does not reach below `-value`.
-    """
-
-    kind: Literal["max_drop"] = "max_drop"
-    value: float = Field(ge=0, le=1)
-    confidence: float = Field(default=0.95, ge=0.5, lt=1)
-
-    @field_validator("metric")
-    @classmethod
-    def _per_user(cls, metric: str) -> str:
-        if metric == _NOT_PER_USER:
-            raise ValueError(f"{metric} is no metric of single users, so no difference of it can be tested")
-        return metric
-
-
-Condition = Annotated[Minimum | MaxDrop, Field(discriminator="kind")]
+    guarding = [condition for condition in parse_conditions(gate.conditions) if alias in condition.aliases]
+    evidence = Evidence(context, domain, candidate, live, guarding)
+    verdicts = evidence.verdicts()
+    passes = all(verdict.passes for verdict in verdicts)
+    overrule = f"overrule the gate with `hubspoke promote {ref} --to {alias} --override --reason TEXT`"
+    remedies = [] if passes else [words for words in (evidence.remedy(verdicts), overrule) if words]
+    return GateCheck(domain, alias, ref, candidate, live, passes, verdicts, ", or ".join(remedies))
 
 
-class Gate(BaseModel):
-    """Conditions that must all hold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    conditions: tuple[Condition, ...]
-
-    @model_validator(mode="after")
-    def _each_once(self) -> Self:
-        named = [(c.kind, c.measure, c.protocol) for c in self.conditions]
-        twice = next((name for name in named if named.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{twice[0]} of {twice[1]} is given twice; give each condition once")
-        return self
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """The conditions as the registry keeps them."""
-        return [condition.model_dump(mode="json") for condition in self.conditions]
-
-    def guarding(self, alias: str) -> tuple[Condition, ...]:
-        """The conditions that hold for an alias."""
-        return tuple(condition for condition in self.conditions if alias in condition.aliases)
+def refusal(found: GateCheck) -> QualityGateError:
+    """The error of a version that does not pass."""
+    return QualityGateError(
+        f"{found.subject} does not meet the gate of {found.domain}@{found.alias}: {found.failed}; {found.remedy}."
+    )
 
 
-def parse_gate(conditions: Sequence[Mapping[str, Any]]) -> Gate:
-    """The gate that plain conditions spell.
-
-    Raises:
-        UsageError: an unknown key, metric, slice or protocol, or a value out of bounds.
-    """
-    try:
-        return Gate.model_validate({"conditions": conditions})
-    except ValidationError as error:
-        problems = "; ".join(dict.fromkeys(_problem(e) for e in error.errors()))
-        raise UsageError(f"The gate is not usable ({problems}); correct these conditions.") from error
+def _named(name: str, value: float) -> dict[str, Any]:
+    slice_name, colon, metric = name.rpartition(":")
+    return {"metric": metric, "slice": slice_name if colon else "all", "value": value}
 
 
-def _problem(error: Any) -> str:
-    # Of the path (conditions, 0, minimum, value) only the last name says something to a person.
-    names = [part for part in error["loc"] if isinstance(part, str)]
-    where = names[-1] if len(names) > 1 else "gate"
-    return f"{where}: {str(error['msg']).removeprefix('Value error, ').rstrip('.')}"
+def _result(record: GateRecord) -> GateResult:
+    return GateResult(record.domain, record.conditions, record.actor, record.reason, record.at)

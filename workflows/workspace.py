@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .evaluations import Evaluations
     from .explain import Explanation
     from .garbage import Garbage
-    from .gatekeeping import Gates
+    from .gates import Gates
     from .hubs import Hubs
     from .indexes import Indexes
     from .launches import LaunchResult
@@ -122,7 +122,7 @@ class Workspace(Context):
     @cached_property
     def gate(self) -> Gates:
         """Quality gates."""
-        from .gatekeeping import Gates
+        from .gates import Gates
 
         return Gates(self)
 
@@ -174,20 +174,29 @@ class Workspace(Context):
 
         return explain(self, ref, session, user, k, exclude_seen, items)
 
-    def promote(self, ref: str, to: str = "live", **options: Any) -> Promotion:
-        """Point an alias at a spoke, index or release of a domain, or at a hub version.
-
-        The options are those of `workflows.releases.promote`.
-        """
+    def promote(
+        self,
+        ref: str,
+        to: str = "live",
+        *,
+        reason: str | None = None,
+        rules: str | None = None,
+        override: bool = False,
+        first: bool = False,
+        dry_run: bool = False,
+    ) -> Promotion:
+        """Point an alias at a spoke, index or release of a domain, or at a hub version; see `releases.promote`."""
         from .releases import promote
 
-        return promote(self, ref, to, **options)
+        return promote(self, ref, to, reason=reason, rules=rules, override=override, first=first, dry_run=dry_run)
 
-    def rollback(self, scope: str, alias: str = "live", reason: str | None = None, dry_run: bool = False) -> Promotion:
+    def rollback(
+        self, scope: str, alias: str = "live", *, reason: str | None = None, dry_run: bool = False
+    ) -> Promotion:
         """Point an alias of a domain, or of `hub`, back at what it pointed at before."""
         from .releases import rollback
 
-        return rollback(self, scope, alias, reason, dry_run)
+        return rollback(self, scope, alias, reason=reason, dry_run=dry_run)
 
     def history(self, scope: str) -> list[AliasChange]:
         """Every move of the aliases of a domain, or of `hub`, oldest first."""

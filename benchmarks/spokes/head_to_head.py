@@ -23,6 +23,7 @@ from hubspoke.commands.options import moment, read_config, read_map, read_sessio
 from hubspoke.commands.progress import make_progress
 from hubspoke.demo.complete_journey import department_events, department_items
 from hubspoke.evaluation.lists import DIVERSITY, NOVELTY
+from hubspoke.evaluation.protocols import Protocol
 from hubspoke.spokes.regimes import laid_over
 
 from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, seeds, versions, write
@@ -101,9 +102,7 @@ def measure(arguments: argparse.Namespace, plan: Plan) -> dict[str, Any]:
                     DOMAIN,
                     [*plan.baselines, *spokes],
                     baseline=held,
-                    protocol=plan.protocol,
-                    exclude_seen=filtered,
-                    test_from=plan.test_from,
+                    protocol=Protocol(name=plan.protocol, exclude_seen=filtered, test_from=plan.test_from),
                     record=False,
                 )
             compared[POLICIES[filtered]] = found.to_dict()

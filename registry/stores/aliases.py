@@ -166,7 +166,7 @@ def _check_judged(session: Session, scope: str, judged: GateRecord | str | None)
     owner = _check_scope(session, scope)
     if judged != ANYTHING and owner is not None and newest_gate(session, owner) != judged:
         raise LockedError(
-            f"The gate of {scope} has changed since this move was judged; look at `hubspoke evaluate gate {scope}` and "
+            f"The gate of {scope} has changed since this move was judged; look at `hubspoke gate show {scope}` and "
             "repeat the command."
         )
 

@@ -16,17 +16,18 @@ from hubspoke.errors import InvalidDataError, NotFoundError, QualityGateError, U
 from hubspoke.evaluation.bootstrap import mean_interval, paired_difference
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
 from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, training_mask
+from hubspoke.evaluation.user_values import FILE, read_user_values
 from hubspoke.hub.content import recency_weighted
 from hubspoke.spokes.baselines import FITTED, ItemToItem, Popularity
-from hubspoke.workflows.baselines import _RECENCIES
+from hubspoke.spokes.baselines.recency import RECENCIES
 from hubspoke.workflows.datasets import load_dataset, no_sequences
 from hubspoke.workflows.evaluations import BASELINES, recommender_of
 from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.loading import over_catalog
-from hubspoke.workflows.user_values import read_user_values
 from hubspoke.workflows.workspace import Workspace
 
 CUT = datetime(2024, 4, 14, tzinfo=UTC)
+FROM_CUT = Protocol(name="temporal", test_from=CUT)
 
 
 def by_hand(ws: Workspace, model: str, **settings: Any) -> Evaluation:
@@ -55,7 +56,7 @@ def without_diversity(metrics: dict[str, float]) -> dict[str, float]:
 def test_the_numbers_are_those_of_a_hand_call(shop: Workspace, exclude_seen: bool) -> None:
     shop.index.build("hub:1", domain="lamps")
     models = ["popularity", "item-cf", "hub", "lamps"]
-    compared = shop.evaluate.compare("lamps", models, exclude_seen=exclude_seen)
+    compared = shop.evaluate.compare("lamps", models, protocol=Protocol(exclude_seen=exclude_seen))
     assert [result.model for result in compared.results] == ["popularity", "item-cf", "hub:1", "lamps:1"]
     for result in compared.results:
         expected = by_hand(shop, result.model, exclude_seen=exclude_seen).to_json()
@@ -68,7 +69,7 @@ def test_the_numbers_are_those_of_a_hand_call(shop: Workspace, exclude_seen: boo
 
 
 def test_the_json_contract(shop: Workspace) -> None:
-    result = shop.evaluate.run("lamps", "lamps:1", k=(10, 20))
+    result = shop.evaluate.run("lamps", "lamps:1", Protocol(ks=(10, 20)))
     said = json.loads(json.dumps(result.to_dict()))
     assert (said["domain"], said["model"], said["events"]) == ("lamps", "lamps:1", "snapshot:lamps/events/1")
     assert said["evaluation"] == "evaluation:lamps/1"
@@ -99,7 +100,7 @@ def test_the_json_contract(shop: Workspace) -> None:
 def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market: Any, tiny_hub: Any) -> None:
     each_ws.domain.add("lamps", market["lamps"].items, market["lamps"].events)
     each_ws.hub.train(domains=[], config=tiny_hub)
-    result = each_ws.evaluate.run("lamps", "hub", k=(5,), exclude_seen=True)
+    result = each_ws.evaluate.run("lamps", "hub", Protocol(ks=(5,), exclude_seen=True))
     record = each_ws.registry.evaluations.list("lamps")[0]
     assert record.ref == result.evaluation == "evaluation:lamps/1"
     assert record.subject == "hub:1"
@@ -120,31 +121,32 @@ def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market:
     assert len(each_ws.registry.evaluations.list("lamps")) == 2
 
 
-@pytest.mark.parametrize("settings", [{}, {"protocol": "temporal", "test_from": CUT, "exclude_seen": True}])
-def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, settings: Any) -> None:
-    result = shop.evaluate.run("lamps", "hub", **settings)
+@pytest.mark.parametrize("protocol", [Protocol(), Protocol(name="temporal", test_from=CUT, exclude_seen=True)])
+def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, protocol: Protocol) -> None:
+    result = shop.evaluate.run("lamps", "hub", protocol)
     record = shop.registry.evaluations.get(str(result.evaluation))
     digest = str(record.artifact)
+    file = shop.artifacts.open(digest) / FILE
     for name, metrics in result.report["metrics"].items():
         # Coverage belongs to no single user.
         for metric in metrics.keys() - {"coverage@100"}:
-            kept = read_user_values(shop.artifacts, digest, name, metric)
+            kept = read_user_values(file, name, metric)
             assert float(kept.values.mean()) == metrics[metric]
             estimate = mean_interval(kept.values)
             assert [estimate.low, estimate.high] == result.report["intervals"][name][metric]
-    assert len(read_user_values(shop.artifacts, digest, "all", "mrr").users) == result.report["n_users"]
+    assert len(read_user_values(file, "all", "mrr").users) == result.report["n_users"]
     with pytest.raises(NotFoundError, match="novelty@10 on cold is not among the values"):
-        read_user_values(shop.artifacts, digest, "cold", "novelty@10")
+        read_user_values(file, "cold", "novelty@10")
     assert shop.registry.artifacts.list()[-1].kind == "evaluation"
     with pytest.raises(NotFoundError, match=r"ndcg@7 on all is not among the values"):
-        read_user_values(shop.artifacts, digest, "all", "ndcg@7")
+        read_user_values(file, "all", "ndcg@7")
     with pytest.raises(NotFoundError):
-        read_user_values(shop.artifacts, digest, "nowhere", "mrr")
+        read_user_values(file, "nowhere", "mrr")
     # Equal values are one artifact, and what is not recorded leaves none.
-    again = shop.evaluate.run("lamps", "hub", **settings)
+    again = shop.evaluate.run("lamps", "hub", protocol)
     assert shop.registry.evaluations.get(str(again.evaluation)).artifact == digest
     before = list(shop.artifacts.digests())
-    shop.evaluate.run("lamps", "popularity", record=False, **settings)
+    shop.evaluate.run("lamps", "popularity", protocol, record=False)
     assert list(shop.artifacts.digests()) == before
 
 
@@ -257,7 +259,7 @@ def test_recency_is_chosen_by_the_measure_under_the_policy(shop: Workspace, excl
         found = evaluate(lambda asked: recency_weighted(vectors, asked, decay, events) @ weighted.T, users)
         return found.mean("ndcg@10")
 
-    reached = [quality(*recency) for recency in [(own.recency_decay, own.recent_events), *_RECENCIES]]
+    reached = [quality(*recency) for recency in [(own.recency_decay, own.recent_events), *RECENCIES]]
     assert len(set(reached)) > 3
     chosen = recommender_of(shop, "hub-recency", dataset, Protocol(exclude_seen=exclude_seen))
     assert evaluate(chosen.score, users).mean("ndcg@10") == pytest.approx(max(reached))
@@ -294,7 +296,7 @@ def test_what_has_seen_the_test_is_refused(shop: Workspace, tiny_spoke: Any, mar
     with pytest.raises(UsageError, match=r"lamps:2 has seen events .* --split leave-one-out"):
         shop.evaluate.run("lamps", str(everything.ref))
     with pytest.raises(UsageError, match=r"lamps:2 was trained on events after .* --split temporal"):
-        shop.evaluate.run("lamps", "lamps:2", protocol="temporal", test_from=CUT)
+        shop.evaluate.run("lamps", "lamps:2", FROM_CUT)
     events = pl.read_csv(market["lamps"].events)
     shop.data.ingest("lamps", events=events.sort("timestamp").head(events.height - 20))
     with pytest.raises(UsageError, match="lamps:1 has seen events"):
@@ -331,23 +333,21 @@ def test_other_session_settings_move_the_test_too(shop: Workspace, market: Any) 
 def test_the_temporal_protocol(shop: Workspace, tiny_spoke: Any) -> None:
     config = {"config": tiny_spoke, "split": "temporal", "test_from": CUT, "index": False}
     trained = shop.spoke.train("lamps", **config)
-    window = {"protocol": "temporal", "test_from": CUT}
-    result = shop.evaluate.run("lamps", str(trained.ref), **window)
+    result = shop.evaluate.run("lamps", str(trained.ref), FROM_CUT)
     protocol = result.report["protocol"]
     assert (protocol["name"], protocol["test_from"], protocol["refit"]) == ("temporal", "2024-04-14T00:00:00Z", False)
     assert "training before 2024-04-14" in protocol["description"]
-    earlier = datetime(2024, 4, 10, tzinfo=UTC)
+    earlier = Protocol(name="temporal", test_from=datetime(2024, 4, 10, tzinfo=UTC))
     with pytest.raises(UsageError, match="after the test window begins"):
-        shop.evaluate.run("lamps", "lamps:2", protocol="temporal", test_from=earlier)
-    until = datetime(2024, 4, 20, tzinfo=UTC)
-    shorter = shop.evaluate.run("lamps", "lamps:2", **window, test_until=until)
+        shop.evaluate.run("lamps", "lamps:2", earlier)
+    choosing = Protocol(name="temporal", part="validation", train_until=earlier.test_from, test_from=CUT)
+    with pytest.raises(UsageError, match="after the validation window begins"):
+        shop.evaluate.run("lamps", "lamps:2", choosing)
+    until = FROM_CUT.model_copy(update={"test_until": datetime(2024, 4, 20, tzinfo=UTC)})
+    shorter = shop.evaluate.run("lamps", "lamps:2", until)
     assert shorter.report["n_targets"]["all"] < result.report["n_targets"]["all"]
-    with pytest.raises(UsageError, match="needs test_from"):
-        shop.evaluate.run("lamps", "popularity", protocol="temporal")
-    with pytest.raises(UsageError, match="leave-one-out takes no dates"):
-        shop.evaluate.run("lamps", "popularity", test_from=CUT)
     with pytest.raises(InvalidDataError, match="anything to be tested on"):
-        shop.evaluate.run("lamps", "hub", protocol="temporal", test_from=datetime(2030, 1, 1, tzinfo=UTC))
+        shop.evaluate.run("lamps", "hub", Protocol(name="temporal", test_from=datetime(2030, 1, 1, tzinfo=UTC)))
 
 
 def test_spokes_with_and_without_refit_are_not_mixed(shop: Workspace, tiny_spoke: Any) -> None:
@@ -361,17 +361,20 @@ def test_spokes_with_and_without_refit_are_not_mixed(shop: Workspace, tiny_spoke
     expected = by_hand(shop, "item-cf", refit=True)
     found = without_diversity(compared.results[0].report["metrics"]["all"])
     assert found == pytest.approx(expected.to_json()["metrics"]["all"])
-    assert shop.evaluate.run("lamps", "popularity").report["protocol"]["refit"] is False
+    for refit in (False, True):
+        assert shop.evaluate.run("lamps", "popularity", Protocol(refit=refit)).report["protocol"]["refit"] is refit
+    with pytest.raises(UsageError, match="lamps:1 was trained without --refit"):
+        shop.evaluate.run("lamps", "lamps:1", Protocol(refit=True))
 
 
 def test_a_refitted_spoke_has_seen_validation_so_only_others_are_measured_there(
     shop: Workspace, tiny_spoke: Any
 ) -> None:
-    chosen = shop.evaluate.run("lamps", "lamps:1", part="validation")
+    chosen = shop.evaluate.run("lamps", "lamps:1", Protocol(part="validation"))
     assert chosen.report["protocol"]["part"] == "validation"
     shop.spoke.train("lamps", config=tiny_spoke, refit=True, index=False)
     with pytest.raises(UsageError, match="lamps:2 was refitted on the validation events"):
-        shop.evaluate.run("lamps", "lamps:2", part="validation")
+        shop.evaluate.run("lamps", "lamps:2", Protocol(part="validation"))
 
 
 def test_what_is_wrong_is_told(shop: Workspace, market: Any) -> None:
@@ -384,8 +387,6 @@ def test_what_is_wrong_is_told(shop: Workspace, market: Any) -> None:
     shop.domain.add("mugs", market["mugs"].items)
     with pytest.raises(InvalidDataError, match="mugs has no events to measure on"):
         shop.evaluate.run("mugs", "hub")
-    with pytest.raises(UsageError):
-        shop.evaluate.run("lamps", "lamps:1", protocol="random")
     shop.data.ingest("mugs", events=market["mugs"].events)
     with pytest.raises(UsageError, match=r"lamps:1 is a spoke of lamps, not of mugs; name one like mugs:1"):
         shop.evaluate.run("mugs", "lamps:1")

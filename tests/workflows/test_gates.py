@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,22 +13,17 @@ import numpy as np
 import pytest
 from hubspoke.errors import LockedError, NotFoundError, QualityGateError, UsageError
 from hubspoke.evaluation.bootstrap import paired_difference
+from hubspoke.evaluation.evaluate import SliceResult
 from hubspoke.evaluation.protocols import Protocol
+from hubspoke.evaluation.user_values import FILE, write_user_values
 from hubspoke.registry.records import MetricRecord, Parent
-from hubspoke.workflows.gates import parse_gate
-from hubspoke.workflows.user_values import store_user_values
+from hubspoke.workflows import releases
+from hubspoke.workflows.conditions import parse_conditions
 from hubspoke.workflows.workspace import Workspace
 
 CUT = datetime(2024, 5, 2, tzinfo=UTC)
+FROM_CUT = Protocol(name="temporal", test_from=CUT)
 SNAPSHOT = "snapshot:garden/events/1"
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is kept of a slice."""
-
-    users: tuple[str, ...]
-    metrics: dict[str, Any]
 
 
 def measure(
@@ -46,17 +40,20 @@ def measure(
 ) -> str:
     """Record an evaluation in which the users got these values."""
     values = np.array(ndcg, dtype=np.float64)
-    part = Part(tuple(users or map(str, range(len(values)))), {f"ndcg@{k}": values})
-    said = Protocol(**protocol)
+    part = SliceResult(tuple(users or map(str, range(len(values)))), {f"ndcg@{k}": values}, len(values), 1.0)
+    measured = Protocol(**protocol)
+    with ws.artifacts.stage() as staged:
+        write_user_values(staged / FILE, {slice_: part})
+        artifact = ws.artifacts.commit(staged, "evaluation")
     return ws.registry.evaluations.add(
         "garden",
         subject,
         events,
-        protocol=said.model_dump(mode="json") | {"description": said.describe()},
+        protocol=measured.model_dump(mode="json") | {"description": measured.describe()},
         n_users=len(values),
         metrics=[MetricRecord(slice_, f"ndcg@{k}", float(values.mean()))],
         parents=[Parent(items, "evaluated_on", "items")],
-        artifact=store_user_values(ws.artifacts, {slice_: part}) if keep else None,
+        artifact=artifact if keep else None,
     ).ref
 
 
@@ -109,7 +106,7 @@ def test_a_gate_is_set_shown_kept_and_cleared(each_ws: Workspace) -> None:
     ]
     again = gate.set("garden", {"cold:ndcg@10": 0.02}, {"mrr": 0.005}, confidence=0.9, reason="again")
     assert (again.cached, again.reason) == (True, "no surprises")
-    timed = gate.set("garden", {"hr@10": 0.1}, protocol="temporal", test_from=CUT, aliases=("live", "candidate"))
+    timed = gate.set("garden", {"hr@10": 0.1}, protocol=FROM_CUT, aliases=("live", "candidate"))
     assert timed.conditions[0]["protocol"]["test_from"] == "2024-05-02T00:00:00Z"
     assert gate.clear("garden", dry_run=True).conditions == []
     assert gate.clear("garden", reason="enough").conditions == ()
@@ -129,9 +126,10 @@ def test_a_gate_is_set_shown_kept_and_cleared(each_ws: Workspace) -> None:
         ({"max_drop": {"coverage@100": 0.1}}, "no metric of single users"),
         ({"max_drop": {"ndcg@10": 0.1}, "confidence": 1.0}, "confidence: Input should be less than 1"),
         ({"minimum": {"ndcg@10": 0.1, "all:ndcg@10": 0.2}}, "minimum of ndcg@10 is given twice"),
-        ({"minimum": {"ndcg@10": 0.1}, "protocol": "temporal"}, "needs test_from"),
-        ({"minimum": {"ndcg@10": 0.1}, "test_from": CUT}, "leave-one-out takes no dates"),
-        ({"minimum": {"ndcg@10": 0.1}, "protocol": "random"}, "name: Input should be"),
+        (
+            {"minimum": {"ndcg@10": 0.1}, "protocol": Protocol(part="validation")},
+            "protocol: a gate goes by exclude_seen",
+        ),
         ({"minimum": {"ndcg@10": 0.1}, "aliases": ("Live!",)}, "'Live!' cannot be an alias"),
     ],
 )
@@ -144,7 +142,7 @@ def test_a_gate_that_is_not_usable_is_refused(ws: Workspace, options: dict[str, 
 
 def test_unknown_keys_and_domains_are_refused(ws: Workspace) -> None:
     with pytest.raises(UsageError, match="extra: Extra inputs are not permitted"):
-        parse_gate([{"kind": "minimum", "metric": "mrr", "value": 0.1, "extra": 1}])
+        parse_conditions([{"kind": "minimum", "metric": "mrr", "value": 0.1, "extra": 1}])
     with pytest.raises(NotFoundError, match="no domain 'garden'"):
         ws.gate.set("garden", {"mrr": 0.1})
     with pytest.raises(NotFoundError, match="no domain 'garden'"):
@@ -182,12 +180,12 @@ def test_the_command_has_the_gates_settings_and_the_events_that_were_trained_on(
 
     run = "hubspoke evaluate run --domain garden --model garden:2"
     assert f"`{run} --protocol leave-one-out --exclude-seen --k 5,10,20,100`" in remedy(
-        minimum={"ndcg@5": 0.1}, exclude_seen=True
+        minimum={"ndcg@5": 0.1}, protocol=Protocol(exclude_seen=True)
     )
-    dates = {"test_from": CUT, "test_until": datetime(2024, 5, 3, 12, tzinfo=UTC)}
+    window = FROM_CUT.model_copy(update={"test_until": datetime(2024, 5, 3, 12, tzinfo=UTC)})
     assert (
         f"`{run} --protocol temporal --test-from 2024-05-02T00:00:00Z --test-until 2024-05-03T12:00:00Z`"
-    ) in remedy(minimum={"mrr": 0.1}, protocol="temporal", **dates)
+    ) in remedy(minimum={"mrr": 0.1}, protocol=window)
     two.data.ingest("garden", events=files.events, until=CUT)
     assert f"`{run} --protocol leave-one-out --events {SNAPSHOT}`" in remedy(minimum={"mrr": 0.1})
 
@@ -237,9 +235,8 @@ def test_an_evaluation_under_another_protocol_does_not_count(two: Workspace, oth
 
 
 def test_the_temporal_protocol_is_the_same_moment_in_any_zone(two: Workspace) -> None:
-    two.gate.set(
-        "garden", {"ndcg@10": 0.5}, protocol="temporal", test_from=datetime.fromisoformat("2024-05-02T02:00+02:00")
-    )
+    elsewhere = Protocol(name="temporal", test_from=datetime.fromisoformat("2024-05-02T02:00+02:00"))
+    two.gate.set("garden", {"ndcg@10": 0.5}, protocol=elsewhere)
     measure(two, "garden:2", [0.75], name="temporal", test_from=CUT)
     assert two.gate.check("garden", "garden:2").passes
 
@@ -363,9 +360,10 @@ def test_a_version_that_has_seen_the_test_is_told_apart(garden: Workspace, model
     assert [judged.passes for judged in found.conditions] == [True, False]
     assert found.remedy.startswith("overrule the gate with `hubspoke promote garden:2 ")
     # It was trained on events before the cut, so the other protocol can test it.
-    garden.gate.set("garden", max_drop={"ndcg@10": 0.1}, protocol="temporal", test_from=CUT)
+    garden.gate.set("garden", max_drop={"ndcg@10": 0.1}, protocol=FROM_CUT)
     assert "hubspoke evaluate compare" in garden.gate.check("garden", "garden:2").remedy
-    garden.gate.set("garden", {"ndcg@10": 0.1}, protocol="temporal", test_from=datetime(1960, 1, 1, tzinfo=UTC))
+    early = Protocol(name="temporal", test_from=datetime(1960, 1, 1, tzinfo=UTC))
+    garden.gate.set("garden", {"ndcg@10": 0.1}, protocol=early)
     remedy = garden.gate.check("garden", "garden:2").remedy
     assert "`hubspoke spoke train garden --split temporal --test-from 1960-01-01T00:00:00Z`" in remedy
 
@@ -509,13 +507,13 @@ def test_a_first_release_made_by_another_during_the_training_stays(
 ) -> None:
     shop.progress = Notes()
     shop.domain.add("mugs", market["mugs"].items, market["mugs"].events)
-    real = Workspace.promote
+    real = releases.promote
 
-    def meanwhile(ws: Workspace, ref: str, *args: Any, **options: Any) -> Any:
-        real(ws, shop.index.build("hub:1", domain="mugs").ref or "", reason="by somebody else")
-        return real(ws, ref, *args, **options)
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        real(shop, shop.index.build("hub:1", domain="mugs").ref or "", reason="by somebody else")
+        return real(*args, **options)
 
-    monkeypatch.setattr(Workspace, "promote", meanwhile)
+    monkeypatch.setattr(releases, "promote", meanwhile)
     made = shop.spoke.train("mugs", config=tiny_spoke)
     assert (made.ref, made.release) == ("mugs:1", None)
     assert [move.reason for move in shop.history("mugs")] == ["by somebody else"]
@@ -551,7 +549,7 @@ except SystemExit as end:
 """
 
 
-@pytest.mark.parametrize("command", [("promote", "garden:2"), ("evaluate", "gate", "garden")])
+@pytest.mark.parametrize("command", [("promote", "garden:2"), ("gate", "show", "garden")])
 def test_without_a_gate_nothing_heavy_is_loaded(two: Workspace, command: tuple[str, ...]) -> None:
     call = [sys.executable, "-c", PROBE, *command, "--quiet", "--workspace", str(two.settings.workspace)]
     ended = subprocess.run(call, capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import IncompatibleError, InvalidDataError, UsageError
+from hubspoke.evaluation.protocols import Protocol
 from hubspoke.registry.records import ModelRecord
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.loading import load_spoke
@@ -329,4 +330,4 @@ def test_a_child_is_measured_like_any_other_but_not_on_users_whose_validation_it
     old = "snapshot:garden/events/1"
     assert garden.evaluate.run("garden", child.ref, events=old, record=False).report["n_users"] == 40
     with pytest.raises(UsageError, match=r"parent of garden:2 was trained on validation events; measure it on test"):
-        garden.evaluate.run("garden", child.ref, events=old, part="validation", record=False)
+        garden.evaluate.run("garden", child.ref, Protocol(part="validation"), events=old, record=False)

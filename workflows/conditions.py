@@ -1,0 +1,404 @@
+"""The conditions of a gate, and the verdict on each by recorded evaluations; nothing is measured here.
+
+Of several evaluations that count, the one on the newest event snapshot does, and of those the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_serializer,
+    field_validator,
+)
+
+from ..errors import NotFoundError, UsageError
+from ..evaluation.bootstrap import Estimate, paired_difference
+from ..evaluation.metrics import KS
+from ..evaluation.protocols import Protocol
+from ..evaluation.slices import SLICES
+from ..evaluation.user_values import FILE, UserValues, read_user_values
+from ..registry.kinds import Relation
+from ..registry.references import LIVE, check_alias, parse
+from ..results import Record
+
+if TYPE_CHECKING:
+    from ..registry.records import EvaluationRecord, ModelRecord
+    from .context import Context
+
+_METRIC = r"((hr|recall|ndcg)@[1-9][0-9]{0,4}|mrr|coverage@100)"
+# Of the metrics only coverage belongs to no single user, so only it cannot be paired.
+_NOT_PER_USER = "coverage@100"
+# What a gate says of a protocol; it is judged on the test part, whatever the list lengths and refits.
+_GATED: Final = {"name", "exclude_seen", "test_from", "test_until"}
+# Protocols are equal here whatever was read off the same ranking, and whether validation events were trained on.
+_ANY_KS = {"ks": (1,)}
+_ANY_FIT = {**_ANY_KS, "refit": False, "train_until": None}
+
+_BETTER = "promote a version that does"
+_OTHER_SLICE = "leave that slice out of the gate"
+_BY_TIME = "set a gate with --protocol temporal, by which versions trained on different data can be compared"
+
+
+class _Condition(BaseModel):
+    """What every condition says: a metric, the slice of targets it is taken on, how, and which aliases it guards."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str = Field(pattern=f"^{_METRIC}$")
+    slice: str = "all"
+    protocol: Protocol = Protocol()
+    aliases: tuple[str, ...] = Field(default=(LIVE,), min_length=1)
+
+    @field_validator("slice")
+    @classmethod
+    def _known_slice(cls, name: str) -> str:
+        if name not in SLICES:
+            raise ValueError(f"there is no slice {name!r}; choose one of {', '.join(SLICES)}")
+        return name
+
+    @field_validator("protocol")
+    @classmethod
+    def _of_a_gate(cls, protocol: Protocol) -> Protocol:
+        if protocol != Protocol(**protocol.model_dump(include=_GATED)):
+            raise ValueError(f"a gate goes by {', '.join(sorted(_GATED))} alone; leave out the rest of the protocol")
+        return protocol
+
+    @field_serializer("protocol", when_used="json")
+    def _gated(self, protocol: Protocol) -> dict[str, Any]:
+        return protocol.model_dump(mode="json", include=_GATED)
+
+    @field_validator("aliases")
+    @classmethod
+    def _named_well(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
+        for alias in aliases:
+            try:
+                check_alias(alias)
+            except UsageError as error:
+                raise ValueError(str(error).rstrip(".")) from error
+        return aliases
+
+    @property
+    def measure(self) -> str:
+        """Metric and slice for people: `ndcg@10`, `ndcg@10 on cold`."""
+        return self.metric if self.slice == "all" else f"{self.metric} on {self.slice}"
+
+
+class Minimum(_Condition):
+    """The mean of the metric is at least `value`."""
+
+    kind: Literal["minimum"] = "minimum"
+    value: float = Field(ge=0, le=1)
+
+
+class MaxDrop(_Condition):
+    """The metric is lower than that of the version in service by `value` at most.
+
+    That is so where the interval of the difference, at the level `confidence`, does not reach below `-value`.
+    """
+
+    kind: Literal["max_drop"] = "max_drop"
+    value: float = Field(ge=0, le=1)
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+
+    @field_validator("metric")
+    @classmethod
+    def _per_user(cls, metric: str) -> str:
+        if metric == _NOT_PER_USER:
+            raise ValueError(f"{metric} is no metric of single users, so no difference of it can be tested")
+        return metric
+
+
+Condition: TypeAlias = Minimum | MaxDrop
+_CONDITIONS: TypeAdapter[tuple[Condition, ...]] = TypeAdapter(
+    tuple[Annotated[Condition, Field(discriminator="kind")], ...]
+)
+
+
+def parse_conditions(conditions: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
+    """The conditions that plain data spells, each given once."""
+    try:
+        parsed = _CONDITIONS.validate_python(tuple(conditions))
+    except ValidationError as error:
+        problems = "; ".join(dict.fromkeys(_problem(e) for e in error.errors()))
+        raise UsageError(f"The gate is not usable ({problems}); correct these conditions.") from error
+    named = [(c.kind, c.measure, c.protocol) for c in parsed]
+    for kind, measure, protocol in named:
+        if named.count((kind, measure, protocol)) > 1:
+            raise UsageError(f"The gate is not usable ({kind} of {measure} is given twice); give each condition once.")
+    return parsed
+
+
+def _problem(error: Any) -> str:
+    # Of the path (0, minimum, value) only the last name says something to a person.
+    names = [part for part in error["loc"] if isinstance(part, str)]
+    return f"{names[-1] if names else 'gate'}: {str(error['msg']).removeprefix('Value error, ').rstrip('.')}"
+
+
+@dataclass(frozen=True)
+class Verdict(Record):
+    """How one condition was judged.
+
+    Attributes:
+        kind: `minimum` or `max_drop`.
+        metric: what is measured.
+        slice: on which targets.
+        required: the least mean, or the largest drop.
+        confidence: level of the interval; None for a minimum.
+        protocol: how the evaluations that count were measured.
+        passes: whether the condition holds.
+        says: all of this in words.
+        measured: the candidate's mean, or the mean difference to the version in service; None without evidence.
+        low: lower end of the difference's interval.
+        high: its upper end.
+        evidence: evaluations that it was judged by.
+        remedy: what to do where it does not hold; empty where only overruling helps.
+    """
+
+    kind: str
+    metric: str
+    slice: str
+    required: float
+    confidence: float | None
+    protocol: str
+    passes: bool
+    says: str
+    measured: float | None = None
+    low: float | None = None
+    high: float | None = None
+    evidence: tuple[str, ...] = ()
+    remedy: str = ""
+
+    @classmethod
+    def on(cls, condition: Condition, passes: bool, says: str, **found: Any) -> Self:
+        """The verdict on a condition; one that does not hold needs a better version where nothing else is said."""
+        found["remedy"] = "" if passes else found.get("remedy", _BETTER)
+        return cls(
+            kind=condition.kind,
+            metric=condition.metric,
+            slice=condition.slice,
+            required=condition.value,
+            confidence=condition.confidence if isinstance(condition, MaxDrop) else None,
+            protocol=condition.protocol.describe(),
+            passes=passes,
+            says=says,
+            **found,
+        )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """An evaluation with its protocol understood."""
+
+    record: EvaluationRecord
+    protocol: Protocol
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Sorts the newest data first, then the newest evaluation."""
+        return -(parse(self.record.events).version or 0), -self.record.version
+
+    @property
+    def basis(self) -> tuple[object, ...]:
+        """What two evaluations must share to be compared: events, items, and everything of the protocol but the ks."""
+        return self.record.events, self.record.items, self.protocol.model_copy(update=_ANY_KS)
+
+
+class Evidence:
+    """What the registry has recorded of a candidate and of the version that is in service (`live`, None for nothing).
+
+    The conditions are all that the candidate is judged by: a remedy measures for all of them at once.
+    """
+
+    def __init__(
+        self, context: Context, domain: str, candidate: str, live: str | None, conditions: Sequence[Condition]
+    ) -> None:
+        self._context = context
+        self._domain = domain
+        self._candidate = candidate
+        self._live = live
+        self._conditions = conditions
+        self._evaluations = cache(self._load)
+
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdict on every condition, in order."""
+        return tuple(
+            self._minimum(condition) if isinstance(condition, Minimum) else self._max_drop(condition)
+            for condition in self._conditions
+        )
+
+    def remedy(self, verdicts: Sequence[Verdict]) -> str:
+        """What to do about the conditions that do not hold."""
+        remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy)
+        # Where a number is too low, more numbers do not help.
+        return _BETTER if _BETTER in remedies else " and ".join(remedies)
+
+    def _minimum(self, condition: Minimum) -> Verdict:
+        for found in self._evaluations(self._candidate, condition.protocol):
+            metric = found.record.metric(condition.metric, condition.slice)
+            if metric is not None:
+                passes, ref = metric.value >= condition.value, found.record.ref
+                compared = "at least" if passes else "below"
+                says = f"{condition.measure} is {metric.value:.6g}, {compared} {condition.value:g} ({ref})"
+                return Verdict.on(condition, passes, says, measured=metric.value, evidence=(ref,))
+        return self._missing(condition, [self._candidate])
+
+    def _max_drop(self, condition: MaxDrop) -> Verdict:
+        if self._live is None:
+            return Verdict.on(condition, True, f"{condition.measure}: nothing is in service yet to compare with")
+        if self._live == self._candidate:
+            says = f"{condition.measure}: {self._candidate} is the version in service itself"
+            return Verdict.on(condition, True, says)
+        for ours, theirs in self._pairs(condition.protocol, self._live):
+            a, b = self._values(ours, condition), self._values(theirs, condition)
+            if a is not None and b is not None and a.users == b.users:
+                change = paired_difference(a.values, b.values, level=condition.confidence)
+                return self._compared(condition, change, len(a.users), (ours.ref, theirs.ref))
+        return self._missing(condition, [self._candidate, self._live])
+
+    def _compared(self, condition: MaxDrop, change: Estimate, n_users: int, evidence: tuple[str, ...]) -> Verdict:
+        passes = change.low >= -condition.value
+        says = (
+            f"{condition.measure} differs from that of {self._live} by {change.value:+.4g} [{change.low:+.4g}, "
+            f"{change.high:+.4g}] at {100 * condition.confidence:g} % confidence over {n_users} users, which "
+            f"{'rules out' if passes else 'does not rule out'} a drop of more than {condition.value:g} "
+            f"({', '.join(evidence)})"
+        )
+        found = {"measured": change.value, "low": change.low, "high": change.high}
+        return Verdict.on(condition, passes, says, **found, evidence=evidence)
+
+    def _load(self, subject: str, wanted: Protocol) -> list[_Measured]:
+        """Evaluations of a model under a gate's protocol, those that count most first."""
+        wanted, found = wanted.model_copy(update=_ANY_FIT), []
+        for record in self._context.registry.evaluations.list(self._domain, subject):
+            spelled = {name: value for name, value in record.protocol.items() if name != "description"}
+            try:
+                protocol = Protocol.model_validate(spelled)
+            except ValidationError:  # measured by another version of this code, in words that this one does not know
+                continue
+            if protocol.model_copy(update=_ANY_FIT) == wanted:
+                found.append(_Measured(record, protocol))
+        return sorted(found, key=lambda measured: measured.age)
+
+    def _pairs(self, protocol: Protocol, live: str) -> Iterator[tuple[EvaluationRecord, EvaluationRecord]]:
+        for ours in self._evaluations(self._candidate, protocol):
+            for theirs in self._evaluations(live, protocol):
+                if ours.basis == theirs.basis:
+                    yield ours.record, theirs.record
+
+    def _values(self, record: EvaluationRecord, condition: Condition) -> UserValues | None:
+        if record.artifact is None:  # made before values were kept
+            return None
+        try:
+            file = self._context.artifacts.open(record.artifact) / FILE
+            return read_user_values(file, condition.slice, condition.metric)
+        except NotFoundError:
+            return None
+
+    # ---- what is missing ----
+
+    def _missing(self, condition: Condition, models: Sequence[str]) -> Verdict:
+        """The verdict on a condition that no evaluation speaks of: why there is none, and how to come by one."""
+        if any(self._is_empty(condition, model) for model in models):
+            reason, remedy = "no target is in that slice", _OTHER_SLICE
+        elif obstacle := self._obstacle(condition.protocol, models):
+            reason, remedy = obstacle
+        else:
+            lacking = f"no evaluation of {models[0]}"
+            if len(models) > 1:
+                lacking = f"no evaluations of {' and '.join(models)} on the same events and users"
+            reason = f"the registry has {lacking} by {_in_words(condition.protocol)}"
+            remedy = f"run `{self._command(condition.protocol)}`"
+        return Verdict.on(condition, False, f"{condition.measure} cannot be judged, since {reason}", remedy=remedy)
+
+    def _is_empty(self, condition: Condition, model: str) -> bool:
+        """Whether the metric was measured, but on nothing of the slice."""
+        for found in self._evaluations(model, condition.protocol):
+            if found.record.metric(condition.metric) is not None:
+                return found.record.metric(condition.metric, condition.slice) is None
+        return False
+
+    def _obstacle(self, protocol: Protocol, models: Sequence[str]) -> tuple[str, str] | None:
+        """Why the models cannot be measured under a protocol at all, and what to do; None where they can."""
+        records = [self._context.registry.models.get(model) for model in models]
+        for record in records:
+            if _has_seen(record, protocol):
+                dates = f" --test-from {_text(protocol.test_from)}" if protocol.test_from else ""
+                training = f"train one with `hubspoke spoke train {self._domain} --split {protocol.name}{dates}`"
+                split = record.summary["split"].get("name")
+                reason = f"{record.ref} was trained with --split {split} and has seen the test events"
+                return reason, training if record.ref == self._candidate else ""
+        trained = [record for record in records if record.summary.get("split")]
+        names = " and ".join(record.ref for record in trained)
+        if len({bool(record.summary["split"].get("refit")) for record in trained}) > 1:
+            return f"of {names} only one was trained with --refit", "train both alike"
+        if protocol.name == "leave-one-out" and len({record.summary.get("held_out") for record in trained}) > 1:
+            return f"{names} were trained on different data and keep different test events", _BY_TIME
+        return None
+
+    def _command(self, protocol: Protocol) -> str:
+        """What measures all that the gate asks for under a protocol."""
+        alike = [condition for condition in self._conditions if condition.protocol == protocol]
+        models = [self._candidate]
+        if self._live not in (None, self._candidate) and any(isinstance(c, MaxDrop) for c in alike):
+            both = [self._candidate, str(self._live)]
+            models = models if self._obstacle(protocol, both) else both
+        verb = f"run --domain {self._domain} --model {models[0]}"
+        if len(models) > 1:
+            verb = f"compare --domain {self._domain} --models {','.join(models)}"
+        return f"hubspoke evaluate {verb}{_options(protocol, alike)}{self._snapshot(protocol, models)}"
+
+    def _snapshot(self, protocol: Protocol, models: Sequence[str]) -> str:
+        """The option that names the events that leave-one-out was kept from, where they are not the newest."""
+        if protocol.name != "leave-one-out":
+            return ""
+        snapshots = f"snapshot:{self._domain}/events/"
+        trained_on = {
+            edge.parent
+            for model in models
+            for edge in self._context.registry.lineage.upstream(model).edges
+            if edge.child == model and edge.relation == Relation.TRAINED_ON and edge.parent.startswith(snapshots)
+        }
+        own = max(trained_on, key=lambda ref: parse(ref).version or 0, default=None)
+        if own is None or own == self._context.registry.resolve(f"{snapshots}latest").ref:
+            return ""
+        return f" --events {own}"
+
+
+def _has_seen(model: ModelRecord, protocol: Protocol) -> bool:
+    """Whether a spoke was trained on test events, as far as can be told without reading them."""
+    if not model.summary.get("split"):
+        return False
+    if protocol.test_from is None:
+        return model.summary.get("held_out") is None
+    end = model.summary.get("training_end")
+    return end is None or end >= int(protocol.test_from.timestamp() * 1_000_000)
+
+
+def _in_words(protocol: Protocol) -> str:
+    start = f" from {_text(protocol.test_from)}" if protocol.test_from else ""
+    until = f" until {_text(protocol.test_until)}" if protocol.test_until else ""
+    return f"{protocol.name}{start}{until} with seen items {'excluded' if protocol.exclude_seen else 'ranked'}"
+
+
+def _options(protocol: Protocol, conditions: Sequence[Condition]) -> str:
+    words = f" --protocol {protocol.name}"
+    words += f" --test-from {_text(protocol.test_from)}" if protocol.test_from else ""
+    words += f" --test-until {_text(protocol.test_until)}" if protocol.test_until else ""
+    words += " --exclude-seen" if protocol.exclude_seen else ""
+    ks = {int(condition.metric.partition("@")[2] or KS[0]) for condition in conditions}
+    return words if ks <= set(KS) else f"{words} --k {','.join(map(str, sorted(ks | set(KS))))}"
+
+
+def _text(moment: datetime) -> str:
+    """A moment as the command line reads it."""
+    return moment.isoformat().replace("+00:00", "Z")
