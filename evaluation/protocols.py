@@ -132,9 +132,7 @@ class EvaluationSet:
 
     def drawn(self, at_most: int, seed: int) -> EvaluationSet:
         """At most so many users, in their order; the same for the same seed."""
-        if len(self) <= at_most:
-            return self
-        return self.only(np.sort(np.random.default_rng(seed).choice(len(self), at_most, replace=False)).tolist())
+        return self if len(self) <= at_most else self.only(drawn_rows(len(self), at_most, seed).tolist())
 
     def only(self, rows: Sequence[int]) -> EvaluationSet:
         """The same set with the users of these rows."""
@@ -144,6 +142,13 @@ class EvaluationSet:
             targets=[self.targets[row] for row in rows],
             users=[self.users[row] for row in rows],
         )
+
+
+def drawn_rows(total: int, at_most: int, seed: int) -> IntArray:
+    """At most so many of `total` rows, in their order; the same for the same seed."""
+    if total <= at_most:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).choice(total, at_most, replace=False))
 
 
 def leave_one_out(sequences: Sequences, part: Part = "test", settings: Protocol | None = None) -> EvaluationSet:
@@ -233,7 +238,7 @@ def training_mask(sequences: Sequences, protocol: Protocol) -> BoolArray:
         protocol: the split; its `part` does not matter.
     """
     if protocol.name == "temporal":
-        return sequences.timestamps < _micros(protocol.training_end())
+        return sequences.timestamps < microseconds(protocol.training_end())
     held_out = 1 if protocol.refit else 2
     return (_events_after(sequences) >= held_out) | ~_long_enough(sequences)
 
@@ -242,8 +247,8 @@ def _roles(sequences: Sequences, protocol: Protocol) -> tuple[BoolArray, BoolArr
     """(E,) events that make the histories and (E,) events that make the targets."""
     if protocol.name == "temporal":
         start, end = protocol.window()
-        before = sequences.timestamps < _micros(start)
-        inside = ~before if end is None else ~before & (sequences.timestamps < _micros(end))
+        before = sequences.timestamps < microseconds(start)
+        inside = ~before if end is None else ~before & (sequences.timestamps < microseconds(end))
         return before, inside
     place = 0 if protocol.part == "test" else 1
     after, enough = _events_after(sequences), _long_enough(sequences)
@@ -290,7 +295,8 @@ def _distinct(items: IntArray) -> IntArray:
     return items[np.sort(np.unique(items, return_index=True)[1])]
 
 
-def _micros(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
+    """Since 1970, as events count them."""
     delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 

@@ -14,7 +14,7 @@ from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
 from ..registry.stores.evaluations import ITEMS_PART
 from ..results import Record
-from ..spokes.training.splits import held_out, split_parts
+from ..spokes.training.splits import SplitSettings, held_out_fingerprint, split
 from .hubs import Hubs
 from .loading import over_catalog, spoke_ref
 from .models import prepare, ready_model
@@ -292,7 +292,7 @@ def _validation(dataset: Dataset, protocol: Protocol) -> Validation | None:
 
     config, end = SpokeConfig(), protocol.training_end() if protocol.name == "temporal" else None
     try:
-        return split_parts(dataset.sequences, protocol.name, end, config).checkpoint_users(config)
+        return split(dataset.sequences, SplitSettings(protocol.name, end), config).checkpoint_users(config)
     except InvalidDataError:
         return None
 
@@ -332,7 +332,8 @@ def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> 
             f"a parent with {training}."
         )
     if protocol.name == "leave-one-out":
-        if summary.get("held_out") != held_out(dataset):
+        held_out = held_out_fingerprint(dataset.source, dataset.items["item_id"].to_list())
+        if summary.get("held_out") != held_out:
             raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")
         return
     end, (start, _) = summary.get("training_end"), protocol.window()

@@ -18,7 +18,7 @@ from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import Parent
 from ..results import fingerprint
-from ..spokes.training.splits import SplitParts, held_out, split_dataset
+from ..spokes.training.splits import Split, SplitSettings, held_out_fingerprint, split
 from .hubs import Hubs
 from .models import (
     Recipe,
@@ -111,7 +111,8 @@ class SpokePlan:
             )
         # Cut first: too few events are told before a version number is taken.
         test_from = datetime.fromisoformat(job.test_from) if job.test_from else None
-        self.parts = split_dataset(self.dataset, job.split, test_from, self.config)
+        settings = SplitSettings(job.split, test_from)
+        self.parts = split(self.dataset.source, settings, self.config)
         if job.parent is None:
             self.config = parse_config(SpokeConfig, regime_of(self.parts.train).fill(job.config), "spoke")
         if job.hub:
@@ -120,13 +121,13 @@ class SpokePlan:
             hub = Hubs(context).live() if dry_run else Hubs(context).ensure()
         items, events = self.dataset.item_snapshot.ref, self.dataset.event_snapshot.ref
         self.job = replace(job, config=self.config.model_dump(mode="json"), hub=hub, items=items, events=events)
-        self.start = self._start(context, test_from) if job.parent else None
+        self.start = self._start(context, settings) if job.parent else None
         if self.start:
             self.parts = self.start.parts
         self._hub_artifact = context.registry.models.get(hub).artifact if hub else None
         self.kept = context.cache_dir / "training" / fingerprint([job.domain, self.recipe.fingerprint])
 
-    def _start(self, context: Context, test_from: datetime | None) -> WarmStart:
+    def _start(self, context: Context, settings: SplitSettings) -> WarmStart:
         from ..spokes.config import SpokeConfig
         from ..spokes.training.warm_start import Common, require_same_shapes
 
@@ -136,7 +137,7 @@ class SpokePlan:
         spaces.append(context.registry.models.hub_of(record.ref).space_fingerprint)
         common = Common(same_hub=spaces[0] == spaces[1], same_domain=record.domain == job.domain)
         require_same_shapes(self.config, SpokeConfig.model_validate(record.config), record.ref, common)
-        return warm_start(context, record, job.on, self.dataset, job.split, test_from, self.config)
+        return warm_start(context, record, job.on, self.dataset, settings, self.config)
 
     @property
     def recipe(self) -> Recipe:
@@ -183,7 +184,9 @@ def train_spoke(context: Context, plan: SpokePlan, team: Leader | None = None) -
     summary = training_summary(spoke, run, parts, seen, plan.config) | {
         "split": {"name": job.split, "test_from": job.test_from, "refit": job.refit},
         "waterfall": dataset.waterfall,
-        "held_out": held_out(dataset) if job.split == "leave-one-out" else None,
+        "held_out": held_out_fingerprint(dataset.source, dataset.items["item_id"].to_list())
+        if job.split == "leave-one-out"
+        else None,
     }
     parents = [
         Parent(builder.hub_ref, Relation.ADAPTED_FROM, "fusion", _adaptation(plan.config)),
@@ -348,7 +351,7 @@ class SpokeBuilder:
         if parent and read and not parent.same_domain:
             # Names mean nothing in another domain; counts and rates mean the same everywhere.
             read = ItemFeatures(None, read.statistics)
-        features = fit_features(self._context, self._dataset, self._config, sequences, self._parts.until, read)
+        features = fit_features(self._context, self._dataset, self._config, sequences, self._parts.settings.until, read)
         device, fusion = pick_device(self._context.settings.device), self.hub.fusion
         columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
         refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
@@ -394,7 +397,7 @@ class SpokeBuilder:
 
 
 def training_summary(
-    spoke: Spoke, run: TrainingRun, parts: SplitParts, seen: SequenceSource, config: SpokeConfig
+    spoke: Spoke, run: TrainingRun, parts: Split, seen: SequenceSource, config: SpokeConfig
 ) -> dict[str, Any]:
     """What a training found, for the version's record."""
     from ..spokes.regimes import regime_of

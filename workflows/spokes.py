@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LockedError, QualityGateError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
-from ..spokes.training.splits import ON, SPLITS
 from . import releases
 from .indexes import Indexes
 from .loading import spoke_ref
 from .models import ModelResult, ready_model, train_once
 from .teams import follow, following, leading
+
+# What a training from a parent may be on.
+ON = ("all", "new")
 
 if TYPE_CHECKING:
     from .context import Context
@@ -129,12 +131,9 @@ class Spokes:
             UsageError: it contradicts itself.
             NotFoundError: no such parent.
         """
-        if split not in SPLITS:
-            raise UsageError(f"There is no split {split!r}; choose one of {', '.join(SPLITS)}.")
-        if (split == "temporal") != (test_from is not None):
-            raise UsageError("The temporal split and --test-from go together; give both or neither.")
-        if test_from is not None and test_from.tzinfo is None:
-            raise UsageError(f"The start of the test window ({test_from}) names no time zone; give one, such as UTC.")
+        from ..spokes.training.splits import SplitSettings
+
+        SplitSettings(split, test_from)
         if on not in ON:
             raise UsageError(f"There are no {on!r} events to train on; choose one of {', '.join(ON)}.")
         if on != "all" and parent is None:

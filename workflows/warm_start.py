@@ -19,7 +19,7 @@ from ..arrays import BoolArray, FloatArray
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import Relation
 from ..registry.records import ModelRecord
-from ..spokes.training.splits import SplitMasks, SplitParts, cut_of, split_parts
+from ..spokes.training.splits import Split, SplitSettings, split, split_masks
 from .datasets import Dataset, load_dataset
 from .loading import over_catalog
 
@@ -53,7 +53,7 @@ class WarmStart:
 
     record: ModelRecord
     on: str
-    parts: SplitParts
+    parts: Split
     lessons: tuple[SequenceSource, SequenceSource]
     items: frozenset[str]
     new_events: int
@@ -96,8 +96,7 @@ def warm_start(
     record: ModelRecord,
     on: str,
     dataset: Dataset,
-    split: str,
-    test_from: datetime | None,
+    settings: SplitSettings,
     config: SpokeConfig,
 ) -> WarmStart:
     """Hold a version against a split, event by event.
@@ -107,8 +106,7 @@ def warm_start(
         record: the version.
         on: `all` or `new`.
         dataset: catalog and events of the training.
-        split: what the training keeps out.
-        test_from: first moment of its test window.
+        settings: what the training keeps out.
         config: of the training.
 
     Raises:
@@ -121,28 +119,28 @@ def warm_start(
             "raise training.stream_above beyond the rows of the event table, or train without a parent."
         )
     sequences = dataset.sequences
-    masks = cut_of(sequences, split, test_from).masks(sequences)
-    seen = _seen(context, record, dataset)
-    _refuse_seen_test(record, seen.refit & ~masks.refit, split)
-    told = seen.train & masks.refit & ~masks.train
+    train, refit = split_masks(sequences, settings)
+    trained, known = _seen(context, record, dataset)
+    _refuse_seen_test(record, known & ~refit, settings.name)
+    told = trained & refit & ~train
     users = frozenset(sequences.user_ids[user] for user in np.unique(_users(sequences)[told]))
-    parts = split_parts(sequences, split, test_from, config, leave_out=users)
+    parts = split(sequences, settings, config, leave_out=users)
     if not len(parts.validation.users):
         raise UsageError(
             f"{record.ref} has been trained on the event that each of the {len(users)} users of this split would be "
             "validated on; ingest newer events, or go on from a version trained without --refit."
         )
-    new = masks.train & ~seen.train
+    new = train & ~trained
     lessons: tuple[SequenceSource, SequenceSource] = (parts.train, parts.refit)
     if on == "new":
         reach = config.transformer.max_length
         lessons = (
-            _lesson(sequences, masks.train, seen.train, reach),
-            _lesson(sequences, masks.refit, seen.train, reach),
+            _lesson(sequences, train, trained, reach),
+            _lesson(sequences, refit, trained, reach),
         )
         if not (lessons[0].length_counts()[0] >= 2).any():
             raise InvalidDataError(
-                f"{record.ref} has been trained on all of the {int(masks.train.sum())} events that this split lets it "
+                f"{record.ref} has been trained on all of the {int(train.sum())} events that this split lets it "
                 "see, or on all that follow another; ingest newer events, or train with --on all."
             )
     own_domain = record.domain == dataset.domain.name
@@ -182,9 +180,8 @@ def _lesson(sequences: Sequences, visible: BoolArray, seen: BoolArray, reach: in
 # ---- what a version has seen ----
 
 
-def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> SplitMasks:
-    """Of a dataset's events those that a version and all that it goes back on were trained on (`train`), or chosen on
-    too (`refit`).
+def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> tuple[BoolArray, BoolArray]:
+    """Of a dataset's events those that a version and all that it goes back on were trained on, or chosen on too.
 
     Told event by event from the snapshots and splits that their records name. A version of another domain has seen
     none.
@@ -197,7 +194,7 @@ def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> SplitMasks
             own_trained, own_known = _seen_keys(context, ancestor)
             trained |= _among(events, own_trained)
             known |= _among(events, own_known)
-    return SplitMasks(trained, known)
+    return trained, known
 
 
 def _line(context: Context, record: ModelRecord) -> Iterator[ModelRecord]:
@@ -220,13 +217,13 @@ def _seen_keys(context: Context, record: ModelRecord) -> tuple[pl.DataFrame, pl.
     dataset = load_dataset(context, str(record.domain), items=data.get("items"), events=data.get("events"))
     keys, about = _keys(dataset), record.summary.get("split", {})
     test_from = about.get("test_from")
-    cut = cut_of(dataset.sequences, about.get("name", "all"), datetime.fromisoformat(test_from) if test_from else None)
-    masks = cut.masks(dataset.sequences)
-    trained = masks.refit if about.get("refit") else masks.train
+    settings = SplitSettings(about.get("name", "all"), datetime.fromisoformat(test_from) if test_from else None)
+    train, refit = split_masks(dataset.sequences, settings)
+    trained = refit if about.get("refit") else train
     if int(trained.sum()) != record.summary.get("training_events"):
         # Sessions are cut in another way by now: nobody can tell what it saw, so it has seen all there was.
         return keys, keys
-    return keys.filter(pl.Series(trained)), keys.filter(pl.Series(masks.refit))
+    return keys.filter(pl.Series(trained)), keys.filter(pl.Series(refit))
 
 
 def _snapshots(context: Context, record: ModelRecord) -> dict[str, str]:

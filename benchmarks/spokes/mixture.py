@@ -28,7 +28,7 @@ from hubspoke.spokes.recommender import VectorRecommender
 from hubspoke.spokes.regimes import laid_over
 from hubspoke.spokes.selection import CONTENT_WEIGHTS
 from hubspoke.spokes.spoke import Spoke
-from hubspoke.spokes.training.splits import split_parts
+from hubspoke.spokes.training.splits import SplitSettings, split
 from hubspoke.spokes.training.validation import Validation
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.loading import over_catalog
@@ -183,12 +183,12 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             with clock.step(f"simulated cold items {share:g}"):
                 trained = ws.spoke.train(DOMAIN, config=laid_over(base, {"cold_items": share}), index=False)
                 spoke, encoded = over_catalog(ws, ws.registry.models.get(trained.ref), dataset)
-                split = split_parts(dataset.sequences, "leave-one-out", None, spoke.behaviour.config)
+                parts_of = split(dataset.sequences, SplitSettings(), spoke.behaviour.config)
                 vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
-                filtered = split.validation.filter_seen
-                parts = Parts(spoke, vectors, split.train.item_counts(), filtered)
+                filtered = parts_of.validation.filter_seen
+                parts = Parts(spoke, vectors, parts_of.train.item_counts(), filtered)
                 test = leave_one_out(dataset.sequences, "test", Protocol(exclude_seen=filtered))
-                checked = split.checkpoint_users(spoke.behaviour.config)
+                checked = parts_of.checkpoint_users(spoke.behaviour.config)
                 rows += [row(share, name, own, test) for name, own in mixtures(parts, checked)]
     return {
         "date": datetime.now(UTC).date().isoformat(),

@@ -1,29 +1,39 @@
-"""What a spoke may see and what it is chosen on, cut before anything is trained."""
+"""The split: what a spoke is trained on, what it is chosen on, and by exclusion what is kept for its test.
+
+`evaluation.protocols` says which event plays which part under a protocol; here stands which protocol a training is
+validated under. All is decided user by user, and no user is in two shards: a stream of shards is split as the same
+table in memory, which is a source of one shard.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...arrays import BoolArray
-from ...errors import InvalidDataError
+from ...arrays import BoolArray, IntArray
+from ...catalog.parsing import DAY_US
+from ...catalog.sequences import Sequences, SequenceSource
+from ...catalog.streams import SequenceStream, ahead
+from ...errors import InvalidDataError, UsageError
+from ...evaluation.protocols import (
+    EvaluationSet,
+    Protocol,
+    asked_users,
+    drawn_rows,
+    evaluation_set,
+    leave_one_out,
+    microseconds,
+    training_mask,
+)
+from ..config import SpokeConfig
+from .validation import MAX_MIXTURE_SCORES, REPEAT_SHARE, Validation, distinct_events, user_limit
 
-if TYPE_CHECKING:
-    from ...catalog.sequences import Sequences, SequenceSource
-    from ...evaluation.protocols import Protocol
-    from ...workflows.datasets import Dataset
-    from ..config import SpokeConfig
-    from .validation import Validation
-
-# What a training from a parent may be on.
-ON = ("all", "new")
 SPLITS = ("leave-one-out", "temporal", "all")
 # A split in time is validated as it is tested: on the last days before its test that hold this share of the events,
 # and where that asks too few users, on the last event of each.
@@ -33,128 +43,134 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class SplitParts:
-    """What a spoke may see, and what it is chosen on.
+class SplitSettings:
+    """What is kept from a training.
 
     Attributes:
-        train: events for choosing epochs and weights.
-        refit: those and the validation events.
-        validation: users that the choice is made on.
-        as_tested: whether validation asks what the test does: the next event, or those of a window of time.
-        until: microseconds UTC from where on nothing at all may be seen; None where the split is not one in time.
+        name: `leave-one-out`: each user's last event is the test. `temporal`: everything from `test_from` on is. `all`:
+            nothing; for serving, not for measuring.
+        test_from: first moment of the test window of a temporal split.
+
+    Raises:
+        UsageError: the two do not fit.
     """
 
+    name: str = "leave-one-out"
+    test_from: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in SPLITS:
+            raise UsageError(f"There is no split {self.name!r}; choose one of {', '.join(SPLITS)}.")
+        if (self.name == "temporal") != (self.test_from is not None):
+            raise UsageError("The temporal split and --test-from go together; give both or neither.")
+        if self.test_from is not None and self.test_from.tzinfo is None:
+            raise UsageError(
+                f"The start of the test window ({self.test_from}) names no time zone; give one, such as UTC."
+            )
+
+    @property
+    def until(self) -> int | None:
+        """Microseconds UTC from where on nothing at all may be seen; None where the split is not one in time."""
+        return None if self.test_from is None else microseconds(self.test_from)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts of a split.
+
+    Attributes:
+        settings: what was asked for.
+        train: events for choosing epochs and weights.
+        refit: those and the validation events; all others are the test's.
+        validation: users that the choice is made on.
+    """
+
+    settings: SplitSettings
     train: SequenceSource
     refit: SequenceSource
     validation: Validation
-    as_tested: bool
-    until: int | None = None
+
+    @property
+    def as_tested(self) -> bool:
+        """Whether validation asks what the test does: the next event, or those of a window of time."""
+        return self.validation.users.protocol.part == "validation"
 
     def checkpoint_users(self, config: SpokeConfig) -> Validation:
         """Those of the validation that checkpoints are compared on; the mixture is chosen on all."""
         return self.validation.sample(config.training.validation_users, config.seed)
 
 
-@dataclass(frozen=True)
-class SplitMasks:
-    """The events of a split, as masks over all of them.
+def split(
+    source: SequenceSource, settings: SplitSettings, config: SpokeConfig, leave_out: Collection[str] = ()
+) -> Split:
+    """Split all events of a domain.
 
-    Attributes:
-        train: (E,) events for choosing epochs and weights.
-        refit: (E,) those and the validation events; all others are the test's.
+    Args:
+        source: in memory or a stream.
+        settings: what is kept.
+        config: of the spoke; says how many users are chosen on.
+        leave_out: users that nothing is chosen on; where that is all of them, the validation is empty.
+
+    Raises:
+        InvalidDataError: nobody has enough events.
     """
+    protocol = validation_protocol(source, settings)
 
-    train: BoolArray
-    refit: BoolArray
+    def parts(events: Sequences) -> tuple[Sequences, Sequences]:
+        train, refit = split_masks(events, settings, protocol)
+        return events.keep_events(train), events.keep_events(refit)
+
+    train, refit = _each_part(source, parts)
+    asked = source if settings.until is None else refit
+    found = _survey(source, parts, protocol, leave_out, whole=asked is source)
+    if not found.askable or not (train.length_counts()[0] >= 2).any():
+        raise InvalidDataError(
+            f"Of {found.known} users with events none has the three that training needs; "
+            "wait for more events and serve the hub alone meanwhile."
+        )
+    users = _draw(asked, found, protocol, config, leave_out)
+    # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.
+    return Split(settings, train, refit, Validation(users, found.repeat_share < REPEAT_SHARE))
 
 
-def held_out(dataset: Dataset) -> str:
-    """SHA-256 over what leave-one-out tests: each user's last event and its place in the history.
+def split_masks(
+    sequences: Sequences, settings: SplitSettings, protocol: Protocol | None = None
+) -> tuple[BoolArray, BoolArray]:
+    """(E,) events that are trained on before the choice, and (E,) those and the validation's.
 
-    Another catalog or other session settings change which event is a user's last, and with it what a model may see.
+    `protocol` is that of the validation; by default the one that these sequences ask for.
     """
-    from ...evaluation.protocols import leave_one_out
-
-    ids, source = dataset.items["item_id"].to_list(), dataset.source
-    digest, before = hashlib.sha256(), "["
-    for number in range(source.n_shards):
-        users = leave_one_out(source.shard(number), "test")
-        for user, history, target in zip(users.users, users.histories, users.targets, strict=True):
-            # Piece by piece what `fingerprint` would make of a list of them all, which may be long.
-            digest.update(f"{before}{json.dumps([user, len(history), *(ids[row] for row in target)])}".encode())
-            before = ", "
-    digest.update(b"[]" if before == "[" else b"]")
-    return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Where a split cuts events.
-
-    Attributes:
-        split: one of `SPLITS`.
-        until: microseconds UTC; first moment of the test window of a split in time.
-        since: microseconds UTC; first moment of its validation window, None where each user's last event is validated.
-    """
-
-    split: str
-    until: int | None = None
-    since: int | None = None
-
-    @property
-    def as_tested(self) -> bool:
-        """Whether validation asks what the test does."""
-        return self.split == "leave-one-out" or self.since is not None
-
-    def masks(self, sequences: Sequences) -> SplitMasks:
-        """Which events the split lets a spoke see."""
-        from ...evaluation.protocols import Protocol, training_mask
-
-        if self.split == "leave-one-out":
-            train, refit = (training_mask(sequences, Protocol(refit=refitted)) for refitted in (False, True))
-            return SplitMasks(train, refit)
-        # Nothing but the window is kept for a test.
-        every = np.ones(len(sequences.items), np.bool_)
-        refit = every if self.until is None else sequences.timestamps < self.until
-        if self.since is not None:
-            return SplitMasks(sequences.timestamps < self.since, refit)
-        train = refit.copy()
-        train[refit] = training_mask(sequences.keep_events(refit), Protocol(refit=True))
-        return SplitMasks(train, refit)
-
-    def validation(self) -> Protocol:
-        """What is asked for validation, of all events or, where the split is one in time, of those before the test."""
-        from ...evaluation.protocols import Protocol
-
-        if self.since is not None and self.until is not None:
-            since, until = (EPOCH + timedelta(microseconds=moment) for moment in (self.since, self.until))
-            return Protocol(name="temporal", part="validation", train_until=since, test_from=until)
-        return Protocol(part="validation" if self.split == "leave-one-out" else "test")
+    protocol = protocol or validation_protocol(sequences, settings)
+    if protocol.part == "validation":
+        tested = protocol.model_copy(update={"part": "test", "refit": True})
+        return training_mask(sequences, protocol), training_mask(sequences, tested)
+    refit = np.ones(len(sequences.items), np.bool_)
+    if settings.until is not None:
+        refit = sequences.timestamps < settings.until
+    train = refit.copy()
+    # The last event of each user that may be seen stands in for the test, and everything before it trains.
+    train[refit] = training_mask(sequences.keep_events(refit), Protocol(refit=True))
+    return train, refit
 
 
-def cut_of(events: SequenceSource, split: str, test_from: datetime | None) -> Cut:
-    """Where a split cuts these events.
-
-    The validation window of a split in time is as many of the last whole days before the test as hold an eighth of the
-    events before it.
-    """
-    until = microseconds(test_from)
-    if until is None:
-        return Cut(split)
-    since = _window_start(events, until)
-    window = Cut(split, until, since)
-    if since is None or _asked(events, window) < WINDOW_USERS:
-        return Cut(split, until)
-    return window
+def validation_protocol(source: SequenceSource, settings: SplitSettings) -> Protocol:
+    """What is asked for validation: of part `validation` where that is what the test asks, else the last event."""
+    if settings.name == "leave-one-out":
+        return Protocol(part="validation")
+    since = None if settings.until is None else _window_start(source, settings.until)
+    if since is not None:
+        start = EPOCH + timedelta(microseconds=since)
+        window = Protocol(name="temporal", part="validation", train_until=start, test_from=settings.test_from)
+        if sum(len(asked_users(shard, window)[0]) for shard in _shards(source)) >= WINDOW_USERS:
+            return window
+    return Protocol(part="test")
 
 
-def _window_start(events: SequenceSource, until: int) -> int | None:
-    """Microseconds of the first moment of the validation window; None where nothing lies before it."""
-    from ...catalog.parsing import DAY_US
-
+def _window_start(source: SequenceSource, until: int) -> int | None:
+    """Microseconds of the first of the last whole days that hold an eighth of the events; None if that is all days."""
     ages: Counter[int] = Counter()
-    for number in range(events.n_shards):
-        times = events.shard(number).timestamps
+    for shard in _shards(source):
+        times = shard.timestamps
         found = np.unique((until - 1 - times[times < until]) // DAY_US, return_counts=True)
         ages.update(dict(zip(*(own.tolist() for own in found), strict=True)))
     wanted, held = ages.total() * WINDOW_SHARE, 0
@@ -165,68 +181,116 @@ def _window_start(events: SequenceSource, until: int) -> int | None:
     return None
 
 
-def _asked(events: SequenceSource, cut: Cut) -> int:
-    from ...evaluation.protocols import asked_users
-
-    protocol = cut.validation()
-    return sum(len(asked_users(events.shard(number), protocol)[0]) for number in range(events.n_shards))
+def _shards(source: SequenceSource) -> Iterator[Sequences]:
+    return ahead(source.shard, range(source.n_shards))
 
 
-def split_dataset(dataset: Dataset, split: str, test_from: datetime | None, config: SpokeConfig) -> SplitParts:
-    """Cut what a domain has, in memory or not, into what a spoke is trained on and what it is chosen on.
+def _each_part(
+    source: SequenceSource, parts: Callable[[Sequences], tuple[Sequences, Sequences]]
+) -> tuple[SequenceSource, SequenceSource]:
+    if isinstance(source, SequenceStream):
+        return source.cut(lambda shard: parts(shard)[0]), source.cut(lambda shard: parts(shard)[1])
+    return parts(source.shard(0))
 
-    Raises:
-        InvalidDataError: nobody has enough events.
+
+@dataclass
+class _Survey:
+    """What one pass over all shards finds.
+
+    Attributes:
+        train_counts: (N,) events of each item in the training part of the validation's protocol.
+        testable: users of each shard that may be chosen on.
+        askable: users who can be asked, whether or not anything may be chosen on them.
+        n_left_out: users who should be asked and cannot be.
+        known: users that the domain has.
+        events: that may be seen before the test.
+        distinct: those of them that are a user's first on their item.
     """
-    if dataset.stream is None:
-        return split_parts(dataset.sequences, split, test_from, config)
-    from ...workflows.large_tables import split_stream
 
-    return split_stream(dataset.stream, split, test_from, config)
+    train_counts: IntArray
+    testable: list[int] = field(default_factory=list)
+    askable: int = 0
+    n_left_out: int = 0
+    known: int = 0
+    events: int = 0
+    distinct: int = 0
 
-
-def split_parts(
-    sequences: Sequences,
-    split: str,
-    test_from: datetime | None,
-    config: SpokeConfig,
-    leave_out: Collection[str] = (),
-) -> SplitParts:
-    """Cut sequences into what a spoke is trained on and what it is chosen on.
-
-    Args:
-        sequences: all that there are.
-        split: one of `SPLITS`.
-        test_from: first moment of the test window of a split in time.
-        config: of the spoke.
-        leave_out: users that nothing is chosen on; where that is all of them, the validation is empty.
-
-    Raises:
-        InvalidDataError: nobody has enough events.
-    """
-    from ...evaluation.protocols import evaluation_set
-    from .validation import validation
-
-    cut = cut_of(sequences, split, test_from)
-    masks = cut.masks(sequences)
-    train, refit = sequences.keep_events(masks.train), sequences.keep_events(masks.refit)
-    users = evaluation_set(sequences if cut.until is None else refit, cut.validation())
-    if not len(users) or not (train.lengths >= 2).any():
-        raise too_few(len(sequences.user_ids))
-    users = users.without(leave_out) if leave_out else users
-    # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.
-    checked = validation(users, refit, config.training.mixture_users, config.seed)
-    return SplitParts(train, refit, checked, cut.as_tested, cut.until)
+    @property
+    def repeat_share(self) -> float:
+        """As `validation.repeat_share` of all shards together."""
+        return 1.0 - self.distinct / self.events if self.events else 0.0
 
 
-def too_few(users: int) -> InvalidDataError:
-    """What is wrong where so many users have events and none of them enough."""
-    return InvalidDataError(
-        f"Of {users} users with events none has the three that training needs; "
-        "wait for more events and serve the hub alone meanwhile."
+def _survey(
+    source: SequenceSource,
+    parts: Callable[[Sequences], tuple[Sequences, Sequences]],
+    protocol: Protocol,
+    leave_out: Collection[str],
+    whole: bool,
+) -> _Survey:
+    """Count who can be asked, in all events (`whole`) or in those that may be seen."""
+    found = _Survey(np.zeros(source.n_items, np.int64))
+    for shard in _shards(source):
+        _, seen = parts(shard)
+        asked = shard if whole else seen
+        users, left_out = asked_users(asked, protocol)
+        found.testable.append(len(_choosable(asked, users, leave_out)))
+        found.askable += len(users)
+        found.n_left_out += left_out
+        found.known += len(shard.user_ids)
+        found.train_counts += asked.keep_events(training_mask(asked, protocol)).item_counts()
+        found.events += seen.n_events
+        found.distinct += distinct_events(seen)
+    return found
+
+
+def _choosable(sequences: Sequences, users: IntArray, leave_out: Collection[str]) -> IntArray:
+    return users[np.array([sequences.user_ids[user] not in leave_out for user in users], np.bool_)]
+
+
+def _draw(
+    asked: SequenceSource, survey: _Survey, protocol: Protocol, config: SpokeConfig, leave_out: Collection[str]
+) -> EvaluationSet:
+    """At most as many users as the config and the catalog's size allow; the same for the same seed."""
+    limit = user_limit(config.training.mixture_users, asked.n_items, MAX_MIXTURE_SCORES)
+    rows = drawn_rows(sum(survey.testable), limit, config.seed)
+    found = list(_chosen(asked, survey.testable, rows, protocol, leave_out))
+    return EvaluationSet(
+        histories=[history for own in found for history in own.histories],
+        targets=[target for own in found for target in own.targets],
+        users=[user for own in found for user in own.users],
+        train_counts=survey.train_counts,
+        n_left_out=survey.n_left_out,
+        protocol=protocol,
     )
 
 
-def microseconds(moment: datetime | None) -> int | None:
-    """A moment as events tell it."""
-    return None if moment is None else int(moment.timestamp() * 1_000_000)
+def _chosen(
+    asked: SequenceSource, testable: Sequence[int], rows: IntArray, protocol: Protocol, leave_out: Collection[str]
+) -> Iterator[EvaluationSet]:
+    """What is asked of the users with these places among all testable ones; shards without any are not read."""
+    end = 0
+    for number, count in enumerate(testable):
+        places = rows[(rows >= end) & (rows < end + count)] - end
+        end += count
+        if len(places):
+            shard = asked.shard(number)
+            users = _choosable(shard, asked_users(shard, protocol)[0], leave_out)[places]
+            yield evaluation_set(shard.keep_events(np.isin(np.repeat(shard.users, shard.lengths), users)), protocol)
+
+
+def held_out_fingerprint(source: SequenceSource, item_ids: Sequence[str]) -> str:
+    """SHA-256 over what leave-one-out tests: each user's last event and its place in the history.
+
+    Another catalog or other session settings change which event is a user's last, and with it what a model may see.
+    """
+    digest, before = hashlib.sha256(), "["
+    for shard in _shards(source):
+        users = leave_one_out(shard, "test")
+        for user, history, target in zip(users.users, users.histories, users.targets, strict=True):
+            # Piece by piece what a fingerprint of a list of them all would be made of, which may be long.
+            asked = [user, len(history), *(item_ids[row] for row in target)]
+            digest.update(f"{before}{json.dumps(asked)}".encode())
+            before = ", "
+    digest.update(b"[]" if before == "[" else b"]")
+    return digest.hexdigest()

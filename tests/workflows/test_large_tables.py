@@ -23,7 +23,7 @@ from hubspoke.errors import CorruptArtifactError, InvalidDataError
 from hubspoke.results import fingerprint
 from hubspoke.spokes.config import SpokeConfig, TrainingConfig
 from hubspoke.spokes.features.statistics import StatisticsConfig
-from hubspoke.spokes.training.splits import held_out, split_dataset
+from hubspoke.spokes.training.splits import SplitSettings, held_out_fingerprint, split
 from hubspoke.workflows.datasets import UNUSED_SECONDS, Dataset, load_dataset
 from hubspoke.workflows.features import fit_features
 from hubspoke.workflows.workspace import Workspace
@@ -31,11 +31,7 @@ from hubspoke.workflows.workspace import Workspace
 START = datetime(2024, 4, 1, tzinfo=UTC)
 CUT = START + timedelta(days=9)
 STREAMED = {"stream_above": 0, "shard_events": 40}
-SPLITS: dict[str, tuple[str, datetime | None]] = {
-    "leave-one-out": ("leave-one-out", None),
-    "temporal": ("temporal", CUT),
-    "all": ("all", None),
-}
+SPLITS = [SplitSettings(), SplitSettings("temporal", CUT), SplitSettings("all")]
 
 
 def events(repeats: bool = False) -> pl.DataFrame:
@@ -80,6 +76,10 @@ def test_only_a_table_above_the_threshold_is_a_stream(lamps: Workspace) -> None:
     assert not len(streamed.sequences) and streamed.source is streamed.stream
 
 
+def held_out(dataset: Dataset) -> str:
+    return held_out_fingerprint(dataset.source, dataset.items["item_id"].to_list())
+
+
 def test_the_waterfall_and_the_held_out_events_are_those_of_the_whole(lamps: Workspace) -> None:
     held, streamed = both(lamps)
     assert streamed.stream is not None and streamed.stream.n_shards > 3
@@ -106,15 +106,14 @@ def same_rows(stream: Any, held: Any) -> None:
     assert (stream.n_events, stream.n_users, stream.newest) == (held.n_events, held.n_users, held.newest)
 
 
-@pytest.mark.parametrize("name", SPLITS)
+@pytest.mark.parametrize("settings", SPLITS, ids=lambda own: own.name)
 @pytest.mark.parametrize("users", [7, 2000])
-def test_splits_are_those_of_the_whole(lamps: Workspace, name: str, users: int) -> None:
-    split, cut = SPLITS[name]
+def test_splits_are_those_of_the_whole(lamps: Workspace, settings: SplitSettings, users: int) -> None:
     config = SpokeConfig(training=TrainingConfig(mixture_users=users), seed=3)
-    held, streamed = (split_dataset(dataset, split, cut, config) for dataset in both(lamps))
+    held, streamed = (split(dataset.source, settings, config) for dataset in both(lamps))
     same_rows(streamed.train, held.train)
     same_rows(streamed.refit, held.refit)
-    assert (streamed.until, streamed.validation.filter_seen) == (held.until, held.validation.filter_seen)
+    assert (streamed.as_tested, streamed.validation.filter_seen) == (held.as_tested, held.validation.filter_seen)
     mine, theirs = streamed.validation.users, held.validation.users
     assert mine.users == theirs.users and len(mine) == min(users, len(theirs))
     for own, expected in zip([*mine.histories, *mine.targets], [*theirs.histories, *theirs.targets], strict=True):
@@ -129,17 +128,16 @@ def test_splits_are_those_of_the_whole(lamps: Workspace, name: str, users: int) 
 def test_where_people_buy_again_the_policy_is_that_of_the_whole(lamps: Workspace, market: Any) -> None:
     lamps.domain.add("again", market["lamps"].items, events(repeats=True))
     for dataset in both(lamps, domain="again"):
-        assert not split_dataset(dataset, "leave-one-out", None, SpokeConfig()).validation.filter_seen
+        assert not split(dataset.source, SplitSettings(), SpokeConfig()).validation.filter_seen
 
 
-@pytest.mark.parametrize("name", SPLITS)
-def test_statistics_are_counted_as_in_the_whole(lamps: Workspace, name: str) -> None:
-    split, cut = SPLITS[name]
+@pytest.mark.parametrize("settings", SPLITS, ids=lambda own: own.name)
+def test_statistics_are_counted_as_in_the_whole(lamps: Workspace, settings: SplitSettings) -> None:
     config = SpokeConfig(statistics=StatisticsConfig())
     found = []
     for dataset in both(lamps):
-        parts = split_dataset(dataset, split, cut, config)
-        found.append(fit_features(lamps, dataset, config, parts.train, parts.until).statistics)
+        seen = split(dataset.source, settings, config).train
+        found.append(fit_features(lamps, dataset, config, seen, settings.until).statistics)
     held, streamed = found
     assert held is not None and streamed is not None
     assert streamed.columns == held.columns and "recency" in held.columns and "purchase per view" in held.columns
@@ -152,7 +150,7 @@ def test_too_few_events_are_told_as_for_the_whole(lamps: Workspace, market: Any)
     told = []
     for dataset in both(lamps, domain="few"):
         with pytest.raises(InvalidDataError, match=r"Of \d+ users .* wait for more events") as caught:
-            split_dataset(dataset, "leave-one-out", None, SpokeConfig())
+            split(dataset.source, SplitSettings(), SpokeConfig())
         told.append(str(caught.value))
     assert told[0] == told[1]
 

@@ -172,10 +172,10 @@ def test_a_lesson_keeps_the_context_of_what_is_new() -> None:
     visible = np.ones(10, np.bool_)
     visible[9] = False
     seen = np.array([1, 1, 1, 0, 1, 1, 1, 0, 1, 1], np.bool_)
-    lesson = _lesson(sequences, visible, seen, context=2)
+    lesson = _lesson(sequences, visible, seen, reach=2)
     assert [list(own) for own in lesson] == [[1, 2, 3, 4], [7, 8]]
-    assert [list(own) for own in _lesson(sequences, visible, seen, context=9)] == [[0, 1, 2, 3, 4], [7, 8]]
-    assert len(_lesson(sequences, visible, np.ones(10, np.bool_), context=9)) == 0
+    assert [list(own) for own in _lesson(sequences, visible, seen, reach=9)] == [[0, 1, 2, 3, 4], [7, 8]]
+    assert len(_lesson(sequences, visible, np.ones(10, np.bool_), reach=9)) == 0
 
 
 @pytest.mark.parametrize("how", [{"split": "all"}, {"split": "all", "refit": True}])

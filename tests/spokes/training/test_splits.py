@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from hubspoke.catalog.parsing import DAY_US as DAY
 from hubspoke.catalog.sequences import Sequences
+from hubspoke.errors import UsageError
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.training.splits import WINDOW_USERS, Cut, cut_of, split_parts
+from hubspoke.spokes.training.splits import WINDOW_USERS, SplitSettings, split, split_masks, validation_protocol
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TEST = START + timedelta(days=40)
+IN_TIME = SplitSettings("temporal", TEST)
 ZERO = int(START.timestamp()) * 1_000_000
 
 
@@ -27,54 +29,77 @@ def sequences(days, users=WINDOW_USERS):
     )
 
 
-def test_a_window_of_an_eighth_of_the_events_before_the_test():
-    # 40 days with an event each before the cut: the last five of them.
-    cut = cut_of(sequences(range(50)), "temporal", TEST)
-    assert cut == Cut("temporal", ZERO + 40 * DAY, ZERO + 35 * DAY)
-    assert cut.as_tested
-    masks = cut.masks(sequences(range(50), users=1))
-    assert masks.train.tolist() == [day < 35 for day in range(50)]
-    assert masks.refit.tolist() == [day < 40 for day in range(50)]
-    asked = cut.validation()
-    assert (asked.name, asked.part) == ("temporal", "validation")
-    assert (asked.train_until, asked.test_from) == (START + timedelta(days=35), TEST)
+def window(days, users=WINDOW_USERS, test=TEST):
+    """Days of the validation window after the start, None where the last event of each user is asked for."""
+    protocol = validation_protocol(sequences(days, users), SplitSettings("temporal", test))
+    if protocol == Protocol(part="test"):
+        return None
+    assert (protocol.name, protocol.part, protocol.test_from) == ("temporal", "validation", test)
+    return (protocol.train_until - START) / timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("days", "first"),
+    [
+        (range(50), 35),  # 40 days with an event each before the cut: the last five of them
+        ([*range(20), 38, 39, 39, 39], 39),  # busy days make a short window
+        ([39], None),  # nothing lies before it
+        ([39, 39, 39], None),
+        ([41, 42], None),
+    ],
+)
+def test_a_window_of_an_eighth_of_the_events_before_the_test(days, first):
+    assert window(days) == first
 
 
 def test_days_are_whole_days_before_the_test():
     # An event a day at noon, a test that begins at six in the morning: days last from six to six.
-    cut = cut_of(sequences(range(50)), "temporal", TEST + timedelta(hours=6))
-    assert cut.since == ZERO + 35 * DAY + DAY // 4
-
-
-def test_busy_days_make_a_short_window():
-    assert cut_of(sequences([*range(20), 38, 39, 39, 39]), "temporal", TEST).since == ZERO + 39 * DAY
-
-
-@pytest.mark.parametrize("days", [[39], [39, 39, 39], [41, 42]])
-def test_without_events_before_it_there_is_no_window(days):
-    cut = cut_of(sequences(days), "temporal", TEST)
-    assert cut.since is None and not cut.as_tested
+    assert window(range(50), test=TEST + timedelta(hours=6)) == 35.25
 
 
 def test_too_few_users_are_asked_for_their_last_event():
-    events = sequences(range(50), users=WINDOW_USERS - 1)
-    cut = cut_of(events, "temporal", TEST)
-    assert cut.since is None and not cut.as_tested
-    assert cut.validation() == Protocol(part="test")
-    assert cut.masks(sequences(range(50), users=1)).train.tolist() == [day < 39 for day in range(50)]
+    assert window(range(50), users=WINDOW_USERS - 1) is None
+    train, refit = split_masks(sequences(range(50), users=1), IN_TIME)
+    assert train.tolist() == [day < 39 for day in range(50)]
+    assert refit.tolist() == [day < 40 for day in range(50)]
 
 
 def test_validation_asks_for_the_window_and_training_ends_before_it():
-    parts = split_parts(sequences(range(50)), "temporal", TEST, SpokeConfig())
-    assert parts.as_tested and parts.until == ZERO + 40 * DAY
+    parts = split(sequences(range(50)), IN_TIME, SpokeConfig())
+    assert parts.as_tested and parts.settings.until == ZERO + 40 * DAY
     assert parts.train.newest == ZERO + 34 * DAY + DAY // 2
     assert parts.refit.newest == ZERO + 39 * DAY + DAY // 2
     users = parts.validation.users
     assert len(users) == WINDOW_USERS
-    assert users.histories[0].items.tolist() == list(range(35)) and users.targets[0].tolist() == [35, 36, 37, 38, 39]
+    assert np.asarray(users.histories[0]).tolist() == list(range(35))
+    assert users.targets[0].tolist() == [35, 36, 37, 38, 39]
 
 
-@pytest.mark.parametrize(("split", "as_tested"), [("leave-one-out", True), ("all", False)])
-def test_other_splits_have_no_window(split, as_tested):
-    cut = cut_of(sequences(range(50)), split, None)
-    assert cut == Cut(split) and cut.as_tested == as_tested
+@pytest.mark.parametrize(("name", "as_tested", "left"), [("leave-one-out", True, (48, 49)), ("all", False, (49, 50))])
+def test_the_last_events_are_kept(name, as_tested, left):
+    parts = split(sequences(range(50)), SplitSettings(name), SpokeConfig())
+    assert (parts.as_tested, parts.settings.until) == (as_tested, None)
+    assert tuple(part.lengths[0] for part in (parts.train, parts.refit)) == left
+    assert parts.validation.users.targets[0].tolist() == [left[0]]
+
+
+def test_some_users_are_not_chosen_on():
+    events, config = sequences(range(5)), SpokeConfig.model_validate({"training": {"mixture_users": 4}})
+    whole = split(events, SplitSettings(), config, leave_out={"u0", "u7"}).validation.users
+    assert len(whole) == 4 and not {"u0", "u7"} & {*whole.users}
+    assert whole.train_counts.sum() == 3 * WINDOW_USERS
+    assert not len(split(events, SplitSettings(), config, leave_out=set(events.user_ids)).validation.users)
+
+
+@pytest.mark.parametrize(
+    ("name", "test_from", "told"),
+    [
+        ("random", None, "no split 'random'"),
+        ("temporal", None, "--test-from"),
+        ("all", TEST, "--test-from"),
+        ("temporal", TEST.replace(tzinfo=None), "time zone"),
+    ],
+)
+def test_settings_that_contradict_themselves_are_refused(name, test_from, told):
+    with pytest.raises(UsageError, match=told):
+        SplitSettings(name, test_from)
