@@ -220,22 +220,24 @@ def questions(shape: Shape) -> dict[str, Callable[[Registry], Any]]:
     last, middle = f"domain_{shape.domains - 1:04d}", f"domain_{shape.domains // 2 + 1:04d}"
     newest, paired = shape.spokes, shape.spokes - 1
     return {
-        "lineage upstream of a live release": lambda r: r.upstream(f"{middle}@live"),
-        f"lineage upstream, {shape.spokes} warm starts": lambda r: r.upstream(f"domain_0000:{shape.spokes}"),
-        "lineage show of a live release": lambda r: r.tree(f"{middle}@live"),
-        f"lineage downstream of a hub with {shape.domains} spokes": lambda r: r.downstream(f"hub:{newest}"),
-        f"impact of a hub with {shape.domains} spokes": lambda r: r.impact(f"hub:{newest}"),
-        f"impact of a hub with {shape.domains} spokes that others start from": lambda r: r.impact(f"hub:{paired}"),
-        "impact of an event snapshot": lambda r: r.impact(f"snapshot:{middle}/events/{SNAPSHOTS}"),
-        f"impact of an event snapshot that {shape.spokes // SNAPSHOTS} hubs saw": lambda r: r.impact(
+        "lineage upstream of a live release": lambda r: r.lineage.upstream(f"{middle}@live"),
+        f"lineage upstream, {shape.spokes} warm starts": lambda r: r.lineage.upstream(f"domain_0000:{shape.spokes}"),
+        "lineage show of a live release": lambda r: r.lineage.tree(f"{middle}@live"),
+        f"lineage downstream of a hub with {shape.domains} spokes": lambda r: r.lineage.downstream(f"hub:{newest}"),
+        f"impact of a hub with {shape.domains} spokes": lambda r: r.lineage.impact(f"hub:{newest}"),
+        f"impact of a hub with {shape.domains} spokes that others start from": lambda r: r.lineage.impact(
+            f"hub:{paired}"
+        ),
+        "impact of an event snapshot": lambda r: r.lineage.impact(f"snapshot:{middle}/events/{SNAPSHOTS}"),
+        f"impact of an event snapshot that {shape.spokes // SNAPSHOTS} hubs saw": lambda r: r.lineage.impact(
             f"snapshot:domain_0000/events/{SNAPSHOTS}"
         ),
-        "lineage diff of two spokes": lambda r: r.diff(f"{last}:{newest}", f"{last}:{paired}"),
+        "lineage diff of two spokes": lambda r: r.lineage.differences(f"{last}:{newest}", f"{last}:{paired}"),
         "domain list": lambda r: r.domains.list(),
         "domain show": lambda r: r.domains.get(middle),
-        "staleness of one domain": lambda r: r.staleness(middle),
-        "staleness of all domains": lambda r: r.staleness(),
-        "history of a domain": lambda r: r.history(middle),
+        "staleness of one domain": lambda r: r.lineage.staleness(middle),
+        "staleness of all domains": lambda r: r.lineage.staleness(),
+        "history of a domain": lambda r: r.aliases.history(middle),
     }
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ..errors import NotFoundError, UsageError
-from .artifacts.local import StoredArtifact
+from .artifacts.manifests import StoredArtifact
 from .database import Database
 from .kinds import NodeKind, Relation, choice
 from .records import NodeRecord, Parent

@@ -19,8 +19,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
-from ..files import file_faults
-from ..registry.artifacts.manifests import flush
+from ..files import file_faults, flush
 from ..registry.artifacts.staging import is_stale, new_name
 
 MANIFEST = "bundle.json"

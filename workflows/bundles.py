@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
 from ..progress import stage_progress
-from ..registry.artifacts.local import StoredArtifact
 from ..registry.artifacts.manifests import MANIFEST as STORES_OWN
+from ..registry.artifacts.manifests import StoredArtifact, read_manifest
 from ..registry.artifacts.manifests import parse as parse_artifact
-from ..registry.artifacts.manifests import read_manifest
 from ..registry.database import HEAD_REVISION, REVISIONS
 from ..registry.kinds import NodeKind
 from ..registry.references import check_alias

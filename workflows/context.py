@@ -58,7 +58,7 @@ class Context:
         Raises:
             MissingExtraError: the driver of its URL is not installed.
         """
-        from ..registry.artifacts.local import open_store
+        from ..registry.artifacts.opening import open_store
 
         return open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
 

@@ -20,7 +20,7 @@ from ..catalog.schema import OnError, TimeKind
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import content_hash, write_snapshot
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
-from ..registry.artifacts.local import StoredArtifact
+from ..registry.artifacts.manifests import StoredArtifact
 from ..registry.records import SnapshotRecord
 from ..results import Record
 from .datasets import TABLE_FOLDER, Table, find_snapshot, read_table

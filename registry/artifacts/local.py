@@ -1,7 +1,7 @@
 """The artifact store: directories named by the SHA-256 of what is in them, written whole or not at all.
 
-A directory is staged beside its place, flushed to the disk and renamed; what is read is hashed again first. The store
-lies in a local folder, or at an fsspec URL (`remote_artifacts.py`) with local read copies.
+A directory is staged beside its place, flushed to the disk and renamed; what is read is hashed again first. No lock is
+held anywhere: every step is one rename, so that machines that share the folder may write and collect garbage at once.
 """
 
 from __future__ import annotations
@@ -16,23 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...errors import NotFoundError
-from ...files import file_faults
-from .manifests import (
-    Manifest,
-    StoredArtifact,
-    check_digest,
-    flush,
-    is_digest,
-    is_sound,
-    read_manifest,
-    seal,
-    verify_files,
-)
+from ...files import file_faults, flush
+from .manifests import Manifest, StoredArtifact, check_digest, is_digest, is_sound, read_manifest, seal, verify_files
 from .staging import is_stale, new_name, size_of
-
-__all__ = ["ArtifactStore", "Leftover", "StoredArtifact", "open_store"]
-
-_STAGING = "staging"
 
 
 @dataclass(frozen=True)
@@ -45,14 +31,15 @@ class Leftover:
 
 
 class ArtifactStore:
-    """Content-addressed directories under `root`.
+    """Content-addressed directories under `root`, which is made when something is first written.
 
-    Args:
-        root: the store's folder; made when something is first written.
+    Whatever is asked of an artifact that is not there raises NotFoundError; reading or verifying a damaged one raises
+    CorruptArtifactError; a full disk or a place that may not be written is a HubspokeError.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._staging = root / "staging"
 
     @property
     def where(self) -> str:
@@ -60,30 +47,21 @@ class ArtifactStore:
         return str(self.root)
 
     def path(self, digest: str) -> Path:
-        """Where the artifact of that digest lies on this machine, or would.
-
-        Raises:
-            NotFoundError: not a digest.
-        """
+        """Where the artifact of that digest lies on this machine, or would."""
         return self.root / check_digest(digest)[:2] / digest
 
     # ---- write ----
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
-        """An empty directory inside the store to write files into; gone at the end unless committed.
-
-        Raises:
-            HubspokeError: the disk is full, or the store cannot be written.
-        """
+        """An empty directory inside the store to write files into; gone at the end unless committed."""
         self.sweep_stale()
         with file_faults(self.root):
             staged = self._staging_folder()
-        try:
-            with file_faults(self.root):
+            try:
                 yield staged
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
 
     def commit(self, staged: Path, kind: str) -> StoredArtifact:
         """Make the staged directory an artifact; equal content that is already there is kept and touched instead.
@@ -103,33 +81,18 @@ class ArtifactStore:
     # ---- read ----
 
     def open(self, digest: str, verify: bool = True) -> Path:
-        """The artifact's directory on this machine, every file hashed first unless `verify` is off.
-
-        Raises:
-            NotFoundError: the store has no such artifact.
-            CorruptArtifactError: a file is missing or differs from its checksum.
-        """
+        """The artifact's directory on this machine, every file hashed first unless `verify` is off."""
         path = self._folder(digest)
         if verify:
             verify_files(path, digest)
         return path
 
     def read(self, digest: str) -> StoredArtifact:
-        """What the artifact's manifest says, its files not hashed.
-
-        Raises:
-            NotFoundError: the store has no such artifact.
-            CorruptArtifactError: the manifest cannot be read.
-        """
+        """What the artifact's manifest says, its files not hashed."""
         return read_manifest(self._folder(digest), digest).stored
 
     def verify(self, digest: str) -> int:
-        """Hash every byte of the artifact where the store keeps it; how many there were.
-
-        Raises:
-            NotFoundError: the store has no such artifact.
-            CorruptArtifactError: a file is missing or differs from its checksum.
-        """
+        """Hash every byte of the artifact where the store keeps it; how many there were."""
         return verify_files(self._folder(digest), digest)
 
     def digests(self) -> Iterator[str]:
@@ -152,22 +115,14 @@ class ArtifactStore:
         return {digest: size_of(self.path(digest)) for digest in self.digests()}
 
     def touched(self, digest: str) -> datetime:
-        """When an artifact was last committed.
-
-        Raises:
-            NotFoundError: the store has no such artifact.
-        """
+        """When an artifact was last committed."""
         try:
             return _touched(self.path(digest))
         except FileNotFoundError:
             raise self.missing(digest) from None
 
     def delete(self, digest: str, untouched_since: datetime) -> bool:
-        """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed.
-
-        Raises:
-            HubspokeError: the store cannot be written.
-        """
+        """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed."""
         # A writer commits first and inserts its row after, so it may be committing equal content right now, trusting
         # what lies here. Looking at the time before taking the artifact away would miss a touch in between. It is
         # taken away first: a commit touches it before that, which is seen here, and it is put back; or it finds the
@@ -176,26 +131,23 @@ class ArtifactStore:
             taken = self._take_away(digest)
             if taken is None:
                 return False
-            if _touched(taken) >= untouched_since:
+            removed = _touched(taken) < untouched_since
+            if not removed:
                 # Where the place is occupied, equal content has been committed meanwhile.
                 _rename_unless_taken(taken, self.path(digest))
-                removed = False
-            else:
-                removed = True
             # Not in a `finally`: a process that dies before this line leaves the artifact for a sweep to put back.
             shutil.rmtree(taken.parent, ignore_errors=True)
         return removed
 
     def leftovers(self) -> list[Leftover]:
         """Every staging folder, of live writers too."""
-        folders = (self.root / _STAGING / name for name in _names(self.root / _STAGING))
-        return [Leftover(folder, size_of(folder), is_stale(folder)) for folder in folders]
+        return [Leftover(folder, size_of(folder), is_stale(folder)) for folder in _inside(self._staging)]
 
     def sweep_stale(self) -> list[Leftover]:
         """Remove what killed processes of this machine, and for a day those of others, left staged; what it was."""
         stale = [leftover for leftover in self.leftovers() if leftover.stale]
         for leftover in stale:
-            self._rescue(leftover.path)
+            self._put_back(leftover.path)
             shutil.rmtree(leftover.path, ignore_errors=True)
         return stale
 
@@ -208,7 +160,7 @@ class ArtifactStore:
         return path
 
     def _staging_folder(self) -> Path:
-        folder = self.root / _STAGING / new_name()
+        folder = self._staging / new_name()
         folder.mkdir(parents=True)
         return folder
 
@@ -231,43 +183,23 @@ class ArtifactStore:
         # The folder around it tells a sweep whose it is and since when; its own time stays as it was.
         taken = self._staging_folder() / digest
         try:
-            place.rename(taken)
+            return place.rename(taken)
         except FileNotFoundError:
             shutil.rmtree(taken.parent, ignore_errors=True)
             return None
-        return taken
 
-    def _rescue(self, folder: Path) -> None:
+    def _put_back(self, folder: Path) -> None:
         """Put back what a process was killed over between taking it away and deciding on it."""
-        for name in filter(is_digest, _names(folder)):
-            taken = folder / name
-            if is_sound(taken):
+        for taken in _inside(folder):
+            if is_digest(taken.name) and is_sound(taken):
                 with file_faults(self.root):
                     _rename_unless_taken(taken, self.path(taken.name))
 
 
-def open_store(location: Path | str, copies: Path) -> ArtifactStore:
-    """The store at a folder, or at an fsspec URL such as `s3://bucket/prefix`.
-
-    Args:
-        location: where the artifacts lie; a text with `://` is a URL.
-        copies: folder of the local read copies of a store at a URL.
-
-    Raises:
-        MissingExtraError: the URL's driver is not installed.
-        UsageError: no such kind of URL.
-    """
-    if isinstance(location, Path) or "://" not in location:
-        return ArtifactStore(Path(location))
-    from .remote import RemoteArtifactStore
-
-    return RemoteArtifactStore(location, copies)
-
-
-def _names(folder: Path) -> list[str]:
+def _inside(folder: Path) -> list[Path]:
     """What is in a folder, sorted; nothing where it does not exist, or vanishes."""
     try:
-        return sorted(path.name for path in folder.iterdir())
+        return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
 

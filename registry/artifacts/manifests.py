@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ...errors import CorruptArtifactError, NotFoundError, UsageError
+from ...files import flush
 
 MANIFEST = "artifact.json"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -50,21 +50,17 @@ class Manifest:
         """The content of `artifact.json`; equal artifacts of one kind give equal bytes."""
         stored = self.stored
         files = {name: {"sha256": digest, "bytes": self.sizes[name]} for name, digest in stored.files.items()}
-        said = {"digest": stored.digest, "kind": stored.kind, "bytes": stored.bytes, "files": files}
-        return json.dumps(said, indent=1, sort_keys=True).encode()
+        content = {"digest": stored.digest, "kind": stored.kind, "bytes": stored.bytes, "files": files}
+        return json.dumps(content, indent=1, sort_keys=True).encode()
 
 
-def is_digest(name: str) -> bool:
-    """Whether a name is that of an artifact."""
-    return _DIGEST.fullmatch(name) is not None
+def is_digest(text: str) -> bool:
+    """Whether a text is the name of an artifact."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def check_digest(digest: str) -> str:
-    """The digest itself.
-
-    Raises:
-        NotFoundError: it is none, so that no path can be made of it.
-    """
+    """The digest itself; a text that is none is a NotFoundError, so that no path is ever made of it."""
     if not is_digest(digest):
         raise NotFoundError(f"{digest!r} is not the digest of an artifact; check the reference.")
     return digest
@@ -75,27 +71,25 @@ def seal(folder: Path, kind: str) -> Manifest:
 
     Raises:
         UsageError: the folder is empty, or holds something that is no plain file.
-        OSError: the disk is full, or the folder cannot be written.
     """
-    hashes = {name: _flush_and_hash(folder / name) for name in _plain_files(folder)}
-    sizes = {name: (folder / name).stat().st_size for name in hashes}
+    hashes, sizes = {}, {}
+    for name in _plain_files(folder):
+        flush(folder / name)
+        hashes[name], sizes[name] = _hash(folder / name), (folder / name).stat().st_size
     manifest = Manifest(StoredArtifact(_digest(hashes, sizes), kind, sum(sizes.values()), hashes), sizes)
-    with (folder / MANIFEST).open("wb") as file:
-        file.write(manifest.to_bytes())
-        file.flush()
-        os.fsync(file.fileno())
-    for inner in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        flush(inner)
+    (folder / MANIFEST).write_bytes(manifest.to_bytes())
+    for path in (folder / MANIFEST, folder, *filter(Path.is_dir, folder.rglob("*"))):
+        flush(path)
     return manifest
 
 
 def parse(content: bytes, digest: str) -> Manifest | None:
     """The manifest of the artifact `digest`, None where it is not that."""
     try:
-        said = json.loads(content)
-        hashes = {str(name): str(entry["sha256"]) for name, entry in said["files"].items()}
-        sizes = {str(name): int(entry["bytes"]) for name, entry in said["files"].items()}
-        stored = StoredArtifact(digest, str(said["kind"]), int(said["bytes"]), hashes)
+        found = json.loads(content)
+        hashes = {str(name): str(entry["sha256"]) for name, entry in found["files"].items()}
+        sizes = {str(name): int(entry["bytes"]) for name, entry in found["files"].items()}
+        stored = StoredArtifact(digest, str(found["kind"]), int(found["bytes"]), hashes)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     sound = _digest(hashes, sizes) == digest and stored.bytes == sum(sizes.values()) and all(map(_stays_inside, hashes))
@@ -103,18 +97,12 @@ def parse(content: bytes, digest: str) -> Manifest | None:
 
 
 def read_manifest(folder: Path, digest: str) -> Manifest:
-    """The manifest of the artifact that lies in `folder`.
-
-    Raises:
-        CorruptArtifactError: it is missing, or not that of `digest`.
-    """
-    try:
+    """The manifest of the artifact in `folder`; a missing one, or another's, is a CorruptArtifactError."""
+    with suppress(OSError):
         manifest = parse((folder / MANIFEST).read_bytes(), digest)
-    except OSError:
-        manifest = None
-    if manifest is None:
-        raise corrupt(MANIFEST, digest, str(folder))
-    return manifest
+        if manifest is not None:
+            return manifest
+    raise corrupt(MANIFEST, digest, str(folder))
 
 
 def verify_files(folder: Path, digest: str) -> int:
@@ -155,13 +143,9 @@ def hash_of(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def flush(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hash_of(file)
 
 
 def _plain_files(folder: Path) -> list[str]:
@@ -183,16 +167,6 @@ def _stays_inside(name: str) -> bool:
     """Whether a file of that relative path can only lie inside its artifact's folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and path.parts != ()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hash_of(file)
-
-
-def _flush_and_hash(path: Path) -> str:
-    flush(path)
-    return _hash(path)
 
 
 def _digest(hashes: Mapping[str, str], sizes: Mapping[str, int]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -32,13 +33,8 @@ class RemoteArtifactStore(ArtifactStore):
     (a MinIO or other server of one's own), for Google Cloud Storage GOOGLE_APPLICATION_CREDENTIALS. The bucket must
     exist. One store belongs to one registry: what another registry refers to would look like garbage.
 
-    Args:
-        url: where the artifacts lie.
-        copies: folder of the read copies, itself a local store; it may be removed at any time.
-
-    Raises:
-        MissingExtraError: the URL's driver is not installed.
-        UsageError: no such kind of URL.
+    `copies` is the folder of the read copies, itself a local store; it may be removed at any time. A store that cannot
+    be reached raises HubspokeError.
     """
 
     def __init__(self, url: str, copies: Path) -> None:
@@ -53,13 +49,7 @@ class RemoteArtifactStore(ArtifactStore):
     # ---- read ----
 
     def open(self, digest: str, verify: bool = True) -> Path:
-        """The artifact's local copy; one that is missing or damaged is fetched anew.
-
-        Raises:
-            NotFoundError: the store has no such artifact.
-            CorruptArtifactError: a remote file is missing or differs from its checksum.
-            HubspokeError: the store cannot be reached, or the disk is full.
-        """
+        """The artifact's local copy; one that is missing or damaged is fetched anew."""
         try:
             return super().open(digest, verify)
         except (NotFoundError, CorruptArtifactError):
@@ -67,23 +57,11 @@ class RemoteArtifactStore(ArtifactStore):
             return self.path(digest)
 
     def read(self, digest: str) -> StoredArtifact:
-        """What the artifact's remote manifest says, its files not hashed.
-
-        Raises:
-            NotFoundError: the store has no such artifact.
-            CorruptArtifactError: the manifest cannot be read.
-            HubspokeError: the store cannot be reached.
-        """
+        """What the artifact's remote manifest says, its files not hashed."""
         return self._manifest(digest).stored
 
     def verify(self, digest: str) -> int:
-        """Hash every remote byte of the artifact; how many there were.
-
-        Raises:
-            NotFoundError: the store has no such artifact.
-            CorruptArtifactError: a remote file is missing or differs from its checksum.
-            HubspokeError: the store cannot be reached.
-        """
+        """Hash every remote byte of the artifact; how many there were."""
         stored = self._manifest(digest).stored
         for name, expected in stored.files.items():
             if self._files.hash(_at(digest, name)) != expected:
@@ -91,11 +69,7 @@ class RemoteArtifactStore(ArtifactStore):
         return stored.bytes
 
     def digests(self) -> Iterator[str]:
-        """Digests of all artifacts of the store, sorted.
-
-        Raises:
-            HubspokeError: the store cannot be reached.
-        """
+        """Digests of all artifacts of the store, sorted."""
         paths = self._files.list()
         yield from sorted(digest for path in paths if (digest := _digest_of(path)) and path == _at(digest, MANIFEST))
 
@@ -110,12 +84,7 @@ class RemoteArtifactStore(ArtifactStore):
         return held
 
     def touched(self, digest: str) -> datetime:
-        """When an artifact was last committed, or a file of an unfinished upload last written.
-
-        Raises:
-            NotFoundError: the store has nothing of that digest.
-            HubspokeError: the store cannot be reached.
-        """
+        """When an artifact was last committed, or a file of an unfinished upload last written."""
         committed = self._files.modified(_at(digest, MANIFEST))
         times = [committed] if committed else map(self._files.modified, self._files.list(_at(digest)))
         known = [moment for moment in times if moment is not None]
@@ -124,11 +93,7 @@ class RemoteArtifactStore(ArtifactStore):
         return max(known)
 
     def delete(self, digest: str, untouched_since: datetime) -> bool:
-        """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed.
-
-        Raises:
-            HubspokeError: the store cannot be reached or written.
-        """
+        """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed."""
         # Objects cannot be moved away as folders can, so collector and writer each raise a flag before they look at
         # the other's. The collector condemns the artifact, then looks when its manifest was written; the writer
         # writes the manifest, then looks whether the artifact is condemned (`_upload`). Whatever the order, one sees
@@ -202,11 +167,10 @@ class RemoteArtifactStore(ArtifactStore):
         self._files.remove(_condemned(digest))
 
     def _is_sound(self, digest: str) -> bool:
-        try:
+        with suppress(NotFoundError, CorruptArtifactError):
             self.verify(digest)
-        except (NotFoundError, CorruptArtifactError):
-            return False
-        return True
+            return True
+        return False
 
     def _is_complete(self, manifest: Manifest) -> bool:
         digest = manifest.stored.digest
@@ -215,10 +179,9 @@ class RemoteArtifactStore(ArtifactStore):
         return expected.items() <= self._files.list(_at(digest)).items()
 
     def _is_older(self, digest: str, moment: datetime) -> bool:
-        try:
+        with suppress(NotFoundError):
             return self.touched(digest) < moment
-        except NotFoundError:
-            return False
+        return False
 
     def _remove(self, digest: str) -> None:
         # The manifest goes first: a collector that is killed after it leaves files that nobody takes for an artifact.

@@ -5,28 +5,29 @@ Nothing is remembered between two calls, because other machines write to the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ...errors import HubspokeError, MissingExtraError, UsageError
 from .manifests import hash_of
-from .remote_faults import missing_driver, remote_faults, says_no_bucket, unknown_protocol
 
 T = TypeVar("T")
 
 # There a folder is nothing but the common beginning of names, and asking for one could make a bucket.
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
 
 class RemoteFiles:
-    """Files by their paths relative to a URL.
+    """Files by their paths relative to a URL such as `s3://bucket/prefix`.
 
     Every method raises HubspokeError where the place does not exist, cannot be reached, or refuses.
-
-    Args:
-        url: such as `s3://bucket/prefix`.
 
     Raises:
         MissingExtraError: the URL's driver is not installed.
@@ -107,7 +108,7 @@ class RemoteFiles:
             try:
                 return ask()
             except FileNotFoundError as error:
-                if says_no_bucket(error) or error.filename is not None:
+                if _is_without_bucket(error) or error.filename is not None:
                     raise
                 return None
 
@@ -117,13 +118,95 @@ def _driver_of(url: str) -> tuple[Any, str]:
     import fsspec
     from fsspec.core import url_to_fs
 
+    kind = url.split("://")[0]
     try:
         # Neither listings nor connections are shared with anybody else in this process.
         driver, base = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
     except ImportError as error:
-        raise missing_driver(url, error) from error
+        remedy = "install the package that it names"
+        if kind in _EXTRAS:
+            remedy = f"install it with `pip install 'hubspoke[{_EXTRAS[kind]}]'`"
+        raise MissingExtraError(f"The driver of {url} is not installed ({_first_line(error)}); {remedy}.") from error
     except ValueError as error:
-        if url.split("://")[0] in fsspec.available_protocols():
+        if kind in fsspec.available_protocols():
             raise
-        raise unknown_protocol(url) from error
+        raise UsageError(
+            f"Artifacts cannot lie at {url}, whose kind {kind!r} is unknown; set a folder, "
+            "s3://bucket/prefix, gs://bucket/prefix or another fsspec URL."
+        ) from error
     return driver, str(base)
+
+
+# ---- faults ----
+
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
+# A ValueError is botocore's word for an endpoint that is no URL.
+_UNREACHABLE = (ConnectionError, TimeoutError, socket.gaierror, ssl.SSLError, ValueError)
+
+
+@contextmanager
+def remote_faults(where: str) -> Iterator[None]:
+    """Translate what the driver raises inside the block; `where` is the store's URL."""
+    try:
+        yield
+    except Exception as error:
+        known = remote_fault(error, where)
+        if known is None:
+            raise
+        raise known from error
+
+
+def remote_fault(error: Exception, where: str) -> HubspokeError | None:
+    """A driver's error as one of ours, None where it is no driver's."""
+    if isinstance(error, HubspokeError) or (isinstance(error, OSError) and error.filename is not None):
+        return None  # the latter is of a file of this machine
+    text = _first_line(error)
+    if isinstance(error, FileNotFoundError):
+        return HubspokeError(
+            f"The bucket or folder of {where} does not exist; create it, or set HUBSPOKE_ARTIFACTS to another."
+        )
+    if isinstance(error, PermissionError):
+        return HubspokeError(
+            f"Access to {where} is denied ({text}); give these credentials the right to list, read, write and delete "
+            "there."
+        )
+    botocore, google = "botocore.exceptions", "google.auth.exceptions"
+    if _is_any(error, *_loaded(botocore, *_NO_CREDENTIALS), *_loaded(google, "GoogleAuthError")):
+        return HubspokeError(
+            f"There are no valid credentials for {where} ({text}); set those that its driver reads, "
+            "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile."
+        )
+    sent = *_loaded(botocore, "HTTPClientError", "ConnectionError"), *_loaded("aiohttp", "ClientConnectionError")
+    if _is_any(error, *_UNREACHABLE, *sent):
+        return HubspokeError(
+            f"{where} cannot be reached ({text}); check the network and the endpoint, such as AWS_ENDPOINT_URL."
+        )
+    # Whatever exception is not built into Python is a driver's own.
+    if isinstance(error, OSError | NotImplementedError) or type(error).__module__ != "builtins":
+        return HubspokeError(f"{where} refused ({text}); check that it can be listed, read and written.")
+    return None
+
+
+def _loaded(module: str, *names: str) -> tuple[type[BaseException], ...]:
+    """Exception types of a module; none where it is not loaded, since then it has raised nothing."""
+    known = sys.modules.get(module)
+    return tuple(getattr(known, name) for name in names) if known else ()
+
+
+def _is_any(error: BaseException, *types: type[BaseException]) -> bool:
+    """Whether an error, or one that it was raised from, is of these types."""
+    link: BaseException | None = error
+    while link is not None and not isinstance(link, types):
+        link = link.__cause__
+    return link is not None
+
+
+def _is_without_bucket(error: FileNotFoundError) -> bool:
+    """Whether the whole store is missing, not one object of it; botocore's response has the server's own code."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return bool(response.get("Error", {}).get("Code") == "NoSuchBucket")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

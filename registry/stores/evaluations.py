@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
-from ..artifacts.local import StoredArtifact
+from ..artifacts.manifests import StoredArtifact
 from ..kinds import NodeKind, Relation
 from ..records import EvaluationRecord, MetricRecord, Parent
 from ..references import Reference

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
-from ..artifacts.local import StoredArtifact
+from ..artifacts.manifests import StoredArtifact
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation
 from ..records import IndexRecord, Parent
 from ..references import Reference

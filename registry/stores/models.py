@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import Session
 
 from ...errors import NotFoundError, UsageError
-from ..artifacts.local import StoredArtifact
+from ..artifacts.manifests import StoredArtifact
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, choice
 from ..records import ModelPart, ModelRecord, Parent
 from ..references import Reference

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ..artifacts.local import StoredArtifact
+from ..artifacts.manifests import StoredArtifact
 from ..kinds import Relation, SnapshotKind, choice
 from ..records import Parent, SnapshotRecord
 from ..references import Reference

@@ -19,8 +19,7 @@ from sqlalchemy import Connection, Table, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ...errors import InvalidDataError, NotFoundError, UsageError
-from ...files import file_faults
-from ..artifacts.manifests import flush
+from ...files import file_faults, flush
 from ..database import HEAD_REVISION, REVISIONS, WAIT_SECONDS, Database, newer_schema
 from ..faults import database_fault, database_faults
 from ..schema import Base

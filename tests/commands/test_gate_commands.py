@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hubspoke.evaluation.protocols import Protocol
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.records import MetricRecord, Parent
 from hubspoke.registry.store import Registry
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.records import Parent
 from hubspoke.registry.store import Registry

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import HubspokeError
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import Database
 from hubspoke.registry.migrate import downgrade, upgrade
 from hubspoke.registry.records import MetricRecord, ModelPart, Parent, ReleaseParts

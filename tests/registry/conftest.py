@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.records import IndexRecord, ModelRecord, Parent, ReleaseParts, ReleaseRecord, SnapshotRecord
 from hubspoke.registry.store import Registry
 

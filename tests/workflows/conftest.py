@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hubspoke.demo.simulation import CategoryFiles, MarketplaceSettings, simulate_marketplace
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.records import IndexRecord, ModelRecord, Parent
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from PIL import Image

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import LockedError, UsageError
-from hubspoke.registry.artifacts.local import ArtifactStore, StoredArtifact
+from hubspoke.registry.artifacts.local import ArtifactStore
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.schema import Artifact, Base
 from hubspoke.registry.stores import artifacts as artifact_rows
 from hubspoke.workflows import garbage as garbage_module

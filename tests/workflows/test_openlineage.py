@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import HubspokeError, NotFoundError, UsageError
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import Database
 from hubspoke.registry.records import MetricRecord, Parent, ReleaseParts
 from hubspoke.workflows.openlineage import PRODUCER, dataset_namespace, export, line, run_events, write_lines

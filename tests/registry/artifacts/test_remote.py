@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from hubspoke.errors import CorruptArtifactError, HubspokeError, MissingExtraError, NotFoundError, UsageError
-from hubspoke.registry.artifacts.local import StoredArtifact, open_store
+from hubspoke.registry.artifacts.manifests import StoredArtifact
+from hubspoke.registry.artifacts.opening import open_store
 from hubspoke.registry.artifacts.remote import RemoteArtifactStore
-from hubspoke.registry.artifacts.remote_faults import remote_fault
-from hubspoke.registry.artifacts.remote_files import RemoteFiles
+from hubspoke.registry.artifacts.remote_files import RemoteFiles, remote_fault
 
 FUTURE = datetime.now(UTC) + timedelta(hours=1)
 
@@ -280,12 +281,19 @@ def test_a_server_that_is_not_there(s3_url: str, tmp_path: Path, monkeypatch: py
         list(RemoteArtifactStore(f"{s3_url}/x", tmp_path).digests())
 
 
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (PermissionError("Access Denied"), "Access to s3://b is denied .*give these credentials the right"),
-        (OSError("The AWS Access Key Id you provided does not exist in our records"), "is denied"),
-        (TimeoutError("The provided token has expired."), r"no valid credentials for s3://b \(The provided token"),
+        (PermissionError("The provided token has expired."), r"denied \(The provided token has expired\)"),
+        (FileNotFoundError("nothing"), "The bucket or folder of s3://b does not exist"),
+        (raised_from(OSError("refused"), NoCredentialsError()), r"no valid credentials for s3://b \(refused\)"),
+        (EndpointConnectionError(endpoint_url="http://x"), r"s3://b cannot be reached \(Could not connect"),
         (TimeoutError(), r"cannot be reached \(TimeoutError\)"),
         (OSError(5, "disk of the server"), r"s3://b refused \(.*disk of the server\); check that it can be listed"),
         (NotImplementedError("read only"), r"refused \(read only\)"),
@@ -304,7 +312,7 @@ def test_faults_of_this_machine_and_of_this_code_are_left_as_they_are() -> None:
 
 def test_a_local_store_loads_no_driver(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from hubspoke.registry.artifacts.local import open_store; "
+        "import sys; from pathlib import Path; from hubspoke.registry.artifacts.opening import open_store; "
         "open_store(Path(sys.argv[1]), Path(sys.argv[1])); "
         "print([n for n in ('fsspec', 's3fs', 'botocore') if n in sys.modules])"
     )

@@ -25,7 +25,7 @@ of_sqlite = pytest.mark.parametrize("registry_url", ["sqlite"], indirect=True)
 # Four transactions a round, always in this order, until its input ends; each round is told when it is over.
 WRITER = """
 import hashlib, sys, threading
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.store import Registry
 
 ended = threading.Event()

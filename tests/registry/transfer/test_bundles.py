@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import IncompatibleError, InvalidDataError, NotFoundError, UsageError
-from hubspoke.registry.artifacts.local import StoredArtifact
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.records import MetricRecord, ModelPart, Parent, ReleaseParts
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
