@@ -17,7 +17,7 @@ import polars as pl
 from . import parsing
 from .mapping import ColumnMapping, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
-from .tables import ENCODING_REMEDY, JSON_REMEDY, WIDTH_REMEDY, Table
+from .tables import ENCODING_REMEDY, JSON_REMEDY, WIDTH_REMEDY, load_table, whole_table
 from .validation import Findings, Step, ValidationReport
 
 Overrides = ColumnMapping | Mapping[str, str] | None
@@ -26,21 +26,18 @@ Parser = Callable[[pl.Series], parsing.Parsed]
 
 @dataclass(frozen=True)
 class ReadResult:
-    """A table in the canonical schema and how it came about.
-
-    Attributes:
-        frame: the rows that can be used.
-        report: all problems, counts and the waterfall.
-        mapping: which source column each canonical column was read from.
-        image_root: folder that the image paths are relative to; None where pictures were not looked at.
-        provenance: source, mapping, report summary, waterfall and time window as plain data, for a snapshot.
-    """
+    """The usable rows of a table in the canonical schema, and how they came about."""
 
     frame: pl.DataFrame
     report: ValidationReport
     mapping: ColumnMapping
-    image_root: Path | None = None
-    provenance: dict[str, Any] = field(default_factory=dict)
+    image_root: Path | None = None  # what image paths are relative to; None where pictures were not looked at
+    provenance: dict[str, Any] = field(default_factory=dict)  # plain data, for a snapshot's manifest
+
+    @property
+    def time_kind(self) -> TimeKind:
+        """What the timestamps mean."""
+        return self.report.time_kind or "real"
 
 
 class Window:
@@ -72,13 +69,13 @@ class Window:
         }
 
 
-class Job:
+class Intake:
     """One table on its way into the canonical schema: raw columns, findings, and the columns done so far."""
 
-    def __init__(
-        self, table: Table, kind: Kind, overrides: Overrides, on_error: OnError, source: str, path: Path | None = None
-    ) -> None:
-        self.kind, self.on_error, self.source, self.path = kind, on_error, source, path
+    def __init__(self, source: Path | str | pl.DataFrame, kind: Kind, overrides: Overrides, on_error: OnError) -> None:
+        self.path = None if isinstance(source, pl.DataFrame) else Path(source)
+        table = whole_table(source) if isinstance(source, pl.DataFrame) else load_table(source)
+        self.kind, self.on_error, self.source = kind, on_error, kind if self.path is None else self.path.name
         self.raw, self.faults = table.frame, table.faults
         self.mapping = resolve_mapping(self.raw.columns, kind, overrides)
         self.findings = Findings(table.rows)

@@ -14,52 +14,33 @@ import polars as pl
 from ..errors import InvalidDataError
 from . import parsing
 from .images import ImageCheck, ImageLimits, check_images
-from .intake import Job, Overrides, ReadResult, Window
+from .intake import Intake, Overrides, ReadResult, Window
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError, event_type_names
-from .tables import load_table, read_table, whole_table
 from .validation import RowFault, Step
-
-__all__ = ["ReadResult", "events_from_frame", "items_from_frame", "read_events", "read_items", "read_table"]
 
 CATEGORY_SEPARATORS = (">", "|")
 IMAGE_SEPARATORS = (";", "|")
 
 
 def read_items(
-    path: Path | str,
+    source: Path | str | pl.DataFrame,
     mapping: Overrides = None,
     image_root: Path | str | None = None,
     on_error: OnError = "fail",
     limits: ImageLimits | None = None,
 ) -> ReadResult:
-    """Read a catalog file; picture paths are relative to `image_root`, by default the file's own folder.
+    """Read a catalog file or table; `mapping` goes over the guess.
 
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: the file cannot be read; as `ValidationFailedError` with `.report` where its rows have errors.
+    Picture paths are relative to `image_root`, by default the file's own folder; those of a table without it are not
+    looked at, as the report says. Rows with errors raise `ValidationFailedError`, which has a `.report`.
     """
-    path = Path(path)
-    root = Path(image_root) if image_root is not None else path.parent
-    job = Job(load_table(path), "items", mapping, on_error, path.name, path)
-    return _items(job, root, limits)
-
-
-def items_from_frame(
-    frame: pl.DataFrame,
-    mapping: Overrides = None,
-    image_root: Path | str | None = None,
-    on_error: OnError = "fail",
-    *,
-    limits: ImageLimits | None = None,
-    source: str = "items",
-) -> ReadResult:
-    """Like `read_items` for a table in memory; without `image_root` pictures are not looked at, as the report says."""
-    job = Job(whole_table(frame), "items", mapping, on_error, source)
-    return _items(job, None if image_root is None else Path(image_root), limits)
+    intake = Intake(source, "items", mapping, on_error)
+    root = image_root if image_root is not None else intake.path and intake.path.parent
+    return _items(intake, None if root is None else Path(root), limits)
 
 
 def read_events(
-    path: Path | str,
+    source: Path | str | pl.DataFrame,
     mapping: Overrides = None,
     item_ids: pl.Series | None = None,
     on_error: OnError = "fail",
@@ -67,61 +48,34 @@ def read_events(
     until: datetime | None = None,
     since: datetime | None = None,
 ) -> ReadResult:
-    """Read an event file.
+    """Read an event file or table; `mapping` goes over the guess.
 
-    Args:
-        path: the file.
-        mapping: overrides laid over the guessed column mapping.
-        item_ids: the catalog's ids; an event on another item is an error. None: not checked.
-        on_error: whether errors stop or cost their rows.
-        default_event_type: the type of events that name none.
-        until: only events before this moment are looked at at all; naive is UTC.
-        since: only events from this moment on are looked at at all.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: the file cannot be read; as `ValidationFailedError` with `.report` where its rows have errors.
+    Only events from `since` on and before `until` (naive is UTC) are looked at at all. An event on an item that is not
+    among `item_ids`, where they are given, is an error. Rows with errors raise `ValidationFailedError`, which has a
+    `.report`.
     """
-    path = Path(path)
-    job = Job(load_table(path), "events", mapping, on_error, path.name, path)
-    return _events(job, item_ids, default_event_type, Window(since, until))
-
-
-def events_from_frame(
-    frame: pl.DataFrame,
-    mapping: Overrides = None,
-    item_ids: pl.Series | None = None,
-    on_error: OnError = "fail",
-    default_event_type: str = "view",
-    until: datetime | None = None,
-    since: datetime | None = None,
-    *,
-    source: str = "events",
-) -> ReadResult:
-    """Like `read_events` for a table in memory."""
-    job = Job(whole_table(frame), "events", mapping, on_error, source)
-    return _events(job, item_ids, default_event_type, Window(since, until))
+    return _events(Intake(source, "events", mapping, on_error), item_ids, default_event_type, Window(since, until))
 
 
 # ---- items ----
 
 
-def _items(job: Job, image_root: Path | None, limits: ImageLimits | None) -> ReadResult:
-    job.note_faults()
-    job.columns["item_id"] = parsing.identifiers(job.column("item_id"))
+def _items(intake: Intake, image_root: Path | None, limits: ImageLimits | None) -> ReadResult:
+    intake.note_faults()
+    intake.columns["item_id"] = parsing.identifiers(intake.column("item_id"))
     for name in ("title", "description", "brand", "currency"):
-        job.columns[name] = parsing.text(job.column(name))
-    job.columns["category_path"] = parsing.string_lists(job.column("category_path"), CATEGORY_SEPARATORS)
+        intake.columns[name] = parsing.text(intake.column(name))
+    intake.columns["category_path"] = parsing.string_lists(intake.column("category_path"), CATEGORY_SEPARATORS)
     for name in ("price", "cost"):
-        job.parse(name, parsing.numbers, f"{name} {{value}} is no number; write it like 12.99.")
-        job.refuse_negative(name)
-    job.parse("available", parsing.booleans, "available {value} is neither true nor false; write one of the two.")
-    job.columns["available"] = job.columns["available"].fill_null(True)
-    job.parse("created_at", _moments, "created_at {value} is no time; write it like 2017-01-31T14:05:00Z.")
-    _add_images(job, image_root, limits)
-    job.add_attributes()
-    _check_content(job)
-    return _finish_items(job, image_root)
+        intake.parse(name, parsing.numbers, f"{name} {{value}} is no number; write it like 12.99.")
+        intake.refuse_negative(name)
+    intake.parse("available", parsing.booleans, "available {value} is neither true nor false; write one of the two.")
+    intake.columns["available"] = intake.columns["available"].fill_null(True)
+    intake.parse("created_at", _moments, "created_at {value} is no time; write it like 2017-01-31T14:05:00Z.")
+    _add_images(intake, image_root, limits)
+    intake.add_attributes()
+    _check_content(intake)
+    return _finish_items(intake, image_root)
 
 
 def _moments(column: pl.Series) -> parsing.Parsed:
@@ -129,41 +83,43 @@ def _moments(column: pl.Series) -> parsing.Parsed:
     return parsed.values, parsed.bad
 
 
-def _check_content(job: Job) -> None:
-    ids = job.columns["item_id"]
-    job.findings.add("missing_item_id", ids.is_null(), "the row has no item_id; give it one.", column="item_id")
-    empty = job.columns["title"].is_null() & job.columns["description"].is_null() & job.columns["image"].is_null()
+def _check_content(intake: Intake) -> None:
+    ids = intake.columns["item_id"]
+    intake.findings.add("missing_item_id", ids.is_null(), "the row has no item_id; give it one.", column="item_id")
+    empty = (
+        intake.columns["title"].is_null() & intake.columns["description"].is_null() & intake.columns["image"].is_null()
+    )
     message = "item {value} has neither title nor description nor image; add one, or only behaviour can place it."
-    job.findings.add("no_content", empty, message, column="title", values=ids, severity="warning", drop=False)
+    intake.findings.add("no_content", empty, message, column="title", values=ids, severity="warning", drop=False)
     # A title is text, never null: readers downstream join it with the other fields.
-    job.columns["title"] = job.columns["title"].fill_null("")
+    intake.columns["title"] = intake.columns["title"].fill_null("")
 
 
-def _add_images(job: Job, root: Path | None, limits: ImageLimits | None) -> None:
-    images = parsing.string_lists(job.column("image"), IMAGE_SEPARATORS)
-    job.columns["image"] = images
-    job.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
+def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None) -> None:
+    images = parsing.string_lists(intake.column("image"), IMAGE_SEPARATORS)
+    intake.columns["image"] = images
+    intake.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
     if root is None:
         if images.null_count() < len(images):
-            job.findings.notes.append("images were not looked at, as no image folder was given")
+            intake.findings.notes.append("images were not looked at, as no image folder was given")
         return
-    used = pl.DataFrame({"row": job.findings.rows, "image": images}).filter(pl.col("image").is_not_null())
+    used = pl.DataFrame({"row": intake.findings.rows, "image": images}).filter(pl.col("image").is_not_null())
     flat = used.explode("image")
     if flat.height == 0:
         return
     checks = check_images(flat["image"].to_list(), root, limits)
-    _note_bad_images(job, flat, checks)
-    job.columns["image"], job.columns["image_sha256"] = _usable_images(job.findings.rows, flat, checks)
+    _note_bad_images(intake, flat, checks)
+    intake.columns["image"], intake.columns["image_sha256"] = _usable_images(intake.findings.rows, flat, checks)
 
 
-def _note_bad_images(job: Job, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]) -> None:
+def _note_bad_images(intake: Intake, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]) -> None:
     bad: dict[str, list[RowFault]] = {}
     for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
         check = checks[path]
         bad.setdefault(check.code or "", []).append((row, path, check.message or ""))
     for code, found in sorted(bad.items()):
         # The sentence differs from picture to picture.
-        job.findings.add_rows(code, found, "{detail}", column="image")
+        intake.findings.add_rows(code, found, "{detail}", column="image")
 
 
 def _usable_images(
@@ -182,17 +138,17 @@ def _usable_images(
     return joined["image"], joined["image_sha256"]
 
 
-def _finish_items(job: Job, image_root: Path | None) -> ReadResult:
-    frame = job.frame()
-    _check_duplicates(job, frame)
-    kept = frame.filter(~job.findings.dropped)
-    job.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
+def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
+    frame = intake.frame()
+    _check_duplicates(intake, frame)
+    kept = frame.filter(~intake.findings.dropped)
+    intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
     if kept.height == 0:
-        job.findings.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
-    return job.finish(kept, image_root=image_root)
+        intake.findings.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
+    return intake.finish(kept, image_root=image_root)
 
 
-def _check_duplicates(job: Job, frame: pl.DataFrame) -> None:
+def _check_duplicates(intake: Intake, frame: pl.DataFrame) -> None:
     """Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one."""
     ids = frame["item_id"]
     again = ~ids.is_first_distinct() & ids.is_not_null()
@@ -204,124 +160,125 @@ def _check_duplicates(job: Job, frame: pl.DataFrame) -> None:
     agreeing = content.group_by("item_id").agg(pl.col("content").n_unique().alias("n")).filter(pl.col("n") == 1)
     same = again & ids.is_in(agreeing["item_id"].implode())
     message = "the row repeats item {value} word for word; it was left out."
-    job.findings.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
+    intake.findings.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
     message = "item_id {value} stands in an earlier row with other content; keep one of them."
-    job.findings.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
+    intake.findings.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
 
 
 # ---- events ----
 
 
-def _events(job: Job, item_ids: pl.Series | None, default_event_type: str, window: Window) -> ReadResult:
+def _events(intake: Intake, item_ids: pl.Series | None, default_event_type: str, window: Window) -> ReadResult:
     if default_event_type not in EVENT_TYPES:
         raise InvalidDataError(
             f"The default event type {default_event_type!r} is not known; use one of {', '.join(EVENT_TYPES)}."
         )
-    moments = parsing.timestamps(job.column("timestamp"))
-    job.time_kind = moments.kind
-    _note_time(job, moments)
-    job.columns["timestamp"] = moments.values
+    moments = parsing.timestamps(intake.column("timestamp"))
+    intake.time_kind = moments.kind
+    _note_time(intake, moments)
+    intake.columns["timestamp"] = moments.values
     bad, outside = moments.bad, window.outside(moments.values)
     if window.bounded:
-        _require_calendar(job, moments)
+        _require_calendar(intake, moments)
         bad = bad.filter(~outside)
-        job.restrict(~outside, "events outside the time window left out")
-    job.note_faults()
-    _check_time(job, bad)
+        intake.restrict(~outside, "events outside the time window left out")
+    intake.note_faults()
+    _check_time(intake, bad)
     for name in ("user_id", "item_id", "session_id"):
-        job.columns[name] = parsing.identifiers(job.column(name))
-    job.columns["query"] = parsing.text(job.column("query"))
-    job.parse("value", parsing.numbers, "value {value} is no number; write it like 12.99.")
+        intake.columns[name] = parsing.identifiers(intake.column(name))
+    intake.columns["query"] = parsing.text(intake.column("query"))
+    intake.parse("value", parsing.numbers, "value {value} is no number; write it like 12.99.")
     for name in ("quantity", "position"):
-        job.parse(name, parsing.integers, f"{name} {{value}} is no whole number; correct or clear it.")
-    returned = _add_event_type(job, default_event_type)
-    _check_users_and_items(job, item_ids, returned)
-    return _finish_events(job, returned, window)
+        intake.parse(name, parsing.integers, f"{name} {{value}} is no whole number; correct or clear it.")
+    returned = _add_event_type(intake, default_event_type)
+    _check_users_and_items(intake, item_ids, returned)
+    return _finish_events(intake, returned, window)
 
 
-def _require_calendar(job: Job, moments: parsing.Timestamps) -> None:
+def _require_calendar(intake: Intake, moments: parsing.Timestamps) -> None:
     if moments.kind == "order":
         raise InvalidDataError(
-            f"{job.source} holds bare counters instead of times, so --since and --until mean nothing; leave them out."
+            f"{intake.source} holds bare counters instead of times, so --since and --until mean nothing; "
+            "leave them out."
         )
 
 
-def _note_time(job: Job, moments: parsing.Timestamps) -> None:
+def _note_time(intake: Intake, moments: parsing.Timestamps) -> None:
     if moments.kind == "order":
-        job.findings.notes.append("timestamps are bare counters: only the order of a user's events is known")
+        intake.findings.notes.append("timestamps are bare counters: only the order of a user's events is known")
     elif moments.kind == "day":
-        job.findings.notes.append("all timestamps are midnights: days are known, times of day are not")
+        intake.findings.notes.append("all timestamps are midnights: days are known, times of day are not")
     elif moments.unit is not None:
-        job.findings.notes.append(f"timestamps are numbers, read as {moments.unit} since 1970")
+        intake.findings.notes.append(f"timestamps are numbers, read as {moments.unit} since 1970")
 
 
-def _check_time(job: Job, bad: pl.Series) -> None:
-    raw, moments = job.column("timestamp"), job.columns["timestamp"]
+def _check_time(intake: Intake, bad: pl.Series) -> None:
+    raw, moments = intake.column("timestamp"), intake.columns["timestamp"]
     message = "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z."
-    job.findings.add("bad_timestamp", bad, message, column="timestamp", values=raw)
+    intake.findings.add("bad_timestamp", bad, message, column="timestamp", values=raw)
     missing = moments.is_null() & ~bad
-    job.findings.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
+    intake.findings.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
 
 
-def _add_event_type(job: Job, default: str) -> pl.Series:
+def _add_event_type(intake: Intake, default: str) -> pl.Series:
     """Canonical event types; returns the mask of returns, which are no positive interaction."""
-    if "event_type" not in job.mapping.columns:
-        job.findings.notes.append(f"no column holds event_type: every event counts as {default}")
-    raw = parsing.text(job.column("event_type"))
+    if "event_type" not in intake.mapping.columns:
+        intake.findings.notes.append(f"no column holds event_type: every event counts as {default}")
+    raw = parsing.text(intake.column("event_type"))
     plain = raw.str.to_lowercase().str.replace_all(r"[\s\-]+", "_").fill_null(default)
     names = event_type_names()
     types = plain.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.String)
     message = f"event_type {{value}} is not known; use one of {', '.join(EVENT_TYPES)}."
-    job.findings.add("unknown_event_type", types.is_null(), message, column="event_type", values=raw)
-    if "event_type" in job.mapping.columns:
+    intake.findings.add("unknown_event_type", types.is_null(), message, column="event_type", values=raw)
+    if "event_type" in intake.mapping.columns:
         message = f"the event has no event_type; it counts as {default}."
         missing = raw.is_null()
-        job.findings.add("missing_event_type", missing, message, column="event_type", severity="warning", drop=False)
-    job.columns["event_type"] = types
-    return _note_returns(job, types)
+        intake.findings.add("missing_event_type", missing, message, column="event_type", severity="warning", drop=False)
+    intake.columns["event_type"] = types
+    return _note_returns(intake, types)
 
 
-def _note_returns(job: Job, types: pl.Series) -> pl.Series:
-    negative = (job.columns["quantity"] < 0).fill_null(False)
+def _note_returns(intake: Intake, types: pl.Series) -> pl.Series:
+    negative = (intake.columns["quantity"] < 0).fill_null(False)
     returned = (types == "return").fill_null(False) | negative
     message = "the event is a return (by its type or a negative quantity), no positive interaction; it was left out."
-    job.findings.add("returned_item", returned, message, column="event_type", severity="warning")
+    intake.findings.add("returned_item", returned, message, column="event_type", severity="warning")
     return returned
 
 
-def _check_users_and_items(job: Job, item_ids: pl.Series | None, returned: pl.Series) -> None:
-    users, items = job.columns["user_id"], job.columns["item_id"]
-    job.findings.add(
+def _check_users_and_items(intake: Intake, item_ids: pl.Series | None, returned: pl.Series) -> None:
+    users, items = intake.columns["user_id"], intake.columns["item_id"]
+    intake.findings.add(
         "missing_user_id", users.is_null() & ~returned, "the event has no user_id; give it one.", column="user_id"
     )
-    needs_item = ~job.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
+    needs_item = ~intake.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
     missing = items.is_null() & needs_item & ~returned
-    job.findings.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
+    intake.findings.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
     if item_ids is None:
-        job.findings.notes.append("items were not checked against a catalog")
+        intake.findings.notes.append("items were not checked against a catalog")
         return
     known = items.is_in(parsing.identifiers(item_ids).unique().implode()).fill_null(True)
     message = "item {value} is not in the catalog; add the item or correct the event."
-    job.findings.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
+    intake.findings.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
 
 
-def _finish_events(job: Job, returned: pl.Series, window: Window) -> ReadResult:
+def _finish_events(intake: Intake, returned: pl.Series, window: Window) -> ReadResult:
     rows = len(returned)
-    order = _order_kept(job)
-    job.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
-    job.steps.append(Step("rows with problems left out", job.steps[-1].rows_out, len(order)))
+    order = _order_kept(intake)
+    intake.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
+    intake.steps.append(Step("rows with problems left out", intake.steps[-1].rows_out, len(order)))
     if len(order) == 0:
         message = "no event is left (see the waterfall); check the time window, the item ids and the catalog."
-        job.findings.stop("no_events", message)
-    job.report(len(order)).raise_if_errors()
+        intake.findings.stop("no_events", message)
+    intake.report(len(order)).raise_if_errors()
     # Attributes are the heaviest column: they are built last, in the final order, so that they are never copied.
-    job.take(order)
-    job.add_attributes()
-    return job.finish(job.frame(), window=window)
+    intake.take(order)
+    intake.add_attributes()
+    return intake.finish(intake.frame(), window=window)
 
 
-def _order_kept(job: Job) -> pl.Series:
+def _order_kept(intake: Intake) -> pl.Series:
     """Rows that stay, sorted by user, time and position; ties keep file order."""
     keys = ["user_id", "timestamp", "position"]
-    table = pl.DataFrame([job.columns[name].alias(name) for name in keys]).with_row_index("row")
-    return table.filter(~job.findings.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]
+    table = pl.DataFrame([intake.columns[name].alias(name) for name in keys]).with_row_index("row")
+    return table.filter(~intake.findings.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]

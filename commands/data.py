@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from .call import Call, command_options
 from .domain import ingested
-from .options import dry_run, ingest_options, read_map, read_sessions, reading_options
+from .options import dry_run, ingest_options, read_options, read_sessions
 from .output import facts, table, waterfall
 
 if TYPE_CHECKING:
@@ -27,25 +26,10 @@ def data() -> None:
 @click.argument("domain")
 @click.option("--items", metavar="FILE", help="New catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="New events, in one of the same formats.")
-@reading_options
 @ingest_options
 @dry_run
 @command_options
-def ingest(
-    call: Call,
-    domain: str,
-    items: str | None,
-    events: str | None,
-    images: str | None,
-    item_map: str | None,
-    event_map: str | None,
-    event_type: str,
-    on_error: Literal["fail", "skip"],
-    since: datetime | None,
-    until: datetime | None,
-    sessions: Literal["auto", "gap", "per_user", "given"] | None,
-    dry_run: bool,
-) -> None:
+def ingest(call: Call, /, domain: str, items: str | None, events: str | None, dry_run: bool, **given: Any) -> None:
     """Take snapshots of new items or events. Content that is there already is not written again.
 
     Events are checked against --items, else against the newest item snapshot. Column mappings default to those that
@@ -55,20 +39,7 @@ def ingest(
     Example:
       hubspoke data ingest garden --events garden/events.csv --until 2017-07-01
     """
-    result = call.workspace().data.ingest(
-        domain,
-        items,
-        events,
-        images,
-        until,
-        since,
-        read_map(item_map, "items"),
-        read_map(event_map, "events"),
-        on_error,
-        event_type,
-        read_sessions(sessions),
-        dry_run,
-    )
+    result = call.workspace().data.ingest(domain, items, events, dry_run=dry_run, **read_options(given))
     call.show(result, lambda: _ingested(result))
 
 
@@ -100,7 +71,7 @@ def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
 )
 @command_options
 def sessions_(
-    call: Call, domain: str, events: str | None, mode: Literal["auto", "gap", "per_user", "given"] | None
+    call: Call, /, domain: str, events: str | None, mode: Literal["auto", "gap", "per_user", "given"] | None
 ) -> None:
     """How the events fall into sessions, and what each step of cleaning costs.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InvalidDataError
 from .call import Call, command_options
-from .options import dry_run, ingest_options, read_map, read_sessions, reading_options
+from .options import dry_run, ingest_options, read_options, reading_options
 from .output import facts, table
 
 if TYPE_CHECKING:
@@ -29,26 +28,12 @@ def domain() -> None:
 @click.argument("name")
 @click.option("--items", metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="Events on these items, in one of the same formats.")
-@reading_options
 @ingest_options
 @click.option("--description", default="", help="One line for people.")
 @dry_run
 @command_options
 def add(
-    call: Call,
-    name: str,
-    items: str | None,
-    events: str | None,
-    images: str | None,
-    item_map: str | None,
-    event_map: str | None,
-    event_type: str,
-    on_error: Literal["fail", "skip"],
-    since: datetime | None,
-    until: datetime | None,
-    sessions: Literal["auto", "gap", "per_user", "given"] | None,
-    description: str,
-    dry_run: bool,
+    call: Call, /, name: str, items: str | None, events: str | None, description: str, dry_run: bool, **given: Any
 ) -> None:
     """Add a category with its catalog and events. Bad data leaves nothing behind; the same call again changes nothing.
 
@@ -56,21 +41,8 @@ def add(
     Example:
       hubspoke domain add garden --items garden/items.csv --events garden/events.csv --images garden/photos
     """
-    maps = read_map(item_map, "items"), read_map(event_map, "events")
-    result = call.new_workspace(dry_run).domain.add(
-        name,
-        items,
-        events,
-        images,
-        *maps,
-        on_error,
-        read_sessions(sessions),
-        description,
-        until,
-        since,
-        event_type,
-        dry_run,
-    )
+    domains = call.new_workspace(dry_run).domain
+    result = domains.add(name, items, events, description=description, dry_run=dry_run, **read_options(given))
     call.show(result, lambda: _added(result))
 
 
@@ -123,16 +95,7 @@ def show(call: Call, name: str) -> None:
 @click.option("--events", metavar="FILE", help="Check these events, against --items or NAME's catalog.")
 @reading_options
 @command_options
-def validate(
-    call: Call,
-    name: str | None,
-    items: str | None,
-    events: str | None,
-    images: str | None,
-    item_map: str | None,
-    event_map: str | None,
-    event_type: str,
-) -> None:
+def validate(call: Call, /, name: str | None, items: str | None, events: str | None, **given: Any) -> None:
     """Check files before they are added, or the stored data and pictures of a category. Ends with 4 on a problem.
 
     \b
@@ -140,8 +103,7 @@ def validate(
       hubspoke domain validate --items garden/items.csv --events garden/events.csv
     """
     workspace = call.workspace() if name else call.unopened()
-    maps = read_map(item_map, "items"), read_map(event_map, "events")
-    result = workspace.domain.validate(name, items, events, images, *maps, event_type)
+    result = workspace.domain.validate(name, items, events, **read_options(given))
     call.show(result, lambda: result.text)
     if not result.ok:
         sys.exit(InvalidDataError.exit_code)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +14,7 @@ from .options import (
     how_many,
     ingest_options,
     read_config,
-    read_map,
-    read_sessions,
-    reading_options,
+    read_options,
 )
 from .output import facts
 from .recommend import recommended
@@ -32,13 +29,13 @@ if TYPE_CHECKING:
 @click.option("--events", metavar="FILE", help="Events, where there are any yet.")
 @click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
 @how_many(10, "Recommendations to show.")
-@reading_options
 @ingest_options
 @config_options
 @dry_run
 @command_options
 def launch(
     call: Call,
+    /,
     name: str,
     catalog: str,
     events: str | None,
@@ -46,15 +43,8 @@ def launch(
     k: int,
     config: str | None,
     settings: tuple[str, ...],
-    images: str | None,
-    item_map: str | None,
-    event_map: str | None,
-    event_type: str,
-    on_error: Literal["fail", "skip"],
-    since: datetime | None,
-    until: datetime | None,
-    sessions: Literal["auto", "gap", "per_user", "given"] | None,
     dry_run: bool,
+    **given: Any,
 ) -> None:
     """Launch a category: add its data, embed it, index it, train where there are events, and recommend.
 
@@ -67,19 +57,12 @@ def launch(
     result = call.new_workspace(dry_run).launch(
         name,
         catalog,
-        events=events,
-        images=images,
+        events,
         hub=hub,
         k=k,
         config=read_config(config, settings),
-        item_map=read_map(item_map, "items"),
-        event_map=read_map(event_map, "events"),
-        event_type=event_type,
-        on_error=on_error,
-        since=since,
-        until=until,
-        sessions=read_sessions(sessions),
         dry_run=dry_run,
+        **read_options(given),
     )
     call.show(result, lambda: _launched(result))
 

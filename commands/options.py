@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
@@ -15,6 +15,7 @@ from ..errors import InvalidDataError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from ..catalog.sessions import SessionSettings
     from ..evaluation.protocols import Protocol
+    from ..workflows.ingest import ReadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,11 +29,7 @@ def how_many(default: int, help: str = "How many items.") -> Callable[[F], F]:
 
 
 def moment(text: str) -> datetime:
-    """A day or a moment in ISO 8601; UTC where it names no zone.
-
-    Raises:
-        BadParameter: it is neither.
-    """
+    """A day or a moment in ISO 8601; UTC where it names no zone."""
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
@@ -41,11 +38,7 @@ def moment(text: str) -> datetime:
 
 
 def cutoffs(text: str) -> tuple[int, ...]:
-    """One or several list lengths, such as `10` or `10,20,100`.
-
-    Raises:
-        BadParameter: something else.
-    """
+    """One or several list lengths, such as `10` or `10,20,100`."""
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise click.BadParameter(f"{text!r} is no list length; write it like 10 or 10,20,100.")
@@ -99,72 +92,74 @@ def names(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
+mapping_options = (
+    click.option("--images", metavar="DIR", help="Folder of the pictures (default: the items file's folder)."),
+    click.option(
+        "--map",
+        "item_map",
+        metavar="MAP",
+        help="Item columns as CANONICAL=SOURCE, such as title=name,price=cost; or a YAML file.",
+    ),
+    click.option("--event-map", metavar="MAP", help="Event columns, written like --map."),
+    click.option("--event-type", default="view", show_default=True, help="Type of events where no column names one."),
+)
+snapshot_options = (
+    click.option(
+        "--on-error",
+        type=click.Choice(["fail", "skip"]),
+        default="fail",
+        show_default=True,
+        help="Stop at bad rows, or leave them out.",
+    ),
+    click.option("--since", type=moment, metavar="DATE", help="Only events from this moment on."),
+    click.option("--until", type=moment, metavar="DATE", help="Only events before this moment."),
+    click.option(
+        "--sessions",
+        type=click.Choice(["auto", "gap", "per_user", "given"]),
+        help="How events are cut into sessions (default: auto, that is gap where times of day are known).",
+    ),
+)
+
+
 def reading_options(function: F) -> F:
-    """How tables are read: pictures, column mappings, bad rows, time window, sessions."""
-    for option in reversed(
-        (
-            click.option("--images", metavar="DIR", help="Folder of the pictures (default: the items file's folder)."),
-            click.option(
-                "--map",
-                "item_map",
-                metavar="MAP",
-                help="Item columns as CANONICAL=SOURCE, such as title=name,price=cost; or a YAML file.",
-            ),
-            click.option("--event-map", metavar="MAP", help="Event columns, written like --map."),
-            click.option(
-                "--event-type", default="view", show_default=True, help="Type of events where no column names one."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    """How tables are read: pictures and column mappings; `read_options` takes their values."""
+    return _all(mapping_options, function)
 
 
 def ingest_options(function: F) -> F:
-    """What only taking snapshots needs: bad rows, time window, sessions."""
-    for option in reversed(
-        (
-            click.option(
-                "--on-error",
-                type=click.Choice(["fail", "skip"]),
-                default="fail",
-                show_default=True,
-                help="Stop at bad rows, or leave them out.",
-            ),
-            click.option("--since", type=moment, metavar="DATE", help="Only events from this moment on."),
-            click.option("--until", type=moment, metavar="DATE", help="Only events before this moment."),
-            click.option(
-                "--sessions",
-                type=click.Choice(["auto", "gap", "per_user", "given"]),
-                help="How events are cut into sessions (default: auto, that is gap where times of day are known).",
-            ),
-        )
-    ):
+    """How tables are read and taken in: also bad rows, time window, sessions; `read_options` takes their values."""
+    return _all((*mapping_options, *snapshot_options), function)
+
+
+def _all(options: Sequence[Callable[[F], F]], function: F) -> F:
+    for option in reversed(options):
         function = option(function)
     return function
+
+
+def read_options(given: Mapping[str, Any]) -> ReadOptions:
+    """What `reading_options` or `ingest_options` gathered, as the keywords of the workflows."""
+    options = {
+        **given,
+        "item_map": read_map(given["item_map"], "items"),
+        "event_map": read_map(given["event_map"], "events"),
+    }
+    return cast("ReadOptions", {**options, "sessions": read_sessions(given.get("sessions"))})
 
 
 def config_options(function: F) -> F:
     """Settings of a training: a file, and single values laid over it."""
-    for option in reversed(
-        (
-            click.option("--config", metavar="FILE", help="Settings as YAML or JSON."),
-            click.option(
-                "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, over --config; repeatable."
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+    options = (
+        click.option("--config", metavar="FILE", help="Settings as YAML or JSON."),
+        click.option(
+            "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, over --config; repeatable."
+        ),
+    )
+    return _all(options, function)
 
 
 def read_map(text: str | None, kind: Literal["items", "events"]) -> dict[str, str] | None:
-    """The overrides of a `--map` option, None where it was not given.
-
-    Raises:
-        UsageError: malformed.
-        NotFoundError: no such YAML file.
-    """
+    """The overrides of a `--map` option, None where it was not given."""
     if text is None:
         return None
     from ..catalog.mapping import load_mapping, parse_map_option
@@ -183,13 +178,7 @@ def read_sessions(mode: Literal["auto", "gap", "per_user", "given"] | None) -> S
 
 
 def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] | None:
-    """The settings of a training, None where none were given; `a.b=1` sets a nested key.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: no YAML or JSON, or no mapping.
-        UsageError: a `--set` without `=`.
-    """
+    """The settings of a training, None where none were given; `a.b=1` sets a nested key."""
     config = {} if path is None else _load(Path(path))
     for text in settings:
         name, equals, value = text.partition("=")

@@ -37,7 +37,7 @@ from ..workflows.backups import Backup, Restoration
 from ..workflows.bundles import BundleExport, BundleImport
 from ..workflows.data import DataIngested, DiffResult, SessionsResult
 from ..workflows.doctor import Diagnosis
-from ..workflows.domains import DomainAdded, DomainArchived, DomainDetails
+from ..workflows.domains import DomainAdded, DomainArchived, DomainDetails, Validation
 from ..workflows.evaluations import CompareResult, EvaluationResult
 from ..workflows.explain import Explanation
 from ..workflows.garbage import Garbage
@@ -52,7 +52,6 @@ from ..workflows.releases import Promotion
 from ..workflows.rules import RulesCheck, RulesResult, RulesVersions
 from ..workflows.setup import InitResult, SchemaState
 from ..workflows.spoke_comparison import SpokeComparison
-from ..workflows.validation import Validation
 from .output import SCHEMA_VERSION
 
 

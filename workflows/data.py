@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
@@ -15,11 +13,10 @@ from ..results import Record
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..catalog.schema import OnError
     from ..catalog.sessions import SessionSettings
     from .context import Context
     from .datasets import Table
-    from .ingest import IngestResult, Request
+    from .ingest import IngestRequest, IngestResult, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class DiffResult(Record):
 
 
 class Data:
-    """`context.data`."""
+    """`workspace.data`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -75,15 +72,9 @@ class Data:
         domain: str,
         items: Table | None = None,
         events: Table | None = None,
-        images: Path | str | None = None,
-        until: datetime | None = None,
-        since: datetime | None = None,
-        item_map: Mapping[str, str] | None = None,
-        event_map: Mapping[str, str] | None = None,
-        on_error: OnError = "fail",
-        event_type: str = "view",
-        sessions: SessionSettings | None = None,
+        *,
         dry_run: bool = False,
+        **options: Unpack[ReadOptions],
     ) -> DataIngested:
         """Take snapshots of new items or events of a domain; content that is there already is not written again.
 
@@ -91,69 +82,48 @@ class Data:
             domain: the domain.
             items: catalog file or table.
             events: event file or table; checked against `items`, else against the newest item snapshot.
-            images: folder of the pictures; by default the folder of the catalog file.
-            until: only events before this moment.
-            since: only events from this moment on.
-            item_map: canonical item column to source column; by default the one that the domain was added with.
-            event_map: the same for events.
-            on_error: `fail` stops at bad rows, `skip` leaves them out.
-            event_type: type of events that name none.
-            sessions: cut events into sessions this way from now on.
             dry_run: check everything, change nothing.
+            options: as of `domain.add`; mappings and sessions default to those that the domain remembers, and new ones
+                are remembered.
 
         Raises:
-            UsageError: nothing is given.
-            NotFoundError: no such domain or file.
-            InvalidDataError: the data cannot be used.
+            InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
             LockedError: another process is adding data to the domain.
         """
-        from .ingest import Request
+        from .ingest import IngestRequest
 
-        if items is None and events is None and sessions is None:
+        request = IngestRequest(items, events, **options)
+        if items is None and events is None and request.sessions is None:
             raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both.")
-        record = self._context.registry.domains.get(domain)
-        item_map = record.settings.get("item_map", {}) if item_map is None else item_map
-        event_map = record.settings.get("event_map", {}) if event_map is None else event_map
-        request = Request(items, events, images, item_map, event_map, on_error, since, until, event_type)
+        known = self._context.registry.domains.get(domain)
+        kept_item_map, kept_event_map = known.settings.get("item_map"), known.settings.get("event_map")
+        request = replace(
+            request,
+            item_map=kept_item_map if request.item_map is None else request.item_map,
+            event_map=kept_event_map if request.event_map is None else request.event_map,
+        )
         if dry_run:
-            return self._ingest(record, request, sessions, dry_run=True)
+            return self._ingest(known, request, dry_run=True)
         with self._context.lock(f"data {domain}"):
-            return self._ingest(record, request, sessions, dry_run=False)
+            return self._ingest(known, request, dry_run=False)
 
-    def _ingest(
-        self, domain: DomainRecord, request: Request, sessions: SessionSettings | None, dry_run: bool
-    ) -> DataIngested:
+    def _ingest(self, domain: DomainRecord, request: IngestRequest, dry_run: bool) -> DataIngested:
         from .datasets import session_settings
-        from .ingest import check, note_image_root, prepare, record
+        from .ingest import check, take_snapshots
 
-        data = check(self._context, domain.name, request, sessions or session_settings(domain))
-        prepared = [prepare(self._context, domain.name, part, dry_run) for part in data.parts]
-        results = {p.part.kind: record(self._context, domain.name, p, dry_run) for p in prepared}
-        unchanged = sessions is None or sessions.model_dump() == domain.settings.get("sessions")
-        if not dry_run:
-            for part in prepared:
-                note_image_root(self._context, part)
-            self._remember(domain, request, sessions)
-        cached = unchanged and all(result.cached for result in results.values())
-        return DataIngested(domain.name, results.get("items"), results.get("events"), cached, dry_run)
-
-    def _remember(self, domain: DomainRecord, request: Request, sessions: SessionSettings | None) -> None:
-        """Keep the column mappings and session settings that were given, for the next time."""
-        changes: dict[str, Any] = {"item_map": dict(request.item_map), "event_map": dict(request.event_map)}
-        changes = {key: mapping for key, mapping in changes.items() if mapping}
-        if sessions is not None:
-            changes["sessions"] = sessions.model_dump()
-        if any(domain.settings.get(key) != value for key, value in changes.items()):
+        tables = check(self._context, domain.name, request, request.sessions or session_settings(domain))
+        results = take_snapshots(self._context, domain.name, tables, dry_run)
+        changes = request.remembered()
+        if not dry_run and any(domain.settings.get(key) != value for key, value in changes.items()):
             # Read again: the snapshots just taken may have noted where their pictures lie.
             now = self._context.registry.domains.get(domain.name).settings
             self._context.registry.domains.set_settings(domain.name, {**now, **changes})
+        unchanged = "sessions" not in changes or changes["sessions"] == domain.settings.get("sessions")
+        cached = unchanged and all(result.cached for result in results.values())
+        return DataIngested(domain.name, results.get("items"), results.get("events"), cached, dry_run)
 
     def snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
-        """Snapshots, oldest first, of one domain and one kind if asked.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
+        """Snapshots, oldest first, of one domain and one kind if asked."""
         return self._context.registry.snapshots.list(domain, kind)
 
     def sessions(
@@ -161,15 +131,7 @@ class Data:
     ) -> SessionsResult:
         """How the newest events of a domain, or those that `events` (a reference) names, fall into sessions.
 
-        Args:
-            domain: the domain.
-            events: event snapshot.
-            settings: try these instead of the domain's own.
-
-        Raises:
-            NotFoundError: no such domain or snapshot, or no events yet.
-            UsageError: the reference is malformed or names something else.
-            CorruptArtifactError: the stored table no longer matches its checksum.
+        `settings` are tried instead of the domain's own.
         """
         from ..catalog.sessions import clean_sessions
         from .datasets import find_snapshot, read_table, session_settings, time_kind
@@ -185,13 +147,7 @@ class Data:
         return SessionsResult(domain=domain, events=snapshot.ref, settings=settings.model_dump(), **cleaned)
 
     def diff(self, old: str, new: str) -> DiffResult:
-        """What changed from one snapshot to another of the same kind.
-
-        Raises:
-            NotFoundError: no such snapshot.
-            UsageError: a reference names no snapshot, or the two are of different kinds.
-            CorruptArtifactError: a stored table no longer matches its checksum.
-        """
+        """What changed from one snapshot to another of the same kind."""
         from ..catalog.snapshots import diff_snapshots
         from .datasets import read_table
 

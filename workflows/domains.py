@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
 
-from ..errors import UsageError
+from ..errors import HubspokeError, UsageError
 from ..registry.records import AliasRecord, DomainRecord, ModelRecord, SnapshotRecord
 from ..registry.references import check_domain_name
 from ..results import Record
 
 if TYPE_CHECKING:
-    from ..catalog.schema import OnError
-    from ..catalog.sessions import SessionSettings
+    from ..catalog.intake import ReadResult
+    from ..catalog.validation import ValidationReport
     from ..registry.lineage.staleness import Staleness
     from .context import Context
     from .datasets import Table
-    from .ingest import CheckedData, IngestResult, Request
-    from .validation import Validation
+    from .ingest import IngestRequest, IngestResult, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,28 @@ class DomainArchived(Record):
     dry_run: bool = False
 
 
+@dataclass(frozen=True)
+class Check(Record):
+    """One thing looked at; `message` says what is wrong, or what was found."""
+
+    name: str
+    ok: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class Validation(Record):
+    """What was checked: reports of tables, or checks of stored data; `text` is the same for a person."""
+
+    ok: bool
+    domain: str | None
+    reports: tuple[Mapping[str, Any], ...]
+    checks: tuple[Check, ...]
+    text: str
+
+
 class Domains:
-    """`context.domain`."""
+    """`workspace.domain`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -67,11 +85,7 @@ class Domains:
         return self._context.registry.domains.list(archived)
 
     def show(self, name: str) -> DomainDetails:
-        """One domain with what it has.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
+        """One domain with what it has."""
         from .staleness import domain_staleness
 
         registry = self._context.registry
@@ -91,125 +105,128 @@ class Domains:
         name: str,
         items: Table | None = None,
         events: Table | None = None,
-        images: Path | str | None = None,
-        item_map: Mapping[str, str] | None = None,
-        event_map: Mapping[str, str] | None = None,
-        on_error: OnError = "fail",
-        sessions: SessionSettings | None = None,
+        *,
         description: str = "",
-        until: datetime | None = None,
-        since: datetime | None = None,
-        event_type: str = "view",
         dry_run: bool = False,
+        **options: Unpack[ReadOptions],
     ) -> DomainAdded:
         """Add a category with its catalog and events; bad data leaves no domain behind.
 
-        The same call again changes nothing (`cached`), and completes what a killed call left out.
+        The same call again changes nothing (`cached`), and completes what a killed call left out. Column mappings and
+        session settings are remembered for later ingests.
 
         Args:
             name: lower-case letters, digits and underscores.
             items: catalog file or table.
             events: event file or table; its items must be in the catalog.
-            images: folder of the pictures; by default the folder of the catalog file.
-            item_map: canonical item column to source column, laid over the guess; later ingests use it too.
-            event_map: the same for events.
-            on_error: `fail` stops at bad rows, `skip` leaves them out.
-            sessions: how events are cut into sessions.
             description: one line for people.
-            until: only events before this moment.
-            since: only events from this moment on.
-            event_type: type of events that name none.
             dry_run: check everything, change nothing.
+            options: how the tables are read: images, item_map, event_map, event_type, on_error, since, until, sessions.
 
         Raises:
             UsageError: the name is malformed or taken by a domain with other data.
-            NotFoundError: no such file.
-            InvalidDataError: the data cannot be used.
-            LockedError: another process is adding data to the domain.
+            InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
         """
-        from .ingest import Request
+        from .ingest import IngestRequest
 
         check_domain_name(name)
         if events is not None and items is None and self._context.registry.domains.find(name) is None:
             raise UsageError(f"{name} would have events but no items; give its catalog with --items FILE too.")
-        request = Request(items, events, images, item_map or {}, event_map or {}, on_error, since, until, event_type)
+        request = IngestRequest(items, events, **options)
         if dry_run:
-            return self._add(name, description, request, sessions, dry_run=True)
+            return self._add(name, description, request, dry_run=True)
         with self._context.lock(f"data {name}"):
-            return self._add(name, description, request, sessions, dry_run=False)
+            return self._add(name, description, request, dry_run=False)
 
-    def _add(
-        self, name: str, description: str, request: Request, sessions: SessionSettings | None, dry_run: bool
-    ) -> DomainAdded:
+    def _add(self, name: str, description: str, request: IngestRequest, dry_run: bool) -> DomainAdded:
         from ..catalog.sessions import SessionSettings
-        from .ingest import check, note_image_root, prepare, record
+        from .ingest import check, take_snapshots
 
-        settings = _settings(request, sessions or SessionSettings())
-        existing = self._context.registry.domains.find(name)
+        domains = self._context.registry.domains
+        sessions = request.sessions or SessionSettings()
+        settings = {"sessions": sessions.model_dump(), **request.remembered()}
+        existing = domains.find(name)
         if existing is not None:
             _refuse_other_settings(existing, settings, description)
-        data = check(self._context, name, request, sessions or SessionSettings())
+        tables = check(self._context, name, request, sessions)
         if existing is not None:
-            self._refuse_other_data(existing, data)
-        # Files first, rows last: a full disk or a kill while tables are written leaves no domain behind.
-        prepared = [prepare(self._context, name, part, dry_run) for part in data.parts]
-        if existing is None and not dry_run:
-            self._context.registry.domains.add(name, description, settings)
-        results = {p.part.kind: record(self._context, name, p, dry_run) for p in prepared}
-        for part in () if dry_run else prepared:
-            note_image_root(self._context, part)
-        domain = self._context.registry.domains.find(name)
+            has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
+            # A kind of table that the domain lacks completes a killed call; any other must be there already.
+            for table in tables:
+                if has[table.kind] and table.known is None:
+                    raise UsageError(
+                        f"There is a domain {name!r} with other {table.kind} already; add a new version with "
+                        f"`hubspoke data ingest {name} --{table.kind} FILE`."
+                    )
+        begin = None if existing else lambda: domains.add(name, description, settings)
+        results = take_snapshots(self._context, name, tables, dry_run, begin)
         cached = existing is not None and all(result.cached for result in results.values())
-        return DomainAdded(name, domain, results.get("items"), results.get("events"), cached, dry_run)
-
-    def _refuse_other_data(self, existing: DomainRecord, data: CheckedData) -> None:
-        """A table of a kind that the domain lacks completes a killed call; any other must be there already."""
-        from .ingest import known_snapshot
-
-        has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
-        for part in data.parts:
-            if has[part.kind] and known_snapshot(self._context, existing.name, part) is None:
-                raise UsageError(
-                    f"There is a domain {existing.name!r} with other {part.kind} already; add a new version with "
-                    f"`hubspoke data ingest {existing.name} --{part.kind} FILE`."
-                )
+        return DomainAdded(name, domains.find(name), results.get("items"), results.get("events"), cached, dry_run)
 
     def validate(
         self,
         name: str | None = None,
         items: Table | None = None,
         events: Table | None = None,
-        images: Path | str | None = None,
-        item_map: Mapping[str, str] | None = None,
-        event_map: Mapping[str, str] | None = None,
-        event_type: str = "view",
+        **options: Unpack[ReadOptions],
     ) -> Validation:
-        """Check tables before they are added, or the stored data and pictures of a domain.
+        """Check tables before they are added, or the stored data and pictures of a domain; nothing is changed.
 
-        With both a name and events but no items, the events are checked against the domain's newest catalog.
-
-        Raises:
-            UsageError: neither a name nor a table is given.
-            NotFoundError: no such domain or file.
+        With both a name and events but no items, the events are checked against the domain's newest catalog. Tables
+        are read by the `options` of `add`, but for `on_error` and `sessions`: every problem is reported.
         """
-        from .ingest import Request
-        from .validation import validate_domain, validate_tables
+        from .ingest import IngestRequest
 
-        request = Request(
-            items, events, images, item_map or {}, event_map or {}, on_error="fail", event_type=event_type
-        )
         if items is not None or events is not None:
-            return validate_tables(self._context, name, request)
+            return self._validate_tables(name, replace(IngestRequest(items, events, **options), on_error="fail"))
         if name is None:
             raise UsageError("There is nothing to validate; name a domain, or give --items FILE or --events FILE.")
-        return validate_domain(self._context, name)
+        return self._validate_stored(name)
+
+    def _validate_tables(self, name: str | None, request: IngestRequest) -> Validation:
+        """Read tables as an ingest would and report every problem."""
+        from .datasets import find_snapshot, read_table
+
+        reports, item_ids = [], None
+        if request.items is not None:
+            report, read = _report_of(request.read_items)
+            reports.append(report)
+            item_ids = None if read is None else read.frame["item_id"]
+        elif name is not None:
+            snapshot = find_snapshot(self._context, name, "items")
+            item_ids = None if snapshot is None else read_table(self._context, snapshot)["item_id"]
+        if request.events is not None:
+            reports.append(_report_of(lambda: request.read_events(item_ids))[0])
+        return Validation(
+            ok=all(report.ok for report in reports),
+            domain=name,
+            reports=tuple(report.to_json() for report in reports),
+            checks=(),
+            text="\n\n".join(report.to_text() for report in reports),
+        )
+
+    def _validate_stored(self, name: str) -> Validation:
+        """Check every stored snapshot of a domain against its checksum, and the pictures of its newest items."""
+        from .datasets import image_paths, load_dataset, read_table
+
+        def pictures() -> str:
+            paths = image_paths(load_dataset(self._context, name, with_events=False))
+            return f"{sum(map(len, paths))} pictures of {sum(map(bool, paths))} items"
+
+        def rows(snapshot: SnapshotRecord) -> str:
+            return f"{read_table(self._context, snapshot).height} rows"
+
+        snapshots = self._context.registry.snapshots.list(name)
+        checks = [_check(snapshot.ref, partial(rows, snapshot)) for snapshot in snapshots]
+        if any(snapshot.kind == "items" for snapshot in snapshots):
+            checks.append(_check("pictures", pictures))
+        if not checks:
+            checks.append(Check("data", True, "no snapshot yet"))
+        text = "\n".join(f"{'ok    ' if check.ok else 'failed'}  {check.name}: {check.message}" for check in checks)
+        return Validation(all(check.ok for check in checks), name, (), tuple(checks), text)
 
     def archive(self, name: str, restore: bool = False, dry_run: bool = False) -> DomainArchived:
-        """Take a domain out of the listings, or bring it back; nothing of it is deleted.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
+        """Take a domain out of the listings, or bring it back; nothing of it is deleted."""
         domain = self._context.registry.domains.get(name)
         cached = domain.status == ("active" if restore else "archived")
         if not dry_run and not cached:
@@ -217,12 +234,21 @@ class Domains:
         return DomainArchived(domain, cached, dry_run)
 
 
-def _settings(request: Request, sessions: SessionSettings) -> dict[str, Any]:
-    settings: dict[str, Any] = {"sessions": sessions.model_dump()}
-    for key, mapping in (("item_map", request.item_map), ("event_map", request.event_map)):
-        if mapping:
-            settings[key] = dict(mapping)
-    return settings
+def _report_of(read: Callable[[], ReadResult]) -> tuple[ValidationReport, ReadResult | None]:
+    from ..catalog.validation import ValidationFailedError
+
+    try:
+        result = read()
+    except ValidationFailedError as error:
+        return error.report, None
+    return result.report, result
+
+
+def _check(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except HubspokeError as error:
+        return Check(name, False, str(error))
 
 
 def _refuse_other_settings(existing: DomainRecord, settings: Mapping[str, Any], description: str) -> None:

@@ -6,17 +6,18 @@ half-written and can simply be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import polars as pl
 
+from ..catalog.intake import ReadResult
 from ..catalog.parsing import utc
-from ..catalog.readers import ReadResult, events_from_frame, items_from_frame, read_events, read_items
-from ..catalog.schema import OnError, TimeKind
+from ..catalog.readers import read_events, read_items
+from ..catalog.schema import OnError
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import content_hash, write_snapshot
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
@@ -28,36 +29,62 @@ from .datasets import TABLE_FOLDER, Table, find_snapshot, read_table
 if TYPE_CHECKING:
     from .context import Context
 
-
 # What a snapshot's details hold beside the reader's provenance.
 OWN_DETAILS = ("time_kind", "image_root", "sessions")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be ingested and how it is to be read.
+class ReadOptions(TypedDict, total=False):
+    """How tables are read and events cut into sessions, as keywords; None is the default of each."""
 
-    Attributes:
-        items: catalog file or table.
-        events: event file or table.
-        images: folder of the pictures; by default the folder of the catalog file.
-        item_map: canonical item column to source column, laid over the guess.
-        event_map: the same for events.
-        on_error: whether bad rows stop the ingest or are left out.
-        since: only events from this moment on.
-        until: only events before this moment.
-        event_type: type of events that name none.
-    """
+    images: Path | str | None  # folder of the pictures; by default the folder of the catalog file
+    item_map: Mapping[str, str] | None  # canonical item column to source column, over the guess
+    event_map: Mapping[str, str] | None  # the same for events
+    event_type: str  # of events that name none; by default `view`
+    on_error: OnError  # `fail` stops at bad rows, `skip` leaves them out
+    since: datetime | None  # only events from this moment on
+    until: datetime | None  # only events before this moment
+    sessions: SessionSettings | None  # how events are cut; by default as the domain is, or the settings' defaults
+
+
+@dataclass(frozen=True)
+class IngestRequest:
+    """What is to be ingested, and how: tables or their files, and `ReadOptions` with their defaults."""
 
     items: Table | None = None
     events: Table | None = None
     images: Path | str | None = None
-    item_map: Mapping[str, str] = field(default_factory=dict)
-    event_map: Mapping[str, str] = field(default_factory=dict)
+    item_map: Mapping[str, str] | None = None
+    event_map: Mapping[str, str] | None = None
+    event_type: str = "view"
     on_error: OnError = "fail"
     since: datetime | None = None
     until: datetime | None = None
-    event_type: str = "view"
+    sessions: SessionSettings | None = None
+
+    def read_items(self) -> ReadResult:
+        """The catalog in the canonical schema; `items` must be given."""
+        assert self.items is not None
+        return read_items(self.items, self.item_map, self.images, self.on_error)
+
+    def read_events(self, item_ids: pl.Series | None) -> ReadResult:
+        """The events in the canonical schema, checked against the catalog's ids if known; `events` must be given."""
+        assert self.events is not None
+        return read_events(
+            self.events,
+            self.event_map,
+            item_ids,
+            self.on_error,
+            default_event_type=self.event_type,
+            until=self.until,
+            since=self.since,
+        )
+
+    def remembered(self) -> dict[str, Any]:
+        """What a domain's settings keep of it, for the next ingest."""
+        given: dict[str, Any] = {"item_map": dict(self.item_map or {}), "event_map": dict(self.event_map or {})}
+        if self.sessions is not None:
+            given["sessions"] = self.sessions.model_dump()
+        return {key: value for key, value in given.items() if value}
 
 
 @dataclass(frozen=True)
@@ -90,215 +117,173 @@ class IngestResult(Record):
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A table that passed all checks and waits to be written."""
+class CheckedTable:
+    """A table that passed all checks, and the domain's snapshot that holds the same content already."""
 
-    kind: str
-    frame: pl.DataFrame
-    content_hash: str
     read: ReadResult
+    content_hash: str
+    known: SnapshotRecord | None
     as_of: datetime | None = None
     sessions: Mapping[str, Any] | None = None
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """A checked table with the snapshot that holds its content already, or the artifact that now does."""
-
-    part: Checked
-    known: SnapshotRecord | None
-    stored: StoredArtifact | None
-
-
-@dataclass(frozen=True)
-class CheckedData:
-    """Everything of one request that waits to be written."""
-
-    items: Checked | None
-    events: Checked | None
+    @property
+    def kind(self) -> str:
+        """`items` or `events`."""
+        return self.read.mapping.kind
 
     @property
-    def parts(self) -> tuple[Checked, ...]:
-        """Those that there are, items first."""
-        return tuple(part for part in (self.items, self.events) if part is not None)
+    def image_root(self) -> str | None:
+        """Where its pictures lie."""
+        return None if self.read.image_root is None else str(self.read.image_root.resolve())
 
 
-def check(context: Context, domain: str, request: Request, sessions: SessionSettings) -> CheckedData:
-    """Read and check everything that is asked for; nothing is written.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
-        UsageError: events without any catalog.
-    """
-    items = None
+def check(context: Context, domain: str, request: IngestRequest, sessions: SessionSettings) -> list[CheckedTable]:
+    """Read and check what is asked for, items first; nothing is written, and the domain need not exist yet."""
+    exists = context.registry.domains.find(domain) is not None
+    checked = []
+    item_ids = None
     if request.items is not None:
         context.progress("reading items", 0, 1)
-        items = _checked("items", read_item_table(request))
+        read = request.read_items()
+        item_ids = read.frame["item_id"]
+        checked.append(_checked(context, domain, exists, read))
         context.progress("reading items", 1, 1)
-    events = None
     if request.events is not None:
         context.progress("reading events", 0, 1)
-        item_ids = items.frame["item_id"] if items else _catalog_ids(context, domain)
-        events = _checked_events(read_event_table(request, item_ids), request, sessions)
+        if item_ids is None:
+            item_ids = _catalog_ids(context, domain, exists)
+        read = request.read_events(item_ids)
+        cut = clean_sessions(read.frame, sessions, read.time_kind).to_json()
+        checked.append(_checked(context, domain, exists, read, _as_of(read, request.until), cut))
         context.progress("reading events", 1, 1)
-    return CheckedData(items, events)
+    return checked
 
 
-def read_item_table(request: Request) -> ReadResult:
-    """The catalog of a request in the canonical schema.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: the data cannot be used.
-    """
-    if isinstance(request.items, pl.DataFrame):
-        return items_from_frame(request.items, request.item_map, request.images, request.on_error)
-    return read_items(Path(request.items or ""), request.item_map, request.images, request.on_error)
-
-
-def read_event_table(request: Request, item_ids: pl.Series | None) -> ReadResult:
-    """The events of a request in the canonical schema, checked against the catalog's ids where they are given.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: the data cannot be used.
-    """
-    how = (request.event_map, item_ids, request.on_error, request.event_type, request.until, request.since)
-    if isinstance(request.events, pl.DataFrame):
-        return events_from_frame(request.events, *how)
-    return read_events(Path(request.events or ""), *how)
+def _checked(
+    context: Context,
+    domain: str,
+    exists: bool,
+    read: ReadResult,
+    as_of: datetime | None = None,
+    sessions: Mapping[str, Any] | None = None,
+) -> CheckedTable:
+    found, content = (
+        context.registry.snapshots.list(domain, read.mapping.kind) if exists else [],
+        content_hash(read.frame),
+    )
+    known = next((snapshot for snapshot in found if snapshot.content_hash == content), None)
+    return CheckedTable(read, content, known, as_of, sessions)
 
 
-def _catalog_ids(context: Context, domain: str) -> pl.Series:
-    snapshot = find_snapshot(context, domain, "items") if context.registry.domains.find(domain) else None
+def _as_of(read: ReadResult, until: datetime | None) -> datetime | None:
+    """The moment that events are known up to: what was asked for, else the newest; bare counters have none."""
+    if until is not None:
+        return utc(until)
+    newest = None if read.time_kind == "order" else read.frame["timestamp"].max()
+    return newest if isinstance(newest, datetime) else None
+
+
+def _catalog_ids(context: Context, domain: str, exists: bool) -> pl.Series:
+    snapshot = find_snapshot(context, domain, "items") if exists else None
     if snapshot is None:
         raise UsageError(f"{domain} has no items that the events could be on; give its catalog with --items FILE too.")
     return read_table(context, snapshot)["item_id"]
 
 
-def _checked(kind: str, read: ReadResult) -> Checked:
-    return Checked(kind, read.frame, content_hash(read.frame), read)
+def take_snapshots(
+    context: Context,
+    domain: str,
+    tables: Sequence[CheckedTable],
+    dry_run: bool,
+    begin: Callable[[], object] | None = None,
+) -> dict[str, IngestResult]:
+    """Make checked tables snapshots of the domain, by kind; a dry run says what would become of them.
 
-
-def _checked_events(read: ReadResult, request: Request, sessions: SessionSettings) -> Checked:
-    kind: TimeKind = read.report.time_kind or "real"
-    cleaned = clean_sessions(read.frame, sessions, kind)
-    as_of = None if request.until is None else utc(request.until)
-    if as_of is None and kind != "order":
-        newest = read.frame["timestamp"].max()
-        as_of = newest if isinstance(newest, datetime) else None
-    return replace(_checked("events", read), as_of=as_of, sessions=cleaned.to_json())
-
-
-def known_snapshot(context: Context, domain: str, part: Checked) -> SnapshotRecord | None:
-    """The domain's snapshot that holds the same content already, or None."""
-    if context.registry.domains.find(domain) is None:
-        return None
-    same = (s for s in context.registry.snapshots.list(domain, part.kind) if s.content_hash == part.content_hash)
-    return next(same, None)
-
-
-def prepare(context: Context, domain: str, part: Checked, dry_run: bool = False) -> Prepared:
-    """Write a checked table's files, unless the domain has a snapshot of that content; no row is written yet.
-
-    Raises:
-        HubspokeError: the disk is full, or the store cannot be written; nothing is left behind.
+    Files first, rows last, with `begin` (which makes a new domain) between them: a full disk or a kill while tables are
+    written leaves no domain behind.
     """
-    known = known_snapshot(context, domain, part)
     if dry_run:
-        return Prepared(part, known, None)
-    if known is not None:
-        _repair(context, known, part)
-        return Prepared(part, known, None)
-    return Prepared(part, None, _write(context, part, part.read.provenance, _image_root(part)))
+        return {table.kind: _result(table, table.known, table.known is not None, True) for table in tables}
+    stored = [_store(context, table) for table in tables]
+    if begin is not None:
+        begin()
+    results = {t.kind: _record(context, domain, t, files) for t, files in zip(tables, stored, strict=True)}
+    for table in tables:
+        _note_image_root(context, table)
+    return results
 
 
-def _repair(context: Context, known: SnapshotRecord, part: Checked) -> None:
-    """Write a lost or damaged snapshot's files once more, to the byte: same content, same manifest."""
+def _store(context: Context, table: CheckedTable) -> StoredArtifact | None:
+    """Write the files of new content; those of a known snapshot that are lost or damaged are written once more."""
+    known = table.known
+    if known is None:
+        return _write(context, table, table.read.provenance, table.image_root)
     try:
         context.artifacts.open(known.artifact)
-        return
     except (CorruptArtifactError, NotFoundError) as error:
+        # To the byte: same content, same manifest.
         provenance = {name: value for name, value in known.details.items() if name not in OWN_DETAILS}
-        stored = _write(context, part, provenance, known.details.get("image_root"))
-        if stored.digest != known.artifact:
+        if _write(context, table, provenance, known.details.get("image_root")).digest != known.artifact:
             raise CorruptArtifactError(
                 f"{known.ref} is damaged, and another version of a library writes it otherwise than it was written; "
                 "restore a backup of the artifacts."
             ) from error
-    context.progress.note(f"{known.ref} was damaged; its files are as they were again.")
+        context.progress.note(f"{known.ref} was damaged; its files are as they were again.")
+    return None
 
 
-def record(context: Context, domain: str, prepared: Prepared, dry_run: bool = False) -> IngestResult:
-    """Make a prepared table a snapshot of the domain; where its files were not written (a dry run), say what would be.
-
-    Raises:
-        NotFoundError: there is no such domain.
-    """
-    part = prepared.part
-    if prepared.stored is not None:
-        details = _details(part)
-        snapshot, made = context.registry.snapshots.add(
-            domain, part.kind, part.content_hash, part.frame.height, prepared.stored, part.as_of, details
-        )
-        return _result(part, snapshot, cached=not made, dry_run=False)
-    return _result(part, prepared.known, cached=prepared.known is not None, dry_run=dry_run)
-
-
-def _write(context: Context, part: Checked, provenance: Mapping[str, Any], image_root: str | None) -> StoredArtifact:
-    context.progress(f"writing {part.kind}", 0, 1)
+def _write(
+    context: Context, table: CheckedTable, provenance: Mapping[str, Any], image_root: str | None
+) -> StoredArtifact:
+    context.progress(f"writing {table.kind}", 0, 1)
     with context.artifacts.stage() as staged:
         write_snapshot(
-            part.frame,
-            "items" if part.kind == "items" else "events",
+            table.read.frame,
+            table.read.mapping.kind,
             staged / TABLE_FOLDER,
             provenance,
-            time_kind=part.read.report.time_kind,
+            time_kind=table.read.report.time_kind,
             image_root=image_root,
         )
-        stored = context.artifacts.commit(staged, f"{part.kind} snapshot")
-    context.progress(f"writing {part.kind}", 1, 1)
+        stored = context.artifacts.commit(staged, f"{table.kind} snapshot")
+    context.progress(f"writing {table.kind}", 1, 1)
     return stored
 
 
-def _details(part: Checked) -> dict[str, Any]:
-    return {
-        **part.read.provenance,
-        "time_kind": part.read.report.time_kind,
-        "image_root": _image_root(part),
-        "sessions": part.sessions,
-    }
+def _record(context: Context, domain: str, table: CheckedTable, stored: StoredArtifact | None) -> IngestResult:
+    if stored is None:
+        return _result(table, table.known, cached=True, dry_run=False)
+    own = (table.read.report.time_kind, table.image_root, table.sessions)
+    details = {**table.read.provenance, **dict(zip(OWN_DETAILS, own, strict=True))}
+    snapshot, made = context.registry.snapshots.add(
+        domain, table.kind, table.content_hash, table.read.frame.height, stored, table.as_of, details
+    )
+    return _result(table, snapshot, cached=not made, dry_run=False)
 
 
-def _image_root(part: Checked) -> str | None:
-    root = part.read.image_root
-    return None if root is None else str(root.resolve())
-
-
-def note_image_root(context: Context, prepared: Prepared) -> None:
+def _note_image_root(context: Context, table: CheckedTable) -> None:
     """The same pictures in another folder: the snapshot stays as it is, the domain remembers where they lie now."""
-    known, root = prepared.known, _image_root(prepared.part)
+    known, root = table.known, table.image_root
     if known is None or root is None:
         return
     record = context.registry.domains.get(known.domain)
     roots = dict(record.settings.get("image_roots", {}))
-    if root == (roots.get(known.ref) or known.details.get("image_root")):
-        return
-    context.registry.domains.set_settings(known.domain, {**record.settings, "image_roots": {**roots, known.ref: root}})
+    if root != (roots.get(known.ref) or known.details.get("image_root")):
+        settings = {**record.settings, "image_roots": {**roots, known.ref: root}}
+        context.registry.domains.set_settings(known.domain, settings)
 
 
-def _result(part: Checked, snapshot: SnapshotRecord | None, cached: bool, dry_run: bool) -> IngestResult:
-    report = part.read.report
+def _result(table: CheckedTable, snapshot: SnapshotRecord | None, cached: bool, dry_run: bool) -> IngestResult:
+    report = table.read.report
     return IngestResult(
         ref=None if snapshot is None else snapshot.ref,
-        kind=part.kind,
-        rows=part.frame.height,
-        content_hash=part.content_hash,
+        kind=table.kind,
+        rows=table.read.frame.height,
+        content_hash=table.content_hash,
         cached=cached,
         dry_run=dry_run,
-        mapping=part.read.mapping.columns,
+        mapping=table.read.mapping.columns,
         report={**report.summary(), "waterfall": [step.to_json() for step in report.waterfall]},
-        sessions=part.sessions,
+        sessions=table.sessions,
         snapshot=snapshot,
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import CorruptArtifactError, InvalidDataError, QualityGateError
 from ..registry.kinds import ModelKind
 from ..results import Record
-from .data import Data
-from .domains import Domains
+from .data import Data, DataIngested
+from .domains import DomainAdded, Domains
 from .hubs import Hubs
 from .indexes import Indexes
 from .models import parse_config, ready_model
@@ -21,6 +21,7 @@ from .spokes import Spokes
 if TYPE_CHECKING:
     from .context import Context
     from .datasets import Table
+    from .ingest import ReadOptions
     from .recommendations import Recommendations
 
 # Items whose recommendations a launch shows.
@@ -66,11 +67,13 @@ def launch(
     name: str,
     catalog: Table,
     events: Table | None = None,
+    *,
     hub: str | None = None,
     k: int = 10,
     config: Mapping[str, Any] | None = None,
+    description: str = "",
     dry_run: bool = False,
-    **data: Any,
+    **options: Unpack[ReadOptions],
 ) -> LaunchResult:
     """Add the category (or its newer catalog), embed it with the hub, index it, and make it live.
 
@@ -78,23 +81,6 @@ def launch(
     training is served by the hub alone. A spoke that is live already stays in service, its index extended by the newer
     catalog, and so does whatever is live where the category's gate refuses what would take its place. Every step is
     cached, so a killed launch is simply repeated.
-
-    Args:
-        context: the workspace.
-        name: the category.
-        catalog: item file or table.
-        events: event file or table.
-        hub: hub version; by default the live one, made untrained from packaged weights where there is none.
-        k: recommendations shown for each of a few items.
-        config: keys of `SpokeConfig`.
-        dry_run: check the data, change nothing.
-        data: options of `domain add` (images, mappings, error policy, sessions, dates).
-
-    Raises:
-        NotFoundError: there is no such hub or file.
-        UsageError: the name, an option or the config is not usable.
-        InvalidDataError: the data cannot be used.
-        QualityGateError: the category's gate refuses it, and nothing is live there.
     """
     from .recommendations import Recommender
 
@@ -103,7 +89,14 @@ def launch(
     known = ready_model(context, hub, ModelKind.HUB).ref if hub else Hubs(context).live()
     if events is not None:
         _check_config(config)
-    _take_in(context, name, catalog, events, steps, dry_run, data)
+    # The category is new, or gets a newer catalog.
+    taken: DomainAdded | DataIngested
+    if context.registry.domains.find(name) is None:
+        taken = Domains(context).add(name, catalog, events, description=description, dry_run=dry_run, **options)
+    else:
+        taken = Data(context).ingest(name, catalog, events, dry_run=dry_run, **options)
+    for part in filter(None, (taken.items, taken.events)):
+        steps.add(f"snapshot of {part.kind}", part.ref, part.cached)
     if dry_run:
         return LaunchResult(name, "planned", None, round(time.perf_counter() - started, 2), steps.rows, [])
     hub_ref = known or Hubs(context).ensure()
@@ -125,28 +118,6 @@ def launch(
         steps=steps.rows,
         recommendations=answers,
     )
-
-
-def _take_in(
-    context: Context,
-    name: str,
-    catalog: Table,
-    events: Table | None,
-    steps: _Steps,
-    dry_run: bool,
-    data: Mapping[str, Any],
-) -> None:
-    """Add the category, or take snapshots of its newer data where it exists."""
-    if context.registry.domains.find(name) is None:
-        added = Domains(context).add(name, items=catalog, events=events, dry_run=dry_run, **data)
-        parts = [added.items, added.events]
-    else:
-        own = {key: value for key, value in data.items() if key != "description"}
-        ingested = Data(context).ingest(name, items=catalog, events=events, dry_run=dry_run, **own)
-        parts = [ingested.items, ingested.events]
-    for kind, part in zip(("items", "events"), parts, strict=True):
-        if part is not None:
-            steps.add(f"snapshot of {kind}", part.ref, part.cached)
 
 
 def _check_config(config: Mapping[str, Any] | None) -> None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ..progress import Progress
 from ..settings import load_settings
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .gates import Gates
     from .hubs import Hubs
     from .indexes import Indexes
+    from .ingest import ReadOptions
     from .launches import LaunchResult
     from .lineage import LineageQuestions
     from .recommendations import Recommendations
@@ -140,11 +141,50 @@ class Workspace(Context):
 
         return Bundles(self)
 
-    def launch(self, name: str, catalog: Table, **options: Any) -> LaunchResult:
-        """From a catalog to recommendations in one call; the options are those of `workflows.launches.launch`."""
+    def launch(
+        self,
+        name: str,
+        catalog: Table,
+        events: Table | None = None,
+        *,
+        hub: str | None = None,
+        k: int = 10,
+        config: Mapping[str, Any] | None = None,
+        description: str = "",
+        dry_run: bool = False,
+        **options: Unpack[ReadOptions],
+    ) -> LaunchResult:
+        """From a catalog to recommendations in one call; with events a spoke is trained on all of them.
+
+        Args:
+            name: the category, new or known.
+            catalog: item file or table.
+            events: event file or table.
+            hub: hub version; by default the live one, made untrained from packaged weights where there is none.
+            k: recommendations shown for each of a few items.
+            config: keys of `SpokeConfig`.
+            description: one line for people, of a new category.
+            dry_run: check the data, change nothing.
+            options: how the tables are read, as of `domain.add`.
+
+        Raises:
+            InvalidDataError: the data cannot be used.
+            QualityGateError: the category's gate refuses it, and nothing is live there.
+        """
         from .launches import launch
 
-        return launch(self, name, catalog, **options)
+        return launch(
+            self,
+            name,
+            catalog,
+            events,
+            hub=hub,
+            k=k,
+            config=config,
+            description=description,
+            dry_run=dry_run,
+            **options,
+        )
 
     def recommend(
         self, ref: str, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False

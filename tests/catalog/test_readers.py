@@ -4,7 +4,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hubspoke.catalog.readers import ReadResult, events_from_frame, items_from_frame, read_events, read_items
+from hubspoke.catalog.intake import ReadResult
+from hubspoke.catalog.readers import read_events, read_items
 from hubspoke.catalog.schema import EVENT_SCHEMA, ITEM_SCHEMA
 from hubspoke.catalog.snapshots import read_snapshot, write_snapshot
 from hubspoke.catalog.validation import ValidationFailedError, ValidationReport
@@ -112,19 +113,19 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 def test_without_an_image_folder_pictures_are_kept_and_said_to_be_unchecked() -> None:
-    result = items_from_frame(pl.DataFrame({"item_id": ["a"], "image": ["a.png"]}))
+    result = read_items(pl.DataFrame({"item_id": ["a"], "image": ["a.png"]}))
     assert result.frame["image"].to_list() == [["a.png"]]
     assert any("not looked at" in note for note in result.report.notes)
 
 
 def test_repeated_rows_are_a_warning_and_dropped() -> None:
-    result = items_from_frame(pl.DataFrame({"item_id": ["a", "a", "b"], "title": ["x", "x", "y"], "n": [1, 1, 2]}))
+    result = read_items(pl.DataFrame({"item_id": ["a", "a", "b"], "title": ["x", "x", "y"], "n": [1, 1, 2]}))
     assert result.frame["item_id"].to_list() == ["a", "b"]
     assert codes(result.report) == [(2, "repeated_row")]
 
 
 def test_a_catalog_with_one_item() -> None:
-    assert items_from_frame(pl.DataFrame({"item_id": ["a"], "title": ["x"]})).frame.height == 1
+    assert read_items(pl.DataFrame({"item_id": ["a"], "title": ["x"]})).frame.height == 1
 
 
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
@@ -148,7 +149,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_columns_without_a_single_value_are_accepted() -> None:
     frame = pl.DataFrame({"item_id": [1, 2], "title": ["x", "y"], "description": [None, None], "image": [None, None]})
-    result = items_from_frame(frame, image_root=".")
+    result = read_items(frame, image_root=".")
     assert result.frame.schema == pl.Schema(ITEM_SCHEMA)
     assert result.frame["item_id"].to_list() == ["1", "2"]
     assert result.report.problems == ()
@@ -181,7 +182,7 @@ def test_position_decides_equal_times_and_ties_keep_file_order() -> None:
     frame = pl.DataFrame(
         {"user_id": ["u"] * 4, "item_id": ["a", "b", "a", "b"], "timestamp": [5, 5, 5, 4], "position": [2, 1, 1, 9]}
     )
-    result = events_from_frame(frame)
+    result = read_events(frame)
     assert result.report.time_kind == "order"
     assert result.frame.select("item_id", "position").rows() == [("b", 9), ("b", 1), ("a", 1), ("a", 2)]
 
@@ -238,7 +239,7 @@ def window(**limits: datetime) -> ReadResult:
             ],
         }
     )
-    return events_from_frame(frame, item_ids=ITEM_IDS, **limits)  # type: ignore[arg-type]
+    return read_events(frame, item_ids=ITEM_IDS, **limits)  # type: ignore[arg-type]
 
 
 def test_until_is_exclusive_and_hides_later_problems() -> None:
@@ -260,7 +261,7 @@ def test_since_is_inclusive_and_rows_keep_their_numbers() -> None:
 def test_a_window_on_counters_is_refused() -> None:
     frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [0]})
     with pytest.raises(InvalidDataError, match="bare counters"):
-        events_from_frame(frame, until=datetime(2020, 1, 1))
+        read_events(frame, until=datetime(2020, 1, 1))
 
 
 @pytest.mark.parametrize("on_error", ["fail", "skip"])
@@ -272,7 +273,7 @@ def test_events_that_all_fall_on_unknown_items_are_always_an_error(tmp_path: Pat
 
 def test_no_event_type_column_uses_the_default_and_says_so() -> None:
     frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [1]})
-    result = events_from_frame(frame, default_event_type="purchase")
+    result = read_events(frame, default_event_type="purchase")
     assert result.frame["event_type"].to_list() == ["purchase"]
     assert "no column holds event_type: every event counts as purchase" in result.report.notes
 
@@ -280,12 +281,12 @@ def test_no_event_type_column_uses_the_default_and_says_so() -> None:
 def test_an_unknown_default_event_type_is_refused() -> None:
     frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [1]})
     with pytest.raises(InvalidDataError, match="'banana' is not known; use one of view"):
-        events_from_frame(frame, default_event_type="banana")
+        read_events(frame, default_event_type="banana")
 
 
 def test_integer_ids_of_events_meet_text_ids_of_items() -> None:
     frame = pl.DataFrame({"user_id": [1.0, 2.0], "item_id": [10, 11], "timestamp": [1, 2]})
-    assert events_from_frame(frame, item_ids=pl.Series(["10", "11"])).frame["user_id"].to_list() == ["1", "2"]
+    assert read_events(frame, item_ids=pl.Series(["10", "11"])).frame["user_id"].to_list() == ["1", "2"]
 
 
 def test_bad_json_lines_count_once_and_can_be_skipped(tmp_path: Path) -> None:
@@ -296,7 +297,7 @@ def test_bad_json_lines_count_once_and_can_be_skipped(tmp_path: Path) -> None:
 
 def test_a_snapshot_can_be_read_again_as_a_source(tmp_path: Path) -> None:
     frame = pl.DataFrame({"item_id": ["a", "b"], "title": ["x", "y"], "category_path": ["p > q", None], "c": [1, None]})
-    first = items_from_frame(frame).frame
+    first = read_items(frame).frame
     write_snapshot(first, "items", tmp_path / "s")
     again = read_items(tmp_path / "s" / "data.parquet").frame
     assert again.equals(first)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hubspoke.catalog.readers import items_from_frame
+from hubspoke.catalog.readers import read_items
 from hubspoke.catalog.schema import EVENT_SCHEMA
 from hubspoke.catalog.snapshots import (
     content_hash,
@@ -28,7 +28,7 @@ def items(**changes: object) -> pl.DataFrame:
         "created_at": ["2020-01-01T10:00:00Z", None, None],
         "colour": ["red", None, "blue"],
     }
-    return items_from_frame(pl.DataFrame({**columns, **changes})).frame
+    return read_items(pl.DataFrame({**columns, **changes})).frame
 
 
 def test_round_trip(tmp_path: Path) -> None:
