@@ -8,29 +8,33 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import secrets
 import shutil
+import socket
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import IO, Any
 
 from .errors import HubspokeError
 
-# Nobody writes one file or folder for this long; what is older was left by a killed process.
-STALE_SECONDS = 24 * 3600.0
+# Whether a process of another machine lives cannot be asked; nothing is staged for as long as this.
+FOREIGN_SECONDS = 24 * 3600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_write(path: Path, mode: str = "w", private: bool = False) -> Iterator[IO[Any]]:
     """A stream whose content becomes `path` when the block ends well; otherwise `path` stays as it was.
 
     Args:
         path: the file; its folder must exist.
         mode: `w` for UTF-8 text, `wb` for bytes.
+        private: readable by its owner alone.
 
     Raises:
         OSError: the folder is missing, full or not writable; `file_faults` turns it into a sentence.
@@ -39,7 +43,8 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     temporary = _temporary(path)
     encoding = None if "b" in mode else "utf-8"
     try:
-        with temporary.open(mode, encoding=encoding) as stream:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, mode, encoding=encoding) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -85,12 +90,71 @@ def remove_stale(path: Path) -> None:
     """Remove what killed writers of `path` left under temporary names."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         with suppress(OSError):  # somebody else may be as tidy
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+            if is_stale(left, left.suffixes[-2].lstrip(".")):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    return path.with_name(f".{path.name}.{new_name()}.tmp")
+
+
+def new_name() -> str:
+    """A temporary name that no other has, and that tells which process writes under it."""
+    return f"{_me()}-{secrets.token_hex(4)}"
+
+
+def is_stale(path: Path, name: str | None = None) -> bool:
+    """Whether nobody writes any more into what has a name of `new_name`, by default the file name of `path`."""
+    machine, pid, start = [*(name or path.name).split("-"), "", "", ""][:3]
+    if machine == _me().split("-")[0] and pid.isdigit():
+        return not _is_alive(int(pid)) or _start_of(int(pid)) != start
+    newest = _newest_change(path)
+    return newest is not None and newest < time.time() - FOREIGN_SECONDS
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder; one that vanishes meanwhile counts nothing."""
+    return sum(stat.st_size for stat in _stats(folder) if S_ISREG(stat.st_mode))
+
+
+def _newest_change(folder: Path) -> float | None:
+    # A long write deep inside changes the files, not the folder.
+    return max((stat.st_mtime for stat in _stats(folder)), default=None)
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Of a folder and all that is in it; the folder belongs to another process, which may remove it at any moment."""
+    # Unlike Path.rglob, os.walk passes over a folder that vanishes under it.
+    inner = (Path(where, name) for where, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in (folder, *inner):
+        with suppress(FileNotFoundError):
+            yield path.lstat()
+
+
+def _me() -> str:
+    """Machine, process and its start: tells a live process from a dead one whose number was given again."""
+    machine = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())
+    return f"{machine}-{os.getpid()}-{_start_of(os.getpid())}"
+
+
+def _start_of(pid: int) -> str:
+    """Clock ticks at the process's start, `0` where the system does not say (no /proc)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "0"
+    # The command's name, in parentheses, may hold spaces; the start is field 22, the 20th after it.
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def no_space(where: object) -> HubspokeError:

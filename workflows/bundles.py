@@ -6,7 +6,7 @@ A file is checked to its last byte, and its rows are rehearsed, before anything 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
 from ..progress import stage_progress
 from ..registry.artifacts.manifests import MANIFEST as STORES_OWN
-from ..registry.artifacts.manifests import StoredArtifact, read_manifest
+from ..registry.artifacts.manifests import Manifest, read_manifest
 from ..registry.artifacts.manifests import parse as parse_artifact
 from ..registry.database import HEAD_REVISION, REVISIONS
 from ..registry.kinds import NodeKind
@@ -24,7 +24,7 @@ from ..registry.transfer.bundle_rows import BundleRows, Row, contradiction, read
 from ..registry.transfer.bundles import Placement
 from ..results import Record
 from ..version import __version__
-from .bundle_files import BundleFile, Member, check_sha256, encode, member_name, size_of, write_bundle
+from .bundle_files import BundleFile, Member, encode, member_name, size_of, write_bundle
 from .releases import Promotion, promote
 
 if TYPE_CHECKING:
@@ -41,18 +41,7 @@ _MAX_NAME_BYTES = 255
 
 @dataclass(frozen=True)
 class BundleExport(Record):
-    """A bundle that was written, or with `dry_run` would be.
-
-    Attributes:
-        ref: what was asked for, by exact reference.
-        file: where it lies.
-        sha256: of the whole file, None in a dry run; `bundle import --sha256` takes it.
-        bytes: size of the file.
-        nodes: how many nodes of each kind.
-        artifacts: how many artifacts.
-        notes: what is to be known about it.
-        dry_run: whether nothing was written.
-    """
+    """A bundle that was written, or with `dry_run` would be; `sha256` is what `bundle import --sha256` takes."""
 
     ref: str
     file: Path
@@ -69,18 +58,13 @@ class BundleImport(Record):
     """A bundle that was taken in, or with `dry_run` would be.
 
     Attributes:
-        ref: what it was made for, by its reference here.
-        root: the same by its reference in the bundle.
-        file: the bundle.
-        sha256: of the whole file.
+        ref: what it was made for, by its reference here; `root` is its reference in the bundle.
         nodes: how many nodes of each kind it holds.
         refs: reference of every node in the bundle to its reference here.
         created: references here of those that were not here before.
         artifacts: how many artifacts were stored.
         promotion: the move of the alias, None where none was asked for or a dry run stopped short of it.
-        notes: what is to be known about it.
         cached: whether everything was here already.
-        dry_run: whether nothing was changed.
     """
 
     ref: str
@@ -95,14 +79,6 @@ class BundleImport(Record):
     notes: Sequence[str]
     cached: bool
     dry_run: bool = False
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """An artifact of a bundle: what it is, and its files as members of the archive by path."""
-
-    artifact: StoredArtifact
-    members: Mapping[str, Member]
 
 
 class Bundles:
@@ -123,19 +99,17 @@ class Bundles:
             dry_run: check everything and write nothing.
 
         Raises:
-            NotFoundError: `ref` points at nothing, or there is no such folder.
             UsageError: the file is there already, or a model is not ready.
             CorruptArtifactError: an artifact is damaged.
-            HubspokeError: the disk is full, or the folder cannot be written.
         """
         rows = self._context.registry.bundles.rows(ref)
-        path = _place(rows.root, output)
+        path = Path.cwd() if output is None else Path(output)
+        path = path / file_name(rows.root) if path.is_dir() else path
         if path.exists() and not force:
             raise UsageError(f"{path} is there already; name another file with --output, or replace it with --force.")
         places: dict[str, Path] = {}
-        artifacts = [self._open(row, places) for row in rows.tables["artifacts"]]
-        manifest = encode(_document(rows, artifacts))
-        members = _members(artifacts)
+        artifacts = {row["digest"]: self._sealed(row["digest"], places) for row in rows.tables["artifacts"]}
+        manifest, members = encode(_document(rows, artifacts)), _members(artifacts.values())
         sha256 = None if dry_run else write_bundle(path, manifest, members, lambda member: places[member.name])
         return BundleExport(
             ref=rows.root,
@@ -166,23 +140,29 @@ class Bundles:
             dry_run: check everything and change nothing.
 
         Raises:
-            NotFoundError: there is no such file.
             InvalidDataError: it is no bundle, is damaged, or holds something else than it says.
             SchemaVersionError: it was made by a newer hubspoke, or by one too old.
             IncompatibleError: the parts of its release do not fit together.
             UsageError: what it holds cannot serve, but an alias was given.
             QualityGateError: as `promote`; the content is here then, and the alias where it was.
         """
-        wanted = None if sha256 is None else check_sha256(sha256)
+        wanted = None if sha256 is None else _sha256(sha256)
         with BundleFile(Path(file)) as bundle:
             rows, artifacts = _read(bundle)
             _check_target(rows.root, alias)
-            found = self._verify(bundle, artifacts, wanted)
+            found = bundle.verify(_members(artifacts), stage_progress(self._context.progress, "checking the bundle"))
+            if wanted not in (None, found):
+                raise InvalidDataError(
+                    f"{bundle.path} has SHA-256 {found}, not {wanted}; copy it again from where you trust it."
+                )
             notes = self._notes(rows)
             placement, stored = self._take(bundle, rows, artifacts, dry_run)
         promotion = None
         if alias is not None and not (dry_run and placement.created):
-            promotion = self._promote(placement.root, alias, reason or f"imported from {bundle.path.name}", dry_run)
+            if not dry_run:
+                self._context.progress.note(f"{placement.root} is here; moving the alias {alias} to it")
+            why = reason or f"imported from {bundle.path.name}"
+            promotion = promote(self._context, placement.root, alias, reason=why, dry_run=dry_run)
         elif alias is None and _can_serve(rows.root):
             notes.append(f"No alias was moved; `hubspoke promote {placement.root}` makes it live.")
         return BundleImport(
@@ -200,37 +180,25 @@ class Bundles:
             dry_run=dry_run,
         )
 
-    # ---- out ----
-
-    def _open(self, row: Row, places: dict[str, Path]) -> _Stored:
+    def _sealed(self, digest: str, places: dict[str, Path]) -> Manifest:
         """An artifact whose bytes have been hashed; where each of its files lies goes to `places`."""
-        digest: str = row["digest"]
         folder = self._context.artifacts.open(digest)
         sealed = read_manifest(folder, digest)
-        stored = StoredArtifact(digest, row["kind"], sealed.stored.bytes, sealed.stored.files)
-        members = {
-            path: Member(member_name(digest, path), sealed.sizes[path], sha256)
-            for path, sha256 in sorted(sealed.stored.files.items())
-        }
-        places.update({member.name: folder / path for path, member in members.items()})
-        return _Stored(stored, members)
-
-    # ---- in ----
-
-    def _verify(self, bundle: BundleFile, artifacts: Sequence[_Stored], wanted: str | None) -> str:
-        found = bundle.verify(_members(artifacts), stage_progress(self._context.progress, "checking the bundle"))
-        if wanted not in (None, found):
-            raise InvalidDataError(
-                f"{bundle.path} has SHA-256 {found}, not {wanted}; copy it again from where you trust it."
-            )
-        return found
+        places.update({member_name(digest, path): folder / path for path in sealed.sizes})
+        return sealed
 
     def _take(
-        self, bundle: BundleFile, rows: BundleRows, artifacts: Sequence[_Stored], dry_run: bool
+        self, bundle: BundleFile, rows: BundleRows, artifacts: Sequence[Manifest], dry_run: bool
     ) -> tuple[Placement, int]:
         """Where the rows are now, or would be, and how many artifacts were stored for them."""
         placement = self._context.registry.bundles.place(rows, rehearse=True)
-        lacking = self._lacking([own for own in artifacts if own.artifact.digest in placement.artifacts])
+        # What no row here protects from the collection of garbage is stored once more: it may be about to go.
+        safe = self._context.registry.artifacts.referenced()
+        lacking = [
+            own
+            for own in artifacts
+            if (digest := own.stored.digest) in placement.artifacts and not (digest in safe and self._is_whole(digest))
+        ]
         if not dry_run:
             for done, own in enumerate(lacking):
                 self._context.progress("storing artifacts", done, len(lacking))
@@ -239,30 +207,20 @@ class Bundles:
                 placement = self._context.registry.bundles.place(rows)
         return placement, len(lacking)
 
-    def _lacking(self, artifacts: Sequence[_Stored]) -> list[_Stored]:
-        """Those that are not whole in the store, or that no row here protects from the collection of garbage."""
-        referenced = self._context.registry.artifacts.referenced()
-        return [own for own in artifacts if own.artifact.digest not in referenced or not self._is_whole(own.artifact)]
-
-    def _is_whole(self, artifact: StoredArtifact) -> bool:
+    def _is_whole(self, digest: str) -> bool:
         try:
-            self._context.artifacts.verify(artifact.digest)
+            self._context.artifacts.verify(digest)
         except (NotFoundError, CorruptArtifactError):
             return False
         return True
 
-    def _store(self, bundle: BundleFile, own: _Stored) -> None:
+    def _store(self, bundle: BundleFile, own: Manifest) -> None:
         with self._context.artifacts.stage() as staged:
-            for path, member in own.members.items():
+            for path, member in _files(own).items():
                 bundle.copy(member, staged / path)
-            stored = self._context.artifacts.commit(staged, own.artifact.kind)
-        if stored.digest != own.artifact.digest:
-            raise CorruptArtifactError(f"{bundle.path} was changed while it was read; repeat the command.")
-
-    def _promote(self, ref: str, alias: str, reason: str, dry_run: bool) -> Promotion:
-        if not dry_run:
-            self._context.progress.note(f"{ref} is here; moving the alias {alias} to it")
-        return promote(self._context, ref, alias, reason=reason, dry_run=dry_run)
+            stored = self._context.artifacts.commit(staged, own.stored.kind)
+        if stored.digest != own.stored.digest:
+            raise bundle.changed()
 
     def _notes(self, rows: BundleRows) -> list[str]:
         notes = [f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."]
@@ -276,8 +234,23 @@ class Bundles:
 # ---- the document ----
 
 
-def _document(rows: BundleRows, artifacts: Sequence[_Stored]) -> dict[str, Any]:
-    created = {row["digest"]: row["created_at"] for row in rows.tables["artifacts"]}
+def _files(own: Manifest) -> dict[str, Member]:
+    """An artifact's files by path, as members of the archive."""
+    digest, hashes = own.stored.digest, own.stored.files
+    return {path: Member(member_name(digest, path), own.sizes[path], hashes[path]) for path in sorted(hashes)}
+
+
+def _members(artifacts: Iterable[Manifest]) -> list[Member]:
+    return [member for own in artifacts for member in _files(own).values()]
+
+
+def _document(rows: BundleRows, artifacts: Mapping[str, Manifest]) -> dict[str, Any]:
+    described = []
+    for row in rows.tables["artifacts"]:
+        own = artifacts[row["digest"]]
+        files = {path: {"sha256": member.sha256, "bytes": member.size} for path, member in _files(own).items()}
+        about = {"digest": row["digest"], "kind": row["kind"], "bytes": own.stored.bytes, "files": files}
+        described.append(about | {"created_at": row["created_at"]})
     tables = {name: list(own) for name, own in rows.tables.items() if name != "artifacts"}
     refs = {node["ref"] for node in rows.tables["nodes"]}
     return {
@@ -285,17 +258,10 @@ def _document(rows: BundleRows, artifacts: Sequence[_Stored]) -> dict[str, Any]:
         "hubspoke": __version__,
         "schema": HEAD_REVISION,
         "root": rows.root,
-        "created_at": _created_at(rows),
-        "artifacts": [_described(own, created[own.artifact.digest]) for own in artifacts],
+        "created_at": rows.created_at,
+        "artifacts": described,
         "tables": tables | {"domains": [_domain(row, refs) for row in tables["domains"]]},
     }
-
-
-def _described(own: _Stored, created_at: str) -> dict[str, Any]:
-    stored = own.artifact
-    files = {path: {"sha256": member.sha256, "bytes": member.size} for path, member in own.members.items()}
-    said = {"digest": stored.digest, "kind": stored.kind, "bytes": stored.bytes, "files": files}
-    return said | {"created_at": created_at}
 
 
 def _domain(row: Row, refs: set[str]) -> Row:
@@ -310,23 +276,13 @@ def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "image_roots"}
 
 
-def _created_at(rows: BundleRows) -> str:
-    return next(str(node["created_at"]) for node in rows.tables["nodes"] if node["ref"] == rows.root)
-
-
-def _members(artifacts: Sequence[_Stored]) -> list[Member]:
-    return [member for own in artifacts for member in own.members.values()]
-
-
 def _carried(rows: BundleRows) -> list[str]:
     events = rows.counts.get(NodeKind.EVENT_SNAPSHOT, 0)
-    data = (
-        [f"It carries {events} event snapshots, which is data of shoppers: keep it as safe as those."] if events else []
-    )
-    return [*data, f"{NOT_CARRIED}; nor are aliases, their history and gates."]
+    shoppers = f"It carries {events} event snapshots, which is data of shoppers: keep it as safe as those."
+    return [*([shoppers] if events else []), f"{NOT_CARRIED}; nor are aliases, their history and gates."]
 
 
-def _read(bundle: BundleFile) -> tuple[BundleRows, list[_Stored]]:
+def _read(bundle: BundleFile) -> tuple[BundleRows, list[Manifest]]:
     """The rows and artifacts that a bundle's document describes, all of it checked."""
     document = bundle.document()
     if not isinstance(document, dict):
@@ -336,17 +292,21 @@ def _read(bundle: BundleFile) -> tuple[BundleRows, list[_Stored]]:
         raise contradiction("its parts are not those of a bundle")
     if not isinstance(document["artifacts"], list):
         raise contradiction("its artifacts are no list")
-    artifacts = [_artifact(said) for said in document["artifacts"]]
+    artifacts = [_artifact(described) for described in document["artifacts"]]
     recorded = [
-        {**said, "files": dict(own.artifact.files)} for said, own in zip(document["artifacts"], artifacts, strict=True)
+        {**described, "files": dict(own.stored.files)}
+        for described, own in zip(document["artifacts"], artifacts, strict=True)
     ]
     try:
         rows = read_rows(document["root"], {"artifacts": recorded, **document["tables"]})
     except InvalidDataError as error:
-        if document["schema"] != HEAD_REVISION:
-            raise _too_old(bundle.path, document["schema"]) from error
-        raise
-    if _created_at(rows) != document["created_at"]:
+        if document["schema"] == HEAD_REVISION:
+            raise
+        raise SchemaVersionError(
+            f"{bundle.path} has schema {document['schema']}, too old for this hubspoke, which needs {HEAD_REVISION}; "
+            "upgrade hubspoke and the registry where it was made and export it again."
+        ) from error
+    if rows.created_at != document["created_at"]:
         raise contradiction("its time is not that of its root")
     return rows, artifacts
 
@@ -360,32 +320,23 @@ def _check_versions(path: Path, document: Mapping[str, Any]) -> None:
         )
 
 
-def _too_old(path: Path, schema: str) -> SchemaVersionError:
-    return SchemaVersionError(
-        f"{path} has schema {schema}, too old for this hubspoke, which needs {HEAD_REVISION}; upgrade hubspoke and the "
-        "registry where it was made and export it again."
-    )
-
-
-def _artifact(said: Any) -> _Stored:
-    """An artifact whose digest, sizes and names have been checked.
-
-    Raises:
-        InvalidDataError: they do not belong together, or a name could lead out of the artifact's folder.
-    """
-    if not isinstance(said, dict) or said.keys() != _ARTIFACT_KEYS or not isinstance(said["files"], dict):
+def _artifact(described: Any) -> Manifest:
+    """An artifact whose digest, sizes and names have been checked to belong together and to stay in its folder."""
+    if (
+        not isinstance(described, dict)
+        or described.keys() != _ARTIFACT_KEYS
+        or not isinstance(described["files"], dict)
+    ):
         raise contradiction("an artifact is described in another form")
-    files = said["files"]
+    files = described["files"]
     for name, file in files.items():
         plain = isinstance(file, dict) and file.keys() == {"sha256", "bytes"} and type(file["bytes"]) is int
         if not plain or not isinstance(file["sha256"], str) or file["bytes"] < 0 or not _is_safe(name, files):
             raise contradiction(f"{name[:60]!r} can be no file of an artifact")
-    sealed = parse_artifact(json.dumps(said).encode(), str(said["digest"]))
+    sealed = parse_artifact(json.dumps(described).encode(), str(described["digest"]))
     if sealed is None or not files:
-        raise contradiction(f"the files of artifact {str(said['digest'])[:12]} do not give its digest")
-    digest = sealed.stored.digest
-    members = {name: Member(member_name(digest, name), sealed.sizes[name], sealed.stored.files[name]) for name in files}
-    return _Stored(sealed.stored, members)
+        raise contradiction(f"the files of artifact {str(described['digest'])[:12]} do not give its digest")
+    return sealed
 
 
 def _is_safe(name: str, files: Mapping[str, Any]) -> bool:
@@ -416,9 +367,11 @@ def _can_serve(ref: str) -> bool:
     return parse_reference(ref).kind in _SERVING
 
 
-def _place(ref: str, output: Path | str | None) -> Path:
-    path = Path.cwd() if output is None else Path(output)
-    return path / file_name(ref) if path.is_dir() else path
+def _sha256(text: str) -> str:
+    digest = text.strip().lower()
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        raise UsageError(f"{text!r} is no SHA-256; give the 64 hex digits that `hubspoke bundle export` printed.")
+    return digest
 
 
 def file_name(ref: str) -> str:

@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...errors import NotFoundError
-from ...files import file_faults, flush
+from ...files import file_faults, flush, is_stale, new_name, size_of
 from .manifests import Manifest, StoredArtifact, check_digest, is_digest, is_sound, read_manifest, seal, verify_files
-from .staging import is_stale, new_name, size_of
 
 
 @dataclass(frozen=True)

@@ -78,11 +78,10 @@ def names_artifact(column: Column[Any]) -> bool:
 
 @dataclass(frozen=True)
 class BundleRows:
-    """The rows of a node and of everything that it came from; every row comes after those that it points at.
+    """The rows of a node (`root`) and of everything that it came from; each comes after those that it points at.
 
-    Attributes:
-        root: reference of the node that was asked for.
-        tables: name of each travelling table to its rows; columns that point at nodes hold uids, times ISO 8601 in UTC.
+    In `tables` lie the rows of every travelling table by its name: columns that point at nodes hold uids, times are
+    ISO 8601 in UTC.
     """
 
     root: str
@@ -104,46 +103,38 @@ class BundleRows:
         """How many nodes there are of each kind, by kind."""
         return dict(sorted(Counter(row["kind"] for row in self.tables["nodes"]).items()))
 
-    def owned(self, name: str) -> Mapping[str, list[Row]]:
-        """Rows of a table by the node that they belong to."""
-        found: dict[str, list[Row]] = {}
-        for row in self.tables[name]:
-            found.setdefault(row[OWNERS[name]], []).append(row)
-        return found
+    @property
+    def created_at(self) -> str:
+        """When the root was made."""
+        return next(str(row["created_at"]) for row in self.tables["nodes"] if row["ref"] == self.root)
 
 
 def to_plain(name: str, row: Mapping[str, Any], uids: Mapping[int, str]) -> Row:
     """One row of the database as JSON's types; `uids` says what the row ids of nodes stand for."""
-    return {column.name: _plain(column, row[column.name], uids) for column in columns_of(name)}
 
+    def plain(column: Column[Any]) -> Any:
+        value = row[column.name]
+        if value is not None and node_target(column) is not None:
+            return uids[value]
+        return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
 
-def _plain(column: Column[Any], value: Any, uids: Mapping[int, str]) -> Any:
-    if value is None:
-        return None
-    if node_target(column) is not None:
-        return uids[value]
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+    return {column.name: plain(column) for column in columns_of(name)}
 
 
 def to_values(name: str, row: Row, ids: Mapping[str, int]) -> dict[str, Any]:
     """The reverse of `to_plain`, for a row that has been checked."""
-    return {column.name: _value(column, row[column.name], ids) for column in columns_of(name)}
 
+    def value(column: Column[Any]) -> Any:
+        plain = row[column.name]
+        if plain is not None and node_target(column) is not None:
+            return ids[plain]
+        return datetime.fromisoformat(plain) if plain and isinstance(column.type, UtcDateTime) else plain
 
-def _value(column: Column[Any], value: Any, ids: Mapping[str, int]) -> Any:
-    if value is None:
-        return None
-    if node_target(column) is not None:
-        return ids[value]
-    return datetime.fromisoformat(value) if isinstance(column.type, UtcDateTime) else value
+    return {column.name: value(column) for column in columns_of(name)}
 
 
 def read_rows(root: Any, tables: Any) -> BundleRows:
-    """The rows that plain JSON holds, checked one by one and against each other.
-
-    Raises:
-        InvalidDataError: a table, column or value is missing, unknown, out of bounds, or contradicts another.
-    """
+    """The rows that plain JSON holds, checked one by one and against each other (InvalidDataError where they fail)."""
     _require(isinstance(tables, dict) and tables.keys() == OWNERS.keys(), "its tables are not those of a registry")
     for name, rows in tables.items():
         _require(isinstance(rows, list), f"{name} is no list of rows")
@@ -221,11 +212,7 @@ class _Checks:
         self._digests = {row["digest"] for row in rows.tables["artifacts"]}
 
     def run(self) -> None:
-        """Everything, from the nodes to what hangs on them.
-
-        Raises:
-            InvalidDataError: something contradicts something else.
-        """
+        """Everything, from the nodes to what hangs on them."""
         for node in self._rows.tables["nodes"]:
             _require(node["kind"] in set(NodeKind), f"{node['kind']} is no kind of node")
         self._check_pointers()

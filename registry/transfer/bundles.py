@@ -235,70 +235,55 @@ class _Placing:
     def place(self) -> Placement:
         """Every node, parents first, then what hangs on those that are new."""
         for node in self._rows.tables["nodes"]:
-            self._place(node)
+            kind, row = NodeKind(node["kind"]), self._rows.details[node["uid"]]
+            # The node's own row id is not known yet.
+            values = to_values(DETAILS[kind], row, ChainMap({row["id"]: 0}, self._ids))
+            here = self._known(node, kind, values) or self._insert(node, kind, values)
+            self._ids[node["uid"]] = here.id
+            self._refs[node["ref"]] = here.ref
+            self._note_artifacts(kind, row, here)
         self._hang()
         root = self._refs[self._rows.root]
         return Placement(root, self._refs, tuple(self._created.values()), frozenset(self._artifacts))
 
-    def _place(self, node: Row) -> None:
-        known = self._known(node)
-        here = self._insert(node) if known is None else known
-        self._ids[node["uid"]] = here.id
-        self._refs[node["ref"]] = here.ref
-        self._note_artifacts(node, here)
-
-    def _detail(self, node: Row) -> Row:
-        return self._rows.details[node["uid"]]
-
-    def _values(self, node: Row) -> dict[str, Any]:
-        """What is particular to a node in this registry's row ids; the node's own is not known yet."""
-        row = self._detail(node)
-        return to_values(DETAILS[NodeKind(node["kind"])], row, ChainMap({row["id"]: 0}, self._ids))
-
     # ---- nodes that are here already ----
 
-    def _known(self, node: Row) -> Node | None:
-        if node["kind"] == NodeKind.DOMAIN:
-            return self._same_domain(node)
+    def _known(self, node: Row, kind: NodeKind, values: Row) -> Node | None:
+        same = select(Node).where(Node.kind == kind)
+        if kind is NodeKind.DOMAIN:
+            return self._session.scalar(same.join(Domain, Domain.id == Node.id).where(Domain.name == values["name"]))
         known = self._session.scalar(select(Node).where(Node.uid == node["uid"]))
         if known is not None:
-            self._check_same(node, known)
+            self._check_same(node, values, known)
             return known
-        return self._equal(node)
+        # A node of other origin and the same content, for the kinds of which there is one of a content.
+        if kind is NodeKind.RELEASE:
+            return self._same_release(node)
+        same = same.where(Node.domain_id == values["domain_id"])
+        if kind is NodeKind.RULES:
+            return self._session.scalar(
+                same.join(RuleSet, RuleSet.id == Node.id).where(RuleSet.fingerprint == values["fingerprint"])
+            )
+        if DETAILS[kind] == "snapshots":
+            return self._session.scalar(
+                same.join(Snapshot, Snapshot.id == Node.id).where(Snapshot.content_hash == values["content_hash"])
+            )
+        return None
 
-    def _same_domain(self, node: Row) -> Node | None:
-        name = self._detail(node)["name"]
-        return self._session.scalar(select(Node).join(Domain, Domain.id == Node.id).where(Domain.name == name))
-
-    def _check_same(self, node: Row, known: Node) -> None:
+    def _check_same(self, node: Row, values: Row, known: Node) -> None:
         """Whatever has a uid never changes, so every column must agree but the number."""
         table = table_of(DETAILS[NodeKind(node["kind"])])
         here = self._session.execute(select(table).where(table.c.id == known.id)).mappings().first()
-        wanted = {key: value for key, value in self._values(node).items() if key not in ("id", "version")}
+        wanted = {key: value for key, value in values.items() if key not in ("id", "version")}
         differing = [key for key, value in wanted.items() if here is None or here[key] != value]
         if known.kind != node["kind"] or differing:
-            what = differing[0] if differing else "kind"
             raise InvalidDataError(
-                f"{node['ref']} of the bundle is {known.ref} here, but has another {what}; "
+                f"{node['ref']} of the bundle is {known.ref} here, but has another {[*differing, 'kind'][0]}; "
                 "one of the two was changed, so export it once more or restore a backup."
             )
 
-    def _equal(self, node: Row) -> Node | None:
-        """A node of other origin and the same content, for the kinds of which there is one of a content."""
-        kind, values = NodeKind(node["kind"]), self._values(node)
-        if kind is NodeKind.RELEASE:
-            return self._same_release(node)
-        same = select(Node).where(Node.kind == kind, Node.domain_id == values["domain_id"])
-        if kind is NodeKind.RULES:
-            same = same.join(RuleSet, RuleSet.id == Node.id).where(RuleSet.fingerprint == values["fingerprint"])
-        elif DETAILS[kind] == "snapshots":
-            same = same.join(Snapshot, Snapshot.id == Node.id).where(Snapshot.content_hash == values["content_hash"])
-        else:
-            return None
-        return self._session.scalar(same)
-
     def _same_release(self, node: Row) -> Node | None:
-        row = self._detail(node)
+        row = self._rows.details[node["uid"]]
         own = {name: row[f"{name}_id"] for name in _PARTS if row[f"{name}_id"] is not None}
         parts = ReleaseParts(**{name: self._refs[self._rows.nodes[uid]["ref"]] for name, uid in own.items()})
         owner = self._session.get_one(Domain, self._ids[row["domain_id"]])
@@ -306,53 +291,41 @@ class _Placing:
 
     # ---- nodes that are new ----
 
-    def _insert(self, node: Row) -> Node:
-        values, own = self._values(node), self._free_reference(node)
+    def _insert(self, node: Row, kind: NodeKind, values: Row) -> Node:
+        own = self._free_reference(node, values)
         if own.version is not None:
             values["version"] = own.version
-        self._check_uid(node)
-        for digest in self._digests(node):
-            self._put_artifact(digest)
+        # Whatever else has a uid has been looked up by it; a domain by its name.
+        holder = self._session.scalar(select(Node.ref).where(Node.uid == node["uid"]))
+        if holder is not None:
+            raise InvalidDataError(f"{node['ref']} of the bundle is {holder} here; export it once more.")
+        for digest in _digests(kind, values):
+            if self._session.get(Artifact, digest) is None:
+                self._session.add(Artifact(**to_values("artifacts", self._stored[digest], {})))
+                self._session.flush()
         here = Node(**to_values("nodes", node, self._ids) | {"ref": str(own), "label": _label(node, own)})
         self._session.add(here)
         self._session.flush()
-        self._session.execute(insert(table_of(DETAILS[own.kind])).values(values | {"id": here.id}))
+        self._session.execute(insert(table_of(DETAILS[kind])).values(values | {"id": here.id}))
         self._created[node["uid"]] = here.ref
         return here
 
-    def _free_reference(self, node: Row) -> Reference:
+    def _free_reference(self, node: Row, values: Row) -> Reference:
         """Its own reference where that is free here, else the next number of its kind and domain."""
         own = parse(node["ref"])
         if self._session.scalar(select(Node.id).where(Node.ref == str(own))) is None:
             return own
-        table, values = table_of(DETAILS[own.kind]), self._values(node)
+        table = table_of(DETAILS[own.kind])
         highest = select(func.max(table.c.version)).where(
             table.c.domain_id.is_not_distinct_from(values["domain_id"]),
             *(table.c[key] == values[key] for key in ("kind",) if key in table.c),
         )
         return replace(own, version=(self._session.scalar(highest) or 0) + 1)
 
-    def _check_uid(self, node: Row) -> None:
-        # Whatever else has a uid has been looked up by it; a domain by its name.
-        holder = self._session.scalar(select(Node.ref).where(Node.uid == node["uid"]))
-        if holder is not None:
-            raise InvalidDataError(f"{node['ref']} of the bundle is {holder} here; export it once more.")
-
-    def _put_artifact(self, digest: str) -> None:
-        if self._session.get(Artifact, digest) is None:
-            self._session.add(Artifact(**to_values("artifacts", self._stored[digest], {})))
-            self._session.flush()
-
-    def _digests(self, node: Row) -> dict[str, str]:
-        """Digest of each artifact that a node names in the bundle, to the column that names it."""
-        row = self._detail(node)
-        columns = columns_of(DETAILS[NodeKind(node["kind"])])
-        return {row[c.name]: c.name for c in columns if names_artifact(c) and row[c.name] is not None}
-
-    def _note_artifacts(self, node: Row, here: Node) -> None:
+    def _note_artifacts(self, kind: NodeKind, row: Row, here: Node) -> None:
         # A snapshot of equal content may have been written here by another library, to other bytes.
-        table = table_of(DETAILS[NodeKind(node["kind"])])
-        for digest, column in self._digests(node).items():
+        table = table_of(DETAILS[kind])
+        for digest, column in _digests(kind, row).items():
             if self._session.scalar(select(table.c[column]).where(table.c.id == here.id)) == digest:
                 self._artifacts.add(digest)
 
@@ -360,13 +333,17 @@ class _Placing:
         """Parts, metrics and edges of the new nodes; what a node of old came from is told by this registry alone."""
         for name in ("model_parts", "metrics", "edges"):
             keys = [column.name for column in table_of(name).primary_key]
-            rows = [
-                to_values(name, row, self._ids) for row in self._rows.tables[name] if row[OWNERS[name]] in self._created
-            ]
+            new = [row for row in self._rows.tables[name] if row[OWNERS[name]] in self._created]
+            rows = [to_values(name, row, self._ids) for row in new]
             # Two parents of the bundle may be one here.
             distinct = {tuple(row[key] for key in keys): row for row in rows}
             for some in batches(distinct):
                 self._session.execute(insert(table_of(name)), [distinct[key] for key in some])
+
+
+def _digests(kind: NodeKind, row: Row) -> dict[str, str]:
+    """Digest of each artifact that a node's row names, to the column that names it."""
+    return {row[c.name]: c.name for c in columns_of(DETAILS[kind]) if names_artifact(c) and row[c.name] is not None}
 
 
 def _label(node: Row, own: Reference) -> str:

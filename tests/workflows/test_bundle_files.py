@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import CorruptArtifactError, HubspokeError, InvalidDataError, NotFoundError, SchemaVersionError
-from hubspoke.registry.artifacts.staging import new_name
 from hubspoke.registry.database import REVISIONS
 from hubspoke.workflows.bundle_files import BundleFile, Member, encode, member_name, size_of, write_bundle
 from hubspoke.workflows.workspace import Workspace, open_workspace
@@ -89,18 +88,6 @@ def test_a_file_that_changes_while_it_is_bundled_leaves_no_bundle(tmp_path: Path
     with pytest.raises(CorruptArtifactError, match="changed while it was read"):
         write_bundle(tmp_path / "out", b"{}", [member], lambda _: path)
     assert [left.name for left in tmp_path.iterdir()] == ["content"]
-
-
-def test_what_a_killed_export_left_goes_and_nothing_else_does(tmp_path: Path) -> None:
-    machine, pid, start, number = new_name().split("-")
-    dead = f"{machine}-{pid}-{int(start) + 1}-{number}.out.part"
-    kept = [f"{new_name()}.out.part", f"{machine}-{pid}-{int(start) + 1}-{number}", "notes.out.part", "out.part"]
-    for name in (dead, *kept):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (0, 0))
-    member, path = one(tmp_path, b"")
-    write_bundle(tmp_path / "out", b"{}", [member], lambda _: path)
-    assert {left.name for left in tmp_path.iterdir()} == {*kept, "out", "content"}
 
 
 def test_memory_does_not_grow_with_the_artifacts(tmp_path: Path) -> None:
