@@ -12,7 +12,7 @@ from .options import how_many, names
 from .output import table
 
 if TYPE_CHECKING:
-    from ..workflows.recommendations import Recommendations
+    from ..workflows.recommendations import Answer, Recommendations
 
 HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold", "pinned")
 
@@ -55,16 +55,17 @@ def similar(call: Call, ref: str, item: str, k: int) -> None:
 
 def recommended(result: Recommendations) -> str:
     """What was asked and what is recommended."""
-    data = result.to_dict()
-    treated = data.get("seen_items")
-    lines = [f"Served by {data['served_by']}{f', items of the session are {treated}' if treated else ''}."]
-    lines += [f"  after {seen['item_id']}  {seen['title']}" for seen in data.get("session") or ()]
-    if data.get("unknown"):
-        lines.append(f"Unknown items left out: {', '.join(data['unknown'])}.")
-    if data.get("rules"):
-        lines.append(f"Rules: {data['rules']}.")
-    items = data.get("items") or []
-    used = [name for name in HEADERS if any(item.get(name) not in (None, "") for item in items)]
-    if not any(item.get("pinned") for item in items):
+    used = [name for name in HEADERS if any(item[name] not in (None, "") for item in result.items)]
+    if not any(item["pinned"] for item in result.items):
         used = [name for name in used if name != "pinned"]
-    return "\n".join([*lines, "", table(used or HEADERS, [[item.get(name) for name in used] for item in items])])
+    rows = [[item[name] for name in used] for item in result.items]
+    return "\n".join([*answered(result), "", table(used or HEADERS, rows)])
+
+
+def answered(result: Answer) -> list[str]:
+    """Who answers, after what, and under which rules."""
+    lines = [f"Served by {result.served_by}, items of the session are {result.seen_items}."]
+    lines += [f"  after {event['item_id']}  {event['title']}" for event in result.session]
+    if result.unknown:
+        lines.append(f"Unknown items left out: {', '.join(result.unknown)}.")
+    return [*lines, f"Rules: {result.rules}."] if result.rules else lines

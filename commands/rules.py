@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +15,7 @@ from .output import facts, table
 from .release import moved
 
 if TYPE_CHECKING:
-    from ..workflows.rules import RulesCheck, RulesResult
+    from ..workflows.rules import RulesResult
 
 
 @click.group()
@@ -88,7 +89,9 @@ def check(call: Call, domain: str, ref: str | None) -> None:
       hubspoke rules check garden
     """
     result = call.workspace().rules.check(domain, ref)
-    call.show(result, lambda: _checked(result))
+    head = f"{result.ref} {'fits' if result.ok else 'does not fit'} the newest catalog of {domain}."
+    rows = [("items hidden", result.hidden), *((f"unknown in {name}", names) for name, names in result.unknown.items())]
+    call.show(result, lambda: f"{head}\n{facts(rows)}")
     if not result.ok:
         sys.exit(InvalidDataError.exit_code)
 
@@ -96,19 +99,9 @@ def check(call: Call, domain: str, ref: str | None) -> None:
 def _registered(result: RulesResult) -> str:
     verb = "Equal rules were registered before" if result.cached else "Registered"
     head = "These rules would be registered" if result.dry_run else f"{verb}: {result.ref}"
-    lines = [f"{head}.", facts([("rules", _in_words(result.content)), ("items hidden", result.hidden)])]
-    if result.ref:
-        lines.append(f"Let them serve with `hubspoke promote {result.domain} --rules {result.ref}`.")
-    return "\n".join(lines)
+    remedy = f"\nLet them serve with `hubspoke promote {result.domain} --rules {result.ref}`." if result.ref else ""
+    return f"{head}.\n{facts([('rules', _in_words(result.content)), ('items hidden', result.hidden)])}{remedy}"
 
 
-def _checked(result: RulesCheck) -> str:
-    fits = "fits" if result.ok else "does not fit"
-    return f"{result.ref} {fits} the newest catalog of {result.domain}.\n" + facts(
-        [("items hidden", result.hidden), *((f"unknown in {field}", names) for field, names in result.unknown.items())]
-    )
-
-
-def _in_words(content: object) -> str:
-    known = content if isinstance(content, dict) else {}
-    return "; ".join(f"{key}: {value}" for key, value in known.items() if value) or "none"
+def _in_words(content: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key}: {value}" for key, value in content.items() if value) or "none"

@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from ..arrays import BoolArray, FloatArray, IntArray
-from ..errors import CorruptArtifactError, IncompatibleError, UsageError
+from ..errors import CorruptArtifactError, IncompatibleError
 
 FLAT = "Flat"
 # Scores are inner products: the two subspaces of a spoke are mixed by the weights in the session's vector, which a
@@ -115,32 +115,12 @@ class ItemIndex:
                 f"{fingerprint[:12]}; rebuild it with `hubspoke index build`."
             )
 
-    def add(self, item_ids: Sequence[str], vectors: FloatArray, space_fingerprint: str) -> ItemIndex:
-        """A new index of this one's items and the (M, D) vectors of others."""
-        self.require_space(space_fingerprint)
-        if vectors.shape[1] != self.dimension:
-            raise IncompatibleError(
-                f"the index holds vectors of {self.dimension} columns, not {vectors.shape[1]}; rebuild it with "
-                "`hubspoke index build`."
-            )
-        known = set(self.item_ids).intersection(item_ids)
-        if known:
-            raise UsageError(f"{min(known)} is in the index already; add only items that are not.")
-        joined = np.concatenate([self.vectors(), vectors])
-        return self.build(joined, (*self.item_ids, *item_ids), space_fingerprint, self.index.kind)
-
-    def select(self, item_ids: Sequence[str]) -> ItemIndex:
-        """A new index of only these of its items, in this order."""
-        row_of = {item: row for row, item in enumerate(self.item_ids)}
-        rows = np.array([row_of[item] for item in item_ids], np.int64)
-        return self.build(self.vectors()[rows], item_ids, self.space_fingerprint, self.index.kind)
-
     def save(self, folder: Path) -> None:
         """Write the index with item_ids.json and index.json beside it."""
         self.index.save(folder)
         (folder / "item_ids.json").write_text(json.dumps(list(self.item_ids), ensure_ascii=False), encoding="utf-8")
-        about = {"factory": self.index.kind, "metric": METRIC, "dimension": self.dimension}
-        about["space"] = self.space_fingerprint
+        about: dict[str, str | int] = {"factory": self.index.kind, "metric": METRIC}
+        about |= {"dimension": self.dimension, "space": self.space_fingerprint}
         (folder / "index.json").write_text(json.dumps(about, indent=2), encoding="utf-8")
 
     @classmethod

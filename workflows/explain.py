@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray, IntArray
+from ..arrays import AnyFloatArray, BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
 from .models import encode_items
 from .recommendations import Answer, Recommender
@@ -25,48 +25,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PartScore:
-    """One part of a score.
+    """One part of a score, beside what the same part gives the average item of the catalog."""
 
-    Attributes:
-        name: `behaviour`, `cold` (the bonus of items with few events), `text` or `image`.
-        score: what it adds; the parts sum to the score.
-        share: of the score, with its sign; the absolute shares sum to 1.
-        lead: what it adds beyond what it gives the average item of the catalog.
-        lead_share: of the leads of all parts, with its sign.
-    """
-
-    name: str
-    score: float
-    share: float
-    lead: float
+    name: str  # `behaviour`, `cold` (the bonus of items with few events), `trend`, `text` or `image`
+    score: float  # the parts sum to the item's score
+    share: float  # of the score, with its sign; the absolute shares sum to 1
+    lead: float  # beyond the average item's: what lifts every item alike explains no ranking
     lead_share: float
 
 
 @dataclass(frozen=True)
 class EventContribution:
-    """What one event of the session brought to an item.
+    """What one event of the session brought to an item: what the item's score loses without it."""
 
-    Attributes:
-        position: place in the session, 1 is the oldest.
-        item_id: of the event.
-        title: of that item.
-        score: what the item's score loses without the event; below 0 where the event speaks against the item.
-        share: of the contributions of all events, with its sign; the absolute shares sum to 1.
-        lead: the same loss beyond that of the average item of the catalog: what lifts every item alike lifts none.
-        lead_share: of the leads of all events, with its sign.
-        parts: the loss by part of the score.
-        content: the event's term of the content score by modality; over all events they sum to the part.
-    """
-
-    position: int
+    position: int  # place in the session, 1 is the oldest
     item_id: str
     title: str
-    score: float
+    score: float  # below 0 where the event speaks against the item
     share: float
     lead: float
     lead_share: float
-    parts: Mapping[str, float]
-    content: Mapping[str, float]
+    parts: Mapping[str, float]  # the loss by part of the score
+    content: Mapping[str, float]  # the event's term of the content score by modality; over all events they sum to it
 
 
 @dataclass(frozen=True)
@@ -79,30 +59,11 @@ class Counterfactual:
 
 @dataclass(frozen=True)
 class ExplainedItem:
-    """One item and why it stands where it stands.
+    """One item and why it stands where it stands."""
 
-    Attributes:
-        rank: place in the list; None where it was asked for and is not in it.
-        score_rank: place by score alone among what may be shown.
-        not_shown: why it is never shown after this session, None where it may be.
-        item_id: the item.
-        title: its title.
-        brand: its brand.
-        category: its category path.
-        price: its price.
-        score: the inner product.
-        cold: whether it has too few events for behaviour of its own.
-        pinned: whether a rule put it into the list.
-        parts: what the score is the sum of.
-        behaviour_parts: what the behavioural part is the sum of; empty for the launch floor.
-        events: what each event of the session brought, oldest first.
-        without_text: score and place had the item no text; None where it has none, or the catalog.
-        without_image: the same for its pictures.
-    """
-
-    rank: int | None
-    score_rank: int
-    not_shown: str | None
+    rank: int | None  # None where it was asked for and is not in the list
+    score_rank: int  # by score alone among what may be shown
+    not_shown: str | None  # why it is never shown after this session
     item_id: str
     title: str
     brand: str | None
@@ -112,40 +73,28 @@ class ExplainedItem:
     cold: bool
     pinned: bool
     parts: Sequence[PartScore]
-    behaviour_parts: Mapping[str, float]
-    events: Sequence[EventContribution]
-    without_text: Counterfactual | None
+    behaviour_parts: Mapping[str, float]  # what the behavioural part is the sum of; empty for the launch floor
+    events: Sequence[EventContribution]  # oldest first
+    without_text: Counterfactual | None  # None where the item has no text, or the catalog
     without_image: Counterfactual | None
 
 
 @dataclass(frozen=True)
 class SessionAttention:
-    """How the sequence model spreads its attention over the events when it sums the session up, oldest first.
+    """How the sequence model spreads its attention over the events, oldest first, when it sums the session up."""
 
-    Attributes:
-        mean: over blocks and heads; it sums to 1.
-        blocks: by block, head and event; each head's sums to 1.
-    """
-
-    mean: Sequence[float]
-    blocks: Sequence[Sequence[Sequence[float]]]
+    mean: Sequence[float]  # over blocks and heads; it sums to 1
+    blocks: Sequence[Sequence[Sequence[float]]]  # by block, head and event; each head's sums to 1
 
 
 @dataclass(frozen=True)
 class Explanation(Answer):
-    """A list of recommendations, or of items that were asked for, and why they score as they do.
+    """A list of recommendations, or of items that were asked for, and why they score as they do."""
 
-    Attributes:
-        weights: of the mixture that was used.
-        attention: of the session; the same for every item. None for the launch floor.
-        items: the items explained.
-        notes: what could not be explained, and why.
-    """
-
-    weights: Mapping[str, float]
-    attention: SessionAttention | None
+    weights: Mapping[str, float]  # of the mixture that was used
+    attention: SessionAttention | None  # the same for every item; None for the launch floor
     items: Sequence[ExplainedItem]
-    notes: Sequence[str]
+    notes: Sequence[str]  # what could not be explained, and why
 
 
 def explain(
@@ -177,8 +126,9 @@ def explain(
     hidden = spoke.mixture.hidden(history, exclude_seen)
     places = _Places(vectors @ parts.query, recommender.allowed(hidden))
     weights = spoke.mixture.weights(exclude_seen)
-    attention, notes = _attention(spoke, vectors, history, weights.behaviour)
+    attention, inattentive = _attention(spoke, vectors, history, weights.behaviour)
     embedded, unread = _embedded_again(context, recommender, rows, parts, places)
+    notes = [note for note in (inattentive, unread, _fusion_note(spoke)) if note]
 
     found = []
     for nth, (row, about) in enumerate(zip(rows.tolist(), recommender.describe(rows.tolist()), strict=True)):
@@ -198,70 +148,62 @@ def explain(
             )
         )
     own = {field: getattr(answer, field) for field in Answer.__dataclass_fields__}
-    notes += [*unread, *_fusion_note(spoke)]
     return Explanation(**own, weights=weights.model_dump(), attention=attention, items=found, notes=notes)
 
 
 def _attention(
     spoke: Spoke, vectors: FloatArray, history: History, weight: float
-) -> tuple[SessionAttention | None, list[str]]:
+) -> tuple[SessionAttention | None, str | None]:
+    """The attention, or why there is none."""
     from ..spokes.explain import last_attention
 
     if spoke.behaviour is None:
-        return None, ["No behaviour has been trained: content alone decides, and attends to nothing."]
+        return None, "No behaviour has been trained: content alone decides, and attends to nothing."
     if weight == 0:
-        return None, ["Content alone was best on validation: behaviour has no weight in the score."]
+        return None, "Content alone was best on validation: behaviour has no weight in the score."
     try:
         blocks = last_attention(spoke, vectors, history)  # (L, H, T)
     except UsageError as error:
-        return None, [str(error)]
+        return None, str(error)
     if blocks is None:
-        return None, []
-    return SessionAttention(_numbers(blocks.mean(axis=(0, 1))), [[_numbers(h) for h in b] for b in blocks]), []
+        return None, None
+    return SessionAttention(_numbers(blocks.mean(axis=(0, 1))), [[_numbers(h) for h in b] for b in blocks]), None
 
 
-def _fusion_note(spoke: Spoke) -> list[str]:
+def _fusion_note(spoke: Spoke) -> str | None:
     """What the sum behind the behavioural part is where it is not simply one."""
     if spoke.behaviour is None or spoke.behaviour.config.fusion == "concat":
-        return []
-    return [
+        return None
+    return (
         f"The behavioural part is told by parts as the {spoke.behaviour.config.fusion} weighed them; the weights "
         "depend on all parts, so a score without one of them is not the score less that part."
-    ]
+    )
 
 
 def _embedded_again(
     context: Context, recommender: Recommender, rows: IntArray, parts: ScoreParts, places: _Places
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[dict[str, Any]], str | None]:
     """What only embedding the K items again shows: the sum behind the behavioural part, the loss of each modality."""
     from ..spokes.explain import behaviour_parts, scores_without
 
     spoke, few = recommender.loaded.spoke, replace(recommender.dataset, items=recommender.dataset.items[rows.tolist()])
+    found: list[dict[str, Any]] = [{"behaviour_parts": {}, "without_text": None, "without_image": None} for _ in rows]
     try:
         # Looked up rather than computed, since they have been indexed.
         encoded = encode_items(context, recommender.loaded.hub, few, spoke.content, spoke.heads)
     except InvalidDataError as error:
-        nothing: dict[str, Any] = {"behaviour_parts": {}, "without_text": None, "without_image": None}
-        return [nothing] * len(rows), [f"What the items are made of could not be read again: {error}"]
+        return found, f"What the items are made of could not be read again: {error}"
     ids = few.items["item_id"].to_list()
-    inputs = spoke.behaviour.inputs(ids, encoded, few.items) if spoke.behaviour else None
-    summed = behaviour_parts(spoke, parts.query, inputs) if inputs is not None else {}
-    without = scores_without(spoke, parts.query, ids, encoded, few.items)
-
-    def other(name: str, nth: int, there: BoolArray) -> Counterfactual | None:
-        if name not in without or not there[nth]:
-            return None
-        score = without[name][nth]
-        return Counterfactual(_number(score), places.at(score, int(rows[nth])))
-
-    return [
-        {
-            "behaviour_parts": {name: _number(values[nth]) for name, values in summed.items()},
-            "without_text": other("text", nth, encoded.has_text),
-            "without_image": other("image", nth, encoded.has_image),
-        }
-        for nth in range(len(rows))
-    ], []
+    if spoke.behaviour:
+        summed = behaviour_parts(spoke, parts.query, spoke.behaviour.inputs(ids, encoded, few.items))
+        for nth, own in enumerate(found):
+            own["behaviour_parts"] = {name: _number(values[nth]) for name, values in summed.items()}
+    has = {"text": encoded.has_text, "image": encoded.has_image}
+    for name, scores in scores_without(spoke, parts.query, ids, encoded, few.items).items():
+        for nth in np.flatnonzero(has[name]).tolist():
+            place = places.at(scores[nth], int(rows[nth]))
+            found[nth][f"without_{name}"] = Counterfactual(_number(scores[nth]), place)
+    return found, None
 
 
 @dataclass(frozen=True)
@@ -282,37 +224,39 @@ class _Places:
 
 
 def _part_scores(nth: int, parts: ScoreParts) -> list[PartScore]:
-    from ..spokes.explain import signed_shares
-
     scores = np.array([values[nth] for values in parts.parts.values()])
-    leads = scores - np.array([parts.average[name] for name in parts.parts])
-    columns = zip(parts.parts, scores, signed_shares(scores), leads, signed_shares(leads), strict=True)
-    return [PartScore(name, *map(_number, numbers)) for name, *numbers in columns]
+    compared = _compared(scores, np.array([parts.average[name] for name in parts.parts]))
+    return [PartScore(name, *numbers) for name, numbers in zip(parts.parts, compared, strict=True)]
 
 
 def _contributions(nth: int, parts: ScoreParts, session: Sequence[Mapping[str, Any]]) -> list[EventContribution]:
-    from ..spokes.explain import signed_shares
-
-    whole = parts.event_contributions[nth]  # (T,)
-    leads = whole - parts.average_events
-    columns = zip(session, whole, signed_shares(whole), leads, signed_shares(leads), strict=True)
+    compared = _compared(parts.event_contributions[nth], parts.average_events)
     return [
         EventContribution(
             place + 1,
             event["item_id"],
             event["title"],
-            _number(score),
-            _number(share),
-            _number(lead),
-            _number(lead_share),
+            score,
+            share,
+            lead,
+            lead_share,
             {name: _number(values[nth, place]) for name, values in parts.events.items()},
             {name: _number(values[nth, place]) for name, values in parts.content_events.items()},
         )
-        for place, (event, score, share, lead, lead_share) in enumerate(columns)
+        for place, (event, (score, share, lead, lead_share)) in enumerate(zip(session, compared, strict=True))
     ]
 
 
-def _numbers(values: FloatArray) -> list[float]:
+def _compared(scores: DoubleArray, average: DoubleArray) -> list[list[float]]:
+    """Each of (n,) scores with its share, its lead over the average item's, and that lead's share."""
+    from ..spokes.explain import signed_shares
+
+    leads = scores - average
+    columns = np.stack([scores, signed_shares(scores), leads, signed_shares(leads)], axis=1)  # (n, 4)
+    return [_numbers(row) for row in columns]
+
+
+def _numbers(values: AnyFloatArray) -> list[float]:
     return [_number(value) for value in values]
 
 

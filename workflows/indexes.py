@@ -36,47 +36,27 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class IndexResult(Record):
-    """An index version that was built, or found built already.
+    """An index version that was built, or found built already (`cached`)."""
 
-    Attributes:
-        ref: the version; None in a dry run.
-        cached: whether it had been built before.
-        model: spoke or hub version that filled it.
-        items: item snapshot that it covers.
-        n_items: vectors in it.
-        dimension: columns of a vector.
-        seconds: what this call took.
-    """
-
-    ref: str | None
+    ref: str | None  # None in a dry run
     cached: bool
-    model: str
-    items: str
+    model: str  # spoke or hub version that filled it
+    items: str  # item snapshot that it covers
     n_items: int
-    dimension: int | None
+    dimension: int | None  # columns of a vector; None in a dry run
     seconds: float
 
 
 @dataclass(frozen=True)
 class IndexAddition(Record):
-    """An index brought up to a newer catalog.
+    """An index brought up to a newer catalog."""
 
-    Attributes:
-        ref: the new version, or the one that holds all of it already; None in a dry run.
-        base: index that it grew from.
-        cached: whether there was nothing to do.
-        added: items embedded, new or changed.
-        kept: items whose vectors were taken over.
-        removed: items that left the catalog.
-        seconds: what this call took.
-    """
-
-    ref: str | None
-    base: str
-    cached: bool
-    added: int
-    kept: int
-    removed: int
+    ref: str | None  # the new version, or the one that holds all of it already; None in a dry run
+    base: str  # index that it grew from
+    cached: bool  # whether there was nothing to do
+    added: int  # items embedded, new or changed
+    kept: int  # items whose vectors were taken over
+    removed: int  # items that left the catalog
     seconds: float
 
 
@@ -114,12 +94,8 @@ class Indexes:
     ) -> IndexResult:
         """Embed a catalog and build its index; the same model and catalog give the same index again.
 
-        Args:
-            ref: a spoke version, or a hub version together with `domain`.
-            domain: the category, where a hub fills the index.
-            items: item snapshot; by default the newest. Items that no spoke has seen are embedded from their content.
-            force: build again even if it exists.
-            dry_run: only say what would be done.
+        `ref` is a spoke version, or a hub version together with `domain`; `items` an item snapshot, by default the
+        newest. Items that no spoke has seen are embedded from their content.
         """
         from ..retrieval.base import ItemIndex
         from .datasets import load_dataset
@@ -149,14 +125,11 @@ class Indexes:
     def add(self, ref: str, items: str | None = None, model: str | None = None, dry_run: bool = False) -> IndexAddition:
         """A new version of an index over a newer catalog: only items that are new or changed are embedded.
 
-        Items that left the catalog leave the index. What serves changes only with `promote`.
-
-        Args:
-            ref: the index, or what it answers for (a domain, release or spoke).
-            items: item snapshot; by default the newest.
-            model: spoke or hub version that embeds the items; by default the one that filled the index.
-            dry_run: only say what would be done.
+        `ref` is the index, or what it answers for (a domain, release or spoke); `items` an item snapshot, by default
+        the newest; `model` what embeds the items, by default what filled the index. Items that left the catalog leave
+        the index, and what serves changes only with `promote`.
         """
+        from ..retrieval.base import ItemIndex
         from .datasets import load_dataset
 
         started = time.perf_counter()
@@ -179,10 +152,12 @@ class Indexes:
         if known is not None or dry_run:
             return IndexAddition(known.ref if known else None, base.ref, known is not None, **counts, seconds=0.0)
         with self._context.lock(f"index {base.domain}"):
-            names = [ids[row] for row in new]
-            own = loaded.index.select([item for item in ids if item in kept])
-            vectors = _embed(self._context, loaded, dataset, new)
-            grown = own.add(names, vectors, loaded.spoke.space_fingerprint).select(ids)
+            own = np.array([row for row, item in enumerate(ids) if item in kept], dtype=np.int64)
+            row_of = {item: row for row, item in enumerate(loaded.index.item_ids)}
+            vectors = np.empty((len(ids), loaded.index.dimension), np.float32)
+            vectors[own] = loaded.index.vectors()[[row_of[ids[row]] for row in own]]
+            vectors[new] = _embed(self._context, loaded, dataset, new)
+            grown = ItemIndex.build(vectors, ids, base.space_fingerprint, loaded.index.index.kind)
             filled_by = self._context.registry.models.get(base.model)
             grew_from = Parent(base.ref, Relation.BUILT_FROM, "vectors", "items added to it")
             made = self._store(grown, loaded.spoke, filled_by, dataset, identity, started, [grew_from])

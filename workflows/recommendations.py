@@ -34,35 +34,20 @@ KEPT_HISTORIES = 10_000
 
 @dataclass(frozen=True)
 class Answer(Record):
-    """What was asked, and what an answer rests on.
+    """What was asked, and what the answer rests on."""
 
-    Attributes:
-        ref: what was asked.
-        index: index version that answered.
-        served_by: spoke or hub version behind it, or `popularity` / `newest` where no item of the session is known.
-        session: items that the answer rests on, oldest first.
-        unknown: items of the session that the index does not know.
-        seen_items: `ranked` or `excluded`.
-        rules: version of the merchandising rules in force, if any.
-    """
-
-    ref: str
-    index: str
-    served_by: str
-    session: Sequence[Mapping[str, Any]]
-    unknown: Sequence[str]
-    seen_items: str
-    rules: str | None
+    ref: str  # what was asked
+    index: str  # index version that answered
+    served_by: str  # spoke or hub version behind it; `popularity` or `newest` where nothing is known of the shopper
+    session: Sequence[Mapping[str, Any]]  # items that the answer rests on, oldest first
+    unknown: Sequence[str]  # items of the session that the index does not know
+    seen_items: str  # `ranked` or `excluded`
+    rules: str | None  # version of the merchandising rules in force
 
 
 @dataclass(frozen=True)
 class Recommendations(Answer):
-    """A ranked list and what it answers.
-
-    Attributes:
-        items: the ranked items with title, score and what is shown of a product; `cold` where it has few events,
-            `pinned` where a rule put it there.
-    """
+    """A ranked list: items with title, score and what is shown of a product, cold ones and pinned ones marked."""
 
     items: Sequence[Mapping[str, Any]]
 
@@ -152,15 +137,13 @@ class Recommender:
         history, unknown = self.history(session, user)
         if not len(history):
             return self._without_session(k)
-        spoke = self.loaded.spoke
         query = self._query(history, exclude_seen)
-        allowed = self.allowed(spoke.mixture.hidden(history, exclude_seen))
-        pinned = self._rules.pinned(allowed)[:k]
+        allowed = self.allowed(self.loaded.spoke.mixture.hidden(history, exclude_seen))
+        pinned = self._pin(allowed, k)
         # Pinned items have their own score too: it says how well they would have done.
-        scores = (self.vectors[pinned] @ query).tolist()
-        allowed[pinned] = False
+        leading = zip(pinned, (self.vectors[pinned] @ query).tolist(), strict=True)
         ranked = self._rules.limit(self._ranked(query, k, allowed), pinned)
-        found = [*zip(pinned, scores, strict=True), *islice(ranked, k - len(pinned))]
+        found = [*leading, *islice(ranked, k - len(pinned))]
         return self._answer(found, history.items.tolist(), unknown, exclude_seen, self.loaded.record.model, pinned)
 
     def similar(self, item: str, k: int = 10) -> Recommendations:
@@ -177,6 +160,23 @@ class Recommender:
         query[split:] = self.vectors[row, split:] * spoke.space.modality_weights(share)
         found = list(islice(self._rules.limit(self._ranked(query, k, self.allowed([row]))), k))
         return self._answer(found, [row], [], True, self.loaded.record.model)
+
+    def _without_session(self, k: int) -> Recommendations:
+        """What to show before anything is known of a shopper."""
+        with self._lock:
+            scores, name = self._popularity
+        allowed = self.allowed([])
+        pinned = self._pin(allowed, k)
+        order = np.argsort(-scores, kind="stable")  # (N,)
+        ranked = self._rules.limit(((row, float(scores[row])) for row in order[allowed[order]].tolist()), pinned)
+        found = [*((row, float(scores[row])) for row in pinned), *islice(ranked, k - len(pinned))]
+        return self._answer(found, [], [], False, name, pinned)
+
+    def _pin(self, allowed: BoolArray, k: int) -> list[int]:
+        """The rows that the list begins with; they are not allowed in the rest of it."""
+        pinned = self._rules.pinned(allowed)[:k]
+        allowed[pinned] = False
+        return pinned
 
     def _query(self, history: History, exclude_seen: bool) -> FloatArray:
         """(D,) the session vector; the model is given the (T, D) vectors of the session, not those of the catalog."""
@@ -215,31 +215,19 @@ class Recommender:
         return table_folder(self._context, self._events)
 
     @cached_property
-    def _unasked(self) -> tuple[IntArray, DoubleArray, str]:
-        """Rows, best first, with (N,) scores: by popularity, or by newness where nobody bought yet."""
+    def _popularity(self) -> tuple[DoubleArray, str]:
+        """(N,) events of each item, or how new it is where nobody bought yet, and which of the two."""
         from .datasets import load_sequences
 
-        items, counts = self.dataset.items, np.zeros(0, np.int64)
+        items = self.dataset.items
         if self._events is not None:
             sequences, _, _ = load_sequences(self._context, self.dataset.domain, self._events, items["item_id"])
             counts = sequences.item_counts()
-        if counts.any():
-            return np.argsort(-counts, kind="stable"), counts.astype(float), "popularity"
+            if counts.any():
+                return counts.astype(float), "popularity"
         created = items["created_at"].dt.timestamp("ms").fill_null(0).to_numpy() / 1000.0
         # Catalogs without dates keep their order.
-        scores = created if created.any() else np.arange(items.height, 0, -1, dtype=float)
-        return np.argsort(-scores, kind="stable"), scores, "newest"
-
-    def _without_session(self, k: int) -> Recommendations:
-        """What to show before anything is known of a shopper."""
-        with self._lock:
-            order, scores, name = self._unasked
-        allowed = self.allowed([])
-        pinned = self._rules.pinned(allowed)[:k]
-        allowed[pinned] = False
-        ranked = self._rules.limit(((int(row), float(scores[row])) for row in order[allowed[order]]), pinned)
-        found = [*((row, float(scores[row])) for row in pinned), *islice(ranked, k - len(pinned))]
-        return self._answer(found, [], [], False, name, pinned)
+        return created if created.any() else np.arange(items.height, 0, -1, dtype=float), "newest"
 
     def _answer(
         self,
@@ -267,18 +255,17 @@ class Recommender:
 
     def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What is shown of the items of these rows."""
-        wanted = ("item_id", "title", "brand", "category_path", "price", "image")
-        columns = self.dataset.items.select([name for name in wanted if name in self.dataset.items.columns])
+        columns = ("item_id", "title", "brand", "category_path", "price", "image")
         return [
             {
                 "item_id": own["item_id"],
-                "title": own.get("title") or "",
-                "brand": own.get("brand"),
-                "category": " > ".join(own.get("category_path") or []) or None,
-                "price": own.get("price"),
-                "image": (own.get("image") or [None])[0],
+                "title": own["title"] or "",
+                "brand": own["brand"],
+                "category": " > ".join(own["category_path"] or []) or None,
+                "price": own["price"],
+                "image": (own["image"] or [None])[0],
             }
-            for own in columns[list(rows)].to_dicts()
+            for own in self.dataset.items[list(rows), columns].to_dicts()
         ]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RulesVersions(Record):
-    """Every version of a domain's rules, oldest first; `live` is the one in force, None where there is none."""
+    """Every version of a domain's rules, oldest first, and the one that is in force."""
 
     domain: str
     live: str | None
@@ -30,34 +30,25 @@ class RulesVersions(Record):
 
 @dataclass(frozen=True)
 class RulesResult(Record):
-    """A version of a domain's rules.
+    """A version of a domain's rules that was registered, now or before (`cached`)."""
 
-    Attributes:
-        ref: the version; None in a dry run.
-        domain: the category.
-        content: the rules, every field.
-        cached: whether equal rules were registered before.
-        hidden: items of the newest catalog that they hide.
-        dry_run: whether nothing was changed.
-    """
-
-    ref: str | None
+    ref: str | None  # None in a dry run
     domain: str
-    content: Mapping[str, Any]
+    content: Mapping[str, Any]  # every field
     cached: bool
-    hidden: int
+    hidden: int  # items of the newest catalog that they hide
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
 class RulesCheck(Record):
-    """A version of the rules against the newest catalog: items that it hides, and names that the catalog lacks."""
+    """A version of the rules against the newest catalog."""
 
     ref: str
     domain: str
     ok: bool
-    hidden: int
-    unknown: Mapping[str, Sequence[str]]
+    hidden: int  # items that they hide
+    unknown: Mapping[str, Sequence[str]]  # names that the catalog lacks, by field
 
 
 class RuleVersions:
@@ -76,15 +67,10 @@ class RuleVersions:
         Raises:
             InvalidDataError: the rules name what the newest catalog does not hold.
         """
-        from ..retrieval.rules import CatalogRules, Rules, unknown_names
-
-        rules, catalog = parse_config(Rules, content, "rules"), self._catalog(domain)
-        unknown = unknown_names(rules, catalog)
+        full, hidden, unknown = self._against_catalog(domain, content)
         if unknown:
             named = "; ".join(f"{field}: {', '.join(names[:5])}" for field, names in unknown.items())
             raise InvalidDataError(f"The newest catalog of {domain} does not hold {named}; correct these names.")
-        hidden = int(CatalogRules(rules, catalog).hidden.sum())
-        full = rules.model_dump(mode="json")
         if dry_run:
             return RulesResult(None, domain, full, False, hidden, dry_run=True)
         record, created = self._context.registry.rules.add(domain, full)
@@ -96,27 +82,30 @@ class RuleVersions:
 
     def check(self, domain: str, ref: str | None = None) -> RulesCheck:
         """Hold a version of the rules, by default the one in force, against the newest catalog."""
-        from ..retrieval.rules import CatalogRules, Rules, unknown_names
-
         ref = ref or self._live(domain)
         if ref is None:
             raise NotFoundError(f"No rules are in force in {domain}; name a version, such as rules:{domain}/1.")
         record = self._context.registry.rules.get(ref)
         if record.domain != domain:
             raise UsageError(f"{ref} holds rules of {record.domain}; name a version like rules:{domain}/1.")
-        rules, catalog = parse_config(Rules, record.content, "rules"), self._catalog(domain)
-        unknown = unknown_names(rules, catalog)
-        hidden = int(CatalogRules(rules, catalog).hidden.sum())
-        return RulesCheck(record.ref, record.domain, not unknown, hidden, unknown)
+        _, hidden, unknown = self._against_catalog(domain, record.content)
+        return RulesCheck(record.ref, domain, not unknown, hidden, unknown)
 
     def _live(self, domain: str) -> str | None:
         live = self._context.registry.domains.get(domain).live
         return self._context.registry.releases.get(live).rules if live else None
 
-    def _catalog(self, domain: str) -> Catalog:
+    def _against_catalog(
+        self, domain: str, content: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], int, Mapping[str, Sequence[str]]]:
+        """The rules with every field, how many items of the newest catalog they hide, and names that it lacks."""
+        from ..retrieval.rules import CatalogRules, Rules, unknown_names
         from .datasets import load_dataset
 
-        return _columns(load_dataset(self._context, domain, with_events=False).items)
+        rules = parse_config(Rules, content, "rules")
+        catalog = _columns(load_dataset(self._context, domain, with_events=False).items)
+        hidden = int(CatalogRules(rules, catalog).hidden.sum())
+        return rules.model_dump(mode="json"), hidden, unknown_names(rules, catalog)
 
 
 def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> CatalogRules:

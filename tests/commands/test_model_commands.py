@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hubspoke.results import Record
+from hubspoke.workflows.recommendations import Recommendations
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -64,13 +65,28 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, noun: str, answer: Any) -> Noun:
 
 SUMMARY = {"parameters": {"trained": 7}, "rows": [{"skipped": 1}]}
 TABLE = [{"share": 0.5, "ndcg@10": 0.25}, {"share": 1.0, "low": 0.1}]
-RECOMMENDED = {
-    "ref": "garden",
-    "served_by": "garden:1",
-    "session": [{"item_id": "rose", "title": "Red rose"}],
-    "unknown": ["oak"],
-    "items": [{"rank": 1, "item_id": "pot", "title": "Clay pot", "score": 0.5, "brand": None, "cold": False}],
-}
+RECOMMENDED = Recommendations(
+    ref="garden",
+    index="index:garden/1",
+    served_by="garden:1",
+    session=[{"item_id": "rose", "title": "Red rose"}],
+    unknown=["oak"],
+    seen_items="ranked",
+    rules=None,
+    items=[
+        {
+            "rank": 1,
+            "item_id": "pot",
+            "title": "Clay pot",
+            "score": 0.5,
+            "brand": None,
+            "category": None,
+            "price": None,
+            "cold": False,
+            "pinned": False,
+        }
+    ],
+)
 EVALUATED = {
     "model": "garden:1",
     "domain": "garden",
@@ -170,15 +186,15 @@ def test_index_build(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_recommend_and_similar(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def answer(_: Workspace, *args: Any) -> Said:
+    def answer(_: Workspace, *args: Any) -> Recommendations:
         calls.append(args)
-        return Said(RECOMMENDED)
+        return RECOMMENDED
 
     monkeypatch.setattr(Workspace, "recommend", answer)
     monkeypatch.setattr(Workspace, "similar", answer)
     shown = garden("recommend", "garden", "--session", "rose, oak", "-k", "3", "--exclude-seen")
     assert shown.out.splitlines() == [
-        "Served by garden:1.",
+        "Served by garden:1, items of the session are ranked.",
         "  after rose  Red rose",
         "Unknown items left out: oak.",
         "",
@@ -245,7 +261,7 @@ def test_launch(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(_: Workspace, *args: Any, **options: Any) -> Launched:
         seen.append((args, options))
         steps = [{"step": "index", "ref": "index:garden/1", "cached": False, "seconds": 1.0}]
-        return Launched("garden", "day zero", "release:garden/1", 3.0, steps, [Said(RECOMMENDED)])
+        return Launched("garden", "day zero", "release:garden/1", 3.0, steps, [RECOMMENDED])
 
     monkeypatch.setattr(Workspace, "launch", answer)
     shown = run("launch", "garden", "--catalog", "items.csv", "--images", "photos", "--set", "seed=1", "-k", "3")

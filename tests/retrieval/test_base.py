@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hubspoke.errors import CorruptArtifactError, IncompatibleError, UsageError
+from hubspoke.errors import CorruptArtifactError, IncompatibleError
 from hubspoke.retrieval.base import ItemIndex, VectorIndex, index_kind
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,27 +51,10 @@ def test_vectors_are_looked_at_where_they_lie_and_outlive_the_index():
         seen[0, 0] = 1.0
 
 
-def test_added_items_are_searched_beside_the_others():
-    made = index(5)
-    more = np.eye(5, dtype=np.float32)[:2] * 100
-    grown = made.add(["new", "newer"], more, SPACE)
-    assert grown.item_ids == (*made.item_ids, "new", "newer") and len(made) == 5
-    np.testing.assert_array_equal(grown.vectors(), np.concatenate([made.vectors(), more]))
-    assert [own[0][0] for own in grown.search(np.eye(5, dtype=np.float32)[:2], 1)] == [5, 6]
-    chosen = grown.select(["newer", "item 0"])
-    assert (chosen.item_ids, chosen.space_fingerprint) == (("newer", "item 0"), SPACE)
-    np.testing.assert_array_equal(chosen.vectors(), grown.vectors()[[6, 0]])
-
-
-def test_vectors_of_another_space_are_never_mixed_in():
-    made = index(5)
-    made.require_space(SPACE)
+def test_another_space_is_refused():
+    index().require_space(SPACE)
     with pytest.raises(IncompatibleError, match=r"space aaaaaaaaaaaa but is asked with vectors of bbb.*index build"):
-        made.add(["new"], np.ones((1, 5), np.float32), "b" * 64)
-    with pytest.raises(IncompatibleError, match="holds vectors of 5 columns, not 4"):
-        made.add(["new"], np.ones((1, 4), np.float32), SPACE)
-    with pytest.raises(UsageError, match="item 3 is in the index already"):
-        made.add(["new", "item 3"], np.ones((2, 5), np.float32), SPACE)
+        index().require_space("b" * 64)
 
 
 @pytest.mark.parametrize("n", [0, 3])
@@ -151,7 +134,7 @@ def test_a_kind_is_known_from_its_class_alone(tmp_path):
     assert index_kind("Listed") is Listed
     flat = index(6)
     made = ItemIndex.build(flat.vectors(), flat.item_ids, SPACE, kind="Listed")
-    made.select(made.item_ids).save(tmp_path)
+    made.save(tmp_path)
     found = ItemIndex.load(tmp_path)
     allowed = np.arange(6) != 2
     for own, other in zip(found.search(queries(), 6, allowed), flat.search(queries(), 6, allowed), strict=True):
