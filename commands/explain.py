@@ -19,7 +19,7 @@ from .options import how_many, names
 @how_many(5)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 @click.option("--item", "items", metavar="ID", multiple=True, help="Explain this item instead of the list; repeatable.")
-@click.option("--plot", metavar="FILE.svg", help="Draw what each event brought to each item into FILE.svg.")
+@click.option("--plot", metavar="FILE.svg", help="Draw what each event brought to each item into FILE.svg or FILE.png.")
 @command_options
 def explain(
     call: Call,

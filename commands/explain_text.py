@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..reports.charts import shortened
 from ..reports.explanation import PART_NAMES
-from ..reports.heatmaps import cut
 
 if TYPE_CHECKING:
     from ..workflows.explain import Counterfactual, ExplainedItem, Explanation
@@ -34,7 +34,7 @@ def explained(result: Explanation) -> str:
 
 def event_names(result: Explanation) -> list[str]:
     """The title of each event's item; where two events would be called alike, with their place in the session."""
-    titles = [cut(str(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
+    titles = [shortened(str(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
     count = Counter(titles)
     return [f"{title} [{n}]" if count[title] > 1 else title for n, title in enumerate(titles, 1)]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import UsageError
-from ..reports.drawings import dot as as_dot
-from ..reports.drawings import mermaid as as_mermaid
-from ..workflows.lineage import tree_lines
+from ..reports.lineage import dot as as_dot
+from ..reports.lineage import mermaid as as_mermaid
+from ..reports.lineage import tree_lines
 from .call import Call, command_options
 from .lineage_export import export
 from .lineage_text import difference_text, impact_text, listing

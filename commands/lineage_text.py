@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..reports.drawings import said
+from ..reports.lineage import relations
 from .output import cell, table
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def listing(lineage: Lineage) -> str:
             reached.node.domain,
             reached.depth,
             reached.node.created_at,
-            ", ".join(dict.fromkeys(said([edge]) for edge in nearest[reached.ref])),
+            ", ".join(dict.fromkeys(relations([edge]) for edge in nearest[reached.ref])),
         )
         for reached in lineage.nodes[1:]
     ]

@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from .. import evaluation, workflows
-from ..demo.run import DemoResult
+from ..demo.plan import DemoResult
 from ..registry import lineage
 from ..registry.lineage.differences import Difference
 from ..registry.lineage.graph import Direction, Lineage, LineageTree

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluation.bootstrap import Estimate
-from ..reports.report import (
-    Block,
-    Card,
-    Column,
-    LineChart,
-    Paragraph,
-    Point,
-    ProductStrip,
-    Report,
-    Section,
-    Series,
-    Table,
-    Tree,
-    image_data_uri,
-    render,
-)
+from ..files import atomic_write
+from ..reports.charts import Point, metric_curve
+from ..reports.report import Block, Card, Chart, Column, ProductStrip, Report, Section, Table, Tree, render
 from .pictures import PictureLaunch
+from .plan import DemoPlan, DemoResult
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..workflows.evaluations import CompareResult
     from ..workflows.recommendations import Recommendations
-    from .run import DemoPlan, DemoResult
 
 # What the table shows of every system: metric and slice.
 SHOWN = (("hr@10", "all"), ("ndcg@10", "all"), ("ndcg@10", "cold"))
@@ -46,17 +35,15 @@ def comparison_lines(comparison: CompareResult, systems: Mapping[str, str]) -> I
 
 def write_report(result: DemoResult, plan: DemoPlan) -> None:
     """Write the page to `result.report`, whole or not at all."""
-    page = render(_report(result, plan))
     result.report.parent.mkdir(parents=True, exist_ok=True)
-    staged = result.report.with_suffix(".partial")
-    staged.write_text(page, encoding="utf-8")
-    staged.replace(result.report)
+    with atomic_write(result.report) as stream:
+        stream.write(render(_report(result, plan)))
 
 
 def _report(result: DemoResult, plan: DemoPlan) -> Report:
     sections = [
         Section("Systems on the same later weeks", (_comparison_table(result.comparison, result.systems),)),
-        Section("Launch curve", (_curve(result), Paragraph(_CURVE_NOTE))),
+        Section("Launch curve", (Chart("NDCG@10 by weeks since launch", launch_curve(result)), _CURVE_NOTE)),
         Section("Three real baskets", tuple(_strip(basket) for basket in result.baskets)),
         Section("Where the live release came from", (Tree(result.lineage),)),
     ]
@@ -124,26 +111,24 @@ def _text(estimate: Estimate | None) -> str:
     return "-" if estimate is None else f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
-def _curve(result: DemoResult) -> LineChart:
-    series = tuple(
-        Series(system, tuple(Point(p.week, p.value, p.low, p.high) for p in result.curve if p.system == system))
-        for system in SYSTEMS
-        if any(p.system == system for p in result.curve)
-    )
-    return LineChart(
-        title="NDCG@10 by weeks since launch", x_label="weeks since launch", y_label="NDCG@10", series=series
-    )
+def launch_curve(result: DemoResult) -> Figure:
+    """NDCG@10 of every system by the weeks that it knows."""
+    series: dict[str, list[Point]] = {system: [] for system in SYSTEMS}
+    for found in result.curve:
+        series[found.system].append(Point(found.week, found.value, found.low, found.high))
+    known = {system: points for system, points in series.items() if points}
+    return metric_curve(known, "weeks since launch", "NDCG@10")
 
 
 def _strip(answer: Recommendations, root: Path | None = None) -> ProductStrip:
     title = "After " + "; ".join(str(item["title"]) for item in answer.session)
-    return ProductStrip(title, tuple(_card(item, root) for item in answer.items))
+    return ProductStrip(title, [_card(item, root) for item in answer.items])
 
 
 def _card(item: Mapping[str, Any], root: Path | None) -> Card:
-    image = image_data_uri(root / item["image"]) if root and item["image"] else None
-    note = "cold item" if item["cold"] and root is None else ""
-    return Card(f"{item['rank']}. {item['title']}", str(item["category"] or ""), note, image)
+    notes = [str(item["category"] or ""), "cold item" if item["cold"] and root is None else ""]
+    image = root / item["image"] if root and item["image"] else None
+    return Card(f"{item['rank']}. {item['title']}", [note for note in notes if note], image)
 
 
 def _picture_blocks(found: PictureLaunch) -> tuple[Block, ...]:
@@ -155,5 +140,4 @@ def _picture_blocks(found: PictureLaunch) -> tuple[Block, ...]:
     )
     rows = tuple((row.system, row.ndcg, row.hit_rate, row.difference) for row in found.rows)
     caption = f"Zero-shot, day zero. {found.protocol}; {found.n_users} simulated shoppers."
-    strips: Sequence[Block] = [_strip(example, found.image_root) for example in found.examples]
-    return (Table(columns, rows, caption), *strips)
+    return (Table(columns, rows, caption), *(_strip(example, found.image_root) for example in found.examples))

@@ -6,21 +6,22 @@ Every step goes through the ordinary workflows, so a second run finds every vers
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel, ConfigDict
+from typing import TYPE_CHECKING
 
 from ..catalog.sessions import SessionSettings
 from ..errors import InvalidDataError
-from ..results import Record
-from ..workflows.lineage import tree_lines
+from ..evaluation.evaluate import evaluate
+from ..evaluation.protocols import Protocol, evaluation_set
+from ..reports.lineage import tree_lines
+from ..workflows.datasets import load_dataset
 from ..workflows.models import ModelResult
 from .complete_journey import department_events, department_items
-from .pictures import PictureLaunch, launch_with_pictures
+from .pictures import launch_with_pictures
+from .plan import FAST, CurvePoint, DemoPlan, DemoResult
+from .report import comparison_lines, write_report
 
 if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
@@ -32,106 +33,6 @@ if TYPE_CHECKING:
 Echo = Callable[[str], None]
 # Grocery baskets hold one or two items of a department: a household's whole history is the session.
 SESSIONS = SessionSettings(mode="per_user")
-
-
-class DemoPlan(BaseModel):
-    """What the demo does. Dates were fixed before anything was measured.
-
-    Attributes:
-        established: departments with a spoke of their own; the hub is trained on them.
-        launched: the department that the hub has never seen.
-        launch_date: nothing from this day on is known to the hub and the established spokes.
-        weeks: weeks after the launch at which the new spoke is trained.
-        table_weeks: those of them that stand in the table.
-        test_weeks: length of the test window, which begins with the last of `weeks`.
-        hub: keys of `HubConfig`.
-        established_spoke: keys of `SpokeConfig` for the established departments.
-        launched_spoke: keys of `SpokeConfig` for the launched one.
-        pictures: items per simulated category, 0 to leave the pictures out.
-        picture_hub: keys of `HubConfig` for the hub that reads them.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    established: tuple[str, ...] = ("PRODUCE", "MEAT-PCKGD", "DELI", "PASTRY")
-    launched: str = "NUTRITION"
-    launch_date: datetime = datetime(2017, 6, 1, tzinfo=UTC)
-    weeks: tuple[int, ...] = (1, 2, 4, 8, 12)
-    table_weeks: tuple[int, ...] = (4, 12)
-    test_weeks: int = 8
-    hub: Mapping[str, Any] = {"image": None}
-    established_spoke: Mapping[str, Any] = {"training": {"max_epochs": 30}}
-    launched_spoke: Mapping[str, Any] = {}
-    pictures: int = 240
-    picture_hub: Mapping[str, Any] = {}
-
-    def after(self, weeks: int) -> datetime:
-        """The moment `weeks` after the launch."""
-        return self.launch_date + timedelta(weeks=weeks)
-
-    @property
-    def test_from(self) -> datetime:
-        """Start of the test window."""
-        return self.after(max(self.weeks))
-
-    @property
-    def test_until(self) -> datetime:
-        """End of the test window, not included."""
-        return self.test_from + timedelta(weeks=self.test_weeks)
-
-
-FAST = DemoPlan(
-    established=("PASTRY", "SEAFOOD-PCKGD"),
-    weeks=(4, 12),
-    hub={"image": None, "contrastive": {"steps": 20}},
-    established_spoke={"training": {"max_epochs": 2}},
-    launched_spoke={"training": {"max_epochs": 6}},
-    pictures=80,
-)
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """Quality of one system that knows the first `week` weeks, on the same later test window."""
-
-    system: str
-    week: int
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class DemoResult(Record):
-    """What the demo found.
-
-    Attributes:
-        report: the HTML page.
-        seconds: from start to end.
-        first_recommendation_seconds: from `launch` of the new department to its first recommendation.
-        hub: hub version.
-        released: what serves the launched department at the end.
-        comparison: systems on the same test window, with intervals.
-        systems: what each version in it is called in the story.
-        curve: NDCG@10 by weeks since launch.
-        baskets: recommendations for real baskets.
-        lineage: tree of the live release, as text.
-        pictures: the launch with pictures, None if left out.
-        reused: whether every version had been made by an earlier run.
-    """
-
-    report: Path
-    seconds: float
-    first_recommendation_seconds: float
-    hub: str
-    released: str | None
-    comparison: CompareResult
-    systems: Mapping[str, str]
-    curve: Sequence[CurvePoint]
-    baskets: Sequence[Recommendations]
-    lineage: str
-    pictures: PictureLaunch | None
-    reused: bool
 
 
 @dataclass
@@ -164,12 +65,7 @@ def run_demo(
         report: the HTML page; by default `demo-report.html` in the workspace.
         echo: receives the story, line by line.
         plan: what to do, in place of the two built-in plans.
-
-    Raises:
-        MissingExtraError: the data package is not installed.
     """
-    from .report import comparison_lines, write_report
-
     started = time.perf_counter()
     story = _Story(ws, plan or (FAST if fast else DemoPlan()), echo)
     hub = _establish(story)
@@ -183,10 +79,9 @@ def run_demo(
     name = domain_name(story.plan.launched)
     baskets = _baskets(story, name)
     lineage = _lineage(story, name)
-    chosen = story.plan
     pictures = None
-    if chosen.pictures:
-        pictures = launch_with_pictures(ws, chosen.pictures, echo, story.step, chosen.picture_hub)
+    if story.plan.pictures:
+        pictures = launch_with_pictures(ws, story.plan.pictures, echo, story.step, story.plan.picture_hub)
     result = DemoResult(
         report=(report or ws.settings.workspace / "demo-report.html").resolve(),
         seconds=round(time.perf_counter() - started, 1),
@@ -303,10 +198,7 @@ def _systems(plan: DemoPlan, hub: str, spokes: Mapping[int, str]) -> dict[str, s
 
 def _curve(story: _Story, hub: str, spokes: Mapping[int, str]) -> list[CurvePoint]:
     """NDCG@10 on the table's test window of systems that know the first weeks only; histories are those of the test."""
-    from ..evaluation.evaluate import evaluate
-    from ..evaluation.protocols import Protocol, evaluation_set
     from ..spokes.baselines import ItemToItem, Popularity
-    from ..workflows.datasets import load_dataset
     from ..workflows.evaluations import recommender_of
 
     plan = story.plan
@@ -334,7 +226,6 @@ def _point(system: str, week: int, evaluation: Evaluation) -> CurvePoint:
 
 def _baskets(story: _Story, name: str) -> list[Recommendations]:
     """Recommendations for three real households, by what they bought last."""
-    from ..workflows.datasets import load_dataset
     from ..workflows.recommendations import Recommender
 
     story.echo("5. Three real baskets")

@@ -1,262 +1,209 @@
-"""Charts as inline SVG: lines with shaded intervals and horizontal bars.
+"""Curves and heat maps as matplotlib Figures: for a notebook as they are, for files and pages as SVG or PNG.
 
-Colours are CSS variables of the page, so that one drawing is right in light and in dark.
+matplotlib is imported when the first figure is drawn. No pyplot: a Figure of its own keeps no global state.
 """
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Sequence
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
-from itertools import pairwise
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
-N_COLOURS = 8
+from ..files import atomic_write
 
-_WIDTH, _HEIGHT = 720, 360
-_LEFT, _RIGHT, _TOP, _BOTTOM = 68, 24, 16, 56
-_BAR_HEIGHT, _BAR_STEP = 20, 34
-_CHARACTER = 7.4  # width of a character at the charts' 13 px, generous
-_LONGEST_LABEL = 34
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, LINE = "#1c2430", "#5c6675", "#dde2e9"
+COLOURS = ("#2563c9", "#d1501f", "#1b8a5a", "#8a4fc4", "#b7860b", "#c2347a", "#0d8aa5", "#5d6676")
+_FOR, _AGAINST, _APART = COLOURS[0], COLOURS[1], SOFT
+# A group of weak values is not painted as if it were a group of strong ones.
+_FULL_COLOUR = 0.35
+_LONGEST_LABEL, _HEADING_WIDTH, _HEADING_LINES = 44, 15, 4
+# What XML cannot hold, however it is escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,  # a price in dollars is no formula
+    "axes.prop_cycle": "cycler('color', [{}])".format(", ".join(f"'{colour}'" for colour in COLOURS)),
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "legend.frameon": False,
+    "lines.linewidth": 2.2,
+    "lines.marker": "o",
+    "lines.markersize": 5,
+    # The same figure gives the same bytes: ids come from this word, not from chance; text stays text.
+    "svg.hashsalt": "hubspoke",
+    "svg.fonttype": "none",
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One measured point; `low` and `high` bound its interval where there is one."""
+    """One measured point; `low` and `high` bound its interval."""
 
     x: float
     y: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Series:
-    """A named line."""
-
-    name: str
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True)
-class LineChart:
-    """Lines over a numeric axis.
-
-    Attributes:
-        title: what it shows.
-        series: the lines, in legend order; the first one stands out.
-        x_label: name and unit of the horizontal axis.
-        y_label: name and unit of the vertical axis.
-        x_ticks: (position, label) of the horizontal axis; chosen from the data when empty.
-        caption: small text below.
-    """
-
-    title: str
-    series: tuple[Series, ...]
-    x_label: str
-    y_label: str
-    x_ticks: tuple[tuple[float, str], ...] = ()
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar; `low` and `high` bound its interval where there is one."""
-
-    label: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class BarChart:
-    """Horizontal bars from zero, top to bottom, with their values written out."""
-
-    title: str
-    bars: tuple[Bar, ...]
-    x_label: str
-    digits: int = 4
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """Maps values to pixels along one direction."""
-
     low: float
     high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def nice_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten) that span low to high."""
-    if high <= low:
-        high = low + (abs(low) or 1.0)
-    rough = (high - low) / max(1, wanted)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(n * step, 12) for n in range(first, last + 1)]
+@dataclass(frozen=True)
+class HeatGroup:
+    """Rows under one heading that share a scale of colour: (label, a share per column, None for no cell)."""
+
+    title: str
+    rows: Sequence[tuple[str, Sequence[float | None]]]
 
 
-def tick_labels(ticks: Sequence[float]) -> list[str]:
-    """The ticks with just as many decimals as tell them apart."""
-    step = min((b - a for a, b in pairwise(ticks)), default=1.0)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [f"{tick:,.{digits}f}" for tick in ticks]
+def metric_curve(series: Mapping[str, Sequence[Point]], x_label: str, y_label: str, title: str = "") -> Figure:
+    """One line per system with its interval as a band; points without a number are left out."""
+    with _style():
+        figure = _figure(7.2, 3.6)
+        axes = figure.subplots()
+        for points in series.values():
+            known = sorted((p for p in points if math.isfinite(p.y)), key=lambda p: p.x)
+            x = [p.x for p in known]
+            (line,) = axes.plot(x, [p.y for p in known])
+            axes.fill_between(x, [p.low for p in known], [p.high for p in known], color=line.get_color(), alpha=0.15)
+        axes.set(xlabel=clean(x_label), ylabel=clean(y_label), title=clean(title))
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+        if series:
+            figure.legend(axes.lines, [clean(name) for name in series], loc="outside upper left", ncols=4)
+    return figure
 
 
-def draw_lines(chart: LineChart) -> str:
-    """The chart as a figure with an HTML legend, which wraps where an SVG one would overlap."""
-    series = [Series(line.name, _finite(line.points)) for line in chart.series]
-    points = [point for line in series for point in line.points]
-    if not points:
-        return _figure(chart.title, "", '<p class="empty">No data.</p>', chart.caption)
-    x, x_ticks = _x_axis(points, chart.x_ticks)
-    y, y_ticks = _y_axis(points)
-    parts = [
-        _grid(y, y_ticks),
-        _x_labels(x, x_ticks, _HEIGHT - _BOTTOM),
-        _axis_titles(chart),
-        *(_band(line, n, x, y) for n, line in enumerate(series)),
-        *(_line(line, n, x, y) for n, line in enumerate(series)),
-    ]
-    legend = "".join(f'<li><i class="key c{n % N_COLOURS}"></i>{escape(s.name)}</li>' for n, s in enumerate(series))
-    return _figure(chart.title, f'<ul class="legend">{legend}</ul>', _svg(parts, _HEIGHT, chart.title), chart.caption)
+def heat_map(
+    title: str, columns: Sequence[str], groups: Sequence[HeatGroup], apart: str | None, notes: Sequence[str]
+) -> Figure:
+    """Shares by row and column, written into their cells.
+
+    Args:
+        title: what it shows.
+        columns: headings, left to right.
+        groups: top to bottom.
+        apart: heading of one more column, which stands aside and has a scale of its own.
+        notes: small text below.
+    """
+    beside = [] if apart is None else [apart]
+    n_rows = [len(group.rows) for group in groups]
+    width = max(7.0, 3.2 + 1.25 * (len(columns) + len(beside)))
+    lines = [line for note in notes for line in textwrap.wrap(clean(note), int(14 * width))]
+    with _style():
+        figure = _figure(width, 1.9 + 0.36 * sum(n_rows) + 0.17 * len(lines))
+        figure.suptitle(shortened(title, int(8 * width)), x=0.01, ha="left", fontsize=14, fontweight="bold")
+        blocks = [list(columns), beside] if beside else [list(columns)]
+        grid = figure.subplots(
+            len(groups), len(blocks), squeeze=False, height_ratios=n_rows, width_ratios=[len(own) for own in blocks]
+        )
+        for group, row in zip(groups, grid, strict=True):
+            colours = (_AGAINST, "#ffffff", _FOR)
+            for axes, headings in zip(row, blocks, strict=True):
+                start = 0 if axes is row[0] else len(columns)
+                _cells(axes, [values[start : start + len(headings)] for _, values in group.rows], colours)
+                if group is groups[0]:
+                    axes.set_xticks([n + 0.5 for n in range(len(headings))], [_heading(text) for text in headings])
+                colours = ("#ffffff", "#ffffff", _APART)
+            labels = [shortened(label, _LONGEST_LABEL) for label, _ in group.rows]
+            row[0].set_yticks([n + 0.5 for n in range(len(labels))], labels)
+            row[0].set_title(clean(group.title), loc="left", fontsize=9, color=SOFT, fontweight="bold")
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=8.5, color=SOFT)
+    return figure
 
 
-def draw_bars(chart: BarChart) -> str:
-    """The chart as a figure; long labels are cut with an ellipsis and shown whole on hover."""
-    bars = [bar for bar in chart.bars if math.isfinite(bar.value)]
-    if not bars:
-        return _figure(chart.title, "", '<p class="empty">No data.</p>', chart.caption)
-    ends = [edge for bar in bars for edge in (0.0, bar.value, bar.low or 0.0, bar.high or 0.0)]
-    ticks = nice_ticks(min(ends), max(ends))
-    left = 16 + _CHARACTER * min(_LONGEST_LABEL, max(len(bar.label) for bar in bars))
-    # Room at the right for the written value.
-    x = _Axis(ticks[0], ticks[-1], left, _WIDTH - _RIGHT - _CHARACTER * (chart.digits + 4))
-    bottom = _TOP + _BAR_STEP * len(bars)
-    parts = [
-        *(f'<line class="grid" x1="{x.at(t):.1f}" x2="{x.at(t):.1f}" y1="{_TOP}" y2="{bottom}"/>' for t in ticks),
-        _x_labels(x, list(zip(ticks, tick_labels(ticks), strict=True)), bottom),
-        f'<text class="axis" x="{(x.start + x.end) / 2:.1f}" y="{bottom + 44}" text-anchor="middle">'
-        f"{escape(chart.x_label)}</text>",
-        *(_bar(bar, _TOP + _BAR_STEP * n, x, chart.digits) for n, bar in enumerate(bars)),
-    ]
-    return _figure(chart.title, "", _svg(parts, bottom + _BOTTOM, chart.title), chart.caption)
+def _cells(axes: Axes, shares: Sequence[Sequence[float | None]], colours: tuple[str, str, str]) -> None:
+    """One block of cells: coloured by sign and strength, each with its share."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    known = [[math.nan if share is None else share for share in row] for row in shares]
+    strongest = max([_FULL_COLOUR, *(abs(share) for row in known for share in row if not math.isnan(share))])
+    scale = LinearSegmentedColormap.from_list("shares", colours)
+    axes.pcolormesh(known, cmap=scale, vmin=-strongest, vmax=strongest, edgecolors="#ffffff", linewidth=3)
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelcolor=INK, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.set(xticks=[], yticks=[])
+    for at, row in enumerate(known):
+        for column, share in enumerate(row):
+            if not math.isnan(share):
+                colour = "#ffffff" if abs(share) > 0.55 * strongest else INK if round(100 * share) else SOFT
+                axes.text(column + 0.5, at + 0.5, share_text(share), ha="center", va="center", color=colour)
 
 
-def _finite(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Points that can be drawn, left to right."""
-    return tuple(sorted((p for p in points if math.isfinite(p.x) and math.isfinite(p.y)), key=lambda p: p.x))
+def share_text(share: float) -> str:
+    """A share as a whole percentage with a true minus."""
+    percent = round(100 * share)
+    return f"{percent} %".replace("-", "\N{MINUS SIGN}")
 
 
-def _x_axis(points: Sequence[Point], given: Sequence[tuple[float, str]]) -> tuple[_Axis, list[tuple[float, str]]]:
-    values = sorted({point.x for point in points} | {position for position, _ in given})
-    pad = 0.04 * (values[-1] - values[0]) or 1.0
-    axis = _Axis(values[0] - pad, values[-1] + pad, _LEFT, _WIDTH - _RIGHT)
-    if given:
-        return axis, list(given)
-    ticks = [tick for tick in nice_ticks(values[0], values[-1], 6) if axis.low <= tick <= axis.high]
-    return axis, list(zip(ticks, tick_labels(ticks), strict=True))
+def shortened(text: str, width: int) -> str:
+    """The text in at most `width` characters, with an ellipsis where something is left out."""
+    text = clean(text)
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
 
 
-def _y_axis(points: Sequence[Point]) -> tuple[_Axis, list[float]]:
-    edges = [edge for p in points for edge in (p.y, p.low, p.high) if edge is not None and math.isfinite(edge)]
-    ticks = nice_ticks(min(0.0, *edges), max(0.0, *edges))
-    return _Axis(ticks[0], ticks[-1], _HEIGHT - _BOTTOM, _TOP), ticks
+def clean(text: str) -> str:
+    """One line that XML can hold."""
+    return " ".join(_FORBIDDEN.sub(" ", text).split())
 
 
-def _grid(y: _Axis, ticks: Sequence[float]) -> str:
-    return "".join(
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y.at(t):.1f}" y2="{y.at(t):.1f}"/>'
-        f'<text class="tick" x="{_LEFT - 8}" y="{y.at(t) + 4:.1f}" text-anchor="end">{label}</text>'
-        for t, label in zip(ticks, tick_labels(ticks), strict=True)
-    )
+def _heading(text: str) -> str:
+    lines = textwrap.wrap(clean(text), _HEADING_WIDTH, max_lines=_HEADING_LINES, placeholder="…")
+    return "\n".join(lines)
 
 
-def _x_labels(x: _Axis, ticks: Sequence[tuple[float, str]], bottom: float) -> str:
-    """Tick labels; one that would touch the label before it is left out."""
-    drawn, free_from = [], -math.inf
-    for position, label in ticks:
-        at, half = x.at(position), len(label) * _CHARACTER / 2
-        drawn.append(f'<line class="rule" x1="{at:.1f}" x2="{at:.1f}" y1="{bottom}" y2="{bottom + 5}"/>')
-        if at - half >= free_from:
-            drawn.append(
-                f'<text class="tick" x="{at:.1f}" y="{bottom + 20}" text-anchor="middle">{escape(label)}</text>'
-            )
-            free_from = at + half + 6
-    return f'<line class="rule" x1="{x.start}" x2="{x.end}" y1="{bottom}" y2="{bottom}"/>' + "".join(drawn)
+def svg(figure: Figure) -> str:
+    """The figure as one `<svg>` element for a page, whose colours it takes on where the page names its own."""
+    stream = io.StringIO()
+    _save(figure, stream, "svg", transparent=True)
+    drawn = stream.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
+    names = {INK: "ink", SOFT: "soft", LINE: "line", **{colour: f"c{n}" for n, colour in enumerate(COLOURS)}}
+    return re.sub("|".join(names), lambda found: f"var(--{names[found[0]]},{found[0]})", drawn)
 
 
-def _axis_titles(chart: LineChart) -> str:
-    middle = (_TOP + _HEIGHT - _BOTTOM) / 2
-    return (
-        f'<text class="axis" x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 10}" text-anchor="middle">'
-        f"{escape(chart.x_label)}</text>"
-        f'<text class="axis" transform="translate(16 {middle}) rotate(-90)" text-anchor="middle">'
-        f"{escape(chart.y_label)}</text>"
-    )
+def write_figure(figure: Figure, path: Path) -> None:
+    """The figure as a file of the format that its name ends with; a reader sees it whole or as it was before."""
+    with atomic_write(path, "wb") as stream:
+        _save(figure, stream, path.suffix.lower().removeprefix("."))
 
 
-def _band(line: Series, n: int, x: _Axis, y: _Axis) -> str:
-    """Interval of a line: shaded between several points, a bar around a single one."""
-    known = [(x.at(p.x), y.at(p.low), y.at(p.high)) for p in line.points if p.low is not None and p.high is not None]
-    if not known:
-        return ""
-    if len(known) == 1:
-        at, low, high = known[0]
-        return f'<line class="whisker s{n % N_COLOURS}" x1="{at:.1f}" x2="{at:.1f}" y1="{low:.1f}" y2="{high:.1f}"/>'
-    edge = [(at, high) for at, _, high in known] + [(at, low) for at, low, _ in reversed(known)]
-    return f'<polygon class="band f{n % N_COLOURS}" points="{_path(edge)}"/>'
+def _save(figure: Figure, stream: IO[Any], kind: str, transparent: bool = False) -> None:
+    """Without a date, so that the same figure gives the same bytes."""
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type")) if kind == "svg" else None
+    with _style():
+        figure.savefig(stream, format=kind, metadata=metadata, transparent=transparent, dpi=160)
 
 
-def _line(line: Series, n: int, x: _Axis, y: _Axis) -> str:
-    colour = n % N_COLOURS
-    at = [(x.at(point.x), y.at(point.y)) for point in line.points]
-    path = f'<polyline class="line s{colour}" points="{_path(at)}"/>' if len(at) > 1 else ""
-    dots = (
-        f'<circle class="f{colour}" cx="{left:.1f}" cy="{top:.1f}" r="4"><title>{escape(line.name)}: '
-        f"{point.y:.4g}</title></circle>"
-        for (left, top), point in zip(at, line.points, strict=True)
-    )
-    return path + "".join(dots)
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def _path(points: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{left:.1f},{top:.1f}" for left, top in points)
+@contextmanager
+def _style() -> Iterator[None]:
+    from matplotlib import rc_context
 
-
-def _bar(bar: Bar, top: float, x: _Axis, digits: int) -> str:
-    start, end = sorted((x.at(0.0), x.at(bar.value)))
-    middle = top + _BAR_STEP / 2
-    label = bar.label if len(bar.label) <= _LONGEST_LABEL else bar.label[: _LONGEST_LABEL - 1].rstrip() + "…"
-    whisker, right = "", end
-    if bar.low is not None and bar.high is not None:
-        low, high = x.at(bar.low), x.at(bar.high)
-        whisker = f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>'
-        right = max(end, high)
-    return (
-        f"<g><title>{escape(bar.label)}</title>"
-        f'<text class="label" x="{x.start - 10:.1f}" y="{middle + 4.5}" text-anchor="end">{escape(label)}</text>'
-        f'<rect class="f0" x="{start:.1f}" y="{middle - _BAR_HEIGHT / 2}" width="{max(end - start, 1):.1f}" '
-        f'height="{_BAR_HEIGHT}" rx="3"/>{whisker}'
-        f'<text class="value" x="{right + 8:.1f}" y="{middle + 4.5}">{bar.value:.{digits}f}</text></g>'
-    )
-
-
-def _svg(parts: Sequence[str], height: float, title: str) -> str:
-    return (
-        f'<div class="scroll"><svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{escape(title)}">'
-        f"{''.join(parts)}</svg></div>"
-    )
-
-
-def _figure(title: str, legend: str, body: str, caption: str) -> str:
-    below = f'<p class="caption">{escape(caption)}</p>' if caption else ""
-    return f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{legend}{body}{below}</figure>'
+    with rc_context(_STYLE), warnings.catch_warnings():
+        # Titles come in any script; a browser has letters that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield

@@ -57,7 +57,7 @@ def copy_of_the_sources(folder: Path) -> Path:
     """What a build reads, apart from the checkout, so that the build leaves nothing in it."""
     names = [ROOT / "pyproject.toml", *(ROOT / name for name in ("README.md", "LICENSE", "py.typed"))]
     names += [path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).parts[0].startswith((".", "build"))]
-    names += list((ROOT / "migrations").glob("*.mako"))
+    names += [*(ROOT / "migrations").glob("*.mako"), *(ROOT / "reports" / "templates").iterdir()]
     for path in filter(Path.is_file, names):
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,8 @@ def test_an_installed_wheel_offers_hubspoke_and_nothing_else(tmp_path: Path) -> 
     shipped = {path.parent.relative_to(site).as_posix().replace("/", ".") for path in site.rglob("*.py")}
     assert shipped == set(PROJECT["tool"]["setuptools"]["packages"])
     assert (site / "hubspoke" / "py.typed").is_file()
-    assert (site / "hubspoke" / "migrations" / "script.py.mako").is_file()
+    for data in ("migrations/script.py.mako", "reports/templates/report.html", "reports/templates/style.css"):
+        assert (site / "hubspoke" / data).is_file()
     for name in ("hub", "registry", "cli", "catalog", "spokes", "workflows", "errors", "tests"):
         assert not can_import(name, site, tmp_path)
     assert can_import("hubspoke.registry.store", site, tmp_path)

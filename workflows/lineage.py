@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
-
-from ..reports.drawings import said
 
 if TYPE_CHECKING:
     from ..registry.lineage.differences import Difference
@@ -76,26 +73,3 @@ class LineageQuestions:
             NotFoundError: one points at nothing.
         """
         return self._context.registry.lineage.differences(a, b)
-
-
-def tree_lines(tree: LineageTree) -> list[str]:
-    """The tree as indented lines: reference, how it hangs on the line above, day, headline metric."""
-    lines = [_line(tree)]
-    stack = _hung(tree.children, "")
-    while stack:
-        line, indent, last = stack.pop()
-        lines.append(f"{indent}{'└─ ' if last else '├─ '}{_line(line)}")
-        stack += _hung(line.children, indent + ("   " if last else "│  "))
-    return lines
-
-
-def _hung(children: Iterable[LineageTree], indent: str) -> list[tuple[LineageTree, str, bool]]:
-    """Lines to be printed, the last one first."""
-    return [(child, indent, i == 0) for i, child in enumerate(reversed(tuple(children)))]
-
-
-def _line(line: LineageTree) -> str:
-    metric = f"{line.metric.name} {line.metric.value:.3f}" if line.metric else ""
-    state = "(shown above)" if line.repeated else "..." if line.cut else ""
-    facts = (line.node.ref, said(line.edges), f"{line.node.created_at:%Y-%m-%d}", metric, state)
-    return "  ".join(filter(None, facts))

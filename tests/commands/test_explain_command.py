@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from hubspoke.commands.explain_text import event_names, explained
-from hubspoke.reports.explanation import heat_map
+from hubspoke.reports.explanation import explanation_figure
 from hubspoke.workflows.explain import (
     Counterfactual,
     EventContribution,
@@ -132,26 +132,20 @@ def test_many_events_are_counted_rather_than_listed() -> None:
 
 
 def test_a_picture_shows_items_events_parts_and_attention() -> None:
-    chart = heat_map(explanation(item(), item(rank=2, item_id="jar", cold=True)))
-    assert [column.title for column in chart.columns] == [
-        "1. Clay pot (pot)",
-        "2. Clay pot (jar)",
-        "Attention of the model",
-    ]
-    events, parts = chart.groups
-    assert [(row.label, row.values) for row in events.rows] == [
-        ("1. Red rose", (0.6, 0.6, 0.25)),
-        ("2. Fern", (-0.1, -0.1, 0.5)),
-        ("3. Red rose", (0.3, 0.3, 0.25)),
-    ]
-    assert [(row.label, row.values) for row in parts.rows] == [
-        ("behaviour", (0.75, 0.75, None)),
-        ("text", (-0.25, -0.25, None)),
-    ]
-    assert "New, with too few events for behaviour of their own: Clay pot." in chart.caption
-    alone = heat_map(explanation(item(rank=None), attention=None, notes=["Nothing attends."]))
-    assert [column.title for column in alone.columns] == ["Clay pot"]
-    assert "Nothing attends." in alone.caption
+    figure = explanation_figure(explanation(item(), item(rank=2, item_id="jar", cold=True)))
+    events, attention, parts, _ = figure.axes
+    headings = [label.get_text().replace("\n", " ") for label in events.get_xticklabels()]
+    assert headings == ["1. Clay pot (pot)", "2. Clay pot (jar)"]
+    assert [label.get_text() for label in events.get_yticklabels()] == ["1. Red rose", "2. Fern", "3. Red rose"]
+    assert events.collections[0].get_array().tolist() == [[0.6, 0.6], [-0.1, -0.1], [0.3, 0.3]]
+    assert attention.collections[0].get_array().tolist() == [[0.25], [0.5], [0.25]]
+    assert [label.get_text() for label in parts.get_yticklabels()] == ["behaviour", "text"]
+    assert parts.collections[0].get_array().tolist() == [[0.75, 0.75], [-0.25, -0.25]]
+    assert "New, with too few events for behaviour of their own: Clay pot." in figure.get_supxlabel()
+    alone = explanation_figure(explanation(item(rank=None), attention=None, notes=["Nothing attends."]))
+    assert [label.get_text() for label in alone.axes[0].get_xticklabels()] == ["Clay pot"]
+    assert len(alone.axes) == 2
+    assert "Nothing attends." in alone.get_supxlabel()
 
 
 @pytest.fixture
@@ -174,6 +168,8 @@ def test_explain_from_the_command_line(floor: Any, home: Path) -> None:
     assert "The picture is in why.svg." in told.err
     written = [text.text or "" for text in ET.fromstring((home / "why.svg").read_text(encoding="utf-8")).iter(SVG)]
     assert {"Why garden shows these items", "1. Red rose", "Parts of the score", "text", "100 %"} <= set(written)
+    assert floor("explain", "garden", "--session", "rose", "--plot", "why.png").code == 0
+    assert (home / "why.png").read_bytes().startswith(b"\x89PNG")
     assert not list(home.glob(".why*"))
 
 
@@ -192,9 +188,9 @@ def test_what_cannot_be_explained_is_refused(floor: Any) -> None:
         (("--session", "oak"), 5, "None of the 1 items"),
         (("--session", "rose", "--item", "oak"), 5, "'oak' is not in index:garden/1"),
         (
-            ("--session", "rose", "--plot", "why.png"),
+            ("--session", "rose", "--plot", "why.bmp"),
             2,
-            "why.png is png; name it why.svg",
+            "why.bmp is bmp; name it why.svg",
         ),
         (("--session", "rose", "--plot", "gone/why.svg"), 2, "There is no folder gone"),
     ):

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.demo.run import FAST, DemoPlan, DemoResult, domain_name, run_demo
+from hubspoke.demo.plan import FAST, DemoPlan, DemoResult
+from hubspoke.demo.run import domain_name, run_demo
 from hubspoke.errors import UsageError
 from hubspoke.workflows.workspace import Workspace, open_workspace
 

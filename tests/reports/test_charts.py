@@ -1,111 +1,122 @@
-"""Axes with round numbers, and drawings whose parts lie where the numbers say."""
+"""Figures show what they are given, whatever it is called, and the same figure is written as the same bytes."""
 
 from __future__ import annotations
 
 import math
-import re
 import xml.etree.ElementTree as ET
-from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hubspoke.reports.charts import (
-    Bar,
-    BarChart,
-    LineChart,
+    HeatGroup,
     Point,
-    Series,
-    draw_bars,
-    draw_lines,
-    nice_ticks,
-    tick_labels,
+    clean,
+    heat_map,
+    metric_curve,
+    share_text,
+    shortened,
+    svg,
+    write_figure,
 )
-from hypothesis import assume, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+SVG = "{http://www.w3.org/2000/svg}"
+CURVE = {"spoke": [Point(12, 0.06, 0.05, 0.07), Point(0, 0.02, 0.01, 0.03)], "hub": [Point(4, math.nan, 0, 0)]}
 
 
-def svg_of(html: str) -> ET.Element:
-    """The drawing, parsed: malformed markup fails here."""
-    return ET.fromstring(re.search(r"<svg.*</svg>", html, re.DOTALL).group())
+def texts(figure: Figure) -> list[str]:
+    return [text.text or "" for text in ET.fromstring(svg(figure)).iter(f"{SVG}text")]
 
 
-def lines(*series: Series, **fields: object) -> LineChart:
-    return LineChart(title="Launch", series=series, x_label="weeks", y_label="NDCG@10", **fields)
+def heat(*rows: tuple[str, list[float | None]], columns: tuple[str, ...] = ("1. Pot", "2. Fern")) -> Figure:
+    return heat_map("Why", columns, [HeatGroup("Events", rows)], None, ["Small print."])
 
 
-def test_ticks_are_round_and_span_the_data() -> None:
-    assert nice_ticks(0, 0.0633) == [0, 0.02, 0.04, 0.06, 0.08]
-    assert nice_ticks(0, 12, 6) == [0, 2, 4, 6, 8, 10, 12]
-    assert nice_ticks(-3, 41) == [-10, 0, 10, 20, 30, 40, 50]
-    assert tick_labels([0, 0.02, 0.04]) == ["0.00", "0.02", "0.04"]
-    assert tick_labels([0, 500, 1000]) == ["0", "500", "1,000"]
+def test_a_curve_runs_left_to_right_with_its_interval_and_a_name_per_system() -> None:
+    figure = metric_curve(CURVE, "weeks", "NDCG@10", title="Launch")
+    (axes,) = figure.axes
+    spoke, hub = axes.lines
+    assert spoke.get_xydata().tolist() == [[0, 0.02], [12, 0.06]]
+    assert len(hub.get_xydata()) == 0
+    edges = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (edges.min(), edges.max()) == (0.01, 0.07)
+    assert {"Launch", "weeks", "NDCG@10", "spoke", "hub"} <= set(texts(figure))
+    assert axes.get_ylim()[0] == 0.0
 
 
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
-def test_ticks_always_hold_the_range_in_few_equal_steps(low: float, span: float) -> None:
-    assume(span > 1e-8 * abs(low))  # a range that its own numbers can still tell apart
-    ticks = nice_ticks(low, low + span)
-    step = ticks[1] - ticks[0]
-    assert ticks[0] <= low + 1e-6 * step
-    assert ticks[-1] >= low + span - 1e-6 * step
-    assert 2 <= len(ticks) <= 8
+def test_nothing_to_draw_is_a_figure_too() -> None:
+    assert "<svg" in svg(metric_curve({}, "weeks", "NDCG@10"))
 
 
-def test_a_flat_line_has_an_axis_too() -> None:
-    assert len(nice_ticks(0.0, 0.0)) >= 2
-    svg_of(draw_lines(lines(Series("zero", (Point(0, 0), Point(1, 0))))))
+def test_cells_hold_their_shares_and_stand_in_their_order() -> None:
+    figure = heat(("1. Red rose", [0.62, -0.09]), ("2. Spade", [0.38, None]))
+    (axes,) = figure.axes
+    places = {text.get_text(): text.get_position() for text in axes.texts}
+    assert places == {"62 %": (0.5, 0.5), "\N{MINUS SIGN}9 %": (1.5, 0.5), "38 %": (0.5, 1.5)}
+    assert axes.yaxis_inverted()
+    assert {"Why", "Events", "1. Pot", "2. Fern", "1. Red rose", "Small print."} <= set(texts(figure))
 
 
-def test_higher_values_are_drawn_higher_and_points_run_left_to_right() -> None:
-    drawn = svg_of(draw_lines(lines(Series("spoke", (Point(12, 0.06), Point(0, 0.02), Point(4, 0.03))))))
-    points = [tuple(map(float, p.split(","))) for p in drawn.find(".//polyline").get("points").split()]
-    assert [x for x, _ in points] == sorted(x for x, _ in points)
-    assert points[0][1] > points[1][1] > points[2][1]
+def test_colour_tells_for_from_against_and_strong_from_weak() -> None:
+    figure = heat(("a", [0.9, -0.9]), ("b", [0.1, 0.0]))
+    svg(figure)
+    cells = [to_hex(colour) for colour in figure.axes[0].collections[0].get_facecolors()]
+    assert cells[:2] == ["#2563c9", "#d1501f"]
+    red, green, blue = (int(cells[2][at : at + 2], 16) for at in (1, 3, 5))
+    assert 200 < red < green < blue
+    assert len(set(cells)) == 4
 
 
-def test_intervals_are_a_band_over_several_points_and_a_whisker_on_one() -> None:
-    band = Series("spoke", (Point(0, 0.02, 0.01, 0.03), Point(4, 0.03, 0.02, 0.04)))
-    single = Series("cf", (Point(4, 0.03, 0.02, 0.04),))
-    bare = Series("hub", (Point(0, 0.01), Point(4, 0.01)))
-    drawn = svg_of(draw_lines(lines(band, single, bare)))
-    assert len(drawn.findall(".//polygon[@class='band f0']")) == 1
-    assert len(drawn.findall(".//line[@class='whisker s1']")) == 1
-    assert len(drawn.findall(".//polyline")) == 2
+def test_a_column_apart_has_a_scale_of_its_own() -> None:
+    groups = [HeatGroup("Events", [("a", [0.9, 0.5]), ("b", [0.1, 0.25])]), HeatGroup("Parts", [("c", [1.0, None])])]
+    items, attention, _, empty = heat_map("Why", ["Pot"], groups, "Attention", []).axes
+    assert items.collections[0].get_array().tolist() == [[0.9], [0.1]]
+    assert attention.collections[0].get_clim() == (-0.5, 0.5)
+    assert [label.get_text() for label in attention.get_xticklabels()] == ["Attention"]
+    assert list(empty.texts) == []
 
 
-def test_the_legend_names_every_series_and_escapes_it() -> None:
-    html = draw_lines(lines(Series("a & <b>", (Point(0, 1), Point(1, 2))), Series("c", (Point(0, 1),))))
-    assert "a &amp; &lt;b&gt;</li>" in html
-    assert html.count("<li>") == 2
+@settings(max_examples=8)
+@given(st.lists(st.text(max_size=60), min_size=1, max_size=2), st.floats(-1, 1))
+@example(["_hidden", "$x"], 0.5)
+@example([""], 0.0)
+def test_a_picture_is_well_formed_whatever_it_is_told(labels: list[str], share: float) -> None:
+    figure = heat(*((label, [share] * len(labels)) for label in labels), columns=tuple(labels))
+    assert texts(figure).count(share_text(share)) >= len(labels) ** 2
+    ET.fromstring(svg(metric_curve(dict.fromkeys(labels, CURVE["spoke"]), labels[0], labels[-1])))
 
 
-def test_tick_labels_that_would_overlap_are_left_out() -> None:
-    ticks = tuple((float(week), f"week number {week}") for week in range(30))
-    drawn = svg_of(draw_lines(lines(Series("s", (Point(0, 1), Point(29, 2))), x_ticks=ticks)))
-    labels = [text for text in drawn.iter("text") if (text.text or "").startswith("week number")]
-    places = [float(text.get("x")) for text in labels]
-    assert 2 <= len(places) < 10
-    assert min(b - a for a, b in pairwise(places)) > 90
+def test_what_a_user_wrote_is_text_and_neither_markup_nor_formula() -> None:
+    drawn = svg(metric_curve({"<script>$5 & $6</script>": CURVE["spoke"]}, "weeks", "NDCG@10"))
+    assert "<script" not in drawn
+    assert "&lt;script&gt;$5 &amp; $6&lt;/script&gt;" in drawn
 
 
-def test_bars_start_at_zero_and_grow_with_their_value() -> None:
-    drawn = svg_of(
-        draw_bars(BarChart("b", (Bar("text", 0.1), Bar("both", 0.2, 0.15, 0.25), Bar("loss", -0.1)), "NDCG"))
-    )
-    text, both, loss = drawn.findall(".//rect")
-    assert float(both.get("width")) == pytest.approx(2 * float(text.get("width")), abs=0.2)
-    assert both.get("x") == text.get("x")
-    assert float(loss.get("x")) < float(text.get("x"))
-    assert len(drawn.findall(".//line[@class='whisker']")) == 1
+def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.svg", "b.svg", "a.png", "b.png"):
+        write_figure(metric_curve(CURVE, "weeks", "NDCG@10"), tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert b"<dc:date>" not in (tmp_path / "a.svg").read_bytes()
 
 
-def test_long_bar_labels_are_cut_and_kept_whole_on_hover() -> None:
-    label = "a label that goes on for much longer than any chart has room for"
-    drawn = svg_of(draw_bars(BarChart("b", (Bar(label, 1.0),), "x")))
-    assert drawn.find(".//g/title").text == label
-    assert len(drawn.find(".//text[@class='label']").text) <= 34
+def test_a_drawing_in_a_page_takes_the_colours_of_the_page() -> None:
+    drawn = svg(metric_curve(CURVE, "weeks", "NDCG@10"))
+    assert "var(--ink,#1c2430)" in drawn and "var(--c0,#2563c9)" in drawn
+    assert drawn.startswith("<svg") and drawn.rstrip().endswith("</svg>")
 
 
-def test_nothing_to_draw_says_so() -> None:
-    assert "No data." in draw_lines(lines())
-    assert "No data." in draw_lines(lines(Series("s", (Point(0, math.nan),))))
-    assert "No data." in draw_bars(BarChart("b", (), "x"))
+def test_labels_are_one_line_and_fit() -> None:
+    assert clean("a\x00b\n c") == "a b c"
+    assert shortened("Red rose", 8) == "Red rose"
+    assert shortened("Red rose", 6) == "Red r…"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.624, "62 %"), (-0.091, "\N{MINUS SIGN}9 %"), (0, "0 %"), (-1e-3, "0 %")]
+)
+def test_shares_as_text(share: float, text: str) -> None:
+    assert share_text(share) == text

@@ -15,8 +15,7 @@ from hubspoke.registry.lineage.graph import Lineage, LineageNode
 from hubspoke.registry.records import MetricRecord, NodeRecord, Parent
 from hubspoke.registry.rows import now
 from hubspoke.registry.schema import Edge, Node
-from hubspoke.reports.drawings import LOOKS, dot, mermaid
-from hubspoke.workflows.lineage import tree_lines
+from hubspoke.reports.lineage import LOOKS, dot, mermaid, tree_lines
 from hubspoke.workflows.workspace import Workspace
 
 

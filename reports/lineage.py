@@ -1,4 +1,4 @@
-"""Lineage as a picture: text in the languages of Graphviz (DOT) and Mermaid, parents pointing at their children."""
+"""Lineage as text: a tree of indented lines, and drawings in the languages of Graphviz (DOT) and Mermaid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..registry.kinds import NodeKind
 
 if TYPE_CHECKING:
-    from ..registry.lineage.graph import Lineage
+    from ..registry.lineage.graph import Lineage, LineageTree
     from ..registry.records import EdgeRecord
 
 # Kind to the shape of its node in DOT, the brackets of its node in Mermaid, and its colour in both.
@@ -29,6 +29,29 @@ LOOKS: Mapping[str, tuple[str, tuple[str, str], str]] = {
 _MERMAID = re.compile(r"[^\w :/@.,()+-]")
 
 
+def tree_lines(tree: LineageTree) -> list[str]:
+    """The tree as indented lines: reference, how it hangs on the line above, day, headline metric."""
+    lines = [_line(tree)]
+    stack = _hung(tree.children, "")
+    while stack:
+        line, indent, last = stack.pop()
+        lines.append(f"{indent}{'└─ ' if last else '├─ '}{_line(line)}")
+        stack += _hung(line.children, indent + ("   " if last else "│  "))
+    return lines
+
+
+def _hung(children: Iterable[LineageTree], indent: str) -> list[tuple[LineageTree, str, bool]]:
+    """Lines to be printed, the last one first."""
+    return [(child, indent, i == 0) for i, child in enumerate(reversed(tuple(children)))]
+
+
+def _line(line: LineageTree) -> str:
+    metric = f"{line.metric.name} {line.metric.value:.3f}" if line.metric else ""
+    state = "(shown above)" if line.repeated else "..." if line.cut else ""
+    facts = (line.node.ref, relations(line.edges), f"{line.node.created_at:%Y-%m-%d}", metric, state)
+    return "  ".join(filter(None, facts))
+
+
 def dot(lineage: Lineage) -> str:
     """The lineage as a DOT graph: a shape and colour per kind, edges labelled with their relations."""
     lines = ["digraph lineage {", "  rankdir=LR;", '  node [style=filled, fontname="sans-serif"];']
@@ -38,7 +61,7 @@ def dot(lineage: Lineage) -> str:
         bold = ", penwidth=3" if reached.depth == 0 else ""
         lines.append(f'  "{_dot(reached.ref)}" [label="{label}", shape={shape}, fillcolor="{colour}"{bold}];')
     for (parent, child), edges in _pairs(lineage).items():
-        lines.append(f'  "{_dot(parent)}" -> "{_dot(child)}" [label="{_dot(said(edges))}"];')
+        lines.append(f'  "{_dot(parent)}" -> "{_dot(child)}" [label="{_dot(relations(edges))}"];')
     return "\n".join([*lines, "}"])
 
 
@@ -51,14 +74,14 @@ def mermaid(lineage: Lineage) -> str:
         label = f"{_mermaid(reached.ref)}<br/>{reached.node.created_at:%Y-%m-%d}"
         lines.append(f'  {names[reached.ref]}{before}"{label}"{after}:::{reached.node.kind}')
     for (parent, child), edges in _pairs(lineage).items():
-        lines.append(f'  {names[parent]} -->|"{_mermaid(said(edges))}"| {names[child]}')
+        lines.append(f'  {names[parent]} -->|"{_mermaid(relations(edges))}"| {names[child]}')
     for kind in sorted({str(reached.node.kind) for reached in lineage.nodes}):
         lines.append(f"  classDef {kind} fill:{LOOKS[kind][2]},stroke:#5f6368,color:#202124")
     return "\n".join([*lines, f"  style {names[lineage.root.ref]} stroke-width:3px"])
 
 
-def said(edges: Iterable[EdgeRecord]) -> str:
-    """What edges say, in words: `adapted from (fusion), inherits (text)`."""
+def relations(edges: Iterable[EdgeRecord]) -> str:
+    """The relations of edges in words: `adapted from (fusion), inherits (text)`."""
     return ", ".join(f"{e.relation.replace('_', ' ')}{f' ({e.part})' if e.part else ''}" for e in edges)
 
 

@@ -1,0 +1,112 @@
+"""What the demo does, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ..results import Record
+from .pictures import PictureLaunch
+
+if TYPE_CHECKING:
+    from ..workflows.evaluations import CompareResult
+    from ..workflows.recommendations import Recommendations
+
+
+class DemoPlan(BaseModel):
+    """What the demo does. Dates were fixed before anything was measured.
+
+    Attributes:
+        established: departments with a spoke of their own; the hub is trained on them.
+        launched: the department that the hub has never seen.
+        launch_date: nothing from this day on is known to the hub and the established spokes.
+        weeks: weeks after the launch at which the new spoke is trained.
+        table_weeks: those of them that stand in the table.
+        test_weeks: length of the test window, which begins with the last of `weeks`.
+        hub: keys of `HubConfig`.
+        established_spoke: keys of `SpokeConfig` for the established departments.
+        launched_spoke: keys of `SpokeConfig` for the launched one.
+        pictures: items per simulated category, 0 to leave the pictures out.
+        picture_hub: keys of `HubConfig` for the hub that reads them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    established: tuple[str, ...] = ("PRODUCE", "MEAT-PCKGD", "DELI", "PASTRY")
+    launched: str = "NUTRITION"
+    launch_date: datetime = datetime(2017, 6, 1, tzinfo=UTC)
+    weeks: tuple[int, ...] = (1, 2, 4, 8, 12)
+    table_weeks: tuple[int, ...] = (4, 12)
+    test_weeks: int = 8
+    hub: Mapping[str, Any] = {"image": None}
+    established_spoke: Mapping[str, Any] = {"training": {"max_epochs": 30}}
+    launched_spoke: Mapping[str, Any] = {}
+    pictures: int = 240
+    picture_hub: Mapping[str, Any] = {}
+
+    def after(self, weeks: int) -> datetime:
+        """The moment `weeks` after the launch."""
+        return self.launch_date + timedelta(weeks=weeks)
+
+    @property
+    def test_from(self) -> datetime:
+        """Start of the test window."""
+        return self.after(max(self.weeks))
+
+    @property
+    def test_until(self) -> datetime:
+        """End of the test window, not included."""
+        return self.test_from + timedelta(weeks=self.test_weeks)
+
+
+FAST = DemoPlan(
+    established=("PASTRY", "SEAFOOD-PCKGD"),
+    weeks=(4, 12),
+    hub={"image": None, "contrastive": {"steps": 20}},
+    established_spoke={"training": {"max_epochs": 2}},
+    launched_spoke={"training": {"max_epochs": 6}},
+    pictures=80,
+)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Quality of one system that knows the first `week` weeks, on the same later test window."""
+
+    system: str
+    week: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class DemoResult(Record):
+    """What the demo found.
+
+    Attributes:
+        report: the HTML page.
+        first_recommendation_seconds: from `launch` of the new department to its first recommendation.
+        released: what serves the launched department at the end.
+        systems: what each version in the comparison is called in the story.
+        curve: NDCG@10 by weeks since launch.
+        reused: whether every version had been made by an earlier run.
+    """
+
+    report: Path
+    seconds: float
+    first_recommendation_seconds: float
+    hub: str
+    released: str | None
+    comparison: CompareResult
+    systems: Mapping[str, str]
+    curve: Sequence[CurvePoint]
+    baskets: Sequence[Recommendations]
+    lineage: str
+    pictures: PictureLaunch | None
+    reused: bool
