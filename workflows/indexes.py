@@ -13,8 +13,9 @@ from ..errors import UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
 from ..results import Record, fingerprint
-from .loading import load_spoke, newest_index, over_catalog, spoke_ref
+from .loading import load_spoke, over_catalog, spoke_ref
 from .models import encode_items, load_hub, prepare, ready_model
+from .targets import newest_index
 
 if TYPE_CHECKING:
     from ..arrays import FloatArray, IntArray

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import NotFoundError, UsageError
+from ..errors import UsageError
 from ..registry.kinds import ModelKind
-from ..registry.records import IndexRecord, ModelRecord
+from ..registry.records import ModelRecord
 from .models import encode_items, load_hub
 
 if TYPE_CHECKING:
     from ..hub.fusion import EncodedItems
     from ..hub.model import Hub
-    from ..registry.store import Registry
     from ..spokes.spoke import Spoke
     from .context import Context
     from .datasets import Dataset
@@ -67,11 +66,3 @@ def spoke_ref(context: Context, ref: str) -> str:
         domain = release.domain
         raise UsageError(f"In {release.ref} the hub alone serves; train one with `hubspoke spoke train {domain}`.")
     return release.spoke
-
-
-def newest_index(registry: Registry, spoke: str) -> IndexRecord:
-    """The index version that a spoke version (its exact reference) filled last."""
-    filled = [index for index in registry.indexes.list() if index.model == spoke]
-    if not filled:
-        raise NotFoundError(f"{spoke} has no index yet; build it with `hubspoke index build {spoke}`.")
-    return filled[-1]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import NotFoundError, UsageError
 from ..registry.kinds import ModelKind, ModelStatus
 from ..registry.records import IndexRecord, ModelRecord, ReleaseParts, ReleaseRecord
-from .loading import newest_index
 
 if TYPE_CHECKING:
     from ..registry.store import Registry
@@ -48,6 +47,14 @@ def find_target(registry: Registry, ref: str) -> Target:
         f"{record.ref} cannot serve; promote a spoke (garden:7), an index (index:garden/12), a release "
         "(release:garden/2) or a hub version (hub:4)."
     )
+
+
+def newest_index(registry: Registry, spoke: str) -> IndexRecord:
+    """The index version that a spoke version (its exact reference) filled last."""
+    filled = [index for index in registry.indexes.list() if index.model == spoke]
+    if not filled:
+        raise NotFoundError(f"{spoke} has no index yet; build it with `hubspoke index build {spoke}`.")
+    return filled[-1]
 
 
 def pointed_at(registry: Registry, scope: str, alias: str) -> str | None:
