@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import DoubleArray
 from ..errors import InvalidDataError, UsageError
 
 RESAMPLES = 1000
@@ -31,14 +31,8 @@ class Estimate:
     high: float
 
 
-def mean_interval(
-    values: npt.NDArray[np.float64], resamples: int = RESAMPLES, level: float = LEVEL, seed: int = SEED
-) -> Estimate:
-    """Mean of `values` (U,) with its percentile bootstrap interval (Efron 1979).
-
-    Raises:
-        InvalidDataError: there is no user to average over, or a value is NaN.
-    """
+def mean_interval(values: DoubleArray, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = SEED) -> Estimate:
+    """Mean of `values` (U,) with its percentile bootstrap interval (Efron 1979)."""
     if len(values) == 0 or np.isnan(values).any():
         raise InvalidDataError(f"Cannot resample {len(values)} values with gaps; evaluate at least one user first.")
     means = _resampled_means(values, resamples, np.random.default_rng(seed))
@@ -46,9 +40,7 @@ def mean_interval(
     return Estimate(float(values.mean()), float(low), float(high))
 
 
-def _resampled_means(
-    values: npt.NDArray[np.float64], resamples: int, rng: np.random.Generator
-) -> npt.NDArray[np.float64]:
+def _resampled_means(values: DoubleArray, resamples: int, rng: np.random.Generator) -> DoubleArray:
     """(R,) means of samples of U users drawn with replacement."""
     n_users = len(values)
     distinct, counts = np.unique(values, return_counts=True)  # (K,)
@@ -71,17 +63,13 @@ def _resampled_means(
 
 
 def paired_difference(
-    a: npt.NDArray[np.float64],
-    b: npt.NDArray[np.float64],
+    a: DoubleArray,
+    b: DoubleArray,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = SEED,
 ) -> Estimate:
-    """Mean of `a - b` with its interval; entry u of both, (U,), belongs to the same user.
-
-    Raises:
-        UsageError: the two have different numbers of users.
-    """
+    """Mean of `a - b` with its interval; entry u of both, (U,), belongs to the same user."""
     if len(a) != len(b):
         raise UsageError(f"Cannot pair {len(a)} users with {len(b)}; evaluate both systems on the same users.")
     return mean_interval(a - b, resamples, level, seed)

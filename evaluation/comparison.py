@@ -17,15 +17,10 @@ METRICS = ("ndcg@10", "hr@10", "mrr", *LIST_METRICS)
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One system in one slice and metric.
+    """One system in one slice and metric, over `n_users`, and its mean difference to the baseline, paired by user.
 
-    Attributes:
-        system: its name.
-        slice: item slice of the targets.
-        metric: its name.
-        estimate: mean with interval; coverage belongs to no single user, so its interval is NaN.
-        difference: mean difference to the baseline, paired by user; None for the baseline itself and for coverage.
-        n_users: users behind the numbers.
+    The baseline has no difference to itself, and coverage, which belongs to no single user, has neither difference nor
+    interval (NaN).
     """
 
     system: str
@@ -49,15 +44,8 @@ def compare(
 ) -> list[ComparisonRow]:
     """One row per slice, metric and system; slices without a target are passed over.
 
-    Args:
-        evaluations: system -> its evaluation, all on the same evaluation set.
-        baseline: the system that the others are compared with; the first when None.
-        metrics: names; what lists are like (`LIST_METRICS`) is told on the slice `all`, where all systems have it.
-        slices: item slices.
-
-    Raises:
-        UsageError: there is nothing to compare, the baseline is not among the systems, or they were not measured
-            alike on the same users.
+    The evaluations, by system, must be of the same evaluation set; `baseline` is the first when None. What lists are
+    like (`LIST_METRICS`) is reported on the slice `all`, where all systems have it.
     """
     if not evaluations:
         raise UsageError("There is nothing to compare; evaluate at least one system first.")

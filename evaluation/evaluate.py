@@ -5,15 +5,13 @@ A recommender is any function from histories to a score for every item; nothing 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import BoolArray, FloatArray, IntArray
+from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..catalog.sequences import Histories
 from ..errors import IncompatibleError, InvalidDataError, UsageError
 from .bootstrap import Estimate, mean_interval
@@ -39,7 +37,7 @@ class SliceResult:
     """
 
     users: tuple[str, ...]
-    metrics: dict[str, npt.NDArray[np.float64]]
+    metrics: dict[str, DoubleArray]
     n_targets: int
     coverage: float
 
@@ -97,24 +95,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _ItemFacts:
-    """What is known of the catalog's items: (N,) surprise, and (N, R) content of length one where it was given."""
+class _Batch:
+    """What B users got: the rank of each of their T targets that is left, and what each of their lists is like."""
 
-    bits: npt.NDArray[np.float64]
-    content: FloatArray | None
-
-
-@dataclass
-class _Tally:
-    """Ranks gathered batch by batch, and what each user's list is like."""
-
-    covered: BoolArray
-    facts: _ItemFacts
-    lists: dict[str, list[npt.NDArray[np.float64]]] = field(default_factory=lambda: defaultdict(list))
-    ranks: list[npt.NDArray[np.float64]] = field(default_factory=list)
-    items: list[IntArray] = field(default_factory=list)
-    users: list[IntArray] = field(default_factory=list)
-    n_dropped: int = 0
+    users: IntArray  # (T,) rows of the evaluation set
+    items: IntArray  # (T,)
+    ranks: DoubleArray  # (T,)
+    shown: BoolArray  # (N,) items in anybody's list
+    lists: dict[str, DoubleArray]  # metric to (B,)
+    n_dropped: int
 
 
 def evaluate(
@@ -127,48 +116,46 @@ def evaluate(
     """Full-ranking evaluation; the result does not depend on `batch_size`.
 
     Args:
-        score: histories (B arrays of item rows, oldest first, at most `max_history` each) -> (B, N) scores.
+        score: B histories (item rows, oldest first, at most `max_history` each) to (B, N) scores.
         evaluation_set: users, histories and targets.
         batch_size: users that are scored at a time.
         progress: called with (users done, users in all) after every batch.
-        content: (N, R) content vectors of the catalog, which the diversity of lists is measured by; left out without.
-
-    Raises:
-        IncompatibleError: the recommender's scores have another shape than (B, N), or the content is of other items.
-        InvalidDataError: a score is NaN, or no user has a target left.
+        content: (N, R) content vectors of the catalog, by which the diversity of lists is measured; none without.
     """
-    tally = _Tally(np.zeros(evaluation_set.n_items, dtype=np.bool_), _item_facts(evaluation_set, content))
-    for start, end in _batches(len(evaluation_set), batch_size):
-        _score_batch(score, evaluation_set, start, end, tally)
-        if progress is not None:
-            progress(end, len(evaluation_set))
-    if not sum(len(ranks) for ranks in tally.ranks):
-        raise InvalidDataError(
-            f"None of {len(evaluation_set) + evaluation_set.n_left_out} users has anything to be tested on; "
-            "bring more events or another split."
-        )
-    return _summarise(tally, evaluation_set)
-
-
-def _item_facts(evaluation_set: EvaluationSet, content: FloatArray | None) -> _ItemFacts:
     if content is not None and len(content) != evaluation_set.n_items:
         raise IncompatibleError(
             f"Content of {len(content)} items was given for a catalog of {evaluation_set.n_items}; "
             "embed the item snapshot that is evaluated."
         )
+    bits = surprise(evaluation_set.train_counts)
     # A catalog without text and pictures has content of no columns.
-    told = unit_content(content) if content is not None and content.shape[1] else None
-    return _ItemFacts(surprise(evaluation_set.train_counts), told)
+    directions = unit_content(content) if content is not None and content.shape[1] else None
+    batches, n_users = [], len(evaluation_set)
+    for start in range(0, n_users, batch_size):
+        end = min(start + batch_size, n_users)
+        batches.append(_rank(score, evaluation_set, start, end, bits, directions))
+        if progress is not None:
+            progress(end, n_users)
+    if not any(len(batch.ranks) for batch in batches):
+        raise InvalidDataError(
+            f"None of {n_users + evaluation_set.n_left_out} users has anything to be tested on; "
+            "bring more events or another split."
+        )
+    return _summarise(batches, evaluation_set)
 
 
-def _batches(n: int, size: int) -> Iterator[tuple[int, int]]:
-    return ((start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _score_batch(score: Score, evaluation_set: EvaluationSet, start: int, end: int, tally: _Tally) -> None:
-    protocol = evaluation_set.protocol
+def _rank(
+    score: Score,
+    evaluation_set: EvaluationSet,
+    start: int,
+    end: int,
+    bits: DoubleArray,
+    directions: FloatArray | None,
+) -> _Batch:
+    """Score the users from row `start` to `end`."""
+    protocol, n_dropped = evaluation_set.protocol, 0
     histories = evaluation_set.histories[start:end]
-    scores = np.asarray(score([history[-protocol.max_history :] for history in histories]))
+    scores = np.asarray(score([history[-protocol.max_history :] for history in histories]))  # (B, N)
     if scores.shape != (end - start, evaluation_set.n_items):
         raise IncompatibleError(
             f"The recommender returned scores of shape {scores.shape} where {(end - start, evaluation_set.n_items)} "
@@ -176,22 +163,18 @@ def _score_batch(score: Score, evaluation_set: EvaluationSet, start: int, end: i
         )
     rows, items = flatten(evaluation_set.targets[start:end])
     if protocol.exclude_seen:
-        scores, unseen = _without_seen(scores, histories, rows, items)
-        tally.n_dropped += int((~unseen).sum())
-        rows, items = rows[unseen], items[unseen]
-    tally.ranks.append(target_ranks(scores, rows, items))
-    tally.items.append(items)
-    tally.users.append(rows + start)
+        seen = np.zeros(scores.shape, dtype=np.bool_)
+        seen[flatten(histories)] = True
+        # A copy: the recommender may have handed out one shared or read-only row for everybody.
+        scores, unseen = np.where(seen, -np.inf, scores), ~seen[rows, items]
+        n_dropped, rows, items = int((~unseen).sum()), rows[unseen], items[unseen]
+    ranks = target_ranks(scores, rows, items)
     top = top_items(scores)
-    tally.covered |= covered_items(top, evaluation_set.n_items)
-    _look_at_lists(best_of(scores, top), tally)
-
-
-def _look_at_lists(top: IntArray, tally: _Tally) -> None:
-    facts = tally.facts
-    tally.lists[NOVELTY].append(novelty(top, facts.bits))
-    if facts.content is not None:
-        tally.lists[DIVERSITY].append(diversity(top, facts.content))
+    best = best_of(scores, top)
+    lists = {NOVELTY: novelty(best, bits)}
+    if directions is not None:
+        lists[DIVERSITY] = diversity(best, directions)
+    return _Batch(rows + start, items, ranks, covered_items(top, evaluation_set.n_items), lists, n_dropped)
 
 
 def flatten(arrays: Histories) -> tuple[IntArray, IntArray]:
@@ -200,42 +183,31 @@ def flatten(arrays: Histories) -> tuple[IntArray, IntArray]:
     return rows, np.concatenate(arrays)
 
 
-def _without_seen(
-    scores: FloatArray, histories: Histories, rows: IntArray, items: IntArray
-) -> tuple[FloatArray, BoolArray]:
-    """Scores with the whole history at -inf, and which of the targets (rows, items) were not in it."""
-    seen = np.zeros(scores.shape, dtype=np.bool_)
-    seen[flatten(histories)] = True
-    # A copy: the recommender may have handed out one shared or read-only row for everybody.
-    return np.where(seen, -np.inf, scores), ~seen[rows, items]
-
-
-def _summarise(tally: _Tally, evaluation_set: EvaluationSet) -> Evaluation:
-    ranks, items, users = (np.concatenate(parts) for parts in (tally.ranks, tally.items, tally.users))
+def _summarise(batches: Sequence[_Batch], evaluation_set: EvaluationSet) -> Evaluation:
+    ranks = np.concatenate([batch.ranks for batch in batches])
+    items = np.concatenate([batch.items for batch in batches])
+    users = np.concatenate([batch.users for batch in batches])
+    shown = np.logical_or.reduce([batch.shown for batch in batches])
     masks = item_slices(evaluation_set.train_counts, evaluation_set.protocol.cold_threshold)
     slices = {}
     for name, mask in masks.items():
         inside = mask[items]
         if inside.any():
-            coverage = float(tally.covered[mask].mean())
-            slices[name] = _slice_result(ranks[inside], users[inside], coverage, evaluation_set)
-    like = {name: np.concatenate(parts)[np.unique(users)] for name, parts in tally.lists.items()}
-    slices["all"] = replace(slices["all"], metrics=slices["all"].metrics | like)
-    n_users = len(slices["all"].users)
+            present, codes = np.unique(users[inside], return_inverse=True)
+            slices[name] = SliceResult(
+                users=tuple(evaluation_set.users[user] for user in present),
+                metrics=user_metrics(ranks[inside], codes.astype(np.int64), len(present), evaluation_set.protocol.ks),
+                n_targets=int(inside.sum()),
+                coverage=float(shown[mask].mean()),
+            )
+    present = np.unique(users)
+    lists = {name: np.concatenate([batch.lists[name] for batch in batches])[present] for name in batches[0].lists}
+    slices["all"] = replace(slices["all"], metrics=slices["all"].metrics | lists)
     return Evaluation(
         slices=slices,
         empty_slices=tuple(name for name in masks if name not in slices),
         protocol=evaluation_set.protocol,
-        n_users=n_users,
-        n_left_out=evaluation_set.n_left_out + len(evaluation_set) - n_users,
-        n_dropped_targets=tally.n_dropped,
+        n_users=len(present),
+        n_left_out=evaluation_set.n_left_out + len(evaluation_set) - len(present),
+        n_dropped_targets=sum(batch.n_dropped for batch in batches),
     )
-
-
-def _slice_result(
-    ranks: npt.NDArray[np.float64], users: IntArray, coverage: float, evaluation_set: EvaluationSet
-) -> SliceResult:
-    present, codes = np.unique(users, return_inverse=True)
-    metrics = user_metrics(ranks, codes.astype(np.int64), len(present), evaluation_set.protocol.ks)
-    names = tuple(evaluation_set.users[user] for user in present)
-    return SliceResult(users=names, metrics=metrics, n_targets=len(ranks), coverage=coverage)

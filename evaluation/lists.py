@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import DoubleArray, FloatArray, IntArray
 from .metrics import top_items
 
 LIST_K = 10
@@ -14,22 +13,13 @@ DIVERSITY = f"diversity@{LIST_K}"
 
 
 def best_of(scores: FloatArray, top: IntArray, k: int = LIST_K) -> IntArray:
-    """The k best of a longer list of best items: what `top_items(scores, k)` gives, without another look at all.
-
-    Args:
-        scores: (B, N).
-        top: (B, K) from `top_items`; -1 for an empty place.
-        k: items wanted.
-
-    Returns:
-        (B, min(k, K)); -1 for an empty place.
-    """
+    """The k best (B, k) of a longer list of best items (B, K): `top_items(scores, k)` without another look at all."""
     own = np.where(top < 0, -np.inf, np.take_along_axis(scores, np.maximum(top, 0), axis=1))  # (B, K)
     places = top_items(own, k)
     return np.where(places < 0, -1, np.take_along_axis(top, np.maximum(places, 0), axis=1))
 
 
-def surprise(train_counts: IntArray) -> npt.NDArray[np.float64]:
+def surprise(train_counts: IntArray) -> DoubleArray:
     """(N,) bits of self-information of meeting an item in training: -log2((c_i + 1) / (sum of c + N)).
 
     The added one keeps an item without events finite; the shares still sum to one.
@@ -38,30 +28,18 @@ def surprise(train_counts: IntArray) -> npt.NDArray[np.float64]:
     return np.asarray(-np.log2(shares))
 
 
-def novelty(top: IntArray, bits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean `surprise` of each list's items. Zhou et al., 2010.
-
-    Args:
-        top: (U, k) items; -1 for an empty place.
-        bits: (N,) from `surprise`.
-
-    Returns:
-        (U,); 0 for an empty list.
-    """
+def novelty(top: IntArray, bits: DoubleArray) -> DoubleArray:
+    """(U,) mean `surprise` of each list's items (U, k), of which -1 is none; 0 for an empty list. Zhou et al., 2010."""
     shown = top >= 0
     total = np.where(shown, bits[np.maximum(top, 0)], 0.0).sum(axis=1)
     return np.asarray(total / np.maximum(shown.sum(axis=1), 1))
 
 
-def diversity(top: IntArray, content: FloatArray) -> npt.NDArray[np.float64]:
-    """1 - mean cosine of the content of each list's pairs of items. Ziegler et al., 2005.
+def diversity(top: IntArray, content: FloatArray) -> DoubleArray:
+    """(U,) 1 - mean cosine of the content of each list's pairs of items; 0 where there is none. Ziegler et al., 2005.
 
-    Args:
-        top: (U, k) items; -1 for an empty place.
-        content: (N, R) vectors of length one, or zero for an item without content, which is like no other.
-
-    Returns:
-        (U,) values in [0, 2]; 0 for a list of fewer than two items.
+    Items in `top` (U, k) are -1 for an empty place; content vectors (N, R) have length one, or zero for an item without
+    content, which is like no other.
     """
     shown = top >= 0
     vectors = np.where(shown[:, :, None], content[np.maximum(top, 0)], 0.0).astype(np.float64)  # (U, k, R)
@@ -72,7 +50,7 @@ def diversity(top: IntArray, content: FloatArray) -> npt.NDArray[np.float64]:
     return np.where(pairs > 0, 1 - twice / np.maximum(pairs, 1), 0.0)
 
 
-def unit_content(content: FloatArray) -> npt.NDArray[np.float32]:
+def unit_content(content: FloatArray) -> FloatArray:
     """(N, R) content vectors scaled to length one; zero stays zero."""
     lengths = np.linalg.norm(content, axis=1, keepdims=True)
     return np.where(lengths > 0, content / np.where(lengths > 0, lengths, 1), 0.0).astype(np.float32)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from ..arrays import AnyFloatArray, BoolArray, IntArray
+from ..arrays import AnyFloatArray, BoolArray, DoubleArray, IntArray
 from ..errors import InvalidDataError
 
 KS = (10, 20, 100)
@@ -19,19 +18,11 @@ COVERAGE_K = 100
 _MAX_CELLS = 1 << 24
 
 
-def target_ranks(scores: AnyFloatArray, rows: IntArray, targets: IntArray) -> npt.NDArray[np.float64]:
+def target_ranks(scores: AnyFloatArray, rows: IntArray, targets: IntArray) -> DoubleArray:
     """Rank of each target among all items: 1 + (strictly higher scores) + (ties with others) / 2.
 
-    Args:
-        scores: (B, N); an item at -inf is filtered out and takes no place above a target with a finite score.
-        rows: (T,) row of `scores` that each target is ranked in; a row may occur several times.
-        targets: (T,) item of each target.
-
-    Returns:
-        (T,) ranks; inf for a target that is itself filtered out.
-
-    Raises:
-        InvalidDataError: a score is NaN.
+    Of `scores` (B, N), `rows` (T,) are those that the `targets` (T,) are ranked in. An item at -inf is filtered out:
+    it takes no place above a target with a finite score, and as a target has rank inf.
     """
     if np.isnan(scores).any():
         raise InvalidDataError(
@@ -51,28 +42,14 @@ def target_ranks(scores: AnyFloatArray, rows: IntArray, targets: IntArray) -> np
     return ranks
 
 
-def metric_names(ks: Sequence[int] = KS) -> tuple[str, ...]:
-    """Names of the per-user metrics in the order that tables use."""
-    return (*(f"{metric}@{k}" for metric in ("hr", "recall", "ndcg") for k in ks), "mrr")
-
-
-def user_metrics(
-    ranks: npt.NDArray[np.float64], users: IntArray, n_users: int, ks: Sequence[int] = KS
-) -> dict[str, npt.NDArray[np.float64]]:
+def user_metrics(ranks: DoubleArray, users: IntArray, n_users: int, ks: Sequence[int] = KS) -> dict[str, DoubleArray]:
     """Metrics of each user from the ranks of that user's targets.
 
     HR@k: any target within k. Recall@k: share of the targets within k. NDCG@k: binary relevance, sum of
     1 / log2(1 + rank) over the targets within k, over the same sum for an ideal ranking of min(k, targets) hits.
     MRR: 1 / best rank. With one target HR = Recall and all are the usual next-item metrics.
 
-    Args:
-        ranks: (T,) from `target_ranks`.
-        users: (T,) user of each target, 0 to n_users - 1; every user has at least one target.
-        n_users: users, U.
-        ks: cut-offs.
-
-    Returns:
-        name -> (U,) values in [0, 1].
+    `ranks` (T,) are of the targets of `users` (T,), 0 to U - 1, each of whom has at least one; values are (U,).
     """
     totals = np.bincount(users, minlength=n_users)
     if n_users and totals.min() == 0:
@@ -87,26 +64,19 @@ def user_metrics(
     return result | {"mrr": 1 / best}
 
 
-def _ndcg(
-    gains: npt.NDArray[np.float64], ranks: npt.NDArray[np.float64], users: IntArray, totals: IntArray, k: int
-) -> npt.NDArray[np.float64]:
+def _ndcg(gains: DoubleArray, ranks: DoubleArray, users: IntArray, totals: IntArray, k: int) -> DoubleArray:
     within = ranks <= k
     dcg = np.bincount(users[within], weights=gains[within], minlength=len(totals))
     ideal = np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))[np.minimum(totals, k) - 1]
     # More than k targets of one user may tie just inside k; their shared places can then add up to more than k hits.
-    ndcg: npt.NDArray[np.float64] = np.minimum(dcg / ideal, 1.0)
+    ndcg: DoubleArray = np.minimum(dcg / ideal, 1.0)
     return ndcg
 
 
 def top_items(scores: AnyFloatArray, k: int = COVERAGE_K) -> IntArray:
-    """The k best items of every row, in row order of the catalog; ties at the edge go to the lower item row.
+    """The k best items (B, k) of every row of scores (B, N), in row order of the catalog; -1 where one is filtered out.
 
-    Args:
-        scores: (B, N).
-        k: items wanted.
-
-    Returns:
-        (B, min(k, N)); -1 where an item is filtered out (-inf).
+    Ties at the edge go to the lower item row.
     """
     n_items = scores.shape[1]
     k = min(k, n_items)
@@ -125,8 +95,3 @@ def covered_items(top: IntArray, n_items: int) -> BoolArray:
     covered = np.zeros(n_items, dtype=np.bool_)
     covered[top[top >= 0]] = True
     return covered
-
-
-def catalog_coverage(top: IntArray, n_items: int) -> float:
-    """Share of the catalog that stands in at least one of the lists `top` (U, k)."""
-    return float(covered_items(top, n_items).mean()) if n_items else 0.0

@@ -13,18 +13,11 @@ SLICES = ("all", "cold", "zero_shot", "warm", "head", "torso", "tail")
 
 
 def item_slices(train_counts: IntArray, cold_threshold: int = 5) -> dict[str, BoolArray]:
-    """Masks over the catalog, in the order of `SLICES`.
+    """Masks (N,) over the catalog by training events (N,), in the order of `SLICES`.
 
     all; cold (fewer than `cold_threshold` training events, zero-shot items among them); zero_shot (none); warm (not
     cold); head (the tenth of the items with the most training events, ties by row), torso (the next four tenths),
     tail (the rest). An item without training events is always tail. Sizes are rounded up.
-
-    Args:
-        train_counts: (N,) training events of each item.
-        cold_threshold: first number of events at which an item is warm.
-
-    Returns:
-        name -> (N,) mask.
     """
     n_items = len(train_counts)
     place = np.empty(n_items, dtype=np.int64)
