@@ -18,6 +18,8 @@ from ..hub.fusion import BaseFusion
 from .config import AdapterConfig
 
 TARGETS = ("down", "up")
+# The scale of an adapter is this over its rank.
+ALPHA = 16
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -38,7 +40,7 @@ def adapt(module: nn.Module, config: AdapterConfig, seed: int, targets: Sequence
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=list(targets), bias="none")
+        lora = LoraConfig(r=config.rank, lora_alpha=ALPHA, target_modules=list(targets), bias="none")
         adapted: nn.Module = get_peft_model(frozen_copy(module), lora)
     return adapted
 
@@ -90,7 +92,7 @@ class LowRank:
     Attributes:
         a: (r, inputs) trainable.
         b: (outputs, r) trainable.
-        scale: alpha / r.
+        scale: ALPHA / r.
     """
 
     a: Tensor

@@ -1,42 +1,65 @@
-"""The spoke's configuration: item side, sequence side, training. Saved as JSON beside the weights."""
+"""Everything that decides what a spoke is, apart from its data and its hub: 40 keys, saved as JSON beside the weights.
+
+What is not here is a constant beside the code that it belongs to: no measurement has shown another value to be better.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from .features.attributes import AttributeConfig
-from .features.statistics import StatisticsConfig
-from .transformer import TransformerConfig
+from ..errors import IncompatibleError
 
 Modality = Literal["text", "image"]
 MODALITIES: tuple[Modality, ...] = ("text", "image")
 
 
-class AdapterConfig(BaseModel):
-    """LoRA on the base fusion (Hu et al., 2022), through PEFT."""
+class Config(BaseModel):
+    """Settings that cannot be changed and refuse keys that they do not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rank: int = Field(default=8, ge=1)
-    alpha: int = Field(default=16, ge=1)
+
+class TransformerConfig(Config):
+    """Shape of the sequence transformer. One block is the measured default for categories of up to a million events."""
+
+    dimension: int = Field(default=64, ge=4)  # D, columns of an item vector; the width that IDs have to learn in
+    blocks: int = Field(default=1, ge=1)  # attention and feed-forward pairs; long histories gain from a second
+    heads: int = Field(default=2, ge=1)  # of attention; they divide the dimension
+    expansion: int = Field(default=2, ge=1)  # width of the feed-forward layer, in dimensions
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)  # of activations and attention; small data over-fits without
+    max_length: int = Field(default=50, ge=2)  # most recent events looked at; attention costs its square
+    scale_inputs: bool = False  # item vectors times sqrt(D), as in Vaswani et al., 2017: IDs alone drown in positions
+    time_bias: bool = False  # attention knows the time between two events
+    event_types: bool = False  # an event's type is added to its item's vector
+    dwell: bool = False  # the time spent on the event before is added to an item's vector
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether events bring more than their items."""
+        return self.time_bias or self.event_types or self.dwell
+
+    @model_validator(mode="after")
+    def _heads_divide_dimension(self) -> TransformerConfig:
+        if self.dimension % self.heads:
+            raise ValueError(f"dimension ({self.dimension}) must be divisible by heads ({self.heads})")
+        return self
+
+
+class AdapterConfig(Config):
+    """LoRA on the base fusion (Hu et al., 2022), through PEFT."""
+
+    rank: int = Field(default=8, ge=1)  # r of the two factors: how far a category may bend what the hub says
 
 
 class EncoderAdapterConfig(AdapterConfig):
-    """LoRA on the last layers of the hub's encoders, trained with the behavioural part; `rank`, `alpha` as above.
+    """LoRA on the last layers of the hub's encoders, trained with the behavioural part; `rank` as above."""
 
-    Attributes:
-        layers: last layers that are adapted, of each encoder.
-        encoders: which encoders.
-        learning_rate_factor: the adapters learn at this share of the spoke's rate.
-    """
-
-    layers: int = Field(default=1, ge=1)
-    encoders: tuple[Modality, ...] = Field(
-        default=("text",), min_length=1, validation_alias=AliasChoices("encoders", "trunks")
-    )
-    learning_rate_factor: float = Field(default=0.2, gt=0.0)
+    layers: int = Field(default=1, ge=1)  # last layers that are adapted, of each encoder; every one is dear
+    encoders: tuple[Modality, ...] = Field(default=("text",), min_length=1)  # which of them
+    learning_rate_factor: float = Field(default=0.2, gt=0.0)  # share of the spoke's rate: pre-trained layers move less
 
     @field_validator("encoders")
     @classmethod
@@ -44,171 +67,63 @@ class EncoderAdapterConfig(AdapterConfig):
         return tuple(name for name in MODALITIES if name in encoders)
 
 
-class NegativeShares(BaseModel):
-    """What mixed negatives consist of; the shares sum to one."""
+class AttributeConfig(Config):
+    """The encoder of brand, category, price and attributes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    uniform: float = Field(default=0.5, ge=0.0, le=1.0)
-    popularity: float = Field(default=0.0, ge=0.0, le=1.0)
-    in_batch: float = Field(default=0.5, ge=0.0, le=1.0)
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> NegativeShares:
-        total = self.uniform + self.popularity + self.in_batch
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"the shares of mixed negatives must sum to 1, not {total:g}")
-        return self
+    min_count: int = Field(default=2, ge=1)  # values of fewer items share the unknown embedding: nothing to learn from
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)  # share of an item's fields taken away, so that gaps train
 
 
-class HardNegativeConfig(BaseModel):
-    """Negatives of a position's own, mined from the items nearest to its target.
+class StatisticsConfig(Config):
+    """The encoder of behaviour statistics, counted over training events."""
 
-    Attributes:
-        count: per position.
-        pool: nearest items that they are drawn from.
-        refresh_every: epochs until the current item vectors are mined again.
-        margin: an item that scores above this share of the target's score may be a true positive and is not used.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    count: int = Field(default=16, ge=1)
-    pool: int = Field(default=50, ge=1)
-    refresh_every: int = Field(default=5, ge=1)
-    margin: float = Field(default=0.95, le=1.0)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)  # share of items that look new in a step: others carry those
+    folds: int = Field(default=5, ge=1, le=100)  # of users; a step reads counts without its own fold, and so no targets
 
 
-class TrainingConfig(BaseModel):
-    """How the behavioural part is trained.
+class TrainingConfig(Config):
+    """How the behavioural part is trained."""
 
-    Attributes:
-        max_epochs: upper bound of epochs; validation usually stops earlier.
-        validate_every: epochs between two validations.
-        patience: validations without improvement before training stops.
-        validation_users: users that checkpoints are compared on, at most; drawn once, with the seed.
-        mixture_users: users that the mixture is chosen on, at most; likewise.
-        tokens_per_batch: positions in a batch.
-        loss: `sampled-softmax` over negatives, or `softmax` over the whole catalog, for small ones; `bce`, `gbce` and
-            `bpr` are there to compare with.
-        softmax_positions: positions whose scores of the whole catalog the full softmax holds at once; None holds all.
-        temperature: of a softmax.
-        gbce_t: calibration of gBCE; 0 is plain BCE.
-        negatives: items drawn as shared negatives of a batch; the full softmax needs none.
-        sampler: how they are drawn; `in-batch` takes targets of the batch, `mixed` some of each kind.
-        popularity_power: popular items are drawn in proportion to their events to this power.
-        shares: what `mixed` consists of.
-        log_q: whether the sampled softmax corrects for a sampler that is not uniform.
-        hard: negatives mined beside the drawn ones; None mines none.
-        schedule: of the learning rate, batch by batch: `constant`; `warmup` and then constant; after a warm-up down to
-            zero at the last epoch along a `cosine` or a `linear` slope.
-        warmup_epochs: epochs, or a part of one, in which the rate rises from zero; not for `constant`.
-        clip_norm: gradients longer than this are shortened to it; None leaves them.
-        compiled: compile the transformer, on a GPU; elsewhere it changes nothing.
-        stream_above: an event table with more rows than this is not held in memory but read shard by shard.
-        shard_events: events in a shard, at most; batches of such a table hold windows of one shard.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    max_epochs: int = Field(default=40, ge=0)
-    validate_every: int = Field(default=3, ge=1)
-    patience: int = Field(default=3, ge=1)
-    validation_users: int = Field(default=2000, ge=1)
-    mixture_users: int = Field(default=10_000, ge=1)
-    tokens_per_batch: int = Field(default=1024, ge=2)
-    loss: Literal["sampled-softmax", "softmax", "bce", "gbce", "bpr"] = "sampled-softmax"
-    softmax_positions: int | None = Field(default=None, ge=1)
-    temperature: float = Field(default=1.0, gt=0.0)
-    gbce_t: float = Field(default=0.75, ge=0.0, le=1.0)
-    negatives: int = Field(default=256, ge=1)
-    sampler: Literal["uniform", "popularity", "in-batch", "mixed"] = "uniform"
-    popularity_power: float = Field(default=0.75, ge=0.0)
-    shares: NegativeShares = NegativeShares()
-    log_q: bool = True
-    hard: HardNegativeConfig | None = None
-    learning_rate: float = Field(default=1e-3, gt=0.0)
-    schedule: Literal["constant", "warmup", "cosine", "linear"] = "cosine"
-    warmup_epochs: float = Field(default=1.0, ge=0.0)
-    clip_norm: float | None = Field(default=None, gt=0.0)
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    compiled: bool = False
-    stream_above: int = Field(default=5_000_000, ge=0)
-    shard_events: int = Field(default=1_000_000, ge=1)
+    max_epochs: int = Field(default=40, ge=0)  # upper bound, where the learning rate ends; validation stops earlier
+    validate_every: int = Field(default=3, ge=1)  # epochs between two validations, which cost about as much as one
+    patience: int = Field(default=3, ge=1)  # validations without improvement before training stops
+    validation_users: int = Field(default=2000, ge=1)  # whom checkpoints are compared on, at most; drawn once
+    mixture_users: int = Field(default=10_000, ge=1)  # whom the mixture is chosen on, at most; likewise
+    tokens_per_batch: int = Field(default=1024, ge=2)  # positions in a batch, padding included
+    loss: Literal["sampled-softmax", "softmax", "bce"] = "sampled-softmax"  # `bce` is there to compare with
+    temperature: float = Field(default=1.0, gt=0.0)  # of a softmax; below one it sharpens
+    negatives: int = Field(default=256, ge=1)  # drawn items that a batch shares; the full softmax needs none
+    sampler: Literal["uniform", "popularity"] = "uniform"  # how they are drawn; a softmax is corrected for popularity
+    hard_negatives: int = Field(default=0, ge=0)  # beside them, mined near its target, for each position
+    learning_rate: float = Field(default=1e-3, gt=0.0)  # of AdamW, at its highest
+    stream_above: int = Field(default=5_000_000, ge=0)  # an event table of more rows is read shard by shard
+    shard_events: int = Field(default=1_000_000, ge=1)  # events in a shard, at most; two are in memory at a time
 
     @model_validator(mode="after")
     def _options_fit_the_loss(self) -> TrainingConfig:
         if self.temperature != 1.0 and "softmax" not in self.loss:
             raise ValueError(f"temperature ({self.temperature:g}) belongs to a softmax; loss {self.loss} has none")
-        if self.hard is not None and self.loss == "softmax":
+        if self.hard_negatives and self.loss == "softmax":
             raise ValueError("hard negatives say nothing new to loss softmax, which sees every item; drop one of them")
         return self
 
 
-class ClozeConfig(BaseModel):
-    """Which events of a training window BERT4Rec is not shown.
+class SpokeConfig(Config):
+    """What a spoke is made of and how it is trained."""
 
-    Attributes:
-        mask_share: chance of an event to be hidden; at least one of a window is.
-        last_share: share of windows that hide their last event and no other, as serving does.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mask_share: float = Field(default=0.2, gt=0.0, lt=1.0)
-    last_share: float = Field(default=0.2, ge=0.0, le=1.0)
-
-
-class SpokeConfig(BaseModel):
-    """Everything that decides what a spoke is, apart from its data and its hub.
-
-    Attributes:
-        model: the behavioural objective; SASRec predicts the next item from the left, BERT4Rec hidden ones from both
-            sides.
-        cloze: what BERT4Rec is not shown.
-        transformer: shape of the sequence transformer.
-        content: what of the hub's content is read, in behaviour and mixture alike; a catalog without pictures has none
-            whatever stands here. Nothing makes a spoke that knows IDs, attributes and statistics alone.
-        adapter: LoRA on the hub's base fusion; None uses the hub's content as it is. Without content none is made.
-        encoder_adapter: LoRA on the last layers of the hub's encoders; None takes their outputs as they are. The floor
-            always does.
-        fusion: how content, ID residual, attributes and statistics become one vector: `concat` maps each and adds them
-            up, `gate` weighs each by a gate that reads all, `cross-attention` adds what attention makes of them.
-        ids: whether items with enough events have an ID residual; without it `min_item_count` still says who is cold.
-        id_init: standard deviation of the ID residuals before training.
-        id_dropout: share of items whose ID residual is dropped in a training step, so that content carries cold items.
-        id_dropout_events: with k here, an item of n training events drops its residual with probability k / (k + n) at
-            least, so that what few events have taught is leant on less; 0 drops all alike.
-        cold_items: share of the items with a residual that a training batch takes for new ones, wherever they stand in
-            it: `[UNK]` residual, statistics of an item without events.
-        attributes: encoder of brand, category, price and attributes; None reads none.
-        statistics: encoder of behaviour statistics, counted over training events; None reads none.
-        min_item_count: items with fewer training events share the `[UNK]` ID residual.
-        training: optimiser, batches and stopping.
-        seed: of initialisation, batch order and negatives.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: Literal["sasrec", "bert4rec"] = "sasrec"
-    cloze: ClozeConfig = ClozeConfig()
+    model: Literal["sasrec", "bert4rec"] = "sasrec"  # next item from the left, or hidden items from both sides
     transformer: TransformerConfig = TransformerConfig()
-    content: tuple[Modality, ...] = MODALITIES
-    adapter: AdapterConfig | None = AdapterConfig()
-    encoder_adapter: EncoderAdapterConfig | None = Field(
-        default=None, validation_alias=AliasChoices("encoder_adapter", "trunk_adapter")
-    )
-    fusion: Literal["concat", "gate", "cross-attention"] = "concat"
-    ids: bool = True
-    id_init: float = Field(default=0.02, ge=0.0)
-    id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    id_dropout_events: float = Field(default=0.0, ge=0.0)
-    cold_items: float = Field(default=0.0, ge=0.0, lt=1.0)
-    attributes: AttributeConfig | None = None
-    statistics: StatisticsConfig | None = None
-    min_item_count: int = Field(default=5, ge=1)
+    content: tuple[Modality, ...] = MODALITIES  # what of the hub is read, in behaviour and floor alike; may be nothing
+    adapter: AdapterConfig | None = AdapterConfig()  # None takes the hub's fusion as it is
+    encoder_adapter: EncoderAdapterConfig | None = None  # None takes their outputs as they are, as the floor does
+    fusion: Literal["concat", "gate", "cross-attention"] = "concat"  # how an item's parts become one vector
+    ids: bool = True  # whether items with enough events have an ID residual
+    id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)  # share of residuals dropped in a step: content carries cold
+    min_item_count: int = Field(default=5, ge=1)  # items with fewer training events share `[UNK]` and count as cold
+    attributes: AttributeConfig | None = None  # None reads no brand, category, price and attributes
+    statistics: StatisticsConfig | None = None  # None reads no behaviour statistics
     training: TrainingConfig = TrainingConfig()
-    seed: int = 0
+    seed: int = 0  # of initialisation, batch order, dropout and negatives
 
     @field_validator("content")
     @classmethod
@@ -238,6 +153,15 @@ class SpokeConfig(BaseModel):
             )
         return self
 
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> SpokeConfig:
+        """The config of a spoke that this version or an earlier one trained.
+
+        Raises:
+            IncompatibleError: it has a layer that this version no longer builds.
+        """
+        return cls.model_validate(without_retired(stored))
+
     @property
     def heads(self) -> dict[str, int]:
         """Last layers that are adapted, by encoder."""
@@ -252,3 +176,46 @@ class SpokeConfig(BaseModel):
     def tells_new_items_apart(self) -> bool:
         """Whether items without an ID residual of their own are anything but one and the same `[UNK]`."""
         return bool(self.content) or self.attributes is not None or self.statistics is not None
+
+
+# Keys that are gone. These shape what a spoke computes: one that was trained with another value than
+# the only one that is left could not be served as it was.
+SHAPING: Mapping[str, Any] = {
+    "transformer.positions": "learned",
+    "transformer.residual": "plain",
+    "adapter.alpha": 16,
+    "encoder_adapter.alpha": 16,
+    "attributes.width": 16,
+    "attributes.hidden": 64,
+    "statistics.hidden": 32,
+}
+# These said how weights are trained, and are without effect on a spoke that has been.
+SPENT = (
+    *("cloze", "id_init", "id_dropout_events", "cold_items", "transformer.context_dropout"),
+    *(f"attributes.{key}" for key in ("category_levels", "max_attributes", "max_values", "numeric_share", "bins")),
+    "statistics.prior_strength",
+    *(f"training.{key}" for key in ("softmax_positions", "gbce_t", "popularity_power", "shares", "log_q", "hard")),
+    *(f"training.{key}" for key in ("schedule", "warmup_epochs", "clip_norm", "weight_decay", "compiled")),
+)
+SPENT_VALUES: Mapping[str, tuple[str, ...]] = {
+    "training.loss": ("gbce", "bpr"),
+    "training.sampler": ("in-batch", "mixed"),
+}
+RENAMED: Mapping[str, str] = {"trunk_adapter": "encoder_adapter", "encoder_adapter.trunks": "encoders"}
+
+
+def without_retired(stored: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The keys of a stored config that this version knows, nested and under the names that they have now."""
+    kept: dict[str, Any] = {}
+    for old, value in stored.items():
+        key = RENAMED.get(f"{prefix}{old}", old)
+        name = f"{prefix}{key}"
+        if name in SHAPING and value != SHAPING[name]:
+            raise IncompatibleError(
+                f"the spoke was trained with {name} {value}, and this version builds {SHAPING[name]} alone; train it "
+                "again, or serve it with the hubspoke that trained it."
+            )
+        if name in SHAPING or name in SPENT or value in SPENT_VALUES.get(name, ()):
+            continue
+        kept[key] = without_retired(value, f"{name}.") if isinstance(value, Mapping) else value
+    return kept

@@ -208,8 +208,6 @@ class BehaviourModel(nn.Module):
         encoders: adapted heads of the hub's encoders, where `config` asks for them.
     """
 
-    id_drop: Tensor | None
-
     def __init__(
         self,
         config: SpokeConfig,
@@ -230,11 +228,8 @@ class BehaviourModel(nn.Module):
         self.cloze = config.model == "bert4rec"
         self.transformer = SequenceTransformer(config.transformer, causal=not self.cloze)
         self.id_dropout = config.id_dropout
-        self.id_dropout_events = config.id_dropout_events
-        self.cold_items = config.cold_items
-        self.register_buffer("id_drop", None, persistent=False)
         self.max_length = config.transformer.max_length
-        self.initialise(config.id_init)
+        self.initialise()
         # Last, so that all other weights start where they start without it.
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
         _refuse_nothing(config, self.content, self.features)
@@ -248,9 +243,9 @@ class BehaviourModel(nn.Module):
         blocks = [] if self.content is None else self.content.blocks
         return [*blocks, *(["item id"] if len(self.ids.weight) else []), *self.features.names]
 
-    def initialise(self, id_init: float) -> None:
-        """ID residuals N(0, id_init); projection Xavier uniform, bias 0; the transformer initialises itself."""
-        nn.init.normal_(self.ids.weight, std=id_init)
+    def initialise(self) -> None:
+        """ID residuals N(0, 0.02); projection Xavier uniform, bias 0; the transformer initialises itself."""
+        nn.init.normal_(self.ids.weight, std=0.02)
         if self.content is not None:
             nn.init.xavier_uniform_(self.content.linear.weight)
             nn.init.zeros_(self.content.linear.bias)
@@ -266,27 +261,9 @@ class BehaviourModel(nn.Module):
         features = (features or FeatureRows()).map(lambda tensor: tensor.to(device))
         return ItemInputs(content, torch.from_numpy(id_rows).to(device), features, own)
 
-    def lean_on_events(self, counts: IntArray) -> None:
-        """Say how many training events each of the known items has, for `id_dropout_events`.
-
-        Args:
-            counts: (n_known,) in the order of the ID table.
-        """
-        k = self.id_dropout_events
-        rates = np.maximum(k / (k + counts), self.id_dropout) if k else np.full(len(counts), self.id_dropout)
-        # The shared residual of `[UNK]` stands for items whose own would be dropped anyway.
-        rates = np.concatenate([[self.id_dropout], rates]).astype(np.float32)
-        self.id_drop = torch.from_numpy(rates).to(self.ids.weight.device)
-
     def embed_items(self, items: ItemInputs) -> Tensor:
-        """(N, D) item vectors of N items.
-
-        In training, a share of ID residuals is dropped and a share of known items is taken for new ones. One call makes
-        the vectors of a whole batch, so that an item is new at every place in it or at none.
-        """
+        """(N, D) item vectors of N items; in training, a share of ID residuals is dropped."""
         items = self.through_encoders(items)
-        if self.training and self.cold_items:
-            items = self._with_cold_items(items)
         if self.item_fusion is not None:
             fused: Tensor = self.item_fusion(self._side_by_side(items))
             return fused if self.content is None else fused + self.content.linear.bias
@@ -327,17 +304,11 @@ class BehaviourModel(nn.Module):
             content = self.content.prepare_adapted(vectors)
         return ItemInputs(content, items.id_rows, items.features)
 
-    def _with_cold_items(self, items: ItemInputs) -> ItemInputs:
-        cold = (torch.rand(len(items), device=items.id_rows.device) < self.cold_items) & (items.id_rows > 0)
-        features = self.features.as_new(items.features, cold)
-        return ItemInputs(items.content, items.id_rows.masked_fill(cold, 0), features)
-
     def _kept_ids(self, id_rows: Tensor) -> Tensor | None:
         """(N,) false where a training step drops the ID residual; None where it drops none."""
-        if not self.training or (self.id_drop is None and not self.id_dropout):
+        if not self.training or not self.id_dropout:
             return None
-        rate = self.id_dropout if self.id_drop is None else self.id_drop[id_rows]
-        return torch.rand(len(id_rows), device=id_rows.device) >= rate
+        return torch.rand(len(id_rows), device=id_rows.device) >= self.id_dropout
 
     def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
         """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`.

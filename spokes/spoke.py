@@ -280,7 +280,7 @@ def _require_hub(made_on: str, fingerprint: str) -> None:
 
 
 def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour:
-    config = SpokeConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
+    config = SpokeConfig.from_stored(json.loads((directory / "config.json").read_text(encoding="utf-8")))
     known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
     fusion = load_adapter(hub.fusion, directory / "adapter") if config.lora else hub.fusion
     features = ItemFeatures.load(directory, config)

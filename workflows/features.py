@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..catalog.sequences import Sequences, SequenceSource
-    from ..spokes.config import SpokeConfig
+    from ..spokes.config import SpokeConfig, StatisticsConfig
     from ..spokes.features.items import ItemFeatures
-    from ..spokes.features.statistics import ItemStatistics, StatisticsConfig
+    from ..spokes.features.statistics import ItemStatistics
     from .context import Context
     from .datasets import Dataset
 
@@ -67,7 +67,7 @@ def _statistics(
         return None
     counts = _event_counts(context, dataset, seen, until, config.folds)
     recency = time_kind(dataset.event_snapshot) != "order"
-    return statistics_of(counts, config, recency=recency, columns=columns)
+    return statistics_of(counts, recency=recency, columns=columns)
 
 
 def _event_counts(

@@ -136,7 +136,7 @@ class SpokePlan:
         spaces = [context.registry.models.get(job.hub).space_fingerprint if job.hub else None]
         spaces.append(context.registry.models.hub_of(record.ref).space_fingerprint)
         common = Common(same_hub=spaces[0] == spaces[1], same_domain=record.domain == job.domain)
-        require_same_shapes(self.config, SpokeConfig.model_validate(record.config), record.ref, common)
+        require_same_shapes(self.config, SpokeConfig.from_stored(record.config), record.ref, common)
         return warm_start(context, record, job.on, self.dataset, settings, self.config)
 
     @property
@@ -360,8 +360,6 @@ class SpokeBuilder:
             self._config, fusion, self._space, len(known), features, adapt_encoders(self.hub, self._config)
         )
         model = model.to(device)
-        if self._config.id_dropout_events:
-            model.lean_on_events(counts[frequent])
         behaviour = Behaviour(self._config, model, known, features)
         inputs = behaviour.inputs(self._item_ids, self._encoded, self._dataset.items)
         if parent:

@@ -138,6 +138,7 @@ class Spokes:
             raise UsageError(f"There are no {on!r} events to train on; choose one of {', '.join(ON)}.")
         if on != "all" and parent is None:
             raise UsageError("Events are new to a parent only; name one with --from, or leave --on out.")
+        from ..spokes.config import without_retired
         from ..spokes.regimes import laid_over
         from .spoke_training import SpokeJob
 
@@ -146,7 +147,7 @@ class Spokes:
         return SpokeJob(
             domain=domain,
             hub=hub,
-            config=laid_over(record.config, given) if record else given,
+            config=laid_over(without_retired(record.config), given) if record else given,
             items=items,
             events=events,
             split=split,

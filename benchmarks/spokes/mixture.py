@@ -1,7 +1,7 @@
-"""How behaviour and content are best mixed: alone, by fixed, chosen or learned weights, with simulated cold items.
+"""How behaviour and content are best mixed: alone, by fixed, chosen or learned weights.
 
-All weights are chosen or fitted on validation; the test is only looked at. One spoke is trained per share of items that
-training takes for new ones, and every mixture is read from the same trained parts.
+All weights are chosen or fitted on validation; the test is only looked at. One spoke is trained, and every mixture is
+read from the same trained parts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
 from hubspoke.hub.content import recency_weighted
 from hubspoke.spokes.mixture import Mixture, MixtureWeights
 from hubspoke.spokes.recommender import VectorRecommender
-from hubspoke.spokes.regimes import laid_over
 from hubspoke.spokes.selection import CONTENT_WEIGHTS
 from hubspoke.spokes.spoke import Spoke
 from hubspoke.spokes.training.splits import SplitSettings, split
@@ -164,10 +163,10 @@ def learn(
 
 
 def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The whole run: data in, hub, a spoke per share of simulated cold items, every mixture of each."""
+    """The whole run: data in, hub, a spoke, every mixture of it."""
     base = (read_config(arguments.config, ()) or {}).get("spoke", {})
     hub_config = (read_config(arguments.config, ()) or {}).get("hub")
-    clock, rows = Clock(), []
+    clock = Clock()
     with (
         workspace_folder(arguments.keep_workspace) as folder,
         hubspoke.open(
@@ -179,17 +178,16 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             ws.hub.train(domains=[], config=hub_config)
             embedded = ws.hub.embed(DOMAIN)
         dataset = load_dataset(ws, DOMAIN)
-        for share in arguments.cold_items:
-            with clock.step(f"simulated cold items {share:g}"):
-                trained = ws.spoke.train(DOMAIN, config=laid_over(base, {"cold_items": share}), index=False)
-                spoke, encoded = over_catalog(ws, ws.registry.models.get(trained.ref), dataset)
-                parts_of = split(dataset.sequences, SplitSettings(), spoke.behaviour.config)
-                vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
-                filtered = parts_of.validation.filter_seen
-                parts = Parts(spoke, vectors, parts_of.train.item_counts(), filtered)
-                test = leave_one_out(dataset.sequences, "test", Protocol(exclude_seen=filtered))
-                checked = parts_of.checkpoint_users(spoke.behaviour.config)
-                rows += [row(share, name, own, test) for name, own in mixtures(parts, checked)]
+        with clock.step("spoke and mixtures"):
+            trained = ws.spoke.train(DOMAIN, config=base, index=False)
+            spoke, encoded = over_catalog(ws, ws.registry.models.get(trained.ref), dataset)
+            parts_of = split(dataset.sequences, SplitSettings(), spoke.behaviour.config)
+            vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
+            filtered = parts_of.validation.filter_seen
+            parts = Parts(spoke, vectors, parts_of.train.item_counts(), filtered)
+            test = leave_one_out(dataset.sequences, "test", Protocol(exclude_seen=filtered))
+            checked = parts_of.checkpoint_users(spoke.behaviour.config)
+            rows = [row(name, own, test) for name, own in mixtures(parts, checked)]
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "data": source_of(arguments) | embedded.to_dict(),
@@ -202,12 +200,11 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def row(share: float, name: str, recommender: VectorRecommender, test: EvaluationSet) -> dict[str, Any]:
+def row(name: str, recommender: VectorRecommender, test: EvaluationSet) -> dict[str, Any]:
     """What one mixture reaches on the test."""
     report: Evaluation = evaluate(recommender.score, test)
     found = report.to_json()
     return {
-        "cold_items": share,
         "mixture": name,
         "n_users": report.n_users,
         "metrics": {f"{metric} {part}": found["metrics"].get(part, {}).get(metric) for part, metric in COLUMNS},
@@ -221,12 +218,12 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         f"{report['protocol']}; {report['rows'][0]['n_users']} users; 95 % intervals in brackets.",
         "",
-        "| items taken for new in training | mixture | HR@10 | NDCG@10 | NDCG@10 warm | NDCG@10 cold |",
-        "|---|---|---|---|---|---|",
+        "| mixture | HR@10 | NDCG@10 | NDCG@10 warm | NDCG@10 cold |",
+        "|---|---|---|---|---|",
     ]
     for own in report["rows"]:
         cells = [_cell(own, f"{metric} {part}") for part, metric in COLUMNS]
-        lines.append(f"| {own['cold_items']:.0%} | {own['mixture']} | {' | '.join(cells)} |")
+        lines.append(f"| {own['mixture']} | {' | '.join(cells)} |")
     facts = (
         f"{data['source']}: {data['n_items']} items.",
         f"Machine: {place['cpu']}, {place['cores']} cores, {place['memory_gib']:g} GiB, on {place['device']}.",
@@ -245,13 +242,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_data_options(parser)
-    parser.add_argument(
-        "--cold-items",
-        type=lambda text: [float(part) for part in text.split(",")],
-        default=[0.0, 0.2],
-        metavar="A,B",
-        help="shares of items that training takes for new ones, a spoke each (default: 0,0.2)",
-    )
     arguments = parser.parse_args(argv)
     check(parser, arguments)
     if arguments.protocol != "leave-one-out" or arguments.refit or arguments.seeds != [0]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from ...arrays import FloatArray
+from ..config import AttributeConfig
 
 UNKNOWN, MISSING = 0, 1
 RESERVED = 2
@@ -26,35 +27,14 @@ NUMBER = r"^([-+]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)\s*([^0-9]*)$"
 MIN_NUMBERS = 3
 # Names that a field needs to tell items apart; none at all is one of them.
 MIN_NAMES = 2
-
-
-class AttributeConfig(BaseModel):
-    """What of a catalog's items is encoded, and how.
-
-    Attributes:
-        category_levels: levels of the category path, from the top.
-        max_attributes: attribute keys, the most frequent ones of the catalog.
-        max_values: values of a categorical field with an embedding of their own, the most frequent ones.
-        min_count: values of fewer items share the unknown embedding.
-        numeric_share: an attribute is numeric where this share of its values are numbers with one and the same unit.
-        bins: quantile bins of a numeric field, at most.
-        width: columns of a field's embedding.
-        hidden: width of the layer over all fields.
-        dropout: share of an item's fields that are taken away in a training step: names count as unknown or as missing,
-            either as often, so that both are learned where the catalog has neither; numbers count as missing.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    category_levels: int = Field(default=4, ge=0)
-    max_attributes: int = Field(default=16, ge=0)
-    max_values: int = Field(default=1000, ge=1)
-    min_count: int = Field(default=2, ge=1)
-    numeric_share: float = Field(default=0.9, gt=0.5, le=1.0)
-    bins: int = Field(default=16, ge=1)
-    width: int = Field(default=16, ge=1)
-    hidden: int = Field(default=64, ge=1)
-    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+CATEGORY_LEVELS = 4  # of the category path, from the top
+MAX_ATTRIBUTES = 16  # attribute keys, the most frequent ones of the catalog
+MAX_VALUES = 1000  # values of a field with an embedding of their own, the most frequent ones
+# An attribute is numeric where this share of its values are numbers with one and the same unit.
+NUMERIC_SHARE = 0.9
+BINS = 16  # quantile bins of a numeric field, at most
+WIDTH = 16  # columns of a field's embedding
+HIDDEN = 64  # width of the layer over all fields
 
 
 class CategoricalField(BaseModel):
@@ -179,14 +159,14 @@ def fit_vocabulary(items: pl.DataFrame, config: AttributeConfig) -> Vocabulary:
         items: table of the item schema.
         config: limits.
     """
-    levels = [f"category:{level}" for level in range(1, config.category_levels + 1)]
-    keys = [f"attribute:{key}" for key in _frequent_keys(items, config.max_attributes)]
+    levels = [f"category:{level}" for level in range(1, CATEGORY_LEVELS + 1)]
+    keys = [f"attribute:{key}" for key in _frequent_keys(items, MAX_ATTRIBUTES)]
     columns = _Columns(items, ["brand", *levels, *keys])
     currency = _common_currency(items)
     numeric = [_numeric("price", columns.numbers("price", currency), currency, config)]
     categorical = [_categorical(name, columns.texts(name), config) for name in ("brand", *levels)]
     for name in keys:
-        unit = columns.common_unit(name, config.numeric_share)
+        unit = columns.common_unit(name, NUMERIC_SHARE)
         number = None if unit is None else _numeric(name, columns.numbers(name, unit), unit, config)
         if number is None:
             categorical.append(_categorical(name, columns.texts(name), config))
@@ -219,10 +199,10 @@ class AttributeEncoder(nn.Module):
         # What numeric fields look like when they are missing: their last column, the flag, and nothing else.
         flags = [float(column == width - 1) for width in self.widths for column in range(width)]
         self.register_buffer("dropped", torch.tensor(flags), persistent=False)
-        self.tables = nn.Embedding(sum(sizes), config.width)
-        self.bins = nn.Embedding(sum(self.widths), config.width)
-        self.hidden = nn.Linear((len(sizes) + len(self.widths)) * config.width, config.hidden)
-        self.output = nn.Linear(config.hidden, dimension)
+        self.tables = nn.Embedding(sum(sizes), WIDTH)
+        self.bins = nn.Embedding(sum(self.widths), WIDTH)
+        self.hidden = nn.Linear((len(sizes) + len(self.widths)) * WIDTH, HIDDEN)
+        self.output = nn.Linear(HIDDEN, dimension)
         self.initialise()
 
     def initialise(self) -> None:
@@ -338,7 +318,7 @@ def _categorical(name: str, texts: pl.Series, config: AttributeConfig) -> Catego
     if texts.n_unique() < MIN_NAMES:
         return None
     counted = _by_count(texts.drop_nulls()).filter(pl.col("count") >= config.min_count)
-    values = tuple(counted["value"].head(config.max_values).to_list())
+    values = tuple(counted["value"].head(MAX_VALUES).to_list())
     return CategoricalField(name=name, values=values) if values else None
 
 
@@ -347,7 +327,7 @@ def _numeric(name: str, numbers: pl.Series, unit: str, config: AttributeConfig) 
     known = np.sort(numbers.drop_nans().to_numpy())
     if len(np.unique(known)) < MIN_NUMBERS:
         return None
-    edges = np.unique(np.quantile(known, np.linspace(0.0, 1.0, config.bins + 1)))
+    edges = np.unique(np.quantile(known, np.linspace(0.0, 1.0, BINS + 1)))
     return NumericField(name=name, unit=unit, edges=tuple(edges.tolist()))
 
 

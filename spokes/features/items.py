@@ -140,9 +140,3 @@ class FeatureEncoder(nn.Module):
         if self.statistics is not None and rows.statistics is not None:
             found["statistics"] = self.statistics(rows.statistics)
         return found
-
-    def as_new(self, rows: FeatureRows, where: Tensor) -> FeatureRows:
-        """The features, with the statistics of a new item where `where` (N,) is true; attributes stay as they are."""
-        if self.statistics is None or rows.statistics is None:
-            return rows
-        return FeatureRows(rows.attributes, self.statistics.as_new(rows.statistics, where))

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from ...arrays import FloatArray, IntArray
+from ...arrays import AnyFloatArray, FloatArray, IntArray
 from ...catalog.parsing import DAY_US
 from ...catalog.sequences import Sequences
+from ..config import StatisticsConfig
 from .folds import user_folds
 
 SHOWN = "impression"
@@ -36,26 +35,10 @@ RATES = (
 )
 RECENCY = "recency"
 LAST = "last"
-
-
-class StatisticsConfig(BaseModel):
-    """How behaviour statistics are smoothed and read.
-
-    Attributes:
-        prior_strength: weight of the catalog's mean in an item's rates, in trials.
-        hidden: width of the layer over all columns.
-        dropout: share of items that look like new ones in a training step, so that others carry those without events.
-        folds: of the users; what a training step reads is counted without the fold that it trains on, and scaled to
-            what all would give. 1 counts everybody, the targets of the step included, which teaches that what nobody
-            has taken nobody will take.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prior_strength: float = Field(default=20.0, gt=0.0)
-    hidden: int = Field(default=32, ge=1)
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
-    folds: int = Field(default=5, ge=1, le=100)
+# Weight of the catalog's mean in an item's rates, in trials.
+PRIOR_STRENGTH = 20.0
+# Width of the layer over all columns.
+HIDDEN = 32
 
 
 @dataclass(frozen=True)
@@ -153,21 +136,6 @@ def counted_events(
     return kept if until is None else kept.filter(pl.col("timestamp").cast(pl.Int64) < until)
 
 
-def fit_statistics(
-    events: pl.DataFrame, config: StatisticsConfig, *, recency: bool = True, columns: Sequence[str] | None = None
-) -> ItemStatistics:
-    """Statistics of the items that occur in training events; searches do not count.
-
-    Args:
-        events: `user_id`, `item_id`, `timestamp`, `event_type`; only what `counted_events` lets through.
-        config: smoothing and folds.
-        recency: whether timestamps are times; they are not where data has an order only.
-        columns: what an encoder that was trained before reads, in its order: other columns are left out, and one that
-            these events do not give says nothing. None takes all that there are.
-    """
-    return statistics_of(count_folds(events, config.folds), config, recency=recency, columns=columns)
-
-
 def count_folds(events: pl.DataFrame, folds: int) -> list[pl.DataFrame]:
     """What `count_events` gives for each fold of the users."""
     if folds == 1:
@@ -207,22 +175,18 @@ def add_counts(counts: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 
 
 def statistics_of(
-    counts: Sequence[pl.DataFrame],
-    config: StatisticsConfig,
-    *,
-    recency: bool = True,
-    columns: Sequence[str] | None = None,
+    counts: Sequence[pl.DataFrame], *, recency: bool = True, columns: Sequence[str] | None = None
 ) -> ItemStatistics:
     """Statistics of counted events.
 
     Args:
         counts: of all events that training may count, fold by fold.
-        config: smoothing.
-        recency: as in `fit_statistics`.
-        columns: likewise.
+        recency: whether timestamps are times; they are not where data has an order only.
+        columns: what an encoder that was trained before reads, in its order: other columns are left out, and one that
+            these events do not give says nothing. None takes all that there are.
     """
     whole = reduce(add_counts, counts)
-    reader = _Reader(whole, config, recency and whole[LAST].null_count() < whole.height)
+    reader = _Reader(whole, recency and whole[LAST].null_count() < whole.height)
     wanted = tuple(reader.names if columns is None else columns)
     made = reader.read(whole, wanted)
     folds = range(len(counts)) if len(counts) > 1 else ()
@@ -246,8 +210,8 @@ class StatisticsEncoder(nn.Module):
         super().__init__()
         self.dropout = config.dropout
         self.register_buffer("new_item", torch.from_numpy(statistics.new_item), persistent=False)
-        self.hidden = nn.Linear(len(statistics.new_item), config.hidden)
-        self.output = nn.Linear(config.hidden, dimension)
+        self.hidden = nn.Linear(len(statistics.new_item), HIDDEN)
+        self.output = nn.Linear(HIDDEN, dimension)
         self.initialise()
 
     def initialise(self) -> None:
@@ -260,13 +224,10 @@ class StatisticsEncoder(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """(N, K + 1) statistics to (N, D); in training, a share of the items looks like new ones."""
         if self.training and self.dropout:
-            rows = self.as_new(rows, torch.rand(len(rows), device=rows.device) < self.dropout)
+            new = torch.rand(len(rows), device=rows.device) < self.dropout
+            rows = torch.where(new[:, None], self.new_item, rows)
         out: Tensor = self.output(nn.functional.gelu(self.hidden(rows)))
         return out
-
-    def as_new(self, rows: Tensor, where: Tensor) -> Tensor:
-        """(N, K + 1) the statistics, with those of a new item where `where` (N,) is true."""
-        return torch.where(where[:, None], self.new_item, rows)
 
 
 def _held_out(whole: Sequences, train: Sequences, item_ids: pl.Series) -> pl.DataFrame:
@@ -301,12 +262,10 @@ class _Reader:
 
     Args:
         whole: counts of all events; means, deviations, the mean rates and the newest event are theirs.
-        config: smoothing.
         recency: whether there is that column.
     """
 
-    def __init__(self, whole: pl.DataFrame, config: StatisticsConfig, recency: bool) -> None:
-        self._strength = config.prior_strength
+    def __init__(self, whole: pl.DataFrame, recency: bool) -> None:
         self._types = whole.columns[2:]
         self._rates = {name: (success, trial) for name, success, trial in _rates(self._types)}
         self.names = [*self._types, *self._rates, *([RECENCY] if recency else [])]
@@ -335,7 +294,7 @@ class _Reader:
             return np.asarray(days, np.float32)
         if name in self._rates:
             successes, trials = (own * scale for own in self._trials(counts, name))
-            return _log_rate(successes, trials, self._strength, self._means[name])
+            return _log_rate(successes, trials, self._means[name])
         # log(1 + count)
         logs: FloatArray = np.log1p(_counted(counts, name) * scale).astype(np.float32)
         return logs
@@ -363,14 +322,10 @@ def _mean_rate(successes: IntArray, trials: IntArray) -> float:
     return float((successes.sum() + 0.5) / (trials.sum() + 1.0))
 
 
-def _log_rate(
-    successes: npt.NDArray[np.floating], trials: npt.NDArray[np.floating], strength: float, mean: float
-) -> FloatArray:
-    """(M,) log of the posterior mean rate under a Beta prior with the catalog's mean.
-
-    (strength * mean + x) / (strength + n), which stays below 1.
-    """
-    rates: FloatArray = np.log((strength * mean + successes) / (strength + trials)).astype(np.float32)
+def _log_rate(successes: AnyFloatArray, trials: AnyFloatArray, mean: float) -> FloatArray:
+    """(M,) log of the posterior mean rate under a Beta prior with the catalog's mean, which stays below 1."""
+    prior = PRIOR_STRENGTH
+    rates: FloatArray = np.log((prior * mean + successes) / (prior + trials)).astype(np.float32)
     return rates
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,12 @@ PADDING = -1
 MASK = -2
 # Tells the generator of the order of shards apart from that of the batches, which starts from (seed, epoch).
 SHARDS = 2
+# Of batches that are shown neither times nor types, so that sessions without them can be served.
+CONTEXT_DROPOUT = 0.1
+# Chance of an event to be hidden from BERT4Rec (at least one of a window is), and share of windows that hide their last
+# event and no other, as serving does.
+MASK_SHARE = 0.2
+LAST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -93,17 +98,19 @@ class BucketedBatches:
     """Batches of windows of similar length, in a new random order every epoch, each position asking for the next item.
 
     Of a source in several shards a batch holds windows of one shard; the order of shards is drawn anew every epoch, and
-    the next shard is read while this one trains.
+    the next shard is read while this one trains. Sequences with fewer than two events hold no transition and are
+    ignored.
 
     Args:
-        sequences: training sequences; those with fewer than two events hold no transition and are ignored.
+        sequences: what is trained on.
         max_length: transitions in a window, T at most.
         tokens: positions in a batch, B * T at most; batches of short windows hold more of them.
         seed: with the epoch's number it decides the order, so a resumed training sees the same batches.
-        context: whether batches tell times and types.
-        context_dropout: share of batches that do not all the same.
+        context: whether batches carry times and types; a share of `CONTEXT_DROPOUT` does not all the same.
         folds: of the users; with more than one a batch holds windows of users of one fold.
     """
+
+    reserved = 0  # positions of a served window that no event of the session takes
 
     def __init__(
         self,
@@ -113,32 +120,18 @@ class BucketedBatches:
         tokens: int,
         seed: int,
         context: bool = False,
-        context_dropout: float = 0.0,
         folds: int = 1,
     ) -> None:
-        self._folds = folds
         self._source = sequences
-        self._max_length = max_length
-        self._context = context
-        self._context_dropout = context_dropout
+        self._max_length = max_length - self.reserved
         self._tokens = tokens
         self._seed = seed
+        self._context = context
+        self._folds = folds
         lengths, counts = sequences.length_counts()
-        transitions = np.maximum(lengths - 1, 0)
-        self._n_transitions = int((transitions * counts).sum())
-        self._n_windows = int((-(-transitions // max_length) * counts).sum())
+        self.n_windows = int((-(-np.maximum(lengths - 1, 0) // self._max_length) * counts).sum())  # per epoch
         # What is one shard is kept; of several none is.
         self._whole = self._read(0) if sequences.n_shards == 1 else None
-
-    @property
-    def n_transitions(self) -> int:
-        """Transitions trained per epoch."""
-        return self._n_transitions
-
-    @property
-    def n_windows(self) -> int:
-        """Windows per epoch."""
-        return self._n_windows
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """All windows once, in the order of epoch `number`."""
@@ -169,7 +162,7 @@ class BucketedBatches:
             batch = self._batch(shard, order[groups[g]], rng)
             if shard.folds is not None:
                 batch = replace(batch, folds=shard.folds[order[groups[g]]])
-            if self._context and rng.random() < self._context_dropout:
+            if self._context and rng.random() < CONTEXT_DROPOUT:
                 batch = replace(batch, timestamps=None, event_types=None)
             yield batch
 
@@ -216,43 +209,9 @@ class ClozeBatches(BucketedBatches):
     """Batches in which some events of each window are hidden and asked for. BERT4Rec, Sun et al., 2019.
 
     A window holds one event less than SASRec's, the place of the mask token when a session is served.
-
-    Args:
-        sequences: training sequences; a lone event has nothing to be guessed from and is ignored.
-        max_length: events in a window, T at most.
-        tokens: positions in a batch, B * T at most.
-        seed: with the epoch's number it decides order and hidden events.
-        mask_share: chance of an event to be hidden; at least one of a window is.
-        last_share: share of windows that hide their last event and no other, as serving does.
-        context: whether batches tell times and types.
-        context_dropout: share of batches that do not all the same.
-        folds: of the users, as above.
     """
 
-    def __init__(
-        self,
-        sequences: SequenceSource,
-        *,
-        max_length: int,
-        tokens: int,
-        seed: int,
-        mask_share: float,
-        last_share: float,
-        context: bool = False,
-        context_dropout: float = 0.0,
-        folds: int = 1,
-    ) -> None:
-        super().__init__(
-            sequences,
-            max_length=max_length - 1,
-            tokens=tokens,
-            seed=seed,
-            context=context,
-            context_dropout=context_dropout,
-            folds=folds,
-        )
-        self._mask_share = mask_share
-        self._last_share = last_share
+    reserved = 1
 
     def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
         lengths = shard.lengths[rows]
@@ -269,10 +228,10 @@ class ClozeBatches(BucketedBatches):
     def _hidden(self, valid: BoolArray, lengths: IntArray, rng: np.random.Generator) -> BoolArray:
         """(B, T) events to hide."""
         b = np.arange(len(lengths))
-        hidden = (rng.random(valid.shape) < self._mask_share) & valid
+        hidden = (rng.random(valid.shape) < MASK_SHARE) & valid
         none = ~hidden.any(axis=1)
         hidden[b[none], rng.integers(lengths)[none]] = True
-        last = rng.random(len(lengths)) < self._last_share
+        last = rng.random(len(lengths)) < LAST_SHARE
         hidden[last] = False
         hidden[b[last], lengths[last] - 1] = True
         return hidden
@@ -289,18 +248,15 @@ def _told(timestamps: IntArray | None, hidden: BoolArray) -> IntArray | None:
 
 def training_batches(sequences: SequenceSource, config: SpokeConfig) -> BucketedBatches:
     """The batches of a config's objective."""
-    transformer = config.transformer
-    shared: dict[str, Any] = {
-        "max_length": transformer.max_length,
-        "tokens": config.training.tokens_per_batch,
-        "seed": config.seed,
-        "context": transformer.needs_context,
-        "context_dropout": transformer.context_dropout,
-        "folds": config.statistics.folds if config.statistics else 1,
-    }
-    if config.model == "bert4rec":
-        return ClozeBatches(sequences, **shared, **config.cloze.model_dump())
-    return BucketedBatches(sequences, **shared)
+    batches = ClozeBatches if config.model == "bert4rec" else BucketedBatches
+    return batches(
+        sequences,
+        max_length=config.transformer.max_length,
+        tokens=config.training.tokens_per_batch,
+        seed=config.seed,
+        context=config.transformer.needs_context,
+        folds=config.statistics.folds if config.statistics else 1,
+    )
 
 
 def windows(sequences: Sequences, max_length: int) -> tuple[IntArray, IntArray]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,18 +96,17 @@ def train_behaviour(
     made_for = _made_for(model, sequences, config, total) if checkpoints else ""
     log = _Log(checkpoints, trainer, best, made_for, team, began=time.perf_counter())
     done = log.resume()
-    with _compiled(model, config):
-        while done < total and batches.n_windows and not best.exhausted:
-            started = time.perf_counter()
-            loss = trainer.epoch(batches, done)
-            log.seconds += time.perf_counter() - started
-            done += 1
-            if progress and team.leads:
-                progress(done, total)
-            if validate and (done % settings.validate_every == 0 or done == total):
-                score = validate(model) if team.leads else 0.0
-                best.record(done, loss, team.told(score, device), log.seconds)
-            log.store(done, last=done == total or best.exhausted)
+    while done < total and batches.n_windows and not best.exhausted:
+        started = time.perf_counter()
+        loss = trainer.epoch(batches, done)
+        log.seconds += time.perf_counter() - started
+        done += 1
+        if progress and team.leads:
+            progress(done, total)
+        if validate and (done % settings.validate_every == 0 or done == total):
+            score = validate(model) if team.leads else 0.0
+            best.record(done, loss, team.told(score, device), log.seconds)
+        log.store(done, last=done == total or best.exhausted)
     rate = batches.n_windows * done / log.seconds if log.seconds else 0.0
     if validate is None or not best.history:
         return TrainingRun(done, float("nan"), (), rate, log.before)
@@ -128,20 +126,6 @@ def _made_for(model: BehaviourModel, sequences: SequenceSource, config: SpokeCon
         digest.update(name.encode())
         digest.update(weight.cpu().contiguous().numpy().data)
     return digest.hexdigest()
-
-
-@contextmanager
-def _compiled(model: BehaviourModel, config: SpokeConfig) -> Iterator[None]:
-    """The transformer compiled while it trains, on a GPU and where the config asks for it."""
-    if not config.training.compiled or model.ids.weight.device.type != "cuda":
-        yield
-        return
-    # Lengths differ from batch to batch; compiled in place, so that its weights keep their names.
-    model.transformer.compile(dynamic=True)
-    try:
-        yield
-    finally:
-        model.transformer._compiled_call_impl = None
 
 
 class _Best:
@@ -210,8 +194,7 @@ class _Trainer:
         self._objective = Objective(model, items, sequences.item_counts(), config, team)
         self._named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         slower = {PREFIX: config.encoder_adapter.learning_rate_factor} if config.encoder_adapter else {}
-        training = config.training
-        self._optimiser = adamw(self._named, training.learning_rate, training.weight_decay, slower)
+        self._optimiser = adamw(self._named, config.training.learning_rate, slower)
         if not team.leads:
             # Equal dropout in every process would make one sample of several.
             torch.manual_seed(int(np.random.SeedSequence((config.seed, team.rank)).generate_state(1)[0]))
@@ -245,16 +228,13 @@ class _Trainer:
             loss.backward()
         if not self._team.alone:
             loss = self._team.sum_gradients(self._named.values(), loss)
-        if self._settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._named.values(), self._settings.clip_norm)
         self._optimiser.step()
         return loss.detach()
 
     def _set_rate(self, done: float) -> None:
-        if self._settings.schedule != "constant":
-            factor = rate_factor(self._settings, done, self._horizon)
-            for group in self._optimiser.param_groups:
-                group["lr"] = self._settings.learning_rate * group["share"] * factor
+        factor = rate_factor(done, self._horizon)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.learning_rate * group["share"] * factor
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, moments and generators, of all processes; every process has to ask."""

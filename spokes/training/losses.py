@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 
 def sampled_softmax_loss(
@@ -35,7 +34,7 @@ def sampled_softmax_loss(
         positive: (P,) scores of the targets.
         negative: (P, K) scores of the negatives.
         targets: (P,) item of each target.
-        negatives: (K,) items drawn for all positions, or (P, K) each position's own.
+        negatives: (K,) or (P, K) items.
         temperature: above zero; below one it sharpens the softmax.
         log_q: (P,) log-probabilities of the targets and (K,) or (P, K) of the negatives; None corrects nothing.
     """
@@ -68,7 +67,7 @@ class _AgainstTarget(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, positive: Tensor, negative: Tensor, met: Tensor | slice, false: Tensor) -> Tensor:
         top = torch.maximum(negative.amax(dim=1), positive)
-        shares = (negative - top[:, None]).exp_()
+        shares = (negative - top[:, None]).exp_()  # (P, K)
         shares[met] = shares[met].masked_fill(false, 0.0)
         own = (positive - top).exp()
         total = shares.sum(dim=1) + own
@@ -87,88 +86,18 @@ def full_softmax_loss(scores: Tensor, targets: Tensor) -> Tensor:
     return F.cross_entropy(scores.float(), targets)
 
 
-def chunked_softmax_loss(
-    hidden: Tensor, vectors: Tensor, targets: Tensor, *, positions: int, temperature: float = 1.0
-) -> Tensor:
-    """The full softmax of `hidden @ vectors.T`, a few positions at a time.
-
-    The same value and gradient as `full_softmax_loss`, with (positions, N) scores in memory instead of (P, N): the
-    scores of a chunk are made again in the backward pass instead of being kept.
-
-    Args:
-        hidden: (P, D) session embeddings.
-        vectors: (N, D) item vectors.
-        targets: (P,) item of each target.
-        positions: positions in a chunk.
-        temperature: above zero; below one it sharpens the softmax.
-    """
-    total = hidden.new_zeros((), dtype=torch.float32)
-    for own, wanted in zip(hidden.split(positions), targets.split(positions), strict=True):
-        part: Tensor = checkpoint(
-            _summed_softmax, own, vectors, wanted, temperature, use_reentrant=False, preserve_rng_state=False
-        )
-        total = total + part
-    return total / max(1, len(targets))
-
-
-def _summed_softmax(hidden: Tensor, vectors: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    scores = hidden @ vectors.T  # (C, N)
-    return F.cross_entropy(scores.float() / temperature, targets, reduction="sum")
-
-
 def bce_loss(positive: Tensor, negative: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
-    """Binary cross-entropy of the target against K negatives.
+    """Binary cross-entropy of the target against K negatives; arguments as in `sampled_softmax_loss`.
 
-    loss = -mean_p [ (log sigma(s_p+) + sum_k log(1 - sigma(s_pk))) / (1 + K) ]. Kang & McAuley, 2018, with K = 1.
-    Arguments as in `sampled_softmax_loss`.
+    loss = -mean_p [ (log sigma(s_p+) + sum_k log(1 - sigma(s_pk))) / (1 + K) ]. Kang & McAuley, 2018, with K = 1. Here
+    to compare with: it is over-confident where few of many items are drawn (Petrov & Macdonald, 2023).
     """
-    return _weighted_bce(positive, negative, targets, negatives, 1.0)
-
-
-def gbce_loss(
-    positive: Tensor, negative: Tensor, targets: Tensor, negatives: Tensor, *, n_items: int, t: float
-) -> Tensor:
-    """Generalised binary cross-entropy: the target's probability to a power beta, against sampling's overconfidence.
-
-    loss = -mean_p [ (log sigma(s_p+)^beta + sum_k log(1 - sigma(s_pk))) / (1 + K) ] with
-    beta = alpha (t (1 - 1/alpha) + 1/alpha) and alpha = K / (N - 1), the share of the negatives that is drawn. At t = 0
-    it is the plain BCE, at t = 1 its probabilities are calibrated. Petrov & Macdonald, 2023 (gSASRec).
-
-    Args:
-        positive: (P,) scores of the targets.
-        negative: (P, K) scores of the negatives.
-        targets: (P,) item of each target.
-        negatives: (K,) or (P, K) items drawn.
-        n_items: items of the catalog, N.
-        t: calibration, 0 to 1.
-    """
-    return _weighted_bce(positive, negative, targets, negatives, gbce_power(negative.shape[1], n_items, t))
-
-
-def gbce_power(drawn: int, n_items: int, t: float) -> float:
-    """beta of gBCE for K items drawn of N; more than all others count as all others."""
-    alpha = min(1.0, drawn / max(1, n_items - 1))
-    return alpha * (t * (1 - 1 / alpha) + 1 / alpha)
-
-
-def _weighted_bce(positive: Tensor, negative: Tensor, targets: Tensor, negatives: Tensor, power: float) -> Tensor:
-    false_negative = false_negatives(targets, negatives)
+    false = false_negatives(targets, negatives)
     # -log sigma(s) = softplus(-s) and -log(1 - sigma(s)) = softplus(s).
-    against = F.softplus(negative.float()).masked_fill(false_negative, 0.0).sum(dim=1)
-    terms = 1 + (~false_negative).sum(dim=1)
-    return ((power * F.softplus(-positive.float()) + against) / terms).mean()
-
-
-def bpr_loss(positive: Tensor, negative: Tensor, targets: Tensor, negatives: Tensor) -> Tensor:
-    """Bayesian personalised ranking: loss = -mean_p mean_k log sigma(s_p+ - s_pk). Rendle et al., 2009.
-
-    Arguments as in `sampled_softmax_loss`.
-    """
-    false_negative = false_negatives(targets, negatives)
-    apart = F.softplus((negative - positive[:, None]).float()).masked_fill(false_negative, 0.0)
-    return (apart.sum(dim=1) / (~false_negative).sum(dim=1).clamp(min=1)).mean()
+    against = F.softplus(negative.float()).masked_fill(false, 0.0).sum(dim=1)
+    return ((F.softplus(-positive.float()) + against) / (1 + (~false).sum(dim=1))).mean()
 
 
 def false_negatives(targets: Tensor, negatives: Tensor) -> Tensor:
-    """(P, K) true where a negative, of (K,) shared or (P, K) own ones, is the target of its position."""
+    """(P, K) true where a negative is the target of its position."""
     return targets[:, None] == (negatives if negatives.dim() == 2 else negatives[None, :])

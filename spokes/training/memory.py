@@ -18,7 +18,7 @@ def training_bytes(config: SpokeConfig, n_known: int, n_items: int, content_colu
     """Bytes that grow with the catalog: the ID table in all its copies, and what the frozen layers say of each item.
 
     Activations, and the network around the table, are a few MB and left out; the full softmax adds the vectors of all
-    items and the scores of one batch (or chunk), each with its gradient.
+    items and the scores of one batch, each with its gradient.
 
     Args:
         config: of the spoke.
@@ -29,11 +29,7 @@ def training_bytes(config: SpokeConfig, n_known: int, n_items: int, content_colu
     settings, d = config.training, config.transformer.dimension
     table = (n_known + 1) * d * COPIES if config.ids else 0
     content = n_items * ((content_columns if config.content else 0) + 2)
-    scored = 0
-    if settings.loss == "softmax":
-        scored = (
-            2 * n_items * (d + min(settings.softmax_positions or settings.tokens_per_batch, settings.tokens_per_batch))
-        )
+    scored = 2 * n_items * (d + settings.tokens_per_batch) if settings.loss == "softmax" else 0
     return FLOAT * (table + content + scored)
 
 

@@ -1,11 +1,10 @@
 """What a training step contrasts its targets with: negatives drawn for a whole batch, and hard ones per position.
 
-All samplers share one interface and draw from the generator that they are given, so that seed and epoch decide all.
+Whatever draws does so from the generator that it is given, so that seed and epoch decide all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,134 +15,80 @@ from torch import Tensor
 
 from ...arrays import FloatArray, IntArray
 
+# Exponent of popularity: 1 as items occur, 0 uniformly; this is word2vec's (Mikolov et al., 2013).
+POPULARITY_POWER = 0.75
+# Hard negatives of an item are drawn from so many of its nearest; the nearest of all are often true positives.
+HARD_POOL = 50
 # Mining looks for an item's neighbours among this many items at most, a new sample at every refresh.
 MINED_AMONG = 20_000
 MINED_AT_ONCE = 1024
 
 
 class NegativeSampler(Protocol):
-    """Draws items that all positions of a batch share as negatives.
+    """Draws items that all positions of a batch share as negatives."""
 
-    Attributes:
-        count: K, items in a draw; fewer where a batch cannot give that many.
-        log_q: (N,) log-probability that one slot of a draw holds an item; -inf where it never does.
-    """
+    log_q: FloatArray | None  # (N,) log-probability of a draw, where a softmax has to be corrected for it
 
-    count: int
-    log_q: FloatArray
-
-    def draw(self, rng: np.random.Generator, targets: IntArray) -> IntArray:
-        """(K,) item rows for a batch whose (P,) targets are given."""
+    def draw(self, rng: np.random.Generator) -> IntArray:
+        """(K,) item rows, drawn with replacement."""
 
 
 class UniformNegatives:
     """Every item is equally likely."""
 
     def __init__(self, n_items: int, count: int) -> None:
-        self.count = count
-        self._n_items = n_items
-        self.log_q = np.full(n_items, -np.log(max(1, n_items)), np.float32)
+        self._n_items, self._count = n_items, count
+        self.log_q: FloatArray | None = None
 
-    def draw(self, rng: np.random.Generator, targets: IntArray) -> IntArray:
+    def draw(self, rng: np.random.Generator) -> IntArray:
         """(K,) item rows, drawn with replacement."""
-        return rng.integers(self._n_items, size=self.count)
+        return rng.integers(self._n_items, size=self._count)
 
 
 class PopularityNegatives:
-    """An item is drawn in proportion to its events to a power: 1 as they occur, 0.75 as in word2vec, 0 uniformly.
+    """An item is drawn in proportion to its (N,) events to the power of `POPULARITY_POWER`."""
 
-    Mikolov et al., 2013.
-    """
-
-    def __init__(self, counts: IntArray, power: float, count: int) -> None:
-        self.count = count
-        weights = counts.astype(np.float64) ** power
+    def __init__(self, counts: IntArray, count: int) -> None:
+        self._count = count
+        weights = counts.astype(np.float64) ** POPULARITY_POWER
         if not weights.any():
             weights = np.ones(len(counts))
         cumulated = np.cumsum(weights)
         self._cumulated = cumulated / cumulated[-1]
-        with np.errstate(divide="ignore"):
-            self.log_q = np.log(weights / weights.sum()).astype(np.float32)
+        with np.errstate(divide="ignore"):  # -inf for an item that is never drawn
+            self.log_q: FloatArray | None = np.log(weights / weights.sum()).astype(np.float32)
 
-    def draw(self, rng: np.random.Generator, targets: IntArray) -> IntArray:
+    def draw(self, rng: np.random.Generator) -> IntArray:
         """(K,) item rows, drawn with replacement."""
-        return np.searchsorted(self._cumulated, rng.random(self.count), side="right").astype(np.int64)
-
-
-class InBatchNegatives:
-    """The targets of the batch itself, each position at most once; an item is as likely as it is frequent."""
-
-    def __init__(self, counts: IntArray, count: int) -> None:
-        self.count = count
-        self.log_q = PopularityNegatives(counts, 1.0, count).log_q
-
-    def draw(self, rng: np.random.Generator, targets: IntArray) -> IntArray:
-        """(K,) of the targets, all of them where there are no more than K."""
-        return targets if len(targets) <= self.count else rng.choice(targets, self.count, replace=False)
-
-
-class MixedNegatives:
-    """Several samplers side by side, each with its own share of the draw. Yang et al., 2020."""
-
-    def __init__(self, samplers: Sequence[NegativeSampler]) -> None:
-        self._samplers = [sampler for sampler in samplers if sampler.count]
-        self.count = sum(sampler.count for sampler in self._samplers)
-        shares = [np.exp(sampler.log_q) * (sampler.count / self.count) for sampler in self._samplers]
-        with np.errstate(divide="ignore"):
-            self.log_q = np.log(np.sum(shares, axis=0)).astype(np.float32)
-
-    def draw(self, rng: np.random.Generator, targets: IntArray) -> IntArray:
-        """(K,) item rows, sampler by sampler."""
-        return np.concatenate([sampler.draw(rng, targets) for sampler in self._samplers])
-
-
-def apportion(count: int, shares: Sequence[float]) -> list[int]:
-    """Whole numbers that sum to `count`, by largest remainder; shares sum to one."""
-    exact = np.array(shares, np.float64) * count
-    whole = np.floor(exact).astype(int)
-    # Ties go to the first, so that the same shares always give the same numbers.
-    for place in np.argsort(whole - exact, kind="stable")[: count - int(whole.sum())]:
-        whole[place] += 1
-    return [int(n) for n in whole]
+        return np.searchsorted(self._cumulated, rng.random(self._count), side="right").astype(np.int64)
 
 
 class HardNegatives:
     """For each target, items drawn from those nearest to it by the current item vectors (cosine).
 
-    Args:
-        count: H, items drawn per position.
-        pool: M, nearest items that they are drawn from.
-        seed: with the epoch of a refresh it decides which items of a large catalog are looked at.
+    `seed` and the epoch of a refresh decide which items of a large catalog are looked at.
     """
 
-    def __init__(self, count: int, pool: int, seed: int) -> None:
-        self.count = count
-        self._pool = pool
-        self._seed = seed
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed = count, seed
         self.nearest: npt.NDArray[np.int32] | None = None
 
     def refresh(self, vectors: Tensor, epoch: int) -> None:
         """Mine again from (N, D) item vectors."""
         rng = np.random.default_rng((self._seed, epoch, len(vectors)))
-        self.nearest = nearest_items(vectors, self._pool, rng)
+        self.nearest = nearest_items(vectors, HARD_POOL, rng)
 
     def draw(self, rng: np.random.Generator, targets: IntArray) -> IntArray:
         """(P, H) item rows for (P,) targets; a target itself where its catalog holds nothing else."""
         if self.nearest is None or not self.nearest.shape[1]:
-            return np.repeat(targets[:, None], self.count, axis=1)
-        places = rng.integers(self.nearest.shape[1], size=(len(targets), self.count))
+            return np.repeat(targets[:, None], self._count, axis=1)
+        places = rng.integers(self.nearest.shape[1], size=(len(targets), self._count))
         return self.nearest[targets[:, None], places].astype(np.int64)
 
 
 @torch.no_grad()
 def nearest_items(vectors: Tensor, count: int, rng: np.random.Generator) -> npt.NDArray[np.int32]:
-    """(N, M) the nearest other items of each item by cosine, M <= count, among `MINED_AMONG` items at most.
-
-    Args:
-        vectors: (N, D) item vectors.
-        count: neighbours wanted.
-        rng: chooses among which items of a large catalog they are looked for.
-    """
+    """(N, M) the nearest other items of (N, D) vectors by cosine, M <= count, among `MINED_AMONG` items at most."""
     n = len(vectors)
     among = np.arange(n) if n <= MINED_AMONG else np.sort(rng.choice(n, MINED_AMONG, replace=False))
     unit = F.normalize(vectors.float(), dim=1)
@@ -157,7 +102,7 @@ def nearest_items(vectors: Tensor, count: int, rng: np.random.Generator) -> npt.
 
 
 def without_false_negatives(own: Tensor, scores: Tensor, positive: Tensor, targets: Tensor, margin: float) -> Tensor:
-    """Hard negatives without those that may be true positives: what the session likes nearly as well as its target.
+    """(P, H) hard negatives without those that may be true positives: what is liked nearly as well as the target.
 
     A score above `s+ - (1 - margin) |s+|`, which is `margin` times a positive s+, excludes an item (de Souza P. Moreira
     et al., 2024: NV-Retriever). What is excluded becomes the target itself, which every loss masks out.
@@ -168,9 +113,6 @@ def without_false_negatives(own: Tensor, scores: Tensor, positive: Tensor, targe
         positive: (P,) scores of the targets.
         targets: (P,) items.
         margin: at most one; the lower, the more is excluded.
-
-    Returns:
-        (P, H) items.
     """
     limit = positive.detach() - (1 - margin) * positive.detach().abs()
     return torch.where(scores.detach() > limit[:, None], targets[:, None], own)

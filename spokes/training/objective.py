@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...arrays import IntArray
-from ..config import SpokeConfig, TrainingConfig
+from ...arrays import BoolArray, IntArray
+from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
 from .batches import Batch
 from .distributed import Team
-from .losses import bce_loss, bpr_loss, chunked_softmax_loss, full_softmax_loss, gbce_loss, sampled_softmax_loss
-from .negatives import (
-    HardNegatives,
-    InBatchNegatives,
-    MixedNegatives,
-    NegativeSampler,
-    PopularityNegatives,
-    UniformNegatives,
-    apportion,
-    without_false_negatives,
-)
+from .losses import bce_loss, full_softmax_loss, sampled_softmax_loss
+from .negatives import HardNegatives, NegativeSampler, PopularityNegatives, UniformNegatives, without_false_negatives
 
 # Tells the generator of negatives apart from that of the batches, which starts from (seed, epoch).
 NEGATIVES = 1
+# Epochs until the current item vectors are mined for hard negatives again.
+REFRESH_EVERY = 5
+# A hard negative that scores above this share of its target's score may be a true positive and is not used.
+MARGIN = 0.95
 
 
 class Objective:
@@ -43,26 +36,26 @@ class Objective:
     """
 
     def __init__(self, model: BehaviourModel, items: ItemInputs, counts: IntArray, config: SpokeConfig, team: Team):
+        settings = config.training
         self._model = model
         self._items = items
-        self._settings = config.training
+        self._settings = settings
         self._seed = config.seed
         self._team = team
         self._device = model.ids.weight.device
-        self._sampler = sampler_of(config.training, counts)
-        hard = config.training.hard
-        self.hard = HardNegatives(hard.count, hard.pool, config.seed) if hard else None
+        self._sampler: NegativeSampler = UniformNegatives(len(counts), settings.negatives)
+        if settings.sampler == "popularity":
+            self._sampler = PopularityNegatives(counts, settings.negatives)
+        self._log_q = None if self._sampler.log_q is None else self._tensor(self._sampler.log_q)
+        self.hard = HardNegatives(settings.hard_negatives, config.seed) if settings.hard_negatives else None
         self.rng = np.random.default_rng(config.seed)
-        corrected = self._settings.log_q and self._settings.sampler != "uniform"
-        self._log_q = self._tensor(self._sampler.log_q) if corrected else None
 
     def start(self, epoch: int) -> None:
         """Begin an epoch: its generator, and hard negatives where they are due."""
         # Uniform negatives run on through all epochs, as they always have; any others begin anew in each.
         if self._settings.sampler != "uniform" or self.hard is not None:
             self.rng = np.random.default_rng((self._seed, epoch, NEGATIVES))
-        settings = self._settings.hard
-        if self.hard is not None and settings is not None and epoch % settings.refresh_every == 0:
+        if self.hard is not None and epoch % REFRESH_EVERY == 0:
             vectors = self._model.item_vectors(self._items)
             self.hard.refresh(torch.from_numpy(vectors).to(self._device), epoch)
 
@@ -74,8 +67,8 @@ class Objective:
         """A loss over negatives at the Q scored positions; only the item rows in use are embedded."""
         # All processes draw for the whole batch, so that they stay in step.
         asked = batch.targets[batch.scored]
-        shared = self._sampler.draw(self.rng, asked)
-        own = self.hard.draw(self.rng, asked)[self._ours(batch)] if self.hard else asked[:0, None]
+        shared = self._sampler.draw(self.rng)  # (K,)
+        own = self.hard.draw(self.rng, asked)[self._ours(batch)] if self.hard else asked[:0, None]  # (Q, H)
         batch = self._team.share(batch)
         if not len(batch.inputs):
             return torch.zeros((), device=self._device)
@@ -92,57 +85,32 @@ class Objective:
         log_q = None if self._log_q is None else (self._log_q[wanted], self._log_q[against])
         if self.hard:
             near = torch.einsum("qd,qhd->qh", hidden, mined.view(*own.shape, hidden.shape[1]))  # (Q, H)
-            own_rows = self._without_false(self._tensor(own), near, positive, wanted)
+            own_rows = without_false_negatives(self._tensor(own), near, positive, wanted, MARGIN)
             against = torch.cat([against.expand(len(wanted), -1), own_rows], dim=1)  # (Q, K + H)
             negative = torch.cat([negative, near], dim=1)
             log_q = log_q and _beside(log_q, own_rows.shape[1])
-        return self._compare(positive, negative, wanted, against, log_q)
-
-    def _without_false(self, own: Tensor, scores: Tensor, positive: Tensor, targets: Tensor) -> Tensor:
-        assert self._settings.hard is not None
-        return without_false_negatives(own, scores, positive, targets, self._settings.hard.margin)
-
-    def _compare(
-        self,
-        positive: Tensor,
-        negative: Tensor,
-        targets: Tensor,
-        negatives: Tensor,
-        log_q: tuple[Tensor, Tensor] | None,
-    ) -> Tensor:
-        settings = self._settings
-        if settings.loss == "sampled-softmax":
-            return sampled_softmax_loss(
-                positive, negative, targets, negatives, temperature=settings.temperature, log_q=log_q
-            )
-        if settings.loss == "gbce":
-            n = len(self._items)
-            return gbce_loss(positive, negative, targets, negatives, n_items=n, t=settings.gbce_t)
-        loss: Callable[..., Tensor] = bce_loss if settings.loss == "bce" else bpr_loss
-        return loss(positive, negative, targets, negatives)
+        if self._settings.loss == "bce":
+            return bce_loss(positive, negative, wanted, against)
+        temperature = self._settings.temperature
+        return sampled_softmax_loss(positive, negative, wanted, against, temperature=temperature, log_q=log_q)
 
     def _full(self, batch: Batch) -> Tensor:
         """Softmax over the whole catalog at the Q scored positions; every item is embedded."""
-        settings = self._settings
         if not len(batch.inputs):
             return torch.zeros((), device=self._device)
         vectors = self._model.embed_items(self._inputs(batch))  # (N, D)
         hidden = self._model.encode_batch(F.embedding(self._tensor(batch.rows), vectors), batch)  # (Q, D)
+        scores, temperature = hidden @ vectors.T, self._settings.temperature  # (Q, N)
         targets = self._tensor(batch.targets[batch.scored])
-        if settings.softmax_positions is not None:
-            return chunked_softmax_loss(
-                hidden, vectors, targets, positions=settings.softmax_positions, temperature=settings.temperature
-            )
-        scores = hidden @ vectors.T
-        return full_softmax_loss(scores if settings.temperature == 1.0 else scores / settings.temperature, targets)
+        return full_softmax_loss(scores if temperature == 1.0 else scores / temperature, targets)
 
     def _inputs(self, batch: Batch) -> ItemInputs:
         """What a step on this batch may know of the items."""
         return self._items if batch.folds is None else self._items.in_fold(int(batch.folds[0]))
 
-    def _ours(self, batch: Batch) -> npt.NDArray[np.bool_]:
+    def _ours(self, batch: Batch) -> BoolArray:
         """(Q,) true on the scored positions of a whole batch that this process computes."""
-        own: npt.NDArray[np.bool_] = np.repeat(self._team.windows(batch), batch.scored.sum(axis=1))
+        own: BoolArray = np.repeat(self._team.windows(batch), batch.scored.sum(axis=1))
         return own
 
     def _tensor(self, array: npt.NDArray[np.int64] | npt.NDArray[np.float32]) -> Tensor:
@@ -153,21 +121,3 @@ def _beside(log_q: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
     """Corrections for drawn negatives and `count` mined ones, which nobody drew: they compare with the target as is."""
     positive, negative = log_q
     return positive, torch.cat([negative.expand(len(positive), -1), positive[:, None].expand(-1, count)], dim=1)
-
-
-def sampler_of(settings: TrainingConfig, counts: IntArray) -> NegativeSampler:
-    """The sampler that a config names, over items with (N,) training events."""
-
-    def make(name: str, count: int) -> NegativeSampler:
-        if name == "uniform":
-            return UniformNegatives(len(counts), count)
-        if name == "popularity":
-            return PopularityNegatives(counts, settings.popularity_power, count)
-        return InBatchNegatives(counts, count)
-
-    if settings.sampler != "mixed":
-        return make(settings.sampler, settings.negatives)
-    shares = settings.shares
-    names = ("uniform", "popularity", "in-batch")
-    whole = apportion(settings.negatives, [shares.uniform, shares.popularity, shares.in_batch])
-    return MixedNegatives([make(name, count) for name, count in zip(names, whole, strict=True)])

@@ -11,16 +11,14 @@ from torch import Tensor
 BETAS = (0.9, 0.98)
 
 
-def adamw(
-    named: Mapping[str, Tensor], rate: float, weight_decay: float, shares: Mapping[str, float]
-) -> torch.optim.AdamW:
+def adamw(named: Mapping[str, Tensor], rate: float, shares: Mapping[str, float]) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter, 2019) over parameters by name, with the rates of `rate_groups`.
 
     Fused: every moment of an item table is read and written once a step. Unfused, on a CPU, it takes several times as
     long, for the table is far larger than what a batch touches.
     """
     groups = rate_groups(named, rate, shares)
-    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, weight_decay=weight_decay, fused=True)
+    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, weight_decay=0.0, fused=True)
 
 
 def rate_groups(named: Mapping[str, Tensor], rate: float, shares: Mapping[str, float]) -> list[dict[str, Any]]:

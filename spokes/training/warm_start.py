@@ -22,11 +22,11 @@ from ..model import BehaviourModel, ItemInputs
 from ..spoke import UNKNOWN_ID_ROW, Behaviour
 
 # Settings that change how weights are trained and not what they mean; a child's may differ from its parent's.
-FREE = ("cloze", "id_init", "id_dropout", "id_dropout_events", "cold_items", "min_item_count", "training", "seed")
+FREE = ("id_dropout", "min_item_count", "training", "seed")
 FREE_INSIDE = {
-    "transformer": ("dropout", "context_dropout"),
+    "transformer": ("dropout",),
     "attributes": ("dropout",),
-    "statistics": ("dropout", "prior_strength", "folds"),
+    "statistics": ("dropout", "folds"),
     "encoder_adapter": ("learning_rate_factor",),
 }
 # Parts that a version may have or lack; where only one of two has it, it starts anew.
@@ -99,9 +99,7 @@ def _shapes(config: SpokeConfig, left_out: set[str]) -> Iterator[tuple[str, Any]
         if not isinstance(value, dict):
             yield key, value
             continue
-        free = {*FREE_INSIDE.get(key, ())}
-        # Without learned positions no weight knows how long a window is.
-        free |= {"max_length"} if key == "transformer" and config.transformer.positions == "rotary" else set()
+        free = FREE_INSIDE.get(key, ())
         yield from ((f"{key}.{inner}", deeper) for inner, deeper in value.items() if inner not in free)
 
 

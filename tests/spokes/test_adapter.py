@@ -9,7 +9,7 @@ from hubspoke.hub.fusion import BaseFusion
 from hubspoke.spokes.adapter import adapt, load_adapter, save_adapter
 from hubspoke.spokes.config import AdapterConfig
 
-CONFIG = AdapterConfig(rank=2, alpha=4)
+CONFIG = AdapterConfig(rank=2)
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
+import pydantic
 import pytest
-from hubspoke.spokes.config import AdapterConfig, SpokeConfig, TrainingConfig
-from hubspoke.spokes.features.statistics import StatisticsConfig
+from hubspoke.errors import IncompatibleError
+from hubspoke.spokes.config import AdapterConfig, SpokeConfig, StatisticsConfig, TrainingConfig
 from pydantic import ValidationError
 
 
@@ -15,20 +17,16 @@ def test_the_config_survives_its_json():
     "wrong",
     [
         {"model": "gru4rec"},
-        {"cloze": {"mask_share": 0.0}},
-        {"cloze": {"last_share": 1.1}},
         {"id_dropout": 1.0},
         {"min_item_count": 0},
         {"training": {"patience": 0}},
         {"training": {"learning_rate": 0}},
-        {"training": {"loss": "bpr", "temperature": 0.5}},
-        {"training": {"loss": "softmax", "hard": {}}},
-        {"training": {"shares": {"uniform": 0.9}}},
+        {"training": {"loss": "bce", "temperature": 0.5}},
+        {"training": {"loss": "softmax", "hard_negatives": 1}},
         {"training": {"sampler": "nearest"}},
         {"adapter": {"rank": 0}},
         {"content": ["sound"]},
         {"content": [], "ids": False},
-        {"id_init": -0.1},
         {"fusion": "bilinear"},
         {"layers": 2},
     ],
@@ -43,20 +41,70 @@ def test_a_config_cannot_be_changed():
         AdapterConfig().rank = 2
 
 
-def test_a_config_saved_before_there_was_a_second_model_loads_as_what_it_was():
-    old = {
-        "model": "sasrec",
-        "transformer": {"dimension": 64, "blocks": 1, "heads": 2, "expansion": 2, "dropout": 0.2, "max_length": 50},
-        "adapter": {"rank": 8, "alpha": 16},
-        "id_dropout": 0.1,
-        "min_item_count": 5,
-        "training": {"max_epochs": 60, "loss": "sampled-softmax", "negatives": 256, "learning_rate": 0.001},
-        "seed": 0,
-    }
-    loaded = SpokeConfig.model_validate_json(json.dumps(old))
-    # What decides weights and scores is as it was; how one is trained may have changed since.
-    assert loaded == SpokeConfig(training=loaded.training)
-    assert not SpokeConfig().transformer.needs_context
+def keys(config):
+    """Every key that can be set, nested ones too."""
+    found = []
+    for name, field in config.model_fields.items():
+        inner = [own for own in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(own, type)]
+        nested = [own for own in inner if issubclass(own, pydantic.BaseModel)]
+        found += [f"{name}.{key}" for key in keys(nested[0])] if nested else [name]
+    return found
+
+
+def test_there_are_forty_keys():
+    assert len(keys(SpokeConfig)) == len(set(keys(SpokeConfig))) == 40
+
+
+# Defaults, with every feature on, as they were saved when there were 74 keys.
+STORED = json.loads((Path(__file__).parent / "stored_config.json").read_text())
+
+
+def changed(key, value):
+    """The stored config with one setting changed."""
+    config = json.loads(json.dumps(STORED))
+    *path, last = key.split(".")
+    place = config
+    for name in path:
+        place = place[name]
+    place[last] = value
+    return config
+
+
+def test_what_an_earlier_version_stored_is_read():
+    loaded = SpokeConfig.from_stored(STORED)
+    on = {"adapter": {"rank": 8}, "encoder_adapter": {}, "attributes": {}, "statistics": {}}
+    assert loaded == SpokeConfig.model_validate(on)
+    assert SpokeConfig.from_stored(loaded.model_dump()) == loaded
+    # Before there was a second model there were fewer keys.
+    oldest = {"model": "sasrec", "transformer": {"dimension": 64, "blocks": 1}, "adapter": {"rank": 8, "alpha": 16}}
+    assert SpokeConfig.from_stored(oldest) == SpokeConfig()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training.loss", "gbce"),
+        ("training.sampler", "mixed"),
+        ("training.hard", {"count": 4, "pool": 9, "refresh_every": 2, "margin": 0.9}),
+        ("training.clip_norm", 1.0),
+        ("cold_items", 0.2),
+    ],
+)
+def test_how_it_was_trained_does_not_keep_a_spoke_from_serving(key, value):
+    assert SpokeConfig.from_stored(changed(key, value)) == SpokeConfig.from_stored(STORED)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("transformer.positions", "rotary"), ("transformer.residual", "gated"), ("adapter.alpha", 32)]
+)
+def test_what_can_no_longer_be_built_is_refused(key, value):
+    with pytest.raises(IncompatibleError, match=rf"trained with {key} {value}, .* train it again"):
+        SpokeConfig.from_stored(changed(key, value))
+
+
+def test_unknown_stored_keys_are_refused():
+    with pytest.raises(ValidationError):
+        SpokeConfig.from_stored({**STORED, "layers": 2})
 
 
 def test_what_an_item_is_made_of():

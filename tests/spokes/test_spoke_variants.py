@@ -24,8 +24,8 @@ from hubspoke.spokes.training.loop import train_behaviour
 
 CONTENTS = [(), ("text",), ("image",), ("text", "image")]
 FEATURES = {
-    "attributes": {"width": 3, "hidden": 5, "min_count": 1, "dropout": 0.0},
-    "statistics": {"hidden": 4, "dropout": 0.2},
+    "attributes": {"min_count": 1, "dropout": 0.0},
+    "statistics": {"dropout": 0.2},
 }
 VARIANTS = [
     {"content": content, "ids": ids, "fitted": fitted}
@@ -174,7 +174,7 @@ def test_its_registry_parts_are_those_it_has(variant, hub):
 @pytest.mark.parametrize("asked", VARIANTS, ids=named)
 def test_it_trains_every_weight_it_has(make, sequences, encoded, item_ids, items, asked, kind):
     training = {"max_epochs": 2, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
-    made = make(**asked, model=kind, training=training, cold_items=0.3, id_dropout=0.2).behaviour
+    made = make(**asked, model=kind, training=training, id_dropout=0.2).behaviour
     data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
     before = {name: weight.clone() for name, weight in made.model.named_parameters()}
     run = train_behaviour(made.model, made.inputs(item_ids, encoded, items), data, made.config)

@@ -1,9 +1,8 @@
 import pytest
 import torch
+from hubspoke.spokes.config import TransformerConfig
 from hubspoke.spokes.context import EventContext, dwell_buckets, interval_buckets
-from hubspoke.spokes.transformer import Frame, SequenceTransformer, TransformerConfig, rotary, rotate
-from hypothesis import given
-from hypothesis import strategies as st
+from hubspoke.spokes.transformer import Frame, SequenceTransformer
 from pydantic import ValidationError
 
 CONFIG = TransformerConfig(dimension=8, blocks=2, heads=2, max_length=6)
@@ -13,10 +12,7 @@ EVERYTHING = {"time_bias": True, "event_types": True, "dwell": True}
 VARIANTS = {
     "scaled": {"scale_inputs": True},
     "plain": {},
-    "rotary": {"positions": "rotary"},
-    "gated": {"residual": "gated"},
     "context": EVERYTHING,
-    "all": {"positions": "rotary", "residual": "gated", **EVERYTHING},
 }
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
@@ -63,7 +59,7 @@ def test_a_later_item_does_not_change_earlier_outputs(variant, changed):
 
 @pytest.mark.parametrize("changed", range(1, 6))
 def test_a_later_time_or_type_does_not_change_earlier_outputs(changed):
-    made, x, before = transformer(variant_config("all")), vectors(), context()
+    made, x, before = transformer(variant_config("context")), vectors(), context()
     after = EventContext(before.timestamps.clone(), before.event_types.clone())
     after.timestamps[:, changed:] += 10**12
     after.event_types[:, changed] = (after.event_types[:, changed] + 1) % 8
@@ -108,11 +104,11 @@ def test_a_bidirectional_model_counts_learned_positions_from_the_right():
     made, x = transformer(causal=False), vectors()
     valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
     with torch.no_grad():
-        prepared, _ = made._prepared(x, valid, None)
+        prepared, _ = made._prepared(x, valid, EventContext())
         torch.testing.assert_close(prepared[0] - x[0], made.positions.flip(0))
         torch.testing.assert_close(prepared[1, :4] - x[1, :4], made.positions[:4].flip(0))
         torch.testing.assert_close(prepared[2, 0] - x[2, 0], made.positions[0])
-        causal, _ = transformer()._prepared(x, valid, None)
+        causal, _ = transformer()._prepared(x, valid, EventContext())
         torch.testing.assert_close(causal - x, made.positions.expand(3, 6, 8))
 
 
@@ -125,39 +121,9 @@ def test_the_objectives_share_every_layer():
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_rows_without_any_event_stay_finite(causal):
-    made = transformer(variant_config("all"), causal=causal)
+    made = transformer(variant_config("context"), causal=causal)
     out = made(torch.zeros(2, 4, 8), torch.zeros(2, 4, dtype=torch.bool), context(2, 4))
     assert out.isfinite().all()
-
-
-@given(shift=st.integers(0, 500), gap=st.integers(0, 60), seed=st.integers(0, 99))
-def test_rotary_scores_depend_on_distances_alone(shift, gap, seed):
-    q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(seed)).double()
-    places = torch.tensor([0, gap])
-
-    def score(by):
-        rotation = rotary((places + by).double(), 16)
-        turned_q, turned_k = (rotate(x.expand(1, 1, 2, 16), rotation) for x in (q, k))
-        return turned_q[0, 0, 1] @ turned_k[0, 0, 0]
-
-    assert float(score(shift)) == pytest.approx(float(score(0)), abs=1e-4)
-    torch.testing.assert_close(rotate(q, rotary(torch.tensor([shift]), 16)).norm(), q.norm(), atol=1e-4, rtol=0)
-
-
-def test_rotary_positions_tell_the_order():
-    made, x = transformer(variant_config("rotary")), vectors()
-    assert made.positions is None
-    assert not torch.allclose(made(x)[:, -1], made(x[:, [1, 0, 2, 3, 4, 5]])[:, -1], atol=1e-3)
-
-
-def test_a_gated_block_by_the_formula():
-    made, x = transformer(variant_config("gated", blocks=1, positions="rotary")), vectors()
-    block = made.blocks[0]
-    with torch.no_grad():
-        block.attention.output.weight.zero_()
-        h = x + torch.sigmoid(block.attention_gate(x)) * block.attention.output.bias
-        h = h + torch.sigmoid(block.feed_forward_gate(h)) * block.feed_forward(block.feed_forward_norm(h))
-        torch.testing.assert_close(made(x), made.norm(h))
 
 
 def test_buckets_double():
@@ -200,7 +166,7 @@ def test_attention_weights_are_those_of_the_fused_kernel(variant, causal):
     prepared, frame = made._prepared(x, valid, context())
     block = made.blocks[0]
     normed = block.attention_norm(prepared)
-    _, _, v = block.attention._heads(normed, frame)
+    _, _, v = block.attention._heads(normed)
     torch.testing.assert_close(block.attention.output((weights[0] @ v)[:, 0]), block.attention(normed, frame))
     if causal:
         assert not weights[0, :, 0].triu(1).any()
@@ -284,11 +250,6 @@ def test_initialisation():
 def test_the_message_names_dimension_and_heads():
     with pytest.raises(ValidationError, match=r"dimension \(10\) must be divisible by heads \(4\)"):
         TransformerConfig(dimension=10, heads=4)
-
-
-def test_rotary_positions_need_pairs_of_columns():
-    with pytest.raises(ValidationError, match=r"dimension \(6\) must be divisible by twice the heads \(2\)"):
-        TransformerConfig(dimension=6, heads=2, positions="rotary")
 
 
 @pytest.mark.parametrize("wrong", [{"dropout": 1.0}, {"max_length": 1}, {"blocks": 0}, {"width": 3}])

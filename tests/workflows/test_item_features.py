@@ -25,9 +25,9 @@ Train = Callable[..., ModelRecord]
 @pytest.fixture
 def config(tiny_spoke: Any) -> dict[str, Any]:
     """The tiny spoke with everything of the item side on."""
-    features = {"attributes": {"width": 4, "hidden": 8}, "statistics": {"hidden": 8}}
+    features = {"attributes": {}, "statistics": {}}
     training = {**tiny_spoke["training"], "learning_rate": 0.01}
-    return {**tiny_spoke, **features, "training": training, "id_dropout_events": 3, "cold_items": 0.2}
+    return {**tiny_spoke, **features, "training": training}
 
 
 @pytest.fixture

@@ -21,8 +21,7 @@ from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
 from hubspoke.results import fingerprint
-from hubspoke.spokes.config import SpokeConfig, TrainingConfig
-from hubspoke.spokes.features.statistics import StatisticsConfig
+from hubspoke.spokes.config import SpokeConfig, StatisticsConfig, TrainingConfig
 from hubspoke.spokes.training.splits import SplitSettings, held_out_fingerprint, split
 from hubspoke.workflows.datasets import UNUSED_SECONDS, Dataset, load_dataset
 from hubspoke.workflows.features import fit_features

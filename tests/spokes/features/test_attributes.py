@@ -3,10 +3,10 @@ import polars as pl
 import pytest
 import torch
 from hubspoke.catalog.schema import ITEM_SCHEMA
+from hubspoke.spokes.config import AttributeConfig
 from hubspoke.spokes.features.attributes import (
     MISSING,
     UNKNOWN,
-    AttributeConfig,
     AttributeEncoder,
     AttributeRows,
     CategoricalField,
@@ -17,7 +17,7 @@ from hubspoke.spokes.features.attributes import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-CONFIG = AttributeConfig(bins=2, width=3, hidden=5)
+CONFIG = AttributeConfig()
 NONE = dict.fromkeys(ITEM_SCHEMA)
 
 
@@ -39,8 +39,12 @@ SHOP = catalog(
 )
 
 
+ATTRIBUTES = "hubspoke.spokes.features.attributes"
+
+
 @pytest.fixture
-def vocabulary():
+def vocabulary(monkeypatch):
+    monkeypatch.setattr(f"{ATTRIBUTES}.BINS", 2)
     return fit_vocabulary(SHOP, CONFIG)
 
 
@@ -125,10 +129,12 @@ def test_bins_that_do_not_increase_are_refused(edges):
         NumericField(name="price", unit="", edges=edges)
 
 
-def test_limits_keep_the_most_frequent():
+def test_limits_keep_the_most_frequent(monkeypatch):
+    monkeypatch.setattr(f"{ATTRIBUTES}.MAX_VALUES", 1)
+    monkeypatch.setattr(f"{ATTRIBUTES}.MAX_ATTRIBUTES", 2)
     given_rows = zip("aabbc", ["pq", "pq", "p", "q", "r"], strict=True)
     rows = [{"brand": brand, "attributes": dict.fromkeys(keys, "x")} for brand, keys in given_rows]
-    fitted = fit_vocabulary(catalog(*rows), AttributeConfig(max_values=1, max_attributes=2))
+    fitted = fit_vocabulary(catalog(*rows), CONFIG)
     # Equal counts go by name.
     assert [(own.name, own.values) for own in fitted.categorical] == [
         ("brand", ("a",)), ("attribute:p", ("x",)), ("attribute:q", ("x",)),
@@ -229,12 +235,14 @@ def test_a_vocabulary_of_one_kind_is_enough(vocabulary, kind):
     assert out.shape == (4, 4) and (out[0] != out[2]).any()
 
 
-def test_a_vector_by_hand():
+def test_a_vector_by_hand(monkeypatch):
+    monkeypatch.setattr(f"{ATTRIBUTES}.WIDTH", 1)
+    monkeypatch.setattr(f"{ATTRIBUTES}.HIDDEN", 2)
     fields = {
         "categorical": (CategoricalField(name="brand", values=("acme",)),),
         "numeric": (NumericField(name="price", unit="", edges=(0.0, 2.0, 4.0)),),
     }
-    made = AttributeEncoder(Vocabulary(**fields), AttributeConfig(width=1, hidden=2, dropout=0.0), 1)
+    made = AttributeEncoder(Vocabulary(**fields), AttributeConfig(dropout=0.0), 1)
     with torch.no_grad():
         made.tables.weight.copy_(torch.tensor([[0.1], [0.2], [0.3]]))
         made.bins.weight.copy_(torch.tensor([[1.0], [10.0], [100.0]]))

@@ -19,8 +19,8 @@ from hubspoke.spokes.spoke import Behaviour, Spoke
 from hubspoke.spokes.training.loop import train_behaviour
 
 ON = {
-    "attributes": {"width": 3, "hidden": 5, "min_count": 1, "dropout": 0.0},
-    "statistics": {"hidden": 4, "dropout": 0.0},
+    "attributes": {"min_count": 1, "dropout": 0.0},
+    "statistics": {"dropout": 0.0},
 }
 
 
@@ -154,7 +154,7 @@ def test_damaged_features_are_corrupt(make, hub, tmp_path, name, content):
 def test_a_config_from_before_there_were_features_loads(spoke, hub, encoded, item_ids, tmp_path):
     spoke.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    for key in ("attributes", "statistics", "id_dropout_events", "cold_items"):
+    for key in ("attributes", "statistics"):
         del config[key]
     (tmp_path / "config.json").write_text(json.dumps(config))
     loaded = Spoke.load(tmp_path, hub)
@@ -193,44 +193,3 @@ def test_attributes_alone_learn_a_cycle_that_neither_content_nor_ids_can_tell(hu
     histories = [np.array([(start + step) % n for step in range(4)]) for start in range(n)]
     best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
     np.testing.assert_array_equal(best, (np.arange(n) + 4) % n)
-
-
-def residuals(model, inputs):
-    """(N, D) what training adds to content, items by ID row."""
-    return (model.embed_items(inputs) - model.content(inputs.content)).detach()
-
-
-def test_items_of_few_events_lose_their_residual_more_often(make, encoded, item_ids):
-    made = make(id_dropout=0.1, id_dropout_events=10.0)
-    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, encoded)
-    # Rates 10 / 20, 10 / 40, then 0.1 for all others, the shared row too.
-    model.lean_on_events(np.array([10, 30, 10**6, 10**6, 10**6, 10**6, 10**6, 10**6, 10**6]))
-    torch.manual_seed(0)
-    model.train()
-    lost = torch.stack([residuals(model, inputs).abs().amax(dim=1) < 1e-6 for _ in range(600)]).float().mean(dim=0)
-    rates = torch.full((10,), 0.1).index_put((torch.tensor([1, 2]),), torch.tensor([0.5, 0.25]))
-    torch.testing.assert_close(lost, rates[inputs.id_rows], atol=0.06, rtol=0)
-    assert "id_drop" not in model.state_dict()
-    model.eval()
-    assert (residuals(model, inputs).abs().amax(dim=1) > 1e-6).all()
-
-
-def test_simulated_cold_items_look_like_new_ones_in_all_but_content(make, encoded, items, item_ids):
-    made = make(**ON, id_dropout=0.0, cold_items=0.4)
-    model, inputs = made.behaviour.model, made.behaviour.inputs(item_ids, encoded, items)
-    unknown = made.behaviour.inputs([f"new {n}" for n in range(12)], encoded, items.with_columns(
-        item_id=pl.Series([f"new {n}" for n in range(12)])
-    ))  # fmt: skip
-    own, new = model.embed_items(inputs).detach(), model.embed_items(unknown).detach()
-    torch.manual_seed(0)
-    model.train()
-    cold = []
-    for _ in range(200):
-        out = model.embed_items(inputs).detach()
-        is_new = (out - new).abs().amax(dim=1) < 1e-5
-        torch.testing.assert_close(out, torch.where(is_new[:, None], new, own), atol=1e-5, rtol=0)
-        cold.append(is_new)
-    share = torch.stack(cold).float().mean(dim=0)
-    torch.testing.assert_close(share[:9], torch.full((9,), 0.4), atol=0.12, rtol=0)
-    # The last three have neither a residual nor statistics of their own: they are new ones as it is.
-    np.testing.assert_array_equal(share[9:], 1.0)

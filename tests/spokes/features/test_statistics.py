@@ -8,15 +8,15 @@ from hubspoke.catalog.schema import EVENT_SCHEMA
 from hubspoke.catalog.sequences import Sequences, build_sequences
 from hubspoke.catalog.sessions import SessionSettings, clean_sessions
 from hubspoke.evaluation.protocols import Protocol, training_mask
-from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.config import SpokeConfig, StatisticsConfig
 from hubspoke.spokes.features.folds import user_folds
 from hubspoke.spokes.features.items import ItemFeatures
 from hubspoke.spokes.features.statistics import (
     ItemStatistics,
-    StatisticsConfig,
     StatisticsEncoder,
+    count_folds,
     counted_events,
-    fit_statistics,
+    statistics_of,
 )
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.loop import train_behaviour
@@ -25,8 +25,16 @@ from hypothesis import strategies as st
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
 ITEMS = pl.Series("item_id", ["a", "b", "c", "d", "e"])
-CONFIG = StatisticsConfig(prior_strength=4.0, hidden=3)
 BLANK = dict.fromkeys(EVENT_SCHEMA)
+
+
+@pytest.fixture(autouse=True)
+def _a_weak_prior(monkeypatch):
+    monkeypatch.setattr("hubspoke.spokes.features.statistics.PRIOR_STRENGTH", 4.0)
+
+
+def fit_statistics(events, folds=1, **more):
+    return statistics_of(count_folds(events, folds), **more)
 
 
 def table(*rows):
@@ -155,7 +163,7 @@ def scaled(values, prior):
 
 
 def test_statistics_by_hand():
-    made = fit_statistics(EVENTS, CONFIG)
+    made = fit_statistics(EVENTS)
     assert made.item_ids == ("a", "b", "c")
     assert made.columns == (
         "cart", "click", "impression", "purchase", "view",
@@ -175,7 +183,7 @@ def test_statistics_by_hand():
 
 
 def test_items_without_events_get_the_prior_and_a_flag():
-    made = fit_statistics(EVENTS, CONFIG)
+    made = fit_statistics(EVENTS)
     encoded = made.encode(["c", "never seen", "a"])
     assert encoded.shape == (3, 10) and encoded.dtype == np.float32
     np.testing.assert_array_equal(encoded[:, -1], [0, 1, 0])
@@ -191,7 +199,7 @@ def test_a_planted_leak_changes_nothing():
 
     def fitted(*leak):
         events = table(*rows, *leak)
-        return fit_statistics(counted_events(events, ITEMS, whole, training(whole)), CONFIG)
+        return fit_statistics(counted_events(events, ITEMS, whole, training(whole)))
 
     plain = fitted()
     # Bought over and over, right after the validation event of each, and long after: all of it is the future.
@@ -201,38 +209,36 @@ def test_a_planted_leak_changes_nothing():
 
 
 def test_what_types_exist_decides_the_columns():
-    only = fit_statistics(table(("u", "a", 0, "rating"), ("u", "b", DAY, "rating"), ("u", "b", DAY, "rating")), CONFIG)
+    only = fit_statistics(table(("u", "a", 0, "rating"), ("u", "b", DAY, "rating"), ("u", "b", DAY, "rating")))
     assert only.columns == ("rating", "recency")
-    assert fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")), CONFIG, recency=False).columns == (
-        "view",
-    )
-    clicks = fit_statistics(table(("u", "a", 0, "click"), ("u", "a", 0, "cart"), ("u", "b", 0, "click")), CONFIG)
+    assert fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")), recency=False).columns == ("view",)
+    clicks = fit_statistics(table(("u", "a", 0, "click"), ("u", "a", 0, "cart"), ("u", "b", 0, "click")))
     assert clicks.columns[2] == "cart per view"
-    shown = fit_statistics(table(("u", "a", 0, "impression"), ("u", "b", 0, "impression")), CONFIG)
+    shown = fit_statistics(table(("u", "a", 0, "impression"), ("u", "b", 0, "impression")))
     assert shown.columns == ("impression",)
 
 
 def test_a_column_that_never_differs_says_nothing_and_neither_do_no_events():
-    same = fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")), CONFIG)
+    same = fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")))
     assert not same.values.any() and not same.prior.any()
-    none = fit_statistics(table(), CONFIG)
+    none = fit_statistics(table())
     assert none.columns == () and none.encode(["a"]).tolist() == [[1.0]]
 
 
 def test_more_successes_than_trials_are_no_rate_above_one():
     rows = [("u", "a", 0, "view"), *[("u", "a", 0, "purchase")] * 9, *[("u", "b", 0, "view")] * 5]
-    made = fit_statistics(table(*rows), StatisticsConfig(prior_strength=1.0))
-    rates = np.log([(1.5 / 7 + 1) / 2, (1.5 / 7) / 6])
+    made = fit_statistics(table(*rows))
+    rates = np.log([(4 * 1.5 / 7 + 1) / 5, (4 * 1.5 / 7) / 9])
     assert raw(made, "purchase per view") == pytest.approx(scaled(rates, np.log(1.5 / 7)), abs=1e-4)
 
 
 def test_the_columns_of_a_parent_are_kept():
-    made = fit_statistics(EVENTS, CONFIG)
-    again = fit_statistics(EVENTS, CONFIG, columns=("recency", "rating", "view"))
+    made = fit_statistics(EVENTS)
+    again = fit_statistics(EVENTS, columns=("recency", "rating", "view"))
     assert again.columns == ("recency", "rating", "view")
     assert raw(again, "view") == raw(made, "view") and raw(again, "recency") == raw(made, "recency")
     assert not any(raw(again, "rating"))
-    assert fit_statistics(table(), CONFIG, columns=("view",)).encode(["a"]).tolist() == [[0.0, 1.0]]
+    assert fit_statistics(table(), columns=("view",)).encode(["a"]).tolist() == [[0.0, 1.0]]
 
 
 FOLDED = table(
@@ -242,8 +248,8 @@ FOLDED = table(
 
 
 def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all():
-    whole = fit_statistics(FOLDED, StatisticsConfig(prior_strength=4.0, folds=1))
-    made = fit_statistics(FOLDED, StatisticsConfig(prior_strength=4.0, folds=3))
+    whole = fit_statistics(FOLDED, folds=1)
+    made = fit_statistics(FOLDED, folds=3)
     # Who is counted apart decides nothing of what is served and saved.
     assert made.fingerprint == whole.fingerprint and not whole.others and len(made.others) == 3
     assert user_folds(["user 0", "user 1", "user 3"], 3).tolist() == [0, 1, 2]
@@ -276,7 +282,7 @@ def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all():
 
 
 def test_what_is_counted_without_a_fold_is_for_training_and_not_saved(tmp_path):
-    made = fit_statistics(FOLDED, StatisticsConfig(folds=3))
+    made = fit_statistics(FOLDED, folds=3)
     made.save(tmp_path)
     loaded = ItemStatistics.load(tmp_path)
     assert loaded.fingerprint == made.fingerprint and not loaded.others and loaded.encode_folds(["a"]) is None
@@ -284,11 +290,11 @@ def test_what_is_counted_without_a_fold_is_for_training_and_not_saved(tmp_path):
 
 def test_the_order_of_events_is_irrelevant():
     shuffled = EVENTS.sample(fraction=1.0, shuffle=True, seed=3)
-    assert fit_statistics(shuffled, CONFIG).fingerprint == fit_statistics(EVENTS, CONFIG).fingerprint
+    assert fit_statistics(shuffled).fingerprint == fit_statistics(EVENTS).fingerprint
 
 
 def test_it_is_saved_exactly(tmp_path):
-    made = fit_statistics(EVENTS, CONFIG)
+    made = fit_statistics(EVENTS)
     made.save(tmp_path)
     loaded = ItemStatistics.load(tmp_path)
     assert loaded.fingerprint == made.fingerprint
@@ -299,10 +305,10 @@ def test_it_is_saved_exactly(tmp_path):
 
 
 def test_the_encoder_starts_as_nothing_and_makes_some_items_look_new_in_training():
-    made = fit_statistics(EVENTS, CONFIG)
+    made = fit_statistics(EVENTS)
     rows = torch.from_numpy(made.encode(["a"] * 400))
     torch.manual_seed(0)
-    encoder = StatisticsEncoder(made, CONFIG.model_copy(update={"dropout": 0.25}), 2).eval()
+    encoder = StatisticsEncoder(made, StatisticsConfig(dropout=0.25), 2).eval()
     assert not encoder(rows).any()
     with torch.no_grad():
         encoder.output.weight.fill_(1.0)
@@ -344,11 +350,11 @@ def leaning(hub, space, encoded, folds):
             "transformer": {"dimension": 8, "max_length": 4, "dropout": 0.0},
             "content": [],
             "ids": False,
-            "statistics": {"hidden": 8, "dropout": 0.0, "folds": folds},
+            "statistics": {"dropout": 0.0, "folds": folds},
             "training": {"max_epochs": 25, "negatives": 64, "learning_rate": 0.03, "tokens_per_batch": 64},
         }
     )
-    statistics = fit_statistics(events, config.statistics, recency=False)
+    statistics = fit_statistics(events, folds, recency=False)
     features = ItemFeatures(statistics=statistics)
     torch.manual_seed(0)
     model = BehaviourModel(config, hub.fusion, space, 0, features)

@@ -7,6 +7,7 @@ import pytest
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.features.folds import user_folds
 from hubspoke.spokes.training.batches import (
+    CONTEXT_DROPOUT,
     MASK,
     PADDING,
     Batch,
@@ -20,6 +21,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROWS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=14), max_size=8)
+
+
+@pytest.fixture
+def always(monkeypatch):
+    """Batches that never keep times and types to themselves."""
+    monkeypatch.setattr("hubspoke.spokes.training.batches.CONTEXT_DROPOUT", 0.0)
 
 
 def batches(made, max_length=4, tokens=12, seed=0):
@@ -41,7 +48,6 @@ def test_every_transition_exactly_once_an_epoch(sequences, rows, max_length, tok
     seen = Counter(pair for batch in made.epoch(epoch) for pair in transitions(batch))
     expected = Counter(pair for row in rows for pair in pairwise(row))
     assert seen == expected
-    assert made.n_transitions == expected.total()
 
 
 @given(rows=ROWS, max_length=st.integers(2, 6), tokens=st.integers(6, 40))
@@ -67,8 +73,7 @@ def test_with_folds_a_batch_is_of_users_of_one_and_every_transition_still_comes_
     expected = Counter(pair for row in rows for pair in pairwise(row))
     own = user_folds(data.user_ids, folds)
     for kind in (BucketedBatches, ClozeBatches):
-        more = {"mask_share": 0.3, "last_share": 0.3} if kind is ClozeBatches else {}
-        made = kind(data, max_length=4, tokens=tokens, seed=0, folds=folds, **more)
+        made = kind(data, max_length=4, tokens=tokens, seed=0, folds=folds)
         drawn = list(made.epoch(epoch))
         assert sum(len(batch.inputs) for batch in drawn) == made.n_windows
         for batch in drawn:
@@ -133,7 +138,7 @@ def test_windows_are_aligned_to_the_end_and_overlap_by_one_event(sequences):
 @pytest.mark.parametrize("rows", [[], [[0]], [[0], [1], [2]]])
 def test_nothing_to_predict_no_batches(sequences, rows):
     made = batches(sequences(*rows))
-    assert made.n_windows == made.n_transitions == 0 and list(made.epoch(0)) == []
+    assert made.n_windows == 0 and list(made.epoch(0)) == []
 
 
 def test_sessions_to_serve_are_cut_to_the_last_events_and_asked_at_the_last():
@@ -155,19 +160,17 @@ def test_a_mask_token_is_put_after_sessions_to_serve():
     assert batch.event_types[0].tolist() == [1, 2, 4, 0] and batch.event_types[1, :2].tolist() == [3, 0]
 
 
-def cloze(made, max_length=5, tokens=12, seed=0, mask_share=0.3, last_share=0.2, **more):
-    return ClozeBatches(
-        made, max_length=max_length, tokens=tokens, seed=seed, mask_share=mask_share, last_share=last_share, **more
-    )
+def cloze(made, max_length=5, tokens=12, seed=0, **more):
+    return ClozeBatches(made, max_length=max_length, tokens=tokens, seed=seed, **more)
 
 
-@given(rows=ROWS, max_length=st.integers(2, 6), tokens=st.integers(6, 40), share=st.floats(0.01, 0.9))
-def test_cloze_windows_are_those_of_sasrec_with_at_least_one_event_hidden(sequences, rows, max_length, tokens, share):
+@given(rows=ROWS, max_length=st.integers(2, 6), tokens=st.integers(6, 40))
+def test_cloze_windows_are_those_of_sasrec_with_at_least_one_event_hidden(sequences, rows, max_length, tokens):
     made = sequences(*rows)
     starts, lengths = windows(made, max_length - 1)
     expected = Counter(tuple(made.items[s : s + n].tolist()) for s, n in zip(starts, lengths, strict=True))
     seen = Counter()
-    for batch in cloze(made, max_length, tokens, mask_share=share).epoch(0):
+    for batch in cloze(made, max_length, tokens).epoch(0):
         assert batch.inputs.shape[1] <= max_length and batch.inputs.size <= max(tokens, max_length)
         np.testing.assert_array_equal(batch.hidden, batch.scored)
         assert batch.hidden.any(axis=1).all()
@@ -176,16 +179,15 @@ def test_cloze_windows_are_those_of_sasrec_with_at_least_one_event_hidden(sequen
     assert seen == expected
 
 
-def test_the_shares_of_a_cloze(sequences):
-    made = sequences(*[[0, 1, 2, 3, 4]] * 4000)
-    hidden = np.concatenate([b.hidden for b in cloze(made, last_share=0.0, mask_share=0.4).epoch(0)])
-    # A window without a hidden event gets one: 0.4 + 0.6^5 / 5 each.
-    np.testing.assert_allclose(hidden.mean(axis=0), 0.4 + 0.6**5 / 5, atol=0.03)
-    hidden = np.concatenate([b.hidden for b in cloze(made, last_share=0.25, mask_share=0.01).epoch(0)])
-    alone = (hidden.sum(axis=1) == 1) & hidden[:, -1]
-    assert alone.mean() == pytest.approx(0.25 + 0.75 * 0.2, abs=0.03)
-    for batch in cloze(made, last_share=1.0).epoch(0):
-        assert not batch.hidden[:, :-1].any() and batch.hidden[:, -1].all()
+@pytest.mark.parametrize(("mask", "last"), [(0.4, 0.0), (0.01, 0.25), (0.2, 1.0)])
+def test_the_shares_of_a_cloze(sequences, monkeypatch, mask, last):
+    monkeypatch.setattr("hubspoke.spokes.training.batches.MASK_SHARE", mask)
+    monkeypatch.setattr("hubspoke.spokes.training.batches.LAST_SHARE", last)
+    hidden = np.concatenate([b.hidden for b in cloze(sequences(*[[0, 1, 2, 3, 4]] * 4000)).epoch(0)])
+    # A window without a hidden event gets one: mask + (1 - mask)^5 / 5 each.
+    share = mask + (1 - mask) ** 5 / 5
+    np.testing.assert_allclose(hidden.mean(axis=0), [*[(1 - last) * share] * 4, last + (1 - last) * share], atol=0.03)
+    assert ((hidden.sum(axis=1) == 1) & hidden[:, -1]).mean() >= last - 0.03
 
 
 def test_seed_and_epoch_decide_what_is_hidden(sequences):
@@ -195,6 +197,7 @@ def test_seed_and_epoch_decide_what_is_hidden(sequences):
     assert flat(cloze(made, seed=1), 3) != flat(cloze(made, seed=2), 3)
 
 
+@pytest.mark.usefixtures("always")
 def test_what_is_hidden_is_not_shown(sequences):
     made = replace(sequences(*[[0, 1, 2, 3, 4, 5]] * 30), event_types=np.full(180, 4, np.int8))
     for batch in cloze(made, 6, 60, context=True).epoch(0):
@@ -209,6 +212,7 @@ def test_what_is_hidden_is_not_shown(sequences):
         np.testing.assert_array_equal(batch.event_types, np.where(batch.hidden, 0, 4))
 
 
+@pytest.mark.usefixtures("always")
 def test_context_is_told_where_it_is_asked_for(sequences):
     made = replace(sequences([0, 1, 2], [3, 4]), event_types=np.array([1, 2, 3, 4, 5], np.int8))
     (batch,) = batches(made, tokens=100).epoch(0)
@@ -221,19 +225,18 @@ def test_context_is_told_where_it_is_asked_for(sequences):
 
 
 def test_some_batches_keep_the_context_to_themselves(sequences):
-    made = BucketedBatches(
-        sequences(*[[0, 1]] * 400), max_length=4, tokens=2, seed=0, context=True, context_dropout=0.25
-    )
-    told = [batch.timestamps is not None for batch in made.epoch(0)]
-    assert np.mean(told) == pytest.approx(0.75, abs=0.06)
+    made = BucketedBatches(sequences(*[[0, 1]] * 800), max_length=4, tokens=2, seed=0, context=True)
+    shown = [batch.timestamps is not None for batch in made.epoch(0)]
+    assert np.mean(shown) == pytest.approx(1 - CONTEXT_DROPOUT, abs=0.04)
 
 
+@pytest.mark.usefixtures("always")
 def test_the_config_decides_the_objective(sequences):
     made = sequences([0, 1, 2, 3, 4, 5])
     transformer = {"dimension": 4, "max_length": 3}
     (batch, *_) = training_batches(made, SpokeConfig(transformer=transformer)).epoch(0)
     assert not batch.hidden.any() and batch.timestamps is None
-    config = SpokeConfig(model="bert4rec", transformer={**transformer, "time_bias": True, "context_dropout": 0.0})
+    config = SpokeConfig(model="bert4rec", transformer={**transformer, "time_bias": True})
     drawn = list(training_batches(made, config).epoch(0))
     assert all(batch.hidden.any() and batch.timestamps is not None for batch in drawn)
     assert max(batch.inputs.shape[1] for batch in drawn) == 3

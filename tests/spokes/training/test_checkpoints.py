@@ -80,10 +80,8 @@ def test_a_write_that_dies_leaves_the_last_one(tmp_path, monkeypatch, dies_at):
 OPTIONS = {
     "default": {},
     "everything": {
-        "sampler": "mixed",
-        "hard": {"count": 2, "pool": 4, "refresh_every": 3},
-        "schedule": "cosine",
-        "clip_norm": 1.0,
+        "sampler": "popularity",
+        "hard_negatives": 2,
         "temperature": 0.5,
     },
 }

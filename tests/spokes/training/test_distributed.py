@@ -17,9 +17,9 @@ MEMBER = Path(__file__).with_name("team_member.py")
 CASES = {
     "plain": {},
     "one_window_each": {"tokens_per_batch": 8},  # batches without a window for the second process
-    "hard": {"sampler": "mixed", "hard": {"count": 2, "pool": 4, "refresh_every": 2}, "clip_norm": 0.5},
-    "softmax": {"loss": "softmax", "schedule": "cosine"},
-    "bpr": {"loss": "bpr", "sampler": "in-batch"},
+    "hard": {"sampler": "popularity", "hard_negatives": 2},
+    "softmax": {"loss": "softmax"},
+    "bce": {"loss": "bce", "sampler": "popularity"},
     "encoders": {"encoder_adapter": {"rank": 2}},
 }
 

@@ -2,16 +2,7 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hubspoke.spokes.training.losses import (
-    bce_loss,
-    bpr_loss,
-    chunked_softmax_loss,
-    full_softmax_loss,
-    gbce_loss,
-    gbce_power,
-    sampled_softmax_loss,
-)
+from hubspoke.spokes.training.losses import bce_loss, full_softmax_loss, sampled_softmax_loss
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,7 +133,7 @@ def test_log_q_of_a_uniform_draw_changes_nothing(p, k, seed, q):
 @given(*shapes)
 def test_shared_negatives_are_everybodys_own(p, k, seed):
     positive, negative, targets, negatives = scores_of(p, k, seed)
-    for loss in (sampled_softmax_loss, bce_loss, bpr_loss):
+    for loss in (sampled_softmax_loss, bce_loss):
         shared = loss(positive, negative, targets, negatives)
         own = loss(positive, negative, targets, negatives.expand(p, k))
         assert torch.equal(shared, own)
@@ -158,75 +149,6 @@ def test_bce_by_hand():
     assert loss.item() == pytest.approx((first + second) / 2)
 
 
-@pytest.mark.parametrize(
-    ("drawn", "t", "power"),
-    # alpha = 4/16: 0.25 (t (1 - 4) + 4) = 1 - 0.75 t
-    [(4, 0.0, 1.0), (4, 1.0, 0.25), (4, 0.5, 0.625), (16, 0.7, 1.0), (99, 0.7, 1.0)],
-)
-def test_the_power_of_gbce(drawn, t, power):
-    assert gbce_power(drawn, 17, t) == pytest.approx(power)
-
-
-def test_gbce_by_hand():
-    loss = gbce_loss(torch.tensor([1.0]), torch.tensor([[2.0]]), torch.tensor([0]), torch.tensor([5]), n_items=5, t=1.0)
-    assert loss.item() == pytest.approx((0.25 * softplus(-1.0) + softplus(2.0)) / 2)
-
-
-@given(*shapes)
-def test_gbce_without_calibration_is_bce(p, k, seed):
-    given_scores = scores_of(p, k, seed)
-    assert gbce_loss(*given_scores, n_items=50, t=0.0).item() == pytest.approx(bce_loss(*given_scores).item(), abs=1e-6)
-
-
-def test_bpr_by_hand():
-    loss = bpr_loss(
-        torch.tensor([1.0, 0.5]), torch.tensor([[0.0, 2.0], [-1.0, 9.0]]), torch.tensor([0, 6]), torch.tensor([5, 6])
-    )
-    assert loss.item() == pytest.approx(((softplus(-1.0) + softplus(1.0)) / 2 + softplus(-1.5)) / 2)
-
-
-@given(*shapes, st.floats(-3, 3))
-def test_bpr_looks_at_differences_only(p, k, seed, shift):
-    positive, negative, targets, negatives = scores_of(p, k, seed)
-    moved = bpr_loss(positive + shift, negative + shift, targets, negatives)
-    assert moved.item() == pytest.approx(bpr_loss(positive, negative, targets, negatives).item(), abs=1e-5)
-
-
-@pytest.mark.parametrize("loss", [bce_loss, bpr_loss])
-def test_a_position_without_true_negatives_is_no_division_by_zero(loss):
-    value = loss(torch.zeros(1), torch.zeros(1, 2), torch.tensor([4]), torch.tensor([4, 4]))
-    assert value.item() == pytest.approx(math.log(2) if loss is bce_loss else 0.0)
-
-
-@pytest.mark.parametrize("positions", [1, 3, 7, 100])
-@pytest.mark.parametrize("temperature", [1.0, 0.3])
-def test_chunks_have_the_value_and_gradient_of_the_full_softmax(positions, temperature):
-    generator = torch.Generator().manual_seed(0)
-    hidden, vectors = torch.randn(7, 5, generator=generator), torch.randn(11, 5, generator=generator)
-    targets = torch.randint(11, (7,), generator=generator)
-    results = []
-    for chunked in (False, True):
-        h, v = hidden.clone().requires_grad_(), vectors.clone().requires_grad_()
-        if chunked:
-            loss = chunked_softmax_loss(h, v, targets, positions=positions, temperature=temperature)
-        else:
-            loss = F.cross_entropy(h @ v.T / temperature, targets)
-        loss.backward()
-        results.append((loss.detach(), h.grad, v.grad))
-    for whole, part in zip(*results, strict=True):
-        torch.testing.assert_close(part, whole, rtol=0, atol=1e-6)
-
-
-def test_chunks_keep_no_more_scores_than_one_chunk():
-    """What stays in memory between the passes: tensors saved for the backward pass, which must not hold all scores."""
-    hidden, vectors = torch.randn(64, 4, requires_grad=True), torch.randn(1000, 4, requires_grad=True)
-    sizes = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: (sizes.append(x.numel()), x)[1], lambda x: x):
-        chunked_softmax_loss(hidden, vectors, torch.zeros(64, dtype=torch.long), positions=8)
-    assert max(sizes, default=0) <= 8 * 1000
-    assert sum(sizes) < 64 * 1000
-
-
-def test_no_positions_lose_nothing():
-    loss = chunked_softmax_loss(torch.zeros(0, 3), torch.zeros(4, 3), torch.zeros(0, dtype=torch.long), positions=2)
-    assert loss.item() == 0.0
+def test_a_position_without_true_negatives_is_no_division_by_zero():
+    value = bce_loss(torch.zeros(1), torch.zeros(1, 2), torch.tensor([4]), torch.tensor([4, 4]))
+    assert value.item() == pytest.approx(math.log(2))

@@ -118,17 +118,10 @@ def test_the_step_length_of_an_encoder_adapter_is_free(spoke):
         require_same_shapes(config(rank=2), config(), "shop:1", OWN)
 
 
-@pytest.mark.parametrize("positions", ["learned", "rotary"])
-def test_only_learned_positions_know_how_long_a_window_is(positions):
-    long, short = (
-        SpokeConfig.model_validate({"transformer": {"positions": positions, "max_length": length}})
-        for length in (50, 20)
-    )
-    if positions == "rotary":
+def test_positions_know_how_long_a_window_is():
+    long, short = (SpokeConfig.model_validate({"transformer": {"max_length": length}}) for length in (50, 20))
+    with pytest.raises(IncompatibleError, match="max_length 50 there and 20 here"):
         require_same_shapes(short, long, "garden:3", OWN)
-    else:
-        with pytest.raises(IncompatibleError, match="max_length 50 there and 20 here"):
-            require_same_shapes(short, long, "garden:3", OWN)
 
 
 def test_drift_is_the_cosine_of_each_item():
