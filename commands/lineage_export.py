@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from ..errors import UsageError
+from ..errors import MissingExtraError
 from .call import Call, command_options
 
 
 @click.command()
 @click.argument("refs", metavar="[REF]...", nargs=-1)
-@click.option("--openlineage", is_flag=True, help="As OpenLineage run events, one JSON document a line.")
+@click.option("--openlineage", is_flag=True, default=True, help="As OpenLineage run events: the one form so far.")
 @click.option("--output", metavar="FILE", help="Write the events to FILE instead of stdout.")
 @command_options
 def export(call: Call, refs: tuple[str, ...], openlineage: bool, output: str | None) -> None:
@@ -20,13 +20,15 @@ def export(call: Call, refs: tuple[str, ...], openlineage: bool, output: str | N
 
     \b
     Example:
-      hubspoke lineage export garden --openlineage --output garden.ndjson
+      hubspoke lineage export garden --output garden.ndjson
     """
-    from ..workflows.openlineage import export as export_events
-    from ..workflows.openlineage import line, run_events
-
-    if not openlineage:
-        raise UsageError("The lineage is exported in one form so far; ask for it with --openlineage.")
+    try:
+        from ..workflows.openlineage import export as export_events
+        from ..workflows.openlineage import line, run_events
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "Exporting lineage needs OpenLineage's client; install it with `pip install 'hubspoke[openlineage]'`."
+        ) from error
     workspace = call.workspace()
     if output is None and not call.json:
         # One by one: the events of a large registry do not fit on a screen, nor all in memory as text.

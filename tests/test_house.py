@@ -51,6 +51,7 @@ DOORS = {
     "threadpoolctl": ("spokes/baselines/als.py",),
     "matplotlib": ("reports",),
     "jinja2": ("reports",),
+    "openlineage": ("workflows/openlineage.py",),
     "pickle": (),
 }
 

@@ -1,16 +1,15 @@
 """Lineage as OpenLineage run events: every ingest, training, index build, evaluation and release is a run of a job.
 
-Events are plain dictionaries in the form of the specification 2-0-2 (https://openlineage.io/spec); what the registry
-knows gives the same events every time.
+Events are those of the published client (the extra `[openlineage]`), so that importing this module needs it; what the
+registry knows gives the same events every time.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
@@ -18,8 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from openlineage.client import event_v2, facet_v2
+from openlineage.client.generated import base
+from openlineage.client.serde import Serde
+
 from ..errors import UsageError
-from ..files import file_faults
+from ..files import atomic_write, file_faults
 from ..registry.records import (
     EvaluationRecord,
     IndexRecord,
@@ -40,22 +43,6 @@ if TYPE_CHECKING:
 NAMESPACE = "hubspoke"
 # A package URL: the one URI that says which program and version wrote an event.
 PRODUCER = f"pkg:generic/hubspoke@{__version__}"
-SPEC = "https://openlineage.io/spec"
-CORE = f"{SPEC}/2-0-2/OpenLineage.json#/$defs"
-# Facet to the published schema that it follows; ours have a name of their own and the form that all facets share.
-FACETS = {
-    "version": f"{SPEC}/facets/1-0-1/DatasetVersionDatasetFacet.json#/$defs/DatasetVersionDatasetFacet",
-    "dataSource": f"{SPEC}/facets/1-0-1/DatasourceDatasetFacet.json#/$defs/DatasourceDatasetFacet",
-    "datasetType": f"{SPEC}/facets/1-0-1/DatasetTypeDatasetFacet.json#/$defs/DatasetTypeDatasetFacet",
-    "outputStatistics": (
-        f"{SPEC}/facets/1-0-2/OutputStatisticsOutputDatasetFacet.json#/$defs/OutputStatisticsOutputDatasetFacet"
-    ),
-    "processing_engine": f"{SPEC}/facets/1-1-1/ProcessingEngineRunFacet.json#/$defs/ProcessingEngineRunFacet",
-    "errorMessage": f"{SPEC}/facets/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet",
-    "jobType": f"{SPEC}/facets/2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet",
-    "hubspoke_relation": f"{CORE}/InputDatasetFacet",
-    "hubspoke_evaluation": f"{CORE}/OutputDatasetFacet",
-}
 # Names of runs are drawn from this one, so that a run has the same id in every export.
 _RUNS = uuid.UUID("5a1c1f7e-6a53-5d0e-9d0b-3a8f3a1b7c42")
 # From so many domains on, reading all rows once is quicker than asking for each domain's.
@@ -65,46 +52,31 @@ _EDGES = """
     JOIN nodes AS parents ON parents.id = edges.parent_id JOIN nodes AS children ON children.id = edges.child_id
 """
 
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
-
-Event = dict[str, Any]
 RunRecord = SnapshotRecord | ModelRecord | IndexRecord | EvaluationRecord | RulesRecord | ReleaseRecord
 Parents = Mapping[str, Sequence[Parent]]
 
 
 @dataclass(frozen=True)
 class OpenLineageExport(Record):
-    """Run events that were exported.
-
-    Attributes:
-        output: the file that holds them; None where they are given here.
-        n_events: how many there are.
-        events: OpenLineage run events, oldest first; empty where a file holds them.
-    """
+    """Run events that were exported, oldest first: in the file `output`, or here as `events` where that is None."""
 
     output: Path | None
     n_events: int
     events: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True)
-class Made:
+@dataclass(frozen=True, kw_only=True)
+class Run:
     """What a run made, and how: one node of the registry seen as the output of a job.
 
     Attributes:
-        ref: the node.
-        created_at: when its row was written, which with `ref` names the run.
+        ref: the node; with `created_at`, when its row was written, it names the run.
         job: name of the job, such as `garden.spoke.train`.
-        job_type: what kind of job that is, such as `TRAIN`.
-        data_type: what kind of data set the node is, such as `MODEL`.
-        began: when the run began.
         ended: when it ended; None while it goes on.
         version: hash of the content; None where there is none.
-        rows: rows written; None where nothing is counted.
         artifact: digest of what was stored; None where nothing was.
-        code_version: the program's version, where it was kept.
         error: what a failed run said; None where it did not fail.
-        evaluation: what was measured, for an evaluation.
+        measured: what an evaluation measured.
     """
 
     ref: str
@@ -119,44 +91,26 @@ class Made:
     artifact: str | None = None
     code_version: str | None = None
     error: str | None = None
-    evaluation: Mapping[str, Any] | None = None
-
-    @property
-    def run_id(self) -> str:
-        """UUID of the run, the same in every export."""
-        return str(uuid.uuid5(_RUNS, f"{self.ref} {self.created_at.isoformat()}"))
+    measured: Mapping[str, Any] | None = None
 
 
-# ---- what is exported ----
-
-
-def run_events(context: Context, refs: Sequence[str] = ()) -> Iterator[Event]:
+def run_events(context: Context, refs: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
     """The run events of everything upstream of `refs`, those included, or of the whole registry; oldest first.
 
     Every run has a START; one that ended well a COMPLETE with what it made, one that failed a FAIL.
-
-    Raises:
-        UsageError: a reference is malformed.
-        NotFoundError: a reference points at nothing.
     """
     registry = context.registry
     records, parents = _upstream(registry, refs) if refs else _everything(registry)
-    made = sorted((_made(record) for record in records), key=lambda one: (one.began, one.ref))
-    renderer = _Renderer(dataset_namespace(registry.database), parents, _versions(made), _sizes(registry))
-    moments = [(one.began, place, one, False) for place, one in enumerate(made)]
-    moments += [(one.ended, place, one, True) for place, one in enumerate(made) if one.ended is not None]
-    moments.sort(key=lambda moment: (moment[0], moment[1], moment[3]))
-    return (renderer.end(one) if ends else renderer.start(one) for _, _, one, ends in moments)
+    runs = sorted((_run(record) for record in records), key=lambda run: (run.began, run.ref))
+    events = _Events(registry, parents, {run.ref: run.version for run in runs})
+    moments = [(run.began, place, False, run) for place, run in enumerate(runs)]
+    moments += [(run.ended, place, True, run) for place, run in enumerate(runs) if run.ended is not None]
+    moments.sort(key=lambda moment: moment[:3])
+    return (Serde.to_dict(events.end(run) if ends else events.start(run)) for _, _, ends, run in moments)
 
 
 def export(context: Context, refs: Sequence[str] = (), output: Path | None = None) -> OpenLineageExport:
-    """The run events, see `run_events`; written to `output`, whole or not at all, where that is given.
-
-    Raises:
-        UsageError: a reference is malformed, or `output` is a folder or lies in none.
-        NotFoundError: a reference points at nothing.
-        HubspokeError: the file cannot be written.
-    """
+    """The run events, see `run_events`; written to `output`, one a line, whole or not at all, where that is given."""
     events = run_events(context, refs)
     if output is None:
         given = tuple(events)
@@ -164,30 +118,23 @@ def export(context: Context, refs: Sequence[str] = (), output: Path | None = Non
     return OpenLineageExport(output, write_lines(events, output))
 
 
-def write_lines(events: Iterable[Event], path: Path) -> int:
-    """Write events to a file, one a line, and say how many; a reader sees the file whole or as it was before.
-
-    Raises:
-        UsageError: the path is a folder, or lies in none.
-        HubspokeError: the file cannot be written.
-    """
+def write_lines(events: Iterable[Mapping[str, Any]], path: Path) -> int:
+    """Write events to a file, one a line, and say how many."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file for the events.")
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent} for the events; make it, or name another file.")
-    staged = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with file_faults(path):
-            count = _write(events, staged)
-            staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
+    count = 0
+    with file_faults(path), atomic_write(path) as file:
+        for event in events:
+            file.write(f"{line(event)}\n")
+            count += 1
     return count
 
 
-def line(event: Event) -> str:
+def line(event: Mapping[str, Any]) -> str:
     """An event as one line of JSON."""
-    return _JSON.encode(event)
+    return Serde.to_json(event, ensure_ascii=False)
 
 
 def dataset_namespace(database: Database) -> str:
@@ -199,17 +146,6 @@ def dataset_namespace(database: Database) -> str:
     port = url.port or url.query.get("port", 5432)
     shown = f"[{host}]" if ":" in host else quote(host, safe="")
     return f"postgresql://{shown}:{port}/{url.database or ''}"
-
-
-def _write(events: Iterable[Event], path: Path) -> int:
-    count = 0
-    with path.open("w", encoding="utf-8") as file:
-        for event in events:
-            file.write(f"{line(event)}\n")
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
-    return count
 
 
 # ---- from the registry ----
@@ -228,8 +164,8 @@ def _upstream(registry: Registry, refs: Sequence[str]) -> tuple[list[RunRecord],
     domains = {node.domain for node in nodes.values() if node.domain is not None}
     found = _records(registry, None if len(domains) > _FEW_DOMAINS else sorted(domains))
     edges = {edge for lineage in lineages for edge in lineage.edges}
-    said = ((edge.child, Parent(edge.parent, edge.relation, edge.part or "", edge.reason)) for edge in edges)
-    return [record for record in found if record.ref in nodes], _by_child(said)
+    parents = ((edge.child, Parent(edge.parent, edge.relation, edge.part or "", edge.reason)) for edge in edges)
+    return [record for record in found if record.ref in nodes], _by_child(parents)
 
 
 def _records(registry: Registry, domains: Sequence[str] | None) -> list[RunRecord]:
@@ -247,221 +183,167 @@ def _records(registry: Registry, domains: Sequence[str] | None) -> list[RunRecor
 
 
 def _by_child(edges: Iterable[tuple[str, Parent]]) -> Parents:
-    found: dict[str, list[Parent]] = {}
+    found: dict[str, list[Parent]] = defaultdict(list)
     for child, parent in edges:
-        found.setdefault(child, []).append(parent)
-    for parents in found.values():
-        parents.sort()  # by reference, relation and part, which no two share
-    return found
+        found[child].append(parent)
+    return {child: sorted(parents) for child, parents in found.items()}  # by reference, relation, part: none is twice
 
 
-def _sizes(registry: Registry) -> dict[str, int]:
-    from ..registry.query import run_sql
-
-    return dict(run_sql(registry, "SELECT digest, bytes FROM artifacts").rows)
-
-
-def _versions(made: Iterable[Made]) -> dict[str, str]:
-    return {one.ref: one.version for one in made if one.version is not None}
-
-
-# ---- one row as a run ----
-
-
-def _made(record: RunRecord) -> Made:
-    if isinstance(record, ModelRecord):
-        return _made_model(record)
-    if isinstance(record, SnapshotRecord):
-        return _made_snapshot(record)
-    if isinstance(record, IndexRecord):
-        return _made_index(record)
-    if isinstance(record, EvaluationRecord):
-        return _made_evaluation(record)
-    # Rules and releases are rows alone: there is nothing but the moment at which they were written.
-    kind, verb = ("rules", "set") if isinstance(record, RulesRecord) else ("release", "make")
-    return Made(
-        record.ref,
-        record.created_at,
-        f"{record.domain}.{kind}.{verb}",
-        verb.upper(),
-        kind.upper(),
-        record.created_at,
-        record.created_at,
-    )
-
-
-def _made_model(record: ModelRecord) -> Made:
-    return Made(
-        record.ref,
-        record.created_at,
-        f"{record.domain}.{record.kind}.train" if record.domain else f"{record.kind}.train",
-        "TRAIN",
-        "MODEL",
-        record.started_at,
-        record.finished_at,
-        version=record.artifact or record.fingerprint,
-        artifact=record.artifact,
-        code_version=record.code_version or None,
-        error=(record.error or "The training failed.") if record.status == "failed" else None,
-    )
-
-
-def _made_snapshot(record: SnapshotRecord) -> Made:
-    return Made(
-        record.ref,
-        record.created_at,
-        f"{record.domain}.{record.kind}.ingest",
-        "INGEST",
-        "FILE",
-        record.created_at,
-        record.created_at,
-        version=record.content_hash,
-        rows=record.rows,
-        artifact=record.artifact,
-    )
-
-
-def _made_index(record: IndexRecord) -> Made:
-    return Made(
-        record.ref,
-        record.created_at,
-        f"{record.domain}.index.build",
-        "BUILD",
-        "INDEX",
-        record.created_at - timedelta(seconds=record.seconds or 0.0),
-        record.created_at,
-        version=record.artifact,
-        rows=record.n_items,
-        artifact=record.artifact,
-    )
-
-
-def _made_evaluation(record: EvaluationRecord) -> Made:
-    metrics = [metric.to_dict() for metric in record.metrics]
-    said = {"protocol": record.protocol, "nUsers": record.n_users, "metrics": metrics}
-    return Made(
-        record.ref,
-        record.created_at,
-        f"{record.domain}.evaluate",
-        "EVALUATE",
-        "EVALUATION",
-        record.created_at,
-        record.created_at,
-        artifact=record.artifact,
-        evaluation=_without_nulls(said),
-    )
-
-
-def _without_nulls(value: Any) -> Any:
-    """What is unknown is left out, as OpenLineage's own clients do."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
-    if isinstance(value, list | tuple):
-        return [_without_nulls(inner) for inner in value if inner is not None]
-    return value
+def _run(record: RunRecord) -> Run:
+    """One row as a run."""
+    scope = f"{record.domain}." if record.domain else ""
+    moment: dict[str, Any] = {"ref": record.ref, "created_at": record.created_at}
+    at_once = {**moment, "began": record.created_at, "ended": record.created_at}
+    match record:
+        case ModelRecord():
+            return Run(
+                **moment,
+                job=f"{scope}{record.kind}.train",
+                job_type="TRAIN",
+                data_type="MODEL",
+                began=record.started_at,
+                ended=record.finished_at,
+                version=record.artifact or record.fingerprint,
+                artifact=record.artifact,
+                code_version=record.code_version or None,
+                error=(record.error or "The training failed.") if record.status == "failed" else None,
+            )
+        case SnapshotRecord():
+            return Run(
+                **at_once,
+                job=f"{scope}{record.kind}.ingest",
+                job_type="INGEST",
+                data_type="FILE",
+                version=record.content_hash,
+                rows=record.rows,
+                artifact=record.artifact,
+            )
+        case IndexRecord():
+            at_once["began"] -= timedelta(seconds=record.seconds or 0.0)
+            return Run(
+                **at_once,
+                job=f"{scope}index.build",
+                job_type="BUILD",
+                data_type="INDEX",
+                version=record.artifact,
+                rows=record.n_items,
+                artifact=record.artifact,
+            )
+        case EvaluationRecord():
+            metrics = [metric.to_dict() for metric in record.metrics]
+            return Run(
+                **at_once,
+                job=f"{scope}evaluate",
+                job_type="EVALUATE",
+                data_type="EVALUATION",
+                artifact=record.artifact,
+                measured={"protocol": record.protocol, "nUsers": record.n_users, "metrics": metrics},
+            )
+        case RulesRecord():
+            return Run(**at_once, job=f"{scope}rules.set", job_type="SET", data_type="RULES")
+        case _:
+            return Run(**at_once, job=f"{scope}release.make", job_type="MAKE", data_type="RELEASE")
 
 
 # ---- a run as events ----
 
 
-@dataclass(frozen=True)
-class _Renderer:
-    """Runs as events.
+class _Events:
+    """Runs as the client's events; who was rendered as an input once is the same in every run."""
 
-    Attributes:
-        namespace: where the nodes live.
-        parents: the edges to the parents of each node, sorted.
-        versions: hash of each node's content.
-        sizes: bytes of each artifact.
-        inputs: parents that were rendered before, by what was said of them.
-    """
+    def __init__(self, registry: Registry, parents: Parents, versions: Mapping[str, str | None]) -> None:
+        from ..registry.query import run_sql
 
-    namespace: str
-    parents: Parents
-    versions: Mapping[str, str]
-    sizes: Mapping[str, int]
-    inputs: dict[tuple[Parent, ...], Event] = field(default_factory=dict)
+        self._namespace = dataset_namespace(registry.database)
+        self._parents = parents
+        self._versions = versions
+        self._sizes = dict(run_sql(registry, "SELECT digest, bytes FROM artifacts").rows)
+        self._inputs: dict[tuple[Parent, ...], event_v2.InputDataset] = {}
 
-    def start(self, made: Made) -> Event:
-        """A run begins: who and when; what went in and came out is told at its end."""
-        return self._event("START", made.began, made, {}, [], [])
+    def start(self, run: Run) -> event_v2.RunEvent:
+        """A run begins: who and when; what went in and came out is said at its end."""
+        return self._event(event_v2.RunState.START, run.began, run, {}, [], [])
 
-    def end(self, made: Made) -> Event:
-        """A run ends: well with what it made, or badly with what it said."""
-        inputs = self._inputs(made.ref)
-        if made.error is None:
-            return self._event("COMPLETE", made.ended or made.began, made, {}, inputs, [self._output(made)])
-        error = {"errorMessage": _facet("errorMessage", message=made.error, programmingLanguage="PYTHON")}
-        return self._event("FAIL", made.ended or made.began, made, error, inputs, [])
+    def end(self, run: Run) -> event_v2.RunEvent:
+        """A run ends: well with what it made, or badly with its error."""
+        edges = self._parents.get(run.ref, ())
+        inputs = [self._input(tuple(own)) for _, own in groupby(edges, key=attrgetter("ref"))]
+        ended = run.ended or run.began
+        if run.error is None:
+            return self._event(event_v2.RunState.COMPLETE, ended, run, {}, inputs, [self._output(run)])
+        error = facet_v2.error_message_run.ErrorMessageRunFacet(
+            message=run.error, programmingLanguage="PYTHON", producer=PRODUCER
+        )
+        return self._event(event_v2.RunState.FAIL, ended, run, {"errorMessage": error}, inputs, [])
 
     def _event(
-        self, kind: str, at: datetime, made: Made, facets: Event, inputs: list[Event], outputs: list[Event]
-    ) -> Event:
-        job_type = _facet("jobType", processingType="BATCH", integration="HUBSPOKE", jobType=made.job_type)
-        return {
-            "eventType": kind,
-            "eventTime": at.isoformat(),
-            "run": {"runId": made.run_id, "facets": {**_engine(made), **facets}},
-            "job": {"namespace": NAMESPACE, "name": made.job, "facets": {"jobType": job_type}},
-            "inputs": inputs,
-            "outputs": outputs,
-            "producer": PRODUCER,
-            "schemaURL": f"{CORE}/RunEvent",
-        }
+        self,
+        state: event_v2.RunState,
+        at: datetime,
+        run: Run,
+        facets: dict[str, Any],
+        inputs: list[event_v2.InputDataset],
+        outputs: list[event_v2.OutputDataset],
+    ) -> event_v2.RunEvent:
+        if run.code_version is not None:
+            engine = facet_v2.processing_engine_run.ProcessingEngineRunFacet(
+                name="hubspoke",
+                version=run.code_version,
+                openlineageAdapterVersion=__version__,
+                producer=PRODUCER,
+            )
+            facets = {"processing_engine": engine, **facets}
+        job_type = facet_v2.job_type_job.JobTypeJobFacet(
+            processingType="BATCH", integration="HUBSPOKE", jobType=run.job_type, producer=PRODUCER
+        )
+        run_id = str(uuid.uuid5(_RUNS, f"{run.ref} {run.created_at.isoformat()}"))
+        return event_v2.RunEvent(
+            eventType=state,
+            eventTime=at.isoformat(),
+            run=event_v2.Run(runId=run_id, facets=facets),
+            job=event_v2.Job(namespace=NAMESPACE, name=run.job, facets={"jobType": job_type}),
+            inputs=inputs,
+            outputs=outputs,
+            producer=PRODUCER,
+        )
 
-    def _inputs(self, ref: str) -> list[Event]:
-        edges = self.parents.get(ref, ())
-        return [self._input(tuple(of_parent)) for _, of_parent in groupby(edges, key=attrgetter("ref"))]
-
-    def _input(self, edges: tuple[Parent, ...]) -> Event:
-        """One parent as an input; many runs share it, with the same words."""
-        known = self.inputs.get(edges)
-        if known is None:
+    def _input(self, edges: tuple[Parent, ...]) -> event_v2.InputDataset:
+        """One parent as an input, with every relation to it."""
+        if edges not in self._inputs:
             relations = [{"relation": e.relation, "part": e.part or None, "reason": e.reason} for e in edges]
-            facet = _facet("hubspoke_relation", relations=_without_nulls(relations))
-            known = self.inputs[edges] = {
-                "namespace": self.namespace,
-                "name": edges[0].ref,
-                "facets": self._version(edges[0].ref),
-                "inputFacets": {"hubspoke_relation": facet},
-            }
-        return known
+            facet: Any = base.InputDatasetFacet(producer=PRODUCER).with_additional_properties(relations=relations)
+            self._inputs[edges] = event_v2.InputDataset(
+                namespace=self._namespace,
+                name=edges[0].ref,
+                facets=self._version(edges[0].ref),
+                inputFacets={"hubspoke_relation": facet},
+            )
+        return self._inputs[edges]
 
-    def _output(self, made: Made) -> Event:
-        facets = {
-            **self._version(made.ref),
-            "dataSource": _facet("dataSource", name=self.namespace, uri=self.namespace),
-            "datasetType": _facet("datasetType", datasetType=made.data_type),
-        }
-        return {
-            "namespace": self.namespace,
-            "name": made.ref,
-            "facets": facets,
-            "outputFacets": {**self._statistics(made), **_evaluation(made)},
-        }
+    def _output(self, run: Run) -> event_v2.OutputDataset:
+        source = facet_v2.datasource_dataset.DatasourceDatasetFacet(
+            name=self._namespace, uri=self._namespace, producer=PRODUCER
+        )
+        kind = facet_v2.dataset_type_dataset.DatasetTypeDatasetFacet(datasetType=run.data_type, producer=PRODUCER)
+        made: dict[str, Any] = {}
+        size = self._sizes.get(run.artifact)
+        if size is not None or run.rows is not None:
+            made["outputStatistics"] = facet_v2.output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
+                rowCount=run.rows, size=size, producer=PRODUCER
+            )
+        if run.measured:
+            facet = base.OutputDatasetFacet(producer=PRODUCER)
+            made["hubspoke_evaluation"] = facet.with_additional_properties(**run.measured)
+        return event_v2.OutputDataset(
+            namespace=self._namespace,
+            name=run.ref,
+            facets={**self._version(run.ref), "dataSource": source, "datasetType": kind},
+            outputFacets=made,
+        )
 
-    def _version(self, ref: str) -> Event:
-        version = self.versions.get(ref)
-        return {} if version is None else {"version": _facet("version", datasetVersion=version)}
-
-    def _statistics(self, made: Made) -> Event:
-        size = self.sizes.get(made.artifact) if made.artifact else None
-        if size is None and made.rows is None:
+    def _version(self, ref: str) -> dict[str, Any]:
+        version = self._versions.get(ref)
+        if version is None:
             return {}
-        return {"outputStatistics": _facet("outputStatistics", rowCount=made.rows, size=size)}
-
-
-def _engine(made: Made) -> Event:
-    if made.code_version is None:
-        return {}
-    version = {"version": made.code_version, "openlineageAdapterVersion": __version__}
-    return {"processing_engine": _facet("processing_engine", name="hubspoke", **version)}
-
-
-def _evaluation(made: Made) -> Event:
-    return {"hubspoke_evaluation": _facet("hubspoke_evaluation", **made.evaluation)} if made.evaluation else {}
-
-
-def _facet(facet: str, /, **values: Any) -> Event:
-    known = {key: value for key, value in values.items() if value is not None}
-    return {"_producer": PRODUCER, "_schemaURL": FACETS[facet], **known}
+        facet = facet_v2.dataset_version_dataset.DatasetVersionDatasetFacet(datasetVersion=version, producer=PRODUCER)
+        return {"version": facet}

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+pytest.importorskip("openlineage.client", reason="lineage is exported by openlineage-python")
 
 
 def test_events_go_to_stdout_one_a_line(garden: Any) -> None:
@@ -31,10 +36,12 @@ def test_events_go_to_a_file(garden: Any, home: Path) -> None:
     assert (refused.code, refused.out) == (2, "")
 
 
-def test_a_form_has_to_be_named(garden: Any) -> None:
+def test_without_the_client_the_extra_is_named(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openlineage.client", None)
+    monkeypatch.delitem(sys.modules, "hubspoke.workflows.openlineage", raising=False)
     refused = garden("lineage", "export")
-    assert (refused.code, refused.out) == (2, "")
-    assert "--openlineage" in refused.err
+    assert (refused.code, refused.out) == (7, "")
+    assert "pip install 'hubspoke[openlineage]'" in refused.err
 
 
 def test_what_does_not_exist_is_not_exported(garden: Any) -> None:
