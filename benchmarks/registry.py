@@ -222,7 +222,7 @@ def questions(shape: Shape) -> dict[str, Callable[[Registry], Any]]:
     return {
         "lineage upstream of a live release": lambda r: r.lineage.upstream(f"{middle}@live"),
         f"lineage upstream, {shape.spokes} warm starts": lambda r: r.lineage.upstream(f"domain_0000:{shape.spokes}"),
-        "lineage show of a live release": lambda r: r.lineage.tree(f"{middle}@live"),
+        "lineage show of a live release": lambda r: r.lineage.show(f"{middle}@live"),
         f"lineage downstream of a hub with {shape.domains} spokes": lambda r: r.lineage.downstream(f"hub:{newest}"),
         f"impact of a hub with {shape.domains} spokes": lambda r: r.lineage.impact(f"hub:{newest}"),
         f"impact of a hub with {shape.domains} spokes that others start from": lambda r: r.lineage.impact(
@@ -232,7 +232,7 @@ def questions(shape: Shape) -> dict[str, Callable[[Registry], Any]]:
         f"impact of an event snapshot that {shape.spokes // SNAPSHOTS} hubs saw": lambda r: r.lineage.impact(
             f"snapshot:domain_0000/events/{SNAPSHOTS}"
         ),
-        "lineage diff of two spokes": lambda r: r.lineage.differences(f"{last}:{newest}", f"{last}:{paired}"),
+        "lineage diff of two spokes": lambda r: r.lineage.diff(f"{last}:{newest}", f"{last}:{paired}"),
         "domain list": lambda r: r.domains.list(),
         "domain show": lambda r: r.domains.get(middle),
         "staleness of one domain": lambda r: r.lineage.staleness(middle),

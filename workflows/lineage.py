@@ -32,7 +32,7 @@ class LineageQuestions:
             UsageError: the reference is malformed.
             NotFoundError: it points at nothing.
         """
-        return self._context.registry.lineage.tree(ref, direction, domains, depth)
+        return self._context.registry.lineage.show(ref, direction, domains, depth)
 
     def upstream(self, ref: str) -> Lineage:
         """Everything that `ref` was made from, nearest first.
@@ -72,4 +72,4 @@ class LineageQuestions:
             UsageError: a reference is malformed, or the two cannot be compared.
             NotFoundError: one points at nothing.
         """
-        return self._context.registry.lineage.differences(a, b)
+        return self._context.registry.lineage.diff(a, b)

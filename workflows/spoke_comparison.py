@@ -73,7 +73,7 @@ def compare_spokes(context: Context, refs: Sequence[str]) -> SpokeComparison:
     named = [ready_model(context, spoke_ref(context, ref), ModelKind.SPOKE).ref for ref in refs]
     if len(named) < 2 or len({*named}) < len(named):
         raise UsageError(f"There are not two versions to compare in {', '.join(refs)}; name each one once.")
-    pairs = [context.registry.lineage.differences(named[0], other) for other in named[1:]]
+    pairs = [context.registry.lineage.diff(named[0], other) for other in named[1:]]
     rows = [row for section in SECTIONS for row in _rows(section, pairs)]
     return SpokeComparison(tuple(named), tuple(rows), tuple(_metrics(pairs)))
 

@@ -18,6 +18,7 @@ from ..settings import load_settings
 from .context import Context
 
 if TYPE_CHECKING:
+    from ..registry.lineage.store import LineageStore
     from ..registry.query import QueryResult
     from ..registry.records import AliasChange
     from .backups import Backup, Restoration
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from .indexes import Indexes
     from .ingest import ReadOptions
     from .launches import LaunchResult
-    from .lineage import LineageQuestions
     from .recommendations import Recommendations
     from .releases import Promotion
     from .rules import RuleVersions
@@ -127,12 +127,10 @@ class Workspace(Context):
 
         return Gates(self)
 
-    @cached_property
-    def lineage(self) -> LineageQuestions:
+    @property
+    def lineage(self) -> LineageStore:
         """What came from what."""
-        from .lineage import LineageQuestions
-
-        return LineageQuestions(self)
+        return self.registry.lineage
 
     @cached_property
     def bundle(self) -> Bundles:

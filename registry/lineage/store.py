@@ -24,14 +24,14 @@ class LineageStore(Store):
         with self.database.read() as session:
             return closure(session, find_node(session, ref).id, "downstream")
 
-    def tree(
+    def show(
         self,
         ref: str | Reference,
         direction: Direction = "upstream",
         domains: bool = False,
         depth: int | None = None,
     ) -> LineageTree:
-        """Lineage as nested lines for a printer; a node that hangs in several places is unfolded at the first.
+        """The lineage as a tree, with the headline metric of each version; what hangs in several places opens once.
 
         Args:
             ref: the root.
@@ -50,7 +50,7 @@ class LineageStore(Store):
         with self.database.read() as session:
             return impact(session, find_node(session, ref), live)
 
-    def differences(self, a: str | Reference, b: str | Reference) -> Difference:
+    def diff(self, a: str | Reference, b: str | Reference) -> Difference:
         """What differs between two versions of one kind.
 
         Raises:

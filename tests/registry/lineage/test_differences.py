@@ -50,7 +50,7 @@ def test_two_spokes(garden, spoke, stored) -> None:
         seed=8,
         code="1.1",
     )
-    found = registry.lineage.differences("garden:1", "garden:2")
+    found = registry.lineage.diff("garden:1", "garden:2")
     assert (found.a.ref, found.b.ref, found.kind, found.same) == ("garden:1", "garden:2", "spoke", False)
     items, events = (next(d for d in found.data if d.name == name) for name in ("items", "events"))
     assert items.same and items.a == items.b
@@ -75,7 +75,7 @@ def test_two_spokes(garden, spoke, stored) -> None:
     assert parts["order"] == (None, ModelPart("order", "ooo", 8, 2), False)
     assert ("space_fingerprint", "space one", "space two") in {(v.key, v.a, v.b) for v in found.outcome}
     assert found.metrics == ()
-    back = registry.lineage.differences("garden:2", "garden:1")
+    back = registry.lineage.diff("garden:2", "garden:1")
     assert [(p.a, p.b) for p in back.parts] == [(p.b, p.a) for p in found.parts]
     assert found.to_dict()["parts"][0]["a"]["fingerprint"] == "aaa"
 
@@ -88,7 +88,7 @@ def test_metrics_are_of_the_same_protocol_and_events_and_the_newest(garden, spok
     first, second = evaluate(garden, "garden:1", 0.25), evaluate(garden, "garden:2", 0.5)
     evaluate(garden, "garden:1", 0.9, split="temporal")
     evaluate(garden, "garden:2", 0.8, events="snapshot:garden/events/2")
-    metrics = garden.registry.lineage.differences("garden:1", "garden:2").metrics
+    metrics = garden.registry.lineage.diff("garden:1", "garden:2").metrics
     assert [(m.name, m.slice, m.a, m.b, m.difference) for m in metrics] == [
         ("ndcg@10", "all", 0.25, 0.5, 0.25),
         ("hr@10", "cold", 0.125, 0.25, 0.125),
@@ -99,10 +99,10 @@ def test_metrics_are_of_the_same_protocol_and_events_and_the_newest(garden, spok
 def test_a_version_does_not_differ_from_itself_nor_from_its_like(garden, spoke) -> None:
     garden.release()
     for ref in ("hub:1", "garden:1", "index:garden/1", "release:garden/1", ITEMS):
-        assert garden.registry.lineage.differences(ref, ref).same
+        assert garden.registry.lineage.diff(ref, ref).same
     for name in ("like", "alike"):
         spoke(name, {"layers": 1}, [Parent("hub:1", "adapted_from")])
-    found = garden.registry.lineage.differences("garden:2", "garden:3")
+    found = garden.registry.lineage.diff("garden:2", "garden:3")
     # What they were made of is the same; what came out is told apart.
     assert all(one.same for section in (found.data, found.config, found.code, found.parents) for one in section)
     assert not found.same
@@ -114,9 +114,7 @@ def test_spokes_of_two_domains_have_their_data_side_by_side(garden, spoke, store
     attic, _ = registry.snapshots.add("attic", "items", "x", 4, stored("attic"))
     spoke("one", {}, [Parent(ITEMS, "trained_on")])
     spoke("two", {}, [Parent(attic.ref, "trained_on"), Parent(ITEMS, "trained_on", "more")], domain="attic")
-    data = {
-        d.name: (d.a and d.a.ref, d.b and d.b.ref) for d in registry.lineage.differences("garden:1", "attic:1").data
-    }
+    data = {d.name: (d.a and d.a.ref, d.b and d.b.ref) for d in registry.lineage.diff("garden:1", "attic:1").data}
     assert data == {"items": (ITEMS, attic.ref), "garden/items": (None, ITEMS)}
 
 
@@ -127,21 +125,21 @@ def test_hubs_indexes_releases_and_snapshots(garden) -> None:
     garden.hub()
     rules, _ = registry.rules.add("garden", {"boost": []})
     garden.release(boost=[])
-    hubs = registry.lineage.differences("hub:1", "hub:2")
+    hubs = registry.lineage.diff("hub:1", "hub:2")
     assert [(d.name, d.a and d.a.ref, d.b and d.b.ref) for d in hubs.data] == [("garden/items", ITEMS, later.ref)]
-    indexes = registry.lineage.differences("index:garden/1", "index:garden/2")
+    indexes = registry.lineage.diff("index:garden/1", "index:garden/2")
     assert [(p.relation, p.a, p.b) for p in indexes.parents if p.relation == "embeds"] == [
         ("embeds", (ITEMS,), (later.ref,))
     ]
     assert {v.key: v.a for v in indexes.config} == {"factory": "Flat", "metric": "inner_product"}
-    releases = registry.lineage.differences("release:garden/1", "release:garden/2")
+    releases = registry.lineage.diff("release:garden/1", "release:garden/2")
     assert [(p.name, p.a, p.b, p.same) for p in releases.parts] == [
         ("hub", "hub:1", "hub:1", True),
         ("index", "index:garden/1", "index:garden/2", False),
         ("rules", None, rules.ref, False),
         ("spoke", "garden:1", "garden:2", False),
     ]
-    snapshots = registry.lineage.differences(ITEMS, later.ref)
+    snapshots = registry.lineage.diff(ITEMS, later.ref)
     assert [(d.name, d.same) for d in snapshots.data] == [("items", False)]
 
 
@@ -156,9 +154,9 @@ def test_hubs_indexes_releases_and_snapshots(garden) -> None:
 )
 def test_what_cannot_be_compared_is_refused(garden, a: str, b: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        garden.registry.lineage.differences(a, b)
+        garden.registry.lineage.diff(a, b)
     with pytest.raises(NotFoundError):
-        garden.registry.lineage.differences(a, "garden:9")
+        garden.registry.lineage.diff(a, "garden:9")
 
 
 def test_nested_settings_become_dotted_keys() -> None:

@@ -88,7 +88,7 @@ def test_each_question_is_one_query(garden) -> None:
     assert len(statements) == 2  # the reference, then the whole lineage
     assert "RECURSIVE" in statements[1]
     # A tree asks for the metrics too.
-    assert len(asked(garden.registry, lambda: garden.registry.lineage.tree(release.ref))) == 3
+    assert len(asked(garden.registry, lambda: garden.registry.lineage.show(release.ref))) == 3
 
 
 def test_the_query_reads_no_table_from_end_to_end(garden) -> None:
@@ -119,7 +119,7 @@ def lines(tree: LineageTree) -> list[tuple[int, str, bool]]:
 def test_a_tree_unfolds_each_node_once(garden) -> None:
     spoke = garden.spoke("hub:1")
     index = garden.index(spoke.ref)
-    assert lines(garden.registry.lineage.tree(index.ref)) == [
+    assert lines(garden.registry.lineage.show(index.ref)) == [
         (0, "index:garden/1", False),
         (1, "snapshot:garden/items/1", False),
         (1, "garden:1", False),
@@ -127,14 +127,14 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
         (2, "hub:1", False),
         (3, "snapshot:garden/items/1", False),
     ]
-    hub = garden.registry.lineage.tree(index.ref).children[1].children[1]
+    hub = garden.registry.lineage.show(index.ref).children[1].children[1]
     assert [edge.relation for edge in hub.edges] == ["adapted_from", "inherits"]
-    with_domains = lines(garden.registry.lineage.tree(index.ref, domains=True))
+    with_domains = lines(garden.registry.lineage.show(index.ref, domains=True))
     assert with_domains.count((2, "domain:garden", False)) == 1
     assert (3, "snapshot:garden/items/1", True) in with_domains
-    downstream = [line[:2] for line in lines(garden.registry.lineage.tree("hub:1", "downstream"))]
+    downstream = [line[:2] for line in lines(garden.registry.lineage.show("hub:1", "downstream"))]
     assert downstream == [(0, "hub:1"), (1, "garden:1"), (2, "index:garden/1")]
-    told = garden.registry.lineage.tree(index.ref).to_dict()
+    told = garden.registry.lineage.show(index.ref).to_dict()
     assert told["node"]["ref"] == "index:garden/1"
     assert [(line["depth"], line["ref"]) for line in told["lines"]][:3] == [
         (0, "index:garden/1"),
@@ -146,7 +146,7 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
 
 def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
     release = garden.release()
-    tree = garden.registry.lineage.tree(release.ref, depth=1)
+    tree = garden.registry.lineage.show(release.ref, depth=1)
     assert [(depth, line.node.ref, line.cut) for depth, line in tree.walk()] == [
         (0, release.ref, False),
         (1, "hub:1", True),
@@ -155,7 +155,7 @@ def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
     ]
     two = [
         (depth, line.node.ref, line.repeated, line.cut)
-        for depth, line in garden.registry.lineage.tree(release.ref, depth=2).walk()
+        for depth, line in garden.registry.lineage.show(release.ref, depth=2).walk()
     ]
     assert (2, "garden:1", True, False) in two  # under the index, unfolded above it
     assert max(depth for depth, *_ in two) == 2
@@ -172,10 +172,10 @@ def test_versions_show_the_headline_metric_of_their_newest_evaluation(garden) ->
             n_users=3,
             metrics=[MetricRecord("all", "ndcg@10", value, 0.01, 0.1), MetricRecord("cold", "ndcg@10", 0.5)],
         )
-    metrics = {line.node.ref: line.metric for _, line in garden.registry.lineage.tree(release.ref).walk()}
+    metrics = {line.node.ref: line.metric for _, line in garden.registry.lineage.show(release.ref).walk()}
     assert metrics["garden:1"] == MetricRecord("all", "ndcg@10", 0.078, 0.01, 0.1)
     assert metrics["hub:1"] is None
-    down = {line.node.ref: line.metric for _, line in garden.registry.lineage.tree("garden:1", "downstream").walk()}
+    down = {line.node.ref: line.metric for _, line in garden.registry.lineage.show("garden:1", "downstream").walk()}
     assert down["evaluation:garden/1"] == MetricRecord("all", "ndcg@10", 0.05, 0.01, 0.1)
 
 
@@ -262,7 +262,7 @@ def check(registry: Registry, graph: nx.DiGraph) -> None:
             assert {n.ref: n.depth for n in lineage.nodes} == nx.single_source_shortest_path_length(pairs, name)
             within = graph.subgraph({*around, name})
             assert {(e.parent, e.child) for e in lineage.edges} == set(within.edges)
-        lines = [line for _, line in registry.lineage.tree(name, "downstream").walk()]
+        lines = [line for _, line in registry.lineage.show(name, "downstream").walk()]
         assert {line.node.ref for line in lines} == {*nx.descendants(graph, name), name}
         unfolded = [line.node.ref for line in lines if line.children]
         assert len(unfolded) == len(set(unfolded))
@@ -301,7 +301,7 @@ def test_a_wide_diamond_stays_cheap(registry: Registry) -> None:
     }
     draw_graph(registry, layers * width, edges)
     assert len(registry.lineage.upstream(f"hub:{layers * width}").nodes) == (layers - 1) * width + 1
-    assert len(registry.lineage.tree(f"hub:{layers * width}").children) == width
+    assert len(registry.lineage.show(f"hub:{layers * width}").children) == width
 
 
 def test_a_chain_longer_than_the_recursion_limit(registry: Registry) -> None:
@@ -309,6 +309,6 @@ def test_a_chain_longer_than_the_recursion_limit(registry: Registry) -> None:
     draw_graph(registry, n, {(i, i + 1) for i in range(n - 1)})
     up = registry.lineage.upstream(f"hub:{n}")
     assert (len(up.nodes), up.nodes[-1].ref, up.nodes[-1].depth) == (n, "hub:1", n - 1)
-    tree = registry.lineage.tree("hub:1", "downstream")
+    tree = registry.lineage.show("hub:1", "downstream")
     assert [line["depth"] for line in tree.to_dict()["lines"]] == list(range(n))
     assert repr(tree).startswith("LineageTree(node=NodeRecord(ref='hub:1'")
