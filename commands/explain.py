@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
 from .call import Call, command_options
-from .explain_text import explained
 from .options import how_many, names
+from .recommend import answered
+
+if TYPE_CHECKING:
+    from ..workflows.explain import ExplainedItem, Explanation
+
+BEHAVIOUR_PARTS = {"image": "picture", "item id": "the item itself", "bias": "same for all"}
+SHOWN_EVENTS, LONGEST_TITLE = 5, 40
+LEAST = 0.005  # less than half a per cent is not worth a word
 
 
 @click.command()
@@ -48,3 +58,78 @@ def explain(
         write_plot(result, file)
         call.note(f"The picture is in {file}.")
     call.show(result, lambda: explained(result))
+
+
+def explained(result: Explanation) -> str:
+    """Who answers, after what, and a block for each item, for people who choose what a shop shows."""
+    lines, named = answered(result), _event_names(result)
+    if result.attention is not None:
+        looked = sorted(zip(named, result.attention.mean, strict=True), key=lambda own: -own[1])
+        lines.append(f"Attention of the model: {_listed(looked)}.")
+    lines += [f"Note: {note}" for note in result.notes]
+    return "\n\n".join(["\n".join(lines), *(_block(item, named) for item in result.items)])
+
+
+def _event_names(result: Explanation) -> list[str]:
+    """The title of each event's item; where two events would be called alike, with their place in the session."""
+    from ..reports.charts import shortened
+
+    titles = [shortened(str(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
+    count = Counter(titles)
+    return [f"{title} [{n}]" if count[title] > 1 else title for n, title in enumerate(titles, 1)]
+
+
+def _block(item: ExplainedItem, events: Sequence[str]) -> str:
+    place = f"{item.rank}." if item.rank is not None else "-"
+    rows = [*_standing(item), *_reasons(item, events)]
+    width = max(len(name) for name, _ in rows)
+    head = f"{place} {item.title or item.item_id} ({', '.join([item.item_id, *filter(None, [item.brand])])})"
+    return "\n".join([head, *(f"   {name:<{width}}  {text}" for name, text in rows)])
+
+
+def _standing(item: ExplainedItem) -> Iterator[tuple[str, str]]:
+    """What is odd about the place of an item."""
+    if item.pinned:
+        yield "pinned", f"by a rule; its score alone would put it at {item.score_rank}"
+    if item.not_shown is not None:
+        yield "never shown", f"{item.not_shown}; its score would put it at {item.score_rank}"
+    elif item.rank is None:
+        yield "not in the list", f"its score puts it at {item.score_rank}"
+    if item.cold:
+        yield "new", "too few events for behaviour of its own, so content speaks for it"
+
+
+def _reasons(item: ExplainedItem, events: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The events that put an item ahead of the average one or hold it back, and what its score is made of."""
+    for word, sign in (("because of", 1), ("in spite of", -1)):
+        own = [event for event in item.events if sign * event.lead_share >= LEAST]
+        own.sort(key=lambda event: -abs(event.lead_share))
+        if own:
+            yield word, _listed([(events[event.position - 1], event.lead_share) for event in own])
+    yield "score", f"{item.score:.3f}: {_parts((part.name, part.score, part.share) for part in item.parts)}"
+    if item.behaviour_parts:
+        summed = sorted(item.behaviour_parts.items(), key=lambda part: -abs(part[1]))
+        named = [f"{BEHAVIOUR_PARTS.get(name, name)} {score:.3f}" for name, score in summed if abs(score) >= LEAST]
+        yield "behaviour", ", ".join(named)
+    if len(item.parts) > 1:
+        lead = sum(part.lead for part in item.parts)
+        parts = _parts((part.name, part.lead, part.lead_share) for part in item.parts)
+        yield "compared", f"{abs(lead):.3f} {'below' if lead < 0 else 'above'} the average item: {parts}"
+    for name, other in (("text", item.without_text), ("picture", item.without_image)):
+        if other is not None:
+            place = f"it would stand at {other.score_rank} instead of {item.score_rank}"
+            yield "without", f"its {name} {place} (score {other.score:.3f})"
+
+
+def _listed(shares: Sequence[tuple[str, float]]) -> str:
+    """Names with their shares, the first few of them."""
+    shown = [f"{name} ({share * 100:.0f} %)" for name, share in shares[:SHOWN_EVENTS]]
+    more = len(shares) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _parts(parts: Iterable[tuple[str, float, float]]) -> str:
+    from ..reports.explanation import PART_NAMES
+
+    named = [f"{PART_NAMES[name]} {score:.3f} ({share * 100:.0f} %)" for name, score, share in parts if score]
+    return ", ".join(named) or "nothing"
