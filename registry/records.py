@@ -6,7 +6,7 @@ Everything is named by reference (`garden:7`); row ids stay inside.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -221,6 +221,10 @@ class GateRecord(Record):
     at: datetime
 
 
+# The parts of a release, in the order in which they stand upon each other.
+PARTS = ("hub", "spoke", "index", "reranker", "rules")
+
+
 @dataclass(frozen=True)
 class ReleaseParts:
     """What a release is made of, by reference.
@@ -241,7 +245,7 @@ class ReleaseParts:
 
     def named(self) -> dict[str, str]:
         """Name of each part that is there to its reference."""
-        return {field.name: ref for field in fields(self) if (ref := getattr(self, field.name)) is not None}
+        return {name: ref for name in PARTS if (ref := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True)
@@ -261,7 +265,7 @@ class ReleaseRecord(Record):
     @property
     def parts(self) -> ReleaseParts:
         """The set alone."""
-        return ReleaseParts(self.hub, self.index, self.spoke, self.reranker, self.rules)
+        return ReleaseParts(**{name: getattr(self, name) for name in PARTS})
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from ..errors import NotFoundError, UsageError
+from ..results import Record
 from .artifacts.manifests import StoredArtifact
 from .database import Database
 from .kinds import NodeKind, Relation, choice
 from .records import NodeRecord, Parent
 from .references import Reference, parse
-from .schema import Alias, Artifact, Domain, Edge, Node
+from .schema import Alias, Artifact, Base, Domain, Edge, Node
 
+R = TypeVar("R", bound=Record)
 # SQLite of old takes no more than 999 values in one statement.
 _AT_ONCE = 500
-# Rows of several tables joined; each store's `_record` gives the columns their types.
+# Rows of several tables joined.
 Joined: TypeAlias = "Select[*tuple[Any, ...]]"
+
+
+# ---- stores ----
 
 
 class Store:
@@ -31,17 +37,76 @@ class Store:
         self.database = database
 
 
-def now() -> datetime:
-    """This moment in UTC."""
-    return datetime.now(UTC)
+class NodeStore(Store, Generic[R]):
+    """A store of what has a node of its own.
+
+    A subclass says what kinds of node it reads into which record, and the query for it: the row, its node, then one
+    labelled column for each field of the record that is not a column of these two.
+    """
+
+    kinds: ClassVar[tuple[NodeKind, ...]]
+    record: type[R]
+    # The field, if any, that is made of rows of another table, and its value where there are none.
+    inner: ClassVar[tuple[str, Any] | None] = None
+
+    @classmethod
+    def _query(cls) -> Joined:
+        raise NotImplementedError
+
+    @classmethod
+    def _inner_values(cls, session: Session, query: Joined) -> Mapping[int, Any]:
+        raise NotImplementedError
+
+    @classmethod
+    def records(cls, session: Session, query: Joined) -> list[R]:
+        """The records that a query gives, in its order."""
+        values = cls._inner_values(session, query) if cls.inner else {}
+        found = []
+        for row in session.execute(query):
+            own, node, *_ = row
+            known = {"ref": node.ref, "created_at": node.created_at, **row._mapping}
+            if cls.inner:
+                field, default = cls.inner
+                known[field] = values.get(own.id, default)
+            found.append(fill(cls.record, own, known))
+        return found
+
+    @classmethod
+    def read(cls, session: Session, node: Node) -> R:
+        """The record of a node; one of another kind is a UsageError."""
+        expect_kind(node, *cls.kinds)
+        return cls.records(session, cls._query().where(Node.id == node.id))[0]
+
+    def get(self, ref: str) -> R:
+        """The version that a reference points at.
+
+        Raises:
+            NotFoundError: it points at nothing.
+            UsageError: it is malformed, or points at something else.
+        """
+        with self.database.read() as session:
+            return self.read(session, find_node(session, ref))
+
+    def _list(self, domain: str | None, *where: ColumnElement[bool]) -> list[R]:
+        """Records, oldest first, of one domain if asked."""
+        query = self._query().where(*where).order_by(Node.id)
+        with self.database.read() as session:
+            if domain is not None:
+                query = query.where(Node.domain_id == domain_row(session, domain).id)
+            return self.records(session, query)
+
+
+def fill(kind: type[R], row: Base, known: Mapping[str, Any]) -> R:
+    """A record of what is known, and of the row's columns for its other fields."""
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # every record is a dataclass
+    return kind(**{name: known[name] if name in known else getattr(row, name) for name in names})
+
+
+# ---- domains ----
 
 
 def domain_row(session: Session, name: str) -> Domain:
-    """The domain of that name.
-
-    Raises:
-        NotFoundError: there is none; the sentence names the nearest names that exist.
-    """
+    """The domain of that name; where there is none, a NotFoundError with the nearest names that exist."""
     row = session.scalar(select(Domain).where(Domain.name == name))
     if row is None:
         raise NotFoundError(_unknown_domain(session, name))
@@ -59,6 +124,14 @@ def _unknown_domain(session: Session, name: str) -> str:
     return f"There is no domain {name!r}, nor any other yet; add it with `hubspoke domain add {name}`."
 
 
+# ---- new rows ----
+
+
+def now() -> datetime:
+    """This moment in UTC."""
+    return datetime.now(UTC)
+
+
 def batches(values: Iterable[Any]) -> Iterator[list[Any]]:
     """Sorted values in lists that fit into one statement."""
     ordered = sorted(values)
@@ -74,26 +147,33 @@ def new_node(session: Session, reference: Reference, domain_id: int | None, labe
     return node
 
 
-def next_version(session: Session, column: InstrumentedAttribute[int], *where: ColumnElement[bool]) -> int:
-    """One more than the highest version so far; numbers may have gaps, none is given twice."""
-    highest = session.scalar(select(func.max(column)).where(*where))
-    return (highest or 0) + 1
+def new_version(
+    session: Session, table: type[Any], kind: NodeKind, owner: Domain | None, label: str, columns: Mapping[str, Any]
+) -> Node:
+    """A node with the next version number of its kind and domain, and its row in `table`.
+
+    Numbers may have gaps, none is given twice. `{}` in the label stands for the number.
+    """
+    domain_id, name = (None, None) if owner is None else (owner.id, owner.name)
+    mine = select(table.id).join(Node, Node.id == table.id).where(Node.domain_id == domain_id, Node.kind == kind)
+    version = (session.scalar(mine.with_only_columns(func.max(table.version))) or 0) + 1
+    node = new_node(session, Reference(kind, name, version), domain_id, label.format(version))
+    session.add(table(id=node.id, domain_id=domain_id, version=version, **columns))
+    session.flush()
+    return node
 
 
 def put_artifact(session: Session, stored: StoredArtifact) -> str:
     """Record an artifact where it is not yet; its digest."""
     if session.get(Artifact, stored.digest) is None:
-        session.add(
-            Artifact(
-                digest=stored.digest,
-                kind=stored.kind,
-                bytes=stored.bytes,
-                files=dict(stored.files),
-                created_at=now(),
-            )
-        )
+        row = Artifact(digest=stored.digest, kind=stored.kind, bytes=stored.bytes, files=dict(stored.files))
+        row.created_at = now()
+        session.add(row)
         session.flush()
     return stored.digest
+
+
+# ---- nodes by reference ----
 
 
 def find_node(session: Session, ref: str | Reference) -> Node:
@@ -104,56 +184,55 @@ def find_node(session: Session, ref: str | Reference) -> Node:
         NotFoundError: it points at nothing.
     """
     reference = parse(ref) if isinstance(ref, str) else ref
-    node = session.scalar(_pointed_at(session, reference))
+    query = select(Node).where(Node.ref == str(reference))
+    if reference.alias is not None:
+        query = select(Node).join(Alias, Alias.node_id == Node.id)
+        query = query.where(Alias.scope == reference.scope, Alias.name == reference.alias)
+    elif reference.kind is not NodeKind.DOMAIN and reference.version is None:
+        query = _newest(session, reference)
+    node = session.scalar(query)
     if node is None:
         raise NotFoundError(_points_at_nothing(session, reference))
     return node
 
 
-def _pointed_at(session: Session, reference: Reference) -> Select[Node]:
-    if reference.alias is not None:
-        joined = select(Node).join(Alias, Alias.node_id == Node.id)
-        return joined.where(Alias.scope == reference.scope, Alias.name == reference.alias)
-    if reference.kind is NodeKind.DOMAIN or reference.version is not None:
-        return select(Node).where(Node.ref == str(reference))
-    domain = domain_row(session, reference.scope)
-    newest = select(Node).where(Node.domain_id == domain.id, Node.kind == reference.kind)
-    return newest.order_by(Node.id.desc()).limit(1)
+def _newest(session: Session, reference: Reference) -> Select[Node]:
+    domain_id = None if reference.domain is None else domain_row(session, reference.domain).id
+    same = select(Node).where(Node.kind == reference.kind, Node.domain_id == domain_id)
+    return same.order_by(Node.id.desc()).limit(1)
 
 
 def _points_at_nothing(session: Session, reference: Reference) -> str:
-    if reference.domain is not None:
-        domain_row(session, reference.domain)
+    newest = session.scalar(_newest(session, reference))  # a domain that does not exist is told first
     if reference.alias is not None:
         return f"{reference} points at nothing yet; promote a version to {reference.alias} first."
-    newest = session.scalar(_siblings(session, reference).order_by(Node.id.desc()).limit(1))
+    noun = in_words(reference.kind)
+    noun = f"{noun} of {reference.domain}" if reference.domain else f"{noun} version"
     if newest is None:
-        return f"There is no {reference}, nor any other {_noun(reference)} yet; make the first one."
-    return f"There is no {reference}; the newest {_noun(reference)} is {newest}."
+        return f"There is no {reference}, nor any other {noun} yet; make the first one."
+    return f"There is no {reference}; the newest {noun} is {newest.ref}."
 
 
-def _siblings(session: Session, reference: Reference) -> Select[str]:
-    query = select(Node.ref).where(Node.kind == reference.kind)
-    if reference.domain is None:
-        return query.where(Node.domain_id.is_(None))
-    return query.where(Node.domain_id == domain_row(session, reference.domain).id)
-
-
-def _noun(reference: Reference) -> str:
-    noun = reference.kind.replace("_", " ")
-    return f"{noun} of {reference.domain}" if reference.domain else f"{noun} version"
+def in_words(kind: str) -> str:
+    """A kind of node as a person writes it: `item snapshot`."""
+    return kind.replace("_", " ")
 
 
 def expect_kind(node: Node, *kinds: NodeKind) -> Node:
-    """The node itself.
-
-    Raises:
-        UsageError: it is of another kind.
-    """
+    """The node itself; one of another kind is a UsageError."""
     if node.kind not in kinds:
-        wanted = " or ".join(kind.replace("_", " ") for kind in kinds)
-        raise UsageError(f"{node.ref} is of kind {node.kind.replace('_', ' ')}; name a {wanted} here.")
+        wanted = " or ".join(map(in_words, kinds))
+        raise UsageError(f"{node.ref} is of kind {in_words(node.kind)}; name a {wanted} here.")
     return node
+
+
+def read_node(session: Session, node: Node) -> NodeRecord:
+    """The record of a node, its domain's name looked up."""
+    domain = session.scalar(select(Domain.name).where(Domain.id == node.domain_id)) if node.domain_id else None
+    return NodeRecord(node.ref, node.kind, domain, node.label, node.created_at)
+
+
+# ---- edges ----
 
 
 def add_edges(session: Session, child: Node, parents: Sequence[Parent]) -> None:
@@ -164,25 +243,19 @@ def add_edges(session: Session, child: Node, parents: Sequence[Parent]) -> None:
         UsageError: an edge would close a cycle.
     """
     for parent in parents:
-        add_edge(session, find_node(session, parent.ref), child, parent)
+        _add_edge(session, find_node(session, parent.ref), child, parent)
 
 
-def add_edge(session: Session, parent: Node, child: Node, said: Parent) -> None:
-    """Record one edge; what `said.ref` names is `parent`.
-
-    Raises:
-        UsageError: the edge would close a cycle.
-    """
-    relation = choice(Relation, said.relation, "relation")
-    if session.get(Edge, (parent.id, child.id, relation, said.part or "")) is not None:
+def _add_edge(session: Session, parent: Node, child: Node, edge: Parent) -> None:
+    relation, part = choice(Relation, edge.relation, "relation"), edge.part or ""
+    if session.get(Edge, (parent.id, child.id, relation, part)) is not None:
         return
     if parent.id == child.id or _reaches(session, child.id, parent.id):
         raise UsageError(
-            f"{child.ref} cannot be {relation.replace('_', ' ')} {parent.ref}, which itself came from {child.ref}; "
+            f"{child.ref} cannot be {in_words(relation)} {parent.ref}, which itself came from {child.ref}; "
             "name a parent that is older."
         )
-    edge = Edge(parent_id=parent.id, child_id=child.id, relation=relation, part=said.part or "", reason=said.reason)
-    session.add(edge)
+    session.add(Edge(parent_id=parent.id, child_id=child.id, relation=relation, part=part, reason=edge.reason))
     session.flush()
 
 
@@ -190,15 +263,3 @@ def _reaches(session: Session, start: int, target: int) -> bool:
     walk = select(Edge.child_id.label("id")).where(Edge.parent_id == start).cte("walk", recursive=True)
     walk = walk.union(select(Edge.child_id).join(walk, Edge.parent_id == walk.c.id))
     return session.scalar(select(walk.c.id).where(walk.c.id == target).limit(1)) is not None
-
-
-def node_record(node: Node, domain: str | None) -> NodeRecord:
-    """The record of a node; `domain` is the name behind its `domain_id`."""
-    return NodeRecord(ref=node.ref, kind=node.kind, domain=domain, label=node.label, created_at=node.created_at)
-
-
-def read_node(session: Session, node: Node) -> NodeRecord:
-    """The record of a node, its domain's name looked up."""
-    if node.domain_id is None:
-        return node_record(node, None)
-    return node_record(node, session.scalar(select(Domain.name).where(Domain.id == node.domain_id)))

@@ -159,7 +159,7 @@ class Hubs:
     def live(self) -> str | None:
         """The live hub's reference, None where there is none yet."""
         try:
-            return self._context.registry.aliases.resolve("hub", "live").ref
+            return self._context.registry.resolve("hub@live").ref
         except NotFoundError:
             return None
 

@@ -17,7 +17,7 @@ from ..kinds import DomainStatus, NodeKind, SnapshotKind
 from ..references import HUB_SCOPE, LIVE
 from ..rows import Joined
 from ..schema import Alias, Domain, Edge, Model, Node, Release, Snapshot
-from ..stores.releases import live_query
+from ..stores.releases import PART_COLUMNS, live_query
 from .graph import keep_to_indexes
 
 NEWER_HUB: Final = "newer hub"
@@ -87,7 +87,7 @@ def snapshot_query(domain_id: int | None) -> Joined:
     """
     parts = [
         live_query(domain_id).with_only_columns(part.label("id")).where(part.is_not(None))
-        for part in (Release.hub_id, Release.spoke_id, Release.index_id, Release.reranker_id)
+        for part in PART_COLUMNS.values()
     ]
     if domain_id is None:
         parts.append(select(Alias.node_id).where(Alias.scope == HUB_SCOPE, Alias.name == LIVE))

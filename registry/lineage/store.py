@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..records import Parent
 from ..references import Reference
-from ..rows import Store, add_edge, domain_row, find_node
+from ..rows import Store, add_edges, domain_row, find_node
 from .differences import Difference, difference
 from .graph import Direction, Lineage, LineageTree, closure, tree
 from .impact import Impact, impact
@@ -68,4 +68,4 @@ class LineageStore(Store):
     def add_edge(self, child: str, parent: Parent) -> None:
         """Record one more parent of an existing node; an edge that would close a cycle is a UsageError."""
         with self.database.write() as session:
-            add_edge(session, find_node(session, parent.ref), find_node(session, child), parent)
+            add_edges(session, find_node(session, child), [parent])

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session, aliased
 
 from ...errors import LockedError, NotFoundError, UsageError
 from ..kinds import AliasAction, NodeKind
-from ..records import AliasChange, AliasRecord, GateRecord, NodeRecord, ReleaseParts
-from ..references import HUB_SCOPE, Reference, check_alias
-from ..rows import Joined, Store, domain_row, find_node, now, read_node
+from ..records import AliasChange, AliasRecord, GateRecord, ReleaseParts
+from ..references import HUB_SCOPE, check_alias
+from ..rows import Store, domain_row, fill, find_node, now
 from ..schema import Alias, AliasMove, Domain, Node
 from .gates import newest_gate
-from .indexes import ready_model
+from .models import ready_model
 from .releases import make_release
 
 ANYTHING: Final = "*"
@@ -26,7 +26,7 @@ _To = aliased(Node)
 
 
 class AliasStore(Store):
-    """Aliases of a registry."""
+    """Aliases of a registry; a scope is the name of a domain, or `hub`."""
 
     def promote(
         self,
@@ -62,12 +62,18 @@ class AliasStore(Store):
         """
         check_alias(alias)
         with self.database.write() as session:
-            _check_judged(session, scope, judged)
-            node = _target(session, scope, target)
+            owner = _owner(session, scope)
+            if judged != ANYTHING and owner is not None and newest_gate(session, owner) != judged:
+                raise LockedError(
+                    f"The gate of {scope} has changed since this move was judged; look at `hubspoke evaluate gate "
+                    f"{scope}` and repeat the command."
+                )
+            node = _target(session, owner, target)
             row = session.get(Alias, (scope, alias))
             before = None if row is None else session.get_one(Node, row.node_id)
-            _check_expected(scope, alias, before, expected)
-            return _move(session, scope, alias, AliasAction.PROMOTE, before, node, actor, reason, overridden)
+            move = AliasMove(scope=scope, alias=alias, action=AliasAction.PROMOTE, actor=actor, reason=reason)
+            move.overridden = overridden
+            return _move(session, move, before, node, expected)
 
     def rollback(
         self, scope: str, alias: str, actor: str, reason: str | None = None, expected: str | None = ANYTHING
@@ -80,166 +86,91 @@ class AliasStore(Store):
         """
         with self.database.write() as session:
             before, target = _way_back(session, scope, alias)
-            _check_expected(scope, alias, before, expected)
-            return _move(session, scope, alias, AliasAction.ROLLBACK, before, target, actor, reason)
+            move = AliasMove(scope=scope, alias=alias, action=AliasAction.ROLLBACK, actor=actor, reason=reason)
+            return _move(session, move, before, target, expected)
 
     def way_back(self, scope: str, alias: str) -> tuple[str, str]:
-        """What `alias` points at, and what a rollback would point it at.
-
-        Raises:
-            NotFoundError: there is nothing before.
-        """
+        """What `alias` points at, and what a rollback would point it at; a NotFoundError where that is nothing."""
         with self.database.read() as session:
             before, target = _way_back(session, scope, alias)
             return before.ref, target.ref
 
     def history(self, scope: str, alias: str | None = None) -> list[AliasChange]:
-        """Every move of one alias, or of all of the scope's, oldest first.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
-        query = _select().where(AliasMove.scope == scope).order_by(AliasMove.id)
+        """Every move of one alias, or of all of the scope's, oldest first."""
+        query = (
+            select(AliasMove, _From.ref.label("from_ref"), _To.ref.label("to_ref"))
+            .outerjoin(_From, _From.id == AliasMove.from_node_id)
+            .join(_To, _To.id == AliasMove.to_node_id)
+            .where(AliasMove.scope == scope)
+            .order_by(AliasMove.id)
+        )
         if alias is not None:
             query = query.where(AliasMove.alias == alias)
         with self.database.read() as session:
-            _check_scope(session, scope)
-            return [_record(*row) for row in session.execute(query)]
-
-    def resolve(self, scope: str, alias: str) -> NodeRecord:
-        """The node that an alias points at.
-
-        Raises:
-            NotFoundError: it points at nothing.
-        """
-        hub = scope == HUB_SCOPE
-        reference = Reference(NodeKind.HUB if hub else NodeKind.RELEASE, None if hub else scope, alias=alias)
-        with self.database.read() as session:
-            return read_node(session, find_node(session, reference))
+            _owner(session, scope)
+            return [fill(AliasChange, row[0], row._asdict()) for row in session.execute(query)]
 
     def list(self, scope: str | None = None) -> list[AliasRecord]:
-        """Where the aliases point now, of one scope if asked.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
+        """Where the aliases point now, of one scope if asked."""
         query = select(Alias, Node.ref).join(Node, Node.id == Alias.node_id).order_by(Alias.scope, Alias.name)
         with self.database.read() as session:
             if scope is not None:
-                _check_scope(session, scope)
+                _owner(session, scope)
                 query = query.where(Alias.scope == scope)
             return [AliasRecord(alias.scope, alias.name, ref) for alias, ref in session.execute(query)]
 
 
-def _check_scope(session: Session, scope: str) -> Domain | None:
+def _owner(session: Session, scope: str) -> Domain | None:
+    """The domain that is the scope, None for the hub."""
     return None if scope == HUB_SCOPE else domain_row(session, scope)
 
 
-def _target(session: Session, scope: str, target: str | ReleaseParts) -> Node:
-    owner = _check_scope(session, scope)
-    if isinstance(target, ReleaseParts):
-        if owner is None:
-            raise UsageError("An alias of the hub cannot point at a release; name a hub version such as hub:4.")
+def _target(session: Session, owner: Domain | None, target: str | ReleaseParts) -> Node:
+    if owner is None and isinstance(target, ReleaseParts):
+        raise UsageError("An alias of the hub cannot point at a release; name a hub version such as hub:4.")
+    if owner is not None and isinstance(target, ReleaseParts):
         return make_release(session, owner, target)[0]
-    node = find_node(session, target)
+    node = find_node(session, str(target))
     if owner is None:
         if node.kind != NodeKind.HUB:
             raise UsageError(f"An alias of the hub cannot point at {node.ref}; name a hub version such as hub:4.")
         return ready_model(session, node.ref)
     if node.kind != NodeKind.RELEASE or node.domain_id != owner.id:
         raise UsageError(
-            f"An alias of {scope} cannot point at {node.ref}; name a release such as release:{scope}/1, or make one."
+            f"An alias of {owner.name} cannot point at {node.ref}; name a release such as release:{owner.name}/1, or "
+            "make one."
         )
     return node
 
 
-def _check_expected(scope: str, alias: str, before: Node | None, expected: str | None) -> None:
+def _move(session: Session, move: AliasMove, before: Node | None, target: Node, expected: str | None) -> AliasChange:
+    """Make a move that is written down but for its ends; one that leads nowhere leaves no trace."""
     found = None if before is None else before.ref
     if expected not in (ANYTHING, found):
         raise LockedError(
-            f"{scope}@{alias} points at {found or 'nothing'}, no longer at {expected or 'nothing'}, since another "
-            "process moved it; look at `hubspoke history` and repeat the command."
+            f"{move.scope}@{move.alias} points at {found or 'nothing'}, no longer at {expected or 'nothing'}, since "
+            "another process moved it; look at `hubspoke history` and repeat the command."
         )
-
-
-def _check_judged(session: Session, scope: str, judged: GateRecord | str | None) -> None:
-    owner = _check_scope(session, scope)
-    if judged != ANYTHING and owner is not None and newest_gate(session, owner) != judged:
-        raise LockedError(
-            f"The gate of {scope} has changed since this move was judged; look at `hubspoke gate show {scope}` and "
-            "repeat the command."
-        )
-
-
-def _move(
-    session: Session,
-    scope: str,
-    alias: str,
-    action: AliasAction,
-    before: Node | None,
-    target: Node,
-    actor: str,
-    reason: str | None,
-    overridden: str | None = None,
-) -> AliasChange:
-    at = now()
-    before_id, before_ref = (None, None) if before is None else (before.id, before.ref)
-    if before_id != target.id:
-        session.merge(Alias(scope=scope, name=alias, node_id=target.id))
-        session.add(
-            AliasMove(
-                scope=scope,
-                alias=alias,
-                action=action,
-                from_node_id=before_id,
-                to_node_id=target.id,
-                actor=actor,
-                reason=reason,
-                overridden=overridden,
-                at=at,
-            )
-        )
+    move.at = now()
+    change = fill(AliasChange, move, {"from_ref": found, "to_ref": target.ref})
+    if before is None or before.id != target.id:
+        move.from_node_id, move.to_node_id = None if before is None else before.id, target.id
+        session.merge(Alias(scope=move.scope, name=move.alias, node_id=target.id))
+        session.add(move)
         session.flush()
-    return AliasChange(scope, alias, action, before_ref, target.ref, actor, reason, at, overridden)
+    return change
 
 
 def _way_back(session: Session, scope: str, alias: str) -> tuple[Node, Node]:
-    _check_scope(session, scope)
-    standing = _standing(session, scope, alias)
-    if len(standing) < 2:
-        raise NotFoundError(f"{scope}@{alias} has no earlier version to return to; promote one instead.")
-    return session.get_one(Node, standing[-1]), session.get_one(Node, standing[-2])
-
-
-def _standing(session: Session, scope: str, alias: str) -> list[int]:
-    """Node ids that the alias was promoted to and not rolled back from, oldest first; the last is the current one."""
+    _owner(session, scope)
     query = select(AliasMove).where(AliasMove.scope == scope, AliasMove.alias == alias).order_by(AliasMove.id)
+    # Nodes that the alias was promoted to and not rolled back from; the last is the current one.
     standing: list[int] = []
     for move in session.scalars(query):
         if move.action == AliasAction.ROLLBACK:
             standing.pop()
         else:
             standing.append(move.to_node_id)
-    return standing
-
-
-def _select() -> Joined:
-    return (
-        select(AliasMove, _From.ref, _To.ref)
-        .outerjoin(_From, _From.id == AliasMove.from_node_id)
-        .join(_To, _To.id == AliasMove.to_node_id)
-    )
-
-
-def _record(move: AliasMove, from_ref: str | None, to_ref: str) -> AliasChange:
-    return AliasChange(
-        scope=move.scope,
-        alias=move.alias,
-        action=move.action,
-        from_ref=from_ref,
-        to_ref=to_ref,
-        actor=move.actor,
-        reason=move.reason,
-        at=move.at,
-        overridden=move.overridden,
-    )
+    if len(standing) < 2:
+        raise NotFoundError(f"{scope}@{alias} has no earlier version to return to; promote one instead.")
+    return session.get_one(Node, standing[-1]), session.get_one(Node, standing[-2])

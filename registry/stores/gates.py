@@ -22,47 +22,34 @@ class GateStore(Store):
     def set(
         self, domain: str, conditions: Sequence[Mapping[str, Any]], actor: str, reason: str | None = None
     ) -> GateRecord:
-        """Put a gate in force; without conditions there is none from now on.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
+        """Put a gate in force; without conditions there is none from now on."""
         with self.database.write() as session:
             owner = domain_row(session, domain)
-            gate = Gate(
-                domain_id=owner.id, conditions=[dict(c) for c in conditions], actor=actor, reason=reason, at=now()
-            )
+            gate = Gate(domain_id=owner.id, conditions=[dict(c) for c in conditions], actor=actor, reason=reason)
+            gate.at = now()
             session.add(gate)
             session.flush()
             return _record(gate, owner)
 
     def get(self, domain: str) -> GateRecord | None:
-        """The gate in force, None where none was ever set.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
+        """The gate in force, None where none was ever set."""
         with self.database.read() as session:
             return newest_gate(session, domain_row(session, domain))
 
     def list(self, domain: str) -> list[GateRecord]:
-        """Every gate that a domain has had, newest first.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
+        """Every gate that a domain has had, newest first."""
         with self.database.read() as session:
             owner = domain_row(session, domain)
-            return [_record(gate, owner) for gate in session.scalars(_select(owner))]
+            return [_record(gate, owner) for gate in session.scalars(_newest_first(owner))]
 
 
 def newest_gate(session: Session, owner: Domain) -> GateRecord | None:
     """The gate of a domain as the caller's transaction sees it."""
-    gate = session.scalar(_select(owner).limit(1))
+    gate = session.scalar(_newest_first(owner).limit(1))
     return None if gate is None else _record(gate, owner)
 
 
-def _select(owner: Domain) -> Select[Gate]:
+def _newest_first(owner: Domain) -> Select[Gate]:
     return select(Gate).where(Gate.domain_id == owner.id).order_by(Gate.id.desc())
 
 

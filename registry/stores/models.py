@@ -6,32 +6,26 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from ...errors import NotFoundError, UsageError
 from ..artifacts.manifests import StoredArtifact
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, choice
 from ..records import ModelPart, ModelRecord, Parent
-from ..references import Reference
-from ..rows import (
-    Joined,
-    Store,
-    add_edges,
-    domain_row,
-    expect_kind,
-    find_node,
-    new_node,
-    next_version,
-    now,
-    put_artifact,
-)
+from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node, new_version, now, put_artifact
 from ..schema import Domain, Edge, Model, Node
 from ..schema import ModelPart as PartRow
 
+MODEL_KINDS = tuple(kind.node_kind for kind in ModelKind)
 
-class ModelStore(Store):
+
+class ModelStore(NodeStore[ModelRecord]):
     """Hub, spoke and re-ranker versions of a registry."""
+
+    kinds = MODEL_KINDS
+    record = ModelRecord
+    inner = ("parts", ())
 
     def begin(
         self,
@@ -53,17 +47,31 @@ class ModelStore(Store):
             UsageError: a spoke without a domain, or a hub with one.
         """
         with self.database.write() as session:
-            owner = _owner(session, choice(ModelKind, kind, "kind of model"), domain)
-            left = session.scalar(_same(kind, owner, fingerprint).where(Model.status == ModelStatus.TRAINING))
-            model = left or _new_model(session, ModelKind(kind), owner, fingerprint)
-            model.config = dict(config)
-            model.seed = seed
-            model.environment = dict(environment or {})
-            model.code_version = code_version
-            model.started_at = now()
-            session.add(model)
-            session.flush()
-            return _read(session, model.id)
+            same = _same(session, kind, domain, fingerprint)
+            left = session.scalar(same.where(Model.status == ModelStatus.TRAINING))
+            changed = {
+                "config": dict(config),
+                "seed": seed,
+                "environment": dict(environment or {}),
+                "code_version": code_version,
+                "started_at": now(),
+            }
+            if left is not None:
+                for column, value in changed.items():
+                    setattr(left, column, value)
+                session.flush()
+                return self.read(session, session.get_one(Node, left.id))
+            owner = None if domain is None else domain_row(session, domain)
+            columns = {
+                "kind": kind,
+                "status": ModelStatus.TRAINING,
+                "fingerprint": fingerprint,
+                "summary": {},
+                **changed,
+            }
+            label = f"{domain or ''} {kind}, version {{}}".strip()
+            node = new_version(session, Model, ModelKind(kind).node_kind, owner, label, columns)
+            return self.read(session, node)
 
     def finish(
         self,
@@ -81,7 +89,7 @@ class ModelStore(Store):
             ref: the version.
             artifact: its stored files.
             space_fingerprint: of its item embeddings.
-            summary: what is told of the training.
+            summary: facts about the training.
             parents: versions and snapshots it was made from.
             parts: what it is composed of.
             seconds_before: of killed processes that this training went on from; its start is moved back by them, so
@@ -92,8 +100,7 @@ class ModelStore(Store):
             NotFoundError: `ref`, a parent or the source of a part points at nothing.
         """
         with self.database.write() as session:
-            node = find_node(session, ref)
-            model = _in_training(session, node)
+            node, model = _in_training(session, ref)
             model.artifact = put_artifact(session, artifact)
             model.space_fingerprint = space_fingerprint
             model.summary = dict(summary or {})
@@ -101,176 +108,89 @@ class ModelStore(Store):
             model.started_at -= timedelta(seconds=seconds_before)
             model.finished_at = now()
             add_edges(session, node, parents)
-            session.add_all(_part_row(session, node, part) for part in parts)
+            for part in parts:
+                source = None if part.source is None else find_node(session, part.source).id
+                row = PartRow(model_id=node.id, name=part.name, fingerprint=part.fingerprint, source_id=source)
+                row.bytes, row.parameters = part.bytes, part.parameters
+                session.add(row)
             session.flush()
-            return _read(session, model.id)
+            return self.read(session, node)
 
     def fail(self, ref: str, error: str) -> ModelRecord:
-        """Record that a training ended badly.
-
-        Raises:
-            UsageError: the version is not in training.
-        """
+        """Record that a training ended badly; a version that is not in training is a UsageError."""
         with self.database.write() as session:
-            model = _in_training(session, find_node(session, ref))
+            node, model = _in_training(session, ref)
             model.status = ModelStatus.FAILED
             model.error = error
             model.finished_at = now()
             session.flush()
-            return _read(session, model.id)
+            return self.read(session, node)
 
     def find_ready(self, kind: str, domain: str | None, fingerprint: str) -> ModelRecord | None:
         """The newest finished version made from the same inputs and config, or None."""
         with self.database.read() as session:
-            owner = _owner(session, choice(ModelKind, kind, "kind of model"), domain)
-            ready = _same(kind, owner, fingerprint).where(Model.status == ModelStatus.READY)
-            model = session.scalar(ready)
-            return None if model is None else _read(session, model.id)
-
-    def get(self, ref: str) -> ModelRecord:
-        """The hub or spoke version that `ref` points at.
-
-        Raises:
-            NotFoundError: it points at nothing.
-            UsageError: it points at something else.
-        """
-        with self.database.read() as session:
-            return read_model(session, find_node(session, ref))
+            same = _same(session, kind, domain, fingerprint)
+            model = session.scalar(same.where(Model.status == ModelStatus.READY))
+            return None if model is None else self.read(session, session.get_one(Node, model.id))
 
     def hub_of(self, spoke: str) -> ModelRecord:
-        """The hub version that a spoke adapts, as its lineage says.
-
-        Raises:
-            NotFoundError: its lineage names none.
-        """
+        """The hub version that a spoke adapts, as its lineage says; a NotFoundError where that names none."""
         with self.database.read() as session:
             node = expect_kind(find_node(session, spoke), NodeKind.SPOKE)
             adapted = select(Edge.parent_id).where(Edge.child_id == node.id, Edge.relation == Relation.ADAPTED_FROM)
             hub = session.scalar(adapted.order_by(Edge.parent_id).limit(1))
             if hub is None:
                 raise NotFoundError(f"{node.ref} records no hub that it came from; train it again.")
-            return _read(session, hub)
+            return self.read(session, session.get_one(Node, hub))
+
+    @classmethod
+    def _query(cls) -> Joined:
+        joined = select(Model, Node, Domain.name.label("domain")).join(Node, Node.id == Model.id)
+        return joined.outerjoin(Domain, Domain.id == Model.domain_id)
+
+    @classmethod
+    def _inner_values(cls, session: Session, query: Joined) -> Mapping[int, tuple[ModelPart, ...]]:
+        chosen = query.with_only_columns(Model.id).order_by(None)
+        parts = (
+            select(PartRow, Node.ref)
+            .outerjoin(Node, Node.id == PartRow.source_id)
+            .where(PartRow.model_id.in_(chosen))
+            .order_by(PartRow.name)
+        )
+        found: dict[int, tuple[ModelPart, ...]] = {}
+        for row, source in session.execute(parts):
+            part = ModelPart(row.name, row.fingerprint, row.bytes, row.parameters, source)
+            found[row.model_id] = (*found.get(row.model_id, ()), part)
+        return found
 
     def list(self, kind: str | None = None, domain: str | None = None, status: str | None = None) -> list[ModelRecord]:
-        """Model versions, oldest first, of one kind, domain and status if asked.
-
-        Raises:
-            NotFoundError: there is no such domain.
-        """
-        query = _select().order_by(Node.id)
-        with self.database.read() as session:
-            if domain is not None:
-                query = query.where(Model.domain_id == domain_row(session, domain).id)
-            if kind is not None:
-                query = query.where(Model.kind == choice(ModelKind, kind, "kind of model"))
-            if status is not None:
-                query = query.where(Model.status == choice(ModelStatus, status, "status"))
-            parts = _parts(session, query)
-            return [_record(parts.get(row[0].id, ()), *row) for row in session.execute(query)]
+        """Model versions, oldest first, of one kind, domain and status if asked."""
+        where = [] if kind is None else [Model.kind == choice(ModelKind, kind, "kind of model")]
+        where += [] if status is None else [Model.status == choice(ModelStatus, status, "status")]
+        return self._list(domain, *where)
 
 
-def read_model(session: Session, node: Node) -> ModelRecord:
-    """The record of a node that is a model version."""
-    expect_kind(node, *(kind.node_kind for kind in ModelKind))
-    return _read(session, node.id)
+def ready_model(session: Session, ref: str) -> Node:
+    """The node of a model version whose training has ended well; any other is a UsageError."""
+    node = expect_kind(find_node(session, ref), *MODEL_KINDS)
+    status = session.scalar(select(Model.status).where(Model.id == node.id))
+    if status != ModelStatus.READY:
+        raise UsageError(f"{node.ref} is {status}; use a version that is ready, or train it again.")
+    return node
 
 
-def _owner(session: Session, kind: ModelKind, domain: str | None) -> Domain | None:
-    if (kind is ModelKind.HUB) != (domain is None):
+def _same(session: Session, kind: str, domain: str | None, fingerprint: str) -> Select[Model]:
+    """The newest version of the same inputs and config."""
+    if (choice(ModelKind, kind, "kind of model") is ModelKind.HUB) != (domain is None):
         raise UsageError("The hub belongs to no domain, a spoke or re-ranker to one; name a domain for these only.")
-    return None if domain is None else domain_row(session, domain)
-
-
-def _of(kind: str, owner: Domain | None) -> list[ColumnElement[bool]]:
-    mine = Model.domain_id.is_(None) if owner is None else Model.domain_id == owner.id
-    return [mine, Model.kind == kind]
-
-
-def _same(kind: str, owner: Domain | None, fingerprint: str) -> Select[Model]:
-    same = select(Model).where(*_of(kind, owner), Model.fingerprint == fingerprint)
+    domain_id = None if domain is None else domain_row(session, domain).id
+    same = select(Model).where(Model.domain_id == domain_id, Model.kind == kind, Model.fingerprint == fingerprint)
     return same.order_by(Model.version.desc()).limit(1)
 
 
-def _new_model(session: Session, kind: ModelKind, owner: Domain | None, fingerprint: str) -> Model:
-    version = next_version(session, Model.version, *_of(kind, owner))
-    reference = Reference(kind.node_kind, owner.name if owner else None, version)
-    label = f"{owner.name} {kind}, version {version}" if owner else f"hub, version {version}"
-    node = new_node(session, reference, owner.id if owner else None, label)
-    return Model(
-        id=node.id,
-        kind=kind,
-        domain_id=node.domain_id,
-        version=version,
-        status=ModelStatus.TRAINING,
-        fingerprint=fingerprint,
-        summary={},
-    )
-
-
-def _in_training(session: Session, node: Node) -> Model:
-    expect_kind(node, *(kind.node_kind for kind in ModelKind))
+def _in_training(session: Session, ref: str) -> tuple[Node, Model]:
+    node = expect_kind(find_node(session, ref), *MODEL_KINDS)
     model = session.get_one(Model, node.id)
     if model.status != ModelStatus.TRAINING:
         raise UsageError(f"{node.ref} is {model.status}, not in training; begin a new version instead.")
-    return model
-
-
-def _select() -> Joined:
-    return (
-        select(Model, Node, Domain.name).join(Node, Node.id == Model.id).outerjoin(Domain, Domain.id == Model.domain_id)
-    )
-
-
-def _read(session: Session, model_id: int) -> ModelRecord:
-    query = _select().where(Model.id == model_id)
-    return _record(_parts(session, query).get(model_id, ()), *session.execute(query).one())
-
-
-def _part_row(session: Session, node: Node, part: ModelPart) -> PartRow:
-    source = None if part.source is None else find_node(session, part.source).id
-    return PartRow(
-        model_id=node.id,
-        name=part.name,
-        fingerprint=part.fingerprint,
-        bytes=part.bytes,
-        parameters=part.parameters,
-        source_id=source,
-    )
-
-
-def _parts(session: Session, models: Joined) -> dict[int, tuple[ModelPart, ...]]:
-    chosen = models.with_only_columns(Model.id).order_by(None)
-    query = (
-        select(PartRow, Node.ref)
-        .outerjoin(Node, Node.id == PartRow.source_id)
-        .where(PartRow.model_id.in_(chosen))
-        .order_by(PartRow.name)
-    )
-    found: dict[int, list[ModelPart]] = {}
-    for row, source in session.execute(query):
-        part = ModelPart(row.name, row.fingerprint, row.bytes, row.parameters, source)
-        found.setdefault(row.model_id, []).append(part)
-    return {model: tuple(parts) for model, parts in found.items()}
-
-
-def _record(parts: tuple[ModelPart, ...], model: Model, node: Node, domain: str | None) -> ModelRecord:
-    return ModelRecord(
-        ref=node.ref,
-        kind=model.kind,
-        domain=domain,
-        version=model.version,
-        status=model.status,
-        fingerprint=model.fingerprint,
-        space_fingerprint=model.space_fingerprint,
-        config=model.config,
-        summary=model.summary,
-        code_version=model.code_version,
-        seed=model.seed,
-        environment=model.environment,
-        artifact=model.artifact,
-        created_at=node.created_at,
-        started_at=model.started_at,
-        finished_at=model.finished_at,
-        error=model.error,
-        parts=parts,
-    )
+    return node, model

@@ -1,4 +1,4 @@
-"""Which reader makes the record of a node of each kind."""
+"""Which store reads the record of a node of each kind."""
 
 from __future__ import annotations
 
@@ -9,25 +9,17 @@ from sqlalchemy.orm import Session
 from ..kinds import NodeKind
 from ..records import AnyRecord
 from ..schema import Node
-from .domains import read_domain
-from .evaluations import read_evaluation
-from .indexes import read_index
-from .models import read_model
-from .releases import read_release
-from .rules import read_rules
-from .snapshots import read_snapshot
+from .domains import DomainStore
+from .evaluations import EvaluationStore
+from .indexes import IndexStore
+from .models import ModelStore
+from .releases import ReleaseStore
+from .rules import RuleStore
+from .snapshots import SnapshotStore
 
+_STORES = (DomainStore, SnapshotStore, ModelStore, IndexStore, EvaluationStore, RuleStore, ReleaseStore)
 _READERS: Mapping[NodeKind, Callable[[Session, Node], AnyRecord]] = {
-    NodeKind.DOMAIN: read_domain,
-    NodeKind.ITEM_SNAPSHOT: read_snapshot,
-    NodeKind.EVENT_SNAPSHOT: read_snapshot,
-    NodeKind.HUB: read_model,
-    NodeKind.SPOKE: read_model,
-    NodeKind.RERANKER: read_model,
-    NodeKind.INDEX: read_index,
-    NodeKind.EVALUATION: read_evaluation,
-    NodeKind.RULES: read_rules,
-    NodeKind.RELEASE: read_release,
+    kind: store.read for store in _STORES for kind in store.kinds
 }
 
 

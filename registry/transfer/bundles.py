@@ -19,7 +19,7 @@ from ...errors import InvalidDataError, UsageError
 from ...results import Record
 from ..kinds import ModelStatus, NodeKind
 from ..lineage.graph import keep_to_indexes, walk_from
-from ..records import ReleaseParts
+from ..records import PARTS, ReleaseParts
 from ..references import Reference, parse
 from ..rows import Store, batches, find_node
 from ..schema import Artifact, Domain, Evaluation, Node, Release, RuleSet, Snapshot
@@ -36,8 +36,6 @@ from .bundle_rows import (
     to_plain,
     to_values,
 )
-
-_PARTS = ("hub", "spoke", "index", "reranker", "rules")
 
 
 @dataclass(frozen=True)
@@ -284,7 +282,7 @@ class _Placing:
 
     def _same_release(self, node: Row) -> Node | None:
         row = self._rows.details[node["uid"]]
-        own = {name: row[f"{name}_id"] for name in _PARTS if row[f"{name}_id"] is not None}
+        own = {name: row[f"{name}_id"] for name in PARTS if row[f"{name}_id"] is not None}
         parts = ReleaseParts(**{name: self._refs[self._rows.nodes[uid]["ref"]] for name, uid in own.items()})
         owner = self._session.get_one(Domain, self._ids[row["domain_id"]])
         return same_release(self._session, owner, fitting_parts(self._session, owner, parts))

@@ -92,8 +92,8 @@ def test_equal_content_is_one_snapshot(garden, stored) -> None:
     assert (again, created) == (first, False)
     second, created = garden.registry.snapshots.add("garden", "items", "b", 12, stored("b"), details={"in": 12})
     assert (second.ref, second.version, second.details, created) == ("snapshot:garden/items/2", 2, {"in": 12}, True)
-    assert garden.registry.snapshots.latest("garden", "items") == second
-    assert garden.registry.snapshots.latest("garden", "events").ref == "snapshot:garden/events/1"
+    assert garden.registry.snapshots.get("snapshot:garden/items/latest") == second
+    assert garden.registry.snapshots.get("snapshot:garden/events/latest").ref == "snapshot:garden/events/1"
     assert garden.registry.snapshots.list("garden", "items") == [first, second]
     assert len(garden.registry.snapshots.list()) == 3
 
@@ -111,13 +111,13 @@ def test_timestamps_come_back_in_utc(garden, stored) -> None:
 def test_a_naive_timestamp_is_refused_and_nothing_is_left(garden, stored) -> None:
     with pytest.raises(Exception, match="has no time zone"):
         garden.registry.snapshots.add("garden", "items", "n", 1, stored("n"), as_of=datetime(2017, 6, 1))
-    assert garden.registry.snapshots.latest("garden", "items").version == 1
+    assert garden.registry.snapshots.get("snapshot:garden/items/latest").version == 1
     with pytest.raises(NotFoundError):
         garden.registry.artifacts.get(stored("n").digest)
 
 
 def test_an_artifact_is_recorded_once_with_its_files(garden, stored) -> None:
-    digest = garden.registry.snapshots.latest("garden", "items").artifact
+    digest = garden.registry.snapshots.get("snapshot:garden/items/latest").artifact
     record = garden.registry.artifacts.get(digest)
     assert (record.ref, record.bytes, record.files) == (digest, len("itemsa"), {"data": digest})
     assert len(garden.registry.artifacts.list()) == 3

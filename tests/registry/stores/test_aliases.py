@@ -78,8 +78,8 @@ def test_aliases_are_apart_by_name_and_scope(garden) -> None:
     registry.aliases.promote("garden", "live", a, "ann")
     registry.aliases.promote("garden", "candidate", b, "ann")
     registry.aliases.promote("hub", "live", "hub:1", "ann")
-    assert registry.aliases.resolve("garden", "candidate").ref == b
-    assert registry.aliases.resolve("hub", "live").ref == "hub:1"
+    assert registry.resolve("garden@candidate").ref == b
+    assert registry.resolve("hub@live").ref == "hub:1"
     assert registry.aliases.list("garden") == [
         AliasRecord("garden", "candidate", b),
         AliasRecord("garden", "live", a),

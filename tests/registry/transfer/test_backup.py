@@ -172,7 +172,7 @@ def check_whole(file: Path) -> None:
         assert {snapshot.domain for snapshot in registry.snapshots.list()} <= names
         moves = registry.aliases.history("hub")
         assert [move.from_ref for move in moves] == [None, *(move.to_ref for move in moves[:-1])]
-        assert registry.aliases.resolve("hub", "live").ref == moves[-1].to_ref
+        assert registry.resolve("hub@live").ref == moves[-1].to_ref
 
 
 # ---- where a backup may go ----
