@@ -34,7 +34,7 @@ def test_a_number_of_items_is_k_with_one_dash_or_two(path: str) -> None:
     for name in path.split():
         assert isinstance(command, click.Group)
         command = command.get_command(click.Context(command), name) or command
-    assert [option.opts for option in command.params if option.name == "k"] == [["-k", "--k"]]
+    assert [option.opts for option in command.params if option.name in ("k", "ks")] == [["-k", "--k"]]
 
 
 def test_config_files_and_settings_over_them(tmp_path: Path) -> None:
