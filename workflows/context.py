@@ -1,4 +1,4 @@
-"""What every workflow works with: settings, registry, artifact store, loaded hubs, and whom to tell of progress.
+"""What every workflow works with: settings, registry, artifact store, data in memory, and whom to tell of progress.
 
 The registry and the store are opened when they are first asked for, so that nothing is loaded in vain.
 """
@@ -10,13 +10,14 @@ import os
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..progress import Progress, SilentProgress
 from ..settings import Settings
-from .hub_cache import LoadedHubs
+from .cache import Cache
 
 if TYPE_CHECKING:
+    from ..hub.model import Hub
     from ..registry.artifacts.local import ArtifactStore
     from ..registry.store import Registry
 
@@ -28,16 +29,16 @@ class Context:
         settings: where everything lies.
         progress: told how far a workflow is.
         actor: who promotes and rolls back, in the histories; by default the user's login name.
-
-    Attributes:
-        hubs: those in memory.
     """
 
     def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
         self.settings = settings
         self.progress: Progress = progress or SilentProgress()
         self.actor = actor or _login()
-        self.hubs = LoadedHubs()
+        # A hub weighs up to gigabytes: a process serves one, and a second while moving to it.
+        self.hubs: Cache[Hub] = Cache(2)
+        # Catalogs and sequences of the two categories used last.
+        self.data_cache: Cache[Any] = Cache(4)
 
     @cached_property
     def registry(self) -> Registry:
@@ -76,10 +77,11 @@ class Context:
         return self.registry.lock(name)
 
     def close(self) -> None:
-        """Close the registry's connections and let the hubs in memory go."""
+        """Close the registry's connections and let what is kept in memory go."""
         if "registry" in self.__dict__:
             self.registry.close()
         self.hubs.clear()
+        self.data_cache.clear()
 
 
 def _login() -> str:

@@ -115,7 +115,7 @@ def load_dataset(
         sequences, waterfall, mode = no_sequences(len(table)), list(stream.manifest.waterfall), stream.manifest.mode
     else:
         stream = None
-        sequences, waterfall, mode = load_sequences(context, record, event_snapshot, table["item_id"])
+        sequences, waterfall, mode = load_sequences(context, record, item_snapshot, event_snapshot, table["item_id"])
     return Dataset(
         domain=record,
         items=table,
@@ -148,14 +148,17 @@ def find_snapshot(context: Context, domain: str, kind: str, ref: str | None = No
 
 
 def read_table(context: Context, snapshot: SnapshotRecord) -> pl.DataFrame:
-    """The table of a snapshot, its bytes checked first.
+    """The table of a snapshot, its bytes checked first; a catalog, which every step of a command needs, is kept."""
+    folder = table_folder(context, snapshot)
 
-    Raises:
-        NotFoundError: the artifact is gone.
-        CorruptArtifactError: it no longer matches its checksum.
-    """
-    # The store has hashed every byte; hashing the content once more would tell nothing new.
-    return read_snapshot(table_folder(context, snapshot), verify=False)[0]
+    def read() -> pl.DataFrame:
+        # The store has hashed every byte; hashing the content once more would tell nothing new.
+        return read_snapshot(folder, verify=False)[0]
+
+    if snapshot.kind != "items":
+        return read()
+    table: pl.DataFrame = context.data_cache.get(("items", snapshot.artifact), read)
+    return table
 
 
 def table_folder(context: Context, snapshot: SnapshotRecord) -> Path:
@@ -200,21 +203,28 @@ def no_sequences(n_items: int) -> Sequences:
 
 
 def load_sequences(
-    context: Context, domain: DomainRecord, snapshot: SnapshotRecord | None, item_ids: pl.Series
+    context: Context, domain: DomainRecord, items: SnapshotRecord, events: SnapshotRecord | None, item_ids: pl.Series
 ) -> tuple[Sequences, list[dict[str, Any]], str]:
-    """The sessions of an event snapshot over the items of a catalog, the waterfall and how they were cut."""
-    if snapshot is None:
+    """The sessions of events over the items of a catalog, the waterfall and how they were cut; the last are kept."""
+    if events is None:
         return no_sequences(len(item_ids)), [], "none"
-    events = read_table(context, snapshot)
-    kept, step = drop_unknown_items(events, item_ids)
-    if events.height and not kept.height:
-        raise InvalidDataError(
-            f"None of the {events.height} events of {snapshot.ref} is on an item of the catalog; "
-            "ingest the catalog that they belong to."
-        )
-    cleaned = clean_sessions(kept, session_settings(domain), time_kind(snapshot))
-    waterfall = [step, *cleaned.waterfall] if step.rows_in != step.rows_out else list(cleaned.waterfall)
-    return build_sequences(cleaned.frame, item_ids), [s.to_json() for s in waterfall], cleaned.mode
+    folder, settings, kind = table_folder(context, events), session_settings(domain), time_kind(events)
+
+    def cut() -> tuple[Sequences, list[dict[str, Any]], str]:
+        table = read_snapshot(folder, verify=False)[0]
+        kept, step = drop_unknown_items(table, item_ids)
+        if table.height and not kept.height:
+            raise InvalidDataError(
+                f"None of the {table.height} events of {events.ref} is on an item of the catalog; "
+                "ingest the catalog that they belong to."
+            )
+        cleaned = clean_sessions(kept, settings, kind)
+        waterfall = [step, *cleaned.waterfall] if step.rows_in != step.rows_out else list(cleaned.waterfall)
+        return build_sequences(cleaned.frame, item_ids), [s.to_json() for s in waterfall], cleaned.mode
+
+    key = ("sequences", events.artifact, items.artifact, settings, kind)
+    found: tuple[Sequences, list[dict[str, Any]], str] = context.data_cache.get(key, cut)
+    return found
 
 
 def _open_stream(

@@ -213,7 +213,7 @@ def load_hub(context: Context, ref: str) -> tuple[Hub, ModelRecord]:
     record = ready_model(context, ref, ModelKind.HUB)
     # Opened even where the hub is in memory already: damage and absence are told the same every time.
     folder, device = context.artifacts.open(str(record.artifact)), context.settings.device
-    return context.hubs.get(str(record.artifact), device, lambda: Hub.load(folder, device=device)), record
+    return context.hubs.get((record.artifact, device), lambda: Hub.load(folder, device=device)), record
 
 
 def ready_model(context: Context, ref: str, kind: ModelKind) -> ModelRecord:

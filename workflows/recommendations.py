@@ -219,9 +219,10 @@ class Recommender:
         """(N,) events of each item, or how new it is where nobody bought yet, and which of the two."""
         from .datasets import load_sequences
 
-        items = self.dataset.items
+        items, snapshot = self.dataset.items, self.dataset.item_snapshot
         if self._events is not None:
-            sequences, _, _ = load_sequences(self._context, self.dataset.domain, self._events, items["item_id"])
+            own = self.dataset.domain
+            sequences, _, _ = load_sequences(self._context, own, snapshot, self._events, items["item_id"])
             counts = sequences.item_counts()
             if counts.any():
                 return counts.astype(float), "popularity"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
+from hubspoke.catalog.sessions import SessionSettings
+from hubspoke.catalog.snapshots import read_snapshot
+from hubspoke.errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.workflows.datasets import image_paths, load_dataset
 from hubspoke.workflows.workspace import Workspace
 
@@ -87,3 +90,21 @@ def test_a_picture_that_changed_or_went_is_told_when_needed(garden: Workspace, f
 def test_pictures_nobody_looked_at_do_not_count(ws: Workspace) -> None:
     ws.domain.add("garden", pl.DataFrame({"item_id": ["a"], "title": ["A"], "image": ["a.png"]}))
     assert image_paths(load_dataset(ws, "garden")) == [[]]
+
+
+def test_data_are_read_once_and_checked_every_time(garden: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(folder: Path, **options: Any) -> Any:
+        read.append(folder)
+        return read_snapshot(folder, **options)
+
+    monkeypatch.setattr("hubspoke.workflows.datasets.read_snapshot", counted)
+    first, again = load_dataset(garden, "garden"), load_dataset(garden, "garden")
+    assert len(read) == 2  # items and events
+    assert again.items is first.items and again.sequences is first.sequences
+    garden.data.ingest("garden", sessions=SessionSettings(mode="per_user", min_length=1))
+    assert len(load_dataset(garden, "garden").sequences) == 3 and len(read) == 3
+    (read[0] / "data.parquet").write_bytes(b"no table")
+    with pytest.raises(CorruptArtifactError, match="data ingest garden --items FILE"):
+        load_dataset(garden, "garden")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hubspoke.errors import CorruptArtifactError
 from hubspoke.hub.model import Hub
-from hubspoke.workflows.hub_cache import LoadedHubs
+from hubspoke.workflows.cache import Cache
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.models import load_hub
 from hubspoke.workflows.recommendations import Recommender
@@ -94,53 +94,45 @@ def test_another_hub_is_another_one(two: Workspace, tiny_hub: Any, loads: list[s
     assert load_hub(two, "hub:1")[0] is first
 
 
-def named(name: str) -> Any:
-    return type("Some", (), {"name": name})()
-
-
-def test_those_used_last_are_kept() -> None:
+def test_the_values_used_last_are_kept() -> None:
     made: list[str] = []
 
-    def load(name: str) -> Any:
-        def make() -> Any:
-            made.append(name)
-            return named(name)
+    def load(name: str) -> str:
+        made.append(name)
+        return name.upper()
 
-        return make
-
-    hubs = LoadedHubs(at_most=2)
+    cache: Cache[str] = Cache(2)
     for name in ("a", "b", "a", "c", "a", "b"):
-        assert hubs.get(name, "cpu", load(name)).name == name  # type: ignore[attr-defined]
+        assert cache.get(name, lambda name=name: load(name)) == name.upper()  # type: ignore[misc]
     assert made == ["a", "b", "c", "b"]
-    hubs.get("b", "cuda", load("b on a GPU"))
-    assert made[-1] == "b on a GPU"
-    hubs.clear()
-    hubs.get("b", "cpu", load("b"))
-    assert made[-1] == "b"
+    cache.clear()
+    cache.get("b", lambda: load("b"))
+    assert made[-1] == "b" and len(made) == 5
 
 
 def test_threads_that_ask_at_once_load_once() -> None:
+    cache: Cache[object] = Cache(2)
     made: list[int] = []
-    hubs, found = LoadedHubs(), []
+    found: list[object] = []
 
-    def load() -> Any:
+    def load() -> object:
         made.append(1)
-        return named("a")
+        return object()
 
-    threads = [Thread(target=lambda: found.append(hubs.get("a", "cpu", load))) for _ in range(8)]
+    threads = [Thread(target=lambda: found.append(cache.get("a", load))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(made) == 1 and len({id(hub) for hub in found}) == 1
+    assert len(made) == 1 and len({id(value) for value in found}) == 1
 
 
-def test_a_hub_that_cannot_be_loaded_is_not_kept() -> None:
-    hubs = LoadedHubs()
+def test_a_value_that_cannot_be_loaded_is_not_kept() -> None:
+    cache: Cache[str] = Cache(2)
 
-    def fail() -> Any:
+    def fail() -> str:
         raise CorruptArtifactError("gone")
 
     with pytest.raises(CorruptArtifactError):
-        hubs.get("a", "cpu", fail)
-    assert hubs.get("a", "cpu", lambda: named("a")).name == "a"  # type: ignore[attr-defined, no-any-return]
+        cache.get("a", fail)
+    assert cache.get("a", lambda: "a") == "a"
