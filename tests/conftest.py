@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,12 +11,15 @@ import urllib.request
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.migrate import upgrade
+from hubspoke.registry.records import IndexRecord, ModelRecord, Parent
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
 from hypothesis import settings
@@ -169,6 +173,52 @@ def registry(registry_url: str) -> Iterator[Registry]:
     """A registry without rows, on each of the two databases."""
     with Registry(registry_url) as opened:
         yield opened
+
+
+@dataclass(frozen=True)
+class Models:
+    """Makes model versions and indexes of the domain garden that exist in a registry only."""
+
+    registry: Registry
+
+    def hub(self, space: str = "hubspace") -> ModelRecord:
+        return self._model("hub", None, space, [Parent("snapshot:garden/items/latest", "trained_on")], {})
+
+    def spoke(self, hub: str, space: str = "s", **summary: Any) -> ModelRecord:
+        parents = [Parent(hub, "adapted_from"), Parent("snapshot:garden/events/latest", "trained_on")]
+        return self._model("spoke", "garden", space, parents, summary)
+
+    def index(self, model: str, space: str = "s") -> IndexRecord:
+        count = len(self.registry.indexes.list())
+        return self.registry.indexes.add(
+            "garden",
+            model,
+            "snapshot:garden/items/latest",
+            fingerprint=f"index{count}",
+            space_fingerprint=space,
+            factory="Flat",
+            dimension=8,
+            metric="inner_product",
+            n_items=4,
+            artifact=_artifact(f"index{count}"),
+        )
+
+    def _model(
+        self, kind: str, domain: str | None, space: str, parents: list[Parent], summary: dict[str, Any]
+    ) -> ModelRecord:
+        begun = self.registry.models.begin(kind, domain, f"{kind}{len(self.registry.models.list(kind))}", {}, seed=0)
+        return self.registry.models.finish(begun.ref, _artifact(begun.ref), space, summary, parents)
+
+
+def _artifact(text: str) -> StoredArtifact:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return StoredArtifact(digest, "test", len(text), {"data": digest})
+
+
+@pytest.fixture(scope="session")
+def models_of() -> type[Models]:
+    """Makes versions in the registry that it is given."""
+    return Models
 
 
 @pytest.fixture(scope="session")

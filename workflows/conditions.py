@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -22,7 +21,7 @@ from pydantic import (
 )
 
 from ..errors import NotFoundError, UsageError
-from ..evaluation.bootstrap import Estimate, paired_difference
+from ..evaluation.bootstrap import paired_difference
 from ..evaluation.metrics import KS
 from ..evaluation.protocols import Protocol
 from ..evaluation.slices import SLICES
@@ -148,20 +147,9 @@ def _problem(error: Any) -> str:
 class Verdict(Record):
     """How one condition was judged.
 
-    Attributes:
-        kind: `minimum` or `max_drop`.
-        metric: what is measured.
-        slice: on which targets.
-        required: the least mean, or the largest drop.
-        confidence: level of the interval; None for a minimum.
-        protocol: how the evaluations that count were measured.
-        passes: whether the condition holds.
-        says: all of this in words.
-        measured: the candidate's mean, or the mean difference to the version in service; None without evidence.
-        low: lower end of the difference's interval.
-        high: its upper end.
-        evidence: evaluations that it was judged by.
-        remedy: what to do where it does not hold; empty where only overruling helps.
+    `measured` is the candidate's mean, or the mean difference to the version in service with its interval; `evidence`
+    are the evaluations that it was judged by, and `says` is all of this in words. `remedy` is what to do where the
+    condition does not hold; empty where only overruling helps.
     """
 
     kind: str
@@ -196,44 +184,23 @@ class Verdict(Record):
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """An evaluation with its protocol understood."""
-
-    record: EvaluationRecord
-    protocol: Protocol
-
-    @property
-    def age(self) -> tuple[int, int]:
-        """Sorts the newest data first, then the newest evaluation."""
-        return -(parse(self.record.events).version or 0), -self.record.version
-
-    @property
-    def basis(self) -> tuple[object, ...]:
-        """What two evaluations must share to be compared: events, items, and everything of the protocol but the ks."""
-        return self.record.events, self.record.items, self.protocol.model_copy(update=_ANY_KS)
-
-
 class Evidence:
     """What the registry has recorded of a candidate and of the version that is in service (`live`, None for nothing).
 
     The conditions are all that the candidate is judged by: a remedy measures for all of them at once.
     """
 
-    def __init__(
-        self, context: Context, domain: str, candidate: str, live: str | None, conditions: Sequence[Condition]
-    ) -> None:
-        self._context = context
-        self._domain = domain
-        self._candidate = candidate
-        self._live = live
-        self._conditions = conditions
-        self._evaluations = cache(self._load)
+    context: Context
+    domain: str
+    candidate: str
+    live: str | None
+    conditions: Sequence[Condition]
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdict on every condition, in order."""
         return tuple(
             self._minimum(condition) if isinstance(condition, Minimum) else self._max_drop(condition)
-            for condition in self._conditions
+            for condition in self.conditions
         )
 
     def remedy(self, verdicts: Sequence[Verdict]) -> str:
@@ -243,63 +210,62 @@ class Evidence:
         return _BETTER if _BETTER in remedies else " and ".join(remedies)
 
     def _minimum(self, condition: Minimum) -> Verdict:
-        for found in self._evaluations(self._candidate, condition.protocol):
-            metric = found.record.metric(condition.metric, condition.slice)
+        for record, _ in self._evaluations(self.candidate, condition.protocol):
+            metric = record.metric(condition.metric, condition.slice)
             if metric is not None:
-                passes, ref = metric.value >= condition.value, found.record.ref
+                passes = metric.value >= condition.value
                 compared = "at least" if passes else "below"
-                says = f"{condition.measure} is {metric.value:.6g}, {compared} {condition.value:g} ({ref})"
-                return Verdict.on(condition, passes, says, measured=metric.value, evidence=(ref,))
-        return self._missing(condition, [self._candidate])
+                says = f"{condition.measure} is {metric.value:.6g}, {compared} {condition.value:g} ({record.ref})"
+                return Verdict.on(condition, passes, says, measured=metric.value, evidence=(record.ref,))
+        return self._missing(condition, [self.candidate])
 
     def _max_drop(self, condition: MaxDrop) -> Verdict:
-        if self._live is None:
+        if self.live is None:
             return Verdict.on(condition, True, f"{condition.measure}: nothing is in service yet to compare with")
-        if self._live == self._candidate:
-            says = f"{condition.measure}: {self._candidate} is the version in service itself"
-            return Verdict.on(condition, True, says)
-        for ours, theirs in self._pairs(condition.protocol, self._live):
+        if self.live == self.candidate:
+            return Verdict.on(condition, True, f"{condition.measure}: {self.live} is the version in service itself")
+        for ours, theirs in self._pairs(condition.protocol, self.live):
             a, b = self._values(ours, condition), self._values(theirs, condition)
-            if a is not None and b is not None and a.users == b.users:
-                change = paired_difference(a.values, b.values, level=condition.confidence)
-                return self._compared(condition, change, len(a.users), (ours.ref, theirs.ref))
-        return self._missing(condition, [self._candidate, self._live])
+            if a is None or b is None or a.users != b.users:
+                continue
+            change = paired_difference(a.values, b.values, level=condition.confidence)
+            passes = change.low >= -condition.value
+            says = (
+                f"{condition.measure} differs from that of {self.live} by {change.value:+.4g} [{change.low:+.4g}, "
+                f"{change.high:+.4g}] at {100 * condition.confidence:g} % confidence over {len(a.users)} users, which "
+                f"{'rules out' if passes else 'does not rule out'} a drop of more than {condition.value:g} "
+                f"({ours.ref}, {theirs.ref})"
+            )
+            found = {"measured": change.value, "low": change.low, "high": change.high}
+            return Verdict.on(condition, passes, says, **found, evidence=(ours.ref, theirs.ref))
+        return self._missing(condition, [self.candidate, self.live])
 
-    def _compared(self, condition: MaxDrop, change: Estimate, n_users: int, evidence: tuple[str, ...]) -> Verdict:
-        passes = change.low >= -condition.value
-        says = (
-            f"{condition.measure} differs from that of {self._live} by {change.value:+.4g} [{change.low:+.4g}, "
-            f"{change.high:+.4g}] at {100 * condition.confidence:g} % confidence over {n_users} users, which "
-            f"{'rules out' if passes else 'does not rule out'} a drop of more than {condition.value:g} "
-            f"({', '.join(evidence)})"
-        )
-        found = {"measured": change.value, "low": change.low, "high": change.high}
-        return Verdict.on(condition, passes, says, **found, evidence=evidence)
-
-    def _load(self, subject: str, wanted: Protocol) -> list[_Measured]:
-        """Evaluations of a model under a gate's protocol, those that count most first."""
-        wanted, found = wanted.model_copy(update=_ANY_FIT), []
-        for record in self._context.registry.evaluations.list(self._domain, subject):
+    def _evaluations(self, model: str, wanted: Protocol) -> list[tuple[EvaluationRecord, Protocol]]:
+        """Evaluations of a model under a gate's protocol, those on the newest data first, and of those the newest."""
+        found = []
+        for record in self.context.registry.evaluations.list(self.domain, model):
             spelled = {name: value for name, value in record.protocol.items() if name != "description"}
             try:
                 protocol = Protocol.model_validate(spelled)
             except ValidationError:  # measured by another version of this code, in words that this one does not know
                 continue
-            if protocol.model_copy(update=_ANY_FIT) == wanted:
-                found.append(_Measured(record, protocol))
-        return sorted(found, key=lambda measured: measured.age)
+            if protocol.model_copy(update=_ANY_FIT) == wanted.model_copy(update=_ANY_FIT):
+                found.append((record, protocol))
+        return sorted(found, key=lambda one: (parse(one[0].events).version or 0, one[0].version), reverse=True)
 
     def _pairs(self, protocol: Protocol, live: str) -> Iterator[tuple[EvaluationRecord, EvaluationRecord]]:
-        for ours in self._evaluations(self._candidate, protocol):
-            for theirs in self._evaluations(live, protocol):
-                if ours.basis == theirs.basis:
-                    yield ours.record, theirs.record
+        """What can be compared: on the same events and items, under the same protocol in everything but the ks."""
+        for ours, mine in self._evaluations(self.candidate, protocol):
+            for theirs, other in self._evaluations(live, protocol):
+                alike = mine.model_copy(update=_ANY_KS) == other.model_copy(update=_ANY_KS)
+                if alike and (ours.events, ours.items) == (theirs.events, theirs.items):
+                    yield ours, theirs
 
     def _values(self, record: EvaluationRecord, condition: Condition) -> UserValues | None:
         if record.artifact is None:  # made before values were kept
             return None
         try:
-            file = self._context.artifacts.open(record.artifact) / FILE
+            file = self.context.artifacts.open(record.artifact) / FILE
             return read_user_values(file, condition.slice, condition.metric)
         except NotFoundError:
             return None
@@ -316,27 +282,30 @@ class Evidence:
             lacking = f"no evaluation of {models[0]}"
             if len(models) > 1:
                 lacking = f"no evaluations of {' and '.join(models)} on the same events and users"
-            reason = f"the registry has {lacking} by {_in_words(condition.protocol)}"
-            remedy = f"run `{self._command(condition.protocol)}`"
+            protocol = condition.protocol
+            dates = _dated("from", protocol.test_from) + _dated("until", protocol.test_until)
+            policy = f"with seen items {'excluded' if protocol.exclude_seen else 'ranked'}"
+            reason = f"the registry has {lacking} by {protocol.name}{dates} {policy}"
+            remedy = f"run `{self._command(protocol)}`"
         return Verdict.on(condition, False, f"{condition.measure} cannot be judged, since {reason}", remedy=remedy)
 
     def _is_empty(self, condition: Condition, model: str) -> bool:
         """Whether the metric was measured, but on nothing of the slice."""
-        for found in self._evaluations(model, condition.protocol):
-            if found.record.metric(condition.metric) is not None:
-                return found.record.metric(condition.metric, condition.slice) is None
+        for record, _ in self._evaluations(model, condition.protocol):
+            if record.metric(condition.metric) is not None:
+                return record.metric(condition.metric, condition.slice) is None
         return False
 
     def _obstacle(self, protocol: Protocol, models: Sequence[str]) -> tuple[str, str] | None:
         """Why the models cannot be measured under a protocol at all, and what to do; None where they can."""
-        records = [self._context.registry.models.get(model) for model in models]
+        records = [self.context.registry.models.get(model) for model in models]
         for record in records:
             if _has_seen(record, protocol):
-                dates = f" --test-from {_text(protocol.test_from)}" if protocol.test_from else ""
-                training = f"train one with `hubspoke spoke train {self._domain} --split {protocol.name}{dates}`"
+                dates = _dated("--test-from", protocol.test_from)
+                training = f"train one with `hubspoke spoke train {self.domain} --split {protocol.name}{dates}`"
                 split = record.summary["split"].get("name")
                 reason = f"{record.ref} was trained with --split {split} and has seen the test events"
-                return reason, training if record.ref == self._candidate else ""
+                return reason, training if record.ref == self.candidate else ""
         trained = [record for record in records if record.summary.get("split")]
         names = " and ".join(record.ref for record in trained)
         if len({bool(record.summary["split"].get("refit")) for record in trained}) > 1:
@@ -347,29 +316,34 @@ class Evidence:
 
     def _command(self, protocol: Protocol) -> str:
         """What measures all that the gate asks for under a protocol."""
-        alike = [condition for condition in self._conditions if condition.protocol == protocol]
-        models = [self._candidate]
-        if self._live not in (None, self._candidate) and any(isinstance(c, MaxDrop) for c in alike):
-            both = [self._candidate, str(self._live)]
+        alike = [condition for condition in self.conditions if condition.protocol == protocol]
+        models = [self.candidate]
+        if self.live not in (None, self.candidate) and any(isinstance(c, MaxDrop) for c in alike):
+            both = [self.candidate, str(self.live)]
             models = models if self._obstacle(protocol, both) else both
-        verb = f"run --domain {self._domain} --model {models[0]}"
+        verb = f"run --domain {self.domain} --model {models[0]}"
         if len(models) > 1:
-            verb = f"compare --domain {self._domain} --models {','.join(models)}"
-        return f"hubspoke evaluate {verb}{_options(protocol, alike)}{self._snapshot(protocol, models)}"
+            verb = f"compare --domain {self.domain} --models {','.join(models)}"
+        dates = _dated("--test-from", protocol.test_from) + _dated("--test-until", protocol.test_until)
+        seen = " --exclude-seen" if protocol.exclude_seen else ""
+        ks = {int(condition.metric.partition("@")[2] or KS[0]) for condition in alike}
+        lengths = "" if ks <= set(KS) else f" --k {','.join(map(str, sorted(ks | set(KS))))}"
+        options = f"--protocol {protocol.name}{dates}{seen}{lengths}{self._snapshot(protocol, models)}"
+        return f"hubspoke evaluate {verb} {options}"
 
     def _snapshot(self, protocol: Protocol, models: Sequence[str]) -> str:
         """The option that names the events that leave-one-out was kept from, where they are not the newest."""
         if protocol.name != "leave-one-out":
             return ""
-        snapshots = f"snapshot:{self._domain}/events/"
+        snapshots = f"snapshot:{self.domain}/events/"
         trained_on = {
             edge.parent
             for model in models
-            for edge in self._context.registry.lineage.upstream(model).edges
+            for edge in self.context.registry.lineage.upstream(model).edges
             if edge.child == model and edge.relation == Relation.TRAINED_ON and edge.parent.startswith(snapshots)
         }
         own = max(trained_on, key=lambda ref: parse(ref).version or 0, default=None)
-        if own is None or own == self._context.registry.resolve(f"{snapshots}latest").ref:
+        if own is None or own == self.context.registry.resolve(f"{snapshots}latest").ref:
             return ""
         return f" --events {own}"
 
@@ -384,21 +358,6 @@ def _has_seen(model: ModelRecord, protocol: Protocol) -> bool:
     return end is None or end >= int(protocol.test_from.timestamp() * 1_000_000)
 
 
-def _in_words(protocol: Protocol) -> str:
-    start = f" from {_text(protocol.test_from)}" if protocol.test_from else ""
-    until = f" until {_text(protocol.test_until)}" if protocol.test_until else ""
-    return f"{protocol.name}{start}{until} with seen items {'excluded' if protocol.exclude_seen else 'ranked'}"
-
-
-def _options(protocol: Protocol, conditions: Sequence[Condition]) -> str:
-    words = f" --protocol {protocol.name}"
-    words += f" --test-from {_text(protocol.test_from)}" if protocol.test_from else ""
-    words += f" --test-until {_text(protocol.test_until)}" if protocol.test_until else ""
-    words += " --exclude-seen" if protocol.exclude_seen else ""
-    ks = {int(condition.metric.partition("@")[2] or KS[0]) for condition in conditions}
-    return words if ks <= set(KS) else f"{words} --k {','.join(map(str, sorted(ks | set(KS))))}"
-
-
-def _text(moment: datetime) -> str:
-    """A moment as the command line reads it."""
-    return moment.isoformat().replace("+00:00", "Z")
+def _dated(text: str, moment: datetime | None) -> str:
+    """`text` before a moment as the command line reads it; nothing without one."""
+    return f" {text} {moment.isoformat().replace('+00:00', 'Z')}" if moment else ""

@@ -42,13 +42,8 @@ ARTIFACT_KIND = "evaluation"
 class EvaluationResult(Record):
     """Metrics of one model: `metrics`, `intervals`, `protocol`, `n_users`, `n_targets` and what was measured on what.
 
-    Attributes:
-        domain: the category.
-        model: what was measured, by exact version or baseline name.
-        events: event snapshot it was measured on.
-        evaluation: where it is recorded, None if it was not.
-        note: what a baseline has to say of itself, such as what it was chosen from.
-        report: means, 95 % intervals and counts, see `evaluation.evaluate.Evaluation.to_json`.
+    `evaluation` is where it is recorded, `note` what a baseline has to say of itself, such as what it was chosen from,
+    and `report` holds means, 95 % intervals and counts, see `evaluation.evaluate.Evaluation.to_json`.
     """
 
     domain: str

@@ -25,16 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GateResult(Record):
-    """A domain's gate.
+    """A domain's gate: since when it is in force, by whom, and why.
 
-    Attributes:
-        domain: the category.
-        conditions: each complete in itself, see `Minimum` and `MaxDrop`; empty where there is no gate.
-        actor: who set it, None where none was ever set.
-        reason: why.
-        at: since when.
-        cached: whether what was asked for was in force already.
-        dry_run: whether nothing was changed.
+    Each of the conditions is complete in itself (`conditions.Minimum`, `conditions.MaxDrop`); without any there is no
+    gate. `cached`: what was asked for was in force already.
     """
 
     domain: str
@@ -48,17 +42,10 @@ class GateResult(Record):
 
 @dataclass(frozen=True)
 class GateCheck(Record):
-    """Whether a version would pass now.
+    """Whether what `ref` names would pass the gate in front of an alias now.
 
-    Attributes:
-        domain: the category.
-        alias: the alias that it would be promoted to.
-        ref: what was asked about.
-        subject: the spoke, or the hub where it serves alone, that evaluations are looked up of.
-        live: the same of what the alias points at; None where it points at nothing.
-        passes: whether every condition holds.
-        conditions: the verdict on each.
-        remedy: what to do where it does not pass; empty where it does.
+    `subject` is the model that evaluations are looked up of: the spoke, or the hub where it serves alone; `live` is the
+    same of what the alias points at. `remedy` is what to do where it does not pass.
     """
 
     domain: str

@@ -21,22 +21,10 @@ NO_RULES = "none"
 
 @dataclass(frozen=True)
 class Promotion(Record):
-    """A move of an alias.
+    """A move of an alias of a domain, or of the hub (`scope`), and what serves from now on.
 
-    Attributes:
-        scope: the domain, or `hub`.
-        alias: what moved.
-        action: `promote` or `rollback`.
-        before: what it pointed at, None for nothing.
-        after: what it points at now; None where a dry run stopped short of making the release.
-        hub: hub version that serves from now on.
-        spoke: spoke version, None where the hub alone serves.
-        index: index version, None for an alias of the hub.
-        reranker: re-ranker version, if one serves along.
-        rules: version of the merchandising rules, if any are in force.
-        cached: whether it pointed there already.
-        overridden: the conditions of the gate that do not hold and are overruled, in words.
-        dry_run: whether nothing was changed.
+    `after` is None where a dry run stopped short of making the release; `index` is None for an alias of the hub.
+    `cached`: it pointed there already. `overridden`: the conditions of the gate that were overruled, in words.
     """
 
     scope: str

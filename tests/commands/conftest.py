@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hubspoke.cli import cli
+from hubspoke.registry.store import Registry
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,16 @@ def garden(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
     added = run("domain", "add", "garden", "--items", "items.csv", "--events", "events.csv")
     assert added.code == 0, added.err
     return run
+
+
+@pytest.fixture
+def two_spokes(
+    garden: Callable[..., Outcome], home: Path, models_of: Callable[[Registry], Any]
+) -> Callable[..., Outcome]:
+    """`run` where garden has two spokes with an index each, on one hub."""
+    with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
+        models = models_of(registry)
+        models.hub()
+        for _ in range(2):
+            models.index(models.spoke("hub:1").ref)
+    return garden

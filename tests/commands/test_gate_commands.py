@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hubspoke.evaluation.protocols import Protocol
-from hubspoke.registry.artifacts.manifests import StoredArtifact
-from hubspoke.registry.records import MetricRecord, Parent
+from hubspoke.registry.records import MetricRecord
 from hubspoke.registry.store import Registry
 
 COMPARE = "hubspoke evaluate compare --domain garden --models garden:2,garden:1 --protocol leave-one-out"
-
-
-def artifact(text: str) -> StoredArtifact:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return StoredArtifact(digest, "test", 1, {"data": digest})
 
 
 def registry(home: Path) -> Registry:
@@ -38,28 +31,10 @@ def measure(home: Path, subject: str, ndcg: float) -> None:
 
 
 @pytest.fixture
-def released(garden: Any, home: Path) -> Any:
+def released(two_spokes: Any) -> Any:
     """`run` where garden:1 is live and garden:2 is ready to be."""
-    with registry(home) as opened:
-        hub = opened.models.begin("hub", None, "h", {})
-        opened.models.finish(hub.ref, artifact("h"), "h", {}, [Parent("snapshot:garden/items/1", "trained_on")])
-        for name in ("a", "b"):
-            spoke = opened.models.begin("spoke", "garden", name, {})
-            opened.models.finish(spoke.ref, artifact(name), "s", {}, [Parent("hub:1", "adapted_from")])
-            opened.indexes.add(
-                "garden",
-                spoke.ref,
-                "snapshot:garden/items/1",
-                fingerprint=name,
-                space_fingerprint="s",
-                factory="Flat",
-                dimension=2,
-                metric="inner_product",
-                n_items=3,
-                artifact=artifact(f"index {name}"),
-            )
-    assert garden("promote", "garden:1", "--reason", "first").code == 0
-    return garden
+    assert two_spokes("promote", "garden:1", "--reason", "first").code == 0
+    return two_spokes
 
 
 def test_a_gate_is_set_shown_and_cleared(garden: Any) -> None:

@@ -2,46 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import pytest
-from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import HEAD_REVISION
-from hubspoke.registry.records import Parent
-from hubspoke.registry.store import Registry
-
-
-def artifact(text: str) -> StoredArtifact:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return StoredArtifact(digest, "test", 1, {"data": digest})
-
-
-@pytest.fixture
-def released(garden: Any, home: Path) -> Any:
-    """`run` where garden has two spokes with an index each, on one hub."""
-    with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
-        hub = registry.models.begin("hub", None, "h", {"layers": 1})
-        registry.models.finish(
-            hub.ref, artifact("h"), "h", {"parameters": 3}, [Parent("snapshot:garden/items/1", "trained_on")]
-        )
-        for name in ("a", "b"):
-            spoke = registry.models.begin("spoke", "garden", name, {})
-            registry.models.finish(spoke.ref, artifact(name), "s", {}, [Parent("hub:1", "adapted_from")])
-            registry.indexes.add(
-                "garden",
-                spoke.ref,
-                "snapshot:garden/items/1",
-                fingerprint=name,
-                space_fingerprint="s",
-                factory="Flat",
-                dimension=2,
-                metric="inner_product",
-                n_items=3,
-                artifact=artifact(f"index {name}"),
-            )
-    return garden
 
 
 def test_init_twice(run: Any, home: Path) -> None:
@@ -77,33 +41,33 @@ def test_doctor_says_what_it_found(garden: Any, run: Any) -> None:
     assert "every byte as recorded" in garden("doctor", "--verify").out
 
 
-def test_promote_history_rollback(released: Any) -> None:
-    planned = released("promote", "garden:1", "--dry-run")
+def test_promote_history_rollback(two_spokes: Any) -> None:
+    planned = two_spokes("promote", "garden:1", "--dry-run")
     assert planned.out.splitlines()[0] == "garden@live would point at a new release."
-    assert released("history", "garden").out == "No alias has been moved yet.\n"
-    assert released("promote", "garden:1").out.splitlines()[0] == "garden@live points at release:garden/1."
-    moved = released("promote", "garden:2", "--reason", "better", "--json").json
+    assert two_spokes("history", "garden").out == "No alias has been moved yet.\n"
+    assert two_spokes("promote", "garden:1").out.splitlines()[0] == "garden@live points at release:garden/1."
+    moved = two_spokes("promote", "garden:2", "--reason", "better", "--json").json
     assert (moved["before"], moved["after"], moved["spoke"]) == ("release:garden/1", "release:garden/2", "garden:2")
-    back = released("rollback", "garden", "--dry-run")
+    back = two_spokes("rollback", "garden", "--dry-run")
     assert back.out.splitlines()[0] == "garden@live would point at release:garden/1."
-    assert released("rollback", "garden").out.splitlines()[0] == "garden@live points at release:garden/1."
-    moves = released("history", "garden", "--json").json["history"]
+    assert two_spokes("rollback", "garden").out.splitlines()[0] == "garden@live points at release:garden/1."
+    moves = two_spokes("history", "garden", "--json").json["history"]
     assert [(move["action"], move["to_ref"]) for move in moves] == [
         ("promote", "release:garden/1"),
         ("promote", "release:garden/2"),
         ("rollback", "release:garden/1"),
     ]
-    assert "better" in released("history", "garden").out
-    assert released("promote", "hub:1").out.splitlines()[0] == "hub@live points at hub:1."
+    assert "better" in two_spokes("history", "garden").out
+    assert two_spokes("promote", "hub:1").out.splitlines()[0] == "hub@live points at hub:1."
 
 
-def test_the_lineage_tree_of_what_is_live(released: Any) -> None:
-    released("promote", "garden:1")
-    shown = released("lineage", "show", "garden").out.splitlines()
+def test_the_lineage_tree_of_what_is_live(two_spokes: Any) -> None:
+    two_spokes("promote", "garden:1")
+    shown = two_spokes("lineage", "show", "garden").out.splitlines()
     assert shown[0].startswith("release:garden/1  20")
     assert any("garden:1  released as (spoke)  20" in line for line in shown)
     assert any("hub:1  adapted from" in line for line in shown)
-    tree = released("lineage", "show", "garden", "--json").json["lineage"]
+    tree = two_spokes("lineage", "show", "garden", "--json").json["lineage"]
     assert tree["node"]["ref"] == "release:garden/1"
-    down = released("lineage", "show", "snapshot:garden/items/1", "--downstream").out
+    down = two_spokes("lineage", "show", "snapshot:garden/items/1", "--downstream").out
     assert "release:garden/1" in down

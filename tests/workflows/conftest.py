@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 from hubspoke.demo.simulation import CategoryFiles, MarketplaceSettings, simulate_marketplace
-from hubspoke.registry.artifacts.manifests import StoredArtifact
-from hubspoke.registry.records import IndexRecord, ModelRecord, Parent
+from hubspoke.registry.store import Registry
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from PIL import Image
 
@@ -107,48 +106,10 @@ def tree() -> Callable[[Path], Tree]:
     return look
 
 
-def fake_artifact(text: str) -> StoredArtifact:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return StoredArtifact(digest, "test", len(text), {"data": digest})
-
-
-@dataclass(frozen=True)
-class Models:
-    """Model versions and indexes that exist in the registry only."""
-
-    ws: Workspace
-
-    def hub(self, space: str = "hubspace") -> ModelRecord:
-        count = len(self.ws.registry.models.list("hub"))
-        begun = self.ws.registry.models.begin("hub", None, f"hub{count}", {}, seed=0)
-        parents = [Parent("snapshot:garden/items/latest", "trained_on")]
-        return self.ws.registry.models.finish(begun.ref, fake_artifact(begun.ref), space, {}, parents)
-
-    def spoke(self, hub: str, space: str = "s") -> ModelRecord:
-        count = len(self.ws.registry.models.list("spoke"))
-        begun = self.ws.registry.models.begin("spoke", "garden", f"spoke{count}", {}, seed=0)
-        parents = [Parent(hub, "adapted_from"), Parent("snapshot:garden/events/latest", "trained_on")]
-        return self.ws.registry.models.finish(begun.ref, fake_artifact(begun.ref), space, {}, parents)
-
-    def index(self, model: str, space: str = "s") -> IndexRecord:
-        count = len(self.ws.registry.indexes.list())
-        return self.ws.registry.indexes.add(
-            "garden",
-            model,
-            "snapshot:garden/items/latest",
-            fingerprint=f"index{count}",
-            space_fingerprint=space,
-            factory="Flat",
-            dimension=8,
-            metric="inner_product",
-            n_items=4,
-            artifact=fake_artifact(f"index{count}"),
-        )
-
-
 @pytest.fixture
-def models(garden: Workspace) -> Models:
-    return Models(garden)
+def models(garden: Workspace, models_of: Callable[[Registry], Any]) -> Any:
+    """Makes versions of models in the workspace's registry."""
+    return models_of(garden.registry)
 
 
 TINY_HUB: dict[str, Any] = {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}}
