@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
@@ -15,11 +15,15 @@ from ...errors import UsageError
 from ...results import Record
 from ..kinds import NodeKind
 from ..records import IndexRecord, ModelPart, ModelRecord, NodeRecord, ReleaseRecord, SnapshotRecord
-from ..rows import read_node
+from ..rows import in_words, read_node
 from ..schema import Domain, Edge, Evaluation, Metric, Node, Snapshot
 from ..stores.readers import read_record
 
 Version: TypeAlias = SnapshotRecord | ModelRecord | IndexRecord | ReleaseRecord
+_Key: TypeAlias = tuple[str, str]
+K = TypeVar("K")
+V = TypeVar("V")
+D = TypeVar("D")
 
 
 @dataclass(frozen=True)
@@ -122,22 +126,12 @@ class Difference(Record):
     metrics: tuple[MetricDifference, ...]
 
 
-@dataclass(frozen=True)
-class _Said:
-    """A parent as an edge names it."""
-
-    relation: str
-    part: str | None
-    ref: str
-
-
-@dataclass(frozen=True)
-class _Side:
+class _Side(NamedTuple):
     """One of the two versions with all that is compared."""
 
     node: NodeRecord
     record: Version
-    parents: tuple[_Said, ...]
+    parents: Mapping[tuple[str, str], tuple[str, ...]]  # relation and part to references
     data: Mapping[str, DataSide]
 
 
@@ -150,45 +144,58 @@ def difference(session: Session, first: Node, second: Node) -> Difference:
     a, b = _side(session, first), _side(session, second)
     if first.kind != second.kind:
         raise UsageError(
-            f"{first.ref} is of kind {first.kind.replace('_', ' ')}, {second.ref} of kind "
-            f"{second.kind.replace('_', ' ')}; name two versions of one kind."
+            f"{first.ref} is of kind {in_words(first.kind)}, {second.ref} of kind {in_words(second.kind)}; "
+            "name two versions of one kind."
         )
-    return _difference(a, b, _metrics(session, first.id, second.id))
+    sections: dict[str, Any] = {
+        "data": _pairs(a.data, b.data, DataDifference, lambda side: side and side.content_hash),
+        "config": _values(_config(a.record), _config(b.record)),
+        "code": _values(_columns(a.record, _CODE), _columns(b.record, _CODE)),
+        "parents": tuple(
+            ParentsDifference(relation, part or None, *_both(a.parents, b.parents, (relation, part), ()))
+            for relation, part in sorted({*a.parents, *b.parents})
+        ),
+        "parts": _pairs(_parts(a.record), _parts(b.record), PartDifference, _content),
+        "outcome": _values(_columns(a.record, _OUTCOME), _columns(b.record, _OUTCOME)),
+    }
+    same = all(one.same for section in sections.values() for one in section)
+    summary = _values(_summary(a.record), _summary(b.record))
+    metrics = _metrics(session, first.id, second.id)
+    return Difference(a.node, b.node, first.kind, same, **sections, summary=summary, metrics=metrics)
 
 
 def _side(session: Session, node: Node) -> _Side:
     record = read_record(session, node)
     if not isinstance(record, Version):
         raise UsageError(
-            f"{node.ref} is of kind {node.kind.replace('_', ' ')}, which has nothing to compare; "
+            f"{node.ref} is of kind {in_words(node.kind)}, which has nothing to compare; "
             "name two snapshots, hubs, spokes, re-rankers, indexes or releases."
         )
     query = (
-        select(Edge.relation, Edge.part, Node.ref, Domain.name, Snapshot)
+        select(Edge.relation, Edge.part, Node.ref, Domain.name.label("domain"), Snapshot)
         .join(Node, Node.id == Edge.parent_id)
         .outerjoin(Snapshot, Snapshot.id == Node.id)
         .outerjoin(Domain, Domain.id == Snapshot.domain_id)
         .where(Edge.child_id == node.id, Node.kind != NodeKind.DOMAIN)
         .order_by(Node.id, Edge.relation, Edge.part)
     )
-    rows = session.execute(query).all()
-    seen = [_seen(record, row[2], row[3], row[4]) for row in rows if row[4] is not None]
+    parents: dict[tuple[str, str], tuple[str, ...]] = {}
+    snapshots: list[tuple[str, DataSide]] = []
+    for relation, part, ref, domain, snapshot in session.execute(query):
+        parents[relation, part] = (*parents.get((relation, part), ()), ref)
+        if snapshot is not None:
+            # One's own data goes without the domain's name, so that it stands beside another domain's own.
+            name = snapshot.kind if domain == record.domain else f"{domain}/{snapshot.kind}"
+            snapshots.append((name, DataSide(ref, snapshot.rows, snapshot.content_hash, snapshot.as_of)))
     if isinstance(record, SnapshotRecord):
-        seen = [(record.kind, DataSide(record.ref, record.rows, record.content_hash, record.as_of))]
-    parents = tuple(_Said(relation, part or None, ref) for relation, part, ref, *_ in rows)
-    return _Side(read_node(session, node), record, parents, _named(seen))
+        snapshots = [(record.kind, DataSide(record.ref, record.rows, record.content_hash, record.as_of))]
+    return _Side(read_node(session, node), record, parents, _named(snapshots))
 
 
-def _seen(record: Version, ref: str, domain: str, snapshot: Snapshot) -> tuple[str, DataSide]:
-    """A snapshot under the name that the other side's is looked up by: one's own data goes without the domain's."""
-    name = snapshot.kind if domain == record.domain else f"{domain}/{snapshot.kind}"
-    return name, DataSide(ref, snapshot.rows, snapshot.content_hash, snapshot.as_of)
-
-
-def _named(seen: Iterable[tuple[str, DataSide]]) -> dict[str, DataSide]:
+def _named(snapshots: Iterable[tuple[str, DataSide]]) -> dict[str, DataSide]:
     """Each name once: where two snapshots share it, the later ones are numbered; one that is named twice is one."""
     named: dict[str, DataSide] = {}
-    for name, side in seen:
+    for name, side in snapshots:
         if side in named.values():
             continue
         number = sum(key == name or key.startswith(f"{name} ") for key in named)
@@ -196,34 +203,30 @@ def _named(seen: Iterable[tuple[str, DataSide]]) -> dict[str, DataSide]:
     return named
 
 
-def _difference(a: _Side, b: _Side, metrics: tuple[MetricDifference, ...]) -> Difference:
-    data = _data(a.data, b.data)
-    config, code, outcome, summary = (
-        _values(read(a.record), read(b.record)) for read in (_config_of, _code_of, _outcome_of, _summary_of)
-    )
-    parents, parts = _parents(a.parents, b.parents), _parts(_parts_of(a.record), _parts_of(b.record))
-    same = all(one.same for section in (data, config, code, parents, parts, outcome) for one in section)
-    return Difference(a.node, b.node, a.node.kind, same, data, config, code, parents, parts, outcome, summary, metrics)
+# ---- both sides of what is compared ----
 
 
-def _data(a: Mapping[str, DataSide], b: Mapping[str, DataSide]) -> tuple[DataDifference, ...]:
-    return tuple(
-        DataDifference(name, a.get(name), b.get(name), _equal(a.get(name), b.get(name))) for name in _all(a, b)
-    )
+def _both(a: Mapping[K, V], b: Mapping[K, V], key: K, default: Any = None) -> tuple[Any, Any, bool]:
+    """The value on both sides, and whether they are equal."""
+    one, other = a.get(key, default), b.get(key, default)
+    return one, other, one == other
 
 
-def _equal(a: DataSide | None, b: DataSide | None) -> bool:
-    return (a and a.content_hash) == (b and b.content_hash)
+def _pairs(
+    a: Mapping[str, V], b: Mapping[str, V], make: Callable[..., D], content: Callable[[V | None], object]
+) -> tuple[D, ...]:
+    """Both sides by name; the same where their content is equal, wherever it came from."""
+    pairs = [(name, a.get(name), b.get(name)) for name in sorted({*a, *b})]
+    return tuple(make(name, one, other, content(one) == content(other)) for name, one, other in pairs)
 
 
-def _all(a: Iterable[str], b: Iterable[str]) -> list[str]:
-    return sorted({*a, *b})
+def _content(part: ModelPart | str | None) -> str | None:
+    return part.fingerprint if isinstance(part, ModelPart) else part
 
 
 def _values(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[ValueDifference, ...]:
     flat_a, flat_b = flatten(a), flatten(b)
-    pairs = [(key, flat_a.get(key), flat_b.get(key)) for key in _all(flat_a, flat_b)]
-    return tuple(ValueDifference(key, one, other, one == other) for key, one, other in pairs)
+    return tuple(ValueDifference(key, *_both(flat_a, flat_b, key)) for key in sorted({*flat_a, *flat_b}))
 
 
 def flatten(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,79 +240,46 @@ def flatten(content: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _config_of(record: Version) -> Mapping[str, Any]:
-    if isinstance(record, ModelRecord):
-        return record.config
+# ---- what is compared of each kind ----
+
+_CODE = {ModelRecord: ("code_version", "seed", "environment")}
+_OUTCOME = {
+    ModelRecord: ("status", "space_fingerprint", "artifact"),
+    IndexRecord: ("n_items", "dimension", "space_fingerprint", "artifact"),
+}
+
+
+def _columns(record: Version, names: Mapping[Any, tuple[str, ...]]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names.get(type(record), ())}
+
+
+def _config(record: Version) -> Mapping[str, Any]:
     if isinstance(record, IndexRecord):
         return {"factory": record.factory, "metric": record.metric, **record.config}
-    return {}
+    return record.config if isinstance(record, ModelRecord) else {}
 
 
-def _code_of(record: Version) -> Mapping[str, Any]:
-    if isinstance(record, ModelRecord):
-        return {"code_version": record.code_version, "seed": record.seed, "environment": record.environment}
-    return {}
-
-
-def _outcome_of(record: Version) -> Mapping[str, Any]:
-    if isinstance(record, ModelRecord):
-        names: tuple[str, ...] = ("status", "space_fingerprint", "artifact")
-    elif isinstance(record, IndexRecord):
-        names = ("n_items", "dimension", "space_fingerprint", "artifact")
-    else:
-        names = ()
-    return {name: getattr(record, name) for name in names}
-
-
-def _summary_of(record: Version) -> Mapping[str, Any]:
-    """Without lists of rows, which have no other side to stand beside."""
-    return _told(record.summary) if isinstance(record, ModelRecord) else {}
-
-
-def _told(content: Mapping[str, Any]) -> dict[str, Any]:
-    told = {key: _told(value) if isinstance(value, Mapping) else value for key, value in content.items()}
-    return {key: value for key, value in told.items() if not (isinstance(value, list) and _holds_rows(value))}
-
-
-def _holds_rows(values: Iterable[Any]) -> bool:
-    return any(isinstance(value, Mapping | list) for value in values)
-
-
-def _parents(a: Iterable[_Said], b: Iterable[_Said]) -> tuple[ParentsDifference, ...]:
-    sides = [_by_relation(side) for side in (a, b)]
-    keys = sorted({*sides[0], *sides[1]})
-    pairs = [(key, *(tuple(side.get(key, ())) for side in sides)) for key in keys]
-    return tuple(
-        ParentsDifference(relation, part or None, one, other, one == other) for (relation, part), one, other in pairs
-    )
-
-
-def _by_relation(said: Iterable[_Said]) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for parent in said:
-        found.setdefault((parent.relation, parent.part or ""), []).append(parent.ref)
-    return found
-
-
-def _parts_of(record: Version) -> Mapping[str, ModelPart | str]:
-    if isinstance(record, ModelRecord):
-        return {part.name: part for part in record.parts}
+def _parts(record: Version) -> Mapping[str, ModelPart | str]:
     if isinstance(record, ReleaseRecord):
         return dict(record.parts.named())
-    return {}
+    return {part.name: part for part in record.parts} if isinstance(record, ModelRecord) else {}
 
 
-def _parts(a: Mapping[str, ModelPart | str], b: Mapping[str, ModelPart | str]) -> tuple[PartDifference, ...]:
-    pairs = [(name, a.get(name), b.get(name)) for name in _all(a, b)]
-    return tuple(PartDifference(name, one, other, _content(one) == _content(other)) for name, one, other in pairs)
+def _summary(record: Version) -> Mapping[str, Any]:
+    return _without_tables(record.summary) if isinstance(record, ModelRecord) else {}
 
 
-def _content(part: ModelPart | str | None) -> str | None:
-    """What a part is, wherever it came from."""
-    return part.fingerprint if isinstance(part, ModelPart) else part
+def _without_tables(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Without lists of rows, which have no other side to stand beside."""
+    kept = {key: _without_tables(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+    return {
+        key: value
+        for key, value in kept.items()
+        if not (isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value))
+    }
 
 
-_Key: TypeAlias = tuple[str, str]
+# ---- metrics ----
 
 
 def _metrics(session: Session, a: int, b: int) -> tuple[MetricDifference, ...]:
@@ -330,7 +300,7 @@ def _newest(session: Session, subject: int) -> dict[_Key, tuple[str, dict[_Key, 
     """Events and protocol to the newest evaluation of `subject` with them, and its values by slice and name."""
     events = aliased(Node)
     query = (
-        select(Evaluation.protocol, events.ref, Node.ref, Metric.slice, Metric.name, Metric.value)
+        select(Evaluation.protocol, events.ref.label("events"), Node.ref, Metric)
         .join(Node, Node.id == Evaluation.id)
         .join(events, events.id == Evaluation.events_id)
         .join(Metric, Metric.evaluation_id == Evaluation.id)
@@ -338,9 +308,9 @@ def _newest(session: Session, subject: int) -> dict[_Key, tuple[str, dict[_Key, 
         .order_by(Evaluation.id)
     )
     found: dict[_Key, tuple[str, dict[_Key, float]]] = {}
-    for protocol, seen, ref, slice_, name, value in session.execute(query):
+    for protocol, seen, ref, metric in session.execute(query):
         key = (seen, json.dumps(protocol, sort_keys=True))
         if key not in found or found[key][0] != ref:
             found[key] = (ref, {})
-        found[key][1][slice_, name] = value
+        found[key][1][metric.slice, metric.name] = metric.value
     return found

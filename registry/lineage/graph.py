@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from sqlalchemy import CTE, CompoundSelect, null, select, union_all
+from sqlalchemy import CTE, CompoundSelect, Select, null, select, union_all
 from sqlalchemy.orm import Session
 
 from ...results import Record
@@ -135,9 +135,14 @@ class LineageTree(Record):
 
 def walk_from(root_id: int, direction: Direction) -> CTE:
     """Ids of a node and of all that is reachable from it, each once (UNION forgets what it has seen)."""
-    near, far = (Edge.child_id, Edge.parent_id) if direction == "upstream" else (Edge.parent_id, Edge.child_id)
+    near, far = _ends(direction)
     walk = select(Node.id.label("id")).where(Node.id == root_id).cte("walk", recursive=True)
     return walk.union(select(far).join(walk, near == walk.c.id))
+
+
+def _ends(direction: Direction) -> tuple[Any, Any]:
+    """The columns of an edge: the end on the root's side, and the far one."""
+    return (Edge.child_id, Edge.parent_id) if direction == "upstream" else (Edge.parent_id, Edge.child_id)
 
 
 def keep_to_indexes(session: Session) -> None:
@@ -149,30 +154,49 @@ def keep_to_indexes(session: Session) -> None:
         session.connection().exec_driver_sql("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
 
 
-def closure_query(root_id: int, direction: Direction) -> Compound:
-    """One recursive query for all that is reachable: a row per node, then a row per edge between them.
+def nodes_and_edges(walk: CTE, direction: Direction, nodes: Select[Any]) -> Compound:
+    """`nodes`, a row per node of a walk with its `id` first, then a row per edge between them, in one query.
 
-    A row of a node is (id, kind, reference, label, time, domain name); one of an edge has a null kind and ends in
-    (parent id, child id, relation, part, reason).
+    A row of an edge has its near end as `id`, nulls for what nodes have, and ends in `parent_id`, `child_id`,
+    `relation`, `part` and `reason`, which are null in the row of a node.
     """
-    walk = walk_from(root_id, direction)
-    near = Edge.child_id if direction == "upstream" else Edge.parent_id
-    said = (Node.kind, Node.ref, Node.label, Node.created_at, Domain.name)
-    nodes = (
-        select(walk.c.id, *said, null(), null(), null(), null(), null())
-        .join(Node, Node.id == walk.c.id)
-        .outerjoin(Domain, Domain.id == Node.domain_id)
-    )
     of_edge = (Edge.parent_id, Edge.child_id, Edge.relation, Edge.part, Edge.reason)
-    edges = select(walk.c.id, *(null() for _ in said), *of_edge).join(Edge, near == walk.c.id)
+    own = len(nodes.selected_columns) - 1
+    nodes = nodes.add_columns(*(null().label(column.key) for column in of_edge))
+    edges = select(walk.c.id, *(null() for _ in range(own)), *of_edge).join(Edge, _ends(direction)[0] == walk.c.id)
     return union_all(nodes, edges)
 
 
-def depths(root: int, edges: list[tuple[int, int]]) -> dict[int, int]:
-    """Length of the shortest way from `root` along (from, to) pairs to each node that they reach, nearest first."""
+def closure(session: Session, root: int, direction: Direction) -> Lineage:
+    """All that a node came from, or that came from it."""
+    walk = walk_from(root, direction)
+    found = (
+        select(walk.c.id, Node.kind, Node.ref, Node.label, Node.created_at, Domain.name.label("domain"))
+        .join(Node, Node.id == walk.c.id)
+        .outerjoin(Domain, Domain.id == Node.domain_id)
+    )
+    keep_to_indexes(session)
+    nodes: dict[int, NodeRecord] = {}
     after: dict[int, list[int]] = {}
-    for start, end in edges:
-        after.setdefault(start, []).append(end)
+    between = []
+    for row in session.execute(nodes_and_edges(walk, direction, found)):
+        if row.kind is None:
+            between.append(row)
+            after.setdefault(row.id, []).append(row.parent_id if direction == "upstream" else row.child_id)
+        else:
+            nodes[row.id] = NodeRecord(row.ref, row.kind, row.domain, row.label, row.created_at)
+    edges = [
+        EdgeRecord(nodes[row.parent_id].ref, nodes[row.child_id].ref, row.relation, row.part or None, row.reason)
+        for row in between
+    ]
+    away = _depths(root, after)
+    reached = sorted(nodes, key=lambda key: (away[key], key))
+    edges.sort(key=lambda edge: (edge.child, edge.parent, edge.relation, edge.part or ""))
+    return Lineage(nodes[root], direction, tuple(LineageNode(nodes[key], away[key]) for key in reached), tuple(edges))
+
+
+def _depths(root: int, after: dict[int, list[int]]) -> dict[int, int]:
+    """Length of the shortest way from `root` to each node that can be reached from it."""
     found, ahead = {root: 0}, deque([root])
     while ahead:
         here = ahead.popleft()
@@ -183,27 +207,21 @@ def depths(root: int, edges: list[tuple[int, int]]) -> dict[int, int]:
     return found
 
 
-def closure(session: Session, root: int, direction: Direction) -> Lineage:
-    """All that a node came from, or that came from it."""
-    nodes: dict[int, NodeRecord] = {}
-    rows: list[tuple[int, int, str, str, str | None]] = []
-    keep_to_indexes(session)
-    for key, kind, ref, label, created_at, domain, *edge in session.execute(closure_query(root, direction)):
-        if kind is None:
-            rows.append(tuple(edge))
-        else:
-            nodes[key] = NodeRecord(ref, kind, domain, label, created_at)
-    away = depths(root, [(child, parent) if direction == "upstream" else (parent, child) for parent, child, *_ in rows])
-    reached = sorted(nodes, key=lambda key: (away[key], key))
-    edges = [EdgeRecord(nodes[p].ref, nodes[c].ref, relation, part or None, why) for p, c, relation, part, why in rows]
-    edges.sort(key=lambda edge: (edge.child, edge.parent, edge.relation, edge.part or ""))
-    return Lineage(nodes[root], direction, tuple(LineageNode(nodes[key], away[key]) for key in reached), tuple(edges))
+# ---- trees ----
 
 
 def tree(session: Session, root: int, direction: Direction, domains: bool, depth: int | None) -> LineageTree:
     """The lineage of a node as nested lines."""
-    lineage = closure(session, root, direction)
-    return _fold(lineage.within(domains=domains), _headlines(session, root, direction), depth)
+    lineage = closure(session, root, direction).within(domains=domains)
+    metrics = _headlines(session, root, direction)
+    nodes = {reached.ref: reached.node for reached in lineage.nodes}
+    hanging: dict[int, list[LineageTree]] = {}
+    # From the last line up, the lines one deeper that have come by since are a line's children.
+    for line in reversed(_lines(lineage, nodes, depth)):
+        children = tuple(reversed(hanging.pop(line.depth + 1, [])))
+        made = LineageTree(nodes[line.ref], line.edges, children, line.repeated, line.cut, metrics.get(line.ref))
+        hanging.setdefault(line.depth, []).append(made)
+    return hanging[0][0]
 
 
 def _headlines(session: Session, root: int, direction: Direction) -> dict[str, MetricRecord]:
@@ -211,26 +229,17 @@ def _headlines(session: Session, root: int, direction: Direction) -> dict[str, M
     walk = walk_from(root, direction)
     slice_, name = HEADLINE
     wanted = (Metric.slice == slice_) & (Metric.name == name)
-    said = (Node.ref, Metric.evaluation_id, Metric.value, Metric.low, Metric.high)
-    of_subjects = (
-        select(*said)
-        .select_from(walk)
-        .join(Evaluation, Evaluation.subject_id == walk.c.id)
-        .join(Metric, (Metric.evaluation_id == Evaluation.id) & wanted)
-        .join(Node, Node.id == walk.c.id)
+    columns = select(Node.ref, Metric.evaluation_id, Metric.value, Metric.low, Metric.high).select_from(walk)
+    of_subjects = columns.join(Evaluation, Evaluation.subject_id == walk.c.id).join(
+        Metric, (Metric.evaluation_id == Evaluation.id) & wanted
     )
-    of_themselves = (
-        select(*said)
-        .select_from(walk)
-        .join(Metric, (Metric.evaluation_id == walk.c.id) & wanted)
-        .join(Node, Node.id == walk.c.id)
-    )
-    rows = sorted(session.execute(union_all(of_subjects, of_themselves)).all(), key=lambda row: row[1])
-    return {ref: MetricRecord(slice_, name, value, low, high) for ref, _, value, low, high in rows}
+    of_themselves = columns.join(Metric, (Metric.evaluation_id == walk.c.id) & wanted)
+    query = union_all(*(part.join(Node, Node.id == walk.c.id) for part in (of_subjects, of_themselves)))
+    rows = sorted(session.execute(query).all(), key=lambda row: row.evaluation_id)
+    return {row.ref: MetricRecord(slice_, name, row.value, row.low, row.high) for row in rows}
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """A line before its children are known."""
 
     depth: int
@@ -238,17 +247,6 @@ class _Line:
     edges: tuple[EdgeRecord, ...]
     repeated: bool
     cut: bool
-
-
-def _fold(lineage: Lineage, metrics: dict[str, MetricRecord], depth: int | None) -> LineageTree:
-    nodes = {reached.ref: reached.node for reached in lineage.nodes}
-    hanging: dict[int, list[LineageTree]] = {}
-    # From the last line up, the lines one deeper that have come by since are a line's children.
-    for line in reversed(_lines(lineage, nodes, depth)):
-        children = tuple(reversed(hanging.pop(line.depth + 1, [])))
-        tree = LineageTree(nodes[line.ref], line.edges, children, line.repeated, line.cut, metrics.get(line.ref))
-        hanging.setdefault(line.depth, []).append(tree)
-    return hanging[0][0]
 
 
 def _lines(lineage: Lineage, nodes: dict[str, NodeRecord], deepest: int | None) -> list[_Line]:

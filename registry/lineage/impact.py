@@ -12,7 +12,7 @@ from functools import cached_property
 from string import digits
 from typing import Any, Final
 
-from sqlalchemy import func, null, select, union_all
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session, aliased
 
 from ...results import Record
@@ -21,7 +21,7 @@ from ..records import NodeRecord
 from ..references import LIVE
 from ..rows import read_node
 from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
-from .graph import Compound, keep_to_indexes, walk_from
+from .graph import Compound, keep_to_indexes, nodes_and_edges, walk_from
 
 RETRAIN: Final = "retrain"
 REBUILD: Final = "rebuild"
@@ -114,6 +114,10 @@ class _Fact:
         """Whether it has to be made again: a release only where somebody is served from it."""
         return self.stands and self.kind in ACTIONS and (self.kind != NodeKind.RELEASE or bool(self.aliases))
 
+    @property
+    def serves(self) -> bool:
+        return bool(self.releases) or (self.kind == NodeKind.RELEASE and bool(self.aliases))
+
     @cached_property
     def key(self) -> tuple[str, str, int]:
         """Where it stands among others that could be done at the same moment: `garden:9` before `garden:10`."""
@@ -123,14 +127,28 @@ class _Fact:
 
 def impact(session: Session, root: Node, live: bool) -> Impact:
     """What must be retrained, rebuilt or released again if a node changes."""
-    return _answer(read_node(session, root), root.id, _facts(session, root.id), live)
+    facts = _facts(session, root.id)
+    chosen = {k for k, fact in facts.items() if k != root.id and fact.is_step and (fact.serves or not live)}
+    order = _order(facts, chosen)
+    needs = _needs(facts, order, chosen)
+    keys = [key for key in order if key in chosen]
+    steps = tuple(_step(facts, key, number, needs[key]) for number, key in enumerate(keys, start=1))
+    del facts[root.id]
+    evaluations = [fact for fact in facts.values() if fact.kind == NodeKind.EVALUATION]
+    releases = [step for step in steps if step.kind == NodeKind.RELEASE]
+    totals = ImpactTotals(
+        actions={action: sum(step.action == action for step in steps) for action in (RETRAIN, REBUILD, RE_RELEASE)},
+        live_releases=sum(any(alias.endswith(f"@{LIVE}") for alias in step.aliases) for step in releases),
+        seconds=sum(step.seconds or 0.0 for step in steps),
+        evaluations=sum(bool(fact.parents & chosen) for fact in evaluations) if live else len(evaluations),
+        rule_sets=sum(fact.kind == NodeKind.RULES for fact in facts.values()),
+        old_releases=sum(fact.kind == NodeKind.RELEASE and not fact.aliases for fact in facts.values()),
+    )
+    return Impact(read_node(session, root), live, steps, totals)
 
 
 def impact_query(root_id: int) -> Compound:
-    """One recursive query for all that was made from a node: a row of facts per node, then a row per edge.
-
-    A row of an edge has a null kind and ends in (parent id, child id, relation).
-    """
+    """One recursive query for all that was made from a node: a row of facts per node, then a row per edge."""
     walk = walk_from(root_id, "downstream")
     seen = select(Edge.parent_id).where(Edge.child_id == walk.c.id, Edge.relation == Relation.TRAINED_ON)
     rows = select(func.sum(Snapshot.rows)).where(
@@ -138,19 +156,19 @@ def impact_query(root_id: int) -> Compound:
     )
     aliases = select(func.aggregate_strings(Alias.scope + "@" + Alias.name, " ")).where(Alias.node_id == walk.c.id)
     facts = (
-        Node.kind,
-        Node.ref,
-        Domain.name,
-        Model.status,
-        Model.started_at,
-        Model.finished_at,
-        rows.correlate(walk).scalar_subquery(),
-        func.coalesce(IndexVersion.n_items, _Served.n_items),
-        IndexVersion.seconds,
-        aliases.correlate(walk).scalar_subquery(),
-    )
-    nodes = (
-        select(walk.c.id, *facts, null(), null(), null())
+        select(
+            walk.c.id,
+            Node.kind,
+            Node.ref,
+            Domain.name.label("domain"),
+            Model.status,
+            Model.started_at,
+            Model.finished_at,
+            rows.correlate(walk).scalar_subquery().label("trained_rows"),
+            func.coalesce(IndexVersion.n_items, _Served.n_items).label("indexed"),
+            IndexVersion.seconds,
+            aliases.correlate(walk).scalar_subquery().label("aliases"),
+        )
         .join(Node, Node.id == walk.c.id)
         .outerjoin(Domain, Domain.id == Node.domain_id)
         .outerjoin(Model, Model.id == walk.c.id)
@@ -158,65 +176,39 @@ def impact_query(root_id: int) -> Compound:
         .outerjoin(Release, Release.id == walk.c.id)
         .outerjoin(_Served, _Served.id == Release.index_id)
     )
-    edges = select(walk.c.id, *(null() for _ in facts), Edge.parent_id, Edge.child_id, Edge.relation)
-    return union_all(nodes, edges.join(Edge, Edge.parent_id == walk.c.id))
+    return nodes_and_edges(walk, "downstream", facts)
 
 
 def _facts(session: Session, root: int) -> dict[int, _Fact]:
     facts: dict[int, _Fact] = {}
-    edges: list[tuple[int, int, str]] = []
+    edges = []
     keep_to_indexes(session)
-    for key, kind, *said, parent, child, relation in session.execute(impact_query(root)):
-        if kind is None:
-            edges.append((parent, child, relation))
+    for row in session.execute(impact_query(root)):
+        if row.kind is None:
+            edges.append(row)
         else:
-            facts[key] = _fact(kind, *said)
-    for parent, child, relation in edges:
-        facts[parent].children.add(child)
-        facts[child].parents.add(parent)
-        if relation == Relation.RELEASED_AS and facts[child].aliases:
-            facts[parent].releases.add(child)
+            facts[row.id] = _fact(row)
+    for row in edges:
+        parent, child = facts[row.parent_id], facts[row.child_id]
+        parent.children.add(row.child_id)
+        child.parents.add(row.parent_id)
+        if row.relation == Relation.RELEASED_AS and child.aliases:
+            parent.releases.add(row.child_id)
     return facts
 
 
-def _fact(
-    kind: str,
-    ref: str,
-    domain: str | None,
-    status: str | None,
-    started: Any,
-    finished: Any,
-    trained_rows: int | None,
-    indexed: int | None,
-    seconds: float | None,
-    aliases: str | None,
-) -> _Fact:
-    is_model = status is not None
-    took = (finished - started).total_seconds() if is_model and finished is not None else seconds
-    n_items = trained_rows if is_model else indexed
+def _fact(row: Row[Any]) -> _Fact:
+    is_model = row.status is not None
+    n_items = row.trained_rows if is_model else row.indexed
     return _Fact(
-        kind=kind,
-        ref=ref,
-        domain=domain,
-        aliases=tuple(sorted((aliases or "").split())),
+        kind=row.kind,
+        ref=row.ref,
+        domain=row.domain,
+        aliases=tuple(sorted((row.aliases or "").split())),
         n_items=None if n_items is None else int(n_items),  # PostgreSQL sums into a decimal
-        seconds=took,
-        stands=status in (None, ModelStatus.READY),
+        seconds=(row.finished_at - row.started_at).total_seconds() if is_model and row.finished_at else row.seconds,
+        stands=row.status in (None, ModelStatus.READY),
     )
-
-
-def _answer(node: NodeRecord, root: int, facts: dict[int, _Fact], live: bool) -> Impact:
-    chosen = {key for key, fact in facts.items() if key != root and fact.is_step}
-    if live:
-        chosen = {key for key in chosen if _serves(facts[key])}
-    order = _order(facts, chosen)
-    needs = _needs(facts, order, chosen)
-    steps = tuple(_step(facts, key, i + 1, needs) for i, key in enumerate(key for key in order if key in chosen))
-    return Impact(node, live, steps, _totals(root, facts, chosen, steps, live))
-
-
-def _serves(fact: _Fact) -> bool:
-    return bool(fact.releases) or (fact.kind == NodeKind.RELEASE and bool(fact.aliases))
 
 
 def _order(facts: Mapping[int, _Fact], chosen: set[int]) -> list[int]:
@@ -245,9 +237,9 @@ def _needs(facts: Mapping[int, _Fact], order: Iterable[int], chosen: set[int]) -
     return needs
 
 
-def _step(facts: Mapping[int, _Fact], key: int, order: int, needs: Mapping[int, set[int]]) -> ImpactStep:
+def _step(facts: Mapping[int, _Fact], key: int, order: int, needs: Iterable[int]) -> ImpactStep:
     fact = facts[key]
-    before = sorted((facts[parent] for parent in needs[key]), key=lambda parent: parent.key)
+    before = sorted((facts[parent] for parent in needs), key=lambda parent: parent.key)
     return ImpactStep(
         order=order,
         ref=fact.ref,
@@ -255,29 +247,8 @@ def _step(facts: Mapping[int, _Fact], key: int, order: int, needs: Mapping[int, 
         action=ACTIONS[NodeKind(fact.kind)],
         domain=fact.domain,
         aliases=fact.aliases,
-        serves=_serves(fact),
+        serves=fact.serves,
         n_items=fact.n_items,
         seconds=fact.seconds,
         depends_on=tuple(parent.ref for parent in before),
-    )
-
-
-def _totals(
-    root: int, facts: Mapping[int, _Fact], chosen: set[int], steps: tuple[ImpactStep, ...], live: bool
-) -> ImpactTotals:
-    made = [fact for key, fact in facts.items() if key != root]
-    evaluations = [fact for fact in made if fact.kind == NodeKind.EVALUATION]
-    if live:
-        evaluations = [fact for fact in evaluations if fact.parents & chosen]
-    releases = [fact for fact in made if fact.kind == NodeKind.RELEASE]
-    return ImpactTotals(
-        actions={action: sum(step.action == action for step in steps) for action in (RETRAIN, REBUILD, RE_RELEASE)},
-        live_releases=sum(
-            step.kind == NodeKind.RELEASE and any(alias.endswith(f"@{LIVE}") for alias in step.aliases)
-            for step in steps
-        ),
-        seconds=sum(step.seconds or 0.0 for step in steps),
-        evaluations=len(evaluations),
-        rule_sets=sum(fact.kind == NodeKind.RULES for fact in made),
-        old_releases=sum(not fact.aliases for fact in releases),
     )

@@ -5,11 +5,10 @@ A part is behind where its domain has a newer snapshot than the one it saw, or t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Row, func, select, union
+from sqlalchemy import func, select, union
 from sqlalchemy.orm import Session, aliased
 
 from ...results import Record
@@ -24,7 +23,7 @@ NEWER_HUB: Final = "newer hub"
 OTHER_HUB: Final = "other hub"
 NEWER_ITEMS: Final = "newer items"
 NEWER_EVENTS: Final = "newer events"
-_SNAPSHOTS = {SnapshotKind.ITEMS: NEWER_ITEMS, SnapshotKind.EVENTS: NEWER_EVENTS}
+_NEWER = {SnapshotKind.ITEMS: NEWER_ITEMS, SnapshotKind.EVENTS: NEWER_EVENTS}
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,31 @@ def staleness(session: Session, domain_id: int | None) -> list[Staleness]:
     not.
     """
     keep_to_indexes(session)
-    found = [*_hubs(session, domain_id), *_snapshots(session, domain_id)]
+    found = []
+    for row in session.execute(hub_query(domain_id)):
+        what = NEWER_HUB if row.newest_version > row.has_version else OTHER_HUB
+        detail = f"serves from {row.has} while {HUB_SCOPE}@{LIVE} is {row.newest}"
+        found.append(Staleness(row.domain, row.part, what, row.has, row.newest, detail))
+    for row in session.execute(snapshot_query(domain_id)):
+        detail = f"{_rows(row.has_rows)} in {row.has}, {_rows(row.newest_rows)} in {row.newest}"
+        found.append(Staleness(row.domain, row.part, _NEWER[SnapshotKind(row.kind)], row.has, row.newest, detail))
     return sorted(found, key=lambda one: (one.domain, one.part, one.has))
 
 
 def hub_query(domain_id: int | None) -> Joined:
-    """Live releases of another hub than hub@live: domain name, release, its hub and version, hub@live and version."""
+    """Live releases of another hub than hub@live: both hubs and their versions."""
     live_hub, has_node, newest_node, release_node = aliased(Alias), aliased(Node), aliased(Node), aliased(Node)
     has, newest = aliased(Model), aliased(Model)
     return (
         live_query(domain_id)
-        .with_only_columns(Domain.name, release_node.ref, has_node.ref, has.version, newest_node.ref, newest.version)
+        .with_only_columns(
+            Domain.name.label("domain"),
+            release_node.ref.label("part"),
+            has_node.ref.label("has"),
+            has.version.label("has_version"),
+            newest_node.ref.label("newest"),
+            newest.version.label("newest_version"),
+        )
         .join(live_hub, (live_hub.scope == HUB_SCOPE) & (live_hub.name == LIVE) & (live_hub.node_id != Release.hub_id))
         .join(has, has.id == Release.hub_id)
         .join(newest, newest.id == live_hub.node_id)
@@ -81,10 +94,7 @@ def hub_query(domain_id: int | None) -> Joined:
 
 
 def snapshot_query(domain_id: int | None) -> Joined:
-    """Parts that serve and the snapshots they saw that are not the newest of their domain and kind.
-
-    Columns: domain name, part, kind of snapshot, snapshot and its rows, newest snapshot and its rows.
-    """
+    """Parts that serve and the snapshots they saw that are not the newest of their domain and kind, with the newest."""
     parts = [
         live_query(domain_id).with_only_columns(part.label("id")).where(part.is_not(None))
         for part in PART_COLUMNS.values()
@@ -96,7 +106,15 @@ def snapshot_query(domain_id: int | None) -> Joined:
     has, newest, any_ = aliased(Snapshot), aliased(Snapshot), aliased(Snapshot)
     highest = select(func.max(any_.version)).where(any_.domain_id == has.domain_id, any_.kind == has.kind)
     query = (
-        select(Domain.name, part_node.ref, has.kind, has_node.ref, has.rows, newest_node.ref, newest.rows)
+        select(
+            Domain.name.label("domain"),
+            part_node.ref.label("part"),
+            has.kind,
+            has_node.ref.label("has"),
+            has.rows.label("has_rows"),
+            newest_node.ref.label("newest"),
+            newest.rows.label("newest_rows"),
+        )
         .select_from(part)
         .join(Edge, Edge.child_id == part.c.id)
         .join(has, has.id == Edge.parent_id)
@@ -111,35 +129,6 @@ def snapshot_query(domain_id: int | None) -> Joined:
     if domain_id is None:
         return query.where(Domain.status == DomainStatus.ACTIVE)
     return query.where((has.domain_id == domain_id) | (part_node.kind != NodeKind.HUB))
-
-
-def _hubs(session: Session, domain_id: int | None) -> list[Staleness]:
-    rows: Sequence[Row[*tuple[str, str, str, int, str, int]]] = session.execute(hub_query(domain_id)).all()
-    return [
-        Staleness(
-            domain=domain,
-            part=release,
-            what=NEWER_HUB if newest_version > version else OTHER_HUB,
-            has=hub,
-            newest=newest,
-            detail=f"serves from {hub} while {HUB_SCOPE}@{LIVE} is {newest}",
-        )
-        for domain, release, hub, version, newest, newest_version in rows
-    ]
-
-
-def _snapshots(session: Session, domain_id: int | None) -> list[Staleness]:
-    return [
-        Staleness(
-            domain=domain,
-            part=part,
-            what=_SNAPSHOTS[SnapshotKind(kind)],
-            has=has,
-            newest=newest,
-            detail=f"{_rows(rows)} in {has}, {_rows(newest_rows)} in {newest}",
-        )
-        for domain, part, kind, has, rows, newest, newest_rows in session.execute(snapshot_query(domain_id))
-    ]
 
 
 def _rows(count: int) -> str:
