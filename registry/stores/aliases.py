@@ -65,7 +65,7 @@ class AliasStore(Store):
             owner = _owner(session, scope)
             if judged != ANYTHING and owner is not None and newest_gate(session, owner) != judged:
                 raise LockedError(
-                    f"The gate of {scope} has changed since this move was judged; look at `hubspoke evaluate gate "
+                    f"The gate of {scope} has changed since this move was judged; look at `hubspoke gate show "
                     f"{scope}` and repeat the command."
                 )
             node = _target(session, owner, target)
