@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.errors import CorruptArtifactError, IncompatibleError, NotFoundError, UsageError
+from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import index_of, load_index
 from hubspoke.workflows.workspace import Workspace
 
@@ -22,12 +23,15 @@ def flip(folder: Path, name: str) -> None:
     file.write_bytes(bytes(data))
 
 
-def newer_catalog(market: Any) -> pl.DataFrame:
-    """The catalog of lamps with two products more: one described like lamps-0000, one like nothing else."""
-    items = pl.read_csv(market["lamps"].items).drop("image")
-    twin = items[0].with_columns(item_id=pl.lit("lamps-new"))
-    other = items[1].with_columns(item_id=pl.lit("lamps-odd"), title=pl.lit("Chandelier"), description=pl.lit("Huge"))
-    return pl.concat([items, twin, other])
+def plain(items: pl.DataFrame) -> pl.DataFrame:
+    """The text of a catalog as it would come in a file, without its pictures."""
+    joined = items.with_columns(category_path=pl.col("category_path").list.join(" > "))
+    return joined.drop("attributes", "image_sha256", "image")
+
+
+def vectors(shop: Workspace, ref: str) -> dict[str, Any]:
+    index = load_index(shop, shop.registry.indexes.get(ref)).index
+    return dict(zip(index.item_ids, index.vectors(), strict=True))
 
 
 def test_an_index_is_built_once(shop: Workspace) -> None:
@@ -59,24 +63,24 @@ def test_a_hub_fills_an_index_of_any_category(shop: Workspace) -> None:
     answer = shop.recommend("index:lamps/2", ["lamps-0004"], k=3)
     assert answer.served_by == "hub:1"
     assert all(item["cold"] for item in answer.items)
-    assert shop.index.check("index:lamps/2").ok
 
 
-def test_items_that_the_spoke_never_saw_are_embedded_from_their_content(shop: Workspace, market: Any) -> None:
-    shop.data.ingest("lamps", items=newer_catalog(market))
+def test_items_that_the_spoke_never_saw_are_embedded_from_their_content(shop: Workspace) -> None:
+    items = plain(load_dataset(shop, "lamps").items)
+    twin = items[0].with_columns(item_id=pl.lit("lamps-new"))  # described like lamps-0000
+    other = items[1].with_columns(item_id=pl.lit("lamps-odd"), title=pl.lit("Chandelier"), description=pl.lit("Huge"))
+    shop.data.ingest("lamps", items=pl.concat([items, twin, other]))
     built = shop.index.build("lamps:1")
-    assert (built.ref, built.cached, built.items) == ("index:lamps/2", False, "snapshot:lamps/items/2")
-    assert built.n_items == 42
-    loaded = load_index(shop, shop.registry.indexes.get("index:lamps/2"))
-    ids, vectors = list(loaded.index.item_ids), loaded.index.vectors()
-    old = load_index(shop, shop.registry.indexes.get("index:lamps/1"))
-    rows = [ids.index(item) for item in old.index.item_ids]
-    assert np.allclose(vectors[rows], old.index.vectors(), atol=1e-5)
+    assert (built.ref, built.cached, built.items, built.n_items) == (
+        *("index:lamps/2", False),
+        *("snapshot:lamps/items/2", 42),
+    )
+    loaded, found = load_index(shop, shop.registry.indexes.get("index:lamps/2")), vectors(shop, "index:lamps/2")
+    assert all(np.allclose(found[item], old, atol=1e-5) for item, old in vectors(shop, "index:lamps/1").items())
     # The same words, so the same content; but no shopper has met it, so it has no ID residual and is flagged as cold.
-    split = loaded.spoke.behaviour_dimension
-    first, twin, odd = (ids.index(item) for item in ("lamps-0000", "lamps-new", "lamps-odd"))
-    assert np.allclose(vectors[first, split:], vectors[twin, split:], atol=1e-5)
-    assert vectors[[twin, odd], loaded.spoke.width].tolist() == [1.0, 1.0]
+    split, flag = loaded.spoke.behaviour_dimension, loaded.spoke.width
+    np.testing.assert_allclose(found["lamps-0000"][split:], found["lamps-new"][split:], atol=1e-5)
+    assert found["lamps-new"][flag] == found["lamps-odd"][flag] == 1.0
     shown = {item["item_id"]: item for item in shop.recommend("index:lamps/2", ["lamps-0000"], k=42).items}
     assert shown["lamps-new"]["cold"]
     known = set(loaded.spoke.behaviour.known_items) if loaded.spoke.behaviour else set()
@@ -84,27 +88,33 @@ def test_items_that_the_spoke_never_saw_are_embedded_from_their_content(shop: Wo
     assert {item for item, own in shown.items() if not own["cold"]} == known & set(shown) >= known - {"lamps-0000"}
     assert 20 < len(known) < 40
     assert shop.similar("index:lamps/2", "lamps-0000", k=1).items[0]["item_id"] == "lamps-new"
-    assert shop.index.check("index:lamps/2").ok
 
 
 def test_a_sound_index_passes_every_check(shop: Workspace) -> None:
-    found = shop.index.check("index:lamps/1")
-    assert found.ok
-    assert [check["name"] for check in found.checks] == ["checksums", "items", "finite", "embedding space", "vectors"]
-    assert found.checks[1]["detail"] == "40 of 40"
+    shop.index.build("hub:1", domain="lamps")
+    for ref in ("index:lamps/1", "index:lamps/2"):
+        found = shop.index.check(ref)
+        assert [check["name"] for check in found.checks if check["ok"]] == [
+            *("checksums", "items", "finite", "embedding space", "vectors")
+        ]
+        assert (found.ok, found.checks[1]["detail"]) == (True, "40 of 40")
     with pytest.raises(NotFoundError):
         shop.index.check("index:lamps/7")
 
 
-@pytest.mark.parametrize("name", ["items.faiss", "item_ids.json", "index.json"])
-def test_a_flipped_byte_is_found_and_the_remedy_works(shop: Workspace, name: str) -> None:
+@pytest.mark.parametrize("name", ["items.faiss", "item_ids.json", "index.json", None])
+def test_a_flipped_byte_or_a_lost_folder_is_found_and_the_remedy_works(shop: Workspace, name: str | None) -> None:
     record = shop.registry.indexes.get("index:lamps/1")
     before = shop.recommend("lamps", ["lamps-0001"])
-    flip(shop.artifacts.path(record.artifact), name)
+    folder = shop.artifacts.path(record.artifact)
+    if name:
+        flip(folder, name)
+    else:
+        shutil.rmtree(folder)
     for ask in (lambda: shop.index.check(record.ref), lambda: shop.recommend("lamps", ["lamps-0001"])):
-        with pytest.raises(CorruptArtifactError, match=r"--force") as caught:
+        with pytest.raises(CorruptArtifactError if name else NotFoundError, match=r"--force") as caught:
             ask()
-        assert caught.value.exit_code == 4
+        assert caught.value.exit_code == (4 if name else 5)
     assert not shop.doctor(verify=True).ok
     assert shop.index.build("lamps:1", force=True).ref == "index:lamps/2"
     # Equal content has one place in the store, so the release that was live is whole again.
@@ -122,39 +132,22 @@ def test_a_damaged_spoke_is_found_and_trained_again(shop: Workspace, tiny_spoke:
     assert shop.recommend("lamps", ["lamps-0001"]).served_by == "lamps:1"
 
 
-def test_an_artifact_that_is_gone_is_not_found(shop: Workspace) -> None:
-    shutil.rmtree(shop.artifacts.path(shop.registry.indexes.get("index:lamps/1").artifact))
-    with pytest.raises(NotFoundError, match="--force"):
-        shop.recommend("lamps", ["lamps-0001"])
-    shop.index.build("lamps:1", force=True)
-    assert shop.recommend("lamps", ["lamps-0001"]).index == "index:lamps/1"
-
-
-def with_another_space(ws: Workspace) -> str:
-    """An index whose files say that another embedding space filled them."""
-    record = ws.registry.indexes.get("index:lamps/1")
-    with ws.artifacts.stage() as staged:
-        for file in ws.artifacts.open(record.artifact).iterdir():
+def test_an_index_of_another_space_answers_nothing_and_cannot_go_live(shop: Workspace) -> None:
+    record = shop.registry.indexes.get("index:lamps/1")
+    with shop.artifacts.stage() as staged:
+        for file in shop.artifacts.open(record.artifact).iterdir():
             if file.name != "artifact.json":
                 text = file.read_bytes().replace(record.space_fingerprint.encode(), b"f" * 64)
                 (staged / file.name).write_bytes(text)
-        artifact = ws.artifacts.commit(staged, "index")
-    return ws.registry.indexes.add(
-        "lamps",
-        record.model,
-        record.items,
+        artifact = shop.artifacts.commit(staged, "index")
+    same = {name: getattr(record, name) for name in ("factory", "dimension", "metric", "n_items")}
+    ref = shop.registry.indexes.add(
+        *("lamps", record.model, record.items),
+        **same,
         fingerprint="tampered",
         space_fingerprint="f" * 64,
-        factory=record.factory,
-        dimension=record.dimension,
-        metric=record.metric,
-        n_items=record.n_items,
         artifact=artifact,
     ).ref
-
-
-def test_an_index_of_another_space_answers_nothing_and_cannot_go_live(shop: Workspace) -> None:
-    ref = with_another_space(shop)
     for ask in (
         lambda: shop.recommend(ref, ["lamps-0001"]),
         lambda: shop.index.check(ref),
@@ -175,7 +168,78 @@ def test_the_reference_decides_which_index_answers(shop: Workspace, tiny_spoke: 
     with pytest.raises(UsageError, match="does not recommend"):
         index_of(shop, "hub:1")
     shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}, index=False)
-    with pytest.raises(NotFoundError, match=r"lamps:2 has no index yet; build it with `hubspoke index build lamps:2`"):
-        index_of(shop, "lamps:2")
-    with pytest.raises(NotFoundError, match="lamps:2 has no index yet"):
-        shop.promote("lamps:2")
+    for ask in (index_of, Workspace.promote):
+        with pytest.raises(NotFoundError, match=r"lamps:2 has no index yet; build it with `hubspoke index build lam"):
+            ask(shop, "lamps:2")
+
+
+# ---- brought up to a newer catalog ----
+
+
+def newer(shop: Workspace) -> None:
+    """A catalog with one item gone, one reworded, one with another price, and two new ones at its start."""
+    items = load_dataset(shop, "lamps").items
+    items = items.filter(pl.col("item_id") != "lamps-0005")
+    items = items.with_columns(
+        title=pl.when(pl.col("item_id") == "lamps-0007").then(pl.lit("Green reading lamp")).otherwise("title"),
+        price=pl.when(pl.col("item_id") == "lamps-0009").then(1.0).otherwise("price"),
+    )
+    new = items.head(2).with_columns(item_id=pl.Series(["new-1", "new-2"]), title=pl.Series(["Oak lamp", "Elm lamp"]))
+    shop.data.ingest("lamps", items=plain(pl.concat([new, items])))
+
+
+@pytest.mark.parametrize("ref", ["lamps", "index:lamps/2"])
+def test_it_equals_an_index_built_anew_in_the_same_space(shop: Workspace, ref: str) -> None:
+    shop.index.build("hub:1", domain="lamps")
+    base = "index:lamps/1" if ref == "lamps" else ref
+    before, nothing = vectors(shop, base), shop.index.add(ref)
+    assert (nothing.ref, nothing.cached, nothing.added) == (base, True, 0)
+    newer(shop)
+    planned = shop.index.add(ref, dry_run=True)
+    made, again = shop.index.add(ref), shop.index.add(ref)
+    assert (again.ref, again.cached) == (made.ref, True)
+    assert (planned.ref, planned.added, planned.kept, planned.removed) == (None, made.added, made.kept, 1)
+    record = shop.registry.indexes.get(str(made.ref))
+    assert (record.items, record.n_items) == ("snapshot:lamps/items/2", 41)
+    found = vectors(shop, record.ref)
+    assert list(found) == load_dataset(shop, "lamps").items["item_id"].to_list()
+    assert {"new-1", "new-2"} <= set(found) and "lamps-0005" not in found
+    edges = {
+        (e.parent, str(e.relation)) for e in shop.registry.lineage.upstream(record.ref).edges if e.child == record.ref
+    }
+    assert (made.base, "built_from") in edges and (record.items, "embeds") in edges
+    assert shop.index.check(record.ref).ok
+    shop.promote(record.ref, reason="new items")
+    assert shop.recommend("lamps", ["new-1"]).served_by == record.model
+    if ref == "lamps":
+        anew = vectors(shop, str(shop.index.build("lamps:1").ref))
+        np.testing.assert_allclose([found[item] for item in anew], list(anew.values()), atol=1e-5)
+    else:
+        # The hub's floor keeps the calibration of the index, where a new build would fit another.
+        same = set(before) & set(found) - {"lamps-0007"}
+        assert record.space_fingerprint == shop.registry.indexes.get(ref).space_fingerprint
+        assert all(np.allclose(before[item], found[item], atol=1e-5) for item in same)
+
+
+def test_unchanged_items_keep_their_vectors_and_a_new_price_changes_none(shop: Workspace) -> None:
+    items = plain(load_dataset(shop, "lamps").items)
+    shop.data.ingest("lamps", items=items)
+    shop.promote(str(shop.index.build("lamps:1").ref))
+    priced = items.with_columns(price=pl.lit(3.0))
+    shop.data.ingest("lamps", items=pl.concat([priced, priced.head(1).with_columns(item_id=pl.lit("new-1"))]))
+    made = shop.index.add("lamps")
+    assert (made.added, made.kept, made.removed, made.cached) == (1, 40, 0, False)
+    before, found = vectors(shop, made.base), vectors(shop, str(made.ref))
+    for item, vector in before.items():
+        np.testing.assert_array_equal(found[item], vector)
+
+
+def test_a_model_of_another_space_is_refused_with_the_code_of_the_contract(shop: Workspace, tiny_spoke: Any) -> None:
+    newer(shop)
+    other = shop.spoke.train("lamps", config={**tiny_spoke, "seed": 5}, index=False).ref
+    for model in (str(other), "hub:1"):
+        with pytest.raises(IncompatibleError, match="filled by embedding space") as caught:
+            shop.index.add("lamps", model=model)
+        assert caught.value.exit_code == 6
+    assert [index.ref for index in shop.registry.indexes.list("lamps")] == ["index:lamps/1"]
+    assert shop.index.add("lamps", model="lamps:1").ref == "index:lamps/2"
