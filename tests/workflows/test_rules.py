@@ -16,7 +16,13 @@ SESSION = ["lamps-0003", "lamps-0011"]
 
 
 def ids(ws: Workspace, ref: str = "lamps", **options: Any) -> list[str]:
-    return [item["item_id"] for item in ws.recommend(ref, SESSION, **options).items]
+    return [item["item_id"] for item in ws.recommend(ref, **{"session": SESSION, **options}).items]
+
+
+def in_force(ws: Workspace, **rules: Any) -> str:
+    ref = str(ws.rules.set("lamps", rules).ref)
+    ws.promote("lamps", rules=ref)
+    return ref
 
 
 def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: Workspace) -> None:
@@ -28,9 +34,8 @@ def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: 
     moved = shop.promote("lamps", rules="rules:lamps/1", reason="recall")
     assert (moved.spoke, moved.rules) == ("lamps:1", "rules:lamps/1")
     answer = shop.recommend("lamps", SESSION)
-    shown = [item["item_id"] for item in answer.items]
     expected = [item for item in before[1:] if item != "lamps-0039"][:9]
-    assert shown[:1] == ["lamps-0039"] and shown[1 : len(expected) + 1] == expected and len(shown) == 10
+    assert ids(shop)[: len(expected) + 1] == ["lamps-0039", *expected] and len(answer.items) == 10
     assert (answer.rules, [item["pinned"] for item in answer.items]) == ("rules:lamps/1", [True] + [False] * 9)
     assert ids(shop, "lamps:1") == before  # a version by itself has no rules
     shop.rollback("lamps")
@@ -38,8 +43,7 @@ def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: 
 
 
 def test_a_new_version_keeps_the_rules_in_force_until_they_are_lifted(shop: Workspace) -> None:
-    shop.rules.set("lamps", {"pin": ["lamps-0039"]})
-    shop.promote("lamps", rules="rules:lamps/1")
+    in_force(shop, pin=["lamps-0039"])
     built = shop.index.build("lamps:1", force=True)
     assert shop.promote(str(built.ref)).rules == "rules:lamps/1"
     assert shop.rules.show("lamps").live == shop.rules.check("lamps").ref == "rules:lamps/1"
@@ -55,9 +59,8 @@ def test_a_new_version_keeps_the_rules_in_force_until_they_are_lifted(shop: Work
 
 
 def test_a_list_stays_full_whatever_is_hidden(shop: Workspace) -> None:
-    every = ids(shop, k=40)
-    made = shop.rules.set("lamps", {"hide_items": every[:25], "pin": ["lamps-0001"]})
-    shop.promote("lamps", rules=made.ref)
+    every, popular = ids(shop, k=40), ids(shop, session=())
+    in_force(shop, hide_items=every[:25], pin=["lamps-0001"])
     pinned = [] if "lamps-0001" in every[:25] else ["lamps-0001"]
     assert ids(shop, k=15) == [*pinned, *(item for item in every[25:] if item not in pinned)][:15]
     assert len(ids(shop, k=40)) == len(every) - 25
@@ -65,36 +68,40 @@ def test_a_list_stays_full_whatever_is_hidden(shop: Workspace) -> None:
     held_back = set(SESSION) - set(every)  # after the session, but not beside an item
     assert {item["item_id"] for item in near} == (set(every[25:]) | held_back) - {every[30]}
     assert not any(item["pinned"] for item in near)
+    in_force(shop, hide_items=popular[:2], pin=[popular[5]])
+    assert ids(shop, session=())[:8] == [popular[5], *popular[2:5], *popular[6:10]]
 
 
-def test_day_zero_obeys_the_rules_too(shop: Workspace) -> None:
-    first = [item["item_id"] for item in shop.recommend("lamps").items]
-    made = shop.rules.set("lamps", {"hide_items": first[:2], "pin": [first[5]]})
-    shop.promote("lamps", rules=made.ref)
-    shown = [item["item_id"] for item in shop.recommend("lamps").items]
-    assert shown[:8] == [first[5], *first[2:5], *first[6:10]]
+def test_a_limit_per_brand_reaches_for_what_comes_after(shop: Workspace) -> None:
+    brand = dict(load_dataset(shop, "lamps").items.select("item_id", "brand").iter_rows())
+    every, expected = ids(shop, k=40), list[str]()
+    for item in every:
+        if brand[item] is None or [brand[own] for own in expected].count(brand[item]) < 2:
+            expected.append(item)
+    in_force(shop, max_per_brand=2)
+    assert len({name for name in brand.values() if name}) > 1 and len(expected) < len(every)
+    for k in (1, len(expected) - 1, 40):
+        assert ids(shop, k=k) == expected[:k]
 
 
-def test_rules_that_fit_no_catalog_are_refused_before_a_version_is_taken(shop: Workspace) -> None:
+def test_rules_are_held_against_the_newest_catalog(shop: Workspace) -> None:
     with pytest.raises(InvalidDataError, match=r"catalog of lamps does not hold pin: lamp-1; correct these names"):
         shop.rules.set("lamps", {"pin": ["lamp-1"]})
     with pytest.raises(UsageError, match="hide"):
         shop.rules.set("lamps", {"hide": ["lamps-0001"]})
-    planned = shop.rules.set("lamps", {"pin": ["lamps-0001"]}, dry_run=True)
-    assert (planned.ref, planned.dry_run, shop.rules.show("lamps").rules) == (None, True, [])
-
-
-def test_rules_are_held_against_the_newest_catalog(shop: Workspace) -> None:
     with pytest.raises(NotFoundError, match=r"No rules are in force in lamps; name a version, such as rules:lamps/1"):
         shop.rules.check("lamps")
-    shop.rules.set("lamps", {"hide_items": ["lamps-0001"], "pin": ["lamps-0002"]})
+    rules = {"hide_items": ["lamps-0001"], "pin": ["lamps-0002"]}
+    planned = shop.rules.set("lamps", rules, dry_run=True)
+    assert (planned.ref, planned.dry_run, shop.rules.show("lamps").rules) == (None, True, [])
+    shop.rules.set("lamps", rules)
     before = shop.rules.check("lamps", "rules:lamps/1")
     assert (before.ok, before.hidden, before.unknown) == (True, 1, {})
-    items = load_dataset(shop, "lamps").items.filter(pl.col("item_id") != "lamps-0002")
-    shop.data.ingest("lamps", items=items.select("item_id", "title"))
+    items = load_dataset(shop, "lamps").items.filter(pl.col("item_id") != "lamps-0002").select("item_id", "title")
+    shop.data.ingest("lamps", items=items)
     after = shop.rules.check("lamps", "rules:lamps/1")
     assert (after.ok, after.hidden, after.unknown) == (False, 1, {"pin": ["lamps-0002"]})
-    shop.domain.add("mugs", items.select("item_id", "title"))
+    shop.domain.add("mugs", items)
     with pytest.raises(UsageError, match="holds rules of lamps; name a version like rules:mugs/1"):
         shop.rules.check("mugs", "rules:lamps/1")
 
