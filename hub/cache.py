@@ -9,27 +9,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray
 from ..errors import HubspokeError, InvalidDataError, UsageError
+from ..files import atomic_write
 from .encoders import weights
 
-if TYPE_CHECKING:
-    from .encoders.loading import Encoder
-
 Progress = Callable[[int, int], None]
-Input = TypeVar("Input")
+Keys = npt.NDArray[np.uint8]
+Input = TypeVar("Input", contravariant=True)
 
 SHARD_ROWS = 1000
 """New vectors per shard: about half a minute of work that a kill may cost."""
@@ -41,25 +39,35 @@ _FORMAT = "1"
 _LOG = logging.getLogger(__name__)
 
 
+class Encoder(Protocol[Input]):
+    """What the cache asks of an encoder; `encoders.base.Encoder` is one, and so is a part of it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def dimension(self) -> int: ...  # noqa: D102
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    @property
+    def encode(self) -> Callable[[Sequence[Input], Progress | None], FloatArray]: ...  # noqa: D102
+
+
 def text_hashes(texts: Sequence[str]) -> list[str]:
     """SHA-256 in hex of each text."""
     return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest() for text in texts]
 
 
 def file_hashes(paths: Sequence[str | Path]) -> list[str]:
-    """SHA-256 in hex of each file's bytes.
-
-    Raises:
-        InvalidDataError: a file cannot be read.
-    """
-    return [_file_hash(Path(path)) for path in paths]
-
-
-def _file_hash(path: Path) -> str:
+    """SHA-256 in hex of each file's bytes."""
     try:
-        return weights.file_digest(path)
+        return [weights.file_digest(Path(path)) for path in paths]
     except OSError as error:
-        raise InvalidDataError(f"{path} cannot be read ({error.strerror}); restore the file or drop it.") from error
+        raise InvalidDataError(
+            f"{error.filename} cannot be read ({error.strerror}); restore the file or drop it."
+        ) from error
 
 
 class EmbeddingCache:
@@ -72,7 +80,7 @@ class EmbeddingCache:
     def __init__(self, directory: Path) -> None:
         self.directory = Path(directory)
 
-    def get(self, fingerprint: str, keys: Sequence[bytes], dimension: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    def get(self, fingerprint: str, keys: Sequence[bytes], dimension: int) -> tuple[FloatArray, BoolArray]:
         """Vectors (N, D) of N distinct 32-byte keys, and which of them were found (N,); the others' rows are zero.
 
         A shard that is corrupt is set aside with a warning; its vectors count as missing.
@@ -90,27 +98,16 @@ class EmbeddingCache:
                 self._take(path, places, vectors, found)
         return vectors, found
 
-    def put(self, fingerprint: str, keys: Sequence[bytes], vectors: FloatArray) -> None:
-        """Store vectors (N, D) under N keys as one shard, then merge small shards where many have gathered.
-
-        Raises:
-            HubspokeError: the shard cannot be written.
-        """
-        packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), 32)
-        self._write(fingerprint, packed, np.ascontiguousarray(vectors, dtype=np.float32))
-        self._compact(fingerprint)
-
-    def _folder(self, fingerprint: str) -> Path:
-        return self.directory / fingerprint
-
     def _shards(self, fingerprint: str) -> list[Path]:
-        return sorted(self._folder(fingerprint).glob("*.safetensors"))
+        return sorted((self.directory / fingerprint).glob("*.safetensors"))
 
-    def _take(self, path: Path, places: dict[bytes, int], vectors: FloatArray, found: npt.NDArray[np.bool_]) -> None:
+    def _take(self, path: Path, places: dict[bytes, int], vectors: FloatArray, found: BoolArray) -> None:
         """Copy what one shard knows of `places` into `vectors` and mark it in `found`."""
         with _shard_errors(path), safe_open(path, framework="numpy") as shard:
-            keys: npt.NDArray[np.uint8] = shard.get_tensor("keys")
-            own = [(row, places[key]) for row, key in enumerate(_key_bytes(keys)) if key in places]
+            keys: Keys = shard.get_tensor("keys")
+            raw = keys.tobytes()
+            rows = [(row, places.get(raw[32 * row : 32 * row + 32])) for row in range(len(keys))]
+            own = [(row, place) for row, place in rows if place is not None]
             if not own:
                 return
             stored: FloatArray = shard.get_tensor("vectors")
@@ -119,20 +116,20 @@ class EmbeddingCache:
             vectors[target] = stored[source]
             found[target] = True
 
-    def _write(self, fingerprint: str, keys: npt.NDArray[np.uint8], vectors: FloatArray) -> None:
-        folder = self._folder(fingerprint)
-        temporary = folder / f".{uuid.uuid4().hex}.tmp"
+    def put(self, fingerprint: str, keys: Sequence[bytes], vectors: FloatArray) -> None:
+        """Store vectors (N, D) under N keys as one shard, then merge small shards where many have gathered."""
+        packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), 32)
+        self._write(fingerprint, packed, np.ascontiguousarray(vectors, dtype=np.float32))
+        self._compact(fingerprint)
+
+    def _write(self, fingerprint: str, keys: Keys, vectors: FloatArray) -> None:
+        folder = self.directory / fingerprint
         metadata = {"format": _FORMAT, "sha256": _checksum(keys, vectors)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
+            with atomic_write(folder / f"{uuid.uuid4().hex}.safetensors", "wb") as stream:
                 stream.write(save({"keys": keys, "vectors": vectors}, metadata=metadata))
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(folder / f"{uuid.uuid4().hex}.safetensors")
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise HubspokeError(
                 f"The embedding cache {folder} cannot be written ({error.strerror}); free some space or name another."
             ) from error
@@ -151,11 +148,8 @@ class EmbeddingCache:
             self._write(fingerprint, keys[first], vectors[first])
             for path, _ in parts:
                 path.unlink(missing_ok=True)
-        self._sweep(fingerprint)
-
-    def _sweep(self, fingerprint: str) -> None:
-        """Remove what killed writers left behind, but not what a neighbour may be writing now."""
-        for path in self._folder(fingerprint).glob(".*.tmp"):
+        # What killed writers left behind, but not what a neighbour may be writing now.
+        for path in (self.directory / fingerprint).glob(".*.tmp"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _STALE_S:
                     path.unlink()
@@ -170,33 +164,34 @@ def encode_cached(
 ) -> FloatArray:
     """Vectors (N, D) of N inputs: from the cache where known, else computed and stored every `SHARD_ROWS`.
 
-    Equal hashes are one input and run once. If nothing is missing the encoder's model is never built.
-
-    Args:
-        encoder: its fingerprint selects the cached vectors.
-        inputs: texts or picture paths.
-        input_hashes: SHA-256 in hex of each input's content (`text_hashes`, `file_hashes`).
-        cache: where vectors are kept.
-        progress: called as (distinct inputs done, distinct inputs in all), first with what the cache knew.
-
-    Raises:
-        UsageError: as many hashes as inputs are needed, each 64 hex digits.
-        HubspokeError: the encoder gave a vector that is not finite, or the cache cannot be written.
+    Equal hashes (`text_hashes`, `file_hashes`) are one input and run once. If nothing is missing the encoder's model is
+    never built. Progress counts distinct inputs, and begins with what the cache knew.
     """
     keys = _packed_hashes(input_hashes, len(inputs))
     first = {key: row for row, key in reversed(list(enumerate(keys)))}  # first row of each distinct input
     distinct = sorted(first, key=first.__getitem__)
     vectors, found = cache.get(encoder.fingerprint, distinct, encoder.dimension)
-    _report(progress, int(found.sum()), len(distinct))
+    if progress is not None:
+        progress(int(found.sum()), len(distinct))
     missing = np.flatnonzero(~found)
     for start in range(0, len(missing), SHARD_ROWS):
         rows = missing[start : start + SHARD_ROWS]
         done = len(distinct) - len(missing) + start
         chunk = [inputs[first[distinct[row]]] for row in rows]
-        vectors[rows] = _finite(encoder, encoder.encode(chunk, _shifted(progress, done, len(distinct))))
+        made = encoder.encode(chunk, shifted(progress, done, len(distinct)))
+        if not np.isfinite(made).all():
+            raise HubspokeError(
+                f"Encoder {encoder.name} gave vectors that are not finite; check or reinstall its weights."
+            )
+        vectors[rows] = made
         cache.put(encoder.fingerprint, [distinct[row] for row in rows], vectors[rows])
     row_of = {key: row for row, key in enumerate(distinct)}
     return vectors[np.array([row_of[key] for key in keys], dtype=np.int64)]
+
+
+def shifted(progress: Progress | None, offset: int, total: int) -> Progress | None:
+    """Progress of one part of a whole."""
+    return None if progress is None else lambda done, _: progress(offset + done, total)
 
 
 def _packed_hashes(hashes: Sequence[str], n_inputs: int) -> list[bytes]:
@@ -212,35 +207,13 @@ def _packed_hashes(hashes: Sequence[str], n_inputs: int) -> list[bytes]:
     return keys
 
 
-def _report(progress: Progress | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(done, total)
-
-
-def _shifted(progress: Progress | None, offset: int, total: int) -> Progress | None:
-    return None if progress is None else lambda done, _: progress(offset + done, total)
-
-
-def _finite(encoder: Encoder[Input], vectors: FloatArray) -> FloatArray:
-    if not np.isfinite(vectors).all():
-        raise HubspokeError(f"Encoder {encoder.name} gave vectors that are not finite; check or reinstall its weights.")
-    return vectors
-
-
-def _key_bytes(keys: npt.NDArray[np.uint8]) -> list[bytes]:
-    raw = keys.tobytes()
-    return [raw[start : start + 32] for start in range(0, len(raw), 32)]
-
-
-def _checksum(keys: npt.NDArray[np.uint8], vectors: FloatArray) -> str:
+def _checksum(keys: Keys, vectors: FloatArray) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(keys).data)
     digest.update(np.ascontiguousarray(vectors).data)
     return digest.hexdigest()
 
 
-def _verify(
-    keys: npt.NDArray[np.uint8], vectors: FloatArray, metadata: dict[str, str] | None, dimension: int | None
-) -> None:
+def _verify(keys: Keys, vectors: FloatArray, metadata: dict[str, str] | None, dimension: int | None) -> None:
     """Raise ValueError unless the tensors have the cache's shapes and match their checksum."""
     if keys.shape != (len(keys), 32) or vectors.ndim != 2 or len(keys) != len(vectors):
         raise ValueError(f"shapes {keys.shape} and {vectors.shape}")
@@ -250,7 +223,7 @@ def _verify(
         raise ValueError("checksum mismatch")
 
 
-def _read_whole(path: Path) -> tuple[npt.NDArray[np.uint8], FloatArray] | None:
+def _read_whole(path: Path) -> tuple[Keys, FloatArray] | None:
     with _shard_errors(path), safe_open(path, framework="numpy") as shard:
         keys, vectors = shard.get_tensor("keys"), shard.get_tensor("vectors")
         _verify(keys, vectors, shard.metadata(), None)

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .calibration import CalibrationConfig
-from .encoders.loading import ImageEncoderConfig, TextEncoderConfig
+from .encoders.config import ImageEncoderConfig, TextEncoderConfig
 
 
 class FusionConfig(BaseModel):

@@ -1,10 +1,12 @@
-"""The hub: encoders, base fusion and their fingerprint; what it says of a catalog, and how it is saved and loaded."""
+"""The hub: encoders, base fusion and their fingerprint; what it makes of a catalog, and how it is saved and loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, IntArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
 from .adapters.states import ItemStates, image_states, text_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
@@ -26,15 +28,12 @@ from .fusion import BaseFusion, EncodedItems
 
 Progress = Callable[[str, int, int], None]
 
+# What the first version called an encoder. It is in every stored hub's fingerprint, and so in the name of its space.
+_ENCODERS_KEY, _ENCODERS_FILE = "trunks", "trunks.json"
+
 
 class Hub:
-    """A hub version in memory.
-
-    Args:
-        config: what it is made of.
-        device: where encoders run.
-        fusion: trained base fusion; without one it starts as the identity.
-    """
+    """A hub version in memory; without a trained fusion it starts as the identity."""
 
     def __init__(self, config: HubConfig, *, device: str = "auto", fusion: BaseFusion | None = None) -> None:
         self.config = config
@@ -67,13 +66,22 @@ class Hub:
     def fingerprint(self) -> str:
         """SHA-256 over encoders, fusion weights and everything else that changes a content embedding."""
         settings = self.config.model_dump(mode="json", include={"text_fields", "calibration", "image_calibration"})
-        # Hubs were stored under this key: it must not change, or none of their spaces would be recognised.
-        head = json.dumps({"trunks": self.encoder_fingerprints, "settings": settings}, sort_keys=True)
+        head = json.dumps({_ENCODERS_KEY: self.encoder_fingerprints, "settings": settings}, sort_keys=True)
         digest = hashlib.sha256(head.encode())
         for name, weight in sorted(self.fusion.state_dict().items()):
             digest.update(name.encode())
             digest.update(weight.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    def encoder(self, modality: str) -> TextEncoder | ImageEncoder:
+        """The encoder of a modality, where it is to be adapted."""
+        encoder = self.text if modality == "text" else self.image
+        if encoder is None:
+            raise UsageError(
+                f"The hub has no {modality} encoder to adapt; take {modality} out of encoder_adapter.encoders or train "
+                "a hub that has one."
+            )
+        return encoder
 
     def encode_items(
         self,
@@ -95,84 +103,38 @@ class Hub:
             progress: called with the stage, the inputs done and the inputs in all.
             texts: whether texts are read; without it all items are as if they had none.
             heads: how many last layers a spoke adapts, by modality; the states before them come along.
-
-        Raises:
-            UsageError: an encoder that is to be adapted is not there or cannot be.
         """
-        unread = np.zeros((len(items), self.text_dimension), np.float32)
-        return EncodedItems(
-            text=self._text_vectors(items, cache, progress) if texts else unread,
-            image=self._image_vectors(items, pictures, cache, progress),
-            states={
-                name: self._states(name, layers, items, pictures, cache, progress)
-                for name, layers in (heads or {}).items()
-            },
-        )
-
-    def encoder(self, modality: str) -> TextEncoder | ImageEncoder:
-        """The encoder of a modality, where it is to be adapted.
-
-        Raises:
-            UsageError: there is none.
-        """
-        encoder = self.text if modality == "text" else self.image
-        if encoder is None:
-            raise UsageError(
-                f"The hub has no {modality} encoder to adapt; take {modality} out of encoder_adapter.encoders or train "
-                "a hub that has one."
-            )
-        return encoder
+        layers = heads or {}
+        reads_texts = self.text is not None and (texts or "text" in layers)
+        inputs = _inputs(items, pictures, self.config.text_fields if reads_texts else None, self.image is not None)
+        text = np.zeros((len(items), self.text_dimension), np.float32)
+        if self.text and texts and inputs.texts:
+            stage, hashes = _stage(progress, "encoding texts"), text_hashes(inputs.texts)
+            text[inputs.has_text] = encode_cached(self.text, inputs.texts, hashes, cache, stage)
+        image = np.zeros((len(items), self.image_dimension), np.float32)
+        if self.image and inputs.files:
+            stage = _stage(progress, "encoding pictures")
+            encoded = encode_cached(self.image, inputs.files, inputs.hashes, cache, stage)
+            # An item is the mean direction of its pictures.
+            np.add.at(image, np.repeat(np.arange(len(items)), inputs.counts), encoded)
+            image = unit_rows(image)
+        states = {name: self._states(name, count, inputs, cache, progress) for name, count in layers.items()}
+        return EncodedItems(text, image, states)
 
     def _states(
-        self,
-        modality: str,
-        layers: int,
-        items: pl.DataFrame,
-        pictures: Sequence[Sequence[Path]],
-        cache: EmbeddingCache,
-        progress: Progress | None,
+        self, modality: str, layers: int, inputs: _Inputs, cache: EmbeddingCache, progress: Progress | None
     ) -> ItemStates:
         encoder = self.encoder(modality)
         if isinstance(encoder, TextEncoder):
-            texts = item_texts(items, self.config.text_fields)
-            has_text = np.array([bool(text) for text in texts], dtype=np.bool_)
             stage = _stage(progress, "reading texts up to the adapted layers")
-            return text_states(encoder, layers, [text for text in texts if text], has_text, cache, stage)
-        files = [path for paths in pictures for path in paths]
-        counts = np.array([len(paths) for paths in pictures], np.int64)
-        hashes = _picture_hashes(items, pictures) or file_hashes(files)
+            return text_states(encoder, layers, inputs.texts, inputs.has_text, cache, stage)
         stage = _stage(progress, "reading pictures up to the adapted layers")
-        return image_states(encoder, layers, files, hashes, counts, cache, stage)
-
-    def _text_vectors(self, items: pl.DataFrame, cache: EmbeddingCache, progress: Progress | None) -> FloatArray:
-        vectors = np.zeros((len(items), self.text_dimension), np.float32)
-        if self.text is None:
-            return vectors
-        texts = item_texts(items, self.config.text_fields)
-        rows = [row for row, text in enumerate(texts) if text]
-        present = [texts[row] for row in rows]
-        if rows:
-            stage = _stage(progress, "encoding texts")
-            vectors[rows] = encode_cached(self.text, present, text_hashes(present), cache, stage)
-        return vectors
-
-    def _image_vectors(
-        self, items: pl.DataFrame, pictures: Sequence[Sequence[Path]], cache: EmbeddingCache, progress: Progress | None
-    ) -> FloatArray:
-        vectors = np.zeros((len(items), self.image_dimension), np.float32)
-        files = [path for paths in pictures for path in paths]
-        if self.image is None or not files:
-            return vectors
-        rows = np.repeat(np.arange(len(pictures)), [len(paths) for paths in pictures])
-        hashes = _picture_hashes(items, pictures) or file_hashes(files)
-        encoded = encode_cached(self.image, files, hashes, cache, _stage(progress, "encoding pictures"))
-        np.add.at(vectors, rows, encoded)
-        return unit_rows(vectors)
+        return image_states(encoder, layers, inputs.files, inputs.hashes, inputs.counts, cache, stage)
 
     def save(self, directory: Path) -> None:
-        """Write config.json, trunks.json and fusion.safetensors; encoder weights stay where they came from."""
+        """Write config, encoder fingerprints and fusion weights; encoder weights stay where they came from."""
         (directory / "config.json").write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
-        (directory / "trunks.json").write_text(
+        (directory / _ENCODERS_FILE).write_text(
             json.dumps(self.encoder_fingerprints, indent=2, sort_keys=True), encoding="utf-8"
         )
         weights = {name: weight.cpu().contiguous() for name, weight in self.fusion.state_dict().items()}
@@ -180,15 +142,10 @@ class Hub:
 
     @classmethod
     def load(cls, directory: Path, *, device: str = "auto") -> Hub:
-        """Read a saved hub.
-
-        Raises:
-            IncompatibleError: an encoder on this machine is not the one the hub was made with.
-            CorruptArtifactError: a file is missing, unreadable or does not fit the others.
-        """
+        """Read a saved hub; IncompatibleError where an encoder on this machine is not the one it was made with."""
         try:
             config = HubConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
-            recorded = dict(json.loads((directory / "trunks.json").read_text(encoding="utf-8")))
+            recorded = dict(json.loads((directory / _ENCODERS_FILE).read_text(encoding="utf-8")))
         except (ValueError, TypeError, OSError) as error:
             raise CorruptArtifactError(f"the hub in {directory} cannot be read; train it with --force.") from error
         hub = cls(config, device=device)
@@ -207,6 +164,39 @@ class Hub:
         return hub
 
 
+@dataclass(frozen=True)
+class _Inputs:
+    """What the encoders read of N items.
+
+    Attributes:
+        texts: of the items that have one.
+        has_text: (N,) which items these are.
+        files: their pictures, item by item.
+        hashes: SHA-256 of each picture file.
+        counts: (N,) pictures of each item.
+    """
+
+    texts: list[str]
+    has_text: BoolArray
+    files: list[Path]
+    hashes: list[str]
+    counts: IntArray
+
+
+def _inputs(
+    items: pl.DataFrame, pictures: Sequence[Sequence[Path]], fields: Sequence[str] | None, looks: bool
+) -> _Inputs:
+    texts = item_texts(items, fields) if fields is not None else [""] * len(items)
+    files = [path for paths in pictures for path in paths] if looks else []
+    return _Inputs(
+        texts=[text for text in texts if text],
+        has_text=np.array([bool(text) for text in texts], dtype=np.bool_),
+        files=files,
+        hashes=(_picture_hashes(items, pictures) or file_hashes(files)) if looks else [],
+        counts=np.array([len(paths) for paths in pictures], np.int64),
+    )
+
+
 def _picture_hashes(items: pl.DataFrame, pictures: Sequence[Sequence[Path]]) -> list[str] | None:
     """The hash of every picture file where each item comes with as many hashes as pictures, else None."""
     if "image_sha256" not in items.columns:
@@ -218,6 +208,4 @@ def _picture_hashes(items: pl.DataFrame, pictures: Sequence[Sequence[Path]]) -> 
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(name, done, total)
+    return partial(progress, name) if progress else None

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from ..arrays import FloatArray, IntArray
 from ..catalog.sequences import Histories
 from ..errors import UsageError
+from ..hub.adapters.adapted import AdaptedEncoders, HeadInputs
+from ..hub.adapters.lora import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, EncodedItems
-from .adapter import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
 from .config import SpokeConfig
 from .context import EventContext
-from .encoder_adapter import AdaptedEncoders, HeadInputs
 from .features.items import FeatureEncoder, FeatureRows, ItemFeatures
 from .item_fusion import Parts, item_fusion
 from .training.batches import Batch, known_times, known_types, serving_batch
@@ -415,7 +415,7 @@ def _content(config: SpokeConfig, fusion: nn.Module, space: ContentSpace) -> Con
     text_dimension = fusion.text_dimension
     if isinstance(fusion, BaseFusion):
         # A copy either way: the hub's own fusion is neither frozen nor moved along with this model.
-        fusion = adapt(fusion, config.adapter, config.seed) if config.adapter else frozen_copy(fusion)
+        fusion = adapt(fusion, config.adapter.rank, config.seed) if config.adapter else frozen_copy(fusion)
     assert isinstance(text_dimension, int)
     return ContentProjection(fusion, space.only(config.content), text_dimension, config.transformer.dimension)
 

@@ -6,9 +6,9 @@ import hashlib
 import json
 from dataclasses import replace
 
+from ..hub.adapters.adapted import PREFIX
 from ..hub.model import Hub
 from ..hub.parts import Part, hub_parts, weights_part
-from .encoder_adapter import PREFIX
 from .features.trend import Trend
 from .model import BehaviourModel
 from .spoke import Behaviour, Spoke

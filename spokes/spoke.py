@@ -25,13 +25,13 @@ from safetensors.torch import load_file, save_file
 from ..arrays import FloatArray, IntArray
 from ..catalog.sequences import Histories
 from ..errors import CorruptArtifactError, IncompatibleError
+from ..hub.adapters.adapted import PREFIX, load_encoders
+from ..hub.adapters.lora import load_adapter, save_adapter
 from ..hub.config import HubConfig
 from ..hub.content import ContentSpace, recency_weighted
 from ..hub.fusion import BaseFusion, EncodedItems
 from ..hub.model import Hub
-from .adapter import load_adapter, save_adapter
 from .config import MODALITIES, Modality, SpokeConfig
-from .encoder_adapter import PREFIX, load_encoders, save_encoders
 from .features.items import ItemFeatures
 from .features.trend import Trend
 from .mixture import FloorSettings, Mixture, floor_mixture
@@ -231,7 +231,7 @@ class Spoke:
         if self.behaviour.config.lora and model.content is not None:
             save_adapter(model.content.fusion, directory / "adapter")
         if model.adapted_encoders is not None:
-            save_encoders(model.adapted_encoders, directory)
+            model.adapted_encoders.save(directory)
 
     @classmethod
     def load(cls, directory: Path, hub: Hub) -> Spoke:
@@ -284,7 +284,8 @@ def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour
     known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
     fusion = load_adapter(hub.fusion, directory / "adapter") if config.lora else hub.fusion
     features = ItemFeatures.load(directory, config)
-    model = BehaviourModel(config, fusion, space, len(known), features, load_encoders(hub, config, directory))
+    adapted = load_encoders(hub, config.heads, directory) if config.heads else None
+    model = BehaviourModel(config, fusion, space, len(known), features, adapted)
     missing, unexpected = model.load_state_dict(load_file(directory / "behaviour.safetensors"), strict=False)
     if unexpected or any(not name.startswith(SAVED_APART) for name in missing):
         raise CorruptArtifactError(f"the spoke in {directory} lacks weights ({missing[:3]}); train it with --force.")

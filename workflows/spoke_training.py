@@ -335,8 +335,8 @@ class SpokeBuilder:
 
     def _behaviour(self, sequences: SequenceSource) -> tuple[Behaviour, ItemInputs]:
         """A behavioural part that is yet to be trained, and its inputs of the catalog."""
+        from ..hub.adapters.adapted import adapt_encoders
         from ..hub.devices import pick_device, seed_everything
-        from ..spokes.encoder_adapter import adapt_encoders
         from ..spokes.features.items import ItemFeatures
         from ..spokes.model import BehaviourModel
         from ..spokes.spoke import Behaviour
@@ -356,9 +356,9 @@ class SpokeBuilder:
         columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
         refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
         seed_everything(self._config.seed)
-        model = BehaviourModel(
-            self._config, fusion, self._space, len(known), features, adapt_encoders(self.hub, self._config)
-        )
+        asked, layers = self._config.encoder_adapter, self._config.heads
+        adapted = adapt_encoders(self.hub, layers, asked.rank, self._config.seed) if asked else None
+        model = BehaviourModel(self._config, fusion, self._space, len(known), features, adapted)
         model = model.to(device)
         behaviour = Behaviour(self._config, model, known, features)
         inputs = behaviour.inputs(self._item_ids, self._encoded, self._dataset.items)

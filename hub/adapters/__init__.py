@@ -1,1 +1,1 @@
-"""LoRA on the last layers of the encoders."""
+"""LoRA on frozen modules: on the base fusion, and on the last layers of the encoders over states computed once."""

@@ -1,7 +1,7 @@
-"""States of a catalog: what the frozen bodies of its encoders say of each item, ragged, cached by body and input.
+"""What the base of a split encoder says of each item of a catalog, ragged, and cached by base and input.
 
-A state is as long as its text has tokens. The cache holds vectors of one width, so it keeps the states of each length
-under a name of their own.
+A text has as many states as tokens. The cache holds vectors of one width, so it keeps the states of each length under
+a name of their own.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from ...arrays import FloatArray, IntArray
+from ...arrays import BoolArray, FloatArray, IntArray
 from ...errors import UsageError
-from ..cache import EmbeddingCache, encode_cached, text_hashes
+from ..cache import EmbeddingCache, encode_cached, shifted, text_hashes
 from ..devices import Progress
-from ..encoders.image import ImageEncoder, PicturePath
+from ..encoders.base import Encoder, SplitEncoder
+from ..encoders.image import ImageEncoder
 from ..encoders.text import TextEncoder
-from .heads import Cut
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,13 @@ class ItemStates:
     def rows(self, rows: IntArray) -> ItemStates:
         """The states of some items, in their order."""
         inputs, items = _ranges(self.items, rows)
-        return ItemStates(*self._places(inputs), items)
-
-    def _places(self, inputs: IntArray) -> tuple[FloatArray, IntArray]:
         places, offsets = _ranges(self.inputs, inputs)
-        return self.flat[places], offsets
+        return ItemStates(self.flat[places], offsets, items)
 
-    def take(self, inputs: IntArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    def take(self, inputs: IntArray) -> tuple[FloatArray, BoolArray]:
         """States (B, T, W) of some inputs, padded with zeros to the longest, and mask (B, T) true on real places."""
-        flat, offsets = self._places(inputs)
-        lengths = np.diff(offsets)
+        places, offsets = _ranges(self.inputs, inputs)
+        flat, lengths = self.flat[places], np.diff(offsets)
         mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
         if mask.all():
             return flat.reshape(*mask.shape, flat.shape[1]), mask
@@ -85,79 +82,66 @@ def _ranges(offsets: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
     return members, ends
 
 
-class _Body:
-    """An encoder's body over inputs of one length, as an encoder of flattened states (N, T * W)."""
+@dataclass(frozen=True)
+class _Base:
+    """A base over inputs of one length, as the cache takes it: an encoder of flattened states (N, T * W)."""
 
-    def __init__(self, encoder: TextEncoder | ImageEncoder, layers: int, cut: Cut, places: int) -> None:
-        self.name = f"the body of {encoder.name}"
-        self.module = cut.body
-        self.dimension = places * cut.width
-        # The length tells the widths of states apart.
-        self.fingerprint = hashlib.sha256(f"{body_fingerprint(encoder, layers)}|{places}".encode()).hexdigest()
-        self._encoder = encoder
+    name: str
+    fingerprint: str
+    dimension: int
+    encode: Callable[[Sequence[Any], Progress | None], FloatArray]
 
 
-class _TextBody(_Body):
-    @torch.inference_mode()
-    def encode(self, inputs: Sequence[list[int]], progress: Progress | None = None) -> FloatArray:
-        """States of token lists that are all of this length."""
-        states = np.zeros((len(inputs), self.dimension), np.float32)
-        step = self._encoder.batch_size
-        for start in range(0, len(inputs), step):
-            ids = torch.tensor(inputs[start : start + step], device=self._encoder.device)
-            states[start : start + len(ids)] = self.module(ids).float().flatten(1).cpu().numpy()
-            if progress is not None:
-                progress(start + len(ids), len(inputs))
-        return states
-
-
-class _ImageBody(_Body):
-    def encode(self, inputs: Sequence[PicturePath], progress: Progress | None = None) -> FloatArray:
-        """States of picture files; a picture is one place."""
-        assert isinstance(self._encoder, ImageEncoder)
-        return self._encoder.through(self.module, inputs, self.dimension, progress)
-
-
-def body_fingerprint(encoder: TextEncoder | ImageEncoder, layers: int) -> str:
-    """SHA-256 over an encoder and the place where it is cut."""
+def base_fingerprint(encoder: Encoder, layers: int) -> str:
+    """SHA-256 over an encoder and the place where it is split."""
     return hashlib.sha256(f"{encoder.fingerprint}|body before the last {layers}".encode()).hexdigest()
+
+
+def _base(encoder: Encoder, layers: int, dimension: int, places: int, encode: Callable[..., FloatArray]) -> _Base:
+    # The length tells the widths of states apart.
+    fingerprint = hashlib.sha256(f"{base_fingerprint(encoder, layers)}|{places}".encode()).hexdigest()
+    return _Base(f"{encoder.name} before its last layers", fingerprint, dimension, encode)
 
 
 def text_states(
     encoder: TextEncoder,
     layers: int,
     texts: Sequence[str],
-    has_text: npt.NDArray[np.bool_],
+    has_text: BoolArray,
     cache: EmbeddingCache,
     progress: Progress | None = None,
 ) -> ItemStates:
-    """States of the items that have a text.
-
-    Args:
-        encoder: the text encoder.
-        layers: last layers that belong to the head.
-        texts: of the items that have one, M of them.
-        has_text: (N,) which items these are.
-        cache: where states are kept.
-        progress: called with the texts done and the texts in all.
-
-    Raises:
-        UsageError: the states are more than this machine's memory holds.
-    """
+    """States of N items, of which `has_text` (N,) names those whose texts, M of them, are given."""
     tokens, hashes = encoder.tokens(texts), text_hashes(texts)
     lengths = np.array([len(own) for own in tokens], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    cut = encoder.cut(layers)
-    flat = _room(encoder.name, int(offsets[-1]), cut.width)
+    split = encoder.split(layers)
+    _require_room(encoder.name, int(offsets[-1]), split.width)
+    flat = np.zeros((int(offsets[-1]), split.width), np.float32)
     done = 0
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
+        base = _base(encoder, layers, int(length) * split.width, int(length), _token_states(encoder, split))
         own = [tokens[row] for row in rows], [hashes[row] for row in rows]
-        body = _TextBody(encoder, layers, cut, int(length))
-        states = encode_cached(body, *own, cache, _shifted(progress, done, len(texts)))
-        flat[(offsets[rows][:, None] + np.arange(length)).ravel()] = states.reshape(-1, cut.width)
+        states = encode_cached(base, *own, cache, shifted(progress, done, len(texts)))  # (n, T * W)
+        flat[(offsets[rows][:, None] + np.arange(length)).ravel()] = states.reshape(-1, split.width)
         done += len(rows)
     return ItemStates(flat, offsets, np.concatenate([[0], np.cumsum(has_text)]).astype(np.int64))
+
+
+def _token_states(encoder: TextEncoder, split: SplitEncoder) -> Callable[..., FloatArray]:
+    @torch.inference_mode()
+    def encode(tokens: Sequence[list[int]], progress: Progress | None) -> FloatArray:
+        """(N, T * W) of N token lists of one length T."""
+        states = np.zeros((len(tokens), len(tokens[0]) * split.width), np.float32)
+        for start in range(0, len(tokens), encoder.batch_size):
+            ids = torch.tensor(tokens[start : start + encoder.batch_size], device=encoder.device)  # (B, T)
+            states[start : start + len(ids)] = split.base(ids).float().flatten(1).cpu().numpy()
+            if progress is not None:
+                progress(start + len(ids), len(tokens))
+        return states
+
+    return encode
 
 
 def image_states(
@@ -169,37 +153,23 @@ def image_states(
     cache: EmbeddingCache,
     progress: Progress | None = None,
 ) -> ItemStates:
-    """States of all pictures.
+    """States of M picture files with their SHA-256, item by item; `counts` (N,) says how many each item has."""
+    split = encoder.split(layers)
+    _require_room(encoder.name, len(files), split.width)
 
-    Args:
-        encoder: the image encoder.
-        layers: last layers that belong to the head.
-        files: pictures, item by item, M of them.
-        hashes: SHA-256 in hex of each file's bytes.
-        counts: (N,) pictures of each item.
-        cache: where states are kept.
-        progress: called with the pictures done and the pictures in all.
+    def encode(paths: Sequence[Path], report: Progress | None) -> FloatArray:
+        return encoder.through(split.base, paths, split.width, report)
 
-    Raises:
-        UsageError: the states are more than this machine's memory holds.
-    """
-    body = _ImageBody(encoder, layers, encoder.cut(layers), 1)
-    _room(encoder.name, len(files), body.dimension)
-    flat = encode_cached(body, files, hashes, cache, progress) if files else np.zeros((0, body.dimension), np.float32)
+    base = _base(encoder, layers, split.width, 1, encode)
+    flat = encode_cached(base, files, hashes, cache, progress) if files else np.zeros((0, split.width), np.float32)
     return ItemStates(flat, np.arange(len(files) + 1), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
 
 
-def _shifted(progress: Progress | None, offset: int, total: int) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, _: progress(offset + done, total)
-
-
-def _room(name: str, places: int, width: int) -> FloatArray:
-    """Memory for states, (T, W)."""
+def _require_room(name: str, places: int, width: int) -> None:
     needed = 4 * places * width
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > available:
         raise UsageError(
-            f"What the body of encoder {name} says of this catalog takes {needed / 1e9:,.1f} GB and this machine has "
-            f"{available / 1e9:,.1f} GB; train without encoder_adapter, or on a hub that cuts texts shorter."
+            f"What encoder {name} says of this catalog before its last layers takes {needed / 1e9:,.1f} GB and this "
+            f"machine has {available / 1e9:,.1f} GB; train without encoder_adapter, or on a hub of shorter texts."
         )
-    return np.zeros((places, width), np.float32)

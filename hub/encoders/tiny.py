@@ -11,13 +11,15 @@ import itertools
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
-from ..adapters.heads import Cut, MeanHead, Through, require_depth
+from ...arrays import DoubleArray
+from ...errors import UsageError
 from . import weights
+from .base import SplitEncoder, masked_mean
+from .config import ImageEncoderConfig, TextEncoderConfig
 from .image import ImageEncoder, fit_square
 from .text import TextEncoder, pad
 
@@ -31,10 +33,10 @@ _FEATURES = 3 * _CELLS * _CELLS + _FILTERS
 class TinyText(TextEncoder):
     """Mean of fixed random vectors of hashed words and word pairs, then a rotation."""
 
-    def __init__(self, name: str, seed: int, max_tokens: int, batch_size: int, device: torch.device) -> None:
-        self.seed = seed
-        self.max_tokens = max_tokens
-        super().__init__(name, TINY_DIMENSION, batch_size, device)
+    def __init__(self, config: TextEncoderConfig, device: torch.device) -> None:
+        self.seed = _seed_of(config.name)
+        self.max_tokens = config.max_tokens
+        super().__init__(config.name, TINY_DIMENSION, config.batch_size, device)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -43,7 +45,7 @@ class TinyText(TextEncoder):
         return weights.fingerprint({"kind": "tiny text 1", "seed": self.seed, **sizes}, {})
 
     def _load(self) -> nn.Module:
-        return TinyTextModule(np.random.default_rng([self.seed, 1]))
+        return _TextModule(np.random.default_rng([self.seed, 1]))
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         return [self._ids(text.casefold().split()[: self.max_tokens]) for text in texts]
@@ -52,19 +54,19 @@ class TinyText(TextEncoder):
         pairs = [" ".join(pair) for pair in itertools.pairwise(words)]
         return [_bucket(term) for term in [*words, *pairs]] or [_bucket("")]
 
-    def _embed(self, tokens: list[list[int]]) -> torch.Tensor:
-        ids, mask = pad(tokens, 0)
-        vectors: torch.Tensor = self.module(ids.to(self.device), mask.to(self.device))
+    def _embed(self, tokens: list[list[int]]) -> Tensor:
+        ids, mask = (own.to(self.device) for own in pad(tokens, 0))
+        vectors: Tensor = self.module(ids, mask)
         return vectors
 
-    def cut(self, layers: int) -> Cut:
-        """The table as the body; mean and projection, the one layer there is, as the head."""
-        require_depth(self.name, layers, 1)
-        module: TinyTextModule = self.module  # type: ignore[assignment]
-        return Cut(Through(module.table, one_place=False), MeanHead(module.project), ("project",), TINY_DIMENSION)
+    def split(self, layers: int) -> SplitEncoder:
+        """The table; mean and projection, the one layer there is."""
+        self.require_depth(layers, 1)
+        module: _TextModule = self.module  # type: ignore[assignment]
+        return SplitEncoder(module.table, _Head(module.project), ("project",), TINY_DIMENSION)
 
 
-class TinyTextModule(nn.Module):
+class _TextModule(nn.Module):
     """Masked mean of an embedding table, then `project` (orthogonal, so that it keeps angles).
 
     Weights: `table` N(0, 1), `project` the Q factor of a Gaussian matrix; both from the generator given.
@@ -77,20 +79,17 @@ class TinyTextModule(nn.Module):
         _fill(self.table.weight, rng.standard_normal((_BUCKETS, TINY_DIMENSION)))
         _fill(self.project.weight, _orthonormal_rows(rng, TINY_DIMENSION, TINY_DIMENSION))
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Ids and mask (B, T) to vectors (B, 32)."""
-        weight = mask.unsqueeze(-1).float()  # (B, T, 1)
-        mean = (self.table(ids) * weight).sum(1) / weight.sum(1)  # (B, D)
-        projected: torch.Tensor = self.project(mean)
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        projected: Tensor = self.project(masked_mean(self.table(ids), mask))  # (B, T) to (B, 32)
         return projected
 
 
 class TinyImage(ImageEncoder):
     """Colours on a coarse grid beside the energy of fixed random filters, then a projection."""
 
-    def __init__(self, name: str, seed: int, image_size: int, batch_size: int, device: torch.device) -> None:
-        self.seed = seed
-        super().__init__(name, TINY_DIMENSION, image_size, batch_size, device)
+    def __init__(self, config: ImageEncoderConfig, device: torch.device) -> None:
+        self.seed = _seed_of(config.name)
+        super().__init__(config.name, TINY_DIMENSION, config.image_size or 32, config.batch_size, device)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -99,20 +98,19 @@ class TinyImage(ImageEncoder):
         return weights.fingerprint({"kind": "tiny image 1", "seed": self.seed, **sizes}, {})
 
     def _load(self) -> nn.Module:
-        return TinyImageModule(np.random.default_rng([self.seed, 2]))
+        return _ImageModule(np.random.default_rng([self.seed, 2]))
 
-    def _prepare(self, picture: Image.Image) -> torch.Tensor:
+    def _prepare(self, picture: Image.Image) -> Tensor:
         return fit_square(picture, self.image_size)
 
-    def cut(self, layers: int) -> Cut:
-        """Colours and texture as the body; the projection, the one layer there is, as the head."""
-        require_depth(self.name, layers, 1)
-        module: TinyImageModule = self.module  # type: ignore[assignment]
-        body = Through(TinyFeatures(module.filters), one_place=True)
-        return Cut(body, MeanHead(module.project), ("project",), _FEATURES)
+    def split(self, layers: int) -> SplitEncoder:
+        """Colours and texture; the projection, the one layer there is."""
+        self.require_depth(layers, 1)
+        module: _ImageModule = self.module  # type: ignore[assignment]
+        return SplitEncoder(module.features, _Head(module.project), ("project",), _FEATURES)
 
 
-class TinyImageModule(nn.Module):
+class _ImageModule(nn.Module):
     """Pictures (B, 3, S, S) in [-1, 1] to vectors (B, 32).
 
     Weights: `filters` N(0, 1) shifted to zero mean per filter (flat colour gives no texture), `project` orthonormal
@@ -127,39 +125,45 @@ class TinyImageModule(nn.Module):
         _fill(self.filters.weight, kernels - kernels.mean(axis=(2, 3), keepdims=True))
         _fill(self.project.weight, _orthonormal_rows(rng, TINY_DIMENSION, _FEATURES))
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, S, S) to vectors (B, 32)."""
-        projected: torch.Tensor = self.project(_features(self.filters, pictures))
+    def features(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) to (B, 64)."""
+        colours = nn.functional.adaptive_avg_pool2d(pictures, _CELLS).flatten(1)  # (B, 48)
+        texture = self.filters(pictures).abs().mean(dim=(2, 3))  # (B, 16)
+        return torch.cat([colours, texture], dim=1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        projected: Tensor = self.project(self.features(pictures))
         return projected
 
 
-class TinyFeatures(nn.Module):
-    """What the projection reads, from the same filters."""
+class _Head(nn.Module):
+    """The mean of the real places, projected."""
 
-    def __init__(self, filters: nn.Conv2d) -> None:
+    def __init__(self, project: nn.Module) -> None:
         super().__init__()
-        self.filters = filters
+        self.project = project
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Pictures (B, 3, S, S) to features (B, 64)."""
-        return _features(self.filters, pictures)
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        projected: Tensor = self.project(masked_mean(states, mask))
+        return projected
 
 
-def _features(filters: nn.Conv2d, pictures: torch.Tensor) -> torch.Tensor:
-    colours = nn.functional.adaptive_avg_pool2d(pictures, _CELLS).flatten(1)  # (B, 48)
-    texture = filters(pictures).abs().mean(dim=(2, 3))  # (B, 16)
-    return torch.cat([colours, texture], dim=1)
+def _seed_of(name: str) -> int:
+    seed = name.partition(":")[2]
+    if seed and not (seed.isascii() and seed.isdigit()):
+        raise UsageError(f"Encoder {name!r} names no seed; write tiny or tiny:SEED with a whole number.")
+    return int(seed or 0)
 
 
 def _bucket(term: str) -> int:
     return int.from_bytes(hashlib.blake2b(term.encode("utf-8", "replace"), digest_size=4).digest()) % _BUCKETS
 
 
-def _orthonormal_rows(rng: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.float64]:
+def _orthonormal_rows(rng: np.random.Generator, rows: int, columns: int) -> DoubleArray:
     q, _ = np.linalg.qr(rng.standard_normal((columns, rows)))
     return np.ascontiguousarray(q.T)
 
 
-def _fill(parameter: torch.Tensor, values: npt.NDArray[np.float64]) -> None:
+def _fill(parameter: Tensor, values: DoubleArray) -> None:
     with torch.no_grad():
         parameter.copy_(torch.from_numpy(values.astype(np.float32)))

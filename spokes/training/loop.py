@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ...catalog.sequences import SequenceSource
 from ...errors import UsageError
+from ...hub.adapters.adapted import PREFIX
 from ...hub.devices import autocast_for
 from ..config import SpokeConfig
-from ..encoder_adapter import PREFIX
 from ..model import BehaviourModel, ItemInputs
 from .batches import Batch, BucketedBatches, training_batches
 from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint

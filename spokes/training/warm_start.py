@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ...arrays import FloatArray
 from ...errors import IncompatibleError
+from ...hub.adapters.adapted import PREFIX as ADAPTED_ENCODERS
 from ..config import SpokeConfig
-from ..encoder_adapter import PREFIX as ADAPTED_ENCODERS
 from ..model import BehaviourModel, ItemInputs
 from ..spoke import UNKNOWN_ID_ROW, Behaviour
 

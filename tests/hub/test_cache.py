@@ -219,7 +219,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_half_shard(tmp_path, monkeypa
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(HubspokeError, match=r"cannot be written \(No space left on device\); free some space"):
         run(CountingEncoder(), ["a"], tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -1,6 +1,6 @@
 import pytest
 from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig
-from hubspoke.hub.encoders.loading import ImageEncoderConfig, TextEncoderConfig
+from hubspoke.hub.encoders.config import ImageEncoderConfig, TextEncoderConfig
 from pydantic import ValidationError
 
 

@@ -15,6 +15,7 @@ from hubspoke.catalog.sequences import Sequences
 from hubspoke.catalog.session_files import write_session_files
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream
+from hubspoke.hub.adapters.adapted import adapt_encoders
 from hubspoke.hub.adapters.states import text_states
 from hubspoke.hub.cache import EmbeddingCache
 from hubspoke.hub.config import HubConfig
@@ -22,7 +23,6 @@ from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.encoder_adapter import adapt_encoders
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.checkpoints import Checkpoints
 from hubspoke.spokes.training.loop import train_behaviour
@@ -90,7 +90,8 @@ def train(settings, seed=0, validate=None, source=None, **how):
     # Fitted on more vectors than they have columns: a column that is rounding would teach its weight rounding alone.
     many = EncodedItems(*(rng.standard_normal((128, 32)).astype(np.float32) for _ in range(2)))
     space = fit_content_space(hub.fusion.fuse(many), hub.config)
-    model = BehaviourModel(settings, hub.fusion, space, N, encoders=adapt_encoders(hub, settings))
+    adapted = adapt_encoders(hub, settings.heads, 2, settings.seed) if settings.heads else None
+    model = BehaviourModel(settings, hub.fusion, space, N, encoders=adapted)
     inputs = model.inputs(encoded, np.arange(1, N + 1))
     return model, train_behaviour(model, inputs, source or sequences(), settings, validate=validate, **how)
 

@@ -1,4 +1,4 @@
-"""The one door to PEFT: LoRA adapters on the hub's base fusion and on the heads of its encoders, saved alone."""
+"""LoRA (Hu et al., 2022) on a frozen module, saved alone and loaded to the bit. The door to PEFT."""
 
 from __future__ import annotations
 
@@ -13,43 +13,32 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ..errors import CorruptArtifactError
-from ..hub.fusion import BaseFusion
-from .config import AdapterConfig
+from ...errors import CorruptArtifactError
+from ..fusion import BaseFusion
 
-TARGETS = ("down", "up")
-# The scale of an adapter is this over its rank.
-ALPHA = 16
+FUSION_TARGETS = ("down", "up")
+ALPHA = 16  # the scale of an adapter is this over its rank
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def adapt(module: nn.Module, config: AdapterConfig, seed: int, targets: Sequence[str] = TARGETS) -> nn.Module:
-    """A copy of a module with a trainable LoRA on some of its layers; everything else is frozen.
+def adapt(module: nn.Module, rank: int, seed: int, targets: Sequence[str] = FUSION_TARGETS) -> nn.Module:
+    """A copy of a frozen module with a trainable LoRA on the layers whose names end in `targets`.
 
-    The adapter starts at zero: the adapted module equals the given one until it is trained.
-
-    Args:
-        module: the base fusion, or the head of an encoder.
-        config: of the adapter.
-        seed: of its first factor.
-        targets: how the names of the layers end; by default the fusion's two.
+    The second factor starts at zero: the adapted module equals the given one until it is trained.
     """
     from peft import LoraConfig, get_peft_model  # takes seconds to import; a floor without adapter needs none of it
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        lora = LoraConfig(r=config.rank, lora_alpha=ALPHA, target_modules=list(targets), bias="none")
+        lora = LoraConfig(r=rank, lora_alpha=ALPHA, target_modules=list(targets), bias="none")
         adapted: nn.Module = get_peft_model(frozen_copy(module), lora)
     return adapted
 
 
 def save_adapter(adapted: nn.Module, directory: Path) -> None:
-    """Write the adapter alone (safetensors and its config), a few hundred KB at most.
-
-    The same adapter gives the same bytes in every process.
-    """
+    """Write the adapter alone, a few hundred KB at most; the same adapter gives the same bytes in every process."""
     model: Any = adapted
     model.save_pretrained(directory, safe_serialization=True)
     # PEFT lists a set here, whose order is the process's own, and adds a model card with nothing filled in.
@@ -61,11 +50,7 @@ def save_adapter(adapted: nn.Module, directory: Path) -> None:
 
 
 def load_adapter(module: nn.Module, directory: Path) -> nn.Module:
-    """A copy of a module with the saved adapter on top.
-
-    Raises:
-        CorruptArtifactError: a file is missing, unreadable or made for another module.
-    """
+    """A copy of a module with the saved adapter on top; CorruptArtifactError where they do not fit."""
     from peft import PeftModel, get_peft_model_state_dict
 
     # PEFT takes a folder without these files for a name on a model hub and goes to the network.
@@ -87,17 +72,19 @@ def load_adapter(module: nn.Module, directory: Path) -> nn.Module:
 
 @dataclass(frozen=True)
 class LowRank:
-    """What LoRA adds to a linear layer: `x -> scale * (x @ a.T) @ b.T`.
-
-    Attributes:
-        a: (r, inputs) trainable.
-        b: (outputs, r) trainable.
-        scale: ALPHA / r.
-    """
+    """What LoRA adds to a linear layer: `x -> scale * (x @ a.T) @ b.T`, a (r, inputs), b (outputs, r), both trained."""
 
     a: Tensor
     b: Tensor
     scale: float
+
+
+def low_rank(layer: Any) -> LowRank | None:
+    """The adapter of a layer; None where it has none."""
+    if not hasattr(layer, "lora_A"):
+        return None
+    (name,) = layer.active_adapters
+    return LowRank(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
 
 
 def bare_fusion(fusion: Any) -> BaseFusion:
@@ -110,14 +97,6 @@ def frozen_linear(layer: Any) -> nn.Linear:
     """The linear layer under an adapter, or the layer itself."""
     linear: nn.Linear = getattr(layer, "base_layer", layer)
     return linear
-
-
-def low_rank(layer: Any) -> LowRank | None:
-    """The adapter of a layer; None where it has none."""
-    if not hasattr(layer, "lora_A"):
-        return None
-    (name,) = layer.active_adapters
-    return LowRank(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
 
 
 def frozen_copy(module: Module) -> Module:

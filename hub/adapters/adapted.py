@@ -1,7 +1,7 @@
-"""LoRA on the last layers of the hub's encoders: heads that run on the items of a batch, over states computed once.
+"""LoRA on the last layers of the encoders: heads that run on the items of a batch, over states computed once.
 
-Promise: an adapter that has not been trained gives the hub's own encoder outputs, and no step holds the activations of
-more than `CHUNK_NUMBERS` numbers of states, however many items it embeds.
+Promise: an adapter that has not been trained gives the hub's own encoder outputs, a saved one comes back to the bit,
+and no step holds the activations of more than `CHUNK_NUMBERS` numbers of states, however many items it embeds.
 """
 
 from __future__ import annotations
@@ -10,24 +10,23 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..arrays import IntArray
-from ..errors import CorruptArtifactError, IncompatibleError, UsageError
-from ..hub.adapters.states import ItemStates, body_fingerprint
-from .adapter import adapt, load_adapter, save_adapter
+from ...arrays import IntArray
+from ...errors import CorruptArtifactError, IncompatibleError, UsageError
+from ..fusion import EncodedItems
+from ..model import Hub
+from .lora import adapt, load_adapter, save_adapter
+from .states import ItemStates, base_fingerprint
 
-if TYPE_CHECKING:
-    from ..hub.fusion import EncodedItems
-    from ..hub.model import Hub
-    from .config import SpokeConfig
-
-FOLDER, BODIES = "trunks", "bodies.json"
+# The first version's name of an encoder was trunk; its spokes are to load.
+FOLDER, BASES = "trunks", "bodies.json"
 PREFIX = "adapted_encoders."
 """How the names of these weights begin in a behavioural model."""
 CHUNK_NUMBERS = 1 << 22
@@ -39,9 +38,9 @@ class HeadInputs:
     """What the adapted heads read of N items.
 
     Attributes:
-        vectors: (N, Dt + Dv) what the unadapted encoders say.
-        states: by modality, what the bodies of the adapted encoders say of these items among others; in the machine's
-            memory, not the device's, and never copied but for the heads.
+        vectors: (N, Dt + Dv) outputs of the unadapted encoders.
+        states: by modality, the states of these items among others; in the machine's memory, not the device's, and
+            never copied but for the heads.
         places: (N,) where these items stand in `states`.
     """
 
@@ -57,18 +56,18 @@ class HeadInputs:
 class AdaptedEncoders(nn.Module):
     """Adapted heads by modality.
 
-    They always run in evaluation mode: with the batch's own statistics a normalisation would not reload.
+    They always run in evaluation mode: with the batch's own statistics a BatchNorm would not reload.
 
     Args:
         heads: of the encoders that are adapted, under their adapters.
-        bodies: fingerprint of the body before each.
+        bases: fingerprint of the base before each.
         text_dimension: Dt.
     """
 
-    def __init__(self, heads: Mapping[str, nn.Module], bodies: Mapping[str, str], text_dimension: int) -> None:
+    def __init__(self, heads: Mapping[str, nn.Module], bases: Mapping[str, str], text_dimension: int) -> None:
         super().__init__()
         self.heads = nn.ModuleDict(dict(heads))
-        self.bodies = dict(bodies)
+        self.bases = dict(bases)
         self.text_dimension = text_dimension
         self.eval()
 
@@ -77,11 +76,7 @@ class AdaptedEncoders(nn.Module):
         return super().train(False)
 
     def inputs(self, encoded: EncodedItems, device: torch.device) -> HeadInputs:
-        """Encoder outputs and states of N items as the heads take them.
-
-        Raises:
-            UsageError: they came without the states of an adapted encoder.
-        """
+        """Encoder outputs and states of N items as the heads take them."""
         missing = [name for name in self.heads if name not in encoded.states]
         if missing:
             raise UsageError(
@@ -92,7 +87,7 @@ class AdaptedEncoders(nn.Module):
         return HeadInputs(torch.from_numpy(encoded.joined()).to(device), states, np.arange(len(encoded)))
 
     def forward(self, items: HeadInputs) -> Tensor:
-        """(N, Dt + Dv) encoder outputs under the adapters; encoders without one say what they said."""
+        """(N, Dt + Dv) encoder outputs under the adapters; those without one are what they were."""
         blocks = {"text": items.vectors[:, : self.text_dimension], "image": items.vectors[:, self.text_dimension :]}
         for name, states in items.states.items():
             blocks[name] = self._adapted(name, states, items.places, blocks[name])
@@ -106,22 +101,29 @@ class AdaptedEncoders(nn.Module):
         if not chunks:
             return out
         lean = len(chunks) > 1
-        vectors = torch.cat([self._head(name, states, inputs[chunk], plain.device, lean) for chunk in chunks])
+        vectors = torch.cat([self._head(name, states, inputs[chunk], plain.device, lean) for chunk in chunks])  # (M, D)
         owned = torch.from_numpy(owners[np.concatenate(chunks)]).to(plain.device)
-        return nn.functional.normalize(out.index_add(0, owned, vectors), dim=1)
+        return F.normalize(out.index_add(0, owned, vectors), dim=1)
 
     def _head(self, name: str, states: ItemStates, chunk: IntArray, device: torch.device, lean: bool) -> Tensor:
         """(B, D) unit vectors of some inputs; `lean` computes activations again instead of keeping them."""
-        own, mask = (torch.from_numpy(array).to(device) for array in states.take(chunk))
+        own, mask = (torch.from_numpy(array).to(device) for array in states.take(chunk))  # (B, T, W), (B, T)
 
         def run(own: Tensor, mask: Tensor) -> Tensor:
-            return nn.functional.normalize(self.heads[name](own, mask).float(), dim=1)
+            return F.normalize(self.heads[name](own, mask).float(), dim=1)
 
         if not (lean and torch.is_grad_enabled()):
             return run(own, mask)
         kept: Any = checkpoint(run, own, mask, use_reentrant=False, preserve_rng_state=False)
         vectors: Tensor = kept
         return vectors
+
+    def save(self, directory: Path) -> None:
+        """Write the adapters alone, each in a folder of its own, and which bases they stand on."""
+        folder = directory / FOLDER
+        for name, head in self.heads.items():
+            save_adapter(head, folder / name)
+        (folder / BASES).write_text(json.dumps(self.bases, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _chunks(lengths: IntArray, width: int) -> Iterator[IntArray]:
@@ -134,55 +136,30 @@ def _chunks(lengths: IntArray, width: int) -> Iterator[IntArray]:
         start += size
 
 
-def adapt_encoders(hub: Hub, config: SpokeConfig) -> AdaptedEncoders | None:
-    """Heads of the hub's encoders under adapters that start at zero; None where the config adapts none.
-
-    Raises:
-        UsageError: an encoder is not there, or cannot be adapted.
-    """
-    settings = config.encoder_adapter
-    if settings is None:
-        return None
-    cuts = {name: hub.encoder(name).cut(layers) for name, layers in config.heads.items()}
-    heads = {name: adapt(cut.head, settings, config.seed, cut.targets) for name, cut in cuts.items()}
-    return AdaptedEncoders(heads, bodies(hub, config), hub.text_dimension)
+def adapt_encoders(hub: Hub, layers: Mapping[str, int], rank: int, seed: int) -> AdaptedEncoders:
+    """Adapters that start at zero on the last layers of the hub's encoders, so many by modality."""
+    splits = {name: hub.encoder(name).split(count) for name, count in layers.items()}
+    heads = {name: adapt(split.head, rank, seed, split.targets) for name, split in splits.items()}
+    return AdaptedEncoders(heads, _bases(hub, layers), hub.text_dimension)
 
 
-def bodies(hub: Hub, config: SpokeConfig) -> dict[str, str]:
-    """Fingerprint of the body before each adapted head."""
-    return {name: body_fingerprint(hub.encoder(name), layers) for name, layers in config.heads.items()}
-
-
-def save_encoders(encoders: AdaptedEncoders, directory: Path) -> None:
-    """Write the adapters alone, each in a folder of its own, and which bodies they stand on."""
-    folder = directory / FOLDER
-    for name, head in encoders.heads.items():
-        save_adapter(head, folder / name)
-    (folder / BODIES).write_text(json.dumps(encoders.bodies, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def load_encoders(hub: Hub, config: SpokeConfig, directory: Path) -> AdaptedEncoders | None:
-    """The saved adapters on the heads of the hub's encoders; None where the config adapts none.
-
-    Raises:
-        CorruptArtifactError: a file is missing, unreadable or made for another head.
-        IncompatibleError: an adapter was made for another encoder.
-    """
-    if config.encoder_adapter is None:
-        return None
+def load_encoders(hub: Hub, layers: Mapping[str, int], directory: Path) -> AdaptedEncoders:
+    """The saved adapters on the last layers of the hub's encoders."""
     folder = directory / FOLDER
     try:
-        recorded = dict(json.loads((folder / BODIES).read_text(encoding="utf-8")))
+        recorded = dict(json.loads((folder / BASES).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise CorruptArtifactError(f"{folder / BODIES} cannot be read; train the spoke with --force.") from error
-    own = bodies(hub, config)
-    for name, fingerprint in own.items():
+        raise CorruptArtifactError(f"{folder / BASES} cannot be read; train the spoke with --force.") from error
+    bases = _bases(hub, layers)
+    for name, fingerprint in bases.items():
         if recorded.get(name) != fingerprint:
             raise IncompatibleError(
                 f"the adapter of the {name} encoder was made for {str(recorded.get(name))[:12]} and this hub's encoder "
                 f"is {fingerprint[:12]}; load the spoke with its own hub or train it on this one."
             )
-    heads = {
-        name: load_adapter(hub.encoder(name).cut(layers).head, folder / name) for name, layers in config.heads.items()
-    }
-    return AdaptedEncoders(heads, own, hub.text_dimension)
+    heads = {name: load_adapter(hub.encoder(name).split(count).head, folder / name) for name, count in layers.items()}
+    return AdaptedEncoders(heads, bases, hub.text_dimension)
+
+
+def _bases(hub: Hub, layers: Mapping[str, int]) -> dict[str, str]:
+    return {name: base_fingerprint(hub.encoder(name), count) for name, count in layers.items()}

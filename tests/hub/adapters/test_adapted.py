@@ -1,0 +1,213 @@
+"""Adapted heads of the encoders: they start as the encoders, learn alone, and come back from their file to the bit."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hubspoke.errors import CorruptArtifactError, IncompatibleError, UsageError
+from hubspoke.hub.adapters import adapted as adapted_module
+from hubspoke.hub.adapters.adapted import adapt_encoders, load_encoders
+from hubspoke.hub.cache import EmbeddingCache
+from hubspoke.hub.config import HubConfig
+from hubspoke.hub.fusion import EncodedItems
+from hubspoke.hub.model import Hub
+from safetensors.torch import load_file, save_file
+
+TITLES = ["red rose", "green fern in a pot", None, "steel spade", "clay pot, large", "red shoe"]
+BOTH, CPU = {"text": 1, "image": 1}, torch.device("cpu")
+
+
+def hub_of(text, image, **settings):
+    text, image = text and {"name": text}, image and {"name": image, **settings}
+    return Hub(HubConfig.model_validate({"text": text, "image": image, "fusion": {"hidden": 8}}), device="cpu")
+
+
+@pytest.fixture
+def encode(noise, tmp_path):
+    """Six items: two pictures, none, one and no text, none, one, none."""
+    pictures = [noise[:2], [], [noise[2]], [], [noise[3]], []]
+    items = pl.DataFrame({"item_id": [str(row) for row in range(6)], "title": TITLES})
+    return lambda hub, layers: hub.encode_items(items, pictures, EmbeddingCache(tmp_path / "cache"), heads=layers)
+
+
+@pytest.fixture
+def hub():
+    return hub_of("tiny", "tiny")
+
+
+@pytest.fixture
+def encoded(encode, hub):
+    return encode(hub, BOTH)
+
+
+def moved(adapted):
+    """The adapters as a training might leave them."""
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if weight.requires_grad:
+                weight.normal_(std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    return adapted
+
+
+def outputs(adapted, encoded):
+    with torch.no_grad():
+        return adapted(adapted.inputs(encoded, CPU)).numpy()
+
+
+def trained(adapted):
+    return {name: weight for name, weight in adapted.named_parameters() if weight.requires_grad}
+
+
+def test_the_heads_start_as_the_encoders(hub, encoded):
+    vectors = outputs(adapt_encoders(hub, BOTH, 2, 0), encoded)
+    np.testing.assert_allclose(vectors, encoded.joined(), atol=1e-6)
+    assert not vectors[2, :32].any() and not vectors[[1, 3, 5], 32:].any()  # what is missing stays missing
+
+
+def test_the_mean_direction_of_an_items_pictures(hub, encoded):
+    """Two pictures of one item, by hand: unit vectors, summed, made a unit again."""
+    adapted = moved(adapt_encoders(hub, BOTH, 2, 0))
+    with torch.no_grad():
+        given, mask = (torch.from_numpy(own) for own in encoded.states["image"].take(np.arange(2)))
+        each = torch.nn.functional.normalize(adapted.heads["image"](given, mask), dim=1)
+    expected = (each[0] + each[1]) / torch.linalg.norm(each[0] + each[1])
+    vectors = outputs(adapted, encoded)
+    np.testing.assert_allclose(vectors[0, 32:], expected, atol=1e-6)
+    assert not np.allclose(vectors[0, 32:], encoded.image[0], atol=1e-3)
+
+
+def test_some_items_in_any_order(hub, encoded):
+    adapted = moved(adapt_encoders(hub, BOTH, 2, 0))
+    whole, given, rows = outputs(adapted, encoded), adapted.inputs(encoded, CPU), torch.tensor([4, 0, 3, 0])
+    with torch.no_grad():
+        np.testing.assert_allclose(adapted(given.rows(rows)), whole[rows], atol=1e-6)
+        np.testing.assert_allclose(adapted(given.rows(rows).rows(rows[1:])), whole[[4, 0, 4]], atol=1e-6)
+    assert given.rows(rows).states is given.states
+
+
+def test_a_modality_that_is_taken_away_is_away(hub, encoded):
+    vectors = outputs(moved(adapt_encoders(hub, BOTH, 2, 0)), encoded.without("text"))
+    assert not vectors[:, :32].any() and vectors[0, 32:].any()
+
+
+def test_one_encoder_alone(hub, encoded):
+    vectors = outputs(moved(adapt_encoders(hub, {"text": 1}, 2, 0)), encoded)
+    np.testing.assert_array_equal(vectors[:, 32:], encoded.image)
+    assert not np.allclose(vectors[:, :32], encoded.text, atol=1e-3)
+
+
+def test_only_the_low_rank_pairs_learn(hub, encoded):
+    adapted = adapt_encoders(hub, BOTH, 2, 0)
+    learns = trained(adapted)
+    assert sorted(tuple(p.shape) for p in learns.values()) == sorted([(2, 32), (32, 2), (2, 64), (32, 2)])
+    adapted(adapted.inputs(encoded, CPU)).mul(torch.arange(64.0)).sum().backward()
+    # The first factor starts at random and the second at zero, so that only the second has a gradient at once.
+    assert all("lora_" in name and weight.grad.any() == ("lora_B" in name) for name, weight in learns.items())
+    assert all(p.grad is None for encoder in (hub.text, hub.image) for p in encoder.module.parameters())
+
+
+KINDS = {
+    "tiny": ("tiny", "tiny", BOTH, {"project"}),
+    "packaged image": (None, "efficientnet", {"image": 2}, {"conv_pw", "conv_pwl", "conv_head"}),
+    "bert": ("bert", None, {"text": 2}, {"query", "value"}),
+    "clip": ("clip", "clip", BOTH, {"query", "value"}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_has_learnt_loads_to_the_bit_and_leaves_the_encoders_alone(names, encode, tmp_path, kind):
+    text, image, layers, targets = KINDS[kind]
+    size = {"image_size": 32} if image == "efficientnet" else {}
+    hub = hub_of(names.get(text), names.get(image), **size)
+    encoded = encode(hub, layers)
+    before = encoded.joined()
+    adapted = moved(adapt_encoders(hub, layers, 2, 0))
+    assert {name.split(".lora_A")[0].rsplit(".", 1)[-1] for name in trained(adapted) if "lora_A" in name} == targets
+    # Not even in training does a normalisation take the batch's own statistics: they would not reload.
+    assert not any(part.training for part in adapted.train().modules())
+    buffers = {name: buffer.clone() for name, buffer in adapted.named_buffers()}
+    optimiser = torch.optim.SGD(trained(adapted).values(), lr=0.1)
+    adapted(adapted.inputs(encoded, CPU)).mul(torch.linspace(-1, 1, before.shape[1])).sum().backward()
+    assert all(weight.grad.any() for weight in trained(adapted).values())
+    optimiser.step()
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in adapted.named_buffers())
+    adapted.save(tmp_path)
+    np.testing.assert_array_equal(outputs(load_encoders(hub, layers, tmp_path), encoded), outputs(adapted, encoded))
+    np.testing.assert_array_equal(encode(hub, layers).joined(), before)
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_chunks_change_nothing_and_are_not_kept(hub, encoded, monkeypatch, lean):
+    """Gradients of chunks whose activations are computed twice, against those of one pass over all items."""
+
+    def run(numbers):
+        monkeypatch.setattr(adapted_module, "CHUNK_NUMBERS", numbers)
+        adapted, calls = moved(adapt_encoders(hub, BOTH, 2, 0)), []
+        for head in adapted.heads.values():
+            head.register_forward_hook(lambda head, given, out: calls.append(len(out)))
+        if not lean:
+            return torch.from_numpy(outputs(adapted, encoded)), {}, calls
+        out = adapted(adapted.inputs(encoded, CPU))
+        out.square().mul(torch.arange(64.0)).sum().backward()
+        return out.detach(), {name: weight.grad for name, weight in trained(adapted).items()}, calls
+
+    whole, expected, once = run(1 << 22)
+    out, found, calls = run(5 * 32)
+    torch.testing.assert_close(out, whole, atol=1e-6, rtol=0)
+    assert sorted(once) == [4, 5] and max(calls) < 5
+    assert sum(calls) == (18 if lean else 9)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def saved(hub, tmp_path):
+    moved(adapt_encoders(hub, BOTH, 2, 0)).save(tmp_path)
+    return tmp_path
+
+
+FILES = ["bodies.json", *(f"{own}/adapter_{rest}" for own in BOTH for rest in ("config.json", "model.safetensors"))]
+
+
+def test_the_adapters_alone_are_written(saved):
+    files = {path.relative_to(saved / "trunks").as_posix(): path.stat().st_size for path in saved.glob("trunks/**/*.*")}
+    assert sorted(files) == sorted(FILES) and sum(files.values()) < 10_000
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("content", [b"", b"[1]", None])
+def test_a_damaged_file_is_corrupt(hub, saved, name, content):
+    (saved / "trunks" / name).unlink()
+    if content is not None:
+        (saved / "trunks" / name).write_bytes(content)
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        load_encoders(hub, BOTH, saved)
+
+
+def test_an_adapter_that_lacks_weights_is_corrupt(hub, saved):
+    path = saved / "trunks/text/adapter_model.safetensors"
+    save_file(dict(list(load_file(path).items())[:1]), path)
+    with pytest.raises(CorruptArtifactError, match="--force"), pytest.warns(UserWarning, match="missing"):
+        load_encoders(hub, BOTH, saved)
+
+
+def test_the_adapter_of_another_encoder_is_refused(hub, saved):
+    path = saved / "trunks/bodies.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"text": "0" * 64}))
+    with pytest.raises(IncompatibleError, match="adapter of the text encoder was made for 000000000000"):
+        load_encoders(hub, BOTH, saved)
+
+
+def test_states_have_to_come_along(hub, encoded):
+    adapted = adapt_encoders(hub, BOTH, 2, 0)
+    with pytest.raises(UsageError, match="adapts the text encoder, but the states of 6 items"):
+        adapted.inputs(EncodedItems(encoded.text, encoded.image), CPU)
+
+
+def test_an_encoder_that_is_not_there_or_not_so_deep_is_refused(hub):
+    with pytest.raises(UsageError, match="hub has no image encoder to adapt"):
+        adapt_encoders(hub_of("tiny", None), BOTH, 2, 0)
+    with pytest.raises(UsageError, match="has 1 layers that can be adapted, not 2"):
+        adapt_encoders(hub, {"text": 2}, 2, 0)

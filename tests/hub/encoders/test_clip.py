@@ -1,0 +1,143 @@
+"""Both halves of open_clip's dual encoders give what open_clip itself gives, from any place that weights lie in."""
+
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
+from hubspoke.hub.encoders.clip import find_open_clip
+from PIL import Image
+from safetensors.torch import save_file
+
+
+@pytest.fixture(scope="module")
+def clip(make_clip):
+    """A dual encoder that open_clip knows by name, and the folder of its weights, which has its own way to look."""
+    folder = make_clip()
+    content = json.loads((folder / "open_clip_config.json").read_text())
+    (folder / "hubspoke-test-encoder.json").write_text(json.dumps(content["model_cfg"]))
+    open_clip.add_model_config(folder / "hubspoke-test-encoder.json")
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "resize_mode": "squash"}
+    (folder / "open_clip_config.json").write_text(json.dumps({**content, "preprocess_cfg": preprocess}))
+    return f"open_clip:hubspoke-test-encoder/{folder / 'open_clip_model.safetensors'}", folder
+
+
+def test_the_text_half_is_open_clips_own_output(clip, text_encoder):
+    name, folder = clip
+    model = open_clip.create_model("hubspoke-test-encoder", pretrained=str(folder / "open_clip_model.safetensors"))
+    ids = open_clip.get_tokenizer("hubspoke-test-encoder")(["a red shirt", ""])
+    expected = model.eval().encode_text(ids, normalize=True).detach().numpy()
+    np.testing.assert_allclose(text_encoder(name).encode(["a red shirt", ""]), expected, atol=1e-6)
+
+
+def test_the_image_half_is_open_clips_own_output(clip, image_encoder, draw, tmp_path):
+    name, folder = clip
+    path, encoder = draw(tmp_path / "a.png"), image_encoder(name)
+    model, preprocess = open_clip.create_model_from_pretrained(
+        "hubspoke-test-encoder", pretrained=str(folder / "open_clip_model.safetensors")
+    )
+    expected = model.eval().encode_image(preprocess(Image.open(path))[None], normalize=True).detach().numpy()
+    np.testing.assert_allclose(encoder.encode([path]), expected, atol=1e-6)
+    assert encoder.image_size == 32
+    # A folder brings its own picture settings, and a size may be forced.
+    local, larger = image_encoder(f"open_clip:local-dir:{folder}"), image_encoder(name, image_size=48)
+    assert not np.allclose(local.encode([path]), expected)
+    assert larger.encode([path]).shape == (1, 12)
+
+
+def test_halves_settings_and_sizes_have_their_own_fingerprints(clip, text_encoder, image_encoder):
+    name, folder = clip
+    encoders = (
+        text_encoder(name),
+        image_encoder(name),
+        image_encoder(name, image_size=48),
+        image_encoder(f"open_clip:local-dir:{folder}"),
+    )
+    assert len({encoder.fingerprint for encoder in encoders}) == 4
+
+
+def test_weights_of_another_architecture_are_refused(clip, image_encoder, draw, tmp_path):
+    save_file({"visual.conv1.weight": torch.zeros(1)}, tmp_path / "w.safetensors")
+    encoder = image_encoder(f"open_clip:hubspoke-test-encoder/{tmp_path / 'w.safetensors'}")
+    with pytest.raises(InvalidDataError, match="cannot be read as open_clip hubspoke-test-encoder"):
+        encoder.encode([draw(tmp_path / "a.png")])
+
+
+@pytest.fixture
+def dual(bert, tmp_path):
+    """A dual encoder whose text half is a Hugging Face model, with that model's files beside it."""
+    text = {"hf_model_name": str(bert), "hf_tokenizer_name": str(bert), "hf_proj_type": "linear"}
+    config = {
+        "embed_dim": 8,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+        "text_cfg": text | {"hf_pooler_type": "mean_pooler", "context_length": 16},
+    }
+    (tmp_path / "dual-test-encoder.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "dual-test-encoder.json")
+    model = open_clip.create_model("dual-test-encoder", pretrained_hf=False)
+    folder = tmp_path / "dual"
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    return folder, model.eval()
+
+
+def test_a_hugging_face_text_half_is_open_clips_own_output(bert, dual, text_encoder):
+    folder, model = dual
+    ids = open_clip.tokenizer.HFTokenizer(str(bert), context_length=16)(["red shirt", "dog food"])
+    expected = model.encode_text(ids, normalize=True).detach().numpy()
+    text = text_encoder(f"open_clip:local-dir:{folder}")
+    np.testing.assert_allclose(text.encode(["red shirt", "dog food"]), expected, atol=1e-6)
+
+
+def test_code_that_comes_with_a_text_half_is_never_run(dual, text_encoder, tmp_path):
+    folder, _ = dual
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "config.json").write_text(json.dumps({"model_type": "bert", "auto_map": {"AutoConfig": "own.Config"}}))
+    whole = json.loads((folder / "open_clip_config.json").read_text())
+    whole["model_cfg"]["text_cfg"]["hf_model_name"] = str(own)
+    (folder / "open_clip_config.json").write_text(json.dumps(whole))
+    with pytest.raises(InvalidDataError, match="needs code of its own"):
+        text_encoder(f"open_clip:local-dir:{folder}").encode(["red shirt"])
+
+
+def test_texts_are_read_up_to_their_end_alone(names, text_encoder):
+    text = text_encoder(names["clip"])
+    assert [len(own) for own in text.tokens(["red shoe", "hose"])] == [4, 3]  # of a context of twelve
+    assert text.tokens([]) == []
+
+
+def test_other_halves_cannot_be_split(make_clip, text_encoder, image_encoder):
+    vision = {"timm_model_name": "tf_efficientnet_lite0", "timm_pool": "avg", "timm_proj": "linear"}
+    folder = make_clip(custom_text=True, text_cfg={"no_causal_mask": True}, vision_cfg=vision)
+    with pytest.raises(UsageError, match="no text encoder of open_clip's own that reads from the left"):
+        text_encoder(f"open_clip:local-dir:{folder}").tokens(["red"])
+    with pytest.raises(UsageError, match="no ViT of open_clip's own and cannot be adapted"):
+        image_encoder(f"open_clip:local-dir:{folder}").split(1)
+
+
+def test_unknown_architectures_and_files(tmp_path):
+    with pytest.raises(NotFoundError, match="no architecture 'Nothing'"):
+        find_open_clip("Nothing/tag")
+    with pytest.raises(NotFoundError, match=r"neither a tag of open_clip's ViT-B-32 nor a weights file"):
+        find_open_clip(f"ViT-B-32/{tmp_path}/none.safetensors")
+    (tmp_path / "w.npz").write_bytes(b"x")
+    with pytest.raises(InvalidDataError, match=r"give a .safetensors file"):
+        find_open_clip(f"ViT-B-32/{tmp_path}/w.npz")
+
+
+def test_bad_folders(tmp_path):
+    with pytest.raises(NotFoundError, match="does not exist"):
+        find_open_clip(f"local-dir:{tmp_path}/none")
+    with pytest.raises(InvalidDataError, match="or weights; add them"):
+        find_open_clip(f"local-dir:{tmp_path}")
+    (tmp_path / "open_clip_model.safetensors").write_text("w")
+    (tmp_path / "open_clip_config.json").write_text("[]")
+    with pytest.raises(InvalidDataError, match="holds a list"):
+        find_open_clip(f"local-dir:{tmp_path}")
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    with pytest.raises(InvalidDataError, match="no complete model_cfg"):
+        find_open_clip(f"local-dir:{tmp_path}")
