@@ -14,8 +14,6 @@ from .pictures import PictureLaunch
 from .plan import DemoPlan, DemoResult
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..workflows.evaluations import CompareResult
     from ..workflows.recommendations import Recommendations
 
@@ -43,7 +41,7 @@ def write_report(result: DemoResult, plan: DemoPlan) -> None:
 def _report(result: DemoResult, plan: DemoPlan) -> Report:
     sections = [
         Section("Systems on the same later weeks", (_comparison_table(result.comparison, result.systems),)),
-        Section("Launch curve", (Chart("NDCG@10 by weeks since launch", launch_curve(result)), _CURVE_NOTE)),
+        Section("Launch curve", (_curve(result), _CURVE_NOTE)),
         Section("Three real baskets", tuple(_strip(basket) for basket in result.baskets)),
         Section("Where the live release came from", (Tree(result.lineage),)),
     ]
@@ -111,13 +109,13 @@ def _text(estimate: Estimate | None) -> str:
     return "-" if estimate is None else f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
-def launch_curve(result: DemoResult) -> Figure:
-    """NDCG@10 of every system by the weeks that it knows."""
+def _curve(result: DemoResult) -> Chart:
+    """Every system by the weeks that it knows."""
     series: dict[str, list[Point]] = {system: [] for system in SYSTEMS}
     for found in result.curve:
         series[found.system].append(Point(found.week, found.value, found.low, found.high))
     known = {system: points for system, points in series.items() if points}
-    return metric_curve(known, "weeks since launch", "NDCG@10")
+    return Chart("NDCG@10 by weeks since launch", metric_curve(known, "weeks since launch", "NDCG@10"))
 
 
 def _strip(answer: Recommendations, root: Path | None = None) -> ProductStrip:
