@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -24,26 +24,22 @@ from ..errors import NotFoundError
 
 Colour = tuple[int, int, int]
 Attributes = dict[str, str]
-CategoryName = Literal["lamps", "mugs", "rugs", "cushions"]
+CategoryName = Literal["lamps", "mugs", "rugs"]
+Form = tuple[str, tuple[float, ...]]
 
 VISUAL = ("colour", "pattern", "silhouette")
 TEXTUAL = ("material", "style", "room", "brand")
 
 
 @dataclass(frozen=True)
-class Primitive:
-    """One form (ellipse, polygon, rounded rectangle with its radius, ring) in unit coordinates, y down."""
-
-    kind: str
-    points: tuple[float, ...]
-
-
-@dataclass(frozen=True)
 class Silhouette:
-    """Forms that carry colour and pattern, and plain forms drawn behind them."""
+    """Forms that carry colour and pattern, and plain forms drawn behind them; each a kind and unit coordinates, y down.
 
-    body: tuple[Primitive, ...]
-    trim: tuple[Primitive, ...] = ()
+    Kinds are ellipse, ring, polygon, and rounded: a rectangle whose last number is its radius.
+    """
+
+    body: tuple[Form, ...]
+    trim: tuple[Form, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,79 +67,62 @@ STYLES = ("Scandinavian", "industrial", "vintage", "bohemian", "art deco", "Japa
 ROOMS = ("bedroom", "home office", "nursery", "dining room", "terrace")
 BRANDS = ("Nordvik", "Casa Lumo", "Fernhill", "Tindra", "Maison Vey", "Urban Forge")
 
-_ellipse, _polygon, _rounded = (partial(Primitive, kind) for kind in ("ellipse", "polygon", "rounded"))
-
-
-def _handle(*box: float) -> tuple[Primitive]:
-    return (Primitive("ring", box),)
-
-
-_STAND = (_polygon((0.485, 0.4, 0.515, 0.4, 0.515, 0.9, 0.485, 0.9)), _ellipse((0.32, 0.85, 0.68, 0.95)))
+_STAND: tuple[Form, ...] = (
+    ("polygon", (0.485, 0.4, 0.515, 0.4, 0.515, 0.9, 0.485, 0.9)),
+    ("ellipse", (0.32, 0.85, 0.68, 0.95)),
+)
 _DOME = tuple(
     coordinate
     for angle in np.linspace(np.pi, 2 * np.pi, 40)
     for coordinate in (0.5 + 0.4 * np.cos(angle), 0.54 + 0.44 * np.sin(angle))
 )
-_FRINGE_SIDES = tuple(
-    _polygon((x, y, x + 0.07, y, x + 0.07, y + 0.018, x, y + 0.018))
-    for x in (0.02, 0.91)
-    for y in np.linspace(0.25, 0.732, 12)
-)
-_FRINGE_ENDS = tuple(
-    _polygon((x, y, x + 0.018, y, x + 0.018, y + 0.06, x, y + 0.06))
-    for y in (0.0, 0.94)
-    for x in np.linspace(0.315, 0.667, 9)
-)
+
+
+def _fringe(xs: Iterable[float], ys: Sequence[float], width: float, height: float) -> tuple[Form, ...]:
+    return tuple(("polygon", (x, y, x + width, y, x + width, y + height, x, y + height)) for x in xs for y in ys)
+
 
 KINDS: dict[str, CategoryKind] = {
     "lamps": CategoryKind(
         "lamp",
         ("brass", "oak", "linen", "concrete", "rattan", "glass"),
         {
-            "dome": Silhouette((_polygon(_DOME),), _STAND),
-            "cone": Silhouette((_polygon((0.42, 0.06, 0.58, 0.06, 0.9, 0.56, 0.1, 0.56)),), _STAND),
-            "globe": Silhouette((_ellipse((0.2, 0.05, 0.8, 0.65)),), _STAND),
-            "drum": Silhouette((_polygon((0.2, 0.1, 0.8, 0.1, 0.8, 0.54, 0.2, 0.54)),), _STAND),
+            "dome": Silhouette((("polygon", _DOME),), _STAND),
+            "cone": Silhouette((("polygon", (0.42, 0.06, 0.58, 0.06, 0.9, 0.56, 0.1, 0.56)),), _STAND),
+            "globe": Silhouette((("ellipse", (0.2, 0.05, 0.8, 0.65)),), _STAND),
+            "drum": Silhouette((("polygon", (0.2, 0.1, 0.8, 0.1, 0.8, 0.54, 0.2, 0.54)),), _STAND),
         },
     ),
     "mugs": CategoryKind(
         "mug",
         ("stoneware", "porcelain", "enamel", "bamboo", "steel", "borosilicate glass"),
-        {
-            "straight": Silhouette((_rounded((0.14, 0.2, 0.68, 0.86, 0.05)),), _handle(0.52, 0.33, 0.92, 0.73)),
+        {  # each with its handle
+            "straight": Silhouette(
+                (("rounded", (0.14, 0.2, 0.68, 0.86, 0.05)),), (("ring", (0.52, 0.33, 0.92, 0.73)),)
+            ),
             "tapered": Silhouette(
-                (_polygon((0.06, 0.22, 0.76, 0.22, 0.58, 0.86, 0.24, 0.86)),), _handle(0.5, 0.26, 0.94, 0.62)
+                (("polygon", (0.06, 0.22, 0.76, 0.22, 0.58, 0.86, 0.24, 0.86)),), (("ring", (0.5, 0.26, 0.94, 0.62)),)
             ),
             "belly": Silhouette(
-                (_ellipse((0.08, 0.22, 0.74, 0.88)), _rounded((0.2, 0.14, 0.62, 0.4, 0.02))),
-                _handle(0.55, 0.36, 0.96, 0.74),
+                (("ellipse", (0.08, 0.22, 0.74, 0.88)), ("rounded", (0.2, 0.14, 0.62, 0.4, 0.02))),
+                (("ring", (0.55, 0.36, 0.96, 0.74)),),
             ),
-            "slim": Silhouette((_rounded((0.26, 0.04, 0.6, 0.94, 0.05)),), _handle(0.44, 0.25, 0.86, 0.75)),
+            "slim": Silhouette((("rounded", (0.26, 0.04, 0.6, 0.94, 0.05)),), (("ring", (0.44, 0.25, 0.86, 0.75)),)),
         },
     ),
     "rugs": CategoryKind(
         "rug",
         ("wool", "jute", "cotton", "silk", "sisal", "recycled yarn"),
         {
-            "oblong": Silhouette((_rounded((0.08, 0.24, 0.92, 0.76, 0.01)),), _FRINGE_SIDES),
-            "disc": Silhouette((_ellipse((0.08, 0.08, 0.92, 0.92)),)),
-            "oval": Silhouette((_ellipse((0.02, 0.27, 0.98, 0.73)),)),
-            "runner": Silhouette((_rounded((0.31, 0.05, 0.69, 0.95, 0.01)),), _FRINGE_ENDS),
-        },
-    ),
-    "cushions": CategoryKind(
-        "cushion",
-        ("velvet", "linen", "leather", "boucle", "corduroy", "canvas"),
-        {
-            "square": Silhouette((_rounded((0.13, 0.13, 0.87, 0.87, 0.1)),)),
-            "disc": Silhouette((_ellipse((0.1, 0.1, 0.9, 0.9)),)),
-            "bolster": Silhouette((_rounded((0.04, 0.34, 0.96, 0.68, 0.17)),)),
-            "heart": Silhouette(
-                (
-                    _ellipse((0.1, 0.14, 0.53, 0.57)),
-                    _ellipse((0.47, 0.14, 0.9, 0.57)),
-                    _polygon((0.135, 0.47, 0.5, 0.3, 0.865, 0.47, 0.5, 0.92)),
-                )
+            "oblong": Silhouette(
+                (("rounded", (0.08, 0.24, 0.92, 0.76, 0.01)),),
+                _fringe((0.02, 0.91), np.linspace(0.25, 0.732, 12).tolist(), 0.07, 0.018),
+            ),
+            "disc": Silhouette((("ellipse", (0.08, 0.08, 0.92, 0.92)),)),
+            "oval": Silhouette((("ellipse", (0.02, 0.27, 0.98, 0.73)),)),
+            "runner": Silhouette(
+                (("rounded", (0.31, 0.05, 0.69, 0.95, 0.01)),),
+                _fringe(np.linspace(0.315, 0.667, 9).tolist(), (0.0, 0.94), 0.018, 0.06),
             ),
         },
     ),
@@ -205,9 +184,7 @@ class MarketplaceSettings(BaseModel):
     @classmethod
     def _enough_events(cls, bounds: tuple[int, int]) -> tuple[int, int]:
         if not 3 <= bounds[0] <= bounds[1]:
-            raise ValueError(
-                f"events_per_user {bounds} must hold 3 <= fewest <= most; a session has at least 3 events."
-            )
+            raise ValueError(f"{bounds} must hold 3 <= fewest <= most; a session has at least 3 events.")
         return bounds
 
 
@@ -238,16 +215,7 @@ def simulate_marketplace(settings: MarketplaceSettings, directory: Path) -> dict
 
 
 def simulate_category(name: str, settings: MarketplaceSettings, directory: Path) -> CategoryFiles:
-    """Write `items.csv`, `events.csv`, `images/*.png` and `truth.json` of one category.
-
-    Args:
-        name: a category out of `KINDS`.
-        settings: sizes, strengths and the seed.
-        directory: made if it is missing; files of the same names are replaced.
-
-    Raises:
-        NotFoundError: nobody has taught this module to draw `name`.
-    """
+    """Write `items.csv`, `events.csv`, `images/*.png` and `truth.json` of one category."""
     if name not in KINDS:
         raise NotFoundError(f"Category {name!r} cannot be drawn; choose one of {', '.join(KINDS)}.")
     files = CategoryFiles(
@@ -342,25 +310,21 @@ def draw_product(name: str, product: Attributes, size: int, rng: np.random.Gener
     return picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
-def _stencil(forms: tuple[Primitive, ...], edge: int, scale: float, shift: DoubleArray) -> Image.Image:
+def _stencil(forms: tuple[Form, ...], edge: int, scale: float, shift: DoubleArray) -> Image.Image:
     mask = Image.new("L", (edge, edge), 0)
     pen = ImageDraw.Draw(mask)
-    for form in forms:
-        _fill(pen, form, scale, shift)
+    for kind, numbers in forms:
+        n_points = len(numbers) // 2
+        points = [(float(x), float(y)) for x, y in np.array(numbers[: 2 * n_points]).reshape(-1, 2) * scale + shift]
+        if kind == "polygon":
+            pen.polygon(points, fill=255)
+        elif kind == "ellipse":
+            pen.ellipse(points, fill=255)
+        elif kind == "ring":
+            pen.ellipse(points, outline=255, width=round(0.075 * scale))
+        else:
+            pen.rounded_rectangle(points, radius=numbers[-1] * scale, fill=255)
     return mask
-
-
-def _fill(pen: ImageDraw.ImageDraw, form: Primitive, scale: float, shift: DoubleArray) -> None:
-    n_points = len(form.points) // 2
-    points = [(float(x), float(y)) for x, y in np.array(form.points[: 2 * n_points]).reshape(-1, 2) * scale + shift]
-    if form.kind == "polygon":
-        pen.polygon(points, fill=255)
-    elif form.kind == "ellipse":
-        pen.ellipse(points, fill=255)
-    elif form.kind == "ring":
-        pen.ellipse(points, outline=255, width=round(0.075 * scale))
-    else:
-        pen.rounded_rectangle(points, radius=form.points[-1] * scale, fill=255)
 
 
 def _shade(colour: Colour, factor: float) -> Colour:
@@ -368,28 +332,22 @@ def _shade(colour: Colour, factor: float) -> Colour:
     return red, green, blue
 
 
-def _accent(colour: Colour) -> Colour:
-    """What a pattern is drawn in: cream on dark colours, a deep shade of the colour itself on light ones."""
-    brightness = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
-    return _shade(colour, 0.42) if brightness > 165 else (252, 246, 232)
-
-
 def _fabric(pattern: str, colour: Colour, edge: int, rng: np.random.Generator) -> Image.Image:
     """The pattern over the whole picture; a stencil cuts the product out of it."""
     ticks = np.arange(edge) / edge * 8
     x, y = ticks[None, :] + 8 * rng.random(), ticks[:, None] + 8 * rng.random()
     across, down = x % 1, y % 1
-    marks = np.zeros((edge, edge), dtype=np.bool_)
-    if pattern == "striped":
-        marks |= across < 0.42
-    elif pattern == "dotted":
-        marks |= (across - 0.5) ** 2 + (down - 0.5) ** 2 < 0.085
-    elif pattern == "checked":
-        marks |= (across < 0.5) ^ (down < 0.5)
-    elif pattern == "zigzag":
-        marks |= (y + 1.1 * np.abs((x / 1.6) % 1 - 0.5)) % 1 < 0.4
+    marks = {
+        "plain": np.zeros((edge, edge), dtype=np.bool_),
+        "striped": np.broadcast_to(across < 0.42, (edge, edge)),
+        "dotted": (across - 0.5) ** 2 + (down - 0.5) ** 2 < 0.085,
+        "checked": (across < 0.5) ^ (down < 0.5),
+        "zigzag": (y + 1.1 * np.abs((x / 1.6) % 1 - 0.5)) % 1 < 0.4,
+    }[pattern]
+    # Drawn in cream on dark colours, in a deep shade of the colour itself on light ones.
+    light = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 165
     fabric = Image.new("RGB", (edge, edge), colour)
-    fabric.paste(_accent(colour), mask=Image.fromarray(marks.astype(np.uint8) * 255))
+    fabric.paste(_shade(colour, 0.42) if light else (252, 246, 232), mask=Image.fromarray(marks.astype(np.uint8) * 255))
     return fabric
 
 
@@ -427,14 +385,15 @@ def _utilities(stock: _Stock, settings: MarketplaceSettings) -> tuple[DoubleArra
     likeness = np.zeros((len(stock.ids), len(stock.ids)))
     for group in (VISUAL, TEXTUAL):
         features = one_hot(stock.products, group, values)
-        own = {"silhouette", "material"}
-        taste = np.hstack([_tastes(a, len(values[a]), settings, stock.name if a in own else "") for a in group])
+        scopes = {a: stock.name if a in ("silhouette", "material") else "" for a in group}
+        taste = np.hstack([_tastes(a, len(values[a]), settings, scope) for a, scope in scopes.items()])
         liking += taste @ features.T * np.sqrt(3 / len(group))
         likeness += features @ features.T * np.sqrt(3 / len(group))
     return liking, likeness
 
 
 def _events_table(stock: _Stock, settings: MarketplaceSettings, rng: np.random.Generator) -> pl.DataFrame:
+    """Sessions of every shopper: views and clicks some minutes apart, the last product often carted or bought."""
     liking, likeness = _utilities(stock, settings)
     ranks = rng.permutation(len(stock.ids)) + 1
     base = settings.taste * liking - settings.popularity * np.log(ranks)  # (users, N)
@@ -443,7 +402,13 @@ def _events_table(stock: _Stock, settings: MarketplaceSettings, rng: np.random.G
         for day, length in _visits(settings, rng):
             there = np.where(stock.arrivals <= day, base[user], -np.inf)
             chosen = _browse(there, settings.closeness * likeness, length, rng)
-            rows += _as_events(f"user-{user:04d}", [stock.ids[item] for item in chosen], day, settings.start, rng)
+            seconds = np.cumsum(rng.integers(20, 360, size=len(chosen)))
+            types = [*rng.choice(["view", "click"], size=len(chosen) - 1, p=[0.7, 0.3])]
+            types.append(rng.choice(["view", "cart", "purchase"], p=[0.4, 0.2, 0.4]))
+            start = settings.start + timedelta(days=day)
+            for item, after, kind in zip(chosen, seconds, types, strict=True):
+                moment = _iso(start + timedelta(seconds=int(after)))
+                rows.append((f"user-{user:04d}", stock.ids[item], moment, str(kind)))
     return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp", "event_type"], orient="row")
 
 
@@ -475,19 +440,6 @@ def _browse(utility: DoubleArray, likeness: DoubleArray, length: int, rng: np.ra
         chosen.append(int(np.argmax(logits + rng.gumbel(size=len(logits)))))
         open_utility[chosen[-1]] = -np.inf
     return chosen
-
-
-def _as_events(
-    user_id: str, item_ids: list[str], day: float, start: datetime, rng: np.random.Generator
-) -> list[tuple[str, str, str, str]]:
-    """Views and clicks some minutes apart; the last product is often put into the cart or bought."""
-    moments = start + timedelta(days=day), np.cumsum(rng.integers(20, 360, size=len(item_ids)))
-    types = [*rng.choice(["view", "click"], size=len(item_ids) - 1, p=[0.7, 0.3])]
-    types.append(rng.choice(["view", "cart", "purchase"], p=[0.4, 0.2, 0.4]))
-    return [
-        (user_id, item_id, _iso(moments[0] + timedelta(seconds=int(after))), str(kind))
-        for item_id, after, kind in zip(item_ids, moments[1], types, strict=True)
-    ]
 
 
 def _iso(moment: datetime) -> str:
