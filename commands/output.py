@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from io import StringIO
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from ..results import jsonable
 
 SCHEMA_VERSION = 1
+_WIDEST = 100_000  # a table is as wide as its content, whatever the terminal is
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -40,16 +42,25 @@ def cell(value: object) -> str:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing yet") -> str:
-    """Rows under headers in aligned columns, numbers to the right; `empty` where there are no rows."""
-    given = [list(row) for row in rows]
+    """Rows under headers in aligned columns, numbers to the right, plain text; `empty` where there are no rows."""
+    given = [tuple(row) for row in rows]
     if not given:
         return empty
-    texts = [[cell(value) for value in row] for row in given]
-    columns = list(zip(headers, *texts, strict=True))
-    widths = [max(len(text) for text in column) for column in columns]
-    right = [all(_is_number(row[i]) for row in given) for i in range(len(headers))]
-    lines = [list(headers), ["-" * width for width in widths], *texts]
-    return "\n".join(_line(line, widths, right) for line in lines)
+    # Only text needs rich: --json and errors do not wait for it.
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rule_below_headers = Box("    \n    \n -  \n" + "    \n" * 5)
+    shown = Table(box=rule_below_headers, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name, *column in zip(headers, *given, strict=True):
+        shown.add_column(Text(name), justify="right" if all(map(_is_number, column)) else "left", no_wrap=True)
+    for row in given:
+        shown.add_row(*(Text(cell(value)) for value in row))
+    stream = StringIO()
+    Console(file=stream, width=_WIDEST, color_system=None).print(shown)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:
@@ -67,8 +78,3 @@ def waterfall(steps: Iterable[Mapping[str, Any]]) -> str:
 
 def _is_number(value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-
-
-def _line(texts: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
-    cells = (t.rjust(w) if r else t.ljust(w) for t, w, r in zip(texts, widths, right, strict=True))
-    return "  ".join(cells).rstrip()

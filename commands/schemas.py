@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -266,6 +267,7 @@ def file_name(command: str) -> str:
     return f"{command.replace(' ', '-')}.json"
 
 
+@cache
 def document(command: str) -> JsonSchemaValue:
     """The schema of what one command writes: its result, in each of its forms, with `schema_version`."""
     types = DOCUMENTS[command]

@@ -30,31 +30,28 @@ settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 
 
-PUBLISHED = Path(__file__).resolve().parent.parent / "docs" / "schemas"
-
-
-def schema_of(arguments: Sequence[str]) -> Path | None:
-    """The published schema of the command that a command line calls; None where it calls none."""
-    paths = [PUBLISHED / f"{'-'.join(arguments[:words])}.json" for words in (3, 2, 1)]
-    return next((path for path in paths if path.is_file()), None)
-
-
 @pytest.fixture(scope="session")
 def json_contract() -> Callable[[Sequence[str], str], None]:
-    """Holds what a command line wrote to stdout against the published schema of its command, or of errors."""
+    """Holds what a command line wrote to stdout against the schema of its command, or of errors.
+
+    That these are the schemas published in docs/schemas is a test of its own.
+    """
     jsonschema = pytest.importorskip("jsonschema", reason="documents are held against their schemas by jsonschema")
+    from hubspoke.commands import schemas
 
     def check(arguments: Sequence[str], written: str) -> None:
-        document = json.loads(written)
+        found = json.loads(written)
         # A model that failed to train has an `error` too, which is text.
-        failed = isinstance(document.get("error"), dict)
-        published = PUBLISHED / "error.json" if failed else schema_of(arguments)
-        assert published is not None, f"{arguments} has no schema in docs/schemas"
-        schema = json.loads(published.read_text(encoding="utf-8"))
-        validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
-        found = (inner for error in validator.iter_errors(document) for inner in error.context or [error])
-        problems = [f"{problem.json_path}: {problem.message}" for problem in found]
-        assert not problems, f"hubspoke {' '.join(arguments)} breaks {published.name}: {problems}"
+        failed = isinstance(found.get("error"), dict)
+        names = [schemas.ERROR] if failed else [" ".join(arguments[:2]), arguments[0]]
+        command = next((name for name in names if name in schemas.DOCUMENTS), None)
+        assert command is not None, f"{arguments} has no line in commands/schemas.py"
+        validator = jsonschema.Draft202012Validator(
+            schemas.document(command), format_checker=jsonschema.FormatChecker()
+        )
+        wrong = (inner for error in validator.iter_errors(found) for inner in error.context or [error])
+        problems = [f"{problem.json_path}: {problem.message}" for problem in wrong]
+        assert not problems, f"hubspoke {' '.join(arguments)} breaks {schemas.file_name(command)}: {problems}"
 
     return check
 

@@ -40,7 +40,7 @@ DOORS = {
     "psycopg": ("registry/query.py",),
     "fsspec": ("registry/artifacts/remote_files.py",),
     "click": ("cli.py", "commands"),
-    "rich": ("commands/progress.py",),
+    "rich": ("commands/output.py", "commands/progress.py"),
     "torch": ("hub", "spokes", "workflows"),
     "transformers": ("hub/encoders/text.py",),
     "timm": ("hub/encoders/weights.py",),

@@ -12,7 +12,20 @@ import hubspoke
 import pytest
 from hubspoke.workflows.workspace import open_workspace
 
-HEAVY = ("torch", "polars", "pyarrow", "numpy", "faiss", "transformers", "open_clip", "peft", "PIL", "alembic", "rich")
+HEAVY = (
+    "torch",
+    "polars",
+    "pyarrow",
+    "numpy",
+    "faiss",
+    "transformers",
+    "open_clip",
+    "peft",
+    "PIL",
+    "alembic",
+    "matplotlib",
+    "jinja2",
+)
 QUICK = (*HEAVY, "pydantic", "yaml")
 # Runs a command and then tells on stderr which of the modules named are loaded.
 PROBE = """
