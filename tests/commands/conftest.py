@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,12 @@ class Outcome:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """The cells of each line of text, without rules and empty lines."""
+        lines = [line for line in self.out.splitlines() if line.strip("- ")]
+        return [re.split(r"\s{2,}", line.strip()) for line in lines]
 
 
 @pytest.fixture

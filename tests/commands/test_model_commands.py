@@ -117,15 +117,12 @@ def test_hub_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             },
         )
     ]
-    assert shown.out.splitlines() == [
-        "hub:2 is ready after 2.5 s.",
-        "",
-        "parameters.trained  7",
-        "",
-        "share  ndcg@10  low",
-        "-----  -------  ---",
-        "  0.5     0.25    -",
-        "    1        -  0.1",
+    assert shown.lines == [
+        ["hub:2 is ready after 2.5 s."],
+        ["parameters.trained", "7"],
+        ["share", "ndcg@10", "low"],
+        ["0.5", "0.25", "-"],
+        ["1", "-", "0.1"],
     ]
 
 
@@ -193,14 +190,12 @@ def test_recommend_and_similar(garden: Any, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Workspace, "recommend", answer)
     monkeypatch.setattr(Workspace, "similar", answer)
     shown = garden("recommend", "garden", "--session", "rose, oak", "-k", "3", "--exclude-seen")
-    assert shown.out.splitlines() == [
-        "Served by garden:1, items of the session are ranked.",
-        "  after rose  Red rose",
-        "Unknown items left out: oak.",
-        "",
-        "rank  item_id  title     score  cold",
-        "----  -------  --------  -----  ----",
-        "   1  pot      Clay pot    0.5  no",
+    assert shown.lines == [
+        ["Served by garden:1, items of the session are ranked."],
+        ["after rose", "Red rose"],
+        ["Unknown items left out: oak."],
+        ["rank", "item_id", "title", "score", "cold"],
+        ["1", "pot", "Clay pot", "0.5", "no"],
     ]
     garden("recommend", "garden", "--user", "ann")
     garden("similar", "garden:1", "rose")
@@ -215,13 +210,11 @@ def test_recommend_and_similar(garden: Any, monkeypatch: pytest.MonkeyPatch) -> 
 def test_evaluate_run_and_compare(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     noun = stand_in(monkeypatch, "evaluate", Said(EVALUATED))
     shown = garden("evaluate", "run", "--domain", "garden", "--model", "garden:1", "--k", "10", "--exclude-seen")
-    assert shown.out.splitlines()[4:] == [
-        "protocol    leave-one-out test, full ranking",
-        "",
-        "slice  metric        value  low  high  targets",
-        "-----  ------------  -----  ---  ----  -------",
-        "all    ndcg@10        0.25  0.2   0.3       12",
-        "all    coverage@100      1    -     -       12",
+    assert shown.lines[4:] == [
+        ["protocol", "leave-one-out test, full ranking"],
+        ["slice", "metric", "value", "low", "high", "targets"],
+        ["all", "ndcg@10", "0.25", "0.2", "0.3", "12"],
+        ["all", "coverage@100", "1", "-", "-", "12"],
     ]
     _, args, options = noun.calls[0]
     assert args == ("garden", "garden:1")

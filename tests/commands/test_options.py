@@ -1,4 +1,4 @@
-"""How values are read: moments, list lengths, configs, tables on the page, progress off a terminal."""
+"""How values are read: moments, list lengths, configs, progress off a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 from hubspoke.cli import cli
-from hubspoke.commands import options, output
+from hubspoke.commands import options
 from hubspoke.commands.progress import LineProgress
 from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
 
@@ -67,24 +67,6 @@ def test_configs_that_cannot_be_read(tmp_path: Path) -> None:
 def test_maps() -> None:
     assert options.read_map(None, "items") is None
     assert options.read_map("title=name", "items") == {"title": "name"}
-
-
-def test_a_table_is_aligned_with_numbers_to_the_right() -> None:
-    text = output.table(("name", "n", "share"), [("rose", 7, 0.25), ("fern", 12, None)])
-    assert text.splitlines() == [
-        "name   n  share",
-        "----  --  -----",
-        "rose   7   0.25",
-        "fern  12      -",
-    ]
-    assert output.table(("a",), [], "none") == "none"
-
-
-def test_cells() -> None:
-    values = [None, True, 0.123456, 123456.0, datetime(2024, 5, 1, 10, 30), ["a", 1], []]
-    assert [output.cell(value) for value in values] == [
-        "-", "yes", "0.1235", "123,456", "2024-05-01 10:30", "a, 1", "-",
-    ]  # fmt: skip
 
 
 def test_plain_progress_writes_the_ends_and_little_between(
