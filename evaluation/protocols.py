@@ -6,10 +6,10 @@ neither validation nor test. `Protocol.describe()` is the one line that is print
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -74,17 +74,12 @@ class Protocol(BaseModel):
         """One line for people, e.g. `leave-one-out test, full ranking, seen items ranked, history <= 50`."""
         words = [f"{self.name} {self.part}"]
         if self.name == "temporal":
-            words += self._describe_dates()
-        words.append("full ranking")
-        words.append("seen items excluded" if self.exclude_seen else "seen items ranked")
-        words.append(f"history <= {self.max_history}")
-        words.append(f"cold < {self.cold_threshold} training events")
+            start, end = self.window()
+            span = f"{_day(start)} to {_day(end)}" if end else f"from {_day(start)}"
+            words += [f"window {span}", f"training before {_day(self.training_end())}"]
+        words += ["full ranking", "seen items excluded" if self.exclude_seen else "seen items ranked"]
+        words += [f"history <= {self.max_history}", f"cold < {self.cold_threshold} training events"]
         return ", ".join([*words, "refitted on all but test"] if self.refit else words)
-
-    def _describe_dates(self) -> list[str]:
-        start, end = self.window()
-        span = f"{_day(start)} to {_day(end)}" if end else f"from {_day(start)}"
-        return [f"window {span}", f"training before {_day(self.training_end())}"]
 
     def training_end(self) -> datetime:
         """Temporal: the first moment whose events are kept from training."""
@@ -126,10 +121,6 @@ class EvaluationSet:
         """Items in the catalog, N."""
         return len(self.train_counts)
 
-    def without(self, users: Collection[str]) -> EvaluationSet:
-        """The same set with some users left out."""
-        return self.only([row for row, user in enumerate(self.users) if user not in users])
-
     def drawn(self, at_most: int, seed: int) -> EvaluationSet:
         """At most so many users, in their order; the same for the same seed."""
         return self if len(self) <= at_most else self.only(drawn_rows(len(self), at_most, seed).tolist())
@@ -154,13 +145,7 @@ def drawn_rows(total: int, at_most: int, seed: int) -> IntArray:
 def leave_one_out(sequences: Sequences, part: Part = "test", settings: Protocol | None = None) -> EvaluationSet:
     """The last event of every user (`test`) or the last but one (`validation`), with everything before it as history.
 
-    Args:
-        sequences: by user or by session; a user's last event is the last one over all of that user's sessions.
-        part: which event is the target.
-        settings: everything but the part; leave-one-out defaults when None.
-
-    Raises:
-        UsageError: the settings are those of another protocol.
+    A user's last event is the last one over all of that user's sessions; `settings` give everything but the part.
     """
     settings = settings or Protocol()
     if settings.name != "leave-one-out":
@@ -168,22 +153,6 @@ def leave_one_out(sequences: Sequences, part: Part = "test", settings: Protocol 
     # A refit comes after the choice on validation, so the validation part is always measured before it.
     refit = settings.refit and part == "test"
     return evaluation_set(sequences, settings.model_copy(update={"part": part, "refit": refit}))
-
-
-def temporal(
-    sequences: Sequences, test_from: datetime, test_until: datetime | None = None, settings: Protocol | None = None
-) -> EvaluationSet:
-    """Distinct items of each user in [test_from, test_until), with the events before `test_from` as history.
-
-    Args:
-        sequences: by user or by session.
-        test_from: first moment of the window, with a time zone.
-        test_until: end of the window, not included; None for open.
-        settings: everything but the dates.
-    """
-    fields: dict[str, Any] = (settings or Protocol()).model_dump()
-    fields |= {"name": "temporal", "test_from": test_from, "test_until": test_until}
-    return evaluation_set(sequences, Protocol(**fields))
 
 
 def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
@@ -198,12 +167,11 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
     histories: list[History] = []
     targets, kept = [], []
     for start, end in _runs(users):
-        if not testable[users[start]]:
-            continue
-        span = slice(start, end)
-        histories.append(sequences.events_at(order[span][asked[span]]))
-        targets.append(_distinct(items[span][answers[span]]))
-        kept.append(sequences.user_ids[users[start]])
+        if testable[users[start]]:
+            span = slice(start, end)
+            histories.append(sequences.events_at(order[span][asked[span]]))
+            targets.append(_distinct(items[span][answers[span]]))
+            kept.append(sequences.user_ids[users[start]])
     return EvaluationSet(
         histories=histories,
         targets=targets,
@@ -222,7 +190,7 @@ def asked_users(sequences: Sequences, protocol: Protocol) -> tuple[IntArray, int
     """
     asked, answers = _roles(sequences, protocol)
     users = _event_users(sequences)
-    testable = np.flatnonzero(_users_with(users, asked) & _users_with(users, answers))
+    testable = np.flatnonzero((np.bincount(users, weights=asked) > 0) & (np.bincount(users, weights=answers) > 0))
     candidates = np.unique(users[answers] if protocol.name == "temporal" else users)
     return testable, len(candidates) - len(testable)
 
@@ -232,10 +200,6 @@ def training_mask(sequences: Sequences, protocol: Protocol) -> BoolArray:
 
     Neither the validation nor the test part is in it; with `protocol.refit` validation is, test is not. Under
     leave-one-out, users with too few events to be tested train with all they have.
-
-    Args:
-        sequences: any grouping; the mask fits `sequences.keep_events`.
-        protocol: the split; its `part` does not matter.
     """
     if protocol.name == "temporal":
         return sequences.timestamps < microseconds(protocol.training_end())
@@ -278,11 +242,6 @@ def _long_enough(sequences: Sequences) -> BoolArray:
     """(E,) whether the event's user has enough events for leave-one-out."""
     users = _event_users(sequences)
     return (np.bincount(users, minlength=len(sequences.user_ids)) >= MIN_EVENTS)[users]
-
-
-def _users_with(users: IntArray, mask: BoolArray) -> BoolArray:
-    """(max user + 1,) whether a user has an event where `mask` is true."""
-    return np.bincount(users, weights=mask) > 0
 
 
 def _runs(users: IntArray) -> Sequence[tuple[int, int]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import numpy as np
 import pytest
 from hubspoke.catalog.sequences import History, Sequences
 from hubspoke.errors import UsageError
-from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, temporal, training_mask
+from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, training_mask
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -42,13 +43,21 @@ def on_day(day: int) -> datetime:
     return START + timedelta(days=day)
 
 
-def test_leave_one_out_takes_the_last_event_of_the_user_over_all_sessions() -> None:
-    got = leave_one_out(SESSIONS)
-    assert got.users == ["a", "c"]
-    assert [history.items.tolist() for history in got.histories] == [[1, 2, 3], [5, 6, 5, 9]]
-    assert [target.tolist() for target in got.targets] == [[4], [9]]
-    assert got.n_left_out == 1
-    assert got.protocol.name == "leave-one-out"
+@pytest.mark.parametrize(
+    ("part", "histories", "targets"),
+    [
+        ("test", [[1, 2, 3], [5, 6, 5, 9]], [[4], [9]]),
+        ("validation", [[1, 2], [5, 6, 5]], [[3], [9]]),
+    ],
+)
+def test_leave_one_out_asks_for_one_event_of_a_user_over_all_sessions(
+    part: Any, histories: list[list[int]], targets: list[list[int]]
+) -> None:
+    for sequences in (SESSIONS, SESSIONS.by_user()):
+        got = leave_one_out(sequences, part)
+        assert (got.users, got.n_left_out, got.protocol.part) == (["a", "c"], 1, part)
+        assert [history.items.tolist() for history in got.histories] == histories
+        assert [target.tolist() for target in got.targets] == targets
 
 
 def test_histories_bring_times_and_types_along() -> None:
@@ -63,20 +72,8 @@ def test_histories_bring_times_and_types_along() -> None:
     assert isinstance(first, History) and first.event_types is None
 
 
-def test_validation_is_the_last_but_one_event() -> None:
-    got = leave_one_out(SESSIONS, part="validation")
-    assert [history.items.tolist() for history in got.histories] == [[1, 2], [5, 6, 5]]
-    assert [target.tolist() for target in got.targets] == [[3], [9]]
-    assert got.protocol.part == "validation"
-
-
-def test_grouping_by_user_or_by_session_gives_the_same_set() -> None:
-    by_session, by_user = leave_one_out(SESSIONS), leave_one_out(SESSIONS.by_user())
-    assert [h.items.tolist() for h in by_session.histories] == [h.items.tolist() for h in by_user.histories]
-    assert training_mask(SESSIONS, Protocol()).tolist() == training_mask(SESSIONS.by_user(), Protocol()).tolist()
-
-
 def test_training_sees_neither_validation_nor_test_and_all_of_short_users() -> None:
+    assert training_mask(SESSIONS, Protocol()).tolist() == training_mask(SESSIONS.by_user(), Protocol()).tolist()
     kept = SESSIONS.keep_events(training_mask(SESSIONS, Protocol()))
     assert [sequence.tolist() for sequence in kept] == [[1, 2], [7, 8], [5, 6, 5]]
     np.testing.assert_array_equal(leave_one_out(SESSIONS).train_counts, kept.item_counts())
@@ -104,29 +101,26 @@ def test_events_of_one_moment_keep_their_order() -> None:
     assert got.histories[0].items.tolist() == [3, 1, 2]
 
 
-def test_temporal_targets_are_the_distinct_items_of_the_window() -> None:
-    got = temporal(SESSIONS, on_day(5), on_day(8))
-    assert got.users == ["a", "b", "c"]
-    assert [history.items.tolist() for history in got.histories] == [[1, 2], [7], [5, 6]]
-    assert [target.tolist() for target in got.targets] == [[3, 4], [8], [5, 9]]
-    assert got.n_left_out == 0
-
-
-def test_the_window_holds_its_start_and_not_its_end() -> None:
-    got = temporal(SESSIONS, on_day(6), on_day(7))
-    assert got.users == ["b", "c"]
-    assert [target.tolist() for target in got.targets] == [[8], [5]]
-
-
-def test_users_with_nothing_before_the_window_are_left_out_and_counted() -> None:
-    got = temporal(SESSIONS, on_day(1))
-    assert got.users == ["a"]
-    assert got.n_left_out == 2
-
-
-def test_a_window_in_another_time_zone_is_the_same_moment() -> None:
-    shifted = on_day(5).astimezone(timezone(timedelta(hours=-7)))
-    assert temporal(SESSIONS, shifted).users == temporal(SESSIONS, on_day(5)).users
+@pytest.mark.parametrize(
+    ("start", "end", "users", "histories", "targets", "left_out"),
+    [
+        # The distinct items of the window, which holds its start and not its end.
+        (5, 8, "abc", [[1, 2], [7], [5, 6]], [[3, 4], [8], [5, 9]], 0),
+        (6, 7, "bc", [[7], [5, 6]], [[8], [5]], 0),
+        # Those with nothing before the window are left out and counted.
+        (1, None, "a", [[1, 2]], [[3, 4]], 2),
+    ],
+)
+def test_temporal_asks_for_the_items_of_a_window(
+    start: int, end: int | None, users: str, histories: list[list[int]], targets: list[list[int]], left_out: int
+) -> None:
+    protocol = Protocol(name="temporal", test_from=on_day(start), test_until=None if end is None else on_day(end))
+    got = evaluation_set(SESSIONS, protocol)
+    assert (got.users, got.n_left_out) == (list(users), left_out)
+    assert [history.items.tolist() for history in got.histories] == histories
+    assert [target.tolist() for target in got.targets] == targets
+    elsewhere = protocol.model_copy(update={"test_from": on_day(start).astimezone(timezone(timedelta(hours=-7)))})
+    assert evaluation_set(SESSIONS, elsewhere).users == got.users
 
 
 def test_a_planted_future_event_reaches_no_training_part() -> None:
