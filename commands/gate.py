@@ -28,7 +28,12 @@ def gate() -> None:
 @click.argument("domain")
 @command_options
 def show(call: Call, domain: str) -> None:
-    """A category's gate."""
+    """A category's gate.
+
+    \b
+    Example:
+      hubspoke gate show garden
+    """
     shown = call.workspace().gate.show(domain)
     call.show(shown, lambda: _gate_text(shown))
 
@@ -90,7 +95,12 @@ def set_(
 @dry_run
 @command_options
 def clear(call: Call, domain: str, reason: str | None, dry_run: bool) -> None:
-    """Remove a category's gate: every version may be promoted."""
+    """Remove a category's gate: every version may be promoted.
+
+    \b
+    Example:
+      hubspoke gate clear garden
+    """
     shown = call.workspace().gate.clear(domain, reason=reason, dry_run=dry_run)
     call.show(shown, lambda: _gate_text(shown))
 
@@ -117,7 +127,12 @@ def check(call: Call, domain: str, ref: str, alias: str) -> None:
 @click.argument("domain")
 @command_options
 def history(call: Call, domain: str) -> None:
-    """Every gate that a category has had, newest first."""
+    """Every gate that a category has had, newest first.
+
+    \b
+    Example:
+      hubspoke gate history garden
+    """
     gates = call.workspace().gate.history(domain)
     rows = [(g.at, "; ".join(map(_in_words, g.conditions)) or "none", g.actor, g.reason) for g in gates]
     headers = ("since", "conditions", "by", "why")
