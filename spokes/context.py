@@ -13,15 +13,10 @@ INTERVAL_BUCKETS = 32
 
 @dataclass(frozen=True)
 class EventContext:
-    """What is known of B x T events; a part that is None is not known of any.
+    """What is known of B x T events; a part that is None is not known of any."""
 
-    Attributes:
-        timestamps: (B, T) microseconds.
-        event_types: (B, T) codes as in `Sequences.event_types`; 0 is unknown.
-    """
-
-    timestamps: Tensor | None = None
-    event_types: Tensor | None = None
+    timestamps: Tensor | None = None  # (B, T) microseconds
+    event_types: Tensor | None = None  # (B, T) codes as in `Sequences.event_types`; 0 is unknown
 
 
 def interval_buckets(microseconds: Tensor) -> Tensor:

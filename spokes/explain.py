@@ -10,44 +10,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import torch
 
-from ..arrays import DoubleArray, FloatArray, IntArray
+from ..arrays import AnyFloatArray, DoubleArray, FloatArray, IntArray
 from ..catalog.sequences import History
 from ..errors import UsageError
 from ..hub.fusion import EncodedItems
+from .config import MODALITIES
 from .context import EventContext
+from .mixture import MixtureWeights
 from .model import ItemInputs
 from .spoke import Spoke
-from .training.batches import known_times, known_types, serving_batch
-
-# Sums of hundreds of float32 products lose their last digits; what is said to add up is added in double precision.
-MODALITIES = ("text", "image")
+from .training.batches import serving_batch, with_context
 
 
 @dataclass(frozen=True)
 class ScoreParts:
     """The scores of K items after a session of T events, taken apart.
 
-    Attributes:
-        query: (D,) the session vector.
-        parts: (K,) by part of the item vector (`behaviour`, `cold`, `trend`, `text`, `image`; those that there are).
-            They sum to the score.
-        average: of each part, over the whole catalog: what a part gives to every item explains no ranking.
-        events: (K, T) by part, what the part loses without each event (leave-one-out).
-        average_events: (T,) what the average item of the catalog loses without each event.
-        content_events: (K, T) by modality, each event's term of the sum that the content score is. They sum to the
-            part.
+    Parts are those of the item vector that there are: `behaviour`, `cold`, `trend`, `text`, `image`. Sums of hundreds
+    of float32 products lose their last digits, so what is said to add up is added in double precision.
     """
 
-    query: FloatArray
-    parts: Mapping[str, DoubleArray]
-    average: Mapping[str, float]
-    events: Mapping[str, DoubleArray]
-    average_events: DoubleArray
-    content_events: Mapping[str, DoubleArray]
+    query: FloatArray  # (D,) the session vector
+    parts: Mapping[str, DoubleArray]  # (K,) by part; they sum to the score
+    average: Mapping[str, float]  # by part, over the catalog: what a part gives to every item explains no ranking
+    events: Mapping[str, DoubleArray]  # (K, T) by part, what it loses without each event (leave-one-out)
+    average_events: DoubleArray  # (T,) what the average item of the catalog loses without each event
+    content_events: Mapping[str, DoubleArray]  # (K, T) by modality, each event's term of the sum that its part is
 
     @property
     def scores(self) -> DoubleArray:
@@ -73,98 +64,68 @@ def explain_scores(
         history: (T,) rows of the session, oldest first; a `History` where the times of its events are to count.
         rows: (K,) items to explain.
         exclude_seen: the serving policy whose weights are wanted.
-
-    Raises:
-        UsageError: the session is empty.
     """
     if not len(history):
         raise UsageError("An empty session has nothing to explain by; name at least one item that was looked at.")
-    query = spoke.embed_sessions(item_vectors, [history], exclude_seen=exclude_seen)[0]
-    columns = part_columns(spoke)
+    weights, columns = spoke.mixture.weights(exclude_seen), _columns(spoke)
+    # One event more than counts: it moves in where a later one is taken out.
+    looked_back = weights.recent_events
+    if spoke.behaviour is not None:
+        looked_back = max(looked_back, spoke.behaviour.model.max_length)
+    tail = history[-looked_back - 1 :]
+    shorter = [tail[np.delete(np.arange(len(tail)), place)] for place in range(len(tail))]
+    query, *without = spoke.embed_sessions(item_vectors, [tail, *shorter], exclude_seen=exclude_seen)
+    lost: DoubleArray = query.astype(np.float64) - np.stack(without)  # (T', D)
+    lost = np.pad(lost, ((len(history) - len(tail), 0), (0, 0)))  # (T, D)
     mean = item_vectors.mean(axis=0, dtype=np.float64)
-    lost = _lost(spoke, item_vectors, history, exclude_seen)
     return ScoreParts(
         query=query,
         parts=_products(columns, item_vectors[rows], query),
         average={name: float(query[own].astype(np.float64) @ mean[own]) for name, own in columns.items()},
         events=_products(columns, item_vectors[rows], lost),
         average_events=lost @ mean,
-        content_events=content_terms(spoke, item_vectors, history, rows, exclude_seen=exclude_seen),
+        content_events=_content_terms(spoke, weights, item_vectors, np.asarray(history), rows),
     )
 
 
-def part_columns(spoke: Spoke) -> dict[str, slice]:
+def _columns(spoke: Spoke) -> dict[str, slice]:
     """The columns of an item vector by part; a part without columns is left out."""
-    split = spoke.behaviour_dimension
-    flag = spoke.width
+    split, flag = spoke.behaviour_dimension, spoke.width
     own = {"behaviour": slice(0, flag), "cold": slice(flag, flag + 1), "trend": slice(flag + 1, split)} if split else {}
     middle = split + spoke.space.text_rank
     named = {**own, "text": slice(split, middle), "image": slice(middle, spoke.dimension)}
     return {name: columns for name, columns in named.items() if columns.stop > columns.start}
 
 
-def look_back(spoke: Spoke, *, exclude_seen: bool = False) -> int:
-    """How many events, from the end of a session, can change its vector at all."""
-    content = spoke.mixture.weights(exclude_seen).recent_events
-    return max(content, spoke.behaviour.model.max_length) if spoke.behaviour else content
-
-
-def leave_one_out(
-    spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, rows: IntArray, *, exclude_seen: bool = False
-) -> dict[str, DoubleArray]:
-    """(K, T) by part: the score after all T events minus the score without each one, recomputed in one batch."""
-    return _products(part_columns(spoke), item_vectors[rows], _lost(spoke, item_vectors, history, exclude_seen))
-
-
-def _lost(spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, exclude_seen: bool) -> DoubleArray:
-    """(T, D) the session vector minus what it is without each event."""
-    # One event more than counts: it moves in where a later one is taken out.
-    tail = history[-look_back(spoke, exclude_seen=exclude_seen) - 1 :]
-    shorter = [_without(tail, place) for place in range(len(tail))]
-    queries = spoke.embed_sessions(item_vectors, [tail, *shorter], exclude_seen=exclude_seen)
-    lost: DoubleArray = queries[:1].astype(np.float64) - queries[1:]
-    return np.pad(lost, ((len(history) - len(tail), 0), (0, 0)))
-
-
-def _without(history: IntArray | History, place: int) -> IntArray | History:
-    """The session without one event, and without its time."""
-    return history[np.delete(np.arange(len(history)), place)]
-
-
-def content_terms(
-    spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, rows: IntArray, *, exclude_seen: bool = False
+def _content_terms(
+    spoke: Spoke, weights: MixtureWeights, item_vectors: FloatArray, history: IntArray, rows: IntArray
 ) -> dict[str, DoubleArray]:
     """(K, T) by modality: the terms of the content score, one per event, in closed form.
 
     The content query is `sum_j d^(T - j) e_j / |sum_j d^(T - j) e_j|` over the last events, so that the score of an
     item v is `sum_j d^(T - j) <e_j, v> / |...|`, each modality by its weight.
     """
-    weights = spoke.mixture.weights(exclude_seen)
-    start = spoke.behaviour_dimension
-    recent = np.asarray(history)[-weights.recent_events :]
+    start, recent = spoke.behaviour_dimension, history[-weights.recent_events :]
     faded = weights.recency_decay ** np.arange(len(recent))[::-1].astype(np.float64)
     events = faded[:, None] * item_vectors[recent, start:]  # (T', R)
     length = float(np.linalg.norm(events.sum(axis=0))) or 1.0
     terms = events / length * (weights.content * spoke.space.modality_weights(weights.image_share))
-    columns = {name: own for name, own in part_columns(spoke).items() if name in MODALITIES}
-    shifted = {name: slice(own.start - start, own.stop - start) for name, own in columns.items()}
-    found = _products(shifted, item_vectors[rows, start:], terms)
-    before = len(history) - len(recent)
-    return {name: np.pad(own, ((0, 0), (before, 0))) for name, own in found.items()}
+    content: dict[str, slice] = {
+        name: slice(own.start - start, own.stop - start) for name, own in _columns(spoke).items() if name in MODALITIES
+    }
+    found = _products(content, item_vectors[rows, start:], terms)
+    return {name: np.pad(own, ((0, 0), (len(history) - len(recent), 0))) for name, own in found.items()}
 
 
 @torch.inference_mode()
 def behaviour_parts(spoke: Spoke, query: FloatArray, inputs: ItemInputs) -> dict[str, DoubleArray]:
-    """(K,) by additive part of the behavioural item vector: `<h, part>`. They sum to the behavioural part.
+    """(K,) `<h, part>` by additive part of the behavioural vectors of K items, for the (D,) session vector.
 
-    Args:
-        spoke: one with a behavioural part; the launch floor has none, and no parts.
-        query: (D,) the session vector.
-        inputs: of the K items.
+    They sum to the behavioural part; the launch floor has none.
     """
     if spoke.behaviour is None:
         return {}
-    own = query[part_columns(spoke)["behaviour"]].astype(np.float64)
+    own = query[: spoke.width].astype(np.float64)
     model = spoke.behaviour.model.eval()
     return {name: part.cpu().numpy().astype(np.float64) @ own for name, part in model.item_parts(inputs).items()}
 
@@ -177,10 +138,10 @@ def scores_without(
     The items are embedded again without it, so that what the fusion and the behavioural part made of it is gone too.
     Brand, category and price, where a spoke reads them as attributes, stay.
     """
-    known = [name for name in MODALITIES if name in part_columns(spoke)]
     return {
         name: spoke.embed_items(item_ids, encoded.without(name), items).astype(np.float64) @ query.astype(np.float64)
-        for name in known
+        for name in MODALITIES
+        if name in _columns(spoke)
     }
 
 
@@ -191,44 +152,33 @@ def signed_shares(values: DoubleArray) -> DoubleArray:
     return shares
 
 
-# ---- attention ----
-
-
 @torch.inference_mode()
 def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray | History) -> FloatArray | None:
     """(L, H, T): attention to the T events, by block and head, of the position that the session is read at.
 
     In SASRec that is the last event, and a head's attention sums to one. In BERT4Rec it is the mask token after it, and
-    what is missing to one the head gives to the token itself. Events beyond the transformer's window have none.
-
-    Returns:
-        None for the launch floor and for an empty session.
+    what is missing to one the head gives to the token itself. Events beyond the transformer's window have none, and
+    nothing attends in the launch floor or an empty session: None.
     """
     if spoke.behaviour is None or not len(history):
         return None
     model = spoke.behaviour.model
-    batch = serving_batch(
-        [history],
-        model.max_length,
-        cloze=model.cloze,
-        times=known_times([history]),
-        types=known_types([history]),
-    )
+    known = with_context([history], model.transformer.config.needs_context)
+    batch = serving_batch(known, model.max_length, cloze=model.cloze)
     device = model.ids.weight.device
-    x = torch.from_numpy(item_vectors[batch.rows, : spoke.width]).to(device)
+    x = torch.from_numpy(item_vectors[batch.rows, : spoke.width]).to(device)  # (T', D)
     if model.mask is not None:
         x[-1] = model.mask
     n_events = len(x) - model.cloze
-    known = (batch.timestamps, batch.event_types)
-    context = EventContext(*(None if own is None else torch.from_numpy(own).to(device) for own in known))
-    _, weights = model.transformer.eval().attention_weights(x[None], context=context)
+    context = (
+        None if own is None else torch.from_numpy(own).to(device) for own in (batch.timestamps, batch.event_types)
+    )
+    _, weights = model.transformer.eval().attention_weights(x[None], context=EventContext(*context))
     last = weights[:, 0, :, -1, :n_events].float().cpu().numpy()
     return np.pad(last, ((0, 0), (0, 0), (len(history) - n_events, 0)))
 
 
-def _products(
-    columns: Mapping[str, slice], vectors: FloatArray, queries: npt.NDArray[np.floating]
-) -> dict[str, DoubleArray]:
+def _products(columns: Mapping[str, slice], vectors: FloatArray, queries: AnyFloatArray) -> dict[str, DoubleArray]:
     """Inner products of (K, D) with (D,) or (T, D), part by part: (K,) or (K, T)."""
     left, right = vectors.astype(np.float64), queries.astype(np.float64)
     return {name: left[:, own] @ right[..., own].T for name, own in columns.items()}

@@ -22,24 +22,16 @@ class Parts:
 
     A missing text or picture and a dropped ID residual are not there. Encoders of attributes and statistics speak for
     themselves of what is missing, and `[UNK]` is a residual like any other.
-
-    Attributes:
-        vectors: (N, P, D) zero where a part is missing.
-        present: (N, P) false where a part is missing.
     """
 
-    vectors: Tensor
-    present: Tensor
+    vectors: Tensor  # (N, P, D) zero where a part is missing
+    present: Tensor  # (N, P) false where a part is missing
 
 
 class GatedFusion(nn.Module):
     """`sum_p g_p x_p` with gates `2 sigmoid(f(x_1, ..., x_P))`, exactly 0 for a missing part and 1 for all at first.
 
     After the gated multimodal unit (Arevalo et al., 2017), with a gate per part and item.
-
-    Args:
-        n_parts: P.
-        dimension: D.
     """
 
     def __init__(self, n_parts: int, dimension: int) -> None:
@@ -72,11 +64,6 @@ class AttendedFusion(nn.Module):
 
     Multi-head attention (Vaswani et al., 2017) over P tokens; a missing part is never attended to. The query's bias is
     a query that all items share. O starts at zero, so that the item vector starts as the sum.
-
-    Args:
-        n_parts: P.
-        dimension: D, which `heads` divides.
-        heads: of attention.
     """
 
     def __init__(self, n_parts: int, dimension: int, heads: int) -> None:

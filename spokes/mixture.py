@@ -17,30 +17,19 @@ from ..catalog.sequences import History
 
 
 class MixtureWeights(BaseModel):
-    """Weights of the parts of an inner product.
-
-    Attributes:
-        behaviour: 1, or 0 where the content floor alone was best.
-        content: weight of the content score.
-        cold: added to the score of items with too few events for an ID residual of their own.
-        trend: weight of the logarithm of how often an item was taken lately.
-        trend_days: the last days of training that are meant by lately; 0 for all of it.
-        image_share: share of pictures in the content score.
-        recency_decay: weight of an event relative to the one after it, in the content score.
-        recent_events: events that the content score looks back on.
-        held_back: last events whose items are not recommended; nothing where all seen items are filtered anyway.
-    """
+    """Weights of the parts of an inner product."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    behaviour: float = Field(ge=0.0)
-    content: float = Field(ge=0.0)
-    cold: float = Field(default=0.0, ge=0.0)
-    trend: float = Field(default=0.0, ge=0.0)
-    trend_days: int = Field(default=0, ge=0)
-    image_share: float = Field(ge=0.0, le=1.0)
-    recency_decay: float = Field(gt=0.0, le=1.0)
-    recent_events: int = Field(ge=1)
+    behaviour: float = Field(ge=0.0)  # 1, or 0 where the content floor alone was best
+    content: float = Field(ge=0.0)  # of the content score
+    cold: float = Field(default=0.0, ge=0.0)  # added to items with too few events for an ID residual of their own
+    trend: float = Field(default=0.0, ge=0.0)  # of the logarithm of how often an item was taken lately
+    trend_days: int = Field(default=0, ge=0)  # the last days of training that are meant by lately; 0 for all of it
+    image_share: float = Field(ge=0.0, le=1.0)  # of pictures in the content score
+    recency_decay: float = Field(gt=0.0, le=1.0)  # weight of an event relative to the one after it, in that score
+    recent_events: int = Field(ge=1)  # that it looks back on
+    # Last events whose items are not recommended; nothing where all seen items are filtered anyway.
     held_back: int = Field(default=0, ge=0)
 
 
@@ -69,13 +58,7 @@ class Mixture(BaseModel):
 
 @dataclass(frozen=True)
 class FloorSettings:
-    """How the content score reads a session.
-
-    Attributes:
-        image_share: share of pictures.
-        recency_decay: weight of an event relative to the one after it.
-        recent_events: events looked back on.
-    """
+    """How the content score reads a session; as in `MixtureWeights`."""
 
     image_share: float
     recency_decay: float

@@ -3,97 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import BoolArray, FloatArray, IntArray
 from ..catalog.sequences import Histories
 from ..errors import UsageError
 from ..hub.adapters.adapted import AdaptedEncoders, HeadInputs
 from ..hub.adapters.lora import adapt, bare_fusion, frozen_copy, frozen_linear, low_rank
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, EncodedItems
-from .config import SpokeConfig
+from .config import MODALITIES, SpokeConfig
 from .context import EventContext
 from .features.items import FeatureEncoder, FeatureRows, ItemFeatures
 from .item_fusion import Parts, item_fusion
-from .training.batches import Batch, known_times, known_types, serving_batch
+from .training.batches import Batch, serving_batch, with_context
 from .transformer import SequenceTransformer
 
 
 @dataclass(frozen=True)
 class PreparedContent:
-    """What the frozen layers say of N items, computed once, so that a training step pays for the adapter alone.
+    """What the frozen layers say of N items, computed once, so that a training step pays for the adapter alone."""
 
-    Attributes:
-        normed: (N, Dt + Dv) encoder outputs after the fusion's layer norm.
-        hidden: (N, H) of those after the fusion's frozen first layer.
-        calibrated: (N, R) encoder outputs and the second layer's bias, calibrated but not yet normalised.
-        present: (N, R) one where the item has the column's modality.
-    """
-
-    normed: Tensor
-    hidden: Tensor
-    calibrated: Tensor
-    present: Tensor
-
-    @property
-    def columns(self) -> int:
-        """Numbers per item."""
-        return sum(getattr(self, own.name).shape[1] for own in fields(self))
+    normed: Tensor  # (N, Dt + Dv) encoder outputs after the fusion's layer norm
+    hidden: Tensor  # (N, H) of those after the fusion's frozen first layer
+    calibrated: Tensor  # (N, R) encoder outputs and the second layer's bias, calibrated but not yet normalised
+    present: Tensor  # (N, R) one where the item has the column's modality
 
     def map(self, change: Callable[[Tensor], Tensor]) -> PreparedContent:
         """The same with every tensor changed."""
-        return PreparedContent(*(change(getattr(self, own.name)) for own in fields(self)))
+        return PreparedContent(*(change(own) for own in vars(self).values()))
 
 
+@dataclass(frozen=True)
 class ItemInputs:
-    """What the behavioural part knows of N items, as tensors.
+    """What the behavioural part knows of N items, as tensors."""
 
-    Attributes:
-        content: what the frozen layers say of them; None where the model reads no content.
-        id_rows: (N,) row of each item in the ID table; 0 is `[UNK]`.
-        features: their attributes and behaviour statistics, where the model reads them.
-        encoded: what adapted encoders read of them; `content` is then empty until they have.
-    """
-
-    def __init__(
-        self,
-        content: PreparedContent | None,
-        id_rows: Tensor,
-        features: FeatureRows | None = None,
-        encoded: HeadInputs | None = None,
-    ) -> None:
-        self.content = content
-        self.id_rows = id_rows
-        self.features = features or FeatureRows()
-        self.encoded = encoded
+    content: PreparedContent | None  # None where the model reads none, or adapted encoders have yet to give it
+    id_rows: Tensor  # (N,) row of each item in the ID table; 0 is `[UNK]`
+    features: FeatureRows
+    encoded: HeadInputs | None = None  # what adapted encoders read of them
 
     def __len__(self) -> int:
         return len(self.id_rows)
 
     def in_fold(self, fold: int) -> ItemInputs:
         """The inputs as a step that trains on a fold of the users may read them."""
-        return ItemInputs(self.content, self.id_rows, self.features.in_fold(fold), self.encoded)
+        return replace(self, features=self.features.in_fold(fold))
 
     @property
     def content_columns(self) -> int:
         """Numbers of prepared content per item."""
-        return 0 if self.content is None else self.content.columns
+        return 0 if self.content is None else sum(own.shape[1] for own in vars(self.content).values())
 
     def rows(self, rows: Tensor) -> ItemInputs:
         """The inputs of some items."""
-
-        def own(tensor: Tensor) -> Tensor:
-            return tensor[rows]
-
-        content = None if self.content is None else self.content.map(own)
+        content = None if self.content is None else self.content.map(lambda own: own[rows])
         encoded = None if self.encoded is None else self.encoded.rows(rows)
-        return ItemInputs(content, self.id_rows[rows], self.features.map(own), encoded)
+        return ItemInputs(content, self.id_rows[rows], self.features.map(lambda own: own[rows]), encoded)
 
 
 class ContentProjection(nn.Module):
@@ -103,7 +73,7 @@ class ContentProjection(nn.Module):
         super().__init__()
         self.fusion = fusion
         self.text_dimension = text_dimension
-        self.blocks = [name for name in ("text", "image") if getattr(space, name) is not None]
+        self.blocks: list[str] = [name for name in MODALITIES if getattr(space, name) is not None]
         for name in self.blocks:
             block = getattr(space, name)
             self.register_buffer(f"{name}_mean", torch.from_numpy(block.mean), persistent=False)
@@ -111,51 +81,34 @@ class ContentProjection(nn.Module):
         self.ranks = [getattr(self, f"{name}_transform").shape[1] for name in self.blocks]
         self.linear = nn.Linear(max(space.dimension, 1), dimension)
 
-    def reference(self, x: Tensor) -> Tensor:
-        """(B, Dt + Dv) encoder outputs to the (B, R) content embedding under the adapted fusion, layer by layer.
-
-        What `calibrated` computes faster; slow, and here to be compared with.
-        """
-        fused = self.fusion(x)
-        parts = [x.new_zeros(len(x), 0)]
-        for (mean, transform), raw in self._blocks(fused):
-            present = (raw != 0).any(dim=1, keepdim=True)
-            parts.append(nn.functional.normalize((raw - mean) @ transform, dim=1) * present)
-        return torch.cat(parts, dim=1)
-
-    @torch.no_grad()
     def prepare(self, x: Tensor) -> PreparedContent:
-        """Run the frozen layers on (N, Dt + Dv) encoder outputs."""
-        return self.prepare_adapted(x)
-
-    def prepare_adapted(self, x: Tensor) -> PreparedContent:
-        """The same for encoder outputs that learn; gradients reach them."""
+        """Run the frozen layers on (N, Dt + Dv) encoder outputs; gradients reach those of adapted encoders."""
         bare = bare_fusion(self.fusion)
         normed = bare.norm(x)
         start = x + frozen_linear(bare.up).bias
-        shape = (len(x), 0)
+        none = x.new_zeros(len(x), 0)
         calibrated = [(raw - mean) @ transform for (mean, transform), raw in self._blocks(start)]
         present = [own[:, :1].expand(-1, t.shape[1]) for (_, t), own in self._blocks(bare.present(x))]
         return PreparedContent(
             normed=normed,
             hidden=frozen_linear(bare.down)(normed),
-            calibrated=torch.cat([x.new_zeros(shape), *calibrated], dim=1),
-            present=torch.cat([x.new_zeros(shape), *present], dim=1),
+            calibrated=torch.cat([none, *calibrated], dim=1),
+            present=torch.cat([none, *present], dim=1),
         )
 
     def calibrated(self, items: PreparedContent) -> Tensor:
         """(B, R) content embeddings under the adapted fusion.
 
         The calibration is folded into the fusion's second layer, and of the first only the adapter is computed: several
-        times less work than `reference`.
+        times less work than layer by layer.
         """
         bare = bare_fusion(self.fusion)
         down, up = low_rank(bare.down), low_rank(bare.up)
         hidden = items.hidden
         if down is not None:
             hidden = hidden + down.scale * (items.normed @ down.a.T) @ down.b.T
-        hidden = nn.functional.gelu(hidden)
-        raw = items.calibrated + hidden @ self._fold(frozen_linear(bare.up).weight)
+        hidden = nn.functional.gelu(hidden)  # (B, H)
+        raw = items.calibrated + hidden @ self._fold(frozen_linear(bare.up).weight)  # (B, R)
         if up is not None:
             raw = raw + up.scale * (hidden @ up.a.T) @ self._fold(up.b)
         blocks = raw.split(self.ranks, dim=1)
@@ -174,7 +127,9 @@ class ContentProjection(nn.Module):
         """(B, D) additive parts of `forward` by name: what each modality's block adds, and the bias."""
         blocks = self.calibrated(items).split(self.ranks, dim=1)
         columns = self.linear.weight[:, : sum(self.ranks)].split(self.ranks, dim=1)
-        parts = {name: own @ to.T for name, own, to in zip(self.blocks, blocks, columns, strict=True)}
+        parts: dict[str, Tensor] = {
+            name: own @ to.T for name, own, to in zip(self.blocks, blocks, columns, strict=True)
+        }
         return {**parts, "bias": self.linear.bias.expand(len(items.present), -1)}
 
     def present(self, items: PreparedContent) -> list[Tensor]:
@@ -232,9 +187,13 @@ class BehaviourModel(nn.Module):
         self.initialise()
         # Last, so that all other weights start where they start without it.
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
-        _refuse_nothing(config, self.content, self.features)
         self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
         self.adapted_encoders = encoders
+        if not self.part_names:
+            raise UsageError(
+                f"This catalog has none of what an item is made of (content: {', '.join(config.content) or 'none'}, "
+                f"attributes: {config.attributes is not None}); turn on ids, or content that the catalog has."
+            )
         self.item_fusion = item_fusion(config, self.part_names)
 
     @property
@@ -257,7 +216,8 @@ class BehaviourModel(nn.Module):
         if self.content is not None and self.adapted_encoders is not None:
             own = self.adapted_encoders.inputs(encoded.only(self.reads), device)
         elif self.content is not None:
-            content = self.content.prepare(torch.from_numpy(encoded.only(self.reads).joined()).to(device))
+            with torch.no_grad():
+                content = self.content.prepare(torch.from_numpy(encoded.only(self.reads).joined()).to(device))
         features = (features or FeatureRows()).map(lambda tensor: tensor.to(device))
         return ItemInputs(content, torch.from_numpy(id_rows).to(device), features, own)
 
@@ -267,31 +227,36 @@ class BehaviourModel(nn.Module):
         if self.item_fusion is not None:
             fused: Tensor = self.item_fusion(self._side_by_side(items))
             return fused if self.content is None else fused + self.content.linear.bias
-        parts = []
-        if self.content is not None and items.content is not None:
-            parts.append(self.content(items.content))
-        if len(self.ids.weight):
-            residual, kept = self.ids(items.id_rows), self._kept_ids(items.id_rows)
-            parts.append(residual if kept is None else residual * kept[:, None])
+        # Not block by block, as below: one product for all of content is less work.
+        parts = [] if self.content is None or items.content is None else [self.content(items.content)]
+        ids = self._residuals(items)
+        parts += [] if ids is None else [ids[0]]
         parts += self.features.parts(items.features).values()
         out: Tensor = sum(parts[1:], parts[0])
         return out
 
+    def _residuals(self, items: ItemInputs) -> tuple[Tensor, Tensor] | None:
+        """(N, D) ID residuals, where items have any, and (N,) which of them are there: a training step drops some."""
+        if not len(self.ids.weight):
+            return None
+        residual: Tensor = self.ids(items.id_rows)
+        if not (self.training and self.id_dropout):
+            return residual, torch.ones_like(items.id_rows, dtype=torch.bool)
+        kept = torch.rand(len(items), device=items.id_rows.device) >= self.id_dropout
+        return residual * kept[:, None], kept
+
     def _side_by_side(self, items: ItemInputs) -> Parts:
         """The parts of the items as a gate or attention reads them."""
-        vectors, present = [], []
+        found: list[tuple[Tensor, Tensor]] = []
         if self.content is not None and items.content is not None:
             blocks = self.content.parts(items.content)
-            vectors += [blocks[name] for name in self.content.blocks]
-            present += self.content.present(items.content)
-        there = torch.ones_like(items.id_rows, dtype=torch.bool)
-        if len(self.ids.weight):
-            residual, kept = self.ids(items.id_rows), self._kept_ids(items.id_rows)
-            vectors.append(residual if kept is None else residual * kept[:, None])
-            present.append(there if kept is None else kept)
-        features = self.features.parts(items.features)
-        vectors += features.values()
-        present += [there] * len(features)
+            there = self.content.present(items.content)
+            found += zip((blocks[name] for name in self.content.blocks), there, strict=True)
+        ids = self._residuals(items)
+        found += [] if ids is None else [ids]
+        always = torch.ones_like(items.id_rows, dtype=torch.bool)
+        found += ((own, always) for own in self.features.parts(items.features).values())
+        vectors, present = zip(*found, strict=True)
         return Parts(torch.stack(vectors, dim=1), torch.stack(present, dim=1))
 
     def through_encoders(self, items: ItemInputs) -> ItemInputs:
@@ -301,67 +266,41 @@ class BehaviourModel(nn.Module):
         # In full precision: the calibration amplifies the rounding of small directions.
         vectors = self.adapted_encoders(items.encoded)
         with torch.autocast(vectors.device.type, enabled=False):
-            content = self.content.prepare_adapted(vectors)
+            content = self.content.prepare(vectors)
         return ItemInputs(content, items.id_rows, items.features)
-
-    def _kept_ids(self, id_rows: Tensor) -> Tensor | None:
-        """(N,) false where a training step drops the ID residual; None where it drops none."""
-        if not self.training or not self.id_dropout:
-            return None
-        return torch.rand(len(id_rows), device=id_rows.device) >= self.id_dropout
 
     def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
         """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`.
 
-        What a gate or attention made of the parts is told as it weighed them, and what no part gave is the `bias`.
+        Those of a gate or attention are given as it weighed them, and what no part gave is the `bias`.
         """
         items = self.through_encoders(items)
-        parts: dict[str, Tensor] = {}
         if self.item_fusion is not None:
             weighed, rest = self.item_fusion.contributions(self._side_by_side(items))
             bias = rest if self.content is None else rest + self.content.linear.bias
             return {**dict(zip(self.part_names, weighed.unbind(1), strict=True)), "bias": bias.expand(len(items), -1)}
-        if self.content is not None and items.content is not None:
-            parts |= self.content.parts(items.content)
-        if len(self.ids.weight):
-            parts["item id"] = self.ids(items.id_rows)
+        parts = {} if self.content is None or items.content is None else self.content.parts(items.content)
+        ids = self._residuals(items)
+        parts |= {} if ids is None else {"item id": ids[0]}
         return parts | self.features.parts(items.features)
-
-    def encode_sessions(
-        self, vectors: Tensor, valid: Tensor, hidden: Tensor | None = None, context: EventContext | None = None
-    ) -> Tensor:
-        """Session embeddings at real positions.
-
-        Args:
-            vectors: (P, D) item vectors of the real positions, row by row.
-            valid: (B, T) true on real positions.
-            hidden: (B, T) true where the mask token stands for the item.
-            context: times and types of the events, where they are known.
-
-        Returns:
-            (P, D).
-        """
-        return _at(self._encode(vectors, valid, hidden, context), valid, len(vectors))
 
     def encode_batch(self, vectors: Tensor, batch: Batch) -> Tensor:
         """(Q, D) session embeddings at the Q scored positions of a batch, from (P, D) vectors of `batch.rows`."""
-        hidden = self._tensor(batch.hidden) if self.cloze else None
-        context = EventContext(*(_maybe(self._tensor, part) for part in (batch.timestamps, batch.event_types)))
-        encoded = self._encode(vectors, self._tensor(batch.valid), hidden, context)
-        return _at(encoded, self._tensor(batch.scored), int(batch.scored.sum()))
-
-    def _encode(self, vectors: Tensor, valid: Tensor, hidden: Tensor | None, context: EventContext | None) -> Tensor:
+        valid = self._tensor(batch.valid)  # (B, T)
         if len(vectors) == valid.numel():
             x = vectors.reshape(*valid.shape, vectors.shape[1])  # without padding nothing has to move
         else:
-            x = vectors.new_zeros(*valid.shape, vectors.shape[1])
+            x = vectors.new_zeros(*valid.shape, vectors.shape[1])  # (B, T, D)
             x[valid] = vectors
-        if hidden is not None and self.mask is not None:
-            x = torch.where(hidden[..., None], self.mask, x)
-        out: Tensor = self.transformer(x, valid, context)
-        return out
+        if self.mask is not None:
+            x = torch.where(self._tensor(batch.hidden)[..., None], self.mask, x)
+        known = (None if own is None else self._tensor(own) for own in (batch.timestamps, batch.event_types))
+        encoded: Tensor = self.transformer(x, valid, EventContext(*known))
+        # Counted here, where the batch is: a GPU would have to be waited for.
+        scored, count = self._tensor(batch.scored), int(batch.scored.sum())
+        return encoded.reshape(count, encoded.shape[2]) if count == scored.numel() else encoded[scored]
 
-    def _tensor(self, array: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Tensor:
+    def _tensor(self, array: IntArray | BoolArray) -> Tensor:
         return torch.from_numpy(array).to(self.ids.weight.device)
 
     @torch.inference_mode()
@@ -372,43 +311,25 @@ class BehaviourModel(nn.Module):
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self.ids.embedding_dim), np.float32)
 
     @torch.inference_mode()
-    def session_vectors(
-        self,
-        vectors: FloatArray,
-        histories: Histories,
-        batch_size: int = 512,
-    ) -> FloatArray:
+    def session_vectors(self, vectors: FloatArray, histories: Histories, batch_size: int = 512) -> FloatArray:
         """(B, D) session embedding after the last event of each history; zero for an empty one.
 
         Args:
             vectors: (N, D) item vectors.
-            histories: item rows, oldest first.
+            histories: item rows, oldest first; of a model that reads times and types each a `History`.
             batch_size: histories in a forward pass; those of similar length meet, whatever their order.
         """
         self.eval()
-        reads = self.transformer.config.needs_context
-        times = known_times(histories) if reads else None
-        types = known_types(histories) if reads else None
+        known = with_context(histories, self.transformer.config.needs_context)
         table = torch.from_numpy(vectors).to(self.ids.weight.device)
-        out = np.zeros((len(histories), vectors.shape[1]), np.float32)
-        lengths = np.array([min(len(history), self.max_length) for history in histories], np.int64)
+        out = np.zeros((len(known), vectors.shape[1]), np.float32)
+        lengths = np.array([min(len(history), self.max_length) for history in known], np.int64)
         order = np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]
         for start in range(0, len(order), batch_size):
             own = order[start : start + batch_size]
-            batch = serving_batch(
-                [histories[b] for b in own],
-                self.max_length,
-                cloze=self.cloze,
-                times=None if times is None else [times[b] for b in own],
-                types=None if types is None else [types[b] for b in own],
-            )
+            batch = serving_batch([known[b] for b in own], self.max_length, cloze=self.cloze)
             out[own] = self.encode_batch(table[self._tensor(batch.rows)], batch).cpu().numpy()
         return out
-
-
-def _at(x: Tensor, chosen: Tensor, count: int) -> Tensor:
-    """(count, D) of (B, T, D) where (B, T) `chosen` is true; the caller knows how often, so that no device is asked."""
-    return x.reshape(count, x.shape[2]) if count == chosen.numel() else x[chosen]
 
 
 def _content(config: SpokeConfig, fusion: nn.Module, space: ContentSpace) -> ContentProjection:
@@ -418,17 +339,3 @@ def _content(config: SpokeConfig, fusion: nn.Module, space: ContentSpace) -> Con
         fusion = adapt(fusion, config.adapter.rank, config.seed) if config.adapter else frozen_copy(fusion)
     assert isinstance(text_dimension, int)
     return ContentProjection(fusion, space.only(config.content), text_dimension, config.transformer.dimension)
-
-
-def _refuse_nothing(config: SpokeConfig, content: ContentProjection | None, features: FeatureEncoder) -> None:
-    """Refuse items that are all alike, on this catalog, before anything is trained."""
-    if config.ids or (content is not None and content.blocks) or features.attributes or features.statistics:
-        return
-    raise UsageError(
-        f"This catalog has none of what an item is made of (content: {', '.join(config.content) or 'none'}, "
-        f"attributes: {config.attributes is not None}); turn on ids, or content that the catalog has."
-    )
-
-
-def _maybe(change: Callable[[IntArray], Tensor], array: IntArray | None) -> Tensor | None:
-    return None if array is None else change(array)

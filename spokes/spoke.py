@@ -45,19 +45,12 @@ SAVED_APART = ("content.fusion.", PREFIX)
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The trained behavioural part.
-
-    Attributes:
-        config: what it was made of.
-        model: the network.
-        known_items: item ids with an ID residual of their own; the i-th has row i + 1 of the ID table.
-        features: attributes and behaviour statistics as they were fitted at training.
-    """
+    """The trained behavioural part."""
 
     config: SpokeConfig
     model: BehaviourModel
-    known_items: tuple[str, ...]
-    features: ItemFeatures = field(default_factory=ItemFeatures)
+    known_items: tuple[str, ...]  # items with an ID residual of their own; the i-th has row i + 1 of the ID table
+    features: ItemFeatures = field(default_factory=ItemFeatures)  # attributes and statistics as fitted at training
 
     def inputs(self, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None) -> ItemInputs:
         """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content.
@@ -66,9 +59,6 @@ class Behaviour:
             item_ids: identifiers, N.
             encoded: what the hub's encoders say of them.
             items: their rows of the item table; needed where attributes are read.
-
-        Raises:
-            UsageError: attributes are read and the rows are missing or are those of other items.
         """
         known = id_rows(item_ids, self.known_items)
         return self.model.inputs(encoded, known, self.features.encode(item_ids, items))
@@ -76,23 +66,14 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class Spoke:
-    """A recommender of one domain: the hub's content space, and behaviour where it has been trained.
+    """A recommender of one domain: the hub's content space, and behaviour where it has been trained."""
 
-    Attributes:
-        fusion: the hub's base fusion.
-        hub_fingerprint: of the hub it stands on.
-        space: calibrations of the domain's catalog.
-        behaviour: the trained part, or None for the launch floor.
-        mixture: how the parts are weighed.
-        trend: how often items were taken lately, where the mixture asks for it.
-    """
-
-    fusion: BaseFusion
+    fusion: BaseFusion  # the hub's
     hub_fingerprint: str
-    space: ContentSpace
-    behaviour: Behaviour | None
-    mixture: Mixture
-    trend: Trend | None = None
+    space: ContentSpace  # calibrations of the domain's catalog
+    behaviour: Behaviour | None  # None for the launch floor
+    mixture: Mixture  # how the parts are weighed
+    trend: Trend | None = None  # how often items were taken lately, where the mixture asks for it
 
     @property
     def width(self) -> int:
@@ -139,7 +120,12 @@ class Spoke:
             digest.update(json.dumps(self.behaviour.known_items).encode())
             for name, fitted in self.behaviour.features.fingerprints.items():
                 digest.update(f"{name}|{fitted}".encode())
-            for name, weight in sorted(self.behaviour.model.state_dict().items()):
+            # Under the names that weights had when the first fingerprints were stored.
+            weights = {
+                f"trunks.{name.removeprefix(PREFIX)}" if name.startswith(PREFIX) else name: weight
+                for name, weight in self.behaviour.model.state_dict().items()
+            }
+            for name, weight in sorted(weights.items()):
                 digest.update(name.encode())
                 digest.update(weight.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -153,35 +139,23 @@ class Spoke:
             item_ids: identifiers, N.
             encoded: what the hub's encoders say of them.
             items: their rows of the item table; needed where the spoke reads attributes.
-
-        Raises:
-            UsageError: attributes are read and the rows are missing or are those of other items.
         """
-        content = self._embed_content(encoded)
+        content = np.zeros((len(encoded), 0), np.float32)
+        if self.space.dimension:
+            content = self.space.embed(self.fusion.fuse(encoded.only(self.content)))  # (N, R)
         if self.behaviour is None:
             return content
         inputs = self.behaviour.inputs(item_ids, encoded, items)
         cold = (inputs.id_rows == UNKNOWN_ID_ROW).cpu().numpy().astype(np.float32)
-        parts = [self.behaviour.model.item_vectors(inputs), cold[:, None], content]
-        if self.trend:
-            parts.insert(2, self.trend.columns(item_ids))
-        return np.concatenate(parts, axis=1)
-
-    def _embed_content(self, encoded: EncodedItems) -> FloatArray:
-        """(N, R) content embeddings, of what the spoke reads."""
-        if not self.space.dimension:
-            return np.zeros((len(encoded), 0), np.float32)
-        return self.space.embed(self.fusion.fuse(encoded.only(self.content)))
+        trend = [self.trend.columns(item_ids)] if self.trend else []
+        return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], *trend, content], axis=1)
 
     def embed_sessions(
         self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
     ) -> FloatArray:
         """(B, D) session vectors for histories of rows of `item_vectors`, oldest first; zero for an empty history.
 
-        Args:
-            item_vectors: (N, D) as `embed_items` gives them.
-            histories: B arrays of rows.
-            exclude_seen: the serving policy whose weights are wanted.
+        `exclude_seen` is the serving policy whose weights are wanted.
         """
         weights = self.mixture.weights(exclude_seen)
         content = recency_weighted(
@@ -235,17 +209,16 @@ class Spoke:
 
     @classmethod
     def load(cls, directory: Path, hub: Hub) -> Spoke:
-        """Read a spoke onto its hub.
-
-        Raises:
-            CorruptArtifactError: a part is missing or unreadable, or the parts do not fit together.
-            IncompatibleError: it was made on another hub.
-        """
+        """Read a spoke onto its hub; on another one, IncompatibleError."""
         try:
             about = json.loads((directory / "spoke.json").read_text(encoding="utf-8"))
             made_on, mixture = str(about["hub_fingerprint"]), Mixture.model_validate(about["mixture"])
             space = ContentSpace.from_tensors(load_arrays(directory / "content_space.safetensors"))
-            _require_hub(made_on, hub.fingerprint)
+            if made_on != hub.fingerprint:
+                raise IncompatibleError(
+                    f"the spoke was made on a hub of embedding space {made_on[:12]} but is loaded onto "
+                    f"{hub.fingerprint[:12]}; load it with its own hub or train it on this one."
+                )
             behaviour = _load_behaviour(directory, hub, space) if (directory / "config.json").exists() else None
             trend = Trend.load(directory)
         except (SafetensorError, RuntimeError, OSError, ValueError, TypeError, KeyError) as error:
@@ -269,14 +242,6 @@ def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:
     """(N,) row of each item in the ID table; `[UNK]` for those without one of their own."""
     place = {item: row for row, item in enumerate(known_items, 1)}
     return np.array([place.get(item, UNKNOWN_ID_ROW) for item in item_ids], dtype=np.int64)
-
-
-def _require_hub(made_on: str, fingerprint: str) -> None:
-    if made_on != fingerprint:
-        raise IncompatibleError(
-            f"the spoke was made on a hub of embedding space {made_on[:12]} but is loaded onto {fingerprint[:12]}; "
-            "load it with its own hub or train it on this one."
-        )
 
 
 def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour:

@@ -13,7 +13,7 @@ full pass over its last `window_length` events.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ from .context import EventContext
 from .model import BehaviourModel
 
 Arrays = dict[str, npt.NDArray[np.generic]]
+CONTEXT = ("times", "types")
+NOTHING: IntArray = np.zeros(0, np.int64)
 
 
 class SessionState:
@@ -43,9 +45,9 @@ class SessionState:
         self.model = model
         self.keep = keep
         self.embedding: FloatArray = np.zeros(config.dimension, np.float32)
-        self._vectors: FloatArray = np.zeros((0, config.dimension), np.float32)
-        self._times: IntArray | None = None
-        self._types: IntArray | None = None
+        self._vectors: FloatArray = np.zeros((0, config.dimension), np.float32)  # (T, D) of the window's items
+        self._context: dict[str, IntArray] = {}  # (T,) of what of `CONTEXT` is known of the events
+        # Keys and values of every block, (blocks, 2, H, max_length, D/H); places beyond the window mean nothing.
         shape = (config.blocks, 2, config.heads, config.max_length, config.dimension // config.heads)
         self._memory = None if model.cloze else torch.zeros(shape, device=model.ids.weight.device)
 
@@ -61,12 +63,8 @@ class SessionState:
             vector: (D,) the item's vector.
             time: when it happened, in microseconds, for a model that reads times; of all events or of none.
             event_type: code of its type as in `Sequences.event_types`, likewise.
-
-        Raises:
-            UsageError: earlier events have times or types and this one has not, or the other way round.
         """
-        times = None if time is None else np.array([time], np.int64)
-        types = None if event_type is None else np.array([event_type], np.int64)
+        times, types = (None if own is None else np.array([own], np.int64) for own in (time, event_type))
         append_all([self], vector[None], times, types)
         return self.embedding
 
@@ -76,26 +74,17 @@ class SessionState:
 
     def arrays(self) -> Arrays:
         """All there is to it, as arrays that can be stored; `restore` reads them."""
-        known: dict[str, npt.NDArray[np.generic] | None] = {
-            "vectors": self._vectors.copy(),
-            "embedding": self.embedding.copy(),
-            "keep": np.array(self.keep),
-            "model": _fingerprint(self.model),
-            "times": None if self._times is None else self._times.copy(),
-            "types": None if self._types is None else self._types.copy(),
-            "memory": None if self._memory is None else self._memory[..., : self.window_length, :].cpu().numpy().copy(),
-        }
-        return {name: array for name, array in known.items() if array is not None}
+        held: Arrays = {"vectors": self._vectors.copy(), "embedding": self.embedding.copy()}
+        held |= {"keep": np.array(self.keep), "model": _fingerprint(self.model), **self._context}
+        if self._memory is not None:
+            held["memory"] = self._memory[..., : self.window_length, :].cpu().numpy().copy()
+        return held
 
     @classmethod
     def restore(
         cls, model: BehaviourModel, arrays: Mapping[str, npt.NDArray[np.generic]], check: bool = True
     ) -> SessionState:
-        """A state from its arrays.
-
-        Raises:
-            IncompatibleError: another model made it.
-        """
+        """A state from its arrays; IncompatibleError where another model made it."""
         if check and not np.array_equal(arrays["model"], _fingerprint(model)):
             raise IncompatibleError(
                 f"The session state of {len(arrays['vectors'])} events was made by another model; start it again and "
@@ -104,35 +93,34 @@ class SessionState:
         state = cls(model, int(arrays["keep"]))
         state.embedding = np.array(arrays["embedding"], np.float32)
         state._vectors = np.array(arrays["vectors"], np.float32)
-        state._times = np.array(arrays["times"], np.int64) if "times" in arrays else None
-        state._types = np.array(arrays["types"], np.int64) if "types" in arrays else None
+        state._context = {name: np.array(arrays[name], np.int64) for name in CONTEXT if name in arrays}
         if state._memory is not None:
             remembered = torch.from_numpy(np.array(arrays["memory"], np.float32))
             state._memory[..., : state.window_length, :] = remembered.to(state._memory.device)
         return state
 
-    def _take(self, vector: FloatArray, time: int | None, event_type: int | None) -> int:
+    def _require(self, known: Iterable[str]) -> None:
+        """Refuse an event of which more or less is known than of those before it."""
+        for name in sorted(set(self._context) ^ set(known)) if self.window_length else ():
+            raise UsageError(
+                f"Some of the {self.window_length + 1} events of a session have {name} and others have not; pass them "
+                "for all."
+            )
+
+    def _take(self, vector: FloatArray, context: Mapping[str, int]) -> int:
         """Put an event into the window; how many of its last positions are to be computed."""
-        times = _extended(self._times, time, self.window_length, "times")
-        types = _extended(self._types, event_type, self.window_length, "types")
         full = self.window_length == self.model.max_length - self.model.cloze
         start = self.window_length - self.keep if full else 0
         self._vectors = np.concatenate([self._vectors[start:], vector[None].astype(np.float32)])
-        self._times = None if times is None else times[start:]
-        self._types = None if types is None else types[start:]
+        self._context = {
+            name: np.append(self._context.get(name, NOTHING)[start:], np.int64(value))
+            for name, value in context.items()
+        }
         return self.window_length if full or self._memory is None else 1
 
 
 def start(model: BehaviourModel, keep: int | None = None) -> SessionState:
-    """An empty session.
-
-    Args:
-        model: SASRec or BERT4Rec.
-        keep: events of a full window that stay when the next one comes; by default all but the oldest.
-
-    Raises:
-        UsageError: `keep` is not between 1 and what a full window can spare.
-    """
+    """An empty session; of a full window, `keep` events stay when the next one comes, by default all but the oldest."""
     most = model.max_length - 1 - model.cloze
     keep = most if keep is None else keep
     if not min(1, most) <= keep <= most:
@@ -151,21 +139,16 @@ def append_all(
         vectors: (B, D) item vectors.
         times: (B,) microseconds, for a model that reads them; of all events of a session or of none.
         types: (B,) codes of event types, likewise.
-
-    Raises:
-        UsageError: the sessions are of several models or one comes twice, or times or types are known of some of a
-            session's events only.
     """
     if len({id(state) for state in states}) < len(states) or len({id(state.model) for state in states}) > 1:
         raise UsageError(f"{len(states)} sessions were to grow at once; pass different sessions of one model.")
+    known = {name: own for name, own in zip(CONTEXT, (times, types), strict=True) if own is not None}
     for state in states:
-        # Before any session has changed.
-        _extended(state._times, None if times is None else 0, state.window_length, "times")
-        _extended(state._types, None if types is None else 0, state.window_length, "types")
+        state._require(known)  # before any session has changed
     groups: dict[int, list[SessionState]] = {}
     for b, state in enumerate(states):
-        time, kind = (None if known is None else int(known[b]) for known in (times, types))
-        groups.setdefault(state._take(vectors[b], time, kind), []).append(state)
+        fresh = state._take(vectors[b], {name: int(own[b]) for name, own in known.items()})
+        groups.setdefault(fresh, []).append(state)
     for fresh, own in groups.items():
         embeddings = _read(own) if own[0]._memory is None else _advance(own, fresh)
         for state, embedding in zip(own, embeddings, strict=True):
@@ -175,13 +158,12 @@ def append_all(
 
 def _read(states: Sequence[SessionState]) -> FloatArray:
     """(B, D) embeddings by full passes."""
-    lengths = np.array([state.window_length for state in states])
-    ends = np.cumsum(lengths)
-    histories = [
-        History(np.arange(end - length, end), state._times, state._types)
-        for end, length, state in zip(ends, lengths, states, strict=True)
-    ]
     table = np.concatenate([state._vectors for state in states])
+    ends = np.cumsum([state.window_length for state in states])
+    histories = [
+        History(np.arange(end - state.window_length, end), *(state._context.get(name) for name in CONTEXT))
+        for end, state in zip(ends, states, strict=True)
+    ]
     return states[0].model.session_vectors(table, histories)
 
 
@@ -190,15 +172,13 @@ def _advance(states: Sequence[SessionState], fresh: int) -> FloatArray:
     transformer = states[0].model.transformer.eval()
     device = states[0].model.ids.weight.device
     lengths = np.array([state.window_length for state in states])
+    size = int(lengths.max())
     places = torch.from_numpy(lengths[:, None] - fresh + np.arange(fresh)).to(device)  # (B, T)
     x = torch.from_numpy(np.stack([state._vectors[-fresh:] for state in states])).to(device)  # (B, T, D)
-    size = int(lengths.max())
     memories = [state._memory[..., :size, :] for state in states if state._memory is not None]
     # One session's memory is written in place; those of several are brought together, and what is new is taken back.
     memory = memories[0].unsqueeze(2) if len(memories) == 1 else torch.stack(memories, dim=2)
-    context = EventContext(
-        _padded([s._times for s in states], size, device), _padded([s._types for s in states], size, device)
-    )
+    context = EventContext(*(_padded([state._context.get(name) for state in states], size, device) for name in CONTEXT))
     out: FloatArray = transformer.advance(x, places, memory, context)[:, -1].cpu().numpy()
     if len(memories) > 1:
         for b, own in enumerate(memories):
@@ -210,17 +190,6 @@ def _padded(known: Sequence[IntArray | None], size: int, device: torch.device) -
     """(B, size) what is known of each window's events, zeros after its end."""
     rows = [np.pad(own, (0, size - len(own))) for own in known if own is not None]
     return torch.from_numpy(np.stack(rows)).to(device) if rows else None
-
-
-def _extended(known: IntArray | None, value: int | None, length: int, what: str) -> IntArray | None:
-    """What is known of the earlier events and of a new one."""
-    if length and (known is None) != (value is None):
-        raise UsageError(
-            f"Some of the {length + 1} events of a session have {what} and others have not; pass them for all."
-        )
-    if value is None:
-        return None
-    return np.append(np.zeros(0, np.int64) if known is None else known, np.int64(value))
 
 
 def _fingerprint(model: BehaviourModel) -> npt.NDArray[np.uint8]:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from ...arrays import FloatArray
-from ..config import AttributeConfig
+from ..config import AttributeConfig, Config
 
 UNKNOWN, MISSING = 0, 1
 RESERVED = 2
@@ -37,18 +38,11 @@ WIDTH = 16  # columns of a field's embedding
 HIDDEN = 64  # width of the layer over all fields
 
 
-class CategoricalField(BaseModel):
-    """A field of names: the i-th value has row i + 2 of its table; 0 is unknown, 1 missing.
+class CategoricalField(Config):
+    """A field of names: the i-th value has row i + 2 of its table; 0 is unknown, 1 missing."""
 
-    Attributes:
-        name: `brand`, `category:LEVEL` or `attribute:KEY`.
-        values: in lower case, most frequent first.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    values: tuple[str, ...]
+    name: str  # `brand`, `category:LEVEL` or `attribute:KEY`
+    values: tuple[str, ...]  # in lower case, most frequent first
 
     @property
     def size(self) -> int:
@@ -62,20 +56,12 @@ class CategoricalField(BaseModel):
         return known.set(texts.is_null(), MISSING)
 
 
-class NumericField(BaseModel):
-    """A field of numbers, cut into bins at training quantiles.
+class NumericField(Config):
+    """A field of numbers, cut into bins at training quantiles."""
 
-    Attributes:
-        name: `price` or `attribute:KEY`.
-        unit: currency or unit that a value must have to be comparable; values in another one count as missing.
-        edges: (T + 1,) ends of the T bins, increasing.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    unit: str
-    edges: tuple[float, ...] = Field(min_length=2)
+    name: str  # `price` or `attribute:KEY`
+    unit: str  # currency or unit that a value must have to be comparable; values in another one count as missing
+    edges: tuple[float, ...] = Field(min_length=2)  # (T + 1,) ends of the T bins, increasing
 
     @field_validator("edges")
     @classmethod
@@ -103,30 +89,20 @@ class NumericField(BaseModel):
         return np.concatenate([np.where(missing, 0.0, passed), missing], axis=1).astype(np.float32)
 
 
+@dataclass(frozen=True)
 class AttributeRows:
-    """Attributes of N items as tensors.
+    """Attributes of N items as tensors."""
 
-    Attributes:
-        categories: (N, C) row of each item in each categorical field's table.
-        numbers: (N, W) encodings of the numeric fields, side by side.
-    """
-
-    def __init__(self, categories: Tensor, numbers: Tensor) -> None:
-        self.categories = categories
-        self.numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self.categories)
+    categories: Tensor  # (N, C) row of each item in each categorical field's table
+    numbers: Tensor  # (N, W) encodings of the numeric fields, side by side
 
     def map(self, change: Callable[[Tensor], Tensor]) -> AttributeRows:
         """The same with both tensors changed."""
         return AttributeRows(change(self.categories), change(self.numbers))
 
 
-class Vocabulary(BaseModel):
+class Vocabulary(Config):
     """What was learned of a catalog's attributes: plain JSON, saved with the spoke."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     categorical: tuple[CategoricalField, ...]
     numeric: tuple[NumericField, ...]
@@ -153,21 +129,16 @@ class Vocabulary(BaseModel):
 
 
 def fit_vocabulary(items: pl.DataFrame, config: AttributeConfig) -> Vocabulary:
-    """Fields of a catalog with the values and bins that occur; the order of its rows does not matter.
-
-    Args:
-        items: table of the item schema.
-        config: limits.
-    """
+    """Fields of a catalog, a table of the item schema, with the values and bins that occur; rows in any order."""
     levels = [f"category:{level}" for level in range(1, CATEGORY_LEVELS + 1)]
-    keys = [f"attribute:{key}" for key in _frequent_keys(items, MAX_ATTRIBUTES)]
+    keys = [f"attribute:{key}" for key in _frequent_keys(items)]
     columns = _Columns(items, ["brand", *levels, *keys])
     currency = _common_currency(items)
-    numeric = [_numeric("price", columns.numbers("price", currency), currency, config)]
+    numeric = [_numeric("price", columns.numbers("price", currency), currency)]
     categorical = [_categorical(name, columns.texts(name), config) for name in ("brand", *levels)]
     for name in keys:
-        unit = columns.common_unit(name, NUMERIC_SHARE)
-        number = None if unit is None else _numeric(name, columns.numbers(name, unit), unit, config)
+        unit = columns.common_unit(name)
+        number = None if unit is None else _numeric(name, columns.numbers(name, unit), unit)
         if number is None:
             categorical.append(_categorical(name, columns.texts(name), config))
         else:
@@ -181,10 +152,8 @@ def fit_vocabulary(items: pl.DataFrame, config: AttributeConfig) -> Vocabulary:
 class AttributeEncoder(nn.Module):
     """Field embeddings side by side, one hidden layer over all of them, and an output that starts at zero.
 
-    Args:
-        vocabulary: the fields, at least one.
-        config: widths and dropout.
-        dimension: D, columns of the output.
+    In training, a share of an item's fields is taken away: names count as unknown or as missing, either as often, so
+    that both are learned where the catalog has neither; numbers count as missing.
     """
 
     offsets: Tensor
@@ -215,17 +184,14 @@ class AttributeEncoder(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, rows: AttributeRows) -> Tensor:
-        """(N, D) vectors of N items; in training, a share of their fields is taken away."""
+        """(N, D) vectors of N items."""
         rows = self._with_dropout(rows)
-        names = self.tables(rows.categories + self.offsets).flatten(1)  # (N, C * width)
-        fields = torch.cat([names, *self._numeric(rows.numbers)], dim=1)
+        names = self.tables(rows.categories + self.offsets).flatten(1)  # (N, C * WIDTH)
+        # The vectors of a number's bins, weighed by how far it has come through each.
+        halves = zip(rows.numbers.split(self.widths, dim=1), self.bins.weight.split(self.widths), strict=True)
+        fields = torch.cat([names, *(own @ bins for own, bins in halves)], dim=1)
         out: Tensor = self.output(nn.functional.gelu(self.hidden(fields)))
         return out
-
-    def _numeric(self, numbers: Tensor) -> Iterator[Tensor]:
-        """(N, width) embedding of each numeric field: its bins' vectors, weighed by how far the value has come."""
-        for own, bins in zip(numbers.split(self.widths, dim=1), self.bins.weight.split(self.widths), strict=True):
-            yield own @ bins
 
     def _with_dropout(self, rows: AttributeRows) -> AttributeRows:
         if not self.training or not self.dropout:
@@ -245,13 +211,17 @@ class _Columns:
 
     def __init__(self, items: pl.DataFrame, names: list[str]) -> None:
         self._items = items
-        self._pairs = _attribute_pairs(items, [name.partition(":")[2] for name in names if _is_attribute(name)])
+        self._pairs = _attribute_pairs(
+            items, [name.partition(":")[2] for name in names if name.startswith("attribute:")]
+        )
 
     def texts(self, name: str) -> pl.Series:
         """(N,) a categorical field."""
         kind, _, key = name.partition(":")
         if kind == "attribute":
-            return _clean(self._attribute(key))
+            rows = pl.DataFrame({"row": np.arange(self._items.height, dtype=np.uint32)})
+            own = self._pairs.filter(pl.col("key") == key)
+            return _clean(rows.join(own, on="row", how="left", maintain_order="left")["value"])
         if kind == "category":
             path, level = pl.col("category_path").list, int(key)
             prefix = pl.when(path.len() >= level).then(path.head(level).list.join(PATH_SEPARATOR))
@@ -269,23 +239,14 @@ class _Columns:
         numbers = numbers.cast(pl.Float64).fill_null(float("nan"))
         return numbers.set(numbers.is_infinite(), float("nan"))
 
-    def common_unit(self, name: str, share: float) -> str | None:
-        """The unit in which at least `share` of the values are numbers; None where there is no such unit."""
+    def common_unit(self, name: str) -> str | None:
+        """The unit in which `NUMERIC_SHARE` of the values are numbers; None where there is no such unit."""
         texts = self.texts(name)
         units = _parsed(texts)["unit"].drop_nulls()
         if not len(units):
             return None
         unit, count = _by_count(units).row(0)
-        return str(unit) if count >= share * (len(texts) - texts.null_count()) else None
-
-    def _attribute(self, key: str) -> pl.Series:
-        rows = pl.DataFrame({"row": np.arange(self._items.height, dtype=np.uint32)})
-        own = self._pairs.filter(pl.col("key") == key)
-        return rows.join(own, on="row", how="left", maintain_order="left")["value"]
-
-
-def _is_attribute(name: str) -> bool:
-    return name.startswith("attribute:")
+        return str(unit) if count >= NUMERIC_SHARE * (len(texts) - texts.null_count()) else None
 
 
 def _attribute_pairs(items: pl.DataFrame, keys: list[str] | None) -> pl.DataFrame:
@@ -297,8 +258,8 @@ def _attribute_pairs(items: pl.DataFrame, keys: list[str] | None) -> pl.DataFram
     return pairs.unique(["row", "key"], keep="first", maintain_order=True)
 
 
-def _frequent_keys(items: pl.DataFrame, limit: int) -> list[str]:
-    keys: list[str] = _by_count(_attribute_pairs(items, None)["key"])["value"].head(limit).to_list()
+def _frequent_keys(items: pl.DataFrame) -> list[str]:
+    keys: list[str] = _by_count(_attribute_pairs(items, None)["key"])["value"].head(MAX_ATTRIBUTES).to_list()
     return keys
 
 
@@ -322,7 +283,7 @@ def _categorical(name: str, texts: pl.Series, config: AttributeConfig) -> Catego
     return CategoricalField(name=name, values=values) if values else None
 
 
-def _numeric(name: str, numbers: pl.Series, unit: str, config: AttributeConfig) -> NumericField | None:
+def _numeric(name: str, numbers: pl.Series, unit: str) -> NumericField | None:
     """The field with bins of about equally many items, or None where there are too few different numbers."""
     known = np.sort(numbers.drop_nans().to_numpy())
     if len(np.unique(known)) < MIN_NUMBERS:

@@ -23,17 +23,11 @@ VOCABULARY = "vocabulary.json"
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Features of N items as tensors; None where the spoke does not read them.
+    """Features of N items as tensors; None where the spoke does not read them."""
 
-    Attributes:
-        attributes: as the vocabulary encodes them.
-        statistics: (N, K + 1) counted over everybody.
-        by_fold: (N, F, K + 1) the same without each of F folds of the users; for training.
-    """
-
-    attributes: AttributeRows | None = None
-    statistics: Tensor | None = None
-    by_fold: Tensor | None = None
+    attributes: AttributeRows | None = None  # as the vocabulary encodes them
+    statistics: Tensor | None = None  # (N, K + 1) counted over everybody
+    by_fold: Tensor | None = None  # (N, F, K + 1) the same without each of F folds of the users; for training
 
     def map(self, change: Callable[[Tensor], Tensor]) -> FeatureRows:
         """The same with every tensor changed."""
@@ -50,15 +44,10 @@ class FeatureRows:
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """What was fitted: the vocabulary of attributes, and the statistics of training items.
+    """What was fitted: the vocabulary of attributes, and the statistics of training items."""
 
-    Attributes:
-        vocabulary: fields of the catalog; None where attributes are not read or the catalog has none.
-        statistics: of items with training events; None where they are not read.
-    """
-
-    vocabulary: Vocabulary | None = None
-    statistics: ItemStatistics | None = None
+    vocabulary: Vocabulary | None = None  # fields of the catalog; None where attributes are not read
+    statistics: ItemStatistics | None = None  # of items with training events; None where they are not read
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -67,24 +56,19 @@ class ItemFeatures:
         return {name: own.fingerprint for name, own in fitted.items() if own is not None}
 
     def encode(self, item_ids: Sequence[str], items: pl.DataFrame | None) -> FeatureRows:
-        """Features of any items.
-
-        Args:
-            item_ids: identifiers, N.
-            items: their rows of the item table, in the same order; needed where attributes are read.
-
-        Raises:
-            UsageError: attributes are read and the rows are missing or are those of other items.
-        """
+        """Features of any N items; attributes are read from `items`, their rows of the item table in the same order."""
         if self.vocabulary is not None and (items is None or items["item_id"].to_list() != list(item_ids)):
             raise UsageError(
                 f"This spoke reads attributes, but the rows of {len(item_ids)} items were not given in their order; "
                 "pass the item table along with the ids."
             )
-        by_fold = self.statistics.encode_folds(item_ids) if self.statistics is not None else None
+        attributes = self.vocabulary.encode(items) if self.vocabulary is not None and items is not None else None
+        if self.statistics is None:
+            return FeatureRows(attributes)
+        by_fold = self.statistics.encode_folds(item_ids)
         return FeatureRows(
-            self.vocabulary.encode(items) if self.vocabulary is not None and items is not None else None,
-            torch.from_numpy(self.statistics.encode(item_ids)) if self.statistics is not None else None,
+            attributes,
+            torch.from_numpy(self.statistics.encode(item_ids)),
             None if by_fold is None else torch.from_numpy(by_fold),
         )
 
@@ -97,11 +81,7 @@ class ItemFeatures:
 
     @classmethod
     def load(cls, directory: Path, config: SpokeConfig) -> ItemFeatures:
-        """Read what `config` asks for.
-
-        Raises:
-            OSError, ValueError, KeyError, SafetensorError: a file is missing or unreadable.
-        """
+        """Read what `config` asks for."""
         vocabulary = None
         if config.attributes is not None:
             vocabulary = Vocabulary.model_validate_json((directory / VOCABULARY).read_text(encoding="utf-8"))
@@ -109,13 +89,7 @@ class ItemFeatures:
 
 
 class FeatureEncoder(nn.Module):
-    """One encoder per kind of feature; each starts as nothing and adds to the item vector.
-
-    Args:
-        features: what was fitted.
-        config: of the spoke.
-        dimension: D, columns of an item vector.
-    """
+    """One encoder per kind of feature; each starts as nothing and adds to the item vector."""
 
     def __init__(self, features: ItemFeatures, config: SpokeConfig, dimension: int) -> None:
         super().__init__()
@@ -129,8 +103,7 @@ class FeatureEncoder(nn.Module):
     @property
     def names(self) -> list[str]:
         """The kinds of feature that are read, in the order of `parts`."""
-        both = {"attributes": self.attributes, "statistics": self.statistics}
-        return [name for name, encoder in both.items() if encoder is not None]
+        return [name for name in ("attributes", "statistics") if getattr(self, name) is not None]
 
     def parts(self, rows: FeatureRows) -> dict[str, Tensor]:
         """(N, D) what each kind of feature adds to N item vectors, by name."""

@@ -20,7 +20,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from ...arrays import AnyFloatArray, FloatArray, IntArray
+from ...arrays import FloatArray, IntArray
 from ...catalog.parsing import DAY_US
 from ...catalog.sequences import Sequences
 from ..config import StatisticsConfig
@@ -43,20 +43,13 @@ HIDDEN = 32
 
 @dataclass(frozen=True)
 class ItemStatistics:
-    """Log-scaled statistics of a catalog's items, each column with mean 0 and deviation 1 over items with events.
+    """Log-scaled statistics of a catalog's items, each column with mean 0 and deviation 1 over items with events."""
 
-    Attributes:
-        columns: what the K columns are: event types, rates, recency.
-        item_ids: (M,) items with training events.
-        values: (M, K) their statistics.
-        prior: (K,) those of every other item.
-        others: for training alone and never saved: the same counted without each fold of the users, on the same scale.
-    """
-
-    columns: tuple[str, ...]
-    item_ids: tuple[str, ...]
-    values: FloatArray
-    prior: FloatArray
+    columns: tuple[str, ...]  # what the K columns are: event types, rates, recency
+    item_ids: tuple[str, ...]  # (M,) items with training events
+    values: FloatArray  # (M, K) their statistics
+    prior: FloatArray  # (K,) those of every other item
+    # For training alone and never saved: the same counted without each fold of the users, on the same scale.
     others: tuple[ItemStatistics, ...] = ()
 
     @property
@@ -92,11 +85,7 @@ class ItemStatistics:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote.
-
-        Raises:
-            OSError, ValueError, KeyError, SafetensorError: a file is missing, unreadable or does not fit the other.
-        """
+        """Read what `save` wrote; ValueError where the two files do not fit together."""
         about = json.loads((directory / "statistics.json").read_text(encoding="utf-8"))
         arrays = load_file(directory / "statistics.safetensors")
         made = cls(tuple(about["columns"]), tuple(about["items"]), arrays["values"], arrays["prior"])
@@ -142,19 +131,15 @@ def count_folds(events: pl.DataFrame, folds: int) -> list[pl.DataFrame]:
         return [count_events(events)]
     users = events["user_id"].unique()
     own = pl.DataFrame({"user_id": users, "fold": user_folds(users.to_list(), folds)})
-    told = events.join(own, on="user_id", how="left", maintain_order="left")
-    return [count_events(told.filter(pl.col("fold") == fold)) for fold in range(folds)]
+    folded = events.join(own, on="user_id", how="left", maintain_order="left")
+    return [count_events(folded.filter(pl.col("fold") == fold)) for fold in range(folds)]
 
 
 def count_events(events: pl.DataFrame) -> pl.DataFrame:
-    """What statistics are made of, for `add_counts` and `statistics_of`.
+    """What statistics are made of, per item, sorted; of `item_id`, `timestamp` and `event_type`, searches left out.
 
-    Args:
-        events: `item_id`, `timestamp`, `event_type`; searches do not count.
-
-    Returns:
-        Per item, sorted: `item_id`, `last` (microseconds of the last event that was more than being shown, null where
-        there is none), and a column with the number of its events of each type that occurs.
+    Columns: `item_id`, `last` (microseconds of the last event that was more than being shown, null where there is
+    none), and the number of its events of each type that occurs.
     """
     own = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "search"))
     types = sorted(own["event_type"].unique())
@@ -196,13 +181,7 @@ def statistics_of(
 
 
 class StatisticsEncoder(nn.Module):
-    """Statistics of items as vectors: one hidden layer and an output that starts at zero.
-
-    Args:
-        statistics: what new items look like, and how many columns there are.
-        config: width and dropout.
-        dimension: D, columns of the output.
-    """
+    """Statistics of items as vectors: one hidden layer and an output that starts at zero."""
 
     new_item: Tensor
 
@@ -260,16 +239,16 @@ def _rates(types: Sequence[str]) -> list[tuple[str, str, str]]:
 class _Reader:
     """Turns counts into columns with mean 0 and deviation 1 over the items of the whole catalog.
 
-    Args:
-        whole: counts of all events; means, deviations, the mean rates and the newest event are theirs.
-        recency: whether there is that column.
+    Means, deviations, the mean rates and the newest event are those of `whole`, the counts of all events.
     """
 
     def __init__(self, whole: pl.DataFrame, recency: bool) -> None:
         self._types = whole.columns[2:]
         self._rates = {name: (success, trial) for name, success, trial in _rates(self._types)}
         self.names = [*self._types, *self._rates, *([RECENCY] if recency else [])]
-        self._means = {name: _mean_rate(*self._trials(whole, name)) for name in self._rates}
+        trials = {name: self._trials(whole, name) for name in self._rates}
+        # Half an event keeps the logarithm of a rate finite where nothing has ever succeeded.
+        self._means = {name: float((hit.sum() + 0.5) / (all_.sum() + 1.0)) for name, (hit, all_) in trials.items()}
         self._newest = whole[LAST].max()
         self._days = float(np.mean(_log_days(whole[LAST], self._newest).drop_nulls().to_numpy())) if recency else 0.0
         own = {name: self._raw(whole, name) for name in self.names} if whole.height else {}
@@ -287,16 +266,18 @@ class _Reader:
         return ItemStatistics(tuple(wanted), tuple(counts["item_id"].to_list()), values, prior)
 
     def _raw(self, counts: pl.DataFrame, name: str, scale: float = 1.0) -> FloatArray:
-        """(M,) a column before it is standardised."""
+        """(M,) float32, a column before it is standardised."""
         if name == RECENCY:
             # Items that were shown only get the mean: nobody has done anything with them yet.
             days = _log_days(counts[LAST], self._newest).fill_null(self._days).to_numpy()
-            return np.asarray(days, np.float32)
+            return days.astype(np.float32)
         if name in self._rates:
+            # The posterior mean under a Beta prior with the catalog's mean, which stays below 1.
             successes, trials = (own * scale for own in self._trials(counts, name))
-            return _log_rate(successes, trials, self._means[name])
-        # log(1 + count)
-        logs: FloatArray = np.log1p(_counted(counts, name) * scale).astype(np.float32)
+            rates = (PRIOR_STRENGTH * self._means[name] + successes) / (PRIOR_STRENGTH + trials)
+            logs: FloatArray = np.log(rates).astype(np.float32)
+        else:
+            logs = np.log1p(_counted(counts, name) * scale).astype(np.float32)
         return logs
 
     def _default(self, name: str) -> float:
@@ -315,18 +296,6 @@ class _Reader:
 def _counted(counts: pl.DataFrame, kind: str) -> IntArray:
     """(M,) events of a type, which part of the users may never have done."""
     return counts[kind].to_numpy() if kind in counts.columns else np.zeros(counts.height, np.int64)
-
-
-def _mean_rate(successes: IntArray, trials: IntArray) -> float:
-    """The catalog's rate; half an event keeps its logarithm finite where nothing has ever succeeded."""
-    return float((successes.sum() + 0.5) / (trials.sum() + 1.0))
-
-
-def _log_rate(successes: AnyFloatArray, trials: AnyFloatArray, mean: float) -> FloatArray:
-    """(M,) log of the posterior mean rate under a Beta prior with the catalog's mean, which stays below 1."""
-    prior = PRIOR_STRENGTH
-    rates: FloatArray = np.log((prior * mean + successes) / (prior + trials)).astype(np.float32)
-    return rates
 
 
 def _log_days(last: pl.Series, newest: Any) -> pl.Series:

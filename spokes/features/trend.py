@@ -27,17 +27,11 @@ UNDATED_SPANS = (0,)
 
 @dataclass(frozen=True)
 class Trend:
-    """How often items were taken in the last days of a training, and how much of it a version uses.
+    """How often items were taken in the last days of a training, and how much of it a version uses."""
 
-    Attributes:
-        spans: days counted, a column each; 0 counts all of the training.
-        item_ids: items with an event.
-        counts: (n, W) events of each in each span.
-    """
-
-    spans: tuple[int, ...]
-    item_ids: tuple[str, ...]
-    counts: IntArray
+    spans: tuple[int, ...]  # days counted, a column each; 0 counts all of the training
+    item_ids: tuple[str, ...]  # items with an event
+    counts: IntArray  # (n, W) events of each in each span
 
     def columns(self, item_ids: Sequence[str]) -> FloatArray:
         """(N, W) logarithms of one more than the counts of any items; 0 for those without events."""
@@ -55,11 +49,7 @@ class Trend:
 
     @classmethod
     def load(cls, directory: Path) -> Self | None:
-        """Read what `save` wrote; None where a spoke has no trend.
-
-        Raises:
-            OSError, ValueError, KeyError, SafetensorError: a file is unreadable, or one of two is missing or another's.
-        """
+        """Read what `save` wrote; None where a spoke has no trend, ValueError where its two files do not fit."""
         if not any((directory / name).exists() for name in ("trend.json", "trend.safetensors")):
             return None
         about = json.loads((directory / "trend.json").read_text(encoding="utf-8"))
@@ -72,13 +62,7 @@ class Trend:
 
 
 def trend_of(seen: SequenceSource, item_ids: Sequence[str], spans: Sequence[int]) -> Trend | None:
-    """The counts over the spans of what a spoke has seen; None without spans.
-
-    Args:
-        seen: events of the catalog's items.
-        item_ids: identifiers, N.
-        spans: days, each once.
-    """
+    """The counts of the catalog's N items over each span of days of what a spoke has seen; None without spans."""
     if not spans:
         return None
     counts = np.stack([span_counts(seen, days) for days in spans], axis=1)

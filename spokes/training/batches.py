@@ -32,21 +32,13 @@ LAST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Batch:
-    """B windows of up to T positions, padded on the right.
+    """B windows of up to T positions, padded on the right."""
 
-    Attributes:
-        inputs: (B, T) item rows, `MASK` where an item is hidden, `PADDING` where a window has ended.
-        targets: (B, T) the item to predict at each position, `PADDING` where there is none.
-        timestamps: (B, T) microseconds, where the model reads them; a hidden event has the time of the one before.
-        event_types: (B, T) codes as in `Sequences.event_types`, where the model reads them; 0 for a hidden event.
-        folds: (B,) the fold of users that all windows come from, where users are folded.
-    """
-
-    inputs: IntArray
-    targets: IntArray
-    timestamps: IntArray | None = None
-    event_types: IntArray | None = None
-    folds: IntArray | None = None
+    inputs: IntArray  # (B, T) item rows, `MASK` where an item is hidden, `PADDING` where a window has ended
+    targets: IntArray  # (B, T) the item to predict at each position, `PADDING` where there is none
+    timestamps: IntArray | None = None  # (B, T) microseconds, if read; a hidden event has the time of the one before
+    event_types: IntArray | None = None  # (B, T) codes as in `Sequences.event_types`, if read; 0 for a hidden event
+    folds: IntArray | None = None  # (B,) the fold of users that all windows come from, where users are folded
 
     @property
     def valid(self) -> BoolArray:
@@ -74,24 +66,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Windows:
-    """The windows of one shard.
-
-    Attributes:
-        sequences: the shard.
-        starts: (W,) first event of each window.
-        lengths: (W,) its events.
-        folds: (W,) the fold of its user; None where users are not folded.
-    """
+    """The windows of one shard."""
 
     sequences: Sequences
-    starts: IntArray
-    lengths: IntArray
-    folds: IntArray | None = None
-
-    @property
-    def items(self) -> IntArray:
-        """Item rows of the shard's events."""
-        return self.sequences.items
+    starts: IntArray  # (W,) first event of each
+    lengths: IntArray  # (W,) its events
+    folds: IntArray | None = None  # (W,) the fold of its user; None where users are not folded
 
 
 class BucketedBatches:
@@ -136,14 +116,12 @@ class BucketedBatches:
     def epoch(self, number: int) -> Iterator[Batch]:
         """All windows once, in the order of epoch `number`."""
         rng = np.random.default_rng((self._seed, number))
-        for shard in self._shards(number):
+        shards: Iterator[_Windows] = iter(())
+        if self._whole is None:
+            order = np.random.default_rng((self._seed, number, SHARDS)).permutation(self._source.n_shards)
+            shards = ahead(self._read, order.tolist())
+        for shard in shards if self._whole is None else [self._whole]:
             yield from self._batches(shard, rng)
-
-    def _shards(self, number: int) -> Iterator[_Windows]:
-        if self._whole is not None:
-            return iter([self._whole])
-        order = np.random.default_rng((self._seed, number, SHARDS)).permutation(self._source.n_shards)
-        return ahead(self._read, order.tolist())
 
     def _read(self, number: int) -> _Windows:
         shard = self._source.shard(number)
@@ -159,50 +137,49 @@ class BucketedBatches:
         order = np.lexsort(keys if shard.folds is None else (*keys, shard.folds))
         groups = self._groups(shard, order)
         for g in rng.permutation(len(groups)):
-            batch = self._batch(shard, order[groups[g]], rng)
+            rows = order[groups[g]]
+            batch = self._batch(shard, rows, rng)
             if shard.folds is not None:
-                batch = replace(batch, folds=shard.folds[order[groups[g]]])
+                batch = replace(batch, folds=shard.folds[rows])
             if self._context and rng.random() < CONTEXT_DROPOUT:
                 batch = replace(batch, timestamps=None, event_types=None)
             yield batch
 
     def _groups(self, shard: _Windows, order: IntArray) -> list[slice]:
         """Runs of windows, in an order by fold and length, that make a batch."""
-        sorted_lengths, ends = shard.lengths[order], np.array([len(order)])
+        lengths, ends = shard.lengths[order], np.array([len(order)])
         if shard.folds is not None:
             ends = np.cumsum(np.bincount(shard.folds, minlength=self._folds))
         groups, start = [], 0
-        while start < len(sorted_lengths):
+        while start < len(lengths):
             end = int(ends[np.searchsorted(ends, start, side="right")])
             # The longest window of the group decides its width; shrink until the group fits the budget.
-            stop = min(end, start + max(1, self._tokens // int(sorted_lengths[start])))
-            while stop - start > 1 and (stop - start) * int(sorted_lengths[stop - 1]) > self._tokens:
-                stop = start + max(1, self._tokens // int(sorted_lengths[stop - 1]))
+            stop = min(end, start + max(1, self._tokens // int(lengths[start])))
+            while stop - start > 1 and (stop - start) * int(lengths[stop - 1]) > self._tokens:
+                stop = start + max(1, self._tokens // int(lengths[stop - 1]))
             groups.append(slice(start, stop))
             start = stop
         return groups
 
     def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
-        valid, positions = self._positions(shard, rows, shard.lengths[rows] - 1)
+        valid, places = self._places(shard, rows, shard.lengths[rows] - 1)
+        events, items = self._events(shard, places), shard.sequences.items
         return Batch(
-            inputs=np.where(valid, shard.items[positions], PADDING),
-            targets=np.where(valid, shard.items[np.where(valid, positions + 1, 0)], PADDING),
-            timestamps=self._timestamps(shard, positions),
-            event_types=self._event_types(shard, positions),
+            inputs=np.where(valid, events.items, PADDING),
+            targets=np.where(valid, items[np.where(valid, places + 1, 0)], PADDING),
+            timestamps=events.timestamps,
+            event_types=events.event_types,
         )
 
-    def _positions(self, shard: _Windows, rows: IntArray, lengths: IntArray) -> tuple[BoolArray, IntArray]:
+    def _places(self, shard: _Windows, rows: IntArray, lengths: IntArray) -> tuple[BoolArray, IntArray]:
         """(B, T) real positions and the events that stand there, for the first `lengths` (B,) events of windows."""
         steps = np.arange(int(lengths.max()))
         valid = steps[None, :] < lengths[:, None]
         return valid, np.where(valid, shard.starts[rows][:, None] + steps[None, :], 0)
 
-    def _timestamps(self, shard: _Windows, positions: IntArray) -> IntArray | None:
-        return shard.sequences.timestamps[positions] if self._context else None
-
-    def _event_types(self, shard: _Windows, positions: IntArray) -> IntArray | None:
-        types = shard.sequences.event_types
-        return types[positions].astype(np.int64) if self._context and types is not None else None
+    def _events(self, shard: _Windows, places: IntArray) -> History:
+        """(B, T) the events at those places, with times and types where the model reads them."""
+        return shard.sequences.events_at(places) if self._context else History(shard.sequences.items[places])
 
 
 class ClozeBatches(BucketedBatches):
@@ -215,13 +192,18 @@ class ClozeBatches(BucketedBatches):
 
     def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
         lengths = shard.lengths[rows]
-        valid, positions = self._positions(shard, rows, lengths)
+        valid, places = self._places(shard, rows, lengths)
         hidden = self._hidden(valid, lengths, rng)
-        items, types = shard.items[positions], self._event_types(shard, positions)
+        events = self._events(shard, places)
+        times, types = events.timestamps, events.event_types
+        if times is not None:
+            # When served, nobody knows when the next event will come: a hidden one has the time of the last one shown,
+            # which is the largest so far, for time only grows inside a window.
+            times = np.maximum.accumulate(np.where(hidden, times[:, :1], times), axis=1)
         return Batch(
-            inputs=np.where(hidden, MASK, np.where(valid, items, PADDING)),
-            targets=np.where(hidden, items, PADDING),
-            timestamps=_told(self._timestamps(shard, positions), hidden),
+            inputs=np.where(hidden, MASK, np.where(valid, events.items, PADDING)),
+            targets=np.where(hidden, events.items, PADDING),
+            timestamps=times,
             event_types=None if types is None else np.where(hidden, 0, types),
         )
 
@@ -235,15 +217,6 @@ class ClozeBatches(BucketedBatches):
         hidden[last] = False
         hidden[b[last], lengths[last] - 1] = True
         return hidden
-
-
-def _told(timestamps: IntArray | None, hidden: BoolArray) -> IntArray | None:
-    """(B, T) times without those of hidden events: when served, nobody knows when the next event will come."""
-    if timestamps is None:
-        return None
-    # Time only grows inside a window, so what was last told is the largest so far.
-    told: IntArray = np.maximum.accumulate(np.where(hidden, timestamps[:, :1], timestamps), axis=1)
-    return told
 
 
 def training_batches(sequences: SequenceSource, config: SpokeConfig) -> BucketedBatches:
@@ -276,22 +249,25 @@ def windows(sequences: Sequences, max_length: int) -> tuple[IntArray, IntArray]:
     return starts.astype(np.int64), (window_ends - starts).astype(np.int64)
 
 
-def serving_batch(
-    histories: Histories,
-    max_length: int,
-    *,
-    cloze: bool = False,
-    times: Sequence[IntArray] | None = None,
-    types: Sequence[IntArray] | None = None,
-) -> Batch:
+def with_context(histories: Histories, read: bool) -> list[History]:
+    """The histories with what all of them know of their events; times and types that one lacks are left out of all.
+
+    So that what a session is read with does not depend on its neighbours in a batch. Nothing is kept where a model
+    does not `read` any of it.
+    """
+    made = [own if isinstance(own, History) else History(own) for own in histories]
+    times = read and all(own.timestamps is not None for own in made if len(own))
+    types = read and all(own.event_types is not None for own in made if len(own))
+    return [History(own.items, own.timestamps if times else None, own.event_types if types else None) for own in made]
+
+
+def serving_batch(histories: Sequence[History], max_length: int, *, cloze: bool = False) -> Batch:
     """Sessions that are to be embedded, one position of each scored: its last event, or the mask token after it.
 
     Args:
-        histories: B arrays of item rows, oldest first, none of them empty.
+        histories: B sessions, oldest event first, none of them empty; all know their times, or none does, and types.
         max_length: positions in a window; the most recent events fill it.
         cloze: whether a mask token takes the last position.
-        times: microseconds of their events.
-        types: codes of their events' types.
     """
     room = max_length - cloze
     lengths = np.array([min(len(history), room) for history in histories], np.int64)
@@ -299,34 +275,20 @@ def serving_batch(
     # A column more than the longest history has: the mask token's.
     steps = np.minimum(np.arange(lengths.max() + cloze), lengths[:, None] - 1)
     valid = np.arange(steps.shape[1]) <= asked[:, None]
-    inputs = np.where(valid, _recent(histories, lengths, steps), PADDING)
+    places = (np.cumsum(lengths) - lengths)[:, None] + steps  # (B, T) in the recent events of all, end to end
+
+    recent = [own[-length:] for own, length in zip(histories, lengths, strict=True)]
+
+    def at_places(known: Sequence[IntArray]) -> IntArray:
+        chosen: IntArray = np.concatenate(known)[places].astype(np.int64)
+        return chosen
+
+    inputs = np.where(valid, at_places([own.items for own in recent]), PADDING)
     if cloze:
         inputs[rows, asked] = MASK
     targets = np.full_like(inputs, PADDING)
     targets[rows, asked] = 0
-    shown = None if types is None else np.where(inputs == MASK, 0, _recent(types, lengths, steps))
-    return Batch(inputs, targets, None if times is None else _recent(times, lengths, steps), shown)
-
-
-def known_times(histories: Histories) -> list[IntArray] | None:
-    """Microseconds of the events of all histories; None unless every one that has events knows them."""
-    return _all_known([h.timestamps if isinstance(h, History) else None for h in histories], histories)
-
-
-def known_types(histories: Histories) -> list[IntArray] | None:
-    """Types of the events of all histories, as codes; None unless every one that has events knows them."""
-    return _all_known([h.event_types if isinstance(h, History) else None for h in histories], histories)
-
-
-def _all_known(known: Sequence[IntArray | None], histories: Histories) -> list[IntArray] | None:
-    nothing = np.zeros(0, np.int64)
-    found = [own if len(history) else nothing for own, history in zip(known, histories, strict=True)]
-    complete = [own for own in found if own is not None]
-    return complete if len(complete) == len(found) else None
-
-
-def _recent(arrays: Histories, lengths: IntArray, steps: IntArray) -> IntArray:
-    """(B, T) of the last `lengths` (B,) values of each array those at `steps` (B, T)."""
-    flat = np.concatenate([array[-length:] for array, length in zip(arrays, lengths, strict=True)])
-    chosen: IntArray = flat[(np.cumsum(lengths) - lengths)[:, None] + steps].astype(np.int64)
-    return chosen
+    times = [own.timestamps for own in recent if own.timestamps is not None]
+    types = [own.event_types for own in recent if own.event_types is not None]
+    shown = np.where(inputs == MASK, 0, at_places(types)) if types else None
+    return Batch(inputs, targets, at_places(times) if times else None, shown)

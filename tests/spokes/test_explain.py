@@ -14,12 +14,8 @@ from hubspoke.hub.content import fit_content_space
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.explain import (
     behaviour_parts,
-    content_terms,
     explain_scores,
     last_attention,
-    leave_one_out,
-    look_back,
-    part_columns,
     scores_without,
     signed_shares,
 )
@@ -104,19 +100,21 @@ def test_content_terms_against_a_value_computed_by_hand(hub, item_ids, encoded):
     vectors = np.zeros((3, spoke.dimension), np.float32)
     vectors[0, 0], vectors[1, 1], vectors[2, :2] = 1.0, 1.0, (0.6, 0.8)
     # decay 0.7: the query is (0.7, 1) / sqrt(1.49), text counts 0.6; the events bring 0.7 * 0.6 and 1 * 0.8.
-    terms = content_terms(spoke, vectors, np.array([0, 1]), np.array([2]))
+    terms = explain_scores(spoke, vectors, np.array([0, 1]), np.array([2])).content_events
     np.testing.assert_allclose(terms["text"], np.array([[0.7 * 0.6, 0.8]]) * 0.6 / 1.49**0.5, atol=1e-6)
     assert not terms["image"].any()
 
 
 def test_only_events_that_are_looked_back_on_contribute(spoke, floor, item_ids, encoded):
-    assert (look_back(spoke), look_back(floor)) == (5, 5)
     vectors = spoke.embed_items(item_ids, encoded)
     history = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1])
-    lost = leave_one_out(spoke, vectors, history, ROWS)
+    explained = explain_scores(spoke, vectors, history, ROWS)
+    lost = explained.events
     assert all(own.shape == (4, 9) and not own[:, :4].any() for own in lost.values())
     assert lost["behaviour"][:, 4].any()
-    assert not content_terms(spoke, vectors, history, ROWS)["text"][:, :6].any()
+    assert not explained.content_events["text"][:, :6].any()
+    floored = explain_scores(floor, floor.embed_items(item_ids, encoded), history, ROWS)
+    assert not floored.event_contributions[:, :4].any() and floored.event_contributions[:, 4:].any()
 
 
 def test_the_behavioural_part_is_split_into_what_the_item_vector_is_summed_of(spoke, item_ids, encoded):
@@ -142,9 +140,9 @@ def test_a_floor_has_content_parts_only(floor, item_ids, encoded):
 def test_a_catalog_without_pictures_has_no_picture_part(hub, item_ids, encoded):
     bare = encoded.without("image")
     spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(bare), hub.config))
-    assert list(part_columns(spoke)) == ["text"]
     vectors = spoke.embed_items(item_ids, bare)
     explained = explain_scores(spoke, vectors, np.array([2]), ROWS)
+    assert list(explained.parts) == ["text"]
     assert set(scores_without(spoke, explained.query, item_ids, bare)) == {"text"}
 
 

@@ -4,7 +4,7 @@ import torch
 from hubspoke.catalog.sequences import History
 from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
-from hubspoke.hub.fusion import BaseFusion
+from hubspoke.hub.fusion import BaseFusion, EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.batches import MASK, PADDING, Batch, serving_batch
@@ -73,8 +73,10 @@ def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, encoded
         for name, weight in model.named_parameters():
             if "lora_" in name:
                 weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)) * 0.3)
-    x = torch.from_numpy(own.joined())
-    expected = model.content.reference(x)
+    with torch.no_grad():
+        fused = model.content.fusion(torch.from_numpy(own.joined())).numpy()
+    text, image = fused[:, : hub.text_dimension], fused[:, hub.text_dimension :]
+    expected = torch.from_numpy(space.embed(EncodedItems(text, image)))
     assert (expected - torch.from_numpy(space.embed(start.fuse(own)))).abs().max() > 0.05
     torch.testing.assert_close(
         model.content.calibrated(model.inputs(own, ID_ROWS).content), expected, atol=1e-5, rtol=0
@@ -157,23 +159,16 @@ def test_only_the_last_events_count(model, items):
     np.testing.assert_allclose(long, short, atol=1e-6)
 
 
-def test_training_positions_are_what_serving_computes(model, items):
-    vectors = model.item_vectors(items)
-    valid = torch.tensor([[True, True, True], [True, False, False]])
+@pytest.mark.parametrize(
+    "rows", [[[0, 5, 6], [7, PADDING, PADDING]], [[0, 5, 6], [7, 1, 2]]], ids=["padded", "without padding"]
+)
+def test_training_positions_are_what_serving_computes(model, items, rows):
+    vectors, inputs = model.item_vectors(items), np.array(rows)
+    batch = Batch(inputs, np.where(inputs == PADDING, PADDING, 0))  # every real position is asked for
     with torch.no_grad():
-        hidden = model.encode_sessions(torch.from_numpy(vectors[[0, 5, 6, 7]]), valid)
-    served = model.session_vectors(vectors, histories([0], [0, 5], [0, 5, 6], [7]))
-    np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
-
-
-def test_windows_without_padding_are_encoded_alike_and_none_are_none(model, items):
-    vectors = model.item_vectors(items)
-    with torch.no_grad():
-        hidden = model.encode_sessions(torch.from_numpy(vectors[[0, 5, 6, 7, 1, 2]]), torch.ones(2, 3).bool())
-        nothing = model.encode_sessions(torch.zeros(0, vectors.shape[1]), torch.ones(0, 3).bool())
-    served = model.session_vectors(vectors, histories([0], [0, 5], [0, 5, 6], [7], [7, 1], [7, 1, 2]))
-    np.testing.assert_allclose(hidden.numpy(), served, atol=1e-5)
-    assert nothing.shape == (0, vectors.shape[1])
+        hidden = model.encode_batch(torch.from_numpy(vectors[batch.rows]), batch)
+    starts = [own[: t + 1] for own in rows for t in range(len(own)) if own[t] != PADDING]
+    np.testing.assert_allclose(hidden.numpy(), model.session_vectors(vectors, histories(*starts)), atol=1e-5)
 
 
 @pytest.fixture(params=["sasrec", "bert4rec"])
@@ -273,7 +268,11 @@ def test_a_hidden_item_is_never_seen(either, encoded):
 
 def test_padding_never_matters(either, encoded):
     vectors = torch.from_numpy(either.item_vectors(either.inputs(encoded, ID_ROWS)))
-    wide = cloze_batch() if either.cloze else serving_batch(histories([1, 2, 3, 4, 5], [7, 2, 6]), 5)
+    wide = (
+        cloze_batch()
+        if either.cloze
+        else serving_batch([History(own) for own in histories([1, 2, 3, 4, 5], [7, 2, 6])], 5)
+    )
     narrow = Batch(*(None if part is None else part[1:, :3] for part in (
         wide.inputs, wide.targets, wide.timestamps, wide.event_types)))  # fmt: skip
     with torch.no_grad():

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hubspoke.catalog.sequences import History
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.features.folds import user_folds
 from hubspoke.spokes.training.batches import (
@@ -16,6 +17,7 @@ from hubspoke.spokes.training.batches import (
     serving_batch,
     training_batches,
     windows,
+    with_context,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,22 +144,35 @@ def test_nothing_to_predict_no_batches(sequences, rows):
 
 
 def test_sessions_to_serve_are_cut_to_the_last_events_and_asked_at_the_last():
-    histories = [np.array(own, np.int64) for own in ([1, 2, 3, 4], [5])]
-    batch = serving_batch(histories, 3)
+    batch = serving_batch([History(np.array(own)) for own in ([1, 2, 3, 4], [5])], 3)
     assert batch.inputs.tolist() == [[2, 3, 4], [5, PADDING, PADDING]]
     assert batch.scored.tolist() == [[False, False, True], [True, False, False]]
     assert batch.timestamps is None and batch.event_types is None
 
 
+def known(*parts):
+    return History(*(np.array(own, np.int64) for own in parts))
+
+
 def test_a_mask_token_is_put_after_sessions_to_serve():
-    histories = [np.array(own, np.int64) for own in ([1, 2, 3, 4], [5])]
-    times = [np.array(own, np.int64) for own in ([-9, -7, -5, -3], [8])]
-    types = [np.array(own, np.int64) for own in ([1, 1, 2, 4], [3])]
-    batch = serving_batch(histories, 4, cloze=True, times=times, types=types)
+    sessions = [known([1, 2, 3, 4], [-9, -7, -5, -3], [1, 1, 2, 4]), known([5], [8], [3])]
+    batch = serving_batch(sessions, 4, cloze=True)
     assert batch.inputs.tolist() == [[2, 3, 4, MASK], [5, MASK, PADDING, PADDING]]
     assert batch.scored.tolist() == batch.hidden.tolist() == [[False] * 3 + [True], [False, True, False, False]]
     assert batch.timestamps[0].tolist() == [-7, -5, -3, -3] and batch.timestamps[1, :2].tolist() == [8, 8]
     assert batch.event_types[0].tolist() == [1, 2, 4, 0] and batch.event_types[1, :2].tolist() == [3, 0]
+
+
+def test_what_one_session_lacks_no_session_is_read_with():
+    full, bare, empty = known([1, 2], [5, 6], [3, 4]), np.array([7]), np.zeros(0, np.int64)
+    read = [(own.timestamps is not None, own.event_types is not None) for own in with_context([full, empty], True)]
+    assert read[0] == (True, True)
+    dated = known([8], [9])
+    assert [own.timestamps is not None for own in with_context([full, dated], True)] == [True, True]
+    assert [own.event_types for own in with_context([full, dated], True)] == [None, None]
+    for given_sessions, reads in (([full, bare], True), ([full], False)):
+        for own in with_context(given_sessions, reads):
+            assert own.timestamps is None and own.event_types is None
 
 
 def cloze(made, max_length=5, tokens=12, seed=0, **more):

@@ -102,7 +102,7 @@ def test_a_cycle_is_learned_with_every_option(make, items, cycle, name):
     settings = config(model=name, transformer=EVERYTHING)
     known = replace(cycle, event_types=np.ones(len(cycle.items), np.int8), timestamps=cycle.timestamps * 3_000_000)
     model = make(settings=settings)
-    train_behaviour(model, items, known, settings, epochs=90)
+    train_behaviour(model, items, known, settings, epochs=150)
     assert known_by_heart(model, items) == 1.0  # asked without times: some batches were trained without, too
     grown = {name for name, weight in model.named_parameters() if not weight.any()}
     assert not grown & {"transformer.blocks.0.attention.interval_bias.weight", "transformer.type_vectors.weight"}
