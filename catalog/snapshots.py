@@ -1,16 +1,9 @@
-"""Snapshots: an immutable Parquet copy of a table with a manifest, named by the hash of its logical content.
-
-Both are written to a temporary folder that is renamed when complete, so a half-written snapshot never looks whole.
-"""
+"""Snapshots: an immutable Parquet copy of a table with a manifest, named by the hash of its logical content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,41 +14,30 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import CorruptArtifactError, IncompatibleError, InvalidDataError, NotFoundError
+from ..files import atomic_folder
 from .schema import TimeKind
 
 SCHEMA_VERSION = 1
 DATA_FILE = "data.parquet"
 MANIFEST_FILE = "manifest.json"
 HASH_CHUNK = 250_000  # rows at a time; part of the definition of the hash
-STALE_SECONDS = 3600.0  # a temporary folder this old was left by a killed process
 
 SnapshotKind = Literal["items", "events", "sessions"]
 
 
 class SnapshotManifest(BaseModel):
-    """What a snapshot is and where it came from.
-
-    Attributes:
-        schema_version: version of this format.
-        kind: what the rows are.
-        rows: number of rows.
-        content_hash: SHA-256 of the logical content (`content_hash`).
-        columns: column name to dtype, in order.
-        time_kind: what timestamps mean (events).
-        image_root: folder that image paths are relative to (items).
-        provenance: source file, its hash, mapping, report, waterfall, time window.
-    """
+    """What a snapshot is and where it came from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
     kind: SnapshotKind
     rows: int
-    content_hash: str
-    columns: dict[str, str]
-    time_kind: TimeKind | None = None
-    image_root: str | None = None
-    provenance: dict[str, Any] = {}
+    content_hash: str  # of the logical content, see `content_hash`
+    columns: dict[str, str]  # name to dtype, in order
+    time_kind: TimeKind | None = None  # of events
+    image_root: str | None = None  # folder that the image paths of items are relative to
+    provenance: dict[str, Any] = {}  # source file, its hash, mapping, report, waterfall, time window
 
 
 @dataclass(frozen=True)
@@ -121,11 +103,7 @@ def write_snapshot(
     time_kind: TimeKind | None = None,
     image_root: Path | str | None = None,
 ) -> SnapshotManifest:
-    """Write `frame` and its manifest to `directory`, which must be new, empty, or hold the same content already.
-
-    Raises:
-        InvalidDataError: the directory holds something else; snapshots are never overwritten.
-    """
+    """Write `frame` and its manifest to `directory`, which must be new, empty, or hold the same content already."""
     directory = Path(directory)
     manifest = SnapshotManifest(
         kind=kind,
@@ -139,7 +117,9 @@ def write_snapshot(
     existing = _existing(directory, manifest)
     if existing is not None:
         return existing
-    _write(frame, manifest, directory)
+    with atomic_folder(directory) as folder:
+        frame.write_parquet(folder / DATA_FILE, compression="zstd")
+        (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest
 
 
@@ -155,42 +135,8 @@ def _existing(directory: Path, manifest: SnapshotManifest) -> SnapshotManifest |
     )
 
 
-def _write(frame: pl.DataFrame, manifest: SnapshotManifest, directory: Path) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(directory)
-    temporary = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.tmp"
-    temporary.mkdir()
-    try:
-        frame.write_parquet(temporary / DATA_FILE, compression="zstd")
-        (temporary / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for name in (DATA_FILE, MANIFEST_FILE):
-            _sync(temporary / name)
-        temporary.rename(directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def _sync(path: Path) -> None:
-    """Bytes reach the disk before the rename does, or a power cut could leave an empty file under the final name."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _remove_stale(directory: Path) -> None:
-    for left in directory.parent.glob(f".{directory.name}.*.tmp"):
-        if time.time() - left.stat().st_mtime > STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
-
-
 def read_manifest(directory: Path | str) -> SnapshotManifest:
-    """The manifest alone.
-
-    Raises:
-        NotFoundError: no such directory.
-        CorruptArtifactError: no readable manifest in it.
-        IncompatibleError: written by a newer version of this package.
-    """
+    """The manifest alone."""
     path = Path(directory) / MANIFEST_FILE
     if not path.parent.is_dir():
         raise NotFoundError(f"There is no snapshot at {path.parent}; ingest the data again.")
@@ -207,13 +153,7 @@ def read_manifest(directory: Path | str) -> SnapshotManifest:
 
 
 def read_snapshot(directory: Path | str, *, verify: bool = True) -> tuple[pl.DataFrame, SnapshotManifest]:
-    """The table and its manifest; `verify` also recomputes the content hash (about a second per million events).
-
-    Raises:
-        NotFoundError: no such directory.
-        CorruptArtifactError: unreadable, or not what the manifest promises.
-        IncompatibleError: written by a newer version of this package.
-    """
+    """The table and its manifest; `verify` also recomputes the content hash (about a second per million events)."""
     directory = Path(directory)
     manifest = read_manifest(directory)
     path = directory / DATA_FILE
@@ -252,19 +192,11 @@ def _columns(frame: pl.DataFrame) -> dict[str, str]:
 
 def diff_snapshots(old: pl.DataFrame, new: pl.DataFrame) -> SnapshotDiff:
     """Which items came, went or changed in any column; the order of rows does not matter."""
-    before, after = _fingerprints(old, "old"), _fingerprints(new, "new")
-    both = before.join(after, on="item_id", how="full", coalesce=True)
-    return SnapshotDiff(
-        added=_ids(both.filter(pl.col("old").is_null())),
-        removed=_ids(both.filter(pl.col("new").is_null())),
-        changed=_ids(both.filter(pl.col("old") != pl.col("new"))),
+    before, after = (
+        frame.select("item_id", pl.struct(sorted(frame.columns)).struct.json_encode().alias(name))
+        for frame, name in ((old, "old"), (new, "new"))
     )
-
-
-def _fingerprints(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    ordered = sorted(frame.columns)
-    return frame.select("item_id", pl.struct(ordered).struct.json_encode().alias(name))
-
-
-def _ids(frame: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(frame["item_id"].sort().to_list())
+    both = before.join(after, on="item_id", how="full", coalesce=True).sort("item_id")
+    came, went = pl.col("old").is_null(), pl.col("new").is_null()
+    found = (both.filter(mask)["item_id"].to_list() for mask in (came, went, pl.col("old") != pl.col("new")))
+    return SnapshotDiff(*map(tuple, found))

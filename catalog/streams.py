@@ -1,58 +1,254 @@
-"""Sequences that are read shard by shard: what a training needs of them, in memory that their number does not change.
+"""Event tables beyond memory: cut into sessions once, user range by user range, and read back shard by shard.
 
-A shard is a run of session files with a bounded number of events; users are never in two shards, so whatever is cut or
-counted user by user is exact.
+What is read is to the last event what `clean_sessions` and `build_sequences` make of the whole table. A file holds all
+sessions of a range of users, a shard a run of files, so whatever is cut or counted user by user is exact.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..arrays import IntArray
-from .sequences import Sequences
-from .session_files import SessionFiles, SessionManifest, SessionPart
+from ..errors import CorruptArtifactError, InvalidDataError
+from ..files import atomic_folder
+from .schema import TimeKind
+from .sequences import Sequences, coded_events, sequences_of
+from .sessions import NO_SESSION_ID, CleanSessions, SessionSettings, clean_sessions, none_given
+from .validation import Step
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+# Events of a range of users, at least, unless a caller wants smaller ones; what is held while a table is cut.
+RANGE_EVENTS = 125_000
+PIECES = 4  # a range is read in so many pieces, and longer than wanted by one of them and one user at most
+# What cutting sessions and counting events need of the event schema.
+READ = ("user_id", "item_id", "timestamp", "event_type", "session_id", "position")
+UNKNOWN_ITEMS = "events on items outside the catalog left out"
 
 Cut = Callable[[Sequences], Sequences]
 Read = TypeVar("Read")
 
 
+# ---- on disk ----
+
+
+class SessionPart(BaseModel):
+    """One file: all sessions of a range of users."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    events: int
+    sha256: str
+
+
+class SessionManifest(BaseModel):
+    """What a folder of session files holds; the parts are in the order of their users."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = FORMAT
+    n_items: int
+    mode: str
+    waterfall: tuple[dict[str, Any], ...]
+    parts: tuple[SessionPart, ...]
+
+    @property
+    def events(self) -> int:
+        """Events in all sessions."""
+        return sum(part.events for part in self.parts)
+
+
+@dataclass(frozen=True)
+class SessionFiles:
+    """A folder of session files, each of them checked against its hash when it is read."""
+
+    folder: Path
+    manifest: SessionManifest
+
+    @classmethod
+    def open(cls, folder: Path) -> SessionFiles | None:
+        """The folder that `write_session_files` left there, None where it left none that this version reads."""
+        try:
+            manifest = SessionManifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        except (OSError, ValidationError):
+            return None
+        return cls(folder, manifest) if manifest.format == FORMAT else None
+
+    def read(self, parts: Sequence[SessionPart]) -> Sequences:
+        """The sessions of some of the files, which follow each other, as one; its users are numbered from 0."""
+        return sequences_of(pl.concat([self._frame(part) for part in parts]), self.manifest.n_items)
+
+    def _frame(self, part: SessionPart) -> pl.DataFrame:
+        path = self.folder / part.name
+        damaged = CorruptArtifactError(
+            f"{path} is gone or no longer what was written; remove the folder {self.folder} and repeat the command, "
+            "which writes it again."
+        )
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise damaged from error
+        if hashlib.sha256(content).hexdigest() != part.sha256:
+            raise damaged
+        return pl.read_parquet(io.BytesIO(content))
+
+
+def write_session_files(
+    events: Path,
+    item_ids: pl.Series,
+    folder: Path,
+    settings: SessionSettings | None = None,
+    time_kind: TimeKind = "real",
+    *,
+    range_events: int = RANGE_EVENTS,
+) -> SessionFiles:
+    """Cut an event table (Parquet, sorted by user) into sessions and leave them in `folder`.
+
+    Memory holds one range of at least `range_events` events at a time; no user is in two ranges. Events on items that
+    the catalog lacks are left out, as the waterfall says. Where the folder holds session files already they stay:
+    whoever came first has written the same.
+    """
+    try:
+        with atomic_folder(folder) as unfinished:
+            _write(events, item_ids, unfinished, settings or SessionSettings(), time_kind, range_events)
+            if folder.is_dir() and SessionFiles.open(folder) is None:
+                shutil.rmtree(folder)  # of another version, or damaged
+    except OSError:
+        if SessionFiles.open(folder) is None:  # otherwise somebody else was faster
+            raise
+    made = SessionFiles.open(folder)
+    assert made is not None
+    return made
+
+
+def _write(
+    events: Path, item_ids: pl.Series, folder: Path, settings: SessionSettings, time_kind: TimeKind, range_events: int
+) -> None:
+    parts: list[SessionPart] = []
+    steps: list[Step] = []
+    mode, sessions = "", 0
+    for found in session_ranges(events, item_ids, settings, time_kind, range_events):
+        # No session and no user is in two ranges, so that their waterfalls can be summed.
+        steps = [_sum(a, b) for a, b in zip(steps, found.waterfall, strict=True)] if steps else list(found.waterfall)
+        mode = found.mode
+        if found.frame.height:
+            coded = coded_events(found.frame, item_ids).with_columns(pl.col("session") + sessions)
+            sessions = int(coded["session"][-1]) + 1
+            parts.append(_write_part(coded, folder, len(parts)))
+    _check(steps, events)
+    shown = steps[1:] if steps[0].rows_in == steps[0].rows_out else steps
+    waterfall = tuple(step.to_json() for step in shown)
+    manifest = SessionManifest(n_items=len(item_ids), mode=mode, waterfall=waterfall, parts=tuple(parts))
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+
+
+def _write_part(coded: pl.DataFrame, folder: Path, number: int) -> SessionPart:
+    buffer = io.BytesIO()
+    coded.write_parquet(buffer, compression="zstd")
+    content = buffer.getvalue()
+    name = f"part-{number:06d}.parquet"
+    (folder / name).write_bytes(content)
+    return SessionPart(name=name, events=coded.height, sha256=hashlib.sha256(content).hexdigest())
+
+
+def _sum(a: Step, b: Step) -> Step:
+    sessions = None if a.sessions is None or b.sessions is None else a.sessions + b.sessions
+    users = None if a.users is None or b.users is None else a.users + b.users
+    return Step(a.name, a.rows_in + b.rows_in, a.rows_out + b.rows_out, sessions, users)
+
+
+def _check(steps: Sequence[Step], events: Path) -> None:
+    unknown = steps[0]
+    if unknown.rows_in and not unknown.rows_out:
+        raise InvalidDataError(
+            f"None of the {unknown.rows_in} events of {events} is on an item of the catalog; "
+            "ingest the catalog that they belong to."
+        )
+    if any(step.name == NO_SESSION_ID and not step.rows_out for step in steps):
+        raise none_given()
+
+
+def session_ranges(
+    events: Path, item_ids: pl.Series, settings: SessionSettings, time_kind: TimeKind, range_events: int = RANGE_EVENTS
+) -> Iterator[CleanSessions]:
+    """The sessions of one range of users after the other; the first step of each waterfall is that of unknown items."""
+    for frame in user_ranges(events, range_events):
+        known, step = drop_unknown_items(frame, item_ids)
+        cleaned = clean_sessions(known, settings, time_kind, part=True)
+        yield replace(cleaned, waterfall=(step, *cleaned.waterfall))
+
+
+def drop_unknown_items(events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, Step]:
+    """Events on items of the catalog or on none (searches), and what leaving out the others cost."""
+    known = pl.col("item_id").is_null() | pl.col("item_id").is_in(item_ids.implode())
+    kept = events.filter(known)
+    return kept, Step(UNKNOWN_ITEMS, events.height, kept.height)
+
+
+def user_ranges(events: Path, at_least: int = RANGE_EVENTS) -> Iterator[pl.DataFrame]:
+    """An event table in pieces of at least so many rows (but for the last), none of which cuts a user in two.
+
+    A table without rows is one piece; one that is not sorted by user is refused.
+    """
+    held, done = pl.DataFrame(), None
+    for piece in _pieces(events, max(1, at_least // PIECES)):
+        held = pl.concat([held, piece]) if held.height else piece
+        users = held["user_id"]
+        if not users.is_sorted() or (held.height and done is not None and users[0] <= done):
+            raise InvalidDataError(f"{events} is not sorted by user; ingest the events again.")
+        whole = users.search_sorted(users[-1], side="left") if held.height else 0
+        if whole >= at_least:
+            done = users[whole - 1]
+            yield held.head(whole)
+            held = held.slice(whole)
+    yield held
+
+
+def _pieces(events: Path, rows: int) -> Iterator[pl.DataFrame]:
+    try:
+        with pq.ParquetFile(events) as file:
+            columns = [name for name in file.schema_arrow.names if name in READ]
+            yield pl.DataFrame(file.schema_arrow.empty_table().select(columns))
+            for batch in file.iter_batches(rows, columns=columns):
+                yield pl.DataFrame(pa.Table.from_batches([batch]))
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptArtifactError(f"{events} cannot be read; ingest the data again.") from error
+
+
+# ---- read back ----
+
+
 @dataclass(frozen=True)
 class Census:
-    """What one pass over all shards counts.
+    """What one pass over all shards counts."""
 
-    Attributes:
-        item_counts: (N,) events of each item.
-        lengths: how many sequences have each length.
-        users: with a sequence.
-        newest: microseconds UTC of the newest event; None without events.
-        fingerprint: SHA-256 over the shards.
-    """
-
-    item_counts: IntArray
-    lengths: Counter[int]
+    item_counts: IntArray  # (N,) events of each item
+    lengths: Counter[int]  # how many sequences have each length
     users: int
     newest: int | None
     fingerprint: str
 
 
 class SequenceStream:
-    """Sequences in files.
+    """Sequences in session files, read in shards of at most `shard_events` events (or one file, where that has more).
 
-    Args:
-        files: sessions on disk.
-        shard_events: events in a shard, at most; the events of one file, where those alone are more.
-        cuts: applied to a shard when it is read, one after the other. Each sees whole users.
-
-    Attributes:
-        shard_events: as given.
+    Each of the `cuts` is applied to a shard when it is read, one after the other; it sees whole users.
     """
 
     def __init__(self, files: SessionFiles, shard_events: int, cuts: tuple[Cut, ...] = ()) -> None:
@@ -69,7 +265,7 @@ class SequenceStream:
     @property
     def n_items(self) -> int:
         """Items in the snapshot, N."""
-        return self._files.manifest.n_items
+        return self.manifest.n_items
 
     @property
     def n_shards(self) -> int:
@@ -97,11 +293,7 @@ class SequenceStream:
         return self.census.fingerprint
 
     def shard(self, number: int) -> Sequences:
-        """Part `number`, counted from 0; its users are numbered from 0.
-
-        Raises:
-            CorruptArtifactError: a file is gone or is not what was written.
-        """
+        """Part `number`, counted from 0; its users are numbered from 0."""
         return self.kept_of(self._files.read(self._shards[number]))
 
     def kept_of(self, sequences: Sequences) -> Sequences:

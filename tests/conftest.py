@@ -223,9 +223,8 @@ def stream_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Sequences in memory as a stream of shards: each user a session in per-user mode, a file per `grain` events."""
     import polars as pl
     from hubspoke.catalog.schema import EVENT_TYPES
-    from hubspoke.catalog.session_files import write_session_files
     from hubspoke.catalog.sessions import SessionSettings
-    from hubspoke.catalog.streams import SequenceStream
+    from hubspoke.catalog.streams import SequenceStream, write_session_files
 
     def make(sequences: Any, shard_events: int, grain: int = 1) -> SequenceStream:
         folder = tmp_path_factory.mktemp("stream")

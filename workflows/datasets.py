@@ -16,18 +16,18 @@ import polars as pl
 
 from ..catalog.schema import TimeKind
 from ..catalog.sequences import Sequences, SequenceSource, build_sequences
-from ..catalog.session_files import (
+from ..catalog.sessions import SessionSettings, clean_sessions
+from ..catalog.snapshots import DATA_FILE, read_snapshot, read_user_events
+from ..catalog.streams import (
     FORMAT,
     MANIFEST_FILE,
     RANGE_EVENTS,
+    SequenceStream,
     SessionFiles,
     drop_unknown_items,
     user_ranges,
     write_session_files,
 )
-from ..catalog.sessions import SessionSettings, clean_sessions
-from ..catalog.snapshots import DATA_FILE, read_snapshot, read_user_events
-from ..catalog.streams import SequenceStream
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..registry.records import DomainRecord, SnapshotRecord
 from ..results import fingerprint

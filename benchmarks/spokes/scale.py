@@ -23,9 +23,8 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 from hubspoke.catalog.sequences import Sequences
-from hubspoke.catalog.session_files import SessionFiles, write_session_files
 from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.catalog.streams import SequenceStream
+from hubspoke.catalog.streams import SequenceStream, SessionFiles, write_session_files
 
 from benchmarks.launch_floor import machine, versions, write
 

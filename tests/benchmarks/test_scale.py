@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from hubspoke.catalog.session_files import SessionFiles
+from hubspoke.catalog.streams import SessionFiles
 
 from benchmarks.spokes import scale
 

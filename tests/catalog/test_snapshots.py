@@ -127,8 +127,8 @@ def test_what_a_killed_process_left_is_cleared_when_stale(tmp_path: Path) -> Non
     for name, age in ((".s.1.tmp", 0), (".s.2.tmp", 10**6)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data.parquet").write_bytes(b"half")
-        stat = (tmp_path / name).stat()
-        os.utime(tmp_path / name, (stat.st_atime - age, stat.st_mtime - age))
+        for path in (tmp_path / name / "data.parquet", tmp_path / name):
+            os.utime(path, (path.stat().st_atime - age, path.stat().st_mtime - age))
     write_snapshot(items(), "items", tmp_path / "s")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".s.1.tmp", "s"]
 

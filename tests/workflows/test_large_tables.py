@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hubspoke.catalog.session_files import MANIFEST_FILE
 from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.catalog.streams import SequenceStream
+from hubspoke.catalog.streams import MANIFEST_FILE, SequenceStream
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
 from hubspoke.results import fingerprint
 from hubspoke.spokes.config import SpokeConfig, StatisticsConfig, TrainingConfig
@@ -210,7 +209,7 @@ def test_a_killed_cut_is_repeated_to_the_same_spoke(
     own = {**tiny_spoke, "statistics": {}, "training": {**tiny_spoke["training"], **STREAMED}}
     config.write_text(json.dumps(own), encoding="utf-8")
     driver = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
-    place = ("hubspoke.catalog.session_files:_write_part", str(nth))
+    place = ("hubspoke.catalog.streams:_write_part", str(nth))
     told = ("spoke", "train", "many", "--config", str(config), "--workspace", str(lamps.settings.workspace))
     command = [sys.executable, "-c", driver, *place, *told]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

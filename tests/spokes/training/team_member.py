@@ -12,9 +12,8 @@ import numpy as np
 import polars as pl
 import torch
 from hubspoke.catalog.sequences import Sequences
-from hubspoke.catalog.session_files import write_session_files
 from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.catalog.streams import SequenceStream
+from hubspoke.catalog.streams import SequenceStream, write_session_files
 from hubspoke.hub.adapters.adapted import adapt_encoders
 from hubspoke.hub.adapters.states import text_states
 from hubspoke.hub.cache import EmbeddingCache
