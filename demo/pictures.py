@@ -97,7 +97,7 @@ def _compare_modalities(ws: Workspace, hub_ref: str) -> tuple[list[ModalityRow],
     from ..hub.content import fit_content_space
     from ..spokes.spoke import launch_floor
     from ..workflows.datasets import load_dataset
-    from ..workflows.models import encode_items, load_hub
+    from ..workflows.loading import encode_items, load_hub
 
     dataset = load_dataset(ws, LAUNCHED)
     hub, _ = load_hub(ws, hub_ref)

@@ -16,8 +16,8 @@ from ..registry.stores.evaluations import ITEMS_PART
 from ..results import Record
 from ..spokes.training.splits import SplitSettings, held_out_fingerprint, split
 from .hubs import Hubs
-from .loading import over_catalog, spoke_ref
-from .models import prepare, ready_model
+from .loading import over_catalog, ready_model, spoke_ref
+from .models import prepare
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays import AnyFloatArray, BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
-from .models import encode_items
+from .loading import encode_items
 from .recommendations import Answer, Recommender
 
 if TYPE_CHECKING:

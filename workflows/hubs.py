@@ -12,7 +12,8 @@ from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
 from ..results import Record
 from . import releases
-from .models import ModelResult, Recipe, encode_items, parse_config, prepare, train_once
+from .loading import encode_items
+from .models import ModelResult, Recipe, parse_config, prepare, train_once
 
 if TYPE_CHECKING:
     from .context import Context
@@ -93,7 +94,7 @@ class Hubs:
         """
         from ..hub.config import HubConfig
         from .datasets import load_dataset
-        from .hub_training import HubTraining
+        from .hub_training import train_hub
 
         context = self._context
         settings = dict(config or {})
@@ -114,7 +115,7 @@ class Hubs:
         result = train_once(
             context,
             recipe,
-            lambda: HubTraining(context).train(hub_config, datasets, held_out),
+            lambda: train_hub(context, hub_config, datasets, held_out),
             force=force,
             dry_run=dry_run,
         )
@@ -137,7 +138,7 @@ class Hubs:
         """
         from ..hub.content import fit_content_space
         from .datasets import load_dataset
-        from .models import load_hub
+        from .loading import load_hub
 
         prepare(self._context)
         started = time.perf_counter()

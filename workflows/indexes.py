@@ -13,8 +13,8 @@ from ..errors import UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
 from ..results import Record, fingerprint
-from .loading import load_spoke, over_catalog, spoke_ref
-from .models import encode_items, load_hub, prepare, ready_model
+from .loading import encode_items, load_hub, load_spoke, over_catalog, ready_model, spoke_ref
+from .models import prepare
 from .targets import newest_index
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from .data import Data, DataIngested
 from .domains import DomainAdded, Domains
 from .hubs import Hubs
 from .indexes import Indexes
-from .models import parse_config, ready_model
+from .loading import ready_model
+from .models import parse_config
 from .releases import promote
 from .spokes import Spokes
 

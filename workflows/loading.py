@@ -1,13 +1,13 @@
-"""Stored models in memory: a spoke on its hub, or a hub's launch floor, over the catalog that they are to serve."""
+"""Models and what they read, loaded: hubs, spokes on their hub, and what a hub's encoders make of a catalog."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
-from .models import encode_items, load_hub
 
 if TYPE_CHECKING:
     from ..hub.fusion import EncodedItems
@@ -17,13 +17,41 @@ if TYPE_CHECKING:
     from .datasets import Dataset
 
 
-def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
-    """A stored spoke version on its hub.
+def ready_model(context: Context, ref: str, kind: ModelKind) -> ModelRecord:
+    """The finished version of this kind that `ref` names."""
+    record = context.registry.models.get(ref)
+    if record.kind != kind:
+        example = "hub:1" if kind == ModelKind.HUB else "garden:1"
+        raise UsageError(f"{ref} is a {record.kind}, not a {kind}; name one like {example}.")
+    if record.artifact is None:
+        raise UsageError(f"{record.ref} is {record.status}, not ready; repeat its training.")
+    return record
 
-    Raises:
-        CorruptArtifactError: its artifact no longer matches its checksum.
-        IncompatibleError: its hub's encoders are not those on this machine.
-    """
+
+def spoke_ref(context: Context, ref: str) -> str:
+    """The spoke version behind a reference; a domain, alias or release stands for the spoke that it serves."""
+    node = context.registry.resolve(ref)
+    if node.kind != "release":
+        return node.ref
+    release = context.registry.releases.get(node.ref)
+    if release.spoke is None:
+        domain = release.domain
+        raise UsageError(f"In {release.ref} the hub alone serves; train one with `hubspoke spoke train {domain}`.")
+    return release.spoke
+
+
+def load_hub(context: Context, ref: str) -> tuple[Hub, ModelRecord]:
+    """A stored hub version, loaded; the same object as long as the workspace keeps it, for reading only."""
+    from ..hub.model import Hub
+
+    record = ready_model(context, ref, ModelKind.HUB)
+    # Opened even where the hub is in memory already: damage and absence are told the same every time.
+    folder, device = context.artifacts.open(str(record.artifact)), context.settings.device
+    return context.hubs.get((record.artifact, device), lambda: Hub.load(folder, device=device)), record
+
+
+def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
+    """A stored spoke version on its hub."""
     from ..hub.devices import pick_device
     from ..spokes.spoke import Spoke
 
@@ -35,12 +63,7 @@ def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
 
 
 def over_catalog(context: Context, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, EncodedItems]:
-    """A spoke version, or a hub version's launch floor, with the encoder outputs of the catalog that it is to serve.
-
-    Raises:
-        CorruptArtifactError: an artifact no longer matches its checksum.
-        IncompatibleError: the hub's encoders are not those on this machine.
-    """
+    """A spoke version, or a hub version's launch floor, with the encoder outputs of the catalog that it is to serve."""
     from ..hub.content import fit_content_space
     from ..spokes.spoke import launch_floor
 
@@ -52,17 +75,21 @@ def over_catalog(context: Context, model: ModelRecord, dataset: Dataset) -> tupl
     return launch_floor(hub, fit_content_space(hub.fusion.fuse(encoded), hub.config)), encoded
 
 
-def spoke_ref(context: Context, ref: str) -> str:
-    """The spoke version behind a reference; a domain, alias or release stands for the spoke that it serves.
+def encode_items(
+    context: Context,
+    hub: Hub,
+    dataset: Dataset,
+    content: Collection[str] = ("text", "image"),
+    heads: Mapping[str, int] | None = None,
+) -> EncodedItems:
+    """What the hub's encoders make of a catalog; each runs once per item, ever, and only if its content is read.
 
-    Raises:
-        UsageError: the hub alone serves there.
+    With `heads`, the last layers by modality that a spoke adapts, the states before these come along.
     """
-    node = context.registry.resolve(ref)
-    if node.kind != "release":
-        return node.ref
-    release = context.registry.releases.get(node.ref)
-    if release.spoke is None:
-        domain = release.domain
-        raise UsageError(f"In {release.ref} the hub alone serves; train one with `hubspoke spoke train {domain}`.")
-    return release.spoke
+    from ..hub.cache import EmbeddingCache
+    from .datasets import image_paths
+
+    seen = hub.image is not None and "image" in content
+    pictures = image_paths(dataset) if seen else [[] for _ in range(dataset.items.height)]
+    cache = EmbeddingCache(context.cache_dir)
+    return hub.encode_items(dataset.items, pictures, cache, context.progress, texts="text" in content, heads=heads)

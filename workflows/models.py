@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,12 +20,8 @@ from ..results import Record, fingerprint
 from ..version import __version__
 
 if TYPE_CHECKING:
-    from ..hub.cache import EmbeddingCache
-    from ..hub.fusion import EncodedItems
-    from ..hub.model import Hub
     from ..hub.parts import Part
     from .context import Context
-    from .datasets import Dataset
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -198,61 +194,3 @@ def prepare(context: Context) -> None:
     from ..hub.devices import limit_threads
 
     limit_threads(context.settings.threads)
-
-
-def load_hub(context: Context, ref: str) -> tuple[Hub, ModelRecord]:
-    """A stored hub version, loaded; the same object as long as the workspace keeps it, for reading only.
-
-    Raises:
-        NotFoundError: no such hub, or its artifact is gone.
-        UsageError: `ref` is no hub, or one that is not ready.
-        IncompatibleError: this machine's encoders are not those it was made with.
-    """
-    from ..hub.model import Hub
-
-    record = ready_model(context, ref, ModelKind.HUB)
-    # Opened even where the hub is in memory already: damage and absence are told the same every time.
-    folder, device = context.artifacts.open(str(record.artifact)), context.settings.device
-    return context.hubs.get((record.artifact, device), lambda: Hub.load(folder, device=device)), record
-
-
-def ready_model(context: Context, ref: str, kind: ModelKind) -> ModelRecord:
-    """The finished version that `ref` names.
-
-    Raises:
-        NotFoundError: it points at nothing.
-        UsageError: it is of another kind, or not finished.
-    """
-    record = context.registry.models.get(ref)
-    if record.kind != kind:
-        example = "hub:1" if kind == ModelKind.HUB else "garden:1"
-        raise UsageError(f"{ref} is a {record.kind}, not a {kind}; name one like {example}.")
-    if record.artifact is None:
-        raise UsageError(f"{record.ref} is {record.status}, not ready; repeat its training.")
-    return record
-
-
-def embedding_cache(context: Context) -> EmbeddingCache:
-    """The workspace's cache of encoder outputs."""
-    from ..hub.cache import EmbeddingCache
-
-    return EmbeddingCache(context.cache_dir)
-
-
-def encode_items(
-    context: Context,
-    hub: Hub,
-    dataset: Dataset,
-    content: Collection[str] = ("text", "image"),
-    heads: Mapping[str, int] | None = None,
-) -> EncodedItems:
-    """What the hub's encoders say of a catalog; each encoder runs once per item, ever, and only if its content is read.
-
-    With `heads`, the last layers by encoder that a spoke adapts, the states before these come along.
-    """
-    from .datasets import image_paths
-
-    seen = hub.image is not None and "image" in content
-    pictures = image_paths(dataset) if seen else [[] for _ in range(dataset.items.height)]
-    cache = embedding_cache(context)
-    return hub.encode_items(dataset.items, pictures, cache, context.progress, texts="text" in content, heads=heads)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..registry.kinds import ModelKind
 from ..results import Record
-from .loading import spoke_ref
-from .models import ready_model
+from .loading import ready_model, spoke_ref
 
 if TYPE_CHECKING:
     from ..registry.lineage.differences import Difference

@@ -20,16 +20,8 @@ from ..registry.records import Parent
 from ..results import fingerprint
 from ..spokes.training.splits import Split, SplitSettings, held_out_fingerprint, split
 from .hubs import Hubs
-from .models import (
-    Recipe,
-    Trained,
-    encode_items,
-    load_hub,
-    model_part,
-    parse_config,
-    prepare,
-    ready_model,
-)
+from .loading import encode_items, load_hub, ready_model
+from .models import Recipe, Trained, model_part, parse_config, prepare
 from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_start
 
 if TYPE_CHECKING:

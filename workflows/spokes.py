@@ -12,8 +12,8 @@ from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
 from . import releases
 from .indexes import Indexes
-from .loading import spoke_ref
-from .models import ModelResult, ready_model, train_once
+from .loading import ready_model, spoke_ref
+from .models import ModelResult, train_once
 from .teams import follow, following, leading
 
 # What a training from a parent may be on.

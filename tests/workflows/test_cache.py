@@ -9,8 +9,7 @@ import pytest
 from hubspoke.errors import CorruptArtifactError
 from hubspoke.hub.model import Hub
 from hubspoke.workflows.cache import Cache
-from hubspoke.workflows.loading import load_spoke
-from hubspoke.workflows.models import load_hub
+from hubspoke.workflows.loading import load_hub, load_spoke
 from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace, open_workspace
 

@@ -12,7 +12,7 @@ from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.explain import Explanation
 from hubspoke.workflows.indexes import load_index
-from hubspoke.workflows.models import encode_items
+from hubspoke.workflows.loading import encode_items
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]

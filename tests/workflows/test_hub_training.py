@@ -13,7 +13,8 @@ import torch
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.model import Hub
 from hubspoke.workflows.hub_training import _kept_share
-from hubspoke.workflows.models import ModelResult, load_hub
+from hubspoke.workflows.loading import load_hub
+from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.workspace import Workspace
 
 CONFIG = {

@@ -53,19 +53,19 @@ def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(
 ) -> None:
     from hubspoke.workflows import hub_training
 
-    seen: list[tuple[str, int]] = []
-    real = hub_training.HubTraining._fit
+    seen: list[tuple[str, str]] = []
+    real = hub_training._fit
 
-    def fit(self: Any, hub: Any, categories: Any, share: float, stage: str) -> Any:
-        seen.append((",".join(c.dataset.domain.name for c in categories), round(100 * share)))
-        return real(self, hub, categories, share, stage)
+    def fit(context: Any, hub: Any, categories: Any, stage: str) -> Any:
+        seen.append((",".join(own.name for own in categories), stage))
+        return real(context, hub, categories, stage)
 
-    monkeypatch.setattr(hub_training.HubTraining, "_fit", fit)
+    monkeypatch.setattr(hub_training, "_fit", fit)
     monkeypatch.setattr(hub_training, "_kept_share", lambda rows: 0.5)
     result = two.hub.train(domains=["lamps"], held_out="mugs", config=TRAINED)
     assert {row["held_out"] for row in result.table} == {"mugs"}
     assert result.summary["kept_share"] == 0.5
-    assert seen == [("lamps", 100), ("lamps", 50)]
+    assert seen == [("lamps", "training the fusion without mugs"), ("lamps", "training the fusion")]
     untrained = two.hub.train(domains=[], config=TRAINED)
     assert untrained.ref == "hub:2"
     records = two.hub.list()

@@ -12,7 +12,8 @@ from hubspoke.hub.config import HubConfig
 from hubspoke.registry.kinds import ModelKind
 from hubspoke.registry.records import Parent
 from hubspoke.results import fingerprint
-from hubspoke.workflows.models import Recipe, Trained, parse_config, ready_model, train_once
+from hubspoke.workflows.loading import ready_model
+from hubspoke.workflows.models import Recipe, Trained, parse_config, train_once
 from hubspoke.workflows.workspace import Workspace
 
 
