@@ -73,13 +73,7 @@ _NUMBERS = {"threads": 1, "seed": 0}  # smallest value allowed
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path) -> Settings:
     """Settings from the four sources; a value of None or an empty environment variable does not count as given.
 
-    Args:
-        flags: setting name to value.
-        environ: the process environment.
-        cwd: where `hubspoke.yaml` is looked for and what relative paths are relative to.
-
-    Raises:
-        UsageError: an unknown name, or a value of the wrong type.
+    `hubspoke.yaml` is looked for in `cwd`, and relative paths are relative to it.
     """
     given: dict[str, Any] = {}
     sources = ((_from_file(cwd), SETTINGS_FILE), (_from_environment(environ), "the environment"), (flags, "the call"))

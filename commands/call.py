@@ -10,15 +10,14 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Concatenate, NoReturn, ParamSpec
 
 import click
 
 from ..errors import HubspokeError, UsageError
-from ..progress import Progress
 from ..results import Record
+from ..settings import load_settings
 from ..workflows.teams import team_size
 from ..workflows.workspace import Workspace, open_workspace
 from .output import print_error, print_json
@@ -31,27 +30,14 @@ SHARED_COMMANDS = ("spoke train",)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-@dataclass
 class Call:
-    """A command under way.
+    """A command under way: `flags` are the settings of its command line, `progress` is where workflows report to."""
 
-    Attributes:
-        flags: settings given on the command line.
-        json: whether the result is written as JSON.
-        quiet: whether stderr stays empty but for errors.
-        debug: whether an error shows its traceback.
-        progress: where workflows report to.
-    """
-
-    flags: Mapping[str, Any] = field(default_factory=dict)
-    json: bool = False
-    quiet: bool = False
-    debug: bool = False
-    progress: Progress = field(init=False)
-    _open: ExitStack = field(default_factory=ExitStack)
-
-    def __post_init__(self) -> None:
-        self.progress = make_progress(self.quiet)
+    def __init__(self, flags: Mapping[str, Any], json: bool, quiet: bool, debug: bool) -> None:
+        self.flags, self.json, self.debug = flags, json, debug
+        self.progress = make_progress(quiet)
+        self.note = self.progress.note
+        self._open = ExitStack()
 
     def workspace(self) -> Workspace:
         """The workspace that flags, environment and settings file name; it must exist."""
@@ -76,18 +62,12 @@ class Call:
 
     def unopened(self) -> Workspace:
         """The workspace whether or not it exists."""
-        from ..settings import load_settings
-
         settings = load_settings(self.flags, os.environ, Path.cwd())
         return self._open.enter_context(Workspace(settings, self.progress))
 
-    def note(self, text: str) -> None:
-        """A remark on stderr."""
-        self.progress.note(text)
-
     def show(self, result: Record | Mapping[str, Any], text: Callable[[], str]) -> None:
         """The result on stdout: as JSON if asked for, else as `text` gives it."""
-        self.close_progress()
+        self.progress.close()  # the terminal is given back before anything else is written
         if self.json:
             print_json(result.to_dict() if isinstance(result, Record) else result)
         else:
@@ -97,34 +77,27 @@ class Call:
         """A listing on stdout; in JSON under `name`."""
         self.show({name: list(records)}, text)
 
-    def close_progress(self) -> None:
-        """Give the terminal back before anything else is written."""
-        close = getattr(self.progress, "close", None)
-        if close is not None:
-            close()
-
     def close(self) -> None:
         """Close the workspace and the progress."""
-        self.close_progress()
+        self.progress.close()
         self._open.close()
 
     def fail(self, error: BaseException) -> NoReturn:
         """Tell the error in one sentence and end the process with its exit code."""
-        self.close_progress()
+        self.progress.close()
         if isinstance(error, BrokenPipeError):
             # The reader of a pipe has gone (`| head`): nobody is left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
-        if self.debug:
-            traceback.print_exception(error)
         message, code = sentence(error)
         report = getattr(error, "report", None)
-        if report is not None and not self.debug:
+        if self.debug:
+            traceback.print_exception(error)
+        elif report is not None:
             click.echo(report.to_text(), err=True)
         click.echo(f"Error: {message}", err=True)
         if self.json:
-            more = {} if report is None else {"report": report.to_json()}
-            print_error(type(error).__name__, message, code, **more)
+            print_error(type(error).__name__, message, code, **({} if report is None else {"report": report.to_json()}))
         sys.exit(code)
 
 
@@ -137,11 +110,13 @@ def sentence(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.errno in _FULL:
         where = f" that holds {error.filename}" if error.filename else ""
         return f"No space is left on the disk{where}; free some and repeat the command.", 1
-    if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
+    # Registry commands load no pydantic; what is not loaded cannot have been raised.
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(error, pydantic.ValidationError):
         return _config_sentence(error.errors()), UsageError.exit_code
     text = " ".join(str(error).split())
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{told.rstrip('.')}; --debug shows the traceback.", 1
+    named = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{named.rstrip('.')}; --debug shows the traceback.", 1
 
 
 def _config_sentence(problems: Sequence[Mapping[str, Any]]) -> str:
@@ -164,14 +139,11 @@ def command_options(function: Callable[Concatenate[Call, P], None]) -> Callable[
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         flags = {"registry_url": kwargs.pop("registry"), "workspace": kwargs.pop("workspace")}
-        json, quiet, debug = (bool(kwargs.pop(name)) for name in ("as_json", "quiet", "debug"))
-        call = Call(flags, json, quiet, debug)
+        call = Call(flags, *(bool(kwargs.pop(name)) for name in ("as_json", "quiet", "debug")))
         try:
             _alone_unless_shared(click.get_current_context().command_path)
             function(call, *args, **kwargs)
-        except click.exceptions.Exit:
-            raise
-        except click.ClickException:
+        except (click.exceptions.Exit, click.ClickException):
             raise
         except (Exception, KeyboardInterrupt) as error:
             call.fail(error)

@@ -32,7 +32,7 @@ def export(call: Call, refs: tuple[str, ...], openlineage: bool, output: str | N
     workspace = call.workspace()
     if output is None and not call.json:
         # One by one: the events of a large registry do not fit on a screen, nor all in memory as text.
-        call.close_progress()
+        call.progress.close()
         for event in run_events(workspace, refs):
             click.echo(line(event))
         return

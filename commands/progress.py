@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..progress import Progress, SilentProgress
+from ..progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class LineProgress:
+class LineProgress(Progress):
     """Plain lines: a stage's beginning, its end, and at most one every few seconds between."""
 
     def __init__(self) -> None:
@@ -28,20 +28,16 @@ class LineProgress:
         moment, before = self._last.get(stage, (0.0, -1))
         ended = done >= total
         fresh = before < 0 or done < before
-        if not (fresh or (ended and before < total) or time.monotonic() - moment >= SECONDS_BETWEEN_LINES):
-            return
-        self._last[stage] = (time.monotonic(), done)
-        click.echo(f"{stage}: {done}/{total}" if total != 1 else f"{stage}{': done' if ended else ' ...'}", err=True)
+        if fresh or (ended and before < total) or time.monotonic() - moment >= SECONDS_BETWEEN_LINES:
+            self._last[stage] = (time.monotonic(), done)
+            self.note(f"{stage}: {done}/{total}" if total != 1 else f"{stage}{': done' if ended else ' ...'}")
 
     def note(self, text: str) -> None:
         """Write the remark."""
         click.echo(text, err=True)
 
-    def close(self) -> None:
-        """Nothing is open."""
 
-
-class BarProgress:
+class BarProgress(Progress):
     """Bars on a terminal; rich is imported when the first one is drawn."""
 
     def __init__(self) -> None:
@@ -50,10 +46,17 @@ class BarProgress:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Draw or move the stage's bar."""
-        bars = self._started()
+        if self._bars is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+            from rich.progress import Progress as Bars
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            self._bars = Bars(*columns, console=Console(stderr=True))
+            self._bars.start()
         if stage not in self._tasks:
-            self._tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(self._tasks[stage], completed=done, total=total)
+            self._tasks[stage] = self._bars.add_task(stage, total=total)
+        self._bars.update(self._tasks[stage], completed=done, total=total)
 
     def note(self, text: str) -> None:
         """Write the remark above the bars."""
@@ -68,20 +71,7 @@ class BarProgress:
             self._bars.stop()
             self._bars, self._tasks = None, {}
 
-    def _started(self) -> Bars:
-        if self._bars is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-            from rich.progress import Progress as Bars
-
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-            self._bars = Bars(*columns, console=Console(stderr=True))
-            self._bars.start()
-        return self._bars
-
 
 def make_progress(quiet: bool) -> Progress:
     """The progress that fits where stderr goes."""
-    if quiet:
-        return SilentProgress()
-    return BarProgress() if sys.stderr.isatty() else LineProgress()
+    return Progress() if quiet else BarProgress() if sys.stderr.isatty() else LineProgress()

@@ -30,7 +30,7 @@ def demo(call: Call, fast: bool, report: str | None) -> None:
     from ..demo.run import run_demo
 
     def echo(text: str) -> None:
-        call.close_progress()
+        call.progress.close()
         click.echo(text, err=call.json)
 
     result = run_demo(call.new_workspace(), fast=fast, report=None if report is None else Path(report), echo=echo)

@@ -14,6 +14,7 @@ import numpy as np
 from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..catalog.sequences import Histories
 from ..errors import IncompatibleError, InvalidDataError, UsageError
+from ..progress import StepProgress
 from .bootstrap import Estimate, mean_interval
 from .lists import DIVERSITY, NOVELTY, best_of, diversity, novelty, surprise, unit_content
 from .metrics import COVERAGE_K, covered_items, target_ranks, top_items, user_metrics
@@ -21,7 +22,6 @@ from .protocols import EvaluationSet, Protocol
 from .slices import item_slices
 
 Score = Callable[[Histories], FloatArray]
-Progress = Callable[[int, int], None]
 COVERAGE = f"coverage@{COVERAGE_K}"
 
 
@@ -110,7 +110,7 @@ def evaluate(
     score: Score,
     evaluation_set: EvaluationSet,
     batch_size: int = 256,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     content: FloatArray | None = None,
 ) -> Evaluation:
     """Full-ranking evaluation; the result does not depend on `batch_size`.

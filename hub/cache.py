@@ -23,9 +23,9 @@ from safetensors.numpy import save
 from ..arrays import BoolArray, FloatArray
 from ..errors import HubspokeError, InvalidDataError, UsageError
 from ..files import atomic_write
+from ..progress import StepProgress
 from .encoders import weights
 
-Progress = Callable[[int, int], None]
 Keys = npt.NDArray[np.uint8]
 Input = TypeVar("Input", contravariant=True)
 
@@ -52,7 +52,7 @@ class Encoder(Protocol[Input]):
     def fingerprint(self) -> str: ...  # noqa: D102
 
     @property
-    def encode(self) -> Callable[[Sequence[Input], Progress | None], FloatArray]: ...  # noqa: D102
+    def encode(self) -> Callable[[Sequence[Input], StepProgress | None], FloatArray]: ...  # noqa: D102
 
 
 def text_hashes(texts: Sequence[str]) -> list[str]:
@@ -160,7 +160,7 @@ def encode_cached(
     inputs: Sequence[Input],
     input_hashes: Sequence[str],
     cache: EmbeddingCache,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> FloatArray:
     """Vectors (N, D) of N inputs: from the cache where known, else computed and stored every `SHARD_ROWS`.
 
@@ -189,7 +189,7 @@ def encode_cached(
     return vectors[np.array([row_of[key] for key in keys], dtype=np.int64)]
 
 
-def shifted(progress: Progress | None, offset: int, total: int) -> Progress | None:
+def shifted(progress: StepProgress | None, offset: int, total: int) -> StepProgress | None:
     """Progress of one part of a whole."""
     return None if progress is None else lambda done, _: progress(offset + done, total)
 

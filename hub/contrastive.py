@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..arrays import IntArray
+from ..progress import StepProgress
 from .config import ContrastiveConfig
 from .content import ContentSpace
 from .fusion import BaseFusion, EncodedItems
@@ -74,7 +75,7 @@ def train_fusion(
     *,
     image_share: float,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: StepProgress | None = None,
 ) -> tuple[BaseFusion, list[float]]:
     """Train a copy of `start`; domains take turns in proportion to the square root of their pairs.
 

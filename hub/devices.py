@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -16,7 +15,6 @@ import torch
 
 from ..errors import UsageError
 
-Progress = Callable[[int, int], None]
 """Called as `progress(done, total)` after each batch."""
 
 

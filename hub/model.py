@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from ..arrays import BoolArray, IntArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
+from ..progress import Progress, StepProgress
 from .adapters.states import ItemStates, image_states, text_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
 from .calibration import unit_rows
@@ -25,8 +25,6 @@ from .encoders.image import ImageEncoder
 from .encoders.loading import load_image_encoder, load_text_encoder
 from .encoders.text import TextEncoder, item_texts
 from .fusion import BaseFusion, EncodedItems
-
-Progress = Callable[[str, int, int], None]
 
 # What the first version called an encoder. It is in every stored hub's fingerprint, and so in the name of its space.
 _ENCODERS_KEY, _ENCODERS_FILE = "trunks", "trunks.json"
@@ -207,5 +205,5 @@ def _picture_hashes(items: pl.DataFrame, pictures: Sequence[Sequence[Path]]) -> 
     return [sha256 for hashes in known for sha256 in hashes]
 
 
-def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
-    return partial(progress, name) if progress else None
+def _stage(progress: Progress | None, name: str) -> StepProgress | None:
+    return progress.stage(name) if progress else None

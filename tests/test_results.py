@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hubspoke.progress import SilentProgress, stage_progress
+from hubspoke.progress import Progress
 from hubspoke.registry.records import AliasRecord
 from hubspoke.results import Record, jsonable
 
@@ -51,12 +51,12 @@ def test_arrays_become_lists() -> None:
     assert jsonable(np.array([[1, 2], [3, 4]])) == [[1, 2], [3, 4]]
 
 
-def test_stage_progress_adds_the_stage() -> None:
+def test_the_progress_of_a_stage_adds_its_name() -> None:
     seen: list[tuple[str, int, int]] = []
 
-    class Recorder(SilentProgress):
+    class Recorder(Progress):
         def __call__(self, stage: str, done: int, total: int) -> None:
             seen.append((stage, done, total))
 
-    stage_progress(Recorder(), "embedding")(2, 5)
+    Recorder().stage("embedding")(2, 5)
     assert seen == [("embedding", 2, 5)]

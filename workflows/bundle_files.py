@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from ..errors import CorruptArtifactError, HubspokeError, InvalidDataError, NotFoundError
 from ..files import atomic_write, file_faults
+from ..progress import StepProgress
 
 MANIFEST = "bundle.json"
 SEAL = "bundle.sha256"
@@ -166,7 +167,7 @@ class BundleFile:
             pass
         raise self._damaged(MANIFEST)
 
-    def verify(self, members: Sequence[Member], progress: Callable[[int, int], None]) -> str:
+    def verify(self, members: Sequence[Member], progress: StepProgress) -> str:
         """Read every byte and compare it, or its hash, with what it has to be; SHA-256 of the whole file."""
         if size_of(self.manifest, members) != self.bytes:
             raise self._damaged("its length")

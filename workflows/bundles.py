@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
-from ..progress import stage_progress
 from ..registry.artifacts.manifests import MANIFEST as STORES_OWN
 from ..registry.artifacts.manifests import Manifest, read_manifest
 from ..registry.artifacts.manifests import parse as parse_artifact
@@ -150,7 +149,7 @@ class Bundles:
         with BundleFile(Path(file)) as bundle:
             rows, artifacts = _read(bundle)
             _check_target(rows.root, alias)
-            found = bundle.verify(_members(artifacts), stage_progress(self._context.progress, "checking the bundle"))
+            found = bundle.verify(_members(artifacts), self._context.progress.stage("checking the bundle"))
             if wanted not in (None, found):
                 raise InvalidDataError(
                     f"{bundle.path} has SHA-256 {found}, not {wanted}; copy it again from where you trust it."

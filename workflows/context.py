@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..progress import Progress, SilentProgress
+from ..progress import Progress
 from ..settings import Settings
 from .cache import Cache
 
@@ -33,7 +33,7 @@ class Context:
 
     def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
         self.settings = settings
-        self.progress: Progress = progress or SilentProgress()
+        self.progress = progress or Progress()
         self.actor = actor or _login()
         # A hub weighs up to gigabytes: a process serves one, and a second while moving to it.
         self.hubs: Cache[Hub] = Cache(2)

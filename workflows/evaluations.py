@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..arrays import FloatArray
 from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
-from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
 from ..registry.stores.evaluations import ITEMS_PART
@@ -214,7 +213,7 @@ class Evaluations:
         for subject in subjects:
             known = loaded.pop(subject.name, None)
             recommender = known or recommender_of(context, subject.name, dataset, protocol)
-            progress = stage_progress(context.progress, f"ranking for {subject.name}")
+            progress = context.progress.stage(f"ranking for {subject.name}")
             evaluation = evaluate(recommender.score, users, progress=progress, content=content)
             note = getattr(recommender, "note", None)
             if note:

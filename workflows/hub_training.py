@@ -21,7 +21,6 @@ from ..hub.devices import seed_everything
 from ..hub.fusion import BaseFusion, EncodedItems, interpolate
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
-from ..progress import stage_progress
 from ..registry.kinds import Relation
 from ..registry.records import Parent
 from ..spokes.training.validation import Validation, validation
@@ -100,7 +99,7 @@ def _fit(context: Context, hub: Hub, categories: Sequence[_Category], stage: str
         hub.config.contrastive,
         image_share=hub.config.image_share,
         seed=hub.config.seed,
-        progress=stage_progress(context.progress, stage),
+        progress=context.progress.stage(stage),
     )
 
 

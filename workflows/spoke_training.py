@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidDataError
-from ..progress import stage_progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import Parent
 from ..results import fingerprint
@@ -319,7 +318,7 @@ class SpokeBuilder:
             self._config,
             validate=validate,
             epochs=epochs,
-            progress=stage_progress(self._context.progress, stage),
+            progress=self._context.progress.stage(stage),
             checkpoints=Checkpoints(self._plan.kept / ("choice", "refit")[lesson]),
         )
         self.seconds_before += run.seconds_before

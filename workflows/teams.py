@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import HubspokeError
-from ..progress import SilentProgress
+from ..progress import Progress
 
 if TYPE_CHECKING:
     from ..spokes.training.distributed import Orders
@@ -84,7 +84,7 @@ def follow(context: Context) -> ModelResult:
     from ..spokes.training.distributed import TeamLostError, assembled
     from .models import ModelResult
 
-    context.progress = SilentProgress()
+    context.progress = Progress()
     lost = LeaderLostError("The first process of the team failed; see what it told, and repeat the command.")
     try:
         with assembled(pick_device(context.settings.device)) as orders:

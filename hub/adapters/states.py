@@ -18,8 +18,8 @@ import torch
 
 from ...arrays import BoolArray, FloatArray, IntArray
 from ...errors import UsageError
+from ...progress import StepProgress
 from ..cache import EmbeddingCache, encode_cached, shifted, text_hashes
-from ..devices import Progress
 from ..encoders.base import Encoder, SplitEncoder
 from ..encoders.image import ImageEncoder
 from ..encoders.text import TextEncoder
@@ -89,7 +89,7 @@ class _Base:
     name: str
     fingerprint: str
     dimension: int
-    encode: Callable[[Sequence[Any], Progress | None], FloatArray]
+    encode: Callable[[Sequence[Any], StepProgress | None], FloatArray]
 
 
 def base_fingerprint(encoder: Encoder, layers: int) -> str:
@@ -109,7 +109,7 @@ def text_states(
     texts: Sequence[str],
     has_text: BoolArray,
     cache: EmbeddingCache,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> ItemStates:
     """States of N items, of which `has_text` (N,) names those whose texts, M of them, are given."""
     tokens, hashes = encoder.tokens(texts), text_hashes(texts)
@@ -131,7 +131,7 @@ def text_states(
 
 def _token_states(encoder: TextEncoder, split: SplitEncoder) -> Callable[..., FloatArray]:
     @torch.inference_mode()
-    def encode(tokens: Sequence[list[int]], progress: Progress | None) -> FloatArray:
+    def encode(tokens: Sequence[list[int]], progress: StepProgress | None) -> FloatArray:
         """(N, T * W) of N token lists of one length T."""
         states = np.zeros((len(tokens), len(tokens[0]) * split.width), np.float32)
         for start in range(0, len(tokens), encoder.batch_size):
@@ -151,13 +151,13 @@ def image_states(
     hashes: Sequence[str],
     counts: IntArray,
     cache: EmbeddingCache,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
 ) -> ItemStates:
     """States of M picture files with their SHA-256, item by item; `counts` (N,) says how many each item has."""
     split = encoder.split(layers)
     _require_room(encoder.name, len(files), split.width)
 
-    def encode(paths: Sequence[Path], report: Progress | None) -> FloatArray:
+    def encode(paths: Sequence[Path], report: StepProgress | None) -> FloatArray:
         return encoder.through(split.base, paths, split.width, report)
 
     base = _base(encoder, layers, split.width, 1, encode)

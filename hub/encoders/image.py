@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from ...arrays import FloatArray
 from ...errors import InvalidDataError
-from ..devices import Progress, usable_cores
+from ...progress import StepProgress
+from ..devices import usable_cores
 from . import weights
 from .base import Encoder
 
@@ -47,7 +48,7 @@ class ImageEncoder(Encoder):
         self.image_size = image_size
         super().__init__(name, dimension, batch_size, device)
 
-    def encode(self, inputs: Sequence[str | Path], progress: Progress | None = None) -> FloatArray:
+    def encode(self, inputs: Sequence[str | Path], progress: StepProgress | None = None) -> FloatArray:
         """Unit vectors (N, D) float32 of N picture files, in their order."""
 
         def vectors_of(pictures: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class ImageEncoder(Encoder):
         module: Callable[[Tensor], Tensor],
         inputs: Sequence[str | Path],
         width: int,
-        progress: Progress | None = None,
+        progress: StepProgress | None = None,
     ) -> FloatArray:
         """What a module makes of N picture files, flattened to (N, width) float32."""
         vectors = np.zeros((len(inputs), width), dtype=np.float32)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ...arrays import FloatArray
 from ...errors import UsageError
-from ..devices import Progress
+from ...progress import StepProgress
 from .base import Encoder
 
 TEXT_FIELDS = ("title", "brand", "category_path", "description")
@@ -31,7 +31,7 @@ class TextEncoder(Encoder):
 
     kind = "text"
 
-    def encode(self, inputs: Sequence[str], progress: Progress | None = None) -> FloatArray:
+    def encode(self, inputs: Sequence[str], progress: StepProgress | None = None) -> FloatArray:
         """Unit vectors (N, D) float32 of N texts, in their order."""
         vectors = np.zeros((len(inputs), self.dimension), dtype=np.float32)
         if not len(inputs):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ...errors import InvalidDataError, NotFoundError, UsageError
 from ...files import file_faults, flush
+from ...progress import Progress
 from ..database import HEAD_REVISION, REVISIONS, WAIT_SECONDS, Database, newer_schema
 from ..faults import database_fault, database_faults
 from ..schema import Base
@@ -27,7 +28,6 @@ from ..schema import Base
 # Rows that are in memory at once.
 _CHUNK = 1_000
 _SIDE_FILES = ("-wal", "-shm", "-journal")
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RegistryCopy:
     bytes: int
 
 
-def back_up(url: str, file: Path, force: bool = False, report: Report | None = None) -> RegistryCopy:
+def back_up(url: str, file: Path, force: bool = False, report: Progress | None = None) -> RegistryCopy:
     """Write a consistent copy of a registry to `file`, which is complete or not there.
 
     A registry in an SQLite file is copied with the schema that it has, so that an upgrade may follow.
@@ -65,7 +65,7 @@ def back_up(url: str, file: Path, force: bool = False, report: Report | None = N
             if source.path is not None:
                 _copy_sqlite(source.path, part)
             else:
-                _copy_postgres(source, part, report or _silent)
+                _copy_postgres(source, part, report or Progress())
             copied = _inspect(part, source.where)
             _check_target(source, target, force)
             _publish(part, target)
@@ -110,7 +110,7 @@ def _inspect(file: Path, shown: str) -> RegistryCopy:
             return RegistryCopy(_counts(connection), revision, file.stat().st_size)
 
 
-def restore(url: str, file: Path, report: Report | None = None) -> RegistryCopy:
+def restore(url: str, file: Path, report: Progress | None = None) -> RegistryCopy:
     """Copy a backup into a registry that is blank or missing, under the same ids; all rows in one transaction.
 
     A backup of an older schema is migrated on the way, in a copy of its own.
@@ -128,11 +128,11 @@ def restore(url: str, file: Path, report: Report | None = None) -> RegistryCopy:
     with _at_head(file, known.schema) as readable:
         upgrade(url)
         with closing(Database(_sqlite_url(readable))) as source, closing(Database(url)) as target:
-            rows = _fill(target, source, report or _silent)
+            rows = _fill(target, source, report or Progress())
     return RegistryCopy(rows, known.schema, known.bytes)
 
 
-def _fill(target: Database, source: Database, report: Report) -> dict[str, int]:
+def _fill(target: Database, source: Database, report: Progress) -> dict[str, int]:
     with database_faults(target.where), target.writer.begin() as into, source.engine.connect() as out:
         _check_blank(into, target.where)
         rows = _copy_tables(out, into, report)
@@ -225,7 +225,7 @@ def _copy_sqlite(path: Path, part: Path) -> None:
         raise database_fault(DBAPIError("VACUUM INTO", None, error), f"{path} or {part.parent}") from error
 
 
-def _copy_postgres(source: Database, part: Path, report: Report) -> None:
+def _copy_postgres(source: Database, part: Path, report: Progress) -> None:
     from ..migrate import upgrade
 
     upgrade(_sqlite_url(part))
@@ -237,13 +237,13 @@ def _copy_postgres(source: Database, part: Path, report: Report) -> None:
         connection.execute("PRAGMA journal_mode=DELETE")
 
 
-def _copy_at_one_moment(source: Database, target: Database, report: Report) -> None:
+def _copy_at_one_moment(source: Database, target: Database, report: Progress) -> None:
     snapshot = source.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     with database_faults(source.where), snapshot.connect() as out, target.writer.begin() as into:
         _copy_tables(out, into, report)
 
 
-def _copy_tables(out: Connection, into: Connection, report: Report) -> dict[str, int]:
+def _copy_tables(out: Connection, into: Connection, report: Progress) -> dict[str, int]:
     """Every table, parents first; table to the number of its rows."""
     rows: dict[str, int] = {}
     tables = Base.metadata.sorted_tables
@@ -325,7 +325,3 @@ def _publish(part: Path, target: Path) -> None:
     flush(part)
     part.replace(target)
     flush(target.parent)
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    return None

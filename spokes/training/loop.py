@@ -20,6 +20,7 @@ from ...catalog.sequences import SequenceSource
 from ...errors import UsageError
 from ...hub.adapters.adapted import PREFIX
 from ...hub.devices import autocast_for
+from ...progress import StepProgress
 from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
 from .batches import Batch, BucketedBatches, training_batches
@@ -31,7 +32,6 @@ from .optimiser import adamw
 from .schedules import rate_factor
 
 Validate = Callable[[BehaviourModel], float]
-Progress = Callable[[int, int], None]
 # Losses of so many batches wait on the device before they are asked for.
 LOSSES_HELD = 4096
 
@@ -63,7 +63,7 @@ def train_behaviour(
     *,
     validate: Validate | None = None,
     epochs: int | None = None,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> TrainingRun:
     """Train in place; with `validate`, stop early and end with the best weights, else after `epochs` with the last.
