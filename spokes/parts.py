@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 
 from ..hub.adapters.adapted import PREFIX
 from ..hub.model import Hub
 from ..hub.parts import Part, hub_parts, weights_part
-from .features.trend import Trend
-from .model import BehaviourModel
 from .spoke import Behaviour, Spoke
 
 FROZEN = "frozen, so that every category speaks of content in the same words"
@@ -30,57 +29,46 @@ FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics
 
 def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
     """Encoders and fusion as inherited; calibration, adapter, network, features, trend and mixture of its own."""
+    return [*_inherited(spoke, hub), *_own(spoke)]
+
+
+def _inherited(spoke: Spoke, hub: Hub) -> Iterator[Part]:
     adapted = spoke.behaviour is not None and spoke.behaviour.config.lora is not None
-    encoders = {f"{name} encoder" for name in spoke.heads}
-    inherited = [
-        replace(part, inherited=HEAD_ADAPTED if part.name in encoders else _why(part.name, adapted))
-        for part in hub_parts(hub)
-    ]
-    network = [*_network(spoke.behaviour.model), *_fitted(spoke.behaviour)] if spoke.behaviour else []
-    mixture = hashlib.sha256(spoke.mixture.model_dump_json().encode()).hexdigest()
-    trend = [_trend(spoke.trend)] if spoke.trend else []
-    return [*inherited, _calibration(spoke), *network, *trend, Part("mixture", mixture)]
+    reasons = {f"{name} encoder": HEAD_ADAPTED for name in spoke.heads} | {"fusion": ADAPTED if adapted else FLOOR}
+    for part in hub_parts(hub):
+        yield replace(part, inherited=reasons.get(part.name, FROZEN))
 
 
-def _why(name: str, adapted: bool) -> str:
-    if name != "fusion":
-        return FROZEN
-    return ADAPTED if adapted else FLOOR
-
-
-def _calibration(spoke: Spoke) -> Part:
+def _own(spoke: Spoke) -> Iterator[Part]:
     tensors = spoke.space.tensors().values()
     sizes = sum(tensor.nbytes for tensor in tensors), sum(tensor.size for tensor in tensors)
-    return Part("calibration", spoke.space.fingerprint, *sizes)
+    yield Part("calibration", spoke.space.fingerprint, *sizes)
+    if spoke.behaviour:
+        yield from _network(spoke.behaviour)
+    if spoke.trend:
+        counts = spoke.trend.counts
+        counted = json.dumps([spoke.trend.spans, spoke.trend.item_ids, counts.tolist()])
+        yield Part("trend", _sha256(counted), counts.nbytes, counts.size)
+    yield Part("mixture", _sha256(spoke.mixture.model_dump_json()))
 
 
-def _trend(trend: Trend) -> Part:
-    counted = json.dumps([trend.spans, trend.item_ids, trend.counts.tolist()])
-    return Part("trend", hashlib.sha256(counted.encode()).hexdigest(), trend.counts.nbytes, trend.counts.size)
-
-
-def _network(model: BehaviourModel) -> list[Part]:
-    weights = model.state_dict()
-    parts = [
-        weights_part(part, {name: weight for name, weight in weights.items() if name.startswith(prefixes)})
-        for part, prefixes in OWN_WEIGHTS.items()
-    ]
-    parts = [part for part in parts if part.parameters]
-    lora = {name: weight for name, weight in weights.items() if "lora_" in name}
-    adapters = {
-        "adapter": {name: weight for name, weight in lora.items() if not name.startswith(PREFIX)},
-        "encoder adapter": {name: weight for name, weight in lora.items() if name.startswith(PREFIX)},
-    }
-    return [*(weights_part(part, own) for part, own in adapters.items() if own), *parts]
-
-
-def _fitted(behaviour: Behaviour) -> list[Part]:
+def _network(behaviour: Behaviour) -> Iterator[Part]:
     weights, fitted = behaviour.model.state_dict(), behaviour.features.fingerprints
-    parts = []
+    lora = {name for name in weights if "lora_" in name}
+    on_encoders = {name for name in lora if name.startswith(PREFIX)}
+    for part, names in (("adapter", lora - on_encoders), ("encoder adapter", on_encoders)):
+        if names:
+            yield weights_part(part, {name: own for name, own in weights.items() if name in names})
+    for part, prefixes in OWN_WEIGHTS.items():
+        found = weights_part(part, {name: own for name, own in weights.items() if name.startswith(prefixes)})
+        if found.parameters:
+            yield found
     for part, name in FITTED.items():
         if name in fitted:
             prefix = f"features.{name}."
             encoder = weights_part(part, {own: w for own, w in weights.items() if own.startswith(prefix)})
-            both = hashlib.sha256(f"{encoder.fingerprint}|{fitted[name]}".encode()).hexdigest()
-            parts.append(replace(encoder, fingerprint=both))
-    return parts
+            yield replace(encoder, fingerprint=_sha256(f"{encoder.fingerprint}|{fitted[name]}"))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -23,13 +23,9 @@ class Recommender(Protocol):
 
 
 class VectorRecommender:
-    """Inner products of session and item vectors: what an index computes, over the whole catalog.
+    """Inner products of (N, D) item vectors and the (B, D) session vectors that `encode` makes: what an index computes.
 
-    Args:
-        name: how results name it.
-        item_vectors: (N, D).
-        encode: histories to (B, D) session vectors.
-        hide: what of a history is never recommended after it; such items score minus infinity.
+    What `hide` picks of a history is never recommended after it and scores minus infinity.
     """
 
     def __init__(

@@ -42,27 +42,18 @@ LONG_CLOZE: Mapping[str, Any] = {"training": {"max_epochs": 240}}
 
 @dataclass(frozen=True)
 class Regime:
-    """A kind of data and what suits it.
+    """A kind of data and what suits it."""
 
-    Attributes:
-        name: `small` or `wide`, with `-long` and `-sparse` where they hold.
-        config: keys of `SpokeConfig` that differ from its defaults, nested as there.
-        cloze: keys that differ from `config` for a BERT4Rec.
-    """
-
-    name: str
-    config: Mapping[str, Any]
-    cloze: Mapping[str, Any] = field(default_factory=lambda: CLOZE)
+    name: str  # `small` or `wide`, with `-long` and `-sparse` where they hold
+    config: Mapping[str, Any]  # keys of `SpokeConfig` that differ from its defaults, nested as there
+    cloze: Mapping[str, Any] = field(default_factory=lambda: CLOZE)  # those that differ from `config` for a BERT4Rec
 
     def fill(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """`config` with what it leaves open taken from what suits its model, then from the regime."""
-        return laid_over(laid_over(self.config, self._suits(config)), config)
-
-    def _suits(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What the model of a config asks for: `cloze`, or `IDS_ALONE` without content."""
+        suits = {} if config.get("content", True) else IDS_ALONE
         if config.get("model", "sasrec") == "bert4rec":
-            return self.cloze
-        return {} if config.get("content", True) else IDS_ALONE
+            suits = self.cloze
+        return deep_merge(deep_merge(self.config, suits), config)
 
 
 def regime_of(events: SequenceSource) -> Regime:
@@ -74,14 +65,14 @@ def regime_of(events: SequenceSource) -> Regime:
         # In the place of width, not beside it.
         name, config, cloze = f"{name}-long", LONG, LONG_CLOZE
     if events.n_events < SPARSE_EVENTS * events.n_items:
-        name, config = f"{name}-sparse", laid_over(config, SPARSE)
+        name, config = f"{name}-sparse", deep_merge(config, SPARSE)
     return Regime(name, config, cloze)
 
 
-def laid_over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+def deep_merge(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """`top` over `base`, key by key down to the values that are no mappings."""
     merged = dict(base)
     for key, value in top.items():
         under = merged.get(key)
-        merged[key] = laid_over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = deep_merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return merged

@@ -139,7 +139,7 @@ class Spokes:
         if on != "all" and parent is None:
             raise UsageError("Events are new to a parent only; name one with --from, or leave --on out.")
         from ..spokes.config import without_retired
-        from ..spokes.regimes import laid_over
+        from ..spokes.regimes import deep_merge
         from .spoke_training import SpokeJob
 
         record = self.show(parent) if parent else None
@@ -147,7 +147,7 @@ class Spokes:
         return SpokeJob(
             domain=domain,
             hub=hub,
-            config=laid_over(without_retired(record.config), given) if record else given,
+            config=deep_merge(without_retired(record.config), given) if record else given,
             items=items,
             events=events,
             split=split,

@@ -24,7 +24,7 @@ from hubspoke.commands.progress import make_progress
 from hubspoke.demo.complete_journey import department_events, department_items
 from hubspoke.evaluation.lists import DIVERSITY, NOVELTY
 from hubspoke.evaluation.protocols import Protocol
-from hubspoke.spokes.regimes import laid_over
+from hubspoke.spokes.regimes import deep_merge
 
 from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, seeds, versions, write
 
@@ -164,7 +164,7 @@ def train_all(
             with clock.step(f"{name}, seed {seed}"):
                 trained = ws.spoke.train(
                     DOMAIN,
-                    config=laid_over(base, own) | {"seed": seed},
+                    config=deep_merge(base, own) | {"seed": seed},
                     refit=plan.refit,
                     split=plan.protocol,
                     test_from=plan.test_from,
@@ -366,7 +366,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """What the command line asks for."""
     variants = {name: dict(VARIANTS[name]) for name in arguments.variants}
     for name, own in arguments.variant:
-        variants[name] = laid_over(variants.get(name, VARIANTS.get(name, {})), own)
+        variants[name] = deep_merge(variants.get(name, VARIANTS.get(name, {})), own)
     policies = {"both": (False, True), "ranked": (False,), "excluded": (True,)}
     return Plan(
         variants=lambda _: variants,

@@ -21,7 +21,7 @@ from hubspoke.hub.fusion import BaseFusion, EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel, ItemInputs
 from hubspoke.spokes.recommender import VectorRecommender
-from hubspoke.spokes.regimes import Regime, laid_over
+from hubspoke.spokes.regimes import Regime, deep_merge
 from hubspoke.spokes.spoke import id_rows
 from hubspoke.spokes.training.validation import REPEAT_SHARE, Validation, repeat_share
 from hubspoke.workflows.models import parse_config
@@ -90,7 +90,7 @@ def ids_config(path: str | None, settings: Sequence[str], regime: Regime = PLAIN
     """
     merged: Mapping[str, Any] = IDS_ONLY
     for over in (read_config(path, ()), given, read_config(None, tuple(settings))):
-        merged = laid_over(merged, over or {})
+        merged = deep_merge(merged, over or {})
     return parse_config(SpokeConfig, regime.fill(merged), "spoke")
 
 

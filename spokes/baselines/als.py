@@ -17,18 +17,8 @@ class AlternatingLeastSquares:
 
     Minimises sum_ui c_ui (p_ui - x_u . y_i)^2 + regularization (|X|^2 + |Y|^2), with p_ui = 1 where sequence u holds
     item i and 0 elsewhere, and confidence c_ui = 1 + alpha * (times it does). A history's factors are
-    x = (Y'Y + Y'(C - 1)Y + regularization)^-1 Y'C p, its scores x . y_i.
-
-    Args:
-        sequences: one per user.
-        factors: length of x and y.
-        regularization: weight of the squared norms.
-        alpha: confidence that one event adds.
-        iterations: alternations.
-        seed: of the first factors; the same seed gives the same factors on the same machine.
-
-    Raises:
-        MissingExtraError: the library is not installed.
+    x = (Y'Y + Y'(C - 1)Y + regularization)^-1 Y'C p, its scores x . y_i. There is a sequence per user; the same seed of
+    the first factors gives the same ones on the same machine.
     """
 
     name = "als"
@@ -55,14 +45,7 @@ class AlternatingLeastSquares:
 
 
 def fold_in(item_factors: FloatArray, histories: Histories, alpha: float, regularization: float) -> FloatArray:
-    """(B, K) factors of histories, solved for exactly; zero for an empty one.
-
-    Args:
-        item_factors: (N, K).
-        histories: B arrays of item rows.
-        alpha: confidence that one event adds.
-        regularization: weight of the squared norm, above 0.
-    """
+    """(B, K) factors of histories, solved for exactly from (N, K) those of items; zero for an empty one."""
     exact = item_factors.astype(np.float64)
     gram = exact.T @ exact + regularization * np.eye(exact.shape[1])
     systems = np.tile(gram, (len(histories), 1, 1))  # (B, K, K)
@@ -79,11 +62,7 @@ def fold_in(item_factors: FloatArray, histories: Histories, alpha: float, regula
 def _item_factors(
     sequences: Sequences, factors: int, regularization: float, alpha: float, iterations: int, seed: int
 ) -> FloatArray:
-    """(N, K) factors of items; zero for an item without events.
-
-    Raises:
-        MissingExtraError: the library is not installed.
-    """
+    """(N, K) factors of items; zero for an item without events."""
     try:
         from implicit.cpu.als import AlternatingLeastSquares as Model
         from scipy.sparse import csr_matrix

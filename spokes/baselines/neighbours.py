@@ -13,14 +13,8 @@ class SessionNeighbours:
 
     An item of the session weighs decay^age, age 0 for the last event. A past session's similarity is the sum of the
     weights of the items that it shares, over the square root of its number of distinct items. An item scores the sum
-    of the similarities of the `neighbours` most similar past sessions that hold it.
-
-    Args:
-        sequences: the past sessions.
-        neighbours: past sessions that vote; of equally similar ones the newest.
-        sample: past sessions that are looked at for each item, the newest.
-        decay: weight of an event relative to the one after it.
-        recent: events that are looked back on.
+    of the similarities of the `neighbours` most similar past sessions that hold it, of equally similar ones the newest.
+    For each of its `recent` items the newest `sample` past sessions are looked at.
     """
 
     name = "sknn"

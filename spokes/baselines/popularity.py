@@ -28,9 +28,6 @@ class RecentPopularity:
 
     Timestamps that only count events up (`order`) know no days. All time then stands in for the last days, and `note`
     says so.
-
-    Attributes:
-        note: what stands in for the last days, None where they are known.
     """
 
     def __init__(self, sequences: Sequences, *, days: int = 7, time_kind: TimeKind = "real") -> None:

@@ -14,29 +14,17 @@ from ...hub.content import recency_weighted
 
 @dataclass(frozen=True)
 class SkipGram:
-    """How vectors are trained.
-
-    Attributes:
-        dimension: length of a vector.
-        window: items at most this many events apart in a session predict each other.
-        negatives: weight of the negatives relative to one pair.
-        drawn: negatives drawn for a batch, by (events)^power, and shared by its pairs.
-        power: see `drawn`.
-        epochs: passes over the pairs.
-        batch: pairs in a step.
-        learning_rate: of Adagrad, one accumulator per vector.
-        seed: of the first vectors, the order and the negatives.
-    """
+    """How vectors are trained."""
 
     dimension: int = 64
-    window: int = 5
-    negatives: int = 5
-    drawn: int = 64
+    window: int = 5  # items at most this many events apart in a session predict each other
+    negatives: int = 5  # weight of the negatives relative to one pair
+    drawn: int = 64  # negatives drawn for a batch, by (events)^power, and shared by its pairs
     power: float = 0.75
     epochs: int = 10
-    batch: int = 2048
-    learning_rate: float = 0.25
-    seed: int = 0
+    batch: int = 2048  # pairs in a step
+    learning_rate: float = 0.25  # of Adagrad, one accumulator per vector
+    seed: int = 0  # of the first vectors, the order and the negatives
 
 
 class Product2Vec:
@@ -103,16 +91,10 @@ class _Table:
 def skip_gram_gradients(
     u: FloatArray, v: FloatArray, noise: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Gradients of sum_p [-log s(u_p . v_p) - sum_k w_pk log s(-u_p . n_k)], s the logistic function.
+    """Gradients of sum_p [-log s(u_p . v_p) - sum_k w_pk log s(-u_p . n_k)] by u, v and n, s the logistic function.
 
-    Args:
-        u: (P, D) vectors of the items that predict.
-        v: (P, D) vectors of the items that are predicted.
-        noise: (K, D) vectors of the negatives.
-        weights: (P, K) weight of each negative for each pair.
-
-    Returns:
-        Gradients of u (P, D), v (P, D) and noise (K, D).
+    u (P, D) are the items that predict, v (P, D) those that are predicted, `noise` (K, D) the negatives, and `weights`
+    (P, K) how much each of them counts for each pair.
     """
     pull: FloatArray = _logistic((u * v).sum(axis=1)) - 1  # (P,)
     push: FloatArray = weights * _logistic(u @ noise.T)  # (P, K)

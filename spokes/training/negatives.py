@@ -106,13 +106,7 @@ def without_false_negatives(own: Tensor, scores: Tensor, positive: Tensor, targe
 
     A score above `s+ - (1 - margin) |s+|`, which is `margin` times a positive s+, excludes an item (de Souza P. Moreira
     et al., 2024: NV-Retriever). What is excluded becomes the target itself, which every loss masks out.
-
-    Args:
-        own: (P, H) hard negatives.
-        scores: (P, H) their scores.
-        positive: (P,) scores of the targets.
-        targets: (P,) items.
-        margin: at most one; the lower, the more is excluded.
+    `scores` (P, H) are those of `own`, `positive` (P,) those of the `targets` (P,).
     """
     limit = positive.detach() - (1 - margin) * positive.detach().abs()
     return torch.where(scores.detach() > limit[:, None], targets[:, None], own)

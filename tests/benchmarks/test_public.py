@@ -54,7 +54,7 @@ def test_a_file_that_names_no_items_is_refused(tmp_path: Path) -> None:
         ids.read_sequences(tmp_path / "none.txt")
 
 
-def test_settings_are_laid_over_each_other_key_by_key(tmp_path: Path) -> None:
+def test_settings_are_merged_key_by_key(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("transformer: {dimension: 8, heads: 1}\nid_dropout: 0.5\n", encoding="utf-8")
     config = ids.ids_config(
         str(tmp_path / "c.yaml"), ["transformer.heads=4"], transformer={"max_length": 9}, model="bert4rec"
