@@ -306,7 +306,8 @@ class BehaviourModel(nn.Module):
     @torch.inference_mode()
     def item_vectors(self, items: ItemInputs, batch_size: int = 4096) -> FloatArray:
         """(N, D) item vectors, in batches, in evaluation mode."""
-        self.eval()
+        if self.training:
+            self.eval()
         parts = [self.embed_items(items.rows(rows)) for rows in torch.arange(len(items)).split(batch_size)]
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self.ids.embedding_dim), np.float32)
 
@@ -319,7 +320,8 @@ class BehaviourModel(nn.Module):
             histories: item rows, oldest first; of a model that reads times and types each a `History`.
             batch_size: histories in a forward pass; those of similar length meet, whatever their order.
         """
-        self.eval()
+        if self.training:  # walking all modules would take a fifth of an answer, and write to what threads share
+            self.eval()
         known = with_context(histories, self.transformer.config.needs_context)
         table = torch.from_numpy(vectors).to(self.ids.weight.device)
         out = np.zeros((len(known), vectors.shape[1]), np.float32)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.explain import Explanation
 from hubspoke.workflows.indexes import load_index
@@ -157,17 +156,6 @@ def test_pictures_are_a_part_of_their_own_and_a_note_where_they_are_gone(
     assert [item.parts for item in blind.items] == [item.parts for item in whole.items]
     assert [item.without_image for item in blind.items] == [None, None]
     assert "cannot be read" in blind.notes[-1]
-
-
-def test_what_cannot_be_explained_is_refused(shop: Workspace) -> None:
-    with pytest.raises(UsageError, match=r"popular or new, which no event explains; name"):
-        shop.explain("lamps")
-    with pytest.raises(NotFoundError, match="None of the 1 items"):
-        shop.explain("lamps", ["oak"])
-    with pytest.raises(NotFoundError, match="'oak' is not in index:lamps/1; name an item"):
-        shop.explain("lamps", SESSION, items=["oak"])
-    with pytest.raises(UsageError, match="0 recommendations"):
-        shop.explain("lamps", SESSION, k=0)
 
 
 def test_a_spoke_that_chose_content_alone_says_so(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
