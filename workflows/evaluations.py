@@ -86,15 +86,6 @@ class _Subject:
         return found
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """What a system reached, what it says of itself, and whose content its lists' diversity was measured by."""
-
-    evaluation: Evaluation
-    note: str | None
-    content: str | None
-
-
 class Evaluations:
     """The noun `evaluate`."""
 
@@ -154,12 +145,9 @@ class Evaluations:
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
         if baseline not in {subject.name for subject in subjects}:
             raise UsageError(f"{baseline} is not among the models that are compared; name it there too.")
-        measured = self._measure(subjects, dataset, settled)
-        results = [
-            self._result(subject, dataset, dataset.event_snapshot.ref, measured[subject.name], record=record)
-            for subject in subjects
-        ]
-        rows = compare({name: one.evaluation for name, one in measured.items()}, baseline)
+        measured, content = self._measure(subjects, dataset, settled)
+        results = [self._result(subject, dataset, *measured[subject.name], content, record) for subject in subjects]
+        rows = compare({name: evaluation for name, (evaluation, _) in measured.items()}, baseline)
         return CompareResult(
             domain=domain,
             events=dataset.event_snapshot.ref,
@@ -194,7 +182,10 @@ class Evaluations:
                 f"or one of {', '.join((ZERO_SHOT, *BASELINES))}."
             ) from error
 
-    def _measure(self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol) -> dict[str, _Measured]:
+    def _measure(
+        self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol
+    ) -> tuple[dict[str, tuple[Evaluation, str | None]], str | None]:
+        """What each system reached and says of itself, and whose content the diversity of all lists is measured by."""
         from ..evaluation.evaluate import evaluate
         from ..evaluation.protocols import evaluation_set
 
@@ -218,15 +209,22 @@ class Evaluations:
             note = getattr(recommender, "note", None)
             if note:
                 context.progress.note(f"{subject.name}: {note}")
-            measured[subject.name] = _Measured(evaluation, note, content_of)
-        return measured
+            measured[subject.name] = evaluation, note
+        return measured, content_of
 
     def _result(
-        self, subject: _Subject, dataset: Dataset, events: str, measured: _Measured, *, record: bool
+        self,
+        subject: _Subject,
+        dataset: Dataset,
+        evaluation: Evaluation,
+        note: str | None,
+        content: str | None,
+        record: bool,
     ) -> EvaluationResult:
-        report, domain, ref = measured.evaluation.to_json(), dataset.domain.name, None
+        report, domain, ref = evaluation.to_json(), dataset.domain.name, None
+        events = dataset.event_snapshot.ref if dataset.event_snapshot else ""
         if record:
-            details = {"note": measured.note, "content": measured.content}
+            details = {"model": subject.name, "n_targets": report["n_targets"], "note": note, "content": content}
             ref = self._context.registry.evaluations.add(
                 domain,
                 subject.record.ref if subject.record else None,
@@ -234,15 +232,14 @@ class Evaluations:
                 protocol=report["protocol"],
                 n_users=report["n_users"],
                 metrics=_metric_records(report),
-                details={"model": subject.name, "n_targets": report["n_targets"]}
-                | {name: kept for name, kept in details.items() if kept},
+                details={name: kept for name, kept in details.items() if kept},
                 parents=[Parent(dataset.item_snapshot.ref, Relation.EVALUATED_ON, ITEMS_PART)],
-                artifact=keep_user_values(self._context, measured.evaluation),
+                artifact=_keep_user_values(self._context, evaluation),
             ).ref
-        return EvaluationResult(domain, subject.name, events, ref, measured.note, report)
+        return EvaluationResult(domain, subject.name, events, ref, note, report)
 
 
-def keep_user_values(context: Context, evaluation: Evaluation) -> StoredArtifact:
+def _keep_user_values(context: Context, evaluation: Evaluation) -> StoredArtifact:
     """Store what each user got, which gates compare versions by; equal values give the same artifact."""
     from ..evaluation.user_values import FILE, write_user_values
 

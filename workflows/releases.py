@@ -57,17 +57,6 @@ def promote(
 
     Checks, release and move are one transaction, which is refused if the alias has moved or the gate has changed since
     this call began.
-
-    Args:
-        context: the workspace.
-        ref: a spoke, which comes with its newest index, an index, a release or a hub version.
-        to: the alias.
-        reason: why, for the history.
-        rules: version of the merchandising rules to release along; by default those of the release that the alias
-            points at, `none` for none.
-        override: move it although the domain's gate is not met; the history keeps what was overruled.
-        first: only where the alias points at nothing yet.
-        dry_run: only say what would be done.
     """
     check_alias(to)
     if override and not (reason or "").strip():

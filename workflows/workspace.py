@@ -223,7 +223,22 @@ class Workspace(Context):
         first: bool = False,
         dry_run: bool = False,
     ) -> Promotion:
-        """Point an alias at a spoke, index or release of a domain, or at a hub version; see `releases.promote`."""
+        """Point the alias `to` at a spoke, index or release of a domain, or at a hub version.
+
+        Args:
+            ref: a spoke, which comes with its newest index, an index, a release or a hub version.
+            to: the alias.
+            reason: why, for the history.
+            rules: version of the merchandising rules to release along; by default those of the release that the
+                alias points at, `none` for none.
+            override: move it although the domain's gate is not met; the history keeps what was overruled.
+            first: only where the alias points at nothing yet.
+            dry_run: only say what would be done.
+
+        Raises:
+            QualityGateError: the domain's gate is not met.
+            LockedError: another process moved the alias or changed the gate meanwhile.
+        """
         from .releases import promote
 
         return promote(self, ref, to, reason=reason, rules=rules, override=override, first=first, dry_run=dry_run)

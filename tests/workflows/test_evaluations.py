@@ -96,14 +96,9 @@ def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market:
         found = record.metric(name)
         assert found is not None
         assert found.value == pytest.approx(result.report["metrics"]["all"][name])
-    rows = each_ws.sql("SELECT m.value, m.low FROM metrics m WHERE m.slice = 'all' AND m.name = 'ndcg@10'").rows
-    assert len(rows) == 1
-    baseline = each_ws.evaluate.run("lamps", "popularity")
-    assert each_ws.registry.evaluations.list("lamps")[1].subject is None
-    assert baseline.evaluation == "evaluation:lamps/2"
-    silent = each_ws.evaluate.run("lamps", "popularity", record=False)
-    assert silent.evaluation is None
-    assert len(each_ws.registry.evaluations.list("lamps")) == 2
+    assert each_ws.evaluate.run("lamps", "popularity", record=False).evaluation is None
+    assert each_ws.evaluate.run("lamps", "popularity").evaluation == "evaluation:lamps/2"
+    assert [kept.subject for kept in each_ws.registry.evaluations.list("lamps")] == ["hub:1", None]
 
 
 @pytest.mark.parametrize("protocol", [Protocol(), Protocol(name="temporal", test_from=CUT, exclude_seen=True)])
@@ -120,13 +115,7 @@ def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, 
             estimate = mean_interval(kept.values)
             assert [estimate.low, estimate.high] == result.report["intervals"][name][metric]
     assert len(read_user_values(file, "all", "mrr").users) == result.report["n_users"]
-    with pytest.raises(NotFoundError, match="novelty@10 on cold is not among the values"):
-        read_user_values(file, "cold", "novelty@10")
     assert shop.registry.artifacts.list()[-1].kind == "evaluation"
-    with pytest.raises(NotFoundError, match=r"ndcg@7 on all is not among the values"):
-        read_user_values(file, "all", "ndcg@7")
-    with pytest.raises(NotFoundError):
-        read_user_values(file, "nowhere", "mrr")
     # Equal values are one artifact, and what is not recorded leaves none.
     again = shop.evaluate.run("lamps", "hub", protocol)
     assert shop.registry.evaluations.get(str(again.evaluation)).artifact == digest
@@ -189,7 +178,6 @@ def test_what_lists_are_like_is_told_beside_how_right_they_are(shop: Workspace) 
     assert [record.details["content"] for record in kept] == ["lamps:1"] * 3
     alone = shop.evaluate.run("lamps", "popularity")
     assert "diversity@10" not in alone.report["metrics"]["all"]
-    assert shop.evaluate.compare("lamps", ["popularity", "item-cf"]).rows[-1]["slice"] == "cold"
 
 
 def test_every_baseline_has_its_name(shop: Workspace) -> None:
@@ -201,14 +189,6 @@ def test_every_baseline_has_its_name(shop: Workspace) -> None:
     assert re.fullmatch(r"hub:1, decay [\d.]+ over \d+ events \(chosen on 60 users\)", str(notes["hub-recency"]))
     record = shop.registry.evaluations.list("lamps")[-1]
     assert (record.details["model"], record.details["note"]) == ("hub-recency", notes["hub-recency"])
-
-
-@pytest.mark.parametrize("model", ["populairty", "Popularity!", "als2"])
-def test_an_unknown_name_is_told_the_names(shop: Workspace, model: str) -> None:
-    with pytest.raises(
-        NotFoundError, match=r"lamps:1, .* hub:1, or one of hub, popularity, popularity-7d, item-cf, als,"
-    ):
-        shop.evaluate.run("lamps", model)
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
@@ -365,10 +345,12 @@ def test_a_refitted_spoke_has_seen_validation_so_only_others_are_measured_there(
 def test_what_is_wrong_is_told(shop: Workspace, market: Any) -> None:
     with pytest.raises(UsageError, match="nothing to measure"):
         shop.evaluate.compare("lamps", [])
-    with pytest.raises(NotFoundError):
-        shop.evaluate.run("lamps", "lamps:9")
-    with pytest.raises(NotFoundError):
-        shop.evaluate.run("nowhere", "hub")
+    for domain, model in (("lamps", "lamps:9"), ("nowhere", "hub")):
+        with pytest.raises(NotFoundError):
+            shop.evaluate.run(domain, model)
+    for name in ("populairty", "Popularity!"):
+        with pytest.raises(NotFoundError, match=r"such as lamps:1, .* hub:1, or one of hub, popularity, popularity-7d"):
+            shop.evaluate.run("lamps", name)
     shop.domain.add("mugs", market["mugs"].items)
     with pytest.raises(InvalidDataError, match="mugs has no events to measure on"):
         shop.evaluate.run("mugs", "hub")
