@@ -39,15 +39,20 @@ def atomic_write(path: Path, mode: str = "w", private: bool = False) -> Iterator
     Raises:
         OSError: the folder is missing, full or not writable; `file_faults` turns it into a sentence.
     """
+    with atomic_path(path) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            yield stream
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A free name beside `path`; the file that is written under it becomes `path` when the block ends well."""
     remove_stale(path)
     temporary = _temporary(path)
-    encoding = None if "b" in mode else "utf-8"
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
-        with os.fdopen(descriptor, mode, encoding=encoding) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield temporary
+        flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

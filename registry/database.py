@@ -14,12 +14,20 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
-from ..errors import MissingExtraError, NotFoundError, SchemaVersionError, UsageError
-from .faults import database_faults
+from ..errors import (
+    HubspokeError,
+    InvalidDataError,
+    LockedError,
+    MissingExtraError,
+    NotFoundError,
+    SchemaVersionError,
+    UsageError,
+)
+from ..files import file_faults, no_space, not_writable
 
 # Oldest first; a test holds them equal to the files of migrations/versions.
 REVISIONS = ("0001", "0002")
@@ -31,7 +39,6 @@ _RETRY_SECONDS = 0.01
 _WRITES = "hubspoke_writes"
 # Any fixed number does: it keeps this program's writers apart and nobody else's.
 _WRITER_LOCK = 0x68756273706F6B65
-_NO_SUCH_TABLE = ("42P01", "3F000")
 
 
 def parse_url(url: str) -> URL:
@@ -61,32 +68,36 @@ class Database:
 
     Args:
         url: `sqlite:///path` or `postgresql+psycopg://...`.
-        create: make the SQLite file and its folder where they are missing, and let a migration rebuild tables
-            (foreign keys are then checked at its end instead of at every statement).
+        create: make the SQLite file and its folder where they are missing.
+        foreign_keys: have SQLite check them at every statement. Rebuilding a table and copying tables one by one break
+            them on the way; who turns them off checks all at the end (PRAGMA foreign_key_check).
 
     Raises:
         NotFoundError: the SQLite file is missing.
         MissingExtraError: the PostgreSQL driver is not installed.
     """
 
-    def __init__(self, url: str, create: bool = False) -> None:
+    def __init__(self, url: str, *, create: bool = False, foreign_keys: bool = True) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.path = Path(self.url.database or "").absolute() if self.is_sqlite else None
         self.where = str(self.path) if self.path else self.url.render_as_string(hide_password=True)
-        if self.path and not create and not self.path.is_file():
+        if self.path and create:
+            with file_faults(self.path.parent):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+        elif self.path and not self.path.is_file():
             raise NotFoundError(f"There is no registry at {self.path}; run `hubspoke init` to make one.")
-        self.engine = self._sqlite_engine(create) if self.is_sqlite else self._postgres_engine()
+        self.engine = self._sqlite_engine(create, foreign_keys) if self.is_sqlite else self._postgres_engine()
         self.writer = self.engine.execution_options(**{_WRITES: True})
 
-    def _sqlite_engine(self, create: bool) -> Engine:
+    def _sqlite_engine(self, create: bool, foreign_keys: bool) -> Engine:
         engine = create_engine(self.url, connect_args={"timeout": WAIT_SECONDS})
 
         @event.listens_for(engine, "connect")
         def _connect(connection: Any, _record: Any) -> None:
             # The driver's own idea of when to begin is switched off; `_begin` says it.
             connection.isolation_level = None
-            connection.execute(f"PRAGMA foreign_keys={'OFF' if create else 'ON'}").close()
+            connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}").close()
             if create:
                 _write_ahead(connection)
 
@@ -122,11 +133,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading.
-
-        Raises:
-            HubspokeError: the database cannot be reached or read.
-        """
+        """A session for reading."""
         with database_faults(self.where), Session(self.engine) as session:
             yield session
 
@@ -136,7 +143,6 @@ class Database:
 
         Raises:
             LockedError: another process has been writing for longer than `WAIT_SECONDS`.
-            HubspokeError: the database cannot be reached or written.
         """
         with database_faults(self.where), Session(self.writer) as session, session.begin():
             session.connection()  # takes the place now rather than at the first statement
@@ -144,14 +150,8 @@ class Database:
 
     def current_revision(self) -> str | None:
         """The schema revision of the database, None where it is blank."""
-        query = text("SELECT version_num FROM alembic_version")
         with database_faults(self.where), self.engine.connect() as connection:
-            try:
-                return connection.execute(query).scalar()
-            except DBAPIError as error:
-                if _is_missing_table(error):
-                    return None
-                raise
+            return read_revision(connection)
 
     def check_schema(self) -> None:
         """Do nothing where the schema is this code's own.
@@ -160,11 +160,9 @@ class Database:
             NotFoundError: the database is blank.
             SchemaVersionError: the schema is older or newer.
         """
-        revision = self.current_revision()
+        revision = check_known(self.current_revision(), self.where)
         if revision is None:
             raise NotFoundError(f"There is no registry in {self.where} yet; run `hubspoke init` to make one.")
-        if revision not in REVISIONS:
-            raise newer_schema(self.where, revision)
         if revision != HEAD_REVISION:
             raise SchemaVersionError(
                 f"The registry {self.where} has schema {revision}, this version needs {HEAD_REVISION}; "
@@ -176,12 +174,23 @@ class Database:
         self.engine.dispose()
 
 
-def newer_schema(where: str, revision: str) -> SchemaVersionError:
-    """The error of a registry that this code is too old for."""
-    return SchemaVersionError(
-        f"The registry {where} has schema {revision}, made by a newer hubspoke than this one (which knows up to "
-        f"{HEAD_REVISION}); upgrade the package."
-    )
+def read_revision(connection: Connection) -> str | None:
+    """The schema revision that a connection sees, None where the database is blank."""
+    # Looked for first: on PostgreSQL a question about a missing table would end the transaction.
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def check_known(revision: str | None, where: str) -> str | None:
+    """The revision itself; one that this code is too old for is a SchemaVersionError."""
+    if revision is not None and revision not in REVISIONS:
+        raise SchemaVersionError(
+            f"The registry {where} has schema {revision}, made by a newer hubspoke than this one (which knows up to "
+            f"{HEAD_REVISION}); upgrade the package."
+        )
+    return revision
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
@@ -194,12 +203,77 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
         try:
             return connection.execute("PRAGMA journal_mode=WAL").close()
         except sqlite3.OperationalError as error:
-            # The lowest byte is the primary code.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= end:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or monotonic() >= end:
                 raise
             sleep(_RETRY_SECONDS)
 
 
-def _is_missing_table(error: DBAPIError) -> bool:
-    state = getattr(error.orig, "sqlstate", None)
-    return state in _NO_SUCH_TABLE if state else "no such table" in str(error.orig)
+# ---- faults of the drivers; the only place that reads their codes and words ----
+
+
+@contextmanager
+def database_faults(where: str) -> Iterator[None]:
+    """Translate what the driver raises inside the block."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise database_fault(error, where) from error
+
+
+def database_fault(error: DBAPIError, where: str) -> HubspokeError:
+    """The driver's error as one of ours; `where` names the database without its password."""
+    original = error.orig or error
+    lines = str(original).strip().splitlines()
+    text = lines[0].rstrip(".") if lines else type(original).__name__
+    if isinstance(error, IntegrityError):
+        return LockedError(f"Another process changed {where} at the same moment ({text}); repeat the command.")
+    if isinstance(original, sqlite3.Error):
+        known = _sqlite_fault(original, text, where)
+    else:
+        known = _postgres_fault(getattr(original, "sqlstate", None), text, where)
+    return known or HubspokeError(f"The database {where} refused ({text}); run `hubspoke doctor`.")
+
+
+def _sqlite_fault(error: sqlite3.Error, text: str, where: str) -> HubspokeError | None:
+    match _primary_code(error):
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return _busy(where)
+        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+            return InvalidDataError(
+                f"{where} is not a readable SQLite database ({text}); restore a backup, "
+                "or set HUBSPOKE_REGISTRY_URL to another."
+            )
+        case sqlite3.SQLITE_READONLY:
+            return not_writable(where)
+        case sqlite3.SQLITE_FULL:
+            return no_space(where)
+        case sqlite3.SQLITE_CANTOPEN:
+            return HubspokeError(
+                f"{where} cannot be opened; check that its folder exists and that this user may read it."
+            )
+    return None
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    # The lowest byte of an extended code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _postgres_fault(state: str | None, text: str, where: str) -> HubspokeError | None:
+    match state:
+        case None:
+            return HubspokeError(
+                f"The database {where} cannot be reached ({text}); check HUBSPOKE_REGISTRY_URL and that the server "
+                "runs."
+            )
+        case "53100":  # disk full
+            return no_space(where)
+        case "25006" | "42501":  # read-only transaction, insufficient privilege
+            return not_writable(where)
+        case "55P03" | "40P01" | "40001":  # lock not available, deadlock, serialization failure
+            return _busy(where)
+    return None
+
+
+def _busy(where: str) -> LockedError:
+    return LockedError(f"Another process is writing to {where}; wait for it to end and repeat the command.")

@@ -9,16 +9,16 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from ..errors import LockedError
 from ..files import file_faults
-from .database import Database
-from .faults import database_faults
+from .database import Database, database_faults
 
 _HOLDER = text(
     "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
@@ -28,52 +28,36 @@ _HOLDER = text(
 
 
 def lock(database: Database, name: str) -> AbstractContextManager[None]:
-    """Hold `name` against every other process that uses this registry.
-
-    Raises:
-        LockedError: another holds it.
-    """
+    """Hold `name` against every other process that uses this registry; a LockedError where another holds it."""
     if database.path is not None:
         return file_lock(database.path.parent / "locks", name)
-    return advisory_lock(database.engine, name, database.where)
+    return _advisory_lock(database.engine, name, database.where)
 
 
 @contextmanager
 def file_lock(folder: Path, name: str) -> Iterator[None]:
-    """Hold `name` by a file in `folder`; the kernel lets go of it when the process ends in whatever way.
-
-    Raises:
-        LockedError: another holds it.
-    """
+    """Hold `name` by a file in `folder`; the kernel lets go of it when the process ends in whatever way."""
     path = folder / f"{quote(name, safe='')}.lock"
     with file_faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # Never truncated on opening: until the lock is ours the number in it is the holder's.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _take(descriptor, name)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            raise _held(name, holder) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, name: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
-        raise _held(name, f"process {holder}" if holder else "another process") from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-
-
 @contextmanager
-def advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
-    """Hold `name` by a PostgreSQL session of its own; the server lets go of it when the session ends.
-
-    Raises:
-        LockedError: another holds it.
-    """
+def _advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
+    """Hold `name` by a PostgreSQL session of its own; the server lets go of it when the session ends."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
     with database_faults(where):
         # Autocommit: a transaction held open through a training would keep the server from cleaning up.
@@ -84,7 +68,10 @@ def advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
                 raise _held(name, _advisory_holder(connection, key))
         yield
     finally:
-        # Closed rather than returned to the pool: that is what lets go of the lock, even after an error.
+        # The server may notice the end of the session some time after it, so it is told first where it still listens.
+        with suppress(DBAPIError):
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+        # Closed rather than returned to the pool: that lets go of the lock in any case.
         connection.invalidate()
         connection.close()
 
@@ -92,8 +79,9 @@ def advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
 def _advisory_holder(connection: Connection, key: int) -> str:
     unsigned = key % (1 << 64)
     holder = connection.scalar(_HOLDER, {"high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF})
-    return f"process {str(holder).removeprefix('hubspoke ')}" if holder else "another process"
+    return str(holder or "").removeprefix("hubspoke ")
 
 
 def _held(name: str, holder: str) -> LockedError:
-    return LockedError(f"{holder.capitalize()} holds {name!r}; wait for it to end, or stop it, and repeat the command.")
+    holder = f"Process {holder}" if holder else "Another process"
+    return LockedError(f"{holder} holds {name!r}; wait for it to end, or stop it, and repeat the command.")

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection
 
 from ..errors import HubspokeError
-from ..files import file_faults
-from .database import HEAD_REVISION, REVISIONS, Database, newer_schema
-from .faults import database_faults
+from .database import HEAD_REVISION, Database, check_known, database_faults, read_revision
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -35,23 +33,10 @@ class SchemaChange:
         return self.before != self.after
 
 
-def alembic_config(connection: Connection | None = None) -> Config:
-    """Alembic's configuration without a file; the connection travels in its attributes."""
-    from alembic.config import Config
-
-    # Said now: Alembic's own default is whatever stdout was when it was imported.
-    config = Config(stdout=sys.stderr)
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
 def upgrade(url: str, revision: str = "head") -> SchemaChange:
-    """Make the registry where there is none, or bring it to this code's schema; one transaction, safe to race.
+    """Make the registry where there is none, or bring it to this code's schema (or to an older `revision`).
 
-    Args:
-        url: database of the registry.
-        revision: an older schema to stop at.
+    One transaction, safe to race.
 
     Raises:
         SchemaVersionError: a newer hubspoke made the registry.
@@ -69,40 +54,30 @@ def downgrade(url: str, revision: str) -> SchemaChange:
     return _migrate(url, lambda config: command.downgrade(config, revision))
 
 
+def alembic_config(connection: Connection | None = None) -> Config:
+    """Alembic's configuration without a file; the connection travels in its attributes."""
+    from alembic.config import Config
+
+    # Named here: Alembic's own default is whatever stdout was when it was imported.
+    config = Config(stdout=sys.stderr)
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
 def _migrate(url: str, run: Callable[[Config], Any]) -> SchemaChange:
-    database = _open(url)
+    # SQLite changes a table by building it anew, which breaks foreign keys on the way.
+    database = Database(url, create=True, foreign_keys=False)
     # The revision is read while the writer's place is held, so a second process waits and finds it done.
     with closing(database), database_faults(database.where), database.writer.begin() as connection:
-        before = _revision(connection)
-        if before is not None and before not in REVISIONS:
-            raise newer_schema(database.where, before)
+        before = check_known(read_revision(connection), database.where)
         run(alembic_config(connection))
-        _check_foreign_keys(connection)
-        return SchemaChange(before, _revision(connection))
-
-
-def _revision(connection: Connection) -> str | None:
-    # Looked for first: on PostgreSQL a question about a missing table would end the transaction.
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
-
-
-def _open(url: str) -> Database:
-    database = Database(url, create=True)
-    if database.path is not None:
-        with file_faults(database.path.parent):
-            database.path.parent.mkdir(parents=True, exist_ok=True)
-    return database
-
-
-def _check_foreign_keys(connection: Connection) -> None:
-    if connection.dialect.name != "sqlite":
-        return
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-    if broken is not None:
-        raise HubspokeError(
-            f"Migrating to {HEAD_REVISION} would leave table {broken[0]} with a dangling reference to {broken[2]}; "
-            "nothing was changed, restore a backup."
-        )
+        broken = None
+        if database.is_sqlite:
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
+        if broken is not None:
+            raise HubspokeError(
+                f"Migrating to {HEAD_REVISION} would leave table {broken[0]} with a dangling reference to {broken[2]}; "
+                "nothing was changed, restore a backup."
+            )
+        return SchemaChange(before, read_revision(connection))

@@ -24,8 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ..errors import HubspokeError, UsageError
 from ..results import Record
-from .database import WAIT_SECONDS, Database
-from .faults import database_fault
+from .database import WAIT_SECONDS, database_fault
 from .store import Registry
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def run_sql(registry: Registry, sql: str, limit: int | None = None, timeout: flo
     """
     if not sql.strip().strip(";").strip():
         raise UsageError("The query is empty; write one such as SELECT ref, created_at FROM nodes.")
-    database: Database = registry.database
+    database = registry.database
     if database.path is not None:
         return _run_sqlite(database.path, sql, limit, timeout)
     return _run_postgres(database.engine, database.where, sql, limit, timeout)

@@ -44,11 +44,9 @@ def init(context: Context, dry_run: bool = False) -> InitResult:
         SchemaVersionError: a newer hubspoke made the registry.
         HubspokeError: the database or the folders cannot be reached or written.
     """
-    from ..registry.database import HEAD_REVISION, REVISIONS, newer_schema
+    from ..registry.database import HEAD_REVISION, check_known
 
-    before = current_schema(context)
-    if before is not None and before not in REVISIONS:
-        raise newer_schema(_shown_url(context), before)
+    before = check_known(current_schema(context), _shown_url(context))
     if not dry_run:
         if before != HEAD_REVISION:  # asked first, because alembic takes a second to load
             from ..registry.migrate import upgrade

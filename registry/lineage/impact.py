@@ -176,7 +176,7 @@ def impact_query(root_id: int) -> Compound:
         .outerjoin(Release, Release.id == walk.c.id)
         .outerjoin(_Served, _Served.id == Release.index_id)
     )
-    return nodes_and_edges(walk, "downstream", facts)
+    return nodes_and_edges(walk, "downstream", facts, (Edge.parent_id, Edge.child_id, Edge.relation))
 
 
 def _facts(session: Session, root: int) -> dict[int, _Fact]:

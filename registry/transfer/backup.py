@@ -10,24 +10,21 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
-from uuid import uuid4
 
 from sqlalchemy import Connection, Table, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ...errors import InvalidDataError, NotFoundError, UsageError
-from ...files import file_faults, flush
+from ...files import atomic_path, file_faults
 from ...progress import Progress
-from ..database import HEAD_REVISION, REVISIONS, WAIT_SECONDS, Database, newer_schema
-from ..faults import database_fault, database_faults
+from ..database import HEAD_REVISION, WAIT_SECONDS, Database, check_known, database_fault, database_faults
 from ..schema import Base
 
 # Rows that are in memory at once.
 _CHUNK = 1_000
-_SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True)
@@ -57,30 +54,24 @@ def back_up(url: str, file: Path, force: bool = False, report: Progress | None =
         InvalidDataError: the copy does not pass the database's checks, because the registry does not.
         HubspokeError: the registry cannot be read or the file not written.
     """
-    target = _target(file)
-    with closing(Database(url)) as source:
-        _check_source(source)
-        _check_target(source, target, force)
-        with _beside(target) as part:
+    with _source(url, file, force) as source, file_faults(file.absolute().parent), atomic_path(file.absolute()) as part:
+        try:
             if source.path is not None:
                 _copy_sqlite(source.path, part)
             else:
                 _copy_postgres(source, part, report or Progress())
             copied = _inspect(part, source.where)
-            _check_target(source, target, force)
-            _publish(part, target)
-            return copied
+        finally:
+            for side in _side_files(part):
+                side.unlink(missing_ok=True)
+        _check_target(source, file.absolute(), force)
+        return copied
 
 
 def plan_backup(url: str, file: Path, force: bool = False) -> RegistryCopy:
-    """What `back_up` would copy now; nothing is written.
-
-    Raises:
-        as `back_up`.
-    """
-    with closing(Database(url)) as source:
-        schema = _check_source(source)
-        _check_target(source, _target(file), force)
+    """What `back_up` would copy now; nothing is written. Errors as those of `back_up`."""
+    with _source(url, file, force) as source:
+        schema = source.current_revision() or HEAD_REVISION
         with database_faults(source.where), source.engine.connect() as connection:
             return RegistryCopy(_counts(connection), schema, 0)
 
@@ -96,18 +87,6 @@ def inspect_backup(file: Path) -> RegistryCopy:
     if not file.is_file():
         raise NotFoundError(f"There is no backup {file}; check the path.")
     return _inspect(file, str(file))
-
-
-def _inspect(file: Path, shown: str) -> RegistryCopy:
-    with closing(Database(_sqlite_url(file))) as database:
-        revision = database.current_revision()
-        if revision is None:
-            raise InvalidDataError(f"{shown} holds no registry; name a file that `hubspoke registry backup` wrote.")
-        if revision not in REVISIONS:
-            raise newer_schema(shown, revision)
-        with database_faults(shown), database.engine.connect() as connection:
-            _check_sound(connection, shown)
-            return RegistryCopy(_counts(connection), revision, file.stat().st_size)
 
 
 def restore(url: str, file: Path, report: Progress | None = None) -> RegistryCopy:
@@ -127,35 +106,28 @@ def restore(url: str, file: Path, report: Progress | None = None) -> RegistryCop
     known = plan_restore(url, file)
     with _at_head(file, known.schema) as readable:
         upgrade(url)
-        with closing(Database(_sqlite_url(readable))) as source, closing(Database(url)) as target:
-            rows = _fill(target, source, report or Progress())
-    return RegistryCopy(rows, known.schema, known.bytes)
-
-
-def _fill(target: Database, source: Database, report: Progress) -> dict[str, int]:
-    with database_faults(target.where), target.writer.begin() as into, source.engine.connect() as out:
-        _check_blank(into, target.where)
-        rows = _copy_tables(out, into, report)
-        _continue_numbers(into)
-        return rows
+        with (
+            closing(Database(_sqlite_url(readable))) as source,
+            closing(Database(url)) as target,
+            database_faults(target.where),
+            target.writer.begin() as into,
+            source.engine.connect() as out,
+        ):
+            _check_blank(into, target.where)
+            rows = _copy_tables(out, into, report or Progress())
+            _continue_numbers(into)
+    return replace(known, rows=rows)
 
 
 def plan_restore(url: str, file: Path) -> RegistryCopy:
-    """What `restore` would copy; nothing is written.
-
-    Raises:
-        as `restore`.
-    """
+    """What `restore` would copy; nothing is written. Errors as those of `restore`."""
     known = inspect_backup(file)
     try:
         target = Database(url)
     except NotFoundError:
         return known
     with closing(target):
-        revision = target.current_revision()
-        if revision is not None:
-            if revision not in REVISIONS:
-                raise newer_schema(target.where, revision)
+        if check_known(target.current_revision(), target.where) is not None:
             with database_faults(target.where), target.engine.connect() as connection:
                 _check_blank(connection, target.where)
     return known
@@ -164,18 +136,32 @@ def plan_restore(url: str, file: Path) -> RegistryCopy:
 # ---- checks ----
 
 
-def _check_source(source: Database) -> str:
-    """The schema revision of a registry that can be copied."""
-    revision = source.current_revision()
-    if source.path is None or revision is None or revision not in REVISIONS:
-        source.check_schema()
-    return revision or HEAD_REVISION
-
-
-def _target(file: Path) -> Path:
+@contextmanager
+def _source(url: str, file: Path, force: bool) -> Iterator[Database]:
+    """A registry that can be copied to `file`."""
     if "?" in str(file.absolute()):
         raise UsageError(f"{file} has a '?' in its path, which no database URL can name; choose another name.")
-    return file.absolute()
+    with closing(Database(url)) as source:
+        # An SQLite file is copied whatever its schema, as long as this code knows it.
+        if source.path is None or check_known(source.current_revision(), source.where) is None:
+            source.check_schema()
+        _check_target(source, file.absolute(), force)
+        yield source
+
+
+def _inspect(file: Path, shown: str) -> RegistryCopy:
+    with closing(Database(_sqlite_url(file))) as database:
+        revision = check_known(database.current_revision(), shown)
+        if revision is None:
+            raise InvalidDataError(f"{shown} holds no registry; name a file that `hubspoke registry backup` wrote.")
+        with database_faults(shown), database.engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first() if found == "ok" else None
+            if broken is not None:
+                found = f"a row of {broken[0]} refers to a row of {broken[2]} that is not there"
+            if found != "ok":
+                raise InvalidDataError(f"{shown} is damaged ({found}); use an earlier backup.")
+            return RegistryCopy(_counts(connection), revision, file.stat().st_size)
 
 
 def _check_target(source: Database, file: Path, force: bool) -> None:
@@ -188,21 +174,9 @@ def _check_target(source: Database, file: Path, force: bool) -> None:
     if file.exists() and not force:
         raise UsageError(f"{file} exists already; name another file, or replace it with --force.")
     # SQLite would read what a process left here as the newest part of the new file.
-    left = next((side for side in _SIDE_FILES if Path(f"{file}{side}").exists()), None)
-    if left is not None:
-        raise UsageError(f"{file} is in use as a database (there is {file.name}{left}); name another file.")
-
-
-def _check_sound(connection: Connection, shown: str) -> None:
-    said = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-    if said != "ok":
-        raise InvalidDataError(f"{shown} is damaged ({said}); use an earlier backup.")
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-    if broken is not None:
-        raise InvalidDataError(
-            f"{shown} is damaged (a row of {broken[0]} refers to a row of {broken[2]} that is not there); "
-            "use an earlier backup."
-        )
+    for left in _side_files(file):
+        if left.exists():
+            raise UsageError(f"{file} is in use as a database (there is {left.name}); name another file.")
 
 
 def _check_blank(connection: Connection, where: str) -> None:
@@ -229,18 +203,18 @@ def _copy_postgres(source: Database, part: Path, report: Progress) -> None:
     from ..migrate import upgrade
 
     upgrade(_sqlite_url(part))
+    snapshot = source.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     # Foreign keys are checked at the end, with everything else.
-    with closing(Database(_sqlite_url(part), create=True)) as target:
-        _copy_at_one_moment(source, target, report)
+    with (
+        closing(Database(_sqlite_url(part), foreign_keys=False)) as target,
+        database_faults(source.where),
+        snapshot.connect() as out,
+        target.writer.begin() as into,
+    ):
+        _copy_tables(out, into, report)
     with closing(sqlite3.connect(part)) as connection:
         # One file, with nothing beside it.
         connection.execute("PRAGMA journal_mode=DELETE")
-
-
-def _copy_at_one_moment(source: Database, target: Database, report: Progress) -> None:
-    snapshot = source.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with database_faults(source.where), snapshot.connect() as out, target.writer.begin() as into:
-        _copy_tables(out, into, report)
 
 
 def _copy_tables(out: Connection, into: Connection, report: Progress) -> dict[str, int]:
@@ -280,10 +254,9 @@ def _continue_numbers(connection: Connection) -> None:
 
 
 def _counts(connection: Connection) -> dict[str, int]:
-    names = sorted(set(inspect(connection).get_table_names()) - {"alembic_version"})
-    known = [table.name for table in Base.metadata.sorted_tables]
-    ours = [name for name in known if name in names]
-    return {name: int(connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()) for name in ours}
+    there = set(inspect(connection).get_table_names())  # an older schema has fewer
+    tables = [table for table in Base.metadata.sorted_tables if table.name in there]
+    return {table.name: connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
 
 
 # ---- files ----
@@ -308,20 +281,10 @@ def _at_head(file: Path, schema: str) -> Iterator[Path]:
         yield copy
 
 
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """A name that is free, in the same folder; whatever is left there at the end is removed."""
-    part = target.with_name(f".{target.name}.{uuid4().hex[:12]}.part")
-    try:
-        with file_faults(target.parent):
-            yield part
-    finally:
-        for name in (part, *(Path(f"{part}{side}") for side in _SIDE_FILES)):
-            name.unlink(missing_ok=True)
+def _side_files(file: Path) -> list[Path]:
+    """What SQLite keeps beside a file that it has open, or had when its process was killed."""
+    return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
 
 
-def _publish(part: Path, target: Path) -> None:
-    """Bring the bytes to the disk, give them their name, and bring that to the disk too."""
-    flush(part)
-    part.replace(target)
-    flush(target.parent)
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    return None

@@ -77,15 +77,13 @@ def test_alembic_itself_finds_nothing_to_migrate(registry_url: str) -> None:
 
 
 def test_an_upgrade_that_lost_the_race_says_what_it_found(blank_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = migrate._open
-
-    def open_late(url: str) -> Database:
-        monkeypatch.setattr(migrate, "_open", opened)
-        database = opened(url)
+    def open_late(url: str, **how: bool) -> Database:
+        monkeypatch.undo()
+        database = Database(url, **how)
         assert upgrade(url).before is None
         return database
 
-    monkeypatch.setattr(migrate, "_open", open_late)
+    monkeypatch.setattr(migrate, "Database", open_late)
     second = upgrade(blank_url)
     assert (second.before, second.after, second.changed) == (HEAD_REVISION, HEAD_REVISION, False)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, MissingExtraError, UsageError
 from hubspoke.registry import database as database_module
-from hubspoke.registry.database import Database, parse_url
-from hubspoke.registry.faults import database_fault
+from hubspoke.registry.database import Database, database_fault, parse_url
 from hubspoke.registry.store import Registry
 from sqlalchemy.exc import OperationalError
 

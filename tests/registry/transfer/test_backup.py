@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke import files
 from hubspoke.errors import HubspokeError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
 from hubspoke.registry.database import HEAD_REVISION, Database
 from hubspoke.registry.migrate import downgrade, upgrade
@@ -193,7 +194,7 @@ def test_a_file_is_replaced_only_by_force_and_only_by_a_whole_one(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(HubspokeError, match="No space is left"):
-        patch.setattr(backup, "flush", full)
+        patch.setattr(files, "flush", full)
         back_up(registry_url, file, force=True)
     assert (set(tmp_path.iterdir()), inspect_backup(file).rows["domains"]) == (before, 0)
     assert back_up(registry_url, file, force=True).rows["domains"] == 1
