@@ -71,3 +71,7 @@ class LockedError(HubspokeError):
     """Another process holds what this one needs."""
 
     exit_code = 8
+
+
+class ProcessLostError(HubspokeError):
+    """Another process of a training by several is gone, or does not come along."""

@@ -18,7 +18,6 @@ import click
 from ..errors import HubspokeError, UsageError
 from ..results import Record
 from ..settings import load_settings
-from ..workflows.teams import team_size
 from ..workflows.workspace import Workspace, open_workspace
 from .output import print_error, print_json
 from .progress import make_progress
@@ -153,9 +152,19 @@ def command_options(function: Callable[Concatenate[Call, P], None]) -> Callable[
     return run
 
 
+def world_size() -> int:
+    """Processes that torchrun started, 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """The number of this process among them."""
+    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
+
+
 def _alone_unless_shared(command: str) -> None:
-    if team_size() > 1 and not command.endswith(SHARED_COMMANDS):
+    if world_size() > 1 and not command.endswith(SHARED_COMMANDS):
         raise UsageError(
-            f"WORLD_SIZE is {team_size()}, as under torchrun, but only `{SHARED_COMMANDS[0]}` shares its work among "
+            f"WORLD_SIZE is {world_size()}, as under torchrun, but only `{SHARED_COMMANDS[0]}` shares its work among "
             "processes; run this command once, without torchrun."
         )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from ..workflows.teams import FOLLOWED, LeaderLostError, following
-from .call import Call, command_options
+from ..errors import ProcessLostError
+from .call import Call, command_options, rank
 from .models import model_facts, model_table, trained
 from .options import config_options, dry_run, force, moment, read_config
 from .spoke_text import compared_spokes
+
+if TYPE_CHECKING:
+    from ..workflows.spokes import TrainingOptions
 
 
 @click.group()
@@ -53,22 +56,16 @@ def spoke() -> None:
 @command_options
 def train(
     call: Call,
+    /,
     domain: str,
-    hub: str | None,
     model: str | None,
     config: str | None,
     settings: tuple[str, ...],
-    items: str | None,
-    events: str | None,
-    refit: bool,
-    split: str,
-    test_from: datetime | None,
-    parent: str | None,
-    on: str,
     index: bool,
     promote: bool,
     force: bool,
     dry_run: bool,
+    **options: Unpack[TrainingOptions],
 ) -> None:
     """Train a spoke. The same inputs and settings give the same version again.
 
@@ -78,34 +75,22 @@ def train(
       hubspoke spoke train garden --from garden:3 --on new
       torchrun --nproc-per-node 2 -m hubspoke.cli spoke train garden
     """
-    with _first_process_tells():
+    given = read_config(config, (*settings, f"model={model}") if model else settings)
+    with _one_voice():
         result = call.workspace().spoke.train(
-            domain,
-            hub=hub,
-            config=read_config(config, (*settings, f"model={model}") if model else settings),
-            items=items,
-            events=events,
-            refit=refit,
-            split=split,
-            test_from=test_from,
-            force=force,
-            dry_run=dry_run,
-            index=index,
-            promote=promote,
-            parent=parent,
-            on=on,
+            domain, given, force=force, dry_run=dry_run, index=index, promote=promote, **options
         )
-    if result.status != FOLLOWED:
+    if rank() == 0:
         call.show(result, lambda: trained(result))
 
 
 @contextmanager
-def _first_process_tells() -> Iterator[None]:
-    """What stops a whole team is told once; the other processes end without a word."""
+def _one_voice() -> Iterator[None]:
+    """What stops a training by several processes is reported once; all but the first end without a word."""
     try:
         yield
-    except (KeyboardInterrupt, LeaderLostError):
-        if following():
+    except (KeyboardInterrupt, ProcessLostError):
+        if rank() > 0:
             raise SystemExit(1) from None
         raise
 

@@ -1,38 +1,54 @@
-"""How a spoke is trained: behaviour beside its floor, chosen on validation, refitted if asked; by one process or more.
+"""How a spoke is trained: load, split, train, select the mixture on validation, refit, save. Top to bottom.
 
-A job in plain data decides a training, so that every process of a team makes the same of it.
+Under torchrun the first process does all of this and tells the others the job; they train along on their share of each
+batch, choose nothing, and write nothing.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidDataError
+from ..catalog.sequences import SequenceSource
+from ..errors import InvalidDataError, UsageError
+from ..hub.adapters.adapted import adapt_encoders
+from ..hub.content import fit_content_space
+from ..hub.devices import pick_device, seed_everything
+from ..progress import Progress
 from ..registry.kinds import ModelKind, Relation
-from ..registry.records import Parent
+from ..registry.records import ModelRecord, Parent
 from ..results import fingerprint
+from ..spokes.config import SpokeConfig, without_retired
+from ..spokes.features.items import ItemFeatures, fit_features
+from ..spokes.features.trend import SPANS, UNDATED_SPANS, trend_of, trend_scores
+from ..spokes.mixture import Mixture
+from ..spokes.model import BehaviourModel, ItemInputs
+from ..spokes.parts import spoke_parts
+from ..spokes.regimes import deep_merge, regime_of
+from ..spokes.selection import CatalogContent, Selection
+from ..spokes.spoke import UNKNOWN_ID_ROW, Behaviour, Spoke, floor_settings, id_rows
+from ..spokes.training.checkpoints import Checkpoints
+from ..spokes.training.distributed import World, joined
+from ..spokes.training.loop import TrainingRun, Validate, train_behaviour
+from ..spokes.training.memory import refuse_beyond_device
 from ..spokes.training.splits import Split, SplitSettings, held_out_fingerprint, split
+from ..spokes.training.warm_start import LoadedParent, measured_drift, take_over
+from .context import Context
+from .datasets import Dataset, event_ranges, load_dataset, time_kind
 from .hubs import Hubs
-from .loading import encode_items, load_hub, ready_model
-from .models import Recipe, Trained, model_part, parse_config, prepare
-from .warm_start import WarmStart, load_parent, measured_drift, take_from, warm_start
+from .loading import encode_items, load_hub, over_catalog, ready_model, spoke_ref
+from .models import ModelResult, Recipe, Trained, model_part, parse_config, prepare, train_once
+from .warm_start import WarmStart, warm_start
 
-if TYPE_CHECKING:
-    from ..catalog.sequences import SequenceSource
-    from ..spokes.config import SpokeConfig
-    from ..spokes.mixture import Mixture
-    from ..spokes.model import BehaviourModel, ItemInputs
-    from ..spokes.selection import Selection
-    from ..spokes.spoke import Behaviour, Spoke
-    from ..spokes.training.loop import TrainingRun, Validate
-    from .context import Context
-    from .teams import Leader
+# What a training from a parent may be on.
+ON = ("all", "new")
+FOLLOWED = "followed"
 
 
 @dataclass(frozen=True)
@@ -41,161 +57,184 @@ class SpokeJob:
 
     Attributes:
         domain: the category.
-        hub: hub version; None for the live one.
-        config: of the spoke; what is left open follows the data's regime, where there is no parent.
+        hub: hub version; None for the live one, made untrained from packaged weights where there is none.
+        config: keys of `SpokeConfig`; what is left open follows the parent, or the size and shape of the training
+            events (`spokes.regimes`).
         items: item snapshot; None for the newest.
         events: event snapshot; None for the newest.
-        split: what is kept out.
-        test_from: first moment of the test window, ISO 8601.
+        split: what is kept out for testing, as in `SplitSettings`.
+        test_from: first moment of the test window, with the temporal split.
         refit: whether the validation events are trained on after the choice.
-        parent: version that is gone on from; None for a training from scratch.
-        on: `all` events or those that are `new` to the parent.
+        parent: spoke version, of this domain or another, whose weights are trained on.
+        on: with a parent: `all` events that the split lets be seen, or those that are `new` to it.
     """
 
     domain: str
-    hub: str | None
-    config: Mapping[str, Any]
-    items: str | None
-    events: str | None
-    split: str
-    test_from: str | None
-    refit: bool
+    hub: str | None = None
+    config: Mapping[str, Any] | None = None
+    items: str | None = None
+    events: str | None = None
+    split: str = "leave-one-out"
+    test_from: datetime | None = None
+    refit: bool = False
     parent: str | None = None
     on: str = "all"
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; `SpokeJob(**data)` is the inverse."""
-        return asdict(self)
+    @property
+    def kept_out(self) -> SplitSettings:
+        """What the split keeps from the training."""
+        return SplitSettings(self.split, self.test_from)
+
+    def check(self) -> None:
+        """Refuse a job that contradicts itself."""
+        _ = self.kept_out
+        if self.on not in ON:
+            raise UsageError(f"There are no {self.on!r} events to train on; choose one of {', '.join(ON)}.")
+        if self.on != "all" and self.parent is None:
+            raise UsageError("Events are new to a parent only; name one with --from, or leave --on out.")
 
 
-class SpokePlan:
-    """A job with its data, cut and checked, before anything is trained.
+def train_spoke(context: Context, job: SpokeJob, *, force: bool = False, dry_run: bool = False) -> ModelResult:
+    """Train what a job says, unless the same was trained before."""
+    with joined(context.settings.device) as world:
+        if not world.leads:
+            return _train_along(context, world)
+        plan = plan_training(context, job, dry_run)
+        result = train_once(context, plan.recipe, lambda: _train(context, plan, world), force=force, dry_run=dry_run)
+        world.broadcast(None)  # nothing is left to train along with
+    if not dry_run:
+        shutil.rmtree(plan.checkpoints, ignore_errors=True)
+    return result
 
-    Args:
-        context: the workspace.
-        job: what is to be trained.
-        dry_run: make no hub where there is none.
+
+def _train_along(context: Context, world: World) -> ModelResult:
+    """What every process but the first does; the result names no version."""
+    context.progress = Progress()
+    while (job := world.broadcast(None)) is not None:
+        SpokeTraining(context, plan_training(context, job), world).fit()
+    return ModelResult(None, None, False, FOLLOWED, 0.0, {})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job with its data, split and checked, before anything is trained.
 
     Attributes:
-        job: the same with all that was left open.
-
-    Raises:
-        NotFoundError: no such domain, snapshot or version, or no events yet.
-        InvalidDataError: no user has enough events to train on, or nothing is new to the parent.
-        UsageError: the config is not usable, or the parent has seen what is kept out.
-        IncompatibleError: the parent's weights would not fit.
+        job: with all that was left open.
+        config: of the spoke.
+        dataset: catalog and events.
+        split: of the events.
+        start: the parent, where one is trained on.
+        recipe: what tells this training from any other.
+        checkpoints: where a killed training goes on from.
     """
 
-    def __init__(self, context: Context, job: SpokeJob, dry_run: bool = False) -> None:
-        from ..spokes.config import SpokeConfig
-        from ..spokes.regimes import regime_of
-        from .datasets import load_dataset
+    job: SpokeJob
+    config: SpokeConfig
+    dataset: Dataset
+    split: Split
+    start: WarmStart | None
+    recipe: Recipe
+    checkpoints: Path
 
-        # Before any data is read, so that a mistake is told at once.
-        self.config = parse_config(SpokeConfig, job.config, "spoke")
-        self.dataset = load_dataset(
-            context, job.domain, items=job.items, events=job.events, streaming=self.config.training
+
+def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Plan:
+    """Load and split a job's data, and settle what it leaves open; a dry run makes no hub where there is none."""
+    job.check()
+    parent = ready_model(context, spoke_ref(context, job.parent), ModelKind.SPOKE) if job.parent else None
+    given = {"seed": context.settings.seed, **(job.config or {})}
+    given = deep_merge(without_retired(parent.config), given) if parent else given
+    # Before any data is read, so that a mistake is reported at once.
+    config = parse_config(SpokeConfig, given, "spoke")
+    dataset = load_dataset(context, job.domain, items=job.items, events=job.events, streaming=config.training)
+    if dataset.event_snapshot is None:
+        raise InvalidDataError(
+            f"{job.domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
         )
-        if self.dataset.event_snapshot is None:
-            raise InvalidDataError(
-                f"{job.domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
-            )
-        # Cut first: too few events are told before a version number is taken.
-        test_from = datetime.fromisoformat(job.test_from) if job.test_from else None
-        settings = SplitSettings(job.split, test_from)
-        self.parts = split(self.dataset.source, settings, self.config)
-        if job.parent is None:
-            self.config = parse_config(SpokeConfig, regime_of(self.parts.train).fill(job.config), "spoke")
-        if job.hub:
-            hub: str | None = ready_model(context, job.hub, ModelKind.HUB).ref
-        else:
-            hub = Hubs(context).live() if dry_run else Hubs(context).ensure()
-        items, events = self.dataset.item_snapshot.ref, self.dataset.event_snapshot.ref
-        self.job = replace(job, config=self.config.model_dump(mode="json"), hub=hub, items=items, events=events)
-        self.start = self._start(context, settings) if job.parent else None
-        if self.start:
-            self.parts = self.start.parts
-        self._hub_artifact = context.registry.models.get(hub).artifact if hub else None
-        self.kept = context.cache_dir / "training" / fingerprint([job.domain, self.recipe.fingerprint])
-
-    def _start(self, context: Context, settings: SplitSettings) -> WarmStart:
-        from ..spokes.config import SpokeConfig
-        from ..spokes.training.warm_start import Common, require_same_shapes
-
-        job = self.job
-        record = ready_model(context, str(job.parent), ModelKind.SPOKE)
-        spaces = [context.registry.models.get(job.hub).space_fingerprint if job.hub else None]
-        spaces.append(context.registry.models.hub_of(record.ref).space_fingerprint)
-        common = Common(same_hub=spaces[0] == spaces[1], same_domain=record.domain == job.domain)
-        require_same_shapes(self.config, SpokeConfig.from_stored(record.config), record.ref, common)
-        return warm_start(context, record, job.on, self.dataset, settings, self.config)
-
-    @property
-    def recipe(self) -> Recipe:
-        """What tells this training from any other."""
-        job, dataset = self.job, self.dataset
-        inputs = {
-            # The artifact and not the space: it also holds how the hub reads a session.
-            "hub": self._hub_artifact,
-            "items": dataset.item_snapshot.content_hash,
-            "events": getattr(dataset.event_snapshot, "content_hash", None),
-            "sessions": dict(dataset.domain.settings.get("sessions", {})),
-            "split": [job.split, datetime.fromisoformat(job.test_from) if job.test_from else None, job.refit],
-        }
-        if self.start:
-            inputs |= {"parent": self.start.record.artifact, "on": job.on}
-        return Recipe(
-            kind=ModelKind.SPOKE,
-            domain=job.domain,
-            config=self.config.model_dump(mode="json"),
-            inputs=inputs,
-            seed=self.config.seed,
-        )
-
-    def forget(self) -> None:
-        """Remove the checkpoints of a training that is done with."""
-        shutil.rmtree(self.kept, ignore_errors=True)
+    # Split before there is a version: too few events must not take a version number.
+    parts = split(dataset.source, job.kept_out, config)
+    if parent is None:
+        config = parse_config(SpokeConfig, regime_of(parts.train).fill(given), "spoke")
+    if job.hub:
+        hub: str | None = ready_model(context, job.hub, ModelKind.HUB).ref
+    else:
+        hub = Hubs(context).live() if dry_run else Hubs(context).ensure()
+    start = None
+    if parent:
+        start = warm_start(context, parent, hub, job.on, dataset, job.kept_out, config)
+        parts = start.split
+    job = replace(
+        job,
+        config=config.model_dump(mode="json"),
+        hub=hub,
+        items=dataset.item_snapshot.ref,
+        events=dataset.event_snapshot.ref,
+        parent=parent.ref if parent else None,
+    )
+    recipe = _recipe(context, job, config, dataset, parent)
+    kept = context.cache_dir / "training" / fingerprint([job.domain, recipe.fingerprint])
+    return Plan(job, config, dataset, parts, start, recipe, kept)
 
 
-def train_spoke(context: Context, plan: SpokePlan, team: Leader | None = None) -> Trained:
-    """Train what a plan says and hand over what is to be stored; with a team, the others train along."""
-    from ..spokes.parts import spoke_parts
-
-    job, parts, dataset, start = plan.job, plan.parts, plan.dataset, plan.start
-    builder = SpokeBuilder(context, plan)
-    if team:
-        team.tell({"do": "choose", "job": job.to_json()})
-    behaviour, mixture, run = builder.choose()
-    if job.refit:
-        if team:
-            team.tell({"do": "refit", "epochs": run.best_epoch})
-        behaviour = builder.refit(run.best_epoch)
-    seen = parts.refit if job.refit else parts.train
-    spoke = builder.spoke(behaviour, mixture, seen)
-    summary = training_summary(spoke, run, parts, seen, plan.config) | {
-        "split": {"name": job.split, "test_from": job.test_from, "refit": job.refit},
-        "waterfall": dataset.waterfall,
-        "held_out": held_out_fingerprint(dataset.source, dataset.items["item_id"].to_list())
-        if job.split == "leave-one-out"
-        else None,
+def _recipe(
+    context: Context, job: SpokeJob, config: SpokeConfig, dataset: Dataset, parent: ModelRecord | None
+) -> Recipe:
+    inputs = {
+        # The artifact and not the space: it also holds how the hub reads a session.
+        "hub": context.registry.models.get(job.hub).artifact if job.hub else None,
+        "items": dataset.item_snapshot.content_hash,
+        "events": getattr(dataset.event_snapshot, "content_hash", None),
+        "sessions": dict(dataset.domain.settings.get("sessions", {})),
+        "split": [job.split, job.test_from, job.refit],
     }
+    if parent:
+        inputs |= {"parent": parent.artifact, "on": job.on}
+    return Recipe(
+        kind=ModelKind.SPOKE,
+        domain=job.domain,
+        config=config.model_dump(mode="json"),
+        inputs=inputs,
+        seed=config.seed,
+    )
+
+
+def _train(context: Context, plan: Plan, world: World) -> Trained:
+    """Train what a plan says and hand over what is to be stored."""
+    job, start, dataset = plan.job, plan.start, plan.dataset
+    training = SpokeTraining(context, plan, world)
+    world.broadcast(job)
+    behaviour, mixture, run = training.fit()
+    assert mixture is not None
+    seen = plan.split.refit if job.refit else plan.split.train
+    spoke = training.spoke(behaviour, mixture, seen)
+    summary = training_summary(plan, spoke, run, seen) | training.about_parent(spoke)
+    if world.size > 1:
+        summary["processes"] = world.size
+    hub = training.hub_ref
     parents = [
-        Parent(builder.hub_ref, Relation.ADAPTED_FROM, "fusion", _adaptation(plan.config)),
+        Parent(hub, Relation.ADAPTED_FROM, "fusion", _adaptation(plan.config)),
         Parent(str(job.items), Relation.TRAINED_ON, "items"),
         Parent(str(job.events), Relation.TRAINED_ON, "events"),
     ]
     if start:
-        summary |= builder.told(spoke)
         # Whatever its parent has seen counts as seen by it.
         summary["training_end"] = max(own for own in (summary["training_end"], start.newest) if own is not None)
-        reason = f"on {job.on} events; took {', '.join(builder.taken.parts)}"
+        reason = f"on {job.on} events; took {', '.join(training.taken)}"
         parents.append(Parent(start.record.ref, Relation.WARM_STARTED_FROM, None, reason))
-    if team:
-        summary["processes"] = team.size
-    made_of = spoke_parts(spoke, builder.hub)
-    parents += [Parent(builder.hub_ref, Relation.INHERITS, p.name, p.inherited) for p in made_of if p.inherited]
-    named = [model_part(part, builder.hub_ref) for part in made_of]
-    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named, builder.seconds_before)
+    made_of = spoke_parts(spoke, training.hub)
+    parents += [Parent(hub, Relation.INHERITS, part.name, part.inherited) for part in made_of if part.inherited]
+    named = [model_part(part, hub) for part in made_of]
+    fingerprinted = held_out_fingerprint(dataset.source, training.item_ids) if job.split == "leave-one-out" else None
+    summary |= {
+        "split": {
+            "name": job.split,
+            "test_from": job.test_from.isoformat() if job.test_from else None,
+            "refit": job.refit,
+        },
+        "waterfall": dataset.waterfall,
+        "held_out": fingerprinted,
+    }
+    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named, training.seconds_before)
 
 
 def _adaptation(config: SpokeConfig) -> str:
@@ -205,93 +244,136 @@ def _adaptation(config: SpokeConfig) -> str:
     return f"{fusion}; LoRA on the last layers of {' and '.join(config.heads)}" if config.heads else fusion
 
 
-class SpokeBuilder:
-    """Trains behavioural parts of one spoke and puts them beside its floor.
+class SpokeTraining:
+    """One training in memory: the hub over the catalog, and the behavioural part that is trained beside its floor.
 
-    Args:
-        context: the workspace.
-        plan: what is to be trained on what.
+    Attributes:
+        hub: that the spoke stands on.
+        taken: what was taken over from a parent, in words.
+        seconds_before: of earlier processes that were killed, up to where this one went on.
     """
 
-    def __init__(self, context: Context, plan: SpokePlan) -> None:
-        from ..hub.content import fit_content_space
-        from ..spokes.spoke import floor_settings
-        from ..spokes.training.warm_start import Taken
-
+    def __init__(self, context: Context, plan: Plan, world: World) -> None:
         prepare(context)
-        self._context = context
-        self._plan = plan
-        self._config = plan.config
-        self._dataset = plan.dataset
-        self._parts = plan.parts
+        self._context, self._plan, self._world = context, plan, world
+        self._config, self._dataset = plan.config, plan.dataset
         self.hub_ref = str(plan.job.hub)
         self.hub, _ = load_hub(context, self.hub_ref)
-        self._item_ids = plan.dataset.items["item_id"].to_list()
+        self.item_ids: list[str] = plan.dataset.items["item_id"].to_list()
         self._encoded = encode_items(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
-        self._space = fit_content_space(self.hub.fusion.fuse(self._encoded), self.hub.config)
-        self._content = self._space.embed(self.hub.fusion.fuse(self._encoded))
-        self._floor = floor_settings(self.hub.config)
-        self._parent = load_parent(context, plan.start, plan.dataset) if plan.start else None
-        self.taken = Taken((), 0)
+        fused = self.hub.fusion.fuse(self._encoded)
+        self._space = fit_content_space(fused, self.hub.config)
+        content = CatalogContent(self._space.embed(fused), self._space.text_rank)  # (N, R)
+        self._selection = Selection(content, floor_settings(self.hub.config), plan.split.as_tested)
+        self._parent = self._load_parent(plan.start) if plan.start else None
+        self.taken: tuple[str, ...] = ()
+        self._ids_taken = 0
         self.seconds_before = 0.0
         self._scores: dict[str, float] = {}
 
-    def choose(self) -> tuple[Behaviour, Mixture, TrainingRun]:
-        """Train with early stopping on validation, then choose the mixture there."""
-        checked = self._parts.checkpoint_users(self._config)
-        score = self._selection().checkpoint_score(checked)
+    def fit(self) -> tuple[Behaviour, Mixture | None, TrainingRun]:
+        """Train with early stopping on validation, choose the mixture there, and refit where that is asked for.
 
-        def quality(model: BehaviourModel, inputs: ItemInputs) -> float:
-            vectors = model.item_vectors(inputs)
-            return score(model.session_vectors(vectors, checked.histories) @ vectors.T)
+        The mixture is None in a process that does not lead.
+        """
+        start, parts, leads = self._plan.start, self._plan.split, self._world.leads
+        before, after = start.events if start else (parts.train, parts.refit)
+        quality = self._checkpoint_quality() if leads else None
+        behaviour, inputs = self._untrained(parts.train)
+        if quality and self._parent:
+            self._scores["before"] = quality(self._parent.behaviour.model, self._parent.inputs)
 
-        behaviour, inputs = self._behaviour(self._parts.train)
-        if self._parent:
-            theirs = self._parent.behaviour
-            self._scores["before"] = quality(
-                theirs.model, theirs.inputs(self._item_ids, self._parent.encoded, self._dataset.items)
-            )
-        run = self._fit(behaviour.model, inputs, lambda model: quality(model, inputs))
-        return behaviour, self._mixture(behaviour, inputs), run
+        def validate(model: BehaviourModel) -> float:
+            return quality(model, inputs) if quality else 0.0  # who does not lead is told by the first process
 
-    def join_choice(self) -> None:
-        """Take part in the training of `choose`, which another process leads."""
-        behaviour, inputs = self._behaviour(self._parts.train)
-        self._train(behaviour.model, inputs, 0, "training the spoke", validate=lambda model: 0.0)
-
-    def refit(self, epochs: int) -> Behaviour:
-        """Train from the start again, on training and validation events together, for the epochs chosen before."""
-        behaviour, inputs = self._behaviour(self._parts.refit)
-        self._train(behaviour.model, inputs, 1, "refitting the spoke", epochs=epochs)
-        return behaviour
+        run = self._train_best(behaviour.model, inputs, before, validate)
+        mixture = self._choose_mixture(behaviour, inputs) if leads else None
+        if self._plan.job.refit:
+            # From the start again, on training and validation events together, for the epochs that were chosen.
+            epochs = self._world.broadcast(run.best_epoch)
+            behaviour, inputs = self._untrained(parts.refit)
+            self._train(behaviour.model, inputs, after, "refit", epochs=epochs)
+        return behaviour, mixture, run
 
     def spoke(self, behaviour: Behaviour, mixture: Mixture, seen: SequenceSource) -> Spoke:
         """A behavioural part beside the floor, and what was taken lately of all that it has seen."""
-        from ..spokes.features.trend import trend_of
-        from ..spokes.spoke import Spoke
-
-        trend = trend_of(seen, self._item_ids, mixture.spans)
+        trend = trend_of(seen, self.item_ids, mixture.spans)
         return Spoke(self.hub.fusion, self.hub.fingerprint, self._space, behaviour, mixture, trend)
 
-    def told(self, spoke: Spoke) -> dict[str, Any]:
+    def about_parent(self, spoke: Spoke) -> dict[str, Any]:
         """What the record of a version says of its parent, and of how far it has gone from there."""
         start, parent = self._plan.start, self._parent
         if start is None or parent is None:
             return {}
         known = spoke.behaviour.known_items if spoke.behaviour else ()
-        about = {**start.about, "took": list(self.taken.parts), "ids_taken": self.taken.ids}
-        about["ids_fresh"] = len(known) - self.taken.ids
-        drift = measured_drift(parent, spoke, self._encoded, self._dataset, start)
+        about = {**start.about, "took": list(self.taken), "ids_taken": self._ids_taken}
+        about["ids_fresh"] = len(known) - self._ids_taken
+        ours = spoke.embed_items(self.item_ids, self._encoded, self._dataset.items)
+        common = np.array([item in start.items for item in self.item_ids], np.bool_)
+        drift = measured_drift(spoke, ours, parent, common, start.split.validation)
         scores = {name: round(score, 5) for name, score in self._scores.items()}
         return {"warm_start": about, "drift": {**drift, "validation_ndcg@10": scores}}
 
-    def _fit(self, model: BehaviourModel, inputs: ItemInputs, validate: Validate) -> TrainingRun:
+    def _load_parent(self, start: WarmStart) -> LoadedParent:
+        """The version that is gone on from, on its own hub, with what it says of the catalog."""
+        spoke, encoded = over_catalog(self._context, start.record, self._dataset)
+        if spoke.behaviour is None:
+            raise UsageError(f"{start.record.ref} has no behaviour that could be trained on; train without a parent.")
+        catalog = (self.item_ids, encoded, self._dataset.items)
+        return LoadedParent(
+            spoke, spoke.behaviour, spoke.behaviour.inputs(*catalog), spoke.embed_items(*catalog), start.common
+        )
+
+    def _untrained(self, seen: SequenceSource) -> tuple[Behaviour, ItemInputs]:
+        """A behavioural part that is yet to be trained on what it may see, and its inputs of the catalog."""
+        config, parent, fusion = self._config, self._parent, self.hub.fusion
+        known = tuple(self.item_ids[row] for row in np.flatnonzero(seen.item_counts() >= config.min_item_count))
+        features = self._features(seen)
+        device = pick_device(self._context.settings.device)
+        columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
+        refuse_beyond_device(config, len(known), len(self.item_ids), columns, device)
+        seed_everything(config.seed)
+        asked = config.encoder_adapter
+        encoders = adapt_encoders(self.hub, config.heads, asked.rank, config.seed) if asked else None
+        model = BehaviourModel(config, fusion, self._space, len(known), features, encoders).to(device)
+        behaviour = Behaviour(config, model, known, features)
+        inputs = behaviour.inputs(self.item_ids, self._encoded, self._dataset.items)
+        if parent:
+            taken = take_over(behaviour, inputs, parent.behaviour, parent.inputs, parent.common)
+            self.taken, self._ids_taken = taken
+        return behaviour, inputs
+
+    def _features(self, seen: SequenceSource) -> ItemFeatures:
+        parent = self._parent
+        kept = parent.behaviour.features if parent else None
+        if parent and kept and not parent.common.same_domain:
+            # Names mean nothing in another domain; counts and rates mean the same everywhere.
+            kept = ItemFeatures(None, kept.statistics)
+        return fit_features(
+            self._config,
+            self._dataset.items,
+            seen,
+            event_ranges(self._context, self._dataset),
+            until=self._plan.job.kept_out.until,
+            dated=self._dated,
+            parent=kept,
+        )
+
+    @property
+    def _dated(self) -> bool:
+        """Whether events have times, or only an order."""
+        events = self._dataset.event_snapshot
+        return events is not None and time_kind(events) != "order"
+
+    def _train_best(
+        self, model: BehaviourModel, inputs: ItemInputs, events: SequenceSource, validate: Validate
+    ) -> TrainingRun:
         """Train with early stopping; a training that ends below what it started from its parent with counts as none."""
         if self._parent is None:
-            return self._train(model, inputs, 0, "training the spoke", validate=validate)
+            return self._train(model, inputs, events, "choice", validate=validate)
         began = validate(model)
         weights = {name: weight.clone() for name, weight in model.state_dict().items()}
-        run = self._train(model, inputs, 0, "training the spoke", validate=validate)
+        run = self._train(model, inputs, events, "choice", validate=validate)
         if not run.best_score > began:
             model.load_state_dict(weights)
             run = replace(run, best_epoch=0, best_score=began)
@@ -302,104 +384,58 @@ class SpokeBuilder:
         self,
         model: BehaviourModel,
         inputs: ItemInputs,
-        lesson: int,
-        stage: str,
+        events: SequenceSource,
+        step: str,
         validate: Validate | None = None,
         epochs: int | None = None,
     ) -> TrainingRun:
-        from ..spokes.training.checkpoints import Checkpoints
-        from ..spokes.training.loop import train_behaviour
-
-        start, parts = self._plan.start, self._parts
+        stage = {"choice": "training the spoke", "refit": "refitting the spoke"}[step]
         run = train_behaviour(
             model,
             inputs,
-            start.lessons[lesson] if start else (parts.train, parts.refit)[lesson],
+            events,
             self._config,
             validate=validate,
             epochs=epochs,
             progress=self._context.progress.stage(stage),
-            checkpoints=Checkpoints(self._plan.kept / ("choice", "refit")[lesson]),
+            checkpoints=Checkpoints(self._plan.checkpoints / step),
         )
         self.seconds_before += run.seconds_before
         return run
 
-    def _behaviour(self, sequences: SequenceSource) -> tuple[Behaviour, ItemInputs]:
-        """A behavioural part that is yet to be trained, and its inputs of the catalog."""
-        from ..hub.adapters.adapted import adapt_encoders
-        from ..hub.devices import pick_device, seed_everything
-        from ..spokes.features.items import ItemFeatures
-        from ..spokes.model import BehaviourModel
-        from ..spokes.spoke import Behaviour
-        from ..spokes.training.memory import refuse_beyond_device
-        from .features import fit_features
+    def _checkpoint_quality(self) -> Any:
+        """From a model and its inputs to what checkpoints are compared by."""
+        users = self._plan.split.checkpoint_users(self._config)
+        score = self._selection.checkpoint_score(users)
 
-        counts = sequences.item_counts()
-        frequent = np.flatnonzero(counts >= self._config.min_item_count)
-        known = tuple(self._item_ids[row] for row in frequent)
-        parent = self._parent
-        read = parent.behaviour.features if parent else None
-        if parent and read and not parent.same_domain:
-            # Names mean nothing in another domain; counts and rates mean the same everywhere.
-            read = ItemFeatures(None, read.statistics)
-        features = fit_features(self._context, self._dataset, self._config, sequences, self._parts.settings.until, read)
-        device, fusion = pick_device(self._context.settings.device), self.hub.fusion
-        columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
-        refuse_beyond_device(self._config, len(known), len(self._item_ids), columns, device)
-        seed_everything(self._config.seed)
-        asked, layers = self._config.encoder_adapter, self._config.heads
-        adapted = adapt_encoders(self.hub, layers, asked.rank, self._config.seed) if asked else None
-        model = BehaviourModel(self._config, fusion, self._space, len(known), features, adapted)
-        model = model.to(device)
-        behaviour = Behaviour(self._config, model, known, features)
-        inputs = behaviour.inputs(self._item_ids, self._encoded, self._dataset.items)
-        if parent:
-            self.taken = take_from(parent, behaviour, inputs, self.hub.fingerprint, self._dataset)
-        return behaviour, inputs
+        def quality(model: BehaviourModel, inputs: ItemInputs) -> float:
+            vectors = model.item_vectors(inputs)
+            return score(model.session_vectors(vectors, users.histories) @ vectors.T)
 
-    def _selection(self) -> Selection:
-        from ..spokes.selection import CatalogContent, Selection
+        return quality
 
-        return Selection(CatalogContent(self._content, self._space.text_rank), self._floor, self._parts.as_tested)
-
-    @property
-    def _spans(self) -> tuple[int, ...]:
-        """The last days whose demand may be asked for; undated events have none."""
-        from ..spokes.features.trend import SPANS, UNDATED_SPANS
-        from .datasets import time_kind
-
-        events = self._dataset.event_snapshot
-        return SPANS if events is not None and time_kind(events) != "order" else UNDATED_SPANS
-
-    def _mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
-        from ..spokes.features.trend import trend_scores
-        from ..spokes.spoke import UNKNOWN_ID_ROW, id_rows
-
-        cold = id_rows(self._item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
+    def _choose_mixture(self, behaviour: Behaviour, inputs: ItemInputs) -> Mixture:
+        users, model = self._plan.split.validation, behaviour.model
+        cold = id_rows(self.item_ids, behaviour.known_items) == UNKNOWN_ID_ROW
         # A bonus for items that nothing tells apart would place all of them at once.
         cold &= self._config.tells_new_items_apart
-        checked, model = self._parts.validation, behaviour.model
-        items = model.item_vectors(inputs)
-        sessions = model.session_vectors(items, checked.histories)
-        trends = trend_scores(self._parts.train, self._spans)
-        return self._selection().mixture(checked, sessions, items, cold, trends)
+        items = model.item_vectors(inputs)  # (N, D)
+        sessions = model.session_vectors(items, users.histories)  # (U, D)
+        trends = trend_scores(self._plan.split.train, SPANS if self._dated else UNDATED_SPANS)
+        return self._selection.mixture(users, sessions, items, cold, trends)
 
 
-def training_summary(
-    spoke: Spoke, run: TrainingRun, parts: Split, seen: SequenceSource, config: SpokeConfig
-) -> dict[str, Any]:
+def training_summary(plan: Plan, spoke: Spoke, run: TrainingRun, seen: SequenceSource) -> dict[str, Any]:
     """What a training found, for the version's record."""
-    from ..spokes.regimes import regime_of
-
-    behaviour, checked = spoke.behaviour, parts.validation
+    behaviour, parts = spoke.behaviour, plan.split
     model = behaviour.model if behaviour else None
     return {
         "regime": regime_of(parts.train).name,
         "epochs": run.best_epoch,
         "validation_ndcg@10": round(run.best_score, 5),
-        "validation_users": len(parts.checkpoint_users(config).users),
-        "mixture_users": len(checked.users),
-        "validation_filters_seen": checked.filter_seen,
+        "validation_users": len(parts.checkpoint_users(plan.config).users),
+        "mixture_users": len(parts.validation.users),
+        "validation_filters_seen": parts.validation.filter_seen,
         "mixture": spoke.mixture.model_dump(),
         "windows_per_second": round(run.windows_per_second),
         "history": list(run.history),

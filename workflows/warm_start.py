@@ -1,4 +1,4 @@
-"""Trainings that go on from an earlier version: what it has seen, what is new to it, and how far it has been moved.
+"""Trainings that go on from an earlier version: what it has seen of the events, and what is new to it.
 
 Promise: no version that has seen an event which a split tests on is gone on from, and no version is chosen on an event
 that an ancestor of it was trained on.
@@ -9,31 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from ..arrays import BoolArray, FloatArray
+from ..arrays import BoolArray, IntArray
+from ..catalog.sequences import Sequences, SequenceSource
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import Relation
 from ..registry.records import ModelRecord
+from ..spokes.config import SpokeConfig
 from ..spokes.training.splits import Split, SplitSettings, split, split_masks
+from ..spokes.training.warm_start import Common, require_same_shapes
+from .context import Context
 from .datasets import Dataset, load_dataset
-from .loading import over_catalog
-
-if TYPE_CHECKING:
-    from ..catalog.sequences import Sequences, SequenceSource
-    from ..hub.fusion import EncodedItems
-    from ..spokes.config import SpokeConfig
-    from ..spokes.spoke import Behaviour, Spoke
-    from ..spokes.training.validation import Validation
-    from ..spokes.training.warm_start import Taken
-    from .context import Context
-
-# Length of the lists that two versions' recommendations are compared by.
-LIST = 10
 
 
 @dataclass(frozen=True)
@@ -43,18 +33,20 @@ class WarmStart:
     Attributes:
         record: the version.
         on: `all` events that the split lets it see, or only the `new` ones.
-        parts: the split; users whose validation event the version has been trained on are not chosen on.
-        lessons: what is trained on, before and after a refit.
+        split: users whose validation event the version has been trained on are not chosen on.
+        events: what is trained on, before and after a refit.
+        common: what the version has in common with the training.
         items: ids of the catalog that the version was trained on; none of another domain's, which mean other products.
-        new_events: events of the first lesson that the version has not been trained on.
+        new_events: of those before a refit, events that the version has not been trained on.
         left_out: users that are not chosen on.
         newest: microseconds UTC of the newest event that it may have seen; None for a version of another domain.
     """
 
     record: ModelRecord
     on: str
-    parts: Split
-    lessons: tuple[SequenceSource, SequenceSource]
+    split: Split
+    events: tuple[SequenceSource, SequenceSource]
+    common: Common
     items: frozenset[str]
     new_events: int
     left_out: int
@@ -62,57 +54,30 @@ class WarmStart:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What its record says of it."""
+        """What the record of a version that is trained from here says of it."""
         return {
             "parent": self.record.ref,
             "on": self.on,
-            "events": self.lessons[0].n_events,
+            "events": self.events[0].n_events,
             "new_events": self.new_events,
             "validation_left_out": self.left_out,
         }
 
 
-@dataclass(frozen=True)
-class LoadedParent:
-    """The version in memory, over the catalog of the training.
-
-    Attributes:
-        ref: its name.
-        spoke: the version.
-        behaviour: its trained part.
-        encoded: what its own hub says of the catalog.
-        same_domain: it is of the domain that is trained.
-    """
-
-    ref: str
-    spoke: Spoke
-    behaviour: Behaviour
-    encoded: EncodedItems
-    same_domain: bool
-
-
 def warm_start(
     context: Context,
     record: ModelRecord,
+    hub: str | None,
     on: str,
     dataset: Dataset,
     settings: SplitSettings,
     config: SpokeConfig,
 ) -> WarmStart:
-    """Hold a version against a split, event by event.
-
-    Args:
-        context: the workspace.
-        record: the version.
-        on: `all` or `new`.
-        dataset: catalog and events of the training.
-        settings: what the training keeps out.
-        config: of the training.
-
-    Raises:
-        UsageError: the version, or one that it goes back on, has seen what is tested on, or all that is chosen on.
-        InvalidDataError: there is nothing new to train on.
-    """
+    """Hold a version against a training's config, hub and split, event by event."""
+    ours, theirs = (context.registry.models.get(hub) if hub else None, context.registry.models.hub_of(record.ref))
+    same_hub = ours is not None and ours.space_fingerprint == theirs.space_fingerprint
+    common = Common(same_hub, same_domain=record.domain == dataset.domain.name)
+    require_same_shapes(config, SpokeConfig.from_stored(record.config), record.ref, common)
     if dataset.stream is not None:
         raise UsageError(
             f"{dataset.stream.n_events:,} events are read in shards, and a parent is held against events in memory; "
@@ -122,37 +87,33 @@ def warm_start(
     train, refit = split_masks(sequences, settings)
     trained, known = _seen(context, record, dataset)
     _refuse_seen_test(record, known & ~refit, settings.name)
-    told = trained & refit & ~train
-    users = frozenset(sequences.user_ids[user] for user in np.unique(_users(sequences)[told]))
+    validated = trained & refit & ~train
+    users = frozenset(sequences.user_ids[user] for user in np.unique(_users(sequences)[validated]))
     parts = split(sequences, settings, config, leave_out=users)
     if not len(parts.validation.users):
         raise UsageError(
             f"{record.ref} has been trained on the event that each of the {len(users)} users of this split would be "
             "validated on; ingest newer events, or go on from a version trained without --refit."
         )
-    new = train & ~trained
-    lessons: tuple[SequenceSource, SequenceSource] = (parts.train, parts.refit)
+    events = (parts.train, parts.refit)
     if on == "new":
         reach = config.transformer.max_length
-        lessons = (
-            _lesson(sequences, train, trained, reach),
-            _lesson(sequences, refit, trained, reach),
-        )
-        if not (lessons[0].length_counts()[0] >= 2).any():
+        events = new_sequences(sequences, train, trained, reach), new_sequences(sequences, refit, trained, reach)
+        if not (events[0].length_counts()[0] >= 2).any():
             raise InvalidDataError(
                 f"{record.ref} has been trained on all of the {int(train.sum())} events that this split lets it "
                 "see, or on all that follow another; ingest newer events, or train with --on all."
             )
-    own_domain = record.domain == dataset.domain.name
     return WarmStart(
         record=record,
         on=on,
-        parts=parts,
-        lessons=lessons,
-        items=_items(context, record) if own_domain else frozenset(),
-        new_events=int(new.sum()),
+        split=parts,
+        events=events,
+        common=common,
+        items=_items(context, record) if common.same_domain else frozenset(),
+        new_events=int((train & ~trained).sum()),
         left_out=len(users),
-        newest=record.summary.get("training_end") if own_domain else None,
+        newest=record.summary.get("training_end") if common.same_domain else None,
     )
 
 
@@ -168,16 +129,13 @@ def _refuse_seen_test(record: ModelRecord, seen: BoolArray, split: str) -> None:
     )
 
 
-def _lesson(sequences: Sequences, visible: BoolArray, seen: BoolArray, reach: int) -> Sequences:
+def new_sequences(sequences: Sequences, visible: BoolArray, seen: BoolArray, reach: int) -> Sequences:
     """Of the visible sequences those with events that were not seen: from `reach` events before the first on."""
     kept, new = sequences.keep_events(visible), ~seen[visible]
     owner, place = np.repeat(np.arange(len(kept)), kept.lengths), np.arange(len(new))
     first = np.full(len(kept), len(new) + reach)
     np.minimum.at(first, owner[new], place[new])
     return kept.keep_events(place >= first[owner] - reach)
-
-
-# ---- what a version has seen ----
 
 
 def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> tuple[BoolArray, BoolArray]:
@@ -241,7 +199,7 @@ def _items(context: Context, record: ModelRecord) -> frozenset[str]:
     return frozenset(load_dataset(context, str(record.domain), items=data["items"], with_events=False).items["item_id"])
 
 
-def _users(sequences: Sequences) -> npt.NDArray[np.int64]:
+def _users(sequences: Sequences) -> IntArray:
     return np.repeat(sequences.users, sequences.lengths)
 
 
@@ -263,63 +221,3 @@ def _among(events: pl.DataFrame, keys: pl.DataFrame) -> BoolArray:
     """(E,) which events are among the keys."""
     found = events.join(keys.with_columns(found=True), on=events.columns, how="left", maintain_order="left")["found"]
     return np.asarray(found.fill_null(False).to_numpy(), dtype=np.bool_)
-
-
-# ---- the version in memory, and how far its child has gone ----
-
-
-def load_parent(context: Context, start: WarmStart, dataset: Dataset) -> LoadedParent:
-    """The version on its own hub, with what that says of the catalog.
-
-    Raises:
-        UsageError: it has no trained part.
-        IncompatibleError: its hub's encoders are not those on this machine.
-    """
-    ref = start.record.ref
-    spoke, encoded = over_catalog(context, start.record, dataset)
-    if spoke.behaviour is None:
-        raise UsageError(f"{ref} has no behaviour that could be trained on; train without a parent.")
-    return LoadedParent(ref, spoke, spoke.behaviour, encoded, start.record.domain == dataset.domain.name)
-
-
-def take_from(parent: LoadedParent, child: Behaviour, inputs: Any, hub_fingerprint: str, dataset: Dataset) -> Taken:
-    """Give a new behavioural part what fits of the parent's; see `spokes.warm_start.take_over`."""
-    from ..spokes.training.warm_start import Common, take_over
-
-    ids = dataset.items["item_id"].to_list()
-    theirs = parent.behaviour.inputs(ids, parent.encoded, dataset.items)
-    common = Common(parent.spoke.hub_fingerprint == hub_fingerprint, parent.same_domain)
-    return take_over(child, parent.behaviour, inputs, theirs, common)
-
-
-def measured_drift(
-    parent: LoadedParent, child: Spoke, encoded: EncodedItems, dataset: Dataset, start: WarmStart
-) -> dict[str, Any]:
-    """How far a version has gone from its parent: item vectors of behaviour, and what is recommended.
-
-    Vectors are compared on the items of both catalogs, lists on the users that the child was chosen on, over its
-    catalog, each version with its own mixture.
-    """
-    from ..spokes.training.warm_start import list_overlap, vector_drift
-
-    ids, checked = dataset.items["item_id"].to_list(), start.parts.validation
-    ours = child.embed_items(ids, encoded, dataset.items)
-    theirs = parent.spoke.embed_items(ids, parent.encoded, dataset.items)
-    common = np.array([item in start.items for item in ids], np.bool_)
-    width = child.width
-    return {
-        "items": int(common.sum()),
-        "cosine": vector_drift(ours[common, :width], theirs[common, :width]),
-        "users": len(checked.users),
-        f"overlap@{LIST}": list_overlap(_shown(child, ours, checked), _shown(parent.spoke, theirs, checked), LIST),
-    }
-
-
-def _shown(spoke: Spoke, vectors: FloatArray, checked: Validation) -> FloatArray:
-    """(U, N) scores for the validation users, minus infinity where the policy does not show an item."""
-    recommender = spoke.recommender("", vectors, exclude_seen=checked.filter_seen)
-    scores: FloatArray = np.array(recommender.score(checked.histories))
-    if checked.filter_seen:
-        for row, history in enumerate(checked.users.histories):
-            scores[row, history.items] = -np.inf
-    return scores

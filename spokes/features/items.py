@@ -5,18 +5,28 @@ Both are fitted on training data, frozen, and saved with the spoke; items of a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import polars as pl
 import torch
 from torch import Tensor, nn
 
+from ...catalog.sequences import Sequences, SequenceSource
+from ...catalog.streams import SequenceStream
 from ...errors import UsageError
 from ..config import SpokeConfig
-from .attributes import AttributeEncoder, AttributeRows, Vocabulary
-from .statistics import ItemStatistics, StatisticsEncoder
+from .attributes import AttributeEncoder, AttributeRows, Vocabulary, fit_vocabulary
+from .statistics import (
+    ItemStatistics,
+    StatisticsEncoder,
+    add_counts,
+    count_folds,
+    counted_events,
+    statistics_of,
+)
 
 VOCABULARY = "vocabulary.json"
 
@@ -86,6 +96,49 @@ class ItemFeatures:
         if config.attributes is not None:
             vocabulary = Vocabulary.model_validate_json((directory / VOCABULARY).read_text(encoding="utf-8"))
         return cls(vocabulary, ItemStatistics.load(directory) if config.statistics is not None else None)
+
+
+def fit_features(
+    config: SpokeConfig,
+    items: pl.DataFrame,
+    seen: SequenceSource,
+    events: Iterable[tuple[pl.DataFrame, Sequences]],
+    *,
+    until: int | None = None,
+    dated: bool = True,
+    parent: ItemFeatures | None = None,
+) -> ItemFeatures:
+    """What the config asks for, of a catalog and of the events that a training may see.
+
+    Args:
+        config: of the spoke.
+        items: the item table.
+        seen: the sequences that are trained on.
+        events: raw events with the sequences that were cut from them, one range of users after the other; read where
+            statistics are asked for.
+        until: microseconds UTC of a split in time; nothing from there on counts.
+        dated: whether timestamps are times; they are not where data has an order only.
+        parent: of the version whose weights are trained on: its vocabulary is kept and its columns are counted again,
+            so that the weights still mean what they did.
+    """
+    kept = parent or ItemFeatures()
+    vocabulary = statistics = None
+    if config.attributes:
+        vocabulary = kept.vocabulary
+        if vocabulary is None:
+            vocabulary = fit_vocabulary(items, config.attributes)
+    if config.statistics:
+        folds, item_ids = config.statistics.folds, items["item_id"]
+
+        def counts(raw: pl.DataFrame, whole: Sequences) -> list[pl.DataFrame]:
+            own = seen.kept_of(whole) if isinstance(seen, SequenceStream) else seen.shard(0)
+            return count_folds(counted_events(raw, item_ids, whole, own, until), folds)
+
+        ranges = (counts(raw, whole) for raw, whole in events)
+        counted = reduce(lambda all_, own: [*map(add_counts, all_, own)], ranges)
+        columns = kept.statistics.columns if kept.statistics else None
+        statistics = statistics_of(counted, recency=dated, columns=columns)
+    return ItemFeatures(vocabulary, statistics)
 
 
 class FeatureEncoder(nn.Module):

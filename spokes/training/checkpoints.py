@@ -7,7 +7,6 @@ every random generator. A training that goes on from one ends with the bits of o
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from ...files import atomic_folder
 
 VERSION = 2
 TENSORS, FACTS = "training.safetensors", "training.json"
@@ -55,28 +56,19 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, made_for: str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint and remove the older ones; whoever reads meanwhile finds the one or the others.
+    """Write a checkpoint of the training with this fingerprint, and remove the older ones.
 
-    Args:
-        folder: of the training.
-        made_for: fingerprint of the training.
-        checkpoint: the moment.
+    Whoever reads meanwhile finds the one or the others.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".writing-{os.getpid()}"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
-    save_file(tensors, unfinished / TENSORS)
-    facts = {"version": VERSION, "made_for": made_for, "epoch": checkpoint.epoch, **checkpoint.facts}
-    (unfinished / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    for path in unfinished.iterdir():
-        _flush(path)
     final = folder / f"epoch-{checkpoint.epoch:06d}"
-    shutil.rmtree(final, ignore_errors=True)
-    unfinished.rename(final)
-    _flush(folder)
-    for old in [*folder.glob("epoch-*"), *folder.glob(".writing-*")]:
+    shutil.rmtree(final, ignore_errors=True)  # one that could not be read
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}
+    facts = {"version": VERSION, "made_for": made_for, "epoch": checkpoint.epoch, **checkpoint.facts}
+    with atomic_folder(final) as unfinished:
+        save_file(tensors, unfinished / TENSORS)
+        (unfinished / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    # Whatever else lies here is older, or was left by a process that was killed: a training has one writer.
+    for old in folder.iterdir():
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -99,12 +91,3 @@ def _read(path: Path, made_for: str) -> Checkpoint | None:
         return Checkpoint(int(facts["epoch"]), load_file(path / TENSORS), facts)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
-
-
-def _flush(path: Path) -> None:
-    """Onto the disk, so that a crash of the machine cannot leave a name without its bytes."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,7 @@ from ...arrays import BoolArray, IntArray
 from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
 from .batches import Batch
-from .distributed import Team
+from .distributed import World
 from .losses import bce_loss, full_softmax_loss, sampled_softmax_loss
 from .negatives import HardNegatives, NegativeSampler, PopularityNegatives, UniformNegatives, without_false_negatives
 
@@ -32,16 +32,16 @@ class Objective:
         items: inputs of the N items, on the same device.
         counts: (N,) training events of each item.
         config: of the spoke.
-        team: whose share of a batch this process computes.
+        world: whose share of a batch this process computes.
     """
 
-    def __init__(self, model: BehaviourModel, items: ItemInputs, counts: IntArray, config: SpokeConfig, team: Team):
+    def __init__(self, model: BehaviourModel, items: ItemInputs, counts: IntArray, config: SpokeConfig, world: World):
         settings = config.training
         self._model = model
         self._items = items
         self._settings = settings
         self._seed = config.seed
-        self._team = team
+        self._world = world
         self._device = model.ids.weight.device
         self._sampler: NegativeSampler = UniformNegatives(len(counts), settings.negatives)
         if settings.sampler == "popularity":
@@ -61,7 +61,7 @@ class Objective:
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the scored positions of this process's share of a batch; without a share, zero."""
-        return self._full(self._team.share(batch)) if self._settings.loss == "softmax" else self._sampled(batch)
+        return self._full(self._world.share(batch)) if self._settings.loss == "softmax" else self._sampled(batch)
 
     def _sampled(self, batch: Batch) -> Tensor:
         """A loss over negatives at the Q scored positions; only the item rows in use are embedded."""
@@ -69,7 +69,7 @@ class Objective:
         asked = batch.targets[batch.scored]
         shared = self._sampler.draw(self.rng)  # (K,)
         own = self.hard.draw(self.rng, asked)[self._ours(batch)] if self.hard else asked[:0, None]  # (Q, H)
-        batch = self._team.share(batch)
+        batch = self._world.share(batch)
         if not len(batch.inputs):
             return torch.zeros((), device=self._device)
         inputs, targets = batch.rows, batch.targets[batch.scored]
@@ -110,7 +110,7 @@ class Objective:
 
     def _ours(self, batch: Batch) -> BoolArray:
         """(Q,) true on the scored positions of a whole batch that this process computes."""
-        own: BoolArray = np.repeat(self._team.windows(batch), batch.scored.sum(axis=1))
+        own: BoolArray = np.repeat(self._world.windows(batch), batch.scored.sum(axis=1))
         return own
 
     def _tensor(self, array: npt.NDArray[np.int64] | npt.NDArray[np.float32]) -> Tensor:

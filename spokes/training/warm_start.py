@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...arrays import FloatArray
+from ...arrays import BoolArray, FloatArray
 from ...errors import IncompatibleError
 from ...hub.adapters.adapted import PREFIX as ADAPTED_ENCODERS
 from ..config import SpokeConfig
-from ..model import BehaviourModel, ItemInputs
-from ..spoke import UNKNOWN_ID_ROW, Behaviour
+from ..model import BehaviourModel, ItemInputs, PreparedContent
+from ..spoke import UNKNOWN_ID_ROW, Behaviour, Spoke
+from .validation import Validation
 
 # Settings that change how weights are trained and not what they mean; a child's may differ from its parent's.
 FREE = ("id_dropout", "min_item_count", "training", "seed")
@@ -32,61 +33,50 @@ FREE_INSIDE = {
 # Parts that a version may have or lack; where only one of two has it, it starts anew.
 OPTIONAL = ("adapter", "encoder_adapter", "attributes", "statistics")
 QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
+# Length of the lists that two versions' recommendations are compared by.
+LIST = 10
 # Weight of the penalty in the fit of a content projection, relative to the mean square of a column.
 RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
 class Common:
-    """What two versions have in common beside their shapes.
-
-    Attributes:
-        same_hub: both stand on one hub.
-        same_domain: both are of one domain, whose item ids mean the same products.
-    """
+    """What two versions have in common beside their shapes: the hub, and the domain, whose ids mean products."""
 
     same_hub: bool
     same_domain: bool
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a child took over.
+class LoadedParent:
+    """An earlier version in memory, over the catalog of the training.
 
     Attributes:
-        parts: names of what it took, in words.
-        ids: items that brought their residual along.
+        spoke: the version.
+        behaviour: its trained part.
+        inputs: the catalog's N items as it takes them.
+        vectors: (N, D) what it says of them.
+        common: what it has in common with the training.
     """
 
-    parts: tuple[str, ...]
-    ids: int
+    spoke: Spoke
+    behaviour: Behaviour
+    inputs: ItemInputs
+    vectors: FloatArray
+    common: Common
 
 
 def require_same_shapes(child: SpokeConfig, parent: SpokeConfig, name: str, common: Common) -> None:
-    """Refuse a parent whose weights would not fit.
-
-    Args:
-        child: config of the training to come.
-        parent: config of the parent.
-        name: of the parent, for the message.
-        common: what is not taken over may differ.
-
-    Raises:
-        IncompatibleError: they differ in a setting that shapes weights or gives them their meaning.
-    """
-    left_out = {"adapter", "encoder_adapter"} if not common.same_hub else set()
-    left_out |= {"attributes"} if not common.same_domain else set()
+    """Refuse the parent `name` where a setting that shapes weights, or gives them their meaning, differs."""
+    left_out = set() if common.same_hub else {"adapter", "encoder_adapter"}
+    left_out |= set() if common.same_domain else {"attributes"}
+    left_out |= {key for key in OPTIONAL if getattr(child, key) is None or getattr(parent, key) is None}
     ours, theirs = (dict(_shapes(config, left_out)) for config in (child, parent))
-    for key in OPTIONAL:
-        if getattr(child, key) is None or getattr(parent, key) is None:
-            ours, theirs = (
-                {own: value for own, value in side.items() if own.partition(".")[0] != key} for side in (ours, theirs)
-            )
     differing = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
     if differing:
-        told = ", ".join(f"{key} {theirs.get(key)} there and {ours.get(key)} here" for key in differing)
+        named = ", ".join(f"{key} {theirs.get(key)} there and {ours.get(key)} here" for key in differing)
         raise IncompatibleError(
-            f"{name} cannot be trained on with this config ({told}); leave these settings out, so that the parent's "
+            f"{name} cannot be trained on with this config ({named}); leave these settings out, so that the parent's "
             "are taken, or train without a parent."
         )
 
@@ -104,33 +94,35 @@ def _shapes(config: SpokeConfig, left_out: set[str]) -> Iterator[tuple[str, Any]
 
 
 @torch.no_grad()
-def take_over(child: Behaviour, parent: Behaviour, ours: ItemInputs, theirs: ItemInputs, common: Common) -> Taken:
+def take_over(
+    child: Behaviour, ours: ItemInputs, parent: Behaviour, theirs: ItemInputs, common: Common
+) -> tuple[tuple[str, ...], int]:
     """Give a new behavioural part what fits of a trained one, in place.
 
     Args:
         child: as it was initialised.
-        parent: the earlier version.
         ours: inputs of the catalog's N items as the child takes them.
+        parent: the earlier version.
         theirs: inputs of the same items as the parent takes them.
         common: what the two have in common.
 
-    Raises:
-        IncompatibleError: a weight of the network has another shape.
+    Returns:
+        What was taken, in words, and how many items brought their residual along.
     """
     own, given = child.model.state_dict(), parent.model.state_dict()
     adapters = _adapters(child.config, parent.config, common)
     encoders = _readable(child, parent, common)
     for name, weight in own.items():
         if _is_taken(name, adapters, encoders):
-            _copy(weight, given, name)
+            _copy(weight, given.get(name), name)
     fusion = ["item fusion"] if child.model.item_fusion is not None else []
     parts = ["transformer", *fusion, *adapters, *(f"{name} encoder" for name in encoders)]
     if child.model.content is not None and parent.model.content is not None:
-        parts.append(_take_projection(child.model, parent.model, ours, theirs))
+        parts.append(_take_projection(child.model, ours, parent.model, theirs))
     ids = _take_ids(child, parent) if common.same_domain and child.config.ids else 0
     if child.config.ids:
         own["ids.weight"][UNKNOWN_ID_ROW] = given["ids.weight"][UNKNOWN_ID_ROW]
-    return Taken((*parts, "item ids") if ids else tuple(parts), ids)
+    return (*parts, "item ids") if ids else tuple(parts), ids
 
 
 def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Common) -> list[str]:
@@ -144,6 +136,16 @@ def _adapters(child: SpokeConfig, parent: SpokeConfig, common: Common) -> list[s
     ]
 
 
+def _readable(child: Behaviour, parent: Behaviour, common: Common) -> list[str]:
+    """The encoders of item features that read in both versions what they read in the parent."""
+    ours, theirs, found = child.features, parent.features, []
+    if common.same_domain and ours.vocabulary is not None and ours.vocabulary == theirs.vocabulary:
+        found.append("attributes")
+    if ours.statistics is not None and theirs.statistics is not None:
+        found += ["statistics"] if ours.statistics.columns == theirs.statistics.columns else []
+    return found
+
+
 def _is_taken(name: str, adapters: list[str], encoders: list[str]) -> bool:
     """Whether a weight is copied as it is; the content projection and the residuals of items are not."""
     if "lora_" in name:
@@ -153,20 +155,7 @@ def _is_taken(name: str, adapters: list[str], encoders: list[str]) -> bool:
     return not name.startswith(("content.", "ids.", ADAPTED_ENCODERS))
 
 
-def _readable(child: Behaviour, parent: Behaviour, common: Common) -> list[str]:
-    """The encoders of item features that read in both versions what they read in the parent."""
-    found = []
-    vocabularies = child.features.vocabulary, parent.features.vocabulary
-    if common.same_domain and vocabularies[0] is not None and vocabularies[0] == vocabularies[1]:
-        found.append("attributes")
-    statistics = child.features.statistics, parent.features.statistics
-    if statistics[0] is not None and statistics[1] is not None and statistics[0].columns == statistics[1].columns:
-        found.append("statistics")
-    return found
-
-
-def _copy(weight: Tensor, given: dict[str, Tensor], name: str) -> None:
-    source = given.get(name)
+def _copy(weight: Tensor, source: Tensor | None, name: str) -> None:
     if source is None or source.shape != weight.shape:
         shape = "nothing" if source is None else "x".join(map(str, source.shape))
         raise IncompatibleError(
@@ -186,13 +175,17 @@ def _take_ids(child: Behaviour, parent: Behaviour) -> int:
     return len(rows)
 
 
-def _take_projection(child: BehaviourModel, parent: BehaviourModel, ours: ItemInputs, theirs: ItemInputs) -> str:
+def _take_projection(child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs: ItemInputs) -> str:
     """Let items begin where their content stood in the parent's space; returns how, in words."""
     mine, given = _linear(child), _linear(parent)
-    if _same_content(child, parent):
+    weights, known = _content_weights(child), _content_weights(parent)
+    # The same encoders, fusion and calibration see the same content embedding of an item.
+    if weights.keys() == known.keys() and all(
+        own.shape == known[name].shape and torch.equal(own, known[name]) for name, own in weights.items()
+    ):
         mine.load_state_dict(given.state_dict())
         return "content projection"
-    weight, bias = _fit(child, parent, ours, theirs)
+    weight, bias = _fit(child, ours, parent, theirs)
     mine.weight.copy_(weight)
     mine.bias.copy_(bias)
     return "content projection (fitted to another content space)"
@@ -203,14 +196,6 @@ def _linear(model: BehaviourModel) -> nn.Linear:
     return model.content.linear
 
 
-def _same_content(child: BehaviourModel, parent: BehaviourModel) -> bool:
-    """Whether both models see the same content embedding of an item: the same encoders, fusion and calibration."""
-    mine, given = _content_weights(child), _content_weights(parent)
-    return mine.keys() == given.keys() and all(
-        own.shape == given[name].shape and torch.equal(own, given[name]) for name, own in mine.items()
-    )
-
-
 def _content_weights(model: BehaviourModel) -> dict[str, Tensor]:
     """All that is between an encoder's vectors and the projection, and the adapted heads before."""
     named = {**model.state_dict(), **dict(model.named_buffers())}
@@ -219,7 +204,7 @@ def _content_weights(model: BehaviourModel) -> dict[str, Tensor]:
 
 
 def _fit(
-    child: BehaviourModel, parent: BehaviourModel, ours: ItemInputs, theirs: ItemInputs, batch_size: int = 4096
+    child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs: ItemInputs, batch_size: int = 4096
 ) -> tuple[Tensor, Tensor]:
     """(D, R) weight and (D,) bias that take the child's content embeddings to the parent's content parts.
 
@@ -227,14 +212,14 @@ def _fit(
     """
     child.eval()
     parent.eval()
-    linear = _linear(child)
-    inputs, outputs = linear.in_features, linear.out_features
-    device = linear.weight.device
+    assert child.content is not None and parent.content is not None
+    linear = child.content.linear
+    inputs, outputs, device = linear.in_features, linear.out_features, linear.weight.device
     sums = torch.zeros(inputs + 1, inputs + 1 + outputs, dtype=torch.float64, device=device)
     for rows in torch.arange(len(ours), device=device).split(batch_size):
-        x = _embedded(child, ours.rows(rows)).double()
-        x = torch.cat([x, x.new_zeros(len(x), inputs - x.shape[1]), x.new_ones(len(x), 1)], dim=1)
-        y = _projected(parent, theirs.rows(rows)).double()
+        x = child.content.calibrated(_encoded(child, ours.rows(rows))).double()  # (B, R)
+        x = torch.cat([x, x.new_zeros(len(x), inputs - x.shape[1]), x.new_ones(len(x), 1)], dim=1)  # (B, R + 1)
+        y = parent.content(_encoded(parent, theirs.rows(rows))).double()  # (B, D)
         sums += x.T @ torch.cat([x, y], dim=1)
     gram, moments = sums.split([inputs + 1, outputs], dim=1)
     penalty = gram.new_full((inputs + 1,), RIDGE * max(float(gram.diagonal()[:-1].mean()), 1e-12))
@@ -243,19 +228,41 @@ def _fit(
     return solved[:-1].T.float(), solved[-1].float()
 
 
-def _embedded(model: BehaviourModel, items: ItemInputs) -> Tensor:
-    """(B, R) content embeddings; a catalog without content has none."""
+def _encoded(model: BehaviourModel, items: ItemInputs) -> PreparedContent:
     content = model.through_encoders(items).content
-    assert model.content is not None and content is not None
-    return model.content.calibrated(content)
+    assert content is not None
+    return content
 
 
-def _projected(model: BehaviourModel, items: ItemInputs) -> Tensor:
-    """(B, D) content parts of item vectors."""
-    content = model.through_encoders(items).content
-    assert model.content is not None and content is not None
-    projected: Tensor = model.content(content)
-    return projected
+def measured_drift(
+    child: Spoke, ours: FloatArray, parent: LoadedParent, common: BoolArray, users: Validation
+) -> dict[str, Any]:
+    """How far a version has gone from its parent: item vectors of behaviour, and what is recommended.
+
+    Args:
+        child: the version.
+        ours: (N, D) what it says of its catalog's items.
+        parent: that it was trained from.
+        common: (N,) items that the parent was trained on; vectors are compared there.
+        users: that the child was chosen on; lists are compared there, each version with its own mixture.
+    """
+    width, theirs = child.width, parent.vectors
+    return {
+        "items": int(common.sum()),
+        "cosine": vector_drift(ours[common, :width], theirs[common, :width]),
+        "users": len(users.users),
+        f"overlap@{LIST}": list_overlap(_shown(child, ours, users), _shown(parent.spoke, theirs, users), LIST),
+    }
+
+
+def _shown(spoke: Spoke, vectors: FloatArray, users: Validation) -> FloatArray:
+    """(U, N) scores for the validation users, minus infinity where the policy does not show an item."""
+    recommender = spoke.recommender("", vectors, exclude_seen=users.filter_seen)
+    scores: FloatArray = np.array(recommender.score(users.histories))
+    if users.filter_seen:
+        for row, history in enumerate(users.users.histories):
+            scores[row, np.asarray(history)] = -np.inf
+    return scores
 
 
 def vector_drift(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
@@ -264,20 +271,12 @@ def vector_drift(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
     cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, 1e-12)
     if not len(cosines):
         return {}
-    found = {"mean": float(cosines.mean())} | {
-        name: float(np.quantile(cosines, level)) for name, level in QUANTILES.items()
-    }
-    return {name: round(value, 5) for name, value in found.items()}
+    levels = {name: float(np.quantile(cosines, level)) for name, level in QUANTILES.items()}
+    return {name: round(value, 5) for name, value in ({"mean": float(cosines.mean())} | levels).items()}
 
 
 def list_overlap(ours: FloatArray, theirs: FloatArray, k: int) -> float:
-    """Mean share of the first `k` items of one list that stand among the first `k` of the other.
-
-    Args:
-        ours: (U, N) scores of one version; minus infinity where an item is not shown.
-        theirs: (U, N) scores of the other.
-        k: length of the lists; catalogs with fewer items have shorter ones.
-    """
+    """Mean share of the first `k` items of the lists by (U, N) scores that stand among the first `k` of the others."""
     k = min(k, ours.shape[1])
     if not k or not len(ours):
         return float("nan")

@@ -19,7 +19,7 @@ from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
 from hubspoke.spokes.training.batches import training_batches
 from hubspoke.spokes.training.checkpoints import Checkpoints
-from hubspoke.spokes.training.distributed import Team
+from hubspoke.spokes.training.distributed import World
 from hubspoke.spokes.training.loop import train_behaviour
 from hubspoke.spokes.training.objective import Objective
 from hubspoke.spokes.training.optimiser import rate_groups
@@ -245,7 +245,7 @@ def test_a_step_reads_the_states_of_the_items_in_use_alone(shop, sequences, monk
     settings = config(training={**TRAINING, "negatives": 1}, id_dropout=0.0)
     model = model_of(shop, settings).train()
     counts = np.ones(6, np.int64)
-    objective = Objective(model, inputs_of(model, shop), counts, settings, Team())
+    objective = Objective(model, inputs_of(model, shop), counts, settings, World())
     seen = []
     forward = model.adapted_encoders.forward
     monkeypatch.setattr(

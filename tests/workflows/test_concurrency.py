@@ -27,14 +27,14 @@ from hubspoke.registry.records import Parent
 from hubspoke.workflows import spoke_training
 from hubspoke.workflows.models import Trained
 
-def train(ws, plan, team):
+def train(context, plan, world):
     sys.__stdout__.write("HERE\\n")
     sys.__stdout__.flush()
     sys.stdin.read()
     parents = [Parent(plan.job.hub, "adapted_from"), Parent(plan.dataset.event_snapshot.ref, "trained_on", "events")]
     return Trained(lambda folder: (folder / "weights").write_text("w"), "s", {}, parents)
 
-spoke_training.train_spoke = train
+spoke_training._train = train
 sys.argv = ["hubspoke", *sys.argv[1:]]
 from hubspoke.cli import main
 main()

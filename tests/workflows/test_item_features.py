@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.registry.records import ModelRecord
-from hubspoke.workflows.datasets import load_dataset
-from hubspoke.workflows.features import fit_features
+from hubspoke.spokes.features.items import ItemFeatures, fit_features
+from hubspoke.workflows.datasets import event_ranges, load_dataset
 from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.workspace import Workspace
@@ -162,12 +162,18 @@ def test_what_a_parent_has_learned_to_read_is_read_again(served: Workspace) -> N
     dataset = load_dataset(served, "lamps")
     behaviour = load_spoke(served, served.registry.models.get("lamps:2"))[0].behaviour
     assert behaviour is not None and behaviour.features.statistics is not None
+    config = behaviour.config
     parent = replace(behaviour.features, statistics=replace(behaviour.features.statistics, columns=("view", "rating")))
     other = replace(dataset, items=dataset.items.with_columns(brand=pl.lit(None, pl.String)))
-    made = fit_features(served, other, behaviour.config, dataset.sequences, None, parent)
+
+    def fitted(parent: ItemFeatures | None) -> ItemFeatures:
+        raw = event_ranges(served, other)
+        return fit_features(config, other.items, dataset.sequences, raw, parent=parent)
+
+    made = fitted(parent)
     assert made.vocabulary == parent.vocabulary
     assert made.statistics is not None and made.statistics.columns == ("view", "rating")
-    assert fit_features(served, other, behaviour.config, dataset.sequences, None).vocabulary != parent.vocabulary
+    assert fitted(None).vocabulary != parent.vocabulary
 
 
 @pytest.fixture(scope="module")

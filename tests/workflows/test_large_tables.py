@@ -21,9 +21,9 @@ from hubspoke.catalog.streams import MANIFEST_FILE, SequenceStream
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
 from hubspoke.results import fingerprint
 from hubspoke.spokes.config import SpokeConfig, StatisticsConfig, TrainingConfig
+from hubspoke.spokes.features.items import fit_features
 from hubspoke.spokes.training.splits import SplitSettings, held_out_fingerprint, split
-from hubspoke.workflows.datasets import UNUSED_SECONDS, Dataset, load_dataset
-from hubspoke.workflows.features import fit_features
+from hubspoke.workflows.datasets import UNUSED_SECONDS, Dataset, event_ranges, load_dataset
 from hubspoke.workflows.workspace import Workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
@@ -135,7 +135,8 @@ def test_statistics_are_counted_as_in_the_whole(lamps: Workspace, settings: Spli
     found = []
     for dataset in both(lamps):
         seen = split(dataset.source, settings, config).train
-        found.append(fit_features(lamps, dataset, config, seen, settings.until).statistics)
+        ranges = event_ranges(lamps, dataset)
+        found.append(fit_features(config, dataset.items, seen, ranges, until=settings.until).statistics)
     held, streamed = found
     assert held is not None and streamed is not None
     assert streamed.columns == held.columns and "recency" in held.columns and "purchase per view" in held.columns

@@ -285,9 +285,9 @@ DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("place", "nth"),
     [
-        ("hubspoke.spokes.training.loop:_Trainer.epoch", 2),  # one epoch is done, nothing is written
+        ("hubspoke.spokes.training.batches:BucketedBatches.epoch", 2),  # one epoch is done, nothing is written
         (
-            "hubspoke.spokes.training.loop:_Trainer.facts",
+            "hubspoke.spokes.training.checkpoints:save_file",
             2,
         ),  # there is a checkpoint to go on from, and half of the next
         ("hubspoke.registry.stores.models:ModelStore.finish", 1),  # the artifact stands, its row does not say so

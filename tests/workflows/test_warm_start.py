@@ -14,7 +14,7 @@ from hubspoke.evaluation.protocols import Protocol
 from hubspoke.registry.records import ModelRecord
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.loading import load_spoke
-from hubspoke.workflows.warm_start import _lesson
+from hubspoke.workflows.warm_start import new_sequences
 from hubspoke.workflows.workspace import Workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
@@ -158,7 +158,7 @@ def test_on_new_events_alone(garden: Workspace, tiny_spoke: Any, events: pl.Data
     assert trained(garden, {}, parent="garden:2", on="new").summary["warm_start"]["new_events"] == 40
 
 
-def test_a_lesson_keeps_the_context_of_what_is_new() -> None:
+def test_what_is_new_keeps_its_context() -> None:
     from hubspoke.catalog.sequences import Sequences
 
     sequences = Sequences(
@@ -172,10 +172,10 @@ def test_a_lesson_keeps_the_context_of_what_is_new() -> None:
     visible = np.ones(10, np.bool_)
     visible[9] = False
     seen = np.array([1, 1, 1, 0, 1, 1, 1, 0, 1, 1], np.bool_)
-    lesson = _lesson(sequences, visible, seen, reach=2)
-    assert [list(own) for own in lesson] == [[1, 2, 3, 4], [7, 8]]
-    assert [list(own) for own in _lesson(sequences, visible, seen, reach=9)] == [[0, 1, 2, 3, 4], [7, 8]]
-    assert len(_lesson(sequences, visible, np.ones(10, np.bool_), reach=9)) == 0
+    found = new_sequences(sequences, visible, seen, reach=2)
+    assert [list(own) for own in found] == [[1, 2, 3, 4], [7, 8]]
+    assert [list(own) for own in new_sequences(sequences, visible, seen, reach=9)] == [[0, 1, 2, 3, 4], [7, 8]]
+    assert len(new_sequences(sequences, visible, np.ones(10, np.bool_), reach=9)) == 0
 
 
 @pytest.mark.parametrize("how", [{"split": "all"}, {"split": "all", "refit": True}])
@@ -286,8 +286,8 @@ def test_encoders_of_item_features_go_on_reading(garden: Workspace, tiny_spoke: 
     assert child.space_fingerprint == parent.space_fingerprint
     # Without them it is another network, and with others it would not fit.
     assert trained(garden, {**NO_EPOCHS, "attributes": None}, parent="garden:1").status == "ready"
-    with pytest.raises(IncompatibleError, match=r"attributes.width 16 there and 8 here"):
-        trained(garden, {"attributes": {"width": 8}}, parent="garden:1")
+    with pytest.raises(IncompatibleError, match=r"attributes.min_count 2 there and 3 here"):
+        trained(garden, {"attributes": {"min_count": 3}}, parent="garden:1")
 
 
 @pytest.mark.parametrize(

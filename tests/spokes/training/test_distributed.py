@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.spokes.training.batches import Batch
-from hubspoke.spokes.training.distributed import Team, join_team
+from hubspoke.spokes.training.distributed import World, join_world
 from safetensors.torch import load_file
 
 MEMBER = Path(__file__).with_name("team_member.py")
@@ -82,18 +82,18 @@ def test_a_team_goes_on_from_its_checkpoint(team_of_two, member):
 def test_shares_cover_a_batch_without_overlap():
     inputs = np.arange(10).reshape(5, 2)
     batch = Batch(inputs, inputs + 1, timestamps=inputs * 10)
-    shares = [Team(rank, 2).share(batch) for rank in (0, 1)]
+    shares = [World(rank, 2).share(batch) for rank in (0, 1)]
     np.testing.assert_array_equal(shares[0].inputs, inputs[[0, 2, 4]])
     np.testing.assert_array_equal(shares[1].inputs, inputs[[1, 3]])
     np.testing.assert_array_equal(shares[1].timestamps, inputs[[1, 3]] * 10)
     assert shares[1].event_types is None
-    assert Team(1, 2).windows(batch).tolist() == [False, True, False, True, False]
+    assert World(1, 2).windows(batch).tolist() == [False, True, False, True, False]
 
 
-def test_one_process_is_a_team_of_its_own(monkeypatch):
+def test_one_process_is_a_world_of_its_own(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    team = join_team(torch.device("cpu"))
-    assert team == Team(0, 1) and team.alone and team.leads
-    assert team.told(0.25, torch.device("cpu")) == 0.25 and team.agrees(3, torch.device("cpu"))
+    world = join_world(torch.device("cpu"))
+    assert world == World(0, 1) and world.leads
+    assert world.broadcast({"epochs": 3}) == {"epochs": 3} and world.gather(3) == [3]
     batch = Batch(np.zeros((2, 1), np.int64), np.zeros((2, 1), np.int64))
-    assert team.share(batch) is batch
+    assert world.share(batch) is batch

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.spokes.training.batches import training_batches
-from hubspoke.spokes.training.distributed import Team
+from hubspoke.spokes.training.distributed import World
 from hubspoke.spokes.training.losses import sampled_softmax_loss
 from hubspoke.spokes.training.objective import REFRESH_EVERY, Objective
 
@@ -77,7 +77,7 @@ def objective(**training):
     rng = np.random.default_rng(0)
     encoded = MEMBER["EncodedItems"](*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
     items = model.inputs(encoded, np.arange(1, N + 1))
-    return Objective(model, items, sequences().item_counts(), settings, Team()), settings
+    return Objective(model, items, sequences().item_counts(), settings, World()), settings
 
 
 def test_hard_negatives_are_mined_when_they_are_due():

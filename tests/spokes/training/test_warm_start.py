@@ -42,13 +42,13 @@ def vectors(behaviour, item_ids, encoded):
 
 
 def taken(child, parent, item_ids, encoded, common=OWN):
-    return take_over(child, parent, child.inputs(item_ids, encoded), parent.inputs(item_ids, encoded), common)
+    return take_over(child, child.inputs(item_ids, encoded), parent, parent.inputs(item_ids, encoded), common)
 
 
 def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, encoded):
     own, parent = child(), spoke.behaviour
-    found = taken(own, parent, item_ids, encoded)
-    assert (found.parts, found.ids) == (("transformer", "adapter", "content projection", "item ids"), 8)
+    parts, ids = taken(own, parent, item_ids, encoded)
+    assert (parts, ids) == (("transformer", "adapter", "content projection", "item ids"), 8)
     ours, theirs = vectors(own, item_ids, encoded), vectors(parent, item_ids, encoded)
     # Items 1 to 8 are known to both, 9 and 11 to neither; 0 has lost its residual and 10 has a fresh one.
     same = [1, 2, 3, 4, 5, 6, 7, 8, 9, 11]
@@ -63,8 +63,8 @@ def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, enco
 def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child, item_ids, encoded):
     own = child()
     before = own.model.ids.weight.detach().clone()
-    found = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=True, same_domain=False))
-    assert found.ids == 0 and "item ids" not in found.parts
+    parts, ids = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=True, same_domain=False))
+    assert ids == 0 and "item ids" not in parts
     torch.testing.assert_close(own.model.ids.weight[1:], before[1:], rtol=0, atol=0)
     torch.testing.assert_close(own.model.ids.weight[0], spoke.behaviour.model.ids.weight[0], rtol=0, atol=0)
 
@@ -72,8 +72,8 @@ def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child
 def test_on_another_hub_the_adapter_starts_anew(spoke, child, item_ids, encoded):
     own = child()
     fresh = {n: w.clone() for n, w in own.model.state_dict().items() if n.startswith("content.fusion.")}
-    found = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=False, same_domain=True))
-    assert "adapter" not in found.parts
+    parts, _ = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=False, same_domain=True))
+    assert "adapter" not in parts
     for name, weight in fresh.items():
         torch.testing.assert_close(own.model.state_dict()[name], weight, rtol=0, atol=0)
 
@@ -87,8 +87,8 @@ def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, encoded
     space = fit_content_space(hub.fusion.fuse(EncodedItems(*wider)), hub.config)
     own = child(space)
     ids, catalog = [*item_ids, *(f"more {i}" for i in range(40))], EncodedItems(*wider)
-    found = taken(own, spoke.behaviour, ids, catalog)
-    assert "content projection (fitted to another content space)" in found.parts
+    parts, _ = taken(own, spoke.behaviour, ids, catalog)
+    assert "content projection (fitted to another content space)" in parts
     copied = replace(own, model=own.model)
     known = [1, 2, 3, 4, 5, 6, 7, 8]
     drift = vector_drift(vectors(copied, ids, catalog)[known], vectors(spoke.behaviour, ids, catalog)[known])

@@ -14,11 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from hubspoke.spokes.training.distributed import Orders, TeamLostError
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.workspace import Workspace, open_workspace
-from torch.distributed import HashStore
 
 # Dropout is drawn in each process for its own share, so that only without it two make what one makes.
 CONFIG: dict[str, Any] = {
@@ -32,13 +29,13 @@ CONFIG: dict[str, Any] = {
 KILLED = """
 import os, signal, sys
 from hubspoke.cli import cli
-from hubspoke.spokes.training.loop import _Trainer
-epoch = _Trainer.epoch
-def killed(self, batches, number):
+from hubspoke.spokes.training.objective import Objective
+start = Objective.start
+def killed(self, number):
     if number == 1 and os.environ["RANK"] == sys.argv[1]:
         os.kill(os.getpid(), signal.SIGKILL)
-    return epoch(self, batches, number)
-_Trainer.epoch = killed
+    start(self, number)
+Objective.start = killed
 cli.main(sys.argv[2:])
 """
 
@@ -150,28 +147,8 @@ def test_a_process_that_dies_takes_the_other_with_it(folder: Path, two: Workspac
     assert ended[victim][0] == -9 and ended[1 - victim][0] == 1
     newest = two.spoke.list("lamps")[-1]
     if victim:
-        assert "Another process of the team is gone or stuck" in ended[0][2]
+        assert "Another process of this training is gone or stuck" in ended[0][2]
         assert newest.status == "failed" and "Another process" in str(newest.error)
     else:
         assert "Error" not in ended[1][2]
         assert newest.status == "training"  # as after any kill: the repeated command takes it over
-
-
-def test_orders_come_in_their_order_and_the_end_is_heard() -> None:
-    store = HashStore()
-    first, second = Orders(store, 0, 2), Orders(store, 1, 2)
-    first.give({"do": "choose", "job": {"domain": "lamps"}})
-    first.give({"do": "end"})
-    assert second.take() == {"do": "choose", "job": {"domain": "lamps"}}
-    assert second.take() == {"do": "end"}
-    second.part()
-    first.part()
-
-
-def test_a_store_that_is_gone_is_a_team_that_is_lost() -> None:
-    class Gone:
-        def check(self, keys: list[str]) -> bool:
-            raise torch.distributed.DistNetworkError("closed")
-
-    with pytest.raises(TeamLostError, match="first process of the team is gone"):
-        Orders(Gone(), 1, 2).take()  # type: ignore[arg-type]
