@@ -6,10 +6,10 @@ A parser returns its values and a mask of the rows that held something it could 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ import pyarrow as pa
 from .schema import ATTRIBUTES, TIMESTAMP, TimeKind
 
 Parsed = tuple[pl.Series, pl.Series]
+Json = TypeVar("Json", list[Any], dict[str, Any])
 
 PLAUSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 DAY_US = 86_400_000_000
@@ -113,7 +114,8 @@ def _split(strings: pl.Series, separators: Sequence[str]) -> pl.Series:
         lists = strings.str.split(separator).zip_with(found, lists)
     written = strings.str.starts_with("[").fill_null(False)
     if written.any():
-        decoded = [_json_list(value) for value in strings.to_list()]
+        decoded = [_json(value, list) for value in strings.to_list()]
+        decoded = [own and [str(v) for v in own if v is not None] for own in decoded]
         known = pl.Series([value is not None for value in decoded], dtype=pl.Boolean)
         lists = pl.Series(decoded, dtype=pl.List(pl.String)).zip_with(known, lists)
     return lists
@@ -123,33 +125,23 @@ def _as_list(column: pl.Series) -> pl.Series:
     return column.cast(pl.List(pl.String), strict=False)
 
 
-def _json_list(value: str | None) -> list[str] | None:
-    parsed = _json(value) if value is not None and value.startswith("[") else None
-    return [str(v) for v in parsed if v is not None] if isinstance(parsed, list) else None
-
-
-def _json(value: str) -> Any:
+def _json(value: str | None, kind: type[Json]) -> Json | None:
+    """The JSON list or object in a text; None where it is none."""
     try:
-        return json.loads(value)
+        parsed = json.loads(value) if value and value[0] in "[{" else None
     except ValueError:
         return None
+    return parsed if isinstance(parsed, kind) else None
 
 
 @dataclass(frozen=True)
 class Timestamps:
-    """A parsed time column.
+    """A parsed time column."""
 
-    Attributes:
-        values: microseconds UTC.
-        bad: rows that held something unreadable.
-        kind: "order" for bare counters, "day" where all times are midnight, else "real".
-        unit: unit of the numbers ("s", "ms", "us", "ns", "counter"), or None where times were written out.
-    """
-
-    values: pl.Series
-    bad: pl.Series
-    kind: TimeKind
-    unit: str | None
+    values: pl.Series  # microseconds UTC
+    bad: pl.Series  # rows that held something unreadable
+    kind: TimeKind  # "order" for bare counters, "day" where all times are midnight, else "real"
+    unit: str | None  # of the numbers ("s", "ms", "us", "ns", "counter"), or None where times were written out
 
 
 def utc(moment: datetime) -> datetime:
@@ -173,7 +165,10 @@ def timestamps(column: pl.Series) -> Timestamps:
     # Year 1 and year 9999 are what other systems write for "unknown".
     plausible = values.is_between(*PLAUSIBLE, closed="left").fill_null(False)
     values = values.set(~plausible, None)
-    return Timestamps(values, given & values.is_null(), _time_kind(values, unit), unit)
+    known = values.drop_nulls().cast(pl.Int64)
+    midnights = len(known) > 0 and bool((known % DAY_US == 0).all())
+    kind: TimeKind = "order" if unit == "counter" else "day" if midnights else "real"
+    return Timestamps(values, given & values.is_null(), kind, unit)
 
 
 def _zoned(column: pl.Series) -> pl.Series:
@@ -204,15 +199,11 @@ def _from_iso(strings: pl.Series) -> pl.Series:
         left = moments.is_null() & plain.is_not_null()
         if not left.any():
             break
-        parsed = _parse(plain.filter(left), pattern)
-        moments = moments.scatter(left.arg_true(), parsed)
+        rest = plain.filter(left).str
+        day = pattern == "%Y-%m-%d"
+        parsed = rest.to_date(pattern, strict=False) if day else rest.to_datetime(pattern, strict=False, time_unit="us")
+        moments = moments.scatter(left.arg_true(), _zoned(parsed))
     return moments
-
-
-def _parse(strings: pl.Series, pattern: str) -> pl.Series:
-    if pattern == "%Y-%m-%d":
-        return _zoned(strings.str.to_date(pattern, strict=False))
-    return _zoned(strings.str.to_datetime(pattern, strict=False, time_unit="us"))
 
 
 def _from_numbers(column: pl.Series) -> tuple[pl.Series, str | None]:
@@ -227,7 +218,10 @@ def _from_numbers(column: pl.Series) -> tuple[pl.Series, str | None]:
     unit, low, high = next((u for u in UNITS if u[1] <= middle < u[2]), ("counter", 0, 10**8))
     fits = (values >= low) & (values < high)
     values = values.set(~fits.fill_null(False), None)
-    return _to_micros(values, unit).cast(TIMESTAMP), unit
+    if unit == "ns":
+        return (values.cast(pl.Int64) // 1_000).cast(TIMESTAMP), unit
+    micros = values * {"s": 1_000_000, "counter": 1_000_000, "ms": 1_000, "us": 1}[unit]
+    return (micros.round(0).cast(pl.Int64) if values.dtype.is_float() else micros).cast(TIMESTAMP), unit
 
 
 def _are_compact_dates(values: pl.Series) -> bool:
@@ -236,20 +230,6 @@ def _are_compact_dates(values: pl.Series) -> bool:
         return False
     days = values.drop_nulls().unique().cast(pl.Int64).cast(pl.String).str.to_date("%Y%m%d", strict=False)
     return days.null_count() == 0
-
-
-def _to_micros(values: pl.Series, unit: str) -> pl.Series:
-    factor = {"s": 1_000_000, "counter": 1_000_000, "ms": 1_000, "us": 1, "ns": 1}[unit]
-    if unit == "ns":
-        return values.cast(pl.Int64) // 1_000
-    return (values * factor).round(0).cast(pl.Int64) if values.dtype.is_float() else values * factor
-
-
-def _time_kind(values: pl.Series, unit: str | None) -> TimeKind:
-    if unit == "counter":
-        return "order"
-    known = values.drop_nulls().cast(pl.Int64)
-    return "day" if len(known) and bool((known % DAY_US == 0).all()) else "real"
 
 
 def attributes(frame: pl.DataFrame, columns: Sequence[str], given: pl.Series | None, height: int) -> pl.Series:
@@ -289,16 +269,10 @@ def _given_attributes(column: pl.Series) -> pl.Series:
     if isinstance(dtype, pl.Struct):
         fields = column.struct.unnest()
         return attributes(fields, fields.columns, None, fields.height)
-    reader: Callable[[str | None], list[dict[str, str]]] = _json_attributes
-    return pl.Series([reader(value) for value in text(column).to_list()], dtype=ATTRIBUTES)
-
-
-def _json_attributes(value: str | None) -> list[dict[str, str]]:
-    if value is None:
-        return []
-    parsed = _json(value)
-    if not isinstance(parsed, dict):
-        return [{"key": "attributes", "value": value}]
-    return [
-        {"key": str(k), "value": v if isinstance(v, str) else json.dumps(v)} for k, v in parsed.items() if v is not None
-    ]
+    found = []
+    for value in text(column).to_list():
+        own = {} if value is None else _json(value, dict) if value[0] == "{" else None
+        own = {"attributes": value} if own is None else own
+        texts = {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in own.items() if v is not None}
+        found.append([{"key": k, "value": v} for k, v in texts.items()])
+    return pl.Series(found, dtype=ATTRIBUTES)

@@ -54,51 +54,23 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {"items": ("item_id",), "events": ("user
 EVENT_TYPES: tuple[str, ...] = ("view", "click", "cart", "purchase", "search", "impression", "rating")
 # Events that may name no item.
 ITEMLESS_EVENT_TYPES: tuple[str, ...] = ("search", "impression")
-# No positive interaction: removed on reading, with a warning that counts them.
-RETURN_EVENT_TYPES: tuple[str, ...] = ("return", "returned", "refund", "refunded")
 
-ALIASES: dict[str, str] = {
-    "review": "rating",
-    "rate": "rating",
-    "buy": "purchase",
-    "bought": "purchase",
-    "order": "purchase",
-    "ordered": "purchase",
-    "sale": "purchase",
-    "transaction": "purchase",
-    "checkout": "purchase",
-    "purchased": "purchase",
-    "pageview": "view",
-    "page_view": "view",
-    "detail_view": "view",
-    "detailview": "view",
-    "product_view": "view",
-    "view_item": "view",
-    "viewed": "view",
-    "pv": "view",
-    "clicked": "click",
-    "select_item": "click",
-    "add_to_cart": "cart",
-    "addtocart": "cart",
-    "add_to_basket": "cart",
-    "addtobasket": "cart",
-    "basket": "cart",
-    "query": "search",
-    "searched": "search",
-    "view_search_results": "search",
-    "impressions": "impression",
-    "shown": "impression",
-    "exposure": "impression",
-}
-
-
-def empty_frame(kind: Kind) -> pl.DataFrame:
-    """A table of that kind with no rows."""
-    return pl.DataFrame(schema=SCHEMAS[kind])
+ALIASES: dict[str, tuple[str, ...]] = {
+    "rating": ("review", "rate"),
+    "purchase": ("buy", "bought", "order", "ordered", "sale", "transaction", "checkout", "purchased"),
+    "view": (
+        "pageview", "page_view", "detail_view", "detailview", "product_view", "view_item", "viewed", "pv",
+    ),
+    "click": ("clicked", "select_item"),
+    "cart": ("add_to_cart", "addtocart", "add_to_basket", "addtobasket", "basket"),
+    "search": ("query", "searched", "view_search_results"),
+    "impression": ("impressions", "shown", "exposure"),
+    # No positive interaction: removed on reading, with a warning that counts them.
+    "return": ("return", "returned", "refund", "refunded"),
+}  # fmt: skip
 
 
 def event_type_names() -> dict[str, str]:
     """Every accepted event type, in lower case with underscores, and the canonical type it stands for."""
-    own = {name: name for name in EVENT_TYPES}
-    returns = dict.fromkeys(RETURN_EVENT_TYPES, "return")
-    return {**ALIASES, **returns, **own}
+    aliases = {alias: name for name, known in ALIASES.items() for alias in known}
+    return {**aliases, **{name: name for name in EVENT_TYPES}}

@@ -47,25 +47,15 @@ Histories: TypeAlias = "SequenceOf[History | IntArray]"
 
 @dataclass(frozen=True)
 class Sequences:
-    """S sequences over E events, oldest event first inside a sequence.
+    """S sequences over E events, oldest event first inside a sequence."""
 
-    Attributes:
-        items: (E,) row of each event's item in the item snapshot.
-        timestamps: (E,) microseconds UTC.
-        offsets: (S + 1,) sequence s holds events offsets[s] to offsets[s + 1].
-        users: (S,) index into `user_ids`; several sequences (sessions) may belong to one user.
-        user_ids: user identifiers.
-        n_items: items in the snapshot, N.
-        event_types: (E,) 1 + place in `EVENT_TYPES`, 0 for a type of its own; None where types are not known.
-    """
-
-    items: IntArray
-    timestamps: IntArray
-    offsets: IntArray
-    users: IntArray
+    items: IntArray  # (E,) row of each event's item in the item snapshot
+    timestamps: IntArray  # (E,) microseconds UTC
+    offsets: IntArray  # (S + 1,) sequence s holds events offsets[s] to offsets[s + 1]
+    users: IntArray  # (S,) index into `user_ids`; several sequences (sessions) may belong to one user
     user_ids: tuple[str, ...]
-    n_items: int
-    event_types: npt.NDArray[np.int8] | None = None
+    n_items: int  # in the snapshot, N
+    event_types: npt.NDArray[np.int8] | None = None  # (E,) 1 + place in `EVENT_TYPES`, 0 for any other type
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -156,69 +146,38 @@ class Sequences:
 
 
 class SequenceSource(Protocol):
-    """Sequences to train on: held in memory (`Sequences`), or read shard by shard (`SequenceStream`)."""
+    """Sequences to train on, as `Sequences` documents them: in memory, or read shard by shard (`SequenceStream`)."""
 
     @property
-    def n_items(self) -> int:
-        """Items in the snapshot, N."""
-
+    def n_items(self) -> int: ...  # noqa: D102
     @property
-    def n_shards(self) -> int:
-        """Parts that it is read in."""
-
+    def n_shards(self) -> int: ...  # noqa: D102
     @property
-    def n_events(self) -> int:
-        """Events in all sequences."""
-
+    def n_events(self) -> int: ...  # noqa: D102
     @property
-    def n_users(self) -> int:
-        """Users with a sequence."""
-
+    def n_users(self) -> int: ...  # noqa: D102
     @property
-    def newest(self) -> int | None:
-        """Microseconds UTC of the newest event; None without events."""
-
+    def newest(self) -> int | None: ...  # noqa: D102
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 over events, grouping and shards."""
-
-    def shard(self, number: int) -> Sequences:
-        """Part `number`, counted from 0; a user is in one part alone."""
-
-    def item_counts(self) -> IntArray:
-        """(N,) number of events of each item."""
-
-    def length_counts(self) -> tuple[IntArray, IntArray]:
-        """The lengths that occur, and how many sequences have each."""
+    def fingerprint(self) -> str: ...  # noqa: D102
+    def shard(self, number: int) -> Sequences: ...  # noqa: D102
+    def item_counts(self) -> IntArray: ...  # noqa: D102
+    def length_counts(self) -> tuple[IntArray, IntArray]: ...  # noqa: D102
 
 
 def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
-    """Turn cleaned sessions into `Sequences`, one per session.
+    """Turn a table such as `CleanSessions.frame` into `Sequences`, one per session.
 
-    Args:
-        sessions: columns `user_id`, `session` (int, unique over all users), `item_id`, `timestamp` and, where types are
-            known, `event_type`; sorted by user and, inside a user, by time.
-        item_ids: the item snapshot's `item_id` column, in its row order.
-
-    Raises:
-        InvalidDataError: an event names an item that the snapshot lacks.
+    `item_ids` is the item snapshot's `item_id` column, in its row order; an event on any other item is refused.
     """
     return sequences_of(coded_events(sessions, item_ids), len(item_ids))
 
 
 def coded_events(sessions: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
-    """Cleaned sessions in the numbers that `sequences_of` takes, row by row.
+    """Cleaned sessions in the numbers of `Sequences`, row by row.
 
-    Args:
-        sessions: as in `build_sequences`.
-        item_ids: the item snapshot's `item_id` column, in its row order.
-
-    Returns:
-        `user_id`, `session`, `row` (of the item), `timestamp` (microseconds) and, where types are known, `event_type`
-        (codes as in `Sequences`).
-
-    Raises:
-        InvalidDataError: an event names an item that the snapshot lacks.
+    The columns are `user_id`, `session`, `row` (of the item), `timestamp` (microseconds) and, where types are known,
+    `event_type`.
     """
     rows = pl.DataFrame({"item_id": item_ids, "row": np.arange(len(item_ids), dtype=np.int64)})
     joined = sessions.join(rows, on="item_id", how="left", maintain_order="left")
@@ -230,16 +189,14 @@ def coded_events(sessions: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
             "ingest the newer catalog before the events."
         )
     coded = joined.select("user_id", "session", "row", pl.col("timestamp").cast(pl.Int64))
-    return coded.with_columns(_type_codes(joined["event_type"])) if "event_type" in joined.columns else coded
+    if "event_type" not in joined.columns:
+        return coded
+    codes = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
+    return coded.with_columns(joined["event_type"].replace_strict(codes, default=0, return_dtype=pl.Int8).fill_null(0))
 
 
 def sequences_of(coded: pl.DataFrame, n_items: int) -> Sequences:
-    """Sequences of the events that `coded_events` gave, or of some of them that no session is cut by.
-
-    Args:
-        coded: such a table.
-        n_items: items in the snapshot, N.
-    """
+    """Sequences of the events that `coded_events` gave, or of some of them that no session is cut by."""
     session = coded["session"].to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], session[1:] != session[:-1]])) if len(session) else np.array([])
     codes = coded["user_id"].rle_id().to_numpy().astype(np.int64) if len(session) else np.array([], dtype=np.int64)
@@ -253,11 +210,6 @@ def sequences_of(coded: pl.DataFrame, n_items: int) -> Sequences:
         n_items=n_items,
         event_types=coded["event_type"].to_numpy() if "event_type" in coded.columns else None,
     )
-
-
-def _type_codes(types: pl.Series) -> pl.Series:
-    codes = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
-    return types.replace_strict(codes, default=0, return_dtype=pl.Int8).fill_null(0)
 
 
 def co_engaged_pairs(sequences: Sequences, window: int) -> IntArray:

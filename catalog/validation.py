@@ -6,7 +6,7 @@ Problems are kept as columns (a million bad rows cost megabytes, not gigabytes) 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -22,21 +22,12 @@ JSON_PROBLEMS = 100  # problems listed one by one in JSON; the counts are always
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with one row.
-
-    Attributes:
-        severity: "error" or "warning".
-        code: what kind of problem, in snake_case.
-        row: data row in the source, counted from 1, header not counted; 0 where it concerns the whole table.
-        column: canonical column, or the source column where the table has not been mapped yet.
-        value: the offending value as text.
-        message: one sentence with the remedy.
-    """
+    """One thing wrong with one row; the message is a sentence with the remedy."""
 
     severity: Severity
-    code: str
-    row: int
-    column: str | None
+    code: str  # what kind of problem, in snake_case
+    row: int  # data row in the source, counted from 1, header not counted; 0 where it concerns the whole table
+    column: str | None  # canonical, or of the source where the table has not been mapped yet
     value: str | None
     message: str
 
@@ -57,10 +48,9 @@ class ProblemGroup:
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Problem]:
-        return (self.at(i) for i in range(len(self)))
+        return (self[i] for i in range(len(self)))
 
-    def at(self, i: int) -> Problem:
-        """The i-th problem of the group."""
+    def __getitem__(self, i: int) -> Problem:
         value = None if self.values is None or self.values[i] is None else str(self.values[i])
         detail = "" if self.details is None else str(self.details[i])
         message = self.message.replace("{detail}", detail).replace("{value}", repr(value))
@@ -79,13 +69,7 @@ class Step:
 
     def to_json(self) -> dict[str, Any]:
         """As a plain dict."""
-        return {
-            "name": self.name,
-            "rows_in": self.rows_in,
-            "rows_out": self.rows_out,
-            "sessions": self.sessions,
-            "users": self.users,
-        }
+        return asdict(self)
 
 
 class ValidationFailedError(InvalidDataError):
@@ -98,44 +82,22 @@ class ValidationFailedError(InvalidDataError):
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """What was read, what is wrong with it and what was left out.
-
-    Attributes:
-        source: name of the table.
-        groups: the problems, grouped by code and column.
-        rows_in: data rows in the source.
-        rows_out: rows in the resulting table.
-        on_error: whether errors stop (`fail`) or only cost their row or value (`skip`).
-        fatal: codes of problems that stop even under `skip`.
-        notes: remarks on how the table was understood.
-        time_kind: what timestamps mean (events).
-        waterfall: rows lost step by step.
-    """
+    """What was read, what is wrong with it and what was left out."""
 
     source: str
     groups: tuple[ProblemGroup, ...] = ()
     rows_in: int = 0
     rows_out: int = 0
-    on_error: OnError = "fail"
-    fatal: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    time_kind: TimeKind | None = None
+    on_error: OnError = "fail"  # errors stop, or only cost (`skip`) their row or value
+    fatal: tuple[str, ...] = ()  # codes of problems that stop even under `skip`
+    notes: tuple[str, ...] = ()  # on how the table was understood
+    time_kind: TimeKind | None = None  # of events
     waterfall: tuple[Step, ...] = ()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Every problem, by row."""
         return tuple(sorted((p for group in self.groups for p in group), key=lambda p: (p.row, p.code)))
-
-    @property
-    def errors(self) -> tuple[Problem, ...]:
-        """Every problem that is an error, by row."""
-        return tuple(p for p in self.problems if p.severity == "error")
-
-    @property
-    def warnings(self) -> tuple[Problem, ...]:
-        """Every problem that is a warning, by row."""
-        return tuple(p for p in self.problems if p.severity == "warning")
 
     @property
     def counts(self) -> dict[str, int]:
@@ -162,7 +124,7 @@ class ValidationReport:
     def _sentence(self) -> str:
         errors = {g.code for g in self.groups if g.severity == "error"}
         codes = set(self.fatal) or errors
-        first = min((g.at(0) for g in self.groups if g.code in codes), key=lambda p: p.row)
+        first = min((g[0] for g in self.groups if g.code in codes), key=lambda p: p.row)
         where = f"row {first.row}: " if first.row else ""
         kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if code in errors)
         # A fatal problem stops under either policy, so its own remedy is the only one.
@@ -175,8 +137,12 @@ class ValidationReport:
             f"{self.source}: {self.rows_in} rows read, {self.rows_out} kept, "
             f"{self.count('error')} errors, {self.count('warning')} warnings"
         )
-        groups = [_group_text(group, limit) for group in sorted(self.groups, key=lambda g: (g.severity, g.code))]
-        return "\n".join([head, *groups, *(f"note: {note}" for note in self.notes)])
+        lines = [head]
+        for group in sorted(self.groups, key=lambda g: (g.severity, g.code)):
+            rows = ", ".join(str(row) for row in group.rows.head(limit)) + (", ..." if len(group) > limit else "")
+            where = f" (rows {rows})" if group[0].row else ""
+            lines.append(f"{group.severity}: {group.code} x {len(group)}{where}: {group[0].message}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def summary(self) -> dict[str, Any]:
         """Counts and notes without the single problems; what a snapshot's manifest keeps."""
@@ -204,29 +170,16 @@ class ValidationReport:
         }
 
 
-def _group_text(group: ProblemGroup, limit: int) -> str:
-    first = group.at(0)
-    rows = ", ".join(str(row) for row in group.rows.head(limit))
-    more = ", ..." if len(group) > limit else ""
-    where = f" (rows {rows}{more})" if first.row else ""
-    return f"{group.severity}: {group.code} x {len(group)}{where}: {first.message}"
-
-
 @dataclass
 class Findings:
-    """Collects problems while a table is read and remembers which rows they cost.
+    """Collects problems while a table is read and remembers which rows they cost."""
 
-    Attributes:
-        rows: source row number of each row of the table at hand.
-        dropped: whether each row is to be left out.
-        unreadable: rows that could not be read at all; what their missing values would add is not reported.
-    """
-
-    rows: pl.Series
+    rows: pl.Series  # source row number of each row of the table at hand
     groups: list[ProblemGroup] = field(default_factory=list)
     fatal: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    dropped: pl.Series = field(init=False)
+    dropped: pl.Series = field(init=False)  # whether each row is to be left out
+    # Rows that could not be read at all: what their missing values would add is not reported.
     unreadable: pl.Series = field(init=False)
 
     def __post_init__(self) -> None:
@@ -244,10 +197,7 @@ class Findings:
         severity: Severity = "error",
         drop: bool = True,
     ) -> None:
-        """Record one problem for each row where `mask` is true; with `drop` these rows are left out.
-
-        `message` is a sentence; `{value}` in it stands for the row's value.
-        """
+        """Record one problem for each row where `mask` is true, `{value}` in the message standing for its value."""
         mask = mask & ~self.unreadable
         if not mask.any():
             return
@@ -265,10 +215,7 @@ class Findings:
         column: str | None = None,
         unreadable: bool = False,
     ) -> None:
-        """Record one error for each (source row number, value, detail); `unreadable` rows are left out.
-
-        `message` is a sentence in which `{value}` and `{detail}` stand for the row's own.
-        """
+        """Record one error for each (source row number, value, detail), which the message may name in braces."""
         if not found:
             return
         rows, values, details = zip(*sorted(found, key=lambda f: f[0]), strict=True)

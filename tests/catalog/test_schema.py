@@ -20,7 +20,3 @@ def test_every_alias_leads_to_a_canonical_type() -> None:
     assert names["review"] == "rating"
     assert names["add_to_cart"] == "cart"
     assert all(names[t] == t for t in schema.EVENT_TYPES)
-
-
-def test_empty_frame_has_the_schema() -> None:
-    assert schema.empty_frame("items").schema == pl.Schema(schema.ITEM_SCHEMA)
