@@ -271,7 +271,7 @@ def _given_attributes(column: pl.Series) -> pl.Series:
         return attributes(fields, fields.columns, None, fields.height)
     found = []
     for value in text(column).to_list():
-        own = {} if value is None else _json(value, dict) if value[0] == "{" else None
+        own = {} if value is None else _json(value, dict)
         own = {"attributes": value} if own is None else own
         texts = {str(k): v if isinstance(v, str) else json.dumps(v) for k, v in own.items() if v is not None}
         found.append([{"key": k, "value": v} for k, v in texts.items()])

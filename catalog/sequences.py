@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -143,26 +143,6 @@ class Sequences:
         starts = np.concatenate([[True], self.users[1:] != self.users[:-1]])
         offsets = np.concatenate([self.offsets[:-1][starts], self.offsets[-1:]])
         return replace(self, offsets=offsets, users=self.users[starts])
-
-
-class SequenceSource(Protocol):
-    """Sequences to train on, as `Sequences` documents them: in memory, or read shard by shard (`SequenceStream`)."""
-
-    @property
-    def n_items(self) -> int: ...  # noqa: D102
-    @property
-    def n_shards(self) -> int: ...  # noqa: D102
-    @property
-    def n_events(self) -> int: ...  # noqa: D102
-    @property
-    def n_users(self) -> int: ...  # noqa: D102
-    @property
-    def newest(self) -> int | None: ...  # noqa: D102
-    @property
-    def fingerprint(self) -> str: ...  # noqa: D102
-    def shard(self, number: int) -> Sequences: ...  # noqa: D102
-    def item_counts(self) -> IntArray: ...  # noqa: D102
-    def length_counts(self) -> tuple[IntArray, IntArray]: ...  # noqa: D102
 
 
 def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
@@ -331,6 +331,10 @@ class SequenceStream:
             newest = max((moment for moment in (newest, shard.newest) if moment is not None), default=None)
             digest.update(shard.fingerprint.encode())
         return Census(counts, lengths, users, newest, digest.hexdigest())
+
+
+# What is trained on: held in memory, or read shard by shard.
+SequenceSource: TypeAlias = Sequences | SequenceStream
 
 
 def ahead(read: Callable[[int], Read], numbers: Iterable[int]) -> Iterator[Read]:

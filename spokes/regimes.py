@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..catalog.sequences import SequenceSource
+from ..catalog.streams import SequenceSource
 
 # Training events from which on a wider model pays for its time.
 WIDE_EVENTS = 100_000

@@ -15,13 +15,14 @@ import numpy as np
 import polars as pl
 
 from ..catalog.schema import TimeKind
-from ..catalog.sequences import Sequences, SequenceSource, build_sequences
+from ..catalog.sequences import Sequences, build_sequences
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import DATA_FILE, read_snapshot, read_user_events
 from ..catalog.streams import (
     FORMAT,
     MANIFEST_FILE,
     RANGE_EVENTS,
+    SequenceSource,
     SequenceStream,
     SessionFiles,
     drop_unknown_items,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..catalog.sequences import SequenceSource
+from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, UsageError
 from ..hub.adapters.adapted import adapt_encoders
 from ..hub.content import fit_content_space

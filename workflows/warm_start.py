@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 
 from ..arrays import BoolArray, IntArray
-from ..catalog.sequences import Sequences, SequenceSource
+from ..catalog.sequences import Sequences
+from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import Relation
 from ..registry.records import ModelRecord

@@ -14,8 +14,8 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from ...catalog.sequences import Sequences, SequenceSource
-from ...catalog.streams import SequenceStream
+from ...catalog.sequences import Sequences
+from ...catalog.streams import SequenceSource, SequenceStream
 from ...errors import UsageError
 from ..config import SpokeConfig
 from .attributes import AttributeEncoder, AttributeRows, Vocabulary, fit_vocabulary

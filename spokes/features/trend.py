@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from ...arrays import FloatArray, IntArray
 from ...catalog.parsing import DAY_US
-from ...catalog.sequences import SequenceSource
+from ...catalog.streams import SequenceSource
 
 # Last days of training whose events are counted; 0 counts all of it.
 SPANS = (0, 7, 28)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...arrays import BoolArray, IntArray
-from ...catalog.sequences import Histories, History, Sequences, SequenceSource
-from ...catalog.streams import ahead
+from ...catalog.sequences import Histories, History, Sequences
+from ...catalog.streams import SequenceSource, ahead
 from ..config import SpokeConfig
 from ..features.folds import user_folds
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...catalog.sequences import SequenceSource
+from ...catalog.streams import SequenceSource
 from ...errors import UsageError
 from ...hub.adapters.adapted import PREFIX
 from ...hub.devices import autocast_for

@@ -18,8 +18,8 @@ import numpy as np
 
 from ...arrays import BoolArray, IntArray
 from ...catalog.parsing import DAY_US
-from ...catalog.sequences import Sequences, SequenceSource
-from ...catalog.streams import SequenceStream, ahead
+from ...catalog.sequences import Sequences
+from ...catalog.streams import SequenceSource, SequenceStream, ahead
 from ...errors import InvalidDataError, UsageError
 from ...evaluation.protocols import (
     EvaluationSet,
