@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import SpokeConfig
+from .layers import start_at_zero, start_xavier
 
 GATE_HIDDEN = 32
 
@@ -38,10 +39,8 @@ class GatedFusion(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(n_parts * dimension, GATE_HIDDEN)
         self.output = nn.Linear(GATE_HIDDEN, n_parts)
-        nn.init.xavier_uniform_(self.hidden.weight)
-        nn.init.zeros_(self.hidden.bias)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        start_xavier(self.hidden)
+        start_at_zero(self.output)
 
     def weights(self, parts: Parts) -> Tensor:
         """(N, P) gates."""
@@ -73,11 +72,8 @@ class AttendedFusion(nn.Module):
         self.query = nn.Linear(dimension, dimension)
         self.key_value = nn.Linear(dimension, 2 * dimension)
         self.output = nn.Linear(dimension, dimension)
-        for layer in (self.query, self.key_value):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        start_xavier(self.query, self.key_value)
+        start_at_zero(self.output)
 
     def forward(self, parts: Parts) -> Tensor:
         """(N, D) item vectors."""

@@ -20,6 +20,7 @@ from .config import MODALITIES, SpokeConfig
 from .context import EventContext
 from .features.items import FeatureEncoder, FeatureRows, ItemFeatures
 from .item_fusion import Parts, item_fusion
+from .layers import start_xavier
 from .training.batches import Batch, serving_batch, with_context
 from .transformer import SequenceTransformer
 
@@ -206,8 +207,7 @@ class BehaviourModel(nn.Module):
         """ID residuals N(0, 0.02); projection Xavier uniform, bias 0; the transformer initialises itself."""
         nn.init.normal_(self.ids.weight, std=0.02)
         if self.content is not None:
-            nn.init.xavier_uniform_(self.content.linear.weight)
-            nn.init.zeros_(self.content.linear.bias)
+            start_xavier(self.content.linear)
 
     def inputs(self, encoded: EncodedItems, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
         """Encoder outputs, ID rows and features of N items as the model takes them, on its device."""

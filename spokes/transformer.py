@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..catalog.schema import EVENT_TYPES
 from .config import TransformerConfig
 from .context import INTERVAL_BUCKETS, EventContext, dwell_buckets, interval_buckets
-from .dropout import Dropout
+from .layers import Dropout
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...arrays import FloatArray
 from ..config import AttributeConfig, Config
+from ..layers import start_at_zero, start_xavier
 
 UNKNOWN, MISSING = 0, 1
 RESERVED = 2
@@ -131,9 +132,11 @@ class Vocabulary(Config):
 def fit_vocabulary(items: pl.DataFrame, config: AttributeConfig) -> Vocabulary:
     """Fields of a catalog, a table of the item schema, with the values and bins that occur; rows in any order."""
     levels = [f"category:{level}" for level in range(1, CATEGORY_LEVELS + 1)]
-    keys = [f"attribute:{key}" for key in _frequent_keys(items)]
+    frequent = _by_count(_attribute_pairs(items)["key"])["value"].head(MAX_ATTRIBUTES)
+    keys = [f"attribute:{key}" for key in frequent.to_list()]
     columns = _Columns(items, ["brand", *levels, *keys])
-    currency = _common_currency(items)
+    priced_in = _by_count(items.filter(pl.col("price").is_not_null())["currency"].drop_nulls())["value"]
+    currency = str(priced_in[0]) if len(priced_in) else ""
     numeric = [_numeric("price", columns.numbers("price", currency), currency)]
     categorical = [_categorical(name, columns.texts(name), config) for name in ("brand", *levels)]
     for name in keys:
@@ -172,16 +175,10 @@ class AttributeEncoder(nn.Module):
         self.bins = nn.Embedding(sum(self.widths), WIDTH)
         self.hidden = nn.Linear((len(sizes) + len(self.widths)) * WIDTH, HIDDEN)
         self.output = nn.Linear(HIDDEN, dimension)
-        self.initialise()
-
-    def initialise(self) -> None:
-        """Tables and bins N(0, 0.1), the hidden layer Xavier uniform, the output zero: it starts as nothing."""
         nn.init.normal_(self.tables.weight, std=0.1)
         nn.init.normal_(self.bins.weight, std=0.1)
-        nn.init.xavier_uniform_(self.hidden.weight)
-        nn.init.zeros_(self.hidden.bias)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        start_xavier(self.hidden)
+        start_at_zero(self.output)
 
     def forward(self, rows: AttributeRows) -> Tensor:
         """(N, D) vectors of N items."""
@@ -211,9 +208,8 @@ class _Columns:
 
     def __init__(self, items: pl.DataFrame, names: list[str]) -> None:
         self._items = items
-        self._pairs = _attribute_pairs(
-            items, [name.partition(":")[2] for name in names if name.startswith("attribute:")]
-        )
+        keys = [name.removeprefix("attribute:") for name in names if name.startswith("attribute:")]
+        self._pairs = _attribute_pairs(items).filter(pl.col("key").is_in(keys))
 
     def texts(self, name: str) -> pl.Series:
         """(N,) a categorical field."""
@@ -249,23 +245,11 @@ class _Columns:
         return str(unit) if count >= NUMERIC_SHARE * (len(texts) - texts.null_count()) else None
 
 
-def _attribute_pairs(items: pl.DataFrame, keys: list[str] | None) -> pl.DataFrame:
+def _attribute_pairs(items: pl.DataFrame) -> pl.DataFrame:
     """`row`, `key` and `value` of the items' attributes; of a key that an item names twice, the first."""
     rows = items.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), "attributes").explode("attributes")
     pairs = rows.drop_nulls("attributes").unnest("attributes").drop_nulls(["key", "value"])
-    if keys is not None:
-        pairs = pairs.filter(pl.col("key").is_in(keys))
     return pairs.unique(["row", "key"], keep="first", maintain_order=True)
-
-
-def _frequent_keys(items: pl.DataFrame) -> list[str]:
-    keys: list[str] = _by_count(_attribute_pairs(items, None)["key"])["value"].head(MAX_ATTRIBUTES).to_list()
-    return keys
-
-
-def _common_currency(items: pl.DataFrame) -> str:
-    known = items.filter(pl.col("price").is_not_null())["currency"].drop_nulls()
-    return str(_by_count(known)["value"][0]) if len(known) else ""
 
 
 def _by_count(values: pl.Series) -> pl.DataFrame:

@@ -24,6 +24,7 @@ from ...arrays import FloatArray, IntArray
 from ...catalog.parsing import DAY_US
 from ...catalog.sequences import Sequences
 from ..config import StatisticsConfig
+from ..layers import start_at_zero, start_xavier
 from .folds import user_folds
 
 SHOWN = "impression"
@@ -191,14 +192,8 @@ class StatisticsEncoder(nn.Module):
         self.register_buffer("new_item", torch.from_numpy(statistics.new_item), persistent=False)
         self.hidden = nn.Linear(len(statistics.new_item), HIDDEN)
         self.output = nn.Linear(HIDDEN, dimension)
-        self.initialise()
-
-    def initialise(self) -> None:
-        """The hidden layer Xavier uniform, the output zero: the encoder starts as nothing."""
-        nn.init.xavier_uniform_(self.hidden.weight)
-        nn.init.zeros_(self.hidden.bias)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        start_xavier(self.hidden)
+        start_at_zero(self.output)
 
     def forward(self, rows: Tensor) -> Tensor:
         """(N, K + 1) statistics to (N, D); in training, a share of the items looks like new ones."""
@@ -225,17 +220,6 @@ def _held_out(whole: Sequences, train: Sequences, item_ids: pl.Series) -> pl.Dat
     )
 
 
-def _rates(types: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Name, success and trial of each rate that the event types allow."""
-    found = []
-    for name, successes, trials in RATES:
-        success = next((kind for kind in successes if kind in types), None)
-        trial = next((kind for kind in trials if kind in types), None)
-        if success and trial:
-            found.append((name, success, trial))
-    return found
-
-
 class _Reader:
     """Turns counts into columns with mean 0 and deviation 1 over the items of the whole catalog.
 
@@ -243,12 +227,16 @@ class _Reader:
     """
 
     def __init__(self, whole: pl.DataFrame, recency: bool) -> None:
-        self._types = whole.columns[2:]
-        self._rates = {name: (success, trial) for name, success, trial in _rates(self._types)}
-        self.names = [*self._types, *self._rates, *([RECENCY] if recency else [])]
-        trials = {name: self._trials(whole, name) for name in self._rates}
+        types = whole.columns[2:]
+        self._rates: dict[str, tuple[str, str]] = {}  # success and trial of each rate that the event types allow
+        for name, successes, attempts in RATES:
+            success, trial = (next((kind for kind in own if kind in types), None) for own in (successes, attempts))
+            if success and trial:
+                self._rates[name] = success, trial
+        self.names = [*types, *self._rates, *([RECENCY] if recency else [])]
+        tried = {name: self._trials(whole, name) for name in self._rates}
         # Half an event keeps the logarithm of a rate finite where nothing has ever succeeded.
-        self._means = {name: float((hit.sum() + 0.5) / (all_.sum() + 1.0)) for name, (hit, all_) in trials.items()}
+        self._means = {name: float((won.sum() + 0.5) / (of.sum() + 1.0)) for name, (won, of) in tried.items()}
         self._newest = whole[LAST].max()
         self._days = float(np.mean(_log_days(whole[LAST], self._newest).drop_nulls().to_numpy())) if recency else 0.0
         own = {name: self._raw(whole, name) for name in self.names} if whole.height else {}
@@ -269,16 +257,13 @@ class _Reader:
         """(M,) float32, a column before it is standardised."""
         if name == RECENCY:
             # Items that were shown only get the mean: nobody has done anything with them yet.
-            days = _log_days(counts[LAST], self._newest).fill_null(self._days).to_numpy()
-            return days.astype(np.float32)
+            return np.asarray(_log_days(counts[LAST], self._newest).fill_null(self._days).to_numpy(), np.float32)
         if name in self._rates:
             # The posterior mean under a Beta prior with the catalog's mean, which stays below 1.
             successes, trials = (own * scale for own in self._trials(counts, name))
             rates = (PRIOR_STRENGTH * self._means[name] + successes) / (PRIOR_STRENGTH + trials)
-            logs: FloatArray = np.log(rates).astype(np.float32)
-        else:
-            logs = np.log1p(_counted(counts, name) * scale).astype(np.float32)
-        return logs
+            return np.asarray(np.log(rates), np.float32)
+        return np.asarray(np.log1p(_counted(counts, name) * scale), np.float32)
 
     def _default(self, name: str) -> float:
         """What an item without events has: no events, the mean rate, the mean recency."""

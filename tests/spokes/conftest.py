@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
+from hubspoke.catalog.schema import ITEM_SCHEMA
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import ContentSpace, fit_content_space
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.config import SpokeConfig
+from hubspoke.spokes.features.attributes import fit_vocabulary
+from hubspoke.spokes.features.items import ItemFeatures
+from hubspoke.spokes.features.statistics import ItemStatistics
 from hubspoke.spokes.mixture import Mixture, MixtureWeights
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
@@ -83,18 +89,49 @@ def floor(hub: Hub, space: ContentSpace) -> Spoke:
     return launch_floor(hub, space)
 
 
+STATISTICS = ItemStatistics(
+    ("view",), ("item 1", "item 4"), np.array([[1.0], [-1.0]], np.float32), np.array([-2.0], np.float32)
+)
+
+
 @pytest.fixture
-def spoke(hub: Hub, space: ContentSpace, item_ids: list[str]) -> Spoke:
-    """A spoke with a behavioural part that was not trained, but moved to where a training might leave it.
+def items(item_ids: list[str]) -> pl.DataFrame:
+    """The item table: three brands, and a price of its own for each item."""
+    blank = dict.fromkeys(ITEM_SCHEMA)
+    rows = [
+        {**blank, "item_id": own, "brand": f"brand {n % 3}", "price": float(n), "attributes": []}
+        for n, own in enumerate(item_ids)
+    ]
+    return pl.DataFrame(rows, schema=ITEM_SCHEMA)
+
+
+@pytest.fixture
+def build(hub: Hub, encoded: EncodedItems, item_ids: list[str], items: pl.DataFrame) -> Callable[..., Spoke]:
+    """Spokes of the catalog under any config, with weights moved from their start to where a training might leave them.
 
     Items 0 to 8 have an ID residual, in another order than the catalog's.
     """
-    config = SpokeConfig.model_validate({"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}})
-    torch.manual_seed(0)
-    model = BehaviourModel(config, hub.fusion, space, 9).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    behaviour = Behaviour(config, model, tuple(reversed(item_ids[:9])))
-    return Spoke(hub.fusion, hub.fingerprint, space, behaviour, MIXTURE)
+
+    def make(*, moved: float = 0.1, space: ContentSpace | None = None, **config: Any) -> Spoke:
+        shape = {"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}}
+        settings = SpokeConfig.model_validate({**shape, **config})
+        vocabulary = fit_vocabulary(items, settings.attributes) if settings.attributes else None
+        features = ItemFeatures(vocabulary, STATISTICS if settings.statistics else None)
+        own = space or fit_content_space(hub.fusion.fuse(encoded.only(settings.content)), hub.config)
+        torch.manual_seed(0)
+        model = BehaviourModel(settings, hub.fusion, own, 9, features).eval()
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.requires_grad:
+                    weight.add_(torch.randn(weight.shape, generator=generator) * moved)
+        known = tuple(reversed(item_ids[:9]))
+        return Spoke(hub.fusion, hub.fingerprint, own, Behaviour(settings, model, known, features), MIXTURE)
+
+    return make
+
+
+@pytest.fixture
+def spoke(build: Callable[..., Spoke]) -> Spoke:
+    """One that reads text, pictures and IDs."""
+    return build()

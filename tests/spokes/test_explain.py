@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -30,23 +27,10 @@ SESSIONS = st.lists(st.integers(0, 11), min_size=1, max_size=9)
 ROWS = np.array([0, 3, 7, 10])
 
 
-def behaving(start: Spoke, **changes: Any) -> Spoke:
-    """A spoke like another but for its config, its weights moved to where a training might leave them."""
-    config = SpokeConfig.model_validate({**start.behaviour.config.model_dump(), **changes})
-    torch.manual_seed(4)
-    model = BehaviourModel(config, start.fusion, start.space, 9).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    return replace(start, behaviour=Behaviour(config, model, start.behaviour.known_items))
-
-
 @pytest.fixture
-def cloze(spoke: Spoke) -> Spoke:
+def cloze(build) -> Spoke:
     """A spoke whose sessions are read at a mask token, by blocks that see both sides."""
-    shape = {"dimension": 8, "max_length": 5, "blocks": 2}
-    return behaving(spoke, model="bert4rec", transformer=shape)
+    return build(model="bert4rec", transformer={"dimension": 8, "max_length": 5, "blocks": 2})
 
 
 @pytest.fixture(params=["spoke", "floor", "cloze"])
@@ -197,9 +181,9 @@ def test_a_mask_token_attends_to_the_events_before_it_and_to_itself(cloze, item_
 
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
-def test_the_attention_is_that_of_the_served_session(spoke, item_ids, encoded, kind, scaled):
+def test_the_attention_is_that_of_the_served_session(build, item_ids, encoded, kind, scaled):
     shape = {"dimension": 8, "max_length": 5, "scale_inputs": scaled}
-    own = behaving(spoke, model=kind, transformer=shape)
+    own = build(model=kind, transformer=shape)
     vectors = own.embed_items(item_ids, encoded)
     history = np.array([2, 9, 5])
     model = own.behaviour.model
@@ -215,8 +199,8 @@ TOLD = {"dimension": 8, "max_length": 5, "time_bias": True, "event_types": True,
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
-def test_times_and_types_of_events_count_where_they_are_told(spoke, item_ids, encoded, kind):
-    own = behaving(spoke, model=kind, transformer=TOLD)
+def test_times_and_types_of_events_count_where_they_are_told(build, item_ids, encoded, kind):
+    own = build(model=kind, transformer=TOLD)
     vectors = own.embed_items(item_ids, encoded)
     rows, kept = np.array([1, 2, 9, 5, 6, 0, 7]), np.array([0, 1, 2, 4, 5, 6])
     told = History(rows, np.array([0, 3, 60, 61, 900, 901, 950]) * 1_000_000, np.array([1, 2, 3, 1, 1, 2, 4]))

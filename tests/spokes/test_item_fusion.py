@@ -4,16 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.item_fusion import AttendedFusion, GatedFusion, Parts
-from hubspoke.spokes.model import BehaviourModel
-from hubspoke.spokes.training.loop import train_behaviour
 from torch import nn
 
 KINDS = ["gate", "cross-attention"]
-CONFIG = SpokeConfig.model_validate(
-    {"transformer": {"dimension": 8, "max_length": 4}, "adapter": {"rank": 2}, "id_dropout": 0.5}
-)
 ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
 
 
@@ -22,17 +16,9 @@ def sigmoid(x):
 
 
 @pytest.fixture
-def make(hub, space):
-    def model(kind, moved=True, **more):
-        config = SpokeConfig.model_validate({**CONFIG.model_dump(), "fusion": kind, **more})
-        torch.manual_seed(0)
-        made = BehaviourModel(config, hub.fusion, space, 9).eval()
-        if moved and made.item_fusion is not None:
-            generator = torch.Generator().manual_seed(1)
-            with torch.no_grad():
-                for weight in made.item_fusion.parameters():
-                    weight.add_(torch.randn(weight.shape, generator=generator) * 0.3)
-        return made
+def make(build):
+    def model(kind, moved=0.3, **more):
+        return build(moved=moved, fusion=kind, id_dropout=0.5, **more).behaviour.model
 
     return model
 
@@ -134,7 +120,7 @@ def test_contributions_and_the_rest_sum_to_the_vector(fusion, parts):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_starts_as_the_sum_beside_weights_that_start_as_they_would_without(make, encoded, kind):
-    plain, made = make("concat"), make(kind, moved=False)
+    plain, made = make("concat", 0.0), make(kind, 0.0)
     assert plain.item_fusion is None
     ours = made.state_dict()
     for name, weight in plain.state_dict().items():
@@ -172,19 +158,12 @@ def test_a_dropped_residual_is_a_missing_part(make, encoded, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_item_of_a_single_part(make, hub, space, encoded, kind):
+@pytest.mark.parametrize("bare", ["config", "catalog"])
+def test_an_item_of_a_single_part(make, space, encoded, kind, bare):
     """IDs alone: a gate may only scale them, attention may only look at them."""
-    config = replace_config(CONFIG, content=(), fusion=kind)
-    torch.manual_seed(0)
-    made = BehaviourModel(config, hub.fusion, space, 9)
-    vectors = made.item_vectors(made.inputs(encoded, ID_ROWS))
-    np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_catalog_without_any_content(hub, space, encoded, kind):
-    bare = replace(space, text=None, image=None)
-    made = BehaviourModel(replace_config(CONFIG, fusion=kind), hub.fusion, bare, 9)
+    made = make(
+        kind, 0.0, **({"content": ()} if bare == "config" else {"space": replace(space, text=None, image=None)})
+    )
     vectors = made.item_vectors(made.inputs(encoded, ID_ROWS))
     np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
@@ -208,24 +187,3 @@ def test_a_gate_learns_which_part_to_read():
     weights = gate.weights(parts).detach()
     assert weights[first, 0].mean() > 3 * weights[first, 1].mean()
     assert weights[~first, 1].mean() > 3 * weights[~first, 0].mean()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_weight_of_it_is_trained_and_the_same_again(make, sequences, encoded, kind):
-    data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
-    training = {"max_epochs": 3, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
-
-    def trained():
-        made = make(kind, moved=False, training=training)
-        config = replace_config(CONFIG, fusion=kind, training=training)
-        train_behaviour(made, made.inputs(encoded, ID_ROWS), data, config)
-        return made.state_dict()
-
-    start, once, again = make(kind, moved=False).state_dict(), trained(), trained()
-    assert all(torch.equal(once[name], again[name]) for name in once)
-    moved = {name for name in once if not torch.equal(once[name], start[name])}
-    assert moved >= {name for name in once if name.startswith("item_fusion.")}
-
-
-def replace_config(config, **more):
-    return SpokeConfig.model_validate({**config.model_dump(), **more})

@@ -1,24 +1,15 @@
 """What holds of every spoke, whatever its items are made of: content of either kind, IDs, attributes, statistics."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
-import polars as pl
 import pytest
 import torch
-from hubspoke.catalog.schema import ITEM_SCHEMA
-from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import BaseFusion
 from hubspoke.retrieval.base import ItemIndex
-from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.explain import behaviour_parts, explain_scores, scores_without
-from hubspoke.spokes.features.attributes import fit_vocabulary
-from hubspoke.spokes.features.items import ItemFeatures
-from hubspoke.spokes.features.statistics import ItemStatistics
-from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.parts import spoke_parts
-from hubspoke.spokes.spoke import Behaviour, Spoke, id_rows
+from hubspoke.spokes.spoke import Spoke, id_rows
 from hubspoke.spokes.streaming import start
 from hubspoke.spokes.training.loop import train_behaviour
 
@@ -48,38 +39,11 @@ def named(variant):
 
 
 @pytest.fixture
-def items(item_ids):
-    rows = [
-        {**dict.fromkeys(ITEM_SCHEMA), "item_id": own, "brand": f"brand {n % 3}", "price": float(n), "attributes": []}
-        for n, own in enumerate(item_ids)
-    ]
-    return pl.DataFrame(rows, schema=ITEM_SCHEMA)
+def make(build):
+    def spoke(fitted=False, **config):
+        return build(moved=0.3, **(FEATURES if fitted else {}), **config)
 
-
-@pytest.fixture
-def make(spoke, hub, encoded, items):
-    """A spoke whose items are made of what is asked for, its weights moved to where training might leave them."""
-
-    def build(content=("text", "image"), ids=True, fitted=False, **more):
-        on = FEATURES if fitted else {}
-        given = {**spoke.behaviour.config.model_dump(), "content": content, "ids": ids, **on, **more}
-        config = SpokeConfig.model_validate(given)
-        statistics = ItemStatistics(
-            ("view",), ("item 1", "item 4"), np.array([[1.0], [-1.0]], np.float32), np.array([-2.0], np.float32)
-        )
-        features = ItemFeatures(fit_vocabulary(items, config.attributes), statistics) if fitted else ItemFeatures()
-        space = fit_content_space(hub.fusion.fuse(encoded.only(content)), hub.config)
-        torch.manual_seed(0)
-        model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
-        generator = torch.Generator().manual_seed(1)
-        with torch.no_grad():
-            for weight in model.parameters():
-                if weight.requires_grad:
-                    weight.add_(torch.randn(weight.shape, generator=generator) * 0.3)
-        known = spoke.behaviour.known_items
-        return replace(spoke, space=space, behaviour=Behaviour(config, model, known, features))
-
-    return build
+    return spoke
 
 
 @pytest.fixture(params=VARIANTS, ids=named)

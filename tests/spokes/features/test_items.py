@@ -12,7 +12,6 @@ from hubspoke.errors import CorruptArtifactError, UsageError
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.features.attributes import fit_vocabulary
 from hubspoke.spokes.features.items import ItemFeatures
-from hubspoke.spokes.features.statistics import ItemStatistics
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Behaviour, Spoke
@@ -25,40 +24,17 @@ ON = {
 
 
 @pytest.fixture
-def items(item_ids):
-    rows = [
-        {**dict.fromkeys(ITEM_SCHEMA), "item_id": own, "brand": f"brand {n % 3}", "price": float(n), "attributes": []}
-        for n, own in enumerate(item_ids)
-    ]
-    return pl.DataFrame(rows, schema=ITEM_SCHEMA)
+def make(build):
+    """The spoke with the given parts of the configuration on, and its encoders moved away from nothing."""
 
+    def spoke(moved=0.3, **on):
+        return build(moved=moved, **on)
 
-@pytest.fixture
-def make(spoke, hub, space, items):
-    """The spoke with the given parts of the configuration on, and its encoders moved to where training might leave."""
-
-    def build(trained=True, **on):
-        config = type(spoke.behaviour.config).model_validate({**spoke.behaviour.config.model_dump(), **on})
-        statistics = ItemStatistics(
-            ("view",), ("item 1", "item 4"), np.array([[1.0], [-1.0]], np.float32), np.array([-2.0], np.float32)
-        )
-        features = ItemFeatures(
-            fit_vocabulary(items, config.attributes) if config.attributes else None,
-            statistics if config.statistics else None,
-        )
-        torch.manual_seed(3)
-        model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
-        if trained:
-            with torch.no_grad():
-                for weight in model.features.parameters():
-                    weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
-        return replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items, features))
-
-    return build
+    return spoke
 
 
 def test_the_encoders_start_as_nothing_beside_weights_that_start_as_they_would_without(make, encoded, items, item_ids):
-    without, with_both = make(), make(trained=False, **ON)
+    without, with_both = make(0.0), make(0.0, **ON)
     ours, theirs = without.behaviour.model.state_dict(), with_both.behaviour.model.state_dict()
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
     assert {name.split(".")[1] for name in set(theirs) - set(ours)} == {"attributes", "statistics"}

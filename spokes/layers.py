@@ -1,4 +1,4 @@
-"""Dropout whose mask costs next to nothing on a CPU, where torch draws it number by number."""
+"""What networks here are made of beside torch's own layers: a dropout that costs little, and how layers start."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ PER_DRAW = 4
 class Dropout(nn.Module):
     """Srivastava et al., 2014: zero for a share of the numbers, the others scaled so that the mean stays.
 
-    On a CPU the share is rounded to a multiple of 1 / 65536; elsewhere this is torch's own.
-
-    Args:
-        share: of numbers that are dropped in training.
+    On a CPU, where torch draws a mask number by number, this one costs next to nothing, with a share that is rounded
+    to a multiple of 1 / 65536; elsewhere it is torch's own.
     """
 
     def __init__(self, share: float) -> None:
@@ -36,3 +34,17 @@ class Dropout(nn.Module):
         kept = torch.empty_like(x, requires_grad=False)
         torch.ge(bits, dropped - LEVELS // 2, out=kept)  # numbers at once, not truth values first
         return x * kept.mul_(LEVELS / (LEVELS - dropped))
+
+
+def start_xavier(*layers: nn.Linear) -> None:
+    """Weights Xavier uniform (Glorot & Bengio, 2010), biases zero."""
+    for layer in layers:
+        nn.init.xavier_uniform_(layer.weight)
+        nn.init.zeros_(layer.bias)
+
+
+def start_at_zero(*layers: nn.Linear) -> None:
+    """Weights and biases zero: what comes after starts as if there were no such layer."""
+    for layer in layers:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hubspoke.spokes.dropout import Dropout
+from hubspoke.spokes.layers import Dropout
 
 
 def dropped(share, *shape, seed=0):
