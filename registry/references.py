@@ -20,11 +20,11 @@ EXAMPLES = "hub:4, hub@live, garden, garden:7, garden@candidate, index:garden/12
 _NAME = r"[a-z][a-z0-9_]{0,62}"
 _ALIAS = r"[a-z][a-z0-9_-]{0,62}"
 _NUMBER = r"[1-9][0-9]{0,8}"
-_MODEL = re.compile(rf"(?P<scope>{_NAME})(?:@(?P<alias>{_ALIAS})|:(?P<version>{_NUMBER}))?")
-_DOMAIN = re.compile(rf"domain:(?P<domain>{_NAME})")
-_SNAPSHOT = re.compile(rf"snapshot:(?P<domain>{_NAME})/(?P<table>items|events)/(?P<version>{_NUMBER}|latest)")
-_VERSIONED = re.compile(
-    rf"(?P<kind>index|release|evaluation|reranker|rules):(?P<domain>{_NAME})/(?P<version>{_NUMBER}|latest)"
+_MODEL = re.compile(rf"(?P<domain>{_NAME})(?:@(?P<alias>{_ALIAS})|:(?P<version>{_NUMBER}))?")
+_OF_DOMAIN = re.compile(
+    rf"domain:(?P<named>{_NAME})"
+    rf"|(?:snapshot:(?P<of>{_NAME})/(?P<table>items|events)"
+    rf"|(?P<kind>index|release|evaluation|reranker|rules):(?P<domain>{_NAME}))/(?P<version>{_NUMBER}|latest)"
 )
 
 
@@ -73,18 +73,38 @@ def parse(text: str) -> Reference:
         UsageError: the text is malformed; the sentence gives examples.
     """
     text = text.strip()
-    reference = _parse_domain(text) or _parse_snapshot(text) or _parse_versioned(text) or _parse_model(text)
+    reference = _parse_model(text) or _parse_of_domain(text)
     if reference is None:
         raise UsageError(f"{text!r} is not a reference; write one like {EXAMPLES}.")
     return reference
 
 
-def check_domain_name(name: str) -> str:
-    """The name itself.
+def _parse_model(text: str) -> Reference | None:
+    match = _MODEL.fullmatch(text)
+    if match is None or match["domain"] in RESERVED_NAMES - {HUB_SCOPE}:
+        return None
+    domain = None if match["domain"] == HUB_SCOPE else match["domain"]
+    if match["version"]:
+        return Reference(NodeKind.SPOKE if domain else NodeKind.HUB, domain, int(match["version"]))
+    return Reference(NodeKind.RELEASE if domain else NodeKind.HUB, domain, alias=match["alias"] or LIVE)
 
-    Raises:
-        UsageError: not a lower-case identifier of at most 63 characters, or a reserved word.
-    """
+
+def _parse_of_domain(text: str) -> Reference | None:
+    match = _OF_DOMAIN.fullmatch(text)
+    if match is None:
+        return None
+    domain = match["named"] or match["of"] or match["domain"]
+    version = None if match["version"] in (None, "latest") else int(match["version"])
+    if domain in RESERVED_NAMES:
+        return None
+    if match["named"]:
+        return Reference(NodeKind.DOMAIN, domain)
+    kind = NodeKind(match["kind"]) if match["kind"] else SnapshotKind(match["table"]).node_kind
+    return Reference(kind, domain, version)
+
+
+def check_domain_name(name: str) -> str:
+    """The name itself; one that is no lower-case identifier of at most 63 characters, or reserved, is a UsageError."""
     if not re.fullmatch(_NAME, name):
         raise UsageError(
             f"{name!r} cannot name a domain; use up to 63 lower-case letters, digits and underscores, a letter first."
@@ -95,46 +115,7 @@ def check_domain_name(name: str) -> str:
 
 
 def check_alias(alias: str) -> str:
-    """The alias itself.
-
-    Raises:
-        UsageError: not a lower-case word.
-    """
+    """The alias itself; one that is no lower-case word is a UsageError."""
     if not re.fullmatch(_ALIAS, alias):
         raise UsageError(f"{alias!r} cannot be an alias; use a lower-case word such as live or candidate.")
     return alias
-
-
-def _parse_domain(text: str) -> Reference | None:
-    match = _DOMAIN.fullmatch(text)
-    if match is None or match["domain"] in RESERVED_NAMES:
-        return None
-    return Reference(NodeKind.DOMAIN, match["domain"])
-
-
-def _parse_snapshot(text: str) -> Reference | None:
-    match = _SNAPSHOT.fullmatch(text)
-    if match is None or match["domain"] in RESERVED_NAMES:
-        return None
-    return Reference(SnapshotKind(match["table"]).node_kind, match["domain"], _version(match["version"]))
-
-
-def _parse_versioned(text: str) -> Reference | None:
-    match = _VERSIONED.fullmatch(text)
-    if match is None or match["domain"] in RESERVED_NAMES:
-        return None
-    return Reference(NodeKind(match["kind"]), match["domain"], _version(match["version"]))
-
-
-def _parse_model(text: str) -> Reference | None:
-    match = _MODEL.fullmatch(text)
-    if match is None or match["scope"] in RESERVED_NAMES - {HUB_SCOPE}:
-        return None
-    domain = None if match["scope"] == HUB_SCOPE else match["scope"]
-    if match["version"]:
-        return Reference(NodeKind.SPOKE if domain else NodeKind.HUB, domain, int(match["version"]))
-    return Reference(NodeKind.RELEASE if domain else NodeKind.HUB, domain, alias=match["alias"] or LIVE)
-
-
-def _version(text: str) -> int | None:
-    return None if text == "latest" else int(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..registry.kinds import NodeKind
 
 if TYPE_CHECKING:
-    from ..registry.lineage.graph import Lineage, LineageTree
+    from ..registry.lineage.graph import Lineage, LineageTree, TreeLine
     from ..registry.records import EdgeRecord
 
 # Kind to the shape of its node in DOT, the brackets of its node in Mermaid, and its colour in both.
@@ -31,21 +31,18 @@ _MERMAID = re.compile(r"[^\w :/@.,()+-]")
 
 def tree_lines(tree: LineageTree) -> list[str]:
     """The tree as indented lines: reference, how it hangs on the line above, day, headline metric."""
-    lines = [_line(tree)]
-    stack = _hung(tree.children, "")
-    while stack:
-        line, indent, last = stack.pop()
-        lines.append(f"{indent}{'└─ ' if last else '├─ '}{_line(line)}")
-        stack += _hung(line.children, indent + ("   " if last else "│  "))
-    return lines
+    printed: list[str] = []
+    # Depths at which a line with the same parent follows: from the last line up, they are those met since.
+    later: set[int] = set()
+    for line in reversed(tree.lines):
+        stem = "".join("│  " if depth in later else "   " for depth in range(1, line.depth))
+        branch = "" if line.depth == 0 else "├─ " if line.depth in later else "└─ "
+        printed.append(f"{stem}{branch}{_line(line)}")
+        later = {depth for depth in later if depth < line.depth} | {line.depth}
+    return printed[::-1]
 
 
-def _hung(children: Iterable[LineageTree], indent: str) -> list[tuple[LineageTree, str, bool]]:
-    """Lines to be printed, the last one first."""
-    return [(child, indent, i == 0) for i, child in enumerate(reversed(tuple(children)))]
-
-
-def _line(line: LineageTree) -> str:
+def _line(line: TreeLine) -> str:
     metric = f"{line.metric.name} {line.metric.value:.3f}" if line.metric else ""
     state = "(shown above)" if line.repeated else "..." if line.cut else ""
     facts = (line.node.ref, relations(line.edges), f"{line.node.created_at:%Y-%m-%d}", metric, state)

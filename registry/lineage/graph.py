@@ -6,9 +6,9 @@ The database walks the graph and visits each node once; how far a node is, is co
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import CTE, CompoundSelect, Select, null, select, union_all
 from sqlalchemy.orm import Session
@@ -88,49 +88,38 @@ class Lineage(Record):
         return Lineage(self.root, self.direction, tuple(kept), edges)
 
 
-# Compared by identity: two trees a thousand levels deep could not be compared field by field.
-@dataclass(frozen=True, eq=False)
-class LineageTree(Record):
+@dataclass(frozen=True)
+class TreeLine(Record):
     """One line of a printed tree.
 
     Attributes:
-        node: what the line names.
-        edges: how it hangs on the line above; empty at the root.
-        children: the lines under it, in order of age.
+        depth: how far the line stands in.
+        node: what it names.
+        edges: how it hangs on the nearest line above that stands less far in; empty at the root.
         repeated: its children were printed where it appeared first.
         cut: its children lie deeper than was asked for.
         metric: the headline metric of its newest evaluation, None where there is none.
     """
 
+    depth: int
     node: NodeRecord
     edges: tuple[EdgeRecord, ...]
-    children: tuple[LineageTree, ...] = field(repr=False)
-    repeated: bool = False
-    cut: bool = False
-    metric: MetricRecord | None = None
-
-    def walk(self) -> Iterator[tuple[int, LineageTree]]:
-        """Every line from here down, as printed, with its depth."""
-        stack = [(0, self)]
-        while stack:
-            depth, line = stack.pop()
-            yield depth, line
-            stack.extend((depth + 1, child) for child in reversed(line.children))
+    repeated: bool
+    cut: bool
+    metric: MetricRecord | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The root's node and all lines with their depths: flat, since a chain of versions has no natural end."""
-        return {"node": self.node.to_dict(), "lines": [line.fields(depth) for depth, line in self.walk()]}
+        """The node's own fields, then the line's."""
+        own = super().to_dict()
+        return {**own.pop("node"), **own}
 
-    def fields(self, depth: int) -> dict[str, Any]:
-        """This line alone as JSON's types."""
-        return {
-            **self.node.to_dict(),
-            "depth": depth,
-            "edges": [edge.to_dict() for edge in self.edges],
-            "repeated": self.repeated,
-            "cut": self.cut,
-            "metric": None if self.metric is None else self.metric.to_dict(),
-        }
+
+@dataclass(frozen=True)
+class LineageTree(Record):
+    """A printed tree from the root down; flat, since a chain of versions has no natural end."""
+
+    node: NodeRecord
+    lines: tuple[TreeLine, ...]
 
 
 def walk_from(root_id: int, direction: Direction) -> CTE:
@@ -210,18 +199,29 @@ def _depths(root: int, after: dict[int, list[int]]) -> dict[int, int]:
 # ---- trees ----
 
 
-def tree(session: Session, root: int, direction: Direction, domains: bool, depth: int | None) -> LineageTree:
-    """The lineage of a node as nested lines."""
+def tree(session: Session, root: int, direction: Direction, domains: bool, deepest: int | None) -> LineageTree:
+    """The lineage of a node as indented lines; a node that hangs in several places is unfolded at the first."""
     lineage = closure(session, root, direction).within(domains=domains)
     metrics = _headlines(session, root, direction)
     nodes = {reached.ref: reached.node for reached in lineage.nodes}
-    hanging: dict[int, list[LineageTree]] = {}
-    # From the last line up, the lines one deeper that have come by since are a line's children.
-    for line in reversed(_lines(lineage, nodes, depth)):
-        children = tuple(reversed(hanging.pop(line.depth + 1, [])))
-        made = LineageTree(nodes[line.ref], line.edges, children, line.repeated, line.cut, metrics.get(line.ref))
-        hanging.setdefault(line.depth, []).append(made)
-    return hanging[0][0]
+    below: dict[str, dict[str, list[EdgeRecord]]] = {}
+    for edge in lineage.edges:
+        near, far = lineage.ends(edge)
+        below.setdefault(near, {}).setdefault(far, []).append(edge)
+    lines: list[TreeLine] = []
+    unfolded: set[str] = set()
+    stack: list[tuple[int, str, list[EdgeRecord]]] = [(0, lineage.root.ref, [])]
+    while stack:
+        depth, ref, edges = stack.pop()
+        children = below.get(ref, {})
+        repeated = bool(children) and ref in unfolded
+        cut = bool(children) and not repeated and depth == deepest
+        lines.append(TreeLine(depth, nodes[ref], tuple(edges), repeated, cut, metrics.get(ref)))
+        if children and not repeated and not cut:
+            unfolded.add(ref)
+            youngest_first = sorted(children, key=lambda far: (nodes[far].created_at, far), reverse=True)
+            stack.extend((depth + 1, far, children[far]) for far in youngest_first)
+    return LineageTree(lineage.root, tuple(lines))
 
 
 def _headlines(session: Session, root: int, direction: Direction) -> dict[str, MetricRecord]:
@@ -237,34 +237,3 @@ def _headlines(session: Session, root: int, direction: Direction) -> dict[str, M
     query = union_all(*(part.join(Node, Node.id == walk.c.id) for part in (of_subjects, of_themselves)))
     rows = sorted(session.execute(query).all(), key=lambda row: row.evaluation_id)
     return {row.ref: MetricRecord(slice_, name, row.value, row.low, row.high) for row in rows}
-
-
-class _Line(NamedTuple):
-    """A line before its children are known."""
-
-    depth: int
-    ref: str
-    edges: tuple[EdgeRecord, ...]
-    repeated: bool
-    cut: bool
-
-
-def _lines(lineage: Lineage, nodes: dict[str, NodeRecord], deepest: int | None) -> list[_Line]:
-    below: dict[str, dict[str, list[EdgeRecord]]] = {}
-    for edge in lineage.edges:
-        near, far = lineage.ends(edge)
-        below.setdefault(near, {}).setdefault(far, []).append(edge)
-    lines: list[_Line] = []
-    unfolded: set[str] = set()
-    stack: list[tuple[int, str, tuple[EdgeRecord, ...]]] = [(0, lineage.root.ref, ())]
-    while stack:
-        depth, ref, edges = stack.pop()
-        children = below.get(ref, {})
-        repeated = bool(children) and ref in unfolded
-        cut = bool(children) and not repeated and depth == deepest
-        lines.append(_Line(depth, ref, edges, repeated, cut))
-        if children and not repeated and not cut:
-            unfolded.add(ref)
-            youngest_first = sorted(children, key=lambda far: (nodes[far].created_at, far), reverse=True)
-            stack.extend((depth + 1, far, tuple(children[far])) for far in youngest_first)
-    return lines

@@ -25,10 +25,10 @@ def test_tree_and_its_two_directions(garden: Workspace, models: Any) -> None:
     index = models.index(spoke.ref)
     tree = garden.lineage.show(index.ref)
     assert tree.node.ref == "index:garden/1"
-    assert [child.node.ref for child in tree.children] == ["snapshot:garden/items/1", "garden:1"]
+    assert [line.node.ref for line in tree.lines if line.depth == 1] == ["snapshot:garden/items/1", "garden:1"]
     assert set(garden.lineage.upstream("garden:1").refs) >= {"hub:1", "snapshot:garden/events/1"}
     assert set(garden.lineage.downstream("hub:1").refs) == {"garden:1", "index:garden/1"}
-    assert garden.lineage.show("hub:1", "downstream").children[0].node.ref == "garden:1"
+    assert garden.lineage.show("hub:1", "downstream").lines[1].node.ref == "garden:1"
 
 
 def test_what_points_at_nothing_and_what_is_no_reference(garden: Workspace) -> None:
