@@ -106,8 +106,7 @@ class EmbeddingCache:
         with _shard_errors(path), safe_open(path, framework="numpy") as shard:
             keys: Keys = shard.get_tensor("keys")
             raw = keys.tobytes()
-            rows = [(row, places.get(raw[32 * row : 32 * row + 32])) for row in range(len(keys))]
-            own = [(row, place) for row, place in rows if place is not None]
+            own = [(row, places[key]) for row in range(len(keys)) if (key := raw[32 * row : 32 * row + 32]) in places]
             if not own:
                 return
             stored: FloatArray = shard.get_tensor("vectors")
@@ -167,7 +166,9 @@ def encode_cached(
     Equal hashes (`text_hashes`, `file_hashes`) are one input and run once. If nothing is missing the encoder's model is
     never built. Progress counts distinct inputs, and begins with what the cache knew.
     """
-    keys = _packed_hashes(input_hashes, len(inputs))
+    if len(input_hashes) != len(inputs):
+        raise UsageError(f"{len(inputs)} inputs came with {len(input_hashes)} hashes; give one hash per input.")
+    keys = [_key(own) for own in input_hashes]
     first = {key: row for row, key in reversed(list(enumerate(keys)))}  # first row of each distinct input
     distinct = sorted(first, key=first.__getitem__)
     vectors, found = cache.get(encoder.fingerprint, distinct, encoder.dimension)
@@ -194,17 +195,10 @@ def shifted(progress: StepProgress | None, offset: int, total: int) -> StepProgr
     return None if progress is None else lambda done, _: progress(offset + done, total)
 
 
-def _packed_hashes(hashes: Sequence[str], n_inputs: int) -> list[bytes]:
-    if len(hashes) != n_inputs:
-        raise UsageError(f"{n_inputs} inputs came with {len(hashes)} hashes; give one hash per input.")
-    try:
-        keys = [bytes.fromhex(own) for own in hashes]
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"An input hash is not hexadecimal ({error}); give SHA-256 hex digests.") from error
-    wrong = next((own for own, key in zip(hashes, keys, strict=True) if len(key) != 32), None)
-    if wrong is not None:
-        raise UsageError(f"Input hash {wrong!r} is not 64 hex digits; give SHA-256 hex digests.")
-    return keys
+def _key(sha256: str) -> bytes:
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise UsageError(f"Input hash {sha256!r} is not 64 hex digits; give SHA-256 hex digests.")
+    return bytes.fromhex(sha256)
 
 
 def _checksum(keys: Keys, vectors: FloatArray) -> str:

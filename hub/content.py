@@ -53,14 +53,8 @@ class ContentSpace:
 
     def embed(self, fused: EncodedItems) -> FloatArray:
         """Fused encoder outputs of N items to content embeddings (N, R)."""
-        blocks = [
-            np.where(present[:, None], calibration.apply(vectors), 0.0)
-            for calibration, vectors, present in (
-                (self.text, fused.text, fused.has_text),
-                (self.image, fused.image, fused.has_image),
-            )
-            if calibration is not None
-        ]
+        pairs = ((self.text, fused.text, fused.has_text), (self.image, fused.image, fused.has_image))
+        blocks = [np.where(present[:, None], own.apply(x), 0.0) for own, x, present in pairs if own is not None]
         return np.concatenate(blocks, axis=1).astype(np.float32) if blocks else np.zeros((len(fused), 0), np.float32)
 
     def modality_weights(self, image_share: float) -> FloatArray:
@@ -74,11 +68,10 @@ class ContentSpace:
 
     def tensors(self) -> dict[str, FloatArray]:
         """The numbers, named for a safetensors file."""
-        blocks = {"text": self.text, "image": self.image}
-        named = {name: block for name, block in blocks.items() if block is not None}
         return {
             f"{name}.{part}": np.ascontiguousarray(getattr(block, part))
-            for name, block in named.items()
+            for name, block in (("text", self.text), ("image", self.image))
+            if block is not None
             for part in ("mean", "transform")
         }
 
@@ -107,16 +100,9 @@ def fit_content_space(fused: EncodedItems, config: HubConfig) -> ContentSpace:
 
 
 def recency_weighted(embeddings: FloatArray, histories: Histories, decay: float, events: int) -> FloatArray:
-    """Zero-shot session embeddings: the recency-weighted sum of the last events' item embeddings, unit length.
+    """Zero-shot embeddings of B sessions: the recency-weighted sum of their last items' (N, R) embeddings, (B, R).
 
-    Args:
-        embeddings: (N, R) content embeddings.
-        histories: B item-row arrays, oldest event first; an empty one gives a zero row.
-        decay: weight of an event relative to the one after it.
-        events: how many recent events count.
-
-    Returns:
-        (B, R).
+    A history lists rows of items, oldest first; an empty one gives zeros. An event weighs `decay` times the next one.
     """
     weights = np.zeros((len(histories), events), np.float32)
     rows = np.zeros((len(histories), events), np.int64)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,11 +30,8 @@ class ContrastiveDomain:
 def info_nce_loss(similarity: Tensor, same: Tensor) -> Tensor:
     """Symmetric InfoNCE over B pairs: cross-entropy of the diagonal by rows and by columns, halved.
 
-    van den Oord et al., 2018; the symmetric form of CLIP, Radford et al., 2021.
-
-    Args:
-        similarity: (B, B), already divided by the temperature; a pair's own score stands on the diagonal.
-        same: (B, B) true where an off-diagonal entry is no real negative; it is masked out.
+    van den Oord et al., 2018; the symmetric form of CLIP, Radford et al., 2021. `similarity` (B, B) is already divided
+    by the temperature; `same` (B, B) is true where an off-diagonal entry is no real negative, and masks it out.
     """
     off_diagonal = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
     masked = similarity.masked_fill(same & off_diagonal, float("-inf"))
@@ -77,11 +73,7 @@ def train_fusion(
     seed: int,
     progress: StepProgress | None = None,
 ) -> tuple[BaseFusion, list[float]]:
-    """Train a copy of `start`; domains take turns in proportion to the square root of their pairs.
-
-    Returns:
-        The trained fusion and the loss of every step.
-    """
+    """A trained copy of `start` and the loss of every step; domains take turns by the square root of their pairs."""
     fusion = copy.deepcopy(start).train()
     # A category whose items have neither text nor pictures has pairs but nothing to compare them by.
     usable = [d for d in domains if len(d.pairs) and d.space.dimension]
@@ -105,7 +97,7 @@ def train_fusion(
 
 def _turns(
     spaces: Sequence[_CalibratedSpace], config: ContrastiveConfig, seed: int
-) -> Iterator[tuple[_CalibratedSpace, npt.NDArray[np.int64]]]:
+) -> Iterator[tuple[_CalibratedSpace, IntArray]]:
     rng = np.random.default_rng(seed)
     shares = np.sqrt([len(space.pairs) for space in spaces])
     for turn in rng.choice(len(spaces), size=config.steps, p=shares / shares.sum()):
@@ -113,13 +105,12 @@ def _turns(
         yield space, space.pairs[rng.integers(len(space.pairs), size=config.batch_size)]
 
 
-def _pair_loss(fusion: BaseFusion, space: _CalibratedSpace, pairs: npt.NDArray[np.int64], temperature: float) -> Tensor:
+def _pair_loss(fusion: BaseFusion, space: _CalibratedSpace, pairs: IntArray, temperature: float) -> Tensor:
     device = fusion.down.weight.device
-    rows, inverse = np.unique(pairs, return_inverse=True)
-    z = space.embed(fusion(space.x[torch.from_numpy(rows)].to(device)))
-    index = torch.from_numpy(inverse.reshape(pairs.shape)).to(device)
-    left, right = z[index[:, 0]], z[index[:, 1]]  # (B, R) each
-    anchors, positives = index[:, 0], index[:, 1]
+    rows, inverse = np.unique(pairs, return_inverse=True)  # an item of many pairs is embedded once
+    z = space.embed(fusion(space.x[torch.from_numpy(rows)].to(device)))  # (rows, R)
+    anchors, positives = torch.from_numpy(inverse.reshape(pairs.shape)).to(device).unbind(dim=1)  # (B,) each
+    left, right = z[anchors], z[positives]  # (B, R) each
     # An item met twice in a batch, on either side, is no negative of its own partner or of itself.
     same = anchors[:, None] == anchors[None, :]
     same |= (positives[:, None] == positives[None, :]) | (anchors[:, None] == positives[None, :])

@@ -1,4 +1,4 @@
-"""How a model runs: device, threads, precision, seeds and the progress callback.
+"""How a model runs: device, threads, precision and seeds.
 
 Promise: the same call on the same machine picks the same device, uses no more cores than the process may use, and never
 chooses a precision that is slower than float32 there.
@@ -15,8 +15,6 @@ import torch
 
 from ..errors import UsageError
 
-"""Called as `progress(done, total)` after each batch."""
-
 
 def usable_cores() -> int:
     """Cores this process may use: its affinity mask where the system has one, else all of them."""
@@ -31,18 +29,14 @@ def limit_threads(n: int | None = None) -> int:
     The default is OMP_NUM_THREADS where that is set (a launcher of several processes sets it) and `usable_cores()`
     elsewhere. More threads than cores make small matrix products several times slower, and torch counts the machine's
     cores, not the process's.
-
-    Raises:
-        UsageError: n < 1.
     """
     if n is None:
         asked = os.environ.get("OMP_NUM_THREADS", "")
         n = min(int(asked), usable_cores()) if asked.isdecimal() and int(asked) else usable_cores()
-    cap = n
-    if cap < 1:
-        raise UsageError(f"A thread cap of {cap} leaves no thread to work with; give 1 or more.")
-    torch.set_num_threads(cap)
-    return cap
+    if n < 1:
+        raise UsageError(f"A thread cap of {n} leaves no thread to work with; give 1 or more.")
+    torch.set_num_threads(n)
+    return n
 
 
 def pick_device(choice: str = "auto") -> torch.device:
@@ -50,19 +44,15 @@ def pick_device(choice: str = "auto") -> torch.device:
 
     Where no number is given it is the first GPU, or this process's own where a launcher of several (torchrun) says
     which by LOCAL_RANK.
-
-    Raises:
-        UsageError: the name is unknown, or the GPU it names is not there.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if choice == "cpu" or (choice == "auto" and not gpus):
         return torch.device("cpu")
-    own = os.environ.get("LOCAL_RANK", "0")
     choice = "cuda" if choice == "auto" else choice
     family, _, number = choice.partition(":")
     if family != "cuda" or (":" in choice and not (number.isascii() and number.isdigit())):
         raise UsageError(f"Device {choice!r} is unknown; use auto, cpu, cuda or cuda:N.")
-    index = int(number or own)
+    index = int(number or os.environ.get("LOCAL_RANK", "0"))
     if index >= gpus:
         named = choice if number or not index else f"cuda:{index}"
         raise UsageError(f"Device {named!r} was asked for but torch sees {gpus} CUDA GPUs; use auto or cpu.")
@@ -83,11 +73,8 @@ def seed_everything(seed: int) -> None:
     """Seed python, numpy and torch, and ask torch for deterministic kernels.
 
     The cuBLAS workspace setting only takes effect before the process's first GPU product, so call this first.
-
-    Raises:
-        UsageError: seed is outside 0 to 2**32 - 1, which numpy cannot take.
     """
-    if not 0 <= seed < 2**32:
+    if not 0 <= seed < 2**32:  # what numpy can take
         raise UsageError(f"Seed {seed} is out of range; give an integer from 0 to {2**32 - 1}.")
     random.seed(seed)
     np.random.seed(seed)

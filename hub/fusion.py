@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray, IntArray
 from .config import FusionConfig
 
 if TYPE_CHECKING:
@@ -24,28 +23,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodedItems:
-    """What the encoders say of N items; a missing modality is a zero row.
+    """What the encoders make of N items; a missing modality is a zero row."""
 
-    Attributes:
-        text: (N, Dt) text encoder outputs; Dt is 0 where the hub has no text encoder.
-        image: (N, Dv) image encoder outputs, the mean over an item's pictures; Dv is 0 where there is no image encoder.
-        states: what the encoders' bodies say of them, by modality, for a spoke that adapts the last layers.
-    """
-
-    text: FloatArray
-    image: FloatArray
+    text: FloatArray  # (N, Dt); Dt is 0 where the hub has no text encoder
+    image: FloatArray  # (N, Dv), the mean direction of an item's pictures; Dv is 0 where there is no image encoder
+    # By modality, the states before the last layers, for a spoke that adapts these.
     states: Mapping[str, ItemStates] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.text)
 
     @property
-    def has_text(self) -> npt.NDArray[np.bool_]:
+    def has_text(self) -> BoolArray:
         """(N,) true where an item has text."""
         return np.asarray(self.text.any(axis=1), dtype=np.bool_)
 
     @property
-    def has_image(self) -> npt.NDArray[np.bool_]:
+    def has_image(self) -> BoolArray:
         """(N,) true where an item has a picture."""
         return np.asarray(self.image.any(axis=1), dtype=np.bool_)
 
@@ -53,7 +47,7 @@ class EncodedItems:
         """(N, Dt + Dv) both blocks side by side."""
         return np.concatenate([self.text, self.image], axis=1)
 
-    def rows(self, rows: npt.NDArray[np.int64]) -> EncodedItems:
+    def rows(self, rows: IntArray) -> EncodedItems:
         """The vectors of some items."""
         states = {name: own.rows(rows) for name, own in self.states.items()}
         return EncodedItems(self.text[rows], self.image[rows], states)
@@ -74,13 +68,7 @@ class EncodedItems:
 
 
 class BaseFusion(nn.Module):
-    """Residual fusion: `x + up(gelu(down(norm(x))))` on x = [text | image], blocks of missing modalities kept at zero.
-
-    Args:
-        text_dimension: Dt, may be 0.
-        image_dimension: Dv, may be 0.
-        config: shape of the residual network.
-    """
+    """Residual fusion: `x + up(gelu(down(norm(x))))` on x = [text | image]; a missing block stays zero."""
 
     def __init__(self, text_dimension: int, image_dimension: int, config: FusionConfig) -> None:
         super().__init__()

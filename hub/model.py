@@ -164,21 +164,13 @@ class Hub:
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What the encoders read of N items.
+    """What the encoders read of N items."""
 
-    Attributes:
-        texts: of the items that have one.
-        has_text: (N,) which items these are.
-        files: their pictures, item by item.
-        hashes: SHA-256 of each picture file.
-        counts: (N,) pictures of each item.
-    """
-
-    texts: list[str]
-    has_text: BoolArray
-    files: list[Path]
-    hashes: list[str]
-    counts: IntArray
+    texts: list[str]  # of the items that have one
+    has_text: BoolArray  # (N,) which items these are
+    files: list[Path]  # pictures, item by item
+    hashes: list[str]  # SHA-256 of each
+    counts: IntArray  # (N,) pictures of each item
 
 
 def _inputs(

@@ -8,31 +8,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from .model import Hub
+from .model import Hub
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a model.
+    """One part of a model."""
 
-    Attributes:
-        name: unique within the model.
-        fingerprint: SHA-256; equal parts have equal ones.
-        bytes: size of its weights; None where they are not stored with the model.
-        parameters: numbers it holds; None likewise.
-        inherited: why it was taken from the hub unchanged; None for a part of the model's own.
-    """
-
-    name: str
-    fingerprint: str
-    bytes: int | None = None
-    parameters: int | None = None
-    inherited: str | None = None
+    name: str  # unique within the model
+    fingerprint: str  # SHA-256; equal parts have equal ones
+    bytes: int | None = None  # of its weights; None where they are not stored with the model
+    parameters: int | None = None  # numbers it holds; None likewise
+    inherited: str | None = None  # why it was taken from the hub unchanged; None for a part of the model's own
 
 
 def weights_part(name: str, weights: Mapping[str, Tensor], inherited: str | None = None) -> Part:

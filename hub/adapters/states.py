@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ...arrays import BoolArray, FloatArray, IntArray
 from ...errors import UsageError
@@ -77,7 +76,7 @@ class ItemStates:
 def _ranges(offsets: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
     """The members of some ranges, one after the other, and where each range begins and ends among them."""
     lengths = offsets[rows + 1] - offsets[rows]
-    ends = np.concatenate([[0], np.cumsum(lengths)])
+    ends = _offsets(lengths)
     members = np.arange(ends[-1]) + np.repeat(offsets[rows] - ends[:-1], lengths)
     return members, ends
 
@@ -97,10 +96,15 @@ def base_fingerprint(encoder: Encoder, layers: int) -> str:
     return hashlib.sha256(f"{encoder.fingerprint}|body before the last {layers}".encode()).hexdigest()
 
 
-def _base(encoder: Encoder, layers: int, dimension: int, places: int, encode: Callable[..., FloatArray]) -> _Base:
+def _base(encoder: TextEncoder | ImageEncoder, layers: int, split: SplitEncoder, places: int) -> _Base:
+    width = places * split.width
     # The length tells the widths of states apart.
     fingerprint = hashlib.sha256(f"{base_fingerprint(encoder, layers)}|{places}".encode()).hexdigest()
-    return _Base(f"{encoder.name} before its last layers", fingerprint, dimension, encode)
+
+    def encode(inputs: Sequence[Any], progress: StepProgress | None) -> FloatArray:
+        return encoder.through(split.base, inputs, width, progress)
+
+    return _Base(f"{encoder.name} before its last layers", fingerprint, width, encode)
 
 
 def text_states(
@@ -112,36 +116,20 @@ def text_states(
     progress: StepProgress | None = None,
 ) -> ItemStates:
     """States of N items, of which `has_text` (N,) names those whose texts, M of them, are given."""
-    tokens, hashes = encoder.tokens(texts), text_hashes(texts)
+    split, tokens, hashes = encoder.split(layers), encoder.tokens(texts), text_hashes(texts)
     lengths = np.array([len(own) for own in tokens], np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    split = encoder.split(layers)
+    offsets = _offsets(lengths)
     _require_room(encoder.name, int(offsets[-1]), split.width)
     flat = np.zeros((int(offsets[-1]), split.width), np.float32)
     done = 0
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        base = _base(encoder, layers, int(length) * split.width, int(length), _token_states(encoder, split))
         own = [tokens[row] for row in rows], [hashes[row] for row in rows]
+        base = _base(encoder, layers, split, int(length))
         states = encode_cached(base, *own, cache, shifted(progress, done, len(texts)))  # (n, T * W)
         flat[(offsets[rows][:, None] + np.arange(length)).ravel()] = states.reshape(-1, split.width)
         done += len(rows)
-    return ItemStates(flat, offsets, np.concatenate([[0], np.cumsum(has_text)]).astype(np.int64))
-
-
-def _token_states(encoder: TextEncoder, split: SplitEncoder) -> Callable[..., FloatArray]:
-    @torch.inference_mode()
-    def encode(tokens: Sequence[list[int]], progress: StepProgress | None) -> FloatArray:
-        """(N, T * W) of N token lists of one length T."""
-        states = np.zeros((len(tokens), len(tokens[0]) * split.width), np.float32)
-        for start in range(0, len(tokens), encoder.batch_size):
-            ids = torch.tensor(tokens[start : start + encoder.batch_size], device=encoder.device)  # (B, T)
-            states[start : start + len(ids)] = split.base(ids).float().flatten(1).cpu().numpy()
-            if progress is not None:
-                progress(start + len(ids), len(tokens))
-        return states
-
-    return encode
+    return ItemStates(flat, offsets, _offsets(has_text.astype(np.int64)))
 
 
 def image_states(
@@ -156,13 +144,12 @@ def image_states(
     """States of M picture files with their SHA-256, item by item; `counts` (N,) says how many each item has."""
     split = encoder.split(layers)
     _require_room(encoder.name, len(files), split.width)
+    flat = encode_cached(_base(encoder, layers, split, 1), files, hashes, cache, progress)  # (M, W)
+    return ItemStates(flat, np.arange(len(files) + 1), _offsets(counts))
 
-    def encode(paths: Sequence[Path], report: StepProgress | None) -> FloatArray:
-        return encoder.through(split.base, paths, split.width, report)
 
-    base = _base(encoder, layers, split.width, 1, encode)
-    flat = encode_cached(base, files, hashes, cache, progress) if files else np.zeros((0, split.width), np.float32)
-    return ItemStates(flat, np.arange(len(files) + 1), np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
+def _offsets(lengths: IntArray) -> IntArray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
 def _require_room(name: str, places: int, width: int) -> None:

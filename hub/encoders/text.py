@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,8 @@ from ...arrays import FloatArray
 from ...errors import UsageError
 from ...progress import StepProgress
 from .base import Encoder
+from .config import TEXT_FIELDS
 
-TEXT_FIELDS = ("title", "brand", "category_path", "description")
-"""Fields of an item's text, in order; `attributes` may be asked for as well."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -48,6 +47,23 @@ class TextEncoder(Encoder):
             if progress is not None:
                 progress(start + len(rows), len(order))
         return vectors
+
+    def through(
+        self,
+        base: Callable[[torch.Tensor], torch.Tensor],
+        tokens: Sequence[list[int]],
+        width: int,
+        progress: StepProgress | None = None,
+    ) -> FloatArray:
+        """What a base makes of N token lists of one length, flattened to (N, width) float32."""
+        states = np.zeros((len(tokens), width), np.float32)
+        for start in range(0, len(tokens), self.batch_size):
+            with torch.inference_mode():
+                ids = torch.tensor(tokens[start : start + self.batch_size], device=self.device)  # (B, T)
+                states[start : start + len(ids)] = base(ids).float().flatten(1).cpu().numpy()
+            if progress is not None:
+                progress(start + len(ids), len(tokens))
+        return states
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text as the base of `split` reads them, unpadded."""

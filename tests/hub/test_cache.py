@@ -201,10 +201,9 @@ def test_bad_hashes_are_refused(tmp_path):
     cache, encoder = EmbeddingCache(tmp_path), CountingEncoder()
     with pytest.raises(UsageError, match="2 inputs came with 1 hashes"):
         encode_cached(encoder, ["a", "b"], text_hashes(["a"]), cache)
-    with pytest.raises(UsageError, match="not hexadecimal"):
-        encode_cached(encoder, ["a"], ["z" * 64], cache)
-    with pytest.raises(UsageError, match="'abcd' is not 64 hex digits"):
-        encode_cached(encoder, ["a"], ["abcd"], cache)
+    for wrong in ("z" * 64, "abcd"):
+        with pytest.raises(UsageError, match=f"'{wrong}' is not 64 hex digits"):
+            encode_cached(encoder, ["a"], [wrong], cache)
 
 
 def test_vectors_that_are_not_finite_are_never_stored(tmp_path):
