@@ -59,17 +59,10 @@ class _Refused(Exception):  # noqa: N818
 def check_images(
     paths: Iterable[str], root: Path | str, limits: ImageLimits | None = None, threads: int | None = None
 ) -> dict[str, ImageCheck]:
-    """Check each different path once, several at a time.
+    """Check each different path once, several at a time (by default one per core, at most four).
 
-    Args:
-        paths: paths relative to `root`, as items name them.
-        root: the image folder; nothing outside it is opened.
-        limits: size limits.
-        threads: pictures at a time, by default one per core, at most four.
-
-    Returns:
-        For each path its hash, or one of the problems `image_outside_root`, `image_missing`, `image_unreadable`,
-        `image_oversized`, `image_too_small`.
+    Paths are relative to `root`, and nothing outside it is opened. The problems are `image_outside_root`,
+    `image_missing`, `image_unreadable`, `image_oversized` and `image_too_small`.
     """
     limits, base = limits or ImageLimits(), Path(root).resolve()
     distinct = list(dict.fromkeys(paths))
@@ -125,7 +118,15 @@ def _decode(content: bytes, path: str, limits: ImageLimits) -> None:
     """Verifies the structure, then decodes every pixel: only that shows a truncated file."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            _check_size(image.size, path, limits)
+            megapixels = image.size[0] * image.size[1] / 1e6
+            if megapixels > limits.max_megapixels:
+                raise _oversized(path, f"{megapixels:.1f} megapixels", f"{limits.max_megapixels:g} megapixels")
+            if min(image.size) < limits.min_pixels:
+                raise _Refused(
+                    "image_too_small",
+                    f"image {path!r} is {image.size[0]} x {image.size[1]} pixels; "
+                    f"use one of at least {limits.min_pixels} a side.",
+                )
             image.verify()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
@@ -135,17 +136,6 @@ def _decode(content: bytes, path: str, limits: ImageLimits) -> None:
         ) from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError) as error:
         raise _unreadable(path, type(error).__name__) from error
-
-
-def _check_size(size: tuple[int, int], path: str, limits: ImageLimits) -> None:
-    megapixels = size[0] * size[1] / 1e6
-    if megapixels > limits.max_megapixels:
-        raise _oversized(path, f"{megapixels:.1f} megapixels", f"{limits.max_megapixels:g} megapixels")
-    if min(size) < limits.min_pixels:
-        raise _Refused(
-            "image_too_small",
-            f"image {path!r} is {size[0]} x {size[1]} pixels; use one of at least {limits.min_pixels} a side.",
-        )
 
 
 def _oversized(path: str, found: str, limit: str) -> _Refused:

@@ -47,11 +47,6 @@ class Window:
         self.since = None if since is None else parsing.utc(since)
         self.until = None if until is None else parsing.utc(until)
 
-    @property
-    def bounded(self) -> bool:
-        """Whether there is any limit."""
-        return self.since is not None or self.until is not None
-
     def outside(self, moments: pl.Series) -> pl.Series:
         """True where the moment is known and lies outside."""
         mask = moments.is_null() & False
@@ -63,10 +58,7 @@ class Window:
 
     def to_json(self) -> dict[str, str | None]:
         """As ISO text."""
-        return {
-            "since": None if self.since is None else self.since.isoformat(),
-            "until": None if self.until is None else self.until.isoformat(),
-        }
+        return {name: moment and moment.isoformat() for name, moment in vars(self).items()}
 
 
 class Intake:
@@ -83,17 +75,13 @@ class Intake:
         self.steps = [Step("rows read", self.rows_in, self.rows_in)]
         self.columns: dict[str, pl.Series] = {}
         self.time_kind: TimeKind | None = None
-        self._require_columns()
-
-    def _require_columns(self) -> None:
         option = "--map" if self.kind == "items" else "--event-map"
         columns = ", ".join(self.raw.columns)
         for name in REQUIRED[self.kind]:
             if name not in self.mapping.columns:
                 message = f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {columns}."
                 self.findings.stop("missing_column", message, column=name)
-        if self.findings.fatal:
-            self.report(0).raise_if_errors()
+        self.report(0).raise_if_errors()
 
     def column(self, name: str) -> pl.Series:
         """The raw column of a canonical name, or nulls."""

@@ -54,44 +54,32 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
 
 
 class ColumnMapping(BaseModel):
-    """Which source column each canonical column is read from.
-
-    Attributes:
-        kind: what the table holds.
-        columns: canonical column to source column.
-    """
+    """Which source column each canonical column is read from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
-    columns: dict[str, str]
+    columns: dict[str, str]  # canonical to source
 
     def override(self, changes: Mapping[str, str], available: Sequence[str]) -> ColumnMapping:
-        """This mapping with `changes` (canonical to source; an empty source takes the column out) laid over it.
-
-        Raises:
-            InvalidDataError: a canonical name that does not exist, or a source column that the file lacks.
-        """
+        """This mapping under `changes` (canonical to source; an empty source takes the column out)."""
         merged = dict(self.columns)
         # A source column that is claimed by hand is no longer free for a guess.
         claimed = {source for source in changes.values() if source}
         merged = {name: source for name, source in merged.items() if source not in claimed}
         for name, source in changes.items():
-            self._check(name, source, available)
+            if name not in SCHEMAS[self.kind]:
+                known = ", ".join(SCHEMAS[self.kind])
+                raise InvalidDataError(f"{name!r} is no column of {self.kind}; map one of: {known}.")
+            if source and source not in available:
+                raise InvalidDataError(
+                    f"The mapping reads {name} from column {source!r}, which the table lacks; "
+                    f"use one of: {', '.join(available)}."
+                )
             merged.pop(name, None)
             if source:
                 merged[name] = source
         return ColumnMapping(kind=self.kind, columns=_in_schema_order(self.kind, merged))
-
-    def _check(self, name: str, source: str, available: Sequence[str]) -> None:
-        if name not in SCHEMAS[self.kind]:
-            known = ", ".join(SCHEMAS[self.kind])
-            raise InvalidDataError(f"{name!r} is no column of {self.kind}; map one of: {known}.")
-        if source and source not in available:
-            raise InvalidDataError(
-                f"The mapping reads {name} from column {source!r}, which the table lacks; "
-                f"use one of: {', '.join(available)}."
-            )
 
     def unmapped(self, available: Sequence[str]) -> list[str]:
         """Source columns that no canonical column reads; they become attributes."""
@@ -125,21 +113,13 @@ def guess_mapping(columns: Sequence[str], kind: Kind) -> ColumnMapping:
 def resolve_mapping(
     columns: Sequence[str], kind: Kind, overrides: ColumnMapping | Mapping[str, str] | None = None
 ) -> ColumnMapping:
-    """The guess with the overrides laid over it.
-
-    Raises:
-        InvalidDataError: an override names a column that does not exist.
-    """
+    """The guess, under the overrides."""
     changes = overrides.columns if isinstance(overrides, ColumnMapping) else dict(overrides or {})
     return guess_mapping(columns, kind).override(changes, columns)
 
 
 def parse_map_option(text: str) -> dict[str, str]:
-    """`title=name,price=cost_eur` as a dict of overrides; `title=` takes the guess for title away.
-
-    Raises:
-        UsageError: a part without `=`, or a canonical column that is named twice.
-    """
+    """`title=name,price=cost_eur` as a dict of overrides; `title=` takes the guess for title away."""
     changes: dict[str, str] = {}
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, equals, source = (p.strip() for p in part.partition("="))
@@ -152,12 +132,7 @@ def parse_map_option(text: str) -> dict[str, str]:
 
 
 def load_mapping(path: Path | str, kind: Kind | None = None) -> dict[str, str]:
-    """Overrides from a YAML file: `canonical: source` lines, or such lines under `items:` and `events:`.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: not YAML, or not of that shape.
-    """
+    """Overrides from a YAML file: `canonical: source` lines, or such lines under `items:` and `events:`."""
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -167,10 +142,7 @@ def load_mapping(path: Path | str, kind: Kind | None = None) -> dict[str, str]:
         raise InvalidDataError(f"{path} is no valid YAML in UTF-8; write lines such as 'title: name'.") from error
     if isinstance(content, dict) and content and set(content) <= {"items", "events"}:
         content = content.get(kind) if kind else None
-    return _overrides(content if content is not None else {}, path)
-
-
-def _overrides(content: object, path: Path) -> dict[str, str]:
+    content = {} if content is None else content
     flat = isinstance(content, dict) and all(isinstance(v, str | int | float) or v is None for v in content.values())
     if not isinstance(content, dict) or not flat:
         raise InvalidDataError(

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -134,8 +133,7 @@ def _json(value: str | None, kind: type[Json]) -> Json | None:
     return parsed if isinstance(parsed, kind) else None
 
 
-@dataclass(frozen=True)
-class Timestamps:
+class Timestamps(NamedTuple):
     """A parsed time column."""
 
     values: pl.Series  # microseconds UTC

@@ -71,28 +71,24 @@ def _items(intake: Intake, image_root: Path | None, limits: ImageLimits | None) 
         intake.refuse_negative(name)
     intake.parse("available", parsing.booleans, "available {value} is neither true nor false; write one of the two.")
     intake.columns["available"] = intake.columns["available"].fill_null(True)
-    intake.parse("created_at", _moments, "created_at {value} is no time; write it like 2017-01-31T14:05:00Z.")
+    message = "created_at {value} is no time; write it like 2017-01-31T14:05:00Z."
+    intake.parse("created_at", lambda column: parsing.timestamps(column)[:2], message)
     _add_images(intake, image_root, limits)
     intake.add_attributes()
-    _check_content(intake)
-    return _finish_items(intake, image_root)
-
-
-def _moments(column: pl.Series) -> parsing.Parsed:
-    parsed = parsing.timestamps(column)
-    return parsed.values, parsed.bad
-
-
-def _check_content(intake: Intake) -> None:
-    ids = intake.columns["item_id"]
+    ids, columns = intake.columns["item_id"], intake.columns
     intake.findings.add("missing_item_id", ids.is_null(), "the row has no item_id; give it one.", column="item_id")
-    empty = (
-        intake.columns["title"].is_null() & intake.columns["description"].is_null() & intake.columns["image"].is_null()
-    )
+    empty = columns["title"].is_null() & columns["description"].is_null() & columns["image"].is_null()
     message = "item {value} has neither title nor description nor image; add one, or only behaviour can place it."
     intake.findings.add("no_content", empty, message, column="title", values=ids, severity="warning", drop=False)
     # A title is text, never null: readers downstream join it with the other fields.
-    intake.columns["title"] = intake.columns["title"].fill_null("")
+    columns["title"] = columns["title"].fill_null("")
+    frame = intake.frame()
+    _check_duplicates(intake, frame)
+    kept = frame.filter(~intake.findings.dropped)
+    intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
+    if kept.height == 0:
+        intake.findings.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
+    return intake.finish(kept, image_root=image_root)
 
 
 def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None) -> None:
@@ -138,16 +134,6 @@ def _usable_images(
     return joined["image"], joined["image_sha256"]
 
 
-def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
-    frame = intake.frame()
-    _check_duplicates(intake, frame)
-    kept = frame.filter(~intake.findings.dropped)
-    intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
-    if kept.height == 0:
-        intake.findings.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
-    return intake.finish(kept, image_root=image_root)
-
-
 def _check_duplicates(intake: Intake, frame: pl.DataFrame) -> None:
     """Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one."""
     ids = frame["item_id"]
@@ -173,17 +159,7 @@ def _events(intake: Intake, item_ids: pl.Series | None, default_event_type: str,
         raise InvalidDataError(
             f"The default event type {default_event_type!r} is not known; use one of {', '.join(EVENT_TYPES)}."
         )
-    moments = parsing.timestamps(intake.column("timestamp"))
-    intake.time_kind = moments.kind
-    _note_time(intake, moments)
-    intake.columns["timestamp"] = moments.values
-    bad, outside = moments.bad, window.outside(moments.values)
-    if window.bounded:
-        _require_calendar(intake, moments)
-        bad = bad.filter(~outside)
-        intake.restrict(~outside, "events outside the time window left out")
-    intake.note_faults()
-    _check_time(intake, bad)
+    _add_times(intake, window)
     for name in ("user_id", "item_id", "session_id"):
         intake.columns[name] = parsing.identifiers(intake.column(name))
     intake.columns["query"] = parsing.text(intake.column("query"))
@@ -195,28 +171,30 @@ def _events(intake: Intake, item_ids: pl.Series | None, default_event_type: str,
     return _finish_events(intake, returned, window)
 
 
-def _require_calendar(intake: Intake, moments: parsing.Timestamps) -> None:
-    if moments.kind == "order":
-        raise InvalidDataError(
-            f"{intake.source} holds bare counters instead of times, so --since and --until mean nothing; "
-            "leave them out."
-        )
-
-
-def _note_time(intake: Intake, moments: parsing.Timestamps) -> None:
-    if moments.kind == "order":
-        intake.findings.notes.append("timestamps are bare counters: only the order of a user's events is known")
-    elif moments.kind == "day":
-        intake.findings.notes.append("all timestamps are midnights: days are known, times of day are not")
-    elif moments.unit is not None:
-        intake.findings.notes.append(f"timestamps are numbers, read as {moments.unit} since 1970")
-
-
-def _check_time(intake: Intake, bad: pl.Series) -> None:
-    raw, moments = intake.column("timestamp"), intake.columns["timestamp"]
+def _add_times(intake: Intake, window: Window) -> None:
+    """The time column; rows outside the window are forgotten before anything else is looked at."""
+    moments = parsing.timestamps(intake.column("timestamp"))
+    intake.time_kind = moments.kind
+    notes = {
+        "order": "timestamps are bare counters: only the order of a user's events is known",
+        "day": "all timestamps are midnights: days are known, times of day are not",
+        "real": moments.unit and f"timestamps are numbers, read as {moments.unit} since 1970",
+    }
+    intake.findings.notes += filter(None, [notes[moments.kind]])
+    intake.columns["timestamp"], bad = moments.values, moments.bad
+    if window.since or window.until:
+        if moments.kind == "order":
+            raise InvalidDataError(
+                f"{intake.source} holds bare counters instead of times, so --since and --until mean nothing; "
+                "leave them out."
+            )
+        inside = ~window.outside(moments.values)
+        bad = bad.filter(inside)
+        intake.restrict(inside, "events outside the time window left out")
+    intake.note_faults()
     message = "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z."
-    intake.findings.add("bad_timestamp", bad, message, column="timestamp", values=raw)
-    missing = moments.is_null() & ~bad
+    intake.findings.add("bad_timestamp", bad, message, column="timestamp", values=intake.column("timestamp"))
+    missing = intake.columns["timestamp"].is_null() & ~bad
     intake.findings.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
 
 
@@ -235,10 +213,6 @@ def _add_event_type(intake: Intake, default: str) -> pl.Series:
         missing = raw.is_null()
         intake.findings.add("missing_event_type", missing, message, column="event_type", severity="warning", drop=False)
     intake.columns["event_type"] = types
-    return _note_returns(intake, types)
-
-
-def _note_returns(intake: Intake, types: pl.Series) -> pl.Series:
     negative = (intake.columns["quantity"] < 0).fill_null(False)
     returned = (types == "return").fill_null(False) | negative
     message = "the event is a return (by its type or a negative quantity), no positive interaction; it was left out."
@@ -264,7 +238,10 @@ def _check_users_and_items(intake: Intake, item_ids: pl.Series | None, returned:
 
 def _finish_events(intake: Intake, returned: pl.Series, window: Window) -> ReadResult:
     rows = len(returned)
-    order = _order_kept(intake)
+    # Rows that stay, sorted by user, time and position; ties keep file order.
+    keys = ["user_id", "timestamp", "position"]
+    table = pl.DataFrame([intake.columns[name].alias(name) for name in keys]).with_row_index("row")
+    order = table.filter(~intake.findings.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]
     intake.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
     intake.steps.append(Step("rows with problems left out", intake.steps[-1].rows_out, len(order)))
     if len(order) == 0:
@@ -275,10 +252,3 @@ def _finish_events(intake: Intake, returned: pl.Series, window: Window) -> ReadR
     intake.take(order)
     intake.add_attributes()
     return intake.finish(intake.frame(), window=window)
-
-
-def _order_kept(intake: Intake) -> pl.Series:
-    """Rows that stay, sorted by user, time and position; ties keep file order."""
-    keys = ["user_id", "timestamp", "position"]
-    table = pl.DataFrame([intake.columns[name].alias(name) for name in keys]).with_row_index("row")
-    return table.filter(~intake.findings.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]

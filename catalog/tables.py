@@ -12,6 +12,7 @@ import io
 import json
 import zlib
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ ROW_MARK = "\ufdd1"
 MAX_FIELD = 2**31 - 1
 
 
+ENCODING_REMEDY = "convert the file first, for example with iconv -f LATIN1 -t UTF-8"
+WIDTH_REMEDY = "quote values that hold the separator"
+JSON_REMEDY = "write one JSON object per line"
+
+
 @dataclass(frozen=True)
 class Faults:
     """Rows that could not be read as they stand: source row number to what was found there."""
@@ -40,19 +46,11 @@ class Faults:
     def first(self) -> tuple[int, str] | None:
         """The first such row and what is wrong with it."""
         found = [
-            *(
-                (row, f"it holds bytes that are no UTF-8 ({text!r}); {ENCODING_REMEDY}")
-                for row, text in self.encoding.items()
-            ),
-            *((row, f"it has {text}; {WIDTH_REMEDY}") for row, text in self.width.items()),
-            *((row, f"it is no JSON object ({text!r}); {JSON_REMEDY}") for row, text in self.json.items()),
+            (row, f"it holds bytes that are no UTF-8 ({t!r}); {ENCODING_REMEDY}") for row, t in self.encoding.items()
         ]
+        found += [(row, f"it has {text}; {WIDTH_REMEDY}") for row, text in self.width.items()]
+        found += [(row, f"it is no JSON object ({text!r}); {JSON_REMEDY}") for row, text in self.json.items()]
         return min(found, default=None)
-
-
-ENCODING_REMEDY = "convert the file first, for example with iconv -f LATIN1 -t UTF-8"
-WIDTH_REMEDY = "quote values that hold the separator"
-JSON_REMEDY = "write one JSON object per line"
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,7 @@ class Table:
 
 
 def read_table(path: Path | str) -> pl.DataFrame:
-    """Read .csv, .tsv, .jsonl, .ndjson (also .gz) with every column as text, or .parquet with its own dtypes.
-
-    Raises:
-        NotFoundError: no such file.
-        InvalidDataError: unknown suffix, empty or broken file, or a row that cannot be read (the first is named).
-    """
+    """Read .csv, .tsv, .jsonl, .ndjson (also .gz) with every column as text, or .parquet with its own dtypes."""
     table = load_table(path)
     fault = table.faults.first()
     if fault is not None:
@@ -87,8 +80,15 @@ def load_table(path: Path | str) -> Table:
     if path.stat().st_size == 0:
         raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
     if suffix == ".parquet":
-        return whole_table(_read_parquet(path))
-    content, bad_encoding = _decode(_read_bytes(path), path)
+        try:
+            return whole_table(pl.read_parquet(path))
+        except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
+            raise InvalidDataError(f"{path} is no readable Parquet file ({_brief(error)}); export it again.") from error
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.name.lower().endswith(".gz") else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidDataError(f"{path} is no complete gzip file ({_brief(error)}); compress it again.") from error
+    content, bad_encoding = _decode(raw, path)
     if suffix in (".csv", ".tsv"):
         return _read_delimited(content, path, suffix, bad_encoding)
     return _read_json_lines(content, path, bad_encoding)
@@ -107,33 +107,15 @@ def _suffix(path: Path) -> str:
     raise InvalidDataError(f"{path} has an unknown suffix; use one of {', '.join(SUFFIXES)}.")
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
-        raise InvalidDataError(f"{path} is no readable Parquet file ({_brief(error)}); export it again.") from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    if not path.name.lower().endswith(".gz"):
-        return path.read_bytes()
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise InvalidDataError(f"{path} is no complete gzip file ({_brief(error)}); compress it again.") from error
-
-
 def _decode(content: bytes, path: Path) -> tuple[bytes, bool]:
     """The content as UTF-8 without byte order mark, and whether wrong bytes had to be marked."""
-    if content[:4] in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE) or content[:2] in (
-        codecs.BOM_UTF16_LE,
-        codecs.BOM_UTF16_BE,
-    ):
-        raise InvalidDataError(f"{path} is UTF-16 or UTF-32 from row 1 on; {_iconv('UTF-16')}.")
+    remedy = "convert it first, for example with iconv -f {} -t UTF-8."
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InvalidDataError(f"{path} is UTF-16 or UTF-32 from row 1 on; {remedy.format('UTF-16')}")
     content = content.removeprefix(codecs.BOM_UTF8)
     if b"\x00" in content[:4096]:
         raise InvalidDataError(
-            f"{path} holds NUL bytes from the start (UTF-16, or no text at all); {_iconv('UTF-16LE')}."
+            f"{path} holds NUL bytes from the start (UTF-16, or no text at all); {remedy.format('UTF-16LE')}"
         )
     if not content.strip():
         raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
@@ -141,10 +123,6 @@ def _decode(content: bytes, path: Path) -> tuple[bytes, bool]:
         return content, False
     codecs.register_error("hubspoke.mark", lambda error: (BAD_BYTES, getattr(error, "end", 0)))
     return content.decode("utf-8", errors="hubspoke.mark").encode("utf-8"), True
-
-
-def _iconv(encoding: str) -> str:
-    return f"convert it first, for example with iconv -f {encoding} -t UTF-8"
 
 
 def _is_utf8(content: bytes) -> bool:
@@ -167,7 +145,8 @@ def _read_delimited(content: bytes, path: Path, suffix: str, bad_encoding: bool)
     except pl.exceptions.PolarsError:
         # Rows of uneven length: the slow reader names each of them.
         frame, width = _read_uneven(content, path, delimiter)
-    _check_header(frame.columns, path)
+    if any(BAD_BYTES in column for column in frame.columns):
+        raise InvalidDataError(f"The header of {path} holds bytes that are no UTF-8; {ENCODING_REMEDY}.")
     rows = pl.int_range(1, frame.height + 1, dtype=pl.UInt32, eager=True)
     if frame.height:
         blank = frame.select(pl.all_horizontal(pl.all().is_null()))[frame.columns[0]]
@@ -185,11 +164,6 @@ def _delimiter(content: bytes, suffix: str) -> str:
     return max(counts, key=lambda d: counts[d])
 
 
-def _check_header(columns: list[str], path: Path) -> None:
-    if any(BAD_BYTES in column for column in columns):
-        raise InvalidDataError(f"The header of {path} holds bytes that are no UTF-8; {ENCODING_REMEDY}.")
-
-
 def _read_uneven(content: bytes, path: Path, delimiter: str) -> tuple[pl.DataFrame, dict[int, str | None]]:
     """The table with overlong rows cut, and those rows; a short row is one whose last values are missing."""
     csv.field_size_limit(MAX_FIELD)
@@ -200,15 +174,11 @@ def _read_uneven(content: bytes, path: Path, delimiter: str) -> tuple[pl.DataFra
         uneven = {i: f"{len(r)} values for {n} columns" for i, r in enumerate(reader, start=1) if len(r) > n}
         frame = pl.read_csv(io.BytesIO(content), separator=delimiter, infer_schema=False, truncate_ragged_lines=True)
     except (csv.Error, pl.exceptions.PolarsError) as error:
+        reason = "a quoted value is not closed" if "not properly escaped" in str(error) else _brief(error)
         raise InvalidDataError(
-            f"{path} is no readable CSV ({_reason(error)}); export it again with every quote closed."
+            f"{path} is no readable CSV ({reason}); export it again with every quote closed."
         ) from error
     return frame, dict(uneven)
-
-
-def _reason(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if "not properly escaped" in line]
-    return "a quoted value is not closed" if lines else _brief(error)
 
 
 def _with_marks(frame: pl.DataFrame, rows: pl.Series, faults: Faults, bad_encoding: bool) -> Table:
@@ -239,39 +209,27 @@ def _read_json_lines(content: bytes, path: Path, bad_encoding: bool) -> Table:
 def _read_json_objects(content: bytes) -> tuple[pl.DataFrame, dict[int, str | None]]:
     parts: list[pl.DataFrame] = []
     bad: dict[int, str | None] = {}
-    objects: list[dict[str, Any]] = []
-    for row, line in enumerate(filter(bytes.strip, io.BytesIO(content)), start=1):
-        parsed = _json_object(line)
-        if parsed is None:
-            bad[row] = line[:80].decode("utf-8", errors="replace").strip()
-        objects.append(parsed or {})
-        if len(objects) == JSON_CHUNK:
-            parts.append(_text_frame(objects))
-            objects = []
-    parts.append(_text_frame(objects))
+    lines = enumerate(filter(bytes.strip, io.BytesIO(content)), start=1)
+    while chunk := list(islice(lines, JSON_CHUNK)):
+        objects: list[dict[str, Any]] = []
+        for row, line in chunk:
+            try:
+                parsed = json.loads(line)
+            except (ValueError, RecursionError):
+                parsed = None
+            if not isinstance(parsed, dict):
+                bad[row] = line[:80].decode("utf-8", errors="replace").strip()
+            objects.append(parsed if isinstance(parsed, dict) else {})
+        names = dict.fromkeys(name for entry in objects for name in entry)
+        columns = {name: [_json_text(entry.get(name)) for entry in objects] for name in names}
+        # One column that is always there keeps the height of a part whose objects are all empty.
+        columns[ROW_MARK] = [None] * len(objects)
+        parts.append(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String)))
     return pl.concat(parts, how="diagonal").drop(ROW_MARK), bad
 
 
-def _json_object(line: bytes) -> dict[str, Any] | None:
-    try:
-        parsed = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return parsed if isinstance(parsed, dict) else None
-
-
-def _text_frame(objects: list[dict[str, Any]]) -> pl.DataFrame:
-    names = dict.fromkeys(name for entry in objects for name in entry)
-    columns = {name: [_json_text(entry.get(name)) for entry in objects] for name in names}
-    # One column that is always there keeps the height of a part whose objects are all empty.
-    columns[ROW_MARK] = [None] * len(objects)
-    return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
-
-
 def _json_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _brief(error: BaseException) -> str:
