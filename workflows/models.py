@@ -1,4 +1,4 @@
-"""What every training shares: fingerprints of its inputs, the row and artifact it leaves, loading it again."""
+"""What every training shares: the recipe that tells it from others, the row and the artifact that it leaves."""
 
 from __future__ import annotations
 
@@ -74,23 +74,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training hands over to be stored.
+    """What a training hands over to be stored."""
 
-    Attributes:
-        save: writes it into an empty folder.
-        space_fingerprint: of its item embeddings.
-        summary: what its record tells.
-        parents: versions it was made from.
-        parts: what it is composed of.
-        seconds_before: of earlier processes that were killed, up to where this one went on.
-    """
-
-    save: Callable[[Path], None]
-    space_fingerprint: str
+    save: Callable[[Path], None]  # writes it into an empty folder
+    space_fingerprint: str  # of its item embeddings
     summary: Mapping[str, Any]
-    parents: Sequence[Parent]
+    parents: Sequence[Parent]  # versions it was made from
     parts: Sequence[ModelPart] = ()
-    seconds_before: float = 0.0
+    seconds_before: float = 0.0  # of earlier processes that were killed, up to where this one went on
 
 
 def train_once(
@@ -100,9 +91,6 @@ def train_once(
 
     A training that fails leaves a row that says why; one that is killed leaves a row that the repeated command takes
     over. Nobody else trains the same scope meanwhile.
-
-    Raises:
-        LockedError: another process trains this scope.
     """
     started = time.perf_counter()
     known = None if force else context.registry.models.find_ready(recipe.kind, recipe.domain, recipe.fingerprint)
@@ -144,11 +132,7 @@ def result_of(record: ModelRecord, *, cached: bool, seconds: float) -> ModelResu
 
 
 def parse_config(model: type[Config], given: Mapping[str, Any] | None, what: str) -> Config:
-    """A config from plain data.
-
-    Raises:
-        UsageError: an unknown key or a value out of bounds.
-    """
+    """A config from plain data."""
     try:
         return model.model_validate(dict(given or {}))
     except ValidationError as error:
@@ -158,10 +142,18 @@ def parse_config(model: type[Config], given: Mapping[str, Any] | None, what: str
 
 def environment() -> dict[str, Any]:
     """What a training ran on, for its record."""
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    packages = {name: installed(name) for name in ("torch", "transformers", "peft", "faiss-cpu", "faiss-gpu")}
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "packages": {name: _version(name) for name in ("torch", "transformers", "peft", "faiss-cpu", "faiss-gpu")},
+        "packages": packages,
         "code": source_fingerprint(),
     }
 
@@ -171,17 +163,10 @@ def source_fingerprint() -> str:
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for folder in ("catalog", "hub", "spokes", "evaluation", "workflows"):
-        for path in sorted((root / folder).glob("*.py")):
-            digest.update(f"{folder}/{path.name}\0".encode())
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def model_part(part: Part, hub: str | None = None) -> ModelPart:

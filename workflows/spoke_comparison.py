@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +63,7 @@ class SpokeComparison(Record):
 
 
 def compare_spokes(context: Context, refs: Sequence[str]) -> SpokeComparison:
-    """What differs between spoke versions.
-
-    Raises:
-        NotFoundError: a reference points at nothing.
-        UsageError: fewer than two versions are named, one twice, or one is no finished spoke.
-    """
+    """What differs between two spoke versions or more."""
     named = [ready_model(context, spoke_ref(context, ref), ModelKind.SPOKE).ref for ref in refs]
     if len(named) < 2 or len({*named}) < len(named):
         raise UsageError(f"There are not two versions to compare in {', '.join(refs)}; name each one once.")
@@ -103,11 +98,8 @@ def _metrics(pairs: Sequence[Difference]) -> list[ComparedMetric]:
             key = (metric.events, metric.evaluations[0], metric.slice, metric.name)
             values = found.setdefault(key, {0: (metric.a, metric.evaluations[0])})
             values[place] = metric.b, metric.evaluations[1]
-    return [_metric(*key, values, len(pairs) + 1) for key, values in sorted(found.items())]
-
-
-def _metric(
-    events: str, _first: str, slice_: str, name: str, values: Mapping[int, tuple[float, str]], count: int
-) -> ComparedMetric:
-    told = [values.get(place, (None, None)) for place in range(count)]
-    return ComparedMetric(name, slice_, events, tuple(value for value, _ in told), tuple(ref for _, ref in told))
+    compared = []
+    for (events, _, slice_, name), values in sorted(found.items()):
+        measured, where = zip(*(values.get(place, (None, None)) for place in range(len(pairs) + 1)), strict=True)
+        compared.append(ComparedMetric(name, slice_, events, measured, where))
+    return compared

@@ -22,7 +22,7 @@ from ..hub.content import fit_content_space
 from ..hub.devices import pick_device, seed_everything
 from ..progress import Progress
 from ..registry.kinds import ModelKind, Relation
-from ..registry.records import ModelRecord, Parent
+from ..registry.records import Parent
 from ..results import fingerprint
 from ..spokes.config import SpokeConfig, without_retired
 from ..spokes.features.items import ItemFeatures, fit_features
@@ -117,25 +117,15 @@ def _train_along(context: Context, world: World) -> ModelResult:
 
 @dataclass(frozen=True)
 class Plan:
-    """A job with its data, split and checked, before anything is trained.
+    """A job with its data, split and checked, before anything is trained."""
 
-    Attributes:
-        job: with all that was left open.
-        config: of the spoke.
-        dataset: catalog and events.
-        split: of the events.
-        start: the parent, where one is trained on.
-        recipe: what tells this training from any other.
-        checkpoints: where a killed training goes on from.
-    """
-
-    job: SpokeJob
+    job: SpokeJob  # with all that was left open
     config: SpokeConfig
     dataset: Dataset
     split: Split
-    start: WarmStart | None
-    recipe: Recipe
-    checkpoints: Path
+    start: WarmStart | None  # the parent, where one is trained on
+    recipe: Recipe  # what tells this training from any other
+    checkpoints: Path  # where a killed training goes on from
 
 
 def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Plan:
@@ -163,53 +153,34 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
     if parent:
         start = warm_start(context, parent, hub, job.on, dataset, job.kept_out, config)
         parts = start.split
-    job = replace(
-        job,
-        config=config.model_dump(mode="json"),
-        hub=hub,
-        items=dataset.item_snapshot.ref,
-        events=dataset.event_snapshot.ref,
-        parent=parent.ref if parent else None,
-    )
-    recipe = _recipe(context, job, config, dataset, parent)
-    kept = context.cache_dir / "training" / fingerprint([job.domain, recipe.fingerprint])
-    return Plan(job, config, dataset, parts, start, recipe, kept)
-
-
-def _recipe(
-    context: Context, job: SpokeJob, config: SpokeConfig, dataset: Dataset, parent: ModelRecord | None
-) -> Recipe:
+    items, events, settled = dataset.item_snapshot, dataset.event_snapshot, config.model_dump(mode="json")
     inputs = {
         # The artifact and not the space: it also holds how the hub reads a session.
-        "hub": context.registry.models.get(job.hub).artifact if job.hub else None,
-        "items": dataset.item_snapshot.content_hash,
-        "events": getattr(dataset.event_snapshot, "content_hash", None),
+        "hub": context.registry.models.get(hub).artifact if hub else None,
+        "items": items.content_hash,
+        "events": events.content_hash,
         "sessions": dict(dataset.domain.settings.get("sessions", {})),
         "split": [job.split, job.test_from, job.refit],
     }
     if parent:
         inputs |= {"parent": parent.artifact, "on": job.on}
-    return Recipe(
-        kind=ModelKind.SPOKE,
-        domain=job.domain,
-        config=config.model_dump(mode="json"),
-        inputs=inputs,
-        seed=config.seed,
-    )
+    recipe = Recipe(ModelKind.SPOKE, job.domain, settled, inputs, config.seed)
+    named = parent.ref if parent else None
+    job = replace(job, config=settled, hub=hub, items=items.ref, events=events.ref, parent=named)
+    kept = context.cache_dir / "training" / fingerprint([job.domain, recipe.fingerprint])
+    return Plan(job, config, dataset, parts, start, recipe, kept)
 
 
 def _train(context: Context, plan: Plan, world: World) -> Trained:
     """Train what a plan says and hand over what is to be stored."""
-    job, start, dataset = plan.job, plan.start, plan.dataset
+    job, start = plan.job, plan.start
     training = SpokeTraining(context, plan, world)
     world.broadcast(job)
     behaviour, mixture, run = training.fit()
     assert mixture is not None
     seen = plan.split.refit if job.refit else plan.split.train
     spoke = training.spoke(behaviour, mixture, seen)
-    summary = training_summary(plan, spoke, run, seen) | training.about_parent(spoke)
-    if world.size > 1:
-        summary["processes"] = world.size
+    summary = _summary(plan, spoke, run, seen)
     hub = training.hub_ref
     parents = [
         Parent(hub, Relation.ADAPTED_FROM, "fusion", _adaptation(plan.config)),
@@ -217,24 +188,49 @@ def _train(context: Context, plan: Plan, world: World) -> Trained:
         Parent(str(job.events), Relation.TRAINED_ON, "events"),
     ]
     if start:
+        summary |= training.about_parent(spoke)
         # Whatever its parent has seen counts as seen by it.
         summary["training_end"] = max(own for own in (summary["training_end"], start.newest) if own is not None)
         reason = f"on {job.on} events; took {', '.join(training.taken)}"
         parents.append(Parent(start.record.ref, Relation.WARM_STARTED_FROM, None, reason))
+    if world.size > 1:
+        summary["processes"] = world.size
     made_of = spoke_parts(spoke, training.hub)
     parents += [Parent(hub, Relation.INHERITS, part.name, part.inherited) for part in made_of if part.inherited]
     named = [model_part(part, hub) for part in made_of]
-    fingerprinted = held_out_fingerprint(dataset.source, training.item_ids) if job.split == "leave-one-out" else None
-    summary |= {
+    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named, training.seconds_before)
+
+
+def _summary(plan: Plan, spoke: Spoke, run: TrainingRun, seen: SequenceSource) -> dict[str, Any]:
+    """What a training found, for the version's record."""
+    job, parts, behaviour, item_ids = plan.job, plan.split, spoke.behaviour, plan.dataset.items["item_id"].to_list()
+    assert behaviour is not None
+    trained = sum(p.numel() for p in behaviour.model.parameters() if p.requires_grad)
+    tested = held_out_fingerprint(plan.dataset.source, item_ids) if job.split == "leave-one-out" else None
+    return {
+        "regime": regime_of(parts.train).name,
+        "epochs": run.best_epoch,
+        "validation_ndcg@10": round(run.best_score, 5),
+        "validation_users": len(parts.checkpoint_users(plan.config).users),
+        "mixture_users": len(parts.validation.users),
+        "validation_filters_seen": parts.validation.filter_seen,
+        "mixture": spoke.mixture.model_dump(),
+        "windows_per_second": round(run.windows_per_second),
+        "history": list(run.history),
+        "training_events": seen.n_events,
+        "training_users": seen.n_users,
+        "training_end": seen.newest,
+        "items_with_id": len(behaviour.known_items),
+        "dimension": spoke.dimension,
+        "parameters": {"trained": trained, "ids": behaviour.model.ids.weight.numel()},
         "split": {
             "name": job.split,
             "test_from": job.test_from.isoformat() if job.test_from else None,
             "refit": job.refit,
         },
-        "waterfall": dataset.waterfall,
-        "held_out": fingerprinted,
+        "waterfall": plan.dataset.waterfall,
+        "held_out": tested,
     }
-    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named, training.seconds_before)
 
 
 def _adaptation(config: SpokeConfig) -> str:
@@ -245,13 +241,7 @@ def _adaptation(config: SpokeConfig) -> str:
 
 
 class SpokeTraining:
-    """One training in memory: the hub over the catalog, and the behavioural part that is trained beside its floor.
-
-    Attributes:
-        hub: that the spoke stands on.
-        taken: what was taken over from a parent, in words.
-        seconds_before: of earlier processes that were killed, up to where this one went on.
-    """
+    """One training in memory: the hub over the catalog, and the behavioural part that is trained beside its floor."""
 
     def __init__(self, context: Context, plan: Plan, world: World) -> None:
         prepare(context)
@@ -266,9 +256,9 @@ class SpokeTraining:
         content = CatalogContent(self._space.embed(fused), self._space.text_rank)  # (N, R)
         self._selection = Selection(content, floor_settings(self.hub.config), plan.split.as_tested)
         self._parent = self._load_parent(plan.start) if plan.start else None
-        self.taken: tuple[str, ...] = ()
+        self.taken: tuple[str, ...] = ()  # from the parent, in words
         self._ids_taken = 0
-        self.seconds_before = 0.0
+        self.seconds_before = 0.0  # of earlier processes that were killed, up to where this one went on
         self._scores: dict[str, float] = {}
 
     def fit(self) -> tuple[Behaviour, Mixture | None, TrainingRun]:
@@ -303,11 +293,9 @@ class SpokeTraining:
     def about_parent(self, spoke: Spoke) -> dict[str, Any]:
         """What the record of a version says of its parent, and of how far it has gone from there."""
         start, parent = self._plan.start, self._parent
-        if start is None or parent is None:
-            return {}
-        known = spoke.behaviour.known_items if spoke.behaviour else ()
-        about = {**start.about, "took": list(self.taken), "ids_taken": self._ids_taken}
-        about["ids_fresh"] = len(known) - self._ids_taken
+        assert start is not None and parent is not None and spoke.behaviour is not None
+        fresh = len(spoke.behaviour.known_items) - self._ids_taken
+        about = {**start.about, "took": list(self.taken), "ids_taken": self._ids_taken, "ids_fresh": fresh}
         ours = spoke.embed_items(self.item_ids, self._encoded, self._dataset.items)
         common = np.array([item in start.items for item in self.item_ids], np.bool_)
         drift = measured_drift(spoke, ours, parent, common, start.split.validation)
@@ -423,29 +411,3 @@ class SpokeTraining:
         sessions = model.session_vectors(items, users.histories)  # (U, D)
         trends = trend_scores(self._plan.split.train, SPANS if self._dated else UNDATED_SPANS)
         return self._selection.mixture(users, sessions, items, cold, trends)
-
-
-def training_summary(plan: Plan, spoke: Spoke, run: TrainingRun, seen: SequenceSource) -> dict[str, Any]:
-    """What a training found, for the version's record."""
-    behaviour, parts = spoke.behaviour, plan.split
-    model = behaviour.model if behaviour else None
-    return {
-        "regime": regime_of(parts.train).name,
-        "epochs": run.best_epoch,
-        "validation_ndcg@10": round(run.best_score, 5),
-        "validation_users": len(parts.checkpoint_users(plan.config).users),
-        "mixture_users": len(parts.validation.users),
-        "validation_filters_seen": parts.validation.filter_seen,
-        "mixture": spoke.mixture.model_dump(),
-        "windows_per_second": round(run.windows_per_second),
-        "history": list(run.history),
-        "training_events": seen.n_events,
-        "training_users": seen.n_users,
-        "training_end": seen.newest,
-        "items_with_id": len(behaviour.known_items) if behaviour else 0,
-        "dimension": spoke.dimension,
-        "parameters": {
-            "trained": sum(p.numel() for p in model.parameters() if p.requires_grad) if model else 0,
-            "ids": model.ids.weight.numel() if model else 0,
-        },
-    }

@@ -29,29 +29,17 @@ from .datasets import Dataset, load_dataset
 
 @dataclass(frozen=True)
 class WarmStart:
-    """An earlier version that a training goes on from, held against what the training's split keeps out.
-
-    Attributes:
-        record: the version.
-        on: `all` events that the split lets it see, or only the `new` ones.
-        split: users whose validation event the version has been trained on are not chosen on.
-        events: what is trained on, before and after a refit.
-        common: what the version has in common with the training.
-        items: ids of the catalog that the version was trained on; none of another domain's, which mean other products.
-        new_events: of those before a refit, events that the version has not been trained on.
-        left_out: users that are not chosen on.
-        newest: microseconds UTC of the newest event that it may have seen; None for a version of another domain.
-    """
+    """An earlier version that a training goes on from, held against what the training's split keeps out."""
 
     record: ModelRecord
-    on: str
-    split: Split
-    events: tuple[SequenceSource, SequenceSource]
+    on: str  # `all` events that the split lets it see, or only the `new` ones
+    split: Split  # users whose validation event the version has been trained on are not chosen on
+    events: tuple[SequenceSource, SequenceSource]  # what is trained on, before and after a refit
     common: Common
-    items: frozenset[str]
-    new_events: int
-    left_out: int
-    newest: int | None
+    items: frozenset[str]  # of the catalog that it was trained on; another domain's ids mean other products, so none
+    new_events: int  # of those before a refit, events that it has not been trained on
+    left_out: int  # users that are not chosen on
+    newest: int | None  # microseconds UTC of the newest event that it may have seen; None for another domain's version
 
     @property
     def about(self) -> dict[str, Any]:
@@ -118,14 +106,14 @@ def warm_start(
     )
 
 
-def _refuse_seen_test(record: ModelRecord, seen: BoolArray, split: str) -> None:
+def _refuse_seen_test(record: ModelRecord, seen: BoolArray, name: str) -> None:
     if not seen.any():
         return
     about = record.summary.get("split", {})
     how = f"--split {about.get('name')}{' --refit' if about.get('refit') else ''}"
     raise UsageError(
         f"{record.ref} ({how}), or a version that it goes back on, has seen {int(seen.sum())} of the events that this "
-        f"split keeps for the test; go on from one trained with --split {split} on this data, or train with --split "
+        f"split keeps for the test; go on from one trained with --split {name} on this data, or train with --split "
         "all."
     )
 
@@ -158,12 +146,8 @@ def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> tuple[Bool
 
 def _line(context: Context, record: ModelRecord) -> Iterator[ModelRecord]:
     """A version, the one that it was trained on from, and so on."""
-    edges = [
-        edge
-        for edge in context.registry.lineage.upstream(record.ref).edges
-        if edge.relation == Relation.WARM_STARTED_FROM
-    ]
-    parents = {edge.child: edge.parent for edge in edges}
+    edges = context.registry.lineage.upstream(record.ref).edges
+    parents = {edge.child: edge.parent for edge in edges if edge.relation == Relation.WARM_STARTED_FROM}
     ref: str | None = record.ref
     while ref is not None:
         yield context.registry.models.get(ref)
@@ -194,10 +178,10 @@ def _snapshots(context: Context, record: ModelRecord) -> dict[str, str]:
 
 def _items(context: Context, record: ModelRecord) -> frozenset[str]:
     """Ids of the catalog that a version was trained on."""
-    data = _snapshots(context, record)
-    if "items" not in data:
+    items = _snapshots(context, record).get("items")
+    if items is None:
         raise NotFoundError(f"{record.ref} records no items that it was trained on; train it again with --force.")
-    return frozenset(load_dataset(context, str(record.domain), items=data["items"], with_events=False).items["item_id"])
+    return frozenset(load_dataset(context, str(record.domain), items=items, with_events=False).items["item_id"])
 
 
 def _users(sequences: Sequences) -> IntArray:

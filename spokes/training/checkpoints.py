@@ -25,26 +25,15 @@ TENSORS, FACTS = "training.safetensors", "training.json"
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a training keeps its checkpoints.
+    """Where a training keeps its checkpoints."""
 
-    Attributes:
-        folder: of this training alone; made when needed.
-        every: epochs between two of them.
-    """
-
-    folder: Path
-    every: int = 3
+    folder: Path  # of this training alone; made when needed
+    every: int = 3  # epochs between two of them
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One moment between two epochs.
-
-    Attributes:
-        epoch: epochs done.
-        tensors: by name.
-        facts: plain data.
-    """
+    """One moment between two epochs: the epochs done, tensors by name, and plain data."""
 
     epoch: int
     tensors: Mapping[str, Tensor]

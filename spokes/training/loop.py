@@ -38,21 +38,13 @@ LOSSES_HELD = 4096
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a training did.
+    """What a training did."""
 
-    Attributes:
-        best_epoch: epochs behind the weights that the model now holds.
-        best_score: validation score of those weights; nan without validation.
-        history: one row per validation (epoch, loss, score, seconds).
-        windows_per_second: training windows per second of training proper, validation excluded.
-        seconds_before: of the processes before this one, up to the checkpoint it went on from, validation included.
-    """
-
-    best_epoch: int
-    best_score: float
-    history: tuple[dict[str, float], ...]
-    windows_per_second: float
-    seconds_before: float = 0.0
+    best_epoch: int  # epochs behind the weights that the model now holds
+    best_score: float  # of those weights on validation; nan without
+    history: tuple[dict[str, float], ...]  # one row per validation: epoch, loss, score, seconds
+    windows_per_second: float  # of training proper, validation excluded
+    seconds_before: float = 0.0  # of earlier processes, up to the checkpoint it went on from, validation included
 
 
 def train_behaviour(
@@ -120,16 +112,7 @@ def _made_for(model: BehaviourModel, sequences: SequenceSource, config: SpokeCon
 
 
 class _Training:
-    """One optimiser over one model, and all that a checkpoint holds of it; an epoch is one pass over all windows.
-
-    Attributes:
-        done: epochs.
-        seconds: of training proper, over all processes that trained.
-        before: of earlier processes, validation included, up to the checkpoint.
-        best: the weights with the best validation so far.
-        failures: validations since then.
-        history: one row per validation.
-    """
+    """One optimiser over one model, and all that a checkpoint holds of it; an epoch is one pass over all windows."""
 
     def __init__(
         self,
@@ -150,8 +133,9 @@ class _Training:
         if not world.leads:
             # Equal dropout in every process would make one sample of several.
             torch.manual_seed(int(np.random.SeedSequence((config.seed, world.rank)).generate_state(1)[0]))
-        self.done, self.seconds, self.before = 0, 0.0, 0.0
-        self.best: dict[str, Tensor] = {}
+        self.done = 0  # epochs
+        self.seconds, self.before = 0.0, 0.0  # of training proper; of earlier processes up to the checkpoint
+        self.best: dict[str, Tensor] = {}  # the weights with the best validation so far, and validations since
         self.best_epoch, self.best_score, self.failures = 0, float("-inf"), 0
         self.history: list[dict[str, float]] = []
         self._began = time.perf_counter()

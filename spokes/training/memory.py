@@ -19,12 +19,7 @@ def training_bytes(config: SpokeConfig, n_known: int, n_items: int, content_colu
 
     Activations, and the network around the table, are a few MB and left out; the full softmax adds the vectors of all
     items and the scores of one batch, each with its gradient.
-
-    Args:
-        config: of the spoke.
-        n_known: items with an ID residual.
-        n_items: items of the catalog, N.
-        content_columns: columns of the prepared content of an item.
+    Of `n_items` items, `n_known` have an ID residual, and each has `content_columns` of prepared content.
     """
     settings, d = config.training, config.transformer.dimension
     table = (n_known + 1) * d * COPIES if config.ids else 0
@@ -43,11 +38,7 @@ def device_bytes(device: torch.device) -> int:
 def refuse_beyond_device(
     config: SpokeConfig, n_known: int, n_items: int, content_columns: int, device: torch.device
 ) -> None:
-    """Refuse a training whose tables do not fit on its device, before anything of it is made.
-
-    Raises:
-        UsageError: more is needed than there is.
-    """
+    """Refuse a training whose tables do not fit on its device, before anything of it is made."""
     needed, available = training_bytes(config, n_known, n_items, content_columns), device_bytes(device)
     if needed > available:
         raise UsageError(

@@ -22,15 +22,9 @@ def adamw(named: Mapping[str, Tensor], rate: float, shares: Mapping[str, float])
 
 
 def rate_groups(named: Mapping[str, Tensor], rate: float, shares: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Parameters in groups of one learning rate.
+    """Parameters in groups of one learning rate: `params`, `lr`, and the `share` of `rate` that made it.
 
-    Args:
-        named: parameters by name.
-        rate: of those that no share is given for.
-        shares: what the rate is multiplied by for parameters whose names begin so.
-
-    Returns:
-        Groups of `params`, `lr` and the `share` that made it; none is empty.
+    The shares are those of parameters whose names begin so; any other has all of it.
     """
     groups: dict[float, list[Tensor]] = {}
     for name, parameter in named.items():

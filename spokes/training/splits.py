@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -103,34 +103,32 @@ class Split:
 def split(
     source: SequenceSource, settings: SplitSettings, config: SpokeConfig, leave_out: Collection[str] = ()
 ) -> Split:
-    """Split all events of a domain.
-
-    Args:
-        source: in memory or a stream.
-        settings: what is kept.
-        config: of the spoke; says how many users are chosen on.
-        leave_out: users that nothing is chosen on; where that is all of them, the validation is empty.
-
-    Raises:
-        InvalidDataError: nobody has enough events.
-    """
+    """Split all events of a domain; nothing is chosen on the users that are left out, should it be all of them."""
     protocol = validation_protocol(source, settings)
 
     def parts(events: Sequences) -> tuple[Sequences, Sequences]:
         train, refit = split_masks(events, settings, protocol)
         return events.keep_events(train), events.keep_events(refit)
 
-    train, refit = _each_part(source, parts)
-    asked = source if settings.until is None else refit
-    found = _survey(source, parts, protocol, leave_out, whole=asked is source)
+    train: SequenceSource
+    refit: SequenceSource
+    if isinstance(source, SequenceStream):
+        train, refit = source.cut(lambda shard: parts(shard)[0]), source.cut(lambda shard: parts(shard)[1])
+    else:
+        train, refit = parts(source.shard(0))
+    found = _Survey(np.zeros(source.n_items, np.int64))
+    for shard in _shards(source):
+        seen = parts(shard)[1]
+        found.add(shard, seen, shard if settings.until is None else seen, protocol, leave_out)
     if not found.askable or not (train.length_counts()[0] >= 2).any():
         raise InvalidDataError(
             f"Of {found.known} users with events none has the three that training needs; "
             "wait for more events and serve the hub alone meanwhile."
         )
-    users = _draw(asked, found, protocol, config, leave_out)
+    users = _draw(source if settings.until is None else refit, found, protocol, config)
     # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.
-    return Split(settings, train, refit, Validation(users, found.repeat_share < REPEAT_SHARE))
+    filter_seen = 1.0 - found.distinct / found.events < REPEAT_SHARE if found.events else True
+    return Split(settings, train, refit, Validation(users, filter_seen))
 
 
 def split_masks(
@@ -185,76 +183,44 @@ def _shards(source: SequenceSource) -> Iterator[Sequences]:
     return ahead(source.shard, range(source.n_shards))
 
 
-def _each_part(
-    source: SequenceSource, parts: Callable[[Sequences], tuple[Sequences, Sequences]]
-) -> tuple[SequenceSource, SequenceSource]:
-    if isinstance(source, SequenceStream):
-        return source.cut(lambda shard: parts(shard)[0]), source.cut(lambda shard: parts(shard)[1])
-    return parts(source.shard(0))
-
-
 @dataclass
 class _Survey:
-    """What one pass over all shards finds.
+    """What one pass over all shards finds."""
 
-    Attributes:
-        train_counts: (N,) events of each item in the training part of the validation's protocol.
-        testable: users of each shard that may be chosen on.
-        askable: users who can be asked, whether or not anything may be chosen on them.
-        n_left_out: users who should be asked and cannot be.
-        known: users that the domain has.
-        events: that may be seen before the test.
-        distinct: those of them that are a user's first on their item.
-    """
+    train_counts: IntArray  # (N,) events of each item in the training part of the validation's protocol
+    choosable: list[IntArray] = field(default_factory=list)  # of each shard, the users that may be chosen on
+    askable: int = 0  # users who can be asked, whether or not they may be chosen on
+    n_left_out: int = 0  # users who should be asked and cannot be
+    known: int = 0  # users that the domain has
+    events: int = 0  # that may be seen before the test
+    distinct: int = 0  # those of them that are a user's first on their item
 
-    train_counts: IntArray
-    testable: list[int] = field(default_factory=list)
-    askable: int = 0
-    n_left_out: int = 0
-    known: int = 0
-    events: int = 0
-    distinct: int = 0
-
-    @property
-    def repeat_share(self) -> float:
-        """As `validation.repeat_share` of all shards together."""
-        return 1.0 - self.distinct / self.events if self.events else 0.0
-
-
-def _survey(
-    source: SequenceSource,
-    parts: Callable[[Sequences], tuple[Sequences, Sequences]],
-    protocol: Protocol,
-    leave_out: Collection[str],
-    whole: bool,
-) -> _Survey:
-    """Count who can be asked, in all events (`whole`) or in those that may be seen."""
-    found = _Survey(np.zeros(source.n_items, np.int64))
-    for shard in _shards(source):
-        _, seen = parts(shard)
-        asked = shard if whole else seen
+    def add(
+        self, shard: Sequences, seen: Sequences, asked: Sequences, protocol: Protocol, leave_out: Collection[str]
+    ) -> None:
+        """Count a shard: what may be seen of it before the test, and what the validation is asked of."""
         users, left_out = asked_users(asked, protocol)
-        found.testable.append(len(_choosable(asked, users, leave_out)))
-        found.askable += len(users)
-        found.n_left_out += left_out
-        found.known += len(shard.user_ids)
-        found.train_counts += asked.keep_events(training_mask(asked, protocol)).item_counts()
-        found.events += seen.n_events
-        found.distinct += distinct_events(seen)
-    return found
+        self.choosable.append(users[np.array([shard.user_ids[user] not in leave_out for user in users], np.bool_)])
+        self.askable += len(users)
+        self.n_left_out += left_out
+        self.known += len(shard.user_ids)
+        self.train_counts += asked.keep_events(training_mask(asked, protocol)).item_counts()
+        self.events += seen.n_events
+        self.distinct += distinct_events(seen)
 
 
-def _choosable(sequences: Sequences, users: IntArray, leave_out: Collection[str]) -> IntArray:
-    return users[np.array([sequences.user_ids[user] not in leave_out for user in users], np.bool_)]
-
-
-def _draw(
-    asked: SequenceSource, survey: _Survey, protocol: Protocol, config: SpokeConfig, leave_out: Collection[str]
-) -> EvaluationSet:
+def _draw(asked: SequenceSource, survey: _Survey, protocol: Protocol, config: SpokeConfig) -> EvaluationSet:
     """At most as many users as the config and the catalog's size allow; the same for the same seed."""
     limit = user_limit(config.training.mixture_users, asked.n_items, MAX_MIXTURE_SCORES)
-    rows = drawn_rows(sum(survey.testable), limit, config.seed)
-    found = list(_chosen(asked, survey.testable, rows, protocol, leave_out))
+    rows = drawn_rows(sum(map(len, survey.choosable)), limit, config.seed)
+    found, start = [], 0
+    for number, users in enumerate(survey.choosable):
+        chosen = users[rows[(rows >= start) & (rows < start + len(users))] - start]
+        start += len(users)
+        if len(chosen):  # shards without any are not read again
+            shard = asked.shard(number)
+            mine = np.isin(np.repeat(shard.users, shard.lengths), chosen)
+            found.append(evaluation_set(shard.keep_events(mine), protocol))
     return EvaluationSet(
         histories=[history for own in found for history in own.histories],
         targets=[target for own in found for target in own.targets],
@@ -263,20 +229,6 @@ def _draw(
         n_left_out=survey.n_left_out,
         protocol=protocol,
     )
-
-
-def _chosen(
-    asked: SequenceSource, testable: Sequence[int], rows: IntArray, protocol: Protocol, leave_out: Collection[str]
-) -> Iterator[EvaluationSet]:
-    """What is asked of the users with these places among all testable ones; shards without any are not read."""
-    end = 0
-    for number, count in enumerate(testable):
-        places = rows[(rows >= end) & (rows < end + count)] - end
-        end += count
-        if len(places):
-            shard = asked.shard(number)
-            users = _choosable(shard, asked_users(shard, protocol)[0], leave_out)[places]
-            yield evaluation_set(shard.keep_events(np.isin(np.repeat(shard.users, shard.lengths), users)), protocol)
 
 
 def held_out_fingerprint(source: SequenceSource, item_ids: Sequence[str]) -> str:

@@ -25,15 +25,10 @@ BLOCK_SCORES = 5_000_000
 
 @dataclass(frozen=True)
 class Validation:
-    """A fixed set of users for choosing, and the measure under both serving policies.
-
-    Attributes:
-        users: what is asked and answered.
-        filter_seen: the policy that checkpoints are compared under.
-    """
+    """A fixed set of users for choosing, and the measure under both serving policies."""
 
     users: EvaluationSet
-    filter_seen: bool
+    filter_seen: bool  # the policy that checkpoints are compared under
 
     @property
     def returns_at_once(self) -> bool:
@@ -51,10 +46,7 @@ class Validation:
     def ndcg(self, scores: FloatArray, filter_seen: bool, held_back: int = 0) -> FloatArray:
         """(U, N) scores to (U,) NDCG@10; a user whose only target is not shown counts as missed.
 
-        Args:
-            scores: of the users over all items; not written to.
-            filter_seen: whether no item of a history is ranked.
-            held_back: last events of a history whose items are not ranked, where the others are.
+        No item of a history is ranked with `filter_seen`, and without it none of its last `held_back` events.
         """
         rows, items = flatten(self.users.targets)
         hidden = flatten([own if filter_seen else own[max(0, len(own) - held_back) :] for own in self.users.histories])
