@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +8,6 @@ import networkx as nx
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.registry.lineage.graph import Lineage, LineageTree, keep_to_indexes
-from hubspoke.registry.migrate import upgrade
 from hubspoke.registry.records import EdgeRecord, MetricRecord, Parent
 from hubspoke.registry.rows import now
 from hubspoke.registry.schema import Edge, Node
@@ -90,17 +88,6 @@ def test_each_question_is_one_query(garden) -> None:
     assert "RECURSIVE" in statements[1]
     # A tree asks for the metrics too.
     assert len(asked(garden.registry, lambda: garden.registry.lineage.show(release.ref))) == 3
-
-
-def test_the_query_reads_no_table_from_end_to_end(garden) -> None:
-    if not garden.registry.database.is_sqlite:
-        pytest.skip("PostgreSQL reads tables of a few rows whole whatever they are indexed by")
-    release = garden.release()
-    query = asked(garden.registry, lambda: garden.registry.lineage.upstream(release.ref))[1].replace("?", "1")
-    with garden.registry.database.read() as session:
-        plan = [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
-    assert {step for step in plan if step.startswith("SCAN")} == {"SCAN walk"}
-    assert sum(step.startswith("SEARCH") for step in plan) == 5
 
 
 def test_a_walk_keeps_postgresql_to_its_indexes_and_no_longer_than_that(garden) -> None:
@@ -223,14 +210,6 @@ PAIRS = st.integers(2, 8).flatmap(
         st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=20, unique=True),
     )
 )
-
-
-@pytest.fixture(scope="module")
-def sqlite_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('graphs') / 'registry.db'}"
-    upgrade(url)
-    with Registry(url) as registry:
-        yield registry
 
 
 def hubs(registry: Registry, n: int) -> list[str]:

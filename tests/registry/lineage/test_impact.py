@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import networkx as nx
 import pytest
 from hubspoke.errors import NotFoundError
-from hubspoke.registry.lineage.impact import Impact, impact_query
-from hubspoke.registry.migrate import upgrade
+from hubspoke.registry.lineage.impact import Impact
 from hubspoke.registry.records import MetricRecord, Parent, ReleaseParts
 from hubspoke.registry.rows import find_node, now
 from hubspoke.registry.schema import Model, Node
 from hubspoke.registry.store import Registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 EVENTS = "snapshot:garden/events/1"
 
@@ -144,26 +142,7 @@ def test_versions_are_ordered_by_number_and_a_domain_is_finished_before_the_next
     assert order.index("garden:9") < order.index("garden:10") < order.index("index:garden/1")
 
 
-def test_the_query_reads_no_table_from_end_to_end(served) -> None:
-    registry = served.registry
-    if not registry.database.is_sqlite:
-        pytest.skip("PostgreSQL reads tables of a few rows whole whatever they are indexed by")
-    with registry.database.read() as session:
-        query = impact_query(find_node(session, "hub:1").id)
-        sql = str(query.compile(session.get_bind(), compile_kwargs={"literal_binds": True}))
-        plan = [row[-1] for row in session.execute(text(f"EXPLAIN QUERY PLAN {sql}"))]
-    assert [step for step in plan if step.startswith("SCAN")] == ["SCAN walk"] * 3
-
-
 # ---- any graph ----
-
-
-@pytest.fixture(scope="module")
-def sqlite_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('graphs') / 'registry.db'}"
-    upgrade(url)
-    with Registry(url) as registry:
-        yield registry
 
 
 def check(registry: Registry, n: int, pairs: list[tuple[int, int]], broken: set[int]) -> None:

@@ -116,7 +116,15 @@ class TestContract:
 
     @pytest.mark.parametrize(
         ("name", "content"),
-        [("a", "y"), ("a", "longer"), ("a", None), ("artifact.json", '{"files": {}}'), ("artifact.json", '{"fi')],
+        [
+            ("a", "y"),
+            ("a", "longer"),
+            ("a", None),
+            ("artifact.json", '{"files": {}}'),
+            ("artifact.json", '{"fi'),
+            ("artifact.json", "[]"),
+            ("artifact.json", '{"files": {"../a": {"sha256": "0", "bytes": 1}}, "bytes": 1, "kind": "x"}'),
+        ],
     )
     def test_damage_is_found_named_and_mended_by_the_next_commit(
         self, place: Place, store: ArtifactStore, name: str, content: str | None
