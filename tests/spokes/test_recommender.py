@@ -1,4 +1,7 @@
-"""The contract that every recommender keeps; a baseline joins by its line in `FITTED`, any other by one in `make`."""
+"""The contract that every recommender keeps; a baseline joins by its line in `FITTED`, any other by one in `make`.
+
+What a baseline computes beyond it is tested by hand in a file of its own.
+"""
 
 import numpy as np
 import pytest
@@ -52,6 +55,25 @@ def test_a_baseline_does_not_depend_on_who_the_users_are(name, sequences):
     given, renamed = sequences(*rows, n_items=N), sequences(*rows, n_items=N, users=[4, 7, 9])
     scores = [FITTED[name](own, "real").score(HISTORIES) for own in (given, renamed)]
     np.testing.assert_array_equal(*scores)
+
+
+# Two tastes, 0 to 2 and 3 to 4; 5 was always alone and 6 is unknown.
+TASTES = [[0, 1, 2], [1, 0, 2], [2, 1, 0], [3, 4], [4, 3, 4], [5]] * 20
+
+
+@pytest.mark.parametrize("name", [name for name in FITTED if "popularity" not in name])
+@pytest.mark.parametrize(("session", "taste"), [([0], [1, 2]), ([1, 2], [0]), ([3], [4]), ([4, 4], [3])])
+def test_a_session_is_followed_by_what_was_met_with_it(name, sequences, session, taste):
+    scores = FITTED[name](sequences(*TASTES, n_items=7), "real").score([np.array(session)])[0]
+    others = np.setdiff1d(np.arange(7), [*session, *taste])
+    assert scores[taste].min() > scores[others].max()
+    assert scores[6] == 0
+
+
+@pytest.mark.parametrize("name", ["item-cf", "sknn", "product2vec"])
+@pytest.mark.parametrize("rows", [[[4]], [[1], [4]]])
+def test_nothing_met_together_scores_nothing(name, sequences, rows):
+    assert not FITTED[name](sequences(*rows), "real").score([np.array([3]), np.array([2, 0])]).any()
 
 
 def test_the_same_question_has_the_same_answer(make):

@@ -85,12 +85,19 @@ def test_rows_of_known_and_unknown_items():
     assert id_rows(["b", "x", "a", "b"], ["a", "b"]).tolist() == [2, 0, 1, 2]
 
 
-@pytest.mark.parametrize("kind", ["spoke", "floor"])
-def test_a_saved_spoke_loads_bit_for_bit(request, hub, encoded, item_ids, tmp_path, kind):
-    made = request.getfixturevalue(kind)
+@pytest.mark.parametrize("kind", ["spoke", "floor", "without an adapter", "without content"])
+def test_a_saved_spoke_loads_bit_for_bit(build, spoke, floor, space, hub, encoded, item_ids, tmp_path, kind):
+    made = {
+        "spoke": lambda: spoke,
+        "floor": lambda: floor,
+        "without an adapter": lambda: build(adapter=None),
+        "without content": lambda: build(space=replace(space, text=None, image=None)),
+    }[kind]()
     made.save(tmp_path)
+    assert (tmp_path / "adapter").exists() == (kind in ("spoke", "without content"))
     loaded = Spoke.load(tmp_path, copy_of(hub))
     vectors = made.embed_items(item_ids, encoded)
+    assert vectors.shape[1] == made.dimension == {"floor": 64, "without content": 9}.get(kind, 73)
     np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), vectors)
     for exclude_seen in (False, True):
         np.testing.assert_array_equal(
@@ -99,28 +106,6 @@ def test_a_saved_spoke_loads_bit_for_bit(request, hub, encoded, item_ids, tmp_pa
         )
     assert loaded.space_fingerprint == made.space_fingerprint
     assert loaded.mixture == made.mixture and (loaded.behaviour is None) == (kind == "floor")
-
-
-def test_a_spoke_without_an_adapter_loads_bit_for_bit(spoke, hub, encoded, item_ids, tmp_path):
-    config = spoke.behaviour.config.model_copy(update={"adapter": None})
-    torch.manual_seed(1)
-    model = type(spoke.behaviour.model)(config, hub.fusion, spoke.space, 9).eval()
-    made = replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items))
-    made.save(tmp_path)
-    assert not (tmp_path / "adapter").exists()
-    loaded = Spoke.load(tmp_path, copy_of(hub))
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), made.embed_items(item_ids, encoded))
-    assert loaded.space_fingerprint == made.space_fingerprint
-
-
-def test_a_catalog_without_content_is_saved_too(spoke, hub, encoded, item_ids, tmp_path):
-    space = replace(spoke.space, text=None, image=None)
-    model = type(spoke.behaviour.model)(spoke.behaviour.config, hub.fusion, space, 9).eval()
-    made = replace(spoke, space=space, behaviour=replace(spoke.behaviour, model=model))
-    made.save(tmp_path)
-    loaded = Spoke.load(tmp_path, copy_of(hub))
-    assert made.dimension == 9
-    np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), made.embed_items(item_ids, encoded))
 
 
 def test_the_fingerprint_follows_everything_that_decides_an_item_vector(spoke, floor, hub):

@@ -47,28 +47,12 @@ def test_the_factors_are_stationary(sequences):
     np.testing.assert_allclose(again, made.item_factors, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("session", "expected"),
-    [((0,), [0, 1, 2]), ((2,), [0, 1, 2]), ((4,), [3, 4]), ((3, 3), [3, 4])],
-)
-def test_exact_rankings(sequences, session, expected):
-    scores = AlternatingLeastSquares(sequences(*ROWS), factors=2, regularization=0.1).score([history(*session)])[0]
-    assert sorted(np.argsort(-scores, kind="stable")[: len(expected)].tolist()) == expected
-    assert scores[expected].min() > 0.6
-    assert np.delete(scores, expected).max() < 0.3
-    assert scores[5] == 0
-
-
 def test_one_seed_gives_one_model_and_no_warning(sequences):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         first, again = (AlternatingLeastSquares(sequences(*ROWS), seed=3).item_factors for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, AlternatingLeastSquares(sequences(*ROWS), seed=4).item_factors)
-
-
-def test_without_events_every_score_is_zero(sequences):
-    assert not AlternatingLeastSquares(sequences()).score([history(0, 1), history()]).any()
 
 
 def test_without_the_library_the_remedy_is_told(sequences, monkeypatch):

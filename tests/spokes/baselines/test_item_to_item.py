@@ -1,7 +1,6 @@
 """Item-to-item similarities and rankings, by hand."""
 
 import numpy as np
-import pytest
 from hubspoke.spokes.baselines import ItemToItem
 
 # A dozen interactions: 0 with 1 twice, 1 with 2, 2 with 3; 4 alone; 5 never.
@@ -52,8 +51,3 @@ def test_exact_rankings(sequences):
 def test_only_recent_events_count(sequences):
     made = ItemToItem(sequences(*ROWS), window=1, recent=2)
     np.testing.assert_array_equal(made.score([history(3, 0, 1)]), made.score([history(0, 1)]))
-
-
-@pytest.mark.parametrize("rows", [[], [[4]]])
-def test_nothing_seen_together_scores_nothing(sequences, rows):
-    assert not ItemToItem(sequences(*rows)).score([history(4), history()]).any()

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hubspoke.spokes.baselines import SessionNeighbours
 
 ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4]]
@@ -55,8 +54,3 @@ def test_only_the_newest_sessions_of_an_item_are_looked_at(sequences):
     made = SessionNeighbours(sequences([0, 1], [0, 2], [0, 3]), sample=2)
     assert np.flatnonzero(made.score([history(0)])[0]).tolist() == [0, 2, 3]
     assert np.flatnonzero(made.score([history(1)])[0]).tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("rows", [[], [[4]]])
-def test_nothing_shared_scores_nothing(sequences, rows):
-    assert not SessionNeighbours(sequences(*rows)).score([history(3), history()]).any()

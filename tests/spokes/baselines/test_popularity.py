@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from hubspoke.catalog.parsing import DAY_US as DAY
 from hubspoke.spokes.baselines import Popularity, RecentPopularity
 
@@ -51,8 +50,3 @@ def test_an_order_has_no_days_so_all_time_stands_in(sequences):
     np.testing.assert_array_equal(made.score(NOBODY), Popularity(given).score(NOBODY))
     assert made.note == "popularity-7d counts all events: their timestamps are an order without days"
     assert RecentPopularity(given, time_kind="day").note is None
-
-
-@pytest.mark.parametrize("time_kind", ["real", "order"])
-def test_without_events_everything_ties(sequences, time_kind):
-    assert not RecentPopularity(sequences(), time_kind=time_kind).score(NOBODY).any()

@@ -50,16 +50,6 @@ def test_a_step_sums_the_gradients_of_a_repeated_row():
     np.testing.assert_allclose(table.vectors[0], -0.5 - 0.5 * 3 / 5, rtol=1e-5)  # 16 + 9 = 25
 
 
-@pytest.mark.parametrize(
-    ("session", "expected"), [((0,), {0, 1, 2}), ((1, 2), {0, 1, 2}), ((3,), {3, 4}), ((0, 4, 3), {3, 4})]
-)
-def test_exact_rankings(sequences, session, expected):
-    made = Product2Vec(sequences(*ROWS, n_items=7), settings=SETTINGS, decay=0.3)
-    scores = made.score([history(*session)])[0]
-    assert set(np.argsort(-scores)[: len(expected)].tolist()) == expected
-    assert scores[[5, 6]].tolist() == [0, 0]
-
-
 def test_vectors_have_length_one_or_are_missing(sequences):
     vectors = train_skip_gram(sequences(*ROWS, n_items=7), SETTINGS)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 1, 1, 0, 0], atol=1e-5)
@@ -77,8 +67,3 @@ def test_one_seed_gives_one_model(sequences):
     first, again, other = (train_skip_gram(given, SkipGram(epochs=2, seed=seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-
-
-@pytest.mark.parametrize("rows", [[], [[4]], [[1, 1]]])
-def test_nothing_met_together_scores_nothing(sequences, rows):
-    assert not Product2Vec(sequences(*rows)).score([history(4), history(1), history()]).any()
