@@ -188,29 +188,9 @@ class TreeDocument:
     lines: list[TreeLineDocument]
 
 
-@dataclass(frozen=True)
-class EvaluationDocument:
-    """Metrics of one model by slice, with what they were measured on."""
-
-    domain: str
-    model: str
-    events: str
-    evaluation: str | None
-    note: str | None
-    metrics: dict[str, dict[str, float]]
-    intervals: dict[str, dict[str, list[float]]]
-    protocol: dict[str, Any]
-    n_users: int
-    n_left_out: int
-    n_targets: dict[str, int]
-    n_dropped_targets: int
-    empty_slices: list[str]
-
-
 WRITTEN_AS: Mapping[type, type] = {
     Lineage: LineageDocument,
     LineageTree: TreeDocument,
-    EvaluationResult: EvaluationDocument,
 }
 
 

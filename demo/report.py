@@ -87,22 +87,20 @@ def _rows(comparison: CompareResult) -> list[dict[Any, Any]]:
     """One row per system: its estimates by (metric, slice), coverage and difference to the baseline."""
     found = []
     for result in comparison.results:
-        own = {(row["metric"], row["slice"]): row for row in comparison.rows if row["model"] == result.model}
-        cells: dict[Any, Any] = {key: _estimate(own[key], "value", "low", "high") for key in SHOWN if key in own}
+        own = {(row.metric, row.slice): row for row in comparison.rows if row.model == result.model}
+        cells: dict[Any, Any] = {
+            key: _estimate(own[key].value, own[key].low, own[key].high) for key in SHOWN if key in own
+        }
         change = own["ndcg@10", "all"]
-        cells["difference"] = (
-            _estimate(change, "difference", "difference_low", "difference_high")
-            if change["difference"] is not None
-            else None
-        )
+        cells["difference"] = _estimate(change.difference, change.difference_low, change.difference_high)
         cells["system"] = result.model
-        cells["coverage"] = result.report["metrics"]["all"]["coverage@100"]
+        cells["coverage"] = result.metrics["all"]["coverage@100"]
         found.append(cells)
     return found
 
 
-def _estimate(row: Mapping[str, Any], value: str, low: str, high: str) -> Estimate:
-    return Estimate(row[value], row[low], row[high])
+def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
+    return None if value is None or low is None or high is None else Estimate(value, low, high)
 
 
 def _text(estimate: Estimate | None) -> str:

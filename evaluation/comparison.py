@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import nan
 
 from ..errors import UsageError
-from .bootstrap import Estimate, paired_difference
+from .bootstrap import paired_difference
 from .evaluate import COVERAGE, Evaluation
 from .lists import DIVERSITY, NOVELTY
 
@@ -17,23 +16,23 @@ METRICS = ("ndcg@10", "hr@10", "mrr", *LIST_METRICS)
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One system in one slice and metric, over `n_users`, and its mean difference to the baseline, paired by user.
+    """One system on one slice by one metric: its mean, and the mean difference to the baseline, paired by user.
 
-    The baseline has no difference to itself, and coverage, which belongs to no single user, has neither difference nor
-    interval (NaN).
+    Both with 95 % intervals; `clear` where that of the difference leaves zero out. The baseline has no difference to
+    itself, and coverage, which belongs to no single user, has neither difference nor interval.
     """
 
-    system: str
+    model: str
     slice: str
     metric: str
-    estimate: Estimate
-    difference: Estimate | None
-    n_users: int
-
-    @property
-    def clear(self) -> bool:
-        """Whether the interval of the difference leaves zero out."""
-        return self.difference is not None and not self.difference.low <= 0 <= self.difference.high
+    value: float
+    low: float | None = None
+    high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    clear: bool = False
+    n_users: int = 0
 
 
 def compare(
@@ -53,12 +52,12 @@ def compare(
     if baseline not in evaluations:
         raise UsageError(f"Baseline {baseline!r} was not evaluated; choose one of {', '.join(evaluations)}.")
     _check_alike(evaluations, baseline)
-    filled = [name for name in slices if name in evaluations[baseline].slices]
     return [
         _row(evaluations, system, baseline, name, metric)
-        for name in filled
+        for name in slices
+        if name in evaluations[baseline].slices
         for metric in metrics
-        if metric not in LIST_METRICS or _measured(evaluations, name, metric)
+        if metric not in LIST_METRICS or (name == "all" and _measured(evaluations, metric))
         for system in evaluations
     ]
 
@@ -79,24 +78,21 @@ def _check_alike(evaluations: Mapping[str, Evaluation], baseline: str) -> None:
             )
 
 
-def _measured(evaluations: Mapping[str, Evaluation], name: str, metric: str) -> bool:
-    """Whether every system has a metric of lists; only the slice `all` does."""
-    own = [evaluation[name].metrics for evaluation in evaluations.values()]
-    return name == "all" and (metric == COVERAGE or all(metric in metrics for metrics in own))
+def _measured(evaluations: Mapping[str, Evaluation], metric: str) -> bool:
+    return metric == COVERAGE or all(metric in evaluation["all"].metrics for evaluation in evaluations.values())
 
 
 def _row(evaluations: Mapping[str, Evaluation], system: str, baseline: str, name: str, metric: str) -> ComparisonRow:
     part, reference = evaluations[system][name], evaluations[baseline][name]
+    n_users = len(part.users)
     if metric == COVERAGE:
-        return ComparisonRow(system, name, metric, Estimate(part.coverage, nan, nan), None, len(part.users))
+        return ComparisonRow(system, name, metric, part.coverage, n_users=n_users)
     if metric not in part.metrics:
         raise UsageError(f"Metric {metric!r} was not measured; choose one of {', '.join(part.metrics)}.")
-    difference = paired_difference(part.metrics[metric], reference.metrics[metric])
-    return ComparisonRow(
-        system=system,
-        slice=name,
-        metric=metric,
-        estimate=part.estimate(metric),
-        difference=None if system == baseline else difference,
-        n_users=len(part.users),
-    )
+    own = part.estimate(metric)
+    if system == baseline:
+        return ComparisonRow(system, name, metric, own.value, own.low, own.high, n_users=n_users)
+    change = paired_difference(part.metrics[metric], reference.metrics[metric])
+    clear = not change.low <= 0 <= change.high
+    changed = (change.value, change.low, change.high)
+    return ComparisonRow(system, name, metric, own.value, own.low, own.high, *changed, clear, n_users)

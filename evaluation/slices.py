@@ -5,15 +5,17 @@ A slice restricts the targets, never the ranking: every rank still counts the wh
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from ..arrays import BoolArray, IntArray
 
-SLICES = ("all", "cold", "zero_shot", "warm", "head", "torso", "tail")
+Slice = Literal["all", "cold", "zero_shot", "warm", "head", "torso", "tail"]
 
 
 def item_slices(train_counts: IntArray, cold_threshold: int = 5) -> dict[str, BoolArray]:
-    """Masks (N,) over the catalog by training events (N,), in the order of `SLICES`.
+    """Masks (N,) over the catalog by training events (N,), in the order of `Slice`.
 
     all; cold (fewer than `cold_threshold` training events, zero-shot items among them); zero_shot (none); warm (not
     cold); head (the tenth of the items with the most training events, ties by row), torso (the next four tenths),

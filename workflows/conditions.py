@@ -24,10 +24,10 @@ from ..errors import NotFoundError, UsageError
 from ..evaluation.bootstrap import paired_difference
 from ..evaluation.metrics import KS
 from ..evaluation.protocols import Protocol
-from ..evaluation.slices import SLICES
+from ..evaluation.slices import Slice
 from ..evaluation.user_values import FILE, UserValues, read_user_values
 from ..registry.kinds import Relation
-from ..registry.references import LIVE, check_alias, parse
+from ..registry.references import LIVE, parse
 from ..results import Record
 
 if TYPE_CHECKING:
@@ -54,16 +54,9 @@ class _Condition(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     metric: str = Field(pattern=f"^{_METRIC}$")
-    slice: str = "all"
+    slice: Slice = "all"
     protocol: Protocol = Protocol()
     aliases: tuple[str, ...] = Field(default=(LIVE,), min_length=1)
-
-    @field_validator("slice")
-    @classmethod
-    def _known_slice(cls, name: str) -> str:
-        if name not in SLICES:
-            raise ValueError(f"there is no slice {name!r}; choose one of {', '.join(SLICES)}")
-        return name
 
     @field_validator("protocol")
     @classmethod
@@ -75,16 +68,6 @@ class _Condition(BaseModel):
     @field_serializer("protocol", when_used="json")
     def _gated(self, protocol: Protocol) -> dict[str, Any]:
         return protocol.model_dump(mode="json", include=_GATED)
-
-    @field_validator("aliases")
-    @classmethod
-    def _named_well(cls, aliases: tuple[str, ...]) -> tuple[str, ...]:
-        for alias in aliases:
-            try:
-                check_alias(alias)
-            except UsageError as error:
-                raise ValueError(str(error).rstrip(".")) from error
-        return aliases
 
     @property
     def measure(self) -> str:

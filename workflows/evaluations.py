@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, isnan
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..arrays import FloatArray
@@ -39,10 +39,10 @@ ARTIFACT_KIND = "evaluation"
 
 @dataclass(frozen=True)
 class EvaluationResult(Record):
-    """Metrics of one model: `metrics`, `intervals`, `protocol`, `n_users`, `n_targets` and what was measured on what.
+    """Metrics of one model by slice, with 95 % intervals, and what was measured on what.
 
-    `evaluation` is where it is recorded, `note` what a baseline has to say of itself, such as what it was chosen from,
-    and `report` holds means, 95 % intervals and counts, see `evaluation.evaluate.Evaluation.to_json`.
+    `evaluation` is where it is recorded, `note` what a baseline has to say of itself, such as what it was chosen from;
+    the rest is as `evaluation.evaluate.Evaluation` has it.
     """
 
     domain: str
@@ -50,13 +50,14 @@ class EvaluationResult(Record):
     events: str
     evaluation: str | None
     note: str | None
-    report: Mapping[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report's keys at the top, beside what was measured on what."""
-        named = super().to_dict()
-        report: dict[str, Any] = named.pop("report")
-        return {**named, **report}
+    metrics: Mapping[str, Mapping[str, float]]
+    intervals: Mapping[str, Mapping[str, Sequence[float]]]
+    protocol: Mapping[str, Any]
+    n_users: int
+    n_left_out: int
+    n_targets: Mapping[str, int]
+    n_dropped_targets: int
+    empty_slices: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class CompareResult(Record):
     baseline: str
     protocol: Mapping[str, Any]
     n_users: int
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[ComparisonRow]
     results: Sequence[EvaluationResult]
 
 
@@ -152,9 +153,9 @@ class Evaluations:
             domain=domain,
             events=dataset.event_snapshot.ref,
             baseline=baseline,
-            protocol=results[0].report["protocol"],
-            n_users=results[0].report["n_users"],
-            rows=[_row(row) for row in rows],
+            protocol=results[0].protocol,
+            n_users=results[0].n_users,
+            rows=rows,
             results=results,
         )
 
@@ -236,7 +237,7 @@ class Evaluations:
                 parents=[Parent(dataset.item_snapshot.ref, Relation.EVALUATED_ON, ITEMS_PART)],
                 artifact=_keep_user_values(self._context, evaluation),
             ).ref
-        return EvaluationResult(domain, subject.name, events, ref, note, report)
+        return EvaluationResult(domain, subject.name, events, ref, note, **report)
 
 
 def _keep_user_values(context: Context, evaluation: Evaluation) -> StoredArtifact:
@@ -341,20 +342,3 @@ def _metric_records(report: Mapping[str, Any]) -> list[MetricRecord]:
                 raise HubspokeError(f"{name} on {slice_name} is not a number; train the model again with --force.")
             found.append(MetricRecord(slice_name, name, float(value), low, high))
     return found
-
-
-def _row(row: ComparisonRow) -> dict[str, Any]:
-    change = row.difference
-    return {
-        "model": row.system,
-        "slice": row.slice,
-        "metric": row.metric,
-        "value": row.estimate.value,
-        "low": None if isnan(row.estimate.low) else row.estimate.low,
-        "high": None if isnan(row.estimate.high) else row.estimate.high,
-        "difference": change.value if change else None,
-        "difference_low": change.low if change else None,
-        "difference_high": change.high if change else None,
-        "clear": row.clear,
-        "n_users": row.n_users,
-    }

@@ -104,6 +104,8 @@ class Gates:
         """
         from .conditions import parse_conditions
 
+        for alias in aliases:
+            check_alias(alias)
         shared: dict[str, Any] = {"aliases": tuple(aliases)} | ({} if protocol is None else {"protocol": protocol})
         conditions = [{"kind": "minimum", **_named(name, value), **shared} for name, value in (minimum or {}).items()]
         conditions += [

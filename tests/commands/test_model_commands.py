@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hubspoke.evaluation.protocols import Protocol
 from hubspoke.results import Record
 from hubspoke.workflows.recommendations import Recommendations
 from hubspoke.workflows.workspace import Workspace
@@ -217,15 +218,15 @@ def test_evaluate_run_and_compare(garden: Any, monkeypatch: pytest.MonkeyPatch) 
         ["all", "coverage@100", "1", "-", "-", "12"],
     ]
     _, args, options = noun.calls[0]
-    assert args == ("garden", "garden:1")
-    assert (options["k"], options["exclude_seen"], options["record"], options["part"]) == ((10,), True, True, "test")
+    assert args == ("garden", "garden:1", Protocol(ks=(10,), exclude_seen=True))
+    assert options == {"events": None, "record": True}
     compared = {**EVALUATED, "events": "snapshot:garden/events/1", "baseline": "popularity", "rows": TABLE}
     noun = stand_in(monkeypatch, "evaluate", Said(compared))
     shown = garden("evaluate", "compare", "--domain", "garden", "--models", "popularity,hub", "--no-record")
     assert "compared with  popularity" in shown.out
     _, args, options = noun.calls[0]
-    assert args == ("garden", ["popularity", "hub"])
-    assert (options["k"], options["record"]) == ((10, 20, 100), False)
+    assert args == ("garden", ["popularity", "hub"], None, Protocol())
+    assert options == {"events": None, "record": False}
 
 
 def test_what_a_baseline_says_of_itself_stands_above_its_numbers(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:

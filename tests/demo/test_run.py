@@ -101,19 +101,19 @@ def test_the_table_is_measured_on_the_same_later_weeks(told: Told) -> None:
     assert comparison.protocol["test_from"] == TINY.test_from.isoformat().replace("+00:00", "Z")
     assert comparison.protocol["test_until"] == TINY.test_until.isoformat().replace("+00:00", "Z")
     assert comparison.n_users > 10
-    assert {found.report["n_users"] for found in comparison.results} == {comparison.n_users}
+    assert {found.n_users for found in comparison.results} == {comparison.n_users}
     assert comparison.protocol["description"] in told.text
     for row in comparison.rows:
-        if row["metric"] == "coverage@100":
-            assert row["low"] is row["high"] is None  # of all users together, so there is nobody to resample
+        if row.metric == "coverage@100":
+            assert row.low is row.high is None  # of all users together, so there is nobody to resample
             continue
-        assert row["low"] <= row["value"] <= row["high"]
+        assert row.low <= row.value <= row.high
 
 
 @installed
 def test_the_last_point_of_the_curve_is_the_number_in_the_table(told: Told) -> None:
     found = {(point.system, point.week): point for point in told.result.curve}
-    table = {result.model: result.report["metrics"]["all"]["ndcg@10"] for result in told.result.comparison.results}
+    table = {result.model: result.metrics["all"]["ndcg@10"] for result in told.result.comparison.results}
     assert found["spoke", 8].value == pytest.approx(table["seafood:2"])
     assert found["spoke", 4].value == pytest.approx(table["seafood:1"])
     assert found["hub alone", 0].value == found["hub alone", 8].value == pytest.approx(table["hub:1"])
@@ -169,7 +169,7 @@ def test_a_second_telling_makes_nothing_new(home: Workspace, told: Told, tmp_pat
     assert home.history("seafood") == moves
     assert again.report == tmp_path / "again" / "page.html"
     assert again.report.exists()
-    assert [row["value"] for row in again.comparison.rows] == [row["value"] for row in told.result.comparison.rows]
+    assert [row.value for row in again.comparison.rows] == [row.value for row in told.result.comparison.rows]
     assert again.curve == told.result.curve
 
 

@@ -60,9 +60,9 @@ def test_the_numbers_are_those_of_a_hand_call(shop: Workspace, exclude_seen: boo
     assert [result.model for result in compared.results] == ["popularity", "item-cf", "hub:1", "lamps:1"]
     for result in compared.results:
         expected = by_hand(shop, result.model, exclude_seen=exclude_seen).to_json()
-        assert result.report["n_users"] == expected["n_users"]
+        assert result.n_users == expected["n_users"]
         for name, metrics in expected["metrics"].items():
-            assert without_diversity(result.report["metrics"][name]) == pytest.approx(metrics, abs=1e-9)
+            assert without_diversity(result.metrics[name]) == pytest.approx(metrics, abs=1e-9)
 
 
 def test_the_json_contract(shop: Workspace) -> None:
@@ -89,13 +89,13 @@ def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market:
     record = each_ws.registry.evaluations.list("lamps")[0]
     assert record.ref == result.evaluation == "evaluation:lamps/1"
     assert record.subject == "hub:1"
-    assert record.protocol == result.report["protocol"]
-    assert record.n_users == result.report["n_users"] < 60
+    assert record.protocol == result.protocol
+    assert record.n_users == result.n_users < 60
     # Ten is always measured, whatever was asked for, so that any two evaluations can be compared.
     for name in ("ndcg@5", "ndcg@10"):
         found = record.metric(name)
         assert found is not None
-        assert found.value == pytest.approx(result.report["metrics"]["all"][name])
+        assert found.value == pytest.approx(result.metrics["all"][name])
     assert each_ws.evaluate.run("lamps", "popularity", record=False).evaluation is None
     assert each_ws.evaluate.run("lamps", "popularity").evaluation == "evaluation:lamps/2"
     assert [kept.subject for kept in each_ws.registry.evaluations.list("lamps")] == ["hub:1", None]
@@ -107,14 +107,14 @@ def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, 
     record = shop.registry.evaluations.get(str(result.evaluation))
     digest = str(record.artifact)
     file = shop.artifacts.open(digest) / FILE
-    for name, metrics in result.report["metrics"].items():
+    for name, metrics in result.metrics.items():
         # Coverage belongs to no single user.
         for metric in metrics.keys() - {"coverage@100"}:
             kept = read_user_values(file, name, metric)
             assert float(kept.values.mean()) == metrics[metric]
             estimate = mean_interval(kept.values)
-            assert [estimate.low, estimate.high] == result.report["intervals"][name][metric]
-    assert len(read_user_values(file, "all", "mrr").users) == result.report["n_users"]
+            assert [estimate.low, estimate.high] == result.intervals[name][metric]
+    assert len(read_user_values(file, "all", "mrr").users) == result.n_users
     assert shop.registry.artifacts.list()[-1].kind == "evaluation"
     # Equal values are one artifact, and what is not recorded leaves none.
     again = shop.evaluate.run("lamps", "hub", protocol)
@@ -132,52 +132,52 @@ def test_a_gate_is_judged_by_the_difference_that_compare_prints(shop: Workspace,
     ):
         shop.promote("lamps:2")
     compared = shop.evaluate.compare("lamps", ["lamps:2", "lamps:1"], baseline="lamps:1")
-    rows = {(row["slice"], row["metric"]): row for row in compared.rows if row["model"] == "lamps:2"}
+    rows = {(row.slice, row.metric): row for row in compared.rows if row.model == "lamps:2"}
     for judged in shop.gate.check("lamps", "lamps:2").conditions:
         row = rows[judged.slice, judged.metric]
         found = (judged.measured, judged.low, judged.high)
-        assert found == (row["difference"], row["difference_low"], row["difference_high"])
+        assert found == (row.difference, row.difference_low, row.difference_high)
     assert shop.promote("lamps:2").spoke == "lamps:2"
 
 
 def test_a_comparison_pairs_users(shop: Workspace) -> None:
     compared = shop.evaluate.compare("lamps", ["popularity", "lamps:1"], baseline="popularity")
     assert (compared.baseline, compared.n_users) == ("popularity", 60)
-    rows = {(row["model"], row["slice"], row["metric"]): row for row in compared.rows}
+    rows = {(row.model, row.slice, row.metric): row for row in compared.rows}
     ours = by_hand(shop, "lamps:1")["all"].metrics["ndcg@10"]
     theirs = by_hand(shop, "popularity")["all"].metrics["ndcg@10"]
     change = paired_difference(ours, theirs)
     row = rows["lamps:1", "all", "ndcg@10"]
-    assert row["value"] == pytest.approx(ours.mean())
-    assert (row["difference"], row["difference_low"], row["difference_high"]) == pytest.approx(
+    assert row.value == pytest.approx(ours.mean())
+    assert (row.difference, row.difference_low, row.difference_high) == pytest.approx(
         (change.value, change.low, change.high)
     )
-    assert row["low"] < row["value"] < row["high"]
-    assert rows["popularity", "all", "ndcg@10"]["difference"] is None
+    assert row.low < row.value < row.high
+    assert rows["popularity", "all", "ndcg@10"].difference is None
     assert shop.evaluate.compare("lamps", ["popularity", "lamps"]).baseline == "popularity"
     assert shop.evaluate.compare("lamps", ["popularity", "lamps"], baseline="lamps").baseline == "lamps:1"
 
 
 def test_what_lists_are_like_is_told_beside_how_right_they_are(shop: Workspace) -> None:
     compared = shop.evaluate.compare("lamps", ["popularity", "lamps", "hub"])
-    rows = {(row["model"], row["slice"], row["metric"]): row for row in compared.rows}
+    rows = {(row.model, row.slice, row.metric): row for row in compared.rows}
     hub = by_hand(shop, "hub:1") if shop.index.build("hub:1", domain="lamps") else None
     assert hub is not None
     novel = rows["hub:1", "all", "novelty@10"]
-    assert novel["value"] == pytest.approx(hub["all"].metrics["novelty@10"].mean())
-    assert novel["low"] < novel["value"] < novel["high"]
-    assert novel["difference"] > 0  # nothing is less novel than what is popular
+    assert novel.value == pytest.approx(hub["all"].metrics["novelty@10"].mean())
+    assert novel.low < novel.value < novel.high
+    assert novel.difference > 0  # nothing is less novel than what is popular
     covered = rows["lamps:1", "all", "coverage@100"]
-    assert covered["value"] == compared.results[1].report["metrics"]["all"]["coverage@100"]
+    assert covered.value == compared.results[1].metrics["all"]["coverage@100"]
     unpaired = ("low", "high", "difference", "difference_low", "difference_high")
-    assert {name: covered[name] for name in unpaired} == dict.fromkeys(unpaired)
-    assert covered["clear"] is False
+    assert {name: getattr(covered, name) for name in unpaired} == dict.fromkeys(unpaired)
+    assert covered.clear is False
     # All lists are judged by one content space, named with the record; without any there is no diversity.
     assert ("popularity", "all", "diversity@10") in rows
     kept = shop.registry.evaluations.list("lamps")
     assert [record.details["content"] for record in kept] == ["lamps:1"] * 3
     alone = shop.evaluate.run("lamps", "popularity")
-    assert "diversity@10" not in alone.report["metrics"]["all"]
+    assert "diversity@10" not in alone.metrics["all"]
 
 
 def test_every_baseline_has_its_name(shop: Workspace) -> None:
@@ -246,7 +246,7 @@ def test_last_days_of_an_order_are_all_time_and_said_so(each_ws: Workspace, mark
     each_ws.domain.add("lamps", items=market["lamps"].items, events=ordered)
     compared = each_ws.evaluate.compare("lamps", ["popularity", "popularity-7d"])
     plain, recent = compared.results
-    assert recent.report["metrics"] == plain.report["metrics"]
+    assert recent.metrics == plain.metrics
     assert recent.note == "popularity-7d counts all events: their timestamps are an order without days"
 
 
@@ -266,7 +266,7 @@ def test_what_has_seen_the_test_is_refused(shop: Workspace, tiny_spoke: Any, mar
     shop.data.ingest("lamps", events=events.sort("timestamp").head(events.height - 20))
     with pytest.raises(UsageError, match="lamps:1 has seen events"):
         shop.evaluate.run("lamps", "lamps:1")
-    assert shop.evaluate.run("lamps", "lamps:1", events="snapshot:lamps/events/1").report["n_users"] == 60
+    assert shop.evaluate.run("lamps", "lamps:1", events="snapshot:lamps/events/1").n_users == 60
     assert len(shop.registry.evaluations.list("lamps")) == 1
 
 
@@ -278,7 +278,7 @@ def test_a_catalog_that_lost_items_moves_the_test_so_the_spoke_is_refused(
     more = items[0].with_columns(item_id=pl.lit("lamps-new"))
     shop.data.ingest("lamps", items=pl.concat([items, more]))
     # New items without events change nobody's last event.
-    assert shop.evaluate.run("lamps", "lamps:1").report["n_users"] == 60
+    assert shop.evaluate.run("lamps", "lamps:1").n_users == 60
     dataset = load_dataset(shop, "lamps")
     last = {str(dataset.items["item_id"][int(history[-1])]) for history in dataset.sequences.by_user()}
     shop.data.ingest("lamps", items=items.filter(pl.col("item_id") != min(last)))
@@ -289,7 +289,7 @@ def test_a_catalog_that_lost_items_moves_the_test_so_the_spoke_is_refused(
 
 
 def test_other_session_settings_move_the_test_too(shop: Workspace, market: Any) -> None:
-    assert shop.evaluate.run("lamps", "lamps:1").report["n_users"] == 60
+    assert shop.evaluate.run("lamps", "lamps:1").n_users == 60
     shop.data.ingest("lamps", sessions=SessionSettings(mode="per_user", min_length=5))
     with pytest.raises(UsageError, match="lamps:1 has seen events"):
         shop.evaluate.run("lamps", "lamps:1")
@@ -299,7 +299,7 @@ def test_the_temporal_protocol(shop: Workspace, tiny_spoke: Any) -> None:
     config = {"config": tiny_spoke, "split": "temporal", "test_from": CUT, "index": False}
     trained = shop.spoke.train("lamps", **config)
     result = shop.evaluate.run("lamps", str(trained.ref), FROM_CUT)
-    protocol = result.report["protocol"]
+    protocol = result.protocol
     assert (protocol["name"], protocol["test_from"], protocol["refit"]) == ("temporal", "2024-04-14T00:00:00Z", False)
     assert "training before 2024-04-14" in protocol["description"]
     earlier = Protocol(name="temporal", test_from=datetime(2024, 4, 10, tzinfo=UTC))
@@ -310,7 +310,7 @@ def test_the_temporal_protocol(shop: Workspace, tiny_spoke: Any) -> None:
         shop.evaluate.run("lamps", "lamps:2", choosing)
     until = FROM_CUT.model_copy(update={"test_until": datetime(2024, 4, 20, tzinfo=UTC)})
     shorter = shop.evaluate.run("lamps", "lamps:2", until)
-    assert shorter.report["n_targets"]["all"] < result.report["n_targets"]["all"]
+    assert shorter.n_targets["all"] < result.n_targets["all"]
     with pytest.raises(InvalidDataError, match="anything to be tested on"):
         shop.evaluate.run("lamps", "hub", Protocol(name="temporal", test_from=datetime(2030, 1, 1, tzinfo=UTC)))
 
@@ -324,10 +324,10 @@ def test_spokes_with_and_without_refit_are_not_mixed(shop: Workspace, tiny_spoke
     assert "refitted on all but test" in compared.protocol["description"]
     # The baseline is then fitted on the validation events too.
     expected = by_hand(shop, "item-cf", refit=True)
-    found = without_diversity(compared.results[0].report["metrics"]["all"])
+    found = without_diversity(compared.results[0].metrics["all"])
     assert found == pytest.approx(expected.to_json()["metrics"]["all"])
     for refit in (False, True):
-        assert shop.evaluate.run("lamps", "popularity", Protocol(refit=refit)).report["protocol"]["refit"] is refit
+        assert shop.evaluate.run("lamps", "popularity", Protocol(refit=refit)).protocol["refit"] is refit
     with pytest.raises(UsageError, match="lamps:1 was trained without --refit"):
         shop.evaluate.run("lamps", "lamps:1", Protocol(refit=True))
 
@@ -336,7 +336,7 @@ def test_a_refitted_spoke_has_seen_validation_so_only_others_are_measured_there(
     shop: Workspace, tiny_spoke: Any
 ) -> None:
     chosen = shop.evaluate.run("lamps", "lamps:1", Protocol(part="validation"))
-    assert chosen.report["protocol"]["part"] == "validation"
+    assert chosen.protocol["part"] == "validation"
     shop.spoke.train("lamps", config=tiny_spoke, refit=True, index=False)
     with pytest.raises(UsageError, match="lamps:2 was refitted on the validation events"):
         shop.evaluate.run("lamps", "lamps:2", Protocol(part="validation"))

@@ -16,6 +16,7 @@ from hubspoke.evaluation.bootstrap import paired_difference
 from hubspoke.evaluation.evaluate import SliceResult
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.evaluation.user_values import FILE, write_user_values
+from hubspoke.progress import Progress
 from hubspoke.registry.records import MetricRecord, Parent
 from hubspoke.workflows import releases
 from hubspoke.workflows.conditions import Verdict, parse_conditions
@@ -115,7 +116,7 @@ def test_a_gate_is_set_shown_kept_and_cleared(each_ws: Workspace) -> None:
     [
         ({}, "guards nothing"),
         ({"minimum": {"ndgc@10": 0.1}}, "metric: String should match"),
-        ({"minimum": {"lukewarm:ndcg@10": 0.1}}, "there is no slice 'lukewarm'; choose one of all, cold"),
+        ({"minimum": {"lukewarm:ndcg@10": 0.1}}, "slice: Input should be 'all', 'cold'"),
         ({"minimum": {"ndcg@10": 5}}, "value: Input should be less than or equal to 1"),
         ({"max_drop": {"ndcg@10": -0.1}}, "value: Input should be greater than or equal to 0"),
         ({"max_drop": {"coverage@100": 0.1}}, "no metric of single users"),
@@ -438,13 +439,11 @@ def test_check_asks_only_for_what_could_serve_the_domain(two: Workspace) -> None
 # ---- what is promoted without being asked ----
 
 
-class Notes:
+class Notes(Progress):
     """Keeps the remarks of a workflow."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
-
-    def __call__(self, stage: str, done: int, total: int) -> None: ...
 
     def note(self, text: str) -> None:
         self.texts.append(text)

@@ -141,9 +141,9 @@ def test_what_is_not_read_of_the_content_is_nowhere_from_training_to_the_index(
     named = {part.name for part in shop.explain("lamps", [items[0]]).items[0].parts}
     assert named - {"trend"} == {"behaviour", "cold", *content}
     # Lists are as diverse as content says, even where the first system reads none.
-    alone = shop.evaluate.compare("lamps", ["lamps:1"]).results[0].report["metrics"]["all"]["diversity@10"]
+    alone = shop.evaluate.compare("lamps", ["lamps:1"]).results[0].metrics["all"]["diversity@10"]
     both = shop.evaluate.compare("lamps", [str(made.ref), "lamps:1"]).results
-    assert (both[1].report["metrics"]["all"]["diversity@10"] == alone) or content
+    assert (both[1].metrics["all"]["diversity@10"] == alone) or content
 
 
 def test_a_refit_counts_the_validation_events_too(shop: Workspace, config: Any) -> None:

@@ -328,6 +328,6 @@ def test_a_child_is_measured_like_any_other_but_not_on_users_whose_validation_it
     # Ten shoppers have no event that garden:1 had not seen, the others' last but one was its test.
     assert child.summary["warm_start"]["validation_left_out"] == 10
     old = "snapshot:garden/events/1"
-    assert garden.evaluate.run("garden", child.ref, events=old, record=False).report["n_users"] == 40
+    assert garden.evaluate.run("garden", child.ref, events=old, record=False).n_users == 40
     with pytest.raises(UsageError, match=r"parent of garden:2 was trained on validation events; measure it on test"):
         garden.evaluate.run("garden", child.ref, Protocol(part="validation"), events=old, record=False)
