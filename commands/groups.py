@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -12,16 +12,26 @@ import click
 from .output import print_error
 
 
+def every_command(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group with its path, such as `domain list`; groups come before what is in them."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None:
+            yield f"{path}{name}", command
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{path}{name} ")
+
+
 class LazyGroup(click.Group):
     """A group whose commands live in modules that are imported only when one of them is needed.
 
-    Args:
-        lazy: command name to (module, attribute, short help); the help is here so that listing imports nothing.
+    `lazy` maps a command's name to (module, attribute, short help); the help is there so that listing imports nothing.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str, str]] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.lazy = dict(lazy or {})
+        self.lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order of the table."""
@@ -32,9 +42,7 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
         module, attribute, _ = self.lazy[cmd_name]
-        command = getattr(importlib.import_module(module, __package__), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{module}.{attribute} is no command")
+        command: click.Command = getattr(importlib.import_module(module, __package__), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

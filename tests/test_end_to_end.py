@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 from hubspoke.cli import cli
+from hubspoke.commands.groups import every_command
 from hubspoke.commands.schemas import RESULTS, document
 from hubspoke.demo.simulation import MarketplaceSettings, simulate_marketplace
 
@@ -145,20 +146,11 @@ def _told(line: tuple[str, ...]) -> Step:
     return Step(command, line, ended.stdout)
 
 
-def commands(group: click.Group, path: str = "") -> Iterator[str]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{path}{name} ")
-        else:
-            yield f"{path}{name}"
-
-
 def test_every_command_is_in_the_story_and_follows_its_schema(
     journey: Journey, json_contract: Callable[[Sequence[str], str], None]
 ) -> None:
-    assert set(RESULTS) == set(commands(cli)), "commands/schemas.py has one line for each command"
+    found = {path for path, command in every_command(cli) if not isinstance(command, click.Group)}
+    assert set(RESULTS) == found, "commands/schemas.py has one line for each command"
     assert {step.command for step in journey.steps} == set(RESULTS) - set(EXEMPT), "STORY misses a command"
     for step in journey.steps:
         assert not isinstance(step.json.get("error"), dict)

@@ -23,15 +23,11 @@ def test_defaults_lie_inside_the_workspace(tmp_path: Path) -> None:
 
 def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
     (tmp_path / "hubspoke.yaml").write_text("seed: 1\ndevice: cpu\nthreads: 3\n")
-    environ = {"HUBSPOKE_SEED": "2", "HUBSPOKE_DEVICE": "cuda"}
-    settings = load_settings({"seed": 4, "device": None}, environ, tmp_path)
+    environ = {"HUBSPOKE_SEED": "2", "HUBSPOKE_DEVICE": "cuda", "HUBSPOKE_WORKSPACE": "shop"}
+    settings = load_settings({"seed": 4, "device": None, "artifacts": "store"}, environ, tmp_path)
     assert (settings.seed, settings.device, settings.threads) == (4, "cuda", 3)
-
-
-def test_relative_paths_are_relative_to_the_current_folder(tmp_path: Path) -> None:
-    settings = load_settings({"artifacts": "store"}, {"HUBSPOKE_WORKSPACE": "shop"}, tmp_path)
-    assert settings.workspace == tmp_path / "shop"
-    assert settings.artifacts_dir == tmp_path / "store"
+    # Relative paths are relative to the current folder.
+    assert (settings.workspace, settings.artifacts_dir) == (tmp_path / "shop", tmp_path / "store")
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/shop", "gs://bucket", "memory://shop", "sftp://me@host/shop"])
@@ -85,14 +81,10 @@ def test_a_file_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, text: str,
         load_settings({}, {}, tmp_path)
 
 
-def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
-    (tmp_path / "hubspoke.yaml").write_text("# nothing yet\n")
-    assert load_settings({}, {}, tmp_path).seed == 0
-
-
 def test_a_misspelt_variable_is_refused_and_a_foreign_one_let_be(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean registry_url"):
         load_settings({}, {"HUBSPOKE_REGISTY_URL": "sqlite:///x.db"}, tmp_path)
+    (tmp_path / "hubspoke.yaml").write_text("# nothing yet\n")
     assert load_settings({}, {"HUBSPOKE_UNRELATED_THING": "x", "HUBSPOKE_SEED": ""}, tmp_path).seed == 0
 
 

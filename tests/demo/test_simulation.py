@@ -66,24 +66,18 @@ def test_files_hold_items_events_pictures_and_truth(tmp_path: Path) -> None:
             assert (picture.size, picture.mode) == ((24, 24), "RGB")
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
-    def contents(folder: str, settings: MarketplaceSettings) -> dict[str, bytes]:
-        simulate_category("rugs", settings, tmp_path / folder)
-        files = sorted((tmp_path / folder).rglob("*.*"))
-        return {path.relative_to(tmp_path / folder).as_posix(): path.read_bytes() for path in files}
+def test_files_follow_from_the_seed_and_the_category_alone(tmp_path: Path) -> None:
+    def contents(folder: Path) -> dict[str, bytes]:
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
 
-    first = contents("a", SMALL)
-    assert len(first) == 24 + 3
-    assert first == contents("b", SMALL)
-    other = contents("c", SMALL.model_copy(update={"seed": 8}))
-    assert first["events.csv"] != other["events.csv"]
-
-
-def test_a_category_does_not_depend_on_the_others(tmp_path: Path) -> None:
+    simulate_category("rugs", SMALL, tmp_path / "alone")
     market = simulate_marketplace(SMALL.model_copy(update={"categories": ("lamps", "rugs")}), tmp_path / "market")
-    alone = simulate_category("rugs", SMALL, tmp_path / "alone")
     assert list(market) == ["lamps", "rugs"]
-    assert market["rugs"].events.read_bytes() == alone.events.read_bytes()
+    alone = contents(tmp_path / "alone")
+    assert len(alone) == 24 + 3
+    assert alone == contents(tmp_path / "market" / "rugs")
+    simulate_category("rugs", SMALL.model_copy(update={"seed": 8}), tmp_path / "other")
+    assert alone["events.csv"] != contents(tmp_path / "other")["events.csv"]
 
 
 def test_the_text_names_every_textual_attribute_and_no_visual_one(tmp_path: Path) -> None:
