@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,29 +45,17 @@ UNUSED_SECONDS = 30 * 86_400.0  # session files that nobody opened for so long m
 
 @dataclass(frozen=True)
 class Dataset:
-    """The data of one domain.
-
-    Attributes:
-        domain: the domain.
-        items: item table; its row numbers are what models speak of.
-        item_snapshot: where `items` came from.
-        event_snapshot: where the sequences came from, None without events.
-        image_root: folder that the image paths are relative to.
-        sequences: one per session, all users; empty without events, or where they are a stream.
-        waterfall: rows, sessions and users left after each step from events to sequences.
-        session_mode: how sessions were cut (`gap`, `per_user`, `given`); `none` without events.
-        stream: the sequences of an event table that is not to be held in memory; None where they are.
-    """
+    """The data of one domain."""
 
     domain: DomainRecord
-    items: pl.DataFrame
+    items: pl.DataFrame  # its row numbers are what models speak of
     item_snapshot: SnapshotRecord
     event_snapshot: SnapshotRecord | None
-    image_root: Path | None
-    sequences: Sequences
-    waterfall: list[dict[str, Any]]
-    session_mode: str
-    stream: SequenceStream | None = None
+    image_root: Path | None  # folder that the image paths are relative to
+    sequences: Sequences  # one per session, all users; empty without events, or where they are a stream
+    waterfall: list[dict[str, Any]]  # rows, sessions and users left after each step from events to sequences
+    session_mode: str  # how sessions were cut (`gap`, `per_user`, `given`); `none` without events
+    stream: SequenceStream | None = None  # of an event table that is not to be held in memory
 
     @property
     def source(self) -> SequenceSource:
@@ -83,25 +71,10 @@ def load_dataset(
     with_events: bool = True,
     streaming: TrainingConfig | None = None,
 ) -> Dataset:
-    """The newest snapshots of a domain, or those that `items` and `events` (references) name.
+    """The newest snapshots of a domain, or those that `items` and `events` (references) name, their bytes checked.
 
     Events on items that the item snapshot lacks (a catalog loses products over time) are left out, as the waterfall
-    says.
-
-    Args:
-        context: the workspace.
-        domain: its name.
-        items: item snapshot.
-        events: event snapshot.
-        with_events: whether events are wanted.
-        streaming: an event table beyond its `stream_above` is not held in memory but left to be read in shards; None
-            holds any.
-
-    Raises:
-        NotFoundError: no such domain or snapshot, or no items yet.
-        UsageError: a reference is malformed or names another domain's or another kind of snapshot.
-        CorruptArtifactError: a stored table no longer matches its checksum.
-        InvalidDataError: no event is on an item of the item snapshot.
+    says. An event table beyond the `stream_above` of `streaming` is not held in memory but left to be read in shards.
     """
     record = context.registry.domains.get(domain)
     item_snapshot = find_snapshot(context, domain, "items", items)
@@ -131,12 +104,7 @@ def load_dataset(
 
 
 def find_snapshot(context: Context, domain: str, kind: str, ref: str | None = None) -> SnapshotRecord | None:
-    """The snapshot that `ref` names, by default the domain's newest of that kind; None where it has none.
-
-    Raises:
-        NotFoundError: no such domain or snapshot.
-        UsageError: `ref` is malformed or names another domain's or another kind of snapshot.
-    """
+    """The snapshot that `ref` names, by default the domain's newest of that kind; None where it has none."""
     if ref is None:
         known = context.registry.snapshots.list(domain, kind)
         return known[-1] if known else None
@@ -163,12 +131,7 @@ def read_table(context: Context, snapshot: SnapshotRecord) -> pl.DataFrame:
 
 
 def table_folder(context: Context, snapshot: SnapshotRecord) -> Path:
-    """Where the table of a snapshot lies, its bytes checked.
-
-    Raises:
-        NotFoundError: the artifact is gone.
-        CorruptArtifactError: it no longer matches its checksum.
-    """
+    """Where the table of a snapshot lies, its bytes checked."""
     try:
         return context.artifacts.open(snapshot.artifact) / TABLE_FOLDER
     except (CorruptArtifactError, NotFoundError) as error:
@@ -294,24 +257,18 @@ def user_sequences(
 
 
 def image_paths(dataset: Dataset) -> list[list[Path]]:
-    """The pictures of every item, in item order, each checked against the hash taken when it was ingested.
-
-    Raises:
-        InvalidDataError: a picture is gone or is another one now, or nobody said where the pictures lie.
-    """
-    named = dataset.items.select("image", "image_sha256").iter_rows()
-    return [_checked(dataset, images or (), hashes or ()) for images, hashes in named]
-
-
-def _checked(dataset: Dataset, images: Sequence[str], hashes: Sequence[str]) -> list[Path]:
-    if not hashes:
-        return []  # pictures that were never looked at (no folder was given) do not count as pictures
-    root = dataset.image_root
-    if root is None:
-        raise InvalidDataError(
-            f"{dataset.item_snapshot.ref} names pictures but no folder; repeat the ingest with --images DIR."
-        )
-    return [_check(root / image, sha256, dataset.domain.name) for image, sha256 in zip(images, hashes, strict=True)]
+    """The pictures of every item, in item order, each checked against the hash taken when it was ingested."""
+    paths: list[list[Path]] = []
+    for images, hashes in dataset.items.select("image", "image_sha256").iter_rows():
+        # Pictures that were never looked at (no folder was given) do not count as pictures.
+        named = zip(images, hashes, strict=True) if hashes else ()
+        if hashes and dataset.image_root is None:
+            raise InvalidDataError(
+                f"{dataset.item_snapshot.ref} names pictures but no folder; repeat the ingest with --images DIR."
+            )
+        root = dataset.image_root or Path()
+        paths.append([_check(root / image, sha256, dataset.domain.name) for image, sha256 in named])
+    return paths
 
 
 def _check(path: Path, sha256: str, domain: str) -> Path:

@@ -89,30 +89,17 @@ class IngestRequest:
 
 @dataclass(frozen=True)
 class IngestResult(Record):
-    """One table that became, or in a dry run would become, a snapshot.
+    """One table that became, or in a dry run would become, a snapshot; `cached` where the domain had its content."""
 
-    Attributes:
-        ref: the snapshot; None where a dry run stopped short of making it.
-        kind: `items` or `events`.
-        rows: rows kept.
-        content_hash: SHA-256 of the logical content.
-        cached: whether the domain had a snapshot of that content already.
-        dry_run: whether nothing was written.
-        mapping: canonical column to source column.
-        report: counts of problems and the waterfall of the reader.
-        sessions: what the events look like cut into sessions (events only).
-        snapshot: the registry's record.
-    """
-
-    ref: str | None
-    kind: str
-    rows: int
+    ref: str | None  # None where a dry run stopped short of making it
+    kind: str  # `items` or `events`
+    rows: int  # kept
     content_hash: str
     cached: bool
     dry_run: bool
-    mapping: Mapping[str, str]
-    report: Mapping[str, Any]
-    sessions: Mapping[str, Any] | None
+    mapping: Mapping[str, str]  # canonical to source column
+    report: Mapping[str, Any]  # counts of problems and the waterfall of the reader
+    sessions: Mapping[str, Any] | None  # what events look like cut into sessions
     snapshot: SnapshotRecord | None
 
 

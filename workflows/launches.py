@@ -31,22 +31,13 @@ SHOWN_ITEMS = 3
 
 @dataclass(frozen=True)
 class LaunchResult(Record):
-    """A launched category.
-
-    Attributes:
-        domain: its name.
-        mode: `day zero` where the hub alone serves, `trained` where a spoke does.
-        release: what is live now; None in a dry run.
-        seconds: from the call to the first recommendation.
-        steps: what was done, each with the version it gave, its seconds and whether it was cached.
-        recommendations: for a few items of the catalog.
-    """
+    """A launched category: what was done step by step, and recommendations for a few items of the catalog."""
 
     domain: str
-    mode: str
-    release: str | None
-    seconds: float
-    steps: Sequence[Mapping[str, Any]]
+    mode: str  # `day zero` where the hub alone serves, `trained` where a spoke does
+    release: str | None  # what is live now; None in a dry run
+    seconds: float  # from the call to the first recommendation
+    steps: Sequence[Mapping[str, Any]]  # each with the version it gave, its seconds and whether it was cached
     recommendations: Sequence[Recommendations]
 
 
@@ -83,13 +74,14 @@ def launch(
     catalog, and so does whatever is live where the category's gate refuses what would take its place. Every step is
     cached, so a killed launch is simply repeated.
     """
+    from ..spokes.config import SpokeConfig
     from .recommendations import Recommender
 
     started = time.perf_counter()
     steps = _Steps()
     known = ready_model(context, hub, ModelKind.HUB).ref if hub else Hubs(context).live()
     if events is not None:
-        _check_config(config)
+        parse_config(SpokeConfig, config, "spoke")  # wanted only at the end, refused before anything is done
     # The category is new, or gets a newer catalog.
     taken: DomainAdded | DataIngested
     if context.registry.domains.find(name) is None:
@@ -108,8 +100,10 @@ def launch(
     if events is not None:
         _train(context, name, hub_ref, config, steps)
     shown = Recommender(context, name)
-    ids = _sample(context, name)
-    answers = [shown.recommend([item], k=k, exclude_seen=True) for item in ids]
+    ids = shown.dataset.items["item_id"]
+    # A few items spread over the catalog.
+    rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
+    answers = [shown.recommend([str(ids[row])], k=k, exclude_seen=True) for row in rows]
     steps.add("first recommendations", None, False)
     return LaunchResult(
         domain=name,
@@ -121,13 +115,6 @@ def launch(
     )
 
 
-def _check_config(config: Mapping[str, Any] | None) -> None:
-    """Refuse a wrong spoke config before anything is done; it is wanted only at the end."""
-    from ..spokes.config import SpokeConfig
-
-    parse_config(SpokeConfig, config, "spoke")
-
-
 def _serving(context: Context, name: str) -> str | None:
     """The spoke that is live already: a newer catalog does not take it out of service, it extends its index."""
     live = context.registry.domains.get(name).live
@@ -135,11 +122,7 @@ def _serving(context: Context, name: str) -> str | None:
 
 
 def _release(context: Context, name: str, ref: str, steps: _Steps) -> None:
-    """Make a version live; where the gate refuses it, what is live already stays in service.
-
-    Raises:
-        QualityGateError: the gate refuses it and nothing is live.
-    """
+    """Make a version live; where the gate refuses it, what is live already (or else the refusal) stays."""
     try:
         moved = promote(context, ref, reason="launch")
     except QualityGateError as error:
@@ -161,12 +144,3 @@ def _train(context: Context, name: str, hub: str, config: Mapping[str, Any] | No
         return
     steps.add("spoke", spoke.ref, spoke.cached)
     _release(context, name, str(spoke.ref), steps)
-
-
-def _sample(context: Context, name: str) -> list[str]:
-    """A few items spread over the catalog."""
-    from .datasets import load_dataset
-
-    ids = load_dataset(context, name, with_events=False).items["item_id"]
-    rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
-    return [str(ids[row]) for row in rows]
