@@ -12,12 +12,10 @@ AXES = np.eye(4, dtype=np.float32)
 
 
 def encoded(n=12, text=5, image=3):
+    """The first item has no text, the second no picture."""
     rng = np.random.default_rng(3)
-    made = EncodedItems(
-        rng.standard_normal((n, text)).astype(np.float32), rng.standard_normal((n, image)).astype(np.float32)
-    )
-    made.text[0] = 0
-    made.image[1] = 0
+    made = EncodedItems(*(rng.standard_normal((n, width)).astype(np.float32) for width in (text, image)))
+    made.text[0] = made.image[1] = 0
     return made
 
 
@@ -34,59 +32,32 @@ def test_a_space_of_some_modalities_embeds_those_alone(kept):
     whole = space.embed(x)
     blocks = {"text": whole[:, : space.text_rank], "image": whole[:, space.text_rank :]}
     np.testing.assert_array_equal(own.embed(x), np.concatenate([whole[:, :0], *(blocks[k] for k in kept)], axis=1))
-    assert fit_content_space(x.only(kept), HubConfig()).dimension == own.dimension
+    # Taken away from the items, a modality has no columns, no calibration and no weight.
+    fitted = fit_content_space(x.only(kept), HubConfig())
+    assert fitted.dimension == own.dimension and fitted.embed(x.only(kept)).shape == (12, own.dimension)
     assert x.only(kept).has_text.any() == ("text" in kept) and x.only(kept).has_image.any() == ("image" in kept)
-    assert x.only(("text", "image")) is x
+    weights = [0.75] * 5 + [0.25] * 3 if len(kept) == 2 else [1.0] * own.dimension
+    np.testing.assert_allclose(fitted.modality_weights(0.25), weights)
+    assert ContentSpace.from_tensors(fitted.tensors()).fingerprint == fitted.fingerprint
 
 
-def test_blocks_are_unit_or_zero():
+def test_blocks_are_unit_or_zero_and_calibrated_on_the_items_that_have_them():
     x = encoded()
     space = fit_content_space(x, HubConfig())
     out = space.embed(x)
-    assert out.shape == (12, 8) and out.dtype == np.float32
-    assert (space.text_rank, space.image_rank, space.dimension) == (5, 3, 8)
+    assert out.dtype == np.float32 and (space.text_rank, space.image_rank, space.dimension) == (5, 3, 8)
     np.testing.assert_allclose(np.linalg.norm(out[:, :5], axis=1), [0] + [1] * 11, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(out[:, 5:], axis=1), [1, 0] + [1] * 10, atol=1e-5)
-
-
-def test_items_without_a_modality_do_not_count_for_its_centre():
-    x = encoded()
-    space = fit_content_space(x, HubConfig())
     np.testing.assert_allclose(space.text.mean, x.text[1:].mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(space.image.mean, np.delete(x.image, 1, axis=0).mean(axis=0), atol=1e-6)
-
-
-def test_each_block_has_its_own_calibration_settings():
     config = HubConfig.model_validate({"calibration": {"max_rank": 4}, "image_calibration": {"max_rank": 2}})
-    space = fit_content_space(encoded(), config)
+    space = fit_content_space(x, config)
     assert (space.text_rank, space.image_rank) == (4, 2)
 
 
-def test_a_catalog_without_pictures_has_no_image_block():
-    x = encoded().without("image")
-    space = fit_content_space(x, HubConfig())
-    assert space.image is None and space.dimension == 5
-    np.testing.assert_array_equal(space.modality_weights(0.4), np.ones(5))
-    assert space.embed(x).shape == (12, 5)
-
-
-def test_a_catalog_without_anything_has_no_columns():
-    x = encoded().without("image").without("text")
-    space = fit_content_space(x, HubConfig())
-    assert space.embed(x).shape == (12, 0)
-    assert space.modality_weights(0.4).shape == (0,)
-    assert ContentSpace.from_tensors(space.tensors()) == space
-
-
-def test_modality_weights():
-    weights = fit_content_space(encoded(), HubConfig()).modality_weights(0.25)
-    np.testing.assert_allclose(weights, [0.75] * 5 + [0.25] * 3)
-
-
-@pytest.mark.parametrize("missing", [None, "text", "image"])
-def test_the_numbers_survive_a_file_bit_for_bit(tmp_path, missing):
-    x = encoded(n=50, text=64, image=48)
-    x = x if missing is None else x.without(missing)
+@pytest.mark.parametrize("kept", [("text", "image"), ("text",), ("image",)])
+def test_the_numbers_survive_a_file_bit_for_bit(tmp_path, kept):
+    x = encoded(n=50, text=64, image=48).only(kept)
     space = fit_content_space(x, HubConfig())
     save_file(space.tensors(), tmp_path / "space.safetensors")
     loaded = ContentSpace.from_tensors(load_file(tmp_path / "space.safetensors"))
@@ -106,20 +77,18 @@ def test_the_fingerprint_tells_text_from_pictures():
     assert ContentSpace(block, None).fingerprint != ContentSpace(None, block).fingerprint
 
 
-def test_recent_events_weigh_more():
-    # Oldest 0, then 1, newest 2: weights 1/4, 1/2, 1.
-    out = recency_weighted(AXES, [history(0, 1, 2)], decay=0.5, events=5)
-    np.testing.assert_allclose(out, np.array([[0.25, 0.5, 1, 0]]) / 1.3125**0.5, atol=1e-6)
-
-
-def test_only_the_last_events_count():
-    out = recency_weighted(AXES, [history(3, 3, 0, 1)], decay=0.5, events=2)
-    np.testing.assert_allclose(out, np.array([[0.5, 1, 0, 0]]) / 1.25**0.5, atol=1e-6)
-
-
-def test_an_empty_history_is_zero_and_a_repeat_adds_up():
-    out = recency_weighted(AXES, [history(), history(1, 2, 1)], decay=1.0, events=5)
-    np.testing.assert_allclose(out, [[0, 0, 0, 0], [0, 2 / 5**0.5, 1 / 5**0.5, 0]], atol=1e-6)
+@pytest.mark.parametrize(
+    ("rows", "decay", "events", "expected"),
+    [
+        ((0, 1, 2), 0.5, 5, [0.25, 0.5, 1, 0]),  # oldest first: recent events weigh more
+        ((3, 3, 0, 1), 0.5, 2, [0.5, 1, 0, 0]),  # only the last ones count
+        ((1, 2, 1), 1.0, 5, [0, 2, 1, 0]),  # a repeat adds up
+        ((), 1.0, 5, [0, 0, 0, 0]),
+    ],
+)
+def test_a_session_is_the_weighted_sum_of_its_last_events(rows, decay, events, expected):
+    out = recency_weighted(AXES, [history(*rows)], decay, events)
+    np.testing.assert_allclose(out[0], np.array(expected) / max(np.linalg.norm(expected), 1e-9), atol=1e-6)
 
 
 def test_no_sessions_and_no_items():
@@ -133,4 +102,3 @@ def test_a_session_does_not_depend_on_the_others(rows, decay, events):
     together = recency_weighted(AXES, histories, decay, events)
     for own, expected in zip(histories, together, strict=True):
         np.testing.assert_allclose(recency_weighted(AXES, [own], decay, events)[0], expected, atol=1e-6)
-        assert np.linalg.norm(expected) == pytest.approx(1 if len(own) else 0, abs=1e-5)

@@ -17,24 +17,21 @@ def restored_torch():
     torch.use_deterministic_algorithms(deterministic)
 
 
-def test_cpu_is_always_available_and_auto_never_fails():
-    assert devices.pick_device("cpu") == torch.device("cpu")
-    assert devices.pick_device("auto").type in {"cpu", "cuda"}
-
-
-def test_auto_prefers_the_first_gpu(monkeypatch):
+@pytest.fixture
+def two_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices.pick_device("auto") == torch.device("cuda:0")
-    assert devices.pick_device("cuda") == torch.device("cuda:0")
+
+
+def test_auto_prefers_the_first_gpu(two_gpus):
+    assert devices.pick_device("auto") == devices.pick_device("cuda") == torch.device("cuda:0")
     assert devices.pick_device("cuda:1") == torch.device("cuda:1")
+    assert devices.pick_device("cpu") == torch.device("cpu")
     with pytest.raises(UsageError, match="sees 2 CUDA GPUs; use auto or cpu"):
         devices.pick_device("cuda:2")
 
 
-def test_each_process_of_a_team_takes_its_own_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+def test_each_process_of_a_team_takes_its_own_gpu(two_gpus, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert devices.pick_device("auto") == devices.pick_device("cuda") == torch.device("cuda:1")
     assert devices.pick_device("cuda:0") == torch.device("cuda:0")

@@ -8,6 +8,7 @@ from hubspoke.errors import CorruptArtifactError, IncompatibleError, InvalidData
 from hubspoke.hub.cache import EmbeddingCache, file_hashes
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.model import Hub
+from hubspoke.progress import Progress
 from PIL import Image
 
 CONFIG = HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}})
@@ -94,7 +95,12 @@ def test_a_second_call_runs_no_encoder(shop, cache, monkeypatch):
 
 def test_progress_names_its_stages(shop, cache):
     seen = []
-    hub().encode_items(*shop, cache, lambda *call: seen.append(call))
+
+    class Recorded(Progress):
+        def __call__(self, *call):
+            seen.append(call)
+
+    hub().encode_items(*shop, cache, Recorded())
     assert seen[-1] == ("encoding pictures", 3, 3)
     assert ("encoding texts", 2, 2) in seen
 

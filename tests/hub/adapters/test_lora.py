@@ -36,24 +36,18 @@ def moved(adapted):
     return adapted.eval()
 
 
-def test_it_starts_as_the_base_fusion(fusion, x):
+def test_it_starts_as_the_module_and_only_its_low_rank_pairs_are_trainable(fusion, x):
     torch.testing.assert_close(adapt(fusion, 2, 0)(x), fusion(x), atol=0, rtol=0)
-
-
-def test_only_the_low_rank_pairs_are_trainable(fusion):
     trainable = {name: tuple(p.shape) for name, p in adapt(fusion, 2, 0).named_parameters() if p.requires_grad}
     assert sorted(trainable.values()) == sorted([(2, 64), (8, 2), (2, 8), (64, 2)])
     assert all("lora_" in name for name in trainable)
 
 
-def test_the_hub_stays_as_it_was(fusion, x):
-    before = fusion(x)
+def test_the_module_stays_as_it_was(fusion, x):
+    before, names = fusion(x), list(fusion.state_dict())
     moved(adapt(fusion, 2, 0))
     torch.testing.assert_close(fusion(x), before, atol=0, rtol=0)
-    assert list(fusion.state_dict()) == [
-        "norm.weight", "norm.bias", "down.weight", "down.bias", "up.weight", "up.bias",
-    ]  # fmt: skip
-    assert all(p.requires_grad for p in fusion.parameters())
+    assert list(fusion.state_dict()) == names and all(p.requires_grad for p in fusion.parameters())
 
 
 def test_the_seed_decides_and_the_global_generator_is_left_alone(fusion):
@@ -71,21 +65,11 @@ def test_a_saved_adapter_loads_exactly_and_is_small(fusion, x, tmp_path):
     save_adapter(made, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 8000
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["down", "up"] and list(config) == sorted(config)  # not in a set's order
     loaded = load_adapter(fusion, tmp_path)
     assert torch.equal(loaded(x), made(x))
     assert not torch.allclose(loaded(x), fusion(x))
-
-
-def test_a_full_size_adapter_stays_below_a_few_hundred_kilobytes(tmp_path):
-    fusion = BaseFusion(384, 1280, FusionConfig())
-    save_adapter(adapt(fusion, 8, 0), tmp_path)
-    assert (tmp_path / "adapter_model.safetensors").stat().st_size < 300_000
-
-
-def test_what_is_written_does_not_depend_on_the_order_of_a_set(fusion, tmp_path):
-    save_adapter(adapt(fusion, 2, 0), tmp_path)
-    config = json.loads((tmp_path / "adapter_config.json").read_text())
-    assert config["target_modules"] == ["down", "up"] and list(config) == sorted(config)
 
 
 @pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
@@ -103,9 +87,3 @@ def test_an_adapter_of_another_fusion_is_corrupt(fusion, tmp_path):
     save_adapter(adapt(BaseFusion(3, 3, FusionConfig(hidden=8)), 2, 0), tmp_path)
     with pytest.raises(CorruptArtifactError):
         load_adapter(fusion, tmp_path)
-
-
-def test_a_missing_modality_stays_missing(fusion, x):
-    fused = moved(adapt(fusion, 2, 0))(x).detach().numpy()
-    assert not fused[3].any() and not fused[1, :32].any() and not fused[2, 32:].any()
-    assert np.abs(fused[2, :32]).min() > 0
