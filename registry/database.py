@@ -42,11 +42,7 @@ _WRITER_LOCK = 0x68756273706F6B65
 
 
 def parse_url(url: str) -> URL:
-    """The URL with its driver made explicit.
-
-    Raises:
-        UsageError: neither an SQLite file nor a PostgreSQL database.
-    """
+    """The URL with its driver made explicit."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -139,11 +135,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that holds the registry's only writer's place; commits at the end, rolls back on any error.
-
-        Raises:
-            LockedError: another process has been writing for longer than `WAIT_SECONDS`.
-        """
+        """A session that holds the registry's only writer's place; commits at the end, rolls back on any error."""
         with database_faults(self.where), Session(self.writer) as session, session.begin():
             session.connection()  # takes the place now rather than at the first statement
             yield session
@@ -154,12 +146,7 @@ class Database:
             return read_revision(connection)
 
     def check_schema(self) -> None:
-        """Do nothing where the schema is this code's own.
-
-        Raises:
-            NotFoundError: the database is blank.
-            SchemaVersionError: the schema is older or newer.
-        """
+        """Refuse a database that is blank, or of another schema than this code's own."""
         revision = check_known(self.current_revision(), self.where)
         if revision is None:
             raise NotFoundError(f"There is no registry in {self.where} yet; run `hubspoke init` to make one.")

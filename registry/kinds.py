@@ -90,11 +90,7 @@ _E = TypeVar("_E", bound=StrEnum)
 
 
 def choice(enum: type[_E], value: str, what: str) -> _E:
-    """The member of `enum` that `value` spells.
-
-    Raises:
-        UsageError: no member is spelled so; the sentence lists those that exist.
-    """
+    """The member of `enum` that `value` spells."""
     try:
         return enum(value)
     except ValueError:

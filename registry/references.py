@@ -67,11 +67,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Read a reference.
-
-    Raises:
-        UsageError: the text is malformed; the sentence gives examples.
-    """
+    """Read a reference."""
     text = text.strip()
     reference = _parse_model(text) or _parse_of_domain(text)
     if reference is None:

@@ -78,12 +78,7 @@ class NodeStore(Store, Generic[R]):
         return cls.records(session, cls._query().where(Node.id == node.id))[0]
 
     def get(self, ref: str) -> R:
-        """The version that a reference points at.
-
-        Raises:
-            NotFoundError: it points at nothing.
-            UsageError: it is malformed, or points at something else.
-        """
+        """The version that a reference points at."""
         with self.database.read() as session:
             return self.read(session, find_node(session, ref))
 
@@ -177,12 +172,7 @@ def put_artifact(session: Session, stored: StoredArtifact) -> str:
 
 
 def find_node(session: Session, ref: str | Reference) -> Node:
-    """The node that a reference points at, aliases and `latest` followed.
-
-    Raises:
-        UsageError: the reference is malformed.
-        NotFoundError: it points at nothing.
-    """
+    """The node that a reference points at, aliases and `latest` followed."""
     reference = parse(ref) if isinstance(ref, str) else ref
     query = select(Node).where(Node.ref == str(reference))
     if reference.alias is not None:
@@ -236,12 +226,7 @@ def read_node(session: Session, node: Node) -> NodeRecord:
 
 
 def add_edges(session: Session, child: Node, parents: Sequence[Parent]) -> None:
-    """Record where a node came from; an edge that exists already is left as it is.
-
-    Raises:
-        NotFoundError: a parent does not exist.
-        UsageError: an edge would close a cycle.
-    """
+    """Record where a node came from; an edge that exists already is left as it is."""
     for parent in parents:
         _add_edge(session, find_node(session, parent.ref), child, parent)
 

@@ -83,8 +83,17 @@ def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
+def _to(column: str, primary_key: bool = False, index: bool = False) -> Mapped[Any]:
+    """A reference to a row that must not go away."""
+    return mapped_column(BigId, ForeignKey(column, ondelete="RESTRICT"), primary_key=primary_key, index=index)
+
+
 def _node_key() -> Mapped[int]:
     return mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), primary_key=True, autoincrement=False)
+
+
+def _artifact() -> Mapped[Any]:
+    return mapped_column(String(64), ForeignKey("artifacts.digest", ondelete="RESTRICT"), index=True)
 
 
 class Node(Base):
@@ -101,7 +110,7 @@ class Node(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     kind: Mapped[str] = mapped_column(String(20))
     # The node of the domain that this one belongs to; null for domains and for the hub, which belongs to all.
-    domain_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int | None] = _to("nodes.id")
     ref: Mapped[str] = mapped_column(String(120))
     # The same in every registry that the node is moved to, where its number may differ.
     uid: Mapped[str] = mapped_column(String(32), default=lambda: uuid.uuid4().hex)
@@ -119,8 +128,8 @@ class Edge(Base):
         Index(None, "child_id", "parent_id"),
     )
 
-    parent_id: Mapped[int] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), primary_key=True)
-    child_id: Mapped[int] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), primary_key=True)
+    parent_id: Mapped[int] = _to("nodes.id", primary_key=True)
+    child_id: Mapped[int] = _to("nodes.id", primary_key=True)
     relation: Mapped[str] = mapped_column(String(20), primary_key=True)
     part: Mapped[str] = mapped_column(String(120), primary_key=True, default="")
     reason: Mapped[str | None]
@@ -162,12 +171,12 @@ class Snapshot(Base):
     )
 
     id: Mapped[int] = _node_key()
-    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int] = _to("domains.id")
     kind: Mapped[str] = mapped_column(String(20))
     version: Mapped[int]
     content_hash: Mapped[str] = mapped_column(String(128))
     rows: Mapped[int] = mapped_column(BigInteger)
-    artifact: Mapped[str] = mapped_column(String(64), ForeignKey("artifacts.digest", ondelete="RESTRICT"), index=True)
+    artifact: Mapped[str] = _artifact()
     as_of: Mapped[datetime | None]
     details: Mapped[dict[str, Any]]
 
@@ -188,7 +197,7 @@ class Model(Base):
 
     id: Mapped[int] = _node_key()
     kind: Mapped[str] = mapped_column(String(20))
-    domain_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int | None] = _to("domains.id")
     version: Mapped[int]
     status: Mapped[str] = mapped_column(String(20))
     fingerprint: Mapped[str] = mapped_column(String(128))
@@ -198,9 +207,7 @@ class Model(Base):
     code_version: Mapped[str] = mapped_column(String(120))
     seed: Mapped[int | None] = mapped_column(BigInteger)
     environment: Mapped[dict[str, Any]]
-    artifact: Mapped[str | None] = mapped_column(
-        String(64), ForeignKey("artifacts.digest", ondelete="RESTRICT"), index=True
-    )
+    artifact: Mapped[str | None] = _artifact()
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
     error: Mapped[str | None]
@@ -211,12 +218,12 @@ class ModelPart(Base):
 
     __tablename__ = "model_parts"
 
-    model_id: Mapped[int] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), primary_key=True)
+    model_id: Mapped[int] = _to("models.id", primary_key=True)
     name: Mapped[str] = mapped_column(String(60), primary_key=True)
     fingerprint: Mapped[str] = mapped_column(String(128))
     bytes: Mapped[int | None] = mapped_column(BigInteger)
     parameters: Mapped[int | None] = mapped_column(BigInteger)
-    source_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
+    source_id: Mapped[int | None] = _to("models.id", index=True)
 
 
 class IndexVersion(Base):
@@ -229,17 +236,17 @@ class IndexVersion(Base):
     )
 
     id: Mapped[int] = _node_key()
-    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int] = _to("domains.id")
     version: Mapped[int]
-    model_id: Mapped[int] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
-    items_id: Mapped[int] = mapped_column(BigId, ForeignKey("snapshots.id", ondelete="RESTRICT"), index=True)
+    model_id: Mapped[int] = _to("models.id", index=True)
+    items_id: Mapped[int] = _to("snapshots.id", index=True)
     fingerprint: Mapped[str] = mapped_column(String(128))
     space_fingerprint: Mapped[str] = mapped_column(String(128))
     factory: Mapped[str] = mapped_column(String(120))
     dimension: Mapped[int]
     metric: Mapped[str] = mapped_column(String(40))
     n_items: Mapped[int] = mapped_column(BigInteger)
-    artifact: Mapped[str] = mapped_column(String(64), ForeignKey("artifacts.digest", ondelete="RESTRICT"), index=True)
+    artifact: Mapped[str] = _artifact()
     config: Mapped[dict[str, Any]]
     seconds: Mapped[float | None]
 
@@ -254,16 +261,14 @@ class Evaluation(Base):
     __table_args__ = (UniqueConstraint("domain_id", "version"),)
 
     id: Mapped[int] = _node_key()
-    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int] = _to("domains.id")
     version: Mapped[int]
-    subject_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), index=True)
-    events_id: Mapped[int] = mapped_column(BigId, ForeignKey("snapshots.id", ondelete="RESTRICT"), index=True)
+    subject_id: Mapped[int | None] = _to("nodes.id", index=True)
+    events_id: Mapped[int] = _to("snapshots.id", index=True)
     protocol: Mapped[dict[str, Any]]
     n_users: Mapped[int] = mapped_column(BigInteger)
     details: Mapped[dict[str, Any]]
-    artifact: Mapped[str | None] = mapped_column(
-        String(64), ForeignKey("artifacts.digest", ondelete="RESTRICT"), index=True
-    )
+    artifact: Mapped[str | None] = _artifact()
 
 
 class Metric(Base):
@@ -271,9 +276,7 @@ class Metric(Base):
 
     __tablename__ = "metrics"
 
-    evaluation_id: Mapped[int] = mapped_column(
-        BigId, ForeignKey("evaluations.id", ondelete="RESTRICT"), primary_key=True
-    )
+    evaluation_id: Mapped[int] = _to("evaluations.id", primary_key=True)
     slice: Mapped[str] = mapped_column(String(60), primary_key=True)
     name: Mapped[str] = mapped_column(String(60), primary_key=True)
     value: Mapped[float]
@@ -288,7 +291,7 @@ class RuleSet(Base):
     __table_args__ = (UniqueConstraint("domain_id", "version"), UniqueConstraint("domain_id", "fingerprint"))
 
     id: Mapped[int] = _node_key()
-    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int] = _to("domains.id")
     version: Mapped[int]
     fingerprint: Mapped[str] = mapped_column(String(64))
     content: Mapped[dict[str, Any]]
@@ -301,13 +304,13 @@ class Release(Base):
     __table_args__ = (UniqueConstraint("domain_id", "version"),)
 
     id: Mapped[int] = _node_key()
-    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int] = _to("domains.id")
     version: Mapped[int]
-    hub_id: Mapped[int] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
-    spoke_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
-    index_id: Mapped[int] = mapped_column(BigId, ForeignKey("index_versions.id", ondelete="RESTRICT"), index=True)
-    reranker_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("models.id", ondelete="RESTRICT"), index=True)
-    rules_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("rule_sets.id", ondelete="RESTRICT"), index=True)
+    hub_id: Mapped[int] = _to("models.id", index=True)
+    spoke_id: Mapped[int | None] = _to("models.id", index=True)
+    index_id: Mapped[int] = _to("index_versions.id", index=True)
+    reranker_id: Mapped[int | None] = _to("models.id", index=True)
+    rules_id: Mapped[int | None] = _to("rule_sets.id", index=True)
 
 
 class Gate(Base):
@@ -317,7 +320,7 @@ class Gate(Base):
     __table_args__ = (Index(None, "domain_id", "id"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
-    domain_id: Mapped[int] = mapped_column(BigId, ForeignKey("domains.id", ondelete="RESTRICT"))
+    domain_id: Mapped[int] = _to("domains.id")
     conditions: Mapped[list[Any]]
     actor: Mapped[str]
     reason: Mapped[str | None]
@@ -331,7 +334,7 @@ class Alias(Base):
 
     scope: Mapped[str] = mapped_column(String(63), primary_key=True)
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
-    node_id: Mapped[int] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), index=True)
+    node_id: Mapped[int] = _to("nodes.id", index=True)
 
 
 class AliasMove(Base):
@@ -350,8 +353,8 @@ class AliasMove(Base):
     scope: Mapped[str] = mapped_column(String(63))
     alias: Mapped[str] = mapped_column(String(63))
     action: Mapped[str] = mapped_column(String(20))
-    from_node_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), index=True)
-    to_node_id: Mapped[int] = mapped_column(BigId, ForeignKey("nodes.id", ondelete="RESTRICT"), index=True)
+    from_node_id: Mapped[int | None] = _to("nodes.id", index=True)
+    to_node_id: Mapped[int] = _to("nodes.id", index=True)
     actor: Mapped[str]
     reason: Mapped[str | None]
     overridden: Mapped[str | None]

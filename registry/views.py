@@ -186,11 +186,7 @@ VIEWS: tuple[View, ...] = (
 
 
 def find_views(names: tuple[str, ...] = ()) -> tuple[View, ...]:
-    """The views of these names, or all.
-
-    Raises:
-        NotFoundError: there is no such view.
-    """
+    """The views of these names, or all."""
     known = {view.name: view for view in VIEWS}
     for name in names:
         if name not in known:

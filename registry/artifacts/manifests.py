@@ -67,11 +67,7 @@ def check_digest(digest: str) -> str:
 
 
 def seal(folder: Path, kind: str) -> Manifest:
-    """Hash every file of a folder, write the manifest beside them and flush it all to the disk.
-
-    Raises:
-        UsageError: the folder is empty, or holds something that is no plain file.
-    """
+    """Hash every file of a folder, write the manifest beside them and flush it all to the disk."""
     hashes, sizes = {}, {}
     for name in _plain_files(folder):
         flush(folder / name)
@@ -106,11 +102,7 @@ def read_manifest(folder: Path, digest: str) -> Manifest:
 
 
 def verify_files(folder: Path, digest: str) -> int:
-    """Hash every file of the artifact that lies in `folder`; their bytes.
-
-    Raises:
-        CorruptArtifactError: a file is missing or differs from its checksum.
-    """
+    """Hash every file of the artifact that lies in `folder`; their bytes."""
     manifest = read_manifest(folder, digest)
     for name, expected in manifest.stored.files.items():
         file = folder / name

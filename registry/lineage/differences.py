@@ -136,11 +136,7 @@ class _Side(NamedTuple):
 
 
 def difference(session: Session, first: Node, second: Node) -> Difference:
-    """What differs between two versions of one kind.
-
-    Raises:
-        UsageError: the two are of different kinds, or of a kind that has no versions.
-    """
+    """What differs between two versions of one kind."""
     a, b = _side(session, first), _side(session, second)
     if first.kind != second.kind:
         raise UsageError(

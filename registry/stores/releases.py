@@ -113,12 +113,7 @@ def fitting_parts(session: Session, owner: Domain, parts: ReleaseParts) -> dict[
 
 
 def _check_fit(session: Session, nodes: dict[str, Node]) -> None:
-    """Every part speaks the embedding space of the others.
-
-    Raises:
-        IncompatibleError: the spoke stands on another hub, the index was filled by another model or from another
-            space, it covers another domain's catalog, or the re-ranker was trained on another spoke's space.
-    """
+    """Every part speaks the embedding space of the others."""
     hub, spoke, index_node = nodes["hub"], nodes.get("spoke"), nodes["index"]
     index = session.get_one(IndexVersion, index_node.id)
     serving = spoke or hub

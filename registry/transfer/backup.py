@@ -77,13 +77,7 @@ def plan_backup(url: str, file: Path, force: bool = False) -> RegistryCopy:
 
 
 def inspect_backup(file: Path) -> RegistryCopy:
-    """What is in a backup, once its integrity and foreign keys are checked.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InvalidDataError: it holds no registry, or a damaged one.
-        SchemaVersionError: a newer hubspoke made it.
-    """
+    """What is in a backup, once its integrity and foreign keys are checked."""
     if not file.is_file():
         raise NotFoundError(f"There is no backup {file}; check the path.")
     return _inspect(file, str(file))
