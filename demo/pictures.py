@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 CATEGORIES: tuple[CategoryName, ...] = ("lamps", "mugs", "rugs")
 LAUNCHED = "mugs"
-SEEN = "seen items excluded"
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,7 @@ class ModalityRow:
 
 @dataclass(frozen=True)
 class PictureLaunch(Record):
-    """What the launch with pictures found.
-
-    Attributes:
-        domain: the launched category.
-        rows: text alone, pictures alone, both; the differences are to both.
-        protocol: how it was measured.
-        n_users: users measured.
-        examples: similar items by what the hub sees and reads.
-        image_root: folder of the pictures.
-    """
+    """What the launch with pictures found: text alone, pictures alone, both; `examples` are similar items by both."""
 
     domain: str
     rows: Sequence[ModalityRow]
@@ -60,12 +50,7 @@ def launch_with_pictures(
 ) -> PictureLaunch:
     """Simulate a marketplace, launch one of its categories with pictures on day zero, and take modalities away.
 
-    Args:
-        ws: the workspace.
-        items_per_category: products drawn for each of three categories.
-        echo: receives the story.
-        step: receives each step: text, whether it was cached, seconds.
-        hub_config: keys of `HubConfig`; by default the packaged encoders.
+    `echo` receives the story, `step` each step of it: text, whether it was cached, seconds.
     """
     from ..workflows.recommendations import Recommender
 

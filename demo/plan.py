@@ -19,34 +19,24 @@ if TYPE_CHECKING:
 
 
 class DemoPlan(BaseModel):
-    """What the demo does. Dates were fixed before anything was measured.
-
-    Attributes:
-        established: departments with a spoke of their own; the hub is trained on them.
-        launched: the department that the hub has never seen.
-        launch_date: nothing from this day on is known to the hub and the established spokes.
-        weeks: weeks after the launch at which the new spoke is trained.
-        table_weeks: those of them that stand in the table.
-        test_weeks: length of the test window, which begins with the last of `weeks`.
-        hub: keys of `HubConfig`.
-        established_spoke: keys of `SpokeConfig` for the established departments.
-        launched_spoke: keys of `SpokeConfig` for the launched one.
-        pictures: items per simulated category, 0 to leave the pictures out.
-        picture_hub: keys of `HubConfig` for the hub that reads them.
-    """
+    """What the demo does. Dates were fixed before anything was measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # Departments with a spoke of their own; the hub is trained on them.
     established: tuple[str, ...] = ("PRODUCE", "MEAT-PCKGD", "DELI", "PASTRY")
+    # The department that the hub has never seen; nothing from its first day on is known to hub and established spokes.
     launched: str = "NUTRITION"
     launch_date: datetime = datetime(2017, 6, 1, tzinfo=UTC)
+    # Weeks after the launch at which its spoke is trained, and those of them that stand in the table.
     weeks: tuple[int, ...] = (1, 2, 4, 8, 12)
     table_weeks: tuple[int, ...] = (4, 12)
-    test_weeks: int = 8
+    test_weeks: int = 8  # the test begins with the last of `weeks`
+    # Keys of HubConfig and SpokeConfig.
     hub: Mapping[str, Any] = {"image": None}
     established_spoke: Mapping[str, Any] = {"training": {"max_epochs": 30}}
     launched_spoke: Mapping[str, Any] = {}
-    pictures: int = 240
+    pictures: int = 240  # items per simulated category, 0 to leave the pictures out
     picture_hub: Mapping[str, Any] = {}
 
     def after(self, weeks: int) -> datetime:

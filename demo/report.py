@@ -26,9 +26,9 @@ def comparison_lines(comparison: CompareResult, systems: Mapping[str, str]) -> I
     """The comparison as plain text, protocol first."""
     yield f"  {comparison.protocol['description']}; {comparison.n_users} households"
     yield f"  {'system':<16} {'HR@10':<24} {'NDCG@10':<24} {'NDCG@10, cold items':<24} coverage@100"
-    for row in _rows(comparison):
-        cells = " ".join(f"{_text(row.get((metric, slice_name))):<24}" for metric, slice_name in SHOWN)
-        yield f"  {systems[row['system']]:<16} {cells} {row['coverage']:.3f}"
+    for model, shown, coverage, _ in _rows(comparison):
+        cells = " ".join(f"{'-' if e is None else f'{e.value:.4f} [{e.low:.4f}, {e.high:.4f}]':<24}" for e in shown)
+        yield f"  {systems[model]:<16} {cells} {coverage:.3f}"
 
 
 def write_report(result: DemoResult, plan: DemoPlan) -> None:
@@ -71,40 +71,22 @@ def _comparison_table(comparison: CompareResult, systems: Mapping[str, str]) -> 
         Column("Coverage@100", numeric=True, best="max", digits=3),
         Column(f"NDCG@10 over {systems[comparison.baseline]}", numeric=True, signed=True),
     )
-    rows = tuple(
-        (
-            systems[row["system"]],
-            *(row.get((metric, slice_name)) for metric, slice_name in SHOWN),
-            float(row["coverage"]),
-            row["difference"],
-        )
-        for row in _rows(comparison)
-    )
+    rows = [(systems[model], *shown, coverage, difference) for model, shown, coverage, difference in _rows(comparison)]
     return Table(columns, rows, f"{comparison.protocol['description']}; {comparison.n_users} households.")
 
 
-def _rows(comparison: CompareResult) -> list[dict[Any, Any]]:
-    """One row per system: its estimates by (metric, slice), coverage and difference to the baseline."""
-    found = []
+def _rows(comparison: CompareResult) -> Iterator[tuple[str, list[Estimate | None], float, Estimate | None]]:
+    """Of each model what is shown of it, its coverage, and its difference to the baseline."""
     for result in comparison.results:
         own = {(row.metric, row.slice): row for row in comparison.rows if row.model == result.model}
-        cells: dict[Any, Any] = {
-            key: _estimate(own[key].value, own[key].low, own[key].high) for key in SHOWN if key in own
-        }
+        shown = [_estimate(row.value, row.low, row.high) if (row := own.get(key)) else None for key in SHOWN]
         change = own["ndcg@10", "all"]
-        cells["difference"] = _estimate(change.difference, change.difference_low, change.difference_high)
-        cells["system"] = result.model
-        cells["coverage"] = result.metrics["all"]["coverage@100"]
-        found.append(cells)
-    return found
+        difference = _estimate(change.difference, change.difference_low, change.difference_high)
+        yield result.model, shown, float(result.metrics["all"]["coverage@100"]), difference
 
 
 def _estimate(value: float | None, low: float | None, high: float | None) -> Estimate | None:
     return None if value is None or low is None or high is None else Estimate(value, low, high)
-
-
-def _text(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
 def _curve(result: DemoResult) -> Chart:

@@ -148,33 +148,20 @@ _EXTRAS = (
 
 
 class MarketplaceSettings(BaseModel):
-    """Size and temper of the simulated marketplace.
-
-    Attributes:
-        categories: names out of `KINDS`.
-        items_per_category: products of each category, N.
-        users: shoppers; all of them visit every category and keep their taste for what categories share.
-        events_per_user: fewest and most events of a shopper in one category.
-        image_size: edge of the square pictures in pixels.
-        weeks: length of the time that is simulated.
-        start: first moment.
-        late_share: share of the products that arrive in the last quarter of the time, so that some stay cold.
-        taste: weight of a shopper's lasting taste in the choice of the next product.
-        closeness: weight of the likeness to the product before it in the session.
-        popularity: weight of a product's own popularity (a power law over ranks); 0 is none.
-        seed: everything is drawn from it.
-    """
+    """Size and temper of the simulated marketplace; all shoppers visit every category, with one taste in all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     categories: tuple[CategoryName, ...] = ("lamps", "mugs", "rugs")
     items_per_category: int = Field(default=240, ge=12)
     users: int = Field(default=500, ge=1)
-    events_per_user: tuple[int, int] = (8, 14)
-    image_size: int = Field(default=96, ge=16, le=1024)
+    events_per_user: tuple[int, int] = (8, 14)  # fewest and most of a shopper in one category
+    image_size: int = Field(default=96, ge=16, le=1024)  # edge of the square pictures in pixels
     weeks: int = Field(default=8, ge=2)
     start: AwareDatetime = datetime(2024, 3, 4, tzinfo=UTC)
-    late_share: float = Field(default=0.1, ge=0, lt=1)
+    late_share: float = Field(default=0.1, ge=0, lt=1)  # of products arrive in the last quarter, so that some stay cold
+    # What weighs in the choice of the next product: the shopper's lasting taste, its likeness to the product before it
+    # in the session, and its own popularity (a power law over ranks).
     taste: float = Field(default=1.8, ge=0)
     closeness: float = Field(default=1.8, ge=0)
     popularity: float = Field(default=0.5, ge=0)

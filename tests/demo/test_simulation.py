@@ -153,13 +153,13 @@ def test_both_modalities_know_clearly_more_than_either_and_any_beats_popularity(
         "textual": evaluate(content(textual), given),
         "popularity": evaluate(lambda histories: np.tile(given.train_counts / 1.0, (len(histories), 1)), given),
     }
-    rows = {row.system: row for row in compare(measured, baseline="both", metrics=("ndcg@10",), slices=("all",))}
-    both = rows["both"].estimate.value
+    rows = {row.model: row for row in compare(measured, baseline="both", metrics=("ndcg@10",), slices=("all",))}
+    both = rows["both"].value
     assert both > 0.15
     for system in ("visual", "textual"):
-        assert rows[system].difference.high < -0.04
-        assert rows[system].estimate.value > 1.4 * rows["popularity"].estimate.value
-    assert both > 3 * rows["popularity"].estimate.value
+        assert rows[system].difference_high < -0.04
+        assert rows[system].value > 1.4 * rows["popularity"].value
+    assert both > 3 * rows["popularity"].value
 
 
 def test_taste_is_kept_between_categories(tmp_path: Path) -> None:
