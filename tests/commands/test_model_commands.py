@@ -131,11 +131,10 @@ def test_spoke_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     noun = stand_in(monkeypatch, "spoke", Trained(cached=True))
     split = ("--split", "temporal", "--test-from", "2017-07-01", "--no-index")
     shown = garden("spoke", "train", "garden", "--hub", "hub:4", "--refit", *split, "--force", "--dry-run")
-    _, (domain,), options = noun.calls[0]
-    assert domain == "garden"
+    _, args, options = noun.calls[0]
+    assert args == ("garden", None)
     assert options == {
         "hub": "hub:4",
-        "config": None,
         "items": None,
         "events": None,
         "refit": True,
@@ -151,7 +150,7 @@ def test_spoke_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "(cached; --force trains again)" in shown.out
     assert garden("spoke", "train", "garden", "--json").json["cached"] is True
     garden("spoke", "train", "garden", "--set", "model=sasrec", "--set", "seed=3", "--model", "bert4rec")
-    assert noun.calls[-1][2]["config"] == {"model": "bert4rec", "seed": 3}
+    assert noun.calls[-1][1] == ("garden", {"model": "bert4rec", "seed": 3})
     garden("spoke", "train", "garden", "--from", "pots:3", "--on", "new")
     assert (noun.calls[-1][2]["parent"], noun.calls[-1][2]["on"]) == ("pots:3", "new")
 
@@ -262,6 +261,6 @@ def test_launch(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Made a new workspace in" in shown.err
     assert "mode     day zero" in shown.out
     assert "Clay pot" in shown.out
-    (name, catalog), options = seen[0]
-    assert (name, catalog, options["images"], options["k"]) == ("garden", "items.csv", "photos", 3)
-    assert (options["config"], options["sessions"], options["dry_run"]) == ({"seed": 1}, None, False)
+    args, options = seen[0]
+    assert (args, options["images"], options["k"]) == (("garden", "items.csv", None), "photos", 3)
+    assert (options["config"], options.get("sessions"), options["dry_run"]) == ({"seed": 1}, None, False)
