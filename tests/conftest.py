@@ -6,6 +6,9 @@ import hashlib
 import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import urllib.request
 import uuid
@@ -245,3 +248,23 @@ def stream_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
         return SequenceStream(files, shard_events)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def two_processes() -> Callable[[Sequence[str]], list[tuple[int, str, str]]]:
+    """Runs a program in two processes started as torchrun starts them, with nobody to stop one for the other."""
+
+    def run(program: Sequence[str]) -> list[tuple[int, str, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        shared = os.environ | where | {"WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started = [
+            subprocess.Popen([sys.executable, *program], env=shared | {"RANK": rank, "LOCAL_RANK": rank}, **pipes)
+            for rank in "01"
+        ]
+        written = [process.communicate(timeout=240) for process in started]
+        return [(process.returncode, *both) for process, both in zip(started, written, strict=True)]
+
+    return run

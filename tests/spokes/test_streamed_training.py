@@ -16,8 +16,8 @@ from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.training.batches import training_batches
 from hubspoke.spokes.training.checkpoints import Checkpoints
 
-MEMBER = runpy.run_path(str(Path(__file__).parent / "training" / "team_member.py"))
-train, config, interrupted = MEMBER["train"], MEMBER["config"], MEMBER["interrupted"]
+WORKER = runpy.run_path(str(Path(__file__).parent / "training" / "worker.py"))
+train, config, interrupted = WORKER["train"], WORKER["config"], WORKER["interrupted"]
 MODELS = ("sasrec", "bert4rec")
 
 
@@ -111,7 +111,7 @@ def test_one_shard_trains_the_same_bits(tmp_path, sampler):
     chosen = config(sampler=sampler)
     torch.manual_seed(1)
     held, run = train(chosen, validate=lambda _: 0.5)
-    streamed, again = train(chosen, validate=lambda _: 0.5, source=MEMBER["stream"](tmp_path / "one", 10_000))
+    streamed, again = train(chosen, validate=lambda _: 0.5, source=WORKER["stream"](tmp_path / "one", 10_000))
     assert all(torch.equal(weight, streamed.state_dict()[name]) for name, weight in held.state_dict().items())
     assert [row["loss"] for row in run.history] == [row["loss"] for row in again.history]
 
@@ -119,7 +119,7 @@ def test_one_shard_trains_the_same_bits(tmp_path, sampler):
 @pytest.mark.parametrize("model", MODELS)
 def test_a_killed_training_on_a_stream_ends_with_the_same_bits(tmp_path, model):
     chosen = config(max_epochs=4, sampler="popularity").model_copy(update={"model": model})
-    stream, begun = MEMBER["stream"](tmp_path / "stream"), []
+    stream, begun = WORKER["stream"](tmp_path / "stream"), []
     assert stream.n_shards > 2
     whole, _ = train(chosen, source=stream)
     keep = Checkpoints(tmp_path / "kept", every=1)
@@ -127,17 +127,9 @@ def test_a_killed_training_on_a_stream_ends_with_the_same_bits(tmp_path, model):
         train(chosen, source=stream, checkpoints=keep)
     torch.manual_seed(99)
     with interrupted(99, begun):
-        resumed, _ = train(chosen, source=MEMBER["stream"](tmp_path / "again"), checkpoints=keep)
+        resumed, _ = train(chosen, source=WORKER["stream"](tmp_path / "again"), checkpoints=keep)
     assert begun == [0, 1, 2, 3]
     assert all(torch.equal(weight, resumed.state_dict()[name]) for name, weight in whole.state_dict().items())
-
-
-def test_other_shards_are_another_training(tmp_path):
-    keep, begun = Checkpoints(tmp_path / "kept", every=1), []
-    with interrupted(99, begun):
-        train(config(), source=MEMBER["stream"](tmp_path / "a", 12), checkpoints=keep)
-        train(config(), source=MEMBER["stream"](tmp_path / "b", 20), checkpoints=keep)
-    assert begun == [0, 1, 2, 0, 1, 2]
 
 
 def test_memory_does_not_grow_with_the_number_of_events(stream_of):

@@ -19,6 +19,7 @@ import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import MANIFEST_FILE, SequenceStream
 from hubspoke.errors import CorruptArtifactError, InvalidDataError
+from hubspoke.evaluation.protocols import leave_one_out
 from hubspoke.results import fingerprint
 from hubspoke.spokes.config import SpokeConfig, StatisticsConfig, TrainingConfig
 from hubspoke.spokes.features.items import fit_features
@@ -74,26 +75,15 @@ def test_only_a_table_above_the_threshold_is_a_stream(lamps: Workspace) -> None:
     assert not len(streamed.sequences) and streamed.source is streamed.stream
 
 
-def held_out(dataset: Dataset) -> str:
-    return held_out_fingerprint(dataset.source, dataset.items["item_id"].to_list())
-
-
 def test_the_waterfall_and_the_held_out_events_are_those_of_the_whole(lamps: Workspace) -> None:
     held, streamed = both(lamps)
     assert streamed.stream is not None and streamed.stream.n_shards > 3
     assert (streamed.waterfall, streamed.session_mode) == (held.waterfall, held.session_mode)
     assert streamed.source.n_events == held.source.n_events
-    assert held_out(streamed) == held_out(held)
-
-
-def test_what_is_held_out_is_told_as_one_list(lamps: Workspace) -> None:
-    from hubspoke.evaluation.protocols import leave_one_out
-
-    held, _ = both(lamps)
-    users = leave_one_out(held.sequences, "test")
-    ids = held.items["item_id"].to_list()
+    users, ids = leave_one_out(held.sequences, "test"), held.items["item_id"].to_list()
     asked = zip(users.users, users.histories, users.targets, strict=True)
-    assert held_out(held) == fingerprint([[u, len(h), *(ids[row] for row in t)] for u, h, t in asked])
+    listed = fingerprint([[user, len(history), *(ids[row] for row in target)] for user, history, target in asked])
+    assert held_out_fingerprint(held.source, ids) == held_out_fingerprint(streamed.source, ids) == listed
 
 
 def same_rows(stream: Any, held: Any) -> None:

@@ -25,7 +25,7 @@ def made(parents: list[Parent] | None = None) -> Trained:
     def save(folder: Path) -> None:
         (folder / "weights").write_text("weights")
 
-    return Trained(save, "space", {"loss": 0.5, "table": [{"share": 0.0}]}, parents or [])
+    return Trained(save, "space", {"loss": 0.5, "table": [{"share": 0.0}]}, parents or [], seconds_before=2_000.0)
 
 
 def refuse() -> Trained:
@@ -58,6 +58,8 @@ def test_a_recipe_is_trained_once(each_ws: Workspace) -> None:
     assert (first.ref, first.version, first.cached, first.status) == ("hub:1", 1, False, "ready")
     assert first.table == [{"share": 0.0}]
     assert first.summary["loss"] == 0.5
+    # What processes took that were killed before counts in the record, and not in what this call took.
+    assert first.seconds < 2_000 <= first.summary["seconds"]
     assert "table" not in first.summary
     again = train_once(each_ws, recipe(), refuse, force=False, dry_run=False)
     assert (again.ref, again.cached, again.table) == ("hub:1", True, [{"share": 0.0}])

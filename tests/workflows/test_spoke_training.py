@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
+Pair: TypeAlias = Callable[..., list[tuple[int, str, str]]]
 # Dropout is drawn in each process for its own share, so that only without it two make what one makes.
 CONFIG: dict[str, Any] = {
     "transformer": {"dimension": 16, "dropout": 0.0},
@@ -51,31 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, shop_template: Path) -> Pat
 
 
 def command(folder: Path, *more: str) -> list[str]:
-    return [
-        "spoke",
-        "train",
-        "lamps",
-        "--config",
-        str(folder / "spoke.json"),
-        "--workspace",
-        str(folder / "two"),
-        *more,
-    ]
-
-
-def pair(program: Sequence[str]) -> list[tuple[int, str, str]]:
-    """How two processes ended that were started as torchrun starts them, with nobody to stop one for the other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    started = [
-        subprocess.Popen([sys.executable, *program], env=shared | {"RANK": rank, "LOCAL_RANK": rank}, **pipes)
-        for rank in "01"
-    ]
-    said = [process.communicate(timeout=240) for process in started]
-    return [(process.returncode, *both) for process, both in zip(started, said, strict=True)]
+    where = ["--config", str(folder / "spoke.json"), "--workspace", str(folder / "two")]
+    return ["spoke", "train", "lamps", *where, *more]
 
 
 @pytest.fixture(scope="module")
@@ -125,25 +102,29 @@ def weights(ws: Workspace, ref: str) -> dict[str, np.ndarray]:
     return {name: weight.numpy() for name, weight in behaviour.model.state_dict().items()}
 
 
-def test_what_was_trained_before_is_found_by_both(trained: object, folder: Path) -> None:
-    (first, told, _), (second, nothing, silent) = pair(
+def test_what_was_trained_before_is_found_by_both(trained: object, folder: Path, two_processes: Pair) -> None:
+    (first, told, _), (second, nothing, silent) = two_processes(
         ["-m", "hubspoke.cli", *command(folder, "--refit", "--json", "--quiet", "--no-index")]
     )
     assert (first, second, nothing, silent) == (0, 0, "", "")
     assert json.loads(told)["cached"] is True
 
 
-def test_what_is_refused_is_told_once_and_ends_both(folder: Path) -> None:
-    (first, _, told), (second, nothing, silent) = pair(["-m", "hubspoke.cli", *command(folder, "--set", "layers=3")])
+def test_what_is_refused_is_told_once_and_ends_both(folder: Path, two_processes: Pair) -> None:
+    (first, _, told), (second, nothing, silent) = two_processes(
+        ["-m", "hubspoke.cli", *command(folder, "--set", "layers=3")]
+    )
     assert first == 2 and second != 0
     assert "layers" in told and (nothing, silent) == ("", "")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_process_that_dies_takes_the_other_with_it(folder: Path, two: Workspace, victim: int) -> None:
+def test_a_process_that_dies_takes_the_other_with_it(
+    folder: Path, two: Workspace, two_processes: Pair, victim: int
+) -> None:
     more = ("--quiet", "--no-index", "--set", f"seed={20 + victim}")
-    ended = pair(["-c", KILLED, str(victim), *command(folder, *more)])
+    ended = two_processes(["-c", KILLED, str(victim), *command(folder, *more)])
     assert ended[victim][0] == -9 and ended[1 - victim][0] == 1
     newest = two.spoke.list("lamps")[-1]
     if victim:

@@ -1,9 +1,5 @@
 import json
-import os
 import runpy
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +9,7 @@ from hubspoke.spokes.training.batches import Batch
 from hubspoke.spokes.training.distributed import World, join_world
 from safetensors.torch import load_file
 
-MEMBER = Path(__file__).with_name("team_member.py")
+WORKER = Path(__file__).with_name("worker.py")
 CASES = {
     "plain": {},
     "one_window_each": {"tokens_per_batch": 8},  # batches without a window for the second process
@@ -25,26 +21,17 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def team_of_two(tmp_path_factory):
-    """The folder in which two processes, started as torchrun starts them, left their weights."""
-    out = tmp_path_factory.mktemp("team")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(MEMBER), str(out), json.dumps(CASES)]
-    started = [
-        subprocess.Popen(command, env=shared | {"RANK": rank, "LOCAL_RANK": rank}, stderr=subprocess.PIPE, text=True)
-        for rank in "01"
-    ]
-    told = [process.communicate(timeout=240)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], told
+def both(tmp_path_factory, two_processes):
+    """The folder in which two processes left their weights."""
+    out = tmp_path_factory.mktemp("both")
+    ended = two_processes([str(WORKER), str(out), json.dumps(CASES)])
+    assert [code for code, *_ in ended] == [0, 0], ended
     return out
 
 
 @pytest.fixture(scope="module")
-def member():
-    return runpy.run_path(str(MEMBER))
+def worker():
+    return runpy.run_path(str(WORKER))
 
 
 def close(weights, expected):
@@ -57,26 +44,22 @@ def close(weights, expected):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_train_what_one_trains(team_of_two, member, case):
-    model, run = member["train"](member["config"](**CASES[case]), validate=member["score"])
-    first, second = (load_file(team_of_two / f"{case}-{rank}.safetensors") for rank in (0, 1))
+def test_two_processes_train_what_one_trains(both, worker, case):
+    model, run = worker["train"](worker["config"](**CASES[case]), validate=worker["score"])
+    first, second = (load_file(both / f"{case}-{rank}.safetensors") for rank in (0, 1))
     close(first, model.state_dict())
     assert all(torch.equal(weight, second[name]) for name, weight in first.items())
-    epochs = [json.loads((team_of_two / f"{case}-{rank}.json").read_text()) for rank in (0, 1)]
+    epochs = [json.loads((both / f"{case}-{rank}.json").read_text()) for rank in (0, 1)]
     assert epochs[0] == epochs[1] == [run.best_epoch, pytest.approx(run.best_score, abs=1e-3)]
 
 
-def test_two_processes_train_on_a_stream_what_one_does(team_of_two, member, tmp_path):
-    model, _ = member["train"](member["config"](), source=member["stream"](tmp_path / "alone"))
+def test_they_do_so_on_a_stream_and_from_a_checkpoint(both, worker, tmp_path):
+    streamed, _ = worker["train"](worker["config"](), source=worker["stream"](tmp_path / "alone"))
+    whole, _ = worker["train"](worker["config"]())
     for rank in (0, 1):
-        close(load_file(team_of_two / f"streamed-{rank}.safetensors"), model.state_dict())
-
-
-def test_a_team_goes_on_from_its_checkpoint(team_of_two, member):
-    model, _ = member["train"](member["config"]())
-    for rank in (0, 1):
-        close(load_file(team_of_two / f"resumed-{rank}.safetensors"), model.state_dict())
-        assert json.loads((team_of_two / f"begun-{rank}.json").read_text()) == [0, 1, 2]
+        close(load_file(both / f"streamed-{rank}.safetensors"), streamed.state_dict())
+        close(load_file(both / f"resumed-{rank}.safetensors"), whole.state_dict())
+        assert json.loads((both / f"begun-{rank}.json").read_text()) == [0, 1, 2]
 
 
 def test_shares_cover_a_batch_without_overlap():

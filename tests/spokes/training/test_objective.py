@@ -9,8 +9,8 @@ from hubspoke.spokes.training.distributed import World
 from hubspoke.spokes.training.losses import sampled_softmax_loss
 from hubspoke.spokes.training.objective import REFRESH_EVERY, Objective
 
-MEMBER = runpy.run_path(str(Path(__file__).with_name("team_member.py")))
-train, config, sequences, N = MEMBER["train"], MEMBER["config"], MEMBER["sequences"], MEMBER["N"]
+WORKER = runpy.run_path(str(Path(__file__).with_name("worker.py")))
+train, config, sequences, N = WORKER["train"], WORKER["config"], WORKER["sequences"], WORKER["N"]
 
 
 def weights(**training):
@@ -42,8 +42,8 @@ def known_pairs(model, items):
 )
 def test_every_loss_and_sampler_learns(options, monkeypatch):
     made = []
-    inputs = MEMBER["BehaviourModel"].inputs
-    monkeypatch.setattr(MEMBER["BehaviourModel"], "inputs", lambda *a: (made.append(inputs(*a)), made[0])[1])
+    inputs = WORKER["BehaviourModel"].inputs
+    monkeypatch.setattr(WORKER["BehaviourModel"], "inputs", lambda *a: (made.append(inputs(*a)), made[0])[1])
     model, _ = train(config(max_epochs=100, **options))
     # One in twelve by chance.
     assert known_pairs(model, made[0]) > 0.5
@@ -75,7 +75,7 @@ def objective(**training):
     settings = config(**training)
     model, _ = train(settings, epochs=0)
     rng = np.random.default_rng(0)
-    encoded = MEMBER["EncodedItems"](*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
+    encoded = WORKER["EncodedItems"](*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
     items = model.inputs(encoded, np.arange(1, N + 1))
     return Objective(model, items, sequences().item_counts(), settings, World()), settings
 

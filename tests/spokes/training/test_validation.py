@@ -53,23 +53,24 @@ def test_ndcg_by_hand():
     assert checked.ndcg(scores, False).tolist() == pytest.approx([1 / math.log2(3), 1 / math.log2(9.5)])
 
 
-def test_seen_items_make_room_under_the_filtering_policy():
-    users = leave_one_out(sequences([0, 1, 2, 3]), "validation")
-    scores = np.zeros((1, N), np.float32)
-    scores[0, [0, 1, 2]] = [3, 2, 1]  # behind two items of the history
-    checked = Validation(users, filter_seen=True)
-    assert checked.ndcg(scores, False).tolist() == pytest.approx([0.5])
-    assert checked.ndcg(scores, True).tolist() == [1.0]
-    assert scores[0, 0] == 3  # the scores are not written to
-
-
-def test_a_target_that_was_seen_counts_as_missed_when_seen_items_are_filtered():
-    users = leave_one_out(sequences([0, 1, 0, 3]), "validation")
-    checked = Validation(users, filter_seen=False)
-    scores = np.zeros((1, N), np.float32)
-    scores[0, 0] = 1
-    assert checked.ndcg(scores, False).tolist() == [1.0]
-    assert checked.ndcg(scores, True).tolist() == [0.0]
+@pytest.mark.parametrize(
+    ("row", "scores", "policy", "rank"),
+    [
+        ([0, 1, 2, 3], [3, 2, 1], (False,), 3),  # behind two items of the history
+        ([0, 1, 2, 3], [3, 2, 1], (True,), 1),
+        ([0, 1, 2, 3], [3, 2, 1], (False, 1), 2),  # the last events are held back
+        ([0, 1, 2, 3], [3, 2, 1], (False, 9), 1),
+        ([0, 1, 0, 3], [1, 0, 0], (False,), 1),
+        ([0, 1, 0, 3], [1, 0, 0], (True,), math.inf),  # a target that was seen counts as missed
+    ],
+)
+def test_what_was_seen_makes_room(row, scores, policy, rank):
+    users = leave_one_out(sequences(row), "validation")
+    given = np.zeros((1, N), np.float32)
+    given[0, :3] = scores
+    found = Validation(users, filter_seen=False).ndcg(given, *policy)
+    assert found.tolist() == pytest.approx([1 / math.log2(1 + rank)])
+    assert given[0, :3].tolist() == scores  # they are not written to
 
 
 def test_histories_are_cut_as_the_protocol_says():
@@ -134,16 +135,6 @@ def test_seen_items_are_filtered_where_few_come_back(repeats, filtered):
         row[3] = row[0]
     made = sequences(*rows)
     assert validation(leave_one_out(made, "validation"), made, 10, 0).filter_seen is filtered
-
-
-def test_the_last_events_are_held_back():
-    users = leave_one_out(sequences([0, 1, 2, 3]), "validation")  # history 0 1, target 2
-    checked = Validation(users, filter_seen=False)
-    scores = np.zeros((1, N), np.float32)
-    scores[0, :3] = [3, 2, 1]
-    found = [checked.ndcg(scores, False, held_back)[0] for held_back in (0, 1, 2, 9)]
-    assert found == pytest.approx([1 / math.log2(4), 1 / math.log2(3), 1, 1])
-    assert scores[0].tolist()[:3] == [3, 2, 1]
 
 
 def test_whether_an_item_returns_at_once():
