@@ -112,6 +112,15 @@ def models(garden: Workspace, models_of: Callable[[Registry], Any]) -> Any:
     return models_of(garden.registry)
 
 
+@pytest.fixture
+def two_spokes(garden: Workspace, models: Any) -> Workspace:
+    """garden:1 and garden:2 of hub:1, each with an index; nothing is live."""
+    models.hub()
+    for _ in range(2):
+        models.index(models.spoke("hub:1").ref)
+    return garden
+
+
 TINY_HUB: dict[str, Any] = {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}}
 TINY_SPOKE: dict[str, Any] = {
     "transformer": {"dimension": 16},

@@ -76,21 +76,18 @@ def test_a_dry_run_makes_no_release_and_moves_nothing(garden: Workspace, models:
     assert garden.promote("garden:1", dry_run=True).after == "release:garden/1"
 
 
-def test_rollback_returns_to_what_was_before(garden: Workspace, models: Any) -> None:
-    models.hub()
-    for _ in range(2):
-        models.index(models.spoke("hub:1").ref)
-    garden.promote("garden:1")
+def test_rollback_returns_to_what_was_before(two_spokes: Workspace) -> None:
+    two_spokes.promote("garden:1")
     with pytest.raises(NotFoundError, match="no earlier version"):
-        garden.rollback("garden", dry_run=True)
-    garden.promote("garden:2")
-    planned = garden.rollback("garden", dry_run=True)
+        two_spokes.rollback("garden", dry_run=True)
+    two_spokes.promote("garden:2")
+    planned = two_spokes.rollback("garden", dry_run=True)
     assert (planned.before, planned.after, planned.spoke) == ("release:garden/2", "release:garden/1", "garden:1")
-    assert garden.registry.resolve("garden").ref == "release:garden/2"
-    back = garden.rollback("garden", reason="worse")
+    assert two_spokes.registry.resolve("garden").ref == "release:garden/2"
+    back = two_spokes.rollback("garden", reason="worse")
     assert (back.action, back.before, back.after) == ("rollback", "release:garden/2", "release:garden/1")
     with pytest.raises(NotFoundError, match="no earlier version"):
-        garden.rollback("garden")
+        two_spokes.rollback("garden")
 
 
 def test_what_cannot_serve_is_refused(garden: Workspace, models: Any) -> None:
@@ -105,26 +102,20 @@ def test_what_cannot_serve_is_refused(garden: Workspace, models: Any) -> None:
         garden.promote("hub:1", to="Live!")
 
 
-def test_a_first_release_takes_nobodys_place(garden: Workspace, models: Any) -> None:
-    models.hub()
-    for _ in range(2):
-        models.index(models.spoke("hub:1").ref)
-    assert garden.promote("garden:1", first=True).after == "release:garden/1"
+def test_a_first_release_takes_nobodys_place(two_spokes: Workspace) -> None:
+    assert two_spokes.promote("garden:1", first=True).after == "release:garden/1"
     with pytest.raises(LockedError, match="points at release:garden/1, no longer at nothing"):
-        garden.promote("garden:2", first=True)
-    assert [release.ref for release in garden.registry.releases.list()] == ["release:garden/1"]
+        two_spokes.promote("garden:2", first=True)
+    assert [release.ref for release in two_spokes.registry.releases.list()] == ["release:garden/1"]
 
 
-def test_rules_stay_in_force_until_others_are_named(garden: Workspace, models: Any) -> None:
-    models.hub()
-    for _ in range(2):
-        models.index(models.spoke("hub:1").ref)
-    rules = garden.registry.rules.add("garden", {"hide": ["pot"]})[0].ref
-    garden.promote("garden:1", rules=rules)
-    assert garden.promote("garden:2").rules == rules
-    assert garden.promote("garden:2", rules="none").rules is None
+def test_rules_stay_in_force_until_others_are_named(two_spokes: Workspace) -> None:
+    rules = two_spokes.registry.rules.add("garden", {"hide": ["pot"]})[0].ref
+    two_spokes.promote("garden:1", rules=rules)
+    assert two_spokes.promote("garden:2").rules == rules
+    assert two_spokes.promote("garden:2", rules="none").rules is None
     # A release comes back as it was.
-    assert garden.promote("release:garden/2").rules == rules
-    assert garden.rollback("garden").rules is None
+    assert two_spokes.promote("release:garden/2").rules == rules
+    assert two_spokes.rollback("garden").rules is None
     with pytest.raises(UsageError, match="serves no shopper by itself"):
-        garden.promote("hub:1", rules=rules)
+        two_spokes.promote("hub:1", rules=rules)
