@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 from hubspoke.cli import cli
-from hubspoke.errors import UsageError
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.loading import load_spoke
@@ -101,11 +100,6 @@ def test_a_training_goes_on_from_it(served: Workspace) -> None:
     assert served.index.check(str(made.index)).ok
 
 
-def test_an_encoder_that_the_hub_lacks_is_told_in_one_sentence(shop: Workspace, config: Any) -> None:
-    with pytest.raises(UsageError, match="The hub has no image encoder to adapt; take image out of encoder_adapter"):
-        shop.spoke.train("lamps", config=config)
-
-
 def test_from_the_command_line(shop: Workspace) -> None:
     def call(*args: str) -> tuple[int, str]:
         workspace = ["--workspace", str(shop.settings.workspace)]
@@ -118,20 +112,8 @@ def test_from_the_command_line(shop: Workspace) -> None:
     assert shop.registry.models.get("lamps:2").config["encoder_adapter"]["layers"] == 1
     for wrong, sentence in (
         ("encoder_adapter.layers=2", "has 1 layers that can be adapted, not 2"),
+        ('encoder_adapter.encoders=["text", "image"]', "The hub has no image encoder to adapt; take image out of"),
         ("training.loss=softmax", "choose sampled-softmax or drop encoder_adapter"),
     ):
         code, told = call(*small, "--set", wrong)
         assert code == 2 and sentence in " ".join(told.split())
-
-
-@pytest.mark.slow
-def test_the_packaged_text_encoder(shop: Workspace, tiny_spoke: Any) -> None:
-    shop.hub.train(domains=[], config={"image": None, "contrastive": {"steps": 0}})
-    made = shop.spoke.train("lamps", hub="hub:2", config={**tiny_spoke, "encoder_adapter": {"layers": 1}}, promote=True)
-    parts = {part.name: part for part in shop.registry.models.get(str(made.ref)).parts}
-    # Query and value of one layer, 384 wide, at rank 8.
-    assert parts["encoder adapter"].parameters == 2 * 8 * (384 + 384)
-    assert parts["encoder adapter"].bytes < 100_000
-    assert shop.index.check(str(made.index)).ok
-    items = load_dataset(shop, "lamps").items["item_id"]
-    assert len(shop.recommend("lamps", [items[0]], k=5).items) == 5
