@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .call import Call, command_options
 from .domain import ingested
-from .options import dry_run, ingest_options, read_options, read_sessions
+from .options import SESSION_MODES, dry_run, ingest_options, read_options, read_sessions
 from .output import facts, table, waterfall
 
 if TYPE_CHECKING:
@@ -63,16 +63,9 @@ def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
 @data.command("sessions")
 @click.argument("domain")
 @click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
-@click.option(
-    "--sessions",
-    "mode",
-    type=click.Choice(["auto", "gap", "per_user", "given"]),
-    help="Try this way of cutting instead of the category's own.",
-)
+@click.option("--sessions", "mode", type=SESSION_MODES, help="Try this way of cutting instead of the category's own.")
 @command_options
-def sessions_(
-    call: Call, /, domain: str, events: str | None, mode: Literal["auto", "gap", "per_user", "given"] | None
-) -> None:
+def sessions_(call: Call, domain: str, events: str | None, mode: str | None) -> None:
     """How the events fall into sessions, and what each step of cleaning costs.
 
     \b
@@ -105,16 +98,8 @@ def _ingested(result: DataIngested) -> str:
 
 
 def _sessions(result: SessionsResult) -> str:
-    head = facts(
-        [
-            ("events", result.events),
-            ("mode", result.mode),
-            ("sessions", result.sessions),
-            ("users", result.users),
-            ("items", result.items),
-            ("rare items", result.rare_items),
-        ]
-    )
+    names = ("events", "mode", "sessions", "users", "items", "rare_items")
+    head = facts([(name.replace("_", " "), getattr(result, name)) for name in names])
     return f"{head}\n\n{waterfall(result.waterfall)}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +13,6 @@ from .options import dry_run, ingest_options, read_options, reading_options
 from .output import facts, table
 
 if TYPE_CHECKING:
-    from ..registry.lineage.staleness import Staleness
     from ..workflows.domains import DomainAdded, DomainDetails
     from ..workflows.ingest import IngestResult
 
@@ -58,14 +56,11 @@ def list_(call: Call, archived: bool) -> None:
     """
     domains = call.workspace().domain.list(archived)
     headers = ("domain", "items", "events", "spokes", "indexes", "releases", "live", "description")
+    counted = ("item_snapshots", "event_snapshots", "spokes", "indexes", "releases")
     rows = [
         (
             d.name if d.status == "active" else f"{d.name} (archived)",
-            d.counts.item_snapshots,
-            d.counts.event_snapshots,
-            d.counts.spokes,
-            d.counts.indexes,
-            d.counts.releases,
+            *(getattr(d.counts, name) for name in counted),
             d.live,
             d.description,
         )
@@ -142,18 +137,9 @@ def ingested(result: IngestResult) -> str:
     lines += [f"  {n} x {code}" for code, n in result.report["counts"].items()]
     lines += [f"  note: {note}" for note in result.report["notes"]]
     if result.sessions is not None:
-        lines.append(_sessions(result.sessions))
+        line = "  {sessions} sessions of {users} users on {items} items (mode {mode})"
+        lines.append(line.format_map(result.sessions))
     return "\n".join(lines)
-
-
-def _sessions(said: Any) -> str:
-    return f"  {said['sessions']} sessions of {said['users']} users on {said['items']} items (mode {said['mode']})"
-
-
-def _behind(findings: Sequence[Staleness]) -> str:
-    """What is behind in what is live."""
-    rows = [(f.part, f.what, f.has, f.newest, f.detail) for f in findings]
-    return "behind\n" + table(("part", "what", "has", "newest", "detail"), rows) if rows else "up to date"
 
 
 def _details(details: DomainDetails) -> str:
@@ -174,5 +160,9 @@ def _details(details: DomainDetails) -> str:
     parts = [head]
     parts += [table(("spoke", "status", "created"), spokes)] if spokes else []
     parts += [table(("alias", "points at"), aliases)] if aliases else []
-    parts += [_behind(details.staleness)] if record.live else []
+    behind = [(f.part, f.what, f.has, f.newest, f.detail) for f in details.staleness]
+    if record.live:
+        parts.append(
+            "behind\n" + table(("part", "what", "has", "newest", "detail"), behind) if behind else "up to date"
+        )
     return "\n\n".join(parts)

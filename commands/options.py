@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -54,7 +54,7 @@ def protocol_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
             fields = {name: options.pop(name) for name in _PROTOCOL if name in options}
             function(*args, protocol=_protocol(name=options.pop("protocol"), **fields), **options)
 
-        return functools.reduce(lambda made, option: option(made), reversed((*_PROTOCOL_OPTIONS, *more)), run)
+        return together(*_PROTOCOL_OPTIONS, *more)(run)
 
     return add
 
@@ -92,7 +92,7 @@ def names(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-mapping_options = (
+_MAPPING_OPTIONS = (
     click.option("--images", metavar="DIR", help="Folder of the pictures (default: the items file's folder)."),
     click.option(
         "--map",
@@ -103,7 +103,8 @@ mapping_options = (
     click.option("--event-map", metavar="MAP", help="Event columns, written like --map."),
     click.option("--event-type", default="view", show_default=True, help="Type of events where no column names one."),
 )
-snapshot_options = (
+SESSION_MODES = click.Choice(["auto", "gap", "per_user", "given"])
+_SNAPSHOT_OPTIONS = (
     click.option(
         "--on-error",
         type=click.Choice(["fail", "skip"]),
@@ -115,47 +116,33 @@ snapshot_options = (
     click.option("--until", type=moment, metavar="DATE", help="Only events before this moment."),
     click.option(
         "--sessions",
-        type=click.Choice(["auto", "gap", "per_user", "given"]),
+        type=SESSION_MODES,
         help="How events are cut into sessions (default: auto, that is gap where times of day are known).",
     ),
 )
 
 
-def reading_options(function: F) -> F:
-    """How tables are read: pictures and column mappings; `read_options` takes their values."""
-    return _all(mapping_options, function)
+def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Several options as one, in their order."""
+    return lambda function: functools.reduce(lambda made, option: option(made), reversed(options), function)
 
 
-def ingest_options(function: F) -> F:
-    """How tables are read and taken in: also bad rows, time window, sessions; `read_options` takes their values."""
-    return _all((*mapping_options, *snapshot_options), function)
-
-
-def _all(options: Sequence[Callable[[F], F]], function: F) -> F:
-    for option in reversed(options):
-        function = option(function)
-    return function
+# How tables are read, and how they are taken in; `read_options` takes the values of both.
+reading_options = together(*_MAPPING_OPTIONS)
+ingest_options = together(*_MAPPING_OPTIONS, *_SNAPSHOT_OPTIONS)
+# Settings of a training: a file, and single values over it.
+config_options = together(
+    click.option("--config", metavar="FILE", help="Settings as YAML or JSON."),
+    click.option(
+        "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, over --config; repeatable."
+    ),
+)
 
 
 def read_options(given: Mapping[str, Any]) -> ReadOptions:
     """What `reading_options` or `ingest_options` gathered, as the keywords of the workflows."""
-    options = {
-        **given,
-        "item_map": read_map(given["item_map"], "items"),
-        "event_map": read_map(given["event_map"], "events"),
-    }
-    return cast("ReadOptions", {**options, "sessions": read_sessions(given.get("sessions"))})
-
-
-def config_options(function: F) -> F:
-    """Settings of a training: a file, and single values laid over it."""
-    options = (
-        click.option("--config", metavar="FILE", help="Settings as YAML or JSON."),
-        click.option(
-            "--set", "settings", metavar="KEY=VALUE", multiple=True, help="One setting, over --config; repeatable."
-        ),
-    )
-    return _all(options, function)
+    maps = {"item_map": read_map(given["item_map"], "items"), "event_map": read_map(given["event_map"], "events")}
+    return cast("ReadOptions", {**given, **maps, "sessions": read_sessions(given.get("sessions"))})
 
 
 def read_map(text: str | None, kind: Literal["items", "events"]) -> dict[str, str] | None:
@@ -168,13 +155,13 @@ def read_map(text: str | None, kind: Literal["items", "events"]) -> dict[str, st
     return load_mapping(text, kind) if is_file else parse_map_option(text)
 
 
-def read_sessions(mode: Literal["auto", "gap", "per_user", "given"] | None) -> SessionSettings | None:
+def read_sessions(mode: str | None) -> SessionSettings | None:
     """Session settings of that mode, None where it was not given."""
     if mode is None:
         return None
     from ..catalog.sessions import SessionSettings
 
-    return SessionSettings(mode=mode)
+    return SessionSettings.model_validate({"mode": mode})
 
 
 def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import NotFoundError, UsageError
-from ..registry.records import DomainRecord, SnapshotRecord
+from ..registry.records import SnapshotRecord
 from ..results import Record
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ..catalog.sessions import SessionSettings
     from .context import Context
     from .datasets import Table
-    from .ingest import IngestRequest, IngestResult, ReadOptions
+    from .ingest import IngestResult, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -90,37 +91,30 @@ class Data:
             InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
             LockedError: another process is adding data to the domain.
         """
-        from .ingest import IngestRequest
+        from .datasets import session_settings
+        from .ingest import IngestRequest, check, take_snapshots
 
         request = IngestRequest(items, events, **options)
         if items is None and events is None and request.sessions is None:
             raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both.")
-        known = self._context.registry.domains.get(domain)
+        domains = self._context.registry.domains
+        known = domains.get(domain)
         kept_item_map, kept_event_map = known.settings.get("item_map"), known.settings.get("event_map")
         request = replace(
             request,
             item_map=kept_item_map if request.item_map is None else request.item_map,
             event_map=kept_event_map if request.event_map is None else request.event_map,
         )
-        if dry_run:
-            return self._ingest(known, request, dry_run=True)
-        with self._context.lock(f"data {domain}"):
-            return self._ingest(known, request, dry_run=False)
-
-    def _ingest(self, domain: DomainRecord, request: IngestRequest, dry_run: bool) -> DataIngested:
-        from .datasets import session_settings
-        from .ingest import check, take_snapshots
-
-        tables = check(self._context, domain.name, request, request.sessions or session_settings(domain))
-        results = take_snapshots(self._context, domain.name, tables, dry_run)
         changes = request.remembered()
-        if not dry_run and any(domain.settings.get(key) != value for key, value in changes.items()):
-            # Read again: the snapshots just taken may have noted where their pictures lie.
-            now = self._context.registry.domains.get(domain.name).settings
-            self._context.registry.domains.set_settings(domain.name, {**now, **changes})
-        unchanged = "sessions" not in changes or changes["sessions"] == domain.settings.get("sessions")
+        with nullcontext() if dry_run else self._context.lock(f"data {domain}"):
+            tables = check(self._context, domain, request, request.sessions or session_settings(known))
+            results = take_snapshots(self._context, domain, tables, dry_run)
+            if not dry_run and any(known.settings.get(key) != value for key, value in changes.items()):
+                # Read again: the snapshots just taken may have noted where their pictures lie.
+                domains.set_settings(domain, {**domains.get(domain).settings, **changes})
+        unchanged = "sessions" not in changes or changes["sessions"] == known.settings.get("sessions")
         cached = unchanged and all(result.cached for result in results.values())
-        return DataIngested(domain.name, results.get("items"), results.get("events"), cached, dry_run)
+        return DataIngested(domain, results.get("items"), results.get("events"), cached, dry_run)
 
     def snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked."""

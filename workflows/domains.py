@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..registry.lineage.staleness import Staleness
     from .context import Context
     from .datasets import Table
-    from .ingest import IngestRequest, IngestResult, ReadOptions
+    from .ingest import CheckedTable, IngestRequest, IngestResult, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -127,41 +128,27 @@ class Domains:
             UsageError: the name is malformed or taken by a domain with other data.
             InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
         """
-        from .ingest import IngestRequest
+        from ..catalog.sessions import SessionSettings
+        from .ingest import IngestRequest, check, take_snapshots
 
         check_domain_name(name)
-        if events is not None and items is None and self._context.registry.domains.find(name) is None:
+        domains = self._context.registry.domains
+        if events is not None and items is None and domains.find(name) is None:
             raise UsageError(f"{name} would have events but no items; give its catalog with --items FILE too.")
         request = IngestRequest(items, events, **options)
-        if dry_run:
-            return self._add(name, description, request, dry_run=True)
-        with self._context.lock(f"data {name}"):
-            return self._add(name, description, request, dry_run=False)
-
-    def _add(self, name: str, description: str, request: IngestRequest, dry_run: bool) -> DomainAdded:
-        from ..catalog.sessions import SessionSettings
-        from .ingest import check, take_snapshots
-
-        domains = self._context.registry.domains
         sessions = request.sessions or SessionSettings()
         settings = {"sessions": sessions.model_dump(), **request.remembered()}
-        existing = domains.find(name)
-        if existing is not None:
-            _refuse_other_settings(existing, settings, description)
-        tables = check(self._context, name, request, sessions)
-        if existing is not None:
-            has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
-            # A kind of table that the domain lacks completes a killed call; any other must be there already.
-            for table in tables:
-                if has[table.kind] and table.known is None:
-                    raise UsageError(
-                        f"There is a domain {name!r} with other {table.kind} already; add a new version with "
-                        f"`hubspoke data ingest {name} --{table.kind} FILE`."
-                    )
-        begin = None if existing else lambda: domains.add(name, description, settings)
-        results = take_snapshots(self._context, name, tables, dry_run, begin)
-        cached = existing is not None and all(result.cached for result in results.values())
-        return DomainAdded(name, domains.find(name), results.get("items"), results.get("events"), cached, dry_run)
+        with nullcontext() if dry_run else self._context.lock(f"data {name}"):
+            existing = domains.find(name)
+            if existing is not None:
+                _refuse_other_settings(existing, settings, description)
+            tables = check(self._context, name, request, sessions)
+            if existing is not None:
+                _refuse_other_tables(existing, tables)
+            begin = None if existing else lambda: domains.add(name, description, settings)
+            results = take_snapshots(self._context, name, tables, dry_run, begin)
+            cached = existing is not None and all(result.cached for result in results.values())
+            return DomainAdded(name, domains.find(name), results.get("items"), results.get("events"), cached, dry_run)
 
     def validate(
         self,
@@ -249,6 +236,17 @@ def _check(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except HubspokeError as error:
         return Check(name, False, str(error))
+
+
+def _refuse_other_tables(existing: DomainRecord, tables: Sequence[CheckedTable]) -> None:
+    """A kind of table that the domain lacks completes a killed call; any other must be there already."""
+    has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
+    for table in tables:
+        if has[table.kind] and table.known is None:
+            raise UsageError(
+                f"There is a domain {existing.name!r} with other {table.kind} already; add a new version with "
+                f"`hubspoke data ingest {existing.name} --{table.kind} FILE`."
+            )
 
 
 def _refuse_other_settings(existing: DomainRecord, settings: Mapping[str, Any], description: str) -> None:
