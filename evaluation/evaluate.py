@@ -27,19 +27,12 @@ COVERAGE = f"coverage@{COVERAGE_K}"
 
 @dataclass(frozen=True)
 class SliceResult:
-    """The users who have a target in one slice, and what they got.
-
-    Attributes:
-        users: (U,) user identifiers.
-        metrics: name -> (U,) values; on the slice `all` also what the lists are like, see `lists`.
-        n_targets: targets in the slice, over all users.
-        coverage: share of the slice's items that stand in anybody's top 100.
-    """
+    """The users who have a target in one slice, and what they got."""
 
     users: tuple[str, ...]
-    metrics: dict[str, DoubleArray]
-    n_targets: int
-    coverage: float
+    metrics: dict[str, DoubleArray]  # name to (U,) values; on the slice `all` also what the lists are like, see `lists`
+    n_targets: int  # over all users
+    coverage: float  # share of the slice's items that stand in anybody's top 100
 
     def estimate(self, metric: str) -> Estimate:
         """Mean of a per-user metric with its bootstrap interval."""
@@ -48,23 +41,14 @@ class SliceResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a recommender reached on an evaluation set.
+    """What a recommender reached on an evaluation set."""
 
-    Attributes:
-        slices: results of the slices that hold at least one target.
-        empty_slices: names of the others.
-        protocol: how it was measured.
-        n_users: users with at least one target.
-        n_left_out: users that the protocol could not test, or whose targets were all dropped.
-        n_dropped_targets: targets dropped because the user had seen them and seen items are excluded.
-    """
-
-    slices: dict[str, SliceResult]
-    empty_slices: tuple[str, ...]
+    slices: dict[str, SliceResult]  # those that hold at least one target
+    empty_slices: tuple[str, ...]  # the others
     protocol: Protocol
-    n_users: int
-    n_left_out: int
-    n_dropped_targets: int
+    n_users: int  # with at least one target
+    n_left_out: int  # that the protocol could not test, or whose targets were all dropped
+    n_dropped_targets: int  # those that the user had seen, where seen items are excluded
 
     def mean(self, metric: str, slice_name: str = "all") -> float:
         """One number, e.g. `mean("ndcg@10", "cold")` or `mean("coverage@100")`."""

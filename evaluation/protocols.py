@@ -25,34 +25,22 @@ MIN_EVENTS = 3
 
 
 class Protocol(BaseModel):
-    """How a number was measured.
-
-    Attributes:
-        name: `leave-one-out` (last event of each user) or `temporal` (one cut for all users).
-        part: whether the number is for choosing a model (`validation`) or for reporting (`test`).
-        exclude_seen: whether items of the user's history are taken out of the ranking.
-        refit: whether the model was trained again on everything but the test part after it was chosen.
-        ks: cut-offs of the metrics.
-        train_until: temporal only; training events lie before it, validation between it and `test_from`.
-            None: there is no validation part and training ends at `test_from`. With `refit` training ends there too.
-        test_from: temporal only; first moment of the test window.
-        test_until: temporal only; end of the test window (not included), None for open.
-        max_history: most recent events of a user that a recommender is shown.
-        cold_threshold: an item with fewer training events is cold.
-    """
+    """How a number was measured: the one parameter of everything that measures."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["leave-one-out", "temporal"] = "leave-one-out"
-    part: Part = "test"
-    exclude_seen: bool = False
-    refit: bool = False
+    name: Literal["leave-one-out", "temporal"] = "leave-one-out"  # the last event of each user, or one cut for all
+    part: Part = "test"  # `validation` is for choosing a model, `test` for reporting
+    exclude_seen: bool = False  # whether items of the user's history are taken out of the ranking
+    refit: bool = False  # whether the model was trained again on everything but the test part after it was chosen
     ks: tuple[int, ...] = (10, 20, 100)
+    # Temporal only. Training events lie before `train_until`, validation between it and `test_from`; where it is None
+    # there is no validation part. Then, and with `refit`, training ends at `test_from`.
     train_until: AwareDatetime | None = None
     test_from: AwareDatetime | None = None
-    test_until: AwareDatetime | None = None
-    max_history: int = Field(default=50, ge=1)
-    cold_threshold: int = Field(default=5, ge=1)
+    test_until: AwareDatetime | None = None  # not included; None for open
+    max_history: int = Field(default=50, ge=1)  # most recent events of a user that a recommender is shown
+    cold_threshold: int = Field(default=5, ge=1)  # an item with fewer training events is cold
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
@@ -95,22 +83,13 @@ class Protocol(BaseModel):
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What a recommender is asked and what the right answers are.
+    """What a recommender is asked of each user, and what the right answers are."""
 
-    Attributes:
-        histories: one per user, oldest first, whole (the protocol's `max_history` is applied later).
-        targets: one array of item rows per user, at least one each, without repeats.
-        users: user identifiers.
-        train_counts: (N,) events of each item in the training part.
-        n_left_out: users that could not be tested: too few events, or nothing before the window.
-        protocol: how the set was cut.
-    """
-
-    histories: list[History]
-    targets: list[IntArray]
+    histories: list[History]  # oldest event first, whole: the protocol's `max_history` is applied later
+    targets: list[IntArray]  # item rows, at least one for each user, without repeats
     users: list[str]
-    train_counts: IntArray
-    n_left_out: int
+    train_counts: IntArray  # (N,) events of each item in the training part
+    n_left_out: int  # users that could not be tested: too few events, or nothing before the window
     protocol: Protocol
 
     def __len__(self) -> int:

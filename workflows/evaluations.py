@@ -140,13 +140,13 @@ class Evaluations:
         if dataset.event_snapshot is None:
             raise InvalidDataError(f"{domain} has no events to measure on; ingest some first.")
         subjects = [self._subject(domain, model) for model in models]
-        settled = _settle(protocol, subjects)
+        measured_by = _as_trained(protocol, subjects)
         for subject in subjects:
-            _require_unseen(subject, dataset, settled)
+            _require_unseen(subject, dataset, measured_by)
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
         if baseline not in {subject.name for subject in subjects}:
             raise UsageError(f"{baseline} is not among the models that are compared; name it there too.")
-        measured, content = self._measure(subjects, dataset, settled)
+        measured, content = self._measure(subjects, dataset, measured_by)
         results = [self._result(subject, dataset, *measured[subject.name], content, record) for subject in subjects]
         rows = compare({name: evaluation for name, (evaluation, _) in measured.items()}, baseline)
         return CompareResult(
@@ -197,7 +197,7 @@ class Evaluations:
         loaded: dict[str, Recommender] = {}
         for subject in subjects:
             if subject.record is not None:
-                loaded[subject.name], own = _over_catalog(context, subject.name, dataset, protocol)  # own: (N, R)
+                loaded[subject.name], own = _by_vectors(context, subject.name, dataset, protocol)  # own: (N, R)
                 if own.shape[1]:
                     content_of, content = subject.name, own
                     break
@@ -260,7 +260,7 @@ def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Pro
         checked = _validation(dataset, protocol)
         return hub_with_recency(hub, floor, vectors, checked, exclude_seen=protocol.exclude_seen)
     if model not in BASELINES:
-        return _over_catalog(context, model, dataset, protocol)[0]
+        return _by_vectors(context, model, dataset, protocol)[0]
     from ..evaluation.protocols import training_mask
     from ..spokes.baselines import FITTED
     from .datasets import time_kind
@@ -270,7 +270,7 @@ def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Pro
     return FITTED[model](known, time_kind(dataset.event_snapshot) if dataset.event_snapshot else "real")
 
 
-def _over_catalog(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
+def _by_vectors(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
     """A spoke or a hub's launch floor behind the recommender interface, and its content of the catalog (N, R)."""
     spoke, encoded = over_catalog(context, context.registry.models.get(model), dataset)
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
@@ -289,7 +289,7 @@ def _validation(dataset: Dataset, protocol: Protocol) -> Validation | None:
         return None
 
 
-def _settle(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Protocol:
+def _as_trained(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Protocol:
     """The protocol for these models: baselines are fitted on what the spokes beside them were trained on."""
     from ..evaluation.protocols import Protocol
 
