@@ -9,20 +9,25 @@ from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.batches import MASK, PADDING, Batch, serving_batch
 
-CONFIG = SpokeConfig.model_validate(
-    {"transformer": {"dimension": 8, "max_length": 4}, "adapter": {"rank": 2}, "id_dropout": 0.5}
-)
 ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
 
 
 @pytest.fixture
-def model(hub, space):
-    torch.manual_seed(0)
-    return BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
+def make(build):
+    def model(moved=0.0, max_length=4, **config):
+        shape = {"dimension": 8, "max_length": max_length, **config.pop("transformer", {})}
+        return build(moved=moved, transformer=shape, id_dropout=0.5, **config).behaviour.model
+
+    return model
 
 
 @pytest.fixture
-def items(model, encoded):
+def model(make):
+    return make()
+
+
+@pytest.fixture
+def own_inputs(model, encoded):
     return model.inputs(encoded, ID_ROWS)
 
 
@@ -38,24 +43,24 @@ def test_only_adapter_ids_projection_and_transformer_are_trainable(model):
     assert len(content) == 6
 
 
-def test_without_an_adapter_the_fusion_is_a_frozen_copy(hub, space):
-    model = BehaviourModel(CONFIG.model_copy(update={"adapter": None}), hub.fusion, space, 9)
+def test_without_an_adapter_the_fusion_is_a_frozen_copy(make, hub):
+    model = make(adapter=None)
     assert model.content.fusion is not hub.fusion
     assert not any(p.requires_grad for p in model.content.fusion.parameters())
     assert all(p.requires_grad for p in hub.fusion.parameters())
 
 
-def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, encoded, items):
+def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, encoded, own_inputs):
     content = torch.from_numpy(space.embed(hub.fusion.fuse(encoded)))
-    torch.testing.assert_close(model.content.calibrated(items.content), content, atol=1e-5, rtol=0)
-    torch.testing.assert_close(model.content(items.content), model.content.linear(content), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content.calibrated(own_inputs.content), content, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content(own_inputs.content), model.content.linear(content), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("missing", ["text", "image"])
-def test_a_catalog_of_one_modality(hub, encoded, missing):
+def test_a_catalog_of_one_modality(make, hub, encoded, missing):
     one = encoded.without(missing)
     space = fit_content_space(hub.fusion.fuse(one), hub.config)
-    model = BehaviourModel(CONFIG, hub.fusion, space, 9).eval()
+    model = make(space=space)
     content = torch.from_numpy(space.embed(hub.fusion.fuse(one)))
     torch.testing.assert_close(model.content.calibrated(model.inputs(one, ID_ROWS).content), content, atol=1e-5, rtol=0)
 
@@ -68,7 +73,8 @@ def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, encoded
         for weight in start.parameters():
             weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
     space = fit_content_space(start.fuse(own), hub.config)
-    model = BehaviourModel(CONFIG, start, space, 9).eval()
+    config = SpokeConfig.model_validate({"transformer": {"dimension": 8}})
+    model = BehaviourModel(config, start, space, 9).eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "lora_" in name:
@@ -83,78 +89,76 @@ def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, encoded
     )
 
 
-def test_a_catalog_without_content_has_ids_alone(hub, encoded):
+def test_a_catalog_without_content_has_ids_alone(make, hub, encoded):
     bare = encoded.without("text").without("image")
-    space = fit_content_space(hub.fusion.fuse(bare), hub.config)
-    model = BehaviourModel(CONFIG, hub.fusion, space, 9)
+    model = make(space=fit_content_space(hub.fusion.fuse(bare), hub.config))
     vectors = model.item_vectors(model.inputs(bare, ID_ROWS))
     np.testing.assert_allclose(vectors, model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
 
-def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(hub, space, encoded):
+def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(make, hub, encoded):
     blind = fit_content_space(hub.fusion.fuse(encoded.without("image")), hub.config)
-    config = CONFIG.model_copy(update={"content": ("image",), "ids": False})
     with pytest.raises(UsageError, match="has none of what an item is made of"):
-        BehaviourModel(config, hub.fusion, blind, 9)
-    BehaviourModel(config, hub.fusion, space, 9)
+        make(space=blind, content=("image",), ids=False)
+    make(content=("image",), ids=False)
 
 
-def test_an_item_vector_is_content_plus_its_own_residual(model, items):
-    vectors = model.item_vectors(items)
+def test_an_item_vector_is_content_plus_its_own_residual(model, own_inputs):
+    vectors = model.item_vectors(own_inputs)
     with torch.no_grad():
-        content = model.content(items.content).numpy()
+        content = model.content(own_inputs.content).numpy()
     np.testing.assert_allclose(vectors, content + model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 
 
-def test_items_without_an_id_of_their_own_share_one_residual_and_keep_their_content(model, items):
-    vectors = model.item_vectors(items)
+def test_items_without_an_id_of_their_own_share_one_residual_and_keep_their_content(model, own_inputs):
+    vectors = model.item_vectors(own_inputs)
     with torch.no_grad():
-        content = model.content(items.content).numpy()
+        content = model.content(own_inputs.content).numpy()
     unknown = (vectors - content)[ID_ROWS == 0]
     np.testing.assert_allclose(unknown, np.tile(model.ids.weight[0].detach().numpy(), (3, 1)), atol=1e-6)
     assert np.abs(vectors[3] - vectors[4]).max() > 0.1
 
 
-def test_item_vectors_do_not_depend_on_the_batch(model, items):
-    np.testing.assert_allclose(model.item_vectors(items), model.item_vectors(items, batch_size=5), atol=1e-6)
-    assert model.item_vectors(items.rows(torch.arange(0))).shape == (0, 8)
+def test_item_vectors_do_not_depend_on_the_batch(model, own_inputs):
+    np.testing.assert_allclose(model.item_vectors(own_inputs), model.item_vectors(own_inputs, batch_size=5), atol=1e-6)
+    assert model.item_vectors(own_inputs.rows(torch.arange(0))).shape == (0, 8)
 
 
-def test_id_dropout_drops_whole_residuals_in_training_only(model, items):
+def test_id_dropout_drops_whole_residuals_in_training_only(model, own_inputs):
     torch.manual_seed(0)
-    content = model.content(items.content)
+    content = model.content(own_inputs.content)
     model.train()
-    residual = (model.embed_items(items) - content).detach()
+    residual = (model.embed_items(own_inputs) - content).detach()
     own = model.ids.weight.detach()[torch.from_numpy(ID_ROWS)]
     dropped = residual.abs().amax(dim=1) < 1e-6
     assert 0 < int(dropped.sum()) < 12
     torch.testing.assert_close(residual[~dropped], own[~dropped], atol=1e-6, rtol=0)
 
 
-def test_an_empty_history_is_zero(model, items):
-    vectors = model.item_vectors(items)
+def test_an_empty_history_is_zero(model, own_inputs):
+    vectors = model.item_vectors(own_inputs)
     out = model.session_vectors(vectors, histories([], [1, 2], []))
     assert not out[0].any() and not out[2].any() and out[1].any()
     assert not model.session_vectors(vectors, histories([])).any()
     assert model.session_vectors(vectors, []).shape == (0, 8)
 
 
-def test_a_session_does_not_depend_on_its_neighbours(model, items):
-    vectors = model.item_vectors(items)
+def test_a_session_does_not_depend_on_its_neighbours(model, own_inputs):
+    vectors = model.item_vectors(own_inputs)
     rows = histories([1], [2, 3, 4], [], [5, 0, 1, 2, 7, 8])
     together = model.session_vectors(vectors, rows)
     np.testing.assert_allclose(together, model.session_vectors(vectors, rows, batch_size=1), atol=1e-5)
 
 
-def test_a_session_is_the_output_at_its_last_event(model, items):
-    vectors = model.item_vectors(items)
+def test_a_session_is_the_output_at_its_last_event(model, own_inputs):
+    vectors = model.item_vectors(own_inputs)
     with torch.no_grad():
         expected = model.transformer(torch.from_numpy(vectors[[2, 3, 4]])[None])[0, -1]
     np.testing.assert_allclose(model.session_vectors(vectors, histories([2, 3, 4]))[0], expected, atol=1e-5)
 
 
-def test_only_the_last_events_count(model, items):
-    vectors = model.item_vectors(items)
+def test_only_the_last_events_count(model, own_inputs):
+    vectors = model.item_vectors(own_inputs)
     long, short = model.session_vectors(vectors, histories([9, 9, 9, 1, 2, 3, 4], [1, 2, 3, 4]))
     np.testing.assert_allclose(long, short, atol=1e-6)
 
@@ -162,8 +166,8 @@ def test_only_the_last_events_count(model, items):
 @pytest.mark.parametrize(
     "rows", [[[0, 5, 6], [7, PADDING, PADDING]], [[0, 5, 6], [7, 1, 2]]], ids=["padded", "without padding"]
 )
-def test_training_positions_are_what_serving_computes(model, items, rows):
-    vectors, inputs = model.item_vectors(items), np.array(rows)
+def test_training_positions_are_what_serving_computes(model, own_inputs, rows):
+    vectors, inputs = model.item_vectors(own_inputs), np.array(rows)
     batch = Batch(inputs, np.where(inputs == PADDING, PADDING, 0))  # every real position is asked for
     with torch.no_grad():
         hidden = model.encode_batch(torch.from_numpy(vectors[batch.rows]), batch)
@@ -172,17 +176,10 @@ def test_training_positions_are_what_serving_computes(model, items, rows):
 
 
 @pytest.fixture(params=["sasrec", "bert4rec"])
-def either(request, hub, space):
+def either(request, make):
     """A model of each kind that reads everything and has been moved away from its start."""
     context = {"time_bias": True, "event_types": True, "dwell": True}
-    own = {"model": request.param, "transformer": {**CONFIG.transformer.model_dump(), "max_length": 6, **context}}
-    torch.manual_seed(0)
-    model = BehaviourModel(SpokeConfig.model_validate({**CONFIG.model_dump(), **own}), hub.fusion, space, 9)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.3)
-    return model.eval()
+    return make(0.3, 6, model=request.param, transformer=context)
 
 
 LONG = [[1, 2, 3], [4], [], [5, 6, 7, 8, 9, 10, 11, 0], [2, 1], [3, 3, 3, 3, 3, 3], [], [0, 1, 2, 3, 4]]
@@ -217,9 +214,8 @@ def test_times_are_read_where_every_history_with_events_knows_them(either, encod
     np.testing.assert_allclose(either.session_vectors(vectors, known), without, atol=1e-6)
 
 
-def test_bert4rec_appends_the_mask_token(hub, space, encoded):
-    torch.manual_seed(0)
-    model = BehaviourModel(CONFIG.model_copy(update={"model": "bert4rec"}), hub.fusion, space, 9).eval()
+def test_bert4rec_appends_the_mask_token(make, encoded):
+    model = make(model="bert4rec")
     vectors = model.item_vectors(model.inputs(encoded, ID_ROWS))
     with torch.no_grad():
         shown = torch.cat([torch.from_numpy(vectors[[2, 3, 4]]), model.mask[None]])[None]
@@ -230,10 +226,9 @@ def test_bert4rec_appends_the_mask_token(hub, space, encoded):
     np.testing.assert_allclose(long, expected, atol=1e-6)
 
 
-def test_only_bert4rec_has_a_mask_token(model, hub, space):
+def test_only_bert4rec_has_a_mask_token(model, make):
     assert model.mask is None and "mask" not in model.state_dict()
-    torch.manual_seed(0)
-    other = BehaviourModel(CONFIG.model_copy(update={"model": "bert4rec"}), hub.fusion, space, 9)
+    other = make(model="bert4rec")
     assert set(other.state_dict()) - set(model.state_dict()) == {"mask"}
     # Made last: every other weight starts where SASRec's starts.
     assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in model.state_dict().items())
@@ -268,11 +263,8 @@ def test_a_hidden_item_is_never_seen(either, encoded):
 
 def test_padding_never_matters(either, encoded):
     vectors = torch.from_numpy(either.item_vectors(either.inputs(encoded, ID_ROWS)))
-    wide = (
-        cloze_batch()
-        if either.cloze
-        else serving_batch([History(own) for own in histories([1, 2, 3, 4, 5], [7, 2, 6])], 5)
-    )
+    sessions = [History(own) for own in histories([1, 2, 3, 4, 5], [7, 2, 6])]
+    wide = cloze_batch() if either.cloze else serving_batch(sessions, 5)
     narrow = Batch(*(None if part is None else part[1:, :3] for part in (
         wide.inputs, wide.targets, wide.timestamps, wide.event_types)))  # fmt: skip
     with torch.no_grad():
@@ -291,7 +283,8 @@ def test_padding_never_matters(either, encoded):
 
 def test_initialisation(hub, space):
     torch.manual_seed(0)
-    model = BehaviourModel(CONFIG, hub.fusion, space, 2000)
+    config = SpokeConfig.model_validate({"transformer": {"dimension": 8}})
+    model = BehaviourModel(config, hub.fusion, space, 2000)
     assert model.ids.weight.std().item() == pytest.approx(0.02, rel=0.03)
     bound = (6 / (64 + 8)) ** 0.5
     assert model.content.linear.weight.abs().max().item() == pytest.approx(bound, rel=0.02)

@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
-import torch
 from hubspoke.catalog.sequences import History
 from hubspoke.errors import IncompatibleError, UsageError
-from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.streaming import SessionState, append_all, start
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,18 +21,12 @@ shared = settings(max_examples=15, deadline=None, suppress_health_check=[HealthC
 
 
 @pytest.fixture
-def make(hub, space):
-    def model(variant="learned", seed=0):
+def make(build):
+    def model(variant="learned", moved=0.3):
         own = dict(VARIANTS[variant])
         name = own.pop("model", "sasrec")
-        transformer = {"dimension": 8, "blocks": 2, "max_length": LENGTH, **own}
-        torch.manual_seed(seed)
-        made = BehaviourModel(SpokeConfig(model=name, transformer=transformer, adapter=None), hub.fusion, space, 12)
-        with torch.no_grad():
-            for parameter in made.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn_like(parameter) * 0.3)
-        return made
+        shape = {"dimension": 8, "blocks": 2, "max_length": LENGTH, **own}
+        return build(moved=moved, model=name, transformer=shape).behaviour.model
 
     return model
 
@@ -131,7 +122,7 @@ def test_a_stored_state_is_arrays_alone(model, vectors, tmp_path):
 
 def test_a_state_of_another_model_is_refused(make, vectors):
     state = fed(start(make()), vectors, [(1, 0, 0)], False)
-    for other in (make(seed=1), make("scaled"), make("bert4rec")):
+    for other in (make(moved=0.2), make("scaled"), make("bert4rec")):
         with pytest.raises(IncompatibleError, match="1 events was made by another model"):
             SessionState.restore(other, state.arrays())
 
