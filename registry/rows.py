@@ -40,18 +40,20 @@ class Store:
 class NodeStore(Store, Generic[R]):
     """A store of what has a node of its own.
 
-    A subclass says what kinds of node it reads into which record, and the query for it: the row, its node, then one
-    labelled column for each field of the record that is not a column of these two.
+    A subclass says what kinds of node it reads from which table into which record, and joins to the query one labelled
+    column for each field of the record that is neither a column of the table nor of the node.
     """
 
     kinds: ClassVar[tuple[NodeKind, ...]]
+    table: ClassVar[type[Any]]
     record: type[R]
     # The field, if any, that is made of rows of another table, and its value where there are none.
     inner: ClassVar[tuple[str, Any] | None] = None
 
     @classmethod
     def _query(cls) -> Joined:
-        raise NotImplementedError
+        query: Joined = select(cls.table, Node, Domain.name.label("domain")).join(Node, Node.id == cls.table.id)
+        return query.outerjoin(Domain, Domain.id == cls.table.domain_id)
 
     @classmethod
     def _inner_values(cls, session: Session, query: Joined) -> Mapping[int, Any]:
@@ -76,6 +78,22 @@ class NodeStore(Store, Generic[R]):
         """The record of a node; one of another kind is a UsageError."""
         expect_kind(node, *cls.kinds)
         return cls.records(session, cls._query().where(Node.id == node.id))[0]
+
+    @classmethod
+    def _new(
+        cls, session: Session, kind: NodeKind, owner: Domain | None, label: str, columns: Mapping[str, Any]
+    ) -> Node:
+        """A node with the next version number of its kind and domain, and its row.
+
+        Numbers may have gaps, none is given twice. `{}` in the label stands for the number.
+        """
+        table, (domain_id, name) = cls.table, (None, None) if owner is None else (owner.id, owner.name)
+        mine = select(table.id).join(Node, Node.id == table.id).where(Node.domain_id == domain_id, Node.kind == kind)
+        version = (session.scalar(mine.with_only_columns(func.max(table.version))) or 0) + 1
+        node = new_node(session, Reference(kind, name, version), domain_id, label.format(version))
+        session.add(table(id=node.id, domain_id=domain_id, version=version, **columns))
+        session.flush()
+        return node
 
     def get(self, ref: str) -> R:
         """The version that a reference points at."""
@@ -138,22 +156,6 @@ def new_node(session: Session, reference: Reference, domain_id: int | None, labe
     """A node with its id."""
     node = Node(kind=reference.kind, domain_id=domain_id, ref=str(reference), label=label, created_at=now())
     session.add(node)
-    session.flush()
-    return node
-
-
-def new_version(
-    session: Session, table: type[Any], kind: NodeKind, owner: Domain | None, label: str, columns: Mapping[str, Any]
-) -> Node:
-    """A node with the next version number of its kind and domain, and its row in `table`.
-
-    Numbers may have gaps, none is given twice. `{}` in the label stands for the number.
-    """
-    domain_id, name = (None, None) if owner is None else (owner.id, owner.name)
-    mine = select(table.id).join(Node, Node.id == table.id).where(Node.domain_id == domain_id, Node.kind == kind)
-    version = (session.scalar(mine.with_only_columns(func.max(table.version))) or 0) + 1
-    node = new_node(session, Reference(kind, name, version), domain_id, label.format(version))
-    session.add(table(id=node.id, domain_id=domain_id, version=version, **columns))
     session.flush()
     return node
 

@@ -102,12 +102,14 @@ class RemoteArtifactStore(ArtifactStore):
         condemned = _condemned(digest)
         self._files.write(condemned, b"")
         try:
-            removed = self._is_older(digest, untouched_since)
-            if removed:
-                self._remove(digest)
+            if self.touched(digest) >= untouched_since:
+                return False
+            self._remove(digest)
+            return True
+        except NotFoundError:
+            return False
         finally:
             self._files.remove(condemned)
-        return removed
 
     # ---- within ----
 
@@ -141,7 +143,9 @@ class RemoteArtifactStore(ArtifactStore):
 
     def _upload(self, staged: Path, manifest: Manifest) -> None:
         digest = manifest.stored.digest
-        kept = self._is_sound(digest)
+        kept = False
+        with suppress(NotFoundError, CorruptArtifactError):
+            kept = self.verify(digest) >= 0
         for _ in range(_UPLOADS):
             if not kept:
                 for name in manifest.stored.files:
@@ -166,22 +170,11 @@ class RemoteArtifactStore(ArtifactStore):
             time.sleep(_WAIT_SECONDS)
         self._files.remove(_condemned(digest))
 
-    def _is_sound(self, digest: str) -> bool:
-        with suppress(NotFoundError, CorruptArtifactError):
-            self.verify(digest)
-            return True
-        return False
-
     def _is_complete(self, manifest: Manifest) -> bool:
         digest = manifest.stored.digest
         expected = {_at(digest, name): size for name, size in manifest.sizes.items()}
         expected[_at(digest, MANIFEST)] = len(manifest.to_bytes())
         return expected.items() <= self._files.list(_at(digest)).items()
-
-    def _is_older(self, digest: str, moment: datetime) -> bool:
-        with suppress(NotFoundError):
-            return self.touched(digest) < moment
-        return False
 
     def _remove(self, digest: str) -> None:
         # The manifest goes first: a collector that is killed after it leaves files that nobody takes for an artifact.

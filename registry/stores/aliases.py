@@ -18,7 +18,7 @@ from ..rows import Store, domain_row, fill, find_node, now
 from ..schema import Alias, AliasMove, Domain, Node
 from .gates import newest_gate
 from .models import ready_model
-from .releases import make_release
+from .releases import ReleaseStore
 
 ANYTHING: Final = "*"
 _From = aliased(Node)
@@ -129,7 +129,7 @@ def _target(session: Session, owner: Domain | None, target: str | ReleaseParts) 
     if owner is None and isinstance(target, ReleaseParts):
         raise UsageError("An alias of the hub cannot point at a release; name a hub version such as hub:4.")
     if owner is not None and isinstance(target, ReleaseParts):
-        return make_release(session, owner, target)[0]
+        return ReleaseStore.make(session, owner, target)[0]
     node = find_node(session, str(target))
     if owner is None:
         if node.kind != NodeKind.HUB:

@@ -30,6 +30,7 @@ class DomainStore(NodeStore[DomainRecord]):
     """Domains of a registry; here they go by their plain names."""
 
     kinds = (NodeKind.DOMAIN,)
+    table = Domain
     record = DomainRecord
     inner = ("counts", DomainCounts())
 

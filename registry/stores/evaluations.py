@@ -13,8 +13,8 @@ from ...errors import UsageError
 from ..artifacts.manifests import StoredArtifact
 from ..kinds import NodeKind, Relation
 from ..records import EvaluationRecord, MetricRecord, Parent
-from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, fill, find_node, new_version, put_artifact
-from ..schema import Domain, Edge, Evaluation, Metric, Node
+from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, fill, find_node, put_artifact
+from ..schema import Edge, Evaluation, Metric, Node
 
 ITEMS_PART: Final = "items"  # of the edge that says which catalog was ranked
 _SUBJECTS = (NodeKind.HUB, NodeKind.SPOKE, NodeKind.INDEX, NodeKind.RELEASE)
@@ -27,6 +27,7 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
     """Evaluations of a registry."""
 
     kinds = (NodeKind.EVALUATION,)
+    table = Evaluation
     record = EvaluationRecord
     inner = ("metrics", ())
 
@@ -65,7 +66,7 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
                 "details": dict(details or {}),
                 "artifact": put_artifact(session, artifact) if artifact else None,
             }
-            node = new_version(session, Evaluation, NodeKind.EVALUATION, owner, f"{domain} evaluation {{}}", columns)
+            node = self._new(session, NodeKind.EVALUATION, owner, f"{domain} evaluation {{}}", columns)
             for metric in metrics:
                 # numpy's numbers become Python's: SQLite would keep them as bytes.
                 numbers = {key: None if n is None else float(n) for key, n in _numbers(metric).items()}
@@ -77,11 +78,11 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
 
     @classmethod
     def _query(cls) -> Joined:
-        names = Domain.name.label("domain"), _Subject.ref.label("subject"), _Events.ref.label("events")
+        names = _Subject.ref.label("subject"), _Events.ref.label("events"), _Items.ref.label("items")
         return (
-            select(Evaluation, Node, *names, _Items.ref.label("items"))
-            .join(Node, Node.id == Evaluation.id)
-            .join(Domain, Domain.id == Evaluation.domain_id)
+            super()
+            ._query()
+            .add_columns(*names)
             .join(_Events, _Events.id == Evaluation.events_id)
             .outerjoin(_Subject, _Subject.id == Evaluation.subject_id)
             .outerjoin(Edge, (Edge.child_id == Evaluation.id) & (Edge.part == ITEMS_PART))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import aliased
 
 from ..artifacts.manifests import StoredArtifact
 from ..kinds import NodeKind, Relation
 from ..records import IndexRecord, Parent
-from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node, new_version, put_artifact
-from ..schema import Domain, IndexVersion, Node
+from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node, put_artifact
+from ..schema import IndexVersion, Node
 from .models import ready_model
 
 _Model = aliased(Node)
@@ -23,6 +22,7 @@ class IndexStore(NodeStore[IndexRecord]):
     """Index versions of a registry."""
 
     kinds = (NodeKind.INDEX,)
+    table = IndexVersion
     record = IndexRecord
 
     def add(
@@ -64,7 +64,7 @@ class IndexStore(NodeStore[IndexRecord]):
                 "config": dict(config or {}),
                 "seconds": seconds,
             }
-            node = new_version(session, IndexVersion, NodeKind.INDEX, owner, f"{domain} index, version {{}}", columns)
+            node = self._new(session, NodeKind.INDEX, owner, f"{domain} index, version {{}}", columns)
             made_of = [Parent(filler.ref, Relation.BUILT_FROM), Parent(covered.ref, Relation.EMBEDS)]
             add_edges(session, node, [*made_of, *parents])
             return self.read(session, node)
@@ -78,15 +78,9 @@ class IndexStore(NodeStore[IndexRecord]):
 
     @classmethod
     def _query(cls) -> Joined:
-        return (
-            select(
-                IndexVersion, Node, Domain.name.label("domain"), _Model.ref.label("model"), _Items.ref.label("items")
-            )
-            .join(Node, Node.id == IndexVersion.id)
-            .join(Domain, Domain.id == IndexVersion.domain_id)
-            .join(_Model, _Model.id == IndexVersion.model_id)
-            .join(_Items, _Items.id == IndexVersion.items_id)
-        )
+        query = super()._query().add_columns(_Model.ref.label("model"), _Items.ref.label("items"))
+        query = query.join(_Model, _Model.id == IndexVersion.model_id)
+        return query.join(_Items, _Items.id == IndexVersion.items_id)
 
     def list(self, domain: str | None = None) -> list[IndexRecord]:
         """Index versions, oldest first, of one domain if asked."""

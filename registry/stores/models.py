@@ -13,8 +13,8 @@ from ...errors import NotFoundError, UsageError
 from ..artifacts.manifests import StoredArtifact
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, choice
 from ..records import ModelPart, ModelRecord, Parent
-from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node, new_version, now, put_artifact
-from ..schema import Domain, Edge, Model, Node
+from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node, now, put_artifact
+from ..schema import Edge, Model, Node
 from ..schema import ModelPart as PartRow
 
 MODEL_KINDS = tuple(kind.node_kind for kind in ModelKind)
@@ -24,6 +24,7 @@ class ModelStore(NodeStore[ModelRecord]):
     """Hub, spoke and re-ranker versions of a registry."""
 
     kinds = MODEL_KINDS
+    table = Model
     record = ModelRecord
     inner = ("parts", ())
 
@@ -70,7 +71,7 @@ class ModelStore(NodeStore[ModelRecord]):
                 **changed,
             }
             label = f"{domain or ''} {kind}, version {{}}".strip()
-            node = new_version(session, Model, ModelKind(kind).node_kind, owner, label, columns)
+            node = self._new(session, ModelKind(kind).node_kind, owner, label, columns)
             return self.read(session, node)
 
     def finish(
@@ -142,11 +143,6 @@ class ModelStore(NodeStore[ModelRecord]):
             if hub is None:
                 raise NotFoundError(f"{node.ref} records no hub that it came from; train it again.")
             return self.read(session, session.get_one(Node, hub))
-
-    @classmethod
-    def _query(cls) -> Joined:
-        joined = select(Model, Node, Domain.name.label("domain")).join(Node, Node.id == Model.id)
-        return joined.outerjoin(Domain, Domain.id == Model.domain_id)
 
     @classmethod
     def _inner_values(cls, session: Session, query: Joined) -> Mapping[int, tuple[ModelPart, ...]]:

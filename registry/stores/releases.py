@@ -9,7 +9,7 @@ from ...errors import IncompatibleError, UsageError
 from ..kinds import DomainStatus, NodeKind, Relation
 from ..records import PARTS, Parent, ReleaseParts, ReleaseRecord
 from ..references import LIVE
-from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node, new_version
+from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node
 from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
 from .models import MODEL_KINDS, ready_model
 
@@ -22,6 +22,7 @@ class ReleaseStore(NodeStore[ReleaseRecord]):
     """Releases of a registry; `garden` is what is live there."""
 
     kinds = (NodeKind.RELEASE,)
+    table = Release
     record = ReleaseRecord
 
     def add(self, domain: str, parts: ReleaseParts) -> tuple[ReleaseRecord, bool]:
@@ -33,7 +34,7 @@ class ReleaseStore(NodeStore[ReleaseRecord]):
             IncompatibleError: the parts do not fit together.
         """
         with self.database.write() as session:
-            node, created = make_release(session, domain_row(session, domain), parts)
+            node, created = self.make(session, domain_row(session, domain), parts)
             return self.read(session, node), created
 
     def find(self, domain: str, parts: ReleaseParts) -> ReleaseRecord | None:
@@ -50,14 +51,22 @@ class ReleaseStore(NodeStore[ReleaseRecord]):
             return {row[0]: row[1] for row in session.execute(query)}
 
     @classmethod
+    def make(cls, session: Session, owner: Domain, parts: ReleaseParts) -> tuple[Node, bool]:
+        """`add` inside the caller's transaction: the release's node, and whether it is new."""
+        nodes = fitting_parts(session, owner, parts)
+        known = same_release(session, owner, nodes)
+        if known is not None:
+            return known, False
+        ids = {f"{name}_id": part.id for name, part in nodes.items()}
+        node = cls._new(session, NodeKind.RELEASE, owner, f"{owner.name} release {{}}", ids)
+        add_edges(session, node, [Parent(part.ref, Relation.RELEASED_AS, name) for name, part in nodes.items()])
+        return node, True
+
+    @classmethod
     def _query(cls) -> Joined:
-        query: Joined = (
-            select(Release, Node, Domain.name.label("domain"), *(part.ref.label(n) for n, part in _PART_NODES.items()))
-            .join(Node, Node.id == Release.id)
-            .join(Domain, Domain.id == Release.domain_id)
-        )
+        query = super()._query()
         for name, part in _PART_NODES.items():
-            query = query.outerjoin(part, part.id == PART_COLUMNS[name])
+            query = query.add_columns(part.ref.label(name)).outerjoin(part, part.id == PART_COLUMNS[name])
         return query
 
     def list(self, domain: str | None = None) -> list[ReleaseRecord]:
@@ -74,18 +83,6 @@ def live_query(domain_id: int | None) -> Joined:
         .join(Release, Release.id == Alias.node_id)
     )
     return query.where(Domain.status == DomainStatus.ACTIVE if domain_id is None else Domain.id == domain_id)
-
-
-def make_release(session: Session, owner: Domain, parts: ReleaseParts) -> tuple[Node, bool]:
-    """The release of these parts inside the caller's transaction, and whether it is new; errors as of `add`."""
-    nodes = fitting_parts(session, owner, parts)
-    known = same_release(session, owner, nodes)
-    if known is not None:
-        return known, False
-    ids = {f"{name}_id": part.id for name, part in nodes.items()}
-    node = new_version(session, Release, NodeKind.RELEASE, owner, f"{owner.name} release {{}}", ids)
-    add_edges(session, node, [Parent(part.ref, Relation.RELEASED_AS, name) for name, part in nodes.items()])
-    return node, True
 
 
 def same_release(session: Session, owner: Domain, nodes: dict[str, Node]) -> Node | None:

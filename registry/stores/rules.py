@@ -7,18 +7,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
-
 from ..kinds import NodeKind, Relation
 from ..records import Parent, RulesRecord
-from ..rows import Joined, NodeStore, add_edges, domain_row, new_version
-from ..schema import Domain, Node, RuleSet
+from ..rows import NodeStore, add_edges, domain_row
+from ..schema import RuleSet
 
 
 class RuleStore(NodeStore[RulesRecord]):
     """Merchandising rules of a registry."""
 
     kinds = (NodeKind.RULES,)
+    table = RuleSet
     record = RulesRecord
 
     def add(self, domain: str, content: Mapping[str, Any]) -> tuple[RulesRecord, bool]:
@@ -31,14 +30,9 @@ class RuleStore(NodeStore[RulesRecord]):
             for known in self.records(session, same):
                 return known, False
             columns = {"fingerprint": fingerprint, "content": json.loads(written)}
-            node = new_version(session, RuleSet, NodeKind.RULES, owner, f"{domain} rules, version {{}}", columns)
+            node = self._new(session, NodeKind.RULES, owner, f"{domain} rules, version {{}}", columns)
             add_edges(session, node, [Parent(f"domain:{domain}", Relation.BUILT_FROM)])
             return self.read(session, node), True
-
-    @classmethod
-    def _query(cls) -> Joined:
-        joined = select(RuleSet, Node, Domain.name.label("domain")).join(Node, Node.id == RuleSet.id)
-        return joined.join(Domain, Domain.id == RuleSet.domain_id)
 
     def list(self, domain: str | None = None) -> list[RulesRecord]:
         """Rules, oldest first, of one domain if asked."""

@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
-
 from ..artifacts.manifests import StoredArtifact
 from ..kinds import NodeKind, Relation, SnapshotKind, choice
 from ..records import Parent, SnapshotRecord
-from ..rows import Joined, NodeStore, add_edges, domain_row, new_version, put_artifact
-from ..schema import Domain, Node, Snapshot
+from ..rows import NodeStore, add_edges, domain_row, put_artifact
+from ..schema import Snapshot
 
 
 class SnapshotStore(NodeStore[SnapshotRecord]):
     """Snapshots of a registry."""
 
     kinds = (NodeKind.ITEM_SNAPSHOT, NodeKind.EVENT_SNAPSHOT)
+    table = Snapshot
     record = SnapshotRecord
 
     def add(
@@ -47,17 +46,9 @@ class SnapshotStore(NodeStore[SnapshotRecord]):
                 "as_of": as_of,
                 "details": dict(details or {}),
             }
-            node = new_version(session, Snapshot, table.node_kind, owner, f"{domain} {table}, version {{}}", columns)
+            node = self._new(session, table.node_kind, owner, f"{domain} {table}, version {{}}", columns)
             add_edges(session, node, [Parent(f"domain:{domain}", Relation.BUILT_FROM), *parents])
             return self.read(session, node), True
-
-    @classmethod
-    def _query(cls) -> Joined:
-        return (
-            select(Snapshot, Node, Domain.name.label("domain"))
-            .join(Node, Node.id == Snapshot.id)
-            .join(Domain, Domain.id == Snapshot.domain_id)
-        )
 
     def list(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked."""

@@ -67,117 +67,85 @@ def fingerprint(hub: int, spoke: int | None, index: int, rules: dict[str, Any]) 
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def release(
-    key: int, version: int, domain: int, hub: int, spoke: int | None, index: int, **rules: Any
-) -> dict[str, Any]:
-    return {
-        "id": key,
-        "domain_id": domain,
-        "version": version,
-        "fingerprint": fingerprint(hub, spoke, index, rules),
-        "hub_id": hub,
-        "spoke_id": spoke,
-        "index_id": index,
-        "rules": rules,
-    }
+def table(columns: str, *rows: tuple[Any, ...], **common: Any) -> list[dict[str, Any]]:
+    """Rows of a table, with columns that all of them share."""
+    return [dict(zip(columns.split(), row, strict=True)) | common for row in rows]
 
 
-def model(key: int, kind: str, domain: int | None, version: int, status: str = "ready") -> dict[str, Any]:
-    ready = status == "ready"
-    return {
-        "id": key,
-        "kind": kind,
-        "domain_id": domain,
-        "version": version,
-        "status": status,
-        "fingerprint": f"f{key}",
-        "space_fingerprint": "space" if ready else None,
-        "config": {"layers": 1, "rate": 0.001},
-        "summary": {"parameters": 2**40},
-        "code_version": "0.1.0",
-        "seed": 2**40 if kind == "hub" else None,
-        "environment": {},
-        "artifact": ARTIFACT if ready else None,
-        "started_at": START,
-        "finished_at": START + timedelta(seconds=90),
-        "error": None if ready else "disk full",
-    }
-
-
-def snapshot(key: int, domain: int, kind: str, as_of: datetime | None) -> dict[str, Any]:
-    return {
-        "id": key,
-        "domain_id": domain,
-        "kind": kind,
-        "version": 1,
-        "content_hash": f"h{key}",
-        "rows": 3_000_000_000,
-        "artifact": ARTIFACT,
-        "as_of": as_of,
-        "details": {"columns": ["item_id", "título"]},
-    }
-
-
-def index(key: int, domain: int, version: int, filled_by: int, items: int) -> dict[str, Any]:
-    return {
-        "id": key,
-        "domain_id": domain,
-        "version": version,
-        "model_id": filled_by,
-        "items_id": items,
-        "fingerprint": f"i{key}",
-        "space_fingerprint": "space",
-        "factory": "Flat",
-        "dimension": 8,
-        "metric": "inner_product",
-        "n_items": 10,
-        "artifact": ARTIFACT,
-        "config": {},
-        "seconds": 1.5,
-    }
-
-
-def evaluation(key: int, version: int, subject: int | None, details: dict[str, Any]) -> dict[str, Any]:
-    protocol = {"name": "leave-one-out", "part": "test"}
-    rows = {"id": key, "domain_id": 1, "version": version, "subject_id": subject, "events_id": 4, "n_users": 5}
-    return {**rows, "protocol": protocol, "details": details}
-
-
-def move(key: int, scope: str, alias: str, action: str, before: int | None, after: int) -> dict[str, Any]:
-    moved = {"id": key, "scope": scope, "alias": alias, "action": action, "from_node_id": before, "to_node_id": after}
-    return {**moved, "actor": "ann", "reason": "better" if before else None, "at": at(key)}
+def release(key: int, version: int, domain: int, hub: int, spoke: int | None, index: int, **rules: Any) -> Any:
+    parts = {"hub_id": hub, "spoke_id": spoke, "index_id": index, "rules": rules}
+    mark = fingerprint(hub, spoke, index, rules)
+    return {"id": key, "domain_id": domain, "version": version, "fingerprint": mark, **parts}
 
 
 def old_rows() -> Rows:
     """Every table of schema 0001 with rows, parents before children."""
-    nodes = [
-        {"id": key, "kind": kind, "domain_id": domain, "ref": ref, "label": ref, "created_at": at(key)}
-        for key, kind, domain, ref in NODES
-    ]
-    domain = {"status": "active", "description": "", "settings": {"sessions": "gap"}}
+    data = {"rows": 3_000_000_000, "artifact": ARTIFACT, "details": {"columns": ["item_id", "título"]}, "version": 1}
+    trained = {
+        "config": {"layers": 1, "rate": 0.001},
+        "summary": {"parameters": 2**40},
+        "code_version": "0.1.0",
+        "environment": {},
+        "started_at": START,
+        "finished_at": START + timedelta(seconds=90),
+    }
+    flat = {"factory": "Flat", "dimension": 8, "metric": "inner_product", "n_items": 10, "config": {}, "seconds": 1.5}
+    moved = "id scope alias action from_node_id to_node_id reason"
     return {
-        "nodes": nodes,
-        "artifacts": [
-            {"digest": ARTIFACT, "kind": "test", "bytes": 2**40, "files": {"data": ARTIFACT}, "created_at": START}
+        "nodes": [
+            {"id": key, "kind": kind, "domain_id": domain, "ref": ref, "label": ref, "created_at": at(key)}
+            for key, kind, domain, ref in NODES
         ],
+        "artifacts": table("digest kind bytes created_at files", (ARTIFACT, "test", 2**40, START, {"data": ARTIFACT})),
         "edges": [
             {"parent_id": parent, "child_id": child, "relation": relation, "part": part, "reason": part or None}
             for parent, child, relation, part in EDGES
         ],
-        "domains": [{"id": 1, "name": "garden", **domain}, {"id": 2, "name": "pets", **domain, "status": "archived"}],
-        "snapshots": [snapshot(3, 1, "items", None), snapshot(4, 1, "events", START), snapshot(16, 2, "items", None)],
-        "models": [
-            model(5, "hub", None, 1),
-            model(6, "hub", None, 2),
-            model(7, "spoke", 1, 1),
-            model(8, "spoke", 1, 2, "failed"),
-        ],
-        "index_versions": [index(9, 1, 1, 7, 3), index(10, 1, 2, 5, 3), index(17, 2, 1, 5, 16)],
-        "evaluations": [evaluation(14, 1, 7, {}), evaluation(15, 2, None, {"model": "popularity"})],
-        "metrics": [
-            {"evaluation_id": 14, "slice": "all", "name": "ndcg@10", "value": 0.1, "low": 0.05, "high": 0.2},
-            {"evaluation_id": 15, "slice": "cold", "name": "hr@10", "value": 0.0, "low": None, "high": None},
-        ],
+        "domains": table(
+            "id name status",
+            (1, "garden", "active"),
+            (2, "pets", "archived"),
+            description="",
+            settings={"sessions": "gap"},
+        ),
+        "snapshots": table(
+            "id domain_id kind as_of content_hash",
+            (3, 1, "items", None, "h3"),
+            (4, 1, "events", START, "h4"),
+            (16, 2, "items", None, "h16"),
+            **data,
+        ),
+        "models": table(
+            "id kind domain_id version status fingerprint space_fingerprint seed artifact error",
+            (5, "hub", None, 1, "ready", "f5", "space", 2**40, ARTIFACT, None),
+            (6, "hub", None, 2, "ready", "f6", "space", 2**40, ARTIFACT, None),
+            (7, "spoke", 1, 1, "ready", "f7", "space", None, ARTIFACT, None),
+            (8, "spoke", 1, 2, "failed", "f8", None, None, None, "disk full"),
+            **trained,
+        ),
+        "index_versions": table(
+            "id domain_id version model_id items_id fingerprint",
+            (9, 1, 1, 7, 3, "i9"),
+            (10, 1, 2, 5, 3, "i10"),
+            (17, 2, 1, 5, 16, "i17"),
+            space_fingerprint="space",
+            artifact=ARTIFACT,
+            **flat,
+        ),
+        "evaluations": table(
+            "id version subject_id details",
+            (14, 1, 7, {}),
+            (15, 2, None, {"model": "popularity"}),
+            domain_id=1,
+            events_id=4,
+            n_users=5,
+            protocol={"name": "leave-one-out", "part": "test"},
+        ),
+        "metrics": table(
+            "evaluation_id slice name value low high",
+            (14, "all", "ndcg@10", 0.1, 0.05, 0.2),
+            (15, "cold", "hr@10", 0.0, None, None),
+        ),
         # Two of garden with equal rules, one with none, one of pets with the same rules again.
         "releases": [
             release(11, 1, 1, 5, 7, 9, **PIN),
@@ -185,17 +153,17 @@ def old_rows() -> Rows:
             release(13, 3, 1, 5, 7, 9),
             release(18, 1, 2, 5, None, 17, **PIN),
         ],
-        "aliases": [
-            {"scope": "garden", "name": "live", "node_id": 11},
-            {"scope": "garden", "name": "candidate", "node_id": 13},
-            {"scope": "hub", "name": "live", "node_id": 5},
-        ],
+        "aliases": table("scope name node_id", ("garden", "live", 11), ("garden", "candidate", 13), ("hub", "live", 5)),
         "alias_changes": [
-            move(1, "hub", "live", "promote", None, 5),
-            move(2, "garden", "live", "promote", None, 11),
-            move(3, "garden", "live", "promote", 11, 12),
-            move(4, "garden", "live", "rollback", 12, 11),
-            move(5, "garden", "candidate", "promote", None, 13),
+            {**row, "actor": "ann", "at": at(row["id"])}
+            for row in table(
+                moved,
+                (1, "hub", "live", "promote", None, 5, None),
+                (2, "garden", "live", "promote", None, 11, None),
+                (3, "garden", "live", "promote", 11, 12, "better"),
+                (4, "garden", "live", "rollback", 12, 11, "better"),
+                (5, "garden", "candidate", "promote", None, 13, None),
+            )
         ],
     }
 
