@@ -21,7 +21,7 @@ from .. import evaluation, workflows
 from ..demo.plan import DemoResult
 from ..registry import lineage
 from ..registry.lineage.differences import Difference
-from ..registry.lineage.graph import Direction, Lineage, LineageTree
+from ..registry.lineage.graph import Direction, Lineage, LineageTree, TreeLine
 from ..registry.lineage.impact import Impact
 from ..registry.records import (
     AliasChange,
@@ -34,6 +34,7 @@ from ..registry.records import (
     SnapshotRecord,
 )
 from ..registry.views import View
+from ..results import Record
 from ..workflows.backups import Backup, Restoration
 from ..workflows.bundles import BundleExport, BundleImport
 from ..workflows.data import DataIngested, DiffResult, SessionsResult
@@ -180,18 +181,7 @@ class TreeLineDocument(NodeRecord):
     metric: MetricRecord | None
 
 
-@dataclass(frozen=True)
-class TreeDocument:
-    """A tree as its lines, since a chain of versions has no natural end."""
-
-    node: NodeRecord
-    lines: list[TreeLineDocument]
-
-
-WRITTEN_AS: Mapping[type, type] = {
-    Lineage: LineageDocument,
-    LineageTree: TreeDocument,
-}
+WRITTEN_AS: Mapping[type, type] = {Lineage: LineageDocument, TreeLine: TreeLineDocument}
 
 
 class _Generator(GenerateJsonSchema):
@@ -201,6 +191,8 @@ class _Generator(GenerateJsonSchema):
         cls = schema["cls"]
         if cls in WRITTEN_AS:
             return self.generate_inner(_core_schema(WRITTEN_AS[cls]))
+        if getattr(cls, "to_dict", Record.to_dict) is not Record.to_dict:
+            raise TypeError(f"{cls.__name__} has a to_dict of its own; say in WRITTEN_AS what it gives.")
         made = {**super().dataclass_schema(schema), "additionalProperties": False}
         if "ref" not in made["properties"] and isinstance(getattr(cls, "ref", None), property):
             made["properties"] = {"ref": {"type": "string"}, **made["properties"]}

@@ -82,3 +82,16 @@ def test_a_result_becomes_a_closed_object_of_every_key_that_it_writes(monkeypatc
         {"file": 7},
     ):
         assert not validator.is_valid({**document, **wrong}), wrong
+
+
+def test_a_result_that_writes_something_else_than_its_fields_has_to_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Sly(Record):
+        name: str
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"alias": self.name}
+
+    monkeypatch.setattr(schemas, "DOCUMENTS", {"sly": Sly})
+    with pytest.raises(TypeError, match="to_dict of its own"):
+        schemas.document("sly")
