@@ -11,22 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 
 from ..arrays import FloatArray
-
-
-class CalibrationConfig(BaseModel):
-    """How a catalog's embeddings are centred and whitened."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    # Singular values are raised to minus this power: 0 only centres, 1 whitens fully, 3/4 is what was measured best.
-    power: float = Field(default=0.75, ge=0.0, le=1.0)
-    # Weight of the isotropic prior covariance, in items. It keeps the transform harmless for catalogs of a few dozen
-    # items, where the sample covariance says little (linear shrinkage, Ledoit & Wolf, 2004).
-    prior_items: float = Field(default=20.0, gt=0.0)
-    max_rank: int = Field(default=384, ge=1)  # leading directions kept
+from .config import CalibrationConfig
 
 
 @dataclass(frozen=True)

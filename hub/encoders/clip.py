@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ...errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
+from ..config import ImageEncoderConfig, TextEncoderConfig
 from . import weights
 from .base import SplitEncoder, with_parts
-from .config import ImageEncoderConfig, TextEncoderConfig
 from .image import ImageEncoder
 from .text import TextEncoder
 

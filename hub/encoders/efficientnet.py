@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ...errors import InvalidDataError, NotFoundError
+from ..config import ImageEncoderConfig
 from . import weights
 from .base import SplitEncoder
-from .config import ImageEncoderConfig
 from .image import ImageEncoder, fit_square
 
 DIMENSION = 1280

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from .config import DEFAULT_IMAGE, DEFAULT_TEXT, ImageEncoderConfig, TextEncoderConfig
+from ..config import DEFAULT_IMAGE, DEFAULT_TEXT, ImageEncoderConfig, TextEncoderConfig
 
 if TYPE_CHECKING:
     import torch

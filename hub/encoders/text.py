@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from ...arrays import FloatArray
 from ...errors import UsageError
 from ...progress import StepProgress
+from ..config import TEXT_FIELDS
 from .base import Encoder
-from .config import TEXT_FIELDS
 
 _WORD = re.compile(r"[^\W_]+")
 

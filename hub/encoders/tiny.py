@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ...arrays import DoubleArray
 from ...errors import UsageError
+from ..config import ImageEncoderConfig, TextEncoderConfig
 from . import weights
 from .base import SplitEncoder, masked_mean
-from .config import ImageEncoderConfig, TextEncoderConfig
 from .image import ImageEncoder, fit_square
 from .text import TextEncoder, pad
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import HubspokeError, InvalidDataError
+from ..config import TextEncoderConfig
 from . import weights
 from .base import SplitEncoder, masked_mean, with_parts
-from .config import TextEncoderConfig
 from .text import TextEncoder, pad
 
 # Added to the attention score of a place that is none; a number that half precisions know too.

@@ -12,7 +12,7 @@ import open_clip
 import pytest
 import torch
 from hubspoke.hub.cache import EmbeddingCache
-from hubspoke.hub.encoders.config import ImageEncoderConfig, TextEncoderConfig
+from hubspoke.hub.config import ImageEncoderConfig, TextEncoderConfig
 from hubspoke.hub.encoders.image import ImageEncoder
 from hubspoke.hub.encoders.loading import load_image_encoder, load_text_encoder
 from hubspoke.hub.encoders.text import TextEncoder

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hubspoke.hub.calibration import Calibration, CalibrationConfig, fit_calibration, unit_rows
+from hubspoke.hub.calibration import Calibration, fit_calibration, unit_rows
+from hubspoke.hub.config import CalibrationConfig
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

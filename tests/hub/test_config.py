@@ -1,6 +1,5 @@
 import pytest
-from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig
-from hubspoke.hub.encoders.config import TextEncoderConfig
+from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig, TextEncoderConfig
 from pydantic import ValidationError
 
 

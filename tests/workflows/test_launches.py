@@ -99,8 +99,7 @@ def test_day_zero_needs_a_catalog_and_nothing_else(ready: Workspace, catalog: pl
 
 
 def test_without_a_hub_one_is_made(ws: Workspace, catalog: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hubspoke.hub.config import HubConfig
-    from hubspoke.hub.encoders.config import TextEncoderConfig
+    from hubspoke.hub.config import HubConfig, TextEncoderConfig
 
     tiny = HubConfig(text=TextEncoderConfig(name="tiny"), image=None)
     monkeypatch.setattr("hubspoke.workflows.hubs.parse_config", lambda *_: tiny)

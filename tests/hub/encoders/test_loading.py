@@ -3,8 +3,8 @@ import sys
 
 import pytest
 from hubspoke.errors import MissingExtraError, UsageError
+from hubspoke.hub.config import ImageEncoderConfig, TextEncoderConfig
 from hubspoke.hub.encoders import weights
-from hubspoke.hub.encoders.config import ImageEncoderConfig, TextEncoderConfig
 from hubspoke.hub.encoders.loading import load_image_encoder, load_text_encoder
 from pydantic import ValidationError
 
