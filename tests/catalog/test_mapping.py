@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hubspoke.catalog.mapping import ColumnMapping, guess_mapping, load_mapping, parse_map_option, resolve_mapping
+from hubspoke.catalog.mapping import guess_mapping, load_mapping, parse_map_option, resolve_mapping
 from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
 
 
@@ -46,6 +46,10 @@ def test_canonical_name_wins_over_synonym_and_each_column_is_used_once() -> None
 def test_overrides_merge_over_the_guess() -> None:
     mapping = resolve_mapping(["sku", "name", "cost_eur"], "items", {"price": "cost_eur", "title": ""})
     assert mapping.columns == {"item_id": "sku", "price": "cost_eur"}
+    assert resolve_mapping(["sku", "name", "cost_eur"], "items", mapping).columns == {
+        **mapping.columns,
+        "title": "name",
+    }
 
 
 def test_a_column_claimed_by_hand_is_not_guessed_elsewhere() -> None:
@@ -55,19 +59,11 @@ def test_a_column_claimed_by_hand_is_not_guessed_elsewhere() -> None:
     }
 
 
-def test_a_whole_mapping_can_be_the_override() -> None:
-    given = ColumnMapping(kind="items", columns={"title": "label"})
-    assert resolve_mapping(["id", "label"], "items", given).columns == {"item_id": "id", "title": "label"}
-
-
-def test_unknown_source_column_names_the_available_ones() -> None:
-    with pytest.raises(InvalidDataError, match=r"'nmae'.*use one of: sku, name"):
-        resolve_mapping(["sku", "name"], "items", {"title": "nmae"})
-
-
-def test_unknown_canonical_column_names_the_known_ones() -> None:
+def test_unknown_columns_name_the_known_ones() -> None:
     with pytest.raises(InvalidDataError, match=r"'titel' is no column of items.*title"):
         resolve_mapping(["sku"], "items", {"titel": "sku"})
+    with pytest.raises(InvalidDataError, match=r"'nmae'.*use one of: sku, name"):
+        resolve_mapping(["sku", "name"], "items", {"title": "nmae"})
 
 
 def test_option_text() -> None:

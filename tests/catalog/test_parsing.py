@@ -51,7 +51,9 @@ def test_booleans() -> None:
     assert values.to_list() == [True, False, None]
 
 
-def test_identifiers_lose_the_float_tail_but_keep_leading_zeros() -> None:
+def test_identifiers_and_texts() -> None:
+    assert parsing.text(pl.Series([["a", None, "b"]])).to_list() == ["a; b"]
+    assert parsing.text(pl.Series([{"a": 1}])).to_list() == ['{"a":1}']
     assert parsing.identifiers(pl.Series([123.0, None])).to_list() == ["123", None]
     assert parsing.identifiers(pl.Series([" 007 ", ""])).to_list() == ["007", None]
 
@@ -107,13 +109,10 @@ def test_bare_counters_are_order() -> None:
     assert parsed.values.to_list() == [datetime(1970, 1, 1, 0, 0, s, tzinfo=UTC) for s in range(3)]
 
 
-def test_a_number_of_another_magnitude_is_bad() -> None:
+def test_numbers_of_another_magnitude_and_placeholder_years_are_bad() -> None:
+    assert moments(["0001-01-01", "9999-12-31T23:59:59", "2020-01-01"]).bad.to_list() == [True, True, False]
     parsed = moments([1_485_871_506, 0, -5, 1_485_871_507, 1_485_871_508, 1_485_871_509])
     assert parsed.bad.to_list() == [False, True, True, False, False, False]
-
-
-def test_placeholder_years_are_bad() -> None:
-    assert moments(["0001-01-01", "9999-12-31T23:59:59", "2020-01-01"]).bad.to_list() == [True, True, False]
 
 
 def test_compact_dates_and_days() -> None:
@@ -165,8 +164,3 @@ def test_given_attributes_from_map_struct_and_json() -> None:
         assert parsing.attributes(frame, ["c"], given_column, 1).to_list() == [
             [{"key": "a", "value": "1"}, {"key": "c", "value": "red"}]
         ]
-
-
-def test_text_of_nested_columns() -> None:
-    assert parsing.text(pl.Series([["a", None, "b"]])).to_list() == ["a; b"]
-    assert parsing.text(pl.Series([{"a": 1}])).to_list() == ['{"a":1}']

@@ -77,15 +77,9 @@ def test_given_sessions_may_interleave() -> None:
     clean = clean_sessions(events(rows), SessionSettings(mode="given"))
     assert lists(clean) == [["a", "c", "e"], ["b", "d", "f"]]
     assert [s.rows_out for s in clean.waterfall if "session_id left out" in s.name] == [6]
-
-
-def test_the_same_session_id_of_two_users_is_two_sessions() -> None:
-    rows: list[Row] = [(u, i, m, "view", "s") for u in "uv" for m, i in enumerate("abc")]
-    clean = clean_sessions(events(rows), SessionSettings(mode="given"))
-    assert clean.frame["session"].to_list() == [0, 0, 0, 1, 1, 1]
-
-
-def test_given_without_any_session_id_is_an_error() -> None:
+    shared: list[Row] = [(u, i, m, "view", "s") for u in "uv" for m, i in enumerate("abc")]
+    clean = clean_sessions(events(shared), SessionSettings(mode="given"))
+    assert clean.frame["session"].to_list() == [0, 0, 0, 1, 1, 1]  # the same id of two users is two sessions
     with pytest.raises(InvalidDataError, match="session_id"):
         clean_sessions(events(views("u", "abc", [0, 1, 2])), SessionSettings(mode="given"))
 

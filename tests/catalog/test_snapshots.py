@@ -95,6 +95,16 @@ def test_null_empty_and_nested_values_differ() -> None:
     assert len(hashes) == 4
 
 
+def test_none_and_one_of_a_newer_format_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        read_snapshot(tmp_path / "none")
+    write_snapshot(items(), "items", tmp_path / "s")
+    path = tmp_path / "s" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
+    with pytest.raises(IncompatibleError, match="99"):
+        read_manifest(tmp_path / "s")
+
+
 def test_same_content_again_is_the_same_snapshot(tmp_path: Path) -> None:
     first = write_snapshot(items(), "items", tmp_path / "s", {"source": "one"})
     again = write_snapshot(items(), "items", tmp_path / "s", {"source": "two"})
@@ -133,11 +143,6 @@ def test_what_a_killed_process_left_is_cleared_when_stale(tmp_path: Path) -> Non
     assert sorted(p.name for p in tmp_path.iterdir()) == [".s.1.tmp", "s"]
 
 
-def test_missing_snapshot(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError):
-        read_snapshot(tmp_path / "none")
-
-
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone", "other_rows", "other_values", "no_manifest", "bad_manifest"])
 def test_damage_is_found(tmp_path: Path, damage: str) -> None:
     directory = tmp_path / "s"
@@ -160,14 +165,6 @@ def test_damage_is_found(tmp_path: Path, damage: str) -> None:
         manifest.write_text(manifest.read_text()[:-20])
     with pytest.raises(CorruptArtifactError):
         read_snapshot(directory)
-
-
-def test_a_newer_format_is_refused(tmp_path: Path) -> None:
-    write_snapshot(items(), "items", tmp_path / "s")
-    path = tmp_path / "s" / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
-    with pytest.raises(IncompatibleError, match="99"):
-        read_manifest(tmp_path / "s")
 
 
 def test_diff() -> None:

@@ -79,21 +79,10 @@ def test_an_unclosed_quote(tmp_path: Path) -> None:
 def test_json_values_become_text_on_either_path(tmp_path: Path) -> None:
     good = b'{"id": 12345678901234567890, "tags": ["a", "b"], "ok": true, "n": 1.5, "x": null}\n{"late": "y"}\n'
     fast = load_table(write(tmp_path / "good.jsonl", good))
-    slow = load_table(write(tmp_path / "bad.jsonl", good + b"{\n"))
+    slow = load_table(write(tmp_path / "bad.jsonl", good + b"{\n[1]\n"))
     assert fast.frame.row(0) == ("12345678901234567890", '["a", "b"]', "true", "1.5", None, None)
     assert slow.frame.head(2).equals(fast.frame)
-    assert sorted(slow.faults.json) == [3]
-
-
-def test_bad_json_lines_are_all_found(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "t.jsonl", b'{"id": 1, "tags": ["a"], "ok": true}\n{"id": \n[1]\n{"id": 12345678901234567890}\n'
-    )
-    table = load_table(path)
-    assert sorted(table.faults.json) == [2, 3]
-    assert table.frame["id"].to_list() == ["1", None, None, "12345678901234567890"]
-    assert table.frame["tags"][0] == '["a"]'
-    assert table.frame["ok"][0] == "true"
+    assert sorted(slow.faults.json) == [3, 4]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +100,10 @@ def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str)
         read_table(write(tmp_path / name, content))
 
 
-def test_broken_gzip(tmp_path: Path) -> None:
+def test_broken_gzip_and_no_file(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        read_table(tmp_path / "none.csv")
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"id,n\n1,a\n" * 100)[:-20])
     with pytest.raises(InvalidDataError, match="no complete gzip"):
         read_table(path)
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError):
-        read_table(tmp_path / "none.csv")

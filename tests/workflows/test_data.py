@@ -69,12 +69,6 @@ def test_a_mapping_given_with_a_later_ingest_is_remembered_too(ws: Workspace, fi
     assert ws.data.ingest("pots", events=events).cached
 
 
-def test_events_on_unknown_items_only_are_invalid(garden: Workspace, files: Any) -> None:
-    stray = files.write("stray.csv", "user_id,item_id,timestamp\nann,tulip,2024-05-01\n")
-    with pytest.raises(InvalidDataError, match="unknown_item"):
-        garden.data.ingest("garden", events=stray, on_error="skip")
-
-
 def test_sessions_show_the_waterfall_and_can_be_changed(garden: Workspace) -> None:
     shown = garden.data.sessions("garden")
     assert (shown.mode, shown.sessions, shown.rows) == ("gap", 2, 6)

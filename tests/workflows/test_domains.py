@@ -68,13 +68,6 @@ def test_bad_events_leave_neither_domain_nor_snapshot(ws: Workspace, files: Any,
     assert tree(ws.settings.workspace) == before
 
 
-def test_an_empty_catalog_is_invalid_and_one_item_is_enough(ws: Workspace, files: Any) -> None:
-    with pytest.raises(InvalidDataError, match="no item is left"):
-        ws.domain.add("garden", files.write("empty.csv", "item_id,title\n"))
-    one = ws.domain.add("garden", files.write("one.csv", "item_id,title\nrose,Red rose\n"))
-    assert one.items is not None and one.items.rows == 1
-
-
 def test_tables_in_memory_do_as_well_as_files(ws: Workspace) -> None:
     items = pl.DataFrame({"sku": ["a", "b"], "name": ["A", "B"]})
     events = pl.DataFrame({"user": ["u"] * 3, "sku": ["a", "b", "a"], "time": ["2024-05-01T10:00:00Z"] * 3})
