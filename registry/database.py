@@ -91,7 +91,7 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def _connect(connection: Any, _record: Any) -> None:
-            # The driver's own idea of when to begin is switched off; `_begin` says it.
+            # The driver must not begin transactions by itself: `_begin` does.
             connection.isolation_level = None
             connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}").close()
             if create:

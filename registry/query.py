@@ -136,22 +136,22 @@ def _ask(
 
 
 def _described(connection: psycopg.Connection[Any], sql: str) -> tuple[tuple[str, ...], list[str]]:
-    """Names and types of the columns that one statement would give, told by the server without running it."""
+    """Names and types of the columns that one statement would give, as the server knows them without running it."""
     from psycopg import errors, pq
 
     encoding = connection.info.encoding
     prepared = connection.pgconn.prepare(b"hubspoke_question", sql.encode(encoding))
     if prepared.status != pq.ExecStatus.COMMAND_OK:
         raise errors.error_from_result(prepared, encoding)
-    told = connection.pgconn.describe_prepared(b"hubspoke_question")
-    places = range(told.nfields)
+    described = connection.pgconn.describe_prepared(b"hubspoke_question")
+    places = range(described.nfields)
     if not places:
         raise _refused("it gives no rows")
-    names = tuple((told.fname(place) or b"?column?").decode(encoding) for place in places)
+    names = tuple((described.fname(place) or b"?column?").decode(encoding) for place in places)
     if connection.info.server_version >= 160000:
         types = connection.execute(_TYPES_SINCE_16)
     else:
-        types = connection.execute(_TYPES, [[told.ftype(place) for place in places]])
+        types = connection.execute(_TYPES, [[described.ftype(place) for place in places]])
     return names, [str(row[0]).replace("%", "%%") for row in types]
 
 

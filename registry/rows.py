@@ -195,7 +195,7 @@ def _newest(session: Session, reference: Reference) -> Select[Node]:
 
 
 def _points_at_nothing(session: Session, reference: Reference) -> str:
-    newest = session.scalar(_newest(session, reference))  # a domain that does not exist is told first
+    newest = session.scalar(_newest(session, reference))  # first of all names a domain that does not exist
     if reference.alias is not None:
         return f"{reference} points at nothing yet; promote a version to {reference.alias} first."
     noun = in_words(reference.kind)
