@@ -189,9 +189,8 @@ class Selection:
 def choose_floor(trials: Mapping[Recency, Trial], default: FloorSettings) -> FloorSettings:
     """The recency and the share of pictures that rank validation targets best by content alone.
 
-    Args:
-        juries: with the text and image scores for each (decay, events) that is tried.
-        default: kept unless something is better; decides the share where a modality is missing.
+    There is a trial for each recency; the default is kept unless something is better, and where a modality is missing
+    its share is too.
     """
     best, settings = float("-inf"), default
     for decay, events in sorted(trials, key=lambda own: own != default.recency):
@@ -208,11 +207,7 @@ def choose_floor(trials: Mapping[Recency, Trial], default: FloorSettings) -> Flo
 
 
 def choose_held_back(trials: Mapping[int, Trial]) -> int:
-    """The fewest events to hold back with which behaviour alone ranks validation targets best.
-
-    Args:
-        juries: with behaviour's scores, for each number of events that is tried.
-    """
+    """The fewest events to hold back with which behaviour alone, tried with each number, ranks targets best."""
     qualities = {events: float(trial([_mixed(0.0, 0.0)])[0].mean()) for events, trial in trials.items()}
     return max(sorted(trials), key=lambda events: qualities[events])
 
@@ -226,27 +221,25 @@ def choose_weights(
 ) -> MixtureWeights:
     """The weights that rank validation targets best, leaning towards content and towards cold items.
 
-    First the trend: the best one, beside no content or the content weight that is best without it. Then the content
-    weight: among the values within one standard error of the best, and within a twentieth of its quality, the largest
-    wins. Then the cold bias by the same rule. Content and bias are what carry items that have few events, and tomorrow
-    there are more of those than among the targets of a validation set of today. Then the cold guard: the bias rises
-    until cold targets are ranked as well as content alone ranks them, at a cost of a twentieth of the best quality at
-    most. Content alone is chosen only where no mixture is better.
+    Content and bias are what carry items that have few events, and tomorrow there are more of those than among the
+    targets of a validation set of today.
 
     Args:
         trial: U validation users, with behaviour's scores over N items and content's as `settings` reads a session.
         settings: how the content scores were made.
         cold: (N,) true for items without an ID residual of their own.
-        guard: those of the users who took a cold item, judged by their cold targets alone; without it nothing is
+        guard: those of the users who took a cold item, asked for their cold targets alone; without it nothing is
             guarded.
         trends: (N,) how often items were taken lately, by the days that are meant by it; 0 for all of the training.
     """
     share, known = settings.image_share, trial.text or trial.image
     # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
     weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
+    # First the trend: the best one, beside no content or the content weight that is best without it.
     plain = trial([_mixed(share, value) for value in weights])
     trend, days = _choose_trend(trial, share, {0.0, weights[_best(plain)]}, trends or {})
     lately = np.float32(trend) * trends[days] if trend and trends else None
+    # Then the content weight: of those near the best, the largest.
     beside = plain if lately is None else trial([_mixed(share, value, lately) for value in weights])
     weight, _ = _largest_within_error(weights, beside)
 
@@ -254,12 +247,14 @@ def choose_weights(
         bonus = np.float32(bias) * cold.astype(np.float32)
         return _mixed(share, weight, bonus if lately is None else bonus + lately)
 
+    # Then the cold bias by the same rule; content alone only where no mixture is better.
     mixes = {value: mix(value) for value in biases}
     found = trial([*mixes.values(), *([_content(share)] if known else [])])
     free = [(value, own) for value, own in zip(biases, found, strict=False) if value in COLD_BIASES]
     bias, quality = _largest_within_error(*zip(*free, strict=True))
     if known and found[-1].mean() >= quality:
         return settings.weights(behaviour=0.0, content=1.0)
+    # Then the guard: the bias rises until cold targets are ranked as content alone ranks them, if that is cheap.
     if known and guard is not None:
         whole = {value: float(own.mean()) for value, own in zip(biases, found, strict=False)}
         bias = _guard(bias, quality, whole, guard, mixes, _content(share))
@@ -280,16 +275,21 @@ def _choose_trend(
 
 
 def _content(image_share: float) -> Mix:
-    return lambda scores: _present(scores.content(image_share))
+    def mix(scores: PartScores) -> FloatArray:
+        content = scores.content(image_share)
+        assert content is not None
+        return content
+
+    return mix
 
 
 def _mixed(image_share: float, weight: float, bonus: FloatArray | None = None) -> Mix:
     """Behaviour, weighted content, and (N,) bonuses that do not depend on the session."""
 
     def mix(scores: PartScores) -> FloatArray:
-        mixed = _present(scores.behaviour)
+        assert scores.behaviour is not None
         content = scores.content(image_share) if weight else None
-        mixed = mixed if content is None else mixed + np.float32(weight) * content
+        mixed = scores.behaviour if content is None else scores.behaviour + np.float32(weight) * content
         return mixed if bonus is None or not bonus.any() else mixed + bonus
 
     return mix
@@ -344,9 +344,3 @@ def _within_one_error(best: FloatArray, other: FloatArray) -> bool:
     difference = best - other
     error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else 0.0
     return bool(difference.mean() <= error)
-
-
-def _present(scores: FloatArray | None) -> FloatArray:
-    if scores is None:
-        raise ValueError("the part has no scores")
-    return scores

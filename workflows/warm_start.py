@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from ..arrays import BoolArray, IntArray
+from ..arrays import BoolArray
 from ..catalog.sequences import Sequences
 from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, NotFoundError, UsageError
@@ -76,8 +76,8 @@ def warm_start(
     train, refit = split_masks(sequences, settings)
     trained, known = _seen(context, record, dataset)
     _refuse_seen_test(record, known & ~refit, settings.name)
-    validated = trained & refit & ~train
-    users = frozenset(sequences.user_ids[user] for user in np.unique(_users(sequences)[validated]))
+    validated = np.repeat(sequences.users, sequences.lengths)[trained & refit & ~train]
+    users = frozenset(sequences.user_ids[user] for user in np.unique(validated))
     parts = split(sequences, settings, config, leave_out=users)
     if not len(parts.validation.users):
         raise UsageError(
@@ -88,22 +88,21 @@ def warm_start(
     if on == "new":
         reach = config.transformer.max_length
         events = new_sequences(sequences, train, trained, reach), new_sequences(sequences, refit, trained, reach)
-        if not (events[0].length_counts()[0] >= 2).any():
-            raise InvalidDataError(
-                f"{record.ref} has been trained on all of the {int(train.sum())} events that this split lets it "
-                "see, or on all that follow another; ingest newer events, or train with --on all."
-            )
-    return WarmStart(
-        record=record,
-        on=on,
-        split=parts,
-        events=events,
-        common=common,
-        items=_items(context, record) if common.same_domain else frozenset(),
-        new_events=int((train & ~trained).sum()),
-        left_out=len(users),
-        newest=record.summary.get("training_end") if common.same_domain else None,
-    )
+        _refuse_nothing_new(record, events[0], int(train.sum()))
+    items: frozenset[str] = frozenset()
+    newest: int | None = None
+    if common.same_domain:
+        items, newest = _items(context, record), record.summary.get("training_end")
+    new = int((train & ~trained).sum())
+    return WarmStart(record, on, parts, events, common, items, new, left_out=len(users), newest=newest)
+
+
+def _refuse_nothing_new(record: ModelRecord, events: SequenceSource, visible: int) -> None:
+    if not (events.length_counts()[0] >= 2).any():
+        raise InvalidDataError(
+            f"{record.ref} has been trained on all of the {visible} events that this split lets it see, or on all that "
+            "follow another; ingest newer events, or train with --on all."
+        )
 
 
 def _refuse_seen_test(record: ModelRecord, seen: BoolArray, name: str) -> None:
@@ -184,16 +183,13 @@ def _items(context: Context, record: ModelRecord) -> frozenset[str]:
     return frozenset(load_dataset(context, str(record.domain), items=items, with_events=False).items["item_id"])
 
 
-def _users(sequences: Sequences) -> IntArray:
-    return np.repeat(sequences.users, sequences.lengths)
-
-
 def _keys(dataset: Dataset) -> pl.DataFrame:
     """What tells each event of a dataset from all others, in its order, whatever snapshot it is read from."""
     sequences = dataset.sequences
+    users = np.repeat(sequences.users, sequences.lengths)
     events = pl.DataFrame(
         {
-            "user": pl.Series(sequences.user_ids, dtype=pl.String).gather(_users(sequences)),
+            "user": pl.Series(sequences.user_ids, dtype=pl.String).gather(users),
             "item": dataset.items["item_id"].gather(sequences.items),
             "at": sequences.timestamps,
         }

@@ -66,10 +66,10 @@ def train_behaviour(
     Args:
         model: on the device where it is to train.
         items: inputs of the N items that `sequences` speak of, on the same device.
-        sequences: training sequences, one per session or user; in memory, or a stream of which it holds two shards.
+        sequences: one per session or user; of a stream two shards are held at a time.
         config: optimiser, batches and stopping.
         validate: higher is better; called every `config.training.validate_every` epochs.
-        epochs: overrides `max_epochs`; used when refitting for an epoch count chosen before.
+        epochs: overrides `max_epochs`, as a refit does with the count that was chosen before.
         progress: called after each epoch with the epochs done and the upper bound.
         checkpoints: where the training goes on from, if it was begun there before, and leaves its own.
     """

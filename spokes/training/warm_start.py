@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...arrays import BoolArray, FloatArray
 from ...errors import IncompatibleError
@@ -177,7 +177,8 @@ def _take_ids(child: Behaviour, parent: Behaviour) -> int:
 
 def _take_projection(child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs: ItemInputs) -> str:
     """Let items begin where their content stood in the parent's space; returns how, in words."""
-    mine, given = _linear(child), _linear(parent)
+    assert child.content is not None and parent.content is not None
+    mine, given = child.content.linear, parent.content.linear
     weights, known = _content_weights(child), _content_weights(parent)
     # The same encoders, fusion and calibration see the same content embedding of an item.
     if weights.keys() == known.keys() and all(
@@ -189,11 +190,6 @@ def _take_projection(child: BehaviourModel, ours: ItemInputs, parent: BehaviourM
     mine.weight.copy_(weight)
     mine.bias.copy_(bias)
     return "content projection (fitted to another content space)"
-
-
-def _linear(model: BehaviourModel) -> nn.Linear:
-    assert model.content is not None
-    return model.content.linear
 
 
 def _content_weights(model: BehaviourModel) -> dict[str, Tensor]:
