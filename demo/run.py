@@ -146,17 +146,19 @@ class _Story:
         events = department_events(plan.launched)
         self.echo("3. Weeks pass: snapshots of the purchases so far, and a spoke trained on each")
         for week in plan.weeks:
-            taken = ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.after(week)).events
-            if taken is None or taken.ref is None:
+            snapshot = ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.after(week)).events
+            if snapshot is None or snapshot.ref is None:
                 raise InvalidDataError(f"{plan.launched} sold nothing in {week} weeks; choose another department.")
             config, last = plan.launched_spoke, week == max(plan.weeks)
             try:
-                spoke = ws.spoke.train(name, config=config, events=taken.ref, split="all", refit=True, promote=last)
+                spoke = ws.spoke.train(name, config=config, events=snapshot.ref, split="all", refit=True, promote=last)
             except InvalidDataError as error:
-                self.echo(f"  week {week:2d}: {taken.rows} purchases train no spoke yet; the hub serves on ({error})")
+                self.echo(
+                    f"  week {week:2d}: {snapshot.rows} purchases train no spoke yet; the hub serves on ({error})"
+                )
                 continue
-            cached = spoke.cached and taken.cached
-            self.step(f"week {week:2d}: {spoke.ref}, trained on {taken.rows} purchases", cached, spoke.seconds)
+            cached = spoke.cached and snapshot.cached
+            self.step(f"week {week:2d}: {spoke.ref}, trained on {snapshot.rows} purchases", cached, spoke.seconds)
             self.spokes[week] = str(spoke.ref)
         ws.data.ingest(name, events=events, since=plan.launch_date, until=plan.test_until)
 

@@ -136,10 +136,10 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     lines.append(("registry", "sql", "SELECT ref, created_at, domain_id FROM nodes"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        return Journey(folder, names["item"], tuple(_told(line) for line in lines))
+        return Journey(folder, names["item"], tuple(_step(line) for line in lines))
 
 
-def _told(line: tuple[str, ...]) -> Step:
+def _step(line: tuple[str, ...]) -> Step:
     ended = CliRunner().invoke(cli, [*line, "--json", "--quiet"])
     assert ended.exit_code == 0 or line[0] == "doctor", ended.output
     command = next(name for name in (" ".join(line[:2]), line[0]) if name in RESULTS)
@@ -160,11 +160,11 @@ def test_every_command_is_in_the_story_and_follows_its_schema(
 def test_a_schema_refuses_what_is_not_in_it(journey: Journey) -> None:
     for step in {step.command: step for step in journey.steps}.values():
         validator = jsonschema.Draft202012Validator(document(step.command))
-        said = step.json
-        assert validator.is_valid(said)
-        assert not validator.is_valid({**said, "surprise": 1})
-        assert not validator.is_valid(dict(list(said.items())[:-1]))
-        assert not validator.is_valid({**said, "schema_version": 2})
+        found = step.json
+        assert validator.is_valid(found)
+        assert not validator.is_valid({**found, "surprise": 1})
+        assert not validator.is_valid(dict(list(found.items())[:-1]))
+        assert not validator.is_valid({**found, "schema_version": 2})
 
 
 def test_a_category_from_files_to_rollback(journey: Journey) -> None:

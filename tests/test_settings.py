@@ -44,7 +44,7 @@ def test_a_url_of_a_folder_is_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("artifacts", "s3://", "write a URL like s3://bucket/prefix"),
         ("artifacts", "://bucket", "write a URL like s3://bucket/prefix"),
@@ -56,14 +56,14 @@ def test_a_url_of_a_folder_is_the_folder(tmp_path: Path) -> None:
         ("cache", "memory://x", "give it a folder of this machine"),
     ],
 )
-def test_a_url_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, name: str, value: str, said: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+def test_a_url_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, name: str, value: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
         load_settings({name: value}, {}, tmp_path)
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("sead: 3", "did you mean seed"),
         ("colour: red", "use one of workspace"),
@@ -75,9 +75,9 @@ def test_a_url_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, name: str, 
         ("a: [", "no valid YAML"),
     ],
 )
-def test_a_file_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_that_cannot_be_meant_is_a_usage_error(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "hubspoke.yaml").write_text(text)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         load_settings({}, {}, tmp_path)
 
 

@@ -38,8 +38,8 @@ TINY = DemoPlan(
 
 
 @dataclass(frozen=True)
-class Told:
-    """One telling of the story."""
+class Story:
+    """One run of the demo and the lines that it wrote."""
 
     result: DemoResult
     lines: list[str]
@@ -57,9 +57,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 
 
 @pytest.fixture(scope="module")
-def told(home: Workspace) -> Told:
+def story(home: Workspace) -> Story:
     lines: list[str] = []
-    return Told(run_demo(home, echo=lines.append, plan=TINY), lines)
+    return Story(run_demo(home, echo=lines.append, plan=TINY), lines)
 
 
 def test_the_plan_keeps_training_and_test_apart() -> None:
@@ -75,8 +75,8 @@ def test_the_plan_keeps_training_and_test_apart() -> None:
 
 
 @installed
-def test_the_department_is_launched_cold_and_grows(home: Workspace, told: Told) -> None:
-    result = told.result
+def test_the_department_is_launched_cold_and_grows(home: Workspace, story: Story) -> None:
+    result = story.result
     assert (result.hub, result.released, result.reused) == ("hub:1", home.registry.domains.get("seafood").live, False)
     assert 0 < result.first_recommendation_seconds < result.seconds
     # The hub has met the established departments only, and nothing after the launch date.
@@ -94,15 +94,15 @@ def test_the_department_is_launched_cold_and_grows(home: Workspace, told: Told) 
 
 
 @installed
-def test_the_table_is_measured_on_the_same_later_weeks(told: Told) -> None:
-    comparison = told.result.comparison
+def test_the_table_is_measured_on_the_same_later_weeks(story: Story) -> None:
+    comparison = story.result.comparison
     assert [found.model for found in comparison.results] == ["popularity", "item-cf", "hub:1", "seafood:1", "seafood:2"]
     assert comparison.baseline == "hub:1"
     assert comparison.protocol["test_from"] == TINY.test_from.isoformat().replace("+00:00", "Z")
     assert comparison.protocol["test_until"] == TINY.test_until.isoformat().replace("+00:00", "Z")
     assert comparison.n_users > 10
     assert {found.n_users for found in comparison.results} == {comparison.n_users}
-    assert comparison.protocol["description"] in told.text
+    assert comparison.protocol["description"] in story.text
     for row in comparison.rows:
         if row.metric == "coverage@100":
             assert row.low is row.high is None  # of all users together, so there is nobody to resample
@@ -111,9 +111,9 @@ def test_the_table_is_measured_on_the_same_later_weeks(told: Told) -> None:
 
 
 @installed
-def test_the_last_point_of_the_curve_is_the_number_in_the_table(told: Told) -> None:
-    found = {(point.system, point.week): point for point in told.result.curve}
-    table = {result.model: result.metrics["all"]["ndcg@10"] for result in told.result.comparison.results}
+def test_the_last_point_of_the_curve_is_the_number_in_the_table(story: Story) -> None:
+    found = {(point.system, point.week): point for point in story.result.curve}
+    table = {result.model: result.metrics["all"]["ndcg@10"] for result in story.result.comparison.results}
     assert found["spoke", 8].value == pytest.approx(table["seafood:2"])
     assert found["spoke", 4].value == pytest.approx(table["seafood:1"])
     assert found["hub alone", 0].value == found["hub alone", 8].value == pytest.approx(table["hub:1"])
@@ -122,18 +122,18 @@ def test_the_last_point_of_the_curve_is_the_number_in_the_table(told: Told) -> N
 
 
 @installed
-def test_three_baskets_with_names(told: Told) -> None:
-    assert len(told.result.baskets) == 3
-    for basket in told.result.baskets:
+def test_three_baskets_with_names(story: Story) -> None:
+    assert len(story.result.baskets) == 3
+    for basket in story.result.baskets:
         assert basket.served_by == "seafood:2"
         assert (len(basket.items), basket.seen_items) == (5, "excluded")
         assert all(item["title"] for item in [*basket.session, *basket.items])
-        assert basket.items[0]["title"] in told.text
+        assert basket.items[0]["title"] in story.text
 
 
 @installed
-def test_pictures_and_text_are_measured_apart(told: Told) -> None:
-    pictures = told.result.pictures
+def test_pictures_and_text_are_measured_apart(story: Story) -> None:
+    pictures = story.result.pictures
     assert pictures is not None
     assert [row.system for row in pictures.rows] == ["picture + text", "text alone", "picture alone"]
     assert [row.difference is None for row in pictures.rows] == [True, False, False]
@@ -142,9 +142,9 @@ def test_pictures_and_text_are_measured_apart(told: Told) -> None:
 
 
 @installed
-def test_the_report_is_one_page_that_needs_nothing_else(told: Told) -> None:
-    page = told.result.report.read_text(encoding="utf-8")
-    assert told.result.report.name == "demo-report.html"
+def test_the_report_is_one_page_that_needs_nothing_else(story: Story) -> None:
+    page = story.result.report.read_text(encoding="utf-8")
+    assert story.result.report.name == "demo-report.html"
     for part in ("<script", "<link", "<iframe", "@import", "<object"):
         assert part not in page.lower()
     loaded = re.findall(r"(?:src|srcset|poster|data)\s*=\s*[\"']([^\"']*)", page) + re.findall(r"url\(([^)]*)\)", page)
@@ -152,11 +152,11 @@ def test_the_report_is_one_page_that_needs_nothing_else(told: Told) -> None:
     assert all(source.strip("'\"").startswith(("data:", "#")) for source in loaded)
     for part in ("Seafood", "release:seafood/", "NDCG@10", "<svg", "Launch curve", "mugs", "seafood:2"):
         assert part in page
-    assert not list(told.result.report.parent.glob("*.partial"))
+    assert not list(story.result.report.parent.glob("*.partial"))
 
 
 @installed
-def test_a_second_telling_makes_nothing_new(home: Workspace, told: Told, tmp_path: Path) -> None:
+def test_a_second_run_makes_nothing_new(home: Workspace, story: Story, tmp_path: Path) -> None:
     lines: list[str] = []
     models, indexes = home.registry.models.list(), home.registry.indexes.list()
     snapshots, moves = home.data.snapshots(), home.history("seafood")
@@ -169,11 +169,11 @@ def test_a_second_telling_makes_nothing_new(home: Workspace, told: Told, tmp_pat
     assert home.history("seafood") == moves
     assert again.report == tmp_path / "again" / "page.html"
     assert again.report.exists()
-    assert [row.value for row in again.comparison.rows] == [row.value for row in told.result.comparison.rows]
-    assert again.curve == told.result.curve
+    assert [row.value for row in again.comparison.rows] == [row.value for row in story.result.comparison.rows]
+    assert again.curve == story.result.curve
 
 
 @installed
-def test_a_plan_that_is_wrong_is_told(home: Workspace) -> None:
+def test_a_plan_that_is_wrong_is_refused(home: Workspace) -> None:
     with pytest.raises(UsageError):
         run_demo(home, plan=TINY.model_copy(update={"hub": {"tekst": None}}))
