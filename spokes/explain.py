@@ -74,9 +74,11 @@ def explain_scores(
         looked_back = max(looked_back, spoke.behaviour.model.max_length)
     tail = history[-looked_back - 1 :]
     shorter = [tail[np.delete(np.arange(len(tail)), place)] for place in range(len(tail))]
-    query, *without = spoke.embed_sessions(item_vectors, [tail, *shorter], exclude_seen=exclude_seen)
-    lost: DoubleArray = query.astype(np.float64) - np.stack(without)  # (T', D)
+    queries = spoke.embed_sessions(item_vectors, [tail, *shorter], exclude_seen=exclude_seen)  # (T' + 1, D)
+    lost: DoubleArray = queries[:1].astype(np.float64) - queries[1:]
     lost = np.pad(lost, ((len(history) - len(tail), 0), (0, 0)))  # (T, D)
+    # By itself, as it is served: in a batch its last digits may differ.
+    query = spoke.embed_sessions(item_vectors, [history], exclude_seen=exclude_seen)[0]
     mean = item_vectors.mean(axis=0, dtype=np.float64)
     return ScoreParts(
         query=query,
