@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from .output import facts, table
 
 if TYPE_CHECKING:
     from ..registry.records import ModelRecord
+    from ..workflows.models import ModelResult
 
 
-def trained(result: Any) -> str:
-    """A training's result: the version, what it says of itself, its table."""
-    data: Mapping[str, Any] = result.to_dict()
-    head = f"{data.get('ref') or 'A new version'} {_state(data)}"
-    parts = [head, facts(flat(data.get("summary") or {}))]
-    rows = data.get("table")
-    if rows:
-        parts.append(dict_table(rows))
-    return "\n\n".join(part for part in parts if part)
-
-
-def _state(data: Mapping[str, Any]) -> str:
-    if data.get("cached"):
-        return "was trained already with these inputs (cached; --force trains again)."
-    if data.get("dry_run") or data.get("status") in ("planned", "dry run", "dry-run"):
-        return "would be trained (dry run)."
-    return f"is {data.get('status')} after {data.get('seconds') or 0:.1f} s."
+def trained(result: ModelResult) -> str:
+    """A training's result: the version, what it found, the rows behind a choice."""
+    if result.cached:
+        state = "was trained already with these inputs (cached; --force trains again)."
+    elif result.status == "planned":
+        state = "would be trained (dry run)."
+    else:
+        state = f"is {result.status} after {result.seconds:.1f} s."
+    head = f"{result.ref or 'A new version'} {state}"
+    rows = dict_table(result.table) if result.table else ""
+    return "\n\n".join(part for part in (head, facts(flat(result.summary)), rows) if part)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:
@@ -45,11 +41,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]
 def dict_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Mappings as a table; the first one's keys are the headers, keys of later ones follow."""
     headers = list(dict.fromkeys(name for row in rows for name in row))
-    return table(headers, [[_plain(row.get(name)) for name in headers] for row in rows])
-
-
-def _plain(value: object) -> object:
-    return json.dumps(value) if isinstance(value, Mapping) else value
+    values = [[row.get(name) for name in headers] for row in rows]
+    return table(headers, [[json.dumps(own) if isinstance(own, Mapping) else own for own in row] for row in values])
 
 
 def model_table(models: Sequence[ModelRecord], empty: str) -> str:
@@ -77,9 +70,5 @@ def model_facts(model: ModelRecord) -> str:
     parts = [head]
     for title, values in (("config", model.config), ("summary", model.summary), ("environment", model.environment)):
         if values:
-            parts.append(f"{title}\n{_indented(facts(flat(values)))}")
+            parts.append(f"{title}\n{indent(facts(flat(values)), '  ')}")
     return "\n\n".join(parts)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())

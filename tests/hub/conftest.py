@@ -1,11 +1,6 @@
 """Encoders of every kind, small and random where no weights are installed, and pictures to look at."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import open_clip
@@ -13,9 +8,7 @@ import pytest
 import torch
 from hubspoke.hub.cache import EmbeddingCache
 from hubspoke.hub.config import ImageEncoderConfig, TextEncoderConfig
-from hubspoke.hub.encoders.image import ImageEncoder
 from hubspoke.hub.encoders.loading import load_image_encoder, load_text_encoder
-from hubspoke.hub.encoders.text import TextEncoder
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
@@ -27,23 +20,23 @@ VOCABULARY = [
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> EmbeddingCache:
+def cache(tmp_path):
     return EmbeddingCache(tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")
-def text_encoder() -> Callable[..., TextEncoder]:
+def text_encoder():
     return lambda name="tiny", **settings: load_text_encoder(TextEncoderConfig(name=name, **settings), "cpu")
 
 
 @pytest.fixture(scope="session")
-def image_encoder() -> Callable[..., ImageEncoder]:
+def image_encoder():
     return lambda name="tiny", **settings: load_image_encoder(ImageEncoderConfig(name=name, **settings), "cpu")
 
 
 @pytest.fixture(scope="session")
-def draw() -> Callable[..., Path]:
-    def make(path: Path, size: tuple[int, int] = (60, 40), colour: Sequence[int] = (200, 30, 30)) -> Path:
+def draw():
+    def make(path, size=(60, 40), colour=(200, 30, 30)):
         """A coloured rectangle on white."""
         picture = Image.new("RGB", size, "white")
         picture.paste(tuple(colour), (size[0] // 4, size[1] // 4, 3 * size[0] // 4, 3 * size[1] // 4))
@@ -54,7 +47,7 @@ def draw() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def noise(tmp_path: Path) -> list[Path]:
+def noise(tmp_path):
     """Five pictures of noise."""
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"noise{i}.png" for i in range(5)]
@@ -64,8 +57,8 @@ def noise(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture(scope="session")
-def save_transformer() -> Callable[..., Path]:
-    def save(folder: Path, model: Any) -> Path:
+def save_transformer():
+    def save(folder, model):
         model.save_pretrained(folder)
         (folder / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
         settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 40}
@@ -76,7 +69,7 @@ def save_transformer() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def bert(tmp_path_factory: pytest.TempPathFactory, save_transformer: Callable[..., Path]) -> Path:
+def bert(tmp_path_factory, save_transformer):
     """A random three-layer BERT with a vocabulary of a dozen words, saved as any user would save one."""
     sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(0)
@@ -85,10 +78,10 @@ def bert(tmp_path_factory: pytest.TempPathFactory, save_transformer: Callable[..
 
 
 @pytest.fixture(scope="session")
-def make_clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def make_clip(tmp_path_factory):
     """The folder of a random dual encoder of open_clip, with any changes of its architecture."""
 
-    def make(custom_text: bool = False, **changes: dict[str, Any]) -> Path:
+    def make(custom_text=False, **changes):
         folder = tmp_path_factory.mktemp("clip")
         vision = {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16}
         text = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
@@ -108,7 +101,7 @@ def make_clip(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def names(bert: Path, make_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def names(bert, make_clip, tmp_path_factory):
     """The encoders that the contract is tried on, by label."""
     first = tmp_path_factory.mktemp("first")
     for path in bert.iterdir():

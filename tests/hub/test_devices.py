@@ -55,15 +55,12 @@ def test_unknown_devices_are_refused(choice):
 
 def test_threads_default_to_the_cores_of_this_process(restored_torch, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
+    assert devices.usable_cores() == 3
     assert devices.limit_threads() == devices.usable_cores() == torch.get_num_threads()
     assert devices.limit_threads(1) == 1 == torch.get_num_threads()
     with pytest.raises(UsageError, match="cap of 0"):
         devices.limit_threads(0)
-
-
-def test_usable_cores_follow_the_affinity_mask(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
-    assert devices.usable_cores() == 3
 
 
 def test_no_reduced_precision_on_cpu():

@@ -144,14 +144,8 @@ def test_the_parts_name_it(shop):
     assert parts["encoder adapter"].parameters == 2 * 32 + 32 * 2 and parts["encoder adapter"].inherited is None
     assert "adapter on its last layers" in parts["text encoder"].inherited
     assert "adapter" not in parts["image encoder"].inherited
-    plain = config(None)
-    parts = {part.name: part for part in spoke_parts(spoke_of(shop, model_of(shop, plain), plain), shop[0])}
-    assert "encoder adapter" not in parts and parts["text encoder"].inherited.startswith("frozen, so that")
-
-
-def test_a_model_without_the_heads_of_its_config_is_refused(shop):
     with pytest.raises(UsageError, match="heads of the encoders are not those of the config"):
-        BehaviourModel(config(), shop[0].fusion, shop[2], 6)
+        BehaviourModel(settings, shop[0].fusion, shop[2], 6)
 
 
 @pytest.mark.parametrize(

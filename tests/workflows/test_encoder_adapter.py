@@ -74,13 +74,6 @@ def test_new_items_go_through_the_adapted_heads(served: Workspace) -> None:
         np.testing.assert_allclose(grown[item], vector, atol=1e-5)
 
 
-def test_the_floor_is_that_of_the_same_hub(served: Workspace) -> None:
-    floor = vectors(served, str(served.index.build("hub:2", domain="lamps").ref))
-    for item, vector in vectors(served, "index:lamps/2").items():
-        # Content comes last, whatever else the vector holds.
-        np.testing.assert_allclose(vector[-len(floor[item]) :], floor[item], atol=1e-6)
-
-
 def test_the_base_is_run_once_per_item(served: Workspace, config: Any) -> None:
     shards = set(served.cache_dir.rglob("*.safetensors"))
     served.spoke.train("lamps", hub="hub:2", config={**config, "seed": 1})
