@@ -78,9 +78,8 @@ class OpenClipText(TextEncoder):
         model: Any = self.module
         text = model if hasattr(model, "token_embedding") else getattr(model, "text", None)
         reads_left = getattr(text, "attn_mask", None) is not None and getattr(text, "cls_emb", None) is None
-        if not (hasattr(text, "token_embedding") and reads_left and _pooling(text) in ("argmax", "eos")) or (
-            not _has_plain_blocks(text)
-        ):
+        pools_at_end = hasattr(text, "token_embedding") and _pooling(text) in ("argmax", "eos")
+        if not (reads_left and pools_at_end and _has_plain_blocks(text)):
             raise self.not_adaptable("is no text encoder of open_clip's own that reads from the left and ")
         return text
 
