@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Concatenate, NoReturn, ParamSpec
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -19,10 +19,12 @@ from ..errors import HubspokeError, UsageError
 from ..results import Record
 from ..settings import load_settings
 from ..workflows.workspace import Workspace, open_workspace
-from .output import print_error, print_json
+from .options import together
+from .output import Columns, facts, print_error, print_json, records_table
 from .progress import make_progress
 
 P = ParamSpec("P")
+R = TypeVar("R", bound=Record | Mapping[str, Any])
 INTERRUPTED = 130
 # What several processes can do together; of anything else each would do all.
 SHARED_COMMANDS = ("spoke train",)
@@ -64,17 +66,18 @@ class Call:
         settings = load_settings(self.flags, os.environ, Path.cwd())
         return self._open.enter_context(Workspace(settings, self.progress))
 
-    def show(self, result: Record | Mapping[str, Any], text: Callable[[], str]) -> None:
-        """The result on stdout: as JSON if asked for, else as `text` gives it."""
+    def show(self, result: R, text: Callable[[R], str] | str | None = None) -> None:
+        """The result on stdout: as JSON if asked for, else as `text` gives it, by default as names and values."""
         self.progress.close()  # the terminal is given back before anything else is written
+        content = result.to_dict() if isinstance(result, Record) else result
         if self.json:
-            print_json(result.to_dict() if isinstance(result, Record) else result)
+            print_json(content)
         else:
-            click.echo(text())
+            click.echo(facts(content.items()) if text is None else text if isinstance(text, str) else text(result))
 
-    def show_list(self, name: str, records: Sequence[Any], text: Callable[[], str]) -> None:
-        """A listing on stdout; in JSON under `name`."""
-        self.show({name: list(records)}, text)
+    def show_list(self, name: str, records: Sequence[Any], columns: Columns, empty: str) -> None:
+        """A listing on stdout: a table, or `empty` where there is nothing; in JSON under `name`."""
+        self.show({name: list(records)}, lambda _: records_table(records, columns, empty))
 
     def close(self) -> None:
         """Close the workspace and the progress."""
@@ -127,15 +130,32 @@ def _config_sentence(problems: Sequence[Mapping[str, Any]]) -> str:
     return f"{where} is {first['input']!r}: {first['msg']}{more}; correct --set, --config or the option."
 
 
-def command_options(function: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:
+def command(function: Callable[Concatenate[Call, P], None]) -> click.Command:
+    """Make a command that stands alone; in a group, `Noun` makes it."""
+    return click.command()(_called(function))
+
+
+class Noun(click.Group):
+    """A group whose commands take a `Call` first."""
+
+    def command(self, *args: Any, **attributes: Any) -> Callable[[Callable[..., None]], click.Command]:  # type: ignore[override]
+        """Make a command of the group, with the global options and the handling of every error."""
+        make: Callable[[Callable[..., None]], click.Command] = super().command(*args, **attributes)
+        return lambda function: make(_called(function))
+
+
+_global_options = together(
+    click.option("--registry", metavar="URL", help="Registry database (default: SQLite in the workspace)."),
+    click.option("--workspace", metavar="DIR", help="Workspace folder (default: .hubspoke)."),
+    click.option("--json", "as_json", is_flag=True, help="Write the result as JSON."),
+    click.option("--quiet", is_flag=True, help="Write nothing but results and errors."),
+    click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+)
+
+
+def _called(function: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:
     """Give a command the global options, a `Call` as its first argument, and the handling of every error."""
 
-    @click.option("--registry", metavar="URL", help="Registry database (default: SQLite in the workspace).")
-    @click.option("--workspace", metavar="DIR", help="Workspace folder (default: .hubspoke).")
-    @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
-    @click.option("--quiet", is_flag=True, help="Write nothing but results and errors.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         flags = {"registry_url": kwargs.pop("registry"), "workspace": kwargs.pop("workspace")}
         call = Call(flags, *(bool(kwargs.pop(name)) for name in ("as_json", "quiet", "debug")))
@@ -149,7 +169,12 @@ def command_options(function: Callable[Concatenate[Call, P], None]) -> Callable[
         finally:
             call.close()
 
-    return run
+    # The options that all commands share come after a command's own.
+    made = functools.update_wrapper(_global_options(run), function, updated=())
+    # What stands after `Example:` is printed line by line, as it is written.
+    made.__doc__ = (function.__doc__ or "").replace("    Example: ", "    \b\n    Example:\n      ")
+    made.__click_params__ += getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    return made
 
 
 def world_size() -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from .call import Call, command_options
+from .call import Call, Noun
 from .domain import ingested
-from .options import SESSION_MODES, dry_run, ingest_options, read_options, read_sessions
-from .output import facts, table, waterfall
+from .options import SessionMode, choice, dry_run, events_ref, ingest_options, read_options, read_sessions
+from .output import Columns, facts, waterfall
 
 if TYPE_CHECKING:
     from ..workflows.data import DataIngested, DiffResult, SessionsResult
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN_IDS = 10
 
 
-@click.group()
+@click.group(cls=Noun)
 def data() -> None:
     """Snapshots: immutable, content-hashed copies of a category's items and events."""
 
@@ -28,67 +28,58 @@ def data() -> None:
 @click.option("--events", metavar="FILE", help="New events, in one of the same formats.")
 @ingest_options
 @dry_run
-@command_options
 def ingest(call: Call, /, domain: str, items: str | None, events: str | None, dry_run: bool, **given: Any) -> None:
     """Take snapshots of new items or events. Content that is there already is not written again.
 
     Events are checked against --items, else against the newest item snapshot. Column mappings default to those that
     the category was added with.
 
-    \b
-    Example:
-      hubspoke data ingest garden --events garden/events.csv --until 2017-07-01
+    Example: hubspoke data ingest garden --events garden/events.csv --until 2017-07-01
     """
     result = call.workspace().data.ingest(domain, items, events, dry_run=dry_run, **read_options(given))
-    call.show(result, lambda: _ingested(result))
+    call.show(result, _ingested)
 
 
 @data.command()
 @click.argument("domain", required=False)
-@click.option("--kind", type=click.Choice(["items", "events"]), help="Only snapshots of this kind.")
-@command_options
+@choice("--kind", ("items", "events"), "Only snapshots of this kind.", optional=True)
 def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
     """Snapshots, oldest first, of one category or of all.
 
-    \b
-    Example:
-      hubspoke data snapshots garden --kind events
+    Example: hubspoke data snapshots garden --kind events
     """
-    found = call.workspace().data.snapshots(domain, kind)
-    rows = [(s.ref, s.rows, s.as_of, s.created_at, s.details.get("source"), s.content_hash[:12]) for s in found]
-    headers = ("snapshot", "rows", "as of", "taken", "source", "content")
-    call.show_list("snapshots", found, lambda: table(headers, rows, "No snapshot yet."))
+    columns: Columns = {
+        "snapshot": "ref",
+        "rows": "rows",
+        "as of": "as_of",
+        "taken": "created_at",
+        "source": lambda snapshot: snapshot.details.get("source"),
+        "content": lambda snapshot: snapshot.content_hash[:12],
+    }
+    call.show_list("snapshots", call.workspace().data.snapshots(domain, kind), columns, "No snapshot yet.")
 
 
 @data.command("sessions")
 @click.argument("domain")
-@click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
-@click.option("--sessions", "mode", type=SESSION_MODES, help="Try this way of cutting instead of the category's own.")
-@command_options
-def sessions_(call: Call, domain: str, events: str | None, mode: str | None) -> None:
+@events_ref
+@choice("--sessions", get_args(SessionMode), "Try this way of cutting instead of the category's own.", optional=True)
+def sessions_(call: Call, domain: str, events: str | None, sessions: SessionMode | None) -> None:
     """How the events fall into sessions, and what each step of cleaning costs.
 
-    \b
-    Example:
-      hubspoke data sessions garden --events snapshot:garden/events/2
+    Example: hubspoke data sessions garden --events snapshot:garden/events/2
     """
-    result = call.workspace().data.sessions(domain, events, read_sessions(mode))
-    call.show(result, lambda: _sessions(result))
+    call.show(call.workspace().data.sessions(domain, events, read_sessions(sessions)), _sessions)
 
 
 @data.command()
 @click.argument("old")
 @click.argument("new")
-@command_options
 def diff(call: Call, old: str, new: str) -> None:
     """What changed from one snapshot to another.
 
-    \b
-    Example:
-      hubspoke data diff snapshot:garden/items/1 snapshot:garden/items/2
+    Example: hubspoke data diff snapshot:garden/items/1 snapshot:garden/items/2
     """
-    result = call.workspace().data.diff(old, new)
-    call.show(result, lambda: _diff(result))
+    call.show(call.workspace().data.diff(old, new), _diff)
 
 
 def _ingested(result: DataIngested) -> str:
@@ -98,8 +89,8 @@ def _ingested(result: DataIngested) -> str:
 
 
 def _sessions(result: SessionsResult) -> str:
-    names = ("events", "mode", "sessions", "users", "items", "rare_items")
-    head = facts([(name.replace("_", " "), getattr(result, name)) for name in names])
+    shown = ("events", "mode", "sessions", "users", "items", "rare_items")
+    head = facts((name.replace("_", " "), getattr(result, name)) for name in shown)
     return f"{head}\n\n{waterfall(result.waterfall)}"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .call import Call, command_options
+from .call import Call, command
 from .options import how_many, names
 from .recommend import answered
 
@@ -22,7 +22,7 @@ SHOWN_EVENTS, LONGEST_TITLE = 5, 40
 LEAST = 0.005  # less than half a per cent is not worth a word
 
 
-@click.command()
+@command
 @click.argument("ref")
 @click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
@@ -30,7 +30,6 @@ LEAST = 0.005  # less than half a per cent is not worth a word
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 @click.option("--item", "items", metavar="ID", multiple=True, help="Explain this item instead of the list; repeatable.")
 @click.option("--plot", metavar="FILE.svg", help="Draw what each event brought to each item into FILE.svg or FILE.png.")
-@command_options
 def explain(
     call: Call,
     ref: str,
@@ -43,9 +42,7 @@ def explain(
 ) -> None:
     """Why REF recommends what it recommends after a session: events behind each item, and what its score is made of.
 
-    \b
-    Example:
-      hubspoke explain garden --session 1041,977 -k 3 --plot why.svg
+    Example: hubspoke explain garden --session 1041,977 -k 3 --plot why.svg
     """
     from ..reports.explanation import plot_file, write_plot
 
@@ -57,7 +54,7 @@ def explain(
     if file is not None:
         write_plot(result, file)
         call.note(f"The picture is in {file}.")
-    call.show(result, lambda: explained(result))
+    call.show(result, explained)
 
 
 def explained(result: Explanation) -> str:

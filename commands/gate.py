@@ -10,32 +10,28 @@ import click
 
 from ..errors import QualityGateError, UsageError
 from ..registry.references import LIVE
-from .call import Call, command_options
-from .options import dry_run, protocol_options
-from .output import facts, table
+from .call import Call, Noun
+from .options import dry_run, protocol_options, reason
+from .output import Columns, facts, records_table, table
 
 if TYPE_CHECKING:
     from ..evaluation.protocols import Protocol
     from ..workflows.gates import GateCheck, GateResult
 
 
-@click.group()
+@click.group(cls=Noun)
 def gate() -> None:
     """Quality gates: what does not meet one is not promoted, unless with --override --reason."""
 
 
 @gate.command()
 @click.argument("domain")
-@command_options
 def show(call: Call, domain: str) -> None:
     """A category's gate.
 
-    \b
-    Example:
-      hubspoke gate show garden
+    Example: hubspoke gate show garden
     """
-    shown = call.workspace().gate.show(domain)
-    call.show(shown, lambda: _gate_text(shown))
+    call.show(call.workspace().gate.show(domain), _gate_text)
 
 
 @gate.command("set")
@@ -55,9 +51,8 @@ def show(call: Call, domain: str) -> None:
 @click.option(
     "--alias", "aliases", metavar="ALIAS", multiple=True, help="What the gate stands in front of (default: live)."
 )
-@click.option("--reason", help="Why, for the history.")
+@reason
 @dry_run
-@command_options
 def set_(
     call: Call,
     /,
@@ -74,9 +69,7 @@ def set_(
     metric: --min cold:ndcg@10=0.02. --min holds where the mean is at least X; --max-drop where the interval of the
     difference to what is live, paired by user, does not reach below -X, and where nothing is live yet.
 
-    \b
-    Example:
-      hubspoke gate set garden --min ndcg@10=0.05 --max-drop ndcg@10=0.005 --reason "no surprises"
+    Example: hubspoke gate set garden --min ndcg@10=0.05 --max-drop ndcg@10=0.005 --reason "no surprises"
     """
     shown = call.workspace().gate.set(
         domain,
@@ -86,57 +79,50 @@ def set_(
         aliases=aliases or (LIVE,),
         **options,
     )
-    call.show(shown, lambda: _gate_text(shown))
+    call.show(shown, _gate_text)
 
 
 @gate.command()
 @click.argument("domain")
-@click.option("--reason", help="Why, for the history.")
+@reason
 @dry_run
-@command_options
 def clear(call: Call, domain: str, reason: str | None, dry_run: bool) -> None:
     """Remove a category's gate: every version may be promoted.
 
-    \b
-    Example:
-      hubspoke gate clear garden
+    Example: hubspoke gate clear garden
     """
-    shown = call.workspace().gate.clear(domain, reason=reason, dry_run=dry_run)
-    call.show(shown, lambda: _gate_text(shown))
+    call.show(call.workspace().gate.clear(domain, reason=reason, dry_run=dry_run), _gate_text)
 
 
 @gate.command()
 @click.argument("domain")
 @click.argument("ref")
 @click.option("--alias", metavar="ALIAS", default=LIVE, show_default=True, help="Alias that it would be promoted to.")
-@command_options
 def check(call: Call, domain: str, ref: str, alias: str) -> None:
     """Whether REF would pass now, condition by condition; exit code 3 if not.
 
-    \b
-    Example:
-      hubspoke gate check garden garden:7
+    Example: hubspoke gate check garden garden:7
     """
     found = call.workspace().gate.check(domain, ref, alias)
-    call.show(found, lambda: _check_text(found))
+    call.show(found, _check_text)
     if not found.passes:
         sys.exit(QualityGateError.exit_code)
 
 
 @gate.command()
 @click.argument("domain")
-@command_options
 def history(call: Call, domain: str) -> None:
     """Every gate that a category has had, newest first.
 
-    \b
-    Example:
-      hubspoke gate history garden
+    Example: hubspoke gate history garden
     """
-    gates = call.workspace().gate.history(domain)
-    rows = [(g.at, "; ".join(map(_in_words, g.conditions)) or "none", g.actor, g.reason) for g in gates]
-    headers = ("since", "conditions", "by", "why")
-    call.show_list("gates", gates, lambda: table(headers, rows, "No gate has been set yet."))
+    columns: Columns = {
+        "since": "at",
+        "conditions": lambda g: "; ".join(map(_in_words, g.conditions)) or "none",
+        "by": "actor",
+        "why": "reason",
+    }
+    call.show_list("gates", call.workspace().gate.history(domain), columns, "No gate has been set yet.")
 
 
 def thresholds(option: str, texts: Sequence[str]) -> dict[str, float]:
@@ -170,22 +156,18 @@ def _check_text(found: GateCheck) -> str:
 def _gate_text(shown: GateResult) -> str:
     if not shown.conditions:
         return f"{shown.domain} {'would have' if shown.dry_run else 'has'} no gate; every version may be promoted."
-    headers = ("condition", "protocol", "seen items", "test from", "test until", "confidence", "alias")
-    rows = [
-        (
-            _in_words(condition),
-            condition["protocol"]["name"],
-            "excluded" if condition["protocol"]["exclude_seen"] else "ranked",
-            condition["protocol"]["test_from"],
-            condition["protocol"]["test_until"],
-            condition.get("confidence"),
-            condition["aliases"],
-        )
-        for condition in shown.conditions
-    ]
+    columns: Columns = {
+        "condition": _in_words,
+        "protocol": lambda c: c["protocol"]["name"],
+        "seen items": lambda c: "excluded" if c["protocol"]["exclude_seen"] else "ranked",
+        "test from": lambda c: c["protocol"]["test_from"],
+        "test until": lambda c: c["protocol"]["test_until"],
+        "confidence": lambda c: c.get("confidence"),
+        "alias": lambda c: c["aliases"],
+    }
     head = f"The gate of {shown.domain}{' would be' if shown.dry_run else ''}"
     since = facts([("by", shown.actor), ("since", shown.at), ("why", shown.reason)])
-    return f"{head}:\n\n{table(headers, rows)}\n\n{since}"
+    return f"{head}:\n\n{records_table(shown.conditions, columns)}\n\n{since}"
 
 
 def _in_words(condition: Mapping[str, Any]) -> str:

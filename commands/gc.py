@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .call import Call, command_options
+from .call import Call, command
 from .output import table
 
 if TYPE_CHECKING:
     from ..workflows.garbage import Garbage
 
 
-@click.command()
+@command
 @click.option("--dry-run", is_flag=True, help="Say what would be removed and change nothing (as without --yes).")
 @click.option("--yes", is_flag=True, help="Remove it.")
 @click.option(
@@ -26,28 +26,25 @@ if TYPE_CHECKING:
     metavar="HOURS",
     help="Leave what was written in the last HOURS to commands that may still be at work.",
 )
-@command_options
 def gc(call: Call, dry_run: bool, yes: bool, older_than: int) -> None:
     """Remove artifacts that no row of this registry refers to, and what killed commands left half-written.
 
     An artifact store belongs to one registry: never run this on a store that another registry writes to.
 
-    \b
-    Example:
-      hubspoke gc --dry-run
+    Example: hubspoke gc --dry-run
       hubspoke gc --yes --older-than 48
     """
     if dry_run and yes:
         raise UsageError("--dry-run changes nothing and --yes removes; give one of the two.")
     result = call.workspace().gc(dry_run=not yes, grace=timedelta(hours=older_than))
-    call.show(result, lambda: _told(result))
+    call.show(result, _removed)
     if not yes and (result.artifacts or result.folders):
         call.note("Nothing was removed; `hubspoke gc --yes` removes it.")
 
 
-def _told(garbage: Garbage) -> str:
-    rows: list[tuple[str, str, int]] = [(part.digest[:12], part.kind, part.bytes) for part in garbage.artifacts]
-    rows += [(part.name, "half-written folder", part.bytes) for part in garbage.folders]
+def _removed(garbage: Garbage) -> str:
+    rows = [(artifact.digest[:12], artifact.kind, artifact.bytes) for artifact in garbage.artifacts]
+    rows += [(folder.name, "half-written folder", folder.bytes) for folder in garbage.folders]
     done = "would be removed" if garbage.dry_run else "removed"
     lines = [table(("artifact", "kind", "bytes"), rows, "Nothing to remove.")]
     if rows:

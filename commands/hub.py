@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
-from .call import Call, command_options
-from .models import model_facts, model_table, trained
-from .options import config_options, dry_run, force, names, read_config
-from .output import facts
+from .call import Call, Noun
+from .models import MODEL_COLUMNS, model_facts, trained
+from .options import config_options, dry_run, force, items_ref, names, read_config
 
 
-@click.group()
+@click.group(cls=Noun)
 def hub() -> None:
     """The hub: text and image encoders and their fusion, shared by every category."""
 
@@ -23,7 +22,6 @@ def hub() -> None:
 @click.option("--promote", is_flag=True, help="Point hub@live at the new version even where it points at one.")
 @force
 @dry_run
-@command_options
 def train(
     call: Call,
     domains: str | None,
@@ -37,9 +35,7 @@ def train(
 ) -> None:
     """Train a hub on the union of the catalogs. The first one becomes hub@live by itself.
 
-    \b
-    Example:
-      hubspoke hub train --domains garden,pets --held-out toys
+    Example: hubspoke hub train --domains garden,pets --held-out toys
     """
     result = call.workspace().hub.train(
         domains=names(domains) or None,
@@ -50,48 +46,36 @@ def train(
         force=force,
         dry_run=dry_run,
     )
-    call.show(result, lambda: trained(result))
+    call.show(result, trained)
 
 
 @hub.command()
 @click.argument("domain")
 @click.option("--hub", "ref", metavar="REF", default="hub@live", show_default=True, help="Hub version.")
-@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
-@command_options
+@items_ref
 def embed(call: Call, domain: str, ref: str, items: str | None) -> None:
     """Embed a category's catalog with the hub, so that later commands find the vectors in the cache.
 
-    \b
-    Example:
-      hubspoke hub embed garden --hub hub:4
+    Example: hubspoke hub embed garden --hub hub:4
     """
-    result = call.workspace().hub.embed(domain, hub=ref, items=items)
-    call.show(result, lambda: facts(list(result.to_dict().items())))
+    call.show(call.workspace().hub.embed(domain, hub=ref, items=items))
 
 
 @hub.command("list")
-@command_options
 def list_(call: Call) -> None:
     """Hub versions, oldest first.
 
-    \b
-    Example:
-      hubspoke hub list
+    Example: hubspoke hub list
     """
-    models = call.workspace().hub.list()
     empty = "No hub yet; train one with `hubspoke hub train`."
-    call.show_list("hubs", models, lambda: model_table(models, empty))
+    call.show_list("hubs", call.workspace().hub.list(), MODEL_COLUMNS, empty)
 
 
 @hub.command()
 @click.argument("ref", default="hub@live")
-@command_options
 def show(call: Call, ref: str) -> None:
     """One hub version: its settings, what it says of itself, where it lies.
 
-    \b
-    Example:
-      hubspoke hub show hub:4
+    Example: hubspoke hub show hub:4
     """
-    model = call.workspace().hub.show(ref)
-    call.show(model.to_dict(), lambda: model_facts(model))
+    call.show(call.workspace().hub.show(ref), model_facts)

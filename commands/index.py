@@ -7,13 +7,12 @@ import sys
 import click
 
 from ..errors import IncompatibleError
-from .call import Call, command_options
+from .call import Call, Noun
 from .models import dict_table
-from .options import dry_run, force
-from .output import facts, table
+from .options import dry_run, force, items_ref
 
 
-@click.group()
+@click.group(cls=Noun)
 def index() -> None:
     """Indexes: the vectors of one model version over one item snapshot, ready to be searched."""
 
@@ -21,70 +20,57 @@ def index() -> None:
 @index.command()
 @click.argument("ref")
 @click.option("--domain", metavar="NAME", help="Category, where REF is a hub version.")
-@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+@items_ref
 @force
 @dry_run
-@command_options
 def build(call: Call, ref: str, domain: str | None, items: str | None, force: bool, dry_run: bool) -> None:
     """Build an index with a spoke or hub version.
 
-    \b
-    Example:
-      hubspoke index build garden:7
+    Example: hubspoke index build garden:7
       hubspoke index build hub:4 --domain garden
     """
-    result = call.workspace().index.build(ref, domain=domain, items=items, force=force, dry_run=dry_run)
-    call.show(result, lambda: facts(list(result.to_dict().items())))
+    call.show(call.workspace().index.build(ref, domain=domain, items=items, force=force, dry_run=dry_run))
 
 
 @index.command()
 @click.argument("ref")
-@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+@items_ref
 @click.option("--model", metavar="REF", help="Version that embeds the items (default: the one that filled the index).")
 @dry_run
-@command_options
 def add(call: Call, ref: str, items: str | None, model: str | None, dry_run: bool) -> None:
     """Bring an index up to a newer catalog: only new and changed items are embedded.
 
     A model of another embedding space than the index holds is refused. Promote the new version to let it serve.
 
-    \b
-    Example:
-      hubspoke index add garden
+    Example: hubspoke index add garden
       hubspoke index add index:garden/12 --items snapshot:garden/items/4
     """
-    result = call.workspace().index.add(ref, items=items, model=model, dry_run=dry_run)
-    call.show(result, lambda: facts(list(result.to_dict().items())))
+    call.show(call.workspace().index.add(ref, items=items, model=model, dry_run=dry_run))
 
 
 @index.command("list")
 @click.argument("domain", required=False)
-@command_options
 def list_(call: Call, domain: str | None) -> None:
     """Index versions, oldest first, of one category or of all.
 
-    \b
-    Example:
-      hubspoke index list garden
+    Example: hubspoke index list garden
     """
-    found = call.workspace().index.list(domain)
-    rows = [(i.ref, i.model, i.items, i.n_items, i.dimension, i.factory, i.seconds, i.created_at) for i in found]
     headers = ("index", "model", "items", "vectors", "dimension", "factory", "seconds", "built")
+    fields = ("ref", "model", "items", "n_items", "dimension", "factory", "seconds", "created_at")
     empty = "No index yet; build one with `hubspoke index build REF`."
-    call.show_list("indexes", found, lambda: table(headers, rows, empty))
+    call.show_list("indexes", call.workspace().index.list(domain), dict(zip(headers, fields, strict=True)), empty)
 
 
 @index.command()
 @click.argument("ref")
-@command_options
 def check(call: Call, ref: str) -> None:
     """Check an index against its checksum, its model and its items. Ends with 6 where they do not fit.
 
-    \b
-    Example:
-      hubspoke index check index:garden/12
+    Example: hubspoke index check index:garden/12
     """
     result = call.workspace().index.check(ref)
-    call.show(result, lambda: f"{result.ref} is {'sound' if result.ok else 'not sound'}.\n{dict_table(result.checks)}")
+    call.show(
+        result, lambda _: f"{result.ref} is {'sound' if result.ok else 'not sound'}.\n{dict_table(result.checks)}"
+    )
     if not result.ok:
         sys.exit(IncompatibleError.exit_code)

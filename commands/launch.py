@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .call import Call, command_options
+from .call import Call, command
 from .models import dict_table
 from .options import (
     config_options,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..workflows.launches import LaunchResult
 
 
-@click.command()
+@command
 @click.argument("name")
 @click.option("--catalog", required=True, metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="Events, where there are any yet.")
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 @ingest_options
 @config_options
 @dry_run
-@command_options
 def launch(
     call: Call,
     /,
@@ -50,9 +49,7 @@ def launch(
 
     Every step that was done before is reused; a killed launch is gone on with by the same command.
 
-    \b
-    Example:
-      hubspoke launch garden --catalog garden/items.csv --images garden/photos
+    Example: hubspoke launch garden --catalog garden/items.csv --images garden/photos
     """
     result = call.new_workspace(dry_run).launch(
         name,
@@ -64,11 +61,9 @@ def launch(
         dry_run=dry_run,
         **read_options(given),
     )
-    call.show(result, lambda: _launched(result))
+    call.show(result, _launched)
 
 
 def _launched(result: LaunchResult) -> str:
-    data = result.to_dict()
-    head = facts([(name, data.get(name)) for name in ("domain", "mode", "release", "seconds")])
-    steps = dict_table(data.get("steps") or [])
-    return "\n\n".join([head, steps, *map(recommended, result.recommendations)])
+    head = facts((name, getattr(result, name)) for name in ("domain", "mode", "release", "seconds"))
+    return "\n\n".join([head, dict_table(result.steps), *map(recommended, result.recommendations)])

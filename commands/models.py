@@ -7,24 +7,35 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from .output import facts, table
+from .output import Columns, facts, table
 
 if TYPE_CHECKING:
     from ..registry.records import ModelRecord
     from ..workflows.models import ModelResult
 
 
+MODEL_COLUMNS: Columns = {
+    "version": "ref",
+    "status": "status",
+    "seed": "seed",
+    "started": "started_at",
+    "finished": "finished_at",
+    "space": lambda model: (model.space_fingerprint or "-")[:12],
+}
+
+
 def trained(result: ModelResult) -> str:
-    """A training's result: the version, what it found, the rows behind a choice."""
+    """A training's result: the version, what it says of itself, its table."""
     if result.cached:
         state = "was trained already with these inputs (cached; --force trains again)."
-    elif result.status == "planned":
-        state = "would be trained (dry run)."
     else:
-        state = f"is {result.status} after {result.seconds:.1f} s."
+        state = (
+            "would be trained (dry run)."
+            if result.status == "planned"
+            else f"is {result.status} after {result.seconds:.1f} s."
+        )
     head = f"{result.ref or 'A new version'} {state}"
-    rows = dict_table(result.table) if result.table else ""
-    return "\n\n".join(part for part in (head, facts(flat(result.summary)), rows) if part)
+    return "\n\n".join(filter(None, (head, facts(flat(result.summary)), dict_table(result.table, ""))))
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:
@@ -38,37 +49,29 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]
     return pairs
 
 
-def dict_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def dict_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing yet") -> str:
     """Mappings as a table; the first one's keys are the headers, keys of later ones follow."""
     headers = list(dict.fromkeys(name for row in rows for name in row))
-    values = [[row.get(name) for name in headers] for row in rows]
-    return table(headers, [[json.dumps(own) if isinstance(own, Mapping) else own for own in row] for row in values])
-
-
-def model_table(models: Sequence[ModelRecord], empty: str) -> str:
-    """Versions, oldest first."""
-    rows = [(m.ref, m.status, m.seed, m.started_at, m.finished_at, (m.space_fingerprint or "-")[:12]) for m in models]
-    return table(("version", "status", "seed", "started", "finished", "space"), rows, empty)
+    plain = [[json.dumps(v) if isinstance(v := row.get(name), Mapping) else v for name in headers] for row in rows]
+    return table(headers, plain, empty)
 
 
 def model_facts(model: ModelRecord) -> str:
     """One version with its config and summary."""
-    head = facts(
-        [
-            ("version", model.ref),
-            ("status", model.status),
-            ("error", model.error),
-            ("seed", model.seed),
-            ("started", model.started_at),
-            ("finished", model.finished_at),
-            ("code", model.code_version or None),
-            ("fingerprint", model.fingerprint[:12]),
-            ("space", model.space_fingerprint and model.space_fingerprint[:12]),
-            ("artifact", model.artifact and model.artifact[:12]),
-        ]
-    )
-    parts = [head]
-    for title, values in (("config", model.config), ("summary", model.summary), ("environment", model.environment)):
-        if values:
+    head = {
+        "version": model.ref,
+        "status": model.status,
+        "error": model.error,
+        "seed": model.seed,
+        "started": model.started_at,
+        "finished": model.finished_at,
+        "code": model.code_version or None,
+        "fingerprint": model.fingerprint[:12],
+        "space": model.space_fingerprint and model.space_fingerprint[:12],
+        "artifact": model.artifact and model.artifact[:12],
+    }
+    parts = [facts(head.items())]
+    for title in ("config", "summary", "environment"):
+        if values := getattr(model, title):
             parts.append(f"{title}\n{indent(facts(flat(values)), '  ')}")
     return "\n\n".join(parts)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
 import click
 
@@ -18,9 +18,25 @@ if TYPE_CHECKING:
     from ..workflows.ingest import ReadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+SessionMode: TypeAlias = Literal["auto", "gap", "per_user", "given"]
+
+
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which help shows them."""
+    return lambda function: functools.reduce(lambda made, option: option(made), reversed(options), function)
+
+
+def choice(name: str, values: Sequence[str], help: str, optional: bool = False) -> Callable[[F], F]:
+    """An option that takes one of `values`; by default the first, or none where it is optional."""
+    default = None if optional else values[0]
+    return click.option(name, type=click.Choice(values), default=default, show_default=not optional, help=help)
+
 
 dry_run = click.option("--dry-run", is_flag=True, help="Check everything and say what would be done; change nothing.")
 force = click.option("--force", is_flag=True, help="Make a new version even where an equal one exists.")
+reason = click.option("--reason", help="Why, for the history.")
+items_ref = click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+events_ref = click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
 
 
 def how_many(default: int, help: str = "How many items.") -> Callable[[F], F]:
@@ -54,20 +70,15 @@ def protocol_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
             fields = {name: options.pop(name) for name in _PROTOCOL if name in options}
             function(*args, protocol=_protocol(name=options.pop("protocol"), **fields), **options)
 
-        return together(*_PROTOCOL_OPTIONS, *more)(run)
+        add_options: Callable[[Any], Any] = together(_protocol_options, *more)
+        return add_options(run)  # type: ignore[no-any-return]
 
     return add
 
 
 _PROTOCOL = ("exclude_seen", "test_from", "test_until", "ks", "part")
-_PROTOCOL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "--protocol",
-        type=click.Choice(["leave-one-out", "temporal"]),
-        default="leave-one-out",
-        show_default=True,
-        help="How the test is split off.",
-    ),
+_protocol_options = together(
+    choice("--protocol", ("leave-one-out", "temporal"), "How the test is split off."),
     click.option("--exclude-seen", is_flag=True, help="Leave items of the history out of the ranking."),
     click.option("--test-from", type=moment, metavar="DATE", help="With --protocol temporal: where the test begins."),
     click.option("--test-until", type=moment, metavar="DATE", help="With --protocol temporal: where the test ends."),
@@ -92,7 +103,8 @@ def names(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-_MAPPING_OPTIONS = (
+# How tables are read: pictures and column mappings; `read_options` takes their values.
+reading_options = together(
     click.option("--images", metavar="DIR", help="Folder of the pictures (default: the items file's folder)."),
     click.option(
         "--map",
@@ -103,34 +115,20 @@ _MAPPING_OPTIONS = (
     click.option("--event-map", metavar="MAP", help="Event columns, written like --map."),
     click.option("--event-type", default="view", show_default=True, help="Type of events where no column names one."),
 )
-SESSION_MODES = click.Choice(["auto", "gap", "per_user", "given"])
-_SNAPSHOT_OPTIONS = (
-    click.option(
-        "--on-error",
-        type=click.Choice(["fail", "skip"]),
-        default="fail",
-        show_default=True,
-        help="Stop at bad rows, or leave them out.",
-    ),
+# How tables are read and taken in: also bad rows, time window, sessions.
+ingest_options = together(
+    reading_options,
+    choice("--on-error", ("fail", "skip"), "Stop at bad rows, or leave them out."),
     click.option("--since", type=moment, metavar="DATE", help="Only events from this moment on."),
     click.option("--until", type=moment, metavar="DATE", help="Only events before this moment."),
-    click.option(
+    choice(
         "--sessions",
-        type=SESSION_MODES,
-        help="How events are cut into sessions (default: auto, that is gap where times of day are known).",
+        get_args(SessionMode),
+        "How events are cut into sessions (default: auto, that is gap where times of day are known).",
+        optional=True,
     ),
 )
-
-
-def together(*options: Callable[[Any], Any]) -> Callable[[F], F]:
-    """Several options as one, in their order."""
-    return lambda function: functools.reduce(lambda made, option: option(made), reversed(options), function)
-
-
-# How tables are read, and how they are taken in; `read_options` takes the values of both.
-reading_options = together(*_MAPPING_OPTIONS)
-ingest_options = together(*_MAPPING_OPTIONS, *_SNAPSHOT_OPTIONS)
-# Settings of a training: a file, and single values over it.
+# Settings of a training, which `read_config` takes.
 config_options = together(
     click.option("--config", metavar="FILE", help="Settings as YAML or JSON."),
     click.option(
@@ -155,13 +153,13 @@ def read_map(text: str | None, kind: Literal["items", "events"]) -> dict[str, st
     return load_mapping(text, kind) if is_file else parse_map_option(text)
 
 
-def read_sessions(mode: str | None) -> SessionSettings | None:
+def read_sessions(mode: SessionMode | None) -> SessionSettings | None:
     """Session settings of that mode, None where it was not given."""
     if mode is None:
         return None
     from ..catalog.sessions import SessionSettings
 
-    return SessionSettings.model_validate({"mode": mode})
+    return SessionSettings(mode=mode)
 
 
 def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from io import StringIO
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 import click
 
 from ..results import jsonable
 
+# Headers of a table to what stands below them: an attribute of each record, as `counts.spokes`, or a function of it.
+Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
 SCHEMA_VERSION = 1
 _WIDEST = 100_000  # a table is as wide as its content, whatever the terminal is
 
@@ -61,6 +64,12 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], empty: str =
     stream = StringIO()
     Console(file=stream, width=_WIDEST, color_system=None).print(shown)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
+
+
+def records_table(records: Sequence[Any], columns: Columns, empty: str = "nothing yet") -> str:
+    """A row for each record."""
+    cells = [attrgetter(column) if isinstance(column, str) else column for column in columns.values()]
+    return table(tuple(columns), [[cell(record) for cell in cells] for record in records], empty)
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:

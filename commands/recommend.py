@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .call import Call, command_options
+from .call import Call, command
 from .options import how_many, names
 from .output import table
 
@@ -17,40 +17,34 @@ if TYPE_CHECKING:
 HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold", "pinned")
 
 
-@click.command()
+@command
 @click.argument("ref")
 @click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
 @how_many(10)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
-@command_options
 def recommend(call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool) -> None:
     """Recommend items after a session or to a user; with neither, what is popular or new.
 
-    \b
-    Example:
-      hubspoke recommend garden --session 1041,977 -k 5
+    Example: hubspoke recommend garden --session 1041,977 -k 5
     """
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")
     result = call.workspace().recommend(ref, names(session), user, k, exclude_seen)
-    call.show(result, lambda: recommended(result))
+    call.show(result, recommended)
 
 
-@click.command()
+@command
 @click.argument("ref")
 @click.argument("item")
 @how_many(10)
-@command_options
 def similar(call: Call, ref: str, item: str, k: int) -> None:
     """The items nearest to an item.
 
-    \b
-    Example:
-      hubspoke similar garden 1041
+    Example: hubspoke similar garden 1041
     """
     result = call.workspace().similar(ref, item, k)
-    call.show(result, lambda: recommended(result))
+    call.show(result, recommended)
 
 
 def recommended(result: Recommendations) -> str:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .call import Call, command_options
+from .call import Call, Noun
 from .options import dry_run
-from .output import facts, table
+from .output import records_table, table
 
 if TYPE_CHECKING:
     from ..registry.query import QueryResult
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..workflows.backups import Backup, Restoration
 
 
-@click.group()
+@click.group(cls=Noun)
 def registry() -> None:
     """The registry: the SQL database that knows every version and how it was made."""
 
@@ -37,108 +37,87 @@ def registry() -> None:
     metavar="SECONDS",
     help="Stop the statement after this time.",
 )
-@command_options
 def sql(call: Call, query: str, as_csv: bool, limit: int | None, timeout: float) -> None:
     """Answer one SQL statement. The database lets it read only.
 
     `hubspoke registry schema` lists the views that keep their names and columns from release to release; the tables
     behind them may change.
 
-    \b
-    Example:
-      hubspoke registry sql "SELECT ref, kind, created_at FROM nodes" --csv
+    Example: hubspoke registry sql "SELECT ref, kind, created_at FROM nodes" --csv
       hubspoke registry sql "SELECT domain, live, hub FROM v_domains" --limit 20
     """
     if as_csv and call.json:
         raise UsageError("--csv and --json are two forms of the same rows; give one of them.")
     result = call.workspace().sql(query, limit, timeout)
     rows = {"columns": list(result.columns), "rows": [dict(row) for row in result.to_dicts()]}
-    call.show(rows, lambda: _csv(result) if as_csv else table(result.columns, result.rows, "no rows"))
+    call.show(rows, lambda _: _csv(result) if as_csv else table(result.columns, result.rows, "no rows"))
 
 
 @registry.command()
 @click.argument("views", nargs=-1)
-@command_options
 def schema(call: Call, views: tuple[str, ...]) -> None:
     """The views that questions in SQL may rely on, or those named: columns, types and what they mean.
 
-    \b
-    Example:
-      hubspoke registry schema
+    Example: hubspoke registry schema
       hubspoke registry schema v_models v_metrics --json
     """
     from ..registry.views import find_views
 
     found = find_views(views)
-    call.show_list("views", found, lambda: "\n\n".join(map(_described, found)))
+    call.show({"views": found}, lambda _: "\n\n".join(map(_described, found)))
 
 
 @registry.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
 @dry_run
-@command_options
 def backup(call: Call, file: Path, force: bool, dry_run: bool) -> None:
     """Write a consistent copy of the registry to FILE, also while others write to the registry.
 
     FILE is an SQLite registry whatever database the registry is in: --registry sqlite:///FILE opens it. Artifacts are
     not in it.
 
-    \b
-    Example:
-      hubspoke registry backup registry-monday.db
+    Example: hubspoke registry backup registry-monday.db
     """
-    result = call.unopened().backup(file, force, dry_run)
-    call.show(result, lambda: _backed_up(result))
+    call.show(call.unopened().backup(file, force, dry_run), _backed_up)
 
 
 @registry.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be copied and change nothing (as without --yes).")
 @click.option("--yes", is_flag=True, help="Copy it.")
-@command_options
 def restore(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
     """Copy a backup into this workspace's registry, which must be missing or without rows.
 
-    \b
-    Example:
-      hubspoke registry restore registry-monday.db --workspace restored --yes
+    Example: hubspoke registry restore registry-monday.db --workspace restored --yes
     """
     if dry_run and yes:
         raise UsageError("--dry-run changes nothing and --yes copies; give one of the two.")
-    result = call.unopened().restore(file, dry_run=not yes)
-    call.show(result, lambda: _restored(result))
+    call.show(call.unopened().restore(file, dry_run=not yes), _restored)
     if not yes:
         call.note("Nothing was changed; `--yes` restores it.")
 
 
 @registry.command()
 @dry_run
-@command_options
 def upgrade(call: Call, dry_run: bool) -> None:
     """Bring the registry's schema to this version, or make the registry where there is none.
 
-    \b
-    Example:
-      hubspoke registry upgrade
+    Example: hubspoke registry upgrade
     """
     result = call.unopened().init(dry_run)
     verb = "is already" if result.cached else "would go" if dry_run else "went"
     way = f"at {result.schema}" if result.cached else f"from {result.before or 'nothing'} to {result.schema}"
-    call.show(result, lambda: f"The schema of {result.registry} {verb} {way}.")
+    call.show(result, f"The schema of {result.registry} {verb} {way}.")
 
 
 @registry.command()
-@command_options
 def current(call: Call) -> None:
     """The registry's schema and the one that this version needs.
 
-    \b
-    Example:
-      hubspoke registry current --json
+    Example: hubspoke registry current --json
     """
-    schema = call.unopened().schema()
-    call.show(schema, lambda: facts(list(schema.to_dict().items())))
+    call.show(call.unopened().schema())
 
 
 def _csv(result: QueryResult) -> str:
@@ -150,8 +129,8 @@ def _csv(result: QueryResult) -> str:
 
 
 def _described(view: View) -> str:
-    columns = [(column.name, column.type, column.meaning) for column in view.columns]
-    return f"{view.name}: {view.meaning}\n" + table(("column", "type", "meaning"), columns)
+    columns = {"column": "name", "type": "type", "meaning": "meaning"}
+    return f"{view.name}: {view.meaning}\n{records_table(view.columns, columns)}"
 
 
 def _backed_up(backup: Backup) -> str:

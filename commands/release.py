@@ -6,22 +6,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .call import Call, command_options
-from .options import dry_run
-from .output import facts, table
+from .call import Call, command
+from .options import dry_run, reason
+from .output import facts
 
 if TYPE_CHECKING:
     from ..workflows.releases import Promotion
 
 
-@click.command()
+@command
 @click.argument("ref")
 @click.option("--to", "alias", metavar="ALIAS", default="live", show_default=True, help="Alias to move.")
-@click.option("--reason", help="Why, for the history.")
+@reason
 @click.option("--rules", metavar="REF|none", help="Merchandising rules to release along (default: those in force).")
 @click.option("--override", is_flag=True, help="Move it although the category's gate is not met; needs --reason.")
 @dry_run
-@command_options
 def promote(
     call: Call, ref: str, alias: str, reason: str | None, rules: str | None, override: bool, dry_run: bool
 ) -> None:
@@ -29,47 +28,39 @@ def promote(
 
     Where the category has a gate (`hubspoke gate set`), what does not meet it is refused with exit code 3.
 
-    \b
-    Example:
-      hubspoke promote garden:7 --reason "better on cold items"
+    Example: hubspoke promote garden:7 --reason "better on cold items"
       hubspoke promote garden:7 --rules rules:garden/2
       hubspoke promote hub:4
     """
     result = call.workspace().promote(ref, alias, reason=reason, dry_run=dry_run, rules=rules, override=override)
-    call.show(result, lambda: moved(result))
+    call.show(result, moved)
 
 
-@click.command()
+@command
 @click.argument("scope", metavar="DOMAIN|hub")
 @click.option("--alias", default="live", show_default=True, help="Alias to move.")
-@click.option("--reason", help="Why, for the history.")
+@reason
 @dry_run
-@command_options
 def rollback(call: Call, scope: str, alias: str, reason: str | None, dry_run: bool) -> None:
     """Point an alias back at what it pointed at before its last promotion, the release whole; no gate is asked.
 
-    \b
-    Example:
-      hubspoke rollback garden --reason "complaints"
+    Example: hubspoke rollback garden --reason "complaints"
     """
     result = call.workspace().rollback(scope, alias, reason=reason, dry_run=dry_run)
-    call.show(result, lambda: moved(result))
+    call.show(result, moved)
 
 
-@click.command()
+@command
 @click.argument("scope", metavar="DOMAIN|hub")
-@command_options
 def history(call: Call, scope: str) -> None:
     """Every move of the aliases of a category, or of the hub, oldest first.
 
-    \b
-    Example:
-      hubspoke history garden
+    Example: hubspoke history garden
     """
-    moves = call.workspace().history(scope)
-    rows = [(m.at, m.ref, m.action, m.from_ref, m.to_ref, m.actor, m.reason, m.overridden) for m in moves]
     headers = ("when", "alias", "action", "from", "to", "by", "why", "overridden")
-    call.show_list("history", moves, lambda: table(headers, rows, "No alias has been moved yet."))
+    fields = ("at", "ref", "action", "from_ref", "to_ref", "actor", "reason", "overridden")
+    columns = dict(zip(headers, fields, strict=True))
+    call.show_list("history", call.workspace().history(scope), columns, "No alias has been moved yet.")
 
 
 def moved(result: Promotion) -> str:

@@ -9,89 +9,80 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidDataError, UsageError
-from .call import Call, command_options
-from .options import config_options, dry_run, read_config
-from .output import facts, table
+from .call import Call, Noun
+from .options import config_options, dry_run, read_config, reason
+from .output import Columns, facts, records_table
 from .release import moved
 
 if TYPE_CHECKING:
     from ..workflows.rules import RulesResult
 
 
-@click.group()
+@click.group(cls=Noun)
 def rules() -> None:
     """Merchandising rules: what a list hides, begins with, and may hold of one brand."""
 
 
 @rules.command()
 @click.argument("domain")
-@command_options
 def show(call: Call, domain: str) -> None:
     """Every version of a category's rules, and which is in force.
 
-    \b
-    Example:
-      hubspoke rules show garden
+    Example: hubspoke rules show garden
     """
     found = call.workspace().rules.show(domain)
-    rows = [(r.ref, r.created_at, r.ref == found.live, _in_words(r.content)) for r in found.rules]
-    call.show(found, lambda: table(("ref", "created", "in force", "rules"), rows, "No rules yet."))
+    columns: Columns = {
+        "ref": "ref",
+        "created": "created_at",
+        "in force": lambda version: version.ref == found.live,
+        "rules": lambda version: _in_words(version.content),
+    }
+    call.show(found, lambda _: records_table(found.rules, columns, "No rules yet."))
 
 
 @rules.command("set")
 @click.argument("domain")
 @config_options
 @dry_run
-@command_options
 def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...], dry_run: bool) -> None:
     """Register rules; they are in force once a release holds them.
 
     Keys: hide_items, hide_brands, hide_categories, pin (lists), max_per_brand (a number). Names that the newest
     catalog does not hold are refused.
 
-    \b
-    Example:
-      hubspoke rules set garden --set "hide_brands=[Acme]" --set max_per_brand=3
+    Example: hubspoke rules set garden --set "hide_brands=[Acme]" --set max_per_brand=3
       hubspoke promote garden --rules rules:garden/1 --reason "recall of Acme"
     """
     content = read_config(config, settings)
     if content is None:
         raise UsageError("There is nothing to register; give --config FILE or --set KEY=VALUE.")
-    result = call.workspace().rules.set(domain, content, dry_run)
-    call.show(result, lambda: _registered(result))
+    call.show(call.workspace().rules.set(domain, content, dry_run), _registered)
 
 
 @rules.command()
 @click.argument("domain")
-@click.option("--reason", metavar="TEXT", help="Why, for the history.")
+@reason
 @dry_run
-@command_options
 def clear(call: Call, domain: str, reason: str | None, dry_run: bool) -> None:
     """Let a category serve without rules: what is live is released anew without them.
 
-    \b
-    Example:
-      hubspoke rules clear garden --reason "recall is over"
+    Example: hubspoke rules clear garden --reason "recall is over"
     """
-    result = call.workspace().rules.clear(domain, reason, dry_run)
-    call.show(result, lambda: moved(result))
+    call.show(call.workspace().rules.clear(domain, reason, dry_run), moved)
 
 
 @rules.command()
 @click.argument("domain")
 @click.argument("ref", required=False)
-@command_options
 def check(call: Call, domain: str, ref: str | None) -> None:
     """Hold the rules in force, or the version REF, against the newest catalog. Ends with 4 where it lacks a name.
 
-    \b
-    Example:
-      hubspoke rules check garden
+    Example: hubspoke rules check garden
     """
     result = call.workspace().rules.check(domain, ref)
     head = f"{result.ref} {'fits' if result.ok else 'does not fit'} the newest catalog of {domain}."
     rows = [("items hidden", result.hidden), *((f"unknown in {name}", names) for name, names in result.unknown.items())]
-    call.show(result, lambda: f"{head}\n{facts(rows)}")
+    call.show(result, f"{head}\n{facts(rows)}")
     if not result.ok:
         sys.exit(InvalidDataError.exit_code)
 

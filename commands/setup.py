@@ -8,24 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .call import Call, command_options
+from .call import Call, command
 from .options import dry_run
-from .output import facts, table
+from .output import facts, records_table
 
 if TYPE_CHECKING:
     from ..workflows.setup import InitResult
 
 
-@click.command()
+@command
 @click.option("--fast", is_flag=True, help="Smaller data and fewer steps: a look at the story in a minute or two.")
 @click.option("--report", metavar="FILE", help="Where the HTML report goes (default: in the workspace).")
-@command_options
 def demo(call: Call, fast: bool, report: str | None) -> None:
     """Launch a category on real data, start to recommendations, and write a report.
 
-    \b
-    Example:
-      hubspoke demo
+    Example: hubspoke demo
     """
     from ..demo.run import run_demo
 
@@ -34,51 +31,36 @@ def demo(call: Call, fast: bool, report: str | None) -> None:
         click.echo(text, err=call.json)
 
     result = run_demo(call.new_workspace(), fast=fast, report=None if report is None else Path(report), echo=echo)
-    call.show(result, lambda: f"Report: {result.report}")
+    call.show(result, f"Report: {result.report}")
 
 
-@click.command()
+@command
 @dry_run
-@command_options
 def init(call: Call, dry_run: bool) -> None:
     """Make a workspace: its folders and its registry, with the newest schema.
 
-    \b
-    Example:
-      hubspoke init
+    Example: hubspoke init
       HUBSPOKE_REGISTRY_URL=postgresql+psycopg://shop@db/hubspoke hubspoke init
     """
-    result = call.unopened().init(dry_run)
-    call.show(result, lambda: _initialised(result))
+    call.show(call.unopened().init(dry_run), _initialised)
 
 
-@click.command()
+@command
 @click.option("--verify", is_flag=True, help="Hash every artifact that the registry names.")
 @click.option("--sweep", is_flag=True, help="Remove what killed processes left half-written.")
-@command_options
 def doctor(call: Call, verify: bool, sweep: bool) -> None:
     """Look whether installation, weights, registry, artifacts and disk are in order.
 
-    \b
-    Example:
-      hubspoke doctor --verify
+    Example: hubspoke doctor --verify
     """
     diagnosis = call.unopened().doctor(verify, sweep)
-    rows = [(check.status, check.name, check.message) for check in diagnosis.checks]
-    call.show(diagnosis, lambda: table(("status", "check", "found"), rows))
+    columns = {"status": "status", "check": "name", "found": "message"}
+    call.show(diagnosis, lambda _: records_table(diagnosis.checks, columns))
     sys.exit(diagnosis.exit_code)
 
 
 def _initialised(result: InitResult) -> str:
     state = "is up to date" if result.cached else "would be made" if result.dry_run else "is ready"
-    return f"The workspace {state}.\n" + facts(
-        [
-            ("workspace", result.workspace),
-            ("registry", result.registry),
-            ("artifacts", result.artifacts),
-            (
-                "schema",
-                result.schema if result.before in (None, result.schema) else f"{result.before} -> {result.schema}",
-            ),
-        ]
-    )
+    schema = result.schema if result.before in (None, result.schema) else f"{result.before} -> {result.schema}"
+    where = [(name, getattr(result, name)) for name in ("workspace", "registry", "artifacts")]
+    return f"The workspace {state}.\n{facts([*where, ('schema', schema)])}"

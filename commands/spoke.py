@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from ..errors import ProcessLostError
-from .call import Call, command_options, rank
-from .models import model_facts, model_table, trained
-from .options import config_options, dry_run, force, moment, read_config
-from .spoke_text import compared_spokes
+from .call import Call, Noun, rank
+from .differences import compared_spokes
+from .models import MODEL_COLUMNS, model_facts, trained
+from .options import choice, config_options, dry_run, events_ref, force, items_ref, moment, read_config
 
 if TYPE_CHECKING:
     from ..workflows.spokes import TrainingOptions
 
 
-@click.group()
+@click.group(cls=Noun)
 def spoke() -> None:
     """A spoke: one category's recommender, learned from its own sessions on top of the hub."""
 
@@ -26,34 +26,21 @@ def spoke() -> None:
 @spoke.command()
 @click.argument("domain")
 @click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
-@click.option("--model", type=click.Choice(["sasrec", "bert4rec"]), help="Sequence model; short for --set model=NAME.")
+@choice("--model", ("sasrec", "bert4rec"), "Sequence model; short for --set model=NAME.", optional=True)
 @config_options
-@click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
-@click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
+@items_ref
+@events_ref
 @click.option("--refit", is_flag=True, help="After choosing on validation, fit on everything but the test items.")
-@click.option(
-    "--split",
-    type=click.Choice(["leave-one-out", "temporal", "all"]),
-    default="leave-one-out",
-    show_default=True,
-    help="What is kept from training as validation and test.",
-)
+@choice("--split", ("leave-one-out", "temporal", "all"), "What is kept from training as validation and test.")
 @click.option(
     "--test-from", type=moment, metavar="DATE", help="With --split temporal: events from here on are the test."
 )
 @click.option("--from", "parent", metavar="REF", help="Spoke version whose weights are trained on, of any category.")
-@click.option(
-    "--on",
-    type=click.Choice(["all", "new"]),
-    default="all",
-    show_default=True,
-    help="With --from: train on all events, or on those that REF has not been trained on.",
-)
+@choice("--on", ("all", "new"), "With --from: train on all events, or on those that REF has not been trained on.")
 @click.option("--index/--no-index", default=True, show_default=True, help="Build the version's index too.")
 @click.option("--promote", is_flag=True, help="Make a release of it and point DOMAIN@live at it.")
 @force
 @dry_run
-@command_options
 def train(
     call: Call,
     /,
@@ -69,9 +56,7 @@ def train(
 ) -> None:
     """Train a spoke. The same inputs and settings give the same version again.
 
-    \b
-    Example:
-      hubspoke spoke train garden --hub hub@live --set training.max_epochs=20 --refit
+    Example: hubspoke spoke train garden --hub hub@live --set training.max_epochs=20 --refit
       hubspoke spoke train garden --from garden:3 --on new
       torchrun --nproc-per-node 2 -m hubspoke.cli spoke train garden
     """
@@ -81,7 +66,7 @@ def train(
             domain, given, force=force, dry_run=dry_run, index=index, promote=promote, **options
         )
     if rank() == 0:
-        call.show(result, lambda: trained(result))
+        call.show(result, trained)
 
 
 @contextmanager
@@ -97,45 +82,33 @@ def _one_voice() -> Iterator[None]:
 
 @spoke.command("list")
 @click.argument("domain", required=False)
-@command_options
 def list_(call: Call, domain: str | None) -> None:
     """Spoke versions, oldest first, of one category or of all.
 
-    \b
-    Example:
-      hubspoke spoke list garden
+    Example: hubspoke spoke list garden
     """
-    models = call.workspace().spoke.list(domain)
     empty = "No spoke yet; train one with `hubspoke spoke train DOMAIN`."
-    call.show_list("spokes", models, lambda: model_table(models, empty))
+    call.show_list("spokes", call.workspace().spoke.list(domain), MODEL_COLUMNS, empty)
 
 
 @spoke.command()
 @click.argument("ref")
-@command_options
 def show(call: Call, ref: str) -> None:
     """One spoke version: its settings, what it says of itself, where it lies.
 
-    \b
-    Example:
-      hubspoke spoke show garden:7
+    Example: hubspoke spoke show garden:7
     """
-    model = call.workspace().spoke.show(ref)
-    call.show(model.to_dict(), lambda: model_facts(model))
+    call.show(call.workspace().spoke.show(ref), model_facts)
 
 
 @spoke.command()
 @click.argument("refs", nargs=-1, required=True, metavar="REF REF...")
-@command_options
 def compare(call: Call, refs: tuple[str, ...]) -> None:
     """What differs between spoke versions: data, config, parents, parts, what each said of itself, metrics.
 
     Metrics are those of recorded evaluations under one protocol on the same events; `evaluate compare` measures anew,
     with intervals of the differences.
 
-    \b
-    Example:
-      hubspoke spoke compare garden:6 garden:7 garden
+    Example: hubspoke spoke compare garden:6 garden:7 garden
     """
-    found = call.workspace().spoke.compare(*refs)
-    call.show(found, lambda: compared_spokes(found))
+    call.show(call.workspace().spoke.compare(*refs), compared_spokes)

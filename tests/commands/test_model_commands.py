@@ -2,70 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hubspoke.evaluation.comparison import ComparisonRow
 from hubspoke.evaluation.protocols import Protocol
-from hubspoke.results import Record
+from hubspoke.workflows.evaluations import CompareResult, EvaluationResult
+from hubspoke.workflows.hubs import EmbedResult
+from hubspoke.workflows.indexes import IndexCheck, IndexResult
+from hubspoke.workflows.launches import LaunchResult
+from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.recommendations import Recommendations
 from hubspoke.workflows.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class Trained(Record):
-    ref: str | None = "garden:1"
-    version: int | None = 1
-    cached: bool = False
-    status: str = "ready"
-    seconds: float = 2.5
-    summary: Any = field(default_factory=dict)
-    table: Any = ()
-    index: str | None = None
-    release: str | None = None
-
-
-@dataclass(frozen=True)
-class Checked(Record):
-    ref: str
-    ok: bool
-    checks: Any
-
-
-@dataclass(frozen=True)
-class Said(Record):
-    """Any result whose dictionary is given."""
-
-    values: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        return self.values
-
-
 class Noun:
-    """Stands for a noun of the workspace: remembers every call and answers what it was told to."""
+    """Stands for a noun, or a verb, of the workspace: remembers every call and gives one answer."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
     def __getattr__(self, verb: str) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append((verb, args, kwargs))
-            return self.answer
+        return lambda *args, **kwargs: self.calls.append((verb, args, kwargs)) or self.answer
 
-        return call
-
-
-def stand_in(monkeypatch: pytest.MonkeyPatch, noun: str, answer: Any) -> Noun:
-    made = Noun(answer)
-    monkeypatch.setattr(Workspace, noun, made)
-    return made
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append(("", args, kwargs))
+        return self.answer
 
 
-SUMMARY = {"parameters": {"trained": 7}, "rows": [{"skipped": 1}]}
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def make(name: str, answer: Any) -> Noun:
+        noun = Noun(answer)
+        monkeypatch.setattr(Workspace, name, noun)
+        return noun
+
+    return make
+
+
 TABLE = [{"share": 0.5, "ndcg@10": 0.25}, {"share": 1.0, "low": 0.1}]
+TRAINED = ModelResult("hub:2", 2, False, "ready", 2.5, {"parameters": {"trained": 7}, "rows": [{"skipped": 1}]}, TABLE)
+POT = {
+    "rank": 1,
+    "item_id": "pot",
+    "title": "Clay pot",
+    "score": 0.5,
+    "brand": None,
+    "category": None,
+    "price": None,
+    "cold": False,
+    "pinned": False,
+}
 RECOMMENDED = Recommendations(
     ref="garden",
     index="index:garden/1",
@@ -74,50 +64,39 @@ RECOMMENDED = Recommendations(
     unknown=["oak"],
     seen_items="ranked",
     rules=None,
-    items=[
-        {
-            "rank": 1,
-            "item_id": "pot",
-            "title": "Clay pot",
-            "score": 0.5,
-            "brand": None,
-            "category": None,
-            "price": None,
-            "cold": False,
-            "pinned": False,
-        }
-    ],
+    items=[POT],
 )
-EVALUATED = {
-    "model": "garden:1",
-    "domain": "garden",
-    "evaluation": "evaluation:garden/1",
-    "n_users": 12,
-    "protocol": {"name": "leave-one-out", "description": "leave-one-out test, full ranking"},
-    "metrics": {"all": {"ndcg@10": 0.25, "coverage@100": 1.0}},
-    "intervals": {"all": {"ndcg@10": [0.2, 0.3]}},
-    "n_targets": {"all": 12},
-}
+EVALUATED = EvaluationResult(
+    domain="garden",
+    model="garden:1",
+    events="snapshot:garden/events/1",
+    evaluation="evaluation:garden/1",
+    note=None,
+    metrics={"all": {"ndcg@10": 0.25, "coverage@100": 1.0}},
+    intervals={"all": {"ndcg@10": [0.2, 0.3]}},
+    protocol={"name": "leave-one-out", "description": "leave-one-out test, full ranking"},
+    n_users=12,
+    n_left_out=0,
+    n_targets={"all": 12},
+    n_dropped_targets=0,
+    empty_slices=[],
+)
 
 
-def test_hub_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    noun = stand_in(monkeypatch, "hub", Trained("hub:2", summary=SUMMARY, table=TABLE))
+def test_hub_train(garden: Any, stand_in: Any) -> None:
+    noun = stand_in("hub", TRAINED)
     shown = garden("hub", "train", "--domains", "garden,pots", "--held-out", "toys", "--steps", "5", "--set", "seed=3")
-    assert noun.calls == [
-        (
-            "train",
-            (),
-            {
-                "domains": ["garden", "pots"],
-                "held_out": "toys",
-                "config": {"seed": 3},
-                "steps": 5,
-                "promote": False,
-                "force": False,
-                "dry_run": False,
-            },
-        )
-    ]
+    ((verb, args, options),) = noun.calls
+    assert (verb, args) == ("train", ())
+    assert options == {
+        "domains": ["garden", "pots"],
+        "held_out": "toys",
+        "config": {"seed": 3},
+        "steps": 5,
+        "promote": False,
+        "force": False,
+        "dry_run": False,
+    }
     assert shown.lines == [
         ["hub:2 is ready after 2.5 s."],
         ["parameters.trained", "7"],
@@ -127,8 +106,8 @@ def test_hub_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_spoke_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    noun = stand_in(monkeypatch, "spoke", Trained(cached=True))
+def test_spoke_train(garden: Any, stand_in: Any) -> None:
+    noun = stand_in("spoke", replace(TRAINED, cached=True))
     split = ("--split", "temporal", "--test-from", "2017-07-01", "--no-index")
     shown = garden("spoke", "train", "garden", "--hub", "hub:4", "--refit", *split, "--force", "--dry-run")
     _, args, options = noun.calls[0]
@@ -155,40 +134,35 @@ def test_spoke_train(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (noun.calls[-1][2]["parent"], noun.calls[-1][2]["on"]) == ("pots:3", "new")
 
 
-def test_hub_embed_and_listings(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_listings_of_nothing(garden: Any) -> None:
     assert garden("hub", "list").out.startswith("No hub yet")
     assert garden("spoke", "list", "garden", "--json").json == {"schema_version": 1, "spokes": []}
     assert garden("index", "list").out.startswith("No index yet")
-    noun = stand_in(monkeypatch, "hub", Said({"domain": "garden", "n_items": 3}))
-    assert garden("hub", "embed", "garden", "--hub", "hub:4").out == "domain   garden\nn_items  3\n"
+
+
+def test_hub_embed_and_index_build(garden: Any, stand_in: Any) -> None:
+    noun = stand_in("hub", EmbedResult("garden", "hub:4", "snapshot:garden/items/1", 3, 3, 0, 384, 0.5))
+    shown = garden("hub", "embed", "garden", "--hub", "hub:4")
+    assert (shown.lines[0], shown.lines[3]) == (["domain", "garden"], ["n_items", "3"])
     assert noun.calls == [("embed", ("garden",), {"hub": "hub:4", "items": None})]
+    noun = stand_in("index", IndexResult("index:garden/1", True, "hub:4", "snapshot:garden/items/1", 3, 384, 0.5))
+    assert garden("index", "build", "hub:4", "--domain", "garden").lines[:2] == [
+        ["ref", "index:garden/1"],
+        ["cached", "yes"],
+    ]
+    assert noun.calls == [("build", ("hub:4",), {"domain": "garden", "items": None, "force": False, "dry_run": False})]
 
 
-def test_index_check_ends_with_6_where_it_does_not_fit(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = Checked("index:garden/1", False, [{"check": "space", "ok": False, "message": "differs"}])
-    stand_in(monkeypatch, "index", answer)
+def test_index_check_ends_with_6_where_it_does_not_fit(garden: Any, stand_in: Any) -> None:
+    stand_in("index", IndexCheck("index:garden/1", False, [{"check": "space", "ok": False, "message": "differs"}]))
     shown = garden("index", "check", "index:garden/1")
     assert shown.code == 6
     assert shown.out.splitlines()[0] == "index:garden/1 is not sound."
     assert garden("index", "check", "index:garden/1", "--json").json["ok"] is False
 
 
-def test_index_build(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    noun = stand_in(monkeypatch, "index", Said({"ref": "index:garden/1", "cached": True}))
-    assert garden("index", "build", "hub:4", "--domain", "garden").out == "ref     index:garden/1\ncached  yes\n"
-    options = {"domain": "garden", "items": None, "force": False, "dry_run": False}
-    assert noun.calls == [("build", ("hub:4",), options)]
-
-
-def test_recommend_and_similar(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[Any, ...]] = []
-
-    def answer(_: Workspace, *args: Any) -> Recommendations:
-        calls.append(args)
-        return RECOMMENDED
-
-    monkeypatch.setattr(Workspace, "recommend", answer)
-    monkeypatch.setattr(Workspace, "similar", answer)
+def test_recommend_and_similar(garden: Any, stand_in: Any) -> None:
+    recommend, similar = stand_in("recommend", RECOMMENDED), stand_in("similar", RECOMMENDED)
     shown = garden("recommend", "garden", "--session", "rose, oak", "-k", "3", "--exclude-seen")
     assert shown.lines == [
         ["Served by garden:1, items of the session are ranked."],
@@ -199,68 +173,47 @@ def test_recommend_and_similar(garden: Any, monkeypatch: pytest.MonkeyPatch) -> 
     ]
     garden("recommend", "garden", "--user", "ann")
     garden("similar", "garden:1", "rose")
-    assert calls == [
-        ("garden", ["rose", "oak"], None, 3, True),
-        ("garden", [], "ann", 10, False),
-        ("garden:1", "rose", 10),
-    ]
+    asked = [args for _, args, _ in recommend.calls]
+    assert asked == [("garden", ["rose", "oak"], None, 3, True), ("garden", [], "ann", 10, False)]
+    assert [args for _, args, _ in similar.calls] == [("garden:1", "rose", 10)]
     assert garden("recommend", "garden", "--user", "ann", "--session", "rose").code == 2
 
 
-def test_evaluate_run_and_compare(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    noun = stand_in(monkeypatch, "evaluate", Said(EVALUATED))
-    shown = garden("evaluate", "run", "--domain", "garden", "--model", "garden:1", "--k", "10", "--exclude-seen")
+def test_evaluate_run(garden: Any, stand_in: Any) -> None:
+    noun = stand_in("evaluate", EVALUATED)
+    command = ("evaluate", "run", "--domain", "garden", "--model", "garden:1")
+    shown = garden(*command, "--k", "10", "--exclude-seen")
     assert shown.lines[4:] == [
         ["protocol", "leave-one-out test, full ranking"],
         ["slice", "metric", "value", "low", "high", "targets"],
         ["all", "ndcg@10", "0.25", "0.2", "0.3", "12"],
         ["all", "coverage@100", "1", "-", "-", "12"],
     ]
-    _, args, options = noun.calls[0]
-    assert args == ("garden", "garden:1", Protocol(ks=(10,), exclude_seen=True))
-    assert options == {"events": None, "record": True}
-    compared = {**EVALUATED, "events": "snapshot:garden/events/1", "baseline": "popularity", "rows": TABLE}
-    noun = stand_in(monkeypatch, "evaluate", Said(compared))
+    protocol = Protocol(ks=(10,), exclude_seen=True)
+    assert noun.calls == [("run", ("garden", "garden:1", protocol), {"events": None, "record": True})]
+    stand_in("evaluate", replace(EVALUATED, note="counts all events"))
+    assert garden(*command).out.splitlines()[4] == "note        counts all events"
+
+
+def test_evaluate_compare(garden: Any, stand_in: Any) -> None:
+    rows = [ComparisonRow("popularity", "all", "ndcg@10", 0.25)]
+    noted = replace(EVALUATED, model="popularity-7d", note="counts all events")
+    compared = CompareResult("garden", EVALUATED.events, "hub:1", EVALUATED.protocol, 12, rows, [EVALUATED, noted])
+    noun = stand_in("evaluate", compared)
     shown = garden("evaluate", "compare", "--domain", "garden", "--models", "popularity,hub", "--no-record")
-    assert "compared with  popularity" in shown.out
-    _, args, options = noun.calls[0]
-    assert args == ("garden", ["popularity", "hub"], None, Protocol())
-    assert options == {"events": None, "record": False}
+    assert shown.lines[3:5] == [["compared with", "hub:1"], ["popularity-7d", "counts all events"]]
+    assert shown.lines[6][:4] == ["popularity", "all", "ndcg@10", "0.25"]
+    asked = ("garden", ["popularity", "hub"], None, Protocol())
+    assert noun.calls == [("compare", asked, {"events": None, "record": False})]
 
 
-def test_what_a_baseline_says_of_itself_stands_above_its_numbers(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    noted = {**EVALUATED, "model": "popularity-7d", "note": "counts all events"}
-    stand_in(monkeypatch, "evaluate", Said(noted))
-    shown = garden("evaluate", "run", "--domain", "garden", "--model", "popularity-7d")
-    assert shown.out.splitlines()[4] == "note        counts all events"
-    both = {"events": "e", "baseline": "hub:1", "rows": TABLE, "results": [{**EVALUATED, "note": None}, noted]}
-    stand_in(monkeypatch, "evaluate", Said({**EVALUATED, **both}))
-    shown = garden("evaluate", "compare", "--domain", "garden", "--models", "hub,popularity-7d")
-    assert shown.out.splitlines()[4] == "popularity-7d  counts all events"
-
-
-def test_launch(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Any, ...]] = []
-
-    @dataclass(frozen=True)
-    class Launched(Record):
-        domain: str
-        mode: str
-        release: str | None
-        seconds: float
-        steps: Any
-        recommendations: Any
-
-    def answer(_: Workspace, *args: Any, **options: Any) -> Launched:
-        seen.append((args, options))
-        steps = [{"step": "index", "ref": "index:garden/1", "cached": False, "seconds": 1.0}]
-        return Launched("garden", "day zero", "release:garden/1", 3.0, steps, [RECOMMENDED])
-
-    monkeypatch.setattr(Workspace, "launch", answer)
+def test_launch(run: Any, stand_in: Any) -> None:
+    steps = [{"step": "index", "ref": "index:garden/1", "cached": False, "seconds": 1.0}]
+    noun = stand_in("launch", LaunchResult("garden", "day zero", "release:garden/1", 3.0, steps, [RECOMMENDED]))
     shown = run("launch", "garden", "--catalog", "items.csv", "--images", "photos", "--set", "seed=1", "-k", "3")
     assert "Made a new workspace in" in shown.err
-    assert "mode     day zero" in shown.out
-    assert "Clay pot" in shown.out
-    args, options = seen[0]
-    assert (args, options["images"], options["k"]) == (("garden", "items.csv", None), "photos", 3)
-    assert (options["config"], options.get("sessions"), options["dry_run"]) == ({"seed": 1}, None, False)
+    assert "mode     day zero" in shown.out and "Clay pot" in shown.out
+    ((_, args, options),) = noun.calls
+    assert args == ("garden", "items.csv", None)
+    assert (options["images"], options["k"], options["config"]) == ("photos", 3, {"seed": 1})
+    assert (options["sessions"], options["dry_run"]) == (None, False)

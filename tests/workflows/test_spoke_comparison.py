@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hubspoke.commands.spoke_text import compared_spokes
+from hubspoke.commands.differences import compared_spokes
 from hubspoke.errors import UsageError
 from hubspoke.workflows.spoke_comparison import SpokeComparison
 from hubspoke.workflows.workspace import Workspace
