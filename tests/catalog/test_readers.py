@@ -257,6 +257,12 @@ def test_integer_ids_of_events_meet_text_ids_of_items() -> None:
     assert read_events(frame, item_ids=pl.Series(["10", "11"])).frame["user_id"].to_list() == ["1", "2"]
 
 
+def test_bad_json_lines_count_once_and_can_be_skipped(tmp_path: Path) -> None:
+    path = save(tmp_path / "e.jsonl", '{"user": 1, "item": "a", "ts": 1577836800}\n{"user": \n')
+    assert codes(failure(path, "events")) == [(2, "bad_json")]
+    assert read_events(path, on_error="skip").frame.height == 1
+
+
 def test_a_snapshot_can_be_read_again_as_a_source(tmp_path: Path) -> None:
     frame = pl.DataFrame({"item_id": ["a", "b"], "title": ["x", "y"], "category_path": ["p > q", None], "c": [1, None]})
     first = read_items(frame).frame

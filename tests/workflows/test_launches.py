@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hubspoke.catalog.sequences import build_sequences
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.workflows.launches import LaunchResult
@@ -110,9 +111,17 @@ def test_without_a_hub_one_is_made(ws: Workspace, catalog: pl.DataFrame, monkeyp
 
 
 def test_with_events_a_spoke_is_trained_on_all_of_them_and_serves(
-    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any
+    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cut: list[int] = []
+
+    def counted(*tables: Any) -> Any:
+        cut.append(1)
+        return build_sequences(*tables)
+
+    monkeypatch.setattr("hubspoke.workflows.datasets.build_sequences", counted)
     result = ready.launch("lamps", catalog, events=events, config=tiny_spoke)
+    assert len(cut) == 1  # all steps share the data in memory
     assert [step for step, _, _ in done(result)] == [
         "snapshot of items",
         "snapshot of events",
