@@ -15,7 +15,7 @@ from hubspoke.workflows.workspace import Workspace, open_workspace
 
 DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 PLACES = [
-    ("hubspoke.catalog.snapshots:_sync", 1),  # the first table is written, its manifest not yet flushed
+    ("hubspoke.files:flush", 1),  # the first table and its manifest are written, not yet flushed
     ("hubspoke.registry.artifacts.local:ArtifactStore.commit", 2),  # the second table is staged
     ("hubspoke.registry.stores.domains:DomainStore.add", 1),  # both artifacts stand, no row does
     ("hubspoke.registry.stores.snapshots:SnapshotStore.add", 1),  # the domain stands alone
