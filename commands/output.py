@@ -50,19 +50,20 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], empty: str =
     if not given:
         return empty
     # Only text needs rich: --json and errors do not wait for it.
-    from rich.box import Box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    rule_below_headers = Box("    \n    \n -  \n" + "    \n" * 5)
-    shown = Table(box=rule_below_headers, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name, *column in zip(headers, *given, strict=True):
-        shown.add_column(Text(name), justify="right" if all(map(_is_number, column)) else "left", no_wrap=True)
-    for row in given:
-        shown.add_row(*(Text(cell(value)) for value in row))
+    texts = [[cell(value) for value in row] for row in given]
+    rules = ["-" * max(map(cell_len, column)) for column in zip(headers, *texts, strict=True)]
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for column in zip(*given, strict=True):
+        grid.add_column(justify="right" if all(map(_is_number, column)) else "left", no_wrap=True)
+    for line in (headers, rules, *texts):
+        grid.add_row(*map(Text, line))
     stream = StringIO()
-    Console(file=stream, width=_WIDEST, color_system=None).print(shown)
+    Console(file=stream, width=_WIDEST, color_system=None).print(grid)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines())
 
 
