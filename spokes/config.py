@@ -178,8 +178,8 @@ class SpokeConfig(Config):
         return bool(self.content) or self.attributes is not None or self.statistics is not None
 
 
-# Keys that are gone. These shape what a spoke computes: one that was trained with another value than
-# the only one that is left could not be served as it was.
+# Keys that are gone. These shape what a spoke computes: one that was trained with another value than the only one that
+# is left could not be served as it was.
 SHAPING: Mapping[str, Any] = {
     "transformer.positions": "learned",
     "transformer.residual": "plain",

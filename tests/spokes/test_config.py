@@ -17,6 +17,9 @@ def test_the_config_survives_its_json():
     "wrong",
     [
         {"model": "gru4rec"},
+        {"transformer": {"dropout": 1.0}},
+        {"transformer": {"max_length": 1}},
+        {"transformer": {"width": 3}},
         {"id_dropout": 1.0},
         {"min_item_count": 0},
         {"training": {"patience": 0}},
@@ -34,6 +37,11 @@ def test_the_config_survives_its_json():
 def test_nonsense_is_refused(wrong):
     with pytest.raises(ValidationError):
         SpokeConfig.model_validate(wrong)
+
+
+def test_the_message_names_dimension_and_heads():
+    with pytest.raises(ValidationError, match=r"dimension \(10\) must be divisible by heads \(4\)"):
+        SpokeConfig.model_validate({"transformer": {"dimension": 10, "heads": 4}})
 
 
 def test_a_config_cannot_be_changed():
