@@ -12,27 +12,19 @@ from typing import Any
 from sqlalchemy import Column, delete, select, union
 from sqlalchemy.orm import Session
 
-from ...errors import NotFoundError
 from ..records import ArtifactRecord
-from ..rows import Store, batches
+from ..rows import Store, batches, fill
 from ..schema import Artifact, Base, Node
 
 
 class ArtifactRows(Store):
     """Artifacts as the registry knows them; their bytes lie in the artifact store."""
 
-    def get(self, digest: str) -> ArtifactRecord:
-        """The artifact of that digest; one that the registry does not know is a NotFoundError."""
-        with self.database.read() as session:
-            row = session.get(Artifact, digest)
-            if row is None:
-                raise NotFoundError(f"The registry knows no artifact {digest}; check the digest.")
-            return _record(row)
-
     def list(self) -> list[ArtifactRecord]:
         """Every artifact that a row of the registry has ever named, oldest first."""
         with self.database.read() as session:
-            return [_record(row) for row in session.scalars(select(Artifact).order_by(Artifact.created_at))]
+            rows = session.scalars(select(Artifact).order_by(Artifact.created_at))
+            return [fill(ArtifactRecord, row, {}) for row in rows]
 
     def referenced(self) -> frozenset[str]:
         """Digests that a row of any table names."""
@@ -59,10 +51,6 @@ class ArtifactRows(Store):
             for some in batches(unreferenced):
                 session.execute(delete(Artifact).where(Artifact.digest.in_(some)))
             return unreferenced
-
-
-def _record(row: Artifact) -> ArtifactRecord:
-    return ArtifactRecord(row.digest, row.kind, row.bytes, row.files, row.created_at)
 
 
 def _columns() -> Iterator[Column[Any]]:

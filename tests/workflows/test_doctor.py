@@ -67,7 +67,7 @@ def test_a_damaged_artifact_is_found_by_verify_only(garden: Workspace) -> None:
     assert garden.doctor().ok
     diagnosis = garden.doctor(verify=True)
     assert diagnosis.exit_code == 4
-    events = garden.registry.artifacts.get(garden.registry.snapshots.get("snapshot:garden/events/1").artifact)
+    events = garden.artifacts.read(garden.registry.snapshots.get("snapshot:garden/events/1").artifact)
     told = f"2, of which 1 no longer matches its checksum or is gone; {events.bytes:,} bytes hashed"
     assert found(diagnosis)["artifacts"] == ("failed", told)
     status, message = found(diagnosis)[f"artifact {snapshot.artifact[:12]}"]

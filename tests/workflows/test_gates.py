@@ -274,7 +274,7 @@ def test_the_confidence_decides(two: Workspace) -> None:
 
 def test_only_evaluations_alike_are_paired(two: Workspace, files: Any) -> None:
     two.data.ingest("garden", events=files.events, until=datetime(2024, 5, 3, tzinfo=UTC))
-    same_bytes = two.registry.artifacts.get(two.registry.snapshots.get("snapshot:garden/items/1").artifact)
+    same_bytes = two.artifacts.read(two.registry.snapshots.get("snapshot:garden/items/1").artifact)
     two.registry.snapshots.add("garden", "items", "another catalog", 4, same_bytes)
     two.gate.set("garden", max_drop={"ndcg@10": 0.5})
     measure(two, "garden:2", [0.5])

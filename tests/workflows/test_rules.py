@@ -109,7 +109,7 @@ def test_rules_are_held_against_the_newest_catalog(shop: Workspace) -> None:
 def test_a_release_with_a_reranker_is_not_served_without_it(shop: Workspace) -> None:
     spoke = shop.spoke.show("lamps:1")
     begun = shop.registry.models.begin("reranker", "lamps", "r", {}, seed=0)
-    artifact = shop.registry.artifacts.get(str(spoke.artifact))
+    artifact = shop.artifacts.read(str(spoke.artifact))
     space = str(spoke.space_fingerprint)
     parents = [Parent("lamps:1", "built_from")]
     shop.registry.models.finish(begun.ref, artifact, space, {}, parents)
