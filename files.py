@@ -7,6 +7,7 @@ next writer of the same target removes.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -115,6 +116,12 @@ def is_stale(path: Path, name: str | None = None) -> bool:
         return not _is_alive(int(pid)) or _start_of(int(pid)) != start
     newest = _newest_change(path)
     return newest is not None and newest < time.time() - FOREIGN_SECONDS
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_of(folder: Path) -> int:

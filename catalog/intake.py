@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from ..files import file_sha256
 from . import parsing
 from .mapping import ColumnMapping, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
@@ -178,9 +178,3 @@ class Intake:
             **({} if window is None else window.to_json()),
         }
         return ReadResult(frame, report, self.mapping, image_root, provenance)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of the bytes of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -30,6 +29,7 @@ from ..catalog.streams import (
     write_session_files,
 )
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
+from ..files import file_sha256
 from ..registry.records import DomainRecord, SnapshotRecord
 from ..results import fingerprint
 
@@ -274,8 +274,7 @@ def image_paths(dataset: Dataset) -> list[list[Path]]:
 def _check(path: Path, sha256: str, domain: str) -> Path:
     remedy = f"restore it, or ingest the catalog again with `hubspoke data ingest {domain} --items FILE --images DIR`."
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = file_sha256(path)
     except OSError as error:
         raise InvalidDataError(f"The picture {path} cannot be read ({error.strerror}); {remedy}") from error
     if found != sha256:
