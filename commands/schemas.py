@@ -18,114 +18,72 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from .. import evaluation, workflows
-from ..demo.plan import DemoResult
-from ..registry import lineage
-from ..registry.lineage.differences import Difference
-from ..registry.lineage.graph import Direction, Lineage, LineageTree, TreeLine
-from ..registry.lineage.impact import Impact
-from ..registry.records import (
-    AliasChange,
-    DomainRecord,
-    EdgeRecord,
-    IndexRecord,
-    MetricRecord,
-    ModelRecord,
-    NodeRecord,
-    SnapshotRecord,
-)
-from ..registry.views import View
+from ..demo import plan
+from ..registry import lineage, records, views
+from ..registry.lineage.graph import Direction, Lineage, TreeLine
+from ..registry.records import EdgeRecord, MetricRecord, NodeRecord
 from ..results import Record
-from ..workflows.backups import Backup, Restoration
-from ..workflows.bundles import BundleExport, BundleImport
-from ..workflows.data import DataIngested, DiffResult, SessionsResult
-from ..workflows.doctor import Diagnosis
-from ..workflows.domains import DomainAdded, DomainArchived, DomainDetails, Validation
-from ..workflows.evaluations import CompareResult, EvaluationResult
-from ..workflows.explain import Explanation
-from ..workflows.garbage import Garbage
-from ..workflows.gates import GateCheck, GateResult
-from ..workflows.hubs import EmbedResult
-from ..workflows.indexes import IndexAddition, IndexCheck, IndexResult
-from ..workflows.launches import LaunchResult
-from ..workflows.models import ModelResult
-from ..workflows.openlineage import OpenLineageExport
-from ..workflows.recommendations import Recommendations
-from ..workflows.releases import Promotion
-from ..workflows.rules import RulesCheck, RulesResult, RulesVersions
-from ..workflows.setup import InitResult, SchemaState
-from ..workflows.spoke_comparison import SpokeComparison
 from .output import SCHEMA_VERSION
 
-
-def _keys(**types: Any) -> Any:
-    """The type of an object that a command puts together itself."""
-    return make_dataclass("Keys", types.items())
-
-
-_ROOMS = (evaluation, lineage, workflows)
-_MODULES = [import_module(f"{room.__name__}.{found.name}") for room in _ROOMS for found in iter_modules(room.__path__)]
-_TYPES = {name: found for module in _MODULES for name, found in vars(module).items() if isinstance(found, type)}
-
-
-# Command to the type of its result; a tuple where it has several.
-RESULTS: Mapping[str, Any] = {
-    "demo": DemoResult,
-    "init": InitResult,
-    "doctor": Diagnosis,
-    "bundle export": BundleExport,
-    "bundle import": BundleImport,
-    "gc": Garbage,
-    "domain add": DomainAdded,
-    "domain archive": DomainArchived,
-    "domain list": _keys(domains=list[DomainRecord]),
-    "domain show": DomainDetails,
-    "domain validate": Validation,
-    "data diff": DiffResult,
-    "data ingest": DataIngested,
-    "data sessions": SessionsResult,
-    "data snapshots": _keys(snapshots=list[SnapshotRecord]),
-    "hub embed": EmbedResult,
-    "hub list": _keys(hubs=list[ModelRecord]),
-    "hub show": ModelRecord,
-    "hub train": ModelResult,
-    "spoke compare": SpokeComparison,
-    "spoke list": _keys(spokes=list[ModelRecord]),
-    "spoke show": ModelRecord,
-    "spoke train": ModelResult,
-    "launch": LaunchResult,
-    "index add": IndexAddition,
-    "index build": IndexResult,
-    "index check": IndexCheck,
-    "index list": _keys(indexes=list[IndexRecord]),
-    "rules check": RulesCheck,
-    "rules clear": Promotion,
-    "rules set": RulesResult,
-    "rules show": RulesVersions,
-    "recommend": Recommendations,
-    "similar": Recommendations,
-    "explain": Explanation,
-    "evaluate compare": CompareResult,
-    "evaluate run": EvaluationResult,
-    "gate check": GateCheck,
-    "gate clear": GateResult,
-    "gate history": _keys(gates=list[GateResult]),
-    "gate set": GateResult,
-    "gate show": GateResult,
-    "promote": Promotion,
-    "rollback": Promotion,
-    "history": _keys(history=list[AliasChange]),
-    "lineage diff": Difference,
-    "lineage downstream": _keys(lineage=Lineage),
-    "lineage export": OpenLineageExport,
-    "lineage impact": Impact,
-    "lineage show": _keys(lineage=LineageTree),
-    "lineage upstream": _keys(lineage=Lineage),
-    "registry backup": Backup,
-    "registry current": SchemaState,
-    "registry restore": Restoration,
-    "registry schema": _keys(views=list[View]),
-    "registry sql": _keys(columns=list[str], rows=list[dict[str, Any]]),
-    "registry upgrade": InitResult,
+# Command to the class of its result, or to the keys of an object that it puts together itself, with their types.
+RESULTS: Mapping[str, str | Mapping[str, str]] = {
+    "demo": "DemoResult",
+    "init": "InitResult",
+    "doctor": "Diagnosis",
+    "bundle export": "BundleExport",
+    "bundle import": "BundleImport",
+    "gc": "Garbage",
+    "domain add": "DomainAdded",
+    "domain archive": "DomainArchived",
+    "domain list": {"domains": "list[DomainRecord]"},
+    "domain show": "DomainDetails",
+    "domain validate": "Validation",
+    "data diff": "DiffResult",
+    "data ingest": "DataIngested",
+    "data sessions": "SessionsResult",
+    "data snapshots": {"snapshots": "list[SnapshotRecord]"},
+    "hub embed": "EmbedResult",
+    "hub list": {"hubs": "list[ModelRecord]"},
+    "hub show": "ModelRecord",
+    "hub train": "ModelResult",
+    "spoke compare": "SpokeComparison",
+    "spoke list": {"spokes": "list[ModelRecord]"},
+    "spoke show": "ModelRecord",
+    "spoke train": "ModelResult",
+    "launch": "LaunchResult",
+    "index add": "IndexAddition",
+    "index build": "IndexResult",
+    "index check": "IndexCheck",
+    "index list": {"indexes": "list[IndexRecord]"},
+    "rules check": "RulesCheck",
+    "rules clear": "Promotion",
+    "rules set": "RulesResult",
+    "rules show": "RulesVersions",
+    "recommend": "Recommendations",
+    "similar": "Recommendations",
+    "explain": "Explanation",
+    "evaluate compare": "CompareResult",
+    "evaluate run": "EvaluationResult",
+    "gate check": "GateCheck",
+    "gate clear": "GateResult",
+    "gate history": {"gates": "list[GateResult]"},
+    "gate set": "GateResult",
+    "gate show": "GateResult",
+    "promote": "Promotion",
+    "rollback": "Promotion",
+    "history": {"history": "list[AliasChange]"},
+    "lineage diff": "Difference",
+    "lineage downstream": {"lineage": "Lineage"},
+    "lineage export": "OpenLineageExport",
+    "lineage impact": "Impact",
+    "lineage show": {"lineage": "LineageTree"},
+    "lineage upstream": {"lineage": "Lineage"},
+    "registry backup": "Backup",
+    "registry current": "SchemaState",
+    "registry restore": "Restoration",
+    "registry schema": {"views": "list[View]"},
+    "registry sql": {"columns": "list[str]", "rows": "list[dict[str, Any]]"},
+    "registry upgrade": "InitResult",
 }
 
 
@@ -146,7 +104,7 @@ class Refusal(Failure):
 
 
 ERROR = "error"
-DOCUMENTS: Mapping[str, Any] = {**RESULTS, ERROR: _keys(error=Failure | Refusal)}
+DOCUMENTS: Mapping[str, Any] = {**RESULTS, ERROR: {"error": Failure | Refusal}}
 
 
 # ---- classes whose `to_dict` gives something else than their fields, and what it gives ----
@@ -184,6 +142,13 @@ class TreeLineDocument(NodeRecord):
 WRITTEN_AS: Mapping[type, type] = {Lineage: LineageDocument, TreeLine: TreeLineDocument}
 
 
+_ROOMS = (evaluation, lineage, workflows)
+_MODULES = [import_module(f"{room.__name__}.{found.name}") for room in _ROOMS for found in iter_modules(room.__path__)]
+_FOUND = [own for module in (*_MODULES, plan, records, views) for own in vars(module).values() if isinstance(own, type)]
+# Classes by name, for results and for annotations that a module imports for type checkers only.
+_TYPES = {own.__name__: own for own in sorted(_FOUND, key=lambda own: own.__module__)}
+
+
 class _Generator(GenerateJsonSchema):
     """Closed objects of the keys that `to_dict` gives; a number that is none (NaN) is written as null."""
 
@@ -216,8 +181,9 @@ class _Generator(GenerateJsonSchema):
 
 
 def _core_schema(type_: Any) -> core_schema.CoreSchema:
-    """Names that a module imports for type checkers only are looked up where they are defined."""
-    adapter = TypeAdapter(type_)
+    if isinstance(type_, Mapping):
+        type_ = make_dataclass("Keys", type_.items())
+    adapter = TypeAdapter(_TYPES[type_] if isinstance(type_, str) else type_)
     names: dict[str, Any] = {}
     while not adapter.pydantic_complete:
         try:
@@ -241,20 +207,16 @@ def file_name(command: str) -> str:
 
 @cache
 def document(command: str) -> JsonSchemaValue:
-    """The schema of what one command writes: its result, in each of its forms, with `schema_version`."""
-    types = DOCUMENTS[command]
-    forms, shared = [], {}
-    for type_ in types if isinstance(types, tuple) else (types,):
-        form = _Generator().generate(_core_schema(WRITTEN_AS.get(type_, type_)), "serialization")
-        shared.update(form.pop("$defs", {}))
-        del form["title"]
-        form["properties"] = {"schema_version": {"const": SCHEMA_VERSION}, **form["properties"]}
-        form["required"] = ["schema_version", *form["required"]]
-        forms.append(form)
+    """The schema of what one command writes: its result with `schema_version`."""
+    form = _Generator().generate(_core_schema(DOCUMENTS[command]), "serialization")
+    shared = form.pop("$defs", None)
+    del form["title"]
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": f"urn:hubspoke:json:{SCHEMA_VERSION}:{file_name(command).removesuffix('.json')}",
         "title": "hubspoke: an error" if command == ERROR else f"hubspoke {command} --json",
-        **(forms[0] if len(forms) == 1 else {"oneOf": forms}),
+        **form,
+        "properties": {"schema_version": {"const": SCHEMA_VERSION}, **form["properties"]},
+        "required": ["schema_version", *form["required"]],
         **({"$defs": shared} if shared else {}),
     }
