@@ -12,8 +12,8 @@ from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
 from ..results import Record
 from . import releases
-from .loading import encode_items
-from .models import ModelResult, Recipe, parse_config, prepare, train_once
+from .loading import encode_items, load_hub
+from .models import ModelResult, Recipe, Trained, parse_config, prepare, train_once
 
 if TYPE_CHECKING:
     from .context import Context
@@ -63,7 +63,7 @@ class Hubs:
         dry_run: bool = False,
         promote: bool = False,
     ) -> ModelResult:
-        """Train a hub on the union of the domains' catalogs and sessions.
+        """Train a hub on the union of the domains' catalogs and sessions, once for the same inputs and config.
 
         The share of the trained fusion that is kept is chosen on categories that the training has not seen: each domain
         in turn is held out (or `held_out` alone, which then stays out for good), and 0 is among the candidates.
@@ -97,13 +97,11 @@ class Hubs:
             inputs={"domains": [_content(dataset) for dataset in datasets], "held_out": held_out},
             seed=hub_config.seed,
         )
-        result = train_once(
-            context,
-            recipe,
-            lambda: train_hub(context, hub_config, datasets, held_out),
-            force=force,
-            dry_run=dry_run,
-        )
+
+        def train() -> Trained:
+            return train_hub(context, hub_config, datasets, held_out)
+
+        result = train_once(context, recipe, train, force=force, dry_run=dry_run)
         if result.ref and not dry_run and (promote or not self.live()):
             releases.promote(context, result.ref, reason="newly trained" if promote else "first hub")
         return result
@@ -119,7 +117,6 @@ class Hubs:
         """Run a catalog through a hub's encoders, so that whatever comes next finds their outputs in the cache."""
         from ..hub.content import fit_content_space
         from .datasets import load_dataset
-        from .loading import load_hub
 
         prepare(self._context)
         started = time.perf_counter()
@@ -141,7 +138,7 @@ class Hubs:
     def live(self) -> str | None:
         """The live hub's reference, None where there is none yet."""
         try:
-            return self._context.registry.resolve("hub@live").ref
+            return self._context.registry.resolve(LIVE_HUB).ref
         except NotFoundError:
             return None
 

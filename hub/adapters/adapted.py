@@ -35,18 +35,13 @@ CHUNK_NUMBERS = 1 << 22
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What the adapted heads read of N items.
+    """What the adapted heads read of N items."""
 
-    Attributes:
-        vectors: (N, Dt + Dv) outputs of the unadapted encoders.
-        states: by modality, the states of these items among others; in the machine's memory, not the device's, and
-            never copied but for the heads.
-        places: (N,) where these items stand in `states`.
-    """
-
-    vectors: Tensor
+    vectors: Tensor  # (N, Dt + Dv) outputs of the unadapted encoders
+    # By modality, the states of these items among others: in the machine's memory, not the device's, and never copied
+    # but for the heads.
     states: Mapping[str, ItemStates]
-    places: IntArray
+    places: IntArray  # (N,) where these items stand in `states`
 
     def rows(self, rows: Tensor) -> HeadInputs:
         """The inputs of some items."""
@@ -57,18 +52,13 @@ class AdaptedEncoders(nn.Module):
     """Adapted heads by modality.
 
     They always run in evaluation mode: with the batch's own statistics a BatchNorm would not reload.
-
-    Args:
-        heads: of the encoders that are adapted, under their adapters.
-        bases: fingerprint of the base before each.
-        text_dimension: Dt.
     """
 
     def __init__(self, heads: Mapping[str, nn.Module], bases: Mapping[str, str], text_dimension: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict(dict(heads))
-        self.bases = dict(bases)
-        self.text_dimension = text_dimension
+        self.heads = nn.ModuleDict(dict(heads))  # under their adapters
+        self.bases = dict(bases)  # fingerprint of the base before each
+        self.text_dimension = text_dimension  # Dt
         self.eval()
 
     def train(self, mode: bool = True) -> AdaptedEncoders:

@@ -26,17 +26,11 @@ from ..encoders.text import TextEncoder
 
 @dataclass(frozen=True)
 class ItemStates:
-    """States of N items with M inputs (one text, any number of pictures) of T places in all.
+    """States of N items with M inputs (one text, any number of pictures) of T places in all."""
 
-    Attributes:
-        flat: (T, W) states, input by input.
-        inputs: (M + 1,) where the places of each input begin and end.
-        items: (N + 1,) where the inputs of each item begin and end; an item may have none.
-    """
-
-    flat: FloatArray
-    inputs: IntArray
-    items: IntArray
+    flat: FloatArray  # (T, W) states, input by input
+    inputs: IntArray  # (M + 1,) where the places of each input begin and end
+    items: IntArray  # (N + 1,) where the inputs of each item begin and end; an item may have none
 
     def __len__(self) -> int:
         return len(self.items) - 1

@@ -156,23 +156,14 @@ class OpenClipImage(ImageEncoder):
 
 @dataclass(frozen=True)
 class OpenClipSource:
-    """Everything needed to rebuild one open_clip model without a network.
+    """Everything needed to rebuild one open_clip model without a network."""
 
-    Attributes:
-        model: a built-in architecture name, or `local-dir:FOLDER`.
-        config: the architecture (`embed_dim`, `vision_cfg`, `text_cfg`, ...).
-        checkpoint: its weights.
-        preprocess: picture settings that the weights ask for, over open_clip's defaults.
-        tokenizer: folder of a Hugging Face tokenizer; None for open_clip's own.
-        quick_gelu: the weights were trained with the approximate GELU.
-    """
-
-    model: str
-    config: Mapping[str, Any]
-    checkpoint: Path
-    preprocess: Mapping[str, Any] = field(default_factory=dict)
-    tokenizer: Path | None = None
-    quick_gelu: bool = False
+    model: str  # a built-in architecture name, or `local-dir:FOLDER`
+    config: Mapping[str, Any]  # the architecture (`embed_dim`, `vision_cfg`, `text_cfg`, ...)
+    checkpoint: Path  # its weights
+    preprocess: Mapping[str, Any] = field(default_factory=dict)  # asked for by the weights, over open_clip's defaults
+    tokenizer: Path | None = None  # folder of a Hugging Face tokenizer; None for open_clip's own
+    quick_gelu: bool = False  # the weights were trained with the approximate GELU
 
     @property
     def dimension(self) -> int:
