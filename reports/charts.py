@@ -102,6 +102,7 @@ def heat_map(
         apart: heading of one more column, which stands aside and has a scale of its own.
         notes: small text below.
     """
+    groups = [group for group in groups if group.rows]
     beside = [] if apart is None else [apart]
     n_rows = [len(group.rows) for group in groups]
     width = max(7.0, 3.2 + 1.25 * (len(columns) + len(beside)))

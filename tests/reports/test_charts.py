@@ -71,7 +71,8 @@ def test_colour_tells_for_from_against_and_strong_from_weak() -> None:
 
 
 def test_a_column_apart_has_a_scale_of_its_own() -> None:
-    groups = [HeatGroup("Events", [("a", [0.9, 0.5]), ("b", [0.1, 0.25])]), HeatGroup("Parts", [("c", [1.0, None])])]
+    events, parts = [("a", [0.9, 0.5]), ("b", [0.1, 0.25])], [("c", [1.0, None])]
+    groups = [HeatGroup("Events", events), HeatGroup("Nothing", []), HeatGroup("Parts", parts)]
     items, attention, _, empty = heat_map("Why", ["Pot"], groups, "Attention", []).axes
     assert items.collections[0].get_array().tolist() == [[0.9], [0.1]]
     assert attention.collections[0].get_clim() == (-0.5, 0.5)
