@@ -99,7 +99,7 @@ class Intake:
 
     def note_faults(self) -> None:
         """Rows that the file reader could not read as they stand."""
-        if self.faults.first() is None:
+        if not any(vars(self.faults).values()):
             return
         present = set(self.findings.rows.to_list())
 

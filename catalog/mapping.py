@@ -86,15 +86,6 @@ class ColumnMapping(BaseModel):
         used = set(self.columns.values())
         return [column for column in available if column not in used]
 
-    def describe(self, available: Sequence[str] = ()) -> str:
-        """The mapping as aligned lines for a person, with the columns that become attributes at the end."""
-        width = max((len(name) for name in self.columns), default=0)
-        lines = [f"{name:<{width}} <- {source}" for name, source in self.columns.items()]
-        rest = self.unmapped(available)
-        if rest:
-            lines.append(f"attributes: {', '.join(rest)}")
-        return "\n".join(lines)
-
 
 def guess_mapping(columns: Sequence[str], kind: Kind) -> ColumnMapping:
     """The mapping that the column names suggest: canonical names first, then common other names, without case."""

@@ -43,15 +43,6 @@ class Faults:
     width: dict[int, str | None] = field(default_factory=dict)
     json: dict[int, str | None] = field(default_factory=dict)
 
-    def first(self) -> tuple[int, str] | None:
-        """The first such row and what is wrong with it."""
-        found = [
-            (row, f"it holds bytes that are no UTF-8 ({t!r}); {ENCODING_REMEDY}") for row, t in self.encoding.items()
-        ]
-        found += [(row, f"it has {text}; {WIDTH_REMEDY}") for row, text in self.width.items()]
-        found += [(row, f"it is no JSON object ({text!r}); {JSON_REMEDY}") for row, text in self.json.items()]
-        return min(found, default=None)
-
 
 @dataclass(frozen=True)
 class Table:
@@ -62,17 +53,8 @@ class Table:
     faults: Faults
 
 
-def read_table(path: Path | str) -> pl.DataFrame:
-    """Read .csv, .tsv, .jsonl, .ndjson (also .gz) with every column as text, or .parquet with its own dtypes."""
-    table = load_table(path)
-    fault = table.faults.first()
-    if fault is not None:
-        raise InvalidDataError(f"{path} cannot be read at row {fault[0]}: {fault[1]}.")
-    return table.frame
-
-
 def load_table(path: Path | str) -> Table:
-    """Like `read_table`, but unreadable rows are returned as faults instead of raising at the first."""
+    """Read .csv, .tsv, .jsonl, .ndjson (also .gz) with every column as text, or .parquet with its own dtypes."""
     path = Path(path)
     suffix = _suffix(path)
     if not path.is_file():

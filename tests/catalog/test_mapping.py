@@ -94,8 +94,3 @@ def test_yaml_problems(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(InvalidDataError):
             load_mapping(path)
-
-
-def test_describe_shows_mapping_and_attributes() -> None:
-    text = guess_mapping(["sku", "name", "colour"], "items").describe(["sku", "name", "colour"])
-    assert text == "item_id <- sku\ntitle   <- name\nattributes: colour"
