@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,10 @@ from ...errors import ProcessLostError
 from ...hub.devices import pick_device
 from .batches import Batch
 
-# How long a process waits for the others, who may wait while the first one validates or chooses a mixture. One that has
-# died is noticed at once, by its closed connection or by torchrun.
-PATIENCE = timedelta(hours=12)
+# How long a process waits for the others at a step that all take together, and how long for what the first one passes,
+# which may have validated or chosen a mixture before. One that has died is noticed at once, by its closed connection.
+PATIENCE = timedelta(minutes=30)
+LONG_PATIENCE = timedelta(days=7)
 
 
 @contextmanager
@@ -91,7 +93,7 @@ class World:
         values = [value]
         if self.size > 1:
             with _together():
-                dist.broadcast_object_list(values, src=0)
+                dist.broadcast_object_list(values, src=0, group=_patient_group())
         return values[0]
 
     def gather(self, value: Any) -> list[Any]:
@@ -101,6 +103,12 @@ class World:
             with _together():
                 dist.all_gather_object(values, value)
         return values
+
+
+@cache
+def _patient_group() -> Any:
+    """The same processes, as all of them make it when they join."""
+    return dist.new_group(backend="gloo", timeout=LONG_PATIENCE)
 
 
 def join_world(device: torch.device) -> World:
@@ -113,6 +121,7 @@ def join_world(device: torch.device) -> World:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         with _together():
             dist.init_process_group(backend, timeout=PATIENCE)
+            _patient_group()
     return World(dist.get_rank(), dist.get_world_size())
 
 
@@ -125,4 +134,5 @@ def joined(device: str) -> Iterator[World]:
     finally:
         # Whoever waits for a process that has left learns so at once.
         if world.size > 1:
+            _patient_group.cache_clear()
             dist.destroy_process_group()
