@@ -40,7 +40,7 @@ PIECES = 4  # a range is read in so many pieces, and longer than wanted by one o
 READ = ("user_id", "item_id", "timestamp", "event_type", "session_id", "position")
 UNKNOWN_ITEMS = "events on items outside the catalog left out"
 
-Cut = Callable[[Sequences], Sequences]
+Filter = Callable[[Sequences], Sequences]
 Read = TypeVar("Read")
 
 
@@ -248,13 +248,13 @@ class Census:
 class SequenceStream:
     """Sequences in session files, read in shards of at most `shard_events` events (or one file, where that has more).
 
-    Each of the `cuts` is applied to a shard when it is read, one after the other; it sees whole users.
+    Each of the `filters` is applied to a shard when it is read, one after the other; it sees whole users.
     """
 
-    def __init__(self, files: SessionFiles, shard_events: int, cuts: tuple[Cut, ...] = ()) -> None:
+    def __init__(self, files: SessionFiles, shard_events: int, filters: tuple[Filter, ...] = ()) -> None:
         self._files = files
         self.shard_events = shard_events
-        self._cuts = cuts
+        self._filters = filters
         self._shards = _shards(files.manifest.parts, shard_events)
 
     @property
@@ -297,16 +297,16 @@ class SequenceStream:
         return self.kept_of(self._files.read(self._shards[number]))
 
     def kept_of(self, sequences: Sequences) -> Sequences:
-        """What the cuts of this stream leave of any sequences of whole users."""
-        return reduce(lambda left, cut: cut(left), self._cuts, sequences)
+        """What the filters of this stream leave of any sequences of whole users."""
+        return reduce(lambda left, keep: keep(left), self._filters, sequences)
 
     def shards(self) -> Iterator[Sequences]:
         """All parts in their order."""
         return ahead(self.shard, range(self.n_shards))
 
-    def cut(self, cut: Cut) -> SequenceStream:
-        """The same with every shard cut: `cut` sees whole users, and what it keeps of one depends on no other."""
-        return SequenceStream(self._files, self.shard_events, (*self._cuts, cut))
+    def filter(self, keep: Filter) -> SequenceStream:
+        """The same with every shard filtered: what `keep` leaves of a whole user depends on no other."""
+        return SequenceStream(self._files, self.shard_events, (*self._filters, keep))
 
     def item_counts(self) -> IntArray:
         """(N,) number of events of each item."""

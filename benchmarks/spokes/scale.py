@@ -135,7 +135,7 @@ def train(
     files = SessionFiles.open(folder / FILES)
     if files is None:
         raise SystemExit(f"There are no session files in {folder}.")
-    stream = SequenceStream(files, config.training.shard_events).cut(
+    stream = SequenceStream(files, config.training.shard_events).filter(
         lambda shard: shard.keep_events(training_mask(shard, Protocol()))
     )
     make = _spokes(n_items, config, pick_device(device))

@@ -113,7 +113,7 @@ def split(
     train: SequenceSource
     refit: SequenceSource
     if isinstance(source, SequenceStream):
-        train, refit = source.cut(lambda shard: parts(shard)[0]), source.cut(lambda shard: parts(shard)[1])
+        train, refit = source.filter(lambda shard: parts(shard)[0]), source.filter(lambda shard: parts(shard)[1])
     else:
         train, refit = parts(source.shard(0))
     found = _Survey(np.zeros(source.n_items, np.int64))

@@ -269,7 +269,7 @@ def views(found):
 
 def test_cuts_follow_each_other_and_may_leave_a_shard_empty(stream_of):
     whole, stream = sequences(), stream_of(sequences(), 10)
-    kept, cut = views(early(whole)), stream.cut(early).cut(views)
+    kept, cut = views(early(whole)), stream.filter(early).filter(views)
     assert cut.n_shards == stream.n_shards and not cut.shard(cut.n_shards - 1).n_events
     assert [row for shard in cut.shards() for row in rows(shard)] == list(rows(kept))
     np.testing.assert_array_equal(cut.item_counts(), kept.item_counts())
@@ -280,7 +280,7 @@ def test_cuts_follow_each_other_and_may_leave_a_shard_empty(stream_of):
 def test_the_fingerprint_is_that_of_events_cuts_and_shards(stream_of):
     stream = stream_of(sequences(), 10)
     assert stream.fingerprint == stream_of(sequences(), 10).fingerprint
-    others = [stream_of(sequences(), 20), stream_of(sequences(seed=1), 10), stream.cut(early)]
+    others = [stream_of(sequences(), 20), stream_of(sequences(seed=1), 10), stream.filter(early)]
     assert len({stream.fingerprint, *(other.fingerprint for other in others)}) == 4
     held = sequences()
     renamed = replace(held, user_ids=tuple(reversed(held.user_ids)))
