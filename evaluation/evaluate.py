@@ -99,12 +99,8 @@ def evaluate(
 ) -> Evaluation:
     """Full-ranking evaluation; the result does not depend on `batch_size`.
 
-    Args:
-        score: B histories (item rows, oldest first, at most `max_history` each) to (B, N) scores.
-        evaluation_set: users, histories and targets.
-        batch_size: users that are scored at a time.
-        progress: called with (users done, users in all) after every batch.
-        content: (N, R) content vectors of the catalog, by which the diversity of lists is measured; none without.
+    `score` maps B histories (item rows, oldest first, at most `max_history` each) to (B, N) scores. Diversity of lists
+    is measured by `content` (N, R) where it is given.
     """
     if content is not None and len(content) != evaluation_set.n_items:
         raise IncompatibleError(

@@ -20,23 +20,15 @@ Path = tuple[str, ...]
 
 
 class Rules(BaseModel):
-    """The rules of one domain.
-
-    Attributes:
-        hide_items: item ids that are never shown.
-        hide_brands: brands that are never shown.
-        hide_categories: categories that are never shown, written like `garden > tools`, with all that is below them.
-        pin: item ids that every recommendation begins with, in this order.
-        max_per_brand: how many items of one brand a list may hold; items without a brand are not counted.
-    """
+    """The rules of one domain."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     hide_items: tuple[Name, ...] = ()
     hide_brands: tuple[Name, ...] = ()
-    hide_categories: tuple[Name, ...] = ()
-    pin: tuple[Name, ...] = ()
-    max_per_brand: int | None = Field(default=None, ge=1)
+    hide_categories: tuple[Name, ...] = ()  # written like `garden > tools`, with all that is below them
+    pin: tuple[Name, ...] = ()  # what every recommendation begins with, in this order
+    max_per_brand: int | None = Field(default=None, ge=1)  # of one list; items without a brand are not counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,13 @@ class CatalogRules:
 
     def __init__(self, rules: Rules, catalog: Catalog) -> None:
         self._brands, self._limit = catalog.brands, rules.max_per_brand
-        self.hidden: BoolArray = _hidden(rules, catalog)
+        ids, brands = set(rules.hide_items), set(rules.hide_brands)
+        above = [_path(text) for text in rules.hide_categories]
+        # A catalog has far fewer categories than items, so each is looked at once.
+        of_category = {path: any(path[: len(own)] == own for own in above) for path in set(catalog.categories)}
+        columns = zip(catalog.item_ids, catalog.brands, catalog.categories, strict=True)
+        hidden = [item in ids or brand in brands or of_category[path] for item, brand, path in columns]
+        self.hidden: BoolArray = np.array(hidden, dtype=np.bool_)
         row_of = {item: row for row, item in enumerate(catalog.item_ids)} if rules.pin else {}
         self._pinned = [row_of[item] for item in rules.pin if item in row_of]
 
@@ -85,14 +83,6 @@ def unknown_names(rules: Rules, catalog: Catalog) -> Mapping[str, list[str]]:
         "pin": [item for item in rules.pin if item not in ids],
     }
     return {field: names for field, names in missing.items() if names}
-
-
-def _hidden(rules: Rules, catalog: Catalog) -> BoolArray:
-    ids, brands = set(rules.hide_items), set(rules.hide_brands)
-    above = [_path(text) for text in rules.hide_categories]
-    of_category = {path: any(path[: len(own)] == own for own in above) for path in set(catalog.categories)}
-    columns = zip(catalog.item_ids, catalog.brands, catalog.categories, strict=True)
-    return np.array([i in ids or b in brands or of_category[path] for i, b, path in columns], dtype=np.bool_)
 
 
 def _path(text: str) -> Path:

@@ -5,25 +5,18 @@ Of several evaluations that count, the one on the newest event snapshot does, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_serializer,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_serializer, field_validator
 
 from ..errors import NotFoundError, UsageError
 from ..evaluation.bootstrap import paired_difference
 from ..evaluation.metrics import KS
-from ..evaluation.protocols import Protocol
+from ..evaluation.protocols import Protocol, microseconds
 from ..evaluation.slices import Slice
 from ..evaluation.user_values import FILE, UserValues, read_user_values
 from ..registry.kinds import Relation
@@ -31,12 +24,9 @@ from ..registry.references import LIVE, parse
 from ..results import Record
 
 if TYPE_CHECKING:
-    from ..registry.records import EvaluationRecord, ModelRecord
+    from ..registry.records import EvaluationRecord
     from .context import Context
 
-_METRIC = r"((hr|recall|ndcg)@[1-9][0-9]{0,4}|mrr|coverage@100)"
-# Of the metrics only coverage belongs to no single user, so only it cannot be paired.
-_NOT_PER_USER = "coverage@100"
 # What a gate says of a protocol; it is judged on the test part, whatever the list lengths and refits.
 _GATED: Final = {"name", "exclude_seen", "test_from", "test_until"}
 # Protocols are equal here whatever was read off the same ranking, and whether validation events were trained on.
@@ -44,8 +34,6 @@ _ANY_KS = {"ks": (1,)}
 _ANY_FIT = {**_ANY_KS, "refit": False, "train_until": None}
 
 _BETTER = "promote a version that does"
-_OTHER_SLICE = "leave that slice out of the gate"
-_BY_TIME = "set a gate with --protocol temporal, by which versions trained on different data can be compared"
 
 
 class _Condition(BaseModel):
@@ -53,7 +41,7 @@ class _Condition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric: str = Field(pattern=f"^{_METRIC}$")
+    metric: str = Field(pattern=r"^((hr|recall|ndcg)@[1-9][0-9]{0,4}|mrr|coverage@100)$")
     slice: Slice = "all"
     protocol: Protocol = Protocol()
     aliases: tuple[str, ...] = Field(default=(LIVE,), min_length=1)
@@ -95,7 +83,7 @@ class MaxDrop(_Condition):
     @field_validator("metric")
     @classmethod
     def _per_user(cls, metric: str) -> str:
-        if metric == _NOT_PER_USER:
+        if metric == "coverage@100":  # counts over all users together, so nothing of it can be paired
             raise ValueError(f"{metric} is no metric of single users, so no difference of it can be tested")
         return metric
 
@@ -114,9 +102,10 @@ def parse_conditions(conditions: Sequence[Mapping[str, Any]]) -> tuple[Condition
         problems = "; ".join(dict.fromkeys(_problem(e) for e in error.errors()))
         raise UsageError(f"The gate is not usable ({problems}); correct these conditions.") from error
     named = [(c.kind, c.measure, c.protocol) for c in parsed]
-    for kind, measure, protocol in named:
-        if named.count((kind, measure, protocol)) > 1:
-            raise UsageError(f"The gate is not usable ({kind} of {measure} is given twice); give each condition once.")
+    for condition in named:
+        if named.count(condition) > 1:
+            words = f"{condition[0]} of {condition[1]} is given twice"
+            raise UsageError(f"The gate is not usable ({words}); give each condition once.")
     return parsed
 
 
@@ -186,12 +175,6 @@ class Evidence:
             for condition in self.conditions
         )
 
-    def remedy(self, verdicts: Sequence[Verdict]) -> str:
-        """What to do about the conditions that do not hold."""
-        remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy)
-        # Where a number is too low, more numbers do not help.
-        return _BETTER if _BETTER in remedies else " and ".join(remedies)
-
     def _minimum(self, condition: Minimum) -> Verdict:
         for record, _ in self._evaluations(self.candidate, condition.protocol):
             metric = record.metric(condition.metric, condition.slice)
@@ -207,7 +190,12 @@ class Evidence:
             return Verdict.on(condition, True, f"{condition.measure}: nothing is in service yet to compare with")
         if self.live == self.candidate:
             return Verdict.on(condition, True, f"{condition.measure}: {self.live} is the version in service itself")
-        for ours, theirs in self._pairs(condition.protocol, self.live):
+        both = product(*(self._evaluations(model, condition.protocol) for model in (self.candidate, self.live)))
+        for (ours, mine), (theirs, other) in both:
+            # Compared is on the same events, items and users, under one protocol in everything but the list lengths.
+            alike = mine.model_copy(update=_ANY_KS) == other.model_copy(update=_ANY_KS)
+            if not alike or (ours.events, ours.items) != (theirs.events, theirs.items):
+                continue
             a, b = self._values(ours, condition), self._values(theirs, condition)
             if a is None or b is None or a.users != b.users:
                 continue
@@ -236,14 +224,6 @@ class Evidence:
                 found.append((record, protocol))
         return sorted(found, key=lambda one: (parse(one[0].events).version or 0, one[0].version), reverse=True)
 
-    def _pairs(self, protocol: Protocol, live: str) -> Iterator[tuple[EvaluationRecord, EvaluationRecord]]:
-        """What can be compared: on the same events and items, under the same protocol in everything but the ks."""
-        for ours, mine in self._evaluations(self.candidate, protocol):
-            for theirs, other in self._evaluations(live, protocol):
-                alike = mine.model_copy(update=_ANY_KS) == other.model_copy(update=_ANY_KS)
-                if alike and (ours.events, ours.items) == (theirs.events, theirs.items):
-                    yield ours, theirs
-
     def _values(self, record: EvaluationRecord, condition: Condition) -> UserValues | None:
         if record.artifact is None:  # made before values were kept
             return None
@@ -257,62 +237,58 @@ class Evidence:
 
     def _missing(self, condition: Condition, models: Sequence[str]) -> Verdict:
         """The verdict on a condition that no evaluation speaks of: why there is none, and how to come by one."""
-        if any(self._is_empty(condition, model) for model in models):
-            reason, remedy = "no target is in that slice", _OTHER_SLICE
-        elif obstacle := self._obstacle(condition.protocol, models):
-            reason, remedy = obstacle
+        protocol = condition.protocol
+        for_each = [[record for record, _ in self._evaluations(model, protocol)] for model in models]
+        # Of each model the newest evaluation that knows the metric at all.
+        known = [next((r for r in records if r.metric(condition.metric) is not None), None) for records in for_each]
+        if any(record and record.metric(condition.metric, condition.slice) is None for record in known):
+            reason, advice = "no target is in that slice", "leave that slice out of the gate"
+        elif obstacle := self._obstacle(protocol, models):
+            reason, advice = obstacle
         else:
             lacking = f"no evaluation of {models[0]}"
             if len(models) > 1:
                 lacking = f"no evaluations of {' and '.join(models)} on the same events and users"
-            protocol = condition.protocol
             dates = _dated("from", protocol.test_from) + _dated("until", protocol.test_until)
             policy = f"with seen items {'excluded' if protocol.exclude_seen else 'ranked'}"
             reason = f"the registry has {lacking} by {protocol.name}{dates} {policy}"
-            remedy = f"run `{self._command(protocol)}`"
-        return Verdict.on(condition, False, f"{condition.measure} cannot be judged, since {reason}", remedy=remedy)
-
-    def _is_empty(self, condition: Condition, model: str) -> bool:
-        """Whether the metric was measured, but on nothing of the slice."""
-        for record, _ in self._evaluations(model, condition.protocol):
-            if record.metric(condition.metric) is not None:
-                return record.metric(condition.metric, condition.slice) is None
-        return False
+            advice = f"run `{self._command(protocol)}`"
+        return Verdict.on(condition, False, f"{condition.measure} cannot be judged, since {reason}", remedy=advice)
 
     def _obstacle(self, protocol: Protocol, models: Sequence[str]) -> tuple[str, str] | None:
         """Why the models cannot be measured under a protocol at all, and what to do; None where they can."""
         records = [self.context.registry.models.get(model) for model in models]
-        for record in records:
-            if _has_seen(record, protocol):
+        trained = [record for record in records if record.summary.get("split")]
+        for record in trained:
+            if _has_seen(record.summary, protocol):
                 dates = _dated("--test-from", protocol.test_from)
                 training = f"train one with `hubspoke spoke train {self.domain} --split {protocol.name}{dates}`"
                 split = record.summary["split"].get("name")
                 reason = f"{record.ref} was trained with --split {split} and has seen the test events"
+                # Another version in service cannot be trained in its place, so then only overruling helps.
                 return reason, training if record.ref == self.candidate else ""
-        trained = [record for record in records if record.summary.get("split")]
         names = " and ".join(record.ref for record in trained)
         if len({bool(record.summary["split"].get("refit")) for record in trained}) > 1:
             return f"of {names} only one was trained with --refit", "train both alike"
         if protocol.name == "leave-one-out" and len({record.summary.get("held_out") for record in trained}) > 1:
-            return f"{names} were trained on different data and keep different test events", _BY_TIME
+            by_time = "set a gate with --protocol temporal, by which versions trained on different data can be compared"
+            return f"{names} were trained on different data and keep different test events", by_time
         return None
 
     def _command(self, protocol: Protocol) -> str:
         """What measures all that the gate asks for under a protocol."""
         alike = [condition for condition in self.conditions if condition.protocol == protocol]
-        models = [self.candidate]
+        verb, models = f"run --domain {self.domain} --model {self.candidate}", [self.candidate]
         if self.live not in (None, self.candidate) and any(isinstance(c, MaxDrop) for c in alike):
             both = [self.candidate, str(self.live)]
-            models = models if self._obstacle(protocol, both) else both
-        verb = f"run --domain {self.domain} --model {models[0]}"
-        if len(models) > 1:
-            verb = f"compare --domain {self.domain} --models {','.join(models)}"
-        dates = _dated("--test-from", protocol.test_from) + _dated("--test-until", protocol.test_until)
-        seen = " --exclude-seen" if protocol.exclude_seen else ""
+            if not self._obstacle(protocol, both):
+                verb, models = f"compare --domain {self.domain} --models {','.join(both)}", both
+        options = f"--protocol {protocol.name}"
+        options += _dated("--test-from", protocol.test_from) + _dated("--test-until", protocol.test_until)
+        options += " --exclude-seen" if protocol.exclude_seen else ""
         ks = {int(condition.metric.partition("@")[2] or KS[0]) for condition in alike}
-        lengths = "" if ks <= set(KS) else f" --k {','.join(map(str, sorted(ks | set(KS))))}"
-        options = f"--protocol {protocol.name}{dates}{seen}{lengths}{self._snapshot(protocol, models)}"
-        return f"hubspoke evaluate {verb} {options}"
+        options += "" if ks <= set(KS) else f" --k {','.join(map(str, sorted(ks | set(KS))))}"
+        return f"hubspoke evaluate {verb} {options}{self._snapshot(protocol, models)}"
 
     def _snapshot(self, protocol: Protocol, models: Sequence[str]) -> str:
         """The option that names the events that leave-one-out was kept from, where they are not the newest."""
@@ -326,19 +302,23 @@ class Evidence:
             if edge.child == model and edge.relation == Relation.TRAINED_ON and edge.parent.startswith(snapshots)
         }
         own = max(trained_on, key=lambda ref: parse(ref).version or 0, default=None)
-        if own is None or own == self.context.registry.resolve(f"{snapshots}latest").ref:
-            return ""
-        return f" --events {own}"
+        newest = self.context.registry.resolve(f"{snapshots}latest").ref if own else None
+        return "" if own == newest else f" --events {own}"
 
 
-def _has_seen(model: ModelRecord, protocol: Protocol) -> bool:
+def remedy(verdicts: Sequence[Verdict]) -> str:
+    """What to do about the conditions that do not hold."""
+    remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy)
+    # Where a number is too low, more numbers do not help.
+    return _BETTER if _BETTER in remedies else " and ".join(remedies)
+
+
+def _has_seen(summary: Mapping[str, Any], protocol: Protocol) -> bool:
     """Whether a spoke was trained on test events, as far as can be told without reading them."""
-    if not model.summary.get("split"):
-        return False
     if protocol.test_from is None:
-        return model.summary.get("held_out") is None
-    end = model.summary.get("training_end")
-    return end is None or end >= int(protocol.test_from.timestamp() * 1_000_000)
+        return summary.get("held_out") is None
+    end = summary.get("training_end")
+    return end is None or end >= microseconds(protocol.test_from)
 
 
 def _dated(text: str, moment: datetime | None) -> str:

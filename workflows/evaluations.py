@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..arrays import FloatArray
 from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import ModelKind, Relation
-from ..registry.records import MetricRecord, ModelRecord, NodeRecord, Parent
+from ..registry.records import MetricRecord, ModelRecord, Parent
 from ..registry.stores.evaluations import ITEMS_PART
 from ..results import Record
 from ..spokes.training.splits import SplitSettings, held_out_fingerprint, split
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..evaluation.comparison import ComparisonRow
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.protocols import Protocol
-    from ..registry.artifacts.manifests import StoredArtifact
     from ..spokes.recommender import Recommender
     from ..spokes.training.validation import Validation
     from .context import Context
@@ -118,7 +117,6 @@ class Evaluations:
         """Measure several models on the same users, with paired differences to the first or to `baseline`.
 
         Args:
-            domain: the category.
             models: spokes (`garden:7`, `garden`), hubs (`hub`, `hub:4`: their zero-shot recommender) and names of
                 `BASELINES`, which are fitted on the protocol's training events.
             baseline: the one of them that the others are compared with.
@@ -126,9 +124,6 @@ class Evaluations:
                 models, `refit` is what it was trained with.
             events: event snapshot; by default the newest.
             record: keep the results in the registry, with what each user got as their artifacts.
-
-        Raises:
-            UsageError: nothing to compare, models trained for different protocols, or one that has seen the test.
         """
         from ..evaluation.comparison import compare
         from .datasets import load_dataset
@@ -162,18 +157,9 @@ class Evaluations:
     def _subject(self, domain: str, model: str) -> _Subject:
         if model in BASELINES:
             return _Subject(model)
-        node = self._resolve(domain, Hubs(self._context).ensure() if model == ZERO_SHOT else model)
-        if node.kind == "hub":
-            return _Subject(node.ref, ready_model(self._context, node.ref, ModelKind.HUB))
-        record = ready_model(self._context, spoke_ref(self._context, model), ModelKind.SPOKE)
-        if record.domain != domain:
-            raise UsageError(f"{record.ref} is a spoke of {record.domain}, not of {domain}; name one like {domain}:1.")
-        return _Subject(record.ref, record)
-
-    def _resolve(self, domain: str, model: str) -> NodeRecord:
         registry = self._context.registry
         try:
-            return registry.resolve(model)
+            node = registry.resolve(Hubs(self._context).ensure() if model == ZERO_SHOT else model)
         except (NotFoundError, UsageError) as error:
             if ":" in model or "@" in model or model in {known.name for known in registry.domains.list()}:
                 raise
@@ -182,6 +168,12 @@ class Evaluations:
                 f"There is nothing called {model!r} to measure; name a spoke such as {domain}:1, a hub such as hub:1, "
                 f"or one of {', '.join((ZERO_SHOT, *BASELINES))}."
             ) from error
+        if node.kind == "hub":
+            return _Subject(node.ref, ready_model(self._context, node.ref, ModelKind.HUB))
+        record = ready_model(self._context, spoke_ref(self._context, model), ModelKind.SPOKE)
+        if record.domain != domain:
+            raise UsageError(f"{record.ref} is a spoke of {record.domain}, not of {domain}; name one like {domain}:1.")
+        return _Subject(record.ref, record)
 
     def _measure(
         self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol
@@ -222,9 +214,15 @@ class Evaluations:
         content: str | None,
         record: bool,
     ) -> EvaluationResult:
+        from ..evaluation.user_values import FILE, write_user_values
+
         report, domain, ref = evaluation.to_json(), dataset.domain.name, None
         events = dataset.event_snapshot.ref if dataset.event_snapshot else ""
         if record:
+            # Gates compare versions by what each user got; equal values give the same artifact.
+            with self._context.artifacts.stage() as staged:
+                write_user_values(staged / FILE, evaluation.slices)
+                artifact = self._context.artifacts.commit(staged, ARTIFACT_KIND)
             details = {"model": subject.name, "n_targets": report["n_targets"], "note": note, "content": content}
             ref = self._context.registry.evaluations.add(
                 domain,
@@ -235,18 +233,9 @@ class Evaluations:
                 metrics=_metric_records(report),
                 details={name: kept for name, kept in details.items() if kept},
                 parents=[Parent(dataset.item_snapshot.ref, Relation.EVALUATED_ON, ITEMS_PART)],
-                artifact=_keep_user_values(self._context, evaluation),
+                artifact=artifact,
             ).ref
         return EvaluationResult(domain, subject.name, events, ref, note, **report)
-
-
-def _keep_user_values(context: Context, evaluation: Evaluation) -> StoredArtifact:
-    """Store what each user got, which gates compare versions by; equal values give the same artifact."""
-    from ..evaluation.user_values import FILE, write_user_values
-
-    with context.artifacts.stage() as staged:
-        write_user_values(staged / FILE, evaluation.slices)
-        return context.artifacts.commit(staged, ARTIFACT_KIND)
 
 
 def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> Recommender:
@@ -295,6 +284,7 @@ def _as_trained(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Prot
 
     protocol = protocol or Protocol()
     refit = protocol.refit
+    # On validation no refitted spoke is measured (see `_require_unseen`), so there is nothing to agree on.
     trained = [subject for subject in subjects if subject.split]
     if trained and protocol.part == "test":
         names = ", ".join(subject.name for subject in trained)
@@ -303,7 +293,7 @@ def _as_trained(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Prot
             raise UsageError(
                 f"Of {names} some were trained with --refit and some without; compare those trained alike."
             )
-        if refit and not refitted == {True}:
+        if refit and refitted == {False}:
             raise UsageError(f"{names} was trained without --refit; measure it by a protocol without it.")
         refit = refitted == {True}
     return protocol.model_copy(update={"ks": tuple(sorted({*protocol.ks, _COMMON_K})), "refit": refit})
@@ -311,6 +301,8 @@ def _as_trained(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Prot
 
 def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> None:
     """Refuse a spoke that was trained on what it is to be tested on."""
+    from ..evaluation.protocols import microseconds
+
     if subject.record is None or not subject.split:
         return
     summary = subject.record.summary
@@ -329,7 +321,7 @@ def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> 
             raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")
         return
     end, (start, _) = summary.get("training_end"), protocol.window()
-    if end is None or end >= int(start.timestamp() * 1_000_000):
+    if end is None or end >= microseconds(start):
         raise UsageError(f"{subject.name} was trained on events after the {protocol.part} window begins; {remedy}")
 
 

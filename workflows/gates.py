@@ -62,6 +62,13 @@ class GateCheck(Record):
         """The conditions that do not hold, in words."""
         return "; ".join(dict.fromkeys(verdict.says for verdict in self.conditions if not verdict.passes))
 
+    def require_passing(self) -> None:
+        """Refuse what does not pass."""
+        if not self.passes:
+            raise QualityGateError(
+                f"{self.subject} does not meet the gate of {self.domain}@{self.alias}: {self.failed}; {self.remedy}."
+            )
+
 
 class Gates:
     """The gates of the domains."""
@@ -93,14 +100,11 @@ class Gates:
         """Put a gate in force in place of the one before.
 
         Args:
-            domain: the category.
             minimum: metric to the least mean that it must have; `cold:ndcg@10` names a slice.
             max_drop: metric, named likewise, to how much lower than that of the version in service it may be.
             protocol: how the evaluations that count were measured: its split, dates and whether seen items are ranked.
             confidence: level of the interval that a `max_drop` is judged by.
             aliases: what the gate stands in front of.
-            reason: why, for the history.
-            dry_run: only check it.
         """
         from .conditions import parse_conditions
 
@@ -152,22 +156,14 @@ def check_gate(
     live = None if before is None else find_target(context.registry, before).subject
     if gate is None or not gate.conditions:
         return GateCheck(domain, alias, ref, candidate, live, True, (), "")
-    from .conditions import Evidence, parse_conditions
+    from .conditions import Evidence, parse_conditions, remedy
 
     guarding = [condition for condition in parse_conditions(gate.conditions) if alias in condition.aliases]
-    evidence = Evidence(context, domain, candidate, live, guarding)
-    verdicts = evidence.verdicts()
+    verdicts = Evidence(context, domain, candidate, live, guarding).verdicts()
     passes = all(verdict.passes for verdict in verdicts)
     overrule = f"overrule the gate with `hubspoke promote {ref} --to {alias} --override --reason TEXT`"
-    remedies = [] if passes else [words for words in (evidence.remedy(verdicts), overrule) if words]
+    remedies = [] if passes else [words for words in (remedy(verdicts), overrule) if words]
     return GateCheck(domain, alias, ref, candidate, live, passes, verdicts, ", or ".join(remedies))
-
-
-def refusal(found: GateCheck) -> QualityGateError:
-    """The error of a version that does not pass."""
-    return QualityGateError(
-        f"{found.subject} does not meet the gate of {found.domain}@{found.alias}: {found.failed}; {found.remedy}."
-    )
 
 
 def _named(name: str, value: float) -> dict[str, Any]:

@@ -127,12 +127,7 @@ class Recommender:
     def recommend(
         self, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
     ) -> Recommendations:
-        """The `k` items to show after a session (item ids, oldest first), or to a known shopper.
-
-        Raises:
-            NotFoundError: every item of the session is unknown, or so is the shopper.
-            UsageError: both a session and a shopper are given, or `k` is not positive.
-        """
+        """The `k` items to show after a session (item ids, oldest first), or to a known shopper."""
         _check_k(k)
         history, unknown = self.history(session, user)
         if not len(history):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..registry.kinds import AliasAction
 from ..registry.references import HUB_SCOPE, LIVE, check_alias
 from ..results import Record
-from .gates import check_gate, refusal
+from .gates import check_gate
 from .targets import Target, find_target, pointed_at
 
 if TYPE_CHECKING:
@@ -66,21 +66,24 @@ def promote(
     scope = target.domain or HUB_SCOPE
     before = pointed_at(registry, scope, to)
     target = _with_rules(registry, target, before, rules)
-    known = _known(registry, target)
+    known: str | None = target.hub
+    if target.parts is not None:
+        made = registry.releases.find(scope, target.parts)
+        known = made.ref if made else None
     gate = registry.gates.get(target.domain) if target.domain else None
     overruled = None
     # What is there already does not move, so nothing stands in its way.
     if gate is not None and gate.conditions and (before is None or known != before):
         found = check_gate(context, gate, target, ref, to, before)
-        if not found.passes and not override:
-            raise refusal(found)
+        if not override:
+            found.require_passing()
         overruled = found.failed or None
     if not dry_run:
+        # A first release must not take the place of one that somebody made while it was trained.
         parts, expected = target.parts or target.hub, None if first else before
         change = registry.aliases.promote(scope, to, parts, context.actor, reason, expected, overruled, gate)
         before, known, overruled = change.from_ref, change.to_ref, change.overridden
-    moved = _moved(scope, to, AliasAction.PROMOTE, before, known, target)
-    return replace(moved, overridden=overruled, dry_run=dry_run)
+    return _moved(target, scope, to, AliasAction.PROMOTE, before, known, overridden=overruled, dry_run=dry_run)
 
 
 def rollback(
@@ -92,27 +95,17 @@ def rollback(
     if not dry_run:
         change = registry.aliases.rollback(scope, alias, context.actor, reason, before)
         before, after = str(change.from_ref), change.to_ref
-    moved = _moved(scope, alias, AliasAction.ROLLBACK, before, after, find_target(registry, after))
-    return replace(moved, dry_run=dry_run)
+    return _moved(find_target(registry, after), scope, alias, AliasAction.ROLLBACK, before, after, dry_run=dry_run)
 
 
 def _moved(
-    scope: str, alias: str, action: AliasAction, before: str | None, after: str | None, target: Target
+    target: Target, scope: str, alias: str, action: AliasAction, before: str | None, after: str | None, **how: Any
 ) -> Promotion:
-    parts = target.parts
-    return Promotion(
-        scope=scope,
-        alias=alias,
-        action=action.value,
-        before=before,
-        after=after,
-        hub=target.hub,
-        spoke=parts.spoke if parts else None,
-        index=parts.index if parts else None,
-        reranker=parts.reranker if parts else None,
-        rules=parts.rules if parts else None,
-        cached=before is not None and before == after,
-    )
+    names = ("spoke", "index", "reranker", "rules")
+    # None, each of them, where it is the hub itself that was promoted.
+    parts: dict[str, Any] = {name: getattr(target.parts, name, None) for name in names}
+    cached = before is not None and before == after
+    return Promotion(scope, alias, action.value, before, after, target.hub, **parts, cached=cached, **how)
 
 
 def _with_rules(registry: Registry, target: Target, before: str | None, rules: str | None) -> Target:
@@ -128,11 +121,3 @@ def _with_rules(registry: Registry, target: Target, before: str | None, rules: s
     else:
         own = registry.releases.get(before).rules
     return replace(target, parts=replace(target.parts, rules=own))
-
-
-def _known(registry: Registry, target: Target) -> str | None:
-    """What is there already of these parts."""
-    if target.parts is None:
-        return target.hub
-    known = registry.releases.find(str(target.domain), target.parts)
-    return known.ref if known else None

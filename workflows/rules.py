@@ -62,11 +62,7 @@ class RuleVersions:
         return RulesVersions(domain, self._live(domain), self._context.registry.rules.list(domain))
 
     def set(self, domain: str, content: Mapping[str, Any], dry_run: bool = False) -> RulesResult:
-        """Register rules, of the keys of `retrieval.rules.Rules`; they are in force once a release holds them.
-
-        Raises:
-            InvalidDataError: the rules name what the newest catalog does not hold.
-        """
+        """Register rules, of the keys of `retrieval.rules.Rules`; they are in force once a release holds them."""
         full, hidden, unknown = self._against_catalog(domain, content)
         if unknown:
             named = "; ".join(f"{field}: {', '.join(names[:5])}" for field, names in unknown.items())

@@ -20,11 +20,7 @@ NAMED = 5
 
 
 def domain_staleness(context: Context, domain: str) -> tuple[Staleness, ...]:
-    """What is behind in the live release of a domain; an index tells how many items of the newest catalog it lacks.
-
-    Raises:
-        NotFoundError: there is no such domain.
-    """
+    """What is behind in the live release of a domain; an index tells how many items of the newest catalog it lacks."""
     return tuple(_counted(context, finding) for finding in context.registry.lineage.staleness(domain))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hubspoke.errors import UsageError
@@ -35,12 +37,9 @@ def test_rows_hold_estimates_and_paired_differences() -> None:
     better = measured([True] * 40 + [False] * 40)
     rows = compare({"popularity": base, "spoke": better}, metrics=("hr@10",))
     assert [(row.model, row.slice, row.n_users) for row in rows] == [("popularity", "all", 80), ("spoke", "all", 80)]
-    assert rows[0].difference is None
-    assert not rows[0].clear
-    assert rows[1].difference == pytest.approx(0.25)
-    assert rows[1].difference_low > 0
-    assert rows[1].clear
-    assert rows[1].value == pytest.approx(0.5)
+    assert (rows[0].difference, rows[0].clear) == (None, False)
+    assert (rows[1].value, rows[1].difference) == pytest.approx((0.5, 0.25))
+    assert rows[1].difference_low > 0 and rows[1].clear
 
 
 def test_what_lists_are_like_stands_on_the_slice_all_where_every_system_has_it() -> None:
@@ -64,15 +63,17 @@ def test_equal_systems_are_not_told_apart() -> None:
     assert not rows[0].clear
 
 
-def test_other_users_another_protocol_and_unknown_names_are_refused() -> None:
-    base = measured([True, False])
-    with pytest.raises(UsageError, match="same users"):
-        compare({"a": base, "b": measured([True, False], users=["u0", "u7"])})
-    with pytest.raises(UsageError, match="one protocol"):
-        compare({"a": base, "b": measured([True, False], exclude_seen=True)})
-    with pytest.raises(UsageError, match="Baseline 'c'"):
-        compare({"a": base}, baseline="c")
-    with pytest.raises(UsageError, match="Metric 'auc'"):
-        compare({"a": base}, metrics=("auc",))
+@pytest.mark.parametrize(
+    ("others", "options", "words"),
+    [
+        ({"b": measured([True, False], users=["u0", "u7"])}, {}, "same users"),
+        ({"b": measured([True, False], exclude_seen=True)}, {}, "one protocol"),
+        ({}, {"baseline": "c"}, "Baseline 'c'"),
+        ({}, {"metrics": ("auc",)}, "Metric 'auc'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(others: dict[str, Evaluation], options: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        compare({"a": measured([True, False]), **others}, **options)
     with pytest.raises(UsageError, match="nothing to compare"):
         compare({})

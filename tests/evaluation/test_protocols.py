@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hubspoke.catalog.sequences import History, Sequences
+from hubspoke.catalog.sequences import Sequences
 from hubspoke.errors import UsageError
 from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, training_mask
 from hypothesis import given
@@ -64,41 +64,32 @@ def test_histories_bring_times_and_types_along() -> None:
     types = np.arange(len(SESSIONS.items)).astype(np.int8)
     for sequences in (replace(SESSIONS, event_types=types), replace(SESSIONS, event_types=types).by_user()):
         first, second = leave_one_out(sequences).histories
-        assert isinstance(first, History) and isinstance(second, History)
-        assert first.timestamps is not None and first.event_types is not None and second.event_types is not None
         assert ((first.timestamps - START_US) // DAY).tolist() == [0, 0, 5]
-        assert first.event_types.tolist() == [0, 1, 2] and second[-2:].event_types.tolist() == [8, 9]
-    (first, _) = leave_one_out(SESSIONS).histories
-    assert isinstance(first, History) and first.event_types is None
+        assert (first.event_types.tolist(), second[-2:].event_types.tolist()) == ([0, 1, 2], [8, 9])
+    assert leave_one_out(SESSIONS).histories[0].event_types is None
 
 
-def test_training_sees_neither_validation_nor_test_and_all_of_short_users() -> None:
-    assert training_mask(SESSIONS, Protocol()).tolist() == training_mask(SESSIONS.by_user(), Protocol()).tolist()
-    kept = SESSIONS.keep_events(training_mask(SESSIONS, Protocol()))
-    assert [sequence.tolist() for sequence in kept] == [[1, 2], [7, 8], [5, 6, 5]]
-    np.testing.assert_array_equal(leave_one_out(SESSIONS).train_counts, kept.item_counts())
+@pytest.mark.parametrize(
+    ("refit", "trained"), [(False, [[1, 2], [7, 8], [5, 6, 5]]), (True, [[1, 2], [3], [7, 8], [5, 6, 5, 9]])]
+)
+def test_training_sees_no_test_and_validation_on_a_refit_alone(refit: bool, trained: list[list[int]]) -> None:
+    protocol = Protocol(refit=refit)
+    mask = training_mask(SESSIONS, protocol)
+    assert mask.tolist() == training_mask(SESSIONS.by_user(), protocol).tolist()
+    kept = SESSIONS.keep_events(mask)
+    assert [sequence.tolist() for sequence in kept] == trained
+    np.testing.assert_array_equal(leave_one_out(SESSIONS, settings=protocol).train_counts, kept.item_counts())
+    # Measured on validation is what a model was before its refit.
+    assert leave_one_out(SESSIONS, "validation", protocol).train_counts[9] == 0
 
 
-def test_a_refit_sees_validation_but_not_test() -> None:
-    refit = Protocol(refit=True)
-    kept = SESSIONS.keep_events(training_mask(SESSIONS, refit))
-    assert [sequence.tolist() for sequence in kept] == [[1, 2], [3], [7, 8], [5, 6, 5, 9]]
-    assert leave_one_out(SESSIONS, settings=refit).train_counts[9] == 1
-    assert leave_one_out(SESSIONS, "validation", refit).train_counts[9] == 0
-
-
-def test_sequences_out_of_time_order_do_not_leak_the_future() -> None:
-    swapped = sequences_of([(0, [(4, 5), (5, 5)]), (0, [(1, 0), (2, 0)])])
+def test_sessions_are_put_in_order_of_time_and_ties_keep_theirs() -> None:
+    swapped = sequences_of([(0, [(4, 5), (5, 5)]), (0, [(1, 0), (2, 0)]), (1, [(3, 1), (1, 1), (2, 1), (0, 1)])])
     got = leave_one_out(swapped)
-    assert got.histories[0].items.tolist() == [1, 2, 4]
-    assert got.targets[0].tolist() == [5]
+    assert [history.items.tolist() for history in got.histories] == [[1, 2, 4], [3, 1, 2]]
+    assert [target.tolist() for target in got.targets] == [[5], [0]]
     kept = swapped.keep_events(training_mask(swapped, Protocol()))
-    assert [sequence.tolist() for sequence in kept] == [[1, 2]]
-
-
-def test_events_of_one_moment_keep_their_order() -> None:
-    got = leave_one_out(sequences_of([(0, [(3, 1), (1, 1), (2, 1), (0, 1)])]))
-    assert got.histories[0].items.tolist() == [3, 1, 2]
+    assert [sequence.tolist() for sequence in kept] == [[1, 2], [3, 1]]
 
 
 @pytest.mark.parametrize(
@@ -123,22 +114,15 @@ def test_temporal_asks_for_the_items_of_a_window(
     assert evaluation_set(SESSIONS, elsewhere).users == got.users
 
 
-def test_a_planted_future_event_reaches_no_training_part() -> None:
-    planted = sequences_of([(0, [(1, 0), (2, 1), (3, 2)]), (1, [(1, 0), (2, 1), (9, 30)])])
-    protocol = Protocol(name="temporal", train_until=on_day(2), test_from=on_day(3), test_until=on_day(31))
-    assert 9 not in planted.keep_events(training_mask(planted, protocol)).items
-    assert 9 not in planted.keep_events(training_mask(planted, protocol.model_copy(update={"refit": True}))).items
-    assert evaluation_set(planted, protocol).train_counts[9] == 0
-    assert 9 not in planted.keep_events(training_mask(planted, Protocol(refit=True))).items
-
-
 def test_temporal_validation_lies_between_training_and_test() -> None:
     protocol = Protocol(name="temporal", part="validation", train_until=on_day(5), test_from=on_day(7))
     got = evaluation_set(SESSIONS, protocol)
     assert [target.tolist() for target in got.targets] == [[3, 4], [8], [5]]
-    assert training_mask(SESSIONS, protocol).sum() == 5
-    refit = Protocol(name="temporal", refit=True, train_until=on_day(5), test_from=on_day(7))
-    assert training_mask(SESSIONS, refit).sum() == 9
+    for refit, days in ((False, 5), (True, 7)):
+        window = Protocol(name="temporal", refit=refit, train_until=on_day(5), test_from=on_day(7))
+        before = [moment < START_US + days * DAY for moment in SESSIONS.timestamps]
+        assert training_mask(SESSIONS, window).tolist() == before
+        assert evaluation_set(SESSIONS, window).train_counts.sum() == sum(before)
 
 
 def test_no_events_give_an_empty_set() -> None:
@@ -170,15 +154,11 @@ def test_describe_names_what_matters() -> None:
         ({"name": "temporal", "test_from": datetime(2017, 1, 1)}, "timezone"),
         ({"name": "temporal", "part": "validation", "test_from": START}, "needs train_until"),
         ({"part": "validation", "refit": True}, "has seen the validation part"),
-        ({"sampled": True}, "sampled"),
     ],
 )
 def test_contradicting_settings_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Protocol(**fields)
-
-
-def test_leave_one_out_with_temporal_settings_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="temporal settings"):
         leave_one_out(SESSIONS, settings=Protocol(name="temporal", test_from=START))
 

@@ -47,10 +47,6 @@ def test_a_curve_runs_left_to_right_with_its_interval_and_a_name_per_system() ->
     assert axes.get_ylim()[0] == 0.0
 
 
-def test_nothing_to_draw_is_a_figure_too() -> None:
-    assert "<svg" in svg(metric_curve({}, "weeks", "NDCG@10"))
-
-
 def test_cells_hold_their_shares_and_stand_in_their_order() -> None:
     figure = heat(("1. Red rose", [0.62, -0.09]), ("2. Spade", [0.38, None]))
     (axes,) = figure.axes
@@ -90,30 +86,26 @@ def test_a_picture_is_well_formed_whatever_it_is_told(labels: list[str], share: 
     ET.fromstring(svg(metric_curve(dict.fromkeys(labels, CURVE["spoke"]), labels[0], labels[-1])))
 
 
-def test_what_a_user_wrote_is_text_and_neither_markup_nor_formula() -> None:
-    drawn = svg(metric_curve({"<script>$5 & $6</script>": CURVE["spoke"]}, "weeks", "NDCG@10"))
-    assert "<script" not in drawn
-    assert "&lt;script&gt;$5 &amp; $6&lt;/script&gt;" in drawn
-
-
 def test_the_same_data_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("a.svg", "b.svg", "a.png", "b.png"):
-        write_figure(metric_curve(CURVE, "weeks", "NDCG@10"), tmp_path / name)
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    for kind in ("svg", "png"):
+        for name in "ab":
+            write_figure(metric_curve(CURVE, "weeks", "NDCG@10"), tmp_path / f"{name}.{kind}")
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert b"<dc:date>" not in (tmp_path / "a.svg").read_bytes()
 
 
-def test_a_drawing_in_a_page_takes_the_colours_of_the_page() -> None:
-    drawn = svg(metric_curve(CURVE, "weeks", "NDCG@10"))
+def test_a_drawing_takes_the_colours_of_its_page_and_holds_no_markup_of_a_user() -> None:
+    drawn = svg(metric_curve({"<script>$5 & $6</script>": CURVE["spoke"]}, "weeks", "NDCG@10"))
     assert "var(--ink,#1c2430)" in drawn and "var(--c0,#2563c9)" in drawn
     assert drawn.startswith("<svg") and drawn.rstrip().endswith("</svg>")
+    assert "<script" not in drawn
+    assert "&lt;script&gt;$5 &amp; $6&lt;/script&gt;" in drawn
+    assert "<svg" in svg(metric_curve({}, "weeks", "NDCG@10"))  # nothing to draw is a figure too
 
 
 def test_labels_are_one_line_and_fit() -> None:
     assert clean("a\x00b\n c") == "a b c"
-    assert shortened("Red rose", 8) == "Red rose"
-    assert shortened("Red rose", 6) == "Red r…"
+    assert [shortened("Red rose", length) for length in (8, 6)] == ["Red rose", "Red r…"]
 
 
 @pytest.mark.parametrize(
