@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import hubspoke
@@ -89,12 +89,13 @@ def test_domain_list_answers_at_once(shop: Path) -> None:
     command = [str(program), "domain", "list", "--json", "--workspace", str(shop)]
 
     def seconds() -> float:
-        started = time.perf_counter()
+        """Of processor time: other work on the machine, such as tests side by side, would only stretch the clock's."""
+        before = os.times()
         subprocess.run(command, capture_output=True, check=True)
-        return time.perf_counter() - started
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    # The machine may be busy with something else for a while; the promise is about the program.
-    assert any(seconds() < LIMIT_SECONDS for _ in range(10))
+    assert min(seconds() for _ in range(3)) < LIMIT_SECONDS
 
 
 def test_opening_a_workspace_from_python_loads_no_torch(shop: Path) -> None:
