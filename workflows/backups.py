@@ -15,67 +15,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Backup(Record):
-    """A copy of the registry.
+    """A copy of the registry, without its artifacts."""
 
-    Attributes:
-        file: an SQLite file that `--registry sqlite:///FILE` opens.
-        registry: what it is a copy of.
-        schema: schema revision of both.
-        rows: table to the number of rows copied.
-        bytes: size of the file, 0 where nothing was written.
-        artifacts: where the artifacts lie, which are not in the file.
-        dry_run: whether nothing was written.
-    """
-
-    file: Path
+    file: Path  # an SQLite file that `--registry sqlite:///FILE` opens
     registry: str
     schema: str
-    rows: Mapping[str, int]
-    bytes: int
-    artifacts: Path | str
+    rows: Mapping[str, int]  # of each table
+    bytes: int  # 0 where nothing was written
+    artifacts: Path | str  # where they lie
     dry_run: bool
 
 
 @dataclass(frozen=True)
 class Restoration(Record):
-    """A registry that was filled from a backup.
-
-    Attributes:
-        file: the backup.
-        registry: what was filled.
-        before: schema revision of the backup.
-        schema: schema revision of the registry.
-        rows: table to the number of rows copied.
-        artifacts: where the registry expects its artifacts, which the backup does not hold.
-        dry_run: whether nothing was changed.
-    """
+    """A registry that was filled from a backup; `before` is the schema of the backup."""
 
     file: Path
     registry: str
     before: str
     schema: str
     rows: Mapping[str, int]
-    artifacts: Path | str
+    artifacts: Path | str  # where the registry expects its artifacts, which the backup does not hold
     dry_run: bool
 
 
 def back_up(context: Context, file: Path, force: bool = False, dry_run: bool = False) -> Backup:
-    """Write a consistent copy of the registry to an SQLite file, also while others write to it.
-
-    Raises:
-        NotFoundError: there is no registry, or no folder for `file`.
-        UsageError: `file` exists and `force` is off, or it is in use as a database.
-        SchemaVersionError: the registry is newer than this code, or on PostgreSQL older.
-        InvalidDataError: the registry is damaged.
-        HubspokeError: the registry cannot be read or the file not written.
-    """
+    """Write a consistent copy of the registry to an SQLite file, also while others write to it."""
     from ..registry.transfer import backup
 
     url = context.settings.url
     copied = backup.plan_backup(url, file, force) if dry_run else backup.back_up(url, file, force, context.progress)
     return Backup(
         file=file.absolute(),
-        registry=_shown(url),
+        registry=context.shown_url,
         schema=copied.schema,
         rows=copied.rows,
         bytes=copied.bytes,
@@ -85,15 +57,7 @@ def back_up(context: Context, file: Path, force: bool = False, dry_run: bool = F
 
 
 def restore(context: Context, file: Path, dry_run: bool = True) -> Restoration:
-    """Copy a backup into the registry that the settings name, which must be missing or without rows.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InvalidDataError: it holds no registry, or a damaged one.
-        UsageError: the registry has rows already.
-        SchemaVersionError: a newer hubspoke made the backup or the registry.
-        HubspokeError: the registry cannot be reached or written.
-    """
+    """Copy a backup into the registry that the settings name, which must be missing or without rows."""
     from ..registry.database import HEAD_REVISION
     from ..registry.transfer import backup
 
@@ -101,16 +65,10 @@ def restore(context: Context, file: Path, dry_run: bool = True) -> Restoration:
     copied = backup.plan_restore(url, file) if dry_run else backup.restore(url, file, context.progress)
     return Restoration(
         file=file.absolute(),
-        registry=_shown(url),
+        registry=context.shown_url,
         before=copied.schema,
         schema=HEAD_REVISION,
         rows=copied.rows,
         artifacts=context.settings.artifacts_location,
         dry_run=dry_run,
     )
-
-
-def _shown(url: str) -> str:
-    from ..registry.database import parse_url
-
-    return parse_url(url).render_as_string(hide_password=True)

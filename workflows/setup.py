@@ -38,15 +38,10 @@ class SchemaState(Record):
 
 
 def init(context: Context, dry_run: bool = False) -> InitResult:
-    """Make the folders and the registry where they are missing, and bring the registry's schema up to date.
-
-    Raises:
-        SchemaVersionError: a newer hubspoke made the registry.
-        HubspokeError: the database or the folders cannot be reached or written.
-    """
+    """Make the folders and the registry where they are missing, and bring the registry's schema up to date."""
     from ..registry.database import HEAD_REVISION, check_known
 
-    before = check_known(current_schema(context), _shown_url(context))
+    before = check_known(current_schema(context), context.shown_url)
     if not dry_run:
         if before != HEAD_REVISION:  # asked first, because alembic takes a second to load
             from ..registry.migrate import upgrade
@@ -57,7 +52,7 @@ def init(context: Context, dry_run: bool = False) -> InitResult:
                 folder.mkdir(parents=True, exist_ok=True)
     return InitResult(
         workspace=context.settings.workspace,
-        registry=_shown_url(context),
+        registry=context.shown_url,
         artifacts=context.settings.artifacts_location,
         before=before,
         schema=HEAD_REVISION,
@@ -71,15 +66,11 @@ def schema_state(context: Context) -> SchemaState:
     from ..registry.database import HEAD_REVISION
 
     current = current_schema(context)
-    return SchemaState(_shown_url(context), current, HEAD_REVISION, current == HEAD_REVISION)
+    return SchemaState(context.shown_url, current, HEAD_REVISION, current == HEAD_REVISION)
 
 
 def current_schema(context: Context) -> str | None:
-    """The schema revision of the registry, None where there is no registry.
-
-    Raises:
-        HubspokeError: the database cannot be reached.
-    """
+    """The schema revision of the registry, None where there is no registry."""
     from ..registry.database import Database
 
     try:
@@ -90,9 +81,3 @@ def current_schema(context: Context) -> str | None:
         return database.current_revision()
     finally:
         database.close()
-
-
-def _shown_url(context: Context) -> str:
-    from ..registry.database import parse_url
-
-    return parse_url(context.settings.url).render_as_string(hide_password=True)

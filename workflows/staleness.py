@@ -46,8 +46,8 @@ def _counted(context: Context, finding: Staleness) -> Staleness:
     except (NotFoundError, CorruptArtifactError):
         return finding  # `doctor` tells of damaged artifacts; the registry's own sentence stands
     missing = newest.filter(~newest.is_in(indexed.implode())).len()
-    said = f"items in the newest catalog missing from {finding.part}: {missing:,} of {newest.len():,}"
-    return replace(finding, detail=said)
+    detail = f"items in the newest catalog missing from {finding.part}: {missing:,} of {newest.len():,}"
+    return replace(finding, detail=detail)
 
 
 def _item_ids(context: Context, ref: str) -> pl.Series:
