@@ -25,7 +25,7 @@ MODEL_COLUMNS: Columns = {
 
 
 def trained(result: ModelResult) -> str:
-    """A training's result: the version, what it says of itself, its table."""
+    """A training's result: the version, its summary, the rows behind a choice."""
     if result.cached:
         state = "was trained already with these inputs (cached; --force trains again)."
     else:

@@ -1,4 +1,4 @@
-"""Named parts of a model: what each is made of, told by a fingerprint, and how large it is.
+"""Named parts of a model: what each is made of, by a fingerprint, and how large it is.
 
 Plain data that crosses to the registry, so that two versions can be compared part by part.
 """

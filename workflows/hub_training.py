@@ -31,7 +31,7 @@ from .models import Trained, model_part, prepare
 if TYPE_CHECKING:
     from .context import Context
 
-# Shoppers of a category that a share is judged by: what 2,000 of them say of NDCG@10 is certain to about 0.01, and all
+# Shoppers of a category that a share is judged by: their mean NDCG@10 is certain to about 0.01, and all
 # shares of all categories are ranked in minutes.
 JUDGED_USERS = 2000
 

@@ -45,7 +45,7 @@ def load_hub(context: Context, ref: str) -> tuple[Hub, ModelRecord]:
     from ..hub.model import Hub
 
     record = ready_model(context, ref, ModelKind.HUB)
-    # Opened even where the hub is in memory already: damage and absence are told the same every time.
+    # Opened even where the hub is in memory already: damage and absence fail the same every time.
     folder, device = context.artifacts.open(str(record.artifact)), context.settings.device
     return context.hubs.get((record.artifact, device), lambda: Hub.load(folder, device=device)), record
 

@@ -1,4 +1,4 @@
-"""What the base of a split encoder says of each item of a catalog, ragged, and cached by base and input.
+"""The states of a catalog's items before an encoder's last layers, ragged, and cached by base and input.
 
 A text has as many states as tokens. The cache holds vectors of one width, so it keeps the states of each length under
 a name of their own.
@@ -151,6 +151,6 @@ def _require_room(name: str, places: int, width: int) -> None:
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > available:
         raise UsageError(
-            f"What encoder {name} says of this catalog before its last layers takes {needed / 1e9:,.1f} GB and this "
+            f"The states of this catalog before the last layers of encoder {name} take {needed / 1e9:,.1f} GB and this "
             f"machine has {available / 1e9:,.1f} GB; train without encoder_adapter, or on a hub of shorter texts."
         )

@@ -149,7 +149,7 @@ def test_the_parts_name_it(shop):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "sentence"),
     [
         ({"content": ["image"]}, "adapts the text encoder, which content does not read"),
         ({"training": {"loss": "softmax"}}, "loss softmax embeds the whole catalog in every step"),
@@ -157,8 +157,8 @@ def test_the_parts_name_it(shop):
         ({"encoder_adapter": {"layers": 0}}, "greater than or equal to 1"),
     ],
 )
-def test_configs_that_make_no_sense(settings, told):
-    with pytest.raises(ValidationError, match=told):
+def test_configs_that_make_no_sense(settings, sentence):
+    with pytest.raises(ValidationError, match=sentence):
         config(**{"encoder_adapter": {}, **settings})
 
 

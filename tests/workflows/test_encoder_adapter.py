@@ -43,8 +43,8 @@ def test_the_version_says_that_its_encoders_are_adapted(served: Workspace) -> No
     parts = {part.name: part for part in record.parts}
     assert parts["encoder adapter"].parameters == 2 * (32 + 32) + 2 * (64 + 32)
     edges = [edge for edge in served.registry.lineage.upstream("lamps:2").edges if edge.child == "lamps:2"]
-    told = {edge.part: str(edge.reason) for edge in edges if edge.relation == "inherits"}
-    assert all("adapter on its last layers" in told[f"{name} encoder"] for name in ("text", "image"))
+    found = {edge.part: str(edge.reason) for edge in edges if edge.relation == "inherits"}
+    assert all("adapter on its last layers" in found[f"{name} encoder"] for name in ("text", "image"))
     (adapted,) = [edge.reason for edge in edges if edge.relation == "adapted_from"]
     assert adapted == "LoRA on the base fusion; LoRA on the last layers of text and image"
     spoke, _ = load_spoke(served, record)
@@ -56,9 +56,9 @@ def test_it_is_indexed_recommended_explained_and_measured(served: Workspace) -> 
     items = load_dataset(served, "lamps").items["item_id"]
     found = served.recommend("lamps", [items[0], items[1]], k=5)
     assert found.served_by == "lamps:2" and len(found.items) == 5
-    told = served.explain("lamps", [items[0], items[1]]).items[0]
-    behaviour = next(own for own in told.parts if own.name == "behaviour")
-    assert sum(told.behaviour_parts.values()) == pytest.approx(behaviour.score, abs=1e-4)
+    explained = served.explain("lamps", [items[0], items[1]]).items[0]
+    behaviour = next(own for own in explained.parts if own.name == "behaviour")
+    assert sum(explained.behaviour_parts.values()) == pytest.approx(behaviour.score, abs=1e-4)
     assert served.evaluate.run("lamps", "lamps:2").model == "lamps:2"
 
 
@@ -100,13 +100,13 @@ def test_from_the_command_line(shop: Workspace) -> None:
         return ended.exit_code, ended.output
 
     small = ["--set", "transformer.dimension=16", "--set", "training.max_epochs=2", "--set", "encoder_adapter.rank=2"]
-    code, told = call(*small, "--set", "encoder_adapter.layers=1")
-    assert code == 0, told
+    code, found = call(*small, "--set", "encoder_adapter.layers=1")
+    assert code == 0, found
     assert shop.registry.models.get("lamps:2").config["encoder_adapter"]["layers"] == 1
     for wrong, sentence in (
         ("encoder_adapter.layers=2", "has 1 layers that can be adapted, not 2"),
         ('encoder_adapter.encoders=["text", "image"]', "The hub has no image encoder to adapt; take image out of"),
         ("training.loss=softmax", "choose sampled-softmax or drop encoder_adapter"),
     ):
-        code, told = call(*small, "--set", wrong)
-        assert code == 2 and sentence in " ".join(told.split())
+        code, found = call(*small, "--set", wrong)
+        assert code == 2 and sentence in " ".join(found.split())

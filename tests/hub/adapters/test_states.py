@@ -79,5 +79,5 @@ def test_items_without_a_text_have_no_state(text_encoder, cache):
 
 def test_states_beyond_the_memory_are_refused(text_encoder, cache, monkeypatch):
     monkeypatch.setattr(states_module.os, "sysconf", lambda name: 2)
-    with pytest.raises(UsageError, match=r"takes 0\.0 GB and this machine has 0\.0 GB; train without encoder_adapter"):
+    with pytest.raises(UsageError, match=r"take 0\.0 GB and this machine has 0\.0 GB; train without encoder_adapter"):
         text_states(text_encoder(), 1, TEXTS, ALL, cache)
