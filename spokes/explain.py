@@ -18,11 +18,11 @@ from ..catalog.sequences import History
 from ..errors import UsageError
 from ..hub.fusion import EncodedItems
 from .config import MODALITIES
-from .context import EventContext
 from .mixture import MixtureWeights
 from .model import ItemInputs
 from .spoke import Spoke
 from .training.batches import serving_batch, with_context
+from .transformer import EventContext
 
 
 @dataclass(frozen=True)

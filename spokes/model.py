@@ -17,12 +17,11 @@ from ..hub.adapters.lora import adapt, bare_fusion, frozen_copy, frozen_linear, 
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, EncodedItems
 from .config import MODALITIES, SpokeConfig
-from .context import EventContext
 from .features.items import FeatureEncoder, FeatureRows, ItemFeatures
 from .item_fusion import Parts, item_fusion
 from .layers import start_xavier
 from .training.batches import Batch, serving_batch, with_context
-from .transformer import SequenceTransformer
+from .transformer import EventContext, SequenceTransformer
 
 
 @dataclass(frozen=True)
@@ -133,10 +132,6 @@ class ContentProjection(nn.Module):
         }
         return {**parts, "bias": self.linear.bias.expand(len(items.present), -1)}
 
-    def present(self, items: PreparedContent) -> list[Tensor]:
-        """(B,) true where an item has the modality, block by block."""
-        return [own[:, 0] > 0 for own in items.present.split(self.ranks, dim=1)]
-
     def _fold(self, weight: Tensor) -> Tensor:
         """(Dt + Dv, K) output weights of a layer to (K, R): the layer followed by the calibration."""
         folded = [own @ transform for (_, transform), own in self._blocks(weight.T)]
@@ -178,14 +173,23 @@ class BehaviourModel(nn.Module):
             raise UsageError("The heads of the encoders are not those of the config; make them with `adapt_encoders`.")
         d = config.transformer.dimension
         self.reads = config.content
-        self.content = _content(config, fusion, space) if config.content else None
+        self.content: ContentProjection | None = None
+        if config.content:
+            text_dimension = fusion.text_dimension
+            assert isinstance(text_dimension, int)
+            if isinstance(fusion, BaseFusion):
+                # A copy either way: the hub's own fusion is neither frozen nor moved along with this model.
+                fusion = adapt(fusion, config.adapter.rank, config.seed) if config.adapter else frozen_copy(fusion)
+            self.content = ContentProjection(fusion, space.only(config.content), text_dimension, d)
         # Without residuals a table of no rows, so that the model has a device and names that do not depend on it.
         self.ids = nn.Embedding(n_known + 1 if config.ids else 0, d).requires_grad_(config.ids)
         self.cloze = config.model == "bert4rec"
         self.transformer = SequenceTransformer(config.transformer, causal=not self.cloze)
         self.id_dropout = config.id_dropout
         self.max_length = config.transformer.max_length
-        self.initialise()
+        nn.init.normal_(self.ids.weight, std=0.02)
+        if self.content is not None:
+            start_xavier(self.content.linear)
         # Last, so that all other weights start where they start without it.
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
         self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
@@ -202,12 +206,6 @@ class BehaviourModel(nn.Module):
         """What an item is made of, in the order in which a fusion reads it."""
         blocks = [] if self.content is None else self.content.blocks
         return [*blocks, *(["item id"] if len(self.ids.weight) else []), *self.features.names]
-
-    def initialise(self) -> None:
-        """ID residuals N(0, 0.02); projection Xavier uniform, bias 0; the transformer initialises itself."""
-        nn.init.normal_(self.ids.weight, std=0.02)
-        if self.content is not None:
-            start_xavier(self.content.linear)
 
     def inputs(self, encoded: EncodedItems, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
         """Encoder outputs, ID rows and features of N items as the model takes them, on its device."""
@@ -229,31 +227,29 @@ class BehaviourModel(nn.Module):
             return fused if self.content is None else fused + self.content.linear.bias
         # Not block by block, as below: one product for all of content is less work.
         parts = [] if self.content is None or items.content is None else [self.content(items.content)]
-        ids = self._residuals(items)
-        parts += [] if ids is None else [ids[0]]
+        parts += [residual for residual, _ in self._residuals(items)]
         parts += self.features.parts(items.features).values()
         out: Tensor = sum(parts[1:], parts[0])
         return out
 
-    def _residuals(self, items: ItemInputs) -> tuple[Tensor, Tensor] | None:
-        """(N, D) ID residuals, where items have any, and (N,) which of them are there: a training step drops some."""
+    def _residuals(self, items: ItemInputs) -> list[tuple[Tensor, Tensor]]:
+        """(N, D) ID residuals and (N,) which of them are there, as a training step drops some; nothing without IDs."""
         if not len(self.ids.weight):
-            return None
+            return []
         residual: Tensor = self.ids(items.id_rows)
         if not (self.training and self.id_dropout):
-            return residual, torch.ones_like(items.id_rows, dtype=torch.bool)
+            return [(residual, torch.ones_like(items.id_rows, dtype=torch.bool))]
         kept = torch.rand(len(items), device=items.id_rows.device) >= self.id_dropout
-        return residual * kept[:, None], kept
+        return [(residual * kept[:, None], kept)]
 
     def _side_by_side(self, items: ItemInputs) -> Parts:
         """The parts of the items as a gate or attention reads them."""
         found: list[tuple[Tensor, Tensor]] = []
         if self.content is not None and items.content is not None:
             blocks = self.content.parts(items.content)
-            there = self.content.present(items.content)
+            there = [own[:, 0] > 0 for own in items.content.present.split(self.content.ranks, dim=1)]  # (N,) each
             found += zip((blocks[name] for name in self.content.blocks), there, strict=True)
-        ids = self._residuals(items)
-        found += [] if ids is None else [ids]
+        found += self._residuals(items)
         always = torch.ones_like(items.id_rows, dtype=torch.bool)
         found += ((own, always) for own in self.features.parts(items.features).values())
         vectors, present = zip(*found, strict=True)
@@ -280,8 +276,8 @@ class BehaviourModel(nn.Module):
             bias = rest if self.content is None else rest + self.content.linear.bias
             return {**dict(zip(self.part_names, weighed.unbind(1), strict=True)), "bias": bias.expand(len(items), -1)}
         parts = {} if self.content is None or items.content is None else self.content.parts(items.content)
-        ids = self._residuals(items)
-        parts |= {} if ids is None else {"item id": ids[0]}
+        for residual, _ in self._residuals(items):
+            parts["item id"] = residual
         return parts | self.features.parts(items.features)
 
     def encode_batch(self, vectors: Tensor, batch: Batch) -> Tensor:
@@ -313,12 +309,9 @@ class BehaviourModel(nn.Module):
 
     @torch.inference_mode()
     def session_vectors(self, vectors: FloatArray, histories: Histories, batch_size: int = 512) -> FloatArray:
-        """(B, D) session embedding after the last event of each history; zero for an empty one.
+        """(B, D) session embedding after the last event of each history, by (N, D) item vectors; zero for an empty one.
 
-        Args:
-            vectors: (N, D) item vectors.
-            histories: item rows, oldest first; of a model that reads times and types each a `History`.
-            batch_size: histories in a forward pass; those of similar length meet, whatever their order.
+        A model that reads times and types takes them from each `History`; those of similar length share a pass.
         """
         if self.training:  # walking all modules would take a fifth of an answer, and write to what threads share
             self.eval()
@@ -332,12 +325,3 @@ class BehaviourModel(nn.Module):
             batch = serving_batch([known[b] for b in own], self.max_length, cloze=self.cloze)
             out[own] = self.encode_batch(table[self._tensor(batch.rows)], batch).cpu().numpy()
         return out
-
-
-def _content(config: SpokeConfig, fusion: nn.Module, space: ContentSpace) -> ContentProjection:
-    text_dimension = fusion.text_dimension
-    if isinstance(fusion, BaseFusion):
-        # A copy either way: the hub's own fusion is neither frozen nor moved along with this model.
-        fusion = adapt(fusion, config.adapter.rank, config.seed) if config.adapter else frozen_copy(fusion)
-    assert isinstance(text_dimension, int)
-    return ContentProjection(fusion, space.only(config.content), text_dimension, config.transformer.dimension)

@@ -29,27 +29,19 @@ FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics
 
 def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
     """Encoders and fusion as inherited; calibration, adapter, network, features, trend and mixture of its own."""
-    return [*_inherited(spoke, hub), *_own(spoke)]
-
-
-def _inherited(spoke: Spoke, hub: Hub) -> Iterator[Part]:
     adapted = spoke.behaviour is not None and spoke.behaviour.config.lora is not None
     reasons = {f"{name} encoder": HEAD_ADAPTED for name in spoke.heads} | {"fusion": ADAPTED if adapted else FLOOR}
-    for part in hub_parts(hub):
-        yield replace(part, inherited=reasons.get(part.name, FROZEN))
-
-
-def _own(spoke: Spoke) -> Iterator[Part]:
+    parts = [replace(part, inherited=reasons.get(part.name, FROZEN)) for part in hub_parts(hub)]
     tensors = spoke.space.tensors().values()
     sizes = sum(tensor.nbytes for tensor in tensors), sum(tensor.size for tensor in tensors)
-    yield Part("calibration", spoke.space.fingerprint, *sizes)
+    parts.append(Part("calibration", spoke.space.fingerprint, *sizes))
     if spoke.behaviour:
-        yield from _network(spoke.behaviour)
+        parts += _network(spoke.behaviour)
     if spoke.trend:
         counts = spoke.trend.counts
         counted = json.dumps([spoke.trend.spans, spoke.trend.item_ids, counts.tolist()])
-        yield Part("trend", _sha256(counted), counts.nbytes, counts.size)
-    yield Part("mixture", _sha256(spoke.mixture.model_dump_json()))
+        parts.append(Part("trend", _sha256(counted), counts.nbytes, counts.size))
+    return [*parts, Part("mixture", _sha256(spoke.mixture.model_dump_json()))]
 
 
 def _network(behaviour: Behaviour) -> Iterator[Part]:

@@ -13,7 +13,7 @@ full pass over its last `window_length` events.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,8 @@ from torch import Tensor
 from ..arrays import FloatArray, IntArray
 from ..catalog.sequences import History
 from ..errors import IncompatibleError, UsageError
-from .context import EventContext
 from .model import BehaviourModel
+from .transformer import EventContext
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 CONTEXT = ("times", "types")
@@ -32,19 +32,13 @@ NOTHING: IntArray = np.zeros(0, np.int64)
 
 
 class SessionState:
-    """One shopper's session, as far as the model looks back; made by `start`.
-
-    Attributes:
-        model: the model that reads it.
-        keep: events of a full window that stay when the next one comes.
-        embedding: (D,) the session embedding; zero before the first event.
-    """
+    """One shopper's session, as far as the model looks back; made by `start`."""
 
     def __init__(self, model: BehaviourModel, keep: int) -> None:
         config = model.transformer.config
         self.model = model
-        self.keep = keep
-        self.embedding: FloatArray = np.zeros(config.dimension, np.float32)
+        self.keep = keep  # events of a full window that stay when the next one comes
+        self.embedding: FloatArray = np.zeros(config.dimension, np.float32)  # (D,) zero before the first event
         self._vectors: FloatArray = np.zeros((0, config.dimension), np.float32)  # (T, D) of the window's items
         self._context: dict[str, IntArray] = {}  # (T,) of what of `CONTEXT` is known of the events
         # Keys and values of every block, (blocks, 2, H, max_length, D/H); places beyond the window mean nothing.
@@ -57,12 +51,9 @@ class SessionState:
         return len(self._vectors)
 
     def append(self, vector: FloatArray, time: int | None = None, event_type: int | None = None) -> FloatArray:
-        """Take in one event and give the session embedding.
+        """Take in the (D,) vector of one event's item and give the session embedding.
 
-        Args:
-            vector: (D,) the item's vector.
-            time: when it happened, in microseconds, for a model that reads times; of all events or of none.
-            event_type: code of its type as in `Sequences.event_types`, likewise.
+        A model that reads them takes the event's time in microseconds and the code of its type, of all events or none.
         """
         times, types = (None if own is None else np.array([own], np.int64) for own in (time, event_type))
         append_all([self], vector[None], times, types)
@@ -99,25 +90,6 @@ class SessionState:
             state._memory[..., : state.window_length, :] = remembered.to(state._memory.device)
         return state
 
-    def _require(self, known: Iterable[str]) -> None:
-        """Refuse an event of which more or less is known than of those before it."""
-        for name in sorted(set(self._context) ^ set(known)) if self.window_length else ():
-            raise UsageError(
-                f"Some of the {self.window_length + 1} events of a session have {name} and others have not; pass them "
-                "for all."
-            )
-
-    def _take(self, vector: FloatArray, context: Mapping[str, int]) -> int:
-        """Put an event into the window; how many of its last positions are to be computed."""
-        full = self.window_length == self.model.max_length - self.model.cloze
-        start = self.window_length - self.keep if full else 0
-        self._vectors = np.concatenate([self._vectors[start:], vector[None].astype(np.float32)])
-        self._context = {
-            name: np.append(self._context.get(name, NOTHING)[start:], np.int64(value))
-            for name, value in context.items()
-        }
-        return self.window_length if full or self._memory is None else 1
-
 
 def start(model: BehaviourModel, keep: int | None = None) -> SessionState:
     """An empty session; of a full window, `keep` events stay when the next one comes, by default all but the oldest."""
@@ -132,64 +104,59 @@ def start(model: BehaviourModel, keep: int | None = None) -> SessionState:
 def append_all(
     states: Sequence[SessionState], vectors: FloatArray, times: IntArray | None = None, types: IntArray | None = None
 ) -> FloatArray:
-    """Take one event into each of B different sessions of one model; (B, D) session embeddings.
+    """Take one event, with (B, D) item vectors, into each of B different sessions of one model; (B, D) embeddings.
 
-    Args:
-        states: the sessions, of any lengths.
-        vectors: (B, D) item vectors.
-        times: (B,) microseconds, for a model that reads them; of all events of a session or of none.
-        types: (B,) codes of event types, likewise.
+    The sessions may have any lengths. `times` (B,) and `types` (B,) are as in `SessionState.append`.
     """
     if len({id(state) for state in states}) < len(states) or len({id(state.model) for state in states}) > 1:
         raise UsageError(f"{len(states)} sessions were to grow at once; pass different sessions of one model.")
     known = {name: own for name, own in zip(CONTEXT, (times, types), strict=True) if own is not None}
-    for state in states:
-        state._require(known)  # before any session has changed
-    groups: dict[int, list[SessionState]] = {}
+    for state in states:  # before any session has changed
+        for name in sorted(set(state._context) ^ set(known)) if state.window_length else ():
+            raise UsageError(
+                f"Some of the {state.window_length + 1} events of a session have {name} and others have not; pass them "
+                "for all."
+            )
+    groups: dict[int, list[SessionState]] = {}  # by how many of the last positions of a window are to be computed
     for b, state in enumerate(states):
-        fresh = state._take(vectors[b], {name: int(own[b]) for name, own in known.items()})
+        full = state.window_length == state.model.max_length - state.model.cloze
+        first = state.window_length - state.keep if full else 0
+        state._vectors = np.concatenate([state._vectors[first:], vectors[b, None].astype(np.float32)])
+        for name, own in known.items():
+            state._context[name] = np.append(state._context.get(name, NOTHING)[first:], np.int64(own[b]))
+        fresh = state.window_length if full or state._memory is None else 1
         groups.setdefault(fresh, []).append(state)
-    for fresh, own in groups.items():
-        embeddings = _read(own) if own[0]._memory is None else _advance(own, fresh)
-        for state, embedding in zip(own, embeddings, strict=True):
+    for fresh, alike in groups.items():
+        for state, embedding in zip(alike, _advance(alike, fresh), strict=True):
             state.embedding = embedding.copy()
     return np.stack([state.embedding for state in states]) if states else np.zeros((0, vectors.shape[1]), np.float32)
 
 
-def _read(states: Sequence[SessionState]) -> FloatArray:
-    """(B, D) embeddings by full passes."""
-    table = np.concatenate([state._vectors for state in states])
-    ends = np.cumsum([state.window_length for state in states])
-    histories = [
-        History(np.arange(end - state.window_length, end), *(state._context.get(name) for name in CONTEXT))
-        for end, state in zip(ends, states, strict=True)
-    ]
-    return states[0].model.session_vectors(table, histories)
-
-
 def _advance(states: Sequence[SessionState], fresh: int) -> FloatArray:
-    """(B, D) embeddings after the last `fresh` events of each window, all earlier ones being remembered."""
-    transformer = states[0].model.transformer.eval()
-    device = states[0].model.ids.weight.device
+    """(B, D) embeddings after the last `fresh` events of each window; all earlier ones are remembered."""
+    model = states[0].model
     lengths = np.array([state.window_length for state in states])
-    size = int(lengths.max())
+    known = [[state._context.get(name) for name in CONTEXT] for state in states]
+    memories = [state._memory for state in states if state._memory is not None]
+    if not memories:  # nothing is remembered: full passes
+        table, ends = np.concatenate([state._vectors for state in states]), np.cumsum(lengths)
+        rows = np.split(np.arange(len(table)), ends[:-1])
+        return model.session_vectors(table, [History(own, *told) for own, told in zip(rows, known, strict=True)])
+    device, size = model.ids.weight.device, int(lengths.max())
     places = torch.from_numpy(lengths[:, None] - fresh + np.arange(fresh)).to(device)  # (B, T)
     x = torch.from_numpy(np.stack([state._vectors[-fresh:] for state in states])).to(device)  # (B, T, D)
-    memories = [state._memory[..., :size, :] for state in states if state._memory is not None]
+    memories = [own[..., :size, :] for own in memories]
     # One session's memory is written in place; those of several are brought together, and what is new is taken back.
     memory = memories[0].unsqueeze(2) if len(memories) == 1 else torch.stack(memories, dim=2)
-    context = EventContext(*(_padded([state._context.get(name) for state in states], size, device) for name in CONTEXT))
-    out: FloatArray = transformer.advance(x, places, memory, context)[:, -1].cpu().numpy()
-    if len(memories) > 1:
-        for b, own in enumerate(memories):
-            own[..., places[b], :] = memory[:, :, b][..., places[b], :]
+    context: list[Tensor | None] = []
+    for told in zip(*known, strict=True):  # (B, S) times, then types, with zeros after a window's end
+        padded = [np.pad(own, (0, size - len(own))) for own in told if own is not None]
+        context.append(torch.from_numpy(np.stack(padded)).to(device) if padded else None)
+    hidden = model.transformer.eval().advance(x, places, memory, EventContext(*context))  # (B, T, D)
+    for b, own in enumerate(memories if len(memories) > 1 else ()):
+        own[..., places[b], :] = memory[:, :, b][..., places[b], :]
+    out: FloatArray = hidden[:, -1].cpu().numpy()
     return out
-
-
-def _padded(known: Sequence[IntArray | None], size: int, device: torch.device) -> Tensor | None:
-    """(B, size) what is known of each window's events, zeros after its end."""
-    rows = [np.pad(own, (0, size - len(own))) for own in known if own is not None]
-    return torch.from_numpy(np.stack(rows)).to(device) if rows else None
 
 
 def _fingerprint(model: BehaviourModel) -> npt.NDArray[np.uint8]:

@@ -14,8 +14,35 @@ from torch import Tensor, nn
 
 from ..catalog.schema import EVENT_TYPES
 from .config import TransformerConfig
-from .context import INTERVAL_BUCKETS, EventContext, dwell_buckets, interval_buckets
 from .layers import Dropout
+
+# Of the time between events; the last one begins at 2^30 seconds, 34 years.
+INTERVAL_BUCKETS = 32
+
+
+@dataclass(frozen=True)
+class EventContext:
+    """What may be known of B x T events beside their items; a part that is None is not known of any."""
+
+    timestamps: Tensor | None = None  # (B, T) microseconds
+    event_types: Tensor | None = None  # (B, T) codes as in `Sequences.event_types`; 0 is unknown
+
+
+def interval_buckets(microseconds: Tensor) -> Tensor:
+    """0 for less than a second, else 1 + floor(log2(seconds)), `INTERVAL_BUCKETS` - 1 at most; any shape, any sign."""
+    seconds = microseconds.abs().div(1_000_000, rounding_mode="floor")
+    # frexp writes s as m * 2^e with m in [1/2, 1): e is the bucket, exactly, where a logarithm would round.
+    return torch.frexp(seconds.double()).exponent.long().clamp(max=INTERVAL_BUCKETS - 1)
+
+
+def dwell_buckets(timestamps: Tensor) -> Tensor:
+    """(B, T) buckets of the time spent on the event before: known when an event comes, unlike the time spent on it.
+
+    The first event of a window has none and counts as no time.
+    """
+    gaps = torch.zeros_like(timestamps)
+    gaps[:, 1:] = timestamps[:, 1:] - timestamps[:, :-1]
+    return interval_buckets(gaps)
 
 
 @dataclass(frozen=True)
@@ -46,7 +73,11 @@ class Attention(nn.Module):
         """(B, T, D) to (B, T, D); T events join (2, B, H, S, D/H) remembered keys and values at `frame.places`."""
         q, k, v = self._heads(x)
         if memory is not None and frame.places is not None:
-            k, v = _remember(memory, k, v, frame.places)
+            # What is new is written into the memory in place, and all of it is attended to.
+            rows = torch.arange(len(x), device=x.device)[:, None]
+            for remembered, new in zip(memory, (k, v), strict=True):
+                remembered.transpose(1, 2)[rows, frame.places] = new.transpose(1, 2).to(remembered.dtype)
+            k, v = memory  # (B, H, S, D/H)
         dropout = self.dropout.share if self.training else 0.0
         if dropout and x.device.type == "cpu":
             # No kernel of torch's drops weights on a CPU; what it does instead takes longer than this.
@@ -90,14 +121,6 @@ class Attention(nn.Module):
         return bias.masked_fill(~frame.mask, float("-inf")).to(dtype)
 
 
-def _remember(memory: Tensor, k: Tensor, v: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Write (B, H, T, D/H) keys and values into a memory of S events, in place, and give all (B, H, S, D/H) of them."""
-    rows = torch.arange(len(places), device=places.device)[:, None]
-    for remembered, new in zip(memory, (k, v), strict=True):
-        remembered.transpose(1, 2)[rows, places] = new.transpose(1, 2).to(remembered.dtype)
-    return memory[0], memory[1]
-
-
 class Block(nn.Module):
     """Pre-norm attention and feed-forward with residuals. Xiong et al., 2020."""
 
@@ -139,13 +162,8 @@ class SequenceTransformer(nn.Module):
         self.norm = nn.LayerNorm(config.dimension)
         self.type_vectors = nn.Embedding(len(EVENT_TYPES) + 1, config.dimension) if config.event_types else None
         self.dwell_vectors = nn.Embedding(INTERVAL_BUCKETS, config.dimension) if config.dwell else None
-        self.initialise()
-
-    def initialise(self) -> None:
-        """Positions and weights N(0, 0.02), the last linear of each branch scaled by 1/sqrt(2 blocks); biases 0.
-
-        What times and types add is 0, so that a model starts as it would without them.
-        """
+        # Positions and weights N(0, 0.02), the last linear of each branch scaled by 1/sqrt(2 blocks); biases 0. What
+        # times and types add is 0, so that a model starts as it would without them.
         nn.init.normal_(self.positions, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -159,12 +177,9 @@ class SequenceTransformer(nn.Module):
                     nn.init.normal_(weight, std=0.02 / (2 * self.config.blocks) ** 0.5)
 
     def forward(self, x: Tensor, valid: Tensor | None = None, context: EventContext | None = None) -> Tensor:
-        """(B, T, D) session embeddings of whole windows.
+        """(B, T, D) session embeddings of windows of (B, T, D) item vectors, padded on the right, T <= max_length.
 
-        Args:
-            x: (B, T, D) item vectors, padded on the right, T <= max_length.
-            valid: (B, T) true on real positions; a causal model does not need it.
-            context: times and types of the events, where they are known.
+        `valid` (B, T) is true on real positions; a causal model does not need it.
         """
         return self._run(*self._prepared(x, valid, context or EventContext()))
 
@@ -186,11 +201,8 @@ class SequenceTransformer(nn.Module):
     def advance(self, x: Tensor, places: Tensor, memory: Tensor, context: EventContext) -> Tensor:
         """(B, T, D) session embeddings of new events of a causal model whose earlier ones are remembered.
 
-        Args:
-            x: (B, T, D) item vectors of the new events.
-            places: (B, T) where they stand in their windows.
-            memory: (blocks, 2, B, H, S, D/H) keys and values of every block; changed in place.
-            context: of all S events of the windows, the new ones included.
+        They have (B, T, D) item vectors and stand at (B, T) `places` of their windows. `memory` (blocks, 2, B, H, S,
+        D/H) holds keys and values of every block and is changed in place; `context` is that of all S events.
         """
         new = EventContext(_at(context.timestamps, places), _at(context.event_types, places))
         seen = torch.arange(memory.shape[4], device=x.device) <= places[..., None]  # (B, T, S)
@@ -201,8 +213,22 @@ class SequenceTransformer(nn.Module):
     def _prepared(self, x: Tensor, valid: Tensor | None, context: EventContext) -> tuple[Tensor, Frame]:
         """What the first block reads of whole windows, and what all of them share."""
         intervals = self._intervals(context.timestamps, context.timestamps)
-        mask = self._seen(x.shape[1], valid, x.device) if intervals is not None or not self.causal else None
-        positions = self._window_positions(x.shape[1], valid)
+        t, mask = x.shape[1], None
+        if intervals is not None or not self.causal:
+            # (1, T, T) or (B, T, T) who may see whom; each sees itself, so that no row of attention is empty.
+            every = torch.ones(1, t, t, dtype=torch.bool, device=x.device)
+            if self.causal:
+                every = every.tril()
+            elif valid is not None:
+                every = valid[:, None, :] | every.triu().tril()
+            mask = every[:, None]
+        positions = self.positions[:t]  # (T, D)
+        if not self.causal:
+            # Counted from the right, so that the last place, where a served session has its mask token, is the same
+            # whatever the session's length.
+            last = torch.tensor([[t]], device=x.device) if valid is None else valid.sum(dim=1, keepdim=True)
+            places = torch.arange(t, device=x.device)
+            positions = self.positions[(last - 1 - places).clamp(min=0)]  # (B or 1, T, D)
         x = self._inputs(x, positions, context.event_types, self._dwell(context.timestamps))
         return x, Frame(mask, intervals)
 
@@ -227,31 +253,11 @@ class SequenceTransformer(nn.Module):
             x = x + self.dwell_vectors(dwell)
         return x
 
-    def _window_positions(self, t: int, valid: Tensor | None) -> Tensor:
-        """(T, D) or (B, T, D) positions of whole windows, from the left in a causal model.
-
-        A bidirectional one counts from the right, so that the last place, where a served session has its mask token, is
-        the same whatever the session's length.
-        """
-        if self.causal:
-            return self.positions[:t]
-        if valid is None:
-            return self.positions[:t].flip(0)
-        places = torch.arange(t, device=valid.device)
-        return self.positions[(valid.sum(dim=1, keepdim=True) - 1 - places).clamp(min=0)]
-
     def _intervals(self, asking: Tensor | None, answering: Tensor | None) -> Tensor | None:
         """(B, T, S) buckets of the time between events."""
         if not self.config.time_bias or asking is None or answering is None:
             return None
         return interval_buckets(asking[:, :, None] - answering[:, None, :])
-
-    def _seen(self, t: int, valid: Tensor | None, device: torch.device) -> Tensor:
-        """(B or 1, 1, T, T) which position may see which; each sees itself, so that no row of attention is empty."""
-        every = torch.ones(1, t, t, dtype=torch.bool, device=device)
-        if self.causal:
-            return every.tril()[:, None]
-        return (every if valid is None else valid[:, None, :] | every.triu().tril())[:, None]
 
 
 def _at(events: Tensor | None, places: Tensor) -> Tensor | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -25,7 +26,6 @@ from ...catalog.parsing import DAY_US
 from ...catalog.sequences import Sequences
 from ..config import StatisticsConfig
 from ..layers import start_at_zero, start_xavier
-from .folds import user_folds
 
 SHOWN = "impression"
 # Name of a rate, events that succeed, events that try: of either list the first type that occurs in the data.
@@ -124,6 +124,16 @@ def counted_events(
     kept = ordered.join(first, on="user_id", how="left", maintain_order="left")
     kept = kept.filter(pl.col("first").is_null() | (pl.col("row") < pl.col("first"))).drop("row", "first")
     return kept if until is None else kept.filter(pl.col("timestamp").cast(pl.Int64) < until)
+
+
+def user_folds(user_ids: Sequence[str], folds: int) -> IntArray:
+    """(U,) fold of each user, from 0; by a hash of the name alone, so that tables and shards agree on it.
+
+    An item's statistics hold the very event that a step asks for, so that they tell what was taken at least once;
+    counted over the other folds of users they do not, for a target and a negative alike (cross-fitting, as in target
+    encoding).
+    """
+    return np.fromiter((zlib.crc32(user.encode()) % folds for user in user_ids), np.int64, len(user_ids))
 
 
 def count_folds(events: pl.DataFrame, folds: int) -> list[pl.DataFrame]:

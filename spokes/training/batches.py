@@ -16,7 +16,7 @@ from ...arrays import BoolArray, IntArray
 from ...catalog.sequences import Histories, History, Sequences
 from ...catalog.streams import SequenceSource, ahead
 from ..config import SpokeConfig
-from ..features.folds import user_folds
+from ..features.statistics import user_folds
 
 PADDING = -1
 MASK = -2

@@ -28,8 +28,7 @@ from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_check
 from .distributed import World, join_world
 from .memory import refuse_beyond_device
 from .objective import Objective
-from .optimiser import adamw
-from .schedules import rate_factor
+from .optimiser import adamw, rate_factor
 
 Validate = Callable[[BehaviourModel], float]
 # Losses of so many batches wait on the device before they are asked for.

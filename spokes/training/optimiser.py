@@ -1,7 +1,8 @@
-"""The optimiser of a training: AdamW in one fused pass over each weight, with learning rates by part."""
+"""The optimiser of a training: AdamW in one fused pass over each weight; learning rates by part and over time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 BETAS = (0.9, 0.98)
+WARMUP_EPOCHS = 1.0
 
 
 def adamw(named: Mapping[str, Tensor], rate: float, shares: Mapping[str, float]) -> torch.optim.AdamW:
@@ -31,3 +33,17 @@ def rate_groups(named: Mapping[str, Tensor], rate: float, shares: Mapping[str, f
         share = next((share for prefix, share in shares.items() if name.startswith(prefix)), 1.0)
         groups.setdefault(share, []).append(parameter)
     return [{"params": own, "lr": rate * share, "share": share} for share, own in groups.items()]
+
+
+def rate_factor(done: float, horizon: float) -> float:
+    """What the learning rate is multiplied by after `done` epochs, with fractions: a rise, then half a cosine.
+
+    With w = `WARMUP_EPOCHS` it is done / w in the warm-up, and after it, at p = (done - w) / (horizon - w),
+    (1 + cos(pi p)) / 2 (Loshchilov & Hutter, 2017).
+    """
+    warmup = min(WARMUP_EPOCHS, horizon)
+    if done < warmup:
+        return done / warmup
+    if horizon <= warmup:
+        return 1.0
+    return (1 + math.cos(math.pi * min(1.0, (done - warmup) / (horizon - warmup)))) / 2

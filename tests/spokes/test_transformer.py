@@ -1,8 +1,7 @@
 import pytest
 import torch
 from hubspoke.spokes.config import TransformerConfig
-from hubspoke.spokes.context import EventContext, dwell_buckets, interval_buckets
-from hubspoke.spokes.transformer import Frame, SequenceTransformer
+from hubspoke.spokes.transformer import EventContext, Frame, SequenceTransformer, dwell_buckets, interval_buckets
 
 CONFIG = TransformerConfig(dimension=8, blocks=2, heads=2, max_length=6)
 

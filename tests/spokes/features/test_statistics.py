@@ -1,3 +1,4 @@
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,7 +10,6 @@ from hubspoke.catalog.sequences import Sequences, build_sequences
 from hubspoke.catalog.sessions import SessionSettings, clean_sessions
 from hubspoke.evaluation.protocols import Protocol, training_mask
 from hubspoke.spokes.config import SpokeConfig, StatisticsConfig
-from hubspoke.spokes.features.folds import user_folds
 from hubspoke.spokes.features.items import ItemFeatures
 from hubspoke.spokes.features.statistics import (
     ItemStatistics,
@@ -17,6 +17,7 @@ from hubspoke.spokes.features.statistics import (
     count_folds,
     counted_events,
     statistics_of,
+    user_folds,
 )
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.loop import train_behaviour
@@ -373,3 +374,16 @@ def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space,
     assert popular > 1 and rare > 1
     popular, rare = leaning(hub, space, encoded, folds=5)
     assert popular > 1 and rare < 0.1
+
+
+@given(users=st.lists(st.text(max_size=5), max_size=30), folds=st.integers(1, 7))
+def test_a_users_fold_depends_on_the_name_alone(users, folds):
+    found = user_folds(users, folds)
+    assert found.shape == (len(users),) and ((found >= 0) & (found < folds)).all()
+    np.testing.assert_array_equal(user_folds(users[::-1], folds), found[::-1])
+
+
+def test_folds_are_about_equally_large_and_the_same_on_every_machine():
+    found = user_folds([f"user {n}" for n in range(5000)], 5)
+    assert np.abs(np.bincount(found, minlength=5) - 1000).max() < 150
+    assert found[7] == zlib.crc32(b"user 7") % 5 == user_folds(["user 7"], 5)[0]

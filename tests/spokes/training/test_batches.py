@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hubspoke.catalog.sequences import History
 from hubspoke.spokes.config import SpokeConfig
-from hubspoke.spokes.features.folds import user_folds
+from hubspoke.spokes.features.statistics import user_folds
 from hubspoke.spokes.training.batches import (
     CONTEXT_DROPOUT,
     MASK,

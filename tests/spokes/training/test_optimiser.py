@@ -1,5 +1,6 @@
+import pytest
 import torch
-from hubspoke.spokes.training.optimiser import BETAS, adamw
+from hubspoke.spokes.training.optimiser import BETAS, adamw, rate_factor
 
 
 def test_steps_are_those_of_the_paper():
@@ -30,3 +31,11 @@ def test_nothing_with_a_gradient_is_no_step():
     weight = torch.nn.Parameter(torch.ones(2))
     adamw({"weight": weight}, 0.1, {}).step()
     assert weight.tolist() == [1.0, 1.0]
+
+
+def test_the_rate_rises_and_falls_along_half_a_cosine():
+    # In the warm-up of one epoch, at its end, half and three quarters of the way down, at the end, beyond it.
+    factors = [rate_factor(done, horizon=9.0) for done in (0.25, 1, 5, 7, 9, 12)]
+    assert factors == pytest.approx([0.25, 1, 0.5, (1 - 0.5**0.5) / 2, 0, 0])
+    # A training as short as the warm-up ends at the top.
+    assert [rate_factor(done, horizon=1.0) for done in (0.5, 1.0)] == [0.5, 1.0]
