@@ -56,14 +56,9 @@ class ScoreParts:
 def explain_scores(
     spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, rows: IntArray, *, exclude_seen: bool = False
 ) -> ScoreParts:
-    """Take the scores of some items after a session apart.
+    """Take the scores of K items, at `rows` of the (N, D) item vectors, after a session of T rows apart.
 
-    Args:
-        spoke: what scores.
-        item_vectors: (N, D) of the catalog, as `embed_items` gives them.
-        history: (T,) rows of the session, oldest first; a `History` where the times of its events are to count.
-        rows: (K,) items to explain.
-        exclude_seen: the serving policy whose weights are wanted.
+    A `History` is wanted where the times of its events are to count.
     """
     if not len(history):
         raise UsageError("An empty session has nothing to explain by; name at least one item that was looked at.")
@@ -112,10 +107,9 @@ def _content_terms(
     events = faded[:, None] * item_vectors[recent, start:]  # (T', R)
     length = float(np.linalg.norm(events.sum(axis=0))) or 1.0
     terms = events / length * (weights.content * spoke.space.modality_weights(weights.image_share))
-    content: dict[str, slice] = {
-        name: slice(own.start - start, own.stop - start) for name, own in _columns(spoke).items() if name in MODALITIES
-    }
-    found = _products(content, item_vectors[rows, start:], terms)
+    terms = np.pad(terms, ((0, 0), (start, 0)))  # (T', D)
+    content: dict[str, slice] = {name: own for name, own in _columns(spoke).items() if name in MODALITIES}
+    found = _products(content, item_vectors[rows], terms)
     return {name: np.pad(own, ((0, 0), (len(history) - len(recent), 0))) for name, own in found.items()}
 
 

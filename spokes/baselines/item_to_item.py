@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...arrays import FloatArray, IntArray
+from ...arrays import FloatArray
 from ...catalog.sequences import Histories, Sequences, co_engaged_pairs
 
 
@@ -24,7 +24,15 @@ class ItemToItem:
         self._n_items = sequences.n_items
         self._decay = decay
         self._recent = recent
-        self._offsets, self._neighbours, self._values = _similarities(sequences, window, shrinkage)
+        # Rows of the item-item similarity matrix: offsets (N + 1,), neighbours (M,), values (M,).
+        n = sequences.n_items
+        left, right = co_engaged_pairs(sequences, window).T
+        pairs, counts = np.unique(np.concatenate([left * n + right, right * n + left]), return_counts=True)
+        left, self._neighbours = pairs // n, pairs % n
+        events = sequences.item_counts().astype(np.float64)
+        similarities = counts / (np.sqrt(events[left] * events[self._neighbours]) + shrinkage)
+        self._values = similarities.astype(np.float32)
+        self._offsets = np.concatenate([[0], np.cumsum(np.bincount(left.astype(np.int64), minlength=n))])
 
     def score(self, histories: Histories) -> FloatArray:
         """(B, N) recency-weighted sums of similarities."""
@@ -35,15 +43,3 @@ class ItemToItem:
                 # A row names each neighbour once, so plain indexed addition is safe.
                 scores[b, self._neighbours[row]] += self._decay**age * self._values[row]
         return scores
-
-
-def _similarities(sequences: Sequences, window: int, shrinkage: float) -> tuple[IntArray, IntArray, FloatArray]:
-    """Rows of the item-item similarity matrix: offsets (N + 1,), neighbours (M,), values (M,)."""
-    n = sequences.n_items
-    left, right = co_engaged_pairs(sequences, window).T
-    pairs, counts = np.unique(np.concatenate([left * n + right, right * n + left]), return_counts=True)
-    left, right = pairs // n, pairs % n
-    events = sequences.item_counts().astype(np.float64)
-    values = counts / (np.sqrt(events[left] * events[right]) + shrinkage)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(left.astype(np.int64), minlength=n))]).astype(np.int64)
-    return offsets, right.astype(np.int64), values.astype(np.float32)

@@ -32,7 +32,12 @@ class SessionNeighbours:
         self._neighbours = neighbours
         self._decay = decay
         self._recent = recent
-        items, numbers = _distinct_events(sequences)
+        # Sessions are numbered from old to new, and each holds an item once.
+        newest = np.argsort(sequences.timestamps[sequences.offsets[1:] - 1], kind="stable")
+        place = np.empty(len(sequences), np.int64)
+        place[newest] = np.arange(len(sequences))
+        pairs = np.unique(np.repeat(place, sequences.lengths) * sequences.n_items + sequences.items)
+        items, numbers = pairs % sequences.n_items, pairs // sequences.n_items
         by_session = np.argsort(numbers, kind="stable")
         self._sessions = _Lists(numbers[by_session], items[by_session], len(sequences))
         by_item = np.lexsort((-numbers, items))
@@ -75,12 +80,3 @@ class _Lists:
 
     def __getitem__(self, row: int) -> IntArray:
         return self._values[self._offsets[row] : self._offsets[row + 1]]
-
-
-def _distinct_events(sequences: Sequences) -> tuple[IntArray, IntArray]:
-    """Items and session numbers of the distinct (item, session) pairs; sessions are numbered from old to new."""
-    newest = np.argsort(sequences.timestamps[sequences.offsets[1:] - 1], kind="stable")
-    number = np.empty(len(sequences), np.int64)
-    number[newest] = np.arange(len(sequences))
-    pairs = np.unique(np.repeat(number, sequences.lengths) * sequences.n_items + sequences.items)
-    return pairs % sequences.n_items, pairs // sequences.n_items

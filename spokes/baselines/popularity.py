@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...arrays import FloatArray, IntArray
+from ...arrays import FloatArray
 from ...catalog.schema import TimeKind
 from ...catalog.sequences import Histories, Sequences
 from ..features.trend import span_counts
@@ -16,38 +16,29 @@ class Popularity:
     name = "popularity"
 
     def __init__(self, sequences: Sequences) -> None:
-        self._scores = sequences.item_counts().astype(np.float32)
+        self._scores: FloatArray = sequences.item_counts().astype(np.float32)  # (N,)
 
     def score(self, histories: Histories) -> FloatArray:
-        """(B, N) event counts."""
+        """(B, N) the same for all."""
         return np.tile(self._scores, (len(histories), 1))
 
 
-class RecentPopularity:
+class RecentPopularity(Popularity):
     """Items by their number of events in the last days of training; where that ties, by all training events.
 
-    Timestamps that only count events up (`order`) know no days. All time then stands in for the last days, and `note`
-    says so.
+    A score is a place from the end, 0 for an item without events; items that tie in both counts share one. Timestamps
+    that only count events up (`order`) know no days. All time then stands in for the last days, and `note` says so.
     """
 
     def __init__(self, sequences: Sequences, *, days: int = 7, time_kind: TimeKind = "real") -> None:
+        super().__init__(sequences)
         self.name = f"popularity-{days}d"
-        dated = time_kind != "order"
-        self.note = None if dated else f"{self.name} counts all events: their timestamps are an order without days"
-        self._scores = _recent_places(sequences, days) if dated else Popularity(sequences).score([_NOBODY])[0]
-
-    def score(self, histories: Histories) -> FloatArray:
-        """(B, N) places from the end, 0 for an item without events; items that tie in both counts share one."""
-        return np.tile(self._scores, (len(histories), 1))
-
-
-_NOBODY: IntArray = np.zeros(0, np.int64)
-
-
-def _recent_places(sequences: Sequences, days: int) -> FloatArray:
-    """(N,) place of each item by (events after the last event minus `days`, events), counted from the least."""
-    counts = np.stack([span_counts(sequences, days), sequences.item_counts()], axis=1)  # (N, 2)
-    places = np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
-    # Places instead of counts: both counts in one float32 would lose the smaller one's digits.
-    lowest = 0 if not len(counts) or counts.sum(axis=1).min() == 0 else 1
-    return (places + lowest).astype(np.float32)
+        self.note = None
+        if time_kind == "order":
+            self.note = f"{self.name} counts all events: their timestamps are an order without days"
+            return
+        counts = np.stack([span_counts(sequences, days), sequences.item_counts()], axis=1)  # (N, 2)
+        places = np.unique(counts, axis=0, return_inverse=True)[1].reshape(-1)
+        # Places instead of counts: both counts in one float32 would lose the smaller one's digits.
+        lowest = 0 if not len(counts) or counts.sum(axis=1).min() == 0 else 1
+        self._scores = (places + lowest).astype(np.float32)

@@ -66,7 +66,12 @@ def train_skip_gram(sequences: Sequences, settings: SkipGram) -> FloatArray:
             # Each item of a pair predicts the other.
             centre, context = np.concatenate([chosen, chosen[:, ::-1]]).T
             drawn = np.searchsorted(chances, rng.random(settings.drawn) * chances[-1], side="right")
-            _step(centres, contexts, centre, context, drawn, settings.negatives)
+            u, v, noise = centres.vectors[centre], contexts.vectors[context], contexts.vectors[drawn]
+            # A negative that is the very item to be predicted teaches nothing.
+            counted = (drawn[None] != context[:, None]) * np.float32(settings.negatives / len(drawn))
+            for_u, for_v, for_noise = skip_gram_gradients(u, v, noise, counted)
+            centres.descend(centre, for_u)
+            contexts.descend(np.concatenate([context, drawn]), np.concatenate([for_v, for_noise]))
     met = np.bincount(pairs.reshape(-1), minlength=n) > 0
     return np.where(met[:, None], unit_rows(centres.vectors), 0.0).astype(np.float32)
 
@@ -99,17 +104,6 @@ def skip_gram_gradients(
     pull: FloatArray = _logistic((u * v).sum(axis=1)) - 1  # (P,)
     push: FloatArray = weights * _logistic(u @ noise.T)  # (P, K)
     return pull[:, None] * v + push @ noise, pull[:, None] * u, push.T @ u
-
-
-def _step(
-    centres: _Table, contexts: _Table, centre: IntArray, context: IntArray, drawn: IntArray, negatives: int
-) -> None:
-    u, v, noise = centres.vectors[centre], contexts.vectors[context], contexts.vectors[drawn]
-    # A negative that is the very item to be predicted teaches nothing.
-    weights = (drawn[None] != context[:, None]) * np.float32(negatives / len(drawn))
-    for_u, for_v, for_noise = skip_gram_gradients(u, v, noise, weights)
-    centres.descend(centre, for_u)
-    contexts.descend(np.concatenate([context, drawn]), np.concatenate([for_v, for_noise]))
 
 
 def _logistic(x: FloatArray) -> FloatArray:

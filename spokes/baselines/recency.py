@@ -46,6 +46,5 @@ def hub_with_recency(
         best, why = max(found, key=lambda one: one[0])[1], f"chosen on {len(checked.users)} users"
     weights = best.mixture.weights(exclude_seen)
     note = f"{hub}, decay {weights.recency_decay:g} over {weights.recent_events} events ({why})"
-    return HubWithRecency(
-        "hub-recency", best.recommender("hub-recency", vectors, exclude_seen=exclude_seen).score, note
-    )
+    served = best.recommender("hub-recency", vectors, exclude_seen=exclude_seen)
+    return HubWithRecency(served.name, served.score, note)

@@ -182,25 +182,21 @@ class AttributeEncoder(nn.Module):
 
     def forward(self, rows: AttributeRows) -> Tensor:
         """(N, D) vectors of N items."""
-        rows = self._with_dropout(rows)
+        if self.training and self.dropout:
+            n, c = rows.categories.shape
+            drop = torch.rand(n, c + len(self.widths), device=rows.categories.device) < self.dropout
+            widths = torch.tensor(self.widths, dtype=torch.long, device=drop.device)
+            blanks = torch.randint_like(rows.categories, UNKNOWN, MISSING + 1)
+            rows = AttributeRows(
+                torch.where(drop[:, :c], blanks, rows.categories),
+                torch.where(drop[:, c:].repeat_interleave(widths, dim=1), self.dropped, rows.numbers),
+            )
         names = self.tables(rows.categories + self.offsets).flatten(1)  # (N, C * WIDTH)
         # The vectors of a number's bins, weighed by how far it has come through each.
         halves = zip(rows.numbers.split(self.widths, dim=1), self.bins.weight.split(self.widths), strict=True)
         fields = torch.cat([names, *(own @ bins for own, bins in halves)], dim=1)
         out: Tensor = self.output(nn.functional.gelu(self.hidden(fields)))
         return out
-
-    def _with_dropout(self, rows: AttributeRows) -> AttributeRows:
-        if not self.training or not self.dropout:
-            return rows
-        n, c = rows.categories.shape
-        drop = torch.rand(n, c + len(self.widths), device=rows.categories.device) < self.dropout
-        widths = torch.tensor(self.widths, dtype=torch.long, device=drop.device)
-        columns = drop[:, c:].repeat_interleave(widths, dim=1)
-        blanks = torch.randint_like(rows.categories, UNKNOWN, MISSING + 1)
-        return AttributeRows(
-            torch.where(drop[:, :c], blanks, rows.categories), torch.where(columns, self.dropped, rows.numbers)
-        )
 
 
 class _Columns:
@@ -230,8 +226,9 @@ class _Columns:
             other = pl.col("currency").is_not_null() & (pl.col("currency") != unit) & pl.lit(unit != "")
             numbers = self._items.select(pl.when(~other).then("price").alias("number"))["number"]
         else:
-            parsed = _parsed(self.texts(name))
-            numbers = parsed.select(pl.when(pl.col("unit") == unit).then("number").alias("number"))["number"]
+            numbers = _parsed(self.texts(name)).select(pl.when(pl.col("unit") == unit).then("number").alias("number"))[
+                "number"
+            ]
         numbers = numbers.cast(pl.Float64).fill_null(float("nan"))
         return numbers.set(numbers.is_infinite(), float("nan"))
 

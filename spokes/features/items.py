@@ -19,14 +19,7 @@ from ...catalog.streams import SequenceSource, SequenceStream
 from ...errors import UsageError
 from ..config import SpokeConfig
 from .attributes import AttributeEncoder, AttributeRows, Vocabulary, fit_vocabulary
-from .statistics import (
-    ItemStatistics,
-    StatisticsEncoder,
-    add_counts,
-    count_folds,
-    counted_events,
-    statistics_of,
-)
+from .statistics import ItemStatistics, StatisticsEncoder, add_counts, count_folds, counted_events, statistics_of
 
 VOCABULARY = "vocabulary.json"
 
@@ -75,12 +68,10 @@ class ItemFeatures:
         attributes = self.vocabulary.encode(items) if self.vocabulary is not None and items is not None else None
         if self.statistics is None:
             return FeatureRows(attributes)
-        by_fold = self.statistics.encode_folds(item_ids)
-        return FeatureRows(
-            attributes,
-            torch.from_numpy(self.statistics.encode(item_ids)),
-            None if by_fold is None else torch.from_numpy(by_fold),
+        everybody, *folds = (
+            torch.from_numpy(own.encode(item_ids)) for own in (self.statistics, *self.statistics.others)
         )
+        return FeatureRows(attributes, everybody, torch.stack(folds, dim=1) if folds else None)
 
     def save(self, directory: Path) -> None:
         """Write what there is, as JSON and safetensors."""
@@ -100,33 +91,23 @@ class ItemFeatures:
 
 def fit_features(
     config: SpokeConfig,
-    items: pl.DataFrame,
-    seen: SequenceSource,
-    events: Iterable[tuple[pl.DataFrame, Sequences]],
+    items: pl.DataFrame,  # the item table
+    seen: SequenceSource,  # that is trained on
+    events: Iterable[tuple[pl.DataFrame, Sequences]],  # raw, and what was cut from them, by ranges of users
     *,
-    until: int | None = None,
-    dated: bool = True,
-    parent: ItemFeatures | None = None,
+    until: int | None = None,  # microseconds UTC of a split in time; nothing from there on counts
+    dated: bool = True,  # whether timestamps are times and no mere order
+    parent: ItemFeatures | None = None,  # of the version whose weights are trained on
 ) -> ItemFeatures:
     """What the config asks for, of a catalog and of the events that a training may see.
 
-    Args:
-        config: of the spoke.
-        items: the item table.
-        seen: the sequences that are trained on.
-        events: raw events with the sequences that were cut from them, one range of users after the other; read where
-            statistics are asked for.
-        until: microseconds UTC of a split in time; nothing from there on counts.
-        dated: whether timestamps are times; they are not where data has an order only.
-        parent: of the version whose weights are trained on: its vocabulary is kept and its columns are counted again,
-            so that the weights still mean what they did.
+    The vocabulary of a parent is kept and its columns are counted again, so that its weights still mean what they did.
     """
     kept = parent or ItemFeatures()
     vocabulary = statistics = None
     if config.attributes:
-        vocabulary = kept.vocabulary
-        if vocabulary is None:
-            vocabulary = fit_vocabulary(items, config.attributes)
+        # A vocabulary without fields counts as one.
+        vocabulary = fit_vocabulary(items, config.attributes) if kept.vocabulary is None else kept.vocabulary
     if config.statistics:
         folds, item_ids = config.statistics.folds, items["item_id"]
 

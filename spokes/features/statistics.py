@@ -74,10 +74,6 @@ class ItemStatistics:
         encoded: FloatArray = np.concatenate([known, self.new_item[None, :]])[rows]
         return encoded
 
-    def encode_folds(self, item_ids: Sequence[str]) -> FloatArray | None:
-        """(N, F, K + 1) what `encode` gives without each of F folds of the users; None where nobody trains on them."""
-        return np.stack([own.encode(item_ids) for own in self.others], axis=1) if self.others else None
-
     def save(self, directory: Path) -> None:
         """Write statistics.json and statistics.safetensors."""
         about = {"columns": self.columns, "items": self.item_ids}
@@ -97,7 +93,11 @@ class ItemStatistics:
 
 
 def counted_events(
-    events: pl.DataFrame, item_ids: pl.Series, whole: Sequences, train: Sequences, until: int | None = None
+    events: pl.DataFrame,  # of the event schema
+    item_ids: pl.Series,  # the catalog's, in row order
+    whole: Sequences,  # all over that catalog
+    train: Sequences,  # those of them that training sees: of each user the first events
+    until: int | None = None,  # microseconds UTC of a split in time: nothing from there on counts, whoever did it
 ) -> pl.DataFrame:
     """The raw events that training may count: of each user those before the first event that is held out.
 
@@ -105,22 +105,24 @@ def counted_events(
     cut from it (user, time, position; ties as in the table). A purchase right after a held-out view of the same item,
     which the sequences collapse into one event, lies behind the cut with it. Users of whom nothing is held out count
     with all they have, as they do in training.
-
-    Args:
-        events: table of the event schema.
-        item_ids: the catalog's, in row order.
-        whole: all sequences over that catalog.
-        train: those of them that training sees: of each user the first events.
-        until: microseconds UTC; nothing from there on counts, whoever did it. For a split in time.
     """
+    users = np.repeat(whole.users, whole.lengths)
+    order = np.lexsort((whole.timestamps, users))
+    users = users[order]
+    rank = np.arange(len(users)) - np.searchsorted(users, users)
+    held = rank >= np.bincount(np.repeat(train.users, train.lengths), minlength=len(whole.user_ids))[users]
+    rows = order[held]
+    held_out = pl.DataFrame(
+        {
+            "user_id": pl.Series(whole.user_ids, dtype=pl.String).gather(users[held]),
+            "timestamp": pl.Series(whole.timestamps[rows]).cast(pl.Datetime("us", "UTC")),
+            "item_id": item_ids.cast(pl.String).gather(whole.items[rows]),
+        }
+    )
     keys = ["user_id", "timestamp", *(["position"] if "position" in events.columns else [])]
     ordered = events.sort(keys, maintain_order=True, nulls_last=True).with_row_index("row")
-    held = _held_out(whole, train, item_ids)
-    first = (
-        ordered.join(held, on=["user_id", "timestamp", "item_id"], how="semi")
-        .group_by("user_id")
-        .agg(pl.col("row").min().alias("first"))
-    )
+    found = ordered.join(held_out, on=["user_id", "timestamp", "item_id"], how="semi")
+    first = found.group_by("user_id").agg(pl.col("row").min().alias("first"))
     kept = ordered.join(first, on="user_id", how="left", maintain_order="left")
     kept = kept.filter(pl.col("first").is_null() | (pl.col("row") < pl.col("first"))).drop("row", "first")
     return kept if until is None else kept.filter(pl.col("timestamp").cast(pl.Int64) < until)
@@ -137,29 +139,26 @@ def user_folds(user_ids: Sequence[str], folds: int) -> IntArray:
 
 
 def count_folds(events: pl.DataFrame, folds: int) -> list[pl.DataFrame]:
-    """What `count_events` gives for each fold of the users."""
-    if folds == 1:
-        return [count_events(events)]
-    users = events["user_id"].unique()
-    own = pl.DataFrame({"user_id": users, "fold": user_folds(users.to_list(), folds)})
-    folded = events.join(own, on="user_id", how="left", maintain_order="left")
-    return [count_events(folded.filter(pl.col("fold") == fold)) for fold in range(folds)]
-
-
-def count_events(events: pl.DataFrame) -> pl.DataFrame:
-    """What statistics are made of, per item, sorted; of `item_id`, `timestamp` and `event_type`, searches left out.
+    """What statistics are made of, for each fold of the users: per item, sorted, searches left out.
 
     Columns: `item_id`, `last` (microseconds of the last event that was more than being shown, null where there is
     none), and the number of its events of each type that occurs.
     """
-    own = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "search"))
-    types = sorted(own["event_type"].unique())
+    users = events["user_id"].unique()
+    fold_of = pl.DataFrame({"user_id": users, "fold": user_folds(users.to_list(), folds)})
+    wanted = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "search"))
+    folded = wanted.join(fold_of, on="user_id", how="left", maintain_order="left")
     acted = pl.col("timestamp").filter(pl.col("event_type") != SHOWN)
-    counts = own.group_by("item_id").agg(
-        acted.max().cast(pl.Int64).alias(LAST),
-        *((pl.col("event_type") == kind).sum().cast(pl.Int64).alias(kind) for kind in types),
-    )
-    return counts.sort("item_id")
+    found = []
+    for fold in range(folds):
+        own = folded.filter(pl.col("fold") == fold)
+        types = sorted(own["event_type"].unique())
+        counts = own.group_by("item_id").agg(
+            acted.max().cast(pl.Int64).alias(LAST),
+            *((pl.col("event_type") == kind).sum().cast(pl.Int64).alias(kind) for kind in types),
+        )
+        found.append(counts.sort("item_id"))
+    return found
 
 
 def add_counts(counts: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
@@ -173,13 +172,10 @@ def add_counts(counts: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 def statistics_of(
     counts: Sequence[pl.DataFrame], *, recency: bool = True, columns: Sequence[str] | None = None
 ) -> ItemStatistics:
-    """Statistics of counted events.
+    """Statistics of events that training may count, fold by fold; `recency` where timestamps are times, no mere order.
 
-    Args:
-        counts: of all events that training may count, fold by fold.
-        recency: whether timestamps are times; they are not where data has an order only.
-        columns: what an encoder that was trained before reads, in its order: other columns are left out, and one that
-            these events do not give says nothing. None takes all that there are.
+    `columns` are what an encoder that was trained before reads, in its order: others are left out, and one that these
+    events do not give says nothing. None takes all that there are.
     """
     whole = reduce(add_counts, counts)
     reader = _Reader(whole, recency and whole[LAST].null_count() < whole.height)
@@ -214,27 +210,8 @@ class StatisticsEncoder(nn.Module):
         return out
 
 
-def _held_out(whole: Sequences, train: Sequences, item_ids: pl.Series) -> pl.DataFrame:
-    """`user_id`, `timestamp` and `item_id` of every event that training does not see."""
-    users = np.repeat(whole.users, whole.lengths)
-    order = np.lexsort((whole.timestamps, users))
-    users = users[order]
-    rank = np.arange(len(users)) - np.searchsorted(users, users)
-    kept = np.bincount(np.repeat(train.users, train.lengths), minlength=len(whole.user_ids))
-    held = rank >= kept[users]
-    rows: IntArray = order[held]
-    moments = pl.Series("timestamp", whole.timestamps[rows]).cast(pl.Datetime("us", "UTC"))
-    names = pl.Series("user_id", whole.user_ids, dtype=pl.String)
-    return pl.DataFrame(
-        [names.gather(users[held]), moments, item_ids.cast(pl.String).gather(whole.items[rows]).alias("item_id")]
-    )
-
-
 class _Reader:
-    """Turns counts into columns with mean 0 and deviation 1 over the items of the whole catalog.
-
-    Means, deviations, the mean rates and the newest event are those of `whole`, the counts of all events.
-    """
+    """Turns counts into columns with mean 0 and deviation 1 over the items of `whole`, the counts of all events."""
 
     def __init__(self, whole: pl.DataFrame, recency: bool) -> None:
         types = whole.columns[2:]
@@ -260,7 +237,9 @@ class _Reader:
             mean, deviation = self._scales.get(name, (0.0, 0.0))
             if deviation > 1e-6:
                 values[:, k] = (self._raw(counts, name, scale) - mean) / deviation
-                prior[k] = (self._default(name) - mean) / deviation
+                # An item without events has none of any type, the mean rate, the mean recency.
+                rate = float(np.log(self._means[name])) if name in self._means else 0.0
+                prior[k] = ((self._days if name == RECENCY else rate) - mean) / deviation
         return ItemStatistics(tuple(wanted), tuple(counts["item_id"].to_list()), values, prior)
 
     def _raw(self, counts: pl.DataFrame, name: str, scale: float = 1.0) -> FloatArray:
@@ -274,12 +253,6 @@ class _Reader:
             rates = (PRIOR_STRENGTH * self._means[name] + successes) / (PRIOR_STRENGTH + trials)
             return np.asarray(np.log(rates), np.float32)
         return np.asarray(np.log1p(_counted(counts, name) * scale), np.float32)
-
-    def _default(self, name: str) -> float:
-        """What an item without events has: no events, the mean rate, the mean recency."""
-        if name == RECENCY:
-            return self._days
-        return float(np.log(self._means[name])) if name in self._means else 0.0
 
     def _trials(self, counts: pl.DataFrame, name: str) -> tuple[IntArray, IntArray]:
         success, trial = self._rates[name]

@@ -275,7 +275,7 @@ def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all():
     days = np.log1p([1.0, 0.0, 2 - 9 / DAY])
     recency = made.columns.index("recency")
     assert second.values[1, recency] == pytest.approx((np.log1p(1.0) - days.mean()) / days.std(), abs=1e-4)
-    encoded = made.encode_folds(["c", "b", "never seen"])
+    encoded = ItemFeatures(statistics=made).encode(["c", "b", "never seen"], None).by_fold.numpy()
     assert encoded.shape == (3, 3, len(made.columns) + 1)
     np.testing.assert_array_equal(encoded[0, 0], made.new_item)
     np.testing.assert_array_equal(encoded[2], np.tile(made.new_item, (3, 1)))
@@ -286,7 +286,8 @@ def test_what_is_counted_without_a_fold_is_for_training_and_not_saved(tmp_path):
     made = fit_statistics(FOLDED, folds=3)
     made.save(tmp_path)
     loaded = ItemStatistics.load(tmp_path)
-    assert loaded.fingerprint == made.fingerprint and not loaded.others and loaded.encode_folds(["a"]) is None
+    assert loaded.fingerprint == made.fingerprint and not loaded.others
+    assert ItemFeatures(statistics=loaded).encode(["a"], None).by_fold is None
 
 
 def test_the_order_of_events_is_irrelevant():
