@@ -6,7 +6,7 @@ nothing here knows a workspace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -59,17 +59,12 @@ class PartScores:
 
 @dataclass(frozen=True)
 class Trial:
-    """Validation users on whom mixtures are tried, block by block: the scores of one block are held at a time.
+    """Validation users on whom mixtures are tried, block by block: the scores of one block are held at a time."""
 
-    Attributes:
-        blocks: the part scores of each block's users and the measure of their lists, in the same order in every call.
-        text: whether there are text scores.
-        image: likewise for pictures.
-    """
-
+    # The part scores of each block's users and the measure of their lists, in the same order in every call.
     blocks: Callable[[], Iterable[tuple[PartScores, Quality]]]
-    text: bool = False
-    image: bool = False
+    text: bool = False  # whether there are text scores
+    image: bool = False  # likewise for pictures
 
     def __call__(self, mixes: Sequence[Mix]) -> list[FloatArray]:
         """The (U,) per-user quality of each mixture; all of them in one pass over the users."""
@@ -100,17 +95,12 @@ class CatalogContent:
 
 @dataclass(frozen=True)
 class Selection:
-    """The choices that one training makes on its validation.
-
-    Attributes:
-        content: of the catalog.
-        default: how the hub reads a session; kept unless something is better.
-        as_tested: whether validation asks what the test does. Where it does not, nothing is learned about what returns
-            at once, and no event is held back.
-    """
+    """The choices that one training makes on its validation."""
 
     content: CatalogContent
-    default: FloorSettings
+    default: FloorSettings  # how the hub reads a session; kept unless something is better
+    # Whether validation asks what the test does. Where it does not, nothing is learned about what returns at once, and
+    # no event is held back.
     as_tested: bool
 
     def checkpoint_score(self, users: Validation) -> Callable[[FloatArray], float]:
@@ -125,20 +115,12 @@ class Selection:
     def mixture(
         self,
         users: Validation,
-        sessions: FloatArray,
-        items: FloatArray,
-        cold: BoolArray,
-        trends: Mapping[int, FloatArray],
+        sessions: FloatArray,  # (U, D) what trained behaviour says of their histories
+        items: FloatArray,  # (N, D) and of the items
+        cold: BoolArray,  # (N,) items without an ID residual of their own
+        trends: Mapping[int, FloatArray],  # (N,) how often items were taken lately, by the days that are meant by it
     ) -> Mixture:
-        """The weights for both serving policies.
-
-        Args:
-            users: U validation users.
-            sessions: (U, D) what trained behaviour says of their histories.
-            items: (N, D) and of the items.
-            cold: (N,) items without an ID residual of their own.
-            trends: (N,) how often items were taken lately, by the days that are meant by it.
-        """
+        """The weights for both serving policies."""
         of_cold, rows = users.asked_for(cold)
         chosen = []
         for filter_seen in (False, True):
@@ -166,10 +148,9 @@ class Selection:
         users: Validation,
         filter_seen: bool,
         held_back: int,
-        recency: Recency | None = None,
-        behaviour: tuple[FloatArray, FloatArray] | None = None,
+        recency: Recency | None = None,  # that content is read with; None leaves it out
+        behaviour: tuple[FloatArray, FloatArray] | None = None,  # (U, D) sessions and (N, D) items, likewise
     ) -> Trial:
-        """Users over content as `recency` reads it, and (U, D) sessions by (N, D) items; None leaves a part out."""
 
         def blocks() -> Iterator[tuple[PartScores, Quality]]:
             done = 0
@@ -213,34 +194,30 @@ def choose_held_back(trials: Mapping[int, Trial]) -> int:
 
 
 def choose_weights(
-    trial: Trial,
-    settings: FloorSettings,
-    cold: BoolArray,
-    guard: Trial | None = None,
-    trends: Mapping[int, FloatArray] | None = None,
+    trial: Trial,  # with behaviour's scores and content's
+    settings: FloorSettings,  # how content read a session for them
+    cold: BoolArray,  # (N,) true for items without an ID residual of their own
+    guard: Trial | None = None,  # the users who took a cold item, asked for their cold targets alone
+    trends: Mapping[int, FloatArray] | None = None,  # (N,) how often items were taken in so many last days; 0 for all
 ) -> MixtureWeights:
     """The weights that rank validation targets best, leaning towards content and towards cold items.
 
     Content and bias are what carry items that have few events, and tomorrow there are more of those than among the
     targets of a validation set of today.
-
-    Args:
-        trial: U validation users, with behaviour's scores over N items and content's as `settings` reads a session.
-        settings: how the content scores were made.
-        cold: (N,) true for items without an ID residual of their own.
-        guard: those of the users who took a cold item, asked for their cold targets alone; without it nothing is
-            guarded.
-        trends: (N,) how often items were taken lately, by the days that are meant by it; 0 for all of the training.
     """
     share, known = settings.image_share, trial.text or trial.image
     # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
     weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
     # First the trend: the best one, beside no content or the content weight that is best without it.
-    plain = trial([_mixed(share, value) for value in weights])
-    trend, days = _choose_trend(trial, share, {0.0, weights[_best(plain)]}, trends or {})
-    lately = np.float32(trend) * trends[days] if trend and trends else None
+    beside, trends = trial([_mixed(share, value) for value in weights]), trends or {}
+    contents = sorted({0.0, weights[_best(beside)]})
+    tried = [(0.0, 0), *((value, days) for days in trends for value in TREND_WEIGHTS)]
+    bonuses = [np.float32(value) * trends[days] if value else None for value, days in tried]
+    nth = _best(trial([_mixed(share, value, bonus) for bonus in bonuses for value in contents])) if trends else 0
+    (trend, days), lately = tried[nth // len(contents)], bonuses[nth // len(contents)]
     # Then the content weight: of those near the best, the largest.
-    beside = plain if lately is None else trial([_mixed(share, value, lately) for value in weights])
+    if lately is not None:
+        beside = trial([_mixed(share, value, lately) for value in weights])
     weight, _ = _largest_within_error(weights, beside)
 
     def mix(bias: float) -> Mix:
@@ -260,18 +237,6 @@ def choose_weights(
         bias = _guard(bias, quality, whole, guard, mixes, _content(share))
     chosen = settings.weights(behaviour=1.0, content=weight, cold=bias)
     return chosen.model_copy(update={"trend": trend, "trend_days": days})
-
-
-def _choose_trend(
-    trial: Trial, image_share: float, contents: Collection[float], trends: Mapping[int, FloatArray]
-) -> tuple[float, int]:
-    """The weight and the days of the trend that is best beside any of the content weights; no weight where none is."""
-    if not trends:
-        return 0.0, 0
-    tried = [(0.0, 0), *((weight, days) for days in trends for weight in TREND_WEIGHTS)]
-    bonuses = [np.float32(weight) * trends[days] if weight else None for weight, days in tried]
-    found = trial([_mixed(image_share, content, bonus) for bonus in bonuses for content in sorted(contents)])
-    return tried[_best(found) // len(contents)]
 
 
 def _content(image_share: float) -> Mix:

@@ -55,10 +55,7 @@ class Behaviour:
     def inputs(self, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None) -> ItemInputs:
         """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content.
 
-        Args:
-            item_ids: identifiers, N.
-            encoded: what the hub's encoders say of them.
-            items: their rows of the item table; needed where attributes are read.
+        `items` are their rows of the item table, needed where attributes are read.
         """
         known = id_rows(item_ids, self.known_items)
         return self.model.inputs(encoded, known, self.features.encode(item_ids, items))
@@ -135,10 +132,7 @@ class Spoke:
     ) -> FloatArray:
         """(N, D) item vectors `[behaviour | cold | trend | text | image]` of any items, seen in training or not.
 
-        Args:
-            item_ids: identifiers, N.
-            encoded: what the hub's encoders say of them.
-            items: their rows of the item table; needed where the spoke reads attributes.
+        `items` are their rows of the item table, needed where attributes are read.
         """
         content = np.zeros((len(encoded), 0), np.float32)
         if self.space.dimension:

@@ -80,14 +80,6 @@ class BucketedBatches:
     Of a source in several shards a batch holds windows of one shard; the order of shards is drawn anew every epoch, and
     the next shard is read while this one trains. Sequences with fewer than two events hold no transition and are
     ignored.
-
-    Args:
-        sequences: what is trained on.
-        max_length: transitions in a window, T at most.
-        tokens: positions in a batch, B * T at most; batches of short windows hold more of them.
-        seed: with the epoch's number it decides the order, so a resumed training sees the same batches.
-        context: whether batches carry times and types; a share of `CONTEXT_DROPOUT` does not all the same.
-        folds: of the users; with more than one a batch holds windows of users of one fold.
     """
 
     reserved = 0  # positions of a served window that no event of the session takes
@@ -96,11 +88,11 @@ class BucketedBatches:
         self,
         sequences: SequenceSource,
         *,
-        max_length: int,
-        tokens: int,
-        seed: int,
-        context: bool = False,
-        folds: int = 1,
+        max_length: int,  # transitions in a window, T at most
+        tokens: int,  # positions in a batch, B * T at most; batches of short windows hold more of them
+        seed: int,  # with the epoch's number it decides the order, so a resumed training sees the same batches
+        context: bool = False,  # whether batches carry times and types; a share of `CONTEXT_DROPOUT` does not
+        folds: int = 1,  # of the users; with more than one a batch holds windows of users of one fold
     ) -> None:
         self._source = sequences
         self._max_length = max_length - self.reserved
@@ -193,7 +185,13 @@ class ClozeBatches(BucketedBatches):
     def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
         lengths = shard.lengths[rows]
         valid, places = self._places(shard, rows, lengths)
-        hidden = self._hidden(valid, lengths, rng)
+        b = np.arange(len(lengths))
+        hidden = (rng.random(valid.shape) < MASK_SHARE) & valid  # (B, T)
+        none = ~hidden.any(axis=1)
+        hidden[b[none], rng.integers(lengths)[none]] = True
+        last = rng.random(len(lengths)) < LAST_SHARE
+        hidden[last] = False
+        hidden[b[last], lengths[last] - 1] = True
         events = self._events(shard, places)
         times, types = events.timestamps, events.event_types
         if times is not None:
@@ -206,17 +204,6 @@ class ClozeBatches(BucketedBatches):
             timestamps=times,
             event_types=None if types is None else np.where(hidden, 0, types),
         )
-
-    def _hidden(self, valid: BoolArray, lengths: IntArray, rng: np.random.Generator) -> BoolArray:
-        """(B, T) events to hide."""
-        b = np.arange(len(lengths))
-        hidden = (rng.random(valid.shape) < MASK_SHARE) & valid
-        none = ~hidden.any(axis=1)
-        hidden[b[none], rng.integers(lengths)[none]] = True
-        last = rng.random(len(lengths)) < LAST_SHARE
-        hidden[last] = False
-        hidden[b[last], lengths[last] - 1] = True
-        return hidden
 
 
 def training_batches(sequences: SequenceSource, config: SpokeConfig) -> BucketedBatches:
@@ -262,12 +249,9 @@ def with_context(histories: Histories, read: bool) -> list[History]:
 
 
 def serving_batch(histories: Sequence[History], max_length: int, *, cloze: bool = False) -> Batch:
-    """Sessions that are to be embedded, one position of each scored: its last event, or the mask token after it.
+    """Sessions that are to be embedded, one position of each scored: its last event, or with `cloze` the mask token.
 
-    Args:
-        histories: B sessions, oldest event first, none of them empty; all know their times, or none does, and types.
-        max_length: positions in a window; the most recent events fill it.
-        cloze: whether a mask token takes the last position.
+    None of the sessions is empty, and all know their times, or none does, and types.
     """
     room = max_length - cloze
     lengths = np.array([min(len(history), room) for history in histories], np.int64)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 
 def sampled_softmax_loss(
-    positive: Tensor,
-    negative: Tensor,
-    targets: Tensor,
-    negatives: Tensor,
+    positive: Tensor,  # (P,) scores of the targets
+    negative: Tensor,  # (P, K) scores of the negatives
+    targets: Tensor,  # (P,) item of each target
+    negatives: Tensor,  # (K,) or (P, K) items
     *,
-    temperature: float = 1.0,
-    log_q: tuple[Tensor, Tensor] | None = None,
+    temperature: float = 1.0,  # below one it sharpens the softmax
+    log_q: tuple[Tensor, Tensor] | None = None,  # (P,) of the targets and (K,) or (P, K) of the negatives
 ) -> Tensor:
     """Softmax cross-entropy over the target and K negatives.
 
@@ -29,32 +29,18 @@ def sampled_softmax_loss(
     likely an item is drawn as a negative: without the correction, items that are drawn more often are pushed down more
     than by the full softmax. Jean et al., 2015; Klenitskiy & Vasilev, 2023; the correction is that of Bengio & Senecal,
     2008, on the target as well (Yi et al., 2019). A q that is the same for all items changes nothing.
-
-    Args:
-        positive: (P,) scores of the targets.
-        negative: (P, K) scores of the negatives.
-        targets: (P,) item of each target.
-        negatives: (K,) or (P, K) items.
-        temperature: above zero; below one it sharpens the softmax.
-        log_q: (P,) log-probabilities of the targets and (K,) or (P, K) of the negatives; None corrects nothing.
     """
     if temperature != 1.0:
         positive, negative = positive / temperature, negative / temperature
     if log_q is not None:
         positive, negative = positive - log_q[0], negative - log_q[1]
-    loss: Tensor = _AgainstTarget.apply(positive.float(), negative.float(), *_met(targets, negatives))
+    met: Tensor | slice = slice(None)  # positions that may have false negatives
+    if negatives.dim() == 1 and targets.device.type == "cpu":
+        # Only those whose target was drawn, a few of many; a GPU would wait for how many there are.
+        met = torch.from_numpy(np.flatnonzero(np.isin(targets.numpy(), negatives.numpy(), kind="table")))
+    false = false_negatives(targets[met], negatives)
+    loss: Tensor = _AgainstTarget.apply(positive.float(), negative.float(), met, false)
     return loss
-
-
-def _met(targets: Tensor, negatives: Tensor) -> tuple[Tensor | slice, Tensor]:
-    """Positions that may have false negatives, and which of their negatives are.
-
-    On a CPU only those whose target was drawn are looked at, a few of many; a GPU would wait for how many there are.
-    """
-    if negatives.dim() == 2 or targets.device.type != "cpu":
-        return slice(None), false_negatives(targets, negatives)
-    rows = torch.from_numpy(np.flatnonzero(np.isin(targets.numpy(), negatives.numpy(), kind="table")))
-    return rows, false_negatives(targets[rows], negatives)
 
 
 class _AgainstTarget(torch.autograd.Function):

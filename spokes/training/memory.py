@@ -42,12 +42,8 @@ def refuse_beyond_device(
     needed, available = training_bytes(config, n_known, n_items, content_columns), device_bytes(device)
     if needed > available:
         raise UsageError(
-            f"Training needs {_gb(needed)} for its item tables ({n_items:,} items, {n_known:,} of them with an ID "
-            f"residual of {config.transformer.dimension} columns) and {device} has {_gb(available)}; raise "
-            "min_item_count, lower transformer.dimension, or train sharded tables with TorchRec, which this package "
-            "does not do itself."
+            f"Training needs {needed / 1e9:,.1f} GB for its item tables ({n_items:,} items, {n_known:,} of them with "
+            f"an ID residual of {config.transformer.dimension} columns) and {device} has {available / 1e9:,.1f} GB; "
+            "raise min_item_count, lower transformer.dimension, or train sharded tables with TorchRec, which this "
+            "package does not do itself."
         )
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB"

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...arrays import BoolArray, IntArray
+from ...arrays import IntArray
 from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
 from .batches import Batch
@@ -25,14 +25,9 @@ MARGIN = 0.95
 
 
 class Objective:
-    """The loss of a config over one model and catalog.
+    """The loss of a config over one model and its N items, which lie on one device and have `counts` (N,) events.
 
-    Args:
-        model: on the device where it is trained.
-        items: inputs of the N items, on the same device.
-        counts: (N,) training events of each item.
-        config: of the spoke.
-        world: whose share of a batch this process computes.
+    A process computes its share of each batch.
     """
 
     def __init__(self, model: BehaviourModel, items: ItemInputs, counts: IntArray, config: SpokeConfig, world: World):
@@ -61,14 +56,26 @@ class Objective:
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean loss over the scored positions of this process's share of a batch; without a share, zero."""
-        return self._full(self._world.share(batch)) if self._settings.loss == "softmax" else self._sampled(batch)
+        if self._settings.loss != "softmax":
+            return self._sampled(batch)
+        batch = self._world.share(batch)
+        if not len(batch.inputs):
+            return torch.zeros((), device=self._device)
+        vectors = self._model.embed_items(self._inputs(batch))  # (N, D)
+        hidden = self._model.encode_batch(F.embedding(self._tensor(batch.rows), vectors), batch)  # (Q, D)
+        scores, temperature = hidden @ vectors.T, self._settings.temperature  # (Q, N)
+        targets = self._tensor(batch.targets[batch.scored])
+        return full_softmax_loss(scores if temperature == 1.0 else scores / temperature, targets)
 
     def _sampled(self, batch: Batch) -> Tensor:
         """A loss over negatives at the Q scored positions; only the item rows in use are embedded."""
         # All processes draw for the whole batch, so that they stay in step.
         asked = batch.targets[batch.scored]
         shared = self._sampler.draw(self.rng)  # (K,)
-        own = self.hard.draw(self.rng, asked)[self._ours(batch)] if self.hard else asked[:0, None]  # (Q, H)
+        own = asked[:0, None]  # (Q, H) hard ones of the scored positions that this process computes
+        if self.hard:
+            ours = np.repeat(self._world.windows(batch), batch.scored.sum(axis=1))
+            own = self.hard.draw(self.rng, asked)[ours]
         batch = self._world.share(batch)
         if not len(batch.inputs):
             return torch.zeros((), device=self._device)
@@ -88,36 +95,18 @@ class Objective:
             own_rows = without_false_negatives(self._tensor(own), near, positive, wanted, MARGIN)
             against = torch.cat([against.expand(len(wanted), -1), own_rows], dim=1)  # (Q, K + H)
             negative = torch.cat([negative, near], dim=1)
-            log_q = log_q and _beside(log_q, own_rows.shape[1])
+            if log_q is not None:
+                # Nobody drew the mined ones: they compare with the target as it is.
+                mined_q = log_q[0][:, None].expand(own.shape)
+                log_q = log_q[0], torch.cat([log_q[1].expand(len(wanted), -1), mined_q], dim=1)
         if self._settings.loss == "bce":
             return bce_loss(positive, negative, wanted, against)
         temperature = self._settings.temperature
         return sampled_softmax_loss(positive, negative, wanted, against, temperature=temperature, log_q=log_q)
 
-    def _full(self, batch: Batch) -> Tensor:
-        """Softmax over the whole catalog at the Q scored positions; every item is embedded."""
-        if not len(batch.inputs):
-            return torch.zeros((), device=self._device)
-        vectors = self._model.embed_items(self._inputs(batch))  # (N, D)
-        hidden = self._model.encode_batch(F.embedding(self._tensor(batch.rows), vectors), batch)  # (Q, D)
-        scores, temperature = hidden @ vectors.T, self._settings.temperature  # (Q, N)
-        targets = self._tensor(batch.targets[batch.scored])
-        return full_softmax_loss(scores if temperature == 1.0 else scores / temperature, targets)
-
     def _inputs(self, batch: Batch) -> ItemInputs:
         """What a step on this batch may know of the items."""
         return self._items if batch.folds is None else self._items.in_fold(int(batch.folds[0]))
 
-    def _ours(self, batch: Batch) -> BoolArray:
-        """(Q,) true on the scored positions of a whole batch that this process computes."""
-        own: BoolArray = np.repeat(self._world.windows(batch), batch.scored.sum(axis=1))
-        return own
-
     def _tensor(self, array: npt.NDArray[np.int64] | npt.NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
-
-
-def _beside(log_q: tuple[Tensor, Tensor], count: int) -> tuple[Tensor, Tensor]:
-    """Corrections for drawn negatives and `count` mined ones, which nobody drew: they compare with the target as is."""
-    positive, negative = log_q
-    return positive, torch.cat([negative.expand(len(positive), -1), positive[:, None].expand(-1, count)], dim=1)

@@ -7,6 +7,7 @@ from hubspoke.spokes.config import AttributeConfig
 from hubspoke.spokes.features.attributes import (
     MISSING,
     UNKNOWN,
+    WIDTH,
     AttributeEncoder,
     AttributeRows,
     CategoricalField,
@@ -257,16 +258,20 @@ def test_dropout_takes_whole_fields_away_in_training_only(vocabulary):
     made = awake(encoder(vocabulary, dropout=0.5))
     given_rows = vocabulary.encode(SHOP)
     rows = AttributeRows(given_rows.categories.repeat(50, 1), given_rows.numbers.repeat(50, 1))
-    assert torch.equal(made(rows), made(rows))
-    seen = made.train()._with_dropout(rows)
-    assert torch.equal(made.eval()._with_dropout(rows).numbers, rows.numbers)
-    changed = seen.categories != rows.categories
+    read = {}
+    made.tables.register_forward_pre_hook(lambda _, given: read.update(names=given[0] - made.offsets))
+    made.hidden.register_forward_pre_hook(lambda _, given: read.update(fields=given[0]))
+    made(rows)
+    assert torch.equal(read["names"], rows.categories)
+    was = read["fields"][:, 4 * WIDTH : 5 * WIDTH]
+    made.train()(rows)
+    changed = read["names"] != rows.categories
     assert 0.25 < changed.float().mean() < 0.5
-    assert 0.3 < (seen.categories[changed] == UNKNOWN).float().mean() < 0.7
-    assert set(seen.categories[changed].tolist()) == {UNKNOWN, MISSING}
-    # The numeric field of columns 0 to 2 is either as it was, or missing as a whole.
-    own, was = seen.numbers[:, :3], rows.numbers[:, :3]
-    dropped = (own == torch.tensor([0.0, 0.0, 1.0])).all(dim=1)
+    assert 0.3 < (read["names"][changed] == UNKNOWN).float().mean() < 0.7
+    assert set(read["names"][changed].tolist()) == {UNKNOWN, MISSING}
+    # The first numeric field, of three columns, is either as it was, or missing as a whole.
+    own = read["fields"][:, 4 * WIDTH : 5 * WIDTH]
+    dropped = (own == made.bins.weight[2]).all(dim=1)
     assert 0.5 < dropped.float().mean() < 0.75  # half, and half of the quarter that had no price anyway
     assert torch.equal(own[~dropped], was[~dropped])
 
