@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +12,8 @@ import polars as pl
 import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import InvalidDataError, NotFoundError, QualityGateError, UsageError
-from hubspoke.evaluation.bootstrap import mean_interval, paired_difference
+from hubspoke.evaluation.bootstrap import mean_interval
+from hubspoke.evaluation.comparison import compare
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
 from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, training_mask
 from hubspoke.evaluation.user_values import FILE, read_user_values
@@ -47,39 +47,39 @@ def by_hand(ws: Workspace, model: str, **settings: Any) -> Evaluation:
     return evaluate(loaded.spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen).score, users)
 
 
-def without_diversity(metrics: dict[str, float]) -> dict[str, float]:
-    """Diversity takes content, which a hand call is not given."""
-    return {name: value for name, value in metrics.items() if name != "diversity@10"}
-
-
 @pytest.mark.parametrize("exclude_seen", [False, True])
 def test_the_numbers_are_those_of_a_hand_call(shop: Workspace, exclude_seen: bool) -> None:
     shop.index.build("hub:1", domain="lamps")
-    models = ["popularity", "item-cf", "hub", "lamps"]
-    compared = shop.evaluate.compare("lamps", models, protocol=Protocol(exclude_seen=exclude_seen))
-    assert [result.model for result in compared.results] == ["popularity", "item-cf", "hub:1", "lamps:1"]
+    models, protocol = ["popularity", "item-cf", "hub", "lamps"], Protocol(exclude_seen=exclude_seen, ks=(10, 20))
+    compared = shop.evaluate.compare("lamps", models, protocol=protocol)
+    names = ["popularity", "item-cf", "hub:1", "lamps:1"]
+    assert ([result.model for result in compared.results], compared.baseline) == (names, "popularity")
+    by_hands = {name: by_hand(shop, name, **protocol.model_dump(include={"exclude_seen", "ks"})) for name in names}
     for result in compared.results:
-        expected = by_hand(shop, result.model, exclude_seen=exclude_seen).to_json()
-        assert result.n_users == expected["n_users"]
+        expected = by_hands[result.model].to_json()
         for name, metrics in expected["metrics"].items():
-            assert without_diversity(result.metrics[name]) == pytest.approx(metrics, abs=1e-9)
-
-
-def test_the_json_contract(shop: Workspace) -> None:
-    protocol = Protocol(ks=(10, 20))
-    result = shop.evaluate.run("lamps", "lamps:1", protocol)
-    said = json.loads(json.dumps(result.to_dict()))
-    assert (said["domain"], said["model"], said["events"]) == ("lamps", "lamps:1", "snapshot:lamps/events/1")
-    assert (said["evaluation"], said["note"]) == ("evaluation:lamps/1", None)
-    lists = {"novelty@10", "diversity@10"}
-    own = {f"{metric}@{k}" for metric in ("hr", "recall", "ndcg") for k in (10, 20)} | {"mrr", "coverage@100"}
-    assert set(said["metrics"]["all"]) == own | lists
-    assert set(said["metrics"]["cold"]) == own
-    low, high = said["intervals"]["all"]["ndcg@10"]
-    assert low < said["metrics"]["all"]["ndcg@10"] < high
-    assert (said["n_users"], said["n_left_out"], said["n_targets"]["all"]) == (60, 0, 60)
-    assert said["n_targets"]["cold"] + said["n_targets"]["warm"] == 60
-    assert said["protocol"] == protocol.model_dump(mode="json") | {"description": protocol.describe()}
+            # Diversity takes content, which a hand call is not given; all lists are judged by one content space.
+            found = dict(result.metrics[name])
+            assert (found.pop("diversity@10", None) is None) == (name != "all")
+            assert found == pytest.approx(metrics, abs=1e-9)
+        for count in ("n_users", "n_left_out", "n_targets", "protocol"):
+            assert getattr(result, count) == expected[count]
+        assert (result.domain, result.events, result.note) == ("lamps", "snapshot:lamps/events/1", None)
+    kept = shop.registry.evaluations.list("lamps")
+    assert [record.ref for record in kept] == [result.evaluation for result in compared.results]
+    assert [record.details["content"] for record in kept] == ["hub:1"] * 4
+    # The differences are those of users in pairs.
+    paired = {
+        (row.model, row.metric): (row.difference, row.difference_low, row.difference_high)
+        for row in compared.rows
+        if row.slice == "all"
+    }
+    for row in compare({name: by_hands[name] for name in names}, "popularity", ("ndcg@10", "novelty@10"), ("all",)):
+        if row.model != "popularity":
+            expected = (row.difference, row.difference_low, row.difference_high)
+            assert paired[row.model, row.metric] == pytest.approx(expected, abs=1e-9)
+    assert shop.evaluate.compare("lamps", ["popularity", "lamps"], baseline="lamps").baseline == "lamps:1"
+    assert "diversity@10" not in shop.evaluate.run("lamps", "popularity").metrics["all"]
 
 
 def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market: Any, tiny_hub: Any) -> None:
@@ -96,7 +96,9 @@ def test_an_evaluation_is_recorded_with_its_protocol(each_ws: Workspace, market:
         found = record.metric(name)
         assert found is not None
         assert found.value == pytest.approx(result.metrics["all"][name])
+    before = list(each_ws.artifacts.digests())
     assert each_ws.evaluate.run("lamps", "popularity", record=False).evaluation is None
+    assert list(each_ws.artifacts.digests()) == before
     assert each_ws.evaluate.run("lamps", "popularity").evaluation == "evaluation:lamps/2"
     assert [kept.subject for kept in each_ws.registry.evaluations.list("lamps")] == ["hub:1", None]
 
@@ -114,14 +116,9 @@ def test_what_each_user_got_is_kept_and_gives_the_report_again(shop: Workspace, 
             assert float(kept.values.mean()) == metrics[metric]
             estimate = mean_interval(kept.values)
             assert [estimate.low, estimate.high] == result.intervals[name][metric]
-    assert len(read_user_values(file, "all", "mrr").users) == result.n_users
     assert shop.registry.artifacts.list()[-1].kind == "evaluation"
-    # Equal values are one artifact, and what is not recorded leaves none.
-    again = shop.evaluate.run("lamps", "hub", protocol)
+    again = shop.evaluate.run("lamps", "hub", protocol)  # equal values are one artifact
     assert shop.registry.evaluations.get(str(again.evaluation)).artifact == digest
-    before = list(shop.artifacts.digests())
-    shop.evaluate.run("lamps", "popularity", protocol, record=False)
-    assert list(shop.artifacts.digests()) == before
 
 
 def test_a_gate_is_judged_by_the_difference_that_compare_prints(shop: Workspace, tiny_spoke: Any) -> None:
@@ -138,46 +135,6 @@ def test_a_gate_is_judged_by_the_difference_that_compare_prints(shop: Workspace,
         found = (judged.measured, judged.low, judged.high)
         assert found == (row.difference, row.difference_low, row.difference_high)
     assert shop.promote("lamps:2").spoke == "lamps:2"
-
-
-def test_a_comparison_pairs_users(shop: Workspace) -> None:
-    compared = shop.evaluate.compare("lamps", ["popularity", "lamps:1"], baseline="popularity")
-    assert (compared.baseline, compared.n_users) == ("popularity", 60)
-    rows = {(row.model, row.slice, row.metric): row for row in compared.rows}
-    ours = by_hand(shop, "lamps:1")["all"].metrics["ndcg@10"]
-    theirs = by_hand(shop, "popularity")["all"].metrics["ndcg@10"]
-    change = paired_difference(ours, theirs)
-    row = rows["lamps:1", "all", "ndcg@10"]
-    assert row.value == pytest.approx(ours.mean())
-    assert (row.difference, row.difference_low, row.difference_high) == pytest.approx(
-        (change.value, change.low, change.high)
-    )
-    assert row.low < row.value < row.high
-    assert rows["popularity", "all", "ndcg@10"].difference is None
-    assert shop.evaluate.compare("lamps", ["popularity", "lamps"]).baseline == "popularity"
-    assert shop.evaluate.compare("lamps", ["popularity", "lamps"], baseline="lamps").baseline == "lamps:1"
-
-
-def test_what_lists_are_like_is_told_beside_how_right_they_are(shop: Workspace) -> None:
-    compared = shop.evaluate.compare("lamps", ["popularity", "lamps", "hub"])
-    rows = {(row.model, row.slice, row.metric): row for row in compared.rows}
-    hub = by_hand(shop, "hub:1") if shop.index.build("hub:1", domain="lamps") else None
-    assert hub is not None
-    novel = rows["hub:1", "all", "novelty@10"]
-    assert novel.value == pytest.approx(hub["all"].metrics["novelty@10"].mean())
-    assert novel.low < novel.value < novel.high
-    assert novel.difference > 0  # nothing is less novel than what is popular
-    covered = rows["lamps:1", "all", "coverage@100"]
-    assert covered.value == compared.results[1].metrics["all"]["coverage@100"]
-    unpaired = ("low", "high", "difference", "difference_low", "difference_high")
-    assert {name: getattr(covered, name) for name in unpaired} == dict.fromkeys(unpaired)
-    assert covered.clear is False
-    # All lists are judged by one content space, named with the record; without any there is no diversity.
-    assert ("popularity", "all", "diversity@10") in rows
-    kept = shop.registry.evaluations.list("lamps")
-    assert [record.details["content"] for record in kept] == ["lamps:1"] * 3
-    alone = shop.evaluate.run("lamps", "popularity")
-    assert "diversity@10" not in alone.metrics["all"]
 
 
 def test_every_baseline_has_its_name(shop: Workspace) -> None:
@@ -250,24 +207,22 @@ def test_last_days_of_an_order_are_all_time_and_said_so(each_ws: Workspace, mark
     assert recent.note == "popularity-7d counts all events: their timestamps are an order without days"
 
 
-def test_a_baseline_that_is_not_compared_is_refused_before_anything_is_measured(shop: Workspace) -> None:
-    with pytest.raises(UsageError, match="popularity is not among the models"):
-        shop.evaluate.compare("lamps", ["lamps"], baseline="popularity")
-    assert shop.registry.evaluations.list("lamps") == []
-
-
 def test_what_has_seen_the_test_is_refused(shop: Workspace, tiny_spoke: Any, market: Any) -> None:
-    everything = shop.spoke.train("lamps", config=tiny_spoke, split="all", index=False)
-    with pytest.raises(UsageError, match=r"lamps:2 has seen events .* --split leave-one-out"):
-        shop.evaluate.run("lamps", str(everything.ref))
-    with pytest.raises(UsageError, match=r"lamps:2 was trained on events after .* --split temporal"):
-        shop.evaluate.run("lamps", "lamps:2", FROM_CUT)
+    def refuse(model: str, words: str, protocol: Protocol | None = None) -> None:
+        with pytest.raises(UsageError, match=words):
+            shop.evaluate.run("lamps", model, protocol)
+
+    shop.spoke.train("lamps", config=tiny_spoke, split="all", index=False)
+    refuse("lamps:2", r"lamps:2 has seen events .* --split leave-one-out")
+    refuse("lamps:2", r"lamps:2 was trained on events after .* --split temporal", FROM_CUT)
+    # Of fewer events, or of other sessions, other events are the last, and those were trained on.
     events = pl.read_csv(market["lamps"].events)
     shop.data.ingest("lamps", events=events.sort("timestamp").head(events.height - 20))
-    with pytest.raises(UsageError, match="lamps:1 has seen events"):
-        shop.evaluate.run("lamps", "lamps:1")
+    refuse("lamps:1", "lamps:1 has seen events")
     assert shop.evaluate.run("lamps", "lamps:1", events="snapshot:lamps/events/1").n_users == 60
     assert len(shop.registry.evaluations.list("lamps")) == 1
+    shop.data.ingest("lamps", events=events, sessions=SessionSettings(mode="per_user", min_length=5))
+    refuse("lamps:1", "lamps:1 has seen events")
 
 
 def test_a_catalog_that_lost_items_moves_the_test_so_the_spoke_is_refused(
@@ -286,13 +241,6 @@ def test_a_catalog_that_lost_items_moves_the_test_so_the_spoke_is_refused(
         shop.evaluate.run("lamps", "lamps:1")
     again = shop.spoke.train("lamps", config=tiny_spoke, index=False)
     assert shop.evaluate.run("lamps", str(again.ref)).model == "lamps:2"
-
-
-def test_other_session_settings_move_the_test_too(shop: Workspace, market: Any) -> None:
-    assert shop.evaluate.run("lamps", "lamps:1").n_users == 60
-    shop.data.ingest("lamps", sessions=SessionSettings(mode="per_user", min_length=5))
-    with pytest.raises(UsageError, match="lamps:1 has seen events"):
-        shop.evaluate.run("lamps", "lamps:1")
 
 
 def test_the_temporal_protocol(shop: Workspace, tiny_spoke: Any) -> None:
@@ -324,20 +272,15 @@ def test_spokes_with_and_without_refit_are_not_mixed(shop: Workspace, tiny_spoke
     assert "refitted on all but test" in compared.protocol["description"]
     # The baseline is then fitted on the validation events too.
     expected = by_hand(shop, "item-cf", refit=True)
-    found = without_diversity(compared.results[0].metrics["all"])
+    found = {name: value for name, value in compared.results[0].metrics["all"].items() if name != "diversity@10"}
     assert found == pytest.approx(expected.to_json()["metrics"]["all"])
-    for refit in (False, True):
+    for refit in (False, True):  # without a spoke the protocol decides
         assert shop.evaluate.run("lamps", "popularity", Protocol(refit=refit)).protocol["refit"] is refit
     with pytest.raises(UsageError, match="lamps:1 was trained without --refit"):
         shop.evaluate.run("lamps", "lamps:1", Protocol(refit=True))
-
-
-def test_a_refitted_spoke_has_seen_validation_so_only_others_are_measured_there(
-    shop: Workspace, tiny_spoke: Any
-) -> None:
+    # A refitted spoke has seen validation, so only others are measured there.
     chosen = shop.evaluate.run("lamps", "lamps:1", Protocol(part="validation"))
     assert chosen.protocol["part"] == "validation"
-    shop.spoke.train("lamps", config=tiny_spoke, refit=True, index=False)
     with pytest.raises(UsageError, match="lamps:2 was refitted on the validation events"):
         shop.evaluate.run("lamps", "lamps:2", Protocol(part="validation"))
 
@@ -345,12 +288,16 @@ def test_a_refitted_spoke_has_seen_validation_so_only_others_are_measured_there(
 def test_what_is_wrong_is_told(shop: Workspace, market: Any) -> None:
     with pytest.raises(UsageError, match="nothing to measure"):
         shop.evaluate.compare("lamps", [])
-    for domain, model in (("lamps", "lamps:9"), ("nowhere", "hub")):
-        with pytest.raises(NotFoundError):
+    with pytest.raises(UsageError, match="popularity is not among the models"):
+        shop.evaluate.compare("lamps", ["lamps"], baseline="popularity")
+    assert shop.registry.evaluations.list("lamps") == []
+    known = r"such as lamps:1, .* hub:1, or one of hub, popularity, popularity-7d"
+    for domain, model, words in (
+        *(("lamps", "lamps:9", "lamps:9"), ("nowhere", "hub", "nowhere")),
+        *(("lamps", "populairty", known), ("lamps", "Popularity!", known)),
+    ):
+        with pytest.raises(NotFoundError, match=words):
             shop.evaluate.run(domain, model)
-    for name in ("populairty", "Popularity!"):
-        with pytest.raises(NotFoundError, match=r"such as lamps:1, .* hub:1, or one of hub, popularity, popularity-7d"):
-            shop.evaluate.run("lamps", name)
     shop.domain.add("mugs", market["mugs"].items)
     with pytest.raises(InvalidDataError, match="mugs has no events to measure on"):
         shop.evaluate.run("mugs", "hub")

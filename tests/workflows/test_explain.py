@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hubspoke.spokes.mixture import Mixture, MixtureWeights
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.explain import Explanation
-from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.loading import encode_items
+from hubspoke.workflows.recommendations import Answer, Recommender
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]
@@ -48,7 +49,7 @@ def test_the_list_is_explained_in_its_order(shop: Workspace, exclude_seen: bool,
     assert ids(explained) == ids(listed)
     assert [(item.rank, item.score_rank) for item in explained.items] == [(n, n) for n in range(1, 7)]
     assert [item.score for item in explained.items] == pytest.approx([item["score"] for item in listed.items], abs=1e-4)
-    about = ("index", "served_by", "session", "seen_items", "rules", "unknown")
+    about = Answer.__dataclass_fields__
     assert [getattr(explained, name) for name in about] == [getattr(listed, name) for name in about]
     assert [item.cold for item in explained.items] == [item["cold"] for item in listed.items]
     assert explained.notes == []
@@ -78,10 +79,8 @@ def test_items_that_are_asked_for_are_explained_wherever_they_stand(shop: Worksp
     asked = [ranked[30], ranked[1], ranked[30]]
     explained = shop.explain("lamps", ["oak", *SESSION], k=2, items=asked)
     assert ids(explained) == asked[:2]
-    assert [(item.rank, item.score_rank, item.not_shown) for item in explained.items] == [
-        (None, 31, None),
-        (2, 2, None),
-    ]
+    assert [(item.rank, item.score_rank) for item in explained.items] == [(None, 31), (2, 2)]
+    assert [item.not_shown for item in explained.items] == [None, None]
     assert explained.unknown == ["oak"]
     seen = shop.explain("lamps", SESSION, exclude_seen=True, items=["lamps-0003"]).items[0]
     assert (seen.rank, seen.not_shown) == (None, "in the session")
@@ -89,18 +88,15 @@ def test_items_that_are_asked_for_are_explained_wherever_they_stand(shop: Worksp
 
 def test_a_place_without_text_is_that_of_the_same_item_without_it(shop: Workspace) -> None:
     item = shop.explain("lamps", SESSION, k=1).items[0]
-    loaded = load_index(shop, shop.registry.indexes.get("index:lamps/1"))
-    vectors, dataset = loaded.index.vectors(), load_dataset(shop, "lamps")
-    row_of = {name: row for row, name in enumerate(dataset.items["item_id"])}
-    query = loaded.spoke.embed_sessions(vectors, [np.array([row_of[name] for name in SESSION])])[0]
+    recommender = Recommender(shop, "lamps")
+    loaded, dataset, vectors = recommender.loaded, recommender.dataset, recommender.vectors
+    row, session = recommender.row(item.item_id), np.array([recommender.row(name) for name in SESSION])
+    query = loaded.spoke.embed_sessions(vectors, [session])[0]
     bare = encode_items(shop, loaded.hub, dataset).without("text")
-    row = row_of[item.item_id]
     score = float(loaded.spoke.embed_items(dataset.items["item_id"].to_list(), bare)[row] @ query)
-    assert item.without_image is None
-    assert item.without_text is not None
+    assert item.without_image is None and item.without_text is not None
     assert item.without_text.score == pytest.approx(score, abs=1e-5)
-    hidden = loaded.spoke.mixture.hidden(np.array([row_of[name] for name in SESSION]), exclude_seen=False)
-    others = np.delete(vectors @ query, [row, *hidden])
+    others = np.delete(vectors @ query, [row, *loaded.spoke.mixture.hidden(session, exclude_seen=False)])
     assert item.without_text.score_rank == 1 + int((others > score).sum()) > 1
 
 
@@ -111,25 +107,17 @@ def test_a_launch_floor_is_explained_by_content_alone(shop: Workspace) -> None:
     assert ids(explained) == ids(shop.recommend("index:lamps/2", SESSION[:2], k=3))
     check_sums(explained)
     item = explained.items[0]
-    assert [part.name for part in item.parts] == ["text"]
-    assert item.parts[0].share == 1.0
-    assert item.cold and item.behaviour_parts == {}
-    assert explained.attention is None
+    assert [(part.name, part.share) for part in item.parts] == [("text", 1.0)]
+    assert (item.cold, item.behaviour_parts, explained.attention) == (True, {}, None)
     assert explained.notes == ["No behaviour has been trained: content alone decides, and attends to nothing."]
     # Without its only modality an item scores nothing.
     assert item.without_text is not None and item.without_text.score == 0.0
 
 
 def test_rules_and_stock_say_why_an_item_is_not_shown(ws: Workspace, tiny_hub: Any) -> None:
-    items = pl.DataFrame(
-        {
-            "item_id": ["a", "b", "c", "d"],
-            "title": ["oak table", "elm table", "oak chair", "elm chair"],
-            "available": ["yes", "no", "yes", "yes"],
-        }
-    )
+    items = {"item_id": ["a", "b", "c", "d"], "title": ["oak table", "elm table", "oak chair", "elm chair"]}
     ws.hub.train(domains=[], config=tiny_hub)
-    ws.launch("tables", items)
+    ws.launch("tables", pl.DataFrame({**items, "available": ["yes", "no", "yes", "yes"]}))
     rules = ws.rules.set("tables", {"hide_items": ["c"], "pin": ["d"]}).ref
     ws.promote("tables", rules=rules)
     explained = ws.explain("tables", ["a"], k=2)
@@ -159,8 +147,6 @@ def test_pictures_are_a_part_of_their_own_and_a_note_where_they_are_gone(
 
 
 def test_a_spoke_that_chose_content_alone_says_so(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hubspoke.spokes.mixture import Mixture, MixtureWeights
-
     alone = MixtureWeights(behaviour=0.0, content=1.0, image_share=0.4, recency_decay=0.7, recent_events=5)
     monkeypatch.setattr(Mixture, "weights", lambda _self, _exclude: alone)
     explained = shop.explain("lamps", SESSION, k=2)
