@@ -22,7 +22,7 @@ import pytest
 from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.migrate import upgrade
-from hubspoke.registry.records import IndexRecord, ModelRecord, Parent
+from hubspoke.registry.records import IndexRecord, ModelRecord, Parent, ReleaseParts, ReleaseRecord, SnapshotRecord
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
 from hypothesis import settings
@@ -175,50 +175,72 @@ def registry(registry_url: str) -> Iterator[Registry]:
         yield opened
 
 
+def artifact(text: str, kind: str = "test") -> StoredArtifact:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return StoredArtifact(digest, kind, len(text), {"data": digest})
+
+
 @dataclass(frozen=True)
-class Models:
-    """Makes model versions and indexes of the domain garden that exist in a registry only."""
+class Versions:
+    """Versions of the domain garden that exist in a registry only; each step may be repeated for a newer one."""
 
     registry: Registry
 
-    def hub(self, space: str = "hubspace") -> ModelRecord:
-        return self._model("hub", None, space, [Parent("snapshot:garden/items/latest", "trained_on")], {})
+    def snapshot(self, kind: str, content: str = "a") -> SnapshotRecord:
+        return self.registry.snapshots.add("garden", kind, content, 10, artifact(f"{kind}{content}"))[0]
+
+    def model(
+        self, kind: str, parents: list[Parent], space: str = "s", fingerprint: str | None = None, **summary: Any
+    ) -> ModelRecord:
+        domain = None if kind == "hub" else "garden"
+        count = len(self.registry.models.list(kind=kind))
+        begun = self.registry.models.begin(kind, domain, fingerprint or f"{kind}{count}", {"layers": 1}, seed=7)
+        return self.registry.models.finish(begun.ref, artifact(begun.ref), space, summary or {"parameters": 3}, parents)
+
+    def hub(self) -> ModelRecord:
+        return self.model("hub", [Parent("snapshot:garden/items/latest", "trained_on")])
 
     def spoke(self, hub: str, space: str = "s", **summary: Any) -> ModelRecord:
         parents = [Parent(hub, "adapted_from"), Parent("snapshot:garden/events/latest", "trained_on")]
-        return self._model("spoke", "garden", space, parents, summary)
+        parents.append(Parent(hub, "inherits", "text", "language transfers"))
+        return self.model("spoke", parents, space, **summary)
+
+    def reranker(self, spoke: str, space: str = "s") -> ModelRecord:
+        return self.model("reranker", [Parent(spoke, "built_from")], space)
 
     def index(self, model: str, space: str = "s") -> IndexRecord:
-        count = len(self.registry.indexes.list())
+        count = len(self.registry.indexes.list("garden"))
         return self.registry.indexes.add(
-            "garden",
-            model,
-            "snapshot:garden/items/latest",
+            *("garden", model, "snapshot:garden/items/latest"),
             fingerprint=f"index{count}",
             space_fingerprint=space,
             factory="Flat",
             dimension=8,
             metric="inner_product",
-            n_items=4,
-            artifact=_artifact(f"index{count}"),
+            n_items=10,
+            artifact=artifact(f"index{count}"),
+            seconds=1.5,
         )
 
-    def _model(
-        self, kind: str, domain: str | None, space: str, parents: list[Parent], summary: dict[str, Any]
-    ) -> ModelRecord:
-        begun = self.registry.models.begin(kind, domain, f"{kind}{len(self.registry.models.list(kind))}", {}, seed=0)
-        return self.registry.models.finish(begun.ref, _artifact(begun.ref), space, summary, parents)
+    def parts(self, rules: str | None = None) -> ReleaseParts:
+        spoke = self.spoke("hub:1")
+        return ReleaseParts("hub:1", self.index(spoke.ref).ref, spoke.ref, rules=rules)
 
-
-def _artifact(text: str) -> StoredArtifact:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return StoredArtifact(digest, "test", len(text), {"data": digest})
+    def release(self, **rules: object) -> ReleaseRecord:
+        ref = self.registry.rules.add("garden", rules)[0].ref if rules else None
+        return self.registry.releases.add("garden", self.parts(ref))[0]
 
 
 @pytest.fixture(scope="session")
-def models_of() -> type[Models]:
+def versions_of() -> type[Versions]:
     """Makes versions in the registry that it is given."""
-    return Models
+    return Versions
+
+
+@pytest.fixture(scope="session")
+def stored() -> Callable[..., StoredArtifact]:
+    """Makes what a store would say of an artifact."""
+    return artifact
 
 
 @pytest.fixture(scope="session")

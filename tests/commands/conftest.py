@@ -77,11 +77,11 @@ def garden(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
 
 @pytest.fixture
 def two_spokes(
-    garden: Callable[..., Outcome], home: Path, models_of: Callable[[Registry], Any]
+    garden: Callable[..., Outcome], home: Path, versions_of: Callable[[Registry], Any]
 ) -> Callable[..., Outcome]:
     """`run` where garden has two spokes with an index each, on one hub."""
     with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
-        models = models_of(registry)
+        models = versions_of(registry)
         models.hub()
         for _ in range(2):
             models.index(models.spoke("hub:1").ref)

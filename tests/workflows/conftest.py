@@ -107,9 +107,9 @@ def tree() -> Callable[[Path], Tree]:
 
 
 @pytest.fixture
-def models(garden: Workspace, models_of: Callable[[Registry], Any]) -> Any:
+def models(garden: Workspace, versions_of: Callable[[Registry], Any]) -> Any:
     """Makes versions of models in the workspace's registry."""
-    return models_of(garden.registry)
+    return versions_of(garden.registry)
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ def test_what_points_at_nothing_and_what_is_no_reference(garden: Workspace) -> N
 
 def test_tree_lines_name_relation_part_day_and_metric(garden: Workspace, models: Any) -> None:
     models.spoke(models.hub().ref)
-    garden.registry.lineage.add_edge("garden:1", Parent("hub:1", "inherits", "text", "language transfers"))
     garden.registry.evaluations.add(
         "garden",
         "garden:1",
@@ -93,10 +92,9 @@ MERMAID_LINES = re.compile(
 
 def awkward(garden: Workspace, models: Any) -> Lineage:
     """A lineage with everything in its labels that a language could stumble over."""
-    models.spoke(models.hub().ref)
-    garden.registry.lineage.add_edge(
-        "garden:1", Parent("hub:1", "inherits", 'text "a" \\ #1; <b>|x|</b>\n`end` [c] {d} é')
-    )
+    part = 'text "a" \\ #1; <b>|x|</b>\n`end` [c] {d} é'
+    hub = models.hub().ref
+    models.model("spoke", [Parent(hub, "adapted_from"), Parent(hub, "inherits", part)])
     return garden.lineage.upstream("garden:1")
 
 
