@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +17,12 @@ from ..files import file_sha256
 from . import parsing
 from .mapping import ColumnMapping, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
-from .tables import ENCODING_REMEDY, JSON_REMEDY, WIDTH_REMEDY, load_table, whole_table
-from .validation import Findings, Step, ValidationReport
+from .tables import FAULTS, load_table, whole_table
+from .validation import ProblemGroup, Severity, Step, ValidationReport
 
 Overrides = ColumnMapping | Mapping[str, str] | None
 Parser = Callable[[pl.Series], parsing.Parsed]
+RowFault = tuple[int, str | None, str]  # source row number, value, detail
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,20 @@ class Window:
 
 
 class Intake:
-    """One table on its way into the canonical schema: raw columns, findings, and the columns done so far."""
+    """One table on its way into the canonical schema: raw columns, what is wrong, and the columns done so far."""
 
     def __init__(self, source: Path | str | pl.DataFrame, kind: Kind, overrides: Overrides, on_error: OnError) -> None:
         self.path = None if isinstance(source, pl.DataFrame) else Path(source)
         table = whole_table(source) if isinstance(source, pl.DataFrame) else load_table(source)
         self.kind, self.on_error, self.source = kind, on_error, kind if self.path is None else self.path.name
-        self.raw, self.faults = table.frame, table.faults
+        self.raw, self.rows, self.faults = table.frame, table.rows, table.faults
         self.mapping = resolve_mapping(self.raw.columns, kind, overrides)
-        self.findings = Findings(table.rows)
+        self.groups: list[ProblemGroup] = []
+        self.fatal: list[str] = []
+        self.notes: list[str] = []
+        self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
+        # Rows that could not be read at all: what their missing values would add is not reported.
+        self.unreadable = self.dropped
         self.rows_in = self.raw.height
         self.steps = [Step("rows read", self.rows_in, self.rows_in)]
         self.columns: dict[str, pl.Series] = {}
@@ -80,7 +86,7 @@ class Intake:
         for name in REQUIRED[self.kind]:
             if name not in self.mapping.columns:
                 message = f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {columns}."
-                self.findings.stop("missing_column", message, column=name)
+                self.stop("missing_column", message, column=name)
         self.report(0).raise_if_errors()
 
     def column(self, name: str) -> pl.Series:
@@ -90,41 +96,65 @@ class Intake:
             return pl.Series(name, [None], dtype=pl.String).new_from_index(0, self.raw.height)
         return self.raw[source].alias(name)
 
+    # ---- what is wrong ----
+
+    def add(
+        self,
+        code: str,
+        mask: pl.Series,
+        message: str,
+        *,
+        column: str | None = None,
+        values: pl.Series | None = None,
+        severity: Severity = "error",
+        drop: bool = True,
+    ) -> None:
+        """Record one problem for each row where `mask` is true, `{value}` in the message standing for its value."""
+        mask = mask & ~self.unreadable
+        if not mask.any():
+            return
+        shown = None if values is None else values.filter(mask)
+        self.groups.append(ProblemGroup(severity, code, column, self.rows.filter(mask), shown, message))
+        if drop:
+            self.dropped = self.dropped | mask
+
+    def add_rows(self, code: str, found: Sequence[RowFault], message: str, column: str | None = None) -> None:
+        """Record one error for each (source row number, value, detail), which the message may name in braces."""
+        rows, values, details = zip(*sorted(found, key=lambda f: f[0]), strict=True)
+        texts = (pl.Series(values, dtype=pl.String), pl.Series(details, dtype=pl.String))
+        numbers = pl.Series(rows, dtype=self.rows.dtype)
+        self.groups.append(ProblemGroup("error", code, column, numbers, texts[0], message, texts[1]))
+
+    def add_faults(self) -> None:
+        """Rows that the file reader could not read as they stand."""
+        present = set(self.rows.to_list()) if any(self.faults.values()) else set()
+        for code, faults in self.faults.items():
+            found = [(row, value, "") for row, value in faults.items() if row in present]
+            if found:
+                self.add_rows(code, found, FAULTS[code])
+                lost = pl.Series([row for row, *_ in found], dtype=self.rows.dtype)
+                self.unreadable = self.unreadable | self.rows.is_in(lost.implode())
+        self.dropped = self.dropped | self.unreadable
+
+    def stop(self, code: str, message: str, column: str | None = None) -> None:
+        """Record a problem of the whole table that no policy can skip."""
+        self.groups.append(ProblemGroup("error", code, column, pl.Series([0], dtype=pl.UInt32), None, message))
+        self.fatal.append(code)
+
+    # ---- columns ----
+
     def restrict(self, keep: pl.Series, step: str) -> None:
         """Look only at the rows where `keep` is true; nothing has been found yet."""
         self.raw = self.raw.filter(keep)
-        self.findings.restrict(keep)
+        self.rows, self.dropped, self.unreadable = (s.filter(keep) for s in (self.rows, self.dropped, self.unreadable))
         self.columns = {name: values.filter(keep) for name, values in self.columns.items()}
         self.steps.append(Step(step, len(keep), self.raw.height))
 
-    def note_faults(self) -> None:
-        """Rows that the file reader could not read as they stand."""
-        if not any(vars(self.faults).values()):
-            return
-        present = set(self.findings.rows.to_list())
-
-        def report(code: str, rows: Mapping[int, str | None], message: str) -> None:
-            found = [(row, value, "") for row, value in rows.items() if row in present]
-            self.findings.add_rows(code, found, message, unreadable=True)
-
-        report("bad_encoding", self.faults.encoding, f"{{value}} is no UTF-8; {ENCODING_REMEDY}.")
-        report("uneven_row", self.faults.width, f"the row has {{value}}; {WIDTH_REMEDY}.")
-        report("bad_json", self.faults.json, f"{{value}} is no JSON object; {JSON_REMEDY}.")
-
-    def parse(self, name: str, parser: Parser, message: str, *, drop: bool = False) -> None:
+    def parse(self, name: str, parser: Parser, message: str) -> None:
         """Parse a column; what cannot be read is `bad_<name>` and becomes null."""
         raw = self.column(name)
-        values, bad = parser(raw)
-        self.findings.add(f"bad_{name}", bad, message, column=name, values=raw, drop=drop)
-        self.columns[name] = values
-
-    def refuse_negative(self, name: str) -> None:
-        """A negative number in this column is an error and becomes null."""
-        values = self.columns[name]
-        negative = (values < 0).fill_null(False)
-        message = f"{name} {{value}} is negative; correct or clear it."
-        self.findings.add(f"negative_{name}", negative, message, column=name, values=values, drop=False)
-        self.columns[name] = values.set(negative, None)
+        self.columns[name], bad = parser(raw)
+        self.add(f"bad_{name}", bad, message, column=name, values=raw, drop=False)
 
     def add_attributes(self) -> None:
         """Whatever no canonical column reads, as key and value."""
@@ -133,7 +163,7 @@ class Intake:
         height = len(self.columns["item_id"])  # the raw table may have no column left to count
         self.columns["attributes"] = parsing.attributes(self.raw, unknown, given, height)
         if unknown:
-            self.findings.notes.append(f"columns kept as attributes: {', '.join(unknown)}")
+            self.notes.append(f"columns kept as attributes: {', '.join(unknown)}")
 
     def take(self, order: pl.Series) -> None:
         """Keep these rows in this order, with only those raw columns that become attributes."""
@@ -153,12 +183,12 @@ class Intake:
         """The findings so far."""
         return ValidationReport(
             source=self.source,
-            groups=tuple(self.findings.groups),
+            groups=tuple(self.groups),
             rows_in=self.rows_in,
             rows_out=rows_out,
             on_error=self.on_error,
-            fatal=tuple(self.findings.fatal),
-            notes=tuple(self.findings.notes),
+            fatal=tuple(self.fatal),
+            notes=tuple(self.notes),
             time_kind=self.time_kind,
             waterfall=tuple(self.steps),
         )

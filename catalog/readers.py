@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import polars as pl
 
 from ..errors import InvalidDataError
 from . import parsing
-from .images import ImageCheck, ImageLimits, check_images
-from .intake import Intake, Overrides, ReadResult, Window
+from .images import ImageLimits, check_images
+from .intake import Intake, Overrides, ReadResult, RowFault, Window
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError, event_type_names
-from .validation import RowFault, Step
+from .validation import Step
 
 CATEGORY_SEPARATORS = (">", "|")
 IMAGE_SEPARATORS = (";", "|")
@@ -35,8 +34,89 @@ def read_items(
     looked at, as the report says. Rows with errors raise `ValidationFailedError`, which has a `.report`.
     """
     intake = Intake(source, "items", mapping, on_error)
-    root = image_root if image_root is not None else intake.path and intake.path.parent
-    return _items(intake, None if root is None else Path(root), limits)
+    columns = intake.columns
+    intake.add_faults()
+    columns["item_id"] = parsing.identifiers(intake.column("item_id"))
+    for name in ("title", "description", "brand", "currency"):
+        columns[name] = parsing.text(intake.column(name))
+    columns["category_path"] = parsing.string_lists(intake.column("category_path"), CATEGORY_SEPARATORS)
+    for name in ("price", "cost"):
+        intake.parse(name, parsing.numbers, f"{name} {{value}} is no number; write it like 12.99.")
+        negative = (columns[name] < 0).fill_null(False)
+        message = f"{name} {{value}} is negative; correct or clear it."
+        intake.add(f"negative_{name}", negative, message, column=name, values=columns[name], drop=False)
+        columns[name] = columns[name].set(negative, None)
+    intake.parse("available", parsing.booleans, "available {value} is neither true nor false; write one of the two.")
+    columns["available"] = columns["available"].fill_null(True)
+    message = "created_at {value} is no time; write it like 2017-01-31T14:05:00Z."
+    intake.parse("created_at", lambda column: parsing.timestamps(column)[:2], message)
+    root = Path(image_root) if image_root is not None else intake.path and intake.path.parent
+    _add_images(intake, root, limits)
+    intake.add_attributes()
+    return _finish_items(intake, root)
+
+
+def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None) -> None:
+    """Paths and hashes of the pictures that passed, aligned; null where an item is left with none."""
+    images = parsing.string_lists(intake.column("image"), IMAGE_SEPARATORS)
+    intake.columns["image"] = images
+    intake.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
+    flat = pl.DataFrame({"row": intake.rows, "image": images}).filter(pl.col("image").is_not_null()).explode("image")
+    if flat.height == 0:
+        return
+    if root is None:
+        intake.notes.append("images were not looked at, as no image folder was given")
+        return
+    checks = check_images(flat["image"].to_list(), root, limits)
+    bad: dict[str, list[RowFault]] = {}
+    for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
+        bad.setdefault(checks[path].code or "", []).append((row, path, checks[path].message or ""))
+    for code, found in sorted(bad.items()):
+        # The sentence differs from picture to picture.
+        intake.add_rows(code, found, "{detail}", column="image")
+    good = [(path, check.sha256) for path, check in checks.items() if check.ok]
+    hashes = pl.DataFrame(good, schema={"image": pl.String, "image_sha256": pl.String}, orient="row")
+    kept = flat.join(hashes, on="image", how="inner", maintain_order="left").group_by("row", maintain_order=True)
+    lists = kept.agg("image", "image_sha256")
+    joined = intake.rows.to_frame("row").join(lists, on="row", how="left", maintain_order="left")
+    intake.columns["image"], intake.columns["image_sha256"] = joined["image"], joined["image_sha256"]
+
+
+def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
+    ids, columns = intake.columns["item_id"], intake.columns
+    intake.add("missing_item_id", ids.is_null(), "the row has no item_id; give it one.", column="item_id")
+    empty = columns["title"].is_null() & columns["description"].is_null() & columns["image"].is_null()
+    message = "item {value} has neither title nor description nor image; add one, or only behaviour can place it."
+    intake.add("no_content", empty, message, column="title", values=ids, severity="warning", drop=False)
+    # A title is text, never null: readers downstream join it with the other fields.
+    columns["title"] = columns["title"].fill_null("")
+    frame = intake.frame()
+    _check_duplicates(intake, frame)
+    kept = frame.filter(~intake.dropped)
+    intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
+    if kept.height == 0:
+        intake.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
+    return intake.finish(kept, image_root=image_root)
+
+
+def _check_duplicates(intake: Intake, frame: pl.DataFrame) -> None:
+    """Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one."""
+    ids = frame["item_id"]
+    again = ~ids.is_first_distinct() & ids.is_not_null()
+    if not again.any():
+        return
+    content = frame.filter(ids.is_in(ids.filter(again).unique().implode())).select(
+        "item_id", pl.struct(pl.all()).struct.json_encode().alias("content")
+    )
+    agreeing = content.group_by("item_id").agg(pl.col("content").n_unique().alias("n")).filter(pl.col("n") == 1)
+    same = again & ids.is_in(agreeing["item_id"].implode())
+    message = "the row repeats item {value} word for word; it was left out."
+    intake.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
+    message = "item_id {value} stands in an earlier row with other content; keep one of them."
+    intake.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
+
+
+# ---- events ----
 
 
 def read_events(
@@ -54,111 +134,11 @@ def read_events(
     among `item_ids`, where they are given, is an error. Rows with errors raise `ValidationFailedError`, which has a
     `.report`.
     """
-    return _events(Intake(source, "events", mapping, on_error), item_ids, default_event_type, Window(since, until))
-
-
-# ---- items ----
-
-
-def _items(intake: Intake, image_root: Path | None, limits: ImageLimits | None) -> ReadResult:
-    intake.note_faults()
-    intake.columns["item_id"] = parsing.identifiers(intake.column("item_id"))
-    for name in ("title", "description", "brand", "currency"):
-        intake.columns[name] = parsing.text(intake.column(name))
-    intake.columns["category_path"] = parsing.string_lists(intake.column("category_path"), CATEGORY_SEPARATORS)
-    for name in ("price", "cost"):
-        intake.parse(name, parsing.numbers, f"{name} {{value}} is no number; write it like 12.99.")
-        intake.refuse_negative(name)
-    intake.parse("available", parsing.booleans, "available {value} is neither true nor false; write one of the two.")
-    intake.columns["available"] = intake.columns["available"].fill_null(True)
-    message = "created_at {value} is no time; write it like 2017-01-31T14:05:00Z."
-    intake.parse("created_at", lambda column: parsing.timestamps(column)[:2], message)
-    _add_images(intake, image_root, limits)
-    intake.add_attributes()
-    ids, columns = intake.columns["item_id"], intake.columns
-    intake.findings.add("missing_item_id", ids.is_null(), "the row has no item_id; give it one.", column="item_id")
-    empty = columns["title"].is_null() & columns["description"].is_null() & columns["image"].is_null()
-    message = "item {value} has neither title nor description nor image; add one, or only behaviour can place it."
-    intake.findings.add("no_content", empty, message, column="title", values=ids, severity="warning", drop=False)
-    # A title is text, never null: readers downstream join it with the other fields.
-    columns["title"] = columns["title"].fill_null("")
-    frame = intake.frame()
-    _check_duplicates(intake, frame)
-    kept = frame.filter(~intake.findings.dropped)
-    intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
-    if kept.height == 0:
-        intake.findings.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
-    return intake.finish(kept, image_root=image_root)
-
-
-def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None) -> None:
-    images = parsing.string_lists(intake.column("image"), IMAGE_SEPARATORS)
-    intake.columns["image"] = images
-    intake.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
-    if root is None:
-        if images.null_count() < len(images):
-            intake.findings.notes.append("images were not looked at, as no image folder was given")
-        return
-    used = pl.DataFrame({"row": intake.findings.rows, "image": images}).filter(pl.col("image").is_not_null())
-    flat = used.explode("image")
-    if flat.height == 0:
-        return
-    checks = check_images(flat["image"].to_list(), root, limits)
-    _note_bad_images(intake, flat, checks)
-    intake.columns["image"], intake.columns["image_sha256"] = _usable_images(intake.findings.rows, flat, checks)
-
-
-def _note_bad_images(intake: Intake, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]) -> None:
-    bad: dict[str, list[RowFault]] = {}
-    for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
-        check = checks[path]
-        bad.setdefault(check.code or "", []).append((row, path, check.message or ""))
-    for code, found in sorted(bad.items()):
-        # The sentence differs from picture to picture.
-        intake.findings.add_rows(code, found, "{detail}", column="image")
-
-
-def _usable_images(
-    rows: pl.Series, flat: pl.DataFrame, checks: Mapping[str, ImageCheck]
-) -> tuple[pl.Series, pl.Series]:
-    """Paths and hashes of the pictures that passed, aligned; null where an item is left with none."""
-    good = {path: check.sha256 for path, check in checks.items() if check.ok}
-    hashes = pl.DataFrame(
-        {"image": list(good), "image_sha256": list(good.values())},
-        schema={"image": pl.String, "image_sha256": pl.String},
-    )
-    kept = flat.join(hashes, on="image", how="inner", maintain_order="left").group_by("row", maintain_order=True)
-    joined = pl.DataFrame({"row": rows}).join(
-        kept.agg("image", "image_sha256"), on="row", how="left", maintain_order="left"
-    )
-    return joined["image"], joined["image_sha256"]
-
-
-def _check_duplicates(intake: Intake, frame: pl.DataFrame) -> None:
-    """Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one."""
-    ids = frame["item_id"]
-    again = ~ids.is_first_distinct() & ids.is_not_null()
-    if not again.any():
-        return
-    content = frame.filter(ids.is_in(ids.filter(again).unique().implode())).select(
-        "item_id", pl.struct(pl.all()).struct.json_encode().alias("content")
-    )
-    agreeing = content.group_by("item_id").agg(pl.col("content").n_unique().alias("n")).filter(pl.col("n") == 1)
-    same = again & ids.is_in(agreeing["item_id"].implode())
-    message = "the row repeats item {value} word for word; it was left out."
-    intake.findings.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
-    message = "item_id {value} stands in an earlier row with other content; keep one of them."
-    intake.findings.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
-
-
-# ---- events ----
-
-
-def _events(intake: Intake, item_ids: pl.Series | None, default_event_type: str, window: Window) -> ReadResult:
     if default_event_type not in EVENT_TYPES:
         raise InvalidDataError(
             f"The default event type {default_event_type!r} is not known; use one of {', '.join(EVENT_TYPES)}."
         )
+    intake, window = Intake(source, "events", mapping, on_error), Window(since, until)
     _add_times(intake, window)
     for name in ("user_id", "item_id", "session_id"):
         intake.columns[name] = parsing.identifiers(intake.column(name))
@@ -180,7 +160,7 @@ def _add_times(intake: Intake, window: Window) -> None:
         "day": "all timestamps are midnights: days are known, times of day are not",
         "real": moments.unit and f"timestamps are numbers, read as {moments.unit} since 1970",
     }
-    intake.findings.notes += filter(None, [notes[moments.kind]])
+    intake.notes += filter(None, [notes[moments.kind]])
     intake.columns["timestamp"], bad = moments.values, moments.bad
     if window.since or window.until:
         if moments.kind == "order":
@@ -191,49 +171,49 @@ def _add_times(intake: Intake, window: Window) -> None:
         inside = ~window.outside(moments.values)
         bad = bad.filter(inside)
         intake.restrict(inside, "events outside the time window left out")
-    intake.note_faults()
+    intake.add_faults()
     message = "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z."
-    intake.findings.add("bad_timestamp", bad, message, column="timestamp", values=intake.column("timestamp"))
+    intake.add("bad_timestamp", bad, message, column="timestamp", values=intake.column("timestamp"))
     missing = intake.columns["timestamp"].is_null() & ~bad
-    intake.findings.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
+    intake.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
 
 
 def _add_event_type(intake: Intake, default: str) -> pl.Series:
     """Canonical event types; returns the mask of returns, which are no positive interaction."""
     if "event_type" not in intake.mapping.columns:
-        intake.findings.notes.append(f"no column holds event_type: every event counts as {default}")
+        intake.notes.append(f"no column holds event_type: every event counts as {default}")
     raw = parsing.text(intake.column("event_type"))
     plain = raw.str.to_lowercase().str.replace_all(r"[\s\-]+", "_").fill_null(default)
     names = event_type_names()
     types = plain.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.String)
     message = f"event_type {{value}} is not known; use one of {', '.join(EVENT_TYPES)}."
-    intake.findings.add("unknown_event_type", types.is_null(), message, column="event_type", values=raw)
+    intake.add("unknown_event_type", types.is_null(), message, column="event_type", values=raw)
     if "event_type" in intake.mapping.columns:
         message = f"the event has no event_type; it counts as {default}."
         missing = raw.is_null()
-        intake.findings.add("missing_event_type", missing, message, column="event_type", severity="warning", drop=False)
+        intake.add("missing_event_type", missing, message, column="event_type", severity="warning", drop=False)
     intake.columns["event_type"] = types
     negative = (intake.columns["quantity"] < 0).fill_null(False)
     returned = (types == "return").fill_null(False) | negative
     message = "the event is a return (by its type or a negative quantity), no positive interaction; it was left out."
-    intake.findings.add("returned_item", returned, message, column="event_type", severity="warning")
+    intake.add("returned_item", returned, message, column="event_type", severity="warning")
     return returned
 
 
 def _check_users_and_items(intake: Intake, item_ids: pl.Series | None, returned: pl.Series) -> None:
     users, items = intake.columns["user_id"], intake.columns["item_id"]
-    intake.findings.add(
+    intake.add(
         "missing_user_id", users.is_null() & ~returned, "the event has no user_id; give it one.", column="user_id"
     )
     needs_item = ~intake.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
     missing = items.is_null() & needs_item & ~returned
-    intake.findings.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
+    intake.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
     if item_ids is None:
-        intake.findings.notes.append("items were not checked against a catalog")
+        intake.notes.append("items were not checked against a catalog")
         return
     known = items.is_in(parsing.identifiers(item_ids).unique().implode()).fill_null(True)
     message = "item {value} is not in the catalog; add the item or correct the event."
-    intake.findings.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
+    intake.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
 
 
 def _finish_events(intake: Intake, returned: pl.Series, window: Window) -> ReadResult:
@@ -241,12 +221,12 @@ def _finish_events(intake: Intake, returned: pl.Series, window: Window) -> ReadR
     # Rows that stay, sorted by user, time and position; ties keep file order.
     keys = ["user_id", "timestamp", "position"]
     table = pl.DataFrame([intake.columns[name].alias(name) for name in keys]).with_row_index("row")
-    order = table.filter(~intake.findings.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]
+    order = table.filter(~intake.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]
     intake.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
     intake.steps.append(Step("rows with problems left out", intake.steps[-1].rows_out, len(order)))
     if len(order) == 0:
         message = "no event is left (see the waterfall); check the time window, the item ids and the catalog."
-        intake.findings.stop("no_events", message)
+        intake.stop("no_events", message)
     intake.report(len(order)).raise_if_errors()
     # Attributes are the heaviest column: they are built last, in the final order, so that they are never copied.
     intake.take(order)

@@ -5,8 +5,8 @@ Problems are kept as columns (a million bad rows cost megabytes, not gigabytes) 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ from ..errors import InvalidDataError
 from .schema import OnError, TimeKind
 
 Severity = Literal["error", "warning"]
-RowFault = tuple[int, str | None, str]  # source row number, value, detail
 JSON_PROBLEMS = 100  # problems listed one by one in JSON; the counts are always complete
 
 
@@ -168,69 +167,3 @@ class ValidationReport:
             "problems_listed": len(listed),
             "waterfall": [step.to_json() for step in self.waterfall],
         }
-
-
-@dataclass
-class Findings:
-    """Collects problems while a table is read and remembers which rows they cost."""
-
-    rows: pl.Series  # source row number of each row of the table at hand
-    groups: list[ProblemGroup] = field(default_factory=list)
-    fatal: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    dropped: pl.Series = field(init=False)  # whether each row is to be left out
-    # Rows that could not be read at all: what their missing values would add is not reported.
-    unreadable: pl.Series = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
-        self.unreadable = self.dropped
-
-    def add(
-        self,
-        code: str,
-        mask: pl.Series,
-        message: str,
-        *,
-        column: str | None = None,
-        values: pl.Series | None = None,
-        severity: Severity = "error",
-        drop: bool = True,
-    ) -> None:
-        """Record one problem for each row where `mask` is true, `{value}` in the message standing for its value."""
-        mask = mask & ~self.unreadable
-        if not mask.any():
-            return
-        shown = None if values is None else values.filter(mask)
-        self.groups.append(ProblemGroup(severity, code, column, self.rows.filter(mask), shown, message))
-        if drop:
-            self.dropped = self.dropped | mask
-
-    def add_rows(
-        self,
-        code: str,
-        found: Sequence[RowFault],
-        message: str,
-        *,
-        column: str | None = None,
-        unreadable: bool = False,
-    ) -> None:
-        """Record one error for each (source row number, value, detail), which the message may name in braces."""
-        if not found:
-            return
-        rows, values, details = zip(*sorted(found, key=lambda f: f[0]), strict=True)
-        numbers = pl.Series(rows, dtype=self.rows.dtype)
-        texts = (pl.Series(values, dtype=pl.String), pl.Series(details, dtype=pl.String))
-        self.groups.append(ProblemGroup("error", code, column, numbers, texts[0], message, texts[1]))
-        if unreadable:
-            self.unreadable = self.unreadable | self.rows.is_in(numbers.implode())
-            self.dropped = self.dropped | self.unreadable
-
-    def restrict(self, keep: pl.Series) -> None:
-        """Forget the rows where `keep` is false."""
-        self.rows, self.dropped, self.unreadable = (s.filter(keep) for s in (self.rows, self.dropped, self.unreadable))
-
-    def stop(self, code: str, message: str, *, column: str | None = None) -> None:
-        """Record a problem of the whole table that no policy can skip."""
-        self.groups.append(ProblemGroup("error", code, column, pl.Series([0], dtype=pl.UInt32), None, message))
-        self.fatal.append(code)

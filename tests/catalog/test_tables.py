@@ -37,7 +37,7 @@ def test_parquet_keeps_its_dtypes(tmp_path: Path) -> None:
 
 def test_quoted_newlines_count_as_one_row(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", b'id,n\n1,"a\nb"\n2,c\xe9\n')
-    assert load_table(path).faults.encoding == {2: "c\ufffd"}
+    assert load_table(path).faults["bad_encoding"] == {2: "c\ufffd"}
 
 
 def test_blank_lines_are_no_rows_but_keep_the_count(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_blank_lines_are_no_rows_but_keep_the_count(tmp_path: Path) -> None:
 
 def test_latin_1_names_every_bad_row(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "id,n\n1,ok\n2,café\n3,crème\n".encode("latin-1"))
-    assert load_table(path).faults.encoding == {2: "caf\ufffd", 3: "cr\ufffdme"}
+    assert load_table(path).faults["bad_encoding"] == {2: "caf\ufffd", 3: "cr\ufffdme"}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
@@ -64,7 +64,7 @@ def test_bad_bytes_in_the_header(tmp_path: Path) -> None:
 
 def test_overlong_rows_are_all_found(tmp_path: Path) -> None:
     table = load_table(write(tmp_path / "t.csv", b"id,n\n1,a\n2,b,c\n\n4\n5,d,e,f\n"))
-    assert table.faults.width == {2: "3 values for 2 columns", 5: "4 values for 2 columns"}
+    assert table.faults["uneven_row"] == {2: "3 values for 2 columns", 5: "4 values for 2 columns"}
     assert table.frame.rows() == [("1", "a"), ("2", "b"), ("4", None), ("5", "d")]
     assert table.rows.to_list() == [1, 2, 4, 5]
 
@@ -80,7 +80,7 @@ def test_json_values_become_text_on_either_path(tmp_path: Path) -> None:
     slow = load_table(write(tmp_path / "bad.jsonl", good + b"{\n[1]\n"))
     assert fast.frame.row(0) == ("12345678901234567890", '["a", "b"]', "true", "1.5", None, None)
     assert slow.frame.head(2).equals(fast.frame)
-    assert sorted(slow.faults.json) == [3, 4]
+    assert sorted(slow.faults["bad_json"]) == [3, 4]
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,24 @@ import json
 
 import polars as pl
 import pytest
-from hubspoke.catalog.validation import Findings, ValidationFailedError, ValidationReport
+from hubspoke.catalog.intake import Intake
+from hubspoke.catalog.validation import ValidationFailedError, ValidationReport
 from hubspoke.errors import InvalidDataError
 
 
-def findings() -> Findings:
-    found = Findings(pl.Series([1, 2, 4], dtype=pl.UInt32))
+def intake(rows: int) -> Intake:
+    return Intake(pl.DataFrame({"item_id": pl.int_range(rows, eager=True)}), "items", None, "fail")
+
+
+def findings() -> Intake:
+    found = intake(3)
     values = pl.Series(["a", "b", "c"])
     found.add("bad_x", pl.Series([False, True, True]), "x {value} is bad; mend it.", column="x", values=values)
     found.add("odd_y", pl.Series([True, False, False]), "y is odd; look.", severity="warning", drop=False)
     return found
 
 
-def report(found: Findings, **changes: object) -> ValidationReport:
+def report(found: Intake, **changes: object) -> ValidationReport:
     return ValidationReport("t.csv", tuple(found.groups), rows_in=3, rows_out=1, fatal=tuple(found.fatal), **changes)  # type: ignore[arg-type]
 
 
@@ -23,7 +28,7 @@ def test_problems_by_row_with_their_values() -> None:
     assert [(p.row, p.code, p.severity, p.value) for p in problems] == [
         (1, "odd_y", "warning", None),
         (2, "bad_x", "error", "b"),
-        (4, "bad_x", "error", "c"),
+        (3, "bad_x", "error", "c"),
     ]
     assert problems[1].message == "x 'b' is bad; mend it."
     assert findings().dropped.to_list() == [False, True, True]
@@ -65,15 +70,16 @@ def test_a_fatal_problem_raises_under_skip_too() -> None:
 
 
 def test_unreadable_rows_are_not_reported_twice() -> None:
-    found = Findings(pl.Series([1, 2], dtype=pl.UInt32))
-    found.add_rows("bad_json", [(2, "{", "")], "{value} is no JSON; mend it.", unreadable=True)
+    found = intake(2)
+    found.faults = {"bad_json": {2: "{"}}
+    found.add_faults()
     found.add("missing_id", pl.Series([True, True]), "no id; add it.")
     assert [(p.row, p.code) for p in report(found).problems] == [(1, "missing_id"), (2, "bad_json")]
 
 
 def test_a_million_problems_stay_small_and_fast() -> None:
     n = 1_000_000
-    found = Findings(pl.int_range(1, n + 1, dtype=pl.UInt32, eager=True))
+    found = intake(n)
     found.add("bad", pl.repeat(True, n, dtype=pl.Boolean, eager=True), "bad; mend it.")
     assert len(report(found).to_json()["problems"]) == 100
     assert report(found).counts == {"bad": n}
