@@ -36,7 +36,6 @@ class ImageLimits(BaseModel):
 class ImageCheck:
     """What was found at one path: the SHA-256 of its bytes, or a problem code with a sentence."""
 
-    path: str
     sha256: str | None = None
     code: str | None = None
     message: str | None = None
@@ -48,12 +47,7 @@ class ImageCheck:
 
 
 class _Refused(Exception):  # noqa: N818
-    """Ends the check of one picture with a problem."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
+    """Ends the check of one picture with a problem code and what its sentence says after the name of the picture."""
 
 
 def check_images(
@@ -66,29 +60,29 @@ def check_images(
     """
     limits, base = limits or ImageLimits(), Path(root).resolve()
     distinct = list(dict.fromkeys(paths))
+
+    def check(path: str) -> ImageCheck:
+        try:
+            content = _read(_inside(path, base), limits)
+            _decode(content, limits)
+        except _Refused as refused:
+            code, rest = refused.args
+            return ImageCheck(code=code, message=f"image {path!r} {rest}")
+        return ImageCheck(hashlib.sha256(content).hexdigest())
+
     workers = threads or min(MAX_THREADS, os.cpu_count() or 1)
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=workers) as pool:
         # A decompression bomb is refused, not warned about.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", module="PIL")
-        checks = list(pool.map(lambda path: _check(path, base, limits), distinct))
-    return dict(zip(distinct, checks, strict=True))
-
-
-def _check(path: str, base: Path, limits: ImageLimits) -> ImageCheck:
-    try:
-        content = _read(_inside(path, base), path, limits)
-        _decode(content, path, limits)
-    except _Refused as refused:
-        return ImageCheck(path, code=refused.code, message=refused.message)
-    return ImageCheck(path, sha256=hashlib.sha256(content).hexdigest())
+        return dict(zip(distinct, pool.map(check, distinct), strict=True))
 
 
 def _inside(path: str, base: Path) -> Path:
     """The file meant, refused where the path or a link on it leaves the root."""
     if "://" in path:
-        raise _Refused("image_missing", f"image {path!r} is an address; download it and name the file.")
-    outside = _Refused("image_outside_root", f"image {path!r} leaves the image folder; use a path inside it.")
+        raise _Refused("image_missing", "is an address; download it and name the file.")
+    outside = _Refused("image_outside_root", "leaves the image folder; use a path inside it.")
     # Windows rules also recognise drive letters and backslashes.
     pure = PureWindowsPath(path)
     if pure.drive or pure.root or ".." in pure.parts or "\x00" in path:
@@ -102,45 +96,41 @@ def _inside(path: str, base: Path) -> Path:
     return target
 
 
-def _read(target: Path, path: str, limits: ImageLimits) -> bytes:
+def _read(target: Path, limits: ImageLimits) -> bytes:
     try:
         if not target.is_file():
-            raise _Refused("image_missing", f"image {path!r} does not exist; add the file or clear the value.")
+            raise _Refused("image_missing", "does not exist; add the file or clear the value.")
         size = target.stat().st_size
         if size > limits.max_megabytes * 1e6:
-            raise _oversized(path, f"{size / 1e6:.1f} MB", f"{limits.max_megabytes:g} MB")
+            raise _oversized(f"{size / 1e6:.1f} MB", f"{limits.max_megabytes:g} MB")
         return target.read_bytes()
     except OSError as error:
-        raise _unreadable(path, str(error.strerror or error)) from error
+        raise _unreadable(str(error.strerror or error)) from error
 
 
-def _decode(content: bytes, path: str, limits: ImageLimits) -> None:
+def _decode(content: bytes, limits: ImageLimits) -> None:
     """Verifies the structure, then decodes every pixel: only that shows a truncated file."""
+    most = f"{limits.max_megapixels:g} megapixels"
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            megapixels = image.size[0] * image.size[1] / 1e6
-            if megapixels > limits.max_megapixels:
-                raise _oversized(path, f"{megapixels:.1f} megapixels", f"{limits.max_megapixels:g} megapixels")
+            width, height = image.size
+            if width * height / 1e6 > limits.max_megapixels:
+                raise _oversized(f"{width * height / 1e6:.1f} megapixels", most)
             if min(image.size) < limits.min_pixels:
-                raise _Refused(
-                    "image_too_small",
-                    f"image {path!r} is {image.size[0]} x {image.size[1]} pixels; "
-                    f"use one of at least {limits.min_pixels} a side.",
-                )
+                rest = f"is {width} x {height} pixels; use one of at least {limits.min_pixels} a side."
+                raise _Refused("image_too_small", rest)
             image.verify()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _oversized(
-            path, "more pixels than can be decoded safely", f"{limits.max_megapixels:g} megapixels"
-        ) from error
+        raise _oversized("more pixels than can be decoded safely", most) from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, MemoryError) as error:
-        raise _unreadable(path, type(error).__name__) from error
+        raise _unreadable(type(error).__name__) from error
 
 
-def _oversized(path: str, found: str, limit: str) -> _Refused:
-    return _Refused("image_oversized", f"image {path!r} has {found} (limit {limit}); scale it down.")
+def _oversized(found: str, limit: str) -> _Refused:
+    return _Refused("image_oversized", f"has {found} (limit {limit}); scale it down.")
 
 
-def _unreadable(path: str, reason: str) -> _Refused:
-    return _Refused("image_unreadable", f"image {path!r} cannot be decoded ({reason}); export it again as JPEG or PNG.")
+def _unreadable(reason: str) -> _Refused:
+    return _Refused("image_unreadable", f"cannot be decoded ({reason}); export it again as JPEG or PNG.")

@@ -15,12 +15,12 @@ import polars as pl
 
 from ..files import file_sha256
 from . import parsing
-from .mapping import ColumnMapping, resolve_mapping
+from .mapping import resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
 from .tables import FAULTS, load_table, whole_table
 from .validation import ProblemGroup, Severity, Step, ValidationReport
 
-Overrides = ColumnMapping | Mapping[str, str] | None
+Overrides = Mapping[str, str] | None  # canonical to source column
 Parser = Callable[[pl.Series], parsing.Parsed]
 RowFault = tuple[int, str | None, str]  # source row number, value, detail
 
@@ -29,9 +29,10 @@ RowFault = tuple[int, str | None, str]  # source row number, value, detail
 class ReadResult:
     """The usable rows of a table in the canonical schema, and how they came about."""
 
+    kind: Kind
     frame: pl.DataFrame
     report: ValidationReport
-    mapping: ColumnMapping
+    mapping: dict[str, str]  # canonical to source column
     image_root: Path | None = None  # what image paths are relative to; None where pictures were not looked at
     provenance: dict[str, Any] = field(default_factory=dict)  # plain data, for a snapshot's manifest
 
@@ -84,14 +85,14 @@ class Intake:
         option = "--map" if self.kind == "items" else "--event-map"
         columns = ", ".join(self.raw.columns)
         for name in REQUIRED[self.kind]:
-            if name not in self.mapping.columns:
+            if name not in self.mapping:
                 message = f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {columns}."
                 self.stop("missing_column", message, column=name)
         self.report(0).raise_if_errors()
 
     def column(self, name: str) -> pl.Series:
         """The raw column of a canonical name, or nulls."""
-        source = self.mapping.columns.get(name)
+        source = self.mapping.get(name)
         if source is None:
             return pl.Series(name, [None], dtype=pl.String).new_from_index(0, self.raw.height)
         return self.raw[source].alias(name)
@@ -156,10 +157,13 @@ class Intake:
         self.columns[name], bad = parser(raw)
         self.add(f"bad_{name}", bad, message, column=name, values=raw, drop=False)
 
+    def _unmapped(self) -> list[str]:
+        return [name for name in self.raw.columns if name not in self.mapping.values()]
+
     def add_attributes(self) -> None:
         """Whatever no canonical column reads, as key and value."""
-        unknown = self.mapping.unmapped(self.raw.columns)
-        given = self.column("attributes") if "attributes" in self.mapping.columns else None
+        unknown = self._unmapped()
+        given = self.column("attributes") if "attributes" in self.mapping else None
         height = len(self.columns["item_id"])  # the raw table may have no column left to count
         self.columns["attributes"] = parsing.attributes(self.raw, unknown, given, height)
         if unknown:
@@ -167,7 +171,7 @@ class Intake:
 
     def take(self, order: pl.Series) -> None:
         """Keep these rows in this order, with only those raw columns that become attributes."""
-        rest = [*self.mapping.unmapped(self.raw.columns), self.mapping.columns.get("attributes")]
+        rest = [*self._unmapped(), self.mapping.get("attributes")]
         self.raw = self.raw.select([name for name in rest if name])
         self.raw = pl.DataFrame([self.raw[name].gather(order) for name in self.raw.columns])
         for name in list(self.columns):
@@ -202,9 +206,9 @@ class Intake:
         provenance: dict[str, Any] = {
             "source": self.source,
             "source_sha256": None if self.path is None else file_sha256(self.path),
-            "mapping": self.mapping.columns,
+            "mapping": self.mapping,
             "report": report.summary(),
             "waterfall": [step.to_json() for step in report.waterfall],
             **({} if window is None else window.to_json()),
         }
-        return ReadResult(frame, report, self.mapping, image_root, provenance)
+        return ReadResult(self.kind, frame, report, self.mapping, image_root, provenance)

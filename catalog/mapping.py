@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from .schema import SCHEMAS, Kind
@@ -53,41 +52,7 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-class ColumnMapping(BaseModel):
-    """Which source column each canonical column is read from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Kind
-    columns: dict[str, str]  # canonical to source
-
-    def override(self, changes: Mapping[str, str], available: Sequence[str]) -> ColumnMapping:
-        """This mapping under `changes` (canonical to source; an empty source takes the column out)."""
-        merged = dict(self.columns)
-        # A source column that is claimed by hand is no longer free for a guess.
-        claimed = {source for source in changes.values() if source}
-        merged = {name: source for name, source in merged.items() if source not in claimed}
-        for name, source in changes.items():
-            if name not in SCHEMAS[self.kind]:
-                known = ", ".join(SCHEMAS[self.kind])
-                raise InvalidDataError(f"{name!r} is no column of {self.kind}; map one of: {known}.")
-            if source and source not in available:
-                raise InvalidDataError(
-                    f"The mapping reads {name} from column {source!r}, which the table lacks; "
-                    f"use one of: {', '.join(available)}."
-                )
-            merged.pop(name, None)
-            if source:
-                merged[name] = source
-        return ColumnMapping(kind=self.kind, columns=_in_schema_order(self.kind, merged))
-
-    def unmapped(self, available: Sequence[str]) -> list[str]:
-        """Source columns that no canonical column reads; they become attributes."""
-        used = set(self.columns.values())
-        return [column for column in available if column not in used]
-
-
-def guess_mapping(columns: Sequence[str], kind: Kind) -> ColumnMapping:
+def guess_mapping(columns: Sequence[str], kind: Kind) -> dict[str, str]:
     """The mapping that the column names suggest: canonical names first, then common other names, without case."""
     free = {_plain(column): column for column in reversed(columns)}
     found: dict[str, str] = {}
@@ -98,15 +63,27 @@ def guess_mapping(columns: Sequence[str], kind: Kind) -> ColumnMapping:
         match = next((s for s in map(_plain, synonyms) if s in free), None)
         if name not in found and match is not None:
             found[name] = free.pop(match)
-    return ColumnMapping(kind=kind, columns=_in_schema_order(kind, found))
+    return found
 
 
-def resolve_mapping(
-    columns: Sequence[str], kind: Kind, overrides: ColumnMapping | Mapping[str, str] | None = None
-) -> ColumnMapping:
-    """The guess, under the overrides."""
-    changes = overrides.columns if isinstance(overrides, ColumnMapping) else dict(overrides or {})
-    return guess_mapping(columns, kind).override(changes, columns)
+def resolve_mapping(columns: Sequence[str], kind: Kind, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Which source column each canonical column is read from: the guess, under the overrides.
+
+    An override with an empty source takes the column out.
+    """
+    changes = dict(overrides or {})
+    # A source column that is claimed by hand is no longer free for a guess.
+    merged = {name: source for name, source in guess_mapping(columns, kind).items() if source not in changes.values()}
+    for name, source in changes.items():
+        if name not in SCHEMAS[kind]:
+            raise InvalidDataError(f"{name!r} is no column of {kind}; map one of: {', '.join(SCHEMAS[kind])}.")
+        if source and source not in columns:
+            raise InvalidDataError(
+                f"The mapping reads {name} from column {source!r}, which the table lacks; "
+                f"use one of: {', '.join(columns)}."
+            )
+    merged |= changes
+    return {name: merged[name] for name in SCHEMAS[kind] if merged.get(name)}
 
 
 def parse_map_option(text: str) -> dict[str, str]:
@@ -144,7 +121,3 @@ def load_mapping(path: Path | str, kind: Kind | None = None) -> dict[str, str]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^0-9a-z]", "", name.lower()) or name
-
-
-def _in_schema_order(kind: Kind, columns: Mapping[str, str]) -> dict[str, str]:
-    return {name: columns[name] for name in SCHEMAS[kind] if name in columns}

@@ -37,7 +37,7 @@ def text(column: pl.Series) -> pl.Series:
     if isinstance(dtype, pl.Struct):
         column = column.struct.json_encode()
     elif isinstance(dtype, pl.List | pl.Array):
-        column = _as_list(column).list.join("; ", ignore_nulls=True)
+        column = column.cast(pl.List(pl.String), strict=False).list.join("; ", ignore_nulls=True)
     elif dtype == pl.Object:
         column = pl.Series([None if value is None else str(value) for value in column], dtype=pl.String)
     stripped = column.cast(pl.String, strict=False).str.strip_chars()
@@ -61,20 +61,18 @@ def numbers(column: pl.Series) -> Parsed:
     else:
         strings = text(column)
         values = strings.cast(pl.Float64, strict=False)
-        values = values.zip_with(values.is_not_null() | strings.is_null(), _written_numbers(strings)).fill_nan(None)
+        # `$1,299.00`, `EUR 1.299,00`, `12,99`
+        plain = strings.str.replace_all(r"[\s€$£¥]|^[A-Za-z]{3}|[A-Za-z]{3}$", "")
+        european = plain.str.contains(r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d{1,2}$").fill_null(False)
+        english = plain.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$").fill_null(False)
+        swapped = plain.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+        plain = swapped.zip_with(european, plain)
+        plain = plain.str.replace_all(",", "", literal=True).zip_with(english, plain)
+        written = plain.cast(pl.Float64, strict=False)
+        values = values.zip_with(values.is_not_null() | strings.is_null(), written).fill_nan(None)
         given = strings.is_not_null() & ~strings.str.to_lowercase().is_in(["nan"])
     values = values.set(values.is_infinite().fill_null(False), None)
     return values, given & values.is_null()
-
-
-def _written_numbers(strings: pl.Series) -> pl.Series:
-    """`$1,299.00`, `EUR 1.299,00`, `12,99` as floats."""
-    plain = strings.str.replace_all(r"[\s€$£¥]|^[A-Za-z]{3}|[A-Za-z]{3}$", "")
-    european = plain.str.contains(r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),\d{1,2}$").fill_null(False)
-    english = plain.str.contains(r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$").fill_null(False)
-    swapped = plain.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-    plain = swapped.zip_with(european, plain)
-    return plain.str.replace_all(",", "", literal=True).zip_with(english, plain).cast(pl.Float64, strict=False)
 
 
 def integers(column: pl.Series) -> Parsed:
@@ -99,29 +97,22 @@ def booleans(column: pl.Series) -> Parsed:
 
 def string_lists(column: pl.Series, separators: Sequence[str]) -> pl.Series:
     """Lists of text from lists, JSON lists, or text split at the first of `separators` that occurs in the row."""
-    lists = _as_list(column) if isinstance(column.dtype, pl.List | pl.Array) else _split(text(column), separators)
-    cleaned = lists.list.eval(pl.element().str.strip_chars()).list.eval(
-        pl.element().filter(pl.element().is_not_null() & (pl.element() != ""))
-    )
-    return cleaned.set((cleaned.list.len() == 0).fill_null(False), None)
-
-
-def _split(strings: pl.Series, separators: Sequence[str]) -> pl.Series:
-    lists = strings.str.split("\x00")
-    for separator in reversed(separators):
-        found = strings.str.contains(separator, literal=True).fill_null(False)
-        lists = strings.str.split(separator).zip_with(found, lists)
-    written = strings.str.starts_with("[").fill_null(False)
-    if written.any():
-        decoded = [_json(value, list) for value in strings.to_list()]
-        decoded = [own and [str(v) for v in own if v is not None] for own in decoded]
-        known = pl.Series([value is not None for value in decoded], dtype=pl.Boolean)
-        lists = pl.Series(decoded, dtype=pl.List(pl.String)).zip_with(known, lists)
-    return lists
-
-
-def _as_list(column: pl.Series) -> pl.Series:
-    return column.cast(pl.List(pl.String), strict=False)
+    if isinstance(column.dtype, pl.List | pl.Array):
+        lists = column.cast(pl.List(pl.String), strict=False)
+    else:
+        strings = text(column)
+        lists = strings.str.split("\x00")
+        for separator in reversed(separators):
+            found = strings.str.contains(separator, literal=True).fill_null(False)
+            lists = strings.str.split(separator).zip_with(found, lists)
+        if strings.str.starts_with("[").any():
+            decoded = [_json(value, list) for value in strings.to_list()]
+            decoded = [own and [str(v) for v in own if v is not None] for own in decoded]
+            known = pl.Series([value is not None for value in decoded], dtype=pl.Boolean)
+            lists = pl.Series(decoded, dtype=pl.List(pl.String)).zip_with(known, lists)
+    lists = lists.list.eval(pl.element().str.strip_chars())
+    lists = lists.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
+    return lists.set((lists.list.len() == 0).fill_null(False), None)
 
 
 def _json(value: str | None, kind: type[Json]) -> Json | None:
@@ -159,7 +150,14 @@ def timestamps(column: pl.Series) -> Timestamps:
     else:
         strings = text(column)
         given = strings.is_not_null()
-        values, unit = _from_text(strings)
+        whole, floats = (strings.cast(dtype, strict=False) for dtype in (pl.Int64, pl.Float64))
+        # Rows that are plain numbers are read as numbers.
+        if whole.null_count() == strings.null_count():
+            values, unit = _from_numbers(whole)
+        elif floats.null_count() <= (len(strings) + strings.null_count()) // 2:
+            values, unit = _from_numbers(floats)
+        else:
+            values = _from_iso(strings)
     # Year 1 and year 9999 are what other systems write for "unknown".
     plausible = values.is_between(*PLAUSIBLE, closed="left").fill_null(False)
     values = values.set(~plausible, None)
@@ -174,17 +172,6 @@ def _zoned(column: pl.Series) -> pl.Series:
     zone = getattr(moments.dtype, "time_zone", None)
     moments = moments.dt.replace_time_zone("UTC") if zone is None else moments.dt.convert_time_zone("UTC")
     return moments.cast(TIMESTAMP)
-
-
-def _from_text(strings: pl.Series) -> tuple[pl.Series, str | None]:
-    """ISO dates and times; rows that are plain numbers are read as numbers."""
-    whole: pl.Series = strings.cast(pl.Int64, strict=False)
-    if whole.null_count() == strings.null_count():
-        return _from_numbers(whole)
-    floats = strings.cast(pl.Float64, strict=False)
-    if floats.null_count() <= (len(strings) + strings.null_count()) // 2:
-        return _from_numbers(floats)
-    return _from_iso(strings), None
 
 
 def _from_iso(strings: pl.Series) -> pl.Series:
@@ -210,9 +197,11 @@ def _from_numbers(column: pl.Series) -> tuple[pl.Series, str | None]:
     middle = values.median()
     if not isinstance(middle, int | float):
         return values.cast(pl.Int64, strict=False).cast(TIMESTAMP), None
-    if _are_compact_dates(values):
+    if bool(values.is_between(19_700_101, 20_991_231).fill_null(True).all()):
+        # All are dates written as 20170131; a counter that happens to look so does not occur.
         days = values.cast(pl.Int64).cast(pl.String).str.to_date("%Y%m%d", strict=False)
-        return _zoned(days), None
+        if days.null_count() == values.null_count():
+            return _zoned(days), None
     unit, low, high = next((u for u in UNITS if u[1] <= middle < u[2]), ("counter", 0, 10**8))
     fits = (values >= low) & (values < high)
     values = values.set(~fits.fill_null(False), None)
@@ -220,14 +209,6 @@ def _from_numbers(column: pl.Series) -> tuple[pl.Series, str | None]:
         return (values.cast(pl.Int64) // 1_000).cast(TIMESTAMP), unit
     micros = values * {"s": 1_000_000, "counter": 1_000_000, "ms": 1_000, "us": 1}[unit]
     return (micros.round(0).cast(pl.Int64) if values.dtype.is_float() else micros).cast(TIMESTAMP), unit
-
-
-def _are_compact_dates(values: pl.Series) -> bool:
-    """Whether all are dates written as 20170131; a counter that happens to look so does not occur."""
-    if not bool(values.is_between(19_700_101, 20_991_231).fill_null(True).all()):
-        return False
-    days = values.drop_nulls().unique().cast(pl.Int64).cast(pl.String).str.to_date("%Y%m%d", strict=False)
-    return days.null_count() == 0
 
 
 def attributes(frame: pl.DataFrame, columns: Sequence[str], given: pl.Series | None, height: int) -> pl.Series:

@@ -180,7 +180,7 @@ def _add_times(intake: Intake, window: Window) -> None:
 
 def _add_event_type(intake: Intake, default: str) -> pl.Series:
     """Canonical event types; returns the mask of returns, which are no positive interaction."""
-    if "event_type" not in intake.mapping.columns:
+    if "event_type" not in intake.mapping:
         intake.notes.append(f"no column holds event_type: every event counts as {default}")
     raw = parsing.text(intake.column("event_type"))
     plain = raw.str.to_lowercase().str.replace_all(r"[\s\-]+", "_").fill_null(default)
@@ -188,7 +188,7 @@ def _add_event_type(intake: Intake, default: str) -> pl.Series:
     types = plain.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.String)
     message = f"event_type {{value}} is not known; use one of {', '.join(EVENT_TYPES)}."
     intake.add("unknown_event_type", types.is_null(), message, column="event_type", values=raw)
-    if "event_type" in intake.mapping.columns:
+    if "event_type" in intake.mapping:
         message = f"the event has no event_type; it counts as {default}."
         missing = raw.is_null()
         intake.add("missing_event_type", missing, message, column="event_type", severity="warning", drop=False)

@@ -114,25 +114,17 @@ def write_snapshot(
         image_root=None if image_root is None else str(image_root),
         provenance=json.loads(json.dumps(dict(provenance or {}), default=str)),
     )
-    existing = _existing(directory, manifest)
-    if existing is not None:
-        return existing
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        present = read_manifest(directory) if (directory / MANIFEST_FILE).is_file() else None
+        if present and (present.kind, present.content_hash) == (manifest.kind, manifest.content_hash):
+            return present
+        raise InvalidDataError(
+            f"{directory} already holds something else; snapshots are immutable, so choose a new folder."
+        )
     with atomic_folder(directory) as folder:
         frame.write_parquet(folder / DATA_FILE, compression="zstd")
         (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return manifest
-
-
-def _existing(directory: Path, manifest: SnapshotManifest) -> SnapshotManifest | None:
-    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
-        return None
-    if (directory / MANIFEST_FILE).is_file():
-        present = read_manifest(directory)
-        if (present.kind, present.content_hash) == (manifest.kind, manifest.content_hash):
-            return present
-    raise InvalidDataError(
-        f"{directory} already holds something else; snapshots are immutable, so choose a new folder."
-    )
 
 
 def read_manifest(directory: Path | str) -> SnapshotManifest:

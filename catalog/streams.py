@@ -12,7 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -25,10 +25,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..arrays import IntArray
 from ..errors import CorruptArtifactError, InvalidDataError
-from ..files import atomic_folder
+from ..files import atomic_folder, file_sha256
 from .schema import TimeKind
 from .sequences import Sequences, coded_events, sequences_of
-from .sessions import NO_SESSION_ID, CleanSessions, SessionSettings, clean_sessions, none_given
+from .sessions import NO_SESSION_ID, SessionSettings, clean_sessions, none_given
 from .validation import Step
 
 FORMAT = 1
@@ -143,37 +143,18 @@ def _write(
     parts: list[SessionPart] = []
     steps: list[Step] = []
     mode, sessions = "", 0
-    for found in session_ranges(events, item_ids, settings, time_kind, range_events):
+    for frame in user_ranges(events, range_events):
+        known, step = drop_unknown_items(frame, item_ids)
+        found = clean_sessions(known, settings, time_kind, part=True)
+        mode, waterfall = found.mode, [step, *found.waterfall]
         # No session and no user is in two ranges, so that their waterfalls can be summed.
-        steps = [_sum(a, b) for a, b in zip(steps, found.waterfall, strict=True)] if steps else list(found.waterfall)
-        mode = found.mode
+        steps = [a + b for a, b in zip(steps, waterfall, strict=True)] if steps else waterfall
         if found.frame.height:
             coded = coded_events(found.frame, item_ids).with_columns(pl.col("session") + sessions)
             sessions = int(coded["session"][-1]) + 1
-            parts.append(_write_part(coded, folder, len(parts)))
-    _check(steps, events)
-    shown = steps[1:] if steps[0].rows_in == steps[0].rows_out else steps
-    waterfall = tuple(step.to_json() for step in shown)
-    manifest = SessionManifest(n_items=len(item_ids), mode=mode, waterfall=waterfall, parts=tuple(parts))
-    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-
-
-def _write_part(coded: pl.DataFrame, folder: Path, number: int) -> SessionPart:
-    buffer = io.BytesIO()
-    coded.write_parquet(buffer, compression="zstd")
-    content = buffer.getvalue()
-    name = f"part-{number:06d}.parquet"
-    (folder / name).write_bytes(content)
-    return SessionPart(name=name, events=coded.height, sha256=hashlib.sha256(content).hexdigest())
-
-
-def _sum(a: Step, b: Step) -> Step:
-    sessions = None if a.sessions is None or b.sessions is None else a.sessions + b.sessions
-    users = None if a.users is None or b.users is None else a.users + b.users
-    return Step(a.name, a.rows_in + b.rows_in, a.rows_out + b.rows_out, sessions, users)
-
-
-def _check(steps: Sequence[Step], events: Path) -> None:
+            path = folder / f"part-{len(parts):06d}.parquet"
+            coded.write_parquet(path, compression="zstd")
+            parts.append(SessionPart(name=path.name, events=coded.height, sha256=file_sha256(path)))
     unknown = steps[0]
     if unknown.rows_in and not unknown.rows_out:
         raise InvalidDataError(
@@ -182,16 +163,10 @@ def _check(steps: Sequence[Step], events: Path) -> None:
         )
     if any(step.name == NO_SESSION_ID and not step.rows_out for step in steps):
         raise none_given()
-
-
-def session_ranges(
-    events: Path, item_ids: pl.Series, settings: SessionSettings, time_kind: TimeKind, range_events: int = RANGE_EVENTS
-) -> Iterator[CleanSessions]:
-    """The sessions of one range of users after the other; the first step of each waterfall is that of unknown items."""
-    for frame in user_ranges(events, range_events):
-        known, step = drop_unknown_items(frame, item_ids)
-        cleaned = clean_sessions(known, settings, time_kind, part=True)
-        yield replace(cleaned, waterfall=(step, *cleaned.waterfall))
+    shown = steps[1:] if unknown.rows_in == unknown.rows_out else steps
+    written = tuple(step.to_json() for step in shown)
+    manifest = SessionManifest(n_items=len(item_ids), mode=mode, waterfall=written, parts=tuple(parts))
+    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
 
 
 def drop_unknown_items(events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.DataFrame, Step]:
@@ -252,20 +227,16 @@ class SequenceStream:
     """
 
     def __init__(self, files: SessionFiles, shard_events: int, filters: tuple[Filter, ...] = ()) -> None:
-        self._files = files
-        self.shard_events = shard_events
-        self._filters = filters
-        self._shards = _shards(files.manifest.parts, shard_events)
-
-    @property
-    def manifest(self) -> SessionManifest:
-        """What all its files hold."""
-        return self._files.manifest
-
-    @property
-    def n_items(self) -> int:
-        """Items in the snapshot, N."""
-        return self.manifest.n_items
+        self._files, self.manifest, self.n_items = files, files.manifest, files.manifest.n_items
+        self.shard_events, self._filters = shard_events, filters
+        self._shards: list[list[SessionPart]] = []
+        events = 0
+        for part in files.manifest.parts:
+            if not self._shards or events + part.events > shard_events:
+                self._shards.append([])
+                events = 0
+            self._shards[-1].append(part)
+            events += part.events
 
     @property
     def n_shards(self) -> int:
@@ -348,15 +319,3 @@ def ahead(read: Callable[[int], Read], numbers: Iterable[int]) -> Iterator[Read]
             waiting = reading
         if waiting is not None:
             yield waiting.result()
-
-
-def _shards(parts: tuple[SessionPart, ...], shard_events: int) -> list[tuple[SessionPart, ...]]:
-    shards: list[list[SessionPart]] = []
-    events = 0
-    for part in parts:
-        if not shards or events + part.events > shard_events:
-            shards.append([])
-            events = 0
-        shards[-1].append(part)
-        events += part.events
-    return [tuple(shard) for shard in shards]

@@ -66,6 +66,11 @@ class Step:
     sessions: int | None = None
     users: int | None = None
 
+    def __add__(self, other: Step) -> Step:
+        sessions = None if self.sessions is None or other.sessions is None else self.sessions + other.sessions
+        users = None if self.users is None or other.users is None else self.users + other.users
+        return Step(self.name, self.rows_in + other.rows_in, self.rows_out + other.rows_out, sessions, users)
+
     def to_json(self) -> dict[str, Any]:
         """As a plain dict."""
         return asdict(self)
@@ -117,10 +122,8 @@ class ValidationReport:
 
     def raise_if_errors(self) -> None:
         """Raise `ValidationFailedError` (an `InvalidDataError` with `.report`) unless the table can be used."""
-        if not self.ok:
-            raise ValidationFailedError(self._sentence(), self)
-
-    def _sentence(self) -> str:
+        if self.ok:
+            return
         errors = {g.code for g in self.groups if g.severity == "error"}
         codes = set(self.fatal) or errors
         first = min((g[0] for g in self.groups if g.code in codes), key=lambda p: p.row)
@@ -128,7 +131,8 @@ class ValidationReport:
         kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if code in errors)
         # A fatal problem stops under either policy, so its own remedy is the only one.
         remedy = "" if self.fatal else "; correct the rows or leave them out with --on-error skip"
-        return f"{self.source} cannot be used: {kinds} (first: {where}{first.message.rstrip('.')}){remedy}."
+        message = f"{self.source} cannot be used: {kinds} (first: {where}{first.message.rstrip('.')}){remedy}."
+        raise ValidationFailedError(message, self)
 
     def to_text(self, limit: int = 20) -> str:
         """For a person: totals, then each code with its count and its first `limit` rows."""

@@ -116,7 +116,7 @@ class CheckedTable:
     @property
     def kind(self) -> str:
         """`items` or `events`."""
-        return self.read.mapping.kind
+        return self.read.kind
 
     @property
     def image_root(self) -> str | None:
@@ -155,7 +155,7 @@ def _checked(
     sessions: Mapping[str, Any] | None = None,
 ) -> CheckedTable:
     found, content = (
-        context.registry.snapshots.list(domain, read.mapping.kind) if exists else [],
+        context.registry.snapshots.list(domain, read.kind) if exists else [],
         content_hash(read.frame),
     )
     known = next((snapshot for snapshot in found if snapshot.content_hash == content), None)
@@ -226,7 +226,7 @@ def _write(
     with context.artifacts.stage() as staged:
         write_snapshot(
             table.read.frame,
-            table.read.mapping.kind,
+            table.read.kind,
             staged / TABLE_FOLDER,
             provenance,
             time_kind=table.read.report.time_kind,
@@ -269,7 +269,7 @@ def _result(table: CheckedTable, snapshot: SnapshotRecord | None, cached: bool, 
         content_hash=table.content_hash,
         cached=cached,
         dry_run=dry_run,
-        mapping=table.read.mapping.columns,
+        mapping=table.read.mapping,
         report={**report.summary(), "waterfall": [step.to_json() for step in report.waterfall]},
         sessions=table.sessions,
         snapshot=snapshot,

@@ -52,7 +52,7 @@ def test_items_in_the_canonical_schema(tmp_path: Path) -> None:
     assert (second["title"], second["category_path"], second["available"]) == ("", ["x", "y"], True)
     assert (second["image"], second["image_sha256"], second["attributes"]) == (None, None, [])
     assert codes(result.report) == [(2, "no_content")]
-    assert result.mapping.columns["available"] == "in_stock"
+    assert result.mapping["available"] == "in_stock"
     assert result.image_root == tmp_path
     assert result.provenance["source"] == "items.csv"
     assert len(result.provenance["source_sha256"]) == 64
