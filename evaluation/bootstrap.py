@@ -15,7 +15,7 @@ from ..errors import InvalidDataError, UsageError
 
 RESAMPLES = 1000
 LEVEL = 0.95
-SEED = 20_170_101
+SEED = 20_170_101  # fixed, so that the same evaluation prints the same interval again
 # Resamples are drawn in blocks of at most this many numbers.
 _MAX_CELLS = 1 << 21
 # Drawing one multinomial count costs about as much as drawing this many users.
@@ -47,8 +47,9 @@ def _resampled_means(values: DoubleArray, resamples: int, rng: np.random.Generat
     if len(distinct) == 1:
         # Every sample is the same; adding it up in another order would put the mean outside its own interval.
         return np.full(resamples, values.mean())
+    # Hit rates have two values however many users there are: counting how often each is drawn is far cheaper.
     by_value = len(distinct) * _COUNT_COST < n_users
-    ordered = np.sort(values)
+    ordered = np.sort(values)  # so that the order of the users changes no draw
     step = max(1, _MAX_CELLS // (len(distinct) if by_value else n_users))
     blocks = []
     for start in range(0, resamples, step):

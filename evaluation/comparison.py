@@ -52,12 +52,14 @@ def compare(
     if baseline not in evaluations:
         raise UsageError(f"Baseline {baseline!r} was not evaluated; choose one of {', '.join(evaluations)}.")
     _check_alike(evaluations, baseline)
+    # Diversity is there for systems alone that were measured with content.
+    everywhere = set.intersection(*(set(evaluation["all"].metrics) for evaluation in evaluations.values()))
     return [
         _row(evaluations, system, baseline, name, metric)
         for name in slices
         if name in evaluations[baseline].slices
         for metric in metrics
-        if metric not in LIST_METRICS or (name == "all" and _measured(evaluations, metric))
+        if metric not in LIST_METRICS or (name == "all" and (metric == COVERAGE or metric in everywhere))
         for system in evaluations
     ]
 
@@ -76,10 +78,6 @@ def _check_alike(evaluations: Mapping[str, Evaluation], baseline: str) -> None:
                 f"{system!r} ({evaluation.n_users} users) and {baseline!r} ({reference.n_users} users) were not tested "
                 "on the same users and slices; evaluate both on one evaluation set."
             )
-
-
-def _measured(evaluations: Mapping[str, Evaluation], metric: str) -> bool:
-    return metric == COVERAGE or all(metric in evaluation["all"].metrics for evaluation in evaluations.values())
 
 
 def _row(evaluations: Mapping[str, Evaluation], system: str, baseline: str, name: str, metric: str) -> ComparisonRow:

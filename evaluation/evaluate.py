@@ -107,6 +107,7 @@ def evaluate(
             f"Content of {len(content)} items was given for a catalog of {evaluation_set.n_items}; "
             "embed the item snapshot that is evaluated."
         )
+    # How surprising each item is depends on training alone, so it is the same for all batches.
     bits = surprise(evaluation_set.train_counts)
     # A catalog without text and pictures has content of no columns.
     directions = unit_content(content) if content is not None and content.shape[1] else None

@@ -14,6 +14,7 @@ DIVERSITY = f"diversity@{LIST_K}"
 
 def best_of(scores: FloatArray, top: IntArray, k: int = LIST_K) -> IntArray:
     """The k best (B, k) of a longer list of best items (B, K): `top_items(scores, k)` without another look at all."""
+    # Looking at 100 places instead of N items: the long list is there already, for coverage.
     own = np.where(top < 0, -np.inf, np.take_along_axis(scores, np.maximum(top, 0), axis=1))  # (B, K)
     places = top_items(own, k)
     return np.where(places < 0, -1, np.take_along_axis(top, np.maximum(places, 0), axis=1))

@@ -31,6 +31,7 @@ def target_ranks(scores: AnyFloatArray, rows: IntArray, targets: IntArray) -> Do
         )
     own = scores[rows, targets]
     ranks = np.empty(len(rows))
+    # Every target against every item, rather than a sort: ties must be counted, and most users have one target.
     step = max(1, _MAX_CELLS // max(1, scores.shape[1]))
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
@@ -80,6 +81,7 @@ def top_items(scores: AnyFloatArray, k: int = COVERAGE_K) -> IntArray:
     """
     n_items = scores.shape[1]
     k = min(k, n_items)
+    # The k-th score parts what is in from what is out in linear time; the order within the list does not matter.
     edge = np.partition(scores, n_items - k, axis=1)[:, n_items - k, None]  # (B, 1)
     chosen = scores > edge
     at_edge = scores == edge

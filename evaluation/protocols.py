@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Literal, Self
 
 import numpy as np
@@ -71,14 +72,14 @@ class Protocol(BaseModel):
 
     def training_end(self) -> datetime:
         """Temporal: the first moment whose events are kept from training."""
-        end = self.test_from if self.refit or self.train_until is None else self.train_until
-        return _required(end, "test_from")
+        assert self.test_from is not None  # which the validator holds a temporal protocol to
+        return self.test_from if self.refit or self.train_until is None else self.train_until
 
     def window(self) -> tuple[datetime, datetime | None]:
         """Temporal: start and end (not included) of the events that are to be predicted."""
-        if self.part == "test":
-            return _required(self.test_from, "test_from"), self.test_until
-        return _required(self.train_until, "train_until"), self.test_from
+        start, end = (self.test_from, self.test_until) if self.part == "test" else (self.train_until, self.test_from)
+        assert start is not None
+        return start, end
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,14 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
     testable[whom] = True
     histories: list[History] = []
     targets, kept = [], []
-    for start, end in _runs(users):
+    edges = [*np.flatnonzero(np.diff(users, prepend=-1)).tolist(), len(users)]
+    for start, end in pairwise(edges):
         if testable[users[start]]:
             span = slice(start, end)
             histories.append(sequences.events_at(order[span][asked[span]]))
-            targets.append(_distinct(items[span][answers[span]]))
+            wanted = items[span][answers[span]]
+            # An item bought twice in a window is one target; the first time gives its place.
+            targets.append(wanted[np.sort(np.unique(wanted, return_index=True)[1])])
             kept.append(sequences.user_ids[users[start]])
     return EvaluationSet(
         histories=histories,
@@ -223,16 +227,6 @@ def _long_enough(sequences: Sequences) -> BoolArray:
     return (np.bincount(users, minlength=len(sequences.user_ids)) >= MIN_EVENTS)[users]
 
 
-def _runs(users: IntArray) -> Sequence[tuple[int, int]]:
-    starts = np.flatnonzero(np.diff(users, prepend=-1))
-    return list(zip(starts.tolist(), [*starts[1:].tolist(), len(users)], strict=True)) if len(users) else []
-
-
-def _distinct(items: IntArray) -> IntArray:
-    """The items without repeats, in order of first appearance."""
-    return items[np.sort(np.unique(items, return_index=True)[1])]
-
-
 def microseconds(moment: datetime) -> int:
     """Since 1970, as events count them."""
     delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
@@ -243,9 +237,3 @@ def _day(moment: datetime) -> str:
     moment = moment.astimezone(UTC)
     midnight = (moment.hour, moment.minute, moment.second) == (0, 0, 0)
     return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M")
-
-
-def _required(moment: datetime | None, field: str) -> datetime:
-    if moment is None:
-        raise UsageError(f"The temporal protocol has no {field}; give that date to get this part of the data.")
-    return moment

@@ -24,6 +24,7 @@ def item_slices(train_counts: IntArray, cold_threshold: int = 5) -> dict[str, Bo
     n_items = len(train_counts)
     place = np.empty(n_items, dtype=np.int64)
     place[np.argsort(-train_counts, kind="stable")] = np.arange(n_items)
+    # A young catalog may lack events for a whole tenth; what nobody has met is not popular by its place.
     seen = train_counts > 0
     head = seen & (place < -(-n_items // 10))
     torso = seen & ~head & (place < -(-n_items // 2))

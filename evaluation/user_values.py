@@ -10,16 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from ..arrays import DoubleArray
 from ..errors import InvalidDataError, NotFoundError
 from .evaluate import SliceResult
 
 FILE = "users.parquet"
-_SLICE = "slice"
-_USER = "user_id"
 
 
 @dataclass(frozen=True)
@@ -27,13 +24,13 @@ class UserValues:
     """One metric on one slice: (U,) users and (U,) what each of them got."""
 
     users: tuple[str, ...]
-    values: npt.NDArray[np.float64]
+    values: DoubleArray
 
 
 def write_user_values(file: Path, slices: Mapping[str, SliceResult]) -> None:
     """Write the values of every slice; equal values give the same bytes."""
     tables = [
-        pl.DataFrame({_SLICE: [name] * len(part.users), _USER: list(part.users), **part.metrics})
+        pl.DataFrame({"slice": [name] * len(part.users), "user_id": list(part.users), **part.metrics})
         for name, part in slices.items()
     ]
     # A slice may lack a metric that another has.
@@ -46,7 +43,7 @@ def read_user_values(file: Path, slice_name: str, metric: str) -> UserValues:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InvalidDataError(f"{file} holds no values per user ({error}); evaluate again.") from error
-    rows = table.filter(pl.col(_SLICE) == slice_name)
+    rows = table.filter(pl.col("slice") == slice_name)
     if metric not in table.columns or rows.is_empty() or rows[metric].null_count():
         raise NotFoundError(f"{metric} on {slice_name} is not among the values of {file}; evaluate it again.")
-    return UserValues(tuple(rows[_USER].to_list()), rows[metric].to_numpy())
+    return UserValues(tuple(rows["user_id"].to_list()), rows[metric].to_numpy())

@@ -59,6 +59,7 @@ class VectorIndex(ABC):
 
 def index_kind(name: str) -> type[VectorIndex]:
     """The class of an index kind."""
+    # A subclass is known once its module is imported, so the folder is the list of kinds.
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"{__package__}.{module.name}")
     kinds = {kind.kind: kind for kind in VectorIndex.__subclasses__()}

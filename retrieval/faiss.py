@@ -56,6 +56,7 @@ class FlatIndex(VectorIndex):
         if allowed is not None:  # the type stubs are those of C++, without what FAISS's Python layer takes
             selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[call-arg,arg-type]
             params = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        # FAISS marks an empty place by row -1, which is what `VectorIndex.search` promises.
         scores, rows = self._index.search(queries, k, params=params)
         return scores, rows
 

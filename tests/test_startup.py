@@ -35,6 +35,7 @@ LIMIT_SECONDS = 0.7
 QUESTIONS = """
 domain list --json
 domain show garden
+gate show garden
 data snapshots garden
 history garden
 lineage show domain:garden

@@ -136,7 +136,7 @@ def explain(
         found.append(
             ExplainedItem(
                 rank=listed[row]["rank"] if row in listed else None,
-                score_rank=places.of(row),
+                score_rank=places.at(float(places.scores[row]), row),
                 not_shown=recommender.reason_against(row, hidden),
                 **about,
                 score=_number(parts.scores[nth]),
@@ -147,6 +147,7 @@ def explain(
                 **embedded[nth],
             )
         )
+    # The explanation is an answer too, and must say the same of itself as the list that it explains.
     own = {field: getattr(answer, field) for field in Answer.__dataclass_fields__}
     return Explanation(**own, weights=weights.model_dump(), attention=attention, items=found, notes=notes)
 
@@ -213,12 +214,8 @@ class _Places:
     scores: FloatArray
     allowed: BoolArray
 
-    def of(self, row: int) -> int:
-        """The place of an item; where it may not be shown, the place that it would have."""
-        return self.at(float(self.scores[row]), row)
-
     def at(self, score: float, row: int) -> int:
-        """The place that an item would have with another score."""
+        """The place that an item would have with a score, were it shown."""
         better = (self.scores > score) & self.allowed
         return 1 + int(better.sum()) - int(better[row])
 

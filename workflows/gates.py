@@ -158,6 +158,7 @@ def check_gate(
         return GateCheck(domain, alias, ref, candidate, live, True, (), "")
     from .conditions import Evidence, parse_conditions, remedy
 
+    # Another alias may have other conditions, or none.
     guarding = [condition for condition in parse_conditions(gate.conditions) if alias in condition.aliases]
     verdicts = Evidence(context, domain, candidate, live, guarding).verdicts()
     passes = all(verdict.passes for verdict in verdicts)

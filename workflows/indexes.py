@@ -139,7 +139,10 @@ class Indexes:
         prepare(self._context)
         loaded = load_index(self._context, base)
         if model is not None:
-            loaded.index.require_space(self._space(model, base))
+            named = self._model(model, base.domain)
+            # What filled the index embeds into its space; a hub's launch floor keeps the calibration it has there.
+            own = named.ref == base.model
+            loaded.index.require_space(base.space_fingerprint if own else str(named.space_fingerprint))
         old = load_dataset(self._context, base.domain, items=base.items, with_events=False)
         ids, kept = dataset.items["item_id"].to_list(), _unchanged(old, dataset, loaded.spoke)
         new = np.array([row for row, item in enumerate(ids) if item not in kept], dtype=np.int64)
@@ -153,10 +156,10 @@ class Indexes:
         if known is not None or dry_run:
             return IndexAddition(known.ref if known else None, base.ref, known is not None, **counts, seconds=0.0)
         with self._context.lock(f"index {base.domain}"):
-            own = np.array([row for row, item in enumerate(ids) if item in kept], dtype=np.int64)
             row_of = {item: row for row, item in enumerate(loaded.index.item_ids)}
             vectors = np.empty((len(ids), loaded.index.dimension), np.float32)
-            vectors[own] = loaded.index.vectors()[[row_of[ids[row]] for row in own]]
+            old_rows = np.delete(np.arange(len(ids)), new)
+            vectors[old_rows] = loaded.index.vectors()[[row_of[ids[row]] for row in old_rows]]
             vectors[new] = _embed(self._context, loaded, dataset, new)
             grown = ItemIndex.build(vectors, ids, base.space_fingerprint, loaded.index.index.kind)
             filled_by = self._context.registry.models.get(base.model)
@@ -193,11 +196,6 @@ class Indexes:
                 raise UsageError(f"{ref} is a hub and serves any category; name one with --domain NAME.")
             return ready_model(self._context, node.ref, ModelKind.HUB)
         return ready_model(self._context, spoke_ref(self._context, ref), ModelKind.SPOKE)
-
-    def _space(self, ref: str, base: IndexRecord) -> str:
-        """The space that a model would embed new items into; a hub's launch floor keeps the index's calibration."""
-        model = self._model(ref, base.domain)
-        return base.space_fingerprint if model.ref == base.model else str(model.space_fingerprint)
 
     def _store(
         self,

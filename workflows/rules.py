@@ -115,5 +115,6 @@ def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> Cat
 def _columns(items: pl.DataFrame) -> Catalog:
     from ..retrieval.rules import Catalog
 
+    # A category counts with all that lies above it, so paths are kept whole.
     paths = [tuple(path or ()) for path in items["category_path"].to_list()]
     return Catalog(items["item_id"].to_list(), items["brand"].to_list(), paths)

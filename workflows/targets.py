@@ -51,6 +51,7 @@ def find_target(registry: Registry, ref: str) -> Target:
 
 def newest_index(registry: Registry, spoke: str) -> IndexRecord:
     """The index version that a spoke version (its exact reference) filled last."""
+    # The listing is oldest first, and an index built anew replaces the one before.
     filled = [index for index in registry.indexes.list() if index.model == spoke]
     if not filled:
         raise NotFoundError(f"{spoke} has no index yet; build it with `hubspoke index build {spoke}`.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -54,16 +55,26 @@ def truth_of(files: CategoryFiles) -> list[dict[str, str]]:
     return list(products.values())
 
 
-def test_files_hold_items_events_pictures_and_truth(tmp_path: Path) -> None:
-    files = simulate_category("lamps", SMALL, tmp_path / "lamps")
+@pytest.mark.parametrize("name", KINDS)
+def test_files_hold_items_events_pictures_and_a_text_that_names_no_visual_attribute(tmp_path: Path, name: str) -> None:
+    files = simulate_category(name, SMALL, tmp_path)
     items, events = pl.read_csv(files.items), pl.read_csv(files.events)
     assert items["item_id"].n_unique() == len(items) == 24
     assert set(events["item_id"]) <= set(items["item_id"])
     assert events["user_id"].n_unique() == 12
     assert set(events["event_type"]) <= {"view", "click", "cart", "purchase"}
-    for path in items["image"]:
-        with Image.open(files.items.parent / path) as picture:
+    visible = {value for attribute in VISUAL for value in attribute_values(name)[attribute]}
+    for item, product in zip(items.iter_rows(named=True), truth_of(files), strict=True):
+        with Image.open(tmp_path / item["image"]) as picture:
             assert (picture.size, picture.mode) == ((24, 24), "RGB")
+        text = f"{item['title']} {item['description']}".lower()
+        assert not set(re.findall(r"[a-z]+", text)) & visible
+        assert all(product[attribute].lower() in text for attribute in TEXTUAL)
+    values = attribute_values(name)
+    for pattern, silhouette in itertools.product(values["pattern"], values["silhouette"]):
+        product = {"colour": "green", "pattern": pattern, "silhouette": silhouette}
+        pixels = np.asarray(draw_product(name, product, 32, np.random.default_rng(0)))
+        assert 0.1 < (pixels.min(axis=2) < 200).mean() < 0.9
 
 
 def test_files_follow_from_the_seed_and_the_category_alone(tmp_path: Path) -> None:
@@ -80,18 +91,6 @@ def test_files_follow_from_the_seed_and_the_category_alone(tmp_path: Path) -> No
     assert alone["events.csv"] != contents(tmp_path / "other")["events.csv"]
 
 
-def test_the_text_names_every_textual_attribute_and_no_visual_one(tmp_path: Path) -> None:
-    for name in KINDS:
-        files = simulate_category(name, SMALL, tmp_path / name)
-        visible = {value for a in VISUAL for value in attribute_values(name)[a]}
-        texts = pl.read_csv(files.items).select(pl.concat_str("title", "description", separator=" "))
-        for text, product in zip(texts.to_series(), truth_of(files), strict=True):
-            words = set(re.findall(r"[a-z]+", text.lower()))
-            assert not words & visible
-            for attribute in TEXTUAL:
-                assert product[attribute].lower() in text.lower()
-
-
 def test_the_picture_shows_visual_attributes_and_ignores_textual_ones() -> None:
     def draw(**changes: str) -> np.ndarray:
         product = {"colour": "red", "pattern": "plain", "silhouette": "straight", "material": "steel", **changes}
@@ -104,31 +103,17 @@ def test_the_picture_shows_visual_attributes_and_ignores_textual_ones() -> None:
     assert np.abs(plain[24, 16] - COLOURS["red"]).max() < 40
 
 
-def test_every_category_pattern_and_silhouette_can_be_drawn() -> None:
-    for name in KINDS:
-        values = attribute_values(name)
-        for pattern in values["pattern"]:
-            for silhouette in values["silhouette"]:
-                product = {"colour": "green", "pattern": pattern, "silhouette": silhouette}
-                pixels = np.asarray(draw_product(name, product, 32, np.random.default_rng(0)))
-                assert 0.1 < (pixels.min(axis=2) < 200).mean() < 0.9
-
-
-def test_sessions_are_long_enough_short_enough_and_never_repeat_an_item(mugs: CategoryFiles) -> None:
+def test_sessions_never_repeat_an_item_and_demand_has_a_long_tail(mugs: CategoryFiles) -> None:
     sequences = sessions_of(mugs)
-    assert sequences.lengths.min() >= 3
-    assert sequences.lengths.max() <= 8
+    assert (sequences.lengths.min() >= 3, sequences.lengths.max() <= 8) == (True, True)
     assert all(len(set(session.tolist())) == len(session) for session in sequences)
     totals = sequences.by_user().lengths
-    assert (totals.min(), totals.max()) == (8, 14)
-    assert len(sequences.user_ids) == 500
-
-
-def test_late_products_have_no_early_events_and_demand_has_a_long_tail(mugs: CategoryFiles) -> None:
+    assert (totals.min(), totals.max(), len(sequences.user_ids)) == (8, 14, 500)
+    # Late products have no early events.
     items, events = pl.read_csv(mugs.items), pl.read_csv(mugs.events)
     joined = events.join(items.select("item_id", "created_at"), on="item_id")
     assert (joined["timestamp"] >= joined["created_at"]).all()
-    counts = np.sort(sessions_of(mugs).item_counts())[::-1]
+    counts = np.sort(sequences.item_counts())[::-1]
     assert counts[:24].sum() > 0.2 * counts.sum()
     assert (counts < 5).sum() >= 5
 

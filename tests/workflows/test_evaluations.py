@@ -137,7 +137,7 @@ def test_a_gate_is_judged_by_the_difference_that_compare_prints(shop: Workspace,
     assert shop.promote("lamps:2").spoke == "lamps:2"
 
 
-def test_every_baseline_has_its_name(shop: Workspace) -> None:
+def test_every_baseline_has_its_name(shop: Workspace, market: Any) -> None:
     assert set(BASELINES) == {*FITTED, "hub-recency"}
     compared = shop.evaluate.compare("lamps", list(BASELINES))
     assert [result.model for result in compared.results] == list(BASELINES)
@@ -146,6 +146,10 @@ def test_every_baseline_has_its_name(shop: Workspace) -> None:
     assert re.fullmatch(r"hub:1, decay [\d.]+ over \d+ events \(chosen on 60 users\)", str(notes["hub-recency"]))
     record = shop.registry.evaluations.list("lamps")[-1]
     assert (record.details["model"], record.details["note"]) == ("hub-recency", notes["hub-recency"])
+    # What is known of the times reaches the baselines: an order without days has no last week.
+    ordered = pl.read_csv(market["lamps"].events).with_columns(timestamp=pl.int_range(pl.len()))
+    shop.data.ingest("lamps", events=ordered)
+    assert "timestamps are an order" in str(shop.evaluate.run("lamps", "popularity-7d").note)
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
@@ -188,23 +192,12 @@ def test_recency_is_chosen_by_the_measure_under_the_policy(shop: Workspace, excl
 
 
 def test_without_anybody_to_choose_on_the_hub_keeps_its_recency(shop: Workspace) -> None:
-    dataset = load_dataset(shop, "lamps")
+    dataset, histories = load_dataset(shop, "lamps"), [np.array([0, 3]), np.array([5])]
     none = replace(dataset, sequences=no_sequences(dataset.items.height))
     made = recommender_of(shop, "hub-recency", none, Protocol())
-    histories = [np.array([0, 3]), np.array([5])]
     own = recommender_of(shop, "hub:1", dataset, Protocol())
     np.testing.assert_array_equal(made.score(histories), own.score(histories))
     assert "no user to choose on" in made.note
-
-
-def test_last_days_of_an_order_are_all_time_and_said_so(each_ws: Workspace, market: Any) -> None:
-    events = pl.read_csv(market["lamps"].events)
-    ordered = events.with_columns(timestamp=pl.int_range(pl.len()))
-    each_ws.domain.add("lamps", items=market["lamps"].items, events=ordered)
-    compared = each_ws.evaluate.compare("lamps", ["popularity", "popularity-7d"])
-    plain, recent = compared.results
-    assert recent.metrics == plain.metrics
-    assert recent.note == "popularity-7d counts all events: their timestamps are an order without days"
 
 
 def test_what_has_seen_the_test_is_refused(shop: Workspace, tiny_spoke: Any, market: Any) -> None:

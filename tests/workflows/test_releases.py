@@ -25,15 +25,6 @@ def test_a_spoke_is_released_with_its_newest_index_and_hub(garden: Workspace, mo
     assert garden.domain.show("garden").domain.live == "release:garden/1"
 
 
-def test_an_index_of_another_space_is_refused(garden: Workspace, models: Any) -> None:
-    models.spoke(models.hub().ref, space="new")
-    models.index("garden:1", space="old")
-    for dry_run in (True, False):
-        with pytest.raises(IncompatibleError, match="is of embedding space old, garden:1 speaks new"):
-            garden.promote("garden:1", dry_run=dry_run)
-    assert garden.registry.releases.list() == []
-
-
 def test_indexes_hubs_releases_and_aliases_can_be_promoted(garden: Workspace, models: Any) -> None:
     models.spoke(models.hub().ref)
     models.index("hub:1", space="hubspace calibrated for garden")
@@ -60,10 +51,16 @@ def test_a_dry_run_makes_no_release_and_moves_nothing(garden: Workspace, models:
     assert (garden.registry.releases.list(), garden.history("garden")) == ([], [])
     garden.promote("garden:1", to="candidate")
     assert garden.promote("garden:1", dry_run=True).after == "release:garden/1"
+    models.index("garden:1", space="old")
+    for dry_run in (True, False):
+        with pytest.raises(IncompatibleError, match="is of embedding space old, garden:1 speaks s"):
+            garden.promote("garden:1", dry_run=dry_run)
 
 
 def test_rollback_returns_to_what_was_before(two_spokes: Workspace) -> None:
-    two_spokes.promote("garden:1")
+    assert two_spokes.promote("garden:1", first=True).after == "release:garden/1"
+    with pytest.raises(LockedError, match="points at release:garden/1, no longer at nothing"):
+        two_spokes.promote("garden:2", first=True)
     with pytest.raises(NotFoundError, match="no earlier version"):
         two_spokes.rollback("garden", dry_run=True)
     two_spokes.promote("garden:2")
@@ -72,8 +69,6 @@ def test_rollback_returns_to_what_was_before(two_spokes: Workspace) -> None:
     assert two_spokes.registry.resolve("garden").ref == "release:garden/2"
     back = two_spokes.rollback("garden", reason="worse")
     assert (back.action, back.before, back.after) == ("rollback", "release:garden/2", "release:garden/1")
-    with pytest.raises(NotFoundError, match="no earlier version"):
-        two_spokes.rollback("garden")
 
 
 def test_what_cannot_serve_is_refused(garden: Workspace, models: Any) -> None:
@@ -88,13 +83,6 @@ def test_what_cannot_serve_is_refused(garden: Workspace, models: Any) -> None:
     ):
         with pytest.raises(error, match=words):
             garden.promote(ref, to=to)
-
-
-def test_a_first_release_takes_nobodys_place(two_spokes: Workspace) -> None:
-    assert two_spokes.promote("garden:1", first=True).after == "release:garden/1"
-    with pytest.raises(LockedError, match="points at release:garden/1, no longer at nothing"):
-        two_spokes.promote("garden:2", first=True)
-    assert [release.ref for release in two_spokes.registry.releases.list()] == ["release:garden/1"]
 
 
 def test_rules_stay_in_force_until_others_are_named(two_spokes: Workspace) -> None:
