@@ -36,14 +36,6 @@ def test_a_published_schema_is_a_closed_schema_with_its_version() -> None:
             assert form["required"] == list(form["properties"])
 
 
-def test_an_error_has_a_schema(run: Any) -> None:
-    assert run("domain", "list", "--json").json["error"]["exit_code"] == 5
-    assert run("domain", "list", "--jsno", "--json").json["error"]["type"] == "UsageError"
-    (Path.cwd() / "bad.csv").write_text("item_id,title\nrose,Red rose\nrose,Blue\n")
-    refused = run("domain", "add", "pots", "--items", "bad.csv", "--json").json
-    assert "report" in refused["error"]
-
-
 @dataclass(frozen=True)
 class Leaf(Record):
     """One leaf."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.records import MetricRecord, ModelPart, Parent
 from hubspoke.workflows.workspace import open_workspace
 
@@ -19,12 +18,8 @@ ITEMS = "snapshot:garden/items/1"
 MEASURED = [MetricRecord("all", name, 0.1) for name in ("mrr", "ndcg@10")]
 
 
-def stored(name: str) -> StoredArtifact:
-    return StoredArtifact(hashlib.sha256(name.encode()).hexdigest(), "test", 1, {})
-
-
 @pytest.fixture
-def live(garden: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def live(garden: Any, monkeypatch: pytest.MonkeyPatch, stored: Any) -> Any:
     """`run` where release:garden/1 of hub:1, garden:1 and index:garden/1 is live, and garden:2 is not."""
     moment = datetime.now(UTC)
     # No model takes any time, however slow the machine: all that is counted is the index's.
@@ -44,9 +39,7 @@ def live(garden: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             registry.models.finish(begun.ref, stored(name), "s", {}, parents, parts)
             registry.evaluations.add("garden", begun.ref, EVENTS, protocol={}, n_users=3, metrics=MEASURED)
         registry.indexes.add(
-            "garden",
-            "garden:1",
-            ITEMS,
+            *("garden", "garden:1", ITEMS),
             fingerprint="i",
             space_fingerprint="s",
             factory="Flat",
@@ -169,6 +162,5 @@ def test_domain_show_says_what_is_behind(live: Any, home: Path) -> None:
 
 
 def test_a_domain_where_nothing_is_live_is_neither_behind_nor_up_to_date(garden: Any) -> None:
-    shown = garden("domain", "show", "garden")
-    assert "behind" not in shown.out and "up to date" not in shown.out
-    assert garden("domain", "show", "garden", "--json").json["staleness"] == []
+    shown = garden("domain", "show", "garden").out
+    assert "behind" not in shown and "up to date" not in shown
