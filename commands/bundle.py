@@ -21,7 +21,12 @@ def bundle() -> None:
     """A release and all its lineage in one file, for another registry."""
 
 
-@bundle.command()
+@bundle.command(
+    example=(
+        "hubspoke bundle export garden@candidate",
+        "hubspoke bundle export release:garden/2 --output garden.hubspoke",
+    )
+)
 @click.argument("ref")
 @click.option("--output", metavar="FILE", help="File or folder to write to (default: named after REF, in this folder).")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
@@ -33,14 +38,17 @@ def export(call: Call, ref: str, output: str | None, force: bool, dry_run: bool)
     the same care as the registry. It carries no weights of packaged or downloaded encoders, which must be installed
     where it is imported, no pictures, no aliases and no gates. The same release gives the same bytes. The SHA-256
     that is printed lets `bundle import` tell it from any other file: send it by another way.
-
-    Example: hubspoke bundle export garden@candidate
-      hubspoke bundle export release:garden/2 --output garden.hubspoke
     """
     call.show(call.workspace().bundle.export(ref, output, force, dry_run), _exported)
 
 
-@bundle.command("import")
+@bundle.command(
+    "import",
+    example=(
+        "hubspoke bundle import garden-release-2.hubspoke --sha256 DIGEST",
+        'hubspoke bundle import garden-release-2.hubspoke --alias live --reason "from staging"',
+    ),
+)
 @click.argument("file")
 @click.option("--alias", metavar="NAME", help="Point this alias at it afterwards, as `promote` does (default: none).")
 @click.option("--reason", help="Why, for the history of the alias.")
@@ -53,9 +61,6 @@ def load(call: Call, file: str, alias: str | None, reason: str | None, sha256: s
     refused. Versions keep their numbers where these are free, else they get the next; what is here already is
     recognised and left as it is, so a repeated import changes nothing. Categories of one name are one, with the
     settings that they have here. Encoders must be installed here as there, and pictures do not come along.
-
-    Example: hubspoke bundle import garden-release-2.hubspoke --sha256 DIGEST
-      hubspoke bundle import garden-release-2.hubspoke --alias live --reason "from staging"
     """
     call.show(call.workspace().bundle.load(file, alias, reason, sha256, dry_run), _imported)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import os
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import click
 
@@ -23,7 +24,6 @@ from .options import together
 from .output import Columns, facts, print_error, print_json, records_table
 from .progress import make_progress
 
-P = ParamSpec("P")
 R = TypeVar("R", bound=Record | Mapping[str, Any])
 INTERRUPTED = 130
 # What several processes can do together; of anything else each would do all.
@@ -130,18 +130,23 @@ def _config_sentence(problems: Sequence[Mapping[str, Any]]) -> str:
     return f"{where} is {first['input']!r}: {first['msg']}{more}; correct --set, --config or the option."
 
 
-def command(function: Callable[Concatenate[Call, P], None]) -> click.Command:
+Function: TypeAlias = Callable[..., None]
+
+
+def command(example: str | Sequence[str]) -> Callable[[Function], click.Command]:
     """Make a command that stands alone; in a group, `Noun` makes it."""
-    return click.command()(_called(function))
+    return lambda function: click.command()(_called(function, example))
 
 
 class Noun(click.Group):
     """A group whose commands take a `Call` first."""
 
-    def command(self, *args: Any, **attributes: Any) -> Callable[[Callable[..., None]], click.Command]:  # type: ignore[override]
-        """Make a command of the group, with the global options and the handling of every error."""
-        make: Callable[[Callable[..., None]], click.Command] = super().command(*args, **attributes)
-        return lambda function: make(_called(function))
+    def command(  # type: ignore[override]
+        self, name: str | None = None, *, example: str | Sequence[str]
+    ) -> Callable[[Function], click.Command]:
+        """Make a command of the group, with an example, the global options and the handling of every error."""
+        make: Callable[[Function], click.Command] = super().command(name)
+        return lambda function: make(_called(function, example))
 
 
 _global_options = together(
@@ -153,10 +158,10 @@ _global_options = together(
 )
 
 
-def _called(function: Callable[Concatenate[Call, P], None]) -> Callable[P, None]:
-    """Give a command the global options, a `Call` as its first argument, and the handling of every error."""
+def _called(function: Function, example: str | Sequence[str]) -> Function:
+    """Give a command its example, the global options, a `Call` as its first argument, and the end of every error."""
 
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run(*args: Any, **kwargs: Any) -> None:
         flags = {"registry_url": kwargs.pop("registry"), "workspace": kwargs.pop("workspace")}
         call = Call(flags, *(bool(kwargs.pop(name)) for name in ("as_json", "quiet", "debug")))
         try:
@@ -171,8 +176,10 @@ def _called(function: Callable[Concatenate[Call, P], None]) -> Callable[P, None]
 
     # The options that all commands share come after a command's own.
     made = functools.update_wrapper(_global_options(run), function, updated=())
-    # What stands after `Example:` is printed line by line, as it is written.
-    made.__doc__ = (function.__doc__ or "").replace("    Example: ", "    \b\n    Example:\n      ")
+    examples = (example,) if isinstance(example, str) else example
+    # Click prints what stands after \b line by line, as it is written.
+    lines = [inspect.cleandoc(function.__doc__ or ""), "", "\b", "Example:", *(f"  {line}" for line in examples)]
+    made.__doc__ = "\n".join(lines)
     made.__click_params__ += getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     return made
 

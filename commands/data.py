@@ -22,7 +22,7 @@ def data() -> None:
     """Snapshots: immutable, content-hashed copies of a category's items and events."""
 
 
-@data.command()
+@data.command(example="hubspoke data ingest garden --events garden/events.csv --until 2017-07-01")
 @click.argument("domain")
 @click.option("--items", metavar="FILE", help="New catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="New events, in one of the same formats.")
@@ -33,21 +33,16 @@ def ingest(call: Call, /, domain: str, items: str | None, events: str | None, dr
 
     Events are checked against --items, else against the newest item snapshot. Column mappings default to those that
     the category was added with.
-
-    Example: hubspoke data ingest garden --events garden/events.csv --until 2017-07-01
     """
     result = call.workspace().data.ingest(domain, items, events, dry_run=dry_run, **read_options(given))
     call.show(result, _ingested)
 
 
-@data.command()
+@data.command(example="hubspoke data snapshots garden --kind events")
 @click.argument("domain", required=False)
 @choice("--kind", ("items", "events"), "Only snapshots of this kind.", optional=True)
 def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
-    """Snapshots, oldest first, of one category or of all.
-
-    Example: hubspoke data snapshots garden --kind events
-    """
+    """Snapshots, oldest first, of one category or of all."""
     columns: Columns = {
         "snapshot": "ref",
         "rows": "rows",
@@ -59,26 +54,20 @@ def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
     call.show_list("snapshots", call.workspace().data.snapshots(domain, kind), columns, "No snapshot yet.")
 
 
-@data.command("sessions")
+@data.command("sessions", example="hubspoke data sessions garden --events snapshot:garden/events/2")
 @click.argument("domain")
 @events_ref
 @choice("--sessions", get_args(SessionMode), "Try this way of cutting instead of the category's own.", optional=True)
 def sessions_(call: Call, domain: str, events: str | None, sessions: SessionMode | None) -> None:
-    """How the events fall into sessions, and what each step of cleaning costs.
-
-    Example: hubspoke data sessions garden --events snapshot:garden/events/2
-    """
+    """How the events fall into sessions, and what each step of cleaning costs."""
     call.show(call.workspace().data.sessions(domain, events, read_sessions(sessions)), _sessions)
 
 
-@data.command()
+@data.command(example="hubspoke data diff snapshot:garden/items/1 snapshot:garden/items/2")
 @click.argument("old")
 @click.argument("new")
 def diff(call: Call, old: str, new: str) -> None:
-    """What changed from one snapshot to another.
-
-    Example: hubspoke data diff snapshot:garden/items/1 snapshot:garden/items/2
-    """
+    """What changed from one snapshot to another."""
     call.show(call.workspace().data.diff(old, new), _diff)
 
 

@@ -22,7 +22,9 @@ def domain() -> None:
     """Product categories: each has its own catalog, events, spoke and indexes."""
 
 
-@domain.command()
+@domain.command(
+    example="hubspoke domain add garden --items garden/items.csv --events garden/events.csv --images garden/photos"
+)
 @click.argument("name")
 @click.option("--items", metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="Events on these items, in one of the same formats.")
@@ -32,22 +34,16 @@ def domain() -> None:
 def add(
     call: Call, /, name: str, items: str | None, events: str | None, description: str, dry_run: bool, **given: Any
 ) -> None:
-    """Add a category with its catalog and events. Bad data leaves nothing behind; the same call again changes nothing.
-
-    Example: hubspoke domain add garden --items garden/items.csv --events garden/events.csv --images garden/photos
-    """
+    """Add a category with its catalog and events. Bad data leaves nothing behind; the same again changes nothing."""
     domains = call.new_workspace(dry_run).domain
     result = domains.add(name, items, events, description=description, dry_run=dry_run, **read_options(given))
     call.show(result, _added)
 
 
-@domain.command("list")
+@domain.command("list", example="hubspoke domain list --json")
 @click.option("--archived", is_flag=True, help="Show archived domains too.")
 def list_(call: Call, archived: bool) -> None:
-    """Every category with the number of its versions and what is live.
-
-    Example: hubspoke domain list --json
-    """
+    """Every category with the number of its versions and what is live."""
     columns: Columns = {
         "domain": lambda domain: domain.name if domain.status == "active" else f"{domain.name} (archived)",
         "items": "counts.item_snapshots",
@@ -60,26 +56,20 @@ def list_(call: Call, archived: bool) -> None:
     call.show_list("domains", call.workspace().domain.list(archived), columns, empty)
 
 
-@domain.command()
+@domain.command(example="hubspoke domain show garden")
 @click.argument("name")
 def show(call: Call, name: str) -> None:
-    """One category: its newest data, its spokes, where its aliases point, and what is behind in what is live.
-
-    Example: hubspoke domain show garden
-    """
+    """One category: its newest data, its spokes, where its aliases point, and what is behind in what is live."""
     call.show(call.workspace().domain.show(name), _details)
 
 
-@domain.command()
+@domain.command(example="hubspoke domain validate --items garden/items.csv --events garden/events.csv")
 @click.argument("name", required=False)
 @click.option("--items", metavar="FILE", help="Check this catalog.")
 @click.option("--events", metavar="FILE", help="Check these events, against --items or NAME's catalog.")
 @reading_options
 def validate(call: Call, /, name: str | None, items: str | None, events: str | None, **given: Any) -> None:
-    """Check files before they are added, or the stored data and pictures of a category. Ends with 4 on a problem.
-
-    Example: hubspoke domain validate --items garden/items.csv --events garden/events.csv
-    """
+    """Check files before they are added, or the stored data and pictures of a category. Ends with 4 on a problem."""
     workspace = call.workspace() if name else call.unopened()
     result = workspace.domain.validate(name, items, events, **read_options(given))
     call.show(result, result.text)
@@ -87,15 +77,12 @@ def validate(call: Call, /, name: str | None, items: str | None, events: str | N
         sys.exit(InvalidDataError.exit_code)
 
 
-@domain.command()
+@domain.command(example="hubspoke domain archive garden")
 @click.argument("name")
 @click.option("--restore", is_flag=True, help="Bring the category back.")
 @dry_run
 def archive(call: Call, name: str, restore: bool, dry_run: bool) -> None:
-    """Take a category out of the listings. Nothing of it is deleted.
-
-    Example: hubspoke domain archive garden
-    """
+    """Take a category out of the listings. Nothing of it is deleted."""
     result = call.workspace().domain.archive(name, restore, dry_run)
     done = "active" if restore else "archived"
     state = f"would be {done}" if dry_run and not result.cached else f"is {done}"

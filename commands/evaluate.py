@@ -32,7 +32,7 @@ _measured = together(
 _domain = click.option("--domain", required=True, metavar="NAME", help="Category to measure on.")
 
 
-@evaluate.command()
+@evaluate.command(example="hubspoke evaluate run --domain garden --model garden:7 --protocol leave-one-out -k 10")
 @_domain
 @click.option(
     "--model",
@@ -42,15 +42,12 @@ _domain = click.option("--domain", required=True, metavar="NAME", help="Category
 )
 @_measured
 def run(call: Call, domain: str, model: str, protocol: Protocol, events: str | None, no_record: bool) -> None:
-    """Measure one recommender.
-
-    Example: hubspoke evaluate run --domain garden --model garden:7 --protocol leave-one-out -k 10
-    """
+    """Measure one recommender."""
     result = call.workspace().evaluate.run(domain, model, protocol, events=events, record=not no_record)
     call.show(result, evaluated)
 
 
-@evaluate.command()
+@evaluate.command(example="hubspoke evaluate compare --domain garden --models popularity,item-cf,hub,garden:7")
 @_domain
 @click.option("--models", required=True, metavar="A,B,C", help="Recommenders, written like --model of `run`.")
 @click.option("--baseline", metavar="REF", help="Recommender that the others are compared with (default: the first).")
@@ -64,10 +61,7 @@ def compare(
     events: str | None,
     no_record: bool,
 ) -> None:
-    """Compare recommenders on the same test, with intervals of their differences paired by user.
-
-    Example: hubspoke evaluate compare --domain garden --models popularity,item-cf,hub,garden:7
-    """
+    """Compare recommenders on the same test, with intervals of their differences paired by user."""
     compare = call.workspace().evaluate.compare
     call.show(compare(domain, names(models), baseline, protocol, events=events, record=not no_record), compared)
 

@@ -22,7 +22,7 @@ SHOWN_EVENTS, LONGEST_TITLE = 5, 40
 LEAST = 0.005  # less than half a per cent is not worth a word
 
 
-@command
+@command(example="hubspoke explain garden --session 1041,977 -k 3 --plot why.svg")
 @click.argument("ref")
 @click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
@@ -40,10 +40,7 @@ def explain(
     items: tuple[str, ...],
     plot: str | None,
 ) -> None:
-    """Why REF recommends what it recommends after a session: events behind each item, and what its score is made of.
-
-    Example: hubspoke explain garden --session 1041,977 -k 3 --plot why.svg
-    """
+    """Why REF recommends what it recommends after a session: events behind each item, and what its score is made of."""
     from ..reports.explanation import plot_file, write_plot
 
     if session is not None and user is not None:

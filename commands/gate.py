@@ -24,17 +24,16 @@ def gate() -> None:
     """Quality gates: what does not meet one is not promoted, unless with --override --reason."""
 
 
-@gate.command()
+@gate.command(example="hubspoke gate show garden")
 @click.argument("domain")
 def show(call: Call, domain: str) -> None:
-    """A category's gate.
-
-    Example: hubspoke gate show garden
-    """
+    """A category's gate."""
     call.show(call.workspace().gate.show(domain), _gate_text)
 
 
-@gate.command("set")
+@gate.command(
+    "set", example='hubspoke gate set garden --min ndcg@10=0.05 --max-drop ndcg@10=0.005 --reason "no surprises"'
+)
 @click.argument("domain")
 @click.option("--min", "minimum", metavar="METRIC=X", multiple=True, help="Least mean, as ndcg@10=0.05; repeatable.")
 @click.option(
@@ -68,8 +67,6 @@ def set_(
     Judged are recorded evaluations on the test part, those on the newest events first. A slice stands before its
     metric: --min cold:ndcg@10=0.02. --min holds where the mean is at least X; --max-drop where the interval of the
     difference to what is live, paired by user, does not reach below -X, and where nothing is live yet.
-
-    Example: hubspoke gate set garden --min ndcg@10=0.05 --max-drop ndcg@10=0.005 --reason "no surprises"
     """
     shown = call.workspace().gate.set(
         domain,
@@ -82,40 +79,31 @@ def set_(
     call.show(shown, _gate_text)
 
 
-@gate.command()
+@gate.command(example="hubspoke gate clear garden")
 @click.argument("domain")
 @reason
 @dry_run
 def clear(call: Call, domain: str, reason: str | None, dry_run: bool) -> None:
-    """Remove a category's gate: every version may be promoted.
-
-    Example: hubspoke gate clear garden
-    """
+    """Remove a category's gate: every version may be promoted."""
     call.show(call.workspace().gate.clear(domain, reason=reason, dry_run=dry_run), _gate_text)
 
 
-@gate.command()
+@gate.command(example="hubspoke gate check garden garden:7")
 @click.argument("domain")
 @click.argument("ref")
 @click.option("--alias", metavar="ALIAS", default=LIVE, show_default=True, help="Alias that it would be promoted to.")
 def check(call: Call, domain: str, ref: str, alias: str) -> None:
-    """Whether REF would pass now, condition by condition; exit code 3 if not.
-
-    Example: hubspoke gate check garden garden:7
-    """
+    """Whether REF would pass now, condition by condition; exit code 3 if not."""
     found = call.workspace().gate.check(domain, ref, alias)
     call.show(found, _check_text)
     if not found.passes:
         sys.exit(QualityGateError.exit_code)
 
 
-@gate.command()
+@gate.command(example="hubspoke gate history garden")
 @click.argument("domain")
 def history(call: Call, domain: str) -> None:
-    """Every gate that a category has had, newest first.
-
-    Example: hubspoke gate history garden
-    """
+    """Every gate that a category has had, newest first."""
     columns: Columns = {
         "since": "at",
         "conditions": lambda g: "; ".join(map(_in_words, g.conditions)) or "none",

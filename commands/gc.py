@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..workflows.garbage import Garbage
 
 
-@command
+@command(example=("hubspoke gc --dry-run", "hubspoke gc --yes --older-than 48"))
 @click.option("--dry-run", is_flag=True, help="Say what would be removed and change nothing (as without --yes).")
 @click.option("--yes", is_flag=True, help="Remove it.")
 @click.option(
@@ -30,9 +30,6 @@ def gc(call: Call, dry_run: bool, yes: bool, older_than: int) -> None:
     """Remove artifacts that no row of this registry refers to, and what killed commands left half-written.
 
     An artifact store belongs to one registry: never run this on a store that another registry writes to.
-
-    Example: hubspoke gc --dry-run
-      hubspoke gc --yes --older-than 48
     """
     if dry_run and yes:
         raise UsageError("--dry-run changes nothing and --yes removes; give one of the two.")

@@ -14,7 +14,7 @@ def hub() -> None:
     """The hub: text and image encoders and their fusion, shared by every category."""
 
 
-@hub.command()
+@hub.command(example="hubspoke hub train --domains garden,pets --held-out toys")
 @click.option("--domains", metavar="A,B,C", help="Categories to train on (default: all that have items).")
 @click.option("--held-out", metavar="NAME", help="Category that what was learned must not hurt.")
 @config_options
@@ -33,10 +33,7 @@ def train(
     force: bool,
     dry_run: bool,
 ) -> None:
-    """Train a hub on the union of the catalogs. The first one becomes hub@live by itself.
-
-    Example: hubspoke hub train --domains garden,pets --held-out toys
-    """
+    """Train a hub on the union of the catalogs. The first one becomes hub@live by itself."""
     result = call.workspace().hub.train(
         domains=names(domains) or None,
         held_out=held_out,
@@ -49,33 +46,24 @@ def train(
     call.show(result, trained)
 
 
-@hub.command()
+@hub.command(example="hubspoke hub embed garden --hub hub:4")
 @click.argument("domain")
 @click.option("--hub", "ref", metavar="REF", default="hub@live", show_default=True, help="Hub version.")
 @items_ref
 def embed(call: Call, domain: str, ref: str, items: str | None) -> None:
-    """Embed a category's catalog with the hub, so that later commands find the vectors in the cache.
-
-    Example: hubspoke hub embed garden --hub hub:4
-    """
+    """Embed a category's catalog with the hub, so that later commands find the vectors in the cache."""
     call.show(call.workspace().hub.embed(domain, hub=ref, items=items))
 
 
-@hub.command("list")
+@hub.command("list", example="hubspoke hub list")
 def list_(call: Call) -> None:
-    """Hub versions, oldest first.
-
-    Example: hubspoke hub list
-    """
+    """Hub versions, oldest first."""
     empty = "No hub yet; train one with `hubspoke hub train`."
     call.show_list("hubs", call.workspace().hub.list(), MODEL_COLUMNS, empty)
 
 
-@hub.command()
+@hub.command(example="hubspoke hub show hub:4")
 @click.argument("ref", default="hub@live")
 def show(call: Call, ref: str) -> None:
-    """One hub version: its settings, what it says of itself, where it lies.
-
-    Example: hubspoke hub show hub:4
-    """
+    """One hub version: its settings, what it says of itself, where it lies."""
     call.show(call.workspace().hub.show(ref), model_facts)

@@ -17,22 +17,20 @@ def index() -> None:
     """Indexes: the vectors of one model version over one item snapshot, ready to be searched."""
 
 
-@index.command()
+@index.command(example=("hubspoke index build garden:7", "hubspoke index build hub:4 --domain garden"))
 @click.argument("ref")
 @click.option("--domain", metavar="NAME", help="Category, where REF is a hub version.")
 @items_ref
 @force
 @dry_run
 def build(call: Call, ref: str, domain: str | None, items: str | None, force: bool, dry_run: bool) -> None:
-    """Build an index with a spoke or hub version.
-
-    Example: hubspoke index build garden:7
-      hubspoke index build hub:4 --domain garden
-    """
+    """Build an index with a spoke or hub version."""
     call.show(call.workspace().index.build(ref, domain=domain, items=items, force=force, dry_run=dry_run))
 
 
-@index.command()
+@index.command(
+    example=("hubspoke index add garden", "hubspoke index add index:garden/12 --items snapshot:garden/items/4")
+)
 @click.argument("ref")
 @items_ref
 @click.option("--model", metavar="REF", help="Version that embeds the items (default: the one that filled the index).")
@@ -41,33 +39,24 @@ def add(call: Call, ref: str, items: str | None, model: str | None, dry_run: boo
     """Bring an index up to a newer catalog: only new and changed items are embedded.
 
     A model of another embedding space than the index holds is refused. Promote the new version to let it serve.
-
-    Example: hubspoke index add garden
-      hubspoke index add index:garden/12 --items snapshot:garden/items/4
     """
     call.show(call.workspace().index.add(ref, items=items, model=model, dry_run=dry_run))
 
 
-@index.command("list")
+@index.command("list", example="hubspoke index list garden")
 @click.argument("domain", required=False)
 def list_(call: Call, domain: str | None) -> None:
-    """Index versions, oldest first, of one category or of all.
-
-    Example: hubspoke index list garden
-    """
+    """Index versions, oldest first, of one category or of all."""
     headers = ("index", "model", "items", "vectors", "dimension", "factory", "seconds", "built")
     fields = ("ref", "model", "items", "n_items", "dimension", "factory", "seconds", "created_at")
     empty = "No index yet; build one with `hubspoke index build REF`."
     call.show_list("indexes", call.workspace().index.list(domain), dict(zip(headers, fields, strict=True)), empty)
 
 
-@index.command()
+@index.command(example="hubspoke index check index:garden/12")
 @click.argument("ref")
 def check(call: Call, ref: str) -> None:
-    """Check an index against its checksum, its model and its items. Ends with 6 where they do not fit.
-
-    Example: hubspoke index check index:garden/12
-    """
+    """Check an index against its checksum, its model and its items. Ends with 6 where they do not fit."""
     result = call.workspace().index.check(ref)
     call.show(
         result, lambda _: f"{result.ref} is {'sound' if result.ok else 'not sound'}.\n{dict_table(result.checks)}"

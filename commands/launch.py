@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..workflows.launches import LaunchResult
 
 
-@command
+@command(example="hubspoke launch garden --catalog garden/items.csv --images garden/photos")
 @click.argument("name")
 @click.option("--catalog", required=True, metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="Events, where there are any yet.")
@@ -48,8 +48,6 @@ def launch(
     """Launch a category: add its data, embed it, index it, train where there are events, and recommend.
 
     Every step that was done before is reused; a killed launch is gone on with by the same command.
-
-    Example: hubspoke launch garden --catalog garden/items.csv --images garden/photos
     """
     result = call.new_workspace(dry_run).launch(
         name,

@@ -32,15 +32,12 @@ def lineage() -> None:
     """Lineage: how each version came from the others."""
 
 
-@lineage.command()
+@lineage.command(example="hubspoke lineage export garden --output garden.ndjson")
 @click.argument("refs", metavar="[REF]...", nargs=-1)
 @click.option("--openlineage", is_flag=True, default=True, help="As OpenLineage run events: the one form so far.")
 @click.option("--output", metavar="FILE", help="Write the events to FILE instead of stdout.")
 def export(call: Call, refs: tuple[str, ...], openlineage: bool, output: str | None) -> None:
-    """Every run upstream of REF..., or of the whole registry: ingests, trainings, index builds, evaluations, releases.
-
-    Example: hubspoke lineage export garden --output garden.ndjson
-    """
+    """Every run upstream of REF..., or of the whole registry: ingests, trainings, indexes, evaluations, releases."""
     try:
         from ..workflows.openlineage import export as export_events
         from ..workflows.openlineage import line, run_events
@@ -59,73 +56,59 @@ def export(call: Call, refs: tuple[str, ...], openlineage: bool, output: str | N
     call.show(result, f"{result.n_events} events are in {result.output}.")
 
 
-@lineage.command()
+@lineage.command(
+    example=("hubspoke lineage show garden", "hubspoke lineage show snapshot:garden/events/3 --downstream --depth 2")
+)
 @click.argument("ref")
 @click.option("--downstream", is_flag=True, help="What was made from REF instead of what it was made from.")
 @click.option("--domains", is_flag=True, help="Show the category under every snapshot too.")
 @click.option("--depth", type=click.IntRange(min=1), help="Levels to show under REF (default: all).")
 @_drawing
 def show(call: Call, ref: str, downstream: bool, domains: bool, depth: int | None, dot: bool, mermaid: bool) -> None:
-    """The lineage of a release, version, index or snapshot as a tree, with days and each version's NDCG@10.
-
-    Example: hubspoke lineage show garden
-      hubspoke lineage show snapshot:garden/events/3 --downstream --depth 2
-    """
+    """The lineage of a release, version, index or snapshot as a tree, with days and each version's NDCG@10."""
     direction: Direction = "downstream" if downstream else "upstream"
     if not _drawn(call, ref, direction, dot, mermaid, depth, domains):
         tree = call.workspace().lineage.show(ref, direction, domains, depth)
         call.show({"lineage": tree}, lambda _: "\n".join(tree_lines(tree)))
 
 
-@lineage.command()
+@lineage.command(
+    example=("hubspoke lineage upstream garden:7", "hubspoke lineage upstream garden --dot | dot -Tsvg > garden.svg")
+)
 @click.argument("ref")
 @_drawing
 def upstream(call: Call, ref: str, dot: bool, mermaid: bool) -> None:
-    """Everything that REF was made from, nearest first.
-
-    Example: hubspoke lineage upstream garden:7
-      hubspoke lineage upstream garden --dot | dot -Tsvg > garden.svg
-    """
+    """Everything that REF was made from, nearest first."""
     if not _drawn(call, ref, "upstream", dot, mermaid):
         found = call.workspace().lineage.upstream(ref)
         call.show({"lineage": found}, lambda _: listing(found))
 
 
-@lineage.command()
+@lineage.command(
+    example=("hubspoke lineage downstream snapshot:garden/events/3", "hubspoke lineage downstream hub:4 --mermaid")
+)
 @click.argument("ref")
 @_drawing
 def downstream(call: Call, ref: str, dot: bool, mermaid: bool) -> None:
-    """Everything that was made from REF, nearest first.
-
-    Example: hubspoke lineage downstream snapshot:garden/events/3
-      hubspoke lineage downstream hub:4 --mermaid
-    """
+    """Everything that was made from REF, nearest first."""
     if not _drawn(call, ref, "downstream", dot, mermaid):
         found = call.workspace().lineage.downstream(ref)
         call.show({"lineage": found}, lambda _: listing(found))
 
 
-@lineage.command()
+@lineage.command(example=("hubspoke lineage impact hub:4", "hubspoke lineage impact snapshot:garden/events/3 --live"))
 @click.argument("ref")
 @click.option("--live", is_flag=True, help="Only what serves now.")
 def impact(call: Call, ref: str, live: bool) -> None:
-    """What must be retrained, rebuilt or released again if REF changes, in an order in which it can be done.
-
-    Example: hubspoke lineage impact hub:4
-      hubspoke lineage impact snapshot:garden/events/3 --live
-    """
+    """What must be retrained, rebuilt or released again if REF changes, in an order in which it can be done."""
     call.show(call.workspace().lineage.impact(ref, live), impact_text)
 
 
-@lineage.command()
+@lineage.command(example=("hubspoke lineage diff garden:6 garden:7", "hubspoke lineage diff release:garden/2 garden"))
 @click.argument("a")
 @click.argument("b")
 def diff(call: Call, a: str, b: str) -> None:
-    """What differs between two versions of one kind: data, config, code, parents, parts, outcome and metrics.
-
-    Example: hubspoke lineage diff garden:6 garden:7
-      hubspoke lineage diff release:garden/2 garden
-    """
+    """What differs between two versions of one kind: data, config, code, parents, parts, outcome and metrics."""
     call.show(call.workspace().lineage.diff(a, b), difference_text)
 
 

@@ -17,32 +17,26 @@ if TYPE_CHECKING:
 HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold", "pinned")
 
 
-@command
+@command(example="hubspoke recommend garden --session 1041,977 -k 5")
 @click.argument("ref")
 @click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
 @how_many(10)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 def recommend(call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool) -> None:
-    """Recommend items after a session or to a user; with neither, what is popular or new.
-
-    Example: hubspoke recommend garden --session 1041,977 -k 5
-    """
+    """Recommend items after a session or to a user; with neither, what is popular or new."""
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")
     result = call.workspace().recommend(ref, names(session), user, k, exclude_seen)
     call.show(result, recommended)
 
 
-@command
+@command(example="hubspoke similar garden 1041")
 @click.argument("ref")
 @click.argument("item")
 @how_many(10)
 def similar(call: Call, ref: str, item: str, k: int) -> None:
-    """The items nearest to an item.
-
-    Example: hubspoke similar garden 1041
-    """
+    """The items nearest to an item."""
     result = call.workspace().similar(ref, item, k)
     call.show(result, recommended)
 

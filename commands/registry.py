@@ -25,7 +25,12 @@ def registry() -> None:
     """The registry: the SQL database that knows every version and how it was made."""
 
 
-@registry.command()
+@registry.command(
+    example=(
+        'hubspoke registry sql "SELECT ref, kind, created_at FROM nodes" --csv',
+        'hubspoke registry sql "SELECT domain, live, hub FROM v_domains" --limit 20',
+    )
+)
 @click.argument("query")
 @click.option("--csv", "as_csv", is_flag=True, help="Write the rows as CSV.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most this many rows (default: all).")
@@ -42,9 +47,6 @@ def sql(call: Call, query: str, as_csv: bool, limit: int | None, timeout: float)
 
     `hubspoke registry schema` lists the views that keep their names and columns from release to release; the tables
     behind them may change.
-
-    Example: hubspoke registry sql "SELECT ref, kind, created_at FROM nodes" --csv
-      hubspoke registry sql "SELECT domain, live, hub FROM v_domains" --limit 20
     """
     if as_csv and call.json:
         raise UsageError("--csv and --json are two forms of the same rows; give one of them.")
@@ -53,21 +55,17 @@ def sql(call: Call, query: str, as_csv: bool, limit: int | None, timeout: float)
     call.show(rows, lambda _: _csv(result) if as_csv else table(result.columns, result.rows, "no rows"))
 
 
-@registry.command()
+@registry.command(example=("hubspoke registry schema", "hubspoke registry schema v_models v_metrics --json"))
 @click.argument("views", nargs=-1)
 def schema(call: Call, views: tuple[str, ...]) -> None:
-    """The views that questions in SQL may rely on, or those named: columns, types and what they mean.
-
-    Example: hubspoke registry schema
-      hubspoke registry schema v_models v_metrics --json
-    """
+    """The views that questions in SQL may rely on, or those named: columns, types and what they mean."""
     from ..registry.views import find_views
 
     found = find_views(views)
     call.show({"views": found}, lambda _: "\n\n".join(map(_described, found)))
 
 
-@registry.command()
+@registry.command(example="hubspoke registry backup registry-monday.db")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
 @dry_run
@@ -76,21 +74,16 @@ def backup(call: Call, file: Path, force: bool, dry_run: bool) -> None:
 
     FILE is an SQLite registry whatever database the registry is in: --registry sqlite:///FILE opens it. Artifacts are
     not in it.
-
-    Example: hubspoke registry backup registry-monday.db
     """
     call.show(call.unopened().backup(file, force, dry_run), _backed_up)
 
 
-@registry.command()
+@registry.command(example="hubspoke registry restore registry-monday.db --workspace restored --yes")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Say what would be copied and change nothing (as without --yes).")
 @click.option("--yes", is_flag=True, help="Copy it.")
 def restore(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
-    """Copy a backup into this workspace's registry, which must be missing or without rows.
-
-    Example: hubspoke registry restore registry-monday.db --workspace restored --yes
-    """
+    """Copy a backup into this workspace's registry, which must be missing or without rows."""
     if dry_run and yes:
         raise UsageError("--dry-run changes nothing and --yes copies; give one of the two.")
     call.show(call.unopened().restore(file, dry_run=not yes), _restored)
@@ -98,25 +91,19 @@ def restore(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
         call.note("Nothing was changed; `--yes` restores it.")
 
 
-@registry.command()
+@registry.command(example="hubspoke registry upgrade")
 @dry_run
 def upgrade(call: Call, dry_run: bool) -> None:
-    """Bring the registry's schema to this version, or make the registry where there is none.
-
-    Example: hubspoke registry upgrade
-    """
+    """Bring the registry's schema to this version, or make the registry where there is none."""
     result = call.unopened().init(dry_run)
     verb = "is already" if result.cached else "would go" if dry_run else "went"
     way = f"at {result.schema}" if result.cached else f"from {result.before or 'nothing'} to {result.schema}"
     call.show(result, f"The schema of {result.registry} {verb} {way}.")
 
 
-@registry.command()
+@registry.command(example="hubspoke registry current --json")
 def current(call: Call) -> None:
-    """The registry's schema and the one that this version needs.
-
-    Example: hubspoke registry current --json
-    """
+    """The registry's schema and the one that this version needs."""
     call.show(call.unopened().schema())
 
 

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from ..workflows.releases import Promotion
 
 
-@command
+@command(
+    example=(
+        'hubspoke promote garden:7 --reason "better on cold items"',
+        "hubspoke promote garden:7 --rules rules:garden/2",
+        "hubspoke promote hub:4",
+    )
+)
 @click.argument("ref")
 @click.option("--to", "alias", metavar="ALIAS", default="live", show_default=True, help="Alias to move.")
 @reason
@@ -27,36 +33,26 @@ def promote(
     """Point an alias at a spoke (with its newest index), an index, a release, or a hub version.
 
     Where the category has a gate (`hubspoke gate set`), what does not meet it is refused with exit code 3.
-
-    Example: hubspoke promote garden:7 --reason "better on cold items"
-      hubspoke promote garden:7 --rules rules:garden/2
-      hubspoke promote hub:4
     """
     result = call.workspace().promote(ref, alias, reason=reason, dry_run=dry_run, rules=rules, override=override)
     call.show(result, moved)
 
 
-@command
+@command(example='hubspoke rollback garden --reason "complaints"')
 @click.argument("scope", metavar="DOMAIN|hub")
 @click.option("--alias", default="live", show_default=True, help="Alias to move.")
 @reason
 @dry_run
 def rollback(call: Call, scope: str, alias: str, reason: str | None, dry_run: bool) -> None:
-    """Point an alias back at what it pointed at before its last promotion, the release whole; no gate is asked.
-
-    Example: hubspoke rollback garden --reason "complaints"
-    """
+    """Point an alias back at what it pointed at before its last promotion, the release whole; no gate is asked."""
     result = call.workspace().rollback(scope, alias, reason=reason, dry_run=dry_run)
     call.show(result, moved)
 
 
-@command
+@command(example="hubspoke history garden")
 @click.argument("scope", metavar="DOMAIN|hub")
 def history(call: Call, scope: str) -> None:
-    """Every move of the aliases of a category, or of the hub, oldest first.
-
-    Example: hubspoke history garden
-    """
+    """Every move of the aliases of a category, or of the hub, oldest first."""
     headers = ("when", "alias", "action", "from", "to", "by", "why", "overridden")
     fields = ("at", "ref", "action", "from_ref", "to_ref", "actor", "reason", "overridden")
     columns = dict(zip(headers, fields, strict=True))

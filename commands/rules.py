@@ -23,13 +23,10 @@ def rules() -> None:
     """Merchandising rules: what a list hides, begins with, and may hold of one brand."""
 
 
-@rules.command()
+@rules.command(example="hubspoke rules show garden")
 @click.argument("domain")
 def show(call: Call, domain: str) -> None:
-    """Every version of a category's rules, and which is in force.
-
-    Example: hubspoke rules show garden
-    """
+    """Every version of a category's rules, and which is in force."""
     found = call.workspace().rules.show(domain)
     columns: Columns = {
         "ref": "ref",
@@ -40,7 +37,13 @@ def show(call: Call, domain: str) -> None:
     call.show(found, lambda _: records_table(found.rules, columns, "No rules yet."))
 
 
-@rules.command("set")
+@rules.command(
+    "set",
+    example=(
+        'hubspoke rules set garden --set "hide_brands=[Acme]" --set max_per_brand=3',
+        'hubspoke promote garden --rules rules:garden/1 --reason "recall of Acme"',
+    ),
+)
 @click.argument("domain")
 @config_options
 @dry_run
@@ -49,9 +52,6 @@ def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...],
 
     Keys: hide_items, hide_brands, hide_categories, pin (lists), max_per_brand (a number). Names that the newest
     catalog does not hold are refused.
-
-    Example: hubspoke rules set garden --set "hide_brands=[Acme]" --set max_per_brand=3
-      hubspoke promote garden --rules rules:garden/1 --reason "recall of Acme"
     """
     content = read_config(config, settings)
     if content is None:
@@ -59,26 +59,20 @@ def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...],
     call.show(call.workspace().rules.set(domain, content, dry_run), _registered)
 
 
-@rules.command()
+@rules.command(example='hubspoke rules clear garden --reason "recall is over"')
 @click.argument("domain")
 @reason
 @dry_run
 def clear(call: Call, domain: str, reason: str | None, dry_run: bool) -> None:
-    """Let a category serve without rules: what is live is released anew without them.
-
-    Example: hubspoke rules clear garden --reason "recall is over"
-    """
+    """Let a category serve without rules: what is live is released anew without them."""
     call.show(call.workspace().rules.clear(domain, reason, dry_run), moved)
 
 
-@rules.command()
+@rules.command(example="hubspoke rules check garden")
 @click.argument("domain")
 @click.argument("ref", required=False)
 def check(call: Call, domain: str, ref: str | None) -> None:
-    """Hold the rules in force, or the version REF, against the newest catalog. Ends with 4 where it lacks a name.
-
-    Example: hubspoke rules check garden
-    """
+    """Hold the rules in force, or the version REF, against the newest catalog. Ends with 4 where it lacks a name."""
     result = call.workspace().rules.check(domain, ref)
     head = f"{result.ref} {'fits' if result.ok else 'does not fit'} the newest catalog of {domain}."
     rows = [("items hidden", result.hidden), *((f"unknown in {name}", names) for name, names in result.unknown.items())]

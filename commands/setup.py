@@ -16,14 +16,11 @@ if TYPE_CHECKING:
     from ..workflows.setup import InitResult
 
 
-@command
+@command(example="hubspoke demo")
 @click.option("--fast", is_flag=True, help="Smaller data and fewer steps: a look at the story in a minute or two.")
 @click.option("--report", metavar="FILE", help="Where the HTML report goes (default: in the workspace).")
 def demo(call: Call, fast: bool, report: str | None) -> None:
-    """Launch a category on real data, start to recommendations, and write a report.
-
-    Example: hubspoke demo
-    """
+    """Launch a category on real data, start to recommendations, and write a report."""
     from ..demo.run import run_demo
 
     def echo(text: str) -> None:
@@ -34,25 +31,18 @@ def demo(call: Call, fast: bool, report: str | None) -> None:
     call.show(result, f"Report: {result.report}")
 
 
-@command
+@command(example=("hubspoke init", "HUBSPOKE_REGISTRY_URL=postgresql+psycopg://shop@db/hubspoke hubspoke init"))
 @dry_run
 def init(call: Call, dry_run: bool) -> None:
-    """Make a workspace: its folders and its registry, with the newest schema.
-
-    Example: hubspoke init
-      HUBSPOKE_REGISTRY_URL=postgresql+psycopg://shop@db/hubspoke hubspoke init
-    """
+    """Make a workspace: its folders and its registry, with the newest schema."""
     call.show(call.unopened().init(dry_run), _initialised)
 
 
-@command
+@command(example="hubspoke doctor --verify")
 @click.option("--verify", is_flag=True, help="Hash every artifact that the registry names.")
 @click.option("--sweep", is_flag=True, help="Remove what killed processes left half-written.")
 def doctor(call: Call, verify: bool, sweep: bool) -> None:
-    """Look whether installation, weights, registry, artifacts and disk are in order.
-
-    Example: hubspoke doctor --verify
-    """
+    """Look whether installation, weights, registry, artifacts and disk are in order."""
     diagnosis = call.unopened().doctor(verify, sweep)
     columns = {"status": "status", "check": "name", "found": "message"}
     call.show(diagnosis, lambda _: records_table(diagnosis.checks, columns))

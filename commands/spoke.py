@@ -23,7 +23,13 @@ def spoke() -> None:
     """A spoke: one category's recommender, learned from its own sessions on top of the hub."""
 
 
-@spoke.command()
+@spoke.command(
+    example=(
+        "hubspoke spoke train garden --hub hub@live --set training.max_epochs=20 --refit",
+        "hubspoke spoke train garden --from garden:3 --on new",
+        "torchrun --nproc-per-node 2 -m hubspoke.cli spoke train garden",
+    )
+)
 @click.argument("domain")
 @click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
 @choice("--model", ("sasrec", "bert4rec"), "Sequence model; short for --set model=NAME.", optional=True)
@@ -54,12 +60,7 @@ def train(
     dry_run: bool,
     **options: Unpack[TrainingOptions],
 ) -> None:
-    """Train a spoke. The same inputs and settings give the same version again.
-
-    Example: hubspoke spoke train garden --hub hub@live --set training.max_epochs=20 --refit
-      hubspoke spoke train garden --from garden:3 --on new
-      torchrun --nproc-per-node 2 -m hubspoke.cli spoke train garden
-    """
+    """Train a spoke. The same inputs and settings give the same version again."""
     given = read_config(config, (*settings, f"model={model}") if model else settings)
     with _one_voice():
         result = call.workspace().spoke.train(
@@ -80,35 +81,27 @@ def _one_voice() -> Iterator[None]:
         raise
 
 
-@spoke.command("list")
+@spoke.command("list", example="hubspoke spoke list garden")
 @click.argument("domain", required=False)
 def list_(call: Call, domain: str | None) -> None:
-    """Spoke versions, oldest first, of one category or of all.
-
-    Example: hubspoke spoke list garden
-    """
+    """Spoke versions, oldest first, of one category or of all."""
     empty = "No spoke yet; train one with `hubspoke spoke train DOMAIN`."
     call.show_list("spokes", call.workspace().spoke.list(domain), MODEL_COLUMNS, empty)
 
 
-@spoke.command()
+@spoke.command(example="hubspoke spoke show garden:7")
 @click.argument("ref")
 def show(call: Call, ref: str) -> None:
-    """One spoke version: its settings, what it says of itself, where it lies.
-
-    Example: hubspoke spoke show garden:7
-    """
+    """One spoke version: its settings, what it says of itself, where it lies."""
     call.show(call.workspace().spoke.show(ref), model_facts)
 
 
-@spoke.command()
+@spoke.command(example="hubspoke spoke compare garden:6 garden:7 garden")
 @click.argument("refs", nargs=-1, required=True, metavar="REF REF...")
 def compare(call: Call, refs: tuple[str, ...]) -> None:
     """What differs between spoke versions: data, config, parents, parts, what each said of itself, metrics.
 
     Metrics are those of recorded evaluations under one protocol on the same events; `evaluate compare` measures anew,
     with intervals of the differences.
-
-    Example: hubspoke spoke compare garden:6 garden:7 garden
     """
     call.show(call.workspace().spoke.compare(*refs), compared_spokes)
