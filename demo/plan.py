@@ -77,26 +77,17 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class DemoResult(Record):
-    """What the demo found.
+    """What the demo found."""
 
-    Attributes:
-        report: the HTML page.
-        first_recommendation_seconds: from `launch` of the new department to its first recommendation.
-        released: what serves the launched department at the end.
-        systems: what each version in the comparison is called in the story.
-        curve: NDCG@10 by weeks since launch.
-        reused: whether every version had been made by an earlier run.
-    """
-
-    report: Path
+    report: Path  # the HTML page
     seconds: float
-    first_recommendation_seconds: float
+    first_recommendation_seconds: float  # from `launch` of the new department to its first recommendation
     hub: str
-    released: str | None
+    released: str | None  # what serves the launched department at the end
     comparison: CompareResult
-    systems: Mapping[str, str]
-    curve: Sequence[CurvePoint]
+    systems: Mapping[str, str]  # what each version in the comparison is called in the story
+    curve: Sequence[CurvePoint]  # NDCG@10 by weeks since launch
     baskets: Sequence[Recommendations]
     lineage: str
     pictures: PictureLaunch | None
-    reused: bool
+    reused: bool  # whether every version had been made by an earlier run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..evaluation.bootstrap import Estimate
 from ..files import atomic_write
@@ -39,9 +39,13 @@ def write_report(result: DemoResult, plan: DemoPlan) -> None:
 
 
 def _report(result: DemoResult, plan: DemoPlan) -> Report:
+    curves: dict[str, list[Point]] = {}
+    for found in sorted(result.curve, key=lambda point: SYSTEMS.index(point.system)):
+        curves.setdefault(found.system, []).append(Point(found.week, found.value, found.low, found.high))
+    curve = Chart("NDCG@10 by weeks since launch", metric_curve(curves, "weeks since launch", "NDCG@10"))
     sections = [
         Section("Systems on the same later weeks", (_comparison_table(result.comparison, result.systems),)),
-        Section("Launch curve", (_curve(result), _CURVE_NOTE)),
+        Section("Launch curve", (curve, _CURVE_NOTE)),
         Section("Three real baskets", tuple(_strip(basket) for basket in result.baskets)),
         Section("Where the live release came from", (Tree(result.lineage),)),
     ]
@@ -89,24 +93,13 @@ def _estimate(value: float | None, low: float | None, high: float | None) -> Est
     return None if value is None or low is None or high is None else Estimate(value, low, high)
 
 
-def _curve(result: DemoResult) -> Chart:
-    """Every system by the weeks that it knows."""
-    series: dict[str, list[Point]] = {system: [] for system in SYSTEMS}
-    for found in result.curve:
-        series[found.system].append(Point(found.week, found.value, found.low, found.high))
-    known = {system: points for system, points in series.items() if points}
-    return Chart("NDCG@10 by weeks since launch", metric_curve(known, "weeks since launch", "NDCG@10"))
-
-
 def _strip(answer: Recommendations, root: Path | None = None) -> ProductStrip:
-    title = "After " + "; ".join(str(item["title"]) for item in answer.session)
-    return ProductStrip(title, [_card(item, root) for item in answer.items])
-
-
-def _card(item: Mapping[str, Any], root: Path | None) -> Card:
-    notes = [str(item["category"] or ""), "cold item" if item["cold"] and root is None else ""]
-    image = root / item["image"] if root and item["image"] else None
-    return Card(f"{item['rank']}. {item['title']}", [note for note in notes if note], image)
+    cards = []
+    for item in answer.items:
+        notes = [str(item["category"] or ""), "cold item" if item["cold"] and root is None else ""]
+        image = root / item["image"] if root and item["image"] else None
+        cards.append(Card(f"{item['rank']}. {item['title']}", [note for note in notes if note], image))
+    return ProductStrip("After " + "; ".join(str(item["title"]) for item in answer.session), cards)
 
 
 def _picture_blocks(found: PictureLaunch) -> tuple[Block, ...]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Echo = Callable[[str], None]
 # Grocery baskets hold one or two items of a department: a household's whole history is the session.
 SESSIONS = SessionSettings(mode="per_user")
+_NOTHING_KEPT = "training helped no unseen department, so none is kept"
 
 
 def run_demo(
@@ -42,14 +43,9 @@ def run_demo(
     echo: Echo = lambda _: None,
     plan: DemoPlan | None = None,
 ) -> DemoResult:
-    """Tell the whole story and write the report.
+    """Tell the whole story to `echo`, line by line, and write the report, by default into the workspace.
 
-    Args:
-        ws: where it happens.
-        fast: smaller data and fewer steps, for a look in a minute or two.
-        report: the HTML page; by default `demo-report.html` in the workspace.
-        echo: receives the story, line by line.
-        plan: what to do, in place of the two built-in plans.
+    `fast` has smaller data and fewer steps, for a look in a minute or two; `plan` replaces both built-in plans.
     """
     started = time.perf_counter()
     plan = plan or (FAST if fast else DemoPlan())
@@ -116,11 +112,9 @@ class _Story:
         hub = ws.hub.train(domains=names, config=plan.hub)
         self.hub = str(hub.ref)
         kept = hub.summary.get("kept_share", 0.0)
-        verdict = (
-            f"keeps {kept:.0%} of its training" if kept else "training helped no unseen department, so none is kept"
-        )
-        items_read = hub.summary.get("items")
-        self.step(f"{hub.ref}: {items_read} products of {len(names)} departments; {verdict}", hub.cached, hub.seconds)
+        verdict = f"keeps {kept:.0%} of its training" if kept else _NOTHING_KEPT
+        read = f"{hub.summary.get('items')} products of {len(names)} departments"
+        self.step(f"{hub.ref}: {read}; {verdict}", hub.cached, hub.seconds)
         ws.promote(self.hub, reason="demo")
         for name in names:
             spoke = ws.spoke.train(name, hub=self.hub, config=plan.established_spoke, split="all", refit=False)
@@ -153,9 +147,8 @@ class _Story:
             try:
                 spoke = ws.spoke.train(name, config=config, events=snapshot.ref, split="all", refit=True, promote=last)
             except InvalidDataError as error:
-                self.echo(
-                    f"  week {week:2d}: {snapshot.rows} purchases train no spoke yet; the hub serves on ({error})"
-                )
+                why = f"{snapshot.rows} purchases train no spoke yet"
+                self.echo(f"  week {week:2d}: {why}; the hub serves on ({error})")
                 continue
             cached = spoke.cached and snapshot.cached
             self.step(f"week {week:2d}: {spoke.ref}, trained on {snapshot.rows} purchases", cached, spoke.seconds)
@@ -204,11 +197,11 @@ class _Story:
         sequences = load_dataset(self.ws, self.name).sequences.by_user()
         shop = Recommender(self.ws, self.name)
         typical = [row for row, length in enumerate(sequences.lengths) if 4 <= length <= 12]
-        chosen = typical[:: max(1, len(typical) // 3)][:3]
-        last = [[shop.item_ids[item] for item in sequences[row][-4:]] for row in chosen]
-        baskets = [shop.recommend(items, k=5, exclude_seen=True) for items in last]
-        for basket in baskets:
-            self._show(basket)
+        baskets = []
+        for row in typical[:: max(1, len(typical) // 3)][:3]:
+            last = [shop.item_ids[item] for item in sequences[row][-4:]]
+            baskets.append(shop.recommend(last, k=5, exclude_seen=True))
+            self._show(baskets[-1])
         return baskets
 
     def _show(self, answer: Recommendations) -> None:

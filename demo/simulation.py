@@ -24,6 +24,7 @@ from ..errors import NotFoundError
 
 Colour = tuple[int, int, int]
 Attributes = dict[str, str]
+Products = dict[str, Attributes]  # by item id
 CategoryName = Literal["lamps", "mugs", "rugs"]
 Form = tuple[str, tuple[float, ...]]
 
@@ -186,16 +187,6 @@ class CategoryFiles:
     truth: Path
 
 
-@dataclass(frozen=True)
-class _Stock:
-    """Products of a category: ids, attributes and (N,) day of arrival, in one order."""
-
-    name: str
-    ids: list[str]
-    products: list[Attributes]
-    arrivals: DoubleArray
-
-
 def simulate_marketplace(settings: MarketplaceSettings, directory: Path) -> dict[str, CategoryFiles]:
     """Write every category of the settings to its own folder below `directory`."""
     return {name: simulate_category(name, settings, directory / name) for name in settings.categories}
@@ -210,12 +201,18 @@ def simulate_category(name: str, settings: MarketplaceSettings, directory: Path)
     )
     files.images.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
-    stock = _stock(name, settings, rng)
-    _items_table(stock, settings, rng).write_csv(files.items)
-    for item_id, product in zip(stock.ids, stock.products, strict=True):
+    n_items, days, values = settings.items_per_category, settings.weeks * 7, attribute_values(name).items()
+    late = rng.random(n_items) < settings.late_share
+    products = {
+        f"{name}-{row:04d}": {a: choices[rng.integers(len(choices))] for a, choices in values} for row in range(n_items)
+    }
+    # Most products are there on the first day, some come in the last quarter of the time: (N,) day of arrival.
+    arrivals = np.where(late, rng.uniform(0.75 * days, days - 1, n_items), 0.0)
+    _items_table(name, products, arrivals, settings, rng).write_csv(files.items)
+    for item_id, product in products.items():
         draw_product(name, product, settings.image_size, rng).save(files.images / f"{item_id}.png")
-    _events_table(stock, settings, rng).write_csv(files.events)
-    truth = {"visual": VISUAL, "textual": TEXTUAL, "items": dict(zip(stock.ids, stock.products, strict=True))}
+    _events_table(name, products, arrivals, settings, rng).write_csv(files.events)
+    truth = {"visual": VISUAL, "textual": TEXTUAL, "items": products}
     files.truth.write_text(json.dumps(truth, indent=1), encoding="utf-8")
     return files
 
@@ -234,43 +231,29 @@ def attribute_values(name: str) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _stock(name: str, settings: MarketplaceSettings, rng: np.random.Generator) -> _Stock:
-    """Draw the products; most arrive on the first day, some in the last quarter of the time."""
-    n_items, days = settings.items_per_category, settings.weeks * 7
-    values = attribute_values(name).items()
-    late = rng.random(n_items) < settings.late_share
-    return _Stock(
-        name=name,
-        ids=[f"{name}-{row:04d}" for row in range(n_items)],
-        products=[{a: choices[rng.integers(len(choices))] for a, choices in values} for _ in range(n_items)],
-        arrivals=np.where(late, rng.uniform(0.75 * days, days - 1, n_items), 0.0),
-    )
-
-
-def _items_table(stock: _Stock, settings: MarketplaceSettings, rng: np.random.Generator) -> pl.DataFrame:
-    name, ids, products = stock.name, stock.ids, stock.products
-    texts = [_write_text(name, product, rng) for product in products]
+def _items_table(
+    name: str, products: Products, arrivals: DoubleArray, settings: MarketplaceSettings, rng: np.random.Generator
+) -> pl.DataFrame:
+    """The catalog; title and description name the textual attributes and none of the visual ones."""
+    titles, descriptions = [], []
+    for product in products.values():
+        words = {attribute: product[attribute] for attribute in TEXTUAL} | {"noun": KINDS[name].noun}
+        title = _TITLES[rng.integers(len(_TITLES))].format(**words)
+        titles.append(title[0].upper() + title[1:])
+        extra = _EXTRAS[rng.integers(len(_EXTRAS))]
+        descriptions.append(_DESCRIPTIONS[rng.integers(len(_DESCRIPTIONS))].format(extra=extra, **words))
     return pl.DataFrame(
         {
-            "item_id": ids,
-            "title": [title for title, _ in texts],
-            "description": [description for _, description in texts],
-            "brand": [product["brand"] for product in products],
-            "category_path": [f"home > {name}"] * len(ids),
-            "price": np.round(rng.lognormal(3.4, 0.5, len(ids)), 2),
-            "image": [f"images/{item_id}.png" for item_id in ids],
-            "created_at": [_iso(settings.start + timedelta(days=float(day))) for day in stock.arrivals],
+            "item_id": list(products),
+            "title": titles,
+            "description": descriptions,
+            "brand": [product["brand"] for product in products.values()],
+            "category_path": [f"home > {name}"] * len(products),
+            "price": np.round(rng.lognormal(3.4, 0.5, len(products)), 2),
+            "image": [f"images/{item_id}.png" for item_id in products],
+            "created_at": [_iso(settings.start + timedelta(days=float(day))) for day in arrivals],
         }
     )
-
-
-def _write_text(name: str, product: Attributes, rng: np.random.Generator) -> tuple[str, str]:
-    """Title and description; they name the textual attributes and none of the visual ones."""
-    words = {attribute: product[attribute] for attribute in TEXTUAL} | {"noun": KINDS[name].noun}
-    title = _TITLES[rng.integers(len(_TITLES))].format(**words)
-    extra = _EXTRAS[rng.integers(len(_EXTRAS))]
-    description = _DESCRIPTIONS[rng.integers(len(_DESCRIPTIONS))].format(extra=extra, **words)
-    return title[0].upper() + title[1:], description
 
 
 _OVERSAMPLING = 3
@@ -293,7 +276,7 @@ def draw_product(name: str, product: Attributes, size: int, rng: np.random.Gener
     picture.paste(_shade(colour, 0.62) if name != "lamps" else _TRIM, mask=trim)
     # An outline, or a cream pattern would melt into the background.
     picture.paste(_shade(colour, 0.62), mask=body.filter(ImageFilter.MaxFilter(5)))
-    picture.paste(_lit(_fabric(product["pattern"], colour, edge, rng), rng), mask=body)
+    picture.paste(_fabric(product["pattern"], colour, edge, rng), mask=body)
     return picture.resize((size, size), Image.Resampling.LANCZOS)
 
 
@@ -320,7 +303,7 @@ def _shade(colour: Colour, factor: float) -> Colour:
 
 
 def _fabric(pattern: str, colour: Colour, edge: int, rng: np.random.Generator) -> Image.Image:
-    """The pattern over the whole picture; a stencil cuts the product out of it."""
+    """The pattern over the whole picture, lit from one side; a stencil cuts the product out of it."""
     ticks = np.arange(edge) / edge * 8
     x, y = ticks[None, :] + 8 * rng.random(), ticks[:, None] + 8 * rng.random()
     across, down = x % 1, y % 1
@@ -335,18 +318,15 @@ def _fabric(pattern: str, colour: Colour, edge: int, rng: np.random.Generator) -
     light = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 165
     fabric = Image.new("RGB", (edge, edge), colour)
     fabric.paste(_shade(colour, 0.42) if light else (252, 246, 232), mask=Image.fromarray(marks.astype(np.uint8) * 255))
-    return fabric
-
-
-def _lit(fabric: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Light from one side: a little brighter there, a little darker at the other."""
-    ramp = np.linspace(1.06, 0.86, fabric.width)[:: rng.choice([-1, 1])]
-    light = (ramp * rng.uniform(0.96, 1.04)).astype(np.float32)
-    pixels = np.asarray(fabric) * light[None, :, None]
+    ramp = np.linspace(1.06, 0.86, edge)[:: rng.choice([-1, 1])]
+    brightness = (ramp * rng.uniform(0.96, 1.04)).astype(np.float32)  # (S,)
+    pixels = np.asarray(fabric) * brightness[None, :, None]  # (S, S, 3)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def one_hot(products: list[Attributes], attributes: tuple[str, ...], values: dict[str, tuple[str, ...]]) -> DoubleArray:
+def one_hot(
+    products: Sequence[Attributes], attributes: Sequence[str], values: dict[str, tuple[str, ...]]
+) -> DoubleArray:
     """(N, V) one column per value of the attributes, 1 where the product has it."""
     return np.array(
         [[float(product[a] == value) for a in attributes for value in values[a]] for product in products],
@@ -354,48 +334,47 @@ def one_hot(products: list[Attributes], attributes: tuple[str, ...], values: dic
     )
 
 
-def _tastes(attribute: str, n_values: int, settings: MarketplaceSettings, scope: str) -> DoubleArray:
-    """(users, values): 1 for a shopper's favourite value, a half for the next.
-
-    Drawn from the attribute's name alone, so that whoever loves blue lamps loves blue mugs. `scope` sets apart the
-    attributes whose values differ between categories.
-    """
-    rng = np.random.default_rng([settings.seed, zlib.crc32(f"{scope}{attribute}".encode())])
-    order = np.argsort(rng.random((settings.users, n_values)), axis=1)
-    return np.where(order == 0, 1.0, np.where(order == 1, 0.5, 0.0))
-
-
-def _utilities(stock: _Stock, settings: MarketplaceSettings) -> tuple[DoubleArray, DoubleArray]:
+def _utilities(
+    name: str, products: Sequence[Attributes], settings: MarketplaceSettings
+) -> tuple[DoubleArray, DoubleArray]:
     """(users, N) lasting liking and (N, N) likeness of products; picture and text weigh the same in both."""
-    values = attribute_values(stock.name)
-    liking = np.zeros((settings.users, len(stock.ids)))
-    likeness = np.zeros((len(stock.ids), len(stock.ids)))
+    values = attribute_values(name)
+    liking, likeness = np.zeros((settings.users, len(products))), np.zeros((len(products), len(products)))
     for group in (VISUAL, TEXTUAL):
-        features = one_hot(stock.products, group, values)
-        scopes = {a: stock.name if a in ("silhouette", "material") else "" for a in group}
-        taste = np.hstack([_tastes(a, len(values[a]), settings, scope) for a, scope in scopes.items()])
-        liking += taste @ features.T * np.sqrt(3 / len(group))
+        features = one_hot(products, group, values)  # (N, V)
+        tastes = []
+        for attribute in group:
+            # A taste is drawn from the attribute's name alone, so that whoever loves blue lamps loves blue mugs; from
+            # the category's too where the values of the attribute are the category's own.
+            scope = name if attribute in ("silhouette", "material") else ""
+            rng = np.random.default_rng([settings.seed, zlib.crc32(f"{scope}{attribute}".encode())])
+            order = np.argsort(rng.random((settings.users, len(values[attribute]))), axis=1)
+            # 1 for a shopper's favourite value, a half for the next.
+            tastes.append(np.where(order == 0, 1.0, np.where(order == 1, 0.5, 0.0)))
+        liking += np.hstack(tastes) @ features.T * np.sqrt(3 / len(group))
         likeness += features @ features.T * np.sqrt(3 / len(group))
     return liking, likeness
 
 
-def _events_table(stock: _Stock, settings: MarketplaceSettings, rng: np.random.Generator) -> pl.DataFrame:
+def _events_table(
+    name: str, products: Products, arrivals: DoubleArray, settings: MarketplaceSettings, rng: np.random.Generator
+) -> pl.DataFrame:
     """Sessions of every shopper: views and clicks some minutes apart, the last product often carted or bought."""
-    liking, likeness = _utilities(stock, settings)
-    ranks = rng.permutation(len(stock.ids)) + 1
+    ids = list(products)
+    liking, likeness = _utilities(name, list(products.values()), settings)
+    ranks = rng.permutation(len(ids)) + 1
     base = settings.taste * liking - settings.popularity * np.log(ranks)  # (users, N)
     rows = []
     for user in range(settings.users):
         for day, length in _visits(settings, rng):
-            there = np.where(stock.arrivals <= day, base[user], -np.inf)
+            there = np.where(arrivals <= day, base[user], -np.inf)
             chosen = _browse(there, settings.closeness * likeness, length, rng)
             seconds = np.cumsum(rng.integers(20, 360, size=len(chosen)))
             types = [*rng.choice(["view", "click"], size=len(chosen) - 1, p=[0.7, 0.3])]
             types.append(rng.choice(["view", "cart", "purchase"], p=[0.4, 0.2, 0.4]))
             start = settings.start + timedelta(days=day)
             for item, after, kind in zip(chosen, seconds, types, strict=True):
-                moment = _iso(start + timedelta(seconds=int(after)))
-                rows.append((f"user-{user:04d}", stock.ids[item], moment, str(kind)))
+                rows.append((f"user-{user:04d}", ids[item], _iso(start + timedelta(seconds=int(after))), str(kind)))
     return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp", "event_type"], orient="row")
 
 

@@ -135,17 +135,24 @@ class EmbeddingCache:
 
     def _compact(self, fingerprint: str) -> None:
         """Merge small shards once there are many; the merged shard is in place before the old ones go."""
-        small = [path for path in self._shards(fingerprint) if _size(path) < SMALL_BYTES]
+        small = []
+        for path in self._shards(fingerprint):
+            with contextlib.suppress(FileNotFoundError):  # merged away meanwhile: nothing left to merge
+                if path.stat().st_size < SMALL_BYTES:
+                    small.append(path)
         if len(small) <= COMPACT_AT:
             return
-        parts = [(path, content) for path in small if (content := _read_whole(path)) is not None]
-        widths = {vectors.shape[1] for _, (_, vectors) in parts}
-        if len(parts) > 1 and len(widths) == 1:
-            keys = np.concatenate([keys for _, (keys, _) in parts])
-            vectors = np.concatenate([vectors for _, (_, vectors) in parts])
+        read: dict[Path, tuple[Keys, FloatArray]] = {}
+        for path in small:
+            with _shard_errors(path), safe_open(path, framework="numpy") as shard:
+                own = shard.get_tensor("keys"), shard.get_tensor("vectors")
+                _verify(*own, shard.metadata(), None)
+                read[path] = own
+        if len(read) > 1 and len({vectors.shape[1] for _, vectors in read.values()}) == 1:
+            keys, vectors = (np.concatenate(parts) for parts in zip(*read.values(), strict=True))
             first = np.unique(keys, axis=0, return_index=True)[1]
             self._write(fingerprint, keys[first], vectors[first])
-            for path, _ in parts:
+            for path in read:
                 path.unlink(missing_ok=True)
         # What killed writers left behind, but not what a neighbour may be writing now.
         for path in (self.directory / fingerprint).glob(".*.tmp"):
@@ -168,7 +175,10 @@ def encode_cached(
     """
     if len(input_hashes) != len(inputs):
         raise UsageError(f"{len(inputs)} inputs came with {len(input_hashes)} hashes; give one hash per input.")
-    keys = [_key(own) for own in input_hashes]
+    for own in input_hashes:
+        if len(own) != 64 or not set(own) <= set("0123456789abcdef"):
+            raise UsageError(f"Input hash {own!r} is not 64 hex digits; give SHA-256 hex digests.")
+    keys = [bytes.fromhex(own) for own in input_hashes]
     first = {key: row for row, key in reversed(list(enumerate(keys)))}  # first row of each distinct input
     distinct = sorted(first, key=first.__getitem__)
     vectors, found = cache.get(encoder.fingerprint, distinct, encoder.dimension)
@@ -195,12 +205,6 @@ def shifted(progress: StepProgress | None, offset: int, total: int) -> StepProgr
     return None if progress is None else lambda done, _: progress(offset + done, total)
 
 
-def _key(sha256: str) -> bytes:
-    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise UsageError(f"Input hash {sha256!r} is not 64 hex digits; give SHA-256 hex digests.")
-    return bytes.fromhex(sha256)
-
-
 def _checksum(keys: Keys, vectors: FloatArray) -> str:
     digest = hashlib.sha256(np.ascontiguousarray(keys).data)
     digest.update(np.ascontiguousarray(vectors).data)
@@ -217,14 +221,6 @@ def _verify(keys: Keys, vectors: FloatArray, metadata: dict[str, str] | None, di
         raise ValueError("checksum mismatch")
 
 
-def _read_whole(path: Path) -> tuple[Keys, FloatArray] | None:
-    with _shard_errors(path), safe_open(path, framework="numpy") as shard:
-        keys, vectors = shard.get_tensor("keys"), shard.get_tensor("vectors")
-        _verify(keys, vectors, shard.metadata(), None)
-        return keys, vectors
-    return None
-
-
 @contextlib.contextmanager
 def _shard_errors(path: Path) -> Iterator[None]:
     """Pass over a shard that a neighbour has merged away; set a corrupt one aside, so that it is warned of once."""
@@ -237,10 +233,3 @@ def _shard_errors(path: Path) -> Iterator[None]:
         if not isinstance(error, OSError):
             with contextlib.suppress(OSError):
                 path.replace(path.with_suffix(".corrupt"))
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return SMALL_BYTES  # merged away meanwhile: nothing left to merge

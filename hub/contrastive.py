@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,8 +82,13 @@ def train_fusion(
         return fusion.eval(), []
     optimiser = torch.optim.AdamW(fusion.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    rng = np.random.default_rng(seed)
+    shares = np.sqrt([len(space.pairs) for space in spaces])
+    turns = rng.choice(len(spaces), size=config.steps, p=shares / shares.sum())
     losses = []
-    for step, (space, pairs) in enumerate(_turns(spaces, config, seed), 1):
+    for step, turn in enumerate(turns, 1):
+        space = spaces[turn]
+        pairs = space.pairs[rng.integers(len(space.pairs), size=config.batch_size)]  # (B, 2)
         loss = _pair_loss(fusion, space, pairs, config.temperature)
         optimiser.zero_grad()
         loss.backward()
@@ -93,16 +98,6 @@ def train_fusion(
         if progress:
             progress(step, config.steps)
     return fusion.eval(), losses
-
-
-def _turns(
-    spaces: Sequence[_CalibratedSpace], config: ContrastiveConfig, seed: int
-) -> Iterator[tuple[_CalibratedSpace, IntArray]]:
-    rng = np.random.default_rng(seed)
-    shares = np.sqrt([len(space.pairs) for space in spaces])
-    for turn in rng.choice(len(spaces), size=config.steps, p=shares / shares.sum()):
-        space = spaces[turn]
-        yield space, space.pairs[rng.integers(len(space.pairs), size=config.batch_size)]
 
 
 def _pair_loss(fusion: BaseFusion, space: _CalibratedSpace, pairs: IntArray, temperature: float) -> Tensor:

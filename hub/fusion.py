@@ -54,17 +54,16 @@ class EncodedItems:
 
     def without(self, modality: str) -> EncodedItems:
         """The same items with one modality ("text" or "image") taken away."""
-        states = {name: own.without_inputs() if name == modality else own for name, own in self.states.items()}
-        if modality == "text":
-            return EncodedItems(np.zeros_like(self.text), self.image, states)
-        return EncodedItems(self.text, np.zeros_like(self.image), states)
+        return self.only({"text", "image"} - {modality})
 
     def only(self, modalities: Collection[str]) -> EncodedItems:
         """The same items with all but these modalities taken away."""
-        own = self
-        for name in ("text", "image"):
-            own = own if name in modalities else own.without(name)
-        return own
+        states = {name: own if name in modalities else own.without_inputs() for name, own in self.states.items()}
+        text, image = (
+            own if name in modalities else np.zeros_like(own)
+            for name, own in (("text", self.text), ("image", self.image))
+        )
+        return EncodedItems(text, image, states)
 
 
 class BaseFusion(nn.Module):

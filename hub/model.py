@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..arrays import BoolArray, IntArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
-from ..progress import Progress, StepProgress
-from .adapters.states import ItemStates, image_states, text_states
+from ..progress import Progress
+from .adapters.states import image_states, text_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
 from .calibration import unit_rows
 from .config import HubConfig
@@ -37,12 +35,11 @@ class Hub:
         self.config = config
         self.text: TextEncoder | None = load_text_encoder(config.text, device) if config.text else None
         self.image: ImageEncoder | None = load_image_encoder(config.image, device) if config.image else None
-        self.fusion = fusion or self._untrained_fusion()
-
-    def _untrained_fusion(self) -> BaseFusion:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.config.seed)
-            return BaseFusion(self.text_dimension, self.image_dimension, self.config.fusion).eval()
+        if fusion is None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                fusion = BaseFusion(self.text_dimension, self.image_dimension, config.fusion).eval()
+        self.fusion = fusion
 
     @property
     def text_dimension(self) -> int:
@@ -103,31 +100,33 @@ class Hub:
             heads: how many last layers a spoke adapts, by modality; the states before them come along.
         """
         layers = heads or {}
+        stage = progress.stage if progress else lambda _: None
         reads_texts = self.text is not None and (texts or "text" in layers)
-        inputs = _inputs(items, pictures, self.config.text_fields if reads_texts else None, self.image is not None)
+        own = item_texts(items, self.config.text_fields) if reads_texts else [""] * len(items)
+        has_text = np.array([bool(text) for text in own], dtype=np.bool_)
+        read = [text for text in own if text]
+        files = [path for paths in pictures for path in paths] if self.image else []
+        hashes = _picture_hashes(items, pictures, files)
+        counts = np.array([len(paths) for paths in pictures], np.int64)
         text = np.zeros((len(items), self.text_dimension), np.float32)
-        if self.text and texts and inputs.texts:
-            stage, hashes = _stage(progress, "encoding texts"), text_hashes(inputs.texts)
-            text[inputs.has_text] = encode_cached(self.text, inputs.texts, hashes, cache, stage)
+        if self.text and texts and read:
+            text[has_text] = encode_cached(self.text, read, text_hashes(read), cache, stage("encoding texts"))
         image = np.zeros((len(items), self.image_dimension), np.float32)
-        if self.image and inputs.files:
-            stage = _stage(progress, "encoding pictures")
-            encoded = encode_cached(self.image, inputs.files, inputs.hashes, cache, stage)
+        if self.image and files:
+            encoded = encode_cached(self.image, files, hashes, cache, stage("encoding pictures"))
             # An item is the mean direction of its pictures.
-            np.add.at(image, np.repeat(np.arange(len(items)), inputs.counts), encoded)
+            np.add.at(image, np.repeat(np.arange(len(items)), counts), encoded)
             image = unit_rows(image)
-        states = {name: self._states(name, count, inputs, cache, progress) for name, count in layers.items()}
+        states = {}
+        for modality, count in layers.items():
+            encoder = self.encoder(modality)
+            if isinstance(encoder, TextEncoder):
+                shown = stage("reading texts up to the adapted layers")
+                states[modality] = text_states(encoder, count, read, has_text, cache, shown)
+            else:
+                shown = stage("reading pictures up to the adapted layers")
+                states[modality] = image_states(encoder, count, files, hashes, counts, cache, shown)
         return EncodedItems(text, image, states)
-
-    def _states(
-        self, modality: str, layers: int, inputs: _Inputs, cache: EmbeddingCache, progress: Progress | None
-    ) -> ItemStates:
-        encoder = self.encoder(modality)
-        if isinstance(encoder, TextEncoder):
-            stage = _stage(progress, "reading texts up to the adapted layers")
-            return text_states(encoder, layers, inputs.texts, inputs.has_text, cache, stage)
-        stage = _stage(progress, "reading pictures up to the adapted layers")
-        return image_states(encoder, layers, inputs.files, inputs.hashes, inputs.counts, cache, stage)
 
     def save(self, directory: Path) -> None:
         """Write config, encoder fingerprints and fusion weights; encoder weights stay where they came from."""
@@ -162,40 +161,10 @@ class Hub:
         return hub
 
 
-@dataclass(frozen=True)
-class _Inputs:
-    """What the encoders read of N items."""
-
-    texts: list[str]  # of the items that have one
-    has_text: BoolArray  # (N,) which items these are
-    files: list[Path]  # pictures, item by item
-    hashes: list[str]  # SHA-256 of each
-    counts: IntArray  # (N,) pictures of each item
-
-
-def _inputs(
-    items: pl.DataFrame, pictures: Sequence[Sequence[Path]], fields: Sequence[str] | None, looks: bool
-) -> _Inputs:
-    texts = item_texts(items, fields) if fields is not None else [""] * len(items)
-    files = [path for paths in pictures for path in paths] if looks else []
-    return _Inputs(
-        texts=[text for text in texts if text],
-        has_text=np.array([bool(text) for text in texts], dtype=np.bool_),
-        files=files,
-        hashes=(_picture_hashes(items, pictures) or file_hashes(files)) if looks else [],
-        counts=np.array([len(paths) for paths in pictures], np.int64),
-    )
-
-
-def _picture_hashes(items: pl.DataFrame, pictures: Sequence[Sequence[Path]]) -> list[str] | None:
-    """The hash of every picture file where each item comes with as many hashes as pictures, else None."""
-    if "image_sha256" not in items.columns:
-        return None
-    known = [hashes or [] for hashes in items["image_sha256"].to_list()]
-    if [len(hashes) for hashes in known] != [len(paths) for paths in pictures]:
-        return None
-    return [sha256 for hashes in known for sha256 in hashes]
-
-
-def _stage(progress: Progress | None, name: str) -> StepProgress | None:
-    return progress.stage(name) if progress else None
+def _picture_hashes(items: pl.DataFrame, pictures: Sequence[Sequence[Path]], files: Sequence[Path]) -> list[str]:
+    """SHA-256 of every file: from the catalog where each item comes with as many hashes as pictures, else computed."""
+    if files and "image_sha256" in items.columns:
+        known = [hashes or [] for hashes in items["image_sha256"].to_list()]
+        if [len(hashes) for hashes in known] == [len(paths) for paths in pictures]:
+            return [sha256 for hashes in known for sha256 in hashes]
+    return file_hashes(files)

@@ -93,14 +93,9 @@ def metric_curve(series: Mapping[str, Sequence[Point]], x_label: str, y_label: s
 def heat_map(
     title: str, columns: Sequence[str], groups: Sequence[HeatGroup], apart: str | None, notes: Sequence[str]
 ) -> Figure:
-    """Shares by row and column, written into their cells.
+    """Shares by row and column, written into their cells, with `notes` in small print below.
 
-    Args:
-        title: what it shows.
-        columns: headings, left to right.
-        groups: top to bottom.
-        apart: heading of one more column, which stands aside and has a scale of its own.
-        notes: small text below.
+    `apart` is the heading of one more column, which stands aside and has a scale of its own.
     """
     groups = [group for group in groups if group.rows]
     beside = [] if apart is None else [apart]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from .charts import HeatGroup, heat_map, write_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..workflows.explain import ExplainedItem, Explanation
+    from ..workflows.explain import Explanation
 
 # Part of a score to what a merchandiser calls it.
 PART_NAMES = {
@@ -53,41 +52,28 @@ def explanation_figure(explanation: Explanation) -> Figure:
     items, attention = explanation.items, explanation.attention
     if not items:
         raise UsageError(f"{explanation.ref} recommends nothing after this session; there is nothing to draw.")
+    count = Counter(item.title for item in items)
+    columns = []
+    for item in items:
+        # Items that are called alike are told apart by their ids.
+        name = item.title if item.title and count[item.title] == 1 else f"{item.title} ({item.item_id})"
+        columns.append(f"{item.rank}. {name}" if item.rank else name)
+    events = []
+    for place, event in enumerate(explanation.session):
+        lost: list[float | None] = [item.events[place].lead_share for item in items]
+        beside = [] if attention is None else [attention.mean[place]]
+        events.append((f"{place + 1}. {event['title'] or event['item_id']}", [*lost, *beside]))
+    shares = [{part.name: part.lead_share for part in item.parts} for item in items]
+    used = [name for name in shares[0] if any(own[name] for own in shares)]
+    none = [] if attention is None else [None]  # attention is of events, not of parts
+    parts = [(PART_NAMES[name], [*(own[name] for own in shares), *none]) for name in used]
     return heat_map(
         f"Why {explanation.ref} shows these items",
-        _titles(items),
-        (_events(explanation), _parts(explanation)),
+        columns,
+        (HeatGroup("Events of the session, oldest first", events), HeatGroup("Parts of the score", parts)),
         None if attention is None else "Attention of the model",
         _notes(explanation),
     )
-
-
-def _events(explanation: Explanation) -> HeatGroup:
-    rows = []
-    for place, event in enumerate(explanation.session):
-        values: list[float | None] = [item.events[place].lead_share for item in explanation.items]
-        if explanation.attention is not None:
-            values.append(explanation.attention.mean[place])
-        rows.append((f"{place + 1}. {event['title'] or event['item_id']}", values))
-    return HeatGroup("Events of the session, oldest first", rows)
-
-
-def _parts(explanation: Explanation) -> HeatGroup:
-    beside: list[float | None] = [None] if explanation.attention is not None else []
-    shares = [{part.name: part.lead_share for part in item.parts} for item in explanation.items]
-    used = [name for name in shares[0] if any(own[name] for own in shares)]
-    return HeatGroup(
-        "Parts of the score", [(PART_NAMES[name], [*(own[name] for own in shares), *beside]) for name in used]
-    )
-
-
-def _titles(items: Sequence[ExplainedItem]) -> list[str]:
-    """Titles with their places; items that are called alike are told apart by their ids."""
-    count = Counter(item.title for item in items)
-    named = [
-        item.title if item.title and count[item.title] == 1 else f"{item.title} ({item.item_id})" for item in items
-    ]
-    return [f"{item.rank}. {name}" if item.rank else name for item, name in zip(items, named, strict=True)]
 
 
 def _notes(explanation: Explanation) -> list[str]:

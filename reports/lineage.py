@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..registry.kinds import NodeKind
 
 if TYPE_CHECKING:
-    from ..registry.lineage.graph import Lineage, LineageTree, TreeLine
+    from ..registry.lineage.graph import Lineage, LineageTree
     from ..registry.records import EdgeRecord
 
 # Kind to the shape of its node in DOT, the brackets of its node in Mermaid, and its colour in both.
@@ -37,16 +37,12 @@ def tree_lines(tree: LineageTree) -> list[str]:
     for line in reversed(tree.lines):
         stem = "".join("│  " if depth in later else "   " for depth in range(1, line.depth))
         branch = "" if line.depth == 0 else "├─ " if line.depth in later else "└─ "
-        printed.append(f"{stem}{branch}{_line(line)}")
+        metric = f"{line.metric.name} {line.metric.value:.3f}" if line.metric else ""
+        state = "(shown above)" if line.repeated else "..." if line.cut else ""
+        facts = (line.node.ref, relations(line.edges), f"{line.node.created_at:%Y-%m-%d}", metric, state)
+        printed.append(f"{stem}{branch}{'  '.join(filter(None, facts))}")
         later = {depth for depth in later if depth < line.depth} | {line.depth}
     return printed[::-1]
-
-
-def _line(line: TreeLine) -> str:
-    metric = f"{line.metric.name} {line.metric.value:.3f}" if line.metric else ""
-    state = "(shown above)" if line.repeated else "..." if line.cut else ""
-    facts = (line.node.ref, relations(line.edges), f"{line.node.created_at:%Y-%m-%d}", metric, state)
-    return "  ".join(filter(None, facts))
 
 
 def dot(lineage: Lineage) -> str:

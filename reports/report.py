@@ -134,27 +134,22 @@ class _Written(NamedTuple):
 
 def _written(table: Table) -> list[list[_Written]]:
     """The cells of a table as text, the best number of a column marked."""
-    bests = [_best(column, [row[n] for row in table.rows]) for n, column in enumerate(table.columns)]
-    return [
-        [_cell(cell, column, best) for cell, column, best in zip(row, table.columns, bests, strict=True)]
-        for row in table.rows
-    ]
-
-
-def _cell(cell: Cell, column: Column, best: float | None) -> _Written:
-    number = _number(cell)
-    text = cell if isinstance(cell, str) else _NONE if number is None else _format(number, column, cell)
-    interval = f"{_format(cell.low, column)} to {_format(cell.high, column)}" if isinstance(cell, Estimate) else ""
-    marks = {"num": column.numeric, "best": best is not None and number == best}
-    return _Written(text, interval, " ".join(name for name, wanted in marks.items() if wanted))
-
-
-def _best(column: Column, cells: Sequence[Cell]) -> float | None:
-    """The number to highlight; a lone one is no best."""
-    numbers = [number for cell in cells if (number := _number(cell)) is not None]
-    if column.best is None or len(numbers) < 2:
-        return None
-    return max(numbers) if column.best == "max" else min(numbers)
+    columns = []
+    for place, column in enumerate(table.columns):
+        cells = [row[place] for row in table.rows]
+        numbers = [_number(cell) for cell in cells]
+        known = [number for number in numbers if number is not None]
+        # A lone number is no best.
+        best = None if column.best is None or len(known) < 2 else (max if column.best == "max" else min)(known)
+        written = []
+        for cell, number in zip(cells, numbers, strict=True):
+            text = cell if isinstance(cell, str) else _NONE if number is None else _format(number, column, cell)
+            spread = (cell.low, cell.high) if isinstance(cell, Estimate) else ()
+            marks = {"num": column.numeric, "best": best is not None and number == best}
+            interval = " to ".join(_format(bound, column) for bound in spread)
+            written.append(_Written(text, interval, " ".join(name for name, wanted in marks.items() if wanted)))
+        columns.append(written)
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _number(cell: Cell) -> float | None:

@@ -7,7 +7,7 @@ and no step holds the activations of more than `CHUNK_NUMBERS` numbers of states
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,13 @@ class AdaptedEncoders(nn.Module):
         """(N, D) the mean direction of each item's inputs; zero for an item without any."""
         out = torch.zeros_like(plain)
         inputs, owners = states.inputs_of(places)
-        chunks = list(_chunks(states.lengths[inputs], states.flat.shape[1]))
+        lengths, width = states.lengths[inputs], states.flat.shape[1]
+        # Inputs of similar length together, the longest first, each chunk small enough for the head to take at once.
+        left, chunks = np.argsort(-lengths, kind="stable"), []
+        while len(left):
+            size = max(1, CHUNK_NUMBERS // (int(lengths[left[0]]) * width))
+            chunks.append(left[:size])
+            left = left[size:]
         if not chunks:
             return out
         lean = len(chunks) > 1
@@ -114,16 +120,6 @@ class AdaptedEncoders(nn.Module):
         for name, head in self.heads.items():
             save_adapter(head, folder / name)
         (folder / BASES).write_text(json.dumps(self.bases, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def _chunks(lengths: IntArray, width: int) -> Iterator[IntArray]:
-    """Inputs in groups of similar length, the longest first, each small enough for the head to take at once."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, CHUNK_NUMBERS // (int(lengths[order[start]]) * width))
-        yield order[start : start + size]
-        start += size
 
 
 def adapt_encoders(hub: Hub, layers: Mapping[str, int], rank: int, seed: int) -> AdaptedEncoders:

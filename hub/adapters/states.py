@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,30 +75,23 @@ def _ranges(offsets: IntArray, rows: IntArray) -> tuple[IntArray, IntArray]:
     return members, ends
 
 
-@dataclass(frozen=True)
-class _Base:
-    """A base over inputs of one length, as the cache takes it: an encoder of flattened states (N, T * W)."""
-
-    name: str
-    fingerprint: str
-    dimension: int
-    encode: Callable[[Sequence[Any], StepProgress | None], FloatArray]
-
-
 def base_fingerprint(encoder: Encoder, layers: int) -> str:
     """SHA-256 over an encoder and the place where it is split."""
     return hashlib.sha256(f"{encoder.fingerprint}|body before the last {layers}".encode()).hexdigest()
 
 
-def _base(encoder: TextEncoder | ImageEncoder, layers: int, split: SplitEncoder, places: int) -> _Base:
-    width = places * split.width
-    # The length tells the widths of states apart.
-    fingerprint = hashlib.sha256(f"{base_fingerprint(encoder, layers)}|{places}".encode()).hexdigest()
+class _Base:
+    """A base over inputs of one length, as the cache takes it: an encoder of flattened states (N, T * W)."""
 
-    def encode(inputs: Sequence[Any], progress: StepProgress | None) -> FloatArray:
-        return encoder.through(split.base, inputs, width, progress)
+    def __init__(self, encoder: TextEncoder | ImageEncoder, layers: int, split: SplitEncoder, places: int) -> None:
+        self.name = f"{encoder.name} before its last layers"
+        self.dimension = places * split.width
+        # The length tells the widths of states apart.
+        self.fingerprint = hashlib.sha256(f"{base_fingerprint(encoder, layers)}|{places}".encode()).hexdigest()
+        self._encoder, self._base = encoder, split.base
 
-    return _Base(f"{encoder.name} before its last layers", fingerprint, width, encode)
+    def encode(self, inputs: Sequence[Any], progress: StepProgress | None) -> FloatArray:
+        return self._encoder.through(self._base, inputs, self.dimension, progress)
 
 
 def text_states(
@@ -119,7 +112,7 @@ def text_states(
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         own = [tokens[row] for row in rows], [hashes[row] for row in rows]
-        base = _base(encoder, layers, split, int(length))
+        base = _Base(encoder, layers, split, int(length))
         states = encode_cached(base, *own, cache, shifted(progress, done, len(texts)))  # (n, T * W)
         flat[(offsets[rows][:, None] + np.arange(length)).ravel()] = states.reshape(-1, split.width)
         done += len(rows)
@@ -138,7 +131,7 @@ def image_states(
     """States of M picture files with their SHA-256, item by item; `counts` (N,) says how many each item has."""
     split = encoder.split(layers)
     _require_room(encoder.name, len(files), split.width)
-    flat = encode_cached(_base(encoder, layers, split, 1), files, hashes, cache, progress)  # (M, W)
+    flat = encode_cached(_Base(encoder, layers, split, 1), files, hashes, cache, progress)  # (M, W)
     return ItemStates(flat, np.arange(len(files) + 1), _offsets(counts))
 
 

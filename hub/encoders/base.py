@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...arrays import FloatArray
 from ...errors import UsageError
+from ...progress import StepProgress
+from ..config import ImageEncoderConfig, TextEncoderConfig
+from . import weights
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -23,19 +31,14 @@ class SplitEncoder:
     """An encoder in two: a base that runs once per input, and the last layers, which an adapter may train.
 
     The head over the base's states gives what the whole encoder gives, up to the rounding of another batch.
-
-    Attributes:
-        base: texts as ids (B, T) of one length to states (B, T, W), or pictures (B, 3, S, S) to states that are W
-            numbers each: a picture is one place.
-        head: states (B, T, W) and mask (B, T), true on real places, to vectors (B, D) that are not yet normalised.
-        targets: names of the head's modules that LoRA adapts.
-        width: W.
     """
 
+    # Texts as ids (B, T) of one length to states (B, T, W), or pictures (B, 3, S, S) to states that are W numbers each:
+    # a picture is one place.
     base: Callable[[Tensor], Tensor]
-    head: nn.Module
-    targets: tuple[str, ...]
-    width: int
+    head: nn.Module  # states (B, T, W) and mask (B, T), true on real places, to vectors (B, D), not yet normalised
+    targets: tuple[str, ...]  # names of the head's modules that LoRA adapts
+    width: int  # W
 
 
 class Encoder(ABC):
@@ -43,16 +46,24 @@ class Encoder(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, name: str, dimension: int, batch_size: int, device: torch.device) -> None:
-        self.name = name
+    def __init__(
+        self,
+        config: TextEncoderConfig | ImageEncoderConfig,
+        dimension: int,
+        device: torch.device,
+        settings: Mapping[str, object],
+        files: Mapping[str, Path],
+    ) -> None:
+        """A subclass names what decides its output: settings as JSON, and the files of its weights and vocabulary."""
+        self.name, self.batch_size = config.name, config.batch_size
         self.dimension = dimension
-        self.batch_size = batch_size
         self.device = device
+        self._settings, self._files = settings, files
 
-    @property
-    @abstractmethod
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the weights and every setting that changes the output; builds no model."""
+        return weights.fingerprint(self._settings, self._files)
 
     @cached_property
     def module(self) -> nn.Module:
@@ -66,6 +77,25 @@ class Encoder(ABC):
     def split(self, layers: int) -> SplitEncoder:
         """The encoder before its last `layers` layers, and these; both share its weights."""
         raise self.not_adaptable("")
+
+    def run(
+        self,
+        module: Callable[[Batch], Tensor],
+        batches: Iterable[Batch],
+        total: int,
+        width: int,
+        progress: StepProgress | None,
+    ) -> FloatArray:
+        """What a module makes of `total` inputs that come in batches, flattened to (total, width)."""
+        rows, done = np.zeros((total, width), np.float32), 0
+        for batch in batches:
+            with torch.inference_mode():
+                made = module(batch).float().flatten(1)  # (B, width)
+            rows[done : done + len(made)] = made.cpu().numpy()
+            done += len(made)
+            if progress is not None:
+                progress(done, total)
+        return rows
 
     def not_adaptable(self, why: str) -> UsageError:
         """The error of an encoder whose layers are unlike those that adapters know."""

@@ -33,13 +33,13 @@ class OpenClipText(TextEncoder):
     """The text half; it reads the context length that it was trained with."""
 
     def __init__(self, config: TextEncoderConfig, device: torch.device) -> None:
-        self.source = find_open_clip(config.name.partition(":")[2])
-        super().__init__(config.name, self.source.dimension, config.batch_size, device)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over weights, architecture and tokenizer."""
-        return weights.fingerprint({"kind": "open_clip text", **self.source.settings()}, self.source.files())
+        self.source = source = find_open_clip(config.name.partition(":")[2])
+        settings = {"kind": "open_clip text", **source.settings()}
+        files = {"checkpoint": source.checkpoint}
+        if source.tokenizer is not None:
+            names = weights.tokenizer_files(weights.folder_names(source.tokenizer))
+            files |= {name: source.tokenizer / name for name in names}
+        super().__init__(config, int(source.config["embed_dim"]), device, settings, files)
 
     def _load(self) -> nn.Module:
         model: Any = self.source.load()
@@ -48,15 +48,26 @@ class OpenClipText(TextEncoder):
 
     @cached_property
     def tokenizer(self) -> Callable[[list[str]], Tensor]:
-        """Texts to ids (B, context length)."""
-        return self.source.tokenizer_of_text()
+        """Texts to ids (B, context length), by open_clip's own tokenizer or a Hugging Face one."""
+        from open_clip import tokenizer as kinds
+
+        text = self.source.config["text_cfg"]
+        context = int(text.get("context_length", kinds.DEFAULT_CONTEXT_LENGTH))
+        extra = dict(text.get("tokenizer_kwargs") or {})
+        made: Callable[[list[str]], Tensor]
+        if self.source.tokenizer is None:
+            made = kinds.SimpleTokenizer(context_length=context, **extra)
+        else:
+            extra |= {"tokenizer_mode": text.get("tokenizer_mode"), "trust_remote_code": False}
+            made = kinds.HFTokenizer(str(self.source.tokenizer), context_length=context, **extra)
+        return made
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         # This family pools at a fixed place, so every row keeps the full context length.
         ids: list[list[int]] = self.tokenizer(texts).tolist()
         return ids
 
-    def _embed(self, tokens: list[list[int]]) -> Tensor:
+    def _embed(self, tokens: Sequence[list[int]]) -> Tensor:
         model: Any = self.module
         vectors: Tensor = model.encode_text(torch.tensor(tokens, device=self.device))
         return vectors
@@ -103,17 +114,13 @@ class OpenClipImage(ImageEncoder):
     """The picture half, with the resizing and normalisation that its weights ask for."""
 
     def __init__(self, config: ImageEncoderConfig, device: torch.device) -> None:
-        self.source = find_open_clip(config.name.partition(":")[2])
+        self.source = source = find_open_clip(config.name.partition(":")[2])
         self.forced_size = config.image_size
-        native = self.source.config["vision_cfg"].get("image_size", 224)
+        native = source.config["vision_cfg"].get("image_size", 224)
         side = config.image_size or (max(native) if isinstance(native, list | tuple) else int(native))
-        super().__init__(config.name, self.source.dimension, side, config.batch_size, device)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over weights, architecture, picture settings and a forced picture size."""
-        settings = {"kind": "open_clip image", "image_size": self.forced_size, **self.source.settings()}
-        return weights.fingerprint(settings, {"checkpoint": self.source.checkpoint})
+        settings = {"kind": "open_clip image", "image_size": self.forced_size, **source.settings()}
+        files = {"checkpoint": source.checkpoint}
+        super().__init__(config, int(source.config["embed_dim"]), side, device, settings, files)
 
     def _load(self) -> nn.Module:
         model: Any = self.source.load(self.forced_size)
@@ -165,22 +172,9 @@ class OpenClipSource:
     tokenizer: Path | None = None  # folder of a Hugging Face tokenizer; None for open_clip's own
     quick_gelu: bool = False  # the weights were trained with the approximate GELU
 
-    @property
-    def dimension(self) -> int:
-        """Width of both halves' output."""
-        return int(self.config["embed_dim"])
-
     def settings(self) -> dict[str, object]:
         """What beside the weights decides the output, as JSON."""
         return {"config": self.config, "preprocess": self.preprocess, "quick_gelu": self.quick_gelu}
-
-    def files(self) -> dict[str, Path]:
-        """Files whose contents decide the output."""
-        named = {"checkpoint": self.checkpoint}
-        if self.tokenizer is not None:
-            names = weights.tokenizer_files(weights.folder_names(self.tokenizer))
-            named |= {name: self.tokenizer / name for name in names}
-        return named
 
     def load(self, image_size: int | None = None) -> nn.Module:
         """The dual encoder with its weights, on CPU in float32; `image_size` overrides the architecture's own."""
@@ -221,21 +215,6 @@ class OpenClipSource:
             )
         return {"text_cfg": text | {"hf_model_name": str(folder), "hf_model_pretrained": False}}
 
-    def tokenizer_of_text(self) -> Callable[[list[str]], Tensor]:
-        """Texts to ids (B, context length), by open_clip's own tokenizer or a Hugging Face one."""
-        from open_clip import tokenizer as kinds
-
-        text = self.config["text_cfg"]
-        context = int(text.get("context_length", kinds.DEFAULT_CONTEXT_LENGTH))
-        extra = dict(text.get("tokenizer_kwargs") or {})
-        made: Callable[[list[str]], Tensor]
-        if self.tokenizer is None:
-            made = kinds.SimpleTokenizer(context_length=context, **extra)
-        else:
-            extra |= {"tokenizer_mode": text.get("tokenizer_mode"), "trust_remote_code": False}
-            made = kinds.HFTokenizer(str(self.tokenizer), context_length=context, **extra)
-        return made
-
 
 def find_open_clip(reference: str) -> OpenClipSource:
     """Locate `MODEL/TAG`, `MODEL/PATH`, `hf-hub:ORG/NAME` or `local-dir:FOLDER`, fetching what is missing."""
@@ -275,14 +254,6 @@ def _from_folder(folder: Path) -> OpenClipSource:
     )
 
 
-def _tokenizer_folder(config: Mapping[str, Any], beside: Path | None = None) -> Path | None:
-    """The folder of the Hugging Face tokenizer that a model names, which may lie beside its weights."""
-    name = config["text_cfg"].get("hf_tokenizer_name")
-    if not name or beside:
-        return beside if name else None
-    return Path(name) if Path(name).is_dir() else weights.repository_folder(name, weights.tokenizer_files)
-
-
 def _from_tag(model: str, pretrained: str) -> OpenClipSource:
     import open_clip
 
@@ -304,6 +275,14 @@ def _from_tag(model: str, pretrained: str) -> OpenClipSource:
         tokenizer=_tokenizer_folder(config),
         quick_gelu=bool(tag.get("quick_gelu", False)),
     )
+
+
+def _tokenizer_folder(config: Mapping[str, Any], beside: Path | None = None) -> Path | None:
+    """The folder of the Hugging Face tokenizer that a model names, which may lie beside its weights."""
+    name = config["text_cfg"].get("hf_tokenizer_name")
+    if not name or beside:
+        return beside if name else None
+    return Path(name) if Path(name).is_dir() else weights.repository_folder(name, weights.tokenizer_files)
 
 
 def _tag_checkpoint(tag: Mapping[str, Any]) -> Path:
@@ -341,8 +320,11 @@ class _SplitAttention(nn.Module):
 
     def __init__(self, whole: nn.MultiheadAttention, causal: bool) -> None:
         super().__init__()
-        parts = zip(whole.in_proj_weight.chunk(3), whole.in_proj_bias.chunk(3), strict=True)
-        self.query, self.key, self.value = (_linear(weight, bias) for weight, bias in parts)
+        layers = [nn.Linear(whole.embed_dim, whole.embed_dim, device="meta") for _ in range(3)]  # takes no memory
+        parts = zip(layers, whole.in_proj_weight.chunk(3), whole.in_proj_bias.chunk(3), strict=True)
+        for layer, weight, bias in parts:
+            layer.weight, layer.bias = (nn.Parameter(own.detach(), requires_grad=False) for own in (weight, bias))
+        self.query, self.key, self.value = layers
         self.out = whole.out_proj
         self.heads = whole.num_heads
         self.causal = causal
@@ -353,12 +335,6 @@ class _SplitAttention(nn.Module):
         attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))  # (B, T, H)
         return out
-
-
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    layer.weight, layer.bias = (nn.Parameter(own.detach(), requires_grad=False) for own in (weight, bias))
-    return layer
 
 
 class _Block(nn.Module):
@@ -401,13 +377,12 @@ class _TextHead(nn.Module):
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         last = mask.sum(dim=1) - 1
-        pooled: Tensor = self.norm(self.blocks(states)[torch.arange(len(states), device=states.device), last])
-        if self.projection is None:
-            return pooled
-        projected: Tensor = (
-            self.projection(pooled) if isinstance(self.projection, nn.Linear) else pooled @ self.projection
-        )
-        return projected
+        pooled: Tensor = self.norm(self.blocks(states)[torch.arange(len(states), device=states.device), last])  # (B, H)
+        if isinstance(self.projection, nn.Linear):  # in newer models; older ones hold a matrix, or nothing
+            pooled = self.projection(pooled)
+        elif self.projection is not None:
+            pooled = pooled @ self.projection
+        return pooled
 
 
 def _pooling(text: Any) -> str:

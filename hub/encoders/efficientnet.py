@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ...errors import InvalidDataError, NotFoundError
 from ..config import ImageEncoderConfig
 from . import weights
 from .base import SplitEncoder
-from .image import ImageEncoder, fit_square
+from .image import ImageEncoder
 
 DIMENSION = 1280
 _SIZES = {"efficientnet-lite0": 160, "efficientnet-lite2": 192}
@@ -28,19 +26,11 @@ class EfficientNetImage(ImageEncoder):
         self.variant = config.name.removeprefix("package:")
         self.checkpoint = packaged_checkpoint(self.variant)
         size = config.image_size or _SIZES[self.variant]
-        super().__init__(config.name, DIMENSION, size, config.batch_size, device)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over the checkpoint, the picture size and the way a picture is made square."""
-        settings = {"kind": self.variant, "image_size": self.image_size, "square": "pad white, bicubic", "unit": True}
-        return weights.fingerprint(settings, {"checkpoint": self.checkpoint})
+        settings = {"kind": self.variant, "image_size": size, "square": "pad white, bicubic", "unit": True}
+        super().__init__(config, DIMENSION, size, device, settings, {"checkpoint": self.checkpoint})
 
     def _load(self) -> nn.Module:
         return load_efficientnet(self.variant, self.checkpoint)
-
-    def _prepare(self, picture: Image.Image) -> Tensor:
-        return fit_square(picture, self.image_size)
 
     def split(self, layers: int) -> SplitEncoder:
         """Stem and first stages; the last stages and the head's convolution, which counts as the last layer."""

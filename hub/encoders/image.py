@@ -6,8 +6,7 @@ Decoding runs in a few threads one batch ahead of the forward pass, so that two 
 from __future__ import annotations
 
 import struct
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from torch.nn import functional as F
 from ...arrays import FloatArray
 from ...errors import InvalidDataError
 from ...progress import StepProgress
+from ..config import ImageEncoderConfig
 from ..devices import usable_cores
 from . import weights
 from .base import Encoder
@@ -40,13 +40,22 @@ _UNREADABLE = (
 
 
 class ImageEncoder(Encoder):
-    """A subclass says how one RGB picture becomes a tensor, and what module maps (B, 3, S, S) to vectors."""
+    """A subclass says what module maps (B, 3, S, S) to vectors, and may prepare a picture in a way of its own."""
 
     kind = "image"
 
-    def __init__(self, name: str, dimension: int, image_size: int, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: ImageEncoderConfig,
+        dimension: int,
+        image_size: int,
+        device: torch.device,
+        settings: Mapping[str, object],
+        files: Mapping[str, Path],
+    ) -> None:
+        """`image_size` is the side S of the square that the encoder sees."""
         self.image_size = image_size
-        super().__init__(name, dimension, batch_size, device)
+        super().__init__(config, dimension, device, settings, files)
 
     def encode(self, inputs: Sequence[str | Path], progress: StepProgress | None = None) -> FloatArray:
         """Unit vectors (N, D) float32 of N picture files, in their order."""
@@ -70,38 +79,29 @@ class ImageEncoder(Encoder):
         progress: StepProgress | None = None,
     ) -> FloatArray:
         """What a module makes of N picture files, flattened to (N, width) float32."""
-        vectors = np.zeros((len(inputs), width), dtype=np.float32)
-        done = 0
-        for pictures in self._decoded(inputs):
-            with torch.inference_mode():
-                batch = module(pictures.to(self.device)).float().flatten(1)  # (B, width)
-            vectors[done : done + len(batch)] = batch.cpu().numpy()
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(inputs))
-        return vectors
+        pictures = (batch.to(self.device) for batch in self._decoded(inputs))  # (B, 3, S, S) each
+        return self.run(module, pictures, len(inputs), width, progress)
 
     def _decoded(self, paths: Sequence[str | Path]) -> Iterator[Tensor]:
         """Batches (B, 3, S, S), the next one being decoded while the caller works on this one."""
         with ThreadPoolExecutor(max_workers=min(8, usable_cores()), thread_name_prefix="decode") as pool:
             ahead: list[Future[Tensor]] = []
             try:
-                for start in range(0, len(paths), self.batch_size):
+                # The turn after the last submits nothing and hands out what is ahead.
+                for start in range(0, len(paths) + self.batch_size, self.batch_size):
                     submitted = [pool.submit(self._read, path) for path in paths[start : start + self.batch_size]]
                     if ahead:
                         yield torch.stack([future.result() for future in ahead])
                     ahead = submitted
-                if ahead:
-                    yield torch.stack([future.result() for future in ahead])
             finally:  # after a broken file, or when the caller stops early
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _read(self, path: str | Path) -> Tensor:
         return self._prepare(open_picture(path, self.image_size))
 
-    @abstractmethod
     def _prepare(self, picture: Image.Image) -> Tensor:
         """An RGB picture as the encoder's input (3, S, S)."""
+        return fit_square(picture, self.image_size)
 
 
 def open_picture(path: str | Path, size: int | None = None) -> Image.Image:
@@ -110,26 +110,22 @@ def open_picture(path: str | Path, size: int | None = None) -> Image.Image:
     Where only a shortest side of `size` is needed, a larger JPEG is decoded at a reduced scale not below twice that.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(path) as opened:
             if size is not None:
-                picture.draft("RGB", (2 * size, 2 * size))
-            return _flatten(ImageOps.exif_transpose(picture))
+                opened.draft("RGB", (2 * size, 2 * size))
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode.startswith("I"):  # 16-bit greys are scaled; Pillow's own conversion would clip them
+                grey = np.clip(np.asarray(picture, dtype=np.float32) / 257.0, 0, 255).astype(np.uint8)
+                picture = Image.fromarray(grey)
+            if "transparency" in picture.info or picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"}:
+                layer = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+            return picture.convert("RGB")
     except _UNREADABLE as error:
         line = weights.first_line(error)
         raise InvalidDataError(
             f"Picture {path} cannot be read ({line}); replace the file or leave the item without one."
         ) from error
-
-
-def _flatten(picture: Image.Image) -> Image.Image:
-    """Any mode to RGB; transparent parts become white, 16-bit greys are scaled rather than clipped."""
-    if picture.mode.startswith("I"):
-        grey = np.clip(np.asarray(picture, dtype=np.float32) / 257.0, 0, 255).astype(np.uint8)
-        picture = Image.fromarray(grey)
-    if "transparency" in picture.info or picture.mode in {"RGBA", "LA", "PA", "La", "RGBa"}:
-        layer = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return picture.convert("RGB")
 
 
 def fit_square(picture: Image.Image, size: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,13 +39,10 @@ class TextEncoder(Encoder):
         # Longest first: the batch that needs most memory fails at once or not at all.
         order = np.argsort([-len(ids) for ids in tokens], kind="stable")
         self.module.eval()
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            with torch.inference_mode():
-                batch = F.normalize(self._embed([tokens[row] for row in rows]).float(), dim=-1)  # (B, D)
-            vectors[rows] = batch.cpu().numpy()
-            if progress is not None:
-                progress(start + len(rows), len(order))
+        batches = self._batches([tokens[row] for row in order])
+        vectors[order] = self.run(
+            lambda own: F.normalize(self._embed(own).float(), dim=-1), batches, len(tokens), self.dimension, progress
+        )
         return vectors
 
     def through(
@@ -56,14 +53,11 @@ class TextEncoder(Encoder):
         progress: StepProgress | None = None,
     ) -> FloatArray:
         """What a base makes of N token lists of one length, flattened to (N, width) float32."""
-        states = np.zeros((len(tokens), width), np.float32)
-        for start in range(0, len(tokens), self.batch_size):
-            with torch.inference_mode():
-                ids = torch.tensor(tokens[start : start + self.batch_size], device=self.device)  # (B, T)
-                states[start : start + len(ids)] = base(ids).float().flatten(1).cpu().numpy()
-            if progress is not None:
-                progress(start + len(ids), len(tokens))
-        return states
+        ids = (torch.tensor(own, device=self.device) for own in self._batches(tokens))  # (B, T) each
+        return self.run(base, ids, len(tokens), width, progress)
+
+    def _batches(self, tokens: Sequence[list[int]]) -> Iterator[Sequence[list[int]]]:
+        return (tokens[start : start + self.batch_size] for start in range(0, len(tokens), self.batch_size))
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text as the base of `split` reads them, unpadded."""
@@ -74,7 +68,7 @@ class TextEncoder(Encoder):
         """Token ids of each text, at least one each, unpadded where the encoder allows."""
 
     @abstractmethod
-    def _embed(self, tokens: list[list[int]]) -> torch.Tensor:
+    def _embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
         """Vectors (B, D) of a batch, not yet normalised."""
 
 
@@ -102,21 +96,22 @@ def item_texts(items: pl.DataFrame, fields: Sequence[str] = TEXT_FIELDS, max_cha
     titles = items["title"].to_list() if "title" in items.columns else [None] * items.height
     columns = [items[name].to_list() for name in present]
     rows = zip(*columns, strict=True) if columns else iter([()] * items.height)
-    return [
-        _shortened(_joined(_clean(title), dict(zip(present, row, strict=True))), max_characters)
-        for title, row in zip(titles, rows, strict=True)
-    ]
-
-
-def _joined(title: str, values: dict[str, Any]) -> str:
-    known = f" {_words(title)} "
-    text = ""
-    for name, value in values.items():
-        for part, words in _parts(name, value):
-            if not part or (name != "title" and f" {words} " in known):
-                continue
-            text += (" " if text.endswith((".", "!", "?", "…", "。")) else ". ") + part if text else part
-    return text
+    texts = []
+    for title, row in zip(titles, rows, strict=True):
+        known = f" {_words(_clean(title))} "
+        text = ""
+        for name, value in zip(present, row, strict=True):
+            for part, words in _parts(name, value):
+                if part and (name == "title" or f" {words} " not in known):
+                    joint = " " if text.endswith((".", "!", "?", "…", "。")) else ". "
+                    text += f"{joint if text else ''}{part}"
+        if len(text) > max_characters:
+            head = text[:max_characters]
+            space = -1 if text[max_characters].isspace() else head.rfind(" ")
+            # A word of a fifth of the limit or more (no white space at all in some scripts) is cut through.
+            text = (head[:space] if space > max_characters * 0.8 else head).rstrip()
+        texts.append(text)
+    return texts
 
 
 def _parts(name: str, value: Any) -> list[tuple[str, str]]:
@@ -147,11 +142,3 @@ def _clean(value: object) -> str:
 def _words(text: str) -> str:
     """Case-folded words with punctuation as spaces, for whole-word containment."""
     return " ".join(_WORD.findall(text.casefold()))
-
-
-def _shortened(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    head = text[:limit]
-    space = -1 if text[limit].isspace() else head.rfind(" ")
-    return (head[:space] if space > limit * 0.8 else head).rstrip()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,8 @@ from .text import TextEncoder, pad
 
 # Added to the attention score of a place that is none; a number that half precisions know too.
 _HIDDEN = -1e9
+# With `dense`, the name of BERT's other layers, the pooler that nothing reads would get an adapter too.
+_TARGETS = ("query", "value")
 
 
 class TransformerText(TextEncoder):
@@ -27,16 +28,19 @@ class TransformerText(TextEncoder):
     def __init__(self, config: TextEncoderConfig, device: torch.device) -> None:
         self.folder = weights.transformer_folder(config.name)
         self.max_tokens = config.max_tokens
-        self.pooling = _pooling_of(self.folder)
-        super().__init__(config.name, _width_of(self.folder), config.batch_size, device)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over weights, config and tokenizer files, token cap and pooling."""
+        own = weights.read_json(self.folder / "config.json")
+        widths = [own[key] for key in ("hidden_size", "d_model", "dim", "n_embd") if isinstance(own.get(key), int)]
+        if not widths:
+            raise InvalidDataError(f"{self.folder / 'config.json'} names no hidden_size; choose a plain text encoder.")
+        path = self.folder / weights.POOLING_FILE
+        note = weights.read_json(path) if path.is_file() else {}
+        by_first = note.get("pooling_mode_cls_token") or note.get("pooling_mode") == "cls"
+        self.pooling = "first" if by_first else "mean"
         settings = {"kind": "transformer", "max_tokens": self.max_tokens, "pooling": self.pooling, "unit": True}
         names = weights.transformer_files(weights.folder_names(self.folder))
+        # What the pooling note says stands in the settings; the rest of that file decides nothing.
         files = {name: self.folder / name for name in names if name != weights.POOLING_FILE}
-        return weights.fingerprint(settings, files)
+        super().__init__(config, widths[0], device, settings, files)
 
     def _load(self) -> nn.Module:
         from transformers import AutoModel
@@ -86,14 +90,10 @@ class TransformerText(TextEncoder):
             texts, truncation=True, max_length=cap, return_attention_mask=False, return_token_type_ids=False
         )
         # A tokenizer without special tokens gives an empty text no token at all; one padding token stands for it.
-        return [ids or [self._padding] for ids in encoded["input_ids"]]
+        return [ids or [self.tokenizer.pad_token_id or 0] for ids in encoded["input_ids"]]
 
-    @property
-    def _padding(self) -> int:
-        return int(self.tokenizer.pad_token_id or 0)
-
-    def _embed(self, tokens: list[list[int]]) -> Tensor:
-        ids, mask = (own.to(self.device) for own in pad(tokens, self._padding))  # (B, T)
+    def _embed(self, tokens: Sequence[list[int]]) -> Tensor:
+        ids, mask = (own.to(self.device) for own in pad(tokens, self.tokenizer.pad_token_id or 0))  # (B, T)
         hidden: Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, H)
         return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, mask)
 
@@ -101,10 +101,11 @@ class TransformerText(TextEncoder):
         """Embeddings and first layers; the last layers and the pooling."""
         model: Any = self.module
         stack = getattr(getattr(model, "encoder", None), "layer", None)
-        if not isinstance(stack, nn.ModuleList) or not all(_is_bert_layer(layer) for layer in stack):
+        kept = list(stack) if isinstance(stack, nn.ModuleList) else []
+        attentions = [getattr(getattr(layer, "attention", None), "self", None) for layer in kept]
+        if not kept or not all(isinstance(getattr(a, n, None), nn.Linear) for a in attentions for n in _TARGETS):
             raise self.not_adaptable("is no BERT-like encoder and ")
-        self.require_depth(layers, len(stack))
-        kept = list(stack)
+        self.require_depth(layers, len(kept))
         encoder = with_parts(model.encoder, layer=nn.ModuleList(kept[:-layers]))
         base = with_parts(model, encoder=encoder, pooler=None)
 
@@ -113,7 +114,7 @@ class TransformerText(TextEncoder):
             return states
 
         width = int(kept[-1].attention.self.query.in_features)  # type: ignore[union-attr, arg-type]
-        return SplitEncoder(states_of, _Head(kept[-layers:], self.pooling == "first"), ("query", "value"), width)
+        return SplitEncoder(states_of, _Head(kept[-layers:], self.pooling == "first"), _TARGETS, width)
 
 
 class _Head(nn.Module):
@@ -130,22 +131,3 @@ class _Head(nn.Module):
         for layer in self.layers:
             states = layer(states, hidden_from)
         return states[:, 0] if self.first else masked_mean(states, mask)
-
-
-def _is_bert_layer(layer: nn.Module) -> bool:
-    attention = getattr(getattr(layer, "attention", None), "self", None)
-    return all(isinstance(getattr(attention, name, None), nn.Linear) for name in ("query", "value"))
-
-
-def _width_of(folder: Path) -> int:
-    config = weights.read_json(folder / "config.json")
-    for key in ("hidden_size", "d_model", "dim", "n_embd"):
-        if isinstance(config.get(key), int):
-            return int(config[key])
-    raise InvalidDataError(f"{folder / 'config.json'} names no hidden_size; choose a plain text encoder.")
-
-
-def _pooling_of(folder: Path) -> str:
-    path = folder / weights.POOLING_FILE
-    note = weights.read_json(path) if path.is_file() else {}
-    return "first" if note.get("pooling_mode_cls_token") or note.get("pooling_mode") == "cls" else "mean"

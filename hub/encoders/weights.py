@@ -75,19 +75,16 @@ def transformer_folder(name: str) -> Path:
 
 def transformer_files(names: Sequence[str]) -> list[str]:
     """What a transformers text model needs out of a repository: config, tokenizer, one set of weights, pooling."""
-    weights = _transformer_weights(names)
-    if not weights or "config.json" not in names:
-        return []
-    return ["config.json", *weights, *tokenizer_files(names), *([POOLING_FILE] if POOLING_FILE in names else [])]
-
-
-def _transformer_weights(names: Sequence[str]) -> list[str]:
     shards = sorted(name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name))
     if "model.safetensors" in names:
-        return ["model.safetensors"]
-    if shards and len(shards) == int(shards[0].split("-of-")[1].split(".")[0]):
-        return ["model.safetensors.index.json", *shards]
-    return [name for name in ("pytorch_model.bin",) if name in names]
+        found = ["model.safetensors"]
+    elif shards and len(shards) == int(shards[0].split("-of-")[1].split(".")[0]):
+        found = ["model.safetensors.index.json", *shards]
+    else:
+        found = [name for name in names if name == "pytorch_model.bin"]
+    if not found or "config.json" not in names:
+        return []
+    return ["config.json", *found, *tokenizer_files(names), *([POOLING_FILE] if POOLING_FILE in names else [])]
 
 
 def tokenizer_files(names: Sequence[str]) -> list[str]:

@@ -127,5 +127,5 @@ class TestHub:
         source = find_open_clip("hf-hub:some/clip")
         assert source.model == f"local-dir:{snapshot}"
         assert source.checkpoint == snapshot / "open_clip_model.safetensors"
-        assert source.dimension == 8 and source.tokenizer is None
+        assert source.config["embed_dim"] == 8 and source.tokenizer is None
         assert source.preprocess == {"mean": [0, 0, 0]}
