@@ -34,7 +34,12 @@ class Context:
     def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
         self.settings = settings
         self.progress = progress or Progress()
-        self.actor = actor or _login()
+        if not actor:
+            try:
+                actor = getpass.getuser()
+            except (OSError, KeyError):  # a container's user may have no name
+                actor = f"user {os.getuid()}"
+        self.actor = actor
         # A hub weighs up to gigabytes: a process serves one, and a second while moving to it.
         self.hubs: Cache[Hub] = Cache(2)
         # Catalogs and sequences of the two categories used last.
@@ -76,10 +81,3 @@ class Context:
             self.registry.close()
         self.hubs.clear()
         self.data_cache.clear()
-
-
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        return f"user {os.getuid()}"

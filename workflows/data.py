@@ -88,7 +88,7 @@ class Data:
                 are remembered.
 
         Raises:
-            InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
+            InvalidDataError: as of `domain.add`.
             LockedError: another process is adding data to the domain.
         """
         from .datasets import session_settings
@@ -99,12 +99,9 @@ class Data:
             raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both.")
         domains = self._context.registry.domains
         known = domains.get(domain)
-        kept_item_map, kept_event_map = known.settings.get("item_map"), known.settings.get("event_map")
-        request = replace(
-            request,
-            item_map=kept_item_map if request.item_map is None else request.item_map,
-            event_map=kept_event_map if request.event_map is None else request.event_map,
-        )
+        left_open = [key for key in ("item_map", "event_map") if getattr(request, key) is None]
+        kept: dict[str, Any] = {key: known.settings.get(key) for key in left_open}
+        request = replace(request, **kept)
         changes = request.remembered()
         with nullcontext() if dry_run else self._context.lock(f"data {domain}"):
             tables = check(self._context, domain, request, request.sessions or session_settings(known))

@@ -84,23 +84,16 @@ def load_dataset(
         )
     table = read_table(context, item_snapshot)
     event_snapshot = find_snapshot(context, domain, "events", events) if with_events else None
+    stream = None
     if streaming and event_snapshot and event_snapshot.rows > streaming.stream_above:
         stream = _open_stream(context, record, item_snapshot, event_snapshot, table["item_id"], streaming.shard_events)
-        sequences, waterfall, mode = no_sequences(len(table)), list(stream.manifest.waterfall), stream.manifest.mode
+        cut = no_sequences(len(table)), list(stream.manifest.waterfall), stream.manifest.mode
     else:
-        stream = None
-        sequences, waterfall, mode = load_sequences(context, record, item_snapshot, event_snapshot, table["item_id"])
-    return Dataset(
-        domain=record,
-        items=table,
-        item_snapshot=item_snapshot,
-        event_snapshot=event_snapshot,
-        image_root=image_root(record, item_snapshot),
-        sequences=sequences,
-        waterfall=waterfall,
-        session_mode=mode,
-        stream=stream,
-    )
+        cut = load_sequences(context, record, item_snapshot, event_snapshot, table["item_id"])
+    # Where the pictures lie now: the folder given last, else the one that was ingested.
+    moved: Mapping[str, str] = record.settings.get("image_roots", {})
+    root = moved.get(item_snapshot.ref) or item_snapshot.details.get("image_root")
+    return Dataset(record, table, item_snapshot, event_snapshot, Path(root) if root else None, *cut, stream)
 
 
 def find_snapshot(context: Context, domain: str, kind: str, ref: str | None = None) -> SnapshotRecord | None:
@@ -153,13 +146,6 @@ def time_kind(snapshot: SnapshotRecord) -> TimeKind:
     return kind
 
 
-def image_root(domain: DomainRecord, snapshot: SnapshotRecord) -> Path | None:
-    """Where the pictures of an item snapshot lie now: the folder given last, else the one that was ingested."""
-    moved: Mapping[str, str] = domain.settings.get("image_roots", {})
-    root = moved.get(snapshot.ref) or snapshot.details.get("image_root")
-    return Path(root) if root else None
-
-
 def no_sequences(n_items: int) -> Sequences:
     """The sequences of a domain without events."""
     none = np.zeros(0, dtype=np.int64)
@@ -208,20 +194,16 @@ def _open_stream(
         with suppress(OSError):  # a cache that cannot be written is still good to read
             (folder / MANIFEST_FILE).touch()
     else:
-        _forget_unused(folder.parent)
+        # Session files that nobody has trained on for long: they can be written again.
+        for manifest in folder.parent.glob(f"*/{MANIFEST_FILE}"):
+            with suppress(OSError):  # somebody else may be as tidy
+                if time.time() - manifest.stat().st_mtime > UNUSED_SECONDS:
+                    shutil.rmtree(manifest.parent)
         context.progress("cutting sessions", 0, 1)
         table = table_folder(context, events) / DATA_FILE
         files = write_session_files(table, item_ids, folder, settings, kind, range_events=grain)
         context.progress("cutting sessions", 1, 1)
     return SequenceStream(files, shard_events)
-
-
-def _forget_unused(sessions: Path) -> None:
-    """Remove the session files of snapshots that nobody has trained on for long: they can be written again."""
-    for manifest in sessions.glob(f"*/{MANIFEST_FILE}"):
-        with suppress(OSError):  # somebody else may be as tidy
-            if time.time() - manifest.stat().st_mtime > UNUSED_SECONDS:
-                shutil.rmtree(manifest.parent)
 
 
 def _range_events(shard_events: int) -> int:
@@ -259,6 +241,8 @@ def user_sequences(
 def image_paths(dataset: Dataset) -> list[list[Path]]:
     """The pictures of every item, in item order, each checked against the hash taken when it was ingested."""
     paths: list[list[Path]] = []
+    ingest = f"`hubspoke data ingest {dataset.domain.name} --items FILE --images DIR`"
+    remedy = f"restore it, or ingest the catalog again with {ingest}."
     for images, hashes in dataset.items.select("image", "image_sha256").iter_rows():
         # Pictures that were never looked at (no folder was given) do not count as pictures.
         named = zip(images, hashes, strict=True) if hashes else ()
@@ -266,17 +250,14 @@ def image_paths(dataset: Dataset) -> list[list[Path]]:
             raise InvalidDataError(
                 f"{dataset.item_snapshot.ref} names pictures but no folder; repeat the ingest with --images DIR."
             )
-        root = dataset.image_root or Path()
-        paths.append([_check(root / image, sha256, dataset.domain.name) for image, sha256 in named])
+        paths.append([])
+        for image, sha256 in named:
+            path = (dataset.image_root or Path()) / image
+            try:
+                found = file_sha256(path)
+            except OSError as error:
+                raise InvalidDataError(f"The picture {path} cannot be read ({error.strerror}); {remedy}") from error
+            if found != sha256:
+                raise InvalidDataError(f"The picture {path} has changed since it was ingested; {remedy}")
+            paths[-1].append(path)
     return paths
-
-
-def _check(path: Path, sha256: str, domain: str) -> Path:
-    remedy = f"restore it, or ingest the catalog again with `hubspoke data ingest {domain} --items FILE --images DIR`."
-    try:
-        found = file_sha256(path)
-    except OSError as error:
-        raise InvalidDataError(f"The picture {path} cannot be read ({error.strerror}); {remedy}") from error
-    if found != sha256:
-        raise InvalidDataError(f"The picture {path} has changed since it was ingested; {remedy}")
-    return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..registry.lineage.staleness import Staleness
     from .context import Context
     from .datasets import Table
-    from .ingest import CheckedTable, IngestRequest, IngestResult, ReadOptions
+    from .ingest import IngestRequest, IngestResult, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Domains:
             events: event file or table; its items must be in the catalog.
             description: one line for people.
             dry_run: check everything, change nothing.
-            options: how the tables are read: images, item_map, event_map, event_type, on_error, since, until, sessions.
+            options: how the tables are read, as `ReadOptions` explains.
 
         Raises:
             UsageError: the name is malformed or taken by a domain with other data.
@@ -143,8 +143,14 @@ class Domains:
             if existing is not None:
                 _refuse_other_settings(existing, settings, description)
             tables = check(self._context, name, request, sessions)
-            if existing is not None:
-                _refuse_other_tables(existing, tables)
+            # A kind of table that the domain lacks completes a killed call; any other must be there already.
+            counts = existing and {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
+            for table in tables:
+                if counts and counts[table.kind] and table.known is None:
+                    raise UsageError(
+                        f"There is a domain {name!r} with other {table.kind} already; add a new version with "
+                        f"`hubspoke data ingest {name} --{table.kind} FILE`."
+                    )
             begin = None if existing else lambda: domains.add(name, description, settings)
             results = take_snapshots(self._context, name, tables, dry_run, begin)
             cached = existing is not None and all(result.cached for result in results.values())
@@ -236,17 +242,6 @@ def _check(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except HubspokeError as error:
         return Check(name, False, str(error))
-
-
-def _refuse_other_tables(existing: DomainRecord, tables: Sequence[CheckedTable]) -> None:
-    """A kind of table that the domain lacks completes a killed call; any other must be there already."""
-    has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
-    for table in tables:
-        if has[table.kind] and table.known is None:
-            raise UsageError(
-                f"There is a domain {existing.name!r} with other {table.kind} already; add a new version with "
-                f"`hubspoke data ingest {existing.name} --{table.kind} FILE`."
-            )
 
 
 def _refuse_other_settings(existing: DomainRecord, settings: Mapping[str, Any], description: str) -> None:

@@ -13,7 +13,7 @@ from ..registry.records import ModelRecord
 from ..results import Record
 from . import releases
 from .loading import encode_items, load_hub
-from .models import ModelResult, Recipe, Trained, parse_config, prepare, train_once
+from .models import ModelResult, Recipe, parse_config, prepare, train_once
 
 if TYPE_CHECKING:
     from .context import Context
@@ -86,22 +86,18 @@ class Hubs:
         if steps is not None:
             settings["contrastive"] = {**settings.get("contrastive", {}), "steps": steps}
         hub_config = parse_config(HubConfig, {"seed": context.settings.seed, **settings}, "hub")
-        names = self._domains(domains)
-        if held_out is not None and held_out not in names:
-            names = [*names, held_out]
-        datasets = [load_dataset(context, name) for name in names]
-        recipe = Recipe(
-            kind=ModelKind.HUB,
-            domain=None,
-            config=hub_config.model_dump(mode="json"),
-            inputs={"domains": [_content(dataset) for dataset in datasets], "held_out": held_out},
-            seed=hub_config.seed,
+        if domains is None:
+            domains = [own.name for own in context.registry.domains.list() if own.counts.item_snapshots]
+        named = [*domains, held_out] if held_out is not None else domains
+        datasets = [load_dataset(context, name) for name in dict.fromkeys(named)]
+        inputs = {"domains": [_made_of(dataset) for dataset in datasets], "held_out": held_out}
+        result = train_once(
+            context,
+            Recipe(ModelKind.HUB, None, hub_config.model_dump(mode="json"), inputs, hub_config.seed),
+            lambda: train_hub(context, hub_config, datasets, held_out),
+            force=force,
+            dry_run=dry_run,
         )
-
-        def train() -> Trained:
-            return train_hub(context, hub_config, datasets, held_out)
-
-        result = train_once(context, recipe, train, force=force, dry_run=dry_run)
         if result.ref and not dry_run and (promote or not self.live()):
             releases.promote(context, result.ref, reason="newly trained" if promote else "first hub")
         return result
@@ -142,14 +138,8 @@ class Hubs:
         except NotFoundError:
             return None
 
-    def _domains(self, named: Sequence[str] | None) -> Sequence[str]:
-        if named is not None:
-            return list(dict.fromkeys(named))
-        known = self._context.registry.domains.list()
-        return [domain.name for domain in known if domain.counts.item_snapshots]
 
-
-def _content(dataset: Dataset) -> dict[str, Any]:
+def _made_of(dataset: Dataset) -> dict[str, Any]:
     events = dataset.event_snapshot
     return {
         "items": dataset.item_snapshot.content_hash,

@@ -127,54 +127,40 @@ class CheckedTable:
 def check(context: Context, domain: str, request: IngestRequest, sessions: SessionSettings) -> list[CheckedTable]:
     """Read and check what is asked for, items first; nothing is written, and the domain need not exist yet."""
     exists = context.registry.domains.find(domain) is not None
+
+    def table(
+        read: ReadResult, as_of: datetime | None = None, sessions: Mapping[str, Any] | None = None
+    ) -> CheckedTable:
+        found = context.registry.snapshots.list(domain, read.kind) if exists else []
+        content = content_hash(read.frame)
+        known = next((snapshot for snapshot in found if snapshot.content_hash == content), None)
+        return CheckedTable(read, content, known, as_of, sessions)
+
     checked = []
     item_ids = None
     if request.items is not None:
         context.progress("reading items", 0, 1)
         read = request.read_items()
         item_ids = read.frame["item_id"]
-        checked.append(_checked(context, domain, exists, read))
+        checked.append(table(read))
         context.progress("reading items", 1, 1)
     if request.events is not None:
         context.progress("reading events", 0, 1)
         if item_ids is None:
-            item_ids = _catalog_ids(context, domain, exists)
+            snapshot = find_snapshot(context, domain, "items") if exists else None
+            if snapshot is None:
+                raise UsageError(
+                    f"{domain} has no items that the events could be on; give its catalog with --items FILE too."
+                )
+            item_ids = read_table(context, snapshot)["item_id"]
         read = request.read_events(item_ids)
         cut = clean_sessions(read.frame, sessions, read.time_kind).to_json()
-        checked.append(_checked(context, domain, exists, read, _as_of(read, request.until), cut))
+        # Known up to what was asked for, else up to the newest; bare counters have no moment.
+        newest = None if read.time_kind == "order" else read.frame["timestamp"].max()
+        as_of = utc(request.until) if request.until else newest if isinstance(newest, datetime) else None
+        checked.append(table(read, as_of, cut))
         context.progress("reading events", 1, 1)
     return checked
-
-
-def _checked(
-    context: Context,
-    domain: str,
-    exists: bool,
-    read: ReadResult,
-    as_of: datetime | None = None,
-    sessions: Mapping[str, Any] | None = None,
-) -> CheckedTable:
-    found, content = (
-        context.registry.snapshots.list(domain, read.kind) if exists else [],
-        content_hash(read.frame),
-    )
-    known = next((snapshot for snapshot in found if snapshot.content_hash == content), None)
-    return CheckedTable(read, content, known, as_of, sessions)
-
-
-def _as_of(read: ReadResult, until: datetime | None) -> datetime | None:
-    """The moment that events are known up to: what was asked for, else the newest; bare counters have none."""
-    if until is not None:
-        return utc(until)
-    newest = None if read.time_kind == "order" else read.frame["timestamp"].max()
-    return newest if isinstance(newest, datetime) else None
-
-
-def _catalog_ids(context: Context, domain: str, exists: bool) -> pl.Series:
-    snapshot = find_snapshot(context, domain, "items") if exists else None
-    if snapshot is None:
-        raise UsageError(f"{domain} has no items that the events could be on; give its catalog with --items FILE too.")
-    return read_table(context, snapshot)["item_id"]
 
 
 def take_snapshots(
@@ -194,7 +180,16 @@ def take_snapshots(
     stored = [_store(context, table) for table in tables]
     if begin is not None:
         begin()
-    results = {t.kind: _record(context, domain, t, files) for t, files in zip(tables, stored, strict=True)}
+    results = {}
+    for table, files in zip(tables, stored, strict=True):
+        snapshot, made = table.known, False
+        if files is not None:
+            own = (table.read.report.time_kind, table.image_root, table.sessions)
+            details = {**table.read.provenance, **dict(zip(OWN_DETAILS, own, strict=True))}
+            snapshot, made = context.registry.snapshots.add(
+                domain, table.kind, table.content_hash, table.read.frame.height, files, table.as_of, details
+            )
+        results[table.kind] = _result(table, snapshot, cached=not made, dry_run=False)
     for table in tables:
         _note_image_root(context, table)
     return results
@@ -235,17 +230,6 @@ def _write(
         stored = context.artifacts.commit(staged, f"{table.kind} snapshot")
     context.progress(f"writing {table.kind}", 1, 1)
     return stored
-
-
-def _record(context: Context, domain: str, table: CheckedTable, stored: StoredArtifact | None) -> IngestResult:
-    if stored is None:
-        return _result(table, table.known, cached=True, dry_run=False)
-    own = (table.read.report.time_kind, table.image_root, table.sessions)
-    details = {**table.read.provenance, **dict(zip(OWN_DETAILS, own, strict=True))}
-    snapshot, made = context.registry.snapshots.add(
-        domain, table.kind, table.content_hash, table.read.frame.height, stored, table.as_of, details
-    )
-    return _result(table, snapshot, cached=not made, dry_run=False)
 
 
 def _note_image_root(context: Context, table: CheckedTable) -> None:

@@ -41,17 +41,64 @@ class LaunchResult(Record):
     recommendations: Sequence[Recommendations]
 
 
-class _Steps:
-    """What a launch did, step by step."""
+class _Launch:
+    """A launch on its way: the category, and what was done step by step."""
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self._started = time.perf_counter()
+    def __init__(self, context: Context, name: str) -> None:
+        self.context, self.name, self.steps = context, name, list[dict[str, Any]]()
+        self._began = self._started = time.perf_counter()
 
-    def add(self, step: str, ref: str | None, cached: bool) -> None:
+    def step(self, step: str, ref: str | None, cached: bool) -> None:
         now = time.perf_counter()
-        self.rows.append({"step": step, "ref": ref, "cached": cached, "seconds": round(now - self._started, 2)})
+        self.steps.append({"step": step, "ref": ref, "cached": cached, "seconds": round(now - self._started, 2)})
         self._started = now
+
+    @property
+    def live(self) -> str | None:
+        return self.context.registry.domains.get(self.name).live
+
+    @property
+    def serving(self) -> str | None:
+        """The spoke that is live already: a newer catalog does not take it out of service, it extends its index."""
+        return self.context.registry.releases.get(self.live).spoke if self.live else None
+
+    def release(self, ref: str) -> None:
+        """Make a version live; where the gate refuses it, what is live already (or else the refusal) stays."""
+        try:
+            moved = promote(self.context, ref, reason="launch")
+        except QualityGateError as error:
+            if self.live is None:
+                raise
+            self.context.progress.note(f"{ref} is stored but not promoted: {error}")
+        else:
+            self.step("release", moved.after, moved.cached)
+
+    def train(self, hub: str, config: Mapping[str, Any] | None) -> None:
+        """Train a spoke and make it live, where the events allow it."""
+        try:
+            spoke = Spokes(self.context).train(self.name, hub=hub, config=config, split="all", refit=True)
+        except CorruptArtifactError:
+            raise
+        except InvalidDataError as error:
+            self.context.progress.note(f"{error}")
+            return
+        self.step("spoke", spoke.ref, spoke.cached)
+        self.release(str(spoke.ref))
+
+    def recommendations(self, k: int) -> list[Recommendations]:
+        """Those for a few items spread over the catalog."""
+        from .recommendations import Recommender
+
+        shown = Recommender(self.context, self.name)
+        ids = shown.dataset.items["item_id"]
+        rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
+        answers = [shown.recommend([str(ids[row])], k=k, exclude_seen=True) for row in rows]
+        self.step("first recommendations", None, False)
+        return answers
+
+    def result(self, mode: str, release: str | None, recommendations: Sequence[Recommendations]) -> LaunchResult:
+        seconds = round(time.perf_counter() - self._began, 2)
+        return LaunchResult(self.name, mode, release, seconds, self.steps, recommendations)
 
 
 def launch(
@@ -75,72 +122,26 @@ def launch(
     cached, so a killed launch is simply repeated.
     """
     from ..spokes.config import SpokeConfig
-    from .recommendations import Recommender
 
-    started = time.perf_counter()
-    steps = _Steps()
+    run = _Launch(context, name)
     known = ready_model(context, hub, ModelKind.HUB).ref if hub else Hubs(context).live()
     if events is not None:
         parse_config(SpokeConfig, config, "spoke")  # wanted only at the end, refused before anything is done
-    # The category is new, or gets a newer catalog.
     taken: DomainAdded | DataIngested
     if context.registry.domains.find(name) is None:
         taken = Domains(context).add(name, catalog, events, description=description, dry_run=dry_run, **options)
     else:
         taken = Data(context).ingest(name, catalog, events, dry_run=dry_run, **options)
     for part in filter(None, (taken.items, taken.events)):
-        steps.add(f"snapshot of {part.kind}", part.ref, part.cached)
+        run.step(f"snapshot of {part.kind}", part.ref, part.cached)
     if dry_run:
-        return LaunchResult(name, "planned", None, round(time.perf_counter() - started, 2), steps.rows, [])
+        return run.result("planned", None, [])
     hub_ref = known or Hubs(context).ensure()
-    steps.add("hub", hub_ref, known is not None)
-    index = Indexes(context).build(_serving(context, name) or hub_ref, domain=name)
-    steps.add("index", index.ref, index.cached)
-    _release(context, name, str(index.ref), steps)
+    run.step("hub", hub_ref, known is not None)
+    index = Indexes(context).build(run.serving or hub_ref, domain=name)
+    run.step("index", index.ref, index.cached)
+    run.release(str(index.ref))
     if events is not None:
-        _train(context, name, hub_ref, config, steps)
-    shown = Recommender(context, name)
-    ids = shown.dataset.items["item_id"]
-    # A few items spread over the catalog.
-    rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
-    answers = [shown.recommend([str(ids[row])], k=k, exclude_seen=True) for row in rows]
-    steps.add("first recommendations", None, False)
-    return LaunchResult(
-        domain=name,
-        mode="trained" if _serving(context, name) else "day zero",
-        release=context.registry.domains.get(name).live,
-        seconds=round(time.perf_counter() - started, 2),
-        steps=steps.rows,
-        recommendations=answers,
-    )
-
-
-def _serving(context: Context, name: str) -> str | None:
-    """The spoke that is live already: a newer catalog does not take it out of service, it extends its index."""
-    live = context.registry.domains.get(name).live
-    return context.registry.releases.get(live).spoke if live else None
-
-
-def _release(context: Context, name: str, ref: str, steps: _Steps) -> None:
-    """Make a version live; where the gate refuses it, what is live already (or else the refusal) stays."""
-    try:
-        moved = promote(context, ref, reason="launch")
-    except QualityGateError as error:
-        if context.registry.domains.get(name).live is None:
-            raise
-        context.progress.note(f"{ref} is stored but not promoted: {error}")
-        return
-    steps.add("release", moved.after, moved.cached)
-
-
-def _train(context: Context, name: str, hub: str, config: Mapping[str, Any] | None, steps: _Steps) -> None:
-    """Train a spoke and make it live, where the events allow it."""
-    try:
-        spoke = Spokes(context).train(name, hub=hub, config=config, split="all", refit=True)
-    except CorruptArtifactError:
-        raise
-    except InvalidDataError as error:
-        context.progress.note(f"{error}")
-        return
-    steps.add("spoke", spoke.ref, spoke.cached)
-    _release(context, name, str(spoke.ref), steps)
+        run.train(hub_ref, config)
+    answers = run.recommendations(k)
+    return run.result("trained" if run.serving else "day zero", run.live, answers)

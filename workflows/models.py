@@ -31,29 +31,17 @@ RECIPE = 1
 
 @dataclass(frozen=True)
 class ModelResult(Record):
-    """A hub or spoke version that a training made, or found made already.
+    """A hub or spoke version that a training made, or found made already."""
 
-    Attributes:
-        ref: the version; None in a dry run.
-        version: its number.
-        cached: whether the same inputs and config had made it before.
-        status: `ready`, or `planned` in a dry run.
-        seconds: what this call took.
-        summary: what the training found.
-        table: rows behind a choice that was made, such as quality on held-out domains.
-        index: index version that was built along, if any.
-        release: release that serves from now on, if this call promoted one.
-    """
-
-    ref: str | None
+    ref: str | None  # None in a dry run
     version: int | None
-    cached: bool
-    status: str
-    seconds: float
-    summary: Mapping[str, Any]
-    table: Sequence[Mapping[str, Any]] = ()
-    index: str | None = None
-    release: str | None = None
+    cached: bool  # whether the same inputs and config had made it before
+    status: str  # `ready`, or `planned` in a dry run
+    seconds: float  # that this call took
+    summary: Mapping[str, Any]  # what the training found
+    table: Sequence[Mapping[str, Any]] = ()  # rows behind a choice, such as quality on held-out domains
+    index: str | None = None  # index version that was built along, if any
+    release: str | None = None  # that serves from now on, if this call promoted one
 
 
 @dataclass(frozen=True)

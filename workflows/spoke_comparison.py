@@ -30,36 +30,22 @@ class ComparedRow(Record):
 
 @dataclass(frozen=True)
 class ComparedMetric(Record):
-    """One metric of recorded evaluations under one protocol on one event snapshot.
+    """One metric of recorded evaluations under one protocol on one event snapshot."""
 
-    Attributes:
-        name: such as `ndcg@10`.
-        slice: of the users or items.
-        events: snapshot that was measured on.
-        values: of each version; None for one that was not measured so.
-        evaluations: where they are recorded, likewise.
-    """
-
-    name: str
-    slice: str
-    events: str
-    values: tuple[float | None, ...]
-    evaluations: tuple[str | None, ...]
+    name: str  # such as `ndcg@10`
+    slice: str  # of the users or items
+    events: str  # snapshot that was measured on
+    values: tuple[float | None, ...]  # of each version; None for one that was not measured so
+    evaluations: tuple[str | None, ...]  # where they are recorded, likewise
 
 
 @dataclass(frozen=True)
 class SpokeComparison(Record):
-    """Spoke versions side by side, everything listed whether or not it differs.
+    """Spoke versions side by side, everything listed whether or not it differs."""
 
-    Attributes:
-        versions: exact references, in the order asked for.
-        rows: data, config, code, parents, parts, outcome, and what each training said of itself.
-        metrics: what was measured of the first version, and of the others in the same way.
-    """
-
-    versions: tuple[str, ...]
-    rows: tuple[ComparedRow, ...]
-    metrics: tuple[ComparedMetric, ...]
+    versions: tuple[str, ...]  # exact references, in the order asked for
+    rows: tuple[ComparedRow, ...]  # data, config, code, parents, parts, outcome, and what each training found
+    metrics: tuple[ComparedMetric, ...]  # of the first version, and of the others measured in the same way
 
 
 def compare_spokes(context: Context, refs: Sequence[str]) -> SpokeComparison:
@@ -73,7 +59,13 @@ def compare_spokes(context: Context, refs: Sequence[str]) -> SpokeComparison:
 
 
 def _rows(section: str, pairs: Sequence[Difference]) -> list[ComparedRow]:
-    sides: list[dict[str, Any]] = [{_name(one): one for one in getattr(pair, section)} for pair in pairs]
+    def name_of(one: Any) -> str:
+        """What a difference is of: a key, a name, or a relation with its part."""
+        if hasattr(one, "relation"):
+            return f"{one.relation} {one.part}" if one.part else str(one.relation)
+        return str(getattr(one, "key", None) or one.name)
+
+    sides: list[dict[str, Any]] = [{name_of(one): one for one in getattr(pair, section)} for pair in pairs]
     rows = []
     for name in sorted({name for side in sides for name in side}):
         found = [side.get(name) for side in sides]
@@ -82,13 +74,6 @@ def _rows(section: str, pairs: Sequence[Difference]) -> list[ComparedRow]:
         same = all(one is None or one.same for one in found)
         rows.append(ComparedRow(section, name, (first, *(first if one is None else one.b for one in found)), same))
     return rows
-
-
-def _name(one: Any) -> str:
-    """What a difference is of: a key, a name, or a relation with its part."""
-    if hasattr(one, "relation"):
-        return f"{one.relation} {one.part}" if one.part else str(one.relation)
-    return str(getattr(one, "key", None) or one.name)
 
 
 def _metrics(pairs: Sequence[Difference]) -> list[ComparedMetric]:

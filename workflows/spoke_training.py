@@ -7,7 +7,7 @@ batch, choose nothing, and write nothing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..errors import InvalidDataError, UsageError
 from ..hub.adapters.adapted import adapt_encoders
 from ..hub.content import fit_content_space
 from ..hub.devices import pick_device, seed_everything
+from ..hub.parts import Part
 from ..progress import Progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import Parent
@@ -53,32 +54,19 @@ FOLLOWED = "followed"
 
 @dataclass(frozen=True)
 class SpokeJob:
-    """What is to be trained on what.
-
-    Attributes:
-        domain: the category.
-        hub: hub version; None for the live one, made untrained from packaged weights where there is none.
-        config: keys of `SpokeConfig`; what is left open follows the parent, or the size and shape of the training
-            events (`spokes.regimes`).
-        items: item snapshot; None for the newest.
-        events: event snapshot; None for the newest.
-        split: what is kept out for testing, as in `SplitSettings`.
-        test_from: first moment of the test window, with the temporal split.
-        refit: whether the validation events are trained on after the choice.
-        parent: spoke version, of this domain or another, whose weights are trained on.
-        on: with a parent: `all` events that the split lets be seen, or those that are `new` to it.
-    """
+    """What is to be trained on what."""
 
     domain: str
-    hub: str | None = None
+    hub: str | None = None  # version; None for the live one, made untrained from packaged weights where there is none
+    # Keys of `SpokeConfig`; what is left open follows the parent, or the events' size and shape (`spokes.regimes`).
     config: Mapping[str, Any] | None = None
-    items: str | None = None
+    items: str | None = None  # snapshot; None for the newest
     events: str | None = None
-    split: str = "leave-one-out"
+    split: str = "leave-one-out"  # what is kept out for testing, as in `SplitSettings`
     test_from: datetime | None = None
-    refit: bool = False
-    parent: str | None = None
-    on: str = "all"
+    refit: bool = False  # whether the validation events are trained on after the choice
+    parent: str | None = None  # spoke version, of this domain or another, whose weights are trained on
+    on: str = "all"  # with a parent: `all` events that the split lets be seen, or those that are `new` to it
 
     @property
     def kept_out(self) -> SplitSettings:
@@ -95,24 +83,19 @@ class SpokeJob:
 
 
 def train_spoke(context: Context, job: SpokeJob, *, force: bool = False, dry_run: bool = False) -> ModelResult:
-    """Train what a job says, unless the same was trained before."""
+    """Train what a job says, unless the same was trained before; who trains along gets a result without a version."""
     with joined(context.settings.device) as world:
         if not world.leads:
-            return _train_along(context, world)
+            context.progress = Progress()
+            while (shared := world.broadcast(None)) is not None:
+                SpokeTraining(context, plan_training(context, shared), world).fit()
+            return ModelResult(None, None, False, FOLLOWED, 0.0, {})
         plan = plan_training(context, job, dry_run)
         result = train_once(context, plan.recipe, lambda: _train(context, plan, world), force=force, dry_run=dry_run)
         world.broadcast(None)  # nothing is left to train along with
     if not dry_run:
         shutil.rmtree(plan.checkpoints, ignore_errors=True)
     return result
-
-
-def _train_along(context: Context, world: World) -> ModelResult:
-    """What every process but the first does; the result names no version."""
-    context.progress = Progress()
-    while (job := world.broadcast(None)) is not None:
-        SpokeTraining(context, plan_training(context, job), world).fit()
-    return ModelResult(None, None, False, FOLLOWED, 0.0, {})
 
 
 @dataclass(frozen=True)
@@ -173,7 +156,7 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
 
 def _train(context: Context, plan: Plan, world: World) -> Trained:
     """Train what a plan says and hand over what is to be stored."""
-    job, start = plan.job, plan.start
+    job = plan.job
     training = SpokeTraining(context, plan, world)
     world.broadcast(job)
     behaviour, mixture, run = training.fit()
@@ -181,24 +164,32 @@ def _train(context: Context, plan: Plan, world: World) -> Trained:
     seen = plan.split.refit if job.refit else plan.split.train
     spoke = training.spoke(behaviour, mixture, seen)
     summary = _summary(plan, spoke, run, seen)
-    hub = training.hub_ref
+    if plan.start:
+        summary |= training.about_parent(spoke)
+        # Whatever its parent has seen counts as seen by it.
+        summary["training_end"] = max(own for own in (summary["training_end"], plan.start.newest) if own is not None)
+    if world.size > 1:
+        summary["processes"] = world.size
+    parts = spoke_parts(spoke, training.hub)
+    parents, named = _parents(plan, training.taken, parts), [model_part(part, str(job.hub)) for part in parts]
+    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named, training.seconds_before)
+
+
+def _parents(plan: Plan, taken: Sequence[str], parts: Sequence[Part]) -> list[Parent]:
+    """What a version was made from: its hub, its data, its parent, and the parts that are the hub's own."""
+    job, config, hub = plan.job, plan.config, str(plan.job.hub)
+    adaptation = "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
+    if config.heads:
+        adaptation += f"; LoRA on the last layers of {' and '.join(config.heads)}"
     parents = [
-        Parent(hub, Relation.ADAPTED_FROM, "fusion", _adaptation(plan.config)),
+        Parent(hub, Relation.ADAPTED_FROM, "fusion", adaptation if config.content else "no content is read"),
         Parent(str(job.items), Relation.TRAINED_ON, "items"),
         Parent(str(job.events), Relation.TRAINED_ON, "events"),
     ]
-    if start:
-        summary |= training.about_parent(spoke)
-        # Whatever its parent has seen counts as seen by it.
-        summary["training_end"] = max(own for own in (summary["training_end"], start.newest) if own is not None)
-        reason = f"on {job.on} events; took {', '.join(training.taken)}"
-        parents.append(Parent(start.record.ref, Relation.WARM_STARTED_FROM, None, reason))
-    if world.size > 1:
-        summary["processes"] = world.size
-    made_of = spoke_parts(spoke, training.hub)
-    parents += [Parent(hub, Relation.INHERITS, part.name, part.inherited) for part in made_of if part.inherited]
-    named = [model_part(part, hub) for part in made_of]
-    return Trained(spoke.save, spoke.space_fingerprint, summary, parents, named, training.seconds_before)
+    if plan.start:
+        reason = f"on {job.on} events; took {', '.join(taken)}"
+        parents.append(Parent(plan.start.record.ref, Relation.WARM_STARTED_FROM, None, reason))
+    return parents + [Parent(hub, Relation.INHERITS, part.name, part.inherited) for part in parts if part.inherited]
 
 
 def _summary(plan: Plan, spoke: Spoke, run: TrainingRun, seen: SequenceSource) -> dict[str, Any]:
@@ -233,13 +224,6 @@ def _summary(plan: Plan, spoke: Spoke, run: TrainingRun, seen: SequenceSource) -
     }
 
 
-def _adaptation(config: SpokeConfig) -> str:
-    if not config.content:
-        return "no content is read"
-    fusion = "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
-    return f"{fusion}; LoRA on the last layers of {' and '.join(config.heads)}" if config.heads else fusion
-
-
 class SpokeTraining:
     """One training in memory: the hub over the catalog, and the behavioural part that is trained beside its floor."""
 
@@ -247,15 +231,23 @@ class SpokeTraining:
         prepare(context)
         self._context, self._plan, self._world = context, plan, world
         self._config, self._dataset = plan.config, plan.dataset
-        self.hub_ref = str(plan.job.hub)
-        self.hub, _ = load_hub(context, self.hub_ref)
+        self.hub, _ = load_hub(context, str(plan.job.hub))
         self.item_ids: list[str] = plan.dataset.items["item_id"].to_list()
         self._encoded = encode_items(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
         fused = self.hub.fusion.fuse(self._encoded)
         self._space = fit_content_space(fused, self.hub.config)
         content = CatalogContent(self._space.embed(fused), self._space.text_rank)  # (N, R)
         self._selection = Selection(content, floor_settings(self.hub.config), plan.split.as_tested)
-        self._parent = self._load_parent(plan.start) if plan.start else None
+        self._parent: LoadedParent | None = None
+        if start := plan.start:  # on its own hub
+            spoke, encoded = over_catalog(context, start.record, plan.dataset)
+            if spoke.behaviour is None:
+                raise UsageError(
+                    f"{start.record.ref} has no behaviour that could be trained on; train without a parent."
+                )
+            catalog = (self.item_ids, encoded, plan.dataset.items)
+            inputs, vectors = spoke.behaviour.inputs(*catalog), spoke.embed_items(*catalog)
+            self._parent = LoadedParent(spoke, spoke.behaviour, inputs, vectors, start.common)
         self.taken: tuple[str, ...] = ()  # from the parent, in words
         self._ids_taken = 0
         self.seconds_before = 0.0  # of earlier processes that were killed, up to where this one went on
@@ -295,22 +287,21 @@ class SpokeTraining:
         start, parent = self._plan.start, self._parent
         assert start is not None and parent is not None and spoke.behaviour is not None
         fresh = len(spoke.behaviour.known_items) - self._ids_taken
-        about = {**start.about, "took": list(self.taken), "ids_taken": self._ids_taken, "ids_fresh": fresh}
+        about = {
+            "parent": start.record.ref,
+            "on": self._plan.job.on,
+            "events": start.events[0].n_events,
+            "new_events": start.new_events,
+            "validation_left_out": start.left_out,
+            "took": list(self.taken),
+            "ids_taken": self._ids_taken,
+            "ids_fresh": fresh,
+        }
         ours = spoke.embed_items(self.item_ids, self._encoded, self._dataset.items)
         common = np.array([item in start.items for item in self.item_ids], np.bool_)
         drift = measured_drift(spoke, ours, parent, common, start.split.validation)
         scores = {name: round(score, 5) for name, score in self._scores.items()}
         return {"warm_start": about, "drift": {**drift, "validation_ndcg@10": scores}}
-
-    def _load_parent(self, start: WarmStart) -> LoadedParent:
-        """The version that is gone on from, on its own hub, with what it says of the catalog."""
-        spoke, encoded = over_catalog(self._context, start.record, self._dataset)
-        if spoke.behaviour is None:
-            raise UsageError(f"{start.record.ref} has no behaviour that could be trained on; train without a parent.")
-        catalog = (self.item_ids, encoded, self._dataset.items)
-        return LoadedParent(
-            spoke, spoke.behaviour, spoke.behaviour.inputs(*catalog), spoke.embed_items(*catalog), start.common
-        )
 
     def _untrained(self, seen: SequenceSource) -> tuple[Behaviour, ItemInputs]:
         """A behavioural part that is yet to be trained on what it may see, and its inputs of the catalog."""

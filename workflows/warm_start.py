@@ -6,10 +6,9 @@ that an ancestor of it was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,12 +18,12 @@ from ..catalog.sequences import Sequences
 from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import Relation
-from ..registry.records import ModelRecord
+from ..registry.records import EdgeRecord, ModelRecord
 from ..spokes.config import SpokeConfig
 from ..spokes.training.splits import Split, SplitSettings, split, split_masks
 from ..spokes.training.warm_start import Common, require_same_shapes
 from .context import Context
-from .datasets import Dataset, load_dataset
+from .datasets import Dataset, load_dataset, read_table
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ class WarmStart:
     """An earlier version that a training goes on from, held against what the training's split keeps out."""
 
     record: ModelRecord
-    on: str  # `all` events that the split lets it see, or only the `new` ones
     split: Split  # users whose validation event the version has been trained on are not chosen on
     events: tuple[SequenceSource, SequenceSource]  # what is trained on, before and after a refit
     common: Common
@@ -40,17 +38,6 @@ class WarmStart:
     new_events: int  # of those before a refit, events that it has not been trained on
     left_out: int  # users that are not chosen on
     newest: int | None  # microseconds UTC of the newest event that it may have seen; None for another domain's version
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What the record of a version that is trained from here says of it."""
-        return {
-            "parent": self.record.ref,
-            "on": self.on,
-            "events": self.events[0].n_events,
-            "new_events": self.new_events,
-            "validation_left_out": self.left_out,
-        }
 
 
 def warm_start(
@@ -74,8 +61,9 @@ def warm_start(
         )
     sequences = dataset.sequences
     train, refit = split_masks(sequences, settings)
-    trained, known = _seen(context, record, dataset)
-    _refuse_seen_test(record, known & ~refit, settings.name)
+    edges = context.registry.lineage.upstream(record.ref).edges
+    trained, known = _seen(context, record, edges, dataset)
+    _refuse_seen_test(record, int((known & ~refit).sum()), settings.name)
     validated = np.repeat(sequences.users, sequences.lengths)[trained & refit & ~train]
     users = frozenset(sequences.user_ids[user] for user in np.unique(validated))
     parts = split(sequences, settings, config, leave_out=users)
@@ -88,33 +76,30 @@ def warm_start(
     if on == "new":
         reach = config.transformer.max_length
         events = new_sequences(sequences, train, trained, reach), new_sequences(sequences, refit, trained, reach)
-        _refuse_nothing_new(record, events[0], int(train.sum()))
+        if not (events[0].length_counts()[0] >= 2).any():
+            raise InvalidDataError(
+                f"{record.ref} has been trained on all of the {int(train.sum())} events that this split lets it see, "
+                "or on all that follow another; ingest newer events, or train with --on all."
+            )
     items: frozenset[str] = frozenset()
     newest: int | None = None
     if common.same_domain:
-        items, newest = _items(context, record), record.summary.get("training_end")
-    new = int((train & ~trained).sum())
-    return WarmStart(record, on, parts, events, common, items, new, left_out=len(users), newest=newest)
+        ref = _snapshots(record, edges).get("items")
+        if ref is None:
+            raise NotFoundError(f"{record.ref} records no items that it was trained on; train it again with --force.")
+        items = frozenset(read_table(context, context.registry.snapshots.get(ref))["item_id"])
+        newest = record.summary.get("training_end")
+    return WarmStart(record, parts, events, common, items, int((train & ~trained).sum()), len(users), newest)
 
 
-def _refuse_nothing_new(record: ModelRecord, events: SequenceSource, visible: int) -> None:
-    if not (events.length_counts()[0] >= 2).any():
-        raise InvalidDataError(
-            f"{record.ref} has been trained on all of the {visible} events that this split lets it see, or on all that "
-            "follow another; ingest newer events, or train with --on all."
+def _refuse_seen_test(record: ModelRecord, seen: int, name: str) -> None:
+    if seen:
+        about = record.summary.get("split", {})
+        how = f"--split {about.get('name')}{' --refit' if about.get('refit') else ''}"
+        raise UsageError(
+            f"{record.ref} ({how}), or a version that it goes back on, has seen {seen} of the events that this split "
+            f"keeps for the test; go on from one trained with --split {name} on this data, or train with --split all."
         )
-
-
-def _refuse_seen_test(record: ModelRecord, seen: BoolArray, name: str) -> None:
-    if not seen.any():
-        return
-    about = record.summary.get("split", {})
-    how = f"--split {about.get('name')}{' --refit' if about.get('refit') else ''}"
-    raise UsageError(
-        f"{record.ref} ({how}), or a version that it goes back on, has seen {int(seen.sum())} of the events that this "
-        f"split keeps for the test; go on from one trained with --split {name} on this data, or train with --split "
-        "all."
-    )
 
 
 def new_sequences(sequences: Sequences, visible: BoolArray, seen: BoolArray, reach: int) -> Sequences:
@@ -126,37 +111,34 @@ def new_sequences(sequences: Sequences, visible: BoolArray, seen: BoolArray, rea
     return kept.keep_events(place >= first[owner] - reach)
 
 
-def _seen(context: Context, record: ModelRecord, dataset: Dataset) -> tuple[BoolArray, BoolArray]:
+def _seen(
+    context: Context, record: ModelRecord, edges: Collection[EdgeRecord], dataset: Dataset
+) -> tuple[BoolArray, BoolArray]:
     """Of a dataset's events those that a version and all that it goes back on were trained on, or chosen on too.
 
-    Told event by event from the snapshots and splits that their records name. A version of another domain has seen
-    none.
+    Compared event by event, from the snapshots and splits that their records name; `edges` are the version's lineage.
+    A version of another domain has seen none.
     """
     events = _keys(dataset)
     trained = np.zeros(events.height, np.bool_)
     known = trained.copy()
-    for ancestor in _line(context, record):
-        if ancestor.domain == dataset.domain.name:
-            own_trained, own_known = _seen_keys(context, ancestor)
-            trained |= _among(events, own_trained)
-            known |= _among(events, own_known)
-    return trained, known
-
-
-def _line(context: Context, record: ModelRecord) -> Iterator[ModelRecord]:
-    """A version, the one that it was trained on from, and so on."""
-    edges = context.registry.lineage.upstream(record.ref).edges
     parents = {edge.child: edge.parent for edge in edges if edge.relation == Relation.WARM_STARTED_FROM}
     ref: str | None = record.ref
     while ref is not None:
-        yield context.registry.models.get(ref)
+        ancestor = context.registry.models.get(ref)
+        if ancestor.domain == dataset.domain.name:
+            own_trained, own_known = _seen_keys(context, ancestor, _snapshots(ancestor, edges))
+            trained |= _among(events, own_trained)
+            known |= _among(events, own_known)
         ref = parents.get(ref)
+    return trained, known
 
 
-def _seen_keys(context: Context, record: ModelRecord) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _seen_keys(
+    context: Context, record: ModelRecord, snapshots: Mapping[str, str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The events that one version was trained on, and those that it was trained or chosen on."""
-    data = _snapshots(context, record)
-    dataset = load_dataset(context, str(record.domain), items=data.get("items"), events=data.get("events"))
+    dataset = load_dataset(context, str(record.domain), items=snapshots.get("items"), events=snapshots.get("events"))
     keys, about = _keys(dataset), record.summary.get("split", {})
     test_from = about.get("test_from")
     settings = SplitSettings(about.get("name", "all"), datetime.fromisoformat(test_from) if test_from else None)
@@ -168,19 +150,10 @@ def _seen_keys(context: Context, record: ModelRecord) -> tuple[pl.DataFrame, pl.
     return keys.filter(pl.Series(trained)), keys.filter(pl.Series(refit))
 
 
-def _snapshots(context: Context, record: ModelRecord) -> dict[str, str]:
+def _snapshots(record: ModelRecord, edges: Collection[EdgeRecord]) -> dict[str, str]:
     """The snapshots that a version was trained on, by kind."""
-    edges = context.registry.lineage.upstream(record.ref).edges
-    own = [edge for edge in edges if edge.child == record.ref and edge.relation == Relation.TRAINED_ON and edge.part]
-    return {str(edge.part): edge.parent for edge in own}
-
-
-def _items(context: Context, record: ModelRecord) -> frozenset[str]:
-    """Ids of the catalog that a version was trained on."""
-    items = _snapshots(context, record).get("items")
-    if items is None:
-        raise NotFoundError(f"{record.ref} records no items that it was trained on; train it again with --force.")
-    return frozenset(load_dataset(context, str(record.domain), items=items, with_events=False).items["item_id"])
+    own = [edge for edge in edges if edge.child == record.ref and edge.relation == Relation.TRAINED_ON]
+    return {edge.part: edge.parent for edge in own if edge.part}
 
 
 def _keys(dataset: Dataset) -> pl.DataFrame:

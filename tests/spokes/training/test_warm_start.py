@@ -13,7 +13,6 @@ from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.spoke import Behaviour
 from hubspoke.spokes.training.warm_start import (
     Common,
-    _adapters,
     list_overlap,
     require_same_shapes,
     take_over,
@@ -113,7 +112,6 @@ def test_the_step_length_of_an_encoder_adapter_is_free(spoke):
         return SpokeConfig.model_validate({**spoke.behaviour.config.model_dump(), "encoder_adapter": encoder_adapter})
 
     require_same_shapes(config(learning_rate_factor=0.5), config(), "shop:1", OWN)
-    assert _adapters(config(learning_rate_factor=0.5), config(), OWN) == ["adapter", "encoder adapter"]
     with pytest.raises(IncompatibleError, match=r"encoder_adapter.rank 8 there and 2 here"):
         require_same_shapes(config(rank=2), config(), "shop:1", OWN)
 
