@@ -13,7 +13,7 @@ import tempfile
 import urllib.request
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,20 @@ import pytest
 from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.migrate import upgrade
-from hubspoke.registry.records import IndexRecord, ModelRecord, Parent, ReleaseParts, ReleaseRecord, SnapshotRecord
+from hubspoke.registry.records import (
+    EvaluationRecord,
+    IndexRecord,
+    MetricRecord,
+    ModelPart,
+    ModelRecord,
+    Parent,
+    ReleaseParts,
+    SnapshotRecord,
+)
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
+from hubspoke.registry.stores.evaluations import NewEvaluation
+from hubspoke.registry.stores.indexes import NewIndex
 from hypothesis import settings
 from sqlalchemy import make_url
 
@@ -175,72 +186,82 @@ def registry(registry_url: str) -> Iterator[Registry]:
         yield opened
 
 
-def artifact(text: str, kind: str = "test") -> StoredArtifact:
+def stored_artifact(text: str) -> StoredArtifact:
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return StoredArtifact(digest, kind, len(text), {"data": digest})
+    return StoredArtifact(digest, "test", len(text), {"data": digest})
+
+
+@pytest.fixture(scope="session")
+def stored() -> Callable[[str], StoredArtifact]:
+    """An artifact of one file that holds the text, without the file."""
+    return stored_artifact
 
 
 @dataclass(frozen=True)
 class Versions:
-    """Versions of the domain garden that exist in a registry only; each step may be repeated for a newer one."""
+    """Makes versions of the domain garden that exist in a registry only; each call makes a newer one."""
 
     registry: Registry
 
-    def snapshot(self, kind: str, content: str = "a") -> SnapshotRecord:
-        return self.registry.snapshots.add("garden", kind, content, 10, artifact(f"{kind}{content}"))[0]
+    def snapshot(self, kind: str, content: str = "a", domain: str = "garden", **given: Any) -> SnapshotRecord:
+        return self.registry.snapshots.add(domain, kind, content, 10, stored_artifact(f"{kind}{content}"), **given)[0]
 
     def model(
-        self, kind: str, parents: list[Parent], space: str = "s", fingerprint: str | None = None, **summary: Any
+        self,
+        kind: str,
+        parents: Sequence[Parent] = (),
+        space: str = "s",
+        *,
+        domain: str | None = "garden",
+        config: Mapping[str, Any] | None = None,
+        summary: Mapping[str, Any] | None = None,
+        parts: Sequence[ModelPart] = (),
+        **begin: Any,
     ) -> ModelRecord:
-        domain = None if kind == "hub" else "garden"
-        count = len(self.registry.models.list(kind=kind))
-        begun = self.registry.models.begin(kind, domain, fingerprint or f"{kind}{count}", {"layers": 1}, seed=7)
-        return self.registry.models.finish(begun.ref, artifact(begun.ref), space, summary or {"parameters": 3}, parents)
+        domain = None if kind == "hub" else domain
+        fingerprint = f"{kind}{len(self.registry.models.list(kind))}"
+        begun = self.registry.models.begin(kind, domain, fingerprint, config or {"layers": 1}, **{"seed": 7} | begin)
+        return self.registry.models.finish(begun.ref, stored_artifact(begun.ref), space, summary, parents, parts)
 
-    def hub(self) -> ModelRecord:
-        return self.model("hub", [Parent("snapshot:garden/items/latest", "trained_on")])
+    def hub(self, space: str = "hubspace") -> ModelRecord:
+        return self.model("hub", [Parent("snapshot:garden/items/latest", "trained_on")], space)
 
-    def spoke(self, hub: str, space: str = "s", **summary: Any) -> ModelRecord:
+    def spoke(self, hub: str = "hub:1", space: str = "s", **summary: Any) -> ModelRecord:
         parents = [Parent(hub, "adapted_from"), Parent("snapshot:garden/events/latest", "trained_on")]
-        parents.append(Parent(hub, "inherits", "text", "language transfers"))
-        return self.model("spoke", parents, space, **summary)
+        inherited = Parent(hub, "inherits", "text", "language transfers")
+        return self.model("spoke", [*parents, inherited], space, summary=summary)
 
-    def reranker(self, spoke: str, space: str = "s") -> ModelRecord:
-        return self.model("reranker", [Parent(spoke, "built_from")], space)
+    def reranker(self, spoke: str, space: str = "s", parts: Sequence[ModelPart] = ()) -> ModelRecord:
+        return self.model("reranker", [Parent(spoke, "built_from")], space, parts=parts)
 
     def index(self, model: str, space: str = "s") -> IndexRecord:
-        count = len(self.registry.indexes.list("garden"))
-        return self.registry.indexes.add(
-            *("garden", model, "snapshot:garden/items/latest"),
-            fingerprint=f"index{count}",
-            space_fingerprint=space,
-            factory="Flat",
-            dimension=8,
-            metric="inner_product",
-            n_items=10,
-            artifact=artifact(f"index{count}"),
-            seconds=1.5,
-        )
+        items = self.registry.snapshots.get("snapshot:garden/items/latest")
+        name = f"index{len(self.registry.indexes.list())}"
+        made = ("Flat", 8, "inner_product", items.rows, stored_artifact(name), 1.5)
+        return self.registry.indexes.add(NewIndex("garden", model, items.ref, name, space, *made))
 
     def parts(self, rules: str | None = None) -> ReleaseParts:
-        spoke = self.spoke("hub:1")
+        """A new spoke of hub:1 and its index."""
+        spoke = self.spoke()
         return ReleaseParts("hub:1", self.index(spoke.ref).ref, spoke.ref, rules=rules)
 
-    def release(self, **rules: object) -> ReleaseRecord:
-        ref = self.registry.rules.add("garden", rules)[0].ref if rules else None
-        return self.registry.releases.add("garden", self.parts(ref))[0]
+    def promote(self, target: str | ReleaseParts | None = None, alias: str = "live", scope: str = "garden") -> str:
+        """What the alias points at from now on: new parts of garden where nothing is named."""
+        return self.registry.aliases.promote(scope, alias, target or self.parts(), "ann").to_ref
+
+    def measure(
+        self, subject: str | None, *metrics: tuple[Any, ...], events: str = "snapshot:garden/events/1", **given: Any
+    ) -> EvaluationRecord:
+        """An evaluation with these metrics, each given as a `MetricRecord` is."""
+        rows = [MetricRecord(*metric) for metric in metrics]
+        given = {"protocol": {"name": "leave-one-out"}, "n_users": 3} | given
+        return self.registry.evaluations.add(NewEvaluation("garden", subject, events, metrics=rows, **given))
 
 
 @pytest.fixture(scope="session")
 def versions_of() -> type[Versions]:
     """Makes versions in the registry that it is given."""
     return Versions
-
-
-@pytest.fixture(scope="session")
-def stored() -> Callable[..., StoredArtifact]:
-    """Makes what a store would say of an artifact."""
-    return artifact
 
 
 @pytest.fixture(scope="session")

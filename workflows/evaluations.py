@@ -11,7 +11,7 @@ from ..arrays import FloatArray
 from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, Parent
-from ..registry.stores.evaluations import ITEMS_PART
+from ..registry.stores.evaluations import ITEMS_PART, NewEvaluation
 from ..results import Record
 from ..spokes.training.splits import SplitSettings, held_out_fingerprint, split
 from .hubs import Hubs
@@ -225,15 +225,17 @@ class Evaluations:
                 artifact = self._context.artifacts.commit(staged, ARTIFACT_KIND)
             details = {"model": subject.name, "n_targets": report["n_targets"], "note": note, "content": content}
             ref = self._context.registry.evaluations.add(
-                domain,
-                subject.record.ref if subject.record else None,
-                events,
-                protocol=report["protocol"],
-                n_users=report["n_users"],
-                metrics=_metric_records(report),
-                details={name: kept for name, kept in details.items() if kept},
-                parents=[Parent(dataset.item_snapshot.ref, Relation.EVALUATED_ON, ITEMS_PART)],
-                artifact=artifact,
+                NewEvaluation(
+                    domain,
+                    subject.record.ref if subject.record else None,
+                    events,
+                    protocol=report["protocol"],
+                    n_users=report["n_users"],
+                    metrics=_metric_records(report),
+                    details={name: kept for name, kept in details.items() if kept},
+                    parents=[Parent(dataset.item_snapshot.ref, Relation.EVALUATED_ON, ITEMS_PART)],
+                    artifact=artifact,
+                )
             ).ref
         return EvaluationResult(domain, subject.name, events, ref, note, **report)
 

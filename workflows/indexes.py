@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
+from ..registry.stores.indexes import NewIndex
 from ..results import Record, fingerprint
 from .loading import encode_items, load_hub, load_spoke, over_catalog, ready_model, spoke_ref
 from .models import prepare
@@ -215,7 +216,7 @@ class Indexes:
                 (staged / FLOOR_FOLDER).mkdir()
                 spoke.save(staged / FLOOR_FOLDER)
             artifact = self._context.artifacts.commit(staged, "index")
-        return self._context.registry.indexes.add(
+        made = NewIndex(
             dataset.domain.name,
             model.ref,
             dataset.item_snapshot.ref,
@@ -229,6 +230,7 @@ class Indexes:
             seconds=round(time.perf_counter() - started, 3),
             parents=parents,
         )
+        return self._context.registry.indexes.add(made)
 
 
 def load_index(context: Context, record: IndexRecord) -> LoadedIndex:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..registry.kinds import AliasAction
 from ..registry.references import HUB_SCOPE, LIVE, check_alias
+from ..registry.stores.aliases import Seen
 from ..results import Record
 from .gates import check_gate
 from .targets import Target, find_target, pointed_at
@@ -80,8 +81,8 @@ def promote(
         overruled = found.failed or None
     if not dry_run:
         # A first release must not take the place of one that somebody made while it was trained.
-        parts, expected = target.parts or target.hub, None if first else before
-        change = registry.aliases.promote(scope, to, parts, context.actor, reason, expected, overruled, gate)
+        parts, seen = target.parts or target.hub, Seen(None if first else before, gate)
+        change = registry.aliases.promote(scope, to, parts, context.actor, reason, overruled, seen)
         before, known, overruled = change.from_ref, change.to_ref, change.overridden
     return _moved(target, scope, to, AliasAction.PROMOTE, before, known, overridden=overruled, dry_run=dry_run)
 

@@ -5,6 +5,7 @@ A move is one transaction in the writer's only place: of two at once, the second
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import select
@@ -25,6 +26,14 @@ _From = aliased(Node)
 _To = aliased(Node)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a caller saw before it decided on a move, which is refused where that has changed since."""
+
+    target: str | None = ANYTHING  # what the alias pointed at, None for nothing
+    gate: GateRecord | str | None = ANYTHING  # the domain's gate, None for none
+
+
 class AliasStore(Store):
     """Aliases of a registry; a scope is the name of a domain, or `hub`."""
 
@@ -35,27 +44,15 @@ class AliasStore(Store):
         target: str | ReleaseParts,
         actor: str,
         reason: str | None = None,
-        expected: str | None = ANYTHING,
         overridden: str | None = None,
-        judged: GateRecord | str | None = ANYTHING,
+        seen: Seen = Seen(),
     ) -> AliasChange:
         """Point `alias` of a domain at one of its releases, or of the hub at one of its versions.
 
-        Parts that are no release yet become one in the same transaction.
-
-        Args:
-            scope: a domain's name, or `hub`.
-            alias: such as `live`.
-            target: what it is to point at: a reference, or the parts of a release of the domain.
-            actor: who moves it.
-            reason: why.
-            expected: what the caller saw it point at (a reference, or None for nothing); a move since then is refused.
-            overridden: the gate that was in the way and is overridden, in words.
-            judged: the domain's gate by which the caller judged the move, None for no gate; another gate since then
-                is refused.
+        Parts that are no release yet become one in the same transaction. `overridden` names in words the gate that is
+        in the way.
 
         Raises:
-            NotFoundError: the domain or what `target` names does not exist.
             UsageError: the target is of the wrong kind or domain, or not ready.
             IncompatibleError: the parts of the release do not fit together.
             LockedError: the alias has moved, or the gate has changed, since the caller looked.
@@ -63,7 +60,7 @@ class AliasStore(Store):
         check_alias(alias)
         with self.database.write() as session:
             owner = _owner(session, scope)
-            if judged != ANYTHING and owner is not None and newest_gate(session, owner) != judged:
+            if seen.gate != ANYTHING and owner is not None and newest_gate(session, owner) != seen.gate:
                 raise LockedError(
                     f"The gate of {scope} has changed since this move was judged; look at `hubspoke gate show "
                     f"{scope}` and repeat the command."
@@ -73,16 +70,14 @@ class AliasStore(Store):
             before = None if row is None else session.get_one(Node, row.node_id)
             move = AliasMove(scope=scope, alias=alias, action=AliasAction.PROMOTE, actor=actor, reason=reason)
             move.overridden = overridden
-            return _move(session, move, before, node, expected)
+            return _move(session, move, before, node, seen.target)
 
     def rollback(
         self, scope: str, alias: str, actor: str, reason: str | None = None, expected: str | None = ANYTHING
     ) -> AliasChange:
         """Point `alias` back at what it pointed at before its last promotion that still stands.
 
-        Raises:
-            NotFoundError: there is nothing before.
-            LockedError: the alias has moved since the caller looked (`expected`, as in `promote`).
+        A NotFoundError where that is nothing, a LockedError where it no longer points at what the caller `expected`.
         """
         with self.database.write() as session:
             before, target = _way_back(session, scope, alias)
@@ -129,7 +124,7 @@ def _target(session: Session, owner: Domain | None, target: str | ReleaseParts) 
     if owner is None and isinstance(target, ReleaseParts):
         raise UsageError("An alias of the hub cannot point at a release; name a hub version such as hub:4.")
     if owner is not None and isinstance(target, ReleaseParts):
-        return ReleaseStore.make(session, owner, target)[0]
+        return ReleaseStore.make(session, owner, target)
     node = find_node(session, str(target))
     if owner is None:
         if node.kind != NodeKind.HUB:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -23,6 +24,21 @@ _Events = aliased(Node)
 _Items = aliased(Node)
 
 
+@dataclass(frozen=True)
+class NewEvaluation:
+    """Metrics of `subject` on the event snapshot `events` (references), to be registered."""
+
+    domain: str
+    subject: str | None  # None for a baseline that is no node, such as popularity; `details` names it
+    events: str
+    protocol: Mapping[str, Any]
+    n_users: int
+    metrics: Sequence[MetricRecord]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    parents: Sequence[Parent] = ()  # beside the subject and the events
+    artifact: StoredArtifact | None = None  # the values per user
+
+
 class EvaluationStore(NodeStore[EvaluationRecord]):
     """Evaluations of a registry."""
 
@@ -31,48 +47,25 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
     record = EvaluationRecord
     inner = ("metrics", ())
 
-    def add(
-        self,
-        domain: str,
-        subject: str | None,
-        events: str,
-        *,
-        protocol: Mapping[str, Any],
-        n_users: int,
-        metrics: Sequence[MetricRecord],
-        details: Mapping[str, Any] | None = None,
-        parents: Sequence[Parent] = (),
-        artifact: StoredArtifact | None = None,
-    ) -> EvaluationRecord:
-        """Register metrics of `subject` on the event snapshot `events` (references); both become its parents.
-
-        A baseline that is no node (popularity) has no subject; name it in `details`. `artifact` holds the values per
-        user.
-
-        Raises:
-            NotFoundError: a reference points at nothing.
-            UsageError: a reference points at another kind of thing, or a metric is no finite number or given twice.
-        """
-        _check_metrics(metrics)
+    def add(self, new: NewEvaluation) -> EvaluationRecord:
+        """Register metrics, each given once and a finite number; subject and events become parents."""
+        rows = _metric_rows(new.metrics)
         with self.database.write() as session:
-            owner = domain_row(session, domain)
-            tested = None if subject is None else expect_kind(find_node(session, subject), *_SUBJECTS)
-            seen = expect_kind(find_node(session, events), NodeKind.EVENT_SNAPSHOT)
+            owner = domain_row(session, new.domain)
+            tested = None if new.subject is None else expect_kind(find_node(session, new.subject), *_SUBJECTS)
+            seen = expect_kind(find_node(session, new.events), NodeKind.EVENT_SNAPSHOT)
             columns = {
                 "subject_id": tested.id if tested else None,
                 "events_id": seen.id,
-                "protocol": dict(protocol),
-                "n_users": int(n_users),
-                "details": dict(details or {}),
-                "artifact": put_artifact(session, artifact) if artifact else None,
+                "protocol": dict(new.protocol),
+                "n_users": int(new.n_users),
+                "details": dict(new.details),
+                "artifact": put_artifact(session, new.artifact) if new.artifact else None,
             }
-            node = self._new(session, NodeKind.EVALUATION, owner, f"{domain} evaluation {{}}", columns)
-            for metric in metrics:
-                # numpy's numbers become Python's: SQLite would keep them as bytes.
-                numbers = {key: None if n is None else float(n) for key, n in _numbers(metric).items()}
-                session.add(Metric(evaluation_id=node.id, slice=metric.slice, name=metric.name, **numbers))
+            node = self._new(session, NodeKind.EVALUATION, owner, f"{new.domain} evaluation {{}}", columns)
+            session.add_all(Metric(evaluation_id=node.id, **row) for row in rows)
             made_of = [Parent(tested.ref, Relation.BUILT_FROM)] if tested else []
-            add_edges(session, node, [*made_of, Parent(seen.ref, Relation.EVALUATED_ON), *parents])
+            add_edges(session, node, [*made_of, Parent(seen.ref, Relation.EVALUATED_ON), *new.parents])
             session.flush()
             return self.read(session, node)
 
@@ -107,16 +100,15 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
         return self._list(domain, Evaluation.subject_id == key)
 
 
-def _numbers(metric: MetricRecord) -> dict[str, float | None]:
-    return {"value": metric.value, "low": metric.low, "high": metric.high}
-
-
-def _check_metrics(metrics: Sequence[MetricRecord]) -> None:
-    seen = set()
+def _metric_rows(metrics: Sequence[MetricRecord]) -> list[dict[str, Any]]:
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
     for metric in metrics:
-        numbers = [n for n in _numbers(metric).values() if n is not None]
-        if not all(math.isfinite(n) for n in numbers):
+        # numpy's numbers become Python's: SQLite would keep them as bytes.
+        row = {key: n if n is None or isinstance(n, str) else float(n) for key, n in asdict(metric).items()}
+        numbers = [n for n in row.values() if isinstance(n, float)]
+        if not all(map(math.isfinite, numbers)):
             raise UsageError(f"{metric.name} on slice {metric.slice} is {numbers}; leave out what cannot be measured.")
-        if (metric.slice, metric.name) in seen:
+        if (metric.slice, metric.name) in rows:
             raise UsageError(f"{metric.name} on slice {metric.slice} is given twice; give each metric once.")
-        seen.add((metric.slice, metric.name))
+        rows[metric.slice, metric.name] = row
+    return list(rows.values())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.orm import aliased
 
@@ -18,6 +18,24 @@ _Model = aliased(Node)
 _Items = aliased(Node)
 
 
+@dataclass(frozen=True)
+class NewIndex:
+    """An index of `model` over the item snapshot `items` (references) of `domain`, to be registered."""
+
+    domain: str
+    model: str
+    items: str
+    fingerprint: str  # of its inputs and settings
+    space_fingerprint: str
+    factory: str  # kind of index in FAISS's words
+    dimension: int
+    metric: str
+    n_items: int
+    artifact: StoredArtifact
+    seconds: float | None = None  # what building it took
+    parents: Sequence[Parent] = ()  # beside the model and the snapshot
+
+
 class IndexStore(NodeStore[IndexRecord]):
     """Index versions of a registry."""
 
@@ -25,48 +43,27 @@ class IndexStore(NodeStore[IndexRecord]):
     table = IndexVersion
     record = IndexRecord
 
-    def add(
-        self,
-        domain: str,
-        model: str,
-        items: str,
-        *,
-        fingerprint: str,
-        space_fingerprint: str,
-        factory: str,
-        dimension: int,
-        metric: str,
-        n_items: int,
-        artifact: StoredArtifact,
-        config: Mapping[str, Any] | None = None,
-        seconds: float | None = None,
-        parents: Sequence[Parent] = (),
-    ) -> IndexRecord:
-        """Register an index of `model` over the item snapshot `items` (references); both become its parents.
-
-        Raises:
-            NotFoundError: a reference points at nothing.
-            UsageError: a reference points at another kind of thing, or at a model that is not ready.
-        """
+    def add(self, new: NewIndex) -> IndexRecord:
+        """Register an index whose model is ready; the model and the item snapshot become its parents."""
         with self.database.write() as session:
-            owner, filler = domain_row(session, domain), ready_model(session, model)
-            covered = expect_kind(find_node(session, items), NodeKind.ITEM_SNAPSHOT)
+            owner, filler = domain_row(session, new.domain), ready_model(session, new.model)
+            covered = expect_kind(find_node(session, new.items), NodeKind.ITEM_SNAPSHOT)
             columns = {
                 "model_id": filler.id,
                 "items_id": covered.id,
-                "fingerprint": fingerprint,
-                "space_fingerprint": space_fingerprint,
-                "factory": factory,
-                "dimension": int(dimension),
-                "metric": metric,
-                "n_items": int(n_items),
-                "artifact": put_artifact(session, artifact),
-                "config": dict(config or {}),
-                "seconds": seconds,
+                "fingerprint": new.fingerprint,
+                "space_fingerprint": new.space_fingerprint,
+                "factory": new.factory,
+                "dimension": int(new.dimension),
+                "metric": new.metric,
+                "n_items": int(new.n_items),
+                "artifact": put_artifact(session, new.artifact),
+                "config": {},
+                "seconds": new.seconds,
             }
-            node = self._new(session, NodeKind.INDEX, owner, f"{domain} index, version {{}}", columns)
+            node = self._new(session, NodeKind.INDEX, owner, f"{new.domain} index, version {{}}", columns)
             made_of = [Parent(filler.ref, Relation.BUILT_FROM), Parent(covered.ref, Relation.EMBEDS)]
-            add_edges(session, node, [*made_of, *parents])
+            add_edges(session, node, [*made_of, *new.parents])
             return self.read(session, node)
 
     def find(self, domain: str, fingerprint: str) -> IndexRecord | None:

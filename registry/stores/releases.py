@@ -25,20 +25,8 @@ class ReleaseStore(NodeStore[ReleaseRecord]):
     table = Release
     record = ReleaseRecord
 
-    def add(self, domain: str, parts: ReleaseParts) -> tuple[ReleaseRecord, bool]:
-        """Register the set that is to serve a domain; an equal set gives the earlier release and False.
-
-        Raises:
-            NotFoundError: a reference points at nothing.
-            UsageError: a part is of the wrong kind or domain, or not ready.
-            IncompatibleError: the parts do not fit together.
-        """
-        with self.database.write() as session:
-            node, created = self.make(session, domain_row(session, domain), parts)
-            return self.read(session, node), created
-
     def find(self, domain: str, parts: ReleaseParts) -> ReleaseRecord | None:
-        """The release of exactly these parts, None where there is none yet; the parts are checked as by `add`."""
+        """The release of exactly these parts, None where there is none yet; the parts are checked as by `make`."""
         with self.database.read() as session:
             owner = domain_row(session, domain)
             node = same_release(session, owner, fitting_parts(session, owner, parts))
@@ -51,16 +39,22 @@ class ReleaseStore(NodeStore[ReleaseRecord]):
             return {row[0]: row[1] for row in session.execute(query)}
 
     @classmethod
-    def make(cls, session: Session, owner: Domain, parts: ReleaseParts) -> tuple[Node, bool]:
-        """`add` inside the caller's transaction: the release's node, and whether it is new."""
+    def make(cls, session: Session, owner: Domain, parts: ReleaseParts) -> Node:
+        """The release of these parts inside the caller's transaction, registered where there is none yet.
+
+        Raises:
+            NotFoundError: a reference points at nothing.
+            UsageError: a part is of the wrong kind or domain, or not ready.
+            IncompatibleError: the parts do not fit together.
+        """
         nodes = fitting_parts(session, owner, parts)
         known = same_release(session, owner, nodes)
         if known is not None:
-            return known, False
+            return known
         ids = {f"{name}_id": part.id for name, part in nodes.items()}
         node = cls._new(session, NodeKind.RELEASE, owner, f"{owner.name} release {{}}", ids)
         add_edges(session, node, [Parent(part.ref, Relation.RELEASED_AS, name) for name, part in nodes.items()])
-        return node, True
+        return node
 
     @classmethod
     def _query(cls) -> Joined:
@@ -95,7 +89,7 @@ def same_release(session: Session, owner: Domain, nodes: dict[str, Node]) -> Nod
 
 
 def fitting_parts(session: Session, owner: Domain, parts: ReleaseParts) -> dict[str, Node]:
-    """The parts' nodes by name: each of the right kind and domain, ready, fitting the others; errors as of `add`."""
+    """The parts' nodes by name: each of the right kind and domain, ready, fitting the others."""
     nodes = {}
     for name in PARTS:
         ref, kind = getattr(parts, name), NodeKind(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,6 @@ class SnapshotStore(NodeStore[SnapshotRecord]):
         artifact: StoredArtifact,
         as_of: datetime | None = None,
         details: Mapping[str, Any] | None = None,
-        parents: Sequence[Parent] = (),
     ) -> tuple[SnapshotRecord, bool]:
         """Register a snapshot (`kind`: items or events); equal content gives the earlier one and False."""
         table = choice(SnapshotKind, kind, "kind of snapshot")
@@ -47,7 +46,7 @@ class SnapshotStore(NodeStore[SnapshotRecord]):
                 "details": dict(details or {}),
             }
             node = self._new(session, table.node_kind, owner, f"{domain} {table}, version {{}}", columns)
-            add_edges(session, node, [Parent(f"domain:{domain}", Relation.BUILT_FROM), *parents])
+            add_edges(session, node, [Parent(f"domain:{domain}", Relation.BUILT_FROM)])
             return self.read(session, node), True
 
     def list(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:

@@ -10,6 +10,7 @@ import pytest
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.registry.records import MetricRecord
 from hubspoke.registry.store import Registry
+from hubspoke.registry.stores.evaluations import NewEvaluation
 
 COMPARE = "hubspoke evaluate compare --domain garden --models garden:2,garden:1 --protocol leave-one-out"
 
@@ -19,15 +20,10 @@ def registry(home: Path) -> Registry:
 
 
 def measure(home: Path, subject: str, ndcg: float) -> None:
+    metrics = [MetricRecord("all", "ndcg@10", ndcg)]
+    protocol = Protocol().model_dump(mode="json")
     with registry(home) as opened:
-        opened.evaluations.add(
-            "garden",
-            subject,
-            "snapshot:garden/events/1",
-            protocol=Protocol().model_dump(mode="json"),
-            n_users=1,
-            metrics=[MetricRecord("all", "ndcg@10", ndcg)],
-        )
+        opened.evaluations.add(NewEvaluation("garden", subject, "snapshot:garden/events/1", protocol, 1, metrics))
 
 
 @pytest.fixture

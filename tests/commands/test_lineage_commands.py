@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from hubspoke.registry.records import MetricRecord, ModelPart, Parent
+from hubspoke.registry.stores.evaluations import NewEvaluation
+from hubspoke.registry.stores.indexes import NewIndex
 from hubspoke.workflows.workspace import open_workspace
 
 EVENTS = "snapshot:garden/events/1"
@@ -37,18 +39,9 @@ def live(garden: Any, monkeypatch: pytest.MonkeyPatch, stored: Any) -> Any:
                 ModelPart("transformer", str(layers) * 64, 4000 * layers, 1000 * layers),
             ]
             registry.models.finish(begun.ref, stored(name), "s", {}, parents, parts)
-            registry.evaluations.add("garden", begun.ref, EVENTS, protocol={}, n_users=3, metrics=MEASURED)
-        registry.indexes.add(
-            *("garden", "garden:1", ITEMS),
-            fingerprint="i",
-            space_fingerprint="s",
-            factory="Flat",
-            dimension=4,
-            metric="inner_product",
-            n_items=3,
-            artifact=stored("i"),
-            seconds=75,
-        )
+            registry.evaluations.add(NewEvaluation("garden", begun.ref, EVENTS, {}, 3, MEASURED))
+        made = ("i", "s", "Flat", 4, "inner_product", 3, stored("i"), 75)
+        registry.indexes.add(NewIndex("garden", "garden:1", ITEMS, *made))
         ws.promote("garden:1")
     return garden
 

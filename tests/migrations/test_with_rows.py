@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hubspoke.errors import HubspokeError
 from hubspoke.registry.database import Database
 from hubspoke.registry.migrate import downgrade, upgrade
-from hubspoke.registry.records import MetricRecord, ModelPart, Parent, ReleaseParts
+from hubspoke.registry.records import ModelPart, ReleaseParts
 from hubspoke.registry.store import Registry
 from hubspoke.registry.views import VIEWS
-from sqlalchemy import MetaData, text
+from sqlalchemy import text
 
 Rows = dict[str, list[dict[str, Any]]]
 PIN = {"pin": ["rose"], "max_per_brand": 3}
@@ -49,39 +50,33 @@ def old(blank_url: str, write_old_rows: Callable[[str], Rows]) -> Iterator[str]:
     yield blank_url
 
 
-def add_what_only_0002_knows(url: str, artifact: Any) -> None:
-    """Re-rankers with parts, two releases that differ in them alone, rules, a gate, one overridden, values per user."""
-    with Registry(url) as registry:
-        base = ReleaseParts("hub:1", "index:garden/1", "garden:1")
-        for number in (1, 2):
-            begun = registry.models.begin("reranker", "garden", f"r{number}", {})
-            source = ModelPart("fusion", "p" * 64, 10, 3, source="garden:1")
-            parents = [Parent("garden:1", "built_from")]
-            registry.models.finish(begun.ref, artifact(begun.ref), "space", {}, parents, parts=[source])
-            parts = ReleaseParts(base.hub, base.index, base.spoke, reranker=begun.ref)
-            registry.aliases.promote("garden", "live", parts, "bob", "try", overridden="ndcg@10 at least 0.9")
-        rules, _ = registry.rules.add("garden", {"bury": ["fern"], "reranker": "reranker:garden/1"})
-        registry.aliases.promote(
-            "garden", "candidate", ReleaseParts(base.hub, base.index, base.spoke, rules=rules.ref), "bob"
+@pytest.fixture
+def grow(versions_of: Callable[[Registry], Any], stored: Callable[[str], Any]) -> Callable[[str], None]:
+    """Add to a registry what only 0002 has a place for.
+
+    Re-rankers with parts, two releases that differ in them alone, rules, a gate, one overridden, values per user.
+    """
+
+    def add(url: str) -> None:
+        with Registry(url) as registry:
+            garden, base = versions_of(registry), ReleaseParts("hub:1", "index:garden/1", "garden:1")
+            for _ in range(2):
+                fusion = ModelPart("fusion", "p" * 64, 10, 3, source="garden:1")
+                parts = replace(base, reranker=garden.reranker("garden:1", "space", [fusion]).ref)
+                registry.aliases.promote("garden", "live", parts, "bob", "try", overridden="ndcg@10 at least 0.9")
+            rules, _ = registry.rules.add("garden", {"bury": ["fern"], "reranker": "reranker:garden/1"})
+            garden.promote(replace(base, rules=rules.ref), "candidate")
+            registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob")
+            protocol = {"name": "leave-one-out", "part": "test"}
+            given = {"protocol": protocol, "n_users": 5, "artifact": stored("values")}
+            garden.measure("release:garden/4", ("all", "ndcg@10", 0.3), **given)
+        execute(
+            url,
+            "UPDATE evaluations SET subject_id = (SELECT id FROM nodes WHERE ref = 'reranker:garden/1') "
+            "WHERE version = 3",
         )
-        registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob")
-        registry.evaluations.add(
-            "garden",
-            "release:garden/4",
-            "snapshot:garden/events/1",
-            protocol={"name": "leave-one-out", "part": "test"},
-            n_users=5,
-            metrics=[MetricRecord("all", "ndcg@10", 0.3)],
-            artifact=artifact("values"),
-        )
-    with closing(Database(url)) as database, database.writer.begin() as connection:
-        tables = MetaData()
-        tables.reflect(connection)
-        evaluations, nodes = tables.tables["evaluations"], tables.tables["nodes"]
-        subject = nodes.select().with_only_columns(nodes.c.id).where(nodes.c.ref == "reranker:garden/1")
-        connection.execute(
-            evaluations.update().where(evaluations.c.version == 3).values(subject_id=subject.scalar_subquery())
-        )
+
+    return add
 
 
 def test_up_with_rows_loses_nothing_and_rules_become_versions(old: str, read_rows: Callable[[str], Rows]) -> None:
@@ -113,7 +108,7 @@ def test_the_registry_reads_what_was_brought_forward(old: str) -> None:
         assert rules[0].created_at == registry.releases.get("release:garden/1").created_at
         assert registry.rules.add("garden", PIN) == (rules[0], False)
         parts = ReleaseParts("hub:1", "index:garden/1", "garden:1", rules="rules:garden/1")
-        assert registry.releases.add("garden", parts) == (registry.releases.get("release:garden/1"), False)
+        assert registry.releases.find("garden", parts) == registry.releases.get("release:garden/1")
         assert {e.parent for e in registry.lineage.upstream("rules:garden/1").edges} == {"domain:garden"}
         released = {e.parent for e in registry.lineage.upstream("garden@live").edges if e.child == "release:garden/1"}
         assert released == {"hub:1", "garden:1", "index:garden/1", "rules:garden/1"}
@@ -148,11 +143,11 @@ def test_every_view_answers_over_rows_that_were_brought_forward(old: str) -> Non
 
 
 def test_down_with_rows_of_0002_keeps_what_0001_has_a_place_for(
-    old: str, read_rows: Callable[[str], Rows], read_schema: Callable[[str], Any], stored: Any
+    old: str, grow: Callable[[str], None], read_rows: Callable[[str], Rows], read_schema: Callable[[str], Any]
 ) -> None:
     before, schema = read_rows(old), read_schema(old)
     upgrade(old)
-    add_what_only_0002_knows(old, stored)
+    grow(old)
     grown = read_rows(old)
     assert downgrade(old, "0001").after == "0001"
     after = read_rows(old)
@@ -169,9 +164,11 @@ def test_down_with_rows_of_0002_keeps_what_0001_has_a_place_for(
     assert (judged["subject_id"], judged["details"]) == (None, {"model": "reranker:garden/1"})
 
 
-def test_up_again_after_down_serves_the_same_releases(old: str, read_rows: Callable[[str], Rows], stored: Any) -> None:
+def test_up_again_after_down_serves_the_same_releases(
+    old: str, grow: Callable[[str], None], read_rows: Callable[[str], Rows]
+) -> None:
     upgrade(old)
-    add_what_only_0002_knows(old, stored)
+    grow(old)
     with Registry(old) as registry:
         rules = {r.ref: r.content for r in registry.rules.list()}
         history = [(m.action, m.from_ref, m.to_ref) for m in registry.aliases.history("garden")]

@@ -1,4 +1,4 @@
-"""The domain garden in a registry, and real processes beside this one."""
+"""A small registry that these tests share, and real processes beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hubspoke.registry.store import Registry
 
 @pytest.fixture
 def garden(registry: Registry, versions_of: Callable[[Registry], Any]) -> Any:
-    """Makes versions of garden, which has one snapshot of each kind and hub:1."""
+    """The domain garden with one snapshot of each kind and hub:1, and what makes more."""
     registry.domains.add("garden", "plants and pots")
     made = versions_of(registry)
     made.snapshot("items")
@@ -22,21 +22,15 @@ def garden(registry: Registry, versions_of: Callable[[Registry], Any]) -> Any:
     return made
 
 
-StartProcess = Callable[..., "subprocess.Popen[str]"]
-
-
 @pytest.fixture
-def start() -> Iterator[StartProcess]:
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start real Python processes with code and arguments; what still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
 
     def begin(code: str, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", code, *arguments]
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        return process
+        started.append(subprocess.Popen([sys.executable, "-c", code, *arguments], text=True, **pipes))
+        return started[-1]
 
     yield begin
     for process in started:

@@ -30,7 +30,7 @@ def _headings(query: str) -> list[str]:
 
 
 def test_the_questions_find_what_there_is(garden) -> None:
-    garden.registry.aliases.promote("garden", "live", garden.parts(), "ann", "first")
+    garden.promote()
     serves = run_sql(garden.registry, QUERIES[0])
     assert serves.to_dicts()[0]["live"] == "release:garden/1"
     moves = run_sql(garden.registry, QUERIES[8])

@@ -9,16 +9,15 @@ from hubspoke.registry.store import Registry
 
 
 def test_every_reference_resolves_to_its_node_and_record(garden) -> None:
-    release = garden.release()
-    garden.registry.aliases.promote("garden", "live", release.ref, "ann")
-    garden.registry.aliases.promote("hub", "live", "hub:1", "ann")
+    release = garden.promote()
+    garden.promote("hub:1", scope="hub")
     expected = {
         "hub": ("hub:1", ModelRecord),
         "hub@live": ("hub:1", ModelRecord),
-        "garden": (release.ref, ReleaseRecord),
+        "garden": (release, ReleaseRecord),
         "garden:1": ("garden:1", ModelRecord),
         "snapshot:garden/items/latest": ("snapshot:garden/items/1", SnapshotRecord),
-        "release:garden/latest": (release.ref, ReleaseRecord),
+        "release:garden/latest": (release, ReleaseRecord),
         "domain:garden": ("domain:garden", DomainRecord),
     }
     for text, (ref, kind) in expected.items():
@@ -50,8 +49,7 @@ def test_a_reference_to_nothing_says_what_there_is(garden, reference: str, sente
 def test_domains_are_listed_with_counts_and_what_is_live(garden) -> None:
     registry: Registry = garden.registry
     registry.domains.add("cosmetics")
-    release = garden.release()
-    registry.aliases.promote("garden", "live", release.ref, "ann")
+    garden.promote()
     cosmetics, listed = registry.domains.list()
     assert (cosmetics.name, cosmetics.counts, cosmetics.live) == ("cosmetics", DomainCounts(), None)
     assert listed == registry.domains.get("garden") == registry.domains.find("garden")

@@ -44,6 +44,7 @@ MOVER = """
 import random, sys
 from hubspoke.errors import LockedError
 from hubspoke.registry.store import Registry
+from hubspoke.registry.stores.aliases import Seen
 url, name, moves, *targets = sys.argv[1:]
 choose = random.Random(name).choice
 with Registry(url) as registry:
@@ -55,7 +56,7 @@ with Registry(url) as registry:
             seen = registry.resolve("garden@live").ref
             target = choose([ref for ref in targets if ref != seen])
             try:
-                registry.aliases.promote("garden", "live", target, name, expected=seen)
+                registry.aliases.promote("garden", "live", target, name, seen=Seen(seen))
                 break
             except LockedError:
                 told += 1

@@ -17,6 +17,7 @@ from hubspoke.evaluation.protocols import Protocol
 from hubspoke.evaluation.user_values import FILE, write_user_values
 from hubspoke.progress import Progress
 from hubspoke.registry.records import MetricRecord, Parent
+from hubspoke.registry.stores.evaluations import NewEvaluation
 from hubspoke.workflows import releases
 from hubspoke.workflows.conditions import Verdict, parse_conditions
 from hubspoke.workflows.gates import GateCheck
@@ -47,7 +48,7 @@ def measure(
     with ws.artifacts.stage() as staged:
         write_user_values(staged / FILE, {slice_: part})
         artifact = ws.artifacts.commit(staged, "evaluation")
-    return ws.registry.evaluations.add(
+    new = NewEvaluation(
         "garden",
         subject,
         events,
@@ -56,7 +57,8 @@ def measure(
         metrics=[MetricRecord(slice_, f"ndcg@{k}", float(values.mean()))],
         parents=[Parent(items, "evaluated_on", "items")],
         artifact=artifact if keep else None,
-    ).ref
+    )
+    return ws.registry.evaluations.add(new).ref
 
 
 @pytest.fixture

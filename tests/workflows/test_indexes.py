@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.errors import CorruptArtifactError, IncompatibleError, NotFoundError, UsageError
+from hubspoke.registry.stores.indexes import NewIndex
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import index_of, load_index
 from hubspoke.workflows.workspace import Workspace
@@ -134,9 +135,9 @@ def test_an_index_of_another_space_answers_nothing_and_cannot_go_live(shop: Work
                 text = file.read_bytes().replace(record.space_fingerprint.encode(), b"f" * 64)
                 (staged / file.name).write_bytes(text)
         artifact = shop.artifacts.commit(staged, "index")
-    same = {name: getattr(record, name) for name in ("factory", "dimension", "metric", "n_items")}
-    same |= {"fingerprint": "tampered", "space_fingerprint": "f" * 64, "artifact": artifact}
-    ref = shop.registry.indexes.add("lamps", record.model, record.items, **same).ref
+    same = (record.factory, record.dimension, record.metric, record.n_items)
+    tampered = NewIndex("lamps", record.model, record.items, "tampered", "f" * 64, *same, artifact)
+    ref = shop.registry.indexes.add(tampered).ref
     for ask in (shop.index.check, shop.promote, lambda ref: shop.recommend(ref, ["lamps-0001"])):
         with pytest.raises(IncompatibleError, match="hubspoke index build"):
             ask(ref)

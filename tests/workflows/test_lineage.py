@@ -12,7 +12,7 @@ import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.registry.kinds import NodeKind
 from hubspoke.registry.lineage.graph import Lineage, LineageNode
-from hubspoke.registry.records import MetricRecord, NodeRecord, Parent
+from hubspoke.registry.records import NodeRecord, Parent
 from hubspoke.registry.rows import now
 from hubspoke.registry.schema import Edge, Node
 from hubspoke.reports.lineage import LOOKS, dot, mermaid, tree_lines
@@ -40,14 +40,7 @@ def test_what_points_at_nothing_and_what_is_no_reference(garden: Workspace) -> N
 
 def test_tree_lines_name_relation_part_day_and_metric(garden: Workspace, models: Any) -> None:
     models.spoke(models.hub().ref)
-    garden.registry.evaluations.add(
-        "garden",
-        "garden:1",
-        "snapshot:garden/events/1",
-        protocol={},
-        n_users=3,
-        metrics=[MetricRecord("all", "ndcg@10", 0.0784)],
-    )
+    models.measure("garden:1", ("all", "ndcg@10", 0.0784))
     models.index("garden:1")
     day = f"{now():%Y-%m-%d}"
     assert tree_lines(garden.lineage.show("index:garden/1")) == [

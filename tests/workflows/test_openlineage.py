@@ -13,7 +13,8 @@ import pytest
 from hubspoke.errors import HubspokeError, NotFoundError, UsageError
 from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import Database
-from hubspoke.registry.records import MetricRecord, Parent, ReleaseParts
+from hubspoke.registry.records import Parent, ReleaseParts
+from hubspoke.registry.stores.indexes import NewIndex
 from hubspoke.workflows.workspace import Workspace
 from sqlalchemy import event as sql_event
 from sqlalchemy import make_url
@@ -30,7 +31,7 @@ def artifact(text: str, size: int) -> StoredArtifact:
 
 
 @pytest.fixture
-def recorded(each_ws: Workspace) -> Workspace:
+def recorded(each_ws: Workspace, versions_of: Any) -> Workspace:
     """A registry with one run of every kind, one that failed and one that still goes on."""
     registry = each_ws.registry
     registry.domains.add("garden")
@@ -45,28 +46,12 @@ def recorded(each_ws: Workspace) -> Workspace:
     registry.models.begin("spoke", "garden", "s2", {})
     registry.models.fail("garden:2", "MemoryError: too large")
     registry.models.begin("spoke", "garden", "s3", {})
-    registry.indexes.add(
-        "garden",
-        "garden:1",
-        "snapshot:garden/items/1",
-        fingerprint="f",
-        space_fingerprint="space",
-        factory="Flat",
-        dimension=8,
-        metric="inner_product",
-        n_items=4,
-        artifact=artifact("index", 128),
-        seconds=2.5,
-    )
-    registry.evaluations.add(
-        "garden",
-        "garden:1",
-        "snapshot:garden/events/1",
-        protocol={"name": "leave-one-out", "test_from": None},
-        n_users=2,
-        metrics=[MetricRecord("all", "ndcg@10", 0.25, 0.2)],
-    )
-    registry.releases.add("garden", ReleaseParts("hub:1", "index:garden/1", "garden:1"))
+    made = ("f", "space", "Flat", 8, "inner_product", 4, artifact("index", 128), 2.5)
+    registry.indexes.add(NewIndex("garden", "garden:1", "snapshot:garden/items/1", *made))
+    protocol = {"name": "leave-one-out", "test_from": None}
+    versions_of(registry).measure("garden:1", ("all", "ndcg@10", 0.25, 0.2), protocol=protocol, n_users=2)
+    parts = ReleaseParts("hub:1", "index:garden/1", "garden:1")
+    registry.aliases.promote("garden", "live", parts, "tester")
     return each_ws
 
 

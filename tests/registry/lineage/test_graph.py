@@ -23,13 +23,13 @@ def refs(lineage: Lineage) -> set[str]:
 
 
 def test_upstream_and_downstream_of_a_release(garden) -> None:
-    release = garden.release()
+    release = garden.promote()
     items, events, domain = "snapshot:garden/items/1", "snapshot:garden/events/1", "domain:garden"
-    up = garden.registry.lineage.upstream(release.ref)
+    up = garden.registry.lineage.upstream(release)
     assert refs(up) == {"hub:1", "garden:1", "index:garden/1", items, events, domain}
-    assert up.root.ref == release.ref
+    assert up.root.ref == release
     assert {reached.ref: reached.depth for reached in up.nodes} == {
-        release.ref: 0,
+        release: 0,
         "hub:1": 1,
         "garden:1": 1,
         "index:garden/1": 1,
@@ -41,29 +41,29 @@ def test_upstream_and_downstream_of_a_release(garden) -> None:
     assert up.refs == ("hub:1", "garden:1", "index:garden/1", items, events, domain)
     assert EdgeRecord("hub:1", "garden:1", "inherits", "text", "language transfers") in up.edges
     down = garden.registry.lineage.downstream(events)
-    assert refs(down) == {"garden:1", "index:garden/1", release.ref}
-    assert refs(garden.registry.lineage.downstream(release.ref)) == set()
+    assert refs(down) == {"garden:1", "index:garden/1", release}
+    assert refs(garden.registry.lineage.downstream(release)) == set()
     assert refs(garden.registry.lineage.upstream("domain:garden")) == set()
     with pytest.raises(NotFoundError):
         garden.registry.lineage.upstream("garden:9")
 
 
 def test_a_lineage_tells_how_each_node_was_reached_and_can_be_cut(garden) -> None:
-    release = garden.release()
-    up = garden.registry.lineage.upstream(release.ref)
+    release = garden.promote()
+    up = garden.registry.lineage.upstream(release)
     nearest = {ref: {(e.child, e.relation) for e in edges} for ref, edges in up.nearest().items()}
     # The hub is a parent of the spoke too, but the shortest way to it is the release's own edge.
-    assert nearest["hub:1"] == {(release.ref, "released_as")}
+    assert nearest["hub:1"] == {(release, "released_as")}
     assert nearest["snapshot:garden/items/1"] == {("hub:1", "trained_on"), ("index:garden/1", "embeds")}
-    told = {node["ref"]: node for node in up.to_dict()["nodes"]}
-    assert told["snapshot:garden/items/1"]["relations"] == ["embeds", "trained_on"]
-    assert (told[release.ref]["relations"], told[release.ref]["kind"], told[release.ref]["depth"]) == ([], "release", 0)
+    plain = {node["ref"]: node for node in up.to_dict()["nodes"]}
+    assert plain["snapshot:garden/items/1"]["relations"] == ["embeds", "trained_on"]
+    assert (plain[release]["relations"], plain[release]["kind"], plain[release]["depth"]) == ([], "release", 0)
     near = up.within(depth=1)
     assert refs(near) == {"hub:1", "garden:1", "index:garden/1"}
     assert {(e.parent, e.child) for e in near.edges} == {
         ("hub:1", "garden:1"),
         ("garden:1", "index:garden/1"),
-        *((part, release.ref) for part in near.refs),
+        *((part, release) for part in near.refs),
     }
     assert "domain:garden" not in refs(up.within(domains=False))
     assert garden.registry.lineage.downstream("domain:garden").within(domains=False).root.ref == "domain:garden"
@@ -82,12 +82,12 @@ def asked(registry: Registry, question: Any) -> list[str]:
 
 
 def test_each_question_is_one_query(garden) -> None:
-    release = garden.release()
-    statements = asked(garden.registry, lambda: garden.registry.lineage.upstream(release.ref))
+    release = garden.promote()
+    statements = asked(garden.registry, lambda: garden.registry.lineage.upstream(release))
     assert len(statements) == 2  # the reference, then the whole lineage
     assert "RECURSIVE" in statements[1]
     # A tree asks for the metrics too.
-    assert len(asked(garden.registry, lambda: garden.registry.lineage.show(release.ref))) == 3
+    assert len(asked(garden.registry, lambda: garden.registry.lineage.show(release))) == 3
 
 
 def test_a_walk_keeps_postgresql_to_its_indexes_and_no_longer_than_that(garden) -> None:
@@ -105,8 +105,7 @@ def lines(tree: LineageTree) -> list[tuple[int, str, bool]]:
 
 
 def test_a_tree_unfolds_each_node_once(garden) -> None:
-    spoke = garden.spoke("hub:1")
-    index = garden.index(spoke.ref)
+    index = garden.index(garden.spoke().ref)
     assert lines(garden.registry.lineage.show(index.ref)) == [
         (0, "index:garden/1", False),
         (1, "snapshot:garden/items/1", False),
@@ -122,45 +121,38 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
     assert (3, "snapshot:garden/items/1", True) in with_domains
     downstream = [line[:2] for line in lines(garden.registry.lineage.show("hub:1", "downstream"))]
     assert downstream == [(0, "hub:1"), (1, "garden:1"), (2, "index:garden/1")]
-    told = garden.registry.lineage.show(index.ref).to_dict()
-    assert told["node"]["ref"] == "index:garden/1"
-    assert [(line["depth"], line["ref"]) for line in told["lines"]][:3] == [
+    plain = garden.registry.lineage.show(index.ref).to_dict()
+    assert plain["node"]["ref"] == "index:garden/1"
+    assert [(line["depth"], line["ref"]) for line in plain["lines"]][:3] == [
         (0, "index:garden/1"),
         (1, "snapshot:garden/items/1"),
         (1, "garden:1"),
     ]
-    assert told["lines"][4]["edges"][1]["reason"] == "language transfers"
+    assert plain["lines"][4]["edges"][1]["reason"] == "language transfers"
 
 
 def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
-    release = garden.release()
-    tree = garden.registry.lineage.show(release.ref, depth=1)
+    release = garden.promote()
+    tree = garden.registry.lineage.show(release, depth=1)
     assert [(line.depth, line.node.ref, line.cut) for line in tree.lines] == [
-        (0, release.ref, False),
+        (0, release, False),
         (1, "hub:1", True),
         (1, "garden:1", True),
         (1, "index:garden/1", True),
     ]
     two = [
         (line.depth, line.node.ref, line.repeated, line.cut)
-        for line in garden.registry.lineage.show(release.ref, depth=2).lines
+        for line in garden.registry.lineage.show(release, depth=2).lines
     ]
     assert (2, "garden:1", True, False) in two  # under the index, unfolded above it
     assert max(depth for depth, *_ in two) == 2
 
 
 def test_versions_show_the_headline_metric_of_their_newest_evaluation(garden) -> None:
-    release = garden.release()
+    release = garden.promote()
     for value in (0.05, 0.078):
-        garden.registry.evaluations.add(
-            "garden",
-            "garden:1",
-            "snapshot:garden/events/1",
-            protocol={"split": "leave-one-out"},
-            n_users=3,
-            metrics=[MetricRecord("all", "ndcg@10", value, 0.01, 0.1), MetricRecord("cold", "ndcg@10", 0.5)],
-        )
-    metrics = {line.node.ref: line.metric for line in garden.registry.lineage.show(release.ref).lines}
+        garden.measure("garden:1", ("all", "ndcg@10", value, 0.01, 0.1), ("cold", "ndcg@10", 0.5))
+    metrics = {line.node.ref: line.metric for line in garden.registry.lineage.show(release).lines}
     assert metrics["garden:1"] == MetricRecord("all", "ndcg@10", 0.078, 0.01, 0.1)
     assert metrics["hub:1"] is None
     down = {line.node.ref: line.metric for line in garden.registry.lineage.show("garden:1", "downstream").lines}
@@ -194,11 +186,11 @@ def test_an_edge_that_closes_a_cycle_is_refused(garden) -> None:
     ],
 )
 def test_the_database_itself_refuses_to_tear_a_child_from_its_parents(garden, statement: str) -> None:
-    release = garden.release()
-    before = garden.registry.lineage.upstream(release.ref)
+    release = garden.promote()
+    before = garden.registry.lineage.upstream(release)
     with pytest.raises(IntegrityError), garden.registry.database.engine.begin() as connection:
         connection.exec_driver_sql(statement)
-    assert garden.registry.lineage.upstream(release.ref) == before
+    assert garden.registry.lineage.upstream(release) == before
 
 
 # ---- any graph ----

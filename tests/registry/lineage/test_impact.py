@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import networkx as nx
 import pytest
 from hubspoke.errors import NotFoundError
 from hubspoke.registry.lineage.impact import Impact
-from hubspoke.registry.records import MetricRecord, Parent, ReleaseParts
+from hubspoke.registry.records import Parent
 from hubspoke.registry.rows import find_node, now
 from hubspoke.registry.schema import Model, Node
 from hubspoke.registry.store import Registry
@@ -34,17 +35,14 @@ def took(registry: Registry, ref: str, seconds: float) -> None:
 def served(garden):
     """Two releases of garden on hub:1, the second live; the first spoke also has a failed successor."""
     registry = garden.registry
-    garden.release()
-    release = garden.release()
-    registry.aliases.promote("garden", "live", release.ref, "ann")
+    garden.promote()
+    garden.promote()
     failed = registry.models.begin("spoke", "garden", "x", {})
     registry.lineage.add_edge(failed.ref, Parent("garden:1", "warm_started_from"))
     registry.models.fail(failed.ref, "no memory")
     registry.models.begin("spoke", "garden", "y", {})
     registry.lineage.add_edge("garden:4", Parent("hub:1", "adapted_from"))
-    registry.evaluations.add(
-        "garden", "garden:2", EVENTS, protocol={}, n_users=3, metrics=[MetricRecord("all", "hr@10", 0.5)]
-    )
+    garden.measure("garden:2", ("all", "hr@10", 0.5))
     took(registry, "garden:1", 60)
     took(registry, "garden:2", 90.5)
     return garden
@@ -111,33 +109,29 @@ def test_an_index_a_release_and_a_domain_as_the_cause(served) -> None:
 
 def test_aliases_rerankers_and_rules(garden) -> None:
     registry = garden.registry
-    spoke = garden.spoke("hub:1")
-    index, reranker = garden.index(spoke.ref), garden.reranker(spoke.ref)
     rules, _ = registry.rules.add("garden", {"boost": []})
-    parts = ReleaseParts("hub:1", index.ref, spoke.ref, reranker.ref, rules.ref)
-    release, _ = registry.releases.add("garden", parts)
+    parts = garden.parts(rules.ref)
+    reranker = garden.reranker("garden:1")
     for alias in ("live", "candidate"):
-        registry.aliases.promote("garden", alias, release.ref, "ann")
-    registry.aliases.promote("hub", "live", "hub:1", "ann")
+        release = garden.promote(replace(parts, reranker=reranker.ref), alias)
+    garden.promote("hub:1", scope="hub")
     impact = registry.lineage.impact("domain:garden")
     by_ref = {step.ref: step for step in impact.steps}
     assert by_ref["hub:1"].aliases == ("hub@live",)
-    assert by_ref[release.ref].aliases == ("garden@candidate", "garden@live")
+    assert by_ref[release].aliases == ("garden@candidate", "garden@live")
     assert (by_ref[reranker.ref].action, by_ref[reranker.ref].serves) == ("retrain", True)
     assert rules.ref not in by_ref
     assert (impact.totals.rule_sets, impact.totals.live_releases) == (1, 1)
-    assert steps(registry.lineage.impact(rules.ref)) == [("re-release", release.ref)]
+    assert steps(registry.lineage.impact(rules.ref)) == [("re-release", release)]
 
 
-def test_versions_are_ordered_by_number_and_a_domain_is_finished_before_the_next(garden, stored) -> None:
-    registry = garden.registry
+def test_versions_are_ordered_by_number_and_a_domain_is_finished_before_the_next(garden) -> None:
     for _ in range(10):
-        garden.spoke("hub:1")
+        garden.spoke()
     garden.index("garden:10")
-    registry.domains.add("attic")
-    begun = registry.models.begin("spoke", "attic", "a", {})
-    registry.models.finish(begun.ref, stored("attic"), "s", parents=[Parent("hub:1", "adapted_from")])
-    order = [step.ref for step in registry.lineage.impact("hub:1").steps]
+    garden.registry.domains.add("attic")
+    garden.model("spoke", [Parent("hub:1", "adapted_from")], domain="attic")
+    order = [step.ref for step in garden.registry.lineage.impact("hub:1").steps]
     assert order[:4] == ["attic:1", "garden:1", "garden:2", "garden:3"]
     assert order.index("garden:9") < order.index("garden:10") < order.index("index:garden/1")
 

@@ -18,8 +18,8 @@ def short(findings: list[Staleness]) -> list[tuple[str, str, str, str, str]]:
 @pytest.fixture
 def live(garden):
     """garden with a live release of hub:1, which is hub@live, on the newest of everything."""
-    garden.registry.aliases.promote("garden", "live", garden.release().ref, "ann")
-    garden.registry.aliases.promote("hub", "live", "hub:1", "ann")
+    garden.promote()
+    garden.promote("hub:1", scope="hub")
     return garden
 
 
@@ -57,25 +57,23 @@ def test_newer_snapshots_put_the_parts_behind_that_saw_an_older_one(live) -> Non
 def test_a_hub_that_has_moved_on_and_one_that_was_taken_back(live) -> None:
     registry = live.registry
     live.hub()
-    registry.aliases.promote("hub", "live", "hub:2", "ann")
+    live.promote("hub:2", scope="hub")
     assert short(registry.lineage.staleness()) == [("garden", "release:garden/1", "newer hub", "hub:1", "hub:2")]
     assert registry.lineage.staleness("garden")[0].detail == "serves from hub:1 while hub@live is hub:2"
-    spoke = live.spoke("hub:2")
-    index = live.index(spoke.ref)
-    release, _ = registry.releases.add("garden", ReleaseParts("hub:2", index.ref, spoke.ref))
-    registry.aliases.promote("garden", "live", release.ref, "ann")
+    spoke = live.spoke("hub:2").ref
+    release = live.promote(ReleaseParts("hub:2", live.index(spoke).ref, spoke))
     assert registry.lineage.staleness() == []
     registry.aliases.rollback("hub", "live", "ann")
-    assert short(registry.lineage.staleness()) == [("garden", release.ref, "other hub", "hub:2", "hub:1")]
+    assert short(registry.lineage.staleness()) == [("garden", release, "other hub", "hub:2", "hub:1")]
 
 
-def test_the_hub_that_is_live_is_looked_at_though_nothing_serves_from_it(live, stored) -> None:
+def test_the_hub_that_is_live_is_looked_at_though_nothing_serves_from_it(live) -> None:
     registry = live.registry
     registry.domains.add("attic")
-    old, _ = registry.snapshots.add("attic", "items", "a", 4, stored("a"))
+    old = live.snapshot("items", "a", "attic")
     live.model("hub", [Parent(old.ref, "trained_on"), Parent(f"{ITEMS}/1", "trained_on")])
-    registry.aliases.promote("hub", "live", "hub:2", "ann")
-    new, _ = registry.snapshots.add("attic", "items", "b", 5, stored("b"))
+    live.promote("hub:2", scope="hub")
+    new = live.snapshot("items", "b", "attic")
     assert short(registry.lineage.staleness()) == [
         ("attic", "hub:2", "newer items", old.ref, new.ref),
         ("garden", "release:garden/1", "newer hub", "hub:1", "hub:2"),

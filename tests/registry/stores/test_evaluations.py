@@ -8,22 +8,16 @@ from hubspoke.registry.records import MetricRecord
 
 EVENTS = "snapshot:garden/events/1"
 PROTOCOL = {"split": "leave-one-out", "k": [10, 20, 100]}
+NDCG = ("all", "ndcg@10", 0.06, 0.05, 0.07)
+COLD = ("cold", "ndcg@10", 0.033)
 
 
 def test_metrics_come_back_with_their_protocol(garden) -> None:
-    metrics = [
-        MetricRecord("all", "ndcg@10", 0.06, 0.05, 0.07),
-        MetricRecord("cold", "ndcg@10", 0.033),
-        MetricRecord("all", "hr@10", 0.1),
-    ]
-    made = garden.registry.evaluations.add(
-        "garden", "hub:1", EVENTS, protocol=PROTOCOL, n_users=40, metrics=metrics, details={"seen": "masked"}
-    )
+    made = garden.measure("hub:1", NDCG, COLD, ("all", "hr@10", 0.1), protocol=PROTOCOL, details={"seen": "masked"})
     assert (made.ref, made.subject, made.events, made.protocol) == ("evaluation:garden/1", "hub:1", EVENTS, PROTOCOL)
-    assert made.metrics == (metrics[2], metrics[0], metrics[1])
-    assert made.metric("ndcg@10") == metrics[0]
-    assert made.metric("ndcg@10", "cold") == metrics[1]
-    assert made.metric("mrr") is None
+    assert made.metrics == (MetricRecord("all", "hr@10", 0.1), MetricRecord(*NDCG), MetricRecord(*COLD))
+    assert made.metric("ndcg@10") == MetricRecord(*NDCG)
+    assert (made.metric("ndcg@10", "cold"), made.metric("mrr")) == (MetricRecord(*COLD), None)
     assert made.to_dict()["metrics"][1]["low"] == 0.05
     assert garden.registry.evaluations.get(made.ref) == made
     edges = {(e.parent, e.relation) for e in garden.registry.lineage.upstream(made.ref).edges if e.child == made.ref}
@@ -31,33 +25,21 @@ def test_metrics_come_back_with_their_protocol(garden) -> None:
 
 
 def test_listing_by_domain_and_by_subject(garden) -> None:
-    def add(subject: str | None, value: float):
-        metrics = [MetricRecord("all", "ndcg@10", value)]
-        return garden.registry.evaluations.add(
-            "garden", subject, EVENTS, protocol=PROTOCOL, n_users=1, metrics=metrics, details={"system": "popularity"}
-        )
-
-    baseline, hub = add(None, 0.01), add("hub:1", 0.02)
-    assert baseline.subject is None
+    baseline, hub = garden.measure(None, NDCG, details={"system": "popularity"}), garden.measure("hub:1", NDCG)
+    assert (baseline.subject, baseline.details) == (None, {"system": "popularity"})
     assert garden.registry.evaluations.list("garden") == [baseline, hub]
     assert garden.registry.evaluations.list(subject="hub:1") == [hub]
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_metric_that_is_no_number_is_refused(garden, value: float) -> None:
-    with pytest.raises(UsageError, match="leave out what cannot be measured"):
-        garden.registry.evaluations.add(
-            "garden",
-            None,
-            EVENTS,
-            protocol={},
-            n_users=0,
-            metrics=[MetricRecord("cold", "mrr", value)],
-        )
-
-
-def test_a_metric_given_twice_is_refused(garden) -> None:
-    twice = [MetricRecord("all", "mrr", 0.1), MetricRecord("all", "mrr", 0.2)]
-    with pytest.raises(UsageError, match="mrr on slice all is given twice"):
-        garden.registry.evaluations.add("garden", None, EVENTS, protocol={}, n_users=0, metrics=twice)
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ([("cold", "mrr", math.nan)], "leave out what cannot be measured"),
+        ([("cold", "mrr", 0.1, math.inf)], "leave out what cannot be measured"),
+        ([("all", "mrr", 0.1), ("all", "mrr", 0.2)], "mrr on slice all is given twice"),
+    ],
+)
+def test_a_metric_is_a_number_given_once(garden, metrics, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        garden.measure(None, *metrics)
     assert garden.registry.evaluations.list() == []

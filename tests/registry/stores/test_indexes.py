@@ -5,8 +5,7 @@ from hubspoke.errors import UsageError
 
 
 def test_an_index_knows_its_model_its_items_and_its_space(garden) -> None:
-    spoke = garden.spoke("hub:1")
-    index = garden.index(spoke.ref)
+    index = garden.index(garden.spoke().ref)
     assert (index.ref, index.model, index.items) == ("index:garden/1", "garden:1", "snapshot:garden/items/1")
     assert (index.factory, index.dimension, index.metric, index.seconds) == ("Flat", 8, "inner_product", 1.5)
     assert garden.registry.indexes.find("garden", "index0") == index == garden.registry.indexes.get("index:garden/1")

@@ -4,6 +4,7 @@ import errno
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hubspoke import files
 from hubspoke.errors import HubspokeError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
 from hubspoke.registry.database import HEAD_REVISION, Database
 from hubspoke.registry.migrate import downgrade, upgrade
-from hubspoke.registry.records import MetricRecord, ModelPart, Parent, ReleaseParts
+from hubspoke.registry.records import ModelPart, Parent
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
 from hubspoke.registry.transfer import backup
@@ -58,30 +59,21 @@ def file_url(file: Path) -> str:
 
 
 @pytest.fixture
-def filled(garden, stored) -> Any:
+def filled(garden) -> Any:
     """A registry with rows in every table, what JSON, numbers and times can hold among them."""
     registry = garden.registry
     registry.domains.set_settings("garden", {"título": ["ä", None, 1.5, 2**53], "nested": {"a": {}}})
     rules, _ = registry.rules.add("garden", {"pin": ["rose"]})
     parts = garden.parts(rules.ref)
     registry.aliases.promote("garden", "live", parts, "ann", "first")
-    begun = registry.models.begin("spoke", "garden", "second", {})
     inherited = ModelPart("text", "f" * 64, 10, 2**40, source="garden:1")
     parents = [Parent("hub:1", "adapted_from"), Parent("garden:1", "inherits", "text", "language transfers")]
-    registry.models.finish(begun.ref, stored("second"), "s", {}, parents, parts=[inherited])
-    reranker = garden.reranker("garden:1")
-    second = ReleaseParts(parts.hub, parts.index, parts.spoke, reranker.ref, rules.ref)
+    garden.model("spoke", parents, parts=[inherited])
+    second = replace(parts, reranker=garden.reranker("garden:1").ref)
     registry.aliases.promote("garden", "live", second, "ann", None, overridden="ndcg@10 at least 0.9")
     registry.aliases.rollback("garden", "live", "bob", "worse")
     registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob", "higher")
-    registry.evaluations.add(
-        "garden",
-        "garden:1",
-        "snapshot:garden/events/1",
-        protocol={"name": "leave-one-out"},
-        n_users=3_000_000_000,
-        metrics=[MetricRecord("all", "ndcg@10", 0.1 + 0.2, None, 1e-300)],
-    )
+    garden.measure("garden:1", ("all", "ndcg@10", 0.1 + 0.2, None, 1e-300), n_users=3_000_000_000)
     assert all(rows_of(url_of(registry)).values())
     return garden
 

@@ -5,22 +5,22 @@ nothing.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hubspoke.errors import IncompatibleError, InvalidDataError, NotFoundError, UsageError
-from hubspoke.registry.artifacts.manifests import StoredArtifact
-from hubspoke.registry.records import MetricRecord, ModelPart, Parent, ReleaseParts
+from hubspoke.registry.records import ModelPart, ReleaseParts
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
 from hubspoke.registry.transfer.bundle_rows import LEFT_BEHIND, OWNERS, BundleRows, read_rows
 
 Tables = dict[str, list[dict[str, Any]]]
+METRICS = (("all", "ndcg@10", 0.1 + 0.2, 0.0, None), ("cold", "hr@10", 1.0))
 
 
 @pytest.fixture
@@ -35,43 +35,16 @@ def other(tmp_path: Path, sqlite_template: Path) -> Iterator[Registry]:
 def released(garden: Any) -> Any:
     """release:garden/1 with a part of its own, rules, a re-ranker, and evaluations of which two belong to it."""
     registry = garden.registry
-    spoke = garden.spoke("hub:1")
-    begun = registry.models.begin("reranker", "garden", "r", {})
-    registry.models.finish(
-        begun.ref,
-        _stored("r"),
-        "s",
-        {},
-        [Parent(spoke.ref, "built_from")],
-        [ModelPart("trees", "f" * 64, 10, 3), ModelPart("hub", "e" * 64, source="hub:1")],
-    )
-    rules = registry.rules.add("garden", {"pin": ["rose"]})[0].ref
-    parts = ReleaseParts("hub:1", garden.index(spoke.ref).ref, spoke.ref, begun.ref, rules)
-    release, _ = registry.releases.add("garden", parts)
-    measure(registry, spoke.ref, "snapshot:garden/events/1")
-    measure(registry, release.ref, "snapshot:garden/events/1")
-    newer = garden.snapshot("events", "newer").ref
-    measure(registry, "hub:1", newer)
-    measure(registry, None, "snapshot:garden/events/1")
-    garden.spoke("hub:1")
+    rules, _ = registry.rules.add("garden", {"pin": ["rose"]})
+    parts = garden.parts(rules.ref)
+    trees = [ModelPart("trees", "f" * 64, 10, 3), ModelPart("hub", "e" * 64, source="hub:1")]
+    release = garden.promote(replace(parts, reranker=garden.reranker("garden:1", parts=trees).ref))
+    garden.measure("garden:1", *METRICS)
+    garden.measure(release, *METRICS)
+    garden.measure("hub:1", *METRICS, events=garden.snapshot("events", "newer").ref)
+    garden.measure(None, *METRICS, details={"model": "popularity"})
+    garden.spoke()
     return garden
-
-
-def _stored(text: str) -> StoredArtifact:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return StoredArtifact(digest, "test", len(text), {"data": digest})
-
-
-def measure(registry: Registry, subject: str | None, events: str) -> str:
-    return registry.evaluations.add(
-        "garden",
-        subject,
-        events,
-        protocol={"name": "leave-one-out"},
-        n_users=3,
-        metrics=[MetricRecord("all", "ndcg@10", 0.1 + 0.2, 0.0, None), MetricRecord("cold", "hr@10", 1.0)],
-        details={"model": subject or "popularity"},
-    ).ref
 
 
 def travel(rows: BundleRows) -> BundleRows:
@@ -117,10 +90,9 @@ def test_a_bundle_holds_the_lineage_and_the_evaluations_measured_within_it(relea
     assert travel(rows).tables == rows.tables
 
 
-def test_a_domain_that_no_edge_leads_to_is_there_all_the_same(registry: Registry) -> None:
+def test_a_domain_that_no_edge_leads_to_is_there_all_the_same(registry: Registry, versions_of: Any) -> None:
     registry.domains.add("garden")
-    begun = registry.models.begin("spoke", "garden", "f", {})
-    registry.models.finish(begun.ref, _stored("s"), "s")
+    versions_of(registry).model("spoke")
     assert [node["ref"] for node in registry.bundles.rows("garden:1").tables["nodes"]] == ["domain:garden", "garden:1"]
 
 
@@ -169,21 +141,22 @@ def test_a_rehearsal_says_all_and_leaves_nothing(released: Any, other: Registry)
     assert other.bundles.place(rows) == planned
 
 
-def taken(registry: Registry) -> None:
+@pytest.fixture
+def taken(other: Registry, versions_of: Any, stored: Any) -> Registry:
     """A registry whose numbers are taken by other versions, and which has the same events under another number."""
-    registry.domains.add("garden", "ours", {"theirs": False})
-    registry.snapshots.add("garden", "items", "z", 3, _stored("z"))
-    registry.snapshots.add("garden", "events", "y", 3, _stored("y"))
-    registry.snapshots.add("garden", "events", "a", 10, _stored("written by another library"))
-    begun = registry.models.begin("hub", None, "h", {})
-    registry.models.finish(begun.ref, _stored("h"), "s", {}, [Parent("snapshot:garden/items/1", "trained_on")])
-    registry.rules.add("garden", {"other": 1})
-    registry.rules.add("garden", {"pin": ["rose"]})
+    other.domains.add("garden", "ours", {"theirs": False})
+    made = versions_of(other)
+    made.snapshot("items", "z")
+    made.snapshot("events", "y")
+    made.registry.snapshots.add("garden", "events", "a", 10, stored("written by another library"))
+    made.hub()
+    for content in ({"other": 1}, {"pin": ["rose"]}):
+        made.registry.rules.add("garden", content)
+    return made.registry
 
 
-def test_taken_numbers_go_on_and_equal_content_is_one(released: Any, other: Registry) -> None:
-    taken(other)
-    source = released.registry
+def test_taken_numbers_go_on_and_equal_content_is_one(released: Any, taken: Registry) -> None:
+    source, other = released.registry, taken
     placed = other.bundles.place(source.bundles.rows("release:garden/1"))
     assert placed.refs == {
         "domain:garden": "domain:garden",
@@ -218,9 +191,8 @@ def mapped(edges: Any, refs: dict[str, str]) -> set[tuple[Any, ...]]:
     return {(refs[e.parent], refs[e.child], e.relation, e.part, e.reason) for e in edges}
 
 
-def test_lineage_is_the_same_under_the_new_names_there_and_back(released: Any, other: Registry) -> None:
-    taken(other)
-    source = released.registry
+def test_lineage_is_the_same_under_the_new_names_there_and_back(released: Any, taken: Registry) -> None:
+    source, other = released.registry, taken
     there = other.bundles.place(source.bundles.rows("release:garden/1"))
     ours, theirs = source.lineage.upstream("release:garden/1"), other.lineage.upstream(there.root)
     assert mapped(ours.edges, dict(there.refs)) == mapped(
@@ -232,7 +204,7 @@ def test_lineage_is_the_same_under_the_new_names_there_and_back(released: Any, o
 
 
 def test_the_evidence_for_what_serves_comes_with_its_data(released: Any, other: Registry) -> None:
-    made = measure(released.registry, "garden:1", "snapshot:garden/events/2")
+    made = released.measure("garden:1", *METRICS, events="snapshot:garden/events/2").ref
     for ref in ("release:garden/1", "garden:1"):
         refs = {node["ref"] for node in released.registry.bundles.rows(ref).tables["nodes"]}
         assert {made, "snapshot:garden/events/2"} <= refs
@@ -242,19 +214,18 @@ def test_the_evidence_for_what_serves_comes_with_its_data(released: Any, other: 
 
 def test_later_evaluations_follow_a_release_that_is_there(released: Any, other: Registry) -> None:
     other.bundles.place(released.registry.bundles.rows("release:garden/1"))
-    made = measure(released.registry, "hub:1", "snapshot:garden/events/1")
+    made = released.measure("hub:1", *METRICS).ref
     placed = other.bundles.place(released.registry.bundles.rows("release:garden/1"))
     assert (placed.refs[made], placed.created) == (made, (made,))
 
 
-def test_the_same_parts_are_one_release(released: Any, other: Registry) -> None:
+def test_the_same_parts_are_one_release(released: Any, other: Registry, versions_of: Any) -> None:
     spoke = released.registry.bundles.rows("index:garden/1")
     other.bundles.place(spoke)
-    own, _ = other.releases.add("garden", ReleaseParts("hub:1", "index:garden/1", "garden:1"))
     parts = ReleaseParts("hub:1", "index:garden/1", "garden:1")
-    theirs, _ = released.registry.releases.add("garden", parts)
-    placed = other.bundles.place(released.registry.bundles.rows(theirs.ref))
-    assert (theirs.ref, placed.root, own.ref) == ("release:garden/2", "release:garden/1", "release:garden/1")
+    own, theirs = versions_of(other).promote(parts), released.promote(parts)
+    placed = other.bundles.place(released.registry.bundles.rows(theirs))
+    assert (theirs, placed.root, own) == ("release:garden/2", "release:garden/1", "release:garden/1")
     assert placed.created == ()
 
 
