@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..spokes.baselines import FITTED
 from .call import Call, Noun
 from .models import dict_table
 from .options import choice, cutoffs, events_ref, names, protocol_options, together
@@ -29,6 +30,7 @@ _measured = together(
     events_ref,
     click.option("--no-record", is_flag=True, help="Do not keep the numbers in the registry."),
 )
+_BASELINES = " or ".join([", ".join([*FITTED][:-1]), [*FITTED][-1]])
 _domain = click.option("--domain", required=True, metavar="NAME", help="Category to measure on.")
 
 
@@ -38,7 +40,7 @@ _domain = click.option("--domain", required=True, metavar="NAME", help="Category
     "--model",
     required=True,
     metavar="REF",
-    help="garden, garden:7, hub, hub:4, hub-recency, popularity, popularity-7d, item-cf, als, product2vec or sknn.",
+    help=f"garden, garden:7, hub, hub:4, hub-recency, {_BASELINES}.",
 )
 @_measured
 def run(call: Call, domain: str, model: str, protocol: Protocol, events: str | None, no_record: bool) -> None:

@@ -15,7 +15,8 @@ from ..errors import InvalidDataError
 from ..evaluation.evaluate import Score, evaluate
 from ..evaluation.protocols import Protocol, evaluation_set
 from ..reports.lineage import tree_lines
-from ..spokes.baselines import ItemToItem, Popularity
+from ..spokes.baselines.item_to_item import ItemToItem
+from ..spokes.baselines.popularity import Popularity
 from ..workflows.datasets import load_dataset
 from ..workflows.evaluations import recommender_of
 from ..workflows.recommendations import Recommender

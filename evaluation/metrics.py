@@ -5,7 +5,8 @@ Nothing here samples: a rank counts every item of the catalog, and tied items sh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,35 +44,61 @@ def target_ranks(scores: AnyFloatArray, rows: IntArray, targets: IntArray) -> Do
     return ranks
 
 
-def user_metrics(ranks: DoubleArray, users: IntArray, n_users: int, ks: Sequence[int] = KS) -> dict[str, DoubleArray]:
-    """Metrics of each user from the ranks of that user's targets.
+@dataclass(frozen=True)
+class Hits:
+    """Where T targets of U users were found."""
 
-    HR@k: any target within k. Recall@k: share of the targets within k. NDCG@k: binary relevance, sum of
-    1 / log2(1 + rank) over the targets within k, over the same sum for an ideal ranking of min(k, targets) hits.
-    MRR: 1 / best rank. With one target HR = Recall and all are the usual next-item metrics.
+    ranks: DoubleArray  # (T,)
+    users: IntArray  # (T,) 0 to U - 1
+    totals: IntArray  # (U,) targets of each user, at least one
 
-    `ranks` (T,) are of the targets of `users` (T,), 0 to U - 1, each of whom has at least one; values are (U,).
-    """
-    totals = np.bincount(users, minlength=n_users)
-    if n_users and totals.min() == 0:
-        raise InvalidDataError(f"{int((totals == 0).sum())} of {n_users} users have no target; leave them out first.")
-    gains = 1 / np.log2(1 + ranks)
-    hits = {k: np.bincount(users[ranks <= k], minlength=n_users) for k in ks}
-    result = {f"hr@{k}": (hits[k] > 0).astype(np.float64) for k in ks}
-    result |= {f"recall@{k}": hits[k] / totals for k in ks}
-    result |= {f"ndcg@{k}": _ndcg(gains, ranks, users, totals, k) for k in ks}
-    best = np.full(n_users, np.inf)
-    np.minimum.at(best, users, ranks)
-    return result | {"mrr": 1 / best}
+    def within(self, k: int) -> IntArray:
+        """(U,) targets of each user among the first k."""
+        return np.bincount(self.users[self.ranks <= k], minlength=len(self.totals))
 
 
-def _ndcg(gains: DoubleArray, ranks: DoubleArray, users: IntArray, totals: IntArray, k: int) -> DoubleArray:
-    within = ranks <= k
-    dcg = np.bincount(users[within], weights=gains[within], minlength=len(totals))
-    ideal = np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))[np.minimum(totals, k) - 1]
+def _hit_rate(found: Hits, k: int) -> DoubleArray:
+    """Any target within k."""
+    return (found.within(k) > 0).astype(np.float64)
+
+
+def _recall(found: Hits, k: int) -> DoubleArray:
+    """Share of the targets within k."""
+    return found.within(k) / found.totals
+
+
+def _ndcg(found: Hits, k: int) -> DoubleArray:
+    """Binary relevance: sum of 1 / log2(1 + rank) over the targets within k, over that of min(k, targets) hits."""
+    inside = found.ranks <= k
+    gains = 1 / np.log2(1 + found.ranks[inside])
+    dcg = np.bincount(found.users[inside], weights=gains, minlength=len(found.totals))
+    ideal = np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))[np.minimum(found.totals, k) - 1]
     # More than k targets of one user may tie just inside k; their shared places can then add up to more than k hits.
     ndcg: DoubleArray = np.minimum(dcg / ideal, 1.0)
     return ndcg
+
+
+def _reciprocal_rank(found: Hits) -> DoubleArray:
+    """1 / best rank."""
+    best = np.full(len(found.totals), np.inf)
+    np.minimum.at(best, found.users, found.ranks)
+    return 1 / best
+
+
+# A metric is a line here; evaluations report it and gates take it. With one target HR is Recall, and all of them are
+# the usual next-item metrics.
+AT_K: Mapping[str, Callable[[Hits, int], DoubleArray]] = {"hr": _hit_rate, "recall": _recall, "ndcg": _ndcg}
+OVERALL: Mapping[str, Callable[[Hits], DoubleArray]] = {"mrr": _reciprocal_rank}
+
+
+def user_metrics(ranks: DoubleArray, users: IntArray, n_users: int, ks: Sequence[int] = KS) -> dict[str, DoubleArray]:
+    """Values (U,) of every metric from `ranks` (T,) of the targets of `users` (T,), who have at least one each."""
+    totals = np.bincount(users, minlength=n_users)
+    if n_users and totals.min() == 0:
+        raise InvalidDataError(f"{int((totals == 0).sum())} of {n_users} users have no target; leave them out first.")
+    found = Hits(ranks, users, totals)
+    result = {f"{name}@{k}": metric(found, k) for name, metric in AT_K.items() for k in ks}
+    return result | {name: metric(found) for name, metric in OVERALL.items()}
 
 
 def top_items(scores: AnyFloatArray, k: int = COVERAGE_K) -> IntArray:

@@ -1,6 +1,6 @@
 """What an index is: the vectors of one embedding space beside their item ids, searched by one of several kinds.
 
-A new kind is one file in this folder with a subclass of `VectorIndex`, and one test: nothing else lists the kinds.
+A new kind is one file in this folder with a subclass of `VectorIndex`; nothing else lists the kinds.
 """
 
 from __future__ import annotations
@@ -57,12 +57,17 @@ class VectorIndex(ABC):
         """(N, D) exactly what was added; not to be written to."""
 
 
-def index_kind(name: str) -> type[VectorIndex]:
-    """The class of an index kind."""
+def index_kinds() -> dict[str, type[VectorIndex]]:
+    """Every kind in this folder by its name."""
     # A subclass is known once its module is imported, so the folder is the list of kinds.
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"{__package__}.{module.name}")
-    kinds = {kind.kind: kind for kind in VectorIndex.__subclasses__()}
+    return {kind.kind: kind for kind in VectorIndex.__subclasses__()}
+
+
+def index_kind(name: str) -> type[VectorIndex]:
+    """The class of an index kind."""
+    kinds = index_kinds()
     if name not in kinds:
         raise IncompatibleError(
             f"the index is of kind {name}, this version knows {', '.join(sorted(kinds))}; rebuild it with "
@@ -132,7 +137,7 @@ class ItemIndex:
             item_ids = tuple(json.loads((folder / "item_ids.json").read_text(encoding="utf-8")))
             space, dimension, metric = str(about["space"]), int(about["dimension"]), str(about["metric"])
             index = index_kind(str(about["factory"])).load(folder)
-        except (RuntimeError, OSError, ValueError, TypeError, KeyError) as error:
+        except (RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError) as error:
             raise CorruptArtifactError(f"the index in {folder} cannot be read; build it with --force.") from error
         n_vectors, columns = index.vectors.shape
         if n_vectors != len(item_ids):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from ..errors import NotFoundError, UsageError
 from ..evaluation.bootstrap import paired_difference
-from ..evaluation.metrics import KS
+from ..evaluation.metrics import AT_K, KS, OVERALL
 from ..evaluation.protocols import Protocol, microseconds
 from ..evaluation.slices import Slice
 from ..evaluation.user_values import FILE, UserValues, read_user_values
@@ -33,6 +33,7 @@ _GATED: Final = {"name", "exclude_seen", "test_from", "test_until"}
 _ANY_KS = {"ks": (1,)}
 _ANY_FIT = {**_ANY_KS, "refit": False, "train_until": None}
 
+_METRIC = rf"^(({'|'.join(AT_K)})@[1-9][0-9]{{0,4}}|{'|'.join(OVERALL)}|coverage@100)$"
 _BETTER = "promote a version that does"
 
 
@@ -41,7 +42,7 @@ class _Condition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric: str = Field(pattern=r"^((hr|recall|ndcg)@[1-9][0-9]{0,4}|mrr|coverage@100)$")
+    metric: str = Field(pattern=_METRIC)
     slice: Slice = "all"
     protocol: Protocol = Protocol()
     aliases: tuple[str, ...] = Field(default=(LIVE,), min_length=1)

@@ -13,6 +13,7 @@ from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, Parent
 from ..registry.stores.evaluations import ITEMS_PART, NewEvaluation
 from ..results import Record
+from ..spokes.baselines import FITTED
 from ..spokes.training.splits import SplitSettings, held_out_fingerprint, split
 from .hubs import Hubs
 from .loading import over_catalog, ready_model, spoke_ref
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
     from .datasets import Dataset
 
 ZERO_SHOT = "hub"
-# Fitted on training events, as `spokes.baselines.FITTED` names them (to ask there would load torch), and the hub with
-# a recency chosen for the category.
-BASELINES = ("popularity", "popularity-7d", "item-cf", "als", "product2vec", "sknn", "hub-recency")
+# Fitted on training events, and the hub with a recency chosen for the category.
+BASELINES = (*FITTED, "hub-recency")
 # Always measured, whatever was asked for, so that any two evaluations can be compared.
 _COMMON_K = 10
 ARTIFACT_KIND = "evaluation"
@@ -253,7 +253,6 @@ def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Pro
     if model not in BASELINES:
         return _by_vectors(context, model, dataset, protocol)[0]
     from ..evaluation.protocols import training_mask
-    from ..spokes.baselines import FITTED
     from .datasets import time_kind
 
     # A baseline knows the protocol's training events and nothing else.

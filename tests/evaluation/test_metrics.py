@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hubspoke.errors import InvalidDataError
 from hubspoke.evaluation import metrics
-from hubspoke.evaluation.metrics import covered_items, target_ranks, top_items, user_metrics
+from hubspoke.evaluation.metrics import AT_K, OVERALL, covered_items, target_ranks, top_items, user_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -58,7 +58,7 @@ def test_single_target_metrics() -> None:
     np.testing.assert_allclose(got["ndcg@10"], [1, 0.5, 1 / math.log2(11), 0, 0])
     np.testing.assert_allclose(got["ndcg@20"][3], 1 / math.log2(11.5))
     np.testing.assert_allclose(got["mrr"], [1, 1 / 3, 0.1, 1 / 10.5, 1 / 200])
-    assert tuple(got) == (*(f"{metric}@{k}" for metric in ("hr", "recall", "ndcg") for k in (10, 20, 100)), "mrr")
+    assert tuple(got) == (*(f"{metric}@{k}" for metric in AT_K for k in (10, 20, 100)), *OVERALL)
 
 
 def test_several_targets_of_one_user() -> None:

@@ -1,4 +1,7 @@
-"""What every index kind promises: exact answers among what is allowed, its vectors, and a checked form on disk."""
+"""What every index kind promises: exact answers among what is allowed, its vectors, and a checked form on disk.
+
+A new kind joins by its file.
+"""
 
 import gc
 import json
@@ -6,25 +9,27 @@ import json
 import numpy as np
 import pytest
 from hubspoke.errors import CorruptArtifactError, IncompatibleError
-from hubspoke.retrieval.base import ItemIndex, VectorIndex, index_kind
+from hubspoke.retrieval.base import FLAT, ItemIndex, VectorIndex, index_kind, index_kinds
 from hypothesis import given
 from hypothesis import strategies as st
 
 SPACE = "a" * 64
+every_kind = pytest.mark.parametrize("kind", sorted(index_kinds()))
 
 
-def index(n=20, d=5, seed=0):
-    rng = np.random.default_rng(seed)
-    return ItemIndex.build(rng.standard_normal((n, d)).astype(np.float32), [f"item {i}" for i in range(n)], SPACE)
+def index(n=20, d=5, seed=0, kind=FLAT):
+    vectors = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    return ItemIndex.build(vectors, [f"item {i}" for i in range(n)], SPACE, kind)
 
 
 def queries(b=4, d=5):
     return np.random.default_rng(9).standard_normal((b, d)).astype(np.float32)
 
 
+@every_kind
 @given(k=st.integers(1, 30), n=st.integers(0, 25), seed=st.integers(0, 99), hidden=st.sets(st.integers(0, 24)))
-def test_the_search_is_exact_among_what_is_allowed(k, n, seed, hidden):
-    made, asked = index(n, seed=seed), queries()
+def test_the_search_is_exact_among_what_is_allowed(kind, k, n, seed, hidden):
+    made, asked = index(n, seed=seed, kind=kind), queries()
     allowed = np.array([row not in hidden for row in range(n)], dtype=bool)
     scores = np.where(allowed, asked @ made.vectors().T, -np.inf)
     best = np.argsort(-scores, axis=1)[:, : min(k, allowed.sum())]
@@ -37,11 +42,12 @@ def test_the_search_is_exact_among_what_is_allowed(k, n, seed, hidden):
     assert made.search(queries(0), k) == []
 
 
-def test_vectors_are_looked_at_where_they_lie_and_outlive_the_index():
+@every_kind
+def test_vectors_are_looked_at_where_they_lie_and_outlive_the_index(kind):
     given_vectors = queries(200)
-    seen = ItemIndex.build(given_vectors, range(200), SPACE).vectors()
+    seen = ItemIndex.build(given_vectors, range(200), SPACE, kind).vectors()
     gc.collect()
-    others = [ItemIndex.build(queries(200) * 7, range(200), SPACE) for _ in range(5)]
+    others = [ItemIndex.build(queries(200) * 7, range(200), SPACE, kind) for _ in range(5)]
     np.testing.assert_array_equal(seen, given_vectors)
     assert others and others[0].vectors() is others[0].vectors()
     with pytest.raises(ValueError, match="read-only"):
@@ -54,27 +60,30 @@ def test_another_space_is_refused():
         index().require_space("b" * 64)
 
 
+@every_kind
 @pytest.mark.parametrize("n", [0, 3])
-def test_a_saved_index_loads_the_same(tmp_path, n):
-    made = ItemIndex.build(np.eye(3, dtype=np.float32)[:n], ["é", "b/c", "😀"][:n], SPACE)
+def test_a_saved_index_loads_the_same(tmp_path, n, kind):
+    made = ItemIndex.build(np.eye(3, dtype=np.float32)[:n], ["é", "b/c", "😀"][:n], SPACE, kind)
     made.save(tmp_path)
     loaded = ItemIndex.load(tmp_path)
     assert (loaded.item_ids, loaded.space_fingerprint, loaded.dimension) == (made.item_ids, SPACE, 3)
     np.testing.assert_array_equal(loaded.vectors(), made.vectors())
     assert loaded.search(queries(2, 3), 2) == made.search(queries(2, 3), 2)
     about = json.loads((tmp_path / "index.json").read_text())
-    assert about == {"factory": "Flat", "metric": "inner_product", "dimension": 3, "space": SPACE}
+    assert about == {"factory": kind, "metric": "inner_product", "dimension": 3, "space": SPACE}
 
 
-@pytest.mark.parametrize("name", ["index.json", "item_ids.json", "items.faiss"])
+@every_kind
 @pytest.mark.parametrize("content", [b"", b"{garbage", b"\xff\xfe", b"{}", b"3", None])
-def test_a_damaged_part_is_corrupt(tmp_path, name, content):
-    index().save(tmp_path)
-    (tmp_path / name).unlink()
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(CorruptArtifactError, match="--force"):
-        ItemIndex.load(tmp_path)
+def test_a_damaged_part_is_corrupt(tmp_path, kind, content):
+    index(kind=kind).save(tmp_path)
+    parts = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(parts) > 2
+    for path, whole in parts.items():
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(CorruptArtifactError, match="--force"):
+            ItemIndex.load(tmp_path)
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize(

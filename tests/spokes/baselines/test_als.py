@@ -6,8 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from hubspoke.errors import MissingExtraError
-from hubspoke.spokes.baselines import AlternatingLeastSquares
-from hubspoke.spokes.baselines.als import fold_in
+from hubspoke.spokes.baselines.als import AlternatingLeastSquares, fold_in
 
 # Two tastes: 0, 1, 2 and 3, 4; nobody met 5.
 ROWS = [[0, 1], [0, 1, 1], [0, 1, 2], [3, 4], [4, 3, 3]]

@@ -1,7 +1,7 @@
 """Item-to-item similarities and rankings, by hand."""
 
 import numpy as np
-from hubspoke.spokes.baselines import ItemToItem
+from hubspoke.spokes.baselines.item_to_item import ItemToItem
 
 # A dozen interactions: 0 with 1 twice, 1 with 2, 2 with 3; 4 alone; 5 never.
 ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4], [1]]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hubspoke.spokes.baselines import SessionNeighbours
+from hubspoke.spokes.baselines.neighbours import SessionNeighbours
 
 ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4]]
 

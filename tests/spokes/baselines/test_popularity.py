@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 from hubspoke.catalog.parsing import DAY_US as DAY
-from hubspoke.spokes.baselines import Popularity, RecentPopularity
+from hubspoke.spokes.baselines.popularity import Popularity, RecentPopularity
 
 ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4], [1]]
 NOBODY = [np.zeros(0, np.int64), np.array([3])]

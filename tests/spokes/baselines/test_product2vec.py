@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hubspoke.spokes.baselines import Product2Vec, SkipGram
-from hubspoke.spokes.baselines.product2vec import _Table, skip_gram_gradients, train_skip_gram
+from hubspoke.spokes.baselines.product2vec import Product2Vec, SkipGram, _Table, skip_gram_gradients, train_skip_gram
 
 # Two tastes: 0, 1, 2 and 3, 4; 5 alone, 6 never.
 ROWS = [[0, 1, 2], [1, 0, 2], [2, 1, 0], [3, 4], [4, 3, 4], [5]]
