@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,18 +66,9 @@ def write_checkpoint(folder: Path, made_for: str, checkpoint: Checkpoint) -> Non
 def newest_checkpoint(folder: Path, made_for: str) -> Checkpoint | None:
     """The newest readable checkpoint of this training; None where there is none to go on from."""
     for path in sorted(folder.glob("epoch-*"), reverse=True):
-        found = _read(path, made_for)
-        if found is not None:
-            return found
+        # Going on is a convenience: whatever cannot be read, or was made for another training, is as good as not there.
+        with suppress(OSError, ValueError, KeyError, TypeError, SafetensorError):
+            facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+            if facts["version"] == VERSION and facts["made_for"] == made_for:
+                return Checkpoint(int(facts["epoch"]), load_file(path / TENSORS), facts)
     return None
-
-
-def _read(path: Path, made_for: str) -> Checkpoint | None:
-    # Going on is a convenience: whatever cannot be read, or was made for another training, is as good as not there.
-    try:
-        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
-        if facts["version"] != VERSION or facts["made_for"] != made_for:
-            return None
-        return Checkpoint(int(facts["epoch"]), load_file(path / TENSORS), facts)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return None

@@ -10,7 +10,6 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -47,30 +46,20 @@ class TrainingRun:
 
 
 def train_behaviour(
-    model: BehaviourModel,
-    items: ItemInputs,
-    sequences: SequenceSource,
+    model: BehaviourModel,  # on the device where it is to train
+    items: ItemInputs,  # of the N items that `sequences` speak of, on the same device
+    sequences: SequenceSource,  # one per session or user; of a stream two shards are held at a time
     config: SpokeConfig,
     *,
-    validate: Validate | None = None,
-    epochs: int | None = None,
-    progress: StepProgress | None = None,
-    checkpoints: Checkpoints | None = None,
+    validate: Validate | None = None,  # higher is better
+    epochs: int | None = None,  # in the place of `max_epochs`: a refit takes the count that was chosen before
+    progress: StepProgress | None = None,  # told the epochs done and the upper bound after each epoch
+    checkpoints: Checkpoints | None = None,  # where the training goes on from, if begun before, and leaves its own
 ) -> TrainingRun:
     """Train in place; with `validate`, stop early and end with the best weights, else after `epochs` with the last.
 
     Under torchrun every process calls this with the same arguments and ends with the same weights; rank 0 alone
     validates, reports and stores.
-
-    Args:
-        model: on the device where it is to train.
-        items: inputs of the N items that `sequences` speak of, on the same device.
-        sequences: one per session or user; of a stream two shards are held at a time.
-        config: optimiser, batches and stopping.
-        validate: higher is better; called every `config.training.validate_every` epochs.
-        epochs: overrides `max_epochs`, as a refit does with the count that was chosen before.
-        progress: called after each epoch with the epochs done and the upper bound.
-        checkpoints: where the training goes on from, if it was begun there before, and leaves its own.
     """
     settings, device = config.training, model.ids.weight.device
     total = settings.max_epochs if epochs is None else epochs
@@ -194,26 +183,21 @@ class _Training:
         for name, parameter in self._named.items():
             for key, value in self._optimiser.state.get(parameter, {}).items():
                 held[f"adam/{name}/{key}"] = value
-        for rank, states in enumerate(self._world.gather(self._generators())):
+        generators = {"cpu": torch.get_rng_state()}
+        if self._device.type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(self._device)
+        for rank, states in enumerate(self._world.gather(generators)):
             held |= {f"rng/{device}/{rank}": state for device, state in states.items()}
         if self._objective.hard and self._objective.hard.nearest is not None:
             held["hard/nearest"] = torch.from_numpy(self._objective.hard.nearest)
+        best = {"epoch": self.best_epoch, "score": self.best_score, "failures": self.failures}
         facts = {
             "negatives": self._objective.rng.bit_generator.state,
-            "best": {
-                "epoch": self.best_epoch,
-                "score": self.best_score,
-                "failures": self.failures,
-                "history": self.history,
-            },
+            "best": {**best, "history": self.history},
             "seconds": self.seconds,
             "elapsed": self.before + time.perf_counter() - self._began,
         }
         return Checkpoint(self.done, held, facts)
-
-    def _generators(self) -> dict[str, Tensor]:
-        states = {"cpu": torch.get_rng_state()}
-        return states if self._device.type == "cpu" else states | {"cuda": torch.cuda.get_rng_state(self._device)}
 
     def resume(self, found: Checkpoint | None, checkpoints: Checkpoints) -> None:
         """Go on from a checkpoint, where there is one."""
@@ -226,7 +210,7 @@ class _Training:
         if found is None:
             return
         self.done, self.seconds, self.before = done, found.facts["seconds"], found.facts["elapsed"]
-        best: dict[str, Any] = found.facts["best"]
+        best = found.facts["best"]
         self.best_epoch, self.best_score, self.failures = best["epoch"], best["score"], best["failures"]
         self.history = best["history"]
         self._model.load_state_dict(found.group("model"))

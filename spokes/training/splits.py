@@ -44,19 +44,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """What is kept from a training.
+    """What is kept from a training."""
 
-    Attributes:
-        name: `leave-one-out`: each user's last event is the test. `temporal`: everything from `test_from` on is. `all`:
-            nothing; for serving, not for measuring.
-        test_from: first moment of the test window of a temporal split.
-
-    Raises:
-        UsageError: the two do not fit.
-    """
-
+    # `leave-one-out`: each user's last event is the test; `temporal`: everything from `test_from` on is; `all`: nothing
+    # is, for serving and not for measuring.
     name: str = "leave-one-out"
-    test_from: datetime | None = None
+    test_from: datetime | None = None  # first moment of the test window of a temporal split
 
     def __post_init__(self) -> None:
         if self.name not in SPLITS:
@@ -76,19 +69,12 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a split.
-
-    Attributes:
-        settings: what was asked for.
-        train: events for choosing epochs and weights.
-        refit: those and the validation events; all others are the test's.
-        validation: users that the choice is made on.
-    """
+    """The parts of a split."""
 
     settings: SplitSettings
-    train: SequenceSource
-    refit: SequenceSource
-    validation: Validation
+    train: SequenceSource  # for choosing epochs and weights
+    refit: SequenceSource  # those and the validation's; all others are the test's
+    validation: Validation  # users that the choice is made on
 
     @property
     def as_tested(self) -> bool:
