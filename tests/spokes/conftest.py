@@ -20,7 +20,7 @@ from hubspoke.spokes.features.attributes import fit_vocabulary
 from hubspoke.spokes.features.items import ItemFeatures
 from hubspoke.spokes.features.statistics import ItemStatistics
 from hubspoke.spokes.mixture import Mixture, MixtureWeights
-from hubspoke.spokes.model import BehaviourModel
+from hubspoke.spokes.model import BehaviourModel, ItemInputs
 from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
 
 MakeSequences = Callable[..., Sequences]
@@ -135,3 +135,22 @@ def build(hub: Hub, encoded: EncodedItems, item_ids: list[str], items: pl.DataFr
 def spoke(build: Callable[..., Spoke]) -> Spoke:
     """One that reads text, pictures and IDs."""
     return build()
+
+
+@pytest.fixture
+def cycle(sequences: MakeSequences) -> Sequences:
+    """Sessions in which item i + 1 follows item i, for ever."""
+    return sequences(*[[(start + step) % 12 for step in range(8)] for start in range(12)], n_items=12)
+
+
+@pytest.fixture(scope="session")
+def known_by_heart() -> Callable[..., float]:
+    """The share of the cycle's twelve questions that a model answers right."""
+
+    def share(model: BehaviourModel, items: ItemInputs, length: int = 4) -> float:
+        vectors = model.item_vectors(items)
+        histories = [np.array([(start + step) % 12 for step in range(length)]) for start in range(12)]
+        best = (model.session_vectors(vectors, histories) @ vectors.T).argmax(axis=1)
+        return float((best == (np.arange(12) + length) % 12).mean())
+
+    return share

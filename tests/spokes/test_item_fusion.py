@@ -81,41 +81,30 @@ def test_attention_over_an_item_of_two_parts():
     np.testing.assert_allclose(made.weights(parts).detach().numpy()[0, 0], weights, atol=1e-6)
 
 
-def test_a_missing_part_has_weight_zero_exactly(fusion, parts):
+def test_a_missing_part_has_weight_zero_exactly_and_contributions_sum_to_the_vector(fusion, parts):
     with torch.no_grad():
-        weights = fusion.weights(parts)
-        weights = weights if weights.dim() == 3 else weights[:, None]
-        assert torch.equal(weights > 0, parts.present[:, None].expand_as(weights))
-        assert torch.isfinite(fusion(parts)).all()
+        weights, (own, rest), whole = fusion.weights(parts), fusion.contributions(parts), fusion(parts)
+    weights = weights if weights.dim() == 3 else weights[:, None]
+    assert torch.equal(weights > 0, parts.present[:, None].expand_as(weights)) and torch.isfinite(whole).all()
     if isinstance(fusion, AttendedFusion):
         sums = weights.sum(dim=-1)[parts.present.any(dim=1)]
         torch.testing.assert_close(sums, torch.ones_like(sums))
+    torch.testing.assert_close(own.sum(dim=1) + rest, whole, atol=1e-5, rtol=0)
+    assert not own[~parts.present].any()
 
 
-def test_items_do_not_depend_on_those_beside_them(fusion, parts):
+def test_items_do_not_depend_on_those_beside_them_and_stay_in_full_precision_under_autocast(fusion, parts):
     order = torch.tensor([4, 2, 0, 3, 1])
     with torch.no_grad():
         whole = fusion(parts)
         moved = fusion(Parts(parts.vectors[order], parts.present[order]))
         alone = torch.cat([fusion(Parts(parts.vectors[[n]], parts.present[[n]])) for n in range(5)])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = fusion(parts)
     torch.testing.assert_close(moved, whole[order], atol=1e-6, rtol=0)
     torch.testing.assert_close(alone, whole, atol=1e-6, rtol=0)
-
-
-def test_vectors_stay_in_full_precision_under_autocast(fusion, parts):
-    with torch.no_grad():
-        plain = fusion(parts)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = fusion(parts)
-    assert out.dtype == torch.float32
-    torch.testing.assert_close(out, plain, atol=0.1, rtol=0.05)
-
-
-def test_contributions_and_the_rest_sum_to_the_vector(fusion, parts):
-    with torch.no_grad():
-        own, rest = fusion.contributions(parts)
-        torch.testing.assert_close(own.sum(dim=1) + rest, fusion(parts), atol=1e-5, rtol=0)
-    assert not own[~parts.present].any()
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, whole, atol=0.1, rtol=0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,39 +120,32 @@ def test_it_starts_as_the_sum_beside_weights_that_start_as_they_would_without(ma
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_picture_that_an_item_lacks_is_not_there(make, encoded, kind):
-    made = make(kind)
-    parts = made._side_by_side(made.inputs(encoded, ID_ROWS))
+def test_what_an_item_lacks_and_a_dropped_residual_are_missing_parts(make, encoded, kind):
+    made, read = make(kind), []
     assert made.part_names == ["text", "image", "item id"]
-    # The fixture's second item has no text, the third no picture, the fourth neither.
-    np.testing.assert_array_equal(np.flatnonzero(~parts.present[:, 0].numpy()), [1, 3])
-    np.testing.assert_array_equal(np.flatnonzero(~parts.present[:, 1].numpy()), [2, 3])
-    assert parts.present[:, 2].all() and not parts.vectors[~parts.present].any()
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_dropped_residual_is_a_missing_part(make, encoded, kind):
-    made = make(kind)
+    made.item_fusion.register_forward_pre_hook(lambda _, given: read.append(given[0]))
     inputs = made.inputs(encoded, ID_ROWS)
+    made.item_vectors(inputs)
     made.train()
     torch.manual_seed(0)
-    parts = made._side_by_side(inputs)
+    assert torch.isfinite(made.embed_items(inputs)).all()
     torch.manual_seed(0)
     kept = torch.rand(12) >= 0.5
     assert 0 < int(kept.sum()) < 12
-    assert torch.equal(parts.present[:, 2], kept)
-    assert torch.equal(parts.vectors[:, 2].any(dim=1), kept)
-    torch.manual_seed(0)
-    assert torch.isfinite(made.embed_items(inputs)).all()
+    for parts, ids in zip(read, (torch.ones_like(kept), kept), strict=True):
+        # The fixture's second item has no text, the third no picture, the fourth neither.
+        assert (~parts.present[:, 0]).nonzero().flatten().tolist() == [1, 3]
+        assert (~parts.present[:, 1]).nonzero().flatten().tolist() == [2, 3]
+        assert torch.equal(parts.present[:, 2], ids) and torch.equal(parts.vectors[:, 2].any(dim=1), ids)
+        assert not parts.vectors[~parts.present].any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["concat", *KINDS])
 @pytest.mark.parametrize("bare", ["config", "catalog"])
 def test_an_item_of_a_single_part(make, space, encoded, kind, bare):
     """IDs alone: a gate may only scale them, attention may only look at them."""
-    made = make(
-        kind, 0.0, **({"content": ()} if bare == "config" else {"space": replace(space, text=None, image=None)})
-    )
+    given = {"content": ()} if bare == "config" else {"space": replace(space, text=None, image=None)}
+    made = make(kind, 0.0, **given)
     vectors = made.item_vectors(made.inputs(encoded, ID_ROWS))
     np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 

@@ -56,15 +56,6 @@ def test_before_training_the_projection_sees_the_content_embedding(model, hub, s
     torch.testing.assert_close(model.content(own_inputs.content), model.content.linear(content), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("missing", ["text", "image"])
-def test_a_catalog_of_one_modality(make, hub, encoded, missing):
-    one = encoded.without(missing)
-    space = fit_content_space(hub.fusion.fuse(one), hub.config)
-    model = make(space=space)
-    content = torch.from_numpy(space.embed(hub.fusion.fuse(one)))
-    torch.testing.assert_close(model.content.calibrated(model.inputs(one, ID_ROWS).content), content, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("missing", [None, "text", "image"])
 def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, encoded, missing):
     own = encoded.without(missing) if missing else encoded
@@ -89,13 +80,6 @@ def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, encoded
     )
 
 
-def test_a_catalog_without_content_has_ids_alone(make, hub, encoded):
-    bare = encoded.without("text").without("image")
-    model = make(space=fit_content_space(hub.fusion.fuse(bare), hub.config))
-    vectors = model.item_vectors(model.inputs(bare, ID_ROWS))
-    np.testing.assert_allclose(vectors, model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
-
-
 def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(make, hub, encoded):
     blind = fit_content_space(hub.fusion.fuse(encoded.without("image")), hub.config)
     with pytest.raises(UsageError, match="has none of what an item is made of"):
@@ -103,24 +87,13 @@ def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(make, hub, encode
     make(content=("image",), ids=False)
 
 
-def test_an_item_vector_is_content_plus_its_own_residual(model, own_inputs):
+def test_an_item_vector_is_content_plus_a_residual_of_its_own_or_the_one_of_all_unknown_items(model, own_inputs):
     vectors = model.item_vectors(own_inputs)
     with torch.no_grad():
         content = model.content(own_inputs.content).numpy()
     np.testing.assert_allclose(vectors, content + model.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
-
-
-def test_items_without_an_id_of_their_own_share_one_residual_and_keep_their_content(model, own_inputs):
-    vectors = model.item_vectors(own_inputs)
-    with torch.no_grad():
-        content = model.content(own_inputs.content).numpy()
-    unknown = (vectors - content)[ID_ROWS == 0]
-    np.testing.assert_allclose(unknown, np.tile(model.ids.weight[0].detach().numpy(), (3, 1)), atol=1e-6)
-    assert np.abs(vectors[3] - vectors[4]).max() > 0.1
-
-
-def test_item_vectors_do_not_depend_on_the_batch(model, own_inputs):
-    np.testing.assert_allclose(model.item_vectors(own_inputs), model.item_vectors(own_inputs, batch_size=5), atol=1e-6)
+    assert np.abs(vectors[3] - vectors[4]).max() > 0.1  # both unknown
+    np.testing.assert_allclose(vectors, model.item_vectors(own_inputs, batch_size=5), atol=1e-6)
     assert model.item_vectors(own_inputs.rows(torch.arange(0))).shape == (0, 8)
 
 
@@ -133,34 +106,6 @@ def test_id_dropout_drops_whole_residuals_in_training_only(model, own_inputs):
     dropped = residual.abs().amax(dim=1) < 1e-6
     assert 0 < int(dropped.sum()) < 12
     torch.testing.assert_close(residual[~dropped], own[~dropped], atol=1e-6, rtol=0)
-
-
-def test_an_empty_history_is_zero(model, own_inputs):
-    vectors = model.item_vectors(own_inputs)
-    out = model.session_vectors(vectors, histories([], [1, 2], []))
-    assert not out[0].any() and not out[2].any() and out[1].any()
-    assert not model.session_vectors(vectors, histories([])).any()
-    assert model.session_vectors(vectors, []).shape == (0, 8)
-
-
-def test_a_session_does_not_depend_on_its_neighbours(model, own_inputs):
-    vectors = model.item_vectors(own_inputs)
-    rows = histories([1], [2, 3, 4], [], [5, 0, 1, 2, 7, 8])
-    together = model.session_vectors(vectors, rows)
-    np.testing.assert_allclose(together, model.session_vectors(vectors, rows, batch_size=1), atol=1e-5)
-
-
-def test_a_session_is_the_output_at_its_last_event(model, own_inputs):
-    vectors = model.item_vectors(own_inputs)
-    with torch.no_grad():
-        expected = model.transformer(torch.from_numpy(vectors[[2, 3, 4]])[None])[0, -1]
-    np.testing.assert_allclose(model.session_vectors(vectors, histories([2, 3, 4]))[0], expected, atol=1e-5)
-
-
-def test_only_the_last_events_count(model, own_inputs):
-    vectors = model.item_vectors(own_inputs)
-    long, short = model.session_vectors(vectors, histories([9, 9, 9, 1, 2, 3, 4], [1, 2, 3, 4]))
-    np.testing.assert_allclose(long, short, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -214,16 +159,17 @@ def test_times_are_read_where_every_history_with_events_knows_them(either, encod
     np.testing.assert_allclose(either.session_vectors(vectors, known), without, atol=1e-6)
 
 
-def test_bert4rec_appends_the_mask_token(make, encoded):
-    model = make(model="bert4rec")
+@pytest.mark.parametrize(("kind", "known"), [("sasrec", [2, 3, 4, 6]), ("bert4rec", [2, 3, 4])])
+def test_a_session_is_read_at_its_last_event_or_at_a_mask_token_after_it(make, encoded, kind, known):
+    model = make(model=kind)
     vectors = model.item_vectors(model.inputs(encoded, ID_ROWS))
     with torch.no_grad():
-        shown = torch.cat([torch.from_numpy(vectors[[2, 3, 4]]), model.mask[None]])[None]
-        expected = model.transformer(shown)[0, -1]
-    # The window of four holds three events and the token.
-    long, short = model.session_vectors(vectors, histories([9, 1, 2, 3, 4], [2, 3, 4]))
-    np.testing.assert_allclose(short, expected, atol=1e-6)
-    np.testing.assert_allclose(long, expected, atol=1e-6)
+        shown = torch.from_numpy(vectors[known])
+        shown = shown if model.mask is None else torch.cat([shown, model.mask[None]])
+        expected = model.transformer(shown[None])[0, -1]
+    # The window of four looks no further back.
+    for found in model.session_vectors(vectors, histories([9, 9, 1, *known], known)):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_only_bert4rec_has_a_mask_token(model, make):

@@ -8,7 +8,7 @@ from hubspoke.errors import CorruptArtifactError, IncompatibleError
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import recency_weighted
 from hubspoke.hub.model import Hub
-from hubspoke.spokes.spoke import Behaviour, Spoke, id_rows
+from hubspoke.spokes.spoke import Behaviour, Spoke
 
 TINY_ENCODERS = {"text": {"name": "tiny"}, "image": {"name": "tiny"}}
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [5], [], [9, 3, 4, 4, 10, 11])]
@@ -49,40 +49,26 @@ def test_the_floor_is_the_hub_alone(floor, hub, encoded, item_ids):
     assert floor.behaviour_sessions(vectors, HISTORIES).shape == (4, 0)
 
 
-def test_the_blocks_of_an_item_vector(spoke, encoded, item_ids):
+def test_the_blocks_of_the_vectors_of_items_and_sessions(spoke, encoded, item_ids):
     vectors = spoke.embed_items(item_ids, encoded)
     assert vectors.shape == (12, spoke.dimension) == (12, 8 + 1 + 64) and vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
     # Neither text nor picture: no content, but an ID of its own.
     assert not vectors[3, 9:].any() and vectors[3, :8].any()
-
-
-def test_a_new_item_has_the_cold_flag_and_its_content(spoke, encoded, item_ids):
-    vectors = spoke.embed_items(item_ids, encoded)
-    new = spoke.embed_items(["never seen"], encoded.rows(np.array([0])))
-    assert new[0, 8] == 1 and vectors[0, 8] == 0
-    np.testing.assert_allclose(new[0, 9:], vectors[0, 9:], atol=1e-5)
-    assert np.abs(new[0, :8] - vectors[0, :8]).max() > 1e-3
-    shared = spoke.embed_items(["another", "one more"], encoded.rows(np.array([0, 0])))
-    np.testing.assert_array_equal(shared[0], shared[1])
-
-
-def test_an_item_keeps_its_vector_in_another_catalog(spoke, encoded, item_ids):
-    vectors = spoke.embed_items(item_ids, encoded)
-    order = np.array([7, 2, 11, 0])
-    moved = spoke.embed_items([item_ids[row] for row in order], encoded.rows(order))
-    np.testing.assert_allclose(moved, vectors[order], atol=1e-5)
-
-
-def test_an_empty_history_is_zero(spoke, encoded, item_ids):
-    vectors = spoke.embed_items(item_ids, encoded)
     sessions = spoke.embed_sessions(vectors, HISTORIES)
     assert not sessions[2].any() and sessions[[0, 1, 3]].any(axis=1).all()
     assert spoke.embed_sessions(vectors, []).shape == (0, spoke.dimension)
 
 
-def test_rows_of_known_and_unknown_items():
-    assert id_rows(["b", "x", "a", "b"], ["a", "b"]).tolist() == [2, 0, 1, 2]
+def test_an_item_keeps_its_vector_in_another_catalog_and_a_new_one_has_the_cold_flag(spoke, encoded, item_ids):
+    vectors, order = spoke.embed_items(item_ids, encoded), np.array([7, 2, 11, 0, 0, 0])
+    moved = spoke.embed_items([*(item_ids[row] for row in order[:4]), "never seen", "nor this"], encoded.rows(order))
+    np.testing.assert_allclose(moved[:4], vectors[order[:4]], atol=1e-5)
+    # The content of item 0 and the residual that all new items share.
+    assert moved[4, 8] == 1 and vectors[0, 8] == 0
+    np.testing.assert_allclose(moved[4, 9:], vectors[0, 9:], atol=1e-5)
+    assert np.abs(moved[4, :8] - vectors[0, :8]).max() > 1e-3
+    np.testing.assert_array_equal(moved[4], moved[5])
 
 
 @pytest.mark.parametrize("kind", ["spoke", "floor", "without an adapter", "without content"])
@@ -121,14 +107,6 @@ def test_the_fingerprint_follows_everything_that_decides_an_item_vector(spoke, f
     with torch.no_grad():
         spoke.behaviour.model.ids.weight[4, 0] += 1e-3
     assert spoke.space_fingerprint != before
-
-
-def test_another_hub_is_refused(spoke, hub, tmp_path):
-    spoke.save(tmp_path)
-    with torch.no_grad():
-        hub.fusion.up.bias[0] += 1e-3
-    with pytest.raises(IncompatibleError, match="made on a hub"):
-        Spoke.load(tmp_path, hub)
 
 
 def storages(module):
@@ -177,14 +155,14 @@ def test_a_damaged_part_is_corrupt(spoke, hub, tmp_path, name, content):
         Spoke.load(tmp_path, hub)
 
 
-def test_parts_that_do_not_fit_are_corrupt(spoke, hub, tmp_path):
-    spoke.save(tmp_path)
-    (tmp_path / "known_items.json").write_text(json.dumps(["one"]))
-    with pytest.raises(CorruptArtifactError, match="--force"):
-        Spoke.load(tmp_path, hub)
-
-
-def test_nothing_that_is_saved_can_execute_code(spoke, tmp_path):
+def test_nothing_that_is_saved_can_execute_code_and_all_of_it_must_fit(spoke, hub, tmp_path):
     spoke.save(tmp_path)
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert files == {*FILES, "adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+    (tmp_path / "known_items.json").write_text(json.dumps(["one"]))
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        Spoke.load(tmp_path, hub)
+    with torch.no_grad():
+        hub.fusion.up.bias[0] += 1e-3
+    with pytest.raises(IncompatibleError, match="made on a hub"):
+        Spoke.load(tmp_path, hub)

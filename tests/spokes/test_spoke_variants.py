@@ -83,6 +83,7 @@ def test_it_loads_bit_for_bit(variant, hub, encoded, item_ids, items, tmp_path):
     np.testing.assert_array_equal(loaded.embed_sessions(vectors, [HISTORY]), variant.embed_sessions(vectors, [HISTORY]))
     assert loaded.space_fingerprint == variant.space_fingerprint
     assert loaded.behaviour.config == variant.behaviour.config
+    assert spoke_parts(loaded, hub) == spoke_parts(variant, hub)
 
 
 def test_every_variant_is_a_space_of_its_own(make):
