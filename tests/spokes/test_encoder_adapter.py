@@ -21,7 +21,6 @@ from hubspoke.spokes.training.batches import training_batches
 from hubspoke.spokes.training.distributed import World
 from hubspoke.spokes.training.loop import train_behaviour
 from hubspoke.spokes.training.objective import Objective
-from hubspoke.spokes.training.optimiser import rate_groups
 from PIL import Image
 from pydantic import ValidationError
 
@@ -167,14 +166,6 @@ def test_equal_settings_are_equal():
     old = SpokeConfig.from_stored({"trunk_adapter": {"rank": 2, "trunks": ["image"]}})  # as 0.1.0 stored it
     assert old.encoder_adapter == config({"rank": 2, "encoders": ["image"]}).encoder_adapter
     assert config({"layers": 2, "encoders": ["image"]}).heads == {"image": 2} and config(None).heads == {}
-
-
-def test_adapters_learn_at_a_rate_of_their_own(shop):
-    model = model_of(shop, config())
-    groups = rate_groups(dict(model.named_parameters()), 0.01, {PREFIX: 0.2})
-    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
-    for name, parameter in model.named_parameters():
-        assert rates[id(parameter)] == pytest.approx(0.002 if name.startswith(PREFIX) else 0.01)
 
 
 def test_half_precision_reaches_the_heads_and_not_the_calibration(shop):

@@ -8,7 +8,6 @@ import torch
 from hubspoke.catalog.sequences import History
 from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
-from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.explain import (
     behaviour_parts,
     explain_scores,
@@ -16,8 +15,7 @@ from hubspoke.spokes.explain import (
     scores_without,
     signed_shares,
 )
-from hubspoke.spokes.model import BehaviourModel
-from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
+from hubspoke.spokes.spoke import Spoke, launch_floor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -42,41 +40,23 @@ def made(request: pytest.FixtureRequest) -> Spoke:
 
 @MIXED
 @given(session=SESSIONS, exclude_seen=st.booleans())
-def test_the_parts_sum_to_the_score(made, item_ids, encoded, session, exclude_seen):
+def test_parts_sum_to_the_score_terms_to_the_parts_and_an_event_is_what_is_lost_without_it(
+    made, item_ids, encoded, session, exclude_seen
+):
     vectors, history = made.embed_items(item_ids, encoded), np.array(session)
     explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
-    scores = made.recommender("it", vectors, exclude_seen=exclude_seen).score([history])[0]
+    score = made.recommender("it", vectors, exclude_seen=exclude_seen).score
+    scores = score([history])[0]
     np.testing.assert_allclose(explained.scores, scores[ROWS], atol=1e-5)
     np.testing.assert_allclose(sum(explained.average.values()), scores.mean(), atol=1e-5)
-
-
-@MIXED
-@given(session=SESSIONS, exclude_seen=st.booleans())
-def test_an_event_contributes_what_the_score_loses_without_it(made, item_ids, encoded, session, exclude_seen):
-    vectors, history = made.embed_items(item_ids, encoded), np.array(session)
-    score = made.recommender("it", vectors, exclude_seen=exclude_seen).score
-    explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
     for place in range(len(history)):
-        lost = score([history])[0] - score([np.delete(history, place)])[0]
+        lost = scores - score([np.delete(history, place)])[0]
         np.testing.assert_allclose(explained.event_contributions[:, place], lost[ROWS], atol=1e-5)
         np.testing.assert_allclose(explained.average_events[place], lost.mean(), atol=1e-5)
-
-
-@MIXED
-@given(session=SESSIONS, exclude_seen=st.booleans())
-def test_the_terms_of_the_events_sum_to_the_content_parts(made, item_ids, encoded, session, exclude_seen):
-    vectors, history = made.embed_items(item_ids, encoded), np.array(session)
-    explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
     assert set(explained.content_events) == {"text", "image"}
     for name, terms in explained.content_events.items():
         assert terms.shape == (4, len(session))
         np.testing.assert_allclose(terms.sum(axis=1), explained.parts[name], atol=1e-5)
-
-
-def test_a_session_of_one_event_owes_it_everything(made, item_ids, encoded):
-    vectors = made.embed_items(item_ids, encoded)
-    explained = explain_scores(made, vectors, np.array([4]), ROWS)
-    np.testing.assert_allclose(explained.event_contributions[:, 0], explained.scores, atol=1e-6)
 
 
 def test_content_terms_against_a_value_computed_by_hand(hub, item_ids, encoded):
@@ -113,19 +93,15 @@ def test_the_behavioural_part_is_split_into_what_the_item_vector_is_summed_of(sp
     assert len(set(parts["item id"][9:].round(6))) == 1 < len(set(parts["item id"].round(6)))
 
 
-def test_a_floor_has_content_parts_only(floor, item_ids, encoded):
+def test_a_floor_has_content_parts_only_those_of_its_catalog(floor, hub, item_ids, encoded):
     vectors = floor.embed_items(item_ids, encoded)
     explained = explain_scores(floor, vectors, np.array([2, 9]), ROWS)
     assert set(explained.parts) == set(explained.events) == {"text", "image"}
     assert behaviour_parts(floor, explained.query, None) == {}
     assert last_attention(floor, vectors, np.array([2, 9])) is None
-
-
-def test_a_catalog_without_pictures_has_no_picture_part(hub, item_ids, encoded):
     bare = encoded.without("image")
     spoke = launch_floor(hub, fit_content_space(hub.fusion.fuse(bare), hub.config))
-    vectors = spoke.embed_items(item_ids, bare)
-    explained = explain_scores(spoke, vectors, np.array([2]), ROWS)
+    explained = explain_scores(spoke, spoke.embed_items(item_ids, bare), np.array([2]), ROWS)
     assert list(explained.parts) == ["text"]
     assert set(scores_without(spoke, explained.query, item_ids, bare)) == {"text"}
 
@@ -160,7 +136,7 @@ def test_shares_keep_their_sign_and_add_to_one(values):
 # ---- attention ----
 
 
-def test_the_last_position_attends_over_the_window(spoke, item_ids, encoded):
+def test_the_last_position_attends_over_the_window(spoke, cloze, item_ids, encoded):
     vectors = spoke.embed_items(item_ids, encoded)
     history = np.array([0, 1, 2, 3, 4, 5, 6])
     weights = last_attention(spoke, vectors, history)
@@ -169,14 +145,10 @@ def test_the_last_position_attends_over_the_window(spoke, item_ids, encoded):
     np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-6)
     np.testing.assert_array_equal(last_attention(spoke, vectors, np.array([4])), np.ones((1, 2, 1), np.float32))
     assert last_attention(spoke, vectors, np.array([], np.int64)) is None
-
-
-def test_a_mask_token_attends_to_the_events_before_it_and_to_itself(cloze, item_ids, encoded):
-    weights = last_attention(cloze, cloze.embed_items(item_ids, encoded), np.array([0, 1, 2, 3, 4, 5, 6]))
-    # A place of the window is the token's.
-    assert weights.shape == (2, 2, 7)
-    assert not weights[:, :, :3].any() and (weights[:, :, 3:] > 0).all()
-    assert (weights.sum(axis=-1) < 1).all()
+    # A place of the window is the mask token's, which attends to itself too.
+    masked = last_attention(cloze, cloze.embed_items(item_ids, encoded), history)
+    assert masked.shape == (2, 2, 7) and not masked[:, :, :3].any() and (masked[:, :, 3:] > 0).all()
+    assert (masked.sum(axis=-1) < 1).all()
 
 
 @pytest.mark.parametrize("scaled", [False, True])
@@ -211,15 +183,3 @@ def test_times_and_types_of_events_count_where_they_are_told(build, item_ids, en
     np.testing.assert_allclose(explained.event_contributions[:, 3], lost[ROWS], atol=1e-5)
     assert np.abs(explained.scores - explain_scores(own, vectors, rows, ROWS).scores).max() > 1e-3
     assert np.abs(last_attention(own, vectors, told) - last_attention(own, vectors, rows)).max() > 1e-3
-
-
-def test_keys_that_are_all_alike_are_attended_to_alike(hub, space, floor, item_ids, encoded):
-    config = SpokeConfig.model_validate({"transformer": {"dimension": 8, "max_length": 5}})
-    model = BehaviourModel(config, hub.fusion, space, 9)
-    with torch.no_grad():
-        for block in model.transformer.blocks:
-            block.attention.query_key_value.weight.zero_()
-            block.attention.query_key_value.bias.zero_()
-    made = Spoke(hub.fusion, hub.fingerprint, space, Behaviour(config, model, tuple(item_ids[:9])), floor.mixture)
-    weights = last_attention(made, made.embed_items(item_ids, encoded), np.array([1, 2, 3, 4]))
-    np.testing.assert_allclose(weights, 0.25, atol=1e-6)

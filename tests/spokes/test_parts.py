@@ -4,20 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from hubspoke.hub.parts import hub_parts, weights_part
 from hubspoke.spokes.features.trend import Trend
 from hubspoke.spokes.parts import FLOOR, FROZEN, spoke_parts
 
 
 def names(parts):
     return [part.name for part in parts]
-
-
-def test_a_hub_is_its_encoders_and_its_fusion(hub):
-    parts = hub_parts(hub)
-    assert names(parts) == ["text encoder", "image encoder", "fusion"]
-    assert [part.parameters for part in parts] == [None, None, sum(p.numel() for p in hub.fusion.parameters())]
-    assert parts[0].fingerprint == hub.encoder_fingerprints["text"]
 
 
 def test_a_spoke_tells_what_is_its_own_from_what_it_inherits(spoke, hub):
@@ -58,11 +50,3 @@ def test_what_was_counted_lately_is_a_part_where_a_session_asks_for_it(spoke, hu
     assert (before.bytes, before.parameters, before.inherited) == (32, 4, None)
     assert before.fingerprint != after.fingerprint
     assert "trend" not in names(spoke_parts(spoke, hub))
-
-
-def test_names_and_shapes_count_beside_the_numbers():
-    flat = weights_part("a", {"w": torch.zeros(4)})
-    assert (flat.bytes, flat.parameters) == (16, 4)
-    assert flat.fingerprint == weights_part("b", {"w": torch.zeros(4)}).fingerprint
-    assert flat.fingerprint != weights_part("a", {"w": torch.zeros(2, 2)}).fingerprint
-    assert flat.fingerprint != weights_part("a", {"v": torch.zeros(4)}).fingerprint

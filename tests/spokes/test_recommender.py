@@ -29,24 +29,17 @@ def make(request, sequences, floor, spoke, encoded, item_ids):
 
 
 def test_every_item_has_a_finite_score_for_every_session(make):
-    scores = make().score(HISTORIES)
-    assert scores.shape == (len(HISTORIES), N) and scores.dtype == np.float32
-    assert np.isfinite(scores).all()
-
-
-def test_it_has_a_name(make):
-    assert make().name
+    made = make()
+    scores = made.score(HISTORIES)
+    assert made.name and scores.shape == (len(HISTORIES), N) and scores.dtype == np.float32
+    assert np.isfinite(scores).all() and made.score([]).shape == (0, N)
 
 
 @pytest.mark.parametrize("name", list(FITTED))
-def test_a_baseline_has_the_name_it_is_asked_for_by(name, sequences):
-    assert FITTED[name](sequences([0, 1]), "real").name == name
-
-
-@pytest.mark.parametrize("name", list(FITTED))
-def test_a_baseline_without_events_finds_everything_alike(name, sequences):
-    scores = FITTED[name](sequences(n_items=N), "real").score(HISTORIES)
-    np.testing.assert_array_equal(scores, np.zeros((len(HISTORIES), N)))
+def test_a_baseline_has_the_name_it_is_asked_for_by_and_without_events_finds_everything_alike(name, sequences):
+    made = FITTED[name](sequences(n_items=N), "real")
+    assert made.name == name
+    np.testing.assert_array_equal(made.score(HISTORIES), np.zeros((len(HISTORIES), N)))
 
 
 @pytest.mark.parametrize("name", list(FITTED))
@@ -76,10 +69,12 @@ def test_nothing_met_together_scores_nothing(name, sequences, rows):
     assert not FITTED[name](sequences(*rows), "real").score([np.array([3]), np.array([2, 0])]).any()
 
 
-def test_the_same_question_has_the_same_answer(make):
-    np.testing.assert_array_equal(make().score(HISTORIES), make().score(HISTORIES))
-    made = make()
-    np.testing.assert_array_equal(made.score(HISTORIES), made.score(HISTORIES))
+def test_the_same_question_has_the_same_answer_and_changes_no_history(make):
+    made, before = make(), [history.copy() for history in HISTORIES]
+    for again in (make(), made):
+        np.testing.assert_array_equal(made.score(HISTORIES), again.score(HISTORIES))
+    for history, own in zip(HISTORIES, before, strict=True):
+        np.testing.assert_array_equal(history, own)
 
 
 def test_a_session_does_not_depend_on_the_batch(make):
@@ -90,25 +85,10 @@ def test_a_session_does_not_depend_on_the_batch(make):
     np.testing.assert_allclose(made.score(HISTORIES[::-1])[::-1], together, atol=1e-4)
 
 
-def test_asking_changes_no_history(make):
-    before = [history.copy() for history in HISTORIES]
-    make().score(HISTORIES)
-    for history, own in zip(HISTORIES, before, strict=True):
-        np.testing.assert_array_equal(history, own)
-
-
-def test_no_sessions(make):
-    assert make().score([]).shape == (0, N)
-
-
-def test_inner_products_by_hand():
+def test_inner_products_by_hand_and_what_is_hidden_scores_below_everything():
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
-    made = VectorRecommender("v", vectors, lambda histories: np.array([[3, 1]] * len(histories), np.float32))
-    assert made.score([np.zeros(0, np.int64)]).tolist() == [[3, 2, 4]]
-
-
-def test_what_is_hidden_scores_below_everything():
-    vectors = np.eye(3, dtype=np.float32)
-    own = VectorRecommender("last", vectors, lambda histories: np.ones((len(histories), 3)), lambda past: past[-1:])
+    own = VectorRecommender(
+        "last", vectors, lambda rows: np.array([[3, 1]] * len(rows), np.float32), lambda past: past[-1:]
+    )
     scores = own.score([np.array([0, 2]), np.array([], np.int64)])
-    assert scores.tolist() == [[1, 1, -np.inf], [1, 1, 1]]
+    assert scores.tolist() == [[3, 2, -np.inf], [3, 2, 4]]

@@ -19,9 +19,6 @@ def test_a_new_category_keeps_the_defaults():
     regime = regime_of(sequences([3, 4, 5] * 3))
     assert regime.name == "small"
     assert SpokeConfig.model_validate(regime.fill({})) == SpokeConfig()
-
-
-def test_no_events_at_all_are_a_small_category():
     assert regime_of(sequences([])).name == "small-sparse"
 
 

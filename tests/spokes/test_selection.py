@@ -53,33 +53,26 @@ def looked_up(table, read):
     return lambda scores: np.array(table[round(float(read(scores)), 3)], np.float32)
 
 
-def test_useless_behaviour_gives_the_floor():
-    chosen = choose_weights(trial(parts(wrong(100), right())), SETTINGS, NO_COLD)
-    assert chosen == SETTINGS.weights(behaviour=0.0, content=1.0)
+HALF = np.arange(USERS) < 4
+HALVES = [np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (HALF, ~HALF)]
 
 
-def test_the_floor_wins_a_tie():
-    chosen = choose_weights(trial(parts(right(), right())), SETTINGS, NO_COLD)
-    assert (chosen.behaviour, chosen.content) == (0.0, 1.0)
-
-
-def test_useless_content_gets_no_weight():
-    # The smallest weight that is tried, 0.5, already turns the order around.
-    chosen = choose_weights(trial(parts(right(), wrong(4))), SETTINGS, NO_COLD)
-    assert chosen == SETTINGS.weights(behaviour=1.0, content=0.0)
-
-
-def test_harmless_content_gets_as_much_weight_as_it_stays_harmless():
-    # behaviour leads by 10, content takes 1.9 per unit of weight back: 5 is harmless, 6 is not.
-    chosen = choose_weights(trial(parts(right(10), wrong(1.9))), SETTINGS, NO_COLD)
-    assert (chosen.behaviour, chosen.content) == (1.0, 5.0)
-
-
-def test_two_halves_are_better_together():
-    half = np.arange(USERS) < 4
-    behaviour, text = (np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (half, ~half))
-    chosen = choose_weights(trial(parts(behaviour, text)), SETTINGS, NO_COLD)
-    assert (chosen.behaviour, chosen.content) == (1.0, max(CONTENT_WEIGHTS))
+@pytest.mark.parametrize(
+    ("scores", "behaviour", "content"),
+    [
+        (parts(wrong(100), right()), 0.0, 1.0),  # useless behaviour gives the floor
+        (parts(right(), right()), 0.0, 1.0),  # and so does a tie
+        (parts(right(), wrong(4)), 1.0, 0.0),  # the smallest weight that is tried, 0.5, already turns the order around
+        # Behaviour leads by 10, content takes 1.9 per unit of weight back: 5 is harmless, 6 is not.
+        (parts(right(10), wrong(1.9)), 1.0, 5.0),
+        (parts(*HALVES), 1.0, max(CONTENT_WEIGHTS)),  # each ranks the targets of half the users
+        # Without content and cold items neither weight was measured, and new items must not be lifted by it.
+        (parts(right()), 1.0, 0.0),
+        (parts(np.zeros((USERS, ITEMS), np.float32)), 1.0, 0.0),  # behaviour serves however poor it is
+    ],
+)
+def test_behaviour_and_content_weigh_what_they_are_good_for(scores, behaviour, content):
+    assert choose_weights(trial(scores), SETTINGS, NO_COLD) == SETTINGS.weights(behaviour, content)
 
 
 def weights_by_table(table):
@@ -134,14 +127,6 @@ def test_a_bias_that_hurts_is_not_taken():
     assert (chosen.content, chosen.cold) == (0.0, 0.5)
 
 
-def test_no_evidence_no_weight():
-    # Nothing is cold and there is no content: neither weight was measured, and new items must not be lifted by it.
-    behaviour = right(1.0)
-    behaviour[0] = 0.0
-    chosen = choose_weights(trial(parts(behaviour)), SETTINGS, NO_COLD)
-    assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
-
-
 def test_a_trial_finds_the_same_in_blocks_as_at_once():
     behaviour, text, image = np.random.default_rng(0).standard_normal((3, USERS, ITEMS)).astype(np.float32)
     whole = trial(parts(behaviour, text, image))
@@ -188,29 +173,20 @@ def by_recency(scores):
     return dict.fromkeys(RECENCIES, trial(scores))
 
 
-def test_without_content_behaviour_serves_however_poor_it_is():
-    chosen = choose_weights(trial(parts(np.zeros((USERS, ITEMS), np.float32))), SETTINGS, NO_COLD)
-    assert (chosen.behaviour, chosen.content, chosen.cold) == (1.0, 0.0, 0.0)
-
-
-@pytest.mark.parametrize(("text", "image", "share"), [(right(), wrong(9), 0.0), (wrong(9), right(), 1.0)])
-def test_the_better_modality_gets_the_share(text, image, share):
-    chosen = choose_floor(by_recency(parts(None, text, image)), SETTINGS)
-    assert chosen == FloorSettings(share, 0.7, 5)
-
-
-def test_the_share_that_ranks_best_wins():
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [
+        (by_recency(parts(None, right(), wrong(9))), FloorSettings(0.0, 0.7, 5)),
+        (by_recency(parts(None, wrong(9), right())), FloorSettings(1.0, 0.7, 5)),
+        (by_recency(parts(None, wrong())) | {(0.85, 10): trial(parts(None, right()))}, FloorSettings(0.4, 0.85, 10)),
+    ],
+)
+def test_the_modality_and_the_recency_that_rank_best_win(trials, expected):
+    assert choose_floor(trials, SETTINGS) == expected
     table = {share: [share == 0.6] for share in IMAGE_SHARES}
     scores = parts(None, np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
-    assert (
-        choose_floor(dict.fromkeys(RECENCIES, trial(scores, looked_up(table, lambda s: s[0, 0]))), SETTINGS).image_share
-        == 0.6
-    )
-
-
-def test_the_recency_that_ranks_best_wins():
-    content = by_recency(parts(None, wrong())) | {(0.85, 10): trial(parts(None, right()))}
-    assert choose_floor(content, SETTINGS) == FloorSettings(0.4, 0.85, 10)
+    mixed = dict.fromkeys(RECENCIES, trial(scores, looked_up(table, lambda own: own[0, 0])))
+    assert choose_floor(mixed, SETTINGS).image_share == 0.6
 
 
 @pytest.mark.parametrize("default", [SETTINGS, FloorSettings(0.3, 0.95, 50), FloorSettings(1.0, 0.85, 10)])
@@ -258,29 +234,21 @@ def by_bias(value, of=lambda own, bias: own):
     return {bias: of(value, bias) for bias in GUARD_BIASES}
 
 
-def test_the_guard_raises_the_bias_until_cold_targets_are_ranked_as_by_content():
+def test_the_guard_pays_for_cold_targets_what_they_are_worth():
+    def warm(cost, quality=1.0):
+        return by_bias(quality, lambda own, bias: own - cost * bias)
+
     # A bias of 2 gives cold targets the 0.6 of the floor; warm ones lose a hundredth per unit.
-    warm = by_bias(0.5, lambda own, bias: own - 0.01 * bias)
-    cold = by_bias(0.3, lambda own, bias: own * bias)
-    assert guarded(warm, cold | {2.5: 0.0, 3.0: 0.0, 4.0: 0.0}) == 2.0
-
-
-def test_the_guard_stops_where_it_costs_more_than_a_twentieth():
-    # The best is 0.9. Each unit costs warm users 0.03 and brings cold ones a little: 1.5 leaves 0.864, 2 only 0.852.
-    warm, cold = by_bias(1.0, lambda own, bias: own - 0.03 * bias), by_bias(0.5, lambda own, bias: own + 1e-4 * bias)
-    assert guarded(warm, cold) == 1.5
-
-
-def test_the_guard_pays_nothing_for_nothing():
-    warm = by_bias(1.0, lambda own, bias: own - 0.03 * bias)
-    assert guarded(warm, by_bias(0.5)) == 0.0
-    # What helps up to 0.75 and no further is taken up to there.
-    assert guarded(warm, by_bias(0.5, lambda own, bias: own + 0.01 * min(bias, 0.75))) == 0.75
-
-
-def test_too_few_cold_targets_guard_nothing():
-    warm, cold = by_bias(0.5, lambda own, bias: own - 0.01 * bias), by_bias(0.0)
-    assert guarded(warm, cold, n_cold=19) == 0.0
+    cold = by_bias(0.3, lambda own, bias: own * bias) | {2.5: 0.0, 3.0: 0.0, 4.0: 0.0}
+    assert guarded(warm(0.01, 0.5), cold) == 2.0
+    # It stops where it costs a twentieth of the best, 0.9: each unit costs warm users 0.03 and brings cold ones a
+    # little, 1.5 leaves 0.864 and 2 only 0.852.
+    assert guarded(warm(0.03), by_bias(0.5, lambda own, bias: own + 1e-4 * bias)) == 1.5
+    # Nothing is paid for nothing; what helps up to 0.75 and no further is taken up to there.
+    assert guarded(warm(0.03), by_bias(0.5)) == 0.0
+    assert guarded(warm(0.03), by_bias(0.5, lambda own, bias: own + 0.01 * min(bias, 0.75))) == 0.75
+    # Too few cold targets tell nothing.
+    assert guarded(warm(0.01, 0.5), by_bias(0.0), n_cold=19) == 0.0
 
 
 def test_the_fewest_events_are_held_back_that_help():

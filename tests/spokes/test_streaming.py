@@ -59,27 +59,16 @@ def fed(state, vectors, events, told):
 
 
 @shared
-@given(drawn=EVENTS, told=st.booleans())
-def test_every_step_equals_the_full_pass_even_beyond_the_window(model, vectors, drawn, told):
-    state, events = start(model), in_time(drawn)
+@given(drawn=EVENTS, told=st.booleans(), keep=st.none() | st.integers(1, LENGTH - 2))
+def test_every_step_equals_the_full_pass_over_its_window(model, vectors, drawn, told, keep):
+    state, events, room = start(model, keep), in_time(drawn), LENGTH - model.cloze
+    keep = room - 1 if keep is None else keep
     assert not state.embedding.any()
     for n, (row, time, kind) in enumerate(events, 1):
         got = state.append(vectors[row], *((time, kind) if told else ()))
-        np.testing.assert_allclose(got, full_pass(model, vectors, events[:n], told), atol=1e-5)
-        assert state.window_length == min(n, LENGTH - model.cloze)
-
-
-@shared
-@given(drawn=EVENTS, keep=st.integers(1, LENGTH - 2))
-def test_with_a_smaller_keep_a_state_equals_the_full_pass_over_its_window(model, vectors, drawn, keep):
-    state, events = start(model, keep), in_time(drawn)
-    room = LENGTH - model.cloze
-    for n, (row, time, kind) in enumerate(events, 1):
-        got = state.append(vectors[row], time, kind)
+        assert state.window_length == (n if n <= room else keep + 1 + (n - room - 1) % (room - keep))
         window = events[n - state.window_length : n]
-        np.testing.assert_allclose(got, full_pass(model, vectors, window, True), atol=1e-5)
-        expected = n if n <= room else keep + 1 + (n - room - 1) % (room - keep)
-        assert state.window_length == expected
+        np.testing.assert_allclose(got, full_pass(model, vectors, window, told), atol=1e-5)
 
 
 @shared
@@ -97,27 +86,21 @@ def test_sessions_that_grow_together_grow_as_each_would_alone(model, vectors, le
         np.testing.assert_array_equal(got, [state.embedding for state in states])
 
 
-def test_copies_and_stored_states_go_on_by_themselves(model, vectors):
+def test_copies_and_stored_states_go_on_by_themselves(model, vectors, tmp_path):
     events = [(i % 12, i * 10**7, i % 8) for i in range(9)]
     for cut in (0, 3, 8):
-        state = fed(start(model), vectors, events[:cut], True)
-        twin, stored = state.copy(), SessionState.restore(model, state.arrays())
-        np.testing.assert_array_equal(twin.embedding, state.embedding)
-        expected = full_pass(model, vectors, events, True)
+        state = fed(start(model, 2), vectors, events[:cut], True)
+        np.savez(tmp_path / "state.npz", **state.arrays())
+        with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
+            stored = SessionState.restore(model, arrays)
+        others = (state.copy(), stored)
+        for other in others:
+            np.testing.assert_array_equal(other.embedding, state.embedding)
+            assert (other.keep, other.window_length) == (2, state.window_length)
         fed(state, vectors, [(11, 10**9, 1)], True)
-        for other in (twin, stored):
+        expected = fed(start(model, 2), vectors, events, True).embedding
+        for other in others:
             np.testing.assert_allclose(fed(other, vectors, events[cut:], True).embedding, expected, atol=1e-5)
-
-
-def test_a_stored_state_is_arrays_alone(model, vectors, tmp_path):
-    state = fed(start(model, 2), vectors, [(1, 5, 1), (2, 10**7, 2)], True)
-    np.savez(tmp_path / "state.npz", **state.arrays())
-    with np.load(tmp_path / "state.npz", allow_pickle=False) as arrays:
-        again = SessionState.restore(model, arrays)
-    np.testing.assert_array_equal(again.embedding, state.embedding)
-    assert (again.keep, again.window_length) == (2, 2)
-    after = state.append(vectors[4], 10**8, 3)
-    np.testing.assert_array_equal(again.append(vectors[4], 10**8, 3), after)
 
 
 def test_a_state_of_another_model_is_refused(make, vectors):
@@ -134,25 +117,21 @@ def positions_of(model):
     return counts
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if "bert4rec" not in name])
-def test_an_event_costs_one_position(make, vectors, variant):
+@pytest.mark.parametrize(
+    ("variant", "keep", "counts"),
+    [
+        # A full window is computed again for every event: all its positions move.
+        *((name, None, [1] * LENGTH + [LENGTH] * 3) for name in VARIANTS if "bert4rec" not in name),
+        # Keeping less of it makes the average event cheap: LENGTH / (LENGTH - 2) positions.
+        ("learned", 2, [1] * LENGTH + [3, 1, 1, 1] * 2),
+        ("bert4rec", None, [2, 3, 4, 5, 6, 6, 6]),  # the mask token is the last
+    ],
+)
+def test_the_positions_that_events_cost(make, vectors, variant, keep, counts):
     model = make(variant)
-    counts = positions_of(model)
-    state = start(model)
-    for n in range(LENGTH + 3):
-        state.append(vectors[n % 12])
-    # A full window is computed again for every event: all its positions move.
-    assert counts == [1] * LENGTH + [LENGTH] * 3
-
-
-def test_keeping_less_of_a_full_window_makes_the_average_event_cheap(make, vectors):
-    model = make()
-    counts = positions_of(model)
-    state = start(model, keep=2)
-    for n in range(LENGTH + 8):
-        state.append(vectors[n % 12])
-    assert counts == [1] * LENGTH + [3, 1, 1, 1] * 2
-    assert np.mean(counts[LENGTH:]) == LENGTH / (LENGTH - 2)
+    found = positions_of(model)
+    fed(start(model, keep), vectors, [(n % 12, 0, 0) for n in range(len(counts))], False)
+    assert found == counts
 
 
 def test_many_sessions_cost_one_pass(make, vectors):
@@ -164,13 +143,6 @@ def test_many_sessions_cost_one_pass(make, vectors):
     append_all(states, vectors[:4])
     assert counts == [4]
     assert append_all([], vectors[:0]).shape == (0, 8)
-
-
-def test_bert4rec_computes_its_window_again(make, vectors):
-    model = make("bert4rec")
-    counts = positions_of(model)
-    fed(start(model), vectors, [(i, 0, 0) for i in range(7)], False)
-    assert counts == [2, 3, 4, 5, 6, 6, 6]  # the mask token is the last
 
 
 def test_times_are_of_all_events_or_of_none(model, vectors):
@@ -186,14 +158,11 @@ def test_times_are_of_all_events_or_of_none(model, vectors):
     assert state.window_length == 1
 
 
-def test_one_session_cannot_grow_twice_at_once_nor_with_those_of_another_model(make, vectors):
+def test_one_session_cannot_grow_twice_at_once_nor_with_those_of_another_model_nor_keep_its_whole_window(make, vectors):
     state = start(make())
     for states in ([state, state], [state, start(make())]):
         with pytest.raises(UsageError, match="2 sessions were to grow at once"):
             append_all(states, vectors[:2])
-
-
-@pytest.mark.parametrize("keep", [0, LENGTH, -1])
-def test_what_stays_must_be_less_than_the_window(make, keep):
-    with pytest.raises(UsageError, match=f"keep between 1 and {LENGTH - 1}"):
-        start(make(), keep)
+    for keep in (0, LENGTH, -1):
+        with pytest.raises(UsageError, match=f"keep between 1 and {LENGTH - 1}"):
+            start(make(), keep)

@@ -74,6 +74,10 @@ def test_nothing_from_the_first_held_out_event_on_counts():
     own = [(u, i, kind) for u, i, _, kind in ANN]
     assert left(table(*ANN)) == own[:4]
     assert left(table(*ANN), Protocol(refit=True)) == own[:6]
+    # A split in time holds for those without sequences too.
+    cut = START + timedelta(minutes=4)
+    protocol, until = Protocol(name="temporal", test_from=cut), int(cut.timestamp() * 1_000_000)
+    assert [i for _, i, _ in left(table(*ANN, ("dan", "e", 50, "impression")), protocol, until)] == ["a", "a", "b", "b"]
 
 
 def test_users_of_whom_nothing_is_held_out_count_with_all_they_have():
@@ -81,31 +85,23 @@ def test_users_of_whom_nothing_is_held_out_count_with_all_they_have():
     assert left(table(*short)) == [(u, i, kind) for u, i, _, kind in short]
     # One whose sessions were all too short for training is not tested either.
     assert len(left(table(*short, *ANN), min_length=3)) == 3 + 4
+    none = np.zeros(0, np.int64)
+    empty = Sequences(none, none, np.zeros(1, np.int64), none, (), 5)
+    assert counted_events(table(*ANN), ITEMS, empty, empty).height == len(ANN)
 
 
-def test_ties_are_cut_in_the_order_of_the_table():
+def test_events_are_cut_in_the_order_in_which_sessions_were():
     day = [("ann", item, 0, "view") for item in "abcd"]
     assert left(table(*day)) == [("ann", "a", "view"), ("ann", "b", "view")]
     # The held-out c has a like before it at the same moment: which is which nobody can say, so neither counts.
     assert left(table(*[("ann", item, 0, "view") for item in "acbcd"])) == [("ann", "a", "view")]
-
-
-def test_positions_decide_where_time_does_not():
-    day = table(*[("ann", item, 0, "view") for item in "dcba"]).with_columns(position=pl.Series([3, 2, 1, 0]))
-    assert [item for _, item, _ in left(day)] == ["a", "b"]
-
-
-def test_interleaved_sessions_are_cut_in_time():
+    # Positions decide where time does not.
+    placed = table(*day[::-1]).with_columns(position=pl.Series([3, 2, 1, 0]))
+    assert [item for _, item, _ in left(placed)] == ["a", "b"]
+    # Interleaved sessions are cut in time.
     events = table(*[("ann", item, t, "view") for t, item in enumerate("abcdeabc")])
     events = events.with_columns(session_id=pl.Series(["x", "y"] * 4))
     assert [item for _, item, _ in left(events, mode="given")] == list("abcdea")
-
-
-def test_a_split_in_time_holds_for_those_without_sequences_too():
-    cut = START + timedelta(minutes=4)
-    protocol, until = Protocol(name="temporal", test_from=cut), int(cut.timestamp() * 1_000_000)
-    stranger = ("dan", "e", 50, "impression")
-    assert [i for _, i, _ in left(table(*ANN, stranger), protocol, until)] == ["a", "a", "b", "b"]
 
 
 moments = st.tuples(
@@ -181,16 +177,20 @@ def test_statistics_by_hand():
     # The window ends with the last event that counts, the purchase on day 3; c was only shown.
     days = np.log1p([1.0, 0.0])
     assert raw(made, "recency") == pytest.approx(scaled([*days, days.mean()], days.mean()), abs=1e-4)
-
-
-def test_items_without_events_get_the_prior_and_a_flag():
-    made = fit_statistics(EVENTS)
+    assert fit_statistics(EVENTS.sample(fraction=1.0, shuffle=True, seed=3)).fingerprint == made.fingerprint
+    # Items without events get the prior and a flag.
     encoded = made.encode(["c", "never seen", "a"])
-    assert encoded.shape == (3, 10) and encoded.dtype == np.float32
+    assert encoded.shape == (3, 10) and encoded.dtype == np.float32 and made.encode([]).shape == (0, 10)
     np.testing.assert_array_equal(encoded[:, -1], [0, 1, 0])
     np.testing.assert_array_equal(encoded[[0, 2], :-1], made.values[[2, 0]])
     np.testing.assert_array_equal(encoded[1], made.new_item)
-    assert made.encode([]).shape == (0, 10)
+
+
+def test_more_successes_than_trials_are_no_rate_above_one():
+    rows = [("u", "a", 0, "view"), *[("u", "a", 0, "purchase")] * 9, *[("u", "b", 0, "view")] * 5]
+    made = fit_statistics(table(*rows))
+    rates = np.log([(4 * 1.5 / 7 + 1) / 5, (4 * 1.5 / 7) / 9])
+    assert raw(made, "purchase per view") == pytest.approx(scaled(rates, np.log(1.5 / 7)), abs=1e-4)
 
 
 def test_a_planted_leak_changes_nothing():
@@ -217,20 +217,11 @@ def test_what_types_exist_decides_the_columns():
     assert clicks.columns[2] == "cart per view"
     shown = fit_statistics(table(("u", "a", 0, "impression"), ("u", "b", 0, "impression")))
     assert shown.columns == ("impression",)
-
-
-def test_a_column_that_never_differs_says_nothing_and_neither_do_no_events():
+    # A column that never differs says nothing, and neither do no events.
     same = fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")))
     assert not same.values.any() and not same.prior.any()
     none = fit_statistics(table())
     assert none.columns == () and none.encode(["a"]).tolist() == [[1.0]]
-
-
-def test_more_successes_than_trials_are_no_rate_above_one():
-    rows = [("u", "a", 0, "view"), *[("u", "a", 0, "purchase")] * 9, *[("u", "b", 0, "view")] * 5]
-    made = fit_statistics(table(*rows))
-    rates = np.log([(4 * 1.5 / 7 + 1) / 5, (4 * 1.5 / 7) / 9])
-    assert raw(made, "purchase per view") == pytest.approx(scaled(rates, np.log(1.5 / 7)), abs=1e-4)
 
 
 def test_the_columns_of_a_parent_are_kept():
@@ -282,24 +273,12 @@ def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all():
     np.testing.assert_array_equal(encoded[1, 1], [*second.values[1], 0.0])
 
 
-def test_what_is_counted_without_a_fold_is_for_training_and_not_saved(tmp_path):
+def test_it_is_saved_exactly_but_for_what_training_alone_reads(tmp_path):
     made = fit_statistics(FOLDED, folds=3)
     made.save(tmp_path)
     loaded = ItemStatistics.load(tmp_path)
-    assert loaded.fingerprint == made.fingerprint and not loaded.others
+    assert loaded.fingerprint == made.fingerprint and made.others and not loaded.others
     assert ItemFeatures(statistics=loaded).encode(["a"], None).by_fold is None
-
-
-def test_the_order_of_events_is_irrelevant():
-    shuffled = EVENTS.sample(fraction=1.0, shuffle=True, seed=3)
-    assert fit_statistics(shuffled).fingerprint == fit_statistics(EVENTS).fingerprint
-
-
-def test_it_is_saved_exactly(tmp_path):
-    made = fit_statistics(EVENTS)
-    made.save(tmp_path)
-    loaded = ItemStatistics.load(tmp_path)
-    assert loaded.fingerprint == made.fingerprint
     np.testing.assert_array_equal(loaded.encode(["b", "x"]), made.encode(["b", "x"]))
     (tmp_path / "statistics.json").write_text('{"columns": ["view"], "items": ["a"]}')
     with pytest.raises(ValueError, match="shape"):
@@ -320,12 +299,6 @@ def test_the_encoder_starts_as_nothing_and_makes_some_items_look_new_in_training
     assert 0.18 < like_new.float().mean() < 0.32
     torch.testing.assert_close(out[~like_new], own.expand(int((~like_new).sum()), -1))
     assert (own - new).abs().max() > 1e-3
-
-
-def test_sequences_of_nobody():
-    none = np.zeros(0, np.int64)
-    empty = Sequences(none, none, np.zeros(1, np.int64), none, (), 5)
-    assert counted_events(table(*ANN), ITEMS, empty, empty).height == len(ANN)
 
 
 # ---- a leak ----
@@ -377,14 +350,10 @@ def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space,
     assert popular > 1 and rare < 0.1
 
 
-@given(users=st.lists(st.text(max_size=5), max_size=30), folds=st.integers(1, 7))
-def test_a_users_fold_depends_on_the_name_alone(users, folds):
-    found = user_folds(users, folds)
-    assert found.shape == (len(users),) and ((found >= 0) & (found < folds)).all()
-    np.testing.assert_array_equal(user_folds(users[::-1], folds), found[::-1])
-
-
-def test_folds_are_about_equally_large_and_the_same_on_every_machine():
-    found = user_folds([f"user {n}" for n in range(5000)], 5)
+def test_a_users_fold_depends_on_the_name_alone_and_folds_are_about_equally_large():
+    users = [f"user {n}" for n in range(5000)]
+    found = user_folds(users, 5)
+    np.testing.assert_array_equal(user_folds(users[::-1], 5), found[::-1])
     assert np.abs(np.bincount(found, minlength=5) - 1000).max() < 150
+    # The same on every machine.
     assert found[7] == zlib.crc32(b"user 7") % 5 == user_folds(["user 7"], 5)[0]

@@ -97,20 +97,18 @@ def test_users_are_folded_only_where_statistics_are_read(sequences):
     assert all(batch.folds is None for batch in training_batches(data, whole).epoch(0))
 
 
-def test_one_window_may_be_wider_than_the_budget(sequences):
-    drawn = list(batches(sequences([0, 1, 2, 3]), max_length=4, tokens=2).epoch(0))
-    assert [batch.inputs.tolist() for batch in drawn] == [[[0, 1, 2]]]
-
-
-def test_a_batch_by_hand(sequences):
-    made = batches(sequences([0, 1, 2], [3, 4]), tokens=100)
-    (batch,) = made.epoch(0)
+def test_batches_by_hand(sequences):
+    (batch,) = batches(sequences([0, 1, 2], [3, 4]), tokens=100).epoch(0)
     assert batch.inputs.tolist() == [[3, PADDING], [0, 1]]
     assert batch.targets.tolist() == [[4, PADDING], [1, 2]]
     assert batch.valid.tolist() == batch.scored.tolist() == [[True, False], [True, True]]
-
-
-def test_a_hidden_item_is_seen_by_attention_and_only_what_has_a_target_is_scored():
+    # One window may be wider than the budget; where there is nothing to predict there are no batches.
+    drawn = list(batches(sequences([0, 1, 2, 3]), max_length=4, tokens=2).epoch(0))
+    assert [batch.inputs.tolist() for batch in drawn] == [[[0, 1, 2]]]
+    for rows in ([], [[0]], [[0], [1], [2]]):
+        made = batches(sequences(*rows))
+        assert made.n_windows == 0 and list(made.epoch(0)) == []
+    # A hidden item is seen by attention, and only what has a target is scored.
     batch = Batch(inputs=np.array([[MASK, 4], [5, PADDING]]), targets=np.array([[3, PADDING], [PADDING, PADDING]]))
     assert batch.valid.tolist() == [[True, True], [True, False]]
     assert batch.scored.tolist() == [[True, False], [False, False]]
@@ -122,12 +120,15 @@ def test_similar_lengths_meet(sequences):
         assert batch.valid.all()
 
 
-def test_seed_and_epoch_decide_the_order(sequences):
-    rows = [[i % 6, (i + 1) % 6, (i * 5) % 6] for i in range(40)]
-    made = sequences(*rows)
-    assert flat(batches(made), 3) == flat(batches(made), 3)
-    assert flat(batches(made), 3) != flat(batches(made), 4)
-    assert flat(batches(made, seed=1), 3) != flat(batches(made, seed=2), 3)
+@pytest.mark.parametrize("kind", [BucketedBatches, ClozeBatches])
+def test_seed_and_epoch_decide_the_order_and_what_is_hidden(sequences, kind):
+    data = sequences(*[[i % 6, (i + 1) % 6, (i * 5) % 6, 2] for i in range(40)])
+
+    def drawn(epoch, seed=0):
+        return flat(kind(data, max_length=5, tokens=12, seed=seed), epoch)
+
+    assert drawn(3) == drawn(3) != drawn(4)
+    assert drawn(3, seed=1) != drawn(3, seed=2)
 
 
 def test_windows_are_aligned_to_the_end_and_overlap_by_one_event(sequences):
@@ -135,12 +136,6 @@ def test_windows_are_aligned_to_the_end_and_overlap_by_one_event(sequences):
     starts, lengths = windows(made, 3)
     cut = [made.items[start : start + length].tolist() for start, length in zip(starts, lengths, strict=True)]
     assert cut == [[3, 4, 5, 6], [0, 1, 2, 3], [7, 8]]
-
-
-@pytest.mark.parametrize("rows", [[], [[0]], [[0], [1], [2]]])
-def test_nothing_to_predict_no_batches(sequences, rows):
-    made = batches(sequences(*rows))
-    assert made.n_windows == 0 and list(made.epoch(0)) == []
 
 
 def test_sessions_to_serve_are_cut_to_the_last_events_and_asked_at_the_last():
@@ -203,13 +198,6 @@ def test_the_shares_of_a_cloze(sequences, monkeypatch, mask, last):
     share = mask + (1 - mask) ** 5 / 5
     np.testing.assert_allclose(hidden.mean(axis=0), [*[(1 - last) * share] * 4, last + (1 - last) * share], atol=0.03)
     assert ((hidden.sum(axis=1) == 1) & hidden[:, -1]).mean() >= last - 0.03
-
-
-def test_seed_and_epoch_decide_what_is_hidden(sequences):
-    made = sequences(*[[i % 6, (i + 1) % 6, (i * 5) % 6, 2] for i in range(40)])
-    assert flat(cloze(made), 3) == flat(cloze(made), 3)
-    assert flat(cloze(made), 3) != flat(cloze(made), 4)
-    assert flat(cloze(made, seed=1), 3) != flat(cloze(made, seed=2), 3)
 
 
 @pytest.mark.usefixtures("always")

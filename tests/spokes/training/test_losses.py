@@ -15,16 +15,30 @@ def sampled(positive, negative, targets, negatives):
     ).item()
 
 
-def test_sampled_softmax_by_hand():
-    # log(e^1 + e^0 + e^0) - 1 and log(e^0 + e^2 + e^1) - 0
-    expected = (math.log(E + 2) - 1 + math.log(1 + E**2 + E)) / 2
-    assert sampled([1.0, 0.0], [[0.0, 0.0], [2.0, 1.0]], [0, 1], [5, 6]) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("targets", "first", "expected"),
+    [
+        ([0, 1], 0.0, math.log(E + 2) - 1),  # log(e^1 + e^0 + e^0) - 1
+        # Item 5 is the target of the first position and a true negative of the second.
+        ([5, 1], 9.0, math.log(E + 1) - 1),
+    ],
+)
+def test_sampled_softmax_by_hand(targets, first, expected):
+    loss = sampled([1.0, 0.0], [[first, 0.0], [2.0, 1.0]], targets, [5, 6])
+    assert loss == pytest.approx((expected + math.log(1 + E**2 + E)) / 2)
+    scores = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    full = (math.log(E + 2) - 1 + math.log(3)) / 2
+    assert full_softmax_loss(scores, torch.tensor([0, 2])).item() == pytest.approx(full)
 
 
-def test_a_negative_that_is_the_target_is_masked_for_that_position_only():
-    # Item 5 is the target of the first position and a true negative of the second.
-    expected = (math.log(E + 1) - 1 + math.log(1 + E**2 + E)) / 2
-    assert sampled([1.0, 0.0], [[9.0, 0.0], [2.0, 1.0]], [5, 1], [5, 6]) == pytest.approx(expected)
+@pytest.mark.parametrize(("temperature", "corrected"), [(0.5, False), (1.0, True), (0.5, True)])
+def test_a_temperature_divides_the_scores_and_log_q_corrects_them_then(temperature, corrected):
+    # The target scores 1, the negative 0; corrected by 1/2 and 1/4 the target's share is 2e / (2e + 4).
+    log_q = (torch.tensor([0.5]).log(), torch.tensor([0.25]).log()) if corrected else None
+    given_scores = torch.tensor([1.0]), torch.tensor([[0.0]]), torch.tensor([0]), torch.tensor([1])
+    loss = sampled_softmax_loss(*given_scores, temperature=temperature, log_q=log_q)
+    own, other = math.exp(1 / temperature) * (2 if corrected else 1), 4 if corrected else 1
+    assert loss.item() == pytest.approx(-math.log(own / (own + other)))
 
 
 def test_only_false_negatives_leave_nothing_to_learn():
@@ -66,12 +80,6 @@ def test_with_every_other_item_as_negative_it_is_the_full_softmax(p, n, seed):
     assert sampled_softmax_loss(positive, scores, targets, torch.arange(n)).item() == pytest.approx(full, abs=1e-5)
 
 
-def test_full_softmax_by_hand():
-    scores = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    expected = (math.log(E + 2) - 1 + math.log(3)) / 2
-    assert full_softmax_loss(scores, torch.tensor([0, 2])).item() == pytest.approx(expected)
-
-
 def softplus(x):
     return math.log(1 + math.exp(x))
 
@@ -88,38 +96,6 @@ def scores_of(p, k, seed, n=50):
 
 
 shapes = st.integers(1, 6), st.integers(1, 9), st.integers(0, 99)
-
-
-def test_a_temperature_divides_the_scores():
-    # log(e^(1/0.5) + e^0) - 1/0.5
-    loss = sampled_softmax_loss(
-        torch.tensor([1.0]), torch.tensor([[0.0]]), torch.tensor([0]), torch.tensor([1]), temperature=0.5
-    )
-    assert loss.item() == pytest.approx(math.log(E**2 + 1) - 2)
-
-
-def test_log_q_by_hand():
-    # Corrected scores: 1 - log 0.5 and 0 - log 0.25, so the target's share is 2e / (2e + 4).
-    loss = sampled_softmax_loss(
-        torch.tensor([1.0]),
-        torch.tensor([[0.0]]),
-        torch.tensor([0]),
-        torch.tensor([1]),
-        log_q=(torch.tensor([0.5]).log(), torch.tensor([0.25]).log()),
-    )
-    assert loss.item() == pytest.approx(-math.log(2 * E / (2 * E + 4)))
-
-
-def test_log_q_corrects_scores_after_the_temperature():
-    loss = sampled_softmax_loss(
-        torch.tensor([1.0]),
-        torch.tensor([[0.0]]),
-        torch.tensor([0]),
-        torch.tensor([1]),
-        temperature=0.5,
-        log_q=(torch.tensor([0.5]).log(), torch.tensor([0.25]).log()),
-    )
-    assert loss.item() == pytest.approx(-math.log(2 * E**2 / (2 * E**2 + 4)))
 
 
 @given(*shapes, st.floats(0.01, 1.0))
@@ -147,8 +123,6 @@ def test_bce_by_hand():
     first = (softplus(-1.0) + softplus(0.0) + softplus(2.0)) / 3
     second = (softplus(-0.5) + softplus(-1.0)) / 2
     assert loss.item() == pytest.approx((first + second) / 2)
-
-
-def test_a_position_without_true_negatives_is_no_division_by_zero():
-    value = bce_loss(torch.zeros(1), torch.zeros(1, 2), torch.tensor([4]), torch.tensor([4, 4]))
-    assert value.item() == pytest.approx(math.log(2))
+    # A position without true negatives is no division by zero.
+    alone = bce_loss(torch.zeros(1), torch.zeros(1, 2), torch.tensor([4]), torch.tensor([4, 4]))
+    assert alone.item() == pytest.approx(math.log(2))

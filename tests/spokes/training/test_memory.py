@@ -1,5 +1,6 @@
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,18 +33,12 @@ def test_tables_that_just_fit_are_not_refused(monkeypatch):
     refuse_beyond_device(config(), 99, 200, 10, CPU)
     with pytest.raises(UsageError):
         refuse_beyond_device(config(), 100, 200, 10, CPU)
-
-
-def test_a_training_is_refused_before_it_begins(monkeypatch):
-    worker = runpy.run_path(str(Path(__file__).with_name("worker.py")))
     monkeypatch.setattr("hubspoke.spokes.training.memory.device_bytes", lambda device: 1000)
+    worker = runpy.run_path(str(Path(__file__).with_name("worker.py")))
     with pytest.raises(UsageError, match=r"12 items, 12 of them .* 8 columns.* cpu has 0\.0 GB"):
-        worker["train"](worker["config"]())
+        worker["train"](worker["config"]())  # before it begins
 
 
 def test_the_memory_of_a_gpu(monkeypatch):
-    class Card:
-        total_memory = 80 * 10**9
-
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Card)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * 10**9))
     assert device_bytes(torch.device("cuda:0")) == 80 * 10**9

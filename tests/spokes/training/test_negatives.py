@@ -37,10 +37,6 @@ def test_items_are_drawn_as_often_as_the_sampler_says(monkeypatch, sampler, powe
     assert not np.array_equal(first, other) and first.dtype == np.int64
 
 
-def test_without_any_event_all_items_are_equally_popular():
-    np.testing.assert_allclose(np.exp(PopularityNegatives(np.zeros(4, np.int64), 9).log_q), 0.25)
-
-
 VECTORS = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, 0.1]])
 
 
@@ -69,12 +65,10 @@ def test_hard_negatives_are_drawn_from_the_nearest(monkeypatch):
     drawn = hard.draw(rng(), np.array([0, 2, 0, 2]))
     assert drawn.shape == (4, 3)
     assert set(drawn[[0, 2]].ravel()) == {1, 2} and set(drawn[[1, 3]].ravel()) == {1, 3}
-
-
-def test_a_catalog_of_one_item_has_no_hard_negatives():
-    hard = HardNegatives(2, seed=0)
+    # A catalog of one item has none, and one without any event no popular ones.
     hard.refresh(VECTORS[:1], 0)
-    assert hard.draw(rng(), np.array([0])).tolist() == [[0, 0]]
+    assert hard.draw(rng(), np.array([0])).tolist() == [[0, 0, 0]]
+    np.testing.assert_allclose(np.exp(PopularityNegatives(np.zeros(4, np.int64), 9).log_q), 0.25)
 
 
 def test_what_the_session_likes_too_much_is_no_hard_negative():

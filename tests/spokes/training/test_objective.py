@@ -77,29 +77,29 @@ def objective(**training):
     rng = np.random.default_rng(0)
     encoded = WORKER["EncodedItems"](*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
     items = model.inputs(encoded, np.arange(1, N + 1))
-    return Objective(model, items, sequences().item_counts(), settings, World()), settings
+    return Objective(model, items, sequences().item_counts(), settings, World()), model, settings
 
 
 def test_hard_negatives_are_mined_when_they_are_due():
-    made, _ = objective(hard_negatives=3)
+    made, model, _ = objective(hard_negatives=3)
     mined = []
     for epoch in range(2 * REFRESH_EVERY):
         made.start(epoch)
         mined.append(made.hard.nearest)
         with torch.no_grad():
-            made._model.ids.weight.normal_()
+            model.ids.weight.normal_()
     assert mined[0].shape == (N, N - 1)
     assert all(own is mined[0] for own in mined[:REFRESH_EVERY]) and not np.array_equal(mined[0], mined[-1])
 
 
 @pytest.mark.parametrize("options", [{"sampler": "popularity"}, {"hard_negatives": 3}])
 def test_an_epoch_decides_the_draw(options):
-    made, settings = objective(**options)
+    made, model, settings = objective(**options)
     batch = next(iter(training_batches(sequences(), settings).epoch(0)))
     losses = []
     made.start(0)
     for epoch in (3, 5, 3):
-        made._model.train()
+        model.train()
         made.start(epoch)
         losses.append(made.loss(batch).item())
     assert losses[0] == losses[2] != losses[1]

@@ -2,7 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from hubspoke.catalog.sequences import Sequences
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import Protocol, leave_one_out
 from hubspoke.spokes.training import validation as measures
@@ -13,27 +12,24 @@ from hypothesis import strategies as st
 N = 15
 
 
-def sequences(*rows, users=None, n_items=N):
-    lengths = [len(row) for row in rows]
-    numbers = list(range(len(rows))) if users is None else users
-    return Sequences(
-        items=np.array([item for row in rows for item in row], np.int64),
-        timestamps=np.arange(sum(lengths), dtype=np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        users=np.array(numbers, np.int64),
-        user_ids=tuple(f"u{i}" for i in range(max(numbers, default=-1) + 1)),
-        n_items=n_items,
-    )
+@pytest.fixture(scope="module")
+def made_of(sequences):
+    return lambda *rows, users=None: sequences(*rows, users=users, n_items=N)
 
 
-def fresh(n_users, seed=0):
+@pytest.fixture(scope="module")
+def fresh(made_of):
     """Users who meet no item twice."""
-    rng = np.random.default_rng(seed)
-    return sequences(*[rng.permutation(N)[:6].tolist() for _ in range(n_users)])
+
+    def make(n_users, seed=0):
+        rng = np.random.default_rng(seed)
+        return made_of(*[rng.permutation(N)[:6].tolist() for _ in range(n_users)])
+
+    return make
 
 
 @given(st.integers(1, 12), st.integers(0, 99), st.booleans())
-def test_it_is_the_number_that_evaluate_reports(n_users, seed, exclude_seen):
+def test_it_is_the_number_that_evaluate_reports(fresh, n_users, seed, exclude_seen):
     made = fresh(n_users, seed)
     users = leave_one_out(made, "validation", Protocol(exclude_seen=exclude_seen))
     # Few distinct values, so that ties are met as well.
@@ -44,13 +40,17 @@ def test_it_is_the_number_that_evaluate_reports(n_users, seed, exclude_seen):
     assert own.mean() == pytest.approx(whole.mean("ndcg@10"), abs=1e-6)
 
 
-def test_ndcg_by_hand():
-    users = leave_one_out(sequences([0, 1, 2, 3], [4, 5, 6, 7]), "validation")  # targets 2 and 6
+def test_ndcg_by_hand_over_histories_as_the_protocol_cuts_them(made_of):
+    users = leave_one_out(made_of([0, 1, 2, 3], [4, 5, 6, 7]), "validation")  # targets 2 and 6
     scores = np.zeros((2, N), np.float32)
     scores[0, [2, 9]] = [2, 3]  # rank 2
     scores[1, 0] = 1  # tied with 13 others behind one: rank 1 + 1 + 6.5
     checked = Validation(users, filter_seen=False)
     assert checked.ndcg(scores, False).tolist() == pytest.approx([1 / math.log2(3), 1 / math.log2(9.5)])
+    long = leave_one_out(made_of(list(range(9))), "validation", Protocol(max_history=3))
+    assert [history.items.tolist() for history in Validation(long, False).histories] == [[4, 5, 6]]
+    for row, at_once in (([0, 1, 1, 3], True), ([1, 0, 1, 3], False)):
+        assert Validation(leave_one_out(made_of(row), "validation"), False).returns_at_once is at_once
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_ndcg_by_hand():
         ([0, 1, 0, 3], [1, 0, 0], (True,), math.inf),  # a target that was seen counts as missed
     ],
 )
-def test_what_was_seen_makes_room(row, scores, policy, rank):
-    users = leave_one_out(sequences(row), "validation")
+def test_what_was_seen_makes_room(made_of, row, scores, policy, rank):
+    users = leave_one_out(made_of(row), "validation")
     given = np.zeros((1, N), np.float32)
     given[0, :3] = scores
     found = Validation(users, filter_seen=False).ndcg(given, *policy)
@@ -73,12 +73,7 @@ def test_what_was_seen_makes_room(row, scores, policy, rank):
     assert given[0, :3].tolist() == scores  # they are not written to
 
 
-def test_histories_are_cut_as_the_protocol_says():
-    users = leave_one_out(sequences(list(range(9))), "validation", Protocol(max_history=3))
-    assert [history.items.tolist() for history in Validation(users, False).histories] == [[4, 5, 6]]
-
-
-def test_at_most_so_many_users_the_same_for_the_same_seed():
+def test_at_most_so_many_users_the_same_for_the_same_seed(fresh):
     made = fresh(30)
     users = leave_one_out(made, "validation")
     drawn = [validation(users, made, 10, seed).users for seed in (1, 1, 2)]
@@ -91,7 +86,7 @@ def test_at_most_so_many_users_the_same_for_the_same_seed():
     assert validation(users, made, 30, 0).users is users
 
 
-def test_a_large_catalog_takes_fewer_users(monkeypatch):
+def test_a_large_catalog_takes_fewer_users(fresh, monkeypatch):
     made = fresh(30)
     users = leave_one_out(made, "validation")
     monkeypatch.setattr(measures, "MAX_MIXTURE_SCORES", 9 * N)
@@ -106,7 +101,7 @@ def test_a_large_catalog_takes_fewer_users(monkeypatch):
     assert len(checked.sample(10, 0).users) == 1
 
 
-def test_blocks_are_the_users_in_their_order(monkeypatch):
+def test_blocks_are_the_users_in_their_order(fresh, monkeypatch):
     made = fresh(7)
     checked = validation(leave_one_out(made, "validation"), made, 10, 0)
     assert [len(block.users) for block in checked.blocks()] == [7]
@@ -119,24 +114,19 @@ def test_blocks_are_the_users_in_their_order(monkeypatch):
     np.testing.assert_array_equal(np.concatenate(parts), checked.ndcg(scores, True))
 
 
-def test_repeat_share_by_hand():
+def test_repeat_share_by_hand(fresh, made_of):
     # Ann: 0 1 0 and, in another session, 1 2: two of five were met before. Bob: 0, which was Ann's.
-    made = sequences([0, 1, 0], [1, 2], [0], users=[0, 0, 1])
+    made = made_of([0, 1, 0], [1, 2], [0], users=[0, 0, 1])
     assert repeat_share(made) == pytest.approx(2 / 6)
-    assert repeat_share(sequences()) == 0.0
+    assert repeat_share(made_of()) == 0.0
     assert repeat_share(fresh(5)) == 0.0
 
 
 @pytest.mark.parametrize(("repeats", "filtered"), [(0, True), (1, True), (2, False)])
-def test_seen_items_are_filtered_where_few_come_back(repeats, filtered):
+def test_seen_items_are_filtered_where_few_come_back(made_of, repeats, filtered):
     # 40 events: one repeat is 2.5 %, two are the 5 % from which on repeats count.
     rows = [[user % N, (user + 1) % N, (user + 2) % N, (user + 3) % N] for user in range(10)]
     for row in rows[:repeats]:
         row[3] = row[0]
-    made = sequences(*rows)
+    made = made_of(*rows)
     assert validation(leave_one_out(made, "validation"), made, 10, 0).filter_seen is filtered
-
-
-def test_whether_an_item_returns_at_once():
-    for row, expected in (([0, 1, 1, 3], True), ([1, 0, 1, 3], False)):
-        assert Validation(leave_one_out(sequences(row), "validation"), False).returns_at_once is expected
