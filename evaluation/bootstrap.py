@@ -36,6 +36,7 @@ def mean_interval(values: DoubleArray, resamples: int = RESAMPLES, level: float 
     if len(values) == 0 or np.isnan(values).any():
         raise InvalidDataError(f"Cannot resample {len(values)} values with gaps; evaluate at least one user first.")
     means = _resampled_means(values, resamples, np.random.default_rng(seed))
+    # Percentiles rather than a normal interval: hit rates and MRR of a few users are skewed.
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(values.mean()), float(low), float(high))
 

@@ -90,6 +90,7 @@ def _row(evaluations: Mapping[str, Evaluation], system: str, baseline: str, name
     own = part.estimate(metric)
     if system == baseline:
         return ComparisonRow(system, name, metric, own.value, own.low, own.high, n_users=n_users)
+    # Not whether two intervals overlap: users differ far more than systems do on one user, which pairing leaves out.
     change = paired_difference(part.metrics[metric], reference.metrics[metric])
     clear = not change.low <= 0 <= change.high
     changed = (change.value, change.low, change.high)

@@ -111,10 +111,11 @@ def evaluate(
     bits = surprise(evaluation_set.train_counts)
     # A catalog without text and pictures has content of no columns.
     directions = unit_content(content) if content is not None and content.shape[1] else None
+    # Scores of all users at once would be users x items floats; a batch keeps only what the summary needs.
     batches, n_users = [], len(evaluation_set)
     for start in range(0, n_users, batch_size):
         end = min(start + batch_size, n_users)
-        batches.append(_rank(score, evaluation_set, start, end, bits, directions))
+        batches.append(_rank(score, evaluation_set.only(range(start, end)), start, bits, directions))
         if progress is not None:
             progress(end, n_users)
     if not any(len(batch.ranks) for batch in batches):
@@ -125,27 +126,19 @@ def evaluate(
     return _summarise(batches, evaluation_set)
 
 
-def _rank(
-    score: Score,
-    evaluation_set: EvaluationSet,
-    start: int,
-    end: int,
-    bits: DoubleArray,
-    directions: FloatArray | None,
-) -> _Batch:
-    """Score the users from row `start` to `end`."""
-    protocol, n_dropped = evaluation_set.protocol, 0
-    histories = evaluation_set.histories[start:end]
-    scores = np.asarray(score([history[-protocol.max_history :] for history in histories]))  # (B, N)
-    if scores.shape != (end - start, evaluation_set.n_items):
+def _rank(score: Score, part: EvaluationSet, start: int, bits: DoubleArray, directions: FloatArray | None) -> _Batch:
+    """Score the users of a part of the set that begins at row `start` of it."""
+    protocol, n_dropped = part.protocol, 0
+    scores = np.asarray(score([history[-protocol.max_history :] for history in part.histories]))  # (B, N)
+    if scores.shape != (len(part), part.n_items):
         raise IncompatibleError(
-            f"The recommender returned scores of shape {scores.shape} where {(end - start, evaluation_set.n_items)} "
-            "was due; evaluate it on the item snapshot that it was built for."
+            f"The recommender returned scores of shape {scores.shape} where {(len(part), part.n_items)} was due; "
+            "evaluate it on the item snapshot that it was built for."
         )
-    rows, items = flatten(evaluation_set.targets[start:end])
+    rows, items = flatten(part.targets)
     if protocol.exclude_seen:
         seen = np.zeros(scores.shape, dtype=np.bool_)
-        seen[flatten(histories)] = True
+        seen[flatten(part.histories)] = True
         # A copy: the recommender may have handed out one shared or read-only row for everybody.
         scores, unseen = np.where(seen, -np.inf, scores), ~seen[rows, items]
         n_dropped, rows, items = int((~unseen).sum()), rows[unseen], items[unseen]
@@ -155,7 +148,7 @@ def _rank(
     lists = {NOVELTY: novelty(best, bits)}
     if directions is not None:
         lists[DIVERSITY] = diversity(best, directions)
-    return _Batch(rows + start, items, ranks, covered_items(top, evaluation_set.n_items), lists, n_dropped)
+    return _Batch(rows + start, items, ranks, covered_items(top, part.n_items), lists, n_dropped)
 
 
 def flatten(arrays: Histories) -> tuple[IntArray, IntArray]:

@@ -127,6 +127,8 @@ def leave_one_out(sequences: Sequences, part: Part = "test", settings: Protocol 
 
     A user's last event is the last one over all of that user's sessions; `settings` give everything but the part.
     """
+    # What most papers on sequences report (SASRec, BERT4Rec), so it is the default. It lets a model learn from events
+    # that are later than another user's test (Meng et al., 2020); the temporal protocol does not.
     settings = settings or Protocol()
     if settings.name != "leave-one-out":
         raise UsageError(f"Leave-one-out was asked for with {settings.name} settings; pass settings of one kind.")

@@ -39,6 +39,7 @@ def write_user_values(file: Path, slices: Mapping[str, SliceResult]) -> None:
 
 def read_user_values(file: Path, slice_name: str, metric: str) -> UserValues:
     """What each user of a slice got by one metric, in the order of the evaluation."""
+    # A gate may read this years later, from a store that others write to as well.
     try:
         table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as error:

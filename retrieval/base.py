@@ -137,6 +137,7 @@ class ItemIndex:
             item_ids = tuple(json.loads((folder / "item_ids.json").read_text(encoding="utf-8")))
             space, dimension, metric = str(about["space"]), int(about["dimension"]), str(about["metric"])
             index = index_kind(str(about["factory"])).load(folder)
+        # Over bytes that are no index each library raises what it likes; to a caller all of it is one fault.
         except (RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError) as error:
             raise CorruptArtifactError(f"the index in {folder} cannot be read; build it with --force.") from error
         n_vectors, columns = index.vectors.shape

@@ -64,6 +64,7 @@ class CatalogRules:
         if self._limit is None:
             yield from ranked
             return
+        # Lazy, as the index is asked for more only where the limit has used up what it gave.
         count = Counter(self._brands[row] for row in shown)
         for row, score in ranked:
             brand = self._brands[row]

@@ -89,10 +89,8 @@ class MaxDrop(_Condition):
         return metric
 
 
-Condition: TypeAlias = Minimum | MaxDrop
-_CONDITIONS: TypeAdapter[tuple[Condition, ...]] = TypeAdapter(
-    tuple[Annotated[Condition, Field(discriminator="kind")], ...]
-)
+Condition: TypeAlias = Annotated[Minimum | MaxDrop, Field(discriminator="kind")]
+_CONDITIONS: TypeAdapter[tuple[Condition, ...]] = TypeAdapter(tuple[Condition, ...])
 
 
 def parse_conditions(conditions: Sequence[Mapping[str, Any]]) -> tuple[Condition, ...]:
@@ -100,20 +98,18 @@ def parse_conditions(conditions: Sequence[Mapping[str, Any]]) -> tuple[Condition
     try:
         parsed = _CONDITIONS.validate_python(tuple(conditions))
     except ValidationError as error:
-        problems = "; ".join(dict.fromkeys(_problem(e) for e in error.errors()))
-        raise UsageError(f"The gate is not usable ({problems}); correct these conditions.") from error
+        problems = dict[str, None]()
+        for problem in error.errors():
+            # Of the path (0, minimum, value) only the last name says something to a person.
+            name = next((part for part in reversed(problem["loc"]) if isinstance(part, str)), "gate")
+            problems[f"{name}: {problem['msg'].removeprefix('Value error, ').rstrip('.')}"] = None
+        raise UsageError(f"The gate is not usable ({'; '.join(problems)}); correct these conditions.") from error
     named = [(c.kind, c.measure, c.protocol) for c in parsed]
     for condition in named:
         if named.count(condition) > 1:
             words = f"{condition[0]} of {condition[1]} is given twice"
             raise UsageError(f"The gate is not usable ({words}); give each condition once.")
     return parsed
-
-
-def _problem(error: Any) -> str:
-    # Of the path (0, minimum, value) only the last name says something to a person.
-    names = [part for part in error["loc"] if isinstance(part, str)]
-    return f"{names[-1] if names else 'gate'}: {str(error['msg']).removeprefix('Value error, ').rstrip('.')}"
 
 
 @dataclass(frozen=True)
@@ -201,6 +197,7 @@ class Evidence:
             if a is None or b is None or a.users != b.users:
                 continue
             change = paired_difference(a.values, b.values, level=condition.confidence)
+            # The burden of proof lies with the candidate: few users give a wide interval, and that does not pass.
             passes = change.low >= -condition.value
             says = (
                 f"{condition.measure} differs from that of {self.live} by {change.value:+.4g} [{change.low:+.4g}, "

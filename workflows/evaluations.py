@@ -136,6 +136,7 @@ class Evaluations:
             raise InvalidDataError(f"{domain} has no events to measure on; ingest some first.")
         subjects = [self._subject(domain, model) for model in models]
         measured_by = _as_trained(protocol, subjects)
+        # Whatever may be refused is refused before the first ranking, which can take minutes.
         for subject in subjects:
             _require_unseen(subject, dataset, measured_by)
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
@@ -317,6 +318,7 @@ def _require_unseen(subject: _Subject, dataset: Dataset, protocol: Protocol) -> 
             f"a parent with {training}."
         )
     if protocol.name == "leave-one-out":
+        # Of the very events that are held out: another catalog or other sessions can move them under the same snapshot.
         held_out = held_out_fingerprint(dataset.source, dataset.items["item_id"].to_list())
         if summary.get("held_out") != held_out:
             raise UsageError(f"{subject.name} has seen events that leave-one-out tests it on; {remedy}")
@@ -330,8 +332,7 @@ def _metric_records(report: Mapping[str, Any]) -> list[MetricRecord]:
     found = []
     for slice_name, metrics in report["metrics"].items():
         for name, value in metrics.items():
-            low, high = report["intervals"].get(slice_name, {}).get(name, (None, None))
             if not isfinite(value):
                 raise HubspokeError(f"{name} on {slice_name} is not a number; train the model again with --force.")
-            found.append(MetricRecord(slice_name, name, float(value), low, high))
+            found.append(MetricRecord(slice_name, name, value, *report["intervals"][slice_name].get(name, ())))
     return found

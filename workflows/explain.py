@@ -132,7 +132,7 @@ def explain(
 
     found = []
     for nth, (row, about) in enumerate(zip(rows.tolist(), recommender.describe(rows.tolist()), strict=True)):
-        del about["image"]
+        del about["image"]  # a file of the workspace says nothing to whoever reads an explanation
         found.append(
             ExplainedItem(
                 rank=listed[row]["rank"] if row in listed else None,

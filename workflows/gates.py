@@ -111,11 +111,13 @@ class Gates:
         for alias in aliases:
             check_alias(alias)
         shared: dict[str, Any] = {"aliases": tuple(aliases)} | ({} if protocol is None else {"protocol": protocol})
-        conditions = [{"kind": "minimum", **_named(name, value), **shared} for name, value in (minimum or {}).items()]
-        conditions += [
-            {"kind": "max_drop", **_named(name, value), "confidence": confidence, **shared}
-            for name, value in (max_drop or {}).items()
-        ]
+        conditions = []
+        drop = shared | {"confidence": confidence}
+        for kind, asked, own in (("minimum", minimum, shared), ("max_drop", max_drop, drop)):
+            for name, value in (asked or {}).items():
+                slice_name, colon, metric = name.rpartition(":")
+                where = {"metric": metric, "slice": slice_name if colon else "all"}
+                conditions.append({"kind": kind, "value": value, **where, **own})
         if not conditions:
             raise UsageError(
                 f"A gate without conditions guards nothing; give --min or --max-drop, or remove it with "
@@ -165,11 +167,6 @@ def check_gate(
     overrule = f"overrule the gate with `hubspoke promote {ref} --to {alias} --override --reason TEXT`"
     remedies = [] if passes else [words for words in (remedy(verdicts), overrule) if words]
     return GateCheck(domain, alias, ref, candidate, live, passes, verdicts, ", or ".join(remedies))
-
-
-def _named(name: str, value: float) -> dict[str, Any]:
-    slice_name, colon, metric = name.rpartition(":")
-    return {"metric": metric, "slice": slice_name if colon else "all", "value": value}
 
 
 def _result(record: GateRecord) -> GateResult:

@@ -115,6 +115,7 @@ class Indexes:
         if record is None and dry_run:
             return IndexResult(None, False, model.ref, snapshot.ref, len(item_ids), None, 0.0)
         if record is None:
+            # Two builds at once would embed the same catalog twice and leave two versions.
             with self._context.lock(f"index {name}"):
                 prepare(self._context)
                 spoke, encoded = over_catalog(self._context, model, dataset)
@@ -177,6 +178,7 @@ class Indexes:
         record, vectors = loaded.record, loaded.index.vectors()
         dataset = load_dataset(self._context, record.domain, items=record.items, with_events=False)
         spaces = {loaded.index.space_fingerprint, record.space_fingerprint, loaded.spoke.space_fingerprint}
+        # Spread over the catalog rather than drawn, so that a check that is repeated looks at the same items.
         rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
         again = _embed(self._context, loaded, dataset, rows)
         gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0

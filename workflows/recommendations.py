@@ -73,6 +73,7 @@ class Recommender:
         self.dataset = load_dataset(context, record.domain, items=record.items, with_events=False)
         self._events: SnapshotRecord | None = find_snapshot(context, record.domain, "events")
         self.vectors: FloatArray = self.loaded.index.vectors()  # (N, D)
+        # A spoke's vectors say in one column whether the item was cold; to a launch floor without it every item is.
         flag = self.loaded.spoke.width
         self.cold: BoolArray = self.vectors[:, flag] > 0 if flag else np.ones(len(self.vectors), dtype=np.bool_)
         self._rules = catalog_rules(context, self.rules_ref, self.dataset.items)
@@ -182,6 +183,7 @@ class Recommender:
 
     def _ranked(self, query: FloatArray, k: int, allowed: BoolArray) -> Iterator[tuple[int, float]]:
         """Allowed rows with their scores, best first; a limit per brand may use up more than `k`."""
+        # Most lists are full at once, so more than `k` is looked for only when it is needed.
         given = 0
         while True:
             found = self.loaded.index.search(query[None], k, allowed)[0]

@@ -120,5 +120,5 @@ def _with_rules(registry: Registry, target: Target, before: str | None, rules: s
     elif target.release is not None or before is None:
         return target
     else:
-        own = registry.releases.get(before).rules
+        own = registry.releases.get(before).rules  # a new model must not lift a recall by the way
     return replace(target, parts=replace(target.parts, rules=own))

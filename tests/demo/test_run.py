@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -93,11 +92,6 @@ def test_the_table_is_measured_on_the_same_later_weeks(story: DemoResult, lines:
     assert comparison.n_users > 10
     assert {found.n_users for found in comparison.results} == {comparison.n_users}
     assert comparison.protocol["description"] in "\n".join(lines)
-    for row in comparison.rows:
-        if row.metric == "coverage@100":
-            assert row.low is row.high is None  # of all users together, so there is nobody to resample
-            continue
-        assert row.low <= row.value <= row.high
 
 
 @installed
@@ -126,14 +120,9 @@ def test_three_baskets_have_names_and_pictures_and_text_are_measured_apart(story
 
 
 @installed
-def test_the_report_is_one_page_that_needs_nothing_else(story: DemoResult) -> None:
+def test_the_report_tells_the_whole_story(story: DemoResult) -> None:
     page = story.report.read_text(encoding="utf-8")
     assert story.report.name == "demo-report.html"
-    for part in ("<script", "<link", "<iframe", "@import", "<object"):
-        assert part not in page.lower()
-    loaded = re.findall(r"(?:src|srcset|poster|data)\s*=\s*[\"']([^\"']*)", page) + re.findall(r"url\(([^)]*)\)", page)
-    assert loaded
-    assert all(source.strip("'\"").startswith(("data:", "#")) for source in loaded)
     for part in ("Seafood", "release:seafood/", "NDCG@10", "<svg", "Launch curve", "mugs", "seafood:2"):
         assert part in page
     assert not list(story.report.parent.glob("*.partial"))

@@ -58,7 +58,7 @@ def test_items_missing_from_the_index_are_counted(live: Workspace, files: Any) -
     assert live.domain.show("garden").staleness[0].what == "newer items"
 
 
-def test_the_doctor_names_five_domains_and_counts_the_rest(live: Workspace, files: Any, models: Any) -> None:
+def test_the_doctor_names_five_domains_and_counts_the_rest(live: Workspace, files: Any) -> None:
     names = [f"shop{i}" for i in range(6)]
     for name in names:
         live.domain.add(name, files.items)
