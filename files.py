@@ -114,7 +114,8 @@ def is_stale(path: Path, name: str | None = None) -> bool:
     machine, pid, start = [*(name or path.name).split("-"), "", "", ""][:3]
     if machine == _me().split("-")[0] and pid.isdigit():
         return not _is_alive(int(pid)) or _start_of(int(pid)) != start
-    newest = _newest_change(path)
+    # A long write deep inside changes the files, not the folder.
+    newest = max((stat.st_mtime for stat in _stats(path)), default=None)
     return newest is not None and newest < time.time() - FOREIGN_SECONDS
 
 
@@ -127,11 +128,6 @@ def file_sha256(path: Path) -> str:
 def size_of(folder: Path) -> int:
     """Bytes of all files in a folder; one that vanishes meanwhile counts nothing."""
     return sum(stat.st_size for stat in _stats(folder) if S_ISREG(stat.st_mode))
-
-
-def _newest_change(folder: Path) -> float | None:
-    # A long write deep inside changes the files, not the folder.
-    return max((stat.st_mtime for stat in _stats(folder)), default=None)
 
 
 def _stats(folder: Path) -> Iterator[os.stat_result]:

@@ -22,26 +22,15 @@ REGISTRY_FILE = "registry.db"
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a workspace.
+    """Settings of a workspace."""
 
-    Attributes:
-        workspace: folder of the registry, the artifacts and the cache, unless these are set apart.
-        registry_url: database of the registry; None is SQLite inside the workspace.
-        artifacts: folder of the artifact store, or its URL such as `s3://bucket/prefix`; None is inside the workspace.
-        cache: folder of the embedding cache, and of the read copies of artifacts at a URL; None is inside the
-            workspace.
-        threads: arithmetic threads; None is one per usable core.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        seed: everything random is drawn from it.
-    """
-
-    workspace: Path = Path(DEFAULT_WORKSPACE)
-    registry_url: str | None = None
-    artifacts: Path | str | None = None
-    cache: Path | None = None
-    threads: int | None = None
-    device: str = "auto"
-    seed: int = 0
+    workspace: Path = Path(DEFAULT_WORKSPACE)  # folder of registry, artifacts and cache, unless these are set apart
+    registry_url: str | None = None  # None is SQLite inside the workspace
+    artifacts: Path | str | None = None  # folder, or a URL such as `s3://bucket/prefix`; None is inside the workspace
+    cache: Path | None = None  # of embeddings, and of read copies of artifacts at a URL; None is inside the workspace
+    threads: int | None = None  # of arithmetic; None is one per usable core
+    device: str = "auto"  # or `cpu`, `cuda`, `cuda:N`
+    seed: int = 0  # everything random is drawn from it
 
     @property
     def url(self) -> str:
@@ -133,7 +122,11 @@ def _converted(name: str, value: Any, where: str) -> Any:
     if name in _PATHS and isinstance(value, str | Path) and str(value):
         return Path(value).expanduser()
     if name in _NUMBERS:
-        return _number(name, value, where)
+        text = value.strip() if isinstance(value, str) else ""
+        number = int(text) if text.isascii() and text.isdigit() else value
+        if isinstance(number, bool) or not isinstance(number, int) or number < _NUMBERS[name]:
+            raise UsageError(f"{name} in {where} is {value!r}; give it a whole number of at least {_NUMBERS[name]}.")
+        return number
     if isinstance(value, str) and value:
         return value
     raise UsageError(f"{name} in {where} is {value!r}; give it a text.")
@@ -160,11 +153,3 @@ def _shown(url: str) -> str:
     scheme, _, rest = url.partition("://")
     user, at, host = rest.rpartition("@")
     return f"{scheme}://{user.split(':')[0]}{at}{host}"
-
-
-def _number(name: str, value: Any, where: str) -> int:
-    low = _NUMBERS[name]
-    number = int(value) if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() else value
-    if isinstance(number, bool) or not isinstance(number, int) or number < low:
-        raise UsageError(f"{name} in {where} is {value!r}; give it a whole number of at least {low}.")
-    return number

@@ -200,6 +200,7 @@ def simulate_category(name: str, settings: MarketplaceSettings, directory: Path)
         name, directory / "items.csv", directory / "events.csv", directory / "images", directory / "truth.json"
     )
     files.images.mkdir(parents=True, exist_ok=True)
+    # A checksum, as Python's own hash of a text differs from process to process.
     rng = np.random.default_rng([settings.seed, zlib.crc32(name.encode())])
     n_items, days, values = settings.items_per_category, settings.weeks * 7, attribute_values(name).items()
     late = rng.random(n_items) < settings.late_share
@@ -256,7 +257,7 @@ def _items_table(
     )
 
 
-_OVERSAMPLING = 3
+_OVERSAMPLING = 3  # drawn larger and shrunk, which smooths the edges
 _TRIM: Colour = (120, 104, 92)
 _BACKGROUNDS: tuple[Colour, ...] = ((246, 244, 240), (240, 243, 246), (247, 247, 247), (243, 246, 240))
 

@@ -126,6 +126,7 @@ class EmbeddingCache:
         metadata = {"format": _FORMAT, "sha256": _checksum(keys, vectors)}
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            # A name of its own: processes that encode the same inputs write both, and merging drops one.
             with atomic_write(folder / f"{uuid.uuid4().hex}.safetensors", "wb") as stream:
                 stream.write(save({"keys": keys, "vectors": vectors}, metadata=metadata))
         except OSError as error:

@@ -46,6 +46,7 @@ def fit_calibration(x: FloatArray, config: CalibrationConfig) -> Calibration:
     covariance = centred.T @ centred / n  # (D, D)
     shrinkage = config.prior_items / (n + config.prior_items)
     isotropic = np.trace(covariance) / d
+    # In float64: whitening raises the smallest directions most, and their rounding with them.
     values, vectors = np.linalg.eigh((1 - shrinkage) * covariance + shrinkage * isotropic * np.eye(d))
     leading = np.argsort(values)[::-1][:rank]
     spread = np.maximum(values[leading], 1e-12 * max(isotropic, 1e-12))

@@ -78,15 +78,13 @@ class ContentSpace:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, FloatArray]) -> ContentSpace:
         """The inverse of `tensors`."""
-
-        def block(name: str) -> Calibration | None:
-            if f"{name}.mean" not in tensors:
-                return None
-            if f"{name}.transform" not in tensors:
-                raise CorruptArtifactError(f"content space lacks {name}.transform; rebuild it with --force.")
-            return Calibration(tensors[f"{name}.mean"], tensors[f"{name}.transform"])
-
-        return cls(block("text"), block("image"))
+        blocks: dict[str, Calibration] = {}
+        for name in ("text", "image"):
+            if f"{name}.mean" in tensors:
+                if f"{name}.transform" not in tensors:
+                    raise CorruptArtifactError(f"content space lacks {name}.transform; rebuild it with --force.")
+                blocks[name] = Calibration(tensors[f"{name}.mean"], tensors[f"{name}.transform"])
+        return cls(blocks.get("text"), blocks.get("image"))
 
 
 def fit_content_space(fused: EncodedItems, config: HubConfig) -> ContentSpace:
@@ -107,7 +105,7 @@ def recency_weighted(embeddings: FloatArray, histories: Histories, decay: float,
     weights = np.zeros((len(histories), events), np.float32)
     rows = np.zeros((len(histories), events), np.int64)
     for b, history in enumerate(histories):
-        recent = np.asarray(history)[-events:][::-1]
+        recent = np.asarray(history)[-events:][::-1]  # the newest first
         rows[b, : len(recent)] = recent
         weights[b, : len(recent)] = decay ** np.arange(len(recent))
     if len(embeddings) == 0:

@@ -59,6 +59,7 @@ class _CalibratedSpace:
         for raw, block, weight in zip(fused.split(self._split, dim=1), self._blocks, self._weights, strict=True):
             if block is None:
                 continue
+            # Each side takes the root of the weight, so that their product has it once.
             present = (raw != 0).any(dim=1, keepdim=True)
             parts.append(F.normalize((raw - block[0]) @ block[1], dim=1) * present * weight**0.5)
         return torch.cat(parts, dim=1)
@@ -82,6 +83,7 @@ def train_fusion(
         return fusion.eval(), []
     optimiser = torch.optim.AdamW(fusion.parameters(), lr=config.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    # Between equal turns, which repeat the pairs of a small category, and turns by size, in which it drowns.
     rng = np.random.default_rng(seed)
     shares = np.sqrt([len(space.pairs) for space in spaces])
     turns = rng.choice(len(spaces), size=config.steps, p=shares / shares.sum())

@@ -89,6 +89,7 @@ class BaseFusion(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, Dt + Dv) encoder outputs to (B, Dt + Dv) fused ones."""
         residual = self.up(F.gelu(self.down(self.norm(x))))
+        # Biases would give a missing modality a vector, the same for every item; it is to say nothing.
         out: Tensor = (x + residual) * self.present(x)
         return out
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
 from ..progress import Progress
-from .adapters.states import image_states, text_states
+from .adapters.states import item_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
 from .calibration import unit_rows
 from .config import HubConfig
@@ -35,6 +35,8 @@ class Hub:
         self.config = config
         self.text: TextEncoder | None = load_text_encoder(config.text, device) if config.text else None
         self.image: ImageEncoder | None = load_image_encoder(config.image, device) if config.image else None
+        self.text_dimension = self.text.dimension if self.text else 0  # Dt
+        self.image_dimension = self.image.dimension if self.image else 0  # Dv
         if fusion is None:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(config.seed)
@@ -42,20 +44,10 @@ class Hub:
         self.fusion = fusion
 
     @property
-    def text_dimension(self) -> int:
-        """Dt, 0 without a text encoder."""
-        return self.text.dimension if self.text else 0
-
-    @property
-    def image_dimension(self) -> int:
-        """Dv, 0 without an image encoder."""
-        return self.image.dimension if self.image else 0
-
-    @property
     def encoder_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each encoder."""
-        encoders = {"text": self.text, "image": self.image}
-        return {name: encoder.fingerprint for name, encoder in encoders.items() if encoder}
+        encoders = (("text", self.text), ("image", self.image))
+        return {name: encoder.fingerprint for name, encoder in encoders if encoder}
 
     @property
     def fingerprint(self) -> str:
@@ -102,30 +94,29 @@ class Hub:
         layers = heads or {}
         stage = progress.stage if progress else lambda _: None
         reads_texts = self.text is not None and (texts or "text" in layers)
-        own = item_texts(items, self.config.text_fields) if reads_texts else [""] * len(items)
-        has_text = np.array([bool(text) for text in own], dtype=np.bool_)
-        read = [text for text in own if text]
+        written = item_texts(items, self.config.text_fields) if reads_texts else [""] * len(items)
+        has_text = np.array([bool(text) for text in written], dtype=np.bool_)  # (N,)
+        read = [text for text in written if text]
         files = [path for paths in pictures for path in paths] if self.image else []
-        hashes = _picture_hashes(items, pictures, files)
-        counts = np.array([len(paths) for paths in pictures], np.int64)
+        counts = np.array([len(paths) for paths in pictures], np.int64)  # (N,) pictures of each item
+        keys, hashes = text_hashes(read), _picture_hashes(items, pictures, files)
         text = np.zeros((len(items), self.text_dimension), np.float32)
         if self.text and texts and read:
-            text[has_text] = encode_cached(self.text, read, text_hashes(read), cache, stage("encoding texts"))
+            text[has_text] = encode_cached(self.text, read, keys, cache, stage("encoding texts"))
         image = np.zeros((len(items), self.image_dimension), np.float32)
         if self.image and files:
             encoded = encode_cached(self.image, files, hashes, cache, stage("encoding pictures"))
-            # An item is the mean direction of its pictures.
+            # An item is the mean direction of its pictures; plain `+=` would keep the last of an item's rows only.
             np.add.at(image, np.repeat(np.arange(len(items)), counts), encoded)
             image = unit_rows(image)
         states = {}
         for modality, count in layers.items():
             encoder = self.encoder(modality)
-            if isinstance(encoder, TextEncoder):
-                shown = stage("reading texts up to the adapted layers")
-                states[modality] = text_states(encoder, count, read, has_text, cache, shown)
+            shown = stage(f"reading {'texts' if modality == 'text' else 'pictures'} up to the adapted layers")
+            if modality == "text":
+                states[modality] = item_states(encoder, count, read, keys, has_text.astype(np.int64), cache, shown)
             else:
-                shown = stage("reading pictures up to the adapted layers")
-                states[modality] = image_states(encoder, count, files, hashes, counts, cache, shown)
+                states[modality] = item_states(encoder, count, files, hashes, counts, cache, shown)
         return EncodedItems(text, image, states)
 
     def save(self, directory: Path) -> None:

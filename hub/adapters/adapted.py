@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +85,10 @@ class AdaptedEncoders(nn.Module):
 
     def _adapted(self, name: str, states: ItemStates, places: IntArray, plain: Tensor) -> Tensor:
         """(N, D) the mean direction of each item's inputs; zero for an item without any."""
-        out = torch.zeros_like(plain)
+
+        def run(own: Tensor, mask: Tensor) -> Tensor:
+            return F.normalize(self.heads[name](own, mask).float(), dim=1)  # (B, T, W) to (B, D) unit vectors
+
         inputs, owners = states.inputs_of(places)
         lengths, width = states.lengths[inputs], states.flat.shape[1]
         # Inputs of similar length together, the longest first, each chunk small enough for the head to take at once.
@@ -94,25 +97,19 @@ class AdaptedEncoders(nn.Module):
             size = max(1, CHUNK_NUMBERS // (int(lengths[left[0]]) * width))
             chunks.append(left[:size])
             left = left[size:]
+        # With several chunks, the backward pass computes activations again instead of keeping them all.
+        lean = len(chunks) > 1 and torch.is_grad_enabled()
+        out = torch.zeros_like(plain)
         if not chunks:
             return out
-        lean = len(chunks) > 1
-        vectors = torch.cat([self._head(name, states, inputs[chunk], plain.device, lean) for chunk in chunks])  # (M, D)
-        owned = torch.from_numpy(owners[np.concatenate(chunks)]).to(plain.device)
-        return F.normalize(out.index_add(0, owned, vectors), dim=1)
-
-    def _head(self, name: str, states: ItemStates, chunk: IntArray, device: torch.device, lean: bool) -> Tensor:
-        """(B, D) unit vectors of some inputs; `lean` computes activations again instead of keeping them."""
-        own, mask = (torch.from_numpy(array).to(device) for array in states.take(chunk))  # (B, T, W), (B, T)
-
-        def run(own: Tensor, mask: Tensor) -> Tensor:
-            return F.normalize(self.heads[name](own, mask).float(), dim=1)
-
-        if not (lean and torch.is_grad_enabled()):
-            return run(own, mask)
-        kept: Any = checkpoint(run, own, mask, use_reentrant=False, preserve_rng_state=False)
-        vectors: Tensor = kept
-        return vectors
+        vectors = []
+        for chunk in chunks:
+            own, mask = (torch.from_numpy(array).to(plain.device) for array in states.take(inputs[chunk]))
+            # Heads run in evaluation mode and draw nothing, so that no state of a generator needs to be kept.
+            again = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
+            vectors.append(again(own, mask) if lean else run(own, mask))
+        owned = torch.from_numpy(owners[np.concatenate(chunks)]).to(plain.device)  # (M,) the item of each input
+        return F.normalize(out.index_add(0, owned, torch.cat(vectors)), dim=1)
 
     def save(self, directory: Path) -> None:
         """Write the adapters alone, each in a folder of its own, and which bases they stand on."""

@@ -30,6 +30,7 @@ def adapt(module: nn.Module, rank: int, seed: int, targets: Sequence[str] = FUSI
     """
     from peft import LoraConfig, get_peft_model  # takes seconds to import; a floor without adapter needs none of it
 
+    # The draws are the adapter's own: what is drawn after it does not depend on whether there is one.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         lora = LoraConfig(r=rank, lora_alpha=ALPHA, target_modules=list(targets), bias="none")

@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from ...arrays import BoolArray, FloatArray, IntArray
 from ...errors import UsageError
 from ...progress import StepProgress
-from ..cache import EmbeddingCache, encode_cached, shifted, text_hashes
+from ..cache import EmbeddingCache, encode_cached, shifted
 from ..encoders.base import Encoder, SplitEncoder
 from ..encoders.image import ImageEncoder
 from ..encoders.text import TextEncoder
@@ -94,56 +93,40 @@ class _Base:
         return self._encoder.through(self._base, inputs, self.dimension, progress)
 
 
-def text_states(
-    encoder: TextEncoder,
+def item_states(
+    encoder: TextEncoder | ImageEncoder,
     layers: int,
-    texts: Sequence[str],
-    has_text: BoolArray,
-    cache: EmbeddingCache,
-    progress: StepProgress | None = None,
-) -> ItemStates:
-    """States of N items, of which `has_text` (N,) names those whose texts, M of them, are given."""
-    split, tokens, hashes = encoder.split(layers), encoder.tokens(texts), text_hashes(texts)
-    lengths = np.array([len(own) for own in tokens], np.int64)
-    offsets = _offsets(lengths)
-    _require_room(encoder.name, int(offsets[-1]), split.width)
-    flat = np.zeros((int(offsets[-1]), split.width), np.float32)
-    done = 0
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        own = [tokens[row] for row in rows], [hashes[row] for row in rows]
-        base = _Base(encoder, layers, split, int(length))
-        states = encode_cached(base, *own, cache, shifted(progress, done, len(texts)))  # (n, T * W)
-        flat[(offsets[rows][:, None] + np.arange(length)).ravel()] = states.reshape(-1, split.width)
-        done += len(rows)
-    return ItemStates(flat, offsets, _offsets(has_text.astype(np.int64)))
-
-
-def image_states(
-    encoder: ImageEncoder,
-    layers: int,
-    files: Sequence[Path],
+    inputs: Sequence[Any],
     hashes: Sequence[str],
     counts: IntArray,
     cache: EmbeddingCache,
     progress: StepProgress | None = None,
 ) -> ItemStates:
-    """States of M picture files with their SHA-256, item by item; `counts` (N,) says how many each item has."""
+    """States of N items with M texts or picture files, item by item; `counts` (N,) says how many each item has."""
     split = encoder.split(layers)
-    _require_room(encoder.name, len(files), split.width)
-    flat = encode_cached(_Base(encoder, layers, split, 1), files, hashes, cache, progress)  # (M, W)
-    return ItemStates(flat, np.arange(len(files) + 1), _offsets(counts))
+    read = encoder.tokens(inputs) if isinstance(encoder, TextEncoder) else inputs
+    # A picture is one place.
+    lengths = np.array([len(ids) if isinstance(encoder, TextEncoder) else 1 for ids in read], np.int64)  # (M,)
+    offsets = _offsets(lengths)
+    shape = int(offsets[-1]), split.width
+    needed, available = 4 * shape[0] * shape[1], os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        raise UsageError(
+            f"The states of this catalog before the last layers of encoder {encoder.name} take {needed / 1e9:,.1f} GB "
+            f"and this machine has {available / 1e9:,.1f} GB; train without encoder_adapter, or on a hub of shorter "
+            "texts."
+        )
+    flat, done = np.zeros(shape, np.float32), 0
+    # The cache holds vectors of one width under a name, hence inputs of one length at a time, without padding.
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        own = [read[row] for row in rows.tolist()], [hashes[row] for row in rows.tolist()]
+        base = _Base(encoder, layers, split, int(length))
+        states = encode_cached(base, *own, cache, shifted(progress, done, len(read)))  # (n, T * W)
+        flat[(offsets[rows][:, None] + np.arange(length)).ravel()] = states.reshape(-1, split.width)
+        done += len(rows)
+    return ItemStates(flat, offsets, _offsets(counts))
 
 
 def _offsets(lengths: IntArray) -> IntArray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-
-
-def _require_room(name: str, places: int, width: int) -> None:
-    needed = 4 * places * width
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > available:
-        raise UsageError(
-            f"The states of this catalog before the last layers of encoder {name} take {needed / 1e9:,.1f} GB and this "
-            f"machine has {available / 1e9:,.1f} GB; train without encoder_adapter, or on a hub of shorter texts."
-        )

@@ -180,18 +180,29 @@ class OpenClipSource:
         """The dual encoder with its weights, on CPU in float32; `image_size` overrides the architecture's own."""
         import open_clip
 
-        local = self.model.startswith("local-dir:")
+        text = dict(self.config["text_cfg"])
+        changed: dict[str, Any] = {}
+        if name := text.get("hf_model_name"):
+            # Building a Hugging Face text half asks the network for its config, unless it is named as a local folder.
+            folder = Path(name)
+            if not folder.is_dir():
+                folder = weights.repository_folder(name, lambda names: [own for own in names if own == "config.json"])
+            if "auto_map" in weights.read_json(folder / "config.json"):
+                raise InvalidDataError(
+                    f"Text encoder {name!r} needs code of its own to load; choose a model without auto_map."
+                )
+            changed = {"text_cfg": text | {"hf_model_name": str(folder), "hf_model_pretrained": False}}
         try:
             model: nn.Module = open_clip.create_model(
                 self.model,
-                pretrained=None if local else str(self.checkpoint),
+                pretrained=None if self.model.startswith("local-dir:") else str(self.checkpoint),
                 force_image_size=image_size,
                 # The size follows the architecture or `image_size`, never the weights' note.
                 force_preprocess_cfg={key: value for key, value in self.preprocess.items() if key != "size"},
                 force_quick_gelu=self.quick_gelu,
                 weights_only=True,
                 require_pretrained=True,
-                **self._local_text_config(),
+                **changed,
             )
         except Exception as error:  # open_clip raises plain RuntimeError, ValueError and torch's own errors
             line = weights.first_line(error)
@@ -200,42 +211,13 @@ class OpenClipSource:
             ) from error
         return model
 
-    def _local_text_config(self) -> dict[str, Any]:
-        """Point a Hugging Face text half at a local copy of its config, so that building it asks no network."""
-        text = dict(self.config["text_cfg"])
-        name = text.get("hf_model_name")
-        if not name:
-            return {}
-        folder = Path(name)
-        if not folder.is_dir():
-            folder = weights.repository_folder(name, lambda names: [own for own in names if own == "config.json"])
-        if "auto_map" in weights.read_json(folder / "config.json"):
-            raise InvalidDataError(
-                f"Text encoder {name!r} needs code of its own to load; choose a model without auto_map."
-            )
-        return {"text_cfg": text | {"hf_model_name": str(folder), "hf_model_pretrained": False}}
-
 
 def find_open_clip(reference: str) -> OpenClipSource:
     """Locate `MODEL/TAG`, `MODEL/PATH`, `hf-hub:ORG/NAME` or `local-dir:FOLDER`, fetching what is missing."""
     kind, _, rest = reference.partition(":")
-    if kind == "hf-hub":
-        return _from_folder(weights.repository_folder(rest, _folder_files))
-    if kind == "local-dir":
-        return _from_folder(Path(rest).expanduser())
-    model, _, pretrained = reference.partition("/")
-    if not model or not pretrained:
-        raise UsageError(f"open_clip model {reference!r} names no weights; write open_clip:MODEL/TAG or MODEL/PATH.")
-    return _from_tag(model, pretrained)
-
-
-def _folder_files(names: Sequence[str]) -> list[str]:
-    """What a folder must hold: config, one checkpoint, tokenizer; nothing where it lacks one of the first two."""
-    found = [name for name in _WEIGHTS if name in names][:1]
-    return [CONFIG_FILE, *found, *weights.tokenizer_files(names)] if found and CONFIG_FILE in names else []
-
-
-def _from_folder(folder: Path) -> OpenClipSource:
+    if kind not in ("hf-hub", "local-dir"):
+        return _from_tag(reference)
+    folder = weights.repository_folder(rest, _folder_files) if kind == "hf-hub" else Path(rest).expanduser()
     if not folder.is_dir():
         raise NotFoundError(f"open_clip folder {folder} does not exist; give the folder of {CONFIG_FILE}.")
     names = _folder_files(weights.folder_names(folder))
@@ -254,9 +236,19 @@ def _from_folder(folder: Path) -> OpenClipSource:
     )
 
 
-def _from_tag(model: str, pretrained: str) -> OpenClipSource:
+def _folder_files(names: Sequence[str]) -> list[str]:
+    """What a folder must hold: config, one checkpoint, tokenizer; nothing where it lacks one of the first two."""
+    found = [name for name in _WEIGHTS if name in names][:1]
+    return [CONFIG_FILE, *found, *weights.tokenizer_files(names)] if found and CONFIG_FILE in names else []
+
+
+def _from_tag(reference: str) -> OpenClipSource:
+    """A source from `MODEL/TAG` or `MODEL/PATH`."""
     import open_clip
 
+    model, _, pretrained = reference.partition("/")
+    if not model or not pretrained:
+        raise UsageError(f"open_clip model {reference!r} names no weights; write open_clip:MODEL/TAG or MODEL/PATH.")
     config = open_clip.get_model_config(model)
     if config is None:
         raise NotFoundError(f"open_clip knows no architecture {model!r}; see open_clip.list_models().")
@@ -308,6 +300,7 @@ def _tag_checkpoint(tag: Mapping[str, Any]) -> Path:
 
 # --- The last layers, as an adapter takes them ------------------------------------------------------------------------
 
+# What the LoRA paper adapts (Hu et al., 2022, section 7.1).
 _TARGETS = ("query", "value")
 
 

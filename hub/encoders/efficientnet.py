@@ -37,10 +37,12 @@ class EfficientNetImage(ImageEncoder):
         model: Any = self.module
         stages = list(model.blocks)
         self.require_depth(layers, len(stages) + 1)
-        base = nn.Sequential(model.conv_stem, model.bn1, *stages[: len(stages) + 1 - layers])
+        first = len(stages) + 1 - layers
+        base = nn.Sequential(model.conv_stem, model.bn1, *stages[:first])
         with torch.inference_mode():
             shape = base(torch.zeros(1, 3, self.image_size, self.image_size, device=self.device)).shape[1:]
-        head = _Head(model, stages[len(stages) + 1 - layers :], shape)
+        head = _Head(model, stages[first:], shape)
+        # Pointwise convolutions hold most weights; a depthwise filter reads one channel, so a low rank saves nothing.
         return SplitEncoder(base, head, ("conv_pw", "conv_pwl", "conv_head"), shape.numel())
 
 

@@ -130,6 +130,7 @@ def _seed_of(name: str) -> int:
 
 
 def _bucket(term: str) -> int:
+    # Python's own hash of a text differs from process to process.
     return int.from_bytes(hashlib.blake2b(term.encode("utf-8", "replace"), digest_size=4).digest()) % _BUCKETS
 
 

@@ -80,7 +80,7 @@ def transformer_files(names: Sequence[str]) -> list[str]:
         found = ["model.safetensors"]
     elif shards and len(shards) == int(shards[0].split("-of-")[1].split(".")[0]):
         found = ["model.safetensors.index.json", *shards]
-    else:
+    else:  # a torch archive, of which only plain tensors are read
         found = [name for name in names if name == "pytorch_model.bin"]
     if not found or "config.json" not in names:
         return []

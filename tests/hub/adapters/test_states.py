@@ -4,35 +4,39 @@ import numpy as np
 import pytest
 from hubspoke.errors import UsageError
 from hubspoke.hub.adapters import states as states_module
-from hubspoke.hub.adapters.states import ItemStates, base_fingerprint, image_states, text_states
-from hubspoke.hub.cache import file_hashes
+from hubspoke.hub.adapters.states import ItemStates, base_fingerprint, item_states
+from hubspoke.hub.cache import file_hashes, text_hashes
 
 TEXTS = ["red shoe", "green garden hose red", "hose", "red shoe"]
-ALL = np.ones(4, np.bool_)
+
+
+def text_states(encoder, layers, texts, cache, progress=None, counts=None):
+    counts = np.ones(len(texts), np.int64) if counts is None else np.array(counts, np.int64)
+    return item_states(encoder, layers, texts, text_hashes(texts), counts, cache, progress)
 
 
 def test_the_base_runs_once_per_input_ever(names, text_encoder, cache):
     encoder = text_encoder(names["bert"])
     seen = []
     encoder.module.embeddings.register_forward_hook(lambda module, given, out: seen.extend(out))
-    first = text_states(encoder, 1, TEXTS, ALL, cache)
+    first = text_states(encoder, 1, TEXTS, cache)
     assert first.lengths.tolist() == [4, 6, 3, 4]
     assert len(seen) == 3  # the fourth text is the first again
-    again = text_states(encoder, 1, [*TEXTS, "garden"], np.ones(5, np.bool_), cache)
+    again = text_states(encoder, 1, [*TEXTS, "garden"], cache)
     assert len(seen) == 4
     np.testing.assert_array_equal(again.rows(np.arange(4)).flat, first.flat)
-    text_states(encoder, 2, TEXTS, ALL, cache)
+    text_states(encoder, 2, TEXTS, cache)
     assert len(seen) == 7  # split elsewhere it is another base
 
 
 def test_pictures_belong_to_their_items(image_encoder, cache, noise):
-    states = image_states(image_encoder(), 1, noise[:3], file_hashes(noise[:3]), np.array([2, 0, 1]), cache)
+    states = item_states(image_encoder(), 1, noise[:3], file_hashes(noise[:3]), np.array([2, 0, 1]), cache)
     assert states.inputs_of(np.arange(3))[1].tolist() == [0, 0, 2]
 
 
 def test_progress_counts_texts(text_encoder, cache):
     calls = []
-    text_states(text_encoder(), 1, TEXTS, ALL, cache, lambda done, total: calls.append((done, total)))
+    text_states(text_encoder(), 1, TEXTS, cache, lambda done, total: calls.append((done, total)))
     assert calls[-1] == (4, 4) and [done for done, _ in calls] == sorted(done for done, _ in calls)
 
 
@@ -72,12 +76,12 @@ def test_items_without_their_inputs():
 
 
 def test_items_without_a_text_have_no_state(text_encoder, cache):
-    states = text_states(text_encoder(), 1, ["red"], np.array([False, True, False]), cache)
+    states = text_states(text_encoder(), 1, ["red"], cache, counts=[0, 1, 0])
     assert len(states) == 3 and states.inputs_of(np.arange(3))[1].tolist() == [1]
-    assert len(text_states(text_encoder(), 1, [], np.zeros(2, np.bool_), cache)) == 2
+    assert len(text_states(text_encoder(), 1, [], cache, counts=[0, 0])) == 2
 
 
 def test_states_beyond_the_memory_are_refused(text_encoder, cache, monkeypatch):
     monkeypatch.setattr(states_module.os, "sysconf", lambda name: 2)
     with pytest.raises(UsageError, match=r"take 0\.0 GB and this machine has 0\.0 GB; train without encoder_adapter"):
-        text_states(text_encoder(), 1, TEXTS, ALL, cache)
+        text_states(text_encoder(), 1, TEXTS, cache)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from hubspoke.errors import UsageError
-from hubspoke.hub.adapters.states import image_states, text_states
-from hubspoke.hub.cache import file_hashes
+from hubspoke.hub.adapters.states import item_states
+from hubspoke.hub.cache import file_hashes, text_hashes
 from hubspoke.hub.encoders.text import TextEncoder
 
 TEXTS = ["dog food", "", "red blue green shirt shoe hose", "a", "garden hose a b c", "dog food", "unknown words"]
@@ -67,11 +67,8 @@ def test_the_head_over_the_states_is_the_encoder(load, inputs, width, splits, ca
     encoder = load(batch_size=2)
     before = encoder.encode(inputs)
     for layers, state in splits.items():
-        if isinstance(encoder, TextEncoder):
-            states = text_states(encoder, layers, inputs, np.ones(len(inputs), np.bool_), cache)
-        else:
-            ones = np.ones(len(inputs), np.int64)
-            states = image_states(encoder, layers, inputs, file_hashes(inputs), ones, cache)
+        hashes = text_hashes(inputs) if isinstance(encoder, TextEncoder) else file_hashes(inputs)
+        states = item_states(encoder, layers, inputs, hashes, np.ones(len(inputs), np.int64), cache)
         assert states.flat.shape[1] == state
         given, mask = (torch.from_numpy(own) for own in states.take(np.arange(len(inputs))))
         split = encoder.split(layers)

@@ -15,8 +15,8 @@ from hubspoke.catalog.sequences import Sequences
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.streams import SequenceStream, write_session_files
 from hubspoke.hub.adapters.adapted import adapt_encoders
-from hubspoke.hub.adapters.states import text_states
-from hubspoke.hub.cache import EmbeddingCache
+from hubspoke.hub.adapters.states import item_states
+from hubspoke.hub.cache import EmbeddingCache, text_hashes
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import EncodedItems
@@ -75,7 +75,8 @@ def words(hub):
     """States of titles of one to three words, one item without any."""
     titles = [" ".join(["red", "green", "blue", str(row % 4)][row % 3 :]) for row in range(N - 1)]
     with tempfile.TemporaryDirectory() as folder:
-        return text_states(hub.text, 1, titles, np.arange(N) > 0, EmbeddingCache(Path(folder)))
+        counts = (np.arange(N) > 0).astype(np.int64)
+        return item_states(hub.text, 1, titles, text_hashes(titles), counts, EmbeddingCache(Path(folder)))
 
 
 def train(settings, seed=0, validate=None, source=None, **how):
