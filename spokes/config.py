@@ -155,11 +155,7 @@ class SpokeConfig(Config):
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> SpokeConfig:
-        """The config of a spoke that this version or an earlier one trained.
-
-        Raises:
-            IncompatibleError: it has a layer that this version no longer builds.
-        """
+        """The config of a spoke that this version or an earlier one trained; refused with layers that are gone."""
         return cls.model_validate(without_retired(stored))
 
     @property

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Tensors = TypeVar("Tensors")
 
 # A mask takes 16 random bits per number, four numbers from each 64-bit draw.
 LEVELS = 1 << 16
@@ -34,6 +40,19 @@ class Dropout(nn.Module):
         kept = torch.empty_like(x, requires_grad=False)
         torch.ge(bits, dropped - LEVELS // 2, out=kept)  # numbers at once, not truth values first
         return x * kept.mul_(LEVELS / (LEVELS - dropped))
+
+
+def map_tensors(value: Tensors, change: Callable[[Tensor], Tensor]) -> Tensors:
+    """A dataclass of tensors with each of them changed, those of dataclasses inside it too; what is None stays."""
+
+    def changed(own: Any) -> Any:
+        if isinstance(own, Tensor):
+            return change(own)
+        return None if own is None else map_tensors(own, change)
+
+    found: Any = value
+    made: Tensors = replace(found, **{field.name: changed(getattr(found, field.name)) for field in fields(found)})
+    return made
 
 
 def start_xavier(*layers: nn.Linear) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..hub.fusion import BaseFusion, EncodedItems
 from .config import MODALITIES, SpokeConfig
 from .features.items import FeatureEncoder, FeatureRows, ItemFeatures
 from .item_fusion import Parts, item_fusion
-from .layers import start_xavier
+from .layers import map_tensors, start_xavier
 from .training.batches import Batch, serving_batch, with_context
 from .transformer import EventContext, SequenceTransformer
 
@@ -32,10 +32,6 @@ class PreparedContent:
     hidden: Tensor  # (N, H) of those after the fusion's frozen first layer
     calibrated: Tensor  # (N, R) encoder outputs and the second layer's bias, calibrated but not yet normalised
     present: Tensor  # (N, R) one where the item has the column's modality
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> PreparedContent:
-        """The same with every tensor changed."""
-        return PreparedContent(*(change(own) for own in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -61,9 +57,8 @@ class ItemInputs:
 
     def rows(self, rows: Tensor) -> ItemInputs:
         """The inputs of some items."""
-        content = None if self.content is None else self.content.map(lambda own: own[rows])
         encoded = None if self.encoded is None else self.encoded.rows(rows)
-        return ItemInputs(content, self.id_rows[rows], self.features.map(lambda own: own[rows]), encoded)
+        return replace(map_tensors(replace(self, encoded=None), lambda own: own[rows]), encoded=encoded)
 
 
 class ContentProjection(nn.Module):
@@ -149,24 +144,16 @@ class BehaviourModel(nn.Module):
 
     Kang & McAuley, 2018; Sun et al., 2019. The two share every layer; BERT4Rec sees both sides of an event and has a
     vector of its own that stands for a hidden item.
-
-    Args:
-        config: the spoke's configuration.
-        fusion: the hub's base fusion (copied and adapted here), or an already adapted one when loading.
-        space: the catalog's content space, frozen.
-        n_known: items that have an ID residual of their own.
-        features: attributes and behaviour statistics that are read beside content, where `config` asks for them.
-        encoders: adapted heads of the hub's encoders, where `config` asks for them.
     """
 
     def __init__(
         self,
         config: SpokeConfig,
-        fusion: nn.Module,
-        space: ContentSpace,
-        n_known: int,
-        features: ItemFeatures | None = None,
-        encoders: AdaptedEncoders | None = None,
+        fusion: nn.Module,  # the hub's base fusion (copied and adapted here), or an already adapted one when loading
+        space: ContentSpace,  # of the catalog, frozen
+        n_known: int,  # items that have an ID residual of their own
+        features: ItemFeatures | None = None,  # read beside content where `config` asks for them
+        encoders: AdaptedEncoders | None = None,  # adapted heads of the hub's encoders, likewise
     ) -> None:
         super().__init__()
         if set(config.heads) != set(encoders.heads if encoders else ()):
@@ -216,7 +203,7 @@ class BehaviourModel(nn.Module):
         elif self.content is not None:
             with torch.no_grad():
                 content = self.content.prepare(torch.from_numpy(encoded.only(self.reads).joined()).to(device))
-        features = (features or FeatureRows()).map(lambda tensor: tensor.to(device))
+        features = map_tensors(features or FeatureRows(), lambda tensor: tensor.to(device))
         return ItemInputs(content, torch.from_numpy(id_rows).to(device), features, own)
 
     def embed_items(self, items: ItemInputs) -> Tensor:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,10 +96,6 @@ class AttributeRows:
     categories: Tensor  # (N, C) row of each item in each categorical field's table
     numbers: Tensor  # (N, W) encodings of the numeric fields, side by side
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> AttributeRows:
-        """The same with both tensors changed."""
-        return AttributeRows(change(self.categories), change(self.numbers))
-
 
 class Vocabulary(Config):
     """What was learned of a catalog's attributes: plain JSON, saved with the spoke."""
@@ -140,10 +135,14 @@ def fit_vocabulary(items: pl.DataFrame, config: AttributeConfig) -> Vocabulary:
     numeric = [_numeric("price", columns.numbers("price", currency), currency)]
     categorical = [_categorical(name, columns.texts(name), config) for name in ("brand", *levels)]
     for name in keys:
-        unit = columns.common_unit(name)
-        number = None if unit is None else _numeric(name, columns.numbers(name, unit), unit)
+        # The unit in which enough of the values are numbers.
+        texts = columns.texts(name)
+        units = _by_count(_parsed(texts)["unit"].drop_nulls())
+        unit, count = units.row(0) if len(units) else ("", 0)
+        common = count and count >= NUMERIC_SHARE * (len(texts) - texts.null_count())
+        number = _numeric(name, columns.numbers(name, unit), unit) if common else None
         if number is None:
-            categorical.append(_categorical(name, columns.texts(name), config))
+            categorical.append(_categorical(name, texts, config))
         else:
             numeric.append(number)
     return Vocabulary(
@@ -231,15 +230,6 @@ class _Columns:
             ]
         numbers = numbers.cast(pl.Float64).fill_null(float("nan"))
         return numbers.set(numbers.is_infinite(), float("nan"))
-
-    def common_unit(self, name: str) -> str | None:
-        """The unit in which `NUMERIC_SHARE` of the values are numbers; None where there is no such unit."""
-        texts = self.texts(name)
-        units = _parsed(texts)["unit"].drop_nulls()
-        if not len(units):
-            return None
-        unit, count = _by_count(units).row(0)
-        return str(unit) if count >= NUMERIC_SHARE * (len(texts) - texts.null_count()) else None
 
 
 def _attribute_pairs(items: pl.DataFrame) -> pl.DataFrame:

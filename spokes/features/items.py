@@ -5,7 +5,7 @@ Both are fitted on training data, frozen, and saved with the spoke; items of a l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -31,14 +31,6 @@ class FeatureRows:
     attributes: AttributeRows | None = None  # as the vocabulary encodes them
     statistics: Tensor | None = None  # (N, K + 1) counted over everybody
     by_fold: Tensor | None = None  # (N, F, K + 1) the same without each of F folds of the users; for training
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> FeatureRows:
-        """The same with every tensor changed."""
-        return FeatureRows(
-            None if self.attributes is None else self.attributes.map(change),
-            None if self.statistics is None else change(self.statistics),
-            None if self.by_fold is None else change(self.by_fold),
-        )
 
     def in_fold(self, fold: int) -> FeatureRows:
         """The features as a step that trains on a fold of the users may read them."""

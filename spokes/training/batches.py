@@ -83,6 +83,7 @@ class BucketedBatches:
     """
 
     reserved = 0  # positions of a served window that no event of the session takes
+    targets_only = 1  # events at the end of a window that are asked for and not shown
 
     def __init__(
         self,
@@ -130,7 +131,14 @@ class BucketedBatches:
         groups = self._groups(shard, order)
         for g in rng.permutation(len(groups)):
             rows = order[groups[g]]
-            batch = self._batch(shard, rows, rng)
+            lengths = shard.lengths[rows] - self.targets_only
+            steps = np.arange(int(lengths.max()))
+            valid = steps[None, :] < lengths[:, None]  # (B, T) real positions, and the events that stand there
+            places = np.where(valid, shard.starts[rows][:, None] + steps[None, :], 0)
+            items = shard.sequences.items
+            events = shard.sequences.events_at(places) if self._context else History(items[places])
+            after = items[np.where(valid, places + self.targets_only, 0)]
+            batch = self._batch(events, after, valid, rng)
             if shard.folds is not None:
                 batch = replace(batch, folds=shard.folds[rows])
             if self._context and rng.random() < CONTEXT_DROPOUT:
@@ -153,25 +161,10 @@ class BucketedBatches:
             start = stop
         return groups
 
-    def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
-        valid, places = self._places(shard, rows, shard.lengths[rows] - 1)
-        events, items = self._events(shard, places), shard.sequences.items
-        return Batch(
-            inputs=np.where(valid, events.items, PADDING),
-            targets=np.where(valid, items[np.where(valid, places + 1, 0)], PADDING),
-            timestamps=events.timestamps,
-            event_types=events.event_types,
-        )
-
-    def _places(self, shard: _Windows, rows: IntArray, lengths: IntArray) -> tuple[BoolArray, IntArray]:
-        """(B, T) real positions and the events that stand there, for the first `lengths` (B,) events of windows."""
-        steps = np.arange(int(lengths.max()))
-        valid = steps[None, :] < lengths[:, None]
-        return valid, np.where(valid, shard.starts[rows][:, None] + steps[None, :], 0)
-
-    def _events(self, shard: _Windows, places: IntArray) -> History:
-        """(B, T) the events at those places, with times and types where the model reads them."""
-        return shard.sequences.events_at(places) if self._context else History(shard.sequences.items[places])
+    def _batch(self, events: History, after: IntArray, valid: BoolArray, rng: np.random.Generator) -> Batch:
+        """From (B, T) events and the items after them to what is shown and asked."""
+        inputs, targets = np.where(valid, events.items, PADDING), np.where(valid, after, PADDING)
+        return Batch(inputs, targets, events.timestamps, events.event_types)
 
 
 class ClozeBatches(BucketedBatches):
@@ -180,11 +173,10 @@ class ClozeBatches(BucketedBatches):
     A window holds one event less than SASRec's, the place of the mask token when a session is served.
     """
 
-    reserved = 1
+    reserved, targets_only = 1, 0
 
-    def _batch(self, shard: _Windows, rows: IntArray, rng: np.random.Generator) -> Batch:
-        lengths = shard.lengths[rows]
-        valid, places = self._places(shard, rows, lengths)
+    def _batch(self, events: History, after: IntArray, valid: BoolArray, rng: np.random.Generator) -> Batch:
+        lengths = valid.sum(axis=1)
         b = np.arange(len(lengths))
         hidden = (rng.random(valid.shape) < MASK_SHARE) & valid  # (B, T)
         none = ~hidden.any(axis=1)
@@ -192,7 +184,6 @@ class ClozeBatches(BucketedBatches):
         last = rng.random(len(lengths)) < LAST_SHARE
         hidden[last] = False
         hidden[b[last], lengths[last] - 1] = True
-        events = self._events(shard, places)
         times, types = events.timestamps, events.event_types
         if times is not None:
             # When served, nobody knows when the next event will come: a hidden one has the time of the last one shown,

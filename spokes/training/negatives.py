@@ -5,8 +5,6 @@ Whatever draws does so from the generator that it is given, so that seed and epo
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,39 +22,31 @@ MINED_AMONG = 20_000
 MINED_AT_ONCE = 1024
 
 
-class NegativeSampler(Protocol):
-    """Draws items that all positions of a batch share as negatives."""
-
-    log_q: FloatArray | None  # (N,) log-probability of a draw, where a softmax has to be corrected for it
-
-    def draw(self, rng: np.random.Generator) -> IntArray:
-        """(K,) item rows, drawn with replacement."""
-
-
 class UniformNegatives:
-    """Every item is equally likely."""
+    """Draws items that all positions of a batch share as negatives; every item is equally likely."""
+
+    log_q: FloatArray | None = None  # (N,) log-probability of a draw, where a softmax has to be corrected for it
 
     def __init__(self, n_items: int, count: int) -> None:
         self._n_items, self._count = n_items, count
-        self.log_q: FloatArray | None = None
 
     def draw(self, rng: np.random.Generator) -> IntArray:
         """(K,) item rows, drawn with replacement."""
         return rng.integers(self._n_items, size=self._count)
 
 
-class PopularityNegatives:
+class PopularityNegatives(UniformNegatives):
     """An item is drawn in proportion to its (N,) events to the power of `POPULARITY_POWER`."""
 
     def __init__(self, counts: IntArray, count: int) -> None:
-        self._count = count
+        super().__init__(len(counts), count)
         weights = counts.astype(np.float64) ** POPULARITY_POWER
         if not weights.any():
             weights = np.ones(len(counts))
         cumulated = np.cumsum(weights)
         self._cumulated = cumulated / cumulated[-1]
         with np.errstate(divide="ignore"):  # -inf for an item that is never drawn
-            self.log_q: FloatArray | None = np.log(weights / weights.sum()).astype(np.float32)
+            self.log_q = np.log(weights / weights.sum()).astype(np.float32)
 
     def draw(self, rng: np.random.Generator) -> IntArray:
         """(K,) item rows, drawn with replacement."""

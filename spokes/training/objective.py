@@ -14,7 +14,7 @@ from ..model import BehaviourModel, ItemInputs
 from .batches import Batch
 from .distributed import World
 from .losses import bce_loss, full_softmax_loss, sampled_softmax_loss
-from .negatives import HardNegatives, NegativeSampler, PopularityNegatives, UniformNegatives, without_false_negatives
+from .negatives import HardNegatives, PopularityNegatives, UniformNegatives, without_false_negatives
 
 # Tells the generator of negatives apart from that of the batches, which starts from (seed, epoch).
 NEGATIVES = 1
@@ -38,7 +38,7 @@ class Objective:
         self._seed = config.seed
         self._world = world
         self._device = model.ids.weight.device
-        self._sampler: NegativeSampler = UniformNegatives(len(counts), settings.negatives)
+        self._sampler = UniformNegatives(len(counts), settings.negatives)
         if settings.sampler == "popularity":
             self._sampler = PopularityNegatives(counts, settings.negatives)
         self._log_q = None if self._sampler.log_q is None else self._tensor(self._sampler.log_q)
