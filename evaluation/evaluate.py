@@ -17,7 +17,7 @@ from ..errors import IncompatibleError, InvalidDataError, UsageError
 from ..progress import StepProgress
 from .bootstrap import Estimate, mean_interval
 from .lists import DIVERSITY, NOVELTY, best_of, diversity, novelty, surprise, unit_content
-from .metrics import COVERAGE_K, covered_items, target_ranks, top_items, user_metrics
+from .metrics import COVERAGE_K, target_ranks, top_items, user_metrics
 from .protocols import EvaluationSet, Protocol
 from .slices import item_slices
 
@@ -144,11 +144,13 @@ def _rank(score: Score, part: EvaluationSet, start: int, bits: DoubleArray, dire
         n_dropped, rows, items = int((~unseen).sum()), rows[unseen], items[unseen]
     ranks = target_ranks(scores, rows, items)
     top = top_items(scores)
+    shown = np.zeros(part.n_items, dtype=np.bool_)
+    shown[top[top >= 0]] = True
     best = best_of(scores, top)
     lists = {NOVELTY: novelty(best, bits)}
     if directions is not None:
         lists[DIVERSITY] = diversity(best, directions)
-    return _Batch(rows + start, items, ranks, covered_items(top, part.n_items), lists, n_dropped)
+    return _Batch(rows + start, items, ranks, shown, lists, n_dropped)
 
 
 def flatten(arrays: Histories) -> tuple[IntArray, IntArray]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import AnyFloatArray, BoolArray, DoubleArray, IntArray
+from ..arrays import AnyFloatArray, DoubleArray, IntArray
 from ..errors import InvalidDataError
 
 KS = (10, 20, 100)
@@ -118,10 +118,3 @@ def top_items(scores: AnyFloatArray, k: int = COVERAGE_K) -> IntArray:
         at_edge[row, np.flatnonzero(at_edge[row])[wanted[row] :]] = False
     items = np.nonzero(chosen | at_edge)[1].reshape(len(scores), k)
     return np.where(np.isneginf(np.take_along_axis(scores, items, axis=1)), -1, items)
-
-
-def covered_items(top: IntArray, n_items: int) -> BoolArray:
-    """(N,) whether an item stands in any of the lists `top` (U, k); negative entries are empty places."""
-    covered = np.zeros(n_items, dtype=np.bool_)
-    covered[top[top >= 0]] = True
-    return covered

@@ -116,14 +116,10 @@ class Evaluations:
     ) -> CompareResult:
         """Measure several models on the same users, with paired differences to the first or to `baseline`.
 
-        Args:
-            models: spokes (`garden:7`, `garden`), hubs (`hub`, `hub:4`: their zero-shot recommender) and names of
-                `BASELINES`, which are fitted on the protocol's training events.
-            baseline: the one of them that the others are compared with.
-            protocol: how it is measured, by default leave-one-out on the test part; where a spoke is among the
-                models, `refit` is what it was trained with.
-            events: event snapshot; by default the newest.
-            record: keep the results in the registry, with what each user got as their artifacts.
+        Models are spokes (`garden:7`, `garden`), hubs (`hub`, `hub:4`: their zero-shot recommender) and names of
+        `BASELINES`, which are fitted on the protocol's training events. The protocol is leave-one-out on the test part
+        by default; where a spoke is measured, `refit` is what it was trained with. `record` keeps the results in the
+        registry, with what each user got as their artifacts.
         """
         from ..evaluation.comparison import compare
         from .datasets import load_dataset

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hubspoke.errors import InvalidDataError
 from hubspoke.evaluation import metrics
-from hubspoke.evaluation.metrics import AT_K, OVERALL, covered_items, target_ranks, top_items, user_metrics
+from hubspoke.evaluation.metrics import AT_K, OVERALL, target_ranks, top_items, user_metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -81,10 +81,6 @@ def test_top_items_breaks_ties_by_row_and_leaves_filtered_places_empty() -> None
     scores = np.array([[1.0, 5.0, 1.0, 1.0], [-INF, -INF, 2.0, -INF]])
     assert top_items(scores, 2).tolist() == [[0, 1], [-1, 2]]
     assert top_items(scores, 9).shape == (2, 4)
-
-
-def test_an_item_is_covered_where_anybody_gets_it() -> None:
-    assert covered_items(np.array([[0, 1], [1, -1]]), 3).tolist() == [True, True, False]
 
 
 @given(score_rows, st.permutations(range(12)), st.integers(0, 11))
