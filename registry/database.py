@@ -60,17 +60,10 @@ def parse_url(url: str) -> URL:
 
 
 class Database:
-    """One database that holds, or is to hold, a registry.
+    """One database that holds, or is to hold, a registry; `create` makes a missing SQLite file and its folder.
 
-    Args:
-        url: `sqlite:///path` or `postgresql+psycopg://...`.
-        create: make the SQLite file and its folder where they are missing.
-        foreign_keys: have SQLite check them at every statement. Rebuilding a table and copying tables one by one break
-            them on the way; who turns them off checks all at the end (PRAGMA foreign_key_check).
-
-    Raises:
-        NotFoundError: the SQLite file is missing.
-        MissingExtraError: the PostgreSQL driver is not installed.
+    Without `foreign_keys` SQLite does not check them: rebuilding a table and copying tables one by one break them on
+    the way, and whoever does so checks all at the end (PRAGMA foreign_key_check).
     """
 
     def __init__(self, url: str, *, create: bool = False, foreign_keys: bool = True) -> None:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import LockedError
@@ -65,7 +65,9 @@ def _advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
     try:
         with database_faults(where):
             if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
-                raise _held(name, _advisory_holder(connection, key))
+                unsigned = key % (1 << 64)
+                holder = connection.scalar(_HOLDER, {"high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF})
+                raise _held(name, str(holder or "").removeprefix("hubspoke "))
         yield
     finally:
         # The server may notice the end of the session some time after it, so it is told first where it still listens.
@@ -74,12 +76,6 @@ def _advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
         # Closed rather than returned to the pool: that lets go of the lock in any case.
         connection.invalidate()
         connection.close()
-
-
-def _advisory_holder(connection: Connection, key: int) -> str:
-    unsigned = key % (1 << 64)
-    holder = connection.scalar(_HOLDER, {"high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF})
-    return str(holder or "").removeprefix("hubspoke ")
 
 
 def _held(name: str, holder: str) -> LockedError:

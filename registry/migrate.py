@@ -36,11 +36,7 @@ class SchemaChange:
 def upgrade(url: str, revision: str = "head") -> SchemaChange:
     """Make the registry where there is none, or bring it to this code's schema (or to an older `revision`).
 
-    One transaction, safe to race.
-
-    Raises:
-        SchemaVersionError: a newer hubspoke made the registry.
-        HubspokeError: the database cannot be reached or written.
+    One transaction, safe to race; what a newer hubspoke made is a SchemaVersionError.
     """
     from alembic import command
 

@@ -57,18 +57,7 @@ class QueryResult(Record):
 
 
 def run_sql(registry: Registry, sql: str, limit: int | None = None, timeout: float = TIMEOUT_SECONDS) -> QueryResult:
-    """Answer one SQL statement that reads.
-
-    Args:
-        registry: whom to ask.
-        sql: the statement, in the words of the registry's database.
-        limit: how many rows to fetch at most; None is all.
-        timeout: seconds after which the database stops the statement.
-
-    Raises:
-        UsageError: the database refuses the statement; the sentence gives the database's words.
-        HubspokeError: the database cannot be reached, or the statement took too long.
-    """
+    """Answer one SQL statement that reads, with at most `limit` rows; a UsageError gives the database's own words."""
     if not sql.strip().strip(";").strip():
         raise UsageError("The query is empty; write one such as SELECT ref, created_at FROM nodes.")
     database = registry.database

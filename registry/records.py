@@ -95,21 +95,13 @@ class SnapshotRecord(Record):
 
 @dataclass(frozen=True)
 class ModelPart(Record):
-    """One named part of a model version, such as `adapter`.
+    """One named part of a model version, such as `adapter`."""
 
-    Attributes:
-        name: unique within the model.
-        fingerprint: SHA-256 of what it is; equal parts have equal ones.
-        bytes: size of its weights; None where they are not stored with the model.
-        parameters: how many numbers it holds; None likewise.
-        source: the model that it was inherited from unchanged, None for one of its own.
-    """
-
-    name: str
-    fingerprint: str
-    bytes: int | None = None
-    parameters: int | None = None
-    source: str | None = None
+    name: str  # unique within the model
+    fingerprint: str  # SHA-256 of what it is; equal parts have equal ones
+    bytes: int | None = None  # size of its weights; None where they are not stored with the model
+    parameters: int | None = None  # how many numbers it holds; None likewise
+    source: str | None = None  # the model that it was inherited from unchanged, None for one of its own
 
 
 @dataclass(frozen=True)
@@ -227,21 +219,13 @@ PARTS = ("hub", "spoke", "index", "reranker", "rules")
 
 @dataclass(frozen=True)
 class ReleaseParts:
-    """What a release is made of, by reference.
+    """What a release is made of, by reference."""
 
-    Attributes:
-        hub: hub version.
-        index: index version, filled by the spoke, or by the hub where there is no spoke.
-        spoke: spoke version; None where the hub alone serves.
-        reranker: re-ranker version, if any.
-        rules: version of the merchandising rules, if any.
-    """
-
-    hub: str
-    index: str
-    spoke: str | None = None
-    reranker: str | None = None
-    rules: str | None = None
+    hub: str  # hub version
+    index: str  # index version, filled by the spoke, or by the hub where there is no spoke
+    spoke: str | None = None  # spoke version; None where the hub alone serves
+    reranker: str | None = None  # re-ranker version, if any
+    rules: str | None = None  # version of the merchandising rules, if any
 
     def named(self) -> dict[str, str]:
         """Name of each part that is there to its reference."""

@@ -30,19 +30,12 @@ _OF_DOMAIN = re.compile(
 
 @dataclass(frozen=True)
 class Reference:
-    """A parsed reference.
+    """A parsed reference."""
 
-    Attributes:
-        kind: what it names; an alias of a domain names a release, one of the hub a hub version.
-        domain: the domain's name, None for the hub.
-        version: the exact version; None where `alias` says which, or where the latest is meant.
-        alias: the movable name, such as `live`.
-    """
-
-    kind: NodeKind
-    domain: str | None = None
-    version: int | None = None
-    alias: str | None = None
+    kind: NodeKind  # what it names; an alias of a domain names a release, one of the hub a hub version
+    domain: str | None = None  # the domain's name, None for the hub
+    version: int | None = None  # the exact version; None where `alias` says which, or where the latest is meant
+    alias: str | None = None  # the movable name, such as `live`
 
     @property
     def scope(self) -> str:
@@ -56,14 +49,8 @@ class Reference:
             return f"{self.scope}@{self.alias}"
         if self.kind in (NodeKind.HUB, NodeKind.SPOKE):
             return f"{self.scope}:{self.version}"
-        return f"{self._prefix()}/{self.version or 'latest'}"
-
-    def _prefix(self) -> str:
-        if self.kind is NodeKind.ITEM_SNAPSHOT:
-            return f"snapshot:{self.domain}/items"
-        if self.kind is NodeKind.EVENT_SNAPSHOT:
-            return f"snapshot:{self.domain}/events"
-        return f"{self.kind}:{self.domain}"
+        table = next((f"snapshot:{self.domain}/{one}" for one in SnapshotKind if one.node_kind is self.kind), None)
+        return f"{table or f'{self.kind}:{self.domain}'}/{self.version or 'latest'}"
 
 
 def parse(text: str) -> Reference:

@@ -121,20 +121,13 @@ def fill(kind: type[R], row: Base, known: Mapping[str, Any]) -> R:
 def domain_row(session: Session, name: str) -> Domain:
     """The domain of that name; where there is none, a NotFoundError with the nearest names that exist."""
     row = session.scalar(select(Domain).where(Domain.name == name))
-    if row is None:
-        raise NotFoundError(_unknown_domain(session, name))
-    return row
-
-
-def _unknown_domain(session: Session, name: str) -> str:
+    if row is not None:
+        return row
     names = list(session.scalars(select(Domain.name).order_by(Domain.name)))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    if near:
-        return f"There is no domain {name!r}; did you mean {' or '.join(near)}?"
-    if names:
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        return f"There is no domain {name!r} among {shown}; add it with `hubspoke domain add {name}`."
-    return f"There is no domain {name!r}, nor any other yet; add it with `hubspoke domain add {name}`."
+    if near := difflib.get_close_matches(name, names, n=3, cutoff=0.5):
+        raise NotFoundError(f"There is no domain {name!r}; did you mean {' or '.join(near)}?")
+    others = f" among {', '.join(names[:5])}{', ...' if names[5:] else ''}" if names else ", nor any other yet"
+    raise NotFoundError(f"There is no domain {name!r}{others}; add it with `hubspoke domain add {name}`.")
 
 
 # ---- new rows ----
@@ -183,26 +176,22 @@ def find_node(session: Session, ref: str | Reference) -> Node:
     elif reference.kind is not NodeKind.DOMAIN and reference.version is None:
         query = _newest(session, reference)
     node = session.scalar(query)
-    if node is None:
-        raise NotFoundError(_points_at_nothing(session, reference))
-    return node
+    if node is not None:
+        return node
+    newest = session.scalar(_newest(session, reference))  # first of all names a domain that does not exist
+    if reference.alias is not None:
+        raise NotFoundError(f"{reference} points at nothing yet; promote a version to {reference.alias} first.")
+    noun = in_words(reference.kind)
+    noun = f"{noun} of {reference.domain}" if reference.domain else f"{noun} version"
+    if newest is None:
+        raise NotFoundError(f"There is no {reference}, nor any other {noun} yet; make the first one.")
+    raise NotFoundError(f"There is no {reference}; the newest {noun} is {newest.ref}.")
 
 
 def _newest(session: Session, reference: Reference) -> Select[Node]:
     domain_id = None if reference.domain is None else domain_row(session, reference.domain).id
     same = select(Node).where(Node.kind == reference.kind, Node.domain_id == domain_id)
     return same.order_by(Node.id.desc()).limit(1)
-
-
-def _points_at_nothing(session: Session, reference: Reference) -> str:
-    newest = session.scalar(_newest(session, reference))  # first of all names a domain that does not exist
-    if reference.alias is not None:
-        return f"{reference} points at nothing yet; promote a version to {reference.alias} first."
-    noun = in_words(reference.kind)
-    noun = f"{noun} of {reference.domain}" if reference.domain else f"{noun} version"
-    if newest is None:
-        return f"There is no {reference}, nor any other {noun} yet; make the first one."
-    return f"There is no {reference}; the newest {noun} is {newest.ref}."
 
 
 def in_words(kind: str) -> str:
@@ -229,24 +218,18 @@ def read_node(session: Session, node: Node) -> NodeRecord:
 
 def add_edges(session: Session, child: Node, parents: Sequence[Parent]) -> None:
     """Record where a node came from; an edge that exists already is left as it is."""
-    for parent in parents:
-        _add_edge(session, find_node(session, parent.ref), child, parent)
-
-
-def _add_edge(session: Session, parent: Node, child: Node, edge: Parent) -> None:
-    relation, part = choice(Relation, edge.relation, "relation"), edge.part or ""
-    if session.get(Edge, (parent.id, child.id, relation, part)) is not None:
-        return
-    if parent.id == child.id or _reaches(session, child.id, parent.id):
-        raise UsageError(
-            f"{child.ref} cannot be {in_words(relation)} {parent.ref}, which itself came from {child.ref}; "
-            "name a parent that is older."
-        )
-    session.add(Edge(parent_id=parent.id, child_id=child.id, relation=relation, part=part, reason=edge.reason))
-    session.flush()
-
-
-def _reaches(session: Session, start: int, target: int) -> bool:
-    walk = select(Edge.child_id.label("id")).where(Edge.parent_id == start).cte("walk", recursive=True)
-    walk = walk.union(select(Edge.child_id).join(walk, Edge.parent_id == walk.c.id))
-    return session.scalar(select(walk.c.id).where(walk.c.id == target).limit(1)) is not None
+    for edge in parents:
+        parent, part = find_node(session, edge.ref), edge.part or ""
+        relation = choice(Relation, edge.relation, "relation")
+        if session.get(Edge, (parent.id, child.id, relation, part)) is not None:
+            continue
+        below = select(Edge.child_id.label("id")).where(Edge.parent_id == child.id).cte("walk", recursive=True)
+        below = below.union(select(Edge.child_id).join(below, Edge.parent_id == below.c.id))
+        cycle = select(below.c.id).where(below.c.id == parent.id).limit(1)
+        if parent.id == child.id or session.scalar(cycle) is not None:
+            raise UsageError(
+                f"{child.ref} cannot be {in_words(relation)} {parent.ref}, which itself came from {child.ref}; "
+                "name a parent that is older."
+            )
+        session.add(Edge(parent_id=parent.id, child_id=child.id, relation=relation, part=part, reason=edge.reason))
+        session.flush()

@@ -31,14 +31,7 @@ from .transfer.bundles import BundleStore
 class Registry:
     """An open registry; each noun has its store, such as `registry.models.get("garden:7")`.
 
-    Args:
-        url: `sqlite:///path/registry.db` or `postgresql+psycopg://user@host/name`.
-
-    Raises:
-        NotFoundError: there is no registry at the URL.
-        SchemaVersionError: its schema is older or newer than this code.
-        MissingExtraError: the PostgreSQL driver is not installed.
-        HubspokeError: the database cannot be reached or read.
+    A NotFoundError where there is none at the URL, a SchemaVersionError where its schema is not this code's.
     """
 
     def __init__(self, url: str) -> None:
@@ -74,24 +67,15 @@ class Registry:
         self.database.close()
 
     def resolve(self, ref: str | Reference) -> NodeRecord:
-        """The node that a reference points at, aliases and `latest` followed.
-
-        Raises:
-            UsageError: the reference is malformed.
-            NotFoundError: it points at nothing.
-        """
+        """The node that a reference points at, aliases and `latest` followed."""
         with self.database.read() as session:
             return read_node(session, find_node(session, ref))
 
     def get(self, ref: str | Reference | NodeRecord) -> AnyRecord:
-        """The full record of what a reference points at; errors as those of `resolve`."""
+        """The full record of what a reference points at."""
         with self.database.read() as session:
             return read_record(session, find_node(session, ref.ref if isinstance(ref, NodeRecord) else ref))
 
     def lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold `name` (such as `train garden`) against every other process of this registry; released if it dies.
-
-        Raises:
-            LockedError: another holds it; the sentence says who, where that is known.
-        """
+        """Hold `name` (such as `train garden`) against every other process of this registry; released if it dies."""
         return lock(self.database, name)

@@ -66,11 +66,7 @@ class ArtifactStore:
         """Make the staged directory an artifact; equal content that is already there is kept and touched instead.
 
         A commit promises that the artifact is safe from the collection of garbage for its grace period from now on,
-        in which the row that refers to it has to be written.
-
-        Raises:
-            UsageError: nothing was staged, or something that is no plain file.
-            HubspokeError: the disk is full, or the store cannot be written; nothing half-written is left.
+        in which the row that refers to it has to be written. Whatever fails, nothing half-written is left.
         """
         with file_faults(self.root):
             manifest = seal(staged, kind)
@@ -146,7 +142,11 @@ class ArtifactStore:
         """Remove what killed processes of this machine, and for a day those of others, left staged; what it was."""
         stale = [leftover for leftover in self.leftovers() if leftover.stale]
         for leftover in stale:
-            self._put_back(leftover.path)
+            # Back goes what a process was killed over between taking it away and deciding on it.
+            for taken in _inside(leftover.path):
+                if is_digest(taken.name) and is_sound(taken):
+                    with file_faults(self.root):
+                        _rename_unless_taken(taken, self.path(taken.name))
             shutil.rmtree(leftover.path, ignore_errors=True)
         return stale
 
@@ -186,13 +186,6 @@ class ArtifactStore:
         except FileNotFoundError:
             shutil.rmtree(taken.parent, ignore_errors=True)
             return None
-
-    def _put_back(self, folder: Path) -> None:
-        """Put back what a process was killed over between taking it away and deciding on it."""
-        for taken in _inside(folder):
-            if is_digest(taken.name) and is_sound(taken):
-                with file_faults(self.root):
-                    _rename_unless_taken(taken, self.path(taken.name))
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -24,19 +24,12 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class StoredArtifact:
-    """A directory of the store.
+    """A directory of the store."""
 
-    Attributes:
-        digest: SHA-256 over the sorted (path, SHA-256, size) of its files; names the directory.
-        kind: what it holds, such as `spoke`.
-        bytes: total size of its files.
-        files: relative path (with `/`) to SHA-256.
-    """
-
-    digest: str
-    kind: str
-    bytes: int
-    files: Mapping[str, str]
+    digest: str  # SHA-256 over the sorted (path, SHA-256, size) of its files; names the directory
+    kind: str  # what it holds, such as `spoke`
+    bytes: int  # total size of its files
+    files: Mapping[str, str]  # relative path (with `/`) to SHA-256
 
 
 @dataclass(frozen=True)

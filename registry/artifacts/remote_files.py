@@ -28,10 +28,6 @@ class RemoteFiles:
     """Files by their paths relative to a URL such as `s3://bucket/prefix`.
 
     Every method raises HubspokeError where the place does not exist, cannot be reached, or refuses.
-
-    Raises:
-        MissingExtraError: the URL's driver is not installed.
-        UsageError: no such kind of URL.
     """
 
     def __init__(self, url: str) -> None:

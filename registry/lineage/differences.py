@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from sqlalchemy import select
@@ -19,7 +20,6 @@ from ..rows import in_words, read_node
 from ..schema import Domain, Edge, Evaluation, Metric, Node, Snapshot
 from ..stores.readers import read_record
 
-Version: TypeAlias = SnapshotRecord | ModelRecord | IndexRecord | ReleaseRecord
 _Key: TypeAlias = tuple[str, str]
 K = TypeVar("K")
 V = TypeVar("V")
@@ -95,44 +95,33 @@ class MetricDifference(Record):
 
 @dataclass(frozen=True)
 class Difference(Record):
-    """Two versions side by side, everything listed whether or not it differs.
+    """Two versions side by side, everything listed whether or not it differs."""
 
-    Attributes:
-        a: one version.
-        b: the other.
-        kind: kind of both nodes.
-        same: nothing but what the versions say of themselves, the metrics and their names differs.
-        data: snapshots that they came from; of two snapshots, themselves.
-        config: settings, nested keys joined with dots.
-        code: code version, seed and environment.
-        parents: everything that they came from.
-        parts: named parts of a model, members of a release.
-        outcome: what came out: embedding space, artifact, size.
-        summary: what a training said of itself: choice, validation, drift from its parent.
-        metrics: what both were measured by.
-    """
-
-    a: NodeRecord
-    b: NodeRecord
-    kind: str
-    same: bool
-    data: tuple[DataDifference, ...]
-    config: tuple[ValueDifference, ...]
-    code: tuple[ValueDifference, ...]
-    parents: tuple[ParentsDifference, ...]
-    parts: tuple[PartDifference, ...]
-    outcome: tuple[ValueDifference, ...]
-    summary: tuple[ValueDifference, ...]
-    metrics: tuple[MetricDifference, ...]
+    a: NodeRecord  # one version
+    b: NodeRecord  # the other
+    kind: str  # kind of both nodes
+    same: bool  # nothing but what the versions say of themselves, the metrics and their names differs
+    data: tuple[DataDifference, ...]  # snapshots that they came from; of two snapshots, themselves
+    config: tuple[ValueDifference, ...]  # settings, nested keys joined with dots
+    code: tuple[ValueDifference, ...]  # code version, seed and environment
+    parents: tuple[ParentsDifference, ...]  # everything that they came from
+    parts: tuple[PartDifference, ...]  # named parts of a model, members of a release
+    outcome: tuple[ValueDifference, ...]  # what came out: embedding space, artifact, size
+    summary: tuple[ValueDifference, ...]  # what a training said of itself: choice, validation, drift from its parent
+    metrics: tuple[MetricDifference, ...]  # what both were measured by
 
 
 class _Side(NamedTuple):
     """One of the two versions with all that is compared."""
 
     node: NodeRecord
-    record: Version
-    parents: Mapping[tuple[str, str], tuple[str, ...]]  # relation and part to references
     data: Mapping[str, DataSide]
+    parents: Mapping[_Key, tuple[str, ...]]  # relation and part to references
+    config: Mapping[str, Any] = MappingProxyType({})
+    code: Mapping[str, Any] = MappingProxyType({})
+    parts: Mapping[str, ModelPart | str] = MappingProxyType({})
+    outcome: Mapping[str, Any] = MappingProxyType({})
+    summary: Mapping[str, Any] = MappingProxyType({})
 
 
 def difference(session: Session, first: Node, second: Node) -> Difference:
@@ -145,28 +134,55 @@ def difference(session: Session, first: Node, second: Node) -> Difference:
         )
     sections: dict[str, Any] = {
         "data": _pairs(a.data, b.data, DataDifference, lambda side: side and side.content_hash),
-        "config": _values(_config(a.record), _config(b.record)),
-        "code": _values(_columns(a.record, _CODE), _columns(b.record, _CODE)),
+        "config": _values(a.config, b.config),
+        "code": _values(a.code, b.code),
         "parents": tuple(
             ParentsDifference(relation, part or None, *_both(a.parents, b.parents, (relation, part), ()))
             for relation, part in sorted({*a.parents, *b.parents})
         ),
-        "parts": _pairs(_parts(a.record), _parts(b.record), PartDifference, _content),
-        "outcome": _values(_columns(a.record, _OUTCOME), _columns(b.record, _OUTCOME)),
+        "parts": _pairs(
+            *(a.parts, b.parts, PartDifference),
+            lambda part: part.fingerprint if isinstance(part, ModelPart) else part,
+        ),
+        "outcome": _values(a.outcome, b.outcome),
     }
     same = all(one.same for section in sections.values() for one in section)
-    summary = _values(_summary(a.record), _summary(b.record))
-    metrics = _metrics(session, first.id, second.id)
+    summary, metrics = _values(a.summary, b.summary), _metrics(session, first.id, second.id)
     return Difference(a.node, b.node, first.kind, same, **sections, summary=summary, metrics=metrics)
 
 
 def _side(session: Session, node: Node) -> _Side:
-    record = read_record(session, node)
-    if not isinstance(record, Version):
-        raise UsageError(
-            f"{node.ref} is of kind {in_words(node.kind)}, which has nothing to compare; "
-            "name two snapshots, hubs, spokes, re-rankers, indexes or releases."
-        )
+    known, record = read_node(session, node), read_record(session, node)
+    side = _Side(known, *_data_and_parents(session, node, known.domain))
+    match record:
+        case SnapshotRecord():
+            data = DataSide(record.ref, record.rows, record.content_hash, record.as_of)
+            return side._replace(data={record.kind: data})
+        case ModelRecord():
+            return side._replace(
+                config=record.config,
+                code=_columns(record, "code_version", "seed", "environment"),
+                parts={part.name: part for part in record.parts},
+                outcome=_columns(record, "status", "space_fingerprint", "artifact"),
+                summary=_without_tables(record.summary),
+            )
+        case IndexRecord():
+            return side._replace(
+                config={"factory": record.factory, "metric": record.metric, **record.config},
+                outcome=_columns(record, "n_items", "dimension", "space_fingerprint", "artifact"),
+            )
+        case ReleaseRecord():
+            return side._replace(parts=dict(record.parts.named()))
+    raise UsageError(
+        f"{node.ref} is of kind {in_words(node.kind)}, which has nothing to compare; "
+        "name two snapshots, hubs, spokes, re-rankers, indexes or releases."
+    )
+
+
+def _data_and_parents(
+    session: Session, node: Node, own: str | None
+) -> tuple[dict[str, DataSide], dict[_Key, tuple[str, ...]]]:
+    """The snapshots that a node came from by name, and all its parents but domains by relation and part."""
     query = (
         select(Edge.relation, Edge.part, Node.ref, Domain.name.label("domain"), Snapshot)
         .join(Node, Node.id == Edge.parent_id)
@@ -175,28 +191,34 @@ def _side(session: Session, node: Node) -> _Side:
         .where(Edge.child_id == node.id, Node.kind != NodeKind.DOMAIN)
         .order_by(Node.id, Edge.relation, Edge.part)
     )
-    parents: dict[tuple[str, str], tuple[str, ...]] = {}
-    snapshots: list[tuple[str, DataSide]] = []
+    parents: dict[_Key, tuple[str, ...]] = {}
+    named: dict[str, DataSide] = {}
     for relation, part, ref, domain, snapshot in session.execute(query):
         parents[relation, part] = (*parents.get((relation, part), ()), ref)
-        if snapshot is not None:
-            # One's own data goes without the domain's name, so that it stands beside another domain's own.
-            name = snapshot.kind if domain == record.domain else f"{domain}/{snapshot.kind}"
-            snapshots.append((name, DataSide(ref, snapshot.rows, snapshot.content_hash, snapshot.as_of)))
-    if isinstance(record, SnapshotRecord):
-        snapshots = [(record.kind, DataSide(record.ref, record.rows, record.content_hash, record.as_of))]
-    return _Side(read_node(session, node), record, parents, _named(snapshots))
-
-
-def _named(snapshots: Iterable[tuple[str, DataSide]]) -> dict[str, DataSide]:
-    """Each name once: where two snapshots share it, the later ones are numbered; one that is named twice is one."""
-    named: dict[str, DataSide] = {}
-    for name, side in snapshots:
-        if side in named.values():
+        if snapshot is None:
             continue
-        number = sum(key == name or key.startswith(f"{name} ") for key in named)
-        named[f"{name} {number + 1}" if number else name] = side
-    return named
+        side = DataSide(ref, snapshot.rows, snapshot.content_hash, snapshot.as_of)
+        if side not in named.values():
+            # One's own data goes without the domain's name, so that it stands beside another domain's own; where two
+            # snapshots share a name, the later ones are numbered.
+            name = snapshot.kind if domain == own else f"{domain}/{snapshot.kind}"
+            number = sum(key == name or key.startswith(f"{name} ") for key in named)
+            named[f"{name} {number + 1}" if number else name] = side
+    return named, parents
+
+
+def _columns(record: ModelRecord | IndexRecord, *names: str) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
+
+
+def _without_tables(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Without lists of rows, which have no other side to stand beside."""
+    kept = {key: _without_tables(value) if isinstance(value, Mapping) else value for key, value in content.items()}
+    return {
+        key: value
+        for key, value in kept.items()
+        if not (isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value))
+    }
 
 
 # ---- both sides of what is compared ----
@@ -216,10 +238,6 @@ def _pairs(
     return tuple(make(name, one, other, content(one) == content(other)) for name, one, other in pairs)
 
 
-def _content(part: ModelPart | str | None) -> str | None:
-    return part.fingerprint if isinstance(part, ModelPart) else part
-
-
 def _values(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[ValueDifference, ...]:
     flat_a, flat_b = flatten(a), flatten(b)
     return tuple(ValueDifference(key, *_both(flat_a, flat_b, key)) for key in sorted({*flat_a, *flat_b}))
@@ -234,45 +252,6 @@ def flatten(content: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[str(key)] = value
     return flat
-
-
-# ---- what is compared of each kind ----
-
-_CODE = {ModelRecord: ("code_version", "seed", "environment")}
-_OUTCOME = {
-    ModelRecord: ("status", "space_fingerprint", "artifact"),
-    IndexRecord: ("n_items", "dimension", "space_fingerprint", "artifact"),
-}
-
-
-def _columns(record: Version, names: Mapping[Any, tuple[str, ...]]) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in names.get(type(record), ())}
-
-
-def _config(record: Version) -> Mapping[str, Any]:
-    if isinstance(record, IndexRecord):
-        return {"factory": record.factory, "metric": record.metric, **record.config}
-    return record.config if isinstance(record, ModelRecord) else {}
-
-
-def _parts(record: Version) -> Mapping[str, ModelPart | str]:
-    if isinstance(record, ReleaseRecord):
-        return dict(record.parts.named())
-    return {part.name: part for part in record.parts} if isinstance(record, ModelRecord) else {}
-
-
-def _summary(record: Version) -> Mapping[str, Any]:
-    return _without_tables(record.summary) if isinstance(record, ModelRecord) else {}
-
-
-def _without_tables(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Without lists of rows, which have no other side to stand beside."""
-    kept = {key: _without_tables(value) if isinstance(value, Mapping) else value for key, value in content.items()}
-    return {
-        key: value
-        for key, value in kept.items()
-        if not (isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value))
-    }
 
 
 # ---- metrics ----

@@ -90,23 +90,14 @@ class Lineage(Record):
 
 @dataclass(frozen=True)
 class TreeLine(Record):
-    """One line of a printed tree.
+    """One line of a printed tree."""
 
-    Attributes:
-        depth: how far the line stands in.
-        node: what it names.
-        edges: how it hangs on the nearest line above that stands less far in; empty at the root.
-        repeated: its children were printed where it appeared first.
-        cut: its children lie deeper than was asked for.
-        metric: the headline metric of its newest evaluation, None where there is none.
-    """
-
-    depth: int
-    node: NodeRecord
-    edges: tuple[EdgeRecord, ...]
-    repeated: bool
-    cut: bool
-    metric: MetricRecord | None
+    depth: int  # how far the line stands in
+    node: NodeRecord  # what it names
+    edges: tuple[EdgeRecord, ...]  # how it hangs on the nearest line above that stands less far in; empty at the root
+    repeated: bool  # its children were printed where it appeared first
+    cut: bool  # its children lie deeper than was asked for
+    metric: MetricRecord | None  # the headline metric of its newest evaluation, None where there is none
 
     def to_dict(self) -> dict[str, Any]:
         """The node's own fields, then the line's."""

@@ -36,52 +36,31 @@ _Served = aliased(IndexVersion)
 
 @dataclass(frozen=True)
 class ImpactStep(Record):
-    """One thing to do again.
+    """One thing to do again."""
 
-    Attributes:
-        order: 1 for the first; every step comes after those that it depends on.
-        ref: what is made again, as a new version.
-        kind: kind of its node.
-        action: `retrain`, `rebuild` or `re-release`.
-        domain: whose it is, None for the hub.
-        aliases: aliases that point at it.
-        serves: it is, or is a part of, a release that an alias points at.
-        n_items: vectors of an index or a release, catalog rows that a model was trained on; None where unknown.
-        seconds: what it took last time; None where unknown.
-        depends_on: steps that must be done before.
-    """
-
-    order: int
-    ref: str
-    kind: str
-    action: str
-    domain: str | None
-    aliases: tuple[str, ...]
-    serves: bool
+    order: int  # 1 for the first; every step comes after those that it depends on
+    ref: str  # what is made again, as a new version
+    kind: str  # kind of its node
+    action: str  # `retrain`, `rebuild` or `re-release`
+    domain: str | None  # whose it is, None for the hub
+    aliases: tuple[str, ...]  # aliases that point at it
+    serves: bool  # it is, or is a part of, a release that an alias points at
+    # Vectors of an index or a release, catalog rows that a model was trained on; None where unknown.
     n_items: int | None
-    seconds: float | None
-    depends_on: tuple[str, ...]
+    seconds: float | None  # what it took last time; None where unknown
+    depends_on: tuple[str, ...]  # steps that must be done before
 
 
 @dataclass(frozen=True)
 class ImpactTotals(Record):
-    """What the steps add up to, and what is no step.
+    """What the steps add up to, and what is no step."""
 
-    Attributes:
-        actions: action to number of steps.
-        live_releases: releases among the steps that an alias `live` points at.
-        seconds: what all steps together took last time, as far as it is known.
-        evaluations: evaluations that speak of what was asked about or of what was made from it.
-        rule_sets: versions of merchandising rules made from it.
-        old_releases: releases of it that no alias points at any more, which nobody has to make again.
-    """
-
-    actions: Mapping[str, int]
-    live_releases: int
-    seconds: float
-    evaluations: int
-    rule_sets: int
-    old_releases: int
+    actions: Mapping[str, int]  # action to number of steps
+    live_releases: int  # releases among the steps that an alias `live` points at
+    seconds: float  # what all steps together took last time, as far as it is known
+    evaluations: int  # evaluations that speak of what was asked about or of what was made from it
+    rule_sets: int  # versions of merchandising rules made from it
+    old_releases: int  # releases of it that no alias points at any more, which nobody has to make again
 
 
 @dataclass(frozen=True)

@@ -28,23 +28,14 @@ _NEWER = {SnapshotKind.ITEMS: NEWER_ITEMS, SnapshotKind.EVENTS: NEWER_EVENTS}
 
 @dataclass(frozen=True)
 class Staleness(Record):
-    """One part that serves, and what it is behind.
+    """One part that serves, and what it is behind."""
 
-    Attributes:
-        domain: the domain that has moved on, or whose release has.
-        part: the part that is behind.
-        what: `newer hub`, `newer items` or `newer events`; `other hub` where hub@live was taken back to an older one.
-        has: what the part was made from.
-        newest: what there is now.
-        detail: one sentence for people, without a full stop.
-    """
-
-    domain: str
-    part: str
-    what: str
-    has: str
-    newest: str
-    detail: str
+    domain: str  # the domain that has moved on, or whose release has
+    part: str  # the part that is behind
+    what: str  # `newer hub`, `newer items` or `newer events`; `other hub` where hub@live was taken back to an older one
+    has: str  # what the part was made from
+    newest: str  # what there is now
+    detail: str  # one sentence for people, without a full stop
 
     @property
     def ref(self) -> str:

@@ -33,11 +33,7 @@ class LineageStore(Store):
     ) -> LineageTree:
         """The lineage as a tree, with the headline metric of each version; what hangs in several places opens once.
 
-        Args:
-            ref: the root.
-            direction: which way to walk.
-            domains: show the domain under every snapshot too.
-            depth: levels to show under the root; by default all.
+        `domains` shows the domain under every snapshot too, `depth` is the number of levels under the root.
         """
         with self.database.read() as session:
             return tree(session, find_node(session, ref).id, direction, domains, depth)
@@ -51,12 +47,7 @@ class LineageStore(Store):
             return impact(session, find_node(session, ref), live)
 
     def diff(self, a: str | Reference, b: str | Reference) -> Difference:
-        """What differs between two versions of one kind.
-
-        Raises:
-            NotFoundError: a reference points at nothing.
-            UsageError: the two are of different kinds, or of a kind that has no versions.
-        """
+        """What differs between two versions of one kind; a UsageError where they are of two, or of one without any."""
         with self.database.read() as session:
             return difference(session, find_node(session, a), find_node(session, b))
 

@@ -42,37 +42,21 @@ class ModelStore(NodeStore[ModelRecord]):
 
         A row left in status training by a killed process with the same fingerprint is taken over, so a repeated
         command gets the same number; hold the scope's lock (`Registry.lock`) so that the process is known to be dead.
-
-        Raises:
-            NotFoundError: there is no such domain.
-            UsageError: a spoke without a domain, or a hub with one.
         """
         with self.database.write() as session:
             same = _same(session, kind, domain, fingerprint)
             left = session.scalar(same.where(Model.status == ModelStatus.TRAINING))
-            changed = {
-                "config": dict(config),
-                "seed": seed,
-                "environment": dict(environment or {}),
-                "code_version": code_version,
-                "started_at": now(),
-            }
+            columns: dict[str, Any] = {"config": dict(config), "seed": seed, "environment": dict(environment or {})}
+            columns |= {"code_version": code_version, "started_at": now()}
             if left is not None:
-                for column, value in changed.items():
+                for column, value in columns.items():
                     setattr(left, column, value)
                 session.flush()
                 return self.read(session, session.get_one(Node, left.id))
             owner = None if domain is None else domain_row(session, domain)
-            columns = {
-                "kind": kind,
-                "status": ModelStatus.TRAINING,
-                "fingerprint": fingerprint,
-                "summary": {},
-                **changed,
-            }
+            columns |= {"kind": kind, "status": ModelStatus.TRAINING, "fingerprint": fingerprint, "summary": {}}
             label = f"{domain or ''} {kind}, version {{}}".strip()
-            node = self._new(session, ModelKind(kind).node_kind, owner, label, columns)
-            return self.read(session, node)
+            return self.read(session, self._new(session, ModelKind(kind).node_kind, owner, label, columns))
 
     def finish(
         self,
@@ -86,19 +70,8 @@ class ModelStore(NodeStore[ModelRecord]):
     ) -> ModelRecord:
         """Record that a training ended well, with its artifact, its parents and its named parts, in one transaction.
 
-        Args:
-            ref: the version.
-            artifact: its stored files.
-            space_fingerprint: of its item embeddings.
-            summary: facts about the training.
-            parents: versions and snapshots it was made from.
-            parts: what it is composed of.
-            seconds_before: of killed processes that this training went on from; its start is moved back by them, so
-                that from start to end is what it took.
-
-        Raises:
-            UsageError: the version is not in training.
-            NotFoundError: `ref`, a parent or the source of a part points at nothing.
+        Its start is moved back by `seconds_before`, what killed processes took that it went on from: from start to end
+        is what it took.
         """
         with self.database.write() as session:
             node, model = _in_training(session, ref)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Table, func, insert, inspect, select, text
+from sqlalchemy import Connection, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ...errors import InvalidDataError, NotFoundError, UsageError
@@ -29,30 +29,18 @@ _CHUNK = 1_000
 
 @dataclass(frozen=True)
 class RegistryCopy:
-    """What was copied, or would be.
+    """What was copied, or would be."""
 
-    Attributes:
-        rows: table to the number of its rows.
-        schema: schema revision of what was copied.
-        bytes: size of the file.
-    """
-
-    rows: Mapping[str, int]
-    schema: str
-    bytes: int
+    rows: Mapping[str, int]  # table to the number of its rows
+    schema: str  # schema revision of what was copied
+    bytes: int  # size of the file
 
 
 def back_up(url: str, file: Path, force: bool = False, report: Progress | None = None) -> RegistryCopy:
     """Write a consistent copy of a registry to `file`, which is complete or not there.
 
-    A registry in an SQLite file is copied with the schema that it has, so that an upgrade may follow.
-
-    Raises:
-        NotFoundError: there is no registry at `url`, or no folder for `file`.
-        UsageError: `file` exists (and `force` is off), is in use as a database, or is the registry itself.
-        SchemaVersionError: the registry is newer than this code, or on PostgreSQL older.
-        InvalidDataError: the copy does not pass the database's checks, because the registry does not.
-        HubspokeError: the registry cannot be read or the file not written.
+    A registry in an SQLite file is copied with the schema that it has, so that an upgrade may follow. A copy that does
+    not pass the database's checks, because the registry does not, is an InvalidDataError.
     """
     with _source(url, file, force) as source, file_faults(file.absolute().parent), atomic_path(file.absolute()) as part:
         try:
@@ -87,13 +75,6 @@ def restore(url: str, file: Path, report: Progress | None = None) -> RegistryCop
     """Copy a backup into a registry that is blank or missing, under the same ids; all rows in one transaction.
 
     A backup of an older schema is migrated on the way, in a copy of its own.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InvalidDataError: it holds no registry, or a damaged one.
-        UsageError: the registry has rows already.
-        SchemaVersionError: a newer hubspoke made the backup or the registry.
-        HubspokeError: the registry cannot be reached or written.
     """
     from ..migrate import upgrade
 
@@ -217,22 +198,16 @@ def _copy_tables(out: Connection, into: Connection, report: Progress) -> dict[st
     tables = Base.metadata.sorted_tables
     for done, table in enumerate(tables):
         report("copying tables", done, len(tables))
-        rows[table.name] = _copy_table(out, into, table)
+        query, rows[table.name] = select(table).order_by(*table.primary_key.columns), 0
+        if table.name == "nodes":
+            # Domains first: the other nodes refer to them.
+            query = query.order_by(None).order_by(table.c.domain_id.is_not(None), table.c.id)
+        with out.execute(query, execution_options={"yield_per": _CHUNK}) as result:
+            for chunk in result.mappings().partitions():
+                into.execute(insert(table), [dict(row) for row in chunk])
+                rows[table.name] += len(chunk)
     report("copying tables", len(tables), len(tables))
     return rows
-
-
-def _copy_table(out: Connection, into: Connection, table: Table) -> int:
-    query = select(table).order_by(*table.primary_key.columns)
-    if table.name == "nodes":
-        # Domains first: the other nodes refer to them.
-        query = query.order_by(None).order_by(table.c.domain_id.is_not(None), table.c.id)
-    count = 0
-    with out.execute(query, execution_options={"yield_per": _CHUNK}) as result:
-        for chunk in result.mappings().partitions():
-            into.execute(insert(table), [dict(row) for row in chunk])
-            count += len(chunk)
-    return count
 
 
 def _continue_numbers(connection: Connection) -> None:
@@ -278,7 +253,3 @@ def _at_head(file: Path, schema: str) -> Iterator[Path]:
 def _side_files(file: Path) -> list[Path]:
     """What SQLite keeps beside a file that it has open, or had when its process was killed."""
     return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]
-
-
-def _silent(_stage: str, _done: int, _total: int) -> None:
-    return None

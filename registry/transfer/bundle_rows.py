@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -17,7 +18,7 @@ from sqlalchemy import JSON, BigInteger, Column, Double, Integer, String, Table
 
 from ...errors import InvalidDataError, UsageError
 from ..kinds import DomainStatus, ModelKind, ModelStatus, NodeKind, Relation, SnapshotKind
-from ..references import Reference, check_domain_name, parse
+from ..references import Reference, parse
 from ..schema import Artifact, Base, UtcDateTime
 
 Row: TypeAlias = dict[str, Any]
@@ -138,9 +139,14 @@ def read_rows(root: Any, tables: Any) -> BundleRows:
     _require(isinstance(tables, dict) and tables.keys() == OWNERS.keys(), "its tables are not those of a registry")
     for name, rows in tables.items():
         _require(isinstance(rows, list), f"{name} is no list of rows")
+        columns = {column.name: column for column in columns_of(name)}
         for row in rows:
-            _check_row(name, row)
-        _check_keys(name, rows)
+            _require(isinstance(row, dict) and row.keys() == columns.keys(), f"a row of {name} has other columns")
+            for key, column in columns.items():
+                fits = bool(column.nullable) if row[key] is None else _fits(column, row[key])
+                _require(fits, f"{key} of a row of {name} is {str(row[key])[:60]!r}")
+        keys = ["uid"] if name == "nodes" else [column.name for column in table_of(name).primary_key]
+        _require(len({tuple(row[key] for key in keys) for row in rows}) == len(rows), f"a row of {name} is there twice")
     _require(isinstance(root, str), "its root is no reference")
     found = BundleRows(root, tables)
     _Checks(found).run()
@@ -160,21 +166,16 @@ def _require(holds: bool, otherwise: str) -> None:
 # ---- one row by itself ----
 
 
-def _check_row(name: str, row: Any) -> None:
-    columns = {column.name: column for column in columns_of(name)}
-    _require(isinstance(row, dict) and row.keys() == columns.keys(), f"a row of {name} has other columns")
-    for key, column in columns.items():
-        fits = bool(column.nullable) if row[key] is None else _fits(column, row[key])
-        _require(fits, f"{key} of a row of {name} is {str(row[key])[:60]!r}")
-
-
 def _fits(column: Column[Any], value: Any) -> bool:
     """Whether both databases can keep a value in a column."""
     if node_target(column) is not None or column.name == "uid":
         return isinstance(value, str) and _UID.fullmatch(value) is not None
     kind = column.type
     if isinstance(kind, UtcDateTime):
-        return isinstance(value, str) and _is_moment(value)
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+            return moment is not None and moment.tzinfo == UTC and moment.isoformat() == value
+        return False
     if isinstance(kind, JSON):
         return isinstance(value, dict)
     if isinstance(kind, Integer):
@@ -186,20 +187,6 @@ def _fits(column: Column[Any], value: Any) -> bool:
         # PostgreSQL knows no text with a zero character.
         return isinstance(value, str) and len(value) <= (kind.length or len(value)) and "\0" not in value
     raise TypeError(f"no check for {column}")
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return moment.tzinfo == UTC and moment.isoformat() == text
-
-
-def _check_keys(name: str, rows: Sequence[Row]) -> None:
-    keys = ["uid"] if name == "nodes" else [column.name for column in table_of(name).primary_key]
-    seen = {tuple(row[key] for key in keys) for row in rows}
-    _require(len(seen) == len(rows), f"a row of {name} is there twice")
 
 
 # ---- rows against each other ----
@@ -260,12 +247,13 @@ class _Checks:
         kind, ref = NodeKind(node["kind"]), node["ref"]
         if kind is NodeKind.DOMAIN:
             _require(node["domain_id"] is None and row["status"] in set(DomainStatus), f"{ref} is no domain")
-            own = Reference(kind, _domain_name(row["name"]))
+            own = Reference(kind, row["name"])
         else:
             _require(node["domain_id"] == row["domain_id"], f"{ref} is of two domains")
             _require("kind" not in row or _NODE_KINDS.get(row["kind"]) == kind, f"{ref} is of two kinds")
             own = Reference(kind, self._domain_of(node), row["version"])
-        _require(str(own) == ref and _is_reference(ref), f"{ref} is called {own}")
+        _require(_is_reference(ref), f"{ref} is no reference")
+        _require(str(own) == ref, f"{ref} is called {own}")
         if DETAILS[kind] == "models":
             ready = row["status"] == ModelStatus.READY and row["artifact"] and row["finished_at"]
             _require(bool(ready), f"{ref} is {row['status']}, not ready")
@@ -279,15 +267,7 @@ class _Checks:
         return str(self._rows.details[domain]["name"])
 
 
-def _domain_name(name: str) -> str:
-    try:
-        return check_domain_name(name)
-    except UsageError as error:
-        raise contradiction(str(error).rstrip(".")) from error
-
-
 def _is_reference(ref: str) -> bool:
-    try:
+    with suppress(UsageError):
         return str(parse(ref)) == ref
-    except UsageError:
-        return False
+    return False

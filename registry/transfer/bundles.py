@@ -40,19 +40,12 @@ from .bundle_rows import (
 
 @dataclass(frozen=True)
 class Placement(Record):
-    """Where the rows of a bundle are in a registry, or would be.
+    """Where the rows of a bundle are in a registry, or would be."""
 
-    Attributes:
-        root: reference here of the node that the bundle was made for.
-        refs: reference of every node in the bundle to its reference here.
-        created: references here of the nodes that are new.
-        artifacts: digests of the bundle's artifacts that nodes here refer to.
-    """
-
-    root: str
-    refs: Mapping[str, str]
-    created: tuple[str, ...]
-    artifacts: frozenset[str]
+    root: str  # reference here of the node that the bundle was made for
+    refs: Mapping[str, str]  # reference of every node in the bundle to its reference here
+    created: tuple[str, ...]  # references here of the nodes that are new
+    artifacts: frozenset[str]  # digests of the bundle's artifacts that nodes here refer to
 
 
 class BundleStore(Store):
@@ -62,14 +55,13 @@ class BundleStore(Store):
         """A node's rows, with those of everything that it came from and of the evaluations of all these.
 
         The evaluations of what serves come with the data that they were measured on, as evidence for a gate; any other
-        where its subject and all that it was measured on come anyway.
-
-        Raises:
-            NotFoundError: `ref` points at nothing.
-            UsageError: a model among them is not ready.
+        where its subject and all that it was measured on come anyway. A model among them that is not ready is a
+        UsageError.
         """
         with self.database.read() as session:
-            _freeze(session)
+            if session.get_bind().dialect.name == "postgresql":
+                # All queries of the transaction see one moment, as SQLite's do anyway.
+                session.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             keep_to_indexes(session)
             root = find_node(session, ref)
             ids = _with_parents(session, {root.id, *_evidence(session, root)})
@@ -79,16 +71,8 @@ class BundleStore(Store):
     def place(self, rows: BundleRows, rehearse: bool = False) -> Placement:
         """Make the rows' nodes nodes of this registry, in one transaction; those here already stay as they are.
 
-        Domains are the same by name, snapshots and rules by content, releases by parts, everything else by uid.
-
-        Args:
-            rows: checked rows.
-            rehearse: do it all, and take it back.
-
-        Raises:
-            InvalidDataError: a node is here already with another content.
-            IncompatibleError: the parts of a release do not fit together.
-            LockedError: another process is writing.
+        Domains are the same by name, snapshots and rules by content, releases by parts, everything else by uid; a node
+        that is here with another content is an InvalidDataError. A rehearsal does it all, and takes it back.
         """
         with self.database.write() as session:
             try:
@@ -101,12 +85,6 @@ class BundleStore(Store):
 
 
 # ---- out of a registry ----
-
-
-def _freeze(session: Session) -> None:
-    """Have all queries of the transaction see one moment, as SQLite's do anyway."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _with_parents(session: Session, ids: set[int]) -> set[int]:
@@ -179,8 +157,11 @@ def _read(session: Session, root: Node, order: list[int]) -> BundleRows:
         if name != "artifacts":
             found = nodes.values() if name == "nodes" else _rows(session, name, owner, order)
             tables[name] = _sorted(name, [to_plain(name, row, uids) for row in found], place)
-    _require_ready(tables)
-    digests = {row[column] for name, row, column in _named_artifacts(tables) if row[column] is not None}
+    for row in tables["models"]:
+        if row["status"] != ModelStatus.READY:
+            ref = next(node["ref"] for node in tables["nodes"] if node["uid"] == row["id"])
+            raise UsageError(f"{ref} is {row['status']}; bundle what is made of ready models, or train it again.")
+    digests = {digest for name in DETAILS.values() for row in tables[name] for digest in _digests(name, row)}
     stored = _rows(session, "artifacts", "digest", sorted(digests))
     tables["artifacts"] = sorted((to_plain("artifacts", row, uids) for row in stored), key=lambda row: row["digest"])
     return BundleRows(root.ref, tables)
@@ -196,23 +177,6 @@ def _sorted(name: str, rows: list[Row], place: Mapping[str, int]) -> list[Row]:
     """Rows by their nodes, parents first, then by their other keys: the same in every registry."""
     keys = [column.name for column in table_of(name).primary_key if (name, column.name) != ("nodes", "id")]
     return sorted(rows, key=lambda row: (place[row[OWNERS[name]]], [row[key] for key in keys]))
-
-
-def _named_artifacts(tables: Mapping[str, Iterable[Row]]) -> Iterator[tuple[str, Row, str]]:
-    """(table, row, column) wherever an artifact is named."""
-    for name, rows in tables.items():
-        for column in columns_of(name):
-            if names_artifact(column):
-                yield from ((name, row, column.name) for row in rows)
-
-
-def _require_ready(tables: Mapping[str, Iterable[Row]]) -> None:
-    refs = {row["uid"]: row["ref"] for row in tables["nodes"]}
-    for row in tables["models"]:
-        if row["status"] != ModelStatus.READY:
-            raise UsageError(
-                f"{refs[row['id']]} is {row['status']}; bundle what is made of ready models, or train it again."
-            )
 
 
 # ---- into a registry ----
@@ -239,7 +203,11 @@ class _Placing:
             here = self._known(node, kind, values) or self._insert(node, kind, values)
             self._ids[node["uid"]] = here.id
             self._refs[node["ref"]] = here.ref
-            self._note_artifacts(kind, row, here)
+            # A snapshot of equal content may have been written here by another library, to other bytes.
+            table = table_of(DETAILS[kind])
+            for digest, column in _digests(DETAILS[kind], row).items():
+                if self._session.scalar(select(table.c[column]).where(table.c.id == here.id)) == digest:
+                    self._artifacts.add(digest)
         self._hang()
         root = self._refs[self._rows.root]
         return Placement(root, self._refs, tuple(self._created.values()), frozenset(self._artifacts))
@@ -297,7 +265,7 @@ class _Placing:
         holder = self._session.scalar(select(Node.ref).where(Node.uid == node["uid"]))
         if holder is not None:
             raise InvalidDataError(f"{node['ref']} of the bundle is {holder} here; export it once more.")
-        for digest in _digests(kind, values):
+        for digest in _digests(DETAILS[kind], values):
             if self._session.get(Artifact, digest) is None:
                 self._session.add(Artifact(**to_values("artifacts", self._stored[digest], {})))
                 self._session.flush()
@@ -320,13 +288,6 @@ class _Placing:
         )
         return replace(own, version=(self._session.scalar(highest) or 0) + 1)
 
-    def _note_artifacts(self, kind: NodeKind, row: Row, here: Node) -> None:
-        # A snapshot of equal content may have been written here by another library, to other bytes.
-        table = table_of(DETAILS[kind])
-        for digest, column in _digests(kind, row).items():
-            if self._session.scalar(select(table.c[column]).where(table.c.id == here.id)) == digest:
-                self._artifacts.add(digest)
-
     def _hang(self) -> None:
         """Parts, metrics and edges of the new nodes; what a node of old came from is told by this registry alone."""
         for name in ("model_parts", "metrics", "edges"):
@@ -339,9 +300,9 @@ class _Placing:
                 self._session.execute(insert(table_of(name)), [distinct[key] for key in some])
 
 
-def _digests(kind: NodeKind, row: Row) -> dict[str, str]:
-    """Digest of each artifact that a node's row names, to the column that names it."""
-    return {row[c.name]: c.name for c in columns_of(DETAILS[kind]) if names_artifact(c) and row[c.name] is not None}
+def _digests(table: str, row: Row) -> dict[str, str]:
+    """Digest of each artifact that a row of a table names, to the column that names it."""
+    return {row[c.name]: c.name for c in columns_of(table) if names_artifact(c) and row[c.name] is not None}
 
 
 def _label(node: Row, own: Reference) -> str:
