@@ -13,7 +13,6 @@ from pkgutil import iter_modules
 from typing import Any
 
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticUndefinedAnnotation
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
@@ -184,14 +183,7 @@ def _core_schema(type_: Any) -> core_schema.CoreSchema:
     if isinstance(type_, Mapping):
         type_ = make_dataclass("Keys", type_.items())
     adapter = TypeAdapter(_TYPES[type_] if isinstance(type_, str) else type_)
-    names: dict[str, Any] = {}
-    while not adapter.pydantic_complete:
-        try:
-            adapter.rebuild(force=True, _types_namespace=names)
-        except PydanticUndefinedAnnotation as missing:
-            if missing.name in names or missing.name not in _TYPES:
-                raise
-            names[missing.name] = _TYPES[missing.name]
+    adapter.rebuild(_types_namespace=_TYPES)
     return adapter.core_schema
 
 

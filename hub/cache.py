@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -95,25 +95,15 @@ class EmbeddingCache:
             for path in fresh:
                 if found.all():
                     return vectors, found
-                self._take(path, places, vectors, found)
+                if (shard := _read(path, dimension, places)) is not None:
+                    rows = [(row, places[key]) for row, key in enumerate(_apart(shard[0])) if key in places]
+                    source, target = np.array(rows).T
+                    vectors[target] = shard[1][source]
+                    found[target] = True
         return vectors, found
 
     def _shards(self, fingerprint: str) -> list[Path]:
         return sorted((self.directory / fingerprint).glob("*.safetensors"))
-
-    def _take(self, path: Path, places: dict[bytes, int], vectors: FloatArray, found: BoolArray) -> None:
-        """Copy what one shard knows of `places` into `vectors` and mark it in `found`."""
-        with _shard_errors(path), safe_open(path, framework="numpy") as shard:
-            keys: Keys = shard.get_tensor("keys")
-            raw = keys.tobytes()
-            own = [(row, places[key]) for row in range(len(keys)) if (key := raw[32 * row : 32 * row + 32]) in places]
-            if not own:
-                return
-            stored: FloatArray = shard.get_tensor("vectors")
-            _verify(keys, stored, shard.metadata(), vectors.shape[1])
-            source, target = np.array(own).T
-            vectors[target] = stored[source]
-            found[target] = True
 
     def put(self, fingerprint: str, keys: Sequence[bytes], vectors: FloatArray) -> None:
         """Store vectors (N, D) under N keys as one shard, then merge small shards where many have gathered."""
@@ -143,12 +133,7 @@ class EmbeddingCache:
                     small.append(path)
         if len(small) <= COMPACT_AT:
             return
-        read: dict[Path, tuple[Keys, FloatArray]] = {}
-        for path in small:
-            with _shard_errors(path), safe_open(path, framework="numpy") as shard:
-                own = shard.get_tensor("keys"), shard.get_tensor("vectors")
-                _verify(*own, shard.metadata(), None)
-                read[path] = own
+        read = {path: shard for path in small if (shard := _read(path)) is not None}
         if len(read) > 1 and len({vectors.shape[1] for _, vectors in read.values()}) == 1:
             keys, vectors = (np.concatenate(parts) for parts in zip(*read.values(), strict=True))
             first = np.unique(keys, axis=0, return_index=True)[1]
@@ -212,25 +197,37 @@ def _checksum(keys: Keys, vectors: FloatArray) -> str:
     return digest.hexdigest()
 
 
-def _verify(keys: Keys, vectors: FloatArray, metadata: dict[str, str] | None, dimension: int | None) -> None:
-    """Raise ValueError unless the tensors have the cache's shapes and match their checksum."""
-    if keys.shape != (len(keys), 32) or vectors.ndim != 2 or len(keys) != len(vectors):
-        raise ValueError(f"shapes {keys.shape} and {vectors.shape}")
-    if dimension is not None and vectors.shape[1] != dimension:
-        raise ValueError(f"width {vectors.shape[1]} instead of {dimension}")
-    if (metadata or {}).get("sha256") != _checksum(keys, vectors):
-        raise ValueError("checksum mismatch")
+def _apart(keys: Keys) -> list[bytes]:
+    raw = keys.tobytes()
+    return [raw[start : start + 32] for start in range(0, len(raw), 32)]
 
 
-@contextlib.contextmanager
-def _shard_errors(path: Path) -> Iterator[None]:
-    """Pass over a shard that a neighbour has merged away; set a corrupt one aside, so that it is warned of once."""
+def _read(
+    path: Path, dimension: int | None = None, wanted: Mapping[bytes, int] | None = None
+) -> tuple[Keys, FloatArray] | None:
+    """Keys (n, 32) and vectors (n, D) of a shard; None where it has nothing that is wanted, or is of no use.
+
+    One that a neighbour has merged away is passed over; a corrupt one is set aside, so that it is warned of once.
+    """
     try:
-        yield
+        with safe_open(path, framework="numpy") as shard:
+            keys: Keys = shard.get_tensor("keys")
+            if wanted is not None and wanted.keys().isdisjoint(_apart(keys)):
+                return None  # its vectors are never read
+            vectors: FloatArray = shard.get_tensor("vectors")
+            metadata = shard.metadata() or {}
+        if keys.shape != (len(keys), 32) or vectors.ndim != 2 or len(keys) != len(vectors):
+            raise ValueError(f"shapes {keys.shape} and {vectors.shape}")
+        if dimension is not None and vectors.shape[1] != dimension:
+            raise ValueError(f"width {vectors.shape[1]} instead of {dimension}")
+        if metadata.get("sha256") != _checksum(keys, vectors):
+            raise ValueError("checksum mismatch")
     except FileNotFoundError:
-        return
+        return None
     except (SafetensorError, ValueError, TypeError, OSError) as error:
         _LOG.warning("Cached embeddings in %s are corrupt (%s) and will be computed again.", path, error)
         if not isinstance(error, OSError):
             with contextlib.suppress(OSError):
                 path.replace(path.with_suffix(".corrupt"))
+        return None
+    return keys, vectors

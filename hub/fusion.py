@@ -74,6 +74,7 @@ class BaseFusion(nn.Module):
         self.text_dimension = text_dimension
         self.image_dimension = image_dimension
         width = text_dimension + image_dimension
+        # The norm is inside the residual branch (pre-norm): at the start, inputs pass to the bit.
         self.norm = nn.LayerNorm(width)
         self.down = nn.Linear(width, config.hidden)
         self.up = nn.Linear(config.hidden, width)

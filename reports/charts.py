@@ -27,7 +27,8 @@ COLOURS = ("#2563c9", "#d1501f", "#1b8a5a", "#8a4fc4", "#b7860b", "#c2347a", "#0
 _FOR, _AGAINST, _APART = COLOURS[0], COLOURS[1], SOFT
 # A group of weak values is not painted as if it were a group of strong ones.
 _FULL_COLOUR = 0.35
-_LONGEST_LABEL, _HEADING_WIDTH, _HEADING_LINES = 44, 15, 4
+_LONGEST_LABEL = 44
+_HEADING: dict[str, Any] = {"width": 15, "max_lines": 4, "placeholder": "…"}
 # What XML cannot hold, however it is escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STYLE: dict[Any, Any] = {
@@ -115,7 +116,8 @@ def heat_map(
                 start = 0 if axes is row[0] else len(columns)
                 _cells(axes, [values[start : start + len(headings)] for _, values in group.rows], colours)
                 if group is groups[0]:
-                    axes.set_xticks([n + 0.5 for n in range(len(headings))], [_heading(text) for text in headings])
+                    wrapped = ["\n".join(textwrap.wrap(clean(text), **_HEADING)) for text in headings]
+                    axes.set_xticks([n + 0.5 for n in range(len(headings))], wrapped)
                 colours = ("#ffffff", "#ffffff", _APART)
             labels = [shortened(label, _LONGEST_LABEL) for label, _ in group.rows]
             row[0].set_yticks([n + 0.5 for n in range(len(labels))], labels)
@@ -159,11 +161,6 @@ def shortened(text: str, width: int) -> str:
 def clean(text: str) -> str:
     """One line that XML can hold."""
     return " ".join(_FORBIDDEN.sub(" ", text).split())
-
-
-def _heading(text: str) -> str:
-    lines = textwrap.wrap(clean(text), _HEADING_WIDTH, max_lines=_HEADING_LINES, placeholder="…")
-    return "\n".join(lines)
 
 
 def svg(figure: Figure) -> str:

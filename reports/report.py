@@ -137,7 +137,8 @@ def _written(table: Table) -> list[list[_Written]]:
     columns = []
     for place, column in enumerate(table.columns):
         cells = [row[place] for row in table.rows]
-        numbers = [_number(cell) for cell in cells]
+        values = [cell.value if isinstance(cell, Estimate) else cell for cell in cells]
+        numbers = [float(own) if isinstance(own, int | float) and math.isfinite(own) else None for own in values]
         known = [number for number in numbers if number is not None]
         # A lone number is no best.
         best = None if column.best is None or len(known) < 2 else (max if column.best == "max" else min)(known)
@@ -150,12 +151,6 @@ def _written(table: Table) -> list[list[_Written]]:
             written.append(_Written(text, interval, " ".join(name for name, wanted in marks.items() if wanted)))
         columns.append(written)
     return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _number(cell: Cell) -> float | None:
-    """The number that a cell is ranked by, if it has one."""
-    value = cell.value if isinstance(cell, Estimate) else cell
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def _format(number: float, column: Column, given: Cell = None) -> str:

@@ -17,7 +17,8 @@ from ...errors import CorruptArtifactError
 from ..fusion import BaseFusion
 
 FUSION_TARGETS = ("down", "up")
-ALPHA = 16  # the scale of an adapter is this over its rank
+# The scale of an adapter is this over its rank, so that a higher rank does not need another learning rate.
+ALPHA = 16
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 Module = TypeVar("Module", bound=nn.Module)

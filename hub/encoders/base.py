@@ -68,6 +68,7 @@ class Encoder(ABC):
     @cached_property
     def module(self) -> nn.Module:
         """The torch module, loaded on first use: frozen, in evaluation mode, on the encoder's device."""
+        # Not before: where the cache knows every input, weights are never loaded.
         return self._load().to(self.device).eval().requires_grad_(False)
 
     @abstractmethod

@@ -117,10 +117,10 @@ class OpenClipImage(ImageEncoder):
         self.source = source = find_open_clip(config.name.partition(":")[2])
         self.forced_size = config.image_size
         native = source.config["vision_cfg"].get("image_size", 224)
-        side = config.image_size or (max(native) if isinstance(native, list | tuple) else int(native))
+        self.image_size = config.image_size or (max(native) if isinstance(native, list | tuple) else int(native))
         settings = {"kind": "open_clip image", "image_size": self.forced_size, **source.settings()}
         files = {"checkpoint": source.checkpoint}
-        super().__init__(config, int(source.config["embed_dim"]), side, device, settings, files)
+        super().__init__(config, int(source.config["embed_dim"]), device, settings, files)
 
     def _load(self) -> nn.Module:
         model: Any = self.source.load(self.forced_size)
@@ -152,6 +152,7 @@ class OpenClipImage(ImageEncoder):
             states: Tensor = kept(visual._embeds(pictures))  # (B, T, H) of the patches
             return states
 
+        # How many places a picture has depends on its size, the patches and the class token: an empty one tells.
         with torch.inference_mode():
             side = self.image_size
             _, places, width = states_of(torch.zeros(1, 3, side, side, device=self.device)).shape

@@ -25,9 +25,9 @@ class EfficientNetImage(ImageEncoder):
     def __init__(self, config: ImageEncoderConfig, device: torch.device) -> None:
         self.variant = config.name.removeprefix("package:")
         self.checkpoint = packaged_checkpoint(self.variant)
-        size = config.image_size or _SIZES[self.variant]
-        settings = {"kind": self.variant, "image_size": size, "square": "pad white, bicubic", "unit": True}
-        super().__init__(config, DIMENSION, size, device, settings, {"checkpoint": self.checkpoint})
+        self.image_size = config.image_size or _SIZES[self.variant]
+        settings = {"kind": self.variant, "image_size": self.image_size, "square": "pad white, bicubic", "unit": True}
+        super().__init__(config, DIMENSION, device, settings, {"checkpoint": self.checkpoint})
 
     def _load(self) -> nn.Module:
         return load_efficientnet(self.variant, self.checkpoint)
@@ -39,6 +39,7 @@ class EfficientNetImage(ImageEncoder):
         self.require_depth(layers, len(stages) + 1)
         first = len(stages) + 1 - layers
         base = nn.Sequential(model.conv_stem, model.bn1, *stages[:first])
+        # The shape of the feature maps depends on the picture size and the strides: an empty picture tells.
         with torch.inference_mode():
             shape = base(torch.zeros(1, 3, self.image_size, self.image_size, device=self.device)).shape[1:]
         head = _Head(model, stages[first:], shape)

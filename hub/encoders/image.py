@@ -6,7 +6,7 @@ Decoding runs in a few threads one batch ahead of the forward pass, so that two 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from torch.nn import functional as F
 from ...arrays import FloatArray
 from ...errors import InvalidDataError
 from ...progress import StepProgress
-from ..config import ImageEncoderConfig
 from ..devices import usable_cores
 from . import weights
 from .base import Encoder
@@ -44,18 +43,7 @@ class ImageEncoder(Encoder):
 
     kind = "image"
 
-    def __init__(
-        self,
-        config: ImageEncoderConfig,
-        dimension: int,
-        image_size: int,
-        device: torch.device,
-        settings: Mapping[str, object],
-        files: Mapping[str, Path],
-    ) -> None:
-        """`image_size` is the side S of the square that the encoder sees."""
-        self.image_size = image_size
-        super().__init__(config, dimension, device, settings, files)
+    image_size: int  # side S of the square that it sees
 
     def encode(self, inputs: Sequence[str | Path], progress: StepProgress | None = None) -> FloatArray:
         """Unit vectors (N, D) float32 of N picture files, in their order."""

@@ -51,7 +51,7 @@ def _load(
     config: TextEncoderConfig | ImageEncoderConfig,
     device: torch.device | str,
 ) -> Any:
-    from ..devices import pick_device
+    from ..devices import pick_device  # loads torch, as the encoder's own module will
 
     prefix, colon, rest = config.name.partition(":")
     row = table.get(config.name) or table.get(prefix + colon) if rest or not colon else None

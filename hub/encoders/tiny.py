@@ -71,9 +71,9 @@ class TinyImage(ImageEncoder):
 
     def __init__(self, config: ImageEncoderConfig, device: torch.device) -> None:
         self.seed = _seed_of(config.name)
-        side = config.image_size or 32
-        sizes = {"cells": _CELLS, "filters": _FILTERS, "dimension": TINY_DIMENSION, "image_size": side}
-        super().__init__(config, TINY_DIMENSION, side, device, {"kind": "tiny image 1", "seed": self.seed, **sizes}, {})
+        self.image_size = config.image_size or 32
+        sizes = {"cells": _CELLS, "filters": _FILTERS, "dimension": TINY_DIMENSION, "image_size": self.image_size}
+        super().__init__(config, TINY_DIMENSION, device, {"kind": "tiny image 1", "seed": self.seed, **sizes}, {})
 
     def _load(self) -> nn.Module:
         rng = np.random.default_rng([self.seed, 2])

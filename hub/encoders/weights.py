@@ -36,6 +36,7 @@ def file_digest(path: Path) -> str:
     return _digest(real, status.st_size, status.st_mtime_ns)
 
 
+# A checkpoint of hundreds of megabytes decides several fingerprints; it is read once for all of them.
 @lru_cache(maxsize=256)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as stream:
