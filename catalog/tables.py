@@ -190,7 +190,9 @@ def _brief(error: BaseException) -> str:
 
 
 # Name and reader of each format with dtypes of its own.
-BINARY: dict[str, tuple[str, Callable[[Path], pl.DataFrame]]] = {".parquet": ("Parquet", pl.read_parquet)}
+BINARY: dict[str, tuple[str, Callable[[Path], pl.DataFrame]]] = {
+    ".parquet": ("Parquet", pl.read_parquet),
+}
 # Readers of UTF-8 text; each of these may also be gzipped.
 TEXT: dict[str, Callable[[bytes, Path], Table]] = {
     ".csv": _read_delimited,

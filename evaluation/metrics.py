@@ -88,7 +88,11 @@ def _reciprocal_rank(found: Hits) -> DoubleArray:
 
 # A metric is a line here; evaluations report it and gates take it. With one target HR is Recall, and all of them are
 # the usual next-item metrics.
-AT_K: Mapping[str, Callable[[Hits, int], DoubleArray]] = {"hr": _hit_rate, "recall": _recall, "ndcg": _ndcg}
+AT_K: Mapping[str, Callable[[Hits, int], DoubleArray]] = {
+    "hr": _hit_rate,
+    "recall": _recall,
+    "ndcg": _ndcg,
+}
 OVERALL: Mapping[str, Callable[[Hits], DoubleArray]] = {"mrr": _reciprocal_rank}
 
 

@@ -1,5 +1,6 @@
 import gzip
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -30,9 +31,14 @@ def test_text_formats_read_as_text(tmp_path: Path, name: str, content: bytes) ->
     assert frame.to_dict(as_series=False) == {"id": ["007", "8"], "n": ["1.50", None]}
 
 
-def test_parquet_keeps_its_dtypes(tmp_path: Path) -> None:
-    pl.DataFrame({"id": [1], "x": [None]}).write_parquet(tmp_path / "t.parquet")
-    assert load_table(tmp_path / "t.parquet").frame.schema == pl.Schema({"id": pl.Int64(), "x": pl.Null()})
+@pytest.mark.parametrize(("suffix", "write_table"), [(".parquet", pl.DataFrame.write_parquet)])
+def test_binary_formats_keep_their_dtypes(tmp_path: Path, suffix: str, write_table: Any) -> None:
+    path = tmp_path / f"t{suffix}"
+    write_table(pl.DataFrame({"id": [1], "x": [None]}), path)
+    assert load_table(path).frame.schema == pl.Schema({"id": pl.Int64(), "x": pl.Null()})
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InvalidDataError, match=r"is no readable .* file"):
+        load_table(path)
 
 
 def test_quoted_newlines_count_as_one_row(tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_json_values_become_text_on_either_path(tmp_path: Path) -> None:
         ("t.csv", b"", "empty"),
         ("t.csv", b" \n\n", "empty"),
         ("t.xlsx", b"x", "unknown suffix"),
-        ("t.parquet", b"PAR1 broken PAR1", "no readable Parquet"),
+        ("t.parquet", b"PAR1 broken PAR1", "no readable Parquet file"),
         ("t.jsonl", b"nothing\n", "no JSON object"),
     ],
 )
