@@ -28,3 +28,26 @@ def circle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = (" ".join(f"{1 + (start + i) % 30}" for i in range(length)) for start, length in walks)
     path.write_text("".join(f"{user} {line}\n" for user, line in enumerate(lines, 1)), encoding="utf-8")
     return path
+
+
+CONFIG = """hub: {text: {name: tiny}, image: null}
+spoke: {transformer: {dimension: 8}, training: {max_epochs: 1, validate_every: 1}}
+"""
+
+
+@pytest.fixture(scope="session")
+def category(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Options for 24 items with titles and 30 shoppers who walk round them on two days each, and a tiny config."""
+    folder = tmp_path_factory.mktemp("category")
+    words = ("red chair", "blue table", "green lamp", "black sofa")
+    items = [f"i{i},{words[i % 4]} {i // 4},b{i % 3}" for i in range(24)]
+    events = []
+    for user in range(30):
+        for step in range(6):
+            day = 1 + user % 9 + (10 if step > 3 else 0)
+            events.append(f"u{user},i{(user + step) % 24},2024-05-{day:02d}T10:{step:02d}:00Z")
+    (folder / "items.csv").write_text("\n".join(["item_id,title,brand", *items, ""]), encoding="utf-8")
+    (folder / "events.csv").write_text("\n".join(["user_id,item_id,timestamp", *events, ""]), encoding="utf-8")
+    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    files = ["--items", str(folder / "items.csv"), "--events", str(folder / "events.csv")]
+    return [*files, "--config", str(folder / "config.yaml"), "--sessions", "per_user", "--device", "cpu", "--quiet"]

@@ -15,39 +15,12 @@ from hubspoke.spokes.regimes import SPARSE, Regime
 
 from benchmarks.spokes import fusion, head_to_head
 
-CONFIG = """hub: {text: {name: tiny}, image: null}
-spoke: {transformer: {dimension: 8}, training: {max_epochs: 1, validate_every: 1}}
-"""
 Options = Callable[..., list[str]]
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 items with titles; 30 shoppers who walk round them, each on two days."""
-    folder = tmp_path_factory.mktemp("category")
-    words = ("red chair", "blue table", "green lamp", "black sofa")
-    items = [f"i{i},{words[i % 4]} {i // 4},b{i % 3}" for i in range(24)]
-    events = []
-    for user in range(30):
-        for step in range(6):
-            day = 1 + user % 9 + (10 if step > 3 else 0)
-            events.append(f"u{user},i{(user + step) % 24},2024-05-{day:02d}T10:{step:02d}:00Z")
-    (folder / "items.csv").write_text("\n".join(["item_id,title,brand", *items, ""]), encoding="utf-8")
-    (folder / "events.csv").write_text("\n".join(["user_id,item_id,timestamp", *events, ""]), encoding="utf-8")
-    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    return folder
-
-
 @pytest.fixture
-def options(files: Path, tmp_path: Path) -> Options:
-    def make(*more: str) -> list[str]:
-        data = ["--items", str(files / "items.csv"), "--events", str(files / "events.csv"), "--sessions", "per_user"]
-        return [*data, "--config", str(files / "config.yaml"), "--device", "cpu", "--quiet", "--out", out(), *more]
-
-    def out() -> str:
-        return str(tmp_path / "report.json")
-
-    return make
+def options(category: list[str], tmp_path: Path) -> Options:
+    return lambda *more: [*category, "--out", str(tmp_path / "report.json"), *more]
 
 
 def report_of(arguments: list[str]) -> dict[str, Any]:
@@ -115,10 +88,8 @@ def test_the_ablation_of_the_fusion_names_what_validation_chose(
     other = deepcopy(first) | {"model": "another seed"}
     first["metrics"]["all"]["ndcg@10"], other["metrics"]["all"]["ndcg@10"] = 0.25, 0.75
     compared["results"].append(other)
-    several = report | {
-        "spokes": report["spokes"] | {"another seed": own},
-        "compared": {"seen items excluded": compared},
-    }
+    spokes = report["spokes"] | {"another seed": own}
+    several = report | {"spokes": spokes, "compared": {"seen items excluded": compared}}
     row = next(line for line in fusion.markdown(several).splitlines() if line.startswith("| text |"))
     assert row.split(" | ")[4] == "0.5000 (0.2500 to 0.7500)"
 
@@ -127,12 +98,8 @@ def test_pictures_are_left_out_where_there_are_none() -> None:
     with_pictures, without = (fusion.variants(fusion.FUSIONS, there) for there in (True, False))
     assert len(with_pictures) == 3 + 6 * 3 and len(without) == 2 + 5 * 3
     assert not any("pictures" in name for name in without)
-    assert with_pictures["content, attributes / gate"] == {
-        "ids": False,
-        "attributes": {},
-        "statistics": None,
-        "fusion": "gate",
-    }
+    gate = {"ids": False, "attributes": {}, "statistics": None, "fusion": "gate"}
+    assert with_pictures["content, attributes / gate"] == gate
     assert [name for name in without if name.startswith(("text", "ID"))] == ["text / concat", "ID / concat"]
 
 

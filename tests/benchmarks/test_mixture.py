@@ -12,28 +12,9 @@ import torch
 
 from benchmarks.spokes import mixture
 
-CONFIG = """hub: {text: {name: tiny}, image: null}
-spoke: {transformer: {dimension: 8}, training: {max_epochs: 1, validate_every: 1}}
-"""
 
-
-@pytest.fixture
-def arguments(tmp_path: Path) -> list[str]:
-    items = [f"i{i},thing {i % 4} {i // 4}" for i in range(24)]
-    events = [
-        f"u{user},i{(user + step) % 24},2024-05-{1 + user % 9:02d}T10:{step:02d}:00Z"
-        for user in range(30)
-        for step in range(6)
-    ]
-    (tmp_path / "items.csv").write_text("\n".join(["item_id,title", *items, ""]), encoding="utf-8")
-    (tmp_path / "events.csv").write_text("\n".join(["user_id,item_id,timestamp", *events, ""]), encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    files = ["--items", str(tmp_path / "items.csv"), "--events", str(tmp_path / "events.csv")]
-    return [*files, "--config", str(tmp_path / "config.yaml"), "--device", "cpu", "--quiet", "--out"]
-
-
-def test_every_mixture_is_measured(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mixture.main([*arguments, str(tmp_path / "report.json")])
+def test_every_mixture_is_measured(category: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mixture.main([*category, "--out", str(tmp_path / "report.json")])
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     names = [own["mixture"].partition(":")[0].partition(" (")[0] for own in report["rows"]]
     once = ["behaviour alone", "content alone", "fixed, content 2", "fixed, content 3", "fixed, content 5"]
@@ -65,6 +46,6 @@ def test_learned_weights_lean_on_the_part_that_is_right() -> None:
     assert torch.is_grad_enabled()
 
 
-def test_other_protocols_are_refused(arguments: list[str], tmp_path: Path) -> None:
+def test_other_protocols_are_refused(category: list[str]) -> None:
     with pytest.raises(SystemExit):
-        mixture.parse([*arguments, str(tmp_path / "report.json"), "--refit"])
+        mixture.parse([*category, "--out", "report.json", "--refit"])

@@ -154,14 +154,8 @@ def test_a_worker_that_fails_is_told_of(circle: Path, monkeypatch: pytest.Monkey
 def test_the_table_says_when_each_reached_what_all_reached() -> None:
     def system(points: list[tuple[float, float]]) -> dict:
         curve = [{"epoch": i, "seconds": s, "score": q} for i, (s, q) in enumerate(points, 1)]
-        return {
-            "loss": "x",
-            "curve": curve,
-            "sequences_per_second": 5.0,
-            "parameters": 1000,
-            "cpu_seconds_an_epoch": 1.5,
-            "versions": {"torch": "2"},
-        }
+        measured = {"sequences_per_second": 5.0, "parameters": 1000, "cpu_seconds_an_epoch": 1.5}
+        return {"loss": "x", "curve": curve, "versions": {"torch": "2"}, **measured}
 
     systems = {
         "hubspoke": system([(1, 0.1), (2, 0.3)]),
@@ -172,24 +166,12 @@ def test_the_table_says_when_each_reached_what_all_reached() -> None:
     assert peers.targets(systems, [0.25]) == [0.25]
     assert peers.seconds_to(systems["slow"]["curve"], 0.1) == 90
     shape = {"dimension": 8, "blocks": 1, "heads": 1, "dropout": 0.2}
-    report = {
-        "file": "f.txt",
-        "date": "2026-01-01",
-        "systems": systems,
-        "skipped": [],
-        "settings": {
-            "shape": shape,
-            "max_length": 50,
-            "negatives": 9,
-            "batch": 128,
-            "learning_rate": 1e-3,
-            "seed": 0,
-            "threads": 2,
-        },
-        "machine": {"cpu": "c", "memory_gib": 1},
-        "data": dict.fromkeys(("users", "items", "training_sequences", "training_events", "validation_users"), 1)
-        | {"filters_seen": True},
-    }
+    settings = {"shape": shape, "max_length": 50, "negatives": 9, "batch": 128}
+    settings |= {"learning_rate": 1e-3, "seed": 0, "threads": 2}
+    counted = ("users", "items", "training_sequences", "training_events", "validation_users")
+    data = dict.fromkeys(counted, 1) | {"filters_seen": True}
+    report = {"file": "f.txt", "date": "2026-01-01", "systems": systems, "skipped": [], "settings": settings}
+    report |= {"machine": {"cpu": "c", "memory_gib": 1}, "data": data}
     lines = peers.markdown(report).splitlines()
     assert "seconds to 0.1000 | seconds to 0.2000" in lines[0]
     assert lines[4] == "| poor | x | 5 | 1.5 | 0.1000 | 7.0 | not reached |  | 1,000 |"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hubspoke.demo.simulation import CategoryFiles, MarketplaceSettings, simulate_marketplace
+from hubspoke.registry.migrate import upgrade
 from hubspoke.registry.store import Registry
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from PIL import Image
@@ -75,6 +77,24 @@ def ws(tmp_path: Path, sqlite_template: Path) -> Iterator[Workspace]:
     shutil.copy(sqlite_template, folder / "registry.db")
     with open_workspace(environ={}, cwd=tmp_path, workspace=folder, actor="tester") as opened:
         yield opened
+
+
+@pytest.fixture
+def opened(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[..., Workspace]]:
+    """Opens further empty workspaces, each by its name: on SQLite, or on the database of a URL."""
+    with ExitStack() as stack:
+
+        def begin(name: str, url: str | None = None, **settings: Any) -> Workspace:
+            folder = tmp_path / name
+            folder.mkdir()
+            if url is None:
+                shutil.copy(sqlite_template, folder / "registry.db")
+            else:
+                upgrade(url)
+            made = open_workspace(url, environ={}, cwd=tmp_path, workspace=folder, actor="tester", **settings)
+            return stack.enter_context(made)
+
+        yield begin
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from hubspoke.registry.artifacts.remote_files import RemoteFiles
 from hubspoke.settings import Settings
 from hubspoke.workflows import doctor
-from hubspoke.workflows.workspace import Workspace, open_workspace
+from hubspoke.workflows.workspace import Workspace
 
 VERSIONS = {"torch": "2.11.0", "torchvision": "0.26.0", "faiss-cpu": "1.9", "faiss-gpu": None}
 
@@ -29,17 +28,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str | None]:
     versions: dict[str, str | None] = dict(VERSIONS)
     monkeypatch.setattr(doctor, "_version", versions.get)
     return versions
-
-
-@pytest.fixture
-def remote_garden(tmp_path: Path, files: Any, sqlite_template: Path) -> Iterator[Workspace]:
-    """The domain garden with its artifacts at a URL."""
-    (tmp_path / "remote").mkdir()
-    shutil.copy(sqlite_template, tmp_path / "remote" / "registry.db")
-    url = f"memory://{uuid.uuid4().hex}"
-    with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "remote", artifacts=url) as ws:
-        ws.domain.add("garden", files.items, files.events)
-        yield ws
 
 
 def test_a_sound_workspace(garden: Workspace) -> None:
@@ -90,7 +78,9 @@ def test_every_bad_artifact_is_named_and_a_lost_one_without_verify_too(garden: W
     assert "artifact.json of artifact" in found(whole)[f"artifact {items.artifact[:12]}"][1]
 
 
-def test_the_remote_bytes_are_verified_not_the_copies(remote_garden: Workspace) -> None:
+def test_the_remote_bytes_are_verified_not_the_copies(opened: Any, files: Any) -> None:
+    remote_garden = opened("remote", artifacts=f"memory://{uuid.uuid4().hex}")
+    remote_garden.domain.add("garden", files.items, files.events)
     snapshot = remote_garden.registry.snapshots.get("snapshot:garden/items/1")
     assert remote_garden.doctor(verify=True).ok
     remote = RemoteFiles(remote_garden.artifacts.where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from hubspoke.registry.schema import Artifact, Base
 from hubspoke.registry.stores import artifacts as artifact_rows
 from hubspoke.workflows import garbage as garbage_module
 from hubspoke.workflows.garbage import Garbage, GarbageArtifact
-from hubspoke.workflows.workspace import Workspace, open_workspace
+from hubspoke.workflows.workspace import Workspace
 from sqlalchemy import Column, ForeignKey, MetaData, Table
 
 DAY = timedelta(hours=24)
@@ -129,19 +130,16 @@ def test_a_row_whose_bytes_are_gone_already_goes_too(garden: Workspace) -> None:
     assert stored.digest not in rows(garden)
 
 
-def test_what_cannot_be_read_is_garbage_all_the_same(garden: Workspace) -> None:
-    stored = put(garden, "x")
-    (garden.artifacts.path(stored.digest) / "artifact.json").write_text("{}")
-    age(garden.artifacts.path(stored.digest), 2)
-    assert garden.gc(dry_run=False).artifacts == (GarbageArtifact(stored.digest, "unreadable", 3),)
-
-
-def test_an_empty_folder_in_an_artifacts_place_goes(garden: Workspace) -> None:
-    place = garden.artifacts.path("ab" + "0" * 62)
-    place.mkdir(parents=True)
-    age(place, 2)
-    assert garden.gc(dry_run=False).artifacts == (GarbageArtifact(place.name, "unreadable", 0),)
-    assert not place.exists()
+def test_what_cannot_be_read_and_an_empty_folder_are_garbage_all_the_same(garden: Workspace) -> None:
+    damaged = garden.artifacts.path(put(garden, "x").digest)
+    (damaged / "artifact.json").write_text("{}")
+    empty = garden.artifacts.path("ab" + "0" * 62)
+    empty.mkdir(parents=True)
+    for place in (damaged, empty):
+        age(place, 2)
+    found = {GarbageArtifact(damaged.name, "unreadable", 3), GarbageArtifact(empty.name, "unreadable", 0)}
+    assert set(garden.gc(dry_run=False).artifacts) == found
+    assert not empty.exists()
 
 
 def test_staged_folders_of_dead_writers_go_and_count(garden: Workspace) -> None:
@@ -179,6 +177,13 @@ MOMENTS = [
 ]
 
 
+def at_work(garden: Workspace) -> StoredArtifact:
+    """What a writer commits in the middle of a collection."""
+    with garden.artifacts.stage() as staged:
+        (staged / "a").write_text("x")
+        return garden.artifacts.commit(staged, "model")
+
+
 @pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize(("owner", "name"), MOMENTS)
 def test_a_writer_that_commits_and_records_meanwhile_keeps_its_artifact(
@@ -187,16 +192,7 @@ def test_a_writer_that_commits_and_records_meanwhile_keeps_its_artifact(
     stored = put(garden, "x")
     if recorded:
         record(garden, stored)
-    real = getattr(owner, name)
-
-    def after_a_writer(*args: Any) -> Any:
-        monkeypatch.setattr(owner, name, real)
-        with garden.artifacts.stage() as staged:
-            (staged / "a").write_text("x")
-            snapshot(garden, garden.artifacts.commit(staged, "model"))
-        return real(*args)
-
-    monkeypatch.setattr(owner, name, after_a_writer)
+    before(owner, name, monkeypatch, lambda: snapshot(garden, at_work(garden)))
     result = garden.gc(dry_run=False)
     assert (result.artifacts, result.young) == ((), 1)
     assert (garden.artifacts.open(stored.digest) / "a").read_text() == "x"
@@ -210,20 +206,23 @@ def test_a_writer_whose_commit_comes_between_and_whose_row_after(
 ) -> None:
     stored = put(garden, "x")
     record(garden, stored)
-    real = getattr(owner, name)
-
-    def after_a_commit(*args: Any) -> Any:
-        monkeypatch.setattr(owner, name, real)
-        with garden.artifacts.stage() as staged:
-            (staged / "a").write_text("x")
-            garden.artifacts.commit(staged, "model")
-        return real(*args)
-
-    monkeypatch.setattr(owner, name, after_a_commit)
+    before(owner, name, monkeypatch, lambda: at_work(garden))
     garden.gc(dry_run=False)
     snapshot(garden, stored)  # puts the artifact's row back with its own
     assert garden.artifacts.verify(stored.digest) == 1
     assert stored.digest in rows(garden)
+
+
+def before(owner: Any, name: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
+    """Have `act` done the first time that a function is called, before it does its work."""
+    real = getattr(owner, name)
+
+    def after_acting(*args: Any) -> Any:
+        monkeypatch.setattr(owner, name, real)
+        act()
+        return real(*args)
+
+    monkeypatch.setattr(owner, name, after_acting)
 
 
 # ---- kills ----
@@ -260,23 +259,19 @@ def test_a_killed_collection_leaves_no_row_without_bytes_and_is_repeated(
 # ---- at a URL ----
 
 
-def test_a_remote_store_is_collected_with_its_read_copies(
-    tmp_path: Path, files: Any, sqlite_template: Path, s3_url: str
-) -> None:
-    (tmp_path / "remote").mkdir()
-    shutil.copy(sqlite_template, tmp_path / "remote" / "registry.db")
-    with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "remote", artifacts=s3_url) as ws:
-        ws.domain.add("garden", files.items)
-        with ws.artifacts.stage() as staged:
-            (staged / "a").write_text("x")
-            stored = ws.artifacts.commit(staged, "model")
-        assert (ws.gc().artifacts, ws.gc().young) == ((), 1)
-        # The server's clock cannot be turned back, so the collector is sent into the future.
-        later = datetime.now(UTC) + timedelta(hours=1)
-        held = ws.artifacts.holdings()
-        found, _ = garbage_module._find(ws, held, later)
-        assert [(garbage.digest, garbage.kind) for garbage in found] == [(stored.digest, "model")]
-        assert garbage_module._remove(ws, held, found, later) == found
-        assert set(ws.artifacts.digests()) == rows(ws)
-        assert not ws.artifacts.path(stored.digest).exists()
-        assert ws.doctor(verify=True).exit_code == 0
+def test_a_remote_store_is_collected_with_its_read_copies(opened: Any, files: Any, s3_url: str) -> None:
+    ws = opened("remote", artifacts=s3_url)
+    ws.domain.add("garden", files.items)
+    with ws.artifacts.stage() as staged:
+        (staged / "a").write_text("x")
+        stored = ws.artifacts.commit(staged, "model")
+    assert (ws.gc().artifacts, ws.gc().young) == ((), 1)
+    # The server's clock cannot be turned back, so the collector is sent into the future.
+    later = datetime.now(UTC) + timedelta(hours=1)
+    held = ws.artifacts.holdings()
+    found, _ = garbage_module._find(ws, held, later)
+    assert [(garbage.digest, garbage.kind) for garbage in found] == [(stored.digest, "model")]
+    assert garbage_module._remove(ws, held, found, later) == found
+    assert set(ws.artifacts.digests()) == rows(ws)
+    assert not ws.artifacts.path(stored.digest).exists()
+    assert ws.doctor(verify=True).exit_code == 0
