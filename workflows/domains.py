@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..registry.lineage.staleness import Staleness
     from .context import Context
     from .datasets import Table
-    from .ingest import IngestRequest, IngestResult, ReadOptions
+    from .ingest import CheckedTable, IngestRequest, IngestResult, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,8 @@ class Domains:
             if existing is not None:
                 _refuse_other_settings(existing, settings, description)
             tables = check(self._context, name, request, sessions)
-            # A kind of table that the domain lacks completes a killed call; any other must be there already.
-            counts = existing and {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
-            for table in tables:
-                if counts and counts[table.kind] and table.known is None:
-                    raise UsageError(
-                        f"There is a domain {name!r} with other {table.kind} already; add a new version with "
-                        f"`hubspoke data ingest {name} --{table.kind} FILE`."
-                    )
+            if existing is not None:
+                _refuse_other_tables(existing, tables)
             begin = None if existing else lambda: domains.add(name, description, settings)
             results = take_snapshots(self._context, name, tables, dry_run, begin)
             cached = existing is not None and all(result.cached for result in results.values())
@@ -242,6 +236,17 @@ def _check(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except HubspokeError as error:
         return Check(name, False, str(error))
+
+
+def _refuse_other_tables(existing: DomainRecord, tables: Sequence[CheckedTable]) -> None:
+    """A kind of table that the domain lacks completes a killed call; any other must be there already."""
+    has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
+    for table in tables:
+        if has[table.kind] and table.known is None:
+            raise UsageError(
+                f"There is a domain {existing.name!r} with other {table.kind} already; add a new version with "
+                f"`hubspoke data ingest {existing.name} --{table.kind} FILE`."
+            )
 
 
 def _refuse_other_settings(existing: DomainRecord, settings: Mapping[str, Any], description: str) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.demo.simulation import CategoryFiles, MarketplaceSettings, simulate_marketplace
 from hubspoke.registry.migrate import upgrade
+from hubspoke.registry.records import ModelRecord
 from hubspoke.registry.store import Registry
 from hubspoke.workflows.workspace import Workspace, open_workspace
 from PIL import Image
@@ -111,6 +116,28 @@ def garden(ws: Workspace, files: Files) -> Workspace:
     return ws
 
 
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a command in a process of its own and hand it over when it has come to the nth call of a place."""
+    started: list[subprocess.Popen[str]] = []
+    driver = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
+
+    def begin(place: str, nth: int, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", driver, place, str(nth), *arguments]
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path)
+        started.append(process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line == "HERE\n", process.communicate()[1]
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
 Tree = dict[str, str]
 
 
@@ -192,3 +219,15 @@ def shop(tmp_path: Path, shop_template: Path) -> Iterator[Workspace]:
     shutil.copytree(shop_template, tmp_path / "shop")
     with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "shop", actor="tester") as opened:
         yield opened
+
+
+@pytest.fixture
+def train_on(shop: Workspace, market: dict[str, CategoryFiles]) -> Callable[..., ModelRecord]:
+    """Train on a table of events, each user one session, in a new domain of the shop."""
+
+    def train(events: pl.DataFrame, config: Any, **options: Any) -> ModelRecord:
+        name = f"d{len(shop.domain.list())}"
+        shop.domain.add(name, market["lamps"].items, events, sessions=SessionSettings(mode="per_user"))
+        return shop.spoke.show(str(shop.spoke.train(name, config=config, index=False, **options).ref))
+
+    return train

@@ -18,14 +18,13 @@ from hubspoke.workflows.workspace import Workspace, open_workspace
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders that hubs were read from."""
     found: list[str] = []
-    load = Hub.load.__func__  # type: ignore[attr-defined]
+    load = Hub.load
 
-    def counted(cls: type[Hub], directory: Any, **options: Any) -> Hub:
+    def counted(directory: Any, **options: Any) -> Hub:
         found.append(str(directory))
-        loaded: Hub = load(cls, directory, **options)
-        return loaded
+        return load(directory, **options)
 
-    monkeypatch.setattr(Hub, "load", classmethod(counted))
+    monkeypatch.setattr(Hub, "load", counted)
     return found
 
 

@@ -40,18 +40,22 @@ def test_events_can_be_left_out_and_chosen(garden: Workspace, files: Any) -> Non
     assert len(load_dataset(garden, "garden", events="snapshot:garden/events/1").sequences) == 2
 
 
-def test_what_cannot_be_loaded_says_what_to_do(garden: Workspace) -> None:
+@pytest.mark.parametrize(
+    ("domain", "items", "error", "sentence"),
+    [
+        ("empty", None, NotFoundError, "hubspoke data ingest empty --items FILE"),
+        ("pots", None, NotFoundError, "no domain 'pots'"),
+        ("garden", "snapshot:garden/events/1", UsageError, "holds events of garden"),
+        ("garden", "snapshot:garden/items/9", NotFoundError, "snapshot:garden/items/9"),
+        ("garden", "snapshot:garden", UsageError, "not a reference"),
+    ],
+)
+def test_what_cannot_be_loaded_says_what_to_do(
+    garden: Workspace, domain: str, items: str | None, error: type[Exception], sentence: str
+) -> None:
     garden.domain.add("empty")
-    with pytest.raises(NotFoundError, match="hubspoke data ingest empty --items FILE"):
-        load_dataset(garden, "empty")
-    with pytest.raises(NotFoundError, match="no domain 'pots'"):
-        load_dataset(garden, "pots")
-    with pytest.raises(UsageError, match="holds events of garden"):
-        load_dataset(garden, "garden", items="snapshot:garden/events/1")
-    with pytest.raises(NotFoundError):
-        load_dataset(garden, "garden", items="snapshot:garden/items/9")
-    with pytest.raises(UsageError, match="not a reference"):
-        load_dataset(garden, "garden", items="snapshot:garden")
+    with pytest.raises(error, match=sentence):
+        load_dataset(garden, domain, items=items)
 
 
 def test_events_on_products_that_left_the_catalog_are_left_out(garden: Workspace, files: Any) -> None:
@@ -59,27 +63,18 @@ def test_events_on_products_that_left_the_catalog_are_left_out(garden: Workspace
         "garden", files.write("fewer.csv", "item_id,title\nrose,Red rose\nfern,Green fern\npot,Clay pot\n")
     )
     dataset = load_dataset(garden, "garden")
-    assert dataset.waterfall[0] == {
-        "name": "events on items outside the catalog left out",
-        "rows_in": 9,
-        "rows_out": 8,
-        "sessions": None,
-        "users": None,
-    }
+    step = {"name": "events on items outside the catalog left out", "rows_in": 9, "rows_out": 8}
+    assert dataset.waterfall[0] == {**step, "sessions": None, "users": None}
     assert [s.tolist() for s in dataset.sequences] == [[0, 1, 2], [0, 2, 1]]
     garden.data.ingest("garden", pl.DataFrame({"item_id": ["oak"], "title": ["Oak"]}))
     with pytest.raises(InvalidDataError, match="None of the 9 events"):
         load_dataset(garden, "garden")
 
 
-def test_pictures_are_paths_in_item_order(garden: Workspace, files: Any) -> None:
-    paths = image_paths(load_dataset(garden, "garden", with_events=False))
-    assert paths == [[files.folder / "rose.png"], [], [files.folder / "spade.png"], []]
-
-
-def test_a_picture_that_changed_or_went_is_told_when_needed(garden: Workspace, files: Any) -> None:
+def test_pictures_are_paths_in_item_order_none_of_them_changed_or_gone(garden: Workspace, files: Any) -> None:
+    dataset = load_dataset(garden, "garden", with_events=False)
+    assert image_paths(dataset) == [[files.folder / "rose.png"], [], [files.folder / "spade.png"], []]
     (files.folder / "rose.png").write_bytes((files.folder / "spade.png").read_bytes())
-    dataset = load_dataset(garden, "garden")
     with pytest.raises(InvalidDataError, match="has changed since it was ingested"):
         image_paths(dataset)
     (files.folder / "rose.png").unlink()

@@ -92,13 +92,10 @@ def test_what_is_missing_is_added_and_what_differs_is_refused(garden: Workspace,
         garden.domain.add("garden", files.items, description="trees")
 
 
-@pytest.mark.parametrize("name", ["Garden", "hub", "a b", "", "1st"])
-def test_a_name_that_is_no_name_is_refused(ws: Workspace, name: str) -> None:
-    with pytest.raises(UsageError):
-        ws.domain.add(name)
-
-
-def test_events_without_a_catalog_are_refused(ws: Workspace, files: Any) -> None:
+def test_what_is_no_name_and_events_without_a_catalog_are_refused(ws: Workspace, files: Any) -> None:
+    for name in ("Garden", "hub", "a b", "", "1st"):
+        with pytest.raises(UsageError):
+            ws.domain.add(name)
     with pytest.raises(UsageError, match="--items FILE"):
         ws.domain.add("garden", events=files.events)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.hub.encoders.tiny import TinyImage, TinyText
 from hubspoke.workflows import hub_training
-from hubspoke.workflows.workspace import Workspace, open_workspace
+from hubspoke.workflows.workspace import Workspace
 
 TRAINED: dict[str, Any] = {
     "text": {"name": "tiny"},
@@ -30,17 +28,11 @@ def two(ws: Workspace, market: Any) -> Workspace:
 def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Workspace) -> None:
     result = two.hub.train(config=TRAINED)
     assert (result.ref, result.cached) == ("hub:1", False)
-    assert result.summary["domains"] == ["lamps", "mugs"]
-    assert result.summary["items"] == 80
-    assert [(row["held_out"], row["share"]) for row in result.table] == [
-        (name, share) for name in ("lamps", "mugs") for share in (0.0, 0.5, 1.0)
-    ]
     for name in ("lamps", "mugs"):
         rows = [row for row in result.table if row["held_out"] == name]
         for row in rows:
             assert row["difference"] == pytest.approx(row["ndcg@10"] - rows[0]["ndcg@10"], abs=1e-6)
     kept = result.summary["kept_share"]
-    assert kept in (0.0, 0.5, 1.0)
     assert not [row for row in result.table if row["share"] == kept and row.get("high", 0.0) < 0.0]
     record = two.hub.show("hub@live")
     assert record.summary["table"] == list(result.table)
@@ -95,15 +87,20 @@ def test_a_dry_run_changes_nothing(two: Workspace, tree: Any) -> None:
     assert two.hub.live() is None
 
 
-def test_what_is_wrong_is_told(two: Workspace, tiny_hub: Any) -> None:
-    with pytest.raises(UsageError, match=r"hub config is not usable .*tekst"):
-        two.hub.train(config={"tekst": None})
-    with pytest.raises(NotFoundError):
-        two.hub.train(domains=["nowhere"], config=tiny_hub)
-    with pytest.raises(NotFoundError):
-        two.hub.train(domains=["lamps"], held_out="nowhere", config=tiny_hub)
-    with pytest.raises(UsageError):
-        two.hub.train(domains=[], config={"text": {"name": "package:nothing-like-that"}})
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"config": {"tekst": None}}, UsageError, "hub config is not usable .*tekst"),
+        ({"domains": ["nowhere"]}, NotFoundError, "nowhere"),
+        ({"domains": ["lamps"], "held_out": "nowhere"}, NotFoundError, "nowhere"),
+        ({"domains": [], "config": {"text": {"name": "package:nothing-like-that"}}}, UsageError, "nothing-like-that"),
+    ],
+)
+def test_what_is_wrong_is_refused(
+    two: Workspace, tiny_hub: Any, options: dict[str, Any], error: type[Exception], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        two.hub.train(**{"config": tiny_hub, **options})
     with pytest.raises(NotFoundError):
         two.hub.show()
     assert two.hub.live() is None
@@ -116,14 +113,12 @@ def test_show_refuses_a_spoke(shop: Workspace) -> None:
 
 
 @pytest.fixture
-def seeing(tmp_path: Path, market: Any, sqlite_template: Path) -> Iterator[Workspace]:
+def seeing(ws: Workspace, market: Any) -> Workspace:
     """A workspace whose live hub reads and sees, both with tiny encoders."""
-    del sqlite_template
     config = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 0}}
-    with open_workspace(environ={}, cwd=tmp_path, workspace=tmp_path / "seeing", create=True) as opened:
-        opened.domain.add("lamps", market["lamps"].items)
-        opened.hub.train(domains=[], config=config)
-        yield opened
+    ws.domain.add("lamps", market["lamps"].items)
+    ws.hub.train(domains=[], config=config)
+    return ws
 
 
 def test_a_catalog_is_embedded_once(seeing: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.registry.records import ModelRecord
 from hubspoke.spokes.features.items import ItemFeatures, fit_features
 from hubspoke.workflows.datasets import event_ranges, load_dataset
@@ -194,15 +193,8 @@ def events() -> pl.DataFrame:
 
 
 @pytest.fixture
-def train(shop: Workspace, market: Any, config: Any) -> Train:
-    """Train on a table of events in a new domain of the shop."""
-
-    def call(events: pl.DataFrame, **options: Any) -> ModelRecord:
-        name = f"d{len(shop.domain.list())}"
-        shop.domain.add(name, market["lamps"].items, events.drop("after"), sessions=SessionSettings(mode="per_user"))
-        return shop.spoke.show(str(shop.spoke.train(name, config=config, index=False, **options).ref))
-
-    return call
+def train(train_on: Train, config: Any) -> Train:
+    return lambda events, **options: train_on(events.drop("after"), config, **options)
 
 
 def bought(events: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,6 @@ from typing import Any
 import pytest
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
-DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 PLACES = [
     ("hubspoke.files:flush", 1),  # the first table and its manifest are written, not yet flushed
     ("hubspoke.registry.artifacts.local:ArtifactStore.commit", 2),  # the second table is staged
@@ -21,27 +17,6 @@ PLACES = [
     ("hubspoke.registry.stores.snapshots:SnapshotStore.add", 1),  # the domain stands alone
     ("hubspoke.registry.stores.snapshots:SnapshotStore.add", 2),  # its events are missing
 ]
-
-
-@pytest.fixture
-def stopped(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command and hand it over when it has come to the place."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(place: str, nth: int, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", DRIVER, place, str(nth), *arguments]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path)
-        started.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line == "HERE\n", process.communicate()[1]
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def contents(ws: Workspace) -> list[tuple[Any, ...]]:
@@ -70,13 +45,18 @@ def test_a_killed_domain_add_is_repeated_to_the_same_result(
         assert ws.domain.add("garden", files.items, files.events).cached
 
 
-def test_a_killed_ingest_leaves_the_earlier_snapshots_alone(garden: Workspace, files: Any, stopped: Any) -> None:
-    before = contents(garden)
+@pytest.fixture
+def ingesting(garden: Workspace, files: Any, stopped: Any) -> Any:
+    """An ingest that is about to commit the files of its events."""
     ingest = ("data", "ingest", "garden", "--events", str(files.events), "--until", "2024-05-02")
     folder = ("--workspace", str(garden.settings.workspace))
-    process = stopped("hubspoke.registry.artifacts.local:ArtifactStore.commit", 1, *ingest, *folder)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    return stopped("hubspoke.registry.artifacts.local:ArtifactStore.commit", 1, *ingest, *folder)
+
+
+def test_a_killed_ingest_leaves_the_earlier_snapshots_alone(garden: Workspace, files: Any, ingesting: Any) -> None:
+    before = contents(garden)
+    ingesting.kill()
+    assert ingesting.wait() == -signal.SIGKILL
     assert contents(garden) == before
     result = garden.data.ingest("garden", events=files.events, until=datetime(2024, 5, 2, tzinfo=UTC))
     assert result.events is not None
@@ -84,12 +64,9 @@ def test_a_killed_ingest_leaves_the_earlier_snapshots_alone(garden: Workspace, f
     assert list((garden.artifacts.root / "staging").iterdir()) == []
 
 
-def test_a_request_to_end_cleans_up_and_gives_130(garden: Workspace, files: Any, stopped: Any) -> None:
-    ingest = ("data", "ingest", "garden", "--events", str(files.events), "--until", "2024-05-02")
-    folder = ("--workspace", str(garden.settings.workspace))
-    process = stopped("hubspoke.registry.artifacts.local:ArtifactStore.commit", 1, *ingest, *folder)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait() == 130
-    assert "Interrupted" in process.stderr.read()
+def test_a_request_to_end_cleans_up_and_gives_130(garden: Workspace, ingesting: Any) -> None:
+    ingesting.send_signal(signal.SIGTERM)
+    assert ingesting.wait() == 130
+    assert "Interrupted" in ingesting.stderr.read()
     assert list((garden.artifacts.root / "staging").iterdir()) == []
     assert len(garden.data.snapshots("garden")) == 2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
 from hubspoke.catalog.sequences import build_sequences
 from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
+from hubspoke.errors import CorruptArtifactError, HubspokeError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.workspace import Workspace
 
@@ -53,24 +54,15 @@ def test_the_whole_way_and_back_on_both_databases(
     assert (promoted.before, promoted.after, promoted.spoke) == ("release:lamps/1", "release:lamps/2", "lamps:1")
     assert each_ws.recommend("lamps", ["lamps-0001"], k=3).served_by == "lamps:1"
     upstream = {reached.ref for reached in each_ws.registry.lineage.upstream("release:lamps/2").nodes}
-    assert upstream >= {
-        "lamps:1",
-        "hub:1",
-        "index:lamps/2",
-        "snapshot:lamps/items/1",
-        "snapshot:lamps/events/1",
-    }
+    assert upstream >= {"lamps:1", "hub:1", "index:lamps/2", "snapshot:lamps/items/1", "snapshot:lamps/events/1"}
     downstream = {reached.ref for reached in each_ws.registry.lineage.downstream("snapshot:lamps/events/1").nodes}
     assert {"lamps:1", "index:lamps/2", "release:lamps/2"} <= downstream
     assert "release:lamps/1" not in downstream
     assert each_ws.rollback("lamps").after == "release:lamps/1"
     assert each_ws.recommend("lamps", ["lamps-0001"], k=3).served_by == "hub:1"
     moves = [(move.action, move.to_ref) for move in each_ws.history("lamps")]
-    assert moves == [
-        ("promote", "release:lamps/1"),
-        ("promote", "release:lamps/2"),
-        ("rollback", "release:lamps/1"),
-    ]
+    assert [action for action, _ in moves] == ["promote", "promote", "rollback"]
+    assert [to for _, to in moves] == ["release:lamps/1", "release:lamps/2", "release:lamps/1"]
 
 
 def test_day_zero_needs_a_catalog_and_nothing_else(ready: Workspace, catalog: pl.DataFrame) -> None:
@@ -83,11 +75,8 @@ def test_day_zero_needs_a_catalog_and_nothing_else(ready: Workspace, catalog: pl
         ("first recommendations", None, False),
     ]
     assert (result.domain, result.mode, result.release) == ("lamps", "day zero", "release:lamps/1")
-    assert [answer.session[0]["item_id"] for answer in result.recommendations] == [
-        "lamps-0000",
-        "lamps-0020",
-        "lamps-0039",
-    ]
+    asked = [answer.session[0]["item_id"] for answer in result.recommendations]
+    assert asked == ["lamps-0000", "lamps-0020", "lamps-0039"]
     for answer in result.recommendations:
         assert len(answer.items) == 4
         assert answer.served_by == "hub:1"
@@ -113,25 +102,12 @@ def test_without_a_hub_one_is_made(ws: Workspace, catalog: pl.DataFrame, monkeyp
 def test_with_events_a_spoke_is_trained_on_all_of_them_and_serves(
     ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut: list[int] = []
-
-    def counted(*tables: Any) -> Any:
-        cut.append(1)
-        return build_sequences(*tables)
-
+    counted = Mock(wraps=build_sequences)
     monkeypatch.setattr("hubspoke.workflows.datasets.build_sequences", counted)
     result = ready.launch("lamps", catalog, events=events, config=tiny_spoke)
-    assert len(cut) == 1  # all steps share the data in memory
-    assert [step for step, _, _ in done(result)] == [
-        "snapshot of items",
-        "snapshot of events",
-        "hub",
-        "index",
-        "release",
-        "spoke",
-        "release",
-        "first recommendations",
-    ]
+    assert counted.call_count == 1  # all steps share the data in memory
+    steps = ["snapshot of items", "snapshot of events", "hub", "index", "release", "spoke", "release"]
+    assert [step for step, _, _ in done(result)] == [*steps, "first recommendations"]
     assert (result.mode, result.release) == ("trained", "release:lamps/2")
     spoke = ready.spoke.show("lamps")
     assert spoke.summary["split"] == {"name": "all", "test_from": None, "refit": True}
@@ -232,25 +208,21 @@ def test_bad_data_leaves_no_category_behind(
         (broken / f"{item}.png").write_bytes(b"no picture")
     named = catalog.with_columns(image=pl.col("item_id") + ".png")
     elsewhere = events.with_columns(item_id="other-" + pl.col("item_id"))
-    for attempt in (
-        lambda: ready.launch("lamps", named, images=broken),
-        lambda: ready.launch("lamps", catalog.head(0)),
-        lambda: ready.launch("lamps", catalog, events=elsewhere),
-        lambda: ready.launch("lamps", catalog.drop("item_id")),
-    ):
-        with pytest.raises(InvalidDataError) as caught:
-            attempt()
-        assert caught.value.exit_code == 4
+    attempts: list[tuple[type[HubspokeError], Any, dict[str, Any]]] = [
+        (InvalidDataError, named, {"images": broken}),
+        (InvalidDataError, catalog.head(0), {}),
+        (InvalidDataError, catalog, {"events": elsewhere}),
+        (InvalidDataError, catalog.drop("item_id"), {}),
+        (NotFoundError, tmp_path / "missing.csv", {}),
+        (UsageError, catalog, {"name": "no such name"}),
+        (NotFoundError, catalog, {"hub": "hub:9"}),
+        (UsageError, catalog, {"events": events, "config": {"layers": 2}}),
+    ]
+    for error, table, options in attempts:
+        with pytest.raises(error) as caught:
+            ready.launch(**{"name": "lamps", "catalog": table, **options})
+        assert caught.value.exit_code == error.exit_code
         assert ready.domain.list() == []
-    with pytest.raises(NotFoundError):
-        ready.launch("lamps", tmp_path / "missing.csv")
-    with pytest.raises(UsageError):
-        ready.launch("no such name", catalog)
-    with pytest.raises(NotFoundError):
-        ready.launch("lamps", catalog, hub="hub:9")
-    with pytest.raises(UsageError, match="layers"):
-        ready.launch("lamps", catalog, events=events, config={"layers": 2})
-    assert ready.domain.list() == []
 
 
 def test_a_catalog_of_one_item_is_launched(ready: Workspace, catalog: pl.DataFrame) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, NotFoundError, UsageError
+from hubspoke.errors import HubspokeError, IncompatibleError, InvalidDataError, LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import ModelRecord
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
@@ -52,27 +52,22 @@ def swapped(events: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
 
 
 @pytest.fixture
-def train(shop: Workspace, market: Any, tiny_spoke: Any) -> Train:
-    """Train on a table of events in a new domain of the shop."""
-
-    def call(events: pl.DataFrame, **options: Any) -> ModelRecord:
-        name = f"d{len(shop.domain.list())}"
-        shop.domain.add(
-            name, market["lamps"].items, events.select("user_id", "item_id", "timestamp"), sessions=PER_USER
-        )
-        return shop.spoke.show(str(shop.spoke.train(name, config=tiny_spoke, index=False, **options).ref))
-
-    return call
+def train(train_on: Train, tiny_spoke: Any) -> Train:
+    return lambda events, **options: train_on(events.drop("after"), tiny_spoke, **options)
 
 
-def test_leave_one_out_never_sees_the_last_event(train: Train, events: pl.DataFrame) -> None:
+def test_leave_one_out_never_sees_the_last_event_not_even_to_choose(train: Train, events: pl.DataFrame) -> None:
+    # Where every user's last event repeats the first one, a look at the test would say that people buy again.
+    first = pl.col("item_id").first().over("user_id")
+    again = events.with_columns(item_id=pl.when(pl.col("after") == 0).then(first).otherwise(pl.col("item_id")))
     plain = train(events)
-    assert plain.space_fingerprint == train(events).space_fingerprint
-    other = train(swapped(events, pl.col("after") == 0))
-    assert other.space_fingerprint == plain.space_fingerprint
-    assert other.summary["mixture"] == plain.summary["mixture"]
+    for other in (train(events), train(swapped(events, pl.col("after") == 0)), train(again)):
+        assert other.space_fingerprint == plain.space_fingerprint
+        for key in ("validation_filters_seen", "mixture", "epochs", "validation_ndcg@10"):
+            assert other.summary[key] == plain.summary[key]
     assert train(swapped(events, pl.col("after") == 2)).space_fingerprint != plain.space_fingerprint
     assert plain.summary["training_events"] == (events["after"] >= 2).sum()
+    assert plain.summary["validation_filters_seen"]
 
 
 def test_bert4rec_trains_is_stored_and_recommends(shop: Workspace, tiny_spoke: Any) -> None:
@@ -88,17 +83,6 @@ def test_bert4rec_trains_is_stored_and_recommends(shop: Workspace, tiny_spoke: A
     other = shop.recommend("lamps", session=session[::-1], k=5)
     assert [item["score"] for item in other.items] != [item["score"] for item in answer.items]
     assert record.space_fingerprint != shop.spoke.show("lamps:1").space_fingerprint
-
-
-def test_not_even_the_choice_on_validation_depends_on_the_last_event(train: Train, events: pl.DataFrame) -> None:
-    # Where every user's last event repeats the first one, a look at the test would say that people buy again.
-    first = pl.col("item_id").first().over("user_id")
-    again = events.with_columns(item_id=pl.when(pl.col("after") == 0).then(first).otherwise(pl.col("item_id")))
-    plain, other = train(events), train(again)
-    assert plain.summary["validation_filters_seen"]
-    for key in ("validation_filters_seen", "mixture", "epochs", "validation_ndcg@10"):
-        assert other.summary[key] == plain.summary[key]
-    assert other.space_fingerprint == plain.space_fingerprint
 
 
 def test_a_refit_takes_the_validation_events_in_and_still_not_the_test(train: Train, events: pl.DataFrame) -> None:
@@ -145,12 +129,8 @@ def test_the_same_inputs_and_config_give_the_same_version(shop: Workspace, tiny_
 def test_force_trains_again_and_can_be_promoted(shop: Workspace, tiny_spoke: Any) -> None:
     forced = shop.spoke.train("lamps", config=tiny_spoke, force=True, promote=True)
     # The same weights come out, so nothing but the version tells the two apart, down to the index.
-    assert (forced.ref, forced.cached, forced.index, forced.release) == (
-        "lamps:2",
-        False,
-        "index:lamps/2",
-        "release:lamps/2",
-    )
+    assert (forced.ref, forced.cached) == ("lamps:2", False)
+    assert (forced.index, forced.release) == ("index:lamps/2", "release:lamps/2")
     first, second = shop.spoke.list("lamps")
     assert first.space_fingerprint == second.space_fingerprint
     assert shop.recommend("lamps", ["lamps-0001"]).served_by == "lamps:2"
@@ -168,13 +148,9 @@ def test_its_lineage_names_the_hub_and_both_snapshots(shop: Workspace) -> None:
     inherited = [(edge.part, edge.reason) for edge in edges if edge.relation == "inherits"]
     assert [part for part, _ in inherited] == ["fusion", "text encoder"]
     assert all(reason for _, reason in inherited)
-    parts = {part.name: part.source for part in shop.spoke.show("lamps:1").parts}
-    assert (parts["text encoder"], parts["fusion"], parts["adapter"], parts["mixture"]) == (
-        "hub:1",
-        "hub:1",
-        None,
-        None,
-    )
+    sources = {part.name: part.source for part in shop.spoke.show("lamps:1").parts}
+    expected = {"text encoder": "hub:1", "fusion": "hub:1", "adapter": None, "mixture": None}
+    assert sources.items() >= expected.items()
 
 
 def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market: Any, events: pl.DataFrame) -> None:
@@ -191,19 +167,24 @@ def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "error", "sentence"),
     [
-        ({"config": {"layers": 3}}, "spoke config is not usable .*layers"),
-        ({"config": {"training": {"max_epochs": -1}}}, "training.max_epochs"),
-        ({"split": "temporal"}, "--test-from"),
-        ({"hub": "lamps:1"}, "not a hub"),
-        ({"items": "snapshot:lamps/events/1"}, "holds events"),
+        ({"config": {"layers": 3}}, UsageError, "spoke config is not usable .*layers"),
+        ({"config": {"training": {"max_epochs": -1}}}, UsageError, "training.max_epochs"),
+        ({"split": "temporal"}, UsageError, "--test-from"),
+        ({"hub": "lamps:1"}, UsageError, "not a hub"),
+        ({"items": "snapshot:lamps/events/1"}, UsageError, "holds events"),
+        ({"on": "new"}, UsageError, "--from"),
+        ({"on": "old", "parent": "lamps:1"}, UsageError, "no 'old' events"),
+        ({"parent": "hub:1"}, UsageError, "not a spoke"),
+        ({"parent": "lamps:1", "config": {"transformer": {"dimension": 32}}}, IncompatibleError, "dimension 16 there"),
+        ({"parent": "lamps:1", "config": {"model": "bert4rec"}}, IncompatibleError, "model sasrec there and bert4rec"),
     ],
 )
 def test_a_wrong_request_is_refused_before_a_version_is_taken(
-    shop: Workspace, options: dict[str, Any], told: str
+    shop: Workspace, options: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(error, match=sentence):
         shop.spoke.train("lamps", **options)
     assert len(shop.registry.models.list("spoke")) == 1
 
@@ -247,22 +228,17 @@ def test_a_training_that_fails_says_why_and_leaves_nothing_half_written(
     assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:3"
 
 
-DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     ("place", "nth"),
     [
         ("hubspoke.spokes.training.batches:BucketedBatches.epoch", 2),  # one epoch is done, nothing is written
-        (
-            "hubspoke.spokes.training.checkpoints:save_file",
-            2,
-        ),  # there is a checkpoint to go on from, and half of the next
+        # There is a checkpoint to go on from, and half of the next.
+        ("hubspoke.spokes.training.checkpoints:save_file", 2),
         ("hubspoke.registry.stores.models:ModelStore.finish", 1),  # the artifact stands, its row does not say so
     ],
 )
 def test_a_killed_training_is_repeated_to_the_same_result(
-    shop: Workspace, shop_template: Path, tmp_path: Path, tiny_spoke: Any, place: str, nth: int
+    shop: Workspace, shop_template: Path, tmp_path: Path, tiny_spoke: Any, stopped: Any, place: str, nth: int
 ) -> None:
     config = {**tiny_spoke, "seed": 1, "training": {**tiny_spoke["training"], "max_epochs": 5}}
     shutil.copytree(shop_template, tmp_path / "whole")
@@ -271,19 +247,11 @@ def test_a_killed_training_is_repeated_to_the_same_result(
         expected_record, expected_files = whole.spoke.show("lamps:2"), list(whole.artifacts.digests())
     (tmp_path / "config.json").write_text(json.dumps(config))
     command = ["spoke", "train", "lamps", "--config", str(tmp_path / "config.json")]
-    command += ["--workspace", str(shop.settings.workspace)]
-    pipe = subprocess.PIPE
-    driver = [sys.executable, "-c", DRIVER, place, str(nth), *command]
-    with subprocess.Popen(driver, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            assert process.stdout.readline() == "HERE\n", process.stderr.read()
-            with pytest.raises(LockedError, match=f"Process {process.pid} holds"):
-                shop.spoke.train("lamps", config=config)
-        finally:
-            process.kill()
-        assert process.wait() == -signal.SIGKILL
+    process = stopped(place, nth, *command, "--workspace", str(shop.settings.workspace))
+    with pytest.raises(LockedError, match=f"Process {process.pid} holds"):
+        shop.spoke.train("lamps", config=config)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     assert [model.status for model in shop.spoke.list("lamps")] == ["ready", "training"]
     assert any("lamps:2 since" in check.message for check in shop.doctor().checks)
     # What serves was never touched.
