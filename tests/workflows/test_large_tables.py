@@ -197,7 +197,7 @@ def test_a_killed_cut_is_repeated_to_the_same_spoke(
     own = {**tiny_spoke, "statistics": {}, "training": {**tiny_spoke["training"], **STREAMED}}
     config.write_text(json.dumps(own), encoding="utf-8")
     command = ("spoke", "train", "many", "--config", str(config), "--workspace", str(lamps.settings.workspace))
-    process = stopped("hubspoke.catalog.streams:_write_part", nth, *command)
+    process = stopped("hubspoke.catalog.streams:coded_events", nth, *command)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     (left,) = (lamps.cache_dir / "sessions").iterdir()
