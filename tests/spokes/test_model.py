@@ -7,7 +7,7 @@ from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import BaseFusion, EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
-from hubspoke.spokes.training.batches import MASK, PADDING, Batch, serving_batch
+from hubspoke.spokes.training.batches import MASK, PADDING, Batch
 
 ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
 
@@ -33,14 +33,6 @@ def own_inputs(model, encoded):
 
 def histories(*rows):
     return [np.array(row, np.int64) for row in rows]
-
-
-def test_only_adapter_ids_projection_and_transformer_are_trainable(model):
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert {name.split(".")[0] for name in trainable} == {"content", "ids", "transformer"}
-    content = {name for name in trainable if name.startswith("content.")}
-    assert {name for name in content if "lora_" not in name} == {"content.linear.weight", "content.linear.bias"}
-    assert len(content) == 6
 
 
 def test_without_an_adapter_the_fusion_is_a_frozen_copy(make, hub):
@@ -147,18 +139,6 @@ def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, 
     assert np.abs(together - either.session_vectors(vectors, histories(*LONG))).max() > 1e-3
 
 
-def test_times_are_read_where_every_history_with_events_knows_them(either, encoded):
-    vectors = either.item_vectors(either.inputs(encoded, ID_ROWS))
-    known = known_events()
-    expected = either.session_vectors(vectors, known)
-    # An empty history knows nothing and hinders nobody; one with events and without times leaves all without.
-    known[2] = np.zeros(0, np.int64)
-    np.testing.assert_allclose(either.session_vectors(vectors, known), expected, atol=1e-6)
-    known[1] = np.array(LONG[1], np.int64)
-    without = either.session_vectors(vectors, histories(*LONG))
-    np.testing.assert_allclose(either.session_vectors(vectors, known), without, atol=1e-6)
-
-
 @pytest.mark.parametrize(("kind", "known"), [("sasrec", [2, 3, 4, 6]), ("bert4rec", [2, 3, 4])])
 def test_a_session_is_read_at_its_last_event_or_at_a_mask_token_after_it(make, encoded, kind, known):
     model = make(model=kind)
@@ -205,26 +185,6 @@ def test_a_hidden_item_is_never_seen(either, encoded):
             changed = own.clone()
             changed[shown, 0] += 3
             assert (either.encode_batch(changed, batch) - out).abs().max() > 1e-4
-
-
-def test_padding_never_matters(either, encoded):
-    vectors = torch.from_numpy(either.item_vectors(either.inputs(encoded, ID_ROWS)))
-    sessions = [History(own) for own in histories([1, 2, 3, 4, 5], [7, 2, 6])]
-    wide = cloze_batch() if either.cloze else serving_batch(sessions, 5)
-    narrow = Batch(*(None if part is None else part[1:, :3] for part in (
-        wide.inputs, wide.targets, wide.timestamps, wide.event_types)))  # fmt: skip
-    with torch.no_grad():
-        together = either.encode_batch(vectors[torch.from_numpy(wide.rows)], wide)
-        alone = either.encode_batch(vectors[torch.from_numpy(narrow.rows)], narrow)
-        torch.testing.assert_close(together[-1:], alone, atol=1e-6, rtol=0)
-        # Not even what stands in the padding: other times and types there change nothing.
-        if wide.timestamps is not None:
-            times, types = wide.timestamps.copy(), wide.event_types.copy()
-            times[~wide.valid], types[~wide.valid] = 10**15, 5
-            other = either.encode_batch(
-                vectors[torch.from_numpy(wide.rows)], Batch(wide.inputs, wide.targets, times, types)
-            )
-            torch.testing.assert_close(other, together, atol=0, rtol=0)
 
 
 def test_initialisation(hub, space):

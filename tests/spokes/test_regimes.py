@@ -15,46 +15,31 @@ def sequences(lengths):
     )
 
 
-def test_a_new_category_keeps_the_defaults():
-    regime = regime_of(sequences([3, 4, 5] * 3))
-    assert regime.name == "small"
-    assert SpokeConfig.model_validate(regime.fill({})) == SpokeConfig()
-    assert regime_of(sequences([])).name == "small-sparse"
-
-
-@pytest.mark.parametrize(("events", "name"), [(34, "small-sparse"), (35, "small")])
-def test_few_events_an_item_are_told_as_statistics(events, name):
-    # Seven items, five events each.
-    regime = regime_of(sequences([events]))
+@pytest.mark.parametrize(
+    ("lengths", "name", "dimension", "max_length", "negatives"),
+    [
+        ([], "small-sparse", 64, 50, 256),
+        ([34], "small-sparse", 64, 50, 256),  # of seven items, so fewer than five events each
+        ([35], "small", 64, 50, 256),
+        ([10] * (WIDE_EVENTS // 10 - 1), "small", 64, 50, 256),
+        ([10] * (WIDE_EVENTS // 10), "wide", 128, 50, 256),
+        ([int(LONG_SEQUENCE) - 1] * 4, "small", 64, 50, 256),
+        ([int(LONG_SEQUENCE)] * 4, "small-long", 64, 200, 1024),
+        # Many events in long sequences pay for negatives and not for width.
+        ([200] * (WIDE_EVENTS // 200), "wide-long", 64, 200, 1024),
+    ],
+)
+def test_what_events_decide(lengths, name, dimension, max_length, negatives):
+    regime = regime_of(sequences(lengths))
     assert regime.name == name
     config = SpokeConfig.model_validate(regime.fill({}))
-    assert (config.statistics is not None) == (name == "small-sparse")
-    assert SpokeConfig.model_validate(regime.fill({"statistics": None})).statistics is None
-
-
-@pytest.mark.parametrize(("events", "name"), [(WIDE_EVENTS - 10, "small"), (WIDE_EVENTS, "wide")])
-def test_many_events_carry_a_wider_model_with_shorter_steps(events, name):
-    regime = regime_of(sequences([10] * (events // 10)))
-    assert regime.name == name
-    config = SpokeConfig.model_validate(regime.fill({}))
+    assert (config == SpokeConfig()) is (name == "small")
+    shape, training = config.transformer, config.training
+    assert (shape.dimension, shape.max_length, training.negatives) == (dimension, max_length, negatives)
     # The product is what a step moves a score by.
-    assert config.transformer.dimension * config.training.learning_rate == pytest.approx(0.064)
-
-
-@pytest.mark.parametrize(("length", "name"), [(LONG_SEQUENCE - 1, "small"), (LONG_SEQUENCE, "small-long")])
-def test_long_sequences_get_long_windows(length, name):
-    regime = regime_of(sequences([int(length)] * 4))
-    assert regime.name == name
-    longest = SpokeConfig.model_validate(regime.fill({})).transformer.max_length
-    assert longest == (200 if name == "small-long" else 50)
-
-
-def test_many_events_in_long_sequences_pay_for_negatives_and_not_for_width():
-    regime = regime_of(sequences([200] * (WIDE_EVENTS // 200)))
-    config = SpokeConfig.model_validate(regime.fill({}))
-    assert regime.name == "wide-long"
-    assert (config.transformer.dimension, config.transformer.max_length, config.training.negatives) == (64, 200, 1024)
-    assert config.transformer.dimension * config.training.learning_rate == pytest.approx(0.064)
+    assert shape.dimension * training.learning_rate == pytest.approx(0.064)
+    assert (config.statistics is not None) is name.endswith("sparse")
+    assert SpokeConfig.model_validate(regime.fill({"statistics": None})).statistics is None
 
 
 def test_long_batches_are_trained_on_for_as_many_steps():

@@ -51,10 +51,10 @@ def variant(request, make):
     return make(**request.param)
 
 
-def test_its_vectors_are_as_wide_as_what_is_read_and_an_index_holds_them(variant, encoded, item_ids, items):
+def test_its_vectors_and_parts_are_those_of_what_is_read_in_an_index_too(variant, hub, encoded, item_ids, items):
     vectors = variant.embed_items(item_ids, encoded, items)
-    content = variant.behaviour.config.content
-    assert vectors.shape == (12, variant.dimension) == (12, 8 + 1 + 32 * len(content))
+    config = variant.behaviour.config
+    assert vectors.shape == (12, variant.dimension) == (12, 8 + 1 + 32 * len(config.content))
     assert np.isfinite(vectors).all()
     # Who is cold does not depend on whether the others have a residual.
     np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
@@ -62,6 +62,12 @@ def test_its_vectors_are_as_wide_as_what_is_read_and_an_index_holds_them(variant
     queries = variant.embed_sessions(vectors, [HISTORY])
     best = index.search(queries, 12)[0][0]
     assert best[1] == pytest.approx(float((vectors @ queries[0]).max()), abs=1e-4)
+    own = {part.name for part in spoke_parts(variant, hub) if part.inherited is None}
+    expected = {"calibration", "transformer", "mixture"}
+    expected |= {"content projection", "adapter"} if config.content else set()
+    expected |= {"item ids"} if config.ids else set()
+    expected |= {"item fusion"} if config.fusion != "concat" else set()
+    assert own == expected | ({"attribute encoder", "behaviour statistics"} if config.attributes else set())
 
 
 def test_what_is_not_read_has_no_say(variant, encoded, item_ids, items):
@@ -124,17 +130,6 @@ def test_a_session_that_grows_is_the_session_as_a_whole(variant, encoded, item_i
     np.testing.assert_allclose(state.embedding, model.session_vectors(vectors, [HISTORY])[0], atol=1e-5)
 
 
-def test_its_registry_parts_are_those_it_has(variant, hub):
-    config = variant.behaviour.config
-    own = {part.name for part in spoke_parts(variant, hub) if part.inherited is None}
-    expected = {"calibration", "transformer", "mixture"}
-    expected |= {"content projection", "adapter"} if config.content else set()
-    expected |= {"item ids"} if config.ids else set()
-    expected |= {"item fusion"} if config.fusion != "concat" else set()
-    expected |= {"attribute encoder", "behaviour statistics"} if config.attributes else set()
-    assert own == expected
-
-
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
 @pytest.mark.parametrize("asked", VARIANTS, ids=named)
 def test_it_trains_every_weight_it_has(make, sequences, encoded, item_ids, items, asked, kind):
@@ -171,11 +166,3 @@ def test_without_ids_there_is_no_table_and_an_item_is_its_content(make, hub, enc
     renamed = made.embed_items(["never seen"], encoded.rows(np.array([0])))
     np.testing.assert_allclose(np.delete(renamed[0], 8), np.delete(vectors[0], 8), atol=1e-5)
     assert renamed[0, 8] == 1 and vectors[0, 8] == 0
-
-
-def test_text_alone_is_the_hub_of_a_catalog_without_pictures(make, encoded, item_ids):
-    made = make(content=("text",))
-    content = made.embed_items(item_ids, encoded)[:, 9:]
-    np.testing.assert_array_equal(content, made.space.embed(made.fusion.fuse(encoded.without("image"))))
-    # The fusion reads both side by side, so that pictures could speak through the text block.
-    assert np.abs(made.space.embed(made.fusion.fuse(encoded)) - content).max() > 1e-3

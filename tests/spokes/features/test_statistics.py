@@ -225,8 +225,7 @@ def test_what_types_exist_decides_the_columns():
 
 
 def test_the_columns_of_a_parent_are_kept():
-    made = fit_statistics(EVENTS)
-    again = fit_statistics(EVENTS, columns=("recency", "rating", "view"))
+    made, again = fit_statistics(EVENTS), fit_statistics(EVENTS, columns=("recency", "rating", "view"))
     assert again.columns == ("recency", "rating", "view")
     assert raw(again, "view") == raw(made, "view") and raw(again, "recency") == raw(made, "recency")
     assert not any(raw(again, "rating"))
@@ -309,17 +308,10 @@ def leaning(hub, space, encoded, folds):
 
     Items 0 to 3 are taken by everybody, three of them first; 10 to 59 each by one user, last; nobody takes 60 to 99.
     """
-    n, users = 100, 50
-    ids = [f"item {row:03d}" for row in range(n)]
-    taken = [[(user + step) % 4 for step in range(3)] + [10 + user] for user in range(users)]
-    rows = [
-        (f"user {user:02d}", ids[item], 10 * step, "view") for user, own in enumerate(taken)
-        for step, item in enumerate(own)
-    ]  # fmt: skip
-    events = table(*rows)
-    whole = build_sequences(
-        clean_sessions(events, SessionSettings(min_length=1, mode="per_user")).frame, pl.Series("item_id", ids)
-    )
+    n, ids = 100, [f"item {row:03d}" for row in range(100)]
+    taken = {f"user {user:02d}": [*((user + step) % 4 for step in range(3)), 10 + user] for user in range(50)}
+    events = table(*((user, ids[item], 10 * t, "view") for user, own in taken.items() for t, item in enumerate(own)))
+    cleaned = clean_sessions(events, SessionSettings(min_length=1, mode="per_user"))
     config = SpokeConfig.model_validate(
         {
             "transformer": {"dimension": 8, "max_length": 4, "dropout": 0.0},
@@ -329,13 +321,11 @@ def leaning(hub, space, encoded, folds):
             "training": {"max_epochs": 25, "negatives": 64, "learning_rate": 0.03, "tokens_per_batch": 64},
         }
     )
-    statistics = fit_statistics(events, folds, recency=False)
-    features = ItemFeatures(statistics=statistics)
+    features = ItemFeatures(statistics=fit_statistics(events, folds, recency=False))
     torch.manual_seed(0)
     model = BehaviourModel(config, hub.fusion, space, 0, features)
-    own = encoded.rows(np.arange(n) % 12)
-    inputs = model.inputs(own, np.zeros(n, np.int64), features.encode(ids, None))
-    train_behaviour(model, inputs, whole, config)
+    inputs = model.inputs(encoded.rows(np.arange(n) % 12), np.zeros(n, np.int64), features.encode(ids, None))
+    train_behaviour(model, inputs, build_sequences(cleaned.frame, pl.Series("item_id", ids)), config)
     vectors = model.item_vectors(inputs)
     after_one, after_three = model.session_vectors(vectors, [np.array([0]), np.array([0, 1, 2])]) @ vectors.T
     popular = after_one[:4].mean() - after_one[60:].mean()

@@ -76,14 +76,7 @@ def test_a_write_that_dies_leaves_the_last_one(tmp_path, monkeypatch, dies_at):
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-000009"]
 
 
-OPTIONS = {
-    "default": {},
-    "everything": {
-        "sampler": "popularity",
-        "hard_negatives": 2,
-        "temperature": 0.5,
-    },
-}
+OPTIONS = {"default": {}, "everything": {"sampler": "popularity", "hard_negatives": 2, "temperature": 0.5}}
 
 
 def random_config(**training):
@@ -149,19 +142,12 @@ def test_the_seconds_of_all_processes_up_to_a_checkpoint_are_told(tmp_path, monk
     assert train(random_config())[1].seconds_before == 0.0
 
 
-def test_a_finished_training_is_not_trained_again(tmp_path):
+@pytest.mark.parametrize(("change", "seed"), [({"negatives": 7}, 0), ({}, 1)])
+def test_a_finished_training_is_not_trained_again_and_another_one_begins_anew(tmp_path, change, seed):
     keep, begun = Checkpoints(tmp_path), []
     with interrupted(99, begun):
-        first, _ = train(random_config(), checkpoints=keep)
-        again, run = train(random_config(), checkpoints=keep)
-    assert begun == list(range(6)) and same(first, again) and run.best_epoch == 6
-
-
-@pytest.mark.parametrize("change", [{"negatives": 7}, {"seed": 1}])
-def test_another_training_begins_anew(tmp_path, change):
-    keep, begun = Checkpoints(tmp_path), []
-    seed = change.pop("seed", 0)
-    with interrupted(99, begun):
-        train(config(), checkpoints=keep)
+        first, _ = train(config(), checkpoints=keep)
+        again, run = train(config(), checkpoints=keep)
+        assert begun == [0, 1, 2] and same(first, again) and run.best_epoch == 3
         train(config(**change), seed=seed, checkpoints=keep)
     assert begun == [0, 1, 2, 0, 1, 2]

@@ -93,6 +93,7 @@ def test_training_changes_only_what_it_should(make, items, cycle):
     changed = {name for name, weight in weights(model).items() if not torch.equal(weight, before[name])}
     frozen = {name for name in before if name.startswith("content.fusion.") and "lora_" not in name}
     assert len(frozen) == 6 and not changed & frozen
+    assert frozen == {name for name, weight in model.named_parameters() if not weight.requires_grad}
     assert {name for name in before if "lora_" in name} <= changed
     assert {"ids.weight", "content.linear.weight", "transformer.positions"} <= changed
 

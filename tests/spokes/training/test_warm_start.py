@@ -94,32 +94,30 @@ def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, encoded
     assert drift["q05"] > 0.9
 
 
+def changed(config, **settings):
+    return SpokeConfig.model_validate({**config.model_dump(), **settings})
+
+
 def test_what_differs_in_shape_is_named(spoke):
     parent = spoke.behaviour.config
-    require_same_shapes(parent, parent, "garden:3", OWN)
-    free = {"id_dropout": 0.5, "seed": 9, "training": {"learning_rate": 0.1}}
-    require_same_shapes(SpokeConfig.model_validate({**parent.model_dump(), **free}), parent, "garden:3", OWN)
-    other = parent.model_copy(update={"transformer": parent.transformer.model_copy(update={"blocks": 2})})
-    with pytest.raises(IncompatibleError, match=r"garden:3 .*transformer.blocks 1 there and 2 here"):
-        require_same_shapes(other, parent, "garden:3", OWN)
-    dropout = parent.model_copy(update={"transformer": parent.transformer.model_copy(update={"dropout": 0.5})})
-    require_same_shapes(dropout, parent, "garden:3", OWN)
-    require_same_shapes(parent.model_copy(update={"adapter": None}), parent, "garden:3", OWN)
+    shape = parent.transformer.model_dump()
+    free = {"id_dropout": 0.5, "seed": 9, "training": {"learning_rate": 0.1}, "transformer": shape | {"dropout": 0.5}}
+    for settings in ({}, free, {"adapter": None}):
+        require_same_shapes(changed(parent, **settings), parent, "garden:3", OWN)
+    # Positions know how long a window is.
+    for setting, told in ({"blocks": 2}, "blocks 1 there and 2"), ({"max_length": 9}, "max_length 5 there and 9"):
+        with pytest.raises(IncompatibleError, match=rf"garden:3 .*transformer.{told} here"):
+            require_same_shapes(changed(parent, transformer=shape | setting), parent, "garden:3", OWN)
 
 
 def test_the_step_length_of_an_encoder_adapter_is_free(spoke):
-    def config(**encoder_adapter):
-        return SpokeConfig.model_validate({**spoke.behaviour.config.model_dump(), "encoder_adapter": encoder_adapter})
-
-    require_same_shapes(config(learning_rate_factor=0.5), config(), "shop:1", OWN)
+    config = spoke.behaviour.config
+    parent, slow, other = (
+        changed(config, encoder_adapter=own) for own in ({}, {"learning_rate_factor": 0.5}, {"rank": 2})
+    )
+    require_same_shapes(slow, parent, "shop:1", OWN)
     with pytest.raises(IncompatibleError, match=r"encoder_adapter.rank 8 there and 2 here"):
-        require_same_shapes(config(rank=2), config(), "shop:1", OWN)
-
-
-def test_positions_know_how_long_a_window_is():
-    long, short = (SpokeConfig.model_validate({"transformer": {"max_length": length}}) for length in (50, 20))
-    with pytest.raises(IncompatibleError, match="max_length 50 there and 20 here"):
-        require_same_shapes(short, long, "garden:3", OWN)
+        require_same_shapes(other, parent, "shop:1", OWN)
 
 
 def test_drift_is_the_cosine_of_each_item():
