@@ -39,7 +39,7 @@ def info_nce_loss(similarity: Tensor, same: Tensor) -> Tensor:
     return (F.cross_entropy(masked, labels) + F.cross_entropy(masked.T, labels)) / 2
 
 
-class _CalibratedSpace:
+class CalibratedSpace:
     """A domain's frozen content space as torch tensors, so that the loss is taken where the space is used."""
 
     def __init__(self, domain: ContrastiveDomain, image_share: float, device: torch.device) -> None:
@@ -78,7 +78,7 @@ def train_fusion(
     fusion = copy.deepcopy(start).train()
     # A category whose items have neither text nor pictures has pairs but nothing to compare them by.
     usable = [d for d in domains if len(d.pairs) and d.space.dimension]
-    spaces = [_CalibratedSpace(d, image_share, fusion.down.weight.device) for d in usable]
+    spaces = [CalibratedSpace(d, image_share, fusion.down.weight.device) for d in usable]
     if not spaces or config.steps == 0:
         return fusion.eval(), []
     optimiser = torch.optim.AdamW(fusion.parameters(), lr=config.learning_rate, weight_decay=0.01)
@@ -91,7 +91,7 @@ def train_fusion(
     for step, turn in enumerate(turns, 1):
         space = spaces[turn]
         pairs = space.pairs[rng.integers(len(space.pairs), size=config.batch_size)]  # (B, 2)
-        loss = _pair_loss(fusion, space, pairs, config.temperature)
+        loss = pair_loss(fusion, space, pairs, config.temperature)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -102,7 +102,8 @@ def train_fusion(
     return fusion.eval(), losses
 
 
-def _pair_loss(fusion: BaseFusion, space: _CalibratedSpace, pairs: IntArray, temperature: float) -> Tensor:
+def pair_loss(fusion: BaseFusion, space: CalibratedSpace, pairs: IntArray, temperature: float) -> Tensor:
+    """InfoNCE of B pairs of rows (B, 2), scored as the content space scores them."""
     device = fusion.down.weight.device
     rows, inverse = np.unique(pairs, return_inverse=True)  # an item of many pairs is embedded once
     z = space.embed(fusion(space.x[torch.from_numpy(rows)].to(device)))  # (rows, R)

@@ -6,7 +6,7 @@ import torch
 from hubspoke.catalog.sequences import Sequences, co_engaged_pairs
 from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig
 from hubspoke.hub.content import fit_content_space
-from hubspoke.hub.contrastive import ContrastiveDomain, _CalibratedSpace, _pair_loss, info_nce_loss
+from hubspoke.hub.contrastive import CalibratedSpace, ContrastiveDomain, info_nce_loss, pair_loss
 from hubspoke.hub.contrastive import train_fusion as train
 from hubspoke.hub.fusion import BaseFusion, EncodedItems
 from hypothesis import given, settings
@@ -118,7 +118,7 @@ def test_nothing_to_train_changes_nothing(case):
 
 def test_the_loss_is_taken_on_the_content_score():
     own = domain()
-    space = _CalibratedSpace(own, 0.3, torch.device("cpu"))
+    space = CalibratedSpace(own, 0.3, torch.device("cpu"))
     z = space.embed(space.x).numpy()
     content = own.space.embed(own.encoded)
     expected = (content * own.space.modality_weights(0.3)) @ content.T
@@ -141,12 +141,12 @@ def test_the_loss_is_taken_on_the_content_score():
 def test_an_item_is_no_negative_of_its_partners_or_of_itself(pairs, same):
     own = domain()
     fusion = start()
-    space = _CalibratedSpace(own, 0.3, torch.device("cpu"))
+    space = CalibratedSpace(own, 0.3, torch.device("cpu"))
     with torch.no_grad():
         z = space.embed(fusion(space.x))
         rows = torch.tensor(pairs)
         expected = info_nce_loss(z[rows[:, 0]] @ z[rows[:, 1]].T / 0.2, torch.tensor(same, dtype=torch.bool))
-        assert _pair_loss(fusion, space, np.array(pairs), 0.2).item() == pytest.approx(expected.item(), abs=1e-6)
+        assert pair_loss(fusion, space, np.array(pairs), 0.2).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 @settings(max_examples=20)
