@@ -128,13 +128,11 @@ def check(context: Context, domain: str, request: IngestRequest, sessions: Sessi
     """Read and check what is asked for, items first; nothing is written, and the domain need not exist yet."""
     exists = context.registry.domains.find(domain) is not None
 
-    def table(
-        read: ReadResult, as_of: datetime | None = None, sessions: Mapping[str, Any] | None = None
-    ) -> CheckedTable:
-        found = context.registry.snapshots.list(domain, read.kind) if exists else []
+    def table(read: ReadResult, as_of: datetime | None = None, cut: Mapping[str, Any] | None = None) -> CheckedTable:
+        taken = context.registry.snapshots.list(domain, read.kind) if exists else []
         content = content_hash(read.frame)
-        known = next((snapshot for snapshot in found if snapshot.content_hash == content), None)
-        return CheckedTable(read, content, known, as_of, sessions)
+        known = next((snapshot for snapshot in taken if snapshot.content_hash == content), None)
+        return CheckedTable(read, content, known, as_of, cut)
 
     checked = []
     item_ids = None

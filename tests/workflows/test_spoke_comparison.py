@@ -7,20 +7,15 @@ from typing import Any
 import pytest
 from hubspoke.commands.differences import compared_spokes
 from hubspoke.errors import UsageError
-from hubspoke.workflows.spoke_comparison import SpokeComparison
 from hubspoke.workflows.workspace import Workspace
 
 
-@pytest.fixture
-def found(shop: Workspace, tiny_spoke: Any) -> SpokeComparison:
-    """lamps:1, a child of it without a step, and one of another seed; the first and the last were measured."""
+def test_versions_stand_side_by_side(shop: Workspace, tiny_spoke: Any) -> None:
+    # lamps:1, a child of it without a step, and one of another seed; the first and the last were measured.
     shop.spoke.train("lamps", config={"training": {"max_epochs": 0}}, parent="lamps:1", index=False)
     shop.spoke.train("lamps", config={**tiny_spoke, "seed": 5}, index=False)
     shop.evaluate.compare("lamps", ["lamps:1", "lamps:3"])
-    return shop.spoke.compare("lamps", "lamps:2", "lamps:3")
-
-
-def test_versions_stand_side_by_side(found: SpokeComparison) -> None:
+    found = shop.spoke.compare("lamps", "lamps:2", "lamps:3")
     assert found.versions == ("lamps:1", "lamps:2", "lamps:3")
     rows = {(row.section, row.name): row for row in found.rows}
     assert rows["config", "seed"].values == (0, 0, 5) and not rows["config", "seed"].same
@@ -32,15 +27,10 @@ def test_versions_stand_side_by_side(found: SpokeComparison) -> None:
     assert rows["data", "items"].same and rows["data", "items"].values[2].ref == "snapshot:lamps/items/1"
     transformer = rows["parts", "transformer"]
     assert transformer.values[0].fingerprint == transformer.values[1].fingerprint != transformer.values[2].fingerprint
-
-
-def test_metrics_are_those_of_one_protocol(found: SpokeComparison) -> None:
     (ndcg,) = (one for one in found.metrics if (one.name, one.slice) == ("ndcg@10", "all"))
     assert ndcg.values[1] is None and None not in (ndcg.values[0], ndcg.values[2])
     assert ndcg.evaluations[1] is None and len({ndcg.evaluations[0], ndcg.evaluations[2]}) == 2
-
-
-def test_the_text_shows_what_differs(found: SpokeComparison) -> None:
+    # The text shows what differs.
     text = compared_spokes(found)
     lines = [line.split() for line in text.splitlines()]
     assert ["config", "lamps:1", "lamps:2", "lamps:3"] in lines and ["seed", "0", "0", "5"] in lines

@@ -76,10 +76,7 @@ def test_torchrun_trains_what_one_process_trains(
     assert trained.returncode == 0, trained.stderr
     told = json.loads(trained.stdout)  # one process has spoken, and once
     assert (told["ref"], told["index"], told["summary"]["processes"]) == ("lamps:2", "index:lamps/2", 2)
-    assert [(model.ref, model.status) for model in two.spoke.list("lamps")] == [
-        ("lamps:1", "ready"),
-        ("lamps:2", "ready"),
-    ]
+    assert {model.ref: model.status for model in two.spoke.list("lamps")} == {"lamps:1": "ready", "lamps:2": "ready"}
     assert two.index.check("index:lamps/2").ok
     with open_workspace(environ={}, workspace=folder / "one") as one:
         alone = one.spoke.show(str(one.spoke.train("lamps", config=CONFIG, refit=True, index=False).ref))
