@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from types import TracebackType
 
 from .database import Database
 from .lineage.store import LineageStore
@@ -28,7 +27,7 @@ from .stores.snapshots import SnapshotStore
 from .transfer.bundles import BundleStore
 
 
-class Registry:
+class Registry(AbstractContextManager["Registry"]):
     """An open registry; each noun has its store, such as `registry.models.get("garden:7")`.
 
     A NotFoundError where there is none at the URL, a SchemaVersionError where its schema is not this code's.
@@ -54,12 +53,7 @@ class Registry:
         self.lineage = LineageStore(self.database)
         self.bundles = BundleStore(self.database)
 
-    def __enter__(self) -> Registry:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ class Context:
     @cached_property
     def artifacts(self) -> ArtifactStore:
         """The artifact store."""
-        from ..registry.artifacts.opening import open_store
+        from ..registry.artifacts.remote import open_store
 
         return open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
 

@@ -25,6 +25,13 @@ _WAITS = 300
 _WAIT_SECONDS = 0.2
 
 
+def open_store(location: Path | str, copies: Path) -> ArtifactStore:
+    """The store at a folder, or at an fsspec URL such as `s3://bucket/prefix`, whose read copies lie in `copies`."""
+    if isinstance(location, Path) or "://" not in location:
+        return ArtifactStore(Path(location))
+    return RemoteArtifactStore(location, copies)
+
+
 class RemoteArtifactStore(ArtifactStore):
     """Objects `<url>/<first two of the digest>/<digest>/<file>`, each artifact read through a verified local copy.
 
@@ -104,7 +111,15 @@ class RemoteArtifactStore(ArtifactStore):
         try:
             if self.touched(digest) >= untouched_since:
                 return False
-            self._remove(digest)
+            # The manifest goes first: a collector that is killed after it leaves files that nobody takes for an
+            # artifact.
+            manifest = _at(digest, MANIFEST)
+            for path in (manifest, *(path for path in self._files.list(_at(digest)) if path != manifest)):
+                self._files.remove(path)
+            with file_faults(self.root):
+                copy = self._take_away(digest)
+                if copy is not None:
+                    shutil.rmtree(copy.parent, ignore_errors=True)
             return True
         except NotFoundError:
             return False
@@ -175,16 +190,6 @@ class RemoteArtifactStore(ArtifactStore):
         expected = {_at(digest, name): size for name, size in manifest.sizes.items()}
         expected[_at(digest, MANIFEST)] = len(manifest.to_bytes())
         return expected.items() <= self._files.list(_at(digest)).items()
-
-    def _remove(self, digest: str) -> None:
-        # The manifest goes first: a collector that is killed after it leaves files that nobody takes for an artifact.
-        manifest = _at(digest, MANIFEST)
-        for path in (manifest, *(path for path in self._files.list(_at(digest)) if path != manifest)):
-            self._files.remove(path)
-        with file_faults(self.root):
-            copy = self._take_away(digest)
-            if copy is not None:
-                shutil.rmtree(copy.parent, ignore_errors=True)
 
 
 def _at(digest: str, name: str = "") -> str:

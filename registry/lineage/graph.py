@@ -5,8 +5,9 @@ The database walks the graph and visits each node once; how far a node is, is co
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -185,6 +186,26 @@ def _depths(root: int, after: dict[int, list[int]]) -> dict[int, int]:
                 found[end] = found[here] + 1
                 ahead.append(end)
     return found
+
+
+def parents_first(parents: Mapping[int, Collection[int]], rank: Callable[[int], Any]) -> list[int]:
+    """All nodes, each after its parents; of those that could come next, the one of the lowest rank."""
+    children: dict[int, list[int]] = {}
+    for key, above in parents.items():
+        for parent in above:
+            children.setdefault(parent, []).append(key)
+    waiting = {key: len(above) for key, above in parents.items()}
+    ready = [(rank(key), key) for key, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, key = heapq.heappop(ready)
+        order.append(key)
+        for child in children.get(key, ()):
+            waiting[child] -= 1
+            if not waiting[child]:
+                heapq.heappush(ready, (rank(child), child))
+    return order
 
 
 # ---- trees ----

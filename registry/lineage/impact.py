@@ -5,7 +5,6 @@ One recursive query fetches all that was made from it with what each took last t
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,7 +20,7 @@ from ..records import NodeRecord
 from ..references import LIVE
 from ..rows import read_node
 from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
-from .graph import Compound, keep_to_indexes, nodes_and_edges, walk_from
+from .graph import Compound, keep_to_indexes, nodes_and_edges, parents_first, walk_from
 
 RETRAIN: Final = "retrain"
 REBUILD: Final = "rebuild"
@@ -85,7 +84,6 @@ class _Fact:
     seconds: float | None
     stands: bool
     parents: set[int] = field(default_factory=set)
-    children: set[int] = field(default_factory=set)
     releases: set[int] = field(default_factory=set)
 
     @property
@@ -108,8 +106,12 @@ def impact(session: Session, root: Node, live: bool) -> Impact:
     """What must be retrained, rebuilt or released again if a node changes."""
     facts = _facts(session, root.id)
     chosen = {k for k, fact in facts.items() if k != root.id and fact.is_step and (fact.serves or not live)}
-    order = _order(facts, chosen)
-    needs = _needs(facts, order, chosen)
+    # Of what could come next, first what is no step, then by domain and name.
+    order = parents_first({key: fact.parents for key, fact in facts.items()}, lambda k: (k in chosen, facts[k].key))
+    # The nearest steps above each node; what is no step hands on those above itself.
+    needs: dict[int, set[int]] = {}
+    for key in order:
+        needs[key] = {near for up in facts[key].parents for near in ({up} if up in chosen else needs[up])}
     keys = [key for key in order if key in chosen]
     steps = tuple(_step(facts, key, number, needs[key]) for number, key in enumerate(keys, start=1))
     del facts[root.id]
@@ -169,7 +171,6 @@ def _facts(session: Session, root: int) -> dict[int, _Fact]:
             facts[row.id] = _fact(row)
     for row in edges:
         parent, child = facts[row.parent_id], facts[row.child_id]
-        parent.children.add(row.child_id)
         child.parents.add(row.parent_id)
         if row.relation == Relation.RELEASED_AS and child.aliases:
             parent.releases.add(row.child_id)
@@ -188,32 +189,6 @@ def _fact(row: Row[Any]) -> _Fact:
         seconds=(row.finished_at - row.started_at).total_seconds() if is_model and row.finished_at else row.seconds,
         stands=row.status in (None, ModelStatus.READY),
     )
-
-
-def _order(facts: Mapping[int, _Fact], chosen: set[int]) -> list[int]:
-    """All nodes, parents before children; of those that could come next, what is no step, then by domain and name."""
-    waiting = {key: len(fact.parents) for key, fact in facts.items()}
-    ready = [((key in chosen, facts[key].key), key) for key, count in waiting.items() if not count]
-    heapq.heapify(ready)
-    order: list[int] = []
-    while ready:
-        _, key = heapq.heappop(ready)
-        order.append(key)
-        for child in facts[key].children:
-            waiting[child] -= 1
-            if not waiting[child]:
-                heapq.heappush(ready, ((child in chosen, facts[child].key), child))
-    return order
-
-
-def _needs(facts: Mapping[int, _Fact], order: Iterable[int], chosen: set[int]) -> dict[int, set[int]]:
-    """The nearest steps above each node; what is no step hands on those above itself."""
-    needs: dict[int, set[int]] = {}
-    for key in order:
-        needs[key] = set()
-        for parent in facts[key].parents:
-            needs[key] |= {parent} if parent in chosen else needs[parent]
-    return needs
 
 
 def _step(facts: Mapping[int, _Fact], key: int, order: int, needs: Iterable[int]) -> ImpactStep:

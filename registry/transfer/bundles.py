@@ -5,7 +5,6 @@ A node keeps its uid and its times; its number too, unless that is taken where i
 
 from __future__ import annotations
 
-import heapq
 import re
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ from sqlalchemy.orm import Session
 from ...errors import InvalidDataError, UsageError
 from ...results import Record
 from ..kinds import ModelStatus, NodeKind
-from ..lineage.graph import keep_to_indexes, walk_from
+from ..lineage.graph import keep_to_indexes, parents_first, walk_from
 from ..records import PARTS, ReleaseParts
 from ..references import Reference, parse
 from ..rows import Store, batches, find_node
@@ -66,7 +65,10 @@ class BundleStore(Store):
             root = find_node(session, ref)
             ids = _with_parents(session, {root.id, *_evidence(session, root)})
             ids |= _evaluations(session, ids)
-            return _read(session, root, _in_order(session, ids))
+            parents: dict[int, set[int]] = {key: set() for key in ids}
+            for parent, child in _pointers(session, ids):
+                parents[child].add(parent)
+            return _read(session, root, parents_first(parents, rank=int))  # else by age
 
     def place(self, rows: BundleRows, rehearse: bool = False) -> Placement:
         """Make the rows' nodes nodes of this registry, in one transaction; those here already stay as they are.
@@ -127,25 +129,6 @@ def _pointers(session: Session, ids: Iterable[int]) -> Iterator[tuple[int, int]]
                 for some in batches(ids):
                     pairs = select(column, key).where(key.in_(some), column.is_not(None))
                     yield from ((parent, child) for parent, child in session.execute(pairs))
-
-
-def _in_order(session: Session, ids: set[int]) -> list[int]:
-    """The nodes, parents first, else by age."""
-    children: dict[int, set[int]] = {}
-    waiting_for: dict[int, set[int]] = {key: set() for key in ids}
-    for parent, child in _pointers(session, ids):
-        children.setdefault(parent, set()).add(child)
-        waiting_for[child].add(parent)
-    ready = [key for key, parents in waiting_for.items() if not parents]
-    heapq.heapify(ready)
-    ordered = []
-    while ready:
-        ordered.append(heapq.heappop(ready))
-        for child in children.get(ordered[-1], ()):
-            waiting_for[child].discard(ordered[-1])
-            if not waiting_for[child]:
-                heapq.heappush(ready, child)
-    return ordered
 
 
 def _read(session: Session, root: Node, order: list[int]) -> BundleRows:

@@ -14,7 +14,7 @@ import pytest
 from hubspoke.errors import CorruptArtifactError, NotFoundError, UsageError
 from hubspoke.registry.artifacts.local import ArtifactStore
 from hubspoke.registry.artifacts.manifests import StoredArtifact
-from hubspoke.registry.artifacts.opening import open_store
+from hubspoke.registry.artifacts.remote import open_store
 from hubspoke.registry.artifacts.remote_files import RemoteFiles
 
 PAST = datetime.now(UTC) - timedelta(hours=1)

@@ -15,7 +15,7 @@ from hubspoke.errors import HubspokeError, NotFoundError
 from hubspoke.registry.artifacts import local as artifacts_module
 from hubspoke.registry.artifacts.local import ArtifactStore
 from hubspoke.registry.artifacts.manifests import StoredArtifact
-from hubspoke.registry.artifacts.opening import open_store
+from hubspoke.registry.artifacts.remote import open_store
 
 WRITE = """
 import sys

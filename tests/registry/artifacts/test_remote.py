@@ -16,8 +16,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from hubspoke.errors import CorruptArtifactError, HubspokeError, MissingExtraError, NotFoundError, UsageError
 from hubspoke.registry.artifacts.manifests import StoredArtifact
-from hubspoke.registry.artifacts.opening import open_store
-from hubspoke.registry.artifacts.remote import RemoteArtifactStore
+from hubspoke.registry.artifacts.remote import RemoteArtifactStore, open_store
 from hubspoke.registry.artifacts.remote_files import RemoteFiles, remote_fault
 
 FUTURE = datetime.now(UTC) + timedelta(hours=1)
@@ -312,7 +311,7 @@ def test_faults_of_this_machine_and_of_this_code_are_left_as_they_are() -> None:
 
 def test_a_local_store_loads_no_driver(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from hubspoke.registry.artifacts.opening import open_store; "
+        "import sys; from pathlib import Path; from hubspoke.registry.artifacts.remote import open_store; "
         "open_store(Path(sys.argv[1]), Path(sys.argv[1])); "
         "print([n for n in ('fsspec', 's3fs', 'botocore') if n in sys.modules])"
     )
