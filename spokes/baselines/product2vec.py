@@ -55,8 +55,8 @@ def train_skip_gram(sequences: Sequences, settings: SkipGram) -> FloatArray:
     n, d = sequences.n_items, settings.dimension
     rng = np.random.default_rng(settings.seed)
     pairs = co_engaged_pairs(sequences, settings.window)  # (P, 2)
-    centres = _Table(((rng.random((n, d), np.float32) - 0.5) / d).astype(np.float32), settings.learning_rate)
-    contexts = _Table(np.zeros((n, d), np.float32), settings.learning_rate)
+    centres = AdagradTable(((rng.random((n, d), np.float32) - 0.5) / d).astype(np.float32), settings.learning_rate)
+    contexts = AdagradTable(np.zeros((n, d), np.float32), settings.learning_rate)
     weights = np.bincount(pairs.reshape(-1), minlength=n).astype(np.float64) ** settings.power
     chances = np.cumsum(weights)
     for _ in range(settings.epochs if len(pairs) else 0):
@@ -76,7 +76,7 @@ def train_skip_gram(sequences: Sequences, settings: SkipGram) -> FloatArray:
     return np.where(met[:, None], unit_rows(centres.vectors), 0.0).astype(np.float32)
 
 
-class _Table:
+class AdagradTable:
     """Vectors (N, D) with one Adagrad accumulator each. Duchi et al., 2011."""
 
     def __init__(self, vectors: FloatArray, learning_rate: float) -> None:

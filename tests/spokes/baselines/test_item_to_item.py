@@ -31,10 +31,10 @@ def test_the_window_and_the_shrinkage(sequences):
     np.testing.assert_allclose(made.score([history(0)])[0], [0, 1 / 4, 1 / 4, 0, 0, 0], atol=1e-6)
     near = ItemToItem(sequences([0, 1, 2]), window=1, shrinkage=3.0)
     np.testing.assert_allclose(near.score([history(0)])[0], [0, 1 / 4, 0, 0, 0, 0], atol=1e-6)
-
-
-def test_a_window_ends_with_its_sequence(sequences):
+    # A window ends with its sequence, and only recent events count.
     assert not ItemToItem(sequences([0, 1], [2, 3])).score([history(1)])[0, [2, 3]].any()
+    short = ItemToItem(sequences(*ROWS), window=1, recent=2)
+    np.testing.assert_array_equal(short.score([history(3, 0, 1)]), short.score([history(0, 1)]))
 
 
 def test_exact_rankings(sequences):
@@ -46,8 +46,3 @@ def test_exact_rankings(sequences):
     np.testing.assert_allclose(
         made.score([history(0, 2)])[0, [1, 3]], [12**-0.5 + 0.8 * 2 / 12**0.5, 2 / 3**0.5], atol=1e-6
     )
-
-
-def test_only_recent_events_count(sequences):
-    made = ItemToItem(sequences(*ROWS), window=1, recent=2)
-    np.testing.assert_array_equal(made.score([history(3, 0, 1)]), made.score([history(0, 1)]))

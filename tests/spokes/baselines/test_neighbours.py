@@ -27,16 +27,10 @@ def test_scores_and_rankings_by_hand(sequences):
     # Both items of {1, 2} are met: 1 + 0.8.
     np.testing.assert_allclose(made.score([history(1, 2)])[0], np.array([1.6, 3.4, 2.8, 1, 0, 0]) / root, atol=1e-6)
     np.testing.assert_allclose(made.score([history(4)])[0], [0, 0, 0, 0, 1, 0], atol=1e-6)
-
-
-def test_a_repeated_item_weighs_by_its_last_place(sequences):
-    made = SessionNeighbours(sequences(*ROWS))
+    # A repeated item weighs by its last place, and only recent events count.
     np.testing.assert_array_equal(made.score([history(1, 0, 1)]), made.score([history(0, 1)]))
-
-
-def test_only_recent_events_count(sequences):
-    made = SessionNeighbours(sequences(*ROWS), recent=2)
-    np.testing.assert_array_equal(made.score([history(4, 0, 1)]), made.score([history(0, 1)]))
+    short = SessionNeighbours(sequences(*ROWS), recent=2)
+    np.testing.assert_array_equal(short.score([history(4, 0, 1)]), short.score([history(0, 1)]))
 
 
 def test_the_most_similar_vote_and_of_equal_ones_the_newest(sequences):

@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
-from hubspoke.spokes.baselines.product2vec import Product2Vec, SkipGram, _Table, skip_gram_gradients, train_skip_gram
+from hubspoke.spokes.baselines.product2vec import (
+    AdagradTable,
+    Product2Vec,
+    SkipGram,
+    skip_gram_gradients,
+    train_skip_gram,
+)
 
 # Two tastes: 0, 1, 2 and 3, 4; 5 alone, 6 never.
 ROWS = [[0, 1, 2], [1, 0, 2], [2, 1, 0], [3, 4], [4, 3, 4], [5]]
@@ -41,7 +47,7 @@ def test_gradients_are_those_of_the_loss():
 
 
 def test_a_step_sums_the_gradients_of_a_repeated_row():
-    table = _Table(np.zeros((3, 2), np.float32), 0.5)
+    table = AdagradTable(np.zeros((3, 2), np.float32), 0.5)
     table.descend(history(2, 0, 2), np.array([[1, 2], [4, 4], [2, 2]], np.float32))
     # Row 2: the sum (3, 4) has a mean square of 12.5; row 0: 16; row 1 is not touched.
     np.testing.assert_allclose(table.vectors, [[-0.5, -0.5], [0, 0], [-1.5 / 12.5**0.5, -2 / 12.5**0.5]], rtol=1e-5)

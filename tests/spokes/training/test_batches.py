@@ -138,24 +138,22 @@ def test_windows_are_aligned_to_the_end_and_overlap_by_one_event(sequences):
     assert cut == [[3, 4, 5, 6], [0, 1, 2, 3], [7, 8]]
 
 
-def test_sessions_to_serve_are_cut_to_the_last_events_and_asked_at_the_last():
-    batch = serving_batch([History(np.array(own)) for own in ([1, 2, 3, 4], [5])], 3)
-    assert batch.inputs.tolist() == [[2, 3, 4], [5, PADDING, PADDING]]
-    assert batch.scored.tolist() == [[False, False, True], [True, False, False]]
-    assert batch.timestamps is None and batch.event_types is None
-
-
 def known(*parts):
     return History(*(np.array(own, np.int64) for own in parts))
 
 
-def test_a_mask_token_is_put_after_sessions_to_serve():
+def test_sessions_to_serve_are_cut_to_the_last_events_and_asked_there_or_at_a_mask_token():
     sessions = [known([1, 2, 3, 4], [-9, -7, -5, -3], [1, 1, 2, 4]), known([5], [8], [3])]
     batch = serving_batch(sessions, 4, cloze=True)
     assert batch.inputs.tolist() == [[2, 3, 4, MASK], [5, MASK, PADDING, PADDING]]
     assert batch.scored.tolist() == batch.hidden.tolist() == [[False] * 3 + [True], [False, True, False, False]]
     assert batch.timestamps[0].tolist() == [-7, -5, -3, -3] and batch.timestamps[1, :2].tolist() == [8, 8]
     assert batch.event_types[0].tolist() == [1, 2, 4, 0] and batch.event_types[1, :2].tolist() == [3, 0]
+    # Without one they are asked at their last event.
+    batch = serving_batch([History(own.items) for own in sessions], 3)
+    assert batch.inputs.tolist() == [[2, 3, 4], [5, PADDING, PADDING]]
+    assert batch.scored.tolist() == [[False, False, True], [True, False, False]]
+    assert batch.timestamps is None and batch.event_types is None
 
 
 def test_what_one_session_lacks_no_session_is_read_with():

@@ -98,31 +98,27 @@ def test_training_changes_only_what_it_should(make, items, cycle):
     assert {"ids.weight", "content.linear.weight", "transformer.positions"} <= changed
 
 
-def test_the_best_weights_come_back(make, items, cycle):
-    model = make()
-    validate, shown = script([0.1, 0.5, 0.4, 0.3])
-    run = train_behaviour(model, items, cycle, config(), validate=validate)
-    assert (run.best_epoch, run.best_score) == (2, 0.5)
-    assert same(weights(model), shown[1]) and not same(shown[1], shown[3])
-    assert [(row["epoch"], row["score"]) for row in run.history] == [(1, 0.1), (2, 0.5), (3, 0.4), (4, 0.3)]
-
-
-def test_patience_counts_validations_without_improvement(make, items, cycle):
-    validate, shown = script([0.5, 0.5, 0.6, 0.6, 0.1, 0.9])
-    run = train_behaviour(make(), items, cycle, config(max_epochs=9), validate=validate)
-    # An equal score is no improvement; an improvement starts the count again.
-    assert len(shown) == 5 and (run.best_epoch, run.best_score) == (3, 0.6)
-
-
-def test_validation_comes_every_few_epochs_and_after_the_last(make, items, cycle):
-    validate, _ = script([0.1, 0.2, 0.3])
-    seen = []
-    settings = config(max_epochs=5, validate_every=2)
+@pytest.mark.parametrize(
+    ("settings", "scores", "epochs", "best"),
+    [
+        ({}, [0.1, 0.5, 0.4, 0.3], [1, 2, 3, 4], (2, 0.5)),
+        # An equal score is no improvement; an improvement starts the count again.
+        ({"max_epochs": 9}, [0.5, 0.5, 0.6, 0.6, 0.1, 0.9], [1, 2, 3, 4, 5], (3, 0.6)),
+        # Validation comes every few epochs and after the last.
+        ({"max_epochs": 5, "validate_every": 2}, [0.1, 0.2, 0.3], [2, 4, 5], (5, 0.3)),
+    ],
+)
+def test_patience_counts_validations_and_the_best_weights_come_back(make, items, cycle, settings, scores, epochs, best):
+    model, told = make(), []
+    validate, shown = script(scores)
+    own = config(**settings)
     run = train_behaviour(
-        make(), items, cycle, settings, validate=validate, progress=lambda done, total: seen.append((done, total))
+        model, items, cycle, own, validate=validate, progress=lambda done, total: told.append((done, total))
     )
-    assert [row["epoch"] for row in run.history] == [2, 4, 5]
-    assert seen == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+    assert (run.best_epoch, run.best_score) == best
+    assert same(weights(model), shown[epochs.index(best[0])])
+    assert [(row["epoch"], row["score"]) for row in run.history] == list(zip(epochs, scores, strict=False))
+    assert told == [(done, own.training.max_epochs) for done in range(1, epochs[-1] + 1)]
 
 
 def test_the_same_seed_gives_the_same_weights(make, items, cycle):
