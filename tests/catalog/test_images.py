@@ -45,31 +45,33 @@ def test_nothing_outside_the_root_is_opened(tmp_path: Path, path: str) -> None:
     assert code(path, root) == "image_outside_root"
 
 
-def test_missing_folder_and_address(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "limits", "problem"),
+    [
+        ("none.png", {}, "image_missing"),
+        ("folder.png", {}, "image_missing"),
+        ("https://example.org/a.png", {}, "image_missing"),
+        ("cut.PNG", {}, "image_unreadable"),
+        ("cut.JPEG", {}, "image_unreadable"),
+        ("text.png", {}, "image_unreadable"),
+        ("script.eps", {}, "image_unreadable"),  # what Pillow would run an interpreter for
+        ("a.png", {"max_megapixels": 0.009}, "image_oversized"),
+        ("a.png", {"max_megabytes": 0.00001}, "image_oversized"),
+        ("small.png", {}, "image_too_small"),
+        ("a.png", {}, None),
+    ],
+)
+def test_a_problem_has_its_code(tmp_path: Path, path: str, limits: dict[str, float], problem: str | None) -> None:
     (tmp_path / "folder.png").mkdir()
-    assert code("none.png", tmp_path) == "image_missing"
-    assert code("folder.png", tmp_path) == "image_missing"
-    assert code("https://example.org/a.png", tmp_path) == "image_missing"
-    assert code("a.png", tmp_path / "no-such-root") == "image_missing"
-
-
-def test_truncated_and_foreign_files_are_unreadable(tmp_path: Path) -> None:
     for kind in ("PNG", "JPEG"):
         content = picture(tmp_path / "whole", (64, 64), kind)
-        (tmp_path / "cut").write_bytes(content[: len(content) // 2])
-        assert code("cut", tmp_path) == "image_unreadable"
+        (tmp_path / f"cut.{kind}").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "script.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n")
-    assert code("text.png", tmp_path) == "image_unreadable"
-    assert code("script.eps", tmp_path) == "image_unreadable"
-
-
-def test_limits(tmp_path: Path) -> None:
     picture(tmp_path / "a.png", (100, 100))
     picture(tmp_path / "small.png", (7, 100))
-    assert code("a.png", tmp_path, ImageLimits(max_megapixels=0.009)) == "image_oversized"
-    assert code("a.png", tmp_path, ImageLimits(max_megabytes=0.00001)) == "image_oversized"
-    assert code("small.png", tmp_path) == "image_too_small"
+    assert code(path, tmp_path, ImageLimits.model_validate(limits)) == problem
+    assert code(path, tmp_path / "no-such-root") == "image_missing"
 
 
 @pytest.mark.parametrize("size", [(8_000, 8_000), (12_000, 12_000), (60_000, 60_000)])

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hubspoke.catalog.mapping import guess_mapping, load_mapping, parse_map_option, resolve_mapping
@@ -21,9 +22,7 @@ def test_guess_reads_common_names_without_case() -> None:
 @pytest.mark.parametrize(
     ("column", "kind", "canonical"),
     [
-        ("sku", "items", "item_id"),
-        ("asin", "items", "item_id"),
-        ("article_id", "items", "item_id"),
+        *((name, "items", "item_id") for name in ("sku", "asin", "article_id")),
         ("productName", "items", "title"),
         ("visitorid", "events", "user_id"),
         ("event_time", "events", "timestamp"),
@@ -31,31 +30,24 @@ def test_guess_reads_common_names_without_case() -> None:
         ("event", "events", "event_type"),
     ],
 )
-def test_synonyms(column: str, kind: str, canonical: str) -> None:
-    assert guess_mapping([column], kind) == {canonical: column}  # type: ignore[arg-type]
+def test_synonyms(column: str, kind: Any, canonical: str) -> None:
+    assert guess_mapping([column], kind) == {canonical: column}
 
 
-def test_canonical_name_wins_over_synonym_and_each_column_is_used_once() -> None:
-    assert guess_mapping(["name", "title", "id", "item_id"], "items") == {
-        "item_id": "item_id",
-        "title": "title",
-    }
+def test_a_canonical_name_wins_and_each_column_is_used_once() -> None:
+    assert guess_mapping(["name", "title", "id", "item_id"], "items") == {"item_id": "item_id", "title": "title"}
 
 
-def test_overrides_merge_over_the_guess() -> None:
-    mapping = resolve_mapping(["sku", "name", "cost_eur"], "items", {"price": "cost_eur", "title": ""})
-    assert mapping == {"item_id": "sku", "price": "cost_eur"}
-    assert resolve_mapping(["sku", "name", "cost_eur"], "items", mapping) == {
-        **mapping,
-        "title": "name",
-    }
-
-
-def test_a_column_claimed_by_hand_is_not_guessed_elsewhere() -> None:
-    assert resolve_mapping(["id", "name"], "items", {"description": "name"}) == {
-        "item_id": "id",
-        "description": "name",
-    }
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"price": "cost_eur", "title": ""}, {"item_id": "sku", "price": "cost_eur"}),
+        ({"price": "cost_eur"}, {"item_id": "sku", "title": "name", "price": "cost_eur"}),
+        ({"description": "name"}, {"item_id": "sku", "description": "name"}),  # claimed by hand, so guessed no more
+    ],
+)
+def test_overrides_go_over_the_guess(changes: dict[str, str], expected: dict[str, str]) -> None:
+    assert resolve_mapping(["sku", "name", "cost_eur"], "items", changes) == expected
 
 
 def test_unknown_columns_name_the_known_ones() -> None:

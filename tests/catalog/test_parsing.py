@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import polars as pl
 import pytest
@@ -11,44 +12,27 @@ def moments(values: list[object], dtype: object = None) -> parsing.Timestamps:
     return parsing.timestamps(pl.Series(values, dtype=dtype))  # type: ignore[arg-type]
 
 
+WRITTEN = {
+    "12.99": 12.99, " $1,299.00 ": 1299.0, "EUR 1.299,00": 1299.0, "12,99 €": 12.99, "1,299": 1299.0, "-3": -3.0,
+    "1e3": 1000.0,
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("parse", "given_values", "values", "bad"),
     [
-        ("12.99", 12.99),
-        (" $1,299.00 ", 1299.0),
-        ("EUR 1.299,00", 1299.0),
-        ("12,99 €", 12.99),
-        ("1,299", 1299.0),
-        ("-3", -3.0),
-        ("1e3", 1000.0),
+        (parsing.numbers, list(WRITTEN), list(WRITTEN.values()), []),
+        (parsing.numbers, ["abc", "", "nan", None, "inf"], [None] * 5, [0, 4]),
+        (parsing.numbers, [1.0, float("nan"), float("inf")], [1.0, None, None], [2]),
+        (parsing.integers, ["3", "3.0", "3.5", "x", None], [3, 3, None, None, None], [2, 3]),
+        (parsing.booleans, ["Yes", "0", "in stock", "maybe", None], [True, False, True, None, None], [3]),
+        (parsing.booleans, [1, 0, None], [True, False, None], []),
     ],
 )
-def test_written_numbers(text: str, expected: float) -> None:
-    values, bad = parsing.numbers(pl.Series([text]))
-    assert (values.to_list(), bad.to_list()) == ([expected], [False])
-
-
-def test_bad_missing_and_infinite_numbers() -> None:
-    values, bad = parsing.numbers(pl.Series(["abc", "", "nan", None, "inf"]))
-    assert values.to_list() == [None] * 5
-    assert bad.to_list() == [True, False, False, False, True]
-    values, bad = parsing.numbers(pl.Series([1.0, float("nan"), float("inf")]))
-    assert values.to_list() == [1.0, None, None]
-    assert bad.to_list() == [False, False, True]
-
-
-def test_integers_accept_whole_floats_only() -> None:
-    values, bad = parsing.integers(pl.Series(["3", "3.0", "3.5", "x", None]))
-    assert values.to_list() == [3, 3, None, None, None]
-    assert bad.to_list() == [False, False, True, True, False]
-
-
-def test_booleans() -> None:
-    values, bad = parsing.booleans(pl.Series(["Yes", "0", "in stock", "maybe", None]))
-    assert values.to_list() == [True, False, True, None, None]
-    assert bad.to_list() == [False, False, False, True, False]
-    values, _ = parsing.booleans(pl.Series([1, 0, None]))
-    assert values.to_list() == [True, False, None]
+def test_values_and_the_rows_that_cannot_be_read(parse: Any, given_values: list[Any], values: Any, bad: Any) -> None:
+    found, unreadable = parse(pl.Series(given_values))
+    assert found.to_list() == values
+    assert unreadable.arg_true().to_list() == bad
 
 
 def test_identifiers_and_texts() -> None:
@@ -70,16 +54,10 @@ def test_string_lists() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "2017-01-31T14:05:06Z",
-        "2017-01-31 14:05:06",
-        "2017-01-31T15:05:06+01:00",
-        "2017-01-31T15:05:06+0100",
-        "2017-01-31 15:05:06 +01",
-        "2017/01/31 14:05:06",
-        "2017-01-31 14:05:06 UTC",
-        "2017-01-31T14:05:06.000000000",
+        "2017-01-31T14:05:06Z", "2017-01-31 14:05:06", "2017-01-31T15:05:06+01:00", "2017-01-31T15:05:06+0100",
+        "2017-01-31 15:05:06 +01", "2017/01/31 14:05:06", "2017-01-31 14:05:06 UTC", "2017-01-31T14:05:06.000000000",
     ],
-)
+)  # fmt: skip
 def test_iso_times(text: str) -> None:
     assert moments([text]).values.to_list() == [datetime(2017, 1, 31, 14, 5, 6, tzinfo=UTC)]
 
@@ -116,27 +94,19 @@ def test_numbers_of_another_magnitude_and_placeholder_years_are_bad() -> None:
 
 
 def test_compact_dates_and_days() -> None:
-    assert moments(["20170131", "20170201"]).values.to_list() == [
-        datetime(2017, 1, 31, tzinfo=UTC),
-        datetime(2017, 2, 1, tzinfo=UTC),
-    ]
-    assert moments(["20170131"]).kind == "day"
-    assert moments([date(2017, 1, 31)]).kind == "day"
-    assert moments([1_485_820_800, 1_485_907_200]).kind == "day"
+    compact = moments(["20170131", "20170201"])
+    assert compact.values.to_list() == [datetime(2017, 1, 31, tzinfo=UTC), datetime(2017, 2, 1, tzinfo=UTC)]
+    for days in (compact, moments([date(2017, 1, 31)]), moments([1_485_820_800, 1_485_907_200])):
+        assert days.kind == "day"
 
 
-def test_zoned_and_naive_datetimes() -> None:
+def test_zoned_naive_and_fractional_times_and_none() -> None:
     zoned = pl.Series([datetime(2017, 1, 1, 12, tzinfo=UTC)]).dt.convert_time_zone("Europe/Paris")
-    assert parsing.timestamps(zoned).values.to_list() == [datetime(2017, 1, 1, 12, tzinfo=UTC)]
     naive = pl.Series([datetime(2017, 1, 1, 12)], dtype=pl.Datetime("ns"))
-    assert parsing.timestamps(naive).values.to_list() == [datetime(2017, 1, 1, 12, tzinfo=UTC)]
-
-
-def test_float_times_and_all_null() -> None:
-    assert moments([1_485_871_506.5, float("nan")]).values.to_list() == [
-        datetime(2017, 1, 31, 14, 5, 6, 500_000, tzinfo=UTC),
-        None,
-    ]
+    for column in (zoned, naive):
+        assert parsing.timestamps(column).values.to_list() == [datetime(2017, 1, 1, 12, tzinfo=UTC)]
+    floats = moments([1_485_871_506.5, float("nan")])
+    assert floats.values.to_list() == [datetime(2017, 1, 31, 14, 5, 6, 500_000, tzinfo=UTC), None]
     assert moments([None], pl.Null).bad.to_list() == [False]
 
 

@@ -242,19 +242,15 @@ def test_events_that_all_fall_on_unknown_items_are_always_an_error(tmp_path: Pat
 
 
 def test_no_event_type_column_uses_the_default_and_says_so() -> None:
-    frame = pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "timestamp": [1]})
-    result = read_events(frame, default_event_type="purchase")
-    assert result.frame["event_type"].to_list() == ["purchase"]
+    # Integer ids of events meet text ids of items.
+    frame = pl.DataFrame({"user_id": [1.0], "item_id": [10], "timestamp": [1]})
+    result = read_events(frame, item_ids=pl.Series(["10"]), default_event_type="purchase")
+    assert result.frame.select("user_id", "item_id", "event_type").rows() == [("1", "10", "purchase")]
     assert "no column holds event_type: every event counts as purchase" in result.report.notes
-    with pytest.raises(InvalidDataError, match="'banana' is not known; use one of view"):
-        read_events(frame, default_event_type="banana")
-    with pytest.raises(InvalidDataError, match="bare counters"):
-        read_events(frame, until=datetime(2020, 1, 1))
-
-
-def test_integer_ids_of_events_meet_text_ids_of_items() -> None:
-    frame = pl.DataFrame({"user_id": [1.0, 2.0], "item_id": [10, 11], "timestamp": [1, 2]})
-    assert read_events(frame, item_ids=pl.Series(["10", "11"])).frame["user_id"].to_list() == ["1", "2"]
+    wrong = {"'banana' is not known; use one of view": {"default_event_type": "banana"}}
+    for message, options in (wrong | {"bare counters": {"until": datetime(2020, 1, 1)}}).items():
+        with pytest.raises(InvalidDataError, match=message):
+            read_events(frame, **options)  # type: ignore[arg-type]
 
 
 def test_bad_json_lines_count_once_and_can_be_skipped(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
@@ -44,31 +45,29 @@ def test_a_pause_of_thirty_minutes_cuts() -> None:
     assert clean.frame["session"].dtype == pl.Int64
 
 
-def test_a_search_cuts_and_is_no_item() -> None:
-    rows = [*views("u", "abc", [0, 1, 2]), ("u", None, 3, "search", None), *views("u", "def", [4, 5, 6])]
-    assert lists(clean_sessions(events(rows))) == [["a", "b", "c"], ["d", "e", "f"]]
-    assert lists(clean_sessions(events(rows), SessionSettings(mode="per_user"))) == [["a", "b", "c", "d", "e", "f"]]
+BUSY = [*views("u", "abc", [0, 1, 2]), ("u", None, 3, "search", None), *views("u", "def", [4, 5, 6])]
+SHOWN = [*views("u", "abc", [0, 1, 2]), ("u", "x", 20, "impression", None), *views("u", "def", [40, 41, 42])]
+LONG = views("u", "abcdefgh", [float(i) for i in range(8)])
 
 
-def test_an_impression_is_no_interaction_and_bridges_no_pause() -> None:
-    rows = [*views("u", "abc", [0, 1, 2]), ("u", "x", 20, "impression", None), *views("u", "def", [40, 41, 42])]
-    assert lists(clean_sessions(events(rows))) == [["a", "b", "c"], ["d", "e", "f"]]
-
-
-def test_repeats_collapse_only_when_consecutive_and_within_a_session() -> None:
-    rows = views("u", "aabac", [0, 1, 2, 3, 4])
-    assert lists(clean_sessions(events(rows))) == [["a", "b", "a", "c"]]
-    kept = clean_sessions(events(rows), SessionSettings(collapse_repeats=False))
-    assert lists(kept) == [["a", "a", "b", "a", "c"]]
-    apart = views("u", "abccde", [0, 1, 2, 60, 61, 62])
-    assert lists(clean_sessions(events(apart))) == [["a", "b", "c"], ["c", "d", "e"]]
-
-
-def test_long_sessions_are_cut_and_short_rests_dropped() -> None:
-    rows = views("u", "abcdefgh", [float(i) for i in range(8)])
-    assert lists(clean_sessions(events(rows), SessionSettings(max_length=3))) == [["a", "b", "c"], ["d", "e", "f"]]
-    whole = clean_sessions(events(rows), SessionSettings(max_length=3, mode="per_user"))
-    assert lists(whole) == [list("abcdefgh")]
+@pytest.mark.parametrize(
+    ("rows", "changes", "expected"),
+    [
+        (BUSY, {}, ["abc", "def"]),  # a search cuts and is no item
+        (BUSY, {"mode": "per_user"}, ["abcdef"]),
+        (SHOWN, {}, ["abc", "def"]),  # an impression is no interaction and bridges no pause
+        # Repeats collapse only when consecutive and within a session.
+        (views("u", "aabac", [0, 1, 2, 3, 4]), {}, ["abac"]),
+        (views("u", "aabac", [0, 1, 2, 3, 4]), {"collapse_repeats": False}, ["aabac"]),
+        (views("u", "abccde", [0, 1, 2, 60, 61, 62]), {}, ["abc", "cde"]),
+        # Long sessions are cut, and short rests dropped.
+        (LONG, {"max_length": 3}, ["abc", "def"]),
+        (LONG, {"max_length": 3, "mode": "per_user"}, ["abcdefgh"]),
+    ],
+)
+def test_sessions_by_hand(rows: list[Row], changes: dict[str, Any], expected: list[str]) -> None:
+    clean = clean_sessions(events(rows), SessionSettings.model_validate(changes))
+    assert ["".join(own) for own in lists(clean)] == expected
 
 
 def test_given_sessions_may_interleave() -> None:

@@ -105,21 +105,15 @@ def test_none_and_one_of_a_newer_format_are_refused(tmp_path: Path) -> None:
         read_manifest(tmp_path / "s")
 
 
-def test_same_content_again_is_the_same_snapshot(tmp_path: Path) -> None:
-    first = write_snapshot(items(), "items", tmp_path / "s", {"source": "one"})
-    again = write_snapshot(items(), "items", tmp_path / "s", {"source": "two"})
-    assert again == first
-    with pytest.raises(InvalidDataError, match="immutable"):
-        write_snapshot(items(title=["x", "y", "z"]), "items", tmp_path / "s")
-
-
-def test_an_empty_folder_may_be_given_but_no_other(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    write_snapshot(items(), "items", tmp_path / "empty")
-    (tmp_path / "full").mkdir()
+def test_a_folder_takes_the_same_content_again_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("empty", "full"):
+        (tmp_path / name).mkdir()
     (tmp_path / "full" / "note.txt").write_text("mine")
-    with pytest.raises(InvalidDataError):
-        write_snapshot(items(), "items", tmp_path / "full")
+    first = write_snapshot(items(), "items", tmp_path / "empty", {"source": "one"})
+    assert write_snapshot(items(), "items", tmp_path / "empty", {"source": "two"}) == first
+    for folder, frame in (("empty", items(title=["x", "y", "z"])), ("full", items())):
+        with pytest.raises(InvalidDataError, match="immutable"):
+            write_snapshot(frame, "items", tmp_path / folder)
     assert (tmp_path / "full" / "note.txt").read_text() == "mine"
 
 
