@@ -48,7 +48,8 @@ class ItemInputs:
 
     def in_fold(self, fold: int) -> ItemInputs:
         """The inputs as a step that trains on a fold of the users may read them."""
-        return replace(self, features=self.features.in_fold(fold))
+        attributes, counted = self.features.attributes, self.features.by_fold
+        return self if counted is None else replace(self, features=FeatureRows(attributes, counted[:, fold]))
 
     @property
     def content_columns(self) -> int:

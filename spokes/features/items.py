@@ -32,10 +32,6 @@ class FeatureRows:
     statistics: Tensor | None = None  # (N, K + 1) counted over everybody
     by_fold: Tensor | None = None  # (N, F, K + 1) the same without each of F folds of the users; for training
 
-    def in_fold(self, fold: int) -> FeatureRows:
-        """The features as a step that trains on a fold of the users may read them."""
-        return self if self.by_fold is None else FeatureRows(self.attributes, self.by_fold[:, fold])
-
 
 @dataclass(frozen=True)
 class ItemFeatures:
