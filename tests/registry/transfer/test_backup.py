@@ -271,8 +271,7 @@ def test_an_older_registry_on_postgresql_is_upgraded_first(postgres: Any, tmp_pa
 def test_a_newer_backup_is_refused(registry_url: str, blank_url: str, tmp_path: Path) -> None:
     file = tmp_path / "copy.db"
     back_up(registry_url, file)
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    execute(file, "UPDATE alembic_version SET version_num = '9999'")
     for act in (restore, plan_restore):
         with pytest.raises(SchemaVersionError, match=r"copy\.db has schema 9999, made by a newer hubspoke"):
             act(blank_url, file)
@@ -282,44 +281,45 @@ def test_a_newer_backup_is_refused(registry_url: str, blank_url: str, tmp_path: 
         pass
 
 
-@of_sqlite
-def test_what_is_no_sound_backup_is_refused(filled, registry_url: str, tmp_path: Path) -> None:
-    file, target = tmp_path / "copy.db", file_url(tmp_path / "new.db")
-    with pytest.raises(NotFoundError, match=r"There is no backup .*copy\.db; check the path"):
-        restore(target, file)
-    file.write_bytes(b"garden" * 1000)
-    with pytest.raises(InvalidDataError, match="not a readable SQLite database"):
-        restore(target, file)
-    file.unlink()
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE other (a)")
-    with pytest.raises(InvalidDataError, match=r"holds no registry; name a file that `hubspoke registry backup` wrote"):
-        restore(target, file)
-    back_up(registry_url, file, force=True)
+def execute(file: Path, statement: str) -> None:
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("DELETE FROM domains")
-    with pytest.raises(
-        InvalidDataError, match=r"damaged \(a row of \w+ refers to a row of domains that is not there\)"
-    ):
-        restore(target, file)
-    back_up(registry_url, file, force=True)
+        connection.execute(statement)
+
+
+def tear(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[4096 * 20 : 4096 * 60] = bytes(4096 * 40)
     file.write_bytes(content)
-    with pytest.raises(InvalidDataError, match=r"damaged|not a readable"):
-        restore(target, file)
-    assert not (tmp_path / "new.db").exists()
+
+
+NO_REGISTRY = "holds no registry; name a file that `hubspoke registry backup` wrote"
+ORPHAN = r"damaged \(a row of \w+ refers to a row of domains that is not there\); use an earlier backup"
+DAMAGE: dict[str, tuple[Callable[[Path], Any], type[HubspokeError], str]] = {
+    "missing": (Path.unlink, NotFoundError, r"There is no backup .*copy\.db; check the path"),
+    "no database": (lambda file: file.write_bytes(b"x" * 6000), InvalidDataError, "not a readable SQLite database"),
+    "no registry": (
+        lambda file: (file.unlink(), execute(file, "CREATE TABLE other (a)")),
+        InvalidDataError,
+        NO_REGISTRY,
+    ),
+    "orphans": (lambda file: execute(file, "DELETE FROM domains"), InvalidDataError, ORPHAN),
+    "torn": (tear, InvalidDataError, "damaged|not a readable"),
+}
 
 
 @of_sqlite
-def test_a_damaged_registry_is_told_and_not_copied(garden, registry_url: str, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.db"
-    back_up(registry_url, broken)
-    with closing(sqlite3.connect(broken)) as connection, connection:
-        connection.execute("DELETE FROM domains")
-    with pytest.raises(InvalidDataError, match=r"broken\.db is damaged .* use an earlier backup"):
-        back_up(file_url(broken), tmp_path / "copy.db")
-    assert not (tmp_path / "copy.db").exists()
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_what_is_no_sound_backup_is_refused(filled, registry_url: str, tmp_path: Path, kind: str) -> None:
+    file, (damage, error, said) = tmp_path / "copy.db", DAMAGE[kind]
+    back_up(registry_url, file)
+    damage(file)
+    with pytest.raises(error, match=said):
+        restore(file_url(tmp_path / "new.db"), file)
+    assert not (tmp_path / "new.db").exists()
+    if kind == "orphans":  # nor is a registry copied that is damaged so
+        with pytest.raises(error, match=said):
+            back_up(file_url(file), tmp_path / "second.db")
+        assert not (tmp_path / "second.db").exists()
 
 
 @of_sqlite
