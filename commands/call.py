@@ -115,19 +115,17 @@ def sentence(error: BaseException) -> tuple[str, int]:
     # Registry commands load no pydantic; what is not loaded cannot have been raised.
     pydantic = sys.modules.get("pydantic")
     if pydantic is not None and isinstance(error, pydantic.ValidationError):
-        return _config_sentence(error.errors()), UsageError.exit_code
+        first, *others = error.errors()
+        where = ".".join(map(str, first["loc"])) or "the config"
+        if first["type"] == "extra_forbidden":
+            message = f"{where!r} is no setting; correct --set, --config or the option, or leave it out."
+        else:
+            more = f" (and {len(others)} more)" if others else ""
+            message = f"{where} is {first['input']!r}: {first['msg']}{more}; correct --set, --config or the option."
+        return message, UsageError.exit_code
     text = " ".join(str(error).split())
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{named.rstrip('.')}; --debug shows the traceback.", 1
-
-
-def _config_sentence(problems: Sequence[Mapping[str, Any]]) -> str:
-    first = problems[0]
-    where = ".".join(map(str, first["loc"])) or "the config"
-    if first["type"] == "extra_forbidden":
-        return f"{where!r} is no setting; correct --set, --config or the option, or leave it out."
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{where} is {first['input']!r}: {first['msg']}{more}; correct --set, --config or the option."
 
 
 Function: TypeAlias = Callable[..., None]
@@ -165,7 +163,11 @@ def _called(function: Function, example: str | Sequence[str]) -> Function:
         flags = {"registry_url": kwargs.pop("registry"), "workspace": kwargs.pop("workspace")}
         call = Call(flags, *(bool(kwargs.pop(name)) for name in ("as_json", "quiet", "debug")))
         try:
-            _alone_unless_shared(click.get_current_context().command_path)
+            if world_size() > 1 and not click.get_current_context().command_path.endswith(SHARED_COMMANDS):
+                raise UsageError(
+                    f"WORLD_SIZE is {world_size()}, as under torchrun, but only `{SHARED_COMMANDS[0]}` shares its work "
+                    "among processes; run this command once, without torchrun."
+                )
             function(call, *args, **kwargs)
         except (click.exceptions.Exit, click.ClickException):
             raise
@@ -192,11 +194,3 @@ def world_size() -> int:
 def rank() -> int:
     """The number of this process among them."""
     return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
-
-
-def _alone_unless_shared(command: str) -> None:
-    if world_size() > 1 and not command.endswith(SHARED_COMMANDS):
-        raise UsageError(
-            f"WORLD_SIZE is {world_size()}, as under torchrun, but only `{SHARED_COMMANDS[0]}` shares its work among "
-            "processes; run this command once, without torchrun."
-        )

@@ -12,7 +12,7 @@ from .options import SessionMode, choice, dry_run, events_ref, ingest_options, r
 from .output import Columns, facts, waterfall
 
 if TYPE_CHECKING:
-    from ..workflows.data import DataIngested, DiffResult, SessionsResult
+    from ..workflows.data import DiffResult
 
 SHOWN_IDS = 10
 
@@ -35,7 +35,9 @@ def ingest(call: Call, /, domain: str, items: str | None, events: str | None, dr
     the category was added with.
     """
     result = call.workspace().data.ingest(domain, items, events, dry_run=dry_run, **read_options(given))
-    call.show(result, _ingested)
+    parts = [ingested(part) for part in (result.items, result.events) if part is not None]
+    settled = f"The session settings of {result.domain} {'would be set' if dry_run else 'are set'}."
+    call.show(result, "\n".join(parts) or settled)
 
 
 @data.command(example="hubspoke data snapshots garden --kind events")
@@ -60,7 +62,10 @@ def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
 @choice("--sessions", get_args(SessionMode), "Try this way of cutting instead of the category's own.", optional=True)
 def sessions_(call: Call, domain: str, events: str | None, sessions: SessionMode | None) -> None:
     """How the events fall into sessions, and what each step of cleaning costs."""
-    call.show(call.workspace().data.sessions(domain, events, read_sessions(sessions)), _sessions)
+    result = call.workspace().data.sessions(domain, events, read_sessions(sessions))
+    shown = ("events", "mode", "sessions", "users", "items", "rare_items")
+    head = facts((name.replace("_", " "), getattr(result, name)) for name in shown)
+    call.show(result, lambda _: f"{head}\n\n{waterfall(result.waterfall)}")
 
 
 @data.command(example="hubspoke data diff snapshot:garden/items/1 snapshot:garden/items/2")
@@ -69,18 +74,6 @@ def sessions_(call: Call, domain: str, events: str | None, sessions: SessionMode
 def diff(call: Call, old: str, new: str) -> None:
     """What changed from one snapshot to another."""
     call.show(call.workspace().data.diff(old, new), _diff)
-
-
-def _ingested(result: DataIngested) -> str:
-    parts = [ingested(part) for part in (result.items, result.events) if part is not None]
-    settled = "would be set" if result.dry_run else "are set"
-    return "\n".join(parts) if parts else f"The session settings of {result.domain} {settled}."
-
-
-def _sessions(result: SessionsResult) -> str:
-    shown = ("events", "mode", "sessions", "users", "items", "rare_items")
-    head = facts((name.replace("_", " "), getattr(result, name)) for name in shown)
-    return f"{head}\n\n{waterfall(result.waterfall)}"
 
 
 def _diff(result: DiffResult) -> str:

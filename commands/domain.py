@@ -13,7 +13,7 @@ from .options import dry_run, ingest_options, read_options, reading_options
 from .output import Columns, facts, records_table
 
 if TYPE_CHECKING:
-    from ..workflows.domains import DomainAdded, DomainDetails
+    from ..workflows.domains import DomainDetails
     from ..workflows.ingest import IngestResult
 
 
@@ -37,7 +37,9 @@ def add(
     """Add a category with its catalog and events. Bad data leaves nothing behind; the same again changes nothing."""
     domains = call.new_workspace(dry_run).domain
     result = domains.add(name, items, events, description=description, dry_run=dry_run, **read_options(given))
-    call.show(result, _added)
+    state = "would be added" if result.dry_run and result.domain is None else "is there"
+    head = f"{result.name} {state}{' already, with the same data' if result.cached else ''}."
+    call.show(result, "\n".join([head, *map(ingested, filter(None, (result.items, result.events)))]))
 
 
 @domain.command("list", example="hubspoke domain list --json")
@@ -87,12 +89,6 @@ def archive(call: Call, name: str, restore: bool, dry_run: bool) -> None:
     done = "active" if restore else "archived"
     state = f"would be {done}" if dry_run and not result.cached else f"is {done}"
     call.show(result, f"{name} {state}{' already' if result.cached else ''}.")
-
-
-def _added(result: DomainAdded) -> str:
-    state = "would be added" if result.dry_run and result.domain is None else "is there"
-    head = f"{result.name} {state}{' already, with the same data' if result.cached else ''}."
-    return "\n".join([head, *map(ingested, filter(None, (result.items, result.events)))])
 
 
 def ingested(result: IngestResult) -> str:

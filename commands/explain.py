@@ -56,7 +56,12 @@ def explain(
 
 def explained(result: Explanation) -> str:
     """Who answers, after what, and a block for each item, for people who choose what a shop shows."""
-    lines, named = answered(result), _event_names(result)
+    from ..reports.charts import shortened
+
+    lines = answered(result)
+    titles = [shortened(str(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
+    count = Counter(titles)  # events that would be called alike are told apart by their place in the session
+    named = [f"{title} [{n}]" if count[title] > 1 else title for n, title in enumerate(titles, 1)]
     if result.attention is not None:
         looked = sorted(zip(named, result.attention.mean, strict=True), key=lambda own: -own[1])
         lines.append(f"Attention of the model: {_listed(looked)}.")
@@ -64,25 +69,16 @@ def explained(result: Explanation) -> str:
     return "\n\n".join(["\n".join(lines), *(_block(item, named) for item in result.items)])
 
 
-def _event_names(result: Explanation) -> list[str]:
-    """The title of each event's item; where two events would be called alike, with their place in the session."""
-    from ..reports.charts import shortened
-
-    titles = [shortened(str(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
-    count = Counter(titles)
-    return [f"{title} [{n}]" if count[title] > 1 else title for n, title in enumerate(titles, 1)]
-
-
 def _block(item: ExplainedItem, events: Sequence[str]) -> str:
+    """What is odd about the place of an item, what put it there or held it back, what its score is made of."""
     place = f"{item.rank}." if item.rank is not None else "-"
-    rows = [*_standing(item), *_reasons(item, events)]
+    rows = list(_reasons(item, events))
     width = max(len(name) for name, _ in rows)
     head = f"{place} {item.title or item.item_id} ({', '.join([item.item_id, *filter(None, [item.brand])])})"
     return "\n".join([head, *(f"   {name:<{width}}  {text}" for name, text in rows)])
 
 
-def _standing(item: ExplainedItem) -> Iterator[tuple[str, str]]:
-    """What is odd about the place of an item."""
+def _reasons(item: ExplainedItem, events: Sequence[str]) -> Iterator[tuple[str, str]]:
     if item.pinned:
         yield "pinned", f"by a rule; its score alone would put it at {item.score_rank}"
     if item.not_shown is not None:
@@ -91,10 +87,6 @@ def _standing(item: ExplainedItem) -> Iterator[tuple[str, str]]:
         yield "not in the list", f"its score puts it at {item.score_rank}"
     if item.cold:
         yield "new", "too few events for behaviour of its own, so content speaks for it"
-
-
-def _reasons(item: ExplainedItem, events: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The events that put an item ahead of the average one or hold it back, and what its score is made of."""
     for word, sign in (("because of", 1), ("in spite of", -1)):
         own = [event for event in item.events if sign * event.lead_share >= LEAST]
         own.sort(key=lambda event: -abs(event.lead_share))

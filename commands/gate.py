@@ -16,7 +16,7 @@ from .output import Columns, facts, records_table, table
 
 if TYPE_CHECKING:
     from ..evaluation.protocols import Protocol
-    from ..workflows.gates import GateCheck, GateResult
+    from ..workflows.gates import GateResult
 
 
 @click.group(cls=Noun)
@@ -95,7 +95,13 @@ def clear(call: Call, domain: str, reason: str | None, dry_run: bool) -> None:
 def check(call: Call, domain: str, ref: str, alias: str) -> None:
     """Whether REF would pass now, condition by condition; exit code 3 if not."""
     found = call.workspace().gate.check(domain, ref, alias)
-    call.show(found, _check_text)
+    head = f"{found.subject} {'passes' if found.passes else 'does not pass'} the gate of {found.domain}@{found.alias}."
+    rows = [("yes" if verdict.passes else "NO", verdict.says) for verdict in found.conditions]
+    remedy = f"\n\nTo go on, {found.remedy}." if found.remedy else ""
+    if rows:
+        call.show(found, lambda _: f"{head}\n\n{table(('holds', 'condition'), rows)}{remedy}")
+    else:
+        call.show(found, f"{head} There is no condition.")
     if not found.passes:
         sys.exit(QualityGateError.exit_code)
 
@@ -129,16 +135,6 @@ def thresholds(option: str, texts: Sequence[str]) -> dict[str, float]:
             raise UsageError(f"{option} names {name} twice; give each metric once.")
         found[name] = value
     return found
-
-
-def _check_text(found: GateCheck) -> str:
-    verdict = "passes" if found.passes else "does not pass"
-    head = f"{found.subject} {verdict} the gate of {found.domain}@{found.alias}."
-    if not found.conditions:
-        return f"{head} There is no condition."
-    rows = [("yes" if verdict.passes else "NO", verdict.says) for verdict in found.conditions]
-    remedy = f"\n\nTo go on, {found.remedy}." if found.remedy else ""
-    return f"{head}\n\n{table(('holds', 'condition'), rows)}{remedy}"
 
 
 def _gate_text(shown: GateResult) -> str:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .call import Call, command
 from .models import dict_table
-from .options import (
-    config_options,
-    dry_run,
-    how_many,
-    ingest_options,
-    read_config,
-    read_options,
-)
+from .options import config_options, dry_run, how_many, ingest_options, read_config, read_options
 from .output import facts
 from .recommend import recommended
-
-if TYPE_CHECKING:
-    from ..workflows.launches import LaunchResult
 
 
 @command(example="hubspoke launch garden --catalog garden/items.csv --images garden/photos")
@@ -59,9 +49,6 @@ def launch(
         dry_run=dry_run,
         **read_options(given),
     )
-    call.show(result, _launched)
-
-
-def _launched(result: LaunchResult) -> str:
     head = facts((name, getattr(result, name)) for name in ("domain", "mode", "release", "seconds"))
-    return "\n\n".join([head, dict_table(result.steps), *map(recommended, result.recommendations)])
+    shown = map(recommended, result.recommendations)
+    call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps), *shown]))

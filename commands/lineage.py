@@ -18,7 +18,7 @@ from .output import Columns, records_table
 
 if TYPE_CHECKING:
     from ..registry.lineage.graph import Direction, Lineage
-    from ..registry.lineage.impact import Impact, ImpactStep
+    from ..registry.lineage.impact import Impact
 
 NAMED = 3
 _drawing = together(
@@ -157,11 +157,6 @@ def impact_text(impact: Impact) -> str:
     return f"{records_table(impact.steps, STEPS)}\n\n{line}"
 
 
-def _after(step: ImpactStep) -> list[str]:
-    more = len(step.depends_on) - NAMED
-    return [*step.depends_on[:NAMED], *([f"{more} more"] if more > 0 else [])]
-
-
 STEPS: Columns = {
     "#": "order",
     "do": "action",
@@ -169,7 +164,10 @@ STEPS: Columns = {
     "items": "n_items",
     "took": lambda step: None if step.seconds is None else duration(step.seconds),
     "serves": lambda step: ", ".join(step.aliases) or step.serves,
-    "after": _after,
+    "after": lambda step: [
+        *step.depends_on[:NAMED],
+        *([f"{len(step.depends_on) - NAMED} more"] if len(step.depends_on) > NAMED else []),
+    ],
 }
 
 

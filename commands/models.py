@@ -28,12 +28,10 @@ def trained(result: ModelResult) -> str:
     """A training's result: the version, its summary, the rows behind a choice."""
     if result.cached:
         state = "was trained already with these inputs (cached; --force trains again)."
+    elif result.status == "planned":
+        state = "would be trained (dry run)."
     else:
-        state = (
-            "would be trained (dry run)."
-            if result.status == "planned"
-            else f"is {result.status} after {result.seconds:.1f} s."
-        )
+        state = f"is {result.status} after {result.seconds:.1f} s."
     head = f"{result.ref or 'A new version'} {state}"
     return "\n\n".join(filter(None, (head, facts(flat(result.summary)), dict_table(result.table, ""))))
 

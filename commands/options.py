@@ -164,12 +164,22 @@ def read_sessions(mode: SessionMode | None) -> SessionSettings | None:
 
 def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] | None:
     """The settings of a training, None where none were given; `a.b=1` sets a nested key."""
+    import yaml
+
     config = {} if path is None else _load(Path(path))
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise UsageError(f"{text!r} sets nothing; write KEY=VALUE, as in --set training.max_epochs=20.")
-        _put(config, name.strip().split("."), _value(text, value))
+        *outer, last = name.strip().split(".")
+        inner = config
+        for key in outer:
+            inner[key] = dict(inner[key]) if isinstance(inner.get(key), Mapping) else {}
+            inner = inner[key]
+        try:
+            inner[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"The value in {text!r} cannot be read; quote it, as in --set 'key=\"text\"'.") from error
     return config if path is not None or settings else None
 
 
@@ -185,20 +195,3 @@ def _load(path: Path) -> dict[str, Any]:
     if content is not None and not isinstance(content, Mapping):
         raise InvalidDataError(f"{path} holds no settings; write lines such as 'seed: 5'.")
     return dict(content or {})
-
-
-def _value(text: str, value: str) -> Any:
-    import yaml
-
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"The value in {text!r} cannot be read; quote it, as in --set 'key=\"text\"'.") from error
-
-
-def _put(config: dict[str, Any], path: list[str], value: Any) -> None:
-    for name in path[:-1]:
-        inner = config.get(name)
-        config[name] = dict(inner) if isinstance(inner, Mapping) else {}
-        config = config[name]
-    config[path[-1]] = value

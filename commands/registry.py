@@ -16,7 +16,6 @@ from .output import records_table, table
 
 if TYPE_CHECKING:
     from ..registry.query import QueryResult
-    from ..registry.views import View
     from ..workflows.backups import Backup, Restoration
 
 
@@ -62,7 +61,9 @@ def schema(call: Call, views: tuple[str, ...]) -> None:
     from ..registry.views import find_views
 
     found = find_views(views)
-    call.show({"views": found}, lambda _: "\n\n".join(map(_described, found)))
+    columns = {"column": "name", "type": "type", "meaning": "meaning"}
+    texts = (f"{view.name}: {view.meaning}\n{records_table(view.columns, columns)}" for view in found)
+    call.show({"views": found}, lambda _: "\n\n".join(texts))
 
 
 @registry.command(example="hubspoke registry backup registry-monday.db")
@@ -113,11 +114,6 @@ def _csv(result: QueryResult) -> str:
     writer.writerow(result.columns)
     writer.writerows(result.rows)
     return text.getvalue().rstrip("\n")
-
-
-def _described(view: View) -> str:
-    columns = {"column": "name", "type": "type", "meaning": "meaning"}
-    return f"{view.name}: {view.meaning}\n{records_table(view.columns, columns)}"
 
 
 def _backed_up(backup: Backup) -> str:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from .call import Call, command
 from .options import dry_run
 from .output import facts, records_table
-
-if TYPE_CHECKING:
-    from ..workflows.setup import InitResult
 
 
 @command(example="hubspoke demo")
@@ -35,7 +31,11 @@ def demo(call: Call, fast: bool, report: str | None) -> None:
 @dry_run
 def init(call: Call, dry_run: bool) -> None:
     """Make a workspace: its folders and its registry, with the newest schema."""
-    call.show(call.unopened().init(dry_run), _initialised)
+    result = call.unopened().init(dry_run)
+    state = "is up to date" if result.cached else "would be made" if result.dry_run else "is ready"
+    schema = result.schema if result.before in (None, result.schema) else f"{result.before} -> {result.schema}"
+    where = [(name, getattr(result, name)) for name in ("workspace", "registry", "artifacts")]
+    call.show(result, f"The workspace {state}.\n{facts([*where, ('schema', schema)])}")
 
 
 @command(example="hubspoke doctor --verify")
@@ -47,10 +47,3 @@ def doctor(call: Call, verify: bool, sweep: bool) -> None:
     columns = {"status": "status", "check": "name", "found": "message"}
     call.show(diagnosis, lambda _: records_table(diagnosis.checks, columns))
     sys.exit(diagnosis.exit_code)
-
-
-def _initialised(result: InitResult) -> str:
-    state = "is up to date" if result.cached else "would be made" if result.dry_run else "is ready"
-    schema = result.schema if result.before in (None, result.schema) else f"{result.before} -> {result.schema}"
-    where = [(name, getattr(result, name)) for name in ("workspace", "registry", "artifacts")]
-    return f"The workspace {state}.\n{facts([*where, ('schema', schema)])}"

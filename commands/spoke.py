@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Unpack
 
 import click
@@ -62,23 +60,17 @@ def train(
 ) -> None:
     """Train a spoke. The same inputs and settings give the same version again."""
     given = read_config(config, (*settings, f"model={model}") if model else settings)
-    with _one_voice():
+    try:
         result = call.workspace().spoke.train(
             domain, given, force=force, dry_run=dry_run, index=index, promote=promote, **options
         )
-    if rank() == 0:
-        call.show(result, trained)
-
-
-@contextmanager
-def _one_voice() -> Iterator[None]:
-    """What stops a training by several processes is reported once; all but the first end without a word."""
-    try:
-        yield
     except (KeyboardInterrupt, ProcessLostError):
+        # What stops a training by several processes is reported once; all but the first end without a word.
         if rank() > 0:
             raise SystemExit(1) from None
         raise
+    if rank() == 0:
+        call.show(result, trained)
 
 
 @spoke.command("list", example="hubspoke spoke list garden")

@@ -59,34 +59,27 @@ def size_of(manifest: bytes, members: Sequence[Member]) -> int:
 
 
 def write_bundle(path: Path, manifest: bytes, members: Sequence[Member], source: Callable[[Member], Path]) -> str:
-    """Write a bundle whole or not at all, readable by its owner alone; its SHA-256.
+    """Write a bundle whole or not at all, readable by its owner alone; `source` is where each member lies.
 
-    Args:
-        path: its place; a file that is there is replaced.
-        manifest: content of `bundle.json`.
-        members: every file of every artifact, in the order of their names.
-        source: where the content of each lies.
-
-    Raises:
-        CorruptArtifactError: a file is not what its member says.
+    Its SHA-256 is returned; a file that is not what its member says is a CorruptArtifactError.
     """
     if not path.parent.is_dir():
         raise NotFoundError(f"There is no folder {path.parent}; make it, or give another --output.")
     digest = hashlib.sha256()
     with file_faults(path.parent), atomic_write(path, "wb", private=True) as out:
-        for _, piece in _layout(manifest, members):
-            for chunk in _content(piece, source) if isinstance(piece, Member) else (piece,):
-                out.write(chunk)
-                digest.update(chunk)
+        for name, piece in _layout(manifest, members):
+            if isinstance(piece, bytes):
+                out.write(piece)
+                digest.update(piece)
+                continue
+            changed = CorruptArtifactError(f"{name} changed while it was read; run `hubspoke doctor --verify`.")
+            with source(piece).open("rb") as file:
+                if os.fstat(file.fileno()).st_size != piece.size:
+                    raise changed
+                for chunk in _checked(file, piece, changed):
+                    out.write(chunk)
+                    digest.update(chunk)
     return digest.hexdigest()
-
-
-def _content(member: Member, source: Callable[[Member], Path]) -> Iterator[bytes]:
-    changed = CorruptArtifactError(f"{member.name} changed while it was read; run `hubspoke doctor --verify`.")
-    with source(member).open("rb") as file:
-        if os.fstat(file.fileno()).st_size != member.size:
-            raise changed
-        yield from _checked(file, member, changed)
 
 
 def _layout(manifest: bytes, members: Sequence[Member]) -> Iterator[tuple[str, bytes | Member]]:
@@ -127,12 +120,7 @@ def _checked(file: IO[bytes], member: Member, fault: HubspokeError) -> Iterator[
 
 
 class BundleFile:
-    """A bundle opened for reading; use it with `with`.
-
-    Raises:
-        NotFoundError: there is no such file.
-        InvalidDataError: it is no bundle, or its `bundle.json` is damaged.
-    """
+    """A bundle opened for reading; use it with `with`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

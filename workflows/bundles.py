@@ -19,7 +19,7 @@ from ..registry.database import HEAD_REVISION, REVISIONS
 from ..registry.kinds import NodeKind
 from ..registry.references import check_alias
 from ..registry.references import parse as parse_reference
-from ..registry.transfer.bundle_rows import BundleRows, Row, contradiction, read_rows
+from ..registry.transfer.bundle_rows import BundleRows, contradiction, read_rows
 from ..registry.transfer.bundles import Placement
 from ..results import Record
 from ..version import __version__
@@ -89,7 +89,13 @@ class Bundles:
         if path.exists() and not force:
             raise UsageError(f"{path} is there already; name another file with --output, or replace it with --force.")
         places: dict[str, Path] = {}
-        artifacts = {row["digest"]: self._sealed(row["digest"], places) for row in rows.tables["artifacts"]}
+        artifacts: dict[str, Manifest] = {}
+        for row in rows.tables["artifacts"]:
+            folder = self._context.artifacts.open(row["digest"])  # whose bytes have been hashed
+            sealed = artifacts[row["digest"]] = read_manifest(folder, row["digest"])
+            places.update({member_name(row["digest"], name): folder / name for name in sealed.sizes})
+        events = rows.counts.get(NodeKind.EVENT_SNAPSHOT, 0)
+        shoppers = f"It carries {events} event snapshots, which is data of shoppers: keep it as safe as those."
         manifest, members = encode(_document(rows, artifacts)), _members(artifacts.values())
         sha256 = None if dry_run else write_bundle(path, manifest, members, lambda member: places[member.name])
         return BundleExport(
@@ -99,7 +105,7 @@ class Bundles:
             bytes=size_of(manifest, members),
             nodes=rows.counts,
             artifacts=len(artifacts),
-            notes=_carried(rows),
+            notes=[*([shoppers] if events else []), f"{NOT_CARRIED}; nor are aliases, their history and gates."],
             dry_run=dry_run,
         )
 
@@ -116,10 +122,18 @@ class Bundles:
         `alias` is pointed at what comes in, under the checks of `promote`: where its gate is not met, the content is
         here and the alias where it was. `sha256` is what the file's has to be.
         """
-        wanted = None if sha256 is None else _sha256(sha256)
+        wanted = None if sha256 is None else sha256.strip().lower()
+        if wanted is not None and (len(wanted) != 64 or not set(wanted) <= set("0123456789abcdef")):
+            raise UsageError(f"{sha256!r} is no SHA-256; give the 64 hex digits that `hubspoke bundle export` printed.")
         with BundleFile(Path(file)) as bundle:
             rows, artifacts = _read(bundle)
-            _check_target(rows.root, alias)
+            can_serve = parse_reference(rows.root).kind in _SERVING
+            if alias is not None:
+                check_alias(alias)
+                if not can_serve:
+                    raise UsageError(
+                        f"{rows.root} of the bundle cannot serve, so no alias can point at it; leave out --alias."
+                    )
             found = bundle.verify(_members(artifacts), self._context.progress.stage("checking the bundle"))
             if wanted not in (None, found):
                 raise InvalidDataError(
@@ -133,7 +147,7 @@ class Bundles:
                 self._context.progress.note(f"{placement.root} is here; moving the alias {alias} to it")
             why = reason or f"imported from {bundle.path.name}"
             promotion = promote(self._context, placement.root, alias, reason=why, dry_run=dry_run)
-        elif alias is None and _can_serve(rows.root):
+        elif alias is None and can_serve:
             notes.append(f"No alias was moved; `hubspoke promote {placement.root}` makes it live.")
         return BundleImport(
             ref=placement.root,
@@ -150,13 +164,6 @@ class Bundles:
             dry_run=dry_run,
         )
 
-    def _sealed(self, digest: str, places: dict[str, Path]) -> Manifest:
-        """An artifact whose bytes have been hashed; where each of its files lies goes to `places`."""
-        folder = self._context.artifacts.open(digest)
-        sealed = read_manifest(folder, digest)
-        places.update({member_name(digest, path): folder / path for path in sealed.sizes})
-        return sealed
-
     def _take(
         self, bundle: BundleFile, rows: BundleRows, artifacts: Sequence[Manifest], dry_run: bool
     ) -> tuple[Placement, int]:
@@ -172,7 +179,12 @@ class Bundles:
         if not dry_run:
             for done, own in enumerate(lacking):
                 self._context.progress("storing artifacts", done, len(lacking))
-                self._store(bundle, own)
+                with self._context.artifacts.stage() as staged:
+                    for path, member in _files(own).items():
+                        bundle.copy(member, staged / path)
+                    stored = self._context.artifacts.commit(staged, own.stored.kind)
+                if stored.digest != own.stored.digest:
+                    raise bundle.changed()
             if placement.created:
                 placement = self._context.registry.bundles.place(rows)
         return placement, len(lacking)
@@ -183,14 +195,6 @@ class Bundles:
         except (NotFoundError, CorruptArtifactError):
             return False
         return True
-
-    def _store(self, bundle: BundleFile, own: Manifest) -> None:
-        with self._context.artifacts.stage() as staged:
-            for path, member in _files(own).items():
-                bundle.copy(member, staged / path)
-            stored = self._context.artifacts.commit(staged, own.stored.kind)
-        if stored.digest != own.stored.digest:
-            raise bundle.changed()
 
     def _notes(self, rows: BundleRows) -> list[str]:
         notes = [f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."]
@@ -223,6 +227,11 @@ def _document(rows: BundleRows, artifacts: Mapping[str, Manifest]) -> dict[str, 
         described.append(about | {"created_at": row["created_at"]})
     tables = {name: list(own) for name, own in rows.tables.items() if name != "artifacts"}
     refs = {node["ref"] for node in rows.tables["nodes"]}
+    for place, row in enumerate(tables["domains"]):
+        # Folders of pictures of snapshots that stay behind do not go along.
+        if "image_roots" in row["settings"]:
+            roots = {ref: root for ref, root in row["settings"]["image_roots"].items() if ref in refs}
+            tables["domains"][place] = row | {"settings": {**row["settings"], "image_roots": roots}}
     return {
         "format": FORMAT,
         "hubspoke": __version__,
@@ -230,26 +239,12 @@ def _document(rows: BundleRows, artifacts: Mapping[str, Manifest]) -> dict[str, 
         "root": rows.root,
         "created_at": rows.created_at,
         "artifacts": described,
-        "tables": tables | {"domains": [_domain(row, refs) for row in tables["domains"]]},
+        "tables": tables,
     }
-
-
-def _domain(row: Row, refs: set[str]) -> Row:
-    """A domain's row without the folders of pictures of snapshots that stay behind."""
-    settings = dict(row["settings"])
-    if "image_roots" in settings:
-        settings["image_roots"] = {ref: root for ref, root in settings["image_roots"].items() if ref in refs}
-    return row | {"settings": settings}
 
 
 def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "image_roots"}
-
-
-def _carried(rows: BundleRows) -> list[str]:
-    events = rows.counts.get(NodeKind.EVENT_SNAPSHOT, 0)
-    shoppers = f"It carries {events} event snapshots, which is data of shoppers: keep it as safe as those."
-    return [*([shoppers] if events else []), f"{NOT_CARRIED}; nor are aliases, their history and gates."]
 
 
 def _read(bundle: BundleFile) -> tuple[BundleRows, list[Manifest]]:
@@ -257,7 +252,12 @@ def _read(bundle: BundleFile) -> tuple[BundleRows, list[Manifest]]:
     document = bundle.document()
     if not isinstance(document, dict):
         raise contradiction("it describes nothing")
-    _check_versions(bundle.path, document)
+    schema, by = document.get("schema"), document.get("hubspoke")
+    if document.get("format") != FORMAT or schema not in REVISIONS:
+        raise SchemaVersionError(
+            f"{bundle.path} has format {document.get('format')} and schema {schema}, made by hubspoke {by}, a newer "
+            f"one than this ({__version__}, format {FORMAT}, schema {HEAD_REVISION}); upgrade hubspoke here."
+        )
     if document.keys() != _KEYS or not isinstance(document["tables"], dict) or "artifacts" in document["tables"]:
         raise contradiction("its parts are not those of a bundle")
     if not isinstance(document["artifacts"], list):
@@ -270,24 +270,15 @@ def _read(bundle: BundleFile) -> tuple[BundleRows, list[Manifest]]:
     try:
         rows = read_rows(document["root"], {"artifacts": recorded, **document["tables"]})
     except InvalidDataError as error:
-        if document["schema"] == HEAD_REVISION:
+        if schema == HEAD_REVISION:
             raise
         raise SchemaVersionError(
-            f"{bundle.path} has schema {document['schema']}, too old for this hubspoke, which needs {HEAD_REVISION}; "
+            f"{bundle.path} has schema {schema}, too old for this hubspoke, which needs {HEAD_REVISION}; "
             "upgrade hubspoke and the registry where it was made and export it again."
         ) from error
     if rows.created_at != document["created_at"]:
         raise contradiction("its time is not that of its root")
     return rows, artifacts
-
-
-def _check_versions(path: Path, document: Mapping[str, Any]) -> None:
-    schema, by = document.get("schema"), document.get("hubspoke")
-    if document.get("format") != FORMAT or schema not in REVISIONS:
-        raise SchemaVersionError(
-            f"{path} has format {document.get('format')} and schema {schema}, made by hubspoke {by}, a newer one than "
-            f"this ({__version__}, format {FORMAT}, schema {HEAD_REVISION}); upgrade hubspoke here."
-        )
 
 
 def _artifact(described: Any) -> Manifest:
@@ -323,25 +314,6 @@ def _is_safe(name: str, files: Mapping[str, Any]) -> bool:
         and all(len(part.encode()) <= _MAX_NAME_BYTES for part in path.parts)
         and folders.isdisjoint(files)
     )
-
-
-def _check_target(root: str, alias: str | None) -> None:
-    if alias is None:
-        return
-    check_alias(alias)
-    if not _can_serve(root):
-        raise UsageError(f"{root} of the bundle cannot serve, so no alias can point at it; leave out --alias.")
-
-
-def _can_serve(ref: str) -> bool:
-    return parse_reference(ref).kind in _SERVING
-
-
-def _sha256(text: str) -> str:
-    digest = text.strip().lower()
-    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-        raise UsageError(f"{text!r} is no SHA-256; give the 64 hex digits that `hubspoke bundle export` printed.")
-    return digest
 
 
 def file_name(ref: str) -> str:

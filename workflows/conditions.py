@@ -258,7 +258,12 @@ class Evidence:
         records = [self.context.registry.models.get(model) for model in models]
         trained = [record for record in records if record.summary.get("split")]
         for record in trained:
-            if _has_seen(record.summary, protocol):
+            held_out, end = record.summary.get("held_out"), record.summary.get("training_end")
+            if protocol.test_from is None:
+                has_seen = held_out is None
+            else:
+                has_seen = end is None or end >= microseconds(protocol.test_from)
+            if has_seen:  # as far as can be told without reading the events
                 dates = _dated("--test-from", protocol.test_from)
                 training = f"train one with `hubspoke spoke train {self.domain} --split {protocol.name}{dates}`"
                 split = record.summary["split"].get("name")
@@ -309,14 +314,6 @@ def remedy(verdicts: Sequence[Verdict]) -> str:
     remedies = dict.fromkeys(verdict.remedy for verdict in verdicts if verdict.remedy)
     # Where a number is too low, more numbers do not help.
     return _BETTER if _BETTER in remedies else " and ".join(remedies)
-
-
-def _has_seen(summary: Mapping[str, Any], protocol: Protocol) -> bool:
-    """Whether a spoke was trained on test events, as far as can be told without reading them."""
-    if protocol.test_from is None:
-        return summary.get("held_out") is None
-    end = summary.get("training_end")
-    return end is None or end >= microseconds(protocol.test_from)
 
 
 def _dated(text: str, moment: datetime | None) -> str:

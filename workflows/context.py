@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """An open registry and artifact store under given settings.
-
-    Args:
-        settings: where everything lies.
-        progress: told how far a workflow is.
-        actor: who promotes and rolls back, in the histories; by default the user's login name.
-    """
+    """An open registry and artifact store; the histories name `actor`, by default the user's login name."""
 
     def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
         self.settings = settings

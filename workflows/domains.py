@@ -114,19 +114,8 @@ class Domains:
         """Add a category with its catalog and events; bad data leaves no domain behind.
 
         The same call again changes nothing (`cached`), and completes what a killed call left out. Column mappings and
-        session settings are remembered for later ingests.
-
-        Args:
-            name: lower-case letters, digits and underscores.
-            items: catalog file or table.
-            events: event file or table; its items must be in the catalog.
-            description: one line for people.
-            dry_run: check everything, change nothing.
-            options: how the tables are read, as `ReadOptions` explains.
-
-        Raises:
-            UsageError: the name is malformed or taken by a domain with other data.
-            InvalidDataError: the data cannot be used; as `ValidationFailedError` with `.report` where rows have errors.
+        session settings are remembered for later ingests. Rows with errors raise a `ValidationFailedError`, which has
+        a `.report`; `ReadOptions` explains the `options`.
         """
         from ..catalog.sessions import SessionSettings
         from .ingest import IngestRequest, check, take_snapshots

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation
     from ..evaluation.protocols import Protocol
     from ..spokes.recommender import Recommender
-    from ..spokes.training.validation import Validation
     from .context import Context
     from .datasets import Dataset
 
@@ -241,11 +240,17 @@ def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Pro
     """A baseline, a hub's launch floor or a spoke over a dataset's catalog, under the protocol's serving policy."""
     if model == "hub-recency":
         from ..spokes.baselines.recency import hub_with_recency
+        from ..spokes.config import SpokeConfig
 
         hub = Hubs(context).ensure()
         floor, encoded = over_catalog(context, context.registry.models.get(hub), dataset)
         vectors = floor.embed_items(dataset.items["item_id"].to_list(), encoded)
-        checked = _validation(dataset, protocol)
+        # The users that a spoke would be chosen on under the same protocol, None where there are none.
+        config, end = SpokeConfig(), protocol.training_end() if protocol.name == "temporal" else None
+        try:
+            checked = split(dataset.sequences, SplitSettings(protocol.name, end), config).checkpoint_users(config)
+        except InvalidDataError:
+            checked = None
         return hub_with_recency(hub, floor, vectors, checked, exclude_seen=protocol.exclude_seen)
     if model not in BASELINES:
         return _by_vectors(context, model, dataset, protocol)[0]
@@ -263,17 +268,6 @@ def _by_vectors(context: Context, model: str, dataset: Dataset, protocol: Protoc
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
     recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
     return recommender, vectors[:, spoke.behaviour_dimension :]
-
-
-def _validation(dataset: Dataset, protocol: Protocol) -> Validation | None:
-    """The users that a spoke would be chosen on under the same protocol, None where there are none."""
-    from ..spokes.config import SpokeConfig
-
-    config, end = SpokeConfig(), protocol.training_end() if protocol.name == "temporal" else None
-    try:
-        return split(dataset.sequences, SplitSettings(protocol.name, end), config).checkpoint_users(config)
-    except InvalidDataError:
-        return None
 
 
 def _as_trained(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Protocol:

@@ -128,11 +128,18 @@ def explain(
     weights = spoke.mixture.weights(exclude_seen)
     attention, inattentive = _attention(spoke, vectors, history, weights.behaviour)
     embedded, unread = _embedded_again(context, recommender, rows, parts, places)
-    notes = [note for note in (inattentive, unread, _fusion_note(spoke)) if note]
+    notes = [note for note in (inattentive, unread) if note]
+    if spoke.behaviour is not None and (fusion := spoke.behaviour.config.fusion) != "concat":
+        notes.append(
+            f"The behavioural part is told by parts as the {fusion} weighed them; the weights "
+            "depend on all parts, so a score without one of them is not the score less that part."
+        )
+    average = np.array([parts.average[name] for name in parts.parts])  # (P,)
 
     found = []
     for nth, (row, about) in enumerate(zip(rows.tolist(), recommender.describe(rows.tolist()), strict=True)):
         del about["image"]  # a file of the workspace says nothing to whoever reads an explanation
+        compared = _compared(np.array([values[nth] for values in parts.parts.values()]), average)
         found.append(
             ExplainedItem(
                 rank=listed[row]["rank"] if row in listed else None,
@@ -142,7 +149,7 @@ def explain(
                 score=_number(parts.scores[nth]),
                 cold=bool(recommender.cold[row]),
                 pinned=row in listed and listed[row]["pinned"],
-                parts=_part_scores(nth, parts),
+                parts=[PartScore(name, *numbers) for name, numbers in zip(parts.parts, compared, strict=True)],
                 events=_contributions(nth, parts, answer.session),
                 **embedded[nth],
             )
@@ -169,16 +176,6 @@ def _attention(
     if blocks is None:
         return None, None
     return SessionAttention(_numbers(blocks.mean(axis=(0, 1))), [[_numbers(h) for h in b] for b in blocks]), None
-
-
-def _fusion_note(spoke: Spoke) -> str | None:
-    """What the sum behind the behavioural part is where it is not simply one."""
-    if spoke.behaviour is None or spoke.behaviour.config.fusion == "concat":
-        return None
-    return (
-        f"The behavioural part is told by parts as the {spoke.behaviour.config.fusion} weighed them; the weights "
-        "depend on all parts, so a score without one of them is not the score less that part."
-    )
 
 
 def _embedded_again(
@@ -218,12 +215,6 @@ class _Places:
         """The place that an item would have with a score, were it shown."""
         better = (self.scores > score) & self.allowed
         return 1 + int(better.sum()) - int(better[row])
-
-
-def _part_scores(nth: int, parts: ScoreParts) -> list[PartScore]:
-    scores = np.array([values[nth] for values in parts.parts.values()])
-    compared = _compared(scores, np.array([parts.average[name] for name in parts.parts]))
-    return [PartScore(name, *numbers) for name, numbers in zip(parts.parts, compared, strict=True)]
 
 
 def _contributions(nth: int, parts: ScoreParts, session: Sequence[Mapping[str, Any]]) -> list[EventContribution]:

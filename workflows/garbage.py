@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from ..results import Record
 
 if TYPE_CHECKING:
     from .context import Context
-
-# Digest of everything in the store to its bytes.
-Held: TypeAlias = Mapping[str, int]
 
 UNFINISHED = "unfinished upload"
 UNREADABLE = "unreadable"
@@ -77,20 +74,34 @@ def collect(context: Context, dry_run: bool = True, grace: timedelta = GRACE) ->
     return Garbage(context.artifacts.where, tuple(artifacts), folders, young, total, hours, dry_run)
 
 
-def _find(context: Context, held: Held, untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
-    """What nothing refers to and is old, by digest, and how much more is not old yet.
+def _find(context: Context, held: Mapping[str, int], untouched_since: datetime) -> tuple[list[GarbageArtifact], int]:
+    """What nothing refers to and is old, of all that is `held` (digest to bytes), and how much more is not old yet.
 
     The store was listed before: what has been committed and recorded since then is in no way garbage.
     """
     kinds = {artifact.digest: artifact.kind for artifact in context.registry.artifacts.list()}
     unreferenced = sorted((held.keys() | kinds.keys()) - context.registry.artifacts.referenced())
-    old = [digest for digest in unreferenced if digest not in held or _is_old(context, digest, untouched_since)]
-    named = [(digest, kinds.get(digest) or _kind(context, digest)) for digest in old]
-    return [GarbageArtifact(*own, held.get(own[0], 0)) for own in named], len(unreferenced) - len(old)
+    found, young = [], 0
+    for digest in unreferenced:
+        try:
+            old = digest not in held or context.artifacts.touched(digest) < untouched_since
+        except NotFoundError:
+            old = False  # removed since it was listed
+        if not old:
+            young += 1
+            continue
+        try:
+            kind = kinds.get(digest) or context.artifacts.read(digest).kind
+        except NotFoundError:
+            kind = UNFINISHED
+        except CorruptArtifactError:
+            kind = UNREADABLE
+        found.append(GarbageArtifact(digest, kind, held.get(digest, 0)))
+    return found, young
 
 
 def _remove(
-    context: Context, held: Held, found: list[GarbageArtifact], untouched_since: datetime
+    context: Context, held: Mapping[str, int], found: list[GarbageArtifact], untouched_since: datetime
 ) -> list[GarbageArtifact]:
     # Rows go before bytes: a kill in between leaves bytes without a row, which the next collection removes, and never a
     # row without bytes. A writer that comes in between writes the row once more with its own.
@@ -104,19 +115,3 @@ def _remove(
             removed.append(artifact)
     context.progress("removing artifacts", len(found), len(found))
     return removed
-
-
-def _is_old(context: Context, digest: str, untouched_since: datetime) -> bool:
-    try:
-        return context.artifacts.touched(digest) < untouched_since
-    except NotFoundError:
-        return False  # removed since it was listed
-
-
-def _kind(context: Context, digest: str) -> str:
-    try:
-        return context.artifacts.read(digest).kind
-    except NotFoundError:
-        return UNFINISHED
-    except CorruptArtifactError:
-        return UNREADABLE

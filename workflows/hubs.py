@@ -17,7 +17,6 @@ from .models import ModelResult, Recipe, parse_config, prepare, train_once
 
 if TYPE_CHECKING:
     from .context import Context
-    from .datasets import Dataset
 
 LIVE_HUB = "hub@live"
 
@@ -71,10 +70,8 @@ class Hubs:
         Args:
             domains: by default every active domain that has items; an empty list makes an untrained hub.
             held_out: judge on this domain only, and leave it out of the final training.
-            config: keys of `HubConfig`.
-            steps: overrides the config's contrastive steps.
+            config: keys of `HubConfig`; `steps` overrides its contrastive steps.
             force: train again even if the same inputs and config made a hub before.
-            dry_run: only say what would be done.
             promote: make it live even where another hub is.
         """
         from ..hub.config import HubConfig
@@ -90,7 +87,15 @@ class Hubs:
             domains = [own.name for own in context.registry.domains.list() if own.counts.item_snapshots]
         named = [*domains, held_out] if held_out is not None else domains
         datasets = [load_dataset(context, name) for name in dict.fromkeys(named)]
-        inputs = {"domains": [_made_of(dataset) for dataset in datasets], "held_out": held_out}
+        made_of = [
+            {
+                "items": dataset.item_snapshot.content_hash,
+                "events": dataset.event_snapshot.content_hash if dataset.event_snapshot else None,
+                "sessions": dict(dataset.domain.settings.get("sessions", {})),
+            }
+            for dataset in datasets
+        ]
+        inputs = {"domains": made_of, "held_out": held_out}
         result = train_once(
             context,
             Recipe(ModelKind.HUB, None, hub_config.model_dump(mode="json"), inputs, hub_config.seed),
@@ -137,12 +142,3 @@ class Hubs:
             return self._context.registry.resolve(LIVE_HUB).ref
         except NotFoundError:
             return None
-
-
-def _made_of(dataset: Dataset) -> dict[str, Any]:
-    events = dataset.event_snapshot
-    return {
-        "items": dataset.item_snapshot.content_hash,
-        "events": events.content_hash if events else None,
-        "sessions": dict(dataset.domain.settings.get("sessions", {})),
-    }

@@ -85,17 +85,6 @@ class _Launch:
         self.step("spoke", spoke.ref, spoke.cached)
         self.release(str(spoke.ref))
 
-    def recommendations(self, k: int) -> list[Recommendations]:
-        """Those for a few items spread over the catalog."""
-        from .recommendations import Recommender
-
-        shown = Recommender(self.context, self.name)
-        ids = shown.dataset.items["item_id"]
-        rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
-        answers = [shown.recommend([str(ids[row])], k=k, exclude_seen=True) for row in rows]
-        self.step("first recommendations", None, False)
-        return answers
-
     def result(self, mode: str, release: str | None, recommendations: Sequence[Recommendations]) -> LaunchResult:
         seconds = round(time.perf_counter() - self._began, 2)
         return LaunchResult(self.name, mode, release, seconds, self.steps, recommendations)
@@ -122,6 +111,7 @@ def launch(
     cached, so a killed launch is simply repeated.
     """
     from ..spokes.config import SpokeConfig
+    from .recommendations import Recommender
 
     run = _Launch(context, name)
     known = ready_model(context, hub, ModelKind.HUB).ref if hub else Hubs(context).live()
@@ -143,5 +133,10 @@ def launch(
     run.release(str(index.ref))
     if events is not None:
         run.train(hub_ref, config)
-    answers = run.recommendations(k)
+    shown = Recommender(context, name)
+    ids = shown.dataset.items["item_id"]
+    # Those for a few items spread over the catalog.
+    rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
+    answers = [shown.recommend([str(ids[row])], k=k, exclude_seen=True) for row in rows]
+    run.step("first recommendations", None, False)
     return run.result("trained" if run.serving else "day zero", run.live, answers)

@@ -53,7 +53,6 @@ _EDGES = """
 """
 
 RunRecord = SnapshotRecord | ModelRecord | IndexRecord | EvaluationRecord | RulesRecord | ReleaseRecord
-Parents = Mapping[str, Sequence[Parent]]
 
 
 @dataclass(frozen=True)
@@ -89,23 +88,38 @@ def run_events(context: Context, refs: Sequence[str] = ()) -> Iterator[dict[str,
 
     Every run has a START; one that ended well a COMPLETE with what it made, one that failed a FAIL.
     """
+    from ..registry.query import run_sql
+
     registry = context.registry
-    records, parents = _upstream(registry, refs) if refs else _everything(registry)
+    if refs:
+        lineages = [registry.lineage.upstream(ref) for ref in refs]
+        nodes = {reached.ref: reached.node for lineage in lineages for reached in lineage.nodes}
+        domains = {node.domain for node in nodes.values() if node.domain is not None}
+        known = _records(registry, None if len(domains) > _FEW_DOMAINS else sorted(domains))
+        records = [record for record in known if record.ref in nodes]
+        found = {edge for lineage in lineages for edge in lineage.edges}
+        edges = [(edge.child, Parent(edge.parent, edge.relation, edge.part or "", edge.reason)) for edge in found]
+    else:
+        records = _records(registry, None)  # before the edges, so that those of every record are there
+        edges = [(child, Parent(*parent)) for child, *parent in run_sql(registry, _EDGES).rows]
+    parents: dict[str, list[Parent]] = defaultdict(list)
+    for child, parent in sorted(edges):  # by reference, relation, part: none is twice
+        parents[child].append(parent)
     runs = sorted((_run(record) for record in records), key=lambda run: (run.began, run.ref))
     events = _Events(registry, parents, {run.ref: run.version for run in runs})
     moments = [(run.began, place, False, run) for place, run in enumerate(runs)]
     moments += [(run.ended, place, True, run) for place, run in enumerate(runs) if run.ended is not None]
     moments.sort(key=lambda moment: moment[:3])
-    return (Serde.to_dict(events.end(run) if ends else events.start(run)) for _, _, ends, run in moments)
+    return (Serde.to_dict(events.event(run, ends)) for _, _, ends, run in moments)
 
 
 def export(context: Context, refs: Sequence[str] = (), output: Path | None = None) -> OpenLineageExport:
     """The run events, see `run_events`; written to `output`, one a line, whole or not at all, where that is given."""
     events = run_events(context, refs)
-    if output is None:
-        given = tuple(events)
-        return OpenLineageExport(None, len(given), given)
-    return OpenLineageExport(output, write_lines(events, output))
+    if output is not None:
+        return OpenLineageExport(output, write_lines(events, output))
+    given = tuple(events)
+    return OpenLineageExport(None, len(given), given)
 
 
 def write_lines(events: Iterable[Mapping[str, Any]], path: Path) -> int:
@@ -141,42 +155,14 @@ def dataset_namespace(database: Database) -> str:
 # ---- from the registry ----
 
 
-def _everything(registry: Registry) -> tuple[list[RunRecord], Parents]:
-    from ..registry.query import run_sql
-
-    records = _records(registry, None)  # before the edges, so that those of every record are there
-    return records, _by_child((child, Parent(*parent)) for child, *parent in run_sql(registry, _EDGES).rows)
-
-
-def _upstream(registry: Registry, refs: Sequence[str]) -> tuple[list[RunRecord], Parents]:
-    lineages = [registry.lineage.upstream(ref) for ref in refs]
-    nodes = {reached.ref: reached.node for lineage in lineages for reached in lineage.nodes}
-    domains = {node.domain for node in nodes.values() if node.domain is not None}
-    found = _records(registry, None if len(domains) > _FEW_DOMAINS else sorted(domains))
-    edges = {edge for lineage in lineages for edge in lineage.edges}
-    parents = ((edge.child, Parent(edge.parent, edge.relation, edge.part or "", edge.reason)) for edge in edges)
-    return [record for record in found if record.ref in nodes], _by_child(parents)
-
-
 def _records(registry: Registry, domains: Sequence[str] | None) -> list[RunRecord]:
     """The rows of some domains and of the hub, or all rows: a few queries, however many rows there are."""
-    scopes: Sequence[str | None] = (None,) if domains is None else domains
     found: list[RunRecord] = [] if domains is None else [*registry.models.list("hub")]
-    for domain in scopes:
-        found += registry.snapshots.list(domain)
+    for domain in (None,) if domains is None else domains:
         found += registry.models.list(domain=domain)
-        found += registry.indexes.list(domain)
-        found += registry.evaluations.list(domain)
-        found += registry.rules.list(domain)
-        found += registry.releases.list(domain)
+        for store in (registry.snapshots, registry.indexes, registry.evaluations, registry.rules, registry.releases):
+            found += store.list(domain)
     return found
-
-
-def _by_child(edges: Iterable[tuple[str, Parent]]) -> Parents:
-    found: dict[str, list[Parent]] = defaultdict(list)
-    for child, parent in edges:
-        found[child].append(parent)
-    return {child: sorted(parents) for child, parents in found.items()}  # by reference, relation, part: none is twice
 
 
 def _run(record: RunRecord) -> Run:
@@ -222,7 +208,9 @@ def _run(record: RunRecord) -> Run:
 class _Events:
     """Runs as the client's events; who was rendered as an input once is the same in every run."""
 
-    def __init__(self, registry: Registry, parents: Parents, versions: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, registry: Registry, parents: Mapping[str, Sequence[Parent]], versions: Mapping[str, str | None]
+    ) -> None:
         from ..registry.query import run_sql
 
         self._namespace = dataset_namespace(registry.database)
@@ -231,29 +219,21 @@ class _Events:
         self._sizes = dict(run_sql(registry, "SELECT digest, bytes FROM artifacts").rows)
         self._inputs: dict[tuple[Parent, ...], event_v2.InputDataset] = {}
 
-    def start(self, run: Run) -> event_v2.RunEvent:
-        """A run begins: who and when; what went in and came out is said at its end."""
-        return self._event(event_v2.RunState.START, run.began, run)
-
-    def end(self, run: Run) -> event_v2.RunEvent:
-        """A run ends: well with what it made, or badly with its error."""
-        edges = self._parents.get(run.ref, ())
-        inputs = [self._input(tuple(own)) for _, own in groupby(edges, key=attrgetter("ref"))]
-        ended = run.ended or run.began
-        if run.error is None:
-            return self._event(event_v2.RunState.COMPLETE, ended, run, inputs=inputs, outputs=[self._output(run)])
-        error = facet_v2.error_message_run.ErrorMessageRunFacet(
-            message=run.error, programmingLanguage="PYTHON", producer=PRODUCER
-        )
-        return self._event(event_v2.RunState.FAIL, ended, run, {"errorMessage": error}, inputs=inputs, outputs=[])
-
-    def _event(
-        self, state: event_v2.RunState, at: datetime, run: Run, facets: Mapping[str, Any] | None = None, **data: Any
-    ) -> event_v2.RunEvent:
-        engine = {}
+    def event(self, run: Run, ends: bool) -> event_v2.RunEvent:
+        """A run begins (who and when), or it ends: well with what it made, or badly with its error."""
+        state, facets, data = event_v2.RunState.START, dict[str, Any](), dict[str, Any]()
         if run.code_version is not None:
-            engine["processing_engine"] = facet_v2.processing_engine_run.ProcessingEngineRunFacet(
+            facets["processing_engine"] = facet_v2.processing_engine_run.ProcessingEngineRunFacet(
                 name="hubspoke", version=run.code_version, openlineageAdapterVersion=__version__, producer=PRODUCER
+            )
+        if ends:
+            edges = self._parents.get(run.ref, ())
+            data["inputs"] = [self._input(tuple(own)) for _, own in groupby(edges, key=attrgetter("ref"))]
+            data["outputs"] = [self._output(run)] if run.error is None else []
+            state = event_v2.RunState.COMPLETE if run.error is None else event_v2.RunState.FAIL
+        if ends and run.error is not None:
+            facets["errorMessage"] = facet_v2.error_message_run.ErrorMessageRunFacet(
+                message=run.error, programmingLanguage="PYTHON", producer=PRODUCER
             )
         job_type = facet_v2.job_type_job.JobTypeJobFacet(
             processingType="BATCH", integration="HUBSPOKE", jobType=run.job_type, producer=PRODUCER
@@ -261,8 +241,8 @@ class _Events:
         run_id = str(uuid.uuid5(_RUNS, f"{run.ref} {run.created_at.isoformat()}"))
         return event_v2.RunEvent(
             eventType=state,
-            eventTime=at.isoformat(),
-            run=event_v2.Run(runId=run_id, facets={**engine, **(facets or {})}),
+            eventTime=((run.ended if ends else None) or run.began).isoformat(),
+            run=event_v2.Run(runId=run_id, facets=facets),
             job=event_v2.Job(namespace=NAMESPACE, name=run.job, facets={"jobType": job_type}),
             producer=PRODUCER,
             **data,

@@ -133,7 +133,9 @@ class Recommender:
         history, unknown = self.history(session, user)
         if not len(history):
             return self._without_session(k)
-        query = self._query(history, exclude_seen)
+        # The model is given the (T, D) vectors of the session, not those of the catalog.
+        own, vectors = replace(history, items=np.arange(len(history))), self.vectors[history.items]
+        query = self.loaded.spoke.embed_sessions(vectors, [own], exclude_seen=exclude_seen)[0]  # (D,)
         allowed = self.allowed(self.loaded.spoke.mixture.hidden(history, exclude_seen))
         pinned = self._pin(allowed, k)
         # Pinned items have their own score too: it says how well they would have done.
@@ -173,13 +175,6 @@ class Recommender:
         pinned = self._rules.pinned(allowed)[:k]
         allowed[pinned] = False
         return pinned
-
-    def _query(self, history: History, exclude_seen: bool) -> FloatArray:
-        """(D,) the session vector; the model is given the (T, D) vectors of the session, not those of the catalog."""
-        own = replace(history, items=np.arange(len(history)))
-        vectors = self.vectors[history.items]
-        query: FloatArray = self.loaded.spoke.embed_sessions(vectors, [own], exclude_seen=exclude_seen)[0]
-        return query
 
     def _ranked(self, query: FloatArray, k: int, allowed: BoolArray) -> Iterator[tuple[int, float]]:
         """Allowed rows with their scores, best first; a limit per brand may use up more than `k`."""

@@ -69,29 +69,16 @@ class Spokes:
         In a process that torchrun started beside others, the first one does all of this and the others train along.
 
         Args:
-            domain: the category.
             config: keys of `SpokeConfig`; what it leaves open follows the parent, or the size and shape of the events.
             force: train again even if the same inputs and config made a spoke before.
-            dry_run: only say what would be done.
-            index: build its index afterwards.
             promote: make it live even where another release is. Where the domain's gate is not met the version and its
                 index stay stored; what nobody asked to promote is then left as it is, with a note.
-            options: what is trained on what: hub, items, events, split, test_from, refit, parent, on.
-
-        Raises:
-            InvalidDataError: no user has enough events to train on, or nothing is new to the parent.
-            UsageError: the config or the split is not usable, or the parent has seen what the split keeps out.
-            IncompatibleError: the parent's weights do not fit the config.
-            QualityGateError: it was to be promoted and does not meet the gate.
         """
         from .spoke_training import FOLLOWED, SpokeJob, train_spoke
 
         result = train_spoke(self._context, SpokeJob(domain, config=config, **options), force=force, dry_run=dry_run)
         if dry_run or not index or result.status == FOLLOWED:
             return result
-        return self._index(domain, result, promote)
-
-    def _index(self, domain: str, result: ModelResult, promote: bool) -> ModelResult:
         context = self._context
         built = Indexes(context).build(str(result.ref))
         if not promote and context.registry.domains.get(domain).live:

@@ -63,7 +63,14 @@ def warm_start(
     train, refit = split_masks(sequences, settings)
     edges = context.registry.lineage.upstream(record.ref).edges
     trained, known = _seen(context, record, edges, dataset)
-    _refuse_seen_test(record, int((known & ~refit).sum()), settings.name)
+    if seen := int((known & ~refit).sum()):
+        about = record.summary.get("split", {})
+        how = f"--split {about.get('name')}{' --refit' if about.get('refit') else ''}"
+        raise UsageError(
+            f"{record.ref} ({how}), or a version that it goes back on, has seen {seen} of the events that this split "
+            f"keeps for the test; go on from one trained with --split {settings.name} on this data, or train with "
+            "--split all."
+        )
     validated = np.repeat(sequences.users, sequences.lengths)[trained & refit & ~train]
     users = frozenset(sequences.user_ids[user] for user in np.unique(validated))
     parts = split(sequences, settings, config, leave_out=users)
@@ -84,16 +91,6 @@ def warm_start(
     items = _items(context, record, edges) if common.same_domain else frozenset[str]()
     newest = record.summary.get("training_end") if common.same_domain else None
     return WarmStart(record, parts, events, common, items, int((train & ~trained).sum()), len(users), newest)
-
-
-def _refuse_seen_test(record: ModelRecord, seen: int, name: str) -> None:
-    if seen:
-        about = record.summary.get("split", {})
-        how = f"--split {about.get('name')}{' --refit' if about.get('refit') else ''}"
-        raise UsageError(
-            f"{record.ref} ({how}), or a version that it goes back on, has seen {seen} of the events that this split "
-            f"keeps for the test; go on from one trained with --split {name} on this data, or train with --split all."
-        )
 
 
 def new_sequences(sequences: Sequences, visible: BoolArray, seen: BoolArray, reach: int) -> Sequences:

@@ -386,7 +386,7 @@ def test_a_killed_import_is_completed_by_the_same_command(
 
 def test_a_killed_export_leaves_no_file_of_that_name(released: Workspace, bundle: Path, tmp_path: Path) -> None:
     arguments = ["bundle", "export", "lamps", "--output", tmp_path / "out", "--workspace", released.settings.workspace]
-    kill_at("hubspoke.workflows.bundle_files:_content", 4, *arguments)
+    kill_at("hubspoke.workflows.bundle_files:_checked", 4, *arguments)
     assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
     released.bundle.export("lamps", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == bundle.read_bytes()
