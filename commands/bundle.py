@@ -13,7 +13,7 @@ from .output import facts, table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ..workflows.bundles import BundleExport, BundleImport
+    from ..workflows.bundles import BundleImport
 
 
 @click.group(cls=Noun)
@@ -39,7 +39,10 @@ def export(call: Call, ref: str, output: str | None, force: bool, dry_run: bool)
     where it is imported, no pictures, no aliases and no gates. The same release gives the same bytes. The SHA-256
     that is printed lets `bundle import` tell it from any other file: send it by another way.
     """
-    call.show(call.workspace().bundle.export(ref, output, force, dry_run), _exported)
+    result = call.workspace().bundle.export(ref, output, force, dry_run)
+    head = f"{result.ref} {'would be written' if dry_run else 'written'} to {result.file}."
+    content = [("bytes", f"{result.bytes:,}"), ("nodes", _counted(result.nodes)), ("artifacts", result.artifacts)]
+    call.show(result, "\n".join([head, facts([*content, ("sha256", result.sha256)]), *result.notes]))
 
 
 @bundle.command(
@@ -63,14 +66,6 @@ def load(call: Call, file: str, alias: str | None, reason: str | None, sha256: s
     settings that they have here. Encoders must be installed here as there, and pictures do not come along.
     """
     call.show(call.workspace().bundle.load(file, alias, reason, sha256, dry_run), _imported)
-
-
-def _exported(result: BundleExport) -> str:
-    verb = "would be written" if result.dry_run else "written"
-    content = [("bytes", f"{result.bytes:,}"), ("nodes", _counted(result.nodes)), ("artifacts", result.artifacts)]
-    return "\n".join(
-        [f"{result.ref} {verb} to {result.file}.", facts([*content, ("sha256", result.sha256)]), *result.notes]
-    )
 
 
 def _imported(result: BundleImport) -> str:

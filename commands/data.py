@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import click
 
@@ -10,9 +10,6 @@ from .call import Call, Noun
 from .domain import ingested
 from .options import SessionMode, choice, dry_run, events_ref, ingest_options, read_options, read_sessions
 from .output import Columns, facts, waterfall
-
-if TYPE_CHECKING:
-    from ..workflows.data import DiffResult
 
 SHOWN_IDS = 10
 
@@ -73,16 +70,10 @@ def sessions_(call: Call, domain: str, events: str | None, sessions: SessionMode
 @click.argument("new")
 def diff(call: Call, old: str, new: str) -> None:
     """What changed from one snapshot to another."""
-    call.show(call.workspace().data.diff(old, new), _diff)
-
-
-def _diff(result: DiffResult) -> str:
+    result = call.workspace().data.diff(old, new)
     lines = [f"{result.old} -> {result.new}"]
-    for word, count, ids in (
-        ("added", result.n_added, result.added),
-        ("removed", result.n_removed, result.removed),
-        ("changed", result.n_changed, result.changed),
-    ):
+    for word in ("added", "removed", "changed"):
+        count, ids = getattr(result, f"n_{word}"), getattr(result, word)
         shown = f": {', '.join(ids[:SHOWN_IDS])}{', ...' if len(ids) > SHOWN_IDS else ''}" if ids else ""
         lines.append(f"{count} {word}{shown}")
-    return "\n".join(lines)
+    call.show(result, "\n".join(lines))

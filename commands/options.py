@@ -14,7 +14,6 @@ from ..errors import InvalidDataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from ..catalog.sessions import SessionSettings
-    from ..evaluation.protocols import Protocol
     from ..workflows.ingest import ReadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -67,8 +66,18 @@ def protocol_options(*more: Callable[[Any], Any]) -> Callable[[Callable[..., Non
     def add(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, **options: Any) -> None:
+            # pydantic is loaded only by commands that measure.
+            from pydantic import ValidationError
+
+            from ..evaluation.protocols import Protocol
+
             fields = {name: options.pop(name) for name in _PROTOCOL if name in options}
-            function(*args, protocol=_protocol(name=options.pop("protocol"), **fields), **options)
+            try:
+                protocol = Protocol(name=options.pop("protocol"), **fields)
+            except ValidationError as error:
+                problems = (str(e["msg"]).removeprefix("Value error, ") for e in error.errors())
+                raise click.UsageError("; ".join(problems)) from error
+            function(*args, protocol=protocol, **options)
 
         add_options: Callable[[Any], Any] = together(_protocol_options, *more)
         return add_options(run)  # type: ignore[no-any-return]
@@ -83,19 +92,6 @@ _protocol_options = together(
     click.option("--test-from", type=moment, metavar="DATE", help="With --protocol temporal: where the test begins."),
     click.option("--test-until", type=moment, metavar="DATE", help="With --protocol temporal: where the test ends."),
 )
-
-
-def _protocol(**fields: Any) -> Protocol:
-    # pydantic is loaded only by commands that measure.
-    from pydantic import ValidationError
-
-    from ..evaluation.protocols import Protocol
-
-    try:
-        return Protocol(**fields)
-    except ValidationError as error:
-        problems = (str(e["msg"]).removeprefix("Value error, ") for e in error.errors())
-        raise click.UsageError("; ".join(problems)) from error
 
 
 def names(text: str | None) -> list[str]:
@@ -166,7 +162,19 @@ def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] |
     """The settings of a training, None where none were given; `a.b=1` sets a nested key."""
     import yaml
 
-    config = {} if path is None else _load(Path(path))
+    config: dict[str, Any] = {}
+    if path is not None:
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise NotFoundError(f"There is no config file {path}; check the path.") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InvalidDataError(
+                f"{path} is no valid YAML or JSON in UTF-8; write lines such as 'seed: 5'."
+            ) from error
+        if content is not None and not isinstance(content, Mapping):
+            raise InvalidDataError(f"{path} holds no settings; write lines such as 'seed: 5'.")
+        config = dict(content or {})
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
@@ -181,17 +189,3 @@ def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] |
         except yaml.YAMLError as error:
             raise UsageError(f"The value in {text!r} cannot be read; quote it, as in --set 'key=\"text\"'.") from error
     return config if path is not None or settings else None
-
-
-def _load(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(f"There is no config file {path}; check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidDataError(f"{path} is no valid YAML or JSON in UTF-8; write lines such as 'seed: 5'.") from error
-    if content is not None and not isinstance(content, Mapping):
-        raise InvalidDataError(f"{path} holds no settings; write lines such as 'seed: 5'.")
-    return dict(content or {})

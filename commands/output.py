@@ -59,7 +59,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]], empty: str =
     rules = ["-" * max(map(cell_len, column)) for column in zip(headers, *texts, strict=True)]
     grid = Table.grid(padding=(0, 2, 0, 0))
     for column in zip(*given, strict=True):
-        grid.add_column(justify="right" if all(map(_is_number, column)) else "left", no_wrap=True)
+        numeric = all(v is None or (isinstance(v, int | float) and not isinstance(v, bool)) for v in column)
+        grid.add_column(justify="right" if numeric else "left", no_wrap=True)
     for line in (headers, rules, *texts):
         grid.add_row(*map(Text, line))
     stream = StringIO()
@@ -84,7 +85,3 @@ def waterfall(steps: Iterable[Mapping[str, Any]]) -> str:
     """Rows left after each step, with sessions and users where they are counted."""
     rows = [(s["name"], s["rows_in"], s["rows_out"], s.get("sessions"), s.get("users")) for s in steps]
     return table(("step", "rows in", "rows out", "sessions", "users"), rows, "no steps")
-
-
-def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

@@ -16,7 +16,6 @@ from .output import records_table, table
 
 if TYPE_CHECKING:
     from ..registry.query import QueryResult
-    from ..workflows.backups import Backup, Restoration
 
 
 @click.group(cls=Noun)
@@ -76,7 +75,13 @@ def backup(call: Call, file: Path, force: bool, dry_run: bool) -> None:
     FILE is an SQLite registry whatever database the registry is in: --registry sqlite:///FILE opens it. Artifacts are
     not in it.
     """
-    call.show(call.unopened().backup(file, force, dry_run), _backed_up)
+    made = call.unopened().backup(file, force, dry_run)
+    done, size = ("would be copied", "") if dry_run else ("copied", f", {made.bytes:,} bytes")
+    call.show(
+        made,
+        f"{sum(made.rows.values()):,} rows of {made.registry} {done} to {made.file} (schema {made.schema}{size}).\n"
+        f"Artifacts are not in it: copy {made.artifacts} too, or use `hubspoke bundle export`.",
+    )
 
 
 @registry.command(example="hubspoke registry restore registry-monday.db --workspace restored --yes")
@@ -87,7 +92,14 @@ def restore(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
     """Copy a backup into this workspace's registry, which must be missing or without rows."""
     if dry_run and yes:
         raise UsageError("--dry-run changes nothing and --yes copies; give one of the two.")
-    call.show(call.unopened().restore(file, dry_run=not yes), _restored)
+    made = call.unopened().restore(file, dry_run=not yes)
+    done = "copied" if yes else "would be copied"
+    way = "" if made.before == made.schema else f", brought from schema {made.before}"
+    call.show(
+        made,
+        f"{sum(made.rows.values()):,} rows of {made.file} {done} to {made.registry} (schema {made.schema}{way}).\n"
+        f"Artifacts are not in it: {made.artifacts} must hold those of the registry that was backed up.",
+    )
     if not yes:
         call.note("Nothing was changed; `--yes` restores it.")
 
@@ -114,23 +126,3 @@ def _csv(result: QueryResult) -> str:
     writer.writerow(result.columns)
     writer.writerows(result.rows)
     return text.getvalue().rstrip("\n")
-
-
-def _backed_up(backup: Backup) -> str:
-    done = "would be copied" if backup.dry_run else "copied"
-    size = "" if backup.dry_run else f", {backup.bytes:,} bytes"
-    return (
-        f"{sum(backup.rows.values()):,} rows of {backup.registry} {done} to {backup.file} "
-        f"(schema {backup.schema}{size}).\n"
-        f"Artifacts are not in it: copy {backup.artifacts} too, or use `hubspoke bundle export`."
-    )
-
-
-def _restored(restoration: Restoration) -> str:
-    done = "would be copied" if restoration.dry_run else "copied"
-    way = "" if restoration.before == restoration.schema else f", brought from schema {restoration.before}"
-    return (
-        f"{sum(restoration.rows.values()):,} rows of {restoration.file} {done} to {restoration.registry} "
-        f"(schema {restoration.schema}{way}).\n"
-        f"Artifacts are not in it: {restoration.artifacts} must hold those of the registry that was backed up."
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,6 @@ from .call import Call, Noun
 from .options import config_options, dry_run, read_config, reason
 from .output import Columns, facts, records_table
 from .release import moved
-
-if TYPE_CHECKING:
-    from ..workflows.rules import RulesResult
 
 
 @click.group(cls=Noun)
@@ -56,7 +53,12 @@ def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...],
     content = read_config(config, settings)
     if content is None:
         raise UsageError("There is nothing to register; give --config FILE or --set KEY=VALUE.")
-    call.show(call.workspace().rules.set(domain, content, dry_run), _registered)
+    result = call.workspace().rules.set(domain, content, dry_run)
+    verb = "Equal rules were registered before" if result.cached else "Registered"
+    head = "These rules would be registered" if dry_run else f"{verb}: {result.ref}"
+    remedy = f"\nLet them serve with `hubspoke promote {domain} --rules {result.ref}`." if result.ref else ""
+    shown = facts([("rules", _in_words(result.content)), ("items hidden", result.hidden)])
+    call.show(result, f"{head}.\n{shown}{remedy}")
 
 
 @rules.command(example='hubspoke rules clear garden --reason "recall is over"')
@@ -79,13 +81,6 @@ def check(call: Call, domain: str, ref: str | None) -> None:
     call.show(result, f"{head}\n{facts(rows)}")
     if not result.ok:
         sys.exit(InvalidDataError.exit_code)
-
-
-def _registered(result: RulesResult) -> str:
-    verb = "Equal rules were registered before" if result.cached else "Registered"
-    head = "These rules would be registered" if result.dry_run else f"{verb}: {result.ref}"
-    remedy = f"\nLet them serve with `hubspoke promote {result.domain} --rules {result.ref}`." if result.ref else ""
-    return f"{head}.\n{facts([('rules', _in_words(result.content)), ('items hidden', result.hidden)])}{remedy}"
 
 
 def _in_words(content: Mapping[str, Any]) -> str:

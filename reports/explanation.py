@@ -67,23 +67,19 @@ def explanation_figure(explanation: Explanation) -> Figure:
     used = [name for name in shares[0] if any(own[name] for own in shares)]
     none = [] if attention is None else [None]  # attention is of events, not of parts
     parts = [(PART_NAMES[name], [*(own[name] for own in shares), *none]) for name in used]
-    return heat_map(
-        f"Why {explanation.ref} shows these items",
-        columns,
-        (HeatGroup("Events of the session, oldest first", events), HeatGroup("Parts of the score", parts)),
-        None if attention is None else "Attention of the model",
-        _notes(explanation),
-    )
-
-
-def _notes(explanation: Explanation) -> list[str]:
-    scores = ", ".join(f"{item.score:.3f}" for item in explanation.items)
+    scores = ", ".join(f"{item.score:.3f}" for item in items)
     notes = [
         "What puts an item ahead of the average item of the catalog, and what holds it back (orange). An event's share "
         "is what the item's lead loses without it; absolute shares sum to 100 %.",
         f"Scores: {scores}. Served by {explanation.served_by}, {explanation.index}.",
     ]
-    new = [item.title or item.item_id for item in explanation.items if item.cold]
-    if new and explanation.attention is not None:
+    new = [item.title or item.item_id for item in items if item.cold]
+    if new and attention is not None:
         notes.append(f"New, with too few events for behaviour of their own: {', '.join(new)}.")
-    return [*notes, *explanation.notes]
+    return heat_map(
+        f"Why {explanation.ref} shows these items",
+        columns,
+        (HeatGroup("Events of the session, oldest first", events), HeatGroup("Parts of the score", parts)),
+        None if attention is None else "Attention of the model",
+        [*notes, *explanation.notes],
+    )

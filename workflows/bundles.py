@@ -139,7 +139,13 @@ class Bundles:
                 raise InvalidDataError(
                     f"{bundle.path} has SHA-256 {found}, not {wanted}; copy it again from where you trust it."
                 )
-            notes = self._notes(rows)
+            notes = [
+                f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."
+            ]
+            for row in rows.tables["domains"]:
+                known = self._context.registry.domains.find(row["name"])
+                if known is not None and _own_settings(known.settings) != _own_settings(row["settings"]):
+                    notes.append(f"The settings of {known.name} here differ from those in the bundle, and are kept.")
             placement, stored = self._take(bundle, rows, artifacts, dry_run)
         promotion = None
         if alias is not None and not (dry_run and placement.created):
@@ -195,14 +201,6 @@ class Bundles:
         except (NotFoundError, CorruptArtifactError):
             return False
         return True
-
-    def _notes(self, rows: BundleRows) -> list[str]:
-        notes = [f"{NOT_CARRIED}: encoders must be installed here as there, and are checked when a model is loaded."]
-        for row in rows.tables["domains"]:
-            known = self._context.registry.domains.find(row["name"])
-            if known is not None and _own_settings(known.settings) != _own_settings(row["settings"]):
-                notes.append(f"The settings of {known.name} here differ from those in the bundle, and are kept.")
-        return notes
 
 
 # ---- the document ----

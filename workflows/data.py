@@ -12,8 +12,6 @@ from ..registry.records import SnapshotRecord
 from ..results import Record
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from ..catalog.sessions import SessionSettings
     from .context import Context
     from .datasets import Table
@@ -130,6 +128,8 @@ class Data:
 
     def diff(self, old: str, new: str) -> DiffResult:
         """What changed from one snapshot to another of the same kind."""
+        import polars as pl
+
         from ..catalog.snapshots import diff_snapshots
         from .datasets import read_table
 
@@ -140,21 +140,15 @@ class Data:
             )
         tables = read_table(self._context, before), read_table(self._context, after)
         if before.kind == "events":
-            came, went = _count_rows(*tables)
+            # Rows that came and rows that went, equal rows counted as often as they stand.
+            row = pl.struct(pl.all()).struct.json_encode()
+            old_rows, new_rows = (
+                table.select(row=row).group_by("row").agg(pl.len().cast(pl.Int64).alias("n")) for table in tables
+            )
+            both = old_rows.join(new_rows, on="row", how="full", coalesce=True).fill_null(0)
+            change = both["n_right"] - both["n"]
+            came, went = int(change.clip(lower_bound=0).sum()), int((-change).clip(lower_bound=0).sum())
             return DiffResult(before.ref, after.ref, before.kind, came, went, 0)
         found = diff_snapshots(*tables)
         counts = len(found.added), len(found.removed), len(found.changed)
         return DiffResult(before.ref, after.ref, before.kind, *counts, found.added, found.removed, found.changed)
-
-
-def _count_rows(old: pl.DataFrame, new: pl.DataFrame) -> tuple[int, int]:
-    """Rows that came and rows that went, equal rows counted as often as they stand."""
-    import polars as pl
-
-    counts = [
-        frame.select(row=pl.struct(pl.all()).struct.json_encode()).group_by("row").agg(pl.len().cast(pl.Int64).alias(n))
-        for frame, n in ((old, "old"), (new, "new"))
-    ]
-    both = counts[0].join(counts[1], on="row", how="full", coalesce=True).fill_null(0)
-    change = both["new"] - both["old"]
-    return int(change.clip(lower_bound=0).sum()), int((-change).clip(lower_bound=0).sum())

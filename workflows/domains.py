@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..registry.lineage.staleness import Staleness
     from .context import Context
     from .datasets import Table
-    from .ingest import CheckedTable, IngestRequest, IngestResult, ReadOptions
+    from .ingest import IngestResult, ReadOptions
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ class Domains:
         a `.report`; `ReadOptions` explains the `options`.
         """
         from ..catalog.sessions import SessionSettings
+        from .datasets import find_snapshot
         from .ingest import IngestRequest, check, take_snapshots
 
         check_domain_name(name)
@@ -132,8 +133,13 @@ class Domains:
             if existing is not None:
                 _refuse_other_settings(existing, settings, description)
             tables = check(self._context, name, request, sessions)
-            if existing is not None:
-                _refuse_other_tables(existing, tables)
+            for table in tables if existing else ():
+                # A kind of table that the domain lacks completes a killed call; any other must be there already.
+                if table.known is None and find_snapshot(self._context, name, table.kind):
+                    raise UsageError(
+                        f"There is a domain {name!r} with other {table.kind} already; add a new version with "
+                        f"`hubspoke data ingest {name} --{table.kind} FILE`."
+                    )
             begin = None if existing else lambda: domains.add(name, description, settings)
             results = take_snapshots(self._context, name, tables, dry_run, begin)
             cached = existing is not None and all(result.cached for result in results.values())
@@ -151,18 +157,14 @@ class Domains:
         With both a name and events but no items, the events are checked against the domain's newest catalog. Tables
         are read by the `options` of `add`, but for `on_error` and `sessions`: every problem is reported.
         """
+        from .datasets import find_snapshot, read_table
         from .ingest import IngestRequest
 
-        if items is not None or events is not None:
-            return self._validate_tables(name, replace(IngestRequest(items, events, **options), on_error="fail"))
-        if name is None:
-            raise UsageError("There is nothing to validate; name a domain, or give --items FILE or --events FILE.")
-        return self._validate_stored(name)
-
-    def _validate_tables(self, name: str | None, request: IngestRequest) -> Validation:
-        """Read tables as an ingest would and report every problem."""
-        from .datasets import find_snapshot, read_table
-
+        if items is None and events is None:
+            if name is None:
+                raise UsageError("There is nothing to validate; name a domain, or give --items FILE or --events FILE.")
+            return self._validate_stored(name)
+        request = replace(IngestRequest(items, events, **options), on_error="fail")
         reports, item_ids = [], None
         if request.items is not None:
             report, read = _report_of(request.read_items)
@@ -225,17 +227,6 @@ def _check(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except HubspokeError as error:
         return Check(name, False, str(error))
-
-
-def _refuse_other_tables(existing: DomainRecord, tables: Sequence[CheckedTable]) -> None:
-    """A kind of table that the domain lacks completes a killed call; any other must be there already."""
-    has = {"items": existing.counts.item_snapshots, "events": existing.counts.event_snapshots}
-    for table in tables:
-        if has[table.kind] and table.known is None:
-            raise UsageError(
-                f"There is a domain {existing.name!r} with other {table.kind} already; add a new version with "
-                f"`hubspoke data ingest {existing.name} --{table.kind} FILE`."
-            )
 
 
 def _refuse_other_settings(existing: DomainRecord, settings: Mapping[str, Any], description: str) -> None:

@@ -189,7 +189,15 @@ def take_snapshots(
             )
         results[table.kind] = _result(table, snapshot, cached=not made, dry_run=False)
     for table in tables:
-        _note_image_root(context, table)
+        known, root = table.known, table.image_root
+        if known is None or root is None:
+            continue
+        # The same pictures in another folder: the snapshot stays as it is, the domain remembers where they lie now.
+        record = context.registry.domains.get(known.domain)
+        roots = dict(record.settings.get("image_roots", {}))
+        if root != (roots.get(known.ref) or known.details.get("image_root")):
+            settings = {**record.settings, "image_roots": {**roots, known.ref: root}}
+            context.registry.domains.set_settings(known.domain, settings)
     return results
 
 
@@ -228,18 +236,6 @@ def _write(
         stored = context.artifacts.commit(staged, f"{table.kind} snapshot")
     context.progress(f"writing {table.kind}", 1, 1)
     return stored
-
-
-def _note_image_root(context: Context, table: CheckedTable) -> None:
-    """The same pictures in another folder: the snapshot stays as it is, the domain remembers where they lie now."""
-    known, root = table.known, table.image_root
-    if known is None or root is None:
-        return
-    record = context.registry.domains.get(known.domain)
-    roots = dict(record.settings.get("image_roots", {}))
-    if root != (roots.get(known.ref) or known.details.get("image_root")):
-        settings = {**record.settings, "image_roots": {**roots, known.ref: root}}
-        context.registry.domains.set_settings(known.domain, settings)
 
 
 def _result(table: CheckedTable, snapshot: SnapshotRecord | None, cached: bool, dry_run: bool) -> IngestResult:

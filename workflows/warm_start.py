@@ -88,7 +88,12 @@ def warm_start(
                 f"{record.ref} has been trained on all of the {int(train.sum())} events that this split lets it see, "
                 "or on all that follow another; ingest newer events, or train with --on all."
             )
-    items = _items(context, record, edges) if common.same_domain else frozenset[str]()
+    items = frozenset[str]()
+    if common.same_domain:
+        catalog = _snapshots(record, edges).get("items")
+        if catalog is None:
+            raise NotFoundError(f"{record.ref} records no items that it was trained on; train it again with --force.")
+        items = frozenset(read_table(context, context.registry.snapshots.get(catalog))["item_id"])
     newest = record.summary.get("training_end") if common.same_domain else None
     return WarmStart(record, parts, events, common, items, int((train & ~trained).sum()), len(users), newest)
 
@@ -145,14 +150,6 @@ def _snapshots(record: ModelRecord, edges: Collection[EdgeRecord]) -> dict[str, 
     """The snapshots that a version was trained on, by kind."""
     own = [edge for edge in edges if edge.child == record.ref and edge.relation == Relation.TRAINED_ON]
     return {edge.part: edge.parent for edge in own if edge.part}
-
-
-def _items(context: Context, record: ModelRecord, edges: Collection[EdgeRecord]) -> frozenset[str]:
-    """Ids of the catalog that a version was trained on."""
-    ref = _snapshots(record, edges).get("items")
-    if ref is None:
-        raise NotFoundError(f"{record.ref} records no items that it was trained on; train it again with --force.")
-    return frozenset(read_table(context, context.registry.snapshots.get(ref))["item_id"])
 
 
 def _keys(dataset: Dataset) -> pl.DataFrame:
