@@ -9,7 +9,7 @@ import click
 from .call import Call, Noun
 from .domain import ingested
 from .options import SessionMode, choice, dry_run, events_ref, ingest_options, read_options, read_sessions
-from .output import Columns, facts, waterfall
+from .output import Columns, facts, table
 
 SHOWN_IDS = 10
 
@@ -62,7 +62,10 @@ def sessions_(call: Call, domain: str, events: str | None, sessions: SessionMode
     result = call.workspace().data.sessions(domain, events, read_sessions(sessions))
     shown = ("events", "mode", "sessions", "users", "items", "rare_items")
     head = facts((name.replace("_", " "), getattr(result, name)) for name in shown)
-    call.show(result, lambda _: f"{head}\n\n{waterfall(result.waterfall)}")
+    # Rows left after each step, with sessions and users where they are counted.
+    steps = [(s["name"], s["rows_in"], s["rows_out"], s.get("sessions"), s.get("users")) for s in result.waterfall]
+    headers = ("step", "rows in", "rows out", "sessions", "users")
+    call.show(result, lambda _: f"{head}\n\n{table(headers, steps, 'no steps')}")
 
 
 @data.command(example="hubspoke data diff snapshot:garden/items/1 snapshot:garden/items/2")

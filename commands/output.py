@@ -79,9 +79,3 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
     known = [(name, cell(value)) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in known)
-
-
-def waterfall(steps: Iterable[Mapping[str, Any]]) -> str:
-    """Rows left after each step, with sessions and users where they are counted."""
-    rows = [(s["name"], s["rows_in"], s["rows_out"], s.get("sessions"), s.get("users")) for s in steps]
-    return table(("step", "rows in", "rows out", "sessions", "users"), rows, "no steps")

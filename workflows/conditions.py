@@ -291,12 +291,10 @@ class Evidence:
         options += " --exclude-seen" if protocol.exclude_seen else ""
         ks = {int(condition.metric.partition("@")[2] or KS[0]) for condition in alike}
         options += "" if ks <= set(KS) else f" --k {','.join(map(str, sorted(ks | set(KS))))}"
-        return f"hubspoke evaluate {verb} {options}{self._snapshot(protocol, models)}"
-
-    def _snapshot(self, protocol: Protocol, models: Sequence[str]) -> str:
-        """The option that names the events that leave-one-out was kept from, where they are not the newest."""
+        command = f"hubspoke evaluate {verb} {options}"
         if protocol.name != "leave-one-out":
-            return ""
+            return command
+        # The events that leave-one-out was kept from are named where they are not the newest.
         snapshots = f"snapshot:{self.domain}/events/"
         trained_on = {
             edge.parent
@@ -306,7 +304,7 @@ class Evidence:
         }
         own = max(trained_on, key=lambda ref: parse(ref).version or 0, default=None)
         newest = self.context.registry.resolve(f"{snapshots}latest").ref if own else None
-        return "" if own == newest else f" --events {own}"
+        return command if own == newest else f"{command} --events {own}"
 
 
 def remedy(verdicts: Sequence[Verdict]) -> str:

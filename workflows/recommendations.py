@@ -67,7 +67,15 @@ class Recommender:
         # another.
         exact = context.registry.resolve(ref).ref
         self.ref, self._context = ref, context
-        self.rules_ref = _rules_of(context, exact)
+        named = context.registry.get(exact)
+        # A version that is asked by itself has no rules.
+        release = named if isinstance(named, ReleaseRecord) else None
+        if release is not None and release.reranker is not None:
+            raise IncompatibleError(
+                f"{exact} ranks with {release.reranker}, which this version cannot run; upgrade the package, or "
+                "promote the release without it."
+            )
+        self.rules_ref = release.rules if release else None
         self.loaded = load_index(context, index_of(context, exact))
         record = self.loaded.record
         self.dataset = load_dataset(context, record.domain, items=record.items, with_events=False)
@@ -260,19 +268,6 @@ class Recommender:
             }
             for own in self.dataset.items[list(rows), columns].to_dicts()
         ]
-
-
-def _rules_of(context: Context, exact: str) -> str | None:
-    """The rules of a release; None where it has none, and for a version that is asked by itself."""
-    record = context.registry.get(exact)
-    if not isinstance(record, ReleaseRecord):
-        return None
-    if record.reranker is not None:
-        raise IncompatibleError(
-            f"{exact} ranks with {record.reranker}, which this version cannot run; upgrade the package, or promote the "
-            "release without it."
-        )
-    return record.rules
 
 
 def _check_k(k: int) -> None:

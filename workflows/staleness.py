@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,17 @@ NAMED = 5
 
 def domain_staleness(context: Context, domain: str) -> tuple[Staleness, ...]:
     """What is behind in the live release of a domain; an index tells how many items of the newest catalog it lacks."""
-    return tuple(_counted(context, finding) for finding in context.registry.lineage.staleness(domain))
+    found = []
+    for finding in context.registry.lineage.staleness(domain):
+        if finding.what == NEWER_ITEMS and parse(finding.part).kind is NodeKind.INDEX:
+            # `doctor` tells of damaged artifacts; the registry's own sentence stands for them.
+            with suppress(NotFoundError, CorruptArtifactError):
+                indexed, newest = (_item_ids(context, ref) for ref in (finding.has, finding.newest))
+                missing = newest.filter(~newest.is_in(indexed.implode())).len()
+                detail = f"items in the newest catalog missing from {finding.part}: {missing:,} of {newest.len():,}"
+                finding = replace(finding, detail=detail)
+        found.append(finding)
+    return tuple(found)
 
 
 def summary(context: Context) -> tuple[bool, str]:
@@ -36,18 +47,6 @@ def summary(context: Context) -> tuple[bool, str]:
     named = [f"{domain} ({', '.join(what)})" for domain, what in list(behind.items())[:NAMED]]
     more = f" and {len(behind) - NAMED} more" if len(behind) > NAMED else ""
     return False, f"behind: {', '.join(named)}{more}; see `hubspoke domain show {next(iter(behind))}`."
-
-
-def _counted(context: Context, finding: Staleness) -> Staleness:
-    if finding.what != NEWER_ITEMS or parse(finding.part).kind is not NodeKind.INDEX:
-        return finding
-    try:
-        indexed, newest = (_item_ids(context, ref) for ref in (finding.has, finding.newest))
-    except (NotFoundError, CorruptArtifactError):
-        return finding  # `doctor` tells of damaged artifacts; the registry's own sentence stands
-    missing = newest.filter(~newest.is_in(indexed.implode())).len()
-    detail = f"items in the newest catalog missing from {finding.part}: {missing:,} of {newest.len():,}"
-    return replace(finding, detail=detail)
 
 
 def _item_ids(context: Context, ref: str) -> pl.Series:
