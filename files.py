@@ -7,6 +7,7 @@ next writer of the same target removes.
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -26,6 +27,7 @@ from .errors import HubspokeError
 FOREIGN_SECONDS = 24 * 3600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_WRITER = re.compile(r"\w+-\d+-\d+-[0-9a-f]{8}")
 
 
 @contextmanager
@@ -94,9 +96,11 @@ def flush(path: Path) -> None:
 
 def remove_stale(path: Path) -> None:
     """Remove what killed writers of `path` left under temporary names."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
         with suppress(OSError):  # somebody else may be as tidy
-            if is_stale(left, left.suffixes[-2].lstrip(".")):
+            # A file of somebody else's may end so too.
+            if _WRITER.fullmatch(writer) and is_stale(left, writer):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
