@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import gc
 import signal
-from types import FrameType
 from typing import NoReturn
 
 import click
 
-from .commands.groups import LazyGroup, RootGroup
+from .commands.groups import RootGroup
 from .version import __version__
 
 # Importing makes hundreds of thousands of objects that never become garbage; at Python's default the collector would
@@ -64,15 +63,9 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; a request to terminate ends it like Ctrl-C, with everything cleaned up."""
     gc.set_threshold(COLLECT_AFTER, 20, 20)
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Python's own handler of Ctrl-C raises KeyboardInterrupt.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.main()
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-__all__ = ["COMMANDS", "LazyGroup", "cli", "main"]
 
 
 if __name__ == "__main__":  # for launchers that start a module: `torchrun ... -m hubspoke.cli spoke train`

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import click
 
+from ..workflows.bundles import BundleImport
 from .call import Call, Noun
 from .options import dry_run
 from .output import facts, table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ..workflows.bundles import BundleImport
 
 
 @click.group(cls=Noun)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from ..registry.lineage.differences import DataSide
+from ..registry.lineage.differences import DataSide, Difference
 from ..registry.records import ModelPart
+from ..workflows.spoke_comparison import SpokeComparison
 from .output import cell, table
-
-if TYPE_CHECKING:
-    from ..registry.lineage.differences import Difference
-    from ..workflows.spoke_comparison import SpokeComparison
 
 # Metrics that the text shows; --json has all of them.
 HEADLINES = ("hr@10", "ndcg@10")

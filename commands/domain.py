@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InvalidDataError
+from ..workflows.domains import DomainDetails
 from .call import Call, Noun
 from .options import dry_run, ingest_options, read_options, reading_options
 from .output import Columns, facts, records_table
 
 if TYPE_CHECKING:
-    from ..workflows.domains import DomainDetails
     from ..workflows.ingest import IngestResult
 
 

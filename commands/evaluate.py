@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,6 @@ from .options import choice, cutoffs, events_ref, names, protocol_options, toget
 from .output import facts, table
 
 if TYPE_CHECKING:
-    from ..evaluation.protocols import Protocol
     from ..workflows.evaluations import CompareResult, EvaluationResult
 
 
@@ -36,16 +35,11 @@ _domain = click.option("--domain", required=True, metavar="NAME", help="Category
 
 @evaluate.command(example="hubspoke evaluate run --domain garden --model garden:7 --protocol leave-one-out -k 10")
 @_domain
-@click.option(
-    "--model",
-    required=True,
-    metavar="REF",
-    help=f"garden, garden:7, hub, hub:4, hub-recency, {_BASELINES}.",
-)
+@click.option("--model", required=True, metavar="REF", help=f"garden, garden:7, hub, hub:4, hub-recency, {_BASELINES}.")
 @_measured
-def run(call: Call, domain: str, model: str, protocol: Protocol, events: str | None, no_record: bool) -> None:
+def run(call: Call, /, domain: str, model: str, no_record: bool, **measured: Any) -> None:
     """Measure one recommender."""
-    result = call.workspace().evaluate.run(domain, model, protocol, events=events, record=not no_record)
+    result = call.workspace().evaluate.run(domain, model, record=not no_record, **measured)
     call.show(result, evaluated)
 
 
@@ -54,18 +48,10 @@ def run(call: Call, domain: str, model: str, protocol: Protocol, events: str | N
 @click.option("--models", required=True, metavar="A,B,C", help="Recommenders, written like --model of `run`.")
 @click.option("--baseline", metavar="REF", help="Recommender that the others are compared with (default: the first).")
 @_measured
-def compare(
-    call: Call,
-    domain: str,
-    models: str,
-    baseline: str | None,
-    protocol: Protocol,
-    events: str | None,
-    no_record: bool,
-) -> None:
+def compare(call: Call, /, domain: str, models: str, baseline: str | None, no_record: bool, **measured: Any) -> None:
     """Compare recommenders on the same test, with intervals of their differences paired by user."""
     compare = call.workspace().evaluate.compare
-    call.show(compare(domain, names(models), baseline, protocol, events=events, record=not no_record), compared)
+    call.show(compare(domain, names(models), baseline, record=not no_record, **measured), compared)
 
 
 def evaluated(result: EvaluationResult) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,16 +30,7 @@ LEAST = 0.005  # less than half a per cent is not worth a word
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 @click.option("--item", "items", metavar="ID", multiple=True, help="Explain this item instead of the list; repeatable.")
 @click.option("--plot", metavar="FILE.svg", help="Draw what each event brought to each item into FILE.svg or FILE.png.")
-def explain(
-    call: Call,
-    ref: str,
-    session: str | None,
-    user: str | None,
-    k: int,
-    exclude_seen: bool,
-    items: tuple[str, ...],
-    plot: str | None,
-) -> None:
+def explain(call: Call, /, ref: str, session: str | None, user: str | None, plot: str | None, **asked: Any) -> None:
     """Why REF recommends what it recommends after a session: events behind each item, and what its score is made of."""
     from ..reports.explanation import plot_file, write_plot
 
@@ -47,7 +38,7 @@ def explain(
         raise UsageError("--session and --user both say what was seen; give one of them.")
     # A picture that cannot be written is told before the models are loaded.
     file = None if plot is None else plot_file(Path(plot))
-    result = call.workspace().explain(ref, names(session), user=user, k=k, exclude_seen=exclude_seen, items=items)
+    result = call.workspace().explain(ref, names(session), user=user, **asked)
     if file is not None:
         write_plot(result, file)
         call.note(f"The picture is in {file}.")

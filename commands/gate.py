@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..errors import QualityGateError, UsageError
 from ..registry.references import LIVE
+from ..workflows.gates import GateResult
 from .call import Call, Noun
 from .options import dry_run, protocol_options, reason
 from .output import Columns, facts, records_table, table
-
-if TYPE_CHECKING:
-    from ..evaluation.protocols import Protocol
-    from ..workflows.gates import GateResult
 
 
 @click.group(cls=Noun)
@@ -53,14 +50,7 @@ def show(call: Call, domain: str) -> None:
 @reason
 @dry_run
 def set_(
-    call: Call,
-    /,
-    domain: str,
-    minimum: tuple[str, ...],
-    max_drop: tuple[str, ...],
-    protocol: Protocol,
-    aliases: tuple[str, ...],
-    **options: Any,
+    call: Call, /, domain: str, minimum: Sequence[str], max_drop: Sequence[str], aliases: Sequence[str], **options: Any
 ) -> None:
     """Put a gate in force, in place of the one before.
 
@@ -68,15 +58,8 @@ def set_(
     metric: --min cold:ndcg@10=0.02. --min holds where the mean is at least X; --max-drop where the interval of the
     difference to what is live, paired by user, does not reach below -X, and where nothing is live yet.
     """
-    shown = call.workspace().gate.set(
-        domain,
-        thresholds("--min", minimum),
-        thresholds("--max-drop", max_drop),
-        protocol=protocol,
-        aliases=aliases or (LIVE,),
-        **options,
-    )
-    call.show(shown, _gate_text)
+    gates, asked = call.workspace().gate, (thresholds("--min", minimum), thresholds("--max-drop", max_drop))
+    call.show(gates.set(domain, *asked, aliases=aliases or (LIVE,), **options), _gate_text)
 
 
 @gate.command(example="hubspoke gate clear garden")

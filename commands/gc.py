@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
+from ..workflows.garbage import Garbage
 from .call import Call, command
 from .output import table
-
-if TYPE_CHECKING:
-    from ..workflows.garbage import Garbage
 
 
 @command(example=("hubspoke gc --dry-run", "hubspoke gc --yes --older-than 48"))

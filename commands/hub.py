@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from .call import Call, Noun
@@ -22,28 +24,10 @@ def hub() -> None:
 @click.option("--promote", is_flag=True, help="Point hub@live at the new version even where it points at one.")
 @force
 @dry_run
-def train(
-    call: Call,
-    domains: str | None,
-    held_out: str | None,
-    config: str | None,
-    settings: tuple[str, ...],
-    steps: int | None,
-    promote: bool,
-    force: bool,
-    dry_run: bool,
-) -> None:
+def train(call: Call, /, domains: str | None, config: str | None, settings: tuple[str, ...], **options: Any) -> None:
     """Train a hub on the union of the catalogs. The first one becomes hub@live by itself."""
-    result = call.workspace().hub.train(
-        domains=names(domains) or None,
-        held_out=held_out,
-        config=read_config(config, settings),
-        steps=steps,
-        promote=promote,
-        force=force,
-        dry_run=dry_run,
-    )
-    call.show(result, trained)
+    hubs = call.workspace().hub
+    call.show(hubs.train(names(domains) or None, config=read_config(config, settings), **options), trained)
 
 
 @hub.command(example="hubspoke hub embed garden --hub hub:4")

@@ -23,32 +23,14 @@ from .recommend import recommended
 @config_options
 @dry_run
 def launch(
-    call: Call,
-    /,
-    name: str,
-    catalog: str,
-    events: str | None,
-    hub: str | None,
-    k: int,
-    config: str | None,
-    settings: tuple[str, ...],
-    dry_run: bool,
-    **given: Any,
+    call: Call, /, name: str, catalog: str, config: str | None, settings: tuple[str, ...], dry_run: bool, **given: Any
 ) -> None:
     """Launch a category: add its data, embed it, index it, train where there are events, and recommend.
 
     Every step that was done before is reused; a killed launch is gone on with by the same command.
     """
-    result = call.new_workspace(dry_run).launch(
-        name,
-        catalog,
-        events,
-        hub=hub,
-        k=k,
-        config=read_config(config, settings),
-        dry_run=dry_run,
-        **read_options(given),
-    )
+    launch = call.new_workspace(dry_run).launch
+    result = launch(name, catalog, config=read_config(config, settings), dry_run=dry_run, **read_options(given))
     head = facts((name, getattr(result, name)) for name in ("domain", "mode", "release", "seconds"))
     shown = map(recommended, result.recommendations)
     call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps), *shown]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import MissingExtraError, UsageError
+from ..registry.lineage.graph import Direction, Lineage
+from ..registry.lineage.impact import Impact
 from ..reports.lineage import dot as as_dot
 from ..reports.lineage import mermaid as as_mermaid
 from ..reports.lineage import relations, tree_lines
@@ -15,10 +16,6 @@ from .call import Call, Noun
 from .differences import difference_text
 from .options import together
 from .output import Columns, records_table
-
-if TYPE_CHECKING:
-    from ..registry.lineage.graph import Direction, Lineage
-    from ..registry.lineage.impact import Impact
 
 NAMED = 3
 _drawing = together(

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
+from ..registry.records import ModelRecord
 from .output import Columns, facts, table
 
 if TYPE_CHECKING:
-    from ..registry.records import ModelRecord
     from ..workflows.models import ModelResult
 
 

@@ -134,7 +134,7 @@ config_options = together(
 
 
 def read_options(given: Mapping[str, Any]) -> ReadOptions:
-    """What `reading_options` or `ingest_options` gathered, as the keywords of the workflows."""
+    """What `reading_options` or `ingest_options` gathered, as the keywords of the workflows; other options stay."""
     maps = {"item_map": read_map(given["item_map"], "items"), "event_map": read_map(given["event_map"], "events")}
     return cast("ReadOptions", {**given, **maps, "sessions": read_sessions(given.get("sessions"))})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,6 @@ from ..errors import UsageError
 from .call import Call, Noun
 from .options import dry_run
 from .output import records_table, table
-
-if TYPE_CHECKING:
-    from ..registry.query import QueryResult
 
 
 @click.group(cls=Noun)
@@ -50,7 +46,12 @@ def sql(call: Call, query: str, as_csv: bool, limit: int | None, timeout: float)
         raise UsageError("--csv and --json are two forms of the same rows; give one of them.")
     result = call.workspace().sql(query, limit, timeout)
     rows = {"columns": list(result.columns), "rows": [dict(row) for row in result.to_dicts()]}
-    call.show(rows, lambda _: _csv(result) if as_csv else table(result.columns, result.rows, "no rows"))
+    if as_csv:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([result.columns, *result.rows])
+        call.show(rows, text.getvalue().rstrip("\n"))
+    else:
+        call.show(rows, lambda _: table(result.columns, result.rows, "no rows"))
 
 
 @registry.command(example=("hubspoke registry schema", "hubspoke registry schema v_models v_metrics --json"))
@@ -118,11 +119,3 @@ def upgrade(call: Call, dry_run: bool) -> None:
 def current(call: Call) -> None:
     """The registry's schema and the one that this version needs."""
     call.show(call.unopened().schema())
-
-
-def _csv(result: QueryResult) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(result.columns)
-    writer.writerows(result.rows)
-    return text.getvalue().rstrip("\n")

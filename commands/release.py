@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from ..workflows.releases import Promotion
 from .call import Call, command
 from .options import dry_run, reason
 from .output import facts
-
-if TYPE_CHECKING:
-    from ..workflows.releases import Promotion
 
 
 @command(

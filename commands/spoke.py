@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Unpack
+from typing import Any
 
 import click
 
@@ -11,9 +11,6 @@ from .call import Call, Noun, rank
 from .differences import compared_spokes
 from .models import MODEL_COLUMNS, model_facts, trained
 from .options import choice, config_options, dry_run, events_ref, force, items_ref, moment, read_config
-
-if TYPE_CHECKING:
-    from ..workflows.spokes import TrainingOptions
 
 
 @click.group(cls=Noun)
@@ -46,24 +43,12 @@ def spoke() -> None:
 @force
 @dry_run
 def train(
-    call: Call,
-    /,
-    domain: str,
-    model: str | None,
-    config: str | None,
-    settings: tuple[str, ...],
-    index: bool,
-    promote: bool,
-    force: bool,
-    dry_run: bool,
-    **options: Unpack[TrainingOptions],
+    call: Call, /, domain: str, model: str | None, config: str | None, settings: tuple[str, ...], **options: Any
 ) -> None:
     """Train a spoke. The same inputs and settings give the same version again."""
     given = read_config(config, (*settings, f"model={model}") if model else settings)
     try:
-        result = call.workspace().spoke.train(
-            domain, given, force=force, dry_run=dry_run, index=index, promote=promote, **options
-        )
+        result = call.workspace().spoke.train(domain, given, **options)
     except (KeyboardInterrupt, ProcessLostError):
         # What stops a training by several processes is reported once; all but the first end without a word.
         if rank() > 0:

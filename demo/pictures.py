@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..evaluation.bootstrap import Estimate, paired_difference
+from ..evaluation.evaluate import evaluate
+from ..evaluation.protocols import Protocol, leave_one_out
 from ..results import Record
+from ..workflows.datasets import load_dataset
+from ..workflows.loading import encode_items, load_hub
+from ..workflows.recommendations import Recommendations, Recommender
+from ..workflows.workspace import Workspace
 from .simulation import CategoryName, MarketplaceSettings, simulate_marketplace
-
-if TYPE_CHECKING:
-    from ..evaluation.bootstrap import Estimate
-    from ..workflows.recommendations import Recommendations
-    from ..workflows.workspace import Workspace
 
 CATEGORIES: tuple[CategoryName, ...] = ("lamps", "mugs", "rugs")
 LAUNCHED = "mugs"
@@ -52,8 +54,6 @@ def launch_with_pictures(
 
     `echo` receives the story, `step` each step of it: text, whether it was cached, seconds.
     """
-    from ..workflows.recommendations import Recommender
-
     echo(f"7. Pictures: simulated {LAUNCHED}, whose colour is only in the picture and material only in the text")
     folder = ws.settings.workspace / "simulated" / str(items_per_category)
     settings = MarketplaceSettings(categories=CATEGORIES, items_per_category=items_per_category)
@@ -76,13 +76,8 @@ def launch_with_pictures(
 
 
 def _compare_modalities(ws: Workspace, hub_ref: str) -> tuple[list[ModalityRow], str, int]:
-    from ..evaluation.bootstrap import paired_difference
-    from ..evaluation.evaluate import evaluate
-    from ..evaluation.protocols import Protocol, leave_one_out
     from ..hub.content import fit_content_space
     from ..spokes.spoke import launch_floor
-    from ..workflows.datasets import load_dataset
-    from ..workflows.loading import encode_items, load_hub
 
     dataset = load_dataset(ws, LAUNCHED)
     hub, _ = load_hub(ws, hub_ref)

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from ..results import Record
+from ..workflows.evaluations import CompareResult
+from ..workflows.recommendations import Recommendations
 from .pictures import PictureLaunch
-
-if TYPE_CHECKING:
-    from ..workflows.evaluations import CompareResult
-    from ..workflows.recommendations import Recommendations
 
 
 class DemoPlan(BaseModel):

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..evaluation.bootstrap import Estimate
 from ..files import atomic_write
 from ..reports.charts import Point, metric_curve
-from ..reports.report import Block, Card, Chart, Column, ProductStrip, Report, Section, Table, Tree, render
-from .pictures import PictureLaunch
+from ..reports.report import Card, Chart, Column, ProductStrip, Report, Section, Table, Tree, render
+from ..workflows.evaluations import CompareResult
+from ..workflows.recommendations import Recommendations
 from .plan import DemoPlan, DemoResult
-
-if TYPE_CHECKING:
-    from ..workflows.evaluations import CompareResult
-    from ..workflows.recommendations import Recommendations
 
 # What the table shows of every system: metric and slice.
 SHOWN = (("hr@10", "all"), ("ndcg@10", "all"), ("ndcg@10", "cold"))
@@ -35,8 +31,8 @@ def write_report(result: DemoResult, plan: DemoPlan) -> None:
     """Write the page to `result.report`, whole or not at all."""
     result.report.parent.mkdir(parents=True, exist_ok=True)
     curves: dict[str, list[Point]] = {}
-    for found in sorted(result.curve, key=lambda point: SYSTEMS.index(point.system)):
-        curves.setdefault(found.system, []).append(Point(found.week, found.value, found.low, found.high))
+    for at in sorted(result.curve, key=lambda point: SYSTEMS.index(point.system)):
+        curves.setdefault(at.system, []).append(Point(at.week, at.value, at.low, at.high))
     curve = Chart("NDCG@10 by weeks since launch", metric_curve(curves, "weeks since launch", "NDCG@10"))
     sections = [
         Section("Systems on the same later weeks", (_comparison_table(result.comparison, result.systems),)),
@@ -44,8 +40,17 @@ def write_report(result: DemoResult, plan: DemoPlan) -> None:
         Section("Three real baskets", tuple(_strip(basket) for basket in result.baskets)),
         Section("Where the live release came from", (Tree(result.lineage),)),
     ]
-    if result.pictures:
-        sections.append(Section("A launch with pictures", _picture_blocks(result.pictures)))
+    if found := result.pictures:
+        columns = (
+            Column("The hub reads"),
+            Column("NDCG@10", numeric=True, best="max"),
+            Column("HR@10", numeric=True, best="max"),
+            Column("NDCG@10 lost against both", numeric=True, signed=True),
+        )
+        rows = [(row.system, row.ndcg, row.hit_rate, row.difference) for row in found.rows]
+        caption = f"Zero-shot, day zero. {found.protocol}; {found.n_users} simulated shoppers."
+        examples = [_strip(example, found.image_root) for example in found.examples]
+        sections.append(Section("A launch with pictures", (Table(columns, rows, caption), *examples)))
     report = Report(
         title=f"{plan.launched.title()}, launched on {plan.launch_date:%d %B %Y}",
         subtitle=f"First recommendation {result.first_recommendation_seconds:.1f} s after launch; "
@@ -97,15 +102,3 @@ def _strip(answer: Recommendations, root: Path | None = None) -> ProductStrip:
         image = root / item["image"] if root and item["image"] else None
         cards.append(Card(f"{item['rank']}. {item['title']}", [note for note in notes if note], image))
     return ProductStrip("After " + "; ".join(str(item["title"]) for item in answer.session), cards)
-
-
-def _picture_blocks(found: PictureLaunch) -> tuple[Block, ...]:
-    columns = (
-        Column("The hub reads"),
-        Column("NDCG@10", numeric=True, best="max"),
-        Column("HR@10", numeric=True, best="max"),
-        Column("NDCG@10 lost against both", numeric=True, signed=True),
-    )
-    rows = tuple((row.system, row.ndcg, row.hit_rate, row.difference) for row in found.rows)
-    caption = f"Zero-shot, day zero. {found.protocol}; {found.n_users} simulated shoppers."
-    return (Table(columns, rows, caption), *(_strip(example, found.image_root) for example in found.examples))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..catalog.sessions import SessionSettings
 from ..errors import InvalidDataError
@@ -18,18 +17,14 @@ from ..reports.lineage import tree_lines
 from ..spokes.baselines.item_to_item import ItemToItem
 from ..spokes.baselines.popularity import Popularity
 from ..workflows.datasets import load_dataset
-from ..workflows.evaluations import recommender_of
-from ..workflows.recommendations import Recommender
+from ..workflows.evaluations import CompareResult, recommender_of
+from ..workflows.launches import LaunchResult
+from ..workflows.recommendations import Recommendations, Recommender
+from ..workflows.workspace import Workspace
 from .complete_journey import department_events, department_items
 from .pictures import launch_with_pictures
 from .plan import FAST, CurvePoint, DemoPlan, DemoResult
 from .report import comparison_lines, write_report
-
-if TYPE_CHECKING:
-    from ..workflows.evaluations import CompareResult
-    from ..workflows.launches import LaunchResult
-    from ..workflows.recommendations import Recommendations
-    from ..workflows.workspace import Workspace
 
 Echo = Callable[[str], None]
 # Grocery baskets hold one or two items of a department: a household's whole history is the session.

@@ -365,11 +365,18 @@ def _events_table(
     liking, likeness = _utilities(name, list(products.values()), settings)
     ranks = rng.permutation(len(ids)) + 1
     base = settings.taste * liking - settings.popularity * np.log(ranks)  # (users, N)
+    closeness = settings.closeness * likeness  # (N, N)
     rows = []
     for user in range(settings.users):
         for day, length in _visits(settings, rng):
             there = np.where(arrivals <= day, base[user], -np.inf)
-            chosen = _browse(there, settings.closeness * likeness, length, rng)
+            chosen: list[int] = []
+            # Each product is drawn by utility plus likeness to the one before it, and none comes twice. Adding Gumbel
+            # noise and taking the best is a draw from the softmax over the products.
+            for _ in range(min(length, int(np.isfinite(there).sum()))):
+                logits = there + closeness[chosen[-1]] if chosen else there
+                chosen.append(int(np.argmax(logits + rng.gumbel(size=len(logits)))))
+                there[chosen[-1]] = -np.inf
             seconds = np.cumsum(rng.integers(20, 360, size=len(chosen)))
             types = [*rng.choice(["view", "click"], size=len(chosen) - 1, p=[0.7, 0.3])]
             types.append(rng.choice(["view", "cart", "purchase"], p=[0.4, 0.2, 0.4]))
@@ -393,20 +400,6 @@ def _visits(settings: MarketplaceSettings, rng: np.random.Generator) -> list[tup
     n_days = settings.weeks * 7
     days = np.sort(rng.choice(n_days, size=min(len(lengths), n_days), replace=False)) + rng.uniform(0.33, 0.9)
     return list(zip(days.tolist(), lengths, strict=False))
-
-
-def _browse(utility: DoubleArray, likeness: DoubleArray, length: int, rng: np.random.Generator) -> list[int]:
-    """Products of one session: each is drawn by utility plus likeness to the one before it, and none comes twice.
-
-    Adding Gumbel noise and taking the best is a draw from the softmax over the products.
-    """
-    open_utility = utility.copy()
-    chosen: list[int] = []
-    for _ in range(min(length, int(np.isfinite(utility).sum()))):
-        logits = open_utility + likeness[chosen[-1]] if chosen else open_utility
-        chosen.append(int(np.argmax(logits + rng.gumbel(size=len(logits)))))
-        open_utility[chosen[-1]] = -np.inf
-    return chosen
 
 
 def _iso(moment: datetime) -> str:
