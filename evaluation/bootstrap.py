@@ -64,14 +64,8 @@ def _resampled_means(values: DoubleArray, resamples: int, rng: np.random.Generat
     return np.concatenate(blocks)
 
 
-def paired_difference(
-    a: DoubleArray,
-    b: DoubleArray,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = SEED,
-) -> Estimate:
+def paired_difference(a: DoubleArray, b: DoubleArray, level: float = LEVEL) -> Estimate:
     """Mean of `a - b` with its interval; entry u of both, (U,), belongs to the same user."""
     if len(a) != len(b):
         raise UsageError(f"Cannot pair {len(a)} users with {len(b)}; evaluate both systems on the same users.")
-    return mean_interval(a - b, resamples, level, seed)
+    return mean_interval(a - b, level=level)

@@ -51,20 +51,6 @@ def compare(
     baseline = next(iter(evaluations)) if baseline is None else baseline
     if baseline not in evaluations:
         raise UsageError(f"Baseline {baseline!r} was not evaluated; choose one of {', '.join(evaluations)}.")
-    _check_alike(evaluations, baseline)
-    # Diversity is there for systems alone that were measured with content.
-    everywhere = set.intersection(*(set(evaluation["all"].metrics) for evaluation in evaluations.values()))
-    return [
-        _row(evaluations, system, baseline, name, metric)
-        for name in slices
-        if name in evaluations[baseline].slices
-        for metric in metrics
-        if metric not in LIST_METRICS or (name == "all" and (metric == COVERAGE or metric in everywhere))
-        for system in evaluations
-    ]
-
-
-def _check_alike(evaluations: Mapping[str, Evaluation], baseline: str) -> None:
     reference = evaluations[baseline]
     users = {name: part.users for name, part in reference.slices.items()}
     for system, evaluation in evaluations.items():
@@ -78,6 +64,16 @@ def _check_alike(evaluations: Mapping[str, Evaluation], baseline: str) -> None:
                 f"{system!r} ({evaluation.n_users} users) and {baseline!r} ({reference.n_users} users) were not tested "
                 "on the same users and slices; evaluate both on one evaluation set."
             )
+    # Diversity is there for systems alone that were measured with content.
+    everywhere = set.intersection(*(set(evaluation["all"].metrics) for evaluation in evaluations.values()))
+    return [
+        _row(evaluations, system, baseline, name, metric)
+        for name in slices
+        if name in reference.slices
+        for metric in metrics
+        if metric not in LIST_METRICS or (name == "all" and (metric == COVERAGE or metric in everywhere))
+        for system in evaluations
+    ]
 
 
 def _row(evaluations: Mapping[str, Evaluation], system: str, baseline: str, name: str, metric: str) -> ComparisonRow:

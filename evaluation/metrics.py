@@ -58,16 +58,6 @@ class Hits:
         return np.bincount(self.users[self.ranks <= k], minlength=len(self.totals))
 
 
-def _hit_rate(found: Hits, k: int) -> DoubleArray:
-    """Any target within k."""
-    return (found.within(k) > 0).astype(np.float64)
-
-
-def _recall(found: Hits, k: int) -> DoubleArray:
-    """Share of the targets within k."""
-    return found.within(k) / found.totals
-
-
 def _ndcg(found: Hits, k: int) -> DoubleArray:
     """Binary relevance: sum of 1 / log2(1 + rank) over the targets within k, over that of min(k, targets) hits."""
     inside = found.ranks <= k
@@ -75,8 +65,7 @@ def _ndcg(found: Hits, k: int) -> DoubleArray:
     dcg = np.bincount(found.users[inside], weights=gains, minlength=len(found.totals))
     ideal = np.cumsum(1 / np.log2(1 + np.arange(1, k + 1)))[np.minimum(found.totals, k) - 1]
     # More than k targets of one user may tie just inside k; their shared places can then add up to more than k hits.
-    ndcg: DoubleArray = np.minimum(dcg / ideal, 1.0)
-    return ndcg
+    return np.asarray(np.minimum(dcg / ideal, 1.0))
 
 
 def _reciprocal_rank(found: Hits) -> DoubleArray:
@@ -89,8 +78,8 @@ def _reciprocal_rank(found: Hits) -> DoubleArray:
 # A metric is a line here; evaluations report it and gates take it. With one target HR is Recall, and all of them are
 # the usual next-item metrics.
 AT_K: Mapping[str, Callable[[Hits, int], DoubleArray]] = {
-    "hr": _hit_rate,
-    "recall": _recall,
+    "hr": lambda found, k: (found.within(k) > 0).astype(np.float64),
+    "recall": lambda found, k: found.within(k) / found.totals,
     "ndcg": _ndcg,
 }
 OVERALL: Mapping[str, Callable[[Hits], DoubleArray]] = {"mrr": _reciprocal_rank}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -23,6 +23,7 @@ Part = Literal["test", "validation"]
 
 # One event for the test, one for validation, at least one to start from.
 MIN_EVENTS = 3
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Protocol(BaseModel):
@@ -148,8 +149,7 @@ def evaluation_set(sequences: Sequences, protocol: Protocol) -> EvaluationSet:
     testable[whom] = True
     histories: list[History] = []
     targets, kept = [], []
-    edges = [*np.flatnonzero(np.diff(users, prepend=-1)).tolist(), len(users)]
-    for start, end in pairwise(edges):
+    for start, end in pairwise([*np.flatnonzero(np.diff(users, prepend=-1)).tolist(), len(users)]):
         if testable[users[start]]:
             span = slice(start, end)
             histories.append(sequences.events_at(order[span][asked[span]]))
@@ -188,8 +188,8 @@ def training_mask(sequences: Sequences, protocol: Protocol) -> BoolArray:
     """
     if protocol.name == "temporal":
         return sequences.timestamps < microseconds(protocol.training_end())
-    held_out = 1 if protocol.refit else 2
-    return (_events_after(sequences) >= held_out) | ~_long_enough(sequences)
+    after, enough = _events_after(sequences)
+    return (after >= (1 if protocol.refit else 2)) | ~enough
 
 
 def _roles(sequences: Sequences, protocol: Protocol) -> tuple[BoolArray, BoolArray]:
@@ -200,7 +200,7 @@ def _roles(sequences: Sequences, protocol: Protocol) -> tuple[BoolArray, BoolArr
         inside = ~before if end is None else ~before & (sequences.timestamps < microseconds(end))
         return before, inside
     place = 0 if protocol.part == "test" else 1
-    after, enough = _events_after(sequences), _long_enough(sequences)
+    after, enough = _events_after(sequences)
     return (after > place) & enough, (after == place) & enough
 
 
@@ -213,26 +213,18 @@ def _by_user_and_time(sequences: Sequences) -> IntArray:
     return np.lexsort((sequences.timestamps, _event_users(sequences))).astype(np.int64)
 
 
-def _events_after(sequences: Sequences) -> IntArray:
-    """(E,) how many later events the same user has, over all of that user's sequences."""
-    order = _by_user_and_time(sequences)
-    users = _event_users(sequences)[order]
-    ends = np.searchsorted(users, users, side="right")
+def _events_after(sequences: Sequences) -> tuple[IntArray, BoolArray]:
+    """(E,) later events of the same user, over all sequences, and (E,) whether that user has `MIN_EVENTS`."""
+    order, own = _by_user_and_time(sequences), _event_users(sequences)
+    users = own[order]
     after = np.empty(len(order), dtype=np.int64)
-    after[order] = ends - 1 - np.arange(len(order))
-    return after
-
-
-def _long_enough(sequences: Sequences) -> BoolArray:
-    """(E,) whether the event's user has enough events for leave-one-out."""
-    users = _event_users(sequences)
-    return (np.bincount(users, minlength=len(sequences.user_ids)) >= MIN_EVENTS)[users]
+    after[order] = np.searchsorted(users, users, side="right") - 1 - np.arange(len(order))
+    return after, (np.bincount(own) >= MIN_EVENTS)[own]
 
 
 def microseconds(moment: datetime) -> int:
     """Since 1970, as events count them."""
-    delta = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def _day(moment: datetime) -> str:

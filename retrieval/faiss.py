@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,11 @@ class FlatIndex(VectorIndex):
 
     def __init__(self, index: Any) -> None:
         self._index = index
-        empty = np.zeros((0, index.d), np.float32)  # FAISS allocates nothing for it, so there is no memory to look at
-        self._vectors: FloatArray = np.asarray(_Storage(index)) if index.ntotal else empty
+        self._vectors: FloatArray = np.zeros((0, index.d), np.float32)
+        if index.ntotal:  # FAISS allocates nothing for an empty one, so there is no memory to look at
+            # Its vectors as numpy sees them without a copy: read-only, and kept alive by who looks at them.
+            memory = {"shape": (index.ntotal, index.d), "typestr": "<f4", "data": (int(index.get_xb()), True)}
+            self._vectors = np.asarray(SimpleNamespace(index=index, __array_interface__=memory | {"version": 3}))
 
     @classmethod
     def build(cls, vectors: FloatArray) -> FlatIndex:
@@ -64,16 +68,3 @@ class FlatIndex(VectorIndex):
     def vectors(self) -> FloatArray:
         """(N, D), the index's own memory."""
         return self._vectors
-
-
-class _Storage:
-    """A flat index's vectors as numpy sees them without a copy: read-only, and kept alive by who looks at them."""
-
-    def __init__(self, index: Any) -> None:
-        self._index = index
-        self.__array_interface__ = {
-            "shape": (index.ntotal, index.d),
-            "typestr": "<f4",
-            "data": (int(index.get_xb()), True),
-            "version": 3,
-        }

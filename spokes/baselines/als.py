@@ -40,8 +40,7 @@ class AlternatingLeastSquares:
     def score(self, histories: Histories) -> FloatArray:
         """(B, N) inner products of the histories' factors and the items'."""
         folded = fold_in(self.item_factors, histories, self._alpha, self._regularization)
-        scores: FloatArray = folded @ self.item_factors.T
-        return scores
+        return np.asarray(folded @ self.item_factors.T)
 
 
 def fold_in(item_factors: FloatArray, histories: Histories, alpha: float, regularization: float) -> FloatArray:
@@ -55,8 +54,7 @@ def fold_in(item_factors: FloatArray, histories: Histories, alpha: float, regula
         known, extra = exact[items], alpha * times[:, None]  # (n, K), (n, 1)
         systems[b] += known.T @ (extra * known)
         wanted[b] = ((1 + extra) * known).sum(axis=0)
-    solved: FloatArray = np.linalg.solve(systems, wanted[:, :, None])[:, :, 0].astype(np.float32)
-    return solved
+    return np.asarray(np.linalg.solve(systems, wanted[:, :, None])[:, :, 0].astype(np.float32))
 
 
 def _item_factors(
@@ -79,14 +77,8 @@ def _item_factors(
     # One thread, in BLAS too: the library warns that BLAS threads beside its own make it several times slower, and the
     # order of sums would change from run to run.
     with threadpool_limits(1, "blas"):
-        model = Model(
-            factors=factors,
-            regularization=regularization,
-            alpha=1.0,
-            iterations=iterations,
-            num_threads=1,
-            random_state=seed,
-        )
+        sizes = {"factors": factors, "regularization": regularization, "iterations": iterations}
+        model = Model(**sizes, alpha=1.0, num_threads=1, random_state=seed)
         model.fit(times, show_progress=False)
     seen = sequences.item_counts() > 0
     return np.where(seen[:, None], model.item_factors, 0.0).astype(np.float32)

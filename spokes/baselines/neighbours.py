@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import FloatArray, IntArray
-from ...catalog.sequences import Histories, History, Sequences
+from ...catalog.sequences import Histories, Sequences
 
 
 class SessionNeighbours:
@@ -20,13 +20,7 @@ class SessionNeighbours:
     name = "sknn"
 
     def __init__(
-        self,
-        sequences: Sequences,
-        *,
-        neighbours: int = 100,
-        sample: int = 1000,
-        decay: float = 0.8,
-        recent: int = 10,
+        self, sequences: Sequences, *, neighbours: int = 100, sample: int = 1000, decay: float = 0.8, recent: int = 10
     ) -> None:
         self._n_items = sequences.n_items
         self._neighbours = neighbours
@@ -49,26 +43,20 @@ class SessionNeighbours:
         """(B, N) sums of similarities."""
         scores = np.zeros((len(histories), self._n_items), np.float32)
         for b, history in enumerate(histories):
-            sessions, similarities = self._nearest(history)
-            held = [self._sessions[session] for session in sessions.tolist()]
-            if held:
-                votes = np.repeat(similarities, [len(items) for items in held])
-                scores[b] = np.bincount(np.concatenate(held), weights=votes, minlength=self._n_items)
+            weights: dict[int, float] = {}
+            for age, item in enumerate(np.asarray(history)[-self._recent :][::-1].tolist()):
+                weights.setdefault(item, self._decay**age)
+            lists = [self._found[item][: self._sample] for item in weights]
+            if not any(map(len, lists)):
+                continue
+            votes = np.repeat(list(weights.values()), [len(own) for own in lists])
+            sessions, place = np.unique(np.concatenate(lists), return_inverse=True)
+            similarities = np.bincount(place, weights=votes, minlength=len(sessions)) * self._norms[sessions]
+            nearest = np.lexsort((-sessions, -similarities))[: self._neighbours]
+            held = [self._sessions[session] for session in sessions[nearest].tolist()]
+            votes = np.repeat(similarities[nearest].astype(np.float32), [len(items) for items in held])
+            scores[b] = np.bincount(np.concatenate(held), weights=votes, minlength=self._n_items)
         return scores
-
-    def _nearest(self, history: IntArray | History) -> tuple[IntArray, FloatArray]:
-        """Numbers and similarities of the most similar past sessions."""
-        weights: dict[int, float] = {}
-        for age, item in enumerate(np.asarray(history)[-self._recent :][::-1].tolist()):
-            weights.setdefault(item, self._decay**age)
-        lists = [self._found[item][: self._sample] for item in weights]
-        if not lists:
-            return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        votes = np.repeat(list(weights.values()), [len(own) for own in lists])
-        sessions, place = np.unique(np.concatenate(lists), return_inverse=True)
-        similarities = np.bincount(place, weights=votes, minlength=len(sessions)) * self._norms[sessions]
-        nearest = np.lexsort((-sessions, -similarities))[: self._neighbours]
-        return sessions[nearest], similarities[nearest].astype(np.float32)
 
 
 class _Lists:

@@ -46,8 +46,7 @@ class Product2Vec:
     def score(self, histories: Histories) -> FloatArray:
         """(B, N) cosines."""
         sessions = recency_weighted(self.item_vectors, histories, self._decay, self._recent)
-        scores: FloatArray = sessions @ self.item_vectors.T
-        return scores
+        return np.asarray(sessions @ self.item_vectors.T)
 
 
 def train_skip_gram(sequences: Sequences, settings: SkipGram) -> FloatArray:
@@ -107,5 +106,4 @@ def skip_gram_gradients(
 
 
 def _logistic(x: FloatArray) -> FloatArray:
-    made: FloatArray = np.reciprocal(1 + np.exp(-np.clip(x, -30, 30)))
-    return made
+    return np.asarray(np.reciprocal(1 + np.exp(-np.clip(x, -30, 30))))

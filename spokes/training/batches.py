@@ -43,20 +43,17 @@ class Batch:
     @property
     def valid(self) -> BoolArray:
         """(B, T) true on real positions: what attention may see."""
-        valid: BoolArray = self.inputs != PADDING
-        return valid
+        return np.asarray(self.inputs != PADDING)
 
     @property
     def scored(self) -> BoolArray:
         """(B, T) true on positions with a target: what the loss sees."""
-        scored: BoolArray = self.targets != PADDING
-        return scored
+        return np.asarray(self.targets != PADDING)
 
     @property
     def hidden(self) -> BoolArray:
         """(B, T) true where the mask token stands for an item."""
-        hidden: BoolArray = self.inputs == MASK
-        return hidden
+        return np.asarray(self.inputs == MASK)
 
     @property
     def rows(self) -> IntArray:
@@ -128,7 +125,18 @@ class BucketedBatches:
         # Equal lengths meet in random company: sort by length with a random tie-break.
         keys = (rng.random(len(shard.lengths)), shard.lengths)
         order = np.lexsort(keys if shard.folds is None else (*keys, shard.folds))
-        groups = self._groups(shard, order)
+        ordered, ends = shard.lengths[order], np.array([len(order)])
+        if shard.folds is not None:
+            ends = np.cumsum(np.bincount(shard.folds, minlength=self._folds))
+        groups, start = [], 0  # runs of the order that make a batch, none over two folds
+        while start < len(ordered):
+            end = int(ends[np.searchsorted(ends, start, side="right")])
+            # The longest window of the group decides its width; shrink until the group fits the budget.
+            stop = min(end, start + max(1, self._tokens // int(ordered[start])))
+            while stop - start > 1 and (stop - start) * int(ordered[stop - 1]) > self._tokens:
+                stop = start + max(1, self._tokens // int(ordered[stop - 1]))
+            groups.append(slice(start, stop))
+            start = stop
         for g in rng.permutation(len(groups)):
             rows = order[groups[g]]
             lengths = shard.lengths[rows] - self.targets_only
@@ -144,22 +152,6 @@ class BucketedBatches:
             if self._context and rng.random() < CONTEXT_DROPOUT:
                 batch = replace(batch, timestamps=None, event_types=None)
             yield batch
-
-    def _groups(self, shard: _Windows, order: IntArray) -> list[slice]:
-        """Runs of windows, in an order by fold and length, that make a batch."""
-        lengths, ends = shard.lengths[order], np.array([len(order)])
-        if shard.folds is not None:
-            ends = np.cumsum(np.bincount(shard.folds, minlength=self._folds))
-        groups, start = [], 0
-        while start < len(lengths):
-            end = int(ends[np.searchsorted(ends, start, side="right")])
-            # The longest window of the group decides its width; shrink until the group fits the budget.
-            stop = min(end, start + max(1, self._tokens // int(lengths[start])))
-            while stop - start > 1 and (stop - start) * int(lengths[stop - 1]) > self._tokens:
-                stop = start + max(1, self._tokens // int(lengths[stop - 1]))
-            groups.append(slice(start, stop))
-            start = stop
-        return groups
 
     def _batch(self, events: History, after: IntArray, valid: BoolArray, rng: np.random.Generator) -> Batch:
         """From (B, T) events and the items after them to what is shown and asked."""
@@ -255,8 +247,7 @@ def serving_batch(histories: Sequence[History], max_length: int, *, cloze: bool 
     recent = [own[-length:] for own, length in zip(histories, lengths, strict=True)]
 
     def at_places(known: Sequence[IntArray]) -> IntArray:
-        chosen: IntArray = np.concatenate(known)[places].astype(np.int64)
-        return chosen
+        return np.asarray(np.concatenate(known)[places], np.int64)
 
     inputs = np.where(valid, at_places([own.items for own in recent]), PADDING)
     if cloze:

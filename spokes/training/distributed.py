@@ -56,8 +56,7 @@ class World:
 
     def windows(self, batch: Batch) -> BoolArray:
         """(B,) true on the windows of a batch that are this process's."""
-        ours: BoolArray = np.arange(len(batch.inputs)) % self.size == self.rank
-        return ours
+        return np.asarray(np.arange(len(batch.inputs)) % self.size == self.rank)
 
     def share(self, batch: Batch) -> Batch:
         """The windows of a batch that are this process's."""

@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from ...catalog.sequences import Sequences
 from ...catalog.streams import SequenceSource, SequenceStream, ahead
 from ...errors import InvalidDataError, UsageError
 from ...evaluation.protocols import (
+    EPOCH,
     EvaluationSet,
     Protocol,
     asked_users,
@@ -39,7 +40,6 @@ SPLITS = ("leave-one-out", "temporal", "all")
 # and where that asks too few users, on the last event of each.
 WINDOW_SHARE = 1 / 8
 WINDOW_USERS = 30
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)

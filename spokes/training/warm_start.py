@@ -97,8 +97,16 @@ def take_over(
             fits = name.split(".")[1] in encoders
         else:  # the content projection and the residuals of items are not copied as they are
             fits = not name.startswith(("content.", "ids.", ADAPTED_ENCODERS))
-        if fits:
-            _copy(weight, given.get(name), name)
+        if not fits:
+            continue
+        source = given.get(name)
+        if source is None or source.shape != weight.shape:
+            shape = "nothing" if source is None else "x".join(map(str, source.shape))
+            raise IncompatibleError(
+                f"The parent has {shape} where {name} of this training is {'x'.join(map(str, weight.shape))}; train "
+                "with the parent's settings, or without a parent."
+            )
+        weight.copy_(source)
     fusion = ["item fusion"] if child.model.item_fusion is not None else []
     parts = ["transformer", *fusion, *adapters, *(f"{name} encoder" for name in encoders)]
     if child.model.content is not None and parent.model.content is not None:
@@ -135,16 +143,6 @@ def _of_one_meaning(child: Behaviour, parent: Behaviour, common: Common) -> tupl
     return adapters, [name for name, equal in same.items() if equal]
 
 
-def _copy(weight: Tensor, source: Tensor | None, name: str) -> None:
-    if source is None or source.shape != weight.shape:
-        shape = "nothing" if source is None else "x".join(map(str, source.shape))
-        raise IncompatibleError(
-            f"The parent has {shape} where {name} of this training is {'x'.join(map(str, weight.shape))}; train with "
-            "the parent's settings, or without a parent."
-        )
-    weight.copy_(source)
-
-
 def _take_projection(child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs: ItemInputs) -> str:
     """Let items begin where their content stood in the parent's space; returns how, in words."""
 
@@ -168,9 +166,7 @@ def _take_projection(child: BehaviourModel, ours: ItemInputs, parent: BehaviourM
     return "content projection (fitted to another content space)"
 
 
-def _fit(
-    child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs: ItemInputs, batch_size: int = 4096
-) -> tuple[Tensor, Tensor]:
+def _fit(child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs: ItemInputs) -> tuple[Tensor, Tensor]:
     """(D, R) weight and (D,) bias that take the child's content embeddings to the parent's content parts.
 
     Ridge regression over the catalog, in float64, from sums over batches.
@@ -181,7 +177,7 @@ def _fit(
     linear = child.content.linear
     inputs, outputs, device = linear.in_features, linear.out_features, linear.weight.device
     sums = torch.zeros(inputs + 1, inputs + 1 + outputs, dtype=torch.float64, device=device)
-    for rows in torch.arange(len(ours), device=device).split(batch_size):
+    for rows in torch.arange(len(ours), device=device).split(4096):
         own, given = child.through_encoders(ours.rows(rows)).content, parent.through_encoders(theirs.rows(rows)).content
         assert own is not None and given is not None
         x = child.content.calibrated(own).double()  # (B, R)
@@ -238,5 +234,4 @@ def list_overlap(ours: FloatArray, theirs: FloatArray, k: int) -> float:
         return float("nan")
     # Ties go to the lower row in both, so that equal scores make equal lists.
     first, second = (np.argsort(-scores, axis=1, kind="stable")[:, :k] for scores in (ours, theirs))
-    shared = (first[:, :, None] == second[:, None, :]).any(axis=2)
-    return round(float(shared.mean()), 5)
+    return round(float((first[:, :, None] == second[:, None, :]).any(axis=2).mean()), 5)
