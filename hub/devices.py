@@ -1,8 +1,4 @@
-"""How a model runs: device, threads, precision and seeds.
-
-Promise: the same call on the same machine picks the same device, uses no more cores than the process may use, and never
-chooses a precision that is slower than float32 there.
-"""
+"""How a model runs: device, threads, precision and seeds."""
 
 from __future__ import annotations
 
@@ -24,13 +20,9 @@ def usable_cores() -> int:
 
 
 def limit_threads(n: int | None = None) -> int:
-    """Cap torch's arithmetic threads at `n` and return the cap.
-
-    The default is OMP_NUM_THREADS where that is set (a launcher of several processes sets it) and `usable_cores()`
-    elsewhere. More threads than cores make small matrix products several times slower, and torch counts the machine's
-    cores, not the process's.
-    """
-    if n is None:
+    """Cap torch's arithmetic threads at `n`, by default OMP_NUM_THREADS or the usable cores; returns the cap."""
+    # More threads than cores make small products several times slower, and torch counts the machine's cores.
+    if n is None:  # a launcher of several processes sets the variable
         asked = os.environ.get("OMP_NUM_THREADS", "")
         n = min(int(asked), usable_cores()) if asked.isdecimal() and int(asked) else usable_cores()
     if n < 1:
@@ -40,11 +32,7 @@ def limit_threads(n: int | None = None) -> int:
 
 
 def pick_device(choice: str = "auto") -> torch.device:
-    """The torch device for "auto" (a GPU, else CPU), "cpu", "cuda" or "cuda:N".
-
-    Where no number is given it is the first GPU, or this process's own where a launcher of several (torchrun) says
-    which by LOCAL_RANK.
-    """
+    """The torch device for "auto" (a GPU, else CPU), "cpu", "cuda" (the first, or LOCAL_RANK's) or "cuda:N"."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if choice == "cpu" or (choice == "auto" and not gpus):
         return torch.device("cpu")
@@ -60,20 +48,15 @@ def pick_device(choice: str = "auto") -> torch.device:
 
 
 def autocast_for(device: torch.device) -> AbstractContextManager[object]:
-    """Training precision of `device`: bfloat16 autocast on a GPU that supports it, float32 everywhere else.
-
-    Never on CPU: without matrix extensions bfloat16 is slower than float32 there.
-    """
+    """Training precision of `device`: bfloat16 autocast on a GPU that supports it, float32 everywhere else."""
+    # Never on CPU: without matrix extensions bfloat16 is slower than float32 there.
     if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()
 
 
 def seed_everything(seed: int) -> None:
-    """Seed python, numpy and torch, and ask torch for deterministic kernels.
-
-    The cuBLAS workspace setting only takes effect before the process's first GPU product, so call this first.
-    """
+    """Seed python, numpy and torch, with deterministic kernels; before the first GPU product, or cuBLAS will not."""
     if not 0 <= seed < 2**32:  # what numpy can take
         raise UsageError(f"Seed {seed} is out of range; give an integer from 0 to {2**32 - 1}.")
     random.seed(seed)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,10 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..arrays import BoolArray, FloatArray, IntArray
+from .adapters.states import ItemStates
 from .config import FusionConfig
-
-if TYPE_CHECKING:
-    from .adapters.states import ItemStates
 
 
 @dataclass(frozen=True)
@@ -78,10 +75,7 @@ class BaseFusion(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.down = nn.Linear(width, config.hidden)
         self.up = nn.Linear(config.hidden, width)
-        self.initialise()
-
-    def initialise(self) -> None:
-        """`down` N(0, 1/width); `up` zero, so that the fusion starts as the identity."""
+        # `down` N(0, 1/width); `up` zero, so that the fusion starts as the identity.
         nn.init.normal_(self.down.weight, std=self.down.in_features**-0.5)
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)

@@ -80,16 +80,10 @@ class Hub:
         texts: bool = True,
         heads: Mapping[str, int] | None = None,
     ) -> EncodedItems:
-        """Run (or look up) the encoders on a catalog.
+        """Run (or look up) the encoders on N items with the picture files of each.
 
-        Args:
-            items: N items in the canonical schema.
-            pictures: the picture files of each item; items without have an empty list. `image_sha256` of the item,
-                where present, saves hashing the file again.
-            cache: where encoder outputs are kept.
-            progress: called with the stage, the inputs done and the inputs in all.
-            texts: whether texts are read; without it all items are as if they had none.
-            heads: how many last layers a spoke adapts, by modality; the states before them come along.
+        Without `texts` all items are as if they had none. `heads` says how many last layers a spoke adapts, by
+        modality; the states before them come along.
         """
         layers = heads or {}
         stage = progress.stage if progress else lambda _: None

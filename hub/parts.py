@@ -1,7 +1,4 @@
-"""Named parts of a model: what each is made of, by a fingerprint, and how large it is.
-
-Plain data that crosses to the registry, so that two versions can be compared part by part.
-"""
+"""Named parts of a model, by fingerprint and size: the registry compares two versions part by part."""
 
 from __future__ import annotations
 

@@ -27,10 +27,8 @@ from .states import ItemStates, base_fingerprint
 
 # The first version's name of an encoder was trunk; its spokes are to load.
 FOLDER, BASES = "trunks", "bodies.json"
-PREFIX = "adapted_encoders."
-"""How the names of these weights begin in a behavioural model."""
-CHUNK_NUMBERS = 1 << 22
-"""Numbers of states that a head takes at once: about ten thousand tokens, or five hundred pictures."""
+PREFIX = "adapted_encoders."  # of the names of these weights in a behavioural model
+CHUNK_NUMBERS = 1 << 22  # numbers of states that a head takes at once: about 10,000 tokens, or 500 pictures
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,7 @@ class HeadInputs:
 
 
 class AdaptedEncoders(nn.Module):
-    """Adapted heads by modality.
-
-    They always run in evaluation mode: with the batch's own statistics a BatchNorm would not reload.
-    """
+    """Adapted heads by modality, always in evaluation mode: with a batch's own statistics a BatchNorm would differ."""
 
     def __init__(self, heads: Mapping[str, nn.Module], bases: Mapping[str, str], text_dimension: int) -> None:
         super().__init__()
@@ -61,8 +56,7 @@ class AdaptedEncoders(nn.Module):
         self.text_dimension = text_dimension  # Dt
         self.eval()
 
-    def train(self, mode: bool = True) -> AdaptedEncoders:
-        """Stay in evaluation mode."""
+    def train(self, mode: bool = True) -> AdaptedEncoders:  # noqa: D102
         return super().train(False)
 
     def inputs(self, encoded: EncodedItems, device: torch.device) -> HeadInputs:

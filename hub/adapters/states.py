@@ -1,8 +1,4 @@
-"""The states of a catalog's items before an encoder's last layers, ragged, and cached by base and input.
-
-A text has as many states as tokens. The cache holds vectors of one width, so it keeps the states of each length under
-a name of their own.
-"""
+"""The states of a catalog's items before an encoder's last layers, ragged, and cached by base and input."""
 
 from __future__ import annotations
 
@@ -117,7 +113,8 @@ def item_states(
             "texts."
         )
     flat, done = np.zeros(shape, np.float32), 0
-    # The cache holds vectors of one width under a name, hence inputs of one length at a time, without padding.
+    # A text has as many states as tokens, and the cache holds vectors of one width under a name: hence inputs of one
+    # length at a time, without padding.
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         own = [read[row] for row in rows.tolist()], [hashes[row] for row in rows.tolist()]

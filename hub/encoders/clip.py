@@ -16,7 +16,7 @@ from ...errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
 from ..config import ImageEncoderConfig, TextEncoderConfig
 from . import weights
 from .base import SplitEncoder, with_parts
-from .image import ImageEncoder
+from .image import ImageEncoder, open_picture
 from .text import TextEncoder
 
 CONFIG_FILE = "open_clip_config.json"
@@ -136,8 +136,8 @@ class OpenClipImage(ImageEncoder):
         made: Callable[[Image.Image], Tensor] = image_transform_v2(settings, is_train=False)
         return made
 
-    def _prepare(self, picture: Image.Image) -> Tensor:
-        return self.transform(picture)
+    def _prepare(self, path: str | Path) -> Tensor:
+        return self.transform(open_picture(path, self.image_size))
 
     def split(self, layers: int) -> SplitEncoder:
         """Patches and first blocks; the last blocks, the pooling and the projection."""

@@ -25,17 +25,9 @@ from .base import Encoder
 
 # What Pillow's plugins raise for broken files; SyntaxError is its sign of a malformed PNG or TIFF.
 _UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+    OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, ArithmeticError, struct.error,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 
 
 class ImageEncoder(Encoder):
@@ -77,19 +69,16 @@ class ImageEncoder(Encoder):
             try:
                 # The turn after the last submits nothing and hands out what is ahead.
                 for start in range(0, len(paths) + self.batch_size, self.batch_size):
-                    submitted = [pool.submit(self._read, path) for path in paths[start : start + self.batch_size]]
+                    submitted = [pool.submit(self._prepare, path) for path in paths[start : start + self.batch_size]]
                     if ahead:
                         yield torch.stack([future.result() for future in ahead])
                     ahead = submitted
             finally:  # after a broken file, or when the caller stops early
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read(self, path: str | Path) -> Tensor:
-        return self._prepare(open_picture(path, self.image_size))
-
-    def _prepare(self, picture: Image.Image) -> Tensor:
-        """An RGB picture as the encoder's input (3, S, S)."""
-        return fit_square(picture, self.image_size)
+    def _prepare(self, path: str | Path) -> Tensor:
+        """A picture file as the encoder's input (3, S, S)."""
+        return fit_square(open_picture(path, self.image_size), self.image_size)
 
 
 def open_picture(path: str | Path, size: int | None = None) -> Image.Image:
@@ -117,10 +106,8 @@ def open_picture(path: str | Path, size: int | None = None) -> Image.Image:
 
 
 def fit_square(picture: Image.Image, size: int) -> Tensor:
-    """Shrink or grow to fit a white square, as (3, size, size) float32 in [-1, 1].
-
-    Padded, not cropped: a product photo is white around the product, and a crop would cut off tall and wide ones.
-    """
+    """Shrink or grow to fit a white square, as (3, size, size) float32 in [-1, 1]."""
+    # Not cropped: a product photo is white around the product, and a crop would cut off tall and wide ones.
     square = ImageOps.pad(picture, (size, size), Image.Resampling.BICUBIC, color="white")
     pixels = torch.from_numpy(np.array(square, dtype=np.uint8))  # (S, S, 3)
     return pixels.permute(2, 0, 1).float().div_(127.5).sub_(1.0)

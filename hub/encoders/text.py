@@ -1,7 +1,4 @@
-"""Text encoders behind one `encode`, and the one string that stands for an item.
-
-An encoder sorts its inputs by token length, so that a batch pads little, and restores the order.
-"""
+"""Text encoders behind one `encode`, and the one string that stands for an item."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ class TextEncoder(Encoder):
         if not len(inputs):
             return vectors
         tokens = self._tokenize(list(inputs))
-        # Longest first: the batch that needs most memory fails at once or not at all.
+        # By length, so that a batch pads little; longest first: what needs most memory fails at once or not at all.
         order = np.argsort([-len(ids) for ids in tokens], kind="stable")
         self.module.eval()
         batches = self._batches([tokens[row] for row in order])
@@ -84,8 +81,7 @@ def item_texts(items: pl.DataFrame, fields: Sequence[str] = TEXT_FIELDS, max_cha
     """One string per item, such as "Title. Brand. a > b > c. Description", in row order.
 
     Empty parts are left out, and so is a part whose words stand in the title already (a brand, an attribute's value).
-    White space is collapsed, text is in Unicode form NFC, control characters are dropped. Longer strings are cut at a
-    space near `max_characters` code points. A column that is missing counts as empty.
+    Longer strings are cut at a space near `max_characters` code points. A column that is missing counts as empty.
     """
     unknown = [name for name in fields if name not in (*TEXT_FIELDS, "attributes")]
     if unknown:

@@ -17,16 +17,14 @@ from typing import Any
 
 from ...errors import HubspokeError, InvalidDataError, MissingExtraError, NotFoundError, UsageError
 
-NETWORK_TIMEOUT_S = 10.0
-"""How long one question to Hugging Face may take before a model counts as out of reach."""
-
+NETWORK_TIMEOUT_S = 10.0  # for one question to Hugging Face; after it a model counts as out of reach
 POOLING_FILE = "1_Pooling/config.json"
 _TOKENIZER_FILES = re.compile(
     r"(tokenizer.*\.json|vocab.*|merges\.txt|special_tokens_map\.json|added_tokens\.json|.*\.model|.*\.spm)"
 )
 
+# From the file names of a model repository, those that are needed; empty where the repository lacks some.
 Chooser = Callable[[Sequence[str]], list[str]]
-"""From the file names of a model repository, those that are needed; empty where the repository lacks some."""
 
 
 def file_digest(path: Path) -> str:
