@@ -1,7 +1,4 @@
-"""Pictures checked before anything trusts them: they exist, decode, keep to the limits and stay inside their folder.
-
-Only plain raster formats are opened, sizes are read before pixels, and no file outside the image root is touched.
-"""
+"""Pictures checked before anything trusts them: they exist, decode, keep to the limits and stay inside their folder."""
 
 from __future__ import annotations
 
@@ -53,17 +50,13 @@ class _Refused(Exception):  # noqa: N818
 def check_images(
     paths: Iterable[str], root: Path | str, limits: ImageLimits | None = None, threads: int | None = None
 ) -> dict[str, ImageCheck]:
-    """Check each different path once, several at a time (by default one per core, at most four).
-
-    Paths are relative to `root`, and nothing outside it is opened. The problems are `image_outside_root`,
-    `image_missing`, `image_unreadable`, `image_oversized` and `image_too_small`.
-    """
+    """Check each different path, relative to `root`, once, several at a time (one per core, at most four)."""
     limits, base = limits or ImageLimits(), Path(root).resolve()
     distinct = list(dict.fromkeys(paths))
 
     def check(path: str) -> ImageCheck:
         try:
-            content = _read(_inside(path, base), limits)
+            content = _read(path, base, limits)
             _decode(content, limits)
         except _Refused as refused:
             code, rest = refused.args
@@ -78,8 +71,8 @@ def check_images(
         return dict(zip(distinct, pool.map(check, distinct), strict=True))
 
 
-def _inside(path: str, base: Path) -> Path:
-    """The file meant, refused where the path or a link on it leaves the root."""
+def _read(path: str, base: Path, limits: ImageLimits) -> bytes:
+    """The bytes of a picture, refused where the path or a link on it leaves the root."""
     if "://" in path:
         raise _Refused("image_missing", "is an address; download it and name the file.")
     outside = _Refused("image_outside_root", "leaves the image folder; use a path inside it.")
@@ -93,10 +86,6 @@ def _inside(path: str, base: Path) -> Path:
         raise outside from error
     if not target.is_relative_to(base):
         raise outside
-    return target
-
-
-def _read(target: Path, limits: ImageLimits) -> bytes:
     try:
         if not target.is_file():
             raise _Refused("image_missing", "does not exist; add the file or clear the value.")
@@ -109,7 +98,7 @@ def _read(target: Path, limits: ImageLimits) -> bytes:
 
 
 def _decode(content: bytes, limits: ImageLimits) -> None:
-    """Verifies the structure, then decodes every pixel: only that shows a truncated file."""
+    """Verifies size and structure, then decodes every pixel: only that shows a truncated file."""
     most = f"{limits.max_megapixels:g} megapixels"
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:

@@ -1,7 +1,4 @@
-"""One table on its way into the canonical schema: its raw columns, what was found wrong, and the columns done so far.
-
-`readers` says which columns an item or an event has; this module holds what both kinds share.
-"""
+"""What reading items and reading events share: a table on its way into the canonical schema, and the result."""
 
 from __future__ import annotations
 
@@ -22,6 +19,7 @@ from .validation import ProblemGroup, Severity, Step, ValidationReport
 
 Overrides = Mapping[str, str] | None  # canonical to source column
 Parser = Callable[[pl.Series], parsing.Parsed]
+Window = dict[str, datetime | None]  # moments in UTC: `since` inclusive, `until` exclusive
 RowFault = tuple[int, str | None, str]  # source row number, value, detail
 
 
@@ -40,27 +38,6 @@ class ReadResult:
     def time_kind(self) -> TimeKind:
         """What the timestamps mean."""
         return self.report.time_kind or "real"
-
-
-class Window:
-    """Which moments are looked at: `since` inclusive, `until` exclusive."""
-
-    def __init__(self, since: datetime | None, until: datetime | None) -> None:
-        self.since = None if since is None else parsing.utc(since)
-        self.until = None if until is None else parsing.utc(until)
-
-    def outside(self, moments: pl.Series) -> pl.Series:
-        """True where the moment is known and lies outside."""
-        mask = moments.is_null() & False
-        if self.since is not None:
-            mask = mask | (moments < self.since).fill_null(False)
-        if self.until is not None:
-            mask = mask | (moments >= self.until).fill_null(False)
-        return mask
-
-    def to_json(self) -> dict[str, str | None]:
-        """As ISO text."""
-        return {name: moment and moment.isoformat() for name, moment in vars(self).items()}
 
 
 class Intake:
@@ -209,6 +186,6 @@ class Intake:
             "mapping": self.mapping,
             "report": report.summary(),
             "waterfall": [step.to_json() for step in report.waterfall],
-            **({} if window is None else window.to_json()),
+            **{name: moment and moment.isoformat() for name, moment in (window or {}).items()},
         }
         return ReadResult(self.kind, frame, report, self.mapping, image_root, provenance)

@@ -1,7 +1,4 @@
-"""Which column of a file is which canonical column: guessed from common names, shown, overridden by option or YAML.
-
-A column that no canonical name claims is not lost: it becomes an attribute.
-"""
+"""Which column of a file is which canonical column: guessed from common names, overridden by option or YAML."""
 
 from __future__ import annotations
 
@@ -67,10 +64,7 @@ def guess_mapping(columns: Sequence[str], kind: Kind) -> dict[str, str]:
 
 
 def resolve_mapping(columns: Sequence[str], kind: Kind, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Which source column each canonical column is read from: the guess, under the overrides.
-
-    An override with an empty source takes the column out.
-    """
+    """Source column by canonical column: the guess, under the overrides; an empty source takes a column out."""
     changes = dict(overrides or {})
     # A source column that is claimed by hand is no longer free for a guess.
     merged = {name: source for name, source in guess_mapping(columns, kind).items() if source not in changes.values()}

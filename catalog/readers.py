@@ -1,7 +1,4 @@
-"""Items and events from files or tables into the canonical schema, with every problem reported in one pass.
-
-`fail` stops when there is any error; `skip` leaves out the rows (or, for prices and pictures, the values) at fault.
-"""
+"""Items and events from files or tables into the canonical schema, with every problem reported in one pass."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ def read_items(
     """Read a catalog file or table; `mapping` goes over the guess.
 
     Picture paths are relative to `image_root`, by default the file's own folder; those of a table without it are not
-    looked at, as the report says. Rows with errors raise `ValidationFailedError`, which has a `.report`.
+    looked at, as the report says.
     """
     intake = Intake(source, "items", mapping, on_error)
     columns = intake.columns
@@ -91,29 +88,23 @@ def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
     # A title is text, never null: readers downstream join it with the other fields.
     columns["title"] = columns["title"].fill_null("")
     frame = intake.frame()
-    _check_duplicates(intake, frame)
+    # Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one.
+    again = ~ids.is_first_distinct() & ids.is_not_null()
+    if again.any():
+        content = frame.filter(ids.is_in(ids.filter(again).unique().implode())).select(
+            "item_id", pl.struct(pl.all()).struct.json_encode().alias("content")
+        )
+        agreeing = content.group_by("item_id").agg(pl.col("content").n_unique().alias("n")).filter(pl.col("n") == 1)
+        same = again & ids.is_in(agreeing["item_id"].implode())
+        message = "the row repeats item {value} word for word; it was left out."
+        intake.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
+        message = "item_id {value} stands in an earlier row with other content; keep one of them."
+        intake.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
     kept = frame.filter(~intake.dropped)
     intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
     if kept.height == 0:
         intake.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
     return intake.finish(kept, image_root=image_root)
-
-
-def _check_duplicates(intake: Intake, frame: pl.DataFrame) -> None:
-    """Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one."""
-    ids = frame["item_id"]
-    again = ~ids.is_first_distinct() & ids.is_not_null()
-    if not again.any():
-        return
-    content = frame.filter(ids.is_in(ids.filter(again).unique().implode())).select(
-        "item_id", pl.struct(pl.all()).struct.json_encode().alias("content")
-    )
-    agreeing = content.group_by("item_id").agg(pl.col("content").n_unique().alias("n")).filter(pl.col("n") == 1)
-    same = again & ids.is_in(agreeing["item_id"].implode())
-    message = "the row repeats item {value} word for word; it was left out."
-    intake.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
-    message = "item_id {value} stands in an earlier row with other content; keep one of them."
-    intake.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
 
 
 # ---- events ----
@@ -131,14 +122,14 @@ def read_events(
     """Read an event file or table; `mapping` goes over the guess.
 
     Only events from `since` on and before `until` (naive is UTC) are looked at at all. An event on an item that is not
-    among `item_ids`, where they are given, is an error. Rows with errors raise `ValidationFailedError`, which has a
-    `.report`.
+    among `item_ids`, where they are given, is an error.
     """
     if default_event_type not in EVENT_TYPES:
         raise InvalidDataError(
             f"The default event type {default_event_type!r} is not known; use one of {', '.join(EVENT_TYPES)}."
         )
-    intake, window = Intake(source, "events", mapping, on_error), Window(since, until)
+    intake = Intake(source, "events", mapping, on_error)
+    window = {name: own and parsing.utc(own) for name, own in (("since", since), ("until", until))}
     _add_times(intake, window)
     for name in ("user_id", "item_id", "session_id"):
         intake.columns[name] = parsing.identifiers(intake.column(name))
@@ -147,8 +138,7 @@ def read_events(
     for name in ("quantity", "position"):
         intake.parse(name, parsing.integers, f"{name} {{value}} is no whole number; correct or clear it.")
     returned = _add_event_type(intake, default_event_type)
-    _check_users_and_items(intake, item_ids, returned)
-    return _finish_events(intake, returned, window)
+    return _finish_events(intake, item_ids, returned, window)
 
 
 def _add_times(intake: Intake, window: Window) -> None:
@@ -162,13 +152,18 @@ def _add_times(intake: Intake, window: Window) -> None:
     }
     intake.notes += filter(None, [notes[moments.kind]])
     intake.columns["timestamp"], bad = moments.values, moments.bad
-    if window.since or window.until:
+    since, until = window["since"], window["until"]
+    if since or until:
         if moments.kind == "order":
             raise InvalidDataError(
                 f"{intake.source} holds bare counters instead of times, so --since and --until mean nothing; "
                 "leave them out."
             )
-        inside = ~window.outside(moments.values)
+        inside = pl.repeat(True, len(bad), dtype=pl.Boolean, eager=True)
+        if since:
+            inside &= (moments.values >= since).fill_null(True)
+        if until:
+            inside &= (moments.values < until).fill_null(True)
         bad = bad.filter(inside)
         intake.restrict(inside, "events outside the time window left out")
     intake.add_faults()
@@ -200,23 +195,19 @@ def _add_event_type(intake: Intake, default: str) -> pl.Series:
     return returned
 
 
-def _check_users_and_items(intake: Intake, item_ids: pl.Series | None, returned: pl.Series) -> None:
+def _finish_events(intake: Intake, item_ids: pl.Series | None, returned: pl.Series, window: Window) -> ReadResult:
     users, items = intake.columns["user_id"], intake.columns["item_id"]
-    intake.add(
-        "missing_user_id", users.is_null() & ~returned, "the event has no user_id; give it one.", column="user_id"
-    )
+    missing = users.is_null() & ~returned
+    intake.add("missing_user_id", missing, "the event has no user_id; give it one.", column="user_id")
     needs_item = ~intake.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
     missing = items.is_null() & needs_item & ~returned
     intake.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
     if item_ids is None:
         intake.notes.append("items were not checked against a catalog")
-        return
-    known = items.is_in(parsing.identifiers(item_ids).unique().implode()).fill_null(True)
-    message = "item {value} is not in the catalog; add the item or correct the event."
-    intake.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
-
-
-def _finish_events(intake: Intake, returned: pl.Series, window: Window) -> ReadResult:
+    else:
+        known = items.is_in(parsing.identifiers(item_ids).unique().implode()).fill_null(True)
+        message = "item {value} is not in the catalog; add the item or correct the event."
+        intake.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
     rows = len(returned)
     # Rows that stay, sorted by user, time and position; ties keep file order.
     keys = ["user_id", "timestamp", "position"]

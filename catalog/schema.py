@@ -1,7 +1,4 @@
-"""What an item row and an event row are once onboarded: column names, dtypes, event types and their other names.
-
-Every table that leaves the catalog room has exactly these columns in this order.
-"""
+"""What an item row and an event row are once onboarded: column names in order, dtypes, event types and aliases."""
 
 from __future__ import annotations
 

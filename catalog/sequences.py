@@ -146,19 +146,12 @@ class Sequences:
 
 
 def build_sequences(sessions: pl.DataFrame, item_ids: pl.Series) -> Sequences:
-    """Turn a table such as `CleanSessions.frame` into `Sequences`, one per session.
-
-    `item_ids` is the item snapshot's `item_id` column, in its row order; an event on any other item is refused.
-    """
+    """Turn a table such as `CleanSessions.frame` into `Sequences`, one per session, over a snapshot's item ids."""
     return sequences_of(coded_events(sessions, item_ids), len(item_ids))
 
 
 def coded_events(sessions: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
-    """Cleaned sessions in the numbers of `Sequences`, row by row.
-
-    The columns are `user_id`, `session`, `row` (of the item), `timestamp` (microseconds) and, where types are known,
-    `event_type`.
-    """
+    """Cleaned sessions in the numbers of `Sequences`, row by row; an event on an item not in `item_ids` is refused."""
     rows = pl.DataFrame({"item_id": item_ids, "row": np.arange(len(item_ids), dtype=np.int64)})
     joined = sessions.join(rows, on="item_id", how="left", maintain_order="left")
     missing = joined["row"].null_count()

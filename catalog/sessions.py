@@ -43,13 +43,9 @@ class SessionSettings(BaseModel):
 
 @dataclass(frozen=True)
 class CleanSessions:
-    """Cleaned sessions, and the rows, sessions and users that each step left.
+    """Cleaned sessions, and the rows, sessions and users that each step left."""
 
-    The frame has `user_id`, `session` (int, unique over all users, increasing), `item_id`, `timestamp` and
-    `event_type`; it is sorted by user, then session, then time.
-    """
-
-    frame: pl.DataFrame
+    frame: pl.DataFrame  # of `COLUMNS`; sorted by user, session (a number unique over all users, increasing) and time
     waterfall: tuple[Step, ...]
     mode: Mode  # how sessions were cut
     rare_items: int  # with fewer than `min_item_count` events left
@@ -89,8 +85,7 @@ def clean_sessions(
 ) -> CleanSessions:
     """Cut a table of canonical events, in any order, into sessions and clean them.
 
-    `time_kind` decides the mode `auto`. A `part` holds the events of some users only, among whom nobody may have a
-    `session_id`; a whole table without any is refused in mode `given`.
+    A `part` holds the events of some users only, among whom nobody may have a `session_id`.
     """
     settings = settings or SessionSettings()
     mode: Mode = settings.mode if settings.mode != "auto" else "gap" if time_kind == "real" else "per_user"

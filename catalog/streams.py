@@ -38,7 +38,6 @@ RANGE_EVENTS = 125_000
 PIECES = 4  # a range is read in so many pieces, and longer than wanted by one of them and one user at most
 # What cutting sessions and counting events need of the event schema.
 READ = ("user_id", "item_id", "timestamp", "event_type", "session_id", "position")
-UNKNOWN_ITEMS = "events on items outside the catalog left out"
 
 Filter = Callable[[Sequences], Sequences]
 Read = TypeVar("Read")
@@ -121,8 +120,7 @@ def write_session_files(
     """Cut an event table (Parquet, sorted by user) into sessions and leave them in `folder`.
 
     Memory holds one range of at least `range_events` events at a time; no user is in two ranges. Events on items that
-    the catalog lacks are left out, as the waterfall says. Where the folder holds session files already they stay:
-    whoever came first has written the same.
+    the catalog lacks are left out, as the waterfall says.
     """
     try:
         with atomic_folder(folder) as unfinished:
@@ -130,7 +128,7 @@ def write_session_files(
             if folder.is_dir() and SessionFiles.open(folder) is None:
                 shutil.rmtree(folder)  # of another version, or damaged
     except OSError:
-        if SessionFiles.open(folder) is None:  # otherwise somebody else was faster
+        if SessionFiles.open(folder) is None:  # otherwise somebody else was faster, and has written the same
             raise
     made = SessionFiles.open(folder)
     assert made is not None
@@ -173,14 +171,11 @@ def drop_unknown_items(events: pl.DataFrame, item_ids: pl.Series) -> tuple[pl.Da
     """Events on items of the catalog or on none (searches), and what leaving out the others cost."""
     known = pl.col("item_id").is_null() | pl.col("item_id").is_in(item_ids.implode())
     kept = events.filter(known)
-    return kept, Step(UNKNOWN_ITEMS, events.height, kept.height)
+    return kept, Step("events on items outside the catalog left out", events.height, kept.height)
 
 
 def user_ranges(events: Path, at_least: int = RANGE_EVENTS) -> Iterator[pl.DataFrame]:
-    """An event table in pieces of at least so many rows (but for the last), none of which cuts a user in two.
-
-    A table without rows is one piece; one that is not sorted by user is refused.
-    """
+    """An event table, sorted by user, in pieces of at least so many rows (but for the last) that cut no user in two."""
     held, done = pl.DataFrame(), None
     for piece in _pieces(events, max(1, at_least // PIECES)):
         held = pl.concat([held, piece]) if held.height else piece
@@ -221,10 +216,7 @@ class Census:
 
 
 class SequenceStream:
-    """Sequences in session files, read in shards of at most `shard_events` events (or one file, where that has more).
-
-    Each of the `filters` is applied to a shard when it is read, one after the other; it sees whole users.
-    """
+    """Sequences in session files, read and filtered in shards of at most `shard_events` events, or one file."""
 
     def __init__(self, files: SessionFiles, shard_events: int, filters: tuple[Filter, ...] = ()) -> None:
         self._files, self.manifest, self.n_items = files, files.manifest, files.manifest.n_items

@@ -1,7 +1,6 @@
 """Files read into tables of raw columns: CSV, TSV, JSON Lines (plain or gzipped) and Parquet.
 
-Text stays text here, so that whatever is wrong with a value can later be told with its exact row. Another format is one
-more line of `BINARY` or `TEXT`.
+Text stays text here, so that whatever is wrong with a value can later be told with its exact row.
 """
 
 from __future__ import annotations
@@ -73,7 +72,15 @@ def load_table(path: Path | str) -> Table:
         raise InvalidDataError(f"{path} is no complete gzip file ({_brief(error)}); compress it again.") from error
     content = _decode(raw, path)
     table = TEXT[suffix.removesuffix(".gz")](content, path)
-    return _without_marks(table) if BAD_BYTES.encode() in content else table
+    if BAD_BYTES.encode() not in content:
+        return table
+    # The marks of wrong bytes become faults of their rows, and U+FFFD in the text.
+    frame = table.frame.with_columns(pl.all().str.replace_all(BAD_BYTES, "\ufffd", literal=True))
+    found: Found = {}
+    for column in reversed(frame.columns):
+        mask = table.frame[column].str.contains(BAD_BYTES, literal=True).fill_null(False)
+        found.update(zip(table.rows.filter(mask).to_list(), frame[column].filter(mask).to_list(), strict=True))
+    return Table(frame, table.rows, {"bad_encoding": found, **table.faults})
 
 
 def _decode(content: bytes, path: Path) -> bytes:
@@ -98,16 +105,6 @@ def _decode(content: bytes, path: Path) -> bytes:
         codecs.register_error("hubspoke.mark", lambda error: (BAD_BYTES, getattr(error, "end", 0)))
         return content.decode("utf-8", errors="hubspoke.mark").encode("utf-8")
     return content
-
-
-def _without_marks(table: Table) -> Table:
-    """Turns the marks of wrong bytes into faults of their rows and into U+FFFD in the text."""
-    frame = table.frame.with_columns(pl.all().str.replace_all(BAD_BYTES, "\ufffd", literal=True))
-    found: Found = {}
-    for name in reversed(frame.columns):
-        mask = table.frame[name].str.contains(BAD_BYTES, literal=True).fill_null(False)
-        found.update(zip(table.rows.filter(mask).to_list(), frame[name].filter(mask).to_list(), strict=True))
-    return Table(frame, table.rows, {"bad_encoding": found, **table.faults})
 
 
 def _read_delimited(content: bytes, path: Path) -> Table:
@@ -141,9 +138,8 @@ def _read_uneven(content: bytes, path: Path, delimiter: str) -> tuple[pl.DataFra
         frame = pl.read_csv(io.BytesIO(content), separator=delimiter, infer_schema=False, truncate_ragged_lines=True)
     except (csv.Error, pl.exceptions.PolarsError) as error:
         reason = "a quoted value is not closed" if "not properly escaped" in str(error) else _brief(error)
-        raise InvalidDataError(
-            f"{path} is no readable CSV ({reason}); export it again with every quote closed."
-        ) from error
+        message = f"{path} is no readable CSV ({reason}); export it again with every quote closed."
+        raise InvalidDataError(message) from error
     return frame, uneven
 
 
@@ -190,9 +186,7 @@ def _brief(error: BaseException) -> str:
 
 
 # Name and reader of each format with dtypes of its own.
-BINARY: dict[str, tuple[str, Callable[[Path], pl.DataFrame]]] = {
-    ".parquet": ("Parquet", pl.read_parquet),
-}
+BINARY: dict[str, tuple[str, Callable[[Path], pl.DataFrame]]] = {".parquet": ("Parquet", pl.read_parquet)}
 # Readers of UTF-8 text; each of these may also be gzipped.
 TEXT: dict[str, Callable[[bytes, Path], Table]] = {
     ".csv": _read_delimited,

@@ -1,7 +1,4 @@
-"""What is wrong with a table: every problem with its row, in one pass, as text, as JSON, or as an error.
-
-Problems are kept as columns (a million bad rows cost megabytes, not gigabytes) and become objects only when looked at.
-"""
+"""What is wrong with a table: every problem with its row, in one pass, as text, as JSON, or as an error."""
 
 from __future__ import annotations
 
@@ -35,6 +32,7 @@ class Problem:
 class ProblemGroup:
     """All problems of one code in one column; `message` may hold `{value}` and `{detail}`."""
 
+    # Columns, which become objects only when looked at: a million bad rows cost megabytes, not gigabytes.
     severity: Severity
     code: str
     column: str | None

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -49,8 +49,7 @@ class Encoder(Protocol[Input]):
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
 
-    @property
-    def encode(self) -> Callable[[Sequence[Input], StepProgress | None], FloatArray]: ...  # noqa: D102
+    def encode(self, inputs: Sequence[Input], progress: StepProgress | None) -> FloatArray: ...  # noqa: D102
 
 
 def text_hashes(texts: Sequence[str]) -> list[str]:

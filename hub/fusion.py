@@ -1,7 +1,4 @@
-"""The base fusion: one small residual network over text and image encoder outputs, either of which may be missing.
-
-It starts as the identity, so that an untrained hub is exactly its encoders and training is judged against them.
-"""
+"""The base fusion: one small residual network over text and image encoder outputs, either of which may be missing."""
 
 from __future__ import annotations
 
@@ -75,7 +72,7 @@ class BaseFusion(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.down = nn.Linear(width, config.hidden)
         self.up = nn.Linear(config.hidden, width)
-        # `down` N(0, 1/width); `up` zero, so that the fusion starts as the identity.
+        # `down` N(0, 1/width); `up` zero, so that an untrained hub is exactly its encoders: training is judged by them.
         nn.init.normal_(self.down.weight, std=self.down.in_features**-0.5)
         nn.init.zeros_(self.down.bias)
         nn.init.zeros_(self.up.weight)

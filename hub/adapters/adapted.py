@@ -1,8 +1,4 @@
-"""LoRA on the last layers of the encoders: heads that run on the items of a batch, over states computed once.
-
-Promise: an adapter that has not been trained gives the hub's own encoder outputs, a saved one comes back to the bit,
-and no step holds the activations of more than `CHUNK_NUMBERS` numbers of states, however many items it embeds.
-"""
+"""LoRA on the last layers of the encoders: heads that run on the items of a batch, over states computed once."""
 
 from __future__ import annotations
 

@@ -25,10 +25,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def adapt(module: nn.Module, rank: int, seed: int, targets: Sequence[str] = FUSION_TARGETS) -> nn.Module:
-    """A copy of a frozen module with a trainable LoRA on the layers whose names end in `targets`.
-
-    The second factor starts at zero: the adapted module equals the given one until it is trained.
-    """
+    """A copy with a trainable LoRA, zero at the start, on the layers whose names end in `targets`."""
     from peft import LoraConfig, get_peft_model  # takes seconds to import; a floor without adapter needs none of it
 
     # The draws are the adapter's own: what is drawn after it does not depend on whether there is one.
@@ -102,11 +99,8 @@ def frozen_linear(layer: Any) -> nn.Linear:
 
 
 def frozen_copy(module: Module) -> Module:
-    """A copy of the modules that PEFT may change in place, on the same memory of frozen weights.
-
-    Any number of spokes on one hub hold its weights once. The copy's parameters are objects of their own: moving them
-    to another device or freezing them leaves the hub's alone. Nothing writes into frozen weights.
-    """
+    """A copy that PEFT may change in place, on the same memory of frozen weights: all spokes hold a hub's once."""
+    # Its parameters are objects of their own: moving or freezing them leaves the hub's alone.
     shared: dict[int, object] = {
         id(weight): nn.Parameter(weight.detach(), requires_grad=False) for weight in module.parameters()
     }

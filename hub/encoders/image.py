@@ -1,7 +1,4 @@
-"""Image encoders behind one `encode` over picture files.
-
-Decoding runs in a few threads one batch ahead of the forward pass, so that two cores are never idle in turn.
-"""
+"""Image encoders behind one `encode` over picture files."""
 
 from __future__ import annotations
 
@@ -63,7 +60,7 @@ class ImageEncoder(Encoder):
         return self.run(module, pictures, len(inputs), width, progress)
 
     def _decoded(self, paths: Sequence[str | Path]) -> Iterator[Tensor]:
-        """Batches (B, 3, S, S), the next one being decoded while the caller works on this one."""
+        """Batches (B, 3, S, S), the next one being decoded meanwhile so that two cores are never idle in turn."""
         with ThreadPoolExecutor(max_workers=min(8, usable_cores()), thread_name_prefix="decode") as pool:
             ahead: list[Future[Tensor]] = []
             try:
@@ -82,13 +79,10 @@ class ImageEncoder(Encoder):
 
 
 def open_picture(path: str | Path, size: int | None = None) -> Image.Image:
-    """A picture file as upright RGB: EXIF orientation applied, transparency over white.
-
-    Where only a shortest side of `size` is needed, a larger JPEG is decoded at a reduced scale not below twice that.
-    """
+    """A picture file as upright RGB: EXIF orientation applied, transparency over white."""
     try:
         with Image.open(path) as opened:
-            if size is not None:
+            if size is not None:  # a larger JPEG is decoded at a reduced scale not below twice that
                 opened.draft("RGB", (2 * size, 2 * size))
             picture = ImageOps.exif_transpose(opened)
             if picture.mode.startswith("I"):  # 16-bit greys are scaled; Pillow's own conversion would clip them

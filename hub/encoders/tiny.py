@@ -1,8 +1,4 @@
-"""Tiny random encoders for tests and dry runs: no weights on disk, a few milliseconds, the same vectors for a seed.
-
-They mean something all the same: texts that share words, and pictures that share colours and texture, lie near each
-other.
-"""
+"""Tiny random encoders for tests and dry runs: texts that share words, or pictures that share colours, lie near."""
 
 from __future__ import annotations
 
