@@ -16,6 +16,11 @@ Modality = Literal["text", "image"]
 MODALITIES: tuple[Modality, ...] = ("text", "image")
 
 
+def _in_one_order(named: tuple[Modality, ...]) -> tuple[Modality, ...]:
+    # Equal settings make equal fingerprints.
+    return tuple(name for name in MODALITIES if name in named)
+
+
 class Config(BaseModel):
     """Settings that cannot be changed and refuse keys that they do not know."""
 
@@ -61,10 +66,7 @@ class EncoderAdapterConfig(AdapterConfig):
     encoders: tuple[Modality, ...] = Field(default=("text",), min_length=1)  # which of them
     learning_rate_factor: float = Field(default=0.2, gt=0.0)  # share of the spoke's rate: pre-trained layers move less
 
-    @field_validator("encoders")
-    @classmethod
-    def _in_one_order(cls, encoders: tuple[Modality, ...]) -> tuple[Modality, ...]:
-        return tuple(name for name in MODALITIES if name in encoders)
+    _ordered = field_validator("encoders")(_in_one_order)
 
 
 class AttributeConfig(Config):
@@ -125,11 +127,7 @@ class SpokeConfig(Config):
     training: TrainingConfig = TrainingConfig()
     seed: int = 0  # of initialisation, batch order, dropout and negatives
 
-    @field_validator("content")
-    @classmethod
-    def _in_one_order(cls, content: tuple[Modality, ...]) -> tuple[Modality, ...]:
-        # Equal settings make equal fingerprints.
-        return tuple(name for name in MODALITIES if name in content)
+    _ordered = field_validator("content")(_in_one_order)
 
     @model_validator(mode="after")
     def _something_is_left(self) -> SpokeConfig:

@@ -10,16 +10,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ..arrays import IntArray
 from ..catalog.sequences import History
+from .config import Config
 
 
-class MixtureWeights(BaseModel):
+class MixtureWeights(Config):
     """Weights of the parts of an inner product."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     behaviour: float = Field(ge=0.0)  # 1, or 0 where the content floor alone was best
     content: float = Field(ge=0.0)  # of the content score
@@ -33,10 +32,8 @@ class MixtureWeights(BaseModel):
     held_back: int = Field(default=0, ge=0)
 
 
-class Mixture(BaseModel):
+class Mixture(Config):
     """The weights for both serving policies."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seen_ranked: MixtureWeights
     seen_filtered: MixtureWeights

@@ -123,9 +123,7 @@ class ContentProjection(nn.Module):
         """(B, D) additive parts of `forward` by name: what each modality's block adds, and the bias."""
         blocks = self.calibrated(items).split(self.ranks, dim=1)
         columns = self.linear.weight[:, : sum(self.ranks)].split(self.ranks, dim=1)
-        parts: dict[str, Tensor] = {
-            name: own @ to.T for name, own, to in zip(self.blocks, blocks, columns, strict=True)
-        }
+        parts = {name: own @ to.T for name, own, to in zip(self.blocks, blocks, columns, strict=True)}
         return {**parts, "bias": self.linear.bias.expand(len(items.present), -1)}
 
     def _fold(self, weight: Tensor) -> Tensor:
@@ -141,11 +139,7 @@ class ContentProjection(nn.Module):
 
 
 class BehaviourModel(nn.Module):
-    """SASRec or BERT4Rec over item vectors that are content plus ID.
-
-    Kang & McAuley, 2018; Sun et al., 2019. The two share every layer; BERT4Rec sees both sides of an event and has a
-    vector of its own that stands for a hidden item.
-    """
+    """SASRec (Kang & McAuley, 2018) or BERT4Rec (Sun et al., 2019) over item vectors that are content plus ID."""
 
     def __init__(
         self,
@@ -180,6 +174,7 @@ class BehaviourModel(nn.Module):
             start_xavier(self.content.linear)
         # Last, so that all other weights start where they start without it.
         self.features = FeatureEncoder(features or ItemFeatures(), config, d)
+        # Stands for a hidden item.
         self.mask = nn.Parameter(nn.init.normal_(torch.empty(d), std=0.02)) if self.cloze else None
         self.adapted_encoders = encoders
         if not self.part_names:
@@ -193,7 +188,7 @@ class BehaviourModel(nn.Module):
     def part_names(self) -> list[str]:
         """What an item is made of, in the order in which a fusion reads it."""
         blocks = [] if self.content is None else self.content.blocks
-        return [*blocks, *(["item id"] if len(self.ids.weight) else []), *self.features.names]
+        return [*blocks, *(["item id"] if len(self.ids.weight) else []), *self.features]
 
     def inputs(self, encoded: EncodedItems, id_rows: IntArray, features: FeatureRows | None = None) -> ItemInputs:
         """Encoder outputs, ID rows and features of N items as the model takes them, on its device."""
@@ -254,10 +249,7 @@ class BehaviourModel(nn.Module):
         return ItemInputs(content, items.id_rows, items.features)
 
     def item_parts(self, items: ItemInputs) -> dict[str, Tensor]:
-        """(N, D) additive parts of N item vectors by name; where nothing is dropped they sum to `embed_items`.
-
-        Those of a gate or attention are given as it weighed them, and what no part gave is the `bias`.
-        """
+        """(N, D) additive parts of N item vectors by name, as a fusion weighs them; in all they are `embed_items`."""
         items = self.through_encoders(items)
         if self.item_fusion is not None:
             weighed, rest = self.item_fusion.contributions(self._side_by_side(items))

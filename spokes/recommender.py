@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,28 +23,21 @@ class Recommender(Protocol):
         """(B, N) scores, higher is better, for B histories of item rows, oldest first; an empty history is allowed."""
 
 
+@dataclass(frozen=True, eq=False)
 class VectorRecommender:
-    """Inner products of (N, D) item vectors and the (B, D) session vectors that `encode` makes: what an index computes.
+    """Inner products of item vectors and session vectors: what an index computes."""
 
-    What `hide` picks of a history is never recommended after it and scores minus infinity.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        item_vectors: FloatArray,
-        encode: Callable[[Histories], FloatArray],
-        hide: Callable[[IntArray | History], IntArray] | None = None,
-    ) -> None:
-        self.name = name
-        self.item_vectors = item_vectors
-        self._encode = encode
-        self._hide = hide
+    name: str
+    item_vectors: FloatArray  # (N, D)
+    encode: Callable[[Histories], FloatArray]  # makes the (B, D) session vectors
+    hide: Callable[[IntArray | History], IntArray] | None = (
+        None  # items of a history that score -inf after it
+    )
 
     def score(self, histories: Histories) -> FloatArray:
         """(B, N) inner products."""
-        scores: FloatArray = self._encode(histories) @ self.item_vectors.T
-        if self._hide is not None:
+        scores: FloatArray = self.encode(histories) @ self.item_vectors.T
+        if self.hide is not None:
             for own, history in zip(scores, histories, strict=True):
-                own[self._hide(history)] = -np.inf
+                own[self.hide(history)] = -np.inf
         return scores

@@ -1,6 +1,6 @@
 """The sequence transformer shared by every behavioural model: pre-norm blocks over (B, T, D) item vectors.
 
-Causal (SASRec) or bidirectional (BERT4Rec); the two share every layer, only the attention mask differs.
+Causal (SASRec; Kang & McAuley, 2018) or bidirectional (BERT4Rec; Sun et al., 2019): only the attention mask differs.
 """
 
 from __future__ import annotations
@@ -36,10 +36,7 @@ def interval_buckets(microseconds: Tensor) -> Tensor:
 
 
 def dwell_buckets(timestamps: Tensor) -> Tensor:
-    """(B, T) buckets of the time spent on the event before: known when an event comes, unlike the time spent on it.
-
-    The first event of a window has none and counts as no time.
-    """
+    """(B, T) buckets of the time spent on the event before, known when an event comes; none for a window's first."""
     gaps = torch.zeros_like(timestamps)
     gaps[:, 1:] = timestamps[:, 1:] - timestamps[:, :-1]
     return interval_buckets(gaps)
@@ -71,7 +68,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, frame: Frame, memory: Tensor | None = None) -> Tensor:
         """(B, T, D) to (B, T, D); T events join (2, B, H, S, D/H) remembered keys and values at `frame.places`."""
-        q, k, v = self._heads(x)
+        q, k, v = self.split_heads(x)
         if memory is not None and frame.places is not None:
             # What is new is written into the memory in place, and all of it is attended to.
             rows = torch.arange(len(x), device=x.device)[:, None]
@@ -81,7 +78,7 @@ class Attention(nn.Module):
         dropout = self.dropout.share if self.training else 0.0
         if dropout and x.device.type == "cpu":
             # No kernel of torch's drops weights on a CPU; what it does instead takes longer than this.
-            y = self.dropout(self._weights(q, k, frame)) @ v
+            y = self.dropout(self.weights(q, k, frame)) @ v
         else:
             # Sequences are padded on the right, so the causal mask alone keeps real positions from seeing padding.
             mask = self._mask(frame, q.dtype)
@@ -89,12 +86,7 @@ class Attention(nn.Module):
         out: Tensor = self.output(y.transpose(1, 2).reshape(x.shape))  # (B, H, T, D/H) to (B, T, D)
         return out
 
-    def weights(self, x: Tensor, frame: Frame) -> Tensor:
-        """(B, H, T, T) what `forward` weighs the events by; row t is what position t attends to."""
-        q, k, _ = self._heads(x)
-        return self._weights(q, k, frame)
-
-    def _weights(self, q: Tensor, k: Tensor, frame: Frame) -> Tensor:
+    def weights(self, q: Tensor, k: Tensor, frame: Frame) -> Tensor:
         """(B, H, T, S) attention, row by row: what the fused kernel computes without ever holding it."""
         t = q.shape[2]
         mask = self._mask(frame, q.dtype)
@@ -106,7 +98,7 @@ class Attention(nn.Module):
         out: Tensor = logits.softmax(dim=-1)
         return out
 
-    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def split_heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (B, H, T, D/H) each."""
         b, t, d = x.shape
         qkv = self.query_key_value(x).view(b, t, 3, self.heads, d // self.heads)
@@ -146,11 +138,7 @@ class Block(nn.Module):
 
 
 class SequenceTransformer(nn.Module):
-    """Item vectors in, one session embedding per position out.
-
-    Causal, position t has seen events 0 to t only: SASRec (Kang & McAuley, 2018), with pre-norm. Otherwise every
-    position has seen every real one: BERT4Rec (Sun et al., 2019).
-    """
+    """Item vectors in, a session embedding per position out: of events 0 to t if causal, else of every real one."""
 
     def __init__(self, config: TransformerConfig, causal: bool = True) -> None:
         super().__init__()
@@ -177,24 +165,19 @@ class SequenceTransformer(nn.Module):
                     nn.init.normal_(weight, std=0.02 / (2 * self.config.blocks) ** 0.5)
 
     def forward(self, x: Tensor, valid: Tensor | None = None, context: EventContext | None = None) -> Tensor:
-        """(B, T, D) session embeddings of windows of (B, T, D) item vectors, padded on the right, T <= max_length.
-
-        `valid` (B, T) is true on real positions; a causal model does not need it.
-        """
+        """(B, T, D) session embeddings of (B, T, D) item vectors, right-padded; `valid` (B, T) marks real positions."""
         return self._run(*self._prepared(x, valid, context or EventContext()))
 
     def attention_weights(
         self, x: Tensor, valid: Tensor | None = None, context: EventContext | None = None
     ) -> tuple[Tensor, Tensor]:
-        """What `forward` gives, and (blocks, B, H, T, T) what each block weighs the events by; see `Attention.weights`.
-
-        Meant for evaluation mode: dropout is not part of the weights.
-        """
+        """What `forward` gives, and (blocks, B, H, T, T) what each block weighs the events by, before any dropout."""
         x, frame = self._prepared(x, valid, context or EventContext())
         weights = []
         for own in self.blocks:
             block = cast(Block, own)
-            weights.append(block.attention.weights(block.attention_norm(x), frame))
+            q, k, _ = block.attention.split_heads(block.attention_norm(x))
+            weights.append(block.attention.weights(q, k, frame))
             x = block(x, frame)
         return self.norm(x), torch.stack(weights)
 

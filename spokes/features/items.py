@@ -1,7 +1,4 @@
-"""What a spoke knows of items beside content and ID: attributes and behaviour statistics, either or none of them.
-
-Both are fitted on training data, frozen, and saved with the spoke; items of a later catalog are read with the same.
-"""
+"""What a spoke knows of items beside content and ID: attributes and statistics, fitted on training data and frozen."""
 
 from __future__ import annotations
 
@@ -87,10 +84,8 @@ def fit_features(
     dated: bool = True,  # whether timestamps are times and no mere order
     parent: ItemFeatures | None = None,  # of the version whose weights are trained on
 ) -> ItemFeatures:
-    """What the config asks for, of a catalog and of the events that a training may see.
-
-    The vocabulary of a parent is kept and its columns are counted again, so that its weights still mean what they did.
-    """
+    """What the config asks for, of a catalog and of the events that a training may see."""
+    # A parent's vocabulary is kept and its columns counted again, so that its weights still mean what they did.
     kept = parent or ItemFeatures()
     vocabulary = statistics = None
     if config.attributes:
@@ -110,28 +105,17 @@ def fit_features(
     return ItemFeatures(vocabulary, statistics)
 
 
-class FeatureEncoder(nn.Module):
-    """One encoder per kind of feature; each starts as nothing and adds to the item vector."""
+class FeatureEncoder(nn.ModuleDict):
+    """One encoder per kind of feature that is read, by name; each starts as nothing and adds to the item vector."""
 
     def __init__(self, features: ItemFeatures, config: SpokeConfig, dimension: int) -> None:
         super().__init__()
-        self.attributes: AttributeEncoder | None = None
-        self.statistics: StatisticsEncoder | None = None
         if config.attributes is not None and features.vocabulary is not None and len(features.vocabulary):
-            self.attributes = AttributeEncoder(features.vocabulary, config.attributes, dimension)
+            self["attributes"] = AttributeEncoder(features.vocabulary, config.attributes, dimension)
         if config.statistics is not None and features.statistics is not None:
-            self.statistics = StatisticsEncoder(features.statistics, config.statistics, dimension)
-
-    @property
-    def names(self) -> list[str]:
-        """The kinds of feature that are read, in the order of `parts`."""
-        return [name for name in ("attributes", "statistics") if getattr(self, name) is not None]
+            self["statistics"] = StatisticsEncoder(features.statistics, config.statistics, dimension)
 
     def parts(self, rows: FeatureRows) -> dict[str, Tensor]:
         """(N, D) what each kind of feature adds to N item vectors, by name."""
-        found = {}
-        if self.attributes is not None and rows.attributes is not None:
-            found["attributes"] = self.attributes(rows.attributes)
-        if self.statistics is not None and rows.statistics is not None:
-            found["statistics"] = self.statistics(rows.statistics)
-        return found
+        given = {name: getattr(rows, name) for name in self}
+        return {name: self[name](own) for name, own in given.items() if own is not None}
