@@ -1,8 +1,4 @@
-"""Why a spoke scores an item as it does: the one inner product taken apart by part, by event and by modality.
-
-Everything is exact: parts sum to the score, an event's contribution is what the score loses without it, and attention
-comes from a second, slower pass of the transformer, held to what the fused kernel gives.
-"""
+"""Why a spoke scores an item as it does: the one inner product taken apart, exactly, by part, event and modality."""
 
 from __future__ import annotations
 
@@ -27,12 +23,9 @@ from .transformer import EventContext
 
 @dataclass(frozen=True)
 class ScoreParts:
-    """The scores of K items after a session of T events, taken apart.
+    """The scores of K items after a session of T events, taken apart: `behaviour`, `cold`, `trend`, `text`, `image`."""
 
-    Parts are those of the item vector that there are: `behaviour`, `cold`, `trend`, `text`, `image`. Sums of hundreds
-    of float32 products lose their last digits, so what is said to add up is added in double precision.
-    """
-
+    # Sums of hundreds of float32 products lose their last digits: what is said to add up is added in double precision.
     query: FloatArray  # (D,) the session vector
     parts: Mapping[str, DoubleArray]  # (K,) by part; they sum to the score
     average: Mapping[str, float]  # by part, over the catalog: what a part gives to every item explains no ranking
@@ -56,10 +49,7 @@ class ScoreParts:
 def explain_scores(
     spoke: Spoke, item_vectors: FloatArray, history: IntArray | History, rows: IntArray, *, exclude_seen: bool = False
 ) -> ScoreParts:
-    """Take the scores of K items, at `rows` of the (N, D) item vectors, after a session of T rows apart.
-
-    A `History` is wanted where the times of its events are to count.
-    """
+    """Take the scores of K items, at `rows` of the (N, D) item vectors, after a session of T rows apart."""
     if not len(history):
         raise UsageError("An empty session has nothing to explain by; name at least one item that was looked at.")
     weights, columns = spoke.mixture.weights(exclude_seen), _columns(spoke)
@@ -115,10 +105,7 @@ def _content_terms(
 
 @torch.inference_mode()
 def behaviour_parts(spoke: Spoke, query: FloatArray, inputs: ItemInputs) -> dict[str, DoubleArray]:
-    """(K,) `<h, part>` by additive part of the behavioural vectors of K items, for the (D,) session vector.
-
-    They sum to the behavioural part; the launch floor has none.
-    """
+    """(K,) `<h, part>` by additive part of the behavioural vectors of K items, for the (D,) session vector."""
     if spoke.behaviour is None:
         return {}
     own = query[: spoke.width].astype(np.float64)
@@ -129,11 +116,8 @@ def behaviour_parts(spoke: Spoke, query: FloatArray, inputs: ItemInputs) -> dict
 def scores_without(
     spoke: Spoke, query: FloatArray, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None
 ) -> dict[str, DoubleArray]:
-    """(K,) by modality of the catalog: what the items would score had they no text, or no picture; exact.
-
-    The items are embedded again without it, so that what the fusion and the behavioural part made of it is gone too.
-    Brand, category and price, where a spoke reads them as attributes, stay.
-    """
+    """(K,) by modality of the catalog: what the items would score had they no text, or no picture; attributes stay."""
+    # Embedded again without it, so that what the fusion and the behavioural part made of it is gone too.
     return {
         name: spoke.embed_items(item_ids, encoded.without(name), items).astype(np.float64) @ query.astype(np.float64)
         for name in MODALITIES
@@ -150,11 +134,9 @@ def signed_shares(values: DoubleArray) -> DoubleArray:
 
 @torch.inference_mode()
 def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray | History) -> FloatArray | None:
-    """(L, H, T): attention to the T events, by block and head, of the position that the session is read at.
+    """(L, H, T) attention to the T events by block and head, where the session is read; None where nothing attends.
 
-    In SASRec that is the last event, and a head's attention sums to one. In BERT4Rec it is the mask token after it, and
-    what is missing to one the head gives to the token itself. Events beyond the transformer's window have none, and
-    nothing attends in the launch floor or an empty session: None.
+    In BERT4Rec that is the mask token after the last event: what is missing to one, a head gives to the token itself.
     """
     if spoke.behaviour is None or not len(history):
         return None
@@ -166,10 +148,9 @@ def last_attention(spoke: Spoke, item_vectors: FloatArray, history: IntArray | H
     if model.mask is not None:
         x[-1] = model.mask
     n_events = len(x) - model.cloze
-    context = (
-        None if own is None else torch.from_numpy(own).to(device) for own in (batch.timestamps, batch.event_types)
-    )
-    _, weights = model.transformer.eval().attention_weights(x[None], context=EventContext(*context))
+    told = (batch.timestamps, batch.event_types)
+    context = EventContext(*(None if own is None else torch.from_numpy(own).to(device) for own in told))
+    _, weights = model.transformer.eval().attention_weights(x[None], context=context)
     last = weights[:, 0, :, -1, :n_events].float().cpu().numpy()
     return np.pad(last, ((0, 0), (0, 0), (len(history) - n_events, 0)))
 

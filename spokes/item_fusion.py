@@ -19,21 +19,14 @@ GATE_HIDDEN = 32
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of N items, P of them, in the order in which the fusion knows them.
-
-    A missing text or picture and a dropped ID residual are not there. Encoders of attributes and statistics speak for
-    themselves of what is missing, and `[UNK]` is a residual like any other.
-    """
+    """The parts of N items, P of them, in the order in which the fusion knows them."""
 
     vectors: Tensor  # (N, P, D) zero where a part is missing
-    present: Tensor  # (N, P) false where a part is missing
+    present: Tensor  # (N, P) false for a missing text or picture and a dropped ID residual; `[UNK]` is there
 
 
 class GatedFusion(nn.Module):
-    """`sum_p g_p x_p` with gates `2 sigmoid(f(x_1, ..., x_P))`, exactly 0 for a missing part and 1 for all at first.
-
-    After the gated multimodal unit (Arevalo et al., 2017), with a gate per part and item.
-    """
+    """`sum_p g_p x_p`, gates `2 sigmoid(f(x_1, ..., x_P))`; 0 if missing, 1 at first (after Arevalo et al., 2017)."""
 
     def __init__(self, n_parts: int, dimension: int) -> None:
         super().__init__()
@@ -61,8 +54,7 @@ class GatedFusion(nn.Module):
 class AttendedFusion(nn.Module):
     """`sum_p x_p + O(attention)`: the sum of an item's parts asks, the parts with their type vectors answer.
 
-    Multi-head attention (Vaswani et al., 2017) over P tokens; a missing part is never attended to. The query's bias is
-    a query that all items share. O starts at zero, so that the item vector starts as the sum.
+    Multi-head attention (Vaswani et al., 2017) over P tokens; O starts at zero, so that the vector starts as the sum.
     """
 
     def __init__(self, n_parts: int, dimension: int, heads: int) -> None:
@@ -90,11 +82,8 @@ class AttendedFusion(nn.Module):
         return weights * _any(parts)[:, None]
 
     def contributions(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """(N, P, D) each part and its value through the attention weights, and (D,) the rest, a bias; exact in sum.
-
-        The weights are taken as they are, though they depend on all parts: what an item would be without one of them
-        only embedding it again tells.
-        """
+        """(N, P, D) each part and its value through the attention weights, and (D,) the rest, a bias; exact in sum."""
+        # The weights depend on all parts: what an item would be without one only embedding it again tells.
         values = self._asked(parts)[2] * self.weights(parts)[..., None]  # (N, H, P, D / H)
         n, h, p, width = values.shape
         through = values.transpose(1, 2).reshape(n, p, h * width) @ self.output.weight.T

@@ -18,11 +18,7 @@ PER_DRAW = 4
 
 
 class Dropout(nn.Module):
-    """Srivastava et al., 2014: zero for a share of the numbers, the others scaled so that the mean stays.
-
-    On a CPU, where torch draws a mask number by number, this one costs next to nothing, with a share that is rounded
-    to a multiple of 1 / 65536; elsewhere it is torch's own.
-    """
+    """Srivastava et al., 2014; cheap on a CPU, where torch draws number by number; the share in 1 / 65536 there."""
 
     def __init__(self, share: float) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ OWN_WEIGHTS = {
     "item fusion": ("item_fusion.",),
     "transformer": ("transformer.", "mask"),
 }
-# Encoders of what was fitted on the training data; a part is both, for one is nothing without the other.
+# Encoders of what was fitted on training data; a part is both, for one is nothing without the other.
 FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics"}
 
 

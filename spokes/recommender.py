@@ -30,9 +30,7 @@ class VectorRecommender:
     name: str
     item_vectors: FloatArray  # (N, D)
     encode: Callable[[Histories], FloatArray]  # makes the (B, D) session vectors
-    hide: Callable[[IntArray | History], IntArray] | None = (
-        None  # items of a history that score -inf after it
-    )
+    hide: Callable[[IntArray | History], IntArray] | None = None  # items of a history that score -inf after it
 
     def score(self, histories: Histories) -> FloatArray:
         """(B, N) inner products."""

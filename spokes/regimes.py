@@ -13,12 +13,9 @@ import numpy as np
 
 from ..catalog.streams import SequenceSource
 
-# Training events from which on a wider model pays for its time.
-WIDE_EVENTS = 100_000
-# Mean events of a training sequence from which on a window of 50 would cut most of them.
-LONG_SEQUENCE = 80.0
-# Training events per item of the catalog below which most items have too few for an ID residual of their own.
-SPARSE_EVENTS = 5.0
+WIDE_EVENTS = 100_000  # of training, from which on a wider model pays for its time
+LONG_SEQUENCE = 80.0  # mean events of a training sequence from which on a window of 50 would cut most of them
+SPARSE_EVENTS = 5.0  # per item of the catalog, below which most have too few for an ID residual of their own
 
 SMALL: Mapping[str, Any] = {}
 # The step is shorter by as much as the width has grown: a step moves a score by its rate times the width.

@@ -1,7 +1,6 @@
 """The choice of a mixture on validation: what content, trend and cold items weigh beside behaviour, policy by policy.
 
-The heart of the method, and pure: part scores of validation users go in, weights come out. Nothing here trains, and
-nothing here knows a workspace.
+The heart of the method, and pure: part scores of validation users go in, weights come out.
 """
 
 from __future__ import annotations
@@ -36,10 +35,8 @@ IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 RECENCIES = ((0.7, 5), (0.85, 10), (0.95, 50))
 
 Recency = tuple[float, int]
-Quality = Callable[[FloatArray], FloatArray]
-"""From the (U, N) scores of U users over N items to what each user's list is worth, (U,)."""
-Mix = Callable[["PartScores"], FloatArray]
-"""From the scores of the parts to the (U, N) scores that are ranked."""
+Quality = Callable[[FloatArray], FloatArray]  # from (U, N) scores to what each user's list is worth, (U,)
+Mix = Callable[["PartScores"], FloatArray]  # from the scores of the parts to the (U, N) scores that are ranked
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,6 @@ class Selection:
         recency: Recency | None = None,  # that content is read with; None leaves it out
         behaviour: tuple[FloatArray, FloatArray] | None = None,  # (U, D) sessions and (N, D) items, likewise
     ) -> Trial:
-
         def blocks() -> Iterator[tuple[PartScores, Quality]]:
             done = 0
             for block in users.blocks():
@@ -168,11 +164,7 @@ class Selection:
 
 
 def choose_floor(trials: Mapping[Recency, Trial], default: FloorSettings) -> FloorSettings:
-    """The recency and the share of pictures that rank validation targets best by content alone.
-
-    There is a trial for each recency; the default is kept unless something is better, and where a modality is missing
-    its share is too.
-    """
+    """The recency and the share of pictures with which content alone ranks best; the default unless one is better."""
     best, settings = float("-inf"), default
     for decay, events in sorted(trials, key=lambda own: own != default.recency):
         trial = trials[decay, events]
@@ -200,11 +192,8 @@ def choose_weights(
     guard: Trial | None = None,  # the users who took a cold item, asked for their cold targets alone
     trends: Mapping[int, FloatArray] | None = None,  # (N,) how often items were taken in so many last days; 0 for all
 ) -> MixtureWeights:
-    """The weights that rank validation targets best, leaning towards content and towards cold items.
-
-    Content and bias are what carry items that have few events, and tomorrow there are more of those than among the
-    targets of a validation set of today.
-    """
+    """The weights that rank validation targets best, leaning towards content and towards cold items."""
+    # These carry items that have few events, and tomorrow there are more of those than among today's targets.
     share, known = settings.image_share, trial.text or trial.image
     # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
     weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
@@ -263,11 +252,7 @@ def _mixed(image_share: float, weight: float, bonus: FloatArray | None = None) -
 def _guard(
     bias: float, best: float, qualities: Mapping[float, float], guard: Trial, mixes: Mapping[float, Mix], floor: Mix
 ) -> float:
-    """The smallest bias from `bias` on with which the users of cold targets get what the floor gives them.
-
-    Where none that may be paid for does, the one that gives them most, if that is more by one standard error than what
-    `bias` gives: nothing is paid for nothing.
-    """
+    """The smallest bias from `bias` on with which the users of cold targets get what the floor gives them."""
     tried = [value for value in mixes if value >= bias]
     paid = list(takewhile(lambda value: qualities[value] >= (1 - GUARD_COST) * best, tried))
     alone, *found = guard([floor, *(mixes[value] for value in paid)])
@@ -276,6 +261,7 @@ def _guard(
     enough = [value for value, quality in zip(paid, found, strict=True) if quality.mean() >= alone.mean()]
     if enough:
         return enough[0]
+    # Else the one that gives them most, if by more than a standard error: nothing is paid for nothing.
     most = _best(found)
     return bias if _within_one_error(found[most], found[0]) else paid[most]
 
@@ -292,8 +278,7 @@ def probe(
 def _largest_within_error(values: Sequence[float], qualities: Sequence[FloatArray]) -> tuple[float, float]:
     """The largest value whose (U,) quality is near that of the best one, and the best quality.
 
-    Near is within one standard error of the mean difference to the best, paired by user (the one-standard-error rule,
-    Breiman et al., 1984), and, where few users make that error large, within `GUARD_COST` of the best.
+    Near: within one standard error, paired by user (Breiman et al., 1984), and, for few users, within `GUARD_COST`.
     """
     best = qualities[_best(qualities)]
     least = (1 - GUARD_COST) * best.mean()

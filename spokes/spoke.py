@@ -53,10 +53,7 @@ class Behaviour:
     features: ItemFeatures = field(default_factory=ItemFeatures)  # attributes and statistics as fitted at training
 
     def inputs(self, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None) -> ItemInputs:
-        """Inputs of any catalog's items: those never trained on share the `[UNK]` residual but keep their content.
-
-        `items` are their rows of the item table, needed where attributes are read.
-        """
+        """Inputs of any catalog's items, with their rows of the item table where attributes are read."""
         known = id_rows(item_ids, self.known_items)
         return self.model.inputs(encoded, known, self.features.encode(item_ids, items))
 
@@ -130,10 +127,7 @@ class Spoke:
     def embed_items(
         self, item_ids: Sequence[str], encoded: EncodedItems, items: pl.DataFrame | None = None
     ) -> FloatArray:
-        """(N, D) item vectors `[behaviour | cold | trend | text | image]` of any items, seen in training or not.
-
-        `items` are their rows of the item table, needed where attributes are read.
-        """
+        """(N, D) item vectors of any items, seen in training or not; `items` as in `Behaviour.inputs`."""
         content = np.zeros((len(encoded), 0), np.float32)
         if self.space.dimension:
             content = self.space.embed(self.fusion.fuse(encoded.only(self.content)))  # (N, R)
@@ -147,10 +141,7 @@ class Spoke:
     def embed_sessions(
         self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
     ) -> FloatArray:
-        """(B, D) session vectors for histories of rows of `item_vectors`, oldest first; zero for an empty history.
-
-        `exclude_seen` is the serving policy whose weights are wanted.
-        """
+        """(B, D) session vectors under a serving policy for histories of rows of the items; zero for an empty one."""
         weights = self.mixture.weights(exclude_seen)
         content = recency_weighted(
             item_vectors[:, self.behaviour_dimension :], histories, weights.recency_decay, weights.recent_events
@@ -187,9 +178,8 @@ class Spoke:
         if self.behaviour is None:
             return
         (directory / "config.json").write_text(self.behaviour.config.model_dump_json(indent=2), encoding="utf-8")
-        (directory / "known_items.json").write_text(
-            json.dumps(list(self.behaviour.known_items), ensure_ascii=False), encoding="utf-8"
-        )
+        known = json.dumps(self.behaviour.known_items, ensure_ascii=False)
+        (directory / "known_items.json").write_text(known, encoding="utf-8")
         self.behaviour.features.save(directory)
         if self.trend:
             self.trend.save(directory)

@@ -51,10 +51,7 @@ class SessionState:
         return len(self._vectors)
 
     def append(self, vector: FloatArray, time: int | None = None, event_type: int | None = None) -> FloatArray:
-        """Take in the (D,) vector of one event's item and give the session embedding.
-
-        A model that reads them takes the event's time in microseconds and the code of its type, of all events or none.
-        """
+        """The session embedding after one more event: its item's (D,) vector, microseconds and code of its type."""
         times, types = (None if own is None else np.array([own], np.int64) for own in (time, event_type))
         append_all([self], vector[None], times, types)
         return self.embedding
@@ -104,10 +101,7 @@ def start(model: BehaviourModel, keep: int | None = None) -> SessionState:
 def append_all(
     states: Sequence[SessionState], vectors: FloatArray, times: IntArray | None = None, types: IntArray | None = None
 ) -> FloatArray:
-    """Take one event, with (B, D) item vectors, into each of B different sessions of one model; (B, D) embeddings.
-
-    The sessions may have any lengths. `times` (B,) and `types` (B,) are as in `SessionState.append`.
-    """
+    """Take one event, with (B, D) item vectors, into each of B different sessions of one model; (B, D) embeddings."""
     if len({id(state) for state in states}) < len(states) or len({id(state.model) for state in states}) > 1:
         raise UsageError(f"{len(states)} sessions were to grow at once; pass different sessions of one model.")
     known = {name: own for name, own in zip(CONTEXT, (times, types), strict=True) if own is not None}

@@ -1,7 +1,4 @@
-"""The attribute encoder: brand, category levels, price and attributes of an item as a vector that starts at zero.
-
-A vocabulary is fitted on one catalog and frozen; items of a later one, with values nobody has seen, are encoded too.
-"""
+"""The attribute encoder: brand, category levels, price and attributes of an item as a vector that starts at zero."""
 
 from __future__ import annotations
 
@@ -76,11 +73,8 @@ class NumericField(Config):
         return len(self.edges)
 
     def encode(self, numbers: pl.Series) -> FloatArray:
-        """(N, T + 1) piecewise-linear encoding (Gorishniy et al., 2022, eq. 1) and the missing flag.
-
-        Bin t holds how far a value has come through it, from 0 to 1. The outer bins end there too, where the paper lets
-        them grow without bound, so that one absurd price in a later catalog moves no vector out of the space.
-        """
+        """(N, T + 1) piecewise-linear encoding (Gorishniy et al., 2022, eq. 1) and the missing flag."""
+        # The outer bins end at 0 and 1 too, where the paper's grow: one absurd price moves no vector out of the space.
         x = numbers.to_numpy().astype(np.float64)[:, None]
         edges = np.asarray(self.edges)
         with np.errstate(over="ignore"):  # the widest numbers end as far through a bin as any others beyond it
@@ -152,11 +146,7 @@ def fit_vocabulary(items: pl.DataFrame, config: AttributeConfig) -> Vocabulary:
 
 
 class AttributeEncoder(nn.Module):
-    """Field embeddings side by side, one hidden layer over all of them, and an output that starts at zero.
-
-    In training, a share of an item's fields is taken away: names count as unknown or as missing, either as often, so
-    that both are learned where the catalog has neither; numbers count as missing.
-    """
+    """Field embeddings side by side, one hidden layer over all of them, and an output that starts at zero."""
 
     offsets: Tensor
     dropped: Tensor
@@ -182,6 +172,7 @@ class AttributeEncoder(nn.Module):
     def forward(self, rows: AttributeRows) -> Tensor:
         """(N, D) vectors of N items."""
         if self.training and self.dropout:
+            # Names count as unknown or missing, either as often, so that both are learned where the catalog has none.
             n, c = rows.categories.shape
             drop = torch.rand(n, c + len(self.widths), device=rows.categories.device) < self.dropout
             widths = torch.tensor(self.widths, dtype=torch.long, device=drop.device)
@@ -225,9 +216,8 @@ class _Columns:
             other = pl.col("currency").is_not_null() & (pl.col("currency") != unit) & pl.lit(unit != "")
             numbers = self._items.select(pl.when(~other).then("price").alias("number"))["number"]
         else:
-            numbers = _parsed(self.texts(name)).select(pl.when(pl.col("unit") == unit).then("number").alias("number"))[
-                "number"
-            ]
+            same = pl.when(pl.col("unit") == unit).then("number").alias("number")
+            numbers = _parsed(self.texts(name)).select(same)["number"]
         numbers = numbers.cast(pl.Float64).fill_null(float("nan"))
         return numbers.set(numbers.is_infinite(), float("nan"))
 

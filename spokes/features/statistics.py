@@ -1,8 +1,4 @@
-"""Behaviour statistics per item, counted over training events alone and frozen with the spoke.
-
-What may be counted is cut user by user: nothing from a user's first held-out event on is. Items without events, and
-every item of a later catalog that training never met, get the prior and a flag.
-"""
+"""Behaviour statistics per item, counted over training events alone; an item without any gets the prior and a flag."""
 
 from __future__ import annotations
 
@@ -36,10 +32,8 @@ RATES = (
 )
 RECENCY = "recency"
 LAST = "last"
-# Weight of the catalog's mean in an item's rates, in trials.
-PRIOR_STRENGTH = 20.0
-# Width of the layer over all columns.
-HIDDEN = 32
+PRIOR_STRENGTH = 20.0  # weight of the catalog's mean in an item's rates, in trials
+HIDDEN = 32  # width of the layer over all columns
 
 
 @dataclass(frozen=True)
@@ -101,10 +95,8 @@ def counted_events(
 ) -> pl.DataFrame:
     """The raw events that training may count: of each user those before the first event that is held out.
 
-    Sequences have lost the event types and all repeats, so the table is cut itself, in the order in which sessions were
-    cut from it (user, time, position; ties as in the table). A purchase right after a held-out view of the same item,
-    which the sequences collapse into one event, lies behind the cut with it. Users of whom nothing is held out count
-    with all they have, as they do in training.
+    Sequences have lost all repeats, so the table is cut itself, in the order in which sessions were cut from it: a
+    purchase right after a held-out view of the same item lies behind the cut with it.
     """
     users = np.repeat(whole.users, whole.lengths)
     order = np.lexsort((whole.timestamps, users))
@@ -131,19 +123,13 @@ def counted_events(
 def user_folds(user_ids: Sequence[str], folds: int) -> IntArray:
     """(U,) fold of each user, from 0; by a hash of the name alone, so that tables and shards agree on it.
 
-    An item's statistics hold the very event that a step asks for, so that they tell what was taken at least once;
-    counted over the other folds of users they do not, for a target and a negative alike (cross-fitting, as in target
-    encoding).
+    Cross-fitting, as in target encoding: counted over other folds, statistics do not hold the event a step asks for.
     """
     return np.fromiter((zlib.crc32(user.encode()) % folds for user in user_ids), np.int64, len(user_ids))
 
 
 def count_folds(events: pl.DataFrame, folds: int) -> list[pl.DataFrame]:
-    """What statistics are made of, for each fold of the users: per item, sorted, searches left out.
-
-    Columns: `item_id`, `last` (microseconds of the last event that was more than being shown, null where there is
-    none), and the number of its events of each type that occurs.
-    """
+    """For each fold of the users `item_id`, `last` (microseconds, null for items only shown) and events by type."""
     users = events["user_id"].unique()
     fold_of = pl.DataFrame({"user_id": users, "fold": user_folds(users.to_list(), folds)})
     wanted = events.filter(pl.col("item_id").is_not_null() & (pl.col("event_type") != "search"))
@@ -172,11 +158,7 @@ def add_counts(counts: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 def statistics_of(
     counts: Sequence[pl.DataFrame], *, recency: bool = True, columns: Sequence[str] | None = None
 ) -> ItemStatistics:
-    """Statistics of events that training may count, fold by fold; `recency` where timestamps are times, no mere order.
-
-    `columns` are what an encoder that was trained before reads, in its order: others are left out, and one that these
-    events do not give says nothing. None takes all that there are.
-    """
+    """Statistics of events by fold; `recency` where they have dates, `columns` as a trained encoder reads them."""
     whole = reduce(add_counts, counts)
     reader = _Reader(whole, recency and whole[LAST].null_count() < whole.height)
     wanted = tuple(reader.names if columns is None else columns)

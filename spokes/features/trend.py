@@ -1,7 +1,6 @@
 """What everybody takes lately: columns of the item vectors that a session may ask for beside its own taste.
 
-A transformer knows how often an item was taken over all of its training, not whether that was this week. Behavioural
-scores are logits, so the logarithm of a count, added with weight one, multiplies what a session asks for by demand.
+Behavioural scores are logits: the logarithm of a count, with weight one, multiplies what a session asks for by demand.
 """
 
 from __future__ import annotations
@@ -19,10 +18,8 @@ from ...arrays import FloatArray, IntArray
 from ...catalog.parsing import DAY_US
 from ...catalog.streams import SequenceSource
 
-# Last days of training whose events are counted; 0 counts all of it.
-SPANS = (0, 7, 28)
-# Without dates there are no days.
-UNDATED_SPANS = (0,)
+SPANS = (0, 7, 28)  # last days of training whose events are counted; 0 counts all of it
+UNDATED_SPANS = (0,)  # without dates there are no days
 
 
 @dataclass(frozen=True)
