@@ -188,9 +188,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             sleep(_RETRY_SECONDS)
 
 
-# ---- faults of the drivers; the only place that reads their codes and words ----
-
-
+# What follows is the only place that reads the drivers' codes and words.
 @contextmanager
 def database_faults(where: str) -> Iterator[None]:
     """Translate what the driver raises inside the block."""
@@ -207,53 +205,31 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
     text = lines[0].rstrip(".") if lines else type(original).__name__
     if isinstance(error, IntegrityError):
         return LockedError(f"Another process changed {where} at the same moment ({text}); repeat the command.")
-    if isinstance(original, sqlite3.Error):
-        known = _sqlite_fault(original, text, where)
-    else:
-        known = _postgres_fault(getattr(original, "sqlstate", None), text, where)
-    return known or HubspokeError(f"The database {where} refused ({text}); run `hubspoke doctor`.")
-
-
-def _sqlite_fault(error: sqlite3.Error, text: str, where: str) -> HubspokeError | None:
-    match _primary_code(error):
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return _busy(where)
+    match _primary_code(original) if isinstance(original, sqlite3.Error) else getattr(original, "sqlstate", None):
+        # On PostgreSQL: lock not available, deadlock, serialization failure.
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | "55P03" | "40P01" | "40001":
+            return LockedError(f"Another process is writing to {where}; wait for it to end and repeat the command.")
+        case sqlite3.SQLITE_READONLY | "25006" | "42501":  # read-only transaction, insufficient privilege
+            return not_writable(where)
+        case sqlite3.SQLITE_FULL | "53100":  # disk full
+            return no_space(where)
         case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
             return InvalidDataError(
                 f"{where} is not a readable SQLite database ({text}); restore a backup, "
                 "or set HUBSPOKE_REGISTRY_URL to another."
             )
-        case sqlite3.SQLITE_READONLY:
-            return not_writable(where)
-        case sqlite3.SQLITE_FULL:
-            return no_space(where)
         case sqlite3.SQLITE_CANTOPEN:
             return HubspokeError(
                 f"{where} cannot be opened; check that its folder exists and that this user may read it."
             )
-    return None
-
-
-def _primary_code(error: sqlite3.Error) -> int:
-    # The lowest byte of an extended code.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _postgres_fault(state: str | None, text: str, where: str) -> HubspokeError | None:
-    match state:
         case None:
             return HubspokeError(
                 f"The database {where} cannot be reached ({text}); check HUBSPOKE_REGISTRY_URL and that the server "
                 "runs."
             )
-        case "53100":  # disk full
-            return no_space(where)
-        case "25006" | "42501":  # read-only transaction, insufficient privilege
-            return not_writable(where)
-        case "55P03" | "40P01" | "40001":  # lock not available, deadlock, serialization failure
-            return _busy(where)
-    return None
+    return HubspokeError(f"The database {where} refused ({text}); run `hubspoke doctor`.")
 
 
-def _busy(where: str) -> LockedError:
-    return LockedError(f"Another process is writing to {where}; wait for it to end and repeat the command.")
+def _primary_code(error: sqlite3.Error) -> int:
+    # The lowest byte of an extended code.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

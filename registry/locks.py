@@ -9,11 +9,11 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import LockedError
@@ -25,13 +25,6 @@ _HOLDER = text(
     "WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.database = a.datid "
     "AND a.datname = current_database() AND l.classid = :high AND l.objid = :low"
 )
-
-
-def lock(database: Database, name: str) -> AbstractContextManager[None]:
-    """Hold `name` against every other process that uses this registry; a LockedError where another holds it."""
-    if database.path is not None:
-        return file_lock(database.path.parent / "locks", name)
-    return _advisory_lock(database.engine, name, database.where)
 
 
 @contextmanager
@@ -56,14 +49,14 @@ def file_lock(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _advisory_lock(engine: Engine, name: str, where: str) -> Iterator[None]:
+def advisory_lock(database: Database, name: str) -> Iterator[None]:
     """Hold `name` by a PostgreSQL session of its own; the server lets go of it when the session ends."""
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
-    with database_faults(where):
+    with database_faults(database.where):
         # Autocommit: a transaction held open through a training would keep the server from cleaning up.
-        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection = database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     try:
-        with database_faults(where):
+        with database_faults(database.where):
             if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
                 unsigned = key % (1 << 64)
                 holder = connection.scalar(_HOLDER, {"high": unsigned >> 32, "low": unsigned & 0xFFFFFFFF})

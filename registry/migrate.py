@@ -68,10 +68,7 @@ def _migrate(url: str, run: Callable[[Config], Any]) -> SchemaChange:
     with closing(database), database_faults(database.where), database.writer.begin() as connection:
         before = check_known(read_revision(connection), database.where)
         run(alembic_config(connection))
-        broken = None
-        if database.is_sqlite:
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-        if broken is not None:
+        if database.is_sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
             raise HubspokeError(
                 f"Migrating to {HEAD_REVISION} would leave table {broken[0]} with a dangling reference to {broken[2]}; "
                 "nothing was changed, restore a backup."

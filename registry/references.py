@@ -56,34 +56,19 @@ class Reference:
 def parse(text: str) -> Reference:
     """Read a reference."""
     text = text.strip()
-    reference = _parse_model(text) or _parse_of_domain(text)
-    if reference is None:
-        raise UsageError(f"{text!r} is not a reference; write one like {EXAMPLES}.")
-    return reference
-
-
-def _parse_model(text: str) -> Reference | None:
-    match = _MODEL.fullmatch(text)
-    if match is None or match["domain"] in RESERVED_NAMES - {HUB_SCOPE}:
-        return None
-    domain = None if match["domain"] == HUB_SCOPE else match["domain"]
-    if match["version"]:
-        return Reference(NodeKind.SPOKE if domain else NodeKind.HUB, domain, int(match["version"]))
-    return Reference(NodeKind.RELEASE if domain else NodeKind.HUB, domain, alias=match["alias"] or LIVE)
-
-
-def _parse_of_domain(text: str) -> Reference | None:
+    if (match := _MODEL.fullmatch(text)) and match["domain"] not in RESERVED_NAMES - {HUB_SCOPE}:
+        domain = None if match["domain"] == HUB_SCOPE else match["domain"]
+        if match["version"]:
+            return Reference(NodeKind.SPOKE if domain else NodeKind.HUB, domain, int(match["version"]))
+        return Reference(NodeKind.RELEASE if domain else NodeKind.HUB, domain, alias=match["alias"] or LIVE)
     match = _OF_DOMAIN.fullmatch(text)
-    if match is None:
-        return None
-    domain = match["named"] or match["of"] or match["domain"]
-    version = None if match["version"] in (None, "latest") else int(match["version"])
-    if domain in RESERVED_NAMES:
-        return None
+    domain = match and (match["named"] or match["of"] or match["domain"])
+    if match is None or domain in RESERVED_NAMES:
+        raise UsageError(f"{text!r} is not a reference; write one like {EXAMPLES}.")
     if match["named"]:
         return Reference(NodeKind.DOMAIN, domain)
     kind = NodeKind(match["kind"]) if match["kind"] else SnapshotKind(match["table"]).node_kind
-    return Reference(kind, domain, version)
+    return Reference(kind, domain, None if match["version"] == "latest" else int(match["version"]))
 
 
 def check_domain_name(name: str) -> str:

@@ -27,9 +27,6 @@ _AT_ONCE = 500
 Joined: TypeAlias = "Select[*tuple[Any, ...]]"
 
 
-# ---- stores ----
-
-
 class Store:
     """One noun's door to an open registry; each method is one transaction."""
 
@@ -115,9 +112,6 @@ def fill(kind: type[R], row: Base, known: Mapping[str, Any]) -> R:
     return kind(**{name: known[name] if name in known else getattr(row, name) for name in names})
 
 
-# ---- domains ----
-
-
 def domain_row(session: Session, name: str) -> Domain:
     """The domain of that name; where there is none, a NotFoundError with the nearest names that exist."""
     row = session.scalar(select(Domain).where(Domain.name == name))
@@ -128,9 +122,6 @@ def domain_row(session: Session, name: str) -> Domain:
         raise NotFoundError(f"There is no domain {name!r}; did you mean {' or '.join(near)}?")
     others = f" among {', '.join(names[:5])}{', ...' if names[5:] else ''}" if names else ", nor any other yet"
     raise NotFoundError(f"There is no domain {name!r}{others}; add it with `hubspoke domain add {name}`.")
-
-
-# ---- new rows ----
 
 
 def now() -> datetime:
@@ -161,9 +152,6 @@ def put_artifact(session: Session, stored: StoredArtifact) -> str:
         session.add(row)
         session.flush()
     return stored.digest
-
-
-# ---- nodes by reference ----
 
 
 def find_node(session: Session, ref: str | Reference) -> Node:
@@ -211,9 +199,6 @@ def read_node(session: Session, node: Node) -> NodeRecord:
     """The record of a node, its domain's name looked up."""
     domain = session.scalar(select(Domain.name).where(Domain.id == node.domain_id)) if node.domain_id else None
     return NodeRecord(node.ref, node.kind, domain, node.label, node.created_at)
-
-
-# ---- edges ----
 
 
 def add_edges(session: Session, child: Node, parents: Sequence[Parent]) -> None:

@@ -230,10 +230,7 @@ class IndexVersion(Base):
     """One vector index of one model version over one item snapshot; `seconds` is what building it took."""
 
     __tablename__ = "index_versions"
-    __table_args__ = (
-        UniqueConstraint("domain_id", "version"),
-        Index(None, "domain_id", "fingerprint"),
-    )
+    __table_args__ = (UniqueConstraint("domain_id", "version"), Index(None, "domain_id", "fingerprint"))
 
     id: Mapped[int] = _node_key()
     domain_id: Mapped[int] = _to("domains.id")
@@ -344,10 +341,7 @@ class AliasMove(Base):
     """
 
     __tablename__ = "alias_changes"
-    __table_args__ = (
-        _one_of("action", AliasAction),
-        Index(None, "scope", "alias", "id"),
-    )
+    __table_args__ = (_one_of("action", AliasAction), Index(None, "scope", "alias", "id"))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     scope: Mapped[str] = mapped_column(String(63))

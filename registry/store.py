@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 from .database import Database
 from .lineage.store import LineageStore
-from .locks import lock
+from .locks import advisory_lock, file_lock
 from .records import AnyRecord, NodeRecord
 from .references import Reference
 from .rows import find_node, read_node
@@ -72,4 +72,5 @@ class Registry(AbstractContextManager["Registry"]):
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Hold `name` (such as `train garden`) against every other process of this registry; released if it dies."""
-        return lock(self.database, name)
+        path = self.database.path
+        return advisory_lock(self.database, name) if path is None else file_lock(path.parent / "locks", name)

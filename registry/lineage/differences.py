@@ -221,9 +221,6 @@ def _without_tables(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# ---- both sides of what is compared ----
-
-
 def _both(a: Mapping[K, V], b: Mapping[K, V], key: K, default: Any = None) -> tuple[Any, Any, bool]:
     """The value on both sides, and whether they are equal."""
     one, other = a.get(key, default), b.get(key, default)
@@ -252,9 +249,6 @@ def flatten(content: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[str(key)] = value
     return flat
-
-
-# ---- metrics ----
 
 
 def _metrics(session: Session, a: int, b: int) -> tuple[MetricDifference, ...]:

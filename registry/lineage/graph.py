@@ -170,22 +170,17 @@ def closure(session: Session, root: int, direction: Direction) -> Lineage:
         EdgeRecord(nodes[row.parent_id].ref, nodes[row.child_id].ref, row.relation, row.part or None, row.reason)
         for row in between
     ]
-    away = _depths(root, after)
-    reached = sorted(nodes, key=lambda key: (away[key], key))
-    edges.sort(key=lambda edge: (edge.child, edge.parent, edge.relation, edge.part or ""))
-    return Lineage(nodes[root], direction, tuple(LineageNode(nodes[key], away[key]) for key in reached), tuple(edges))
-
-
-def _depths(root: int, after: dict[int, list[int]]) -> dict[int, int]:
-    """Length of the shortest way from `root` to each node that can be reached from it."""
-    found, ahead = {root: 0}, deque([root])
+    # Length of the shortest way to each node.
+    away, ahead = {root: 0}, deque([root])
     while ahead:
         here = ahead.popleft()
         for end in after.get(here, ()):
-            if end not in found:
-                found[end] = found[here] + 1
+            if end not in away:
+                away[end] = away[here] + 1
                 ahead.append(end)
-    return found
+    reached = sorted(nodes, key=lambda key: (away[key], key))
+    edges.sort(key=lambda edge: (edge.child, edge.parent, edge.relation, edge.part or ""))
+    return Lineage(nodes[root], direction, tuple(LineageNode(nodes[key], away[key]) for key in reached), tuple(edges))
 
 
 def parents_first(parents: Mapping[int, Collection[int]], rank: Callable[[int], Any]) -> list[int]:
@@ -206,9 +201,6 @@ def parents_first(parents: Mapping[int, Collection[int]], rank: Callable[[int], 
             if not waiting[child]:
                 heapq.heappush(ready, (rank(child), child))
     return order
-
-
-# ---- trees ----
 
 
 def tree(session: Session, root: int, direction: Direction, domains: bool, deepest: int | None) -> LineageTree:

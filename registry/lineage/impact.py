@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from string import digits
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
 from ...results import Record
@@ -82,14 +82,9 @@ class _Fact:
     aliases: tuple[str, ...]
     n_items: int | None
     seconds: float | None
-    stands: bool
+    is_step: bool  # it has to be made again: a release only where somebody is served from it
     parents: set[int] = field(default_factory=set)
     releases: set[int] = field(default_factory=set)
-
-    @property
-    def is_step(self) -> bool:
-        """Whether it has to be made again: a release only where somebody is served from it."""
-        return self.stands and self.kind in ACTIONS and (self.kind != NodeKind.RELEASE or bool(self.aliases))
 
     @property
     def serves(self) -> bool:
@@ -168,27 +163,26 @@ def _facts(session: Session, root: int) -> dict[int, _Fact]:
         if row.kind is None:
             edges.append(row)
         else:
-            facts[row.id] = _fact(row)
+            is_model = row.status is not None
+            n_items = row.trained_rows if is_model else row.indexed
+            took = (row.finished_at - row.started_at).total_seconds() if is_model and row.finished_at else row.seconds
+            facts[row.id] = _Fact(
+                kind=row.kind,
+                ref=row.ref,
+                domain=row.domain,
+                aliases=tuple(sorted((row.aliases or "").split())),
+                n_items=None if n_items is None else int(n_items),  # PostgreSQL sums into a decimal
+                seconds=took,
+                is_step=row.status in (None, ModelStatus.READY)
+                and row.kind in ACTIONS
+                and (row.kind != NodeKind.RELEASE or bool(row.aliases)),
+            )
     for row in edges:
         parent, child = facts[row.parent_id], facts[row.child_id]
         child.parents.add(row.parent_id)
         if row.relation == Relation.RELEASED_AS and child.aliases:
             parent.releases.add(row.child_id)
     return facts
-
-
-def _fact(row: Row[Any]) -> _Fact:
-    is_model = row.status is not None
-    n_items = row.trained_rows if is_model else row.indexed
-    return _Fact(
-        kind=row.kind,
-        ref=row.ref,
-        domain=row.domain,
-        aliases=tuple(sorted((row.aliases or "").split())),
-        n_items=None if n_items is None else int(n_items),  # PostgreSQL sums into a decimal
-        seconds=(row.finished_at - row.started_at).total_seconds() if is_model and row.finished_at else row.seconds,
-        stands=row.status in (None, ModelStatus.READY),
-    )
 
 
 def _step(facts: Mapping[int, _Fact], key: int, order: int, needs: Iterable[int]) -> ImpactStep:

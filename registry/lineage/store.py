@@ -25,11 +25,7 @@ class LineageStore(Store):
             return closure(session, find_node(session, ref).id, "downstream")
 
     def show(
-        self,
-        ref: str | Reference,
-        direction: Direction = "upstream",
-        domains: bool = False,
-        depth: int | None = None,
+        self, ref: str | Reference, direction: Direction = "upstream", domains: bool = False, depth: int | None = None
     ) -> LineageTree:
         """The lineage as a tree, with the headline metric of each version; what hangs in several places opens once.
 

@@ -50,12 +50,7 @@ class AliasStore(Store):
         """Point `alias` of a domain at one of its releases, or of the hub at one of its versions.
 
         Parts that are no release yet become one in the same transaction. `overridden` names in words the gate that is
-        in the way.
-
-        Raises:
-            UsageError: the target is of the wrong kind or domain, or not ready.
-            IncompatibleError: the parts of the release do not fit together.
-            LockedError: the alias has moved, or the gate has changed, since the caller looked.
+        in the way; a LockedError where what the caller had `seen` has changed.
         """
         check_alias(alias)
         with self.database.write() as session:

@@ -44,7 +44,6 @@ class DomainStore(NodeStore[DomainRecord]):
             row = Domain(id=node.id, name=name, description=description, settings=dict(settings or {}))
             row.status = DomainStatus.ACTIVE
             session.add(row)
-            session.flush()
             return self.read(session, node)
 
     def get(self, name: str) -> DomainRecord:
@@ -71,7 +70,6 @@ class DomainStore(NodeStore[DomainRecord]):
             row = domain_row(session, name)
             for column, value in columns.items():
                 setattr(row, column, value)
-            session.flush()
             return self._read(session, row)
 
     def _read(self, session: Session, row: Domain) -> DomainRecord:

@@ -49,7 +49,17 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
 
     def add(self, new: NewEvaluation) -> EvaluationRecord:
         """Register metrics, each given once and a finite number; subject and events become parents."""
-        rows = _metric_rows(new.metrics)
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for metric in new.metrics:
+            # numpy's numbers become Python's: SQLite would keep them as bytes.
+            row = {key: n if n is None or isinstance(n, str) else float(n) for key, n in asdict(metric).items()}
+            numbers = [n for n in row.values() if isinstance(n, float)]
+            where = f"{metric.name} on slice {metric.slice}"
+            if not all(map(math.isfinite, numbers)):
+                raise UsageError(f"{where} is {numbers}; leave out what cannot be measured.")
+            if (metric.slice, metric.name) in rows:
+                raise UsageError(f"{where} is given twice; give each metric once.")
+            rows[metric.slice, metric.name] = row
         with self.database.write() as session:
             owner = domain_row(session, new.domain)
             tested = None if new.subject is None else expect_kind(find_node(session, new.subject), *_SUBJECTS)
@@ -63,10 +73,9 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
                 "artifact": put_artifact(session, new.artifact) if new.artifact else None,
             }
             node = self._new(session, NodeKind.EVALUATION, owner, f"{new.domain} evaluation {{}}", columns)
-            session.add_all(Metric(evaluation_id=node.id, **row) for row in rows)
+            session.add_all(Metric(evaluation_id=node.id, **row) for row in rows.values())
             made_of = [Parent(tested.ref, Relation.BUILT_FROM)] if tested else []
             add_edges(session, node, [*made_of, Parent(seen.ref, Relation.EVALUATED_ON), *new.parents])
-            session.flush()
             return self.read(session, node)
 
     @classmethod
@@ -98,17 +107,3 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
         with self.database.read() as session:
             key = find_node(session, subject).id
         return self._list(domain, Evaluation.subject_id == key)
-
-
-def _metric_rows(metrics: Sequence[MetricRecord]) -> list[dict[str, Any]]:
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for metric in metrics:
-        # numpy's numbers become Python's: SQLite would keep them as bytes.
-        row = {key: n if n is None or isinstance(n, str) else float(n) for key, n in asdict(metric).items()}
-        numbers = [n for n in row.values() if isinstance(n, float)]
-        if not all(map(math.isfinite, numbers)):
-            raise UsageError(f"{metric.name} on slice {metric.slice} is {numbers}; leave out what cannot be measured.")
-        if (metric.slice, metric.name) in rows:
-            raise UsageError(f"{metric.name} on slice {metric.slice} is given twice; give each metric once.")
-        rows[metric.slice, metric.name] = row
-    return list(rows.values())

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ..records import GateRecord
-from ..rows import Store, domain_row, now
+from ..rows import Store, domain_row, fill, now
 from ..schema import Domain, Gate
 
 
@@ -28,8 +28,7 @@ class GateStore(Store):
             gate = Gate(domain_id=owner.id, conditions=[dict(c) for c in conditions], actor=actor, reason=reason)
             gate.at = now()
             session.add(gate)
-            session.flush()
-            return _record(gate, owner)
+            return _gates(session, owner)[0]
 
     def get(self, domain: str) -> GateRecord | None:
         """The gate in force, None where none was ever set."""
@@ -39,19 +38,14 @@ class GateStore(Store):
     def list(self, domain: str) -> list[GateRecord]:
         """Every gate that a domain has had, newest first."""
         with self.database.read() as session:
-            owner = domain_row(session, domain)
-            return [_record(gate, owner) for gate in session.scalars(_newest_first(owner))]
+            return _gates(session, domain_row(session, domain))
 
 
 def newest_gate(session: Session, owner: Domain) -> GateRecord | None:
     """The gate of a domain as the caller's transaction sees it."""
-    gate = session.scalar(_newest_first(owner).limit(1))
-    return None if gate is None else _record(gate, owner)
+    return next(iter(_gates(session, owner)), None)
 
 
-def _newest_first(owner: Domain) -> Select[Gate]:
-    return select(Gate).where(Gate.domain_id == owner.id).order_by(Gate.id.desc())
-
-
-def _record(gate: Gate, owner: Domain) -> GateRecord:
-    return GateRecord(owner.name, tuple(gate.conditions), gate.actor, gate.reason, gate.at)
+def _gates(session: Session, owner: Domain) -> list[GateRecord]:
+    rows = session.scalars(select(Gate).where(Gate.domain_id == owner.id).order_by(Gate.id.desc()))
+    return [fill(GateRecord, gate, {"domain": owner.name, "conditions": tuple(gate.conditions)}) for gate in rows]

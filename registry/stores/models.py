@@ -51,7 +51,6 @@ class ModelStore(NodeStore[ModelRecord]):
             if left is not None:
                 for column, value in columns.items():
                     setattr(left, column, value)
-                session.flush()
                 return self.read(session, session.get_one(Node, left.id))
             owner = None if domain is None else domain_row(session, domain)
             columns |= {"kind": kind, "status": ModelStatus.TRAINING, "fingerprint": fingerprint, "summary": {}}
@@ -87,7 +86,6 @@ class ModelStore(NodeStore[ModelRecord]):
                 row = PartRow(model_id=node.id, name=part.name, fingerprint=part.fingerprint, source_id=source)
                 row.bytes, row.parameters = part.bytes, part.parameters
                 session.add(row)
-            session.flush()
             return self.read(session, node)
 
     def fail(self, ref: str, error: str) -> ModelRecord:
@@ -97,7 +95,6 @@ class ModelStore(NodeStore[ModelRecord]):
             model.status = ModelStatus.FAILED
             model.error = error
             model.finished_at = now()
-            session.flush()
             return self.read(session, node)
 
     def find_ready(self, kind: str, domain: str | None, fingerprint: str) -> ModelRecord | None:

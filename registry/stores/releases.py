@@ -40,13 +40,7 @@ class ReleaseStore(NodeStore[ReleaseRecord]):
 
     @classmethod
     def make(cls, session: Session, owner: Domain, parts: ReleaseParts) -> Node:
-        """The release of these parts inside the caller's transaction, registered where there is none yet.
-
-        Raises:
-            NotFoundError: a reference points at nothing.
-            UsageError: a part is of the wrong kind or domain, or not ready.
-            IncompatibleError: the parts do not fit together.
-        """
+        """The release of these parts inside the caller's transaction, registered where there is none yet."""
         nodes = fitting_parts(session, owner, parts)
         known = same_release(session, owner, nodes)
         if known is not None:
@@ -117,19 +111,15 @@ def _check_fit(session: Session, nodes: dict[str, Node]) -> None:
         items = session.get_one(Node, index.items_id).ref
         raise IncompatibleError(f"{index_node.ref} covers {items}, the catalog of another domain; build it again.")
     if spoke is not None:
-        _check_hub(session, spoke, hub)
+        adapted = select(Edge.parent_id).where(Edge.child_id == spoke.id, Edge.relation == Relation.ADAPTED_FROM)
+        hubs = set(session.scalars(adapted))
+        if hubs and hub.id not in hubs:
+            own = session.get_one(Node, min(hubs)).ref
+            raise IncompatibleError(f"{spoke.ref} stands on {own}, not on {hub.ref}; release it with {own}.")
         _check_space(session, index_node, index.space_fingerprint, spoke)
     if "reranker" in nodes:
         reads = session.get_one(Model, nodes["reranker"].id).space_fingerprint
         _check_space(session, nodes["reranker"], reads, serving, index.space_fingerprint)
-
-
-def _check_hub(session: Session, spoke: Node, hub: Node) -> None:
-    adapted = select(Edge.parent_id).where(Edge.child_id == spoke.id, Edge.relation == Relation.ADAPTED_FROM)
-    hubs = set(session.scalars(adapted))
-    if hubs and hub.id not in hubs:
-        own = session.get_one(Node, min(hubs)).ref
-        raise IncompatibleError(f"{spoke.ref} stands on {own}, not on {hub.ref}; release it with {own}.")
 
 
 def _check_space(session: Session, part: Node, space: str | None, model: Node, spoken: str | None = None) -> None:
