@@ -1,8 +1,4 @@
-"""Percentile bootstrap over users: how sure a mean, or a difference of two means, is.
-
-Seeded, and independent of the order of the users. Where few distinct values occur they are resampled together (a
-multinomial draw of how often each value comes up is the same experiment), so 100,000 users cost little.
-"""
+"""Percentile bootstrap over users, seeded: how sure a mean, or a difference of two means, is."""
 
 from __future__ import annotations
 
@@ -48,7 +44,8 @@ def _resampled_means(values: DoubleArray, resamples: int, rng: np.random.Generat
     if len(distinct) == 1:
         # Every sample is the same; adding it up in another order would put the mean outside its own interval.
         return np.full(resamples, values.mean())
-    # Hit rates have two values however many users there are: counting how often each is drawn is far cheaper.
+    # Hit rates have two values however many users there are: a multinomial draw of how often each comes up is the same
+    # experiment, and far cheaper.
     by_value = len(distinct) * _COUNT_COST < n_users
     ordered = np.sort(values)  # so that the order of the users changes no draw
     step = max(1, _MAX_CELLS // (len(distinct) if by_value else n_users))

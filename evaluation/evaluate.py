@@ -1,7 +1,4 @@
-"""Rank the whole catalog for every user of an evaluation set and keep what each user got.
-
-A recommender is any function from histories to a score for every item; nothing is known here of how it was trained.
-"""
+"""Rank the whole catalog for every user of an evaluation set and keep what each user got."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Ranking metrics by user, over the whole catalog and exact under ties.
-
-Nothing here samples: a rank counts every item of the catalog, and tied items share the mean of the places they hold.
-"""
+"""Ranking metrics by user, over the whole catalog; tied items share the mean of the places they hold."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Named groups of items by how often they were seen in training.
-
-A slice restricts the targets, never the ranking: every rank still counts the whole catalog.
-"""
+"""Named groups of items by events in training; a slice restricts the targets, never the ranking."""
 
 from __future__ import annotations
 

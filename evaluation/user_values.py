@@ -1,7 +1,6 @@
 """What each user got in an evaluation, as a Parquet file: what two evaluations are compared by later.
 
-One row per slice and user who has a target there, one column per metric; a mean over a slice's rows is what the
-report says, and rows of the same users in two evaluations can be paired.
+One row per slice and user who has a target there, one column per metric.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Merchandising rules: what a list must hide, what it must begin with, and how much of one brand it may hold.
-
-They choose among the ranked items and never change a score.
-"""
+"""Merchandising rules choose among the ranked items and never change a score."""
 
 from __future__ import annotations
 

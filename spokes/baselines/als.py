@@ -1,7 +1,4 @@
-"""Matrix factorisation by alternating least squares, through the `implicit` library, which only this module imports.
-
-Sessions are folded in: no user is remembered, the factors of a history are solved for when it is asked about.
-"""
+"""Matrix factorisation by alternating least squares, through the `implicit` library, which only this module imports."""
 
 from __future__ import annotations
 

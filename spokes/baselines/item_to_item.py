@@ -21,17 +21,15 @@ class ItemToItem:
     def __init__(
         self, sequences: Sequences, *, window: int = 10, shrinkage: float = 5.0, decay: float = 0.8, recent: int = 10
     ) -> None:
-        self._n_items = sequences.n_items
+        self._n_items = n = sequences.n_items
         self._decay = decay
         self._recent = recent
         # Rows of the item-item similarity matrix: offsets (N + 1,), neighbours (M,), values (M,).
-        n = sequences.n_items
         left, right = co_engaged_pairs(sequences, window).T
         pairs, counts = np.unique(np.concatenate([left * n + right, right * n + left]), return_counts=True)
         left, self._neighbours = pairs // n, pairs % n
         events = sequences.item_counts().astype(np.float64)
-        similarities = counts / (np.sqrt(events[left] * events[self._neighbours]) + shrinkage)
-        self._values = similarities.astype(np.float32)
+        self._values = (counts / (np.sqrt(events[left] * events[self._neighbours]) + shrinkage)).astype(np.float32)
         self._offsets = np.concatenate([[0], np.cumsum(np.bincount(left.astype(np.int64), minlength=n))])
 
     def score(self, histories: Histories) -> FloatArray:

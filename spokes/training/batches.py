@@ -1,8 +1,7 @@
 """Length-bucketed training batches over flat sequences: little padding, no per-sequence Python work.
 
-Sequences longer than the window are cut, from the end, into windows that overlap by one event, so that every
-transition between two events is trained exactly once an epoch. SASRec is asked for the next item at every position,
-BERT4Rec for the items that are hidden from it; nothing else differs. What does not fit in memory comes shard by shard.
+SASRec is asked for the next item at every position, BERT4Rec for the items that are hidden from it; nothing else
+differs.
 """
 
 from __future__ import annotations
@@ -74,9 +73,7 @@ class _Windows:
 class BucketedBatches:
     """Batches of windows of similar length, in a new random order every epoch, each position asking for the next item.
 
-    Of a source in several shards a batch holds windows of one shard; the order of shards is drawn anew every epoch, and
-    the next shard is read while this one trains. Sequences with fewer than two events hold no transition and are
-    ignored.
+    Of a source in several shards a batch holds windows of one, and the next is read while this one trains.
     """
 
     reserved = 0  # positions of a served window that no event of the session takes
@@ -160,12 +157,9 @@ class BucketedBatches:
 
 
 class ClozeBatches(BucketedBatches):
-    """Batches in which some events of each window are hidden and asked for. BERT4Rec, Sun et al., 2019.
+    """Batches in which some events of each window are hidden and asked for. BERT4Rec, Sun et al., 2019."""
 
-    A window holds one event less than SASRec's, the place of the mask token when a session is served.
-    """
-
-    reserved, targets_only = 1, 0
+    reserved, targets_only = 1, 0  # the place of the mask token when a session is served
 
     def _batch(self, events: History, after: IntArray, valid: BoolArray, rng: np.random.Generator) -> Batch:
         lengths = valid.sum(axis=1)

@@ -46,10 +46,7 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, made_for: str, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint of the training with this fingerprint, and remove the older ones.
-
-    Whoever reads meanwhile finds the one or the others.
-    """
+    """Write a checkpoint of the training with this fingerprint, then remove the older ones."""
     final = folder / f"epoch-{checkpoint.epoch:06d}"
     shutil.rmtree(final, ignore_errors=True)  # one that could not be read
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in checkpoint.tensors.items()}

@@ -44,7 +44,7 @@ def _together() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a training: this one is `rank` of `size`, and rank 0 validates, stores and reports."""
+    """The processes of a training: this one is `rank` of `size`."""
 
     rank: int = 0
     size: int = 1

@@ -168,8 +168,7 @@ class _Training:
 
     def record(self, loss: float, score: float) -> None:
         """Take down a validation, and the weights where they are the best so far."""
-        row = {"epoch": self.done, "loss": loss, "score": score, "seconds": round(self.seconds, 2)}
-        self.history.append(row)
+        self.history.append({"epoch": self.done, "loss": loss, "score": score, "seconds": round(self.seconds, 2)})
         if score > self.best_score:
             self.best_epoch, self.best_score, self.failures = self.done, score, 0
             self.best = {name: weight.clone() for name, weight in self._model.state_dict().items()}
@@ -190,10 +189,10 @@ class _Training:
             held |= {f"rng/{device}/{rank}": state for device, state in states.items()}
         if self._objective.hard and self._objective.hard.nearest is not None:
             held["hard/nearest"] = torch.from_numpy(self._objective.hard.nearest)
-        best = {"epoch": self.best_epoch, "score": self.best_score, "failures": self.failures}
+        best = {"epoch": self.best_epoch, "score": self.best_score, "failures": self.failures, "history": self.history}
         facts = {
             "negatives": self._objective.rng.bit_generator.state,
-            "best": {**best, "history": self.history},
+            "best": best,
             "seconds": self.seconds,
             "elapsed": self.before + time.perf_counter() - self._began,
         }

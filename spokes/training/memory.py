@@ -17,13 +17,13 @@ COPIES = 5
 def training_bytes(config: SpokeConfig, n_known: int, n_items: int, content_columns: int) -> int:
     """Bytes that grow with the catalog: the ID table in all its copies, and what the frozen layers say of each item.
 
-    Activations, and the network around the table, are a few MB and left out; the full softmax adds the vectors of all
-    items and the scores of one batch, each with its gradient.
-    Of `n_items` items, `n_known` have an ID residual, and each has `content_columns` of prepared content.
+    Activations, and the network around the table, are a few MB and left out. Of `n_items` items, `n_known` have an ID
+    residual, and each has `content_columns` of prepared content.
     """
     settings, d = config.training, config.transformer.dimension
     table = (n_known + 1) * d * COPIES if config.ids else 0
     content = n_items * ((content_columns if config.content else 0) + 2)
+    # The full softmax adds the vectors of all items and the scores of one batch, each with its gradient.
     scored = 2 * n_items * (d + settings.tokens_per_batch) if settings.loss == "softmax" else 0
     return FLOAT * (table + content + scored)
 

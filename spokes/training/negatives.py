@@ -1,7 +1,4 @@
-"""What a training step contrasts its targets with: negatives drawn for a whole batch, and hard ones per position.
-
-Whatever draws does so from the generator that it is given, so that seed and epoch decide all.
-"""
+"""What a training step contrasts its targets with: negatives drawn for a whole batch, and hard ones per position."""
 
 from __future__ import annotations
 
@@ -43,8 +40,8 @@ class PopularityNegatives(UniformNegatives):
         weights = counts.astype(np.float64) ** POPULARITY_POWER
         if not weights.any():
             weights = np.ones(len(counts))
-        cumulated = np.cumsum(weights)
-        self._cumulated = cumulated / cumulated[-1]
+        self._cumulated = np.cumsum(weights)
+        self._cumulated /= self._cumulated[-1]
         with np.errstate(divide="ignore"):  # -inf for an item that is never drawn
             self.log_q = np.log(weights / weights.sum()).astype(np.float32)
 

@@ -25,10 +25,7 @@ MARGIN = 0.95
 
 
 class Objective:
-    """The loss of a config over one model and its N items, which lie on one device and have `counts` (N,) events.
-
-    A process computes its share of each batch.
-    """
+    """The loss of a config over one model and its N items, which lie on one device and have `counts` (N,) events."""
 
     def __init__(self, model: BehaviourModel, items: ItemInputs, counts: IntArray, config: SpokeConfig, world: World):
         settings = config.training

@@ -1,8 +1,6 @@
 """The split: what a spoke is trained on, what it is chosen on, and by exclusion what is kept for its test.
 
-`evaluation.protocols` says which event plays which part under a protocol; here stands which protocol a training is
-validated under. All is decided user by user, and no user is in two shards: a stream of shards is split as the same
-table in memory, which is a source of one shard.
+All is decided user by user, and no user is in two shards: a stream is split as the same table in memory.
 """
 
 from __future__ import annotations

@@ -87,9 +87,7 @@ def user_limit(at_most: int, n_items: int, scores: int) -> int:
 
 def repeat_share(sequences: Sequences) -> float:
     """Share of events on an item that the same user had met before."""
-    if not len(sequences.items):
-        return 0.0
-    return 1.0 - distinct_events(sequences) / len(sequences.items)
+    return 1.0 - distinct_events(sequences) / len(sequences.items) if len(sequences.items) else 0.0
 
 
 def distinct_events(sequences: Sequences) -> int:

@@ -167,10 +167,7 @@ def _take_projection(child: BehaviourModel, ours: ItemInputs, parent: BehaviourM
 
 
 def _fit(child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs: ItemInputs) -> tuple[Tensor, Tensor]:
-    """(D, R) weight and (D,) bias that take the child's content embeddings to the parent's content parts.
-
-    Ridge regression over the catalog, in float64, from sums over batches.
-    """
+    """(D, R) weight and (D,) bias from the child's embeddings to the parent's content parts: ridge regression."""
     child.eval()
     parent.eval()
     assert child.content is not None and parent.content is not None
