@@ -13,6 +13,7 @@ from .options import choice, cutoffs, events_ref, names, protocol_options, toget
 from .output import facts, table
 
 if TYPE_CHECKING:
+    from ..evaluation.protocols import Protocol
     from ..workflows.evaluations import CompareResult, EvaluationResult
 
 
@@ -37,9 +38,9 @@ _domain = click.option("--domain", required=True, metavar="NAME", help="Category
 @_domain
 @click.option("--model", required=True, metavar="REF", help=f"garden, garden:7, hub, hub:4, hub-recency, {_BASELINES}.")
 @_measured
-def run(call: Call, /, domain: str, model: str, no_record: bool, **measured: Any) -> None:
+def run(call: Call, domain: str, model: str, protocol: Protocol, events: str | None, no_record: bool) -> None:
     """Measure one recommender."""
-    result = call.workspace().evaluate.run(domain, model, record=not no_record, **measured)
+    result = call.workspace().evaluate.run(domain, model, protocol, events=events, record=not no_record)
     call.show(result, evaluated)
 
 
@@ -48,10 +49,12 @@ def run(call: Call, /, domain: str, model: str, no_record: bool, **measured: Any
 @click.option("--models", required=True, metavar="A,B,C", help="Recommenders, written like --model of `run`.")
 @click.option("--baseline", metavar="REF", help="Recommender that the others are compared with (default: the first).")
 @_measured
-def compare(call: Call, /, domain: str, models: str, baseline: str | None, no_record: bool, **measured: Any) -> None:
+def compare(
+    call: Call, /, domain: str, models: str, baseline: str | None, protocol: Protocol, no_record: bool, **options: Any
+) -> None:
     """Compare recommenders on the same test, with intervals of their differences paired by user."""
     compare = call.workspace().evaluate.compare
-    call.show(compare(domain, names(models), baseline, record=not no_record, **measured), compared)
+    call.show(compare(domain, names(models), baseline, protocol, record=not no_record, **options), compared)
 
 
 def evaluated(result: EvaluationResult) -> str:

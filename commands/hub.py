@@ -27,7 +27,7 @@ def hub() -> None:
 def train(call: Call, /, domains: str | None, config: str | None, settings: tuple[str, ...], **options: Any) -> None:
     """Train a hub on the union of the catalogs. The first one becomes hub@live by itself."""
     hubs = call.workspace().hub
-    call.show(hubs.train(names(domains) or None, config=read_config(config, settings), **options), trained)
+    call.show(hubs.train(domains=names(domains) or None, config=read_config(config, settings), **options), trained)
 
 
 @hub.command(example="hubspoke hub embed garden --hub hub:4")

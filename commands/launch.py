@@ -29,8 +29,8 @@ def launch(
 
     Every step that was done before is reused; a killed launch is gone on with by the same command.
     """
-    launch = call.new_workspace(dry_run).launch
-    result = launch(name, catalog, config=read_config(config, settings), dry_run=dry_run, **read_options(given))
+    launch, asked = call.new_workspace(dry_run).launch, (name, catalog, given.pop("events"))
+    result = launch(*asked, config=read_config(config, settings), dry_run=dry_run, **read_options(given))
     head = facts((name, getattr(result, name)) for name in ("domain", "mode", "release", "seconds"))
     shown = map(recommended, result.recommendations)
     call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps), *shown]))
