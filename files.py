@@ -32,15 +32,9 @@ _WRITER = re.compile(r"\w+-\d+-\d+-[0-9a-f]{8}")
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w", private: bool = False) -> Iterator[IO[Any]]:
-    """A stream whose content becomes `path` when the block ends well; otherwise `path` stays as it was.
+    """A stream (`w` UTF-8 text, `wb` bytes) whose content becomes `path` when the block ends well, else `path` stays.
 
-    Args:
-        path: the file; its folder must exist.
-        mode: `w` for UTF-8 text, `wb` for bytes.
-        private: readable by its owner alone.
-
-    Raises:
-        OSError: the folder is missing, full or not writable; `file_faults` turns it into a sentence.
+    A `private` file is readable by its owner alone.
     """
     with atomic_path(path) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
@@ -51,7 +45,6 @@ def atomic_write(path: Path, mode: str = "w", private: bool = False) -> Iterator
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A free name beside `path`; the file that is written under it becomes `path` when the block ends well."""
-    remove_stale(path)
     temporary = _temporary(path)
     try:
         yield temporary
@@ -64,13 +57,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder whose files become `folder` when the block ends well; its parent is made where it is missing.
-
-    Raises:
-        OSError: something lies at `folder` already when the block ends, or the disk is full or not writable.
-    """
+    """An empty folder whose files become `folder` when the block ends well; its parent is made where it is missing."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(folder)
     temporary = _temporary(folder)
     temporary.mkdir()
     try:
@@ -94,17 +82,14 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_stale(path: Path) -> None:
-    """Remove what killed writers of `path` left under temporary names."""
+def _temporary(path: Path) -> Path:
+    """A free name beside `path`; what killed writers of `path` left under such names is removed."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         writer = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
         with suppress(OSError):  # somebody else may be as tidy
             # A file of somebody else's may end so too.
             if _WRITER.fullmatch(writer) and is_stale(left, writer):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-
-
-def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{new_name()}.tmp")
 
 
@@ -117,7 +102,13 @@ def is_stale(path: Path, name: str | None = None) -> bool:
     """Whether nobody writes any more into what has a name of `new_name`, by default the file name of `path`."""
     machine, pid, start = [*(name or path.name).split("-"), "", "", ""][:3]
     if machine == _me().split("-")[0] and pid.isdigit():
-        return not _is_alive(int(pid)) or _start_of(int(pid)) != start
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it lives, as another user's
+        return _start_of(int(pid)) != start
     # A long write deep inside changes the files, not the folder.
     newest = max((stat.st_mtime for stat in _stats(path)), default=None)
     return newest is not None and newest < time.time() - FOREIGN_SECONDS
@@ -157,16 +148,6 @@ def _start_of(pid: int) -> str:
         return "0"
     # The command's name, in parentheses, may hold spaces; the start is field 22, the 20th after it.
     return stat.rpartition(")")[2].split()[19]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def no_space(where: object) -> HubspokeError:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..results import Record
-
-if TYPE_CHECKING:
-    from .context import Context
+from .context import Context
 
 
 @dataclass(frozen=True)

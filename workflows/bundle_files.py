@@ -13,7 +13,6 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from ..errors import CorruptArtifactError, HubspokeError, InvalidDataError, NotFoundError
@@ -139,9 +138,7 @@ class BundleFile:
     def __enter__(self) -> BundleFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
 
     def document(self) -> Any:

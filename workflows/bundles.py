@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
 from ..registry.artifacts.manifests import MANIFEST as STORES_OWN
-from ..registry.artifacts.manifests import Manifest, read_manifest
+from ..registry.artifacts.manifests import Manifest, read_manifest, stays_inside
 from ..registry.artifacts.manifests import parse as parse_artifact
 from ..registry.database import HEAD_REVISION, REVISIONS
 from ..registry.kinds import NodeKind
@@ -24,10 +24,8 @@ from ..registry.transfer.bundles import Placement
 from ..results import Record
 from ..version import __version__
 from .bundle_files import BundleFile, Member, encode, member_name, size_of, write_bundle
+from .context import Context
 from .releases import Promotion, promote
-
-if TYPE_CHECKING:
-    from .context import Context
 
 FORMAT = 1
 SUFFIX = ".hubspoke"
@@ -299,16 +297,12 @@ def _artifact(described: Any) -> Manifest:
 def _is_safe(name: str, files: Mapping[str, Any]) -> bool:
     """Whether a name can only be that of a file inside its artifact's folder, and of no other file of it."""
     path = PurePosixPath(name)
-    folders = {str(parent) for parent in path.parents}
     return (
-        name != STORES_OWN
-        and str(path) == name
-        and not path.is_absolute()
-        and path.parts != ()
-        and ".." not in path.parts
+        str(path) == name != STORES_OWN
+        and stays_inside(name)
         and name.isprintable()
         and all(len(part.encode()) <= _MAX_NAME_BYTES for part in path.parts)
-        and folders.isdisjoint(files)
+        and {str(parent) for parent in path.parents}.isdisjoint(files)
     )
 
 

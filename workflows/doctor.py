@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ..errors import (
     CorruptArtifactError,
@@ -24,9 +24,7 @@ from ..errors import (
     NotFoundError,
 )
 from ..results import Record
-
-if TYPE_CHECKING:
-    from .context import Context
+from .context import Context
 
 Status = Literal["ok", "warning", "failed"]
 LOW_DISK_BYTES = 2 << 30

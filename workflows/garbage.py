@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from ..results import Record
-
-if TYPE_CHECKING:
-    from .context import Context
+from .context import Context
 
 UNFINISHED = "unfinished upload"
 UNREADABLE = "unreadable"

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from openlineage.client import event_v2, facet_v2
@@ -23,6 +23,8 @@ from openlineage.client.serde import Serde
 
 from ..errors import UsageError
 from ..files import atomic_write, file_faults
+from ..registry.database import Database
+from ..registry.query import run_sql
 from ..registry.records import (
     EvaluationRecord,
     IndexRecord,
@@ -32,13 +34,10 @@ from ..registry.records import (
     RulesRecord,
     SnapshotRecord,
 )
+from ..registry.store import Registry
 from ..results import Record
 from ..version import __version__
-
-if TYPE_CHECKING:
-    from ..registry.database import Database
-    from ..registry.store import Registry
-    from .context import Context
+from .context import Context
 
 NAMESPACE = "hubspoke"
 # A package URL: the one URI that says which program and version wrote an event.
@@ -88,8 +87,6 @@ def run_events(context: Context, refs: Sequence[str] = ()) -> Iterator[dict[str,
 
     Every run has a START; one that ended well a COMPLETE with what it made, one that failed a FAIL.
     """
-    from ..registry.query import run_sql
-
     registry = context.registry
     if refs:
         lineages = [registry.lineage.upstream(ref) for ref in refs]
@@ -115,10 +112,9 @@ def run_events(context: Context, refs: Sequence[str] = ()) -> Iterator[dict[str,
 
 def export(context: Context, refs: Sequence[str] = (), output: Path | None = None) -> OpenLineageExport:
     """The run events, see `run_events`; written to `output`, one a line, whole or not at all, where that is given."""
-    events = run_events(context, refs)
     if output is not None:
-        return OpenLineageExport(output, write_lines(events, output))
-    given = tuple(events)
+        return OpenLineageExport(output, write_lines(run_events(context, refs), output))
+    given = tuple(run_events(context, refs))
     return OpenLineageExport(None, len(given), given)
 
 
@@ -211,8 +207,6 @@ class _Events:
     def __init__(
         self, registry: Registry, parents: Mapping[str, Sequence[Parent]], versions: Mapping[str, str | None]
     ) -> None:
-        from ..registry.query import run_sql
-
         self._namespace = dataset_namespace(registry.database)
         self._parents = parents
         self._versions = versions

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import NotFoundError
 from ..files import file_faults
 from ..results import Record
-
-if TYPE_CHECKING:
-    from .context import Context
+from .context import Context
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,5 @@ def current_schema(context: Context) -> str | None:
         database = Database(context.settings.url)
     except NotFoundError:
         return None
-    try:
+    with closing(database):
         return database.current_revision()
-    finally:
-        database.close()

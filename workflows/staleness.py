@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import CorruptArtifactError, NotFoundError
 from ..registry.kinds import NodeKind
-from ..registry.lineage.staleness import NEWER_ITEMS
+from ..registry.lineage.staleness import NEWER_ITEMS, Staleness
 from ..registry.references import parse
+from .context import Context
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..registry.lineage.staleness import Staleness
-    from .context import Context
 
 NAMED = 5
 

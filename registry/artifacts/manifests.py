@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from ...errors import CorruptArtifactError, NotFoundError, UsageError
-from ...files import flush
+from ...files import file_sha256, flush
 
 MANIFEST = "artifact.json"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def seal(folder: Path, kind: str) -> Manifest:
     hashes, sizes = {}, {}
     for name in _plain_files(folder):
         flush(folder / name)
-        hashes[name], sizes[name] = _hash(folder / name), (folder / name).stat().st_size
+        hashes[name], sizes[name] = file_sha256(folder / name), (folder / name).stat().st_size
     manifest = Manifest(StoredArtifact(_digest(hashes, sizes), kind, sum(sizes.values()), hashes), sizes)
     (folder / MANIFEST).write_bytes(manifest.to_bytes())
     for path in (folder / MANIFEST, folder, *filter(Path.is_dir, folder.rglob("*"))):
@@ -81,7 +79,7 @@ def parse(content: bytes, digest: str) -> Manifest | None:
         stored = StoredArtifact(digest, str(found["kind"]), int(found["bytes"]), hashes)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    sound = _digest(hashes, sizes) == digest and stored.bytes == sum(sizes.values()) and all(map(_stays_inside, hashes))
+    sound = _digest(hashes, sizes) == digest and stored.bytes == sum(sizes.values()) and all(map(stays_inside, hashes))
     return Manifest(stored, sizes) if sound else None
 
 
@@ -99,7 +97,7 @@ def verify_files(folder: Path, digest: str) -> int:
     manifest = read_manifest(folder, digest)
     for name, expected in manifest.stored.files.items():
         file = folder / name
-        if not file.is_file() or file.stat().st_size != manifest.sizes[name] or _hash(file) != expected:
+        if not file.is_file() or file.stat().st_size != manifest.sizes[name] or file_sha256(file) != expected:
             raise corrupt(name, digest, str(folder))
     return manifest.stored.bytes
 
@@ -120,19 +118,6 @@ def corrupt(name: str, digest: str, where: str) -> CorruptArtifactError:
     )
 
 
-def hash_of(file: IO[bytes]) -> str:
-    """SHA-256 of what is left to read of a file."""
-    digest = hashlib.sha256()
-    while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hash_of(file)
-
-
 def _plain_files(folder: Path) -> list[str]:
     names = []
     for path in sorted(folder.rglob("*")):
@@ -148,7 +133,7 @@ def _plain_files(folder: Path) -> list[str]:
     return names
 
 
-def _stays_inside(name: str) -> bool:
+def stays_inside(name: str) -> bool:
     """Whether a file of that relative path can only lie inside its artifact's folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and path.parts != ()

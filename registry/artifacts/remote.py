@@ -103,7 +103,7 @@ class RemoteArtifactStore(ArtifactStore):
         """Remove an artifact unless it was committed at `untouched_since` or later; whether it was removed."""
         # Objects cannot be moved away as folders can, so collector and writer each raise a flag before they look at
         # the other's. The collector condemns the artifact, then looks when its manifest was written; the writer
-        # writes the manifest, then looks whether the artifact is condemned (`_upload`). Whatever the order, one sees
+        # writes the manifest, then looks whether the artifact is condemned (`_keep`). Whatever the order, one sees
         # the other: the collector a young manifest, and lets it be; or the writer the condemnation, and waits for its
         # end to upload again what is gone.
         condemned = _condemned(digest)
@@ -153,10 +153,6 @@ class RemoteArtifactStore(ArtifactStore):
 
     def _keep(self, staged: Path, manifest: Manifest) -> None:
         """Upload a sealed directory, then keep it as the read copy."""
-        self._upload(staged, manifest)
-        super()._keep(staged, manifest)
-
-    def _upload(self, staged: Path, manifest: Manifest) -> None:
         digest = manifest.stored.digest
         kept = False
         with suppress(NotFoundError, CorruptArtifactError):
@@ -167,23 +163,21 @@ class RemoteArtifactStore(ArtifactStore):
                     self._files.upload(staged / name, _at(digest, name))
             # Where everything is there already, too: its new time is what keeps a collector of garbage away.
             self._files.write(_at(digest, MANIFEST), manifest.to_bytes())
-            self._wait_for_collector(digest)
+            for _ in range(_WAITS):
+                if not self._files.exists(_condemned(digest)):
+                    break
+                time.sleep(_WAIT_SECONDS)
+            else:
+                self._files.remove(_condemned(digest))  # the flag of one that died
             # A collector that came to its end between our files and our manifest has removed files of ours.
             if self._is_complete(manifest):
+                super()._keep(staged, manifest)
                 return
             kept = False
         raise HubspokeError(
             f"The artifact {digest[:12]} does not stay in {self.where}, where something else removes its files; "
             "end that and repeat the command."
         )
-
-    def _wait_for_collector(self, digest: str) -> None:
-        """Return when no collector is at work on this artifact; the flag of one that died is taken down."""
-        for _ in range(_WAITS):
-            if not self._files.exists(_condemned(digest)):
-                return
-            time.sleep(_WAIT_SECONDS)
-        self._files.remove(_condemned(digest))
 
     def _is_complete(self, manifest: Manifest) -> bool:
         digest = manifest.stored.digest

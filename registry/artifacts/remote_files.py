@@ -5,6 +5,7 @@ Nothing is remembered between two calls, because other machines write to the sam
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 import sys
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...errors import HubspokeError, MissingExtraError, UsageError
-from .manifests import hash_of
 
 T = TypeVar("T")
+_CHUNK = 1 << 20
 
 # There a folder is nothing but the common beginning of names, and asking for one could make a bucket.
 _WITHOUT_FOLDERS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
@@ -51,8 +52,11 @@ class RemoteFiles:
         """SHA-256 of a file, read piece by piece; None where there is no such file."""
 
         def read() -> str:
+            digest = hashlib.sha256()
             with self._driver.open(self._path(path), "rb") as file:
-                return hash_of(file)
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+            return digest.hexdigest()
 
         return self._or_none(read)
 
@@ -104,7 +108,9 @@ class RemoteFiles:
             try:
                 return ask()
             except FileNotFoundError as error:
-                if _is_without_bucket(error) or error.filename is not None:
+                # botocore's response has the server's own code: the whole store is missing, not one object of it.
+                response = getattr(error.__cause__, "response", None) or {}
+                if response.get("Error", {}).get("Code") == "NoSuchBucket" or error.filename is not None:
                     raise
                 return None
 
@@ -195,12 +201,6 @@ def _is_any(error: BaseException, *types: type[BaseException]) -> bool:
     while link is not None and not isinstance(link, types):
         link = link.__cause__
     return link is not None
-
-
-def _is_without_bucket(error: FileNotFoundError) -> bool:
-    """Whether the whole store is missing, not one object of it; botocore's response has the server's own code."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return bool(response.get("Error", {}).get("Code") == "NoSuchBucket")
 
 
 def _first_line(error: BaseException) -> str:
