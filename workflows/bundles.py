@@ -142,7 +142,11 @@ class Bundles:
             ]
             for row in rows.tables["domains"]:
                 known = self._context.registry.domains.find(row["name"])
-                if known is not None and _own_settings(known.settings) != _own_settings(row["settings"]):
+                if known is None:
+                    continue
+                # Each registry has its own folders of pictures.
+                here, there = ({**each, "image_roots": None} for each in (known.settings, row["settings"]))
+                if here != there:
                     notes.append(f"The settings of {known.name} here differ from those in the bundle, and are kept.")
             placement, stored = self._take(bundle, rows, artifacts, dry_run)
         promotion = None
@@ -235,10 +239,6 @@ def _document(rows: BundleRows, artifacts: Mapping[str, Manifest]) -> dict[str, 
         "artifacts": described,
         "tables": tables,
     }
-
-
-def _own_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name != "image_roots"}
 
 
 def _read(bundle: BundleFile) -> tuple[BundleRows, list[Manifest]]:

@@ -64,7 +64,14 @@ def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Dia
         name = module.replace("_", "-")
         remedy = f"{name} is not installed; install it with `pip install {name}` to work offline."
         checks.append(Finding(what, "ok", module) if find_spec(module) else Finding(what, "warning", remedy))
-    checks.append(_registry(context))
+    try:
+        registry = context.registry
+        counts = f"domains: {len(registry.domains.list())}, models: {len(registry.models.list())}"
+        checks.append(Finding("registry", "ok", f"{registry.database.where}, schema current, {counts}"))
+    except NotFoundError as error:
+        checks.append(Finding("registry", "warning", str(error)))
+    except HubspokeError as error:
+        checks.append(_failed("registry", error))
     looks = {
         "artifacts": _artifacts(context, verify),
         "trainings": _trainings(context),
@@ -125,17 +132,6 @@ def _faiss() -> Finding:
 
 
 # ---- workspace ----
-
-
-def _registry(context: Context) -> Finding:
-    try:
-        registry = context.registry
-        counts = f"domains: {len(registry.domains.list())}, models: {len(registry.models.list())}"
-    except NotFoundError as error:
-        return Finding("registry", "warning", str(error))
-    except HubspokeError as error:
-        return _failed("registry", error)
-    return Finding("registry", "ok", f"{registry.database.where}, schema current, {counts}")
 
 
 def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:

@@ -92,9 +92,7 @@ class ArtifactStore:
 
     def digests(self) -> Iterator[str]:
         """Digests of all artifacts of the store, sorted."""
-        for path in sorted(self.root.glob("??/*")):
-            if is_digest(path.name):
-                yield path.name
+        return (path.name for path in sorted(self.root.glob("??/*")) if is_digest(path.name))
 
     def missing(self, digest: str) -> NotFoundError:
         """The error of an artifact that the store lacks."""

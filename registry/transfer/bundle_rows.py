@@ -149,7 +149,18 @@ def read_rows(root: Any, tables: Any) -> BundleRows:
         _require(len({tuple(row[key] for key in keys) for row in rows}) == len(rows), f"a row of {name} is there twice")
     _require(isinstance(root, str), "its root is no reference")
     found = BundleRows(root, tables)
-    _Checks(found).run()
+    for node in tables["nodes"]:
+        _require(node["kind"] in set(NodeKind), f"{node['kind']} is no kind of node")
+    _check_pointers(found)
+    n_details = sum(len(tables[name]) for name in dict.fromkeys(DETAILS.values()))
+    _require(n_details == len(found.nodes) == len(found.details), "a node is there in part")
+    for node in found.nodes.values():
+        _check_details(found, node)
+    refs = Counter(node["ref"] for node in tables["nodes"])
+    _require(all(count == 1 for count in refs.values()), "two nodes have one reference")
+    _require(root in refs, f"its root {root} is not in it")
+    for edge in tables["edges"]:
+        _require(edge["relation"] in set(Relation), f"{edge['relation']} is no relation")
     return found
 
 
@@ -192,82 +203,51 @@ def _fits(column: Column[Any], value: Any) -> bool:
 # ---- rows against each other ----
 
 
-class _Checks:
-    def __init__(self, rows: BundleRows) -> None:
-        self._rows = rows
-        self._position = {uid: place for place, uid in enumerate(rows.nodes)}
-        self._digests = {row["digest"] for row in rows.tables["artifacts"]}
-
-    def run(self) -> None:
-        """Everything, from the nodes to what hangs on them."""
-        for node in self._rows.tables["nodes"]:
-            _require(node["kind"] in set(NodeKind), f"{node['kind']} is no kind of node")
-        self._check_pointers()
-        self._check_details()
-        refs = Counter(node["ref"] for node in self._rows.tables["nodes"])
-        _require(all(count == 1 for count in refs.values()), "two nodes have one reference")
-        _require(self._rows.root in refs, f"its root {self._rows.root} is not in it")
-        for edge in self._rows.tables["edges"]:
-            _require(edge["relation"] in set(Relation), f"{edge['relation']} is no relation")
-
-    def _check_pointers(self) -> None:
-        named: set[str] = set()
-        for name, rows in self._rows.tables.items():
-            columns = columns_of(name)
-            to_nodes = {column.name: target for column in columns if (target := node_target(column))}
-            to_artifacts = [column.name for column in columns if names_artifact(column)]
-            for row in rows:
-                self._check_nodes_of(name, row, to_nodes)
-                named |= {row[column] for column in to_artifacts if row[column] is not None}
-        _require(named == self._digests, "its artifacts are not those that its rows name")
-
-    def _check_nodes_of(self, name: str, row: Row, to_nodes: Mapping[str, str]) -> None:
-        for column, target in to_nodes.items():
-            uid = row[column]
-            if uid is None:
-                continue
-            _require(uid in self._position, f"{column} of a row of {name} points outside")
-            kind = NodeKind(self._rows.nodes[uid]["kind"])
-            wanted = _KINDS_OF_PARENTS.get((name, column), kind)
-            _require(target in ("nodes", DETAILS[kind]) and kind == wanted, f"{column} in {name} points at a {kind}")
-            # Parents come first, so that there can be no cycle.
-            if column != OWNERS[name]:
-                owner = self._position.get(row[OWNERS[name]], -1)
-                _require(self._position[uid] < owner, f"{column} in {name} points at a later node")
-
-    def _check_details(self) -> None:
-        details = [row for name in dict.fromkeys(DETAILS.values()) for row in self._rows.tables[name]]
-        _require(len(details) == len(self._rows.nodes) == len(self._rows.details), "a node is there in part")
-        for uid, node in self._rows.nodes.items():
-            row = self._rows.details.get(uid)
-            _require(row is not None, f"{node['ref']} is there in part")
-            self._check_detail(node, row or {})
-
-    def _check_detail(self, node: Row, row: Row) -> None:
-        kind, ref = NodeKind(node["kind"]), node["ref"]
-        if kind is NodeKind.DOMAIN:
-            _require(node["domain_id"] is None and row["status"] in set(DomainStatus), f"{ref} is no domain")
-            own = Reference(kind, row["name"])
-        else:
-            _require(node["domain_id"] == row["domain_id"], f"{ref} is of two domains")
-            _require("kind" not in row or _NODE_KINDS.get(row["kind"]) == kind, f"{ref} is of two kinds")
-            own = Reference(kind, self._domain_of(node), row["version"])
-        _require(_is_reference(ref), f"{ref} is no reference")
-        _require(str(own) == ref, f"{ref} is called {own}")
-        if DETAILS[kind] == "models":
-            ready = row["status"] == ModelStatus.READY and row["artifact"] and row["finished_at"]
-            _require(bool(ready), f"{ref} is {row['status']}, not ready")
-
-    def _domain_of(self, node: Row) -> str | None:
-        domain, hub = node["domain_id"], node["kind"] == NodeKind.HUB
-        _require((domain is None) == hub, f"{node['ref']} has {'a' if hub else 'no'} domain")
-        if domain is None:
-            return None
-        _require(self._rows.nodes[domain]["kind"] == NodeKind.DOMAIN, f"{node['ref']} has no domain")
-        return str(self._rows.details[domain]["name"])
+def _check_pointers(rows: BundleRows) -> None:
+    position = {uid: place for place, uid in enumerate(rows.nodes)}
+    named: set[str] = set()
+    for name, own in rows.tables.items():
+        to_nodes = [(column.name, target) for column in columns_of(name) if (target := node_target(column))]
+        to_artifacts = [column.name for column in columns_of(name) if names_artifact(column)]
+        for row in own:
+            named |= {row[column] for column in to_artifacts if row[column] is not None}
+            for column, target in to_nodes:
+                uid = row[column]
+                if uid is None:
+                    continue
+                _require(uid in position, f"{column} of a row of {name} points outside")
+                kind = NodeKind(rows.nodes[uid]["kind"])
+                fits = target in ("nodes", DETAILS[kind]) and kind == _KINDS_OF_PARENTS.get((name, column), kind)
+                _require(fits, f"{column} in {name} points at a {kind}")
+                # Parents come first, so that there can be no cycle.
+                if column != OWNERS[name]:
+                    later = position[uid] >= position.get(row[OWNERS[name]], -1)
+                    _require(not later, f"{column} in {name} points at a later node")
+    digests = {row["digest"] for row in rows.tables["artifacts"]}
+    _require(named == digests, "its artifacts are not those that its rows name")
 
 
-def _is_reference(ref: str) -> bool:
+def _check_details(rows: BundleRows, node: Row) -> None:
+    kind, ref, domain = NodeKind(node["kind"]), node["ref"], node["domain_id"]
+    _require(node["uid"] in rows.details, f"{ref} is there in part")
+    row, name = rows.details[node["uid"]], None
+    if kind is NodeKind.DOMAIN:
+        _require(domain is None and row["status"] in set(DomainStatus), f"{ref} is no domain")
+        own = Reference(kind, row["name"])
+    else:
+        _require(domain == row["domain_id"], f"{ref} is of two domains")
+        _require("kind" not in row or _NODE_KINDS.get(row["kind"]) == kind, f"{ref} is of two kinds")
+        hub = kind is NodeKind.HUB
+        _require((domain is None) == hub, f"{ref} has {'a' if hub else 'no'} domain")
+        if domain is not None:
+            _require(rows.nodes[domain]["kind"] == NodeKind.DOMAIN, f"{ref} has no domain")
+            name = str(rows.details[domain]["name"])
+        own = Reference(kind, name, row["version"])
+    plain = False
     with suppress(UsageError):
-        return str(parse(ref)) == ref
-    return False
+        plain = str(parse(ref)) == ref
+    _require(plain, f"{ref} is no reference")
+    _require(str(own) == ref, f"{ref} is called {own}")
+    if DETAILS[kind] == "models":
+        ready = row["status"] == ModelStatus.READY and row["artifact"] and row["finished_at"]
+        _require(bool(ready), f"{ref} is {row['status']}, not ready")

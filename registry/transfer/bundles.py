@@ -63,8 +63,16 @@ class BundleStore(Store):
                 session.connection().exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             keep_to_indexes(session)
             root = find_node(session, ref)
-            ids = _with_parents(session, {root.id, *_evidence(session, root)})
-            ids |= _evaluations(session, ids)
+            # What a gate measures is the version that serves: the root itself, or a release's spoke or hub.
+            release = session.get(Release, root.id)
+            serves = root.id if release is None else release.spoke_id or release.hub_id
+            measured = select(Evaluation.id).where(Evaluation.subject_id == serves)
+            evidence = session.scalars(measured.where(Evaluation.domain_id == root.domain_id))
+            ids = _with_parents(session, {root.id, *evidence})
+            of_these = [select(Evaluation.id).where(Evaluation.subject_id.in_(some)) for some in batches(ids)]
+            evaluations = {key for measured in of_these for key in session.scalars(measured)}
+            foreign = {child for parent, child in _pointers(session, evaluations) if parent not in ids}
+            ids |= evaluations - foreign
             parents: dict[int, set[int]] = {key: set() for key in ids}
             for parent, child in _pointers(session, ids):
                 parents[child].add(parent)
@@ -101,24 +109,6 @@ def _with_parents(session: Session, ids: set[int]) -> set[int]:
     return found
 
 
-def _evidence(session: Session, root: Node) -> set[int]:
-    """Evaluations in the root's domain of the version that serves: the root itself, or a release's spoke or hub."""
-    release = session.get(Release, root.id)
-    serves = root.id if release is None else release.spoke_id or release.hub_id
-    measured = select(Evaluation.id).where(Evaluation.subject_id == serves, Evaluation.domain_id == root.domain_id)
-    return set(session.scalars(measured))
-
-
-def _evaluations(session: Session, ids: set[int]) -> set[int]:
-    """Evaluations of these nodes that were measured on these nodes alone."""
-    found: set[int] = set()
-    for some in batches(ids):
-        measured = select(Evaluation.id).where(Evaluation.subject_id.in_(some))
-        found |= set(session.scalars(measured))
-    foreign = {child for parent, child in _pointers(session, found) if parent not in ids}
-    return found - foreign
-
-
 def _pointers(session: Session, ids: Iterable[int]) -> Iterator[tuple[int, int]]:
     """(node pointed at, node) for every edge and row of these nodes."""
     for name, owner in OWNERS.items():
@@ -139,7 +129,10 @@ def _read(session: Session, root: Node, order: list[int]) -> BundleRows:
     for name, owner in OWNERS.items():
         if name != "artifacts":
             found = nodes.values() if name == "nodes" else _rows(session, name, owner, order)
-            tables[name] = _sorted(name, [to_plain(name, row, uids) for row in found], place)
+            plain = [to_plain(name, row, uids) for row in found]
+            keys = [column.name for column in table_of(name).primary_key if (name, column.name) != ("nodes", "id")]
+            # By their nodes, parents first, then by their other keys: the same in every registry.
+            tables[name] = sorted(plain, key=lambda row: (place[row[owner]], [row[key] for key in keys]))
     for row in tables["models"]:
         if row["status"] != ModelStatus.READY:
             ref = next(node["ref"] for node in tables["nodes"] if node["uid"] == row["id"])
@@ -154,12 +147,6 @@ def _rows(session: Session, name: str, column: str, values: Iterable[Any]) -> li
     table = table_of(name)
     found = (session.execute(select(table).where(table.c[column].in_(some))) for some in batches(values))
     return [dict(row) for result in found for row in result.mappings()]
-
-
-def _sorted(name: str, rows: list[Row], place: Mapping[str, int]) -> list[Row]:
-    """Rows by their nodes, parents first, then by their other keys: the same in every registry."""
-    keys = [column.name for column in table_of(name).primary_key if (name, column.name) != ("nodes", "id")]
-    return sorted(rows, key=lambda row: (place[row[OWNERS[name]]], [row[key] for key in keys]))
 
 
 # ---- into a registry ----
@@ -207,17 +194,19 @@ class _Placing:
             return known
         # A node of other origin and the same content, for the kinds of which there is one of a content.
         if kind is NodeKind.RELEASE:
-            return self._same_release(node)
+            row = self._rows.details[node["uid"]]
+            own = {name: row[f"{name}_id"] for name in PARTS if row[f"{name}_id"] is not None}
+            parts = ReleaseParts(**{name: self._refs[self._rows.nodes[uid]["ref"]] for name, uid in own.items()})
+            owner = self._session.get_one(Domain, self._ids[row["domain_id"]])
+            return same_release(self._session, owner, fitting_parts(self._session, owner, parts))
         same = same.where(Node.domain_id == values["domain_id"])
         if kind is NodeKind.RULES:
-            return self._session.scalar(
-                same.join(RuleSet, RuleSet.id == Node.id).where(RuleSet.fingerprint == values["fingerprint"])
-            )
-        if DETAILS[kind] == "snapshots":
-            return self._session.scalar(
-                same.join(Snapshot, Snapshot.id == Node.id).where(Snapshot.content_hash == values["content_hash"])
-            )
-        return None
+            same = same.join(RuleSet, RuleSet.id == Node.id).where(RuleSet.fingerprint == values["fingerprint"])
+        elif DETAILS[kind] == "snapshots":
+            same = same.join(Snapshot, Snapshot.id == Node.id).where(Snapshot.content_hash == values["content_hash"])
+        else:
+            return None
+        return self._session.scalar(same)
 
     def _check_same(self, node: Row, values: Row, known: Node) -> None:
         """Whatever has a uid never changes, so every column must agree but the number."""
@@ -230,13 +219,6 @@ class _Placing:
                 f"{node['ref']} of the bundle is {known.ref} here, but has another {[*differing, 'kind'][0]}; "
                 "one of the two was changed, so export it once more or restore a backup."
             )
-
-    def _same_release(self, node: Row) -> Node | None:
-        row = self._rows.details[node["uid"]]
-        own = {name: row[f"{name}_id"] for name in PARTS if row[f"{name}_id"] is not None}
-        parts = ReleaseParts(**{name: self._refs[self._rows.nodes[uid]["ref"]] for name, uid in own.items()})
-        owner = self._session.get_one(Domain, self._ids[row["domain_id"]])
-        return same_release(self._session, owner, fitting_parts(self._session, owner, parts))
 
     # ---- nodes that are new ----
 
@@ -252,7 +234,10 @@ class _Placing:
             if self._session.get(Artifact, digest) is None:
                 self._session.add(Artifact(**to_values("artifacts", self._stored[digest], {})))
                 self._session.flush()
-        here = Node(**to_values("nodes", node, self._ids) | {"ref": str(own), "label": _label(node, own)})
+        # The label gets the number that the node has here.
+        old, label = parse(node["ref"]).version, node["label"]
+        label = label if old is None else re.sub(rf"\b{old}$", str(own.version), label)
+        here = Node(**to_values("nodes", node, self._ids) | {"ref": str(own), "label": label})
         self._session.add(here)
         self._session.flush()
         self._session.execute(insert(table_of(DETAILS[kind])).values(values | {"id": here.id}))
@@ -286,9 +271,3 @@ class _Placing:
 def _digests(table: str, row: Row) -> dict[str, str]:
     """Digest of each artifact that a row of a table names, to the column that names it."""
     return {row[c.name]: c.name for c in columns_of(table) if names_artifact(c) and row[c.name] is not None}
-
-
-def _label(node: Row, own: Reference) -> str:
-    """The label with the number that the node has here."""
-    old = parse(node["ref"]).version
-    return str(node["label"]) if old is None else re.sub(rf"\b{old}$", str(own.version), node["label"])
