@@ -167,11 +167,7 @@ class MetricRecord(Record):
 
 @dataclass(frozen=True)
 class EvaluationRecord(Record):
-    """Metrics of `subject` (None for a baseline, which `details` names) on `events` under `protocol`.
-
-    `artifact` holds the values per user, None where they were not kept; `items` is the catalog that was ranked, None
-    where that was not recorded.
-    """
+    """Metrics of `subject` (None for a baseline, which `details` names) on `events` under `protocol`."""
 
     ref: str
     domain: str
@@ -183,8 +179,8 @@ class EvaluationRecord(Record):
     details: JsonObject
     metrics: tuple[MetricRecord, ...]
     created_at: datetime
-    artifact: str | None = None
-    items: str | None = None
+    artifact: str | None = None  # the values per user, None where they were not kept
+    items: str | None = None  # the catalog that was ranked, None where that was not recorded
 
     def metric(self, name: str, slice_: str = "all") -> MetricRecord | None:
         """The metric of that name on that slice, or None."""

@@ -182,8 +182,7 @@ class Snapshot(Base):
 
 
 class Model(Base):
-    """A hub, spoke or re-ranker version; `fingerprint` covers inputs and config, `space_fingerprint` what it embeds
-    into."""
+    """A hub, spoke or re-ranker version."""
 
     __tablename__ = "models"
     __table_args__ = (
@@ -200,8 +199,8 @@ class Model(Base):
     domain_id: Mapped[int | None] = _to("domains.id")
     version: Mapped[int]
     status: Mapped[str] = mapped_column(String(20))
-    fingerprint: Mapped[str] = mapped_column(String(128))
-    space_fingerprint: Mapped[str | None] = mapped_column(String(128))
+    fingerprint: Mapped[str] = mapped_column(String(128))  # of inputs and config
+    space_fingerprint: Mapped[str | None] = mapped_column(String(128))  # of what it embeds into
     config: Mapped[dict[str, Any]]
     summary: Mapped[dict[str, Any]]
     code_version: Mapped[str] = mapped_column(String(120))
@@ -249,10 +248,7 @@ class IndexVersion(Base):
 
 
 class Evaluation(Base):
-    """Metrics of one subject under one protocol; a baseline that is no node has a null subject.
-
-    `artifact` holds the values per user, which two systems are compared by.
-    """
+    """Metrics of one subject under one protocol; a baseline that is no node has a null subject."""
 
     __tablename__ = "evaluations"
     __table_args__ = (UniqueConstraint("domain_id", "version"),)
@@ -265,7 +261,7 @@ class Evaluation(Base):
     protocol: Mapped[dict[str, Any]]
     n_users: Mapped[int] = mapped_column(BigInteger)
     details: Mapped[dict[str, Any]]
-    artifact: Mapped[str | None] = _artifact()
+    artifact: Mapped[str | None] = _artifact()  # the values per user, which two systems are compared by
 
 
 class Metric(Base):
@@ -335,10 +331,7 @@ class Alias(Base):
 
 
 class AliasMove(Base):
-    """One move of one alias; the rows of an alias form a chain, each starting where the one before ended.
-
-    `overridden` says which gate was overridden, null where none was in the way.
-    """
+    """One move of one alias; the rows of an alias form a chain, each starting where the one before ended."""
 
     __tablename__ = "alias_changes"
     __table_args__ = (_one_of("action", AliasAction), Index(None, "scope", "alias", "id"))
@@ -351,5 +344,5 @@ class AliasMove(Base):
     to_node_id: Mapped[int] = _to("nodes.id", index=True)
     actor: Mapped[str]
     reason: Mapped[str | None]
-    overridden: Mapped[str | None]
+    overridden: Mapped[str | None]  # the gate that was, null where none was in the way
     at: Mapped[datetime]

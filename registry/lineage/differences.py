@@ -79,16 +79,13 @@ class PartDifference(Record):
 
 @dataclass(frozen=True)
 class MetricDifference(Record):
-    """One metric of both sides, from their newest evaluations under the same protocol on the same events.
-
-    `evaluations` names both; `difference` is b - a.
-    """
+    """One metric of both sides, from their newest evaluations under the same protocol on the same events."""
 
     name: str
     slice: str
     a: float
     b: float
-    difference: float
+    difference: float  # b - a
     events: str
     evaluations: tuple[str, str]
 

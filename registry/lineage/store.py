@@ -27,10 +27,7 @@ class LineageStore(Store):
     def show(
         self, ref: str | Reference, direction: Direction = "upstream", domains: bool = False, depth: int | None = None
     ) -> LineageTree:
-        """The lineage as a tree, with the headline metric of each version; what hangs in several places opens once.
-
-        `domains` shows the domain under every snapshot too, `depth` is the number of levels under the root.
-        """
+        """The lineage as a tree, with the headline metric of each version; what hangs in several places opens once."""
         with self.database.read() as session:
             return tree(session, find_node(session, ref).id, direction, domains, depth)
 

@@ -147,7 +147,6 @@ def _move(session: Session, move: AliasMove, before: Node | None, target: Node, 
         move.from_node_id, move.to_node_id = None if before is None else before.id, target.id
         session.merge(Alias(scope=move.scope, name=move.alias, node_id=target.id))
         session.add(move)
-        session.flush()
     return change
 
 

@@ -41,11 +41,8 @@ class ArtifactRows(Store):
         return tuple(users[key] for key in sorted(users))
 
     def forget(self, digests: Iterable[str]) -> frozenset[str]:
-        """Delete the rows of those of `digests` that nothing refers to; all of `digests` that nothing refers to.
-
-        One transaction holds the writers' place meanwhile, so that no reference appears between the question and the
-        deletion.
-        """
+        """Delete the rows of those of `digests` that nothing refers to; all of `digests` that nothing refers to."""
+        # The writers' place is held meanwhile: no reference appears between the question and the deletion.
         with self.database.write() as session:
             unreferenced = frozenset(digests) - _referenced(session)
             for some in batches(unreferenced):

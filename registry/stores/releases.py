@@ -93,12 +93,7 @@ def fitting_parts(session: Session, owner: Domain, parts: ReleaseParts) -> dict[
         if kind is not NodeKind.HUB and node.domain_id != owner.id:
             raise UsageError(f"{node.ref} is not of domain {owner.name}; release a version of {owner.name}.")
         nodes[name] = node
-    _check_fit(session, nodes)
-    return nodes
-
-
-def _check_fit(session: Session, nodes: dict[str, Node]) -> None:
-    """Every part speaks the embedding space of the others."""
+    # Every part speaks the embedding space of the others.
     hub, spoke, index_node = nodes["hub"], nodes.get("spoke"), nodes["index"]
     index = session.get_one(IndexVersion, index_node.id)
     serving = spoke or hub
@@ -120,6 +115,7 @@ def _check_fit(session: Session, nodes: dict[str, Node]) -> None:
     if "reranker" in nodes:
         reads = session.get_one(Model, nodes["reranker"].id).space_fingerprint
         _check_space(session, nodes["reranker"], reads, serving, index.space_fingerprint)
+    return nodes
 
 
 def _check_space(session: Session, part: Node, space: str | None, model: Node, spoken: str | None = None) -> None:
