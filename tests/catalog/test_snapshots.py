@@ -128,13 +128,13 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_a_killed_process_left_is_cleared_when_stale(tmp_path: Path) -> None:
-    for name, age in ((".s.1.tmp", 0), (".s.2.tmp", 10**6)):
+    for name, age in ((".s.there-1-1-00000000.tmp", 0), (".s.there-2-2-00000000.tmp", 10**6)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data.parquet").write_bytes(b"half")
         for path in (tmp_path / name / "data.parquet", tmp_path / name):
             os.utime(path, (path.stat().st_atime - age, path.stat().st_mtime - age))
     write_snapshot(items(), "items", tmp_path / "s")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".s.1.tmp", "s"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".s.there-1-1-00000000.tmp", "s"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone", "other_rows", "other_values", "no_manifest", "bad_manifest"])

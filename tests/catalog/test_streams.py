@@ -183,7 +183,7 @@ def test_a_killed_cut_leaves_no_folder_and_is_repeated(tmp_path, stored, monkeyp
             write_session_files(path, ITEM_IDS, tmp_path / "sessions", range_events=50)
     assert SessionFiles.open(tmp_path / "sessions") is None
     # What a process leaves that had no time to clean up.
-    left = tmp_path / ".sessions.0.tmp"
+    left = tmp_path / ".sessions.there-1-1-00000000.tmp"
     shutil.copytree(tmp_path / "whole", left)
     for old in (*left.iterdir(), left):
         os.utime(old, (0, 0))
