@@ -6,7 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,25 +117,39 @@ def garden(ws: Workspace, files: Files) -> Workspace:
 
 
 @pytest.fixture
-def stopped(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a command in a process of its own and hand it over when it has come to the nth call of a place."""
+def stopped_all(tmp_path: Path) -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
+    """Start a program once per list of arguments and hand the processes over when all have come to their places."""
     started: list[subprocess.Popen[str]] = []
-    driver = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 
-    def begin(place: str, nth: int, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", driver, place, str(nth), *arguments]
+    def begin(program: str, *calls: Sequence[str]) -> list[subprocess.Popen[str]]:
         pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path)
-        started.append(process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line == "HERE\n", process.communicate()[1]
-        return process
+        commands = [[sys.executable, "-c", program, *arguments] for arguments in calls]
+        made = [
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path)
+            for command in commands
+        ]
+        started.extend(made)
+        for process in made:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line == "HERE\n", process.communicate()[1]
+        return made
 
     yield begin
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def stopped(stopped_all: Callable[..., list[subprocess.Popen[str]]]) -> Callable[..., subprocess.Popen[str]]:
+    """Start a command in a process of its own and hand it over when it has come to the nth call of a place."""
+    driver = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
+
+    def begin(place: str, nth: int, *arguments: str) -> subprocess.Popen[str]:
+        return stopped_all(driver, [place, str(nth), *arguments])[0]
+
+    return begin
 
 
 Tree = dict[str, str]

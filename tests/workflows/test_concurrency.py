@@ -10,7 +10,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -87,28 +87,6 @@ def three(garden: Workspace, models: Any) -> Workspace:
     return garden
 
 
-@pytest.fixture
-def stopped(garden: Workspace) -> Iterator[Start]:
-    """Start a program once per list of arguments and hand the processes over when all have come to their places."""
-    started: list[Process] = []
-
-    def begin(program: str, *calls: Sequence[str]) -> list[Process]:
-        pipe = subprocess.PIPE
-        commands = [[sys.executable, "-c", program, *arguments] for arguments in calls]
-        made = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for command in commands]
-        started.extend(made)
-        for process in made:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line == "HERE\n", process.communicate()[1]
-        return made
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
 def where(ws: Workspace) -> tuple[str, ...]:
     """The options that lead a command to this workspace."""
     return ("--registry", ws.settings.url, "--workspace", str(ws.settings.workspace))
@@ -142,10 +120,10 @@ def told(error: str) -> bool:
     return "since another process moved it" in error and error.count("\n") == 1
 
 
-def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace, stopped: Start) -> None:
+def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace, stopped_all: Start) -> None:
     refs = ("garden:1", "garden:3")
     calls = [(MOVING, "1", "promote", ref, "--reason", ref, "--quiet", *where(three)) for ref in refs]
-    processes = stopped(DRIVER, *calls)
+    processes = stopped_all(DRIVER, *calls)
     assert len(three.history("garden")) == 2
     outcomes = finish(*processes)
     assert sorted(code for code, _ in outcomes) == [0, 8]
@@ -159,10 +137,10 @@ def test_of_two_promotes_at_once_one_wins_and_the_other_is_told(three: Workspace
 
 
 @pytest.mark.parametrize("first", ["promote", "rollback"])
-def test_a_promote_during_a_rollback(three: Workspace, stopped: Start, first: str) -> None:
+def test_a_promote_during_a_rollback(three: Workspace, stopped_all: Start, first: str) -> None:
     promote = (MOVING, "1", "promote", "garden:3", "--quiet", *where(three))
     rollback = (ROLLING, "1", "rollback", "garden", "--quiet", *where(three))
-    early, late = stopped(DRIVER, *((promote, rollback) if first == "promote" else (rollback, promote)))
+    early, late = stopped_all(DRIVER, *((promote, rollback) if first == "promote" else (rollback, promote)))
     assert finish(early) == [(0, "")]
     ((code, error),) = finish(late)
     assert code == 8
@@ -173,8 +151,8 @@ def test_a_promote_during_a_rollback(three: Workspace, stopped: Start, first: st
     assert three.registry.releases.get("garden").spoke == ("garden:3" if first == "promote" else "garden:1")
 
 
-def test_a_gate_set_between_looking_and_moving_stops_the_move(three: Workspace, stopped: Start) -> None:
-    (process,) = stopped(DRIVER, (MOVING, "1", "promote", "garden:3", "--quiet", *where(three)))
+def test_a_gate_set_between_looking_and_moving_stops_the_move(three: Workspace, stopped_all: Start) -> None:
+    (process,) = stopped_all(DRIVER, (MOVING, "1", "promote", "garden:3", "--quiet", *where(three)))
     before = state(three)
     three.gate.set("garden", {"ndcg@10": 0.5})
     ((code, error),) = finish(process)
@@ -192,10 +170,10 @@ def test_a_gate_set_between_looking_and_moving_stops_the_move(three: Workspace, 
     ],
 )
 def test_a_kill_between_looking_and_moving_leaves_everything_as_it_was(
-    three: Workspace, stopped: Start, place: str, command: Sequence[str]
+    three: Workspace, stopped_all: Start, place: str, command: Sequence[str]
 ) -> None:
     before = state(three)
-    (process,) = stopped(DRIVER, (place, "1", *command, "--quiet", *where(three)))
+    (process,) = stopped_all(DRIVER, (place, "1", *command, "--quiet", *where(three)))
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert state(three) == before
@@ -204,11 +182,11 @@ def test_a_kill_between_looking_and_moving_leaves_everything_as_it_was(
     check_chain(three)
 
 
-def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped: Start) -> None:
+def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped_all: Start) -> None:
     three.promote("garden:3")
     targets = [release.ref for release in three.registry.releases.list()]
     names = ("ann", "bob", "cid")
-    movers = stopped(MOVER, *((three.settings.url, name, "6", *targets) for name in names))
+    movers = stopped_all(MOVER, *((three.settings.url, name, "6", *targets) for name in names))
     assert [code for code, _ in finish(*movers)] == [0] * 3
     check_chain(three)
     moves = three.history("garden")[3:]
@@ -216,12 +194,12 @@ def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped: Star
 
 
 def test_of_two_trainings_of_one_domain_the_second_is_told_at_once(
-    garden: Workspace, models: Any, files: Any, stopped: Start
+    garden: Workspace, models: Any, files: Any, stopped_all: Start
 ) -> None:
     rows = "".join(f"ann,{item},2024-05-01T10:0{n}:00Z\n" for n, item in enumerate(("rose", "fern", "pot", "spade")))
     garden.data.ingest("garden", events=files.write("more.csv", f"user_id,item_id,timestamp\n{rows}"))
     call = ("spoke", "train", "garden", "--hub", models.hub().ref, "--no-index", "--quiet", *where(garden))
-    (first,) = stopped(TRAINER, call)
+    (first,) = stopped_all(TRAINER, call)
     # Other settings, so that it is not the same version again: the domain is what is taken.
     program = [sys.executable, "-c", TRAINER, *call, "--set", "seed=7", "--json"]
     second = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
