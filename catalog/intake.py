@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import polars as pl
 
 from ..files import file_sha256
 from . import parsing
+from .feeds.formats import find_feed
+from .layout import GENERIC, Layout
 from .mapping import resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
-from .tables import FAULTS, load_table, whole_table
+from .tables import FAULTS, Source, Table, load_table, whole_table
 from .validation import ProblemGroup, Severity, Step, ValidationReport
 
 Overrides = Mapping[str, str] | None  # canonical to source column
@@ -30,7 +32,8 @@ class ReadResult:
     kind: Kind
     frame: pl.DataFrame
     report: ValidationReport
-    mapping: dict[str, str]  # canonical to source column
+    mapping: dict[str, str]  # canonical column to what it was read from
+    format: str = GENERIC
     image_root: Path | None = None  # what image paths are relative to; None where pictures were not looked at
     provenance: dict[str, Any] = field(default_factory=dict)  # plain data, for a snapshot's manifest
 
@@ -43,20 +46,26 @@ class ReadResult:
 class Intake:
     """One table on its way into the canonical schema: raw columns, what is wrong, and the columns done so far."""
 
-    def __init__(self, source: Path | str | pl.DataFrame, kind: Kind, overrides: Overrides, on_error: OnError) -> None:
+    def __init__(
+        self, source: Source, kind: Kind, overrides: Overrides, on_error: OnError, layout: Layout | None = None
+    ) -> None:
+        layout = layout or Layout()
+        table = whole_table(source) if isinstance(source, pl.DataFrame) else load_table(source, layout)
         self.path = None if isinstance(source, pl.DataFrame) else Path(source)
-        table = whole_table(source) if isinstance(source, pl.DataFrame) else load_table(source)
         self.kind, self.on_error, self.source = kind, on_error, kind if self.path is None else self.path.name
-        self.raw, self.rows, self.faults = table.frame, table.rows, table.faults
-        self.mapping = resolve_mapping(self.raw.columns, kind, overrides)
+        self.layout, self.faults = layout, table.faults
         self.groups: list[ProblemGroup] = []
         self.fatal: list[str] = []
-        self.notes: list[str] = []
+        self.notes: list[str] = list(table.notes)
+        self.rows_in = table.frame.height
+        self.steps = [Step("rows read", self.rows_in, self.rows_in)]
+        self.format, self.sources = GENERIC, dict[str, str]()
+        table = self._shaped(table)
+        self.raw, self.rows = table.frame, table.rows
+        self.mapping = resolve_mapping(self.raw.columns, kind, overrides)
         self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
         # Rows that could not be read at all: what their missing values would add is not reported.
         self.unreadable = self.dropped
-        self.rows_in = self.raw.height
-        self.steps = [Step("rows read", self.rows_in, self.rows_in)]
         self.columns: dict[str, pl.Series] = {}
         self.time_kind: TimeKind | None = None
         option = "--map" if self.kind == "items" else "--event-map"
@@ -66,6 +75,31 @@ class Intake:
                 message = f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {columns}."
                 self.stop("missing_column", message, column=name)
         self.report(0).raise_if_errors()
+
+    def _shaped(self, table: Table) -> Table:
+        """The table in canonical columns where it is of a known format."""
+        feed = find_feed(self.kind, table, self.layout.format)
+        if feed is None:
+            return table
+        if any(self.faults.values()):
+            # Rows that could not be read say nothing about their product or event.
+            bad = pl.Series([row for found in self.faults.values() for row in found], dtype=table.rows.dtype)
+            good = ~table.rows.is_in(bad.implode())
+            for code, found in self.faults.items():
+                if found:
+                    self.add_rows(code, [(row, value, "") for row, value in found.items()], FAULTS[code])
+            table, self.faults = replace(table, frame=table.frame.filter(good), rows=table.rows.filter(good)), {}
+        shaped = feed.shape(table, self.layout)
+        self.format, self.sources = feed.name, dict(shaped.sources)
+        found_out = "" if self.layout.format else ", as its columns tell (--format generic reads them as they stand)"
+        self.notes += [f"read as {feed.title}{found_out}", *shaped.notes]
+        self.steps += shaped.steps
+        return shaped.table
+
+    @property
+    def understood(self) -> dict[str, str]:
+        """Canonical column to what it is read from, for people."""
+        return {name: self.sources.get(source, source) for name, source in self.mapping.items()}
 
     def column(self, name: str) -> pl.Series:
         """The raw column of a canonical name, or nulls."""
@@ -183,9 +217,10 @@ class Intake:
         provenance: dict[str, Any] = {
             "source": self.source,
             "source_sha256": None if self.path is None else file_sha256(self.path),
-            "mapping": self.mapping,
+            "format": self.format,
+            "mapping": self.understood,
             "report": report.summary(),
             "waterfall": [step.to_json() for step in report.waterfall],
             **{name: moment and moment.isoformat() for name, moment in (window or {}).items()},
         }
-        return ReadResult(self.kind, frame, report, self.mapping, image_root, provenance)
+        return ReadResult(self.kind, frame, report, self.understood, self.format, image_root, provenance)

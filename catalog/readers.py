@@ -11,7 +11,9 @@ from ..errors import InvalidDataError
 from . import parsing
 from .images import ImageLimits, check_images
 from .intake import Intake, Overrides, ReadResult, RowFault, Window
+from .layout import Layout
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError, event_type_names
+from .tables import Source
 from .validation import Step
 
 CATEGORY_SEPARATORS = (">", "|")
@@ -19,18 +21,19 @@ IMAGE_SEPARATORS = (";", "|")
 
 
 def read_items(
-    source: Path | str | pl.DataFrame,
+    source: Source,
     mapping: Overrides = None,
     image_root: Path | str | None = None,
     on_error: OnError = "fail",
     limits: ImageLimits | None = None,
+    layout: Layout | None = None,
 ) -> ReadResult:
     """Read a catalog file or table; `mapping` goes over the guess.
 
     Picture paths are relative to `image_root`, by default the file's own folder; those of a table without it are not
     looked at, as the report says.
     """
-    intake = Intake(source, "items", mapping, on_error)
+    intake = Intake(source, "items", mapping, on_error, layout)
     columns = intake.columns
     intake.add_faults()
     columns["item_id"] = parsing.identifiers(intake.column("item_id"))
@@ -111,13 +114,14 @@ def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
 
 
 def read_events(
-    source: Path | str | pl.DataFrame,
+    source: Source,
     mapping: Overrides = None,
     item_ids: pl.Series | None = None,
     on_error: OnError = "fail",
     default_event_type: str = "view",
     until: datetime | None = None,
     since: datetime | None = None,
+    layout: Layout | None = None,
 ) -> ReadResult:
     """Read an event file or table; `mapping` goes over the guess.
 
@@ -128,7 +132,7 @@ def read_events(
         raise InvalidDataError(
             f"The default event type {default_event_type!r} is not known; use one of {', '.join(EVENT_TYPES)}."
         )
-    intake = Intake(source, "events", mapping, on_error)
+    intake = Intake(source, "events", mapping, on_error, layout)
     window = {name: own and parsing.utc(own) for name, own in (("since", since), ("until", until))}
     _add_times(intake, window)
     for name in ("user_id", "item_id", "session_id"):

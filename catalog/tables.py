@@ -14,10 +14,12 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import polars as pl
 
 from ..errors import InvalidDataError, NotFoundError
+from .layout import Layout
 
 DELIMITERS = (",", ";", "\t", "|")  # of equally frequent ones the first counts
 # Stands for bytes that are no UTF-8 until their rows are known: a noncharacter, which no text contains.
@@ -33,6 +35,7 @@ FAULTS = {
     "bad_json": f"{{value}} is no JSON object; {JSON_REMEDY}.",
 }
 Found = dict[int, str | None]  # source row number to what was found there
+Source: TypeAlias = "Path | str | pl.DataFrame"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Table:
     frame: pl.DataFrame
     rows: pl.Series
     faults: Mapping[str, Found] = field(default_factory=dict)  # by code of `FAULTS`
+    notes: tuple[str, ...] = ()  # what reading found out about the file
+    separator: str | None = None  # of a delimited file
+    headerless: bool = False  # the columns are named by number, as no line names them
 
 
 def whole_table(frame: pl.DataFrame, faults: Mapping[str, Found] | None = None) -> Table:
@@ -49,7 +55,7 @@ def whole_table(frame: pl.DataFrame, faults: Mapping[str, Found] | None = None) 
     return Table(frame, pl.int_range(1, frame.height + 1, dtype=pl.UInt32, eager=True), faults or {})
 
 
-def load_table(path: Path | str) -> Table:
+def load_table(path: Path | str, layout: Layout | None = None) -> Table:
     """Read .csv, .tsv, .jsonl, .ndjson (also .gz) with every column as text, or .parquet with its own dtypes."""
     path = Path(path)
     suffixes = (*TEXT, *(suffix + ".gz" for suffix in TEXT), *BINARY)

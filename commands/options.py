@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_ar
 
 import click
 
+from ..catalog.layout import Level, TimeUnit
 from ..errors import InvalidDataError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -110,6 +111,22 @@ reading_options = together(
     ),
     click.option("--event-map", metavar="MAP", help="Event columns, written like --map."),
     click.option("--event-type", default="view", show_default=True, help="Type of events where no column names one."),
+    click.option(
+        "--event-types",
+        metavar="MAP",
+        help="Words of the file as WORD=TYPE, such as clicks=view,remove_from_cart=skip; skip leaves events out.",
+    ),
+    click.option(
+        "--format",
+        multiple=True,
+        metavar="NAME",
+        help="Format of a table where its columns tell a wrong one; repeatable.",
+    ),
+    choice("--level", get_args(Level), "What an item is where products have variants."),
+    click.option("--no-header", "header", is_flag=True, default=True, flag_value=False, help="No line names columns."),
+    click.option("--columns", metavar="NAMES", help="Names for the columns of a file without header, as a,b,c."),
+    click.option("--date-format", metavar="FORMAT", help="How times are written, such as %d/%m/%Y."),
+    choice("--time-unit", get_args(TimeUnit), "Unit of times that are numbers; order only counts.", optional=True),
 )
 # How tables are read and taken in: also bad rows, time window, sessions.
 ingest_options = together(
@@ -136,7 +153,21 @@ config_options = together(
 def read_options(given: Mapping[str, Any]) -> ReadOptions:
     """What `reading_options` or `ingest_options` gathered, as the keywords of the workflows; other options stay."""
     maps = {"item_map": read_map(given["item_map"], "items"), "event_map": read_map(given["event_map"], "events")}
-    return cast("ReadOptions", {**given, **maps, "sessions": read_sessions(given.get("sessions"))})
+    layout = {
+        "columns": names(given["columns"]) or None,
+        "event_types": None if given["event_types"] is None else read_pairs(given["event_types"], "WORD=TYPE"),
+        "format": given["format"] or None,
+    }
+    return cast("ReadOptions", {**given, **maps, **layout, "sessions": read_sessions(given.get("sessions"))})
+
+
+def read_pairs(text: str, form: str) -> dict[str, str]:
+    """`a=b,c=d` as a dict; `form` says what is wanted where it is not so written."""
+    pairs = [part.partition("=") for part in names(text)]
+    wrong = next((name for name, equals, value in pairs if not (name.strip() and equals and value.strip())), None)
+    if wrong is not None:
+        raise UsageError(f"{wrong!r} stands without its other half; write {form}, several with commas between them.")
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def read_map(text: str | None, kind: Literal["items", "events"]) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import NotFoundError, UsageError
@@ -88,9 +88,7 @@ class Data:
             raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both.")
         domains = self._context.registry.domains
         known = domains.get(domain)
-        left_open = [key for key in ("item_map", "event_map") if getattr(request, key) is None]
-        kept: dict[str, Any] = {key: known.settings.get(key) for key in left_open}
-        request = replace(request, **kept)
+        request = request.completed(known.settings)
         changes = request.remembered()
         with nullcontext() if dry_run else self._context.lock(f"data {domain}"):
             tables = check(self._context, domain, request, request.sessions or session_settings(known))

@@ -7,17 +7,19 @@ half-written and can simply be repeated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import polars as pl
 
+from ..catalog.feeds.formats import format_names
 from ..catalog.intake import ReadResult
+from ..catalog.layout import Layout, Level, TimeUnit
 from ..catalog.parsing import utc
 from ..catalog.readers import read_events, read_items
-from ..catalog.schema import OnError
+from ..catalog.schema import Kind, OnError
 from ..catalog.sessions import SessionSettings, clean_sessions
 from ..catalog.snapshots import content_hash, write_snapshot
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 
 # What a snapshot's details hold beside the reader's provenance.
 OWN_DETAILS = ("time_kind", "image_root", "sessions")
+# How tables are read, with the defaults: what was told otherwise is remembered by the domain.
+REMEMBERED: dict[str, Any] = {
+    "item_map": None, "event_map": None, "format": None, "level": "product", "header": True, "columns": None,
+    "date_format": None, "time_unit": None, "event_types": None,
+}  # fmt: skip
 
 
 class ReadOptions(TypedDict, total=False):
@@ -44,6 +51,13 @@ class ReadOptions(TypedDict, total=False):
     since: datetime | None  # only events from this moment on
     until: datetime | None  # only events before this moment
     sessions: SessionSettings | None  # how events are cut; by default as the domain is, or the settings' defaults
+    format: str | Sequence[str] | None  # formats of `catalog.feeds` where one is not told by its columns
+    level: Level  # what an item is where products have variants
+    header: bool  # whether a first line names the columns
+    columns: Sequence[str] | None  # names for the columns of a file without header line
+    date_format: str | None  # of times, in the letters of strftime
+    time_unit: TimeUnit | None  # of times that are numbers
+    event_types: Mapping[str, str] | None  # a word of the file to an event type, or to `skip`
 
 
 @dataclass(frozen=True)
@@ -60,11 +74,43 @@ class IngestRequest:
     since: datetime | None = None
     until: datetime | None = None
     sessions: SessionSettings | None = None
+    format: str | Sequence[str] | None = None
+    level: Level = "product"
+    header: bool = True
+    columns: Sequence[str] | None = None
+    date_format: str | None = None
+    time_unit: TimeUnit | None = None
+    event_types: Mapping[str, str] | None = None
+
+    def layout(self, kind: Kind) -> Layout:
+        """What is known of the file of that kind."""
+        return Layout(
+            format=self._format(kind),
+            level=self.level,
+            header=self.header,
+            columns=None if self.columns is None else tuple(self.columns),
+            date_format=self.date_format,
+            time_unit=self.time_unit,
+            event_types=dict(self.event_types or {}),
+        )
+
+    def _format(self, kind: Kind) -> str | None:
+        """The format asked for that is one of that kind; of several, or of both tables, only some may be."""
+        asked = [self.format] if isinstance(self.format, str) else list(self.format or ())
+        unknown = sorted(set(asked) - set(format_names()))
+        if unknown:
+            raise UsageError(f"{unknown[0]!r} is no format; use one of {', '.join(format_names())}.")
+        fitting = [name for name in asked if name in format_names(kind)]
+        if len(fitting) > 1:
+            raise UsageError(f"{' and '.join(fitting)} are both formats of {kind}; name one.")
+        if not fitting and asked and (self.items is None or self.events is None):
+            raise UsageError(f"{asked[0]!r} is no format of {kind}; use one of {', '.join(format_names(kind))}.")
+        return fitting[0] if fitting else None
 
     def read_items(self) -> ReadResult:
         """The catalog in the canonical schema; `items` must be given."""
         assert self.items is not None
-        return read_items(self.items, self.item_map, self.images, self.on_error)
+        return read_items(self.items, self.item_map, self.images, self.on_error, layout=self.layout("items"))
 
     def read_events(self, item_ids: pl.Series | None) -> ReadResult:
         """The events in the canonical schema, checked against the catalog's ids if known; `events` must be given."""
@@ -77,14 +123,20 @@ class IngestRequest:
             default_event_type=self.event_type,
             until=self.until,
             since=self.since,
+            layout=self.layout("events"),
         )
+
+    def completed(self, settings: Mapping[str, Any]) -> IngestRequest:
+        """Itself, with what a domain's settings say of whatever was left open."""
+        left_open = [name for name in REMEMBERED if getattr(self, name) == REMEMBERED[name] and name in settings]
+        return replace(self, **{name: settings[name] for name in left_open})
 
     def remembered(self) -> dict[str, Any]:
         """What a domain's settings keep of it, for the next ingest."""
-        given: dict[str, Any] = {"item_map": dict(self.item_map or {}), "event_map": dict(self.event_map or {})}
+        given = {name: getattr(self, name) for name in REMEMBERED if getattr(self, name) not in (REMEMBERED[name], {})}
         if self.sessions is not None:
             given["sessions"] = self.sessions.model_dump()
-        return {key: value for key, value in given.items() if value}
+        return given
 
 
 @dataclass(frozen=True)
@@ -93,6 +145,7 @@ class IngestResult(Record):
 
     ref: str | None  # None where a dry run stopped short of making it
     kind: str  # `items` or `events`
+    format: str  # of `catalog.feeds`, or `generic`
     rows: int  # kept
     content_hash: str
     cached: bool
@@ -243,6 +296,7 @@ def _result(table: CheckedTable, snapshot: SnapshotRecord | None, cached: bool, 
     return IngestResult(
         ref=None if snapshot is None else snapshot.ref,
         kind=table.kind,
+        format=table.read.format,
         rows=table.read.frame.height,
         content_hash=table.content_hash,
         cached=cached,

@@ -1,0 +1,1 @@
+"""Formats in which shops, analytics tools and research sets export: one file each, listed in `formats`."""

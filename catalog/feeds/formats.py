@@ -1,0 +1,27 @@
+"""Every format, and which of them a table is."""
+
+from __future__ import annotations
+
+from ...errors import UsageError
+from ..layout import GENERIC
+from ..schema import Kind
+from ..tables import Table
+from .base import Feed
+
+FEEDS: tuple[Feed, ...] = ()
+
+
+def format_names(kind: Kind | None = None) -> tuple[str, ...]:
+    """What `--format` takes, for one kind of table or for both."""
+    names = (feed.name for feed in FEEDS if kind in (None, feed.kind))
+    return (*dict.fromkeys(names), GENERIC)
+
+
+def find_feed(kind: Kind, table: Table, name: str | None) -> Feed | None:
+    """The format of that name, else the one that the table is in; None reads its columns as they stand."""
+    if name is None:
+        return next((feed for feed in FEEDS if feed.kind == kind and feed.matches(table)), None)
+    feed = next((feed for feed in FEEDS if feed.kind == kind and feed.name == name), None)
+    if feed is None and name != GENERIC:
+        raise UsageError(f"{name!r} is no format of {kind}; use one of {', '.join(format_names(kind))}.")
+    return feed
