@@ -60,9 +60,12 @@ class Intake:
         self.rows_in = table.frame.height
         self.steps = [Step("rows read", self.rows_in, self.rows_in)]
         self.format, self.sources = GENERIC, dict[str, str]()
-        table = self._shaped(table)
+        table = self._shaped(table, overrides or {})
         self.raw, self.rows = table.frame, table.rows
-        self.mapping = resolve_mapping(self.raw.columns, kind, overrides)
+        # A format has named its canonical columns so; a guess could only take an attribute for one that it lacks.
+        named = {name: name for name in SCHEMAS[kind] if name in self.raw.columns}
+        known = None if self.format == GENERIC else named
+        self.mapping = resolve_mapping(self.raw.columns, kind, overrides, known)
         self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
         # Rows that could not be read at all: what their missing values would add is not reported.
         self.unreadable = self.dropped
@@ -76,8 +79,8 @@ class Intake:
                 self.stop("missing_column", message, column=name)
         self.report(0).raise_if_errors()
 
-    def _shaped(self, table: Table) -> Table:
-        """The table in canonical columns where it is of a known format."""
+    def _shaped(self, table: Table, overrides: Mapping[str, str]) -> Table:
+        """The table in canonical columns where it is of a known format, and the source columns that overrides name."""
         feed = find_feed(self.kind, table, self.layout.format)
         if feed is None:
             return table
@@ -94,7 +97,12 @@ class Intake:
         found_out = "" if self.layout.format else ", as its columns tell (--format generic reads them as they stand)"
         self.notes += [f"read as {feed.title}{found_out}", *shaped.notes]
         self.steps += shaped.steps
-        return shaped.table
+        made = shaped.table
+        named = {name for name in overrides.values() if name in table.frame.columns} - set(made.frame.columns)
+        # A row of the format begins at one of the source: that one's values are meant.
+        begins = table.rows.search_sorted(made.rows)
+        columns = [table.frame[name].gather(begins) for name in table.frame.columns if name in named]
+        return replace(made, frame=made.frame.with_columns(columns))
 
     @property
     def understood(self) -> dict[str, str]:

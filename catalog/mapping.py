@@ -63,11 +63,17 @@ def guess_mapping(columns: Sequence[str], kind: Kind) -> dict[str, str]:
     return found
 
 
-def resolve_mapping(columns: Sequence[str], kind: Kind, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Source column by canonical column: the guess, under the overrides; an empty source takes a column out."""
+def resolve_mapping(
+    columns: Sequence[str],
+    kind: Kind,
+    overrides: Mapping[str, str] | None = None,
+    known: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Source column by canonical column: the guess, or what is known, under the overrides; an empty source is none."""
     changes = dict(overrides or {})
+    guess = guess_mapping(columns, kind) if known is None else known
     # A source column that is claimed by hand is no longer free for a guess.
-    merged = {name: source for name, source in guess_mapping(columns, kind).items() if source not in changes.values()}
+    merged = {name: source for name, source in guess.items() if source not in changes.values()}
     for name, source in changes.items():
         if name not in SCHEMAS[kind]:
             raise InvalidDataError(f"{name!r} is no column of {kind}; map one of: {', '.join(SCHEMAS[kind])}.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from ...errors import InvalidDataError
 from ..layout import Layout
@@ -67,33 +68,58 @@ def decoded(column: pl.Series, dtype: pl.DataType) -> pl.Series:
 
     Fields that `dtype` lacks are left aside and those that the column lacks are null; what is no such JSON is null.
     """
-    if column.dtype != pl.String:
-        return column.cast(dtype, strict=False) if column.dtype == pl.Null else _aligned(column, dtype)
+    if column.dtype == pl.String:
+        return _decoded_text(column, dtype)
+    # Named for itself: fields of structs may bear any name.
+    frame = column.alias("column").to_frame().with_columns(fitted=_fitted(pl.col("column"), column.dtype, dtype))
+    return frame["fitted"].alias(column.name)
+
+
+def _decoded_text(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     try:
         return column.str.json_decode(dtype)
     except pl.exceptions.PolarsError:
-        # One broken cell must not cost the others: row by row.
-        return pl.concat([_one(column.slice(row, 1), dtype) for row in range(len(column))] or [column.cast(dtype)])
+        if len(column) == 1:
+            return pl.Series(column.name, [None], dtype=dtype)
+        # One broken cell must not cost the others: it is looked for by halving.
+        middle = len(column) // 2
+        return pl.concat([_decoded_text(part, dtype) for part in (column.slice(0, middle), column.slice(middle))])
 
 
-def _one(cell: pl.Series, dtype: pl.DataType) -> pl.Series:
-    try:
-        return cell.str.json_decode(dtype)
-    except pl.exceptions.PolarsError:
-        return pl.Series(cell.name, [None], dtype=dtype)
+def _fitted(expr: pl.Expr, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    """Nested values with exactly the wanted fields, which no cast of polars adds or drops."""
+    if isinstance(wanted, pl.List):
+        # BigQuery and Spark may wrap a list into {"list": [{"element": ...}]}.
+        expr, given = _unwrapped(expr, given, "list")
+        if not isinstance(given, pl.List | pl.Array):
+            return pl.lit(None, dtype=wanted)
+        lists = expr.arr.to_list() if isinstance(given, pl.Array) else expr
+        element, inner = _unwrapped(pl.element(), _inner(given), "element", "item")
+        return lists.list.eval(_fitted(element, inner, _inner(wanted)))
+    if isinstance(wanted, pl.Struct):
+        own = _fields(given)
+        fields = {
+            name: _fitted(expr.struct.field(name), own[name], dtype) if name in own else pl.lit(None, dtype=dtype)
+            for name, dtype in _fields(wanted).items()
+        }
+        return pl.struct([field.alias(name) for name, field in fields.items()])
+    return pl.lit(None, dtype=wanted) if given.is_nested() else expr.cast(wanted, strict=False)
 
 
-def _aligned(column: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Nested values through Python, as no cast of polars drops or adds fields."""
-    return pl.Series(column.name, [_fit(value, dtype) for value in column.to_list()], dtype=dtype, strict=False)
+def _unwrapped(expr: pl.Expr, dtype: pl.DataType, *names: str) -> tuple[pl.Expr, pl.DataType]:
+    """What an object holds that has only the one field, of such a name."""
+    fields = _fields(dtype)
+    name = next(iter(fields), "")
+    return (expr.struct.field(name), fields[name]) if len(fields) == 1 and name in names else (expr, dtype)
 
 
-def _fit(value: object, dtype: pl.DataType) -> object:
-    if isinstance(dtype, pl.List):
-        inner = dtype.inner
-        assert isinstance(inner, pl.DataType)
-        return [_fit(part, inner) for part in value] if isinstance(value, list) else None
-    if isinstance(dtype, pl.Struct):
-        given = value if isinstance(value, dict) else {}
-        return {f.name: _fit(given.get(f.name), f.dtype) for f in dtype.fields if isinstance(f.dtype, pl.DataType)}
-    return None if value is None or isinstance(value, list | dict) else value
+def _fields(dtype: pl.DataType) -> dict[str, pl.DataType]:
+    return {field.name: _made(field.dtype) for field in dtype.fields} if isinstance(dtype, pl.Struct) else {}
+
+
+def _inner(dtype: pl.List | pl.Array) -> pl.DataType:
+    return _made(dtype.inner)
+
+
+def _made(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+    return dtype if isinstance(dtype, pl.DataType) else dtype()
