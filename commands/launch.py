@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import click
 
-from .call import Call, command
+from .call import Call, Noun
 from .models import dict_table
-from .options import config_options, dry_run, how_many, ingest_options, read_config, read_options
+from .options import choice, config_options, dry_run, how_many, ingest_options, read_config, read_options
 from .output import facts
 from .recommend import recommended
 
 
-@command(example="hubspoke launch garden --catalog garden/items.csv --images garden/photos")
+class _Launch(Noun):
+    """`launch NAME` is short for `launch new NAME`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """A first word that is no command of the group is the name of a category, or an option of `new`."""
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["new", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Launch)
+def launch() -> None:
+    """A new category from its catalog to its first recommendations, and what serves it kept up to date.
+
+    `hubspoke launch garden --catalog FILE` is short for `hubspoke launch new garden --catalog FILE`.
+    """
+
+
+@launch.command(example="hubspoke launch new garden --catalog garden/items.csv --images garden/photos")
 @click.argument("name")
 @click.option("--catalog", required=True, metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
 @click.option("--events", metavar="FILE", help="Events, where there are any yet.")
@@ -22,7 +40,7 @@ from .recommend import recommended
 @ingest_options
 @config_options
 @dry_run
-def launch(
+def new(
     call: Call, /, name: str, catalog: str, config: str | None, settings: tuple[str, ...], dry_run: bool, **given: Any
 ) -> None:
     """Launch a category: add its data, embed it, index it, train where there are events, and recommend.
@@ -34,3 +52,43 @@ def launch(
     head = facts((name, getattr(result, name)) for name in ("domain", "mode", "release", "seconds"))
     shown = map(recommended, result.recommendations)
     call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps), *shown]))
+
+
+@launch.command(example="hubspoke launch refresh garden --catalog garden/items.csv --events garden/events.csv")
+@click.argument("domain")
+@click.option("--catalog", metavar="FILE", help="Newer catalog, ingested first.")
+@click.option("--events", metavar="FILE", help="Newer events, ingested first.")
+@choice("--retrain", ("due", "always", "never"), "Train a new spoke where it is due, always, or never.")
+@ingest_options
+@config_options
+@dry_run
+def refresh(
+    call: Call,
+    /,
+    domain: str,
+    catalog: str | None,
+    events: str | None,
+    retrain: Literal["due", "always", "never"],
+    config: str | None,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    **given: Any,
+) -> None:
+    """Bring what serves a category up to its newest data. Made to be run by a scheduler: repeated, it does nothing.
+
+    The live index is extended by the newest catalog. A new spoke is due where none serves yet, where the live hub has
+    moved on, or where events have grown by a tenth. It goes live if it ranks the newest events as well as what is live
+    or better, and meets the gate; else the command ends with 3 and what was live stays.
+    """
+    result = call.workspace().refresh(
+        domain,
+        catalog,
+        events,
+        retrain=retrain,
+        config=read_config(config, settings),
+        dry_run=dry_run,
+        **read_options(given),
+    )
+    names = ("domain", "before", "after", "due", "retrained", "why", "seconds")
+    head = facts([*((name, getattr(result, name)) for name in names), ("judged", result.judged and str(result.judged))])
+    call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps)]))

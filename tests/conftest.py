@@ -57,7 +57,7 @@ def json_contract() -> Callable[[Sequence[str], str], None]:
         found = json.loads(written)
         # A model that failed to train has an `error` too, which is text.
         failed = isinstance(found.get("error"), dict)
-        names = [schemas.ERROR] if failed else [" ".join(arguments[:2]), arguments[0]]
+        names = [schemas.ERROR] if failed else [" ".join(arguments[:2]), arguments[0], f"{arguments[0]} new"]
         command = next((name for name in names if name in schemas.DOCUMENTS), None)
         assert command is not None, f"{arguments} has no line in commands/schemas.py"
         validator = jsonschema.Draft202012Validator(

@@ -52,6 +52,7 @@ promote lamps:1
 rollback lamps --reason worse
 promote lamps:1 --reason better
 history lamps
+launch refresh lamps
 recommend lamps --session {item},oak -k 3 --exclude-seen
 similar lamps {item} -k 3
 explain lamps --session {item} -k 3
@@ -142,7 +143,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
 def _step(line: tuple[str, ...]) -> Step:
     ended = CliRunner().invoke(cli, [*line, "--json", "--quiet"])
     assert ended.exit_code == 0 or line[0] == "doctor", ended.output
-    command = next(name for name in (" ".join(line[:2]), line[0]) if name in RESULTS)
+    command = next(name for name in (" ".join(line[:2]), line[0], f"{line[0]} new") if name in RESULTS)
     return Step(command, line, ended.stdout)
 
 
@@ -174,7 +175,7 @@ def test_a_category_from_files_to_rollback(journey: Journey) -> None:
     assert added["events"]["rows"] > 200
     hub = journey.one("hub train")
     assert (hub["ref"], hub["status"], hub["summary"]["kept_share"]) == ("hub:1", "ready", 0.0)
-    launched = journey.one("launch")
+    launched = journey.one("launch new")
     assert (launched["mode"], launched["release"]) == ("day zero", "release:mugs/1")
     assert [len(answer["items"]) for answer in launched["recommendations"]] == [3, 3, 3]
     assert [model["ref"] for model in journey.one("spoke list")["spokes"]] == ["lamps:1"]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .ingest import ReadOptions
     from .launches import LaunchResult
     from .recommendations import Recommendations
+    from .refresh import RefreshResult, Retrain
     from .rules import RuleVersions
     from .spokes import Spokes
 
@@ -142,6 +143,22 @@ class Workspace(Context):
 
         given = (self, name, catalog, events)
         return launch(*given, hub=hub, k=k, config=config, description=description, dry_run=dry_run, **options)
+
+    def refresh(
+        self,
+        domain: str,
+        catalog: Table | None = None,
+        events: Table | None = None,
+        *,
+        retrain: Retrain = "due",
+        config: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        **options: Unpack[ReadOptions],
+    ) -> RefreshResult:
+        """Bring what serves a category up to its newest data; a new spoke goes live where it is as good or better."""
+        from .refresh import refresh
+
+        return refresh(self, domain, catalog, events, retrain=retrain, config=config, dry_run=dry_run, **options)
 
     def recommend(
         self, ref: str, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
