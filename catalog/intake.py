@@ -84,6 +84,7 @@ class Intake:
         feed = find_feed(self.kind, table, self.layout.format)
         if feed is None:
             return table
+        resolve_mapping([*table.frame.columns, *feed.reads], self.kind, overrides, {})
         if any(self.faults.values()):
             # Rows that could not be read say nothing about their product or event.
             bad = pl.Series([row for found in self.faults.values() for row in found], dtype=table.rows.dtype)
@@ -92,13 +93,17 @@ class Intake:
                 if found:
                     self.add_rows(code, [(row, value, "") for row, value in found.items()], FAULTS[code])
             table, self.faults = replace(table, frame=table.frame.filter(good), rows=table.rows.filter(good)), {}
-        shaped = feed.shape(table, self.layout)
+        claimed = {name: source for name, source in overrides.items() if source in table.frame.columns}
+        shaped = feed.shape(table, replace(self.layout, claimed=claimed))
         self.format, self.sources = feed.name, dict(shaped.sources)
         found_out = "" if self.layout.format else ", as its columns tell (--format generic reads them as they stand)"
         self.notes += [f"read as {feed.title}{found_out}", *shaped.notes]
         self.steps += shaped.steps
         made = shaped.table
-        named = {name for name in overrides.values() if name in table.frame.columns} - set(made.frame.columns)
+        # What is mapped by hand goes over what the format reads.
+        replaced = [name for name in shaped.sources if name in claimed and name not in claimed.values()]
+        made = replace(made, frame=made.frame.drop(replaced))
+        named = set(claimed.values()) - set(made.frame.columns)
         # A row of the format begins at one of the source: that one's values are meant.
         begins = table.rows.search_sorted(made.rows)
         columns = [table.frame[name].gather(begins) for name in table.frame.columns if name in named]

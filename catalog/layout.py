@@ -25,3 +25,5 @@ class Layout:
     date_format: str | None = None  # of times, in the letters of strftime: `%d/%m/%Y %H:%M`
     time_unit: TimeUnit | None = None  # of times that are numbers; `order` counts events only
     event_types: Mapping[str, str] = field(default_factory=dict)  # a word of the file to an event type or `skip`
+    # Canonical column to the column of the file that is mapped to it by hand: a format may keep it.
+    claimed: Mapping[str, str] = field(default_factory=dict)

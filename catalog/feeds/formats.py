@@ -7,8 +7,9 @@ from ..layout import GENERIC
 from ..schema import Kind
 from ..tables import Table
 from .base import Feed
+from .shopify import Shopify
 
-FEEDS: tuple[Feed, ...] = ()
+FEEDS: tuple[Feed, ...] = (Shopify(),)
 
 
 def format_names(kind: Kind | None = None) -> tuple[str, ...]:
