@@ -58,7 +58,7 @@ class Shopify(Feed):
     """Both generations of the header: `Handle, Variant SKU, Body (HTML)` and `URL handle, SKU, Description`."""
 
     name = "shopify"
-    kind: Kind = "items"
+    kind: ClassVar[Kind] = "items"
     title = "Shopify product export (CSV)"
     export = "Admin > Products > Export"
     reads: ClassVar[Mapping[str, str]] = {
