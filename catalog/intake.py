@@ -14,9 +14,10 @@ from ..files import file_sha256
 from . import parsing
 from .feeds.formats import find_feed
 from .layout import GENERIC, Layout
-from .mapping import resolve_mapping
+from .mapping import read_overrides, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
 from .tables import FAULTS, Source, Table, load_table, whole_table
+from .transforms import Origin, read_origins
 from .validation import ProblemGroup, Severity, Step, ValidationReport
 
 Overrides = Mapping[str, str] | None  # canonical to source column
@@ -47,7 +48,13 @@ class Intake:
     """One table on its way into the canonical schema: raw columns, what is wrong, and the columns done so far."""
 
     def __init__(
-        self, source: Source, kind: Kind, overrides: Overrides, on_error: OnError, layout: Layout | None = None
+        self,
+        source: Source,
+        kind: Kind,
+        overrides: Overrides,
+        on_error: OnError,
+        layout: Layout | None = None,
+        item_ids: pl.Series | None = None,
     ) -> None:
         layout = layout or Layout()
         table = whole_table(source) if isinstance(source, pl.DataFrame) else load_table(source, layout)
@@ -60,12 +67,11 @@ class Intake:
         self.rows_in = table.frame.height
         self.steps = [Step("rows read", self.rows_in, self.rows_in)]
         self.format, self.sources = GENERIC, dict[str, str]()
-        table = self._shaped(table, overrides or {})
-        self.raw, self.rows = table.frame, table.rows
-        # A format has named its canonical columns so; a guess could only take an attribute for one that it lacks.
-        named = {name: name for name in SCHEMAS[kind] if name in self.raw.columns}
-        known = None if self.format == GENERIC else named
-        self.mapping = resolve_mapping(self.raw.columns, kind, overrides, known)
+        shaped = self._shaped(table, overrides or {})
+        self.raw, self.rows = shaped.frame, shaped.rows
+        resolved = resolve_mapping(self.raw, kind, overrides, item_ids, shaped=shaped is not table)
+        self.mapping, self.origins, self.reasons = resolved.written, resolved.origins, resolved.reasons
+        self.notes += resolved.notes
         self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
         # Rows that could not be read at all: what their missing values would add is not reported.
         self.unreadable = self.dropped
@@ -84,7 +90,7 @@ class Intake:
         feed = find_feed(self.kind, table, self.layout.format)
         if feed is None:
             return table
-        resolve_mapping([*table.frame.columns, *feed.reads], self.kind, overrides, {})
+        claimed = read_overrides([*table.frame.columns, *feed.reads], self.kind, overrides)
         if any(self.faults.values()):
             # Rows that could not be read say nothing about their product or event.
             bad = pl.Series([row for found in self.faults.values() for row in found], dtype=table.rows.dtype)
@@ -93,21 +99,28 @@ class Intake:
                 if found:
                     self.add_rows(code, [(row, value, "") for row, value in found.items()], FAULTS[code])
             table, self.faults = replace(table, frame=table.frame.filter(good), rows=table.rows.filter(good)), {}
-        claimed = {name: source for name, source in overrides.items() if source in table.frame.columns}
-        shaped = feed.shape(table, replace(self.layout, claimed=claimed))
+        named = {
+            name: origins for name, origins in claimed.items() if set(_columns(origins)) <= set(table.frame.columns)
+        }
+        layout = replace(self.layout, claimed={name: origins[0].column for name, origins in named.items() if origins})
+        shaped = feed.shape(table, layout)
+        ids = named.get("item_id") if self.kind == "items" and layout.level == "product" else None
+        # A column that tells more items apart than there are products tells variants apart.
+        if ids and read_origins(table.frame, ids).drop_nulls().n_unique() > shaped.table.frame.height:
+            shaped = feed.shape(table, replace(layout, level="variant"))
+            self.notes.append(f"item_id is mapped to {overrides['item_id']}, so every variant is an item")
         self.format, self.sources = feed.name, dict(shaped.sources)
         found_out = "" if self.layout.format else ", as its columns tell (--format generic reads them as they stand)"
         self.notes += [f"read as {feed.title}{found_out}", *shaped.notes]
         self.steps += shaped.steps
-        made = shaped.table
+        made, kept = shaped.table, {column for origins in claimed.values() for column in _columns(origins)}
         # What is mapped by hand goes over what the format reads.
-        replaced = [name for name in shaped.sources if name in claimed and name not in claimed.values()]
+        replaced = [name for name in shaped.sources if name in named and name not in kept]
         made = replace(made, frame=made.frame.drop(replaced))
-        named = set(claimed.values()) - set(made.frame.columns)
         # A row of the format begins at one of the source: that one's values are meant.
         begins = table.rows.search_sorted(made.rows)
-        columns = [table.frame[name].gather(begins) for name in table.frame.columns if name in named]
-        return replace(made, frame=made.frame.with_columns(columns))
+        lacking = [name for name in table.frame.columns if name in kept and name not in made.frame.columns]
+        return replace(made, frame=made.frame.with_columns(table.frame[name].gather(begins) for name in lacking))
 
     @property
     def understood(self) -> dict[str, str]:
@@ -116,10 +129,9 @@ class Intake:
 
     def column(self, name: str) -> pl.Series:
         """The raw column of a canonical name, or nulls."""
-        source = self.mapping.get(name)
-        if source is None:
+        if name not in self.origins:
             return pl.Series(name, [None], dtype=pl.String).new_from_index(0, self.raw.height)
-        return self.raw[source].alias(name)
+        return read_origins(self.raw, self.origins[name]).alias(name)
 
     # ---- what is wrong ----
 
@@ -182,7 +194,8 @@ class Intake:
         self.add(f"bad_{name}", bad, message, column=name, values=raw, drop=False)
 
     def _unmapped(self) -> list[str]:
-        return [name for name in self.raw.columns if name not in self.mapping.values()]
+        used = {column for origins in self.origins.values() for column in _columns(origins)}
+        return [name for name in self.raw.columns if name not in used]
 
     def add_attributes(self) -> None:
         """Whatever no canonical column reads, as key and value."""
@@ -195,8 +208,8 @@ class Intake:
 
     def take(self, order: pl.Series) -> None:
         """Keep these rows in this order, with only those raw columns that become attributes."""
-        rest = [*self._unmapped(), self.mapping.get("attributes")]
-        self.raw = self.raw.select([name for name in rest if name])
+        rest = [*self._unmapped(), *_columns(self.origins.get("attributes", ()))]
+        self.raw = self.raw.select(rest)
         self.raw = pl.DataFrame([self.raw[name].gather(order) for name in self.raw.columns])
         for name in list(self.columns):
             self.columns[name] = self.columns.pop(name).gather(order)
@@ -237,3 +250,7 @@ class Intake:
             **{name: moment and moment.isoformat() for name, moment in (window or {}).items()},
         }
         return ReadResult(self.kind, frame, report, self.understood, self.format, image_root, provenance)
+
+
+def _columns(origins: Sequence[Origin]) -> list[str]:
+    return [origin.column for origin in origins]

@@ -1,101 +1,94 @@
-"""Which column of a file is which canonical column: guessed from common names, overridden by option or YAML."""
+"""Which column of a file is which canonical column: guessed from names and values, overridden by option or YAML."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import yaml
 
 from ..errors import InvalidDataError, NotFoundError, UsageError
+from .guessing import Guess, guess_mapping
 from .schema import SCHEMAS, Kind
-
-# Best name first; compared without case, spaces and punctuation.
-SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
-    "items": {
-        "item_id": ("product_id", "sku", "asin", "parent_asin", "article_id", "movie_id", "id", "item", "product_code",
-                    "stock_code", "product", "article", "handle"),
-        "title": ("name", "product_name", "item_name", "product_title", "item_title", "prod_name", "display_name"),
-        "description": ("product_description", "detail_desc", "desc", "body", "body_html", "long_description",
-                        "details", "overview", "text"),
-        "brand": ("brand_name", "manufacturer", "vendor", "maker"),
-        "category_path": ("categories", "category", "product_category", "category_name", "google_product_category",
-                          "product_type", "genres", "main_category"),
-        "price": ("list_price", "unit_price", "sale_price", "retail_price", "amount"),
-        "currency": ("price_currency", "currency_code"),
-        "image": ("images", "image_path", "image_file", "picture", "photo", "image_name", "img", "image_link"),
-        "available": ("availability", "in_stock", "is_available", "active"),
-        "created_at": ("created", "date_added", "launch_date", "first_seen", "added_at", "create_time"),
-        "cost": ("unit_cost", "purchase_price", "cost_price", "cogs"),
-    },
-    "events": {
-        "user_id": ("user", "uid", "customer_id", "customer", "household_id", "visitor_id", "client_id", "shopper_id",
-                    "reviewer_id", "member_id", "account_id", "user_pseudo_id"),
-        "item_id": ("product_id", "sku", "asin", "parent_asin", "article_id", "movie_id", "item", "product",
-                    "stock_code", "product_code", "article"),
-        "timestamp": ("event_time", "datetime", "transaction_timestamp", "event_timestamp", "ts", "unix_timestamp",
-                      "unix_review_time", "invoice_date", "order_date", "purchase_date", "t_dat", "created_at",
-                      "date", "time", "visit_time"),
-        "event_type": ("event", "event_name", "action", "behavior", "behaviour", "behavior_type", "action_type",
-                       "interaction", "type"),
-        "session_id": ("session", "basket_id", "order_id", "invoice", "invoice_no", "visit_id", "user_session",
-                       "transaction_id"),
-        "query": ("search_query", "search_term", "keywords", "search_text"),
-        "value": ("sales_value", "revenue", "amount", "total", "total_price", "sales"),
-        "quantity": ("qty", "count", "units", "quantity_sold"),
-        "position": ("sequence", "seq", "seq_no", "event_index"),
-    },
-}  # fmt: skip
+from .transforms import ELSE, Origin, find_origins
 
 
-def guess_mapping(columns: Sequence[str], kind: Kind) -> dict[str, str]:
-    """The mapping that the column names suggest: canonical names first, then common other names, without case."""
-    free = {_plain(column): column for column in reversed(columns)}
-    found: dict[str, str] = {}
-    for name in SCHEMAS[kind]:
-        if _plain(name) in free:
-            found[name] = free.pop(_plain(name))
-    for name, synonyms in SYNONYMS[kind].items():
-        match = next((s for s in map(_plain, synonyms) if s in free), None)
-        if name not in found and match is not None:
-            found[name] = free.pop(match)
-    return found
+@dataclass(frozen=True)
+class ResolvedMapping:
+    """What each canonical column is read from: as it is written in a mapping, and taken apart."""
+
+    written: dict[str, str]
+    origins: dict[str, tuple[Origin, ...]]
+    reasons: dict[str, str]  # canonical to why, in words
+    notes: tuple[str, ...]
 
 
 def resolve_mapping(
-    columns: Sequence[str],
+    frame: pl.DataFrame,
     kind: Kind,
     overrides: Mapping[str, str] | None = None,
-    known: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """Source column by canonical column: the guess, or what is known, under the overrides; an empty source is none."""
-    changes = dict(overrides or {})
-    guess = guess_mapping(columns, kind) if known is None else known
+    item_ids: pl.Series | None = None,
+    *,
+    shaped: bool = False,
+) -> ResolvedMapping:
+    """The guess under the overrides; an empty source takes a column out.
+
+    A format has `shaped` its canonical columns under their own names: a guess could only take an attribute for one that
+    it lacks.
+    """
+    claimed = read_overrides(frame.columns, kind, overrides or {})
     # A source column that is claimed by hand is no longer free for a guess.
-    merged = {name: source for name, source in guess.items() if source not in changes.values()}
-    for name, source in changes.items():
+    taken = {origin.column for origins in claimed.values() for origin in origins}
+    if shaped:
+        own = [name for name in SCHEMAS[kind] if name in frame.columns and name not in taken]
+        guess = Guess({name: (Origin(name),) for name in own}, dict.fromkeys(own, "by its format"))
+    else:
+        guess = guess_mapping(frame, kind, item_ids, taken=taken, given=claimed)
+    merged = {**guess.mapping, **claimed}
+    found = {name: merged[name] for name in SCHEMAS[kind] if merged.get(name)}
+    reasons = {name: "by hand" if name in claimed else guess.reasons[name] for name in found}
+    written = {name: ELSE.join(map(str, origins)) for name, origins in found.items()}
+    return ResolvedMapping(written, found, reasons, guess.notes)
+
+
+def read_overrides(columns: Sequence[str], kind: Kind, overrides: Mapping[str, str]) -> dict[str, tuple[Origin, ...]]:
+    """What is mapped by hand, taken apart; nothing where a column is taken out."""
+    claimed: dict[str, tuple[Origin, ...]] = {}
+    for name, source in overrides.items():
         if name not in SCHEMAS[kind]:
             raise InvalidDataError(f"{name!r} is no column of {kind}; map one of: {', '.join(SCHEMAS[kind])}.")
-        if source and source not in columns:
+        origins = find_origins(source, columns) if source else ()
+        if origins is None:
             raise InvalidDataError(
                 f"The mapping reads {name} from column {source!r}, which the table lacks; "
                 f"use one of: {', '.join(columns)}."
             )
-    merged |= changes
-    return {name: merged[name] for name in SCHEMAS[kind] if merged.get(name)}
+        claimed[name] = origins
+    return claimed
+
+
+# `title=name`, where a source may stand in quotes for the sake of a comma.
+PART = re.compile(r'(?:=\s*"(?:[^"]|"")*"|[^,])+')
+QUOTED = re.compile(r'"((?:[^"]|"")*)"(.*)')
 
 
 def parse_map_option(text: str) -> dict[str, str]:
     """`title=name,price=cost_eur` as a dict of overrides; `title=` takes the guess for title away."""
     changes: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, map(str.strip, PART.findall(text))):
         name, equals, source = (p.strip() for p in part.partition("="))
         if not equals or not name:
-            raise UsageError(f"{part!r} is no column mapping; write CANONICAL=SOURCE, as in title=name,price=cost_eur.")
+            raise UsageError(
+                f"{part!r} is no column mapping; write CANONICAL=SOURCE, as in title=name,price=cost_eur, and a column "
+                'with a comma in its name in quotes, as in title="Name, long".'
+            )
         if name in changes:
             raise UsageError(f"{name!r} is mapped to both {changes[name]!r} and {source!r}; name it once.")
-        changes[name] = source
+        quoted = QUOTED.fullmatch(source)
+        changes[name] = quoted[1].replace('""', '"') + quoted[2] if quoted else source
     return changes
 
 
@@ -117,7 +110,3 @@ def load_mapping(path: Path | str, kind: Kind | None = None) -> dict[str, str]:
             f"{path} is no flat list of 'canonical: source' lines; write lines such as 'title: name'."
         )
     return {str(name): "" if source is None else str(source) for name, source in content.items()}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^0-9a-z]", "", name.lower()) or name

@@ -132,7 +132,7 @@ def read_events(
         raise InvalidDataError(
             f"The default event type {default_event_type!r} is not known; use one of {', '.join(EVENT_TYPES)}."
         )
-    intake = Intake(source, "events", mapping, on_error, layout)
+    intake = Intake(source, "events", mapping, on_error, layout, item_ids)
     window = {name: own and parsing.utc(own) for name, own in (("since", since), ("until", until))}
     _add_times(intake, window)
     for name in ("user_id", "item_id", "session_id"):

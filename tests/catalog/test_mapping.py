@@ -1,41 +1,15 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
-from hubspoke.catalog.mapping import guess_mapping, load_mapping, parse_map_option, resolve_mapping
+from hubspoke.catalog.mapping import load_mapping, parse_map_option, resolve_mapping
+from hubspoke.catalog.transforms import find_origins
 from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
 
 
-def test_guess_reads_common_names_without_case() -> None:
-    columns = ["Household_ID", "basket_id", "PRODUCT_ID", "quantity", "sales_value", "transaction_timestamp", "week"]
-    mapping = guess_mapping(columns, "events")
-    assert mapping == {
-        "user_id": "Household_ID",
-        "item_id": "PRODUCT_ID",
-        "timestamp": "transaction_timestamp",
-        "session_id": "basket_id",
-        "value": "sales_value",
-        "quantity": "quantity",
-    }
-
-
-@pytest.mark.parametrize(
-    ("column", "kind", "canonical"),
-    [
-        *((name, "items", "item_id") for name in ("sku", "asin", "article_id")),
-        ("productName", "items", "title"),
-        ("visitorid", "events", "user_id"),
-        ("event_time", "events", "timestamp"),
-        ("qty", "events", "quantity"),
-        ("event", "events", "event_type"),
-    ],
-)
-def test_synonyms(column: str, kind: Any, canonical: str) -> None:
-    assert guess_mapping([column], kind) == {canonical: column}
-
-
-def test_a_canonical_name_wins_and_each_column_is_used_once() -> None:
-    assert guess_mapping(["name", "title", "id", "item_id"], "items") == {"item_id": "item_id", "title": "title"}
+def resolve(frame: pl.DataFrame, kind: Any, changes: dict[str, str] | None = None, **given: Any) -> dict[str, str]:
+    return resolve_mapping(frame, kind, changes, **given).written
 
 
 @pytest.mark.parametrize(
@@ -44,26 +18,62 @@ def test_a_canonical_name_wins_and_each_column_is_used_once() -> None:
         ({"price": "cost_eur", "title": ""}, {"item_id": "sku", "price": "cost_eur"}),
         ({"price": "cost_eur"}, {"item_id": "sku", "title": "name", "price": "cost_eur"}),
         ({"description": "name"}, {"item_id": "sku", "description": "name"}),  # claimed by hand, so guessed no more
+        ({"title": " NAME "}, {"item_id": "sku", "title": "name"}),  # the only column that differs in blanks and case
+        ({"item_id": "sku:int:zfill8"}, {"item_id": "sku:int:zfill8", "title": "name"}),
+        ({"item_id": "sku|name:lower"}, {"item_id": "sku|name:lower"}),
     ],
 )
 def test_overrides_go_over_the_guess(changes: dict[str, str], expected: dict[str, str]) -> None:
-    assert resolve_mapping(["sku", "name", "cost_eur"], "items", changes) == expected
+    frame = pl.DataFrame({"sku": ["1"], "name": ["Pot"], "cost_eur": ["2"]})
+    assert resolve(frame, "items", changes) == expected
+
+
+def test_what_a_format_has_named_is_not_guessed_again() -> None:
+    frame = pl.DataFrame({"item_id": ["1"], "name": ["Pot"], "status": ["yes"]})
+    assert resolve(frame, "items", shaped=True) == {"item_id": "item_id"}
+    assert resolve(frame, "items", {"title": "name"}, shaped=True) == {"item_id": "item_id", "title": "name"}
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "found"),
+    [
+        ("a:b", ["a", "a:b"], "a:b"),  # the whole name comes first
+        ("a|b", ["a", "b", "a|b"], "a|b"),
+        ("EAN", ["EAN ", "name"], "EAN "),
+        ("user_id", ["user_id:token", "x"], "user_id:token"),
+        ("user_id:token", ["user_id"], "user_id"),
+        ("x", ["a"], None),
+        ("a|x", ["a"], None),
+    ],
+)
+def test_names_of_columns_are_taken_whole_first_and_then_loosely(
+    text: str, columns: list[str], found: str | None
+) -> None:
+    origins = find_origins(text, columns)
+    assert (origins and [origin.column for origin in origins]) == (found and [found])
+
+
+def test_an_unknown_form_names_the_known_ones() -> None:
+    with pytest.raises(InvalidDataError, match=r"'zfil' in 'a:zfil' is no form.*zfillN, int, upper"):
+        find_origins("a:zfil", ["a"])
 
 
 def test_unknown_columns_name_the_known_ones() -> None:
     with pytest.raises(InvalidDataError, match=r"'titel' is no column of items.*title"):
-        resolve_mapping(["sku"], "items", {"titel": "sku"})
+        resolve(pl.DataFrame({"sku": ["1"]}), "items", {"titel": "sku"})
     with pytest.raises(InvalidDataError, match=r"'nmae'.*use one of: sku, name"):
-        resolve_mapping(["sku", "name"], "items", {"title": "nmae"})
+        resolve(pl.DataFrame({"sku": ["1"], "name": ["x"]}), "items", {"title": "nmae"})
 
 
 def test_option_text() -> None:
     assert parse_map_option("title=name, price=cost_eur") == {"title": "name", "price": "cost_eur"}
     assert parse_map_option("title=") == {"title": ""}
     assert parse_map_option("") == {}
+    assert parse_map_option('title="Name, long",item_id="EAN ":int') == {"title": "Name, long", "item_id": "EAN :int"}
+    assert parse_map_option('title="a ""b"" c"') == {"title": 'a "b" c'}
 
 
-@pytest.mark.parametrize("text", ["title", "=name", "title=a,title=b"])
+@pytest.mark.parametrize("text", ["title", "=name", "title=a,title=b", "title=Name, long"])
 def test_malformed_option(text: str) -> None:
     with pytest.raises(UsageError):
         parse_map_option(text)

@@ -1,0 +1,272 @@
+"""Which column of a table holds what: by its name first, and then by whether its values can be that.
+
+A name proposes, values decide: a column without any value never wins over another one, and one whose values are no
+prices, times or pictures is not read as such.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from . import parsing
+from .schema import REQUIRED, SCHEMAS, Kind, event_type_names
+from .transforms import RECBOLE, Origin
+
+SAMPLE = 1_000  # values that a guess looks at
+MATCHED = 20_000  # ids that are held against the catalog
+FULL = 0.99  # share of rows with a value from which a column can stand in for another
+
+# Best name first; compared without case, spaces, accents, punctuation, RecBole's types and what stands in parentheses.
+SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
+    "items": {
+        "item_id": ("product_id", "sku", "variant_sku", "asin", "parent_asin", "article_id", "movie_id", "id", "item",
+                    "product_code", "stock_code", "item_code", "article_number", "artikelnummer", "item_number",
+                    "product_number", "variant_id", "product", "article", "handle", "ean", "gtin"),
+        "title": ("name", "product_name", "item_name", "product_title", "item_title", "prod_name", "display_name",
+                  "title_en", "name_en", "artikelname", "produktname", "bezeichnung", "titel", "nombre", "titre"),
+        "description": ("product_description", "detail_desc", "desc", "body", "body_html", "long_description",
+                        "short_description", "details", "overview", "text", "beschreibung", "descripcion"),
+        "brand": ("brand_name", "manufacturer", "vendor", "maker", "marke", "hersteller", "marca", "marque"),
+        "category_path": ("categories", "category", "product_category", "category_name", "product_type", "genres",
+                          "main_category", "google_product_category", "product_type_name", "type", "department",
+                          "kategorie", "kategorien", "categoria", "categorie"),
+        "price": ("regular_price", "variant_price", "list_price", "unit_price", "retail_price", "current_price",
+                  "sale_price", "amount", "preis", "precio", "prix", "prezzo"),
+        "currency": ("price_currency", "currency_code", "waehrung", "wahrung", "moneda", "devise"),
+        "image": ("images", "image_path", "image_file", "picture", "photo", "image_name", "img", "image_link",
+                  "image_src", "image_url", "picture_url", "main_image", "bild", "imagen"),
+        "available": ("availability", "in_stock", "is_in_stock", "stock_status", "is_available", "is_active", "active",
+                      "enabled", "published", "status", "stock", "stock_quantity", "inventory_quantity", "inventory",
+                      "qty", "quantity", "verfugbar", "verfugbarkeit", "lagerbestand"),
+        "created_at": ("created", "date_added", "launch_date", "first_seen", "added_at", "create_time"),
+        "cost": ("unit_cost", "purchase_price", "cost_price", "cost_per_item", "cogs"),
+    },
+    "events": {
+        "user_id": ("user", "uid", "customer_id", "customer", "household_id", "visitor_id", "full_visitor_id",
+                    "client_id", "shopper_id", "reviewer_id", "member_id", "account_id", "user_pseudo_id",
+                    "anonymous_id", "distinct_id", "device_id", "cookie_id", "customer_email", "user_email", "email"),
+        "item_id": ("product_id", "sku", "asin", "parent_asin", "article_id", "movie_id", "item", "product",
+                    "stock_code", "product_code", "item_code", "article", "item_sku", "product_sku", "variant_sku",
+                    "lineitem_sku", "variant_id", "artikelnummer", "ean", "gtin"),
+        "timestamp": ("event_time", "datetime", "transaction_timestamp", "event_timestamp", "ts", "unix_timestamp",
+                      "unix_review_time", "invoice_date", "order_date", "purchase_date", "t_dat", "created_at",
+                      "date_time", "event_date", "date", "time", "visit_time", "datum"),
+        "event_type": ("event", "event_name", "action", "behavior", "behaviour", "behavior_type", "action_type",
+                       "interaction", "interaction_type", "type"),
+        "session_id": ("session", "basket_id", "order_id", "invoice", "invoice_no", "visit_id", "user_session",
+                       "transaction_id", "ga_session_id"),
+        "query": ("search_query", "search_term", "keywords", "search_text"),
+        "value": ("sales_value", "revenue", "line_total", "lineitem_price", "amount", "sales"),
+        "quantity": ("qty", "count", "units", "quantity_sold", "lineitem_quantity"),
+        "position": ("sequence", "seq", "seq_no", "event_index"),
+    },
+}  # fmt: skip
+# Where no column of text is there, one of numbers will do: it says something all the same.
+LENIENT = ("category_path", "brand", "title", "description", "query")
+# Common names of other things: without a value that fits they are left alone.
+WEAK = ("type",)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What columns are read from, and what should be known of how that was found."""
+
+    mapping: dict[str, tuple[Origin, ...]] = field(default_factory=dict)  # canonical to sources
+    reasons: dict[str, str] = field(default_factory=dict)  # canonical to why, in words
+    notes: tuple[str, ...] = ()
+
+
+def plain(name: str) -> str:
+    """A column's name as it is compared: no case, blanks, accents, punctuation, type or parentheses."""
+    bare = re.sub(r"\(.*?\)", "", RECBOLE.sub("", name.strip()))
+    folded = unicodedata.normalize("NFKD", bare.lower().replace("ß", "ss"))
+    return re.sub(r"[^0-9a-z]", "", folded) or name
+
+
+def guess_mapping(
+    frame: pl.DataFrame,
+    kind: Kind,
+    item_ids: pl.Series | None = None,
+    *,
+    taken: Collection[str] = (),
+    given: Collection[str] = (),
+) -> Guess:
+    """What the names and values of a table suggest, but for `taken` columns and canonical names that are `given`.
+
+    Ids of events are read from the column whose values are among `item_ids` most.
+    """
+    free = {plain(column): column for column in reversed(frame.columns) if column not in taken}
+    exact = {name: free.pop(plain(name)) for name in SCHEMAS[kind] if plain(name) in free}
+    found, reasons, notes = dict[str, tuple[Origin, ...]](), dict[str, str](), list[str]()
+    for name in SCHEMAS[kind]:
+        if name in given:
+            continue
+        synonyms = dict.fromkeys(map(plain, SYNONYMS[kind].get(name, ())))
+        own = exact.get(name)
+        options = [*([] if own is None else [own]), *(free[synonym] for synonym in synonyms if synonym in free)]
+        choice = _choose(frame, kind, name, options, own)
+        if name == "item_id" and kind == "events" and item_ids is not None:
+            choice = _matching(frame, options, item_ids, choice, notes)
+        for option in [] if name in LENIENT else options[: options.index(choice)] if choice else options:
+            if not is_empty(frame[option]) and not _fits(name, frame[option]):
+                shown = str(parsing.text(sample(frame[option]))[0])[:40]
+                notes.append(f"column {option} is not read as {name}, as values such as {shown!r} are none")
+        if choice is None:
+            continue
+        reasons[name] = "by its name" if choice == own else "by a common name"
+        found[name] = (Origin(choice),)
+        if name == "available" and _is_stock(sample(frame[choice])):
+            # A stock of pieces is available where it is above zero.
+            found[name] = (Origin(choice, ("positive",)),)
+        if name == "user_id" and kind == "events":
+            found[name] = _completed(frame, choice, [option for option in options if option != choice], notes)
+        used = {origin.column for origin in found[name]}
+        free = {key: column for key, column in free.items() if column not in used}
+    return Guess(found, reasons, tuple(notes))
+
+
+def _choose(frame: pl.DataFrame, kind: Kind, name: str, options: Sequence[str], own: str | None) -> str | None:
+    """The first column whose values fit; else its own name, what is needed, or what says something all the same."""
+    filled = [column for column in options if not is_empty(frame[column])]
+    fitting = [column for column in filled if _fits(name, frame[column])]
+    if fitting or own in filled:
+        return fitting[0] if fitting else own
+    if filled and (name in REQUIRED[kind] or name in LENIENT):
+        return filled[0]
+    if name == "event_type":
+        # Words that nobody knows are told one by one; to take every such event for a view would be silent.
+        return next((column for column in filled if plain(column) not in WEAK), None)
+    # A column without values does no harm.
+    return options[0] if options and not filled else None
+
+
+def _fits(name: str, column: pl.Series) -> bool:
+    return FITS[name](sample(column)) if name in FITS else True
+
+
+def _matching(
+    frame: pl.DataFrame, options: Sequence[str], item_ids: pl.Series, first: str | None, notes: list[str]
+) -> str | None:
+    """The column whose ids are in the catalog most; `first` where none is better."""
+    if first is None or len(options) < 2:
+        return first
+    known = parsing.identifiers(item_ids)
+    shares = {column: share_known(frame[column], known) for column in options}
+    best = max(shares, key=lambda column: (shares[column], column == first))
+    if best == first:
+        return first
+    there = f"{shares[best]:.0%} of its ids are in the catalog ({first}: {shares[first]:.0%})"
+    notes.append(f"item_id is read from {best}, as {there}")
+    return best
+
+
+def share_known(column: pl.Series, known: pl.Series) -> float:
+    """Share of a column's values, or of a sample of them, that are among `known` ids."""
+    ids = parsing.identifiers(spread(column, MATCHED)).drop_nulls()
+    return float(ids.is_in(known.implode()).mean() or 0.0) if len(ids) else 0.0  # type: ignore[arg-type]
+
+
+def _completed(frame: pl.DataFrame, column: str, others: Iterable[str], notes: list[str]) -> tuple[Origin, ...]:
+    """Users that a column lacks from another one that has them all."""
+    missing = parsing.identifiers(frame[column]).is_null()
+    empty = int(missing.sum())
+    for other in others if empty else ():
+        if parsing.identifiers(frame[other].filter(missing)).is_not_null().sum() >= FULL * empty:
+            notes.append(f"{column} is empty in {empty} of {frame.height} rows; these take their user from {other}")
+            return Origin(column), Origin(other)
+    return (Origin(column),)
+
+
+def spread(column: pl.Series, rows: int) -> pl.Series:
+    """At most about so many values from all over a column."""
+    return column.gather_every(max(1, len(column) // rows))
+
+
+def sample(column: pl.Series) -> pl.Series:
+    """Some of a column's values as they are, without those that are missing."""
+    some = _filled(spread(column, SAMPLE))
+    return some if len(some) or len(column) <= SAMPLE else _filled(column).head(SAMPLE)
+
+
+def is_empty(column: pl.Series) -> bool:
+    """Whether a column holds no value at all."""
+    return column.null_count() == len(column) or not len(sample(column))
+
+
+def _filled(column: pl.Series) -> pl.Series:
+    return column.filter(parsing.text(column).is_not_null())
+
+
+# ---- what values can be ----
+
+
+def _mostly(mask: pl.Series, part: float = 0.5) -> bool:
+    return float(mask.fill_null(False).mean() or 0.0) >= part  # type: ignore[arg-type]
+
+
+def _is_text(values: pl.Series) -> bool:
+    return _mostly(parsing.text(values).str.contains(r"\pL"))
+
+
+def _is_number(values: pl.Series) -> bool:
+    if values.dtype.is_temporal() or values.dtype == pl.Boolean:
+        return False
+    return _mostly(parsing.numbers(values)[0].is_not_null())
+
+
+def _is_time(values: pl.Series) -> bool:
+    moments = parsing.timestamps(values)
+    return bool(moments.values.is_not_null().any())
+
+
+def _is_moment(values: pl.Series) -> bool:
+    moments = parsing.timestamps(values)
+    return moments.kind != "order" and _mostly(moments.values.is_not_null())
+
+
+def _is_currency(values: pl.Series) -> bool:
+    return _mostly(parsing.text(values).str.contains(r"^([A-Za-z]{3}|\p{Sc}|[A-Za-z]{1,3}\p{Sc})$"))
+
+
+def _is_picture(values: pl.Series) -> bool:
+    return isinstance(values.dtype, pl.List | pl.Struct) or _mostly(parsing.text(values).str.contains(r"[./\[]"))
+
+
+def _is_stock(values: pl.Series) -> bool:
+    """Numbers of which some are neither 0 nor 1: pieces, not an answer."""
+    if not _is_number(values):
+        return False
+    numbers = parsing.numbers(values)[0].drop_nulls()
+    return len(numbers) == len(values) and not numbers.is_in([0.0, 1.0]).all()
+
+
+def _is_availability(values: pl.Series) -> bool:
+    return _is_stock(values) or _mostly(~parsing.booleans(values)[1])
+
+
+def _is_event_type(values: pl.Series) -> bool:
+    words = parsing.text(values).str.to_lowercase().str.replace_all(r"[\s\-]+", "_")
+    return bool(words.is_in(list(event_type_names())).any())
+
+
+FITS: dict[str, Callable[[pl.Series], bool]] = {
+    "title": _is_text,
+    "brand": _is_text,
+    "category_path": _is_text,
+    "price": _is_number,
+    "cost": _is_number,
+    "value": _is_number,
+    "quantity": _is_number,
+    "position": _is_number,
+    "currency": _is_currency,
+    "image": _is_picture,
+    "available": _is_availability,
+    "created_at": _is_moment,
+    "timestamp": _is_time,
+    "event_type": _is_event_type,
+}

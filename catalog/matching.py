@@ -1,0 +1,100 @@
+"""Ids of events that almost match the catalog: in another form, in another column, or with the catalog's in another.
+
+Such a match is proposed and never made in silence, for only people know whether 123 and 00123 are the same product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from . import parsing
+from .guessing import MATCHED, share_known
+from .transforms import Origin, in_words, transformed
+
+# Tried one by one, and two together where they are not enough.
+FORMS = ("int", "strip", "upper", "lower", "nfc", "nfkc", "last", "digits", "plain")
+# Share of a column's ids in the catalog from which it is worth naming.
+WORTH = 0.2
+
+
+class NearMatch(NamedTuple):
+    """A way to read ids by which more of them are in the catalog."""
+
+    remedy: str  # an option, such as `--event-map item_id=sku:upper`
+    words: str  # how, in words that follow "would match"
+    rows: int  # of those that do not match as it stands
+
+
+def near_matches(ids: pl.Series, known: pl.Series, origins: Sequence[Origin], frame: pl.DataFrame) -> list[NearMatch]:
+    """Ways to read ids that are in no catalog as they stand, best first.
+
+    `ids` are those of the rows of `frame`, read from `origins`; `known` are those of the catalog.
+    """
+    known = known.drop_nulls()
+    counts = ids.drop_nulls().rename("id").value_counts(sort=True)
+    found = [*_other_forms(counts, known, origins), *_other_columns(frame, known, origins)]
+    return sorted(found, key=lambda match: -match.rows) or _other_catalog(counts, known)
+
+
+def _other_forms(counts: pl.DataFrame, known: pl.Series, origins: Sequence[Origin]) -> Iterator[NearMatch]:
+    if len(origins) != 1:
+        return
+    some = counts.head(MATCHED)
+    total = some["count"].sum()
+    best: dict[tuple[str, ...], int] = {}
+    for forms in _forms(known):
+        if total in best.values():
+            break
+        shorter = max((rows for own, rows in best.items() if set(own) < set(forms)), default=0)
+        # A longer chain has to do more than its parts, and a later one than an equal earlier one.
+        rows = _matches(some, forms, known)
+        if rows > shorter and rows not in best.values():
+            best[forms] = rows
+    for forms in best:
+        origin = Origin(origins[0].column, (*origins[0].transforms, *forms))
+        yield NearMatch(f"--event-map item_id={origin}", in_words(forms), _matches(counts, forms, known))
+
+
+def _forms(known: pl.Series) -> Iterator[tuple[str, ...]]:
+    """Single forms, then pairs; leading zeros to the lengths that the catalog's numbers have."""
+    lengths = known.filter(known.str.contains(r"^0\d{1,98}$")).str.len_chars().unique().sort()
+    # Padding to more than a few lengths would be guesswork.
+    singles = [*(f"zfill{length}" for length in lengths.to_list()[:3]), *FORMS]
+    yield from ((form,) for form in singles)
+    yield from ((first, second) for first in FORMS for second in singles if first != second)
+
+
+def _other_columns(frame: pl.DataFrame, known: pl.Series, origins: Sequence[Origin]) -> Iterator[NearMatch]:
+    used = {origin.column for origin in origins}
+    for column in frame.columns:
+        if column in used or frame[column].dtype.is_nested() or frame[column].dtype.is_temporal():
+            continue
+        if share_known(frame[column], known) >= WORTH:
+            rows = int(parsing.identifiers(frame[column]).is_in(known.implode()).fill_null(False).sum())
+            named = f'"{column}"' if "," in column else column
+            yield NearMatch(f"--event-map item_id={named}", f"from column {column}", rows)
+
+
+def _other_catalog(counts: pl.DataFrame, known: pl.Series) -> list[NearMatch]:
+    """The form of the catalog's ids, where none of the events' own does."""
+    rows = {form: _matches(counts, (), transformed(known, (form,))) for form in FORMS}
+    best = max(rows, key=lambda form: rows[form])
+    words = f"if the catalog's ids were read {in_words((best,))}"
+    return [NearMatch(f"--map item_id=COLUMN:{best}", words, rows[best])] if rows[best] else []
+
+
+def _matches(counts: pl.DataFrame, forms: Sequence[str], known: pl.Series) -> int:
+    """Rows whose ids in these forms are among the known ones."""
+    inside = transformed(counts["id"], forms).is_in(known.implode()).fill_null(False)
+    return int(counts["count"].filter(inside).sum())
+
+
+def proposal(matches: Sequence[NearMatch], total: int, limit: int = 3) -> str:
+    """The near matches of `total` rows as a clause: how many would match how, with the option."""
+    if matches and matches[0].rows == total:
+        return f"all {total} would match {matches[0].words}: {matches[0].remedy}"
+    said = (f"{match.rows} of {total} would match {match.words}: {match.remedy}" for match in matches[:limit])
+    return "; ".join(said)

@@ -1,0 +1,102 @@
+from typing import Any
+
+import polars as pl
+import pytest
+from hubspoke.catalog.guessing import guess_mapping
+
+IDS = pl.Series(["p1", "p2", "p3"])
+
+
+def guess(columns: dict[str, list[Any]], kind: Any = "items", **given: Any) -> dict[str, str]:
+    found = guess_mapping(pl.DataFrame(columns), kind, **given).mapping
+    return {name: "|".join(map(str, origins)) for name, origins in found.items()}
+
+
+def test_common_names_without_case() -> None:
+    columns = {
+        "Household_ID": ["u"], "basket_id": ["b"], "PRODUCT_ID": ["p"], "quantity": ["1"], "sales_value": ["2.5"],
+        "transaction_timestamp": ["2017-01-01"], "week": ["1"],
+    }  # fmt: skip
+    assert guess(columns, "events") == {
+        "user_id": "Household_ID", "item_id": "PRODUCT_ID", "timestamp": "transaction_timestamp",
+        "session_id": "basket_id", "value": "sales_value", "quantity": "quantity",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kind", "canonical"),
+    [
+        *((name, "7", "items", "item_id") for name in ("sku", "asin", "article_id", "EAN ", "item_id:token")),
+        ("productName", "Pot", "items", "title"),
+        ("Body (HTML)", "Pot", "items", "description"),
+        ("Größe", "Pot", "items", None),
+        ("Verfügbar", "0", "items", "available"),
+        ("visitorid", "7", "events", "user_id"),
+        ("event_time", "2020-01-01", "events", "timestamp"),
+        ("timestamp:float", "1390348800.0", "events", "timestamp"),
+        ("qty", "2", "events", "quantity"),
+        ("event", "view", "events", "event_type"),
+        ("total", "9.5", "events", None),
+    ],
+)
+def test_synonyms(column: str, value: str, kind: Any, canonical: str | None) -> None:
+    assert guess({column: [value]}, kind) == ({canonical: column} if canonical else {})
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"name": ["b"], "title": ["a"], "id": ["1"], "item_id": ["2"]}, {"item_id": "item_id", "title": "title"}),
+        ({"Sale price": ["1"], "Regular price": ["2"]}, {"price": "Regular price"}),
+        ({"price": [None], "list_price": ["2"]}, {"price": "list_price"}),
+        ({"price": ["ask"], "list_price": ["2"]}, {"price": "list_price"}),
+        ({"amount": ["ask us"]}, {}),
+        ({"google_product_category": ["187"], "product type": ["Shoes > Trail"]}, {"category_path": "product type"}),
+        ({"google_product_category": ["187"]}, {"category_path": "google_product_category"}),
+        ({"item_id": [None], "sku": ["7"]}, {"item_id": "sku"}),
+        ({"Variant Price": ["3"], "Image Src": ["a.jpg"], "Type": ["Pots"]},
+         {"category_path": "Type", "price": "Variant Price", "image": "Image Src"}),
+        ({"picture": ["7"]}, {}),
+        ({"currency_code": ["12"]}, {}),
+        ({"published": ["2024-01-31"], "is_in_stock": ["1"]}, {"available": "is_in_stock"}),
+        ({"stock_status": ["instock"], "qty": ["3"]}, {"available": "stock_status"}),
+        ({"status": ["paid"], "qty": ["3"]}, {"available": "qty:positive"}),
+        ({"published": ["1", "0", "-1"]}, {"available": "published:positive"}),
+        ({"created": ["7"]}, {}),
+    ],
+)  # fmt: skip
+def test_values_decide_among_names(columns: dict[str, list[Any]], expected: dict[str, str]) -> None:
+    assert guess(columns) == expected
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"user_id": [None, None], "user_pseudo_id": ["a", "b"]}, {"user_id": "user_pseudo_id"}),
+        ({"user_id": [None, "u"], "user_pseudo_id": ["a", "b"]}, {"user_id": "user_id|user_pseudo_id"}),
+        ({"user_id": [None, "u"], "user_pseudo_id": [None, "b"]}, {"user_id": "user_id"}),
+        ({"timestamp": ["soon", "later"], "event_time": ["2020-01-01"] * 2}, {"timestamp": "event_time"}),
+        ({"timestamp": ["soon", "later"]}, {"timestamp": "timestamp"}),  # its rows are told one by one
+        ({"type": ["shoe", "hat"]}, {}),
+        ({"event": ["klick", "kauf"]}, {"event_type": "event"}),
+        ({"event": ["klick", "kauf"], "action": ["view", "buy"]}, {"event_type": "action"}),
+    ],
+)
+def test_events_by_values(columns: dict[str, list[Any]], expected: dict[str, str]) -> None:
+    assert guess(columns, "events") == expected
+
+
+def test_ids_of_events_are_read_from_the_column_that_matches_the_catalog() -> None:
+    frame = pl.DataFrame({"asin": ["c1", "p2", "c3"], "parent_asin": ["p1", "p2", "p3"]})
+    found = guess_mapping(frame, "events", IDS)
+    assert str(found.mapping["item_id"][0]) == "parent_asin"
+    assert found.notes == ("item_id is read from parent_asin, as 100% of its ids are in the catalog (asin: 33%)",)
+    assert guess({"sku": ["x"], "item_id": ["p1"]}, "events", item_ids=IDS) == {"item_id": "item_id"}
+    assert guess({"sku": ["p1"], "item_id": ["x"]}, "events", item_ids=IDS) == {"item_id": "sku"}
+
+
+def test_columns_that_are_passed_over_are_named() -> None:
+    notes = guess_mapping(pl.DataFrame({"price": ["ask"], "list_price": ["2"]}), "items").notes
+    assert notes == ("column price is not read as price, as values such as 'ask' are none",)
+    notes = guess_mapping(pl.DataFrame({"user_id": [None, "u"], "uid": ["a", "b"]}), "events").notes
+    assert notes == ("user_id is empty in 1 of 2 rows; these take their user from uid",)
