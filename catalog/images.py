@@ -71,10 +71,16 @@ def check_images(
         return dict(zip(distinct, pool.map(check, distinct), strict=True))
 
 
-def _read(path: str, base: Path, limits: ImageLimits) -> bytes:
-    """The bytes of a picture, refused where the path or a link on it leaves the root."""
-    if "://" in path:
-        raise _Refused("image_missing", "is an address; download it and name the file.")
+def find_picture(path: str, root: Path) -> bool:
+    """Whether that file lies inside the folder."""
+    try:
+        return _target(path, root.resolve()).is_file()
+    except (_Refused, OSError):
+        return False
+
+
+def _target(path: str, base: Path) -> Path:
+    """The file of that name, refused where the path or a link on it leaves the root."""
     outside = _Refused("image_outside_root", "leaves the image folder; use a path inside it.")
     # Windows rules also recognise drive letters and backslashes.
     pure = PureWindowsPath(path)
@@ -86,6 +92,14 @@ def _read(path: str, base: Path, limits: ImageLimits) -> bytes:
         raise outside from error
     if not target.is_relative_to(base):
         raise outside
+    return target
+
+
+def _read(path: str, base: Path, limits: ImageLimits) -> bytes:
+    """The bytes of a picture inside its folder."""
+    if "://" in path:
+        raise _Refused("image_missing", "is an address; download it and name the file.")
+    target = _target(path, base)
     try:
         if not target.is_file():
             raise _Refused("image_missing", "does not exist; add the file or clear the value.")

@@ -12,12 +12,12 @@ from . import parsing
 from .images import ImageLimits, check_images
 from .intake import Intake, Overrides, ReadResult, RowFault, Window
 from .layout import Layout
+from .pictures import ADDRESS, picture_lists, pictures_by_id
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError, event_type_names
 from .tables import Source
-from .validation import Step
+from .validation import ProblemGroup, Step
 
 CATEGORY_SEPARATORS = (">", "|")
-IMAGE_SEPARATORS = (";", "|")
 
 
 def read_items(
@@ -51,35 +51,49 @@ def read_items(
     message = "created_at {value} is no time; write it like 2017-01-31T14:05:00Z."
     intake.parse("created_at", lambda column: parsing.timestamps(column)[:2], message)
     root = Path(image_root) if image_root is not None else intake.path and intake.path.parent
-    _add_images(intake, root, limits)
+    _add_images(intake, root, limits, by_id=image_root is not None)
     intake.add_attributes()
     return _finish_items(intake, root)
 
 
-def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None) -> None:
+def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None, by_id: bool) -> None:
     """Paths and hashes of the pictures that passed, aligned; null where an item is left with none."""
-    images = parsing.string_lists(intake.column("image"), IMAGE_SEPARATORS)
+    images = picture_lists(intake.column("image"), root)
+    if by_id and root is not None and "image" not in intake.mapping:
+        images = pictures_by_id(intake.columns["item_id"], root)
+        found = len(images) - images.null_count()
+        intake.notes.append(f"no column holds image: {found} of {len(images)} items have files of their id in {root}")
     intake.columns["image"] = images
     intake.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
-    flat = pl.DataFrame({"row": intake.rows, "image": images}).filter(pl.col("image").is_not_null()).explode("image")
-    if flat.height == 0:
-        return
-    if root is None:
+    flat = pl.DataFrame({"image": images}).with_row_index("row").drop_nulls().explode("image")
+    remote = flat["image"].str.contains(ADDRESS)
+    if root is None and not remote.all():
         intake.notes.append("images were not looked at, as no image folder was given")
+    if remote.any():
+        _warn_of(intake, flat.filter(remote), "image_address", "image {value} is an address and was left aside.")
+        intake.notes.append(f"{remote.sum()} pictures are addresses, which are not opened")
+    elif root is None:
         return
-    checks = check_images(flat["image"].to_list(), root, limits)
+    flat = flat.filter(~remote)
+    checks = {} if root is None else check_images(flat["image"].to_list(), root, limits)
     bad: dict[str, list[RowFault]] = {}
     for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
-        bad.setdefault(checks[path].code or "", []).append((row, path, checks[path].message or ""))
-    for code, found in sorted(bad.items()):
+        bad.setdefault(checks[path].code or "", []).append((intake.rows[row], path, checks[path].message or ""))
+    for code, problems in sorted(bad.items()):
         # The sentence differs from picture to picture.
-        intake.add_rows(code, found, "{detail}", column="image")
+        intake.add_rows(code, problems, "{detail}", column="image")
     good = [(path, check.sha256) for path, check in checks.items() if check.ok]
     hashes = pl.DataFrame(good, schema={"image": pl.String, "image_sha256": pl.String}, orient="row")
     kept = flat.join(hashes, on="image", how="inner", maintain_order="left").group_by("row", maintain_order=True)
     lists = kept.agg("image", "image_sha256")
-    joined = intake.rows.to_frame("row").join(lists, on="row", how="left", maintain_order="left")
+    every = pl.DataFrame({"row": range(len(images))}, {"row": lists.schema["row"]})
+    joined = every.join(lists, on="row", how="left", maintain_order="left")
     intake.columns["image"], intake.columns["image_sha256"] = joined["image"], joined["image_sha256"]
+
+
+def _warn_of(intake: Intake, pictures: pl.DataFrame, code: str, message: str) -> None:
+    rows = intake.rows.gather(pictures["row"])
+    intake.groups.append(ProblemGroup("warning", code, "image", rows, pictures["image"], message))
 
 
 def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
