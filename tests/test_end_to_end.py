@@ -147,9 +147,7 @@ def _step(line: tuple[str, ...]) -> Step:
     return Step(command, line, ended.stdout)
 
 
-def test_every_command_is_in_the_story_and_follows_its_schema(
-    journey: Journey, json_contract: Callable[[Sequence[str], str], None]
-) -> None:
+def test_every_command_is_in_the_story_and_follows_its_schema(journey: Journey, json_contract) -> None:
     found = {path for path, command in every_command(cli) if not isinstance(command, click.Group)}
     assert set(RESULTS) == found, "commands/schemas.py has one line for each command"
     assert {step.command for step in journey.steps} == set(RESULTS) - set(EXEMPT), "STORY misses a command"
@@ -212,9 +210,7 @@ def test_a_process_answers_on_stdout_alone(journey: Journey) -> None:
     assert json.loads(answered.stdout)["served_by"] == "lamps:1"
 
 
-def test_what_goes_wrong_is_one_sentence_and_an_exit_code(
-    tmp_path: Path, json_contract: Callable[[Sequence[str], str], None]
-) -> None:
+def test_what_goes_wrong_is_one_sentence_and_an_exit_code(tmp_path, json_contract) -> None:
     missing = hubspoke(tmp_path, "recommend", "lamps")
     assert (missing.returncode, missing.stdout) == (5, "")
     assert missing.stderr.startswith("Error: ")

@@ -27,9 +27,7 @@ def report_of(arguments: list[str]) -> dict[str, Any]:
     return json.loads(Path(arguments[arguments.index("--out") + 1]).read_text(encoding="utf-8"))
 
 
-def test_every_system_stands_in_both_tables_and_a_second_run_trains_nothing(
-    options: Options, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_system_stands_in_both_tables_and_a_second_run_trains_nothing(options: Options, tmp_path, capsys) -> None:
     chosen = options(
         *("--variants", "sasrec,bert4rec-ids", "--variant", "wide=transformer.dimension=12,id_dropout=0"),
         *("--baselines", "popularity,item-cf,hub,hub-recency", "--keep-workspace", str(tmp_path / "kept")),
@@ -56,9 +54,7 @@ def test_every_system_stands_in_both_tables_and_a_second_run_trains_nothing(
     assert second["compared"] == first["compared"]
 
 
-def test_seeds_are_summed_up_and_a_temporal_split_is_passed_on(
-    options: Options, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_seeds_are_summed_up_and_a_temporal_split_is_passed_on(options: Options, capsys) -> None:
     chosen = options("--variants", "sasrec-ids", "--baselines", "popularity", "--seeds", "0,1", "--policy", "excluded")
     head_to_head.main([*chosen, "--protocol", "temporal", "--test-from", "2024-05-11"])
     text, report = capsys.readouterr().out, report_of(chosen)
@@ -70,9 +66,7 @@ def test_seeds_are_summed_up_and_a_temporal_split_is_passed_on(
     assert line.split(" | ")[2] == mean
 
 
-def test_the_ablation_of_the_fusion_names_what_validation_chose(
-    options: Options, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_ablation_of_the_fusion_names_what_validation_chose(options: Options, capsys) -> None:
     chosen = options("--fusions", "concat")
     fusion.main(chosen)
     text, report = capsys.readouterr().out, report_of(chosen)
@@ -135,9 +129,7 @@ REQUIRED = ["--items", "i.csv", "--events", "e.csv", "--out", "r.json"]
         ([*REQUIRED, "--variants", "gru4rec"], "not gru4rec"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(
-    wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_that_do_not_go_together_are_refused(wrong: list[str], said: str, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         head_to_head.parse(wrong)
     assert ended.value.code == 2 and said in capsys.readouterr().err

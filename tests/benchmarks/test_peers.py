@@ -71,9 +71,7 @@ def test_rows_travel_as_they_are(tmp_path: Path) -> None:
     assert [row.tolist() for row in link.read_rows(tmp_path / "rows.npz")] == [[3, 1], [], [2]]
 
 
-def test_the_clock_of_a_worker_stands_still_while_it_scores(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_clock_of_a_worker_stands_still_while_it_scores(tmp_path: Path, monkeypatch, capfd) -> None:
     rows = [np.array([0, 1]), np.array([1, 0])]
     (tmp_path / link.SETTINGS).write_text('{"n_items": 2}', encoding="utf-8")
     for name in (link.TRAINING, link.HISTORIES):
@@ -104,9 +102,7 @@ def test_the_clock_of_a_worker_stands_still_while_it_scores(
     ]
 
 
-def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped(
-    circle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped(circle: Path, tmp_path, capfd) -> None:
     missing = next((name for name in NAMES if importlib.util.find_spec(name) is None), None)
     systems = ",".join(filter(None, ("hubspoke", missing)))
     out = tmp_path / "r.json"
@@ -127,9 +123,7 @@ def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped
     assert "| hubspoke | sampled softmax, shared negatives |" in told.out
 
 
-def test_the_test_is_ranked_with_the_best_weights_before_and_after_a_refit(
-    circle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_the_test_is_ranked_with_the_best_weights_before_and_after_a_refit(circle: Path, tmp_path: Path, capfd) -> None:
     out = tmp_path / "r.json"
     shape = ["--dimension", "8", "--negatives", "8", "--threads", "1", "--learning-rate", "0.02"]
     peers.main(["--file", str(circle), "--out", str(out), "--systems", "hubspoke", "--epochs", "3", "--refit", *shape])

@@ -60,9 +60,7 @@ def test_a_smaller_table_is_the_beginning_of_a_larger_one(tmp_path: Path, monkey
     assert files is not None and told["session_events"] == files.manifest.events > 1_200
 
 
-def test_it_reports_each_size_and_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_reports_each_size_and_leaves_nothing_behind(tmp_path: Path, monkeypatch, capsys) -> None:
     threads, work = torch.get_num_threads(), tmp_path / "work"
     work.mkdir()
     # Steps in this process: that they also run in a fresh one is the next test's.

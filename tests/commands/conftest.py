@@ -50,9 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(
-    home: Path, capsys: pytest.CaptureFixture[str], json_contract: Callable[[Sequence[str], str], None]
-) -> Callable[..., Outcome]:
+def run(home: Path, capsys, json_contract: Callable[[Sequence[str], str], None]) -> Callable[..., Outcome]:
     """Runs a command; what it writes with `--json` has to follow the published schema."""
 
     def call(*arguments: str) -> Outcome:
@@ -76,9 +74,7 @@ def garden(run: Callable[..., Outcome]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def two_spokes(
-    garden: Callable[..., Outcome], home: Path, versions_of: Callable[[Registry], Any]
-) -> Callable[..., Outcome]:
+def two_spokes(garden: Callable[..., Outcome], home, versions_of: Callable[[Registry], Any]) -> Callable[..., Outcome]:
     """`run` where garden has two spokes with an index each, on one hub."""
     with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
         models = versions_of(registry)

@@ -42,9 +42,7 @@ def test_an_unknown_domain(garden: Any, command: str) -> None:
     check(garden(*command.split(), "gardn"), 5, "did you mean garden")
 
 
-def test_what_processes_cannot_share_is_not_done_by_each_of_them(
-    run: Any, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_processes_cannot_share_is_not_done_by_each_of_them(run: Any, home: Path, monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     check(run("launch", "garden", "--catalog", "items.csv", "--json"), 2, "only `spoke train` shares its work")
     check(run("init"), 2, "run this command once, without torchrun")
@@ -165,9 +163,7 @@ def test_a_full_disk(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         (KeyboardInterrupt(), 130, "Interrupted"),
     ],
 )
-def test_a_fault_of_ours_and_an_interruption_are_one_sentence(
-    garden: Any, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
-) -> None:
+def test_a_fault_of_ours_and_an_interruption_are_one_sentence(garden: Any, monkeypatch, error, code, said) -> None:
     def fails(*_: Any) -> None:
         raise error
 

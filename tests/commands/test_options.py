@@ -69,9 +69,7 @@ def test_maps() -> None:
     assert options.read_map("title=name", "items") == {"title": "name"}
 
 
-def test_plain_progress_writes_the_ends_and_little_between(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_progress_writes_the_ends_and_little_between(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("hubspoke.commands.progress.time.monotonic", lambda: clock[0])
     progress = LineProgress()

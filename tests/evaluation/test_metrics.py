@@ -84,9 +84,7 @@ def test_top_items_breaks_ties_by_row_and_leaves_filtered_places_empty() -> None
 
 
 @given(score_rows, st.permutations(range(12)), st.integers(0, 11))
-def test_ranks_depend_neither_on_the_place_of_items_nor_on_the_scale(
-    scores: np.ndarray, order: list[int], target: int
-) -> None:
+def test_ranks_depend_neither_on_the_place_of_items_nor_on_the_scale(scores: np.ndarray, order, target) -> None:
     rows, moved = ints(0, 1, 2), order.index(target)
     before = target_ranks(scores, rows, ints(target, target, target))
     scaled = np.exp(scores[:, order]) * 3 - 7

@@ -45,14 +45,9 @@ def on_day(day: int) -> datetime:
 
 @pytest.mark.parametrize(
     ("part", "histories", "targets"),
-    [
-        ("test", [[1, 2, 3], [5, 6, 5, 9]], [[4], [9]]),
-        ("validation", [[1, 2], [5, 6, 5]], [[3], [9]]),
-    ],
+    [("test", [[1, 2, 3], [5, 6, 5, 9]], [[4], [9]]), ("validation", [[1, 2], [5, 6, 5]], [[3], [9]])],
 )
-def test_leave_one_out_asks_for_one_event_of_a_user_over_all_sessions(
-    part: Any, histories: list[list[int]], targets: list[list[int]]
-) -> None:
+def test_leave_one_out_asks_for_one_event_of_a_user_over_all_sessions(part: Any, histories, targets) -> None:
     for sequences in (SESSIONS, SESSIONS.by_user()):
         got = leave_one_out(sequences, part)
         assert (got.users, got.n_left_out, got.protocol.part) == (["a", "c"], 1, part)
@@ -102,9 +97,7 @@ def test_sessions_are_put_in_order_of_time_and_ties_keep_theirs() -> None:
         (1, None, "a", [[1, 2]], [[3, 4]], 2),
     ],
 )
-def test_temporal_asks_for_the_items_of_a_window(
-    start: int, end: int | None, users: str, histories: list[list[int]], targets: list[list[int]], left_out: int
-) -> None:
+def test_temporal_asks_for_the_items_of_a_window(start, end: int | None, users, histories, targets, left_out) -> None:
     protocol = Protocol(name="temporal", test_from=on_day(start), test_until=None if end is None else on_day(end))
     got = evaluation_set(SESSIONS, protocol)
     assert (got.users, got.n_left_out) == (list(users), left_out)

@@ -96,9 +96,7 @@ def test_check_words_equal_the_models(tmp_path: Path) -> None:
                 assert str(constraint.sqltext) in made[table.name]  # type: ignore[attr-defined]
 
 
-def test_an_older_registry_is_refused_with_the_command_that_helps(
-    registry_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_registry_is_refused_with_the_command_that_helps(registry_url: str, monkeypatch) -> None:
     monkeypatch.setattr("hubspoke.registry.database.REVISIONS", (*REVISIONS, "9999"))
     monkeypatch.setattr("hubspoke.registry.database.HEAD_REVISION", "9999")
     with pytest.raises(SchemaVersionError, match="hubspoke registry upgrade"):
@@ -137,9 +135,7 @@ def written_elsewhere(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         yield other
 
 
-def test_the_switch_to_wal_mode_waits_for_another_writer(
-    tmp_path: Path, written_elsewhere: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_switch_to_wal_mode_waits_for_another_writer(tmp_path, written_elsewhere, monkeypatch) -> None:
     waits: list[float] = []
 
     def wait(seconds: float) -> None:

@@ -78,9 +78,6 @@ def test_odd_columns_and_a_percent_sign(registry: Registry) -> None:
     assert run_sql(registry, "-- a remark\nSELECT 'a;b' AS x -- another").rows == (("a;b",),)
 
 
-# ---- SQLite: what a statement could do beyond writing to the file ----
-
-
 @pytest.fixture
 def shelf(tmp_path: Path, sqlite_template: Path) -> Iterator[Registry]:
     """A registry alone in its folder, whose bytes are what they were when the test is over."""
@@ -142,8 +139,6 @@ def test_what_sqlite_lets_pass_changes_nothing_and_holds_nothing(shelf: Registry
     assert run_sql(shelf, "PRAGMA user_version").rows == ((0,),)
     assert run_sql(shelf, "PRAGMA journal_mode").rows == (("wal",),)
 
-
-# ---- PostgreSQL: what a superuser could do from inside a statement ----
 
 READ_A_FILE = "SELECT word FROM ts_stat('SELECT to_tsvector(pg_read_file(''/etc/passwd''))') LIMIT 1"
 

@@ -126,9 +126,7 @@ class TestContract:
             ("artifact.json", '{"files": {"../a": {"sha256": "0", "bytes": 1}}, "bytes": 1, "kind": "x"}'),
         ],
     )
-    def test_damage_is_found_named_and_mended_by_the_next_commit(
-        self, place: Place, store: ArtifactStore, name: str, content: str | None
-    ) -> None:
+    def test_damage_is_found_named_and_mended_by_the_next_commit(self, place: Place, store, name, content) -> None:
         digest = put(store).digest
         if content is None:
             place.remove(digest, name)

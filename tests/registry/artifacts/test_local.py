@@ -70,9 +70,6 @@ def left_over(store: ArtifactStore) -> list[str]:
     return [leftover.path.name for leftover in store.leftovers()]
 
 
-# ---- content ----
-
-
 def test_equal_content_is_kept_and_touched(store: ArtifactStore) -> None:
     first = put(store, a="x")
     place = store.open(first.digest)
@@ -89,9 +86,6 @@ def test_a_store_is_opened_by_its_place(tmp_path: Path) -> None:
     for location in (tmp_path / "store", str(tmp_path / "store")):
         opened = open_store(location, tmp_path / "copies")
         assert (type(opened), opened.root, opened.where) == (ArtifactStore, tmp_path / "store", str(tmp_path / "store"))
-
-
-# ---- faults and kills ----
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,9 +147,7 @@ def test_what_other_machines_left_is_swept_after_a_day(store: ArtifactStore) -> 
     assert left_over(store) == ["there-7-1-new", "there-8-1-deep"]
 
 
-def test_a_sweep_passes_over_what_another_process_removes_under_it(
-    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_passes_over_what_another_process_removes_under_it(store: ArtifactStore, monkeypatch) -> None:
     walk = os.walk
 
     def vanishing(folder: Path):
@@ -176,12 +168,7 @@ def test_a_sweep_passes_over_what_another_process_removes_under_it(
     put(store, a="x")
 
 
-# ---- a collector of garbage and a writer at once ----
-
-
-def test_a_commit_before_the_collector_takes_the_artifact_away_saves_it(
-    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_before_the_collector_takes_the_artifact_away_saves_it(store: ArtifactStore, monkeypatch) -> None:
     stored = put(store, a="x")
     age(store.open(stored.digest), DAY)
     take_away = ArtifactStore._take_away
@@ -196,9 +183,7 @@ def test_a_commit_before_the_collector_takes_the_artifact_away_saves_it(
     assert left_over(store) == []
 
 
-def test_a_commit_while_the_artifact_is_taken_away_places_its_own(
-    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_while_the_artifact_is_taken_away_places_its_own(store: ArtifactStore, monkeypatch) -> None:
     stored = put(store, a="x")
     age(store.open(stored.digest), DAY)
     touched = artifacts_module._touched
@@ -216,9 +201,7 @@ def test_a_commit_while_the_artifact_is_taken_away_places_its_own(
 
 
 @pytest.mark.parametrize("moment", ["is_sound", "utime"])
-def test_a_commit_whose_place_is_emptied_under_it_places_its_own(
-    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch, moment: str
-) -> None:
+def test_a_commit_whose_place_is_emptied_under_it_places_its_own(store: ArtifactStore, monkeypatch, moment) -> None:
     stored = put(store, a="x")
     place = store.open(stored.digest)
     age(place, DAY)

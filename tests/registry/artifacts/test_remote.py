@@ -59,9 +59,6 @@ def once(monkeypatch: pytest.MonkeyPatch, name: str, before: Any) -> None:
     monkeypatch.setattr(RemoteFiles, name, call)
 
 
-# ---- copies ----
-
-
 def test_a_damaged_copy_is_fetched_anew_and_a_sound_one_not(store: RemoteArtifactStore, monkeypatch: Any) -> None:
     stored = put(store, a="x", b="y")
     (store.path(stored.digest) / "a").write_text("z")
@@ -88,13 +85,8 @@ def test_damaged_remote_bytes_never_become_a_copy(url: str, store: RemoteArtifac
     assert (store.open(stored.digest) / "a").read_text() == "x"  # the copy made by the commit
 
 
-# ---- kills ----
-
-
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_killed_upload_is_never_visible_and_is_repeated(
-    url: str, store: RemoteArtifactStore, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def test_a_killed_upload_is_never_visible_and_is_repeated(url, store: RemoteArtifactStore, monkeypatch, after) -> None:
     uploads: list[str] = []
 
     def kill(*arguments: Any) -> bool:
@@ -128,9 +120,7 @@ def test_an_unfinished_upload_is_held_dated_and_deleted(url: str, store: RemoteA
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_killed_deletion_leaves_no_artifact_that_is_not_whole(
-    url: str, store: RemoteArtifactStore, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def test_a_killed_deletion_leaves_no_artifact_that_is_not_whole(url, store, monkeypatch, after) -> None:
     stored = put(store, a="x", b="y")
     removed: list[str] = []
 
@@ -149,12 +139,7 @@ def test_a_killed_deletion_leaves_no_artifact_that_is_not_whole(
     assert RemoteFiles(url).list() == {}
 
 
-# ---- a collector of garbage and a writer at once ----
-
-
-def test_a_commit_before_the_collector_looks_saves_the_artifact(
-    store: RemoteArtifactStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_before_the_collector_looks_saves_the_artifact(store: RemoteArtifactStore, monkeypatch) -> None:
     # The collector has condemned the artifact; the writer sees that and waits, the collector sees the young manifest.
     stored = put(store, a="x")
     cutoff = datetime.now(UTC)
@@ -172,9 +157,7 @@ def test_a_commit_before_the_collector_looks_saves_the_artifact(
 
 
 @pytest.mark.parametrize("moment", ["before the manifest goes", "before a file goes"])
-def test_a_commit_while_the_collector_removes_is_whole_in_the_end(
-    url: str, store: RemoteArtifactStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, moment: str
-) -> None:
+def test_a_commit_while_the_collector_removes_is_whole_in_the_end(url, store, monkeypatch, tmp_path, moment) -> None:
     """The collector found the artifact old; the writer then finds it whole, and writes its manifest anew."""
     stored = put(store, a="x", b="y")
     writer = RemoteArtifactStore(url, tmp_path / "writer")
@@ -194,9 +177,7 @@ def test_a_commit_while_the_collector_removes_is_whole_in_the_end(
     assert len(RemoteFiles(url).list()) == 3
 
 
-def test_a_whole_collection_between_two_steps_of_a_commit(
-    store: RemoteArtifactStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_whole_collection_between_two_steps_of_a_commit(store: RemoteArtifactStore, monkeypatch) -> None:
     stored = put(store, a="x")
 
     def collect(path: str, _content: bytes) -> bool:
@@ -220,15 +201,10 @@ def test_a_dead_collectors_flag_is_taken_down(store: RemoteArtifactStore, monkey
     assert not store._files.exists(f"condemned/{stored.digest}")
 
 
-def test_a_store_that_loses_files_again_and_again_is_told(
-    store: RemoteArtifactStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_loses_files_again_and_again_is_told(store: RemoteArtifactStore, monkeypatch) -> None:
     monkeypatch.setattr(RemoteArtifactStore, "_is_complete", lambda *_: False)
     with pytest.raises(HubspokeError, match="does not stay in memory://"):
         put(store, a="x")
-
-
-# ---- faults ----
 
 
 def test_a_kind_of_url_that_nobody_knows(tmp_path: Path) -> None:
@@ -237,9 +213,7 @@ def test_a_kind_of_url_that_nobody_knows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("url", "driver", "extra"), [("s3://b/x", "s3fs", "s3"), ("gs://b/x", "gcsfs", "gcs")])
-def test_a_missing_driver_names_its_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, driver: str, extra: str
-) -> None:
+def test_a_missing_driver_names_its_extra(tmp_path: Path, monkeypatch, url: str, driver: str, extra: str) -> None:
     known = vars(importlib.import_module("fsspec.registry"))["_registry"]  # of drivers loaded before
     monkeypatch.delitem(known, url.split("://")[0], raising=False)
     monkeypatch.setitem(sys.modules, driver, None)  # which makes its import fail

@@ -185,13 +185,10 @@ def test_the_database_itself_refuses_to_tear_a_child_from_its_parents(garden, st
     assert garden.registry.lineage.upstream(release) == before
 
 
-# ---- any graph ----
-
 Graph = tuple[int, list[tuple[int, int]]]
 PAIRS = st.integers(2, 8).flatmap(
     lambda n: st.tuples(
-        st.just(n),
-        st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=20, unique=True),
+        st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=20, unique=True)
     )
 )
 

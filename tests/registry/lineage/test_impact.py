@@ -136,9 +136,6 @@ def test_versions_are_ordered_by_number_and_a_domain_is_finished_before_the_next
     assert order.index("garden:9") < order.index("garden:10") < order.index("index:garden/1")
 
 
-# ---- any graph ----
-
-
 def check(registry: Registry, n: int, pairs: list[tuple[int, int]], broken: set[int]) -> None:
     """Models joined from lower to higher numbers, the broken ones failed: every step comes after those it needs."""
     names = [registry.models.begin("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]

@@ -99,9 +99,7 @@ def test_a_backup_is_an_sqlite_registry_with_every_row(filled, registry_url: str
         assert connection.execute("SELECT count(*) FROM v_releases").fetchone() == (2,)
 
 
-def test_restored_it_is_the_same_registry_and_goes_on(
-    filled, registry_url: str, blank_url: str, tmp_path: Path
-) -> None:
+def test_restored_it_is_the_same_registry_and_goes_on(filled, registry_url: str, blank_url: str, tmp_path) -> None:
     file = tmp_path / "copy.db"
     back_up(registry_url, file)
     assert restore(blank_url, file).rows == inspect_backup(file).rows
@@ -120,9 +118,7 @@ def test_restored_it_is_the_same_registry_and_goes_on(
 
 
 @of_sqlite
-def test_a_backup_of_an_empty_registry_goes_into_a_registry_without_rows(
-    registry_url: str, blank_url: str, tmp_path: Path
-) -> None:
+def test_a_backup_of_an_empty_registry_goes_into_a_registry_without_rows(registry_url, blank_url, tmp_path) -> None:
     back_up(registry_url, tmp_path / "copy.db")
     upgrade(blank_url, "0001")
     assert sum(restore(blank_url, tmp_path / "copy.db").rows.values()) == 0
@@ -166,9 +162,6 @@ def check_whole(file: Path) -> None:
         moves = registry.aliases.history("hub")
         assert [move.from_ref for move in moves] == [None, *(move.to_ref for move in moves[:-1])]
         assert registry.resolve("hub@live").ref == moves[-1].to_ref
-
-
-# ---- where a backup may go ----
 
 
 @of_sqlite
@@ -237,9 +230,6 @@ def test_a_missing_or_blank_registry_has_no_backup(blank_url: str, tmp_path: Pat
         with pytest.raises(NotFoundError, match="hubspoke init"):
             act(blank_url, tmp_path / "copy.db")
     assert not (tmp_path / "copy.db").exists()
-
-
-# ---- schemas and damage ----
 
 
 @of_sqlite
@@ -323,9 +313,7 @@ def test_what_is_no_sound_backup_is_refused(filled, registry_url: str, tmp_path:
 
 
 @of_sqlite
-def test_a_restore_that_fails_leaves_the_registry_blank(
-    filled, registry_url: str, blank_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restore_that_fails_leaves_the_registry_blank(filled, registry_url, blank_url, tmp_path, monkeypatch) -> None:
     file = tmp_path / "copy.db"
     back_up(registry_url, file)
 
