@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, Missin
 from hubspoke.registry import database as database_module
 from hubspoke.registry.database import Database, database_fault, parse_url
 from hubspoke.registry.store import Registry
+from sqlalchemy import URL
 from sqlalchemy.exc import OperationalError
 
 HEAVY = ("torch", "faiss", "polars", "numpy", "pandas", "pyarrow", "alembic", "pydantic")
@@ -26,13 +26,10 @@ def test_urls() -> None:
         assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_and_a_server_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_text("this is a letter, not a database" * 100)
     with pytest.raises(InvalidDataError, match=r"is not a readable SQLite database .* restore a backup"):
         Registry(f"sqlite:///{tmp_path / 'registry.db'}")
-
-
-def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     with pytest.raises(HubspokeError, match=r"cannot be reached .* that the server runs") as caught:
         Registry(f"postgresql://ann:secret@/x?host={tmp_path}")
@@ -40,24 +37,17 @@ def test_an_unreachable_server_is_named_without_its_password(tmp_path: Path) -> 
 
 
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without_psycopg(name: str, *rest: object, **named: object) -> object:
-        if name.startswith("psycopg"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return real(name, *rest, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(builtins, "__import__", without_psycopg)
+    for name in [name for name in sys.modules if name.startswith("psycopg")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # which makes its import fail
     with pytest.raises(MissingExtraError, match=r"pip install 'hubspoke\[postgres\]'"):
         Database("postgresql://ann@db/x")
 
 
 def test_an_unwritable_database(registry: Registry) -> None:
-    statement = (
-        "PRAGMA query_only=ON" if registry.database.is_sqlite else "SET SESSION default_transaction_read_only=on"
-    )
+    off = "PRAGMA query_only=ON" if registry.database.is_sqlite else "SET SESSION default_transaction_read_only=on"
     with registry.database.engine.connect() as connection:
-        connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(off)
         connection.commit()
     with pytest.raises(HubspokeError, match=r"cannot be written; give this user write access"):
         registry.domains.add("garden")
@@ -100,35 +90,29 @@ def test_codes_of_the_server(state: str | None, kind: type[HubspokeError], words
         raise fault
 
 
-def test_a_writer_that_waits_too_long_is_told(registry_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_go_on_while_a_writer_writes_and_a_second_writer_waits_and_is_told(
+    registry_url: str, monkeypatch
+) -> None:
     monkeypatch.setattr(database_module, "WAIT_SECONDS", 0.05 if registry_url.startswith("sqlite") else 1)
     with Registry(registry_url) as first, Registry(registry_url) as second:
-        with first.database.write(), pytest.raises(LockedError, match="Another process is writing"):
-            second.domains.add("garden")
-        assert second.domains.add("garden").name == "garden"
-
-
-def test_readers_go_on_while_a_writer_writes(registry_url: str) -> None:
-    with Registry(registry_url) as first, Registry(registry_url) as second:
         first.domains.add("garden")
-        with first.database.write():
-            assert [d.name for d in second.domains.list()] == ["garden"]
+        with first.database.write(), pytest.raises(LockedError, match="Another process is writing"):
+            assert [domain.name for domain in second.domains.list()] == ["garden"]
+            second.domains.add("pets")
+        assert second.domains.add("pets").name == "pets"
 
 
 def test_a_registry_from_a_copied_file(tmp_path: Path, sqlite_template: Path) -> None:
     path = tmp_path / "a folder with ä%20 ?" / "registry.db"
     path.parent.mkdir()
     shutil.copy(sqlite_template, path)
-    from sqlalchemy import URL
-
     with Registry(URL.create("sqlite", database=str(path)).render_as_string()) as registry:
         registry.domains.add("garden")
         assert registry.lock("x").__enter__() is None
 
 
 def test_the_registry_room_loads_nothing_heavy() -> None:
-    code = (
-        f"import sys, hubspoke.registry.store, hubspoke.registry.query; print([m for m in {HEAVY} if m in sys.modules])"
-    )
+    code = "import sys, hubspoke.registry.store, hubspoke.registry.query\n"
+    code += f"print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

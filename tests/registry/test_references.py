@@ -23,36 +23,18 @@ PARSED = {
 }
 
 
+MALFORMED = ["", "Garden", "garden:", "garden:0", "garden:x", "garden@", "garden:1@live", "garden:7\n:8", "../garden"]
+MALFORMED += ["index", "index:7", "index:garden", "index:hub/1", "domain:hub", "release:garden/02"]
+MALFORMED += ["snapshot:garden/3", "snapshot:garden/orders/3"]
+
+
 @pytest.mark.parametrize("text", PARSED)
 def test_parse(text: str) -> None:
     reference, canonical = PARSED[text]
-    assert parse(text) == reference
-    assert str(reference) == canonical
-    assert parse(canonical) == reference
+    assert (parse(text), parse(canonical), str(reference)) == (reference, reference, canonical)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Garden",
-        "garden:",
-        "garden:0",
-        "garden:x",
-        "garden@",
-        "garden:1@live",
-        "index",
-        "index:7",
-        "index:garden",
-        "index:hub/1",
-        "snapshot:garden/3",
-        "snapshot:garden/orders/3",
-        "domain:hub",
-        "release:garden/02",
-        "garden:7\n:8",
-        "../garden",
-    ],
-)
+@pytest.mark.parametrize("text", MALFORMED)
 def test_what_is_malformed_is_told_with_examples(text: str) -> None:
     with pytest.raises(UsageError, match="is not a reference; write one like hub:4, hub@live, garden"):
         parse(text)
@@ -72,9 +54,7 @@ def test_every_domain_name_and_version_round_trips(name: str, version: int) -> N
 
 def test_names() -> None:
     assert check_domain_name("a" * 63) == "a" * 63
-    for bad in ("", "a" * 64, "9lives", "Pets", "pet-food", "pets/", "péts"):
-        with pytest.raises(UsageError, match="cannot name a domain"):
+    for bad in ("", "a" * 64, "9lives", "Pets", "pet-food", "pets/", "péts", "hub"):
+        with pytest.raises(UsageError, match="reserved word" if bad == "hub" else "cannot name a domain"):
             check_domain_name(bad)
-    with pytest.raises(UsageError, match="reserved word"):
-        check_domain_name("hub")
     assert check_alias("blue-green") == "blue-green"

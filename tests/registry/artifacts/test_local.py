@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hubspoke.errors import HubspokeError, NotFoundError
@@ -70,6 +72,27 @@ def left_over(store: ArtifactStore) -> list[str]:
     return [leftover.path.name for leftover in store.leftovers()]
 
 
+def leave(store: ArtifactStore, name: str, seconds: float) -> Path:
+    """A folder of another machine's process in the store's staging, untouched for so long."""
+    folder = store.root / "staging" / name
+    (folder / "in").mkdir(parents=True)
+    (folder / "in" / "data").write_text("x")
+    age(folder, seconds)
+    return folder
+
+
+def before_the_next(patch: pytest.MonkeyPatch, owner: Any, name: str, act: Callable[[], object]) -> None:
+    """Do something before the next call of a function, once."""
+    real = getattr(owner, name)
+
+    def call(*arguments: Any) -> Any:
+        patch.setattr(owner, name, real)
+        act()
+        return real(*arguments)
+
+    patch.setattr(owner, name, call)
+
+
 def test_equal_content_is_kept_and_touched(store: ArtifactStore) -> None:
     first = put(store, a="x")
     place = store.open(first.digest)
@@ -78,36 +101,27 @@ def test_equal_content_is_kept_and_touched(store: ArtifactStore) -> None:
     assert store.touched(first.digest) < NOW - timedelta(hours=23)
     assert put(store, a="x") == first
     assert (place / "a").stat().st_ino == before
-    assert store.touched(first.digest) >= NOW
-    assert left_over(store) == []
+    assert (store.touched(first.digest) >= NOW, left_over(store)) == (True, [])
 
 
-def test_a_store_is_opened_by_its_place(tmp_path: Path) -> None:
-    for location in (tmp_path / "store", str(tmp_path / "store")):
-        opened = open_store(location, tmp_path / "copies")
-        assert (type(opened), opened.root, opened.where) == (ArtifactStore, tmp_path / "store", str(tmp_path / "store"))
+@pytest.mark.parametrize("kind", [Path, str])
+def test_a_store_is_opened_by_its_place(tmp_path: Path, kind: type) -> None:
+    opened = open_store(kind(tmp_path / "store"), tmp_path / "copies")
+    assert (type(opened), opened.root, opened.where) == (ArtifactStore, tmp_path / "store", str(tmp_path / "store"))
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    with pytest.raises(HubspokeError, match="No space is left"), store.stage():
+        # Where the system has a disk that is really full, that one.
+        Path("/dev/full").write_bytes(b"x" * 10_000) if Path("/dev/full").exists() else full(0)
+    assert left_over(store) == []
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(HubspokeError, match=r"No space is left.*free some and repeat") as caught:
         put(store, a="x")
-    assert caught.value.exit_code == 1
-    assert left_over(store) == []
-    assert list(store.digests()) == []
-    with pytest.raises(HubspokeError, match="No space is left"), store.stage():
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert left_over(store) == []
-
-
-def test_a_really_full_disk(store: ArtifactStore) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
-    with pytest.raises(HubspokeError, match="No space is left"), store.stage():
-        Path("/dev/full").write_bytes(b"x" * 10_000)
+    assert (caught.value.exit_code, left_over(store), list(store.digests())) == (1, [], [])
 
 
 def test_a_killed_write_is_swept_and_repeated_to_the_same_result(store: ArtifactStore, start) -> None:
@@ -119,11 +133,9 @@ def test_a_killed_write_is_swept_and_repeated_to_the_same_result(store: Artifact
     killed.wait()
     assert list(store.digests()) == []
     assert [(leftover.bytes, leftover.stale) for leftover in store.leftovers()] == [(1000, True)]
-    again = start(WRITE, str(store.root), "whole")
-    digest = again.communicate()[0].strip()
+    digest = start(WRITE, str(store.root), "whole").communicate()[0].strip()
     assert (store.open(digest) / "b.bin").read_bytes() == b"b" * 1000
-    assert left_over(store) == []
-    assert list(store.digests()) == [digest]
+    assert (left_over(store), list(store.digests())) == ([], [digest])
 
 
 def test_a_process_number_given_again_does_not_keep_a_dead_ones_files(store: ArtifactStore) -> None:
@@ -136,13 +148,9 @@ def test_a_process_number_given_again_does_not_keep_a_dead_ones_files(store: Art
 
 
 def test_what_other_machines_left_is_swept_after_a_day(store: ArtifactStore) -> None:
-    staging = store.root / "staging"
-    for name in ("there-7-1-old", "there-7-1-new", "there-8-1-deep"):
-        (staging / name / "in").mkdir(parents=True)
-        (staging / name / "in" / "data").write_text("x")
-        age(staging / name, DAY + 60)
-    os.utime(staging / "there-7-1-new", (time.time() - DAY + 60,) * 2)
-    os.utime(staging / "there-8-1-deep" / "in" / "data")  # still growing
+    _old, new, deep = (leave(store, f"there-{name}", DAY + 60) for name in ("7-1-old", "7-1-new", "8-1-deep"))
+    os.utime(new, (time.time() - DAY + 60,) * 2)
+    os.utime(deep / "in" / "data")  # still growing
     assert [leftover.path.name for leftover in store.sweep_stale()] == ["there-7-1-old"]
     assert left_over(store) == ["there-7-1-new", "there-8-1-deep"]
 
@@ -155,11 +163,8 @@ def test_a_sweep_passes_over_what_another_process_removes_under_it(store: Artifa
             shutil.rmtree(folder)  # what the step names is gone when it is looked at
             yield step
 
-    staging = store.root / "staging"
     for name in ("there-7-1-a", "there-7-1-b"):
-        (staging / name / "in").mkdir(parents=True)
-        (staging / name / "in" / "data").write_text("x")
-        age(staging / name, 2 * DAY)
+        leave(store, name, 2 * DAY)
     with monkeypatch.context() as patched:
         patched.setattr(os, "walk", vanishing)
         assert all(leftover.bytes == 0 for leftover in store.leftovers())
@@ -168,69 +173,39 @@ def test_a_sweep_passes_over_what_another_process_removes_under_it(store: Artifa
     put(store, a="x")
 
 
-def test_a_commit_before_the_collector_takes_the_artifact_away_saves_it(store: ArtifactStore, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("owner", "moment", "deleted"),
+    [
+        (ArtifactStore, "_take_away", False),  # chosen for its age, it is young when it is to be taken away
+        (artifacts_module, "_touched", True),  # taken away already: what goes is the old one
+    ],
+)
+def test_a_commit_while_a_collector_is_at_work_stays(
+    store, monkeypatch, owner: Any, moment: str, deleted: bool
+) -> None:
     stored = put(store, a="x")
     age(store.open(stored.digest), DAY)
-    take_away = ArtifactStore._take_away
-
-    def after_a_commit(self: ArtifactStore, digest: str) -> Path | None:
-        put(self, a="x")  # the collector has already chosen this artifact for its age
-        return take_away(self, digest)
-
-    monkeypatch.setattr(ArtifactStore, "_take_away", after_a_commit)
-    assert store.delete(stored.digest, NOW) is False
-    assert store.open(stored.digest).is_dir()
-    assert left_over(store) == []
-
-
-def test_a_commit_while_the_artifact_is_taken_away_places_its_own(store: ArtifactStore, monkeypatch) -> None:
-    stored = put(store, a="x")
-    age(store.open(stored.digest), DAY)
-    touched = artifacts_module._touched
-
-    def after_a_commit(path: Path) -> datetime:
-        monkeypatch.setattr(artifacts_module, "_touched", touched)
-        put(store, a="x")
-        return touched(path)
-
-    monkeypatch.setattr(artifacts_module, "_touched", after_a_commit)
-    assert store.delete(stored.digest, NOW) is True  # the old one
+    before_the_next(monkeypatch, owner, moment, lambda: put(store, a="x"))
+    assert store.delete(stored.digest, NOW) is deleted
     assert (store.open(stored.digest) / "a").read_text() == "x"
-    assert store.touched(stored.digest) >= NOW
-    assert left_over(store) == []
+    assert (store.touched(stored.digest) >= NOW, left_over(store)) == (True, [])
 
 
-@pytest.mark.parametrize("moment", ["is_sound", "utime"])
-def test_a_commit_whose_place_is_emptied_under_it_places_its_own(store: ArtifactStore, monkeypatch, moment) -> None:
+@pytest.mark.parametrize(("owner", "moment"), [(artifacts_module, "is_sound"), (os, "utime")])
+def test_a_commit_whose_place_is_emptied_under_it_places_its_own(store, monkeypatch, owner: Any, moment: str) -> None:
     stored = put(store, a="x")
-    place = store.open(stored.digest)
-    age(place, DAY)
-    owner = artifacts_module if moment == "is_sound" else os
-    real = getattr(owner, moment)
-
-    def after_a_collector(path: Path) -> object:
-        monkeypatch.setattr(owner, moment, real)
-        assert store.delete(stored.digest, NOW)
-        return real(path)
-
-    monkeypatch.setattr(owner, moment, after_a_collector)
-    assert put(store, a="x") == stored
+    age(store.open(stored.digest), DAY)
+    deleted: list[bool] = []
+    before_the_next(monkeypatch, owner, moment, lambda: deleted.append(store.delete(stored.digest, NOW)))
+    assert (put(store, a="x"), deleted) == (stored, [True])
     assert (store.open(stored.digest) / "a").read_text() == "x"
     assert left_over(store) == []
 
 
 def test_two_commits_of_equal_content_at_once(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    rename = artifacts_module._rename_unless_taken
-
-    def after_another(source: Path, place: Path) -> bool:
-        monkeypatch.setattr(artifacts_module, "_rename_unless_taken", rename)
-        put(store, a="x")
-        return rename(source, place)
-
-    monkeypatch.setattr(artifacts_module, "_rename_unless_taken", after_another)
-    stored = put(store, a="x")
-    assert list(store.digests()) == [stored.digest]
-    assert left_over(store) == []
+    before_the_next(monkeypatch, artifacts_module, "_rename_unless_taken", lambda: put(store, a="x"))
+    digest = put(store, a="x").digest
+    assert (list(store.digests()), left_over(store)) == ([digest], [])
 
 
 def test_a_collector_killed_before_it_decided_has_lost_nothing(store: ArtifactStore, start) -> None:
@@ -249,12 +224,10 @@ def test_a_collector_killed_before_it_decided_has_lost_nothing(store: ArtifactSt
 
 def test_a_collector_killed_while_it_deleted_leaves_nothing(store: ArtifactStore) -> None:
     stored = put(store, a="x", b="y")
-    place = store.open(stored.digest)
-    (store.root / "staging" / "there-7-1-dead").mkdir()
-    half = store.root / "staging" / "there-7-1-dead" / stored.digest
-    shutil.move(place, half)
-    (half / "a").unlink()
-    age(half.parent, 2 * DAY)
+    dead = leave(store, "there-7-1-dead", 0)
+    shutil.move(store.open(stored.digest), dead)
+    (dead / stored.digest / "a").unlink()
+    age(dead, 2 * DAY)
     assert [leftover.bytes > 0 for leftover in store.sweep_stale()] == [True]
     assert (list(store.digests()), left_over(store)) == ([], [])
     with pytest.raises(NotFoundError):

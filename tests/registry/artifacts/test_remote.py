@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import socket
 import subprocess
 import sys
@@ -43,6 +44,19 @@ def put(store: RemoteArtifactStore, **files: str) -> StoredArtifact:
         return store.commit(staged, "model")
 
 
+def kill_at(monkeypatch: pytest.MonkeyPatch, count: int, *names: str) -> None:
+    """Kill at the next call but `count` of these methods of the remote files."""
+    calls = itertools.count()
+
+    def kill(*_: Any) -> bool:
+        if next(calls) == count:
+            raise Killed
+        return False
+
+    for name in names:
+        once(monkeypatch, name, kill)
+
+
 def at(stored: StoredArtifact, name: str) -> str:
     return f"{stored.digest[:2]}/{stored.digest}/{name}"
 
@@ -52,7 +66,7 @@ def once(monkeypatch: pytest.MonkeyPatch, name: str, before: Any) -> None:
     real = getattr(RemoteFiles, name)
 
     def call(self: RemoteFiles, *arguments: Any) -> Any:
-        if before is not None and before(*arguments):
+        if before(*arguments):
             monkeypatch.setattr(RemoteFiles, name, real)
         return real(self, *arguments)
 
@@ -86,24 +100,12 @@ def test_damaged_remote_bytes_never_become_a_copy(url: str, store: RemoteArtifac
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_killed_upload_is_never_visible_and_is_repeated(url, store: RemoteArtifactStore, monkeypatch, after) -> None:
-    uploads: list[str] = []
-
-    def kill(*arguments: Any) -> bool:
-        if len(uploads) == after:
-            raise Killed
-        uploads.append(str(arguments[-1]))
-        return False
-
-    with monkeypatch.context() as patched:
-        once(patched, "upload", kill)
-        once(patched, "write", kill)  # the manifest, after both files
-        with pytest.raises(Killed):
-            put(store, a="x", b="y")
-    assert list(store.digests()) == []
-    assert len(RemoteFiles(url).list()) == after
-    stored = put(store, a="x", b="y")
-    assert store.verify(stored.digest) == 2
+def test_a_killed_upload_is_never_visible_and_is_repeated(url: str, store, monkeypatch, after: int) -> None:
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        kill_at(patched, after, "upload", "write")  # the manifest is written, after both files
+        put(store, a="x", b="y")
+    assert (list(store.digests()), len(RemoteFiles(url).list())) == ([], after)
+    assert store.verify(put(store, a="x", b="y").digest) == 2
 
 
 def test_an_unfinished_upload_is_held_dated_and_deleted(url: str, store: RemoteArtifactStore) -> None:
@@ -114,26 +116,16 @@ def test_an_unfinished_upload_is_held_dated_and_deleted(url: str, store: RemoteA
     assert FUTURE - store.touched(digest) < timedelta(hours=2)
     with pytest.raises(NotFoundError):
         store.read(digest)
-    assert store.delete(digest, datetime.now(UTC) - timedelta(hours=1)) is False
-    assert store.delete(digest, FUTURE) is True
+    assert [store.delete(digest, cutoff) for cutoff in (FUTURE - timedelta(hours=2), FUTURE)] == [False, True]
     assert list(RemoteFiles(url).list()) == ["notes.txt"]
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_a_killed_deletion_leaves_no_artifact_that_is_not_whole(url, store, monkeypatch, after) -> None:
     stored = put(store, a="x", b="y")
-    removed: list[str] = []
-
-    def kill(path: str) -> bool:
-        if len(removed) == after:
-            raise Killed
-        removed.append(path)
-        return False
-
-    with monkeypatch.context() as patched:
-        once(patched, "remove", kill)
-        with pytest.raises(Killed):
-            store.delete(stored.digest, FUTURE)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        kill_at(patched, after, "remove")
+        store.delete(stored.digest, FUTURE)
     assert list(store.digests()) == ([] if after else [stored.digest])
     assert store.delete(stored.digest, FUTURE) is True
     assert RemoteFiles(url).list() == {}
@@ -151,8 +143,7 @@ def test_a_commit_before_the_collector_looks_saves_the_artifact(store: RemoteArt
 
     monkeypatch.setattr("hubspoke.registry.artifacts.remote.time.sleep", collector_ends)
     store._files.write(f"condemned/{stored.digest}", b"")
-    assert put(store, a="x") == stored
-    assert len(pauses) == 1
+    assert (put(store, a="x"), len(pauses)) == (stored, 1)
     assert store.verify(stored.digest) == 1
 
 
@@ -254,9 +245,8 @@ def test_a_server_that_is_not_there(s3_url: str, tmp_path: Path, monkeypatch: py
         list(RemoteArtifactStore(f"{s3_url}/x", tmp_path).digests())
 
 
-def raised_from(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
-    return error
+NO_KEYS = OSError("refused")
+NO_KEYS.__cause__ = NoCredentialsError()
 
 
 @pytest.mark.parametrize(
@@ -265,22 +255,19 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
         (PermissionError("Access Denied"), "Access to s3://b is denied .*give these credentials the right"),
         (PermissionError("The provided token has expired."), r"denied \(The provided token has expired\)"),
         (FileNotFoundError("nothing"), "The bucket or folder of s3://b does not exist"),
-        (raised_from(OSError("refused"), NoCredentialsError()), r"no valid credentials for s3://b \(refused\)"),
+        (NO_KEYS, r"no valid credentials for s3://b \(refused\)"),
         (EndpointConnectionError(endpoint_url="http://x"), r"s3://b cannot be reached \(Could not connect"),
         (TimeoutError(), r"cannot be reached \(TimeoutError\)"),
         (OSError(5, "disk of the server"), r"s3://b refused \(.*disk of the server\); check that it can be listed"),
         (NotImplementedError("read only"), r"refused \(read only\)"),
     ],
 )
-def test_what_a_driver_may_raise(error: Exception, said: str) -> None:
+def test_what_a_driver_may_raise_and_what_is_left_as_it_is(error: Exception, said: str) -> None:
     fault = remote_fault(error, "s3://b")
     with pytest.raises(HubspokeError, match=said):
         raise fault or error
-
-
-def test_faults_of_this_machine_and_of_this_code_are_left_as_they_are() -> None:
-    assert remote_fault(OSError(28, "No space left on device", "/copies/a"), "s3://b") is None
-    assert remote_fault(TypeError("seven"), "s3://b") is None
+    for ours in (OSError(28, "No space left on device", "/copies/a"), TypeError("seven")):
+        assert remote_fault(ours, "s3://b") is None
 
 
 def test_a_local_store_loads_no_driver(tmp_path: Path) -> None:

@@ -17,31 +17,19 @@ def test_two_spokes(garden) -> None:
     trained = [Parent("hub:1", "adapted_from", "fusion"), Parent(ITEMS, "trained_on", "items")]
     text, order = ModelPart("text", "ttt", 400, 100, "hub:1"), ModelPart("order", "ooo", 8, 2)
     made = {"environment": {"torch": "2.11"}, "code_version": "1.0"}
+    training = {"lr": 0.1, "epochs": 3}
     adapters = [ModelPart("adapter", print_, 100, 25) for print_ in ("aaa", "bbb")]
     day = datetime(2026, 3, 1, tzinfo=UTC)
     later = garden.snapshot("events", "more", as_of=day).ref
-    garden.model(
-        "spoke",
-        [*trained, Parent(EVENTS, "trained_on", "events")],
-        "space one",
-        config={"layers": 1, "training": {"lr": 0.1, "epochs": 3}},
-        parts=[adapters[0], text],
-        **made,
-    )
-    garden.model(
-        "spoke",
-        [*trained, Parent(later, "trained_on", "events"), Parent("garden:1", "warm_started_from")],
-        "space two",
-        config={"layers": 2, "training": {"lr": 0.1, "epochs": 3, "warm": True}},
-        parts=[adapters[1], text, order],
-        seed=8,
-        **made | {"code_version": "1.1"},
-    )
+    parents, parts = [*trained, Parent(EVENTS, "trained_on", "events")], [adapters[0], text]
+    garden.model("spoke", parents, "space one", config={"layers": 1, "training": training}, parts=parts, **made)
+    parents = [*trained, Parent(later, "trained_on", "events"), Parent("garden:1", "warm_started_from")]
+    made |= {"code_version": "1.1", "seed": 8, "parts": [adapters[1], text, order]}
+    garden.model("spoke", parents, "space two", config={"layers": 2, "training": {**training, "warm": True}}, **made)
     found = garden.registry.lineage.diff("garden:1", "garden:2")
     assert (found.a.ref, found.b.ref, found.kind, found.same) == ("garden:1", "garden:2", "spoke", False)
     items, events = (next(d for d in found.data if d.name == name) for name in ("items", "events"))
-    assert items.same and items.a == items.b
-    assert not events.same
+    assert items.same and items.a == items.b and not events.same
     assert (events.a.content_hash, events.b.content_hash, events.b.rows, events.b.as_of) == ("a", "more", 10, day)
     assert [(v.key, v.a, v.b, v.same) for v in found.config] == [
         ("layers", 1, 2, False),
@@ -49,20 +37,14 @@ def test_two_spokes(garden) -> None:
         ("training.lr", 0.1, 0.1, True),
         ("training.warm", None, True, False),
     ]
-    assert [(v.key, v.a, v.b) for v in found.code] == [
-        ("code_version", "1.0", "1.1"),
-        ("environment.torch", "2.11", "2.11"),
-        ("seed", 7, 8),
-    ]
+    code = [("code_version", "1.0", "1.1"), ("environment.torch", "2.11", "2.11"), ("seed", 7, 8)]
+    assert [(v.key, v.a, v.b) for v in found.code] == code
     parents = {(p.relation, p.part): (p.a, p.b, p.same) for p in found.parents}
     assert parents["adapted_from", "fusion"] == (("hub:1",), ("hub:1",), True)
     assert parents["trained_on", "events"] == ((EVENTS,), (later,), False)
     assert parents["warm_started_from", None] == ((), ("garden:1",), False)
-    assert {p.name: (p.a, p.b, p.same) for p in found.parts} == {
-        "text": (text, text, True),
-        "adapter": (*adapters, False),
-        "order": (None, order, False),
-    }
+    parts = {"text": (text, text, True), "adapter": (*adapters, False), "order": (None, order, False)}
+    assert {p.name: (p.a, p.b, p.same) for p in found.parts} == parts
     assert ("space_fingerprint", "space one", "space two") in {(v.key, v.a, v.b) for v in found.outcome}
     assert found.metrics == ()
     back = garden.registry.lineage.diff("garden:2", "garden:1")
@@ -83,10 +65,8 @@ def test_metrics_are_of_the_same_protocol_and_events_and_the_newest(garden) -> N
     measure("garden:1", 0.9, protocol={"name": "temporal"})
     measure("garden:2", 0.8, events="snapshot:garden/events/2")
     metrics = garden.registry.lineage.diff("garden:1", "garden:2").metrics
-    assert [(m.name, m.slice, m.a, m.b, m.difference) for m in metrics] == [
-        ("ndcg@10", "all", 0.25, 0.5, 0.25),
-        ("hr@10", "cold", 0.125, 0.25, 0.125),
-    ]
+    expected = [("ndcg@10", "all", 0.25, 0.5, 0.25), ("hr@10", "cold", 0.125, 0.25, 0.125)]
+    assert [(m.name, m.slice, m.a, m.b, m.difference) for m in metrics] == expected
     assert {(m.events, m.evaluations) for m in metrics} == {(EVENTS, (first, second))}
 
 
@@ -107,10 +87,8 @@ def test_spokes_of_two_domains_have_their_data_side_by_side(garden) -> None:
     garden.model("spoke", [Parent(ITEMS, "trained_on")])
     garden.model("spoke", [Parent(attic, "trained_on"), Parent(ITEMS, "trained_on", "more")], domain="attic")
     found = garden.registry.lineage.diff("garden:1", "attic:1").data
-    assert {d.name: (d.a and d.a.ref, d.b and d.b.ref) for d in found} == {
-        "items": (ITEMS, attic),
-        "garden/items": (None, ITEMS),
-    }
+    sides = {d.name: (d.a and d.a.ref, d.b and d.b.ref) for d in found}
+    assert sides == {"items": (ITEMS, attic), "garden/items": (None, ITEMS)}
 
 
 def test_hubs_indexes_releases_and_snapshots(garden) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import itertools
 import sys
-from itertools import pairwise
 from typing import Any
 
 import networkx as nx
@@ -23,50 +23,31 @@ def refs(lineage: Lineage) -> set[str]:
 
 
 def test_upstream_and_downstream_of_a_release(garden) -> None:
-    release = garden.promote()
+    release, lineage = garden.promote(), garden.registry.lineage
     items, events, domain = "snapshot:garden/items/1", "snapshot:garden/events/1", "domain:garden"
-    up = garden.registry.lineage.upstream(release)
-    assert refs(up) == {"hub:1", "garden:1", "index:garden/1", items, events, domain}
-    assert up.root.ref == release
-    assert {reached.ref: reached.depth for reached in up.nodes} == {
-        release: 0,
-        "hub:1": 1,
-        "garden:1": 1,
-        "index:garden/1": 1,
-        items: 2,
-        events: 2,
-        domain: 3,
-    }
+    up = lineage.upstream(release)
     # Nearest first, and of equally near ones the older first.
     assert up.refs == ("hub:1", "garden:1", "index:garden/1", items, events, domain)
+    depths = {release: 0, "hub:1": 1, "garden:1": 1, "index:garden/1": 1, items: 2, events: 2, domain: 3}
+    assert (up.root.ref, {reached.ref: reached.depth for reached in up.nodes}) == (release, depths)
     assert EdgeRecord("hub:1", "garden:1", "inherits", "text", "language transfers") in up.edges
-    down = garden.registry.lineage.downstream(events)
-    assert refs(down) == {"garden:1", "index:garden/1", release}
-    assert refs(garden.registry.lineage.downstream(release)) == set()
-    assert refs(garden.registry.lineage.upstream("domain:garden")) == set()
+    assert refs(lineage.downstream(events)) == {"garden:1", "index:garden/1", release}
+    assert refs(lineage.downstream(release)) == refs(lineage.upstream("domain:garden")) == set()
     with pytest.raises(NotFoundError):
-        garden.registry.lineage.upstream("garden:9")
-
-
-def test_a_lineage_tells_how_each_node_was_reached_and_can_be_cut(garden) -> None:
-    release = garden.promote()
-    up = garden.registry.lineage.upstream(release)
+        lineage.upstream("garden:9")
+    # How each was reached: the hub is a parent of the spoke too, but the shortest way is the release's own edge.
     nearest = {ref: {(e.child, e.relation) for e in edges} for ref, edges in up.nearest().items()}
-    # The hub is a parent of the spoke too, but the shortest way to it is the release's own edge.
     assert nearest["hub:1"] == {(release, "released_as")}
-    assert nearest["snapshot:garden/items/1"] == {("hub:1", "trained_on"), ("index:garden/1", "embeds")}
+    assert nearest[items] == {("hub:1", "trained_on"), ("index:garden/1", "embeds")}
     plain = {node["ref"]: node for node in up.to_dict()["nodes"]}
-    assert plain["snapshot:garden/items/1"]["relations"] == ["embeds", "trained_on"]
+    assert plain[items]["relations"] == ["embeds", "trained_on"]
     assert (plain[release]["relations"], plain[release]["kind"], plain[release]["depth"]) == ([], "release", 0)
     near = up.within(depth=1)
     assert refs(near) == {"hub:1", "garden:1", "index:garden/1"}
-    assert {(e.parent, e.child) for e in near.edges} == {
-        ("hub:1", "garden:1"),
-        ("garden:1", "index:garden/1"),
-        *((part, release) for part in near.refs),
-    }
-    assert "domain:garden" not in refs(up.within(domains=False))
-    assert garden.registry.lineage.downstream("domain:garden").within(domains=False).root.ref == "domain:garden"
+    edges = {("hub:1", "garden:1"), ("garden:1", "index:garden/1"), *((part, release) for part in near.refs)}
+    assert {(e.parent, e.child) for e in near.edges} == edges
+    assert domain not in refs(up.within(domains=False))
+    assert lineage.downstream(domain).within(domains=False).root.ref == domain
 
 
 def asked(registry: Registry, question: Any) -> list[str]:
@@ -106,7 +87,8 @@ def lines(tree: LineageTree) -> list[tuple[int, str, bool]]:
 
 def test_a_tree_unfolds_each_node_once(garden) -> None:
     index = garden.index(garden.spoke().ref)
-    assert lines(garden.registry.lineage.show(index.ref)) == [
+    shown = garden.registry.lineage.show(index.ref)
+    assert lines(shown) == [
         (0, "index:garden/1", False),
         (1, "snapshot:garden/items/1", False),
         (1, "garden:1", False),
@@ -114,14 +96,13 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
         (2, "hub:1", False),
         (3, "snapshot:garden/items/1", False),
     ]
-    hub = garden.registry.lineage.show(index.ref).lines[4]
-    assert [edge.relation for edge in hub.edges] == ["adapted_from", "inherits"]
+    assert [edge.relation for edge in shown.lines[4].edges] == ["adapted_from", "inherits"]
     with_domains = lines(garden.registry.lineage.show(index.ref, domains=True))
     assert with_domains.count((2, "domain:garden", False)) == 1
     assert (3, "snapshot:garden/items/1", True) in with_domains
     downstream = [line[:2] for line in lines(garden.registry.lineage.show("hub:1", "downstream"))]
     assert downstream == [(0, "hub:1"), (1, "garden:1"), (2, "index:garden/1")]
-    plain = garden.registry.lineage.show(index.ref).to_dict()
+    plain = shown.to_dict()
     assert (plain["node"]["ref"], plain["lines"][4]["ref"], plain["lines"][4]["depth"]) == (index.ref, "hub:1", 2)
     assert plain["lines"][4]["edges"][1]["reason"] == "language transfers"
 
@@ -129,12 +110,8 @@ def test_a_tree_unfolds_each_node_once(garden) -> None:
 def test_a_tree_cut_short_unfolds_what_it_meets_again_nearer(garden) -> None:
     release = garden.promote()
     tree = garden.registry.lineage.show(release, depth=1)
-    assert [(line.depth, line.node.ref, line.cut) for line in tree.lines] == [
-        (0, release, False),
-        (1, "hub:1", True),
-        (1, "garden:1", True),
-        (1, "index:garden/1", True),
-    ]
+    below = [(1, ref, True) for ref in ("hub:1", "garden:1", "index:garden/1")]
+    assert [(line.depth, line.node.ref, line.cut) for line in tree.lines] == [(0, release, False), *below]
     two = garden.registry.lineage.show(release, depth=2)
     assert (2, "garden:1", True) in lines(two)  # under the index, unfolded above it
     assert max(line.depth for line in two.lines) == 2
@@ -185,21 +162,16 @@ def test_the_database_itself_refuses_to_tear_a_child_from_its_parents(garden, st
     assert garden.registry.lineage.upstream(release) == before
 
 
-Graph = tuple[int, list[tuple[int, int]]]
-PAIRS = st.integers(2, 8).flatmap(
-    lambda n: st.tuples(
-        st.just(n), st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), max_size=20, unique=True)
-    )
-)
+def pair_of(n: int) -> st.SearchStrategy[tuple[int, int]]:
+    return st.tuples(st.integers(0, n - 1), st.integers(0, n - 1))
 
 
-def hubs(registry: Registry, n: int) -> list[str]:
-    """`n` new models to join by edges."""
-    return [registry.models.begin("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
+PAIRS = st.integers(2, 8).flatmap(lambda n: st.tuples(st.just(n), st.lists(pair_of(n), max_size=20, unique=True)))
 
 
-def join(registry: Registry, names: list[str], pairs: list[tuple[int, int]]) -> nx.DiGraph:
-    """Add the pairs (parent, child) one by one; those are refused that networkx says would close a cycle."""
+def join(registry: Registry, n: int, pairs: list[tuple[int, int]]) -> nx.DiGraph:
+    """Join n new models by pairs (parent, child) one by one; refused is what would close a cycle by networkx."""
+    names = [registry.models.begin("hub", None, f"{now().timestamp()}{i}", {}).ref for i in range(n)]
     graph = nx.DiGraph()
     graph.add_nodes_from(names)
     for parent, child in ((names[a], names[b]) for a, b in pairs):
@@ -225,7 +197,7 @@ def check(registry: Registry, graph: nx.DiGraph) -> None:
             assert {(e.parent, e.child) for e in lineage.edges} == set(within.edges)
         lines = registry.lineage.show(name, "downstream").lines
         assert {line.node.ref for line in lines} == {*nx.descendants(graph, name), name}
-        unfolded = [line.node.ref for line, after in pairwise(lines) if after.depth > line.depth]
+        unfolded = [line.node.ref for line, after in itertools.pairwise(lines) if after.depth > line.depth]
         assert len(unfolded) == len(set(unfolded))
         hung = [(edge.parent, edge.child) for line in lines for edge in line.edges]
         assert sorted(hung) == sorted(graph.subgraph({*nx.descendants(graph, name), name}).edges)
@@ -233,14 +205,15 @@ def check(registry: Registry, graph: nx.DiGraph) -> None:
 
 @settings(max_examples=25)
 @given(drawn=PAIRS)
-def test_any_graph_is_answered_as_networkx_answers_it(sqlite_registry: Registry, drawn: Graph) -> None:
-    n, pairs = drawn
-    check(sqlite_registry, join(sqlite_registry, hubs(sqlite_registry, n), pairs))
+def test_any_graph_is_answered_as_networkx_answers_it(
+    sqlite_registry: Registry, drawn: tuple[int, list[tuple[int, int]]]
+) -> None:
+    check(sqlite_registry, join(sqlite_registry, *drawn))
 
 
 def test_one_graph_is_answered_so_on_both_databases(registry: Registry) -> None:
     pairs = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (4, 0), (1, 4), (5, 4), (4, 5), (2, 2), (3, 6), (6, 1)]
-    check(registry, join(registry, hubs(registry, 7), pairs))
+    check(registry, join(registry, 7, pairs))
 
 
 def draw_graph(registry: Registry, n: int, edges: set[tuple[int, int]]) -> None:
@@ -254,16 +227,11 @@ def draw_graph(registry: Registry, n: int, edges: set[tuple[int, int]]) -> None:
 
 def test_a_wide_diamond_stays_cheap(registry: Registry) -> None:
     layers, width = 12, 4  # 4 ** 12 paths, which only a walk that forgets paths survives
-    edges = {
-        (layer * width + a, (layer + 1) * width + b)
-        for layer in range(layers - 1)
-        for a in range(width)
-        for b in range(width)
-    }
+    steps = itertools.product(range(0, (layers - 1) * width, width), range(width), range(width, 2 * width))
+    edges = {(layer + a, layer + b) for layer, a, b in steps}
     draw_graph(registry, layers * width, edges)
     assert len(registry.lineage.upstream(f"hub:{layers * width}").nodes) == (layers - 1) * width + 1
-    lines = registry.lineage.show(f"hub:{layers * width}").lines
-    assert sum(line.depth == 1 for line in lines) == width
+    assert sum(line.depth == 1 for line in registry.lineage.show(f"hub:{layers * width}").lines) == width
 
 
 def test_a_chain_longer_than_the_recursion_limit(registry: Registry) -> None:
