@@ -23,53 +23,42 @@ def test_a_release_names_its_exact_parts_and_equal_parts_are_one_release(garden)
     assert named == {(ref, name) for name, ref in parts.named().items()}
 
 
-def test_the_hub_alone_serves_a_domain_on_day_zero(garden) -> None:
+def test_the_hub_alone_serves_on_day_zero_and_a_reranker_fits_the_space_of_what_it_ranks(garden) -> None:
     # The index's space is the hub's, calibrated for this catalog: another fingerprint by design.
-    parts = ReleaseParts("hub:1", garden.index("hub:1", space="s, whitened").ref)
-    assert garden.registry.releases.get(garden.promote(parts)).parts == parts
-
-
-def test_a_reranker_fits_the_space_of_what_it_ranks(garden) -> None:
-    parts, fits = garden.parts(), garden.reranker("garden:1")
+    floor, parts = ReleaseParts("hub:1", garden.index("hub:1", space="s, whitened").ref), garden.parts()
+    fits = garden.reranker("garden:1")
     assert (fits.ref, fits.domain, fits.kind) == ("reranker:garden/1", "garden", "reranker")
-    ref = garden.promote(replace(parts, reranker=fits.ref))
-    assert garden.registry.releases.get(ref).reranker == fits.ref
+    for made in (floor, replace(parts, reranker=fits.ref)):
+        assert garden.registry.releases.get(garden.promote(made)).parts == made
 
 
 def test_parts_that_do_not_belong_together_are_refused_and_leave_nothing(garden) -> None:
     """The parts: hub:1 with garden:1, garden:2, and indexes of both, of another space and of the hub itself."""
     registry = garden.registry
-    garden.spoke()
-    garden.spoke()
-    garden.hub()
+    for make in (garden.spoke, garden.spoke, garden.hub):
+        make()
     registry.domains.add("pets")
     registry.rules.add("pets", {"pin": ["bone"]})
     own, stray, floor = (garden.index(*of).ref for of in (("garden:1",), ("garden:1", "elsewhere"), ("hub:1",)))
     fits = ReleaseParts("hub:1", own, "garden:1")
     garden.reranker("garden:1", space="elsewhere")
-    for scope, parts, error, said in (
-        (
-            "garden",
-            replace(fits, spoke="garden:2"),
-            IncompatibleError,
-            r"filled by garden:1, not by garden:2; build an",
-        ),
-        ("garden", replace(fits, index=stray), IncompatibleError, "is of embedding space elsewhere, garden:1 speaks s"),
-        ("garden", replace(fits, index=floor), IncompatibleError, "was filled by hub:1, not by garden:1"),
-        ("garden", replace(fits, hub="hub:2"), IncompatibleError, "garden:1 stands on hub:1, not on hub:2; release it"),
-        (
-            "garden",
-            replace(fits, reranker="reranker:garden/1"),
-            IncompatibleError,
-            "reranker:garden/1 is of embedding space elsewhere, garden:1 speaks s",
-        ),
-        ("pets", ReleaseParts("hub:1", floor), UsageError, "index:garden/3 is not of domain pets"),
-        ("garden", replace(fits, spoke="hub:1"), UsageError, "hub:1 is of kind hub; name a spoke here"),
-        ("garden", replace(fits, rules="rules:pets/1"), UsageError, "rules:pets/1 is not of domain garden"),
-        ("garden", replace(fits, rules=own), UsageError, "index:garden/1 is of kind index; name a rules here"),
-        ("hub", fits, UsageError, "An alias of the hub cannot point at a release"),
+    for changes, said in (
+        ({"spoke": "garden:2"}, r"filled by garden:1, not by garden:2; build an"),
+        ({"index": stray}, "is of embedding space elsewhere, garden:1 speaks s"),
+        ({"index": floor}, "was filled by hub:1, not by garden:1"),
+        ({"hub": "hub:2"}, "garden:1 stands on hub:1, not on hub:2; release it"),
+        ({"reranker": "reranker:garden/1"}, "reranker:garden/1 is of embedding space elsewhere, garden:1 speaks s"),
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(IncompatibleError, match=said):
+            garden.promote(replace(fits, **changes))
+    for scope, parts, said in (
+        ("pets", ReleaseParts("hub:1", floor), "index:garden/3 is not of domain pets"),
+        ("garden", replace(fits, spoke="hub:1"), "hub:1 is of kind hub; name a spoke here"),
+        ("garden", replace(fits, rules="rules:pets/1"), "rules:pets/1 is not of domain garden"),
+        ("garden", replace(fits, rules=own), "index:garden/1 is of kind index; name a rules here"),
+        ("hub", fits, "An alias of the hub cannot point at a release"),
+    ):
+        with pytest.raises(UsageError, match=said):
             garden.promote(parts, scope=scope)
     assert (registry.releases.list(), registry.aliases.list()) == ([], [])
 
