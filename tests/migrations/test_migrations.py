@@ -3,7 +3,6 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,8 @@ from hubspoke.registry.store import Registry
 from sqlalchemy import inspect, text
 
 UPGRADE = (
-    "import sys; from hubspoke.registry.migrate import upgrade; sys.stdin.read(); print(upgrade(sys.argv[1]).before)"
+    "import sys; from hubspoke.registry.migrate import upgrade as up; sys.stdin.read(); print(up(sys.argv[1]).before)"
 )
-
-
-def set_revision(url: str, revision: str) -> None:
-    with closing(Database(url)) as database, database.writer.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :r"), {"r": revision})
 
 
 def test_the_code_knows_exactly_the_revisions_on_disk() -> None:
@@ -37,10 +31,12 @@ def test_the_code_knows_exactly_the_revisions_on_disk() -> None:
     assert script.get_current_head() == HEAD_REVISION
 
 
-def test_blank_to_head_and_again_down_to_base_and_up(blank_url: str) -> None:
-    first = upgrade(blank_url)
+def test_blank_to_head_and_again_down_to_base_and_up(blank_url: str, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="hubspoke init"):
+        Registry(blank_url)
+    assert list(tmp_path.iterdir()) == []  # opening makes nothing
+    first, second = upgrade(blank_url), upgrade(blank_url)
     assert (first.before, first.after, first.changed) == (None, HEAD_REVISION, True)
-    second = upgrade(blank_url)
     assert (second.before, second.changed) == (HEAD_REVISION, False)
     with Registry(blank_url) as registry:
         registry.domains.add("garden")
@@ -86,14 +82,16 @@ def test_checks_and_foreign_keys_equal_the_models(registry_url: str) -> None:
             assert {c["name"] for c in inspector.get_check_constraints(table.name)} == checks
 
 
-def test_check_words_equal_the_models(tmp_path: Path) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'registry.db'}")
-    with closing(sqlite3.connect(tmp_path / "registry.db")) as connection:
+def test_a_file_of_sqlite_has_the_words_of_the_checks_and_is_in_wal_mode(sqlite_template: Path) -> None:
+    with closing(sqlite3.connect(sqlite_template)) as connection:
         made = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
     for table in Base.metadata.tables.values():
         for constraint in table.constraints:
             if str(constraint.name).startswith("ck_"):
                 assert str(constraint.sqltext) in made[table.name]  # type: ignore[attr-defined]
+    pragmas = {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 15_000}
+    with closing(Database(f"sqlite:///{sqlite_template}")) as database, database.engine.connect() as connection:
+        assert {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas} == pragmas
 
 
 def test_an_older_registry_is_refused_with_the_command_that_helps(registry_url: str, monkeypatch) -> None:
@@ -104,54 +102,25 @@ def test_an_older_registry_is_refused_with_the_command_that_helps(registry_url: 
 
 
 def test_a_newer_registry_is_refused_and_never_migrated(registry_url: str) -> None:
-    set_revision(registry_url, "9999")
+    with closing(Database(registry_url)) as database, database.writer.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for act in (Registry, upgrade):
         with pytest.raises(SchemaVersionError, match=r"9999, made by a newer hubspoke.*upgrade the package"):
             act(registry_url)
 
 
-def test_opening_makes_nothing_and_asks_for_init(blank_url: str, tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="hubspoke init"):
-        Registry(blank_url)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_sqlite_is_in_wal_mode(tmp_path: Path) -> None:
-    upgrade(f"sqlite:///{tmp_path / 'registry.db'}")
-    with (
-        closing(Database(f"sqlite:///{tmp_path / 'registry.db'}")) as database,
-        database.engine.connect() as connection,
-    ):
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
-        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 15_000
-
-
-@pytest.fixture
-def written_elsewhere(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection in the middle of a write to a file that is not yet in WAL mode."""
+def test_the_switch_to_wal_mode_waits_for_another_writer_and_gives_up_in_the_end(tmp_path: Path, monkeypatch) -> None:
+    # Another program is in the middle of a write to a file that is not yet in WAL mode.
     with closing(sqlite3.connect(tmp_path / "registry.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        yield other
-
-
-def test_the_switch_to_wal_mode_waits_for_another_writer(tmp_path, written_elsewhere, monkeypatch) -> None:
-    waits: list[float] = []
-
-    def wait(seconds: float) -> None:
-        waits.append(seconds)
-        written_elsewhere.execute("COMMIT")
-
-    monkeypatch.setattr("hubspoke.registry.database.sleep", wait)
-    assert upgrade(f"sqlite:///{tmp_path / 'registry.db'}").after == HEAD_REVISION
-    assert len(waits) == 1
-
-
-@pytest.mark.usefixtures("written_elsewhere")
-def test_the_switch_to_wal_mode_gives_up_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hubspoke.registry.database.WAIT_SECONDS", 0)
-    with pytest.raises(LockedError, match="Another process is writing"):
-        upgrade(f"sqlite:///{tmp_path / 'registry.db'}")
+        with monkeypatch.context() as patched, pytest.raises(LockedError, match="Another process is writing"):
+            patched.setattr("hubspoke.registry.database.WAIT_SECONDS", 0)
+            upgrade(f"sqlite:///{tmp_path / 'registry.db'}")
+        waits: list[float] = []
+        sleep = "hubspoke.registry.database.sleep"
+        monkeypatch.setattr(sleep, lambda seconds: waits.append(seconds) or other.execute("COMMIT"))
+        assert upgrade(f"sqlite:///{tmp_path / 'registry.db'}").after == HEAD_REVISION
+        assert len(waits) == 1
 
 
 def test_processes_that_migrate_at_once_all_succeed_and_one_finds_it_done(blank_url: str) -> None:
