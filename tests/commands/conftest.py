@@ -30,8 +30,7 @@ class Outcome:
     @property
     def lines(self) -> list[list[str]]:
         """The cells of each line of text, without rules and empty lines."""
-        lines = [line for line in self.out.splitlines() if line.strip("- ")]
-        return [re.split(r"\s{2,}", line.strip()) for line in lines]
+        return [re.split(r"\s{2,}", line.strip()) for line in self.out.splitlines() if line.strip("- ")]
 
 
 @pytest.fixture
@@ -43,8 +42,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("HUBSPOKE_")]:
         monkeypatch.delenv(name)
     (folder / "items.csv").write_text("item_id,title\nrose,Red rose\nfern,Green fern\npot,Clay pot\n")
-    moments = enumerate(("rose", "fern", "pot"))
-    rows = "".join(f"ann,{item},2024-05-01T10:0{i}:00Z\n" for i, item in moments)
+    rows = "".join(f"ann,{item},2024-05-01T10:0{i}:00Z\n" for i, item in enumerate(("rose", "fern", "pot")))
     (folder / "events.csv").write_text(f"user_id,item_id,timestamp\n{rows}")
     return folder
 

@@ -47,12 +47,11 @@ def test_an_import_says_what_came_in(bundled: Any, home: Path) -> None:
         assert fact in done.out
     again = bundled("bundle", "import", FILE, *OTHER)
     assert again.out.startswith(f"{REF} of the bundle is here already: {REF}.\n") and "promote" not in again.out
-
-
-def test_new_numbers_are_listed(bundled: Any, home: Path) -> None:
+    # New numbers are listed.
+    third = ("--workspace", ".third")
     (home / "more.csv").write_text("item_id,title\noak,Oak\nelm,Elm\n")
-    assert bundled("domain", "add", "garden", "--items", "more.csv", *OTHER).code == 0
-    done = bundled("bundle", "import", FILE, *OTHER)
+    assert bundled("domain", "add", "garden", "--items", "more.csv", *third).code == 0
+    done = bundled("bundle", "import", FILE, *third)
     assert done.out.startswith(f"{REF} of the bundle came in as snapshot:garden/items/2.\n")
     assert f"{REF}  snapshot:garden/items/2" in done.out
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.registry.database import HEAD_REVISION
 from hubspoke.registry.locks import file_lock
+from hubspoke.workflows.domains import Domains
 
 
 def set_revision(home: Path, revision: str) -> None:
@@ -31,18 +33,9 @@ def check(outcome: Any, code: int, said: str) -> None:
         assert outcome.json["schema_version"] == 1
 
 
-@pytest.mark.parametrize("form", [(), ("--json",)])
-def test_no_workspace(run: Any, home: Path, form: tuple[str, ...]) -> None:
-    check(run("domain", "list", *form), 5, "hubspoke init")
-    assert not (home / ".hubspoke").exists()
-
-
-@pytest.mark.parametrize("command", ["domain show", "data sessions", "domain archive", "history", "rollback"])
-def test_an_unknown_domain(garden: Any, command: str) -> None:
-    check(garden(*command.split(), "gardn"), 5, "did you mean garden")
-
-
-def test_what_processes_cannot_share_is_not_done_by_each_of_them(run: Any, home: Path, monkeypatch) -> None:
+def test_no_workspace_and_what_processes_cannot_share(run: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for form in ((), ("--json",)):
+        check(run("domain", "list", *form), 5, "hubspoke init")
     monkeypatch.setenv("WORLD_SIZE", "2")
     check(run("launch", "garden", "--catalog", "items.csv", "--json"), 2, "only `spoke train` shares its work")
     check(run("init"), 2, "run this command once, without torchrun")
@@ -78,61 +71,47 @@ def test_no_readable_picture(run: Any, home: Path) -> None:
 
 
 REFUSED = {
-    ("promote", "garden/7"): (2, "is not a reference"),
-    ("lineage", "show", "index:garden"): (2, "is not a reference"),
-    ("data", "diff", "snapshot:garden/items/0", "snapshot:garden/items/1"): (2, "is not a reference"),
-    ("data", "sessions", "garden", "--events", "garden:events"): (2, "is not a reference"),
-    ("hub", "train", "--set", "epochs"): (2, "write KEY=VALUE"),
-    ("spoke", "train", "garden", "--set", "epochs"): (2, "write KEY=VALUE"),
-    ("data", "ingest", "garden", "--items", "none.csv"): (5, "none.csv"),
-    ("hub", "train", "--config", "none.yaml"): (5, "no config file none.yaml"),
-    ("data", "ingest", "garden", "--items", "items.csv", "--map", "none.yaml"): (5, "none.yaml"),
+    "promote garden/7": (2, "is not a reference"),
+    "lineage show index:garden": (2, "is not a reference"),
+    "data diff snapshot:garden/items/0 snapshot:garden/items/1": (2, "is not a reference"),
+    "data sessions garden --events garden:events": (2, "is not a reference"),
+    "hub train --set epochs": (2, "write KEY=VALUE"),
+    "spoke train garden --set epochs": (2, "write KEY=VALUE"),
+    "data ingest garden --items none.csv": (5, "none.csv"),
+    "hub train --config none.yaml": (5, "no config file none.yaml"),
+    "data ingest garden --items items.csv --map none.yaml": (5, "none.yaml"),
 }
+UNKNOWN = ("domain show", "data sessions", "domain archive", "history", "rollback")
 
 
-@pytest.mark.parametrize("command", REFUSED)
-def test_what_is_named_wrongly(garden: Any, command: tuple[str, ...]) -> None:
-    check(garden(*command), *REFUSED[command])
+def test_what_is_named_wrongly(garden: Any) -> None:
+    for command, (code, said) in (REFUSED | {f"{verb} gardn": (5, "did you mean garden") for verb in UNKNOWN}).items():
+        check(garden(*command.split()), code, said)
 
 
 @pytest.mark.parametrize(("revision", "said"), [("9999", "made by a newer hubspoke"), ("0000", "hubspoke")])
 def test_a_registry_of_another_schema(garden: Any, home: Path, revision: str, said: str) -> None:
     set_revision(home, revision)
-    check(garden("domain", "list"), 6, said)
-    check(garden("domain", "add", "pots", "--items", "items.csv"), 6, said)
-    check(garden("init"), 6, said)
-    check(garden("init", "--dry-run"), 6, said)
+    for command in ("domain list", "domain add pots --items items.csv", "init", "init --dry-run"):
+        check(garden(*command.split()), 6, said)
     assert garden("registry", "current", "--json").json["current"] == revision
     assert garden("doctor").code == 6
 
 
-def test_an_older_registry_says_upgrade(garden: Any, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_registry_a_lock_of_another_and_a_typo_in_the_settings(garden: Any, home: Path, monkeypatch) -> None:
+    with file_lock(home / ".hubspoke" / "locks", "data garden"):
+        check(garden("data", "ingest", "garden", "--items", "items.csv"), 8, "holds 'data garden'")
     monkeypatch.setattr("hubspoke.registry.database.REVISIONS", ("0000", HEAD_REVISION))
     set_revision(home, "0000")
     check(garden("domain", "list"), 6, "hubspoke registry upgrade")
-
-
-def test_a_lock_held_by_another(garden: Any, home: Path) -> None:
-    with file_lock(home / ".hubspoke" / "locks", "data garden"):
-        check(garden("data", "ingest", "garden", "--items", "items.csv"), 8, "holds 'data garden'")
-
-
-def test_a_settings_file_with_a_typo(garden: Any, home: Path) -> None:
     (home / "hubspoke.yaml").write_text("devise: cpu\n")
     check(garden("domain", "list"), 2, "did you mean device")
 
 
 def test_a_wrong_config_value_names_the_setting(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hubspoke.catalog.sessions import SessionSettings
-    from hubspoke.workflows.domains import Domains
-
-    def fails(values: dict[str, Any]) -> Any:
-        return lambda *_: SessionSettings(**values)
-
-    monkeypatch.setattr(Domains, "list", fails({"gap": 3}))
-    check(garden("domain", "list", "--json"), 2, "'gap' is no setting")
-    monkeypatch.setattr(Domains, "list", fails({"gap_minutes": -1}))
-    check(garden("domain", "list"), 2, "gap_minutes is -1")
+    for values, said in (({"gap": 3}, "'gap' is no setting"), ({"gap_minutes": -1}, "gap_minutes is -1")):
+        monkeypatch.setattr(Domains, "list", lambda *_, values=values: SessionSettings(**values))
+        check(garden("domain", "list", "--json"), 2, said)
 
 
 def test_a_corrupted_artifact(garden: Any, home: Path) -> None:
@@ -156,36 +135,26 @@ def test_a_full_disk(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [d["name"] for d in garden("domain", "list", "--json").json["domains"]] == ["garden"]
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "said"),
-    [
-        (ValueError("seven is\nno colour."), 1, "ValueError: seven is no colour; --debug shows the traceback."),
-        (KeyboardInterrupt(), 130, "Interrupted"),
-    ],
-)
-def test_a_fault_of_ours_and_an_interruption_are_one_sentence(garden: Any, monkeypatch, error, code, said) -> None:
-    def fails(*_: Any) -> None:
+def test_a_fault_of_ours_and_an_interruption_are_one_sentence(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(error: BaseException) -> None:
         raise error
 
-    monkeypatch.setattr("hubspoke.workflows.domains.Domains.list", fails)
-    check(garden("domain", "list", "--json"), code, said)
-    assert "Traceback" in garden("domain", "list", "--debug").err
+    for error, code, said in (
+        (ValueError("seven is\nno colour."), 1, "ValueError: seven is no colour; --debug shows the traceback."),
+        (KeyboardInterrupt(), 130, "Interrupted"),
+    ):
+        monkeypatch.setattr(Domains, "list", lambda *_, error=error: fails(error))
+        check(garden("domain", "list", "--json"), code, said)
+        assert "Traceback" in garden("domain", "list", "--debug").err
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("domain", "add"),
-        ("domain", "fly"),
-        ("domain", "list", "--colour"),
-        ("recommend", "garden", "-k", "0"),
-        ("evaluate", "run", "--domain", "garden", "--model", "hub", "--k", "10,none"),
-        ("data", "ingest", "garden", "--until", "soon"),
-    ],
-)
-def test_a_wrong_call(garden: Any, command: tuple[str, ...]) -> None:
-    outcome = garden(*command, "--json")
-    assert outcome.code == 2
-    assert "Error: " in outcome.err
-    assert outcome.json["error"]["exit_code"] == 2
-    assert garden(*command).out == ""
+WRONG = ["domain add", "domain fly", "domain list --colour", "recommend garden -k 0", "data ingest garden --until soon"]
+WRONG += ["evaluate run --domain garden --model hub --k 10,none"]
+WRONG += ["gc --yes --dry-run", "gc --older-than -1", "gc --older-than nan"]
+
+
+def test_a_wrong_call(garden: Any) -> None:
+    for command in WRONG:
+        outcome = garden(*command.split(), "--json")
+        assert (outcome.code, outcome.json["error"]["exit_code"], "Error: " in outcome.err) == (2, 2, True), command
+        assert garden(*command.split()).out == ""

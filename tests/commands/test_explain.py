@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,23 +29,17 @@ def event(position: int, item_id: str, title: str, share: float) -> EventContrib
 
 def item(**changes: Any) -> ExplainedItem:
     """The clay pot, third of three events and of two parts."""
+    none = dict.fromkeys(("not_shown", "category", "price", "without_image"))
+    plain = {"rank": 1, "score_rank": 1, "item_id": "pot", "title": "Clay pot", "brand": "Tindra", "score": 2.0}
     made = ExplainedItem(
-        rank=1,
-        score_rank=1,
-        not_shown=None,
-        item_id="pot",
-        title="Clay pot",
-        brand="Tindra",
-        category=None,
-        price=None,
-        score=2.0,
+        **none,
+        **plain,
         cold=False,
         pinned=False,
         parts=[PartScore("behaviour", 2.5, 5 / 6, 0.75, 0.75), PartScore("text", -0.5, -1 / 6, -0.25, -0.25)],
         behaviour_parts={"bias": 0.125, "text": 2.5, "item id": -0.125},
         events=[event(1, "rose", "Red rose", 0.6), event(2, "fern", "Fern", -0.1), event(3, "rose", "Red rose", 0.3)],
         without_text=Counterfactual(1.5, 4),
-        without_image=None,
     )
     return replace(made, **changes)
 
@@ -77,17 +70,11 @@ def test_an_item_is_explained_in_plain_words() -> None:
 
 
 def test_what_is_odd_about_a_place_is_said() -> None:
-    said = explained(
-        explanation(
-            item(pinned=True, score_rank=7, cold=True),
-            item(rank=None, score_rank=9),
-            item(rank=None, score_rank=3, not_shown="not available", brand=None, title=""),
-            unknown=["oak"],
-            rules="rules:garden/2",
-            attention=None,
-            notes=["Nothing attends."],
-        )
-    )
+    hidden = item(rank=None, score_rank=3, not_shown="not available", brand=None, title="")
+    items = (item(pinned=True, score_rank=7, cold=True), item(rank=None, score_rank=9), hidden)
+    odd = {"unknown": ["oak"], "rules": "rules:garden/2", "attention": None, "notes": ["Nothing attends."]}
+    said = explained(explanation(*items, **odd))
+    assert "Attention" not in said
     for line in (
         "Unknown items left out: oak.",
         "Rules: rules:garden/2.",
@@ -99,10 +86,7 @@ def test_what_is_odd_about_a_place_is_said() -> None:
         "   never shown  not available; its score would put it at 3",
     ):
         assert line in said.splitlines()
-    assert "Attention" not in said
-
-
-def test_many_events_are_counted_rather_than_listed() -> None:
+    # Many events are counted rather than listed.
     events = [event(n, f"i{n}", f"Item {n}", 0.1) for n in range(1, 9)]
     session = [{"item_id": own.item_id, "title": own.title} for own in events]
     said = explained(explanation(item(events=events), session=session, attention=None))
@@ -126,19 +110,11 @@ def test_a_picture_shows_items_events_parts_and_attention() -> None:
     assert "Nothing attends." in alone.get_supxlabel()
 
 
-@pytest.fixture
-def floor(garden: Any, home: Path) -> Callable[..., Any]:
-    """The command line where garden is served by a launch floor."""
+def test_explain_from_the_command_line(garden: Any, home: Path) -> None:
     (home / "hub.yaml").write_text("text: {name: tiny}\nimage: null\ncontrastive: {steps: 0}\n")
-    assert garden("hub", "train", "--config", "hub.yaml").code == 0
-    assert garden("index", "build", "hub:1", "--domain", "garden").code == 0
-    assert garden("promote", "index:garden/1").code == 0
-    found: Callable[..., Any] = garden
-    return found
-
-
-def test_explain_from_the_command_line(floor: Any, home: Path) -> None:
-    told = floor("explain", "garden", "--session", "rose,oak", "-k", "2", "--plot", "why.svg")
+    for command in ("hub train --config hub.yaml", "index build hub:1 --domain garden", "promote index:garden/1"):
+        assert garden(*command.split()).code == 0
+    told = garden("explain", "garden", "--session", "rose,oak", "-k", "2", "--plot", "why.svg")
     assert told.code == 0, told.err
     assert "Served by hub:1, items of the session are ranked.\n" in told.out
     assert "Unknown items left out: oak." in told.out
@@ -146,15 +122,13 @@ def test_explain_from_the_command_line(floor: Any, home: Path) -> None:
     assert "The picture is in why.svg." in told.err
     written = [text.text or "" for text in ET.fromstring((home / "why.svg").read_text(encoding="utf-8")).iter(SVG)]
     assert {"Why garden shows these items", "1. Red rose", "Parts of the score", "text", "100 %"} <= set(written)
-    assert floor("explain", "garden", "--session", "rose", "--plot", "why.png").code == 0
+    assert garden("explain", "garden", "--session", "rose", "--plot", "why.png").code == 0
     assert (home / "why.png").read_bytes().startswith(b"\x89PNG")
     assert not list(home.glob(".why*"))
-
     asked = ("--item", "pot", "--item", "fern", "--exclude-seen")
-    data = floor("explain", "garden", "--session", "rose", *asked, "--json").json
+    data = garden("explain", "garden", "--session", "rose", *asked, "--json").json
     assert [own["item_id"] for own in data["items"]] == ["pot", "fern"]
     assert (data["items"][0]["events"][0]["item_id"], data["attention"]) == ("rose", None)
-
     (home / "folder.svg").mkdir()
     for arguments, code, words in (
         ((), 2, "which no event explains; name the items"),
@@ -165,7 +139,7 @@ def test_explain_from_the_command_line(floor: Any, home: Path) -> None:
         (("--session", "rose", "--plot", "gone/why.svg"), 2, "There is no folder gone"),
         (("--session", "rose", "--plot", "folder.svg"), 2, "folder.svg is a folder"),
     ):
-        told = floor("explain", "garden", *arguments)
+        told = garden("explain", "garden", *arguments)
         assert (told.code, told.out, words in told.err) == (code, "", True), told.err
 
 

@@ -51,29 +51,27 @@ def test_a_gate_is_set_shown_and_cleared(garden: Any) -> None:
     assert garden("gate", "clear", "garden", "--reason", "enough", "--json").json["conditions"] == []
     gates = garden("gate", "history", "garden", "--json").json["gates"]
     assert [gate["reason"] for gate in gates] == ["enough", None, "no surprises"]
-    assert all(
-        words in garden("gate", "history", "garden").out for words in ("none", "mrr >= 0.1", "cold:hr@10 >= 0.02")
-    )
+    listed = garden("gate", "history", "garden").out
+    assert all(words in listed for words in ("none", "mrr >= 0.1", "cold:hr@10 >= 0.02"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ((), "guards nothing; give --min or --max-drop, or remove it with `hubspoke gate clear garden`."),
-        (("--min", "0.05"), "--min '0.05' is no condition; write METRIC=X, as in --min ndcg@10=0.05."),
-        (("--min", "=0.1"), "--min '=0.1' is no condition"),
-        (("--max-drop", "mrr=little"), "--max-drop 'mrr=little' is no condition"),
-        (("--min", "mrr=0.1", "--min", "mrr=0.2"), "--min names mrr twice"),
-        (("--min", "mrr=nan"), "The gate is not usable (value: "),
-        (("--min", "mrr=0.1", "--protocol", "temporal"), "the temporal protocol needs test_from"),
-        (("--min", "mrr=0.1", "--test-from", "2024-05-02"), "leave-one-out takes no dates"),
-        (("--min", "mrr=0.1", "--confidence", "1"), "--confidence"),
-    ],
+UNUSABLE = (
+    ((), "guards nothing; give --min or --max-drop, or remove it with `hubspoke gate clear garden`."),
+    (("--min", "0.05"), "--min '0.05' is no condition; write METRIC=X, as in --min ndcg@10=0.05."),
+    (("--min", "=0.1"), "--min '=0.1' is no condition"),
+    (("--max-drop", "mrr=little"), "--max-drop 'mrr=little' is no condition"),
+    (("--min", "mrr=0.1", "--min", "mrr=0.2"), "--min names mrr twice"),
+    (("--min", "mrr=nan"), "The gate is not usable (value: "),
+    (("--min", "mrr=0.1", "--protocol", "temporal"), "the temporal protocol needs test_from"),
+    (("--min", "mrr=0.1", "--test-from", "2024-05-02"), "leave-one-out takes no dates"),
+    (("--min", "mrr=0.1", "--confidence", "1"), "--confidence"),
 )
-def test_a_gate_that_is_not_usable_is_refused(garden: Any, arguments: tuple[str, ...], told: str) -> None:
-    outcome = garden("gate", "set", "garden", *arguments, "--json")
-    assert (outcome.code, outcome.json["error"]["type"]) == (2, "UsageError")
-    assert told in outcome.err
+
+
+def test_a_gate_that_is_not_usable_is_refused(garden: Any) -> None:
+    for arguments, told in UNUSABLE:
+        outcome = garden("gate", "set", "garden", *arguments, "--json")
+        assert (outcome.code, outcome.json["error"]["type"], told in outcome.err) == (2, "UsageError", True), told
     assert garden("gate", "history", "garden", "--json").json["gates"] == []
 
 
@@ -102,21 +100,16 @@ def test_promote_is_refused_with_3_until_it_is_overruled(released: Any, home: Pa
         assert (refused.code, refused.json["error"]["type"]) == (3, "QualityGateError")
         assert "ndcg@10 is 0.125, below 0.25 (evaluation:garden/1)" in refused.err
     bare = released("promote", "garden:2", "--override")
-    assert (bare.code, bare.err) == (
-        2,
-        "Error: Overruling a gate needs a reason, which the history keeps; give --reason TEXT.\n",
-    )
+    told = "Error: Overruling a gate needs a reason, which the history keeps; give --reason TEXT.\n"
+    assert (bare.code, bare.err) == (2, told)
     shown = released("promote", "garden:2", "--override", "--reason", "sale")
     assert shown.code == 0
     assert "overridden  ndcg@10 is 0.125, below 0.25 (evaluation:garden/1)" in shown.out
     assert released("rollback", "garden", "--reason", "worse").code == 0
     assert "ndcg@10 is 0.125, below 0.25" in released("history", "garden").out
     moves = released("history", "garden", "--json").json["history"]
-    assert [(m["action"], m["reason"], m["overridden"] is None) for m in moves] == [
-        ("promote", "first", True),
-        ("promote", "sale", False),
-        ("rollback", "worse", True),
-    ]
+    made = [(move["action"], move["reason"], move["overridden"] is None) for move in moves]
+    assert made == [("promote", "first", True), ("promote", "sale", False), ("rollback", "worse", True)]
     assert released("gate", "clear", "garden").code == 0
     assert released("promote", "garden:2").code == 0
 

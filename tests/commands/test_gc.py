@@ -43,9 +43,3 @@ def test_yes_removes_what_is_old_enough(garden: Any, spare: Path) -> None:
     assert not spare.exists()
     assert garden("gc", "--yes").out == "Nothing to remove.\n"
     assert garden("doctor", "--verify").code == 0
-
-
-@pytest.mark.parametrize("flags", [("--yes", "--dry-run"), ("--older-than", "-1"), ("--older-than", "nan")])
-def test_a_wrong_call(garden: Any, flags: tuple[str, ...]) -> None:
-    outcome = garden("gc", *flags)
-    assert (outcome.code, outcome.out) == (2, "")
