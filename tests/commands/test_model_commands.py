@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,26 +18,24 @@ from hubspoke.workflows.recommendations import Recommendations
 from hubspoke.workflows.workspace import Workspace
 
 
+@dataclass
 class Noun:
     """Stands for a noun, or a verb, of the workspace: remembers every call and gives one answer."""
 
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-        self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+    answer: Any
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
 
     def __getattr__(self, verb: str) -> Any:
         return lambda *args, **kwargs: self.calls.append((verb, args, kwargs)) or self.answer
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        self.calls.append(("", args, kwargs))
-        return self.answer
+        return getattr(self, "")(*args, **kwargs)
 
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
     def make(name: str, answer: Any) -> Noun:
-        noun = Noun(answer)
-        monkeypatch.setattr(Workspace, name, noun)
+        monkeypatch.setattr(Workspace, name, noun := Noun(answer))
         return noun
 
     return make
@@ -45,17 +43,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 TABLE = [{"share": 0.5, "ndcg@10": 0.25}, {"share": 1.0, "low": 0.1}]
 TRAINED = ModelResult("hub:2", 2, False, "ready", 2.5, {"parameters": {"trained": 7}, "rows": [{"skipped": 1}]}, TABLE)
-POT = {
-    "rank": 1,
-    "item_id": "pot",
-    "title": "Clay pot",
-    "score": 0.5,
-    "brand": None,
-    "category": None,
-    "price": None,
-    "cold": False,
-    "pinned": False,
-}
+POT = {"rank": 1, "item_id": "pot", "title": "Clay pot", "score": 0.5, "cold": False, "pinned": False}
+POT |= dict.fromkeys(("brand", "category", "price"))
 RECOMMENDED = Recommendations(
     ref="garden",
     index="index:garden/1",
@@ -83,20 +72,14 @@ EVALUATED = EvaluationResult(
 )
 
 
-def test_hub_train(garden: Any, stand_in: Any) -> None:
+def test_hub_train_and_listings_of_nothing(garden: Any, stand_in: Any) -> None:
+    assert garden("hub", "list").out.startswith("No hub yet")
+    assert garden("spoke", "list", "garden", "--json").json == {"schema_version": 1, "spokes": []}
+    assert garden("index", "list").out.startswith("No index yet")
     noun = stand_in("hub", TRAINED)
     shown = garden("hub", "train", "--domains", "garden,pots", "--held-out", "toys", "--steps", "5", "--set", "seed=3")
-    ((verb, args, options),) = noun.calls
-    assert (verb, args) == ("train", ())
-    assert options == {
-        "domains": ["garden", "pots"],
-        "held_out": "toys",
-        "config": {"seed": 3},
-        "steps": 5,
-        "promote": False,
-        "force": False,
-        "dry_run": False,
-    }
+    options = {"domains": ["garden", "pots"], "held_out": "toys", "config": {"seed": 3}, "steps": 5}
+    assert noun.calls == [("train", (), options | dict.fromkeys(("promote", "force", "dry_run"), False))]
     assert shown.lines == [
         ["hub:2 is ready after 2.5 s."],
         ["parameters.trained", "7"],
@@ -110,22 +93,10 @@ def test_spoke_train(garden: Any, stand_in: Any) -> None:
     noun = stand_in("spoke", replace(TRAINED, cached=True))
     split = ("--split", "temporal", "--test-from", "2017-07-01", "--no-index")
     shown = garden("spoke", "train", "garden", "--hub", "hub:4", "--refit", *split, "--force", "--dry-run")
-    _, args, options = noun.calls[0]
-    assert args == ("garden", None)
-    assert options == {
-        "hub": "hub:4",
-        "items": None,
-        "events": None,
-        "refit": True,
-        "split": "temporal",
-        "test_from": datetime(2017, 7, 1, tzinfo=UTC),
-        "force": True,
-        "dry_run": True,
-        "index": False,
-        "promote": False,
-        "parent": None,
-        "on": "all",
-    }
+    options = {"hub": "hub:4", "split": "temporal", "test_from": datetime(2017, 7, 1, tzinfo=UTC), "on": "all"}
+    options |= dict.fromkeys(("refit", "force", "dry_run"), True) | dict.fromkeys(("index", "promote"), False)
+    options |= dict.fromkeys(("items", "events", "parent"))
+    assert noun.calls == [("train", ("garden", None), options)]
     assert "(cached; --force trains again)" in shown.out
     assert garden("spoke", "train", "garden", "--json").json["cached"] is True
     garden("spoke", "train", "garden", "--set", "model=sasrec", "--set", "seed=3", "--model", "bert4rec")
@@ -134,30 +105,21 @@ def test_spoke_train(garden: Any, stand_in: Any) -> None:
     assert (noun.calls[-1][2]["parent"], noun.calls[-1][2]["on"]) == ("pots:3", "new")
 
 
-def test_listings_of_nothing(garden: Any) -> None:
-    assert garden("hub", "list").out.startswith("No hub yet")
-    assert garden("spoke", "list", "garden", "--json").json == {"schema_version": 1, "spokes": []}
-    assert garden("index", "list").out.startswith("No index yet")
-
-
 def test_hub_embed_and_index_build(garden: Any, stand_in: Any) -> None:
     noun = stand_in("hub", EmbedResult("garden", "hub:4", "snapshot:garden/items/1", 3, 3, 0, 384, 0.5))
     shown = garden("hub", "embed", "garden", "--hub", "hub:4")
     assert (shown.lines[0], shown.lines[3]) == (["domain", "garden"], ["n_items", "3"])
     assert noun.calls == [("embed", ("garden",), {"hub": "hub:4", "items": None})]
     noun = stand_in("index", IndexResult("index:garden/1", True, "hub:4", "snapshot:garden/items/1", 3, 384, 0.5))
-    assert garden("index", "build", "hub:4", "--domain", "garden").lines[:2] == [
-        ["ref", "index:garden/1"],
-        ["cached", "yes"],
-    ]
+    shown = garden("index", "build", "hub:4", "--domain", "garden")
+    assert shown.lines[:2] == [["ref", "index:garden/1"], ["cached", "yes"]]
     assert noun.calls == [("build", ("hub:4",), {"domain": "garden", "items": None, "force": False, "dry_run": False})]
 
 
 def test_index_check_ends_with_6_where_it_does_not_fit(garden: Any, stand_in: Any) -> None:
     stand_in("index", IndexCheck("index:garden/1", False, [{"check": "space", "ok": False, "message": "differs"}]))
     shown = garden("index", "check", "index:garden/1")
-    assert shown.code == 6
-    assert shown.out.splitlines()[0] == "index:garden/1 is not sound."
+    assert (shown.code, shown.out.splitlines()[0]) == (6, "index:garden/1 is not sound.")
     assert garden("index", "check", "index:garden/1", "--json").json["ok"] is False
 
 
@@ -214,6 +176,5 @@ def test_launch(run: Any, stand_in: Any) -> None:
     assert "Made a new workspace in" in shown.err
     assert "mode     day zero" in shown.out and "Clay pot" in shown.out
     ((_, args, options),) = noun.calls
-    assert args == ("garden", "items.csv", None)
-    assert (options["images"], options["k"], options["config"]) == ("photos", 3, {"seed": 1})
-    assert (options["sessions"], options["dry_run"]) == (None, False)
+    given = {"images": "photos", "k": 3, "config": {"seed": 1}, "sessions": None, "dry_run": False}
+    assert (args, options | given) == (("garden", "items.csv", None), options)

@@ -21,8 +21,7 @@ def test_moments_are_utc_unless_they_say_otherwise() -> None:
 
 
 def test_list_lengths() -> None:
-    assert options.cutoffs("10") == (10,)
-    assert options.cutoffs("10, 20,10") == (10, 20)
+    assert (options.cutoffs("10"), options.cutoffs("10, 20,10")) == ((10,), (10, 20))
     for text in ("", "0", "ten", "10,", "-1"):
         with pytest.raises(click.BadParameter):
             options.cutoffs(text)
@@ -37,36 +36,24 @@ def test_a_number_of_items_is_k_with_one_dash_or_two(path: str) -> None:
     assert [option.opts for option in command.params if option.name in ("k", "ks")] == [["-k", "--k"]]
 
 
-def test_config_files_and_settings_over_them(tmp_path: Path) -> None:
+def test_config_files_settings_over_them_and_maps(tmp_path: Path) -> None:
     path = tmp_path / "spoke.yaml"
     path.write_text("epochs: 3\nloss:\n  kind: softmax\n  negatives: 8\n")
-    assert options.read_config(None, ()) is None
-    assert options.read_config(str(path), ("epochs=5", "loss.negatives=16", "name=none of it", "flag=true")) == {
-        "epochs": 5,
-        "loss": {"kind": "softmax", "negatives": 16},
-        "name": "none of it",
-        "flag": True,
-    }
-    assert options.read_config(None, ("a.b=1",)) == {"a": {"b": 1}}
-
-
-def test_configs_that_cannot_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "spoke.yaml"
-    with pytest.raises(NotFoundError):
-        options.read_config(str(path), ())
-    path.write_text("- a\n")
-    with pytest.raises(InvalidDataError, match="holds no settings"):
-        options.read_config(str(path), ())
-    path.write_text("a: [")
-    with pytest.raises(InvalidDataError, match="no valid YAML"):
-        options.read_config(str(path), ())
+    read = options.read_config(str(path), ("epochs=5", "loss.negatives=16", "name=none of it", "flag=true"))
+    loss = {"kind": "softmax", "negatives": 16}
+    assert read == {"epochs": 5, "loss": loss, "name": "none of it", "flag": True}
+    assert (options.read_config(None, ()), options.read_config(None, ("a.b=1",))) == (None, {"a": {"b": 1}})
     with pytest.raises(UsageError, match="quote it"):
         options.read_config(None, ("a=[",))
-
-
-def test_maps() -> None:
-    assert options.read_map(None, "items") is None
-    assert options.read_map("title=name", "items") == {"title": "name"}
+    for text, error, said in (
+        (None, NotFoundError, "config file"),
+        ("- a\n", InvalidDataError, "holds no settings"),
+        ("a: [", InvalidDataError, "no valid YAML"),
+    ):
+        path.unlink() if text is None else path.write_text(text)
+        with pytest.raises(error, match=said):
+            options.read_config(str(path), ())
+    assert (options.read_map(None, "items"), options.read_map("title=name", "items")) == (None, {"title": "name"})
 
 
 def test_plain_progress_writes_the_ends_and_little_between(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
