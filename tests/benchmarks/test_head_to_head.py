@@ -18,6 +18,9 @@ from benchmarks.spokes import fusion, head_to_head
 Options = Callable[..., list[str]]
 
 
+REQUIRED = ["--items", "i.csv", "--events", "e.csv", "--out", "r.json"]
+
+
 @pytest.fixture
 def options(category: list[str], tmp_path: Path) -> Options:
     return lambda *more: [*category, "--out", str(tmp_path / "report.json"), *more]
@@ -49,9 +52,8 @@ def test_every_system_stands_in_both_tables_and_a_second_run_trains_nothing(opti
         assert head_to_head.verdict(compared, "popularity").startswith(("worse (-", "tied (", "better (+"))
     assert "items.csv, events.csv: 24 items (24 with text, 0 with pictures), 180 events" in text
     head_to_head.main(chosen)
-    second = report_of(chosen)
-    assert second["spokes"] == first["spokes"]  # found, not trained: even their seconds are those of the first run
-    assert second["compared"] == first["compared"]
+    second = report_of(chosen)  # found, not trained: even the seconds of the spokes are those of the first run
+    assert (second["spokes"], second["compared"]) == (first["spokes"], first["compared"])
 
 
 def test_seeds_are_summed_up_and_a_temporal_split_is_passed_on(options: Options, capsys) -> None:
@@ -98,11 +100,8 @@ def test_pictures_are_left_out_where_there_are_none() -> None:
 
 
 def test_what_an_item_is_not_made_of_is_not_read_where_the_regime_would_read_it() -> None:
-    sparse = Regime("small-sparse", SPARSE)
-    filled = {
-        name: SpokeConfig.model_validate(sparse.fill(own))
-        for name, own in fusion.variants(fusion.FUSIONS, True).items()
-    }
+    fill, variants = Regime("small-sparse", SPARSE).fill, fusion.variants(fusion.FUSIONS, True)
+    filled = {name: SpokeConfig.model_validate(fill(own)) for name, own in variants.items()}
     assert {name for name, config in filled.items() if config.statistics} == {n for n in filled if "statistics" in n}
     assert len(set(map(repr, filled.values()))) == len(filled)
 
@@ -116,9 +115,6 @@ def test_a_variant_is_a_name_and_nested_settings() -> None:
     assert variants["bert4rec-ids"] == {"model": "bert4rec", "content": [], "id_dropout": 0.2}
     with pytest.raises(argparse.ArgumentTypeError, match="sets nothing"):
         head_to_head.variant("own")
-
-
-REQUIRED = ["--items", "i.csv", "--events", "e.csv", "--out", "r.json"]
 
 
 @pytest.mark.parametrize(

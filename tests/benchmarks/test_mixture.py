@@ -23,6 +23,8 @@ def test_every_mixture_is_measured(category: list[str], tmp_path: Path, capsys: 
     assert names == once
     assert {own["n_users"] for own in report["rows"]} == {30}
     assert capsys.readouterr().out.count("learned, ") == 3
+    with pytest.raises(SystemExit):
+        mixture.parse([*category, "--out", "report.json", "--refit"])
 
 
 # Validation of two users over three items; the second has seen item 0.
@@ -33,19 +35,11 @@ CHECKED = SimpleNamespace(
 
 def test_learned_weights_lean_on_the_part_that_is_right() -> None:
     parts = SimpleNamespace(filtered=True, counts=np.array([0, 7, 200]))
-    right = np.eye(3, dtype=np.float32)[[1, 2]]
-    wrong = np.eye(3, dtype=np.float32)[[2, 1]]
+    right, wrong = (np.eye(3, dtype=np.float32)[rows] for rows in ([1, 2], [2, 1]))
     for behaviour, content, larger in ((wrong, right, True), (right, wrong, False)):
         weights, bias = mixture.learn(parts, CHECKED, behaviour, content, shared=True, biased=False)
         assert (weights[0] > np.e) == larger
         np.testing.assert_array_equal(bias, 0)
         np.testing.assert_array_equal(weights, weights[0])
     per_count, bias = mixture.learn(parts, CHECKED, wrong, right, shared=False, biased=True)
-    assert per_count[1] > np.e
-    assert bias[1] != 0
-    assert torch.is_grad_enabled()
-
-
-def test_other_protocols_are_refused(category: list[str]) -> None:
-    with pytest.raises(SystemExit):
-        mixture.parse([*category, "--out", "report.json", "--refit"])
+    assert per_count[1] > np.e and bias[1] != 0 and torch.is_grad_enabled()

@@ -35,11 +35,8 @@ def test_scores_from_a_file_are_ranked_as_the_package_ranks(circle: Path, monkey
     users = held.checked.users
     scores = np.random.default_rng(2).random((len(users), users.n_items)).astype(np.float32)
     assert held.judge(scores, 1, 0.5)
-    expected = evaluate(
-        lambda histories: scores[: len(histories)],
-        leave_one_out(ids.read_sequences(circle), "validation", Protocol(exclude_seen=True)),
-        batch_size=len(users),
-    )
+    given = leave_one_out(ids.read_sequences(circle), "validation", Protocol(exclude_seen=True))
+    expected = evaluate(lambda histories: scores[: len(histories)], given, batch_size=len(users))
     assert held.curve == [{"epoch": 1, "seconds": 0.5, "score": pytest.approx(expected.mean("ndcg@10"), abs=1e-7)}]
 
 
@@ -49,10 +46,8 @@ def test_a_training_ends_at_its_bounds(circle: Path) -> None:
     def scores(held: peers.Judge) -> np.ndarray:
         return rng.random((len(held.checked.users), held.checked.users.n_items)).astype(np.float32)
 
-    held = judge(circle, epochs=2)
-    assert [held.judge(scores(held), epoch, epoch) for epoch in (1, 2)] == [True, False]
-    held = judge(circle, budget=1.5)
-    assert [held.judge(scores(held), epoch, epoch) for epoch in (1, 2)] == [True, False]
+    for held in (judge(circle, epochs=2), judge(circle, budget=1.5)):
+        assert [held.judge(scores(held), epoch, epoch) for epoch in (1, 2)] == [True, False]
     held = judge(circle, patience=2)
     worst = -scores(held) * 0
     assert [held.judge(worst, epoch, epoch) for epoch in (1, 2, 3)] == [True, True, False]
@@ -63,9 +58,7 @@ def test_the_first_users_keep_only_their_items(tmp_path: Path) -> None:
     found = peers.some_users(ids.read_sequences(tmp_path / "f.txt"), 2)
     assert [row.tolist() for row in found] == [[0, 2], [1, 1]]
     assert (found.n_items, found.user_ids) == (3, ("a", "b"))
-
-
-def test_rows_travel_as_they_are(tmp_path: Path) -> None:
+    # Rows travel to a worker as they are.
     rows = [np.array([3, 1]), np.array([], np.int64), np.array([2])]
     link.write_rows(tmp_path / "rows.npz", rows)
     assert [row.tolist() for row in link.read_rows(tmp_path / "rows.npz")] == [[3, 1], [], [2]]
@@ -96,45 +89,42 @@ def test_the_clock_of_a_worker_stands_still_while_it_scores(tmp_path: Path, monk
         assert not worker.validated(2, score)
     start, *told = map(json.loads, capfd.readouterr().out.splitlines())
     assert (start["event"], start["parameters"], start["setup_seconds"]) == ("start", 12, 7.0)
-    assert [(point["epoch"], point["seconds"], point["cpu_seconds"]) for point in told] == [
-        (1, 0.004, 0.002),
-        (2, 2.004, 1.002),
-    ]
+    points = [(point["epoch"], point["seconds"], point["cpu_seconds"]) for point in told]
+    assert points == [(1, 0.004, 0.002), (2, 2.004, 1.002)]
 
 
 def test_this_package_trains_in_its_own_process_and_a_missing_library_is_skipped(circle: Path, tmp_path, capfd) -> None:
     missing = next((name for name in NAMES if importlib.util.find_spec(name) is None), None)
-    systems = ",".join(filter(None, ("hubspoke", missing)))
     out = tmp_path / "r.json"
-    options = ["--systems", systems, "--epochs", "2", "--dimension", "8", "--negatives", "8", "--threads", "1"]
+    options = [
+        "--systems",
+        ",".join(filter(None, ("hubspoke", missing))),
+        "--epochs",
+        "3",
+        "--refit",
+        "--dimension",
+        "8",
+    ]
+    options += ["--negatives", "8", "--threads", "1", "--learning-rate", "0.02"]
     peers.main(["--file", str(circle), "--out", str(out), *options])
-    told = capfd.readouterr()
-    report = json.loads(out.read_text(encoding="utf-8"))
+    told, report = capfd.readouterr().out, json.loads(out.read_text(encoding="utf-8"))
     own = report["systems"]["hubspoke"]
-    assert [point["epoch"] for point in own["curve"]] == [1, 2]
-    last = own["curve"][-1]["seconds"]
-    assert own["sequences_per_second"] == pytest.approx(80 * 2 / last, rel=1e-3)
-    # Where processor time is counted in ticks, two epochs of this size may have none.
+    assert [point["epoch"] for point in own["curve"]] == [1, 2, 3]
+    assert own["sequences_per_second"] == pytest.approx(80 * 3 / own["curve"][-1]["seconds"], rel=1e-3)
+    # Where processor time is counted in ticks, epochs of this size may have none.
     assert own["peak_mib"] > 0 <= own["cpu_seconds_an_epoch"] and set(own["versions"]) == {"hubspoke", "torch"}
     if missing:
         assert list(report["systems"]) == ["hubspoke"]
         assert report["skipped"] == [f"{missing} (No package metadata was found for {NAMES[missing]})"]
-        assert f"- Skipped: {missing} (No" in told.out
-    assert "| hubspoke | sampled softmax, shared negatives |" in told.out
-
-
-def test_the_test_is_ranked_with_the_best_weights_before_and_after_a_refit(circle: Path, tmp_path: Path, capfd) -> None:
-    out = tmp_path / "r.json"
-    shape = ["--dimension", "8", "--negatives", "8", "--threads", "1", "--learning-rate", "0.02"]
-    peers.main(["--file", str(circle), "--out", str(out), "--systems", "hubspoke", "--epochs", "3", "--refit", *shape])
-    own = json.loads(out.read_text(encoding="utf-8"))["systems"]["hubspoke"]
+        assert f"- Skipped: {missing} (No" in told
+    assert "| hubspoke | sampled softmax, shared negatives |" in told
+    # The test is ranked with the best weights before and after a refit.
     best = max(own["curve"], key=lambda point: point["score"])["epoch"]
     chosen, refitted = own["test"]["chosen"], own["test"]["refitted"]
-    assert (chosen["epoch"], refitted["epoch"], len(own["curve"])) == (best, best, 3)
+    assert (chosen["epoch"], refitted["epoch"]) == (best, best)
     assert chosen["protocol"]["refit"] is False and refitted["protocol"]["refit"] is True
     # Chance is ten of thirty items.
     assert min(chosen["metrics"]["all"]["hr@10"], refitted["metrics"]["all"]["hr@10"]) > 0.5
-    told = capfd.readouterr().out
     assert f"| hubspoke | refitted on all but test | {best} | {refitted['metrics']['all']['hr@10']:.4f} [" in told
 
 
@@ -151,11 +141,8 @@ def test_the_table_says_when_each_reached_what_all_reached() -> None:
         measured = {"sequences_per_second": 5.0, "parameters": 1000, "cpu_seconds_an_epoch": 1.5}
         return {"loss": "x", "curve": curve, "versions": {"torch": "2"}, **measured}
 
-    systems = {
-        "hubspoke": system([(1, 0.1), (2, 0.3)]),
-        "slow": system([(50, 0.05), (90, 0.2)]),
-        "poor": system([(7, 0.1)]),
-    }
+    points = {"hubspoke": [(1, 0.1), (2, 0.3)], "slow": [(50, 0.05), (90, 0.2)], "poor": [(7, 0.1)]}
+    systems = {name: system(own) for name, own in points.items()}
     assert peers.targets(systems, []) == [0.1, 0.2]  # what all reached, and the best of the others
     assert peers.targets(systems, [0.25]) == [0.25]
     assert peers.seconds_to(systems["slow"]["curve"], 0.1) == 90

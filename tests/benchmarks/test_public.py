@@ -35,7 +35,7 @@ def run(circle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run
     torch.set_num_threads(threads)
 
 
-def test_both_kinds_of_file_say_the_same(tmp_path: Path) -> None:
+def test_both_kinds_of_file_say_the_same_and_one_without_items_is_refused(tmp_path: Path) -> None:
     (tmp_path / "users.txt").write_text("7 30 2 30\n8 10\n", encoding="utf-8")
     with gzip.open(tmp_path / "events.txt.gz", "wt") as file:
         file.write("7 30\n8 10\n7 2\n7 30\n")
@@ -44,9 +44,6 @@ def test_both_kinds_of_file_say_the_same(tmp_path: Path) -> None:
         # Item 2 is the first row, 10 the second, 30 the third: by number, not by letter.
         assert [own.tolist() for own in found] == [[2, 0, 2], [1]]
         assert (found.user_ids, found.n_items) == (("7", "8"), 3)
-
-
-def test_a_file_that_names_no_items_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_text("7 1 2\n8\n", encoding="utf-8")
     with pytest.raises(InvalidDataError, match="without an item"):
         ids.read_sequences(tmp_path / "bad.txt")
@@ -56,9 +53,8 @@ def test_a_file_that_names_no_items_is_refused(tmp_path: Path) -> None:
 
 def test_settings_are_merged_key_by_key(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("transformer: {dimension: 8, heads: 1}\nid_dropout: 0.5\n", encoding="utf-8")
-    config = ids.ids_config(
-        str(tmp_path / "c.yaml"), ["transformer.heads=4"], transformer={"max_length": 9}, model="bert4rec"
-    )
+    given = {"transformer": {"max_length": 9}, "model": "bert4rec"}
+    config = ids.ids_config(str(tmp_path / "c.yaml"), ["transformer.heads=4"], **given)
     shape = config.transformer
     assert (shape.dimension, shape.heads, shape.max_length) == (8, 4, 9)
     assert (config.model, config.id_dropout, config.min_item_count, config.content) == ("bert4rec", 0.5, 1, ())
@@ -89,10 +85,8 @@ def test_the_report_holds_both_stages_and_both_policies(run: Run) -> None:
     report, text = run("--set", "training.max_epochs=30", "--refit", "--seeds", "0,1")
     assert [one["seed"] for one in report["runs"]] == [0, 1]
     for one in report["runs"]:
-        assert [set(one["results"]), set(one["results"]["chosen"])] == [
-            set(public.STAGES),
-            set(public.POLICIES.values()),
-        ]
+        assert set(one["results"]) == set(public.STAGES)
+        assert set(one["results"]["chosen"]) == set(public.POLICIES.values())
         refitted = one["results"]["refitted"]["seen items excluded"]
         assert refitted["protocol"]["refit"] and refitted["protocol"]["exclude_seen"]
         assert refitted["metrics"]["all"]["hr@10"] > 0.7  # 0.45 by chance
@@ -122,8 +116,7 @@ def test_bert4rec_without_content_trains(run: Run) -> None:
 
 
 def test_a_mark_keeps_what_was_best_when_it_passed() -> None:
-    moments = iter([0, 10, 10, 40, 40, 80, 80, 90])
-    scores = iter([0.2, 0.1, 0.5])
+    moments, scores = iter([0, 10, 10, 40, 40, 80, 80, 90]), iter([0.2, 0.1, 0.5])
     model = torch.nn.Linear(1, 1)
     watch = public.Watch(model, lambda _: next(scores), None, (5, 60, 100), lambda _: None, lambda: next(moments))
     for epoch in (1, 2, 3):
