@@ -17,7 +17,7 @@ from .layout import GENERIC, Layout
 from .mapping import read_overrides, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
 from .tables import FAULTS, Source, Table, load_table, whole_table
-from .transforms import Origin, read_origins
+from .transforms import ELSE, Origin, read_origins
 from .validation import ProblemGroup, Severity, Step, ValidationReport
 
 Overrides = Mapping[str, str] | None  # canonical to source column
@@ -67,7 +67,7 @@ class Intake:
         self.rows_in = table.frame.height
         self.steps = [Step("rows read", self.rows_in, self.rows_in)]
         self.format, self.sources = GENERIC, dict[str, str]()
-        shaped = self._shaped(table, overrides or {})
+        shaped, overrides = self._shaped(table, overrides or {})
         self.raw, self.rows = shaped.frame, shaped.rows
         resolved = resolve_mapping(self.raw, kind, overrides, item_ids, shaped=shaped is not table)
         self.mapping, self.origins, self.reasons = resolved.written, resolved.origins, resolved.reasons
@@ -85,19 +85,20 @@ class Intake:
                 self.stop("missing_column", message, column=name)
         self.report(0).raise_if_errors()
 
-    def _shaped(self, table: Table, overrides: Mapping[str, str]) -> Table:
-        """The table in canonical columns where it is of a known format, and the source columns that overrides name."""
+    def _shaped(self, table: Table, overrides: Mapping[str, str]) -> tuple[Table, Mapping[str, str]]:
+        """The table in canonical columns where it is of a known format, with the source columns that overrides name.
+
+        An override that says what the format reads anyway is let go: the format knows how it is written.
+        """
         feed = find_feed(self.kind, table, self.layout.format)
         if feed is None:
-            return table
+            return table, overrides
         claimed = read_overrides([*table.frame.columns, *feed.reads], self.kind, overrides)
         if any(self.faults.values()):
             # Rows that could not be read say nothing about their product or event.
             bad = pl.Series([row for found in self.faults.values() for row in found], dtype=table.rows.dtype)
             good = ~table.rows.is_in(bad.implode())
-            for code, found in self.faults.items():
-                if found:
-                    self.add_rows(code, [(row, value, "") for row, value in found.items()], FAULTS[code])
+            self._add_lost(self.faults)
             table, self.faults = replace(table, frame=table.frame.filter(good), rows=table.rows.filter(good)), {}
         named = {
             name: origins for name, origins in claimed.items() if set(_columns(origins)) <= set(table.frame.columns)
@@ -113,6 +114,10 @@ class Intake:
         found_out = "" if self.layout.format else ", as its columns tell (--format generic reads them as they stand)"
         self.notes += [f"read as {feed.title}{found_out}", *shaped.notes]
         self.steps += shaped.steps
+        self._add_lost(shaped.table.faults)
+        read = {name for name, origins in named.items() if ELSE.join(map(str, origins)) == shaped.sources.get(name)}
+        overrides = {name: source for name, source in overrides.items() if name not in read}
+        claimed, named = ({n: found[n] for n in found if n not in read} for found in (claimed, named))
         made, kept = shaped.table, {column for origins in claimed.values() for column in _columns(origins)}
         # What is mapped by hand goes over what the format reads.
         replaced = [name for name in shaped.sources if name in named and name not in kept]
@@ -120,7 +125,8 @@ class Intake:
         # A row of the format begins at one of the source: that one's values are meant.
         begins = table.rows.search_sorted(made.rows)
         lacking = [name for name in table.frame.columns if name in kept and name not in made.frame.columns]
-        return replace(made, frame=made.frame.with_columns(table.frame[name].gather(begins) for name in lacking))
+        made = replace(made, frame=made.frame.with_columns(table.frame[name].gather(begins) for name in lacking))
+        return made, overrides
 
     @property
     def understood(self) -> dict[str, str]:
@@ -161,6 +167,12 @@ class Intake:
         texts = (pl.Series(values, dtype=pl.String), pl.Series(details, dtype=pl.String))
         numbers = pl.Series(rows, dtype=self.rows.dtype)
         self.groups.append(ProblemGroup("error", code, column, numbers, texts[0], message, texts[1]))
+
+    def _add_lost(self, faults: Mapping[str, Mapping[int, str | None]]) -> None:
+        """Faults of rows of which nothing is left."""
+        for code, found in faults.items():
+            if found:
+                self.add_rows(code, [(row, value, "") for row, value in found.items()], FAULTS[code])
 
     def add_faults(self) -> None:
         """Rows that the file reader could not read as they stand."""

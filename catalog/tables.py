@@ -32,6 +32,7 @@ JSON_REMEDY = "write one JSON object per line"
 FAULTS = {
     "bad_encoding": f"{{value}} is no UTF-8; {ENCODING_REMEDY}.",
     "uneven_row": "the row has {value}; quote values that hold the separator.",
+    "bad_cell": "{value} is no JSON list of objects, as this format has it; export it again.",
     "bad_json": f"{{value}} is no JSON object; {JSON_REMEDY}.",
 }
 Found = dict[int, str | None]  # source row number to what was found there

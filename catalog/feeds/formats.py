@@ -6,10 +6,46 @@ from ...errors import UsageError
 from ..layout import GENERIC
 from ..schema import Kind
 from ..tables import Table
+from .amazon_reviews import AmazonReviews2018, AmazonReviews2023
 from .base import Feed
+from .ga4 import GA4
+from .ga4_report import GA4Report
+from .hm import HMArticles, HMTransactions
+from .instacart import InstacartOrders, InstacartProducts
+from .invoices import InvoiceItems, Invoices
+from .kaggle_shop import KaggleShopEvents, KaggleShopItems
+from .logs import Tianchi
+from .movielens import MovieLensMovies, MovieLensRatings
+from .otto import Otto
+from .recbole import RecBoleEvents, RecBoleItems
+from .retailrocket import RetailRocketEvents, RetailRocketItems
 from .shopify import Shopify
+from .shopify_orders import ShopifyOrders
 
-FEEDS: tuple[Feed, ...] = (Shopify(),)
+FEEDS: tuple[Feed, ...] = (
+    Shopify(),
+    GA4(),
+    GA4Report(),
+    ShopifyOrders(),
+    AmazonReviews2023(),
+    AmazonReviews2018(),
+    RecBoleItems(),
+    RecBoleEvents(),
+    RetailRocketItems(),
+    RetailRocketEvents(),
+    Otto(),
+    HMArticles(),
+    HMTransactions(),
+    InstacartProducts(),
+    InstacartOrders(),
+    MovieLensMovies(),
+    MovieLensRatings(),
+    KaggleShopItems(),
+    KaggleShopEvents(),
+    InvoiceItems(),
+    Invoices(),
+    Tianchi(),
+)
 
 
 def format_names(kind: Kind | None = None) -> tuple[str, ...]:
