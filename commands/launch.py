@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ..files import atomic_write
 from .call import Call, Noun
 from .models import dict_table
 from .options import choice, config_options, dry_run, how_many, ingest_options, read_config, read_options
-from .output import facts
+from .output import facts, table
 from .recommend import recommended
+
+if TYPE_CHECKING:
+    from ..workflows.launch_reports import LaunchReport
 
 
 class _Launch(Noun):
@@ -92,3 +97,30 @@ def refresh(
     names = ("domain", "before", "after", "due", "retrained", "why", "seconds")
     head = facts([*((name, getattr(result, name)) for name in names), ("judged", result.judged and str(result.judged))])
     call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps)]))
+
+
+@launch.command(example="hubspoke launch report garden -o report.html")
+@click.argument("ref")
+@click.option("-o", "--output", metavar="FILE", help="Write the report as one HTML page, pictures included.")
+def report(call: Call, ref: str, output: str | None) -> None:
+    """What a launch did: the clock, what was read, what the embeddings are like, samples, what to do next.
+
+    REF is a category, for what is live there, or a release.
+    """
+    stored = call.workspace().launch_report(ref)
+    if output is not None:
+        from ..reports.launch import launch_page
+
+        with atomic_write(Path(output)) as stream:
+            stream.write(launch_page(stored))
+        call.note(f"Wrote {output}.")
+    call.show(stored.report, _reported)
+
+
+def _reported(report: LaunchReport) -> str:
+    shares = facts((name, f"{share:.0%}") for name, share in report.coverage.items())
+    checks = table(
+        ("check", "ok", "found"), [(one.name, one.ok, one.says) for one in report.space], "no content is read"
+    )
+    head = facts((name, getattr(report, name)) for name in ("domain", "release", "mode", "at", "seconds", "gate"))
+    return "\n\n".join([head, dict_table(report.steps), shares, checks, "\n".join(report.next_steps)])

@@ -51,6 +51,7 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "spoke train": "ModelResult",
     "launch new": "LaunchResult",
     "launch refresh": "RefreshResult",
+    "launch report": "LaunchReport",
     "index add": "IndexAddition",
     "index build": "IndexResult",
     "index check": "IndexCheck",

@@ -306,6 +306,16 @@ class Release(Base):
     rules_id: Mapped[int | None] = _to("rule_sets.id", index=True)
 
 
+class LaunchReport(Base):
+    """What the newest launch of a release reported."""
+
+    __tablename__ = "launch_reports"
+
+    id: Mapped[int] = _to("releases.id", primary_key=True)
+    artifact: Mapped[str] = _artifact()
+    at: Mapped[datetime]
+
+
 class Gate(Base):
     """What a version must have shown to be promoted in a domain; the newest row is in force, an empty list is none."""
 

@@ -37,6 +37,7 @@ hub list
 hub show hub:1
 hub embed lamps
 launch mugs --catalog {mugs}/items.csv -k 3
+launch report mugs -o mugs.html
 index build hub:1 --domain lamps
 index add index:lamps/1
 index list

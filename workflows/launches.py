@@ -39,6 +39,7 @@ class LaunchResult(Record):
     seconds: float  # from the call to the first recommendation
     steps: Sequence[Mapping[str, Any]]  # each with the version it gave, its seconds and whether it was cached
     recommendations: Sequence[Recommendations]
+    report: str | None  # artifact of the launch report, which `launch report` shows; None in a dry run
 
 
 class _Launch:
@@ -85,9 +86,9 @@ class _Launch:
         self.step("spoke", spoke.ref, spoke.cached)
         self.release(str(spoke.ref))
 
-    def result(self, mode: str, release: str | None, recommendations: Sequence[Recommendations]) -> LaunchResult:
-        seconds = round(time.perf_counter() - self._began, 2)
-        return LaunchResult(self.name, mode, release, seconds, self.steps, recommendations)
+    @property
+    def seconds(self) -> float:
+        return round(time.perf_counter() - self._began, 2)
 
 
 def launch(
@@ -111,6 +112,7 @@ def launch(
     cached, so a killed launch is simply repeated.
     """
     from ..spokes.config import SpokeConfig
+    from .launch_reports import keep_report
     from .recommendations import Recommender
 
     run = _Launch(context, name)
@@ -125,7 +127,7 @@ def launch(
     for part in filter(None, (taken.items, taken.events)):
         run.step(f"snapshot of {part.kind}", part.ref, part.cached)
     if dry_run:
-        return run.result("planned", None, [])
+        return LaunchResult(name, "planned", None, run.seconds, run.steps, [], None)
     hub_ref = known or Hubs(context).ensure()
     run.step("hub", hub_ref, known is not None)
     index = Indexes(context).build(run.serving or hub_ref, domain=name)
@@ -139,4 +141,8 @@ def launch(
     rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
     answers = [shown.recommend([str(ids[row])], k=k, exclude_seen=True) for row in rows]
     run.step("first recommendations", None, False)
-    return run.result("trained" if run.serving else "day zero", run.live, answers)
+    mode, seconds = "trained" if run.serving else "day zero", run.seconds
+    release = context.registry.releases.get(str(run.live))
+    parts = [part for part in (taken.items, taken.events) if part]
+    report = keep_report(context, release, mode, seconds, run.steps, parts, shown, answers)
+    return LaunchResult(name, mode, release.ref, seconds, run.steps, answers, report)

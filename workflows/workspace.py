@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .hubs import Hubs
     from .indexes import Indexes
     from .ingest import ReadOptions
+    from .launch_reports import StoredReport
     from .launches import LaunchResult
     from .recommendations import Recommendations
     from .refresh import RefreshResult, Retrain
@@ -143,6 +144,12 @@ class Workspace(Context):
 
         given = (self, name, catalog, events)
         return launch(*given, hub=hub, k=k, config=config, description=description, dry_run=dry_run, **options)
+
+    def launch_report(self, ref: str) -> StoredReport:
+        """What the launch of a category, or of a release, reported."""
+        from .launch_reports import read_report
+
+        return read_report(self, ref)
 
     def refresh(
         self,

@@ -6,11 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from ...errors import IncompatibleError, UsageError
+from ..artifacts.manifests import StoredArtifact
 from ..kinds import DomainStatus, NodeKind, Relation
 from ..records import PARTS, Parent, ReleaseParts, ReleaseRecord
 from ..references import LIVE
-from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node
-from ..schema import Alias, Domain, Edge, IndexVersion, Model, Node, Release, Snapshot
+from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, find_node, now, put_artifact
+from ..schema import Alias, Domain, Edge, IndexVersion, LaunchReport, Model, Node, Release, Snapshot
 from .models import MODEL_KINDS, ready_model
 
 # The columns of a release's parts, and their nodes.
@@ -37,6 +38,18 @@ class ReleaseStore(NodeStore[ReleaseRecord]):
         query = live_query(None).with_only_columns(Domain.name, Node.ref).join(Node, Node.id == Release.id)
         with self.database.read() as session:
             return {row[0]: row[1] for row in session.execute(query)}
+
+    def report(self, ref: str) -> str | None:
+        """The artifact of what the newest launch of a release reported; None where it was made otherwise."""
+        with self.database.read() as session:
+            row = session.get(LaunchReport, expect_kind(find_node(session, ref), NodeKind.RELEASE).id)
+            return None if row is None else row.artifact
+
+    def keep_report(self, ref: str, report: StoredArtifact) -> None:
+        """Remember what a launch reported of a release, in place of an earlier launch."""
+        with self.database.write() as session:
+            node, digest = expect_kind(find_node(session, ref), NodeKind.RELEASE), put_artifact(session, report)
+            session.merge(LaunchReport(id=node.id, artifact=digest, at=now()))
 
     @classmethod
     def make(cls, session: Session, owner: Domain, parts: ReleaseParts) -> Node:

@@ -72,3 +72,16 @@ def test_parts_become_a_release_and_live_in_one_transaction(garden) -> None:
     with pytest.raises(LockedError, match=r"garden@live points at release:garden/1, no longer at nothing"):
         promote("garden", "live", garden.parts(), "bob", seen=Seen(None))
     assert [release.ref for release in garden.registry.releases.list()] == [moved.to_ref]
+
+
+def test_a_release_keeps_the_report_of_its_newest_launch(garden, stored) -> None:
+    release, releases = garden.promote(garden.parts()), garden.registry.releases
+    assert releases.report(release) is None
+    first, second = stored("first"), stored("second")
+    releases.keep_report(release, first)
+    releases.keep_report(release, second)
+    assert releases.report(release) == second.digest
+    assert garden.registry.artifacts.users(second.digest) == (release,)
+    assert first.digest not in garden.registry.artifacts.referenced()
+    with pytest.raises(UsageError):
+        releases.keep_report("hub:1", first)
