@@ -171,7 +171,7 @@ def test_evaluate_compare(garden: Any, stand_in: Any) -> None:
 
 def test_launch(run: Any, stand_in: Any) -> None:
     steps = [{"step": "index", "ref": "index:garden/1", "cached": False, "seconds": 1.0}]
-    noun = stand_in("launch", LaunchResult("garden", "day zero", "release:garden/1", 3.0, steps, [RECOMMENDED]))
+    noun = stand_in("launch", LaunchResult("garden", "day zero", "release:garden/1", 3.0, steps, [RECOMMENDED], None))
     shown = run("launch", "garden", "--catalog", "items.csv", "--images", "photos", "--set", "seed=1", "-k", "3")
     assert "Made a new workspace in" in shown.err
     assert "mode     day zero" in shown.out and "Clay pot" in shown.out

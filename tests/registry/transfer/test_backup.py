@@ -59,7 +59,7 @@ def file_url(file: Path) -> str:
 
 
 @pytest.fixture
-def filled(garden) -> Any:
+def filled(garden, stored: Any) -> Any:
     """A registry with rows in every table, what JSON, numbers and times can hold among them."""
     registry = garden.registry
     registry.domains.set_settings("garden", {"título": ["ä", None, 1.5, 2**53], "nested": {"a": {}}})
@@ -72,6 +72,7 @@ def filled(garden) -> Any:
     second = replace(parts, reranker=garden.reranker("garden:1").ref)
     registry.aliases.promote("garden", "live", second, "ann", None, overridden="ndcg@10 at least 0.9")
     registry.aliases.rollback("garden", "live", "bob", "worse")
+    registry.releases.keep_report("release:garden/1", stored("report"))
     registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob", "higher")
     garden.measure("garden:1", ("all", "ndcg@10", 0.1 + 0.2, None, 1e-300), n_users=3_000_000_000)
     assert all(rows_of(url_of(registry)).values())
