@@ -1,14 +1,12 @@
 """A small shop that the workflow tests share: files of a garden category, and workspaces on a fresh registry."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +40,11 @@ cid,pot,2024-05-03T08:01:00Z,view
 """
 
 
-@dataclass(frozen=True)
 class Files:
     """The files of the category `garden`."""
 
-    folder: Path
-
-    @property
-    def items(self) -> Path:
-        return self.folder / "items.csv"
-
-    @property
-    def events(self) -> Path:
-        return self.folder / "events.csv"
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.items, self.events = folder, folder / "items.csv", folder / "events.csv"
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -124,15 +114,11 @@ def stopped_all(tmp_path: Path) -> Iterator[Callable[..., list[subprocess.Popen[
     def begin(program: str, *calls: Sequence[str]) -> list[subprocess.Popen[str]]:
         pipe = subprocess.PIPE
         commands = [[sys.executable, "-c", program, *arguments] for arguments in calls]
-        made = [
-            subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path)
-            for command in commands
-        ]
+        pipes: Any = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "text": True}
+        made = [subprocess.Popen(command, cwd=tmp_path, **pipes) for command in commands]
         started.extend(made)
         for process in made:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line == "HERE\n", process.communicate()[1]
+            assert process.stdout.readline() == "HERE\n", process.communicate()[1]
         return made
 
     yield begin
@@ -152,14 +138,34 @@ def stopped(stopped_all: Callable[..., list[subprocess.Popen[str]]]) -> Callable
     return begin
 
 
-Tree = dict[str, str]
+@pytest.fixture
+def killed(stopped: Callable[..., subprocess.Popen[str]]) -> Callable[..., None]:
+    """Kill a command in a process of its own at the nth call of a place."""
+
+    def run(place: str, nth: int, *arguments: str | Path) -> None:
+        process = stopped(place, nth, *map(str, arguments))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., None]:
+    """Holds that a call is refused with an error and with these words."""
+
+    def check(error: type[Exception], words: str, call: Callable[..., object], *args: Any, **options: Any) -> None:
+        with pytest.raises(error, match=words or None):
+            call(*args, **options)
+
+    return check
 
 
 @pytest.fixture
-def tree() -> Callable[[Path], Tree]:
+def tree() -> Callable[[Path], dict[str, str]]:
     """Every file below a folder with the hash of its bytes; SQLite's own side files and lock files left out."""
 
-    def look(folder: Path) -> Tree:
+    def look(folder: Path) -> dict[str, str]:
         kept = [p for p in folder.rglob("*") if p.is_file() and p.suffix not in (".lock", ".db-wal", ".db-shm")]
         kept = [p for p in kept if not p.name.endswith(("-wal", "-shm"))]
         return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(kept)}
@@ -213,9 +219,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CategoryFiles]
 
 
 @pytest.fixture(scope="session")
-def shop_template(
-    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, market: dict[str, CategoryFiles]
-) -> Path:
+def shop_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, market: Any) -> Path:
     """A workspace with a hub and the category lamps: lamps:1 is its spoke, indexed and live."""
     folder = tmp_path_factory.mktemp("shop") / "shop"
     folder.mkdir()
