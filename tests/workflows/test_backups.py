@@ -1,8 +1,8 @@
 """Backups of a workspace's registry on both databases, and what they say of artifacts."""
 
-from __future__ import annotations
-
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
@@ -11,24 +11,11 @@ from hubspoke.settings import load_settings
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 
-class Told:
-    """Keeps the stages that it is told of."""
-
-    def __init__(self) -> None:
-        self.stages: list[tuple[str, int, int]] = []
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        self.stages.append((stage, done, total))
-
-    def note(self, text: str) -> None:
-        raise AssertionError(text)
-
-
-def unopened(folder: Path, told: Told | None = None) -> Workspace:
+def unopened(folder: Path, told: Any = None) -> Workspace:
     return Workspace(load_settings({"workspace": str(folder)}, {}, folder), told)
 
 
-def test_a_backup_says_what_is_in_it_and_where_the_artifacts_are(each_ws: Workspace, tmp_path: Path) -> None:
+def test_a_backup_says_what_is_in_it_and_makes_a_workspace(each_ws: Workspace, tmp_path: Path) -> None:
     each_ws.domain.add("garden")
     file = tmp_path / "copy.db"
     planned = each_ws.backup(file, dry_run=True)
@@ -46,19 +33,16 @@ def test_a_backup_says_what_is_in_it_and_where_the_artifacts_are(each_ws: Worksp
     assert (made.rows["domains"], made.rows["models"]) == (1, 0)
     with open_workspace(f"sqlite:///{file}", environ={}, cwd=tmp_path, workspace=tmp_path / "other") as opened:
         assert [domain.name for domain in opened.domain.list()] == ["garden"]
-
-
-def test_a_workspace_that_is_not_there_yet_is_made_from_a_backup(each_ws: Workspace, tmp_path: Path) -> None:
-    each_ws.domain.add("garden")
-    file, told = tmp_path / "copy.db", Told()
-    each_ws.backup(file)
+    # A workspace that is not there yet is made from it.
+    told = Mock(spec=["note"])
     with unopened(tmp_path / "new", told) as new:
         planned = new.restore(file)
-        assert (planned.dry_run, planned.rows["nodes"], new.exists(), told.stages) == (True, 1, False, [])
+        assert (planned.dry_run, planned.rows["nodes"], new.exists(), told.mock_calls) == (True, 1, False, [])
         made = new.restore(file, dry_run=False)
         assert (made.before, made.schema, made.rows) == (HEAD_REVISION, HEAD_REVISION, planned.rows)
         assert made.artifacts == tmp_path / "new" / "artifacts"
-        assert (told.stages[0][1], told.stages[-1][1]) == (0, told.stages[-1][2])
+        stages = [call.args for call in told.call_args_list]
+        assert (stages[0][1], stages[-1][1], told.note.called) == (0, stages[-1][2], False)
         assert [domain.name for domain in new.domain.list()] == ["garden"]
         with pytest.raises(UsageError, match="has rows already"):
             new.restore(file, dry_run=False)

@@ -1,7 +1,5 @@
 """Explanations: of the ordinary list in its order, adding up where they say so, and open about what they leave out."""
 
-from __future__ import annotations
-
 import shutil
 from typing import Any
 
@@ -58,23 +56,27 @@ def test_the_list_is_explained_in_its_order(shop: Workspace, exclude_seen: bool,
     assert item.without_text.score_rank == 1 + sum(one["score"] > item.without_text.score for one in others) > 1
 
 
-def test_items_that_are_asked_for_are_explained_wherever_they_stand(shop: Workspace) -> None:
+def test_items_that_are_asked_for_are_explained_wherever_they_stand(shop: Workspace, monkeypatch: Any) -> None:
     ranked = ids(shop.recommend("lamps", SESSION, k=40))
     asked = [ranked[30], ranked[1], ranked[30]]
     explained = shop.explain("lamps", ["oak", *SESSION], k=2, items=asked)
     assert ids(explained) == asked[:2]
     assert [(item.rank, item.score_rank) for item in explained.items] == [(None, 31), (2, 2)]
-    assert [item.not_shown for item in explained.items] == [None, None]
-    assert explained.unknown == ["oak"]
+    assert ([item.not_shown for item in explained.items], explained.unknown) == ([None, None], ["oak"])
     seen = shop.explain("lamps", SESSION, exclude_seen=True, items=["lamps-0003"]).items[0]
     assert (seen.rank, seen.not_shown) == (None, "in the session")
-
-
-def test_a_launch_floor_is_explained_by_content_alone(shop: Workspace) -> None:
+    # A spoke that chose content alone says so.
+    alone = MixtureWeights(behaviour=0.0, content=1.0, image_share=0.4, recency_decay=0.7, recent_events=5)
+    monkeypatch.setattr(Mixture, "weights", lambda _self, _exclude: alone)
+    explained = shop.explain("lamps", SESSION, k=2)
+    assert explained.attention is None
+    assert explained.notes == ["Content alone was best on validation: behaviour has no weight in the score."]
+    check_sums(explained)
+    # A launch floor is explained by content alone.
+    monkeypatch.undo()
     shop.index.build("hub:1", domain="lamps")
     explained = shop.explain("index:lamps/2", SESSION[:2], k=3)
-    assert explained.served_by == "hub:1"
-    assert ids(explained) == ids(shop.recommend("index:lamps/2", SESSION[:2], k=3))
+    assert (explained.served_by, ids(explained)) == ("hub:1", ids(shop.recommend("index:lamps/2", SESSION[:2], k=3)))
     check_sums(explained)
     item = explained.items[0]
     assert [(part.name, part.share) for part in item.parts] == [("text", 1.0)]
@@ -92,15 +94,12 @@ def test_rules_and_stock_say_why_an_item_is_not_shown(ws: Workspace, tiny_hub: A
     ws.promote("tables", rules=rules)
     explained = ws.explain("tables", ["a"], k=2)
     assert [(item.item_id, item.pinned) for item in explained.items] == [("d", True), ("a", False)]
-    assert explained.items[1].score_rank == 1
-    assert explained.rules == rules
+    assert (explained.items[1].score_rank, explained.rules) == (1, rules)
     asked = ws.explain("tables", ["a"], items=["b", "c", "a"]).items
     assert [item.not_shown for item in asked] == ["not available", f"hidden by {rules}", None]
 
 
-def test_pictures_are_a_part_of_their_own_and_a_note_where_they_are_gone(
-    ws: Workspace, market: Any, tiny_hub: Any, tmp_path: Any
-) -> None:
+def test_pictures_are_a_part_or_a_note_where_they_are_gone(ws: Any, market: Any, tiny_hub: Any, tmp_path: Any) -> None:
     folder = shutil.copytree(market["lamps"].items.parent, tmp_path / "moved")
     ws.hub.train(domains=[], config={**tiny_hub, "image": {"name": "tiny"}})
     ws.launch("lamps", folder / market["lamps"].items.name, images=folder)
@@ -114,12 +113,3 @@ def test_pictures_are_a_part_of_their_own_and_a_note_where_they_are_gone(
     assert [item.parts for item in blind.items] == [item.parts for item in whole.items]
     assert [item.without_image for item in blind.items] == [None, None]
     assert "cannot be read" in blind.notes[-1]
-
-
-def test_a_spoke_that_chose_content_alone_says_so(shop: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = MixtureWeights(behaviour=0.0, content=1.0, image_share=0.4, recency_decay=0.7, recent_events=5)
-    monkeypatch.setattr(Mixture, "weights", lambda _self, _exclude: alone)
-    explained = shop.explain("lamps", SESSION, k=2)
-    assert explained.attention is None
-    assert explained.notes == ["Content alone was best on validation: behaviour has no weight in the score."]
-    check_sums(explained)

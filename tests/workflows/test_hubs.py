@@ -1,8 +1,7 @@
 """Hub versions: trained on several categories, made once, the first one live, and what a held-out category means."""
 
-from __future__ import annotations
-
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
@@ -10,22 +9,24 @@ from hubspoke.hub.encoders.tiny import TinyImage, TinyText
 from hubspoke.workflows import hub_training
 from hubspoke.workflows.workspace import Workspace
 
-TRAINED: dict[str, Any] = {
-    "text": {"name": "tiny"},
-    "image": None,
-    "contrastive": {"steps": 6, "batch_size": 32, "interpolations": [0.5, 1.0]},
-}
+CONTRASTIVE = {"steps": 6, "batch_size": 32, "interpolations": [0.5, 1.0]}
+TRAINED = {"text": {"name": "tiny"}, "image": None, "contrastive": CONTRASTIVE}
 
 
 @pytest.fixture
 def two(ws: Workspace, market: Any) -> Workspace:
-    """A workspace with lamps and mugs."""
     for name, files in market.items():
         ws.domain.add(name, files.items, files.events)
     return ws
 
 
-def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Workspace) -> None:
+def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Workspace, tree: Any) -> None:
+    before = tree(two.settings.workspace)
+    planned = two.hub.train(config=TRAINED, steps=3, dry_run=True, promote=True)
+    assert (planned.ref, planned.status) == (None, "planned")
+    settings = planned.summary["config"]["contrastive"]
+    assert (settings["steps"], settings["batch_size"], two.hub.live()) == (3, 32, None)
+    assert tree(two.settings.workspace) == before
     result = two.hub.train(config=TRAINED)
     assert (result.ref, result.cached) == ("hub:1", False)
     for name in ("lamps", "mugs"):
@@ -42,23 +43,15 @@ def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Worksp
     assert (again.ref, again.cached, list(again.table)) == ("hub:1", True, list(result.table))
 
 
-def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(
-    two: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[tuple[str, str]] = []
-    real = hub_training._fit
-
-    def fit(context: Any, hub: Any, categories: Any, stage: str) -> Any:
-        seen.append((",".join(own.name for own in categories), stage))
-        return real(context, hub, categories, stage)
-
+def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(two: Workspace, monkeypatch: Any) -> None:
+    fit = Mock(wraps=hub_training._fit)
     monkeypatch.setattr(hub_training, "_fit", fit)
     monkeypatch.setattr(hub_training, "_kept_share", lambda rows: 0.5)
     result = two.hub.train(domains=["lamps", "lamps"], held_out="mugs", config=TRAINED)  # named twice it counts once
-    assert result.summary["items"] == 80
+    assert (result.summary["items"], result.summary["kept_share"]) == (80, 0.5)
     assert {row["held_out"] for row in result.table} == {"mugs"}
-    assert result.summary["kept_share"] == 0.5
-    assert seen == [("lamps", "training the fusion without mugs"), ("lamps", "training the fusion")]
+    fitted = [([own.name for own in categories], stage) for _, _, categories, stage in (c.args for c in fit.mock_calls)]
+    assert fitted == [(["lamps"], "training the fusion without mugs"), (["lamps"], "training the fusion")]
     assert two.hub.train(domains=["lamps", "mugs"], held_out="mugs", config=TRAINED).cached  # said in other words
 
 
@@ -66,8 +59,7 @@ def test_an_empty_list_and_zero_steps_give_an_untrained_hub(each_ws: Workspace, 
     first = each_ws.hub.train(domains=[], config=tiny_hub)
     assert (first.ref, first.summary["kept_share"], first.summary["items"]) == ("hub:1", 0.0, 0)
     assert each_ws.registry.resolve("hub@live").ref == "hub:1"
-    second = each_ws.hub.train(domains=[], config={**tiny_hub, "seed": 1})
-    assert second.ref == "hub:2"
+    assert each_ws.hub.train(domains=[], config={**tiny_hub, "seed": 1}).ref == "hub:2"
     assert each_ws.registry.resolve("hub@live").ref == "hub:1"
     # Known already, but to be live from now on.
     promoted = each_ws.hub.train(domains=[], config={**tiny_hub, "seed": 1}, promote=True)
@@ -77,63 +69,29 @@ def test_an_empty_list_and_zero_steps_give_an_untrained_hub(each_ws: Workspace, 
     assert [change.action for change in each_ws.history("hub")] == ["promote", "promote", "rollback"]
 
 
-def test_a_dry_run_changes_nothing(two: Workspace, tree: Any) -> None:
-    before = tree(two.settings.workspace)
-    planned = two.hub.train(config=TRAINED, steps=3, dry_run=True, promote=True)
-    assert planned.summary["config"]["contrastive"]["steps"] == 3
-    assert planned.summary["config"]["contrastive"]["batch_size"] == 32
-    assert (planned.ref, planned.status) == (None, "planned")
-    assert tree(two.settings.workspace) == before
-    assert two.hub.live() is None
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "sentence"),
-    [
+def test_what_is_wrong_is_refused(two: Workspace, tiny_hub: Any, refused: Any) -> None:
+    unknown = {"text": {"name": "package:nothing-like-that"}}
+    for options, error, sentence in (
         ({"config": {"tekst": None}}, UsageError, "hub config is not usable .*tekst"),
         ({"domains": ["nowhere"]}, NotFoundError, "nowhere"),
         ({"domains": ["lamps"], "held_out": "nowhere"}, NotFoundError, "nowhere"),
-        ({"domains": [], "config": {"text": {"name": "package:nothing-like-that"}}}, UsageError, "nothing-like-that"),
-    ],
-)
-def test_what_is_wrong_is_refused(
-    two: Workspace, tiny_hub: Any, options: dict[str, Any], error: type[Exception], sentence: str
-) -> None:
-    with pytest.raises(error, match=sentence):
-        two.hub.train(**{"config": tiny_hub, **options})
-    with pytest.raises(NotFoundError):
-        two.hub.show()
-    assert two.hub.live() is None
+        ({"domains": [], "config": unknown}, UsageError, "nothing-like-that"),
+    ):
+        refused(error, sentence, two.hub.train, **{"config": tiny_hub, **options})
+        refused(NotFoundError, "", two.hub.show)
+        assert two.hub.live() is None
 
 
-def test_show_refuses_a_spoke(shop: Workspace) -> None:
+def test_a_hub_is_shown_and_embeds_a_catalog_once(shop: Any, tiny_hub: Any, monkeypatch: Any, refused: Any) -> None:
     assert shop.hub.show().ref == "hub:1"
-    with pytest.raises(UsageError, match="lamps:1 is a spoke"):
-        shop.hub.show("lamps:1")
-
-
-@pytest.fixture
-def seeing(ws: Workspace, market: Any) -> Workspace:
-    """A workspace whose live hub reads and sees, both with tiny encoders."""
-    config = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 0}}
-    ws.domain.add("lamps", market["lamps"].items)
-    ws.hub.train(domains=[], config=config)
-    return ws
-
-
-def test_a_catalog_is_embedded_once(seeing: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = seeing.hub.embed("lamps")
-    assert (first.domain, first.hub, first.items) == ("lamps", "hub:1", "snapshot:lamps/items/1")
+    refused(UsageError, "lamps:1 is a spoke", shop.hub.show, "lamps:1")
+    shop.hub.train(domains=[], config={**tiny_hub, "image": {"name": "tiny"}}, promote=True)
+    first = shop.hub.embed("lamps")
+    assert (first.domain, first.hub, first.items) == ("lamps", "hub:2", "snapshot:lamps/items/1")
     assert (first.n_items, first.with_text, first.with_image) == (40, 40, 40)
     assert 2 <= first.dimension <= 64
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError("ran an encoder again")
-
-    monkeypatch.setattr(TinyText, "_embed", refuse)
-    monkeypatch.setattr(TinyImage, "_prepare", refuse)
-    assert seeing.hub.embed("lamps", hub="hub:1").dimension == first.dimension
-    with pytest.raises(NotFoundError):
-        seeing.hub.embed("nowhere")
-    with pytest.raises(NotFoundError):
-        seeing.hub.embed("lamps", hub="hub:7")
+    for encoder, step in ((TinyText, "_embed"), (TinyImage, "_prepare")):
+        monkeypatch.setattr(encoder, step, Mock(side_effect=AssertionError("ran an encoder again")))
+    assert shop.hub.embed("lamps", hub="hub:2").dimension == first.dimension
+    for options in ({"domain": "nowhere"}, {"domain": "lamps", "hub": "hub:7"}):
+        refused(NotFoundError, "", shop.hub.embed, **options)

@@ -1,8 +1,5 @@
 """Launches: from a catalog to recommendations in one call, on day zero and with events, once and again."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -10,11 +7,10 @@ import polars as pl
 import pytest
 from hubspoke.catalog.sequences import build_sequences
 from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.errors import CorruptArtifactError, HubspokeError, InvalidDataError, NotFoundError, UsageError
+from hubspoke.errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
+from hubspoke.hub.config import HubConfig, ImageEncoderConfig, TextEncoderConfig
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.workspace import Workspace
-
-PER_USER = SessionSettings(mode="per_user")
 
 
 @pytest.fixture
@@ -38,10 +34,7 @@ def done(result: LaunchResult) -> list[tuple[str, str | None, bool]]:
     return [(step["step"], step["ref"], step["cached"]) for step in result.steps]
 
 
-def test_the_whole_way_and_back_on_both_databases(
-    each_ws: Workspace, market: Any, tiny_hub: Any, tiny_spoke: Any
-) -> None:
-    """Launch, train, promote, recommend, lineage, rollback."""
+def test_the_whole_way_and_back_on_both_databases(each_ws: Any, market: Any, tiny_hub: Any, tiny_spoke: Any) -> None:
     files = market["lamps"]
     each_ws.hub.train(domains=[], config=tiny_hub)
     launched = each_ws.launch("lamps", files.items)
@@ -56,13 +49,11 @@ def test_the_whole_way_and_back_on_both_databases(
     upstream = {reached.ref for reached in each_ws.registry.lineage.upstream("release:lamps/2").nodes}
     assert upstream >= {"lamps:1", "hub:1", "index:lamps/2", "snapshot:lamps/items/1", "snapshot:lamps/events/1"}
     downstream = {reached.ref for reached in each_ws.registry.lineage.downstream("snapshot:lamps/events/1").nodes}
-    assert {"lamps:1", "index:lamps/2", "release:lamps/2"} <= downstream
-    assert "release:lamps/1" not in downstream
+    assert {"lamps:1", "index:lamps/2", "release:lamps/2"} <= downstream - {"release:lamps/1"} == downstream
     assert each_ws.rollback("lamps").after == "release:lamps/1"
     assert each_ws.recommend("lamps", ["lamps-0001"], k=3).served_by == "hub:1"
-    moves = [(move.action, move.to_ref) for move in each_ws.history("lamps")]
-    assert [action for action, _ in moves] == ["promote", "promote", "rollback"]
-    assert [to for _, to in moves] == ["release:lamps/1", "release:lamps/2", "release:lamps/1"]
+    moves = [f"{move.action} {move.to_ref}" for move in each_ws.history("lamps")]
+    assert moves == ["promote release:lamps/1", "promote release:lamps/2", "rollback release:lamps/1"]
 
 
 def test_day_zero_needs_a_catalog_and_nothing_else(ready: Workspace, catalog: pl.DataFrame) -> None:
@@ -77,10 +68,9 @@ def test_day_zero_needs_a_catalog_and_nothing_else(ready: Workspace, catalog: pl
     assert (result.domain, result.mode, result.release) == ("lamps", "day zero", "release:lamps/1")
     asked = [answer.session[0]["item_id"] for answer in result.recommendations]
     assert asked == ["lamps-0000", "lamps-0020", "lamps-0039"]
-    for answer in result.recommendations:
-        assert len(answer.items) == 4
-        assert answer.served_by == "hub:1"
-        assert answer.session[0]["item_id"] not in {item["item_id"] for item in answer.items}
+    for item, answer in zip(asked, result.recommendations, strict=True):
+        assert (len(answer.items), answer.served_by) == (4, "hub:1")
+        assert item not in {item["item_id"] for item in answer.items}
     assert sum(step["seconds"] for step in result.steps) <= result.seconds + 0.1
     again = ready.launch("lamps", catalog, k=4)
     assert all(cached for step, _, cached in done(again) if step != "first recommendations")
@@ -88,20 +78,7 @@ def test_day_zero_needs_a_catalog_and_nothing_else(ready: Workspace, catalog: pl
     assert len(ready.history("lamps")) == 1
 
 
-def test_without_a_hub_one_is_made(ws: Workspace, catalog: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hubspoke.hub.config import HubConfig, TextEncoderConfig
-
-    tiny = HubConfig(text=TextEncoderConfig(name="tiny"), image=None)
-    monkeypatch.setattr("hubspoke.workflows.hubs.parse_config", lambda *_: tiny)
-    result = ws.launch("lamps", catalog)
-    assert ("hub", "hub:1", False) in done(result)
-    assert ws.hub.live() == "hub:1"
-    assert ws.hub.show().summary["domains"] == []
-
-
-def test_with_events_a_spoke_is_trained_on_all_of_them_and_serves(
-    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_events_a_spoke_serves(ready: Any, catalog: Any, events: Any, tiny_spoke: Any, monkeypatch: Any) -> None:
     counted = Mock(wraps=build_sequences)
     monkeypatch.setattr("hubspoke.workflows.datasets.build_sequences", counted)
     result = ready.launch("lamps", catalog, events=events, config=tiny_spoke)
@@ -117,17 +94,14 @@ def test_with_events_a_spoke_is_trained_on_all_of_them_and_serves(
     assert all(cached for step, _, cached in done(again) if step != "first recommendations")
     assert (again.mode, again.release) == ("trained", "release:lamps/2")
     assert again.recommendations == result.recommendations
-    assert len(ready.history("lamps")) == 2
-    assert len(ready.spoke.list()) == 1
+    assert (len(ready.history("lamps")), len(ready.spoke.list())) == (2, 1)
 
 
-def test_too_few_events_leave_the_hub_to_serve(
-    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any
-) -> None:
+def test_too_few_events_leave_the_hub_to_serve(ready: Workspace, catalog: Any, events: Any, tiny_spoke: Any) -> None:
     notes: list[str] = []
     ready.progress.note = notes.append  # type: ignore[method-assign]
     two = events.sort("user_id", "timestamp").group_by("user_id", maintain_order=True).head(2)
-    result = ready.launch("lamps", catalog, events=two, config=tiny_spoke, sessions=PER_USER)
+    result = ready.launch("lamps", catalog, events=two, config=tiny_spoke, sessions=SessionSettings(mode="per_user"))
     assert (result.mode, result.release) == ("day zero", "release:lamps/1")
     assert {answer.served_by for answer in result.recommendations} == {"hub:1"}
     assert any("wait for more events" in note for note in notes)
@@ -147,9 +121,7 @@ def test_damaged_data_is_made_whole_by_the_same_launch(ready: Workspace, catalog
     assert ready.doctor(verify=True).ok
 
 
-def test_a_damaged_hub_is_not_taken_for_a_lack_of_events(
-    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any
-) -> None:
+def test_a_damaged_hub_is_not_a_lack_of_events(ready: Any, catalog: Any, events: Any, tiny_spoke: Any) -> None:
     ready.launch("lamps", catalog, events=events, config=tiny_spoke)
     weights = next(ready.artifacts.path(str(ready.hub.show().artifact)).rglob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
@@ -159,26 +131,24 @@ def test_a_damaged_hub_is_not_taken_for_a_lack_of_events(
 
 
 @pytest.mark.parametrize("with_events", [False, True])
-def test_a_newer_catalog_goes_live_under_what_serves(
-    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tiny_spoke: Any, with_events: bool
-) -> None:
+def test_a_newer_catalog_goes_live(ready: Any, catalog: Any, events: Any, tiny_spoke: Any, with_events: bool) -> None:
     first = ready.launch("lamps", catalog, events=events if with_events else None, config=tiny_spoke)
     newer = pl.concat([catalog.with_columns(item_id="new-" + pl.col("item_id"))[:3], catalog])
     result = ready.launch("lamps", newer)
-    assert result.release != first.release
-    assert result.mode == first.mode
-    server = "lamps:1" if with_events else "hub:1"
-    assert {answer.served_by for answer in result.recommendations} == {server}
+    assert result.release != first.release and result.mode == first.mode
+    assert {answer.served_by for answer in result.recommendations} == {"lamps:1" if with_events else "hub:1"}
     assert result.recommendations[0].session[0]["item_id"] == "new-lamps-0000"
     assert ready.recommend("lamps", ["new-lamps-0001"], k=43).items[-1]["rank"] == 43
     assert ready.rollback("lamps").after == first.release
 
 
-def test_pictures_are_read_from_their_folder(ws: Workspace, market: Any) -> None:
-    config = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 0}}
-    ws.hub.train(domains=[], config=config)
+def test_without_a_hub_one_is_made_and_pictures_are_read(ws: Workspace, market: Any, monkeypatch: Any) -> None:
+    tiny = HubConfig(text=TextEncoderConfig(name="tiny"), image=ImageEncoderConfig(name="tiny"))
+    monkeypatch.setattr("hubspoke.workflows.hubs.parse_config", lambda *_: tiny)
     items = pl.read_csv(market["lamps"].items).with_columns(image=pl.col("item_id") + ".png")
     result = ws.launch("lamps", items, images=market["lamps"].images)
+    assert ("hub", "hub:1", False) in done(result)
+    assert (ws.hub.live(), ws.hub.show().summary["domains"]) == ("hub:1", [])
     assert result.recommendations[0].items[0]["image"].endswith(".png")
     assert ws.hub.embed("lamps").with_image == 40
     blind = ws.launch("plain", items.drop("image"))
@@ -186,29 +156,21 @@ def test_pictures_are_read_from_their_folder(ws: Workspace, market: Any) -> None
     assert len(blind.recommendations) == 3
 
 
-def test_a_dry_run_checks_and_changes_nothing(
-    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tree: Any, tmp_path: Path
-) -> None:
+def test_a_dry_run_and_bad_data_leave_nothing(ready: Any, catalog: Any, events: Any, tree: Any, tmp_path: Any) -> None:
     before = tree(ready.settings.workspace)
     planned = ready.launch("lamps", catalog, events=events, dry_run=True)
     assert (planned.mode, planned.release, planned.recommendations) == ("planned", None, [])
     assert [step["step"] for step in planned.steps] == ["snapshot of items", "snapshot of events"]
     with pytest.raises(InvalidDataError):
         ready.launch("lamps", catalog.head(0), dry_run=True)
-    assert tree(ready.settings.workspace) == before
-    assert ready.domain.list() == []
-
-
-def test_bad_data_leaves_no_category_behind(
-    ready: Workspace, catalog: pl.DataFrame, events: pl.DataFrame, tmp_path: Path
-) -> None:
+    assert (tree(ready.settings.workspace), ready.domain.list()) == (before, [])
     broken = tmp_path / "pictures"
     broken.mkdir()
     for item in catalog["item_id"]:
         (broken / f"{item}.png").write_bytes(b"no picture")
     named = catalog.with_columns(image=pl.col("item_id") + ".png")
     elsewhere = events.with_columns(item_id="other-" + pl.col("item_id"))
-    attempts: list[tuple[type[HubspokeError], Any, dict[str, Any]]] = [
+    for error, table, options in (
         (InvalidDataError, named, {"images": broken}),
         (InvalidDataError, catalog.head(0), {}),
         (InvalidDataError, catalog, {"events": elsewhere}),
@@ -217,17 +179,12 @@ def test_bad_data_leaves_no_category_behind(
         (UsageError, catalog, {"name": "no such name"}),
         (NotFoundError, catalog, {"hub": "hub:9"}),
         (UsageError, catalog, {"events": events, "config": {"layers": 2}}),
-    ]
-    for error, table, options in attempts:
-        with pytest.raises(error) as caught:
+    ):
+        with pytest.raises(error):
             ready.launch(**{"name": "lamps", "catalog": table, **options})
-        assert caught.value.exit_code == error.exit_code
         assert ready.domain.list() == []
-
-
-def test_a_catalog_of_one_item_is_launched(ready: Workspace, catalog: pl.DataFrame) -> None:
+    # A catalog of one item is launched.
     result = ready.launch("one", catalog.head(1))
-    assert (result.mode, len(result.recommendations)) == ("day zero", 1)
-    assert result.recommendations[0].items == []
+    assert (result.mode, [answer.items for answer in result.recommendations]) == ("day zero", [[]])
     assert ready.recommend("one").items[0]["item_id"] == "lamps-0000"
     assert ready.index.check("index:one/1").ok

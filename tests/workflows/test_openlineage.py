@@ -1,17 +1,15 @@
 """Exported lineage is what OpenLineage's own Python client would have sent, and says where every node came from."""
 
-from __future__ import annotations
-
-import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hubspoke.errors import HubspokeError, NotFoundError, UsageError
-from hubspoke.registry.artifacts.manifests import StoredArtifact
 from hubspoke.registry.database import Database
 from hubspoke.registry.records import Parent, ReleaseParts
 from hubspoke.registry.stores.indexes import NewIndex
@@ -25,15 +23,10 @@ from hubspoke.workflows.openlineage import PRODUCER, dataset_namespace, export, 
 Event = dict[str, Any]
 
 
-def artifact(text: str, size: int) -> StoredArtifact:
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return StoredArtifact(digest, "test", size, {"data": digest})
-
-
 @pytest.fixture
-def recorded(each_ws: Workspace, versions_of: Any) -> Workspace:
+def recorded(each_ws: Workspace, versions_of: Any, stored: Any) -> Workspace:
     """A registry with one run of every kind, one that failed and one that still goes on."""
-    registry = each_ws.registry
+    registry, artifact = each_ws.registry, lambda text, size: replace(stored(text), bytes=size)
     registry.domains.add("garden")
     registry.snapshots.add("garden", "items", "i" * 64, 4, artifact("items", 400))
     registry.snapshots.add("garden", "events", "e" * 64, 9, artifact("events", 900))
@@ -63,17 +56,14 @@ def ended(ws: Workspace, *refs: str) -> dict[str, Event]:
 
 def test_every_line_is_an_event_of_the_specification(recorded: Workspace) -> None:
     events = list(run_events(recorded))
-    assert len(events) == 2 * 8 + 1
-    assert list(run_events(recorded)) == events
+    assert len(events) == 2 * 8 + 1 and list(run_events(recorded)) == events
     for event in events:
         assert json.loads(line(event)) == event
         assert event["schemaURL"] == "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
         facets = [*event["run"]["facets"].values(), *event["job"]["facets"].values()]
         facets += [facet for one in event["outputs"] for facet in (one["facets"] | one["outputFacets"]).values()]
         assert all(facet["_producer"] == PRODUCER and facet["_schemaURL"].startswith("https://") for facet in facets)
-
-
-def test_runs_and_jobs(recorded: Workspace) -> None:
+    # Runs have jobs.
     jobs = {name: (event["job"]["name"], event["eventType"]) for name, event in ended(recorded).items()}
     assert jobs == {
         "snapshot:garden/items/1": ("garden.items.ingest", "COMPLETE"),
@@ -85,15 +75,21 @@ def test_runs_and_jobs(recorded: Workspace) -> None:
         "evaluation:garden/1": ("garden.evaluate", "COMPLETE"),
         "release:garden/1": ("garden.release.make", "COMPLETE"),
     }
-    events = list(run_events(recorded))
-    starts = [event["run"]["runId"] for event in events if event["eventType"] == "START"]
-    ends = [event["run"]["runId"] for event in events if event["eventType"] != "START"]
+    starts, ends = ([e["run"]["runId"] for e in events if (e["eventType"] == "START") is own] for own in (True, False))
     assert len(set(starts)) == len(starts) == 9  # garden:3 is still in training
     assert set(ends) < set(starts)
+    # Times are those of the rows.
     assert [event["eventTime"] for event in events] == sorted(event["eventTime"] for event in events)
+    hub, index = recorded.registry.models.get("hub:1"), recorded.registry.indexes.get("index:garden/1")
+    for job, times in (
+        ("hub.train", (hub.started_at, hub.finished_at)),
+        ("garden.index.build", (index.created_at - timedelta(seconds=2.5), index.created_at)),
+    ):
+        found = [event["eventTime"] for event in events if event["job"]["name"] == job]
+        assert found == [moment.isoformat() for moment in times]
 
 
-def test_inputs_are_the_parents_with_their_relations(recorded: Workspace) -> None:
+def test_inputs_and_outputs_have_relations_content_and_size(recorded: Workspace) -> None:
     by_output = ended(recorded)
     (domain,) = by_output["snapshot:garden/items/1"]["inputs"]
     assert (domain["name"], domain["facets"]) == ("domain:garden", {})
@@ -106,13 +102,8 @@ def test_inputs_are_the_parents_with_their_relations(recorded: Workspace) -> Non
     assert events["facets"]["version"]["datasetVersion"] == "e" * 64
     release = {one["name"] for one in by_output["release:garden/1"]["inputs"]}
     assert release == {"hub:1", "garden:1", "index:garden/1"}
-
-
-def test_outputs_carry_content_and_size(recorded: Workspace) -> None:
-    by_output = ended(recorded)
-    (items,), (hub,), (evaluation,) = (
-        by_output[name]["outputs"] for name in ("snapshot:garden/items/1", "hub:1", "evaluation:garden/1")
-    )
+    names = ("snapshot:garden/items/1", "hub:1", "evaluation:garden/1")
+    (items,), (hub,), (evaluation,) = (by_output[name]["outputs"] for name in names)
     assert items["facets"]["version"]["datasetVersion"] == "i" * 64
     assert items["facets"]["datasetType"]["datasetType"] == "FILE"
     sizes = [one["outputFacets"]["outputStatistics"] for one in (items, hub)]
@@ -120,10 +111,7 @@ def test_outputs_carry_content_and_size(recorded: Workspace) -> None:
     facet = evaluation["outputFacets"]["hubspoke_evaluation"]
     assert (facet["nUsers"], facet["protocol"]) == (2, {"name": "leave-one-out"})
     assert facet["metrics"] == [{"slice": "all", "name": "ndcg@10", "value": 0.25, "low": 0.2}]
-
-
-def test_the_run_says_who_made_it_and_what_went_wrong(recorded: Workspace) -> None:
-    by_output = ended(recorded)
+    # The run says who made it and what went wrong.
     engine = by_output["hub:1"]["run"]["facets"]["processing_engine"]
     assert (engine["name"], engine["version"]) == ("hubspoke", "0.0.9")
     assert "processing_engine" not in by_output["garden:1"]["run"]["facets"]
@@ -132,18 +120,7 @@ def test_the_run_says_who_made_it_and_what_went_wrong(recorded: Workspace) -> No
     assert failed["outputs"] == []
 
 
-def test_times_are_those_of_the_rows(recorded: Workspace) -> None:
-    events = list(run_events(recorded))
-    hub = recorded.registry.models.get("hub:1")
-    assert hub.finished_at is not None
-    times = [event["eventTime"] for event in events if event["job"]["name"] == "hub.train"]
-    assert times == [hub.started_at.isoformat(), hub.finished_at.isoformat()]
-    index = recorded.registry.indexes.get("index:garden/1")
-    times = [event["eventTime"] for event in events if event["job"]["name"] == "garden.index.build"]
-    assert times == [moment.isoformat() for moment in (index.created_at - timedelta(seconds=2.5), index.created_at)]
-
-
-def test_a_reference_exports_what_is_upstream_of_it(recorded: Workspace) -> None:
+def test_a_reference_exports_what_is_upstream_of_it(recorded: Workspace, refused: Any) -> None:
     everything = {event["run"]["runId"]: event for event in run_events(recorded)}
     items, events = "snapshot:garden/items/1", "snapshot:garden/events/1"
     assert set(ended(recorded, "index:garden/1")) == {items, events, "hub:1", "garden:1", "index:garden/1"}
@@ -151,20 +128,15 @@ def test_a_reference_exports_what_is_upstream_of_it(recorded: Workspace) -> None
     assert set(ended(recorded, "hub:1", events)) == {items, events, "hub:1"}
     assert list(run_events(recorded, ["domain:garden"])) == []
     assert all(everything[event["run"]["runId"]] == event for event in ended(recorded, "release:garden/1").values())
-    with pytest.raises(NotFoundError):
-        run_events(recorded, ["garden:99"])
-
-
-def test_the_number_of_queries_does_not_depend_on_the_number_of_nodes(recorded: Workspace) -> None:
-    statements: list[str] = []
-    sql_event.listen(
-        recorded.registry.database.engine, "before_cursor_execute", lambda *args: statements.append(str(args[2]))
-    )
+    refused(NotFoundError, "", run_events, recorded, ["garden:99"])
+    # The number of queries does not depend on the number of nodes.
+    counted = Mock()
+    sql_event.listen(recorded.registry.database.engine, "before_cursor_execute", lambda *_: counted())
 
     def asked(*refs: str) -> int:
-        statements.clear()
+        counted.reset_mock()
         assert list(run_events(recorded, refs))
-        return len(statements)
+        return int(counted.call_count)
 
     before = asked(), asked("garden:1")
     for number in range(20):
@@ -172,7 +144,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_nodes(recorded: 
     assert (asked(), asked("garden:1")) == before
 
 
-def test_a_file_is_written_whole_or_not_at_all(recorded: Workspace, tmp_path: Path) -> None:
+def test_a_file_is_written_whole_or_not_at_all(recorded: Workspace, tmp_path: Path, refused: Any) -> None:
     path = tmp_path / "events.ndjson"
     result = export(recorded, ["hub:1"], path)
     assert (result.output, result.n_events, result.events) == (path, 4, ())
@@ -183,35 +155,24 @@ def test_a_file_is_written_whole_or_not_at_all(recorded: Workspace, tmp_path: Pa
         raise HubspokeError("the registry went away")
 
     kept = path.read_bytes()
-    with pytest.raises(HubspokeError):
-        write_lines(broken(), path)
+    refused(HubspokeError, "", write_lines, broken(), path)
     assert path.read_bytes() == kept
     assert [one.name for one in tmp_path.iterdir() if "ndjson" in one.name] == ["events.ndjson"]
-    with pytest.raises(UsageError, match="is a folder"):
-        export(recorded, [], tmp_path)
-    with pytest.raises(UsageError, match="no folder"):
-        export(recorded, [], tmp_path / "none" / "events.ndjson")
-
-
-def test_without_a_file_the_events_come_back(recorded: Workspace) -> None:
+    for wrong, words in ((tmp_path, "is a folder"), (tmp_path / "none" / "events.ndjson", "no folder")):
+        refused(UsageError, words, export, recorded, [], wrong)
+    # Without a file the events come back.
     result = export(recorded, ["hub:1"])
     assert (result.output, result.n_events, len(result.events)) == (None, 4, 4)
     assert {event["producer"] for event in result.events} == {PRODUCER}
 
 
-@pytest.mark.parametrize(
-    ("url", "namespace"),
-    [
+def test_the_namespace_tells_no_secret_and_that_of_a_file_is_its_path(ws: Workspace, tmp_path: Path) -> None:
+    for url, namespace in (
         ("postgresql+psycopg://ann:secret@db:5433/shop?password=secret", "postgresql://db:5433/shop"),
         ("postgresql+psycopg:///shop?host=/run/pg&user=ann", "postgresql://%2Frun%2Fpg:5432/shop"),
         ("postgresql+psycopg://ann@[::1]/shop", "postgresql://[::1]:5432/shop"),
-    ],
-)
-def test_the_namespace_tells_no_secret(url: str, namespace: str) -> None:
-    database = Database.__new__(Database)
-    database.url, database.path = make_url(url), None
-    assert dataset_namespace(database) == namespace
-
-
-def test_the_namespace_of_a_file_is_its_path(ws: Workspace, tmp_path: Path) -> None:
+    ):
+        database = Database.__new__(Database)
+        database.url, database.path = make_url(url), None
+        assert dataset_namespace(database) == namespace
     assert dataset_namespace(ws.registry.database) == f"sqlite:///{tmp_path / 'shop' / 'registry.db'}"

@@ -1,7 +1,5 @@
 """Recommendations: the exact ranking, sessions known in part or not at all, shoppers, and days without events."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,12 +27,10 @@ def ids(answer: Recommendations) -> list[str]:
 def test_the_list_is_what_brute_force_ranks(shop: Workspace, ref: str, exclude_seen: bool) -> None:
     shop.index.build("hub:1", domain="lamps")
     answer = shop.recommend(ref, SESSION, k=12, exclude_seen=exclude_seen)
-    record = shop.registry.indexes.get("index:lamps/1" if ref == "lamps" else ref)
-    loaded, dataset = load_index(shop, record), load_dataset(shop, "lamps")
-    rows = {item: row for row, item in enumerate(dataset.items["item_id"])}
+    loaded = load_index(shop, shop.registry.indexes.get("index:lamps/1" if ref == "lamps" else ref))
+    rows = {item: row for row, item in enumerate(load_dataset(shop, "lamps").items["item_id"])}
     history = np.array([rows[item] for item in SESSION])
-    vectors = loaded.index.vectors()
-    recommender = loaded.spoke.recommender("it", vectors, exclude_seen=exclude_seen)
+    recommender = loaded.spoke.recommender("it", loaded.index.vectors(), exclude_seen=exclude_seen)
     scores = recommender.score([history])[0]
     order = [row for row in np.argsort(-scores, kind="stable") if not exclude_seen or row not in history][:12]
     assert [rows[item] for item in ids(answer)] == order
@@ -125,7 +121,7 @@ def test_on_day_zero_the_newest_items_are_shown(shop: Workspace, market: Any) ->
     assert ids(shop.recommend("one", ["lamps-0000"], exclude_seen=True)) == ids(shop.similar("one", "lamps-0000")) == []
 
 
-def test_more_than_the_catalog_holds_gives_the_catalog(shop: Workspace) -> None:
+def test_more_than_the_catalog_holds_gives_the_catalog_and_similar_items_are_the_nearest(shop: Workspace) -> None:
     recommender = Recommender(shop, "lamps")
     held_back = SESSION[len(SESSION) - recommender.loaded.spoke.mixture.seen_ranked.held_back :]
     assert set(ids(recommender.recommend(SESSION, k=500))) == set(recommender.item_ids) - set(held_back)
@@ -136,11 +132,8 @@ def test_more_than_the_catalog_holds_gives_the_catalog(shop: Workspace) -> None:
     counts = load_dataset(shop, "lamps").sequences.item_counts()
     assert (popular.served_by, popular.session) == ("popularity", [])
     assert [item["score"] for item in popular.items] == sorted(counts.tolist(), reverse=True)
-
-
-def test_similar_items_are_the_nearest_in_content(shop: Workspace) -> None:
-    answer = shop.similar("lamps", "lamps-0003", k=5)
-    loaded = load_index(shop, shop.registry.indexes.get("index:lamps/1"))
+    # Similar items are the nearest in content.
+    answer, loaded = recommender.similar("lamps-0003", k=5), recommender.loaded
     content = loaded.index.vectors()[:, loaded.spoke.behaviour_dimension :]
     row = loaded.index.item_ids.index("lamps-0003")
     scores = content @ content[row]
@@ -168,12 +161,9 @@ def test_many_threads_are_answered_as_one_would_be(shop: Workspace, monkeypatch:
 
 
 def test_what_cannot_be_bought_is_never_recommended_but_may_stand_in_a_session(ws: Workspace, tiny_hub: Any) -> None:
-    items = pl.DataFrame(
-        {"item_id": ["a", "b", "c", "d"], "title": ["oak table"] * 4, "available": ["yes", "no", "yes", "no"]}
-    )
+    items = {"item_id": ["a", "b", "c", "d"], "title": ["oak table"] * 4, "available": ["yes", "no", "yes", "no"]}
     ws.hub.train(domains=[], config=tiny_hub)
-    ws.launch("tables", items)
-    assert set(ids(ws.recommend("tables", ["b"], k=4))) == {"a", "c"}
+    ws.launch("tables", pl.DataFrame(items))
+    answers = ws.recommend("tables", ["b"], k=4), ws.similar("tables", "b", k=4), ws.recommend("tables", k=4)
+    assert [set(ids(answer)) for answer in answers] == [{"a", "c"}] * 3
     assert ids(ws.recommend("tables", ["a"], k=4, exclude_seen=True)) == ["c"]
-    assert set(ids(ws.similar("tables", "b", k=4))) == {"a", "c"}
-    assert set(ids(ws.recommend("tables", k=4))) == {"a", "c"}

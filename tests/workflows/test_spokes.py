@@ -1,12 +1,8 @@
 """Spoke versions: what a training may see, what it leaves behind, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +14,10 @@ import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import HubspokeError, IncompatibleError, InvalidDataError, LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import ModelRecord
+from hubspoke.spokes.spoke import Spoke
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 START = datetime(2024, 4, 1, tzinfo=UTC)
-PER_USER = SessionSettings(mode="per_user")
 Train = Callable[..., ModelRecord]
 
 
@@ -37,12 +33,8 @@ def events() -> pl.DataFrame:
         start, length = int(rng.integers(30)), int(rng.integers(4, 8))
         for place in range(length):
             moment = START + timedelta(days=int(rng.integers(2)) + 7 * place, minutes=user)
-            rows.append((f"user-{user:02d}", lamp((start + 3 * place) % 30), moment, length - 1 - place))
+            rows.append((f"user-{user:02d}", f"lamps-{(start + 3 * place) % 30:04d}", moment, length - 1 - place))
     return pl.DataFrame(rows, schema=["user_id", "item_id", "timestamp", "after"], orient="row")
-
-
-def lamp(number: int) -> str:
-    return f"lamps-{number:04d}"
 
 
 def swapped(events: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
@@ -68,6 +60,15 @@ def test_leave_one_out_never_sees_the_last_event_not_even_to_choose(train: Train
     assert train(swapped(events, pl.col("after") == 2)).space_fingerprint != plain.space_fingerprint
     assert plain.summary["training_events"] == (events["after"] >= 2).sum()
     assert plain.summary["validation_filters_seen"]
+    # A refit takes the validation events in, and still not the test.
+    refitted = train(events, refit=True)
+    assert refitted.summary["split"] == {"name": "leave-one-out", "test_from": None, "refit": True}
+    assert refitted.summary["training_events"] == (events["after"] >= 1).sum()
+    # What was chosen on validation stays as it was; the weights are others.
+    assert refitted.summary["epochs"] == plain.summary["epochs"]
+    assert refitted.summary["mixture"] == plain.summary["mixture"]
+    assert refitted.space_fingerprint != plain.space_fingerprint
+    assert train(swapped(events, pl.col("after") == 0), refit=True).space_fingerprint == refitted.space_fingerprint
 
 
 def test_bert4rec_trains_is_stored_and_recommends(shop: Workspace, tiny_spoke: Any) -> None:
@@ -76,24 +77,13 @@ def test_bert4rec_trains_is_stored_and_recommends(shop: Workspace, tiny_spoke: A
     record = shop.spoke.show(str(trained.ref))
     assert record.config["model"] == "bert4rec" and trained.index is not None and trained.release is not None
     assert shop.spoke.train("lamps", config=cloze).cached
-    session = [lamp(number) for number in (3, 6, 9)]
+    session = ["lamps-0003", "lamps-0006", "lamps-0009"]
     answer = shop.recommend("lamps", session=session, k=5)
     assert answer.index == trained.index and len(answer.items) == 5
     # A mask token after the session looks at it from the right: its order and its items matter.
     other = shop.recommend("lamps", session=session[::-1], k=5)
     assert [item["score"] for item in other.items] != [item["score"] for item in answer.items]
     assert record.space_fingerprint != shop.spoke.show("lamps:1").space_fingerprint
-
-
-def test_a_refit_takes_the_validation_events_in_and_still_not_the_test(train: Train, events: pl.DataFrame) -> None:
-    plain, refitted = train(events), train(events, refit=True)
-    assert refitted.summary["split"] == {"name": "leave-one-out", "test_from": None, "refit": True}
-    assert refitted.summary["training_events"] == (events["after"] >= 1).sum()
-    # What was chosen on validation stays as it was; the weights are others.
-    assert refitted.summary["epochs"] == plain.summary["epochs"]
-    assert refitted.summary["mixture"] == plain.summary["mixture"]
-    assert refitted.space_fingerprint != plain.space_fingerprint
-    assert train(swapped(events, pl.col("after") == 0), refit=True).space_fingerprint == refitted.space_fingerprint
 
 
 def test_a_temporal_split_sees_nothing_of_its_test_window(train: Train, events: pl.DataFrame) -> None:
@@ -116,59 +106,40 @@ def test_the_same_inputs_and_config_give_the_same_version(shop: Workspace, tiny_
     planned = shop.spoke.train("lamps", config=tiny_spoke, dry_run=True)
     assert (planned.ref, planned.cached) == ("lamps:1", True)
     other = shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}, dry_run=True)
-    assert (other.ref, other.status) == (None, "planned")
-    assert len(shop.spoke.list()) == 1
+    assert (other.ref, other.status, len(shop.spoke.list())) == (None, "planned", 1)
     # Another seed makes another space; something is live already, which is left alone.
     other = shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}, index=False)
     assert (other.ref, other.release) == ("lamps:2", None)
-    first, second = shop.spoke.list("lamps")
-    assert first.space_fingerprint != second.space_fingerprint
     assert shop.registry.domains.get("lamps").live == "release:lamps/1"
-
-
-def test_force_trains_again_and_can_be_promoted(shop: Workspace, tiny_spoke: Any) -> None:
+    # Forced, the same weights come out, so nothing but the version tells the two apart, down to the index.
     forced = shop.spoke.train("lamps", config=tiny_spoke, force=True, promote=True)
-    # The same weights come out, so nothing but the version tells the two apart, down to the index.
-    assert (forced.ref, forced.cached) == ("lamps:2", False)
+    assert (forced.ref, forced.cached) == ("lamps:3", False)
     assert (forced.index, forced.release) == ("index:lamps/2", "release:lamps/2")
-    first, second = shop.spoke.list("lamps")
-    assert first.space_fingerprint == second.space_fingerprint
-    assert shop.recommend("lamps", ["lamps-0001"]).served_by == "lamps:2"
-
-
-def test_its_lineage_names_the_hub_and_both_snapshots(shop: Workspace) -> None:
+    first, second, third = (model.space_fingerprint for model in shop.spoke.list("lamps"))
+    assert first == third != second
+    assert shop.recommend("lamps", ["lamps-0001"]).served_by == "lamps:3"
+    # Lineage names the hub and both snapshots.
     edges = shop.registry.lineage.upstream("lamps:1").edges
     found = {(edge.parent, str(edge.relation)) for edge in edges if edge.child == "lamps:1"}
-    assert found == {
-        ("hub:1", "adapted_from"),
-        ("hub:1", "inherits"),
-        ("snapshot:lamps/items/1", "trained_on"),
-        ("snapshot:lamps/events/1", "trained_on"),
-    }
-    inherited = [(edge.part, edge.reason) for edge in edges if edge.relation == "inherits"]
-    assert [part for part, _ in inherited] == ["fusion", "text encoder"]
-    assert all(reason for _, reason in inherited)
+    hub, data = {("hub:1", "adapted_from"), ("hub:1", "inherits")}, ("items", "events")
+    assert found == hub | {(f"snapshot:lamps/{kind}/1", "trained_on") for kind in data}
+    inherited = [(edge.part, bool(edge.reason)) for edge in edges if edge.relation == "inherits"]
+    assert inherited == [("fusion", True), ("text encoder", True)]
     sources = {part.name: part.source for part in shop.spoke.show("lamps:1").parts}
     expected = {"text encoder": "hub:1", "fusion": "hub:1", "adapter": None, "mixture": None}
     assert sources.items() >= expected.items()
 
 
-def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market: Any, events: pl.DataFrame) -> None:
-    with pytest.raises(NotFoundError):
-        shop.spoke.train("nowhere")
+def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Any, market: Any, events: Any, refused: Any) -> None:
+    refused(NotFoundError, "", shop.spoke.train, "nowhere")
     shop.domain.add("bare", market["lamps"].items)
-    with pytest.raises(InvalidDataError, match=r"no events to train on; .* `hubspoke launch`"):
-        shop.spoke.train("bare")
+    refused(InvalidDataError, r"no events to train on; .* `hubspoke launch`", shop.spoke.train, "bare")
     few = events.filter(pl.col("after") < 2).select("user_id", "item_id", "timestamp")
-    shop.domain.add("few", market["lamps"].items, few, sessions=PER_USER)
-    with pytest.raises(InvalidDataError, match=r"Of \d+ users .* wait for more events"):
-        shop.spoke.train("few")
+    shop.domain.add("few", market["lamps"].items, few, sessions=SessionSettings(mode="per_user"))
+    refused(InvalidDataError, r"Of \d+ users .* wait for more events", shop.spoke.train, "few")
     assert shop.registry.models.list("spoke", "few") == []  # no version number was taken
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "sentence"),
-    [
+    wider, other = {"transformer": {"dimension": 32}}, {"model": "bert4rec"}
+    for options, error, sentence in (
         ({"config": {"layers": 3}}, UsageError, "spoke config is not usable .*layers"),
         ({"config": {"training": {"max_epochs": -1}}}, UsageError, "training.max_epochs"),
         ({"split": "temporal"}, UsageError, "--test-from"),
@@ -177,42 +148,36 @@ def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Workspace, market:
         ({"on": "new"}, UsageError, "--from"),
         ({"on": "old", "parent": "lamps:1"}, UsageError, "no 'old' events"),
         ({"parent": "hub:1"}, UsageError, "not a spoke"),
-        ({"parent": "lamps:1", "config": {"transformer": {"dimension": 32}}}, IncompatibleError, "dimension 16 there"),
-        ({"parent": "lamps:1", "config": {"model": "bert4rec"}}, IncompatibleError, "model sasrec there and bert4rec"),
-    ],
-)
-def test_a_wrong_request_is_refused_before_a_version_is_taken(
-    shop: Workspace, options: dict[str, Any], error: type[Exception], sentence: str
-) -> None:
-    with pytest.raises(error, match=sentence):
-        shop.spoke.train("lamps", **options)
-    assert len(shop.registry.models.list("spoke")) == 1
+        ({"parent": "lamps:1", "config": wider}, IncompatibleError, "dimension 16 there"),
+        ({"parent": "lamps:1", "config": other}, IncompatibleError, "model sasrec there and bert4rec"),
+    ):
+        refused(error, sentence, shop.spoke.train, "lamps", **options)
+        assert len(shop.registry.models.list("spoke")) == 1
 
 
-def test_a_training_under_way_elsewhere_is_left_alone(shop: Workspace, tiny_spoke: Any) -> None:
-    code = (
-        "import sys; from pathlib import Path; from hubspoke.registry.locks import file_lock\n"
-        "with file_lock(Path(sys.argv[1]), 'train lamps'):\n    print('held', flush=True); sys.stdin.read()"
-    )
-    locks = shop.settings.workspace / "locks"
-    command = [sys.executable, "-c", code, str(locks)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LockedError, match=f"Process {holder.pid} holds 'train lamps'"):
-            shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1})
-        assert len(shop.spoke.list()) == 1
-        # What needs no training needs no lock.
-        assert shop.spoke.train("lamps", config=tiny_spoke).cached
-        holder.kill()
+HOLDER = """
+import sys
+from pathlib import Path
+from hubspoke.registry.locks import file_lock
+with file_lock(Path(sys.argv[1]), "train lamps"):
+    print("HERE", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_training_under_way_elsewhere_is_left_alone(shop: Workspace, tiny_spoke: Any, stopped_all: Any) -> None:
+    (holder,) = stopped_all(HOLDER, [str(shop.settings.workspace / "locks")])
+    with pytest.raises(LockedError, match=f"Process {holder.pid} holds 'train lamps'"):
+        shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1})
+    assert len(shop.spoke.list()) == 1
+    # What needs no training needs no lock.
+    assert shop.spoke.train("lamps", config=tiny_spoke).cached
+    holder.kill()
+    holder.wait()
     assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:2"
 
 
-def test_a_training_that_fails_says_why_and_leaves_nothing_half_written(
-    shop: Workspace, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hubspoke.spokes.spoke import Spoke
-
+def test_a_training_that_fails_says_why_and_leaves_nothing(shop: Any, tiny_spoke: Any, monkeypatch: Any) -> None:
     def full(_: Spoke, folder: Path) -> None:
         (folder / "half").write_text("half")
         raise OSError(28, "No space left on device")
@@ -228,26 +193,23 @@ def test_a_training_that_fails_says_why_and_leaves_nothing_half_written(
     assert shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}).ref == "lamps:3"
 
 
-@pytest.mark.parametrize(
-    ("place", "nth"),
-    [
-        ("hubspoke.spokes.training.batches:BucketedBatches.epoch", 2),  # one epoch is done, nothing is written
-        # There is a checkpoint to go on from, and half of the next.
-        ("hubspoke.spokes.training.checkpoints:save_file", 2),
-        ("hubspoke.registry.stores.models:ModelStore.finish", 1),  # the artifact stands, its row does not say so
-    ],
-)
-def test_a_killed_training_is_repeated_to_the_same_result(
-    shop: Workspace, shop_template: Path, tmp_path: Path, tiny_spoke: Any, stopped: Any, place: str, nth: int
-) -> None:
+PLACES = [
+    ("hubspoke.spokes.training.batches:BucketedBatches.epoch", 2),  # one epoch is done, nothing is written
+    ("hubspoke.spokes.training.checkpoints:save_file", 2),  # there is a checkpoint to go on from, and half of the next
+    ("hubspoke.registry.stores.models:ModelStore.finish", 1),  # the artifact stands, its row does not say so
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_killed_training_is_repeated(shop: Any, tmp_path: Path, tiny_spoke: Any, stopped: Any, place: Any) -> None:
     config = {**tiny_spoke, "seed": 1, "training": {**tiny_spoke["training"], "max_epochs": 5}}
-    shutil.copytree(shop_template, tmp_path / "whole")
+    shutil.copytree(shop.settings.workspace, tmp_path / "whole")
     with open_workspace(environ={}, workspace=tmp_path / "whole") as whole:
         expected = whole.spoke.train("lamps", config=config)
         expected_record, expected_files = whole.spoke.show("lamps:2"), list(whole.artifacts.digests())
     (tmp_path / "config.json").write_text(json.dumps(config))
     command = ["spoke", "train", "lamps", "--config", str(tmp_path / "config.json")]
-    process = stopped(place, nth, *command, "--workspace", str(shop.settings.workspace))
+    process = stopped(*place, *command, "--workspace", str(shop.settings.workspace))
     with pytest.raises(LockedError, match=f"Process {process.pid} holds"):
         shop.spoke.train("lamps", config=config)
     process.kill()
