@@ -8,13 +8,7 @@ import torch
 from hubspoke.catalog.sequences import History
 from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
-from hubspoke.spokes.explain import (
-    behaviour_parts,
-    explain_scores,
-    last_attention,
-    scores_without,
-    signed_shares,
-)
+from hubspoke.spokes.explain import behaviour_parts, explain_scores, last_attention, scores_without, signed_shares
 from hubspoke.spokes.spoke import Spoke, launch_floor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

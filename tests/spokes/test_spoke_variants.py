@@ -14,10 +14,7 @@ from hubspoke.spokes.streaming import start
 from hubspoke.spokes.training.loop import train_behaviour
 
 CONTENTS = [(), ("text",), ("image",), ("text", "image")]
-FEATURES = {
-    "attributes": {"min_count": 1, "dropout": 0.0},
-    "statistics": {"dropout": 0.2},
-}
+FEATURES = {"attributes": {"min_count": 1, "dropout": 0.0}, "statistics": {"dropout": 0.2}}
 VARIANTS = [
     {"content": content, "ids": ids, "fitted": fitted}
     for content, ids, fitted in itertools.product(CONTENTS, [True, False], [False, True])

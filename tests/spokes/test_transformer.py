@@ -7,11 +7,7 @@ CONFIG = TransformerConfig(dimension=8, blocks=2, heads=2, max_length=6)
 
 
 EVERYTHING = {"time_bias": True, "event_types": True, "dwell": True}
-VARIANTS = {
-    "scaled": {"scale_inputs": True},
-    "plain": {},
-    "context": EVERYTHING,
-}
+VARIANTS = {"scaled": {"scale_inputs": True}, "plain": {}, "context": EVERYTHING}
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 

@@ -74,12 +74,7 @@ def test_an_encoding_by_hand(vocabulary):
     assert rows.categories.tolist() == [[2, 2, 2, 2], [2, 2, 2, 2], [0, 2, 0, 0], [1, 0, 1, 1]]
     np.testing.assert_allclose(
         rows.numbers,
-        [
-            [0, 0, 0, 0, 0, 0],
-            [1, 0, 0, 10 / 15, 0, 0],
-            [1, 1, 0, 1, 1, 0],
-            [0, 0, 1, 1, 5 / 25, 0],
-        ],
+        [[0, 0, 0, 0, 0, 0], [1, 0, 0, 10 / 15, 0, 0], [1, 1, 0, 1, 1, 0], [0, 0, 1, 1, 5 / 25, 0]],
         atol=1e-6,
     )
 

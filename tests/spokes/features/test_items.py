@@ -15,10 +15,7 @@ from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Behaviour, Spoke
 from hubspoke.spokes.training.loop import train_behaviour
 
-ON = {
-    "attributes": {"min_count": 1, "dropout": 0.0},
-    "statistics": {"dropout": 0.0},
-}
+ON = {"attributes": {"min_count": 1, "dropout": 0.0}, "statistics": {"dropout": 0.0}}
 
 
 @pytest.fixture

@@ -11,13 +11,7 @@ from hubspoke.hub.fusion import EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.spoke import Behaviour
-from hubspoke.spokes.training.warm_start import (
-    Common,
-    list_overlap,
-    require_same_shapes,
-    take_over,
-    vector_drift,
-)
+from hubspoke.spokes.training.warm_start import Common, list_overlap, require_same_shapes, take_over, vector_drift
 
 OWN = Common(same_hub=True, same_domain=True)
 
