@@ -58,9 +58,7 @@ def hub() -> Hub:
 def encoded() -> EncodedItems:
     """Twelve items; the second has no text, the third no picture, the fourth neither."""
     rng = np.random.default_rng(0)
-    made = EncodedItems(
-        rng.standard_normal((12, 32)).astype(np.float32), rng.standard_normal((12, 32)).astype(np.float32)
-    )
+    made = EncodedItems(*rng.standard_normal((2, 12, 32)).astype(np.float32))
     made.text[[1, 3]] = 0
     made.image[[2, 3]] = 0
     return made
@@ -85,32 +83,24 @@ MIXTURE = Mixture(
 
 @pytest.fixture
 def floor(hub: Hub, space: ContentSpace) -> Spoke:
-    """The launch floor of the catalog."""
     return launch_floor(hub, space)
 
 
-STATISTICS = ItemStatistics(
-    ("view",), ("item 1", "item 4"), np.array([[1.0], [-1.0]], np.float32), np.array([-2.0], np.float32)
-)
+STATISTICS = ItemStatistics(("view",), ("item 1", "item 4"), np.float32([[1.0], [-1.0]]), np.float32([-2.0]))
 
 
 @pytest.fixture
 def items(item_ids: list[str]) -> pl.DataFrame:
     """The item table: three brands, and a price of its own for each item."""
-    blank = dict.fromkeys(ITEM_SCHEMA)
-    rows = [
-        {**blank, "item_id": own, "brand": f"brand {n % 3}", "price": float(n), "attributes": []}
-        for n, own in enumerate(item_ids)
-    ]
-    return pl.DataFrame(rows, schema=ITEM_SCHEMA)
+    blank = dict.fromkeys(ITEM_SCHEMA) | {"attributes": []}
+    own = [{"item_id": item_ids[n], "brand": f"brand {n % 3}", "price": float(n)} for n in range(12)]
+    return pl.DataFrame([blank | row for row in own], schema=ITEM_SCHEMA)
 
 
 @pytest.fixture
 def build(hub: Hub, encoded: EncodedItems, item_ids: list[str], items: pl.DataFrame) -> Callable[..., Spoke]:
-    """Spokes of the catalog under any config, with weights moved from their start to where a training might leave them.
-
-    Items 0 to 8 have an ID residual, in another order than the catalog's.
-    """
+    """Spokes of the catalog under any config, with weights moved from their start to where a training might leave them:
+    items 0 to 8 have an ID residual, in another order than the catalog's."""
 
     def make(*, moved: float = 0.1, space: ContentSpace | None = None, **config: Any) -> Spoke:
         shape = {"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}}
@@ -133,7 +123,6 @@ def build(hub: Hub, encoded: EncodedItems, item_ids: list[str], items: pl.DataFr
 
 @pytest.fixture
 def spoke(build: Callable[..., Spoke]) -> Spoke:
-    """One that reads text, pictures and IDs."""
     return build()
 
 

@@ -77,33 +77,34 @@ def spoke_of(shop, model, settings):
     return replace(launch_floor(hub, space), behaviour=Behaviour(settings, model, tuple(IDS)))
 
 
-@pytest.mark.parametrize("fusion", ["gate", "cross-attention"])
-def test_other_ways_of_putting_an_item_together(shop, fusion):
-    settings = config(fusion=fusion)
-    model = moved(model_of(shop, settings))
+@pytest.mark.parametrize("fusion", ["concat", "gate", "cross-attention"])
+def test_parts_sum_to_items_and_adapters_learn_in_half_precision_too(shop, fusion):
+    model = moved(model_of(shop, config(fusion=fusion)))
     given = inputs_of(model, shop)
     with torch.no_grad():
         parts = sum(model.item_parts(given).values())
     np.testing.assert_allclose(parts, model.item_vectors(given), atol=1e-5)
-    model.train().embed_items(given).square().sum().backward()
-    assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith(PREFIX) and p.requires_grad)
+    model.train()
+    for half in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            out, adapted = model.embed_items(given), model.through_encoders(given)
+        assert {own.dtype for own in vars(adapted.content).values()} == {torch.float32}  # not the calibration
+        out.float().square().sum().backward()
+        assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith(PREFIX) and p.requires_grad)
 
 
-def sequences_of(sequences):
-    return sequences(*([(0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0)] * 3), n_items=6)
-
-
+WALKS = [(0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0)] * 3
 TRAINING = {"max_epochs": 4, "tokens_per_batch": 16, "negatives": 4, "learning_rate": 0.01}
 
 
 def test_training_moves_behaviour_and_leaves_the_floor(shop, sequences):
     settings = config({**BOTH, "learning_rate_factor": 1.0}, training=TRAINING, id_dropout=0.0)
     hub, encoded, _ = shop
-    before = hub.fingerprint
-    model = model_of(shop, settings)
+    before, model = hub.fingerprint, model_of(shop, settings)
     start = spoke_of(shop, model, settings).embed_items(IDS, encoded)
     adapters = {n: p.clone() for n, p in model.named_parameters() if n.startswith(PREFIX)}
-    train_behaviour(model, inputs_of(model, shop), sequences_of(sequences), settings, epochs=4)
+    train_behaviour(model, inputs_of(model, shop), sequences(*WALKS), settings, epochs=4)
     after = spoke_of(shop, model.eval(), settings).embed_items(IDS, encoded)
     changed = {n for n, p in model.named_parameters() if n in adapters and not torch.equal(p, adapters[n])}
     assert changed == {n for n in adapters if "lora_" in n}
@@ -112,18 +113,15 @@ def test_training_moves_behaviour_and_leaves_the_floor(shop, sequences):
 
 
 def test_what_is_not_asked_for_is_not_there(shop, sequences):
-    """Without the option the states change nothing, to the bit."""
-    settings = config(None, training=TRAINING)
-    encoded = shop[1]
-    found = []
+    settings, encoded, found = config(None, training=TRAINING), shop[1], []
     for given in (encoded, EncodedItems(encoded.text, encoded.image)):
         model = model_of(shop, settings)
         inputs = model.inputs(given, np.arange(1, 7))
         assert inputs.encoded is None
-        train_behaviour(model, inputs, sequences_of(sequences), settings, epochs=2)
+        train_behaviour(model, inputs, sequences(*WALKS), settings, epochs=2)
         assert not any(name.startswith(PREFIX) for name in model.state_dict())
         found.append(spoke_of(shop, model.eval(), settings).embed_items(IDS, given))
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*found)  # without the option the states change nothing, to the bit
 
 
 def test_a_saved_spoke_loads_bit_for_bit(shop, tmp_path):
@@ -168,27 +166,11 @@ def test_equal_settings_are_equal():
     assert config({"layers": 2, "encoders": ["image"]}).heads == {"image": 2} and config(None).heads == {}
 
 
-def test_half_precision_reaches_the_heads_and_not_the_calibration(shop):
-    model = moved(model_of(shop, config())).train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = model.embed_items(inputs_of(model, shop))
-        adapted = model.through_encoders(inputs_of(model, shop))
-    out.float().square().sum().backward()
-    assert {own.dtype for own in vars(adapted.content).values()} == {torch.float32}
-    assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith(PREFIX) and p.requires_grad)
-
-
-def test_a_step_reads_the_states_of_the_items_in_use_alone(shop, sequences, monkeypatch):
-    settings = config(training={**TRAINING, "negatives": 1}, id_dropout=0.0)
+def test_a_step_reads_the_states_of_the_items_in_use_alone(shop, sequences):
+    settings, seen = config(training={**TRAINING, "negatives": 1}, id_dropout=0.0), []
     model = model_of(shop, settings).train()
-    counts = np.ones(6, np.int64)
-    objective = Objective(model, inputs_of(model, shop), counts, settings, World())
-    seen = []
-    forward = model.adapted_encoders.forward
-    monkeypatch.setattr(
-        model.adapted_encoders, "forward", lambda items: (seen.append(len(items.vectors)), forward(items))[1]
-    )
-    batch = next(iter(training_batches(sequences((0, 1), n_items=6), settings).epoch(0)))
+    objective = Objective(model, inputs_of(model, shop), np.ones(6, np.int64), settings, World())
+    model.adapted_encoders.register_forward_pre_hook(lambda _, given: seen.append(len(given[0].vectors)))
     objective.start(0)
-    objective.loss(batch).backward()
+    objective.loss(next(iter(training_batches(sequences((0, 1)), settings).epoch(0)))).backward()
     assert seen[0] in (2, 3)

@@ -1,7 +1,5 @@
 """Explanations: what is said to add up adds up, and what is said to be missing was really left out."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from hubspoke.catalog.sequences import History
 from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
 from hubspoke.spokes.explain import behaviour_parts, explain_scores, last_attention, scores_without, signed_shares
-from hubspoke.spokes.spoke import Spoke, launch_floor
+from hubspoke.spokes.spoke import launch_floor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -20,16 +18,14 @@ ROWS = np.array([0, 3, 7, 10])
 
 
 @pytest.fixture
-def cloze(build) -> Spoke:
+def cloze(build):
     """A spoke whose sessions are read at a mask token, by blocks that see both sides."""
     return build(model="bert4rec", transformer={"dimension": 8, "max_length": 5, "blocks": 2})
 
 
 @pytest.fixture(params=["spoke", "floor", "cloze"])
-def made(request: pytest.FixtureRequest) -> Spoke:
-    """A spoke with behaviour, or the launch floor."""
-    found: Spoke = request.getfixturevalue(request.param)
-    return found
+def made(request):
+    return request.getfixturevalue(request.param)
 
 
 @MIXED
@@ -67,10 +63,8 @@ def test_only_events_that_are_looked_back_on_contribute(spoke, floor, item_ids, 
     vectors = spoke.embed_items(item_ids, encoded)
     history = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1])
     explained = explain_scores(spoke, vectors, history, ROWS)
-    lost = explained.events
-    assert all(own.shape == (4, 9) and not own[:, :4].any() for own in lost.values())
-    assert lost["behaviour"][:, 4].any()
-    assert not explained.content_events["text"][:, :6].any()
+    assert all(own.shape == (4, 9) and not own[:, :4].any() for own in explained.events.values())
+    assert explained.events["behaviour"][:, 4].any() and not explained.content_events["text"][:, :6].any()
     floored = explain_scores(floor, floor.embed_items(item_ids, encoded), history, ROWS)
     assert not floored.event_contributions[:, :4].any() and floored.event_contributions[:, 4:].any()
 
@@ -101,7 +95,7 @@ def test_a_floor_has_content_parts_only_those_of_its_catalog(floor, hub, item_id
 
 
 @pytest.mark.parametrize("missing", ["text", "image"])
-def test_a_score_without_a_modality_is_that_of_the_same_items_without_it(made, item_ids, encoded, missing):
+def test_a_score_without_a_modality_and_none_without_events(made, item_ids, encoded, missing):
     vectors = made.embed_items(item_ids, encoded)
     query = explain_scores(made, vectors, np.array([4, 6]), ROWS).query
     found = scores_without(made, query, item_ids, encoded)[missing]
@@ -109,10 +103,6 @@ def test_a_score_without_a_modality_is_that_of_the_same_items_without_it(made, i
     lacks = ~(encoded.has_text if missing == "text" else encoded.has_image)
     np.testing.assert_allclose(found[lacks], (vectors @ query)[lacks], atol=1e-5)
     assert np.abs(found - vectors @ query)[~lacks].min() > 1e-3
-
-
-def test_an_empty_session_is_refused(made, item_ids, encoded):
-    vectors = made.embed_items(item_ids, encoded)
     with pytest.raises(UsageError, match="An empty session has nothing to explain by; name"):
         explain_scores(made, vectors, np.array([], np.int64), ROWS)
 
@@ -127,12 +117,8 @@ def test_shares_keep_their_sign_and_add_to_one(values):
     np.testing.assert_allclose(signed_shares(np.array([3.0, -1.0])), [0.75, -0.25])
 
 
-# ---- attention ----
-
-
 def test_the_last_position_attends_over_the_window(spoke, cloze, item_ids, encoded):
-    vectors = spoke.embed_items(item_ids, encoded)
-    history = np.array([0, 1, 2, 3, 4, 5, 6])
+    vectors, history = spoke.embed_items(item_ids, encoded), np.arange(7)
     weights = last_attention(spoke, vectors, history)
     assert weights.shape == (1, 2, 7)
     assert not weights[:, :, :2].any() and (weights[:, :, 2:] > 0).all()
@@ -148,11 +134,8 @@ def test_the_last_position_attends_over_the_window(spoke, cloze, item_ids, encod
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
 def test_the_attention_is_that_of_the_served_session(build, item_ids, encoded, kind, scaled):
-    shape = {"dimension": 8, "max_length": 5, "scale_inputs": scaled}
-    own = build(model=kind, transformer=shape)
-    vectors = own.embed_items(item_ids, encoded)
-    history = np.array([2, 9, 5])
-    model = own.behaviour.model
+    own = build(model=kind, transformer={"dimension": 8, "max_length": 5, "scale_inputs": scaled})
+    vectors, history, model = own.embed_items(item_ids, encoded), np.array([2, 9, 5]), own.behaviour.model
     x = torch.from_numpy(vectors[history, :8])
     with torch.no_grad():
         x = x if model.mask is None else torch.cat([x, model.mask[None]])
@@ -161,12 +144,10 @@ def test_the_attention_is_that_of_the_served_session(build, item_ids, encoded, k
     np.testing.assert_allclose(last_attention(own, vectors, history), weights[:, 0, :, -1, :3], atol=1e-6)
 
 
-TOLD = {"dimension": 8, "max_length": 5, "time_bias": True, "event_types": True, "dwell": True}
-
-
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
 def test_times_and_types_of_events_count_where_they_are_told(build, item_ids, encoded, kind):
-    own = build(model=kind, transformer=TOLD)
+    context = {"time_bias": True, "event_types": True, "dwell": True}
+    own = build(model=kind, transformer={"dimension": 8, "max_length": 5, **context})
     vectors = own.embed_items(item_ids, encoded)
     rows, kept = np.array([1, 2, 9, 5, 6, 0, 7]), np.array([0, 1, 2, 4, 5, 6])
     told = History(rows, np.array([0, 3, 60, 61, 900, 901, 950]) * 1_000_000, np.array([1, 2, 3, 1, 1, 2, 4]))

@@ -1,4 +1,3 @@
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +8,6 @@ from torch import nn
 
 KINDS = ["gate", "cross-attention"]
 ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
-
-
-def sigmoid(x):
-    return 1 / (1 + math.exp(-x))
 
 
 @pytest.fixture
@@ -47,33 +42,28 @@ def parts():
 def test_the_gate_of_an_item_of_two_parts():
     gate = GatedFusion(2, 2)
     with torch.no_grad():
-        gate.hidden.weight.zero_()
-        gate.hidden.bias.zero_()
+        for weight in gate.parameters():
+            weight.zero_()
         # The first hidden unit reads the first column of the first part, the second the last column of the second.
-        gate.hidden.weight[0, 0] = gate.hidden.weight[1, 3] = 1.0
-        gate.output.weight.zero_()
-        gate.output.weight[0, 0], gate.output.weight[1, 1] = 1.0, -2.0
-        gate.output.bias.copy_(torch.tensor([0.5, 0.0]))
+        gate.hidden.weight[0, 0] = gate.hidden.weight[1, 3] = gate.output.weight[0, 0] = 1.0
+        gate.output.weight[1, 1], gate.output.bias[0] = -2.0, 0.5
     parts = Parts(torch.tensor([[[1.0, 2.0], [3.0, -1.0]]]), torch.ones(1, 2, dtype=torch.bool))
     # gelu(1) = 0.841345, gelu(-1) = -0.158655.
-    first, second = 2 * sigmoid(0.841345 + 0.5), 2 * sigmoid(-2 * -0.158655)
+    first, second = (2 * torch.tensor([0.841345 + 0.5, -2 * -0.158655]).sigmoid()).tolist()
     torch.testing.assert_close(gate.weights(parts), torch.tensor([[first, second]]), atol=1e-5, rtol=0)
-    expected = torch.tensor([[first * 1 + second * 3, first * 2 - second * 1]])
-    torch.testing.assert_close(gate(parts), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(gate(parts), torch.tensor([[first + second * 3, first * 2 - second]]), atol=1e-5, rtol=0)
 
 
 def test_attention_over_an_item_of_two_parts():
-    made = AttendedFusion(2, 2, 1)
-    eye = torch.eye(2)
+    made, eye = AttendedFusion(2, 2, 1), torch.eye(2)
     with torch.no_grad():
         made.types.copy_(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
-        made.query.weight.copy_(eye)
-        made.key_value.weight.copy_(torch.cat([eye, 2 * eye]))
-        made.output.weight.copy_(eye)
+        for own, weight in ((made.query, eye), (made.key_value, torch.cat([eye, 2 * eye])), (made.output, eye)):
+            own.weight.copy_(weight)
         made.output.bias.copy_(torch.tensor([10.0, 0.0]))
     parts = Parts(torch.tensor([[[1.0, 0.0], [0.0, 3.0]]]), torch.ones(1, 2, dtype=torch.bool))
     # The query is (1, 3), the tokens are (1, 1) and (0, 3), the values twice as much.
-    similar = np.array([1 + 3, 9]) / math.sqrt(2)
+    similar = np.array([1 + 3, 9]) / 2**0.5
     weights = np.exp(similar) / np.exp(similar).sum()
     attended = weights[0] * np.array([2.0, 2.0]) + weights[1] * np.array([0.0, 6.0])
     expected = torch.tensor(np.array([[1.0, 3.0]]) + attended + np.array([10.0, 0.0]), dtype=torch.float32)
@@ -101,22 +91,21 @@ def test_items_do_not_depend_on_those_beside_them_and_stay_in_full_precision_und
         alone = torch.cat([fusion(Parts(parts.vectors[[n]], parts.present[[n]])) for n in range(5)])
         with torch.autocast("cpu", dtype=torch.bfloat16):
             half = fusion(parts)
-    torch.testing.assert_close(moved, whole[order], atol=1e-6, rtol=0)
-    torch.testing.assert_close(alone, whole, atol=1e-6, rtol=0)
     assert half.dtype == torch.float32
+    for own, expected in ((moved, whole[order]), (alone, whole)):
+        torch.testing.assert_close(own, expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(half, whole, atol=0.1, rtol=0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_starts_as_the_sum_beside_weights_that_start_as_they_would_without(make, encoded, kind):
     plain, made = make("concat", 0.0), make(kind, 0.0)
-    assert plain.item_fusion is None
+    plain, made = make("concat", 0.0), make(kind, 0.0)
     ours = made.state_dict()
-    for name, weight in plain.state_dict().items():
-        assert torch.equal(weight, ours[name]), name
-    np.testing.assert_allclose(
-        made.item_vectors(made.inputs(encoded, ID_ROWS)), plain.item_vectors(plain.inputs(encoded, ID_ROWS)), atol=1e-5
-    )
+    assert plain.item_fusion is None
+    assert all(torch.equal(weight, ours[name]) for name, weight in plain.state_dict().items())
+    found, expected = (own.item_vectors(own.inputs(encoded, ID_ROWS)) for own in (made, plain))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -134,8 +123,7 @@ def test_what_an_item_lacks_and_a_dropped_residual_are_missing_parts(make, encod
     assert 0 < int(kept.sum()) < 12
     for parts, ids in zip(read, (torch.ones_like(kept), kept), strict=True):
         # The fixture's second item has no text, the third no picture, the fourth neither.
-        assert (~parts.present[:, 0]).nonzero().flatten().tolist() == [1, 3]
-        assert (~parts.present[:, 1]).nonzero().flatten().tolist() == [2, 3]
+        assert [(~parts.present[:, n]).nonzero().flatten().tolist() for n in (0, 1)] == [[1, 3], [2, 3]]
         assert torch.equal(parts.present[:, 2], ids) and torch.equal(parts.vectors[:, 2].any(dim=1), ids)
         assert not parts.vectors[~parts.present].any()
 
