@@ -4,7 +4,7 @@ import torch
 from hubspoke.catalog.sequences import History
 from hubspoke.errors import UsageError
 from hubspoke.hub.content import fit_content_space
-from hubspoke.hub.fusion import BaseFusion, EncodedItems
+from hubspoke.hub.fusion import EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.batches import MASK, PADDING, Batch
@@ -49,27 +49,19 @@ def test_before_training_the_projection_sees_the_content_embedding(model, hub, s
 
 
 @pytest.mark.parametrize("missing", [None, "text", "image"])
-def test_the_folded_layers_compute_what_the_adapted_fusion_computes(hub, encoded, missing):
+def test_the_folded_layers_compute_what_the_adapted_fusion_computes(make, hub, encoded, missing):
     own = encoded.without(missing) if missing else encoded
-    start = BaseFusion(hub.text_dimension, hub.image_dimension, hub.config.fusion)
     with torch.no_grad():
-        for weight in start.parameters():
+        for weight in hub.fusion.parameters():
             weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
-    space = fit_content_space(start.fuse(own), hub.config)
-    config = SpokeConfig.model_validate({"transformer": {"dimension": 8}})
-    model = BehaviourModel(config, start, space, 9).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_" in name:
-                weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(2)) * 0.3)
+    space = fit_content_space(hub.fusion.fuse(own), hub.config)
+    model = make(0.3, space=space)
     with torch.no_grad():
         fused = model.content.fusion(torch.from_numpy(own.joined())).numpy()
-    text, image = fused[:, : hub.text_dimension], fused[:, hub.text_dimension :]
-    expected = torch.from_numpy(space.embed(EncodedItems(text, image)))
-    assert (expected - torch.from_numpy(space.embed(start.fuse(own)))).abs().max() > 0.05
-    torch.testing.assert_close(
-        model.content.calibrated(model.inputs(own, ID_ROWS).content), expected, atol=1e-5, rtol=0
-    )
+    expected = torch.from_numpy(space.embed(EncodedItems(*np.split(fused, [hub.text_dimension], axis=1))))
+    assert (expected - torch.from_numpy(space.embed(hub.fusion.fuse(own)))).abs().max() > 0.05
+    found = model.content.calibrated(model.inputs(own, ID_ROWS).content)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(make, hub, encoded):
@@ -100,9 +92,10 @@ def test_id_dropout_drops_whole_residuals_in_training_only(model, own_inputs):
     torch.testing.assert_close(residual[~dropped], own[~dropped], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "rows", [[[0, 5, 6], [7, PADDING, PADDING]], [[0, 5, 6], [7, 1, 2]]], ids=["padded", "without padding"]
-)
+ASKED = [[0, 5, 6], [7, 1, 2]], [[0, 5, 6], [7, PADDING, PADDING]]
+
+
+@pytest.mark.parametrize("rows", ASKED)
 def test_training_positions_are_what_serving_computes(model, own_inputs, rows):
     vectors, inputs = model.item_vectors(own_inputs), np.array(rows)
     batch = Batch(inputs, np.where(inputs == PADDING, PADDING, 0))  # every real position is asked for
@@ -115,22 +108,15 @@ def test_training_positions_are_what_serving_computes(model, own_inputs, rows):
 @pytest.fixture(params=["sasrec", "bert4rec"])
 def either(request, make):
     """A model of each kind that reads everything and has been moved away from its start."""
-    context = {"time_bias": True, "event_types": True, "dwell": True}
-    return make(0.3, 6, model=request.param, transformer=context)
+    return make(0.3, 6, model=request.param, transformer={"time_bias": True, "event_types": True, "dwell": True})
 
 
 LONG = [[1, 2, 3], [4], [], [5, 6, 7, 8, 9, 10, 11, 0], [2, 1], [3, 3, 3, 3, 3, 3], [], [0, 1, 2, 3, 4]]
 
 
-def known_events():
-    """The histories of LONG with times and types of their events."""
-    rows = [np.array(row, np.int64) for row in LONG]
-    return [History(row, np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000, row % 8) for row in rows]
-
-
 def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, encoded):
     vectors = either.item_vectors(either.inputs(encoded, ID_ROWS))
-    known = known_events()
+    known = [History(row, np.arange(len(row), dtype=np.int64) ** 2 * 7_000_000, row % 8) for row in histories(*LONG)]
     alone = [either.session_vectors(vectors, [history])[0] for history in known]
     for batch_size in (2, 3, 512):
         together = either.session_vectors(vectors, known, batch_size)
@@ -160,23 +146,17 @@ def test_only_bert4rec_has_a_mask_token(model, make):
     assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in model.state_dict().items())
 
 
-def cloze_batch():
-    inputs = np.array([[1, MASK, 3, MASK, 5], [MASK, 2, 6, PADDING, PADDING]])
-    targets = np.array([[-1, 2, -1, 4, -1], [7, -1, -1, -1, -1]])
-    times = np.arange(10, dtype=np.int64).reshape(2, 5) ** 2 * 1_000_000
-    return Batch(inputs, targets, times, np.full((2, 5), 3))
-
-
 @pytest.mark.parametrize("either", ["bert4rec"], indirect=True)
 def test_a_hidden_item_is_never_seen(either, encoded):
     vectors = torch.from_numpy(either.item_vectors(either.inputs(encoded, ID_ROWS)))
-    batch = cloze_batch()
+    inputs = np.array([[1, MASK, 3, MASK, 5], [MASK, 2, 6, PADDING, PADDING]])
+    targets = np.array([[-1, 2, -1, 4, -1], [7, -1, -1, -1, -1]])
+    batch = Batch(inputs, targets, np.arange(10).reshape(2, 5) ** 2 * 1_000_000, np.full((2, 5), 3))
+    own, hidden = vectors[torch.from_numpy(batch.rows)], torch.from_numpy(batch.hidden[batch.valid])
     with torch.no_grad():
-        out = either.encode_batch(vectors[torch.from_numpy(batch.rows)], batch)
+        out = either.encode_batch(own, batch)
         assert out.shape == (3, 8)
         # Whatever stands in the place of a hidden item, be it the item itself, does not matter.
-        hidden = torch.from_numpy(batch.hidden[batch.valid])
-        own = vectors[torch.from_numpy(batch.rows)]
         for planted in (own.new_full((8,), 9.0), vectors[4]):
             changed = torch.where(hidden[:, None], planted, own)
             torch.testing.assert_close(either.encode_batch(changed, batch), out, atol=0, rtol=0)
@@ -189,8 +169,7 @@ def test_a_hidden_item_is_never_seen(either, encoded):
 
 def test_initialisation(hub, space):
     torch.manual_seed(0)
-    config = SpokeConfig.model_validate({"transformer": {"dimension": 8}})
-    model = BehaviourModel(config, hub.fusion, space, 2000)
+    model = BehaviourModel(SpokeConfig.model_validate({"transformer": {"dimension": 8}}), hub.fusion, space, 2000)
     assert model.ids.weight.std().item() == pytest.approx(0.02, rel=0.03)
     bound = (6 / (64 + 8)) ** 0.5
     assert model.content.linear.weight.abs().max().item() == pytest.approx(bound, rel=0.02)

@@ -1,7 +1,4 @@
-"""The contract that every recommender keeps; a baseline joins by its line in `FITTED`, any other by one in `make`.
-
-What a baseline computes beyond it is tested by hand in a file of its own.
-"""
+"""The contract that every recommender keeps; a baseline joins by its line in `FITTED`, any other by one in `make`."""
 
 import numpy as np
 import pytest
@@ -10,44 +7,42 @@ from hubspoke.spokes.recommender import VectorRecommender
 
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [11], [5, 5, 5], list(range(12)) * 6)]
 N = 12
+N = 12
+SEEN = [[0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1]]
 
 
 @pytest.fixture(params=[*FITTED, "floor", "spoke", "spoke, seen filtered"])
 def make(request, sequences, floor, spoke, encoded, item_ids):
-    seen = sequences([0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1], n_items=N)
-
     def by_vectors(made, exclude_seen=False):
         return made.recommender(request.param, made.embed_items(item_ids, encoded), exclude_seen=exclude_seen)
 
-    if request.param in FITTED:
-        return lambda: FITTED[request.param](seen, "real")
     return {
         "floor": lambda: by_vectors(floor),
         "spoke": lambda: by_vectors(spoke),
         "spoke, seen filtered": lambda: by_vectors(spoke, exclude_seen=True),
-    }[request.param]
+    }.get(request.param, lambda: FITTED[request.param](sequences(*SEEN, n_items=N), "real"))
 
 
-def test_every_item_has_a_finite_score_for_every_session(make):
-    made = make()
+def test_scores_are_finite_repeat_change_no_history_and_do_not_depend_on_the_batch(make):
+    made, before = make(), [history.copy() for history in HISTORIES]
     scores = made.score(HISTORIES)
     assert made.name and scores.shape == (len(HISTORIES), N) and scores.dtype == np.float32
     assert np.isfinite(scores).all() and made.score([]).shape == (0, N)
+    for again in (make(), made):
+        np.testing.assert_array_equal(again.score(HISTORIES), scores)
+    for history, own, alone in zip(HISTORIES, before, scores, strict=True):
+        np.testing.assert_allclose(made.score([history])[0], alone, atol=1e-4)
+        np.testing.assert_array_equal(history, own)
+    np.testing.assert_allclose(made.score(HISTORIES[::-1])[::-1], scores, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", list(FITTED))
-def test_a_baseline_has_the_name_it_is_asked_for_by_and_without_events_finds_everything_alike(name, sequences):
+def test_a_baseline_has_its_name_finds_all_alike_without_events_and_does_not_ask_who_the_users_are(name, sequences):
     made = FITTED[name](sequences(n_items=N), "real")
     assert made.name == name
     np.testing.assert_array_equal(made.score(HISTORIES), np.zeros((len(HISTORIES), N)))
-
-
-@pytest.mark.parametrize("name", list(FITTED))
-def test_a_baseline_does_not_depend_on_who_the_users_are(name, sequences):
-    rows = [[0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1]]
-    given, renamed = sequences(*rows, n_items=N), sequences(*rows, n_items=N, users=[4, 7, 9])
-    scores = [FITTED[name](own, "real").score(HISTORIES) for own in (given, renamed)]
-    np.testing.assert_array_equal(*scores)
+    given, renamed = sequences(*SEEN, n_items=N), sequences(*SEEN, n_items=N, users=[4, 7, 9])
+    np.testing.assert_array_equal(*(FITTED[name](own, "real").score(HISTORIES) for own in (given, renamed)))
 
 
 # Two tastes, 0 to 2 and 3 to 4; 5 was always alone and 6 is unknown.
@@ -69,26 +64,9 @@ def test_nothing_met_together_scores_nothing(name, sequences, rows):
     assert not FITTED[name](sequences(*rows), "real").score([np.array([3]), np.array([2, 0])]).any()
 
 
-def test_the_same_question_has_the_same_answer_and_changes_no_history(make):
-    made, before = make(), [history.copy() for history in HISTORIES]
-    for again in (make(), made):
-        np.testing.assert_array_equal(made.score(HISTORIES), again.score(HISTORIES))
-    for history, own in zip(HISTORIES, before, strict=True):
-        np.testing.assert_array_equal(history, own)
-
-
-def test_a_session_does_not_depend_on_the_batch(make):
-    made = make()
-    together = made.score(HISTORIES)
-    for b, history in enumerate(HISTORIES):
-        np.testing.assert_allclose(made.score([history])[0], together[b], atol=1e-4)
-    np.testing.assert_allclose(made.score(HISTORIES[::-1])[::-1], together, atol=1e-4)
-
-
 def test_inner_products_by_hand_and_what_is_hidden_scores_below_everything():
     vectors = np.array([[1, 0], [0, 2], [1, 1]], np.float32)
-    own = VectorRecommender(
-        "last", vectors, lambda rows: np.array([[3, 1]] * len(rows), np.float32), lambda past: past[-1:]
-    )
+    last = np.array([[3, 1]], np.float32)
+    own = VectorRecommender("last", vectors, lambda rows: last.repeat(len(rows), axis=0), lambda past: past[-1:])
     scores = own.score([np.array([0, 2]), np.array([], np.int64)])
     assert scores.tolist() == [[3, 2, -np.inf], [3, 2, 4]]

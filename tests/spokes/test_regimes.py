@@ -7,12 +7,9 @@ from hubspoke.spokes.regimes import LONG_SEQUENCE, WIDE_EVENTS, Regime, regime_o
 
 def sequences(lengths):
     lengths = np.asarray(lengths, np.int64)
-    events = int(lengths.sum())
-    items = np.arange(events) % 7
-    users = np.arange(len(lengths))
-    return Sequences(
-        items, np.arange(events), np.concatenate([[0], np.cumsum(lengths)]), users, tuple(map(str, users)), 7
-    )
+    n, events = len(lengths), np.arange(lengths.sum())
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Sequences(events % 7, events, offsets, np.arange(n), tuple(map(str, range(n))), 7)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +40,8 @@ def test_what_events_decide(lengths, name, dimension, max_length, negatives):
 
 
 def test_long_batches_are_trained_on_for_as_many_steps():
-    short, long = (
-        SpokeConfig.model_validate(regime_of(sequences([n] * 4)).fill({})).training for n in (3, int(LONG_SEQUENCE))
-    )
+    regimes = (regime_of(sequences([n] * 4)) for n in (3, int(LONG_SEQUENCE)))
+    short, long = (SpokeConfig.model_validate(own.fill({})).training for own in regimes)
     assert long.max_epochs / long.tokens_per_batch == short.max_epochs / short.tokens_per_batch
     assert long.patience / long.tokens_per_batch == short.patience / short.tokens_per_batch
 
@@ -67,16 +63,12 @@ def test_what_a_config_says_wins_and_what_it_leaves_open_is_filled():
     assert regime.config["transformer"] == {"dimension": 128, "blocks": 2}
 
 
-@pytest.mark.parametrize(
-    ("given", "scaled"),
-    [
-        ({"content": []}, True),
-        ({"content": ["text"]}, False),
-        ({}, False),
-        ({"content": [], "model": "sasrec"}, True),
-        ({"content": [], "model": "bert4rec"}, False),
-    ],
-)
+IDS = {"content": []}
+SCALED = [IDS, IDS | {"model": "sasrec"}]
+OTHERS = [{}, {"content": ["text"]}, IDS | {"model": "bert4rec"}]
+
+
+@pytest.mark.parametrize(("given", "scaled"), [*((own, True) for own in SCALED), *((own, False) for own in OTHERS)])
 def test_a_sasrec_of_ids_alone_scales_them(given, scaled):
     regime = Regime("any", {"transformer": {"dimension": 128}})
     config = SpokeConfig.model_validate(regime.fill(given))

@@ -1,20 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
+from hubspoke.spokes import selection
 from hubspoke.spokes.mixture import FloorSettings
-from hubspoke.spokes.selection import (
-    COLD_BIASES,
-    CONTENT_WEIGHTS,
-    GUARD_BIASES,
-    IMAGE_SHARES,
-    RECENCIES,
-    TREND_WEIGHTS,
-    PartScores,
-    Trial,
-    choose_floor,
-    choose_held_back,
-    choose_weights,
-    probe,
-)
+from hubspoke.spokes.selection import PartScores, Trial, choose_floor, choose_held_back, choose_weights, probe
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +25,6 @@ def right(margin=1.0):
 
 
 def wrong(margin=1.0):
-    """Scores that put every user's target last, by `margin`."""
     return -right(margin)
 
 
@@ -44,7 +33,6 @@ def parts(behaviour=None, text=None, image=None):
 
 
 def trial(scores, measure=reciprocal_rank):
-    """All users in one block."""
     return Trial(lambda: [(scores, measure)], scores.text is not None, scores.image is not None)
 
 
@@ -65,7 +53,7 @@ HALVES = [np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (H
         (parts(right(), wrong(4)), 1.0, 0.0),  # the smallest weight that is tried, 0.5, already turns the order around
         # Behaviour leads by 10, content takes 1.9 per unit of weight back: 5 is harmless, 6 is not.
         (parts(right(10), wrong(1.9)), 1.0, 5.0),
-        (parts(*HALVES), 1.0, max(CONTENT_WEIGHTS)),  # each ranks the targets of half the users
+        (parts(*HALVES), 1.0, max(selection.CONTENT_WEIGHTS)),  # each ranks the targets of half the users
         # Without content and cold items neither weight was measured, and new items must not be lifted by it.
         (parts(right()), 1.0, 0.0),
         (parts(np.zeros((USERS, ITEMS), np.float32)), 1.0, 0.0),  # behaviour serves however poor it is
@@ -77,11 +65,9 @@ def test_behaviour_and_content_weigh_what_they_are_good_for(scores, behaviour, c
 
 def weights_by_table(table):
     """The weights chosen where `table` says each user's quality by content weight; content alone is worthless."""
-    base = np.zeros((4, ITEMS), np.float32)
-    unit = np.ones((4, ITEMS), np.float32)
+    base, unit = np.zeros((4, ITEMS), np.float32), np.ones((4, ITEMS), np.float32)
     base[:, 1] = 1.0  # tells a mixture from content alone
-    full = {weight: table.get(weight, [0, 0, 0, 0]) for weight in CONTENT_WEIGHTS}
-    mixed = looked_up(full, lambda scores: scores[0, 0])
+    mixed = looked_up({w: table.get(w, [0] * 4) for w in selection.CONTENT_WEIGHTS}, lambda scores: scores[0, 0])
 
     def measure(scores):
         return mixed(scores) if scores[0, 1] != scores[0, 0] else np.full(4, -1, np.float32)
@@ -91,7 +77,7 @@ def weights_by_table(table):
 
 def test_the_largest_weight_within_one_standard_error_wins():
     # 2 is best. 5 loses 0.01 on average with an error of 0.01; 8 loses 0.01 from everybody, which is no chance.
-    best = [1.0, 1.0, 1.0, 1.0]
+    best = [1.0] * 4
     assert weights_by_table({2.0: best, 5.0: [0.96, 1.0, 1.0, 1.0], 8.0: [0.99] * 4}).content == 5.0
     # 8 loses 0.02 with an error of 0.0115...
     assert weights_by_table({2.0: best, 8.0: [0.96, 0.96, 1.0, 1.0]}).content == 2.0
@@ -107,20 +93,15 @@ def test_cold_items_get_back_what_training_took():
     targets = np.arange(USERS) % 3
     behaviour = np.where(cold, 0.0, 1.0)[None].repeat(USERS, axis=0).astype(np.float32)
     behaviour[np.arange(USERS), targets] = 0.1
-
-    def measure(scores):
-        own = scores[np.arange(USERS), targets][:, None]
-        return (1 / (1 + (scores > own).sum(axis=1))).astype(np.float32)
-
     content = (-9 * np.eye(ITEMS)[targets]).astype(np.float32)
+    measure = partial(reciprocal_rank, targets=targets)
     chosen = choose_weights(trial(parts(behaviour, content), measure), SETTINGS, cold)
-    assert (chosen.content, chosen.cold) == (0.0, max(COLD_BIASES))
+    assert (chosen.content, chosen.cold) == (0.0, max(selection.COLD_BIASES))
 
 
 def test_a_bias_that_hurts_is_not_taken():
     # Warm targets lead the cold items by 0.6: a bias of 0.5 is harmless, 0.75 is not.
-    cold = np.zeros(ITEMS, bool)
-    cold[5] = True
+    cold = np.arange(ITEMS) == 5
     behaviour = right(1.0)[:5]
     behaviour[:, 5] = 0.4
     chosen = choose_weights(trial(parts(behaviour, wrong(4)[:5])), SETTINGS, cold)
@@ -152,10 +133,10 @@ def test_the_choice_is_never_worse_than_the_floor_or_plain_behaviour_by_more_tha
     chosen = choose_weights(trial(scores), SETTINGS, NO_COLD)
     content = scores.content(0.4)
     own = reciprocal_rank(chosen.behaviour * scores.behaviour + chosen.content * content)
-    floor = reciprocal_rank(content)
+    floor, tried = reciprocal_rank(content), selection.CONTENT_WEIGHTS
     if chosen.behaviour == 0:
         np.testing.assert_array_equal(own, floor)
-    candidates = [reciprocal_rank(scores.behaviour + w * content) for w in CONTENT_WEIGHTS] if chosen.behaviour else []
+    candidates = [reciprocal_rank(scores.behaviour + w * content) for w in tried] if chosen.behaviour else []
     best = max([floor, *candidates], key=lambda quality: quality.mean())
     error = (best - own).std(ddof=1) / USERS**0.5
     assert (best - own).mean() <= error + 1e-6
@@ -170,7 +151,7 @@ def test_the_content_score_mixes_by_share():
 
 
 def by_recency(scores):
-    return dict.fromkeys(RECENCIES, trial(scores))
+    return dict.fromkeys(selection.RECENCIES, trial(scores))
 
 
 @pytest.mark.parametrize(
@@ -183,17 +164,16 @@ def by_recency(scores):
 )
 def test_the_modality_and_the_recency_that_rank_best_win(trials, expected):
     assert choose_floor(trials, SETTINGS) == expected
-    table = {share: [share == 0.6] for share in IMAGE_SHARES}
+    measure = looked_up({share: [share == 0.6] for share in selection.IMAGE_SHARES}, lambda own: own[0, 0])
     scores = parts(None, np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
-    mixed = dict.fromkeys(RECENCIES, trial(scores, looked_up(table, lambda own: own[0, 0])))
+    mixed = dict.fromkeys(selection.RECENCIES, trial(scores, measure))
     assert choose_floor(mixed, SETTINGS).image_share == 0.6
 
 
 @pytest.mark.parametrize("default", [SETTINGS, FloorSettings(0.3, 0.95, 50), FloorSettings(1.0, 0.85, 10)])
 def test_the_default_is_kept_unless_something_is_better(default):
-    assert choose_floor(by_recency(parts(None, right(), right())), default) == default
-    assert choose_floor(by_recency(parts(None, right(), None)), default) == default
-    assert choose_floor(by_recency(parts()), default) == default
+    for own in (parts(None, right(), right()), parts(None, right(), None), parts()):
+        assert choose_floor(by_recency(own), default) == default
 
 
 def test_the_probe_is_the_best_of_a_few_mixtures():
@@ -204,34 +184,26 @@ def test_the_probe_is_the_best_of_a_few_mixtures():
 
 
 def guarded(warm, cold, floor=0.6, n_cold=20):
-    """The bias chosen where tables say what users of warm and of cold targets get by bias; content has no weight.
-
-    Of 100 users `n_cold` took the cold item 5. Content alone gives nothing to warm and `floor` to cold targets.
-    """
-    targets = np.array([5] * n_cold + [0] * (100 - n_cold))
-    behaviour = np.zeros((100, ITEMS), np.float32)
-    behaviour[:, 2] = 1.0  # tells a mixture from content alone
-    content = np.zeros((100, ITEMS), np.float32)
-    content[:, 1] = 1.0
+    """The bias chosen where tables say what users of warm and of cold targets get by bias; content has no weight: of
+    100 users `n_cold` took the cold item 5, content alone gives nothing to warm and `floor` to cold targets."""
+    # Users of cold targets come last, so that both trials can be told apart by their size.
+    targets = np.array([0] * (100 - n_cold) + [5] * n_cold)
+    behaviour, content = np.zeros((2, 100, ITEMS), np.float32)
+    behaviour[:, 2] = content[:, 1] = 1.0  # the first tells a mixture from content alone
 
     def measure(scores):
         weight, mixed, bias = (round(float(own), 3) for own in (scores[0, 1], scores[0, 2], scores[0, 5]))
         own = targets[-len(scores) :]
-        if not mixed:
-            return np.where(own == 5, floor, 0).astype(np.float32)
-        if weight:
-            return np.zeros(len(own), np.float32)
+        if weight or not mixed:
+            return np.where(own == 5, 0 if mixed else floor, 0).astype(np.float32)
         return np.where(own == 5, cold[bias], warm[bias]).astype(np.float32)
 
-    # Users of cold targets come last, so that both trials can be told apart by their size.
-    targets = np.sort(targets)
     of_cold = trial(parts(behaviour[:n_cold], content[:n_cold]), measure)
-    only_item_5 = np.arange(ITEMS) == 5
-    return choose_weights(trial(parts(behaviour, content), measure), SETTINGS, only_item_5, of_cold).cold
+    return choose_weights(trial(parts(behaviour, content), measure), SETTINGS, np.arange(ITEMS) == 5, of_cold).cold
 
 
 def by_bias(value, of=lambda own, bias: own):
-    return {bias: of(value, bias) for bias in GUARD_BIASES}
+    return {bias: of(value, bias) for bias in selection.GUARD_BIASES}
 
 
 def test_the_guard_pays_for_cold_targets_what_they_are_worth():
@@ -259,16 +231,10 @@ def test_the_fewest_events_are_held_back_that_help():
 
 def test_what_everybody_takes_is_asked_for_where_that_is_better():
     # All took item 0 or 1, which behaviour cannot tell from the others; last week's events can.
-    targets = np.arange(USERS) % 2
-    lately = np.array([3, 3, 1, 0, 0, 0], np.float32)
-    ever = lately[::-1].copy()
-
-    def measure(scores):
-        return reciprocal_rank(scores, targets)
-
-    scores = parts(np.zeros((USERS, ITEMS), np.float32))
+    measure, lately = partial(reciprocal_rank, targets=np.arange(USERS) % 2), np.array([3, 3, 1, 0, 0, 0], np.float32)
+    scores, ever = parts(np.zeros((USERS, ITEMS), np.float32)), lately[::-1].copy()
     chosen = choose_weights(trial(scores, measure), SETTINGS, NO_COLD, trends={0: ever, 7: lately})
-    assert (chosen.trend, chosen.trend_days) == (TREND_WEIGHTS[0], 7)
+    assert (chosen.trend, chosen.trend_days) == (selection.TREND_WEIGHTS[0], 7)
     none = choose_weights(trial(scores, measure), SETTINGS, NO_COLD, trends={0: ever})
     assert (none.trend, none.trend_days) == (0.0, 0)
 
@@ -276,31 +242,18 @@ def test_what_everybody_takes_is_asked_for_where_that_is_better():
 def test_a_trend_that_content_hides_is_found_beside_none():
     # Content puts every target second, behind item 5, and no trend as small as this changes that. Beside no content it
     # puts both targets before all others.
-    targets = np.arange(USERS) % 2
-    text = np.zeros((USERS, ITEMS), np.float32)
-    text[np.arange(USERS), targets] = 1.0
-    text[:, 5] = 1.5
-    lately = np.zeros((ITEMS,), np.float32)
-    lately[:2] = 0.01
-
-    def measure(scores):
-        return reciprocal_rank(scores, targets)
-
+    targets, text = np.arange(USERS) % 2, np.zeros((USERS, ITEMS), np.float32)
+    text[np.arange(USERS), targets], text[:, 5] = 1.0, 1.5
+    lately, measure = np.array([0.01, 0.01, 0, 0, 0, 0], np.float32), partial(reciprocal_rank, targets=targets)
     chosen = choose_weights(trial(parts(wrong(0.0), text), measure), SETTINGS, NO_COLD, trends={7: lately})
-    assert (chosen.trend, chosen.trend_days, chosen.content) == (TREND_WEIGHTS[0], 7, 0.0)
+    assert (chosen.trend, chosen.trend_days, chosen.content) == (selection.TREND_WEIGHTS[0], 7, 0.0)
 
 
 def test_content_is_weighed_beside_the_trend():
     # The trend lifts item 0 above every target; content brings the targets back.
-    half = np.arange(USERS) < 4
-    targets = np.where(half, 0, 1)
-    text = np.zeros((USERS, ITEMS), np.float32)
-    text[~half, 1] = 1.0
+    measure = partial(reciprocal_rank, targets=np.where(HALF, 0, 1))
+    behaviour, text = np.zeros((2, USERS, ITEMS), np.float32)
+    text[~HALF, 1] = 1.0
     lately = np.array([1, 0, 0, 0, 0, 0], np.float32)
-
-    def measure(scores):
-        return reciprocal_rank(scores, targets)
-
-    behaviour = np.zeros((USERS, ITEMS), np.float32)
     chosen = choose_weights(trial(parts(behaviour, text), measure), SETTINGS, NO_COLD, trends={7: lately})
-    assert chosen.trend == TREND_WEIGHTS[0] and chosen.content == max(CONTENT_WEIGHTS)
+    assert chosen.trend == selection.TREND_WEIGHTS[0] and chosen.content == max(selection.CONTENT_WEIGHTS)
