@@ -10,12 +10,8 @@ from hubspoke.hub.content import recency_weighted
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.spoke import Behaviour, Spoke
 
-TINY_ENCODERS = {"text": {"name": "tiny"}, "image": {"name": "tiny"}}
+TINY = {"text": {"name": "tiny"}, "image": {"name": "tiny"}}
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [5], [], [9, 3, 4, 4, 10, 11])]
-
-
-def copy_of(hub):
-    return Hub(hub.config, device="cpu", fusion=hub.fusion)
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
@@ -26,12 +22,10 @@ def test_one_inner_product_is_the_weighted_sum_of_the_parts(spoke, encoded, item
     content = spoke.space.embed(spoke.fusion.fuse(encoded))
     query = recency_weighted(content, HISTORIES, weights.recency_decay, weights.recent_events)
     split = spoke.space.text_rank
-    text = query[:, :split] @ content[:, :split].T
-    image = query[:, split:] @ content[:, split:].T
+    text, image = (query[:, own] @ content[:, own].T for own in (slice(split), slice(split, None)))
     model = spoke.behaviour.model
     items = model.item_vectors(spoke.behaviour.inputs(item_ids, encoded))
-    behaviour = model.session_vectors(items, HISTORIES) @ items.T
-    cold = np.arange(12) >= 9
+    behaviour, cold = model.session_vectors(items, HISTORIES) @ items.T, np.arange(12) >= 9
     started = np.array([len(history) > 0 for history in HISTORIES])[:, None]
     share = weights.image_share
     expected = behaviour + weights.cold * cold * started + weights.content * ((1 - share) * text + share * image)
@@ -49,7 +43,7 @@ def test_the_floor_is_the_hub_alone(floor, hub, encoded, item_ids):
     assert floor.behaviour_sessions(vectors, HISTORIES).shape == (4, 0)
 
 
-def test_the_blocks_of_the_vectors_of_items_and_sessions(spoke, encoded, item_ids):
+def test_an_item_keeps_its_blocks_in_another_catalog_and_a_new_one_has_the_cold_flag(spoke, encoded, item_ids):
     vectors = spoke.embed_items(item_ids, encoded)
     assert vectors.shape == (12, spoke.dimension) == (12, 8 + 1 + 64) and vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
@@ -58,10 +52,7 @@ def test_the_blocks_of_the_vectors_of_items_and_sessions(spoke, encoded, item_id
     sessions = spoke.embed_sessions(vectors, HISTORIES)
     assert not sessions[2].any() and sessions[[0, 1, 3]].any(axis=1).all()
     assert spoke.embed_sessions(vectors, []).shape == (0, spoke.dimension)
-
-
-def test_an_item_keeps_its_vector_in_another_catalog_and_a_new_one_has_the_cold_flag(spoke, encoded, item_ids):
-    vectors, order = spoke.embed_items(item_ids, encoded), np.array([7, 2, 11, 0, 0, 0])
+    order = np.array([7, 2, 11, 0, 0, 0])
     moved = spoke.embed_items([*(item_ids[row] for row in order[:4]), "never seen", "nor this"], encoded.rows(order))
     np.testing.assert_allclose(moved[:4], vectors[order[:4]], atol=1e-5)
     # The content of item 0 and the residual that all new items share.
@@ -81,29 +72,28 @@ def test_a_saved_spoke_loads_bit_for_bit(build, spoke, floor, space, hub, encode
     }[kind]()
     made.save(tmp_path)
     assert (tmp_path / "adapter").exists() == (kind in ("spoke", "without content"))
-    loaded = Spoke.load(tmp_path, copy_of(hub))
+    loaded = Spoke.load(tmp_path, Hub(hub.config, device="cpu", fusion=hub.fusion))
     vectors = made.embed_items(item_ids, encoded)
     assert vectors.shape[1] == made.dimension == {"floor": 64, "without content": 9}.get(kind, 73)
     np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), vectors)
-    for exclude_seen in (False, True):
-        np.testing.assert_array_equal(
-            loaded.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen),
-            made.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen),
-        )
+    for policy in (False, True):
+        sessions = (own.embed_sessions(vectors, HISTORIES, exclude_seen=policy) for own in (loaded, made))
+        np.testing.assert_array_equal(*sessions)
     assert loaded.space_fingerprint == made.space_fingerprint
     assert loaded.mixture == made.mixture and (loaded.behaviour is None) == (kind == "floor")
 
 
 def test_the_fingerprint_follows_everything_that_decides_an_item_vector(spoke, floor, hub):
-    before = spoke.space_fingerprint
-    assert before != floor.space_fingerprint
-    assert replace(spoke, hub_fingerprint="other").space_fingerprint != before
-    assert replace(spoke, space=replace(spoke.space, image=None)).space_fingerprint != before
-    known = tuple(reversed(spoke.behaviour.known_items))
-    assert replace(spoke, behaviour=replace(spoke.behaviour, known_items=known)).space_fingerprint != before
+    before, known = spoke.space_fingerprint, tuple(reversed(spoke.behaviour.known_items))
+    others = (
+        floor,
+        replace(spoke, hub_fingerprint="other"),
+        replace(spoke, space=replace(spoke.space, image=None)),
+        replace(spoke, behaviour=replace(spoke.behaviour, known_items=known)),
+    )
+    assert before not in [own.space_fingerprint for own in others]
     # The mixture stands on the session side: another one needs no other index.
-    mixture = replace(spoke, mixture=floor.mixture)
-    assert mixture.space_fingerprint == before
+    assert replace(spoke, mixture=floor.mixture).space_fingerprint == before
     with torch.no_grad():
         spoke.behaviour.model.ids.weight[4, 0] += 1e-3
     assert spoke.space_fingerprint != before
@@ -117,18 +107,15 @@ def storages(module):
 
 @pytest.mark.parametrize("adapter", [True, False])
 def test_many_spokes_on_one_hub_hold_its_fusion_once(spoke, encoded, item_ids, tmp_path, adapter):
-    hub = Hub(HubConfig.model_validate({**TINY_ENCODERS, "fusion": {"hidden": 8192}}), device="cpu")
+    hub = Hub(HubConfig.model_validate({**TINY, "fusion": {"hidden": 8192}}), device="cpu")
     config = spoke.behaviour.config if adapter else spoke.behaviour.config.model_copy(update={"adapter": None})
     model = type(spoke.behaviour.model)(config, hub.fusion, spoke.space, 9)
     behaviour = Behaviour(config, model, spoke.behaviour.known_items)
     made = replace(spoke, fusion=hub.fusion, hub_fingerprint=hub.fingerprint, behaviour=behaviour)
     made.save(tmp_path)
-    loaded = [Spoke.load(tmp_path, hub) for _ in range(10)]
-    shared = storages(hub.fusion)
-    assert sum(shared.values()) > 4_000_000
-    own = {}
+    loaded, shared, own = [Spoke.load(tmp_path, hub) for _ in range(10)], storages(hub.fusion), {}
+    assert sum(shared.values()) > 4_000_000 and all(one.fusion is hub.fusion for one in loaded)
     for one in loaded:
-        assert one.fusion is hub.fusion
         own |= {address: size for address, size in storages(one.behaviour.model).items() if address not in shared}
     # Calibration, adapter, projection, ids and transformer; of the hub nothing, and of each other nothing either.
     assert sum(own.values()) / len(loaded) < 200_000
@@ -143,10 +130,12 @@ def test_many_spokes_on_one_hub_hold_its_fusion_once(spoke, encoded, item_ids, t
     assert hub.fingerprint == made.hub_fingerprint and all(p.requires_grad for p in hub.fusion.parameters())
 
 
-FILES = ["spoke.json", "config.json", "known_items.json", "content_space.safetensors", "behaviour.safetensors"]
+BEHAVIOUR = ["config.json", "known_items.json", "behaviour.safetensors"]
+ADAPTER = ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]
+FILES = ["spoke.json", "content_space.safetensors", *BEHAVIOUR, *ADAPTER]
 
 
-@pytest.mark.parametrize("name", [*FILES, "adapter/adapter_config.json", "adapter/adapter_model.safetensors"])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe"])
 def test_a_damaged_part_is_corrupt(spoke, hub, tmp_path, name, content):
     spoke.save(tmp_path)
@@ -157,8 +146,7 @@ def test_a_damaged_part_is_corrupt(spoke, hub, tmp_path, name, content):
 
 def test_nothing_that_is_saved_can_execute_code_and_all_of_it_must_fit(spoke, hub, tmp_path):
     spoke.save(tmp_path)
-    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert files == {*FILES, "adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(FILES)
     (tmp_path / "known_items.json").write_text(json.dumps(["one"]))
     with pytest.raises(CorruptArtifactError, match="--force"):
         Spoke.load(tmp_path, hub)

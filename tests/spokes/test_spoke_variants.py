@@ -13,18 +13,14 @@ from hubspoke.spokes.spoke import Spoke, id_rows
 from hubspoke.spokes.streaming import start
 from hubspoke.spokes.training.loop import train_behaviour
 
-CONTENTS = [(), ("text",), ("image",), ("text", "image")]
+BOTH = ("text", "image")
 FEATURES = {"attributes": {"min_count": 1, "dropout": 0.0}, "statistics": {"dropout": 0.2}}
-VARIANTS = [
-    {"content": content, "ids": ids, "fitted": fitted}
-    for content, ids, fitted in itertools.product(CONTENTS, [True, False], [False, True])
-    if content or ids or fitted
+FUSIONS = [(BOTH, True, fitted, fusion) for fitted in (False, True) for fusion in ("gate", "cross-attention")]
+CASES = [
+    *(own for own in itertools.product([(), ("text",), ("image",), BOTH], [True, False], [False, True]) if any(own)),
+    *[*FUSIONS, (BOTH, False, False, "cross-attention")],
 ]
-VARIANTS += [
-    {"content": ("text", "image"), "ids": True, "fitted": fitted, "fusion": fusion}
-    for fitted, fusion in itertools.product([False, True], ["gate", "cross-attention"])
-]
-VARIANTS += [{"content": ("text", "image"), "ids": False, "fitted": False, "fusion": "cross-attention"}]
+VARIANTS = [dict(zip(("content", "ids", "fitted", "fusion"), own, strict=False)) for own in CASES]
 HISTORY = np.array([0, 1, 9, 5], np.int64)
 ROWS = np.array([1, 4, 9, 3], np.int64)
 
@@ -48,17 +44,24 @@ def variant(request, make):
     return make(**request.param)
 
 
-def test_its_vectors_and_parts_are_those_of_what_is_read_in_an_index_too(variant, hub, encoded, item_ids, items):
-    vectors = variant.embed_items(item_ids, encoded, items)
+@pytest.fixture
+def vectors(variant, encoded, item_ids, items):
+    return variant.embed_items(item_ids, encoded, items)
+
+
+def test_its_vectors_and_parts_are_those_of_what_is_read(variant, vectors, hub, encoded, item_ids, items):
     config = variant.behaviour.config
     assert vectors.shape == (12, variant.dimension) == (12, 8 + 1 + 32 * len(config.content))
     assert np.isfinite(vectors).all()
     # Who is cold does not depend on whether the others have a residual.
     np.testing.assert_array_equal(vectors[:, 8], [0] * 9 + [1] * 3)
-    index = ItemIndex.build(vectors, item_ids, variant.space_fingerprint)
     queries = variant.embed_sessions(vectors, [HISTORY])
-    best = index.search(queries, 12)[0][0]
+    assert queries.shape == (1, variant.dimension)
+    best = ItemIndex.build(vectors, item_ids, variant.space_fingerprint).search(queries, 12)[0][0]
     assert best[1] == pytest.approx(float((vectors @ queries[0]).max()), abs=1e-4)
+    for name in BOTH:
+        found = variant.embed_items(item_ids, encoded.without(name), items)
+        assert np.abs(found - vectors).max() > 0.1 if name in config.content else (found == vectors).all()
     own = {part.name for part in spoke_parts(variant, hub) if part.inherited is None}
     expected = {"calibration", "transformer", "mixture"}
     expected |= {"content projection", "adapter"} if config.content else set()
@@ -67,21 +70,10 @@ def test_its_vectors_and_parts_are_those_of_what_is_read_in_an_index_too(variant
     assert own == expected | ({"attribute encoder", "behaviour statistics"} if config.attributes else set())
 
 
-def test_what_is_not_read_has_no_say(variant, encoded, item_ids, items):
-    vectors = variant.embed_items(item_ids, encoded, items)
-    sessions = variant.embed_sessions(vectors, [HISTORY])
-    for name in {"text", "image"} - set(variant.content):
-        np.testing.assert_array_equal(variant.embed_items(item_ids, encoded.without(name), items), vectors)
-    for name in variant.content:
-        assert np.abs(variant.embed_items(item_ids, encoded.without(name), items) - vectors).max() > 0.1
-    assert sessions.shape == (1, variant.dimension)
-
-
-def test_it_loads_bit_for_bit(variant, hub, encoded, item_ids, items, tmp_path):
+def test_it_loads_bit_for_bit(variant, vectors, hub, encoded, item_ids, items, tmp_path):
     variant.save(tmp_path)
     assert (tmp_path / "adapter").exists() == bool(variant.content)
     loaded = Spoke.load(tmp_path, hub)
-    vectors = variant.embed_items(item_ids, encoded, items)
     np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded, items), vectors)
     np.testing.assert_array_equal(loaded.embed_sessions(vectors, [HISTORY]), variant.embed_sessions(vectors, [HISTORY]))
     assert loaded.space_fingerprint == variant.space_fingerprint
@@ -94,37 +86,27 @@ def test_every_variant_is_a_space_of_its_own(make):
     assert len(set(prints)) == len(VARIANTS)
 
 
-def test_the_parts_of_an_item_sum_to_its_vector(variant, encoded, item_ids, items):
+def test_its_scores_are_explained_and_a_session_may_grow(variant, vectors, encoded, item_ids, items):
+    config, model = variant.behaviour.config, variant.behaviour.model
     own = variant.behaviour.inputs(item_ids, encoded, items)
-    model = variant.behaviour.model
     with torch.inference_mode():
         parts = model.item_parts(own)
         torch.testing.assert_close(sum(parts.values()), model.embed_items(own), atol=1e-5, rtol=0)
-    config = variant.behaviour.config
     biased = config.content or config.fusion != "concat"
     expected = {*config.content, *(["bias"] if biased else []), *(["item id"] if config.ids else [])}
     assert set(parts) == expected | ({"attributes", "statistics"} if config.attributes else set())
-
-
-def test_its_scores_are_explained(variant, encoded, item_ids, items):
-    vectors = variant.embed_items(item_ids, encoded, items)
     told = explain_scores(variant, vectors, HISTORY, ROWS)
     np.testing.assert_allclose(told.scores, vectors[ROWS] @ told.query, atol=1e-4)
     assert set(told.parts) == {"behaviour", "cold", *variant.content}
     few, own = [item_ids[row] for row in ROWS], items[ROWS.tolist()]
-    inputs = variant.behaviour.inputs(few, encoded.rows(ROWS), own)
-    summed = behaviour_parts(variant, told.query, inputs)
+    summed = behaviour_parts(variant, told.query, variant.behaviour.inputs(few, encoded.rows(ROWS), own))
     np.testing.assert_allclose(sum(summed.values()), told.parts["behaviour"], atol=1e-4)
     assert set(scores_without(variant, told.query, few, encoded.rows(ROWS), own)) == set(variant.content)
-
-
-def test_a_session_that_grows_is_the_session_as_a_whole(variant, encoded, item_ids, items):
-    vectors = variant.embed_items(item_ids, encoded, items)[:, :8]
-    model = variant.behaviour.model
     state = start(model)
     for row in HISTORY:
-        state.append(vectors[row])
-    np.testing.assert_allclose(state.embedding, model.session_vectors(vectors, [HISTORY])[0], atol=1e-5)
+        state.append(vectors[row, :8])
+    whole = model.session_vectors(np.ascontiguousarray(vectors[:, :8]), [HISTORY])[0]
+    np.testing.assert_allclose(state.embedding, whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
@@ -153,8 +135,7 @@ def test_without_content_no_step_touches_any(make, encoded, item_ids, monkeypatc
 
 def test_without_ids_there_is_no_table_and_an_item_is_its_content(make, hub, encoded, item_ids):
     made = make(ids=False)
-    assert made.behaviour.model.ids.weight.shape == (0, 8)
-    assert len(made.behaviour.known_items) == 9
+    assert made.behaviour.model.ids.weight.shape == (0, 8) and len(made.behaviour.known_items) == 9
     vectors = made.embed_items(item_ids, encoded)
     with torch.inference_mode():
         content = made.behaviour.model.content(made.behaviour.inputs(item_ids, encoded).content).numpy()

@@ -46,12 +46,6 @@ def full_pass(model, vectors, events, told):
     return model.session_vectors(vectors, [History(rows, times, types) if told else rows])[0]
 
 
-def in_time(drawn):
-    """Events in the order of their times."""
-    times = sorted(time for _, time, _ in drawn)
-    return [(row, time, kind) for (row, _, kind), time in zip(drawn, times, strict=True)]
-
-
 def fed(state, vectors, events, told):
     for row, time, kind in events:
         state.append(vectors[row], *((time, kind) if told else ()))
@@ -61,7 +55,8 @@ def fed(state, vectors, events, told):
 @shared
 @given(drawn=EVENTS, told=st.booleans(), keep=st.none() | st.integers(1, LENGTH - 2))
 def test_every_step_equals_the_full_pass_over_its_window(model, vectors, drawn, told, keep):
-    state, events, room = start(model, keep), in_time(drawn), LENGTH - model.cloze
+    times, room = sorted(time for _, time, _ in drawn), LENGTH - model.cloze
+    events, state = [(row, time, kind) for (row, _, kind), time in zip(drawn, times, strict=True)], start(model, keep)
     keep = room - 1 if keep is None else keep
     assert not state.embedding.any()
     for n, (row, time, kind) in enumerate(events, 1):
@@ -101,13 +96,6 @@ def test_copies_and_stored_states_go_on_by_themselves(model, vectors, tmp_path):
         expected = fed(start(model, 2), vectors, events, True).embedding
         for other in others:
             np.testing.assert_allclose(fed(other, vectors, events[cut:], True).embedding, expected, atol=1e-5)
-
-
-def test_a_state_of_another_model_is_refused(make, vectors):
-    state = fed(start(make()), vectors, [(1, 0, 0)], False)
-    for other in (make(moved=0.2), make("scaled"), make("bert4rec")):
-        with pytest.raises(IncompatibleError, match="1 events was made by another model"):
-            SessionState.restore(other, state.arrays())
 
 
 def positions_of(model):
@@ -158,8 +146,11 @@ def test_times_are_of_all_events_or_of_none(model, vectors):
     assert state.window_length == 1
 
 
-def test_one_session_cannot_grow_twice_at_once_nor_with_those_of_another_model_nor_keep_its_whole_window(make, vectors):
-    state = start(make())
+def test_a_state_of_another_model_one_session_twice_and_a_whole_window_are_refused(make, vectors):
+    state = fed(start(make()), vectors, [(1, 0, 0)], False)
+    for other in (make(moved=0.2), make("scaled"), make("bert4rec")):
+        with pytest.raises(IncompatibleError, match="1 events was made by another model"):
+            SessionState.restore(other, state.arrays())
     for states in ([state, state], [state, start(make())]):
         with pytest.raises(UsageError, match="2 sessions were to grow at once"):
             append_all(states, vectors[:2])

@@ -3,21 +3,17 @@ import torch
 from hubspoke.spokes.config import TransformerConfig
 from hubspoke.spokes.transformer import EventContext, Frame, SequenceTransformer, dwell_buckets, interval_buckets
 
-CONFIG = TransformerConfig(dimension=8, blocks=2, heads=2, max_length=6)
-
-
 EVERYTHING = {"time_bias": True, "event_types": True, "dwell": True}
 VARIANTS = {"scaled": {"scale_inputs": True}, "plain": {}, "context": EVERYTHING}
+VALID = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
+either_way = pytest.mark.parametrize("causal", [True, False])
 
 
-def variant_config(variant, **more):
-    return TransformerConfig(**{"dimension": 8, "blocks": 2, "heads": 2, "max_length": 6, **VARIANTS[variant], **more})
-
-
-def transformer(config=CONFIG, seed=0, loud=True, causal=True):
-    torch.manual_seed(seed)
-    made = SequenceTransformer(config, causal)
+def transformer(variant="plain", loud=True, causal=True, **more):
+    torch.manual_seed(0)
+    config = {"dimension": 8, "blocks": 2, "heads": 2, "max_length": 6, **VARIANTS[variant], **more}
+    made = SequenceTransformer(TransformerConfig(**config), causal)
     if loud:  # weights large enough that attention is far from uniform
         with torch.no_grad():
             for parameter in made.parameters():
@@ -25,25 +21,21 @@ def transformer(config=CONFIG, seed=0, loud=True, causal=True):
     return made.eval()
 
 
-def vectors(b=3, t=6, d=8, seed=1):
-    return torch.randn(b, t, d, generator=torch.Generator().manual_seed(seed))
+def vectors(b=3, t=6, d=8):
+    return torch.randn(b, t, d, generator=torch.Generator().manual_seed(1))
 
 
-def context(b=3, t=6, seed=2):
+def context(b=3, t=6):
     """Times that grow by up to some hours, and types, for every event."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(2)
     gaps = torch.randint(0, 20_000, (b, t), generator=rng)
     return EventContext(gaps.cumsum(dim=1) * 1_000_000, torch.randint(0, 8, (b, t), generator=rng))
-
-
-def cut(own, t):
-    return EventContext(own.timestamps[:, :t], own.event_types[:, :t])
 
 
 @every_variant
 @pytest.mark.parametrize("changed", range(6))
 def test_a_later_item_does_not_change_earlier_outputs(variant, changed):
-    made, x = transformer(variant_config(variant)), vectors()
+    made, x = transformer(variant), vectors()
     y = x.clone()
     y[:, changed, 0] += 3  # one column: a constant would vanish in the layer norm
     a, b = made(x, context=context()), made(y, context=context())
@@ -53,7 +45,7 @@ def test_a_later_item_does_not_change_earlier_outputs(variant, changed):
 
 @pytest.mark.parametrize("changed", range(1, 6))
 def test_a_later_time_or_type_does_not_change_earlier_outputs(changed):
-    made, x, before = transformer(variant_config("context")), vectors(), context()
+    made, x, before = transformer("context"), vectors(), context()
     after = EventContext(before.timestamps.clone(), before.event_types.clone())
     after.timestamps[:, changed:] += 10**12
     after.event_types[:, changed] = (after.event_types[:, changed] + 1) % 8
@@ -63,22 +55,24 @@ def test_a_later_time_or_type_does_not_change_earlier_outputs(changed):
 
 
 @every_variant
-@pytest.mark.parametrize("causal", [True, False])
+@either_way
 @pytest.mark.parametrize("t", [1, 3, 5])
 def test_padding_on_the_right_does_not_matter(variant, causal, t):
-    made, x = transformer(variant_config(variant), causal=causal), vectors()
-    valid = torch.arange(6).expand(3, 6) < t
-    expected = made(x[:, :t], context=cut(context(), t))
+    made, x, own = transformer(variant, causal=causal), vectors(), context()
+    expected = made(x[:, :t], context=EventContext(own.timestamps[:, :t], own.event_types[:, :t]))
     for padding in (0.0, 5.0):
         padded = x.clone()
         padded[:, t:] = padding
-        torch.testing.assert_close(made(padded, valid, context())[:, :t], expected)
+        found = made(padded, torch.arange(6).expand(3, 6) < t, own)[:, :t]
+        torch.testing.assert_close(found, expected)
+    # Rows without any event stay finite.
+    assert made(torch.zeros(2, 4, 8), torch.zeros(2, 4, dtype=torch.bool), context(2, 4)).isfinite().all()
 
 
 def test_scaled_inputs_are_items_times_the_root_of_the_dimension():
-    plain, scaled, x = transformer(), transformer(variant_config("scaled")), vectors()
+    plain, scaled, x = transformer(), transformer("scaled"), vectors()
     scaled.load_state_dict(plain.state_dict())
-    torch.testing.assert_close(scaled(x), plain(x * x.shape[2] ** 0.5))
+    torch.testing.assert_close(scaled(x), plain(x * 8**0.5))
 
 
 def test_a_bidirectional_model_sees_both_sides_and_no_model_another_sequence():
@@ -96,23 +90,15 @@ def test_a_bidirectional_model_sees_both_sides_and_no_model_another_sequence():
 
 def test_a_bidirectional_model_counts_learned_positions_from_the_right():
     x, read = vectors(), []
-    valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
     made, causal = transformer(causal=False), transformer()
     for own in (made, causal):
         own.dropout.register_forward_pre_hook(lambda _, given: read.append(given[0] - x))
-        own(x, valid)
+        own(x, VALID)
     right, left = read
     torch.testing.assert_close(right[0], made.positions.flip(0))
     torch.testing.assert_close(right[1, :4], made.positions[:4].flip(0))
     torch.testing.assert_close(right[2, 0], made.positions[0])
     torch.testing.assert_close(left, causal.positions.expand(3, 6, 8))
-
-
-@pytest.mark.parametrize("causal", [True, False])
-def test_rows_without_any_event_stay_finite(causal):
-    made = transformer(variant_config("context"), causal=causal)
-    out = made(torch.zeros(2, 4, 8), torch.zeros(2, 4, dtype=torch.bool), context(2, 4))
-    assert out.isfinite().all()
 
 
 def test_buckets_double():
@@ -123,8 +109,7 @@ def test_buckets_double():
 
 
 def test_times_and_types_start_without_effect():
-    quiet = transformer(variant_config("context"), loud=False)
-    without = transformer(loud=False)
+    quiet, without = transformer("context", loud=False), transformer(loud=False)
     without.load_state_dict({name: w for name, w in quiet.state_dict().items() if name in without.state_dict()})
     x = vectors()
     torch.testing.assert_close(quiet(x, context=context()), without(x))
@@ -132,7 +117,7 @@ def test_times_and_types_start_without_effect():
 
 
 def test_the_time_bias_is_added_to_the_logits():
-    made, x = transformer(variant_config("plain", time_bias=True, blocks=1)), vectors(1)
+    made, x = transformer(time_bias=True, blocks=1), vectors(1)
     when = EventContext(torch.tensor([[0, 4, 4, 8, 20, 90]]) * 1_000_000)
     _, before = made.attention_weights(x, context=when)
     with torch.no_grad():
@@ -145,27 +130,22 @@ def test_the_time_bias_is_added_to_the_logits():
 
 
 @every_variant
-@pytest.mark.parametrize("causal", [True, False])
+@either_way
 def test_attention_weights_are_those_of_the_fused_kernel(variant, causal):
-    made, x = transformer(variant_config(variant, blocks=1, heads=1, scale_inputs=True), causal=causal), vectors()
-    valid, read = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5]), []
+    made, x, read = transformer(variant, causal=causal, blocks=1, heads=1, scale_inputs=True), vectors(), []
     attention = made.blocks[0].attention
     attention.register_forward_hook(lambda _, given, out: read.append((given[0], out)))
-    out, weights = made.attention_weights(x, valid, context())
-    torch.testing.assert_close(out, made(x, valid, context()))
+    out, weights = made.attention_weights(x, VALID, context())
+    torch.testing.assert_close(out, made(x, VALID, context()))
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(1, 3, 1, 6))
     normed, attended = read[0]
     v = attention.query_key_value(normed).split(8, dim=2)[2]
     torch.testing.assert_close(attention.output(weights[0, :, 0] @ v), attended)
-    if causal:
-        assert not weights[0, :, 0].triu(1).any()
-    else:
-        assert not weights[0, 1, 0, :4, 4:].any()
+    assert not (weights[0, :, 0].triu(1) if causal else weights[0, 1, 0, :4, 4:]).any()
 
 
 def test_one_block_by_the_formula():
-    config = TransformerConfig(dimension=4, blocks=1, heads=1, max_length=3)
-    made, x = transformer(config), vectors(1, 3, 4)
+    made, x = transformer(dimension=4, blocks=1, heads=1, max_length=3), vectors(1, 3, 4)
     with torch.no_grad():
         block = made.blocks[0]
         h = x + made.positions
@@ -177,32 +157,29 @@ def test_one_block_by_the_formula():
 
 
 @every_variant
-@pytest.mark.parametrize("causal", [True, False])
+@either_way
 def test_half_precision_computes_the_same_and_trains(variant, causal):
-    made, x = transformer(variant_config(variant), loud=False, causal=causal), vectors()
-    valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
-    expected = made(x, valid, context())
+    made, x = transformer(variant, loud=False, causal=causal), vectors()
+    expected = made(x, VALID, context())
     with torch.autocast("cpu", torch.bfloat16):
-        out = made.train()(x, valid, context())
-        made.eval()
-        torch.testing.assert_close(made(x, valid, context()).float(), expected, atol=0.05, rtol=0)
-    out[valid].float().square().sum().backward()
+        out = made.train()(x, VALID, context())
+        torch.testing.assert_close(made.eval()(x, VALID, context()).float(), expected, atol=0.05, rtol=0)
+    out[VALID].float().square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
 
 
 @every_variant
-@pytest.mark.parametrize("causal", [True, False])
+@either_way
 def test_weights_that_can_be_dropped_are_those_of_the_fused_kernel(variant, causal):
     """A share too small for any to fall: training then weighs the events as serving does, by another way."""
-    made, x = transformer(variant_config(variant, dropout=1e-9), causal=causal), vectors()
-    valid = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
-    served = made(x, valid, context())
-    torch.testing.assert_close(made.train()(x, valid, context())[valid], served[valid])
+    made, x = transformer(variant, causal=causal, dropout=1e-9), vectors()
+    served = made(x, VALID, context())
+    torch.testing.assert_close(made.train()(x, VALID, context())[VALID], served[VALID])
 
 
 def test_attention_drops_weights():
     torch.manual_seed(0)
-    attention = transformer(TransformerConfig(dimension=8, heads=2, max_length=6, dropout=0.5)).blocks[0].attention
+    attention = transformer(blocks=1, dropout=0.5).blocks[0].attention
     with torch.no_grad():
         for name, parameter in attention.named_parameters():
             parameter.copy_(torch.eye(8).repeat(len(parameter) // 8, 1) if name.endswith("weight") else parameter * 0)
@@ -213,7 +190,7 @@ def test_attention_drops_weights():
 
 
 def test_initialisation():
-    made = transformer(TransformerConfig(dimension=64, blocks=2, max_length=50), loud=False)
+    made = transformer(dimension=64, max_length=50, loud=False)
     deviations = {name: p.std().item() for name, p in made.named_parameters() if p.dim() == 2}
     last = {name for name in deviations if name.endswith(("attention.output.weight", "feed_forward.3.weight"))}
     assert len(last) == 4

@@ -39,17 +39,16 @@ def config(encoder_adapter=None, **training):
     return SpokeConfig.model_validate({**shape, "training": TRAINING | training})
 
 
-def sequences():
-    """Sessions of two to nine events; the long ones are alone in their batch."""
-    rng = np.random.default_rng(0)
-    lengths = np.array([2, 3, 3, 4, 4, 4, 5, 6, 7, 9])
+def sequences(lengths=(2, 3, 3, 4, 4, 4, 5, 6, 7, 9), n_items=N):
+    """Sessions of so many events; the long ones are alone in their batch."""
+    rng, lengths = np.random.default_rng(0), np.array(lengths)
     return Sequences(
-        items=rng.integers(N, size=lengths.sum()),
+        items=rng.integers(n_items, size=lengths.sum()),
         timestamps=np.arange(lengths.sum()),
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         users=np.arange(len(lengths)),
         user_ids=tuple(f"u{i}" for i in range(len(lengths))),
-        n_items=N,
+        n_items=n_items,
     )
 
 
