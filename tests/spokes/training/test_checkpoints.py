@@ -1,19 +1,14 @@
-import json
 import runpy
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
-from hubspoke.spokes.training.checkpoints import (
-    FACTS,
-    TENSORS,
-    Checkpoint,
-    Checkpoints,
-    newest_checkpoint,
-    write_checkpoint,
-)
+from hubspoke.spokes.training.checkpoints import FACTS, TENSORS, Checkpoint, Checkpoints
+from hubspoke.spokes.training.checkpoints import newest_checkpoint as newest
+from hubspoke.spokes.training.checkpoints import write_checkpoint as write
 
 WORKER = runpy.run_path(str(Path(__file__).with_name("worker.py")))
 train, config, interrupted = WORKER["train"], WORKER["config"], WORKER["interrupted"]
@@ -29,50 +24,40 @@ def same(one, other):
 
 def test_what_is_written_is_read_and_the_older_ones_go(tmp_path):
     for epoch in (3, 6):
-        write_checkpoint(tmp_path / "new", "me", checkpoint(epoch))
-    found = newest_checkpoint(tmp_path / "new", "me")
+        write(tmp_path / "new", "me", checkpoint(epoch))
+    found = newest(tmp_path / "new", "me")
     assert found.epoch == 6 and found.facts["seconds"] == 1.5
     assert found.group("model")["a"].tolist() == [6.0, 6.0] and found.group("best") == {}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["epoch-000006"]
+    assert newest(tmp_path / "never written", "me") is newest(tmp_path / "new", "another training") is None
 
 
-@pytest.mark.parametrize(
-    "broken", ["never written", "cut", "empty", "missing", "no json", "another training", "another version"]
-)
-def test_a_checkpoint_that_is_not_usable_is_none(tmp_path, broken):
-    if broken != "never written":
-        write_checkpoint(tmp_path, "me", checkpoint(3))
-    folder = tmp_path / "epoch-000003"
-    tensors, facts = folder / TENSORS, folder / FACTS
-    if broken == "cut":
-        tensors.write_bytes(tensors.read_bytes()[:-3])
-    elif broken == "empty":
-        tensors.write_bytes(b"")
-    elif broken == "missing":
-        facts.unlink()
-    elif broken == "no json":
-        facts.write_text("{")
-    elif broken == "another version":
-        facts.write_text(json.dumps(json.loads(facts.read_text()) | {"version": 99}))
-    assert newest_checkpoint(tmp_path, "you" if broken == "another training" else "me") is None
+BROKEN = {
+    "cut": (TENSORS, lambda path: path.write_bytes(path.read_bytes()[:-3])),
+    "empty": (TENSORS, lambda path: path.write_bytes(b"")),
+    "missing": (FACTS, lambda path: path.unlink()),
+    "no json": (FACTS, lambda path: path.write_text("{")),
+    "another version": (FACTS, lambda path: path.write_text(path.read_text().replace('"version": ', '"version": 9'))),
+}
 
 
-@pytest.mark.parametrize("dies_at", ["save_file", "write_text", "rename"])
+@pytest.mark.parametrize(("name", "harm"), BROKEN.values(), ids=BROKEN)
+def test_a_checkpoint_that_is_not_usable_is_none(tmp_path, name, harm):
+    write(tmp_path, "me", checkpoint(3))
+    harm(tmp_path / "epoch-000003" / name)
+    assert newest(tmp_path, "me") is None
+
+
+@pytest.mark.parametrize("dies_at", ["hubspoke.spokes.training.checkpoints.save_file", "write_text", "rename"])
 def test_a_write_that_dies_leaves_the_last_one(tmp_path, monkeypatch, dies_at):
-    write_checkpoint(tmp_path, "me", checkpoint(3))
-
-    def die(*_, **__):
-        raise KeyboardInterrupt
-
-    where = "hubspoke.spokes.training.checkpoints.save_file" if dies_at == "save_file" else f"pathlib.Path.{dies_at}"
-    with monkeypatch.context() as patched:
-        patched.setattr(where, die)
-        with pytest.raises(KeyboardInterrupt):
-            write_checkpoint(tmp_path, "me", checkpoint(6))
-    assert newest_checkpoint(tmp_path, "me").epoch == 3
+    write(tmp_path, "me", checkpoint(3))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(dies_at if "." in dies_at else f"pathlib.Path.{dies_at}", Mock(side_effect=KeyboardInterrupt))
+        write(tmp_path, "me", checkpoint(6))
+    assert newest(tmp_path, "me").epoch == 3
     # What the dead process left does not stay.
     (tmp_path / ".writing-1").mkdir(exist_ok=True)
-    write_checkpoint(tmp_path, "me", checkpoint(9))
+    write(tmp_path, "me", checkpoint(9))
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-000009"]
 
 
@@ -86,41 +71,28 @@ def random_config(**training):
     return made.model_copy(update={"transformer": shape, "id_dropout": 0.3})
 
 
-def scripted():
-    """A validation whose best score comes before the interruption."""
-    scores = {1: 0.3, 2: 0.5, 3: 0.1, 4: 0.6, 5: 0.2, 6: 0.4}
-    seen = []
-
-    def validate(model):
-        seen.append(None)
-        return scores[len(seen)]
-
-    return validate, seen
-
-
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("validated", [False, True])
 def test_a_killed_training_ends_with_the_same_bits(tmp_path, options, every, validated):
-    settings = random_config(**OPTIONS[options])
-    validate, seen = scripted()
-    whole, run = train(settings, validate=validate if validated else None)
-    begun = []
-    validate, seen = scripted()
-    keep = Checkpoints(tmp_path / "kept", every=every)
+    settings, begun, keep = random_config(**OPTIONS[options]), [], Checkpoints(tmp_path / "kept", every=every)
+    scores = [0.3, 0.5, 0.1, 0.6, 0.2, 0.4]  # the best comes before the interruption
+
+    def trained(left, **more):
+        return train(settings, validate=(lambda _: left.pop(0)) if validated else None, **more)
+
+    whole, run = trained([*scores])
     with suppress(KeyboardInterrupt), interrupted(5, begun):
-        train(settings, validate=validate if validated else None, checkpoints=keep)
+        trained([*scores], checkpoints=keep)
     # A fresh process knows nothing of the random numbers drawn before.
     torch.manual_seed(99)
-    del seen[4 if every == 2 else 5 :]
     with interrupted(99, begun):
-        resumed, again = train(settings, validate=validate if validated else None, checkpoints=keep)
+        resumed, again = trained(scores[4 if every == 2 else 5 :], checkpoints=keep)
     assert begun == ([0, 1, 2, 3, 4, 5] if every == 1 else [0, 1, 2, 3, 4, 4, 5])
     assert same(whole, resumed)
     assert again.best_epoch == run.best_epoch == (4 if validated else 6)
-    assert [(row["loss"], row["score"]) for row in again.history] == [
-        (row["loss"], row["score"]) for row in run.history
-    ]
+    losses, expected = ([(row["loss"], row["score"]) for row in own.history] for own in (again, run))
+    assert losses == expected
 
 
 def test_the_seconds_of_all_processes_up_to_a_checkpoint_are_told(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from hubspoke.spokes.training.distributed import World, join_world
 from safetensors.torch import load_file
 
 WORKER = Path(__file__).with_name("worker.py")
+IN = runpy.run_path(str(WORKER))
+train, config, score = IN["train"], IN["config"], IN["score"]
 CASES = {
     "plain": {},
     "one_window_each": {"tokens_per_batch": 8},  # batches without a window for the second process
@@ -29,11 +31,6 @@ def both(tmp_path_factory, two_processes):
     return out
 
 
-@pytest.fixture(scope="module")
-def worker():
-    return runpy.run_path(str(WORKER))
-
-
 def close(weights, expected):
     for name, weight in expected.items():
         given = weights[name]
@@ -44,8 +41,8 @@ def close(weights, expected):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_train_what_one_trains(both, worker, case):
-    model, run = worker["train"](worker["config"](**CASES[case]), validate=worker["score"])
+def test_two_processes_train_what_one_trains(both, case):
+    model, run = train(config(**CASES[case]), validate=score)
     first, second = (load_file(both / f"{case}-{rank}.safetensors") for rank in (0, 1))
     close(first, model.state_dict())
     assert all(torch.equal(weight, second[name]) for name, weight in first.items())
@@ -53,9 +50,9 @@ def test_two_processes_train_what_one_trains(both, worker, case):
     assert epochs[0] == epochs[1] == [run.best_epoch, pytest.approx(run.best_score, abs=1e-3)]
 
 
-def test_they_do_so_on_a_stream_and_from_a_checkpoint(both, worker, tmp_path):
-    streamed, _ = worker["train"](worker["config"](), source=worker["stream"](tmp_path / "alone"))
-    whole, _ = worker["train"](worker["config"]())
+def test_they_do_so_on_a_stream_and_from_a_checkpoint(both, tmp_path):
+    streamed, _ = train(config(), source=IN["stream"](tmp_path / "alone"))
+    whole, _ = train(config())
     for rank in (0, 1):
         close(load_file(both / f"streamed-{rank}.safetensors"), streamed.state_dict())
         close(load_file(both / f"resumed-{rank}.safetensors"), whole.state_dict())

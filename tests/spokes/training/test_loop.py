@@ -9,20 +9,14 @@ from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.loop import train_behaviour
 
 N = 12
-SETTINGS = {
-    "transformer": {"dimension": 16, "heads": 2, "max_length": 6, "dropout": 0.0},
-    "adapter": {"rank": 2},
-    "id_dropout": 0.0,
-    "training": {
-        "max_epochs": 4, "validate_every": 1, "patience": 2,
-        "tokens_per_batch": 64, "negatives": 16, "learning_rate": 1e-2,
-    },
-}  # fmt: skip
+SHAPE = {"dimension": 16, "heads": 2, "max_length": 6, "dropout": 0.0}
+TRAINING = {"max_epochs": 4, "validate_every": 1, "patience": 2, "tokens_per_batch": 64, "learning_rate": 1e-2}
 
 
 def config(seed=0, model="sasrec", transformer=None, **training):
-    own = {"seed": seed, "model": model, "training": SETTINGS["training"] | training}
-    return SpokeConfig.model_validate(SETTINGS | own | {"transformer": SETTINGS["transformer"] | (transformer or {})})
+    own = {"seed": seed, "model": model, "adapter": {"rank": 2}, "id_dropout": 0.0}
+    shapes = {"transformer": SHAPE | (transformer or {}), "training": {"negatives": 16} | TRAINING | training}
+    return SpokeConfig.model_validate(own | shapes)
 
 
 @pytest.fixture
@@ -47,17 +41,6 @@ def same(a, b):
     return all(torch.equal(weight, b[name]) for name, weight in a.items())
 
 
-def script(scores):
-    """A validation that says what it is told, and remembers the weights that it was shown."""
-    shown = []
-
-    def validate(model):
-        shown.append(weights(model))
-        return scores[len(shown) - 1]
-
-    return validate, shown
-
-
 @pytest.mark.parametrize("loss", ["sampled-softmax", "softmax"])
 @pytest.mark.parametrize(("name", "epochs"), [("sasrec", 40), ("bert4rec", 125)])
 def test_it_learns_a_cycle_by_heart(make, items, cycle, known_by_heart, loss, name, epochs):
@@ -72,15 +55,12 @@ def test_it_learns_a_cycle_by_heart(make, items, cycle, known_by_heart, loss, na
     assert before is None or not torch.equal(model.mask, before)
 
 
-EVERYTHING = {"time_bias": True, "event_types": True, "dwell": True}
-
-
 @pytest.mark.parametrize("name", ["sasrec", "bert4rec"])
 def test_a_cycle_is_learned_with_every_option(make, items, cycle, known_by_heart, name):
-    settings = config(model=name, transformer=EVERYTHING)
+    settings = config(model=name, transformer={"time_bias": True, "event_types": True, "dwell": True})
     known = replace(cycle, event_types=np.ones(len(cycle.items), np.int8), timestamps=cycle.timestamps * 3_000_000)
     model = make(settings=settings)
-    train_behaviour(model, items, known, settings, epochs=150)
+    train_behaviour(model, items, known, settings, epochs=200)
     assert known_by_heart(model, items) == 1.0  # asked without times: some batches were trained without, too
     grown = {name for name, weight in model.named_parameters() if not weight.any()}
     assert not grown & {"transformer.blocks.0.attention.interval_bias.weight", "transformer.type_vectors.weight"}
@@ -109,12 +89,14 @@ def test_training_changes_only_what_it_should(make, items, cycle):
     ],
 )
 def test_patience_counts_validations_and_the_best_weights_come_back(make, items, cycle, settings, scores, epochs, best):
-    model, told = make(), []
-    validate, shown = script(scores)
-    own = config(**settings)
-    run = train_behaviour(
-        model, items, cycle, own, validate=validate, progress=lambda done, total: told.append((done, total))
-    )
+    model, told, shown, own = make(), [], [], config(**settings)
+
+    def validate(model):
+        shown.append(weights(model))
+        return scores[len(shown) - 1]
+
+    told_of = {"validate": validate, "progress": lambda *given: told.append(given)}
+    run = train_behaviour(model, items, cycle, own, **told_of)
     assert (run.best_epoch, run.best_score) == best
     assert same(weights(model), shown[epochs.index(best[0])])
     assert [(row["epoch"], row["score"]) for row in run.history] == list(zip(epochs, scores, strict=False))
@@ -134,8 +116,7 @@ def test_the_same_seed_gives_the_same_weights(make, items, cycle):
 @pytest.mark.parametrize(("rows", "epochs"), [([], None), ([[0], [3]], None), ([[0, 1, 2]], 0)])
 def test_nothing_to_learn_from_or_no_epochs_change_nothing(make, items, sequences, rows, epochs):
     model = make()
-    before = weights(model)
-    data = sequences(*rows, n_items=N)
+    before, data = weights(model), sequences(*rows, n_items=N)
     run = train_behaviour(model, items, data, config(), validate=lambda _: 1.0, epochs=epochs)
     assert run.best_epoch == 0 and math.isnan(run.best_score) and run.windows_per_second == 0.0
     assert same(weights(model), before)

@@ -22,12 +22,9 @@ def test_the_bytes_of_a_training_by_hand():
     assert full - training_bytes(config(), 99, 200, 10) == 4 * 2 * 200 * (8 + 64)
 
 
-def test_tables_beyond_the_device_are_refused_with_what_helps():
+def test_tables_beyond_the_device_are_refused_with_what_helps_and_those_that_just_fit_are_not(monkeypatch):
     with pytest.raises(UsageError, match=r"needs [\d,]+\.\d GB .*10,000,000,000 items.*cpu has .* GB.*TorchRec"):
         refuse_beyond_device(config(), 10**10, 10**10, 1000, CPU)
-
-
-def test_tables_that_just_fit_are_not_refused(monkeypatch):
     needed = training_bytes(config(), 99, 200, 10)
     monkeypatch.setattr("hubspoke.spokes.training.memory.device_bytes", lambda device: needed)
     refuse_beyond_device(config(), 99, 200, 10, CPU)

@@ -1,14 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from hubspoke.spokes.training import negatives
 from hubspoke.spokes.training.losses import bce_loss, sampled_softmax_loss
-from hubspoke.spokes.training.negatives import (
-    HardNegatives,
-    PopularityNegatives,
-    UniformNegatives,
-    nearest_items,
-    without_false_negatives,
-)
+from hubspoke.spokes.training.negatives import HardNegatives, PopularityNegatives, UniformNegatives, nearest_items
 
 COUNTS = np.array([0, 1, 4, 16])
 
@@ -26,15 +21,15 @@ def rng(seed=0):
     ],
 )
 def test_items_are_drawn_as_often_as_the_sampler_says(monkeypatch, sampler, power, expected):
-    monkeypatch.setattr("hubspoke.spokes.training.negatives.POPULARITY_POWER", power)
+    monkeypatch.setattr(negatives, "POPULARITY_POWER", power)
     made = sampler(4, 40_000) if sampler is UniformNegatives else sampler(COUNTS, 40_000)
     if made.log_q is not None:
         np.testing.assert_allclose(np.exp(made.log_q), expected, atol=1e-6)
     first, again, other = (made.draw(rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_allclose(np.bincount(first, minlength=4) / 40_000, expected, atol=0.02)
-    assert not (np.bincount(first, minlength=4) > 0)[np.array(expected) == 0].any()
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other) and first.dtype == np.int64
+    counted = np.bincount(first, minlength=4)
+    np.testing.assert_allclose(counted / 40_000, expected, atol=0.02)
+    assert not counted[np.array(expected) == 0].any() and first.dtype == np.int64
+    assert (first == again).all() and (first != other).any()
 
 
 VECTORS = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, 0.1]])
@@ -42,23 +37,21 @@ VECTORS = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, 0.1]])
 
 def test_the_nearest_items_by_hand():
     # By angle from item 0: item 1 at 6 degrees, item 2 at 90, item 3 at 174; length says nothing.
-    found = nearest_items(VECTORS, 2, rng())
-    assert found.tolist() == [[1, 2], [0, 2], [1, 3], [2, 1]]
+    assert nearest_items(VECTORS, 2, rng()).tolist() == [[1, 2], [0, 2], [1, 3], [2, 1]]
     assert nearest_items(VECTORS, 99, rng()).shape == (4, 3)
 
 
 def test_of_a_large_catalog_a_part_is_looked_at(monkeypatch):
-    monkeypatch.setattr("hubspoke.spokes.training.negatives.MINED_AMONG", 6)
-    monkeypatch.setattr("hubspoke.spokes.training.negatives.MINED_AT_ONCE", 7)
+    monkeypatch.setattr(negatives, "MINED_AMONG", 6)
+    monkeypatch.setattr(negatives, "MINED_AT_ONCE", 7)
     vectors = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     found, again, other = (nearest_items(vectors, 5, rng(seed)) for seed in (0, 0, 1))
     assert len(np.unique(found)) <= 6 and not (found == np.arange(40)[:, None]).any()
-    np.testing.assert_array_equal(found, again)
-    assert not np.array_equal(np.unique(found), np.unique(other))
+    assert (found == again).all() and not np.array_equal(np.unique(found), np.unique(other))
 
 
 def test_hard_negatives_are_drawn_from_the_nearest(monkeypatch):
-    monkeypatch.setattr("hubspoke.spokes.training.negatives.HARD_POOL", 2)
+    monkeypatch.setattr(negatives, "HARD_POOL", 2)
     hard = HardNegatives(3, seed=0)
     assert hard.draw(rng(), np.array([0, 1])).tolist() == [[0, 0, 0], [1, 1, 1]]  # nothing mined yet: masked out
     hard.refresh(VECTORS, 0)
@@ -75,14 +68,13 @@ def test_what_the_session_likes_too_much_is_no_hard_negative():
     own = torch.tensor([[1, 2, 3], [4, 5, 6]])
     # Limits: 0.9 * 2 = 1.8, and for a negative target score -1 - 0.1 = -1.1.
     scores = torch.tensor([[1.7, 1.8, 1.9], [-1.0, -1.2, 3.0]])
-    kept = without_false_negatives(own, scores, torch.tensor([2.0, -1.0]), torch.tensor([7, 8]), 0.9)
+    kept = negatives.without_false_negatives(own, scores, torch.tensor([2.0, -1.0]), torch.tensor([7, 8]), 0.9)
     assert kept.tolist() == [[1, 2, 7], [8, 5, 8]]
 
 
 @pytest.mark.parametrize("loss", [sampled_softmax_loss, bce_loss])
 def test_an_excluded_item_gets_no_gradient(loss):
-    positive, targets = torch.tensor([2.0]), torch.tensor([7])
-    scores = torch.tensor([[1.0, 1.99]], requires_grad=True)
-    kept = without_false_negatives(torch.tensor([[1, 2]]), scores, positive, targets, 0.9)
+    positive, targets, scores = torch.tensor([2.0]), torch.tensor([7]), torch.tensor([[1.0, 1.99]], requires_grad=True)
+    kept = negatives.without_false_negatives(torch.tensor([[1, 2]]), scores, positive, targets, 0.9)
     loss(positive, scores, targets, kept).backward()
     assert scores.grad[0, 0] != 0 and scores.grad[0, 1] == 0

@@ -40,13 +40,10 @@ def known_pairs(model, items):
     ],
     ids=str,
 )
-def test_every_loss_and_sampler_learns(options, monkeypatch):
-    made = []
-    inputs = WORKER["BehaviourModel"].inputs
-    monkeypatch.setattr(WORKER["BehaviourModel"], "inputs", lambda *a: (made.append(inputs(*a)), made[0])[1])
-    model, _ = train(config(max_epochs=100, **options))
+def test_every_loss_and_sampler_learns(options):
+    _, trained, items = objective(100, max_epochs=100, **options)
     # One in twelve by chance.
-    assert known_pairs(model, made[0]) > 0.5
+    assert known_pairs(trained, items) > 0.5
 
 
 @pytest.mark.parametrize(
@@ -60,24 +57,18 @@ def test_options_matter_and_a_seed_repeats_them(options):
 
 
 def test_popularity_is_corrected_for(monkeypatch):
-    corrected = weights(sampler="popularity")
+    corrected, plain = weights(sampler="popularity"), lambda *own, log_q, **how: sampled_softmax_loss(*own, **how)
     monkeypatch.setattr("hubspoke.spokes.training.objective.sampled_softmax_loss", plain)
     assert not same(corrected, weights(sampler="popularity"))
 
 
-def plain(*given, log_q, **options):
-    """The sampled softmax without the correction."""
-    assert log_q is not None
-    return sampled_softmax_loss(*given, **options)
-
-
-def objective(**training):
+def objective(epochs=0, **training):
     settings = config(**training)
-    model, _ = train(settings, epochs=0)
+    model, _ = train(settings, epochs=epochs)
     rng = np.random.default_rng(0)
     encoded = WORKER["EncodedItems"](*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
     items = model.inputs(encoded, np.arange(1, N + 1))
-    return Objective(model, items, sequences().item_counts(), settings, World()), model, settings
+    return Objective(model, items, sequences().item_counts(), settings, World()), model, items
 
 
 def test_hard_negatives_are_mined_when_they_are_due():
@@ -94,9 +85,8 @@ def test_hard_negatives_are_mined_when_they_are_due():
 
 @pytest.mark.parametrize("options", [{"sampler": "popularity"}, {"hard_negatives": 3}])
 def test_an_epoch_decides_the_draw(options):
-    made, model, settings = objective(**options)
-    batch = next(iter(training_batches(sequences(), settings).epoch(0)))
-    losses = []
+    made, model, _ = objective(**options)
+    batch, losses = next(iter(training_batches(sequences(), config(**options)).epoch(0))), []
     made.start(0)
     for epoch in (3, 5, 3):
         model.train()

@@ -17,16 +17,9 @@ ZERO = int(START.timestamp()) * 1_000_000
 
 def sequences(days, users=WINDOW_USERS):
     """Every user took an item at noon of each of the days, the days' numbers as items."""
-    moments = np.tile((np.asarray(days) * DAY + DAY // 2 + ZERO).astype(np.int64), users)
-    each = len(days)
-    return Sequences(
-        np.tile(np.asarray(days, np.int64), users),
-        moments,
-        np.arange(users + 1) * each,
-        np.arange(users),
-        tuple(f"u{user}" for user in range(users)),
-        60,
-    )
+    each, moments = np.tile(np.asarray(days, np.int64), users), np.tile(np.asarray(days) * DAY + DAY // 2 + ZERO, users)
+    offsets, own = np.arange(users + 1) * len(days), np.arange(users)
+    return Sequences(each, moments.astype(np.int64), offsets, own, tuple(f"u{user}" for user in own), 60)
 
 
 def window(days, users=WINDOW_USERS, test=TEST):
@@ -43,21 +36,16 @@ def window(days, users=WINDOW_USERS, test=TEST):
     [
         (range(50), 35),  # 40 days with an event each before the cut: the last five of them
         ([*range(20), 38, 39, 39, 39], 39),  # busy days make a short window
-        ([39], None),  # nothing lies before it
-        ([39, 39, 39], None),
-        ([41, 42], None),
+        *(([39], None), ([39, 39, 39], None), ([41, 42], None)),  # nothing lies before it
     ],
 )
 def test_a_window_of_an_eighth_of_the_events_before_the_test(days, first):
     assert window(days) == first
 
 
-def test_days_are_whole_days_before_the_test():
+def test_days_are_whole_days_before_the_test_and_too_few_users_are_asked_for_their_last_event():
     # An event a day at noon, a test that begins at six in the morning: days last from six to six.
     assert window(range(50), test=TEST + timedelta(hours=6)) == 35.25
-
-
-def test_too_few_users_are_asked_for_their_last_event():
     assert window(range(50), users=WINDOW_USERS - 1) is None
     train, refit = split_masks(sequences(range(50), users=1), IN_TIME)
     assert train.tolist() == [day < 39 for day in range(50)]

@@ -73,7 +73,7 @@ def test_what_was_seen_makes_room(made_of, row, scores, policy, rank):
     assert given[0, :3].tolist() == scores  # they are not written to
 
 
-def test_at_most_so_many_users_the_same_for_the_same_seed(fresh):
+def test_at_most_so_many_users_the_same_for_the_same_seed(fresh, monkeypatch):
     made = fresh(30)
     users = leave_one_out(made, "validation")
     drawn = [validation(users, made, 10, seed).users for seed in (1, 1, 2)]
@@ -85,10 +85,7 @@ def test_at_most_so_many_users_the_same_for_the_same_seed(fresh):
         np.testing.assert_array_equal(target, users.targets[place[name]])
     assert validation(users, made, 30, 0).users is users
 
-
-def test_a_large_catalog_takes_fewer_users(fresh, monkeypatch):
-    made = fresh(30)
-    users = leave_one_out(made, "validation")
+    # A large catalog takes fewer.
     monkeypatch.setattr(measures, "MAX_MIXTURE_SCORES", 9 * N)
     monkeypatch.setattr(measures, "MAX_SCORES", 4 * N)
     checked = validation(users, made, 20, 0)

@@ -1,7 +1,5 @@
 """What a behavioural part takes over from another, and how far two versions are apart, in numbers done by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -34,8 +32,8 @@ def vectors(behaviour, item_ids, encoded):
     return behaviour.model.item_vectors(behaviour.inputs(item_ids, encoded))
 
 
-def taken(child, parent, item_ids, encoded, common=OWN):
-    return take_over(child, child.inputs(item_ids, encoded), parent, parent.inputs(item_ids, encoded), common)
+def taken(child, parent, *catalog, same_hub=True, same_domain=True):
+    return take_over(child, child.inputs(*catalog), parent, parent.inputs(*catalog), Common(same_hub, same_domain))
 
 
 def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, encoded):
@@ -48,15 +46,14 @@ def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, enco
     np.testing.assert_allclose(ours[same], theirs[same], atol=1e-6)
     assert (np.abs(ours[[0, 10]] - theirs[[0, 10]]).max(axis=1) > 1e-3).all()
     histories = [np.array([1, 2, 5]), np.array([9])]
-    np.testing.assert_allclose(
-        own.model.session_vectors(theirs, histories), parent.model.session_vectors(theirs, histories), atol=1e-6
-    )
+    found, expected = (one.model.session_vectors(theirs, histories) for one in (own, parent))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child, item_ids, encoded):
     own = child()
     before = own.model.ids.weight.detach().clone()
-    parts, ids = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=True, same_domain=False))
+    parts, ids = taken(own, spoke.behaviour, item_ids, encoded, same_domain=False)
     assert ids == 0 and "item ids" not in parts
     torch.testing.assert_close(own.model.ids.weight[1:], before[1:], rtol=0, atol=0)
     torch.testing.assert_close(own.model.ids.weight[0], spoke.behaviour.model.ids.weight[0], rtol=0, atol=0)
@@ -65,27 +62,20 @@ def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child
 def test_on_another_hub_the_adapter_starts_anew(spoke, child, item_ids, encoded):
     own = child()
     fresh = {n: w.clone() for n, w in own.model.state_dict().items() if n.startswith("content.fusion.")}
-    parts, _ = taken(own, spoke.behaviour, item_ids, encoded, Common(same_hub=False, same_domain=True))
+    parts, _ = taken(own, spoke.behaviour, item_ids, encoded, same_hub=False)
     assert "adapter" not in parts
-    for name, weight in fresh.items():
-        torch.testing.assert_close(own.model.state_dict()[name], weight, rtol=0, atol=0)
+    assert all(torch.equal(own.model.state_dict()[name], weight) for name, weight in fresh.items())
 
 
 def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, encoded):
-    rng = np.random.default_rng(7)
-    wider = [
-        np.concatenate([block, rng.standard_normal((40, 32)).astype(np.float32)])
-        for block in (encoded.text, encoded.image)
-    ]
-    space = fit_content_space(hub.fusion.fuse(EncodedItems(*wider)), hub.config)
-    own = child(space)
-    ids, catalog = [*item_ids, *(f"more {i}" for i in range(40))], EncodedItems(*wider)
-    parts, _ = taken(own, spoke.behaviour, ids, catalog)
+    blocks, rng = (encoded.text, encoded.image), np.random.default_rng(7)
+    more = [np.concatenate([block, rng.standard_normal((40, 32)).astype(np.float32)]) for block in blocks]
+    catalog = [*item_ids, *(f"more {i}" for i in range(40))], EncodedItems(*more)
+    own = child(fit_content_space(hub.fusion.fuse(catalog[1]), hub.config))
+    parts, _ = taken(own, spoke.behaviour, *catalog)
     assert "content projection (fitted to another content space)" in parts
-    copied = replace(own, model=own.model)
-    known = [1, 2, 3, 4, 5, 6, 7, 8]
-    drift = vector_drift(vectors(copied, ids, catalog)[known], vectors(spoke.behaviour, ids, catalog)[known])
-    assert drift["q05"] > 0.9
+    found, expected = (vectors(one, *catalog)[1:9] for one in (own, spoke.behaviour))
+    assert vector_drift(found, expected)["q05"] > 0.9
 
 
 def changed(config, **settings):
@@ -102,24 +92,19 @@ def test_what_differs_in_shape_is_named(spoke):
     for setting, told in ({"blocks": 2}, "blocks 1 there and 2"), ({"max_length": 9}, "max_length 5 there and 9"):
         with pytest.raises(IncompatibleError, match=rf"garden:3 .*transformer.{told} here"):
             require_same_shapes(changed(parent, transformer=shape | setting), parent, "garden:3", OWN)
-
-
-def test_the_step_length_of_an_encoder_adapter_is_free(spoke):
-    config = spoke.behaviour.config
-    parent, slow, other = (
-        changed(config, encoder_adapter=own) for own in ({}, {"learning_rate_factor": 0.5}, {"rank": 2})
-    )
-    require_same_shapes(slow, parent, "shop:1", OWN)
+    # The step length of an encoder adapter is free.
+    adapters = {}, {"learning_rate_factor": 0.5}, {"rank": 2}
+    own, slow, other = (changed(parent, encoder_adapter=adapter) for adapter in adapters)
+    require_same_shapes(slow, own, "shop:1", OWN)
     with pytest.raises(IncompatibleError, match=r"encoder_adapter.rank 8 there and 2 here"):
-        require_same_shapes(other, parent, "shop:1", OWN)
+        require_same_shapes(other, own, "shop:1", OWN)
 
 
 def test_drift_is_the_cosine_of_each_item():
     ours = np.array([[1, 0], [0, 2], [1, 1], [3, 0]], np.float32)
     theirs = np.array([[2, 0], [0, -1], [1, 0], [0, 1]], np.float32)
     found = vector_drift(ours, theirs)
-    cosines = [1.0, -1.0, 0.5**0.5, 0.0]
-    assert found["mean"] == pytest.approx(sum(cosines) / 4, abs=1e-5)
+    assert found["mean"] == pytest.approx((1.0 - 1.0 + 0.5**0.5 + 0.0) / 4, abs=1e-5)
     assert found["median"] == pytest.approx(0.5**0.5 / 2, abs=1e-5)
     assert list(found) == ["mean", "q05", "q25", "median", "q75", "q95"]
     assert vector_drift(ours[:0], theirs[:0]) == {}
@@ -128,7 +113,6 @@ def test_drift_is_the_cosine_of_each_item():
 def test_overlap_is_the_share_of_a_list_that_both_show():
     ours = np.array([[9, 8, 7, 0], [1, 2, 3, 4]], np.float32)
     theirs = np.array([[8, 9, 0, 7], [1, 2, 3, 4]], np.float32)
-    assert list_overlap(ours, theirs, 2) == 1.0
-    assert list_overlap(ours, theirs, 3) == pytest.approx((2 / 3 + 1) / 2, abs=1e-5)
-    assert list_overlap(ours, theirs, 10) == 1.0
+    for length, expected in ((2, 1.0), (3, (2 / 3 + 1) / 2), (10, 1.0)):
+        assert list_overlap(ours, theirs, length) == pytest.approx(expected, abs=1e-5)
     assert np.isnan(list_overlap(ours[:0], theirs[:0], 3))
