@@ -32,9 +32,8 @@ def test_folding_in_is_what_the_library_solves(sequences):
     model.item_factors = made.item_factors
     confidence = sparse.csr_matrix(np.array([[3, 5, 0, 0, 0, 0], [0, 0, 3, 0, 3, 0]], np.float32))
     solved = model.recalculate_user(np.arange(2), confidence)
-    np.testing.assert_allclose(
-        fold_in(made.item_factors, [history(1, 0, 1), history(2, 4)], 2.0, 0.3), solved, atol=1e-5
-    )
+    folded = fold_in(made.item_factors, [history(1, 0, 1), history(2, 4)], 2.0, 0.3)
+    np.testing.assert_allclose(folded, solved, atol=1e-5)
 
 
 def test_the_factors_are_stationary(sequences):

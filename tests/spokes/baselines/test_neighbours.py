@@ -12,21 +12,17 @@ def history(*rows):
     return np.array(rows, np.int64)
 
 
-def ranking(scores):
-    return np.argsort(-scores, kind="stable").tolist()
-
-
-def test_scores_and_rankings_by_hand(sequences):
+def test_scores_by_hand(sequences):
     made = SessionNeighbours(sequences(*ROWS), decay=0.8)
+    votes = {
+        (0,): [2, 2, 0, 0, 0, 0],
+        (0, 2): [1.6, 2.6, 2, 1, 0, 0],  # 2 weighs 1, 0 weighs 0.8: sessions {0, 1} twice 0.8, {1, 2} 1, {2, 3} 1
+        (1, 2): [1.6, 3.4, 2.8, 1, 0, 0],  # both items of {1, 2} are met: 1 + 0.8
+        (4,): [0, 0, 0, 0, 2**0.5, 0],
+    }
     # Every session that holds anything has two distinct items, so its norm is the root of 2; 4 stands alone.
-    root = 2**0.5
-    np.testing.assert_allclose(made.score([history(0)])[0], np.array([2, 2, 0, 0, 0, 0]) / root, atol=1e-6)
-    # 2 weighs 1, 0 weighs 0.8: sessions {0, 1} twice 0.8, {1, 2} 1, {2, 3} 1.
-    np.testing.assert_allclose(made.score([history(0, 2)])[0], np.array([1.6, 2.6, 2, 1, 0, 0]) / root, atol=1e-6)
-    assert ranking(made.score([history(0, 2)])[0])[:4] == [1, 2, 0, 3]
-    # Both items of {1, 2} are met: 1 + 0.8.
-    np.testing.assert_allclose(made.score([history(1, 2)])[0], np.array([1.6, 3.4, 2.8, 1, 0, 0]) / root, atol=1e-6)
-    np.testing.assert_allclose(made.score([history(4)])[0], [0, 0, 0, 0, 1, 0], atol=1e-6)
+    scores = made.score([history(*own) for own in votes])
+    np.testing.assert_allclose(scores, np.array([*votes.values()]) / 2**0.5, atol=1e-6)
     # A repeated item weighs by its last place, and only recent events count.
     np.testing.assert_array_equal(made.score([history(1, 0, 1)]), made.score([history(0, 1)]))
     short = SessionNeighbours(sequences(*ROWS), recent=2)
@@ -35,13 +31,12 @@ def test_scores_and_rankings_by_hand(sequences):
 
 def test_the_most_similar_vote_and_of_equal_ones_the_newest(sequences):
     given = sequences([0, 1], [0, 2], [0, 3, 4])
-    first = SessionNeighbours(given, neighbours=1).score([history(0)])[0]
-    assert np.flatnonzero(first).tolist() == [0, 2]  # {0, 3, 4} is longer, {0, 1} older
     # With the times turned round the first session is the newest.
     turned = replace(given, timestamps=given.timestamps[::-1].copy())
-    assert np.flatnonzero(SessionNeighbours(turned, neighbours=1).score([history(0)])[0]).tolist() == [0, 1]
-    both = SessionNeighbours(given, neighbours=2).score([history(0)])[0]
-    assert np.flatnonzero(both).tolist() == [0, 1, 2]
+    # {0, 3, 4} is longer, {0, 1} older.
+    for data, neighbours, found in ((given, 1, [0, 2]), (turned, 1, [0, 1]), (given, 2, [0, 1, 2])):
+        scores = SessionNeighbours(data, neighbours=neighbours).score([history(0)])[0]
+        assert np.flatnonzero(scores).tolist() == found
 
 
 def test_only_the_newest_sessions_of_an_item_are_looked_at(sequences):

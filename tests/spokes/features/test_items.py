@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -21,30 +22,22 @@ ON = {"attributes": {"min_count": 1, "dropout": 0.0}, "statistics": {"dropout": 
 @pytest.fixture
 def make(build):
     """The spoke with the given parts of the configuration on, and its encoders moved away from nothing."""
-
-    def spoke(moved=0.3, **on):
-        return build(moved=moved, **on)
-
-    return spoke
+    return partial(build, moved=0.3)
 
 
 def test_the_encoders_start_as_nothing_beside_weights_that_start_as_they_would_without(make, encoded, items, item_ids):
-    without, with_both = make(0.0), make(0.0, **ON)
+    without, with_both = make(moved=0.0), make(moved=0.0, **ON)
     ours, theirs = without.behaviour.model.state_dict(), with_both.behaviour.model.state_dict()
     assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
     assert {name.split(".")[1] for name in set(theirs) - set(ours)} == {"attributes", "statistics"}
-    np.testing.assert_array_equal(
-        with_both.embed_items(item_ids, encoded, items), without.embed_items(item_ids, encoded, items)
-    )
+    np.testing.assert_array_equal(*(own.embed_items(item_ids, encoded, items) for own in (without, with_both)))
 
 
 def test_items_of_a_newer_catalog(make, encoded, items, item_ids):
-    made = make(**ON)
+    made, order = make(**ON), np.array([7, 2, 0])
     before = made.embed_items(item_ids, encoded, items)
-    order = np.array([7, 2, 0])
-    newer = items[order.tolist()].with_columns(
-        item_id=pl.Series(["item 7", "item 2", "new"]), brand=pl.Series(["brand 1", "nobody", "nobody"])
-    )
+    named = {"item_id": ["item 7", "item 2", "new"], "brand": ["brand 1", "nobody", "nobody"]}
+    newer = items[order.tolist()].with_columns(**{name: pl.Series(own) for name, own in named.items()})
     after = made.embed_items(newer["item_id"].to_list(), encoded.rows(order), newer)
     np.testing.assert_allclose(after[0], before[7], atol=1e-5)
     assert np.abs(after[1] - before[2])[:8].max() > 1e-3 and np.isfinite(after).all()
@@ -63,11 +56,10 @@ def test_rows_of_other_items_or_none_are_refused(make, encoded, items, item_ids)
 
 def test_the_fingerprints_follow_what_was_fitted(make, hub):
     made = make(**ON)
-    features = made.behaviour.features
+    features, names = made.behaviour.features, {part.name: part.fingerprint for part in spoke_parts(made, hub)}
     fields = features.vocabulary.categorical[0].model_copy(update={"values": ("brand 2", "brand 1", "brand 0")})
     swapped = replace(features, vocabulary=features.vocabulary.model_copy(update={"categorical": (fields,)}))
     counted = replace(features, statistics=replace(features.statistics, prior=features.statistics.prior + 1))
-    names = {part.name: part.fingerprint for part in spoke_parts(made, hub)}
     for other, part in ((swapped, "attribute encoder"), (counted, "behaviour statistics")):
         changed = replace(made, behaviour=replace(made.behaviour, features=other))
         assert changed.space_fingerprint != made.space_fingerprint
@@ -77,8 +69,8 @@ def test_the_fingerprints_follow_what_was_fitted(make, hub):
 
 def test_a_catalog_without_any_attribute_is_allowed(make, spoke, hub, space, encoded, items, item_ids, tmp_path):
     bare = items.with_columns(brand=pl.lit(None, pl.String), price=pl.lit(None, pl.Float64))
-    config = make(**ON).behaviour.config
-    features = ItemFeatures(fit_vocabulary(bare, config.attributes), make(**ON).behaviour.features.statistics)
+    on = make(**ON).behaviour
+    config, features = on.config, ItemFeatures(fit_vocabulary(bare, on.config.attributes), on.features.statistics)
     model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
     made = replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items, features))
     made.save(tmp_path)
@@ -100,8 +92,7 @@ def test_damaged_features_are_corrupt(make, hub, tmp_path, name, content):
 def test_a_config_from_before_there_were_features_loads(spoke, hub, encoded, item_ids, tmp_path):
     spoke.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    for key in ("attributes", "statistics"):
-        del config[key]
+    del config["attributes"], config["statistics"]
     (tmp_path / "config.json").write_text(json.dumps(config))
     loaded = Spoke.load(tmp_path, hub)
     np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), spoke.embed_items(item_ids, encoded))

@@ -10,15 +10,9 @@ from hubspoke.catalog.sequences import Sequences, build_sequences
 from hubspoke.catalog.sessions import SessionSettings, clean_sessions
 from hubspoke.evaluation.protocols import Protocol, training_mask
 from hubspoke.spokes.config import SpokeConfig, StatisticsConfig
+from hubspoke.spokes.features import statistics as module
 from hubspoke.spokes.features.items import ItemFeatures
-from hubspoke.spokes.features.statistics import (
-    ItemStatistics,
-    StatisticsEncoder,
-    count_folds,
-    counted_events,
-    statistics_of,
-    user_folds,
-)
+from hubspoke.spokes.features.statistics import ItemStatistics, count_folds, counted_events, user_folds
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.loop import train_behaviour
 from hypothesis import given, settings
@@ -31,11 +25,11 @@ BLANK = dict.fromkeys(EVENT_SCHEMA)
 
 @pytest.fixture(autouse=True)
 def _a_weak_prior(monkeypatch):
-    monkeypatch.setattr("hubspoke.spokes.features.statistics.PRIOR_STRENGTH", 4.0)
+    monkeypatch.setattr(module, "PRIOR_STRENGTH", 4.0)
 
 
 def fit_statistics(events, folds=1, **more):
-    return statistics_of(count_folds(events, folds), **more)
+    return module.statistics_of(count_folds(events, folds), **more)
 
 
 def table(*rows):
@@ -112,15 +106,12 @@ moments = st.tuples(
 )
 
 
+HELD_OUT = [Protocol(), Protocol(refit=True), Protocol(name="temporal", test_from=START + timedelta(hours=2))]
+MODES = st.sampled_from(["per_user", "gap"])
+
+
 @settings(max_examples=60)
-@given(
-    st.lists(moments, max_size=30),
-    st.sampled_from(
-        [Protocol(), Protocol(refit=True), Protocol(name="temporal", test_from=START + timedelta(hours=2))]
-    ),
-    st.sampled_from(["per_user", "gap"]),
-    st.integers(1, 3),
-)
+@given(st.lists(moments, max_size=30), st.sampled_from(HELD_OUT), MODES, st.integers(1, 3))
 def test_all_before_the_first_held_out_moment_counts_and_nothing_after_it(rows, protocol, mode, min_length):
     rows = [(u, i, 20 * t, "search" if i is None else kind) for u, i, t, kind in rows]
     events = table(*rows).with_row_index("n")
@@ -168,12 +159,11 @@ def test_statistics_by_hand():
     )  # fmt: skip
     assert raw(made, "view") == pytest.approx(scaled(np.log([5, 7, 1]), 0.0), abs=1e-5)
     # 2 clicks of 11 impressions with half an event: 2.5 / 12, weighed as 4 impressions.
-    mean = 2.5 / 12
-    rates = [(4 * mean + 2) / 12, (4 * mean) / 6, (4 * mean) / 5]
-    assert raw(made, "click-through") == pytest.approx(scaled(np.log(rates), np.log(mean)), abs=1e-4)
-    mean = 1.5 / 11
-    rates = [(4 * mean + 0) / 8, (4 * mean + 1) / 10, mean]
-    assert raw(made, "purchase per view") == pytest.approx(scaled(np.log(rates), np.log(mean)), abs=1e-4)
+    shown, bought = 2.5 / 12, 1.5 / 11
+    rates = [(4 * shown + 2) / 12, (4 * shown) / 6, (4 * shown) / 5]
+    assert raw(made, "click-through") == pytest.approx(scaled(np.log(rates), np.log(shown)), abs=1e-4)
+    rates = [(4 * bought + 0) / 8, (4 * bought + 1) / 10, bought]
+    assert raw(made, "purchase per view") == pytest.approx(scaled(np.log(rates), np.log(bought)), abs=1e-4)
     # The window ends with the last event that counts, the purchase on day 3; c was only shown.
     days = np.log1p([1.0, 0.0])
     assert raw(made, "recency") == pytest.approx(scaled([*days, days.mean()], days.mean()), abs=1e-4)
@@ -184,9 +174,7 @@ def test_statistics_by_hand():
     np.testing.assert_array_equal(encoded[:, -1], [0, 1, 0])
     np.testing.assert_array_equal(encoded[[0, 2], :-1], made.values[[2, 0]])
     np.testing.assert_array_equal(encoded[1], made.new_item)
-
-
-def test_more_successes_than_trials_are_no_rate_above_one():
+    # More successes than trials are no rate above one.
     rows = [("u", "a", 0, "view"), *[("u", "a", 0, "purchase")] * 9, *[("u", "b", 0, "view")] * 5]
     made = fit_statistics(table(*rows))
     rates = np.log([(4 * 1.5 / 7 + 1) / 5, (4 * 1.5 / 7) / 9])
@@ -210,21 +198,19 @@ def test_a_planted_leak_changes_nothing():
 
 
 def test_what_types_exist_decides_the_columns():
-    only = fit_statistics(table(("u", "a", 0, "rating"), ("u", "b", DAY, "rating"), ("u", "b", DAY, "rating")))
-    assert only.columns == ("rating", "recency")
-    assert fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")), recency=False).columns == ("view",)
-    clicks = fit_statistics(table(("u", "a", 0, "click"), ("u", "a", 0, "cart"), ("u", "b", 0, "click")))
-    assert clicks.columns[2] == "cart per view"
-    shown = fit_statistics(table(("u", "a", 0, "impression"), ("u", "b", 0, "impression")))
-    assert shown.columns == ("impression",)
+    def columns(*events, **more):
+        return fit_statistics(table(*(("u", item, day * DAY, kind) for item, day, kind in events)), **more).columns
+
+    assert columns(("a", 0, "rating"), ("b", 1, "rating"), ("b", 1, "rating")) == ("rating", "recency")
+    assert columns(("a", 0, "view"), ("b", 0, "view"), recency=False) == ("view",)
+    assert columns(("a", 0, "click"), ("a", 0, "cart"), ("b", 0, "click"))[2] == "cart per view"
+    assert columns(("a", 0, "impression"), ("b", 0, "impression")) == ("impression",)
     # A column that never differs says nothing, and neither do no events.
     same = fit_statistics(table(("u", "a", 0, "view"), ("u", "b", 0, "view")))
     assert not same.values.any() and not same.prior.any()
     none = fit_statistics(table())
     assert none.columns == () and none.encode(["a"]).tolist() == [[1.0]]
-
-
-def test_the_columns_of_a_parent_are_kept():
+    # The columns of a parent are kept.
     made, again = fit_statistics(EVENTS), fit_statistics(EVENTS, columns=("recency", "rating", "view"))
     assert again.columns == ("recency", "rating", "view")
     assert raw(again, "view") == raw(made, "view") and raw(again, "recency") == raw(made, "recency")
@@ -239,31 +225,26 @@ FOLDED = table(
 
 
 def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all():
-    whole = fit_statistics(FOLDED, folds=1)
-    made = fit_statistics(FOLDED, folds=3)
+    whole, made = (fit_statistics(FOLDED, folds=folds) for folds in (1, 3))
     # Who is counted apart decides nothing of what is served and saved.
     assert made.fingerprint == whole.fingerprint and not whole.others and len(made.others) == 3
     assert user_folds(["user 0", "user 1", "user 3"], 3).tolist() == [0, 1, 2]
-    first, second, third = made.others
+    _, second, third = made.others
     assert [own.item_ids for own in made.others] == [("a", "b"), ("a", "b", "c"), ("a", "b", "c")]
-    logs = np.log1p([4, 3, 1])
-    view = made.columns.index("view")
+    logs, view = np.log1p([4, 3, 1]), made.columns.index("view")
 
     def read(count):
         return (np.log1p(count * 3 / 2) - logs.mean()) / logs.std()
 
-    assert first.values[:, view] == pytest.approx([read(1), read(3)], abs=1e-5)
-    assert second.values[:, view] == pytest.approx([read(3), read(1), read(1)], abs=1e-5)
-    assert third.values[:, view] == pytest.approx([read(4), read(2), read(1)], abs=1e-5)
+    views = [read(1), read(3)], [read(3), read(1), read(1)], [read(4), read(2), read(1)]
+    for own, counts in zip(made.others, views, strict=True):
+        assert own.values[:, view] == pytest.approx(counts, abs=1e-5)
     # One purchase on four views: (4 mean + 3 / 2) / (4 + 6), with the catalog's mean of 1.5 / 9.
-    rates = [(4 * 1.5 / 9 + 1) / 8, 4 * 1.5 / 9 / 7, 4 * 1.5 / 9 / 5]
-    scale = np.log(rates)
-    rate = made.columns.index("purchase per view")
+    scale = np.log([(4 * 1.5 / 9 + 1) / 8, 4 * 1.5 / 9 / 7, 4 * 1.5 / 9 / 5])
     expected = (np.log((4 * 1.5 / 9 + 1.5) / 10) - scale.mean()) / scale.std()
-    assert third.values[0, rate] == pytest.approx(expected, abs=1e-4)
+    assert third.values[0, made.columns.index("purchase per view")] == pytest.approx(expected, abs=1e-4)
     # Without user 1 the last event on b is user 3's, a day before the newest of all.
-    days = np.log1p([1.0, 0.0, 2 - 9 / DAY])
-    recency = made.columns.index("recency")
+    days, recency = np.log1p([1.0, 0.0, 2 - 9 / DAY]), made.columns.index("recency")
     assert second.values[1, recency] == pytest.approx((np.log1p(1.0) - days.mean()) / days.std(), abs=1e-4)
     encoded = ItemFeatures(statistics=made).encode(["c", "b", "never seen"], None).by_fold.numpy()
     assert encoded.shape == (3, 3, len(made.columns) + 1)
@@ -288,7 +269,7 @@ def test_the_encoder_starts_as_nothing_and_makes_some_items_look_new_in_training
     made = fit_statistics(EVENTS)
     rows = torch.from_numpy(made.encode(["a"] * 400))
     torch.manual_seed(0)
-    encoder = StatisticsEncoder(made, StatisticsConfig(dropout=0.25), 2).eval()
+    encoder = module.StatisticsEncoder(made, StatisticsConfig(dropout=0.25), 2).eval()
     assert not encoder(rows).any()
     with torch.no_grad():
         encoder.output.weight.fill_(1.0)
@@ -300,27 +281,17 @@ def test_the_encoder_starts_as_nothing_and_makes_some_items_look_new_in_training
     assert (own - new).abs().max() > 1e-3
 
 
-# ---- a leak ----
-
-
 def leaning(hub, space, encoded, folds):
-    """How much higher than items nobody took a spoke of statistics alone scores popular ones, and rare ones, where due.
-
-    Items 0 to 3 are taken by everybody, three of them first; 10 to 59 each by one user, last; nobody takes 60 to 99.
-    """
+    """How much higher than items nobody took a spoke of statistics alone scores popular ones, and rare ones, where due:
+    items 0 to 3 are taken by everybody, three of them first; 10 to 59 each by one user, last; nobody takes 60 to 99."""
     n, ids = 100, [f"item {row:03d}" for row in range(100)]
     taken = {f"user {user:02d}": [*((user + step) % 4 for step in range(3)), 10 + user] for user in range(50)}
     events = table(*((user, ids[item], 10 * t, "view") for user, own in taken.items() for t, item in enumerate(own)))
     cleaned = clean_sessions(events, SessionSettings(min_length=1, mode="per_user"))
-    config = SpokeConfig.model_validate(
-        {
-            "transformer": {"dimension": 8, "max_length": 4, "dropout": 0.0},
-            "content": [],
-            "ids": False,
-            "statistics": {"dropout": 0.0, "folds": folds},
-            "training": {"max_epochs": 25, "negatives": 64, "learning_rate": 0.03, "tokens_per_batch": 64},
-        }
-    )
+    own = {"content": [], "ids": False, "transformer": {"dimension": 8, "max_length": 4, "dropout": 0.0}}
+    training = {"max_epochs": 25, "negatives": 64, "learning_rate": 0.03, "tokens_per_batch": 64}
+    statistics = {"dropout": 0.0, "folds": folds}
+    config = SpokeConfig.model_validate({**own, "training": training, "statistics": statistics})
     features = ItemFeatures(statistics=fit_statistics(events, folds, recency=False))
     torch.manual_seed(0)
     model = BehaviourModel(config, hub.fusion, space, 0, features)
@@ -328,16 +299,14 @@ def leaning(hub, space, encoded, folds):
     train_behaviour(model, inputs, build_sequences(cleaned.frame, pl.Series("item_id", ids)), config)
     vectors = model.item_vectors(inputs)
     after_one, after_three = model.session_vectors(vectors, [np.array([0]), np.array([0, 1, 2])]) @ vectors.T
-    popular = after_one[:4].mean() - after_one[60:].mean()
-    return popular, after_three[10:60].mean() - after_three[60:].mean()
+    return after_one[:4].mean() - after_one[60:].mean(), after_three[10:60].mean() - after_three[60:].mean()
 
 
 def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space, encoded):
     """Counted over everybody, an event on record tells each rare target; over the other folds it says nothing."""
-    popular, rare = leaning(hub, space, encoded, folds=1)
-    assert popular > 1 and rare > 1
-    popular, rare = leaning(hub, space, encoded, folds=5)
-    assert popular > 1 and rare < 0.1
+    for folds, told in ((1, True), (5, False)):
+        popular, rare = leaning(hub, space, encoded, folds)
+        assert popular > 1 and (rare > 1 if told else rare < 0.1)
 
 
 def test_a_users_fold_depends_on_the_name_alone_and_folds_are_about_equally_large():

@@ -12,10 +12,8 @@ from hubspoke.spokes.spoke import Spoke
 @pytest.fixture(scope="module")
 def seen():
     """Item 0 on the first three days, item 1 on the last one and half a day before, item 2 never."""
-    times = np.array([0, 1, 2, 39.5, 40]) * DAY
-    return Sequences(
-        np.array([0, 0, 0, 1, 1]), times.astype(np.int64), np.array([0, 2, 5]), np.array([0, 1]), ("a", "b"), 3
-    )
+    items, times = np.array([0, 0, 0, 1, 1]), (np.array([0, 1, 2, 39.5, 40]) * DAY).astype(np.int64)
+    return Sequences(items, times, np.array([0, 2, 5]), np.array([0, 1]), ("a", "b"), 3)
 
 
 # 38 days back is the moment of the last of item 0's events, which lies just outside.
@@ -58,8 +56,7 @@ HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [5])]
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
 def test_the_trend_is_added_to_every_started_session(spoke, trending, encoded, item_ids, exclude_seen):
-    plain = spoke.embed_items(item_ids, encoded)
-    vectors = trending.embed_items(item_ids, encoded)
+    plain, vectors = (own.embed_items(item_ids, encoded) for own in (spoke, trending))
     assert vectors.shape[1] == trending.dimension == plain.shape[1] + 2
     before = spoke.embed_sessions(plain, HISTORIES, exclude_seen=exclude_seen) @ plain.T
     after = trending.embed_sessions(vectors, HISTORIES, exclude_seen=exclude_seen) @ vectors.T
@@ -77,16 +74,14 @@ def test_the_trend_is_a_part_of_the_explanation(trending, encoded, item_ids):
     np.testing.assert_allclose(told.events["trend"], 0, atol=1e-9)
 
 
-def test_a_saved_trend_comes_back(trending, spoke, hub, encoded, item_ids, tmp_path):
+def test_a_saved_trend_comes_back_and_half_of_one_or_counts_of_other_items_are_refused(
+    trending, spoke, hub, encoded, item_ids, tmp_path
+):
     trending.save(tmp_path)
     loaded = Spoke.load(tmp_path, hub)
     assert loaded.spans == (0, 7)
     assert loaded.space_fingerprint == trending.space_fingerprint != spoke.space_fingerprint
     np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), trending.embed_items(item_ids, encoded))
-
-
-def test_half_a_trend_is_no_trend_and_counts_of_other_items_are_refused(trending, tmp_path):
-    trending.save(tmp_path)
     (tmp_path / "trend.json").write_text('{"spans": [7], "items": ["one"]}')
     with pytest.raises(ValueError, match=r"\(12, 2\) for \(1, 1\)"):
         Trend.load(tmp_path)
