@@ -1,6 +1,7 @@
 """Encoders of every kind, small and random where no weights are installed, and pictures to look at."""
 
 import json
+import shutil
 
 import numpy as np
 import open_clip
@@ -81,15 +82,11 @@ def bert(tmp_path_factory, save_transformer):
 def make_clip(tmp_path_factory):
     """The folder of a random dual encoder of open_clip, with any changes of its architecture."""
 
-    def make(custom_text=False, **changes):
+    def make(custom_text=False, vision_cfg=None, text_cfg=None):
         folder = tmp_path_factory.mktemp("clip")
         vision = {"image_size": 32, "layers": 2, "width": 16, "head_width": 8, "patch_size": 16}
         text = {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
-        whole = {
-            "embed_dim": 12,
-            "vision_cfg": vision | changes.get("vision_cfg", {}),
-            "text_cfg": text | changes.get("text_cfg", {}),
-        }
+        whole = {"embed_dim": 12, "vision_cfg": vision | (vision_cfg or {}), "text_cfg": text | (text_cfg or {})}
         named = whole | ({"custom_text": True} if custom_text else {})
         (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": named}))
         torch.manual_seed(0)
@@ -103,17 +100,12 @@ def make_clip(tmp_path_factory):
 @pytest.fixture(scope="session")
 def names(bert, make_clip, tmp_path_factory):
     """The encoders that the contract is tried on, by label."""
-    first = tmp_path_factory.mktemp("first")
-    for path in bert.iterdir():
-        (first / path.name).write_bytes(path.read_bytes())
+    first = shutil.copytree(bert, tmp_path_factory.mktemp("first") / "bert")
     (first / "1_Pooling").mkdir()
     (first / "1_Pooling" / "config.json").write_text('{"pooling_mode_cls_token": true}')
-    clips = {
-        "clip": {},
-        "clip custom text": {"custom_text": True},
-        "clip pooled at eos": {"text_cfg": {"pool_type": "eos", "eos_id": 49407}},
-        "clip average": {"vision_cfg": {"pool_type": "avg", "final_ln_after_pool": True}},
-    }
+    eos, average = {"pool_type": "eos", "eos_id": 49407}, {"pool_type": "avg", "final_ln_after_pool": True}
+    clips = {"clip": {}, "clip custom text": {"custom_text": True}}
+    clips |= {"clip pooled at eos": {"text_cfg": eos}, "clip average": {"vision_cfg": average}}
     return {
         "tiny": "tiny",
         "bert": f"hf:{bert}",

@@ -2,8 +2,9 @@ import contextlib
 import hashlib
 import logging
 import os
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,16 +18,13 @@ from hypothesis import strategies as st
 class CountingEncoder:
     """Vector of a text: four numbers out of its digest. Remembers what it was asked for."""
 
-    name = "counting"
-    dimension = 4
+    name, dimension = "counting", 4
 
-    def __init__(self, fingerprint="f" * 64, fail_after=None):
-        self.fingerprint = fingerprint
-        self.ran = []
-        self.fail_after = fail_after
+    def __init__(self, fingerprint="f" * 64, fail_after=99):
+        self.fingerprint, self.fail_after, self.ran = fingerprint, fail_after, []
 
     def encode(self, inputs, progress=None):
-        if self.fail_after is not None and len(self.ran) >= self.fail_after:
+        if len(self.ran) >= self.fail_after:
             raise KeyboardInterrupt
         self.ran += inputs
         if progress is not None:
@@ -49,8 +47,7 @@ def shards(directory):
 
 def test_only_missing_inputs_run_and_duplicates_once(tmp_path):
     run(CountingEncoder(), ["a", "b"], tmp_path)
-    encoder = CountingEncoder()
-    texts = ["c", "a", "d", "c", "b", "d", "a"]
+    encoder, texts = CountingEncoder(), ["c", "a", "d", "c", "b", "d", "a"]
     np.testing.assert_array_equal(run(encoder, texts, tmp_path), expected(texts))
     assert encoder.ran == ["c", "d"]
     other = CountingEncoder("1" * 64)  # another fingerprint is another cache
@@ -60,21 +57,16 @@ def test_only_missing_inputs_run_and_duplicates_once(tmp_path):
 
 def test_an_interrupted_run_resumes_after_its_last_shard(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 2)
-    texts = list("abcdefg")
-    broken = CountingEncoder(fail_after=4)
+    texts, broken = list("abcdefg"), CountingEncoder(fail_after=4)
     with contextlib.suppress(KeyboardInterrupt):
         run(broken, texts, tmp_path)
     assert broken.ran == list("abcd") and len(shards(tmp_path)) == 2
     second = CountingEncoder()
     np.testing.assert_array_equal(run(second, texts, tmp_path), expected(texts))
     assert second.ran == list("efg")
-
-
-def test_progress_starts_with_what_is_known_and_ends_at_the_total(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_module, "SHARD_ROWS", 2)
-    run(CountingEncoder(), ["a"], tmp_path)
+    # Progress starts with what is known and ends at the total.
     calls = []
-    run(CountingEncoder(), ["a", "b", "b", "c", "d"], tmp_path, lambda done, total: calls.append((done, total)))
+    run(CountingEncoder(), ["a", "h", "h", "i", "j"], tmp_path, lambda done, total: calls.append((done, total)))
     assert calls == [(1, 4), (3, 4), (4, 4)]
 
 
@@ -108,33 +100,30 @@ def test_merging_drops_duplicates_and_old_leftovers_only(tmp_path, monkeypatch):
     cache, key = EmbeddingCache(tmp_path), b"k" * 32
     cache.put("f", [key], np.ones((1, 4), dtype=np.float32))
     old, young = tmp_path / "f" / ".old.tmp", tmp_path / "f" / ".young.tmp"
-    old.write_bytes(b"x")
-    young.write_bytes(b"x")
+    for leftover in (old, young):
+        leftover.write_bytes(b"x")
     os.utime(old, (0, 0))
     monkeypatch.setattr(cache_module, "COMPACT_AT", 1)
     cache.put("f", [key, b"l" * 32], np.full((2, 4), 2, dtype=np.float32))
-    assert len(shards(tmp_path)) == 1
-    assert not old.exists() and young.exists()
+    assert len(shards(tmp_path)) == 1 and not old.exists() and young.exists()
     vectors, found = cache.get("f", [key, b"l" * 32, b"m" * 32], 4)
     assert found.tolist() == [True, True, False]
     assert vectors[1].tolist() == [2, 2, 2, 2] and vectors[2].tolist() == [0, 0, 0, 0]
 
 
 def test_shards_merged_away_while_reading_are_found_again(tmp_path, monkeypatch):
-    cache = EmbeddingCache(tmp_path)
+    cache, listed, calls = EmbeddingCache(tmp_path), EmbeddingCache._shards, []
     for key in (b"a", b"b", b"c"):
         cache.put("f", [key * 32], np.full((1, 4), ord(key), dtype=np.float32))
-    listed = EmbeddingCache._shards
-    calls = []
 
     def merge_after_the_first_listing(self, fingerprint):
         paths = listed(self, fingerprint)
         calls.append(len(paths))
         if len(calls) == 1:
-            monkeypatch.setattr(cache_module, "COMPACT_AT", 1)
-            monkeypatch.setattr(EmbeddingCache, "_shards", listed)
-            self._compact(fingerprint)
-            monkeypatch.setattr(EmbeddingCache, "_shards", merge_after_the_first_listing)
+            with monkeypatch.context() as patched:
+                patched.setattr(cache_module, "COMPACT_AT", 1)
+                patched.setattr(EmbeddingCache, "_shards", listed)
+                self._compact(fingerprint)
         return paths
 
     monkeypatch.setattr(EmbeddingCache, "_shards", merge_after_the_first_listing)
@@ -147,21 +136,10 @@ def test_neighbours_may_write_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 3)
     monkeypatch.setattr(cache_module, "COMPACT_AT", 2)
     texts = [str(number) for number in range(40)]
-    results, failures = [], []
-
-    def work(order):
-        try:
-            results.append((order, run(CountingEncoder(), order, tmp_path)))
-        except Exception as error:  # a thread's error must reach the test
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(texts[shift:] + texts[:shift],)) for shift in (0, 10, 20, 30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == [] and len(results) == 4
-    for order, vectors in results:
+    orders = [texts[shift:] + texts[:shift] for shift in (0, 10, 20, 30)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda order: run(CountingEncoder(), order, tmp_path), orders))
+    for order, vectors in zip(orders, results, strict=True):
         np.testing.assert_array_equal(vectors, expected(order))
     encoder = CountingEncoder()
     np.testing.assert_array_equal(run(encoder, texts, tmp_path), expected(texts))
@@ -177,27 +155,20 @@ def test_bad_hashes_are_refused(tmp_path):
             encode_cached(encoder, ["a"], [wrong], cache)
 
 
-def test_vectors_that_are_not_finite_are_never_stored(tmp_path):
+def test_vectors_that_are_not_finite_and_half_a_shard_are_never_stored(tmp_path, monkeypatch):
     encoder = CountingEncoder()
     encoder.encode = lambda inputs, progress=None: np.full((len(inputs), 4), np.nan, dtype=np.float32)
     with pytest.raises(HubspokeError, match="counting gave vectors that are not finite"):
         run(encoder, ["a"], tmp_path)
-    assert shards(tmp_path) == []
-
-
-def test_a_full_disk_is_one_sentence_and_leaves_no_half_shard(tmp_path, monkeypatch):
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(HubspokeError, match=r"cannot be written \(No space left on device\); free some space"):
         run(CountingEncoder(), ["a"], tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_hashes_are_of_the_content(tmp_path):
-    (tmp_path / "a").write_text("abc")
-    (tmp_path / "b").write_text("abc")
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("abc")
     a, b = file_hashes([tmp_path / "a", str(tmp_path / "b")])
     assert a == b == text_hashes(["abc"])[0]
     assert a == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1

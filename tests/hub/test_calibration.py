@@ -15,8 +15,8 @@ def config(**settings):
     return CalibrationConfig(**{"power": 1.0, "prior_items": 1e-9} | settings)
 
 
-def catalog(n=200, d=6, seed=0):
-    rng = np.random.default_rng(seed)
+def catalog(n=200, d=6):
+    rng = np.random.default_rng(0)
     return (rng.standard_normal((n, d)) @ rng.standard_normal((d, d)) + 3).astype(np.float32)
 
 
@@ -31,17 +31,12 @@ def test_a_known_catalog_is_centred_and_each_axis_divided_by_its_deviation():
     np.testing.assert_allclose(half.transform, [[2**-0.5, 0], [0, 1]], atol=1e-6)
 
 
-def test_power_zero_only_centres():
-    x = catalog()
+def test_power_zero_only_centres_and_full_power_gives_the_identity_covariance():
+    x = catalog(n=500)
     fitted = fit_calibration(x, config(power=0.0))
     np.testing.assert_allclose(fitted.transform.T @ fitted.transform, np.eye(6), atol=1e-5)
-    centred = unit_rows(x - x.mean(axis=0))
-    out = fitted.apply(x)
+    centred, out = unit_rows(x - x.mean(axis=0)), fitted.apply(x)
     np.testing.assert_allclose(out @ out.T, centred @ centred.T, atol=1e-5)
-
-
-def test_full_power_gives_the_identity_covariance():
-    x = catalog(n=500)
     fitted = fit_calibration(x, config())
     white = (x - fitted.mean) @ fitted.transform
     np.testing.assert_allclose(white.T @ white / len(x), np.eye(6), atol=1e-3)
@@ -63,11 +58,14 @@ def test_rank(max_rank, rank):
     np.testing.assert_array_equal(cut.transform, full.transform[:, :rank])
 
 
+ONE = np.array([[3, 4, 0]], np.float32)
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_catalog_of_one_item_is_left_as_it_is(n):
-    fitted = fit_calibration(np.array([[3, 4, 0]], np.float32)[:n], config())
+    fitted = fit_calibration(ONE[:n], config())
     np.testing.assert_array_equal(fitted.transform, np.eye(3))
-    np.testing.assert_allclose(fitted.apply(np.array([[3, 4, 0]], np.float32)), [[0.6, 0.8, 0]], atol=1e-6)
+    np.testing.assert_allclose(fitted.apply(ONE), [[0.6, 0.8, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])
@@ -87,11 +85,10 @@ def test_a_refit_is_the_same_and_the_fingerprint_says_so():
     assert a.fingerprint == Calibration(a.mean, np.asfortranarray(a.transform)).fingerprint
 
 
-@given(
-    hnp.arrays(np.float32, st.tuples(st.integers(2, 12), st.integers(1, 5)), elements=st.floats(-10, 10, width=32)),
-    st.floats(0, 1),
-    st.integers(1, 6),
-)
+ROWS = hnp.arrays(np.float32, st.tuples(st.integers(2, 12), st.integers(1, 5)), elements=st.floats(-10, 10, width=32))
+
+
+@given(ROWS, st.floats(0, 1), st.integers(1, 6))
 def test_every_row_is_a_unit_vector_or_zero(x, power, max_rank):
     out = fit_calibration(x, CalibrationConfig(power=power, max_rank=max_rank)).apply(x)
     assert out.shape == (len(x), min(max_rank, x.shape[1])) and out.dtype == np.float32

@@ -13,34 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def sequences(*rows, n_items=9):
-    lengths = [len(row) for row in rows]
-    n = sum(lengths)
-    return Sequences(
-        items=np.array([item for row in rows for item in row], np.int64),
-        timestamps=np.arange(n, dtype=np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        users=np.arange(len(rows), dtype=np.int64),
-        user_ids=tuple(f"u{i}" for i in range(len(rows))),
-        n_items=n_items,
-    )
+def pairs_of(*rows, window):
+    lengths, users = [len(row) for row in rows], np.arange(len(rows))
+    items = np.array([item for row in rows for item in row], np.int64)
+    held = Sequences(items, np.arange(len(items)), np.cumsum([0, *lengths]), users, tuple(map(str, users)), 9)
+    return co_engaged_pairs(held, window).tolist()
 
 
 def test_pairs_are_neighbours_within_the_window_and_one_sequence():
-    found = co_engaged_pairs(sequences([0, 1, 2, 3], [4, 5], [6]), window=2)
-    assert found.tolist() == [[0, 1], [1, 2], [2, 3], [4, 5], [0, 2], [1, 3]]
+    expected = [[0, 1], [1, 2], [2, 3], [4, 5], [0, 2], [1, 3]]
+    assert pairs_of([0, 1, 2, 3], [4, 5], [6], window=2) == expected
 
 
 @given(st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), max_size=4), st.integers(1, 4))
 def test_pairs_equal_the_plain_definition(rows, window):
-    expected = sorted(
-        [row[i], row[j]]
-        for row in rows
-        for i in range(len(row))
-        for j in range(i + 1, min(len(row), i + window + 1))
-        if row[i] != row[j]
-    )
-    assert sorted(co_engaged_pairs(sequences(*rows), window).tolist()) == expected
+    steps = [(row, i, j) for row in rows for i in range(len(row)) for j in range(i + 1, min(len(row), i + window + 1))]
+    assert sorted(pairs_of(*rows, window=window)) == sorted([row[i], row[j]] for row, i, j in steps if row[i] != row[j])
 
 
 def test_the_loss_by_hand():
@@ -49,32 +37,27 @@ def test_the_loss_by_hand():
     columns = math.log(math.e + math.exp(2)) - 1 + math.log(1 + math.exp(3)) - 3
     none = torch.zeros(2, 2, dtype=torch.bool)
     assert info_nce_loss(similarity, none).item() == pytest.approx((rows + columns) / 4)
-
-
-def test_a_masked_entry_is_no_negative_and_the_diagonal_stays():
-    similarity = torch.tensor([[1.0, 0.0], [2.0, 3.0]])
+    # A masked entry is no negative and the diagonal stays.
     same = torch.tensor([[True, False], [True, True]])  # (1, 0) is out: row 1 and column 0 have no negative left
     expected = (math.log(math.e + 1) - 1 + math.log(1 + math.exp(3)) - 3) / 4
     assert info_nce_loss(similarity, same).item() == pytest.approx(expected)
-    assert info_nce_loss(similarity, torch.ones(2, 2, dtype=torch.bool)).item() == 0.0
+    assert info_nce_loss(similarity, ~none).item() == 0.0
 
 
 def domain(n=40, seed=0, image=True):
     """Items whose first coordinate is their group, drowned in noise; pairs lie within a group."""
-    rng = np.random.default_rng(seed)
-    group = np.arange(n) % 4
+    rng, group = np.random.default_rng(seed), np.arange(n) % 4
     text = rng.standard_normal((n, 12)).astype(np.float32)
     text[:, :4] += np.eye(4, dtype=np.float32)[group]
-    picture = rng.standard_normal((n, 4 if image else 0)).astype(np.float32)
-    encoded = EncodedItems(text, picture)
+    encoded = EncodedItems(text, rng.standard_normal((n, 4 if image else 0)).astype(np.float32))
     partner = (np.arange(n)[:, None] + 4 * np.arange(1, 6)) % n
     pairs = np.stack([np.repeat(np.arange(n), 5), partner.ravel()], axis=1).astype(np.int64)
     return ContrastiveDomain(encoded, fit_content_space(encoded, HubConfig()), pairs)
 
 
-def start(image=4):
+def start(image=True):
     torch.manual_seed(0)
-    return BaseFusion(12, image, FusionConfig(hidden=16)).eval()
+    return BaseFusion(12, 4 if image else 0, FusionConfig(hidden=16)).eval()
 
 
 def run(domains, steps=60, seed=0, fusion=None, **kept):
@@ -84,14 +67,11 @@ def run(domains, steps=60, seed=0, fusion=None, **kept):
 
 @pytest.mark.parametrize("image", [True, False])
 def test_training_lowers_the_loss_on_a_planted_structure(image):
-    progress = []
-    begin = start(image=4 if image else 0)
+    progress, begin, domains = [], start(image), [domain(image=image), domain(seed=1, image=image)]
     before = {name: weight.clone() for name, weight in begin.state_dict().items()}
-    domains = [domain(image=image), domain(seed=1, image=image)]
     fusion, losses = run(domains, fusion=begin, progress=lambda *done: progress.append(done))
     assert len(losses) == 60 and np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
-    assert progress[0] == (1, 60) and progress[-1] == (60, 60)
-    assert not fusion.training
+    assert progress[0] == (1, 60) and progress[-1] == (60, 60) and not fusion.training
     # A copy was trained.
     assert all(torch.equal(weight, before[name]) for name, weight in begin.state_dict().items())
 
@@ -104,14 +84,14 @@ def test_the_seed_decides():
 
 @pytest.mark.parametrize("case", ["no steps", "no domains", "no pairs", "no content"])
 def test_nothing_to_train_changes_nothing(case):
-    own = domain()
-    if case == "no pairs":
-        own = ContrastiveDomain(own.encoded, own.space, own.pairs[:0])
-    if case == "no content":
-        empty = own.encoded.without("text").without("image")
-        own = ContrastiveDomain(empty, fit_content_space(empty, HubConfig()), own.pairs)
-    begin = start()
-    fusion, losses = run([] if case == "no domains" else [own], steps=0 if case == "no steps" else 3, fusion=begin)
+    own, begin = domain(), start()
+    empty = own.encoded.without("text").without("image")
+    domains = {
+        "no domains": [],
+        "no pairs": [ContrastiveDomain(own.encoded, own.space, own.pairs[:0])],
+        "no content": [ContrastiveDomain(empty, fit_content_space(empty, HubConfig()), own.pairs)],
+    }
+    fusion, losses = run(domains.get(case, [own]), steps=0 if case == "no steps" else 3, fusion=begin)
     assert losses == []
     assert all(torch.equal(weight, begin.state_dict()[name]) for name, weight in fusion.state_dict().items())
 
@@ -119,8 +99,7 @@ def test_nothing_to_train_changes_nothing(case):
 def test_the_loss_is_taken_on_the_content_score():
     own = domain()
     space = CalibratedSpace(own, 0.3, torch.device("cpu"))
-    z = space.embed(space.x).numpy()
-    content = own.space.embed(own.encoded)
+    z, content = space.embed(space.x).numpy(), own.space.embed(own.encoded)
     expected = (content * own.space.modality_weights(0.3)) @ content.T
     np.testing.assert_allclose(z @ z.T, expected, atol=1e-5)
 
@@ -128,23 +107,17 @@ def test_the_loss_is_taken_on_the_content_score():
 @pytest.mark.parametrize(
     ("pairs", "same"),
     [
-        # anchors and positives all different: nothing is masked
-        ([[0, 1], [2, 3]], [[0, 0], [0, 0]]),
-        # one positive twice: no negative of either anchor
-        ([[0, 1], [2, 1]], [[0, 1], [1, 0]]),
-        # one anchor twice: both positives are its partners
-        ([[0, 1], [0, 3]], [[0, 1], [1, 0]]),
-        # anchor 0 is itself the positive of pair 1
-        ([[0, 1], [2, 0]], [[0, 1], [0, 0]]),
+        ([[0, 1], [2, 3]], [[0, 0], [0, 0]]),  # anchors and positives all different: nothing is masked
+        ([[0, 1], [2, 1]], [[0, 1], [1, 0]]),  # one positive twice: no negative of either anchor
+        ([[0, 1], [0, 3]], [[0, 1], [1, 0]]),  # one anchor twice: both positives are its partners
+        ([[0, 1], [2, 0]], [[0, 1], [0, 0]]),  # anchor 0 is itself the positive of pair 1
     ],
 )
 def test_an_item_is_no_negative_of_its_partners_or_of_itself(pairs, same):
-    own = domain()
-    fusion = start()
-    space = CalibratedSpace(own, 0.3, torch.device("cpu"))
+    fusion, rows = start(), torch.tensor(pairs)
+    space = CalibratedSpace(domain(), 0.3, torch.device("cpu"))
     with torch.no_grad():
         z = space.embed(fusion(space.x))
-        rows = torch.tensor(pairs)
         expected = info_nce_loss(z[rows[:, 0]] @ z[rows[:, 1]].T / 0.2, torch.tensor(same, dtype=torch.bool))
         assert pair_loss(fusion, space, np.array(pairs), 0.2).item() == pytest.approx(expected.item(), abs=1e-6)
 
@@ -153,7 +126,6 @@ def test_an_item_is_no_negative_of_its_partners_or_of_itself(pairs, same):
 @given(st.permutations(range(6)))
 def test_the_loss_does_not_depend_on_the_order_of_pairs(order):
     rng = np.random.default_rng(0)
-    similarity = torch.from_numpy(rng.standard_normal((6, 6)))
-    same = torch.from_numpy(rng.random((6, 6)) < 0.2)
+    similarity, same = torch.from_numpy(rng.standard_normal((6, 6))), torch.from_numpy(rng.random((6, 6)) < 0.2)
     shuffled = info_nce_loss(similarity[order][:, order], same[order][:, order])
     assert shuffled.item() == pytest.approx(info_nce_loss(similarity, same).item())

@@ -17,21 +17,14 @@ def restored_torch():
     torch.use_deterministic_algorithms(deterministic)
 
 
-@pytest.fixture
-def two_gpus(monkeypatch):
+def test_auto_prefers_the_first_gpu_and_each_process_of_a_team_takes_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-
-
-def test_auto_prefers_the_first_gpu(two_gpus):
     assert devices.pick_device("auto") == devices.pick_device("cuda") == torch.device("cuda:0")
-    assert devices.pick_device("cuda:1") == torch.device("cuda:1")
-    assert devices.pick_device("cpu") == torch.device("cpu")
+    for choice in ("cuda:1", "cpu"):
+        assert devices.pick_device(choice) == torch.device(choice)
     with pytest.raises(UsageError, match="sees 2 CUDA GPUs; use auto or cpu"):
         devices.pick_device("cuda:2")
-
-
-def test_each_process_of_a_team_takes_its_own_gpu(two_gpus, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert devices.pick_device("auto") == devices.pick_device("cuda") == torch.device("cuda:1")
     assert devices.pick_device("cuda:0") == torch.device("cuda:0")
@@ -53,31 +46,28 @@ def test_unknown_devices_are_refused(choice):
         devices.pick_device(choice)
 
 
-def test_threads_default_to_the_cores_of_this_process(restored_torch, monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+@pytest.mark.parametrize("asked", [None, "1", "100000", "many", "0"])
+def test_the_default_cap_is_what_a_launcher_asks_for_but_never_more_than_the_cores(restored_torch, monkeypatch, asked):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked or "")
+    if asked is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
     assert devices.usable_cores() == 3
-    assert devices.limit_threads() == devices.usable_cores() == torch.get_num_threads()
+    assert devices.limit_threads() == (1 if asked == "1" else 3) == torch.get_num_threads()
     assert devices.limit_threads(1) == 1 == torch.get_num_threads()
     with pytest.raises(UsageError, match="cap of 0"):
         devices.limit_threads(0)
 
 
-def test_no_reduced_precision_on_cpu():
-    with devices.autocast_for(torch.device("cpu")):
-        product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == torch.float32
-
-
 @pytest.mark.parametrize("supported", [True, False])
 def test_bfloat16_only_on_a_gpu_that_supports_it(monkeypatch, supported):
+    with devices.autocast_for(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     monkeypatch.setattr(torch, "autocast", lambda kind, dtype: ("autocast", kind, dtype))
     chosen = devices.autocast_for(torch.device("cuda:0"))
-    if supported:
-        assert chosen == ("autocast", "cuda", torch.bfloat16)
-    else:
-        assert isinstance(chosen, contextlib.nullcontext)
+    plain = isinstance(chosen, contextlib.nullcontext)
+    assert chosen == ("autocast", "cuda", torch.bfloat16) if supported else plain
 
 
 def test_the_same_seed_draws_the_same_numbers(restored_torch):
@@ -89,9 +79,3 @@ def test_the_same_seed_draws_the_same_numbers(restored_torch):
     assert torch.are_deterministic_algorithms_enabled()
     with pytest.raises(UsageError, match="-1 is out of range"):
         devices.seed_everything(-1)
-
-
-@pytest.mark.parametrize("asked", ["1", "100000", "many", "0"])
-def test_the_default_cap_is_what_a_launcher_asks_for_but_never_more_than_the_cores(restored_torch, monkeypatch, asked):
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert devices.limit_threads() == (1 if asked == "1" else devices.usable_cores())

@@ -10,31 +10,19 @@ from hubspoke.hub.config import HubConfig
 from hubspoke.hub.model import Hub
 from hubspoke.progress import Progress
 
-CONFIG = HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}})
+CONFIG = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}}
+SCHEMA = {"item_id": pl.String, "title": pl.String}
 
 
-def other(**changes):
-    return HubConfig.model_validate(CONFIG.model_dump() | changes)
-
-
-def hub(config=CONFIG):
-    return Hub(config, device="cpu")
+def hub(**changes):
+    return Hub(HubConfig.model_validate(CONFIG | changes), device="cpu")
 
 
 @pytest.fixture
-def pictures(noise):
-    return noise[:3]
-
-
-@pytest.fixture
-def shop(pictures):
+def shop(noise):
     """Four items: text and picture, two pictures, text only, neither."""
-    red, blue, green = pictures
-    items = pl.DataFrame(
-        {"item_id": ["a", "b", "c", "d"], "title": ["red rose", None, "steel spade", None]},
-        schema={"item_id": pl.String, "title": pl.String},
-    )
-    return items, [[red], [blue, green], [], []]
+    titles = ["red rose", None, "steel spade", None]
+    return pl.DataFrame({"item_id": list("abcd"), "title": titles}, schema=SCHEMA), [noise[:1], noise[1:3], [], []]
 
 
 def runs_of(monkeypatch, made):
@@ -47,16 +35,22 @@ def runs_of(monkeypatch, made):
     return runs
 
 
-def test_encoder_vectors_item_by_item(shop, cache, pictures):
-    made = hub()
-    x = made.encode_items(*shop, cache)
+def test_encoder_vectors_item_by_item_and_a_second_call_runs_no_encoder(shop, cache, noise, monkeypatch):
+    seen, (made, again) = [], (hub(), hub())
+    runs, none = (runs_of(monkeypatch, own) for own in (made, again))
+    monkeypatch.setattr(Progress, "__call__", lambda _, *call: seen.append(call))
+    x = made.encode_items(*shop, cache, Progress())
+    assert runs == [("text", 2), ("image", 3)]
+    assert seen[-1] == ("encoding pictures", 3, 3) and ("encoding texts", 2, 2) in seen
+    np.testing.assert_array_equal(again.encode_items(*shop, cache).joined(), x.joined())
+    assert none == [] and "module" not in vars(again.text) and "module" not in vars(again.image)
     assert x.text.shape == (4, 32) and x.image.shape == (4, 32)
     np.testing.assert_array_equal(x.has_text, [True, False, True, False])
     np.testing.assert_array_equal(x.has_image, [True, True, False, False])
     np.testing.assert_allclose(x.text[[0, 2]], made.text.encode(["red rose", "steel spade"]), atol=1e-6)
-    red, blue, green = made.image.encode(pictures)
-    np.testing.assert_allclose(x.image[0], red, atol=1e-6)
+    red, blue, green = made.image.encode(noise[:3])
     mean = (blue + green) / 2
+    np.testing.assert_allclose(x.image[0], red, atol=1e-6)
     np.testing.assert_allclose(x.image[1], mean / np.linalg.norm(mean), atol=1e-6)
 
 
@@ -68,58 +62,32 @@ def test_texts_that_are_not_read_run_no_encoder(shop, cache, monkeypatch):
     np.testing.assert_array_equal(x.joined(), made.encode_items(*shop, cache).without("text").joined())
 
 
-def test_a_second_call_runs_no_encoder(shop, cache, monkeypatch):
-    first = hub()
-    runs = runs_of(monkeypatch, first)
-    x = first.encode_items(*shop, cache)
-    assert runs == [("text", 2), ("image", 3)]
-    again = hub()
-    runs = runs_of(monkeypatch, again)
-    np.testing.assert_array_equal(again.encode_items(*shop, cache).joined(), x.joined())
-    assert runs == []
-    assert "module" not in vars(again.text) and "module" not in vars(again.image)
-
-
-def test_progress_names_its_stages(shop, cache):
-    seen = []
-
-    class Recorded(Progress):
-        def __call__(self, *call):
-            seen.append(call)
-
-    hub().encode_items(*shop, cache, Recorded())
-    assert seen[-1] == ("encoding pictures", 3, 3)
-    assert ("encoding texts", 2, 2) in seen
-
-
-def test_known_hashes_save_reading_the_files_for_the_cache(shop, cache, pictures):
+def test_known_hashes_save_reading_the_files_for_the_cache(shop, cache, noise):
     items, paths = shop
-    red, blue, green = file_hashes(pictures)
-    hashed = items.with_columns(image_sha256=pl.Series([[red], [blue, green], None, []], dtype=pl.List(pl.String)))
+    red, blue, green = file_hashes(noise[:3])
+
+    def told(*hashes):
+        return items.with_columns(image_sha256=pl.Series(hashes, dtype=pl.List(pl.String)))
+
+    hashed = told([red], [blue, green], None, [])
     x = hub().encode_items(hashed, paths, cache)
-    for path in pictures:
+    for path in noise:
         path.unlink()
     np.testing.assert_array_equal(hub().encode_items(hashed, paths, cache).image, x.image)
-    with pytest.raises(InvalidDataError, match="cannot be read"):
-        hub().encode_items(items, paths, cache)
     # As many hashes as pictures, but not item by item, are not taken.
-    shifted = items.with_columns(image_sha256=pl.Series([[blue, green], [red], None, None], dtype=pl.List(pl.String)))
-    with pytest.raises(InvalidDataError, match="cannot be read"):
-        hub().encode_items(shifted, paths, cache)
+    for unknown in (items, told([blue, green], [red], None, None)):
+        with pytest.raises(InvalidDataError, match="cannot be read"):
+            hub().encode_items(unknown, paths, cache)
 
 
 @pytest.mark.parametrize(("missing", "left"), [("text", "image"), ("image", "text")])
 def test_a_hub_of_one_encoder(shop, cache, missing, left):
-    made = hub(other(**{missing: None}))
+    made = hub(**{missing: None})
     x = made.encode_items(*shop, cache)
     assert getattr(x, missing).shape == (4, 0) and getattr(x, left).shape == (4, 32)
     assert list(made.encoder_fingerprints) == [left]
     np.testing.assert_array_equal(made.fusion.fuse(x).joined(), x.joined())
-
-
-def test_no_items(cache):
-    items = pl.DataFrame(schema={"item_id": pl.String, "title": pl.String})
-    assert hub().encode_items(items, [], cache).joined().shape == (0, 64)
+    assert hub().encode_items(pl.DataFrame(schema=SCHEMA), [], cache).joined().shape == (0, 64)
 
 
 def test_the_fingerprint_is_the_same_for_the_same_hub():
@@ -133,19 +101,15 @@ def test_the_fingerprint_is_the_same_for_the_same_hub():
     assert moved.fingerprint != hub().fingerprint
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"text_fields": ["title"]},
-        {"calibration": {"power": 0.5}},
-        {"image_calibration": {"max_rank": 7}},
-        {"text": {"name": "tiny:1"}},
-        {"image": None},
-        {"seed": 1},
-    ],
-)
+CHANGES = [
+    *({"text_fields": ["title"]}, {"calibration": {"power": 0.5}}, {"image_calibration": {"max_rank": 7}}),
+    *({"text": {"name": "tiny:1"}}, {"image": None}, {"seed": 1}),
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES)
 def test_the_fingerprint_follows_what_changes_an_embedding(changes):
-    assert hub(other(**changes)).fingerprint != hub().fingerprint
+    assert hub(**changes).fingerprint != hub().fingerprint
 
 
 @pytest.fixture
@@ -170,12 +134,11 @@ def test_a_saved_hub_loads_the_same(saved, shop, cache):
 
 
 def test_another_encoder_is_incompatible(saved):
-    _, folder = saved
-    config = json.loads((folder / "config.json").read_text())
-    config["text"]["name"] = "tiny:7"
-    (folder / "config.json").write_text(json.dumps(config))
+    path = saved[1] / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"text": config["text"] | {"name": "tiny:7"}}))
     with pytest.raises(IncompatibleError, match="text encoder on this machine"):
-        Hub.load(folder, device="cpu")
+        Hub.load(saved[1], device="cpu")
 
 
 @pytest.mark.parametrize("name", ["config.json", "trunks.json", "fusion.safetensors"])
@@ -193,7 +156,7 @@ def test_weights_of_another_shape_are_corrupt(saved, tmp_path):
     _, folder = saved
     wide = tmp_path / "wide"
     wide.mkdir()
-    hub(other(fusion={"hidden": 9})).save(wide)
+    hub(fusion={"hidden": 9}).save(wide)
     (wide / "fusion.safetensors").replace(folder / "fusion.safetensors")
     with pytest.raises(CorruptArtifactError, match="cannot be read"):
         Hub.load(folder, device="cpu")

@@ -3,11 +3,9 @@ from hubspoke.hub.config import HubConfig
 from hubspoke.hub.model import Hub
 from hubspoke.hub.parts import hub_parts, weights_part
 
-CONFIG = HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}})
-
 
 def test_a_hub_is_its_encoders_and_its_fusion():
-    hub = Hub(CONFIG, device="cpu")
+    hub = Hub(HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tiny"}}), device="cpu")
     parts = hub_parts(hub)
     assert [part.name for part in parts] == ["text encoder", "image encoder", "fusion"]
     assert [part.parameters for part in parts] == [None, None, sum(p.numel() for p in hub.fusion.parameters())]
