@@ -16,12 +16,10 @@ def text_states(encoder, layers, texts, cache, progress=None, counts=None):
 
 
 def test_the_base_runs_once_per_input_ever(names, text_encoder, cache):
-    encoder = text_encoder(names["bert"])
-    seen = []
+    encoder, seen = text_encoder(names["bert"]), []
     encoder.module.embeddings.register_forward_hook(lambda module, given, out: seen.extend(out))
     first = text_states(encoder, 1, TEXTS, cache)
-    assert first.lengths.tolist() == [4, 6, 3, 4]
-    assert len(seen) == 3  # the fourth text is the first again
+    assert first.lengths.tolist() == [4, 6, 3, 4] and len(seen) == 3  # the fourth text is the first again
     again = text_states(encoder, 1, [*TEXTS, "garden"], cache)
     assert len(seen) == 4
     np.testing.assert_array_equal(again.rows(np.arange(4)).flat, first.flat)
@@ -29,12 +27,9 @@ def test_the_base_runs_once_per_input_ever(names, text_encoder, cache):
     assert len(seen) == 7  # split elsewhere it is another base
 
 
-def test_pictures_belong_to_their_items(image_encoder, cache, noise):
+def test_pictures_belong_to_their_items_and_progress_counts_texts(text_encoder, image_encoder, cache, noise):
     states = item_states(image_encoder(), 1, noise[:3], file_hashes(noise[:3]), np.array([2, 0, 1]), cache)
     assert states.inputs_of(np.arange(3))[1].tolist() == [0, 0, 2]
-
-
-def test_progress_counts_texts(text_encoder, cache):
     calls = []
     text_states(text_encoder(), 1, TEXTS, cache, lambda done, total: calls.append((done, total)))
     assert calls[-1] == (4, 4) and [done for done, _ in calls] == sorted(done for done, _ in calls)
@@ -47,30 +42,20 @@ def test_a_base_has_a_fingerprint_of_its_own(text_encoder):
 
 
 # Three items: two inputs of 1 and 2 places, none, one of 1 place.
-RAGGED = ItemStates(
-    np.arange(8, dtype=np.float32).reshape(4, 2), np.array([0, 1, 3, 4]), np.array([0, 2, 2, 3])
-)  # fmt: skip
+PLACES = np.arange(8, dtype=np.float32).reshape(4, 2)
+RAGGED = ItemStates(PLACES, np.array([0, 1, 3, 4]), np.array([0, 2, 2, 3]))
 
 
-def test_rows_of_ragged_states():
+def test_items_and_inputs_of_ragged_states():
     own = RAGGED.rows(np.array([2, 1, 0, 2]))
     assert own.flat.tolist() == [[6, 7], [0, 1], [2, 3], [4, 5], [6, 7]]
     assert own.inputs.tolist() == [0, 1, 2, 4, 5] and own.items.tolist() == [0, 1, 1, 3, 4]
     assert own.inputs_of(np.arange(4))[1].tolist() == [0, 2, 2, 3] and len(own) == 4
     assert RAGGED.rows(np.zeros(0, np.int64)).flat.shape == (0, 2)
-
-
-def test_the_inputs_of_some_items():
     inputs, owners = RAGGED.inputs_of(np.array([2, 1, 0, 2]))
     assert inputs.tolist() == [2, 0, 1, 2] and owners.tolist() == [0, 2, 2, 3]
-
-
-def test_states_of_some_inputs_are_padded():
-    given, mask = RAGGED.take(np.array([0, 1]))
+    given, mask = RAGGED.take(np.array([0, 1]))  # padded
     assert given.tolist() == [[[0, 1], [0, 0]], [[2, 3], [4, 5]]] and mask.tolist() == [[True, False], [True, True]]
-
-
-def test_items_without_their_inputs():
     own = RAGGED.without_inputs()
     assert len(own) == 3 and own.flat.shape == (0, 2) and own.inputs_of(np.arange(3))[0].tolist() == []
 

@@ -24,38 +24,20 @@ def clip(make_clip):
     return f"open_clip:hubspoke-test-encoder/{folder / 'open_clip_model.safetensors'}", folder
 
 
-def test_the_text_half_is_open_clips_own_output(clip, text_encoder):
+def test_both_halves_are_open_clips_own_output(clip, text_encoder, image_encoder, draw, tmp_path):
     name, folder = clip
-    model = open_clip.create_model("hubspoke-test-encoder", pretrained=str(folder / "open_clip_model.safetensors"))
+    path, encoder, weights = draw(tmp_path / "a.png"), image_encoder(name), str(folder / "open_clip_model.safetensors")
+    model, preprocess = open_clip.create_model_from_pretrained("hubspoke-test-encoder", pretrained=weights)
     ids = open_clip.get_tokenizer("hubspoke-test-encoder")(["a red shirt", ""])
     expected = model.eval().encode_text(ids, normalize=True).detach().numpy()
     np.testing.assert_allclose(text_encoder(name).encode(["a red shirt", ""]), expected, atol=1e-6)
-
-
-def test_the_image_half_is_open_clips_own_output(clip, image_encoder, draw, tmp_path):
-    name, folder = clip
-    path, encoder = draw(tmp_path / "a.png"), image_encoder(name)
-    model, preprocess = open_clip.create_model_from_pretrained(
-        "hubspoke-test-encoder", pretrained=str(folder / "open_clip_model.safetensors")
-    )
-    expected = model.eval().encode_image(preprocess(Image.open(path))[None], normalize=True).detach().numpy()
+    expected = model.encode_image(preprocess(Image.open(path))[None], normalize=True).detach().numpy()
     np.testing.assert_allclose(encoder.encode([path]), expected, atol=1e-6)
     assert encoder.image_size == 32
     # A folder brings its own picture settings, and a size may be forced.
     local, larger = image_encoder(f"open_clip:local-dir:{folder}"), image_encoder(name, image_size=48)
-    assert not np.allclose(local.encode([path]), expected)
-    assert larger.encode([path]).shape == (1, 12)
-
-
-def test_halves_settings_and_sizes_have_their_own_fingerprints(clip, text_encoder, image_encoder):
-    name, folder = clip
-    encoders = (
-        text_encoder(name),
-        image_encoder(name),
-        image_encoder(name, image_size=48),
-        image_encoder(f"open_clip:local-dir:{folder}"),
-    )
-    assert len({encoder.fingerprint for encoder in encoders}) == 4
+    assert not np.allclose(local.encode([path]), expected) and larger.encode([path]).shape == (1, 12)
+    assert len({own.fingerprint for own in (text_encoder(name), encoder, larger, local)}) == 4
 
 
 def test_weights_of_another_architecture_are_refused(clip, image_encoder, draw, tmp_path):
@@ -69,11 +51,9 @@ def test_weights_of_another_architecture_are_refused(clip, image_encoder, draw, 
 def dual(bert, tmp_path):
     """A dual encoder whose text half is a Hugging Face model, with that model's files beside it."""
     text = {"hf_model_name": str(bert), "hf_tokenizer_name": str(bert), "hf_proj_type": "linear"}
-    config = {
-        "embed_dim": 8,
-        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-        "text_cfg": text | {"hf_pooler_type": "mean_pooler", "context_length": 16},
-    }
+    vision = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16}
+    text |= {"hf_pooler_type": "mean_pooler", "context_length": 16}
+    config = {"embed_dim": 8, "vision_cfg": vision, "text_cfg": text}
     (tmp_path / "dual-test-encoder.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "dual-test-encoder.json")
     model = open_clip.create_model("dual-test-encoder", pretrained_hf=False)
@@ -88,8 +68,8 @@ def test_a_hugging_face_text_half_is_open_clips_own_output(bert, dual, text_enco
     folder, model = dual
     ids = open_clip.tokenizer.HFTokenizer(str(bert), context_length=16)(["red shirt", "dog food"])
     expected = model.encode_text(ids, normalize=True).detach().numpy()
-    text = text_encoder(f"open_clip:local-dir:{folder}")
-    np.testing.assert_allclose(text.encode(["red shirt", "dog food"]), expected, atol=1e-6)
+    found = text_encoder(f"open_clip:local-dir:{folder}").encode(["red shirt", "dog food"])
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_code_that_comes_with_a_text_half_is_never_run(dual, text_encoder, tmp_path):
@@ -104,13 +84,10 @@ def test_code_that_comes_with_a_text_half_is_never_run(dual, text_encoder, tmp_p
         text_encoder(f"open_clip:local-dir:{folder}").encode(["red shirt"])
 
 
-def test_texts_are_read_up_to_their_end_alone(names, text_encoder):
+def test_texts_are_read_up_to_their_end_and_other_halves_cannot_be_split(names, make_clip, text_encoder, image_encoder):
     text = text_encoder(names["clip"])
     assert [len(own) for own in text.tokens(["red shoe", "hose"])] == [4, 3]  # of a context of twelve
     assert text.tokens([]) == []
-
-
-def test_other_halves_cannot_be_split(make_clip, text_encoder, image_encoder):
     vision = {"timm_model_name": "tf_efficientnet_lite0", "timm_pool": "avg", "timm_proj": "linear"}
     folder = make_clip(custom_text=True, text_cfg={"no_causal_mask": True}, vision_cfg=vision)
     with pytest.raises(UsageError, match="no text encoder of open_clip's own that reads from the left"):
@@ -119,25 +96,23 @@ def test_other_halves_cannot_be_split(make_clip, text_encoder, image_encoder):
         image_encoder(f"open_clip:local-dir:{folder}").split(1)
 
 
-def test_unknown_architectures_and_files(tmp_path):
-    with pytest.raises(NotFoundError, match="no architecture 'Nothing'"):
-        find_open_clip("Nothing/tag")
-    with pytest.raises(NotFoundError, match=r"neither a tag of open_clip's ViT-B-32 nor a weights file"):
-        find_open_clip(f"ViT-B-32/{tmp_path}/none.safetensors")
+def test_unknown_architectures_files_and_bad_folders(tmp_path):
     (tmp_path / "w.npz").write_bytes(b"x")
-    with pytest.raises(InvalidDataError, match=r"give a .safetensors file"):
-        find_open_clip(f"ViT-B-32/{tmp_path}/w.npz")
-
-
-def test_bad_folders(tmp_path):
-    with pytest.raises(NotFoundError, match="does not exist"):
-        find_open_clip(f"local-dir:{tmp_path}/none")
-    with pytest.raises(InvalidDataError, match="or weights; add them"):
-        find_open_clip(f"local-dir:{tmp_path}")
+    for name, kind, told in (
+        ("Nothing/tag", NotFoundError, "no architecture 'Nothing'"),
+        (
+            f"ViT-B-32/{tmp_path}/n.safetensors",
+            NotFoundError,
+            r"neither a tag of open_clip's ViT-B-32 nor a weights file",
+        ),
+        (f"ViT-B-32/{tmp_path}/w.npz", InvalidDataError, r"give a .safetensors file"),
+        (f"local-dir:{tmp_path}/none", NotFoundError, "does not exist"),
+        (f"local-dir:{tmp_path}", InvalidDataError, "or weights; add them"),
+    ):
+        with pytest.raises(kind, match=told):
+            find_open_clip(name)
     (tmp_path / "open_clip_model.safetensors").write_text("w")
-    (tmp_path / "open_clip_config.json").write_text("[]")
-    with pytest.raises(InvalidDataError, match="holds a list"):
-        find_open_clip(f"local-dir:{tmp_path}")
-    (tmp_path / "open_clip_config.json").write_text("{}")
-    with pytest.raises(InvalidDataError, match="no complete model_cfg"):
-        find_open_clip(f"local-dir:{tmp_path}")
+    for config, told in (("[]", "holds a list"), ("{}", "no complete model_cfg")):
+        (tmp_path / "open_clip_config.json").write_text(config)
+        with pytest.raises(InvalidDataError, match=told):
+            find_open_clip(f"local-dir:{tmp_path}")

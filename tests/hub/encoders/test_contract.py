@@ -25,9 +25,8 @@ IMAGE = {
     "clip": (12, {1: 5 * 16, 2: 5 * 16}),
     "clip average": (12, {1: 5 * 16}),
 }
-CASES = [("text", label, *own) for label, own in TEXT.items()] + [
-    ("image", label, *own) for label, own in IMAGE.items()
-]
+KINDS = {"text": TEXT, "image": IMAGE}
+CASES = [(kind, label, *own) for kind, known in KINDS.items() for label, own in known.items()]
 DEPTHS = {"tiny": 1, "bert": 3, "clip": 2}
 every = pytest.mark.parametrize(("kind", "label", "width", "splits"), CASES, ids=[f"{c[0]} {c[1]}" for c in CASES])
 
@@ -65,18 +64,16 @@ def test_width_and_fingerprint_build_no_model(load, width, splits, monkeypatch):
 @every
 def test_the_head_over_the_states_is_the_encoder(load, inputs, width, splits, cache):
     encoder = load(batch_size=2)
-    before = encoder.encode(inputs)
+    before, kept = encoder.encode(inputs), np.arange(len(inputs))
     for layers, state in splits.items():
         hashes = text_hashes(inputs) if isinstance(encoder, TextEncoder) else file_hashes(inputs)
-        states = item_states(encoder, layers, inputs, hashes, np.ones(len(inputs), np.int64), cache)
+        states = item_states(encoder, layers, inputs, hashes, np.ones_like(kept), cache)
         assert states.flat.shape[1] == state
-        given, mask = (torch.from_numpy(own) for own in states.take(np.arange(len(inputs))))
-        split = encoder.split(layers)
+        (given, mask), split = map(torch.from_numpy, states.take(kept)), encoder.split(layers)
         with torch.no_grad():
             vectors = torch.nn.functional.normalize(split.head.eval()(given, mask), dim=1).numpy()
         np.testing.assert_allclose(vectors, before, atol=2e-6)
-        linear = {name.rsplit(".", 1)[-1] for name, _ in split.head.named_modules()}
-        assert set(split.targets) & linear
+        assert set(split.targets) & {name.rsplit(".", 1)[-1] for name, _ in split.head.named_modules()}
         # Splitting shares all weights and leaves the encoder as it was.
         owned = {own.untyped_storage().data_ptr() for own in encoder.module.parameters()}
         assert all(own.untyped_storage().data_ptr() in owned for own in split.head.parameters())

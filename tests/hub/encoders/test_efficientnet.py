@@ -30,9 +30,8 @@ def test_every_packaged_weight_lands_in_the_model():
     model = load_efficientnet(LITE0, checkpoint, keep_classifier=True).eval()
     state = torch.load(checkpoint, weights_only=True)
     assert sum(p.numel() for p in state.values()) == sum(p.numel() for p in model.state_dict().values())
-    torch.testing.assert_close(
-        model.get_parameter("blocks.6.0.conv_pwl.weight"), state["_blocks.15._project_conv.weight"]
-    )
+    known = state["_blocks.15._project_conv.weight"]
+    torch.testing.assert_close(model.get_parameter("blocks.6.0.conv_pwl.weight"), known)
     with torch.inference_mode():
         assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
         assert load_efficientnet(LITE0, checkpoint).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 1280)
@@ -68,13 +67,10 @@ def test_a_package_without_its_file_is_named(tmp_path, monkeypatch):
         packaged_checkpoint(LITE0)
 
 
-def test_like_pictures_are_near(image_encoder, draw, noise, tmp_path):
+def test_like_pictures_are_near_and_the_fingerprint_covers_the_size(image_encoder, draw, noise, tmp_path):
     paths = [draw(tmp_path / "a.png"), draw(tmp_path / "b.png", (90, 60)), noise[0]]
     a, b, other = image_encoder(f"package:{LITE0}", image_size=64).encode(paths)
     assert a @ b > 0.8 > a @ other
-
-
-def test_the_fingerprint_covers_the_size(image_encoder):
     own = image_encoder(f"package:{LITE0}").fingerprint
     assert own == image_encoder(f"package:{LITE0}", image_size=160).fingerprint
     assert own != image_encoder(f"package:{LITE0}", image_size=128).fingerprint

@@ -18,19 +18,19 @@ class TestOpenPicture:
         assert upright.getpixel((5, 2)) == (255, 0, 0) and upright.getpixel((5, 27)) == (255, 255, 255)
 
     def test_transparency_becomes_white(self, tmp_path):
-        Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
-        assert open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
-        Image.new("RGBA", (4, 4), (255, 0, 0, 128)).save(tmp_path / "half.png")
-        assert open_picture(tmp_path / "half.png").getpixel((0, 0)) == (255, 127, 127)
-        Image.new("LA", (4, 4), (0, 0)).save(tmp_path / "grey.png")
-        assert open_picture(tmp_path / "grey.png").getpixel((0, 0)) == (255, 255, 255)
-
-    def test_palettes_with_a_transparent_colour(self, tmp_path):
+        path = tmp_path / "picture.png"
+        for mode, colour, seen in (
+            ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
+            ("RGBA", (255, 0, 0, 128), (255, 127, 127)),
+            ("LA", (0, 0), (255, 255, 255)),
+        ):
+            Image.new(mode, (4, 4), colour).save(path)
+            assert open_picture(path).getpixel((0, 0)) == seen
         picture = Image.new("P", (2, 1))
         picture.putpalette([0, 0, 255, 0, 255, 0])
         picture.putpixel((1, 0), 1)
-        picture.save(tmp_path / "palette.png", transparency=0)
-        opened = open_picture(tmp_path / "palette.png")
+        picture.save(path, transparency=0)
+        opened = open_picture(path)
         assert [opened.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (0, 255, 0)]
 
     @pytest.mark.parametrize("mode", ["1", "L", "CMYK", "P", "I;16"])
@@ -48,7 +48,7 @@ class TestOpenPicture:
         assert open_picture(tmp_path / "large.jpg", 100).size == (400, 300)
         assert open_picture(tmp_path / "large.jpg").size == (1600, 1200)
 
-    def test_unreadable_files_are_named(self, draw, tmp_path):
+    def test_unreadable_and_oversized_files_are_named(self, draw, tmp_path, monkeypatch):
         whole = draw(tmp_path / "whole.png").read_bytes()
         (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
         (tmp_path / "text.jpg").write_text("no picture")
@@ -56,8 +56,6 @@ class TestOpenPicture:
         for name in ("cut.png", "text.jpg", "empty.jpg", "missing.jpg"):
             with pytest.raises(InvalidDataError, match=rf"{name} cannot be read \(.*\); replace the file"):
                 open_picture(tmp_path / name)
-
-    def test_an_oversized_picture_is_refused(self, draw, tmp_path, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
         with pytest.raises(InvalidDataError, match="cannot be read"):
             open_picture(draw(tmp_path / "big.png"))

@@ -19,22 +19,19 @@ def test_the_seed_decides(text_encoder, image_encoder, noise, kind):
     assert not np.allclose(a, c)
 
 
-def test_the_token_cap_cuts_and_counts(text_encoder):
+def test_the_token_cap_cuts_and_counts_and_so_does_the_size_of_pictures(text_encoder, image_encoder):
     short = text_encoder(max_tokens=4)
     a, b = short.encode(["one two three four five", "one two three four six"])
     np.testing.assert_array_equal(a, b)
     assert short.fingerprint != text_encoder().fingerprint
+    assert image_encoder(image_size=16).fingerprint != image_encoder(image_size=32).fingerprint
+    assert image_encoder().fingerprint == image_encoder(image_size=32).fingerprint
 
 
 def test_pictures_of_one_colour_are_near(image_encoder, noise, tmp_path):
-    paths = []
-    for name, colour in {"red": (200, 30, 30), "dark red": (170, 20, 25), "blue": (20, 40, 210)}.items():
-        paths.append(tmp_path / f"{name}.png")
-        Image.new("RGB", (40, 60), colour).save(paths[-1])
+    colours = {"red": (200, 30, 30), "dark red": (170, 20, 25), "blue": (20, 40, 210)}
+    for name, colour in colours.items():
+        Image.new("RGB", (40, 60), colour).save(tmp_path / f"{name}.png")
+    paths = [tmp_path / f"{name}.png" for name in colours]
     red, dark_red, blue, other = image_encoder().encode([*paths, noise[0]])
     assert red @ dark_red > 0.95 and red @ dark_red > max(red @ blue, red @ other)
-
-
-def test_picture_size_is_in_the_fingerprint(image_encoder):
-    assert image_encoder(image_size=16).fingerprint != image_encoder(image_size=32).fingerprint
-    assert image_encoder().fingerprint == image_encoder(image_size=32).fingerprint

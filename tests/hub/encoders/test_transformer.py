@@ -1,17 +1,11 @@
 import json
+from shutil import copytree
 
 import numpy as np
 import pytest
 import torch
 from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
 from transformers import BertModel, DistilBertConfig, DistilBertModel
-
-
-def copy_of(folder, target):
-    target.mkdir()
-    for path in folder.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-    return target
 
 
 @pytest.fixture
@@ -37,7 +31,7 @@ def test_long_texts_are_cut_at_the_cap_and_at_the_model(bert, encoder):
 def test_fingerprint_covers_what_changes_the_output(bert, encoder, tmp_path):
     base = encoder(bert).fingerprint
     assert encoder(bert, max_tokens=32).fingerprint != base
-    other = copy_of(bert, tmp_path / "other")
+    other = copytree(bert, tmp_path / "other")
     assert encoder(other).fingerprint == base
     vocabulary = (other / "vocab.txt").read_text().split()
     (other / "vocab.txt").write_text("\n".join(reversed(vocabulary)) + "\n")
@@ -49,20 +43,18 @@ def test_bad_folders_are_refused_in_one_sentence(bert, encoder, tmp_path):
         encoder(tmp_path / "nowhere")
     with pytest.raises(InvalidDataError, match="lacks config"):
         encoder(tmp_path)
-    broken = copy_of(bert, tmp_path / "broken")
+    broken = copytree(bert, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(InvalidDataError, match="cannot be loaded from"):
         encoder(broken).encode(["a"])
-    (broken / "config.json").write_text("{}")
-    with pytest.raises(InvalidDataError, match="names no hidden_size"):
-        encoder(broken)
-    (broken / "config.json").write_text("{")
-    with pytest.raises(InvalidDataError, match="cannot be read as JSON"):
-        encoder(broken)
+    for config, told in (("{}", "names no hidden_size"), ("{", "cannot be read as JSON")):
+        (broken / "config.json").write_text(config)
+        with pytest.raises(InvalidDataError, match=told):
+            encoder(broken)
 
 
 def test_code_that_comes_with_a_model_is_never_run(bert, encoder, tmp_path):
-    folder = copy_of(bert, tmp_path / "code")
+    folder = copytree(bert, tmp_path / "code")
     config = json.loads((folder / "config.json").read_text())
     own = {"model_type": "custom", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
     (folder / "config.json").write_text(json.dumps(config | own))

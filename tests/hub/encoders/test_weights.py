@@ -2,6 +2,7 @@ import json
 import os
 import socket
 import time
+from unittest.mock import Mock
 
 import pytest
 from hubspoke.errors import HubspokeError, MissingExtraError, UsageError
@@ -12,15 +13,9 @@ from hubspoke.hub.encoders.clip import find_open_clip
 @pytest.fixture
 def empty_hub(tmp_path, monkeypatch):
     """An empty Hugging Face cache, and no way out of this machine."""
-    import huggingface_hub.constants as constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-
-    def refuse(*args, **kwargs):
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, Mock(side_effect=socket.gaierror(-2, "Name or service not known")))
     return tmp_path / "hub"
 
 
@@ -38,9 +33,8 @@ def cached_repository(hub, name, files):
 
 class TestFingerprint:
     def test_depends_on_settings_and_contents_not_on_places(self, tmp_path):
-        for name in ("a", "b"):
-            (tmp_path / name).write_text("same")
-        (tmp_path / "c").write_text("other")
+        for name, content in {"a": "same", "b": "same", "c": "other"}.items():
+            (tmp_path / name).write_text(content)
         one = weights.fingerprint({"x": 1, "y": 2}, {"w": tmp_path / "a"})
         assert one == weights.fingerprint({"y": 2, "x": 1}, {"w": tmp_path / "b"})
         assert one != weights.fingerprint({"x": 1, "y": 3}, {"w": tmp_path / "a"})
@@ -48,15 +42,15 @@ class TestFingerprint:
         assert len(one) == 64
 
     def test_a_file_is_read_again_only_when_it_changed(self, tmp_path, monkeypatch):
-        path = tmp_path / "w"
+        path, abc = tmp_path / "w", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         path.write_text("abc")
-        assert weights.file_digest(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        assert weights.file_digest(path) == abc
         known = weights._digest.cache_info().hits
         weights.file_digest(path)
         assert weights._digest.cache_info().hits == known + 1
         path.write_text("abd")
         os.utime(path, ns=(0, 0))
-        assert weights.file_digest(path) != "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        assert weights.file_digest(path) != abc
 
 
 class TestPackages:
@@ -72,21 +66,15 @@ class TestChoosingFiles:
             *("README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "vocab.txt"),
             *("onnx/model.onnx", "onnx/tokenizer.json", "1_Pooling/config.json", "own_code.py"),
         ]
-        assert weights.transformer_files(names) == [
-            *("config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "1_Pooling/config.json")
-        ]
+        needed = ["config.json", "model.safetensors", "tokenizer.json", "vocab.txt", "1_Pooling/config.json"]
+        assert weights.transformer_files(names) == needed
         assert weights.transformer_files(["config.json", "pytorch_model.bin"]) == ["config.json", "pytorch_model.bin"]
-
-    def test_a_set_of_shards_must_be_whole(self):
-        names = ["config.json", "model-00001-of-00002.safetensors", "model.safetensors.index.json"]
-        assert weights.transformer_files(names) == []
-        assert "model-00001-of-00002.safetensors" in weights.transformer_files(
-            [*names, "model-00002-of-00002.safetensors"]
-        )
-
-    @pytest.mark.parametrize("names", [["config.json"], ["model.safetensors"]])
-    def test_config_and_weights_are_both_needed(self, names):
-        assert weights.transformer_files(names) == []
+        # A set of shards must be whole, and config and weights are both needed.
+        shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+        names = ["config.json", "model.safetensors.index.json", *shards]
+        assert shards[0] in weights.transformer_files(names)
+        for lacking in (names[:-1], ["config.json"], ["model.safetensors"]):
+            assert weights.transformer_files(lacking) == []
 
 
 class TestHub:
@@ -104,18 +92,16 @@ class TestHub:
         with pytest.raises(HubspokeError, match=r"not in the local Hugging Face cache .* name it .*local-dir:/FOLDER"):
             find_open_clip(reference)
 
-    def test_a_cached_model_needs_no_network(self, empty_hub):
+    def test_a_cached_model_needs_no_network_but_half_a_download_does_not_count(self, empty_hub):
+        cached_repository(empty_hub, "some/half", {"config.json": "{}"})
         snapshot = cached_repository(empty_hub, "some/encoder", {"config.json": "{}", "model.safetensors": "w"})
         assert weights.transformer_folder("hf:some/encoder") == snapshot
-
-    def test_a_half_finished_download_does_not_count_as_cached(self, empty_hub):
-        cached_repository(empty_hub, "some/encoder", {"config.json": "{}"})
-        with pytest.raises(HubspokeError, match="not in the local"):
-            weights.transformer_folder("hf:some/encoder")
-
-    def test_names_that_cannot_exist_are_refused(self, empty_hub):
-        with pytest.raises(UsageError, match="is no ORG/NAME"):
-            weights.transformer_folder("hf:a/b/c")
+        for name, kind, told in (
+            ("some/half", HubspokeError, "not in the local"),
+            ("a/b/c", UsageError, "no ORG/NAME"),
+        ):
+            with pytest.raises(kind, match=told):
+                weights.transformer_folder(f"hf:{name}")
 
     def test_a_cached_open_clip_repository_is_read_in_place(self, empty_hub):
         config = {
@@ -128,4 +114,4 @@ class TestHub:
         assert source.model == f"local-dir:{snapshot}"
         assert source.checkpoint == snapshot / "open_clip_model.safetensors"
         assert source.config["embed_dim"] == 8 and source.tokenizer is None
-        assert source.preprocess == {"mean": [0, 0, 0]}
+        assert source.preprocess == {"mean": [0]}
