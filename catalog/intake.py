@@ -58,8 +58,11 @@ class Intake:
     ) -> None:
         layout = layout or Layout()
         table = whole_table(source) if isinstance(source, pl.DataFrame) else load_table(source, layout)
-        self.path = None if isinstance(source, pl.DataFrame) else Path(source)
+        self.parts = table.parts
+        self.path = self.parts[0].path if self.parts else None
         self.kind, self.on_error, self.source = kind, on_error, kind if self.path is None else self.path.name
+        if len(self.parts) > 1:
+            self.source += f" and {len(self.parts) - 1} more"
         self.layout, self.faults = layout, table.faults
         self.groups: list[ProblemGroup] = []
         self.fatal: list[str] = []
@@ -244,6 +247,7 @@ class Intake:
             notes=tuple(self.notes),
             time_kind=self.time_kind,
             waterfall=tuple(self.steps),
+            files=tuple((part.path.name, part.rows_before) for part in self.parts),
         )
 
     def finish(
@@ -254,7 +258,8 @@ class Intake:
         report.raise_if_errors()
         provenance: dict[str, Any] = {
             "source": self.source,
-            "source_sha256": None if self.path is None else file_sha256(self.path),
+            "source_sha256": file_sha256(self.path) if self.path and len(self.parts) == 1 else None,
+            "files": [{"name": part.path.name, "sha256": file_sha256(part.path)} for part in self.parts],
             "format": self.format,
             "mapping": self.understood,
             "report": report.summary(),

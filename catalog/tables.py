@@ -1,42 +1,50 @@
-"""Files read into tables of raw columns: CSV, TSV, JSON Lines (plain or gzipped) and Parquet.
+"""Files read into tables of raw columns, whatever they are: delimited text, JSON, XML, pages with JSON-LD, Parquet.
 
-Text stays text here, so that whatever is wrong with a value can later be told with its exact row.
+`load_table` is the one door. Text stays text here, so that whatever is wrong with a value can later be told with its
+exact row.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
+import glob
 import io
-import json
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import polars as pl
 
 from ..errors import InvalidDataError, NotFoundError
+from .delimited import find_separator, read_delimited, sum_row, tidied
+from .json_lines import JSON_REMEDY, is_json, read_json
 from .layout import Layout
+from .opening import PACKINGS, PARQUET, Content, brief, open_content
+from .pieces import ENCODING_REMEDY, Found
 
-DELIMITERS = (",", ";", "\t", "|")  # of equally frequent ones the first counts
-# Stands for bytes that are no UTF-8 until their rows are known: a noncharacter, which no text contains.
-BAD_BYTES = "\ufdd0"
-MAX_FIELD = 2**31 - 1
-
-ENCODING_REMEDY = "convert the file first, for example with iconv -f LATIN1 -t UTF-8"
-JSON_REMEDY = "write one JSON object per line"
+DELIMITED = (".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".item", ".user", ".link")
+JSON = (".jsonl", ".ndjson", ".json")
+SUFFIXES = (*DELIMITED, *JSON, ".parquet")
 # What may keep a row from being read as it stands: the problem code and its sentence.
 FAULTS = {
     "bad_encoding": f"{{value}} is no UTF-8; {ENCODING_REMEDY}.",
+    "nul_byte": "{value} holds a NUL byte; remove it, for example with tr -d '\\000'.",
     "uneven_row": "the row has {value}; quote values that hold the separator.",
+    "open_quote": "the quote before {value} is never closed; close it, or double quotes that are part of the text.",
     "bad_cell": "{value} is no JSON list of objects, as this format has it; export it again.",
     "bad_json": f"{{value}} is no JSON object; {JSON_REMEDY}.",
 }
-Found = dict[int, str | None]  # source row number to what was found there
-Source: TypeAlias = "Path | str | pl.DataFrame"
+# Of one table: a path, a pattern such as `2024-*.csv`, or several of them.
+Files: TypeAlias = "Path | str | Sequence[Path | str]"
+Source: TypeAlias = "Files | pl.DataFrame"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a table and where its rows begin in it."""
+
+    path: Path
+    rows_before: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Table:
     notes: tuple[str, ...] = ()  # what reading found out about the file
     separator: str | None = None  # of a delimited file
     headerless: bool = False  # the columns are named by number, as no line names them
+    parts: tuple[Part, ...] = ()  # its files; row numbers go on from one to the next
 
 
 def whole_table(frame: pl.DataFrame, faults: Mapping[str, Found] | None = None) -> Table:
@@ -56,148 +65,161 @@ def whole_table(frame: pl.DataFrame, faults: Mapping[str, Found] | None = None) 
     return Table(frame, pl.int_range(1, frame.height + 1, dtype=pl.UInt32, eager=True), faults or {})
 
 
-def load_table(path: Path | str, layout: Layout | None = None) -> Table:
-    """Read .csv, .tsv, .jsonl, .ndjson (also .gz) with every column as text, or .parquet with its own dtypes."""
-    path = Path(path)
-    suffixes = (*TEXT, *(suffix + ".gz" for suffix in TEXT), *BINARY)
-    suffix = next((known for known in suffixes if path.name.lower().endswith(known)), None)
-    if suffix is None:
-        raise InvalidDataError(f"{path} has an unknown suffix; use one of {', '.join(suffixes)}.")
-    if not path.is_file():
-        raise NotFoundError(f"There is no file {path}; check the path.")
-    if path.stat().st_size == 0:
-        raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
-    if suffix in BINARY:
-        name, read = BINARY[suffix]
-        try:
-            return whole_table(read(path))
-        except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
-            raise InvalidDataError(f"{path} is no readable {name} file ({_brief(error)}); export it again.") from error
+def load_table(files: Files, layout: Layout | None = None) -> Table:
+    """Read the file, or the files that a pattern or a list names, as one table.
+
+    Text gives every column as text (lists and objects of JSON as JSON), Parquet its own dtypes.
+    """
+    paths = find_files(files)
+    tables = [_load(path, layout or Layout()) for path in paths]
+    return _together(paths, tables) if len(tables) > 1 else replace(tables[0], parts=(Part(paths[0], 0),))
+
+
+# ---- which files ----
+
+
+def find_files(files: Files) -> list[Path]:
+    """The files of a table, in the order of their names where a pattern or a folder gives them."""
+    if isinstance(files, str | Path):
+        return _matching(files)
+    if not files:
+        raise NotFoundError("A table of no file cannot be read; name at least one.")
+    return [path for part in files for path in _matching(part)]
+
+
+def _matching(named: Path | str) -> list[Path]:
+    path = Path(named)
+    if path.is_dir():
+        return _parts_of(path)
+    if path.exists() or not glob.has_magic(str(named)):
+        return [path]
+    start = Path(path.anchor)
+    found = sorted(match for match in start.glob(str(path.relative_to(start))) if match.is_file())
+    if not found:
+        raise NotFoundError(f"No file matches {named}; check the pattern.")
+    return found
+
+
+def _parts_of(folder: Path) -> list[Path]:
+    """The files of a folder that holds nothing but the parts of one table, as Spark and others write it."""
+    inside = sorted(path for path in folder.iterdir() if path.name[:1] not in "._" and path.name != "_SUCCESS")
+    suffixes = {"".join(path.suffixes[-2:] if path.suffix in PACKINGS else path.suffixes[-1:]) for path in inside}
+    if inside and len(suffixes) == 1 and all(path.is_file() for path in inside):
+        suffix = suffixes.pop()
+        if suffix.removesuffix(".gz").removesuffix(".zip") in SUFFIXES:
+            return inside
+    shown = ", ".join(path.name for path in inside[:5]) + (", ..." if len(inside) > 5 else "")
+    raise InvalidDataError(
+        f"{folder} is a folder (it holds {shown or 'nothing'}); name a file in it, or a pattern in quotes such as "
+        f"'{folder}/*.csv'."
+    )
+
+
+def _together(paths: Sequence[Path], tables: Sequence[Table]) -> Table:
+    """Several tables one below the other; what one lacks is null there."""
+    frames = [table.frame for table in tables]
+    names = list(dict.fromkeys(name for frame in frames for name in frame.columns))
+    notes = list(dict.fromkeys(note for table in tables for note in table.notes))
+    lacking = [
+        f"{path.name} lacks {', '.join(missing)}"
+        for path, frame in zip(paths, frames, strict=True)
+        if (missing := [name for name in names if name not in frame.columns])
+    ]
+    if lacking:
+        notes.append(f"the files differ in columns, and what one lacks is empty: {'; '.join(lacking[:5])}")
+    first = tables[0]
+    if any((table.separator, table.headerless) != (first.separator, first.headerless) for table in tables):
+        first = replace(first, separator=None, headerless=False)
     try:
-        raw = gzip.decompress(path.read_bytes()) if suffix.endswith(".gz") else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InvalidDataError(f"{path} is no complete gzip file ({_brief(error)}); compress it again.") from error
-    content = _decode(raw, path)
-    table = TEXT[suffix.removesuffix(".gz")](content, path)
-    if BAD_BYTES.encode() not in content:
-        return table
-    # The marks of wrong bytes become faults of their rows, and U+FFFD in the text.
-    frame = table.frame.with_columns(pl.all().str.replace_all(BAD_BYTES, "\ufffd", literal=True))
-    found: Found = {}
-    for column in reversed(frame.columns):
-        mask = table.frame[column].str.contains(BAD_BYTES, literal=True).fill_null(False)
-        found.update(zip(table.rows.filter(mask).to_list(), frame[column].filter(mask).to_list(), strict=True))
-    return Table(frame, table.rows, {"bad_encoding": found, **table.faults})
-
-
-def _decode(content: bytes, path: Path) -> bytes:
-    """The content as UTF-8 without byte order mark, with `BAD_BYTES` for what is none."""
-    remedy = "convert it first, for example with iconv -f {} -t UTF-8."
-    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InvalidDataError(f"{path} is UTF-16 or UTF-32 from row 1 on; {remedy.format('UTF-16')}")
-    content = content.removeprefix(codecs.BOM_UTF8)
-    if b"\x00" in content[:4096]:
+        how = "vertical" if all(frame.schema == frames[0].schema for frame in frames) else "diagonal_relaxed"
+        frame = pl.concat(frames, how=how, rechunk=False)  # type: ignore[arg-type]
+    except pl.exceptions.PolarsError as error:
+        differing = next(name for name in names if len({f.schema[name] for f in frames if name in f.columns}) > 1)
         raise InvalidDataError(
-            f"{path} holds NUL bytes from the start (UTF-16, or no text at all); {remedy.format('UTF-16LE')}"
-        )
-    if not content.strip():
+            f"The files differ in what column {differing} holds ({brief(error)}); export them again in one form."
+        ) from error
+    parts, rows, faults, before = list[Part](), list[pl.Series](), dict[str, Found](), 0
+    for path, table in zip(paths, tables, strict=True):
+        parts.append(Part(path, before))
+        rows.append((table.rows + before).cast(pl.UInt32))
+        for code, found in table.faults.items():
+            faults.setdefault(code, {}).update({before + row: value for row, value in found.items()})
+        last = max([int(table.rows[-1]) if len(table.rows) else 0, *(max(f, default=0) for f in table.faults.values())])
+        before += last
+    return replace(first, frame=frame, rows=pl.concat(rows), faults=faults, notes=tuple(notes), parts=tuple(parts))
+
+
+# ---- one file ----
+
+
+def _load(path: Path, layout: Layout) -> Table:
+    if path.is_file() and path.stat().st_size == 0:
         raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
-    # Checked piece by piece: decoding everything at once would need several times the file's size.
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_content(path) as content:
+        if content.head.startswith(PARQUET):
+            return replace(_parquet(content), notes=tuple(content.notes))
+        kind = _kind(content)
+        if kind == "json":
+            frame, faults, notes = read_json(content)
+            return replace(whole_table(frame, faults), notes=(*content.notes, *notes))
+        return _delimited(content, layout)
+
+
+def _parquet(content: Content) -> Table:
     try:
-        for start in range(0, len(content), 1 << 20):
-            decoder.decode(content[start : start + (1 << 20)])
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        codecs.register_error("hubspoke.mark", lambda error: (BAD_BYTES, getattr(error, "end", 0)))
-        return content.decode("utf-8", errors="hubspoke.mark").encode("utf-8")
-    return content
-
-
-def _read_delimited(content: bytes, path: Path) -> Table:
-    header = content[: content.find(b"\n") + 1 or len(content)].decode("utf-8")
-    tabs = path.name.lower().removesuffix(".gz").endswith(".tsv")
-    delimiter = "\t" if tabs else max(DELIMITERS, key=header.count)
-    uneven: Found = {}
-    try:
-        frame = pl.read_csv(io.BytesIO(content), separator=delimiter, infer_schema=False)
-    except pl.exceptions.PolarsError:
-        # Rows of uneven length: the slow reader names each of them.
-        frame, uneven = _read_uneven(content, path, delimiter)
-    if any(BAD_BYTES in column for column in frame.columns):
-        raise InvalidDataError(f"The header of {path} holds bytes that are no UTF-8; {ENCODING_REMEDY}.")
-    table = whole_table(frame)
-    if not frame.height:
-        return table
-    blank = frame.select(pl.all_horizontal(pl.all().is_null()))[frame.columns[0]]
-    kept = ~blank | table.rows.is_in(pl.Series(list(uneven), dtype=pl.UInt32).implode())
-    return Table(frame.filter(kept), table.rows.filter(kept), {"uneven_row": uneven})
-
-
-def _read_uneven(content: bytes, path: Path, delimiter: str) -> tuple[pl.DataFrame, Found]:
-    """The table with overlong rows cut, and those rows; a short row is one whose last values are missing."""
-    csv.field_size_limit(MAX_FIELD)
-    # Row by row, so that a long file needs no second copy in memory.
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8", newline=""), delimiter=delimiter)
-    try:
-        n = len(next(reader))
-        uneven: Found = {i: f"{len(r)} values for {n} columns" for i, r in enumerate(reader, start=1) if len(r) > n}
-        frame = pl.read_csv(io.BytesIO(content), separator=delimiter, infer_schema=False, truncate_ragged_lines=True)
-    except (csv.Error, pl.exceptions.PolarsError) as error:
-        reason = "a quoted value is not closed" if "not properly escaped" in str(error) else _brief(error)
-        message = f"{path} is no readable CSV ({reason}); export it again with every quote closed."
+        if content.packed:
+            return whole_table(pl.read_parquet(io.BytesIO(b"".join(content.blocks))))
+        return whole_table(pl.read_parquet(content.path, glob=False, hive_partitioning=False))
+    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
+        message = f"{content.path} is no readable Parquet file ({brief(error)}); export it again."
         raise InvalidDataError(message) from error
-    return frame, uneven
 
 
-def _read_json_lines(content: bytes, path: Path) -> Table:
-    """Every value as text: numbers in their shortest form, lists and objects as JSON."""
-    bad: Found = {}
-    try:
-        names = pl.scan_ndjson(io.BytesIO(content), infer_schema_length=None).collect_schema().names()
-        frame = pl.read_ndjson(io.BytesIO(content), schema=dict.fromkeys(names, pl.String))
-    except pl.exceptions.PolarsError:
-        # A line that is no object: the slow reader names each of them.
-        frame, bad = _read_json_objects(content)
-    if not frame.columns:
-        raise InvalidDataError(f"{path} holds no JSON object; {JSON_REMEDY}.")
-    return whole_table(frame, {"bad_json": bad})
+def _kind(content: Content) -> str:
+    """`json` or `delimited`, by content; a suffix only decides where the content may be either."""
+    path, suffix = content.path, content.suffix
+    start = content.head[:4096].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise InvalidDataError(
+            f"{path} is a web page and no table, perhaps one to sign in; download the file itself again."
+        )
+    if suffix == ".parquet":
+        raise InvalidDataError(f"{path} is no readable Parquet file (it does not begin as one); export it again.")
+    if suffix in JSON:
+        if start[:1] not in (b"{", b"["):
+            raise InvalidDataError(f"{path} holds no JSON object; {JSON_REMEDY}.")
+        return "json"
+    if is_json(content.head):
+        content.notes.append(f"{path.name} holds JSON and was read as such")
+        return "json"
+    if suffix not in DELIMITED:
+        text = content.head[: 1 << 16].decode("utf-8", errors="replace")
+        separator, lines = find_separator(text, len(content.head) <= 1 << 16)
+        if lines < 2 or "\x00" in text:
+            shown = ", ".join(SUFFIXES)
+            raise InvalidDataError(
+                f"{path} has an unknown suffix and is not plainly a table; use one of {shown} (each also .gz or .zip)."
+            )
+        content.notes.append(f"{path.name} has no suffix of a table and was read as text separated by {separator!r}")
+    return "delimited"
 
 
-def _read_json_objects(content: bytes) -> tuple[pl.DataFrame, Found]:
-    """Line by line into objects of text only; what is no object becomes an empty one: rows keep their numbers."""
-    bad: Found = {}
-    names: dict[str, None] = {}
-    plain = io.BytesIO()
-    for row, line in enumerate(filter(bytes.strip, io.BytesIO(content)), start=1):
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if not isinstance(entry, dict):
-            bad[row] = line[:80].decode("utf-8", errors="replace").strip()
-            entry = {}
-        names.update(dict.fromkeys(entry))
-        texts = {
-            name: value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for name, value in entry.items()
-        }
-        # Half a surrogate pair is legal in JSON and no text; it becomes a question mark.
-        plain.write(json.dumps(texts, ensure_ascii=False).encode("utf-8", errors="replace") + b"\n")
-    plain.seek(0)
-    return pl.read_ndjson(plain, schema=dict.fromkeys(names, pl.String)) if names else pl.DataFrame(), bad
+def _delimited(content: Content, layout: Layout) -> Table:
+    frame, faults, beginning = read_delimited(content, layout)
+    rows = pl.int_range(1, frame.height + 1, dtype=pl.UInt32, eager=True)
+    if frame.height:
+        blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
+        faulty = pl.Series([row for found in faults.values() for row in found], dtype=pl.UInt32)
+        kept = ~blank | rows.is_in(faulty.implode())
+        frame, rows = frame.filter(kept), rows.filter(kept)
+        frame = tidied(frame, beginning)
+        if (word := sum_row(frame)) is not None:
+            beginning.notes.append(f"the last row ({word!r}) sums up the others and was left out")
+            frame, rows = frame[:-1], rows[:-1]
+    notes = (*content.notes, *beginning.notes)
+    return Table(frame, rows, faults, notes, beginning.separator, beginning.headerless)
 
 
-def _brief(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-# Name and reader of each format with dtypes of its own.
-BINARY: dict[str, tuple[str, Callable[[Path], pl.DataFrame]]] = {".parquet": ("Parquet", pl.read_parquet)}
-# Readers of UTF-8 text; each of these may also be gzipped.
-TEXT: dict[str, Callable[[bytes, Path], Table]] = {
-    ".csv": _read_delimited,
-    ".tsv": _read_delimited,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
-}
+def paths_of(parts: Sequence[Part]) -> Iterator[Path]:
+    """The files of a table."""
+    return (part.path for part in parts)

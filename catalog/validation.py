@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -95,6 +96,14 @@ class ValidationReport:
     notes: tuple[str, ...] = ()  # on how the table was understood
     time_kind: TimeKind | None = None  # of events
     waterfall: tuple[Step, ...] = ()
+    files: tuple[tuple[str, int], ...] = ()  # of several: the name of each, and the rows before it
+
+    def place(self, row: int) -> str:
+        """Where a row stands: its number, and its file where there are several."""
+        if len(self.files) < 2:
+            return str(row)
+        name, before = self.files[bisect_left([before for _, before in self.files], row) - 1]
+        return f"{row - before} of {name}"
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -125,7 +134,7 @@ class ValidationReport:
         errors = {g.code for g in self.groups if g.severity == "error"}
         codes = set(self.fatal) or errors
         first = min((g[0] for g in self.groups if g.code in codes), key=lambda p: p.row)
-        where = f"row {first.row}: " if first.row else ""
+        where = f"row {self.place(first.row)}: " if first.row else ""
         kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if code in errors)
         # A fatal problem stops under either policy, so its own remedy is the only one.
         remedy = "" if self.fatal else "; correct the rows or leave them out with --on-error skip"
@@ -140,7 +149,7 @@ class ValidationReport:
         )
         lines = [head]
         for group in sorted(self.groups, key=lambda g: (g.severity, g.code)):
-            rows = ", ".join(str(row) for row in group.rows.head(limit)) + (", ..." if len(group) > limit else "")
+            rows = ", ".join(map(self.place, group.rows.head(limit))) + (", ..." if len(group) > limit else "")
             where = f" (rows {rows})" if group[0].row else ""
             lines.append(f"{group.severity}: {group.code} x {len(group)}{where}: {group[0].message}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
@@ -165,7 +174,14 @@ class ValidationReport:
         return {
             **self.summary(),
             "ok": self.ok,
-            "problems": [vars(p) for p in sorted(listed, key=lambda p: (p.row, p.code))],
+            "problems": [self._placed(p) for p in sorted(listed, key=lambda p: (p.row, p.code))],
             "problems_listed": len(listed),
             "waterfall": [step.to_json() for step in self.waterfall],
         }
+
+    def _placed(self, problem: Problem) -> dict[str, Any]:
+        """A problem as a plain dict, with its file and the row in it where there are several."""
+        if len(self.files) < 2 or not problem.row:
+            return vars(problem)
+        row, _, name = self.place(problem.row).partition(" of ")
+        return {**vars(problem), "row": int(row), "file": name}

@@ -78,9 +78,8 @@ def test_json_values_become_text_on_either_path(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("t.csv", b"", "empty"),
-        ("t.csv", b'id,n\n1,"a\n2,b\n', "not closed"),
         ("t.csv", "id,größe\n1,a\n".encode("latin-1"), "header"),
-        *(("t.csv", "id,n\n1,a\n".encode(wide), "iconv -f UTF-16") for wide in ("utf-16", "utf-16-le", "utf-32")),
+        *(("t.csv", "id,n\n1,a\n".encode(wide), f"iconv -f {wide.upper()} ") for wide in ("utf-16le", "utf-32")),
         ("t.csv", b" \n\n", "empty"),
         ("t.xlsx", b"x", "unknown suffix"),
         ("t.parquet", b"PAR1 broken PAR1", "no readable Parquet file"),
