@@ -109,6 +109,8 @@ class Intake:
         layout = replace(self.layout, claimed={name: origins[0].column for name, origins in named.items() if origins})
         shaped = feed.shape(table, layout)
         ids = named.get("item_id") if self.kind == "items" and layout.level == "product" else None
+        if layout.claimed.get("item_id") == shaped.sources.get("item_id"):
+            ids = None
         # A column that tells more items apart than there are products tells variants apart.
         if ids and read_origins(table.frame, ids).drop_nulls().n_unique() > shaped.table.frame.height:
             shaped = feed.shape(table, replace(layout, level="variant"))

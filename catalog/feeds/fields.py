@@ -24,10 +24,12 @@ def plain(name: str) -> str:
 class Fields:
     """The columns of a table by their plain names; what no field was read from becomes attributes."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, prefix: str = "") -> None:
         self.frame = table.frame
-        self.names = {plain(name): name for name in reversed(table.frame.columns)}
+        # Of two names that are plainly the same the first counts.
+        self.names = {plain(name).removeprefix(f"{prefix} "): name for name in reversed(table.frame.columns)}
         self.read: set[str] = set()
+        self.left: dict[str, pl.Series] = {}
 
     def name(self, *names: str) -> str | None:
         """The column of the first of these plain names that the table has."""
@@ -45,6 +47,13 @@ class Fields:
         self.read.add(column)
         return parsing.text(self.frame[column])
 
+    def raw(self, name: str) -> pl.Series:
+        """That column as it is, or nulls."""
+        if name not in self.names:
+            return nulls(self.frame.height)
+        self.read.add(self.names[name])
+        return self.frame[self.names[name]]
+
     def first(self, *names: str) -> pl.Series:
         """In each row the first of these that holds something."""
         found = [self.text(name) for name in names if name in self.names]
@@ -56,11 +65,20 @@ class Fields:
             if any(re.fullmatch(pattern, name) for pattern in patterns):
                 self.read.add(column)
 
-    def rest(self, layout: Layout, taken: Collection[str]) -> list[str]:
+    def leave(self, name: str, rows: pl.Series) -> None:
+        """Keep a field that was read as an attribute too, in these rows, where it says something else."""
+        if name in self.names and rows.any():
+            column = self.names[name]
+            self.left[column] = parsing.text(self.frame[column]).set(~rows.fill_null(False), None)
+
+    def rest(self, layout: Layout, taken: Collection[str]) -> dict[str, pl.Series]:
         """Columns to keep by their own names: that nothing was read from, and that the caller maps by hand."""
-        left = [n for n in self.frame.columns if n not in self.read and self.frame[n].null_count() < self.frame.height]
         asked = [name for name in layout.claimed.values() if name in self.frame.columns]
-        return [name for name in dict.fromkeys([*left, *asked]) if name not in taken]
+        unread = [name for name in self.frame.columns if name not in self.read]
+        kept = {name: self.frame[name] for name in dict.fromkeys([*unread, *asked])}
+        columns = {**self.left, **kept}
+        some = (name for name in columns if name in asked or columns[name].null_count() < self.frame.height)
+        return {name: columns[name] for name in some if name not in taken}
 
 
 def nulls(height: int) -> pl.Series:
@@ -121,7 +139,7 @@ def pairs(columns: Sequence[tuple[pl.Series, pl.Series]], height: int) -> pl.Ser
 
 def states(column: pl.Series, known: Mapping[str, bool]) -> pl.Series:
     """Words as `true` and `false`; an unknown one stays as it is, so that reading it names it."""
-    plain_words = column.str.to_lowercase().str.replace_all(r"[\s_\-]+", " ")
+    plain_words = column.str.to_lowercase().str.replace_all(r"([a-z])[\s_\-]+", "$1 ")
     texts = {word: "true" if value else "false" for word, value in known.items()}
     return plain_words.replace_strict(list(texts), list(texts.values()), default=column, return_dtype=pl.String)
 
@@ -140,3 +158,94 @@ def all_of(*columns: pl.Series) -> pl.Series:
     return frame.select(
         pl.when(no).then(pl.lit("false")).otherwise(pl.coalesce(*odd, *frame.columns)).alias("available")
     ).to_series()
+
+
+def currencies(prices: pl.Series) -> pl.Series:
+    """The three letters of `99.99 USD` and `EUR 12`, else null."""
+    return prices.str.extract(r"(?:^|[\d\s])([A-Za-z]{3})(?:$|[\d\s])").str.to_uppercase()
+
+
+def addresses(column: pl.Series) -> pl.Series:
+    """Lists of addresses from JSON lists or from text of several; commas inside of them mean nothing."""
+    return parsing.string_lists(column.str.replace_all(r"[\s,;|]+(https?://)", "\x1f$1"), ("\x1f",))
+
+
+def paths(column: pl.Series) -> pl.Series:
+    """Category paths as lists; of several in a JSON list the first."""
+    first = column
+    if column.str.starts_with("[").any():
+        first = parsing.string_lists(column, ()).list.get(0, null_on_oob=True)
+    return parsing.string_lists(first, (">", "|"))
+
+
+def sentences(*parts: pl.Series) -> pl.Series:
+    """Lists of text as one text of sentences."""
+    listed = pl.select(pl.concat_list(parts)).to_series().list.eval(pl.element().str.strip_chars())
+    some = listed.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))
+    closed = some.list.eval(pl.element().str.replace(r"([^.!?:;…])$", "$1."))
+    text = closed.list.join(" ")
+    return text.set((text == "").fill_null(False), None)
+
+
+def deepest(column: pl.Series, separator: str, inner: str) -> tuple[pl.Series, pl.Series]:
+    """The first of the longest paths of each cell as a list, and where a cell held several."""
+    cells = pl.DataFrame({"path": column.str.split(separator)}).with_row_index("row").explode("path").drop_nulls()
+    cells = cells.with_columns(pl.col("path").str.split(inner).list.eval(pl.element().str.strip_chars()))
+    cells = cells.with_columns(pl.col("path").list.eval(pl.element().filter(pl.element() != "")))
+    cells = cells.with_columns(depth=pl.col("path").list.len()).filter(pl.col("depth") > 0)
+    best = (
+        cells.sort("depth", descending=True, maintain_order=True)
+        .group_by("row")
+        .agg(pl.col("path").first(), n=pl.len())
+    )
+    rows = pl.DataFrame({"row": range(len(column))}, {"row": best.schema["row"]})
+    found = rows.join(best, on="row", how="left", maintain_order="left")
+    return found["path"], (found["n"] > 1).fill_null(False)
+
+
+def families(rows: pl.DataFrame, inherited: Sequence[str], variants: bool) -> tuple[pl.DataFrame, int]:
+    """Products with their members folded in, or members in place of their products; and how many members there are.
+
+    `rows` says by `member` which rows are variants and by `parent` of which product: its SKU, or `id:` and its ID.
+    A product without price, picture or stock takes those of its members, a member what it does not say of itself from
+    its product. `orphan` marks members whose product is missing: each is an item of its own.
+    """
+    by_sku = rows.filter(~pl.col("member")).select(key="sku", family="index")
+    by_id = rows.filter(~pl.col("member")).select(key=pl.concat_str(pl.lit("id:"), "id"), family="index")
+    known = pl.concat([by_sku, by_id]).drop_nulls().unique("key", keep="first", maintain_order=True)
+    rows = rows.join(known, left_on="parent", right_on="key", how="left", maintain_order="left")
+    rows = rows.with_columns(family=pl.when("member").then("family"))
+    rows = rows.with_columns(orphan=pl.col("member") & pl.col("family").is_null())
+    members = rows.filter(pl.col("family").is_not_null())
+    names = rows.select("index", family_sku="sku", family_id="id")
+    if variants:
+        products = rows.select(family="index", **{f"family {name}": name for name in inherited})
+        frame = rows.filter(~pl.col("index").is_in(members["family"].implode()))
+        frame = frame.join(products, on="family", how="left", maintain_order="left")
+        frame = frame.with_columns(pl.coalesce(name, f"family {name}").alias(name) for name in inherited)
+        frame = frame.join(names, left_on="family", right_on="index", how="left", maintain_order="left")
+        return frame, members.height
+    cheapest = lowest(members["family"], members["price"])
+    chosen = members.select("price", "regular", "cost")[cheapest["row"]]
+    cheapest = pl.DataFrame([cheapest["group"].alias("index"), *chosen.rename(lambda name: f"member {name}")])
+    # Products that are not shown themselves may not be sold by a member.
+    any_stock = (pl.col("stock") == "true") & (pl.col("shown") != "false").fill_null(True)
+    stocked = (
+        pl.when(any_stock.any()).then(pl.lit("true")).when((pl.col("stock").is_not_null()).any()).then(pl.lit("false"))
+    )
+    further = members.group_by(index="family").agg(
+        stocked.alias("member stock"), pl.col("image").drop_nulls().first().alias("member image")
+    )
+    frame = rows.filter(pl.col("family").is_null())
+    for more in (cheapest, further):
+        frame = frame.join(more, on="index", how="left", maintain_order="left")
+    own_price = pl.col("price").is_not_null()
+    frame = frame.with_columns(
+        *(pl.when(own_price).then(name).otherwise(f"member {name}").alias(name) for name in ("price", "regular")),
+        pl.coalesce("cost", "member cost").alias("cost"),
+        pl.coalesce("image", "member image").alias("image"),
+        pl.coalesce("stock", "member stock").alias("stock"),
+        family_sku=pl.lit(None, dtype=pl.String),
+        family_id=pl.lit(None, dtype=pl.String),
+    )
+    return frame, members.height

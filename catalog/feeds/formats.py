@@ -6,24 +6,32 @@ from ...errors import UsageError
 from ..layout import GENERIC
 from ..schema import Kind
 from ..tables import Table
+from .amazon_products import AmazonProducts
 from .amazon_reviews import AmazonReviews2018, AmazonReviews2023
 from .base import Feed
 from .ga4 import GA4
 from .ga4_report import GA4Report
+from .google_merchant import GoogleMerchant
 from .hm import HMArticles, HMTransactions
 from .instacart import InstacartOrders, InstacartProducts
 from .invoices import InvoiceItems, Invoices
 from .kaggle_shop import KaggleShopEvents, KaggleShopItems
 from .logs import Tianchi
+from .magento import Magento
 from .movielens import MovieLensMovies, MovieLensRatings
 from .otto import Otto
 from .recbole import RecBoleEvents, RecBoleItems
 from .retailrocket import RetailRocketEvents, RetailRocketItems
 from .shopify import Shopify
 from .shopify_orders import ShopifyOrders
+from .woocommerce import WooCommerce
 
 FEEDS: tuple[Feed, ...] = (
     Shopify(),
+    WooCommerce(),
+    Magento(),
+    GoogleMerchant(),
+    AmazonProducts(),
     GA4(),
     GA4Report(),
     ShopifyOrders(),

@@ -126,7 +126,7 @@ def _read(fields: Fields, layout: Layout, sources: dict[str, str]) -> _Export:
     ).with_row_index("index")
     fields.drop(r"option\d linked to")
     rest = fields.rest(layout, sources)
-    rows = rows.with_columns(parsing.text(fields.frame[name]).alias(f"own {name}") for name in rest)
+    rows = rows.with_columns(parsing.text(column).alias(f"own {name}") for name, column in rest.items())
     rows = _grouped(rows)
     products = rows.group_by("product", maintain_order=True).agg(
         pl.col("index").first(),
@@ -135,7 +135,7 @@ def _read(fields: Fields, layout: Layout, sources: dict[str, str]) -> _Export:
         pl.col("variant_picture").drop_nulls().alias("variant_pictures"),
         *(joined(f"own {name}").alias(f"all {name}") for name in rest),
     )
-    return _Export(rows, products, rest)
+    return _Export(rows, products, list(rest))
 
 
 def _category(fields: Fields) -> pl.Series:
@@ -145,9 +145,9 @@ def _category(fields: Fields) -> pl.Series:
     google = fields.text(CATEGORY[2])
     google = google.set(google.str.contains(r"^\d+$").fill_null(False), None)
     path = pl.select(pl.coalesce(own, fields.text(CATEGORY[1]), google)).to_series()
-    if own.null_count() < len(own):
+    for name in CATEGORY[1:]:
         # What is not the path all the same says something of the product.
-        fields.read -= {fields.names[name] for name in CATEGORY[1:] if name in fields.names}
+        fields.leave(name, own.is_not_null())
     return path
 
 

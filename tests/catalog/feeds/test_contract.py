@@ -45,6 +45,10 @@ class Case:
         return self.of.shape(table, self.layout).table
 
 
+def pairs(*rows: dict[str, str]) -> list[list[dict[str, str]]]:
+    return [[{"key": key, "value": value} for key, value in row.items()] for row in rows]
+
+
 CASES = (
     Case(
         "shopify",
@@ -361,6 +365,131 @@ CASES = (
         [1, 2],
         {"timestamp": ["2014-12-06 02:00", "2014-12-06 03:00"], "event_type": ["view", "purchase"]},
         ("query", "item_category"),
+    ),
+    Case(
+        "google-merchant",
+        "items",
+        "merchant.tsv",
+        [1, 2, 3],
+        {
+            "item_id": ["M-1", "M-2", "M-3"],
+            "title": ["Rain Coat", "Rain Hat", "Umbrella"],
+            "price": ["80.00 EUR", "20.00 EUR", "USD 9"],
+            "currency": ["EUR", "EUR", "USD"],
+            "category_path": [["Coats", "Rain"], ["Apparel", "Hats"], None],
+            "image": [
+                ["https://p.example/w_1,h_2/1.jpg", "https://p.example/1b.jpg", "https://p.example/1c.jpg"],
+                ["https://p.example/2.jpg"],
+                [],
+            ],
+            "available": ["true", "true", "false"],
+            "cost": ["30 EUR", None, None],
+            "item group id": ["G7", None, None],
+            "google product category": ["203", None, "6551"],
+        },
+        ("price", "sale price"),
+    ),
+    Case(
+        "google-merchant",
+        "items",
+        "merchant.csv",
+        [1],
+        {
+            "item_id": ["M-9"],
+            "title": ["Tent"],
+            "price": ["149.00 SEK"],
+            "currency": ["SEK"],
+            "category_path": [["Camp", "Tents"]],
+            "image": [[f"https://p.example/{name}.jpg" for name in ("t", "t2", "t3")]],
+            "available": ["true"],
+        },
+        ("brand", "g:product_type"),
+    ),
+    Case(
+        "woocommerce",
+        "items",
+        "woocommerce.csv",
+        [1, 4, 5],
+        {
+            "item_id": ["mug", "card", "pin"],
+            "title": ["Mug", "Card", "Pin"],
+            "description": ["<p>Stoneware</p>", "Nice", "Of brass"],
+            "price": ["12", "4", "3"],
+            "category_path": [["Kitchen", "Cups"], ["Cards, Paper"], None],
+            "available": ["true", "false", "false"],
+            "image": ["https://p.example/m1.jpg, https://p.example/m2.jpg", None, None],
+            "attributes": pairs({"Glaze": "Blue, White"}, {"regular_price": "5"}, {}),
+        },
+        ("item_id", "ID"),
+    ),
+    Case(
+        "woocommerce",
+        "items",
+        "woocommerce.csv",
+        [2, 3, 4, 5],
+        {
+            "item_id": ["mug-b", "mug-w", "card", "pin"],
+            "title": ["Mug - Blue", "Mug - White", "Card", "Pin"],
+            "description": ["<p>Stoneware</p>", "<p>Stoneware</p>", "Nice", "Of brass"],
+            "price": ["14", "12", "4", "3"],
+            "available": ["false", "true", "false", "false"],
+            "attributes": pairs(
+                {"Glaze": "Blue", "item_group_id": "mug"},
+                {"Glaze": "White", "item_group_id": "mug"},
+                {"regular_price": "5"},
+                {},
+            ),
+        },
+        ("brand", "Tax status"),
+        VARIANTS,
+    ),
+    Case(
+        "magento",
+        "items",
+        "magento.csv",
+        [2, 5, 6],
+        {
+            "item_id": ["duffle", "hood", "lamp"],
+            "title": ["Duffle", "Hood", "Lamp"],
+            "price": ["34", "50", "9"],
+            "brand": [None, "Vev", None],
+            "category_path": [["Gear", "Bags, Cases"], ["Men", "Tops"], ["Home"]],
+            "image": [["d/u/1.jpg", "d/u/2.jpg"], ["h.jpg"], []],
+            "available": ["true", "true", "false"],
+            "created_at": ["2016-10-27 16:34:00", None, None],
+            "attributes": pairs({"color": "Red", "size": "M; L", "note": "wide, deep"}, {"brand": "Vev"}, {}),
+        },
+        ("description", "short_description"),
+    ),
+    Case(
+        "magento",
+        "items",
+        "magento.csv",
+        [2, 3, 4, 6],
+        {
+            "item_id": ["duffle", "hood-s", "hood-m", "lamp"],
+            "title": ["Duffle", "Hood-S", "Hood-M", "Lamp"],
+            "price": ["34", "52", "50", "9"],
+            "available": ["true", "false", "true", "false"],
+        },
+        ("brand", "attribute_set_code"),
+        VARIANTS,
+    ),
+    Case(
+        "amazon-reviews-2023",
+        "items",
+        "amazon-meta.jsonl",
+        [1, 2, 3],
+        {
+            "item_id": ["B01", "B02", "B03"],
+            "title": ["Hair oil", "Comb", "Soap"],
+            "description": ["Gentle. Vegan!", "Made by hand. Of horn.", None],
+            "brand": ["Havn", "Horn & Son", None],
+            "price": ["12.99", None, "9.99"],
+            "category_path": [["Beauty", "Hair"], ["All Beauty"], ["All Beauty"]],
+            "image": [["https://p.example/l.jpg", "https://p.example/t2.jpg"], [], []],
+        },
+        ("brand", "main_category"),
     ),
 )
 # Tables of no format: their columns are read as they stand.
