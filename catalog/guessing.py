@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from . import parsing
-from .schema import REQUIRED, SCHEMAS, Kind, event_type_names
+from .event_words import EventWords
+from .schema import REQUIRED, SCHEMAS, Kind
 from .transforms import RECBOLE, Origin
 
 SAMPLE = 1_000  # values that a guess looks at
@@ -221,12 +222,13 @@ def _is_number(values: pl.Series) -> bool:
 
 def _is_time(values: pl.Series) -> bool:
     moments = parsing.timestamps(values)
-    return bool(moments.values.is_not_null().any())
+    # Times in doubt are times: which ones is for the reader to ask.
+    return moments.doubt is not None or bool(moments.values.is_not_null().any())
 
 
 def _is_moment(values: pl.Series) -> bool:
     moments = parsing.timestamps(values)
-    return moments.kind != "order" and _mostly(moments.values.is_not_null())
+    return moments.doubt is not None or (moments.kind != "order" and _mostly(moments.values.is_not_null()))
 
 
 def _is_currency(values: pl.Series) -> bool:
@@ -250,8 +252,7 @@ def _is_availability(values: pl.Series) -> bool:
 
 
 def _is_event_type(values: pl.Series) -> bool:
-    words = parsing.text(values).str.to_lowercase().str.replace_all(r"[\s\-]+", "_")
-    return bool(words.is_in(list(event_type_names())).any())
+    return bool(EventWords({}).types(parsing.text(values)).is_not_null().any())
 
 
 FITS: dict[str, Callable[[pl.Series], bool]] = {

@@ -21,7 +21,7 @@ from .transforms import ELSE, Origin, read_origins
 from .validation import ProblemGroup, Severity, Step, ValidationReport
 
 Overrides = Mapping[str, str] | None  # canonical to source column
-Parser = Callable[[pl.Series], parsing.Parsed]
+Parser = Callable[[pl.Series], tuple[pl.Series, pl.Series]]
 Window = dict[str, datetime | None]  # moments in UTC: `since` inclusive, `until` exclusive
 RowFault = tuple[int, str | None, str]  # source row number, value, detail
 
@@ -219,9 +219,12 @@ class Intake:
         unknown = self._unmapped()
         given = self.column("attributes") if "attributes" in self.mapping else None
         height = len(self.columns["item_id"])  # the raw table may have no column left to count
-        self.columns["attributes"] = parsing.attributes(self.raw, unknown, given, height)
-        if unknown:
-            self.notes.append(f"columns kept as attributes: {', '.join(unknown)}")
+        self.columns["attributes"], bytes_only = parsing.attributes(self.raw, unknown, given, height)
+        kept = [name for name in unknown if name not in bytes_only]
+        if kept:
+            self.notes.append(f"columns kept as attributes: {', '.join(kept)}")
+        if bytes_only:
+            self.notes.append(f"columns left out, as they hold bytes that are no text: {', '.join(bytes_only)}")
 
     def take(self, order: pl.Series) -> None:
         """Keep these rows in this order, with only those raw columns that become attributes."""

@@ -25,7 +25,7 @@ _LISTS = pl.List(pl.String)
 
 def picture_lists(column: pl.Series, root: Path | None) -> pl.Series:
     """Lists of paths and addresses from lists, or from texts of one or several; a name that exists is never split."""
-    lists = parsing.string_lists(column, ())
+    lists = parsing.pictures(column).values
     cells = pl.DataFrame({"cell": lists}).with_row_index("row").explode("cell").drop_nulls()
     odd = cells["cell"].str.contains(r"[;|,\\]|\s(?i:https?:)?//")
     if not odd.any():

@@ -9,15 +9,17 @@ import polars as pl
 
 from ..errors import InvalidDataError
 from . import parsing
+from .columns import add_available, add_category_path, add_currency, add_ids, add_number, add_text, add_time, counted
+from .event_words import EventWords
 from .images import ImageLimits, check_images
 from .intake import Intake, Overrides, ReadResult, RowFault, Window
 from .layout import Layout
 from .pictures import ADDRESS, picture_lists, pictures_by_id
-from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError, event_type_names
+from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
 from .validation import ProblemGroup, Step
 
-CATEGORY_SEPARATORS = (">", "|")
+TIME_REMEDY = "{name} {value} is no time; write it like 2017-01-31T14:05:00Z."
 
 
 def read_items(
@@ -27,8 +29,9 @@ def read_items(
     on_error: OnError = "fail",
     limits: ImageLimits | None = None,
     layout: Layout | None = None,
+    now: datetime | None = None,
 ) -> ReadResult:
-    """Read a catalog file or table; `mapping` goes over the guess.
+    """Read a catalog file or table; `mapping` goes over the guess. Times after `now` (by default the clock) are told.
 
     Picture paths are relative to `image_root`, by default the file's own folder; those of a table without it are not
     looked at, as the report says.
@@ -36,20 +39,23 @@ def read_items(
     intake = Intake(source, "items", mapping, on_error, layout)
     columns = intake.columns
     intake.add_faults()
-    columns["item_id"] = parsing.identifiers(intake.column("item_id"))
-    for name in ("title", "description", "brand", "currency"):
-        columns[name] = parsing.text(intake.column(name))
-    columns["category_path"] = parsing.string_lists(intake.column("category_path"), CATEGORY_SEPARATORS)
-    for name in ("price", "cost"):
-        intake.parse(name, parsing.numbers, f"{name} {{value}} is no number; write it like 12.99.")
+    add_ids(intake, "item_id")
+    for name in ("title", "description", "brand"):
+        add_text(intake, name, markup=True)
+    add_category_path(intake)
+    for name in ("cost", "price"):
+        amounts = add_number(intake, name)
         negative = (columns[name] < 0).fill_null(False)
         message = f"{name} {{value}} is negative; correct or clear it."
         intake.add(f"negative_{name}", negative, message, column=name, values=columns[name], drop=False)
         columns[name] = columns[name].set(negative, None)
-    intake.parse("available", parsing.booleans, "available {value} is neither true nor false; write one of the two.")
-    columns["available"] = columns["available"].fill_null(True)
-    message = "created_at {value} is no time; write it like 2017-01-31T14:05:00Z."
-    intake.parse("created_at", lambda column: parsing.timestamps(column)[:2], message)
+    add_currency(intake, amounts)
+    add_available(intake)
+    created = add_time(intake, "created_at", now)
+    message = TIME_REMEDY if created.doubt is None else f"created_at {{value}} is not read, as all {created.doubt}."
+    intake.add("bad_created_at", created.bad, message.replace("{name}", "created_at"), column="created_at",
+               values=intake.column("created_at"), drop=False)  # fmt: skip
+    intake.notes += [f"created_at: {created.span}"] if created.span else []
     root = Path(image_root) if image_root is not None else intake.path and intake.path.parent
     _add_images(intake, root, limits, by_id=image_root is not None)
     intake.add_attributes()
@@ -136,8 +142,9 @@ def read_events(
     until: datetime | None = None,
     since: datetime | None = None,
     layout: Layout | None = None,
+    now: datetime | None = None,
 ) -> ReadResult:
-    """Read an event file or table; `mapping` goes over the guess.
+    """Read an event file or table; `mapping` goes over the guess. Times after `now` (by default the clock) are told.
 
     Only events from `since` on and before `until` (naive is UTC) are looked at at all. An event on an item that is not
     among `item_ids`, where they are given, is an error.
@@ -148,28 +155,47 @@ def read_events(
         )
     intake = Intake(source, "events", mapping, on_error, layout, item_ids)
     window = {name: own and parsing.utc(own) for name, own in (("since", since), ("until", until))}
-    _add_times(intake, window)
+    words = EventWords(intake.layout.event_types)
+    _leave_out(intake, words)
+    _add_times(intake, window, now)
     for name in ("user_id", "item_id", "session_id"):
-        intake.columns[name] = parsing.identifiers(intake.column(name))
-    intake.columns["query"] = parsing.text(intake.column("query"))
-    intake.parse("value", parsing.numbers, "value {value} is no number; write it like 12.99.")
+        add_ids(intake, name)
+    add_text(intake, "query")
+    add_number(intake, "value")
     for name in ("quantity", "position"):
         intake.parse(name, parsing.integers, f"{name} {{value}} is no whole number; correct or clear it.")
-    returned = _add_event_type(intake, default_event_type)
+    returned = _add_event_type(intake, words, default_event_type)
     return _finish_events(intake, item_ids, returned, window)
 
 
-def _add_times(intake: Intake, window: Window) -> None:
+def _leave_out(intake: Intake, words: EventWords) -> None:
+    """Forget events that are no interaction with an item (a session began, a page was scrolled), and count them."""
+    raw = parsing.text(intake.column("event_type"))
+    without_item = parsing.text(intake.column("item_id")).is_null()
+    out = words.skipped(raw) | (words.pages(raw) & without_item)
+    if not out.any():
+        return
+    counts = ", ".join(f"{word} x {n}" for word, n in raw.filter(out).value_counts(sort=True).rows())
+    intake.notes.append(f"events that are no interaction with an item were left out: {counts}")
+    intake.restrict(~out, "events that are no interaction with an item left out")
+
+
+def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
     """The time column; rows outside the window are forgotten before anything else is looked at."""
-    moments = parsing.timestamps(intake.column("timestamp"))
+    moments = add_time(intake, "timestamp", now)
+    if moments.doubt is not None:
+        source = intake.understood.get("timestamp", "timestamp")
+        intake.stop("doubtful_timestamp", f"the times in column {source} {moments.doubt}.", column="timestamp")
+        intake.report(0).raise_if_errors()
     intake.time_kind = moments.kind
     notes = {
-        "order": "timestamps are bare counters: only the order of a user's events is known",
+        "order": "timestamps are bare counters: only the order of a user's events is known "
+        "(if they are times, say so with --time-unit or --date-format)",
         "day": "all timestamps are midnights: days are known, times of day are not",
-        "real": moments.unit and f"timestamps are numbers, read as {moments.unit} since 1970",
+        "real": None,
     }
-    intake.notes += filter(None, [notes[moments.kind]])
-    intake.columns["timestamp"], bad = moments.values, moments.bad
+    intake.notes += filter(None, [moments.span, notes[moments.kind]])
+    bad = moments.bad
     since, until = window["since"], window["until"]
     if since or until:
         if moments.kind == "order":
@@ -191,16 +217,21 @@ def _add_times(intake: Intake, window: Window) -> None:
     intake.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
 
 
-def _add_event_type(intake: Intake, default: str) -> pl.Series:
+def _add_event_type(intake: Intake, words: EventWords, default: str) -> pl.Series:
     """Canonical event types; returns the mask of returns, which are no positive interaction."""
     if "event_type" not in intake.mapping:
         intake.notes.append(f"no column holds event_type: every event counts as {default}")
     raw = parsing.text(intake.column("event_type"))
-    plain = raw.str.to_lowercase().str.replace_all(r"[\s\-]+", "_").fill_null(default)
-    names = event_type_names()
-    types = plain.replace_strict(list(names), list(names.values()), default=None, return_dtype=pl.String)
-    message = f"event_type {{value}} is not known; use one of {', '.join(EVENT_TYPES)}."
-    intake.add("unknown_event_type", types.is_null(), message, column="event_type", values=raw)
+    types = words.types(raw.fill_null(default))
+    unknown = types.is_null()
+    message = (
+        f"event_type {{value}} is not known; use one of {', '.join(EVENT_TYPES)}, or say what it stands for with "
+        "--event-types WORD=TYPE (WORD=skip leaves its events out)."
+    )
+    intake.add("unknown_event_type", unknown, message, column="event_type", values=raw)
+    if unknown.any():
+        counts = raw.filter(unknown).value_counts(sort=True).rows()
+        intake.notes.append(f"event_type: unknown words: {counted(counts)}")
     if "event_type" in intake.mapping:
         message = f"the event has no event_type; it counts as {default}."
         missing = raw.is_null()

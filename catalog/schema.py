@@ -51,23 +51,3 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {"items": ("item_id",), "events": ("user
 EVENT_TYPES: tuple[str, ...] = ("view", "click", "cart", "purchase", "search", "impression", "rating")
 # Events that may name no item.
 ITEMLESS_EVENT_TYPES: tuple[str, ...] = ("search", "impression")
-
-ALIASES: dict[str, tuple[str, ...]] = {
-    "rating": ("review", "rate"),
-    "purchase": ("buy", "bought", "order", "ordered", "sale", "transaction", "checkout", "purchased"),
-    "view": (
-        "pageview", "page_view", "detail_view", "detailview", "product_view", "view_item", "viewed", "pv",
-    ),
-    "click": ("clicked", "select_item"),
-    "cart": ("add_to_cart", "addtocart", "add_to_basket", "addtobasket", "basket"),
-    "search": ("query", "searched", "view_search_results"),
-    "impression": ("impressions", "shown", "exposure"),
-    # No positive interaction: removed on reading, with a warning that counts them.
-    "return": ("return", "returned", "refund", "refunded"),
-}  # fmt: skip
-
-
-def event_type_names() -> dict[str, str]:
-    """Every accepted event type, in lower case with underscores, and the canonical type it stands for."""
-    aliases = {alias: name for name, known in ALIASES.items() for alias in known}
-    return {**aliases, **{name: name for name in EVENT_TYPES}}

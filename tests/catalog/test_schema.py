@@ -12,11 +12,3 @@ def test_columns_and_dtypes_are_the_contract() -> None:
         "attributes",
     ]  # fmt: skip
     assert schema.EVENT_SCHEMA["timestamp"] == pl.Datetime("us", "UTC")
-
-
-def test_every_alias_leads_to_a_canonical_type() -> None:
-    names = schema.event_type_names()
-    assert set(names.values()) == {*schema.EVENT_TYPES, "return"}
-    assert names["review"] == "rating"
-    assert names["add_to_cart"] == "cart"
-    assert all(names[t] == t for t in schema.EVENT_TYPES)

@@ -1,0 +1,216 @@
+"""Lists and objects in cells, as Parquet holds them or as JSON and Python print them, flattened into what they mean.
+
+What has no plain meaning (an object without a name, bytes that are no text) is refused and never printed as it stands.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import polars as pl
+
+# Keys, in letters and digits only, under which an object keeps what it is called; the first that is filled counts.
+NAMES = ("name", "title", "label", "displayname", "text", "value", "content", "amount")
+IDS = ("id", "value", "sku", "key", "name")
+PICTURES = ("url", "src", "hires", "large", "link", "href", "path", "contenturl", "medium", "thumb", "image", "file")
+AMOUNTS = ("amount", "value", "price", "amountvalue", "raw")
+CURRENCIES = ("currency", "currencycode", "cur", "currencyiso", "iso")
+# Alone these say nothing about what an object is.
+KEYS_ONLY = ("id", "uid", "uuid", "type")
+
+WORDS = {"true": True, "false": False, "null": None, "nan": None, "NaN": None, "undefined": None}
+SENTENCE_ENDS = (".", "!", "?", "…", "。")
+MAX_LITERAL = 1_000_000  # characters of a Python list or object that are looked at
+
+Flatten = Callable[[Any], "str | None"]
+
+
+class ShapelessError(ValueError):
+    """A list or an object of which no single text, number or time can be made."""
+
+
+class Plain(NamedTuple):
+    """Any column as text, and the cells of which none can be made."""
+
+    values: pl.Series
+    bad: pl.Series
+
+
+def plain(column: pl.Series, flatten: Flatten | None = None) -> Plain:
+    """A column as text without surrounding spaces; lists and objects by `flatten`, empty ones null."""
+    flatten = flatten or flat
+    dtype = column.dtype
+    if dtype == pl.String:
+        return _from_text(column, flatten)
+    if dtype == pl.Binary:
+        return _from_bytes(column)
+    if isinstance(dtype, pl.Duration):
+        return _stripped(column.dt.to_string("iso"))
+    if dtype in (pl.List(pl.String), pl.Array) and flatten is flat:
+        lists = column.cast(pl.List(pl.String), strict=False).list.eval(pl.element().str.strip_chars())
+        lists = lists.list.eval(pl.element().filter(pl.element() != ""))
+        # A list of sentences reads on, a list of words is told apart by semicolons.
+        return _stripped(lists.list.join("; ", ignore_nulls=True).str.replace_all(r"([.!?…。]); ", "$1 "))
+    if dtype.is_nested() or dtype == pl.Object:
+        return _flattened(column.to_list(), flatten)
+    return _stripped(column.cast(pl.String, strict=False))
+
+
+def _stripped(strings: pl.Series) -> Plain:
+    stripped = strings.str.strip_chars()
+    stripped = stripped.set((stripped == "").fill_null(False), None)
+    return Plain(stripped, pl.repeat(False, len(stripped), dtype=pl.Boolean, eager=True))
+
+
+def _from_text(column: pl.Series, flatten: Flatten) -> Plain:
+    stripped = _stripped(column)
+    strings = stripped.values
+    shaped = looks_nested(strings)
+    if not shaped.any():
+        return stripped
+    cells = strings.filter(shaped).unique()
+    found, bad = _flattened([decode(cell) for cell in cells], flatten)
+    values = strings.replace_strict(cells, found, default=strings, return_dtype=pl.String)
+    return Plain(values, strings.is_in(cells.filter(bad).implode()).fill_null(False))
+
+
+def _from_bytes(column: pl.Series) -> Plain:
+    try:
+        return _stripped(column.cast(pl.String))
+    except pl.exceptions.PolarsError:
+        return _flattened(column.to_list(), flat)
+
+
+def _flattened(cells: Iterable[Any], flatten: Flatten) -> Plain:
+    values: list[str | None] = []
+    bad: list[bool] = []
+    for cell in cells:
+        try:
+            values.append(flatten(cell))
+            bad.append(False)
+        except ShapelessError:
+            values.append(None)
+            bad.append(True)
+    return Plain(pl.Series(values, dtype=pl.String), pl.Series(bad, dtype=pl.Boolean))
+
+
+def looks_nested(strings: pl.Series) -> pl.Series:
+    """Where a text begins and ends as a list or an object does."""
+    lists = strings.str.starts_with("[") & strings.str.ends_with("]")
+    return (lists | strings.str.starts_with("{") & strings.str.ends_with("}")).fill_null(False)
+
+
+# ---- one cell ----
+
+
+def decode(text: str) -> Any:
+    """The list or object that a text prints in JSON or in Python; the text itself where it is neither."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = _literal(text)
+    return found if isinstance(found, list | dict) else text
+
+
+class _NamedConstants(ast.NodeTransformer):
+    """Words that Python prints in place of a missing number, and those of JSON, as the values they stand for."""
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Constant(WORDS[node.id]) if node.id in WORDS else node
+
+
+def _literal(text: str) -> Any:
+    """A Python literal, which is only read and never run."""
+    if len(text) > MAX_LITERAL:
+        return None
+    if not re.search(r"['\"]\s*,", text):
+        # An array of NumPy prints no commas: ['a' 'b'].
+        text = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.literal_eval(_NamedConstants().visit(ast.parse(text.strip(), mode="eval")))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def filled(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """An object without its empty fields."""
+    return {str(key): own for key, own in value.items() if own is not None and own != "" and own != [] and own != {}}
+
+
+def keyed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """An object by its keys in lower-case letters and digits only; of equal ones the first counts."""
+    return {re.sub(r"[^0-9a-z]", "", key.lower()): own for key, own in reversed(list(value.items()))}
+
+
+def flat(value: Any, keys: Sequence[str] = NAMES) -> str | None:
+    """One text for a value: lists joined, objects by the first of `keys`; `ShapelessError` where there is none."""
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8").strip() or None
+        except UnicodeDecodeError as error:
+            raise ShapelessError from error
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g} s"
+    if isinstance(value, Mapping):
+        own = filled(value)
+        names = keyed(own)
+        key = next((key for key in keys if key in names), None)
+        if key is not None:
+            return flat(names[key], keys)
+        if len(own) > 1 or any(name in KEYS_ONLY for name in names):
+            raise ShapelessError
+        # An object of one field is that field: {"en": "Desk"}, {"$oid": "5f..."}.
+        return flat(next(iter(own.values())), keys) if own else None
+    if isinstance(value, list | tuple | set | frozenset):
+        return joined(filter(None, (flat(part, keys) for part in value)))
+    return str(value).strip() or None
+
+
+def joined(parts: Iterable[str]) -> str | None:
+    """Sentences read on; words are told apart by semicolons."""
+    text = ""
+    for part in parts:
+        text += part if not text else f"{' ' if text.endswith(SENTENCE_ENDS) else '; '}{part}"
+    return text or None
+
+
+def flat_id(value: Any) -> str | None:
+    """The one id in a value; a list of several is none."""
+    if isinstance(value, list | tuple):
+        own = [part for part in value if part is not None]
+        if len(own) > 1:
+            raise ShapelessError
+        value = own[0] if own else None
+    return flat(value, IDS)
+
+
+def flat_money(value: Any) -> str | None:
+    """An amount, followed by its currency where an object names it; a list of several amounts is none."""
+    if isinstance(value, list | tuple):
+        own = [part for part in value if part is not None]
+        if len(own) > 1:
+            raise ShapelessError
+        return flat_money(own[0]) if own else None
+    if not isinstance(value, Mapping):
+        return flat(value)
+    names = keyed(filled(value))
+    amount = next((names[key] for key in AMOUNTS if key in names), None)
+    currency = next((names[key] for key in CURRENCIES if key in names), None)
+    if amount is None and len(names) > 1:
+        raise ShapelessError
+    amount = flat_money(
+        value if amount is None and not names else next(iter(names.values())) if amount is None else amount
+    )
+    return amount if currency is None or amount is None else f"{amount} {flat(currency)}"

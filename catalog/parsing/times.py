@@ -1,0 +1,252 @@
+"""Columns of times: datetimes, text in many forms, and numbers that are epochs, compact dates, days or mere counters.
+
+The form is judged by the whole column and told; where the column leaves a doubt, none is taken.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import polars as pl
+
+from ...errors import UsageError
+from ..layout import TimeUnit
+from ..schema import TIMESTAMP, TimeKind
+from .texts import text
+from .written_times import iso_moments, reorder, zoned
+
+PLAUSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+DAY_US = 86_400_000_000
+# Magnitude of a whole number that stands for a time: from 1973 on, the units do not overlap.
+UNITS = (("s", 10**8, 10**11), ("ms", 10**11, 10**14), ("us", 10**14, 10**17), ("ns", 10**17, 2**63 - 1))
+FACTORS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+# Digits of a date and time written as one number: the form, how to read it, and what must be added to read it.
+COMPACT = {
+    6: ("YYMMDD", "%y%m%d", ""),
+    8: ("YYYYMMDD", "%Y%m%d", ""),
+    10: ("YYYYMMDDHH", "%Y%m%d%H%M", "00"),
+    12: ("YYYYMMDDHHMM", "%Y%m%d%H%M", ""),
+    14: ("YYYYMMDDHHMMSS", "%Y%m%d%H%M%S", ""),
+    17: ("YYYYMMDDHHMMSSmmm", "%Y%m%d%H%M%S%3f", ""),
+}
+EARLIEST_COMPACT = {6: datetime(2000, 1, 1, tzinfo=UTC)}
+# What share of a column must be of that form; the rest is unreadable. Six digits are counters as easily.
+MOSTLY = {6: 1.0, 8: 0.9}
+HALF = 0.5
+SAMPLE = 1_000
+EXCEL_ZERO = datetime(1899, 12, 30, tzinfo=UTC)  # day 0 of spreadsheets
+EXCEL_DAYS = (20_000, 80_000)  # 1954 to 2119
+HOURS = ("%H", "%I", "%k", "%l", "%R", "%T", "%r", "%X", "%c", "%s", "%+")
+MINUTES = ("%M", "%R", "%T", "%r", "%X", "%c", "%s", "%+")
+EXACT_FLOAT32 = 2**24
+
+
+class Timestamps(NamedTuple):
+    """A parsed time column."""
+
+    values: pl.Series  # microseconds UTC
+    bad: pl.Series  # rows that held something unreadable
+    kind: TimeKind  # "order" for bare counters, "day" where all times are midnight, else "real"
+    unit: str | None  # of numbers since 1970 ("s", "ms", "us", "ns"), "counter", or None where times were written out
+    form: str = "ISO 8601"  # what they were read as
+    doubt: str | None = None  # why none of them was read, with the remedy
+
+    @property
+    def span(self) -> str | None:
+        """From when to when they are, and as what they were read."""
+        first, last = self.values.min(), self.values.max()
+        if self.kind == "order" or not isinstance(first, datetime) or not isinstance(last, datetime):
+            return None
+        return f"times from {_shown(first)} to {_shown(last)} UTC, read as {self.form}"
+
+
+class _Read(NamedTuple):
+    values: pl.Series
+    unit: str | None = None
+    form: str = "ISO 8601"
+    doubt: str | None = None
+
+
+def _shown(moment: datetime) -> str:
+    seconds = moment.second or moment.microsecond
+    midnight = not (moment.hour or moment.minute or seconds)
+    return moment.strftime("%Y-%m-%d" if midnight else "%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+
+
+def utc(moment: datetime) -> datetime:
+    """A moment with its zone; a naive one is UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def timestamps(
+    column: pl.Series,
+    date_format: str | None = None,
+    time_unit: TimeUnit | None = None,
+    now: datetime | None = None,
+) -> Timestamps:
+    """Times from datetimes, dates, text, or numbers whose magnitude tells their unit; naive is UTC.
+
+    `date_format` (as of strftime) and `time_unit` say what they are. `now` decides what a compact date may be.
+    """
+    now = now or datetime.now(UTC)
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    if column.dtype.is_numeric():
+        given = column.is_not_null()
+        read = _numeric(column, date_format, time_unit, now)
+    elif column.dtype in (pl.Datetime, pl.Date):
+        given, read = (
+            column.is_not_null(),
+            _Read(zoned(column), form="datetimes" if column.dtype == pl.Datetime else "dates"),
+        )
+    else:
+        strings = text(column)
+        # What databases write where no date is known.
+        strings = strings.set(strings.str.contains(r"^0000-00-00").fill_null(False), None)
+        given = strings.is_not_null()
+        read = _textual(strings, date_format, time_unit, now)
+    if time_unit == "order":
+        read = read._replace(unit="counter")
+    # Year 1 and year 9999 are what other systems write for "unknown".
+    plausible = read.values.is_between(*PLAUSIBLE, closed="left").fill_null(False)
+    values = read.values.set(~plausible, None)
+    known = values.drop_nulls().cast(pl.Int64)
+    midnights = len(known) > 0 and bool((known % DAY_US == 0).all())
+    kind: TimeKind = "order" if read.unit == "counter" else "day" if midnights else "real"
+    return Timestamps(values, given & values.is_null(), kind, read.unit, read.form, read.doubt)
+
+
+def _numeric(column: pl.Series, date_format: str | None, time_unit: TimeUnit | None, now: datetime) -> _Read:
+    largest = column.cast(pl.Float64).abs().max()
+    if column.dtype == pl.Float32 and isinstance(largest, float) and largest >= EXACT_FLOAT32:
+        doubt = "are float32, which is off by a minute and more; export them as integers, float64 or datetimes"
+        return _Read(_none(len(column)), doubt=doubt)
+    if date_format is not None:
+        whole = column.cast(pl.Int64, strict=False)
+        return _formatted(whole.cast(pl.String), date_format)
+    return _from_numbers(column, time_unit, now)
+
+
+def _textual(strings: pl.Series, date_format: str | None, time_unit: TimeUnit | None, now: datetime) -> _Read:
+    if date_format is not None:
+        return _formatted(strings, date_format)
+    whole, floats = (strings.cast(dtype, strict=False) for dtype in (pl.Int64, pl.Float64))
+    # Rows that are plain numbers are read as numbers.
+    if whole.null_count() == strings.null_count():
+        return _from_numbers(whole, time_unit, now)
+    if floats.null_count() <= (len(strings) + strings.null_count()) // 2:
+        return _from_numbers(floats, time_unit, now)
+    found = iso_moments(strings)
+    other = found.is_null() & strings.is_not_null()
+    if not other.any():
+        return _Read(found)
+    written = reorder(strings.filter(other), now)
+    moments = iso_moments(written.iso)
+    forms = ["ISO 8601"] * bool(found.is_not_null().any()) + [written.form] * bool(moments.is_not_null().any())
+    found = found.scatter(other.arg_true(), moments)
+    left = found.null_count() - strings.null_count()
+    # Of a few cells in doubt the other ones say nothing, so they are only unreadable themselves.
+    doubt = written.doubt if 2 * left > len(strings) - strings.null_count() else None
+    return _Read(found, form=" and ".join(forms), doubt=doubt)
+
+
+def _none(height: int) -> pl.Series:
+    return pl.Series([None], dtype=TIMESTAMP).new_from_index(0, height)
+
+
+def _formatted(strings: pl.Series, date_format: str) -> _Read:
+    """Times as the caller says that they are written, or in ISO 8601; what reads otherwise is unreadable."""
+    pattern, cells = date_format, strings
+    if "%H" in pattern and not any(part in pattern for part in MINUTES):
+        # An hour alone is one whose minute is 0.
+        cells, pattern = strings + " 00", pattern + " %M"
+    try:
+        if any(part in pattern for part in HOURS):
+            moments = zoned(cells.str.to_datetime(pattern, strict=False, time_unit="us"))
+        else:
+            moments = zoned(cells.str.to_date(pattern, strict=False))
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(
+            f"--date-format {date_format!r} is no whole format of times; write one in the letters of strftime, such as "
+            "'%d/%m/%Y %H:%M'."
+        ) from error
+    return _Read(moments.zip_with(moments.is_not_null(), iso_moments(strings)), form=date_format)
+
+
+def _from_numbers(column: pl.Series, time_unit: TimeUnit | None, now: datetime) -> _Read:
+    """Numbers in the unit that the middle one suggests; a number of another magnitude is unreadable."""
+    fractions = column.dtype.is_float() or column.dtype.is_decimal()
+    values = column.cast(pl.Float64 if fractions else pl.Int64, strict=False)
+    middle = values.median()
+    if not isinstance(middle, int | float):
+        return _Read(_none(len(values)))
+    if time_unit == "order":
+        return _Read((values.rank("dense").cast(pl.Int64) * 1_000_000).cast(TIMESTAMP), "counter", "counters")
+    if time_unit is not None:
+        return _epoch(values, time_unit)
+    compact = _compact(values, now) or _serials(values, now)
+    if compact is not None:
+        return compact
+    unit, low, high = next((u for u in UNITS if u[1] <= middle < u[2]), ("counter", 0, 10**8))
+    fits = (values >= low) & (values < high)
+    values = values.set(~fits.fill_null(False), None)
+    if unit == "counter":
+        return _Read(_micros(values, 1_000_000), unit, "counters")
+    return _epoch(values, unit)
+
+
+def _epoch(values: pl.Series, unit: str) -> _Read:
+    form = f"{unit} since 1970"
+    if unit == "ns":
+        return _Read((values.cast(pl.Int64, strict=False) // 1_000).cast(TIMESTAMP), unit, form)
+    factor = FACTORS[unit]
+    limit = 2**62 // factor
+    return _Read(_micros(values.set((values.abs() > limit).fill_null(False), None), factor), unit, form)
+
+
+def _micros(values: pl.Series, factor: int) -> pl.Series:
+    micros = values * factor
+    return (micros.round(0).cast(pl.Int64) if values.dtype.is_float() else micros).cast(TIMESTAMP)
+
+
+def _compact(values: pl.Series, now: datetime) -> _Read | None:
+    """Numbers such as 20240131 or 2024013114 as the times that their digits spell, if most of them spell one."""
+    whole = values.cast(pl.Int64, strict=False)
+    whole = whole.set((whole != values).fill_null(True), None)
+    first = whole.drop_nulls().head(SAMPLE)
+    width = next(iter(first.cast(pl.String).str.len_bytes().mode().sort()), 0)
+    # Of epochs hardly one spells a date, so that long columns of them are told by their beginning.
+    if width not in COMPACT or _spelled(first, width, now).null_count() == len(first):
+        return None
+    moments = _spelled(whole, width, now)
+    given = len(values) - values.null_count()
+    read = len(moments) - moments.null_count()
+    return _Read(moments, form=COMPACT[width][0]) if read >= MOSTLY.get(width, HALF) * given else None
+
+
+def _spelled(whole: pl.Series, width: int, now: datetime) -> pl.Series:
+    """The times that digits of that width spell; null where they are none, or none that can have been."""
+    _, pattern, rest = COMPACT[width]
+    digits = whole.cast(pl.String)
+    digits = digits.set((digits.str.len_bytes() != width).fill_null(False), None) + rest
+    if "%H" in pattern:
+        moments = zoned(digits.str.to_datetime(pattern, strict=False, time_unit="us"))
+    else:
+        moments = zoned(digits.str.to_date(pattern, strict=False))
+    earliest = EARLIEST_COMPACT.get(width, PLAUSIBLE[0])
+    latest = datetime(2100, 1, 1, tzinfo=UTC) if width == 8 else now + timedelta(days=366)
+    return moments.set(~moments.is_between(earliest, latest).fill_null(False), None)
+
+
+def _serials(values: pl.Series, now: datetime) -> _Read | None:
+    """Days of a spreadsheet with a time of day as fraction, such as 45413.4167, to the second."""
+    if not values.dtype.is_float():
+        return None
+    known = values.drop_nulls()
+    latest = min(EXCEL_DAYS[1], (now - EXCEL_ZERO).days + 2)
+    if not bool(known.is_between(EXCEL_DAYS[0], latest).all()) or 2 * int((known != known.floor()).sum()) < len(known):
+        return None
+    seconds = (values * 86_400).round(0).cast(pl.Int64)
+    start = int(EXCEL_ZERO.timestamp())
+    return _Read(((seconds + start) * 1_000_000).cast(TIMESTAMP), form="days of a spreadsheet")

@@ -1,0 +1,182 @@
+"""Words for yes and no: whether an item can be bought, in the words of feeds, shop systems and a few languages."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import polars as pl
+
+from .texts import text
+
+# Without case, blanks and punctuation. What can be ordered counts as available, also where it is sent later.
+TRUE_WORDS = frozenset(
+    [
+        "true",
+        "t",
+        "yes",
+        "y",
+        "on",
+        "ja",
+        "oui",
+        "si",
+        "sí",
+        "sim",
+        "instock",
+        "available",
+        "availableforsale",
+        "forsale",
+        "active",
+        "enabled",
+        "enable",
+        "published",
+        "publish",
+        "visible",
+        "live",
+        "online",
+        "onsale",
+        "buyable",
+        "salable",
+        "saleable",
+        "purchasable",
+        "preorder",
+        "preordered",
+        "presale",
+        "availableforpreorder",
+        "backorder",
+        "backordered",
+        "onbackorder",
+        "availableonbackorder",
+        "availablefororder",
+        "availabletoorder",
+        "availableforbackorder",
+        "onorder",
+        "madetoorder",
+        "limited",
+        "limitedavailability",
+        "limitedstock",
+        "lowstock",
+        "lowinstock",
+        "fewleft",
+        "onlyfewleft",
+        "instoreonly",
+        "onlineonly",
+        "instoreandonline",
+        "verfügbar",
+        "lieferbar",
+        "auflager",
+        "sofortlieferbar",
+        "sofortverfügbar",
+        "vorrätig",
+        "bestellbar",
+        "vorbestellbar",
+        "aktiv",
+        "enstock",
+        "disponible",
+        "disponibles",
+        "enexistencia",
+        "dansstock",
+        "endisponibilité",
+        "disponibile",
+        "opvoorraad",
+        "leverbaar",
+        "nalager",
+        "naskladě",
+        "skladem",
+        "dostępny",
+    ]
+)
+FALSE_WORDS = frozenset(
+    [
+        "false",
+        "f",
+        "no",
+        "n",
+        "off",
+        "nein",
+        "non",
+        "nee",
+        "outofstock",
+        "outstock",
+        "notinstock",
+        "nostock",
+        "nonestock",
+        "soldout",
+        "sold",
+        "unavailable",
+        "notavailable",
+        "notforsale",
+        "discontinued",
+        "endoflife",
+        "eol",
+        "obsolete",
+        "retired",
+        "archived",
+        "archive",
+        "draft",
+        "inactive",
+        "notactive",
+        "disabled",
+        "disable",
+        "hidden",
+        "notvisible",
+        "unpublished",
+        "notpublished",
+        "private",
+        "pending",
+        "trash",
+        "deleted",
+        "removed",
+        "suspended",
+        "expired",
+        "offline",
+        "comingsoon",
+        "outofseason",
+        "nichtverfügbar",
+        "nichtlieferbar",
+        "nichtauflager",
+        "nichtvorrätig",
+        "ausverkauft",
+        "vergriffen",
+        "inaktiv",
+        "deaktiviert",
+        "rupturedestock",
+        "enrupture",
+        "enrupturedestock",
+        "indisponible",
+        "épuisé",
+        "epuisé",
+        "agotado",
+        "agotada",
+        "nodisponible",
+        "sinstock",
+        "sinexistencias",
+        "esaurito",
+        "nondisponibile",
+        "nietopvoorraad",
+        "uitverkocht",
+    ]
+)
+
+
+class Truths(NamedTuple):
+    """A column of yes and no."""
+
+    values: pl.Series
+    bad: pl.Series  # rows that held a word that nobody knows
+
+
+def booleans(column: pl.Series, counts: bool = False) -> Truths:
+    """Truth values from booleans, 0 and 1, or words; where numbers are `counts` of pieces, any above 0 is true."""
+    if column.dtype == pl.Boolean:
+        return Truths(column, column.is_null() & False)
+    strings = text(column)
+    numbers = strings.cast(pl.Float64, strict=False)
+    # Beyond 2 numbers are pieces in stock, whatever the column is called; 2 alone may be any code.
+    counts = counts or bool((numbers > 2).any())
+    yes = (numbers > 0 if counts else numbers == 1).fill_null(False)
+    no = (numbers <= 0).fill_null(False)
+    words = strings.str.to_lowercase().str.replace(r"^.*schema\.org/", "").str.replace_all(r"[^\pL\pN]+", "")
+    yes = yes | (words.is_in(list(TRUE_WORDS)) & numbers.is_null()).fill_null(False)
+    no = no | (words.is_in(list(FALSE_WORDS)) & numbers.is_null()).fill_null(False)
+    values = yes.set(~(yes | no), None)
+    return Truths(values, values.is_null() & strings.is_not_null())
