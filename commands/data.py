@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from .call import Call, Noun
 from .domain import ingested
-from .options import SessionMode, choice, dry_run, events_ref, ingest_options, read_options, read_sessions
+from .options import (
+    SessionMode,
+    choice,
+    dry_run,
+    events_ref,
+    ingest_options,
+    items_ref,
+    read_options,
+    read_sessions,
+)
 from .output import Columns, facts, table
+
+if TYPE_CHECKING:
+    from ..catalog.exports import ExportFormat
 
 SHOWN_IDS = 10
 
@@ -51,6 +63,44 @@ def snapshots(call: Call, domain: str | None, kind: str | None) -> None:
         "content": lambda snapshot: snapshot.content_hash[:12],
     }
     call.show_list("snapshots", call.workspace().data.snapshots(domain, kind), columns, "No snapshot yet.")
+
+
+@data.command(
+    example=(
+        "hubspoke data export garden --format recbole --output garden",
+        "hubspoke data export garden --format parquet --output garden-data",
+    )
+)
+@click.argument("domain")
+@choice("--format", ("csv", "jsonl", "parquet", "recbole"), "How the tables are written.")
+@click.option("-o", "--output", metavar="DIR", required=True, help="Folder to write to, made where it is missing.")
+@items_ref
+@events_ref
+@click.option("--cut", is_flag=True, help="Write sessions as training cuts them, numbered in session_id.")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@dry_run
+def export(
+    call: Call,
+    domain: str,
+    format: ExportFormat,
+    output: str,
+    items: str | None,
+    events: str | None,
+    cut: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Write the items and events of a category to files that other tools read, and that can be ingested again.
+
+    `recbole` writes atomic files, DOMAIN.item and DOMAIN.inter; the others items and events under canonical names.
+    Events are data of shoppers. Pictures are named, not copied.
+    """
+    result = call.workspace().data.export(
+        domain, output, format, items=items, events=events, cut=cut, force=force, dry_run=dry_run
+    )
+    verb = "would be written" if dry_run else "written"
+    lines = [f"{result.rows[kind]} rows of {kind} {verb} to {file}" for kind, file in result.files.items()]
+    call.show(result, "\n".join(lines))
 
 
 @data.command("sessions", example="hubspoke data sessions garden --events snapshot:garden/events/2")

@@ -38,6 +38,7 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "domain show": "DomainDetails",
     "domain validate": "Validation",
     "data diff": "DiffResult",
+    "data export": "DataExported",
     "data ingest": "DataIngested",
     "data sessions": "SessionsResult",
     "data snapshots": {"snapshots": "list[SnapshotRecord]"},

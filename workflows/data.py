@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import NotFoundError, UsageError
@@ -12,6 +13,8 @@ from ..registry.records import SnapshotRecord
 from ..results import Record
 
 if TYPE_CHECKING:
+    from ..catalog.exports import ExportFormat
+    from ..catalog.schema import Kind
     from ..catalog.sessions import SessionSettings
     from .context import Context
     from .datasets import Table
@@ -58,6 +61,20 @@ class DiffResult(Record):
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataExported(Record):
+    """Snapshots of a domain written to files, or with `dry_run` what would be."""
+
+    domain: str
+    format: str
+    items: str  # snapshot
+    events: str | None
+    files: Mapping[str, str]  # `items` and `events` to the file of each
+    rows: Mapping[str, int]
+    cut: bool  # whether events are sessions as training cuts them
+    dry_run: bool = False
 
 
 class Data:
@@ -123,6 +140,56 @@ class Data:
         settings = settings or session_settings(record)
         cleaned = clean_sessions(read_table(self._context, snapshot), settings, time_kind(snapshot)).to_json()
         return SessionsResult(domain=domain, events=snapshot.ref, settings=settings.model_dump(), **cleaned)
+
+    def export(
+        self,
+        domain: str,
+        output: Path | str,
+        format: ExportFormat = "csv",
+        *,
+        items: str | None = None,
+        events: str | None = None,
+        cut: bool = False,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> DataExported:
+        """Write the newest snapshots of a domain, or those that `items` and `events` name, to a folder.
+
+        With `cut`, events are the sessions that training would cut them into, numbered in `session_id`.
+        """
+        import polars as pl
+
+        from ..catalog.exports import file_name, write_export
+        from ..catalog.sessions import clean_sessions
+        from ..catalog.streams import drop_unknown_items
+        from .datasets import find_snapshot, read_table, session_settings, time_kind
+
+        record = self._context.registry.domains.get(domain)
+        wanted: dict[Kind, str | None] = {"items": items, "events": events}
+        found = {kind: find_snapshot(self._context, domain, kind, ref) for kind, ref in wanted.items()}
+        snapshots = {kind: snapshot for kind, snapshot in found.items() if snapshot is not None}
+        if "items" not in snapshots:
+            raise NotFoundError(
+                f"{domain} has no items yet; give it some with `hubspoke data ingest {domain} --items FILE`."
+            )
+        files = {kind: Path(output) / file_name(kind, format, domain) for kind in snapshots}
+        there = [path for path in files.values() if path.exists()]
+        if there and not force:
+            raise UsageError(f"{there[0]} is there already; use another --output, or --force to replace it.")
+        rows: dict[str, int] = {}
+        for kind, snapshot in snapshots.items():
+            table = read_table(self._context, snapshot)
+            if kind == "events" and cut:
+                table, _ = drop_unknown_items(table, read_table(self._context, snapshots["items"])["item_id"])
+                sessions = clean_sessions(table, session_settings(record), time_kind(snapshot)).frame
+                table = sessions.rename({"session": "session_id"}).with_columns(pl.col("session_id").cast(pl.String))
+            rows[kind] = table.height
+            if not dry_run:
+                files[kind].parent.mkdir(parents=True, exist_ok=True)
+                write_export(table, kind, files[kind], format, time_kind(snapshot))
+        refs = {kind: snapshot.ref for kind, snapshot in snapshots.items()}
+        named = {str(kind): str(path) for kind, path in files.items()}
+        return DataExported(domain, format, refs["items"], refs.get("events"), named, rows, cut, dry_run)
 
     def diff(self, old: str, new: str) -> DiffResult:
         """What changed from one snapshot to another of the same kind."""

@@ -26,7 +26,7 @@ NAMES: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
     },
     "events": {"user_id": ("user_id", "session_id"), "item_id": ("item_id",), "timestamp": ("timestamp",)},
 }
-OTHERS = ("description", "currency", "image", "available", "created_at", "cost")
+OTHERS = ("description", "currency", "image", "available", "created_at", "cost", "attributes")
 # Values of a sequence are separated by blanks; those with blanks of their own stand in quotes.
 VALUE = r"'[^']+'|\"[^\"]+\"|[^\s,]+"
 
@@ -70,7 +70,7 @@ class RecBoleEvents(RecBole):
         "event_type": "event_type:token, else always rating where there is rating:float",
         "session_id": "session_id:token",
         "value": "rating:float",
-        **{name: f"{name}, or a common name for it" for name in ("query", "quantity", "position")},
+        **{name: f"{name}, or a common name for it" for name in ("query", "quantity", "position", "attributes")},
     }
 
     def shape(self, table: Table, layout: Layout) -> Shaped:

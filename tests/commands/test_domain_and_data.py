@@ -59,6 +59,23 @@ def test_mappings_as_option_and_as_file(run: Any, home: Path) -> None:
     assert "  price <- euro" in added.out
 
 
+def test_export_writes_what_can_be_ingested_again(garden: Any, home: Path) -> None:
+    would = garden("data", "export", "garden", "-o", "out", "--dry-run")
+    assert "3 rows of events would be written to out/events.csv" in would.out
+    assert not (home / "out").exists()
+    written = garden("data", "export", "garden", "--format", "jsonl", "-o", "out", "--json").json
+    assert written["rows"] == {"items": 3, "events": 3}
+    again = ("--items", written["files"]["items"], "--events", written["files"]["events"])
+    assert garden("data", "ingest", "garden", *again, "--json").json["cached"] is True
+    there = garden("data", "export", "garden", "--format", "jsonl", "-o", "out")
+    assert (there.code, "--force" in there.err) == (2, True)
+    cut = garden("data", "export", "garden", "--format", "recbole", "--cut", "-o", "out")
+    assert cut.out.splitlines()[1] == "3 rows of events written to out/garden.inter"
+    head, *lines = (home / "out" / "garden.inter").read_text().splitlines()
+    assert head.split("\t")[-1] == "session_id:token"
+    assert {line.split("\t")[-1] for line in lines} == {"0"}
+
+
 def test_ingest_snapshots_sessions_diff_until(garden: Any, home: Path) -> None:
     (home / "more.csv").write_text((home / "items.csv").read_text() + "ivy,Ivy\n")
     assert garden("data", "ingest", "garden", "--items", "more.csv", "--json").json["items"]["rows"] == 4
