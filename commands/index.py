@@ -43,6 +43,19 @@ def add(call: Call, ref: str, items: str | None, model: str | None, dry_run: boo
     call.show(call.workspace().index.add(ref, items=items, model=model, dry_run=dry_run))
 
 
+@index.command(example="hubspoke index remove garden --item hose-1 --item hose-2")
+@click.argument("ref")
+@click.option("--item", "items", metavar="ID", multiple=True, required=True, help="Item to take out; repeatable.")
+@dry_run
+def remove(call: Call, ref: str, items: tuple[str, ...], dry_run: bool) -> None:
+    """Take items out of an index, until a newer catalog that holds them is added to it.
+
+    Items that leave the catalog need not be removed: they are not recommended from the next ingest on. Promote the new
+    version to let it serve.
+    """
+    call.show(call.workspace().index.remove(ref, items, dry_run=dry_run))
+
+
 @index.command("list", example="hubspoke index list garden")
 @click.argument("domain", required=False)
 def list_(call: Call, domain: str | None) -> None:

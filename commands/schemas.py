@@ -56,6 +56,7 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "index add": "IndexAddition",
     "index build": "IndexResult",
     "index check": "IndexCheck",
+    "index remove": "IndexRemoval",
     "index list": {"indexes": "list[IndexRecord]"},
     "rules check": "RulesCheck",
     "rules clear": "Promotion",

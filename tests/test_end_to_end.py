@@ -75,6 +75,7 @@ lineage downstream hub:1
 lineage impact hub:1
 lineage diff index:lamps/1 index:lamps/latest
 lineage export lamps --openlineage
+index remove lamps --item {item}
 domain archive mugs
 bundle export lamps --output moved.hubspoke
 bundle import moved.hubspoke --alias candidate

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import NotFoundError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
 from ..registry.stores.indexes import NewIndex
@@ -60,6 +60,17 @@ class IndexAddition(Record):
     kept: int  # items whose vectors were taken over
     removed: int  # items that left the catalog
     seconds: float
+
+
+@dataclass(frozen=True)
+class IndexRemoval(Record):
+    """An index without some of its items."""
+
+    ref: str | None  # the new version, or the one that lacks them already; None in a dry run
+    base: str  # index that they were taken out of
+    cached: bool
+    removed: int
+    kept: int
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,7 @@ class Indexes:
             loaded.index.require_space(base.space_fingerprint if own else str(named.space_fingerprint))
         old = load_dataset(self._context, base.domain, items=base.items, with_events=False)
         ids, kept = dataset.items["item_id"].to_list(), _unchanged(old, dataset, loaded.spoke)
+        kept &= set(loaded.index.item_ids)  # what was removed is embedded again
         new = np.array([row for row, item in enumerate(ids) if item not in kept], dtype=np.int64)
         gone = len(set(loaded.index.item_ids).difference(ids))
         counts = {"added": len(new), "kept": len(ids) - len(new), "removed": gone}
@@ -169,6 +181,41 @@ class Indexes:
             made = self._store(grown, loaded.spoke, filled_by, dataset, identity, started, [grew_from])
         return IndexAddition(made.ref, base.ref, False, **counts, seconds=round(time.perf_counter() - started, 2))
 
+    def remove(self, ref: str, items: Sequence[str], dry_run: bool = False) -> IndexRemoval:
+        """A new version of an index without some items, until a catalog that holds them is added again.
+
+        `ref` is as in `add`. What is to stay out whatever catalogs say is hidden by rules.
+        """
+        from ..retrieval.base import ItemIndex
+        from .datasets import load_dataset
+
+        started = time.perf_counter()
+        base = index_of(self._context, ref)
+        prepare(self._context)
+        loaded = load_index(self._context, base)
+        gone = set(items)
+        unknown = sorted(gone.difference(loaded.index.item_ids))
+        if unknown:
+            raise NotFoundError(
+                f"{len(unknown)} of the items are not in {base.ref} (first: {unknown[0]!r}); name items that it holds."
+            )
+        rows = np.array([row for row, item in enumerate(loaded.index.item_ids) if item not in gone], dtype=np.int64)
+        if not len(rows):
+            raise UsageError(f"Nothing would be left of {base.ref}; name fewer items.")
+        identity = fingerprint({"index": base.artifact, "removed": sorted(gone)})
+        known = base if not gone else self._context.registry.indexes.find(base.domain, identity)
+        if known is None and not dry_run:
+            with self._context.lock(f"index {base.domain}"):
+                dataset = load_dataset(self._context, base.domain, items=base.items, with_events=False)
+                ids = [loaded.index.item_ids[row] for row in rows.tolist()]
+                vectors, kind = loaded.index.vectors()[rows], loaded.index.index.kind
+                smaller = ItemIndex.build(vectors, ids, base.space_fingerprint, kind)
+                came_from = Parent(base.ref, Relation.BUILT_FROM, "vectors", "items removed from it")
+                filled_by = self._context.registry.models.get(base.model)
+                made = self._store(smaller, loaded.spoke, filled_by, dataset, identity, started, [came_from])
+            return IndexRemoval(made.ref, base.ref, False, len(gone), len(rows))
+        return IndexRemoval(known.ref if known else None, base.ref, known is not None, len(gone), len(rows))
+
     def check(self, ref: str) -> IndexCheck:
         """Inspect an index: checksums, sizes, finite vectors, the embedding space, and items embedded once more."""
         from .datasets import load_dataset
@@ -177,14 +224,17 @@ class Indexes:
         loaded = load_index(self._context, self._context.registry.indexes.get(ref))  # checks the files' checksums
         record, vectors = loaded.record, loaded.index.vectors()
         dataset = load_dataset(self._context, record.domain, items=record.items, with_events=False)
+        row_of = {item: row for row, item in enumerate(dataset.items["item_id"].to_list())}
+        unknown = sum(item not in row_of for item in loaded.index.item_ids)
         spaces = {loaded.index.space_fingerprint, record.space_fingerprint, loaded.spoke.space_fingerprint}
         # Spread over the catalog rather than drawn, so that a check that is repeated looks at the same items.
         rows = np.linspace(0, len(vectors) - 1, min(CHECKED_ITEMS, len(vectors))).astype(np.int64)
-        again = _embed(self._context, loaded, dataset, rows)
+        rows = rows[[loaded.index.item_ids[row] in row_of for row in rows]]
+        again = _embed(self._context, loaded, dataset, np.array([row_of[loaded.index.item_ids[row]] for row in rows]))
         gap = float(np.abs(again - vectors[rows]).max()) if len(rows) else 0.0
         found = (
             ("checksums", True, "every file matches"),
-            ("items", len(vectors) == dataset.items.height, f"{len(vectors)} of {dataset.items.height}"),
+            ("items", unknown == 0 and len(vectors) == record.n_items, f"{len(vectors)} of {dataset.items.height}"),
             ("finite", bool(np.isfinite(vectors).all()), f"{vectors.shape[0]} x {vectors.shape[1]}"),
             ("embedding space", len(spaces) == 1, " / ".join(sorted(own[:12] for own in spaces))),
             ("vectors", gap <= TOLERANCE, f"{len(rows)} items embedded again, largest difference {gap:.1e}"),

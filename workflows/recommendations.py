@@ -1,6 +1,6 @@
 """Recommendations of a release, spoke or index: after a session, to a known shopper, or next to an item.
 
-Items that the catalog says are not available are never recommended, but a session may hold them.
+Items that the newest catalog lacks or says are not available are never recommended, but a session may hold them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from .models import prepare
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import polars as pl
+
     from ..catalog.sequences import History
-    from ..registry.records import SnapshotRecord
+    from ..registry.records import IndexRecord, SnapshotRecord
     from .context import Context
+    from .datasets import Dataset
 
 # Shoppers whose histories a recommender keeps once it has read them.
 KEPT_HISTORIES = 10_000
@@ -59,7 +62,7 @@ class Recommender:
     """
 
     def __init__(self, context: Context, ref: str) -> None:
-        from .datasets import find_snapshot, load_dataset
+        from .datasets import find_snapshot
         from .rules import catalog_rules
 
         prepare(context)
@@ -78,14 +81,14 @@ class Recommender:
         self.rules_ref = release.rules if release else None
         self.loaded = load_index(context, index_of(context, exact))
         record = self.loaded.record
-        self.dataset = load_dataset(context, record.domain, items=record.items, with_events=False)
+        self.dataset, self.shown = _catalogs(context, record, self.loaded.index.item_ids)
         self._events: SnapshotRecord | None = find_snapshot(context, record.domain, "events")
         self.vectors: FloatArray = self.loaded.index.vectors()  # (N, D)
         # A spoke's vectors say in one column whether the item was cold; to a launch floor without it every item is.
         flag = self.loaded.spoke.width
         self.cold: BoolArray = self.vectors[:, flag] > 0 if flag else np.ones(len(self.vectors), dtype=np.bool_)
-        self._rules = catalog_rules(context, self.rules_ref, self.dataset.items)
-        self._available: BoolArray = self.dataset.items["available"].to_numpy().astype(np.bool_)
+        self._rules = catalog_rules(context, self.rules_ref, self.shown)
+        self._available: BoolArray = self.shown["available"].to_numpy().astype(np.bool_)
         self._open: BoolArray = self._available & ~self._rules.hidden
         self._row_of = {item: row for row, item in enumerate(self.item_ids)}
         self._of_user = lru_cache(KEPT_HISTORIES)(self._read_history)
@@ -217,18 +220,19 @@ class Recommender:
     @cached_property
     def _popularity(self) -> tuple[DoubleArray, str]:
         """(N,) events of each item, or how new it is where nobody bought yet, and which of the two."""
-        from .datasets import load_sequences
+        from .datasets import load_sequences, read_table
 
-        items, snapshot = self.dataset.items, self.dataset.item_snapshot
+        own, snapshot = self.dataset.domain, self.dataset.item_snapshot
         if self._events is not None:
-            own = self.dataset.domain
-            sequences, _, _ = load_sequences(self._context, own, snapshot, self._events, items["item_id"])
-            counts = sequences.item_counts()
+            ids = read_table(self._context, snapshot)["item_id"]
+            sequences, _, _ = load_sequences(self._context, own, snapshot, self._events, ids)
+            count_of = dict(zip(ids.to_list(), sequences.item_counts().tolist(), strict=True))
+            counts = np.array([count_of[item] for item in self.item_ids], dtype=float)
             if counts.any():
-                return counts.astype(float), "popularity"
-        created = items["created_at"].dt.timestamp("ms").fill_null(0).to_numpy() / 1000.0
+                return counts, "popularity"
+        created = self.shown["created_at"].dt.timestamp("ms").fill_null(0).to_numpy() / 1000.0
         # Catalogs without dates keep their order.
-        return created if created.any() else np.arange(items.height, 0, -1, dtype=float), "newest"
+        return created if created.any() else np.arange(len(created), 0, -1, dtype=float), "newest"
 
     def _answer(
         self,
@@ -266,8 +270,29 @@ class Recommender:
                 "price": own["price"],
                 "image": (own["image"] or [None])[0],
             }
-            for own in self.dataset.items[list(rows), columns].to_dicts()
+            for own in self.shown[list(rows), columns].to_dicts()
         ]
+
+
+def _catalogs(context: Context, record: IndexRecord, item_ids: Sequence[str]) -> tuple[Dataset, pl.DataFrame]:
+    """The catalog that an index was filled from, and what the newest one says of the same items, in the index's order.
+
+    An item that the newest catalog lacks is as it was, and not available.
+    """
+    import polars as pl
+
+    from .datasets import find_snapshot, load_dataset, read_table
+
+    rows = pl.DataFrame({"item_id": item_ids}, schema={"item_id": pl.String})
+    filled = load_dataset(context, record.domain, items=record.items, with_events=False)
+    if len(item_ids) != filled.items.height:  # some were removed from the index
+        filled = replace(filled, items=rows.join(filled.items, on="item_id", how="left", maintain_order="left"))
+    newest = find_snapshot(context, record.domain, "items")
+    if newest is None or newest.ref == record.items:
+        return filled, filled.items
+    now = read_table(context, newest).select(filled.items.columns)
+    left = filled.items.join(now, on="item_id", how="anti").with_columns(available=pl.lit(False))
+    return filled, rows.join(pl.concat([now, left]), on="item_id", how="left", maintain_order="left")
 
 
 def _check_k(k: int) -> None:

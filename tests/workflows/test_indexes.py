@@ -206,3 +206,25 @@ def test_a_model_of_another_space_is_refused(shop: Workspace, tiny_spoke: Any, r
         refused(IncompatibleError, "filled by embedding space", shop.index.add, "lamps", model=model)
     assert [index.ref for index in shop.registry.indexes.list("lamps")] == ["index:lamps/1"]
     assert shop.index.add("lamps", model="lamps:1").ref == "index:lamps/2"
+
+
+def test_removed_items_are_gone_until_their_catalog_is_added_again(shop: Workspace) -> None:
+    first, second = (item["item_id"] for item in shop.recommend("lamps", ["lamps-0001"], k=2).items)
+    assert shop.index.remove("lamps", [first], dry_run=True).ref is None
+    made = shop.index.remove("lamps", [first])
+    assert (made.ref, made.base, made.removed, made.kept) == ("index:lamps/2", "index:lamps/1", 1, 39)
+    assert shop.index.remove("lamps", [first]).cached
+    shop.promote("index:lamps/2")
+    shown = shop.recommend("lamps", ["lamps-0001"], k=40)
+    assert shown.items[0]["item_id"] == second and first not in {item["item_id"] for item in shown.items}
+    assert shop.index.check("index:lamps/2").ok
+    popular = shop.recommend("lamps", k=50).items
+    assert len(popular) == 39 and first not in {item["item_id"] for item in popular}
+    again = shop.index.add("index:lamps/2")
+    assert (again.added, again.kept) == (1, 39)
+    shop.promote(str(again.ref))
+    assert shop.recommend("lamps", ["lamps-0001"], k=1).items[0]["item_id"] == first
+    with pytest.raises(NotFoundError, match=r"1 of the items are not in index:lamps/1 .first: 'oak'"):
+        shop.index.remove("index:lamps/1", ["oak"])
+    with pytest.raises(UsageError, match="Nothing would be left"):
+        shop.index.remove("index:lamps/1", [f"lamps-{n:04}" for n in range(40)])

@@ -167,3 +167,17 @@ def test_what_cannot_be_bought_is_never_recommended_but_may_stand_in_a_session(w
     answers = ws.recommend("tables", ["b"], k=4), ws.similar("tables", "b", k=4), ws.recommend("tables", k=4)
     assert [set(ids(answer)) for answer in answers] == [{"a", "c"}] * 3
     assert ids(ws.recommend("tables", ["a"], k=4, exclude_seen=True)) == ["c"]
+
+
+def test_the_newest_catalog_decides_what_is_shown_before_any_index_follows(shop: Workspace, market: Any) -> None:
+    items = pl.read_csv(market["lamps"].items)
+    before = shop.recommend("lamps", ["lamps-0001"], k=3).items
+    left, out, dearer = (item["item_id"] for item in before)
+    newer = items.filter(pl.col("item_id") != left).with_columns(
+        available=pl.col("item_id") != out, price=pl.when(pl.col("item_id") == dearer).then(999.0).otherwise("price")
+    )
+    shop.data.ingest("lamps", newer, images=market["lamps"].items.parent)
+    after = shop.recommend("lamps", ["lamps-0001"], k=3).items
+    assert [after[0]["item_id"], after[0]["price"], after[0]["score"]] == [dearer, 999.0, before[2]["score"]]
+    assert not {left, out} & {item["item_id"] for item in shop.recommend("lamps", ["lamps-0001"], k=40).items}
+    assert len(shop.recommend("lamps", [left], k=3).session) == 1  # a session may still hold it
