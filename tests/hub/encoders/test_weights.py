@@ -104,14 +104,12 @@ class TestHub:
                 weights.transformer_folder(f"hf:{name}")
 
     def test_a_cached_open_clip_repository_is_read_in_place(self, empty_hub):
-        config = {
-            "model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}},
-            "preprocess_cfg": {"mean": [0, 0, 0]},
-        }
+        own, preprocess = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}}, {"mean": [0, 0, 0]}
+        config = {"model_cfg": own, "preprocess_cfg": preprocess}
         files = {"open_clip_config.json": json.dumps(config), "open_clip_model.safetensors": "w"}
         snapshot = cached_repository(empty_hub, "some/clip", files)
         source = find_open_clip("hf-hub:some/clip")
         assert source.model == f"local-dir:{snapshot}"
         assert source.checkpoint == snapshot / "open_clip_model.safetensors"
         assert source.config["embed_dim"] == 8 and source.tokenizer is None
-        assert source.preprocess == {"mean": [0]}
+        assert source.preprocess == preprocess
