@@ -51,10 +51,15 @@ def looks_headerless(frame: pl.DataFrame) -> bool:
 
 
 def is_data(first: Sequence[str], rows: Sequence[Sequence[str | None]]) -> bool:
-    """Whether a first line is so surely one of data that it need not be asked: every cell looks like those below."""
-    if len(first) < 2 or sum(_is_measure(cell) for cell in first) * 2 < len(first):
+    """Whether a first line is so surely one of data that it need not be asked: its cells look like those below."""
+    measures = [cell for cell in first if _is_measure(cell)]
+    if len(first) < 2 or len(measures) * 2 < len(first):
         return False
     columns = [[row[at] for row in rows if at < len(row)] for at in range(len(first))]
+    if len(measures) - len(set(measures)) > 2:
+        # Names are not repeated again and again; words beside them may be of that row alone.
+        pairs = zip(first, columns, strict=True)
+        return all(_is_value(cell, [value for value in values if value]) for cell, values in pairs if _is_measure(cell))
     return all(
         _is_value(cell, [value for value in values if value]) if cell else None in values or "" in values
         for cell, values in zip(first, columns, strict=True)

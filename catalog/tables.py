@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +20,16 @@ from ..errors import InvalidDataError, NotFoundError
 from .delimited import find_separator, read_delimited, sum_row, tidied
 from .json_lines import JSON_REMEDY, is_json, read_json
 from .layout import Layout
+from .markup import read_page, read_xml
 from .opening import PACKINGS, PARQUET, Content, brief, open_content
 from .pieces import ENCODING_REMEDY, Found
 
 DELIMITED = (".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".item", ".user", ".link")
 JSON = (".jsonl", ".ndjson", ".json")
-SUFFIXES = (*DELIMITED, *JSON, ".parquet")
+MARKUP = (".xml", ".html", ".htm")
+SUFFIXES = (*DELIMITED, *JSON, *MARKUP, ".parquet")
+# Readers of text that names its columns row by row.
+SELF_NAMING = {"json": read_json, "xml": read_xml, "page": read_page}
 # What may keep a row from being read as it stands: the problem code and its sentence.
 FAULTS = {
     "bad_encoding": f"{{value}} is no UTF-8; {ENCODING_REMEDY}.",
@@ -159,8 +164,8 @@ def _load(path: Path, layout: Layout) -> Table:
         if content.head.startswith(PARQUET):
             return replace(_parquet(content), notes=tuple(content.notes))
         kind = _kind(content)
-        if kind == "json":
-            frame, faults, notes = read_json(content)
+        if kind in SELF_NAMING:
+            frame, faults, notes = SELF_NAMING[kind](content)
             return replace(whole_table(frame, faults), notes=(*content.notes, *notes))
         return _delimited(content, layout)
 
@@ -176,13 +181,20 @@ def _parquet(content: Content) -> Table:
 
 
 def _kind(content: Content) -> str:
-    """`json` or `delimited`, by content; a suffix only decides where the content may be either."""
+    """`json`, `xml`, `page` or `delimited`, by content; a suffix only decides where the content may be either."""
     path, suffix = content.path, content.suffix
     start = content.head[:4096].lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        raise InvalidDataError(
-            f"{path} is a web page and no table, perhaps one to sign in; download the file itself again."
-        )
+    if start.startswith(b"<") and (suffix in MARKUP or re.match(rb"<(\?xml|!doctype|html|rss|feed)\b", start)):
+        page = suffix in (".html", ".htm") or bool(re.match(rb"(<\?xml[^>]*>\s*)?<(!doctype )?html\b", start))
+        if page and suffix not in (".html", ".htm", ""):
+            raise InvalidDataError(
+                f"{path} is a web page and no table, perhaps one to sign in; download the file itself again."
+            )
+        if suffix not in MARKUP:
+            content.notes.append(f"{path.name} holds {'a web page' if page else 'XML'} and was read as such")
+        return "page" if page else "xml"
+    if suffix in MARKUP:
+        raise InvalidDataError(f"{path} holds no {suffix[1:].upper()}; name it by what it holds.")
     if suffix == ".parquet":
         raise InvalidDataError(f"{path} is no readable Parquet file (it does not begin as one); export it again.")
     if suffix in JSON:
