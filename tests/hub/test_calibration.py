@@ -20,7 +20,7 @@ def catalog(n=200, d=6):
     return (rng.standard_normal((n, d)) @ rng.standard_normal((d, d)) + 3).astype(np.float32)
 
 
-def test_a_known_catalog_is_centred_and_each_axis_divided_by_its_deviation():
+def test_a_known_catalog_is_centred_and_axes_divided_by_their_deviations_which_a_prior_shrinks():
     fitted = fit_calibration(CROSS, config())
     np.testing.assert_allclose(fitted.mean, [1, 2], atol=1e-6)
     # Directions by falling variance, largest entry positive: the x axis over 2, the y axis over 1.
@@ -29,6 +29,12 @@ def test_a_known_catalog_is_centred_and_each_axis_divided_by_its_deviation():
     assert not fitted.apply(fitted.mean[None]).any()  # a row equal to the mean is neutral
     half = fit_calibration(CROSS, config(power=0.5))
     np.testing.assert_allclose(half.transform, [[2**-0.5, 0], [0, 1]], atol=1e-6)
+    # Two items along x: variances 1 and 0, isotropic 1/2. A prior of 2 items weighs one half: 3/4 and 1/4.
+    x = np.array([[1, 0], [-1, 0]], np.float32)
+    fitted = fit_calibration(x, config(prior_items=2.0))
+    np.testing.assert_allclose(np.diag(fitted.transform), [0.75**-0.5, 0.25**-0.5], atol=1e-6)
+    strong = fit_calibration(x, config(prior_items=1e9)).transform
+    np.testing.assert_allclose(np.diag(strong), [2**0.5, 2**0.5], atol=1e-4)
 
 
 def test_power_zero_only_centres_and_full_power_gives_the_identity_covariance():
@@ -40,15 +46,6 @@ def test_power_zero_only_centres_and_full_power_gives_the_identity_covariance():
     fitted = fit_calibration(x, config())
     white = (x - fitted.mean) @ fitted.transform
     np.testing.assert_allclose(white.T @ white / len(x), np.eye(6), atol=1e-3)
-
-
-def test_the_prior_shrinks_small_catalogs_towards_plain_centring():
-    # Two items along x: variances 1 and 0, isotropic 1/2. A prior of 2 items weighs one half: 3/4 and 1/4.
-    x = np.array([[1, 0], [-1, 0]], np.float32)
-    fitted = fit_calibration(x, config(prior_items=2.0))
-    np.testing.assert_allclose(np.diag(fitted.transform), [0.75**-0.5, 0.25**-0.5], atol=1e-6)
-    strong = fit_calibration(x, config(prior_items=1e9)).transform
-    np.testing.assert_allclose(np.diag(strong), [2**0.5, 2**0.5], atol=1e-4)
 
 
 @pytest.mark.parametrize(("max_rank", "rank"), [(1, 1), (4, 4), (6, 6), (99, 6)])

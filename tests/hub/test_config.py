@@ -3,14 +3,11 @@ from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig, Text
 from pydantic import ValidationError
 
 
-def test_the_config_survives_its_json_and_cannot_be_changed():
+def test_the_config_survives_its_json_cannot_be_changed_and_names_an_encoder():
     made = HubConfig(text=TextEncoderConfig(name="tiny"), image=None, fusion=FusionConfig(hidden=3), image_share=0.25)
     assert HubConfig.model_validate_json(made.model_dump_json()) == made
     with pytest.raises(ValidationError):
         made.seed = 3
-
-
-def test_a_hub_without_any_encoder_is_refused():
     with pytest.raises(ValidationError, match="name an encoder"):
         HubConfig(text=None, image=None)
 

@@ -35,13 +35,10 @@ def test_untrained_it_is_the_identity_and_trained_the_residual_formula():
     torch.testing.assert_close(made(x), x + gelu @ made.up.weight.T + made.up.bias)
 
 
-def test_a_missing_modality_stays_zero():
+def test_a_missing_modality_stays_zero_and_items_depend_neither_on_others_nor_on_batch_or_mode():
     fused = fusion().fuse(encoded())
     np.testing.assert_array_equal(fused.has_text, [True, False, True, False] * 2)
     np.testing.assert_array_equal(fused.has_image, [True, True, False, False] * 2)
-
-
-def test_an_item_depends_neither_on_the_others_nor_on_the_batch_nor_on_the_mode():
     made, x = fusion().train(), encoded(9)
     whole, parts, alone = made.fuse(x), made.fuse(x, batch_size=2), made.fuse(x.rows(np.array([2])))
     np.testing.assert_allclose(whole.joined(), parts.joined(), atol=1e-6)

@@ -35,11 +35,15 @@ def histories(*rows):
     return [np.array(row, np.int64) for row in rows]
 
 
-def test_without_an_adapter_the_fusion_is_a_frozen_copy(make, hub):
+def test_without_an_adapter_the_fusion_is_frozen_and_without_anything_to_read_there_is_no_model(make, hub, encoded):
     model = make(adapter=None)
     assert model.content.fusion is not hub.fusion
     assert not any(p.requires_grad for p in model.content.fusion.parameters())
     assert all(p.requires_grad for p in hub.fusion.parameters())
+    blind = fit_content_space(hub.fusion.fuse(encoded.without("image")), hub.config)
+    with pytest.raises(UsageError, match="has none of what an item is made of"):
+        make(space=blind, content=("image",), ids=False)
+    make(content=("image",), ids=False)
 
 
 def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, encoded, own_inputs):
@@ -62,13 +66,6 @@ def test_the_folded_layers_compute_what_the_adapted_fusion_computes(make, hub, e
     assert (expected - torch.from_numpy(space.embed(hub.fusion.fuse(own)))).abs().max() > 0.05
     found = model.content.calibrated(model.inputs(own, ID_ROWS).content)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-
-
-def test_a_catalog_that_has_nothing_of_what_is_read_is_refused(make, hub, encoded):
-    blind = fit_content_space(hub.fusion.fuse(encoded.without("image")), hub.config)
-    with pytest.raises(UsageError, match="has none of what an item is made of"):
-        make(space=blind, content=("image",), ids=False)
-    make(content=("image",), ids=False)
 
 
 def test_an_item_vector_is_content_plus_a_residual_of_its_own_or_the_one_of_all_unknown_items(model, own_inputs):

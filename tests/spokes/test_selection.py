@@ -87,7 +87,7 @@ def test_the_largest_weight_within_one_standard_error_wins():
     assert weights_by_table({2.0: best, 3.0: [0.0] * 4, 20.0: best}).content == 20.0
 
 
-def test_cold_items_get_back_what_training_took():
+def test_cold_items_get_back_what_training_took_but_no_bias_that_hurts():
     # Every target is cold and 0.9 behind the warm items: a bias above 0.9 repairs it, the largest stays harmless.
     cold = np.array([True] * 3 + [False] * 3)
     targets = np.arange(USERS) % 3
@@ -97,9 +97,6 @@ def test_cold_items_get_back_what_training_took():
     measure = partial(reciprocal_rank, targets=targets)
     chosen = choose_weights(trial(parts(behaviour, content), measure), SETTINGS, cold)
     assert (chosen.content, chosen.cold) == (0.0, max(selection.COLD_BIASES))
-
-
-def test_a_bias_that_hurts_is_not_taken():
     # Warm targets lead the cold items by 0.6: a bias of 0.5 is harmless, 0.75 is not.
     cold = np.arange(ITEMS) == 5
     behaviour = right(1.0)[:5]
@@ -239,7 +236,7 @@ def test_what_everybody_takes_is_asked_for_where_that_is_better():
     assert (none.trend, none.trend_days) == (0.0, 0)
 
 
-def test_a_trend_that_content_hides_is_found_beside_none():
+def test_a_trend_that_content_hides_is_found_beside_none_and_content_is_weighed_beside_the_trend():
     # Content puts every target second, behind item 5, and no trend as small as this changes that. Beside no content it
     # puts both targets before all others.
     targets, text = np.arange(USERS) % 2, np.zeros((USERS, ITEMS), np.float32)
@@ -247,9 +244,6 @@ def test_a_trend_that_content_hides_is_found_beside_none():
     lately, measure = np.array([0.01, 0.01, 0, 0, 0, 0], np.float32), partial(reciprocal_rank, targets=targets)
     chosen = choose_weights(trial(parts(wrong(0.0), text), measure), SETTINGS, NO_COLD, trends={7: lately})
     assert (chosen.trend, chosen.trend_days, chosen.content) == (selection.TREND_WEIGHTS[0], 7, 0.0)
-
-
-def test_content_is_weighed_beside_the_trend():
     # The trend lifts item 0 above every target; content brings the targets back.
     measure = partial(reciprocal_rank, targets=np.where(HALF, 0, 1))
     behaviour, text = np.zeros((2, USERS, ITEMS), np.float32)

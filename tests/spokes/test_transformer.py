@@ -69,13 +69,18 @@ def test_padding_on_the_right_does_not_matter(variant, causal, t):
     assert made(torch.zeros(2, 4, 8), torch.zeros(2, 4, dtype=torch.bool), context(2, 4)).isfinite().all()
 
 
-def test_scaled_inputs_are_items_times_the_root_of_the_dimension():
+def test_inputs_are_scaled_by_the_root_of_the_dimension_and_times_and_types_start_without_effect():
     plain, scaled, x = transformer(), transformer("scaled"), vectors()
     scaled.load_state_dict(plain.state_dict())
     torch.testing.assert_close(scaled(x), plain(x * 8**0.5))
+    quiet, without = transformer("context", loud=False), transformer(loud=False)
+    without.load_state_dict({name: w for name, w in quiet.state_dict().items() if name in without.state_dict()})
+    x = vectors()
+    torch.testing.assert_close(quiet(x, context=context()), without(x))
+    torch.testing.assert_close(quiet(x), without(x))
 
 
-def test_a_bidirectional_model_sees_both_sides_and_no_model_another_sequence():
+def test_a_bidirectional_model_sees_both_sides_and_counts_positions_from_the_right():
     x = vectors()
     y = x.clone()
     y[:, 3, 0] += 3
@@ -86,9 +91,6 @@ def test_a_bidirectional_model_sees_both_sides_and_no_model_another_sequence():
     # They share every layer; one event sees itself alone, either way.
     assert causal.state_dict().keys() == both.state_dict().keys()
     torch.testing.assert_close(causal(x[:, :1]), both(x[:, :1]))
-
-
-def test_a_bidirectional_model_counts_learned_positions_from_the_right():
     x, read = vectors(), []
     made, causal = transformer(causal=False), transformer()
     for own in (made, causal):
@@ -106,14 +108,6 @@ def test_buckets_double():
     assert interval_buckets(seconds * 1_000_000).tolist() == [0, 1, 2, 2, 3, 3, 4, 12, 17, 31, 31]
     assert interval_buckets(torch.tensor([999_999, -4_000_000])).tolist() == [0, 3]
     assert dwell_buckets(torch.tensor([[0, 1, 1, 9]]) * 1_000_000).tolist() == [[0, 1, 0, 4]]
-
-
-def test_times_and_types_start_without_effect():
-    quiet, without = transformer("context", loud=False), transformer(loud=False)
-    without.load_state_dict({name: w for name, w in quiet.state_dict().items() if name in without.state_dict()})
-    x = vectors()
-    torch.testing.assert_close(quiet(x, context=context()), without(x))
-    torch.testing.assert_close(quiet(x), without(x))
 
 
 def test_the_time_bias_is_added_to_the_logits():

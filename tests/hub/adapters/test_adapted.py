@@ -60,15 +60,18 @@ def trained(adapted):
     return {name: weight for name, weight in adapted.named_parameters() if weight.requires_grad}
 
 
-def test_the_heads_start_as_the_encoders_and_what_is_missing_stays_missing(hub, encoded):
+def test_heads_start_as_the_encoders_alone_or_both_and_what_is_missing_stays_missing(hub, encoded):
     vectors = outputs(adapt_encoders(hub, BOTH, 2, 0), encoded)
     np.testing.assert_allclose(vectors, encoded.joined(), atol=1e-6)
     assert not vectors[2, :32].any() and not vectors[[1, 3, 5], 32:].any()
     vectors = outputs(moved(adapt_encoders(hub, BOTH, 2, 0)), encoded.without("text"))
     assert not vectors[:, :32].any() and vectors[0, 32:].any()
+    vectors = outputs(moved(adapt_encoders(hub, {"text": 1}, 2, 0)), encoded)
+    np.testing.assert_array_equal(vectors[:, 32:], encoded.image)
+    assert not np.allclose(vectors[:, :32], encoded.text, atol=1e-3)
 
 
-def test_the_mean_direction_of_an_items_pictures(hub, encoded):
+def test_the_mean_direction_of_an_items_pictures_and_some_items_in_any_order(hub, encoded):
     """Two pictures of one item, by hand: unit vectors, summed, made a unit again."""
     adapted = moved(adapt_encoders(hub, BOTH, 2, 0))
     with torch.no_grad():
@@ -78,21 +81,11 @@ def test_the_mean_direction_of_an_items_pictures(hub, encoded):
     vectors = outputs(adapted, encoded)
     np.testing.assert_allclose(vectors[0, 32:], expected, atol=1e-6)
     assert not np.allclose(vectors[0, 32:], encoded.image[0], atol=1e-3)
-
-
-def test_some_items_in_any_order(hub, encoded):
-    adapted = moved(adapt_encoders(hub, BOTH, 2, 0))
     whole, given, rows = outputs(adapted, encoded), adapted.inputs(encoded, CPU), torch.tensor([4, 0, 3, 0])
     with torch.no_grad():
         np.testing.assert_allclose(adapted(given.rows(rows)), whole[rows], atol=1e-6)
         np.testing.assert_allclose(adapted(given.rows(rows).rows(rows[1:])), whole[[4, 0, 4]], atol=1e-6)
     assert given.rows(rows).states is given.states
-
-
-def test_one_encoder_alone(hub, encoded):
-    vectors = outputs(moved(adapt_encoders(hub, {"text": 1}, 2, 0)), encoded)
-    np.testing.assert_array_equal(vectors[:, 32:], encoded.image)
-    assert not np.allclose(vectors[:, :32], encoded.text, atol=1e-3)
 
 
 def test_only_the_low_rank_pairs_learn(hub, encoded):

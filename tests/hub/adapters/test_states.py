@@ -27,12 +27,15 @@ def test_the_base_runs_once_per_input_ever(names, text_encoder, cache):
     assert len(seen) == 7  # split elsewhere it is another base
 
 
-def test_pictures_belong_to_their_items_and_progress_counts_texts(text_encoder, image_encoder, cache, noise):
+def test_states_belong_to_their_items_and_progress_counts_texts(text_encoder, image_encoder, cache, noise):
     states = item_states(image_encoder(), 1, noise[:3], file_hashes(noise[:3]), np.array([2, 0, 1]), cache)
     assert states.inputs_of(np.arange(3))[1].tolist() == [0, 0, 2]
     calls = []
     text_states(text_encoder(), 1, TEXTS, cache, lambda done, total: calls.append((done, total)))
     assert calls[-1] == (4, 4) and [done for done, _ in calls] == sorted(done for done, _ in calls)
+    states = text_states(text_encoder(), 1, ["red"], cache, counts=[0, 1, 0])
+    assert len(states) == 3 and states.inputs_of(np.arange(3))[1].tolist() == [1]
+    assert len(text_states(text_encoder(), 1, [], cache, counts=[0, 0])) == 2
 
 
 def test_a_base_has_a_fingerprint_of_its_own(text_encoder):
@@ -58,12 +61,6 @@ def test_items_and_inputs_of_ragged_states():
     assert given.tolist() == [[[0, 1], [0, 0]], [[2, 3], [4, 5]]] and mask.tolist() == [[True, False], [True, True]]
     own = RAGGED.without_inputs()
     assert len(own) == 3 and own.flat.shape == (0, 2) and own.inputs_of(np.arange(3))[0].tolist() == []
-
-
-def test_items_without_a_text_have_no_state(text_encoder, cache):
-    states = text_states(text_encoder(), 1, ["red"], cache, counts=[0, 1, 0])
-    assert len(states) == 3 and states.inputs_of(np.arange(3))[1].tolist() == [1]
-    assert len(text_states(text_encoder(), 1, [], cache, counts=[0, 0])) == 2
 
 
 def test_states_beyond_the_memory_are_refused(text_encoder, cache, monkeypatch):

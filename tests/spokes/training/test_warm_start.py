@@ -100,7 +100,7 @@ def test_what_differs_in_shape_is_named(spoke):
         require_same_shapes(other, own, "shop:1", OWN)
 
 
-def test_drift_is_the_cosine_of_each_item():
+def test_drift_is_the_cosine_of_each_item_and_overlap_the_share_of_a_list_that_both_show():
     ours = np.array([[1, 0], [0, 2], [1, 1], [3, 0]], np.float32)
     theirs = np.array([[2, 0], [0, -1], [1, 0], [0, 1]], np.float32)
     found = vector_drift(ours, theirs)
@@ -108,9 +108,6 @@ def test_drift_is_the_cosine_of_each_item():
     assert found["median"] == pytest.approx(0.5**0.5 / 2, abs=1e-5)
     assert list(found) == ["mean", "q05", "q25", "median", "q75", "q95"]
     assert vector_drift(ours[:0], theirs[:0]) == {}
-
-
-def test_overlap_is_the_share_of_a_list_that_both_show():
     ours = np.array([[9, 8, 7, 0], [1, 2, 3, 4]], np.float32)
     theirs = np.array([[8, 9, 0, 7], [1, 2, 3, 4]], np.float32)
     for length, expected in ((2, 1.0), (3, (2 / 3 + 1) / 2), (10, 1.0)):
