@@ -170,7 +170,7 @@ class Intake:
         """Record one error for each (source row number, value, detail), which the message may name in braces."""
         rows, values, details = zip(*sorted(found, key=lambda f: f[0]), strict=True)
         texts = (pl.Series(values, dtype=pl.String), pl.Series(details, dtype=pl.String))
-        numbers = pl.Series(rows, dtype=self.rows.dtype)
+        numbers = pl.Series(rows, dtype=pl.UInt32)
         self.groups.append(ProblemGroup("error", code, column, numbers, texts[0], message, texts[1]))
 
     def _add_lost(self, faults: Mapping[str, Mapping[int, str | None]]) -> None:

@@ -16,7 +16,7 @@ from .hm import HMArticles, HMTransactions
 from .instacart import InstacartOrders, InstacartProducts
 from .invoices import InvoiceItems, Invoices
 from .kaggle_shop import KaggleShopEvents, KaggleShopItems
-from .logs import Tianchi
+from .logs import Taobao, Tianchi, YooChooseBuys, YooChooseClicks
 from .magento import Magento
 from .movielens import MovieLensMovies, MovieLensRatings
 from .otto import Otto
@@ -52,7 +52,10 @@ FEEDS: tuple[Feed, ...] = (
     KaggleShopEvents(),
     InvoiceItems(),
     Invoices(),
+    Taobao(),
     Tianchi(),
+    YooChooseClicks(),
+    YooChooseBuys(),
 )
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from ..layout import Layout
 from ..tables import Table
 from .base import Shaped, has
-from .shaping import Renamed, amounts, looks_like
+from .shaping import Renamed, amounts, looks_like, named
 
 NUMBER, SECONDS, ISO = r"\d+", r"1\d{9}", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
 
@@ -31,10 +31,7 @@ class Headerless(Renamed):
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """Columns named in order, then as of any log."""
-        columns = table.frame.columns
-        if table.headerless and len(columns) == len(self.shown):
-            table = replace(table, frame=table.frame.rename(dict(zip(columns, self.shown, strict=True))))
-        return super().shape(table, layout)
+        return super().shape(named(table, tuple(self.shown)), layout)
 
 
 class Taobao(Headerless):

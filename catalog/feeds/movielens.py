@@ -11,7 +11,7 @@ from ..layout import Layout
 from ..parsing import text
 from ..tables import Table
 from .base import Shaped, has
-from .shaping import Renamed, looks_like
+from .shaping import Renamed, looks_like, named
 
 RATING, SECONDS = r"[0-5](\.[05])?", r"\d{9,10}"
 # The columns of u.item behind id, title, two dates and an address: 1 where the genre is one of the movie's.
@@ -19,6 +19,8 @@ GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
+U_ITEM = ("movieId", "title", "released", "video released", "address", *GENRES)
+RATINGS = ("userId", "movieId", "rating", "timestamp")
 NO_GENRE = ("(no genres listed)", "unknown")
 
 
@@ -50,9 +52,8 @@ class MovieLensRatings(Renamed):
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """Ratings, whose stars are the value."""
-        if not has(table, *self.needed()) and len(table.frame.columns) == 4:
-            names = ("userId", "movieId", "rating", "timestamp")
-            table = replace(table, frame=table.frame.rename(dict(zip(table.frame.columns, names, strict=True))))
+        if not has(table, *self.needed()):
+            table = named(table, RATINGS)
         return super().shape(table, layout)
 
 
@@ -79,21 +80,18 @@ class MovieLensMovies(Renamed):
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """Genres as lists; a movie without one has none."""
-        columns = table.frame.columns
-        frame = table.frame
         if not has(table, *self.needed()):
-            if len(columns) == 3:
-                frame = frame.rename(dict(zip(columns, self.needed(), strict=True)))
-            elif len(columns) == 5 + len(GENRES):
-                own = (frame[name].alias(genre) for name, genre in zip(columns[5:], GENRES, strict=True))
-                flags = [text(flag) == "1" for flag in own]
-                genres = [pl.when(flag).then(pl.lit(flag.name)) for flag in flags]
-                path = frame.select(genres=pl.concat_list(genres).list.drop_nulls().list.join("|"))
-                facts = [frame[columns[2]].alias("released"), frame[columns[4]].alias("address")]
-                frame = pl.DataFrame([frame[columns[0]].alias("movieId"), frame[columns[1]].alias("title"), *facts])
-                frame = frame.hstack(path)
-        shaped = super().shape(replace(table, frame=frame), layout)
+            table = _flagged(named(table, U_ITEM)) if has(table, str(len(U_ITEM))) else named(table, self.needed())
+        shaped = super().shape(table, layout)
         genre = pl.element().filter(~pl.element().is_in(NO_GENRE))
         lists = text(shaped.table.frame["category_path"]).str.split("|").list.eval(genre)
         made = shaped.table.frame.with_columns(lists.alias("category_path"))
         return replace(shaped, table=replace(shaped.table, frame=made))
+
+
+def _flagged(table: Table) -> Table:
+    """A table of u.item with its genres as one text."""
+    flags = [text(table.frame[genre]) == "1" for genre in GENRES]
+    names = [pl.when(flag).then(pl.lit(flag.name)) for flag in flags]
+    genres = table.frame.select(genres=pl.concat_list(names).list.drop_nulls().list.join("|"))
+    return replace(table, frame=table.frame.drop(GENRES).hstack(genres))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 import polars as pl
 
+from ..event_words import squeezed
+from ..headers import numbered
 from ..layout import SKIP, Layout
 from ..parsing import numbers, text
 from ..schema import SCHEMAS, Kind
@@ -65,15 +67,13 @@ def beside(made: Table, table: Table, kind: Kind, used: Iterable[str]) -> Table:
     return replace(made, frame=made.frame.with_columns(rest))
 
 
-def plain_word(word: str) -> str:
-    """An event's name as two ways of writing it have it in common."""
-    return "_".join(word.lower().replace("-", " ").split())
-
-
 def meanings(names: pl.Series, words: Mapping[str, str], layout: Layout) -> dict[str, str]:
     """Event type, or `skip`, by name of the file, as the format means it unless the layout says otherwise."""
-    known = {**words, **{plain_word(word): meant for word, meant in layout.event_types.items()}}
-    return {name: known[plain_word(name)] for name in names.drop_nulls().unique() if plain_word(name) in known}
+    own = {**words, **layout.event_types}
+    plain = squeezed(pl.Series(list(own), dtype=pl.String))
+    known = dict(zip(plain, own.values(), strict=True))
+    given = names.drop_nulls().unique(maintain_order=True)
+    return {name: known[word] for name, word in zip(given, squeezed(given), strict=True) if word in known}
 
 
 def with_event_types(shaped: Shaped, words: Mapping[str, str], layout: Layout) -> Shaped:
@@ -126,6 +126,14 @@ def amounts(price: pl.Series, quantity: pl.Series) -> pl.Series:
     (each, wrong), (pieces, _) = numbers(price), numbers(quantity)
     total = each * pieces.fill_null(1)
     return text(price).zip_with(wrong, total.cast(pl.String)) if wrong.any() else total
+
+
+def named(table: Table, names: Sequence[str]) -> Table:
+    """The table with names for columns that no line names, the first ones in order."""
+    known = numbered(len(names))
+    if not table.headerless or not set(known) <= set(table.frame.columns):
+        return table
+    return replace(table, frame=table.frame.rename(dict(zip(known, names, strict=True))))
 
 
 def looks_like(column: pl.Series, pattern: str) -> bool:
