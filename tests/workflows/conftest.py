@@ -65,16 +65,6 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.fixture
-def ws(tmp_path: Path, sqlite_template: Path) -> Iterator[Workspace]:
-    """An empty workspace on SQLite."""
-    folder = tmp_path / "shop"
-    folder.mkdir()
-    shutil.copy(sqlite_template, folder / "registry.db")
-    with open_workspace(environ={}, cwd=tmp_path, workspace=folder, actor="tester") as opened:
-        yield opened
-
-
-@pytest.fixture
 def opened(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[..., Workspace]]:
     """Opens further empty workspaces, each by its name: on SQLite, or on the database of a URL."""
     with ExitStack() as stack:
@@ -90,6 +80,12 @@ def opened(tmp_path: Path, sqlite_template: Path) -> Iterator[Callable[..., Work
             return stack.enter_context(made)
 
         yield begin
+
+
+@pytest.fixture
+def ws(opened: Callable[..., Workspace]) -> Workspace:
+    """An empty workspace on SQLite."""
+    return opened("shop")
 
 
 @pytest.fixture
@@ -112,10 +108,8 @@ def stopped_all(tmp_path: Path) -> Iterator[Callable[..., list[subprocess.Popen[
     started: list[subprocess.Popen[str]] = []
 
     def begin(program: str, *calls: Sequence[str]) -> list[subprocess.Popen[str]]:
-        pipe = subprocess.PIPE
-        commands = [[sys.executable, "-c", program, *arguments] for arguments in calls]
-        pipes: Any = {"stdin": pipe, "stdout": pipe, "stderr": pipe, "text": True}
-        made = [subprocess.Popen(command, cwd=tmp_path, **pipes) for command in commands]
+        pipes: Any = {**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), "text": True, "cwd": tmp_path}
+        made = [subprocess.Popen([sys.executable, "-c", program, *arguments], **pipes) for arguments in calls]
         started.extend(made)
         for process in made:
             assert process.stdout.readline() == "HERE\n", process.communicate()[1]
@@ -188,47 +182,59 @@ def two_spokes(garden: Workspace, models: Any) -> Workspace:
     return garden
 
 
-TINY_HUB: dict[str, Any] = {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}}
-TINY_SPOKE: dict[str, Any] = {
-    "transformer": {"dimension": 16},
-    "min_item_count": 3,
-    "statistics": None,  # which a catalog with so few events would read
-    "training": {"max_epochs": 3, "validate_every": 1, "negatives": 16},
-}
-
-
 @pytest.fixture(scope="session")
 def tiny_hub() -> dict[str, Any]:
     """Config of a hub that reads text with an encoder of no weight and trains nothing."""
-    return TINY_HUB
+    return {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}}
 
 
 @pytest.fixture(scope="session")
 def tiny_spoke() -> dict[str, Any]:
-    """Config of a spoke that trains in a second."""
-    return TINY_SPOKE
+    """Config of a spoke that trains in a second; a catalog with so few events would read statistics."""
+    training = {"max_epochs": 3, "validate_every": 1, "negatives": 16}
+    return {"transformer": {"dimension": 16}, "min_item_count": 3, "statistics": None, "training": training}
 
 
 @pytest.fixture(scope="session")
 def market(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CategoryFiles]:
     """Two simulated categories of 40 products and 60 shoppers, with pictures."""
-    settings = MarketplaceSettings(
-        categories=("lamps", "mugs"), items_per_category=40, users=60, events_per_user=(4, 7), image_size=16
-    )
+    sizes: Any = {"items_per_category": 40, "users": 60, "events_per_user": (4, 7), "image_size": 16}
+    settings = MarketplaceSettings(categories=("lamps", "mugs"), **sizes)
     return simulate_marketplace(settings, tmp_path_factory.mktemp("market"))
 
 
 @pytest.fixture(scope="session")
-def shop_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, market: Any) -> Path:
+def catalog(market: dict[str, CategoryFiles]) -> pl.DataFrame:
+    """The lamps without their pictures."""
+    return pl.read_csv(market["lamps"].items).drop("image")
+
+
+@pytest.fixture(scope="session")
+def events(market: dict[str, CategoryFiles]) -> pl.DataFrame:
+    return pl.read_csv(market["lamps"].events, try_parse_dates=True).sort("timestamp")
+
+
+@pytest.fixture(scope="session")
+def shop_template(
+    tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path, market: Any, tiny_hub: Any, tiny_spoke: Any
+) -> Path:
     """A workspace with a hub and the category lamps: lamps:1 is its spoke, indexed and live."""
     folder = tmp_path_factory.mktemp("shop") / "shop"
     folder.mkdir()
     shutil.copy(sqlite_template, folder / "registry.db")
     with open_workspace(environ={}, cwd=folder, workspace=folder, actor="tester") as ws:
         ws.domain.add("lamps", market["lamps"].items, market["lamps"].events)
-        ws.hub.train(domains=[], config=TINY_HUB)
-        ws.spoke.train("lamps", config=TINY_SPOKE)
+        ws.hub.train(domains=[], config=tiny_hub)
+        ws.spoke.train("lamps", config=tiny_spoke)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small(shop_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of that shop's catalog: a few kilobytes."""
+    folder = shutil.copytree(shop_template, tmp_path_factory.mktemp("small") / "shop")
+    with open_workspace(environ={}, cwd=folder, workspace=folder, actor="tester") as ws:
+        return ws.bundle.export("snapshot:lamps/items/1", folder).file
 
 
 @pytest.fixture

@@ -37,11 +37,6 @@ def bundle(released: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return released.bundle.export("lamps", tmp_path_factory.mktemp("bundle")).file
 
 
-@pytest.fixture(scope="module")
-def small(released: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return released.bundle.export("snapshot:lamps/items/1", tmp_path_factory.mktemp("small")).file
-
-
 def served(ws: Workspace, ref: str) -> tuple[Any, ...]:
     """What a release answers, and the bits of every vector behind it."""
     answer = ws.recommend(ref, SESSION, k=20)

@@ -20,16 +20,6 @@ def ready(ws: Workspace, tiny_hub: Any) -> Workspace:
     return ws
 
 
-@pytest.fixture(scope="module")
-def catalog(market: Any) -> pl.DataFrame:
-    return pl.read_csv(market["lamps"].items).drop("image")
-
-
-@pytest.fixture(scope="module")
-def events(market: Any) -> pl.DataFrame:
-    return pl.read_csv(market["lamps"].events)
-
-
 def done(result: LaunchResult) -> list[tuple[str, str | None, bool]]:
     return [(step["step"], step["ref"], step["cached"]) for step in result.steps]
 
@@ -109,7 +99,7 @@ def test_too_few_events_leave_the_hub_to_serve(ready: Workspace, catalog: Any, e
     assert (later.mode, ready.recommend("lamps", ["lamps-0001"]).served_by) == ("trained", later.steps[-3]["ref"])
 
 
-def test_damaged_data_is_made_whole_by_the_same_launch(ready: Workspace, catalog: pl.DataFrame) -> None:
+def test_damaged_data_is_made_whole_by_a_launch(ready: Any, catalog: Any, events: Any, tiny_spoke: Any) -> None:
     ready.launch("lamps", catalog)
     snapshot = ready.registry.snapshots.get("snapshot:lamps/items/1")
     table = next(ready.artifacts.path(snapshot.artifact).rglob("*.parquet"))
@@ -119,9 +109,7 @@ def test_damaged_data_is_made_whole_by_the_same_launch(ready: Workspace, catalog
     assert ready.launch("lamps", catalog).release == "release:lamps/1"
     assert ready.recommend("lamps", ["lamps-0001"], k=3).items
     assert ready.doctor(verify=True).ok
-
-
-def test_a_damaged_hub_is_not_a_lack_of_events(ready: Any, catalog: Any, events: Any, tiny_spoke: Any) -> None:
+    # A damaged hub is not taken for a lack of events.
     ready.launch("lamps", catalog, events=events, config=tiny_spoke)
     weights = next(ready.artifacts.path(str(ready.hub.show().artifact)).rglob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
