@@ -41,9 +41,7 @@ def test_many_spokes_read_their_hub_once_and_share_its_frozen_weights(two: Works
             assert {weight.untyped_storage().data_ptr() for weight in frozen} == shared
             adapters = [weight for name, weight in named.items() if "lora_" in name]
             assert adapters and not {weight.untyped_storage().data_ptr() for weight in adapters} & shared
-
-
-def test_two_categories_answer_in_turn_as_each_would_alone(two: Workspace, loads: Mock) -> None:
+    # Two categories answer in turn as each would alone.
     asked = {"lamps": ["lamps-0003", "lamps-0006"], "mugs": ["mugs-0002", "mugs-0009"]}
     alone = {}
     for name, session in asked.items():
@@ -85,10 +83,8 @@ def test_the_values_used_last_are_kept(refused: Any) -> None:
     # A value that cannot be loaded is not kept.
     refused(CorruptArtifactError, "", cache.get, "d", Mock(side_effect=CorruptArtifactError("gone")))
     assert cache.get("d", lambda: "D") == "D"
-
-
-def test_threads_that_ask_at_once_load_once() -> None:
-    load, cache = Mock(side_effect=object), Cache[object](2)
+    # Threads that ask at once load once.
+    load, fresh = Mock(side_effect=object), Cache[object](2)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: cache.get("a", load), range(8)))
+        found = list(pool.map(lambda _: fresh.get("a", load), range(8)))
     assert load.call_count == 1 and len({id(value) for value in found}) == 1

@@ -22,8 +22,7 @@ from hubspoke.workflows import spoke_training
 from hubspoke.workflows.models import Trained
 
 def train(context, plan, world):
-    sys.__stdout__.write("HERE\\n")
-    sys.__stdout__.flush()
+    print("HERE", file=sys.__stdout__, flush=True)
     sys.stdin.read()
     parents = [Parent(plan.job.hub, "adapted_from"), Parent(plan.dataset.event_snapshot.ref, "trained_on", "events")]
     return Trained(lambda folder: (folder / "weights").write_text("w"), "s", {}, parents)

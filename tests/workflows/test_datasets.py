@@ -24,11 +24,9 @@ def test_sequences_speak_of_item_rows(garden: Workspace, files: Any) -> None:
     garden.data.ingest("garden", events=files.events, until=datetime(2024, 5, 2, tzinfo=UTC))
     assert len(load_dataset(garden, "garden").sequences) == 1
     assert len(load_dataset(garden, "garden", events="snapshot:garden/events/1").sequences) == 2
-
-
-def test_without_events_the_sequences_are_empty(ws: Workspace, files: Any) -> None:
-    ws.domain.add("garden", files.items)
-    dataset = load_dataset(ws, "garden")
+    # Without events the sequences are empty.
+    garden.domain.add("bare", files.items)
+    dataset = load_dataset(garden, "bare")
     assert (len(dataset.sequences), dataset.sequences.n_items, dataset.session_mode) == (0, 4, "none")
     assert (len(dataset.sequences.by_user()), dataset.sequences.item_counts().tolist()) == (0, [0, 0, 0, 0])
 

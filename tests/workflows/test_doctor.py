@@ -51,13 +51,6 @@ def test_a_sound_workspace_and_a_damaged_one(garden: Workspace) -> None:
     assert status == "failed" and re.match(start, message)
 
 
-def test_no_workspace_yet_is_a_warning(tmp_path: Path) -> None:
-    diagnosis = Workspace(Settings(workspace=tmp_path / "none")).doctor()
-    status, message = found(diagnosis)["registry"]
-    assert (diagnosis.ok, status, (tmp_path / "none").exists()) == (True, "warning", False)
-    assert "hubspoke init" in message
-
-
 def test_every_bad_artifact_is_named_and_a_lost_one_without_verify_too(garden: Workspace) -> None:
     items, events = (garden.registry.snapshots.get(f"snapshot:garden/{kind}/1") for kind in ("items", "events"))
     (garden.artifacts.path(items.artifact) / "artifact.json").write_text("{}")
@@ -88,7 +81,11 @@ def test_the_remote_bytes_are_verified_not_the_copies(opened: Any, files: Any) -
     assert found(remote_garden.doctor())["artifacts"] == ("failed", "2, of which 1 is gone")
 
 
-def test_a_store_without_its_driver_is_told(garden: Workspace) -> None:
+def test_no_workspace_is_a_warning_and_a_store_without_its_driver_an_error(garden: Workspace, tmp_path: Path) -> None:
+    diagnosis = Workspace(Settings(workspace=tmp_path / "none")).doctor()
+    status, message = found(diagnosis)["registry"]
+    assert (diagnosis.ok, status, (tmp_path / "none").exists()) == (True, "warning", False)
+    assert "hubspoke init" in message
     if find_spec("gcsfs") is not None:
         pytest.skip("the driver is installed")
     with Workspace(replace(garden.settings, artifacts="gs://bucket/store")) as ws:

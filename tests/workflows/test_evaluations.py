@@ -249,15 +249,9 @@ def test_spokes_with_and_without_refit_are_not_mixed(shop: Workspace, tiny_spoke
         assert run("lamps", "popularity", Protocol(refit=refit)).protocol["refit"] is refit
     refused(UsageError, "lamps:1 was trained without --refit", run, "lamps", "lamps:1", Protocol(refit=True))
     # A refitted spoke has seen validation, so only others are measured there.
-    assert run("lamps", "lamps:1", Protocol(part="validation")).protocol["part"] == "validation"
-    refused(
-        UsageError,
-        "lamps:2 was refitted on the validation events",
-        run,
-        "lamps",
-        "lamps:2",
-        Protocol(part="validation"),
-    )
+    choosing = Protocol(part="validation")
+    assert run("lamps", "lamps:1", choosing).protocol["part"] == "validation"
+    refused(UsageError, "lamps:2 was refitted on the validation events", run, "lamps", "lamps:2", choosing)
 
 
 def test_what_is_wrong_is_told(shop: Workspace, market: Any, refused: Any) -> None:

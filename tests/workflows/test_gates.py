@@ -27,9 +27,7 @@ SNAPSHOT, NEWER = "snapshot:garden/events/1", "snapshot:garden/events/2"
 LIVE = "release:garden/1"
 
 
-def measure(
-    ws: Workspace, subject: str, ndcg: list[float], slice_: str = "all", k: int = 10, keep: bool = True, **given: Any
-) -> str:
+def measure(ws: Any, subject: str, ndcg: Any, slice_: str = "all", k: int = 10, keep: bool = True, **given: Any) -> str:
     """Record an evaluation in which the users got these values."""
     events, items = given.pop("events", SNAPSHOT), given.pop("items", "snapshot:garden/items/1")
     users, values = given.pop("users", map(str, range(len(ndcg)))), np.array(ndcg, dtype=np.float64)

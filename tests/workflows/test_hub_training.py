@@ -14,15 +14,9 @@ from hubspoke.workflows.loading import load_hub
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.workspace import Workspace
 
-CONFIG = {
-    "text": {"name": "tiny"},
-    "image": None,
-    "text_fields": ["title"],
-    "fusion": {"hidden": 32},
-    "contrastive": {
-        "steps": 40, "batch_size": 64, "learning_rate": 1e-2, "temperature": 0.2, "interpolations": [0.5, 1.0],
-    },
-}  # fmt: skip
+TRAINING = {"steps": 40, "batch_size": 64, "learning_rate": 1e-2, "temperature": 0.2, "interpolations": [0.5, 1.0]}
+ENCODERS = {"text": {"name": "tiny"}, "image": None, "text_fields": ["title"]}
+CONFIG = {**ENCODERS, "fusion": {"hidden": 32}, "contrastive": TRAINING}
 STYLES = ("modern", "rustic", "nordic", "vintage")
 
 

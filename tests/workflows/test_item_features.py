@@ -257,7 +257,7 @@ def bought(events: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
     )
 
 
-def test_statistics_see_nothing_that_leave_one_out_holds_out(train: Train, events: pl.DataFrame) -> None:
+def test_statistics_see_nothing_that_is_held_out(train: Train, events: pl.DataFrame) -> None:
     plain = train(events)
     assert train(bought(events, pl.col("after") == 0)).space_fingerprint == plain.space_fingerprint
     # The same items in the same places, so that the sequences are the same: only their types can leak.
@@ -265,9 +265,7 @@ def test_statistics_see_nothing_that_leave_one_out_holds_out(train: Train, event
     assert train(typed).space_fingerprint == plain.space_fingerprint
     seen = events.with_columns(event_type=pl.when(pl.col("after") == 2).then(pl.lit("click")).otherwise("event_type"))
     assert train(seen).space_fingerprint != plain.space_fingerprint
-
-
-def test_statistics_see_nothing_of_a_temporal_test_window(train: Train, events: pl.DataFrame) -> None:
+    # Nor do they see anything of a temporal test window.
     cut = START + timedelta(weeks=4)
     plain = train(events, split="temporal", test_from=cut, refit=True)
     leaked = bought(events, pl.col("timestamp") >= cut)

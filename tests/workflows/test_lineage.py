@@ -75,7 +75,7 @@ def awkward(garden: Workspace, models: Any) -> Lineage:
     return garden.lineage.upstream("garden:1")
 
 
-def test_dot_is_accepted_by_its_grammar(awkward: Lineage) -> None:
+def test_dot_and_mermaid_are_accepted_by_their_grammars(awkward: Lineage) -> None:
     lines = dot(awkward).splitlines()
     assert (lines[0], lines[-1]) == ("digraph lineage {", "}")
     assert [line for line in lines[1:-1] if not DOT_LINES.fullmatch(line)] == []
@@ -84,9 +84,6 @@ def test_dot_is_accepted_by_its_grammar(awkward: Lineage) -> None:
     label = '"adapted from, inherits (text \\"a\\" \\\\ #1; <b>|x|</b> `end` [c] {d} é)"'
     assert f'  "hub:1" -> "garden:1" [label={label}];' in lines
     assert any(re.match(r'  "hub:1" \[label="hub:1\\n20\d\d-\d\d-\d\d", shape=hexagon, ', line) for line in lines)
-
-
-def test_mermaid_is_accepted_by_its_grammar(awkward: Lineage) -> None:
     lines = mermaid(awkward).splitlines()
     assert lines[0] == "flowchart LR"
     assert [line for line in lines[1:] if not MERMAID_LINES.fullmatch(line)] == []

@@ -49,9 +49,7 @@ def test_what_was_bought_last_is_held_back_where_that_was_best(shop: Workspace) 
         recommender.loaded = replace(recommender.loaded, spoke=replace(spoke, mixture=mixture))
         whole = ids(recommender.recommend(SESSION, k=len(recommender.item_ids)))
         assert set(SESSION) - set(whole) == hidden
-
-
-def test_an_answer_says_what_it_rests_on(shop: Workspace) -> None:
+    # An answer says what it rests on.
     answer = shop.recommend("lamps", ["nothing", "lamps-0003", "oak"], k=2)
     assert (answer.ref, answer.index, answer.served_by) == ("lamps", "index:lamps/1", "lamps:1")
     assert [item["item_id"] for item in answer.session] == ["lamps-0003"]

@@ -23,7 +23,7 @@ def in_force(ws: Workspace, **rules: Any) -> str:
     return ref
 
 
-def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: Workspace) -> None:
+def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: Workspace, refused: Any) -> None:
     before = ids(shop)
     made = shop.rules.set("lamps", {"hide_items": [before[0]], "pin": ["lamps-0039"]})
     assert (made.ref, made.hidden, made.cached) == ("rules:lamps/1", 1, False)
@@ -36,12 +36,7 @@ def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: 
     assert ids(shop)[: len(expected) + 1] == ["lamps-0039", *expected] and len(answer.items) == 10
     assert (answer.rules, [item["pinned"] for item in answer.items]) == ("rules:lamps/1", [True] + [False] * 9)
     assert ids(shop, "lamps:1") == before  # a version by itself has no rules
-    shop.rollback("lamps")
-    assert ids(shop) == before
-
-
-def test_a_new_version_keeps_the_rules_in_force_until_they_are_lifted(shop: Workspace, refused: Any) -> None:
-    in_force(shop, pin=["lamps-0039"])
+    # A new version keeps the rules in force until they are lifted.
     built = shop.index.build("lamps:1", force=True)
     assert shop.promote(str(built.ref)).rules == "rules:lamps/1"
     assert shop.rules.show("lamps").live == shop.rules.check("lamps").ref == "rules:lamps/1"
@@ -49,7 +44,10 @@ def test_a_new_version_keeps_the_rules_in_force_until_they_are_lifted(shop: Work
     lifted = shop.rules.clear("lamps", reason="recall is over")
     assert (lifted.rules, lifted.index) == (None, built.ref)
     assert (shop.rules.show("lamps").live, shop.recommend("lamps").rules) == (None, None)
-    assert shop.rules.clear("lamps").cached
+    assert shop.rules.clear("lamps").cached and ids(shop) == before
+    shop.promote("lamps:1", rules="rules:lamps/1")
+    shop.rollback("lamps")
+    assert ids(shop) == before
     refused(NotFoundError, "rules:lamps/9", shop.promote, "lamps", rules="rules:lamps/9")
 
 
