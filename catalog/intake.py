@@ -13,6 +13,7 @@ import polars as pl
 from ..files import file_sha256
 from . import parsing
 from .feeds.formats import find_feed
+from .headlines import Span, long_table, missing_columns
 from .layout import GENERIC, Layout
 from .mapping import read_overrides, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
@@ -73,6 +74,7 @@ class Intake:
         shaped, overrides = self._shaped(table, overrides or {})
         self.raw, self.rows = shaped.frame, shaped.rows
         resolved = resolve_mapping(self.raw, kind, overrides, item_ids, shaped=shaped is not table)
+        self.given = frozenset(overrides or ())  # canonical columns that are mapped by hand, if only to none
         self.mapping, self.origins, self.reasons = resolved.written, resolved.origins, resolved.reasons
         self.notes += resolved.notes
         self.dropped = pl.repeat(False, len(self.rows), dtype=pl.Boolean, eager=True)
@@ -80,12 +82,15 @@ class Intake:
         self.unreadable = self.dropped
         self.columns: dict[str, pl.Series] = {}
         self.time_kind: TimeKind | None = None
-        option = "--map" if self.kind == "items" else "--event-map"
-        columns = ", ".join(self.raw.columns)
-        for name in REQUIRED[self.kind]:
-            if name not in self.mapping:
-                message = f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {columns}."
-                self.stop("missing_column", message, column=name)
+        self.span: Span | None = None  # of times that are known
+        used = {column for origins in self.origins.values() for column in _columns(origins)}
+        missing = [name for name in REQUIRED[self.kind] if name not in self.mapping]
+        for name, message in missing_columns(self.raw, self.kind, missing, used, item_ids).items():
+            self.stop("missing_column", message, column=name)
+        if self.kind == "items" and self.format == GENERIC and not self.fatal:
+            found = long_table(self.raw, self.column("item_id"))
+            if found is not None:
+                self.stop("long_table", found)
         self.report(0).raise_if_errors()
 
     def _shaped(self, table: Table, overrides: Mapping[str, str]) -> tuple[Table, Mapping[str, str]]:
@@ -210,13 +215,14 @@ class Intake:
         self.columns[name], bad = parser(raw)
         self.add(f"bad_{name}", bad, message, column=name, values=raw, drop=False)
 
-    def _unmapped(self) -> list[str]:
+    def unmapped(self) -> list[str]:
+        """Raw columns that nothing is read from."""
         used = {column for origins in self.origins.values() for column in _columns(origins)}
         return [name for name in self.raw.columns if name not in used]
 
     def add_attributes(self) -> None:
         """Whatever no canonical column reads, as key and value."""
-        unknown = self._unmapped()
+        unknown = self.unmapped()
         given = self.column("attributes") if "attributes" in self.mapping else None
         height = len(self.columns["item_id"])  # the raw table may have no column left to count
         self.columns["attributes"], bytes_only = parsing.attributes(self.raw, unknown, given, height)
@@ -228,7 +234,7 @@ class Intake:
 
     def take(self, order: pl.Series) -> None:
         """Keep these rows in this order, with only those raw columns that become attributes."""
-        rest = [*self._unmapped(), *_columns(self.origins.get("attributes", ()))]
+        rest = [*self.unmapped(), *_columns(self.origins.get("attributes", ()))]
         self.raw = self.raw.select(rest)
         self.raw = pl.DataFrame([self.raw[name].gather(order) for name in self.raw.columns])
         for name in list(self.columns):
@@ -253,6 +259,9 @@ class Intake:
             time_kind=self.time_kind,
             waterfall=tuple(self.steps),
             files=tuple((part.path.name, part.rows_before) for part in self.parts),
+            format=self.format,
+            mapping=self.understood,
+            reasons=self.reasons,
         )
 
     def finish(

@@ -18,6 +18,7 @@ from .transforms import Origin, in_words, transformed
 FORMS = ("int", "strip", "upper", "lower", "nfc", "nfkc", "last", "digits", "plain")
 # Share of a column's ids in the catalog from which it is worth naming.
 WORTH = 0.2
+SHOWN = 4  # ways that are told
 
 
 class NearMatch(NamedTuple):
@@ -25,35 +26,38 @@ class NearMatch(NamedTuple):
 
     remedy: str  # an option, such as `--event-map item_id=sku:upper`
     words: str  # how, in words that follow "would match"
-    rows: int  # of those that do not match as it stands
+    rows: int  # that would then match
 
 
 def near_matches(ids: pl.Series, known: pl.Series, origins: Sequence[Origin], frame: pl.DataFrame) -> list[NearMatch]:
-    """Ways to read ids that are in no catalog as they stand, best first.
+    """Ways to read ids by which more of them are in the catalog than as they stand, best first.
 
     `ids` are those of the rows of `frame`, read from `origins`; `known` are those of the catalog.
     """
     known = known.drop_nulls()
     counts = ids.drop_nulls().rename("id").value_counts(sort=True)
+    now = _matches(counts, (), known)
     found = [*_other_forms(counts, known, origins), *_other_columns(frame, known, origins)]
-    return sorted(found, key=lambda match: -match.rows) or _other_catalog(counts, known)
+    found = found or _other_catalog(counts, known)
+    return sorted((match for match in found if match.rows > now), key=lambda match: -match.rows)
 
 
 def _other_forms(counts: pl.DataFrame, known: pl.Series, origins: Sequence[Origin]) -> Iterator[NearMatch]:
+    """Every single form that helps, and two together where they help more than all of these."""
     if len(origins) != 1:
         return
     some = counts.head(MATCHED)
-    total = some["count"].sum()
-    best: dict[tuple[str, ...], int] = {}
+    total, best = some["count"].sum(), 0
+    found: list[tuple[str, ...]] = []
     for forms in _forms(known):
-        if total in best.values():
-            break
-        shorter = max((rows for own, rows in best.items() if set(own) < set(forms)), default=0)
-        # A longer chain has to do more than its parts, and a later one than an equal earlier one.
         rows = _matches(some, forms, known)
-        if rows > shorter and rows not in best.values():
-            best[forms] = rows
-    for forms in best:
+        if rows > (best if len(forms) > 1 else 0):
+            found.append(forms)
+        best = max(best, rows)
+        if best == total:
+            found = found[-1:]
+            break
+    for forms in found:
         origin = Origin(origins[0].column, (*origins[0].transforms, *forms))
         yield NearMatch(f"--event-map item_id={origin}", in_words(forms), _matches(counts, forms, known))
 
@@ -92,9 +96,9 @@ def _matches(counts: pl.DataFrame, forms: Sequence[str], known: pl.Series) -> in
     return int(counts["count"].filter(inside).sum())
 
 
-def proposal(matches: Sequence[NearMatch], total: int, limit: int = 3) -> str:
+def proposal(matches: Sequence[NearMatch], total: int) -> str:
     """The near matches of `total` rows as a clause: how many would match how, with the option."""
     if matches and matches[0].rows == total:
         return f"all {total} would match {matches[0].words}: {matches[0].remedy}"
-    said = (f"{match.rows} of {total} would match {match.words}: {match.remedy}" for match in matches[:limit])
+    said = (f"{match.rows} of {total} would match {match.words}: {match.remedy}" for match in matches[:SHOWN])
     return "; ".join(said)

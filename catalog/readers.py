@@ -11,9 +11,11 @@ from ..errors import InvalidDataError
 from . import parsing
 from .columns import add_available, add_category_path, add_currency, add_ids, add_number, add_text, add_time, counted
 from .event_words import EventWords
+from .headlines import Span, no_events, no_text
 from .images import ImageLimits, check_images
 from .intake import Intake, Overrides, ReadResult, RowFault, Window
 from .layout import Layout
+from .matching import near_matches, proposal
 from .pictures import ADDRESS, picture_lists, pictures_by_id
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
@@ -58,8 +60,19 @@ def read_items(
     intake.notes += [f"created_at: {created.span}"] if created.span else []
     root = Path(image_root) if image_root is not None else intake.path and intake.path.parent
     _add_images(intake, root, limits, by_id=image_root is not None)
+    _check_text(intake)
     intake.add_attributes()
     return _finish_items(intake, root)
+
+
+def _check_text(intake: Intake) -> None:
+    """Stop where nothing tells items apart: their scores would all be the same, whatever the shop sells."""
+    if any(intake.columns[name].is_not_null().any() for name in ("title", "description", "image")):
+        if "title" not in intake.mapping and "title" not in intake.given:
+            intake.notes.append("no column is read as title, so titles are empty; --map title=COLUMN names one")
+    elif "title" not in intake.given and intake.raw.height:
+        message = no_text(intake.raw, intake.mapping.get("title"), intake.unmapped())
+        intake.stop("no_text", message, column="title")
 
 
 def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None, by_id: bool) -> None:
@@ -196,6 +209,8 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
     }
     intake.notes += filter(None, [moments.span, notes[moments.kind]])
     bad = moments.bad
+    if moments.kind != "order":
+        intake.span = time_span(moments.values)
     since, until = window["since"], window["until"]
     if since or until:
         if moments.kind == "order":
@@ -251,12 +266,7 @@ def _finish_events(intake: Intake, item_ids: pl.Series | None, returned: pl.Seri
     needs_item = ~intake.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
     missing = items.is_null() & needs_item & ~returned
     intake.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
-    if item_ids is None:
-        intake.notes.append("items were not checked against a catalog")
-    else:
-        known = items.is_in(parsing.identifiers(item_ids).unique().implode()).fill_null(True)
-        message = "item {value} is not in the catalog; add the item or correct the event."
-        intake.add("unknown_item", ~known & ~returned, message, column="item_id", values=items)
+    remedies = _check_items(intake, item_ids, returned)
     rows = len(returned)
     # Rows that stay, sorted by user, time and position; ties keep file order.
     keys = ["user_id", "timestamp", "position"]
@@ -265,10 +275,32 @@ def _finish_events(intake: Intake, item_ids: pl.Series | None, returned: pl.Seri
     intake.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
     intake.steps.append(Step("rows with problems left out", intake.steps[-1].rows_out, len(order)))
     if len(order) == 0:
-        message = "no event is left (see the waterfall); check the time window, the item ids and the catalog."
-        intake.stop("no_events", message)
+        intake.stop("no_events", no_events(intake.groups, rows, intake.steps, intake.span, remedies))
     intake.report(len(order)).raise_if_errors()
     # Attributes are the heaviest column: they are built last, in the final order, so that they are never copied.
     intake.take(order)
     intake.add_attributes()
     return intake.finish(intake.frame(), window=window)
+
+
+def _check_items(intake: Intake, item_ids: pl.Series | None, returned: pl.Series) -> dict[str, str]:
+    """Report items that the catalog lacks, and how more of them would be in it; the remedies by code."""
+    if item_ids is None:
+        intake.notes.append("items were not checked against a catalog")
+        return {}
+    items, known = intake.columns["item_id"], parsing.identifiers(item_ids).unique()
+    missed = ~items.is_in(known.implode()).fill_null(True) & ~returned
+    if not missed.any():
+        return {}
+    items = items.set(returned, None)
+    matches = near_matches(items, known, intake.origins["item_id"], intake.raw)
+    proposed = proposal(matches, len(items) - items.null_count())
+    message = f"item {{value}} is not in the catalog; {proposed or 'add the item or correct the event'}."
+    intake.add("unknown_item", missed, message, column="item_id", values=items)
+    return {"unknown_item": proposed}
+
+
+def time_span(moments: pl.Series) -> Span | None:
+    """The first and the last of some times."""
+    first, last = moments.min(), moments.max()
+    return (first, last) if isinstance(first, datetime) and isinstance(last, datetime) else None

@@ -121,6 +121,17 @@ def clean_sessions(
     return CleanSessions(frame, tuple(flow.steps), mode, int(rare.sum()))
 
 
+def why_none(mode: str, settings: SessionSettings, users: int | None = None) -> str:
+    """Why events give no session, with the remedy; `users` would have one if all of a user's events were one."""
+    least = f"{settings.min_length} items"
+    if mode == "per_user":
+        return f"no user has events on {least} or more; more events are needed"
+    if users == 0:
+        return f"every session is shorter than {least}, and so are all events of a user; more events are needed"
+    many = "" if users is None else f" ({users} users would have one)"
+    return f"every session is shorter than {least}; --sessions per_user takes all events of a user as one{many}"
+
+
 def none_given() -> InvalidDataError:
     """What is wrong where sessions are to be taken from `session_id` and no event has one."""
     return InvalidDataError("Sessions are to be taken from session_id, but no event has one; use --sessions auto.")

@@ -47,7 +47,7 @@ def find_transform(name: str) -> Transform | None:
     """What that name does to a column of text; None where there is no such name."""
     if filled := ZFILL.fullmatch(name):
         width = int(filled[1])
-        return lambda texts: texts.str.pad_start(width, "0")
+        return lambda texts: texts.str.pad_start(width, "0").zip_with(texts.str.contains(r"^\d+$"), texts)
     return TRANSFORMS[name][0] if name in TRANSFORMS else None
 
 

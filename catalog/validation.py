@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from ..errors import InvalidDataError
 from .schema import OnError, TimeKind
 
 Severity = Literal["error", "warning"]
+SHOWN_WORDS = 5  # most frequent values that are told of a problem
 JSON_PROBLEMS = 100  # problems listed one by one in JSON; the counts are always complete
 
 
@@ -47,6 +48,22 @@ class ProblemGroup:
 
     def __iter__(self) -> Iterator[Problem]:
         return (self[i] for i in range(len(self)))
+
+    @property
+    def words(self) -> dict[str, int]:
+        """The most frequent values and how often each occurs."""
+        if self.values is None or self.values.dtype.is_nested():
+            return {}
+        counts = self.values.cast(pl.String).drop_nulls().value_counts(sort=True, name="n")
+        return dict(counts.head(SHOWN_WORDS).iter_rows())
+
+    @property
+    def frequent(self) -> str:
+        """Values that occur again and again, in brackets."""
+        words = self.words
+        if max(words.values(), default=0) < 2:
+            return ""
+        return f" [{', '.join(f'{word!r} x {count}' for word, count in words.items())}]"
 
     def __getitem__(self, i: int) -> Problem:
         value = None if self.values is None or self.values[i] is None else str(self.values[i])
@@ -97,6 +114,9 @@ class ValidationReport:
     time_kind: TimeKind | None = None  # of events
     waterfall: tuple[Step, ...] = ()
     files: tuple[tuple[str, int], ...] = ()  # of several: the name of each, and the rows before it
+    format: str | None = None  # of `feeds`, or `generic`
+    mapping: Mapping[str, str] = field(default_factory=dict)  # canonical column to what it is read from
+    reasons: Mapping[str, str] = field(default_factory=dict)  # and why
 
     def place(self, row: int) -> str:
         """Where a row stands: its number, and its file where there are several."""
@@ -131,13 +151,19 @@ class ValidationReport:
         """Raise `ValidationFailedError` (an `InvalidDataError` with `.report`) unless the table can be used."""
         if self.ok:
             return
-        errors = {g.code for g in self.groups if g.severity == "error"}
-        codes = set(self.fatal) or errors
-        first = min((g[0] for g in self.groups if g.code in codes), key=lambda p: p.row)
+        errors = [group for group in self.groups if group.severity == "error"]
+        if self.fatal:
+            # It stops under either policy, and says itself why and what to do.
+            told = dict.fromkeys(group[0].message.rstrip(".") for group in errors if group.code in self.fatal)
+            rows = [group.code for group in errors if group.code not in self.fatal]
+            kinds = f" ({', '.join(f'{self.counts[code]} x {code}' for code in dict.fromkeys(rows))})" if rows else ""
+            raise ValidationFailedError(f"{self.source} cannot be used{kinds}: {'; '.join(told)}.", self)
+        kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if any(g.code == code for g in errors))
+        # What holds for most rows is told first.
+        worst = max(errors, key=lambda group: (len(group), -group[0].row))
+        first = worst[0]
         where = f"row {self.place(first.row)}: " if first.row else ""
-        kinds = ", ".join(f"{n} x {code}" for code, n in self.counts.items() if code in errors)
-        # A fatal problem stops under either policy, so its own remedy is the only one.
-        remedy = "" if self.fatal else "; correct the rows or leave them out with --on-error skip"
+        remedy = "; correct the rows or leave them out with --on-error skip"
         message = f"{self.source} cannot be used: {kinds} (first: {where}{first.message.rstrip('.')}){remedy}."
         raise ValidationFailedError(message, self)
 
@@ -148,11 +174,29 @@ class ValidationReport:
             f"{self.count('error')} errors, {self.count('warning')} warnings"
         )
         lines = [head]
+        if self.mapping:
+            pairs = ", ".join(f"{name} <- {source}" for name, source in self.mapping.items())
+            lines.append(f"read as {self.format}: {pairs}")
         for group in sorted(self.groups, key=lambda g: (g.severity, g.code)):
             rows = ", ".join(map(self.place, group.rows.head(limit))) + (", ..." if len(group) > limit else "")
             where = f" (rows {rows})" if group[0].row else ""
+            where += group.frequent
             lines.append(f"{group.severity}: {group.code} x {len(group)}{where}: {group[0].message}")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def told(self) -> list[dict[str, Any]]:
+        """Each kind of problem once, errors first: how often, its most frequent values, and its first sentence."""
+        return [
+            {
+                "severity": group.severity,
+                "code": group.code,
+                "column": group.column,
+                "count": len(group),
+                "values": group.words,
+                "message": group[0].message,
+            }
+            for group in sorted(self.groups, key=lambda g: (g.severity, g.code))
+        ]
 
     def summary(self) -> dict[str, Any]:
         """Counts and notes without the single problems; what a snapshot's manifest keeps."""
@@ -174,6 +218,9 @@ class ValidationReport:
         return {
             **self.summary(),
             "ok": self.ok,
+            "format": self.format,
+            "mapping": dict(self.mapping),
+            "reasons": dict(self.reasons),
             "problems": [self._placed(p) for p in sorted(listed, key=lambda p: (p.row, p.code))],
             "problems_listed": len(listed),
             "waterfall": [step.to_json() for step in self.waterfall],

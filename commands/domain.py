@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..catalog.layout import GENERIC
 from ..errors import InvalidDataError
 from ..workflows.domains import DomainDetails
 from .call import Call, Noun
@@ -93,14 +94,20 @@ def archive(call: Call, name: str, restore: bool, dry_run: bool) -> None:
 
 def ingested(result: IngestResult) -> str:
     """One ingested table in words."""
-    ref = result.ref or f"a new snapshot of {result.kind}"
+    ref, report = result.ref or f"a new snapshot of {result.kind}", result.report
     state = " (cached)" if result.cached else " (dry run)" if result.dry_run else ""
-    lines = [f"{ref}{state}: {result.rows} rows of {result.report['rows_in']}"]
+    form = "" if result.format == GENERIC else f", read as {result.format}"
+    lines = [f"{ref}{state}: {result.rows} rows of {report['rows_in']}{form}"]
+    own = [name for name, source in result.mapping.items() if name == source]
     lines += [f"  {name} <- {source}" for name, source in result.mapping.items() if name != source]
-    lines += [f"  {n} x {code}" for code, n in result.report["counts"].items()]
-    lines += [f"  note: {note}" for note in result.report["notes"]]
+    lines += [f"  by their own names: {', '.join(own)}"] if own else []
+    lines += [f"  {step['rows_in'] - step['rows_out']} of {step['rows_in']} rows: {step['name']}"
+              for step in report["waterfall"] if step["rows_in"] != step["rows_out"]]  # fmt: skip
+    lines += [f"  {told['count']} x {told['code']}: {told['message']}" for told in report["told"]]
+    lines += [f"  note: {note}" for note in report["notes"]]
     if found := result.sessions:
         lines.append("  {sessions} sessions of {users} users on {items} items (mode {mode})".format_map(found))
+        lines += [f"  no session: {found['hint']}"] if "hint" in found else []
     return "\n".join(lines)
 
 

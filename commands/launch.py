@@ -9,6 +9,7 @@ import click
 
 from ..files import atomic_write
 from .call import Call, Noun
+from .domain import ingested
 from .models import dict_table
 from .options import choice, config_options, dry_run, how_many, ingest_options, read_config, read_options
 from .output import facts, table
@@ -55,8 +56,9 @@ def new(
     launch, asked = call.new_workspace(dry_run).launch, (name, catalog, given.pop("events"))
     result = launch(*asked, config=read_config(config, settings), dry_run=dry_run, **read_options(given))
     head = facts((name, getattr(result, name)) for name in ("domain", "mode", "release", "seconds"))
+    taken = map(ingested, filter(None, (result.items, result.events)))
     shown = map(recommended, result.recommendations)
-    call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps), *shown]))
+    call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps), *taken, *shown]))
 
 
 @launch.command(example="hubspoke launch refresh garden --catalog garden/items.csv --events garden/events.csv")
@@ -96,7 +98,8 @@ def refresh(
     )
     names = ("domain", "before", "after", "due", "retrained", "why", "seconds")
     head = facts([*((name, getattr(result, name)) for name in names), ("judged", result.judged and str(result.judged))])
-    call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps)]))
+    taken = map(ingested, filter(None, (result.items, result.events)))
+    call.show(result, lambda _: "\n\n".join([head, dict_table(result.steps), *taken]))
 
 
 @launch.command(example="hubspoke launch report garden -o report.html")

@@ -20,7 +20,7 @@ from ..catalog.layout import Layout, Level, TimeUnit
 from ..catalog.parsing import utc
 from ..catalog.readers import read_events, read_items
 from ..catalog.schema import Kind, OnError
-from ..catalog.sessions import SessionSettings, clean_sessions
+from ..catalog.sessions import SessionSettings, clean_sessions, why_none
 from ..catalog.snapshots import content_hash, write_snapshot
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from ..registry.artifacts.manifests import StoredArtifact
@@ -151,7 +151,7 @@ class IngestResult(Record):
     cached: bool
     dry_run: bool
     mapping: Mapping[str, str]  # canonical to source column
-    report: Mapping[str, Any]  # counts of problems and the waterfall of the reader
+    report: Mapping[str, Any]  # problems with their counts, why columns were read so, and the waterfall of the reader
     sessions: Mapping[str, Any] | None  # what events look like cut into sessions
     snapshot: SnapshotRecord | None
 
@@ -205,13 +205,22 @@ def check(context: Context, domain: str, request: IngestRequest, sessions: Sessi
                 )
             item_ids = read_table(context, snapshot)["item_id"]
         read = request.read_events(item_ids)
-        cut = clean_sessions(read.frame, sessions, read.time_kind).to_json()
+        cut = _sessions(read, sessions)
         # Known up to what was asked for, else up to the newest; bare counters have no moment.
         newest = None if read.time_kind == "order" else read.frame["timestamp"].max()
         as_of = utc(request.until) if request.until else newest if isinstance(newest, datetime) else None
         checked.append(table(read, as_of, cut))
         context.progress("reading events", 1, 1)
     return checked
+
+
+def _sessions(read: ReadResult, settings: SessionSettings) -> dict[str, Any]:
+    """What events look like cut into sessions; where there is none, why."""
+    cut = clean_sessions(read.frame, settings, read.time_kind).to_json()
+    if cut["sessions"] == 0:
+        whole = settings.model_copy(update={"mode": "per_user"})
+        cut["hint"] = why_none(cut["mode"], settings, clean_sessions(read.frame, whole).frame["user_id"].n_unique())
+    return cut
 
 
 def take_snapshots(
@@ -302,7 +311,12 @@ def _result(table: CheckedTable, snapshot: SnapshotRecord | None, cached: bool, 
         cached=cached,
         dry_run=dry_run,
         mapping=table.read.mapping,
-        report={**report.summary(), "waterfall": [step.to_json() for step in report.waterfall]},
+        report={
+            **report.summary(),
+            "told": report.told(),
+            "reasons": dict(report.reasons),
+            "waterfall": [step.to_json() for step in report.waterfall],
+        },
         sessions=table.sessions,
         snapshot=snapshot,
     )

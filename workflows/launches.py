@@ -22,7 +22,7 @@ from .spokes import Spokes
 if TYPE_CHECKING:
     from .context import Context
     from .datasets import Table
-    from .ingest import ReadOptions
+    from .ingest import IngestResult, ReadOptions
     from .recommendations import Recommendations
 
 # Items whose recommendations a launch shows.
@@ -40,6 +40,8 @@ class LaunchResult(Record):
     steps: Sequence[Mapping[str, Any]]  # each with the version it gave, its seconds and whether it was cached
     recommendations: Sequence[Recommendations]
     report: str | None  # artifact of the launch report, which `launch report` shows; None in a dry run
+    items: IngestResult | None = None  # how the catalog was read
+    events: IngestResult | None = None
 
 
 class _Launch:
@@ -127,7 +129,7 @@ def launch(
     for part in filter(None, (taken.items, taken.events)):
         run.step(f"snapshot of {part.kind}", part.ref, part.cached)
     if dry_run:
-        return LaunchResult(name, "planned", None, run.seconds, run.steps, [], None)
+        return LaunchResult(name, "planned", None, run.seconds, run.steps, [], None, taken.items, taken.events)
     hub_ref = known or Hubs(context).ensure()
     run.step("hub", hub_ref, known is not None)
     index = Indexes(context).build(run.serving or hub_ref, domain=name)
@@ -145,4 +147,4 @@ def launch(
     release = context.registry.releases.get(str(run.live))
     parts = [part for part in (taken.items, taken.events) if part]
     report = keep_report(context, release, mode, seconds, run.steps, parts, shown, answers)
-    return LaunchResult(name, mode, release.ref, seconds, run.steps, answers, report)
+    return LaunchResult(name, mode, release.ref, seconds, run.steps, answers, report, taken.items, taken.events)

@@ -200,7 +200,9 @@ class Recommender:
 
     def _read_history(self, user: str) -> History:
         """A shopper's item rows, oldest first, with what is known of the events."""
-        from .datasets import user_sequences
+        from ..catalog.sessions import why_none
+        from ..catalog.snapshots import read_user_events
+        from .datasets import session_settings, user_sequences
 
         if self._events is not None:
             with self._lock:
@@ -208,6 +210,13 @@ class Recommender:
             found = user_sequences(folder, self.dataset.domain, self._events, self.dataset.items["item_id"], user)
             if len(found):
                 return found.by_user().history(0)
+            if events := read_user_events(folder, user).height:
+                name, settings = self.dataset.domain.name, session_settings(self.dataset.domain)
+                mode = "per_user" if settings.mode == "per_user" else "gap"
+                raise NotFoundError(
+                    f"User {user!r} has {events} events in {name} but no session: {why_none(mode, settings)}; change "
+                    f"it with `hubspoke data ingest {name} --sessions MODE`, or pass --session instead."
+                )
         raise NotFoundError(f"User {user!r} has no session in {self.dataset.domain.name}; pass --session instead.")
 
     @cached_property

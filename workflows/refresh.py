@@ -19,7 +19,7 @@ from ..errors import CorruptArtifactError, InvalidDataError, QualityGateError, U
 from ..registry.lineage.staleness import NEWER_EVENTS, NEWER_HUB, OTHER_HUB
 from ..registry.records import ModelRecord, ReleaseRecord
 from ..results import Record
-from .data import Data
+from .data import Data, DataIngested
 from .evaluations import CompareResult, Evaluations
 from .gates import Gates
 from .hubs import Hubs
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..arrays import IntArray
     from .context import Context
     from .datasets import Table
-    from .ingest import ReadOptions
+    from .ingest import IngestResult, ReadOptions
 
 Retrain = Literal["due", "always", "never"]
 # A spoke is due again once the events have grown by this share of those it was trained on.
@@ -82,6 +82,8 @@ class RefreshResult(Record):
     judged: Judgement | None
     seconds: float
     steps: Sequence[Mapping[str, Any]]  # each with the version it gave, its seconds and whether it was cached
+    items: IngestResult | None = None  # how a newer catalog was read
+    events: IngestResult | None = None
 
 
 def refresh(
@@ -129,6 +131,7 @@ class _Refresh:
     def __init__(self, context: Context, domain: str, release: ReleaseRecord, dry_run: bool) -> None:
         self.context, self.domain, self.before, self.dry_run = context, domain, release.ref, dry_run
         self.steps: list[dict[str, Any]] = []
+        self.taken: DataIngested | None = None
         self._began = self._started = time.perf_counter()
 
     @property
@@ -143,6 +146,7 @@ class _Refresh:
 
     def ingest(self, catalog: Table | None, events: Table | None, options: ReadOptions) -> None:
         taken = Data(self.context).ingest(self.domain, catalog, events, dry_run=self.dry_run, **options)
+        self.taken = taken
         for part in filter(None, (taken.items, taken.events)):
             self.step(f"snapshot of {part.kind}", part.ref, part.cached)
 
@@ -206,9 +210,9 @@ class _Refresh:
         after = self.release.ref
         seconds = round(time.perf_counter() - self._began, 2)
         cached = after == self.before and all(step["cached"] for step in self.steps)
-        return RefreshResult(
-            self.domain, self.before, after, cached, due, judged is not None, why, judged, seconds, self.steps
-        )
+        done = (due, judged is not None, why, judged, seconds, self.steps)
+        items, events = (self.taken.items, self.taken.events) if self.taken else (None, None)
+        return RefreshResult(self.domain, self.before, after, cached, *done, items, events)
 
 
 def _live(context: Context, domain: str) -> ReleaseRecord:

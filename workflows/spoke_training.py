@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..catalog.sessions import why_none
 from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, UsageError
 from ..hub.adapters.adapted import adapt_encoders
@@ -41,7 +42,7 @@ from ..spokes.training.memory import refuse_beyond_device
 from ..spokes.training.splits import Split, SplitSettings, held_out_fingerprint, split
 from ..spokes.training.warm_start import LoadedParent, measured_drift, take_over
 from .context import Context
-from .datasets import Dataset, event_ranges, load_dataset, time_kind
+from .datasets import Dataset, event_ranges, load_dataset, session_settings, time_kind
 from .hubs import Hubs
 from .loading import encode_items, load_hub, over_catalog, ready_model, spoke_ref
 from .models import ModelResult, Recipe, Trained, model_part, parse_config, prepare, train_once
@@ -123,6 +124,12 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
     if dataset.event_snapshot is None:
         raise InvalidDataError(
             f"{job.domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
+        )
+    if dataset.waterfall and dataset.waterfall[-1]["rows_out"] == 0:
+        why = why_none(dataset.session_mode, session_settings(dataset.domain))
+        raise InvalidDataError(
+            f"{job.domain} has events but no session to train on: {why}; settings of sessions are changed with "
+            f"`hubspoke data ingest {job.domain} --sessions MODE`."
         )
     # Split before there is a version: too few events must not take a version number.
     parts = split(dataset.source, job.kept_out, config)

@@ -54,7 +54,9 @@ def test_an_empty_catalog_and_one_item(run: Any, home: Path) -> None:
 def test_events_on_unknown_items(run: Any, home: Path) -> None:
     (home / "stray.csv").write_text("user_id,item_id,timestamp\nann,oak,2024-05-01\nbob,elm,2024-05-02\n")
     outcome = run("domain", "add", "garden", "--items", "items.csv", "--events", "stray.csv", "--json")
-    check(outcome, 4, "2 x unknown_item")
+    check(
+        outcome, 4, "(2 x unknown_item): no event is left: all 2 are on an item that the catalog lacks, such as 'oak'"
+    )
     assert [problem["row"] for problem in outcome.json["error"]["report"]["problems"]] == [0, 1, 2]
     assert "rows 1, 2" in outcome.err
     assert run("domain", "list", "--json").json["domains"] == []
