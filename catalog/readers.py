@@ -14,7 +14,7 @@ from .event_words import EventWords
 from .headlines import Span, no_events, no_text
 from .images import ImageLimits, check_images
 from .intake import Intake, Overrides, ReadResult, RowFault, Window
-from .layout import Layout
+from .layout import GENERIC, Layout
 from .matching import near_matches, proposal
 from .pictures import ADDRESS, picture_lists, pictures_by_id
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
@@ -70,7 +70,7 @@ def _check_text(intake: Intake) -> None:
     if any(intake.columns[name].is_not_null().any() for name in ("title", "description", "image")):
         if "title" not in intake.mapping and "title" not in intake.given:
             intake.notes.append("no column is read as title, so titles are empty; --map title=COLUMN names one")
-    elif "title" not in intake.given and intake.raw.height:
+    elif "title" not in intake.given and intake.raw.height and (intake.format == GENERIC or "title" in intake.sources):
         message = no_text(intake.raw, intake.mapping.get("title"), intake.unmapped())
         intake.stop("no_text", message, column="title")
 

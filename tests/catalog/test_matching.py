@@ -15,11 +15,9 @@ def proposed(ids: list[str | None], known: list[str], **columns: list[str]) -> s
     [
         (["123", "45"], ["00123", "00045"], "--event-map item_id=sku:zfill5"),
         (["00123"], ["123"], "--event-map item_id=sku:int"),
-        (["123.0"], ["0123"], "--event-map item_id=sku:int:zfill4"),
         (["ab-9"], ["AB-9"], "--event-map item_id=sku:upper"),
         (["AB-9"], ["ab-9"], "--event-map item_id=sku:lower"),
-        (["cafe\u0301"], ["caf\u00e9"], "--event-map item_id=sku:nfc"),
-        (["caf\u00e9"], ["cafe\u0301"], "--map item_id=COLUMN:nfc"),
+        (["\uff17"], ["7"], "--event-map item_id=sku:nfkc"),
         (["gid://shopify/Product/7"], ["7"], "--event-map item_id=sku:last"),
         (["7"], ["gid://shopify/Product/7"], "--map item_id=COLUMN:last"),
         (["'7'"], ["7"], "--event-map item_id=sku:strip"),

@@ -59,11 +59,11 @@ def test_columns_with_blanks_commas_and_forms_are_mapped(run: Any, home: Path) -
     (home / "ean.csv").write_text('EAN ,"Name, long"\n"0001 ",Mint tea\n0002,Black tea\n')
     (home / "seen.csv").write_text("user,code,date\nann,1,2024-05-01\nann,2,2024-05-02\n")
     add = ("domain", "add", "tea", "--items", "ean.csv", "--events", "seen.csv", "--dry-run", "--json")
-    mapped = (*add, "--map", 'item_id=EAN,title="Name, long"', "--event-map")
+    mapped = (*add, "--map", 'item_id=EAN ,title="Name, long"', "--event-map")
     refused = run(*mapped, "item_id=code")
     assert "all 2 would match with leading zeros to 4 places: --event-map item_id=code:zfill4" in refused.err
     read = run(*mapped, "item_id=code:zfill4").json
-    assert read["items"]["mapping"] == {"item_id": "EAN ", "title": "Name, long"}
+    assert read["items"]["mapping"] == {"item_id": "EAN", "title": "Name, long"}
     assert (read["events"]["rows"], read["events"]["mapping"]["item_id"]) == (2, "code:zfill4")
 
 
