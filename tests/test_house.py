@@ -26,10 +26,8 @@ FLOORS = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Lower, and closed all the same: models know no database, and the registry knows no models.
-CLOSED = {(room, "registry") for room in ("evaluation", "hub", "retrieval", "spokes")} | {
-    ("hub", "evaluation"),
-    ("retrieval", "evaluation"),
-}
+CLOSED = {(room, "registry") for room in ("evaluation", "hub", "retrieval", "spokes")}
+CLOSED |= {("hub", "evaluation"), ("retrieval", "evaluation")}
 # Foreign library: the files that may import it. A folder stands for all of its files.
 DOORS = {
     "faiss": ("retrieval",),
@@ -58,18 +56,11 @@ DOORS = {
 
 @dataclass(frozen=True)
 class Import:
-    """One import, wherever it stands: for the type checker alone or inside a function counts too.
-
-    Attributes:
-        file: who imports.
-        line: where.
-        target: dotted path, from the package's top if `inside` it, else the name of a foreign library.
-        inside: whether the target is of this package.
-    """
+    """One import, wherever it stands: for the type checker alone or inside a function counts too."""
 
     file: Path
     line: int
-    target: str
+    target: str  # a dotted path from the package's top if `inside` it, else the name of a foreign library
     inside: bool
 
     @property
@@ -198,9 +189,8 @@ def test_inside_the_package_imports_are_relative() -> None:
     # Alembic runs its files by path, so they cannot be.
     files = [file for file in package_files() if module_of(file).split(".")[0] != "migrations"]
     absolute = ("import hubspoke", "from hubspoke")
-    assert [
-        str(file) for file in files if any(line.strip().startswith(absolute) for line in file.read_text().splitlines())
-    ] == []
+    lines = [(file, line.strip()) for file in files for line in file.read_text().splitlines()]
+    assert [str(file) for file, line in lines if line.startswith(absolute)] == []
 
 
 @pytest.fixture

@@ -40,17 +40,8 @@ def test_the_packages_are_the_folders_on_disk() -> None:
 
 def test_only_these_modules_lie_at_the_top() -> None:
     # Every .py file here ships in the wheel.
-    assert {path.name for path in ROOT.glob("*.py")} == {
-        "__init__.py",
-        "arrays.py",
-        "cli.py",
-        "errors.py",
-        "files.py",
-        "progress.py",
-        "results.py",
-        "settings.py",
-        "version.py",
-    }
+    names = {"__init__", "arrays", "cli", "errors", "files", "progress", "results", "settings", "version"}
+    assert {path.stem for path in ROOT.glob("*.py")} == names
 
 
 def copy_of_the_sources(folder: Path) -> Path:
@@ -70,27 +61,23 @@ def copy_of_the_sources(folder: Path) -> Path:
 
 def test_an_installed_wheel_offers_hubspoke_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("setuptools", minversion="77", reason="a wheel is built with setuptools 77 or newer")
-    sources = copy_of_the_sources(tmp_path / "sources")
-    wheels = tmp_path / "wheels"
+    sources, wheels, site = copy_of_the_sources(tmp_path / "sources"), tmp_path / "wheels", tmp_path / "site"
     wheels.mkdir()
     build = [sys.executable, "-c", BUILD, str(sources), str(wheels)]
     built = subprocess.run(build, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    wheel = next(wheels.glob("*.whl"))
-    site = tmp_path / "site"
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive:
         archive.extractall(site)
         names = {name.split("/")[0] for name in archive.namelist()}
     assert names == {"hubspoke", f"hubspoke-{PROJECT['project']['version']}.dist-info"}
     shipped = {path.parent.relative_to(site).as_posix().replace("/", ".") for path in site.rglob("*.py")}
     assert shipped == set(PROJECT["tool"]["setuptools"]["packages"])
-    assert (site / "hubspoke" / "py.typed").is_file()
-    for data in ("migrations/script.py.mako", "reports/templates/report.html", "reports/templates/style.css"):
+    templates = ("reports/templates/report.html", "reports/templates/style.css")
+    for data in ("py.typed", "migrations/script.py.mako", *templates):
         assert (site / "hubspoke" / data).is_file()
     for name in ("hub", "registry", "cli", "catalog", "spokes", "workflows", "errors", "tests"):
         assert not can_import(name, site, tmp_path)
-    assert can_import("hubspoke.registry.store", site, tmp_path)
-    assert can_import("hubspoke.cli", site, tmp_path)
+    assert all(can_import(name, site, tmp_path) for name in ("hubspoke.registry.store", "hubspoke.cli"))
 
 
 def can_import(name: str, site: Path, elsewhere: Path) -> bool:

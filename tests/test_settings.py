@@ -30,14 +30,12 @@ def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None
     assert (settings.workspace, settings.artifacts_dir) == (tmp_path / "shop", tmp_path / "store")
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/shop", "gs://bucket", "memory://shop", "sftp://me@host/shop"])
-def test_artifacts_may_lie_at_a_url(tmp_path: Path, url: str) -> None:
-    settings = load_settings({}, {"HUBSPOKE_ARTIFACTS": f"{url}/"}, tmp_path)
-    assert settings.artifacts_location == settings.artifacts == url
-    assert settings.artifacts_dir == tmp_path / ".hubspoke" / "cache" / "artifacts"
-
-
-def test_a_url_of_a_folder_is_the_folder(tmp_path: Path) -> None:
+def test_artifacts_may_lie_at_a_url(tmp_path: Path) -> None:
+    for url in ("s3://bucket/shop", "gs://bucket", "memory://shop", "sftp://me@host/shop"):
+        settings = load_settings({}, {"HUBSPOKE_ARTIFACTS": f"{url}/"}, tmp_path)
+        assert settings.artifacts_location == settings.artifacts == url
+        assert settings.artifacts_dir == tmp_path / ".hubspoke" / "cache" / "artifacts"
+    # A URL of a folder is the folder.
     settings = load_settings({"artifacts": "file:///big%20disk/store", "cache": "file:///cache"}, {}, tmp_path)
     assert settings.artifacts_location == settings.artifacts_dir == Path("/big disk/store")
     assert settings.cache_dir == Path("/cache")
@@ -86,9 +84,6 @@ def test_a_misspelt_variable_is_refused_and_a_foreign_one_let_be(tmp_path: Path)
         load_settings({}, {"HUBSPOKE_REGISTY_URL": "sqlite:///x.db"}, tmp_path)
     (tmp_path / "hubspoke.yaml").write_text("# nothing yet\n")
     assert load_settings({}, {"HUBSPOKE_UNRELATED_THING": "x", "HUBSPOKE_SEED": ""}, tmp_path).seed == 0
-
-
-def test_an_unknown_keyword_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'sed' in the call"):
         load_settings({"sed": 1}, {}, tmp_path)
 

@@ -64,23 +64,14 @@ def loaded_by(text: str, *after: str, watched: tuple[str, ...] = QUICK) -> dict[
     lines = [[*line.split(), *after] for line in text.strip().splitlines()]
     command = [sys.executable, "-c", PROBE, json.dumps(watched), json.dumps(lines)]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    line = next(line for line in ended.stderr.splitlines() if line.startswith("LOADED "))
-    found: dict[str, list[str]] = json.loads(line.removeprefix("LOADED "))
-    return found
+    return json.loads(next(line[7:] for line in ended.stderr.splitlines() if line.startswith("LOADED ")))
 
 
-def test_questions_to_the_registry_and_help_load_nothing_heavy(shop: Path) -> None:
+def test_questions_to_the_registry_and_help_load_nothing_heavy_and_listings_of_models_no_torch(shop: Path) -> None:
     assert loaded_by(QUESTIONS, "--workspace", str(shop)) == {}
     assert loaded_by("--help\nspoke train --help\nrecommend --help\nexplain --help\ndemo --help") == {}
-
-
-def test_listings_of_models_load_no_torch(shop: Path) -> None:
-    assert (
-        loaded_by(
-            "hub list\nspoke list\nindex list\nlineage export --openlineage", "--workspace", str(shop), watched=MODELS
-        )
-        == {}
-    )
+    listings = "hub list\nspoke list\nindex list\nlineage export --openlineage"
+    assert loaded_by(listings, "--workspace", str(shop), watched=MODELS) == {}
 
 
 def test_domain_list_answers_at_once(shop: Path) -> None:
