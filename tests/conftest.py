@@ -162,16 +162,10 @@ def s3_server() -> Iterator[str]:
 @pytest.fixture
 def s3_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty bucket of that server, which the environment leads every S3 driver to."""
-    environment = {
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_MAX_ATTEMPTS": "1",
-    }
+    environment = {"AWS_ENDPOINT_URL": s3_server, "AWS_DEFAULT_REGION": "us-east-1"}
+    environment |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_MAX_ATTEMPTS": "1"}
+    environment |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "test")
+    environment |= dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     bucket = f"bucket-{uuid.uuid4().hex}"
@@ -282,9 +276,8 @@ def stream_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
             "timestamp": pl.Series(sequences.timestamps).cast(pl.Datetime("us", "UTC")),
             "event_type": [EVENT_TYPES[kind - 1] if kind else "view" for kind in types],
         }
-        pl.DataFrame(events, schema_overrides={"user_id": pl.String, "item_id": pl.String}).write_parquet(
-            folder / "events.parquet"
-        )
+        table = pl.DataFrame(events, schema_overrides={"user_id": pl.String, "item_id": pl.String})
+        table.write_parquet(folder / "events.parquet")
         ids = pl.Series("item_id", [str(row) for row in range(sequences.n_items)], dtype=pl.String)
         settings = SessionSettings(mode="per_user", min_length=1, collapse_repeats=False)
         files = write_session_files(folder / "events.parquet", ids, folder / "files", settings, range_events=grain)

@@ -90,16 +90,14 @@ def test_the_ablation_of_the_fusion_names_what_validation_chose(options: Options
     assert row.split(" | ")[4] == "0.5000 (0.2500 to 0.7500)"
 
 
-def test_pictures_are_left_out_where_there_are_none() -> None:
+def test_what_an_item_is_not_made_of_is_left_out() -> None:
     with_pictures, without = (fusion.variants(fusion.FUSIONS, there) for there in (True, False))
     assert len(with_pictures) == 3 + 6 * 3 and len(without) == 2 + 5 * 3
     assert not any("pictures" in name for name in without)
     gate = {"ids": False, "attributes": {}, "statistics": None, "fusion": "gate"}
     assert with_pictures["content, attributes / gate"] == gate
     assert [name for name in without if name.startswith(("text", "ID"))] == ["text / concat", "ID / concat"]
-
-
-def test_what_an_item_is_not_made_of_is_not_read_where_the_regime_would_read_it() -> None:
+    # What an item is not made of is not read where the regime would read it.
     fill, variants = Regime("small-sparse", SPARSE).fill, fusion.variants(fusion.FUSIONS, True)
     filled = {name: SpokeConfig.model_validate(fill(own)) for name, own in variants.items()}
     assert {name for name, config in filled.items() if config.statistics} == {n for n in filled if "statistics" in n}

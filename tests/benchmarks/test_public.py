@@ -101,18 +101,13 @@ def test_the_report_holds_both_stages_and_both_policies(run: Run) -> None:
     assert sum(line.startswith("- seed 1: 2, ") for line in lines) == 1
 
 
-def test_a_budget_ends_the_training_with_what_is_there(run: Run) -> None:
-    report, _ = run("--set", "training.max_epochs=500", "--set", "training.validate_every=100", "--budget-seconds", "0")
+def test_bert4rec_without_content_trains_and_a_budget_ends_it_with_what_is_there(run: Run) -> None:
+    endless = ("--set", "training.max_epochs=500", "--set", "training.validate_every=100", "--budget-seconds", "0")
+    report, text = run("--model", "bert4rec", "--max-length", "6", *endless)
     (one,) = report["runs"]
-    assert one["epochs"] == {"run": 1, "best": 1}
-    assert [point["epoch"] for point in one["curve"]] == [1]
-
-
-def test_bert4rec_without_content_trains(run: Run) -> None:
-    report, text = run("--model", "bert4rec", "--set", "training.max_epochs=2", "--max-length", "6")
-    config = report["runs"][0]["config"]
-    assert (config["model"], config["transformer"]["max_length"]) == ("bert4rec", 6)
+    assert (one["config"]["model"], one["config"]["transformer"]["max_length"]) == ("bert4rec", 6)
     assert "history <= 6" in text and "- bert4rec, dimension 8, 1 block(s)" in text
+    assert (one["epochs"], [point["epoch"] for point in one["curve"]]) == ({"run": 1, "best": 1}, [1])
 
 
 def test_a_mark_keeps_what_was_best_when_it_passed() -> None:

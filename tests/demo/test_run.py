@@ -78,8 +78,7 @@ def test_the_department_is_launched_cold_and_grows(home: Workspace, story: DemoR
         assert cut <= end < TINY.after(week).timestamp() * 1_000_000
     assert home.spoke.show("seafood").ref == "seafood:2"
     assert home.registry.releases.get("release:seafood/1").spoke is None
-    assert "seafood:2" in result.lineage
-    assert "snapshot:seafood/events/2" in result.lineage
+    assert "seafood:2" in result.lineage and "snapshot:seafood/events/2" in result.lineage
 
 
 @installed
@@ -87,15 +86,12 @@ def test_the_table_is_measured_on_the_same_later_weeks(story: DemoResult, lines:
     comparison = story.comparison
     assert [found.model for found in comparison.results] == ["popularity", "item-cf", "hub:1", "seafood:1", "seafood:2"]
     assert comparison.baseline == "hub:1"
-    assert comparison.protocol["test_from"] == TINY.test_from.isoformat().replace("+00:00", "Z")
-    assert comparison.protocol["test_until"] == TINY.test_until.isoformat().replace("+00:00", "Z")
+    for name in ("test_from", "test_until"):
+        assert comparison.protocol[name] == getattr(TINY, name).isoformat().replace("+00:00", "Z")
     assert comparison.n_users > 10
     assert {found.n_users for found in comparison.results} == {comparison.n_users}
     assert comparison.protocol["description"] in "\n".join(lines)
-
-
-@installed
-def test_the_last_point_of_the_curve_is_the_number_in_the_table(story: DemoResult) -> None:
+    # The last point of the curve is the number in the table.
     found = {(point.system, point.week): point for point in story.curve}
     table = {result.model: result.metrics["all"]["ndcg@10"] for result in story.comparison.results}
     assert found["spoke", 8].value == pytest.approx(table["seafood:2"])
@@ -106,7 +102,9 @@ def test_the_last_point_of_the_curve_is_the_number_in_the_table(story: DemoResul
 
 
 @installed
-def test_three_baskets_have_names_and_pictures_and_text_are_measured_apart(story: DemoResult, lines: list[str]) -> None:
+def test_baskets_have_names_pictures_and_text_are_measured_apart_and_the_report_tells_all(
+    story: DemoResult, lines: list[str]
+) -> None:
     assert len(story.baskets) == 3
     for basket in story.baskets:
         assert (basket.served_by, len(basket.items), basket.seen_items) == ("seafood:2", 5, "excluded")
@@ -117,10 +115,6 @@ def test_three_baskets_have_names_and_pictures_and_text_are_measured_apart(story
     assert [row.system for row in pictures.rows] == ["picture + text", "text alone", "picture alone"]
     assert [row.difference is None for row in pictures.rows] == [True, False, False]
     assert pictures.n_users > 100 and len(pictures.examples) == 3
-
-
-@installed
-def test_the_report_tells_the_whole_story(story: DemoResult) -> None:
     page = story.report.read_text(encoding="utf-8")
     assert story.report.name == "demo-report.html"
     for part in ("Seafood", "release:seafood/", "NDCG@10", "<svg", "Launch curve", "mugs", "seafood:2"):
@@ -129,7 +123,9 @@ def test_the_report_tells_the_whole_story(story: DemoResult) -> None:
 
 
 @installed
-def test_a_second_run_makes_nothing_new(home: Workspace, story: DemoResult, tmp_path: Path) -> None:
+def test_a_second_run_makes_nothing_new_and_a_wrong_plan_is_refused(
+    home: Workspace, story: DemoResult, tmp_path: Path
+) -> None:
     def made() -> list[Any]:
         registry = home.registry
         return [registry.models.list(), registry.indexes.list(), home.data.snapshots(), home.history("seafood")]
@@ -141,9 +137,5 @@ def test_a_second_run_makes_nothing_new(home: Workspace, story: DemoResult, tmp_
     assert any("nothing was trained again" in line for line in written)
     assert [row.value for row in again.comparison.rows] == [row.value for row in story.comparison.rows]
     assert again.curve == story.curve
-
-
-@installed
-def test_a_plan_that_is_wrong_is_refused(home: Workspace) -> None:
     with pytest.raises(UsageError):
         run_demo(home, plan=TINY.model_copy(update={"hub": {"tekst": None}}))

@@ -44,9 +44,8 @@ def test_every_user_is_ranked_and_a_slice_restricts_targets_and_users() -> None:
     assert got.mean("mrr") == pytest.approx((1 / 3 + 1 + 1 / 4 + 1 / 8) / 4)
     assert (got.n_users, got["cold"].users, got["zero_shot"].users) == (4, ("b", "c"), ("c",))
     assert got["cold"].metrics["mrr"].tolist() == [1 / 16, 1 / 26]
-    assert {name: part.n_targets for name, part in got.slices.items()} == {
-        "all": 6, "cold": 2, "zero_shot": 1, "warm": 4, "head": 2, "torso": 2, "tail": 2
-    }  # fmt: skip
+    targets = {"all": 6, "cold": 2, "zero_shot": 1, "warm": 4, "head": 2, "torso": 2, "tail": 2}
+    assert {name: part.n_targets for name, part in got.slices.items()} == targets
 
 
 def test_the_seen_filter_drops_seen_targets_lifts_the_others_and_knows_more_than_is_shown() -> None:
@@ -73,17 +72,14 @@ def test_the_result_does_not_depend_on_the_batch_size() -> None:
         return found.to_json(), told
 
     whole, told = in_batches(256)
-    assert told == [(4, 4)]
-    assert in_batches(3) == (whole, [(3, 4), (4, 4)])
-    for size in (1, 2):
-        assert in_batches(size)[0] == whole
+    assert (told, in_batches(3)) == ([(4, 4)], (whole, [(3, 4), (4, 4)]))
+    assert in_batches(1)[0] == in_batches(2)[0] == whole
 
 
 def test_coverage_counts_the_items_that_anybody_gets_in_the_top_100() -> None:
     given = EvaluationSet([ints(0)], [ints(1)], ["a"], np.repeat([9, 0], [50, 150]), 0, Protocol())
     got = evaluate(lambda histories: -np.arange(200.0)[None], given)
-    assert got.mean("coverage@100") == 0.5
-    assert got.mean("coverage@100", "warm") == 1.0
+    assert (got.mean("coverage@100"), got.mean("coverage@100", "warm")) == (0.5, 1.0)
 
 
 def test_novelty_and_diversity_of_the_top_ten_on_the_slice_all() -> None:
@@ -106,9 +102,8 @@ def test_a_user_whose_targets_were_all_seen_is_left_out_with_the_list() -> None:
     assert (got.n_users, got.n_left_out, got["all"].users) == (3, 4, ("b", "c", "d"))
     # b gets 0 to 10 without 5, c 0 to 10 without 3, d 0 to 9: ten events each, two for item 10.
     frequent, rare = math.log2(150 / 11), math.log2(150 / 3)
-    np.testing.assert_allclose(
-        got["all"].metrics["novelty@10"], [(9 * frequent + rare) / 10, (9 * frequent + rare) / 10, frequent]
-    )
+    mixed = (9 * frequent + rare) / 10
+    np.testing.assert_allclose(got["all"].metrics["novelty@10"], [mixed, mixed, frequent])
     np.testing.assert_allclose(got["all"].metrics["diversity@10"], [1, 1, 1])
 
 

@@ -12,13 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 
-def test_surprise_by_hand() -> None:
+def test_surprise_and_novelty_by_hand() -> None:
     # 5 events over 3 items: (3 + 1) / 8, (0 + 1) / 8, (2 + 1) / 8.
     np.testing.assert_allclose(surprise(np.array([3, 0, 2])), [1, 3, math.log2(8 / 3)])
     np.testing.assert_allclose(surprise(np.zeros(4, np.int64)), [2, 2, 2, 2])
-
-
-def test_novelty_by_hand() -> None:
     top = np.array([[0, 1], [2, 2], [1, -1], [-1, -1]])
     np.testing.assert_allclose(novelty(top, np.array([1.0, 3.0, 1.5])), [2, 1.5, 3, 0])
 
@@ -31,21 +28,14 @@ def test_diversity_by_hand() -> None:
     np.testing.assert_allclose(diversity(lists, content), expected, atol=1e-6)
 
 
-@given(
-    arrays(
-        np.float64, st.tuples(st.integers(1, 4), st.integers(1, 12)), elements=st.sampled_from([-np.inf, 0, 1, 2.5])
-    ),
-    st.integers(1, 8),
-    st.integers(1, 8),
-)
+SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 12))
+
+
+@given(arrays(np.float64, SHAPES, elements=st.sampled_from([-np.inf, 0, 1, 2.5])), st.integers(1, 8), st.integers(1, 8))
 def test_the_best_of_the_best_are_the_best(scores: np.ndarray, k: int, more: int) -> None:
     long = top_items(scores, k + more)
     for row, (found, wanted) in enumerate(zip(best_of(scores, long, k), top_items(scores, k), strict=True)):
         assert sorted(found[found >= 0]) == sorted(wanted[wanted >= 0]), row
         assert len(found) == min(k, scores.shape[1])
-
-
-def test_an_order_of_ties_is_that_of_the_rows() -> None:
-    scores = np.zeros((1, 30))
-    for k in (2, 10):
-        assert best_of(scores, top_items(scores, 20), k).tolist() == [list(range(k))]
+    ties = np.zeros((1, 30))  # their order is that of the rows
+    assert best_of(ties, top_items(ties, 20), k).tolist() == [list(range(k))]

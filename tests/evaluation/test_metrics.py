@@ -52,8 +52,7 @@ def test_blocks_do_not_change_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_single_target_metrics() -> None:
     got = user_metrics(np.array([1.0, 3.0, 10.0, 10.5, 200.0]), ints(0, 1, 2, 3, 4), 5)
-    assert got["hr@10"].tolist() == [1, 1, 1, 0, 0]
-    assert got["recall@10"].tolist() == got["hr@10"].tolist()
+    assert got["hr@10"].tolist() == got["recall@10"].tolist() == [1, 1, 1, 0, 0]
     assert got["hr@20"].tolist() == [1, 1, 1, 1, 0]
     np.testing.assert_allclose(got["ndcg@10"], [1, 0.5, 1 / math.log2(11), 0, 0])
     np.testing.assert_allclose(got["ndcg@20"][3], 1 / math.log2(11.5))
@@ -70,9 +69,7 @@ def test_several_targets_of_one_user() -> None:
     np.testing.assert_allclose(got["ndcg@2"], [(1 / math.log2(3)) / ideal_two, 1])
     np.testing.assert_allclose(got["ndcg@10"], [(1 / math.log2(3) + 1 / math.log2(6)) / ideal_three, 1])
     assert got["mrr"].tolist() == [0.5, 1]
-
-
-def test_ndcg_stays_within_one_when_a_users_targets_tie_at_the_cut() -> None:
+    # NDCG stays within one when a user's targets tie at the cut.
     ranks = target_ranks(np.zeros((1, 19)), np.zeros(19, dtype=np.int64), np.arange(19))
     assert user_metrics(ranks, np.zeros(19, dtype=np.int64), 1)["ndcg@10"].tolist() == [1.0]
 

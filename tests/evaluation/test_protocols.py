@@ -85,6 +85,8 @@ def test_sessions_are_put_in_order_of_time_and_ties_keep_theirs() -> None:
     assert [target.tolist() for target in got.targets] == [[5], [0]]
     kept = swapped.keep_events(training_mask(swapped, Protocol()))
     assert [sequence.tolist() for sequence in kept] == [[1, 2], [3, 1]]
+    empty = leave_one_out(sequences_of([]))  # no events give an empty set
+    assert (len(empty), empty.train_counts.tolist()) == (0, [0] * 10)
 
 
 @pytest.mark.parametrize(
@@ -118,19 +120,11 @@ def test_temporal_validation_lies_between_training_and_test() -> None:
         assert evaluation_set(SESSIONS, window).train_counts.sum() == sum(before)
 
 
-def test_no_events_give_an_empty_set() -> None:
-    empty = sequences_of([])
-    assert len(leave_one_out(empty)) == 0
-    assert leave_one_out(empty).train_counts.tolist() == [0] * 10
-
-
 def test_describe_names_what_matters() -> None:
-    assert Protocol().describe() == (
-        "leave-one-out test, full ranking, seen items ranked, history <= 50, cold < 5 training events"
-    )
-    protocol = Protocol(
-        name="temporal", exclude_seen=True, refit=True, train_until=on_day(2), test_from=on_day(4), test_until=on_day(9)
-    )
+    plain = "leave-one-out test, full ranking, seen items ranked, history <= 50, cold < 5 training events"
+    assert Protocol().describe() == plain
+    days = {"train_until": on_day(2), "test_from": on_day(4), "test_until": on_day(9)}
+    protocol = Protocol(name="temporal", exclude_seen=True, refit=True, **days)
     assert protocol.describe() == (
         "temporal test, window 2017-01-05 to 2017-01-10, training before 2017-01-05, full ranking, "
         "seen items excluded, history <= 50, cold < 5 training events, refitted on all but test"

@@ -17,8 +17,7 @@ HEAVY = ("torch", "faiss", "polars", "numpy", "pandas", "pyarrow", "alembic", "p
 
 
 def test_urls() -> None:
-    assert parse_url("postgresql://ann@db/x").drivername == "postgresql+psycopg"
-    assert parse_url("postgres://ann@db/x").drivername == "postgresql+psycopg"
+    assert {parse_url(f"{name}://ann@db/x").drivername for name in ("postgresql", "postgres")} == {"postgresql+psycopg"}
     assert parse_url("sqlite:///a/b.db").database == "a/b.db"
     for bad in ("nonsense", "mysql://ann:secret@db/x", "sqlite://", "sqlite:///:memory:"):
         with pytest.raises(UsageError, match=r"sqlite:///path/registry\.db") as caught:
@@ -67,12 +66,6 @@ def test_a_full_disk_is_told_and_nothing_is_half_written(tmp_path: Path, sqlite_
         assert registry.domains.add("pets").ref == "domain:pets"
 
 
-class FakeServerError(Exception):
-    def __init__(self, sqlstate: str | None) -> None:
-        super().__init__("server says no.\ndetail")
-        self.sqlstate = sqlstate
-
-
 @pytest.mark.parametrize(
     ("state", "kind", "words"),
     [
@@ -84,15 +77,15 @@ class FakeServerError(Exception):
     ],
 )
 def test_codes_of_the_server(state: str | None, kind: type[HubspokeError], words: str) -> None:
-    fault = database_fault(OperationalError("SELECT 1", None, FakeServerError(state)), "db")
+    refusal = Exception("server says no.\ndetail")
+    vars(refusal)["sqlstate"] = state
+    fault = database_fault(OperationalError("SELECT 1", None, refusal), "db")
     assert type(fault) is kind
     with pytest.raises(kind, match=words):
         raise fault
 
 
-def test_readers_go_on_while_a_writer_writes_and_a_second_writer_waits_and_is_told(
-    registry_url: str, monkeypatch
-) -> None:
+def test_readers_go_on_while_a_writer_writes_and_a_second_writer_is_told(registry_url: str, monkeypatch) -> None:
     monkeypatch.setattr(database_module, "WAIT_SECONDS", 0.05 if registry_url.startswith("sqlite") else 1)
     with Registry(registry_url) as first, Registry(registry_url) as second:
         first.domains.add("garden")

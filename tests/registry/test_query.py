@@ -44,12 +44,6 @@ def test_what_does_not_read_is_refused_by_the_database(garden, sql: str) -> None
     garden.registry.domains.add("pets")
 
 
-def test_an_empty_query(registry: Registry) -> None:
-    for sql in ("", " ; ", "\n"):
-        with pytest.raises(UsageError, match="The query is empty"):
-            run_sql(registry, sql)
-
-
 def test_a_limit_and_a_time_limit(garden) -> None:
     result = run_sql(garden.registry, "SELECT ref FROM nodes ORDER BY id", limit=2)
     assert [row[0] for row in result.rows] == ["domain:garden", "snapshot:garden/items/1"]
@@ -59,11 +53,14 @@ def test_a_limit_and_a_time_limit(garden) -> None:
     assert run_sql(garden.registry, "SELECT 1", timeout=5).rows == ((1,),)
 
 
-def test_odd_columns_and_a_percent_sign(registry: Registry) -> None:
+def test_odd_columns_a_percent_sign_and_an_empty_query(registry: Registry) -> None:
     result = run_sql(registry, "SELECT 1 AS a, 'x' AS a, NULL AS \"per cent %\", '50%s' AS c")
     assert (result.columns, result.rows) == (("a", "a", "per cent %", "c"), ((1, "x", None, "50%s"),))
     assert run_sql(registry, "VALUES (1), (2)").rows == ((1,), (2,))
     assert run_sql(registry, "SELECT ref FROM nodes").columns == ("ref",)
+    for empty in ("", " ; ", "\n"):
+        with pytest.raises(UsageError, match="The query is empty"):
+            run_sql(registry, empty)
     assert run_sql(registry, "-- a remark\nSELECT 'a;b' AS x -- another").rows == (("a;b",),)
 
 
@@ -189,10 +186,7 @@ def test_what_a_question_may_do_leaves_no_trace(superuser: Registry) -> None:
         left = connection.exec_driver_sql("SELECT count(*) FROM pg_proc WHERE proname = 'hubspoke_ask'").scalar()
         path = connection.exec_driver_sql("SHOW search_path").scalar()
     assert (locks, left, path) == (0, 0, '"$user", public')
-
-
-def test_a_question_cannot_lift_its_own_time_limit(superuser: Registry) -> None:
-    with pytest.raises(HubspokeError, match="stopped after"):
+    with pytest.raises(HubspokeError, match="stopped after"):  # nor does it lift its own time limit
         run_sql(superuser, "SELECT set_config('statement_timeout', '0', false) FROM pg_sleep(30)", timeout=0.3)
 
 

@@ -83,6 +83,9 @@ def test_equal_content_is_one_snapshot(garden, stored) -> None:
     assert snapshots.get("snapshot:garden/items/latest") == second
     assert snapshots.get("snapshot:garden/events/latest").ref == "snapshot:garden/events/1"
     assert (snapshots.list("garden", "items"), len(snapshots.list())) == ([first, second], 3)
+    # Its artifact is recorded once with its files.
+    (record,) = (artifact for artifact in garden.registry.artifacts.list() if artifact.digest == first.artifact)
+    assert (record.ref, record.bytes, record.files) == (first.artifact, len("itemsa"), {"data": first.artifact})
 
 
 def test_timestamps_come_back_in_utc_and_a_naive_one_is_refused_and_leaves_nothing(garden, stored) -> None:
@@ -96,12 +99,6 @@ def test_timestamps_come_back_in_utc_and_a_naive_one_is_refused_and_leaves_nothi
     assert (record.as_of, record.as_of.tzinfo, record.created_at.tzinfo) == (as_of, UTC, UTC)
     assert abs(datetime.now(UTC) - record.created_at) < timedelta(minutes=1)
     assert record.to_dict()["as_of"] == "2017-06-01T10:30:00.123456+00:00"
-
-
-def test_an_artifact_is_recorded_once_with_its_files(garden) -> None:
-    digest = garden.registry.snapshots.get("snapshot:garden/items/latest").artifact
-    (record,) = (artifact for artifact in garden.registry.artifacts.list() if artifact.digest == digest)
-    assert (record.ref, record.bytes, record.files) == (digest, len("itemsa"), {"data": digest})
 
 
 def test_unknown_words_are_refused_with_the_known_ones(garden) -> None:

@@ -1,7 +1,4 @@
-"""What every index kind promises: exact answers among what is allowed, its vectors, and a checked form on disk.
-
-A new kind joins by its file.
-"""
+"""What every kind of index promises: exact answers among what is allowed, its vectors, a checked form on disk."""
 
 import gc
 import json

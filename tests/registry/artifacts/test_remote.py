@@ -73,30 +73,24 @@ def once(monkeypatch: pytest.MonkeyPatch, name: str, before: Any) -> None:
     monkeypatch.setattr(RemoteFiles, name, call)
 
 
-def test_a_damaged_copy_is_fetched_anew_and_a_sound_one_not(store: RemoteArtifactStore, monkeypatch: Any) -> None:
+def test_a_damaged_copy_is_fetched_anew_and_a_sound_one_not(url: str, store, tmp_path: Path, monkeypatch) -> None:
     stored = put(store, a="x", b="y")
     (store.path(stored.digest) / "a").write_text("z")
     (store.path(stored.digest) / "b").unlink()
-    assert (store.open(stored.digest) / "a").read_text() == "x"
-    assert (store.open(stored.digest) / "b").read_text() == "y"
+    assert [(store.open(stored.digest) / name).read_text() for name in "ab"] == ["x", "y"]
+    # Damaged remote bytes never become a copy.
+    RemoteFiles(url).write(at(stored, "a"), b"y")
+    other = RemoteArtifactStore(url, tmp_path / "other")
+    with pytest.raises(CorruptArtifactError, match=rf"^a of artifact {stored.digest[:12]} \({url}\)"):
+        other.open(stored.digest)
+    assert (other.path(stored.digest).exists(), other.leftovers()) == (False, [])
 
     def offline(*_: Any) -> None:
         raise AssertionError("a sound copy needs no network")
 
     monkeypatch.setattr(RemoteFiles, "read", offline)
     assert store.open(stored.digest) == store.path(stored.digest)
-    assert store.leftovers() == []
-
-
-def test_damaged_remote_bytes_never_become_a_copy(url: str, store: RemoteArtifactStore, tmp_path: Path) -> None:
-    stored = put(store, a="x")
-    RemoteFiles(url).write(at(stored, "a"), b"y")
-    other = RemoteArtifactStore(url, tmp_path / "other")
-    with pytest.raises(CorruptArtifactError, match=rf"^a of artifact {stored.digest[:12]} \({url}\)"):
-        other.open(stored.digest)
-    assert not other.path(stored.digest).exists()
-    assert other.leftovers() == []
-    assert (store.open(stored.digest) / "a").read_text() == "x"  # the copy made by the commit
+    assert ((store.open(stored.digest) / "a").read_text(), store.leftovers()) == ("x", [])
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -192,13 +186,12 @@ def test_a_dead_collectors_flag_is_taken_down(store: RemoteArtifactStore, monkey
     assert not store._files.exists(f"condemned/{stored.digest}")
 
 
-def test_a_store_that_loses_files_again_and_again_is_told(store: RemoteArtifactStore, monkeypatch) -> None:
+def test_a_store_that_loses_files_and_a_kind_of_url_that_nobody_knows_are_told(
+    store, monkeypatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(RemoteArtifactStore, "_is_complete", lambda *_: False)
     with pytest.raises(HubspokeError, match="does not stay in memory://"):
         put(store, a="x")
-
-
-def test_a_kind_of_url_that_nobody_knows(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="kind 'floppy' is unknown; set a folder, s3://bucket/prefix"):
         open_store("floppy://a/b", tmp_path)
 
@@ -213,19 +206,15 @@ def test_a_missing_driver_names_its_extra(tmp_path: Path, monkeypatch, url: str,
     assert caught.value.exit_code == 7
 
 
-def test_a_bucket_that_does_not_exist(s3_url: str, tmp_path: Path) -> None:
-    store = RemoteArtifactStore(f"{s3_url}-gone/x", tmp_path)
+def test_a_bucket_that_does_not_exist_and_no_credentials(s3_url: str, tmp_path: Path, monkeypatch) -> None:
+    gone, store = (RemoteArtifactStore(f"{s3_url}{rest}", tmp_path) for rest in ("-gone/x", "/x"))
     message = rf"^The bucket or folder of {s3_url}-gone/x does not exist; create it, or set HUBSPOKE_ARTIFACTS"
-    for ask in (lambda: put(store, a="x"), lambda: store.open("0" * 64), lambda: list(store.digests())):
+    for ask in (lambda: put(gone, a="x"), lambda: gone.open("0" * 64), lambda: list(gone.digests())):
         with pytest.raises(HubspokeError, match=message) as caught:
             ask()
         assert not isinstance(caught.value, NotFoundError)
-
-
-def test_no_credentials(s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    store = RemoteArtifactStore(f"{s3_url}/x", tmp_path)
     for ask in (lambda: put(store, a="x"), lambda: list(store.digests())):
         with pytest.raises(HubspokeError, match=r"There are no valid credentials for s3:.*AWS_ACCESS_KEY_ID"):
             ask()
@@ -271,11 +260,9 @@ def test_what_a_driver_may_raise_and_what_is_left_as_it_is(error: Exception, sai
 
 
 def test_a_local_store_loads_no_driver(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from hubspoke.registry.artifacts.remote import open_store; "
-        "open_store(Path(sys.argv[1]), Path(sys.argv[1])); "
-        "print([n for n in ('fsspec', 's3fs', 'botocore') if n in sys.modules])"
-    )
+    code = "import sys; from pathlib import Path; from hubspoke.registry.artifacts.remote import open_store; "
+    code += "open_store(Path(sys.argv[1]), Path(sys.argv[1])); "
+    code += "print([n for n in ('fsspec', 's3fs', 'botocore') if n in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
     assert importlib.util.find_spec("fsspec") is not None
