@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,14 @@ def garden(registry: Registry, versions_of: Callable[[Registry], Any]) -> Any:
     made.snapshot("events")
     made.hub()
     return made
+
+
+@pytest.fixture(scope="module")
+def sqlite_registry(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> Iterator[Registry]:
+    """One registry for all examples of a property."""
+    path = shutil.copy(sqlite_template, tmp_path_factory.mktemp("graphs") / "registry.db")
+    with Registry(f"sqlite:///{path}") as registry:
+        yield registry
 
 
 @pytest.fixture

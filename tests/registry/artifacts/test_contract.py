@@ -110,9 +110,7 @@ class TestContract:
     @pytest.mark.parametrize(
         ("name", "content"),
         [
-            ("a", "y"),
-            ("a", "longer"),
-            ("a", None),
+            *(("a", "y"), ("a", "longer"), ("a", None)),
             ("artifact.json", '{"files": {}}'),
             ("artifact.json", '{"fi'),
             ("artifact.json", "[]"),
