@@ -6,8 +6,9 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
@@ -64,11 +65,26 @@ def check_images(
         return ImageCheck(hashlib.sha256(content).hexdigest())
 
     workers = threads or min(MAX_THREADS, os.cpu_count() or 1)
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=workers) as pool:
-        # A decompression bomb is refused, not warned about.
+    with decoding(), ThreadPoolExecutor(max_workers=workers) as pool:
+        return dict(zip(distinct, pool.map(check, distinct), strict=True))
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Warnings of Pillow while threads decode: a decompression bomb is refused, not warned about."""
+    with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", module="PIL")
-        return dict(zip(distinct, pool.map(check, distinct), strict=True))
+        yield
+
+
+def check_picture(content: bytes, limits: ImageLimits) -> str | None:
+    """What is wrong with the bytes of a picture, asked inside of `decoding`; None where they can be used."""
+    try:
+        _decode(content, limits)
+    except _Refused as refused:
+        return f"it {refused.args[1]}".rstrip(".")
+    return None
 
 
 def find_picture(path: str, root: Path) -> bool:

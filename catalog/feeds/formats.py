@@ -22,6 +22,7 @@ from .movielens import MovieLensMovies, MovieLensRatings
 from .otto import Otto
 from .recbole import RecBoleEvents, RecBoleItems
 from .retailrocket import RetailRocketEvents, RetailRocketItems
+from .schema_org import SchemaOrg
 from .shopify import Shopify
 from .shopify_orders import ShopifyOrders
 from .woocommerce import WooCommerce
@@ -31,6 +32,7 @@ FEEDS: tuple[Feed, ...] = (
     WooCommerce(),
     Magento(),
     GoogleMerchant(),
+    SchemaOrg(),
     AmazonProducts(),
     GA4(),
     GA4Report(),
