@@ -21,7 +21,7 @@ from threading import Lock
 from typing import IO, Any
 from urllib.parse import quote, urlsplit
 
-from ..files import atomic_write
+from ..files import atomic_write, file_faults
 from ..progress import StepProgress
 from ..version import __version__
 from .images import ImageLimits, check_picture, decoding
@@ -66,7 +66,8 @@ def file_of(address: str) -> str:
 
 def download(addresses: Sequence[str], downloads: Downloads, limits: ImageLimits) -> dict[str, str]:
     """Fetch each different address into the folder; returns why for those that failed."""
-    downloads.folder.mkdir(parents=True, exist_ok=True)
+    with file_faults(downloads.folder):
+        downloads.folder.mkdir(parents=True, exist_ok=True)
     distinct = list(dict.fromkeys(addresses))
     wanted = [address for address in distinct if not (downloads.folder / file_of(address)).is_file()]
     failed = dict.fromkeys(wanted[downloads.most :], f"more than {downloads.most} are not fetched at once")
@@ -94,7 +95,7 @@ def download(addresses: Sequence[str], downloads: Downloads, limits: ImageLimits
             done += 1
             downloads.progress(done, len(wanted))
 
-    with decoding(), ThreadPoolExecutor(max_workers=downloads.threads) as pool:
+    with file_faults(downloads.folder), decoding(), ThreadPoolExecutor(max_workers=downloads.threads) as pool:
         try:
             for _ in pool.map(fetch, wanted):
                 pass
@@ -176,5 +177,3 @@ def _check_address(address: str) -> None:
         return
     if any(ipaddress.ip_address(own.split("%")[0]).is_link_local for own in found):
         raise _Failed(f"{host} is an address of this network alone")
-
-

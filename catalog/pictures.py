@@ -9,18 +9,113 @@ from pathlib import Path
 
 import polars as pl
 
+from ..files import atomic_write
 from . import parsing
-from .images import find_picture
+from .downloads import Downloads, download, file_of
+from .images import ImageLimits, check_images, find_picture
+from .intake import Intake, RowFault
+from .validation import ProblemGroup
 
 SEPARATORS = (";", "|", ",")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 ADDRESS = r"^(?i:https?:)?//"
 # Before an address one of these begins a new picture; inside of addresses they mean nothing.
 _BEFORE_ADDRESS = re.compile(r"[\s;,|]+(?=(?:https?:)?//)", re.IGNORECASE)
-_AFTER_ADDRESS = re.compile(r"\s*[;,|]\s+")
+_AFTER_ADDRESS = re.compile(r"\s*[;,|]\s+|\s*\|\s*")
 _PICTURE = re.compile("(" + "|".join(map(re.escape, SUFFIXES)) + ")$", re.IGNORECASE)
 _NUMBERED = re.compile(r"^(.+)[_-](\d+)$")
 _LISTS = pl.List(pl.String)
+
+
+def add_pictures(
+    intake: Intake, root: Path | None, limits: ImageLimits | None, by_id: bool, downloads: Downloads | None = None
+) -> Path | None:
+    """Paths and hashes of the pictures that passed, aligned, null where an item is left with none; and their folder."""
+    limits = limits or ImageLimits()
+    images = picture_lists(intake.column("image"), root)
+    if by_id and root is not None and "image" not in intake.mapping:
+        images = pictures_by_id(intake.columns["item_id"], root)
+        found = len(images) - images.null_count()
+        intake.notes.append(f"no column holds image: {found} of {len(images)} items have files of their id in {root}")
+    intake.columns["image"] = images
+    intake.columns["image_sha256"] = pl.Series([None], dtype=_LISTS).new_from_index(0, len(images))
+    flat = pl.DataFrame({"image": images}).with_row_index("row").drop_nulls().explode("image")
+    remote = flat["image"].str.contains(ADDRESS)
+    fetched = _fetch(intake, flat.filter(remote), limits, downloads) if remote.any() else {}
+    local = flat.filter(~remote)
+    if root is None and local.height:
+        intake.notes.append("images were not looked at, as no image folder was given")
+        if not remote.any():
+            return root
+    good = {} if root is None else _checked(intake, local, root, limits)
+    if fetched and downloads:
+        good = fetched | _brought(good, root, downloads.folder)
+        root = downloads.folder
+    names = [(path, name, sha256) for path, (name, sha256) in good.items()]
+    stored = pl.DataFrame(names, {"given": pl.String, "image": pl.String, "image_sha256": pl.String}, orient="row")
+    kept = flat.join(stored, left_on="image", right_on="given", how="inner", maintain_order="left", suffix=" stored")
+    kept = kept.select("row", "image_sha256", image="image stored").unique(["row", "image"], maintain_order=True)
+    lists = kept.group_by("row", maintain_order=True).agg("image", "image_sha256")
+    every = pl.DataFrame({"row": range(len(images))}, {"row": lists.schema["row"]})
+    found_lists = every.join(lists, on="row", how="left", maintain_order="left")
+    intake.columns["image"], intake.columns["image_sha256"] = found_lists["image"], found_lists["image_sha256"]
+    return root
+
+
+Good = dict[str, tuple[str, str]]  # path or address to the name in the folder and the hash
+
+
+def _checked(intake: Intake, pictures: pl.DataFrame, root: Path, limits: ImageLimits) -> Good:
+    """Those that can be used; what is wrong with others is recorded."""
+    checks = check_images(pictures["image"].to_list(), root, limits)
+    bad: dict[str, list[RowFault]] = {}
+    for row, path in pictures.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
+        bad.setdefault(checks[path].code or "", []).append((intake.rows[row], path, checks[path].message or ""))
+    for code, problems in sorted(bad.items()):
+        # The sentence differs from picture to picture.
+        intake.add_rows(code, problems, "{detail}", column="image")
+    return {path: (path, check.sha256) for path, check in checks.items() if check.sha256}
+
+
+def _fetch(intake: Intake, pictures: pl.DataFrame, limits: ImageLimits, downloads: Downloads | None) -> Good:
+    """Pictures at addresses, fetched where that was asked for; a warning for each that is left aside."""
+
+    def warn(code: str, left: pl.DataFrame, message: str, details: pl.Series | None = None) -> None:
+        rows = intake.rows.gather(left["row"])
+        intake.groups.append(ProblemGroup("warning", code, "image", rows, left["image"], message, details))
+
+    several = pictures["image"].n_unique()
+    if downloads is None:
+        message = "image {value} is an address and was left aside; fetch it with --download-images."
+        warn("image_address", pictures, message)
+        intake.notes.append(f"{several} pictures are addresses; --download-images fetches them")
+        return {}
+    failed = download(pictures["image"].to_list(), downloads, limits)
+    names = {address: file_of(address) for address in pictures["image"].unique(maintain_order=True).to_list()}
+    checks = check_images([name for address, name in names.items() if address not in failed], downloads.folder, limits)
+    failed |= {
+        address: check.message or "" for address, name in names.items() if (check := checks.get(name)) and not check.ok
+    }
+    left = pictures.filter(pl.col("image").is_in(list(failed)))
+    if left.height:
+        details = pl.Series([failed[address] for address in left["image"].to_list()], dtype=pl.String)
+        warn("image_not_fetched", left, "image {value} was not fetched: {detail}; repeat the command.", details)
+    intake.notes.append(
+        f"{several - len(failed)} of {several} pictures at addresses are fetched into {downloads.folder}"
+    )
+    return {address: (name, str(checks[name].sha256)) for address, name in names.items() if address not in failed}
+
+
+def _brought(good: Good, root: Path | None, folder: Path) -> Good:
+    """Files of another folder copied beside what was fetched, as all pictures of a catalog lie in one."""
+    brought = {}
+    for path, (name, sha256) in good.items():
+        target = folder / f"{sha256}{Path(path).suffix.lower()}"
+        if root is not None and not target.is_file():
+            with atomic_write(target, "wb") as stream:
+                stream.write((root / name).read_bytes())
+        brought[path] = (target.name, sha256)
+    return brought
 
 
 def picture_lists(column: pl.Series, root: Path | None) -> pl.Series:

@@ -10,16 +10,17 @@ import polars as pl
 from ..errors import InvalidDataError
 from . import parsing
 from .columns import add_available, add_category_path, add_currency, add_ids, add_number, add_text, add_time, counted
+from .downloads import Downloads
 from .event_words import EventWords
 from .headlines import Span, no_events, no_text
-from .images import ImageLimits, check_images
-from .intake import Intake, Overrides, ReadResult, RowFault, Window
+from .images import ImageLimits
+from .intake import Intake, Overrides, ReadResult, Window
 from .layout import GENERIC, Layout
 from .matching import near_matches, proposal
-from .pictures import ADDRESS, picture_lists, pictures_by_id
+from .pictures import add_pictures
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
-from .validation import ProblemGroup, Step
+from .validation import Step
 
 TIME_REMEDY = "{name} {value} is no time; write it like 2017-01-31T14:05:00Z."
 
@@ -32,11 +33,12 @@ def read_items(
     limits: ImageLimits | None = None,
     layout: Layout | None = None,
     now: datetime | None = None,
+    downloads: Downloads | None = None,
 ) -> ReadResult:
     """Read a catalog file or table; `mapping` goes over the guess. Times after `now` (by default the clock) are told.
 
     Picture paths are relative to `image_root`, by default the file's own folder; those of a table without it are not
-    looked at, as the report says.
+    looked at, as the report says. Addresses are left aside, or fetched where `downloads` says whereto.
     """
     intake = Intake(source, "items", mapping, on_error, layout)
     columns = intake.columns
@@ -59,7 +61,7 @@ def read_items(
                values=intake.column("created_at"), drop=False)  # fmt: skip
     intake.notes += [f"created_at: {created.span}"] if created.span else []
     root = Path(image_root) if image_root is not None else intake.path and intake.path.parent
-    _add_images(intake, root, limits, by_id=image_root is not None)
+    root = add_pictures(intake, root, limits, by_id=image_root is not None, downloads=downloads)
     _check_text(intake)
     intake.add_attributes()
     return _finish_items(intake, root)
@@ -73,46 +75,6 @@ def _check_text(intake: Intake) -> None:
     elif "title" not in intake.given and intake.raw.height and (intake.format == GENERIC or "title" in intake.sources):
         message = no_text(intake.raw, intake.mapping.get("title"), intake.unmapped())
         intake.stop("no_text", message, column="title")
-
-
-def _add_images(intake: Intake, root: Path | None, limits: ImageLimits | None, by_id: bool) -> None:
-    """Paths and hashes of the pictures that passed, aligned; null where an item is left with none."""
-    images = picture_lists(intake.column("image"), root)
-    if by_id and root is not None and "image" not in intake.mapping:
-        images = pictures_by_id(intake.columns["item_id"], root)
-        found = len(images) - images.null_count()
-        intake.notes.append(f"no column holds image: {found} of {len(images)} items have files of their id in {root}")
-    intake.columns["image"] = images
-    intake.columns["image_sha256"] = pl.Series([None], dtype=pl.List(pl.String)).new_from_index(0, len(images))
-    flat = pl.DataFrame({"image": images}).with_row_index("row").drop_nulls().explode("image")
-    remote = flat["image"].str.contains(ADDRESS)
-    if root is None and not remote.all():
-        intake.notes.append("images were not looked at, as no image folder was given")
-    if remote.any():
-        _warn_of(intake, flat.filter(remote), "image_address", "image {value} is an address and was left aside.")
-        intake.notes.append(f"{remote.sum()} pictures are addresses, which are not opened")
-    elif root is None:
-        return
-    flat = flat.filter(~remote)
-    checks = {} if root is None else check_images(flat["image"].to_list(), root, limits)
-    bad: dict[str, list[RowFault]] = {}
-    for row, path in flat.filter(pl.col("image").is_in([p for p, c in checks.items() if not c.ok])).iter_rows():
-        bad.setdefault(checks[path].code or "", []).append((intake.rows[row], path, checks[path].message or ""))
-    for code, problems in sorted(bad.items()):
-        # The sentence differs from picture to picture.
-        intake.add_rows(code, problems, "{detail}", column="image")
-    good = [(path, check.sha256) for path, check in checks.items() if check.ok]
-    hashes = pl.DataFrame(good, schema={"image": pl.String, "image_sha256": pl.String}, orient="row")
-    kept = flat.join(hashes, on="image", how="inner", maintain_order="left").group_by("row", maintain_order=True)
-    lists = kept.agg("image", "image_sha256")
-    every = pl.DataFrame({"row": range(len(images))}, {"row": lists.schema["row"]})
-    joined = every.join(lists, on="row", how="left", maintain_order="left")
-    intake.columns["image"], intake.columns["image_sha256"] = joined["image"], joined["image_sha256"]
-
-
-def _warn_of(intake: Intake, pictures: pl.DataFrame, code: str, message: str) -> None:
-    rows = intake.rows.gather(pictures["row"])
-    intake.groups.append(ProblemGroup("warning", code, "image", rows, pictures["image"], message))
 
 
 def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:

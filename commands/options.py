@@ -132,6 +132,7 @@ reading_options = together(
 ingest_options = together(
     reading_options,
     choice("--on-error", ("fail", "skip"), "Stop at bad rows, or leave them out."),
+    click.option("--download-images", is_flag=True, help="Fetch pictures that are addresses into the workspace, once."),
     click.option("--since", type=moment, metavar="DATE", help="Only events from this moment on."),
     click.option("--until", type=moment, metavar="DATE", help="Only events before this moment."),
     choice(

@@ -108,7 +108,7 @@ class Data:
         request = request.completed(known.settings)
         changes = request.remembered()
         with nullcontext() if dry_run else self._context.lock(f"data {domain}"):
-            tables = check(self._context, domain, request, request.sessions or session_settings(known))
+            tables = check(self._context, domain, request, request.sessions or session_settings(known), dry_run)
             results = take_snapshots(self._context, domain, tables, dry_run)
             if not dry_run and any(known.settings.get(key) != value for key, value in changes.items()):
                 # Read again: the snapshots just taken may have noted where their pictures lie.

@@ -132,7 +132,7 @@ class Domains:
             existing = domains.find(name)
             if existing is not None:
                 _refuse_other_settings(existing, settings, description)
-            tables = check(self._context, name, request, sessions)
+            tables = check(self._context, name, request, sessions, dry_run)
             for table in tables if existing else ():
                 # A kind of table that the domain lacks completes a killed call; any other must be there already.
                 if table.known is None and find_snapshot(self._context, name, table.kind):

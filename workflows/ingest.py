@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import polars as pl
 
+from ..catalog.downloads import Downloads
 from ..catalog.feeds.formats import format_names
 from ..catalog.intake import ReadResult
 from ..catalog.layout import Layout, Level, TimeUnit
@@ -31,6 +32,8 @@ from .datasets import TABLE_FOLDER, Table, find_snapshot, read_table
 if TYPE_CHECKING:
     from .context import Context
 
+# Inside the workspace: pictures that were fetched from addresses.
+IMAGES = "images"
 # What a snapshot's details hold beside the reader's provenance.
 OWN_DETAILS = ("time_kind", "image_root", "sessions")
 # How tables are read, with the defaults: what was told otherwise is remembered by the domain.
@@ -58,6 +61,7 @@ class ReadOptions(TypedDict, total=False):
     date_format: str | None  # of times, in the letters of strftime
     time_unit: TimeUnit | None  # of times that are numbers
     event_types: Mapping[str, str] | None  # a word of the file to an event type, or to `skip`
+    download_images: bool  # fetch pictures that are addresses into the workspace, once
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class IngestRequest:
     date_format: str | None = None
     time_unit: TimeUnit | None = None
     event_types: Mapping[str, str] | None = None
+    download_images: bool = False
 
     def layout(self, kind: Kind) -> Layout:
         """What is known of the file of that kind."""
@@ -107,10 +112,12 @@ class IngestRequest:
             raise UsageError(f"{asked[0]!r} is no format of {kind}; use one of {', '.join(format_names(kind))}.")
         return fitting[0] if fitting else None
 
-    def read_items(self) -> ReadResult:
-        """The catalog in the canonical schema; `items` must be given."""
+    def read_items(self, downloads: Downloads | None = None) -> ReadResult:
+        """The catalog in the canonical schema; `items` must be given. Addresses are fetched as `downloads` says."""
         assert self.items is not None
-        return read_items(self.items, self.item_map, self.images, self.on_error, layout=self.layout("items"))
+        return read_items(
+            self.items, self.item_map, self.images, self.on_error, layout=self.layout("items"), downloads=downloads
+        )
 
     def read_events(self, item_ids: pl.Series | None) -> ReadResult:
         """The events in the canonical schema, checked against the catalog's ids if known; `events` must be given."""
@@ -177,8 +184,13 @@ class CheckedTable:
         return None if self.read.image_root is None else str(self.read.image_root.resolve())
 
 
-def check(context: Context, domain: str, request: IngestRequest, sessions: SessionSettings) -> list[CheckedTable]:
-    """Read and check what is asked for, items first; nothing is written, and the domain need not exist yet."""
+def check(
+    context: Context, domain: str, request: IngestRequest, sessions: SessionSettings, dry_run: bool = False
+) -> list[CheckedTable]:
+    """Read and check what is asked for, items first; nothing is written, and the domain need not exist yet.
+
+    Only pictures at addresses are fetched already, into the workspace and not in a dry run: to be checked as others.
+    """
     exists = context.registry.domains.find(domain) is not None
 
     def table(read: ReadResult, as_of: datetime | None = None, cut: Mapping[str, Any] | None = None) -> CheckedTable:
@@ -191,7 +203,9 @@ def check(context: Context, domain: str, request: IngestRequest, sessions: Sessi
     item_ids = None
     if request.items is not None:
         context.progress("reading items", 0, 1)
-        read = request.read_items()
+        fetch = request.download_images and not dry_run
+        pictures = Downloads(context.settings.workspace / IMAGES, progress=context.progress.stage("fetching pictures"))
+        read = request.read_items(pictures if fetch else None)
         item_ids = read.frame["item_id"]
         checked.append(table(read))
         context.progress("reading items", 1, 1)

@@ -9,10 +9,12 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from hubspoke.catalog.downloads import file_of
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import CorruptArtifactError, HubspokeError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.workflows.datasets import image_paths, load_dataset
 from hubspoke.workflows.workspace import Workspace, open_workspace
+from PIL import Image
 
 NOON = datetime(2024, 5, 2, tzinfo=UTC)
 
@@ -34,6 +36,22 @@ def test_the_clock_decides_which_events_are_seen(garden: Workspace, files: Any, 
     refused(UsageError, "nothing to ingest", garden.data.ingest, "garden")
     refused(NotFoundError, "did you mean garden", garden.data.ingest, "gardne", files.items)
     refused(NotFoundError, "", garden.data.ingest, "garden", files.folder / "none.csv")
+
+
+def test_pictures_at_addresses_are_fetched_where_that_is_asked_for(ws: Workspace, files: Any, monkeypatch: Any) -> None:
+    def fetched(addresses: list[str], downloads: Any, limits: Any) -> dict[str, str]:
+        downloads.folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(downloads.folder / file_of("https://p.example/a.png"), "PNG")
+        return {address: "gone" for address in addresses if not address.endswith("a.png")}
+
+    monkeypatch.setattr("hubspoke.catalog.pictures.download", fetched)
+    table = files.write("far.csv", "sku,name,image\na,A,https://p.example/a.png\nb,B,https://p.example/b.png\n")
+    planned = ws.domain.add("far", table, download_images=True, dry_run=True)
+    assert planned.items.report["counts"] == {"image_address": 2}
+    assert not (ws.settings.workspace / "images").exists()
+    assert ws.domain.add("far", table, download_images=True).items.report["counts"] == {"image_not_fetched": 1}
+    picture = ws.settings.workspace / "images" / file_of("https://p.example/a.png")
+    assert image_paths(load_dataset(ws, "far")) == [[picture], []]
 
 
 def test_a_mapping_is_remembered_from_the_first_time_or_a_later_one(ws: Workspace, files: Any, refused: Any) -> None:
