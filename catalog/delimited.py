@@ -32,6 +32,8 @@ SNIFFED_ROWS = 50
 # A row longer than this is one whose quote was never closed.
 LONGEST_ROW = 1 << 26
 SUMS = ("total", "totals", "grand total", "subtotal", "sum", "summe", "gesamt", "gesamtsumme", "totaal", "totale")
+# Lines above a report, as Google Analytics writes them; a single one may be a header whose first name is `# `.
+COMMENTS = re.compile(r"#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?:#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*)+")
 EXTRA = "\x00extra"
 
 
@@ -68,6 +70,7 @@ class Rows:
     unclosed: Found
     literal: int  # rows whose quotes are no signs
     end: int
+    sums: int = 0  # rows that say to sum up the others; they are left blank
 
 
 class RowReader:
@@ -99,6 +102,9 @@ class RowReader:
                 cells, end = found
             number = len(rows.cells) + 1
             if width is not None:
+                if len(cells) == width + 1 and (cells[width] or "").lower() in SUMS:
+                    # Google Analytics says behind the last column that a row sums up the others.
+                    cells, rows.sums = [], rows.sums + 1
                 if len(cells) > width and any(cells[width:]):
                     rows.uneven[number] = f"{len(cells)} values for {width} columns"
                 cells = cells[:width] + [None] * (width - len(cells))
@@ -244,6 +250,8 @@ def read_delimited(content: Content, layout: Layout) -> tuple[pl.DataFrame, dict
     frame, faults = joined(reader.pieces(chain([head], content.blocks)))
     if not frame.width:
         frame = pl.DataFrame(schema=dict.fromkeys(beginning.names, pl.String))
+    if reader.sums:
+        beginning.notes.append(f"{reader.sums} rows that sum up the others were left out")
     if reader.literal:
         beginning.notes.append(f"{reader.literal} rows hold quotes that enclose no cell; these were read as text")
     return frame, faults, beginning
@@ -255,6 +263,11 @@ def _beginning(content: Content, text: str, whole: bool, layout: Layout) -> _Beg
     if told:
         separator, at = told[1], told.end()
     at += len(text[at:]) - len(text[at:].lstrip("\r\n"))
+    comments = COMMENTS.match(text, at)
+    if comments:
+        at = comments.end()
+        shown = "; ".join(filter(None, (line.strip("#- \t\r") for line in comments[0].splitlines())))
+        notes.append(f"lines above the header were left out: {shown[:200]!r}")
     if separator is None:
         separator, _ = find_separator(text[at:], whole, "\t" if content.suffix == ".tsv" else None)
     plain, standin = _single(text[at:], separator)
@@ -337,7 +350,7 @@ class _PieceReader:
         self.names, self.separator = beginning.names, beginning.separator
         self.quoted = beginning.separator not in UNQUOTED
         self.width = len(self.names)
-        self.literal = 0
+        self.literal = self.sums = 0
 
     def pieces(self, blocks: Iterator[bytes]) -> Iterator[Piece]:
         """Rows as soon as they are whole."""
@@ -422,6 +435,7 @@ class _PieceReader:
         text, separator = _single(marked.decode("utf-8"), self.separator)
         rows = RowReader(Dialect(separator, self.quoted)).read(text, self.width, final, limit)
         self.literal += rows.literal
+        self.sums += rows.sums
         used = len(data) if rows.end == len(text) else _after_lines(data, text.count("\n", 0, rows.end))
         faults = {"uneven_row": rows.uneven, "open_quote": rows.unclosed}
         schema = dict.fromkeys(self.names, pl.String)

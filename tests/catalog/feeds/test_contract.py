@@ -157,6 +157,19 @@ CASES = (
         ("timestamp", "dateHour"),
     ),
     Case(
+        "ga4-report",
+        "events",
+        "ga4-exploration.csv",
+        [2, 2, 3, 4, 4, 5],
+        {
+            "user_id": ["u1"] * 3 + ["u2"] * 3,
+            "item_id": ["P1", "P1", "P2", "P1", "P1", None],
+            "timestamp": ["2024-01-15 10:00"] * 2 + [f"2024-01-15 {hour}:00" for hour in (11, 10, 10, 12)],
+            "event_type": ["view", "cart", "view", "view", "cart", "view"],
+        },
+        ("item_id", "Item ID"),
+    ),
+    Case(
         "shopify-orders",
         "events",
         "shopify-orders.csv",
