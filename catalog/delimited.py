@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from ..errors import InvalidDataError
-from .headers import column_names, is_data, numbered, unnamed
+from .headers import column_names, is_data, looks_headerless, numbered, unnamed
 from .layout import Layout
 from .opening import Content
 from .pieces import Found, Piece, as_utf8, joined, refuse_bad_names
@@ -236,10 +236,7 @@ def _single(text: str, separator: str) -> tuple[str, str]:
 
 def read_delimited(content: Content, layout: Layout) -> tuple[pl.DataFrame, dict[str, Found], _Beginning]:
     """All rows of a delimited file; blank lines and empty columns without name are still there."""
-    whole = len(content.head) <= SNIFFED
-    start = content.head[:SNIFFED]
-    start, mark = as_utf8(start if whole else start[: start.rfind(b"\n") + 1] or start)
-    text = start.decode("utf-8")
+    text, mark, whole = _start_of(content)
     beginning = _beginning(content, text, whole, layout)
     refuse_bad_names(beginning.names, mark, content.path)
     # Counted in lines, as marks differ in length from what they stand for.
@@ -255,6 +252,27 @@ def read_delimited(content: Content, layout: Layout) -> tuple[pl.DataFrame, dict
     if reader.literal:
         beginning.notes.append(f"{reader.literal} rows hold quotes that enclose no cell; these were read as text")
     return frame, faults, beginning
+
+
+def _start_of(content: Content) -> tuple[str, str | None, bool]:
+    """The first lines, the mark for what is no UTF-8 in them, and whether they are the whole file."""
+    whole = len(content.head) <= SNIFFED
+    start = content.head[:SNIFFED]
+    start, mark = as_utf8(start if whole else start[: start.rfind(b"\n") + 1] or start)
+    return start.decode("utf-8"), mark, whole
+
+
+def begins_with_data(content: Content) -> bool:
+    """Whether the first line looks like data rather than like the names of columns."""
+    text, _, whole = _start_of(content)
+    separator, _ = find_separator(text, whole, "\t" if content.suffix == ".tsv" else None)
+    plain, standin = _single(text, separator)
+    cells = RowReader(Dialect(standin, separator not in UNQUOTED)).read(plain, None, True, SNIFFED_ROWS).cells
+    width = max(map(len, cells))
+    names, _ = column_names([cell or "" for cell in cells[0]])
+    rows = [row + [None] * (width - len(row)) for row in cells[1:]]
+    names += [unnamed(number) for number in range(len(names) + 1, width + 1)]
+    return looks_headerless(pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String), orient="row"))
 
 
 def _beginning(content: Content, text: str, whole: bool, layout: Layout) -> _Beginning:

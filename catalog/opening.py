@@ -207,10 +207,9 @@ def _as_utf8(path: Path, head: bytes, blocks: Iterator[bytes], notes: list[str])
         # Lines that end as those of old Macs; a line feed of a pair is never in the other block.
         head, blocks = head.replace(b"\r", b"\n"), (block.replace(b"\r", b"\n") for block in blocks)
     while not head.strip():
-        more = next(blocks, b"")
-        if not more:
+        head = next(blocks, b"")
+        if not head:
             raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
-        head += more
     return head, blocks
 
 
@@ -230,7 +229,7 @@ def _refuse_wide(path: Path, start: bytes) -> None:
         raise InvalidDataError(
             f"{path} is UTF-16 without byte order mark; convert it first, for example with iconv -f {name} -t UTF-8."
         )
-    if (low + high) / 2 > 0.05:
+    if (low + high) / 2 > 0.15:
         raise InvalidDataError(f"{path} is no text, as it is full of NUL bytes; {AS_TABLE}.")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +17,7 @@ from typing import TypeAlias
 import polars as pl
 
 from ..errors import InvalidDataError, NotFoundError
-from .delimited import find_separator, read_delimited, sum_row, tidied
+from .delimited import begins_with_data, find_separator, read_delimited, sum_row, tidied
 from .json_lines import JSON_REMEDY, is_json, read_json
 from .layout import Layout
 from .markup import read_page, read_xml
@@ -154,6 +154,14 @@ def _together(paths: Sequence[Path], tables: Sequence[Table]) -> Table:
     return replace(first, frame=frame, rows=pl.concat(rows), faults=faults, notes=tuple(notes), parts=tuple(parts))
 
 
+def lacks_header(files: Files) -> bool:
+    """Whether the first of these files is delimited text whose first line looks like data."""
+    with open_content(find_files(files)[0]) as content:
+        if content.head.startswith(PARQUET) or _kind(content) != "delimited":
+            return False
+        return begins_with_data(content)
+
+
 # ---- one file ----
 
 
@@ -230,8 +238,3 @@ def _delimited(content: Content, layout: Layout) -> Table:
             frame, rows = frame[:-1], rows[:-1]
     notes = (*content.notes, *beginning.notes)
     return Table(frame, rows, faults, notes, beginning.separator, beginning.headerless)
-
-
-def paths_of(parts: Sequence[Part]) -> Iterator[Path]:
-    """The files of a table."""
-    return (part.path for part in parts)

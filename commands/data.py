@@ -9,6 +9,7 @@ import click
 from .call import Call, Noun
 from .domain import ingested
 from .options import (
+    Files,
     SessionMode,
     choice,
     dry_run,
@@ -17,6 +18,7 @@ from .options import (
     items_ref,
     read_options,
     read_sessions,
+    table_files,
 )
 from .output import Columns, facts, table
 
@@ -33,11 +35,11 @@ def data() -> None:
 
 @data.command(example="hubspoke data ingest garden --events garden/events.csv --until 2017-07-01")
 @click.argument("domain")
-@click.option("--items", metavar="FILE", help="New catalog: CSV, TSV, JSON Lines or Parquet.")
-@click.option("--events", metavar="FILE", help="New events, in one of the same formats.")
+@table_files("--items", "New catalog: CSV, TSV, JSON, XML or Parquet.")
+@table_files("--events", "New events, in one of the same formats.")
 @ingest_options
 @dry_run
-def ingest(call: Call, /, domain: str, items: str | None, events: str | None, dry_run: bool, **given: Any) -> None:
+def ingest(call: Call, /, domain: str, items: Files, events: Files, dry_run: bool, **given: Any) -> None:
     """Take snapshots of new items or events. Content that is there already is not written again.
 
     Events are checked against --items, else against the newest item snapshot. Column mappings default to those that

@@ -11,7 +11,7 @@ from ..catalog.layout import GENERIC
 from ..errors import InvalidDataError
 from ..workflows.domains import DomainDetails
 from .call import Call, Noun
-from .options import dry_run, ingest_options, read_options, reading_options
+from .options import Files, dry_run, ingest_options, read_options, reading_options, table_files
 from .output import Columns, facts, records_table
 
 if TYPE_CHECKING:
@@ -27,14 +27,12 @@ def domain() -> None:
     example="hubspoke domain add garden --items garden/items.csv --events garden/events.csv --images garden/photos"
 )
 @click.argument("name")
-@click.option("--items", metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
-@click.option("--events", metavar="FILE", help="Events on these items, in one of the same formats.")
+@table_files("--items", "Catalog: CSV, TSV, JSON, XML or Parquet.")
+@table_files("--events", "Events on these items, in one of the same formats.")
 @ingest_options
 @click.option("--description", default="", help="One line for people.")
 @dry_run
-def add(
-    call: Call, /, name: str, items: str | None, events: str | None, description: str, dry_run: bool, **given: Any
-) -> None:
+def add(call: Call, /, name: str, items: Files, events: Files, description: str, dry_run: bool, **given: Any) -> None:
     """Add a category with its catalog and events. Bad data leaves nothing behind; the same again changes nothing."""
     domains = call.new_workspace(dry_run).domain
     result = domains.add(name, items, events, description=description, dry_run=dry_run, **read_options(given))
@@ -68,10 +66,10 @@ def show(call: Call, name: str) -> None:
 
 @domain.command(example="hubspoke domain validate --items garden/items.csv --events garden/events.csv")
 @click.argument("name", required=False)
-@click.option("--items", metavar="FILE", help="Check this catalog.")
-@click.option("--events", metavar="FILE", help="Check these events, against --items or NAME's catalog.")
+@table_files("--items", "Check this catalog.")
+@table_files("--events", "Check these events, against --items or NAME's catalog.")
 @reading_options
-def validate(call: Call, /, name: str | None, items: str | None, events: str | None, **given: Any) -> None:
+def validate(call: Call, /, name: str | None, items: Files, events: Files, **given: Any) -> None:
     """Check files before they are added, or the stored data and pictures of a category. Ends with 4 on a problem."""
     workspace = call.workspace() if name else call.unopened()
     result = workspace.domain.validate(name, items, events, **read_options(given))

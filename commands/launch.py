@@ -11,7 +11,17 @@ from ..files import atomic_write
 from .call import Call, Noun
 from .domain import ingested
 from .models import dict_table
-from .options import choice, config_options, dry_run, how_many, ingest_options, read_config, read_options
+from .options import (
+    Files,
+    choice,
+    config_options,
+    dry_run,
+    how_many,
+    ingest_options,
+    read_config,
+    read_options,
+    table_files,
+)
 from .output import facts, table
 from .recommend import recommended
 
@@ -39,15 +49,22 @@ def launch() -> None:
 
 @launch.command(example="hubspoke launch new garden --catalog garden/items.csv --images garden/photos")
 @click.argument("name")
-@click.option("--catalog", required=True, metavar="FILE", help="Catalog: CSV, TSV, JSON Lines or Parquet.")
-@click.option("--events", metavar="FILE", help="Events, where there are any yet.")
+@table_files("--catalog", "Catalog: CSV, TSV, JSON, XML or Parquet.", required=True)
+@table_files("--events", "Events, where there are any yet.")
 @click.option("--hub", metavar="REF", help="Hub version (default: hub@live).")
 @how_many(10, "Recommendations to show.")
 @ingest_options
 @config_options
 @dry_run
 def new(
-    call: Call, /, name: str, catalog: str, config: str | None, settings: tuple[str, ...], dry_run: bool, **given: Any
+    call: Call,
+    /,
+    name: str,
+    catalog: str | list[str],
+    config: str | None,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    **given: Any,
 ) -> None:
     """Launch a category: add its data, embed it, index it, train where there are events, and recommend.
 
@@ -63,8 +80,8 @@ def new(
 
 @launch.command(example="hubspoke launch refresh garden --catalog garden/items.csv --events garden/events.csv")
 @click.argument("domain")
-@click.option("--catalog", metavar="FILE", help="Newer catalog, ingested first.")
-@click.option("--events", metavar="FILE", help="Newer events, ingested first.")
+@table_files("--catalog", "Newer catalog, ingested first.")
+@table_files("--events", "Newer events, ingested first.")
 @choice("--retrain", ("due", "always", "never"), "Train a new spoke where it is due, always, or never.")
 @ingest_options
 @config_options
@@ -73,8 +90,8 @@ def refresh(
     call: Call,
     /,
     domain: str,
-    catalog: str | None,
-    events: str | None,
+    catalog: Files,
+    events: Files,
     retrain: Literal["due", "always", "never"],
     config: str | None,
     settings: tuple[str, ...],

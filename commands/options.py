@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..workflows.ingest import ReadOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
+Files: TypeAlias = str | list[str] | None
 SessionMode: TypeAlias = Literal["auto", "gap", "per_user", "given"]
 
 
@@ -37,6 +38,16 @@ force = click.option("--force", is_flag=True, help="Make a new version even wher
 reason = click.option("--reason", help="Why, for the history.")
 items_ref = click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
 events_ref = click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
+
+
+def table_files(name: str, help: str, required: bool = False) -> Callable[[F], F]:
+    """An option that names the file of a table, or several of them: repeated, or as a pattern."""
+
+    def files(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> Files:
+        return list(given) if len(given) > 1 else given[0] if given else None
+
+    more = f"{help} Repeatable, or a pattern in quotes."
+    return click.option(name, metavar="FILE", multiple=True, required=required, callback=files, help=more)
 
 
 def how_many(default: int, help: str = "How many items.") -> Callable[[F], F]:

@@ -28,6 +28,7 @@ from ..catalog.streams import (
     user_ranges,
     write_session_files,
 )
+from ..catalog.tables import Source
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..files import file_sha256
 from ..registry.records import DomainRecord, SnapshotRecord
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ..spokes.config import TrainingConfig
     from .context import Context
 
-Table: TypeAlias = "Path | str | pl.DataFrame"
+Table: TypeAlias = Source
 # Inside an artifact: the snapshot writer stages beside its target, which must therefore lie inside the staged folder.
 TABLE_FOLDER = "table"
 UNUSED_SECONDS = 30 * 86_400.0  # session files that nobody opened for so long make room

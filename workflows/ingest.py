@@ -16,6 +16,7 @@ import polars as pl
 
 from ..catalog.downloads import Downloads
 from ..catalog.feeds.formats import format_names
+from ..catalog.guessing import guess_mapping
 from ..catalog.intake import ReadResult
 from ..catalog.layout import Layout, Level, TimeUnit
 from ..catalog.parsing import utc
@@ -23,6 +24,7 @@ from ..catalog.readers import read_events, read_items
 from ..catalog.schema import Kind, OnError
 from ..catalog.sessions import SessionSettings, clean_sessions, why_none
 from ..catalog.snapshots import content_hash, write_snapshot
+from ..catalog.tables import Files, lacks_header
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from ..registry.artifacts.manifests import StoredArtifact
 from ..registry.records import SnapshotRecord
@@ -89,15 +91,40 @@ class IngestRequest:
 
     def layout(self, kind: Kind) -> Layout:
         """What is known of the file of that kind."""
+        named = self._names_columns_of(kind)
         return Layout(
             format=self._format(kind),
             level=self.level,
-            header=self.header,
-            columns=None if self.columns is None else tuple(self.columns),
+            header=self.header or not (named if self.columns else self._lacks_header(kind)),
+            columns=tuple(self.columns) if self.columns and named else None,
             date_format=self.date_format,
             time_unit=self.time_unit,
             event_types=dict(self.event_types or {}),
         )
+
+    def _names_columns_of(self, kind: Kind) -> bool:
+        """Whether `columns` are the names of that table, by what they or the mappings take for a user or a title."""
+        names = list(self.columns or ())
+        frame = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+        events, items = guess_mapping(frame, "events").mapping, guess_mapping(frame, "items").mapping
+        mapped = [len(set(names) & set((overrides or {}).values())) for overrides in (self.event_map, self.item_map)]
+        if "user_id" in events or mapped[0] > mapped[1]:
+            return kind == "events"
+        if "title" in items or mapped[1] > mapped[0] or "timestamp" not in events:
+            return kind == "items" or self.items is None
+        return kind == "events" or self.events is None
+
+    def _lacks_header(self, kind: Kind) -> bool:
+        """Whether `--no-header` means that table: one that is given alone, or whose first line looks like data."""
+        files = self._files
+        lacking = [name for name, named in files.items() if lacks_header(named)] if len(files) > 1 else []
+        return kind in (lacking or files)
+
+    @property
+    def _files(self) -> dict[str, Files]:
+        """The tables that are files."""
+        tables = {"items": self.items, "events": self.events}
+        return {name: table for name, table in tables.items() if not (table is None or isinstance(table, pl.DataFrame))}
 
     def _format(self, kind: Kind) -> str | None:
         """The format asked for that is one of that kind; of several, or of both tables, only some may be."""
@@ -136,7 +163,11 @@ class IngestRequest:
     def completed(self, settings: Mapping[str, Any]) -> IngestRequest:
         """Itself, with what a domain's settings say of whatever was left open."""
         left_open = [name for name in REMEMBERED if getattr(self, name) == REMEMBERED[name] and name in settings]
-        return replace(self, **{name: settings[name] for name in left_open})
+        completed = replace(self, **{name: settings[name] for name in left_open})
+        if "header" in left_open and not completed.columns and not any(map(lacks_header, self._files.values())):
+            # That an earlier file had no header line says nothing of one that has it.
+            completed = replace(completed, header=True)
+        return completed
 
     def remembered(self) -> dict[str, Any]:
         """What a domain's settings keep of it, for the next ingest."""

@@ -1,11 +1,17 @@
 import gzip
+import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from hubspoke.catalog.tables import load_table
+from hubspoke.catalog import opening
+from hubspoke.catalog.readers import read_items
+from hubspoke.catalog.tables import FAULTS, load_table
 from hubspoke.errors import InvalidDataError, NotFoundError
+
+ROWS = "id,n\n007,ä\n".encode()
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -98,3 +104,90 @@ def test_broken_gzip_and_no_file(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"id,n\n1,a\n" * 100)[:-20])
     with pytest.raises(InvalidDataError, match="no complete gzip"):
         load_table(path)
+
+
+def test_several_files_are_one_table_whose_rows_say_where_they_stand(tmp_path: Path) -> None:
+    write(tmp_path / "b.csv", b"id,n\n3,x,y\n")
+    write(tmp_path / "a.csv", b"id\n1\n2\n")
+    table = load_table(tmp_path / "*.csv")
+    assert table.frame.to_dict(as_series=False) == {"id": ["1", "2", "3"], "n": [None, None, "x"]}
+    assert (table.faults["uneven_row"], table.rows.to_list()) == ({3: "3 values for 2 columns"}, [1, 2, 3])
+    assert "a.csv lacks n" in table.notes[0]
+    assert load_table([tmp_path / "b.csv", str(tmp_path / "a.csv")]).frame["id"].to_list() == ["3", "1", "2"]
+    read = read_items([str(tmp_path / "*.csv")], on_error="skip")
+    found = next(problem for problem in read.report.to_json()["problems"] if problem["code"] == "uneven_row")
+    assert (found["file"], found["row"]) == ("b.csv", 1)
+    assert "(rows 1 of b.csv)" in read.report.to_text()
+    assert [file["name"] for file in read.provenance["files"]] == ["a.csv", "b.csv"]
+
+
+def test_a_name_with_signs_of_a_pattern_is_that_file_and_a_folder_of_parts_is_its_parts(tmp_path: Path) -> None:
+    for name in ("ev[1].parquet", "ev1.parquet"):
+        pl.DataFrame({"id": [name]}).write_parquet(tmp_path / name)
+    assert load_table(tmp_path / "ev[1].parquet").frame["id"].to_list() == ["ev[1].parquet"]
+    assert load_table(str(tmp_path)).frame["id"].to_list() == ["ev1.parquet", "ev[1].parquet"]
+    write(tmp_path / "notes.md", b"x")
+    with pytest.raises(InvalidDataError, match="is a folder"):
+        load_table(tmp_path)
+    with pytest.raises(NotFoundError, match="No file matches"):
+        load_table(tmp_path / "*.tsv")
+
+
+def zipped(**members: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in members.items():
+            archive.writestr(name.replace("_", "."), member)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", gzip.compress(ROWS[:9]) + gzip.compress(ROWS[9:])),
+        ("t.csv", zipped(t_csv=ROWS)),
+        ("t.zip", zipped(t_csv=ROWS) + b""),
+        ("t.zip", zipped(t_csv_gz=gzip.compress(ROWS))),
+        ("t.csv.gz", ROWS),
+        ("t.csv", "\ufeffid,n\n007,ä\n".encode("utf-16-le")),
+        ("t", ROWS),
+        ("t.dat", ROWS),
+        ("t.csv", b'{"id": "007", "n": "\xc3\xa4"}\n'),
+        ("t.json", b'[\n  {"id": "007",\n   "n": "\xc3\xa4"}\n]'),
+    ],
+)
+def test_a_file_is_what_it_holds(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert load_table(tmp_path / name).frame.rows() == [("007", "ä")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (zipped(a_csv=ROWS, b_csv=ROWS), r"2 files \(a.csv, b.csv\)"),
+        (zipped(a_csv=ROWS + b"1,2\n" * 1_000_000), "200 times its size"),
+        (gzip.compress(ROWS + b"1,2\n" * 1_000_000), "200 times its size"),
+        (zipped(**{"xl/workbook_xml": b"x"}), "Excel workbook.*CSV UTF-8"),
+        (b"BZh91AY&SY\x00", "bunzip2"),
+        (b"%PDF-1.7\n", "PDF"),
+        (b"\x89PNG\r\n\x1a\n\x00", "PNG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        (b"\x80\x04\x95", "pickle"),
+        (b"a\x00b\x00,\x00c\x00\n\x00", "UTF-16LE"),
+    ],
+)
+def test_what_is_no_table_is_called_what_it_is(
+    tmp_path: Path, content: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "ALWAYS_UNPACKED", 1 << 20)
+    with pytest.raises(InvalidDataError, match=message):
+        load_table(write(tmp_path / "t.csv", content))
+
+
+def test_nul_bytes_and_wrong_encodings_cost_their_rows_only(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path / "t.csv", b"id,n\n1,a\n2,b\x00b\n"))
+    assert table.faults["nul_byte"] == {2: "b\ufffdb"}
+    table = load_table(write(tmp_path / "t.csv", "id,n\n1,a\ufdd0\n2,ok\n3,".encode() + b"\xe9\n"))
+    assert table.frame["n"].to_list() == ["a\ufdd0", "ok", "\ufffd"]
+    assert table.faults["bad_encoding"] == {3: "\ufffd"}
+    assert "WINDOWS-1252" in FAULTS["bad_encoding"]
