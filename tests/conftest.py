@@ -1,7 +1,5 @@
 """Fixtures that every room's tests share: a registry on each of the two databases."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

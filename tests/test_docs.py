@@ -1,7 +1,5 @@
 """Docs that cannot drift: every command has help with an example and stands in docs/cli.md with all of its options."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One story through every command, in the order in which a user would tell it: facts, schemas, exit codes."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

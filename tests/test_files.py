@@ -1,7 +1,5 @@
 """Files and folders appear whole or not at all, and what a killed writer left goes, but nothing else."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Packaging: the wheel holds exactly the package, and nothing of it can be imported under another name."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import tomllib

@@ -1,7 +1,5 @@
 """Results become JSON's types, whatever they hold."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass

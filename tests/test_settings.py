@@ -1,7 +1,5 @@
 """Settings: which source wins, what a slip of the pen costs, where relative paths lead."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

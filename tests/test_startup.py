@@ -1,7 +1,5 @@
 """What loads when: a question to the registry imports nothing heavy and answers at once; the Python API likewise."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The scripts of `benchmarks/` under the name that `python -m benchmarks.spokes.public` gives them, and a tiny file."""
 
-from __future__ import annotations
-
 import importlib.machinery
 import importlib.util
 import sys

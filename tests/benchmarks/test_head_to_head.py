@@ -1,7 +1,5 @@
 """Files to a table: all systems on the same users, the choice on validation, and a killed run that goes on."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Every mixture of a trained spoke, fitted on validation, beside the weights that it serves with."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

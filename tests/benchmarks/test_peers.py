@@ -1,7 +1,5 @@
 """The comparison with other libraries: one evaluator judges all, a missing library is skipped, a bound is kept."""
 
-from __future__ import annotations
-
 import importlib.util
 import io
 import json

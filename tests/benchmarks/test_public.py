@@ -1,7 +1,5 @@
 """The public benchmark script: it reads both kinds of file, stops in time, and reports what it says it reports."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Leaving padding out of RecTools' scores changes neither its loss nor its gradients."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The registry's questions on a small made-up history: every one is answered, and through indexes."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The scale benchmark: what it simulates, that each step of it works, and what it reports."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

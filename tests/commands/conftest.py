@@ -1,7 +1,5 @@
 """Run commands in this process, in a folder of their own with a small catalog."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """`hubspoke bundle`: what it says of itself, and its exit codes."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 from typing import Any

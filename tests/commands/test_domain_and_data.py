@@ -1,7 +1,5 @@
 """`hubspoke domain` and `hubspoke data`: results on stdout as text and JSON, everything else on stderr."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every way to go wrong has its exit code and one sentence with the remedy, on stderr and with --json on stdout."""
 
-from __future__ import annotations
-
 import errno
 import sqlite3
 from pathlib import Path

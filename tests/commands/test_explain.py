@@ -1,7 +1,5 @@
 """`hubspoke explain` in plain words, as JSON and as a picture."""
 
-from __future__ import annotations
-
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path

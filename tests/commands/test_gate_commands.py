@@ -1,7 +1,5 @@
 """`gate`, and `promote`, `rollback`, `history` behind one: what is shown and refused, and with which code."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

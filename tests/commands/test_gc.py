@@ -1,7 +1,5 @@
 """`hubspoke gc`: nothing is removed without --yes, and what it says of itself."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

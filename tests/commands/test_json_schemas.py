@@ -1,7 +1,5 @@
 """The published schemas are what the types of the results say, as JSON."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

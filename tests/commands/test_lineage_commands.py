@@ -1,7 +1,5 @@
 """`hubspoke lineage` and what `domain show` says is behind: text, JSON, drawings, forms that exclude each other."""
 
-from __future__ import annotations
-
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path

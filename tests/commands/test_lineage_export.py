@@ -1,7 +1,5 @@
 """`lineage export` writes one event a line to stdout or a file, or all of them as one JSON document."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

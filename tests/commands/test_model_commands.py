@@ -1,7 +1,5 @@
 """The commands of hub, spoke, index, evaluation and launch hand over what they were given and show what comes back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """What the commands tell of how files were read: format, mapping, losses, times, sessions."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

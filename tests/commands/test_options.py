@@ -1,7 +1,5 @@
 """How values are read: moments, list lengths, configs, progress off a terminal."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tables as plain text: whole, aligned, the same on a terminal and in a pipe."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from hubspoke.commands.output import cell, facts, table

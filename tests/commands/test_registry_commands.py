@@ -1,7 +1,5 @@
 """The commands that only ask the registry: init, doctor, registry, promote, rollback, history."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

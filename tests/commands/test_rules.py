@@ -1,7 +1,5 @@
 """`hubspoke rules`: what each verb says, and the codes it ends with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The grocer's departments as tables, where the data package is installed."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from importlib.util import find_spec
 

@@ -1,7 +1,5 @@
 """The whole story on two small departments with tiny encoders: what it finds, what it writes, what it reuses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.util import find_spec

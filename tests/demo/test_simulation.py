@@ -1,7 +1,5 @@
 """The simulated marketplace: what its files hold, what each modality shows, and that both together know most."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -1,7 +1,5 @@
 """Intervals: right on cases with a known answer, seeded, and small in memory."""
 
-from __future__ import annotations
-
 import math
 import tracemalloc
 

@@ -1,7 +1,5 @@
 """Comparisons are paired by user and refuse what cannot be compared."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Evaluation of hand-written recommenders: exact numbers, slices, the seen filter, batches."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What lists are like: novelty and diversity by hand, and the ten best out of the hundred best."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

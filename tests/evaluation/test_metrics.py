@@ -1,7 +1,5 @@
 """Ranks and metrics against hand-computed values, and the laws they must obey."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

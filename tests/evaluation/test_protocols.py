@@ -1,7 +1,5 @@
 """Splits on hand-written histories, and that nothing that is tested reaches training."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any

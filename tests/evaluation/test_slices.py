@@ -1,7 +1,5 @@
 """Item slices on a catalog whose counts can be read at a glance."""
 
-from __future__ import annotations
-
 from typing import get_args
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What each user got, written and read again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

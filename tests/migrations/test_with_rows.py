@@ -1,7 +1,5 @@
 """Each revision up and down with rows in every table as schema 0001 holds them, on both databases."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

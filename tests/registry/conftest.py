@@ -1,7 +1,5 @@
 """A small registry that these tests share, and real processes beside it."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The ten questions of docs/questions.md: each is answered on both databases, whatever the registry holds."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 from hubspoke.errors import UsageError
 from hubspoke.registry.kinds import NodeKind

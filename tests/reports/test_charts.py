@@ -1,7 +1,5 @@
 """Figures show what they are given, whatever it is called, and the same figure is written as the same bytes."""
 
-from __future__ import annotations
-
 import math
 import xml.etree.ElementTree as ET
 from pathlib import Path

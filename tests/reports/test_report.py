@@ -1,7 +1,5 @@
 """The page is complete, well-formed, escaped, and loads nothing."""
 
-from __future__ import annotations
-
 import math
 import re
 from html.parser import HTMLParser

@@ -1,7 +1,5 @@
 """A tiny catalog with a hub's fusion over it, and sequences written by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Launch reports: kept with the release, complete, true to the launch, and gone with it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What every artifact store promises: in a local folder, in fsspec's memory, and on a real S3 server."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import uuid

@@ -1,7 +1,5 @@
 """The artifact store's local folder: its digests, its races with a collector of garbage, its kills, full disks."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The artifact store at a URL: kills, a collector and a writer at once, and a driver's faults in our words."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import itertools

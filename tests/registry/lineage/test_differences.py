@@ -1,7 +1,5 @@
 """Differences between two versions: every section with values worked out by hand, and what cannot be compared."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 import pytest

@@ -1,7 +1,5 @@
 """Impact: which steps follow from a change, in which order, with what they cost; what is no step is counted."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 

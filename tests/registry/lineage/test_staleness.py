@@ -1,7 +1,5 @@
 """Staleness: what serves and has been overtaken by a newer hub, newer items or newer events, and what is left out."""
 
-from __future__ import annotations
-
 import pytest
 from hubspoke.errors import NotFoundError
 from hubspoke.registry.lineage.staleness import Staleness

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import errno
 import sqlite3
 from collections.abc import Callable

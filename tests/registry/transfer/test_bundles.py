@@ -1,7 +1,5 @@
 """Rows from one registry into another: what belongs to a bundle, who is who, numbers, refusals that leave nothing."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil
