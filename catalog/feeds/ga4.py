@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from ...errors import InvalidDataError
+from ..event_words import EventWords
 from ..layout import SKIP, Layout
 from ..parsing import text
 from ..tables import Table
@@ -75,8 +75,10 @@ class GA4(Feed):
 
     def matches(self, table: Table) -> bool:
         """Whether it has GA4's own names, with items nested or flat."""
-        own = has(table, "event_name", "event_timestamp") and ("user_pseudo_id" in table.frame.columns)
-        return own and (has(table, "items") or _flat(table, "item_id") is not None)
+        if not has(table, "event_name", "event_timestamp"):
+            return False
+        flat = _flat(table, "item_id") is not None and (has(table, "user_pseudo_id") or has(table, "event_date"))
+        return flat or has(table, "items") or has(table, "event_params", "user_pseudo_id")
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """Events told apart by name, then a row each item."""
@@ -84,7 +86,9 @@ class GA4(Feed):
         events, faults = _events(table)
         known = meanings(events["name"], WORDS, layout)
         types = events["name"].replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.String)
-        events = events.with_columns(types.alias("type"))
+        # A shop's own events may be called as those of other tools.
+        common = EventWords({}).types(events["name"])
+        events = events.with_columns(pl.coalesce(types, common).alias("type"))
         kept, notes, steps = _useful(events)
         lines = _lines(kept)
         unique = lines.unique(["user_id", "timestamp", "name", "type", "item_id", "nth"], maintain_order=True)
@@ -125,13 +129,11 @@ def _events(table: Table) -> tuple[pl.DataFrame, dict[str, dict[int, str | None]
         for name in ("ga_session_id", "search_term")
     )
     faults = {}
-    if "items" in frame.columns and _flat(table, "item_id") is None:
-        items = decoded(frame["items"], ITEMS)
-        faults["bad_cell"] = unread(table, "items", items)
+    fields = {name: _flat(table, name) for name in ITEM}
+    if fields["item_id"] is None:
+        items = decoded(frame["items"], ITEMS) if "items" in frame.columns else column("items").cast(ITEMS)
+        faults["bad_cell"] = unread(table, "items", items) if "items" in frame.columns else {}
     else:
-        fields = {name: _flat(table, name) for name in ITEM}
-        if fields["item_id"] is None:
-            raise InvalidDataError("Format ga4 reads items or item_id, and the table has neither; export one of them.")
         item = pl.DataFrame([(column(source or "")).alias(name) for name, source in fields.items()])
         given = item["item_id"].is_not_null()
         items = item.select(pl.when(given).then(pl.concat_list(pl.struct(ITEM)))).to_series()
