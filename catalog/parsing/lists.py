@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from .markup import strip_markup
-from .nested import NAMES, PICTURES, ShapelessError, decode, filled, flat, keyed, looks_nested
+from .nested import NAMES, PICTURES, ShapelessError, decode, filled, flat, is_plain_list, keyed, looks_nested
 from .texts import normalised, texts, without_null_words
 
 CATEGORY_SEPARATORS = (">", "»", "›", "|")
@@ -70,7 +70,7 @@ def lists(column: pl.Series, separators: Sequence[str], keys: Sequence[str] = NA
         cells = cell if isinstance(cell, list | tuple) else [cell]
         return [part for part in (flat(own, keys) for own in cells) if part], False
 
-    if isinstance(column.dtype, pl.List | pl.Array) and not column.dtype.inner.is_nested():
+    if is_plain_list(column.dtype):
         return _tidy(column.cast(pl.List(pl.String), strict=False))
     if column.dtype.is_nested() or column.dtype == pl.Object:
         return _from_cells(column.to_list(), parts)

@@ -52,7 +52,7 @@ def plain(column: pl.Series, flatten: Flatten | None = None) -> Plain:
         return _from_bytes(column)
     if isinstance(dtype, pl.Duration):
         return _stripped(column.dt.to_string("iso"))
-    if dtype in (pl.List(pl.String), pl.Array) and flatten is flat:
+    if is_plain_list(dtype) and flatten is flat:
         lists = column.cast(pl.List(pl.String), strict=False).list.eval(pl.element().str.strip_chars())
         lists = lists.list.eval(pl.element().filter(pl.element() != ""))
         # A list of sentences reads on, a list of words is told apart by semicolons.
@@ -60,6 +60,12 @@ def plain(column: pl.Series, flatten: Flatten | None = None) -> Plain:
     if dtype.is_nested() or dtype == pl.Object:
         return _flattened(column.to_list(), flatten)
     return _stripped(column.cast(pl.String, strict=False))
+
+
+def is_plain_list(dtype: pl.DataType) -> bool:
+    """Whether a column is of lists of texts or numbers, which polars joins by itself."""
+    inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else None
+    return isinstance(inner, pl.DataType) and (inner == pl.String or inner.is_numeric())
 
 
 def _stripped(strings: pl.Series) -> Plain:
@@ -115,7 +121,18 @@ def decode(text: str) -> Any:
         found = json.loads(text)
     except (ValueError, RecursionError):
         found = _literal(text)
-    return found if isinstance(found, list | dict) else text
+    if not isinstance(found, list | dict):
+        return text
+    return _whole(found) if "\\ud" in text.lower() else found
+
+
+def _whole(value: Any) -> Any:
+    """The value with a question mark for half a surrogate pair, which is legal in JSON and no text."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return {_whole(key): _whole(own) for key, own in value.items()} if isinstance(value, dict) else value
 
 
 class _NamedConstants(ast.NodeTransformer):
@@ -210,7 +227,6 @@ def flat_money(value: Any) -> str | None:
     currency = next((names[key] for key in CURRENCIES if key in names), None)
     if amount is None and len(names) > 1:
         raise ShapelessError
-    amount = flat_money(
-        value if amount is None and not names else next(iter(names.values())) if amount is None else amount
-    )
+    # An object of one field is that field.
+    amount = flat_money(next(iter(names.values()), None) if amount is None else amount)
     return amount if currency is None or amount is None else f"{amount} {flat(currency)}"

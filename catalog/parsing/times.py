@@ -34,6 +34,9 @@ EARLIEST_COMPACT = {6: datetime(2000, 1, 1, tzinfo=UTC)}
 # What share of a column must be of that form; the rest is unreadable. Six digits are counters as easily.
 MOSTLY = {6: 1.0, 8: 0.9}
 HALF = 0.5
+# Digits with the year behind day and month, and the clock after it.
+SCRAMBLED = {8: "", 10: "%H", 12: "%H%M", 14: "%H%M%S"}
+FIRST_YEAR = 1990
 SAMPLE = 1_000
 EXCEL_ZERO = datetime(1899, 12, 30, tzinfo=UTC)  # day 0 of spreadsheets
 EXCEL_DAYS = (20_000, 80_000)  # 1954 to 2119
@@ -123,8 +126,7 @@ def _numeric(column: pl.Series, date_format: str | None, time_unit: TimeUnit | N
         doubt = "are float32, which is off by a minute and more; export them as integers, float64 or datetimes"
         return _Read(_none(len(column)), doubt=doubt)
     if date_format is not None:
-        whole = column.cast(pl.Int64, strict=False)
-        return _formatted(whole.cast(pl.String), date_format)
+        return _formatted(column.cast(pl.Int64, strict=False).cast(pl.String), date_format)
     return _from_numbers(column, time_unit, now)
 
 
@@ -157,6 +159,10 @@ def _none(height: int) -> pl.Series:
 
 def _formatted(strings: pl.Series, date_format: str) -> _Read:
     """Times as the caller says that they are written, or in ISO 8601; what reads otherwise is unreadable."""
+    if date_format.startswith(("%d", "%m")) and strings.str.contains(r"^\d+$").all():
+        # A number has lost the zero that a day or a month of one digit begins with.
+        longest = strings.str.len_bytes().max()
+        strings = strings.str.zfill(longest + longest % 2) if isinstance(longest, int) else strings
     pattern, cells = date_format, strings
     if "%H" in pattern and not any(part in pattern for part in MINUTES):
         # An hour alone is one whose minute is 0.
@@ -185,9 +191,9 @@ def _from_numbers(column: pl.Series, time_unit: TimeUnit | None, now: datetime) 
         return _Read((values.rank("dense").cast(pl.Int64) * 1_000_000).cast(TIMESTAMP), "counter", "counters")
     if time_unit is not None:
         return _epoch(values, time_unit)
-    compact = _compact(values, now) or _serials(values, now)
-    if compact is not None:
-        return compact
+    written = _compact(values, now) or _serials(values, now) or _scrambled(values, now)
+    if written is not None:
+        return written
     unit, low, high = next((u for u in UNITS if u[1] <= middle < u[2]), ("counter", 0, 10**8))
     fits = (values >= low) & (values < high)
     values = values.set(~fits.fill_null(False), None)
@@ -237,6 +243,25 @@ def _spelled(whole: pl.Series, width: int, now: datetime) -> pl.Series:
     earliest = EARLIEST_COMPACT.get(width, PLAUSIBLE[0])
     latest = datetime(2100, 1, 1, tzinfo=UTC) if width == 8 else now + timedelta(days=366)
     return moments.set(~moments.is_between(earliest, latest).fill_null(False), None)
+
+
+def _scrambled(values: pl.Series, now: datetime) -> _Read | None:
+    """Numbers that spell a time with the day or the month first, which may be told but not guessed."""
+    first = values.drop_nulls().head(SAMPLE).cast(pl.Int64, strict=False)
+    for width, clock in SCRAMBLED.items():
+        # A number has lost the zero that its text begins with.
+        digits = first.cast(pl.String).str.zfill(width)
+        if not digits.str.len_bytes().eq(width).fill_null(False).all():
+            continue
+        years = digits.str.slice(4, 4).cast(pl.Int64, strict=False)
+        recent = years.is_between(FIRST_YEAR, now.year + 1).fill_null(False).all()
+        orders = [order + clock for order in ("%d%m%Y", "%m%d%Y")]
+        fitting = [order for order in orders if not _formatted(digits, order).values.has_nulls()]
+        if recent and fitting:
+            remedy = " or ".join(f"--date-format {order!r}" for order in fitting)
+            doubt = f"such as {first[0]} look like a day, a month and a year in one number; say so with {remedy}"
+            return _Read(_none(len(values)), doubt=doubt)
+    return None
 
 
 def _serials(values: pl.Series, now: datetime) -> _Read | None:

@@ -17,6 +17,7 @@ from hubspoke.catalog import parsing
         (["a\x00b", "x\x0by", "it\x92s", "cafe\u0301"], ["ab", "x y", "it’s", "caf\u00e9"]),
         ([b"abc", None], ["abc", None]),
         ([1.5, float("nan")], ["1.5", None]),
+        (["['\\ud83e']", "[" * 5000 + "]" * 5000, "{'a': nan}"], ["?", "[" * 5000 + "]" * 5000, None]),
     ],
 )
 def test_texts(cells: list[Any], texts: list[str | None]) -> None:

@@ -65,6 +65,8 @@ def test_a_column_decides_between_day_and_month(values: list[str], first: dateti
         (["03.04.2024 10:00"], "--date-format '%d.%m.%Y %H:%M' or --date-format '%m.%d.%Y %H:%M'"),
         (["13/04/2024", "04/13/2024"], "are of no one form"),
         (["01/02/03"], "year/month/day"),
+        (["01052024", "02052024"], "--date-format '%d%m%Y' or --date-format '%m%d%Y'"),
+        ([310120241008], "say so with --date-format '%d%m%Y%H%M'"),
     ],
 )
 def test_a_column_that_leaves_a_doubt_is_not_read(values: list[str], words: str) -> None:
@@ -82,6 +84,7 @@ def test_a_date_format_goes_over_any_guess() -> None:
     hours = moments([2024011510], date_format="%Y%m%d%H")
     assert hours.values.to_list() == [datetime(2024, 1, 15, 10, tzinfo=UTC)]
     assert hours.form == "%Y%m%d%H"
+    assert moments([1052024], date_format="%d%m%Y").values.to_list() == [datetime(2024, 5, 1, tzinfo=UTC)]
     assert moments(["15/01/2024 2:05 PM"], date_format="%d/%m/%Y %I:%M %p").values[0].hour == 14
     with pytest.raises(UsageError, match="'%d/%m/%Y %p' is no whole format"):
         moments(["15/01/2024 PM"], date_format="%d/%m/%Y %p")
