@@ -88,9 +88,11 @@ class EventWords:
 
     def types(self, words: pl.Series) -> pl.Series:
         """The event type of each word; null where it is unknown."""
-        return squeezed(words).replace_strict(
+        own = words.drop_nulls().unique()  # few, whatever the length of the table
+        types = squeezed(own).replace_strict(
             list(self.names), list(self.names.values()), default=None, return_dtype=pl.String
         )
+        return words.replace_strict(own, types, default=None, return_dtype=pl.String)
 
     def skipped(self, words: pl.Series) -> pl.Series:
         """Where a word stands for no interaction with an item."""
@@ -98,4 +100,5 @@ class EventWords:
 
     def pages(self, words: pl.Series) -> pl.Series:
         """Where a word stands for the view of any page."""
-        return squeezed(words).is_in(self.page_words).fill_null(False)
+        own = words.drop_nulls().unique()
+        return words.is_in(own.filter(squeezed(own).is_in(self.page_words)).implode()).fill_null(False)

@@ -146,8 +146,9 @@ def read_events(
 def _leave_out(intake: Intake, words: EventWords) -> None:
     """Forget events that are no interaction with an item (a session began, a page was scrolled), and count them."""
     raw = parsing.text(intake.column("event_type"))
-    without_item = parsing.text(intake.column("item_id")).is_null()
-    out = words.skipped(raw) | (words.pages(raw) & without_item)
+    out, pages = words.skipped(raw), words.pages(raw)
+    if pages.any():
+        out = out | (pages & parsing.text(intake.column("item_id")).is_null())
     if not out.any():
         return
     counts = ", ".join(f"{word} x {n}" for word, n in raw.filter(out).value_counts(sort=True).rows())
