@@ -95,8 +95,8 @@ def _written(strings: pl.Series) -> tuple[pl.Series, pl.Series, tuple[str, ...]]
     values = (-values).zip_with((parts["minus"] == "-") | (parts["sign"] == "-"), values)
     signs, known = _signs(parts["before"].str.to_lowercase(), parts["after"].str.to_lowercase())
     values = values.set(~known, None)
-    settled = by_comma or (points > 0 and commas <= RARE * points)
-    return values, signs.set(values.is_null(), None), _doubts(strings, unclear, commas, points, settled)
+    signs = signs.set(values.is_null(), None)
+    return values, signs, _doubts(strings.filter(unclear & values.is_not_null()), commas, points)
 
 
 def _signs(before: pl.Series, after: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -108,15 +108,18 @@ def _signs(before: pl.Series, after: pl.Series) -> tuple[pl.Series, pl.Series]:
     return signs, known & (vague | after.is_null() | (code_of(after) == codes)).fill_null(False)
 
 
-def _doubts(strings: pl.Series, unclear: pl.Series, commas: int, points: int, settled: bool) -> tuple[str, ...]:
-    """A note on cells such as `1.299`, where nothing else in the column tells which sign is the decimal one."""
-    cells = strings.filter(unclear)
+def _doubts(cells: pl.Series, commas: int, points: int) -> tuple[str, ...]:
+    """A note on how cells such as `1.299` are read, where not all others are written in the English way."""
+    if points > 0 and commas <= RARE * points:
+        return ()
+    # 1,299 beside whole numbers only is a thousand by English habit.
+    if cells.is_empty() or not (commas or points or cells.str.contains(".", literal=True).any()):
+        return ()
+    if points <= RARE * commas and commas:
+        return (f"{len(cells)} numbers such as {cells[0]} are read with a decimal comma, as the other ones have it",)
     why = "no other cell tells the decimal sign"
     if commas or points:
         why = f"decimal commas ({commas} cells) stand beside decimal points ({points})"
-    # 1,299 beside whole numbers only is a thousand by English habit.
-    if settled or cells.is_empty() or not (commas or points or cells.str.contains(".", literal=True).any()):
-        return ()
     return (
         f"{len(cells)} numbers such as {cells[0]} can be read in two ways, as {why}; they are read in English form",
     )
