@@ -167,7 +167,7 @@ def currencies(prices: pl.Series) -> pl.Series:
 
 def addresses(column: pl.Series) -> pl.Series:
     """Lists of addresses from JSON lists or from text of several; commas inside of them mean nothing."""
-    return parsing.string_lists(column.str.replace_all(r"[\s,;|]+(https?://)", "\x1f$1"), ("\x1f",))
+    return parsing.string_lists(column.str.replace_all(r"[\s,;|]+(https?://)", "\n$1"), ("\n",))
 
 
 def paths(column: pl.Series) -> pl.Series:

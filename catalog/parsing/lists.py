@@ -9,7 +9,7 @@ import polars as pl
 
 from .markup import strip_markup
 from .nested import NAMES, PICTURES, ShapelessError, decode, filled, flat, is_plain_list, keyed, looks_nested
-from .texts import normalised, texts, without_null_words
+from .texts import text
 
 CATEGORY_SEPARATORS = (">", "»", "›", "|")
 # Keys of an object that hold the path to it, its levels, or what stands above it.
@@ -44,7 +44,7 @@ def paths(column: pl.Series) -> Lists:
     elif dtype.is_nested() or dtype == pl.Object:
         found = _from_cells(column.to_list(), _path)
     else:
-        raw = _plain(column)
+        raw = text(column)
         strings = strip_markup(raw)
         first = _first_path(strings)
         several = int((first != strings).fill_null(False).sum())
@@ -74,16 +74,8 @@ def lists(column: pl.Series, separators: Sequence[str], keys: Sequence[str] = NA
         return _tidy(column.cast(pl.List(pl.String), strict=False))
     if column.dtype.is_nested() or column.dtype == pl.Object:
         return _from_cells(column.to_list(), parts)
-    strings = _plain(column)
+    strings = text(column)
     return _with_nested(strings, _split(strings, separators), parts, 0)
-
-
-def _plain(column: pl.Series) -> pl.Series:
-    """Text as it stands, with lists and objects not yet taken apart."""
-    if column.dtype != pl.String:
-        return texts(column).values
-    stripped = column.str.strip_chars()
-    return without_null_words(normalised(stripped.set((stripped == "").fill_null(False), None)))[0]
 
 
 def _split(strings: pl.Series, separators: Sequence[str]) -> pl.Series:

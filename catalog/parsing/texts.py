@@ -60,8 +60,11 @@ def texts(column: pl.Series, *, markup: bool = False, flatten: Flatten | None = 
 
 
 def text(column: pl.Series) -> pl.Series:
-    """Any column as text without surrounding spaces; empty becomes null."""
-    return texts(column).values
+    """Any column as text without surrounding spaces, lists and objects in JSON as they stand; empty becomes null."""
+    if column.dtype != pl.String:
+        return texts(column).values
+    stripped = column.str.strip_chars()
+    return without_null_words(normalised(stripped.set((stripped == "").fill_null(False), None)))[0]
 
 
 def normalised(strings: pl.Series) -> pl.Series:

@@ -13,7 +13,7 @@ import polars as pl
 from ...errors import UsageError
 from ..layout import TimeUnit
 from ..schema import TIMESTAMP, TimeKind
-from .texts import text
+from .texts import texts
 from .written_times import iso_moments, reorder, zoned
 
 PLAUSIBLE = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
@@ -104,7 +104,7 @@ def timestamps(
             _Read(zoned(column), form="datetimes" if column.dtype == pl.Datetime else "dates"),
         )
     else:
-        strings = text(column)
+        strings = texts(column).values
         # What databases write where no date is known.
         strings = strings.set(strings.str.contains(r"^0000-00-00").fill_null(False), None)
         given = strings.is_not_null()

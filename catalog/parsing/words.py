@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from .texts import text
+from .texts import texts
 
 # Without case, blanks and punctuation. What can be ordered counts as available, also where it is sent later.
 TRUE_WORDS = frozenset(
@@ -169,7 +169,7 @@ def booleans(column: pl.Series, counts: bool = False) -> Truths:
     """Truth values from booleans, 0 and 1, or words; where numbers are `counts` of pieces, any above 0 is true."""
     if column.dtype == pl.Boolean:
         return Truths(column, column.is_null() & False)
-    strings = text(column)
+    strings = texts(column).values
     numbers = strings.cast(pl.Float64, strict=False)
     # Beyond 2 numbers are pieces in stock, whatever the column is called; 2 alone may be any code.
     counts = counts or bool((numbers > 2).any())

@@ -21,7 +21,7 @@ from hubspoke.catalog import parsing
     ],
 )
 def test_texts(cells: list[Any], texts: list[str | None]) -> None:
-    assert parsing.text(pl.Series(cells)).to_list() == texts
+    assert parsing.texts(pl.Series(cells)).values.to_list() == texts
 
 
 def test_objects_without_a_name_and_bytes_are_refused_and_null_words_counted() -> None:
