@@ -37,8 +37,9 @@ def test_a_command_has_help_an_example_and_documented_options(name: str) -> None
     assert "--dry-run" in written or name in " ".join(NO_DRY_RUN.split()).split(", ")
 
 
-def test_the_reference_is_up_to_date() -> None:
-    script = [sys.executable, str(ROOT / "scripts" / "make_cli_reference"), "--check"]
+@pytest.mark.parametrize("name", ["make_cli_reference", "make_feed_reference"])
+def test_a_written_page_is_up_to_date(name: str) -> None:
+    script = [sys.executable, str(ROOT / "scripts" / name), "--check"]
     ended = subprocess.run(script, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
 
