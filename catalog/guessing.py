@@ -120,6 +120,7 @@ def guess_mapping(
         if choice is None:
             continue
         reasons[name] = "by its name" if choice == own else "by a common name"
+        reasons[name] += " and its values" if choice != options[0] else ""
         found[name] = (Origin(choice),)
         if name == "available" and _is_stock(sample(frame[choice])):
             # A stock of pieces is available where it is above zero.

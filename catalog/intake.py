@@ -71,6 +71,7 @@ class Intake:
         self.rows_in = table.frame.height
         self.steps = [Step("rows read", self.rows_in, self.rows_in)]
         self.format, self.sources = GENERIC, dict[str, str]()
+        self.file_columns = table.frame.columns
         shaped, overrides = self._shaped(table, overrides or {})
         self.raw, self.rows = shaped.frame, shaped.rows
         resolved = resolve_mapping(self.raw, kind, overrides, item_ids, shaped=shaped is not table)
@@ -142,6 +143,11 @@ class Intake:
     def understood(self) -> dict[str, str]:
         """Canonical column to what it is read from, for people."""
         return {name: self.sources.get(source, source) for name, source in self.mapping.items()}
+
+    def source_column(self, name: str) -> str:
+        """The column of the file that a format read a column of that name from, where it is just one."""
+        source = self.sources.get(name)
+        return source if source in self.file_columns else name
 
     def column(self, name: str) -> pl.Series:
         """The raw column of a canonical name, or nulls."""

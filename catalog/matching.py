@@ -32,12 +32,12 @@ class NearMatch(NamedTuple):
 def near_matches(ids: pl.Series, known: pl.Series, origins: Sequence[Origin], frame: pl.DataFrame) -> list[NearMatch]:
     """Ways to read ids by which more of them are in the catalog than as they stand, best first.
 
-    `ids` are those of the rows of `frame`, read from `origins`; `known` are those of the catalog.
+    `ids` are read from `origins`, `frame` holds the other columns of their rows; `known` are those of the catalog.
     """
     known = known.drop_nulls()
     counts = ids.drop_nulls().rename("id").value_counts(sort=True)
     now = _matches(counts, (), known)
-    found = [*_other_forms(counts, known, origins), *_other_columns(frame, known, origins)]
+    found = [*_other_forms(counts, known, origins), *_other_columns(frame, known)]
     found = found or _other_catalog(counts, known)
     return sorted((match for match in found if match.rows > now), key=lambda match: -match.rows)
 
@@ -71,10 +71,9 @@ def _forms(known: pl.Series) -> Iterator[tuple[str, ...]]:
     yield from ((first, second) for first in FORMS for second in singles if first != second)
 
 
-def _other_columns(frame: pl.DataFrame, known: pl.Series, origins: Sequence[Origin]) -> Iterator[NearMatch]:
-    used = {origin.column for origin in origins}
+def _other_columns(frame: pl.DataFrame, known: pl.Series) -> Iterator[NearMatch]:
     for column in frame.columns:
-        if column in used or frame[column].dtype.is_nested() or frame[column].dtype.is_temporal():
+        if frame[column].dtype.is_nested() or frame[column].dtype.is_temporal():
             continue
         if share_known(frame[column], known) >= WORTH:
             rows = int(parsing.identifiers(frame[column]).is_in(known.implode()).fill_null(False).sum())

@@ -20,6 +20,7 @@ from .matching import near_matches, proposal
 from .pictures import add_pictures
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
+from .transforms import Origin
 from .validation import Step
 
 TIME_REMEDY = "{name} {value} is no time; write it like 2017-01-31T14:05:00Z."
@@ -256,7 +257,10 @@ def _check_items(intake: Intake, item_ids: pl.Series | None, returned: pl.Series
     if not missed.any():
         return {}
     items = items.set(returned, None)
-    matches = near_matches(items, known, intake.origins["item_id"], intake.raw)
+    origins = intake.origins["item_id"]
+    others = intake.raw.drop([origin.column for origin in origins])
+    named = [Origin(intake.source_column(origin.column), origin.transforms) for origin in origins]
+    matches = near_matches(items, known, named, others)
     proposed = proposal(matches, len(items) - items.null_count())
     message = f"item {{value}} is not in the catalog; {proposed or 'add the item or correct the event'}."
     intake.add("unknown_item", missed, message, column="item_id", values=items)

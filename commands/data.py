@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from ..errors import InvalidDataError
+from ..files import atomic_write
 from .call import Call, Noun
 from .domain import ingested
 from .options import (
@@ -18,12 +22,14 @@ from .options import (
     items_ref,
     read_options,
     read_sessions,
+    reading_options,
     table_files,
 )
 from .output import Columns, facts, table
 
 if TYPE_CHECKING:
     from ..catalog.exports import ExportFormat
+    from ..workflows.inspection import FileInspection, Inspection
 
 SHOWN_IDS = 10
 
@@ -49,6 +55,51 @@ def ingest(call: Call, /, domain: str, items: Files, events: Files, dry_run: boo
     parts = [ingested(part) for part in (result.items, result.events) if part is not None]
     settled = f"The session settings of {result.domain} {'would be set' if dry_run else 'are set'}."
     call.show(result, "\n".join(parts) or settled)
+
+
+@data.command(example="hubspoke data inspect garden/items.csv garden/events.csv -o map.yaml")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--items", multiple=True, metavar="FILE", help="A file that is a catalog, whatever it looks like.")
+@click.option("--events", multiple=True, metavar="FILE", help="A file of events, whatever it looks like.")
+@click.option("-o", "--output", metavar="FILE", help="Write the mapping as YAML, for --map and --event-map.")
+@reading_options
+def inspect(
+    call: Call,
+    /,
+    files: tuple[str, ...],
+    items: tuple[str, ...],
+    events: tuple[str, ...],
+    output: str | None,
+    **given: Any,
+) -> None:
+    """Tell what is in files and how they would be read, before anything is written.
+
+    Which file is a catalog and which holds events is told by their columns. Ends with 4 where a file cannot be read at
+    all.
+    """
+    result = call.unopened().data.inspect(files, items, events, **read_options(given))
+    if output is not None:
+        with atomic_write(Path(output)) as stream:
+            stream.write(result.map)
+        call.note(f"Wrote {output}.")
+    call.show(result, _inspected)
+    if any(file.error is not None and not file.columns for file in result.files):
+        sys.exit(InvalidDataError.exit_code)
+
+
+@data.command(example="hubspoke data formats shopify")
+@click.argument("name", required=False)
+def formats(call: Call, name: str | None) -> None:
+    """Formats that are recognised by their columns, and where each is exported; with NAME what is read from where."""
+    found = call.unopened().data.formats(name)
+    if name is None or call.json:
+        columns: Columns = {"format": "name", "holds": "kind", "what it is": "title", "exported by": "export"}
+        call.show_list("formats", found, columns, "no format")
+        return
+    reads = [table(("column", "read from"), list(own.reads.items())) for own in found]
+    heads = [f"{own.title}: {own.kind}, exported by {own.export}" for own in found]
+    parts = [f"{head}\n\n{columns}" for head, columns in zip(heads, reads, strict=True)]
+    call.show({"formats": found}, lambda _: "\n\n".join(parts))
 
 
 @data.command(example="hubspoke data snapshots garden --kind events")
@@ -132,3 +183,55 @@ def diff(call: Call, old: str, new: str) -> None:
         shown = f": {', '.join(ids[:SHOWN_IDS])}{', ...' if len(ids) > SHOWN_IDS else ''}" if ids else ""
         lines.append(f"{count} {word}{shown}")
     call.show(result, "\n".join(lines))
+
+
+def _inspected(result: Inspection) -> str:
+    """What an inspection found, file by file."""
+    ids = result.ids
+    parts = [_inspected_file(file) for file in result.files]
+    if ids is not None:
+        lines = [
+            "events and catalog",
+            f"  {ids['events_in_catalog']} events are on items of the catalog, {ids['events_not_in_catalog']} are not",
+            f"  {ids['items_with_events']} of {ids['items']} items have events",
+        ]
+        lines += [f"  {ids['proposal']}"] if ids["proposal"] else []
+        lines += [
+            f"  {share:.0%} of the events' ids are in column {name} of the catalog: --map item_id={name}"
+            for name, share in ids["catalog_columns"].items()
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _inspected_file(file: FileInspection) -> str:
+    head = f"{file.file}: {file.kind} ({file.because}), {file.rows} rows" + (
+        f", read as {file.format}" if file.format else ""
+    )
+    rows = [(own.name, own.type, own.missing, own.distinct, ", ".join(own.samples)) for own in file.columns]
+    parts = [head]
+    if rows:
+        parts.append(table(("column", "type", "missing", "distinct", "samples"), rows))
+    reasons = file.reasons
+    lines = [f"{name} <- {source} ({reasons.get(name, '')})" for name, source in file.mapping.items()]
+    lines += [f"{own['severity']}: {own['count']} x {own['code']}: {own['message']}" for own in file.problems]
+    lines += [f"note: {note}" for note in file.notes]
+    lines += [f"cannot be used as it is: {file.error}"] if file.error and not file.problems else []
+    parts.append("\n".join(lines))
+    if file.facts:
+        parts.append(f"in the {file.kept} rows that can be read\n" + facts(_fact(*own) for own in file.facts.items()))
+    return "\n\n".join(filter(None, parts))
+
+
+def _fact(name: str, value: Any) -> tuple[str, object]:
+    if name == "languages":
+        value = (
+            ", ".join(f"{own} {share:.0%}" for own, share in value.items()) + " (guessed from script and short words)"
+        )
+    elif name == "prices":
+        value = "; ".join(
+            "{items} in {currency}: {lowest:g} to {highest:g}, median {median:g}".format_map(own) for own in value
+        )
+    elif isinstance(value, dict):
+        value = ", ".join(f"{own} {count}" for own, count in value.items())
+    return name.replace("_", " "), value or (0 if isinstance(value, int | float) else "-")

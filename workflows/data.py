@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .context import Context
     from .datasets import Table
     from .ingest import IngestResult, ReadOptions
+    from .inspection import FormatInfo, Inspection
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,27 @@ class Data:
         unchanged = "sessions" not in changes or changes["sessions"] == known.settings.get("sessions")
         cached = unchanged and all(result.cached for result in results.values())
         return DataIngested(domain, results.get("items"), results.get("events"), cached, dry_run)
+
+    def inspect(
+        self,
+        files: Sequence[Path | str],
+        items: Sequence[Path | str] = (),
+        events: Sequence[Path | str] = (),
+        **options: Unpack[ReadOptions],
+    ) -> Inspection:
+        """Tell what is in files and how they would be read, before anything is written; no workspace is needed.
+
+        Those that are not named as `items` or `events` are told apart by their columns.
+        """
+        from .inspection import inspect
+
+        return inspect(files, items, events, **options)
+
+    def formats(self, name: str | None = None) -> list[FormatInfo]:
+        """Every format that is recognised, or the one of that name, with what is read from where."""
+        from .inspection import formats
+
+        return formats(name)
 
     def snapshots(self, domain: str | None = None, kind: str | None = None) -> list[SnapshotRecord]:
         """Snapshots, oldest first, of one domain and one kind if asked."""

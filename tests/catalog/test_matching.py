@@ -6,7 +6,7 @@ from hubspoke.catalog.transforms import Origin
 
 def proposed(ids: list[str | None], known: list[str], **columns: list[str]) -> str:
     frame = pl.DataFrame({"sku": ids, **columns})
-    found = near_matches(frame["sku"], pl.Series(known), [Origin("sku")], frame)
+    found = near_matches(frame["sku"], pl.Series(known), [Origin("sku")], frame.drop("sku"))
     return proposal(found, len(frame["sku"].drop_nulls()))
 
 

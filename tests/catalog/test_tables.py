@@ -114,7 +114,7 @@ def test_several_files_are_one_table_whose_rows_say_where_they_stand(tmp_path: P
     assert (table.faults["uneven_row"], table.rows.to_list()) == ({3: "3 values for 2 columns"}, [1, 2, 3])
     assert "a.csv lacks n" in table.notes[0]
     assert load_table([tmp_path / "b.csv", str(tmp_path / "a.csv")]).frame["id"].to_list() == ["3", "1", "2"]
-    read = read_items([str(tmp_path / "*.csv")], on_error="skip")
+    read = read_items([str(tmp_path / "*.csv")], {"title": "n"}, on_error="skip")
     found = next(problem for problem in read.report.to_json()["problems"] if problem["code"] == "uneven_row")
     assert (found["file"], found["row"]) == ("b.csv", 1)
     assert "(rows 1 of b.csv)" in read.report.to_text()
