@@ -128,11 +128,12 @@ class Intake:
         self._add_lost(shaped.table.faults)
         read = {name for name, origins in named.items() if ELSE.join(map(str, origins)) == shaped.sources.get(name)}
         overrides = {name: source for name, source in overrides.items() if name not in read}
+        twice = {column for name in read for column in _columns(named[name])} - set(shaped.sources)
         claimed, named = ({n: found[n] for n in found if n not in read} for found in (claimed, named))
         made, kept = shaped.table, {column for origins in claimed.values() for column in _columns(origins)}
         # What is mapped by hand goes over what the format reads.
         replaced = [name for name in shaped.sources if name in named and name not in kept]
-        made = replace(made, frame=made.frame.drop(replaced))
+        made = replace(made, frame=made.frame.drop(*replaced, *(twice - kept), strict=False))
         # A row of the format begins at one of the source: that one's values are meant.
         begins = table.rows.search_sorted(made.rows)
         lacking = [name for name in table.frame.columns if name in kept and name not in made.frame.columns]

@@ -88,7 +88,7 @@ def _fetch(intake: Intake, pictures: pl.DataFrame, limits: ImageLimits, download
     if downloads is None:
         message = "image {value} is an address and was left aside; fetch it with --download-images."
         warn("image_address", pictures, message)
-        intake.notes.append(f"{several} pictures are addresses; --download-images fetches them")
+        intake.notes.append(f"pictures that are addresses: {several}; --download-images fetches them")
         return {}
     failed = download(pictures["image"].to_list(), downloads, limits)
     names = {address: file_of(address) for address in pictures["image"].unique(maintain_order=True).to_list()}

@@ -55,7 +55,7 @@ class AmazonProducts(Feed):
         self.require(table, ["parent_asin"])
         fields = Fields(table)
         sources = {name: self.reads[name] for name in words(fields, COLUMNS)}
-        details = fields.text("details")
+        details = fields.raw("details")
         frame = pl.DataFrame(
             {
                 "item_id": fields.text("parent asin"),
@@ -87,8 +87,7 @@ def _texts(fields: Fields, name: str) -> pl.Series:
 
 
 def _brand(details: pl.Series) -> pl.Series:
-    known = details.str.starts_with("{").fill_null(False)
-    return details.set(~known, None).str.json_path_match("$.Brand")
+    return decoded(details, pl.Struct({"Brand": pl.String()})).struct.field("Brand")
 
 
 def _category(fields: Fields) -> pl.Series:

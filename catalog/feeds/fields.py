@@ -167,15 +167,9 @@ def currencies(prices: pl.Series) -> pl.Series:
 
 def addresses(column: pl.Series) -> pl.Series:
     """Lists of addresses from JSON lists or from text of several; commas inside of them mean nothing."""
-    return parsing.string_lists(column.str.replace_all(r"[\s,;|]+(https?://)", "\n$1"), ("\n",))
-
-
-def paths(column: pl.Series) -> pl.Series:
-    """Category paths as lists; of several in a JSON list the first."""
-    first = column
-    if column.str.starts_with("[").any():
-        first = parsing.string_lists(column, ()).list.get(0, null_on_oob=True)
-    return parsing.string_lists(first, (">", "|"))
+    split = column.str.replace_all(r"[\s,;|]+(https?://)", "\x1f$1").str.split("\x1f")
+    listed = column.str.starts_with("[").fill_null(False)
+    return parsing.string_lists(column, ()).zip_with(listed, split) if listed.any() else split
 
 
 def sentences(*parts: pl.Series) -> pl.Series:

@@ -11,11 +11,12 @@ from typing import ClassVar
 
 import polars as pl
 
+from .. import parsing
 from ..layout import Layout
 from ..schema import Kind
 from ..tables import Table
 from .base import Feed, Shaped
-from .fields import Fields, addresses, constant, currencies, on_sale, pairs, paths, plain, states, words
+from .fields import Fields, addresses, constant, currencies, on_sale, pairs, plain, states, words
 
 COLUMNS = {
     "item_id": ("id",),
@@ -88,7 +89,7 @@ class GoogleMerchant(Feed):
                 "currency": currencies(paid),
                 "image": pl.select(
                     pl.concat_list(
-                        pl.concat_list(fields.text("image link")).list.drop_nulls(),
+                        addresses(fields.text("image link")).fill_null([]),
                         addresses(fields.text("additional image link")).fill_null([]),
                     ).list.unique(maintain_order=True)
                 ).to_series(),
@@ -104,8 +105,8 @@ class GoogleMerchant(Feed):
 
     def _category(self, fields: Fields) -> pl.Series:
         """The shop's own path before Google's; a number of Google's taxonomy is no path and stays an attribute."""
-        google = paths(fields.text("google product category"))
+        google = parsing.paths(fields.raw("google product category")).values
         number = google.list.get(0, null_on_oob=True).str.contains(r"^\d+$").fill_null(False) & (google.list.len() == 1)
-        own = paths(fields.text("product type"))
+        own = parsing.paths(fields.raw("product type")).values
         fields.leave("google product category", number.fill_null(False) | own.is_not_null())
         return pl.select(pl.coalesce(own, google.set(number.fill_null(False), None))).to_series()

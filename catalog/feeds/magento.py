@@ -103,7 +103,7 @@ class Magento(Feed):
         rest = {name: column.gather(frame["index"]) for name, column in fields.rest(layout, sources).items()}
         notes = []
         if folded and layout.level == "product":
-            notes.append(f"{folded} simple products are read as part of what they vary; --level variant reads each")
+            notes.append(f"products read as variations of another: {folded}; --level variant makes each an item")
         shaped = Table(frame.select(*sources).with_columns(**rest), table.rows.gather(frame["index"]), table.faults)
         steps = (
             Step("translations of store views left out", table.frame.height, own.height),

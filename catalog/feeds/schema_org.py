@@ -25,7 +25,7 @@ from .fields import JOINED
 Node = dict[str, Any]
 PRODUCTS = {"Product", "ProductGroup", "ProductModel", "IndividualProduct", "SomeProducts"}
 # Where an object that is no product may hold some.
-HOLDERS = ("@graph", "itemListElement", "item", "mainEntity")
+HOLDERS = ("itemListElement", "item", "mainEntity")
 IDS = ("sku", "productID", "productGroupID", "gtin13", "gtin14", "gtin12", "gtin8", "gtin", "mpn", "@id", "url")
 SOLD = {
     "instock": "true", "instoreonly": "true", "limitedavailability": "true", "onlineonly": "true", "preorder": "true",
@@ -75,8 +75,9 @@ class SchemaOrg(Feed):
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """One row a product, however deep it lies; several may come of one source row."""
-        reader = _Reader(layout.level == "variant")
-        items = [item for row, node in enumerate(_nodes(table.frame)) for item in reader.items(row, node)]
+        nodes = list(_nodes(table.frame))
+        reader = _Reader(layout.level == "variant", nodes)
+        items = [item for row, node in enumerate(nodes) for item in reader.items(row, node)]
         used = next((name for name in IDS if items and all(name in item.ids for item in items)), None)
         for item in items:
             # Where no one name is of all, each takes the best that it has.
@@ -118,34 +119,46 @@ def _value(value: Any) -> Any:
 class _Reader:
     """Finds products in objects, and counts the kinds of all others."""
 
-    def __init__(self, variants: bool) -> None:
+    def __init__(self, variants: bool, nodes: list[Node]) -> None:
         self.variants = variants
         self.others: Counter[str] = Counter()
+        everything = [inner for node in nodes for inner in (node, *_objects(node.get("@graph")))]
+        self.known = {str(node["@id"]): node for node in everything if "@id" in node and len(node) > 1}
 
-    def items(self, row: int, node: Node) -> Iterator[_Item]:
+    def items(self, row: int, node: Node) -> list[_Item]:
         """The products that an object is or holds."""
-        kinds = _kinds(node)
-        if kinds & PRODUCTS:
-            members = [member for member in _list(node.get("hasVariant")) if isinstance(member, dict)]
-            if members and self.variants:
-                shared = {name: value for name, value in node.items() if name not in (*IDS, "hasVariant", "offers")}
-                for member in members:
-                    item = _read(row, {**shared, **member}, [])
-                    item.further["item_group_id"] = next(iter(_ids(node).values()), "")
-                    yield item
-            else:
-                yield _read(row, node, members)
-            return
-        found = False
-        # What a crawl noted beside a graph is said of all of it.
-        beside = {name: own for name, own in node.items() if name[:1] != "@"} if "@graph" in node else {}
-        for holder in HOLDERS:
-            for inner in _list(node.get(holder)):
-                if isinstance(inner, dict):
-                    found = True
-                    yield from self.items(row, {**beside, **inner})
+        if "@graph" in node:
+            # What a crawl noted beside a graph is said of all of it.
+            beside = {name: own for name, own in node.items() if name[:1] != "@"}
+            return [i for inner in _objects(node["@graph"]) for i in self.items(row, {**beside, **inner})]
+        found = list(self._inside(row, node))
         if not found:
-            self.others[", ".join(sorted(kinds)) or "objects without @type"] += 1
+            self.others[", ".join(sorted(_kinds(node))) or "objects without @type"] += 1
+        return found
+
+    def _inside(self, row: int, node: Node) -> Iterator[_Item]:
+        if _kinds(node).isdisjoint(PRODUCTS):
+            for holder in HOLDERS:
+                for inner in _objects(node.get(holder)):
+                    yield from self._inside(row, inner)
+            return
+        node = {name: self._resolved(value) for name, value in node.items()}
+        members = _objects(node.get("hasVariant"))
+        if not members or not self.variants:
+            yield _read(row, node, members)
+            return
+        shared = {name: value for name, value in node.items() if name not in (*IDS, "hasVariant", "offers")}
+        for member in members:
+            item = _read(row, {**shared, **member}, [])
+            item.further["item_group_id"] = next(iter(_ids(node).values()), "")
+            yield item
+
+    def _resolved(self, value: Any) -> Any:
+        """The object that is meant where only its `@id` stands."""
+        if isinstance(value, list):
+            return [self._resolved(own) for own in value]
+        alone = isinstance(value, dict) and len(value) == 1 and "@id" in value
+        return self.known.get(str(value["@id"]), value) if alone else value
 
 
 def _kinds(node: Node) -> set[str]:
@@ -156,10 +169,14 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
+def _objects(value: Any) -> list[Node]:
+    return [own for own in _list(value) if isinstance(own, dict)]
+
+
 def _text(value: Any) -> str | None:
     """A text, the name or value of an object, several joined."""
     if isinstance(value, dict):
-        amount = next((value[n] for n in ("@value", "name", "value", "ratingValue", "url", "@id") if n in value), None)
+        amount = next((value[n] for n in ("@value", "name", "value", "ratingValue") if n in value), None)
         unit = value.get("unitText") or value.get("unitCode") if "value" in value else None
         found = _text(amount)
         return f"{found} {unit}" if found and unit else found
@@ -173,7 +190,7 @@ def _first(value: Any) -> str | None:
 
 
 def _ids(node: Node) -> dict[str, str]:
-    offers = [offer for offer in _list(node.get("offers")) if isinstance(offer, dict)]
+    offers = _objects(node.get("offers"))
     ids = {name: _first(node.get(name)) for name in IDS}
     if ids["sku"] is None and len(offers) == 1:
         ids["sku"] = _first(offers[0].get("sku"))
@@ -186,8 +203,8 @@ def _read(row: int, node: Node, members: list[Node]) -> _Item:
     pictures = _pictures(node.get("image")) or [url for member in members for url in _pictures(member.get("image"))]
     category = _first(node.get("category"))
     properties = []
-    for own in _list(node.get("additionalProperty")):
-        key = _first(own.get("name") or own.get("propertyID")) if isinstance(own, dict) else None
+    for own in _objects(node.get("additionalProperty")):
+        key = _first(own.get("name") or own.get("propertyID"))
         value = key and _text({name: own[name] for name in ("value", "unitText", "unitCode") if name in own})
         if value:
             properties.append({"key": key, "value": value})
@@ -212,18 +229,16 @@ def _read(row: int, node: Node, members: list[Node]) -> _Item:
 
 def _offers(value: Any) -> Iterator[Node]:
     """Single offers, those of a list, and those inside an aggregate."""
-    for offer in _list(value):
-        if isinstance(offer, dict):
-            yield offer
-            yield from _offers(offer.get("offers"))
+    for offer in _objects(value):
+        yield offer
+        yield from _offers(offer.get("offers"))
 
 
 def _price(offers: list[Node]) -> tuple[str | None, str | None]:
     """The lowest price as it is written, and its currency."""
     found: list[tuple[str, str | None]] = []
     for offer in offers:
-        specified = [own for own in _list(offer.get("priceSpecification")) if isinstance(own, dict)]
-        for own in (offer, *specified):
+        for own in (offer, *_objects(offer.get("priceSpecification"))):
             price = _first(own.get("price")) or _first(own.get("lowPrice")) or _first(own.get("minPrice"))
             if price:
                 found.append((price, _first(own.get("priceCurrency")) or _first(offer.get("priceCurrency"))))

@@ -94,9 +94,9 @@ class WooCommerce(Feed):
             notes.append(f"{frame['sku'].null_count()} items have no SKU, so all are named by their ID")
         orphans = int(frame["orphan"].sum())
         if orphans:
-            notes.append(f"{orphans} variations name a product that the file lacks; each is an item of its own")
+            notes.append(f"variations whose product the file lacks, each an item of its own: {orphans}")
         if folded and layout.level == "product":
-            notes.append(f"{folded} variations are read as part of their product; --level variant makes each an item")
+            notes.append(f"variations read as part of their product: {folded}; --level variant makes each an item")
         shaped = Table(frame.select(*sources).with_columns(**own), table.rows.gather(frame["index"]), table.faults)
         step = Step("variations and their products made one", table.frame.height, frame.height)
         return Shaped(shaped, sources, tuple(notes), (step,))

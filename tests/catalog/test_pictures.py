@@ -71,6 +71,6 @@ def test_addresses_are_left_aside_with_a_warning(root: Path, tmp_path: Path) -> 
     assert read.frame["image"].to_list() == [["a.jpg"], None]
     assert read.report.counts == {"image_address": 2}
     assert [problem.row for problem in read.report.problems] == [1, 2]
-    assert "2 pictures are addresses; --download-images fetches them" in read.report.notes
+    assert "pictures that are addresses: 2; --download-images fetches them" in read.report.notes
     in_memory = read_items(pl.DataFrame({"id": ["1"], "name": ["Spade"], "image": ["https://x.example/a.jpg"]}))
     assert (in_memory.frame["image"].to_list(), in_memory.report.counts["image_address"]) == ([None], 1)

@@ -536,6 +536,7 @@ CASES = (
             "price": ["12.99", None, "9.99"],
             "category_path": [["Beauty", "Hair"], ["All Beauty"], ["All Beauty"]],
             "image": [["https://p.example/l.jpg", "https://p.example/t2.jpg"], [], []],
+            "attributes": ['{"UPC": "000123"}', '{"Brand": "Horn & Son"}', "{}"],
         },
         ("brand", "main_category"),
     ),
