@@ -29,27 +29,31 @@ NOTHING = "\x00nothing"  # keeps the height of a piece without columns
 # Names under which a document holds its rows beside other members.
 LISTS = (
     "@graph", "items", "products", "events", "data", "rows", "records", "results", "entries", "hits", "documents",
-    "docs", "catalog", "articles", "offers", "orders", "list", "values",
+    "docs", "catalog", "articles", "orders",
 )  # fmt: skip
 
 _HALF_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u[dD][89a-fA-F]..|.)", re.DOTALL)
 _STRING_OR_ODD = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\b(?:NaN|Infinity)\b|-?\b\d{39,}\b(?![.eE])')
 _COMMA = re.compile(rb"\}[ \t]*,[ \t]*\r?$", re.MULTILINE)
+# Members that only a row of its own has.
+_OF_A_ROW = re.compile(r"(^|_)(id|sku|handle|user|title|name|price|time|timestamp|date)$|^@type$|^event")
 _SPACE = re.compile(r"[\s,]*+")
 
 
 def read_json(content: Content) -> tuple[pl.DataFrame, dict[str, Found], list[str]]:
     """The rows, those that are no object, and what is to be said of the file."""
-    first = content.head.lstrip().split(b"\n", 1)[0]
+    first, _, rest = content.head.lstrip().partition(b"\n")
+    # One object in one line may be a row or a document that holds the rows.
+    single = content.suffix == ".json" and not rest.strip()
     notes: list[str] = []
     pieces: Iterator[Piece]
-    if _is_object(first):
+    if _is_object(first) and not single:
         pieces = map(_piece, _whole_lines(content.blocks))
-    elif _is_object(_COMMA.sub(b"}", first)):
+    elif not single and _is_object(_COMMA.sub(b"}", first)):
         notes.append("lines end with commas, which were left out")
         pieces = (_piece(_COMMA.sub(b"}", lines)) for lines in _whole_lines(content.blocks))
-    elif _holds_objects(content.head) and not _is_document(content.head):
+    elif _holds_objects(content.head) and not single and not _is_document(content.head):
         pieces = map(_piece, _whole_lines(content.blocks))
     else:
         documents = Documents(content.blocks)
@@ -173,7 +177,7 @@ def _unfolded(content: Content, source: str, notes: list[str]) -> Iterator[str] 
             "to_json(orient='records', lines=True)."
         )
     lists = [name for name, value in document.items() if _is_rows(value)]
-    if len(lists) > 1 and not any(name in LISTS for name in lists):
+    if any(name != "@graph" for name in lists) and any(_OF_A_ROW.search(name.lower()) for name in document):
         return None
     if len(lists) == 1 and (len(document) == 1 or lists[0].lower() in LISTS):
         notes.append(f"rows are the objects in {lists[0]!r}")
