@@ -22,6 +22,7 @@ from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
 from .transforms import Origin
 from .validation import Step
+from .variants import name_products
 
 TIME_REMEDY = "{name} {value} is no time; write it like 2017-01-31T14:05:00Z."
 
@@ -119,11 +120,12 @@ def read_events(
     since: datetime | None = None,
     layout: Layout | None = None,
     now: datetime | None = None,
+    variants: pl.DataFrame | None = None,
 ) -> ReadResult:
     """Read an event file or table; `mapping` goes over the guess. Times after `now` (by default the clock) are told.
 
     Only events from `since` on and before `until` (naive is UTC) are looked at at all. An event on an item that is not
-    among `item_ids`, where they are given, is an error.
+    among `item_ids`, where they are given, is an error; `variants` (of `variant_ids`) stand for their products.
     """
     if default_event_type not in EVENT_TYPES:
         raise InvalidDataError(
@@ -136,6 +138,8 @@ def read_events(
     _add_times(intake, window, now)
     for name in ("user_id", "item_id", "session_id"):
         add_ids(intake, name)
+    if variants is not None:
+        name_products(intake, variants)
     add_text(intake, "query")
     add_number(intake, "value")
     for name in ("quantity", "position"):

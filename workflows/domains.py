@@ -165,16 +165,16 @@ class Domains:
                 raise UsageError("There is nothing to validate; name a domain, or give --items FILE or --events FILE.")
             return self._validate_stored(name)
         request = replace(IngestRequest(items, events, **options), on_error="fail")
-        reports, item_ids = [], None
+        reports, catalog = [], None
         if request.items is not None:
             report, read = _report_of(request.read_items)
             reports.append(report)
-            item_ids = None if read is None else read.frame["item_id"]
+            catalog = None if read is None else read.frame
         elif name is not None:
             snapshot = find_snapshot(self._context, name, "items")
-            item_ids = None if snapshot is None else read_table(self._context, snapshot)["item_id"]
+            catalog = None if snapshot is None else read_table(self._context, snapshot)
         if request.events is not None:
-            reports.append(_report_of(lambda: request.read_events(item_ids))[0])
+            reports.append(_report_of(lambda: request.read_events(catalog))[0])
         return Validation(
             ok=all(report.ok for report in reports),
             domain=name,

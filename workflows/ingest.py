@@ -25,6 +25,7 @@ from ..catalog.schema import Kind, OnError
 from ..catalog.sessions import SessionSettings, clean_sessions, why_none
 from ..catalog.snapshots import content_hash, write_snapshot
 from ..catalog.tables import Files, lacks_header
+from ..catalog.variants import variant_ids
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from ..registry.artifacts.manifests import StoredArtifact
 from ..registry.records import SnapshotRecord
@@ -146,18 +147,19 @@ class IngestRequest:
             self.items, self.item_map, self.images, self.on_error, layout=self.layout("items"), downloads=downloads
         )
 
-    def read_events(self, item_ids: pl.Series | None) -> ReadResult:
+    def read_events(self, items: pl.DataFrame | None) -> ReadResult:
         """The events in the canonical schema, checked against the catalog's ids if known; `events` must be given."""
         assert self.events is not None
         return read_events(
             self.events,
             self.event_map,
-            item_ids,
+            None if items is None else items["item_id"],
             self.on_error,
             default_event_type=self.event_type,
             until=self.until,
             since=self.since,
             layout=self.layout("events"),
+            variants=None if items is None else variant_ids(items),
         )
 
     def completed(self, settings: Mapping[str, Any]) -> IngestRequest:
@@ -231,25 +233,25 @@ def check(
         return CheckedTable(read, content, known, as_of, cut)
 
     checked = []
-    item_ids = None
+    items = None
     if request.items is not None:
         context.progress("reading items", 0, 1)
         fetch = request.download_images and not dry_run
         pictures = Downloads(context.settings.workspace / IMAGES, progress=context.progress.stage("fetching pictures"))
         read = request.read_items(pictures if fetch else None)
-        item_ids = read.frame["item_id"]
+        items = read.frame
         checked.append(table(read))
         context.progress("reading items", 1, 1)
     if request.events is not None:
         context.progress("reading events", 0, 1)
-        if item_ids is None:
+        if items is None:
             snapshot = find_snapshot(context, domain, "items") if exists else None
             if snapshot is None:
                 raise UsageError(
                     f"{domain} has no items that the events could be on; give its catalog with --items FILE too."
                 )
-            item_ids = read_table(context, snapshot)["item_id"]
-        read = request.read_events(item_ids)
+            items = read_table(context, snapshot)
+        read = request.read_events(items)
         cut = _sessions(read, sessions)
         # Known up to what was asked for, else up to the newest; bare counters have no moment.
         newest = None if read.time_kind == "order" else read.frame["timestamp"].max()

@@ -110,11 +110,12 @@ def inspect(
     request = replace(IngestRequest("", "", **options), on_error="skip")
     looked = [_Look(file, kind, request) for file, kind in named]
     looked.sort(key=lambda look: look.kind == "events")  # a catalog first: events are held against it
-    ids: pl.Series | None = None
+    catalog: pl.DataFrame | None = None
     for look in looked:
-        look.read(ids)
+        look.read(catalog)
         if look.kind == "items" and look.frame is not None:
-            ids = look.frame["item_id"] if ids is None else pl.concat([ids, look.frame["item_id"]])
+            catalog = look.frame if catalog is None else pl.concat([catalog, look.frame])
+    ids = None if catalog is None else catalog["item_id"]
     return Inspection(tuple(look.result() for look in looked), _match(looked, ids), _yaml(looked))
 
 
@@ -138,12 +139,12 @@ class _Look:
         except HubspokeError as error:
             self.error = str(error)
 
-    def read(self, ids: pl.Series | None) -> None:
+    def read(self, catalog: pl.DataFrame | None) -> None:
         if self.table is None:
             return
         request = replace(self.request, items=self.file, events=self.file)
         try:
-            result = request.read_items() if self.kind == "items" else request.read_events(ids)
+            result = request.read_items() if self.kind == "items" else request.read_events(catalog)
             self.frame, self.report = result.frame, result.report
         except ValidationFailedError as error:
             self.report, self.error = error.report, str(error)

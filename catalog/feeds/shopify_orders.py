@@ -75,8 +75,6 @@ class ShopifyOrders(Feed):
             notes.append(f"lines of orders that are no sales were left out: {counted(status.filter(~sold))}")
         if partly := int((status == "partially_refunded").sum()):
             notes.append(f"{partly} lines of partially refunded orders stay: the export does not say which went back")
-        if layout.level == "product":
-            notes.append("items are named by their SKU, as a Shopify catalog read with --level variant names them")
         step = Step("lines of orders that are no sales left out", table.frame.height, made.frame.height)
         return Shaped(made, self.reads, tuple(notes), (step,))
 
