@@ -33,10 +33,12 @@ def add_pictures(
     """Paths and hashes of the pictures that passed, aligned, null where an item is left with none; and their folder."""
     limits = limits or ImageLimits()
     images = picture_lists(intake.column("image"), root)
-    if by_id and root is not None and "image" not in intake.mapping:
-        images = pictures_by_id(intake.columns["item_id"], root)
-        found = len(images) - images.null_count()
-        intake.notes.append(f"no column holds image: {found} of {len(images)} items have files of their id in {root}")
+    if by_id and root is not None and not _name_files(images):
+        files = pictures_by_id(intake.columns["item_id"], root)
+        found = len(files) - files.null_count()
+        if found or "image" not in intake.mapping:
+            intake.notes.append(f"no column names files: {found} of {len(files)} items have some of their id in {root}")
+        images = files.zip_with(files.is_not_null(), images)
     intake.columns["image"] = images
     intake.columns["image_sha256"] = pl.Series([None], dtype=_LISTS).new_from_index(0, len(images))
     flat = pl.DataFrame({"image": images}).with_row_index("row").drop_nulls().explode("image")
@@ -60,6 +62,11 @@ def add_pictures(
     found_lists = every.join(lists, on="row", how="left", maintain_order="left")
     intake.columns["image"], intake.columns["image_sha256"] = found_lists["image"], found_lists["image_sha256"]
     return root
+
+
+def _name_files(images: pl.Series) -> bool:
+    """Whether one picture is a path and no address."""
+    return not images.explode().drop_nulls().str.contains(ADDRESS).all()
 
 
 Good = dict[str, tuple[str, str]]  # path or address to the name in the folder and the hash

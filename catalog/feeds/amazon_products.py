@@ -34,7 +34,7 @@ class AmazonProducts(Feed):
     name = "amazon-reviews-2023"
     kind: ClassVar[Kind] = "items"
     title = "Amazon Reviews 2023 product data (meta_CATEGORY)"
-    export = "amazon-reviews-2023.github.io, the item metadata of one category"
+    export = "The set's item metadata of one category"
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "parent_asin",
         "title": "title",

@@ -34,11 +34,12 @@ AVAILABLE = {
     "in stock": True, "preorder": True, "pre order": True, "backorder": True, "back order": True,
     "available for order": True, "limited availability": True, "out of stock": False, "discontinued": False,
 }  # fmt: skip
-# Names of which a table has some, as no general table does.
-TELLING = {
-    "link", "image link", "additional image link", "product type", "google product category", "item group id",
-    "condition", "gtin", "mpn", "identifier exists", "sale price effective date", "fb product category",
+# Names that only these tables have, and names of which they have several.
+OWN = {
+    "google product category", "fb product category", "item group id", "identifier exists",
+    "sale price effective date", "additional image link",
 }  # fmt: skip
+TELLING = {"link", "image link", "product type", "condition", "gtin", "mpn"}
 
 
 class GoogleMerchant(Feed):
@@ -47,7 +48,7 @@ class GoogleMerchant(Feed):
     name = "google-merchant"
     kind: ClassVar[Kind] = "items"
     title = "Google Merchant Center product data (TSV, CSV or XML)"
-    export = "the address of the product feed that the shop gives to Merchant Center"
+    export = "The address of the product feed that the shop gives to Merchant Center"
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "id",
         "title": "title",
@@ -68,7 +69,8 @@ class GoogleMerchant(Feed):
     def matches(self, table: Table) -> bool:
         """The names of XML, or an id, a title and several names of Google."""
         names = set(Fields(table, prefix="g").names)
-        told = any(plain(name).startswith("g ") for name in table.frame.columns) or len(names & TELLING) >= 2
+        told = any(plain(name).startswith("g ") for name in table.frame.columns)
+        told = told or not names.isdisjoint(OWN) or len(names & TELLING) >= 2
         return told and {"id", "title"} <= names and not names.isdisjoint({"price", "availability", "image link"})
 
     def shape(self, table: Table, layout: Layout) -> Shaped:

@@ -27,13 +27,17 @@ COLUMNS = {
     "category_path": ("categories",),
     "price": ("price", "special price"),
     "image": ("base image", "additional images"),
-    "available": ("product online", "visibility", "is in stock", "qty"),
+    "available": ("product online", "status", "visibility", "is in stock", "qty"),
     "created_at": ("created at",),
     "cost": ("cost",),
 }
 TELLING = {
     "attribute set code", "product type", "product websites", "store view code", "additional attributes",
     "product online", "configurable variations", "tax class name", "special price from date",
+}  # fmt: skip
+# Of these a table has some beside.
+USUAL = TELLING | {
+    "special price", "base image", "additional images", "is in stock", "url key", "visibility", "short description",
 }  # fmt: skip
 ONLINE = {"1": True, "2": False, "0": False, "yes": True, "no": False, "enabled": True, "disabled": False}
 STOCK = {"1": True, "0": False, "yes": True, "no": False, "true": True, "false": False}
@@ -62,7 +66,7 @@ class Magento(Feed):
         "category_path": "the first of the deepest paths of categories, without the root that all have",
         "price": "price, or special_price within its dates; of a product without one the lowest of its variations",
         "image": "base_image and additional_images",
-        "available": "product_online, visibility and is_in_stock, else qty",
+        "available": "product_online or status, visibility and is_in_stock, else qty",
         "created_at": "created_at",
         "cost": "cost",
         "attributes": "additional_attributes, the price where a special one is read, and all further columns",
@@ -74,7 +78,7 @@ class Magento(Feed):
     def matches(self, table: Table) -> bool:
         """The names that imports and exports have."""
         names = {plain(name) for name in table.frame.columns}
-        return "sku" in names and len(names & TELLING) >= 2
+        return "sku" in names and not names.isdisjoint(TELLING) and len(names & USUAL) >= 3
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """One row a product of the default store view, or one a simple product."""
@@ -136,7 +140,7 @@ class Magento(Feed):
                 "regular": price.set((price == paid).fill_null(True), None),
                 "cost": fields.text("cost"),
                 "image": _pictures(fields),
-                "shown": states(fields.text("product online"), ONLINE),
+                "shown": states(fields.text("product online", "status"), ONLINE),
                 "visible": states(fields.text("visibility"), VISIBLE),
                 "stock": _stock(fields),
                 "created_at": _times(fields.text("created at")),

@@ -55,7 +55,7 @@ class SchemaOrg(Feed):
     name = "schema-org"
     kind: ClassVar[Kind] = "items"
     title = "schema.org products (JSON-LD, also in web pages)"
-    export = "the shop's product pages, or a crawl of them"
+    export = "The shop's product pages, or a crawl of them"
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "the first that all products have of sku, productID, productGroupID, gtin, mpn, @id and url",
         "title": "name",

@@ -56,12 +56,28 @@ def test_pictures_are_found_by_item_id(root: Path) -> None:
     assert pictures_by_id(ids, root).to_list() == found
 
 
-def test_a_catalog_without_image_column_takes_the_files_of_its_ids_from_the_folder(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text("sku,name\n7,Spade\n9,Rake\n")
+@pytest.mark.parametrize(
+    ("header", "images", "found", "left"),
+    [
+        ("sku,name", ("", ""), [["7.png"], None], {}),
+        ("sku,name,image", (",", ","), [["7.png"], None], {}),
+        (
+            "sku,name,image",
+            (",https://x.example/7.jpg", ",https://x.example/9.jpg"),
+            [["7.png"], None],
+            {"image_address": 1},
+        ),
+        ("sku,name,image", (",", ",a.jpg"), [None, ["a.jpg"]], {}),
+    ],
+)
+def test_files_of_ids_are_taken_where_no_column_names_any(
+    root: Path, tmp_path: Path, header: str, images: tuple[str, str], found: list[object], left: dict[str, int]
+) -> None:
+    (tmp_path / "items.csv").write_text(f"{header}\n7,Spade{images[0]}\n9,Rake{images[1]}\n")
     read = read_items(tmp_path / "items.csv", image_root=root)
-    assert read.frame["image"].to_list() == [["7.png"], None]
-    assert f"no column holds image: 1 of 2 items have files of their id in {root}" in read.report.notes
-    assert read_items(tmp_path / "items.csv").frame["image"].to_list() == [None, None]
+    assert (read.frame["image"].to_list(), read.report.counts) == (found, left)
+    told = f"no column names files: 1 of 2 items have some of their id in {root}" in read.report.notes
+    assert told == (found[0] is not None)
 
 
 def test_addresses_are_left_aside_with_a_warning(root: Path, tmp_path: Path) -> None:
