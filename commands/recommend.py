@@ -23,11 +23,23 @@ HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "c
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
 @how_many(10)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
-def recommend(call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool) -> None:
-    """Recommend items after a session or to a user; with neither, what is popular or new."""
+@click.option(
+    "--diversity",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Trade score for difference between the items of the list: 0 goes by score alone.",
+)
+def recommend(
+    call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool, diversity: float
+) -> None:
+    """Recommend items after a session or to a user; with neither, what is popular or new.
+
+    Items of one text, one picture or one group id are one product, which is shown once while there are others.
+    """
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")
-    result = call.workspace().recommend(ref, names(session), user, k, exclude_seen)
+    result = call.workspace().recommend(ref, names(session), user, k, exclude_seen, diversity)
     call.show(result, recommended)
 
 

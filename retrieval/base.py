@@ -23,6 +23,9 @@ FLAT = "Flat"
 # Scores are inner products: the two subspaces of a spoke are mixed by the weights in the session's vector, which a
 # cosine or a distance would undo.
 METRIC = "inner_product"
+# Rows looked at beyond those asked for, and the relative difference below which single precision tells no two apart.
+_MARGIN = 8
+_TIE = 1e-5
 
 
 class VectorIndex(ABC):
@@ -103,15 +106,28 @@ class ItemIndex:
         return self.index.vectors
 
     def search(self, queries: FloatArray, k: int, allowed: BoolArray | None = None) -> list[list[tuple[int, float]]]:
-        """For each of (B, D) queries the k best (row, score), best first; of `allowed` (N,) only the true rows."""
+        """For each of (B, D) queries the k best (row, score), best first; of `allowed` (N,) only the true rows.
+
+        Equal scores go by row, and a shorter list is the beginning of a longer one, whatever else is asked beside it.
+        """
         k = min(k, len(self))
         if k == 0:
             return [[] for _ in queries]
-        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), k, allowed)
-        return [
-            [(row, score) for row, score in zip(*own, strict=True) if row >= 0]
-            for own in zip(rows.tolist(), scores.tolist(), strict=True)
-        ]
+        queries = np.ascontiguousarray(queries, np.float32)
+        _, rows = self.index.search(queries, min(k + _MARGIN, len(self)), allowed)
+        return [self._best(query, own, k, allowed) for query, own in zip(queries, rows, strict=True)]
+
+    def _best(self, query: FloatArray, rows: IntArray, k: int, allowed: BoolArray | None) -> list[tuple[int, float]]:
+        """The k best of the rows that were found for a query; more are looked for while ties may lie beyond them."""
+        while True:
+            asked, rows = len(rows), rows[rows >= 0]
+            # Row by row in double precision: a library's own sums depend on what else is in the batch.
+            scores = np.einsum("nd,d->n", self.vectors()[rows], query, dtype=np.float64)
+            order = np.lexsort((rows, -scores))
+            complete = len(rows) < asked or asked == len(self)
+            if complete or scores[order[k - 1]] - scores[order[-1]] > _TIE * max(1.0, abs(scores[order[0]])):
+                return [(int(rows[place]), float(scores[place])) for place in order[:k]]
+            rows = self.index.search(query[None], min(2 * asked, len(self)), allowed)[1][0]
 
     def require_space(self, fingerprint: str) -> None:
         """Refuse to be used with vectors of another embedding space."""

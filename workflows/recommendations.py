@@ -5,7 +5,7 @@ Items that the newest catalog lacks or says are not available are never recommen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -18,6 +18,7 @@ from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from ..results import Record
+from .diversity import duplicate_groups, first_of_each, spread_out
 from .indexes import index_of, load_index
 from .models import prepare
 
@@ -137,10 +138,20 @@ class Recommender:
         return "in the session" if row in hidden else None
 
     def recommend(
-        self, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
+        self,
+        session: Sequence[str] = (),
+        user: str | None = None,
+        k: int = 10,
+        exclude_seen: bool = False,
+        diversity: float = 0.0,
     ) -> Recommendations:
-        """The `k` items to show after a session (item ids, oldest first), or to a known shopper."""
+        """The `k` items to show after a session (item ids, oldest first), or to a known shopper.
+
+        One product is shown once, as long as there are others. `diversity`, from 0 to 1, trades score for difference.
+        """
         _check_k(k)
+        if not 0 <= diversity <= 1:
+            raise UsageError(f"A diversity of {diversity:g} was asked for; give a number from 0 to 1.")
         history, unknown = self.history(session, user)
         if not len(history):
             return self._without_session(k)
@@ -151,7 +162,9 @@ class Recommender:
         pinned = self._pin(allowed, k)
         # Pinned items have their own score too: it says how well they would have done.
         leading = zip(pinned, (self.vectors[pinned] @ query).tolist(), strict=True)
-        ranked = self._rules.limit(self._ranked(query, k, allowed), pinned)
+        ranked = self._listed(self._ranked(query, k, allowed), pinned)
+        if diversity:
+            ranked = spread_out(ranked, self._content, diversity)
         found = [*leading, *islice(ranked, k - len(pinned))]
         return self._answer(found, history.items.tolist(), unknown, exclude_seen, self.loaded.record.model, pinned)
 
@@ -167,7 +180,7 @@ class Recommender:
             query[: spoke.width] = self.vectors[row, : spoke.width]
         split, share = spoke.behaviour_dimension, spoke.mixture.seen_filtered.image_share
         query[split:] = self.vectors[row, split:] * spoke.space.modality_weights(share)
-        found = list(islice(self._rules.limit(self._ranked(query, k, self.allowed([row]))), k))
+        found = list(islice(self._listed(self._ranked(query, k, self.allowed([row])), []), k))
         return self._answer(found, [row], [], True, self.loaded.record.model)
 
     def _without_session(self, k: int) -> Recommendations:
@@ -177,9 +190,25 @@ class Recommender:
         allowed = self.allowed([])
         pinned = self._pin(allowed, k)
         order = np.argsort(-scores, kind="stable")  # (N,)
-        ranked = self._rules.limit(((row, float(scores[row])) for row in order[allowed[order]].tolist()), pinned)
+        ranked = self._listed(((row, float(scores[row])) for row in order[allowed[order]].tolist()), pinned)
         found = [*((row, float(scores[row])) for row in pinned), *islice(ranked, k - len(pinned))]
         return self._answer(found, [], [], False, name, pinned)
+
+    def _listed(self, ranked: Iterable[tuple[int, float]], shown: Sequence[int]) -> Iterator[tuple[int, float]]:
+        """A ranking as a list shows it, behind the rows that are shown already: one product once, rules kept."""
+        with self._lock:
+            groups = self._groups
+        return self._rules.limit(first_of_each(ranked, groups, shown), shown)
+
+    @cached_property
+    def _groups(self) -> IntArray:
+        return duplicate_groups(self.shown)
+
+    @property
+    def _content(self) -> FloatArray:
+        """(N, R) what items are told apart by: their content, or their behaviour where content is not read."""
+        split = self.loaded.spoke.behaviour_dimension
+        return self.vectors[:, split:] if self.loaded.spoke.content else self.vectors[:, :split]
 
     def _pin(self, allowed: BoolArray, k: int) -> list[int]:
         """The rows that the list begins with; they are not allowed in the rest of it."""

@@ -168,12 +168,18 @@ class Workspace(Context):
         return refresh(self, domain, catalog, events, retrain=retrain, config=config, dry_run=dry_run, **options)
 
     def recommend(
-        self, ref: str, session: Sequence[str] = (), user: str | None = None, k: int = 10, exclude_seen: bool = False
+        self,
+        ref: str,
+        session: Sequence[str] = (),
+        user: str | None = None,
+        k: int = 10,
+        exclude_seen: bool = False,
+        diversity: float = 0.0,
     ) -> Recommendations:
         """The `k` items that `ref` recommends after a session (item ids, oldest first) or to a known user."""
         from .recommendations import Recommender
 
-        return Recommender(self, ref).recommend(session, user, k, exclude_seen)
+        return Recommender(self, ref).recommend(session, user, k, exclude_seen, diversity)
 
     def similar(self, ref: str, item: str, k: int = 10) -> Recommendations:
         """The `k` items nearest to an item in the space of `ref`."""

@@ -139,3 +139,17 @@ def test_a_kind_is_known_from_its_class_alone(tmp_path):
     allowed = np.arange(6) != 2
     for own, other in zip(found.search(queries(), 6, allowed), flat.search(queries(), 6, allowed), strict=True):
         assert own == [(row, pytest.approx(score, abs=1e-5)) for row, score in other]
+
+
+def test_equal_scores_go_by_row_and_a_shorter_list_begins_a_longer_one() -> None:
+    vectors = np.repeat(np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32), 5, axis=0)  # each five times
+    index = ItemIndex.build(vectors, [str(row) for row in range(100)], "space")
+    queries = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    allowed = np.arange(100) % 7 != 0
+    whole = index.search(queries, 100, allowed)
+    for k in (1, 3, 4, 9, 50):
+        assert index.search(queries, k, allowed) == [found[:k] for found in whole]
+        assert index.search(queries[:1], k, allowed)[0] == whole[0][:k]
+    exact = queries[0].astype(np.float64) @ vectors.T.astype(np.float64)
+    rows = [row for row, _ in whole[0]]
+    assert rows == sorted(np.flatnonzero(allowed).tolist(), key=lambda row: (-round(exact[row], 9), row))
