@@ -26,7 +26,7 @@ def add_text(intake: Intake, name: str, markup: bool = False) -> None:
     values, bad, absent = parsing.texts(raw, markup=markup)
     intake.columns[name] = values
     message = f"{name} {{value}} is an object without a name; give one text instead."
-    intake.add(f"bad_{name}", bad, message, column=name, values=_shown(raw, bad), drop=False)
+    intake.add(f"bad_{name}", bad, message, column=name, values=raw, drop=False)
     note_absent(intake, name, absent)
 
 
@@ -53,7 +53,7 @@ def add_number(intake: Intake, name: str) -> parsing.Money:
     found = parsing.money(raw)
     intake.columns[name] = found.values
     message = f"{name} {{value}} is no number; write it like 12.99."
-    intake.add(f"bad_{name}", found.bad, message, column=name, values=_shown(raw, found.bad), drop=False)
+    intake.add(f"bad_{name}", found.bad, message, column=name, values=raw, drop=False)
     note_absent(intake, name, found.absent)
     intake.notes += [f"{name}: {note}" for note in found.notes]
     return found
@@ -97,8 +97,7 @@ def add_category_path(intake: Intake) -> None:
     found = parsing.paths(raw)
     intake.columns["category_path"] = found.values
     message = "category_path {value} is an object without a name; give a text such as Home > Rugs."
-    values = _shown(raw, found.bad)
-    intake.add("bad_category_path", found.bad, message, column="category_path", values=values, drop=False)
+    intake.add("bad_category_path", found.bad, message, column="category_path", values=raw, drop=False)
     if found.several:
         intake.notes.append(f"category_path: {found.several} rows name several paths; the first of each is read")
 
@@ -126,14 +125,6 @@ def note_absent(intake: Intake, name: str, absent: Mapping[str, int]) -> None:
     """Words that were read as missing."""
     if absent:
         intake.notes.append(f"{name}: read as missing: {counted(list(absent.items()))}")
-
-
-def _shown(raw: pl.Series, bad: pl.Series) -> pl.Series:
-    """What the bad cells hold, as a person would write it."""
-    if not raw.dtype.is_nested() or not bad.any():
-        return raw
-    cells = [str(cell) if wrong else None for cell, wrong in zip(raw.to_list(), bad, strict=True)]
-    return pl.Series(cells, dtype=pl.String)
 
 
 def counted(counts: list[tuple[str, int]]) -> str:

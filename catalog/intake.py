@@ -173,7 +173,7 @@ class Intake:
         mask = mask & ~self.unreadable
         if not mask.any():
             return
-        shown = None if values is None else values.filter(mask)
+        shown = None if values is None else parsing.shown(values.filter(mask))
         self.groups.append(ProblemGroup(severity, code, column, self.rows.filter(mask), shown, message))
         if drop:
             self.dropped = self.dropped | mask

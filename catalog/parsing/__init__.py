@@ -6,7 +6,7 @@ A parser returns its values and a mask of the rows that held something it could 
 from .attributes import attributes, is_bytes
 from .currencies import ASSUMED, assumptions, code_of, currency_codes
 from .lists import Lists, lists, paths, pictures, string_lists
-from .nested import Plain
+from .nested import Plain, shown
 from .numbers import Money, Numbers, integers, money, numbers
 from .texts import Ids, Texts, identifiers, ids, text, texts
 from .times import DAY_US, Timestamps, timestamps, utc
@@ -37,6 +37,7 @@ __all__ = [
     "numbers",
     "paths",
     "pictures",
+    "shown",
     "string_lists",
     "text",
     "texts",

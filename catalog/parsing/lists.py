@@ -11,11 +11,11 @@ from .markup import strip_markup
 from .nested import NAMES, PICTURES, ShapelessError, decode, filled, flat, is_plain_list, keyed, looks_nested
 from .texts import text
 
-CATEGORY_SEPARATORS = (">", "»", "›", "|")
+CATEGORY_SEPARATORS = (">", "»", "›", "→", "|")
 # Keys of an object that hold the path to it, its levels, or what stands above it.
 PATHS = ("path", "breadcrumb", "breadcrumbs", "fullpath", "fullname", "categories", "categorypath")
 PARENTS = ("parent", "parentcategory")
-LEVELS = r"^(?:l|lvl|level|cat|category|c)\d+$"
+LEVELS = r"^(?:l|lvl|level|cat|category|c)?\d+$"
 
 
 class Lists(NamedTuple):
@@ -45,7 +45,7 @@ def paths(column: pl.Series) -> Lists:
         found = _from_cells(column.to_list(), _path)
     else:
         raw = text(column)
-        strings = strip_markup(raw)
+        strings = strip_markup(raw).str.replace_all("->", ">", literal=True)
         first = _first_path(strings)
         several = int((first != strings).fill_null(False).sum())
         found = _with_nested(raw, _split(first, CATEGORY_SEPARATORS), _path, several)

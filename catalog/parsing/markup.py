@@ -28,6 +28,8 @@ REMOVED = (
 CDATA = r"(?s)<!\[CDATA\[(.*?)\]\]>"
 ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
 MARKED = rf"<[A-Za-z/!?]|{ENTITY}"
+# A tag that the end of a text cuts off.
+CUT = rf"(?i)<(?:{INLINE}|{LINES}|{BLOCKS})\s+[a-z-]+=[^<>]*$"
 BREAK = "\x1e"  # stands for the end of a block until it is known what goes before it
 ROUNDS = 3  # escaped markup shows itself only once it is unescaped
 
@@ -51,7 +53,7 @@ def strip_markup(strings: pl.Series) -> pl.Series:
 def _strip_tags(strings: pl.Series) -> pl.Series:
     for pattern in REMOVED:
         strings = strings.str.replace_all(pattern, " ")
-    strings = strings.str.replace_all(CDATA, "$1")
+    strings = strings.str.replace_all(CDATA, "$1").str.replace(CUT, "")
     for names, stand_in in ((INLINE, ""), (LINES, " "), (BLOCKS, BREAK)):
         strings = strings.str.replace_all(rf"(?i)</?(?:{names}){END}", stand_in)
     return strings

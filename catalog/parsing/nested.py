@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from .absent import is_absent
+
 # Keys, in letters and digits only, under which an object keeps what it is called; the first that is filled counts.
 NAMES = ("name", "title", "label", "displayname", "text", "value", "content", "amount")
 IDS = ("id", "value", "sku", "key", "name")
@@ -60,6 +62,13 @@ def plain(column: pl.Series, flatten: Flatten | None = None) -> Plain:
     if dtype.is_nested() or dtype == pl.Object:
         return _flattened(column.to_list(), flatten)
     return _stripped(column.cast(pl.String, strict=False))
+
+
+def shown(column: pl.Series) -> pl.Series:
+    """Cells as a message shows them: those of dtypes that polars does not write as Python does."""
+    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Duration):
+        return pl.Series([None if cell is None else str(cell) for cell in column.to_list()], dtype=pl.String)
+    return column
 
 
 def is_plain_list(dtype: pl.DataType) -> bool:
@@ -182,6 +191,9 @@ def flat(value: Any, keys: Sequence[str] = NAMES) -> str | None:
         return f"{value.total_seconds():g} s"
     if isinstance(value, Mapping):
         own = filled(value)
+        if own and all(key.isdigit() for key in own):
+            # A list of PHP that has lost an element: {"0": "a", "2": "b"}.
+            return flat(list(own.values()), keys)
         names = keyed(own)
         key = next((key for key in keys if key in names), None)
         if key is not None:
@@ -191,7 +203,8 @@ def flat(value: Any, keys: Sequence[str] = NAMES) -> str | None:
         # An object of one field is that field: {"en": "Desk"}, {"$oid": "5f..."}.
         return flat(next(iter(own.values())), keys) if own else None
     if isinstance(value, list | tuple | set | frozenset):
-        return joined(filter(None, (flat(part, keys) for part in value)))
+        parts = (flat(part, keys) for part in value)
+        return joined(part for part in parts if part and not is_absent(part))
     return str(value).strip() or None
 
 

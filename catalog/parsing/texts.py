@@ -7,15 +7,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from .absent import EXACT_WORDS, LONGEST, NULL_WORDS
 from .markup import strip_markup
 from .nested import Flatten, flat_id, plain
 
-# What databases, spreadsheets and languages write where a value is missing, in lower case.
-NULL_WORDS = (
-    "null", "none", "nan", "nat", "n/a", "#n/a", "#na", "#null!", "#ref!", "#value!", "#name?", "#div/0!", "\\n",
-    "(null)", "<null>", "<na>", "[null]", "undefined", "(none)", "<none>", "-", "--", "---", "–", "—",
-)  # fmt: skip
-LONGEST_NULL = max(len(word.encode()) for word in NULL_WORDS)
 ODD = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f\ufeff]"
 # What Windows-1252 puts where Unicode has control characters.
 WINDOWS = {
@@ -82,8 +77,8 @@ def normalised(strings: pl.Series) -> pl.Series:
 
 def without_null_words(strings: pl.Series) -> tuple[pl.Series, dict[str, int]]:
     """Null in place of words that stand for it, and how often each stood there."""
-    short = strings.filter((strings.str.len_bytes() <= LONGEST_NULL).fill_null(False))
-    found = short.filter(short.str.to_lowercase().is_in(list(NULL_WORDS)))
+    short = strings.filter((strings.str.len_bytes() <= LONGEST).fill_null(False))
+    found = short.filter(short.str.to_lowercase().is_in(list(NULL_WORDS)) | short.is_in(list(EXACT_WORDS)))
     if found.is_empty():
         return strings, {}
     counts = found.value_counts(sort=True)

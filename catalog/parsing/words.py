@@ -170,12 +170,13 @@ def booleans(column: pl.Series, counts: bool = False) -> Truths:
     if column.dtype == pl.Boolean:
         return Truths(column, column.is_null() & False)
     strings = texts(column).values
-    numbers = strings.cast(pl.Float64, strict=False)
+    numbers = strings.str.replace(r"^(\d+)\+$", "$1").cast(pl.Float64, strict=False)
     # Beyond 2 numbers are pieces in stock, whatever the column is called; 2 alone may be any code.
     counts = counts or bool((numbers > 2).any())
     yes = (numbers > 0 if counts else numbers == 1).fill_null(False)
     no = (numbers <= 0).fill_null(False)
-    words = strings.str.to_lowercase().str.replace(r"^.*schema\.org/", "").str.replace_all(r"[^\pL\pN]+", "")
+    words = strings.str.to_lowercase().str.replace(r"^(?:.*schema\.org/|schema:)", "")
+    words = words.str.replace_all(r"[^\pL\pN]+", "")
     yes = yes | (words.is_in(list(TRUE_WORDS)) & numbers.is_null()).fill_null(False)
     no = no | (words.is_in(list(FALSE_WORDS)) & numbers.is_null()).fill_null(False)
     values = yes.set(~(yes | no), None)

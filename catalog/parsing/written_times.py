@@ -13,26 +13,27 @@ TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%
 # Beginnings of the names of months in English, German, French, Spanish, Italian and Dutch.
 MONTHS = (
     ("jan", "ene", "gen"), ("feb", "fév", "fev"), ("mar", "mär", "mrz", "mrt", "maa"), ("apr", "avr", "abr"),
-    ("may", "mai", "mag", "mei"), ("jun", "juin", "giu"), ("jul", "juil", "lug"), ("aug", "aoû", "aou", "ago"),
+    ("may", "mai", "mag", "mei", "maj"), ("jun", "juin", "giu"), ("jul", "juil", "lug"), ("aug", "aoû", "aou", "ago"),
     ("sep", "set"), ("oct", "okt", "ott"), ("nov",), ("dec", "dez", "déc", "dic"),
 )  # fmt: skip
 MONTH_OF = {name: number for number, names in enumerate(MONTHS, start=1) for name in names}
 CLOCK = (
-    r"(?:[ T,]+(?:um |at |à )?(?<hour>\d{1,2})[:h.](?<minute>\d{2})(?:[:.](?<second>\d{2})(?<part>[.,]\d+)?)?"
-    r"\s*(?:(?<half>[AaPp])\.?[Mm]\.?)?\s*(?:Uhr)?\s*(?<zone>Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)?(?:\s*\([A-Z]{3,4}\))?)?$"
+    r"(?:[ T,]+(?:- |um |at |à )?(?<hour>\d{1,2})[:h.](?<minute>\d{2})(?:[:.](?<second>\d{2})(?<part>[.,]\d+)?)?"
+    r"\s*(?:(?<half>[AaPp])\.?[Mm]\.?)?\s*(?:Uhr)?\s*(?:GMT|UTC)?(?<zone>Z|[+-]\d{2}(?::?\d{2})?)?(?:\s*\([^)]*\))?)?$"
 )
 WEEKDAY = r"(?i)^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+"
 # Day and month by number: which is which is for the whole column to say.
 NUMERIC = rf"^(?<a>\d{{1,2}})(?<mark>[/.\-])(?<b>\d{{1,2}})[/.\-](?<c>\d{{4}}|\d{{2}}){CLOCK}"
 DAY_FIRST = (
-    r"^(?<day>\d{1,2})(?:st|nd|rd|th|er)?[.\-/ ]+(?:de )?(?<month>\pL{3,10})\.?(?: de)?[.\-/, ]+(?<year>\d{4})" + CLOCK
+    r"^(?<day>\d{1,2})(?:st|nd|rd|th|er)?[.\-/ ]+(?:de )?(?<month>\pL{3,10})\.?(?: de)?[.\-/, ]+"
+    r"(?<year>\d{4}|\d{2})" + CLOCK
 )
 MONTH_FIRST = rf"^(?<month>\pL{{3,10}})\.?[\- ]+(?<day>\d{{1,2}})(?:st|nd|rd|th)?[,\- ]+(?<year>\d{{4}}){CLOCK}"
 YEAR_FIRST = rf"^(?<year>\d{{4}})[\-/. ](?<month>\d{{1,2}}|\pL{{3,10}})[\-/. ](?<day>\d{{1,2}}){CLOCK}"
 # `Wed May 01 10:07:00 2024`, with or without a zone before the year.
 UNIX = (
-    r"^(?<month>\pL{3}) +(?<day>\d{1,2}) (?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?(?: (?<zone>UTC|GMT))?"
-    r" (?<year>\d{4})$"
+    r"^(?<month>\pL{3}) +(?<day>\d{1,2}) (?<hour>\d{2}):(?<minute>\d{2})(?::(?<second>\d{2}))?"
+    r"(?: (?:UTC|GMT|(?<zone>[+-]\d{4})))? (?<year>\d{4})$"
 )
 ORDERS = {"day/month/year": "abc", "month/day/year": "bac", "year/month/day": "cba"}
 REMEDY = "say which it is with --date-format '%d{0}%m{0}%Y{1}' or --date-format '%m{0}%d{0}%Y{1}'"
@@ -60,6 +61,7 @@ def iso_moments(strings: pl.Series) -> pl.Series:
     plain = strings.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "$1-$2-$3")
     plain = plain.str.replace(r"^(\d{4})(\d{2})(\d{2})[Tt ](\d{2}):?(\d{2}):?(\d{2})?", "$1-$2-$3 $4:$5:$6")
     plain = plain.str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2}):($|[^\d])", "$1$2")
+    plain = plain.str.replace(r"^(\d{4}-\d{1,2}-\d{1,2}[Tt ]\d{2})$", "$1:00")
     plain = plain.str.replace(r"^(\d{4}-\d{1,2}-\d{1,2})[Tt]", "$1 ").str.replace(r"(\d{2}),(\d+)", "$1.$2")
     # Beside its offset the name of a zone says nothing more.
     plain = plain.str.replace(r"([Zz]|[+-]\d{2}:?\d{2})\[[A-Za-z_/]+\]$", "$1")
@@ -81,7 +83,7 @@ def iso_moments(strings: pl.Series) -> pl.Series:
 def reorder(strings: pl.Series, now: datetime) -> Reordered:
     """Times in other forms than ISO 8601 rewritten in it."""
     plain = strings.str.normalize("NFKC").str.replace_all(r"\s+", " ").str.replace(WEEKDAY, "")
-    plain = plain.str.replace(r"^(\d{4})年(\d{1,2})月(\d{1,2})日?", "$1-$2-$3").str.replace(
+    plain = plain.str.replace(r"^(\d{4})[年년] ?(\d{1,2})[月월] ?(\d{1,2})[日일]?", "$1-$2-$3").str.replace(
         r"(\d)[時时点](\d{1,2})分?", "$1:$2"
     )
     iso = pl.Series([None], dtype=pl.String).new_from_index(0, len(plain))
@@ -144,7 +146,9 @@ def _iso(year: pl.Series, month: pl.Series, day: pl.Series, parts: pl.DataFrame)
         twelve = (hour % 12) + (half == "p").fill_null(False).cast(pl.Int64) * 12
         hour = twelve.zip_with(half.is_not_null(), hour)
         day = day.set(wrong.fill_null(False), None)
-    full = ("20" + year).zip_with(year.str.len_bytes() <= 2, year)
+    # 70 to 99 are years of the last century, as strptime has it.
+    short = ("19" + year).zip_with((year >= "70").fill_null(False), "20" + year)
+    full = short.zip_with((year.str.len_bytes() == 2).fill_null(False), year)
     date = full + "-" + month.cast(pl.String).str.zfill(2) + "-" + day.str.zfill(2)
     fraction = (parts["part"] if "part" in parts.columns else pl.Series([""]).new_from_index(0, len(date))).fill_null(
         ""

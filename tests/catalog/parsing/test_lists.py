@@ -13,7 +13,8 @@ PATHS = {
     '[{"categories": ["wear", "shoes"]}]': ["wear", "shoes"],
     '{"name": "Rugs", "parent": {"name": "Home"}}': ["Home", "Rugs"], "A > B | C > D": ["A", "B"],
     "A > B; C > D": ["A", "B"], "Home &gt; Pots &amp; Pans": ["Home", "Pots & Pans"], "Home » Pans": ["Home", "Pans"],
-    "NULL": None, "[]": None, '["<b>Oak</b>", "Tables"]': ["Oak", "Tables"],
+    "Home->Pans": ["Home", "Pans"], '{"0": "Home", "1": "Pans"}': ["Home", "Pans"], "NULL": None,
+    "[]": None, '["<b>Oak</b>", "Tables"]': ["Oak", "Tables"],
 }  # fmt: skip
 
 

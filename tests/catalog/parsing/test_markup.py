@@ -18,6 +18,7 @@ from hypothesis import strategies as st
         ("<![CDATA[<b>Oak</b> table]]>", "Oak table"),
         ("caf&#233; &#x20AC;5 &quot;x&quot;", 'café €5 "x"'),
         ("<p title=5\">text</p><p title=5\">more</p>", "text. more"),
+        ("Oak table <a href=\"https://shop", "Oak table"),
         ("<o:p></o:p><span style=\"color:red\">Red</span>", "Red"),
     ],
 )  # fmt: skip

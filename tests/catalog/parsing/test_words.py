@@ -7,7 +7,7 @@ from hubspoke.catalog import parsing
 YES = [
     "in stock", "In Stock", "in_stock", "InStock", "https://schema.org/InStock", "preorder", "pre-order", "backorder",
     "onbackorder", "limited availability", "available for order", "active", "enabled", "published", "ja", "auf Lager",
-    "lieferbar", "verfügbar", "en stock", "disponible", "Y", "true", "on", "1", "1.0",
+    "lieferbar", "verfügbar", "en stock", "disponible", "Y", "true", "on", "1", "1.0", "10+", "schema:InStock",
 ]  # fmt: skip
 NO = [
     "out of stock", "out-of-stock", "OutOfStock", "http://schema.org/OutOfStock", "Sold_Out", "soldout", "discontinued",
