@@ -69,7 +69,9 @@ def decoded(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     Fields that `dtype` lacks are left aside and those that the column lacks are null; what is no such JSON is null.
     """
     if column.dtype == pl.String:
-        return _decoded_text(column, dtype)
+        # Polars takes cells for lines: blank ones would get lost, and line breaks make two of one.
+        lines = column.str.replace_all(r"[\r\n]+", " ").str.strip_chars()
+        return _decoded_text(lines.set((lines == "").fill_null(False), None), dtype)
     # Named for itself: fields of structs may bear any name.
     frame = column.alias("column").to_frame().with_columns(fitted=_fitted(pl.col("column"), column.dtype, dtype))
     return frame["fitted"].alias(column.name)
@@ -77,13 +79,16 @@ def decoded(column: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 def _decoded_text(column: pl.Series, dtype: pl.DataType) -> pl.Series:
     try:
-        return column.str.json_decode(dtype)
+        found = column.str.json_decode(dtype)
     except pl.exceptions.PolarsError:
-        if len(column) == 1:
-            return pl.Series(column.name, [None], dtype=dtype)
-        # One broken cell must not cost the others: it is looked for by halving.
-        middle = len(column) // 2
-        return pl.concat([_decoded_text(part, dtype) for part in (column.slice(0, middle), column.slice(middle))])
+        found = None
+    if found is not None and len(found) == len(column):
+        return found
+    if len(column) == 1:
+        return pl.Series(column.name, [None], dtype=dtype)
+    # One broken cell must not cost the others: it is looked for by halving.
+    middle = len(column) // 2
+    return pl.concat([_decoded_text(part, dtype) for part in (column.slice(0, middle), column.slice(middle))])
 
 
 def _fitted(expr: pl.Expr, given: pl.DataType, wanted: pl.DataType) -> pl.Expr:

@@ -39,6 +39,8 @@ OPTIONS = ("1", "2", "3")
 STATUS = {"active": True, "published": True, "draft": False, "archived": False, "unlisted": False}
 # What stands in the first row of a product only.
 OF_PRODUCT = ("handle", "title", "description", "brand", "category_path", "status", "published")
+# How it is taxed and sent says nothing about a product.
+LOGISTICS = r"(variant )?(charge tax|taxable|tax code|requires shipping|fulfillment service)"
 OF_PICTURE = r"image .*"
 OF_VARIANT = (
     r"(variant|inventory|weight|unit price|price|compare at|included|barcode|charge tax|tax code|requires shipping"
@@ -102,7 +104,7 @@ def _notes(export: _Export) -> tuple[str, ...]:
     if many.is_empty():
         return ()
     return (
-        f"{many.sum()} variants of {len(many)} products are read as one item a product, at their lowest price; "
+        f"products of several variants: {len(many)}, each one item at the lowest price of its variants; "
         "--level variant makes every variant an item",
     )
 
@@ -124,7 +126,9 @@ def _read(fields: Fields, layout: Layout, sources: dict[str, str]) -> _Export:
             **{f"value{n}": fields.text(f"option{n} value") for n in OPTIONS},
         }
     ).with_row_index("index")
-    fields.drop(r"option\d linked to")
+    fields.drop(
+        r"option\d linked to", r"(variant )?(charge tax|taxable|tax code|requires shipping|fulfillment service)"
+    )
     rest = fields.rest(layout, sources)
     rows = rows.with_columns(parsing.text(column).alias(f"own {name}") for name, column in rest.items())
     rows = _grouped(rows)
