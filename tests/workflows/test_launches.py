@@ -94,7 +94,7 @@ def test_too_few_events_leave_the_hub_to_serve(ready: Workspace, catalog: Any, e
     result = ready.launch("lamps", catalog, events=two, config=tiny_spoke, sessions=SessionSettings(mode="per_user"))
     assert (result.mode, result.release) == ("day zero", "release:lamps/1")
     assert {answer.served_by for answer in result.recommendations} == {"hub:1"}
-    assert any("wait for more events" in note for note in notes)
+    assert any("more events" in note for note in notes)
     later = ready.launch("lamps", catalog, events=events, config=tiny_spoke)
     assert (later.mode, ready.recommend("lamps", ["lamps-0001"]).served_by) == ("trained", later.steps[-3]["ref"])
 
