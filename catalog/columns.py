@@ -121,6 +121,20 @@ def add_time(intake: Intake, name: str, now: datetime | None) -> parsing.Timesta
     return found
 
 
+def add_created_at(intake: Intake, now: datetime | None) -> None:
+    """When an item came to be; a mere counter is no time."""
+    found = add_time(intake, "created_at", now)
+    bad, message = found.bad, "created_at {value} is no time; write it like 2017-01-31T14:05:00Z."
+    if found.doubt is not None:
+        message = f"created_at {{value}} is not read, as all {found.doubt}."
+    elif found.kind == "order":
+        bad = bad | found.values.is_not_null()
+        intake.columns["created_at"] = found.values.clear(len(bad))
+    raw = intake.column("created_at")
+    intake.add("bad_created_at", bad, message, column="created_at", values=raw, drop=False)
+    intake.notes += [f"created_at: {found.span}"] if found.span else []
+
+
 def note_absent(intake: Intake, name: str, absent: Mapping[str, int]) -> None:
     """Words that were read as missing."""
     if absent:

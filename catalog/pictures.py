@@ -32,7 +32,10 @@ def add_pictures(
 ) -> Path | None:
     """Paths and hashes of the pictures that passed, aligned, null where an item is left with none; and their folder."""
     limits = limits or ImageLimits()
-    images = picture_lists(intake.column("image"), root)
+    raw = intake.column("image")
+    images = picture_lists(raw, root)
+    message = "image {value} names neither a file nor an address; name one, or clear the value."
+    intake.add("bad_image", parsing.pictures(raw).bad, message, column="image", values=raw, drop=False)
     if by_id and root is not None and not _name_files(images):
         files = pictures_by_id(intake.columns["item_id"], root)
         found = len(files) - files.null_count()

@@ -9,7 +9,17 @@ import polars as pl
 
 from ..errors import InvalidDataError
 from . import parsing
-from .columns import add_available, add_category_path, add_currency, add_ids, add_number, add_text, add_time, counted
+from .columns import (
+    add_available,
+    add_category_path,
+    add_created_at,
+    add_currency,
+    add_ids,
+    add_number,
+    add_text,
+    add_time,
+    counted,
+)
 from .downloads import Downloads
 from .event_words import EventWords
 from .headlines import Span, no_events, no_text
@@ -23,8 +33,6 @@ from .tables import Source
 from .transforms import Origin
 from .validation import Step
 from .variants import name_products
-
-TIME_REMEDY = "{name} {value} is no time; write it like 2017-01-31T14:05:00Z."
 
 
 def read_items(
@@ -57,11 +65,7 @@ def read_items(
         columns[name] = columns[name].set(negative, None)
     add_currency(intake, amounts)
     add_available(intake)
-    created = add_time(intake, "created_at", now)
-    message = TIME_REMEDY if created.doubt is None else f"created_at {{value}} is not read, as all {created.doubt}."
-    intake.add("bad_created_at", created.bad, message.replace("{name}", "created_at"), column="created_at",
-               values=intake.column("created_at"), drop=False)  # fmt: skip
-    intake.notes += [f"created_at: {created.span}"] if created.span else []
+    add_created_at(intake, now)
     root = Path(image_root) if image_root is not None else intake.path and intake.path.parent
     root = add_pictures(intake, root, limits, by_id=image_root is not None, downloads=downloads)
     _check_text(intake)

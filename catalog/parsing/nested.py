@@ -28,6 +28,7 @@ KEYS_ONLY = ("id", "uid", "uuid", "type")
 
 WORDS = {"true": True, "false": False, "null": None, "nan": None, "NaN": None, "undefined": None}
 SENTENCE_ENDS = (".", "!", "?", "…", "。")
+SHOWN = 200  # characters of a nested cell in a message
 MAX_LITERAL = 1_000_000  # characters of a Python list or object that are looked at
 
 Flatten = Callable[[Any], "str | None"]
@@ -67,7 +68,7 @@ def plain(column: pl.Series, flatten: Flatten | None = None) -> Plain:
 def shown(column: pl.Series) -> pl.Series:
     """Cells as a message shows them: those of dtypes that polars does not write as Python does."""
     if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Duration):
-        return pl.Series([None if cell is None else str(cell) for cell in column.to_list()], dtype=pl.String)
+        return pl.Series([None if cell is None else str(cell)[:SHOWN] for cell in column.to_list()], dtype=pl.String)
     return column
 
 

@@ -97,6 +97,9 @@ def test_times_in_doubt_stop_events_and_cost_items_only_their_value() -> None:
         events({"timestamp": ["01/02/2024", "03/04/2024"]}, on_error="skip")
     layout = Layout(date_format="%d/%m/%Y")
     assert events({"timestamp": ["01/02/2024"]}, layout=layout).frame["timestamp"][0].month == 2
+    counted = items({"created_at": [2019, None]})
+    assert counted.report.counts == {"bad_created_at": 1}
+    assert counted.frame["created_at"].to_list() == [None, None]
     result = items({"created_at": ["01/02/2024"]})
     assert result.report.counts == {"bad_created_at": 1}
     assert "--date-format '%d/%m/%Y'" in result.report.problems[0].message
@@ -136,4 +139,5 @@ def test_parquet_of_any_dtype_is_read_or_refused_by_name(tmp_path: Path) -> None
     assert result.frame["attributes"].to_list() == [
         [{"key": "took", "value": "PT0.005S"}, {"key": "tags", "value": "a"}, {"key": "c", "value": "1"}]
     ]
+    assert result.report.counts == {"missing_item_id": 1, "bad_image": 2}
     assert "columns left out, as they hold bytes that are no text: raw" in result.report.notes
