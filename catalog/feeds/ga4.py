@@ -99,7 +99,9 @@ class GA4(Feed):
             notes.append(f"{repeated} rows repeat user, microsecond, event and item, and count once")
         notes += _users(unique)
         made = beside(Table(_named(unique), unique["row"], faults), table, "events", _aside(table))
+        item = _flat(table, "item_id") or "items"
         sources = {name: source for name, source in self.reads.items() if name in made.frame.columns}
+        sources["item_id"] = item
         return Shaped(made, sources, tuple(notes), tuple(steps))
 
 

@@ -70,7 +70,7 @@ class GA4Report(Feed):
             )
         kept, steps = _without_totals(table, time, item)
         frame = kept.frame
-        own = {"user_id": text(frame[user]), "item_id": text(frame[item]), "timestamp": _moment(frame[time])}
+        own = {"user_id": text(frame[user]), "item_id": text(frame[item]), "timestamp": _moment(frame[time], layout)}
         base = pl.DataFrame(own).with_columns(pl.when(~pl.all().is_in(NOT_SET)).then(pl.all()))
         sources = {"user_id": user, "item_id": item, "timestamp": time}
         counts = {name: COUNTS[plain] for plain, name in columns.items() if plain in COUNTS}
@@ -124,10 +124,9 @@ def _without_totals(table: Table, time: str, item: str) -> tuple[Table, list[Ste
     return left, [Step("lines of totals left out", table.frame.height, left.frame.height)]
 
 
-def _moment(column: pl.Series) -> pl.Series:
-    """`2024011510` and `202401151005` as times written out; anything else stays."""
-    return (
-        text(column)
-        .str.replace(r"^(\d{4})(\d\d)(\d\d)(\d\d)$", "$1-$2-$3 $4:00")
-        .str.replace(r"^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)$", "$1-$2-$3 $4:$5")
-    )
+def _moment(column: pl.Series, layout: Layout) -> pl.Series:
+    """`2024011510` and `202401151005` as times written out; anything else stays, as where the layout knows better."""
+    if layout.date_format or layout.time_unit:
+        return column
+    hours = text(column).str.replace(r"^(\d{4})(\d\d)(\d\d)(\d\d)$", "$1-$2-$3 $4:00")
+    return hours.str.replace(r"^(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)$", "$1-$2-$3 $4:$5")

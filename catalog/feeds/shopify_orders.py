@@ -14,7 +14,7 @@ from ..validation import Step
 from .base import Feed, Shaped, has
 from .shaping import amounts, beside, counted
 
-NEEDED = ("Name", "Lineitem quantity", "Lineitem price", "Lineitem sku", "Created at")
+NEEDED = ("Name", "Lineitem quantity", "Lineitem price", "Created at")
 # Fields of the order, which its further rows leave empty.
 ORDER = ("Financial Status", "Cancelled at", "Created at", "Customer ID", "Email", "Phone")
 USERS = ("Customer ID", "Email", "Phone")
@@ -50,33 +50,38 @@ class ShopifyOrders(Feed):
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """Order fields filled down, sales only."""
         self.require(table, NEEDED)
-        orders = [text(table.frame[name]).alias(name) for name in ORDER if name in table.frame.columns]
+        # What is mapped by hand to a field of the order is filled down as well.
+        claimed = {name: layout.claimed[name] for name in ("user_id", "timestamp") if name in layout.claimed}
+        fields = dict.fromkeys((*ORDER, *claimed.values()))
+        orders = [text(table.frame[name]).alias(name) for name in fields if name in table.frame.columns]
         filled = pl.DataFrame([text(table.frame["Name"]), *orders]).with_columns(
             pl.col(column.name).drop_nulls().first().over("Name") for column in orders
         )
-        users = [name for name in USERS if name in filled.columns]
+        users = [claimed["user_id"]] if "user_id" in claimed else [name for name in USERS if name in filled.columns]
         self.require(table, () if users else ("Email",))
+        item = "Lineitem sku" if has(table, "Lineitem sku") else "Lineitem name"
         status = _status(filled)
         sold = ~status.is_in(["cancelled", *NO_SALE])
         frame = pl.DataFrame(
             [
                 filled.select(pl.coalesce(*users)).to_series().alias("user_id"),
-                table.frame["Lineitem sku"].alias("item_id"),
-                filled["Created at"].alias("timestamp"),
+                table.frame[item].alias("item_id"),
+                filled[claimed.get("timestamp", "Created at")].alias("timestamp"),
                 filled["Name"].alias("session_id"),
                 amounts(table.frame["Lineitem price"], table.frame["Lineitem quantity"]).alias("value"),
                 table.frame["Lineitem quantity"].alias("quantity"),
             ]
         ).with_columns(event_type=pl.lit("purchase"))
         aside = [name for name in table.frame.columns if re.fullmatch(ASIDE, name)]
-        made = beside(Table(frame.filter(sold), table.rows.filter(sold)), table, "events", (*NEEDED, *ORDER, *aside))
+        used = (*NEEDED, item, *fields, *aside)
+        made = beside(Table(frame.filter(sold), table.rows.filter(sold)), table, "events", used)
         notes = []
         if not sold.all():
             notes.append(f"lines of orders that are no sales were left out: {counted(status.filter(~sold))}")
         if partly := int((status == "partially_refunded").sum()):
             notes.append(f"{partly} lines of partially refunded orders stay: the export does not say which went back")
         step = Step("lines of orders that are no sales left out", table.frame.height, made.frame.height)
-        return Shaped(made, self.reads, tuple(notes), (step,))
+        return Shaped(made, {**self.reads, "item_id": item, **claimed}, tuple(notes), (step,))
 
 
 def _status(orders: pl.DataFrame) -> pl.Series:

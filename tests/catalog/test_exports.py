@@ -6,13 +6,13 @@ from typing import get_args
 
 import polars as pl
 import pytest
-from hubspoke.catalog.exports import ExportFormat, write_export
+from hubspoke.catalog.exports import ExportFormat, file_name, write_export
 from hubspoke.catalog.readers import read_events, read_items
 from hubspoke.catalog.schema import EVENT_SCHEMA, ITEM_SCHEMA, TimeKind
 from polars.testing import assert_frame_equal
 
 START = datetime(2024, 3, 2, 9, 0, 0, 123456, UTC)
-PAIRS = [{"key": "colour", "value": 'deep "red"'}, {"key": "size, cm", "value": "12 x 13"}]
+PAIRS = [{"key": "colour", "value": 'deep "red"'}, {"key": "size, cm", "value": "12\t13"}]
 ITEMS = pl.DataFrame(
     {
         "item_id": ["007", "b'8", "c"],
@@ -62,7 +62,7 @@ CASES = {
 def test_events_come_back_as_they_were(tmp_path: Path, case: str, format: ExportFormat) -> None:
     frame, kind = CASES[case]
     time_kind: TimeKind = kind  # type: ignore[assignment]
-    path = tmp_path / f"events.{'tsv' if format == 'recbole' else format}"
+    path = tmp_path / file_name("events", format, "tea")
     write_export(frame, "events", path, format, time_kind)
     read = read_events(path, item_ids=ITEMS["item_id"])
     assert_frame_equal(read.frame, frame)
@@ -72,7 +72,7 @@ def test_events_come_back_as_they_were(tmp_path: Path, case: str, format: Export
 
 @pytest.mark.parametrize("format", get_args(ExportFormat))
 def test_items_come_back_as_they_were(tmp_path: Path, format: ExportFormat) -> None:
-    path = tmp_path / f"items.{'tsv' if format == 'recbole' else format}"
+    path = tmp_path / file_name("items", format, "tea")
     write_export(ITEMS, "items", path, format, "real")
     assert_frame_equal(read_items(path).frame, ITEMS)
 

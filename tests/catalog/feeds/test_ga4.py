@@ -88,3 +88,9 @@ def test_prices_that_are_no_numbers_are_reported_by_the_reader() -> None:
         }
     )
     assert GA4().shape(whole_table(frame), Layout()).table.frame["value"].to_list() == ["9.0", "free"]
+
+
+def test_a_map_that_names_the_list_of_items_says_what_is_read_anyway() -> None:
+    result = read_events(FILE, {"item_id": "items", "user_id": "user_pseudo_id"}, on_error="skip")
+    assert set(result.frame["user_id"]) == {"9.1"}
+    assert set(result.frame["item_id"]) == {"cup", "pan", None}
