@@ -26,8 +26,11 @@ class Fields:
 
     def __init__(self, table: Table, prefix: str = "") -> None:
         self.frame = table.frame
-        # Of two names that are plainly the same the first counts.
-        self.names = {plain(name).removeprefix(f"{prefix} "): name for name in reversed(table.frame.columns)}
+        # Of two names that are plainly the same the first counts, and those with the prefix before all others.
+        names = sorted(reversed(table.frame.columns), key=lambda name: plain(name).startswith(f"{prefix} "))
+        self.names = {plain(name).removeprefix(f"{prefix} "): name for name in names}
+        # Feeds may write `title` in one item and `g:title` in the next.
+        self.bare = {plain(name): name for name in names} if prefix else {}
         self.read: set[str] = set()
         self.left: dict[str, pl.Series] = {}
 
@@ -45,7 +48,12 @@ class Fields:
         if column is None:
             return nulls(self.frame.height)
         self.read.add(column)
-        return parsing.text(self.frame[column])
+        found = parsing.text(self.frame[column])
+        bare = next((self.bare[name] for name in names if self.names.get(name) == column and name in self.bare), column)
+        if bare == column or not found.null_count():
+            return found
+        self.read.add(bare)
+        return found.zip_with(found.is_not_null(), parsing.text(self.frame[bare]))
 
     def raw(self, name: str) -> pl.Series:
         """That column as it is, or nulls."""

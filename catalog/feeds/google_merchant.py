@@ -21,7 +21,7 @@ from .fields import Fields, addresses, constant, currencies, on_sale, pairs, pla
 COLUMNS = {
     "item_id": ("id",),
     "title": ("title",),
-    "description": ("description",),
+    "description": ("description", "summary", "content"),  # the latter two are those of Atom
     "brand": ("brand",),
     "category_path": ("product type", "google product category"),
     "price": ("price",),
@@ -52,7 +52,7 @@ class GoogleMerchant(Feed):
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "id",
         "title": "title",
-        "description": "description",
+        "description": "description, or the summary or content of Atom",
         "brand": "brand",
         "category_path": "product_type, else google_product_category where it is a path and no number",
         "price": "price, or sale_price within sale_price_effective_date",
@@ -86,6 +86,7 @@ class GoogleMerchant(Feed):
         frame = pl.DataFrame(
             {
                 **{name: fields.text(*columns) for name, columns in COLUMNS.items()},
+                "description": fields.first(*COLUMNS["description"]),
                 "category_path": self._category(fields),
                 "price": paid,
                 "currency": currencies(paid),

@@ -205,9 +205,11 @@ def _stock(fields: Fields) -> pl.Series:
 
 
 def _times(column: pl.Series) -> pl.Series:
-    """Times of `TIMES` in ISO 8601, others as they are."""
+    """A column of `TIMES` in ISO 8601, as it is where one of them has the day first, which tells of all."""
     read = [column.str.to_datetime(form, strict=False).dt.strftime("%Y-%m-%d %H:%M:%S") for form in TIMES]
-    return pl.select(pl.coalesce(*read, column)).to_series()
+    found = pl.select(pl.coalesce(read)).to_series()
+    other = column.filter(found.is_null()).str.contains(r"^\d{1,2}/\d{1,2}/").any()
+    return column if other else found.zip_with(found.is_not_null(), column)
 
 
 def _attributes(column: pl.Series) -> pl.Series:

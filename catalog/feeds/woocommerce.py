@@ -68,6 +68,9 @@ class WooCommerce(Feed):
         """The names that the exporter writes."""
         names = {plain(name) for name in table.frame.columns}
         telling = {"regular price", "visibility in catalog", "tax status", "in stock", "short description"}
+        if {"catalog visibility", "stock status"} & names:
+            # What the shop's programming interface gives has other names, and objects in its cells.
+            return False
         return {"type", "name"} <= names and not names.isdisjoint({"id", "sku"}) and len(names & telling) >= 2
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
@@ -108,7 +111,8 @@ class WooCommerce(Feed):
         variation = fields.text("type").str.to_lowercase().str.contains("variation").fill_null(False)
         numbers = sorted(int(name.split()[1]) for name in fields.names if re.fullmatch(r"attribute \d+ name", name))
         attributes = [(fields.text(f"attribute {n} name"), fields.text(f"attribute {n} value s")) for n in numbers]
-        description = fields.first("description", "short description")
+        # The exporter writes line feeds as a backslash and an n.
+        description = fields.first("description", "short description").str.replace_all(r"(?:\\r)?\\n", "\n")
         fields.leave("short description", fields.text("description").is_not_null())
         categories = fields.text("categories").str.replace_all("\\,", "\x1f", literal=True)
         path, several = deepest(categories, ",", ">")

@@ -113,3 +113,43 @@ def test_pandas_frames_are_read_as_files_are() -> None:
     assert rows(result, "item_id", "price", "available") == [
         ("felt-hat", 29.0, True), ("clay-pot", 8.0, False), ("tin-cup", 5.0, False)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns", "expected"),
+    [
+        (
+            "rss.xml",
+            '<rss xmlns:g="x"><channel><item><g:id>1</g:id><title>Pan</title><description>Iron</description>'
+            "<g:price>5 EUR</g:price></item><item><g:id>2</g:id><g:title>Pot</g:title><g:description>Clay"
+            "</g:description><g:price>6 EUR</g:price></item></channel></rss>",
+            ("item_id", "title", "description"),
+            [("1", "Pan", "Iron"), ("2", "Pot", "Clay")],
+        ),
+        (
+            "atom.xml",
+            '<feed xmlns:g="x"><entry><id>tag:a,1</id><g:id>1</g:id><title>Lamp</title><summary>Desk lamp</summary>'
+            "<g:price>5 EUR</g:price></entry><entry><id>tag:a,2</id><g:id>2</g:id><title>Bulb</title>"
+            "<g:price>6 EUR</g:price></entry></feed>",
+            ("item_id", "title", "description"),
+            [("1", "Lamp", "Desk lamp"), ("2", "Bulb", None)],
+        ),
+        (
+            "woo.csv",
+            WOO + '1,simple,A,Cap,1,1,5,,,"Warm\\n\\n<ul>\\n<li>Wool</li></ul>",taxable\n',
+            ("item_id", "description"),
+            [("A", "Warm. Wool")],
+        ),
+        (
+            "magento.csv",
+            'sku,name,product_type,product_online,created_at\na,Pan,simple,1,"4/3/24, 1:05 PM"\n'
+            'b,Pot,simple,1,"31/3/24, 1:05 PM"\n',
+            ("item_id", "created_at"),
+            [("a", datetime(2024, 3, 4, 13, 5, tzinfo=UTC)), ("b", datetime(2024, 3, 31, 13, 5, tzinfo=UTC))],
+        ),
+    ],
+)  # fmt: skip
+def test_what_programs_write_each_in_their_own_way(
+    read: Callable[..., ReadResult], name: str, text: str, columns: tuple[str, ...], expected: list[object]
+) -> None:
+    assert rows(read(text, name=name), *columns) == expected
