@@ -27,7 +27,7 @@ class Fields:
     def __init__(self, table: Table, prefix: str = "") -> None:
         self.frame = table.frame
         # Of two names that are plainly the same the first counts, and those with the prefix before all others.
-        names = sorted(reversed(table.frame.columns), key=lambda name: plain(name).startswith(f"{prefix} "))
+        names = sorted(table.frame.columns[::-1], key=lambda name: plain(name).startswith(f"{prefix} "))
         self.names = {plain(name).removeprefix(f"{prefix} "): name for name in names}
         # Feeds may write `title` in one item and `g:title` in the next.
         self.bare = {plain(name): name for name in names} if prefix else {}

@@ -8,8 +8,8 @@ import polars as pl
 
 # Only tags that exist count. Inline ones vanish, those of lines become a space, those of blocks end a sentence.
 INLINE = (
-    "a|abbr|acronym|b|bdi|bdo|big|cite|code|data|del|dfn|em|font|i|ins|kbd|mark|o:p|q|s|samp|small|span|strike|strong"
-    "|sub|sup|time|tt|u|var|wbr"
+    "a|abbr|acronym|b|bdi|bdo|big|cite|code|data|del|dfn|em|font|i|ins|kbd|mark|q|s|samp|small|span|strike|strong"
+    r"|sub|sup|time|tt|u|var|wbr|[a-z]\w*:\w+"
 )
 LINES = "br|td|th|img|input|button|label|picture|source|select|option|svg|path|col|colgroup|area|map|param|embed|object"
 BLOCKS = (
@@ -24,12 +24,18 @@ REMOVED = (
     r"(?s)<!--.*?-->",
     r"(?i)<!doctype\b[^>]*>",
     r"(?s)<\?xml\b.*?\?>",
+    # Scripts and styles that the end of a text cuts off.
+    r"(?is)<(?:script|style)\b[^<>]*>[^<]*?[{}=;].*$",
+    # What page builders and templates leave: [vc_row], [x width="1/2"], {{widget type="..."}}, {% if a %}.
+    r"\[/?(?:[a-z]+_[a-z0-9_]+|gallery|caption|embed|playlist)(?:\s[^\[\]<>]*)?/?\]",
+    r"\[[a-z][a-z0-9-]*(?:\s+[a-z_-]+=\"[^\"\[\]]*\")+\s*/?\]",
+    r"\{\{[^{}]*\}\}|\{%[^{}]*%\}",
 )
 CDATA = r"(?s)<!\[CDATA\[(.*?)\]\]>"
 ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
-MARKED = rf"<[A-Za-z/!?]|{ENTITY}"
 # A tag that the end of a text cuts off.
 CUT = rf"(?i)<(?:{INLINE}|{LINES}|{BLOCKS})\s+[a-z-]+=[^<>]*$"
+MARKED = rf"<[A-Za-z/!?]|{ENTITY}|\[/?[a-z]|\{{[{{%]"
 BREAK = "\x1e"  # stands for the end of a block until it is known what goes before it
 ROUNDS = 3  # escaped markup shows itself only once it is unescaped
 

@@ -19,6 +19,11 @@ from hypothesis import strategies as st
         ("caf&#233; &#x20AC;5 &quot;x&quot;", 'café €5 "x"'),
         ("<p title=5\">text</p><p title=5\">more</p>", "text. more"),
         ("Oak table <a href=\"https://shop", "Oak table"),
+        ("Oak<script>var a = '<b>';", "Oak"),
+        ("Oak <style>.a{b:c}", "Oak"),
+        ("<w:Doc><w:View>Oak</w:View></w:Doc>", "Oak"),
+        ("[vc_row][vc_column width=\"1/2\"]Oak[/vc_column][/vc_row] [gallery ids=\"1,2\"] [tabs x=\"1\"]", "Oak"),
+        ("Oak {{widget type=\"A\\B\"}} and {% if a %}ash{% endif %}", "Oak and ash"),
         ("<o:p></o:p><span style=\"color:red\">Red</span>", "Red"),
     ],
 )  # fmt: skip
@@ -27,8 +32,10 @@ def test_tags_and_entities_go(marked: str, plain: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a < b > c", '5" <10mm', "AT&T; R&D", "I <3 this", "<unknown>x</unknown>", "x &unknown; y", "a  b\nc"]
-)
+    "text",
+    ["a < b > c", '5" <10mm', "AT&T; R&D", "I <3 this", "<unknown>x</unknown>", "x &unknown; y", "a  b\nc", "[a]",
+             "Mug [red, 2 of them] {a} <style>", "[set of 2]", "HTML <script> tags"],
+)  # fmt: skip
 def test_text_that_only_looks_like_it_stays(text: str) -> None:
     assert strip_markup(pl.Series([text])).to_list() == [text]
 
