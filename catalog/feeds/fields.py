@@ -27,10 +27,11 @@ class Fields:
     def __init__(self, table: Table, prefix: str = "") -> None:
         self.frame = table.frame
         # Of two names that are plainly the same the first counts, and those with the prefix before all others.
-        names = sorted(table.frame.columns[::-1], key=lambda name: plain(name).startswith(f"{prefix} "))
-        self.names = {plain(name).removeprefix(f"{prefix} "): name for name in names}
+        names = {plain(name): name for name in reversed(table.frame.columns)}
+        named = {own.removeprefix(f"{prefix} "): name for own, name in names.items() if own.startswith(f"{prefix} ")}
+        self.names = {**names, **named}
         # Feeds may write `title` in one item and `g:title` in the next.
-        self.bare = {plain(name): name for name in names} if prefix else {}
+        self.bare = names if named else {}
         self.read: set[str] = set()
         self.left: dict[str, pl.Series] = {}
 
