@@ -16,7 +16,7 @@ import polars as pl
 from . import parsing
 from .event_words import EventWords
 from .schema import REQUIRED, SCHEMAS, Kind
-from .transforms import RECBOLE, Origin
+from .transforms import ALL, RECBOLE, Origin
 
 SAMPLE = 1_000  # values that a guess looks at
 MATCHED = 20_000  # ids that are held against the catalog
@@ -69,6 +69,8 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 # Where no column of text is there, one of numbers will do: it says something all the same.
 LENIENT = ("category_path", "brand", "title", "description", "query")
+# Of the columns that tell whether an item is available: whether it is shown at all, in stock or not.
+SHOWN = ("is_active", "active", "enabled", "published", "status")
 # Common names of other things: without a value that fits they are left alone.
 WEAK = ("type",)
 
@@ -122,9 +124,8 @@ def guess_mapping(
         reasons[name] = "by its name" if choice == own else "by a common name"
         reasons[name] += " and its values" if choice != options[0] else ""
         found[name] = (Origin(choice),)
-        if name == "available" and _is_stock(sample(frame[choice])):
-            # A stock of pieces is available where it is above zero.
-            found[name] = (Origin(choice, ("positive",)),)
+        if name == "available" and choice != own:
+            found[name] = _buyable(frame, choice, options)
         if name == "user_id" and kind == "events":
             found[name] = _completed(frame, choice, [option for option in options if option != choice], notes)
         used = {origin.column for origin in found[name]}
@@ -173,9 +174,24 @@ def share_known(column: pl.Series, known: pl.Series) -> float:
     return float(ids.is_in(known.implode()).mean() or 0.0) if len(ids) else 0.0  # type: ignore[arg-type]
 
 
+def _buyable(frame: pl.DataFrame, choice: str, options: Sequence[str]) -> tuple[Origin, ...]:
+    """Whether an item can be bought and, where another column tells, whether it is shown."""
+    shown = [column for column in options if plain(column) in map(plain, SHOWN)]
+    other = [column for column in options if column not in shown] if choice in shown else shown
+    second = next((own for own in other if not is_empty(frame[own]) and _fits("available", frame[own])), None)
+    # A stock of pieces is available where it is above zero.
+    forms = {own: ("positive",) if _is_stock(sample(frame[own])) else () for own in (choice, second) if own}
+    return tuple(Origin(own, form, ALL) for own, form in forms.items())
+
+
 def _completed(frame: pl.DataFrame, column: str, others: Iterable[str], notes: list[str]) -> tuple[Origin, ...]:
     """Users that a column lacks from another one that has them all."""
-    missing = parsing.identifiers(frame[column]).is_null()
+    others = list(others)
+    # Reading every id takes a while: not where there is nothing to find.
+    given = frame[column]
+    if not others or not (given.null_count() or (given.dtype == pl.String and (given.str.strip_chars() == "").any())):
+        return (Origin(column),)
+    missing = parsing.identifiers(given).is_null()
     empty = int(missing.sum())
     for other in others if empty else ():
         if parsing.identifiers(frame[other].filter(missing)).is_not_null().sum() >= FULL * empty:

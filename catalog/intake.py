@@ -18,7 +18,7 @@ from .layout import GENERIC, Layout
 from .mapping import read_overrides, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
 from .tables import FAULTS, Source, Table, load_table, whole_table
-from .transforms import ELSE, Origin, read_origins
+from .transforms import Origin, read_origins, written
 from .validation import ProblemGroup, Severity, Step, ValidationReport
 
 Overrides = Mapping[str, str] | None  # canonical to source column
@@ -126,7 +126,7 @@ class Intake:
         self.notes += [f"read as {feed.title}{found_out}", *shaped.notes]
         self.steps += shaped.steps
         self._add_lost(shaped.table.faults)
-        read = {name for name, origins in named.items() if ELSE.join(map(str, origins)) == shaped.sources.get(name)}
+        read = {name for name, origins in named.items() if written(origins) == shaped.sources.get(name)}
         overrides = {name: source for name, source in overrides.items() if name not in read}
         twice = {column for name in read for column in _columns(named[name])} - set(shaped.sources)
         claimed, named = ({n: found[n] for n in found if n not in read} for found in (claimed, named))

@@ -13,7 +13,7 @@ import yaml
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from .guessing import Guess, guess_mapping
 from .schema import SCHEMAS, Kind
-from .transforms import ELSE, Origin, find_origins
+from .transforms import Origin, find_origins, written
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def resolve_mapping(
     merged = {**guess.mapping, **claimed}
     found = {name: merged[name] for name in SCHEMAS[kind] if merged.get(name)}
     reasons = {name: "by hand" if name in claimed else guess.reasons[name] for name in found}
-    written = {name: ELSE.join(map(str, origins)) for name, origins in found.items()}
-    return ResolvedMapping(written, found, reasons, guess.notes)
+    texts = {name: written(origins) for name, origins in found.items()}
+    return ResolvedMapping(texts, found, reasons, guess.notes)
 
 
 def read_overrides(columns: Sequence[str], kind: Kind, overrides: Mapping[str, str]) -> dict[str, tuple[Origin, ...]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -12,8 +13,8 @@ from ..errors import InvalidDataError
 from . import parsing
 
 Transform = Callable[[pl.Series], pl.Series]
-# Between columns of which the first that holds a value counts, row by row.
-ELSE = "|"
+# Between columns: of one the first that holds a value counts, row by row; of the other all have to say yes.
+ELSE, ALL = "|", "&"
 # What RecBole writes behind the names of columns.
 RECBOLE = re.compile(r":(token|token_seq|float|float_seq)$")
 ZFILL = re.compile(r"zfill(\d{1,2})")
@@ -72,6 +73,7 @@ class Origin:
 
     column: str
     transforms: tuple[str, ...] = ()
+    sign: str = ELSE  # how it is joined to the one before it
 
     def __str__(self) -> str:
         return ":".join([self.column, *self.transforms])
@@ -81,15 +83,31 @@ class Origin:
         return transformed(frame[self.column], self.transforms)
 
 
+def written(origins: Sequence[Origin]) -> str:
+    """Origins as a mapping writes them."""
+    return "".join(f"{origin.sign if i else ''}{origin}" for i, origin in enumerate(origins))
+
+
 def read_origins(frame: pl.DataFrame, origins: Sequence[Origin]) -> pl.Series:
-    """The values of the first origin, in each row without one those of the next."""
-    first, *others = (origin.read(frame) for origin in origins)
-    if not others:
-        return first
-    texts = parsing.identifiers(first)
-    for other in others:
-        texts = texts.zip_with(texts.is_not_null(), parsing.identifiers(other))
-    return texts
+    """The values of the first origin joined with those of the others, row by row."""
+    values = origins[0].read(frame)
+    for origin in origins[1:]:
+        other = origin.read(frame)
+        if origin.sign == ALL:
+            values = _all_of(values, other)
+        else:
+            texts = parsing.identifiers(values)
+            values = texts.zip_with(texts.is_not_null(), parsing.identifiers(other))
+    return values
+
+
+def _all_of(*columns: pl.Series) -> pl.Series:
+    """`false` where one says no, else a word that says neither, else `true` where one says yes, else null."""
+    read = [parsing.booleans(column) for column in columns]
+    odd = [parsing.text(column).set(~own.bad, None) for column, own in zip(columns, read, strict=True)]
+    yes = [own.values.cast(pl.String) for own in read]
+    no = pl.any_horizontal((~own.values).fill_null(False) for own in read)
+    return pl.select(pl.when(no).then(pl.lit("false")).otherwise(pl.coalesce(*odd, *yes))).to_series()
 
 
 def find_origins(text: str, columns: Sequence[str]) -> tuple[Origin, ...] | None:
@@ -97,11 +115,16 @@ def find_origins(text: str, columns: Sequence[str]) -> tuple[Origin, ...] | None
 
     The whole text as the name of a column comes first, whatever signs it holds.
     """
-    whole = _find(text, columns)
-    if whole is not None or ELSE not in text:
-        return None if whole is None else (whole,)
-    parts = [_find(part.strip(), columns) for part in text.split(ELSE)]
-    return None if None in parts else tuple(part for part in parts if part is not None)
+    parts = [part.strip() for part in re.split(r"([|&])", text)]
+    with nullcontext() if len(parts) == 1 else suppress(InvalidDataError):
+        whole = _find(text, columns)
+        if whole is not None:
+            return (whole,)
+    found = [_find(part, columns) for part in parts[::2]]
+    if len(parts) == 1 or None in found:
+        return None
+    signs = [ELSE, *parts[1::2]]
+    return tuple(replace(own, sign=sign) for own, sign in zip(found, signs, strict=True) if own is not None)
 
 
 def _find(text: str, columns: Sequence[str]) -> Origin | None:

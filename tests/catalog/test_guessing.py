@@ -3,13 +3,14 @@ from typing import Any
 import polars as pl
 import pytest
 from hubspoke.catalog.guessing import guess_mapping
+from hubspoke.catalog.transforms import written
 
 IDS = pl.Series(["p1", "p2", "p3"])
 
 
 def guess(columns: dict[str, list[Any]], kind: Any = "items", **given: Any) -> dict[str, str]:
     found = guess_mapping(pl.DataFrame(columns), kind, **given).mapping
-    return {name: "|".join(map(str, origins)) for name, origins in found.items()}
+    return {name: written(origins) for name, origins in found.items()}
 
 
 def test_common_names_without_case() -> None:
@@ -61,6 +62,9 @@ def test_synonyms(column: str, value: str, kind: Any, canonical: str | None) -> 
         ({"published": ["2024-01-31"], "is_in_stock": ["1"]}, {"available": "is_in_stock"}),
         ({"stock_status": ["instock"], "qty": ["3"]}, {"available": "stock_status"}),
         ({"status": ["paid"], "qty": ["3"]}, {"available": "qty:positive"}),
+        ({"published": ["1", "0"], "stock": ["5", "0"]}, {"available": "published&stock:positive"}),
+        ({"stock_status": ["instock"], "status": ["draft"]}, {"available": "stock_status&status"}),
+        ({"available": ["yes"], "status": ["draft"]}, {"available": "available"}),
         ({"published": ["1", "0", "-1"]}, {"available": "published:positive"}),
         ({"created": ["7"]}, {}),
     ],

@@ -1,6 +1,6 @@
 import polars as pl
 import pytest
-from hubspoke.catalog.transforms import Origin, in_words, read_origins, transformed
+from hubspoke.catalog.transforms import Origin, find_origins, in_words, read_origins, transformed, written
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_numbers_and_their_forms_in_words() -> None:
 def test_the_first_column_with_a_value_counts() -> None:
     frame = pl.DataFrame({"a": [None, "", "x"], "b": [1, 2, None]})
     assert read_origins(frame, [Origin("a"), Origin("b", ("zfill2",))]).to_list() == ["01", "02", "x"]
+
+
+def test_of_columns_that_all_have_to_say_yes_a_word_that_nobody_knows_stays() -> None:
+    frame = pl.DataFrame({"stock": ["5", "0", "5", "5", None], "status": ["active", "active", "draft", "odd", None]})
+    origins = find_origins("stock:positive & status", frame.columns)
+    assert origins is not None
+    assert written(origins) == "stock:positive&status"
+    assert read_origins(frame, origins).to_list() == ["true", "false", "false", "odd", None]
