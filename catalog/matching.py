@@ -29,15 +29,23 @@ class NearMatch(NamedTuple):
     rows: int  # that would then match
 
 
-def near_matches(ids: pl.Series, known: pl.Series, origins: Sequence[Origin], frame: pl.DataFrame) -> list[NearMatch]:
+def near_matches(
+    ids: pl.Series,
+    known: pl.Series,
+    origins: Sequence[Origin],
+    frame: pl.DataFrame,
+    attributes: pl.Series | None = None,
+) -> list[NearMatch]:
     """Ways to read ids by which more of them are in the catalog than as they stand, best first.
 
-    `ids` are read from `origins`, `frame` holds the other columns of their rows; `known` are those of the catalog.
+    `ids` are read from `origins`, `frame` holds the other columns of their rows; `known` are those of the catalog,
+    whose other columns are `attributes`.
     """
     known = known.drop_nulls()
     counts = ids.drop_nulls().rename("id").value_counts(sort=True)
     now = _matches(counts, (), known)
     found = [*_other_forms(counts, known, origins), *_other_columns(frame, known)]
+    found += [] if attributes is None else _other_ids(counts, attributes)
     found = found or _other_catalog(counts, known)
     return sorted((match for match in found if match.rows > now), key=lambda match: -match.rows)
 
@@ -77,8 +85,21 @@ def _other_columns(frame: pl.DataFrame, known: pl.Series) -> Iterator[NearMatch]
             continue
         if share_known(frame[column], known) >= WORTH:
             rows = int(parsing.identifiers(frame[column]).is_in(known.implode()).fill_null(False).sum())
-            named = f'"{column}"' if "," in column else column
-            yield NearMatch(f"--event-map item_id={named}", f"from column {column}", rows)
+            yield NearMatch(f"--event-map item_id={quoted(column)}", f"from column {column}", rows)
+
+
+def _other_ids(counts: pl.DataFrame, attributes: pl.Series) -> Iterator[NearMatch]:
+    """Columns of the catalog that tell its items apart and hold the ids of the events."""
+    pairs = attributes.alias("pair").to_frame().explode("pair").drop_nulls().unnest("pair")
+    for (name,), pair in pairs.group_by("key", maintain_order=True):
+        values = pair["value"]
+        if values.n_unique() == len(values) and (rows := _matches(counts, (), values)):
+            yield NearMatch(f"--map item_id={quoted(str(name))}", f"if items were named by column {name}", rows)
+
+
+def quoted(column: str) -> str:
+    """A column as a mapping names it."""
+    return f'"{column}"' if "," in column else column
 
 
 def _other_catalog(counts: pl.DataFrame, known: pl.Series) -> list[NearMatch]:

@@ -125,11 +125,13 @@ def read_events(
     layout: Layout | None = None,
     now: datetime | None = None,
     variants: pl.DataFrame | None = None,
+    attributes: pl.Series | None = None,
 ) -> ReadResult:
     """Read an event file or table; `mapping` goes over the guess. Times after `now` (by default the clock) are told.
 
     Only events from `since` on and before `until` (naive is UTC) are looked at at all. An event on an item that is not
-    among `item_ids`, where they are given, is an error; `variants` (of `variant_ids`) stand for their products.
+    among `item_ids`, where they are given, is an error; `variants` (of `variant_ids`) stand for their products, and
+    `attributes` of the catalog may tell how more would be in it.
     """
     if default_event_type not in EVENT_TYPES:
         raise InvalidDataError(
@@ -149,7 +151,7 @@ def read_events(
     for name in ("quantity", "position"):
         intake.parse(name, parsing.integers, f"{name} {{value}} is no whole number; correct or clear it.")
     returned = _add_event_type(intake, words, default_event_type)
-    return _finish_events(intake, item_ids, returned, window)
+    return _finish_events(intake, item_ids, attributes, returned, window)
 
 
 def _leave_out(intake: Intake, words: EventWords) -> None:
@@ -231,14 +233,16 @@ def _add_event_type(intake: Intake, words: EventWords, default: str) -> pl.Serie
     return returned
 
 
-def _finish_events(intake: Intake, item_ids: pl.Series | None, returned: pl.Series, window: Window) -> ReadResult:
+def _finish_events(
+    intake: Intake, item_ids: pl.Series | None, attributes: pl.Series | None, returned: pl.Series, window: Window
+) -> ReadResult:
     users, items = intake.columns["user_id"], intake.columns["item_id"]
     missing = users.is_null() & ~returned
     intake.add("missing_user_id", missing, "the event has no user_id; give it one.", column="user_id")
     needs_item = ~intake.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
     missing = items.is_null() & needs_item & ~returned
     intake.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
-    remedies = _check_items(intake, item_ids, returned)
+    remedies = _check_items(intake, item_ids, attributes, returned)
     rows = len(returned)
     # Rows that stay, sorted by user, time and position; ties keep file order.
     keys = ["user_id", "timestamp", "position"]
@@ -255,7 +259,9 @@ def _finish_events(intake: Intake, item_ids: pl.Series | None, returned: pl.Seri
     return intake.finish(intake.frame(), window=window)
 
 
-def _check_items(intake: Intake, item_ids: pl.Series | None, returned: pl.Series) -> dict[str, str]:
+def _check_items(
+    intake: Intake, item_ids: pl.Series | None, attributes: pl.Series | None, returned: pl.Series
+) -> dict[str, str]:
     """Report items that the catalog lacks, and how more of them would be in it; the remedies by code."""
     if item_ids is None:
         intake.notes.append("items were not checked against a catalog")
@@ -268,7 +274,7 @@ def _check_items(intake: Intake, item_ids: pl.Series | None, returned: pl.Series
     origins = intake.origins["item_id"]
     others = intake.raw.drop([origin.column for origin in origins])
     named = [Origin(intake.source_column(origin.column), origin.transforms) for origin in origins]
-    matches = near_matches(items, known, named, others)
+    matches = near_matches(items, known, named, others, attributes)
     proposed = proposal(matches, len(items) - items.null_count())
     message = f"item {{value}} is not in the catalog; {proposed or 'add the item or correct the event'}."
     intake.add("unknown_item", missed, message, column="item_id", values=items)

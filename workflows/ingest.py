@@ -160,6 +160,7 @@ class IngestRequest:
             since=self.since,
             layout=self.layout("events"),
             variants=None if items is None else variant_ids(items),
+            attributes=None if items is None else items["attributes"],
         )
 
     def completed(self, settings: Mapping[str, Any]) -> IngestRequest:

@@ -47,3 +47,12 @@ def test_ways_that_help_in_part_are_counted_over_all_rows_and_nothing_is_made_up
         "1 of 3 would match in upper case: --event-map item_id=sku:upper"
     )
     assert proposed(["q"], ["z"]) == ""
+
+
+def test_columns_of_the_catalog_that_hold_the_ids() -> None:
+    attributes = pl.Series(
+        [[{"key": "code", "value": "x"}, {"key": "shop", "value": "a"}],
+         [{"key": "code", "value": "y"}, {"key": "shop", "value": "a"}]]
+    )  # fmt: skip
+    found = near_matches(pl.Series(["x", "y"]), pl.Series(["1", "2"]), [Origin("sku")], pl.DataFrame(), attributes)
+    assert proposal(found, 2) == "all 2 would match if items were named by column code: --map item_id=code"
