@@ -122,6 +122,9 @@ class Intake:
             shaped = feed.shape(table, replace(layout, level="variant"))
             self.notes.append(f"item_id is mapped to {overrides['item_id']}, so every variant is an item")
         self.format, self.sources = feed.name, dict(shaped.sources)
+        if table.headerless:
+            # The format has named the columns.
+            self.notes = [note for note in self.notes if "--columns" not in note]
         found_out = "" if self.layout.format else ", as its columns tell (--format generic reads them as they stand)"
         self.notes += [f"read as {feed.title}{found_out}", *shaped.notes]
         self.steps += shaped.steps
