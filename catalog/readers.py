@@ -174,14 +174,14 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
         source = intake.understood.get("timestamp", "timestamp")
         intake.stop("doubtful_timestamp", f"the times in column {source} {moments.doubt}.", column="timestamp")
         intake.report(0).raise_if_errors()
-    intake.time_kind = moments.kind
+    intake.time_kind, asked = moments.kind, intake.layout.time_unit == "order"
     notes = {
-        "order": "timestamps are bare counters: only the order of a user's events is known "
-        "(if they are times, say so with --time-unit or --date-format)",
+        "order": "timestamps are bare counters: only the order of a user's events is known"
+        + ("" if asked else " (if they are times, say so with --time-unit or --date-format)"),
         "day": "all timestamps are midnights: days are known, times of day are not",
         "real": None,
     }
-    intake.notes += filter(None, [moments.span, notes[moments.kind]])
+    intake.notes += filter(None, [moments.span, notes[moments.kind], moments.note])
     bad = moments.bad
     if moments.kind != "order":
         intake.span = time_span(moments.values)

@@ -21,28 +21,41 @@ DAY_US = 86_400_000_000
 # Magnitude of a whole number that stands for a time: from 1973 on, the units do not overlap.
 UNITS = (("s", 10**8, 10**11), ("ms", 10**11, 10**14), ("us", 10**14, 10**17), ("ns", 10**17, 2**63 - 1))
 FACTORS = {"s": 1_000_000, "ms": 1_000, "us": 1}
-# Digits of a date and time written as one number: the form, how to read it, and what must be added to read it.
-COMPACT = {
-    6: ("YYMMDD", "%y%m%d", ""),
-    8: ("YYYYMMDD", "%Y%m%d", ""),
-    10: ("YYYYMMDDHH", "%Y%m%d%H%M", "00"),
-    12: ("YYYYMMDDHHMM", "%Y%m%d%H%M", ""),
-    14: ("YYYYMMDDHHMMSS", "%Y%m%d%H%M%S", ""),
-    17: ("YYYYMMDDHHMMSSmmm", "%Y%m%d%H%M%S%3f", ""),
-}
-EARLIEST_COMPACT = {6: datetime(2000, 1, 1, tzinfo=UTC)}
-# What share of a column must be of that form; the rest is unreadable. Six digits are counters as easily.
-MOSTLY = {6: 1.0, 8: 0.9}
-HALF = 0.5
+class _Compact(NamedTuple):
+    """A date and time written as one number of so many digits."""
+
+    width: int
+    form: str
+    pattern: str
+    rest: str = ""  # what must be added to read it
+    earliest: int = 1970  # year
+    share: float = 0.5  # of a column that must be of that form; the rest is unreadable
+
+
+# Six digits are counters as easily, and those with a short year count only where no one is anything else.
+COMPACT = (
+    _Compact(6, "YYMMDD", "%y%m%d", earliest=2000, share=1.0),
+    _Compact(8, "YYYYMMDD", "%Y%m%d"),
+    _Compact(10, "YYYYMMDDHH", "%Y%m%d%H%M", "00"),
+    _Compact(10, "YYMMDDHHMM", "%y%m%d%H%M", earliest=2000, share=1.0),
+    _Compact(12, "YYYYMMDDHHMM", "%Y%m%d%H%M"),
+    _Compact(12, "YYMMDDHHMMSS", "%y%m%d%H%M%S", earliest=2000, share=1.0),
+    _Compact(14, "YYYYMMDDHHMMSS", "%Y%m%d%H%M%S"),
+    _Compact(17, "YYYYMMDDHHMMSSmmm", "%Y%m%d%H%M%S%3f"),
+)
 # Digits with the year behind day and month, and the clock after it.
 SCRAMBLED = {8: "", 10: "%H", 12: "%H%M", 14: "%H%M%S"}
 FIRST_YEAR = 1990
 SAMPLE = 1_000
+# Ticks of 100 ns since a year of Windows: as ns since 1970 they would be of times that no such log is from.
+TICKS = {"ticks since the year 1": 62_135_596_800 * 10**7, "ticks since 1601": 11_644_473_600 * 10**7}
+FIRST_TICKS = datetime(2000, 1, 1, tzinfo=UTC)
 EXCEL_ZERO = datetime(1899, 12, 30, tzinfo=UTC)  # day 0 of spreadsheets
 EXCEL_DAYS = (20_000, 80_000)  # 1954 to 2119
 HOURS = ("%H", "%I", "%k", "%l", "%R", "%T", "%r", "%X", "%c", "%s", "%+")
 MINUTES = ("%M", "%R", "%T", "%r", "%X", "%c", "%s", "%+")
 EXACT_FLOAT32 = 2**24
+EXACT_DIGITS = 6  # behind the point, from which seconds since 1970 are exact to a quarter of an hour
 
 
 class Timestamps(NamedTuple):
@@ -54,6 +67,7 @@ class Timestamps(NamedTuple):
     unit: str | None  # of numbers since 1970 ("s", "ms", "us", "ns"), "counter", or None where times were written out
     form: str = "ISO 8601"  # what they were read as
     doubt: str | None = None  # why none of them was read, with the remedy
+    note: str | None = None  # what they may be instead, or how exact they are
 
     @property
     def span(self) -> str | None:
@@ -69,6 +83,7 @@ class _Read(NamedTuple):
     unit: str | None = None
     form: str = "ISO 8601"
     doubt: str | None = None
+    note: str | None = None
 
 
 def _shown(moment: datetime) -> str:
@@ -117,7 +132,7 @@ def timestamps(
     known = values.drop_nulls().cast(pl.Int64)
     midnights = len(known) > 0 and bool((known % DAY_US == 0).all())
     kind: TimeKind = "order" if read.unit == "counter" else "day" if midnights else "real"
-    return Timestamps(values, given & values.is_null(), kind, read.unit, read.form, read.doubt)
+    return Timestamps(values, given & values.is_null(), kind, read.unit, read.form, read.doubt, read.note)
 
 
 def _numeric(column: pl.Series, date_format: str | None, time_unit: TimeUnit | None, now: datetime) -> _Read:
@@ -133,12 +148,14 @@ def _numeric(column: pl.Series, date_format: str | None, time_unit: TimeUnit | N
 def _textual(strings: pl.Series, date_format: str | None, time_unit: TimeUnit | None, now: datetime) -> _Read:
     if date_format is not None:
         return _formatted(strings, date_format)
-    whole, floats = (strings.cast(dtype, strict=False) for dtype in (pl.Int64, pl.Float64))
+    whole = strings.cast(pl.Int64, strict=False)
+    floats = strings.str.replace(r"^(\d+),(\d+)$", "$1.$2").cast(pl.Float64, strict=False)
     # Rows that are plain numbers are read as numbers.
     if whole.null_count() == strings.null_count():
         return _from_numbers(whole, time_unit, now)
     if floats.null_count() <= (len(strings) + strings.null_count()) // 2:
-        return _from_numbers(floats, time_unit, now)
+        read = _from_numbers(floats, time_unit, now)
+        return read._replace(note=_coarse(strings) or read.note)
     found = iso_moments(strings)
     other = found.is_null() & strings.is_not_null()
     if not other.any():
@@ -151,6 +168,20 @@ def _textual(strings: pl.Series, date_format: str | None, time_unit: TimeUnit | 
     # Of a few cells in doubt the other ones say nothing, so they are only unreadable themselves.
     doubt = written.doubt if 2 * left > len(strings) - strings.null_count() else None
     return _Read(found, form=" and ".join(forms), doubt=doubt)
+
+
+def _coarse(strings: pl.Series) -> str | None:
+    """That times in scientific notation, such as `1.71E+12`, have lost their last digits."""
+    parts = strings.str.extract_groups(r"^\d(?:\.(?<digits>\d+))?[eE]\+?(?<places>\d+)$").struct.unnest()
+    if parts["places"].null_count() > strings.null_count() or not len(parts):
+        return None
+    kept = parts["digits"].str.len_bytes().fill_null(0).cast(pl.Int64).max()
+    if not isinstance(kept, int) or kept >= EXACT_DIGITS:
+        return None
+    return (
+        f"times such as {strings.drop_nulls()[0]} are written with {kept + 1} digits at most, and are no more exact; "
+        "export them as whole numbers"
+    )
 
 
 def _none(height: int) -> pl.Series:
@@ -189,17 +220,28 @@ def _from_numbers(column: pl.Series, time_unit: TimeUnit | None, now: datetime) 
         return _Read(_none(len(values)))
     if time_unit == "order":
         return _Read((values.rank("dense").cast(pl.Int64) * 1_000_000).cast(TIMESTAMP), "counter", "counters")
+    if time_unit == "excel":
+        return _days(values)
     if time_unit is not None:
         return _epoch(values, time_unit)
-    written = _compact(values, now) or _serials(values, now) or _scrambled(values, now)
+    written = _compact(values, now) or _serials(values, now) or _scrambled(values, now) or _ticks(values, middle, now)
     if written is not None:
         return written
     unit, low, high = next((u for u in UNITS if u[1] <= middle < u[2]), ("counter", 0, 10**8))
     fits = (values >= low) & (values < high)
     values = values.set(~fits.fill_null(False), None)
     if unit == "counter":
-        return _Read(_micros(values, 1_000_000), unit, "counters")
+        return _Read(_micros(values, 1_000_000), unit, "counters", note=_perhaps_days(values, now))
     return _epoch(values, unit)
+
+
+def _perhaps_days(values: pl.Series, now: datetime) -> str | None:
+    """That counters may be days of a spreadsheet, where all of them would be recent ones."""
+    first, last = ((moment - EXCEL_ZERO).days for moment in (FIRST_TICKS, now + timedelta(days=2)))
+    if not bool(values.drop_nulls().is_between(first, last).all()):
+        return None
+    days = _days(values).values
+    return f"as days of a spreadsheet they would be from {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}: --time-unit excel"
 
 
 def _epoch(values: pl.Series, unit: str) -> _Read:
@@ -222,26 +264,34 @@ def _compact(values: pl.Series, now: datetime) -> _Read | None:
     whole = whole.set((whole != values).fill_null(True), None)
     first = whole.drop_nulls().head(SAMPLE)
     width = next(iter(first.cast(pl.String).str.len_bytes().mode().sort()), 0)
-    # Of epochs hardly one spells a date, so that long columns of them are told by their beginning.
-    if width not in COMPACT or _spelled(first, width, now).null_count() == len(first):
-        return None
-    moments = _spelled(whole, width, now)
-    given = len(values) - values.null_count()
-    read = len(moments) - moments.null_count()
-    return _Read(moments, form=COMPACT[width][0]) if read >= MOSTLY.get(width, HALF) * given else None
+    for form in (form for form in COMPACT if form.width == width):
+        if form.form == "YYMMDDHHMM" and not _ahead(first, now):
+            continue
+        # Of epochs hardly one spells a date, so that long columns of them are told by their beginning.
+        if _spelled(first, form, now).null_count() == len(first):
+            continue
+        moments = _spelled(whole, form, now)
+        given = len(values) - values.null_count()
+        if len(moments) - moments.null_count() >= form.share * given:
+            return _Read(moments, form=form.form)
+    return None
 
 
-def _spelled(whole: pl.Series, width: int, now: datetime) -> pl.Series:
-    """The times that digits of that width spell; null where they are none, or none that can have been."""
-    _, pattern, rest = COMPACT[width]
+def _ahead(seconds: pl.Series, now: datetime) -> bool:
+    """Whether all of them, as seconds since 1970, are still to come."""
+    return bool((seconds > int((now + timedelta(days=1)).timestamp())).all())
+
+
+def _spelled(whole: pl.Series, form: _Compact, now: datetime) -> pl.Series:
+    """The times that digits spell in that form; null where they are none, or none that can have been."""
     digits = whole.cast(pl.String)
-    digits = digits.set((digits.str.len_bytes() != width).fill_null(False), None) + rest
-    if "%H" in pattern:
-        moments = zoned(digits.str.to_datetime(pattern, strict=False, time_unit="us"))
+    digits = digits.set((digits.str.len_bytes() != form.width).fill_null(False), None) + form.rest
+    if "%H" in form.pattern:
+        moments = zoned(digits.str.to_datetime(form.pattern, strict=False, time_unit="us"))
     else:
-        moments = zoned(digits.str.to_date(pattern, strict=False))
-    earliest = EARLIEST_COMPACT.get(width, PLAUSIBLE[0])
-    latest = datetime(2100, 1, 1, tzinfo=UTC) if width == 8 else now + timedelta(days=366)
+        moments = zoned(digits.str.to_date(form.pattern, strict=False))
+    earliest = datetime(form.earliest, 1, 1, tzinfo=UTC)
+    latest = datetime(2100, 1, 1, tzinfo=UTC) if form.width == 8 else now + timedelta(days=366)
     return moments.set(~moments.is_between(earliest, latest).fill_null(False), None)
 
 
@@ -264,6 +314,15 @@ def _scrambled(values: pl.Series, now: datetime) -> _Read | None:
     return None
 
 
+def _ticks(values: pl.Series, middle: float, now: datetime) -> _Read | None:
+    """Numbers of .NET and of Windows that count tenths of microseconds."""
+    first, last = (int(moment.timestamp()) * 10**7 for moment in (FIRST_TICKS, now + timedelta(days=366)))
+    form = next((name for name, zero in TICKS.items() if first <= middle - zero <= last), None)
+    if form is None:
+        return None
+    return _Read(((values.cast(pl.Int64, strict=False) - TICKS[form]) // 10).cast(TIMESTAMP), form=form)
+
+
 def _serials(values: pl.Series, now: datetime) -> _Read | None:
     """Days of a spreadsheet with a time of day as fraction, such as 45413.4167, to the second."""
     if not values.dtype.is_float():
@@ -272,6 +331,12 @@ def _serials(values: pl.Series, now: datetime) -> _Read | None:
     latest = min(EXCEL_DAYS[1], (now - EXCEL_ZERO).days + 2)
     if not bool(known.is_between(EXCEL_DAYS[0], latest).all()) or 2 * int((known != known.floor()).sum()) < len(known):
         return None
+    return _days(values)
+
+
+def _days(values: pl.Series) -> _Read:
+    """Days of a spreadsheet, to the second."""
+    values = values.set(~values.is_between(*EXCEL_DAYS).fill_null(False), None)
     seconds = (values * 86_400).round(0).cast(pl.Int64)
     start = int(EXCEL_ZERO.timestamp())
     return _Read(((seconds + start) * 1_000_000).cast(TIMESTAMP), form="days of a spreadsheet")

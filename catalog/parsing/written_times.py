@@ -36,7 +36,6 @@ UNIX = (
     r"(?: (?:UTC|GMT|(?<zone>[+-]\d{4})))? (?<year>\d{4})$"
 )
 ORDERS = {"day/month/year": "abc", "month/day/year": "bac", "year/month/day": "cba"}
-REMEDY = "say which it is with --date-format '%d{0}%m{0}%Y{1}' or --date-format '%m{0}%d{0}%Y{1}'"
 FIRST_YEAR = 1970
 
 
@@ -83,6 +82,8 @@ def iso_moments(strings: pl.Series) -> pl.Series:
 def reorder(strings: pl.Series, now: datetime) -> Reordered:
     """Times in other forms than ISO 8601 rewritten in it."""
     plain = strings.str.normalize("NFKC").str.replace_all(r"\s+", " ").str.replace(WEEKDAY, "")
+    # Web servers write `[15/Jan/2024:10:00:00 +0100]`.
+    plain = plain.str.replace(r"^\[?(\d{1,2}/\pL{3}/\d{4}):([^\]]*)\]?$", "$1 $2")
     plain = plain.str.replace(r"^(\d{4})[年년] ?(\d{1,2})[月월] ?(\d{1,2})[日일]?", "$1-$2-$3").str.replace(
         r"(\d)[時时点](\d{1,2})分?", "$1:$2"
     )
@@ -159,8 +160,13 @@ def _iso(year: pl.Series, month: pl.Series, day: pl.Series, parts: pl.DataFrame)
 
 
 def _doubt(cells: pl.Series, parts: pl.DataFrame, fitting: list[str]) -> str:
+    short = parts["c"].str.len_bytes()[0] == 2
+    letters = {"day": "%d", "month": "%m", "year": "%y" if short else "%Y"}
     clock = " %H:%M" if parts["hour"].is_not_null().any() else ""
-    remedy = REMEDY.format(parts["mark"][0], clock)
+    # Two digits may stand for a year in front as well.
+    orders = fitting or list(ORDERS)[: 3 if short else 2]
+    formats = (parts["mark"][0].join(letters[part] for part in order.split("/")) + clock for order in orders)
+    remedy = "say which it is with " + " or ".join(f"--date-format {form!r}" for form in formats)
     if not fitting:
         return f"such as {cells[0]!r} are of no one form; {remedy}"
     return f"such as {cells[0]!r} may be {' or '.join(fitting)}; {remedy}"

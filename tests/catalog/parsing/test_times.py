@@ -28,6 +28,7 @@ def moments(values: list[Any], dtype: Any = None, **options: Any) -> parsing.Tim
         "2017年1月31日 14:05:06", "2017-01-31 02:05:06 PM", "31.01.17 14:05:06", "31-Jan-17 14:05:06",
         "Tue Jan 31 15:05:06 +0100 2017", "Tue Jan 31 2017 15:05:06 GMT+0100 (CET)",
         "31/01/2017 - 14:05:06", "31st January 2017, 14:05:06",
+        "[31/Jan/2017:15:05:06 +0100]",
     ],
 )  # fmt: skip
 def test_written_times(text: str) -> None:
@@ -66,7 +67,8 @@ def test_a_column_decides_between_day_and_month(values: list[str], first: dateti
         (["03/04/2024", "05/06/2024"], "may be day/month/year or month/day/year"),
         (["03.04.2024 10:00"], "--date-format '%d.%m.%Y %H:%M' or --date-format '%m.%d.%Y %H:%M'"),
         (["13/04/2024", "04/13/2024"], "are of no one form"),
-        (["01/02/03"], "year/month/day"),
+        (["01/02/03"], "year/month/day; say which it is with --date-format '%d/%m/%y' or"),
+        (["15.01.24 10:00"], "--date-format '%d.%m.%y %H:%M' or --date-format '%y.%m.%d %H:%M'"),
         (["01052024", "02052024"], "--date-format '%d%m%Y' or --date-format '%m%d%Y'"),
         ([310120241008], "say so with --date-format '%d%m%Y%H%M'"),
     ],
@@ -110,13 +112,21 @@ def test_magnitude_decides_the_unit(unit: str, factor: int, as_text: bool) -> No
         (["201701311405"], datetime(2017, 1, 31, 14, 5), "YYYYMMDDHHMM"),
         ([20170131140506], MOMENT, "YYYYMMDDHHMMSS"),
         ([20170131140506.0, None], MOMENT, "YYYYMMDDHHMMSS"),
+        ([1701311405], datetime(2023, 11, 30, 2, 30, 5), "s since 1970"),  # a time that has been is no 17-01-31 14:05
+        ([2401311405], datetime(2024, 1, 31, 14, 5), "YYMMDDHHMM"),
+        (["170131140506"], MOMENT, "YYMMDDHHMMSS"),
+        ([20170131, 20170201, 20171301], datetime(2017, 1, 31), "YYYYMMDD"),
         (["42766.586875", "42767"], MOMENT, "days of a spreadsheet"),
+        (["42766,586875", "42767"], MOMENT, "days of a spreadsheet"),
+        ([636214683060000000], MOMENT, "ticks since the year 1"),
+        ([131303451060000000], MOMENT, "ticks since 1601"),
     ],
 )
 def test_compact_times_are_never_seconds(values: list[Any], first: datetime, form: str) -> None:
     parsed = moments(values)
     assert parsed.values[0] == first.replace(tzinfo=UTC)
-    assert (parsed.form, parsed.unit) == (form, None)
+    assert parsed.form == form
+    assert parsed.unit == ("s" if form.startswith("s ") else None)
 
 
 def test_what_is_no_compact_time_among_many_is_bad() -> None:
@@ -135,6 +145,23 @@ def test_counters_and_what_time_unit_makes_of_them() -> None:
     assert moments(["2024-01-01"], time_unit="order").kind == "order"
     assert moments([31_536_000], time_unit="s").values.to_list() == [datetime(1971, 1, 1, tzinfo=UTC)]
     assert moments([20240115], time_unit="s").form == "s since 1970"
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "words"),
+    [
+        ([45306, 45308], None, "they would be from 2024-01-15 to 2024-01-17: --time-unit excel"),
+        ([45306, 45308], "excel", None),
+        ([1, 2], None, None),
+        (["1.71E+12", "1.7E+12"], None, "times such as 1.71E+12 are written with 3 digits at most"),
+        (["1.3903488e+09"], None, None),
+    ],
+)
+def test_numbers_that_may_be_less_than_they_seem_are_noted(values: list[Any], unit: Any, words: str | None) -> None:
+    parsed = moments(values, time_unit=unit)
+    assert (parsed.note is None) == (words is None)
+    assert words is None or words in str(parsed.note)
+    assert unit is None or parsed.values[0] == datetime(2024, 1, 15, tzinfo=UTC)
 
 
 def test_float32_that_cannot_hold_minutes_is_refused() -> None:
