@@ -23,7 +23,9 @@ class Layout:
     header: bool = True  # the first line names the columns
     columns: tuple[str, ...] | None = None  # names for those of a file without header line
     date_format: str | None = None  # of times, in the letters of strftime: `%d/%m/%Y %H:%M`
-    time_unit: TimeUnit | None = None  # of times that are numbers; `excel` is days of a spreadsheet, `order` only counts
+    time_unit: TimeUnit | None = (
+        None  # of times that are numbers; `excel` is days of a spreadsheet, `order` only counts
+    )
     event_types: Mapping[str, str] = field(default_factory=dict)  # a word of the file to an event type or `skip`
     # Canonical column to the column of the file that is mapped to it by hand: a format may keep it.
     claimed: Mapping[str, str] = field(default_factory=dict)

@@ -137,7 +137,9 @@ reading_options = together(
     click.option("--no-header", "header", is_flag=True, default=True, flag_value=False, help="No line names columns."),
     click.option("--columns", metavar="NAMES", help="Names for the columns of a file without header, as a,b,c."),
     click.option("--date-format", metavar="FORMAT", help="How times are written, such as %d/%m/%Y."),
-    choice("--time-unit", get_args(TimeUnit), "Unit of times that are numbers; excel is days, order only counts.", optional=True),
+    choice(
+        "--time-unit", get_args(TimeUnit), "Unit of times as numbers; excel is days, order only counts.", optional=True
+    ),
 )
 # How tables are read and taken in: also bad rows, time window, sessions.
 ingest_options = together(

@@ -21,6 +21,8 @@ DAY_US = 86_400_000_000
 # Magnitude of a whole number that stands for a time: from 1973 on, the units do not overlap.
 UNITS = (("s", 10**8, 10**11), ("ms", 10**11, 10**14), ("us", 10**14, 10**17), ("ns", 10**17, 2**63 - 1))
 FACTORS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
 class _Compact(NamedTuple):
     """A date and time written as one number of so many digits."""
 
@@ -241,7 +243,9 @@ def _perhaps_days(values: pl.Series, now: datetime) -> str | None:
     if not bool(values.drop_nulls().is_between(first, last).all()):
         return None
     days = _days(values).values
-    return f"as days of a spreadsheet they would be from {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}: --time-unit excel"
+    return (
+        f"as days of a spreadsheet they would be from {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}: --time-unit excel"
+    )
 
 
 def _epoch(values: pl.Series, unit: str) -> _Read:
