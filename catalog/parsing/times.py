@@ -242,10 +242,9 @@ def _perhaps_days(values: pl.Series, now: datetime) -> str | None:
     first, last = ((moment - EXCEL_ZERO).days for moment in (FIRST_TICKS, now + timedelta(days=2)))
     if not bool(values.drop_nulls().is_between(first, last).all()):
         return None
-    days = _days(values).values
-    return (
-        f"as days of a spreadsheet they would be from {days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}: --time-unit excel"
-    )
+    days = _days(values)
+    span = Timestamps(days.values, days.values.is_null(), "day", None, days.form).span
+    return None if span is None else f"as days of a spreadsheet they are {span.split(' UTC')[0]}: --time-unit excel"
 
 
 def _epoch(values: pl.Series, unit: str) -> _Read:

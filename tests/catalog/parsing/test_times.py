@@ -150,7 +150,7 @@ def test_counters_and_what_time_unit_makes_of_them() -> None:
 @pytest.mark.parametrize(
     ("values", "unit", "words"),
     [
-        ([45306, 45308], None, "they would be from 2024-01-15 to 2024-01-17: --time-unit excel"),
+        ([45306, 45308], None, "they are times from 2024-01-15 to 2024-01-17: --time-unit excel"),
         ([45306, 45308], "excel", None),
         ([1, 2], None, None),
         (["1.71E+12", "1.7E+12"], None, "times such as 1.71E+12 are written with 3 digits at most"),
