@@ -60,7 +60,7 @@ SKIPPED = (
     "tutorialcomplete pagescroll"
 )
 # Views of anything: without an item they are of no product.
-PAGES = "pageview pageviews pageviewed screenview page visit click clicks clicked selectcontent"
+PAGES = "pageview pageviews pageviewed screenview page visit selectcontent"
 
 
 def squeezed(words: pl.Series) -> pl.Series:

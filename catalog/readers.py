@@ -200,7 +200,10 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
         bad = bad.filter(inside)
         intake.restrict(inside, "events outside the time window left out")
     intake.add_faults()
-    message = "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z."
+    message = (
+        "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z, or name its form with "
+        "--date-format or --time-unit."
+    )
     intake.add("bad_timestamp", bad, message, column="timestamp", values=intake.column("timestamp"))
     missing = intake.columns["timestamp"].is_null() & ~bad
     intake.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
