@@ -180,9 +180,11 @@ def _load(path: Path, layout: Layout) -> Table:
 
 def _parquet(content: Content) -> Table:
     try:
-        if content.packed:
-            return whole_table(pl.read_parquet(io.BytesIO(b"".join(content.blocks))))
-        return whole_table(pl.read_parquet(content.path, glob=False, hive_partitioning=False))
+        source = io.BytesIO(b"".join(content.blocks)) if content.packed else content.path
+        frame = pl.read_parquet(source, glob=False, hive_partitioning=False)
+        # Types of Arrow's extensions are read as what they are stored in.
+        extended = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
+        return whole_table(frame.with_columns(frame[name].ext.storage().alias(name) for name in extended))
     except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
         message = f"{content.path} is no readable Parquet file ({brief(error)}); export it again."
         raise InvalidDataError(message) from error

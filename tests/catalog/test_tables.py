@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hubspoke.catalog import opening
 from hubspoke.catalog.readers import read_items
@@ -131,6 +133,23 @@ def test_a_name_with_signs_of_a_pattern_is_that_file_and_a_folder_of_parts_is_it
         load_table(tmp_path)
     with pytest.raises(NotFoundError, match="No file matches"):
         load_table(tmp_path / "*.tsv")
+
+
+def test_parquet_of_any_type_is_opened(tmp_path: Path) -> None:
+    values = {
+        "map": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8())),
+        "binary": pa.array([b"\xff"]),
+        "duration": pa.array([1], pa.duration("ms")),
+        "image": pa.array([{"bytes": b"\xff", "path": None}]),
+        "lists": pa.array([[[1], []]]),
+        "time": pa.array([1], pa.time32("s")),
+        "json": pa.ExtensionArray.from_storage(pa.json_(), pa.array(["{}"])),
+    }
+    pq.write_table(pa.table(values), tmp_path / "t.parquet")
+    frame = load_table(tmp_path / "t.parquet").frame
+    assert (frame.columns, frame["json"].to_list()) == (list(values), ["{}"])
+    (tmp_path / "t.parquet.gz").write_bytes(gzip.compress((tmp_path / "t.parquet").read_bytes()))
+    assert load_table(tmp_path / "t.parquet.gz").frame.equals(frame)
 
 
 def zipped(**members: bytes) -> bytes:
