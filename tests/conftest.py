@@ -171,6 +171,12 @@ def s3_url(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
         return f"s3://{bucket}"
 
 
+@pytest.fixture(params=[b"", b"garbage", b"[1]", b"\xff\xfe\x00", None], ids=repr)
+def damage(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+    """Overwrites a file with what it cannot hold, or takes it away: a test that asks for it runs once for each way."""
+    return lambda path: path.unlink() if request.param is None else path.write_bytes(request.param)
+
+
 @pytest.fixture
 def registry(registry_url: str) -> Iterator[Registry]:
     """A registry without rows, on each of the two databases."""
@@ -258,14 +264,15 @@ def versions_of() -> type[Versions]:
 
 @pytest.fixture(scope="session")
 def stream_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """Sequences in memory as a stream of shards: each user a session in per-user mode, a file per `grain` events."""
+    """Sequences in memory as a stream of shards: each user a session in per-user mode, a file per `grain` events. Its
+    files lie in `files` of a new folder or of the given one."""
     import polars as pl
     from hubspoke.catalog.schema import EVENT_TYPES
     from hubspoke.catalog.sessions import SessionSettings
     from hubspoke.catalog.streams import SequenceStream, write_session_files
 
-    def make(sequences: Any, shard_events: int, grain: int = 1) -> SequenceStream:
-        folder = tmp_path_factory.mktemp("stream")
+    def make(sequences: Any, shard_events: int, grain: int = 1, folder: Path | None = None) -> SequenceStream:
+        folder = folder or tmp_path_factory.mktemp("stream")
         owners = [user for user, length in zip(sequences.users, sequences.lengths, strict=True) for _ in range(length)]
         types = [0] * len(owners) if sequences.event_types is None else sequences.event_types.tolist()
         events = {

@@ -12,6 +12,7 @@ USERS, ITEMS = 8, 6
 TARGETS = np.arange(USERS) % ITEMS
 SETTINGS = FloorSettings(image_share=0.4, recency_decay=0.7, recent_events=5)
 NO_COLD = np.zeros(ITEMS, bool)
+parts = PartScores
 
 
 def reciprocal_rank(scores, targets=TARGETS):
@@ -22,14 +23,6 @@ def reciprocal_rank(scores, targets=TARGETS):
 def right(margin=1.0):
     """Scores that put every user's target first, by `margin`."""
     return (np.eye(ITEMS)[TARGETS] * margin).astype(np.float32)
-
-
-def wrong(margin=1.0):
-    return -right(margin)
-
-
-def parts(behaviour=None, text=None, image=None):
-    return PartScores(behaviour, text, image)
 
 
 def trial(scores, measure=reciprocal_rank):
@@ -48,11 +41,11 @@ HALVES = [np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (H
 @pytest.mark.parametrize(
     ("scores", "behaviour", "content"),
     [
-        (parts(wrong(100), right()), 0.0, 1.0),  # useless behaviour gives the floor
+        (parts(-right(100), right()), 0.0, 1.0),  # useless behaviour gives the floor
         (parts(right(), right()), 0.0, 1.0),  # and so does a tie
-        (parts(right(), wrong(4)), 1.0, 0.0),  # the smallest weight that is tried, 0.5, already turns the order around
+        (parts(right(), -right(4)), 1.0, 0.0),  # the smallest weight that is tried, 0.5, already turns the order around
         # Behaviour leads by 10, content takes 1.9 per unit of weight back: 5 is harmless, 6 is not.
-        (parts(right(10), wrong(1.9)), 1.0, 5.0),
+        (parts(right(10), -right(1.9)), 1.0, 5.0),
         (parts(*HALVES), 1.0, max(selection.CONTENT_WEIGHTS)),  # each ranks the targets of half the users
         # Without content and cold items neither weight was measured, and new items must not be lifted by it.
         (parts(right()), 1.0, 0.0),
@@ -63,8 +56,22 @@ def test_behaviour_and_content_weigh_what_they_are_good_for(scores, behaviour, c
     assert choose_weights(trial(scores), SETTINGS, NO_COLD) == SETTINGS.weights(behaviour, content)
 
 
-def weights_by_table(table):
-    """The weights chosen where `table` says each user's quality by content weight; content alone is worthless."""
+BEST = [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("table", "weight"),
+    [
+        # 2 is best. 5 loses 0.01 on average with an error of 0.01; 8 loses 0.01 from everybody, which is no chance.
+        ({2.0: BEST, 5.0: [0.96, 1.0, 1.0, 1.0], 8.0: [0.99] * 4}, 5.0),
+        ({2.0: BEST, 8.0: [0.96, 0.96, 1.0, 1.0]}, 2.0),  # 8 loses 0.02 with an error of 0.0115
+        # However large the error, no more than a twentieth is given away: 5 loses 0.05, 8 loses 0.1, both by chance.
+        ({2.0: BEST, 5.0: [0.8, 1.0, 1.0, 1.0], 8.0: [0.6, 1.0, 1.0, 1.0]}, 5.0),
+        ({2.0: BEST, 3.0: [0.0] * 4, 20.0: BEST}, 20.0),  # a worse weight between two good ones is not in the way
+    ],
+)
+def test_the_largest_weight_within_one_standard_error_wins(table, weight):
+    """The table says each user's quality by content weight; content alone is worthless."""
     base, unit = np.zeros((4, ITEMS), np.float32), np.ones((4, ITEMS), np.float32)
     base[:, 1] = 1.0  # tells a mixture from content alone
     mixed = looked_up({w: table.get(w, [0] * 4) for w in selection.CONTENT_WEIGHTS}, lambda scores: scores[0, 0])
@@ -72,19 +79,7 @@ def weights_by_table(table):
     def measure(scores):
         return mixed(scores) if scores[0, 1] != scores[0, 0] else np.full(4, -1, np.float32)
 
-    return choose_weights(trial(parts(base, unit), measure), SETTINGS, NO_COLD)
-
-
-def test_the_largest_weight_within_one_standard_error_wins():
-    # 2 is best. 5 loses 0.01 on average with an error of 0.01; 8 loses 0.01 from everybody, which is no chance.
-    best = [1.0] * 4
-    assert weights_by_table({2.0: best, 5.0: [0.96, 1.0, 1.0, 1.0], 8.0: [0.99] * 4}).content == 5.0
-    # 8 loses 0.02 with an error of 0.0115...
-    assert weights_by_table({2.0: best, 8.0: [0.96, 0.96, 1.0, 1.0]}).content == 2.0
-    # However large the error, no more than a twentieth is given away: 5 loses 0.05, 8 loses 0.1, both by chance.
-    assert weights_by_table({2.0: best, 5.0: [0.8, 1.0, 1.0, 1.0], 8.0: [0.6, 1.0, 1.0, 1.0]}).content == 5.0
-    # A worse weight between two good ones does not stand in the way.
-    assert weights_by_table({2.0: best, 3.0: [0.0] * 4, 20.0: best}).content == 20.0
+    assert choose_weights(trial(parts(base, unit), measure), SETTINGS, NO_COLD).content == weight
 
 
 def test_cold_items_get_back_what_training_took_but_no_bias_that_hurts():
@@ -101,7 +96,7 @@ def test_cold_items_get_back_what_training_took_but_no_bias_that_hurts():
     cold = np.arange(ITEMS) == 5
     behaviour = right(1.0)[:5]
     behaviour[:, 5] = 0.4
-    chosen = choose_weights(trial(parts(behaviour, wrong(4)[:5])), SETTINGS, cold)
+    chosen = choose_weights(trial(parts(behaviour, -right(4)[:5])), SETTINGS, cold)
     assert (chosen.content, chosen.cold) == (0.0, 0.5)
 
 
@@ -154,9 +149,9 @@ def by_recency(scores):
 @pytest.mark.parametrize(
     ("trials", "expected"),
     [
-        (by_recency(parts(None, right(), wrong(9))), FloorSettings(0.0, 0.7, 5)),
-        (by_recency(parts(None, wrong(9), right())), FloorSettings(1.0, 0.7, 5)),
-        (by_recency(parts(None, wrong())) | {(0.85, 10): trial(parts(None, right()))}, FloorSettings(0.4, 0.85, 10)),
+        (by_recency(parts(None, right(), -right(9))), FloorSettings(0.0, 0.7, 5)),
+        (by_recency(parts(None, -right(9), right())), FloorSettings(1.0, 0.7, 5)),
+        (by_recency(parts(None, -right())) | {(0.85, 10): trial(parts(None, right()))}, FloorSettings(0.4, 0.85, 10)),
     ],
 )
 def test_the_modality_and_the_recency_that_rank_best_win(trials, expected):
@@ -174,15 +169,29 @@ def test_the_default_is_kept_unless_something_is_better(default):
 
 
 def test_the_probe_is_the_best_of_a_few_mixtures():
-    assert probe(right(1), wrong(4), reciprocal_rank) == 1.0
-    assert probe(wrong(1), right(4), reciprocal_rank) == 1.0
-    assert probe(wrong(1), None, reciprocal_rank) == pytest.approx(1 / ITEMS)
-    assert probe(right(1), wrong(4), reciprocal_rank, weights=[2.0]) == pytest.approx(1 / ITEMS)
+    assert probe(right(1), -right(4), reciprocal_rank) == 1.0
+    assert probe(-right(1), right(4), reciprocal_rank) == 1.0
+    assert probe(-right(1), None, reciprocal_rank) == pytest.approx(1 / ITEMS)
+    assert probe(right(1), -right(4), reciprocal_rank, weights=[2.0]) == pytest.approx(1 / ITEMS)
 
 
-def guarded(warm, cold, floor=0.6, n_cold=20):
-    """The bias chosen where tables say what users of warm and of cold targets get by bias; content has no weight: of
-    100 users `n_cold` took the cold item 5, content alone gives nothing to warm and `floor` to cold targets."""
+@pytest.mark.parametrize(
+    ("warm", "cold", "n_cold", "chosen"),
+    [
+        # A bias of 2 gives cold targets the 0.6 of the floor; warm ones lose a hundredth per unit.
+        (lambda bias: 0.5 - 0.01 * bias, lambda bias: 0.3 * bias * (bias <= 2), 20, 2.0),
+        # It stops where it costs a twentieth of the best, 0.9: each unit costs warm users 0.03 and brings cold ones a
+        # little, 1.5 leaves 0.864 and 2 only 0.852.
+        (lambda bias: 1 - 0.03 * bias, lambda bias: 0.5 + 1e-4 * bias, 20, 1.5),
+        # Nothing is paid for nothing; what helps up to 0.75 and no further is taken up to there.
+        (lambda bias: 1 - 0.03 * bias, lambda bias: 0.5, 20, 0.0),
+        (lambda bias: 1 - 0.03 * bias, lambda bias: 0.5 + 0.01 * min(bias, 0.75), 20, 0.75),
+        (lambda bias: 0.5 - 0.01 * bias, lambda bias: 0.0, 19, 0.0),  # too few cold targets tell nothing
+    ],
+)
+def test_the_guard_pays_for_cold_targets_what_they_are_worth(warm, cold, n_cold, chosen):
+    """`warm` and `cold` say what users of such targets get by bias; content has no weight: of 100 users `n_cold` took
+    the cold item 5, content alone gives nothing to warm and 0.6 to cold targets."""
     # Users of cold targets come last, so that both trials can be told apart by their size.
     targets = np.array([0] * (100 - n_cold) + [5] * n_cold)
     behaviour, content = np.zeros((2, 100, ITEMS), np.float32)
@@ -192,36 +201,15 @@ def guarded(warm, cold, floor=0.6, n_cold=20):
         weight, mixed, bias = (round(float(own), 3) for own in (scores[0, 1], scores[0, 2], scores[0, 5]))
         own = targets[-len(scores) :]
         if weight or not mixed:
-            return np.where(own == 5, 0 if mixed else floor, 0).astype(np.float32)
-        return np.where(own == 5, cold[bias], warm[bias]).astype(np.float32)
+            return np.where(own == 5, 0 if mixed else 0.6, 0).astype(np.float32)
+        return np.where(own == 5, cold(bias), warm(bias)).astype(np.float32)
 
-    of_cold = trial(parts(behaviour[:n_cold], content[:n_cold]), measure)
-    return choose_weights(trial(parts(behaviour, content), measure), SETTINGS, np.arange(ITEMS) == 5, of_cold).cold
-
-
-def by_bias(value, of=lambda own, bias: own):
-    return {bias: of(value, bias) for bias in selection.GUARD_BIASES}
-
-
-def test_the_guard_pays_for_cold_targets_what_they_are_worth():
-    def warm(cost, quality=1.0):
-        return by_bias(quality, lambda own, bias: own - cost * bias)
-
-    # A bias of 2 gives cold targets the 0.6 of the floor; warm ones lose a hundredth per unit.
-    cold = by_bias(0.3, lambda own, bias: own * bias) | {2.5: 0.0, 3.0: 0.0, 4.0: 0.0}
-    assert guarded(warm(0.01, 0.5), cold) == 2.0
-    # It stops where it costs a twentieth of the best, 0.9: each unit costs warm users 0.03 and brings cold ones a
-    # little, 1.5 leaves 0.864 and 2 only 0.852.
-    assert guarded(warm(0.03), by_bias(0.5, lambda own, bias: own + 1e-4 * bias)) == 1.5
-    # Nothing is paid for nothing; what helps up to 0.75 and no further is taken up to there.
-    assert guarded(warm(0.03), by_bias(0.5)) == 0.0
-    assert guarded(warm(0.03), by_bias(0.5, lambda own, bias: own + 0.01 * min(bias, 0.75))) == 0.75
-    # Too few cold targets tell nothing.
-    assert guarded(warm(0.01, 0.5), by_bias(0.0), n_cold=19) == 0.0
+    both, of_cold = (trial(parts(behaviour[:n], content[:n]), measure) for n in (100, n_cold))
+    assert choose_weights(both, SETTINGS, np.arange(ITEMS) == 5, of_cold).cold == chosen
 
 
 def test_the_fewest_events_are_held_back_that_help():
-    shut = {0: wrong(), 1: right(), 2: right(), 5: wrong()}
+    shut = {0: -right(), 1: right(), 2: right(), 5: -right()}
     assert choose_held_back({events: trial(parts(own)) for events, own in shut.items()}) == 1
     assert choose_held_back({events: trial(parts(right())) for events in shut}) == 0
 
@@ -242,7 +230,7 @@ def test_a_trend_that_content_hides_is_found_beside_none_and_content_is_weighed_
     targets, text = np.arange(USERS) % 2, np.zeros((USERS, ITEMS), np.float32)
     text[np.arange(USERS), targets], text[:, 5] = 1.0, 1.5
     lately, measure = np.array([0.01, 0.01, 0, 0, 0, 0], np.float32), partial(reciprocal_rank, targets=targets)
-    chosen = choose_weights(trial(parts(wrong(0.0), text), measure), SETTINGS, NO_COLD, trends={7: lately})
+    chosen = choose_weights(trial(parts(-right(0.0), text), measure), SETTINGS, NO_COLD, trends={7: lately})
     assert (chosen.trend, chosen.trend_days, chosen.content) == (selection.TREND_WEIGHTS[0], 7, 0.0)
     # The trend lifts item 0 above every target; content brings the targets back.
     measure = partial(reciprocal_rank, targets=np.where(HALF, 0, 1))

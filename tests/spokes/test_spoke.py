@@ -136,10 +136,10 @@ FILES = ["spoke.json", "content_space.safetensors", *BEHAVIOUR, *ADAPTER]
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe"])
-def test_a_damaged_part_is_corrupt(spoke, hub, tmp_path, name, content):
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"\xff\xfe"], indirect=True)
+def test_a_damaged_part_is_corrupt(spoke, hub, tmp_path, name, damage):
     spoke.save(tmp_path)
-    (tmp_path / name).write_bytes(content)
+    damage(tmp_path / name)
     with pytest.raises(CorruptArtifactError, match="--force"):
         Spoke.load(tmp_path, hub)
 

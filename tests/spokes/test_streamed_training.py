@@ -16,7 +16,7 @@ from hubspoke.spokes.training.batches import training_batches
 from hubspoke.spokes.training.checkpoints import Checkpoints
 
 WORKER = runpy.run_path(str(Path(__file__).parent / "training" / "worker.py"))
-train, config, interrupted = WORKER["train"], WORKER["config"], WORKER["interrupted"]
+train, config, interrupted, same = (WORKER[name] for name in ("train", "config", "interrupted", "same"))
 MODELS = ("sasrec", "bert4rec")
 
 
@@ -88,19 +88,19 @@ def test_seed_and_epoch_decide_batches_and_the_order_of_shards(stream_of):
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "popularity"])
-def test_one_shard_trains_the_same_bits(tmp_path, sampler):
+def test_one_shard_trains_the_same_bits(stream_of, sampler):
     chosen = config(sampler=sampler)
     torch.manual_seed(1)
     held, run = train(chosen, validate=lambda _: 0.5)
-    streamed, again = train(chosen, validate=lambda _: 0.5, source=WORKER["stream"](tmp_path / "one", 10_000))
-    assert all(torch.equal(weight, streamed.state_dict()[name]) for name, weight in held.state_dict().items())
-    assert [row["loss"] for row in run.history] == [row["loss"] for row in again.history]
+    streamed, again = train(chosen, validate=lambda _: 0.5, source=stream_of(WORKER["sequences"](), 10_000))
+    assert same(held, streamed) and [row["loss"] for row in run.history] == [row["loss"] for row in again.history]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_killed_training_on_a_stream_ends_with_the_same_bits(tmp_path, model):
+def test_a_killed_training_on_a_stream_ends_with_the_same_bits(tmp_path, stream_of, model):
     chosen = config(max_epochs=4, sampler="popularity").model_copy(update={"model": model})
-    stream, begun = WORKER["stream"](tmp_path / "stream"), []
+    held, begun = WORKER["sequences"](), []
+    stream = stream_of(held, 12)
     assert stream.n_shards > 2
     whole, _ = train(chosen, source=stream)
     keep = Checkpoints(tmp_path / "kept", every=1)
@@ -108,9 +108,8 @@ def test_a_killed_training_on_a_stream_ends_with_the_same_bits(tmp_path, model):
         train(chosen, source=stream, checkpoints=keep)
     torch.manual_seed(99)
     with interrupted(99, begun):
-        resumed, _ = train(chosen, source=WORKER["stream"](tmp_path / "again"), checkpoints=keep)
-    assert begun == [0, 1, 2, 3]
-    assert all(torch.equal(weight, resumed.state_dict()[name]) for name, weight in whole.state_dict().items())
+        resumed, _ = train(chosen, source=stream_of(held, 12), checkpoints=keep)
+    assert begun == [0, 1, 2, 3] and same(whole, resumed)
 
 
 def test_memory_does_not_grow_with_the_number_of_events(stream_of):

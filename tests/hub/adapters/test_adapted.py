@@ -160,11 +160,8 @@ FILES = ["bodies.json", *(f"{own}/adapter_{rest}" for own in BOTH for rest in ("
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("content", [b"", b"[1]", None])
-def test_a_damaged_file_is_corrupt(hub, saved, name, content):
-    (saved / "trunks" / name).unlink()
-    if content is not None:
-        (saved / "trunks" / name).write_bytes(content)
+def test_a_damaged_file_is_corrupt(hub, saved, name, damage):
+    damage(saved / "trunks" / name)
     with pytest.raises(CorruptArtifactError, match="--force"):
         load_encoders(hub, BOTH, saved)
 

@@ -75,12 +75,10 @@ def test_a_catalog_without_any_attribute_is_allowed(make, spoke, hub, space, enc
 
 
 @pytest.mark.parametrize("name", ["vocabulary.json", "statistics.json", "statistics.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"garbage", b"{}", None])
-def test_damaged_features_are_corrupt(make, hub, tmp_path, name, content):
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"{}", None], indirect=True)
+def test_damaged_features_are_corrupt(make, hub, tmp_path, name, damage):
     make(**ON).save(tmp_path)
-    (tmp_path / name).unlink()
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
+    damage(tmp_path / name)
     with pytest.raises(CorruptArtifactError, match="--force"):
         Spoke.load(tmp_path, hub)
 

@@ -11,15 +11,11 @@ from hubspoke.spokes.training.checkpoints import newest_checkpoint as newest
 from hubspoke.spokes.training.checkpoints import write_checkpoint as write
 
 WORKER = runpy.run_path(str(Path(__file__).with_name("worker.py")))
-train, config, interrupted = WORKER["train"], WORKER["config"], WORKER["interrupted"]
+train, config, interrupted, same = (WORKER[name] for name in ("train", "config", "interrupted", "same"))
 
 
 def checkpoint(epoch):
     return Checkpoint(epoch, {"model/a": torch.full((2,), float(epoch))}, {"seconds": 1.5})
-
-
-def same(one, other):
-    return all(torch.equal(weight, other.state_dict()[name]) for name, weight in one.state_dict().items())
 
 
 def test_what_is_written_is_read_and_the_older_ones_go(tmp_path):

@@ -23,9 +23,10 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory, two_processes):
+def both(tmp_path_factory, two_processes, stream_of):
     """The folder in which two processes left their weights."""
     out = tmp_path_factory.mktemp("both")
+    stream_of(IN["sequences"](), 12, folder=out)
     ended = two_processes([str(WORKER), str(out), json.dumps(CASES)])
     assert [code for code, *_ in ended] == [0, 0], ended
     return out
@@ -50,9 +51,8 @@ def test_two_processes_train_what_one_trains(both, case):
     assert epochs[0] == epochs[1] == [run.best_epoch, pytest.approx(run.best_score, abs=1e-3)]
 
 
-def test_they_do_so_on_a_stream_and_from_a_checkpoint(both, tmp_path):
-    streamed, _ = train(config(), source=IN["stream"](tmp_path / "alone"))
-    whole, _ = train(config())
+def test_they_do_so_on_a_stream_and_from_a_checkpoint(both, stream_of):
+    (streamed, _), (whole, _) = train(config(), source=stream_of(IN["sequences"](), 12)), train(config())
     for rank in (0, 1):
         close(load_file(both / f"streamed-{rank}.safetensors"), streamed.state_dict())
         close(load_file(both / f"resumed-{rank}.safetensors"), whole.state_dict())

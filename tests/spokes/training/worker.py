@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import torch
 from hubspoke.catalog.sequences import Sequences
-from hubspoke.catalog.sessions import SessionSettings
-from hubspoke.catalog.streams import SequenceStream, write_session_files
+from hubspoke.catalog.streams import SequenceStream, SessionFiles
 from hubspoke.hub.adapters.adapted import adapt_encoders
 from hubspoke.hub.adapters.states import item_states
 from hubspoke.hub.cache import EmbeddingCache, text_hashes
@@ -52,24 +50,6 @@ def sequences(lengths=(2, 3, 3, 4, 4, 4, 5, 6, 7, 9), n_items=N):
     )
 
 
-def stream(folder, shard_events=12):
-    """The same sessions in files, read in shards."""
-    held = sequences()
-    owners = np.repeat(held.users, held.lengths)
-    events = {
-        "user_id": [f"u{owner:02d}" for owner in owners],
-        "item_id": [f"i{row}" for row in held.items],
-        "timestamp": pl.Series(held.timestamps).cast(pl.Datetime("us", "UTC")),
-        "event_type": ["view"] * len(owners),
-    }
-    folder.mkdir(parents=True)
-    pl.DataFrame(events).write_parquet(folder / "events.parquet")
-    ids = pl.Series("item_id", [f"i{row}" for row in range(N)])
-    settings = SessionSettings(mode="per_user", min_length=1, collapse_repeats=False)
-    files = write_session_files(folder / "events.parquet", ids, folder / "files", settings, range_events=1)
-    return SequenceStream(files, shard_events)
-
-
 def words(hub):
     """States of titles of one to three words, one item without any."""
     titles = [" ".join(["red", "green", "blue", str(row % 4)][row % 3 :]) for row in range(N - 1)]
@@ -81,8 +61,7 @@ def words(hub):
 def train(settings, seed=0, validate=None, source=None, **how):
     """A tiny training from start to end: its model and what it did."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(0)
-    hub = Hub(HUB, device="cpu")
+    rng, hub = np.random.default_rng(0), Hub(HUB, device="cpu")
     encoded = EncodedItems(*(rng.standard_normal((N, 32)).astype(np.float32) for _ in range(2)))
     if settings.heads:
         encoded = replace(encoded, states={"text": words(hub)})
@@ -93,6 +72,10 @@ def train(settings, seed=0, validate=None, source=None, **how):
     model = BehaviourModel(settings, hub.fusion, space, N, encoders=adapted)
     inputs = model.inputs(encoded, np.arange(1, N + 1))
     return model, train_behaviour(model, inputs, source or sequences(), settings, validate=validate, **how)
+
+
+def same(one, other):
+    return all(torch.equal(weight, other.state_dict()[name]) for name, weight in one.state_dict().items())
 
 
 def score(model):
@@ -120,14 +103,13 @@ def interrupted(before, begun):
 
 
 if __name__ == "__main__":
-    out, cases = Path(sys.argv[1]), json.loads(sys.argv[2])
-    rank = int(os.environ["RANK"])
+    out, cases, rank = Path(sys.argv[1]), json.loads(sys.argv[2]), int(os.environ["RANK"])
     for name, training in cases.items():
         # Every process starts from weights of its own; the first one's count.
         model, run = train(config(**training), seed=rank, validate=score)
         save_file(dict(model.state_dict()), out / f"{name}-{rank}.safetensors")
         (out / f"{name}-{rank}.json").write_text(json.dumps([run.best_epoch, run.best_score]))
-    model, _ = train(config(), source=stream(out / f"stream-{rank}"))
+    model, _ = train(config(), source=SequenceStream(SessionFiles.open(out / "files"), 12))
     save_file(dict(model.state_dict()), out / f"streamed-{rank}.safetensors")
     begun = []
     with suppress(KeyboardInterrupt), interrupted(2, begun):
