@@ -45,16 +45,6 @@ def shards(directory):
     return sorted(Path(directory).rglob("*.safetensors"))
 
 
-def test_only_missing_inputs_run_and_duplicates_once(tmp_path):
-    run(CountingEncoder(), ["a", "b"], tmp_path)
-    encoder, texts = CountingEncoder(), ["c", "a", "d", "c", "b", "d", "a"]
-    np.testing.assert_array_equal(run(encoder, texts, tmp_path), expected(texts))
-    assert encoder.ran == ["c", "d"]
-    other = CountingEncoder("1" * 64)  # another fingerprint is another cache
-    run(other, ["a"], tmp_path)
-    assert other.ran == ["a"]
-
-
 def test_an_interrupted_run_resumes_after_its_last_shard(tmp_path, monkeypatch):
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 2)
     texts, broken = list("abcdefg"), CountingEncoder(fail_after=4)
@@ -64,10 +54,10 @@ def test_an_interrupted_run_resumes_after_its_last_shard(tmp_path, monkeypatch):
     second = CountingEncoder()
     np.testing.assert_array_equal(run(second, texts, tmp_path), expected(texts))
     assert second.ran == list("efg")
-    # Progress starts with what is known and ends at the total.
-    calls = []
-    run(CountingEncoder(), ["a", "h", "h", "i", "j"], tmp_path, lambda done, total: calls.append((done, total)))
-    assert calls == [(1, 4), (3, 4), (4, 4)]
+    # Progress starts with what is known and ends at the total; what comes twice runs once.
+    third, calls = CountingEncoder(), []
+    run(third, ["a", "h", "h", "i", "j"], tmp_path, lambda done, total: calls.append((done, total)))
+    assert calls == [(1, 4), (3, 4), (4, 4)] and third.ran == list("hij")
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "text"])
@@ -87,8 +77,11 @@ def test_a_damaged_shard_is_set_aside_and_computed_again(tmp_path, caplog, damag
     assert encoder.ran == ["a", "b"] and caplog.records == []
 
 
-def test_a_shard_of_another_width_is_not_used(tmp_path, caplog):
+def test_a_shard_of_another_width_or_encoder_is_not_used(tmp_path, caplog):
     run(CountingEncoder(), ["a"], tmp_path)
+    other = CountingEncoder("1" * 64)
+    run(other, ["a"], tmp_path)
+    assert other.ran == ["a"]
     wide = CountingEncoder()
     wide.dimension = 6
     wide.encode = lambda inputs, progress=None: np.ones((len(inputs), 6), dtype=np.float32)

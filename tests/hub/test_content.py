@@ -19,10 +19,6 @@ def encoded(n=12, text=5, image=3):
     return made
 
 
-def history(*rows):
-    return np.array(rows, np.int64)
-
-
 @pytest.mark.parametrize("kept", [(), ("text",), ("image",), ("text", "image")])
 def test_a_space_of_some_modalities_embeds_those_alone_and_comes_back_from_its_file(tmp_path, kept):
     x = encoded()
@@ -52,18 +48,14 @@ def test_blocks_are_unit_or_zero_and_calibrated_on_the_items_that_have_them():
     np.testing.assert_allclose(np.linalg.norm(out[:, 5:], axis=1), [1, 0] + [1] * 10, atol=1e-5)
     np.testing.assert_allclose(space.text.mean, x.text[1:].mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(space.image.mean, np.delete(x.image, 1, axis=0).mean(axis=0), atol=1e-6)
-    config = HubConfig.model_validate({"calibration": {"max_rank": 4}, "image_calibration": {"max_rank": 2}})
-    space = fit_content_space(x, config)
-    assert (space.text_rank, space.image_rank) == (4, 2)
-
-
-def test_a_file_that_lacks_a_part_is_corrupt_and_the_fingerprint_tells_text_from_pictures():
-    space = fit_content_space(encoded(), HubConfig())
     assert ContentSpace(space.text, None).fingerprint != ContentSpace(None, space.text).fingerprint
     tensors = space.tensors()
     del tensors["image.transform"]
     with pytest.raises(CorruptArtifactError, match=r"image\.transform"):
         ContentSpace.from_tensors(tensors)
+    config = HubConfig.model_validate({"calibration": {"max_rank": 4}, "image_calibration": {"max_rank": 2}})
+    space = fit_content_space(x, config)
+    assert (space.text_rank, space.image_rank) == (4, 2)
 
 
 @pytest.mark.parametrize(
@@ -76,15 +68,15 @@ def test_a_file_that_lacks_a_part_is_corrupt_and_the_fingerprint_tells_text_from
     ],
 )
 def test_a_session_is_the_weighted_sum_of_its_last_events(rows, decay, events, expected):
-    out = recency_weighted(AXES, [history(*rows)], decay, events)
+    out = recency_weighted(AXES, [np.array(rows, np.int64)], decay, events)
     np.testing.assert_allclose(out[0], np.array(expected) / max(np.linalg.norm(expected), 1e-9), atol=1e-6)
     assert recency_weighted(AXES, [], decay, events).shape == (0, 4)
-    assert recency_weighted(AXES[:0], [history()], decay, events).tolist() == [[0, 0, 0, 0]]
+    assert recency_weighted(AXES[:0], [np.zeros(0, np.int64)], decay, events).tolist() == [[0, 0, 0, 0]]
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=5), st.floats(0.1, 1), st.integers(1, 6))
 def test_a_session_does_not_depend_on_the_others(rows, decay, events):
-    histories = [history(*own) for own in rows]
+    histories = [np.array(own, np.int64) for own in rows]
     together = recency_weighted(AXES, histories, decay, events)
     for own, expected in zip(histories, together, strict=True):
         np.testing.assert_allclose(recency_weighted(AXES, [own], decay, events)[0], expected, atol=1e-6)

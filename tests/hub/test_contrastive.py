@@ -13,22 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def pairs_of(*rows, window):
+@given(st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), max_size=4), st.integers(1, 4))
+def test_pairs_are_neighbours_within_the_window_and_one_sequence_the_nearest_first(rows, window):
     lengths, users = [len(row) for row in rows], np.arange(len(rows))
     items = np.array([item for row in rows for item in row], np.int64)
     held = Sequences(items, np.arange(len(items)), np.cumsum([0, *lengths]), users, tuple(map(str, users)), 9)
-    return co_engaged_pairs(held, window).tolist()
-
-
-def test_pairs_are_neighbours_within_the_window_and_one_sequence():
-    expected = [[0, 1], [1, 2], [2, 3], [4, 5], [0, 2], [1, 3]]
-    assert pairs_of([0, 1, 2, 3], [4, 5], [6], window=2) == expected
-
-
-@given(st.lists(st.lists(st.integers(0, 8), min_size=1, max_size=6), max_size=4), st.integers(1, 4))
-def test_pairs_equal_the_plain_definition(rows, window):
-    steps = [(row, i, j) for row in rows for i in range(len(row)) for j in range(i + 1, min(len(row), i + window + 1))]
-    assert sorted(pairs_of(*rows, window=window)) == sorted([row[i], row[j]] for row, i, j in steps if row[i] != row[j])
+    pairs = ([row[i], row[i + gap]] for gap in range(1, window + 1) for row in rows for i in range(len(row) - gap))
+    assert co_engaged_pairs(held, window).tolist() == [[one, other] for one, other in pairs if one != other]
 
 
 def test_the_loss_by_hand():
@@ -96,14 +87,6 @@ def test_nothing_to_train_changes_nothing(case):
     assert all(torch.equal(weight, begin.state_dict()[name]) for name, weight in fusion.state_dict().items())
 
 
-def test_the_loss_is_taken_on_the_content_score():
-    own = domain()
-    space = CalibratedSpace(own, 0.3, torch.device("cpu"))
-    z, content = space.embed(space.x).numpy(), own.space.embed(own.encoded)
-    expected = (content * own.space.modality_weights(0.3)) @ content.T
-    np.testing.assert_allclose(z @ z.T, expected, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     ("pairs", "same"),
     [
@@ -113,9 +96,11 @@ def test_the_loss_is_taken_on_the_content_score():
         ([[0, 1], [2, 0]], [[0, 1], [0, 0]]),  # anchor 0 is itself the positive of pair 1
     ],
 )
-def test_an_item_is_no_negative_of_its_partners_or_of_itself(pairs, same):
-    fusion, rows = start(), torch.tensor(pairs)
-    space = CalibratedSpace(domain(), 0.3, torch.device("cpu"))
+def test_the_loss_is_of_content_scores_and_an_item_is_no_negative_of_its_partners_or_of_itself(pairs, same):
+    fusion, rows, own = start(), torch.tensor(pairs), domain()
+    space = CalibratedSpace(own, 0.3, torch.device("cpu"))
+    z, content = space.embed(space.x).numpy(), own.space.embed(own.encoded)
+    np.testing.assert_allclose(z @ z.T, (content * own.space.modality_weights(0.3)) @ content.T, atol=1e-5)
     with torch.no_grad():
         z = space.embed(fusion(space.x))
         expected = info_nce_loss(z[rows[:, 0]] @ z[rows[:, 1]].T / 0.2, torch.tensor(same, dtype=torch.bool))

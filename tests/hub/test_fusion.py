@@ -48,17 +48,14 @@ def test_a_missing_modality_stays_zero_and_items_depend_neither_on_others_nor_on
 
 
 @pytest.mark.parametrize("modality", ["text", "image"])
-def test_a_modality_taken_away_has_no_influence(modality):
+def test_a_modality_taken_away_has_no_influence_and_a_hub_may_have_one_encoder(modality):
     a, b = encoded(), encoded()
     getattr(b, modality)[:] *= 7
     np.testing.assert_array_equal(*(fusion().fuse(own.without(modality)).joined() for own in (a, b)))
-
-
-@pytest.mark.parametrize(("text", "image"), [(TEXT, 0), (0, IMAGE)])
-def test_a_hub_of_one_encoder(text, image):
-    fused = fusion(text=text, image=image).fuse(encoded(4, text=text, image=image))
-    assert fused.text.shape == (4, text) and fused.image.shape == (4, image)
-    np.testing.assert_array_equal(fused.joined()[3], np.zeros(text + image))
+    widths = {"text": TEXT, "image": IMAGE} | {modality: 0}
+    fused = fusion(**widths).fuse(encoded(4, **widths))
+    assert [fused.text.shape, fused.image.shape] == [(4, width) for width in widths.values()]
+    np.testing.assert_array_equal(fused.joined()[3], np.zeros(sum(widths.values())))
 
 
 @given(st.floats(0, 1) | st.sampled_from([0.0, 1.0]))

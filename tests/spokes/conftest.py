@@ -47,8 +47,7 @@ def sequences() -> MakeSequences:
 def hub() -> Hub:
     """A hub of tiny encoders whose fusion has been moved away from the identity."""
     made = Hub(HUB, device="cpu")
-    with torch.no_grad():
-        made.fusion.up.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(made.fusion.up.weight, std=0.05, generator=torch.Generator().manual_seed(1))
     return made
 
 
@@ -100,7 +99,7 @@ def build(hub: Hub, encoded: EncodedItems, item_ids: list[str], items: pl.DataFr
     """Spokes of the catalog under any config, with weights moved from their start to where a training might leave them:
     items 0 to 8 have an ID residual, in another order than the catalog's."""
 
-    def make(*, moved: float = 0.1, space: ContentSpace | None = None, **config: Any) -> Spoke:
+    def make(*, moved: float = 0.3, space: ContentSpace | None = None, **config: Any) -> Spoke:
         shape = {"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}}
         settings = SpokeConfig.model_validate({**shape, **config})
         vocabulary = fit_vocabulary(items, settings.attributes) if settings.attributes else None
@@ -121,7 +120,7 @@ def build(hub: Hub, encoded: EncodedItems, item_ids: list[str], items: pl.DataFr
 
 @pytest.fixture
 def spoke(build: Callable[..., Spoke]) -> Spoke:
-    return build()
+    return build(moved=0.1)
 
 
 @pytest.fixture

@@ -75,15 +75,12 @@ TRAINED = {"training.loss": "gbce", "training.sampler": "mixed", "training.hard"
 BUILT = {"transformer.positions": "rotary", "transformer.residual": "gated", "adapter.alpha": 32}
 
 
-@pytest.mark.parametrize(("key", "value"), [*TRAINED.items(), ("cold_items", 0.2)])
-def test_how_it_was_trained_does_not_keep_a_spoke_from_serving(key, value):
-    assert SpokeConfig.from_stored(changed(key, value)) == SpokeConfig.from_stored(STORED)
-
-
-@pytest.mark.parametrize(("key", "value"), BUILT.items())
-def test_what_can_no_longer_be_built_is_refused_and_so_are_unknown_keys(key, value):
-    with pytest.raises(IncompatibleError, match=rf"trained with {key} {value}, .* train it again"):
-        SpokeConfig.from_stored(changed(key, value))
+def test_how_it_was_trained_does_not_keep_a_spoke_from_serving_but_what_can_no_longer_be_built_and_unknown_keys_do():
+    for key, value in {**TRAINED, "cold_items": 0.2}.items():
+        assert SpokeConfig.from_stored(changed(key, value)) == SpokeConfig.from_stored(STORED)
+    for key, value in BUILT.items():
+        with pytest.raises(IncompatibleError, match=rf"trained with {key} {value}, .* train it again"):
+            SpokeConfig.from_stored(changed(key, value))
     with pytest.raises(ValidationError):
         SpokeConfig.from_stored({**STORED, "layers": 2})
 

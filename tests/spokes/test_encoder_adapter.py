@@ -1,5 +1,3 @@
-"""A spoke over adapted encoders: what learns with behaviour, what stays as the hub has it, and what is saved."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +7,6 @@ import torch
 from hubspoke.errors import UsageError
 from hubspoke.hub.adapters.adapted import PREFIX, adapt_encoders
 from hubspoke.hub.cache import EmbeddingCache
-from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
@@ -27,28 +24,23 @@ from pydantic import ValidationError
 BOTH = {"rank": 2, "encoders": ["text", "image"]}
 SHAPE = {"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}}
 TITLES = ["red rose", "green fern in a pot", None, "steel spade", "clay pot, large", "red shoe"]
-IDS = [f"i{row}" for row in range(6)]
+IDS, ROWS = [f"i{row}" for row in range(6)], np.arange(1, 7)
 
 
 def config(encoder_adapter=BOTH, **settings):
     return SpokeConfig.model_validate({**SHAPE, "encoder_adapter": encoder_adapter, **settings})
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    """A hub of tiny encoders, its vectors and states of six items, and their content space."""
-    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    paths = [folder / f"{i}.png" for i in range(5)]
+@pytest.fixture
+def shop(hub, tmp_path):
+    """The tests' hub, its vectors and states of six items, and their content space."""
+    paths, rng = [tmp_path / f"{i}.png" for i in range(5)], np.random.default_rng(0)
     for path in paths:
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(path)
     # The first item has two pictures, the second none, the third one and no text, the fourth none.
     pictures = [paths[:2], [], [paths[2]], [], [paths[3]], [paths[4]]]
-    tiny = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}}
-    hub = Hub(HubConfig.model_validate(tiny), device="cpu")
-    with torch.no_grad():
-        hub.fusion.up.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
     items = pl.DataFrame({"item_id": IDS, "title": TITLES})
-    encoded = hub.encode_items(items, pictures, EmbeddingCache(folder / "cache"), heads={"text": 1, "image": 1})
+    encoded = hub.encode_items(items, pictures, EmbeddingCache(tmp_path / "cache"), heads={"text": 1, "image": 1})
     return hub, encoded, fit_content_space(hub.fusion.fuse(encoded), hub.config)
 
 
@@ -59,28 +51,22 @@ def model_of(shop, settings):
     return BehaviourModel(settings, hub.fusion, space, 6, encoders=adapted).eval()
 
 
-def inputs_of(model, shop):
-    return model.inputs(shop[1], np.arange(1, 7))
-
-
 def moved(model):
     """The adapters as a training might leave them."""
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if name.startswith(PREFIX) and weight.requires_grad:
-                weight.normal_(std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    for name, weight in model.named_parameters():
+        if name.startswith(PREFIX) and weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(len(name)))
     return model
 
 
 def spoke_of(shop, model, settings):
-    hub, _, space = shop
-    return replace(launch_floor(hub, space), behaviour=Behaviour(settings, model, tuple(IDS)))
+    return replace(launch_floor(shop[0], shop[2]), behaviour=Behaviour(settings, model, tuple(IDS)))
 
 
 @pytest.mark.parametrize("fusion", ["concat", "gate", "cross-attention"])
 def test_parts_sum_to_items_and_adapters_learn_in_half_precision_too(shop, fusion):
     model = moved(model_of(shop, config(fusion=fusion)))
-    given = inputs_of(model, shop)
+    given = model.inputs(shop[1], ROWS)
     with torch.no_grad():
         parts = sum(model.item_parts(given).values())
     np.testing.assert_allclose(parts, model.item_vectors(given), atol=1e-5)
@@ -104,7 +90,7 @@ def test_training_moves_behaviour_and_leaves_the_floor(shop, sequences):
     before, model = hub.fingerprint, model_of(shop, settings)
     start = spoke_of(shop, model, settings).embed_items(IDS, encoded)
     adapters = {n: p.clone() for n, p in model.named_parameters() if n.startswith(PREFIX)}
-    train_behaviour(model, inputs_of(model, shop), sequences(*WALKS), settings, epochs=4)
+    train_behaviour(model, model.inputs(encoded, ROWS), sequences(*WALKS), settings, epochs=4)
     after = spoke_of(shop, model.eval(), settings).embed_items(IDS, encoded)
     changed = {n for n, p in model.named_parameters() if n in adapters and not torch.equal(p, adapters[n])}
     assert changed == {n for n in adapters if "lora_" in n}
@@ -116,7 +102,7 @@ def test_what_is_not_asked_for_is_not_there(shop, sequences):
     settings, encoded, found = config(None, training=TRAINING), shop[1], []
     for given in (encoded, EncodedItems(encoded.text, encoded.image)):
         model = model_of(shop, settings)
-        inputs = model.inputs(given, np.arange(1, 7))
+        inputs = model.inputs(given, ROWS)
         assert inputs.encoded is None
         train_behaviour(model, inputs, sequences(*WALKS), settings, epochs=2)
         assert not any(name.startswith(PREFIX) for name in model.state_dict())
@@ -169,7 +155,7 @@ def test_equal_settings_are_equal():
 def test_a_step_reads_the_states_of_the_items_in_use_alone(shop, sequences):
     settings, seen = config(training={**TRAINING, "negatives": 1}, id_dropout=0.0), []
     model = model_of(shop, settings).train()
-    objective = Objective(model, inputs_of(model, shop), np.ones(6, np.int64), settings, World())
+    objective = Objective(model, model.inputs(shop[1], ROWS), np.ones(6, np.int64), settings, World())
     model.adapted_encoders.register_forward_pre_hook(lambda _, given: seen.append(len(given[0].vectors)))
     objective.start(0)
     objective.loss(next(iter(training_batches(sequences((0, 1)), settings).epoch(0)))).backward()

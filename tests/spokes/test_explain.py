@@ -1,5 +1,3 @@
-"""Explanations: what is said to add up adds up, and what is said to be missing was really left out."""
-
 import numpy as np
 import pytest
 import torch
@@ -30,9 +28,7 @@ def made(request):
 
 @MIXED
 @given(session=SESSIONS, exclude_seen=st.booleans())
-def test_parts_sum_to_the_score_terms_to_the_parts_and_an_event_is_what_is_lost_without_it(
-    made, item_ids, encoded, session, exclude_seen
-):
+def test_terms_sum_to_parts_parts_to_scores_events_are_what_they_add(made, item_ids, encoded, session, exclude_seen):
     vectors, history = made.embed_items(item_ids, encoded), np.array(session)
     explained = explain_scores(made, vectors, history, ROWS, exclude_seen=exclude_seen)
     score = made.recommender("it", vectors, exclude_seen=exclude_seen).score

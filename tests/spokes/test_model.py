@@ -46,12 +46,6 @@ def test_without_an_adapter_the_fusion_is_frozen_and_without_anything_to_read_th
     make(content=("image",), ids=False)
 
 
-def test_before_training_the_projection_sees_the_content_embedding(model, hub, space, encoded, own_inputs):
-    content = torch.from_numpy(space.embed(hub.fusion.fuse(encoded)))
-    torch.testing.assert_close(model.content.calibrated(own_inputs.content), content, atol=1e-5, rtol=0)
-    torch.testing.assert_close(model.content(own_inputs.content), model.content.linear(content), atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("missing", [None, "text", "image"])
 def test_the_folded_layers_compute_what_the_adapted_fusion_computes(make, hub, encoded, missing):
     own = encoded.without(missing) if missing else encoded
@@ -59,11 +53,16 @@ def test_the_folded_layers_compute_what_the_adapted_fusion_computes(make, hub, e
         for weight in hub.fusion.parameters():
             weight.add_(torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
     space = fit_content_space(hub.fusion.fuse(own), hub.config)
+    # Before training the projection sees the content embedding.
+    model, content = make(space=space), torch.from_numpy(space.embed(hub.fusion.fuse(own)))
+    given = model.inputs(own, ID_ROWS).content
+    torch.testing.assert_close(model.content.calibrated(given), content, atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.content(given), model.content.linear(content), atol=1e-5, rtol=0)
     model = make(0.3, space=space)
     with torch.no_grad():
         fused = model.content.fusion(torch.from_numpy(own.joined())).numpy()
     expected = torch.from_numpy(space.embed(EncodedItems(*np.split(fused, [hub.text_dimension], axis=1))))
-    assert (expected - torch.from_numpy(space.embed(hub.fusion.fuse(own)))).abs().max() > 0.05
+    assert (expected - content).abs().max() > 0.05
     found = model.content.calibrated(model.inputs(own, ID_ROWS).content)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
@@ -76,23 +75,16 @@ def test_an_item_vector_is_content_plus_a_residual_of_its_own_or_the_one_of_all_
     assert np.abs(vectors[3] - vectors[4]).max() > 0.1  # both unknown
     np.testing.assert_allclose(vectors, model.item_vectors(own_inputs, batch_size=5), atol=1e-6)
     assert model.item_vectors(own_inputs.rows(torch.arange(0))).shape == (0, 8)
-
-
-def test_id_dropout_drops_whole_residuals_in_training_only(model, own_inputs):
+    # Dropout drops whole residuals, in training only.
     torch.manual_seed(0)
-    content = model.content(own_inputs.content)
-    model.train()
-    residual = (model.embed_items(own_inputs) - content).detach()
+    residual = model.train().embed_items(own_inputs).detach() - torch.from_numpy(content)
     own = model.ids.weight.detach()[torch.from_numpy(ID_ROWS)]
     dropped = residual.abs().amax(dim=1) < 1e-6
     assert 0 < int(dropped.sum()) < 12
     torch.testing.assert_close(residual[~dropped], own[~dropped], atol=1e-6, rtol=0)
 
 
-ASKED = [[0, 5, 6], [7, 1, 2]], [[0, 5, 6], [7, PADDING, PADDING]]
-
-
-@pytest.mark.parametrize("rows", ASKED)
+@pytest.mark.parametrize("rows", [([0, 5, 6], [7, 1, 2]), ([0, 5, 6], [7, PADDING, PADDING])])
 def test_training_positions_are_what_serving_computes(model, own_inputs, rows):
     vectors, inputs = model.item_vectors(own_inputs), np.array(rows)
     batch = Batch(inputs, np.where(inputs == PADDING, PADDING, 0))  # every real position is asked for
@@ -135,14 +127,6 @@ def test_a_session_is_read_at_its_last_event_or_at_a_mask_token_after_it(make, e
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_only_bert4rec_has_a_mask_token(model, make):
-    assert model.mask is None and "mask" not in model.state_dict()
-    other = make(model="bert4rec")
-    assert set(other.state_dict()) - set(model.state_dict()) == {"mask"}
-    # Made last: every other weight starts where SASRec's starts.
-    assert all(torch.equal(weight, other.state_dict()[name]) for name, weight in model.state_dict().items())
-
-
 @pytest.mark.parametrize("either", ["bert4rec"], indirect=True)
 def test_a_hidden_item_is_never_seen(either, encoded):
     vectors = torch.from_numpy(either.item_vectors(either.inputs(encoded, ID_ROWS)))
@@ -164,10 +148,14 @@ def test_a_hidden_item_is_never_seen(either, encoded):
             assert (either.encode_batch(changed, batch) - out).abs().max() > 1e-4
 
 
-def test_initialisation(hub, space):
+def test_initialisation(hub, space, make):
     torch.manual_seed(0)
     model = BehaviourModel(SpokeConfig.model_validate({"transformer": {"dimension": 8}}), hub.fusion, space, 2000)
     assert model.ids.weight.std().item() == pytest.approx(0.02, rel=0.03)
     bound = (6 / (64 + 8)) ** 0.5
     assert model.content.linear.weight.abs().max().item() == pytest.approx(bound, rel=0.02)
     assert not model.content.linear.bias.any()
+    # Only BERT4Rec has a mask token, made last: every other weight starts where SASRec's starts.
+    plain, cloze = make(), make(model="bert4rec")
+    assert plain.mask is None and set(cloze.state_dict()) - set(plain.state_dict()) == {"mask"}
+    assert all(torch.equal(weight, cloze.state_dict()[name]) for name, weight in plain.state_dict().items())

@@ -7,7 +7,6 @@ from hubspoke.spokes.recommender import VectorRecommender
 
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [11], [5, 5, 5], list(range(12)) * 6)]
 N = 12
-N = 12
 SEEN = [[0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1]]
 
 

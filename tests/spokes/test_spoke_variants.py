@@ -9,7 +9,7 @@ from hubspoke.hub.fusion import BaseFusion
 from hubspoke.retrieval.base import ItemIndex
 from hubspoke.spokes.explain import behaviour_parts, explain_scores, scores_without
 from hubspoke.spokes.parts import spoke_parts
-from hubspoke.spokes.spoke import Spoke, id_rows
+from hubspoke.spokes.spoke import Spoke
 from hubspoke.spokes.streaming import start
 from hubspoke.spokes.training.loop import train_behaviour
 
@@ -20,28 +20,22 @@ CASES = [
     *(own for own in itertools.product([(), ("text",), ("image",), BOTH], [True, False], [False, True]) if any(own)),
     *[*FUSIONS, (BOTH, False, False, "cross-attention")],
 ]
-VARIANTS = [dict(zip(("content", "ids", "fitted", "fusion"), own, strict=False)) for own in CASES]
+VARIANTS = [
+    {"content": content, "ids": ids, **(FEATURES if fitted else {}), **({"fusion": own[0]} if own else {})}
+    for content, ids, fitted, *own in CASES
+]
 HISTORY = np.array([0, 1, 9, 5], np.int64)
 ROWS = np.array([1, 4, 9, 3], np.int64)
 
 
 def named(variant):
-    fitted = ["attributes", "statistics"] if variant["fitted"] else []
-    parts = [*variant["content"], *(["id"] if variant["ids"] else []), *fitted]
+    parts = [*variant["content"], *(["id"] if variant["ids"] else []), *(own for own in FEATURES if own in variant)]
     return " + ".join(parts) + f" by {variant.get('fusion', 'concat')}"
 
 
-@pytest.fixture
-def make(build):
-    def spoke(fitted=False, **config):
-        return build(moved=0.3, **(FEATURES if fitted else {}), **config)
-
-    return spoke
-
-
 @pytest.fixture(params=VARIANTS, ids=named)
-def variant(request, make):
-    return make(**request.param)
+def variant(request, build):
+    return build(**request.param)
 
 
 @pytest.fixture
@@ -81,8 +75,8 @@ def test_it_loads_bit_for_bit(variant, vectors, hub, encoded, item_ids, items, t
     assert spoke_parts(loaded, hub) == spoke_parts(variant, hub)
 
 
-def test_every_variant_is_a_space_of_its_own(make):
-    prints = [make(**variant).space_fingerprint for variant in VARIANTS]
+def test_every_variant_is_a_space_of_its_own(build):
+    prints = [build(**variant).space_fingerprint for variant in VARIANTS]
     assert len(set(prints)) == len(VARIANTS)
 
 
@@ -111,9 +105,9 @@ def test_its_scores_are_explained_and_a_session_may_grow(variant, vectors, encod
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
 @pytest.mark.parametrize("asked", VARIANTS, ids=named)
-def test_it_trains_every_weight_it_has(make, sequences, encoded, item_ids, items, asked, kind):
+def test_it_trains_every_weight_it_has(build, sequences, encoded, item_ids, items, asked, kind):
     training = {"max_epochs": 2, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
-    made = make(**asked, model=kind, training=training, id_dropout=0.2).behaviour
+    made = build(**asked, model=kind, training=training, id_dropout=0.2).behaviour
     data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
     before = {name: weight.clone() for name, weight in made.model.named_parameters()}
     run = train_behaviour(made.model, made.inputs(item_ids, encoded, items), data, made.config)
@@ -123,18 +117,35 @@ def test_it_trains_every_weight_it_has(make, sequences, encoded, item_ids, items
     assert all(weight.isfinite().all() for weight in made.model.parameters())
 
 
-def test_without_content_no_step_touches_any(make, encoded, item_ids, monkeypatch):
-    made = make(content=()).behaviour
+NEW_PARTS = [
+    *(({"fusion": kind}, {"item_fusion"}) for kind in ("gate", "cross-attention")),
+    (FEATURES, {"features.attributes", "features.statistics"}),
+    ({"model": "bert4rec"}, {"mask"}),
+]
+
+
+@pytest.mark.parametrize(("option", "parts"), NEW_PARTS)
+def test_an_option_starts_as_nothing_beside_weights_as_without_it(build, encoded, item_ids, items, option, parts):
+    plain, made = build(moved=0.0), build(moved=0.0, **option)
+    ours, theirs = (own.behaviour.model.state_dict() for own in (plain, made))
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
+    assert all(any(name.startswith(part) for name in set(theirs) - set(ours)) for part in parts)
+    assert all(name.startswith(tuple(parts)) for name in set(theirs) - set(ours))
+    found, expected = (own.embed_items(item_ids, encoded, items) for own in (made, plain))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 if "fusion" in option else 0)
+
+
+def test_without_content_no_step_touches_any(build, encoded, item_ids, monkeypatch):
+    made = build(content=()).behaviour
     assert made.model.content is None and not [name for name in made.model.state_dict() if "content" in name]
     monkeypatch.setattr(BaseFusion, "forward", lambda *_: pytest.fail("the fusion ran"))
     inputs = made.inputs(item_ids, encoded)
     assert inputs.content is None and inputs.content_columns == 0
-    vectors = made.model.item_vectors(inputs)
-    np.testing.assert_array_equal(vectors, made.model.ids.weight.detach().numpy()[id_rows(item_ids, made.known_items)])
+    made.model.item_vectors(inputs)
 
 
-def test_without_ids_there_is_no_table_and_an_item_is_its_content(make, hub, encoded, item_ids):
-    made = make(ids=False)
+def test_without_ids_there_is_no_table_and_an_item_is_its_content(build, encoded, item_ids):
+    made = build(ids=False)
     assert made.behaviour.model.ids.weight.shape == (0, 8) and len(made.behaviour.known_items) == 9
     vectors = made.embed_items(item_ids, encoded)
     with torch.inference_mode():

@@ -1,5 +1,3 @@
-"""Training on a stream of shards: what it sees, in which order, and in how much memory."""
-
 import runpy
 import tracemalloc
 from collections import Counter

@@ -7,14 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 LENGTH = 6
-CONTEXT = {"time_bias": True, "event_types": True, "dwell": True}
-VARIANTS = {
-    "learned": {},
-    "scaled": {"scale_inputs": True},
-    "context": CONTEXT,
-    "bert4rec": {"model": "bert4rec"},
-    "bert4rec context": {"model": "bert4rec", **CONTEXT},
-}
+CONTEXT, CLOZE = {"time_bias": True, "event_types": True, "dwell": True}, {"model": "bert4rec"}
+VARIANTS = {"learned": {}, "scaled": {"scale_inputs": True}, "context": CONTEXT}
+VARIANTS |= {"bert4rec": CLOZE, "bert4rec context": CLOZE | CONTEXT}
 EVENTS = st.lists(st.tuples(st.integers(0, 11), st.integers(0, 10**10), st.integers(0, 7)), min_size=1, max_size=16)
 # A model is read, never changed, so that examples may share it.
 shared = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -23,10 +18,8 @@ shared = settings(max_examples=15, deadline=None, suppress_health_check=[HealthC
 @pytest.fixture
 def make(build):
     def model(variant="learned", moved=0.3):
-        own = dict(VARIANTS[variant])
-        name = own.pop("model", "sasrec")
-        shape = {"dimension": 8, "blocks": 2, "max_length": LENGTH, **own}
-        return build(moved=moved, model=name, transformer=shape).behaviour.model
+        shape = {"dimension": 8, "blocks": 2, "max_length": LENGTH, **VARIANTS[variant]}
+        return build(moved=moved, model=shape.pop("model", "sasrec"), transformer=shape).behaviour.model
 
     return model
 
@@ -124,9 +117,7 @@ def test_the_positions_that_events_cost(make, vectors, variant, keep, counts):
 
 def test_many_sessions_cost_one_pass(make, vectors):
     model = make()
-    states = [start(model) for _ in range(4)]
-    for nth, state in enumerate(states):
-        fed(state, vectors, [(i, 0, 0) for i in range(nth)], False)
+    states = [fed(start(model), vectors, [(i, 0, 0) for i in range(nth)], False) for nth in range(4)]
     counts = positions_of(model)
     append_all(states, vectors[:4])
     assert counts == [4]

@@ -32,24 +32,20 @@ def context(b=3, t=6):
     return EventContext(gaps.cumsum(dim=1) * 1_000_000, torch.randint(0, 8, (b, t), generator=rng))
 
 
-@every_variant
+LATER = [*((variant, "item") for variant in VARIANTS), ("context", "time or type")]
+
+
+@pytest.mark.parametrize(("variant", "what"), LATER)
 @pytest.mark.parametrize("changed", range(6))
-def test_a_later_item_does_not_change_earlier_outputs(variant, changed):
-    made, x = transformer(variant), vectors()
-    y = x.clone()
-    y[:, changed, 0] += 3  # one column: a constant would vanish in the layer norm
-    a, b = made(x, context=context()), made(y, context=context())
-    torch.testing.assert_close(a[:, :changed], b[:, :changed])
-    assert ((a[:, changed:] - b[:, changed:]).abs().amax(dim=2) > 1e-4).all()
-
-
-@pytest.mark.parametrize("changed", range(1, 6))
-def test_a_later_time_or_type_does_not_change_earlier_outputs(changed):
-    made, x, before = transformer("context"), vectors(), context()
-    after = EventContext(before.timestamps.clone(), before.event_types.clone())
-    after.timestamps[:, changed:] += 10**12
-    after.event_types[:, changed] = (after.event_types[:, changed] + 1) % 8
-    a, b = made(x, context=before), made(x, context=after)
+def test_what_comes_later_does_not_change_earlier_outputs(variant, what, changed):
+    made, x, before = transformer(variant), vectors(), context()
+    y, after = x.clone(), EventContext(before.timestamps.clone(), before.event_types.clone())
+    if what == "item":
+        y[:, changed, 0] += 3  # one column: a constant would vanish in the layer norm
+    else:
+        after.timestamps[:, changed:] += 10**12
+        after.event_types[:, changed] = (after.event_types[:, changed] + 1) % 8
+    a, b = made(x, context=before), made(y, context=after)
     torch.testing.assert_close(a[:, :changed], b[:, :changed])
     assert ((a[:, changed:] - b[:, changed:]).abs().amax(dim=2) > 1e-4).all()
 
@@ -75,7 +71,6 @@ def test_inputs_are_scaled_by_the_root_of_the_dimension_and_times_and_types_star
     torch.testing.assert_close(scaled(x), plain(x * 8**0.5))
     quiet, without = transformer("context", loud=False), transformer(loud=False)
     without.load_state_dict({name: w for name, w in quiet.state_dict().items() if name in without.state_dict()})
-    x = vectors()
     torch.testing.assert_close(quiet(x, context=context()), without(x))
     torch.testing.assert_close(quiet(x), without(x))
 
@@ -92,25 +87,21 @@ def test_a_bidirectional_model_sees_both_sides_and_counts_positions_from_the_rig
     assert causal.state_dict().keys() == both.state_dict().keys()
     torch.testing.assert_close(causal(x[:, :1]), both(x[:, :1]))
     x, read = vectors(), []
-    made, causal = transformer(causal=False), transformer()
-    for own in (made, causal):
+    for own in (both, causal):
         own.dropout.register_forward_pre_hook(lambda _, given: read.append(given[0] - x))
         own(x, VALID)
     right, left = read
-    torch.testing.assert_close(right[0], made.positions.flip(0))
-    torch.testing.assert_close(right[1, :4], made.positions[:4].flip(0))
-    torch.testing.assert_close(right[2, 0], made.positions[0])
+    torch.testing.assert_close(right[0], both.positions.flip(0))
+    torch.testing.assert_close(right[1, :4], both.positions[:4].flip(0))
+    torch.testing.assert_close(right[2, 0], both.positions[0])
     torch.testing.assert_close(left, causal.positions.expand(3, 6, 8))
 
 
-def test_buckets_double():
+def test_buckets_double_and_the_time_bias_is_added_to_the_logits():
     seconds = torch.tensor([0, 1, 2, 3, 4, 7, 8, 3600, 86_400, 2**31 - 1, 2**40])
     assert interval_buckets(seconds * 1_000_000).tolist() == [0, 1, 2, 2, 3, 3, 4, 12, 17, 31, 31]
     assert interval_buckets(torch.tensor([999_999, -4_000_000])).tolist() == [0, 3]
     assert dwell_buckets(torch.tensor([[0, 1, 1, 9]]) * 1_000_000).tolist() == [[0, 1, 0, 4]]
-
-
-def test_the_time_bias_is_added_to_the_logits():
     made, x = transformer(time_bias=True, blocks=1), vectors(1)
     when = EventContext(torch.tensor([[0, 4, 4, 8, 20, 90]]) * 1_000_000)
     _, before = made.attention_weights(x, context=when)
@@ -152,7 +143,7 @@ def test_one_block_by_the_formula():
 
 @every_variant
 @either_way
-def test_half_precision_computes_the_same_and_trains(variant, causal):
+def test_half_precision_and_training_compute_the_same(variant, causal):
     made, x = transformer(variant, loud=False, causal=causal), vectors()
     expected = made(x, VALID, context())
     with torch.autocast("cpu", torch.bfloat16):
@@ -160,13 +151,8 @@ def test_half_precision_computes_the_same_and_trains(variant, causal):
         torch.testing.assert_close(made.eval()(x, VALID, context()).float(), expected, atol=0.05, rtol=0)
     out[VALID].float().square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
-
-
-@every_variant
-@either_way
-def test_weights_that_can_be_dropped_are_those_of_the_fused_kernel(variant, causal):
-    """A share too small for any to fall: training then weighs the events as serving does, by another way."""
-    made, x = transformer(variant, causal=causal, dropout=1e-9), vectors()
+    # A share too small for any weight to fall: training then computes what the fused kernel does, by another way.
+    made = transformer(variant, causal=causal, dropout=1e-9)
     served = made(x, VALID, context())
     torch.testing.assert_close(made.train()(x, VALID, context())[VALID], served[VALID])
 

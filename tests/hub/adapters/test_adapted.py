@@ -1,5 +1,3 @@
-"""Adapted heads of the encoders: they start as the encoders, learn alone, and come back from their file to the bit."""
-
 import json
 
 import numpy as np
@@ -44,10 +42,9 @@ def encoded(encode, hub):
 
 def moved(adapted):
     """The adapters as a training might leave them."""
-    with torch.no_grad():
-        for name, weight in adapted.named_parameters():
-            if weight.requires_grad:
-                weight.normal_(std=0.3, generator=torch.Generator().manual_seed(len(name)))
+    for name, weight in adapted.named_parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(len(name)))
     return adapted
 
 
@@ -166,18 +163,14 @@ def test_a_damaged_file_is_corrupt(hub, saved, name, damage):
         load_encoders(hub, BOTH, saved)
 
 
-def test_the_adapters_alone_are_written_and_all_of_them_are_read(hub, saved):
+def test_the_adapters_alone_are_written_all_of_them_are_read_and_that_of_another_encoder_is_refused(hub, saved):
     files = {path.relative_to(saved / "trunks").as_posix(): path.stat().st_size for path in saved.glob("trunks/**/*.*")}
     assert sorted(files) == sorted(FILES) and sum(files.values()) < 10_000
-    path = saved / "trunks/text/adapter_model.safetensors"
+    path, bodies = saved / "trunks/text/adapter_model.safetensors", saved / "trunks/bodies.json"
     save_file(dict(list(load_file(path).items())[:1]), path)
     with pytest.raises(CorruptArtifactError, match="--force"), pytest.warns(UserWarning, match="missing"):
         load_encoders(hub, BOTH, saved)
-
-
-def test_the_adapter_of_another_encoder_is_refused(hub, saved):
-    path = saved / "trunks/bodies.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"text": "0" * 64}))
+    bodies.write_text(json.dumps(json.loads(bodies.read_text()) | {"text": "0" * 64}))
     with pytest.raises(IncompatibleError, match="adapter of the text encoder was made for 000000000000"):
         load_encoders(hub, BOTH, saved)
 

@@ -13,8 +13,7 @@ from hubspoke.hub.fusion import BaseFusion
 def fusion():
     """A base fusion that has been moved away from the identity."""
     made = BaseFusion(32, 32, FusionConfig(hidden=8)).eval()
-    with torch.no_grad():
-        made.up.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(made.up.weight, std=0.05, generator=torch.Generator().manual_seed(1))
     return made
 
 
@@ -29,10 +28,9 @@ def x():
 
 def moved(adapted):
     """The adapter as a training might leave it."""
-    with torch.no_grad():
-        for name, weight in adapted.named_parameters():
-            if "lora_" in name:
-                weight.normal_(generator=torch.Generator().manual_seed(len(name)))
+    for name, weight in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(len(name)))
     return adapted.eval()
 
 
@@ -48,12 +46,10 @@ def test_it_starts_as_the_module_which_stays_and_only_its_low_rank_pairs_are_tra
 
 
 def test_the_seed_decides_and_the_global_generator_is_left_alone(fusion):
-    def first(seed):
-        weights = adapt(fusion, 2, seed).state_dict()
-        return next(w for name, w in weights.items() if "lora_A" in name)
-
     before = torch.random.get_rng_state()
-    assert torch.equal(first(1), first(1)) and not torch.equal(first(1), first(2))
+    made = (adapt(fusion, 2, seed).state_dict().items() for seed in (1, 1, 2))
+    one, same, other = (next(weight for name, weight in own if "lora_A" in name) for own in made)
+    assert torch.equal(one, same) and not torch.equal(one, other)
     assert torch.equal(before, torch.random.get_rng_state())
 
 

@@ -1,5 +1,3 @@
-"""States of a catalog: ragged, cached by base and input, each input run once ever."""
-
 import numpy as np
 import pytest
 from hubspoke.errors import UsageError
@@ -15,7 +13,7 @@ def text_states(encoder, layers, texts, cache, progress=None, counts=None):
     return item_states(encoder, layers, texts, text_hashes(texts), counts, cache, progress)
 
 
-def test_the_base_runs_once_per_input_ever(names, text_encoder, cache):
+def test_a_base_runs_once_per_input_ever_and_has_a_fingerprint_of_its_own(names, text_encoder, cache):
     encoder, seen = text_encoder(names["bert"]), []
     encoder.module.embeddings.register_forward_hook(lambda module, given, out: seen.extend(out))
     first = text_states(encoder, 1, TEXTS, cache)
@@ -25,9 +23,12 @@ def test_the_base_runs_once_per_input_ever(names, text_encoder, cache):
     np.testing.assert_array_equal(again.rows(np.arange(4)).flat, first.flat)
     text_states(encoder, 2, TEXTS, cache)
     assert len(seen) == 7  # split elsewhere it is another base
+    one, other = text_encoder(), text_encoder("tiny:1")
+    found = {base_fingerprint(one, 1), base_fingerprint(one, 2), base_fingerprint(other, 1), one.fingerprint}
+    assert len(found) == 4
 
 
-def test_states_belong_to_their_items_and_progress_counts_texts(text_encoder, image_encoder, cache, noise):
+def test_states_belong_to_their_items_and_must_fit_in_memory(text_encoder, image_encoder, cache, noise, monkeypatch):
     states = item_states(image_encoder(), 1, noise[:3], file_hashes(noise[:3]), np.array([2, 0, 1]), cache)
     assert states.inputs_of(np.arange(3))[1].tolist() == [0, 0, 2]
     calls = []
@@ -36,12 +37,9 @@ def test_states_belong_to_their_items_and_progress_counts_texts(text_encoder, im
     states = text_states(text_encoder(), 1, ["red"], cache, counts=[0, 1, 0])
     assert len(states) == 3 and states.inputs_of(np.arange(3))[1].tolist() == [1]
     assert len(text_states(text_encoder(), 1, [], cache, counts=[0, 0])) == 2
-
-
-def test_a_base_has_a_fingerprint_of_its_own(text_encoder):
-    one, other = text_encoder(), text_encoder("tiny:1")
-    found = {base_fingerprint(one, 1), base_fingerprint(one, 2), base_fingerprint(other, 1), one.fingerprint}
-    assert len(found) == 4
+    monkeypatch.setattr(states_module.os, "sysconf", lambda name: 2)
+    with pytest.raises(UsageError, match=r"take 0\.0 GB and this machine has 0\.0 GB; train without encoder_adapter"):
+        text_states(text_encoder(), 1, TEXTS, cache)
 
 
 # Three items: two inputs of 1 and 2 places, none, one of 1 place.
@@ -61,9 +59,3 @@ def test_items_and_inputs_of_ragged_states():
     assert given.tolist() == [[[0, 1], [0, 0]], [[2, 3], [4, 5]]] and mask.tolist() == [[True, False], [True, True]]
     own = RAGGED.without_inputs()
     assert len(own) == 3 and own.flat.shape == (0, 2) and own.inputs_of(np.arange(3))[0].tolist() == []
-
-
-def test_states_beyond_the_memory_are_refused(text_encoder, cache, monkeypatch):
-    monkeypatch.setattr(states_module.os, "sysconf", lambda name: 2)
-    with pytest.raises(UsageError, match=r"take 0\.0 GB and this machine has 0\.0 GB; train without encoder_adapter"):
-        text_states(text_encoder(), 1, TEXTS, cache)

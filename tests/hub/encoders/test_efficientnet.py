@@ -50,21 +50,18 @@ def test_a_broken_checkpoint_is_one_sentence(tmp_path, content):
         load_efficientnet(LITE0, path)
 
 
-def test_a_checkpoint_cannot_run_code(tmp_path):
+def test_a_checkpoint_cannot_run_code_and_a_package_without_one_is_named(tmp_path, monkeypatch):
     class Bomb:
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))
 
+    monkeypatch.setattr(weights, "package_folder", lambda package: tmp_path)
+    with pytest.raises(NotFoundError, match=r"holds no \.pth checkpoint"):
+        packaged_checkpoint(LITE0)
     torch.save({"_conv_stem.weight": Bomb()}, tmp_path / "w.pth")
     with pytest.raises(InvalidDataError, match="cannot be read"):
         load_efficientnet(LITE0, tmp_path / "w.pth")
     assert not (tmp_path / "ran").exists()
-
-
-def test_a_package_without_its_file_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "package_folder", lambda package: tmp_path)
-    with pytest.raises(NotFoundError, match=r"holds no \.pth checkpoint"):
-        packaged_checkpoint(LITE0)
 
 
 def test_like_pictures_are_near_and_the_fingerprint_covers_the_size(image_encoder, draw, noise, tmp_path):

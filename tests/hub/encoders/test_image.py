@@ -48,7 +48,7 @@ class TestOpenPicture:
         assert open_picture(tmp_path / "large.jpg", 100).size == (400, 300)
         assert open_picture(tmp_path / "large.jpg").size == (1600, 1200)
 
-    def test_unreadable_and_oversized_files_are_named(self, draw, tmp_path, monkeypatch):
+    def test_unreadable_and_oversized_files_are_named(self, image_encoder, draw, tmp_path, monkeypatch):
         whole = draw(tmp_path / "whole.png").read_bytes()
         (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
         (tmp_path / "text.jpg").write_text("no picture")
@@ -56,6 +56,9 @@ class TestOpenPicture:
         for name in ("cut.png", "text.jpg", "empty.jpg", "missing.jpg"):
             with pytest.raises(InvalidDataError, match=rf"{name} cannot be read \(.*\); replace the file"):
                 open_picture(tmp_path / name)
+        paths = [tmp_path / name for name in ("whole.png", "whole.png", "whole.png", "text.jpg", "whole.png")]
+        with pytest.raises(InvalidDataError, match=r"text\.jpg"):
+            image_encoder("tiny", batch_size=2).encode(paths)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
         with pytest.raises(InvalidDataError, match="cannot be read"):
             open_picture(draw(tmp_path / "big.png"))
@@ -66,10 +69,3 @@ def test_fit_square_pads_with_white_and_keeps_the_shape():
     assert square.shape == (3, 8, 8) and square.dtype == torch.float32
     assert square[:, 0].eq(1).all() and square[:, 7].eq(1).all()  # white bars above and below
     assert square[:, 3:5].eq(-1).all()
-
-
-def test_one_bad_file_stops_with_its_name(image_encoder, draw, tmp_path):
-    good = draw(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_text("x")
-    with pytest.raises(InvalidDataError, match=r"bad\.png"):
-        image_encoder("tiny", batch_size=2).encode([good, good, good, tmp_path / "bad.png", good])

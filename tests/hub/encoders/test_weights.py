@@ -96,12 +96,10 @@ class TestHub:
         cached_repository(empty_hub, "some/half", {"config.json": "{}"})
         snapshot = cached_repository(empty_hub, "some/encoder", {"config.json": "{}", "model.safetensors": "w"})
         assert weights.transformer_folder("hf:some/encoder") == snapshot
-        for name, kind, told in (
-            ("some/half", HubspokeError, "not in the local"),
-            ("a/b/c", UsageError, "no ORG/NAME"),
-        ):
-            with pytest.raises(kind, match=told):
-                weights.transformer_folder(f"hf:{name}")
+        with pytest.raises(HubspokeError, match="not in the local"):
+            weights.transformer_folder("hf:some/half")
+        with pytest.raises(UsageError, match="no ORG/NAME"):
+            weights.transformer_folder("hf:a/b/c")
 
     def test_a_cached_open_clip_repository_is_read_in_place(self, empty_hub):
         own, preprocess = {"embed_dim": 8, "vision_cfg": {}, "text_cfg": {}}, {"mean": [0, 0, 0]}

@@ -1,5 +1,3 @@
-"""ALS: folding in by hand and by the library's own solver, stationary factors, exact rankings, the missing extra."""
-
 import sys
 import warnings
 
@@ -12,14 +10,10 @@ from hubspoke.spokes.baselines.als import AlternatingLeastSquares, fold_in
 ROWS = [[0, 1], [0, 1, 1], [0, 1, 2], [3, 4], [4, 3, 3]]
 
 
-def history(*rows):
-    return np.array(rows, np.int64)
-
-
 def test_folding_in_by_hand():
     factors = np.array([[1], [2], [0]], np.float32)
     # Y'Y = 5, regularization 1, alpha 3. One event on 0: (1 + 3) 1 / (6 + 3 * 1). Two on 1: (1 + 6) 2 / (6 + 6 * 4).
-    folded = fold_in(factors, [history(0), history(1, 1), history(), history(2), history(0, 1)], 3.0, 1.0)
+    folded = fold_in(factors, [np.array(own, np.int64) for own in ([0], [1, 1], [], [2], [0, 1])], 3.0, 1.0)
     # One each: (4 * 1 + 4 * 2) / (6 + 3 * 1 + 3 * 4).
     np.testing.assert_allclose(folded[:, 0], [4 / 9, 14 / 30, 0, 0, 12 / 21], rtol=1e-6)
 
@@ -32,16 +26,16 @@ def test_folding_in_is_what_the_library_solves(sequences):
     model.item_factors = made.item_factors
     confidence = sparse.csr_matrix(np.array([[3, 5, 0, 0, 0, 0], [0, 0, 3, 0, 3, 0]], np.float32))
     solved = model.recalculate_user(np.arange(2), confidence)
-    folded = fold_in(made.item_factors, [history(1, 0, 1), history(2, 4)], 2.0, 0.3)
+    folded = fold_in(made.item_factors, [np.array([1, 0, 1]), np.array([2, 4])], 2.0, 0.3)
     np.testing.assert_allclose(folded, solved, atol=1e-5)
 
 
 def test_the_factors_are_stationary(sequences):
     """Users folded in, each item's factors solve the same equation with the roles exchanged."""
     made = AlternatingLeastSquares(sequences(*ROWS), factors=2, alpha=2.0, regularization=0.5, iterations=200)
-    users = fold_in(made.item_factors, [history(*row) for row in ROWS], 2.0, 0.5)
+    users = fold_in(made.item_factors, [np.array(row) for row in ROWS], 2.0, 0.5)
     whose = [[u for u, row in enumerate(ROWS) for met in row if met == item] for item in range(6)]
-    again = fold_in(users, [history(*own) for own in whose], 2.0, 0.5)
+    again = fold_in(users, [np.array(own, np.int64) for own in whose], 2.0, 0.5)
     np.testing.assert_allclose(again, made.item_factors, atol=1e-4)
 
 

@@ -1,15 +1,9 @@
-"""Session neighbours: similarities, votes and rankings by hand on a dozen interactions."""
-
 from dataclasses import replace
 
 import numpy as np
 from hubspoke.spokes.baselines.neighbours import SessionNeighbours
 
 ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4]]
-
-
-def history(*rows):
-    return np.array(rows, np.int64)
 
 
 def test_scores_by_hand(sequences):
@@ -21,12 +15,12 @@ def test_scores_by_hand(sequences):
         (4,): [0, 0, 0, 0, 2**0.5, 0],
     }
     # Every session that holds anything has two distinct items, so its norm is the root of 2; 4 stands alone.
-    scores = made.score([history(*own) for own in votes])
+    scores = made.score([np.array(own) for own in votes])
     np.testing.assert_allclose(scores, np.array([*votes.values()]) / 2**0.5, atol=1e-6)
     # A repeated item weighs by its last place, and only recent events count.
-    np.testing.assert_array_equal(made.score([history(1, 0, 1)]), made.score([history(0, 1)]))
+    np.testing.assert_array_equal(made.score([np.array([1, 0, 1])]), made.score([np.array([0, 1])]))
     short = SessionNeighbours(sequences(*ROWS), recent=2)
-    np.testing.assert_array_equal(short.score([history(4, 0, 1)]), short.score([history(0, 1)]))
+    np.testing.assert_array_equal(short.score([np.array([4, 0, 1])]), short.score([np.array([0, 1])]))
 
 
 def test_the_most_similar_vote_and_of_equal_ones_the_newest(sequences):
@@ -35,11 +29,9 @@ def test_the_most_similar_vote_and_of_equal_ones_the_newest(sequences):
     turned = replace(given, timestamps=given.timestamps[::-1].copy())
     # {0, 3, 4} is longer, {0, 1} older.
     for data, neighbours, found in ((given, 1, [0, 2]), (turned, 1, [0, 1]), (given, 2, [0, 1, 2])):
-        scores = SessionNeighbours(data, neighbours=neighbours).score([history(0)])[0]
+        scores = SessionNeighbours(data, neighbours=neighbours).score([np.array([0])])[0]
         assert np.flatnonzero(scores).tolist() == found
-
-
-def test_only_the_newest_sessions_of_an_item_are_looked_at(sequences):
+    # Only the newest sessions of an item are looked at.
     made = SessionNeighbours(sequences([0, 1], [0, 2], [0, 3]), sample=2)
-    assert np.flatnonzero(made.score([history(0)])[0]).tolist() == [0, 2, 3]
-    assert np.flatnonzero(made.score([history(1)])[0]).tolist() == [0, 1]
+    assert np.flatnonzero(made.score([np.array([0])])[0]).tolist() == [0, 2, 3]
+    assert np.flatnonzero(made.score([np.array([1])])[0]).tolist() == [0, 1]

@@ -1,5 +1,3 @@
-"""Popularity of all time and of the last days, by hand on a dozen interactions."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +11,6 @@ NOBODY = [np.zeros(0, np.int64), np.array([3])]
 def dated(made, *days):
     """The same sequences with each event on its day."""
     return replace(made, timestamps=(np.array(days) * DAY).astype(np.int64))
-
-
-def test_popularity_counts_events(sequences):
-    assert Popularity(sequences(*ROWS)).score(NOBODY).tolist() == [[3, 4, 3, 1, 1, 0]] * 2
 
 
 def test_the_last_days_come_first_and_all_time_breaks_their_ties(sequences):
@@ -37,6 +31,7 @@ def test_the_last_days_come_first_and_all_time_breaks_their_ties(sequences):
 def test_an_order_has_no_days_so_all_time_stands_in(sequences):
     given = sequences(*ROWS)
     made = RecentPopularity(given, time_kind="order")
-    np.testing.assert_array_equal(made.score(NOBODY), Popularity(given).score(NOBODY))
+    assert made.score(NOBODY).tolist() == [[3, 4, 3, 1, 1, 0]] * 2
+    np.testing.assert_array_equal(made.score(NOBODY), Popularity(given).score(NOBODY))  # which counts events
     assert made.note == "popularity-7d counts all events: their timestamps are an order without days"
     assert RecentPopularity(given, time_kind="day").note is None

@@ -82,13 +82,10 @@ def test_numbers_with_one_unit_are_quantities_and_codes_are_names(values):
     assert bool(fitted.numeric) is (values in QUANTITIES) and bool(fitted.categorical) is (values in NAMES)
 
 
-@pytest.mark.parametrize("edges", [(1.0,), (1.0, 1.0), (2.0, 1.0), (0.0, float("nan"))])
-def test_bins_that_do_not_increase_are_refused(edges):
-    with pytest.raises(ValueError, match="edges"):
-        NumericField(name="price", unit="", edges=edges)
-
-
-def test_limits_keep_the_most_frequent(monkeypatch):
+def test_a_field_that_says_the_same_of_every_item_is_left_out_and_limits_keep_the_most_frequent(monkeypatch):
+    same, some = [{"brand": "Acme"}] * 3, [{"brand": "Acme"}] * 3 + [{}]
+    assert [len(fit_vocabulary(catalog(*own), CONFIG)) for own in (same, [], [{}, {}])] == [0, 0, 0]
+    assert fit_vocabulary(catalog(*some), CONFIG).categorical[0].values == ("acme",)
     monkeypatch.setattr(module, "MAX_VALUES", 1)
     monkeypatch.setattr(module, "MAX_ATTRIBUTES", 2)
     given_rows = zip("aabbc", ["pq", "pq", "p", "q", "r"], strict=True)
@@ -97,13 +94,6 @@ def test_limits_keep_the_most_frequent(monkeypatch):
     # Equal counts go by name.
     assert [own.name for own in fitted.categorical] == ["brand", "attribute:p", "attribute:q"]
     assert [own.values for own in fitted.categorical] == [("a",), ("x",), ("x",)]
-
-
-def test_a_field_that_says_the_same_of_every_item_is_left_out():
-    same, some = [{"brand": "Acme"}] * 3, [{"brand": "Acme"}] * 3 + [{}]
-    assert len(fit_vocabulary(catalog(*same), CONFIG)) == 0
-    assert fit_vocabulary(catalog(*some), CONFIG).categorical[0].values == ("acme",)
-    assert len(fit_vocabulary(catalog(), CONFIG)) == len(fit_vocabulary(catalog({}, {}), CONFIG)) == 0
 
 
 texts = st.one_of(st.none(), st.sampled_from(["acme", "Zed", "nova", "", " ", "12", "7 cm", "\u00e9", "a > b"]))
@@ -137,7 +127,7 @@ EDGES = st.lists(st.integers(-50, 50), min_size=2, max_size=9, unique=True)
 
 
 @given(EDGES, st.lists(st.floats(-100, 100), min_size=2, max_size=9))
-def test_a_larger_number_is_never_less_far_through_any_bin(edges, numbers):
+def test_bins_increase_and_a_larger_number_is_never_less_far_through_any_bin(edges, numbers):
     own = NumericField(name="price", unit="", edges=tuple(float(edge) for edge in sorted(edges)))
     encoded = own.encode(pl.Series(sorted(numbers)))
     assert (np.diff(encoded[:, :-1], axis=0) >= 0).all() and not encoded[:, -1].any()
@@ -146,29 +136,28 @@ def test_a_larger_number_is_never_less_far_through_any_bin(edges, numbers):
     # Inside the range nothing is lost: the number comes back as the first edge and what each bin adds.
     inside = np.clip(sorted(numbers), min(edges), max(edges))
     np.testing.assert_allclose(min(edges) + encoded[:, :-1] @ np.diff(sorted(edges)), inside, atol=1e-3)
+    for wrong in ((edges[0],), (edges[0],) * 2, (2.0, 1.0), (0.0, float("nan"))):
+        with pytest.raises(ValueError, match="edges"):
+            NumericField(name="price", unit="", edges=wrong)
 
 
-def encoder(vocabulary, **changes):
+def encoder(vocabulary, trained=True, **changes):
+    """An encoder as a training might leave it, or as it starts."""
     torch.manual_seed(0)
-    return module.AttributeEncoder(vocabulary, CONFIG.model_copy(update=changes), 4)
-
-
-def awake(made):
-    """An encoder as a training might leave it."""
-    with torch.no_grad():
-        made.output.weight.normal_(generator=torch.Generator().manual_seed(1))
+    made = module.AttributeEncoder(vocabulary, CONFIG.model_copy(update=changes), 4)
+    if trained:
+        torch.nn.init.normal_(made.output.weight, generator=torch.Generator().manual_seed(1))
     return made.eval()
 
 
 def test_it_starts_as_nothing_and_learns_from_there(vocabulary):
-    made = encoder(vocabulary).eval()
-    out = made(vocabulary.encode(SHOP))
+    out, made = encoder(vocabulary, trained=False)(vocabulary.encode(SHOP)), encoder(vocabulary)
     assert out.shape == (4, 4) and not out.any()
-    awake(made)(vocabulary.encode(SHOP)).square().sum().backward()
+    made(vocabulary.encode(SHOP)).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in made.parameters())
     for kind in ("categorical", "numeric"):  # one of either kind is enough
         alone = vocabulary.model_copy(update={"categorical": (), "numeric": (), kind: getattr(vocabulary, kind)})
-        out = awake(encoder(alone))(alone.encode(SHOP))
+        out = encoder(alone)(alone.encode(SHOP))
         assert out.shape == (4, 4) and (out[0] != out[2]).any()
 
 
@@ -187,7 +176,7 @@ def test_a_vector_by_hand(monkeypatch):
 
 
 def test_dropout_takes_whole_fields_away_in_training_only(vocabulary):
-    made, read, own = awake(encoder(vocabulary, dropout=0.5)), {}, vocabulary.encode(SHOP)
+    made, read, own = encoder(vocabulary, dropout=0.5), {}, vocabulary.encode(SHOP)
     rows = module.AttributeRows(own.categories.repeat(50, 1), own.numbers.repeat(50, 1))
     made.tables.register_forward_pre_hook(lambda _, given: read.update(names=given[0] - made.offsets))
     made.hidden.register_forward_pre_hook(lambda _, given: read.update(fields=given[0]))

@@ -1,13 +1,9 @@
-"""Attributes and statistics in a spoke: nothing when off, nothing at the start, and the same after saving."""
-
 import json
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import polars as pl
 import pytest
-import torch
 from hubspoke.errors import CorruptArtifactError, UsageError
 from hubspoke.spokes.features.attributes import fit_vocabulary
 from hubspoke.spokes.features.items import ItemFeatures
@@ -19,22 +15,8 @@ from hubspoke.spokes.training.loop import train_behaviour
 ON = {"attributes": {"min_count": 1, "dropout": 0.0}, "statistics": {"dropout": 0.0}}
 
 
-@pytest.fixture
-def make(build):
-    """The spoke with the given parts of the configuration on, and its encoders moved away from nothing."""
-    return partial(build, moved=0.3)
-
-
-def test_the_encoders_start_as_nothing_beside_weights_that_start_as_they_would_without(make, encoded, items, item_ids):
-    without, with_both = make(moved=0.0), make(moved=0.0, **ON)
-    ours, theirs = without.behaviour.model.state_dict(), with_both.behaviour.model.state_dict()
-    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
-    assert {name.split(".")[1] for name in set(theirs) - set(ours)} == {"attributes", "statistics"}
-    np.testing.assert_array_equal(*(own.embed_items(item_ids, encoded, items) for own in (without, with_both)))
-
-
-def test_items_of_a_newer_catalog_and_refused_rows_of_others_or_none(make, encoded, items, item_ids):
-    made, order = make(**ON), np.array([7, 2, 0])
+def test_items_of_a_newer_catalog_and_refused_rows_of_others_or_none(build, encoded, items, item_ids):
+    made, order = build(**ON), np.array([7, 2, 0])
     before = made.embed_items(item_ids, encoded, items)
     named = {"item_id": ["item 7", "item 2", "new"], "brand": ["brand 1", "nobody", "nobody"]}
     newer = items[order.tolist()].with_columns(**{name: pl.Series(own) for name, own in named.items()})
@@ -45,13 +27,13 @@ def test_items_of_a_newer_catalog_and_refused_rows_of_others_or_none(make, encod
     for wrong in (None, items.reverse(), items.head(3)):
         with pytest.raises(UsageError, match="item table"):
             made.embed_items(item_ids, encoded, wrong)
-    statistics = make(statistics=ON["statistics"])
+    statistics = build(statistics=ON["statistics"])
     assert not statistics.reads_attributes and made.reads_attributes
     assert statistics.embed_items(item_ids, encoded).shape == (12, statistics.dimension)
 
 
-def test_the_fingerprints_follow_what_was_fitted(make, hub):
-    made = make(**ON)
+def test_the_fingerprints_follow_what_was_fitted(build, hub):
+    made = build(**ON)
     features, names = made.behaviour.features, {part.name: part.fingerprint for part in spoke_parts(made, hub)}
     fields = features.vocabulary.categorical[0].model_copy(update={"values": ("brand 2", "brand 1", "brand 0")})
     swapped = replace(features, vocabulary=features.vocabulary.model_copy(update={"categorical": (fields,)}))
@@ -63,9 +45,9 @@ def test_the_fingerprints_follow_what_was_fitted(make, hub):
         assert {name for name in names if names[name] != own[name]} == {part}
 
 
-def test_a_catalog_without_any_attribute_is_allowed(make, spoke, hub, space, encoded, items, item_ids, tmp_path):
+def test_a_catalog_without_any_attribute_is_allowed(build, spoke, hub, space, encoded, items, item_ids, tmp_path):
     bare = items.with_columns(brand=pl.lit(None, pl.String), price=pl.lit(None, pl.Float64))
-    on = make(**ON).behaviour
+    on = build(**ON).behaviour
     config, features = on.config, ItemFeatures(fit_vocabulary(bare, on.config.attributes), on.features.statistics)
     model = BehaviourModel(config, hub.fusion, space, 9, features).eval()
     made = replace(spoke, behaviour=Behaviour(config, model, spoke.behaviour.known_items, features))
@@ -76,8 +58,8 @@ def test_a_catalog_without_any_attribute_is_allowed(make, spoke, hub, space, enc
 
 @pytest.mark.parametrize("name", ["vocabulary.json", "statistics.json", "statistics.safetensors"])
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"{}", None], indirect=True)
-def test_damaged_features_are_corrupt(make, hub, tmp_path, name, damage):
-    make(**ON).save(tmp_path)
+def test_damaged_features_are_corrupt(build, hub, tmp_path, name, damage):
+    build(**ON).save(tmp_path)
     damage(tmp_path / name)
     with pytest.raises(CorruptArtifactError, match="--force"):
         Spoke.load(tmp_path, hub)

@@ -74,9 +74,7 @@ def test_the_trend_is_a_part_of_the_explanation(trending, encoded, item_ids):
     np.testing.assert_allclose(told.events["trend"], 0, atol=1e-9)
 
 
-def test_a_saved_trend_comes_back_and_half_of_one_or_counts_of_other_items_are_refused(
-    trending, spoke, hub, encoded, item_ids, tmp_path
-):
+def test_a_saved_trend_comes_back_and_half_of_one_is_refused(trending, spoke, hub, encoded, item_ids, tmp_path):
     trending.save(tmp_path)
     loaded = Spoke.load(tmp_path, hub)
     assert loaded.spans == (0, 7)

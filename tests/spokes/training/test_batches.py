@@ -12,11 +12,12 @@ from hubspoke.spokes.training.batches import MASK, PADDING, Batch, BucketedBatch
 from hypothesis import given
 from hypothesis import strategies as st
 
+CONTEXT_DROPOUT = module.CONTEXT_DROPOUT
 ROWS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=14), max_size=8)
 
 
-@pytest.fixture
-def always(monkeypatch):
+@pytest.fixture(autouse=True)
+def _told_of_time(monkeypatch):
     """Batches that never keep times and types to themselves."""
     monkeypatch.setattr(module, "CONTEXT_DROPOUT", 0.0)
 
@@ -64,14 +65,6 @@ def test_with_folds_a_batch_is_of_users_of_one_and_all_transitions_come(sequence
             assert set(own[shown[shown >= 0] // 6].tolist()) == {int(batch.folds[0])}
         if kind is BucketedBatches:
             assert transitions(drawn) == Counter(pair for row in rows for pair in pairwise(row))
-
-
-def test_users_are_folded_only_where_statistics_are_read(sequences):
-    data = sequences([0, 1, 2], [3, 4], [5, 1, 0])
-    for statistics, folded in ((None, False), ({"folds": 2}, True), ({"folds": 1}, False)):
-        made = training_batches(data, SpokeConfig.model_validate({"statistics": statistics}))
-        assert all((batch.folds is not None) is folded for batch in made.epoch(0))
-        assert statistics or flat(made, 1) == flat(batches(data, 50, 1024), 1)
 
 
 def test_batches_and_windows_by_hand(sequences):
@@ -124,9 +117,7 @@ def test_sessions_to_serve_are_cut_to_the_last_events_and_asked_there_or_at_a_ma
     assert batch.inputs.tolist() == [[2, 3, 4], [5, PADDING, PADDING]]
     assert batch.scored.tolist() == [[False, False, True], [True, False, False]]
     assert batch.timestamps is None and batch.event_types is None
-
-
-def test_what_one_session_lacks_no_session_is_read_with():
+    # What one session lacks no session is read with.
     full, dated, bare = known([1, 2], [5, 6], [3, 4]), known([8], [9]), np.array([7])
 
     def told(*sessions, reads=True):
@@ -164,7 +155,6 @@ def test_the_shares_of_a_cloze(sequences, monkeypatch, mask, last):
     assert ((hidden.sum(axis=1) == 1) & hidden[:, -1]).mean() >= last - 0.03
 
 
-@pytest.mark.usefixtures("always")
 def test_what_is_hidden_is_not_shown(sequences):
     made = replace(sequences(*[[0, 1, 2, 3, 4, 5]] * 30), event_types=np.full(180, 4, np.int8))
     for batch in batches(made, 6, 60, ClozeBatches, context=True).epoch(0):
@@ -177,8 +167,7 @@ def test_what_is_hidden_is_not_shown(sequences):
         np.testing.assert_array_equal(batch.event_types, np.where(batch.hidden, 0, 4))
 
 
-@pytest.mark.usefixtures("always")
-def test_context_is_told_where_it_is_asked_for(sequences):
+def test_context_is_told_where_it_is_asked_for_but_some_batches_keep_it_to_themselves(sequences, monkeypatch):
     made = replace(sequences([0, 1, 2], [3, 4]), event_types=np.array([1, 2, 3, 4, 5], np.int8))
     (batch,) = batches(made, tokens=100).epoch(0)
     assert batch.timestamps is None and batch.event_types is None
@@ -187,15 +176,12 @@ def test_context_is_told_where_it_is_asked_for(sequences):
     assert batch.event_types[1].tolist() == [1, 2] and batch.event_types[0, 0] == 4
     (batch,) = batches(replace(made, event_types=None), context=True).epoch(0)
     assert batch.timestamps is not None and batch.event_types is None
-
-
-def test_some_batches_keep_the_context_to_themselves(sequences):
+    monkeypatch.setattr(module, "CONTEXT_DROPOUT", CONTEXT_DROPOUT)
     shown = [batch.timestamps is not None for batch in batches(sequences(*[[0, 1]] * 800), 4, 2, context=True).epoch(0)]
-    assert np.mean(shown) == pytest.approx(1 - module.CONTEXT_DROPOUT, abs=0.04)
+    assert np.mean(shown) == pytest.approx(1 - CONTEXT_DROPOUT, abs=0.04)
 
 
-@pytest.mark.usefixtures("always")
-def test_the_config_decides_the_objective(sequences):
+def test_the_config_decides_the_objective_and_users_are_folded_only_where_statistics_are_read(sequences):
     made, transformer = sequences([0, 1, 2, 3, 4, 5]), {"dimension": 4, "max_length": 3}
     (batch, *_) = training_batches(made, SpokeConfig(transformer=transformer)).epoch(0)
     assert not batch.hidden.any() and batch.timestamps is None
@@ -203,3 +189,7 @@ def test_the_config_decides_the_objective(sequences):
     drawn = list(training_batches(made, config).epoch(0))
     assert all(batch.hidden.any() and batch.timestamps is not None for batch in drawn)
     assert max(batch.inputs.shape[1] for batch in drawn) == 3
+    for statistics, folded in ((None, False), ({"folds": 2}, True), ({"folds": 1}, False)):
+        own = training_batches(made, SpokeConfig.model_validate({"statistics": statistics}))
+        assert all((batch.folds is not None) is folded for batch in own.epoch(0))
+        assert statistics or flat(own, 1) == flat(batches(made, 50, 1024), 1)

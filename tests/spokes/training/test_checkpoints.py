@@ -99,14 +99,13 @@ def test_the_seconds_of_all_processes_up_to_a_checkpoint_are_told(tmp_path, monk
         now += 10.0
 
     monkeypatch.setattr("hubspoke.spokes.training.loop.time", SimpleNamespace(perf_counter=lambda: now))
-    keep, runs = Checkpoints(tmp_path, every=2), []
+    keep = Checkpoints(tmp_path, every=2)
     for ends_before in (3, 5):
         # The epochs from 2 and 4 on are lost, and with them their seconds.
         with suppress(KeyboardInterrupt), interrupted(ends_before, []):
             train(random_config(), checkpoints=keep, progress=epoch_and_more)
-    for _ in range(2):
-        runs.append(train(random_config(), checkpoints=keep, progress=epoch_and_more)[1].seconds_before)
-    assert runs == [40.0, 60.0]
+    runs = [train(random_config(), checkpoints=keep, progress=epoch_and_more)[1] for _ in range(2)]
+    assert [run.seconds_before for run in runs] == [40.0, 60.0]
     assert train(random_config())[1].seconds_before == 0.0
 
 

@@ -20,12 +20,8 @@ def made_of(sequences):
 @pytest.fixture(scope="module")
 def fresh(made_of):
     """Users who meet no item twice."""
-
-    def make(n_users, seed=0):
-        rng = np.random.default_rng(seed)
-        return made_of(*[rng.permutation(N)[:6].tolist() for _ in range(n_users)])
-
-    return make
+    rng = np.random.default_rng
+    return lambda n, seed=0: made_of(*rng(seed).permuted(np.tile(np.arange(N), (n, 1)), axis=1)[:, :6].tolist())
 
 
 @given(st.integers(1, 12), st.integers(0, 99), st.booleans())
@@ -84,7 +80,6 @@ def test_at_most_so_many_users_the_same_for_the_same_seed(fresh, monkeypatch):
         np.testing.assert_array_equal(history, users.histories[place[name]])
         np.testing.assert_array_equal(target, users.targets[place[name]])
     assert validation(users, made, 30, 0).users is users
-
     # A large catalog takes fewer.
     monkeypatch.setattr(measures, "MAX_MIXTURE_SCORES", 9 * N)
     monkeypatch.setattr(measures, "MAX_SCORES", 4 * N)
@@ -111,19 +106,13 @@ def test_blocks_are_the_users_in_their_order(fresh, monkeypatch):
     np.testing.assert_array_equal(np.concatenate(parts), checked.ndcg(scores, True))
 
 
-def test_repeat_share_by_hand(fresh, made_of):
+def test_repeats_by_hand_and_seen_items_are_filtered_where_few_come_back(fresh, made_of):
     # Ann: 0 1 0 and, in another session, 1 2: two of five were met before. Bob: 0, which was Ann's.
     made = made_of([0, 1, 0], [1, 2], [0], users=[0, 0, 1])
     assert repeat_share(made) == pytest.approx(2 / 6)
     assert repeat_share(made_of()) == 0.0
     assert repeat_share(fresh(5)) == 0.0
-
-
-@pytest.mark.parametrize(("repeats", "filtered"), [(0, True), (1, True), (2, False)])
-def test_seen_items_are_filtered_where_few_come_back(made_of, repeats, filtered):
     # 40 events: one repeat is 2.5 %, two are the 5 % from which on repeats count.
-    rows = [[user % N, (user + 1) % N, (user + 2) % N, (user + 3) % N] for user in range(10)]
-    for row in rows[:repeats]:
-        row[3] = row[0]
-    made = made_of(*rows)
-    assert validation(leave_one_out(made, "validation"), made, 10, 0).filter_seen is filtered
+    for repeats in range(3):
+        made = made_of(*([user, user + 1, user + 2, user if user < repeats else user + 3] for user in range(10)))
+        assert validation(leave_one_out(made, "validation"), made, 10, 0).filter_seen is (repeats < 2)

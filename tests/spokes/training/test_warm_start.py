@@ -1,5 +1,3 @@
-"""What a behavioural part takes over from another, and how far two versions are apart, in numbers done by hand."""
-
 import numpy as np
 import pytest
 import torch
@@ -50,21 +48,15 @@ def test_items_known_to_both_stand_where_they_stood(spoke, child, item_ids, enco
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_of_another_domain_no_residual_but_the_unknown_one_is_taken(spoke, child, item_ids, encoded):
-    own = child()
-    before = own.model.ids.weight.detach().clone()
-    parts, ids = taken(own, spoke.behaviour, item_ids, encoded, same_domain=False)
-    assert ids == 0 and "item ids" not in parts
-    torch.testing.assert_close(own.model.ids.weight[1:], before[1:], rtol=0, atol=0)
-    torch.testing.assert_close(own.model.ids.weight[0], spoke.behaviour.model.ids.weight[0], rtol=0, atol=0)
-
-
-def test_on_another_hub_the_adapter_starts_anew(spoke, child, item_ids, encoded):
-    own = child()
-    fresh = {n: w.clone() for n, w in own.model.state_dict().items() if n.startswith("content.fusion.")}
-    parts, _ = taken(own, spoke.behaviour, item_ids, encoded, same_hub=False)
-    assert "adapter" not in parts
-    assert all(torch.equal(own.model.state_dict()[name], weight) for name, weight in fresh.items())
+def test_another_domain_gives_only_the_unknown_residual_and_another_hub_no_adapter(spoke, child, item_ids, encoded):
+    own, taken_over = child(), spoke.behaviour.model.ids.weight
+    before = {name: weight.clone() for name, weight in own.model.state_dict().items()}
+    parts, ids = taken(own, spoke.behaviour, item_ids, encoded, same_hub=False, same_domain=False)
+    assert ids == 0 and not {"item ids", "adapter"} & {*parts}
+    assert torch.equal(own.model.ids.weight[1:], before["ids.weight"][1:])
+    assert torch.equal(own.model.ids.weight[0], taken_over[0])
+    same = {n for n, weight in own.model.state_dict().items() if torch.equal(weight, before[n])}
+    assert same >= {name for name in before if name.startswith("content.fusion.")}
 
 
 def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, encoded):
