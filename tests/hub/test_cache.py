@@ -139,17 +139,13 @@ def test_neighbours_may_write_at_once(tmp_path, monkeypatch):
     assert encoder.ran == []
 
 
-def test_bad_hashes_are_refused(tmp_path):
+def test_bad_hashes_are_refused_and_numbers_that_are_not_finite_and_half_a_shard_never_stored(tmp_path, monkeypatch):
     cache, encoder = EmbeddingCache(tmp_path), CountingEncoder()
     with pytest.raises(UsageError, match="2 inputs came with 1 hashes"):
         encode_cached(encoder, ["a", "b"], text_hashes(["a"]), cache)
     for wrong in ("z" * 64, "abcd"):
         with pytest.raises(UsageError, match=f"'{wrong}' is not 64 hex digits"):
             encode_cached(encoder, ["a"], [wrong], cache)
-
-
-def test_vectors_that_are_not_finite_and_half_a_shard_are_never_stored(tmp_path, monkeypatch):
-    encoder = CountingEncoder()
     encoder.encode = lambda inputs, progress=None: np.full((len(inputs), 4), np.nan, dtype=np.float32)
     with pytest.raises(HubspokeError, match="counting gave vectors that are not finite"):
         run(encoder, ["a"], tmp_path)

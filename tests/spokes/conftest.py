@@ -29,16 +29,12 @@ HUB = HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tin
 @pytest.fixture(scope="session")
 def sequences() -> MakeSequences:
     def make(*rows: list[int], n_items: int = 6, users: list[int] | None = None) -> Sequences:
-        lengths = [len(row) for row in rows]
+        events = np.array([item for row in rows for item in row], np.int64)
+        offsets = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
         numbers = list(range(len(rows))) if users is None else users
-        return Sequences(
-            items=np.array([item for row in rows for item in row], np.int64),
-            timestamps=np.arange(sum(lengths), dtype=np.int64),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            users=np.array(numbers, np.int64),
-            user_ids=tuple(f"u{i}" for i in range(max(numbers, default=-1) + 1)),
-            n_items=n_items,
-        )
+        names = tuple(f"u{i}" for i in range(max(numbers, default=-1) + 1))
+        times = np.arange(len(events), dtype=np.int64)
+        return Sequences(events, times, offsets, np.array(numbers, np.int64), names, n_items)
 
     return make
 

@@ -10,14 +10,6 @@ KINDS = ["gate", "cross-attention"]
 ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
 
 
-@pytest.fixture
-def make(build):
-    def model(kind, moved=0.3, **more):
-        return build(moved=moved, fusion=kind, id_dropout=0.5, **more).behaviour.model
-
-    return model
-
-
 @pytest.fixture(params=KINDS)
 def fusion(request):
     """Three parts of four columns, with weights as a training might leave them."""
@@ -95,8 +87,8 @@ def test_a_missing_part_has_weight_zero_exactly_and_contributions_sum_to_the_vec
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_an_item_lacks_and_a_dropped_residual_are_missing_parts(make, encoded, kind):
-    made, read = make(kind), []
+def test_what_an_item_lacks_and_a_dropped_residual_are_missing_parts(build, encoded, kind):
+    made, read = build(fusion=kind, id_dropout=0.5).behaviour.model, []
     assert made.part_names == ["text", "image", "item id"]
     made.item_fusion.register_forward_pre_hook(lambda _, given: read.append(given[0]))
     inputs = made.inputs(encoded, ID_ROWS)
@@ -116,10 +108,10 @@ def test_what_an_item_lacks_and_a_dropped_residual_are_missing_parts(make, encod
 
 @pytest.mark.parametrize("kind", ["concat", *KINDS])
 @pytest.mark.parametrize("bare", ["config", "catalog"])
-def test_an_item_of_a_single_part(make, space, encoded, kind, bare):
+def test_an_item_of_a_single_part(build, space, encoded, kind, bare):
     """IDs alone: a gate may only scale them, attention may only look at them."""
     given = {"content": ()} if bare == "config" else {"space": replace(space, text=None, image=None)}
-    made = make(kind, 0.0, **given)
+    made = build(moved=0.0, fusion=kind, **given).behaviour.model
     vectors = made.item_vectors(made.inputs(encoded, ID_ROWS))
     np.testing.assert_allclose(vectors, made.ids.weight.detach().numpy()[ID_ROWS], atol=1e-6)
 

@@ -35,7 +35,9 @@ def histories(*rows):
     return [np.array(row, np.int64) for row in rows]
 
 
-def test_without_an_adapter_the_fusion_is_frozen_and_without_anything_to_read_there_is_no_model(make, hub, encoded):
+def test_the_fusion_is_frozen_below_or_without_an_adapter_and_nothing_to_read_is_no_model(make, hub, encoded):
+    frozen = {name for name, weight in make().named_parameters() if not weight.requires_grad}
+    assert len(frozen) == 6 and all(name.startswith("content.fusion.") and "lora_" not in name for name in frozen)
     model = make(adapter=None)
     assert model.content.fusion is not hub.fusion
     assert not any(p.requires_grad for p in model.content.fusion.parameters())

@@ -85,13 +85,9 @@ def test_a_saved_spoke_loads_bit_for_bit(build, spoke, floor, space, hub, encode
 
 def test_the_fingerprint_follows_everything_that_decides_an_item_vector(spoke, floor, hub):
     before, known = spoke.space_fingerprint, tuple(reversed(spoke.behaviour.known_items))
-    others = (
-        floor,
-        replace(spoke, hub_fingerprint="other"),
-        replace(spoke, space=replace(spoke.space, image=None)),
-        replace(spoke, behaviour=replace(spoke.behaviour, known_items=known)),
-    )
-    assert before not in [own.space_fingerprint for own in others]
+    changes = {"space": replace(spoke.space, image=None), "behaviour": replace(spoke.behaviour, known_items=known)}
+    others = [replace(spoke, **{name: own}) for name, own in {**changes, "hub_fingerprint": "other"}.items()]
+    assert before not in [own.space_fingerprint for own in (floor, *others)]
     # The mixture stands on the session side: another one needs no other index.
     assert replace(spoke, mixture=floor.mixture).space_fingerprint == before
     with torch.no_grad():

@@ -10,7 +10,6 @@ from hubspoke.retrieval.base import ItemIndex
 from hubspoke.spokes.explain import behaviour_parts, explain_scores, scores_without
 from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Spoke
-from hubspoke.spokes.streaming import start
 from hubspoke.spokes.training.loop import train_behaviour
 
 BOTH = ("text", "image")
@@ -80,7 +79,7 @@ def test_every_variant_is_a_space_of_its_own(build):
     assert len(set(prints)) == len(VARIANTS)
 
 
-def test_its_scores_are_explained_and_a_session_may_grow(variant, vectors, encoded, item_ids, items):
+def test_its_scores_are_explained(variant, vectors, encoded, item_ids, items):
     config, model = variant.behaviour.config, variant.behaviour.model
     own = variant.behaviour.inputs(item_ids, encoded, items)
     with torch.inference_mode():
@@ -96,16 +95,11 @@ def test_its_scores_are_explained_and_a_session_may_grow(variant, vectors, encod
     summed = behaviour_parts(variant, told.query, variant.behaviour.inputs(few, encoded.rows(ROWS), own))
     np.testing.assert_allclose(sum(summed.values()), told.parts["behaviour"], atol=1e-4)
     assert set(scores_without(variant, told.query, few, encoded.rows(ROWS), own)) == set(variant.content)
-    state = start(model)
-    for row in HISTORY:
-        state.append(vectors[row, :8])
-    whole = model.session_vectors(np.ascontiguousarray(vectors[:, :8]), [HISTORY])[0]
-    np.testing.assert_allclose(state.embedding, whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["sasrec", "bert4rec"])
 @pytest.mark.parametrize("asked", VARIANTS, ids=named)
-def test_it_trains_every_weight_it_has(build, sequences, encoded, item_ids, items, asked, kind):
+def test_it_trains_every_weight_of_its_own_and_no_other(build, sequences, encoded, item_ids, items, asked, kind):
     training = {"max_epochs": 2, "negatives": 4, "learning_rate": 0.01, "tokens_per_batch": 8}
     made = build(**asked, model=kind, training=training, id_dropout=0.2).behaviour
     data = sequences([0, 1, 2, 9], [3, 4, 5], [6, 7, 8, 1, 2], [2, 0, 10], n_items=12)
@@ -113,7 +107,7 @@ def test_it_trains_every_weight_it_has(build, sequences, encoded, item_ids, item
     run = train_behaviour(made.model, made.inputs(item_ids, encoded, items), data, made.config)
     assert run.windows_per_second > 0
     moved = {name for name, weight in made.model.named_parameters() if not torch.equal(weight, before[name])}
-    assert moved >= {name for name, weight in made.model.named_parameters() if weight.requires_grad and weight.numel()}
+    assert moved == {name for name, weight in made.model.named_parameters() if weight.requires_grad and weight.numel()}
     assert all(weight.isfinite().all() for weight in made.model.parameters())
 
 

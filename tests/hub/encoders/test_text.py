@@ -1,5 +1,6 @@
 import polars as pl
 import pytest
+from hubspoke.catalog.schema import ITEM_SCHEMA
 from hubspoke.errors import UsageError
 from hubspoke.hub.encoders.text import item_texts, pad
 from hypothesis import given, settings
@@ -19,13 +20,7 @@ ITEM = {
     "description": "Plots graphs.",
     "attributes": [{"key": "colour", "value": "black"}, {"key": "kind", "value": "calculator"}],
 }
-SCHEMA = {
-    "title": pl.String,
-    "brand": pl.String,
-    "category_path": pl.List(pl.String),
-    "description": pl.String,
-    "attributes": pl.List(pl.Struct({"key": pl.String, "value": pl.String})),
-}
+SCHEMA = {name: ITEM_SCHEMA[name] for name in ITEM}
 
 
 def text_of(fields=None, max_characters=2000, **changes):

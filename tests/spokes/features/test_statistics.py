@@ -41,18 +41,15 @@ def table(*rows):
     return pl.DataFrame(full, schema=EVENT_SCHEMA)
 
 
-def sequences_of(events, **options):
+def sequences_of(events, items=ITEMS, **options):
     options = {"min_length": 1, "mode": "per_user"} | options
-    return build_sequences(clean_sessions(events, SessionSettings(**options)).frame, ITEMS)
-
-
-def training(whole, protocol=None):
-    return whole.keep_events(training_mask(whole, protocol or Protocol()))
+    return build_sequences(clean_sessions(events, SessionSettings(**options)).frame, items)
 
 
 def left(events, protocol=None, until=None, **options):
     whole = sequences_of(events, **options)
-    kept = counted_events(events, ITEMS, whole, training(whole, protocol), until)
+    training = whole.keep_events(training_mask(whole, protocol or Protocol()))
+    kept = counted_events(events, ITEMS, whole, training, until)
     return [(u, i, kind) for u, i, kind in kept.select("user_id", "item_id", "event_type").iter_rows()]
 
 
@@ -115,7 +112,7 @@ def test_all_before_the_first_held_out_moment_counts_and_nothing_after_it(rows, 
     events = table(*rows).with_row_index("n")
     whole = sequences_of(events, mode=mode, min_length=min_length)
     mask = training_mask(whole, protocol)
-    kept = set(counted_events(events, ITEMS, whole, training(whole, protocol))["n"])
+    kept = set(counted_events(events, ITEMS, whole, whole.keep_events(mask))["n"])
     users, held = np.repeat(whole.users, whole.lengths), {}
     for user, moment, item in zip(users[~mask], whole.timestamps[~mask], whole.items[~mask], strict=True):
         held.setdefault(whole.user_ids[user], set()).add((int(moment), ITEMS[int(item)]))
@@ -210,7 +207,12 @@ def test_what_each_fold_may_read_is_counted_over_the_others_and_scaled_to_all_an
     whole, made = (fit_statistics(FOLDED, folds=folds) for folds in (1, 3))
     # Who is counted apart decides nothing of what is served and saved.
     assert made.fingerprint == whole.fingerprint and not whole.others and len(made.others) == 3
+    # A user's fold depends on the name alone, on every machine, and folds are about equally large.
     assert user_folds(["user 0", "user 1", "user 3"], 3).tolist() == [0, 1, 2]
+    users = [f"user {n}" for n in range(5000)]
+    found = user_folds(users, 5)
+    assert found.tolist() == [zlib.crc32(user.encode()) % 5 for user in users]
+    assert np.abs(np.bincount(found, minlength=5) - 1000).max() < 150
     _, second, third = made.others
     assert [own.item_ids for own in made.others] == [("a", "b"), ("a", "b", "c"), ("a", "b", "c")]
     logs, view = np.log1p([4, 3, 1]), made.columns.index("view")
@@ -267,7 +269,6 @@ def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space,
     n, ids = 100, [f"item {row:03d}" for row in range(100)]
     taken = {f"user {user:02d}": [*((user + step) % 4 for step in range(3)), 10 + user] for user in range(50)}
     events = table(*((user, ids[item], 10 * t, "view") for user, own in taken.items() for t, item in enumerate(own)))
-    cleaned = clean_sessions(events, SessionSettings(min_length=1, mode="per_user"))
     own = {"content": [], "ids": False, "transformer": {"dimension": 8, "max_length": 4, "dropout": 0.0}}
     training = {"max_epochs": 25, "negatives": 64, "learning_rate": 0.03, "tokens_per_batch": 64}
     statistics = {"dropout": 0.0, "folds": folds}
@@ -276,18 +277,9 @@ def test_that_an_item_was_taken_once_cannot_be_learned_as_the_answer(hub, space,
     torch.manual_seed(0)
     model = BehaviourModel(config, hub.fusion, space, 0, features)
     inputs = model.inputs(encoded.rows(np.arange(n) % 12), np.zeros(n, np.int64), features.encode(ids, None))
-    train_behaviour(model, inputs, build_sequences(cleaned.frame, pl.Series("item_id", ids)), config)
+    train_behaviour(model, inputs, sequences_of(events, pl.Series("item_id", ids)), config)
     vectors = model.item_vectors(inputs)
     after_one, after_three = model.session_vectors(vectors, [np.array([0]), np.array([0, 1, 2])]) @ vectors.T
     # How much higher than items nobody took it scores popular ones, and rare ones, where due.
     popular, rare = after_one[:4].mean() - after_one[60:].mean(), after_three[10:60].mean() - after_three[60:].mean()
     assert popular > 1 and (rare > 1 if told else rare < 0.1)
-
-
-def test_a_users_fold_depends_on_the_name_alone_and_folds_are_about_equally_large():
-    users = [f"user {n}" for n in range(5000)]
-    found = user_folds(users, 5)
-    np.testing.assert_array_equal(user_folds(users[::-1], 5), found[::-1])
-    assert np.abs(np.bincount(found, minlength=5) - 1000).max() < 150
-    # The same on every machine.
-    assert found[7] == zlib.crc32(b"user 7") % 5 == user_folds(["user 7"], 5)[0]

@@ -66,20 +66,14 @@ def test_a_cycle_is_learned_with_every_option(make, items, cycle, known_by_heart
     assert not grown & {"transformer.blocks.0.attention.interval_bias.weight", "transformer.type_vectors.weight"}
 
 
-def test_training_changes_only_what_it_should_and_a_seed_repeats_it(make, items, cycle):
-    trained, before = [], weights(make())
+def test_the_same_seed_gives_the_same_weights(make, items, cycle):
+    trained = []
     for seed in (3, 3, 4):
         model = make()
         torch.manual_seed(0)
         train_behaviour(model, items, cycle, config(seed), epochs=2)
         trained.append(weights(model))
     assert same(trained[0], trained[1]) and not same(trained[0], trained[2])
-    changed = {name for name, weight in trained[0].items() if not torch.equal(weight, before[name])}
-    frozen = {name for name in before if name.startswith("content.fusion.") and "lora_" not in name}
-    assert len(frozen) == 6 and not changed & frozen
-    assert frozen == {name for name, weight in model.named_parameters() if not weight.requires_grad}
-    assert {name for name in before if "lora_" in name} <= changed
-    assert {"ids.weight", "content.linear.weight", "transformer.positions"} <= changed
 
 
 @pytest.mark.parametrize(

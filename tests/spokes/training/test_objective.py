@@ -17,16 +17,12 @@ def trained(**training):
     return train(config(**training))[0]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"loss": "sampled-softmax", "temperature": 0.5},
-        {"loss": "sampled-softmax", "sampler": "popularity", "hard_negatives": 3},
-        {"loss": "bce"},
-        {"loss": "bce", "hard_negatives": 3},
-    ],
-    ids=str,
-)
+BCE = [{"loss": "bce"}, {"loss": "bce", "hard_negatives": 3}]
+SAMPLED = [{"temperature": 0.5}, {"sampler": "popularity", "hard_negatives": 3}]
+OTHERS = [{"sampler": "popularity"}, {"hard_negatives": 3}, {"temperature": 0.7}, {"loss": "bce"}, {"loss": "softmax"}]
+
+
+@pytest.mark.parametrize("options", [*SAMPLED, *BCE], ids=str)
 def test_every_loss_and_sampler_learns(options):
     """Of the training sequences' next items more than half are ranked first of all, of twelve."""
     _, model, items = objective(100, max_epochs=100, **options)
@@ -36,11 +32,7 @@ def test_every_loss_and_sampler_learns(options):
     assert np.mean(best == np.array([target for _, target in asked])) > 0.5
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"sampler": "popularity"}, {"hard_negatives": 3}, {"temperature": 0.7}, {"loss": "bce"}, {"loss": "softmax"}],
-    ids=str,
-)
+@pytest.mark.parametrize("options", OTHERS, ids=str)
 def test_options_matter_and_a_seed_repeats_them(options):
     first = trained(**options)
     assert same(first, trained(**options)) and not same(first, trained())

@@ -39,15 +39,9 @@ def config(encoder_adapter=None, **training):
 
 def sequences(lengths=(2, 3, 3, 4, 4, 4, 5, 6, 7, 9), n_items=N):
     """Sessions of so many events; the long ones are alone in their batch."""
-    rng, lengths = np.random.default_rng(0), np.array(lengths)
-    return Sequences(
-        items=rng.integers(n_items, size=lengths.sum()),
-        timestamps=np.arange(lengths.sum()),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        users=np.arange(len(lengths)),
-        user_ids=tuple(f"u{i}" for i in range(len(lengths))),
-        n_items=n_items,
-    )
+    owners, n = np.arange(len(lengths)), sum(lengths)
+    items, offsets = np.random.default_rng(0).integers(n_items, size=n), np.cumsum([0, *lengths])
+    return Sequences(items, np.arange(n), offsets, owners, tuple(f"u{i}" for i in owners), n_items)
 
 
 def words(hub):
