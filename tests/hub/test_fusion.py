@@ -33,6 +33,10 @@ def test_untrained_it_is_the_identity_and_trained_the_residual_formula():
     hidden = torch.nn.functional.layer_norm(x, (TEXT + IMAGE,)) @ made.down.weight.T + made.down.bias
     gelu = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
     torch.testing.assert_close(made(x), x + gelu @ made.up.weight.T + made.up.bias)
+    torch.manual_seed(0)
+    made = BaseFusion(300, 100, FusionConfig(hidden=200))
+    assert made.down.weight.std().item() == pytest.approx(400**-0.5, rel=0.02)
+    assert not made.down.bias.any() and not made.up.weight.any() and not made.up.bias.any()
 
 
 def test_a_missing_modality_stays_zero_and_items_depend_neither_on_others_nor_on_batch_or_mode():
@@ -65,10 +69,3 @@ def test_interpolation_goes_from_start_to_trained(share):
         a, b = start.state_dict()[name], trained.state_dict()[name]
         torch.testing.assert_close(weight, (1 - share) * a + share * b, atol=1e-5, rtol=1e-5)
         assert share not in (0.0, 1.0) or torch.equal(weight, b if share else a)
-
-
-def test_initialisation():
-    torch.manual_seed(0)
-    made = BaseFusion(300, 100, FusionConfig(hidden=200))
-    assert made.down.weight.std().item() == pytest.approx(400**-0.5, rel=0.02)
-    assert not made.down.bias.any() and not made.up.weight.any() and not made.up.bias.any()

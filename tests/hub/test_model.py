@@ -12,6 +12,10 @@ from hubspoke.progress import Progress
 
 CONFIG = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}}
 SCHEMA = {"item_id": pl.String, "title": pl.String}
+CHANGES = [
+    *({"text_fields": ["title"]}, {"calibration": {"power": 0.5}}, {"image_calibration": {"max_rank": 7}}),
+    *({"text": {"name": "tiny:1"}}, {"image": None}, {"seed": 1}),
+]
 
 
 def hub(**changes):
@@ -83,12 +87,6 @@ def test_a_hub_of_one_encoder(shop, cache, missing, left):
     assert list(made.encoder_fingerprints) == [left]
     np.testing.assert_array_equal(made.fusion.fuse(x).joined(), x.joined())
     assert hub().encode_items(pl.DataFrame(schema=SCHEMA), [], cache).joined().shape == (0, 64)
-
-
-CHANGES = [
-    *({"text_fields": ["title"]}, {"calibration": {"power": 0.5}}, {"image_calibration": {"max_rank": 7}}),
-    *({"text": {"name": "tiny:1"}}, {"image": None}, {"seed": 1}),
-]
 
 
 def test_the_fingerprint_is_the_same_for_the_same_hub_and_follows_what_changes_an_embedding():

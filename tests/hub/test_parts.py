@@ -10,9 +10,7 @@ def test_a_hub_is_its_encoders_and_its_fusion():
     assert [part.name for part in parts] == ["text encoder", "image encoder", "fusion"]
     assert [part.parameters for part in parts] == [None, None, sum(p.numel() for p in hub.fusion.parameters())]
     assert parts[0].fingerprint == hub.encoder_fingerprints["text"]
-
-
-def test_names_and_shapes_count_beside_the_numbers():
+    # Names and shapes count beside the numbers.
     flat = weights_part("a", {"w": torch.zeros(4)})
     assert (flat.bytes, flat.parameters) == (16, 4)
     assert flat.fingerprint == weights_part("b", {"w": torch.zeros(4)}).fingerprint

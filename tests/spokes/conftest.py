@@ -24,6 +24,12 @@ from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
 MakeSequences = Callable[..., Sequences]
 
 HUB = HubConfig.model_validate({"text": {"name": "tiny"}, "image": {"name": "tiny"}, "fusion": {"hidden": 8}})
+WEIGHTS = {"image_share": 0.3, "recency_decay": 0.8, "recent_events": 3}
+MIXTURE = Mixture(
+    seen_ranked=MixtureWeights(behaviour=1.0, content=2.5, cold=0.75, **WEIGHTS),
+    seen_filtered=MixtureWeights(behaviour=1.0, content=4.0, image_share=0.6, recency_decay=0.5, recent_events=5),
+)
+STATISTICS = ItemStatistics(("view",), ("item 1", "item 4"), np.float32([[1.0], [-1.0]]), np.float32([-2.0]))
 
 
 @pytest.fixture(scope="session")
@@ -67,19 +73,9 @@ def item_ids() -> list[str]:
     return [f"item {i}" for i in range(12)]
 
 
-WEIGHTS = {"image_share": 0.3, "recency_decay": 0.8, "recent_events": 3}
-MIXTURE = Mixture(
-    seen_ranked=MixtureWeights(behaviour=1.0, content=2.5, cold=0.75, **WEIGHTS),
-    seen_filtered=MixtureWeights(behaviour=1.0, content=4.0, image_share=0.6, recency_decay=0.5, recent_events=5),
-)
-
-
 @pytest.fixture
 def floor(hub: Hub, space: ContentSpace) -> Spoke:
     return launch_floor(hub, space)
-
-
-STATISTICS = ItemStatistics(("view",), ("item 1", "item 4"), np.float32([[1.0], [-1.0]]), np.float32([-2.0]))
 
 
 @pytest.fixture

@@ -6,6 +6,12 @@ from hubspoke.errors import IncompatibleError
 from hubspoke.spokes.config import AdapterConfig, SpokeConfig, StatisticsConfig
 from pydantic import ValidationError
 
+# Defaults, with every feature on, as they were saved when there were 74 keys.
+STORED = json.loads((Path(__file__).parent / "stored_config.json").read_text())
+HARD = {"count": 4, "pool": 9, "refresh_every": 2, "margin": 0.9}
+TRAINED = {"training.loss": "gbce", "training.sampler": "mixed", "training.hard": HARD, "training.clip_norm": 1.0}
+BUILT = {"transformer.positions": "rotary", "transformer.residual": "gated", "adapter.alpha": 32}
+
 
 @pytest.mark.parametrize(
     "wrong",
@@ -37,10 +43,6 @@ def test_there_are_forty_keys():
     assert sum(len(own) if isinstance(own, dict) else 1 for own in settings) == 40
 
 
-# Defaults, with every feature on, as they were saved when there were 74 keys.
-STORED = json.loads((Path(__file__).parent / "stored_config.json").read_text())
-
-
 def changed(key, value):
     """The stored config with one setting changed."""
     config = place = json.loads(json.dumps(STORED))
@@ -59,11 +61,6 @@ def test_what_an_earlier_version_stored_is_read():
     # Before there was a second model there were fewer keys.
     oldest = {"model": "sasrec", "transformer": {"dimension": 64, "blocks": 1}, "adapter": {"rank": 8, "alpha": 16}}
     assert SpokeConfig.from_stored(oldest) == SpokeConfig()
-
-
-HARD = {"count": 4, "pool": 9, "refresh_every": 2, "margin": 0.9}
-TRAINED = {"training.loss": "gbce", "training.sampler": "mixed", "training.hard": HARD, "training.clip_norm": 1.0}
-BUILT = {"transformer.positions": "rotary", "transformer.residual": "gated", "adapter.alpha": 32}
 
 
 def test_how_it_was_trained_does_not_keep_a_spoke_from_serving_but_what_can_no_longer_be_built_and_unknown_keys_do():

@@ -25,6 +25,8 @@ BOTH = {"rank": 2, "encoders": ["text", "image"]}
 SHAPE = {"transformer": {"dimension": 8, "max_length": 5}, "adapter": {"rank": 2}}
 TITLES = ["red rose", "green fern in a pot", None, "steel spade", "clay pot, large", "red shoe"]
 IDS, ROWS = [f"i{row}" for row in range(6)], np.arange(1, 7)
+WALKS = [(0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0)] * 3
+TRAINING = {"max_epochs": 4, "tokens_per_batch": 16, "negatives": 4, "learning_rate": 0.01}
 
 
 def config(encoder_adapter=BOTH, **settings):
@@ -78,10 +80,6 @@ def test_parts_sum_to_items_and_adapters_learn_in_half_precision_too(shop, fusio
         assert {own.dtype for own in vars(adapted.content).values()} == {torch.float32}  # not the calibration
         out.float().square().sum().backward()
         assert all(p.grad is not None for n, p in model.named_parameters() if n.startswith(PREFIX) and p.requires_grad)
-
-
-WALKS = [(0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0)] * 3
-TRAINING = {"max_epochs": 4, "tokens_per_batch": 16, "negatives": 4, "learning_rate": 0.01}
 
 
 def test_training_moves_behaviour_and_leaves_the_floor(shop, sequences):

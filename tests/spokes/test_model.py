@@ -10,6 +10,7 @@ from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.batches import MASK, PADDING, Batch
 
 ID_ROWS = np.array([1, 2, 3, 0, 0, 4, 5, 6, 7, 8, 9, 0], np.int64)
+LONG = [[1, 2, 3], [4], [], [5, 6, 7, 8, 9, 10, 11, 0], [2, 1], [3, 3, 3, 3, 3, 3], [], [0, 1, 2, 3, 4]]
 
 
 @pytest.fixture
@@ -100,9 +101,6 @@ def test_training_positions_are_what_serving_computes(model, own_inputs, rows):
 def either(request, make):
     """A model of each kind that reads everything and has been moved away from its start."""
     return make(0.3, 6, model=request.param, transformer={"time_bias": True, "event_types": True, "dwell": True})
-
-
-LONG = [[1, 2, 3], [4], [], [5, 6, 7, 8, 9, 10, 11, 0], [2, 1], [3, 3, 3, 3, 3, 3], [], [0, 1, 2, 3, 4]]
 
 
 def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, encoded):

@@ -8,6 +8,8 @@ from hubspoke.spokes.recommender import VectorRecommender
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [11], [5, 5, 5], list(range(12)) * 6)]
 N = 12
 SEEN = [[0, 1, 2, 3], [2, 3, 4], [4, 5, 0, 1]]
+# Two tastes, 0 to 2 and 3 to 4; 5 was always alone and 6 is unknown.
+TASTES = [[0, 1, 2], [1, 0, 2], [2, 1, 0], [3, 4], [4, 3, 4], [5]] * 20
 
 
 @pytest.fixture(params=[*FITTED, "floor", "spoke", "spoke, seen filtered"])
@@ -42,10 +44,6 @@ def test_a_baseline_has_its_name_finds_all_alike_without_events_and_does_not_ask
     np.testing.assert_array_equal(made.score(HISTORIES), np.zeros((len(HISTORIES), N)))
     given, renamed = sequences(*SEEN, n_items=N), sequences(*SEEN, n_items=N, users=[4, 7, 9])
     np.testing.assert_array_equal(*(FITTED[name](own, "real").score(HISTORIES) for own in (given, renamed)))
-
-
-# Two tastes, 0 to 2 and 3 to 4; 5 was always alone and 6 is unknown.
-TASTES = [[0, 1, 2], [1, 0, 2], [2, 1, 0], [3, 4], [4, 3, 4], [5]] * 20
 
 
 @pytest.mark.parametrize("name", [name for name in FITTED if "popularity" not in name])

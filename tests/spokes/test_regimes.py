@@ -4,6 +4,10 @@ from hubspoke.catalog.sequences import Sequences
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.regimes import LONG_SEQUENCE, WIDE_EVENTS, Regime, regime_of
 
+IDS = {"content": []}
+SCALED = [IDS, IDS | {"model": "sasrec"}]
+OTHERS = [{}, {"content": ["text"]}, IDS | {"model": "bert4rec"}]
+
 
 def sequences(lengths):
     lengths = np.asarray(lengths, np.int64)
@@ -58,11 +62,6 @@ def test_what_a_config_says_wins_and_what_it_leaves_open_is_filled():
     filled = regime.fill({"transformer": {"dimension": 32}, "training": None, "seed": 3})
     assert filled == {"transformer": {"dimension": 32, "blocks": 2}, "training": None, "seed": 3}
     assert regime.config["transformer"] == {"dimension": 128, "blocks": 2}
-
-
-IDS = {"content": []}
-SCALED = [IDS, IDS | {"model": "sasrec"}]
-OTHERS = [{}, {"content": ["text"]}, IDS | {"model": "bert4rec"}]
 
 
 @pytest.mark.parametrize(("given", "scaled"), [*((own, True) for own in SCALED), *((own, False) for own in OTHERS)])

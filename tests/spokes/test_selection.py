@@ -13,6 +13,8 @@ TARGETS = np.arange(USERS) % ITEMS
 SETTINGS = FloorSettings(image_share=0.4, recency_decay=0.7, recent_events=5)
 NO_COLD = np.zeros(ITEMS, bool)
 parts = PartScores
+HALF = np.arange(USERS) < 4
+BEST = [1.0] * 4
 
 
 def reciprocal_rank(scores, targets=TARGETS):
@@ -34,7 +36,6 @@ def looked_up(table, read):
     return lambda scores: np.array(table[round(float(read(scores)), 3)], np.float32)
 
 
-HALF = np.arange(USERS) < 4
 HALVES = [np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (HALF, ~HALF)]
 
 
@@ -54,9 +55,6 @@ HALVES = [np.where(mask[:, None], right(3), 0).astype(np.float32) for mask in (H
 )
 def test_behaviour_and_content_weigh_what_they_are_good_for(scores, behaviour, content):
     assert choose_weights(trial(scores), SETTINGS, NO_COLD) == SETTINGS.weights(behaviour, content)
-
-
-BEST = [1.0] * 4
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ VARIANTS = [
 ]
 HISTORY = np.array([0, 1, 9, 5], np.int64)
 ROWS = np.array([1, 4, 9, 3], np.int64)
+NEW_PARTS = [
+    *(({"fusion": kind}, {"item_fusion"}) for kind in ("gate", "cross-attention")),
+    (FEATURES, {"features.attributes", "features.statistics"}),
+    ({"model": "bert4rec"}, {"mask"}),
+]
 
 
 def named(variant):
@@ -109,13 +114,6 @@ def test_it_trains_every_weight_of_its_own_and_no_other(build, sequences, encode
     moved = {name for name, weight in made.model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved == {name for name, weight in made.model.named_parameters() if weight.requires_grad and weight.numel()}
     assert all(weight.isfinite().all() for weight in made.model.parameters())
-
-
-NEW_PARTS = [
-    *(({"fusion": kind}, {"item_fusion"}) for kind in ("gate", "cross-attention")),
-    (FEATURES, {"features.attributes", "features.statistics"}),
-    ({"model": "bert4rec"}, {"mask"}),
-]
 
 
 @pytest.mark.parametrize(("option", "parts"), NEW_PARTS)

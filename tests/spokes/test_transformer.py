@@ -6,8 +6,7 @@ from hubspoke.spokes.transformer import EventContext, Frame, SequenceTransformer
 EVERYTHING = {"time_bias": True, "event_types": True, "dwell": True}
 VARIANTS = {"scaled": {"scale_inputs": True}, "plain": {}, "context": EVERYTHING}
 VALID = torch.tensor([[True] * 6, [True] * 4 + [False] * 2, [True] + [False] * 5])
-every_variant = pytest.mark.parametrize("variant", VARIANTS)
-either_way = pytest.mark.parametrize("causal", [True, False])
+every_way = pytest.mark.parametrize(("variant", "causal"), [(own, way) for own in VARIANTS for way in (True, False)])
 
 
 def transformer(variant="plain", loud=True, causal=True, **more):
@@ -32,10 +31,7 @@ def context(b=3, t=6):
     return EventContext(gaps.cumsum(dim=1) * 1_000_000, torch.randint(0, 8, (b, t), generator=rng))
 
 
-LATER = [*((variant, "item") for variant in VARIANTS), ("context", "time or type")]
-
-
-@pytest.mark.parametrize(("variant", "what"), LATER)
+@pytest.mark.parametrize(("variant", "what"), [*((own, "item") for own in VARIANTS), ("context", "time or type")])
 @pytest.mark.parametrize("changed", range(6))
 def test_what_comes_later_does_not_change_earlier_outputs(variant, what, changed):
     made, x, before = transformer(variant), vectors(), context()
@@ -50,8 +46,7 @@ def test_what_comes_later_does_not_change_earlier_outputs(variant, what, changed
     assert ((a[:, changed:] - b[:, changed:]).abs().amax(dim=2) > 1e-4).all()
 
 
-@every_variant
-@either_way
+@every_way
 @pytest.mark.parametrize("t", [1, 3, 5])
 def test_padding_on_the_right_does_not_matter(variant, causal, t):
     made, x, own = transformer(variant, causal=causal), vectors(), context()
@@ -114,8 +109,7 @@ def test_buckets_double_and_the_time_bias_is_added_to_the_logits():
     torch.testing.assert_close(ratio / ratio[3], torch.tensor([2.71828, 2.71828, 2.71828, 1.0, 1.0]), atol=1e-3, rtol=0)
 
 
-@every_variant
-@either_way
+@every_way
 def test_attention_weights_are_those_of_the_fused_kernel(variant, causal):
     made, x, read = transformer(variant, causal=causal, blocks=1, heads=1, scale_inputs=True), vectors(), []
     attention = made.blocks[0].attention
@@ -141,8 +135,7 @@ def test_one_block_by_the_formula():
         torch.testing.assert_close(made(x), made.norm(h), atol=1e-5, rtol=1e-5)
 
 
-@every_variant
-@either_way
+@every_way
 def test_half_precision_and_training_compute_the_same(variant, causal):
     made, x = transformer(variant, loud=False, causal=causal), vectors()
     expected = made(x, VALID, context())

@@ -15,6 +15,13 @@ from safetensors.torch import load_file, save_file
 
 TITLES = ["red rose", "green fern in a pot", None, "steel spade", "clay pot, large", "red shoe"]
 BOTH, CPU = {"text": 1, "image": 1}, torch.device("cpu")
+FILES = ["bodies.json", *(f"{own}/adapter_{rest}" for own in BOTH for rest in ("config.json", "model.safetensors"))]
+KINDS = {
+    "tiny": ("tiny", "tiny", BOTH, {"project"}),
+    "packaged image": (None, "efficientnet", {"image": 2}, {"conv_pw", "conv_pwl", "conv_head"}),
+    "bert": ("bert", None, {"text": 2}, {"query", "value"}),
+    "clip": ("clip", "clip", BOTH, {"query", "value"}),
+}
 
 
 def hub_of(text, image, **settings):
@@ -95,14 +102,6 @@ def test_only_the_low_rank_pairs_learn(hub, encoded):
     assert all(p.grad is None for encoder in (hub.text, hub.image) for p in encoder.module.parameters())
 
 
-KINDS = {
-    "tiny": ("tiny", "tiny", BOTH, {"project"}),
-    "packaged image": (None, "efficientnet", {"image": 2}, {"conv_pw", "conv_pwl", "conv_head"}),
-    "bert": ("bert", None, {"text": 2}, {"query", "value"}),
-    "clip": ("clip", "clip", BOTH, {"query", "value"}),
-}
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_has_learnt_loads_to_the_bit_and_leaves_the_encoders_alone(names, encode, tmp_path, kind):
     text, image, layers, targets = KINDS[kind]
@@ -151,9 +150,6 @@ def test_chunks_change_nothing_and_are_not_kept(hub, encoded, monkeypatch, lean)
 def saved(hub, tmp_path):
     moved(adapt_encoders(hub, BOTH, 2, 0)).save(tmp_path)
     return tmp_path
-
-
-FILES = ["bodies.json", *(f"{own}/adapter_{rest}" for own in BOTH for rest in ("config.json", "model.safetensors"))]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -43,9 +43,7 @@ def test_it_starts_as_the_module_which_stays_and_only_its_low_rank_pairs_are_tra
     moved(made)
     assert torch.equal(fusion(x), before) and list(fusion.state_dict()) == names
     assert all(p.requires_grad for p in fusion.parameters())
-
-
-def test_the_seed_decides_and_the_global_generator_is_left_alone(fusion):
+    # The seed decides, and the global generator is left alone.
     before = torch.random.get_rng_state()
     made = (adapt(fusion, 2, seed).state_dict().items() for seed in (1, 1, 2))
     one, same, other = (next(weight for name, weight in own if "lora_A" in name) for own in made)

@@ -6,6 +6,9 @@ from hubspoke.hub.adapters.states import ItemStates, base_fingerprint, item_stat
 from hubspoke.hub.cache import file_hashes, text_hashes
 
 TEXTS = ["red shoe", "green garden hose red", "hose", "red shoe"]
+# Three items: two inputs of 1 and 2 places, none, one of 1 place.
+PLACES = np.arange(8, dtype=np.float32).reshape(4, 2)
+RAGGED = ItemStates(PLACES, np.array([0, 1, 3, 4]), np.array([0, 2, 2, 3]))
 
 
 def text_states(encoder, layers, texts, cache, progress=None, counts=None):
@@ -40,11 +43,6 @@ def test_states_belong_to_their_items_and_must_fit_in_memory(text_encoder, image
     monkeypatch.setattr(states_module.os, "sysconf", lambda name: 2)
     with pytest.raises(UsageError, match=r"take 0\.0 GB and this machine has 0\.0 GB; train without encoder_adapter"):
         text_states(text_encoder(), 1, TEXTS, cache)
-
-
-# Three items: two inputs of 1 and 2 places, none, one of 1 place.
-PLACES = np.arange(8, dtype=np.float32).reshape(4, 2)
-RAGGED = ItemStates(PLACES, np.array([0, 1, 3, 4]), np.array([0, 2, 2, 3]))
 
 
 def test_items_and_inputs_of_ragged_states():

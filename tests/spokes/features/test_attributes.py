@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 CONFIG = AttributeConfig()
 NONE = dict.fromkeys(ITEM_SCHEMA)
+QUANTITIES = ["1,2,3,4", "1.5 l,2 l,0.25 l,1 l"]
+NAMES = ["1 l,2 l,3 ml,4 ml", "01,02,03,04", "1,2,1,2", "s,m,l,m", "4 x 3,4 x 3,5 x 3,5 x 3"]
+EDGES = st.lists(st.integers(-50, 50), min_size=2, max_size=9, unique=True)
 
 
 def catalog(*rows):
@@ -71,10 +74,6 @@ def test_another_currency_is_no_comparable_price(currency, missing):
     assert fitted.encode(new).numbers[:, -1].tolist() == missing
 
 
-QUANTITIES = ["1,2,3,4", "1.5 l,2 l,0.25 l,1 l"]
-NAMES = ["1 l,2 l,3 ml,4 ml", "01,02,03,04", "1,2,1,2", "s,m,l,m", "4 x 3,4 x 3,5 x 3,5 x 3"]
-
-
 @pytest.mark.parametrize("values", [*QUANTITIES, *NAMES])
 def test_numbers_with_one_unit_are_quantities_and_codes_are_names(values):
     items = catalog(*({"attributes": {"own": value}} for value in values.split(",")))
@@ -121,9 +120,6 @@ def test_the_order_of_rows_is_irrelevant_and_items_of_any_later_catalog_are_enco
     sizes = torch.tensor([own.size for own in fitted.categorical])
     assert bool(((encoded.categories >= 0) & (encoded.categories < sizes)).all())
     assert bool(((encoded.numbers >= 0) & (encoded.numbers <= 1)).all())
-
-
-EDGES = st.lists(st.integers(-50, 50), min_size=2, max_size=9, unique=True)
 
 
 @given(EDGES, st.lists(st.floats(-100, 100), min_size=2, max_size=9))

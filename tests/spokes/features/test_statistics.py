@@ -21,6 +21,11 @@ from hypothesis import strategies as st
 START = datetime(2024, 4, 1, tzinfo=UTC)
 ITEMS = pl.Series("item_id", ["a", "b", "c", "d", "e"])
 BLANK = dict.fromkeys(EVENT_SCHEMA)
+ANN = [
+    ("ann", "a", 0, "view"), ("ann", "a", 1, "cart"), ("ann", "b", 2, "impression"), ("ann", "b", 3, "click"),
+    ("ann", "c", 4, "view"), ("ann", "c", 5, "purchase"), ("ann", "d", 6, "view"), ("ann", "d", 7, "purchase"),
+    ("ann", None, 8, "search"), ("ann", "a", 9, "impression"),
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +56,6 @@ def left(events, protocol=None, until=None, **options):
     training = whole.keep_events(training_mask(whole, protocol or Protocol()))
     kept = counted_events(events, ITEMS, whole, training, until)
     return [(u, i, kind) for u, i, kind in kept.select("user_id", "item_id", "event_type").iter_rows()]
-
-
-ANN = [
-    ("ann", "a", 0, "view"), ("ann", "a", 1, "cart"), ("ann", "b", 2, "impression"), ("ann", "b", 3, "click"),
-    ("ann", "c", 4, "view"), ("ann", "c", 5, "purchase"), ("ann", "d", 6, "view"), ("ann", "d", 7, "purchase"),
-    ("ann", None, 8, "search"), ("ann", "a", 9, "impression"),
-]  # fmt: skip
 
 
 def test_nothing_from_the_first_held_out_event_on_counts():

@@ -8,6 +8,8 @@ from hubspoke.spokes.explain import explain_scores
 from hubspoke.spokes.features.trend import Trend, span_counts, trend_of, trend_scores
 from hubspoke.spokes.spoke import Spoke
 
+HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [5])]
+
 
 @pytest.fixture(scope="module")
 def seen():
@@ -49,9 +51,6 @@ def trending(spoke, item_ids):
     mixture = spoke.mixture.model_copy(update={"seen_ranked": asked})
     assert mixture.spans == (7,) and spoke.mixture.spans == ()
     return replace(spoke, mixture=mixture, trend=Trend((0, 7), tuple(item_ids), counts))
-
-
-HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [], [5])]
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])

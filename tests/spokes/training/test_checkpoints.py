@@ -12,6 +12,14 @@ from hubspoke.spokes.training.checkpoints import write_checkpoint as write
 
 WORKER = runpy.run_path(str(Path(__file__).with_name("worker.py")))
 train, config, interrupted, same = (WORKER[name] for name in ("train", "config", "interrupted", "same"))
+OPTIONS = {"default": {}, "everything": {"sampler": "popularity", "hard_negatives": 2, "temperature": 0.5}}
+BROKEN = {
+    "cut": (TENSORS, lambda path: path.write_bytes(path.read_bytes()[:-3])),
+    "empty": (TENSORS, lambda path: path.write_bytes(b"")),
+    "missing": (FACTS, lambda path: path.unlink()),
+    "no json": (FACTS, lambda path: path.write_text("{")),
+    "another version": (FACTS, lambda path: path.write_text(path.read_text().replace('"version": ', '"version": 9'))),
+}
 
 
 def checkpoint(epoch):
@@ -26,15 +34,6 @@ def test_what_is_written_is_read_and_the_older_ones_go(tmp_path):
     assert found.group("model")["a"].tolist() == [6.0, 6.0] and found.group("best") == {}
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["epoch-000006"]
     assert newest(tmp_path / "never written", "me") is newest(tmp_path / "new", "another training") is None
-
-
-BROKEN = {
-    "cut": (TENSORS, lambda path: path.write_bytes(path.read_bytes()[:-3])),
-    "empty": (TENSORS, lambda path: path.write_bytes(b"")),
-    "missing": (FACTS, lambda path: path.unlink()),
-    "no json": (FACTS, lambda path: path.write_text("{")),
-    "another version": (FACTS, lambda path: path.write_text(path.read_text().replace('"version": ', '"version": 9'))),
-}
 
 
 @pytest.mark.parametrize(("name", "harm"), BROKEN.values(), ids=BROKEN)
@@ -55,9 +54,6 @@ def test_a_write_that_dies_leaves_the_last_one(tmp_path, monkeypatch, dies_at):
     (tmp_path / ".writing-1").mkdir(exist_ok=True)
     write(tmp_path, "me", checkpoint(9))
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-000009"]
-
-
-OPTIONS = {"default": {}, "everything": {"sampler": "popularity", "hard_negatives": 2, "temperature": 0.5}}
 
 
 def random_config(**training):

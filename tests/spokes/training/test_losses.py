@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 E = math.e
+shapes = st.integers(1, 6), st.integers(1, 9), st.integers(0, 99)
 
 
 def sampled(*given, **options):
@@ -65,9 +66,6 @@ def scores_of(p, k, seed, n=50):
     generator = torch.Generator().manual_seed(seed)
     scores = (torch.randn(*shape, generator=generator) for shape in ((p,), (p, k)))
     return *scores, *(torch.randint(n, (size,), generator=generator) for size in (p, k))
-
-
-shapes = st.integers(1, 6), st.integers(1, 9), st.integers(0, 99)
 
 
 @given(*shapes, st.floats(0.01, 1.0))

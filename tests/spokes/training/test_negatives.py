@@ -6,6 +6,7 @@ from hubspoke.spokes.training.losses import bce_loss, sampled_softmax_loss
 from hubspoke.spokes.training.negatives import HardNegatives, PopularityNegatives, UniformNegatives, nearest_items
 
 COUNTS = np.array([0, 1, 4, 16])
+VECTORS = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, 0.1]])
 
 
 def rng(seed=0):
@@ -30,9 +31,6 @@ def test_items_are_drawn_as_often_as_the_sampler_says(monkeypatch, sampler, powe
     np.testing.assert_allclose(counted / 40_000, expected, atol=0.02)
     assert not counted[np.array(expected) == 0].any() and first.dtype == np.int64
     assert (first == again).all() and (first != other).any()
-
-
-VECTORS = torch.tensor([[1.0, 0.0], [10.0, 1.0], [0.0, 1.0], [-1.0, 0.1]])
 
 
 def test_the_nearest_items_by_hand_and_of_a_large_catalog_among_a_part(monkeypatch):

@@ -11,15 +11,13 @@ from hubspoke.spokes.training.objective import REFRESH_EVERY, Objective
 
 WORKER = runpy.run_path(str(Path(__file__).with_name("worker.py")))
 train, config, sequences, same, N = (WORKER[name] for name in ("train", "config", "sequences", "same", "N"))
+BCE = [{"loss": "bce"}, {"loss": "bce", "hard_negatives": 3}]
+SAMPLED = [{"temperature": 0.5}, {"sampler": "popularity", "hard_negatives": 3}]
+OTHERS = [{"sampler": "popularity"}, {"hard_negatives": 3}, {"temperature": 0.7}, {"loss": "bce"}, {"loss": "softmax"}]
 
 
 def trained(**training):
     return train(config(**training))[0]
-
-
-BCE = [{"loss": "bce"}, {"loss": "bce", "hard_negatives": 3}]
-SAMPLED = [{"temperature": 0.5}, {"sampler": "popularity", "hard_negatives": 3}]
-OTHERS = [{"sampler": "popularity"}, {"hard_negatives": 3}, {"temperature": 0.7}, {"loss": "bce"}, {"loss": "softmax"}]
 
 
 @pytest.mark.parametrize("options", [*SAMPLED, *BCE], ids=str)
