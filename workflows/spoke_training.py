@@ -125,7 +125,8 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
         raise InvalidDataError(
             f"{job.domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
         )
-    if dataset.waterfall and dataset.waterfall[-1]["rows_out"] == 0:
+    # Cut another way there may be some; where all of a user's events are one session already, more are needed.
+    if dataset.session_mode != "per_user" and dataset.waterfall and dataset.waterfall[-1]["rows_out"] == 0:
         why = why_none(dataset.session_mode, session_settings(dataset.domain))
         raise InvalidDataError(
             f"{job.domain} has events but no session to train on: {why}; settings of sessions are changed with "
