@@ -14,8 +14,10 @@ KEYS = ("Variant SKU",)
 
 def variant_ids(items: pl.DataFrame) -> pl.DataFrame:
     """`variant` and the `item_id` of its product, of canonical items; what two products share names neither."""
-    pairs = items.select("item_id", "attributes").explode("attributes").drop_nulls().unnest("attributes")
-    named = pairs.filter(pl.col("key").is_in(KEYS)).select("item_id", variant=pl.col("value").str.split(JOINED))
+    # Before the lists become rows: most items have many attributes and none of these.
+    skus = pl.element().filter(pl.element().struct.field("key").is_in(KEYS)).struct.field("value")
+    found = items.select("item_id", variant=pl.col("attributes").list.eval(skus)).explode("variant").drop_nulls()
+    named = found.with_columns(pl.col("variant").str.split(JOINED))
     named = named.explode("variant").unique(maintain_order=True)
     own = named.filter(pl.col("variant").is_unique(), ~pl.col("variant").is_in(items["item_id"].implode()))
     return own.select("variant", "item_id")
