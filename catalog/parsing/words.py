@@ -9,153 +9,24 @@ import polars as pl
 from .texts import texts
 
 # Without case, blanks and punctuation. What can be ordered counts as available, also where it is sent later.
-TRUE_WORDS = frozenset(
-    [
-        "true",
-        "t",
-        "yes",
-        "y",
-        "on",
-        "ja",
-        "oui",
-        "si",
-        "sí",
-        "sim",
-        "instock",
-        "available",
-        "availableforsale",
-        "forsale",
-        "active",
-        "enabled",
-        "enable",
-        "published",
-        "publish",
-        "visible",
-        "live",
-        "online",
-        "onsale",
-        "buyable",
-        "salable",
-        "saleable",
-        "purchasable",
-        "preorder",
-        "preordered",
-        "presale",
-        "availableforpreorder",
-        "backorder",
-        "backordered",
-        "onbackorder",
-        "availableonbackorder",
-        "availablefororder",
-        "availabletoorder",
-        "availableforbackorder",
-        "onorder",
-        "madetoorder",
-        "limited",
-        "limitedavailability",
-        "limitedstock",
-        "lowstock",
-        "lowinstock",
-        "fewleft",
-        "onlyfewleft",
-        "instoreonly",
-        "onlineonly",
-        "instoreandonline",
-        "verfügbar",
-        "lieferbar",
-        "auflager",
-        "sofortlieferbar",
-        "sofortverfügbar",
-        "vorrätig",
-        "bestellbar",
-        "vorbestellbar",
-        "aktiv",
-        "enstock",
-        "disponible",
-        "disponibles",
-        "enexistencia",
-        "dansstock",
-        "endisponibilité",
-        "disponibile",
-        "opvoorraad",
-        "leverbaar",
-        "nalager",
-        "naskladě",
-        "skladem",
-        "dostępny",
-    ]
+_TRUE = (
+    "true t yes y on ja oui si sí sim instock available availableforsale forsale active enabled enable published "
+    "publish visible live online onsale buyable salable saleable purchasable preorder preordered presale "
+    "availableforpreorder backorder backordered onbackorder availableonbackorder availablefororder availabletoorder "
+    "availableforbackorder onorder madetoorder limited limitedavailability limitedstock lowstock lowinstock fewleft "
+    "onlyfewleft instoreonly onlineonly instoreandonline verfügbar lieferbar auflager sofortlieferbar sofortverfügbar "
+    "vorrätig bestellbar vorbestellbar aktiv enstock disponible disponibles enexistencia dansstock endisponibilité "
+    "disponibile opvoorraad leverbaar nalager naskladě skladem dostępny"
 )
-FALSE_WORDS = frozenset(
-    [
-        "false",
-        "f",
-        "no",
-        "n",
-        "off",
-        "nein",
-        "non",
-        "nee",
-        "outofstock",
-        "outstock",
-        "notinstock",
-        "nostock",
-        "nonestock",
-        "soldout",
-        "sold",
-        "unavailable",
-        "notavailable",
-        "notforsale",
-        "discontinued",
-        "endoflife",
-        "eol",
-        "obsolete",
-        "retired",
-        "archived",
-        "archive",
-        "draft",
-        "inactive",
-        "notactive",
-        "disabled",
-        "disable",
-        "hidden",
-        "notvisible",
-        "unpublished",
-        "notpublished",
-        "private",
-        "pending",
-        "trash",
-        "deleted",
-        "removed",
-        "suspended",
-        "expired",
-        "offline",
-        "comingsoon",
-        "outofseason",
-        "nichtverfügbar",
-        "nichtlieferbar",
-        "nichtauflager",
-        "nichtvorrätig",
-        "ausverkauft",
-        "vergriffen",
-        "inaktiv",
-        "deaktiviert",
-        "rupturedestock",
-        "enrupture",
-        "enrupturedestock",
-        "indisponible",
-        "épuisé",
-        "epuisé",
-        "agotado",
-        "agotada",
-        "nodisponible",
-        "sinstock",
-        "sinexistencias",
-        "esaurito",
-        "nondisponibile",
-        "nietopvoorraad",
-        "uitverkocht",
-    ]
+_FALSE = (
+    "false f no n off nein non nee outofstock outstock notinstock nostock nonestock soldout sold unavailable "
+    "notavailable notforsale discontinued endoflife eol obsolete retired archived archive draft inactive notactive "
+    "disabled disable hidden notvisible unpublished notpublished private pending trash deleted removed suspended "
+    "expired offline comingsoon outofseason nichtverfügbar nichtlieferbar nichtauflager nichtvorrätig ausverkauft "
+    "vergriffen inaktiv deaktiviert rupturedestock enrupture enrupturedestock indisponible épuisé epuisé agotado "
+    "agotada nodisponible sinstock sinexistencias esaurito nondisponibile nietopvoorraad uitverkocht"
 )
+TRUE_WORDS, FALSE_WORDS = _TRUE.split(), _FALSE.split()
 
 
 class Truths(NamedTuple):
@@ -177,7 +48,7 @@ def booleans(column: pl.Series, counts: bool = False) -> Truths:
     no = (numbers <= 0).fill_null(False)
     words = strings.str.to_lowercase().str.replace(r"^(?:.*schema\.org/|schema:)", "")
     words = words.str.replace_all(r"[^\pL\pN]+", "")
-    yes = yes | (words.is_in(list(TRUE_WORDS)) & numbers.is_null()).fill_null(False)
-    no = no | (words.is_in(list(FALSE_WORDS)) & numbers.is_null()).fill_null(False)
+    yes = yes | (words.is_in(TRUE_WORDS) & numbers.is_null()).fill_null(False)
+    no = no | (words.is_in(FALSE_WORDS) & numbers.is_null()).fill_null(False)
     values = yes.set(~(yes | no), None)
     return Truths(values, values.is_null() & strings.is_not_null())
