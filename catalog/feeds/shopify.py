@@ -19,6 +19,7 @@ from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped
 from .fields import Fields, all_of, constant, joined, lowest, pairs, plain, states, truths, words
+from .shop_api import is_shopify, shopify_rows
 
 # Columns as plain names, in the wording of either generation of the export.
 HANDLE = ("handle", "url handle")
@@ -61,7 +62,7 @@ class Shopify(Feed):
 
     name = "shopify"
     kind: ClassVar[Kind] = "items"
-    title = "Shopify product export (CSV)"
+    title = "Shopify product export (CSV or JSON)"
     export = "Admin > Products > Export"
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "Handle; of a variant its SKU, else handle and option values",
@@ -78,6 +79,8 @@ class Shopify(Feed):
 
     def matches(self, table: Table) -> bool:
         """A handle, and a column that only this export names so."""
+        if is_shopify(table):
+            return True
         names = {plain(name) for name in table.frame.columns}
         old = "handle" in names and not names.isdisjoint({"variant price", "variant sku", "body html"})
         new = "url handle" in names and not names.isdisjoint({"price", "sku", "description"})
@@ -85,6 +88,8 @@ class Shopify(Feed):
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """One row a product, or one a variant where the layout or a mapping of `item_id` to the SKU asks for it."""
+        if is_shopify(table):
+            table = shopify_rows(table)
         fields = Fields(table)
         if not fields.has(*HANDLE):
             self.require(table, ["Handle"])

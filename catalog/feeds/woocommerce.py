@@ -17,7 +17,9 @@ from ..schema import Kind
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped
-from .fields import Fields, all_of, constant, deepest, families, on_sale, pairs, plain, states, words
+from .fields import Fields, all_of, constant, deepest, families, on_sale, pairs, states, words
+from .shop_api import is_woocommerce, woocommerce_rows
+from .woocommerce_words import ABOUT_ATTRIBUTES, name_in_english
 
 COLUMNS = {
     "item_id": ("sku", "id"),
@@ -42,11 +44,11 @@ OF_PRODUCT = ("description", "brand", "category_path", "image", "shown", "visibl
 
 
 class WooCommerce(Feed):
-    """The CSV of WooCommerce's own exporter, with English headers."""
+    """The CSV of WooCommerce's own exporter, with headers in some languages."""
 
     name = "woocommerce"
     kind: ClassVar[Kind] = "items"
-    title = "WooCommerce product export (CSV)"
+    title = "WooCommerce product export (CSV or JSON)"
     export = "Products > All Products > Export"
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "SKU where every item has one, else ID",
@@ -66,7 +68,11 @@ class WooCommerce(Feed):
 
     def matches(self, table: Table) -> bool:
         """The names that the exporter writes."""
-        names = {plain(name) for name in table.frame.columns}
+        if is_woocommerce(table):
+            return True
+        fields = Fields(table)
+        name_in_english(fields)
+        names = set(fields.names)
         telling = {"regular price", "visibility in catalog", "tax status", "in stock", "short description"}
         if {"catalog visibility", "stock status"} & names:
             # What the shop's programming interface gives has other names, and objects in its cells.
@@ -75,7 +81,10 @@ class WooCommerce(Feed):
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """One row a product, or one a variation."""
+        if is_woocommerce(table):
+            table = woocommerce_rows(table)
         fields = Fields(table)
+        name_in_english(fields)
         if not fields.has("id", "sku"):
             self.require(table, ["ID"])
         sources = {name: self.reads[name] for name in (*words(fields, COLUMNS), "attributes")}
@@ -89,7 +98,7 @@ class WooCommerce(Feed):
             all_of(frame["shown"], frame["visible"], frame["stock"]).alias("available"),
             self._attributes(frame, group).alias("attributes"),
         )
-        fields.drop(r"attribute \d+ .*", "position", "type")
+        fields.drop(r"attribute \d+ .*", ABOUT_ATTRIBUTES, "position", "type")
         rest = fields.rest(layout, sources)
         own = {name: column.gather(frame["index"]) for name, column in rest.items()}
         notes = []

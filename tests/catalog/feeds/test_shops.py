@@ -153,3 +153,62 @@ def test_what_programs_write_each_in_their_own_way(
     read: Callable[..., ReadResult], name: str, text: str, columns: tuple[str, ...], expected: list[object]
 ) -> None:
     assert rows(read(text, name=name), *columns) == expected
+
+
+SHOPIFY_JSON = """{"products": [
+ {"id": 9, "handle": "mug", "title": "Mug", "body_html": "<p>Clay</p>", "product_type": "Cups", "status": "active",
+  "published_at": "2024-01-02T03:04:05Z", "tags": ["a", "b"], "options": [{"name": "Size"}],
+  "variants": [{"id": 1, "sku": "M-S", "price": "9.00", "option1": "S", "inventory_quantity": 0, "image_id": 5},
+               {"id": 2, "sku": "M-L", "price": "8.50", "option1": "L", "inventory_quantity": 3}],
+  "images": [{"id": 5, "src": "s.jpg", "position": 2}, {"id": 6, "src": "l.jpg", "position": 1}]},
+ {"id": 8, "handle": "cup", "title": "Cup", "status": "draft", "published_at": null, "options": [], "images": [],
+  "variants": [{"id": 3, "sku": "C", "price": "5.00", "option1": "Default Title", "available": true}]}]}"""
+WOO_JSON = """[
+ {"id": 4, "name": "Cap", "type": "variable", "status": "publish", "catalog_visibility": "visible", "sku": "",
+  "regular_price": "", "sale_price": "", "price": "16", "stock_status": "instock", "parent_id": 0,
+  "categories": [{"id": 1, "name": "Hats, caps"}, {"id": 2, "name": "Sale"}], "images": [{"id": 3, "src": "c.jpg"}],
+  "attributes": [{"name": "Colour", "options": ["Red", "Blue"]}]},
+ {"id": 5, "name": "Hat", "type": "simple", "status": "draft", "catalog_visibility": "visible", "sku": "H",
+  "regular_price": "20", "sale_price": "15", "price": "15", "stock_status": "instock", "parent_id": 0,
+  "categories": [], "images": [], "attributes": []}]"""
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "expected"),
+    [
+        (SHOPIFY_JSON, "product", [("mug", "Mug", ["Cups"], 8.5, True), ("cup", "Cup", None, 5.0, False)]),
+        (SHOPIFY_JSON, "variant", [("M-S", "Mug - S", ["Cups"], 9.0, False), ("M-L", "Mug - L", ["Cups"], 8.5, True),
+                                   ("C", "Cup", None, 5.0, False)]),
+        (WOO_JSON, "product", [("4", "Cap", ["Hats, caps"], 16.0, True), ("5", "Hat", None, 15.0, False)]),
+    ],
+)  # fmt: skip
+def test_what_shops_give_to_programs_is_read_as_their_export(
+    read: Callable[..., ReadResult], text: str, level: str, expected: list[object]
+) -> None:
+    result = read(text, name="items.json", level=level)
+    assert rows(result, "item_id", "title", "category_path", "price", "available") == expected
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "ID;Typ;Artikelnummer;Name;Veröffentlicht;Sichtbarkeit im Katalog;Vorrätig?;Angebotspreis;Regulärer Preis;"
+        "Kategorien;Bilder;Übergeordnet;Attribut 1 Name;Attribut 1 Wert(e)",
+        "ID;Type;UGS;Nom;Publié;Visibilité dans le catalogue;En stock ?;Tarif promo;Tarif régulier;Catégories;Images;"
+        "Parent;Nom de l’attribut 1;Valeur(s) de l’attribut 1",
+        "ID;Tipo;SKU;Nombre;Publicado;Visibilidad en el catálogo;¿En inventario?;Precio rebajado;Precio normal;"
+        "Categorías;Imágenes;Superior;Nombre del atributo 1;Valor(es) del atributo 1",
+        "ID;Type;SKU;Naam;Gepubliceerd;Zichtbaarheid in catalogus;Op voorraad?;Actieprijs;Reguliere prijs;"
+        "Categorieën;Afbeeldingen;Hoofd;Naam eigenschap 1;Waarde(n) eigenschap 1",
+    ],
+)
+def test_woocommerce_is_read_in_other_languages(read: Callable[..., ReadResult], header: str) -> None:
+    text = (
+        "1;variable;V;Duft;1;visible;1;;;A > B, C;;;Size;S, L\n2;variation;V-S;Duft - S;1;visible;1;;12,50;;;V;Size;S\n"
+    )
+    text += "3;simple;K;Kerze;-1;visible;1;3,50;4,90;A;;;;\n"
+    result = read(header + "\n" + text)
+    found = rows(result, "item_id", "title", "category_path", "price", "available")
+    assert result.format == "woocommerce"
+    assert found == [("V", "Duft", ["A", "B"], 12.5, True), ("K", "Kerze", ["A"], 3.5, False)]
+    assert result.frame["attributes"][0].to_list()[0] == {"key": "Size", "value": "S, L"}
