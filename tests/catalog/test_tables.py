@@ -109,14 +109,14 @@ def test_broken_gzip_and_no_file(tmp_path: Path) -> None:
 
 
 def test_several_files_are_one_table_whose_rows_say_where_they_stand(tmp_path: Path) -> None:
-    write(tmp_path / "b.csv", b"id,title\n3,x,y\n")
+    write(tmp_path / "b.csv", b"id,title\n3,x,y\n4,z\n")
     write(tmp_path / "a.csv", b"id\n1\n2\n")
     table = load_table(tmp_path / "*.csv")
-    assert table.frame.to_dict(as_series=False) == {"id": ["1", "2", "3"], "title": [None, None, "x"]}
-    assert (table.faults["uneven_row"], table.rows.to_list()) == ({3: "3 values for 2 columns"}, [1, 2, 3])
+    assert table.frame.to_dict(as_series=False) == {"id": ["1", "2", "3", "4"], "title": [None, None, "x", "z"]}
+    assert (table.faults["uneven_row"], table.rows.to_list()) == ({3: "3 values for 2 columns"}, [1, 2, 3, 4])
     assert "a.csv lacks title" in table.notes[0]
-    assert load_table([tmp_path / "b.csv", str(tmp_path / "a.csv")]).frame["id"].to_list() == ["3", "1", "2"]
-    read = read_items([str(tmp_path / "*.csv")], {"title": "n"}, on_error="skip")
+    assert load_table([tmp_path / "b.csv", str(tmp_path / "a.csv")]).frame["id"].to_list() == ["3", "4", "1", "2"]
+    read = read_items([str(tmp_path / "*.csv")], on_error="skip")
     found = next(problem for problem in read.report.to_json()["problems"] if problem["code"] == "uneven_row")
     assert (found["file"], found["row"]) == ("b.csv", 1)
     assert "(rows 1 of b.csv)" in read.report.to_text()
