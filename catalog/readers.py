@@ -22,11 +22,12 @@ from .columns import (
 )
 from .downloads import Downloads
 from .event_words import EventWords
+from .guessing import SYNONYMS, plain
 from .headlines import Span, no_events, no_text
 from .images import ImageLimits
 from .intake import Intake, Overrides, ReadResult, Window
 from .layout import GENERIC, Layout
-from .matching import near_matches, proposal
+from .matching import near_matches, proposal, quoted
 from .pictures import add_pictures
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
@@ -91,6 +92,7 @@ def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
     intake.add("no_content", empty, message, column="title", values=ids, severity="warning", drop=False)
     # A title is text, never null: readers downstream join it with the other fields.
     columns["title"] = columns["title"].fill_null("")
+    telling = _telling_column(intake, ids)
     frame = intake.frame()
     # Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one.
     again = ~ids.is_first_distinct() & ids.is_not_null()
@@ -102,13 +104,23 @@ def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
         same = again & ids.is_in(agreeing["item_id"].implode())
         message = "the row repeats item {value} word for word; it was left out."
         intake.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
-        message = "item_id {value} stands in an earlier row with other content; keep one of them."
+        message = f"item_id {{value}} stands in an earlier row with other content; keep one of them{telling}."
         intake.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
     kept = frame.filter(~intake.dropped)
     intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
     if kept.height == 0:
         intake.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
     return intake.finish(kept, image_root=image_root)
+
+
+def _telling_column(intake: Intake, ids: pl.Series) -> str:
+    """Where ids repeat, another column of ids that differs in every row, as a remedy."""
+    named = set(map(plain, SYNONYMS["items"]["item_id"]))
+    for column in intake.unmapped() if ids.is_duplicated().any() else ():
+        values = intake.raw[column]
+        if plain(column) in named and not values.null_count() and values.n_unique() == len(values):
+            return f", or name items by {column}, which differs in every row: --map item_id={quoted(column)}"
+    return ""
 
 
 # ---- events ----

@@ -131,6 +131,13 @@ def test_columns_without_a_single_value_and_repeated_rows_are_accepted() -> None
     assert codes(result.report) == [(3, "repeated_row")]  # a repetition is a warning
 
 
+def test_ids_that_repeat_name_a_column_that_tells_the_rows_apart() -> None:
+    frame = pl.DataFrame({"product_id": ["1", "1"], "sku": ["1-S", "1-L"], "name": ["Cup", "Cup"]})
+    with pytest.raises(ValidationFailedError, match="by sku, which differs in every row: --map item_id=sku"):
+        read_items(frame)
+    assert read_items(frame, {"item_id": "sku"}).frame["item_id"].to_list() == ["1-S", "1-L"]
+
+
 # ---- events ----
 
 
