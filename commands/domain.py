@@ -99,7 +99,7 @@ def ingested(result: IngestResult) -> str:
     own = [name for name, source in result.mapping.items() if name == source]
     lines += [f"  {name} <- {source}" for name, source in result.mapping.items() if name != source]
     lines += [f"  by their own names: {', '.join(own)}"] if own else []
-    lines += [f"  {step['rows_in'] - step['rows_out']} of {step['rows_in']} rows: {step['name']}"
+    lines += [f"  {step['name']}: {step['rows_in']} rows became {step['rows_out']}"
               for step in report["waterfall"] if step["rows_in"] != step["rows_out"]]  # fmt: skip
     lines += [f"  {told['count']} x {told['code']}: {told['message']}" for told in report["told"]]
     lines += [f"  note: {note}" for note in report["notes"]]

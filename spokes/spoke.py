@@ -203,9 +203,10 @@ class Spoke:
                     f"the spoke was made on a hub of embedding space {made_on[:12]} but is loaded onto "
                     f"{hub.fingerprint[:12]}; load it with its own hub or train it on this one."
                 )
-            behaviour = _load_behaviour(directory, hub, space) if (directory / "config.json").exists() else None
+            trained = any((directory / name).exists() for name in ("config.json", "behaviour.safetensors"))
+            behaviour = _load_behaviour(directory, hub, space) if trained else None
             trend = Trend.load(directory)
-        except (SafetensorError, RuntimeError, OSError, ValueError, TypeError, KeyError) as error:
+        except (SafetensorError, RuntimeError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise CorruptArtifactError(
                 f"the spoke in {directory} cannot be read ({type(error).__name__}); train it with --force."
             ) from error

@@ -18,7 +18,7 @@ def test_launch_and_add_print_and_return_how_the_files_were_read(run: Any, home:
             "a new snapshot of items (dry run): 2 rows of 3",
             "  item_id <- sku",
             "  available <- stock:positive",
-            "  1 of 3 rows: repeated rows and rows with problems left out",
+            "  repeated rows and rows with problems left out: 3 rows became 2",
             "  1 x bad_price: price 'cheap' is no number; write it like 12.99.",
             "  1 x missing_item_id: the row has no item_id; give it one.",
             "  1 x unknown_item: item 'zzz' is not in the catalog; add the item or correct the event.",

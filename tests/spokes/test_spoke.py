@@ -129,10 +129,17 @@ def test_many_spokes_on_one_hub_hold_its_fusion_once(spoke, encoded, item_ids, t
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", [b"", b"garbage", b"\xff\xfe"], indirect=True)
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"[1]", b"\xff\xfe"], indirect=True)
 def test_a_damaged_part_is_corrupt(spoke, hub, tmp_path, name, damage):
     spoke.save(tmp_path)
     damage(tmp_path / name)
+    with pytest.raises(CorruptArtifactError, match="--force"):
+        Spoke.load(tmp_path, hub)
+
+
+def test_a_trained_spoke_without_its_config_is_no_launch_floor(spoke, hub, tmp_path):
+    spoke.save(tmp_path)
+    (tmp_path / "config.json").unlink()
     with pytest.raises(CorruptArtifactError, match="--force"):
         Spoke.load(tmp_path, hub)
 
