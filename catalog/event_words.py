@@ -17,22 +17,23 @@ ALIASES: dict[str, str] = {
     "view": (
         "views viewed pageview pageviews detailview detailviews detailpageview productview productviews productviewed "
         "productdetail productdetailviewed viewproduct viewitem viewcontent viewdetail viewdetails itemview itemviewed "
-        "screenview productpageview visit pv browse browsed play watch watched listen read"
+        "screenview productpageview visit pv browse browsed productdetailview viewedproduct "
+        "productsviewed detail details pdpview play watch watched listen read"
     ),
     "click": (
         "clicks clicked selectitem selectcontent productclick productclicked itemclick clickitem clickthrough "
         # Kept for later, without being on the way to a purchase.
         "addtowishlist wishlist addtofavorites addtofavourites favorite favourite favorites fav like liked bookmark "
-        "collect productaddedtowishlist save saved"
+        "collect productaddedtowishlist addedtowishlist clickedproduct save saved"
     ),
     "cart": (
         "carts addtocart addtocarts addedtocart cartadd addtobasket addtobag basket bag productadded "
-        "productaddedtocart atc"
+        "productaddedtocart atc add added addedproduct"
     ),
     "purchase": (
         "purchases purchased buy buys bought order orders ordered orderplaced ordercompleted ordercreated placeorder "
         "sale sales sold transaction transactions checkout checkoutcompleted purchasecomplete completepurchase "
-        "ecommercepurchase inapppurchase paid payment conversion"
+        "checkoutcomplete completedorder ordercomplete ecommercepurchase inapppurchase paid payment conversion"
     ),
     "search": "searches searched query queries viewsearchresults searchsubmitted productssearched productsearch",
     "impression": (
@@ -51,6 +52,7 @@ SKIPPED = (
     "initiatecheckout checkoutstarted startcheckout checkoutprogress checkoutoption addpaymentinfo addshippinginfo "
     "paymentinfosubmitted checkoutaddressinfosubmitted checkoutcontactinfosubmitted checkoutshippinginfosubmitted "
     "removefromcart removedfromcart removefrombasket removefrombag productremoved productremovedfromcart "
+    "remove removed removal removals removedproduct cartremove deletefromcart "
     "removefromwishlist unfav unfavorite dislike viewcart cartviewed cartview shoppingcartpageview viewpromotion "
     "selectpromotion promoview promoclick promotionviewed promotionclicked login logout signup signin signout register "
     "registration completeregistration share generatelead lead contact subscribe subscription filedownload videostart "
@@ -83,6 +85,7 @@ class EventWords:
         if wrong is not None:
             raise UsageError(f"--event-types {wrong} names no event type; use one of {', '.join(allowed)}.")
         told = dict(zip(squeezed(pl.Series(list(own), dtype=pl.String)).to_list(), own.values(), strict=True))
+        self.told = frozenset(told)
         self.names = {**event_type_names(), **dict.fromkeys(SKIPPED.split(), SKIP), **told}
         self.page_words = [word for word in PAGES.split() if word not in told]
 
@@ -92,6 +95,11 @@ class EventWords:
         types = squeezed(own).replace_strict(
             list(self.names), list(self.names.values()), default=None, return_dtype=pl.String
         )
+        bought = (types == "purchase").fill_null(False)
+        step = (squeezed(own) == "checkout").fill_null(False)
+        if "checkout" not in self.told and (bought & ~step).any():
+            # Beside purchases a checkout is the step before them.
+            types = types.set(step, SKIP)
         return words.replace_strict(own, types, default=None, return_dtype=pl.String)
 
     def skipped(self, words: pl.Series) -> pl.Series:

@@ -72,6 +72,4 @@ def _is_measure(cell: str) -> bool:
 
 def _is_value(cell: str, values: Sequence[str]) -> bool:
     """Whether a cell is a number or a date like all values of its column, or a word that is found there again."""
-    if _is_measure(cell):
-        return all(map(_is_measure, values))
-    return cell in values
+    return cell in values or (_is_measure(cell) and all(map(_is_measure, values)))

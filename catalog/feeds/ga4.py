@@ -8,7 +8,7 @@ import polars as pl
 
 from ..event_words import EventWords
 from ..layout import SKIP, Layout
-from ..parsing import text
+from ..parsing import identifiers, text
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped, decoded, has
@@ -145,7 +145,7 @@ def _events(table: Table) -> tuple[pl.DataFrame, dict[str, dict[int, str | None]
         "timestamp": frame["event_timestamp"],
         "user_id": pl.select(pl.coalesce(*users)).to_series(),
         "signed in": users[0].is_not_null(),
-        "session_id": users[1] + "." + session,
+        "session_id": users[1] + "." + identifiers(session),
         "query": term,
         "items": items,
     }

@@ -8,6 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from ...errors import InvalidDataError
+from ..guessing import SYNONYMS, plain
 from ..layout import Layout
 from ..parsing import numbers, text
 from ..tables import Table
@@ -17,10 +18,11 @@ from .ga4 import NOT_SET, WORDS
 from .shaping import beside, with_event_types
 
 # Names of dimensions and metrics in the API and, in plain letters, in the reports of the interface.
-TIMES = ("datehourminute", "datehourandminuteyyyymmddhhmm", "datehour", "datehouryyyymmddhh", "date", "day")
+TIMES = ("datehourminute", "datehourandminute", "datehour", "date", "day")
 USERS = ("userid", "effectiveuserid", "user", "clientid", "userpseudoid", "customerid", "visitorid", "appinstanceid")
 ITEMS = ("itemid", "productsku", "item", "sku", "productid")
-NAMES = ("eventname", "eventtype")
+NAMES = tuple(map(plain, ("event_name", "event_type", *SYNONYMS["events"]["event_type"])))
+OWN_USER = "customUser:"  # a dimension of the shop's own
 COUNTS = {
     "itemsviewed": "view", "itemviews": "view", "itemviewevents": "view", "itemsclickedinlist": "click",
     "itemsaddedtocart": "cart", "addtocarts": "cart", "itemspurchased": "purchase", "itempurchasequantity": "purchase",
@@ -30,8 +32,8 @@ TOTALS = ("grand total", "total", "totals", "reserved_total")
 
 
 def _plain(name: str) -> str:
-    """`Items viewed`, `itemsViewed` and `customUser:items_viewed` alike."""
-    return re.sub(r"[^a-z]", "", re.split(r"[:]", name)[-1].lower())
+    """`Items viewed`, `itemsViewed` and `customUser:items_viewed` alike; `Date + hour (YYYYMMDDHH)` as `datehour`."""
+    return re.sub(r"[^a-z]", "", re.sub(r"\(.*?\)", "", name.split(":")[-1].lower()))
 
 
 class GA4Report(Feed):
@@ -54,19 +56,21 @@ class GA4Report(Feed):
     def matches(self, table: Table) -> bool:
         """Whether it has GA4's time of a report, or its counts by item."""
         names = {_plain(name) for name in table.frame.columns}
-        hourly = names & set(TIMES[:4])
+        hourly = names & set(TIMES[:3])
         return bool(hourly or (names & {"date", "day"} and names & set(COUNTS))) and bool(names & set(ITEMS))
 
     def shape(self, table: Table, layout: Layout) -> Shaped:
         """Lines of totals left out, times as written out, a row each kind of event."""
         columns = {_plain(name): name for name in reversed(table.frame.columns)}
-        time, user, item = (_first(columns, names) for names in (TIMES, USERS, ITEMS))
+        known = {"timestamp": TIMES, "user_id": USERS, "item_id": ITEMS}
+        time, user, item = (layout.claimed.get(name) or _first(columns, names) for name, names in known.items())
+        user = user or next((name for name in table.frame.columns if name.startswith(OWN_USER)), None)
         if time is None or item is None or user is None:
             missing = {"dateHour": time, "itemId": item, "userId, or a dimension of your own with it": user}
             raise InvalidDataError(
                 f"The report lacks {' and '.join(name for name, found in missing.items() if found is None)} (columns "
                 f"{', '.join(table.frame.columns)}); add that dimension, as without it no event has its user, item "
-                "and time, or export the events to BigQuery."
+                "and time, or name its column with --event-map user_id=COLUMN, or export the events to BigQuery."
             )
         kept, steps = _without_totals(table, time, item)
         frame = kept.frame
@@ -102,6 +106,8 @@ class GA4Report(Feed):
         if revenue:
             sources["value"] = f"{revenue} of purchases"
         notes = ("counts stand for one event each: the moments within an hour or a day are not known",)
+        # A column of nothing says nothing.
+        made = made if revenue else made.drop("value")
         rows = beside(Table(made.drop("row", "count"), made["row"]), kept, "events", used)
         return Shaped(rows, sources, notes, tuple(steps))
 

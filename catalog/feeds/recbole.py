@@ -10,9 +10,10 @@ import polars as pl
 
 from ..guessing import SYNONYMS, plain
 from ..layout import Layout
-from ..parsing import text
+from ..parsing import numbers, text
 from ..schema import SCHEMAS, Kind
 from ..tables import Table
+from ..validation import Step
 from .base import Shaped
 from .shaping import Renamed
 
@@ -85,7 +86,13 @@ class RecBoleEvents(RecBole):
         if "session_id" in types and "user_id" not in types:
             frame = frame.with_columns(pl.col("user_id").alias("session_id"))
             sources["session_id"] = "session_id"
-        return replace(shaped, table=replace(shaped.table, frame=frame), sources=_with_types(sources, types))
+        table = replace(shaped.table, frame=frame)
+        if types.get("label") == "float" and "label" in frame.columns:
+            # Samples that were drawn for a training: a user did nothing with those of label 0.
+            kept = (numbers(frame["label"])[0] != 0).fill_null(True)
+            table = replace(table, frame=frame.filter(kept), rows=table.rows.filter(kept))
+        step = Step("samples of label 0, which are no interactions, left out", frame.height, table.frame.height)
+        return replace(shaped, table=table, sources=_with_types(sources, types), steps=(*shaped.steps, step))
 
 
 class RecBoleItems(RecBole):

@@ -19,11 +19,18 @@ def test_every_alias_leads_to_a_canonical_type() -> None:
         ("buy", "purchase"), ("orders", "purchase"), ("carts", "cart"), ("transaction", "purchase"),
         ("refund", "return"),
         ("view_search_results", "search"), ("session_start", "skip"), ("begin_checkout", "skip"), ("scroll", "skip"),
-        ("remove_from_cart", "skip"), ("dance", None),
+        ("remove_from_cart", "skip"), ("dance", None), ("Viewed Product", "view"), ("product_detail_view", "view"),
+        ("detail", "view"), ("add", "cart"), ("remove", "skip"), ("checkout_complete", "purchase"),
+        ("checkout", "purchase"),
     ],
 )  # fmt: skip
 def test_words_of_tools_and_research_sets(word: str, name: str | None) -> None:
     assert EventWords({}).types(pl.Series([word])).to_list() == [name]
+
+
+@pytest.mark.parametrize(("own", "checkout"), [({}, "skip"), ({"checkout": "purchase"}, "purchase")])
+def test_a_checkout_beside_purchases_is_the_step_before_them(own: dict[str, str], checkout: str) -> None:
+    assert EventWords(own).types(pl.Series(["checkout", "order", None])).to_list() == [checkout, "purchase", None]
 
 
 def test_own_words_go_over_known_ones() -> None:
