@@ -37,7 +37,8 @@ def add_ids(intake: Intake, name: str) -> None:
     if found.bad.any():
         raise InvalidDataError(
             f"{intake.source}: {name} is read from column {_source(intake, name)!r}, which holds lists or objects such "
-            f"as {raw.filter(found.bad)[0]!r}; name a column of single ids with {_option(intake)} {name}=COLUMN."
+            f"as {_as_text(raw.filter(found.bad)[0])!r}; name a column of single ids with {_option(intake)} "
+            f"{name}=COLUMN."
         )
     intake.columns[name] = found.values
     note_absent(intake, name, found.absent)
@@ -145,6 +146,10 @@ def counted(counts: list[tuple[str, int]]) -> str:
     """Words and how often each stands there, the most frequent first."""
     shown = ", ".join(f"{word} x {n}" for word, n in counts[:LISTED_WORDS])
     return shown + (f" and {len(counts) - LISTED_WORDS} others" if len(counts) > LISTED_WORDS else "")
+
+
+def _as_text(cell: object) -> str:
+    return str(cell.to_list() if isinstance(cell, pl.Series) else cell)
 
 
 def _source(intake: Intake, name: str) -> str:

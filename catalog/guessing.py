@@ -16,7 +16,7 @@ import polars as pl
 from . import parsing
 from .event_words import EventWords
 from .schema import REQUIRED, SCHEMAS, Kind
-from .transforms import ALL, RECBOLE, Origin
+from .transforms import ALL, RECBOLE, Origin, is_nobody
 
 SAMPLE = 1_000  # values that a guess looks at
 MATCHED = 20_000  # ids that are held against the catalog
@@ -189,15 +189,23 @@ def _completed(frame: pl.DataFrame, column: str, others: Iterable[str], notes: l
     others = list(others)
     # Reading every id takes a while: not where there is nothing to find.
     given = frame[column]
-    if not others or not (given.null_count() or (given.dtype == pl.String and (given.str.strip_chars() == "").any())):
+    if not others or not (given.null_count() or (given.dtype == pl.String and _lacks_some(given))):
         return (Origin(column),)
-    missing = parsing.identifiers(given).is_null()
+    ids = parsing.identifiers(given)
+    nobody = is_nobody(ids)
+    missing = ids.is_null() | nobody
     empty = int(missing.sum())
     for other in others if empty else ():
         if parsing.identifiers(frame[other].filter(missing)).is_not_null().sum() >= FULL * empty:
-            notes.append(f"{column} is empty in {empty} of {frame.height} rows; these take their user from {other}")
-            return Origin(column), Origin(other)
+            what = f"names nobody ({ids.filter(nobody)[0]})" if nobody.any() else "is empty"
+            notes.append(f"{column} {what} in {empty} of {frame.height} rows; these take their user from {other}")
+            return Origin(column, ("known",) if nobody.any() else ()), Origin(other)
     return (Origin(column),)
+
+
+def _lacks_some(users: pl.Series) -> bool:
+    stripped = users.str.strip_chars()
+    return bool(((stripped == "") | is_nobody(stripped)).any())
 
 
 def spread(column: pl.Series, rows: int) -> pl.Series:

@@ -9,7 +9,7 @@ import polars as pl
 
 from . import parsing
 from .guessing import FITS, SYNONYMS, plain, sample, share_known
-from .headers import looks_headerless
+from .headers import looks_headerless, numbered
 from .schema import Kind
 from .validation import ProblemGroup, Step
 
@@ -98,7 +98,8 @@ def missing_columns(
 ) -> dict[str, str]:
     """That no column holds what every table needs, by name, with the columns that likely do."""
     if names and looks_headerless(frame):
-        line = ", ".join(frame.columns[:6]) + (", ..." if frame.width > 6 else "")
+        cells = frame.columns if frame.columns != numbered(frame.width) or not frame.height else frame.row(0)
+        line = ", ".join(map(str, cells[:6])) + (", ..." if frame.width > 6 else "")
         named = ",".join(_names_by_values(frame, kind, item_ids))
         message = (
             f"no column holds {', '.join(names)}: the first line looks like data ({line}); say --no-header --columns "
@@ -116,7 +117,8 @@ def _missing_column(
     if item_ids is not None and name == "item_id":
         likely.sort(key=lambda column: -share_known(frame[column], parsing.identifiers(item_ids)))
     proposed = f" (likely {' or '.join(likely[:SHOWN])})" if likely else ""
-    sessions = [column for column in frame.columns if plain(column) in map(plain, SYNONYMS["events"]["session_id"])]
+    names = {plain(name) for name in ("session_id", *SYNONYMS["events"]["session_id"])}
+    sessions = [column for column in frame.columns if plain(column) in names]
     if name == "user_id" and sessions:
         proposed = f" (where only sessions are known, {option} user_id={sessions[0]})"
     return f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {', '.join(frame.columns)}{proposed}."

@@ -86,7 +86,11 @@ class Intake:
         self.span: Span | None = None  # of times that are known
         used = {column for origins in self.origins.values() for column in _columns(origins)}
         missing = [name for name in REQUIRED[self.kind] if name not in self.mapping]
-        for name, message in missing_columns(self.raw, self.kind, missing, used, item_ids).items():
+        told = {
+            message: name
+            for name, message in reversed(missing_columns(self.raw, self.kind, missing, used, item_ids).items())
+        }
+        for message, name in reversed(told.items()):
             self.stop("missing_column", message, column=name)
         if self.kind == "items" and self.format == GENERIC and not self.fatal:
             found = long_table(self.raw, self.column("item_id"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .columns import (
 )
 from .downloads import Downloads
 from .event_words import EventWords
-from .guessing import SYNONYMS, plain
+from .guessing import SYNONYMS, plain, sample
 from .headlines import Span, no_events, no_text
 from .images import ImageLimits
 from .intake import Intake, Overrides, ReadResult, Window
@@ -31,9 +32,13 @@ from .matching import near_matches, proposal, quoted
 from .pictures import add_pictures
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
-from .transforms import Origin
+from .transforms import Origin, is_nobody
 from .validation import Step
 from .variants import name_products
+
+# Columns of these names number what was bought.
+ORDERS = re.compile(r"order|invoice|basket|transaction", re.IGNORECASE)
+CLOCK = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$"
 
 
 def read_items(
@@ -156,6 +161,13 @@ def read_events(
     _add_times(intake, window, now)
     for name in ("user_id", "item_id", "session_id"):
         add_ids(intake, name)
+    users = intake.columns["user_id"]
+    message = (
+        "user_id {value} is a word for shoppers who are not known, and all of them count as one; leave it empty, or "
+        "leave their events out with --event-map user_id=COLUMN:known and --on-error skip."
+    )
+    nobody = is_nobody(users)
+    intake.add("user_id_of_nobody", nobody, message, column="user_id", values=users, severity="warning", drop=False)
     if variants is not None:
         name_products(intake, variants)
     add_text(intake, "query")
@@ -193,7 +205,8 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
         "day": "all timestamps are midnights: days are known, times of day are not",
         "real": None,
     }
-    intake.notes += filter(None, [moments.span, notes[moments.kind], moments.note])
+    clock = _clock(intake) if moments.kind == "day" else None
+    intake.notes += filter(None, [moments.span, notes[moments.kind], clock, moments.note])
     bad = moments.bad
     if moments.kind != "order":
         intake.span = time_span(moments.values)
@@ -221,10 +234,26 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
     intake.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
 
 
+def _clock(intake: Intake) -> str | None:
+    """That times of day stand in a column of their own, where they do."""
+    for name in intake.unmapped():
+        some = sample(intake.raw[name])
+        if not some.dtype.is_nested() and len(some) and parsing.text(some).str.contains(CLOCK).all():
+            source = intake.understood["timestamp"]
+            return (
+                f"column {name} holds times of day, which are not read; write {source} and {name} into one column, as "
+                "in 2017-01-31 14:05"
+            )
+    return None
+
+
 def _add_event_type(intake: Intake, words: EventWords, default: str) -> pl.Series:
     """Canonical event types; returns the mask of returns, which are no positive interaction."""
     if "event_type" not in intake.mapping:
-        intake.notes.append(f"no column holds event_type: every event counts as {default}")
+        note = f"no column holds event_type: every event counts as {default}"
+        source = intake.mapping.get("session_id", "")
+        orders = intake.format == GENERIC and ORDERS.search(source) is not None and default == "view"
+        intake.notes.append(f"{note} (by {source} they may be orders: --event-type purchase)" if orders else note)
     raw = parsing.text(intake.column("event_type"))
     types = words.types(raw.fill_null(default))
     unknown = types.is_null()
@@ -253,7 +282,11 @@ def _finish_events(
 ) -> ReadResult:
     users, items = intake.columns["user_id"], intake.columns["item_id"]
     missing = users.is_null() & ~returned
-    intake.add("missing_user_id", missing, "the event has no user_id; give it one.", column="user_id")
+    message = "the event has no user_id; give it one."
+    if intake.format == GENERIC and "session_id" in intake.mapping and "|" not in intake.mapping["user_id"]:
+        own, session = (intake.mapping[name] for name in ("user_id", "session_id"))
+        message = f"{message[:-1]}, or take each session for a user with --event-map 'user_id={own}|{session}'."
+    intake.add("missing_user_id", missing, message, column="user_id")
     needs_item = ~intake.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
     missing = items.is_null() & needs_item & ~returned
     intake.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")

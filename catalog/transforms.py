@@ -25,6 +25,15 @@ def _whole(texts: pl.Series) -> pl.Series:
     return pl.select(pl.coalesce(texts.str.extract(r"^0*(\d+)(?:\.0*)?$"), texts)).to_series()
 
 
+# What systems write in place of the id of a shopper whom they do not know, in lower case.
+NOBODY = ("guest", "anonymous", "anon", "unknown", "not logged in", "not_logged_in", "(not set)", "not set", "-1")
+
+
+def is_nobody(texts: pl.Series) -> pl.Series:
+    """Where an id stands for everybody who is not known."""
+    return texts.str.to_lowercase().is_in(NOBODY).fill_null(False)
+
+
 def _above_zero(texts: pl.Series) -> pl.Series:
     return parsing.numbers(texts)[0] > 0
 
@@ -40,6 +49,7 @@ TRANSFORMS: dict[str, tuple[Transform, str]] = {
     "last": (lambda texts: texts.str.extract(r"([^/]*)/*$"), "by what follows the last slash"),
     "digits": (lambda texts: texts.str.extract(r"(\d+)\D*$"), "by their last digits"),
     "plain": (lambda texts: texts.str.replace_all(r"[^\pL\pM\pN]", ""), "by letters and digits only"),
+    "known": (lambda texts: texts.set(is_nobody(texts), None), "where they name somebody"),
     "positive": (_above_zero, "where the number is above zero"),
 }
 

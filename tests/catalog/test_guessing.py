@@ -104,3 +104,6 @@ def test_columns_that_are_passed_over_are_named() -> None:
     assert notes == ("column price is not read as price, as values such as 'ask' are none",)
     notes = guess_mapping(pl.DataFrame({"user_id": [None, "u"], "uid": ["a", "b"]}), "events").notes
     assert notes == ("user_id is empty in 1 of 2 rows; these take their user from uid",)
+    guests = guess_mapping(pl.DataFrame({"user_id": ["guest", "7"], "uid": ["a", "b"]}), "events")
+    assert guests.notes == ("user_id names nobody (guest) in 1 of 2 rows; these take their user from uid",)
+    assert list(map(str, guests.mapping["user_id"])) == ["user_id:known", "uid"]

@@ -60,6 +60,8 @@ def test_the_time_window_is_named_only_where_it_took_all() -> None:
         ({"1": ["1", "2"], "00045": ["00123"] * 2, "pv": ["pv", "buy"], "1511545070": ["1511545130"] * 2}, "events",
          "no column holds user_id, item_id, timestamp: the first line looks like data (1, 00045, pv, 1511545070); say "
          "--no-header --columns column1,item_id,event_type,timestamp, with a name for each of the 4 columns"),
+        ({"1": ["7", "8"], "2": ["00123"] * 2}, "events", "the first line looks like data (7, 00123)"),
+        ({"session_id": ["s"], "sku": ["00123"], "time": ["2020-01-01"]}, "events", "--event-map user_id=session_id"),
         ({"ref": ["a", "b"], "shade": ["x", "x"]}, "items", "out of: ref, shade (likely ref)"),
         ({"itemid": ["1", "1"], "property": ["a", "b"], "value": ["x", "y"]}, "items",
          "the table holds one row per property (columns property and value)"),

@@ -170,6 +170,28 @@ def test_position_decides_equal_times_and_ties_keep_file_order() -> None:
     assert result.frame.select("item_id", "position").rows() == [("b", 9), ("b", 1), ("a", 1), ("a", 2)]
 
 
+@pytest.mark.parametrize(
+    ("header", "line", "said"),
+    [
+        ("user_id,item_id,timestamp", "guest,a,2020-01-01", "user_id_of_nobody"),
+        ("user_id,item_id,timestamp,session_id", ",a,2020-01-01,s", "--event-map 'user_id=user_id|session_id'"),
+        ("user_id,item_id,date,time", "u,a,2020-01-01,10:05", "column time holds times of day, which are not read"),
+        ("user_id,item_id,date,order_id", "u,a,2020-01-01,7", "by order_id they may be orders: --event-type purchase"),
+        ("user_id,item_id,order_date", "u,a,43831", "--time-unit excel"),
+    ],
+)
+def test_what_is_likely_meant_otherwise_is_told(tmp_path: Path, header: str, line: str, said: str) -> None:
+    path = save(tmp_path / "events.csv", f"{header}\n{line}\n{line.replace(',a,', ',b,').replace('guest', 'u')}\n")
+    path.write_text(path.read_text() + ("v,a,2020-01-01,s\n" if line.startswith(",") else ""))
+    assert said in read_events(path, on_error="skip").report.to_text()
+
+
+def test_ids_in_lists_are_shown_as_such() -> None:
+    frame = pl.DataFrame({"user_id": ["u"], "item_id": [["a", "b"]], "timestamp": ["2020-01-01"]})
+    with pytest.raises(InvalidDataError, match=r"such as \"\['a', 'b'\]\""):
+        read_events(frame)
+
+
 def test_every_event_problem_is_reported_in_one_pass(tmp_path: Path) -> None:
     text = (
         "user_id,item_id,timestamp,event_type,value,quantity\n"

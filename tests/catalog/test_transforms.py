@@ -17,6 +17,7 @@ from hubspoke.catalog.transforms import Origin, find_origins, in_words, read_ori
         (("last",), ["gid://shopify/Product/12", "12"], ["12", "12"]),
         (("digits",), ["SKU-0012-x", "x"], ["0012", None]),
         (("plain",), ["AB-9 x"], ["AB9x"]),
+        (("known",), ["Guest", "-1", "u1", None], [None, None, "u1", None]),
         (("positive",), ["3", "0", "-1", None], [True, False, False, None]),
     ],
 )
