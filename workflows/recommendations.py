@@ -319,15 +319,19 @@ def _catalogs(context: Context, record: IndexRecord, item_ids: Sequence[str]) ->
     """
     import polars as pl
 
-    from .datasets import find_snapshot, load_dataset, read_table
+    from .datasets import load_dataset, read_table
 
     rows = pl.DataFrame({"item_id": item_ids}, schema={"item_id": pl.String})
     filled = load_dataset(context, record.domain, items=record.items, with_events=False)
     if len(item_ids) != filled.items.height:  # some were removed from the index
         filled = replace(filled, items=rows.join(filled.items, on="item_id", how="left", maintain_order="left"))
-    newest = find_snapshot(context, record.domain, "items")
-    if newest is None or newest.ref == record.items:
+    # Taken later and under a later number: a bundle brings older ones, which must not change what is live.
+    own = filled.item_snapshot
+    known = context.registry.snapshots.list(record.domain, "items")
+    later = [one for one in known if one.version > own.version and one.created_at > own.created_at]
+    if not later:
         return filled, filled.items
+    newest = later[-1]
     now = read_table(context, newest).select(filled.items.columns)
     left = filled.items.join(now, on="item_id", how="anti").with_columns(available=pl.lit(False))
     return filled, rows.join(pl.concat([now, left]), on="item_id", how="left", maintain_order="left")
