@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -66,8 +67,16 @@ class Table:
 
 
 def whole_table(frame: pl.DataFrame, faults: Mapping[str, Found] | None = None) -> Table:
-    """A table whose rows are numbered from 1."""
+    """A table whose rows are numbered from 1; Python objects, which polars can do little with, are text as in JSON."""
+    objects = [column.name for column in frame if column.dtype == pl.Object]
+    frame = frame.with_columns(pl.Series(name, map(_written, frame[name]), dtype=pl.String) for name in objects)
     return Table(frame, pl.int_range(1, frame.height + 1, dtype=pl.UInt32, eager=True), faults or {})
+
+
+def _written(cell: object) -> str | None:
+    if isinstance(cell, list | dict):
+        return json.dumps(cell, default=str, ensure_ascii=False)
+    return None if cell is None else str(cell)
 
 
 def load_table(files: Files, layout: Layout | None = None) -> Table:
