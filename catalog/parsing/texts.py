@@ -28,7 +28,8 @@ DATES = (
 )
 TRUTHS = r"(?i)^(?:true|false)$"
 TEXTUAL = (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Object)
-EXACT = 2**53  # whole numbers up to here are exact as floats
+# Whole numbers up to here are exact as floats of that width.
+EXACT = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
 
 
 class Texts(NamedTuple):
@@ -101,7 +102,7 @@ def ids(column: pl.Series) -> Ids:
     """Ids as text, those of whole numbers that a gap or a spreadsheet turned into floats without their `.0`."""
     inexact = pl.repeat(False, len(column), dtype=pl.Boolean, eager=True)
     if column.dtype.is_float():
-        inexact = (column.abs() >= EXACT).fill_null(False)
+        inexact = (column.abs() >= EXACT[type(column.dtype)]).fill_null(False)
         whole = column.cast(pl.Int64, strict=False)
         if bool((whole.cast(column.dtype) == column).fill_null(True).all()):
             column = whole

@@ -16,7 +16,10 @@ _TRUE = (
     "availableforbackorder onorder madetoorder limited limitedavailability limitedstock lowstock lowinstock fewleft "
     "onlyfewleft instoreonly onlineonly instoreandonline verfügbar lieferbar auflager sofortlieferbar sofortverfügbar "
     "vorrätig bestellbar vorbestellbar aktiv enstock disponible disponibles enexistencia dansstock endisponibilité "
-    "disponibile opvoorraad leverbaar nalager naskladě skladem dostępny"
+    "disponibile opvoorraad leverbaar nalager naskladě skladem dostępny wahr vrai verdadero vero waar prawda activo "
+    "actif attivo actief aktywny publicado publié pubblicato gepubliceerd veröffentlicht versandfertig "
+    "sofortversandfertig surcommande hayexistencias conexistencias bajopedido emestoque disponível ilager finnsilager "
+    "pålager varastossa wmagazynie stoktavar mevcut вналичии естьвналичии 在庫あり 有货 有貨 재고있음"
 )
 _FALSE = (
     "false f no n off nein non nee outofstock outstock notinstock nostock nonestock soldout sold unavailable "
@@ -24,7 +27,14 @@ _FALSE = (
     "disabled disable hidden notvisible unpublished notpublished private pending trash deleted removed suspended "
     "expired offline comingsoon outofseason nichtverfügbar nichtlieferbar nichtauflager nichtvorrätig ausverkauft "
     "vergriffen inaktiv deaktiviert rupturedestock enrupture enrupturedestock indisponible épuisé epuisé agotado "
-    "agotada nodisponible sinstock sinexistencias esaurito nondisponibile nietopvoorraad uitverkocht"
+    "agotada nodisponible sinstock sinexistencias esaurito nondisponibile nietopvoorraad uitverkocht falsch faux "
+    "falso onwaar fałsz inactivo inactif inattivo inactief nieaktywny entwurf borrador brouillon bozza "
+    "derzeitnichtverfügbar momentannichtverfügbar derzeitnichtlieferbar momentannichtlieferbar nichtmehrlieferbar "
+    "nichtmehrverfügbar zurzeitnichtverfügbar auslaufartikel stocképuisé plusdisponible nondisponible horsstock "
+    "fueradestock descatalogado nohayexistencias nonpiùdisponibile esgotado indisponível foradeestoque semestoque "
+    "nietbeschikbaar nietleverbaar slutsåld slutilager ejilager utsolgt udsolgt ikkepålager loppu loppunut "
+    "loppuunmyyty brakwmagazynie niedostępny brak wyprzedany vyprodáno nenískladem nedostupné tükendi stoktayok "
+    "нетвналичии распродано 在庫なし 在庫切れ 売り切れ 品切れ 缺货 缺貨 售罄 품절"
 )
 TRUE_WORDS, FALSE_WORDS = _TRUE.split(), _FALSE.split()
 

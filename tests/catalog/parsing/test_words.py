@@ -8,11 +8,14 @@ YES = [
     "in stock", "In Stock", "in_stock", "InStock", "https://schema.org/InStock", "preorder", "pre-order", "backorder",
     "onbackorder", "limited availability", "available for order", "active", "enabled", "published", "ja", "auf Lager",
     "lieferbar", "verfügbar", "en stock", "disponible", "Y", "true", "on", "1", "1.0", "10+", "schema:InStock",
+    "WAHR", "VRAI", "VERO", "waar", "Hay existencias", "i lager", "w magazynie", "в наличии", "在庫あり",
 ]  # fmt: skip
 NO = [
     "out of stock", "out-of-stock", "OutOfStock", "http://schema.org/OutOfStock", "Sold_Out", "soldout", "discontinued",
     "not available", "unavailable", "disabled", "archived", "draft", "hidden", "ausverkauft", "nicht lieferbar",
     "rupture de stock", "agotado", "Nein", "off", "N", "FALSE", "0", "-1",
+    "FALSCH", "FAUX", "FALSO", "onwaar", "Momentan nicht lieferbar", "hors stock", "Esgotado", "Slutsåld",
+    "Brak w magazynie", "нет в наличии", "在庫なし",
 ]  # fmt: skip
 
 
