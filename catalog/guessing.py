@@ -29,7 +29,7 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
                     "product_code", "stock_code", "item_code", "article_number", "artikelnummer", "item_number",
                     "product_number", "variant_id", "product", "article", "handle", "ean", "gtin",
                     "artikelnr", "artikel_nummer", "artnr", "art_no", "produktnummer", "modellnummer", "bestellnummer",
-                    "referencia", "reference", "codigo", "codice", "codice_articolo", "artikel", "ref"),
+                    "referencia", "codigo", "codice", "codice_articolo", "artikel"),
         "title": ("name", "product_name", "item_name", "product_title", "item_title", "prod_name", "display_name",
                   "title_en", "name_en", "artikelname", "produktname", "bezeichnung", "titel", "nombre", "titre",
                   "artikelbezeichnung", "produktbezeichnung", "produkttitel", "nom", "nom_du_produit", "designation",
