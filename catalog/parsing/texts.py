@@ -29,7 +29,7 @@ DATES = (
 TRUTHS = r"(?i)^(?:true|false)$"
 TEXTUAL = (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Object)
 # Whole numbers up to here are exact as floats of that width.
-EXACT = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
+EXACT: dict[type[pl.DataType], int] = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
 
 
 class Texts(NamedTuple):
