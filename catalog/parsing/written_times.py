@@ -57,6 +57,8 @@ def zoned(column: pl.Series) -> pl.Series:
 
 def iso_moments(strings: pl.Series) -> pl.Series:
     """ISO 8601, basic or extended, with a blank or T and any numeric zone; null where a text is none."""
+    if not strings.str.contains(r"^\d{4}").any():
+        return pl.Series([None], dtype=TIMESTAMP).new_from_index(0, len(strings))
     plain = strings.str.replace(r"^(\d{4})[/.](\d{1,2})[/.](\d{1,2})", "$1-$2-$3")
     plain = plain.str.replace(r"^(\d{4})(\d{2})(\d{2})[Tt ](\d{2}):?(\d{2}):?(\d{2})?", "$1-$2-$3 $4:$5:$6")
     plain = plain.str.replace(r"^(\d{4}-\d{2}-\d{2} \d{2}:\d{2}):($|[^\d])", "$1$2")
@@ -88,10 +90,13 @@ def reorder(strings: pl.Series, now: datetime) -> Reordered:
         r"(\d)[時时点](\d{1,2})分?", "$1:$2"
     )
     iso = pl.Series([None], dtype=pl.String).new_from_index(0, len(plain))
-    for pattern in (DAY_FIRST, MONTH_FIRST, UNIX, YEAR_FIRST):
-        parts = plain.str.extract_groups(pattern).struct.unnest()
+    # Numbers only are no name of a month: long columns of them are looked at once.
+    worded = ~plain.str.contains(r"^\d{1,2}[/.\-]\d{1,2}[/.\-]\d").fill_null(True)
+    for pattern in (DAY_FIRST, MONTH_FIRST, UNIX, YEAR_FIRST) if worded.any() else ():
+        left = worded & iso.is_null()
+        parts = plain.filter(left).str.extract_groups(pattern).struct.unnest()
         found = _iso(parts["year"], _month(parts["month"]), parts["day"], parts)
-        iso = found.zip_with(found.is_not_null() & iso.is_null(), iso)
+        iso = iso.scatter(left.arg_true(), found)
     parts = plain.str.extract_groups(NUMERIC).struct.unnest()
     numeric = parts["a"].is_not_null() & iso.is_null()
     if not numeric.any():
