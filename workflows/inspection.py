@@ -153,6 +153,14 @@ class _Look:
         except HubspokeError as error:
             self.error = str(error)
 
+    def _facts(self, frame: pl.DataFrame) -> dict[str, Any]:
+        if self.kind == "items":
+            return _items(frame)
+        facts = _events(frame)
+        # The places of counters are no times.
+        ordered = self.report is not None and self.report.time_kind == "order"
+        return {**facts, "first": None, "last": None} if ordered else facts
+
     def result(self) -> FileInspection:
         raw, report = pl.DataFrame() if self.table is None else self.table.frame, self.report
         return FileInspection(
@@ -168,7 +176,7 @@ class _Look:
             reasons=dict(report.reasons) if report else {},
             problems=report.told() if report else [],
             notes=list(report.notes) if report else list(self.table.notes if self.table else ()),
-            facts={} if self.frame is None else _items(self.frame) if self.kind == "items" else _events(self.frame),
+            facts={} if self.frame is None else self._facts(self.frame),
             error=self.error,
         )
 
@@ -208,6 +216,8 @@ def _type(column: pl.Series) -> str:
     values = sample(column)
     if not len(values):
         return "empty"
+    if values.str.contains(r"^\s*[\[{]").all():
+        return "nested"
     if parsing.numbers(values)[0].null_count() == 0:
         return "number"
     return "time" if FITS["created_at"](values) else "text"
@@ -245,7 +255,7 @@ def _events(frame: pl.DataFrame) -> dict[str, Any]:
     per_user = frame["user_id"].value_counts()["count"]
     return {
         "users": len(per_user),
-        "items": frame["item_id"].n_unique(),
+        "items": frame["item_id"].drop_nulls().n_unique(),
         "events_per_user": float(per_user.median() or 0),  # type: ignore[arg-type]
         "first": first,
         "last": last,

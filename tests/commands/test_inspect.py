@@ -80,3 +80,10 @@ def test_formats(run: Any, home: Path) -> None:
     assert shown.startswith("Shopify product export (CSV or JSON): items, exported by Admin > Products > Export\n")
     assert "brand          Vendor" in shown
     assert run("data", "formats", "shopware").code == 5
+
+
+def test_counters_have_no_first_moment_and_lists_are_no_numbers(run: Any, home: Path) -> None:
+    (home / "log.csv").write_text('user,item,step,tags\nann,a,1,"[1, 2]"\nann,b,2,[3]\n')
+    (seen,) = run("data", "inspect", "--events", "log.csv", "--event-map", "timestamp=step", "--json").json["files"]
+    assert (seen["facts"]["first"], seen["facts"]["last"]) == (None, None)
+    assert {column["name"]: column["type"] for column in seen["columns"]}["tags"] == "nested"
