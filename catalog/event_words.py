@@ -18,7 +18,7 @@ ALIASES: dict[str, str] = {
         "views viewed pageview pageviews detailview detailviews detailpageview productview productviews productviewed "
         "productdetail productdetailviewed viewproduct viewitem viewcontent viewdetail viewdetails itemview itemviewed "
         "screenview productpageview visit pv browse browsed productdetailview viewedproduct "
-        "productsviewed detail details pdpview play watch watched listen read"
+        "productsviewed productdetailpageviewed detail details pdpview play watch watched listen read"
     ),
     "click": (
         "clicks clicked selectitem selectcontent productclick productclicked itemclick clickitem clickthrough "

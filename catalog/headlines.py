@@ -121,7 +121,17 @@ def _missing_column(
     sessions = [column for column in frame.columns if plain(column) in names]
     if name == "user_id" and sessions:
         proposed = f" (where only sessions are known, {option} user_id={sessions[0]})"
+    objects = [column for column in frame.columns if not proposed and _holds_objects(frame[column])]
+    if objects:
+        proposed = f" (column {objects[0]} holds objects: write their fields as columns of their own first)"
     return f"no column holds {name}; name it with {option} {name}=COLUMN, out of: {', '.join(frame.columns)}{proposed}."
+
+
+def _holds_objects(column: pl.Series) -> bool:
+    values = sample(column)
+    if values.dtype != pl.String:
+        return isinstance(values.dtype, pl.Struct)
+    return len(values) > 0 and bool(values.str.contains(r"^\s*\{.*\}\s*$").all())
 
 
 def long_table(frame: pl.DataFrame, ids: pl.Series) -> str | None:

@@ -22,7 +22,7 @@ from .columns import (
     counted,
 )
 from .downloads import Downloads
-from .event_words import EventWords
+from .event_words import EventWords, squeezed
 from .guessing import SYNONYMS, plain, sample
 from .headlines import Span, no_events, no_text
 from .images import ImageLimits
@@ -36,8 +36,12 @@ from .transforms import Origin, is_nobody
 from .validation import Step
 from .variants import name_products
 
-# Columns of these names number what was bought.
-ORDERS = re.compile(r"order|invoice|basket|transaction", re.IGNORECASE)
+# Columns of these names say of orders which, when or in what state they are.
+ORDERS = re.compile(
+    r"(order|invoice|basket|transaction|increment)[ _]?(id|no|number|date|status|purchase)", re.IGNORECASE
+)
+STATES = ("status", "state", "orderstatus", "orderstate", "financialstatus", "paymentstatus", "transactionstatus")
+NO_SALE = r"^(wc)?(cancell?ed|refunded|void|voided|failed|declined|denied|expired|returned|chargeback|trash|storniert)$"
 CLOCK = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$"
 
 
@@ -158,6 +162,7 @@ def read_events(
     window = {name: own and parsing.utc(own) for name, own in (("since", since), ("until", until))}
     words = EventWords(intake.layout.event_types)
     _leave_out(intake, words)
+    _leave_out_no_sales(intake)
     _add_times(intake, window, now)
     for name in ("user_id", "item_id", "session_id"):
         add_ids(intake, name)
@@ -189,6 +194,20 @@ def _leave_out(intake: Intake, words: EventWords) -> None:
     counts = ", ".join(f"{word} x {n}" for word, n in raw.filter(out).value_counts(sort=True).rows())
     intake.notes.append(f"events that are no interaction with an item were left out: {counts}")
     intake.restrict(~out, "events that are no interaction with an item left out")
+
+
+def _leave_out_no_sales(intake: Intake) -> None:
+    """Forget lines of orders that a column of states calls cancelled, refunded or failed, and count them."""
+    if intake.format != GENERIC or "event_type" in intake.mapping:
+        return
+    for name in (name for name in intake.unmapped() if plain(name) in STATES):
+        states = parsing.text(intake.raw[name])
+        words = states.drop_nulls().unique()
+        out = states.is_in(words.filter(squeezed(words).str.contains(NO_SALE)).implode()).fill_null(False)
+        if out.any():
+            counts = counted(states.filter(out).value_counts(sort=True).rows())
+            intake.notes.append(f"orders that are no sales by column {name} were left out: {counts}")
+            intake.restrict(~out, "orders that are no sales left out")
 
 
 def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
@@ -251,9 +270,9 @@ def _add_event_type(intake: Intake, words: EventWords, default: str) -> pl.Serie
     """Canonical event types; returns the mask of returns, which are no positive interaction."""
     if "event_type" not in intake.mapping:
         note = f"no column holds event_type: every event counts as {default}"
-        source = intake.mapping.get("session_id", "")
-        orders = intake.format == GENERIC and ORDERS.search(source) is not None and default == "view"
-        intake.notes.append(f"{note} (by {source} they may be orders: --event-type purchase)" if orders else note)
+        named = [name for name in intake.raw.columns if ORDERS.match(name)]
+        orders = intake.format == GENERIC and named and default == "view"
+        intake.notes.append(f"{note} (by {named[0]} they may be orders: --event-type purchase)" if orders else note)
     raw = parsing.text(intake.column("event_type"))
     types = words.types(raw.fill_null(default))
     unknown = types.is_null()

@@ -62,6 +62,8 @@ def test_the_time_window_is_named_only_where_it_took_all() -> None:
          "--no-header --columns column1,item_id,event_type,timestamp, with a name for each of the 4 columns"),
         ({"1": ["7", "8"], "2": ["00123"] * 2}, "events", "the first line looks like data (7, 00123)"),
         ({"session_id": ["s"], "sku": ["00123"], "time": ["2020-01-01"]}, "events", "--event-map user_id=session_id"),
+        ({"user": ["u"], "properties": ['{"product_id": "00123", "price": 3}'], "time": ["2020-01-01"]}, "events",
+         "(column properties holds objects: write their fields as columns of their own first)"),
         ({"ref": ["a", "b"], "shade": ["x", "x"]}, "items", "out of: ref, shade (likely ref)"),
         ({"itemid": ["1", "1"], "property": ["a", "b"], "value": ["x", "y"]}, "items",
          "the table holds one row per property (columns property and value)"),

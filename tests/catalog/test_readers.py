@@ -177,11 +177,19 @@ def test_position_decides_equal_times_and_ties_keep_file_order() -> None:
         ("user_id,item_id,timestamp,session_id", ",a,2020-01-01,s", "--event-map 'user_id=user_id|session_id'"),
         ("user_id,item_id,date,time", "u,a,2020-01-01,10:05", "column time holds times of day, which are not read"),
         ("user_id,item_id,date,order_id", "u,a,2020-01-01,7", "by order_id they may be orders: --event-type purchase"),
+        (
+            "user_id,item_id,order_date,status",
+            "u,a,2020-01-01,Cancelled",
+            "no sales by column status were left out: Canc",
+        ),
         ("user_id,item_id,order_date", "u,a,43831", "--time-unit excel"),
     ],
 )
 def test_what_is_likely_meant_otherwise_is_told(tmp_path: Path, header: str, line: str, said: str) -> None:
-    path = save(tmp_path / "events.csv", f"{header}\n{line}\n{line.replace(',a,', ',b,').replace('guest', 'u')}\n")
+    path = save(
+        tmp_path / "events.csv",
+        f"{header}\n{line}\n{line.replace(',a,', ',b,').replace('guest', 'u').replace('Cancelled', 'complete')}\n",
+    )
     path.write_text(path.read_text() + ("v,a,2020-01-01,s\n" if line.startswith(",") else ""))
     assert said in read_events(path, on_error="skip").report.to_text()
 
