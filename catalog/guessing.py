@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -52,8 +52,8 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
                   "regularer_preis", "normalpreis", "verkaufspreis", "vk_preis", "vkpreis", "bruttopreis",
                   "preis_brutto", "preis_eur", "prix_ttc", "prix_de_vente", "prix_unitaire", "precio_normal", "pvp",
                   "preco", "prezzo_di_listino", "prijs", "verkoopprijs", "cena", "cena_brutto", "pris", "hinta"),
-        "currency": ("price_currency", "currency_code", "waehrung", "wahrung", "moneda", "devise", "moeda",
-                     "valuta", "waluta", "mena"),
+        "currency": ("price_currency", "currency_code", "currency_id", "waehrung", "wahrung", "moneda", "devise",
+                     "moeda", "valuta", "waluta", "mena"),
         "image": ("images", "image_path", "image_file", "picture", "photo", "image_name", "img", "image_link",
                   "image_src", "image_url", "picture_url", "main_image", "bild", "imagen",
                   "image_urls", "product_image", "bilder", "bild_url", "bildurl", "produktbild", "hauptbild",
@@ -94,6 +94,16 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
         "quantity": ("qty", "count", "units", "quantity_sold", "lineitem_quantity"),
         "position": ("sequence", "seq", "seq_no", "event_index"),
     },
+}  # fmt: skip
+# Parts of plain names that tell where no whole name does (`vkpreisbrutto`), and those that make it another thing.
+PARTS: dict[str, tuple[str, str]] = {
+    "price": ("price|preis|prix|prezzo|precio|preco|prijs|cena", "old|was|before|compare|sale|special|discount|promo"
+              "|cost|purchase|list|rrp|msrp|uvp|statt|alt|streich|grund|einkauf|ek|angebot|unit|per|achat|barre|anterior"
+              "|id|currency|range|min|max|tier|group|date|from|type|off|count"),
+    "image": ("image|imgurl|picture|photo|bild|imagen|immagine|afbeelding", "alt|title|count|pos|width|height|id$"),
+    "category_path": ("categorypath|categorytext|kategoriepfad|breadcrumb|categorie|kategorie", "id|count|url|code"),
+    "available": ("availab|verfugbar|disponib|voorraad|bestand|stock|onhand",
+                  "date|from|until|ab$|days|tage|text|id|code|no$|number|keep|min|max|low|safety|threshold|over|mindest"),
 }  # fmt: skip
 # Where no column of text is there, one of numbers will do: it says something all the same.
 LENIENT = ("category_path", "brand", "title", "description", "query")
@@ -141,6 +151,10 @@ def guess_mapping(
         own = exact.get(name)
         options = [*([] if own is None else [own]), *(free[synonym] for synonym in synonyms if synonym in free)]
         choice = _choose(frame, kind, name, options, own)
+        by_part = not options and kind == "items"
+        if by_part:
+            choice = _by_part(frame, name, free, notes)
+            options = [] if choice is None else [choice]
         if name == "item_id" and kind == "events" and item_ids is not None:
             choice = _matching(frame, options, item_ids, choice, notes)
         for option in [] if name in LENIENT else options[: options.index(choice)] if choice else options:
@@ -149,7 +163,7 @@ def guess_mapping(
                 notes.append(f"column {option} is not read as {name}, as values such as {shown!r} are none")
         if choice is None:
             continue
-        reasons[name] = "by its name" if choice == own else "by a common name"
+        reasons[name] = "by a part of its name" if by_part else f"by {'its' if choice == own else 'a common'} name"
         reasons[name] += " and its values" if choice != options[0] else ""
         found[name] = (Origin(choice),)
         if name == "available" and choice != own:
@@ -174,6 +188,21 @@ def _choose(frame: pl.DataFrame, kind: Kind, name: str, options: Sequence[str], 
         return next((column for column in filled if plain(column) not in WEAK), None)
     # A column without values does no harm.
     return options[0] if options and not filled else None
+
+
+def _by_part(frame: pl.DataFrame, name: str, free: Mapping[str, str], notes: list[str]) -> str | None:
+    """The one column whose name holds a word for it and whose values fit; several are named and none is taken."""
+    part, other = PARTS.get(name, ("", ""))
+    found = [
+        column
+        for key, column in free.items()
+        if part and re.search(part, key) and not re.search(other, re.sub(part, " ", key))
+        if not is_empty(frame[column]) and _fits(name, frame[column])
+    ]
+    found.sort(key=frame.columns.index)
+    if len(found) > 1:
+        notes.append(f"{name} may be in {' or '.join(found)}; say --map {name}={found[0]} to read one of them")
+    return found[0] if len(found) == 1 else None
 
 
 def _fits(name: str, column: pl.Series) -> bool:

@@ -167,7 +167,9 @@ def _reads_like_text(column: pl.Series) -> bool:
 def _is_unique(column: pl.Series, kind: Kind, item_ids: pl.Series | None) -> bool:
     if kind == "events":
         return item_ids is not None and share_known(column, parsing.identifiers(item_ids)) > 0
-    return not column.dtype.is_nested() and column.null_count() == 0 and column.n_unique() == len(column)
+    if column.dtype.is_nested() or (column.dtype == pl.String and column.str.contains(r"^\s*[\[{]").any()):
+        return False  # objects are no ids
+    return column.null_count() == 0 and column.n_unique() == len(column)
 
 
 def _repeats(column: pl.Series, kind: Kind, item_ids: pl.Series | None) -> bool:

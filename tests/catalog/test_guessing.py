@@ -35,6 +35,12 @@ def test_common_names_without_case() -> None:
         *((name, "12,50", "items", "price") for name in ("VK-Preis", "Regulärer Preis", "Prix TTC", "Prijs", "Preço")),
         *((name, "Pot", "items", "title") for name in ("Nom", "Nome", "Naam", "Artikelbezeichnung", "Título")),
         ("Artikel-Nr.", "7", "items", "item_id"),
+        *((name, "12,50 €", "items", "price") for name in ("VK-Preis brutto", "PRICE_VAT", "Price EUR")),
+        *((name, "12,50 €", "items", None) for name in ("Streichpreis alt", "old_price", "Price type", "sale_prices")),
+        ("Product Image 1", "a.jpg", "items", "image"),
+        ("Kategoriepfad", "A > B", "items", "category_path"),
+        *((name, "0", "items", "available") for name in ("Stock Level", "Qty on hand", "Units In Stock")),
+        *((name, "84029", "items", None) for name in ("Min stock", "Stock keeping no", "Overstock")),
         ("visitorid", "7", "events", "user_id"),
         ("event_time", "2020-01-01", "events", "timestamp"),
         ("timestamp:float", "1390348800.0", "events", "timestamp"),
@@ -110,3 +116,11 @@ def test_columns_that_are_passed_over_are_named() -> None:
     guests = guess_mapping(pl.DataFrame({"user_id": ["guest", "7"], "uid": ["a", "b"]}), "events")
     assert guests.notes == ("user_id names nobody (guest) in 1 of 2 rows; these take their user from uid",)
     assert list(map(str, guests.mapping["user_id"])) == ["user_id:known", "uid"]
+
+
+def test_several_columns_of_like_names_are_named() -> None:
+    frame = pl.DataFrame({"id": ["1"], "Price A": ["2"], "Price B": ["3"]})
+    found = guess_mapping(frame, "items")
+    assert (found.mapping.keys(), found.notes) == (
+        {"item_id"}, ("price may be in Price A or Price B; say --map price=Price A to read one of them",),
+    )  # fmt: skip
