@@ -91,6 +91,7 @@ def _filled(text: str, code: str, groups: Sequence[ProblemGroup]) -> str:
 
 KEYS, VALUES = {"property", "attribute", "attributename", "key", "field"}, {"value", "propertyvalue", "attributevalue"}
 SHOWN = 3  # columns that are proposed
+FIRST_LOGS = 1990  # the year before which nobody clicked
 
 
 def missing_columns(
@@ -176,7 +177,7 @@ def _repeats(column: pl.Series, kind: Kind, item_ids: pl.Series | None) -> bool:
     values = sample(column)
     if values.dtype.is_nested() or values.dtype.is_float() or values.dtype.is_temporal() or len(values) < 2:
         return False
-    if FITS["event_type"](values) or FITS["created_at"](values):
+    if FITS["event_type"](values) or _is_recent(column):
         return False
     return 1 < values.n_unique() < len(values)
 
@@ -193,6 +194,15 @@ LIKELY: Mapping[str, Callable[[pl.Series, Kind, pl.Series | None], bool]] = {
 }
 
 
+def _is_recent(column: pl.Series) -> bool:
+    """Whether values are times of which some are later than those that ids of nine digits would be."""
+    if not _is_moment(column, "events", None):
+        return False
+    moments = parsing.timestamps(sample(column))
+    last = moments.values.max()
+    return moments.doubt is not None or (isinstance(last, datetime) and last.year >= FIRST_LOGS)
+
+
 def _names_by_values(frame: pl.DataFrame, kind: Kind, item_ids: pl.Series | None) -> list[str]:
     """Names for columns without any, as far as values tell; the others by number."""
     free, found = list(frame.columns), dict[str, str]()
@@ -207,7 +217,7 @@ def _names_by_values(frame: pl.DataFrame, kind: Kind, item_ids: pl.Series | None
         take("item_id", lambda column: _is_unique(column, kind, None))
         take("title", _reads_like_text)
     else:
-        take("timestamp", lambda column: _is_moment(column, kind, None))
+        take("timestamp", _is_recent)
         take("event_type", lambda column: FITS["event_type"](sample(column)))
         if item_ids is not None:
             known = parsing.identifiers(item_ids)

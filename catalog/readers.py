@@ -40,6 +40,7 @@ from .variants import name_products
 ORDERS = re.compile(
     r"(order|invoice|basket|transaction|increment)[ _]?(id|no|number|date|status|purchase)", re.IGNORECASE
 )
+RATINGS = ("rating", "ratings", "stars", "score", "overall")
 STATES = ("status", "state", "orderstatus", "orderstate", "financialstatus", "paymentstatus", "transactionstatus")
 NO_SALE = r"^(wc)?(cancell?ed|refunded|void|voided|failed|declined|denied|expired|returned|chargeback|trash|storniert)$"
 CLOCK = r"^\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?$"
@@ -219,7 +220,8 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
         intake.report(0).raise_if_errors()
     intake.time_kind, asked = moments.kind, intake.layout.time_unit == "order"
     notes = {
-        "order": "timestamps are bare counters: only the order of a user's events is known"
+        "order": f"timestamps are {'taken as ' if asked else ''}bare counters: "
+        "only the order of a user's events is known"
         + ("" if asked else " (if they are times, say so with --time-unit or --date-format)"),
         "day": "all timestamps are midnights: days are known, times of day are not",
         "real": None,
@@ -248,6 +250,11 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
         "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z, or name its form with "
         "--date-format or --time-unit."
     )
+    if intake.layout.date_format is not None:
+        message = (
+            f"timestamp {{value}} is not of the form {intake.layout.date_format}, as it was named now or at an earlier "
+            "ingest; name its own with --date-format."
+        )
     intake.add("bad_timestamp", bad, message, column="timestamp", values=intake.column("timestamp"))
     missing = intake.columns["timestamp"].is_null() & ~bad
     intake.add("missing_timestamp", missing, "the event has no timestamp; give it one.", column="timestamp")
@@ -272,7 +279,12 @@ def _add_event_type(intake: Intake, words: EventWords, default: str) -> pl.Serie
         note = f"no column holds event_type: every event counts as {default}"
         named = [name for name in intake.raw.columns if ORDERS.match(name)]
         orders = intake.format == GENERIC and named and default == "view"
-        intake.notes.append(f"{note} (by {named[0]} they may be orders: --event-type purchase)" if orders else note)
+        stars = next((name for name in intake.unmapped() if plain(name) in RATINGS), None)
+        if orders:
+            note += f" (by {named[0]} they may be orders: --event-type purchase)"
+        elif intake.format == GENERIC and stars is not None and default == "view":
+            note += f" (by {stars} they may be ratings: --event-type rating --event-map 'value={stars}')"
+        intake.notes.append(note)
     raw = parsing.text(intake.column("event_type"))
     types = words.types(raw.fill_null(default))
     unknown = types.is_null()

@@ -64,6 +64,8 @@ def test_the_time_window_is_named_only_where_it_took_all() -> None:
         ({"session_id": ["s"], "sku": ["00123"], "time": ["2020-01-01"]}, "events", "--event-map user_id=session_id"),
         ({"user": ["u"], "properties": ['{"product_id": "00123", "price": 3}'], "time": ["2020-01-01"]}, "events",
          "(column properties holds objects: write their fields as columns of their own first)"),
+        ({"1": ["151603712", "151603712", "7"], "2": ["00123"] * 3, "3": ["buy"] * 3}, "events",
+         "--columns user_id,item_id,event_type, with"),
         ({"ref": ["a", "b"], "shade": ["x", "x"]}, "items", "out of: ref, shade (likely ref)"),
         ({"itemid": ["1", "1"], "property": ["a", "b"], "value": ["x", "y"]}, "items",
          "the table holds one row per property (columns property and value)"),

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from hubspoke.catalog.intake import ReadResult
+from hubspoke.catalog.layout import Layout
 from hubspoke.catalog.readers import read_events, read_items
 from hubspoke.catalog.schema import EVENT_SCHEMA, ITEM_SCHEMA
 from hubspoke.catalog.snapshots import read_snapshot, write_snapshot
@@ -182,6 +183,11 @@ def test_position_decides_equal_times_and_ties_keep_file_order() -> None:
             "u,a,2020-01-01,Cancelled",
             "no sales by column status were left out: Canc",
         ),
+        (
+            "user_id,item_id,date,rating",
+            "u,a,2020-01-01,4",
+            "--event-type rating --event-map 'value=rating'",
+        ),
         ("user_id,item_id,order_date", "u,a,43831", "--time-unit excel"),
     ],
 )
@@ -192,6 +198,12 @@ def test_what_is_likely_meant_otherwise_is_told(tmp_path: Path, header: str, lin
     )
     path.write_text(path.read_text() + ("v,a,2020-01-01,s\n" if line.startswith(",") else ""))
     assert said in read_events(path, on_error="skip").report.to_text()
+
+
+def test_times_that_an_earlier_ingest_named_otherwise_say_so() -> None:
+    frame = pl.DataFrame({"user_id": ["u", "v"], "item_id": ["a", "b"], "timestamp": ["31/01/2020", "02/14/2020"]})
+    told = read_events(frame, on_error="skip", layout=Layout(date_format="%d/%m/%Y")).report.to_text()
+    assert "timestamp '02/14/2020' is not of the form %d/%m/%Y" in told
 
 
 def test_ids_in_lists_are_shown_as_such() -> None:
