@@ -26,6 +26,7 @@ FULL = 0.99  # share of rows with a value from which a column can stand in for a
 SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
     "items": {
         "item_id": ("product_id", "sku", "variant_sku", "asin", "parent_asin", "article_id", "movie_id", "id", "item",
+                    "item_sku", "product_sku", "seller_sku", "id_product", "uniq_id", "unique_id",
                     "product_code", "stock_code", "item_code", "article_number", "artikelnummer", "item_number",
                     "product_number", "variant_id", "product", "article", "handle", "ean", "gtin",
                     "artikelnr", "artikel_nummer", "artnr", "art_no", "produktnummer", "modellnummer", "bestellnummer",
@@ -60,8 +61,8 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
                   "imagenes", "image_principale", "immagine", "immagini", "afbeelding", "afbeeldingen", "foto", "fotos",
                   "zdjecie", "zdjecia", "obrazek"),
         "available": ("availability", "in_stock", "is_in_stock", "stock_status", "is_available", "is_active", "active",
-                      "enabled", "published", "status", "stock", "stock_quantity", "inventory_quantity", "inventory",
-                      "qty", "quantity", "verfugbar", "verfugbarkeit", "lagerbestand",
+                      "enabled", "published", "visible", "is_visible", "status", "stock", "stock_quantity",
+                      "inventory_quantity", "inventory", "qty", "quantity", "verfugbar", "verfugbarkeit", "lagerbestand",
                       "vorratig", "lieferbar", "auf_lager", "lieferstatus", "lagerstatus", "bestand", "lager", "menge",
                       "veroffentlicht", "aktiv", "disponibilite", "disponible", "en_stock", "statut", "publie",
                       "disponibilidad", "existencias", "en_inventario", "inventario", "estado", "disponibilita",
@@ -101,14 +102,18 @@ PARTS: dict[str, tuple[str, str]] = {
               "|cost|purchase|list|rrp|msrp|uvp|statt|alt|streich|grund|einkauf|ek|angebot|unit|per|achat|barre|anterior"
               "|id|currency|range|min|max|tier|group|date|from|type|off|count"),
     "image": ("image|imgurl|picture|photo|bild|imagen|immagine|afbeelding", "alt|title|count|pos|width|height|id$"),
-    "category_path": ("categorypath|categorytext|kategoriepfad|breadcrumb|categorie|kategorie", "id|count|url|code"),
+    "category_path": ("categorypath|categorytext|categorytree|taxonomy|kategoriepfad|breadcrumb|categorie|kategorie",
+                      "id|count|url|code"),
     "available": ("availab|verfugbar|disponib|voorraad|bestand|stock|onhand",
-                  "date|from|until|ab$|days|tage|text|id|code|no$|number|keep|min|max|low|safety|threshold|over|mindest"),
+                  "date|from|until|day|tage|text|id|code|no$|number|keep|min|max|low|safety|threshold|over"),
 }  # fmt: skip
 # Where no column of text is there, one of numbers will do: it says something all the same.
 LENIENT = ("category_path", "brand", "title", "description", "query")
 # Of the columns that tell whether an item is available: whether it is shown at all, in stock or not.
-SHOWN = ("is_active", "active", "enabled", "published", "status")
+SHOWN = (
+    "is_active", "active", "enabled", "published", "visible", "is_visible", "status", "aktiv", "veroffentlicht",
+    "publie", "statut", "estado",
+)  # fmt: skip
 # Common names of other things: without a value that fits they are left alone.
 WEAK = ("type",)
 
@@ -155,6 +160,9 @@ def guess_mapping(
         if by_part:
             choice = _by_part(frame, name, free, notes)
             options = [] if choice is None else [choice]
+        elif name == "available" and (further := _by_part(frame, name, free, [])) not in (None, *options):
+            # A stock beside what says whether the item is shown.
+            options = [*options, str(further)]
         if name == "item_id" and kind == "events" and item_ids is not None:
             choice = _matching(frame, options, item_ids, choice, notes)
         for option in [] if name in LENIENT else options[: options.index(choice)] if choice else options:

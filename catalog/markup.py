@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,10 @@ ROWS_A_PIECE = 20_000
 # What the elements that are rows are called, where others are repeated as well.
 ROWS = ("item", "entry", "product", "offer", "row", "record", "article", "event")
 DEEPEST = 200
+# What hides a script from browsers of long ago.
+WRAPPING = re.compile(
+    r"\A\s*(?://|/\*)?\s*(?:<!\[CDATA\[|<!--)\s*(?:\*/)?|(?://|/\*)?\s*(?:\]\]>|-->)\s*(?:\*/)?\s*\Z|;\s*\Z"
+)
 
 
 @dataclass
@@ -70,7 +75,10 @@ def read_page(content: Content) -> tuple[pl.DataFrame, dict[str, Found], list[st
 
 def _objects(script: str) -> Iterator[str]:
     """The source text of each object, those of a graph one by one."""
-    for source in Documents([script.encode()]):
+    # Shops write line feeds into texts, and end lists with a comma, as no JSON has it.
+    plain = re.sub(r"[\x00-\x1f]+", " ", WRAPPING.sub("", script))
+    plain = re.sub(r'("(?:[^"\\]|\\.)*")|,(\s*[}\]])', lambda match: match[1] or match[2], plain)
+    for source in Documents([plain.encode()]):
         graph = json.loads(source).get("@graph")
         yield from [source] if not isinstance(graph, list) else (json.dumps(o) for o in graph if isinstance(o, dict))
 

@@ -96,6 +96,8 @@ class Shopify(Feed):
         sku = fields.name(*SKU)
         variants = layout.level == "variant" or (sku is not None and layout.claimed.get("item_id") == sku)
         sources = words(fields, COLUMNS) | {"attributes": self.reads["attributes"]}
+        if variants and sku is not None and "item_id" not in layout.claimed:
+            sources["item_id"] = f"{sku}, else {sources['item_id']} and option values"
         export = _read(fields, layout, sources)
         frame = _variants(export) if variants else _products(export)
         shaped = Table(frame.select(*sources, *export.rest), table.rows.gather(frame["index"]), table.faults)

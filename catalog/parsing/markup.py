@@ -29,13 +29,13 @@ REMOVED = (
     # What page builders and templates leave: [vc_row], [x width="1/2"], {{widget type="..."}}, {% if a %}.
     r"\[/?(?:[a-z]+_[a-z0-9_]+|gallery|caption|embed|playlist)(?:\s[^\[\]<>]*)?/?\]",
     r"\[[a-z][a-z0-9-]*(?:\s+[a-z_-]+=\"[^\"\[\]]*\")+\s*/?\]",
-    r"\{\{[^{}]*\}\}|\{%[^{}]*%\}",
+    r"\{\{[^{}]*\}\}|\{%[^{}]*%\}|%%[A-Za-z_]+%%",
 )
 CDATA = r"(?s)<!\[CDATA\[(.*?)\]\]>"
 ENTITY = r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});"
 # A tag that the end of a text cuts off.
 CUT = rf"(?i)<(?:{INLINE}|{LINES}|{BLOCKS})\s+[a-z-]+=[^<>]*$"
-MARKED = rf"<[A-Za-z/!?]|{ENTITY}|\[/?[a-z]|\{{[{{%]"
+MARKED = rf"<[A-Za-z/!?]|{ENTITY}|\[/?[a-z]|\{{[{{%]|%%[A-Za-z]"
 BREAK = "\x1e"  # stands for the end of a block until it is known what goes before it
 ROUNDS = 3  # escaped markup shows itself only once it is unescaped
 

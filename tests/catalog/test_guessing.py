@@ -37,6 +37,7 @@ def test_common_names_without_case() -> None:
         ("Artikel-Nr.", "7", "items", "item_id"),
         *((name, "12,50 €", "items", "price") for name in ("VK-Preis brutto", "PRICE_VAT", "Price EUR")),
         *((name, "12,50 €", "items", None) for name in ("Streichpreis alt", "old_price", "Price type", "sale_prices")),
+        *((name, "7", "items", "item_id") for name in ("item_sku", "id_product")),
         ("Product Image 1", "a.jpg", "items", "image"),
         ("Kategoriepfad", "A > B", "items", "category_path"),
         *((name, "0", "items", "available") for name in ("Stock Level", "Qty on hand", "Units In Stock")),
@@ -123,4 +124,14 @@ def test_several_columns_of_like_names_are_named() -> None:
     found = guess_mapping(frame, "items")
     assert (found.mapping.keys(), found.notes) == (
         {"item_id"}, ("price may be in Price A or Price B; say --map price=Price A to read one of them",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "columns", [("Visible?", "Current Stock Level"), ("Aktiv", "Bestand"), ("active", "Units in stock")]
+)
+def test_what_is_shown_and_what_is_in_stock_count_together(columns: tuple[str, str]) -> None:
+    frame = pl.DataFrame({"id": ["1", "2"], columns[0]: ["Y", "N"], columns[1]: ["0", "12"]})
+    assert [origin.column for origin in guess_mapping(frame, "items").mapping["available"]] in (
+        list(columns), list(columns)[::-1],
     )  # fmt: skip

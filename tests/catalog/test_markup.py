@@ -42,6 +42,11 @@ PAGE = "<!DOCTYPE html><html>" + SCRIPT + "{}</script><script>var a = 1</script>
             PAGE.format('[{"sku": "1"}]').replace("<script>", '<script type="application/ld+json">'),
             [{"sku": "1"}],
         ),
+        (
+            "p.html",
+            PAGE.format('//<![CDATA[\n[{"sku": "1", "name": "a\nb, }",}]\n//]]>'),
+            [{"sku": "1", "name": "a b, }"}],
+        ),
     ],
 )
 def test_markup_becomes_rows(tmp_path: Path, name: str, text: str, rows: list[dict[str, str]]) -> None:

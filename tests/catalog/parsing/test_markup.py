@@ -23,7 +23,7 @@ from hypothesis import strategies as st
         ("Oak <style>.a{b:c}", "Oak"),
         ("<w:Doc><w:View>Oak</w:View></w:Doc>", "Oak"),
         ("[vc_row][vc_column width=\"1/2\"]Oak[/vc_column][/vc_row] [gallery ids=\"1,2\"] [tabs x=\"1\"]", "Oak"),
-        ("Oak {{widget type=\"A\\B\"}} and {% if a %}ash{% endif %}", "Oak and ash"),
+        ("Oak {{widget type=\"A\\B\"}} and {% if a %}ash{% endif %} %%NAME%%", "Oak and ash"),
         ("<o:p></o:p><span style=\"color:red\">Red</span>", "Red"),
     ],
 )  # fmt: skip
