@@ -116,7 +116,10 @@ class Magento(Feed):
         return Shaped(shaped, sources, tuple(notes), steps)
 
     def _rows(self, fields: Fields) -> pl.DataFrame:
-        price, more = fields.text("price"), fields.text("additional attributes")
+        composite, more = _composite(fields), fields.text("additional attributes")
+        price = fields.text("price")
+        # What is put together of others has their price.
+        price = price.set(composite & (parsing.numbers(price)[0] == 0).fill_null(False), None)
         starts, ends = (_times(fields.text(f"special price {end} date")) for end in ("from", "to"))
         paid = on_sale(price, fields.text("special price"), starts, ends, self._now())
         description = fields.first("description", "short description")
@@ -142,7 +145,7 @@ class Magento(Feed):
                 "image": _pictures(fields),
                 "shown": states(fields.text("product online", "status"), ONLINE),
                 "visible": states(fields.text("visibility"), VISIBLE),
-                "stock": _stock(fields),
+                "stock": _stock(fields, composite),
                 "created_at": _times(fields.text("created at")),
                 "own": _attributes(more),
             }
@@ -197,11 +200,18 @@ def _pictures(fields: Fields) -> pl.Series:
     ).to_series()
 
 
-def _stock(fields: Fields) -> pl.Series:
+def _composite(fields: Fields) -> pl.Series:
+    """Which products are put together of others, and have no stock of their own."""
+    name = fields.names.get("product type")
+    kinds = nulls(fields.frame.height) if name is None else parsing.text(fields.frame[name])
+    return kinds.is_in(["configurable", "bundle", "grouped"]).fill_null(False)
+
+
+def _stock(fields: Fields, composite: pl.Series) -> pl.Series:
     quantity = parsing.numbers(fields.text("qty"))[0]
     if fields.has("is in stock"):
         return states(fields.text("is in stock"), STOCK)
-    return (quantity > 0).cast(pl.String)
+    return (quantity > 0).cast(pl.String).set(composite, None)
 
 
 def _times(column: pl.Series) -> pl.Series:

@@ -141,6 +141,14 @@ def test_pandas_frames_are_read_as_files_are() -> None:
             [("A", "Warm. Wool")],
         ),
         (
+            "configurable.csv",
+            "sku,name,product_type,product_online,price,qty,configurable_variations\n"
+            'c,Boot,configurable,1,0.0000,0,"sku=c-1,size=1|sku=c-2,size=2"\nc-1,Boot 1,simple,1,95,3,\n'
+            "c-2,Boot 2,simple,1,90,0,\nb,Set,bundle,1,0,0,\ns,Sock,simple,1,0,0,\n",
+            ("item_id", "price", "available"),
+            [("c", 90.0, True), ("b", None, True), ("s", 0.0, False)],
+        ),
+        (
             "magento.csv",
             'sku,name,product_type,product_online,created_at\na,Pan,simple,1,"4/3/24, 1:05 PM"\n'
             'b,Pot,simple,1,"31/3/24, 1:05 PM"\n',
