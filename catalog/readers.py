@@ -207,7 +207,8 @@ def _leave_out_no_sales(intake: Intake) -> None:
         out = states.is_in(words.filter(squeezed(words).str.contains(NO_SALE)).implode()).fill_null(False)
         if out.any():
             counts = counted(states.filter(out).value_counts(sort=True).rows())
-            intake.notes.append(f"orders that are no sales by column {name} were left out: {counts}")
+            keep = f"--event-map 'event_type={name}' with --event-types keeps them"
+            intake.notes.append(f"orders that are no sales by column {name} were left out: {counts} ({keep})")
             intake.restrict(~out, "orders that are no sales left out")
 
 
@@ -316,7 +317,8 @@ def _finish_events(
     message = "the event has no user_id; give it one."
     if intake.format == GENERIC and "session_id" in intake.mapping and "|" not in intake.mapping["user_id"]:
         own, session = (intake.mapping[name] for name in ("user_id", "session_id"))
-        message = f"{message[:-1]}, or take each session for a user with --event-map 'user_id={own}|{session}'."
+        message = f"{message[:-1]}, or take each session for a user with --event-map "
+        message += f"'user_id={own}|{session},session_id={session}'."
     intake.add("missing_user_id", missing, message, column="user_id")
     needs_item = ~intake.columns["event_type"].is_in(list(ITEMLESS_EVENT_TYPES)).fill_null(False)
     missing = items.is_null() & needs_item & ~returned

@@ -57,7 +57,7 @@ EXCEL_DAYS = (20_000, 80_000)  # 1954 to 2119
 HOURS = ("%H", "%I", "%k", "%l", "%R", "%T", "%r", "%X", "%c", "%s", "%+")
 MINUTES = ("%M", "%R", "%T", "%r", "%X", "%c", "%s", "%+")
 EXACT_FLOAT32 = 2**24
-EXACT_DIGITS = 6  # behind the point, from which seconds since 1970 are exact to a quarter of an hour
+EXACT_DIGITS = 7  # behind the point, from which seconds since 1970 are exact to two minutes
 
 
 class Timestamps(NamedTuple):

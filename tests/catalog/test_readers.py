@@ -175,7 +175,11 @@ def test_position_decides_equal_times_and_ties_keep_file_order() -> None:
     ("header", "line", "said"),
     [
         ("user_id,item_id,timestamp", "guest,a,2020-01-01", "user_id_of_nobody"),
-        ("user_id,item_id,timestamp,session_id", ",a,2020-01-01,s", "--event-map 'user_id=user_id|session_id'"),
+        (
+            "user_id,item_id,timestamp,session_id",
+            ",a,2020-01-01,s",
+            "--event-map 'user_id=user_id|session_id,session_id=session_id'",
+        ),
         ("user_id,item_id,date,time", "u,a,2020-01-01,10:05", "column time holds times of day, which are not read"),
         ("user_id,item_id,date,order_id", "u,a,2020-01-01,7", "by order_id they may be orders: --event-type purchase"),
         (

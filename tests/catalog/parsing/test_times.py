@@ -155,6 +155,7 @@ def test_counters_and_what_time_unit_makes_of_them() -> None:
         ([1, 2], None, None),
         (["1.71E+12", "1.7E+12"], None, "times such as 1.71E+12 are written with 3 digits at most"),
         (["1.3903488e+09"], None, None),
+        (["1.714558e+09"], None, "times such as 1.714558e+09 are written with 7 digits at most"),
     ],
 )
 def test_numbers_that_may_be_less_than_they_seem_are_noted(values: list[Any], unit: Any, words: str | None) -> None:
