@@ -29,6 +29,9 @@ domain validate lamps
 data ingest lamps --items {lamps}/items.csv --events {lamps}/events.csv
 data snapshots lamps
 data sessions lamps
+data inspect {lamps}/items.csv {lamps}/events.csv
+data formats shopify
+data export lamps -o exported
 data diff snapshot:lamps/items/1 snapshot:lamps/items/latest
 hub train --domains lamps --config {hub}
 hub list
