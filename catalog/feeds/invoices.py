@@ -8,7 +8,7 @@ from typing import ClassVar
 import polars as pl
 
 from ..layout import Layout
-from ..parsing import text
+from ..parsing import numbers, text
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped, has
@@ -78,13 +78,13 @@ class InvoiceItems(Feed):
         """One row a product: its last description, and its last price above nothing."""
         table = first_edition(table)
         self.require(table, ITEMS)
-        sold = pl.col("price").cast(pl.Float64, strict=False) > 0
+        sold = (numbers(table.frame[self.reads["price"]])[0] > 0).fill_null(False)
         frame = table.frame.select(
-            *(pl.col(source).alias(name) for name, source in self.reads.items()), table.rows.alias("row")
+            *(pl.col(source).alias(name) for name, source in self.reads.items()), table.rows.alias("row"), sold=sold
         )
         made = frame.group_by("item_id", maintain_order=True).agg(
             pl.col("title").drop_nulls().last(),
-            pl.coalesce(pl.col("price").filter(sold).last(), pl.col("price").last()),
+            pl.coalesce(pl.col("price").filter("sold").last(), pl.col("price").last()),
             pl.col("row").first(),
         )
         step = Step("lines gathered by product", table.frame.height, made.height)

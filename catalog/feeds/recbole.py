@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
@@ -47,7 +48,10 @@ class RecBole(Renamed):
     def typed(self, table: Table) -> tuple[Shaped, Mapping[str, str]]:
         """The table under canonical names, and the type of each of its columns by its name in the file."""
         types = {name.rpartition(":")[0]: name.rpartition(":")[2] for name in table.frame.columns if ":" in name}
-        frame = table.frame.rename({name: name.rpartition(":")[0] for name in table.frame.columns if ":" in name})
+        bare = {name: name.rpartition(":")[0] for name in table.frame.columns}
+        times = Counter(own or name for name, own in bare.items())
+        # A name that stands there twice keeps its type.
+        frame = table.frame.rename({name: own for name, own in bare.items() if own and times[own] == 1})
         free = {plain(name): name for name in reversed(frame.columns)}
         columns: dict[str, str] = {}
         for name in SCHEMAS[self.kind]:

@@ -106,6 +106,23 @@ def test_any_small_table_is_read_or_refused(kind: str, data: st.DataObject) -> N
     outcome(kind, frame, mapping, format=form, level=data.draw(st.sampled_from(["product", "variant"])))
 
 
+@pytest.mark.parametrize(
+    ("kind", "form", "columns"),
+    [
+        (
+            "events",
+            "recbole",
+            {"user_id:token": ["u"], "item_id": ["1"], "item_id:token": ["1"]},
+        ),
+        ("items", "recbole", {"item_id:token": ["1"], "title": ["a"], "title:token_seq": ["b"]}),
+        ("items", "retail-invoices", {"StockCode": ["1"], "Description": ["Rose"], "UnitPrice": [["a"]]}),
+        ("items", "generic", {"id": pl.Series([["a"], "b"], dtype=pl.Object), "title": ["a", "b"]}),
+    ],
+)
+def test_tables_that_ended_in_foreign_errors(kind: str, form: str, columns: dict[str, Any]) -> None:
+    outcome(kind, pl.DataFrame(columns), format=form)
+
+
 IDS = st.lists(
     st.text(alphabet="abcABC0123456789-_./ é", min_size=1, max_size=8).map(str.strip).filter(bool),
     min_size=2, max_size=5, unique=True,
