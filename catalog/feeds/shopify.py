@@ -63,7 +63,7 @@ class Shopify(Feed):
     name = "shopify"
     kind: ClassVar[Kind] = "items"
     title = "Shopify product export (CSV or JSON)"
-    export = "Admin > Products > Export"
+    export = "Admin > Products > Export, or products.json"
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "Handle; of a variant its SKU, else handle and option values",
         "title": "Title; of a variant with its option values",

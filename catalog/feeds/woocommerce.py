@@ -49,7 +49,9 @@ class WooCommerce(Feed):
     name = "woocommerce"
     kind: ClassVar[Kind] = "items"
     title = "WooCommerce product export (CSV or JSON)"
-    export = "Products > All Products > Export"
+    export = (
+        "Products > All Products > Export, in English, German, French, Spanish, Italian or Dutch; or wc/v3/products"
+    )
     reads: ClassVar[Mapping[str, str]] = {
         "item_id": "SKU where every item has one, else ID",
         "title": "Name",

@@ -77,7 +77,9 @@ def test_formats(run: Any, home: Path) -> None:
     assert all(own["title"] and own["export"] and own["reads"] for own in listed)
     assert run("data", "formats").lines[1][:3] == ["shopify", "items", "Shopify product export (CSV or JSON)"]
     shown = run("data", "formats", "shopify").out
-    assert shown.startswith("Shopify product export (CSV or JSON): items, exported by Admin > Products > Export\n")
+    assert shown.startswith(
+        "Shopify product export (CSV or JSON): items, exported by Admin > Products > Export, or products.json\n"
+    )
     assert "brand          Vendor" in shown
     assert run("data", "formats", "shopware").code == 5
 
