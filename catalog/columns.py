@@ -34,13 +34,15 @@ def add_ids(intake: Intake, name: str) -> None:
     """Ids as text, with a warning where a spreadsheet may have changed them."""
     raw = _readable(intake, name)
     found = parsing.ids(raw)
-    if found.bad.any():
+    if found.bad.sum() * 2 > len(raw) - raw.null_count():
         raise InvalidDataError(
             f"{intake.source}: {name} is read from column {_source(intake, name)!r}, which holds lists or objects such "
             f"as {_as_text(raw.filter(found.bad)[0])!r}; name a column of single ids with {_option(intake)} "
             f"{name}=COLUMN."
         )
     intake.columns[name] = found.values
+    message = f"{name} {{value}} is no single id; give one."
+    intake.add(f"bad_{name}", found.bad, message, column=name, values=raw)
     note_absent(intake, name, found.absent)
     intake.notes += [f"{name}: {note}" for note in found.notes]
     message = f"{name} {{value}} looks changed by a spreadsheet or another program; export the ids as text."

@@ -73,6 +73,13 @@ def test_what_has_no_single_meaning_is_refused_by_column() -> None:
         read_items(pl.DataFrame({"sku": [["a", "b"]], "title": ["x"]}))
 
 
+def test_a_row_of_several_ids_costs_only_itself() -> None:
+    frame = pl.DataFrame({"id": ["A", "B", '["x", "y"]'], "title": ["a", "b", "c"]})
+    result = read_items(frame, on_error="skip")
+    assert result.frame["item_id"].to_list() == ["A", "B"]
+    assert result.report.counts == {"bad_item_id": 1, "missing_item_id": 1}
+
+
 def test_ids_that_a_spreadsheet_changed_are_told() -> None:
     result = items({"item_id": ["5.01235E+12", "1-Mar", "'0007"]})
     assert result.report.counts == {"doubtful_item_id": 2}
