@@ -35,6 +35,7 @@ SUMS = ("total", "totals", "grand total", "subtotal", "sum", "summe", "gesamt", 
 # Lines above a report, as Google Analytics writes them; a single one may be a header whose first name is `# `.
 COMMENTS = re.compile(r"#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?:#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*)+")
 EXTRA = "\x00extra"
+UNDERLINE = re.compile(r":?[-=+]{3,}:?")
 
 
 @dataclass(frozen=True)
@@ -493,3 +494,9 @@ def sum_row(frame: pl.DataFrame) -> str | None:
     last = frame.row(-1)
     word = str(last[0] or "").strip().rstrip(":").lower()
     return str(last[0]) if word in SUMS and None in last[1:] else None
+
+
+def is_underline(frame: pl.DataFrame) -> bool:
+    """Whether the first row only underlines the header, as databases and Markdown print it."""
+    cells = [str(cell) for cell in frame.row(0) if cell] if frame.height else []
+    return len(cells) > 1 and all(UNDERLINE.fullmatch(cell.strip()) for cell in cells)

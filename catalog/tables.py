@@ -18,7 +18,7 @@ from typing import TypeAlias
 import polars as pl
 
 from ..errors import InvalidDataError, NotFoundError
-from .delimited import begins_with_data, find_separator, read_delimited, sum_row, tidied
+from .delimited import begins_with_data, find_separator, is_underline, read_delimited, sum_row, tidied
 from .json_lines import JSON_REMEDY, is_json, read_json
 from .layout import Layout
 from .markup import read_page, read_xml
@@ -244,6 +244,9 @@ def _delimited(content: Content, layout: Layout) -> Table:
         kept = ~blank | rows.is_in(faulty.implode())
         frame, rows = frame.filter(kept), rows.filter(kept)
         frame = tidied(frame, beginning)
+        if is_underline(frame):
+            beginning.notes.append("the line below the header only underlines it and was left out")
+            frame, rows = frame[1:], rows[1:]
         if (word := sum_row(frame)) is not None:
             beginning.notes.append(f"the last row ({word!r}) sums up the others and was left out")
             frame, rows = frame[:-1], rows[:-1]

@@ -125,3 +125,10 @@ def test_blocks_of_any_size_give_the_same_rows(rows: list[tuple[str, ...]], size
     stream = io.BytesIO(written)
     pieces = delimited._PieceReader(beginning).pieces(iter(lambda: stream.read(size), b""))
     assert pl.concat([piece.frame for piece in pieces]).rows()[1:] == rows
+
+
+@pytest.mark.parametrize("line", ["---,----,---\n", ":--,:---:,---\n", "===,===,\n"])
+def test_a_line_that_underlines_the_header_is_no_row(tmp_path: Path, line: str) -> None:
+    table = read(tmp_path, HEAD + line + "1,Mug,4\n2,Cup,5\n")
+    assert (table.frame["id"].to_list(), table.rows.to_list()) == (["1", "2"], [2, 3])
+    assert "underlines" in table.notes[0]
