@@ -35,7 +35,7 @@ SUMS = ("total", "totals", "grand total", "subtotal", "sum", "summe", "gesamt", 
 # Lines above a report, as Google Analytics writes them; a single one may be a header whose first name is `# `.
 COMMENTS = re.compile(r"#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?:#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*)+")
 EXTRA = "\x00extra"
-UNDERLINE = re.compile(r":?[-=+]{3,}:?")
+UNDERLINE = re.compile(r"[-=+]{3,}:?|:-{2,}:?")
 
 
 @dataclass(frozen=True)
