@@ -166,6 +166,10 @@ def guess_mapping(
             options = [*options, str(further)]
         if name == "item_id" and kind == "events" and item_ids is not None:
             choice = _matching(frame, options, item_ids, choice, notes)
+        by_values = kind == "events" and name == "timestamp" and choice is None and not options
+        if by_values:
+            choice = _only_times(frame, free.values(), notes)
+            options = [] if choice is None else [choice]
         for option in [] if name in LENIENT else options[: options.index(choice)] if choice else options:
             if not is_empty(frame[option]) and not _fits(name, frame[option]):
                 shown = str(parsing.text(sample(frame[option]))[0])[:40]
@@ -174,6 +178,8 @@ def guess_mapping(
             continue
         reasons[name] = "by a part of its name" if by_part else f"by {'its' if choice == own else 'a common'} name"
         reasons[name] += " and its values" if choice != options[0] else ""
+        if by_values:
+            reasons[name] = "by its values, as no other column holds times"
         found[name] = (Origin(choice),)
         if name == "available" and choice != own:
             found[name] = _buyable(frame, choice, options)
@@ -212,6 +218,23 @@ def _by_part(frame: pl.DataFrame, name: str, free: Mapping[str, str], notes: lis
     if len(found) > 1:
         notes.append(f"{name} may be in {' or '.join(found)}; say --map {name}={found[0]} to read one of them")
     return found[0] if len(found) == 1 else None
+
+
+def _only_times(frame: pl.DataFrame, columns: Iterable[str], notes: list[str]) -> str | None:
+    """The one column of written times, whatever it is called; several are named and none is taken."""
+    found = [column for column in frame.columns if column in set(columns) and _are_written_times(frame[column])]
+    if len(found) > 1:
+        notes.append(f"times may be in {' or '.join(found)}; say --event-map timestamp={found[0]} to read one of them")
+    return found[0] if len(found) == 1 else None
+
+
+def _are_written_times(column: pl.Series) -> bool:
+    """Whether all values are times as people write them: numbers may count anything."""
+    values = sample(column)
+    if not len(values) or not (values.dtype == pl.String or values.dtype.is_temporal()):
+        return False
+    written = values.dtype != pl.String or bool(values.str.contains(r"\d[-/.:]\d").all())
+    return written and FITS["created_at"](values)
 
 
 def _fits(name: str, column: pl.Series) -> bool:

@@ -109,6 +109,18 @@ def test_ids_of_events_are_read_from_the_column_that_matches_the_catalog() -> No
     assert guess({"sku": ["p1"], "item_id": ["x"]}, "events", item_ids=IDS) == {"item_id": "sku"}
 
 
+def test_times_of_any_name_are_found_where_there_is_one_column_of_them() -> None:
+    times, more = ["2024-05-01 10:00", "2024-05-02 11:00"], ["2024-06-01", "2024-06-02"]
+    visits = {"customer": ["a", "b"], "sku": ["x", "y"], "moved": times, "pages": ["3", "4"], "ref": ["1-2", "1-3"]}
+    found = guess_mapping(pl.DataFrame(visits), "events")
+    assert guess(visits, "events")["timestamp"] == "moved"
+    assert found.reasons["timestamp"] == "by its values, as no other column holds times"
+    several = guess_mapping(pl.DataFrame({**visits, "left": more}), "events")
+    assert "timestamp" not in several.mapping
+    assert "times may be in moved or left; say --event-map timestamp=moved to read one of them" in several.notes
+    assert "timestamp" not in guess({**visits, "moved": ["1714557600", "1714557700"]}, "events")
+
+
 def test_columns_that_are_passed_over_are_named() -> None:
     notes = guess_mapping(pl.DataFrame({"price": ["ask"], "list_price": ["2"]}), "items").notes
     assert notes == ("column price is not read as price, as values such as 'ask' are none",)

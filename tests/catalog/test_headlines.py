@@ -52,7 +52,7 @@ def test_the_time_window_is_named_only_where_it_took_all() -> None:
         ({"who": ["u", "u", "v"], "sku": ["00123"] * 3, "at": ["2020-01-01"] * 3}, "events",
          "no column holds user_id; name it with --event-map user_id=COLUMN, out of: who, sku, at (likely who)"),
         ({"who": ["u", "u", "v"], "sku": ["00123"] * 3, "at": ["2020-01-01"] * 3}, "events",
-         "timestamp=COLUMN, out of: who, sku, at (likely at)"),
+         "user_id=COLUMN, out of: who, sku, at (likely who)"),
         ({"user": ["u"], "ref": ["00123"], "note": ["x"], "time": ["2020-01-01"]}, "events",
          "item_id=COLUMN, out of: user, ref, note, time (likely ref)"),
         ({"session": ["s"], "sku": ["00123"], "time": ["2020-01-01"]}, "events",
