@@ -7,7 +7,6 @@ for the test part, which is only reported. Prints a Markdown table and writes th
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -26,8 +25,7 @@ from hubspoke.workflows.diversity import duplicate_groups, first_of_each, spread
 from hubspoke.workflows.evaluations import recommender_of
 from hubspoke.workflows.loading import over_catalog
 
-sys.path.insert(0, str(Path(__file__).parent))
-from launch_floor import machine, versions
+from benchmarks.launch_floor import machine, versions, write
 
 DOMAIN, K, POOL = "category", 10, 200
 DIVERSITIES = (0.1, 0.2, 0.3, 0.5)
@@ -119,7 +117,7 @@ def main() -> None:
     arguments = parser.parse_args()
     report = measure(arguments)
     if arguments.out:
-        Path(arguments.out).write_text(json.dumps(report, indent=2), encoding="utf-8")
+        write(arguments.out, report)
     sys.stdout.write(markdown(report) + "\n")
 
 

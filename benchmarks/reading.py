@@ -20,8 +20,7 @@ import numpy as np
 import polars as pl
 from hubspoke.catalog.readers import read_events, read_items
 
-sys.path.insert(0, str(Path(__file__).parent))
-from launch_floor import machine, versions
+from benchmarks.launch_floor import machine, versions, write
 
 FORMATS = ("parquet", "csv", "jsonl")
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -82,7 +81,7 @@ def measure(kind: str, rows: int) -> list[dict[str, Any]]:
                 table.write_ndjson(path)
             else:
                 (table.write_csv if name == "csv" else table.write_parquet)(path)
-            command = [sys.executable, __file__, "--read", kind, str(path)]
+            command = [sys.executable, "-m", "benchmarks.reading", "--read", kind, str(path)]
             answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found.append({"kind": kind, "format": name, "mb": round(path.stat().st_size / 1e6), **json.loads(answer)})
             path.unlink()
@@ -105,7 +104,7 @@ def main() -> None:
     report = {"date": datetime.now(UTC).date().isoformat(), "rows": rows}
     report |= {"machine": machine("cpu"), "versions": versions()}
     if arguments.out:
-        Path(arguments.out).write_text(json.dumps(report, indent=2), encoding="utf-8")
+        write(arguments.out, report)
     lines = ["| table | format | MB | rows | seconds | peak MiB |", "|---|---|---|---|---|---|"]
     lines += [
         f"| {r['kind']} | {r['format']} | {r['mb']:,} | {r['rows']:,} | {r['seconds']} | {r['peak_mib']:,} |"
