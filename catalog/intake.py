@@ -160,7 +160,7 @@ class Intake:
     def column(self, name: str) -> pl.Series:
         """The raw column of a canonical name, or nulls."""
         if name not in self.origins:
-            return pl.Series(name, [None], dtype=pl.String).new_from_index(0, self.raw.height)
+            return parsing.nulls(self.raw.height).alias(name)
         return read_origins(self.raw, self.origins[name]).alias(name)
 
     # ---- what is wrong ----

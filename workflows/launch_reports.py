@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..arrays import FloatArray, IntArray
     from ..registry.records import ReleaseRecord
     from .context import Context
+    from .datasets import Dataset
     from .ingest import IngestResult
     from .recommendations import Recommendations, Recommender
 
@@ -210,16 +211,16 @@ def _nearest(context: Context, release: ReleaseRecord, recommender: Recommender)
     hub = recommender.loaded.hub
     if hub.text is None:
         return []
-    counts = {one.name: one for one in context.registry.domains.list() if one.live and one.name != release.domain}
+    others = [one.name for one in context.registry.domains.list() if one.live and one.name != release.domain]
     ours = _mean_text(context, recommender, recommender.dataset)
     found = []
-    for name in list(counts)[:COMPARED]:
+    for name in others[:COMPARED]:
         theirs = _mean_text(context, recommender, load_dataset(context, name, with_events=False))
         found.append(NearCategory(name, round(float(ours @ theirs), 4)))
     return sorted(found, key=lambda near: -near.similarity)
 
 
-def _mean_text(context: Context, recommender: Recommender, dataset: Any) -> FloatArray:
+def _mean_text(context: Context, recommender: Recommender, dataset: Dataset) -> FloatArray:
     """(Dt,) mean direction of the text embeddings of items spread over a catalog."""
     height = dataset.items.height
     rows = np.unique(np.linspace(0, height - 1, min(COMPARED_ITEMS, height)).astype(np.int64)).tolist()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,6 +17,7 @@ from .loading import ready_model
 from .models import parse_config
 from .releases import promote
 from .spokes import Spokes
+from .steps import Steps
 
 if TYPE_CHECKING:
     from .context import Context
@@ -48,13 +48,7 @@ class _Launch:
     """A launch on its way: the category, and what was done step by step."""
 
     def __init__(self, context: Context, name: str) -> None:
-        self.context, self.name, self.steps = context, name, list[dict[str, Any]]()
-        self._began = self._started = time.perf_counter()
-
-    def step(self, step: str, ref: str | None, cached: bool) -> None:
-        now = time.perf_counter()
-        self.steps.append({"step": step, "ref": ref, "cached": cached, "seconds": round(now - self._started, 2)})
-        self._started = now
+        self.context, self.name, self.steps = context, name, Steps()
 
     @property
     def live(self) -> str | None:
@@ -74,7 +68,7 @@ class _Launch:
                 raise
             self.context.progress.note(f"{ref} is stored but not promoted: {error}")
         else:
-            self.step("release", moved.after, moved.cached)
+            self.steps.add("release", moved.after, moved.cached)
 
     def train(self, hub: str, config: Mapping[str, Any] | None) -> None:
         """Train a spoke and make it live, where the events allow it."""
@@ -85,12 +79,8 @@ class _Launch:
         except InvalidDataError as error:
             self.context.progress.note(f"{error}")
             return
-        self.step("spoke", spoke.ref, spoke.cached)
+        self.steps.add("spoke", spoke.ref, spoke.cached)
         self.release(str(spoke.ref))
-
-    @property
-    def seconds(self) -> float:
-        return round(time.perf_counter() - self._began, 2)
 
 
 def launch(
@@ -126,14 +116,15 @@ def launch(
         taken = Domains(context).add(name, catalog, events, description=description, dry_run=dry_run, **options)
     else:
         taken = Data(context).ingest(name, catalog, events, dry_run=dry_run, **options)
-    for part in filter(None, (taken.items, taken.events)):
-        run.step(f"snapshot of {part.kind}", part.ref, part.cached)
+    run.steps.add_taken(taken)
     if dry_run:
-        return LaunchResult(name, "planned", None, run.seconds, run.steps, [], None, taken.items, taken.events)
+        return LaunchResult(
+            name, "planned", None, run.steps.seconds, run.steps.done, [], None, taken.items, taken.events
+        )
     hub_ref = known or Hubs(context).ensure()
-    run.step("hub", hub_ref, known is not None)
+    run.steps.add("hub", hub_ref, known is not None)
     index = Indexes(context).build(run.serving or hub_ref, domain=name)
-    run.step("index", index.ref, index.cached)
+    run.steps.add("index", index.ref, index.cached)
     run.release(str(index.ref))
     if events is not None:
         run.train(hub_ref, config)
@@ -142,9 +133,9 @@ def launch(
     # Those for a few items spread over the catalog.
     rows = sorted({round(i * (len(ids) - 1) / max(1, SHOWN_ITEMS - 1)) for i in range(SHOWN_ITEMS)})
     answers = [shown.recommend([str(ids[row])], k=k, exclude_seen=True) for row in rows]
-    run.step("first recommendations", None, False)
-    mode, seconds = "trained" if run.serving else "day zero", run.seconds
+    run.steps.add("first recommendations", None, False)
+    mode, seconds, steps = "trained" if run.serving else "day zero", run.steps.seconds, run.steps.done
     release = context.registry.releases.get(str(run.live))
     parts = [part for part in (taken.items, taken.events) if part]
-    report = keep_report(context, release, mode, seconds, run.steps, parts, shown, answers)
-    return LaunchResult(name, mode, release.ref, seconds, run.steps, answers, report, taken.items, taken.events)
+    report = keep_report(context, release, mode, seconds, steps, parts, shown, answers)
+    return LaunchResult(name, mode, release.ref, seconds, steps, answers, report, taken.items, taken.events)

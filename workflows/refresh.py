@@ -6,11 +6,10 @@ and whatever is killed or refused leaves in service what was serving.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
@@ -26,6 +25,7 @@ from .hubs import Hubs
 from .indexes import Indexes
 from .releases import promote
 from .spokes import Spokes
+from .steps import Steps
 
 if TYPE_CHECKING:
     from ..arrays import IntArray
@@ -39,7 +39,6 @@ GROWTH = 0.1
 METRIC = "ndcg@10"
 # Fewer shoppers than this decide nothing.
 LEAST_USERS = 20
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -130,33 +129,25 @@ class _Refresh:
 
     def __init__(self, context: Context, domain: str, release: ReleaseRecord, dry_run: bool) -> None:
         self.context, self.domain, self.before, self.dry_run = context, domain, release.ref, dry_run
-        self.steps: list[dict[str, Any]] = []
+        self.steps = Steps()
         self.taken: DataIngested | None = None
-        self._began = self._started = time.perf_counter()
 
     @property
     def release(self) -> ReleaseRecord:
         """What serves now."""
         return _live(self.context, self.domain)
 
-    def step(self, step: str, ref: str | None, cached: bool) -> None:
-        now = time.perf_counter()
-        self.steps.append({"step": step, "ref": ref, "cached": cached, "seconds": round(now - self._started, 2)})
-        self._started = now
-
     def ingest(self, catalog: Table | None, events: Table | None, options: ReadOptions) -> None:
-        taken = Data(self.context).ingest(self.domain, catalog, events, dry_run=self.dry_run, **options)
-        self.taken = taken
-        for part in filter(None, (taken.items, taken.events)):
-            self.step(f"snapshot of {part.kind}", part.ref, part.cached)
+        self.taken = Data(self.context).ingest(self.domain, catalog, events, dry_run=self.dry_run, **options)
+        self.steps.add_taken(self.taken)
 
     def extend_index(self) -> None:
         """The newest catalog in the index of what serves: what is new is found, what has left is not shown."""
         grown = Indexes(self.context).add(self.before, dry_run=self.dry_run)
-        self.step("index", grown.ref, grown.cached)
+        self.steps.add("index", grown.ref, grown.cached)
         if grown.ref not in (None, self.release.index):
             try:
-                self.step(
+                self.steps.add(
                     "release", promote(self.context, str(grown.ref), reason="refresh: newest catalog").after, False
                 )
             except QualityGateError as error:
@@ -175,11 +166,11 @@ class _Refresh:
         made = Spokes(self.context).train(
             self.domain, config=config, hub=hub, split="temporal", test_from=cut, refit=refit, promote=False
         )
-        self.step("spoke to be judged", made.ref, made.cached)
+        self.steps.add("spoke to be judged", made.ref, made.cached)
         candidate = str(made.ref)
         protocol = Protocol(name="temporal", test_from=cut)
         found = Evaluations(self.context).compare(self.domain, [live.ref, candidate], live.ref, protocol)
-        self.step("evaluation", found.results[1].evaluation, False)
+        self.steps.add("evaluation", found.results[1].evaluation, False)
         judged = _judgement(found, candidate)
         if judged.n_users < LEAST_USERS:
             raise InvalidDataError(
@@ -199,18 +190,17 @@ class _Refresh:
         """The same training on all events, live."""
         hub = Hubs(self.context).ensure()
         made = Spokes(self.context).train(self.domain, config=config, hub=hub, split="all", refit=True)
-        self.step("spoke", made.ref, made.cached)
+        self.steps.add("spoke", made.ref, made.cached)
         # A gate has judged the twin: nothing is left that a spoke trained on every event could be tested on.
         gate = self.context.registry.gates.get(self.domain)
         reason = f"refresh: judged as {judged.candidate}, {judged}"
         moved = promote(self.context, str(made.ref), reason=reason, override=bool(gate and gate.conditions))
-        self.step("release", moved.after, moved.cached)
+        self.steps.add("release", moved.after, moved.cached)
 
     def result(self, due: bool, why: str, judged: Judgement | None) -> RefreshResult:
         after = self.release.ref
-        seconds = round(time.perf_counter() - self._began, 2)
-        cached = after == self.before and all(step["cached"] for step in self.steps)
-        done = (due, judged is not None, why, judged, seconds, self.steps)
+        cached = after == self.before and all(step["cached"] for step in self.steps.done)
+        done = (due, judged is not None, why, judged, self.steps.seconds, self.steps.done)
         items, events = (self.taken.items, self.taken.events) if self.taken else (None, None)
         return RefreshResult(self.domain, self.before, after, cached, *done, items, events)
 
@@ -245,6 +235,7 @@ def _due(context: Context, release: ReleaseRecord, retrain: Retrain) -> tuple[bo
 
 def _middle_of_new_events(context: Context, domain: str, live: ModelRecord) -> datetime:
     """The moment that halves the events that the live model has not seen; of all, where it has seen none."""
+    from ..evaluation.protocols import EPOCH
     from .datasets import load_dataset, time_kind
 
     dataset = load_dataset(context, domain)

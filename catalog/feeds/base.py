@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import polars as pl
@@ -29,6 +29,10 @@ class Shaped:
     sources: Mapping[str, str]  # canonical column to what it was read from, in words
     notes: tuple[str, ...] = ()  # what else a reader should know
     steps: tuple[Step, ...] = ()  # rows before and after: folded, exploded, left out
+
+    def reframed(self, frame: pl.DataFrame, **sources: str) -> Shaped:
+        """The same rows with other columns, and what the named ones were read from."""
+        return replace(self, table=replace(self.table, frame=frame), sources={**self.sources, **sources})
 
 
 class Feed(ABC):

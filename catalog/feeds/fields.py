@@ -47,7 +47,7 @@ class Fields:
         """The text of the first of these that the table has, or nulls."""
         column = self.name(*names)
         if column is None:
-            return nulls(self.frame.height)
+            return parsing.nulls(self.frame.height)
         self.read.add(column)
         found = parsing.text(self.frame[column])
         bare = next((self.bare[name] for name in names if self.names.get(name) == column and name in self.bare), column)
@@ -59,14 +59,14 @@ class Fields:
     def raw(self, name: str) -> pl.Series:
         """That column as it is, or nulls."""
         if name not in self.names:
-            return nulls(self.frame.height)
+            return parsing.nulls(self.frame.height)
         self.read.add(self.names[name])
         return self.frame[self.names[name]]
 
     def first(self, *names: str) -> pl.Series:
         """In each row the first of these that holds something."""
         found = [self.text(name) for name in names if name in self.names]
-        return pl.select(pl.coalesce(found)).to_series() if found else nulls(self.frame.height)
+        return pl.select(pl.coalesce(found)).to_series() if found else parsing.nulls(self.frame.height)
 
     def drop(self, *patterns: str) -> None:
         """Leave columns aside whose plain names are of a pattern: they say nothing about an item."""
@@ -88,11 +88,6 @@ class Fields:
         columns = {**self.left, **kept}
         some = (name for name in columns if name in asked or columns[name].null_count() < self.frame.height)
         return {name: columns[name] for name in some if name not in taken}
-
-
-def nulls(height: int) -> pl.Series:
-    """A column of text with nothing in it."""
-    return pl.Series([None], dtype=pl.String).new_from_index(0, height)
 
 
 def constant(text: str, height: int) -> pl.Series:

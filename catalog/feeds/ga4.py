@@ -8,7 +8,7 @@ import polars as pl
 
 from ..event_words import EventWords
 from ..layout import SKIP, Layout
-from ..parsing import identifiers, text
+from ..parsing import identifiers, nulls, text
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped, decoded, has
@@ -120,8 +120,7 @@ def _events(table: Table) -> tuple[pl.DataFrame, dict[str, dict[int, str | None]
     frame = table.frame
 
     def column(name: str) -> pl.Series:
-        none = pl.Series([None], dtype=pl.String)
-        return text(frame[name]) if name in frame.columns else none.new_from_index(0, frame.height)
+        return text(frame[name]) if name in frame.columns else nulls(frame.height)
 
     names = [column(name) for name in ("user_id", "user_pseudo_id")]
     users = [series.set(series.is_in(NOT_SET).fill_null(False), None) for series in names]

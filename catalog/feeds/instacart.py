@@ -78,8 +78,7 @@ class InstacartProducts(Renamed):
         levels = [text(table.frame[name]) for name in ("department", "aisle")]
         path = pl.DataFrame(levels).select(category_path=pl.concat_list(pl.all()).list.drop_nulls())
         frame = shaped.table.frame.drop("department", "aisle").hstack(path)
-        sources = {**shaped.sources, "category_path": "department > aisle"}
-        return replace(shaped, table=replace(shaped.table, frame=frame), sources=sources)
+        return shaped.reframed(frame, category_path="department > aisle")
 
 
 def _joined(table: Table) -> tuple[Table, tuple[Step, ...]]:

@@ -57,8 +57,7 @@ class Invoices(Renamed):
         kind = pl.select(pl.when(returned).then(pl.lit("return")).otherwise(pl.lit("purchase"))).to_series()
         value = amounts(frame["value"], frame["quantity"])
         frame = frame.with_columns(kind.alias("event_type"), value.alias("value"))
-        sources = {**shaped.sources, "value": "UnitPrice x Quantity"}
-        return replace(shaped, table=replace(shaped.table, frame=frame), sources=sources)
+        return shaped.reframed(frame, value="UnitPrice x Quantity")
 
 
 class InvoiceItems(Feed):

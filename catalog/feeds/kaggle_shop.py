@@ -46,8 +46,7 @@ class KaggleShopEvents(Renamed):
         shaped = super().shape(table, layout)
         earned = pl.when(pl.col("event_type") == "purchase").then("value").alias("value")
         frame = shaped.table.frame.with_columns(earned)
-        sources = {**shaped.sources, "value": "price of purchases"}
-        return replace(shaped, table=replace(shaped.table, frame=frame), sources=sources)
+        return shaped.reframed(frame, value="price of purchases")
 
 
 class KaggleShopItems(Renamed):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import polars as pl
@@ -99,8 +98,7 @@ class YooChooseBuys(Headerless):
         shaped = super().shape(table, layout)
         frame = shaped.table.frame
         value = amounts(frame["value"], frame["quantity"]).alias("value")
-        sources = {**shaped.sources, "value": "price x pieces"}
-        return replace(shaped, table=replace(shaped.table, frame=frame.with_columns(value)), sources=sources)
+        return shaped.reframed(frame.with_columns(value), value="price x pieces")
 
 
 class Tianchi(Renamed):
@@ -121,4 +119,4 @@ class Tianchi(Renamed):
         """Times are known to the hour: `2014-12-06 02`."""
         shaped = super().shape(table, layout)
         hour = pl.col("timestamp").cast(pl.String).str.replace(r"^(\d{4}-\d\d-\d\d \d\d)$", "$1:00")
-        return replace(shaped, table=replace(shaped.table, frame=shaped.table.frame.with_columns(hour)))
+        return shaped.reframed(shaped.table.frame.with_columns(hour))

@@ -17,7 +17,7 @@ from ..schema import ATTRIBUTES, Kind
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped
-from .fields import Fields, all_of, constant, deepest, families, nulls, on_sale, pairs, plain, states, words
+from .fields import Fields, all_of, constant, deepest, families, on_sale, pairs, plain, states, words
 
 COLUMNS = {
     "item_id": ("sku",),
@@ -132,7 +132,7 @@ class Magento(Feed):
         return pl.DataFrame(
             {
                 "sku": fields.text("sku"),
-                "id": nulls(fields.frame.height),
+                "id": parsing.nulls(fields.frame.height),
                 "view": fields.text("store view code"),
                 "variations": fields.text("configurable variations"),
                 "title": fields.text("name"),
@@ -203,7 +203,7 @@ def _pictures(fields: Fields) -> pl.Series:
 def _composite(fields: Fields) -> pl.Series:
     """Which products are put together of others, and have no stock of their own."""
     name = fields.names.get("product type")
-    kinds = nulls(fields.frame.height) if name is None else parsing.text(fields.frame[name])
+    kinds = parsing.nulls(fields.frame.height) if name is None else parsing.text(fields.frame[name])
     return kinds.is_in(["configurable", "bundle", "grouped"]).fill_null(False)
 
 

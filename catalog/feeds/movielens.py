@@ -85,8 +85,7 @@ class MovieLensMovies(Renamed):
         shaped = super().shape(table, layout)
         genre = pl.element().filter(~pl.element().is_in(NO_GENRE))
         lists = text(shaped.table.frame["category_path"]).str.split("|").list.eval(genre)
-        made = shaped.table.frame.with_columns(lists.alias("category_path"))
-        return replace(shaped, table=replace(shaped.table, frame=made))
+        return shaped.reframed(shaped.table.frame.with_columns(lists.alias("category_path")))
 
 
 def _flagged(table: Table) -> Table:

@@ -121,9 +121,7 @@ class RecBoleItems(RecBole):
         if "category_path" in frame.columns:
             values = text(frame["category_path"]).str.extract_all(VALUE).list.eval(pl.element().str.strip_chars("'\""))
             frame = frame.with_columns(values.alias("category_path"))
-        return replace(
-            shaped, table=replace(shaped.table, frame=frame), sources=_with_types(dict(shaped.sources), types)
-        )
+        return shaped.reframed(frame, **_with_types(shaped.sources, types))
 
 
 def _with_types(sources: Mapping[str, str], types: Mapping[str, str]) -> dict[str, str]:

@@ -47,8 +47,7 @@ class Renamed(Feed):
         shaped = self.renamed(table, {n: s for n, s in self.columns().items() if s in table.frame.columns})
         if self.event_type is not None:
             typed = shaped.table.frame.with_columns(event_type=pl.lit(self.event_type))
-            sources = {**shaped.sources, "event_type": self.reads["event_type"]}
-            return replace(shaped, table=replace(shaped.table, frame=typed), sources=sources)
+            return shaped.reframed(typed, event_type=self.reads["event_type"])
         return with_event_types(shaped, self.words, layout) if "event_type" in shaped.sources else shaped
 
     def renamed(self, table: Table, columns: Mapping[str, str]) -> Shaped:

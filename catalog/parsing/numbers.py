@@ -10,7 +10,7 @@ import polars as pl
 
 from .currencies import ASSUMED, OPEN, PATTERN, code_of
 from .nested import flat_money
-from .texts import texts
+from .texts import nulls, texts
 
 GROUPS = "'’ʼ` "  # signs between thousands that are never a decimal sign
 # An amount with a currency before or after it, or both; `12,-` has no cents.
@@ -54,7 +54,7 @@ def numbers(column: pl.Series) -> Numbers:
 
 def money(column: pl.Series) -> Money:
     """Finite floats with the currency that a cell names; NaN is null. The decimal sign is judged by column."""
-    signs = pl.Series([None], dtype=pl.String).new_from_index(0, len(column))
+    signs = nulls(len(column))
     if column.dtype.is_numeric() or column.dtype == pl.Null:
         values = column.cast(pl.Float64).fill_nan(None)
         given = values.is_not_null()

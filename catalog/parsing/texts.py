@@ -40,6 +40,11 @@ class Texts(NamedTuple):
     absent: Mapping[str, int]  # words that stand for nothing, and how often each stood there
 
 
+def nulls(height: int) -> pl.Series:
+    """A column of text with nothing in it."""
+    return pl.Series([None], dtype=pl.String).new_from_index(0, height)
+
+
 def texts(column: pl.Series, *, markup: bool = False, flatten: Flatten | None = None) -> Texts:
     """Any column as text, without HTML where `markup` is true; empty becomes null."""
     strings, bad = plain(column, flatten)

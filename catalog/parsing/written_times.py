@@ -8,6 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from ..schema import TIMESTAMP
+from .texts import nulls
 
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M%z", "%Y-%m-%d")
 # Beginnings of the names of months in English, German, French, Spanish, Italian and Dutch.
@@ -89,7 +90,7 @@ def reorder(strings: pl.Series, now: datetime) -> Reordered:
     plain = plain.str.replace(r"^(\d{4})[年년] ?(\d{1,2})[月월] ?(\d{1,2})[日일]?", "$1-$2-$3").str.replace(
         r"(\d)[時时点](\d{1,2})分?", "$1:$2"
     )
-    iso = pl.Series([None], dtype=pl.String).new_from_index(0, len(plain))
+    iso = nulls(len(plain))
     # Numbers only are no name of a month: long columns of them are looked at once.
     worded = ~plain.str.contains(r"^\d{1,2}[/.\-]\d{1,2}[/.\-]\d").fill_null(True)
     for pattern in (DAY_FIRST, MONTH_FIRST, UNIX, YEAR_FIRST) if worded.any() else ():
