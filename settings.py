@@ -28,7 +28,7 @@ class Settings:
     registry_url: str | None = None  # None is SQLite inside the workspace
     artifacts: Path | str | None = None  # folder, or a URL such as `s3://bucket/prefix`; None is inside the workspace
     cache: Path | None = None  # of embeddings, and of read copies of artifacts at a URL; None is inside the workspace
-    threads: int | None = None  # of arithmetic; None is one per usable core
+    threads: int | None = None  # of arithmetic; None goes by the work and the cores that are free
     device: str = "auto"  # or `cpu`, `cuda`, `cuda:N`
     seed: int = 0  # everything random is drawn from it
 

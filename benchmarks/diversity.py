@@ -1,4 +1,4 @@
-"""What lists cost and gain that show a product once, or are spread out: relevance, repetition and difference at 10.
+"""What lists cost and gain that show a product once, near-duplicates once, or are spread out: relevance and repetition.
 
 One spoke on one category, leave-one-out: everything is shown for the validation part, where a default is chosen, and
 for the test part, which is only reported. Prints a Markdown table and writes the same as JSON.
@@ -29,6 +29,10 @@ from benchmarks.launch_floor import machine, versions, write
 
 DOMAIN, K, POOL = "category", 10, 200
 DIVERSITIES = (0.1, 0.2, 0.3, 0.5)
+# Cosines of content from which two products count as near-duplicates: where a list shows one of them, and in a column.
+NEAR = (0.98, 0.95, 0.9)
+COUNTED = 0.95
+COLUMNS = ("hr@10", "ndcg@10", "products in 10 items", "mean cosine distance", "lists with a near-duplicate")
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _settings(recommender: Any, users: Any, groups: IntArray, content: FloatArray, part: str) -> list[dict[str, Any]]:
-    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    found: dict[str, list[tuple[float, ...]]] = {}
     unit = content / np.maximum(np.linalg.norm(content, axis=1, keepdims=True), 1e-9)
     for start in range(0, len(users), 256):
         batch = users.only(range(start, min(start + 256, len(users))))
@@ -78,29 +82,41 @@ def _settings(recommender: Any, users: Any, groups: IntArray, content: FloatArra
             for diversity in DIVERSITIES:
                 spread = spread_out(lists["one product once"], content, diversity)
                 lists[f"once, diversity {diversity}"] = list(islice(spread, K))
+            for cosine in NEAR:
+                lists[f"once, nothing nearer than {cosine}"] = none_nearer(lists["one product once"], unit, cosine)
             for name, listed in lists.items():
                 shown = np.array([row for row, _ in listed[:K]])
                 hits = np.flatnonzero(np.isin(shown, targets))
                 gain = 1 / np.log2(hits[0] + 2) if len(hits) else 0.0
                 cosines = unit[shown] @ unit[shown].T
                 apart = 1 - (cosines.sum() - np.trace(cosines)) / (len(shown) * (len(shown) - 1))
-                found.setdefault(name, []).append(
-                    (float(len(hits) > 0), float(gain), len(np.unique(groups[shown])) / len(shown), float(apart))
-                )
+                near = float((np.triu(cosines, 1) >= COUNTED).any())
+                products = len(np.unique(groups[shown])) / len(shown)
+                found.setdefault(name, []).append((float(len(hits) > 0), float(gain), products, float(apart), near))
     return [{"part": part, "list": name, **_means(np.array(values))} for name, values in found.items()]
 
 
+def none_nearer(ranked: list[tuple[int, float]], unit: FloatArray, cosine: float) -> list[tuple[int, float]]:
+    """The best K rows of which none is as near as `cosine` to one before it, then what was passed over."""
+    kept: list[int] = []
+    for place, (row, _) in enumerate(ranked):
+        if len(kept) == K:
+            break
+        if not (unit[[ranked[own][0] for own in kept]] @ unit[row] >= cosine).any():
+            kept.append(place)
+    return [ranked[own] for own in kept] + [own for place, own in enumerate(ranked) if place not in kept]
+
+
 def _means(values: FloatArray) -> dict[str, Any]:
-    names = ("hr@10", "ndcg@10", "products in 10 items", "mean cosine distance")
-    return {name: vars(mean_interval(values[:, place])) for place, name in enumerate(names)} | {"users": len(values)}
+    means = {name: vars(mean_interval(values[:, place])) for place, name in enumerate(COLUMNS)}
+    return means | {"users": len(values)}
 
 
 def markdown(report: dict[str, Any]) -> str:
     """The rows as a table, with what they were measured on."""
-    names = ("hr@10", "ndcg@10", "products in 10 items", "mean cosine distance")
-    lines = [f"| part | list | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    lines = [f"| part | list | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 2) + "|"]
     for row in report["rows"]:
-        cells = [f"{row[name]['value']:.4f} [{row[name]['low']:.4f}, {row[name]['high']:.4f}]" for name in names]
+        cells = [f"{row[name]['value']:.4f} [{row[name]['low']:.4f}, {row[name]['high']:.4f}]" for name in COLUMNS]
         lines.append(f"| {row['part']} | {row['list']} | {' | '.join(cells)} |")
     head = f"{report['items']} items, {report['products']} products, {report['rows'][0]['users']} users; "
     return head + f"{report['protocol']}; {report['machine']['cpu']}, {report['date']}\n\n" + "\n".join(lines)

@@ -1,4 +1,4 @@
-"""How a model runs: device, threads, precision and seeds."""
+"""How a model runs: device, precision and seeds."""
 
 from __future__ import annotations
 
@@ -10,25 +10,6 @@ import numpy as np
 import torch
 
 from ..errors import UsageError
-
-
-def usable_cores() -> int:
-    """Cores this process may use: its affinity mask where the system has one, else all of them."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
-def limit_threads(n: int | None = None) -> int:
-    """Cap torch's arithmetic threads at `n`, by default OMP_NUM_THREADS or the usable cores; returns the cap."""
-    # More threads than cores make small products several times slower, and torch counts the machine's cores.
-    if n is None:  # a launcher of several processes sets the variable
-        asked = os.environ.get("OMP_NUM_THREADS", "")
-        n = min(int(asked), usable_cores()) if asked.isdecimal() and int(asked) else usable_cores()
-    if n < 1:
-        raise UsageError(f"A thread cap of {n} leaves no thread to work with; give 1 or more.")
-    torch.set_num_threads(n)
-    return n
 
 
 def pick_device(choice: str = "auto") -> torch.device:

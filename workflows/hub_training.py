@@ -21,6 +21,7 @@ from ..hub.devices import seed_everything
 from ..hub.fusion import BaseFusion, EncodedItems, interpolate
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
+from ..hub.threads import arithmetic_threads, threads_worth
 from ..registry.kinds import Relation
 from ..registry.records import Parent
 from ..spokes.training.validation import Validation, validation
@@ -93,14 +94,17 @@ def _category(context: Context, hub: Hub, dataset: Dataset) -> _Category:
 
 
 def _fit(context: Context, hub: Hub, categories: Sequence[_Category], stage: str) -> tuple[BaseFusion, list[float]]:
-    return train_fusion(
-        hub.fusion,
-        [category.contrastive for category in categories],
-        hub.config.contrastive,
-        image_share=hub.config.image_share,
-        seed=hub.config.seed,
-        progress=context.progress.stage(stage),
-    )
+    # Of both items of every pair in a step, one layer of the fusion.
+    work = 2 * hub.config.contrastive.batch_size * hub.fusion.down.weight.numel()
+    with arithmetic_threads(threads_worth(work, context.settings.threads)):
+        return train_fusion(
+            hub.fusion,
+            [category.contrastive for category in categories],
+            hub.config.contrastive,
+            image_share=hub.config.image_share,
+            seed=hub.config.seed,
+            progress=context.progress.stage(stage),
+        )
 
 
 def _between(start: BaseFusion, trained: BaseFusion, share: float) -> BaseFusion:

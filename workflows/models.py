@@ -164,6 +164,6 @@ def model_part(part: Part, hub: str | None = None) -> ModelPart:
 
 def prepare(context: Context) -> None:
     """Cap threads at the cores (or the setting) before anything heavy runs."""
-    from ..hub.devices import limit_threads
+    from ..hub.threads import limit_threads
 
     limit_threads(context.settings.threads)

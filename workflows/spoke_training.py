@@ -22,6 +22,7 @@ from ..hub.adapters.adapted import adapt_encoders
 from ..hub.content import fit_content_space
 from ..hub.devices import pick_device, seed_everything
 from ..hub.parts import Part
+from ..hub.threads import arithmetic_threads, threads_worth
 from ..progress import Progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import Parent
@@ -176,6 +177,7 @@ def _train(context: Context, plan: Plan, world: World) -> Trained:
         summary |= training.about_parent(spoke)
         # Whatever its parent has seen counts as seen by it.
         summary["training_end"] = max(own for own in (summary["training_end"], plan.start.newest) if own is not None)
+    summary["threads"] = training.threads
     if world.size > 1:
         summary["processes"] = world.size
     parts = spoke_parts(spoke, training.hub)
@@ -259,6 +261,7 @@ class SpokeTraining:
         self.taken: tuple[str, ...] = ()  # from the parent, in words
         self._ids_taken = 0
         self.seconds_before = 0.0  # of earlier processes that were killed, up to where this one went on
+        self.threads = 0  # of arithmetic, in the process that this is
         self._scores: dict[str, float] = {}
 
     def fit(self) -> tuple[Behaviour, Mixture | None, TrainingRun]:
@@ -266,6 +269,11 @@ class SpokeTraining:
 
         The mixture is None in a process that does not lead.
         """
+        self.threads = threads_worth(self._config.step_work, self._context.settings.threads)
+        with arithmetic_threads(self.threads):
+            return self._fit()
+
+    def _fit(self) -> tuple[Behaviour, Mixture | None, TrainingRun]:
         start, parts, leads = self._plan.start, self._plan.split, self._world.leads
         before, after = start.events if start else (parts.train, parts.refit)
         quality = self._checkpoint_quality() if leads else None

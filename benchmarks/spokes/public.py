@@ -20,7 +20,8 @@ import torch
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import Protocol, leave_one_out, training_mask
-from hubspoke.hub.devices import limit_threads, pick_device
+from hubspoke.hub.devices import pick_device
+from hubspoke.hub.threads import limit_threads
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.regimes import regime_of
 from hubspoke.spokes.training.loop import train_behaviour

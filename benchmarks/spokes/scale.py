@@ -125,7 +125,8 @@ def train(
     """Train a spoke on all but the last two events of each shopper, as under leave-one-out."""
     from hubspoke.commands.options import read_config
     from hubspoke.evaluation.protocols import Protocol, training_mask
-    from hubspoke.hub.devices import limit_threads, pick_device
+    from hubspoke.hub.devices import pick_device
+    from hubspoke.hub.threads import limit_threads
     from hubspoke.spokes.config import SpokeConfig
     from hubspoke.spokes.training.loop import train_behaviour
     from hubspoke.workflows.models import parse_config

@@ -21,6 +21,7 @@ from ...arrays import FloatArray
 from ...errors import UsageError
 from ...progress import StepProgress
 from ..config import ImageEncoderConfig, TextEncoderConfig
+from ..threads import side_by_side
 from . import weights
 
 Batch = TypeVar("Batch")
@@ -87,12 +88,19 @@ class Encoder(ABC):
         width: int,
         progress: StepProgress | None,
     ) -> FloatArray:
-        """What a module makes of `total` inputs that come in batches, flattened to (total, width)."""
+        """What a module makes of `total` inputs that come in batches, flattened to (total, width).
+
+        On a CPU a batch takes one thread, and as many batches run at a time as torch may use threads.
+        """
+
+        def vectors_of(batch: Batch) -> FloatArray:
+            with torch.inference_mode():  # of this thread alone
+                return module(batch).float().flatten(1).cpu().numpy()  # (B, width)
+
+        at_once = min(torch.get_num_threads(), -(-total // self.batch_size)) if self.device.type == "cpu" else 1
         rows, done = np.zeros((total, width), np.float32), 0
-        for batch in batches:
-            with torch.inference_mode():
-                made = module(batch).float().flatten(1)  # (B, width)
-            rows[done : done + len(made)] = made.cpu().numpy()
+        for made in side_by_side(vectors_of, batches, at_once):
+            rows[done : done + len(made)] = made
             done += len(made)
             if progress is not None:
                 progress(done, total)

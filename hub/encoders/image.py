@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ...arrays import FloatArray
 from ...errors import InvalidDataError
 from ...progress import StepProgress
-from ..devices import usable_cores
+from ..threads import usable_cores
 from . import weights
 from .base import Encoder
 

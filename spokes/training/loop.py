@@ -1,6 +1,6 @@
 """Training of the behavioural part: optimiser, schedule, early stopping; on one process or several, from a checkpoint.
 
-The same seed gives the same weights, and a training that was killed and goes on gives them as well.
+The same seed on as many threads gives the same weights, and so does a training that was killed and goes on.
 """
 
 from __future__ import annotations

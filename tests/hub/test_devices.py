@@ -1,5 +1,4 @@
 import contextlib
-import os
 import random
 
 import numpy as np
@@ -11,9 +10,8 @@ from hubspoke.hub import devices
 
 @pytest.fixture
 def restored_torch():
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     yield
-    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
 
 
@@ -41,19 +39,6 @@ def test_a_missing_gpu_and_unknown_devices_are_refused(monkeypatch):
     for choice in ("", "gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "cuda:²"):
         with pytest.raises(UsageError, match="unknown"):
             devices.pick_device(choice)
-
-
-@pytest.mark.parametrize("asked", [None, "1", "100000", "many", "0"])
-def test_the_default_cap_is_what_a_launcher_asks_for_but_never_more_than_the_cores(restored_torch, monkeypatch, asked):
-    monkeypatch.setenv("OMP_NUM_THREADS", asked or "")
-    if asked is None:
-        monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
-    assert devices.usable_cores() == 3
-    assert devices.limit_threads() == (1 if asked == "1" else 3) == torch.get_num_threads()
-    assert devices.limit_threads(1) == 1 == torch.get_num_threads()
-    with pytest.raises(UsageError, match="cap of 0"):
-        devices.limit_threads(0)
 
 
 @pytest.mark.parametrize("supported", [True, False])

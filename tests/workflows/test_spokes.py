@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import HubspokeError, IncompatibleError, InvalidDataError, LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import ModelRecord
@@ -125,6 +127,20 @@ def test_the_same_inputs_and_config_give_the_same_version(shop: Workspace, tiny_
     sources = {part.name: part.source for part in shop.spoke.show("lamps:1").parts}
     expected = {"text encoder": "hub:1", "fusion": "hub:1", "adapter": None, "mixture": None}
     assert sources.items() >= expected.items()
+
+
+def test_a_small_spoke_trains_on_one_thread_unless_more_are_asked_for(
+    shop: Workspace, tiny_spoke: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    try:
+        own = shop.spoke.train("lamps", config=tiny_spoke, index=False, force=True)
+        shop.settings = replace(shop.settings, threads=2)
+        asked = shop.spoke.train("lamps", config=tiny_spoke, index=False, force=True)
+        assert (own.summary["threads"], asked.summary["threads"], torch.get_num_threads()) == (1, 2, 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_cannot_be_trained_is_told_with_the_remedy(shop: Any, market: Any, events: Any, refused: Any) -> None:
