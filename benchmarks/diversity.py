@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,8 @@ def _settings(recommender: Any, users: Any, groups: IntArray, content: FloatArra
             ranked = [(int(row), float(own[row])) for row in best if np.isfinite(own[row])]
             lists = {"by score": ranked, "one product once": list(first_of_each(ranked, groups))}
             for diversity in DIVERSITIES:
-                spread = spread_out(lists["one product once"], content, diversity)
-                lists[f"once, diversity {diversity}"] = list(islice(spread, K))
+                spread = partial(spread_out, vectors=content, diversity=diversity)
+                lists[f"once, diversity {diversity}"] = list(islice(first_of_each(ranked, groups, arrange=spread), K))
             for cosine in NEAR:
                 lists[f"once, nothing nearer than {cosine}"] = none_nearer(lists["one product once"], unit, cosine)
             for name, listed in lists.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -162,9 +162,7 @@ class Recommender:
         pinned = self._pin(allowed, k)
         # Pinned items have their own score too: it says how well they would have done.
         leading = zip(pinned, (self.vectors[pinned] @ query).tolist(), strict=True)
-        ranked = self._listed(self._ranked(query, k, allowed), pinned)
-        if diversity:
-            ranked = spread_out(ranked, self._content, diversity)
+        ranked = self._listed(self._ranked(query, k, allowed), pinned, diversity)
         found = [*leading, *islice(ranked, k - len(pinned))]
         return self._answer(found, history.items.tolist(), unknown, exclude_seen, self.loaded.record.model, pinned)
 
@@ -194,11 +192,14 @@ class Recommender:
         found = [*((row, float(scores[row])) for row in pinned), *islice(ranked, k - len(pinned))]
         return self._answer(found, [], [], False, name, pinned)
 
-    def _listed(self, ranked: Iterable[tuple[int, float]], shown: Sequence[int]) -> Iterator[tuple[int, float]]:
+    def _listed(
+        self, ranked: Iterable[tuple[int, float]], shown: Sequence[int], diversity: float = 0.0
+    ) -> Iterator[tuple[int, float]]:
         """A ranking as a list shows it, behind the rows that are shown already: one product once, rules kept."""
         with self._lock:
             groups = self._groups
-        return self._rules.limit(first_of_each(ranked, groups, shown), shown)
+        arrange = partial(spread_out, vectors=self._content, diversity=diversity) if diversity else iter
+        return self._rules.limit(first_of_each(ranked, groups, shown, arrange), shown)
 
     @cached_property
     def _groups(self) -> IntArray:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.catalog.schema import ITEM_SCHEMA
-from hubspoke.workflows.diversity import duplicate_groups, first_of_each, spread_out
+from hubspoke.workflows.diversity import connected, duplicate_groups, first_of_each, spread_out
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -57,6 +57,23 @@ def test_the_best_of_each_product_comes_first_and_none_is_lost() -> None:
     assert list(first_of_each(ranked, groups, shown=[3])) == [(1, 0.8), (0, 0.6), (3, 0.9), (2, 0.7)]
 
 
+def test_what_is_shown_once_stays_behind_in_another_order_too() -> None:
+    ranked = [(3, 0.9), (1, 0.8), (2, 0.7), (0, 0.6)]
+    groups = np.array([0, 1, 1, 3])
+    turned = first_of_each(ranked, groups, arrange=lambda firsts: reversed(list(firsts)))
+    assert list(turned) == [(0, 0.6), (1, 0.8), (3, 0.9), (2, 0.7)]
+
+
+def test_a_chain_is_one_component_whatever_its_length_and_order() -> None:
+    n = 10_000
+    places = np.random.default_rng(0).permutation(n - 1)
+    chain = np.stack([places, places + 1], axis=1)
+    assert not connected(n, chain).any()
+    apart = connected(n, chain[places != 5000])  # without the pair (5000, 5001)
+    assert apart.tolist() == [0] * 5001 + [5001] * (n - 5001)
+    assert connected(3, np.zeros((0, 2), np.int64)).tolist() == [0, 1, 2]
+
+
 def test_marginal_relevance_by_hand() -> None:
     vectors = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
     ranked = [(0, 1.0), (1, 0.9), (2, 0.0)]
@@ -77,3 +94,4 @@ def test_a_list_shows_a_product_once_and_a_longer_one_begins_with_it(ws: Workspa
     assert len({titles["abcde".index(item)].lower() for item in shown(3)}) == 3
     assert sorted(shown(5)) == list("abcde") and shown(5)[:3] == shown(3)
     assert shown(5, diversity=0.7)[:3] == shown(3, diversity=0.7)
+    assert {titles["abcde".index(item)].lower() for item in shown(3, diversity=0.1)} == {t.lower() for t in titles}

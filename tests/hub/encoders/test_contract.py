@@ -56,6 +56,20 @@ def test_unit_vectors_whatever_the_order_and_the_batch(load, inputs, width, spli
 
 
 @every
+def test_no_vector_depends_on_how_many_batches_run_at_a_time(load, inputs, width, splits):
+    before, encoder, calls = torch.get_num_threads(), load(batch_size=2), []
+    try:
+        torch.set_num_threads(1)
+        alone = encoder.encode(inputs)
+        torch.set_num_threads(3)
+        beside = encoder.encode(inputs, lambda done, total: calls.append(done))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert (alone == beside).all() and calls == [min(done, len(inputs)) for done in range(2, len(inputs) + 2, 2)]
+
+
+@every
 def test_width_and_fingerprint_build_no_model(load, width, splits, monkeypatch):
     encoder = load(batch_size=3)
     monkeypatch.setattr(type(encoder), "_load", lambda self: pytest.fail("the model was built"))
