@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from ..errors import UsageError
+from . import parsing
 from .layout import SKIP
 from .schema import EVENT_TYPES
 
@@ -100,7 +101,9 @@ class EventWords:
         if "checkout" not in self.told and (bought & ~step).any():
             # Beside purchases a checkout is the step before them.
             types = types.set(step, SKIP)
-        return words.replace_strict(own, types, default=None, return_dtype=pl.String)
+        return parsing.piecewise(
+            words, lambda piece: piece.replace_strict(own, types, default=None, return_dtype=pl.String)
+        )
 
     def skipped(self, words: pl.Series) -> pl.Series:
         """Where a word stands for no interaction with an item."""

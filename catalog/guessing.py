@@ -16,6 +16,7 @@ import polars as pl
 from . import parsing
 from .event_words import EventWords
 from .schema import REQUIRED, SCHEMAS, Kind
+from .spilling import let_go
 from .transforms import ALL, RECBOLE, Origin, is_nobody
 
 SAMPLE = 1_000  # values that a guess looks at
@@ -299,6 +300,7 @@ def _lacks_some(users: pl.Series) -> bool:
 
 def spread(column: pl.Series, rows: int) -> pl.Series:
     """At most about so many values from all over a column."""
+    let_go()
     return column.gather_every(max(1, len(column) // rows))
 
 

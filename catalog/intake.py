@@ -17,6 +17,7 @@ from .headlines import Span, long_table, missing_columns
 from .layout import GENERIC, Layout
 from .mapping import read_overrides, resolve_mapping
 from .schema import REQUIRED, SCHEMAS, Kind, OnError, TimeKind
+from .spilling import filtered, let_go
 from .tables import FAULTS, Source, Table, load_table, whole_table
 from .transforms import Origin, read_origins, written
 from .validation import ProblemGroup, Severity, Step, ValidationReport
@@ -159,6 +160,7 @@ class Intake:
 
     def column(self, name: str) -> pl.Series:
         """The raw column of a canonical name, or nulls."""
+        let_go()
         if name not in self.origins:
             return parsing.nulls(self.raw.height).alias(name)
         return read_origins(self.raw, self.origins[name]).alias(name)
@@ -218,7 +220,7 @@ class Intake:
 
     def restrict(self, keep: pl.Series, step: str) -> None:
         """Look only at the rows where `keep` is true; nothing has been found yet."""
-        self.raw = self.raw.filter(keep)
+        self.raw = filtered(self.raw, keep)
         self.rows, self.dropped, self.unreadable = (s.filter(keep) for s in (self.rows, self.dropped, self.unreadable))
         self.columns = {name: values.filter(keep) for name, values in self.columns.items()}
         self.steps.append(Step(step, len(keep), self.raw.height))
@@ -234,12 +236,12 @@ class Intake:
         used = {column for origins in self.origins.values() for column in _columns(origins)}
         return [name for name in self.raw.columns if name not in used]
 
-    def add_attributes(self) -> None:
-        """Whatever no canonical column reads, as key and value."""
+    def add_attributes(self, order: pl.Series | None = None) -> None:
+        """Whatever no canonical column reads, as key and value; of the rows in `order` where others have been taken."""
         unknown = self.unmapped()
         given = self.column("attributes") if "attributes" in self.mapping else None
         height = len(self.columns["item_id"])  # the raw table may have no column left to count
-        self.columns["attributes"], bytes_only = parsing.attributes(self.raw, unknown, given, height)
+        self.columns["attributes"], bytes_only = parsing.attributes(self.raw, unknown, given, height, order)
         kept = [name for name in unknown if name not in bytes_only]
         if kept:
             self.notes.append(f"columns kept as attributes: {', '.join(kept)}")
@@ -247,12 +249,13 @@ class Intake:
             self.notes.append(f"columns left out, as they hold bytes that are no text: {', '.join(bytes_only)}")
 
     def take(self, order: pl.Series) -> None:
-        """Keep these rows in this order, with only those raw columns that become attributes."""
-        rest = [*self.unmapped(), *_columns(self.origins.get("attributes", ()))]
-        self.raw = self.raw.select(rest)
-        self.raw = pl.DataFrame([self.raw[name].gather(order) for name in self.raw.columns])
+        """Keep these rows of the columns so far, in this order."""
         for name in list(self.columns):
-            self.columns[name] = self.columns.pop(name).gather(order)
+            let_go()
+            values = self.columns.pop(name)
+            nothing = values.null_count() == len(values)
+            taken = parsing.repeated(None, values.dtype, len(order)) if nothing else values.gather(order)
+            self.columns[name] = taken
 
     def frame(self) -> pl.DataFrame:
         """The columns so far in the canonical schema; the raw table is let go to save memory."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from ..errors import InvalidDataError
+from . import spilling
 
 Found = dict[int, str | None]  # source row number to what was found there
 # Noncharacters, which no text should contain: one that a piece lacks stands in it for bytes that are no UTF-8.
@@ -44,18 +45,28 @@ def joined(pieces: Iterable[Piece]) -> tuple[pl.DataFrame, dict[str, Found]]:
     """All rows of the pieces, with the columns of all of them, and their faults by row of the whole."""
     frames: list[pl.DataFrame] = []
     faults: dict[str, Found] = {}
-    rows = 0
+    spill = spilling.Spill()
+    rows = held = 0
     for piece in pieces:
         frame, found = _readable(piece)
         for code, one in found.items():
             faults.setdefault(code, {}).update({rows + row: value for row, value in one.items()})
         frames.append(frame)
         rows += frame.height
+        held += int(frame.estimated_size())
+        if held > spilling.IN_MEMORY:
+            spill.add(_one_below_the_other(frames))
+            frames, held = [], 0
+    if spill.rows and frames:
+        spill.add(_one_below_the_other(frames))
+    return spill.frame() if spill.rows else _one_below_the_other(frames), faults
+
+
+def _one_below_the_other(frames: list[pl.DataFrame]) -> pl.DataFrame:
     if not frames:
-        return pl.DataFrame(), faults
-    if all(frame.columns == frames[0].columns for frame in frames):
-        return pl.concat(frames, rechunk=False), faults
-    return pl.concat(frames, how="diagonal", rechunk=False), faults
+        return pl.DataFrame()
+    alike = all(frame.columns == frames[0].columns for frame in frames)
+    return pl.concat(frames, how="vertical" if alike else "diagonal", rechunk=False)
 
 
 def _readable(piece: Piece) -> tuple[pl.DataFrame, dict[str, Found]]:

@@ -23,7 +23,7 @@ from .columns import (
 )
 from .downloads import Downloads
 from .event_words import EventWords, squeezed
-from .guessing import SYNONYMS, plain, sample
+from .guessing import SAMPLE, SYNONYMS, plain, sample, spread
 from .headlines import Span, no_events, no_text
 from .images import ImageLimits
 from .intake import Intake, Overrides, ReadResult, Window
@@ -36,6 +36,7 @@ from .transforms import Origin, is_nobody
 from .validation import Step
 from .variants import name_products
 
+SORTED = 2_000_000  # events that are sorted at once
 # Columns of these names say of orders which, when or in what state they are.
 ORDERS = re.compile(
     r"(order|invoice|basket|transaction|increment)[ _]?(id|no|number|date|status|purchase)", re.IGNORECASE
@@ -325,10 +326,7 @@ def _finish_events(
     intake.add("missing_item_id", missing, "the event names no item; give it an item_id.", column="item_id")
     remedies = _check_items(intake, item_ids, attributes, returned)
     rows = len(returned)
-    # Rows that stay, sorted by user, time and position; ties keep file order.
-    keys = ["user_id", "timestamp", "position"]
-    table = pl.DataFrame([intake.columns[name].alias(name) for name in keys]).with_row_index("row")
-    order = table.filter(~intake.dropped).sort(keys, maintain_order=True, nulls_last=True)["row"]
+    order = _order(intake)
     intake.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
     intake.steps.append(Step("rows with problems left out", intake.steps[-1].rows_out, len(order)))
     if len(order) == 0:
@@ -336,8 +334,24 @@ def _finish_events(
     intake.report(len(order)).raise_if_errors()
     # Attributes are the heaviest column: they are built last, in the final order, so that they are never copied.
     intake.take(order)
-    intake.add_attributes()
+    intake.add_attributes(order)
     return intake.finish(intake.frame(), window=window)
+
+
+def _order(intake: Intake) -> pl.Series:
+    """Rows that stay, by user, time and position; ties keep file order. Sorting one range of users at a time."""
+    keys = ["user_id", "timestamp", "position"]
+    table = pl.DataFrame([intake.columns[name].alias(name) for name in keys]).with_row_index("row")
+    users = intake.columns["user_id"]
+    some = spread(users.filter(~intake.dropped), SAMPLE).sort()
+    bounds = some.gather_every(max(1, len(some) * SORTED // max(1, len(users)))).unique(maintain_order=True)[1:]
+    parts = []
+    for first, end in zip([None, *bounds], [*bounds, None], strict=True):
+        part = ~intake.dropped
+        part = part if first is None else part & (users >= first)
+        part = part if end is None else part & (users < end)
+        parts.append(table.filter(part).sort(keys, maintain_order=True, nulls_last=True)["row"])
+    return pl.concat(parts)
 
 
 def _check_items(

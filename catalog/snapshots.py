@@ -21,6 +21,7 @@ SCHEMA_VERSION = 1
 DATA_FILE = "data.parquet"
 MANIFEST_FILE = "manifest.json"
 HASH_CHUNK = 250_000  # rows at a time; part of the definition of the hash
+JOINED = 10_000  # texts that are joined at once; no part of it
 
 SnapshotKind = Literal["items", "events", "sessions"]
 
@@ -78,7 +79,8 @@ def _bytes_of(column: pl.Series) -> Iterator[bytes]:
     values, dtype = column.drop_nulls(), column.dtype
     if dtype == pl.String:
         yield values.str.len_bytes().to_numpy().astype("<u4").tobytes()
-        yield str(values.str.join("").item() or "").encode() if len(values) else b""
+        for start in range(0, len(values), JOINED):
+            yield str(values.slice(start, JOINED).str.join("").item()).encode()
     elif isinstance(dtype, pl.List):
         lengths = values.list.len()
         yield lengths.to_numpy().astype("<u4").tobytes()

@@ -24,6 +24,7 @@ from .layout import Layout
 from .markup import read_page, read_xml
 from .opening import PACKINGS, PARQUET, Content, brief, open_content
 from .pieces import ENCODING_REMEDY, Found
+from .spilling import filtered
 
 DELIMITED = (".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".item", ".user", ".link")
 JSON = (".jsonl", ".ndjson", ".json")
@@ -242,7 +243,7 @@ def _delimited(content: Content, layout: Layout) -> Table:
         blank = frame.select(pl.all_horizontal(pl.all().is_null())).to_series()
         faulty = pl.Series([row for found in faults.values() for row in found], dtype=pl.UInt32)
         kept = ~blank | rows.is_in(faulty.implode())
-        frame, rows = frame.filter(kept), rows.filter(kept)
+        frame, rows = filtered(frame, kept), rows.filter(kept)
         frame = tidied(frame, beginning)
         if is_underline(frame):
             beginning.notes.append("the line below the header only underlines it and was left out")

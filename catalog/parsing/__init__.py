@@ -4,6 +4,7 @@ A parser returns its values and a mask of the rows that held something it could 
 """
 
 from .attributes import attributes, is_bytes
+from .chunks import piecewise, repeated
 from .currencies import ASSUMED, assumptions, code_of, currency_codes
 from .lists import Lists, lists, paths, pictures, string_lists
 from .nested import Plain, shown
@@ -38,6 +39,8 @@ __all__ = [
     "numbers",
     "paths",
     "pictures",
+    "piecewise",
+    "repeated",
     "shown",
     "string_lists",
     "text",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ..schema import ATTRIBUTES
+from ..spilling import let_go
 from .markup import strip_markup
 from .nested import NAMES, ShapelessError, decode, filled, flat, joined, keyed, looks_nested
 from .texts import texts, without_null_words
 
 CHUNK = 100_000  # rows at a time, which bounds the memory of the longest tables
+GATHERED = 10 * CHUNK  # rows that are brought into their order at once
 # Fields of a pair: [{"name": "Colour", "value": "red"}].
 KEYS = ("key", "name", "attribute", "label", "code", "k", "attributename", "attributecode")
 VALUES = ("value", "values", "val", "v", "options", "option", "text", "attributevalue")
@@ -29,20 +32,28 @@ class Attributes(NamedTuple):
     left_out: tuple[str, ...] = ()  # columns of bytes, which say nothing in words
 
 
-def attributes(frame: pl.DataFrame, columns: Sequence[str], given: pl.Series | None, height: int) -> Attributes:
-    """(height,) the columns as one list of key and value per row, nulls left out; `given` attributes come first."""
+def attributes(
+    frame: pl.DataFrame, columns: Sequence[str], given: pl.Series | None, height: int, order: pl.Series | None = None
+) -> Attributes:
+    """(height,) the columns as one list of key and value per row, nulls left out; `given` attributes come first.
+
+    Of the rows in `order`, of all in their own where it is not given.
+    """
     bytes_only = tuple(name for name in columns if is_bytes(frame[name]))
     names = [name for name in columns if name not in bytes_only]
     objects = [name for name in names if _holds_objects(frame[name])]
     plain = [name for name in names if name not in objects]
     own = pl.Series([[]], dtype=ATTRIBUTES).new_from_index(0, height)
     if plain:
-        parts = [_chunk(frame.slice(start, CHUNK), plain) for start in range(0, height, CHUNK)]
-        own = pl.concat(parts) if parts else pl.Series(dtype=ATTRIBUTES)
+        every = _Keys.of(plain, min(height, CHUNK))
+        parts = [_chunk(columns, every) for columns in _chunks(frame, plain, order, height)]
+        own = pl.concat(parts, rechunk=False) if parts else pl.Series(dtype=ATTRIBUTES)
     taken = set(columns)
-    pairs = {"own": own, **{f"object {name}": _pairs(frame[name], name, taken - {name}) for name in objects}}
+    pairs = {"own": own}
+    for name in objects:
+        pairs[f"object {name}"] = _pairs(_rows(frame[name], order, 0, height), name, taken - {name})
     if given is not None:
-        pairs = {"given": _pairs(given, "attributes", set()), **pairs}
+        pairs = {"given": _pairs(_rows(given, order, 0, height), "attributes", set()), **pairs}
     if len(pairs) == 1:
         return Attributes(own, bytes_only)
     joint = pl.DataFrame(pairs).select(pl.concat_list(pl.all().fill_null([])).alias("joint"))["joint"]
@@ -72,17 +83,56 @@ def _holds_objects(column: pl.Series) -> bool:
     )
 
 
-def _chunk(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+def _rows(column: pl.Series, order: pl.Series | None, start: int, height: int) -> pl.Series:
+    let_go()
+    return column.slice(start, height) if order is None else column.gather(order.slice(start, height))
+
+
+def _chunks(
+    frame: pl.DataFrame, names: Sequence[str], order: pl.Series | None, height: int
+) -> Iterator[list[pl.Series]]:
+    """The columns of these names, cut into chunks."""
+    for start in range(0, height, GATHERED):
+        columns = [_rows(frame[name], order, start, GATHERED) for name in names]
+        for at in range(0, len(columns[0]), CHUNK):
+            yield [column.slice(at, CHUNK) for column in columns]
+
+
+class _Keys(NamedTuple):
+    """The keys of rows that lack no value, which all chunks of such rows share."""
+
+    names: Sequence[str]
+    keys: pa.Array  # of a chunk, row by row
+    offsets: pa.Array  # where each row begins
+
+    @classmethod
+    def of(cls, names: Sequence[str], rows: int) -> _Keys:
+        columns = np.tile(np.arange(len(names)), rows)
+        return cls(names, _arrow(_named(names, columns)), pa.array(np.arange(rows + 1, dtype=np.int64) * len(names)))
+
+
+def _named(names: Sequence[str], columns: NDArray[np.int64]) -> pl.Series:
+    return pl.Series(list(names), dtype=pl.String).gather(columns)
+
+
+def _arrow(column: pl.Series) -> pa.Array:
+    return column.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
+
+
+def _chunk(columns: Sequence[pl.Series], every: _Keys) -> pl.Series:
     """Gathers row by row from the stacked columns: twenty times faster than building a struct per cell."""
-    height, width = frame.height, len(columns)
-    cells = [texts(frame[name], markup=True).values for name in columns]
+    height, width = len(columns[0]), len(columns)
+    cells = [texts(column, markup=True).values for column in columns]
     full = np.stack([cell.is_not_null().to_numpy() for cell in cells], axis=1)  # (rows, columns)
     row, column = np.divmod(np.flatnonzero(full.ravel()), width)
-    values = pl.concat([cell.alias("value") for cell in cells]).gather(column * height + row)
-    keys = pl.Series("key", list(columns), dtype=pl.String).gather(column)
-    pairs = pl.DataFrame([keys, values]).to_struct().to_arrow()
-    offsets = np.concatenate([[0], np.cumsum(full.sum(axis=1))]).astype(np.int64)
-    lists = pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), pairs))
+    values = _arrow(pl.concat([cell.alias("value") for cell in cells]).gather(column * height + row))
+    if full.all():
+        keys, offsets = every.keys.slice(0, height * width), every.offsets.slice(0, height + 1)
+    else:
+        keys = _arrow(_named(every.names, column))
+        offsets = pa.array(np.concatenate([[0], np.cumsum(full.sum(axis=1))]).astype(np.int64))
+    pairs = pa.StructArray.from_arrays([keys, values], ["key", "value"])
+    lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, pairs))
     return pl.Series(lists, dtype=ATTRIBUTES) if isinstance(lists, pl.Series) else pl.Series(dtype=ATTRIBUTES)
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from .absent import is_absent
+from .chunks import piecewise
 
 # Keys, in letters and digits only, under which an object keeps what it is called; the first that is filled counts.
 NAMES = ("name", "title", "label", "displayname", "text", "value", "content", "amount")
@@ -54,15 +55,15 @@ def plain(column: pl.Series, flatten: Flatten | None = None) -> Plain:
     if dtype == pl.Binary:
         return _from_bytes(column)
     if isinstance(dtype, pl.Duration):
-        return _stripped(column.dt.to_string("iso"))
+        return _as_plain(column.dt.to_string("iso"))
     if is_plain_list(dtype) and flatten is flat:
         lists = column.cast(pl.List(pl.String), strict=False).list.eval(pl.element().str.strip_chars())
         lists = lists.list.eval(pl.element().filter(pl.element() != ""))
         # A list of sentences reads on, a list of words is told apart by semicolons.
-        return _stripped(lists.list.join("; ", ignore_nulls=True).str.replace_all(r"([.!?…。]); ", "$1 "))
+        return _as_plain(lists.list.join("; ", ignore_nulls=True).str.replace_all(r"([.!?…。]); ", "$1 "))
     if dtype.is_nested() or dtype == pl.Object:
         return _flattened(column.to_list(), flatten)
-    return _stripped(column.cast(pl.String, strict=False))
+    return _as_plain(column.cast(pl.String, strict=False))
 
 
 def shown(column: pl.Series) -> pl.Series:
@@ -78,18 +79,22 @@ def is_plain_list(dtype: pl.DataType) -> bool:
     return isinstance(inner, pl.DataType) and (inner == pl.String or inner.is_numeric())
 
 
-def _stripped(strings: pl.Series) -> Plain:
-    stripped = strings.str.strip_chars()
-    stripped = stripped.set((stripped == "").fill_null(False), None)
-    return Plain(stripped, pl.repeat(False, len(stripped), dtype=pl.Boolean, eager=True))
+def stripped(strings: pl.Series) -> pl.Series:
+    """Text without surrounding spaces, null where nothing is left."""
+    found = strings.str.strip_chars()
+    return found.set((found == "").fill_null(False), None)
+
+
+def _as_plain(strings: pl.Series) -> Plain:
+    return Plain(piecewise(strings, stripped), pl.repeat(False, len(strings), dtype=pl.Boolean, eager=True))
 
 
 def _from_text(column: pl.Series, flatten: Flatten) -> Plain:
-    stripped = _stripped(column)
-    strings = stripped.values
+    whole = _as_plain(column)
+    strings = whole.values
     shaped = looks_nested(strings)
     if not shaped.any():
-        return stripped
+        return whole
     cells = strings.filter(shaped).unique()
     found, bad = _flattened([decode(cell) for cell in cells], flatten)
     values = strings.replace_strict(cells, found, default=strings, return_dtype=pl.String)
@@ -98,7 +103,7 @@ def _from_text(column: pl.Series, flatten: Flatten) -> Plain:
 
 def _from_bytes(column: pl.Series) -> Plain:
     try:
-        return _stripped(column.cast(pl.String))
+        return _as_plain(column.cast(pl.String))
     except pl.exceptions.PolarsError:
         return _flattened(column.to_list(), flat)
 

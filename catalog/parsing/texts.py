@@ -8,8 +8,9 @@ from typing import NamedTuple
 import polars as pl
 
 from .absent import EXACT_WORDS, LONGEST, NULL_WORDS
+from .chunks import piecewise, repeated
 from .markup import strip_markup
-from .nested import Flatten, flat_id, plain
+from .nested import Flatten, flat_id, plain, stripped
 
 ODD = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u0080-\u009f\ufeff]"
 # What Windows-1252 puts where Unicode has control characters.
@@ -42,7 +43,7 @@ class Texts(NamedTuple):
 
 def nulls(height: int) -> pl.Series:
     """A column of text with nothing in it."""
-    return pl.Series([None], dtype=pl.String).new_from_index(0, height)
+    return repeated(None, pl.String(), height)
 
 
 def texts(column: pl.Series, *, markup: bool = False, flatten: Flatten | None = None) -> Texts:
@@ -52,20 +53,21 @@ def texts(column: pl.Series, *, markup: bool = False, flatten: Flatten | None = 
         return Texts(strings.set(column.is_nan().fill_null(False), None), bad, {})
     if not (column.dtype.is_nested() or column.dtype in TEXTUAL):
         return Texts(strings, bad, {})
-    strings = normalised(strings)
-    if markup:
-        strings = strip_markup(strings)
-        strings = strings.set((strings == "").fill_null(False), None)
+    strings = piecewise(strings, _without_markup if markup else normalised)
     strings, absent = without_null_words(strings)
     return Texts(strings, bad, absent)
+
+
+def _without_markup(strings: pl.Series) -> pl.Series:
+    strings = strip_markup(normalised(strings))
+    return strings.set((strings == "").fill_null(False), None)
 
 
 def text(column: pl.Series) -> pl.Series:
     """Any column as text without surrounding spaces, lists and objects in JSON as they stand; empty becomes null."""
     if column.dtype != pl.String:
         return texts(column).values
-    stripped = column.str.strip_chars()
-    return without_null_words(normalised(stripped.set((stripped == "").fill_null(False), None)))[0]
+    return without_null_words(piecewise(column, lambda piece: normalised(stripped(piece))))[0]
 
 
 def normalised(strings: pl.Series) -> pl.Series:
@@ -90,7 +92,7 @@ def without_null_words(strings: pl.Series) -> tuple[pl.Series, dict[str, int]]:
     counts = found.value_counts(sort=True)
     words = counts[counts.columns[0]]
     absent = dict(zip(words.to_list(), counts["count"].to_list(), strict=True))
-    return strings.set(strings.is_in(words.implode()).fill_null(False), None), absent
+    return piecewise(strings, lambda piece: piece.set(piece.is_in(words.implode()).fill_null(False), None)), absent
 
 
 class Ids(NamedTuple):
@@ -117,7 +119,7 @@ def ids(column: pl.Series) -> Ids:
     if column.dtype == pl.String or column.dtype.is_decimal():
         floats = values.str.contains(r"^-?\d+\.0+$")
         if floats.any() and values.str.contains(r"^-?\d+(?:\.0+)?$").all():
-            values = values.str.replace(r"\.0+$", "")
+            values = piecewise(values, lambda piece: piece.str.replace(r"\.0+$", ""))
     marked = (values.str.starts_with("'") & ~values.str.ends_with("'")).fill_null(False)
     if marked.any():
         # The mark of a spreadsheet for text.

@@ -13,6 +13,7 @@ import polars as pl
 from ...errors import UsageError
 from ..layout import TimeUnit
 from ..schema import TIMESTAMP, TimeKind
+from .chunks import piecewise
 from .texts import texts
 from .written_times import iso_moments, reorder, zoned
 
@@ -123,7 +124,7 @@ def timestamps(
     else:
         strings = texts(column).values
         # What databases write where no date is known.
-        strings = strings.set(strings.str.contains(r"^0000-00-00").fill_null(False), None)
+        strings = piecewise(strings, lambda piece: piece.set(piece.str.contains(r"^0000-00-00").fill_null(False), None))
         given = strings.is_not_null()
         read = _textual(strings, date_format, time_unit, now)
     if time_unit == "order":
@@ -151,14 +152,14 @@ def _textual(strings: pl.Series, date_format: str | None, time_unit: TimeUnit | 
     if date_format is not None:
         return _formatted(strings, date_format)
     whole = strings.cast(pl.Int64, strict=False)
-    floats = strings.str.replace(r"^(\d+),(\d+)$", "$1.$2").cast(pl.Float64, strict=False)
+    floats = piecewise(strings, _as_floats)
     # Rows that are plain numbers are read as numbers.
     if whole.null_count() == strings.null_count():
         return _from_numbers(whole, time_unit, now)
     if floats.null_count() <= (len(strings) + strings.null_count()) // 2:
         read = _from_numbers(floats, time_unit, now)
         return read._replace(note=_coarse(strings) or read.note)
-    found = iso_moments(strings)
+    found = piecewise(strings, iso_moments)
     other = found.is_null() & strings.is_not_null()
     if not other.any():
         return _Read(found)
@@ -170,6 +171,10 @@ def _textual(strings: pl.Series, date_format: str | None, time_unit: TimeUnit | 
     # Of a few cells in doubt the other ones say nothing, so they are only unreadable themselves.
     doubt = written.doubt if 2 * left > len(strings) - strings.null_count() else None
     return _Read(found, form=" and ".join(forms), doubt=doubt)
+
+
+def _as_floats(strings: pl.Series) -> pl.Series:
+    return strings.str.replace(r"^(\d+),(\d+)$", "$1.$2").cast(pl.Float64, strict=False)
 
 
 def _coarse(strings: pl.Series) -> str | None:
