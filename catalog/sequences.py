@@ -84,6 +84,11 @@ class Sequences:
         """(N,) number of events of each item."""
         return np.bincount(self.items, minlength=self.n_items).astype(np.int64)
 
+    def first_counts(self) -> IntArray:
+        """(N,) number of users whose first event is on each item."""
+        own = self.by_user()
+        return np.bincount(own.items[own.offsets[:-1]], minlength=self.n_items).astype(np.int64)
+
     @property
     def n_events(self) -> int:
         """Events in all sequences, E."""

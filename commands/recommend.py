@@ -33,8 +33,9 @@ HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "c
 def recommend(
     call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool, diversity: float
 ) -> None:
-    """Recommend items after a session or to a user; with neither, what is popular or new.
+    """Recommend items after a session or to a user; with neither, what is popular with newcomers or new.
 
+    A user who has no session here but events in other categories is shown the same, and where they are known is said.
     Items of one text, one picture or one group id are one product, which is shown once while there are others.
     """
     if session is not None and user is not None:
@@ -59,12 +60,17 @@ def recommended(result: Recommendations) -> str:
     if not any(item["pinned"] for item in result.items):
         used = [name for name in used if name != "pinned"]
     rows = [[item[name] for name in used] for item in result.items]
-    return "\n".join([*answered(result), "", table(used or HEADERS, rows)])
+    lines = answered(result)
+    if result.known_from:
+        known = ", ".join(f"{own.domain} ({own.events} events)" for own in result.known_from)
+        lines.append(f"The shopper is known from {known}; that has no part in this list.")
+    return "\n".join([*lines, "", table(used or HEADERS, rows)])
 
 
 def answered(result: Answer) -> list[str]:
     """Who answers, after what, and under which rules."""
-    lines = [f"Served by {result.served_by}, items of the session are {result.seen_items}."]
+    session = f"items of the session are {result.seen_items}" if result.session else "for there is no session here"
+    lines = [f"Served by {result.served_by}, {session}."]
     lines += [f"  after {event['item_id']}  {event['title']}" for event in result.session]
     if result.unknown:
         lines.append(f"Unknown items left out: {', '.join(result.unknown)}.")

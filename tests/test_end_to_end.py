@@ -55,6 +55,7 @@ promote lamps:1 --reason better
 history lamps
 launch refresh lamps
 recommend lamps --session {item},oak -k 3 --exclude-seen
+recommend mugs --user user-0000 -k 3
 similar lamps {item} -k 3
 explain lamps --session {item} -k 3
 explain index:lamps/2 --session {item} --item {item}
@@ -175,9 +176,11 @@ def test_a_category_from_files_to_rollback(journey: Journey) -> None:
     assert 0.0 < measured["metrics"]["all"]["ndcg@10"] < 1.0
     assert measured["metrics"]["cold"]["ndcg@10"] >= 0.0
     assert (measured["n_users"], measured["protocol"]["name"]) == (60, "leave-one-out")
-    answer = journey.one("recommend")
+    answer, newcomer = journey.all("recommend")
     assert (answer["served_by"], answer["unknown"], len(answer["items"])) == ("lamps:1", ["oak"], 3)
     assert journey.item not in {item["item_id"] for item in answer["items"]}
+    assert (newcomer["served_by"], len(newcomer["items"])) == ("newest", 3)
+    assert [own["domain"] for own in newcomer["known_from"]] == ["lamps"]
     moves = [(move["action"], move["to_ref"]) for move in journey.one("history")["history"]]
     first, second = "release:lamps/1", "release:lamps/2"
     assert moves == [("promote", first), ("promote", second), ("rollback", first), ("promote", second)]

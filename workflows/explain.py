@@ -110,15 +110,14 @@ def explain(
     from ..spokes.explain import explain_scores
 
     if not session and user is None:
-        raise UsageError(
-            "Without a session the list is what is popular or new, which no event explains; name the items that were "
-            "looked at (--session A,B,C), or a known shopper (--user ID)."
-        )
+        raise _nothing_to_explain()
     recommender = Recommender(context, ref)
+    history, _ = recommender.history(session, user)
+    if not len(history):
+        raise _nothing_to_explain()
     asked = [recommender.row(item) for item in dict.fromkeys(items)]
     answer = recommender.recommend(session, user, k, exclude_seen)
     listed = {recommender.row(item["item_id"]): item for item in answer.items}
-    history, _ = recommender.history(session, user)
     rows = np.array(asked or list(listed), dtype=np.int64)  # (K,)
 
     spoke, vectors = recommender.loaded.spoke, recommender.vectors
@@ -157,6 +156,13 @@ def explain(
     # The explanation is an answer too, and must say the same of itself as the list that it explains.
     own = {field: getattr(answer, field) for field in Answer.__dataclass_fields__}
     return Explanation(**own, weights=weights.model_dump(), attention=attention, items=found, notes=notes)
+
+
+def _nothing_to_explain() -> UsageError:
+    return UsageError(
+        "Without a session the list is what is popular with newcomers or new, which no event explains; name the items "
+        "that were looked at (--session A,B,C), or a shopper who has a session in this category (--user ID)."
+    )
 
 
 def _attention(

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from ..arrays import BoolArray, FloatArray, IntArray
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from ..results import Record
 from .diversity import duplicate_groups, first_of_each, spread_out
 from .indexes import index_of, load_index
 from .models import prepare
+from .newcomers import Elsewhere, Ranking, known_elsewhere, other_event_tables, rank_for_newcomers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..catalog.sequences import History
-    from ..registry.records import IndexRecord, SnapshotRecord
+    from ..registry.records import DomainRecord, IndexRecord, SnapshotRecord
     from .context import Context
     from .datasets import Dataset
 
@@ -42,7 +43,8 @@ class Answer(Record):
 
     ref: str  # what was asked
     index: str  # index version that answered
-    served_by: str  # spoke or hub version behind it; `popularity` or `newest` where nothing is known of the shopper
+    # Spoke or hub version behind it; without a session `newcomer-popularity`, or `newest` where there is none.
+    served_by: str
     session: Sequence[Mapping[str, Any]]  # items that the answer rests on, oldest first
     unknown: Sequence[str]  # items of the session that the index does not know
     seen_items: str  # `ranked` or `excluded`
@@ -53,6 +55,7 @@ class Answer(Record):
 class Recommendations(Answer):
     """A ranked list: items with title, score and what is shown of a product, cold ones and pinned ones marked."""
 
+    known_from: Sequence[Elsewhere]  # categories that know a shopper who has no session in this one
     items: Sequence[Mapping[str, Any]]
 
 
@@ -92,7 +95,7 @@ class Recommender:
         self._available: BoolArray = self.shown["available"].to_numpy().astype(np.bool_)
         self._open: BoolArray = self._available & ~self._rules.hidden
         self._row_of = {item: row for row, item in enumerate(self.item_ids)}
-        self._of_user = lru_cache(KEPT_HISTORIES)(self._read_history)
+        self._of_user = lru_cache(KEPT_HISTORIES)(self._read_user)
         self._lock = Lock()  # around what is read once, at the first question that needs it
 
     @property
@@ -107,13 +110,16 @@ class Recommender:
         return self._row_of[item]
 
     def history(self, session: Sequence[str] = (), user: str | None = None) -> tuple[History, list[str]]:
-        """A session's known items, oldest first, or a shopper's events, and the items that are unknown."""
+        """A session's known items, oldest first, or a shopper's events, and the items that are unknown.
+
+        Empty for a shopper who is known from other categories alone.
+        """
         from ..catalog.sequences import History
 
         if user is not None:
             if session:
                 raise UsageError("A session and a user were both given; ask for one of them.")
-            return self._of_user(user), []
+            return self._of_user(user)[0], []
         rows = np.array([self._row_of[item] for item in session if item in self._row_of], dtype=np.int64)
         if len(session) and not len(rows):
             raise NotFoundError(
@@ -147,14 +153,16 @@ class Recommender:
     ) -> Recommendations:
         """The `k` items to show after a session (item ids, oldest first), or to a known shopper.
 
-        One product is shown once, as long as there are others. `diversity`, from 0 to 1, trades score for difference.
+        Without a session, or to a shopper known from other categories alone, it is what is popular with newcomers, or
+        what is new; a user id that no category knows is a NotFoundError. One product is shown once, as long as there
+        are others. `diversity`, from 0 to 1, trades score for difference.
         """
         _check_k(k)
         if not 0 <= diversity <= 1:
             raise UsageError(f"A diversity of {diversity:g} was asked for; give a number from 0 to 1.")
         history, unknown = self.history(session, user)
         if not len(history):
-            return self._without_session(k)
+            return self._without_session(k, [] if user is None else self._of_user(user)[1])
         # The model is given the (T, D) vectors of the session, not those of the catalog.
         own, vectors = replace(history, items=np.arange(len(history))), self.vectors[history.items]
         query = self.loaded.spoke.embed_sessions(vectors, [own], exclude_seen=exclude_seen)[0]  # (D,)
@@ -181,16 +189,16 @@ class Recommender:
         found = list(islice(self._listed(self._ranked(query, k, self.allowed([row])), []), k))
         return self._answer(found, [row], [], True, self.loaded.record.model)
 
-    def _without_session(self, k: int) -> Recommendations:
-        """What to show before anything is known of a shopper."""
+    def _without_session(self, k: int, known_from: Sequence[Elsewhere]) -> Recommendations:
+        """What to show before anything is known of a shopper here."""
         with self._lock:
-            scores, name = self._popularity
-        allowed = self.allowed([])
+            ranking = self._for_newcomers
+        scores, allowed = ranking.scores, self.allowed([])
         pinned = self._pin(allowed, k)
         order = np.argsort(-scores, kind="stable")  # (N,)
         ranked = self._listed(((row, float(scores[row])) for row in order[allowed[order]].tolist()), pinned)
         found = [*((row, float(scores[row])) for row in pinned), *islice(ranked, k - len(pinned))]
-        return self._answer(found, [], [], False, name, pinned)
+        return self._answer(found, [], [], False, ranking.name, pinned, known_from)
 
     def _listed(
         self, ranked: Iterable[tuple[int, float]], shown: Sequence[int], diversity: float = 0.0
@@ -228,50 +236,38 @@ class Recommender:
                 return
             given, k = len(found), 2 * k
 
-    def _read_history(self, user: str) -> History:
-        """A shopper's item rows, oldest first, with what is known of the events."""
-        from ..catalog.sessions import why_none
+    def _read_user(self, user: str) -> tuple[History, list[Elsewhere]]:
+        """A shopper's item rows, oldest first, with what is known of the events; without any, who else knows them."""
+        from ..catalog.sequences import History
         from ..catalog.snapshots import read_user_events
-        from .datasets import session_settings, user_sequences
+        from .datasets import user_sequences
 
-        if self._events is not None:
-            with self._lock:
-                folder = self._event_table
+        with self._lock:
+            folder = self._event_table
+        if self._events is not None and folder is not None:
             found = user_sequences(folder, self.dataset.domain, self._events, self.dataset.items["item_id"], user)
             if len(found):
-                return found.by_user().history(0)
-            if events := read_user_events(folder, user).height:
-                name, settings = self.dataset.domain.name, session_settings(self.dataset.domain)
-                mode = "per_user" if settings.mode == "per_user" else "gap"
-                raise NotFoundError(
-                    f"User {user!r} has {events} events in {name} but no session: {why_none(mode, settings)}; change "
-                    f"it with `hubspoke data ingest {name} --sessions MODE`, or pass --session instead."
-                )
-        raise NotFoundError(f"User {user!r} has no session in {self.dataset.domain.name}; pass --session instead.")
+                return found.by_user().history(0), []
+        with self._lock:
+            others = self._other_tables
+        if known_from := known_elsewhere(others, user):
+            return History(np.zeros(0, dtype=np.int64)), known_from
+        events = 0 if folder is None else read_user_events(folder, user).height
+        raise NotFoundError(_why_unknown(self.dataset.domain, user, events))
 
     @cached_property
-    def _event_table(self) -> Path:
+    def _event_table(self) -> Path | None:
         from .datasets import table_folder
 
-        assert self._events is not None
-        return table_folder(self._context, self._events)
+        return None if self._events is None else table_folder(self._context, self._events)
 
     @cached_property
-    def _popularity(self) -> tuple[DoubleArray, str]:
-        """(N,) events of each item, or how new it is where nobody bought yet, and which of the two."""
-        from .datasets import load_sequences, read_table
+    def _other_tables(self) -> list[tuple[str, Path]]:
+        return other_event_tables(self._context, self.dataset.domain.name)
 
-        own, snapshot = self.dataset.domain, self.dataset.item_snapshot
-        if self._events is not None:
-            ids = read_table(self._context, snapshot)["item_id"]
-            sequences, _, _ = load_sequences(self._context, own, snapshot, self._events, ids)
-            count_of = dict(zip(ids.to_list(), sequences.item_counts().tolist(), strict=True))
-            counts = np.array([count_of[item] for item in self.item_ids], dtype=float)
-            if counts.any():
-                return counts, "popularity"
-        created = self.shown["created_at"].dt.timestamp("ms").fill_null(0).to_numpy() / 1000.0
-        # Catalogs without dates keep their order.
-        return created if created.any() else np.arange(len(created), 0, -1, dtype=float), "newest"
+    @cached_property
+    def _for_newcomers(self) -> Ranking:
+        return rank_for_newcomers(self._context, self.dataset, self._events, self.shown)
 
     def _answer(
         self,
@@ -281,6 +277,7 @@ class Recommender:
         excluded: bool,
         by: str,
         pinned: Sequence[int] = (),
+        known_from: Sequence[Elsewhere] = (),
     ) -> Recommendations:
         shown = zip(self.describe([row for row, _ in found]), found, strict=True)
         return Recommendations(
@@ -291,6 +288,7 @@ class Recommender:
             unknown=list(unknown),
             seen_items="excluded" if excluded else "ranked",
             rules=self.rules_ref,
+            known_from=list(known_from),
             items=[
                 {"rank": rank, **about, "score": round(score, 6), "cold": bool(self.cold[row]), "pinned": row in pinned}
                 for rank, (about, (row, score)) in enumerate(shown, 1)
@@ -341,3 +339,21 @@ def _catalogs(context: Context, record: IndexRecord, item_ids: Sequence[str]) ->
 def _check_k(k: int) -> None:
     if k < 1:
         raise UsageError(f"{k} recommendations were asked for; ask for at least one.")
+
+
+def _why_unknown(domain: DomainRecord, user: str, events: int) -> str:
+    """Why there is nothing to go by, with the remedy."""
+    from ..catalog.sessions import why_none
+    from .datasets import session_settings
+
+    if not events:
+        return (
+            f"User {user!r} has no session in {domain.name} and no event in any other category; check the id, or pass "
+            "--session instead."
+        )
+    settings = session_settings(domain)
+    mode = "per_user" if settings.mode == "per_user" else "gap"
+    return (
+        f"User {user!r} has {events} events in {domain.name} but no session: {why_none(mode, settings)}; change it "
+        f"with `hubspoke data ingest {domain.name} --sessions MODE`, or pass --session instead."
+    )

@@ -33,6 +33,7 @@ def test_build_keeps_order_users_and_rows() -> None:
     assert sequences.user_ids == ("u", "v")
     assert sequences.lengths.tolist() == [2, 1, 3]
     assert sequences.item_counts().tolist() == [1, 1, 3, 1]
+    assert sequences.first_counts().tolist() == [1, 0, 1, 0]  # u begins with a, v with c
     assert sequences.timestamps[1] - sequences.timestamps[0] == 1_000_000
     assert sequences.items.dtype == np.int64
 
@@ -85,7 +86,7 @@ def test_no_sessions() -> None:
     sequences = build_sequences(sessions([]), ITEMS)
     assert len(sequences) == 0
     assert len(sequences.by_user()) == 0
-    assert sequences.item_counts().tolist() == [0, 0, 0, 0]
+    assert sequences.item_counts().tolist() == sequences.first_counts().tolist() == [0, 0, 0, 0]
 
 
 def test_by_user_joins_sessions() -> None:

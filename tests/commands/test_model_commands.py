@@ -12,6 +12,7 @@ from hubspoke.workflows.hubs import EmbedResult
 from hubspoke.workflows.indexes import IndexCheck, IndexResult
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
+from hubspoke.workflows.newcomers import Elsewhere
 from hubspoke.workflows.recommendations import Recommendations
 from hubspoke.workflows.workspace import Workspace
 
@@ -51,6 +52,7 @@ RECOMMENDED = Recommendations(
     unknown=["oak"],
     seen_items="ranked",
     rules=None,
+    known_from=[],
     items=[POT],
 )
 EVALUATED = EvaluationResult(
@@ -131,7 +133,13 @@ def test_recommend_and_similar(garden: Any, stand_in: Any) -> None:
         ["rank", "item_id", "title", "score", "cold"],
         ["1", "pot", "Clay pot", "0.5", "no"],
     ]
-    garden("recommend", "garden", "--user", "ann")
+    newcomer = {"served_by": "newcomer-popularity", "session": [], "unknown": [], "known_from": [Elsewhere("pots", 2)]}
+    recommend.answer = replace(RECOMMENDED, **newcomer)
+    shown = garden("recommend", "garden", "--user", "ann")
+    assert shown.lines[:2] == [
+        ["Served by newcomer-popularity, for there is no session here."],
+        ["The shopper is known from pots (2 events); that has no part in this list."],
+    ]
     garden("similar", "garden:1", "rose")
     asked = [args for _, args, _ in recommend.calls]
     assert asked == [("garden", ["rose", "oak"], None, 3, True, 0.0), ("garden", [], "ann", 10, False, 0.0)]

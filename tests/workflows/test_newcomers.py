@@ -1,0 +1,111 @@
+"""Shoppers without a session: what is popular with newcomers, and shoppers whom other categories know."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hubspoke.catalog.parsing import DAY_US
+from hubspoke.catalog.sequences import Sequences
+from hubspoke.catalog.sessions import SessionSettings
+from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.workflows.newcomers import Elsewhere, newcomer_popularity
+from hubspoke.workflows.recommendations import Recommendations, Recommender
+from hubspoke.workflows.workspace import Workspace
+
+
+def catalog(*items: str) -> pl.DataFrame:
+    return pl.DataFrame({"item_id": items, "title": [f"item {item}" for item in items]})
+
+
+def events(histories: dict[str, str]) -> pl.DataFrame:
+    """A minute between the events of each shopper, an item a letter."""
+    rows = [(user, item, n) for user, items in histories.items() for n, item in enumerate(items)]
+    frame = pl.DataFrame(rows, schema=["user_id", "item_id", "minute"], orient="row")
+    day = pl.datetime(2024, 5, 1, 10, time_zone="UTC") + pl.duration(minutes=pl.col("minute"))
+    return frame.select("user_id", "item_id", timestamp=day)
+
+
+def ids(answer: Recommendations) -> Sequence[str]:
+    return [item["item_id"] for item in answer.items]
+
+
+@pytest.fixture
+def pens(ws: Workspace, tiny_hub: Any) -> Workspace:
+    """The live category pens; mugs and cups, which know eve, and ann, who has a session in pens too."""
+    ws.hub.train(domains=[], config=tiny_hub)
+    # Began with: b 2, a 1. Events: a 3, c 3, b 2, d 1; e has none in a session.
+    ws.domain.add("pens", catalog(*"abcde"), events({"ann": "bca", "bob": "bac", "cid": "acd", "dan": "e"}))
+    ws.domain.add("mugs", catalog(*"xyz"), events({"ann": "xyz", "eve": "zx"}))
+    ws.domain.add("cups", catalog("v"), events({"eve": "v"}), sessions=SessionSettings(min_length=1))
+    ws.domain.add("jars", catalog("w"))
+    ws.promote(str(ws.index.build("hub:1", domain="pens").ref))
+    return ws
+
+
+def test_without_a_session_it_is_what_is_popular_with_newcomers(pens: Workspace) -> None:
+    answer = pens.recommend("pens", k=5)
+    assert (answer.served_by, answer.session, answer.known_from) == ("newcomer-popularity", [], [])
+    # (1 + began) x (1 + events) x (1 + events of the last days), and all events are of one day.
+    products = {"a": 2 * 4 * 4, "b": 3 * 3 * 3, "c": 1 * 4 * 4, "d": 1 * 2 * 2, "e": 1}
+    assert {item["item_id"]: item["score"] for item in answer.items} == pytest.approx(
+        {item: np.log(product) for item, product in products.items()}, abs=1e-6
+    )
+    assert ids(answer) == list(products)
+    assert ids(pens.recommend("pens", k=2)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("time_kind", "products"), [("day", [4, 12]), ("order", [4, 6])])
+def test_the_last_days_count_once_more_where_times_are_real(time_kind: Any, products: list[int]) -> None:
+    # Row 0 and row 1 on day 0, row 1 on day 40: each has one shopper who began with it.
+    days, ends = np.array([0, 0, 40]), np.array([0, 2, 3])
+    sequences = Sequences(np.array([0, 1, 1]), days * DAY_US, ends, np.array([0, 1]), ("u", "v"), 2)
+    np.testing.assert_allclose(newcomer_popularity(sequences, time_kind), np.log(products))
+
+
+def test_a_shopper_known_from_other_categories_is_shown_the_same_and_told_from_where(pens: Workspace) -> None:
+    recommender = Recommender(pens, "pens")
+    answer = recommender.recommend(user="eve", k=3)
+    assert (answer.served_by, answer.session, answer.seen_items) == ("newcomer-popularity", [], "ranked")
+    assert answer.known_from == [Elsewhere("mugs", 2), Elsewhere("cups", 1)]
+    assert answer.items == recommender.recommend(k=3).items
+    # Who has a session here is answered by it.
+    known = recommender.recommend(user="ann", k=3)
+    assert ([item["item_id"] for item in known.session], known.served_by, known.known_from) == (
+        list("bca"),
+        "hub:1",
+        [],
+    )
+    with pytest.raises(UsageError, match="which no event explains"):
+        pens.explain("pens", user="eve")
+
+
+def test_whom_no_category_knows_is_not_found(pens: Workspace) -> None:
+    for user, why in (
+        ("nobody", "'nobody' has no session in pens and no event in any other category; check the id"),
+        ("dan", "'dan' has 1 events in pens but no session"),
+    ):
+        with pytest.raises(NotFoundError, match=why):
+            pens.recommend("pens", user=user)
+    # An archived category is out of use, and so is what it knows.
+    pens.domain.archive("mugs")
+    assert pens.recommend("pens", user="eve").known_from == [Elsewhere("cups", 1)]
+    pens.domain.archive("cups")
+    with pytest.raises(NotFoundError, match="'eve' has no session in pens"):
+        pens.recommend("pens", user="eve")
+
+
+def test_rules_and_availability_hold_for_newcomers(pens: Workspace) -> None:
+    pens.data.ingest("pens", catalog(*"abcde").with_columns(available=pl.col("item_id") != "a"))
+    rules = pens.rules.set("pens", {"pin": ["d"], "hide_items": ["b"]})
+    pens.promote("index:pens/1", rules=rules.ref)
+    answer = pens.recommend("pens", user="eve", k=5)
+    assert [(item["item_id"], item["pinned"]) for item in answer.items] == [("d", True), ("c", False), ("e", False)]
+
+
+def test_before_anybody_bought_here_it_is_what_is_new(pens: Workspace) -> None:
+    pens.promote(str(pens.index.build("hub:1", domain="jars").ref))
+    answer = pens.recommend("jars", user="eve")
+    assert (answer.served_by, ids(answer)) == ("newest", ["w"])
+    assert answer.known_from == [Elsewhere("mugs", 2), Elsewhere("cups", 1)]
