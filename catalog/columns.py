@@ -23,11 +23,15 @@ LISTED_WORDS = 10  # of unknown words, the most frequent
 def add_text(intake: Intake, name: str, markup: bool = False) -> None:
     """Text, without HTML where `markup` is true."""
     raw = _readable(intake, name)
-    values, bad, absent = parsing.texts(raw, markup=markup)
+    values, bad, absent, note = parsing.texts(raw, markup=markup)
     intake.columns[name] = values
     message = f"{name} {{value}} is an object without a name; give one text instead."
     intake.add(f"bad_{name}", bad, message, column=name, values=raw, drop=False)
     note_absent(intake, name, absent)
+    intake.notes += [f"{name}: {note}"] if note else []
+    message = f"{name} {{value}} looks like UTF-8 that was read in another encoding; export it again as UTF-8."
+    wrong = parsing.garbled(values)
+    intake.add(f"garbled_{name}", wrong, message, column=name, values=values, severity="warning", drop=False)
 
 
 def add_ids(intake: Intake, name: str) -> None:
@@ -102,7 +106,8 @@ def add_category_path(intake: Intake) -> None:
     message = "category_path {value} is an object without a name; give a text such as Home > Rugs."
     intake.add("bad_category_path", found.bad, message, column="category_path", values=raw, drop=False)
     if found.several:
-        intake.notes.append(f"category_path: {found.several} rows name several paths; the first of each is read")
+        intake.notes.append(f"category_path: {found.several} rows name several paths; one of each is read")
+    intake.notes += [f"category_path: {found.note}"] if found.note else []
 
 
 def add_time(intake: Intake, name: str, now: datetime | None) -> parsing.Timestamps:

@@ -22,7 +22,7 @@ from .layout import Layout
 from .opening import Content
 from .pieces import Found, Piece, as_utf8, joined, refuse_bad_names
 
-DELIMITERS = (",", ";", "\t", "|", "\x01", "::", "^")  # of equally good ones the first counts
+DELIMITERS = (",", ";", "\t", "|", "\x01", "::", "^", "~")  # of equally good ones the first counts
 # Files with these never quote: a quote in them is one of the text.
 UNQUOTED = ("\x01", "::")
 # Single bytes that stand for a delimiter of several, as long as the text lacks them.
@@ -35,7 +35,8 @@ SUMS = ("total", "totals", "grand total", "subtotal", "sum", "summe", "gesamt", 
 # Lines above a report, as Google Analytics writes them; a single one may be a header whose first name is `# `.
 COMMENTS = re.compile(r"#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?:#(?:[ \t-][^\n]*)?\r?\n(?:[ \t]*\r?\n)*)+")
 EXTRA = "\x00extra"
-UNDERLINE = re.compile(r"[-=+]{3,}:?|:-{2,}:?")
+# A line that is one quoted cell.
+WHOLE = re.compile(r'"((?:[^"]|"")*)"')
 
 
 @dataclass(frozen=True)
@@ -250,6 +251,8 @@ def read_delimited(content: Content, layout: Layout) -> tuple[pl.DataFrame, dict
         frame = pl.DataFrame(schema=dict.fromkeys(beginning.names, pl.String))
     if reader.sums:
         beginning.notes.append(f"{reader.sums} rows that sum up the others were left out")
+    if reader.enclosed:
+        beginning.notes.append(f"{reader.enclosed} rows are quoted as a whole; they were read from inside the quotes")
     if reader.literal:
         beginning.notes.append(f"{reader.literal} rows hold quotes that enclose no cell; these were read as text")
     return frame, faults, beginning
@@ -287,8 +290,13 @@ def _beginning(content: Content, text: str, whole: bool, layout: Layout) -> _Beg
         at = comments.end()
         shown = "; ".join(filter(None, (line.strip("#- \t\r") for line in comments[0].splitlines())))
         notes.append(f"lines above the header were left out: {shown[:200]!r}")
+    inside = _inside_quotes(text[at:])
     if separator is None:
-        separator, _ = find_separator(text[at:], whole, "\t" if content.suffix == ".tsv" else None)
+        separator, _ = find_separator(inside or text[at:], whole, "\t" if content.suffix == ".tsv" else None)
+    if inside and separator in inside.split("\n", 1)[0] and layout.columns is None and layout.header:
+        header = RowReader(Dialect(separator)).read(inside, None, True, 1).cells[0]
+        names, more = column_names([cell or "" for cell in header])
+        return _Beginning(separator, names, at + text[at:].index("\n") + 1, False, [*notes, *more])
     plain, standin = _single(text[at:], separator)
     reader = RowReader(Dialect(standin, separator not in UNQUOTED))
     # One row after the other, as the first ones may be no rows of the table.
@@ -316,6 +324,16 @@ def _beginning(content: Content, text: str, whole: bool, layout: Layout) -> _Beg
     names, more = column_names([cell or "" for cell in cells[titles]])
     end = at + _grown(plain, lines[titles][1], standin, separator)
     return _Beginning(separator, names, end, False, [*notes, *more])
+
+
+def _inside_quotes(text: str) -> str | None:
+    """The first lines without quotes where these enclose each of them as a whole; None where they do not."""
+    lines = text.split("\n", SNIFFED_ROWS)
+    lines = [line.removesuffix("\r") for line in (lines[:-1] if len(lines) > 1 else lines) if line.strip()]
+    inside = [match[1].replace('""', '"') for match in map(WHOLE.fullmatch, lines) if match]
+    if len(inside) < len(lines) or not any(sign in inside[0] for sign in DELIMITERS):
+        return None
+    return "\n".join(inside)
 
 
 def _grown(plain: str, end: int, standin: str, separator: str) -> int:
@@ -369,7 +387,7 @@ class _PieceReader:
         self.names, self.separator = beginning.names, beginning.separator
         self.quoted = beginning.separator not in UNQUOTED
         self.width = len(self.names)
-        self.literal = self.sums = 0
+        self.literal = self.sums = self.enclosed = 0
 
     def pieces(self, blocks: Iterator[bytes]) -> Iterator[Piece]:
         """Rows as soon as they are whole."""
@@ -443,7 +461,8 @@ class _PieceReader:
             # Separators at the end of rows make one more column, of nothing.
             if width > self.width and frame.to_series(self.width).null_count() < frame.height:
                 return None
-            return Piece(frame[:, : self.width].rename(dict(zip(frame.columns, self.names, strict=False))), {}, mark)
+            named = frame[:, : self.width].rename(dict(zip(frame.columns, self.names, strict=False)))
+            return Piece(self._opened(named), {}, mark)
         return None
 
     def _slow(self, data: bytes, final: bool, limit: int | None = None) -> tuple[Piece, int]:
@@ -458,7 +477,25 @@ class _PieceReader:
         used = len(data) if rows.end == len(text) else _after_lines(data, text.count("\n", 0, rows.end))
         faults = {"uneven_row": rows.uneven, "open_quote": rows.unclosed}
         schema = dict.fromkeys(self.names, pl.String)
-        return Piece(pl.DataFrame(rows.cells, schema=schema, orient="row"), faults, mark), used
+        return Piece(self._opened(pl.DataFrame(rows.cells, schema=schema, orient="row")), faults, mark), used
+
+    def _opened(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows that are one quoted cell as the rows that stand in it, where these are as wide as the header."""
+        if self.width < 2 or not self.quoted:
+            return frame
+        first, others = self.names[0], self.names[1:]
+        alone = frame.select(
+            pl.all_horizontal(pl.col(others).is_null()) & pl.col(first).str.contains(self.separator, literal=True)
+        ).to_series()
+        if not alone.fill_null(False).any():
+            return frame
+        reader = RowReader(Dialect(self.separator))
+        cells = [(at, reader.read(frame[first][at], None, True).cells) for at in alone.arg_true()]
+        rows = {at: found[0] for at, found in cells if len(found) == 1 and len(found[0]) == self.width}
+        self.enclosed += len(rows)
+        return frame.with_columns(
+            frame[name].scatter(list(rows), [row[at] for row in rows.values()]) for at, name in enumerate(self.names)
+        )
 
 
 def _after_lines(data: bytes, lines: int) -> int:
@@ -466,37 +503,3 @@ def _after_lines(data: bytes, lines: int) -> int:
     for _ in range(lines):
         at = data.index(b"\n", at) + 1
     return at
-
-
-def tidied(frame: pl.DataFrame, beginning: _Beginning) -> pl.DataFrame:
-    """The table without columns that hold nothing and have no name, or that only count its rows."""
-    gone = [
-        name
-        for number, name in enumerate(frame.columns, start=1)
-        if name == unnamed(number) and frame[name].null_count() == frame.height
-    ]
-    first = frame.columns[0]
-    if first in (unnamed(1), "Unnamed: 0") and frame.width > 1 and first not in gone and frame.height:
-        counted = pl.int_range(frame.height, eager=True).cast(pl.String)
-        if frame[first].equals(counted, check_names=False):
-            gone.append(first)
-            beginning.notes.append("the first column only counts the rows and was left out")
-    for number, name in enumerate(frame.columns, start=1):
-        if name == unnamed(number) and name not in gone:
-            beginning.notes.append(f"the header does not name column {number}; it is called {name!r}")
-    return frame.drop(gone)
-
-
-def sum_row(frame: pl.DataFrame) -> str | None:
-    """The first cell of the last row if that is one of totals below the table."""
-    if frame.height < 3 or frame.width < 2:
-        return None
-    last = frame.row(-1)
-    word = str(last[0] or "").strip().rstrip(":").lower()
-    return str(last[0]) if word in SUMS and None in last[1:] else None
-
-
-def is_underline(frame: pl.DataFrame) -> bool:
-    """Whether the first row only underlines the header, as databases and Markdown print it."""
-    cells = [str(cell) for cell in frame.row(0) if cell] if frame.height else []
-    return len(cells) > 1 and all(UNDERLINE.fullmatch(cell.strip()) for cell in cells)

@@ -17,7 +17,7 @@ from . import parsing
 from .event_words import EventWords
 from .schema import REQUIRED, SCHEMAS, Kind
 from .spilling import let_go
-from .transforms import ALL, RECBOLE, Origin, is_nobody
+from .transforms import ALL, RECBOLE, Origin, as_option, is_nobody
 
 SAMPLE = 1_000  # values that a guess looks at
 MATCHED = 20_000  # ids that are held against the catalog
@@ -31,36 +31,44 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
                     "product_code", "stock_code", "item_code", "article_number", "artikelnummer", "item_number",
                     "product_number", "variant_id", "product", "article", "handle", "ean", "gtin",
                     "artikelnr", "artikel_nummer", "artnr", "art_no", "produktnummer", "modellnummer", "bestellnummer",
-                    "referencia", "codigo", "codice", "codice_articolo", "artikel"),
+                    "referencia", "codigo", "codice", "codice_articolo", "artikel", "reference", "sku_id", "goods_id",
+                    "isbn", "code_article", "code_produit", "codigo_producto", "codice_prodotto", "artikelcode",
+                    "productcode", "kod_produktu", "kod", "varenummer", "artikul", "артикул", "код_товара", "код",
+                    "商品番号", "商品コード", "商品编号", "商品id"),
         "title": ("name", "product_name", "item_name", "product_title", "item_title", "prod_name", "display_name",
                   "title_en", "name_en", "artikelname", "produktname", "bezeichnung", "titel", "nombre", "titre",
                   "artikelbezeichnung", "produktbezeichnung", "produkttitel", "nom", "nom_du_produit", "designation",
                   "libelle", "nombre_del_producto", "titulo", "nome", "nome_prodotto", "titolo", "naam", "productnaam",
-                  "nazwa", "nazev", "namn", "produktnamn", "navn", "produktnavn", "nimi"),
+                  "nazwa", "nazev", "namn", "produktnamn", "navn", "produktnavn", "nimi", "book_title", "movie_title",
+                  "наименование", "название", "商品名", "商品名称", "製品名", "标题"),
         "description": ("product_description", "detail_desc", "desc", "body", "body_html", "long_description",
                         "short_description", "details", "overview", "text", "beschreibung", "descripcion",
                         "langbeschreibung", "produktbeschreibung", "artikelbeschreibung", "kurzbeschreibung",
                         "descrizione", "descricao", "omschrijving", "beschrijving", "opis", "beskrivning",
-                        "beskrivelse", "popis"),
+                        "beskrivelse", "popis", "описание", "商品説明", "説明", "描述", "商品描述"),
         "brand": ("brand_name", "manufacturer", "vendor", "maker", "marke", "hersteller", "marca", "marque",
-                  "fabricant", "fabricante", "produttore", "merk", "fabrikant", "marka", "producent", "varumarke"),
+                  "fabricant", "fabricante", "produttore", "merk", "fabrikant", "marka", "producent", "varumarke",
+                  "бренд", "производитель", "ブランド", "メーカー", "品牌"),
         "category_path": ("categories", "category", "product_category", "category_name", "product_type", "genres",
                           "item_category", "main_category", "google_product_category", "product_type_name", "type",
                           "department", "kategorie", "kategorien", "categoria", "categorie",
                           "categorias", "kategoria", "kategori", "warengruppe", "produktkategorie", "produktgruppe",
-                          "rubrique", "rayon", "famille", "rubriek", "familia", "reparto"),
+                          "rubrique", "rayon", "famille", "rubriek", "familia", "reparto", "collection", "produkttyp",
+                          "type_de_produit", "tipo_de_producto", "google_produktkategorie", "category_hierarchies",
+                          "категория", "カテゴリ", "カテゴリー", "分类", "类别"),
         "price": ("regular_price", "variant_price", "list_price", "unit_price", "retail_price", "current_price",
                   "sale_price", "amount", "preis", "precio", "prix", "prezzo",
                   "regularer_preis", "normalpreis", "verkaufspreis", "vk_preis", "vkpreis", "bruttopreis",
                   "preis_brutto", "preis_eur", "prix_ttc", "prix_de_vente", "prix_unitaire", "precio_normal", "pvp",
-                  "preco", "prezzo_di_listino", "prijs", "verkoopprijs", "cena", "cena_brutto", "pris", "hinta"),
+                  "preco", "prezzo_di_listino", "prijs", "verkoopprijs", "cena", "cena_brutto", "pris", "hinta",
+                  "цена", "価格", "販売価格", "价格"),
         "currency": ("price_currency", "currency_code", "currency_id", "waehrung", "wahrung", "moneda", "devise",
                      "moeda", "valuta", "waluta", "mena"),
         "image": ("images", "image_path", "image_file", "picture", "photo", "image_name", "img", "image_link",
                   "image_src", "image_url", "picture_url", "main_image", "bild", "imagen",
                   "image_urls", "product_image", "bilder", "bild_url", "bildurl", "produktbild", "hauptbild",
                   "imagenes", "image_principale", "immagine", "immagini", "afbeelding", "afbeeldingen", "foto", "fotos",
-                  "zdjecie", "zdjecia", "obrazek"),
+                  "zdjecie", "zdjecia", "obrazek", "im_url", "bildlink", "картинка", "изображение", "画像", "图片"),
         "available": ("availability", "in_stock", "is_in_stock", "stock_status", "is_available", "is_active", "active",
                       "enabled", "published", "visible", "is_visible", "status", "stock", "stock_quantity",
                       "inventory_quantity", "inventory", "qty", "quantity", "verfugbar", "verfugbarkeit",
@@ -70,7 +78,8 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
                       "disponibilidad", "existencias", "en_inventario", "inventario", "estado", "disponibilita",
                       "disponibile", "giacenza", "disponibilidade", "estoque", "beschikbaarheid", "beschikbaar",
                       "op_voorraad", "voorraad", "dostepnosc", "stan_magazynowy", "tillganglighet", "lagersaldo",
-                      "dostupnost", "quantite"),
+                      "dostupnost", "quantite", "product_visible", "is_published", "наличие", "остаток",
+                      "在庫", "库存"),
         "created_at": ("created", "date_added", "launch_date", "first_seen", "added_at", "create_time"),
         "cost": ("unit_cost", "purchase_price", "cost_price", "cost_per_item", "cogs", "einkaufspreis",
                  "ek_preis", "prix_d_achat", "precio_de_compra"),
@@ -79,10 +88,13 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
         "user_id": ("user", "uid", "customer_id", "customer", "household_id", "visitor_id", "full_visitor_id",
                     "client_id", "shopper_id", "reviewer_id", "member_id", "account_id", "user_pseudo_id",
                     "anonymous_id", "distinct_id", "device_id", "cookie_id", "customer_email", "user_email", "email",
-                    "profile_email", "household_key", "domain_userid"),
+                    "profile_email", "household_key", "domain_userid", "visitor", "customer_no", "customer_number",
+                    "kundennummer", "kunden_id", "kunde", "client", "cliente", "id_client"),
         "item_id": ("product_id", "sku", "asin", "parent_asin", "article_id", "movie_id", "item", "product",
                     "stock_code", "product_code", "item_code", "article", "item_sku", "product_sku", "variant_sku",
-                    "lineitem_sku", "variant_id", "artikelnummer", "ean", "gtin"),
+                    "lineitem_sku", "variant_id", "artikelnummer", "ean", "gtin", "sku_id", "goods_id", "isbn",
+                    "business_id", "article_no", "article_number", "item_no", "product_no", "artikel_nr", "reference",
+                    "referencia", "артикул", "商品コード"),
         "timestamp": ("event_time", "datetime", "transaction_timestamp", "event_timestamp", "ts", "unix_timestamp",
                       "unix_review_time", "invoice_date", "order_date", "purchase_date", "t_dat", "created_at",
                       "date_time", "event_date", "date", "time", "visit_time", "datum", "order_purchase_timestamp",
@@ -93,8 +105,10 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
         "session_id": ("session", "basket_id", "order_id", "invoice", "invoice_no", "visit_id", "user_session",
                        "transaction_id", "ga_session_id"),
         "query": ("search_query", "search_term", "keywords", "search_text"),
-        "value": ("sales_value", "revenue", "line_total", "lineitem_price", "amount", "sales"),
-        "quantity": ("qty", "count", "units", "quantity_sold", "lineitem_quantity"),
+        "value": ("sales_value", "revenue", "line_total", "lineitem_price", "amount", "sales", "umsatz", "betrag",
+                  "montant", "importe"),
+        "quantity": ("qty", "count", "units", "quantity_sold", "lineitem_quantity", "menge", "anzahl", "quantite",
+                     "cantidad"),
         "position": ("sequence", "seq", "seq_no", "event_index"),
     },
 }  # fmt: skip
@@ -102,7 +116,7 @@ SYNONYMS: dict[Kind, dict[str, tuple[str, ...]]] = {
 PARTS: dict[str, tuple[str, str]] = {
     "price": ("price|preis|prix|prezzo|precio|preco|prijs|cena", "old|was|before|compare|sale|special|discount|promo"
               "|cost|purchase|list|rrp|msrp|uvp|statt|alt|streich|grund|einkauf|ek|angebot|unit|per|achat|barre|anterior"
-              "|id|currency|range|min|max|tier|group|date|from|type|off|count"),
+              "|id|currency|range|min|max|tier|group|date|from|type|off|count|cent|minor|micro|pence"),
     "image": ("image|imgurl|picture|photo|bild|imagen|immagine|afbeelding", "alt|title|count|pos|width|height|id$"),
     "category_path": ("categorypath|categorytext|categorytree|taxonomy|kategoriepfad|breadcrumb|categorie|kategorie",
                       "id|count|url|code"),
@@ -114,7 +128,7 @@ LENIENT = ("category_path", "brand", "title", "description", "query")
 # Of the columns that tell whether an item is available: whether it is shown at all, in stock or not.
 SHOWN = (
     "is_active", "active", "enabled", "published", "visible", "is_visible", "status", "aktiv", "veroffentlicht",
-    "publie", "statut", "estado",
+    "publie", "statut", "estado", "product_visible", "is_published",
 )  # fmt: skip
 # Common names of other things: without a value that fits they are left alone.
 WEAK = ("type",)
@@ -133,7 +147,7 @@ def plain(name: str) -> str:
     """A column's name as it is compared: no case, blanks, accents, punctuation, type or parentheses."""
     bare = re.sub(r"\(.*?\)", "", RECBOLE.sub("", name.strip()))
     folded = unicodedata.normalize("NFKD", bare.lower().replace("ß", "ss"))
-    return re.sub(r"[^0-9a-z]", "", folded) or name
+    return re.sub(r"[\W_]", "", folded) or name
 
 
 def guess_mapping(
@@ -177,6 +191,7 @@ def guess_mapping(
                 notes.append(f"column {option} is not read as {name}, as values such as {shown!r} are none")
         if choice is None:
             continue
+        notes += _alike(frame, name, choice, taken)
         reasons[name] = "by a part of its name" if by_part else f"by {'its' if choice == own else 'a common'} name"
         reasons[name] += " and its values" if choice != options[0] else ""
         if by_values:
@@ -189,6 +204,13 @@ def guess_mapping(
         used = {origin.column for origin in found[name]}
         free = {key: column for key, column in free.items() if column not in used}
     return Guess(found, reasons, tuple(notes))
+
+
+def _alike(frame: pl.DataFrame, name: str, choice: str, taken: Collection[str]) -> list[str]:
+    """That other columns are plainly called the same, such as prices with and without tax."""
+    others = [own for own in frame.columns if plain(own) == plain(choice) and own != choice and own not in taken]
+    others = [own for own in others if not is_empty(frame[own])]
+    return [f"{name} is read from {choice}; {' and '.join(others)} may be it as well"] if others else []
 
 
 def _choose(frame: pl.DataFrame, kind: Kind, name: str, options: Sequence[str], own: str | None) -> str | None:
@@ -217,7 +239,9 @@ def _by_part(frame: pl.DataFrame, name: str, free: Mapping[str, str], notes: lis
     ]
     found.sort(key=frame.columns.index)
     if len(found) > 1:
-        notes.append(f"{name} may be in {' or '.join(found)}; say --map {name}={found[0]} to read one of them")
+        notes.append(
+            f"{name} may be in {' or '.join(found)}; say {as_option('--map', name, found[0])} to read one of them"
+        )
     return found[0] if len(found) == 1 else None
 
 
@@ -225,7 +249,8 @@ def _only_times(frame: pl.DataFrame, columns: Iterable[str], notes: list[str]) -
     """The one column of written times, whatever it is called; several are named and none is taken."""
     found = [column for column in frame.columns if column in set(columns) and _are_written_times(frame[column])]
     if len(found) > 1:
-        notes.append(f"times may be in {' or '.join(found)}; say --event-map timestamp={found[0]} to read one of them")
+        option = as_option("--event-map", "timestamp", found[0])
+        notes.append(f"times may be in {' or '.join(found)}; say {option} to read one of them")
     return found[0] if len(found) == 1 else None
 
 
@@ -269,8 +294,11 @@ def _buyable(frame: pl.DataFrame, choice: str, options: Sequence[str]) -> tuple[
     shown = [column for column in options if plain(column) in map(plain, SHOWN)]
     other = [column for column in options if column not in shown] if choice in shown else shown
     second = next((own for own in other if not is_empty(frame[own]) and _fits("available", frame[own])), None)
-    # A stock of pieces is available where it is above zero.
-    forms = {own: ("positive",) if _is_stock(sample(frame[own])) else () for own in (choice, second) if own}
+    # A stock of pieces is available where it is above zero. What says whether an item is shown counts nothing: -1 is
+    # no, but 2 may be any code.
+    stocks = [own for own in (choice, second) if own and _is_stock(sample(frame[own]))]
+    signs = [own for own in stocks if own not in shown or not (parsing.numbers(frame[own])[0] > 1).any()]
+    forms = {own: ("positive",) if own in signs else () for own in (choice, second) if own}
     return tuple(Origin(own, form, ALL) for own, form in forms.items())
 
 

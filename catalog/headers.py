@@ -10,6 +10,8 @@ import polars as pl
 SAMPLE = 100
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}( .*)?")
+# Byte order marks of files that were put together, and blanks without width.
+UNSEEN = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060"))
 _AGAIN = re.compile(r" \(\d+\)$")
 
 
@@ -18,7 +20,7 @@ def column_names(cells: Sequence[str]) -> tuple[list[str], list[str]]:
     names: list[str] = []
     notes: list[str] = []
     for number, cell in enumerate(cells, start=1):
-        plain = " ".join(cell.split()) or unnamed(number)
+        plain = " ".join(cell.translate(UNSEEN).split()) or unnamed(number)
         name, times = plain, 1
         while name in names:
             times += 1

@@ -11,6 +11,7 @@ from . import parsing
 from .guessing import FITS, SYNONYMS, plain, sample, share_known
 from .headers import looks_headerless, numbered
 from .schema import Kind
+from .transforms import as_option
 from .validation import ProblemGroup, Step
 
 Span = tuple[datetime, datetime]
@@ -152,7 +153,7 @@ def no_text(frame: pl.DataFrame, title: str | None, unused: Sequence[str]) -> st
     likely = [column for column in unused if _reads_like_text(frame[column])]
     likely.sort(key=lambda column: -float(parsing.text(sample(frame[column])).n_unique()))
     what = "no column is read as title" if title is None else f"column {title}, read as title, is empty"
-    named = f"map one with --map title={likely[0]}" if likely else "map one with --map title=COLUMN"
+    named = f"map one with {as_option('--map', 'title', likely[0] if likely else 'COLUMN')}"
     others = f" (columns that look like text: {', '.join(likely)})" if likely else ""
     return (
         f"no item has a title, a description or a picture ({what}), so that nothing tells the items apart; "

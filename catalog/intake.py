@@ -59,7 +59,7 @@ class Intake:
         item_ids: pl.Series | None = None,
     ) -> None:
         layout = layout or Layout()
-        table = whole_table(source) if isinstance(source, pl.DataFrame) else load_table(source, layout)
+        table = _loaded(source, kind, layout)
         self.parts = table.parts
         self.path = self.parts[0].path if self.parts else None
         self.kind, self.on_error, self.source = kind, on_error, kind if self.path is None else self.path.name
@@ -298,6 +298,17 @@ class Intake:
             **{name: moment and moment.isoformat() for name, moment in (window or {}).items()},
         }
         return ReadResult(self.kind, frame, report, self.understood, self.format, image_root, provenance)
+
+
+def _loaded(source: Source, kind: Kind, layout: Layout) -> Table:
+    """The table; of a format that is known to be in another encoding than UTF-8, in that one."""
+    if isinstance(source, pl.DataFrame):
+        return whole_table(source)
+    table = load_table(source, layout)
+    feed = find_feed(kind, table, layout.format) if table.faults.get("bad_encoding") else None
+    if feed is None or feed.encoding is None or layout.encoding is not None:
+        return table
+    return load_table(source, replace(layout, encoding=feed.encoding))
 
 
 def _columns(origins: Sequence[Origin]) -> list[str]:

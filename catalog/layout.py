@@ -21,6 +21,7 @@ class Layout:
     format: str | None = None  # a name in `feeds`, or `generic`
     level: Level = "product"  # what an item is where products have variants
     header: bool = True  # the first line names the columns
+    encoding: str | None = None  # of text that is no UTF-8, as Python calls it: `cp1252`
     columns: tuple[str, ...] | None = None  # names for those of a file without header line
     date_format: str | None = None  # of times, in the letters of strftime: `%d/%m/%Y %H:%M`
     time_unit: TimeUnit | None = (

@@ -12,7 +12,7 @@ import polars as pl
 
 from . import parsing
 from .guessing import MATCHED, share_known
-from .transforms import Origin, in_words, transformed
+from .transforms import Origin, as_option, in_words, transformed
 
 # Tried one by one, and two together where they are not enough.
 FORMS = ("int", "strip", "upper", "lower", "nfc", "nfkc", "last", "digits", "plain")
@@ -67,7 +67,9 @@ def _other_forms(counts: pl.DataFrame, known: pl.Series, origins: Sequence[Origi
             break
     for forms in found:
         origin = Origin(origins[0].column, (*origins[0].transforms, *forms))
-        yield NearMatch(f"--event-map item_id={origin}", in_words(forms), _matches(counts, forms, known))
+        yield NearMatch(
+            as_option("--event-map", "item_id", str(origin)), in_words(forms), _matches(counts, forms, known)
+        )
 
 
 def _forms(known: pl.Series) -> Iterator[tuple[str, ...]]:
@@ -85,7 +87,7 @@ def _other_columns(frame: pl.DataFrame, known: pl.Series) -> Iterator[NearMatch]
             continue
         if share_known(frame[column], known) >= WORTH:
             rows = int(parsing.identifiers(frame[column]).is_in(known.implode()).fill_null(False).sum())
-            yield NearMatch(f"--event-map item_id={quoted(column)}", f"from column {column}", rows)
+            yield NearMatch(as_option("--event-map", "item_id", column), f"from column {column}", rows)
 
 
 def _other_ids(counts: pl.DataFrame, attributes: pl.Series) -> Iterator[NearMatch]:
@@ -94,12 +96,7 @@ def _other_ids(counts: pl.DataFrame, attributes: pl.Series) -> Iterator[NearMatc
     for (name,), pair in pairs.group_by("key", maintain_order=True):
         values = pair["value"]
         if values.n_unique() == len(values) and (rows := _matches(counts, (), values)):
-            yield NearMatch(f"--map item_id={quoted(str(name))}", f"if items were named by column {name}", rows)
-
-
-def quoted(column: str) -> str:
-    """A column as a mapping names it."""
-    return f'"{column}"' if "," in column else column
+            yield NearMatch(as_option("--map", "item_id", str(name)), f"if items were named by column {name}", rows)
 
 
 def _other_catalog(counts: pl.DataFrame, known: pl.Series) -> list[NearMatch]:

@@ -86,8 +86,8 @@ class Content:
 
 
 @contextmanager
-def open_content(path: Path) -> Iterator[Content]:
-    """The file as a stream of UTF-8 or, where it begins with `PARQUET`, of its own bytes."""
+def open_content(path: Path, encoding: str | None = None) -> Iterator[Content]:
+    """The file as a stream of UTF-8 or, where it begins with `PARQUET`, of its own bytes; text is in `encoding`."""
     if path.is_dir():
         raise InvalidDataError(f"{path} is a folder; name a file in it, or a pattern such as {path}/*.csv in quotes.")
     if not path.is_file():
@@ -114,6 +114,10 @@ def open_content(path: Path) -> Iterator[Content]:
         head = next(blocks, b"")
         _refuse_foreign(path, head)
         if not head.startswith(PARQUET):
+            if encoding is not None:
+                notes.append(f"{path.name} is no UTF-8 and was read as {encoding}")
+                blocks = _in_encoding(path, chain([head], blocks), encoding)
+                head = next(blocks, b"")
             head, blocks = _as_utf8(path, head, blocks, notes)
         yield Content(path, name, head, chain([head], blocks), notes, packed)
 
@@ -211,6 +215,34 @@ def _as_utf8(path: Path, head: bytes, blocks: Iterator[bytes], notes: list[str])
         if not head:
             raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
     return head, blocks
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a file is text in UTF-8 from its beginning to its end, or no text at all."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_content(path) as content:
+        if content.head.startswith(PARQUET):
+            return True
+        try:
+            for block in content.blocks:
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _in_encoding(path: Path, blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)()
+        for block in blocks:
+            yield decoder.decode(block).encode("utf-8")
+        yield decoder.decode(b"", final=True).encode("utf-8")
+    except UnicodeDecodeError as error:
+        wrong = error.object[error.start : error.start + 1].hex()
+        raise InvalidDataError(
+            f"{path} is not written in {encoding}, which has no character of byte 0x{wrong}; name another --encoding."
+        ) from error
 
 
 def _transcoded(blocks: Iterator[bytes]) -> Iterator[bytes]:

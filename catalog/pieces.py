@@ -15,7 +15,7 @@ Found = dict[int, str | None]  # source row number to what was found there
 # Noncharacters, which no text should contain: one that a piece lacks stands in it for bytes that are no UTF-8.
 MARKS = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 NUL = "\x00"
-ENCODING_REMEDY = "convert the file first, for example with iconv -f WINDOWS-1252 -t UTF-8"
+ENCODING_REMEDY = "convert the file first, for example with iconv -f WINDOWS-1252 -t UTF-8, or say --encoding cp1252"
 
 
 @dataclass(frozen=True)

@@ -28,18 +28,18 @@ from .headlines import Span, no_events, no_text
 from .images import ImageLimits
 from .intake import Intake, Overrides, ReadResult, Window
 from .layout import GENERIC, Layout
-from .matching import near_matches, proposal, quoted
+from .matching import near_matches, proposal
 from .pictures import add_pictures
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
-from .transforms import Origin, is_nobody
+from .transforms import Origin, as_option, is_nobody
 from .validation import Step
 from .variants import name_products
 
 SORTED = 2_000_000  # events that are sorted at once
 # Columns of these names say of orders which, when or in what state they are.
 ORDERS = re.compile(
-    r"(order|invoice|basket|transaction|increment)[ _]?(id|no|number|date|status|purchase)", re.IGNORECASE
+    r"(order|invoice|basket|transaction|increment|purchase)[ _]?(id|no|number|date|status|purchase)", re.IGNORECASE
 )
 RATINGS = ("rating", "ratings", "stars", "score", "overall")
 STATES = ("status", "state", "orderstatus", "orderstate", "financialstatus", "paymentstatus", "transactionstatus")
@@ -130,7 +130,7 @@ def _telling_column(intake: Intake, ids: pl.Series) -> str:
     for column in intake.unmapped() if ids.is_duplicated().any() else ():
         values = intake.raw[column]
         if plain(column) in named and not values.null_count() and values.n_unique() == len(values):
-            return f", or name items by {column}, which differs in every row: --map item_id={quoted(column)}"
+            return f", or name items by {column}, which differs in every row: {as_option('--map', 'item_id', column)}"
     return ""
 
 
@@ -249,9 +249,13 @@ def _add_times(intake: Intake, window: Window, now: datetime | None) -> None:
         intake.restrict(inside, "events outside the time window left out")
     intake.add_faults()
     message = (
-        "timestamp {value} is no time like the others; write it like 2017-01-31T14:05:00Z, or name its form with "
-        "--date-format or --time-unit."
+        "timestamp {value} is no time like the others; write all of them in one form, such as 2017-01-31T14:05:00Z, or "
+        "name the form with --date-format or --time-unit."
     )
+    if moments.unit not in (None, "counter") and not bad.all():
+        message = (
+            f"timestamp {{value}} is no time like the others, which are {moments.form}; write all of them in that form."
+        )
     if intake.layout.date_format is not None:
         message = (
             f"timestamp {{value}} is not of the form {intake.layout.date_format}, as it was named now or at an earlier "

@@ -16,15 +16,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from ..errors import InvalidDataError, NotFoundError
-from .delimited import begins_with_data, find_separator, is_underline, read_delimited, sum_row, tidied
+from ..errors import InvalidDataError, NotFoundError, UsageError
+from .delimited import begins_with_data, find_separator, read_delimited
 from .json_lines import JSON_REMEDY, is_json, read_json
 from .layout import Layout
 from .markup import read_page, read_xml
-from .opening import PACKINGS, PARQUET, Content, brief, open_content
+from .opening import PACKINGS, PARQUET, Content, brief, is_utf8, open_content
 from .pieces import ENCODING_REMEDY, Found
 from .spilling import filtered
+from .tidying import headers_again, is_underline, plain_cells, sum_row, tidied
 
 DELIMITED = (".csv", ".tsv", ".txt", ".dat", ".data", ".inter", ".item", ".user", ".link")
 JSON = (".jsonl", ".ndjson", ".json")
@@ -85,9 +88,19 @@ def load_table(files: Files, layout: Layout | None = None) -> Table:
 
     Text gives every column as text (lists and objects of JSON as JSON), Parquet its own dtypes.
     """
-    paths = find_files(files)
-    tables = [_load(path, layout or Layout()) for path in paths]
+    paths, layout = find_files(files), layout or Layout()
+    _refuse_encoding(layout.encoding)
+    tables = [_load(path, layout) for path in paths]
     return _together(paths, tables) if len(tables) > 1 else replace(tables[0], parts=(Part(paths[0], 0),))
+
+
+def _refuse_encoding(name: str | None) -> None:
+    try:
+        "".encode(name or "utf-8")
+    except LookupError as error:
+        raise UsageError(
+            f"--encoding {name} names no encoding of text; use one of Python's, such as cp1252, latin-1 or shift_jis."
+        ) from error
 
 
 # ---- which files ----
@@ -178,7 +191,7 @@ def lacks_header(files: Files) -> bool:
 def _load(path: Path, layout: Layout) -> Table:
     if path.is_file() and path.stat().st_size == 0:
         raise InvalidDataError(f"{path} is empty; give a file with a header and rows.")
-    with open_content(path) as content:
+    with open_content(path, layout.encoding if layout.encoding and not is_utf8(path) else None) as content:
         if content.head.startswith(PARQUET):
             return replace(_parquet(content), notes=tuple(content.notes))
         kind = _kind(content)
@@ -191,13 +204,38 @@ def _load(path: Path, layout: Layout) -> Table:
 def _parquet(content: Content) -> Table:
     try:
         source = io.BytesIO(b"".join(content.blocks)) if content.packed else content.path
-        frame = pl.read_parquet(source, glob=False, hive_partitioning=False)
+        wide = _wide_decimals(source)
+        frame = _from_arrow(source, wide) if wide else pl.read_parquet(source, glob=False, hive_partitioning=False)
         # Types of Arrow's extensions are read as what they are stored in.
         extended = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
         return whole_table(frame.with_columns(frame[name].ext.storage().alias(name) for name in extended))
-    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, pl.exceptions.PanicException) as error:
         message = f"{content.path} is no readable Parquet file ({brief(error)}); export it again."
         raise InvalidDataError(message) from error
+
+
+def _wide_decimals(source: io.BytesIO | Path) -> list[str]:
+    """Columns of decimals of more digits than polars has."""
+    schema = pq.read_schema(source)
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    wide = [field for field in schema if "decimal256" in str(field.type)]
+    nested = next((field.name for field in wide if not pa.types.is_decimal256(field.type)), None)
+    if nested is not None:
+        raise InvalidDataError(
+            f"Column {nested} holds decimals of more than 38 digits in lists or objects; write them with fewer."
+        )
+    return [field.name for field in wide]
+
+
+def _from_arrow(source: io.BytesIO | Path, wide: Sequence[str]) -> pl.DataFrame:
+    """A Parquet table with those columns as text."""
+    table = pq.read_table(source, partitioning=None)
+    for name in wide:
+        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.string()))
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def _kind(content: Content) -> str:
@@ -244,7 +282,11 @@ def _delimited(content: Content, layout: Layout) -> Table:
         faulty = pl.Series([row for found in faults.values() for row in found], dtype=pl.UInt32)
         kept = ~blank | rows.is_in(faulty.implode())
         frame, rows = filtered(frame, kept), rows.filter(kept)
-        frame = tidied(frame, beginning)
+        again = headers_again(frame)
+        if again.any():
+            beginning.notes.append(f"{again.sum()} rows only repeat the header and were left out")
+            frame, rows = filtered(frame, ~again), rows.filter(~again)
+        frame = tidied(plain_cells(frame, beginning.notes), beginning.notes)
         if is_underline(frame):
             beginning.notes.append("the line below the header only underlines it and was left out")
             frame, rows = frame[1:], rows[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -38,6 +39,11 @@ def _above_zero(texts: pl.Series) -> pl.Series:
     return parsing.numbers(texts)[0] > 0
 
 
+def _with_points(texts: pl.Series) -> pl.Series:
+    """`1.299,50` as `1299.50`."""
+    return texts.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+
+
 # What may stand behind a colon, and what it does to a text, in words that follow "would match".
 TRANSFORMS: dict[str, tuple[Transform, str]] = {
     "int": (_whole, "as whole numbers, without '.0' and leading zeros"),
@@ -51,6 +57,7 @@ TRANSFORMS: dict[str, tuple[Transform, str]] = {
     "plain": (lambda texts: texts.str.replace_all(r"[^\pL\pM\pN]", ""), "by letters and digits only"),
     "known": (lambda texts: texts.set(is_nobody(texts), None), "where they name somebody"),
     "positive": (_above_zero, "where the number is above zero"),
+    "comma": (_with_points, "with a decimal comma"),
 }
 
 
@@ -118,6 +125,12 @@ def _all_of(*columns: pl.Series) -> pl.Series:
     yes = [own.values.cast(pl.String) for own in read]
     no = pl.any_horizontal((~own.values).fill_null(False) for own in read)
     return pl.select(pl.when(no).then(pl.lit("false")).otherwise(pl.coalesce(*odd, *yes))).to_series()
+
+
+def as_option(option: str, name: str, column: str) -> str:
+    """An option that reads a canonical column from that column, as it is typed into a shell."""
+    source = f'"{column}"' if "," in column else column
+    return f"{option} {shlex.quote(f'{name}={source}')}"
 
 
 def find_origins(text: str, columns: Sequence[str]) -> tuple[Origin, ...] | None:

@@ -136,6 +136,7 @@ reading_options = together(
     choice("--level", get_args(Level), "What an item is where products have variants."),
     click.option("--no-header", "header", is_flag=True, default=True, flag_value=False, help="No line names columns."),
     click.option("--columns", metavar="NAMES", help="Names for the columns of a file without header, as a,b,c."),
+    click.option("--encoding", metavar="NAME", help="Encoding of text that is no UTF-8, such as cp1252."),
     click.option("--date-format", metavar="FORMAT", help="How times are written, such as %d/%m/%Y."),
     choice(
         "--time-unit", get_args(TimeUnit), "Unit of times as numbers; excel is days, order only counts.", optional=True

@@ -42,7 +42,7 @@ OWN_DETAILS = ("time_kind", "image_root", "sessions")
 # How tables are read, with the defaults: what was told otherwise is remembered by the domain.
 REMEMBERED: dict[str, Any] = {
     "item_map": None, "event_map": None, "format": None, "level": "product", "header": True, "columns": None,
-    "date_format": None, "time_unit": None, "event_types": None,
+    "encoding": None, "date_format": None, "time_unit": None, "event_types": None,
 }  # fmt: skip
 
 
@@ -61,6 +61,7 @@ class ReadOptions(TypedDict, total=False):
     level: Level  # what an item is where products have variants
     header: bool  # whether a first line names the columns
     columns: Sequence[str] | None  # names for the columns of a file without header line
+    encoding: str | None  # of text that is no UTF-8
     date_format: str | None  # of times, in the letters of strftime
     time_unit: TimeUnit | None  # of times that are numbers
     event_types: Mapping[str, str] | None  # a word of the file to an event type, or to `skip`
@@ -85,6 +86,7 @@ class IngestRequest:
     level: Level = "product"
     header: bool = True
     columns: Sequence[str] | None = None
+    encoding: str | None = None
     date_format: str | None = None
     time_unit: TimeUnit | None = None
     event_types: Mapping[str, str] | None = None
@@ -98,6 +100,7 @@ class IngestRequest:
             level=self.level,
             header=self.header or not (named if self.columns else self._lacks_header(kind)),
             columns=tuple(self.columns) if self.columns and named else None,
+            encoding=self.encoding,
             date_format=self.date_format,
             time_unit=self.time_unit,
             event_types=dict(self.event_types or {}),

@@ -42,6 +42,7 @@ class Feed(ABC):
     kind: ClassVar[Kind]
     title: ClassVar[str]  # what it is: `Shopify product export (CSV)`
     export: ClassVar[str]  # where a merchandiser finds it: `Admin > Products > Export`
+    encoding: ClassVar[str | None] = None  # of its files where they are no UTF-8
     reads: ClassVar[Mapping[str, str]]  # canonical column to what it is read from, in words
 
     @abstractmethod

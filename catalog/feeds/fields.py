@@ -16,8 +16,11 @@ from ..tables import Table
 JOINED = "; "  # between the values of rows that became one
 
 
-def plain(name: str) -> str:
-    """A column name in lower case, words with one blank between: `Body (HTML)` and `body_html` are `body html`."""
+def spaced(name: str) -> str:
+    """A column name in lower case, words with one blank between: `Body (HTML)` and `body_html` are `body html`.
+
+    The words of a format are told apart (`attribute 1 name`), which a guess by `guessing.plain` must not do.
+    """
     return " ".join(re.findall(r"[^\W_]+", name.lower()))
 
 
@@ -27,7 +30,7 @@ class Fields:
     def __init__(self, table: Table, prefix: str = "") -> None:
         self.frame = table.frame
         # Of two names that are plainly the same the first counts, and those with the prefix before all others.
-        names = {plain(name): name for name in reversed(table.frame.columns)}
+        names = {spaced(name): name for name in reversed(table.frame.columns)}
         named = {own.removeprefix(f"{prefix} "): name for own, name in names.items() if own.startswith(f"{prefix} ")}
         self.names = {**names, **named}
         # Feeds may write `title` in one item and `g:title` in the next.
@@ -162,11 +165,6 @@ def all_of(*columns: pl.Series) -> pl.Series:
     return frame.select(
         pl.when(no).then(pl.lit("false")).otherwise(pl.coalesce(*odd, *frame.columns)).alias("available")
     ).to_series()
-
-
-def currencies(prices: pl.Series) -> pl.Series:
-    """The three letters of `99.99 USD` and `EUR 12`, else null."""
-    return prices.str.extract(r"(?:^|[\d\s])([A-Za-z]{3})(?:$|[\d\s])").str.to_uppercase()
 
 
 def addresses(column: pl.Series) -> pl.Series:

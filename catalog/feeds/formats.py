@@ -25,6 +25,7 @@ from .retailrocket import RetailRocketEvents, RetailRocketItems
 from .schema_org import SchemaOrg
 from .shopify import Shopify
 from .shopify_orders import ShopifyOrders
+from .tracks import Amplitude, Mixpanel, Segment
 from .woocommerce import WooCommerce
 
 FEEDS: tuple[Feed, ...] = (
@@ -36,6 +37,9 @@ FEEDS: tuple[Feed, ...] = (
     AmazonProducts(),
     GA4(),
     GA4Report(),
+    Segment(),
+    Mixpanel(),
+    Amplitude(),
     ShopifyOrders(),
     AmazonReviews2023(),
     AmazonReviews2018(),

@@ -14,7 +14,8 @@ from ..parsing import numbers, text
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped
-from .ga4 import NOT_SET, WORDS
+from .ga4 import WORDS
+from .item_lists import NOT_SET
 from .shaping import beside, with_event_types
 
 # Names of dimensions and metrics in the API and, in plain letters, in the reports of the interface.

@@ -16,7 +16,7 @@ from ..layout import Layout
 from ..schema import Kind
 from ..tables import Table
 from .base import Feed, Shaped
-from .fields import Fields, addresses, constant, currencies, on_sale, pairs, plain, states, words
+from .fields import Fields, addresses, constant, on_sale, pairs, spaced, states, words
 
 COLUMNS = {
     "item_id": ("id",),
@@ -69,7 +69,7 @@ class GoogleMerchant(Feed):
     def matches(self, table: Table) -> bool:
         """The names of XML, or an id, a title and several names of Google."""
         names = set(Fields(table, prefix="g").names)
-        told = any(plain(name).startswith("g ") for name in table.frame.columns)
+        told = any(spaced(name).startswith("g ") for name in table.frame.columns)
         told = told or not names.isdisjoint(OWN) or len(names & TELLING) >= 2
         return told and {"id", "title"} <= names and not names.isdisjoint({"price", "availability", "image link"})
 
@@ -89,7 +89,7 @@ class GoogleMerchant(Feed):
                 "description": fields.first(*COLUMNS["description"]),
                 "category_path": self._category(fields),
                 "price": paid,
-                "currency": currencies(paid),
+                "currency": parsing.code_of(parsing.money(paid).signs),
                 "image": pl.select(
                     pl.concat_list(
                         addresses(fields.text("image link")).fill_null([]),

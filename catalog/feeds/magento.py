@@ -17,7 +17,7 @@ from ..schema import ATTRIBUTES, Kind
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped
-from .fields import Fields, all_of, constant, deepest, families, on_sale, pairs, plain, states, words
+from .fields import Fields, all_of, constant, deepest, families, on_sale, pairs, spaced, states, words
 
 COLUMNS = {
     "item_id": ("sku",),
@@ -77,7 +77,7 @@ class Magento(Feed):
 
     def matches(self, table: Table) -> bool:
         """The names that imports and exports have."""
-        names = {plain(name) for name in table.frame.columns}
+        names = {spaced(name) for name in table.frame.columns}
         return "sku" in names and not names.isdisjoint(TELLING) and len(names & USUAL) >= 3
 
     def shape(self, table: Table, layout: Layout) -> Shaped:

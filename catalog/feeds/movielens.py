@@ -64,6 +64,7 @@ class MovieLensMovies(Renamed):
     kind = "items"
     title = "MovieLens movies"
     export = "the research set's movies.csv, movies.dat or u.item"
+    encoding = "latin-1"
     reads: ClassVar = {"item_id": "movieId", "title": "title", "category_path": "genres"}
 
     def matches(self, table: Table) -> bool:

@@ -18,7 +18,7 @@ from ..schema import Kind
 from ..tables import Table
 from ..validation import Step
 from .base import Feed, Shaped
-from .fields import Fields, all_of, constant, joined, lowest, pairs, plain, states, truths, words
+from .fields import Fields, all_of, constant, joined, lowest, pairs, spaced, states, truths, words
 from .shop_api import is_shopify, shopify_rows
 
 # Columns as plain names, in the wording of either generation of the export.
@@ -81,7 +81,7 @@ class Shopify(Feed):
         """A handle, and a column that only this export names so."""
         if is_shopify(table):
             return True
-        names = {plain(name) for name in table.frame.columns}
+        names = {spaced(name) for name in table.frame.columns}
         old = "handle" in names and not names.isdisjoint({"variant price", "variant sku", "body html"})
         new = "url handle" in names and not names.isdisjoint({"price", "sku", "description"})
         return old or new
@@ -223,9 +223,9 @@ def _variants(export: _Export) -> pl.DataFrame:
 
 def _filled_down(name: str) -> pl.Expr:
     own = pl.col(f"own {name}")
-    if re.fullmatch(OF_PICTURE, plain(name)):
+    if re.fullmatch(OF_PICTURE, spaced(name)):
         own = pl.lit(None, dtype=pl.String)
-    elif not re.fullmatch(OF_VARIANT, plain(name)) and plain(name) not in SKU:
+    elif not re.fullmatch(OF_VARIANT, spaced(name)) and spaced(name) not in SKU:
         own = pl.coalesce(own, f"all {name}")
     return own.alias(name)
 

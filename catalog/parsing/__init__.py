@@ -9,7 +9,7 @@ from .currencies import ASSUMED, assumptions, code_of, currency_codes
 from .lists import Lists, lists, paths, pictures, string_lists
 from .nested import Plain, shown
 from .numbers import Money, Numbers, integers, money, numbers
-from .texts import Ids, Texts, identifiers, ids, nulls, text, texts
+from .texts import Ids, Texts, garbled, identifiers, ids, nulls, text, texts
 from .times import DAY_US, Timestamps, timestamps, utc
 from .words import Truths, booleans
 
@@ -29,6 +29,7 @@ __all__ = [
     "booleans",
     "code_of",
     "currency_codes",
+    "garbled",
     "identifiers",
     "ids",
     "integers",

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from .hierarchies import hierarchy
 from .markup import strip_markup
 from .nested import NAMES, PICTURES, ShapelessError, decode, filled, flat, is_plain_list, keyed, looks_nested
 from .texts import text
+from .translations import in_one_language
 
 CATEGORY_SEPARATORS = (">", "»", "›", "→", "|")
 # Keys of an object that hold the path to it, its levels, or what stands above it.
@@ -23,7 +25,8 @@ class Lists(NamedTuple):
 
     values: pl.Series
     bad: pl.Series  # cells of which no list of text can be made
-    several: int = 0  # cells that held several paths, of which the first was taken
+    several: int = 0  # cells that held several paths, of which one was taken
+    note: str | None = None  # what the column decided
 
 
 def string_lists(column: pl.Series, separators: Sequence[str]) -> pl.Series:
@@ -47,8 +50,11 @@ def paths(column: pl.Series) -> Lists:
         raw = text(column)
         strings = strip_markup(raw).str.replace_all("->", ">", literal=True)
         first = _first_path(strings)
-        several = int((first != strings).fill_null(False).sum())
+        told = hierarchy(first.set(looks_nested(first), None))
+        several = int((first != strings).fill_null(False).sum()) + told.several
+        first = told.values.zip_with(told.values.is_not_null(), first)
         found = _with_nested(raw, _split(first, CATEGORY_SEPARATORS), _path, several)
+        found = found._replace(note=told.note or found.note)
     return found._replace(values=_without_markup(found.values))
 
 
@@ -104,13 +110,15 @@ def _with_nested(strings: pl.Series, split: pl.Series, cut: Any, several: int) -
     decoded = [decode(cell) if shaped else None for cell, shaped in zip(strings, nested, strict=True)]
     cells = _from_cells(decoded, cut)
     really = pl.Series([isinstance(cell, list | dict) for cell in decoded], dtype=pl.Boolean)
-    return Lists(cells.values.zip_with(really, _tidy(split).values), cells.bad, several + cells.several)
+    values = cells.values.zip_with(really, _tidy(split).values)
+    return Lists(values, cells.bad, several + cells.several, cells.note)
 
 
 def _from_cells(cells: Sequence[Any], cut: Any) -> Lists:
     found: list[list[str] | None] = []
     bad: list[bool] = []
     several = 0
+    cells, note = in_one_language(cells)
     for cell in cells:
         try:
             own, more = cut(cell) if cell is not None else (None, False)
@@ -122,7 +130,7 @@ def _from_cells(cells: Sequence[Any], cut: Any) -> Lists:
         several += more
         found.append(own)
     return _tidy(pl.Series(found, dtype=pl.List(pl.String)))._replace(
-        bad=pl.Series(bad, dtype=pl.Boolean), several=several
+        bad=pl.Series(bad, dtype=pl.Boolean), several=several, note=note
     )
 
 
@@ -164,10 +172,17 @@ def _object_path(value: dict[str, Any]) -> tuple[list[str], bool]:
         return (found[-1] if len(found[-1]) > 1 else [part for path in found for part in path]), False
     key = next((key for key in PATHS if key in names), None)
     if key is not None:
-        return _path(names[key])
+        return _named_path(names[key])
     own = flat(value)
     above = next((names[key] for key in PARENTS if isinstance(names.get(key), Mapping)), None)
     return [*(_path(above)[0] if above else []), *([] if own is None else _split_text(own))], False
+
+
+def _named_path(cell: Any) -> tuple[list[str], bool]:
+    """What a field holds that is called a path: `/` tells its levels apart where no other sign does."""
+    path, several = _path(cell)
+    one = path[0] if len(path) == 1 else ""
+    return ([part.strip() for part in one.split("/") if part.strip()] if "/" in one else path), several
 
 
 def _split_text(own: str) -> list[str]:

@@ -17,6 +17,7 @@ import polars as pl
 
 from .absent import is_absent
 from .chunks import piecewise
+from .translations import in_one_language
 
 # Keys, in letters and digits only, under which an object keeps what it is called; the first that is filled counts.
 NAMES = ("name", "title", "label", "displayname", "text", "value", "content", "amount")
@@ -24,6 +25,8 @@ IDS = ("id", "value", "sku", "key", "name")
 PICTURES = ("url", "src", "hires", "large", "link", "href", "path", "contenturl", "medium", "thumb", "image", "file")
 AMOUNTS = ("amount", "value", "price", "amountvalue", "raw")
 CURRENCIES = ("currency", "currencycode", "cur", "currencyiso", "iso")
+STATES = ("available", "isavailable", "instock", "isinstock", "availability", "status", "stockstatus", "state")
+PIECES = ("quantity", "qty", "stock", "amount", "value", "name")
 # Alone these say nothing about what an object is.
 KEYS_ONLY = ("id", "uid", "uuid", "type")
 
@@ -44,6 +47,7 @@ class Plain(NamedTuple):
 
     values: pl.Series
     bad: pl.Series
+    note: str | None = None  # of texts in several languages, which one is read
 
 
 def plain(column: pl.Series, flatten: Flatten | None = None) -> Plain:
@@ -96,9 +100,9 @@ def _from_text(column: pl.Series, flatten: Flatten) -> Plain:
     if not shaped.any():
         return whole
     cells = strings.filter(shaped).unique()
-    found, bad = _flattened([decode(cell) for cell in cells], flatten)
+    found, bad, note = _flattened([decode(cell) for cell in cells], flatten)
     values = strings.replace_strict(cells, found, default=strings, return_dtype=pl.String)
-    return Plain(values, strings.is_in(cells.filter(bad).implode()).fill_null(False))
+    return Plain(values, strings.is_in(cells.filter(bad).implode()).fill_null(False), note)
 
 
 def _from_bytes(column: pl.Series) -> Plain:
@@ -111,6 +115,9 @@ def _from_bytes(column: pl.Series) -> Plain:
 def _flattened(cells: Iterable[Any], flatten: Flatten) -> Plain:
     values: list[str | None] = []
     bad: list[bool] = []
+    note = None
+    if flatten is flat:
+        cells, note = in_one_language(cells)
     for cell in cells:
         try:
             values.append(flatten(cell))
@@ -118,7 +125,7 @@ def _flattened(cells: Iterable[Any], flatten: Flatten) -> Plain:
         except ShapelessError:
             values.append(None)
             bad.append(True)
-    return Plain(pl.Series(values, dtype=pl.String), pl.Series(bad, dtype=pl.Boolean))
+    return Plain(pl.Series(values, dtype=pl.String), pl.Series(bad, dtype=pl.Boolean), note)
 
 
 def looks_nested(strings: pl.Series) -> pl.Series:
@@ -230,6 +237,11 @@ def flat_id(value: Any) -> str | None:
             raise ShapelessError
         value = own[0] if own else None
     return flat(value, IDS)
+
+
+def flat_state(value: Any) -> str | None:
+    """Whether there is some of a product, as an object says it: in a word, else by the number of pieces."""
+    return flat(value, (*STATES, *PIECES)) if isinstance(value, Mapping) else flat(value)
 
 
 def flat_money(value: Any) -> str | None:

@@ -60,7 +60,7 @@ def money(column: pl.Series) -> Money:
         given = values.is_not_null()
         values = values.set(values.is_infinite().fill_null(False), None)
         return Money(values, given & values.is_null(), signs)
-    strings, shapeless, absent = texts(column, flatten=flat_money)
+    strings, shapeless, absent, _ = texts(column, flatten=flat_money)
     notes: tuple[str, ...] = ()
     if strings.str.contains(PLAIN).fill_null(True).all():
         values = strings.cast(pl.Float64, strict=False)
@@ -87,7 +87,7 @@ def _written(strings: pl.Series) -> tuple[pl.Series, pl.Series, tuple[str, ...]]
     unclear = (amount.str.contains(UNCLEAR) & ~comma & ~point).fill_null(False)
     commas = int(comma.sum())
     points = int((point & amount.str.contains("[.,]")).fill_null(False).sum())
-    by_comma = commas > 0 and points <= RARE * commas
+    by_comma = (commas > 0 and points <= RARE * commas) or (not points and _marks_thousands(amount, unclear))
     swapped = amount.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
     values = swapped.zip_with(comma | (unclear & by_comma), amount.str.replace_all(",", "", literal=True))
     tidy = comma | point | unclear | amount.str.contains(WHOLE).fill_null(False)
@@ -96,7 +96,14 @@ def _written(strings: pl.Series) -> tuple[pl.Series, pl.Series, tuple[str, ...]]
     signs, known = _signs(parts["before"].str.to_lowercase(), parts["after"].str.to_lowercase())
     values = values.set(~known, None)
     signs = signs.set(values.is_null(), None)
-    return values, signs, _doubts(strings.filter(unclear & values.is_not_null()), commas, points)
+    return values, signs, _doubts(strings.filter(unclear & values.is_not_null()), commas, points, by_comma)
+
+
+def _marks_thousands(amount: pl.Series, unclear: pl.Series) -> bool:
+    """Whether the points of `1.299` mark thousands: `12.990` beside `849` is no decimal number, long or short."""
+    cells = amount.filter(unclear)
+    points = cells.str.contains(".", literal=True)
+    return bool(points.all() and cells.str.ends_with("0").any() and amount.str.contains(r"^\d+$").any())
 
 
 def _signs(before: pl.Series, after: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -108,20 +115,22 @@ def _signs(before: pl.Series, after: pl.Series) -> tuple[pl.Series, pl.Series]:
     return signs, known & (vague | after.is_null() | (code_of(after) == codes)).fill_null(False)
 
 
-def _doubts(cells: pl.Series, commas: int, points: int) -> tuple[str, ...]:
+def _doubts(cells: pl.Series, commas: int, points: int, by_comma: bool) -> tuple[str, ...]:
     """A note on how cells such as `1.299` are read, where not all others are written in the English way."""
     if points > 0 and commas <= RARE * points:
         return ()
     # 1,299 beside whole numbers only is a thousand by English habit.
     if cells.is_empty() or not (commas or points or cells.str.contains(".", literal=True).any()):
         return ()
-    if points <= RARE * commas and commas:
-        return (f"{len(cells)} numbers such as {cells[0]} are read with a decimal comma, as the other ones have it",)
+    if by_comma:
+        why = "the other ones have it" if commas else "whole numbers stand beside numbers that end in 0"
+        return (f"{len(cells)} numbers such as {cells[0]} are read with a decimal comma, as {why}",)
     why = "no other cell tells the decimal sign"
     if commas or points:
         why = f"decimal commas ({commas} cells) stand beside decimal points ({points})"
     return (
-        f"{len(cells)} numbers such as {cells[0]} can be read in two ways, as {why}; they are read in English form",
+        f"{len(cells)} numbers such as {cells[0]} can be read in two ways, as {why}; they are read in English form "
+        "(COLUMN:comma in a mapping reads a decimal comma)",
     )
 
 

@@ -20,6 +20,9 @@ WINDOWS = {
     if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 }
 
+# UTF-8 that was read as Windows-1252 on the way: the first byte of two or three, and one that follows it.
+GARBLED = r"[ÃÂ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[\u0080-\u00bf“”˜™œ¢¦]"
+
 # Ids that a spreadsheet or a dtype made of what was another text before.
 SCIENTIFIC = r"^[+-]?(?:\d+(?:\.\d+)?[eE]\+\d+|\d\.\d+[eE]\d+)$"
 DATES = (
@@ -39,6 +42,7 @@ class Texts(NamedTuple):
     values: pl.Series
     bad: pl.Series  # cells of which no text can be made
     absent: Mapping[str, int]  # words that stand for nothing, and how often each stood there
+    note: str | None = None  # of texts in several languages, which one is read
 
 
 def nulls(height: int) -> pl.Series:
@@ -48,14 +52,14 @@ def nulls(height: int) -> pl.Series:
 
 def texts(column: pl.Series, *, markup: bool = False, flatten: Flatten | None = None) -> Texts:
     """Any column as text, without HTML where `markup` is true; empty becomes null."""
-    strings, bad = plain(column, flatten)
+    strings, bad, note = plain(column, flatten)
     if column.dtype.is_float():
         return Texts(strings.set(column.is_nan().fill_null(False), None), bad, {})
     if not (column.dtype.is_nested() or column.dtype in TEXTUAL):
         return Texts(strings, bad, {})
     strings = piecewise(strings, _without_markup if markup else normalised)
     strings, absent = without_null_words(strings)
-    return Texts(strings, bad, absent)
+    return Texts(strings, bad, absent, note)
 
 
 def _without_markup(strings: pl.Series) -> pl.Series:
@@ -95,6 +99,11 @@ def without_null_words(strings: pl.Series) -> tuple[pl.Series, dict[str, int]]:
     return piecewise(strings, lambda piece: piece.set(piece.is_in(words.implode()).fill_null(False), None)), absent
 
 
+def garbled(strings: pl.Series) -> pl.Series:
+    """Where a text was decoded in the wrong way before, such as `CafÃ©`."""
+    return strings.str.contains(GARBLED).fill_null(False)
+
+
 class Ids(NamedTuple):
     """A column of ids."""
 
@@ -113,7 +122,7 @@ def ids(column: pl.Series) -> Ids:
         whole = column.cast(pl.Int64, strict=False)
         if bool((whole.cast(column.dtype) == column).fill_null(True).all()):
             column = whole
-    values, bad, absent = texts(column, flatten=flat_id)
+    values, bad, absent, _ = texts(column, flatten=flat_id)
     notes: tuple[str, ...] = ()
     # Whole floats: all of them, so that version numbers such as 1.0 beside 1.1 stay.
     if column.dtype == pl.String or column.dtype.is_decimal():

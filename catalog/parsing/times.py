@@ -230,7 +230,7 @@ def _from_numbers(column: pl.Series, time_unit: TimeUnit | None, now: datetime) 
     if time_unit == "excel":
         return _days(values)
     if time_unit is not None:
-        return _epoch(values, time_unit)
+        return _epoch(_of_unit(values, time_unit, middle), time_unit)
     written = _compact(values, now) or _serials(values, now) or _scrambled(values, now) or _ticks(values, middle, now)
     if written is not None:
         return written
@@ -240,6 +240,16 @@ def _from_numbers(column: pl.Series, time_unit: TimeUnit | None, now: datetime) 
     if unit == "counter":
         return _Read(_micros(values, 1_000_000), unit, "counters", note=_perhaps_days(values, now))
     return _epoch(values, unit)
+
+
+def _of_unit(values: pl.Series, unit: str, middle: float) -> pl.Series:
+    """Numbers of the magnitude of their unit, where most are of it: others would be times of another unit."""
+    low, high = next((low, high) for name, low, high in UNITS if name == unit)
+    return (
+        values
+        if not low <= middle < high
+        else values.set(~values.is_between(low, high, closed="left").fill_null(False), None)
+    )
 
 
 def _perhaps_days(values: pl.Series, now: datetime) -> str | None:

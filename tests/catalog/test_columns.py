@@ -148,3 +148,24 @@ def test_parquet_of_any_dtype_is_read_or_refused_by_name(tmp_path: Path) -> None
     ]
     assert result.report.counts == {"missing_item_id": 1, "bad_image": 2}
     assert "columns left out, as they hold bytes that are no text: raw" in result.report.notes
+
+
+def test_texts_that_were_decoded_wrongly_are_a_warning() -> None:
+    result = items({"brand": ["CafÃ©", "Ã‰tÃ©", "Â·", "SÃO PAULO", "Café"]})
+    group = next(group for group in result.report.groups if group.code == "garbled_brand")
+    assert (group.severity, group.rows.to_list()) == ("warning", [1, 2, 3])
+
+
+def test_a_time_of_another_unit_is_refused_with_the_form_of_the_others() -> None:
+    with pytest.raises(
+        ValidationFailedError, match=r"row 3: .* which are s since 1970; write all of them in that form"
+    ):
+        events({"timestamp": ["1714557600", "1714557660", "1714557720000"]})
+
+
+def test_what_the_categories_of_a_catalog_decide_is_said() -> None:
+    result = items({"category_path": ["Home/Kitchen", "Home/Garden", "Home/Bath"]})
+    assert result.frame["category_path"].to_list() == [["Home", "Kitchen"], ["Home", "Garden"], ["Home", "Bath"]]
+    assert any(
+        note.startswith("category_path: values such as 'Home/Kitchen' are paths") for note in result.report.notes
+    )

@@ -35,6 +35,12 @@ def read(folder: Path, text: str | bytes, name: str = "t.csv", **layout: Any) ->
         (HEAD.replace(",", "\t") + '1\t"Mug\t4\n2\tCup"\t5\n', [("1", '"Mug', "4"), ("2", 'Cup"', "5")]),
         (HEAD.replace(",", "\t") + '1\t"a\nb"\t4\n', [("1", "a\nb", "4")]),
         ("id\rname\r1\r", [("name",), ("1",)]),
+        # Rows that are quoted as a whole.
+        ('"id,name,n"\n"1,Mug,4"\n"2,""Cup, big"",5"\n', [("1", "Mug", "4"), ("2", "Cup, big", "5")]),
+        ('"id;""name"";n"\r\n"1;""Mug; big"";4,5"\r\n', [("1", "Mug; big", "4,5")]),
+        (HEAD + '"1,Mug,4"\n2,Cup,5\n', [("1", "Mug", "4"), ("2", "Cup", "5")]),
+        (HEAD + '"a, b"\n2,Cup,5\n', [("a, b", None, None), ("2", "Cup", "5")]),
+        ("id~name\n1~Mug\n2~Cup\n", [("1", "Mug"), ("2", "Cup")]),
     ],
 )
 def test_quotes_are_read_as_they_are_meant(tmp_path: Path, text: str, rows: list[tuple[Any, ...]]) -> None:

@@ -35,6 +35,9 @@ def test_common_names_without_case() -> None:
         *((name, "12,50", "items", "price") for name in ("VK-Preis", "Regulärer Preis", "Prix TTC", "Prijs", "Preço")),
         *((name, "Pot", "items", "title") for name in ("Nom", "Nome", "Naam", "Artikelbezeichnung", "Título")),
         ("Artikel-Nr.", "7", "items", "item_id"),
+        *((name, "7", "items", "item_id") for name in ("Référence", "Kod produktu", "Артикул", "商品番号")),
+        *((name, "Pot", "items", "title") for name in ("Наименование", "商品名")),
+        *((name, "12,50", "items", "price") for name in ("Цена", "価格")),
         *((name, "12,50 €", "items", "price") for name in ("VK-Preis brutto", "PRICE_VAT", "Price EUR")),
         *((name, "12,50 €", "items", None) for name in ("Streichpreis alt", "old_price", "Price type", "sale_prices")),
         *((name, "7", "items", "item_id") for name in ("item_sku", "id_product")),
@@ -43,6 +46,9 @@ def test_common_names_without_case() -> None:
         *((name, "0", "items", "available") for name in ("Stock Level", "Qty on hand", "Units In Stock")),
         *((name, "84029", "items", None) for name in ("Min stock", "Stock keeping no", "Overstock")),
         ("visitorid", "7", "events", "user_id"),
+        ("Customer No.", "7", "events", "user_id"),
+        ("Article No.", "7", "events", "item_id"),
+        ("Menge", "2", "events", "quantity"),
         ("event_time", "2020-01-01", "events", "timestamp"),
         ("timestamp:float", "1390348800.0", "events", "timestamp"),
         ("qty", "2", "events", "quantity"),
@@ -77,6 +83,9 @@ def test_synonyms(column: str, value: str, kind: Any, canonical: str | None) -> 
         ({"available": ["yes"], "status": ["draft"]}, {"available": "available"}),
         ({"published": ["1", "0", "-1"]}, {"available": "published:positive"}),
         ({"created": ["7"]}, {}),
+        ({"status": ["1", "2"]}, {"available": "status"}),  # codes: 2 is off in some shops
+        ({"Product Visible?": ["Y"], "stock": ["3"]}, {"available": "stock:positive&Product Visible?"}),
+        ({"price_cents": ["129900"]}, {}),
     ],
 )  # fmt: skip
 def test_values_decide_among_names(columns: dict[str, list[Any]], expected: dict[str, str]) -> None:
@@ -135,7 +144,7 @@ def test_several_columns_of_like_names_are_named() -> None:
     frame = pl.DataFrame({"id": ["1"], "Price A": ["2"], "Price B": ["3"]})
     found = guess_mapping(frame, "items")
     assert (found.mapping.keys(), found.notes) == (
-        {"item_id"}, ("price may be in Price A or Price B; say --map price=Price A to read one of them",),
+        {"item_id"}, ("price may be in Price A or Price B; say --map 'price=Price A' to read one of them",),
     )  # fmt: skip
 
 
@@ -147,3 +156,10 @@ def test_what_is_shown_and_what_is_in_stock_count_together(columns: tuple[str, s
     assert [origin.column for origin in guess_mapping(frame, "items").mapping["available"]] in (
         list(columns), list(columns)[::-1],
     )  # fmt: skip
+
+
+def test_a_column_that_is_plainly_called_the_same_is_named() -> None:
+    frame = pl.DataFrame({"id": ["1"], "Price (tax excl.)": ["2"], "Price (tax incl.)": ["3"], "price ": [None]})
+    assert guess_mapping(frame, "items").notes == (
+        "price is read from Price (tax excl.); Price (tax incl.) may be it as well",
+    )

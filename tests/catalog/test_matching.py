@@ -33,7 +33,7 @@ def test_forms_that_would_match(ids: list[str | None], known: list[str], option:
 
 def test_other_columns_that_would_match() -> None:
     assert proposed(["x", "y"], ["1", "2"], **{"code, long": ["1", "2"]}) == (
-        'all 2 would match from column code, long: --event-map item_id="code, long"'
+        "all 2 would match from column code, long: --event-map 'item_id=\"code, long\"'"
     )
 
 

@@ -1,6 +1,7 @@
 import gzip
 import io
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hubspoke.catalog import opening
+from hubspoke.catalog.layout import Layout
 from hubspoke.catalog.readers import read_items
 from hubspoke.catalog.tables import FAULTS, load_table
-from hubspoke.errors import InvalidDataError, NotFoundError
+from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
 
 ROWS = "id,n\n007,ä\n".encode()
 
@@ -210,3 +212,31 @@ def test_nul_bytes_and_wrong_encodings_cost_their_rows_only(tmp_path: Path) -> N
     assert table.frame["n"].to_list() == ["a\ufdd0", "ok", "\ufffd"]
     assert table.faults["bad_encoding"] == {3: "\ufffd"}
     assert "WINDOWS-1252" in FAULTS["bad_encoding"]
+
+
+def test_text_in_another_encoding_is_read_where_it_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv.gz", "id,näme\n1,Café – 5 €\n".encode("cp1252"))
+    with pytest.raises(InvalidDataError, match="say --encoding cp1252"):
+        load_table(path)
+    table = load_table(path, Layout(encoding="cp1252"))
+    assert table.frame.to_dict(as_series=False) == {"id": ["1"], "näme": ["Café – 5 €"]}
+    assert table.notes == ("t.csv.gz is no UTF-8 and was read as cp1252",)
+    with pytest.raises(InvalidDataError, match=r"not written in ascii, which has no character of byte 0xe4"):
+        load_table(path, Layout(encoding="ascii"))
+    with pytest.raises(UsageError, match="--encoding latin9000 names no encoding"):
+        load_table(path, Layout(encoding="latin9000"))
+
+
+def test_utf_8_stays_what_it_is_whatever_encoding_is_named(tmp_path: Path) -> None:
+    table = load_table(write(tmp_path / "t.csv", ROWS), Layout(encoding="cp1252"))
+    assert (table.frame["n"].to_list(), table.notes) == (["ä"], ())
+
+
+def test_decimals_of_more_digits_than_polars_has(tmp_path: Path) -> None:
+    wide = pa.decimal256(50, 2)
+    flat = pa.table({"id": ["a"], "price": pa.array([Decimal("12.90")], wide)})
+    pq.write_table(flat, tmp_path / "t.parquet")
+    assert load_table(tmp_path / "t.parquet").frame.rows() == [("a", "12.90")]
+    pq.write_table(pa.table({"prices": pa.array([[Decimal("1")]], pa.list_(wide))}), tmp_path / "t.parquet")
+    with pytest.raises(InvalidDataError, match="Column prices holds decimals of more than 38 digits"):
+        load_table(tmp_path / "t.parquet")

@@ -1,6 +1,6 @@
 import polars as pl
 import pytest
-from hubspoke.catalog.transforms import Origin, find_origins, in_words, read_origins, transformed, written
+from hubspoke.catalog.transforms import Origin, as_option, find_origins, in_words, read_origins, transformed, written
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from hubspoke.catalog.transforms import Origin, find_origins, in_words, read_ori
         (("digits",), ["SKU-0012-x", "x"], ["0012", None]),
         (("plain",), ["AB-9 x"], ["AB9x"]),
         (("known",), ["Guest", "-1", "u1", None], [None, None, "u1", None]),
+        (("comma",), ["1.299,50 €", "1.299", "12"], ["1299.50 €", "1299", "12"]),
         (("positive",), ["3", "0", "-1", None], [True, False, False, None]),
     ],
 )
@@ -41,3 +42,9 @@ def test_of_columns_that_all_have_to_say_yes_a_word_that_nobody_knows_stays() ->
     assert origins is not None
     assert written(origins) == "stock:positive&status"
     assert read_origins(frame, origins).to_list() == ["true", "false", "false", "odd", None]
+
+
+def test_an_option_is_written_as_a_shell_takes_it() -> None:
+    assert as_option("--map", "title", "name") == "--map title=name"
+    assert as_option("--map", "title", "Name, long") == "--map 'title=\"Name, long\"'"
+    assert as_option("--event-map", "item_id", "Article no") == "--event-map 'item_id=Article no'"

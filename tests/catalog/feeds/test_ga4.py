@@ -51,7 +51,7 @@ def test_an_amended_day_counts_once_and_items_of_one_event_as_often_as_they_stan
         (tmp_path / name).write_text(bought + "\n" + line("view_item", [{"item_id": "cup"}], user=name[15:]))
     result = read_events(str(tmp_path / "events_*.jsonl"))
     assert result.frame.group_by("event_type").len().sort("event_type").rows() == [("purchase", 3), ("view", 2)]
-    assert "3 rows repeat user, microsecond, event and item, and count once" in result.report.notes
+    assert "3 rows repeat user, time, event and item, and count once" in result.report.notes
 
 
 def test_events_without_use_are_left_out_by_name_unless_they_are_asked_for(tmp_path: Path) -> None:
@@ -94,3 +94,18 @@ def test_a_map_that_names_the_list_of_items_says_what_is_read_anyway() -> None:
     result = read_events(FILE, {"item_id": "items", "user_id": "user_pseudo_id"}, on_error="skip")
     assert set(result.frame["user_id"]) == {"9.1"}
     assert set(result.frame["item_id"]) == {"cup", "pan", None}
+
+
+def test_a_device_on_which_one_user_alone_signed_in_is_theirs(tmp_path: Path) -> None:
+    def seen(time: int, device: str, user: str | None) -> str:
+        cup = {"event_name": "view_item", "items": [{"item_id": "cup"}], "event_timestamp": 1709370000000000 + time}
+        return json.dumps({**cup, "user_pseudo_id": device, "user_id": user})
+
+    days = [("own", None), ("own", "ann"), ("own", None), ("shared", "ann"), ("shared", "bo"), ("shared", None)]
+    (tmp_path / "e.jsonl").write_text("\n".join(seen(time, *who) for time, who in enumerate([*days, ("new", None)])))
+    result = read_events(tmp_path / "e.jsonl")
+    assert sorted(result.frame["user_id"]) == ["ann", "ann", "ann", "ann", "bo", "new", "shared"]
+    assert {
+        "users are known by their id in 3 rows, by their device alone in 2",
+        "2 rows without a user are of devices where just one ever signed in, and count as theirs",
+    } <= set(result.report.notes)

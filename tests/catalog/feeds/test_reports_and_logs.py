@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hubspoke.catalog.readers import read_events
+from hubspoke.catalog.readers import read_events, read_items
 
 REPORT = "Item ID,Items viewed,Items purchased\nA,2,0\nB,1,3\n"
 
@@ -47,3 +47,11 @@ def test_numbers_of_sessions_that_became_floats_are_whole(tmp_path: Path) -> Non
     path = tmp_path / "flat.csv"
     path.write_text(f"{header}1705312860000000,view_item,1.2,1705312800.0,A\n")
     assert read_events(path).frame["session_id"].to_list() == ["1.2.1705312800"]
+
+
+def test_movies_are_read_in_the_encoding_that_the_set_is_known_to_be_in(tmp_path: Path) -> None:
+    lines = "1::Zoë, Café (1998)::Comedy|Drama\n2::Night Bus (1999)::Drama\n"
+    (tmp_path / "movies.dat").write_bytes(lines.encode("latin-1"))
+    result = read_items(tmp_path / "movies.dat")
+    assert result.frame["title"].to_list() == ["Zoë, Café (1998)", "Night Bus (1999)"]
+    assert "movies.dat is no UTF-8 and was read as latin-1" in result.report.notes

@@ -214,3 +214,11 @@ def test_a_time_in_any_form_reads_back(times: list[datetime], form: str) -> None
     times = [datetime(2020, 12, 31, 23, 59, 58), *(time.replace(microsecond=0) for time in times)]
     parsed = moments([time.strftime(form) for time in times])
     assert parsed.values.to_list() == [time.replace(tzinfo=UTC) for time in times]
+
+
+@pytest.mark.parametrize("unit", [None, "s", "ms"])
+def test_a_time_in_another_unit_is_unreadable(unit: Any) -> None:
+    cells = [1714557600, 1714557660, 1714557720000] if unit != "ms" else [1714557600000, 1714557660000, 1714557720]
+    found = moments(cells, time_unit=unit)
+    assert found.bad.to_list() == [False, False, True]
+    assert found.values[0] == datetime(2024, 5, 1, 10, tzinfo=UTC)

@@ -8,12 +8,14 @@ YES = [
     "in stock", "In Stock", "in_stock", "InStock", "https://schema.org/InStock", "preorder", "pre-order", "backorder",
     "onbackorder", "limited availability", "available for order", "active", "enabled", "published", "ja", "auf Lager",
     "lieferbar", "verfügbar", "en stock", "disponible", "Y", "true", "on", "1", "1.0", "10+", "schema:InStock",
+    "5 in stock", "nur noch 2 auf Lager", "only 3 left in stock", "Unlimited", "J",
     "WAHR", "VRAI", "VERO", "waar", "Hay existencias", "i lager", "w magazynie", "в наличии", "在庫あり",
 ]  # fmt: skip
 NO = [
     "out of stock", "out-of-stock", "OutOfStock", "http://schema.org/OutOfStock", "Sold_Out", "soldout", "discontinued",
     "not available", "unavailable", "disabled", "archived", "draft", "hidden", "ausverkauft", "nicht lieferbar",
     "rupture de stock", "agotado", "Nein", "off", "N", "FALSE", "0", "-1",
+    "0 in stock", "OOS", "rupture", "Tijdelijk uitverkocht", "reserved",
     "FALSCH", "FAUX", "FALSO", "onwaar", "Momentan nicht lieferbar", "hors stock", "Esgotado", "Slutsåld",
     "Brak w magazynie", "нет в наличии", "在庫なし",
 ]  # fmt: skip
@@ -32,6 +34,8 @@ def test_words_of_shops(words: list[str], truth: bool) -> None:
         ([1, 0, None], False, [True, False, None], []),
         ([5, 0, -2], False, [True, False, False], []),  # beyond 2 they can only be pieces
         (["2", "0"], True, [True, False], []),
+        (["1,000", ">50", "<5", "10 +", "0", "2,5"], False, [True, True, True, True, False, None], [5]),
+        (['{"quantity": 0, "status": "in_stock"}', '{"qty": 0}', '{"a": 1, "b": 2}'], False, [True, False, None], [2]),
         ([True, None], False, [True, None], []),
     ],
 )
