@@ -19,6 +19,8 @@ from .text import TextEncoder
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+# Per token that is read; a piece has five on average, with its space.
+_CHARACTERS = 8
 _MODEL, _TOKENIZER = "model.safetensors", "tokenizer.json"
 
 
@@ -66,8 +68,16 @@ class StaticText(TextEncoder):
         return made
 
     def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [own.ids or [0] for own in encoded]  # an empty text is one padding token
+        heads = [_head(text, self.max_tokens * _CHARACTERS) for text in texts]
+        found = self._pieces(heads)
+        # The rare ones whose beginning was too short are read whole.
+        short = [row for row, ids in enumerate(found) if len(ids) < self.max_tokens and heads[row] != texts[row]]
+        for row, ids in zip(short, self._pieces([texts[row] for row in short]), strict=True):
+            found[row] = ids
+        return [ids or [0] for ids in found]  # an empty text is one padding token
+
+    def _pieces(self, texts: list[str]) -> list[list[int]]:
+        return [own.ids for own in self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
 
     def _embed(self, tokens: Sequence[list[int]]) -> Tensor:
         lengths = torch.tensor([len(ids) for ids in tokens])
@@ -83,6 +93,13 @@ def piece_weights(ids: Tensor, lengths: Tensor, starts: Tensor) -> Tensor:
     """Weights (P,) of pieces that lie text after text: 1 / sqrt(place * n) of the piece that its text has n times."""
     rows = torch.repeat_interleave(torch.arange(len(lengths)), lengths)  # (P,)
     places = torch.arange(len(ids)) - starts[rows] + 1
-    _, kinds, times = torch.unique(torch.stack([rows, ids]), dim=1, return_inverse=True, return_counts=True)
+    # One number for a piece of one text: comparing columns of two would take as long as all the rest.
+    keys = rows * (ids.max() + 1) + ids
+    _, kinds, times = torch.unique(keys, return_inverse=True, return_counts=True)
     shares: Tensor = (places * times[kinds]).rsqrt()
     return shares
+
+
+def _head(text: str, characters: int) -> str:
+    """The beginning of a text up to a space; words are cut into pieces one by one, so its pieces are the text's."""
+    return text if len(text) <= characters else text[: max(text.rfind(" ", 0, characters), 0)]

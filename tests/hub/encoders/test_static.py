@@ -48,6 +48,19 @@ def test_longer_texts_are_cut_and_the_fingerprint_covers_what_changes_the_output
     assert [len(own) for own in text_encoder(NAME, max_tokens=300).tokens(["a b " * 100, "a", ""])] == [200, 1, 1]
 
 
+def test_reading_the_beginning_alone_changes_no_piece(text_encoder):
+    encoder = text_encoder(NAME, max_tokens=4)
+    # Cut between words; a beginning of few pieces, without a space, or with nothing but spaces.
+    texts = [
+        "red shirt garden hose " * 9,
+        "x" * 200 + " red",
+        f"{'x' * 120} red shirt {'y' * 120}",
+        " " * 90 + "red hose",
+    ]
+    whole = encoder.tokenizer.encode_batch(texts, add_special_tokens=False)
+    assert encoder.tokens(texts) == [own.ids for own in whole]
+
+
 def test_knows_words_alike_and_has_no_layers_to_adapt(text_encoder):
     text = text_encoder(NAME)
     shoe, sneaker, hose = text.encode(["running shoes for men", "men's sneakers", "garden hose 20 m"])
