@@ -22,7 +22,7 @@ from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.bootstrap import mean_interval
 from hubspoke.evaluation.protocols import Protocol, evaluation_set
 from hubspoke.workflows.datasets import load_dataset
-from hubspoke.workflows.diversity import duplicate_groups, first_of_each, spread_out
+from hubspoke.workflows.diversity import duplicate_groups, first_of_each, passed_over, spread_out
 from hubspoke.workflows.evaluations import recommender_of
 from hubspoke.workflows.loading import over_catalog
 
@@ -83,29 +83,19 @@ def _settings(recommender: Any, users: Any, groups: IntArray, content: FloatArra
             for diversity in DIVERSITIES:
                 spread = partial(spread_out, vectors=content, diversity=diversity)
                 lists[f"once, diversity {diversity}"] = list(islice(first_of_each(ranked, groups, arrange=spread), K))
-            for cosine in NEAR:
-                lists[f"once, nothing nearer than {cosine}"] = none_nearer(lists["one product once"], unit, cosine)
+            for near in NEAR:
+                over = partial(passed_over, vectors=content, near=near)
+                lists[f"once, nothing nearer than {near}"] = list(first_of_each(ranked, groups, arrange=over))
             for name, listed in lists.items():
                 shown = np.array([row for row, _ in listed[:K]])
                 hits = np.flatnonzero(np.isin(shown, targets))
                 gain = 1 / np.log2(hits[0] + 2) if len(hits) else 0.0
                 cosines = unit[shown] @ unit[shown].T
                 apart = 1 - (cosines.sum() - np.trace(cosines)) / (len(shown) * (len(shown) - 1))
-                near = float((np.triu(cosines, 1) >= COUNTED).any())
+                alike = float((np.triu(cosines, 1) >= COUNTED).any())
                 products = len(np.unique(groups[shown])) / len(shown)
-                found.setdefault(name, []).append((float(len(hits) > 0), float(gain), products, float(apart), near))
+                found.setdefault(name, []).append((float(len(hits) > 0), float(gain), products, float(apart), alike))
     return [{"part": part, "list": name, **_means(np.array(values))} for name, values in found.items()]
-
-
-def none_nearer(ranked: list[tuple[int, float]], unit: FloatArray, cosine: float) -> list[tuple[int, float]]:
-    """The best K rows of which none is as near as `cosine` to one before it, then what was passed over."""
-    kept: list[int] = []
-    for place, (row, _) in enumerate(ranked):
-        if len(kept) == K:
-            break
-        if not (unit[[ranked[own][0] for own in kept]] @ unit[row] >= cosine).any():
-            kept.append(place)
-    return [ranked[own] for own in kept] + [own for place, own in enumerate(ranked) if place not in kept]
 
 
 def _means(values: FloatArray) -> dict[str, Any]:

@@ -30,8 +30,21 @@ HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "c
     show_default=True,
     help="Trade score for difference between the items of the list: 0 goes by score alone.",
 )
+@click.option(
+    "--near",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="COSINE",
+    help="Pass over items whose content is as near as this to one before them, 0.95 for variants; by default none.",
+)
 def recommend(
-    call: Call, ref: str, session: str | None, user: str | None, k: int, exclude_seen: bool, diversity: float
+    call: Call,
+    ref: str,
+    session: str | None,
+    user: str | None,
+    k: int,
+    exclude_seen: bool,
+    diversity: float,
+    near: float | None,
 ) -> None:
     """Recommend items after a session or to a user; with neither, what is popular with newcomers or new.
 
@@ -40,7 +53,7 @@ def recommend(
     """
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")
-    result = call.workspace().recommend(ref, names(session), user, k, exclude_seen, diversity)
+    result = call.workspace().recommend(ref, names(session), user, k, exclude_seen, diversity, near)
     call.show(result, recommended)
 
 

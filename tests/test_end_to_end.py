@@ -54,7 +54,7 @@ rollback lamps --reason worse
 promote lamps:1 --reason better
 history lamps
 launch refresh lamps
-recommend lamps --session {item},oak -k 3 --exclude-seen
+recommend lamps --session {item},oak -k 3 --exclude-seen --near 0.99
 recommend mugs --user user-0000 -k 3
 similar lamps {item} -k 3
 explain lamps --session {item} -k 3

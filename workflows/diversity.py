@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import DoubleArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     import polars as pl
@@ -89,6 +89,26 @@ def first_of_each(
     yield from again
 
 
+def passed_over(
+    ranked: Iterable[tuple[int, float]], vectors: FloatArray, near: float, shown: Sequence[int] = ()
+) -> Iterator[tuple[int, float]]:
+    """The ranking with those of the best `SPREAD` rows behind the others of them that are near to a row before them.
+
+    Near is a cosine of `near` or more; `vectors` are (N, D), and `shown` rows stand before the ranking.
+    """
+    following, again = iter(ranked), []
+    placed = [_unit(vectors[[row]])[0] for row in shown]
+    for row, score in islice(following, SPREAD):
+        own = _unit(vectors[[row]])[0]  # (D,)
+        if any(float(own @ other) >= near for other in placed):
+            again.append((row, score))
+        else:
+            placed.append(own)
+            yield row, score
+    yield from again
+    yield from following
+
+
 def spread_out(
     ranked: Iterable[tuple[int, float]], vectors: FloatArray, diversity: float
 ) -> Iterator[tuple[int, float]]:
@@ -104,8 +124,7 @@ def spread_out(
         scores = np.array([score for _, score in best], dtype=np.float64)
         reach = float(scores.max() - scores.min())
         relevance = (scores - scores.min()) / reach if reach else np.ones_like(scores)
-        own = vectors[rows].astype(np.float64)
-        own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12)
+        own = _unit(vectors[rows])
         cosines = own @ own.T  # (S, S)
         nearest = np.zeros(len(rows))  # an item unlike all before it is not preferred to the first
         left = np.ones(len(rows), dtype=bool)
@@ -116,3 +135,10 @@ def spread_out(
             nearest = np.maximum(nearest, cosines[place])
             yield best[place]
     yield from following
+
+
+def _unit(vectors: FloatArray) -> DoubleArray:
+    """Vectors (N, D) of length one; a zero vector stays, and is like no other."""
+    unit: DoubleArray = vectors.astype(np.float64)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    return unit

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from ..arrays import BoolArray, FloatArray, IntArray
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from ..results import Record
-from .diversity import duplicate_groups, first_of_each, spread_out
+from .diversity import duplicate_groups, first_of_each, passed_over, spread_out
 from .indexes import index_of, load_index
 from .models import prepare
 from .newcomers import Elsewhere, Ranking, known_elsewhere, other_event_tables, rank_for_newcomers
@@ -150,16 +150,20 @@ class Recommender:
         k: int = 10,
         exclude_seen: bool = False,
         diversity: float = 0.0,
+        near: float | None = None,
     ) -> Recommendations:
         """The `k` items to show after a session (item ids, oldest first), or to a known shopper.
 
         Without a session, or to a shopper known from other categories alone, it is what is popular with newcomers, or
         what is new; a user id that no category knows is a NotFoundError. One product is shown once, as long as there
-        are others. `diversity`, from 0 to 1, trades score for difference.
+        are others. `diversity`, from 0 to 1, trades score for difference. Where a session is known, items whose content
+        has a cosine of `near` or more to one before them are passed over.
         """
         _check_k(k)
         if not 0 <= diversity <= 1:
             raise UsageError(f"A diversity of {diversity:g} was asked for; give a number from 0 to 1.")
+        if near is not None and not 0 < near <= 1:
+            raise UsageError(f"Items of a cosine of {near:g} were to be passed over; give a number above 0, up to 1.")
         history, unknown = self.history(session, user)
         if not len(history):
             return self._without_session(k, [] if user is None else self._of_user(user)[1])
@@ -170,7 +174,7 @@ class Recommender:
         pinned = self._pin(allowed, k)
         # Pinned items have their own score too: it says how well they would have done.
         leading = zip(pinned, (self.vectors[pinned] @ query).tolist(), strict=True)
-        ranked = self._listed(self._ranked(query, k, allowed), pinned, diversity)
+        ranked = self._listed(self._ranked(query, k, allowed), pinned, diversity, near)
         found = [*leading, *islice(ranked, k - len(pinned))]
         return self._answer(found, history.items.tolist(), unknown, exclude_seen, self.loaded.record.model, pinned)
 
@@ -201,12 +205,20 @@ class Recommender:
         return self._answer(found, [], [], False, ranking.name, pinned, known_from)
 
     def _listed(
-        self, ranked: Iterable[tuple[int, float]], shown: Sequence[int], diversity: float = 0.0
+        self,
+        ranked: Iterable[tuple[int, float]],
+        shown: Sequence[int],
+        diversity: float = 0.0,
+        near: float | None = None,
     ) -> Iterator[tuple[int, float]]:
         """A ranking as a list shows it, behind the rows that are shown already: one product once, rules kept."""
         with self._lock:
             groups = self._groups
-        arrange = partial(spread_out, vectors=self._content, diversity=diversity) if diversity else iter
+
+        def arrange(firsts: Iterator[tuple[int, float]]) -> Iterator[tuple[int, float]]:
+            own = spread_out(firsts, self._content, diversity) if diversity else firsts
+            return own if near is None else passed_over(own, self._content, near, shown)
+
         return self._rules.limit(first_of_each(ranked, groups, shown, arrange), shown)
 
     @cached_property

@@ -175,11 +175,12 @@ class Workspace(Context):
         k: int = 10,
         exclude_seen: bool = False,
         diversity: float = 0.0,
+        near: float | None = None,
     ) -> Recommendations:
         """The `k` items that `ref` recommends after a session (item ids, oldest first) or to a known user."""
         from .recommendations import Recommender
 
-        return Recommender(self, ref).recommend(session, user, k, exclude_seen, diversity)
+        return Recommender(self, ref).recommend(session, user, k, exclude_seen, diversity, near)
 
     def similar(self, ref: str, item: str, k: int = 10) -> Recommendations:
         """The `k` items nearest to an item in the space of `ref`."""

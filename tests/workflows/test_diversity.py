@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.catalog.schema import ITEM_SCHEMA
-from hubspoke.workflows.diversity import connected, duplicate_groups, first_of_each, spread_out
+from hubspoke.errors import UsageError
+from hubspoke.workflows.diversity import SPREAD, connected, duplicate_groups, first_of_each, passed_over, spread_out
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -83,6 +84,22 @@ def test_marginal_relevance_by_hand() -> None:
     assert [row for row, _ in spread_out(ranked, vectors, 0.4)] == [0, 1, 2]  # 0.54 - 0.4 against 0
 
 
+def test_what_is_near_to_a_row_before_it_comes_later_and_none_is_lost() -> None:
+    # Cosines: rows 0 and 1 have 0.8, rows 0 and 2 none, rows 1 and 2 have 0.6; row 3 is like no other, itself included.
+    vectors = np.array([[1, 0], [8, 6], [0, 1], [0, 0], [0, 0]], dtype=np.float32)
+    ranked = [(0, 0.9), (1, 0.8), (2, 0.7), (3, 0.6), (4, 0.5)]
+
+    def order(near: float, shown: tuple[int, ...] = ()) -> list[int]:
+        return [row for row, _ in passed_over(ranked, vectors, near, shown)]
+
+    assert order(0.81) == [0, 1, 2, 3, 4]
+    assert order(0.79) == [0, 2, 3, 4, 1]
+    assert order(0.59, shown=(1,)) == [3, 4, 0, 1, 2]
+    same = np.ones((SPREAD + 2, 1), dtype=np.float32)
+    many = [(row, 1.0 - row / 1000) for row in range(SPREAD + 2)]
+    assert list(passed_over(many, same, 0.9)) == many  # no further than the best SPREAD is looked for others
+
+
 def test_a_list_shows_a_product_once_and_a_longer_one_begins_with_it(ws: Workspace, tiny_hub: Any) -> None:
     titles = ["oak table", "Oak table", "pine table", "OAK TABLE", "ash chair"]
     ws.hub.train(domains=[], config=tiny_hub)
@@ -94,4 +111,8 @@ def test_a_list_shows_a_product_once_and_a_longer_one_begins_with_it(ws: Workspa
     assert len({titles["abcde".index(item)].lower() for item in shown(3)}) == 3
     assert sorted(shown(5)) == list("abcde") and shown(5)[:3] == shown(3)
     assert shown(5, diversity=0.7)[:3] == shown(3, diversity=0.7)
+    assert sorted(shown(5, near=0.5, diversity=0.1)) == list("abcde")
+    assert shown(3, near=1e-6)[0] == shown(3)[0]
+    with pytest.raises(UsageError, match=r"cosine of 1\.5"):
+        shown(3, near=1.5)
     assert {titles["abcde".index(item)].lower() for item in shown(3, diversity=0.1)} == {t.lower() for t in titles}
