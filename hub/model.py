@@ -13,8 +13,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from ..arrays import FloatArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
-from ..progress import Progress
+from ..progress import Progress, StepProgress
 from .adapters.states import item_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
 from .calibration import unit_rows
@@ -23,9 +24,11 @@ from .encoders.image import ImageEncoder
 from .encoders.loading import load_image_encoder, load_text_encoder
 from .encoders.text import TextEncoder, item_texts
 from .fusion import BaseFusion, EncodedItems
+from .reading import Reading, packaged_reading
 
 # What the first version called an encoder. It is in every stored hub's fingerprint, and so in the name of its space.
 _ENCODERS_KEY, _ENCODERS_FILE = "trunks", "trunks.json"
+_READING_FILE = "reading.json"
 
 
 class Hub:
@@ -35,6 +38,7 @@ class Hub:
         self.config = config
         self.text: TextEncoder | None = load_text_encoder(config.text, device) if config.text else None
         self.image: ImageEncoder | None = load_image_encoder(config.image, device) if config.image else None
+        self.blocks = {block.name: load_text_encoder(block.encoder, device) for block in config.text_blocks}
         self.text_dimension = self.text.dimension if self.text else 0  # Dt
         self.image_dimension = self.image.dimension if self.image else 0  # Dv
         if fusion is None:
@@ -42,17 +46,24 @@ class Hub:
                 torch.manual_seed(config.seed)
                 fusion = BaseFusion(self.text_dimension, self.image_dimension, config.fusion).eval()
         self.fusion = fusion
+        self.reading = packaged_reading(config)  # how content reads a session; None for the fixed recency
 
     @property
     def encoder_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each encoder."""
-        encoders = (("text", self.text), ("image", self.image))
-        return {name: encoder.fingerprint for name, encoder in encoders if encoder}
+        encoders = {"text": self.text, "image": self.image, **self.blocks}
+        return {name: encoder.fingerprint for name, encoder in encoders.items() if encoder}
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over encoders, fusion weights and everything else that changes a content embedding."""
         settings = self.config.model_dump(mode="json", include={"text_fields", "calibration", "image_calibration"})
+        # Named only where they are set, so that a hub without them has the fingerprint that it always had.
+        if self.config.text_blocks:
+            blocks = [block.model_dump(mode="json", exclude={"encoder"}) for block in self.config.text_blocks]
+            settings["text_blocks"] = blocks
+        if self.config.crowding:
+            settings["crowding"] = True
         head = json.dumps({_ENCODERS_KEY: self.encoder_fingerprints, "settings": settings}, sort_keys=True)
         digest = hashlib.sha256(head.encode())
         for name, weight in sorted(self.fusion.state_dict().items()):
@@ -97,6 +108,12 @@ class Hub:
         text = np.zeros((len(items), self.text_dimension), np.float32)
         if self.text and texts and read:
             text[has_text] = encode_cached(self.text, read, keys, cache, stage("encoding texts"))
+        blocks = {
+            name: self._encode_block(name, items, cache, stage(f"encoding {name}"))
+            if texts
+            else np.zeros((len(items), encoder.dimension), np.float32)
+            for name, encoder in self.blocks.items()
+        }
         image = np.zeros((len(items), self.image_dimension), np.float32)
         if self.image and files:
             encoded = encode_cached(self.image, files, hashes, cache, stage("encoding pictures"))
@@ -111,7 +128,20 @@ class Hub:
                 states[modality] = item_states(encoder, count, read, keys, has_text.astype(np.int64), cache, shown)
             else:
                 states[modality] = item_states(encoder, count, files, hashes, counts, cache, shown)
-        return EncodedItems(text, image, states)
+        return EncodedItems(text, image, blocks, states)
+
+    def _encode_block(
+        self, name: str, items: pl.DataFrame, cache: EmbeddingCache, progress: StepProgress | None
+    ) -> FloatArray:
+        """(N, Db) what the encoder of a further text block makes of its fields."""
+        fields = next(block.fields for block in self.config.text_blocks if block.name == name)
+        written, encoder = item_texts(items, fields), self.blocks[name]
+        has_text = np.array([bool(text) for text in written], dtype=np.bool_)
+        found = np.zeros((len(items), encoder.dimension), np.float32)
+        if has_text.any():
+            read = [text for text in written if text]
+            found[has_text] = encode_cached(encoder, read, text_hashes(read), cache, progress)
+        return found
 
     def save(self, directory: Path) -> None:
         """Write config, encoder fingerprints and fusion weights; encoder weights stay where they came from."""
@@ -121,12 +151,14 @@ class Hub:
         )
         weights = {name: weight.cpu().contiguous() for name, weight in self.fusion.state_dict().items()}
         save_file(weights, directory / "fusion.safetensors")
+        if self.reading is not None:
+            (directory / _READING_FILE).write_text(self.reading.model_dump_json(indent=2), encoding="utf-8")
 
     @classmethod
     def load(cls, directory: Path, *, device: str = "auto") -> Hub:
         """Read a saved hub; IncompatibleError where an encoder on this machine is not the one it was made with."""
         try:
-            config = HubConfig.model_validate_json((directory / "config.json").read_text(encoding="utf-8"))
+            config = HubConfig.from_stored(json.loads((directory / "config.json").read_text(encoding="utf-8")))
             recorded = dict(json.loads((directory / _ENCODERS_FILE).read_text(encoding="utf-8")))
         except (ValueError, TypeError, OSError) as error:
             raise CorruptArtifactError(f"the hub in {directory} cannot be read; train it with --force.") from error
@@ -139,9 +171,11 @@ class Hub:
                 )
         try:
             hub.fusion.load_state_dict(load_file(directory / "fusion.safetensors"))
-        except (SafetensorError, RuntimeError, OSError) as error:
+            learned = directory / _READING_FILE
+            hub.reading = Reading.model_validate_json(learned.read_bytes()) if learned.exists() else None
+        except (SafetensorError, RuntimeError, OSError, ValueError) as error:
             raise CorruptArtifactError(
-                f"the hub's fusion weights cannot be read ({error}); train it with --force."
+                f"the hub's trained weights cannot be read ({error}); train it with --force."
             ) from error
         return hub
 

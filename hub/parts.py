@@ -35,4 +35,8 @@ def weights_part(name: str, weights: Mapping[str, Tensor], inherited: str | None
 def hub_parts(hub: Hub) -> list[Part]:
     """The encoders, whose weights stay where they came from, and the base fusion."""
     encoders = [Part(f"{name} encoder", fingerprint) for name, fingerprint in hub.encoder_fingerprints.items()]
-    return [*encoders, weights_part("fusion", hub.fusion.state_dict())]
+    parts = [*encoders, weights_part("fusion", hub.fusion.state_dict())]
+    if hub.reading is not None:
+        learned = hub.reading.model_dump_json()
+        parts.append(Part("reading", hashlib.sha256(learned.encode()).hexdigest(), len(learned)))
+    return parts

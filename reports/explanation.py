@@ -21,6 +21,7 @@ PART_NAMES = {
     "cold": "bonus of a new item",
     "trend": "taken a lot lately",
     "text": "text",
+    "crowding": "near to everything",
     "image": "picture",
 }
 FORMATS = (".svg", ".png")

@@ -54,7 +54,7 @@ def explain_scores(
         raise UsageError("An empty session has nothing to explain by; name at least one item that was looked at.")
     weights, columns = spoke.mixture.weights(exclude_seen), _columns(spoke)
     # One event more than counts: it moves in where a later one is taken out.
-    looked_back = weights.recent_events
+    looked_back = weights.looks_back
     if spoke.behaviour is not None:
         looked_back = max(looked_back, spoke.behaviour.model.max_length)
     tail = history[-looked_back - 1 :]
@@ -80,7 +80,9 @@ def _columns(spoke: Spoke) -> dict[str, slice]:
     split, flag = spoke.behaviour_dimension, spoke.width
     own = {"behaviour": slice(0, flag), "cold": slice(flag, flag + 1), "trend": slice(flag + 1, split)} if split else {}
     middle = split + spoke.space.text_rank
-    named = {**own, "text": slice(split, middle), "image": slice(middle, spoke.dimension)}
+    words = middle - int(spoke.space.crowding is not None)  # crowding stands last of what text decides
+    content = {"text": slice(split, words), "crowding": slice(words, middle), "image": slice(middle, spoke.dimension)}
+    named = {**own, **content}
     return {name: columns for name, columns in named.items() if columns.stop > columns.start}
 
 
@@ -89,18 +91,15 @@ def _content_terms(
 ) -> dict[str, DoubleArray]:
     """(K, T) by modality: the terms of the content score, one per event, in closed form.
 
-    The content query is `sum_j d^(T - j) e_j / |sum_j d^(T - j) e_j|` over the last events, so that the score of an
-    item v is `sum_j d^(T - j) <e_j, v> / |...|`, each modality by its weight.
+    The content query is a sum over the last events, divided by its length, so that the score of an item is one of the
+    inner products with these terms, each modality by its weight.
     """
-    start, recent = spoke.behaviour_dimension, history[-weights.recent_events :]
-    faded = weights.recency_decay ** np.arange(len(recent))[::-1].astype(np.float64)
-    events = faded[:, None] * item_vectors[recent, start:]  # (T', R)
-    length = float(np.linalg.norm(events.sum(axis=0))) or 1.0
-    terms = events / length * (weights.content * spoke.space.modality_weights(weights.image_share))
-    terms = np.pad(terms, ((0, 0), (start, 0)))  # (T', D)
+    start = spoke.behaviour_dimension
+    terms = weights.reader(spoke.space).terms(item_vectors[:, start:], history)  # (T, R)
+    terms = terms * (weights.content * spoke.space.modality_weights(weights.image_share))
+    terms = np.pad(terms, ((0, 0), (start, 0)))  # (T, D)
     content: dict[str, slice] = {name: own for name, own in _columns(spoke).items() if name in MODALITIES}
-    found = _products(content, item_vectors[rows], terms)
-    return {name: np.pad(own, ((0, 0), (len(history) - len(recent), 0))) for name, own in found.items()}
+    return _products(content, item_vectors[rows], terms)
 
 
 @torch.inference_mode()

@@ -7,13 +7,15 @@ All weights stand on the session side, so one index serves both policies (seen i
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
 
 from ..arrays import IntArray
 from ..catalog.sequences import History
+from ..hub.content import ContentSpace
+from ..hub.reading import Reading, SessionReader, fading
 from .config import Config
 
 
@@ -28,8 +30,18 @@ class MixtureWeights(Config):
     image_share: float = Field(ge=0.0, le=1.0)  # of pictures in the content score
     recency_decay: float = Field(gt=0.0, le=1.0)  # weight of an event relative to the one after it, in that score
     recent_events: int = Field(ge=1)  # that it looks back on
+    reading: Reading | None = None  # learned by the hub; in the place of the two above
     # Last events whose items are not recommended; nothing where all seen items are filtered anyway.
     held_back: int = Field(default=0, ge=0)
+
+    def reader(self, space: ContentSpace) -> SessionReader:
+        """How the content score reads a session over a catalog."""
+        return FloorSettings(self.image_share, self.recency_decay, self.recent_events, self.reading).reader(space)
+
+    @property
+    def looks_back(self) -> int:
+        """Events that the content score looks back on."""
+        return self.reading.events if self.reading else self.recent_events
 
 
 class Mixture(Config):
@@ -60,15 +72,15 @@ class FloorSettings:
     image_share: float
     recency_decay: float
     recent_events: int
+    reading: Reading | None = None
 
-    @property
-    def recency(self) -> tuple[float, int]:
-        """Decay and events in one."""
-        return self.recency_decay, self.recent_events
+    def reader(self, space: ContentSpace) -> SessionReader:
+        """How a session is read over a catalog."""
+        return self.reading.on(space) if self.reading else fading(space, self.recency_decay, self.recent_events)
 
     def weights(self, behaviour: float, content: float, cold: float = 0.0) -> MixtureWeights:
         """Mixture weights with these settings."""
-        return MixtureWeights(behaviour=behaviour, content=content, cold=cold, **asdict(self))
+        return MixtureWeights(behaviour=behaviour, content=content, cold=cold, **vars(self))
 
 
 def floor_mixture(settings: FloorSettings) -> Mixture:

@@ -162,7 +162,7 @@ class BehaviourModel(nn.Module):
             if isinstance(fusion, BaseFusion):
                 # A copy either way: the hub's own fusion is neither frozen nor moved along with this model.
                 fusion = adapt(fusion, config.adapter.rank, config.seed) if config.adapter else frozen_copy(fusion)
-            self.content = ContentProjection(fusion, space.only(config.content), text_dimension, d)
+            self.content = ContentProjection(fusion, space.fused.only(config.content), text_dimension, d)
         # Without residuals a table of no rows, so that the model has a device and names that do not depend on it.
         self.ids = nn.Embedding(n_known + 1 if config.ids else 0, d).requires_grad_(config.ids)
         self.cloze = config.model == "bert4rec"

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..arrays import BoolArray, FloatArray
 from ..catalog.sequences import Histories
-from ..hub.content import recency_weighted
+from ..hub.content import ContentSpace
 from .mixture import FloorSettings, Mixture, MixtureWeights
 from .training.validation import Validation
 
@@ -34,7 +34,6 @@ IMAGE_SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # (decay, events): from the last few events, for taste that moves, to a long history, for goods that are bought again.
 RECENCIES = ((0.7, 5), (0.85, 10), (0.95, 50))
 
-Recency = tuple[float, int]
 Quality = Callable[[FloatArray], FloatArray]  # from (U, N) scores to what each user's list is worth, (U,)
 Mix = Callable[["PartScores"], FloatArray]  # from the scores of the parts to the (U, N) scores that are ranked
 
@@ -71,20 +70,20 @@ class Trial:
 
 @dataclass(frozen=True)
 class CatalogContent:
-    """The (N, R) calibrated content embeddings of a catalog, text columns first."""
+    """The (N, R) content embeddings of a catalog in its space, text columns first."""
 
     vectors: FloatArray
-    text_rank: int
+    space: ContentSpace
 
     @property
     def pictured(self) -> bool:
         """Whether there are image columns."""
-        return bool(self.vectors.shape[1] > self.text_rank)
+        return self.space.image_rank > 0
 
-    def scores(self, histories: Histories, recency: Recency) -> PartScores:
-        """Text and image scores of sessions that are read with this recency."""
-        queries = recency_weighted(self.vectors, histories, *recency)  # (U, R)
-        cut = self.text_rank
+    def scores(self, histories: Histories, settings: FloorSettings) -> PartScores:
+        """Text and image scores of sessions that are read with these settings."""
+        queries = settings.reader(self.space).read(self.vectors, histories)  # (U, R)
+        cut = self.space.text_rank
         text = queries[:, :cut] @ self.vectors[:, :cut].T if cut else None
         image = queries[:, cut:] @ self.vectors[:, cut:].T if self.pictured else None
         return PartScores(None, text, image)
@@ -105,7 +104,7 @@ class Selection:
         # What nobody takes again at once would stand first in most lists and tell nothing of a checkpoint.
         held_back = int(self.as_tested and not users.returns_at_once)
         settings = self._floor(users, users.filter_seen, held_back)
-        content = self.content.scores(users.histories, settings.recency).content(settings.image_share)
+        content = self.content.scores(users.histories, settings).content(settings.image_share)
         quality = partial(users.ndcg, filter_seen=users.filter_seen, held_back=held_back)
         return lambda behaviour: probe(behaviour, content, quality)
 
@@ -126,18 +125,16 @@ class Selection:
                 alone = {n: self._trial(users, False, n, behaviour=(sessions, items)) for n in HELD_BACK}
                 held_back = choose_held_back(alone)
             settings = self._floor(users, filter_seen, held_back)
-            recency = settings.recency
-            trial = self._trial(users, filter_seen, held_back, recency, (sessions, items))
+            trial = self._trial(users, filter_seen, held_back, settings, (sessions, items))
             guard = None
             if len(rows):
-                guard = self._trial(of_cold, filter_seen, held_back, recency, (sessions[rows], items))
+                guard = self._trial(of_cold, filter_seen, held_back, settings, (sessions[rows], items))
             weights = choose_weights(trial, settings, cold, guard, trends)
             chosen.append(weights.model_copy(update={"held_back": held_back}))
         return Mixture(seen_ranked=chosen[0], seen_filtered=chosen[1])
 
     def _floor(self, users: Validation, filter_seen: bool, held_back: int) -> FloorSettings:
-        tried = dict.fromkeys([self.default.recency, *RECENCIES])
-        trials = {recency: self._trial(users, filter_seen, held_back, recency) for recency in tried}
+        trials = [(own, self._trial(users, filter_seen, held_back, own)) for own in ways_to_read(self.default)]
         return choose_floor(trials, self.default)
 
     def _trial(
@@ -145,37 +142,42 @@ class Selection:
         users: Validation,
         filter_seen: bool,
         held_back: int,
-        recency: Recency | None = None,  # that content is read with; None leaves it out
+        settings: FloorSettings | None = None,  # that content is read with; None leaves it out
         behaviour: tuple[FloatArray, FloatArray] | None = None,  # (U, D) sessions and (N, D) items, likewise
     ) -> Trial:
         def blocks() -> Iterator[tuple[PartScores, Quality]]:
             done = 0
             for block in users.blocks():
                 size = len(block.users)
-                scores = PartScores() if recency is None else self.content.scores(block.histories, recency)
+                scores = PartScores() if settings is None else self.content.scores(block.histories, settings)
                 if behaviour is not None:
                     sessions, items = behaviour
                     scores = replace(scores, behaviour=sessions[done : done + size] @ items.T)
                 yield scores, partial(block.ndcg, filter_seen=filter_seen, held_back=held_back)
                 done += size
 
-        read = recency is not None
-        return Trial(blocks, text=read and self.content.text_rank > 0, image=read and self.content.pictured)
+        read = settings is not None
+        return Trial(blocks, text=read and self.content.space.text_rank > 0, image=read and self.content.pictured)
 
 
-def choose_floor(trials: Mapping[Recency, Trial], default: FloorSettings) -> FloorSettings:
-    """The recency and the share of pictures with which content alone ranks best; the default unless one is better."""
+def ways_to_read(default: FloorSettings) -> list[FloorSettings]:
+    """The default, then the recencies, each once."""
+    plain = [replace(default, recency_decay=decay, recent_events=events, reading=None) for decay, events in RECENCIES]
+    return [default, *(own for own in plain if own != default)]
+
+
+def choose_floor(trials: Sequence[tuple[FloorSettings, Trial]], default: FloorSettings) -> FloorSettings:
+    """The reading and the share of pictures with which content alone ranks best; the default unless one is better."""
     best, settings = float("-inf"), default
-    for decay, events in sorted(trials, key=lambda own: own != default.recency):
-        trial = trials[decay, events]
+    for own, trial in trials:
         if not (trial.text or trial.image):
             continue
         tried = {default.image_share, *IMAGE_SHARES} if trial.text and trial.image else {default.image_share}
-        shares = sorted(tried, key=lambda own: (abs(own - default.image_share), own))
+        shares = sorted(tried, key=lambda share: (abs(share - default.image_share), share))
         for share, users in zip(shares, trial([_content(share) for share in shares]), strict=True):
             quality = float(users.mean())
             if quality > best:
-                best, settings = quality, FloorSettings(share, decay, events)
+                best, settings = quality, replace(own, image_share=share)
     return settings
 
 

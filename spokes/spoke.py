@@ -27,8 +27,7 @@ from ..catalog.sequences import Histories
 from ..errors import CorruptArtifactError, IncompatibleError
 from ..hub.adapters.adapted import PREFIX, load_encoders
 from ..hub.adapters.lora import load_adapter, save_adapter
-from ..hub.config import HubConfig
-from ..hub.content import ContentSpace, recency_weighted
+from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, EncodedItems
 from ..hub.model import Hub
 from .config import MODALITIES, Modality, SpokeConfig
@@ -143,9 +142,7 @@ class Spoke:
     ) -> FloatArray:
         """(B, D) session vectors under a serving policy for histories of rows of the items; zero for an empty one."""
         weights = self.mixture.weights(exclude_seen)
-        content = recency_weighted(
-            item_vectors[:, self.behaviour_dimension :], histories, weights.recency_decay, weights.recent_events
-        )
+        content = weights.reader(self.space).read(item_vectors[:, self.behaviour_dimension :], histories)
         content = content * (weights.content * self.space.modality_weights(weights.image_share))
         if self.behaviour is None:
             return content.astype(np.float32)
@@ -215,12 +212,13 @@ class Spoke:
 
 def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:
     """The hub's zero-shot recommender of a catalog: no training, no events."""
-    return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(floor_settings(hub.config)))
+    return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(floor_settings(hub)))
 
 
-def floor_settings(config: HubConfig) -> FloorSettings:
+def floor_settings(hub: Hub) -> FloorSettings:
     """How content reads a session before any behaviour is known."""
-    return FloorSettings(config.image_share, config.recency_decay, config.recent_events)
+    config = hub.config
+    return FloorSettings(config.image_share, config.recency_decay, config.recent_events, hub.reading)
 
 
 def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:

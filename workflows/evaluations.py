@@ -267,7 +267,7 @@ def _by_vectors(context: Context, model: str, dataset: Dataset, protocol: Protoc
     spoke, encoded = over_catalog(context, context.registry.models.get(model), dataset)
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
     recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
-    return recommender, vectors[:, spoke.behaviour_dimension :]
+    return recommender, spoke.space.alike(vectors[:, spoke.behaviour_dimension :])
 
 
 def _as_trained(protocol: Protocol | None, subjects: Sequence[_Subject]) -> Protocol:

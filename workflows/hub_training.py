@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from ..arrays import DoubleArray, FloatArray
-from ..catalog.sequences import co_engaged_pairs
+from ..catalog.sequences import Sequences, co_engaged_pairs
 from ..errors import InvalidDataError
 from ..evaluation.bootstrap import paired_difference
 from ..evaluation.protocols import Protocol, leave_one_out, training_mask
 from ..hub.config import HubConfig
-from ..hub.content import fit_content_space, recency_weighted
+from ..hub.content import ContentSpace, fit_content_space
 from ..hub.contrastive import ContrastiveDomain, train_fusion
 from ..hub.devices import seed_everything
 from ..hub.fusion import BaseFusion, EncodedItems, interpolate
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
+from ..hub.reading import Reading, SessionReader, fading, starting_reading
+from ..hub.reading_training import ReadingExamples, reading_examples, train_reading
 from ..hub.threads import arithmetic_threads, threads_worth
 from ..registry.kinds import Relation
 from ..registry.records import Parent
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 # shares of all categories are ranked in minutes.
 JUDGED_USERS = 2000
 
+Part = TypeVar("Part")
+
 
 @dataclass(frozen=True)
 class _Category:
@@ -43,6 +48,7 @@ class _Category:
 
     dataset: Dataset
     encoded: EncodedItems
+    seen: Sequences  # what is before validation, so that a category may judge and train in turn
     contrastive: ContrastiveDomain
     validation: Validation | None
 
@@ -51,29 +57,182 @@ class _Category:
         return self.dataset.domain.name
 
 
+class _Stage(ABC, Generic[Part]):
+    """A part of the hub that is trained on categories, and kept as far as it helps others."""
+
+    name: str
+    shares: Sequence[float]  # of the training that are tried against the start
+
+    @abstractmethod
+    def start(self) -> Part:
+        """The part as it is without this training."""
+
+    @abstractmethod
+    def learns_from(self, category: _Category) -> bool:
+        """Whether a category has anything to train on."""
+
+    @abstractmethod
+    def train(self, categories: Sequence[_Category], shown: str) -> tuple[Part, list[float]]:
+        """The part trained on some categories, and its losses; `shown` is what its progress is called."""
+
+    @abstractmethod
+    def between(self, trained: Part, share: float) -> Part:
+        """The part that has gone `share` of the way from the start."""
+
+    @abstractmethod
+    def quality(self, part: Part, category: _Category, judges: Validation) -> DoubleArray:
+        """(U,) zero-shot NDCG@10 of each judge of a category."""
+
+    def judged(self, categories: Sequence[_Category], held_out: str | None) -> list[dict[str, Any]]:
+        """Zero-shot quality on each category, or `held_out` alone, of every share of a training on the others."""
+        rows: list[dict[str, Any]] = []
+        for category in categories:
+            others = [other for other in categories if other is not category]
+            trainable = any(self.learns_from(other) for other in others)
+            if not (trainable and category.validation and held_out in (None, category.name)):
+                continue
+            trained, _ = self.train(others, f"training the {self.name} without {category.name}")
+            start = self.quality(self.start(), category, category.validation)
+            about = {"stage": self.name, "held_out": category.name}
+            rows.append({**about, "share": 0.0, "ndcg@10": float(start.mean()), "difference": 0.0})
+            for share in self.shares:
+                own = self.quality(self.between(trained, share), category, category.validation)
+                change = paired_difference(own, start)
+                found = {"difference": change.value, "low": change.low, "high": change.high}
+                rows.append({**about, "share": share, "ndcg@10": float(own.mean()), **found})
+        if held_out is not None and not rows:
+            raise InvalidDataError(
+                f"{held_out} cannot judge the training; hold out a domain with events, beside others with events."
+            )
+        return rows
+
+    def kept(self, categories: Sequence[_Category], held_out: str | None) -> Kept[Part]:
+        """What is kept of the training on all categories but the held-out one, as far as those not seen were helped."""
+        table = self.judged(categories, held_out) if any(map(self.learns_from, categories)) else []
+        share = kept_share(table)
+        if not share:
+            return Kept(self.start(), 0.0, [], table)
+        final = [category for category in categories if category.name != held_out]
+        trained, losses = self.train(final, f"training the {self.name}")
+        return Kept(self.between(trained, share), share, losses, table)
+
+
+@dataclass(frozen=True)
+class Kept(Generic[Part]):
+    """What is kept of a stage."""
+
+    part: Part
+    share: float
+    losses: Sequence[float]
+    table: list[dict[str, Any]]
+
+
+class _FusionStage(_Stage[BaseFusion]):
+    """The base fusion, contrastively on items that shoppers met together."""
+
+    name = "fusion"
+
+    def __init__(self, context: Context, hub: Hub) -> None:
+        self._context, self._hub, self._config = context, hub, hub.config
+        self.shares = hub.config.contrastive.interpolations
+
+    def start(self) -> BaseFusion:
+        return self._hub.fusion
+
+    def learns_from(self, category: _Category) -> bool:
+        return self._config.contrastive.steps > 0 and len(category.contrastive.pairs) > 0
+
+    def train(self, categories: Sequence[_Category], shown: str) -> tuple[BaseFusion, list[float]]:
+        # Of both items of every pair in a step, one layer of the fusion.
+        work = 2 * self._config.contrastive.batch_size * self._hub.fusion.down.weight.numel()
+        with arithmetic_threads(threads_worth(work, self._context.settings.threads)):
+            return train_fusion(
+                self._hub.fusion,
+                [category.contrastive for category in categories],
+                self._config.contrastive,
+                image_share=self._config.image_share,
+                seed=self._config.seed,
+                progress=self._context.progress.stage(shown),
+            )
+
+    def between(self, trained: BaseFusion, share: float) -> BaseFusion:
+        fusion = copy.deepcopy(self._hub.fusion)
+        fusion.load_state_dict(interpolate(self._hub.fusion, trained, share))
+        return fusion
+
+    def quality(self, part: BaseFusion, category: _Category, judges: Validation) -> DoubleArray:
+        fused = part.fuse(category.encoded)
+        space = fit_content_space(fused, self._config)
+        reader = fading(space, self._config.recency_decay, self._config.recent_events)
+        return _zero_shot(reader, space.embed(fused), self._config.image_share, judges)
+
+
+class _ReadingStage(_Stage[Reading]):
+    """How content reads a session, on the sessions of the categories; each is embedded once."""
+
+    name = "reading"
+
+    def __init__(self, context: Context, hub: Hub, categories: Sequence[_Category]) -> None:
+        self._context, self._hub, self._config = context, hub, hub.config
+        self.shares, self._start = hub.config.reading.interpolations, starting_reading(hub.config)
+        self._spaces: dict[str, tuple[ContentSpace, FloatArray]] = {}
+        self._examples: dict[str, ReadingExamples] = {}
+        if not hub.config.reading.sessions:
+            return
+        told = context.progress.stage("looking into sessions")
+        for nth, category in enumerate(categories, 1):
+            fused = hub.fusion.fuse(category.encoded)
+            space = fit_content_space(fused, hub.config)
+            embedded = space.embed(fused)  # (N, R)
+            self._spaces[category.name] = space, embedded
+            if space.dimension:
+                found = reading_examples(embedded, space, category.seen, self._start, hub.config)
+                self._examples[category.name] = found
+            told(nth, len(categories))
+
+    def start(self) -> Reading:
+        return self._start
+
+    def learns_from(self, category: _Category) -> bool:
+        return category.name in self._examples and len(self._examples[category.name]) > 0
+
+    def train(self, categories: Sequence[_Category], shown: str) -> tuple[Reading, list[float]]:
+        examples = [self._examples[category.name] for category in categories if self.learns_from(category)]
+        progress = self._context.progress.stage(shown)
+        with arithmetic_threads(threads_worth(0, self._context.settings.threads)):  # a step is too small for two
+            return train_reading(self._start, examples, self._config.reading, seed=self._config.seed, progress=progress)
+
+    def between(self, trained: Reading, share: float) -> Reading:
+        return self._start.towards(trained, share)
+
+    def quality(self, part: Reading, category: _Category, judges: Validation) -> DoubleArray:
+        space, embedded = self._spaces[category.name]
+        fixed = part is self._start and self._hub.reading is None  # then that is not how the hub reads
+        recency = self._config.recency_decay, self._config.recent_events
+        reader = fading(space, *recency) if fixed else part.on(space)
+        return _zero_shot(reader, embedded, self._config.image_share, judges)
+
+
 def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], held_out: str | None) -> Trained:
-    """Train, choose how much of the training to keep, and hand over what is to be stored."""
+    """Train stage by stage, choose how much of each to keep, and hand over what is to be stored."""
     prepare(context)
     seed_everything(config.seed)
     hub = Hub(config, device=context.settings.device)
     categories = [_category(context, hub, dataset) for dataset in datasets]
-    table: list[dict[str, Any]] = []
-    share, losses = 0.0, list[float]()
-    if config.contrastive.steps and any(len(category.contrastive.pairs) for category in categories):
-        table = _judged_shares(context, hub, categories, held_out)
-        share = _kept_share(table)
-        if share:
-            final = [category for category in categories if category.name != held_out]
-            trained, losses = _fit(context, hub, final, "training the fusion")
-            hub.fusion = _between(hub.fusion, trained, share)
+    fusion = _FusionStage(context, hub).kept(categories, held_out)
+    hub.fusion = fusion.part
+    reading = _ReadingStage(context, hub, categories).kept(categories, held_out)
+    hub.reading = reading.part if reading.share else hub.reading
+    losses = fusion.losses
     summary = {
         "domains": [category.name for category in categories],
         "items": sum(len(category.encoded) for category in categories),
-        "kept_share": share,
+        "kept_share": fusion.share,
+        "kept_reading": reading.share,
         "final_loss": round(sum(losses[-20:]) / len(losses[-20:]), 4) if losses else None,
         "parameters": sum(p.numel() for p in hub.fusion.parameters()),
         "encoders": hub.encoder_fingerprints,
-        "table": table,
+        "table": fusion.table + reading.table,
     }
     snapshots = [own for dataset in datasets for own in (dataset.item_snapshot, dataset.event_snapshot) if own]
     parents = [Parent(snapshot.ref, Relation.TRAINED_ON, snapshot.kind) for snapshot in snapshots]
@@ -83,72 +242,26 @@ def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], 
 def _category(context: Context, hub: Hub, dataset: Dataset) -> _Category:
     encoded = encode_items(context, hub, dataset)
     space = fit_content_space(hub.fusion.fuse(encoded), hub.config)
-    # Pairs come from what is before validation, so that a category may judge and train in turn.
     seen = dataset.sequences.keep_events(training_mask(dataset.sequences, Protocol()))
     pairs = co_engaged_pairs(seen, hub.config.contrastive.window)
     users, judges = leave_one_out(dataset.sequences, "validation"), None
     if len(users):
         drawn = validation(users, seen, JUDGED_USERS, hub.config.seed)
         judges = drawn.sample(JUDGED_USERS, hub.config.seed)
-    return _Category(dataset, encoded, ContrastiveDomain(encoded, space, pairs), judges)
+    return _Category(dataset, encoded, seen, ContrastiveDomain(encoded, space, pairs), judges)
 
 
-def _fit(context: Context, hub: Hub, categories: Sequence[_Category], stage: str) -> tuple[BaseFusion, list[float]]:
-    # Of both items of every pair in a step, one layer of the fusion.
-    work = 2 * hub.config.contrastive.batch_size * hub.fusion.down.weight.numel()
-    with arithmetic_threads(threads_worth(work, context.settings.threads)):
-        return train_fusion(
-            hub.fusion,
-            [category.contrastive for category in categories],
-            hub.config.contrastive,
-            image_share=hub.config.image_share,
-            seed=hub.config.seed,
-            progress=context.progress.stage(stage),
-        )
+def _zero_shot(reader: SessionReader, content: FloatArray, image_share: float, judges: Validation) -> DoubleArray:
+    """(U,) NDCG@10 of the launch floor on a category with (N, R) content embeddings."""
+    weights = reader.space.modality_weights(image_share)
+    found = []
+    for block in judges.blocks():
+        queries: FloatArray = reader.read(content, block.histories) * weights  # (U, R)
+        found.append(block.ndcg(queries @ content.T, judges.filter_seen))
+    return np.concatenate(found).astype(np.float64)
 
 
-def _between(start: BaseFusion, trained: BaseFusion, share: float) -> BaseFusion:
-    fusion = copy.deepcopy(start)
-    fusion.load_state_dict(interpolate(start, trained, share))
-    return fusion
-
-
-def _judged_shares(
-    context: Context, hub: Hub, categories: Sequence[_Category], held_out: str | None
-) -> list[dict[str, Any]]:
-    """Zero-shot quality on each category, or `held_out` alone, of every share of a fusion trained on the others."""
-    rows: list[dict[str, Any]] = []
-    for category in categories:
-        others = [other for other in categories if other is not category]
-        trainable = any(len(other.contrastive.pairs) for other in others)
-        if not (trainable and category.validation and held_out in (None, category.name)):
-            continue
-        trained, _ = _fit(context, hub, others, f"training the fusion without {category.name}")
-        start = _zero_shot(hub, hub.fusion, category, category.validation)
-        rows.append({"held_out": category.name, "share": 0.0, "ndcg@10": float(start.mean()), "difference": 0.0})
-        for share in hub.config.contrastive.interpolations:
-            own = _zero_shot(hub, _between(hub.fusion, trained, share), category, category.validation)
-            change = paired_difference(own, start)
-            found = {"difference": change.value, "low": change.low, "high": change.high}
-            rows.append({"held_out": category.name, "share": share, "ndcg@10": float(own.mean()), **found})
-    if held_out is not None and not rows:
-        raise InvalidDataError(
-            f"{held_out} cannot judge the training; hold out a domain with events, beside others with events."
-        )
-    return rows
-
-
-def _zero_shot(hub: Hub, fusion: BaseFusion, category: _Category, judges: Validation) -> DoubleArray:
-    """(U,) NDCG@10 of the launch floor on a category, calibrated on its own catalog."""
-    fused = fusion.fuse(category.encoded)
-    space = fit_content_space(fused, hub.config)
-    content = space.embed(fused)  # (N, R)
-    queries = recency_weighted(content, judges.histories, hub.config.recency_decay, hub.config.recent_events)  # (U, R)
-    weighted: FloatArray = queries * space.modality_weights(hub.config.image_share)
-    return judges.ndcg(weighted @ content.T, judges.filter_seen).astype(np.float64)  # of scores (U, N)
-
-
-def _kept_share(rows: Sequence[Mapping[str, Any]]) -> float:
+def kept_share(rows: Sequence[Mapping[str, Any]]) -> float:
     """The share of the training that is kept: the largest mean relative gain wins, the smallest share a tie.
 
     A share that hurts a category is none: its paired 95 % interval of the difference to the start lies below zero.

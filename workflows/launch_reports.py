@@ -166,7 +166,8 @@ def _coverage(items: pl.DataFrame) -> dict[str, float]:
 def space_checks(recommender: Recommender) -> list[SpaceCheck]:
     """What the content embeddings of a catalog are like, on items and pairs drawn with a fixed seed."""
     spoke = recommender.loaded.spoke
-    vectors = np.asarray(recommender.vectors[:, spoke.behaviour_dimension :], dtype=np.float32)  # (N, R)
+    content = spoke.space.alike(recommender.vectors[:, spoke.behaviour_dimension :])
+    vectors = np.asarray(content, dtype=np.float32)  # (N, R)
     if not vectors.shape[1]:
         return []
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -190,6 +190,8 @@ class Recommender:
             query[: spoke.width] = self.vectors[row, : spoke.width]
         split, share = spoke.behaviour_dimension, spoke.mixture.seen_filtered.image_share
         query[split:] = self.vectors[row, split:] * spoke.space.modality_weights(share)
+        if spoke.space.crowding:
+            query[split:][spoke.space.columns["crowding"]] = 0.0  # how crowded it is says nothing of what it is
         found = list(islice(self._listed(self._ranked(query, k, self.allowed([row])), []), k))
         return self._answer(found, [row], [], True, self.loaded.record.model)
 
@@ -225,11 +227,12 @@ class Recommender:
     def _groups(self) -> IntArray:
         return duplicate_groups(self.shown)
 
-    @property
+    @cached_property
     def _content(self) -> FloatArray:
         """(N, R) what items are told apart by: their content, or their behaviour where content is not read."""
-        split = self.loaded.spoke.behaviour_dimension
-        return self.vectors[:, split:] if self.loaded.spoke.content else self.vectors[:, :split]
+        spoke = self.loaded.spoke
+        split = spoke.behaviour_dimension
+        return spoke.space.alike(self.vectors[:, split:]) if spoke.content else self.vectors[:, :split]
 
     def _pin(self, allowed: BoolArray, k: int) -> list[int]:
         """The rows that the list begins with; they are not allowed in the rest of it."""

@@ -246,8 +246,8 @@ class SpokeTraining:
         self._encoded = encode_items(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
         fused = self.hub.fusion.fuse(self._encoded)
         self._space = fit_content_space(fused, self.hub.config)
-        content = CatalogContent(self._space.embed(fused), self._space.text_rank)  # (N, R)
-        self._selection = Selection(content, floor_settings(self.hub.config), plan.split.as_tested)
+        content = CatalogContent(self._space.embed(fused), self._space)  # (N, R)
+        self._selection = Selection(content, floor_settings(self.hub), plan.split.as_tested)
         self._parent: LoadedParent | None = None
         if start := plan.start:  # on its own hub
             spoke, encoded = over_catalog(context, start.record, plan.dataset)
@@ -325,7 +325,7 @@ class SpokeTraining:
         known = tuple(self.item_ids[row] for row in np.flatnonzero(seen.item_counts() >= config.min_item_count))
         features = self._features(seen)
         device = pick_device(self._context.settings.device)
-        columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.dimension
+        columns = fusion.down.in_features + fusion.down.out_features + 2 * self._space.fused.dimension
         refuse_beyond_device(config, len(known), len(self.item_ids), columns, device)
         seed_everything(config.seed)
         asked = config.encoder_adapter

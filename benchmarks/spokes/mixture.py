@@ -22,7 +22,6 @@ from hubspoke.commands.options import read_config
 from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
-from hubspoke.hub.content import recency_weighted
 from hubspoke.spokes.mixture import Mixture, MixtureWeights
 from hubspoke.spokes.recommender import VectorRecommender
 from hubspoke.spokes.selection import CONTENT_WEIGHTS
@@ -82,7 +81,7 @@ class Parts:
     def queries(self, histories: Histories) -> FloatArray:
         """(B, R) content queries with the chosen recency and share of pictures."""
         chosen = self.weights
-        own = recency_weighted(self.content, histories, chosen.recency_decay, chosen.recent_events)
+        own = chosen.reader(self.spoke.space).read(self.content, histories)
         return own * self.spoke.space.modality_weights(chosen.image_share)
 
     def with_weights(self, **weights: float) -> VectorRecommender:

@@ -9,7 +9,7 @@ import numpy as np
 from ...arrays import FloatArray, IntArray
 from ...catalog.sequences import Histories, Sequences, co_engaged_pairs
 from ...hub.calibration import unit_rows
-from ...hub.content import recency_weighted
+from ...hub.reading import recency_weighted
 
 
 @dataclass(frozen=True)

@@ -38,13 +38,14 @@ def hub_with_recency(
     best, why = floor, "its own: no user to choose on"
     if checked is not None:
         found = []
-        for decay, events in ((own.recency_decay, own.recent_events), *RECENCIES):
-            tried = replace(floor, mixture=floor_mixture(FloorSettings(own.image_share, decay, events)))
+        faded = [FloorSettings(own.image_share, decay, events) for decay, events in RECENCIES]
+        for tried in (floor, *(replace(floor, mixture=floor_mixture(settings)) for settings in faded)):
             scores = tried.recommender("", vectors, exclude_seen=exclude_seen).score(checked.histories)
             found.append((float(checked.ndcg(scores, exclude_seen).mean()), tried))
         # Of equals the first stays, the hub's own before the others.
         best, why = max(found, key=lambda one: one[0])[1], f"chosen on {len(checked.users)} users"
     weights = best.mixture.weights(exclude_seen)
-    note = f"{hub}, decay {weights.recency_decay:g} over {weights.recent_events} events ({why})"
+    faded_by = f"decay {weights.recency_decay:g} over {weights.recent_events} events"
+    note = f"{hub}, {'the reading that it learned' if weights.reading else faded_by} ({why})"
     served = best.recommender("hub-recency", vectors, exclude_seen=exclude_seen)
     return HubWithRecency(served.name, served.score, note)

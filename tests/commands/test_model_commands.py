@@ -142,7 +142,10 @@ def test_recommend_and_similar(garden: Any, stand_in: Any) -> None:
     ]
     garden("similar", "garden:1", "rose")
     asked = [args for _, args, _ in recommend.calls]
-    assert asked == [("garden", ["rose", "oak"], None, 3, True, 0.0), ("garden", [], "ann", 10, False, 0.0)]
+    assert asked == [
+        ("garden", ["rose", "oak"], None, 3, True, 0.0, None),
+        ("garden", [], "ann", 10, False, 0.0, None),
+    ]
     assert [args for _, args, _ in similar.calls] == [("garden:1", "rose", 10)]
     assert garden("recommend", "garden", "--user", "ann", "--session", "rose").code == 2
 

@@ -2,13 +2,9 @@ import numpy as np
 import pytest
 from hubspoke.errors import CorruptArtifactError
 from hubspoke.hub.config import HubConfig
-from hubspoke.hub.content import ContentSpace, fit_content_space, recency_weighted
+from hubspoke.hub.content import ContentSpace, fit_content_space
 from hubspoke.hub.fusion import EncodedItems
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-
-AXES = np.eye(4, dtype=np.float32)
 
 
 def encoded(n=12, text=5, image=3):
@@ -56,27 +52,3 @@ def test_blocks_are_unit_or_zero_and_calibrated_on_the_items_that_have_them():
     config = HubConfig.model_validate({"calibration": {"max_rank": 4}, "image_calibration": {"max_rank": 2}})
     space = fit_content_space(x, config)
     assert (space.text_rank, space.image_rank) == (4, 2)
-
-
-@pytest.mark.parametrize(
-    ("rows", "decay", "events", "expected"),
-    [
-        ((0, 1, 2), 0.5, 5, [0.25, 0.5, 1, 0]),  # oldest first: recent events weigh more
-        ((3, 3, 0, 1), 0.5, 2, [0.5, 1, 0, 0]),  # only the last ones count
-        ((1, 2, 1), 1.0, 5, [0, 2, 1, 0]),  # a repeat adds up
-        ((), 1.0, 5, [0, 0, 0, 0]),
-    ],
-)
-def test_a_session_is_the_weighted_sum_of_its_last_events(rows, decay, events, expected):
-    out = recency_weighted(AXES, [np.array(rows, np.int64)], decay, events)
-    np.testing.assert_allclose(out[0], np.array(expected) / max(np.linalg.norm(expected), 1e-9), atol=1e-6)
-    assert recency_weighted(AXES, [], decay, events).shape == (0, 4)
-    assert recency_weighted(AXES[:0], [np.zeros(0, np.int64)], decay, events).tolist() == [[0, 0, 0, 0]]
-
-
-@given(st.lists(st.lists(st.integers(0, 3), max_size=8), min_size=1, max_size=5), st.floats(0.1, 1), st.integers(1, 6))
-def test_a_session_does_not_depend_on_the_others(rows, decay, events):
-    histories = [np.array(own, np.int64) for own in rows]
-    together = recency_weighted(AXES, histories, decay, events)
-    for own, expected in zip(histories, together, strict=True):
-        np.testing.assert_allclose(recency_weighted(AXES, [own], decay, events)[0], expected, atol=1e-6)

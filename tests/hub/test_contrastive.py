@@ -99,8 +99,8 @@ def test_nothing_to_train_changes_nothing(case):
 def test_the_loss_is_of_content_scores_and_an_item_is_no_negative_of_its_partners_or_of_itself(pairs, same):
     fusion, rows, own = start(), torch.tensor(pairs), domain()
     space = CalibratedSpace(own, 0.3, torch.device("cpu"))
-    z, content = space.embed(space.x).numpy(), own.space.embed(own.encoded)
-    np.testing.assert_allclose(z @ z.T, (content * own.space.modality_weights(0.3)) @ content.T, atol=1e-5)
+    z, content = space.embed(space.x).numpy(), own.space.fused.embed(own.encoded)
+    np.testing.assert_allclose(z @ z.T, (content * own.space.fused.modality_weights(0.3)) @ content.T, atol=1e-5)
     with torch.no_grad():
         z = space.embed(fusion(space.x))
         expected = info_nce_loss(z[rows[:, 0]] @ z[rows[:, 1]].T / 0.2, torch.tensor(same, dtype=torch.bool))

@@ -113,7 +113,7 @@ def test_a_trial_finds_the_same_in_blocks_as_at_once():
         np.testing.assert_array_equal(one, other)
     cold = np.arange(ITEMS) == 2
     assert choose_weights(whole, SETTINGS, cold, whole) == choose_weights(divided, SETTINGS, cold, divided)
-    assert choose_floor({(0.7, 5): whole}, SETTINGS) == choose_floor({(0.7, 5): divided}, SETTINGS)
+    assert choose_floor([(SETTINGS, whole)], SETTINGS) == choose_floor([(SETTINGS, divided)], SETTINGS)
 
 
 @given(st.integers(0, 1000))
@@ -140,8 +140,10 @@ def test_the_content_score_mixes_by_share():
     assert parts(right()).content(0.5) is None
 
 
-def by_recency(scores):
-    return dict.fromkeys(selection.RECENCIES, trial(scores))
+def by_recency(scores, default=SETTINGS, better=None):
+    """The same scores however a session is read, or `better` ones with a decay of 0.85."""
+    ways = selection.ways_to_read(default)
+    return [(own, trial(better if better and own.recency_decay == 0.85 else scores)) for own in ways]
 
 
 @pytest.mark.parametrize(
@@ -149,21 +151,21 @@ def by_recency(scores):
     [
         (by_recency(parts(None, right(), -right(9))), FloorSettings(0.0, 0.7, 5)),
         (by_recency(parts(None, -right(9), right())), FloorSettings(1.0, 0.7, 5)),
-        (by_recency(parts(None, -right())) | {(0.85, 10): trial(parts(None, right()))}, FloorSettings(0.4, 0.85, 10)),
+        (by_recency(parts(None, -right()), better=parts(None, right())), FloorSettings(0.4, 0.85, 10)),
     ],
 )
 def test_the_modality_and_the_recency_that_rank_best_win(trials, expected):
     assert choose_floor(trials, SETTINGS) == expected
     measure = looked_up({share: [share == 0.6] for share in selection.IMAGE_SHARES}, lambda own: own[0, 0])
     scores = parts(None, np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32))
-    mixed = dict.fromkeys(selection.RECENCIES, trial(scores, measure))
+    mixed = [(own, trial(scores, measure)) for own in selection.ways_to_read(SETTINGS)]
     assert choose_floor(mixed, SETTINGS).image_share == 0.6
 
 
 @pytest.mark.parametrize("default", [SETTINGS, FloorSettings(0.3, 0.95, 50), FloorSettings(1.0, 0.85, 10)])
 def test_the_default_is_kept_unless_something_is_better(default):
     for own in (parts(None, right(), right()), parts(None, right(), None), parts()):
-        assert choose_floor(by_recency(own), default) == default
+        assert choose_floor(by_recency(own, default), default) == default
 
 
 def test_the_probe_is_the_best_of_a_few_mixtures():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hubspoke.errors import CorruptArtifactError, IncompatibleError
 from hubspoke.hub.config import HubConfig
-from hubspoke.hub.content import recency_weighted
 from hubspoke.hub.model import Hub
+from hubspoke.hub.reading import recency_weighted
 from hubspoke.spokes.spoke import Behaviour, Spoke
 
 HISTORIES = [np.array(row, np.int64) for row in ([0, 1, 2], [5], [], [9, 3, 4, 4, 10, 11])]
@@ -61,7 +61,7 @@ def test_an_item_keeps_its_blocks_in_another_catalog_and_a_new_one_has_the_cold_
     assert moved[4, 8] == 1 and vectors[0, 8] == 0
     np.testing.assert_allclose(moved[4, 9:], vectors[0, 9:], atol=1e-5)
     assert np.abs(moved[4, :8] - vectors[0, :8]).max() > 1e-3
-    np.testing.assert_array_equal(moved[4], moved[5])
+    np.testing.assert_allclose(moved[4], moved[5], atol=1e-6)  # to the last digit depends on a row's place in a product
 
 
 @pytest.mark.parametrize("kind", ["floor", "without an adapter", "without content"])

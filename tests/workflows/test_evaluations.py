@@ -15,7 +15,7 @@ from hubspoke.evaluation.comparison import compare
 from hubspoke.evaluation.evaluate import Evaluation, evaluate
 from hubspoke.evaluation.protocols import Protocol, evaluation_set, leave_one_out, training_mask
 from hubspoke.evaluation.user_values import FILE, read_user_values
-from hubspoke.hub.content import recency_weighted
+from hubspoke.hub.reading import recency_weighted
 from hubspoke.spokes.baselines.item_to_item import ItemToItem
 from hubspoke.spokes.baselines.popularity import Popularity
 from hubspoke.spokes.baselines.recency import RECENCIES

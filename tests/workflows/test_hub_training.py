@@ -9,14 +9,14 @@ import pytest
 import torch
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.model import Hub
-from hubspoke.workflows.hub_training import _kept_share
+from hubspoke.workflows.hub_training import kept_share
 from hubspoke.workflows.loading import load_hub
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.workspace import Workspace
 
 TRAINING = {"steps": 40, "batch_size": 64, "learning_rate": 1e-2, "temperature": 0.2, "interpolations": [0.5, 1.0]}
 ENCODERS = {"text": {"name": "tiny"}, "image": None, "text_fields": ["title"]}
-CONFIG = {**ENCODERS, "fusion": {"hidden": 32}, "contrastive": TRAINING}
+CONFIG = {**ENCODERS, "fusion": {"hidden": 32}, "contrastive": TRAINING, "reading": {"sessions": 0}}
 STYLES = ("modern", "rustic", "nordic", "vintage")
 
 
@@ -31,10 +31,10 @@ def test_the_share_with_the_largest_mean_gain_is_kept() -> None:
         row("a", 0.0, 0.10, 0.10), row("a", 0.5, 0.12, 0.10, 0.03), row("a", 1.0, 0.15, 0.10, 0.07),
         row("b", 0.0, 0.20, 0.20), row("b", 0.5, 0.20, 0.20, 0.01), row("b", 1.0, 0.18, 0.20, 0.01),
     ]  # fmt: skip
-    assert _kept_share(rows) == 1.0
+    assert kept_share(rows) == 1.0
     # The same with an interval that lies below zero: harm to one category rules the share out.
     rows[-1] = row("b", 1.0, 0.18, 0.20, -0.01)
-    assert _kept_share(rows) == 0.5
+    assert kept_share(rows) == 0.5
     # None is a candidate, and the smallest wins a tie.
     for shares, kept in (
         ({}, 0.0),
@@ -43,10 +43,10 @@ def test_the_share_with_the_largest_mean_gain_is_kept() -> None:
         ({0.5: 0.12, 1.0: 0.12}, 0.5),
     ):
         rows = [row("a", 0.0, 0.10, 0.10), *(row("a", share, ndcg, 0.10, 0.05) for share, ndcg in shares.items())]
-        assert _kept_share(rows) == kept
-    assert _kept_share([]) == 0.0
+        assert kept_share(rows) == kept
+    assert kept_share([]) == 0.0
     # A category that starts at nothing has no relative gain.
-    assert _kept_share([row("a", 0.0, 0.0, 0.0), row("a", 1.0, 0.3, 0.0, 0.4)]) == 0.0
+    assert kept_share([row("a", 0.0, 0.0, 0.0), row("a", 1.0, 0.3, 0.0, 0.4)]) == 0.0
 
 
 def write_category(folder: Path, name: str, seed: int) -> tuple[Path, Path]:
@@ -89,7 +89,7 @@ def test_training_is_kept_where_it_helps_categories_that_it_has_not_seen(shops: 
     rows = [(name, share) for name in ("chair", "lamp", "vase") for share in (0.0, 0.5, 1.0)]
     assert [(own["held_out"], own["share"]) for own in result.table] == rows
     share = result.summary["kept_share"]
-    assert share == _kept_share(result.table) > 0
+    assert share == kept_share(result.table) > 0
     assert np.mean([own["difference"] for own in result.table if own["share"] == share]) > 0
     assert not is_identity(hub) and result.summary["final_loss"] > 0
     assert (result.summary["items"], result.summary["domains"]) == (96, ["chair", "lamp", "vase"])
@@ -109,3 +109,18 @@ def test_without_steps_or_a_judge_the_hub_is_its_encoders(shops: Workspace) -> N
         assert is_identity(hub) and list(result.table) == []
         assert (result.summary["kept_share"], result.summary["final_loss"]) == (0.0, None)
         assert result.summary["items"] == 32 * len(domains)
+
+
+def test_how_sessions_are_read_is_learned_and_kept_where_it_helps_categories_not_seen(shops: Workspace) -> None:
+    reading = {"sessions": 48, "epochs": 10, "nearest": 4, "uniform": 8, "batch_size": 16, "interpolations": [1.0]}
+    config = {**CONFIG, "contrastive": {"steps": 0}, "reading": reading}
+    result, hub = train(shops, config=config)
+    assert [(own["stage"], own["share"]) for own in result.table] == [("reading", 0.0), ("reading", 1.0)] * 3
+    share = result.summary["kept_reading"]
+    assert share == kept_share(result.table) and result.summary["kept_share"] == 0.0 and is_identity(hub)
+    assert (hub.reading is not None) == (share > 0)
+    again, same = train(shops, config=config, force=True)
+    assert again.ref != result.ref and same.reading == hub.reading and list(again.table) == list(result.table)
+    # Learned of nothing and of nobody, it is what it was: the fixed recency.
+    alone, plain = train(shops, domains=["chair"], config=config)
+    assert plain.reading is None and (list(alone.table), alone.summary["kept_reading"]) == ([], 0.0)

@@ -10,7 +10,12 @@ from hubspoke.workflows import hub_training
 from hubspoke.workflows.workspace import Workspace
 
 CONTRASTIVE = {"steps": 6, "batch_size": 32, "interpolations": [0.5, 1.0]}
-TRAINED = {"text": {"name": "tiny"}, "image": None, "contrastive": CONTRASTIVE}
+TRAINED = {
+    "text": {"name": "tiny"},
+    "image": None,
+    "contrastive": CONTRASTIVE,
+    "reading": {"sessions": 20, "epochs": 2},
+}
 
 
 @pytest.fixture
@@ -29,12 +34,14 @@ def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Worksp
     assert tree(two.settings.workspace) == before
     result = two.hub.train(config=TRAINED)
     assert (result.ref, result.cached) == ("hub:1", False)
-    for name in ("lamps", "mugs"):
-        rows = [row for row in result.table if row["held_out"] == name]
-        for row in rows:
-            assert row["difference"] == pytest.approx(row["ndcg@10"] - rows[0]["ndcg@10"], abs=1e-6)
-    kept = result.summary["kept_share"]
-    assert not [row for row in result.table if row["share"] == kept and row.get("high", 0.0) < 0.0]
+    for stage, kept in (("fusion", "kept_share"), ("reading", "kept_reading")):
+        table = [row for row in result.table if row["stage"] == stage]
+        for name in ("lamps", "mugs"):
+            rows = [row for row in table if row["held_out"] == name]
+            assert [row["share"] for row in rows] == [0.0, 0.5, 1.0]
+            for row in rows:
+                assert row["difference"] == pytest.approx(row["ndcg@10"] - rows[0]["ndcg@10"], abs=1e-6)
+        assert not [row for row in table if row["share"] == result.summary[kept] and row.get("high", 0.0) < 0.0]
     record = two.hub.show("hub@live")
     assert record.summary["table"] == list(result.table)
     parents = {edge.parent for edge in two.registry.lineage.upstream("hub:1").edges if edge.child == "hub:1"}
@@ -44,14 +51,22 @@ def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Worksp
 
 
 def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(two: Workspace, monkeypatch: Any) -> None:
-    fit = Mock(wraps=hub_training._fit)
-    monkeypatch.setattr(hub_training, "_fit", fit)
-    monkeypatch.setattr(hub_training, "_kept_share", lambda rows: 0.5)
+    learned = []
+
+    def watched(name: str) -> Any:
+        train = getattr(hub_training, name)
+        return lambda start, categories, *a, **k: (
+            learned.append((name, len(categories))) or train(start, categories, *a, **k)
+        )
+
+    for name in ("train_fusion", "train_reading"):
+        monkeypatch.setattr(hub_training, name, watched(name))
+    monkeypatch.setattr(hub_training, "kept_share", lambda rows: 0.5)
     result = two.hub.train(domains=["lamps", "lamps"], held_out="mugs", config=TRAINED)  # named twice it counts once
-    assert (result.summary["items"], result.summary["kept_share"]) == (80, 0.5)
+    assert (result.summary["items"], result.summary["kept_share"], result.summary["kept_reading"]) == (80, 0.5, 0.5)
     assert {row["held_out"] for row in result.table} == {"mugs"}
-    fitted = [([own.name for own in categories], stage) for _, _, categories, stage in (c.args for c in fit.mock_calls)]
-    assert fitted == [(["lamps"], "training the fusion without mugs"), (["lamps"], "training the fusion")]
+    # To be judged, and to be kept; never on the category that is held out.
+    assert learned == [(name, 1) for name in ("train_fusion", "train_reading") for _ in range(2)]
     assert two.hub.train(domains=["lamps", "mugs"], held_out="mugs", config=TRAINED).cached  # said in other words
 
 

@@ -1,0 +1,136 @@
+"""What a hub is worth to a category that it has never seen, taught by the others: one at a time is held out.
+
+For each target a hub is trained on all other categories, which alone decide what is kept of the training, and measured
+zero-shot on the target's test part beside the floor of version 0.1.0 (one text block, an event weighs 0.7 of the next)
+and beside the same hub with the reading that comes with the package, which may have been learned on the target. Prints
+a Markdown table and writes the same as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import hubspoke
+from hubspoke.commands.progress import make_progress
+from hubspoke.evaluation.protocols import Protocol
+from hubspoke.workflows.workspace import Workspace
+
+from benchmarks.launch_floor import machine, versions, write
+
+FLOOR: Mapping[str, Any] = {
+    "text_blocks": [],
+    "crowding": False,
+    "reading": {"sessions": 0, "packaged": False},
+    "contrastive": {"steps": 0},
+}
+TAUGHT: Mapping[str, Any] = {"contrastive": {"steps": 0}, "reading": {"packaged": False}}
+PACKAGED: Mapping[str, Any] = {"contrastive": {"steps": 0}}
+
+
+@contextmanager
+def workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
+    """A workspace with every category: the one that is kept, or a temporary one."""
+    with tempfile.TemporaryDirectory(prefix="hubspoke-benchmark-") as folder:
+        kept = arguments.keep_workspace or folder
+        progress = make_progress(arguments.quiet)
+        with hubspoke.open(create=True, progress=progress, workspace=kept, device=arguments.device) as ws:
+            known = {domain.name for domain in ws.domain.list()}
+            for name, folder_of in arguments.category.items():
+                if name not in known:
+                    items, events = (str(folder_of / f"{table}.parquet") for table in ("items", "interactions"))
+                    pictures = str(folder_of) if (folder_of / "images").is_dir() else None
+                    ws.domain.add(name, items, events, **({"images": pictures} if pictures else {}))
+            yield ws
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Every target in turn."""
+    shared = {"image": None} if arguments.no_images else {}
+    rows = []
+    with workspace(arguments) as ws:
+        floor = str(ws.hub.train(domains=[], config={**FLOOR, **shared}).ref)
+        packaged = str(ws.hub.train(domains=[], config={**PACKAGED, **shared}).ref)
+        for target in arguments.targets or arguments.category:
+            started = time.perf_counter()
+            others = [name for name in arguments.category if name != target]
+            taught = ws.hub.train(domains=others, config={**TAUGHT, **shared})
+            seconds = time.perf_counter() - started
+            protocol = Protocol(exclude_seen=True)
+            asked = [floor, str(taught.ref), packaged]
+            found = ws.evaluate.compare(target, asked, protocol=protocol, record=False).to_dict()
+            about = {"target": target, "users": found["n_users"], "seconds": round(seconds, 1)}
+            rows.append({**about, "kept": taught.summary["kept_reading"], **_compared(found["rows"], asked)})
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "categories": list(arguments.category),
+        "pictures": not arguments.no_images,
+        "protocol": Protocol(exclude_seen=True).describe(),
+        "rows": rows,
+        "machine": machine(arguments.device),
+        "versions": versions(),
+    }
+
+
+def _compared(rows: Sequence[Mapping[str, Any]], asked: Sequence[str]) -> dict[str, Any]:
+    """NDCG@10 of all and of cold targets by system, with the paired difference to the floor."""
+    names = dict(zip(asked, ("floor", "taught", "packaged"), strict=True))
+    kept = ("value", "difference", "difference_low", "difference_high")
+    return {
+        f"{names[row['model']]}{' cold' if row['slice'] == 'cold' else ''}": {key: row[key] for key in kept}
+        for row in rows
+        if row["metric"] == "ndcg@10" and row["slice"] in ("all", "cold")
+    }
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The table of a report."""
+    lines = [
+        "| target | users | floor | taught by others | difference | cold: floor | cold: taught | packaged reading |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    gains = []
+    for row in report["rows"]:
+        floor, taught = row["floor"]["value"], row["taught"]
+        gains.append(taught["difference"] / floor if floor else 0.0)
+        change = f"{gains[-1]:+.1%} [{taught['difference_low']:+.4f}, {taught['difference_high']:+.4f}]"
+        cold = [f"{row[f'{name} cold']['value']:.4f}" if f"{name} cold" in row else "-" for name in ("floor", "taught")]
+        cells = [row["target"], f"{row['users']:,}", f"{floor:.4f}", f"{taught['value']:.4f}", change, *cold]
+        lines.append(f"| {' | '.join([*cells, format(row['packaged']['value'], '.4f')])} |")
+    return "\n".join([*lines, "", f"Mean relative difference: {sum(gains) / max(1, len(gains)):+.1%}."])
+
+
+def _category(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not folder or not (Path(folder) / "interactions.parquet").exists():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER of items.parquet and interactions.parquet")
+    return name, Path(folder)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("category", nargs="+", type=_category, metavar="NAME=FOLDER")
+    parser.add_argument("--targets", type=lambda text: text.split(","), metavar="A,B", help="default: every category")
+    parser.add_argument("--no-images", action="store_true", help="leave pictures out")
+    parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", metavar="FILE")
+    parser.add_argument("--quiet", action="store_true")
+    arguments = parser.parse_args(argv)
+    arguments.category = dict(arguments.category)
+    report = measure(arguments)
+    print(markdown(report))
+    if arguments.out:
+        write(arguments.out, report)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
