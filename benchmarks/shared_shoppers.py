@@ -28,7 +28,7 @@ from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.bootstrap import mean_interval, paired_difference
 from hubspoke.evaluation.metrics import target_ranks, user_metrics
 from hubspoke.hub.calibration import fit_calibration
-from hubspoke.hub.content import recency_weighted
+from hubspoke.hub.reading import recency_weighted
 from hubspoke.workflows.datasets import Dataset, load_dataset, read_table, time_kind
 from hubspoke.workflows.loading import encode_items, load_hub, over_catalog
 from hubspoke.workflows.newcomers import RECENT_DAYS
