@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import DoubleArray
+from ..errors import HubspokeError
 from ..results import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     import polars as pl
@@ -37,21 +37,40 @@ class Elsewhere(Record):
     events: int  # that the shopper has there
 
 
-def other_event_tables(context: Context, domain: str) -> list[tuple[str, Path]]:
-    """Every other active category with the folder of its newest events."""
-    from .datasets import find_snapshot, table_folder
+class OtherCategories:
+    """The newest events of every other active category; one that cannot be read is told once and passed over."""
 
-    names = [own.name for own in context.registry.domains.list() if own.name != domain]
-    newest = [(name, find_snapshot(context, name, "events")) for name in names]
-    return [(name, table_folder(context, events)) for name, events in newest if events is not None]
+    def __init__(self, context: Context, domain: str) -> None:
+        from .datasets import find_snapshot, table_folder
 
+        self._context = context
+        self._folders: dict[str, Path] = {}
+        self.unread: set[str] = set()  # categories that may know a shopper, or not
+        for name in (own.name for own in context.registry.domains.list() if own.name != domain):
+            events = find_snapshot(context, name, "events")
+            if events is None:
+                continue
+            try:
+                self._folders[name] = table_folder(context, events)
+            except HubspokeError as error:
+                self._pass_over(name, error)
 
-def known_elsewhere(tables: Iterable[tuple[str, Path]], user: str) -> list[Elsewhere]:
-    """The categories among these that know a shopper, most events first; each reads that shopper's rows alone."""
-    from ..catalog.snapshots import read_user_events
+    def knowing(self, user: str) -> list[Elsewhere]:
+        """The categories that know a shopper, most events first; of each only that shopper's rows are read."""
+        from ..catalog.snapshots import read_user_events
 
-    found = [Elsewhere(name, read_user_events(folder, user).height) for name, folder in tables]
-    return sorted((own for own in found if own.events), key=lambda own: (-own.events, own.domain))
+        found = []
+        for name, folder in list(self._folders.items()):
+            try:
+                found.append(Elsewhere(name, read_user_events(folder, user).height))
+            except HubspokeError as error:
+                self._pass_over(name, error)
+        return sorted((own for own in found if own.events), key=lambda own: (-own.events, own.domain))
+
+    def _pass_over(self, name: str, error: HubspokeError) -> None:
+        self._folders.pop(name, None)
+        self.unread.add(name)
+        self._context.progress.note(f"whom {name} knows cannot be told: {error}")
 
 
 @dataclass(frozen=True)

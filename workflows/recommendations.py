@@ -21,7 +21,7 @@ from ..results import Record
 from .diversity import duplicate_groups, first_of_each, passed_over, spread_out
 from .indexes import index_of, load_index
 from .models import prepare
-from .newcomers import Elsewhere, Ranking, known_elsewhere, other_event_tables, rank_for_newcomers
+from .newcomers import Elsewhere, OtherCategories, Ranking, rank_for_newcomers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,9 +155,9 @@ class Recommender:
         """The `k` items to show after a session (item ids, oldest first), or to a known shopper.
 
         Without a session, or to a shopper known from other categories alone, it is what is popular with newcomers, or
-        what is new; a user id that no category knows is a NotFoundError. One product is shown once, as long as there
-        are others. `diversity`, from 0 to 1, trades score for difference. Where a session is known, items whose content
-        has a cosine of `near` or more to one before them are passed over.
+        what is new; a user id that no category knows is a NotFoundError, as long as all of them can be read. One
+        product is shown once, as long as there are others. `diversity`, from 0 to 1, trades score for difference. Where
+        a session is known, items whose content has a cosine of `near` or more to one before them are passed over.
         """
         _check_k(k)
         if not 0 <= diversity <= 1:
@@ -264,8 +264,10 @@ class Recommender:
             if len(found):
                 return found.by_user().history(0), []
         with self._lock:
-            others = self._other_tables
-        if known_from := known_elsewhere(others, user):
+            others = self._others
+        known_from = others.knowing(user)
+        # Where a category cannot be read nobody can be called unknown.
+        if known_from or others.unread:
             return History(np.zeros(0, dtype=np.int64)), known_from
         events = 0 if folder is None else read_user_events(folder, user).height
         raise NotFoundError(_why_unknown(self.dataset.domain, user, events))
@@ -277,8 +279,8 @@ class Recommender:
         return None if self._events is None else table_folder(self._context, self._events)
 
     @cached_property
-    def _other_tables(self) -> list[tuple[str, Path]]:
-        return other_event_tables(self._context, self.dataset.domain.name)
+    def _others(self) -> OtherCategories:
+        return OtherCategories(self._context, self.dataset.domain.name)
 
     @cached_property
     def _for_newcomers(self) -> Ranking:

@@ -81,6 +81,29 @@ def test_a_shopper_known_from_other_categories_is_shown_the_same_and_told_from_w
         pens.explain("pens", user="eve")
 
 
+def test_a_category_that_cannot_be_read_is_told_once_and_passed_over(
+    pens: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(pens.progress, "note", notes.append)
+    table = pens.artifacts.path(pens.registry.snapshots.get("snapshot:mugs/events/1").artifact) / "table/data.parquet"
+    recommender, whole = Recommender(pens, "pens"), table.read_bytes()
+    assert recommender.recommend(user="eve").known_from == [Elsewhere("mugs", 2), Elsewhere("cups", 1)]
+    table.write_bytes(b"damaged")
+    # One that was fine when it was opened, and one that never was.
+    for own, user in ((recommender, "EVE"), (Recommender(pens, "pens"), "eve")):
+        answer = own.recommend(user=user, k=3)
+        assert answer.known_from == ([Elsewhere("cups", 1)] if user == "eve" else [])
+        assert answer.items == own.recommend(k=3).items
+        # Whom only that category may know is not called unknown.
+        assert own.recommend(user="nobody", k=3).items == answer.items
+    assert [note.partition(":")[0] for note in notes] == ["whom mugs knows cannot be told"] * 2
+    assert "hubspoke data ingest mugs --events FILE" in notes[1]
+    table.write_bytes(whole)
+    with pytest.raises(NotFoundError, match="'nobody' has no session"):
+        pens.recommend("pens", user="nobody")
+
+
 def test_whom_no_category_knows_is_not_found(pens: Workspace) -> None:
     for user, why in (
         ("nobody", "'nobody' has no session in pens and no event in any other category; check the id"),
