@@ -40,6 +40,17 @@ REASONS: dict[str, tuple[str, str]] = {
 }
 
 
+def no_items(groups: Sequence[ProblemGroup]) -> str:
+    """Why no item is left: what is wrong with most rows, with its remedy."""
+    errors = [group for group in groups if group.severity == "error"]
+    if not errors:
+        return "no item is left; give a catalog with at least one valid row."
+    most = max(errors, key=len)
+    if most.code == "missing_item_id":
+        return f"no item is left: {len(most)} rows have no item_id; name another column with --map item_id=COLUMN."
+    return f"no item is left: {most[0].message}"
+
+
 def no_events(
     groups: Sequence[ProblemGroup], rows: int, steps: Sequence[Step], span: Span | None, remedies: Mapping[str, str]
 ) -> str:

@@ -24,7 +24,7 @@ from .columns import (
 from .downloads import Downloads
 from .event_words import EventWords, squeezed
 from .guessing import SAMPLE, SYNONYMS, plain, sample, spread
-from .headlines import Span, no_events, no_text
+from .headlines import Span, no_events, no_items, no_text
 from .images import ImageLimits
 from .intake import Intake, Overrides, ReadResult, Window
 from .layout import GENERIC, Layout
@@ -33,7 +33,7 @@ from .pictures import add_pictures
 from .schema import EVENT_TYPES, ITEMLESS_EVENT_TYPES, OnError
 from .tables import Source
 from .transforms import Origin, as_option, is_nobody
-from .validation import Step
+from .validation import PROBLEM_ROWS, Step
 from .variants import name_products
 
 SORTED = 2_000_000  # events that are sorted at once
@@ -105,22 +105,22 @@ def _finish_items(intake: Intake, image_root: Path | None) -> ReadResult:
     columns["title"] = columns["title"].fill_null("")
     telling = _telling_column(intake, ids)
     frame = intake.frame()
-    # Repeated ids: a row equal in everything is only a repetition, any other contradicts the first one.
+    # Repeated ids: a row equal to the first one in everything is only a repetition, any other contradicts it.
     again = ~ids.is_first_distinct() & ids.is_not_null()
     if again.any():
-        content = frame.filter(ids.is_in(ids.filter(again).unique().implode())).select(
-            "item_id", pl.struct(pl.all()).struct.json_encode().alias("content")
-        )
-        agreeing = content.group_by("item_id").agg(pl.col("content").n_unique().alias("n")).filter(pl.col("n") == 1)
-        same = again & ids.is_in(agreeing["item_id"].implode())
+        rows = ids.is_in(ids.filter(again).unique().implode()).arg_true()
+        content = frame[rows].select("item_id", pl.struct(pl.all()).struct.json_encode().alias("content"))
+        first = pl.col("content").first().over("item_id")
+        equal = content.select(pl.col("content") == first).to_series()
+        same = again & pl.int_range(frame.height, eager=True).is_in(rows.filter(equal).implode())
         message = "the row repeats item {value} word for word; it was left out."
         intake.add("repeated_row", same, message, column="item_id", values=ids, severity="warning")
         message = f"item_id {{value}} stands in an earlier row with other content; keep one of them{telling}."
         intake.add("duplicate_item_id", again & ~same, message, column="item_id", values=ids)
     kept = frame.filter(~intake.dropped)
-    intake.steps.append(Step("repeated rows and rows with problems left out", frame.height, kept.height))
+    intake.steps.append(Step(f"repeated rows and {PROBLEM_ROWS}", frame.height, kept.height))
     if kept.height == 0:
-        intake.stop("empty_catalog", "no item is left; give a catalog with at least one valid row.")
+        intake.stop("empty_catalog", no_items(intake.groups))
     return intake.finish(kept, image_root=image_root)
 
 
@@ -332,7 +332,7 @@ def _finish_events(
     rows = len(returned)
     order = _order(intake)
     intake.steps.append(Step("returns left out", rows, rows - int(returned.sum())))
-    intake.steps.append(Step("rows with problems left out", intake.steps[-1].rows_out, len(order)))
+    intake.steps.append(Step(PROBLEM_ROWS, intake.steps[-1].rows_out, len(order)))
     if len(order) == 0:
         intake.stop("no_events", no_events(intake.groups, rows, intake.steps, intake.span, remedies))
     intake.report(len(order)).raise_if_errors()
@@ -371,7 +371,8 @@ def _check_items(
         return {}
     items = items.set(returned, None)
     origins = intake.origins["item_id"]
-    others = intake.raw.drop([origin.column for origin in origins])
+    # A column that is read as something else, such as the user, only matches by chance.
+    others = intake.raw.filter(items.is_not_null()).select(intake.unmapped())
     named = [Origin(intake.source_column(origin.column), origin.transforms) for origin in origins]
     matches = near_matches(items, known, named, others, attributes)
     proposed = proposal(matches, len(items) - items.null_count())

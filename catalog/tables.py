@@ -204,7 +204,12 @@ def _load(path: Path, layout: Layout) -> Table:
 def _parquet(content: Content) -> Table:
     try:
         source = io.BytesIO(b"".join(content.blocks)) if content.packed else content.path
-        wide = _wide_decimals(source)
+        schema = pq.read_schema(source)
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        if again := [name for name in dict.fromkeys(schema.names) if schema.names.count(name) > 1]:
+            raise InvalidDataError(f"{content.path} names several columns {again[0]!r}; give each a name of its own.")
+        wide = _wide_decimals(schema)
         frame = _from_arrow(source, wide) if wide else pl.read_parquet(source, glob=False, hive_partitioning=False)
         # Types of Arrow's extensions are read as what they are stored in.
         extended = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.BaseExtension)]
@@ -214,11 +219,8 @@ def _parquet(content: Content) -> Table:
         raise InvalidDataError(message) from error
 
 
-def _wide_decimals(source: io.BytesIO | Path) -> list[str]:
+def _wide_decimals(schema: pa.Schema) -> list[str]:
     """Columns of decimals of more digits than polars has."""
-    schema = pq.read_schema(source)
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
     wide = [field for field in schema if "decimal256" in str(field.type)]
     nested = next((field.name for field in wide if not pa.types.is_decimal256(field.type)), None)
     if nested is not None:

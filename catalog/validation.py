@@ -14,7 +14,9 @@ from ..errors import InvalidDataError
 from .schema import OnError, TimeKind
 
 Severity = Literal["error", "warning"]
+PROBLEM_ROWS = "rows with problems left out"  # as a waterfall calls the step that takes them out
 SHOWN_WORDS = 5  # most frequent values that are told of a problem
+LONGEST_VALUE = 120  # characters of a value that a message shows
 JSON_PROBLEMS = 100  # problems listed one by one in JSON; the counts are always complete
 
 
@@ -63,13 +65,18 @@ class ProblemGroup:
         words = self.words
         if max(words.values(), default=0) < 2:
             return ""
-        return f" [{', '.join(f'{word!r} x {count}' for word, count in words.items())}]"
+        return f" [{', '.join(f'{_brief(word)!r} x {count}' for word, count in words.items())}]"
 
     def __getitem__(self, i: int) -> Problem:
         value = None if self.values is None or self.values[i] is None else str(self.values[i])
         detail = "" if self.details is None else str(self.details[i])
-        message = self.message.replace("{detail}", detail).replace("{value}", repr(value))
+        shown = None if value is None else _brief(value)
+        message = self.message.replace("{detail}", detail).replace("{value}", repr(shown))
         return Problem(self.severity, self.code, int(self.rows[i]), self.column, value, message)
+
+
+def _brief(value: str) -> str:
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 3]}..."
 
 
 @dataclass(frozen=True)

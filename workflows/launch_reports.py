@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from ..catalog.validation import PROBLEM_ROWS
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
 from ..results import Record, jsonable
 from .gates import Gates
@@ -270,7 +271,9 @@ def _next_steps(
 ) -> list[str]:
     name, steps = release.domain, []
     for part in taken:
-        lost = part.report["rows_in"] - part.rows
+        # Rows of variants that were folded, or events of kinds that are not read, are no loss.
+        cuts = [step for step in part.report["waterfall"] if step["name"].endswith(PROBLEM_ROWS)]
+        lost = sum(step["rows_in"] - step["rows_out"] for step in cuts)
         if lost > WORTH_A_WORD * part.report["rows_in"]:
             steps.append(f"Look at the {lost} rows of {part.kind} that were left out, correct them and launch again.")
     if coverage["picture"] < 1 - WORTH_A_WORD:

@@ -40,6 +40,39 @@ def test_why_no_event_is_left(changes: dict[str, list[Any]], said: str) -> None:
     assert said in headline(EVENTS | changes)
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"item_id": [None, None], "title": ["x", "y"]},
+         "(2 x missing_item_id): no item is left: 2 rows have no item_id; name another column with --map item_id="),
+        ({"item_id": [], "title": []}, "no item is left; give a catalog with at least one valid row"),
+    ],
+)  # fmt: skip
+def test_why_no_item_is_left(columns: dict[str, list[Any]], said: str) -> None:
+    assert said in headline(columns, "items")
+
+
+def test_the_cause_that_took_every_item_is_told_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_bytes("item_id,title\n1,Café\n2,Thé\n".encode("cp1252"))
+    with pytest.raises(
+        ValidationFailedError, match=r"no item is left: 'Caf.' is no UTF-8; .* or say --encoding cp1252"
+    ):
+        read_items(tmp_path / "items.csv", on_error="skip")
+
+
+def test_columns_that_are_read_as_something_else_and_rows_that_need_no_item_are_not_proposed() -> None:
+    # Users and quantities are called like items by chance; the note is a column of its own.
+    ids = pl.Series(["1", "2"])
+    events = {**EVENTS, "user_id": ["1", "2"], "quantity": [1, 2], "note": ["2", "2"]}
+    with pytest.raises(ValidationFailedError) as caught:
+        read_events(pl.DataFrame(events), item_ids=ids)
+    said = str(caught.value)
+    assert "all 2 would match from column note" in said and "item_id=user_id" not in said and "quantity" not in said
+    returned = {**events, "item_id": ["x", "y"], "quantity": [1, -1]}
+    with pytest.raises(ValidationFailedError, match="all 1 would match from column note"):
+        read_events(pl.DataFrame(returned), item_ids=ids)
+
+
 def test_the_time_window_is_named_only_where_it_took_all() -> None:
     said = headline(EVENTS, since=datetime(2021, 1, 1))
     assert "the time window holds none of the 2 events, which are from 2020-01-01 00:00 to 2020-01-02 00:00 UTC" in said

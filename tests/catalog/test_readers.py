@@ -132,6 +132,13 @@ def test_columns_without_a_single_value_and_repeated_rows_are_accepted() -> None
     assert codes(result.report) == [(3, "repeated_row")]  # a repetition is a warning
 
 
+def test_a_row_that_repeats_the_first_is_a_repetition_whatever_a_third_one_says() -> None:
+    frame = pl.DataFrame({"item_id": ["1", "1", "2", "1", "1"], "title": ["x", "x", "y", "z", "x"]})
+    result = read_items(frame, on_error="skip")
+    assert codes(result.report) == [(2, "repeated_row"), (4, "duplicate_item_id"), (5, "repeated_row")]
+    assert result.frame["title"].to_list() == ["x", "y"]
+
+
 def test_ids_that_repeat_name_a_column_that_tells_the_rows_apart() -> None:
     frame = pl.DataFrame({"product_id": ["1", "1"], "sku": ["1-S", "1-L"], "name": ["Cup", "Cup"]})
     with pytest.raises(ValidationFailedError, match="by sku, which differs in every row: --map item_id=sku"):

@@ -240,3 +240,10 @@ def test_decimals_of_more_digits_than_polars_has(tmp_path: Path) -> None:
     pq.write_table(pa.table({"prices": pa.array([[Decimal("1")]], pa.list_(wide))}), tmp_path / "t.parquet")
     with pytest.raises(InvalidDataError, match="Column prices holds decimals of more than 38 digits"):
         load_table(tmp_path / "t.parquet")
+
+
+def test_parquet_columns_of_one_name_are_told(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["1"]), pa.array(["a"]), pa.array(["b"])], ["id", "title", "title"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(InvalidDataError, match=r"t.parquet names several columns 'title'; give each a name of its own"):
+        load_table(tmp_path / "t.parquet")

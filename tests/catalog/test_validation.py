@@ -81,3 +81,12 @@ def test_a_million_problems_stay_small_and_fast() -> None:
     found.add("bad", pl.repeat(True, n, dtype=pl.Boolean, eager=True), "bad; mend it.")
     assert len(report(found).to_json()["problems"]) == 100
     assert report(found).counts == {"bad": n}
+
+
+def test_long_values_are_shown_in_part_and_kept_whole() -> None:
+    found, long = intake(2), "x" * 5000
+    found.add("bad_x", pl.Series([True, True]), "x {value} is bad; mend it.", column="x", values=pl.Series([long] * 2))
+    problem = report(found).problems[0]
+    assert (problem.value, problem.message) == (long, f"x {'x' * 117 + '...'!r} is bad; mend it.")
+    line = report(found).to_text().splitlines()[1]
+    assert line.startswith(f"error: bad_x x 2 (rows 1, 2) [{'x' * 117 + '...'!r} x 2]: x 'xxx") and len(line) < 400

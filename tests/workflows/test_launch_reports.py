@@ -35,6 +35,15 @@ def test_a_launch_leaves_a_report_with_its_release(shop: Workspace, market: Any)
     assert launched.report not in shop.registry.artifacts.referenced()
 
 
+def test_only_rows_with_problems_are_to_be_corrected(shop: Workspace) -> None:
+    items = pl.DataFrame({"item_id": ["a", "b", "c", None], "title": ["Red", "Blue", "Green", "Grey"]})
+    events = pl.DataFrame({"user_id": ["u"] * 3, "item_id": ["a", "b", None], "timestamp": ["2024-05-01"] * 3,
+                           "event_type": ["view", "view", "session_start"]})  # fmt: skip
+    shop.launch("pots", items, events=events, on_error="skip")
+    steps = [step for step in shop.launch_report("pots").report.next_steps if step.startswith("Look at")]
+    assert steps == ["Look at the 1 rows of items that were left out, correct them and launch again."]
+
+
 def test_what_has_no_report_is_told(shop: Workspace) -> None:
     with pytest.raises(NotFoundError, match="was not made by a launch"):
         shop.launch_report("lamps")
