@@ -369,6 +369,11 @@ def _why_unknown(domain: DomainRecord, user: str, events: int) -> str:
             "--session instead."
         )
     settings = session_settings(domain)
+    if events < settings.min_length:
+        return (
+            f"User {user!r} has {events} events in {domain.name}, and a session takes {settings.min_length}; pass "
+            "--session instead."
+        )
     mode = "per_user" if settings.mode == "per_user" else "gap"
     return (
         f"User {user!r} has {events} events in {domain.name} but no session: {why_none(mode, settings)}; change it "

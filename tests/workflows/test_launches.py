@@ -47,15 +47,15 @@ def test_the_whole_way_and_back_on_both_databases(each_ws: Any, market: Any, tin
 
 
 def test_a_user_whose_sessions_are_too_short_is_told_how_to_get_one(ready: Workspace, catalog: pl.DataFrame) -> None:
-    times = ["2024-05-01 10:00", "2024-05-03 12:00"]
-    seen = pl.DataFrame({"user_id": ["ann"] * 2, "item_id": catalog["item_id"].head(2), "timestamp": times})
+    times = ["2024-05-01 10:00", "2024-05-03 12:00", "2024-05-04 12:00"]
+    seen = pl.DataFrame({"user_id": ["ann"] * 3, "item_id": catalog["item_id"].head(3), "timestamp": times})
     launched = ready.launch("lamps", catalog, seen)
     assert launched.items is not None
     assert launched.items.mapping["title"] == "title"
     assert launched.events is not None
     assert launched.events.sessions is not None
-    assert launched.events.sessions["hint"].startswith("every session is shorter than 3 items, and so are")
-    why = "'ann' has 2 events in lamps but no session: every session is shorter than 3 items; --sessions per_user"
+    assert launched.events.sessions["hint"].startswith("every session is shorter than 3 items; --sessions per_user")
+    why = "'ann' has 3 events in lamps but no session: every session is shorter than 3 items; --sessions per_user"
     with pytest.raises(NotFoundError, match=why):
         ready.recommend("lamps", user="ann")
 

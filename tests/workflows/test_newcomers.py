@@ -107,7 +107,7 @@ def test_a_category_that_cannot_be_read_is_told_once_and_passed_over(
 def test_whom_no_category_knows_is_not_found(pens: Workspace) -> None:
     for user, why in (
         ("nobody", "'nobody' has no session in pens and no event in any other category; check the id"),
-        ("dan", "'dan' has 1 events in pens but no session"),
+        ("dan", "'dan' has 1 events in pens, and a session takes 3; pass --session instead"),
     ):
         with pytest.raises(NotFoundError, match=why):
             pens.recommend("pens", user=user)
