@@ -72,4 +72,6 @@ def model_facts(model: ModelRecord) -> str:
     for title in ("config", "summary", "environment"):
         if values := getattr(model, title):
             parts.append(f"{title}\n{indent(facts(flat(values)), '  ')}")
+    if rows := model.summary.get("table"):
+        parts.append(dict_table(rows))
     return "\n\n".join(parts)

@@ -19,6 +19,8 @@ from .config import DEFAULT_TEXT, WORDS, Config, HubConfig
 from .content import ContentSpace
 
 CROWDING = "crowding"
+# What a further text block weighs beside the first where learning starts.
+FURTHER = 2 / 3
 
 
 class Reading(Config):
@@ -58,13 +60,12 @@ def packaged_reading(config: HubConfig) -> Reading | None:
 
 
 def starting_reading(config: HubConfig) -> Reading:
-    """Where learning starts: the reading of the package, else the fixed recency on text and pictures."""
+    """Where learning starts: the reading of the package, else the fixed recency on all blocks."""
     if packaged := packaged_reading(config):
         return packaged
-    faded = [config.reading.scale / 5 * config.recency_decay**lag for lag in range(config.recent_events)]
-    nothing = (0.0,) * config.recent_events
-    further = {block.name: nothing for block in config.text_blocks}
-    return Reading(lags={"text": tuple(faded), "image": tuple(faded), **further})
+    scale, faded = config.reading.scale / 5, config.recency_decay ** np.arange(config.recent_events)
+    shares = {"text": 1.0, "image": 1.0, **{block.name: FURTHER for block in config.text_blocks}}
+    return Reading(lags={name: tuple((scale * share * faded).tolist()) for name, share in shares.items()})
 
 
 def fading(space: ContentSpace, decay: float, events: int) -> SessionReader:
@@ -77,11 +78,11 @@ def fading(space: ContentSpace, decay: float, events: int) -> SessionReader:
 # worth on each of them when it is learned on the others.
 PACKAGED = Reading(
     lags={
-        "text": (0.98, 0.49, 0.31, 0.26, 0.16),
-        "words": (0.35, 0.11, 0.02, 0.0, 0.06),
-        "image": (0.59, 0.45, 0.31, 0.2, 0.15),
+        "text": (0.97, 0.46, 0.29, 0.23, 0.15),
+        "words": (0.66, 0.35, 0.19, 0.1, 0.13),
+        "image": (0.59, 0.45, 0.31, 0.2, 0.14),
     },
-    crowding=-0.12,
+    crowding=-0.18,
 )
 
 

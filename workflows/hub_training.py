@@ -232,11 +232,21 @@ def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], 
         "final_loss": round(sum(losses[-20:]) / len(losses[-20:]), 4) if losses else None,
         "parameters": sum(p.numel() for p in hub.fusion.parameters()),
         "encoders": hub.encoder_fingerprints,
+        "reading": _told(hub, reading.share),
         "table": fusion.table + reading.table,
     }
     snapshots = [own for dataset in datasets for own in (dataset.item_snapshot, dataset.event_snapshot) if own]
     parents = [Parent(snapshot.ref, Relation.TRAINED_ON, snapshot.kind) for snapshot in snapshots]
     return Trained(hub.save, hub.fingerprint, summary, parents, [model_part(part) for part in hub_parts(hub)])
+
+
+def _told(hub: Hub, learned: float) -> dict[str, Any]:
+    """How a hub reads a session, for the record."""
+    if hub.reading is None:
+        return {"is": f"each event weighs {hub.config.recency_decay:g} of the next, {hub.config.recent_events} count"}
+    lags = {name: [round(own, 3) for own in weights] for name, weights in hub.reading.lags.items()}
+    came_from = "learned on its domains" if learned else "the package's"
+    return {"is": came_from, **lags, "crowding": round(hub.reading.crowding, 3)}
 
 
 def _category(context: Context, hub: Hub, dataset: Dataset) -> _Category:
