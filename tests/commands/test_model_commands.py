@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hubspoke.evaluation.comparison import ComparisonRow
 from hubspoke.evaluation.protocols import Protocol
+from hubspoke.registry.records import ModelRecord
 from hubspoke.workflows.evaluations import CompareResult, EvaluationResult
 from hubspoke.workflows.hubs import EmbedResult
 from hubspoke.workflows.indexes import IndexCheck, IndexResult
@@ -87,6 +88,35 @@ def test_hub_train_and_listings_of_nothing(garden: Any, stand_in: Any) -> None:
         ["0.5", "0.25", "-"],
         ["1", "-", "0.1"],
     ]
+
+
+def test_a_hub_is_shown_with_how_it_reads_and_the_evidence_for_it(garden: Any, stand_in: Any) -> None:
+    moment = datetime(2026, 3, 1, tzinfo=UTC)
+    row = {"stage": "reading", "held_out": "pots", "share": 0.5, "ndcg@10": 0.25}
+    summary = {"reading": {"is": "learned on its domains", "text": [1.0, 0.5]}, "table": [row]}
+    hub = ModelRecord(
+        "hub:2",
+        "hub",
+        None,
+        2,
+        "ready",
+        "f" * 64,
+        "5" * 64,
+        {},
+        summary,
+        "",
+        0,
+        {},
+        "a" * 64,
+        moment,
+        moment,
+        moment,
+        None,
+    )
+    stand_in("hub", hub)
+    shown = garden("hub", "show", "hub:2").lines
+    assert shown[-2:] == [["stage", "held_out", "share", "ndcg@10"], ["reading", "pots", "0.5", "0.25"]]
+    assert ["reading.is", "learned on its domains"] in shown
 
 
 def test_spoke_train(garden: Any, stand_in: Any) -> None:
