@@ -107,8 +107,11 @@ class _Story:
         names = [domain_name(department) for department in plan.established]
         hub = ws.hub.train(domains=names, config=plan.hub)
         self.hub = str(hub.ref)
-        kept = hub.summary.get("kept_share", 0.0)
-        verdict = f"keeps {kept:.0%} of its training" if kept else _NOTHING_KEPT
+        kept = {
+            name: hub.summary.get(f"kept_{key}", 0.0) for name, key in (("fusion", "share"), ("reading", "reading"))
+        }
+        told = " and ".join(f"{share:.0%} of how its {name} was trained" for name, share in kept.items() if share)
+        verdict = f"keeps {told}" if told else _NOTHING_KEPT
         read = f"{hub.summary.get('items')} products of {len(names)} departments"
         self.step(f"{hub.ref}: {read}; {verdict}", hub.cached, hub.seconds)
         ws.promote(self.hub, reason="demo")

@@ -61,8 +61,18 @@ def packaged_reading(config: HubConfig) -> Reading | None:
 
 def starting_reading(config: HubConfig) -> Reading:
     """Where learning starts: the reading of the package, else the fixed recency on all blocks."""
-    if packaged := packaged_reading(config):
-        return packaged
+    return packaged_reading(config) or _faded(config)
+
+
+def reading_of_seen(config: HubConfig) -> Reading | None:
+    """How a session is read for a list that may show its items again; None for the fixed recency on one text block.
+
+    What is learned is about items that are new to a shopper. Who takes the same again is told by a longer memory.
+    """
+    return _faded(config) if config.text_blocks else None
+
+
+def _faded(config: HubConfig) -> Reading:
     scale, faded = config.reading.scale / 5, config.recency_decay ** np.arange(config.recent_events)
     shares = {"text": 1.0, "image": 1.0, **{block.name: FURTHER for block in config.text_blocks}}
     return Reading(lags={name: tuple((scale * share * faded).tolist()) for name, share in shares.items()})

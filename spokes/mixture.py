@@ -83,7 +83,7 @@ class FloorSettings:
         return MixtureWeights(behaviour=behaviour, content=content, cold=cold, **vars(self))
 
 
-def floor_mixture(settings: FloorSettings) -> Mixture:
-    """Content alone: what serves before there is behaviour."""
-    weights = settings.weights(behaviour=0.0, content=1.0)
-    return Mixture(seen_ranked=weights, seen_filtered=weights)
+def floor_mixture(ranked: FloorSettings, filtered: FloorSettings) -> Mixture:
+    """Content alone, for lists that may show seen items and for those that may not: what serves before behaviour."""
+    own = [settings.weights(behaviour=0.0, content=1.0) for settings in (ranked, filtered)]
+    return Mixture(seen_ranked=own[0], seen_filtered=own[1])

@@ -94,7 +94,8 @@ class Selection:
     """The choices that one training makes on its validation."""
 
     content: CatalogContent
-    default: FloorSettings  # how the hub reads a session; kept unless something is better
+    # How the hub reads a session, with seen items ranked and with seen items filtered; kept unless something is better.
+    defaults: tuple[FloorSettings, FloorSettings]
     # Whether validation asks what the test does. Where it does not, nothing is learned about what returns at once, and
     # no event is held back.
     as_tested: bool
@@ -134,8 +135,9 @@ class Selection:
         return Mixture(seen_ranked=chosen[0], seen_filtered=chosen[1])
 
     def _floor(self, users: Validation, filter_seen: bool, held_back: int) -> FloorSettings:
-        trials = [(own, self._trial(users, filter_seen, held_back, own)) for own in ways_to_read(self.default)]
-        return choose_floor(trials, self.default)
+        default = self.defaults[filter_seen]
+        ways = ways_to_read(default, *self.defaults)
+        return choose_floor([(own, self._trial(users, filter_seen, held_back, own)) for own in ways], default)
 
     def _trial(
         self,
@@ -160,10 +162,14 @@ class Selection:
         return Trial(blocks, text=read and self.content.space.text_rank > 0, image=read and self.content.pictured)
 
 
-def ways_to_read(default: FloorSettings) -> list[FloorSettings]:
-    """The default, then the recencies, each once."""
+def ways_to_read(default: FloorSettings, *others: FloorSettings) -> list[FloorSettings]:
+    """The default, then the others and the recencies, each once."""
     plain = [replace(default, recency_decay=decay, recent_events=events, reading=None) for decay, events in RECENCIES]
-    return [default, *(own for own in plain if own != default)]
+    found = [default]
+    for own in (*others, *plain):
+        if own not in found:
+            found.append(own)
+    return found
 
 
 def choose_floor(trials: Sequence[tuple[FloorSettings, Trial]], default: FloorSettings) -> FloorSettings:

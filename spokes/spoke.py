@@ -30,6 +30,7 @@ from ..hub.adapters.lora import load_adapter, save_adapter
 from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, EncodedItems
 from ..hub.model import Hub
+from ..hub.reading import reading_of_seen
 from .config import MODALITIES, Modality, SpokeConfig
 from .features.items import ItemFeatures
 from .features.trend import Trend
@@ -212,13 +213,14 @@ class Spoke:
 
 def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:
     """The hub's zero-shot recommender of a catalog: no training, no events."""
-    return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(floor_settings(hub)))
+    return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(*floor_settings(hub)))
 
 
-def floor_settings(hub: Hub) -> FloorSettings:
-    """How content reads a session before any behaviour is known."""
+def floor_settings(hub: Hub) -> tuple[FloorSettings, FloorSettings]:
+    """How content reads a session before any behaviour is known: with seen items ranked, then with them filtered."""
     config = hub.config
-    return FloorSettings(config.image_share, config.recency_decay, config.recent_events, hub.reading)
+    recency = config.image_share, config.recency_decay, config.recent_events
+    return FloorSettings(*recency, reading_of_seen(config)), FloorSettings(*recency, hub.reading)
 
 
 def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:

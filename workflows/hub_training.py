@@ -164,7 +164,7 @@ class _FusionStage(_Stage[BaseFusion]):
         fused = part.fuse(category.encoded)
         space = fit_content_space(fused, self._config)
         reader = fading(space, self._config.recency_decay, self._config.recent_events)
-        return _zero_shot(reader, space.embed(fused), self._config.image_share, judges)
+        return _zero_shot(reader, space.embed(fused), self._config.image_share, judges, judges.filter_seen)
 
 
 class _ReadingStage(_Stage[Reading]):
@@ -210,7 +210,7 @@ class _ReadingStage(_Stage[Reading]):
         fixed = part is self._start and self._hub.reading is None  # then that is not how the hub reads
         recency = self._config.recency_decay, self._config.recent_events
         reader = fading(space, *recency) if fixed else part.on(space)
-        return _zero_shot(reader, embedded, self._config.image_share, judges)
+        return _zero_shot(reader, embedded, self._config.image_share, judges, filter_seen=True)  # as it is learned
 
 
 def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], held_out: str | None) -> Trained:
@@ -261,13 +261,15 @@ def _category(context: Context, hub: Hub, dataset: Dataset) -> _Category:
     return _Category(dataset, encoded, seen, ContrastiveDomain(encoded, space, pairs), judges)
 
 
-def _zero_shot(reader: SessionReader, content: FloatArray, image_share: float, judges: Validation) -> DoubleArray:
+def _zero_shot(
+    reader: SessionReader, content: FloatArray, image_share: float, judges: Validation, filter_seen: bool
+) -> DoubleArray:
     """(U,) NDCG@10 of the launch floor on a category with (N, R) content embeddings."""
     weights = reader.space.modality_weights(image_share)
     found = []
     for block in judges.blocks():
         queries: FloatArray = reader.read(content, block.histories) * weights  # (U, R)
-        found.append(block.ndcg(queries @ content.T, judges.filter_seen))
+        found.append(block.ndcg(queries @ content.T, filter_seen))
     return np.concatenate(found).astype(np.float64)
 
 

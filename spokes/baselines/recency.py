@@ -39,7 +39,7 @@ def hub_with_recency(
     if checked is not None:
         found = []
         faded = [FloorSettings(own.image_share, decay, events) for decay, events in RECENCIES]
-        for tried in (floor, *(replace(floor, mixture=floor_mixture(settings)) for settings in faded)):
+        for tried in (floor, *(replace(floor, mixture=floor_mixture(settings, settings)) for settings in faded)):
             scores = tried.recommender("", vectors, exclude_seen=exclude_seen).score(checked.histories)
             found.append((float(checked.ndcg(scores, exclude_seen).mean()), tried))
         # Of equals the first stays, the hub's own before the others.
