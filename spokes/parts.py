@@ -16,6 +16,7 @@ FROZEN = "frozen, so that every category speaks of content in the same words"
 ADAPTED = "the frozen base under this category's adapter"
 HEAD_ADAPTED = "frozen, with this category's adapter on its last layers in behaviour; the floor reads it as it is"
 FLOOR = "out of reach of the category's training, so that cold items keep what the hub says of them"
+READ = "as the hub learned it, where validation found no better recency"
 # How the names of weights begin, part by part.
 OWN_WEIGHTS = {
     "content projection": ("content.linear.",),
@@ -31,7 +32,13 @@ def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
     """Encoders and fusion as inherited; calibration, adapter, network, features, trend and mixture of its own."""
     adapted = spoke.behaviour is not None and spoke.behaviour.config.lora is not None
     reasons = {f"{name} encoder": HEAD_ADAPTED for name in spoke.heads} | {"fusion": ADAPTED if adapted else FLOOR}
-    parts = [replace(part, inherited=reasons.get(part.name, FROZEN)) for part in hub_parts(hub)]
+    if hub.reading in (spoke.mixture.seen_ranked.reading, spoke.mixture.seen_filtered.reading):
+        reasons["reading"] = READ
+    parts = [
+        replace(part, inherited=reasons.get(part.name, FROZEN))
+        for part in hub_parts(hub)
+        if part.name != "reading" or part.name in reasons
+    ]
     tensors = spoke.space.tensors().values()
     sizes = sum(tensor.nbytes for tensor in tensors), sum(tensor.size for tensor in tensors)
     parts.append(Part("calibration", spoke.space.fingerprint, *sizes))
@@ -41,7 +48,7 @@ def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
         counts = spoke.trend.counts
         counted = json.dumps([spoke.trend.spans, spoke.trend.item_ids, counts.tolist()])
         parts.append(Part("trend", _sha256(counted), counts.nbytes, counts.size))
-    return [*parts, Part("mixture", _sha256(spoke.mixture.model_dump_json()))]
+    return [*parts, Part("mixture", _sha256(spoke.mixture.model_dump_json(exclude_none=True)))]
 
 
 def _network(behaviour: Behaviour) -> Iterator[Part]:

@@ -1,5 +1,7 @@
 """A launch floor whose hub has learned to read sessions: policy by policy, from its file, and taken apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hubspoke.hub.config import HubConfig
@@ -8,6 +10,8 @@ from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
 from hubspoke.hub.reading import Reading, reading_of_seen
 from hubspoke.spokes.explain import explain_scores
+from hubspoke.spokes.mixture import FloorSettings, floor_mixture
+from hubspoke.spokes.parts import READ, spoke_parts
 from hubspoke.spokes.spoke import Spoke, launch_floor
 
 CONFIG = {
@@ -65,3 +69,12 @@ def test_its_scores_are_taken_apart_to_the_crowding(taught):
     for name in ("text", "image"):
         np.testing.assert_allclose(parts.content_events[name].sum(axis=1), parts.parts[name], atol=1e-5)
     assert not parts.content_events["text"][:, 0].any()  # it looks back on two events
+
+
+def test_what_a_hub_learned_is_inherited_by_those_that_read_by_it(taught):
+    hub, floor, _ = taught
+    inherited = {part.name: part.inherited for part in spoke_parts(floor, hub)}
+    assert inherited["reading"] == READ and "words encoder" in inherited
+    fixed = FloorSettings(image_share=0.4, recency_decay=0.85, recent_events=10)
+    other = replace(floor, mixture=floor_mixture(fixed, fixed))
+    assert "reading" not in {part.name for part in spoke_parts(other, hub)}
