@@ -31,6 +31,8 @@ DATES = (
     r"|\d{4}-\d{2}-\d{2}(?:[ t]\d{2}:\d{2}.*)?)$"
 )
 TRUTHS = r"(?i)^(?:true|false)$"
+# Too long for a version number; where some have other decimals, these may be meant.
+WHOLE, DECIMAL = r"^\d{3,}\.0$", r"^\d+\.\d*[1-9]"
 TEXTUAL = (pl.String, pl.Categorical, pl.Enum, pl.Binary, pl.Object)
 # Whole numbers up to here are exact as floats of that width.
 EXACT: dict[type[pl.DataType], int] = {pl.Float64: 2**53, pl.Float32: 2**24, pl.Float16: 2**11}
@@ -135,7 +137,8 @@ def ids(column: pl.Series) -> Ids:
         first = values.filter(marked)[0]
         values = values.zip_with(~marked, values.str.strip_chars_start("'"))
         notes = (f"the apostrophe before ids such as {first} was left out x {marked.sum()}",)
-    doubtful = inexact | values.str.contains(f"{SCIENTIFIC}|{DATES}|{TRUTHS}").fill_null(False)
+    changed = [SCIENTIFIC, DATES, TRUTHS, *([] if values.str.contains(DECIMAL).any() else [WHOLE])]
+    doubtful = inexact | values.str.contains("|".join(changed)).fill_null(False)
     return Ids(values, bad, absent, doubtful, notes)
 
 
