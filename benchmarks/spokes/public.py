@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hubspoke
 import torch
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.evaluation.evaluate import evaluate
@@ -27,7 +27,7 @@ from hubspoke.spokes.regimes import regime_of
 from hubspoke.spokes.training.loop import train_behaviour
 from hubspoke.spokes.training.validation import Validation
 
-from benchmarks.launch_floor import COLUMNS, cells, machine, mean_cells, seeds, versions, write
+from benchmarks.launch_floor import COLUMNS, cells, machine, mean_cells, publish, seeds, versions, write
 from benchmarks.spokes.ids import IdSpoke, ids_config, make_spoke, ndcg, read_sequences, validation_users
 
 MARKS = (60.0, 300.0, 1200.0)
@@ -358,12 +358,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     arguments = parse(argv)
-    try:
-        report = measure(arguments)
-    except hubspoke.HubspokeError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(markdown(report))
+    publish(partial(measure, arguments), markdown)
 
 
 if __name__ == "__main__":
