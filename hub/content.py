@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class ContentSpace:
     # Standard deviation of the inner product of two of the catalog's items, block by block: what a reading is told in.
     spreads: Mapping[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, slice]:
         """The columns of each part of a content embedding, in their order; a part that is missing is left out."""
         ranks = {"text": _rank(self.text), **{name: _rank(own) for name, own in self.blocks.items()}}

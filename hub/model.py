@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache as cache_calls
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
 from ..progress import Progress, StepProgress
 from .adapters.states import item_states
@@ -29,6 +31,32 @@ from .reading import Reading, packaged_reading
 # What the first version called an encoder. It is in every stored hub's fingerprint, and so in the name of its space.
 _ENCODERS_KEY, _ENCODERS_FILE = "trunks", "trunks.json"
 _READING_FILE = "reading.json"
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """What N items say in some fields."""
+
+    present: BoolArray  # (N,) true where an item says anything
+    read: list[str]  # of these items
+    keys: list[str]  # SHA-256 of each
+
+    @classmethod
+    def of(cls, items: pl.DataFrame, fields: Sequence[str]) -> _Texts:
+        written = item_texts(items, fields)
+        read = [text for text in written if text]
+        return cls(np.array([bool(text) for text in written], dtype=np.bool_), read, text_hashes(read))
+
+    @classmethod
+    def none(cls, n: int) -> _Texts:
+        return cls(np.zeros(n, dtype=np.bool_), [], [])
+
+    def encoded(self, encoder: TextEncoder, cache: EmbeddingCache, progress: StepProgress | None) -> FloatArray:
+        """(N, D) what an encoder makes of them, zero where an item says nothing."""
+        found = np.zeros((len(self.present), encoder.dimension), np.float32)
+        if self.read:
+            found[self.present] = encode_cached(encoder, self.read, self.keys, cache, progress)
+        return found
 
 
 class Hub:
@@ -98,22 +126,19 @@ class Hub:
         """
         layers = heads or {}
         stage = progress.stage if progress else lambda _: None
+        texts_of = cache_calls(lambda fields: _Texts.of(items, fields))  # most blocks read the same fields
         reads_texts = self.text is not None and (texts or "text" in layers)
-        written = item_texts(items, self.config.text_fields) if reads_texts else [""] * len(items)
-        has_text = np.array([bool(text) for text in written], dtype=np.bool_)  # (N,)
-        read = [text for text in written if text]
+        own = texts_of(self.config.text_fields) if reads_texts else _Texts.none(len(items))
         files = [path for paths in pictures for path in paths] if self.image else []
         counts = np.array([len(paths) for paths in pictures], np.int64)  # (N,) pictures of each item
-        keys, hashes = text_hashes(read), _picture_hashes(items, pictures, files)
+        hashes = _picture_hashes(items, pictures, files)
         text = np.zeros((len(items), self.text_dimension), np.float32)
-        if self.text and texts and read:
-            text[has_text] = encode_cached(self.text, read, keys, cache, stage("encoding texts"))
-        blocks = {
-            name: self._encode_block(name, items, cache, stage(f"encoding {name}"))
-            if texts
-            else np.zeros((len(items), encoder.dimension), np.float32)
-            for name, encoder in self.blocks.items()
-        }
+        if self.text and texts:
+            text = own.encoded(self.text, cache, stage("encoding texts"))
+        blocks = {}
+        for block in self.config.text_blocks:
+            written = texts_of(block.fields) if texts else _Texts.none(len(items))
+            blocks[block.name] = written.encoded(self.blocks[block.name], cache, stage(f"encoding {block.name}"))
         image = np.zeros((len(items), self.image_dimension), np.float32)
         if self.image and files:
             encoded = encode_cached(self.image, files, hashes, cache, stage("encoding pictures"))
@@ -125,23 +150,11 @@ class Hub:
             encoder = self.encoder(modality)
             shown = stage(f"reading {'texts' if modality == 'text' else 'pictures'} up to the adapted layers")
             if modality == "text":
-                states[modality] = item_states(encoder, count, read, keys, has_text.astype(np.int64), cache, shown)
+                counted = own.present.astype(np.int64)
+                states[modality] = item_states(encoder, count, own.read, own.keys, counted, cache, shown)
             else:
                 states[modality] = item_states(encoder, count, files, hashes, counts, cache, shown)
         return EncodedItems(text, image, blocks, states)
-
-    def _encode_block(
-        self, name: str, items: pl.DataFrame, cache: EmbeddingCache, progress: StepProgress | None
-    ) -> FloatArray:
-        """(N, Db) what the encoder of a further text block makes of its fields."""
-        fields = next(block.fields for block in self.config.text_blocks if block.name == name)
-        written, encoder = item_texts(items, fields), self.blocks[name]
-        has_text = np.array([bool(text) for text in written], dtype=np.bool_)
-        found = np.zeros((len(items), encoder.dimension), np.float32)
-        if has_text.any():
-            read = [text for text in written if text]
-            found[has_text] = encode_cached(encoder, read, text_hashes(read), cache, progress)
-        return found
 
     def save(self, directory: Path) -> None:
         """Write config, encoder fingerprints and fusion weights; encoder weights stay where they came from."""

@@ -69,9 +69,9 @@ def reading_examples(
             found = np.einsum("bcr,bhr->bch", shown, looked, optimize=True) / space.spreads[name]
             similarities[part, :, nth] = found * known[:, None, :]
         if CROWDING in space.columns:
-            share = _share(CROWDING, space, config.image_share)
-            crowding[part] = share * embeddings[candidates, space.columns[CROWDING].start]
-    shares = np.array([_share(name, space, config.image_share) for name in names], np.float32)
+            column = space.columns[CROWDING].start
+            crowding[part] = weights[column] * embeddings[candidates, column]
+    shares = np.array([weights[space.columns[name].start] for name in names], np.float32)
     return ReadingExamples(names, similarities * shares[:, None], crowding, log_weights)
 
 
@@ -152,13 +152,6 @@ def _candidates(
     excluded = np.zeros((len(rows), 1 + nearest + uniform), np.bool_)
     excluded[:, 1 + nearest :] = np.isneginf(np.take_along_axis(hidden, drawn, axis=1))
     return np.concatenate([positives[:, None], best, drawn], axis=1), excluded
-
-
-def _share(name: str, space: ContentSpace, image_share: float) -> float:
-    """What a block weighs in the content score of a catalog."""
-    if space.text is None or space.image is None:
-        return 1.0
-    return image_share if name == "image" else 1 - image_share
 
 
 def _tensors(own: ReadingExamples, names: Sequence[str], events: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -161,8 +161,8 @@ class _FusionStage(_Stage[BaseFusion]):
         return fusion
 
     def quality(self, part: BaseFusion, category: _Category, judges: Validation) -> DoubleArray:
-        fused = part.fuse(category.encoded)
-        space = fit_content_space(fused, self._config)
+        fused = part.fuse(category.contrastive.encoded)
+        space = fit_content_space(fused, _of_fusion(self._config))
         reader = fading(space, self._config.recency_decay, self._config.recent_events)
         return _zero_shot(reader, space.embed(fused), self._config.image_share, judges, judges.filter_seen)
 
@@ -251,14 +251,20 @@ def _told(hub: Hub, learned: float) -> dict[str, Any]:
 
 def _category(context: Context, hub: Hub, dataset: Dataset) -> _Category:
     encoded = encode_items(context, hub, dataset)
-    space = fit_content_space(hub.fusion.fuse(encoded), hub.config)
+    fusible = replace(encoded, blocks={})
+    space = fit_content_space(hub.fusion.fuse(fusible), _of_fusion(hub.config))
     seen = dataset.sequences.keep_events(training_mask(dataset.sequences, Protocol()))
     pairs = co_engaged_pairs(seen, hub.config.contrastive.window)
     users, judges = leave_one_out(dataset.sequences, "validation"), None
     if len(users):
         drawn = validation(users, seen, JUDGED_USERS, hub.config.seed)
         judges = drawn.sample(JUDGED_USERS, hub.config.seed)
-    return _Category(dataset, encoded, seen, ContrastiveDomain(encoded, space, pairs), judges)
+    return _Category(dataset, encoded, seen, ContrastiveDomain(fusible, space, pairs), judges)
+
+
+def _of_fusion(config: HubConfig) -> HubConfig:
+    """The config without what stands beside the fusion in the content space: neither training nor judges read that."""
+    return config.model_copy(update={"text_blocks": (), "crowding": False})
 
 
 def _zero_shot(

@@ -45,7 +45,7 @@ def _translations(value: Any) -> dict[str, Any] | None:
     """Text by language, where a value is such an object or list of objects."""
     if isinstance(value, Mapping):
         own = {str(key): text for key, text in value.items() if text not in (None, "", [], {})}
-        locales = [LOCALE.fullmatch(key[:2].lower() + key[2:]) for key in own]
+        locales = [_locale(key) for key in own]
         known = own and all(locale is not None and locale[1] in LANGUAGES for locale in locales)
         return own if known and not any(isinstance(text, int | float) for text in own.values()) else None
     if not isinstance(value, list | tuple) or not value or not all(isinstance(part, Mapping) for part in value):
@@ -54,10 +54,14 @@ def _translations(value: Any) -> dict[str, Any] | None:
     for part in value:
         language = next((part[key] for key in part if str(key).lower().replace("_", "") in NAMED), None)
         text = next((part[key] for key in part if str(key).lower() in TEXT), None)
-        if not isinstance(language, str) or not LOCALE.fullmatch(language[:2].lower() + language[2:]):
+        if not isinstance(language, str) or not _locale(language):
             return None
         found.setdefault(language, text)
     return found
+
+
+def _locale(name: str) -> re.Match[str] | None:
+    return LOCALE.fullmatch(name[:2].lower() + name[2:])
 
 
 def _found(value: Any) -> Iterator[dict[str, Any]]:
