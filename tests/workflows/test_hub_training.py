@@ -9,7 +9,7 @@ import pytest
 import torch
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.model import Hub
-from hubspoke.workflows.hub_training import kept_share
+from hubspoke.workflows.hub_stages.base import kept_share
 from hubspoke.workflows.loading import load_hub
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.workspace import Workspace

@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.hub.encoders.tiny import TinyImage, TinyText
-from hubspoke.workflows import hub_training
+from hubspoke.workflows.hub_stages import base, fusion, reading
 from hubspoke.workflows.workspace import Workspace
 
 CONTRASTIVE = {"steps": 6, "batch_size": 32, "interpolations": [0.5, 1.0]}
@@ -53,15 +53,15 @@ def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Worksp
 def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(two: Workspace, monkeypatch: Any) -> None:
     learned = []
 
-    def watched(name: str) -> Any:
-        train = getattr(hub_training, name)
+    def watched(stage: Any, name: str) -> Any:
+        train = getattr(stage, name)
         return lambda start, categories, *a, **k: (
             learned.append((name, len(categories))) or train(start, categories, *a, **k)
         )
 
-    for name in ("train_fusion", "train_reading"):
-        monkeypatch.setattr(hub_training, name, watched(name))
-    monkeypatch.setattr(hub_training, "kept_share", lambda rows: 0.5)
+    for stage, name in ((fusion, "train_fusion"), (reading, "train_reading")):
+        monkeypatch.setattr(stage, name, watched(stage, name))
+    monkeypatch.setattr(base, "kept_share", lambda rows: 0.5)
     result = two.hub.train(domains=["lamps", "lamps"], held_out="mugs", config=TRAINED)  # named twice it counts once
     assert (result.summary["items"], result.summary["kept_share"], result.summary["kept_reading"]) == (80, 0.5, 0.5)
     assert {row["held_out"] for row in result.table} == {"mugs"}
