@@ -16,6 +16,7 @@ from ..progress import StepProgress
 from .config import ContrastiveConfig
 from .content import ContentSpace
 from .fusion import BaseFusion, EncodedItems
+from .training.losses import info_nce_loss
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,6 @@ class ContrastiveDomain:
     encoded: EncodedItems
     space: ContentSpace
     pairs: IntArray
-
-
-def info_nce_loss(similarity: Tensor, same: Tensor) -> Tensor:
-    """Symmetric InfoNCE over B pairs: cross-entropy of the diagonal by rows and by columns, halved.
-
-    van den Oord et al., 2018; the symmetric form of CLIP, Radford et al., 2021. `similarity` (B, B) is already divided
-    by the temperature; `same` (B, B) is true where an off-diagonal entry is no real negative, and masks it out.
-    """
-    off_diagonal = ~torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
-    masked = similarity.masked_fill(same & off_diagonal, float("-inf"))
-    labels = torch.arange(len(similarity), device=similarity.device)
-    return (F.cross_entropy(masked, labels) + F.cross_entropy(masked.T, labels)) / 2
 
 
 class CalibratedSpace:

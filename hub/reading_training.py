@@ -20,6 +20,7 @@ from ..progress import StepProgress
 from .config import HubConfig, ReadingConfig
 from .content import ContentSpace
 from .reading import CROWDING, Reading, last_rows
+from .training.losses import bounded_loss
 
 # Scores of sessions over a catalog that are held at once while negatives are chosen.
 MAX_SCORES = 4_000_000
@@ -110,11 +111,6 @@ def train_reading(
             progress(epoch + 1, config.epochs)
     learned = {name: tuple(own) for name, own in zip(names, lags.detach().tolist(), strict=True)}
     return Reading(lags=learned, crowding=float(crowding.detach())), losses
-
-
-def bounded_loss(logits: Tensor) -> Tensor:
-    """Minus the mean softmax probability of the first of C candidates (E, C): between -1 and 0."""
-    return -logits.softmax(dim=1)[:, 0].mean()
 
 
 def _drawn_sessions(sequences: Sequences, at_most: int, rng: np.random.Generator) -> tuple[list[IntArray], IntArray]:

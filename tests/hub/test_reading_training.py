@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.reading import starting_reading
-from hubspoke.hub.reading_training import bounded_loss, reading_examples, train_reading
+from hubspoke.hub.reading_training import reading_examples, train_reading
 
 N, GROUPS = 120, 12
 CONFIG = {
@@ -62,11 +61,6 @@ def test_an_example_is_a_new_item_among_the_nearest_and_a_weighted_sample():
     assert kept[:, 0, 0].std() == pytest.approx(1.0, abs=0.3)
     # No more sessions than are asked for, and none where a catalog has none.
     assert len(examples(reading=CONFIG["reading"] | {"sessions": 7})[0]) == 7
-
-
-def test_the_loss_is_bounded_and_counts_the_first_candidate():
-    logits = torch.tensor([[0.0, 0.0], [50.0, 0.0], [-50.0, 0.0]])
-    assert float(bounded_loss(logits)) == pytest.approx(-(0.5 + 1 + 0) / 3)
 
 
 @pytest.mark.parametrize(("teller", "other"), [("text", "words"), ("words", "text")])

@@ -1,0 +1,1 @@
+"""What a hub learns: losses, what is learned from, and the training of encoders."""
