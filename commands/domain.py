@@ -1,4 +1,4 @@
-"""`hubspoke domain`: add, list, show, validate and archive product categories."""
+"""`hubspoke domain`: add, list, show, validate, compare and archive product categories."""
 
 from __future__ import annotations
 
@@ -76,6 +76,20 @@ def validate(call: Call, /, name: str | None, items: Files, events: Files, **giv
     call.show(result, result.text)
     if not result.ok:
         sys.exit(InvalidDataError.exit_code)
+
+
+@domain.command(example="hubspoke domain similar garden")
+@click.argument("name")
+def similar(call: Call, name: str) -> None:
+    """The established categories by how alike they are to one category, which may have no events yet.
+
+    Every column is 1 for the category itself; `-` where there is nothing to compare. docs/transfer.md defines them.
+    """
+    columns: Columns = {
+        name: name for name in ("domain", "rank", "language", "vision", "attributes", "behaviour", "shoppers")
+    }
+    empty = "No other category has a catalog; add one with `hubspoke domain add NAME --items FILE`."
+    call.show(call.workspace().domain.similar(name), lambda found: records_table(found.similar, columns, empty))
 
 
 @domain.command(example="hubspoke domain archive garden")

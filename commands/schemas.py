@@ -36,6 +36,7 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "domain archive": "DomainArchived",
     "domain list": {"domains": "list[DomainRecord]"},
     "domain show": "DomainDetails",
+    "domain similar": "SimilarDomains",
     "domain validate": "Validation",
     "data diff": "DiffResult",
     "data export": "DataExported",

@@ -39,6 +39,7 @@ hub show hub:1
 hub embed lamps
 launch mugs --catalog {mugs}/items.csv -k 3
 launch report mugs -o mugs.html
+domain similar mugs
 index build hub:1 --domain lamps
 index add index:lamps/1
 index list

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .context import Context
     from .datasets import Table
     from .ingest import IngestResult, ReadOptions
+    from .similarity import SimilarDomains
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,12 @@ class Domains:
             checks.append(Check("data", True, "no snapshot yet"))
         text = "\n".join(f"{'ok    ' if check.ok else 'failed'}  {check.name}: {check.message}" for check in checks)
         return Validation(all(check.ok for check in checks), name, (), tuple(checks), text)
+
+    def similar(self, name: str) -> SimilarDomains:
+        """The established categories, most similar first: in language, looks, attributes, behaviour and shoppers."""
+        from .similarity import similar_domains
+
+        return similar_domains(self._context, name)
 
     def archive(self, name: str, restore: bool = False, dry_run: bool = False) -> DomainArchived:
         """Take a domain out of the listings, or bring it back; nothing of it is deleted."""
