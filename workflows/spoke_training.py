@@ -21,8 +21,10 @@ from ..errors import InvalidDataError, UsageError
 from ..hub.adapters.adapted import adapt_encoders
 from ..hub.content import fit_content_space
 from ..hub.devices import pick_device, seed_everything
+from ..hub.distributed import World, joined
 from ..hub.parts import Part
 from ..hub.threads import arithmetic_threads, threads_worth
+from ..hub.training.checkpoints import Checkpoints
 from ..progress import Progress
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import Parent
@@ -36,8 +38,6 @@ from ..spokes.parts import spoke_parts
 from ..spokes.regimes import deep_merge, regime_of
 from ..spokes.selection import CatalogContent, Selection
 from ..spokes.spoke import UNKNOWN_ID_ROW, Behaviour, Spoke, floor_settings, id_rows
-from ..spokes.training.checkpoints import Checkpoints
-from ..spokes.training.distributed import World, joined
 from ..spokes.training.loop import TrainingRun, Validate, train_behaviour
 from ..spokes.training.memory import refuse_beyond_device
 from ..spokes.training.splits import Split, SplitSettings, held_out_fingerprint, split

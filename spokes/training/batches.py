@@ -7,13 +7,15 @@ differs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from ...arrays import BoolArray, IntArray
 from ...catalog.sequences import Histories, History, Sequences
 from ...catalog.streams import SequenceSource, ahead
+from ...hub.distributed import World
 from ..config import SpokeConfig
 from ..features.statistics import user_folds
 
@@ -58,6 +60,16 @@ class Batch:
     def rows(self) -> IntArray:
         """(P,) item rows of the P real positions; some row where the item is hidden, which the mask token replaces."""
         return np.maximum(self.inputs[self.valid], 0)
+
+
+def share(batch: Batch, world: World) -> Batch:
+    """The windows of a batch that are this process's."""
+    if world.size == 1:
+        return batch
+    own = world.own(len(batch.inputs))
+    whole = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    parts: dict[str, Any] = {name: None if part is None else part[own] for name, part in whole.items()}
+    return replace(batch, **parts)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from ...catalog.streams import SequenceSource
 from ...errors import UsageError
 from ...hub.adapters.adapted import PREFIX
 from ...hub.devices import autocast_for
+from ...hub.distributed import World, join_world
+from ...hub.training.checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
 from ...progress import StepProgress
 from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
-from .batches import Batch, BucketedBatches, training_batches
-from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
-from .distributed import World, join_world
+from .batches import Batch, BucketedBatches, share, training_batches
 from .memory import refuse_beyond_device
 from .objective import Objective
 from .optimiser import adamw, rate_factor
@@ -158,7 +158,7 @@ class _Training:
         shared = self._world.size > 1
         if shared:
             # The batch's mean is the sum of what its positions give, wherever they are computed.
-            loss = loss * (int(self._world.share(batch).scored.sum()) / int(batch.scored.sum()))
+            loss = loss * (int(share(batch, self._world).scored.sum()) / int(batch.scored.sum()))
         if loss.requires_grad:
             loss.backward()
         if shared:

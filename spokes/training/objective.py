@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...arrays import IntArray
+from ...hub.distributed import World
 from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
-from .batches import Batch
-from .distributed import World
+from .batches import Batch, share
 from .losses import bce_loss, full_softmax_loss, sampled_softmax_loss
 from .negatives import HardNegatives, PopularityNegatives, UniformNegatives, without_false_negatives
 
@@ -55,7 +55,7 @@ class Objective:
         """Mean loss over the scored positions of this process's share of a batch; without a share, zero."""
         if self._settings.loss != "softmax":
             return self._sampled(batch)
-        batch = self._world.share(batch)
+        batch = share(batch, self._world)
         if not len(batch.inputs):
             return torch.zeros((), device=self._device)
         vectors = self._model.embed_items(self._inputs(batch))  # (N, D)
@@ -71,9 +71,9 @@ class Objective:
         shared = self._sampler.draw(self.rng)  # (K,)
         own = asked[:0, None]  # (Q, H) hard ones of the scored positions that this process computes
         if self.hard:
-            ours = np.repeat(self._world.windows(batch), batch.scored.sum(axis=1))
+            ours = np.repeat(self._world.own(len(batch.inputs)), batch.scored.sum(axis=1))
             own = self.hard.draw(self.rng, asked)[ours]
-        batch = self._world.share(batch)
+        batch = share(batch, self._world)
         if not len(batch.inputs):
             return torch.zeros((), device=self._device)
         inputs, targets = batch.rows, batch.targets[batch.scored]

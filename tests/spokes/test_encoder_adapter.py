@@ -8,6 +8,7 @@ from hubspoke.errors import UsageError
 from hubspoke.hub.adapters.adapted import PREFIX, adapt_encoders
 from hubspoke.hub.cache import EmbeddingCache
 from hubspoke.hub.content import fit_content_space
+from hubspoke.hub.distributed import World
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
 from hubspoke.spokes.config import SpokeConfig
@@ -15,7 +16,6 @@ from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.parts import spoke_parts
 from hubspoke.spokes.spoke import Behaviour, Spoke, launch_floor
 from hubspoke.spokes.training.batches import training_batches
-from hubspoke.spokes.training.distributed import World
 from hubspoke.spokes.training.loop import train_behaviour
 from hubspoke.spokes.training.objective import Objective
 from PIL import Image

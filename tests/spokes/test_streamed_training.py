@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hubspoke.hub.training.checkpoints import Checkpoints
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.training.batches import training_batches
-from hubspoke.spokes.training.checkpoints import Checkpoints
 
 WORKER = runpy.run_path(str(Path(__file__).parent / "training" / "worker.py"))
 train, config, interrupted, same = (WORKER[name] for name in ("train", "config", "interrupted", "same"))

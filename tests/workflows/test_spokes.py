@@ -186,7 +186,7 @@ def test_a_training_that_fails_says_why_and_leaves_nothing(shop: Any, tiny_spoke
 
 PLACES = [
     ("hubspoke.spokes.training.batches:BucketedBatches.epoch", 2),  # one epoch is done, nothing is written
-    ("hubspoke.spokes.training.checkpoints:save_file", 2),  # there is a checkpoint to go on from, and half of the next
+    ("hubspoke.hub.training.checkpoints:save_file", 2),  # there is a checkpoint to go on from, and half of the next
     ("hubspoke.registry.stores.models:ModelStore.finish", 1),  # the artifact stands, its row does not say so
 ]
 

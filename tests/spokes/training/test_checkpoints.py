@@ -6,9 +6,9 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from hubspoke.spokes.training.checkpoints import FACTS, TENSORS, Checkpoint, Checkpoints
-from hubspoke.spokes.training.checkpoints import newest_checkpoint as newest
-from hubspoke.spokes.training.checkpoints import write_checkpoint as write
+from hubspoke.hub.training.checkpoints import FACTS, TENSORS, Checkpoint, Checkpoints
+from hubspoke.hub.training.checkpoints import newest_checkpoint as newest
+from hubspoke.hub.training.checkpoints import write_checkpoint as write
 
 WORKER = runpy.run_path(str(Path(__file__).with_name("worker.py")))
 train, config, interrupted, same = (WORKER[name] for name in ("train", "config", "interrupted", "same"))
@@ -43,7 +43,7 @@ def test_a_checkpoint_that_is_not_usable_is_none(tmp_path, name, harm):
     assert newest(tmp_path, "me") is None
 
 
-@pytest.mark.parametrize("dies_at", ["hubspoke.spokes.training.checkpoints.save_file", "write_text", "rename"])
+@pytest.mark.parametrize("dies_at", ["hubspoke.hub.training.checkpoints.save_file", "write_text", "rename"])
 def test_a_write_that_dies_leaves_the_last_one(tmp_path, monkeypatch, dies_at):
     write(tmp_path, "me", checkpoint(3))
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hubspoke.spokes.training.batches import Batch
-from hubspoke.spokes.training.distributed import World, join_world
+from hubspoke.hub.distributed import World, join_world
+from hubspoke.spokes.training.batches import Batch, share
 from safetensors.torch import load_file
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -62,15 +62,15 @@ def test_they_do_so_on_a_stream_and_from_a_checkpoint(both, stream_of):
 def test_shares_cover_a_batch_without_overlap_and_one_process_has_all(monkeypatch):
     inputs = np.arange(10).reshape(5, 2)
     batch = Batch(inputs, inputs + 1, timestamps=inputs * 10)
-    shares = [World(rank, 2).share(batch) for rank in (0, 1)]
+    shares = [share(batch, World(rank, 2)) for rank in (0, 1)]
     np.testing.assert_array_equal(shares[0].inputs, inputs[[0, 2, 4]])
     np.testing.assert_array_equal(shares[1].inputs, inputs[[1, 3]])
     np.testing.assert_array_equal(shares[1].timestamps, inputs[[1, 3]] * 10)
     assert shares[1].event_types is None
-    assert World(1, 2).windows(batch).tolist() == [False, True, False, True, False]
+    assert World(1, 2).own(5).tolist() == [False, True, False, True, False]
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     world = join_world(torch.device("cpu"))
     assert world == World(0, 1) and world.leads
     assert world.broadcast({"epochs": 3}) == {"epochs": 3} and world.gather(3) == [3]
     batch = Batch(np.zeros((2, 1), np.int64), np.zeros((2, 1), np.int64))
-    assert world.share(batch) is batch
+    assert share(batch, world) is batch

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hubspoke.hub.distributed import World
 from hubspoke.spokes.training.batches import training_batches
-from hubspoke.spokes.training.distributed import World
 from hubspoke.spokes.training.losses import sampled_softmax_loss
 from hubspoke.spokes.training.objective import REFRESH_EVERY, Objective
 

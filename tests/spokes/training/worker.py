@@ -19,9 +19,9 @@ from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.model import Hub
+from hubspoke.hub.training.checkpoints import Checkpoints
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
-from hubspoke.spokes.training.checkpoints import Checkpoints
 from hubspoke.spokes.training.loop import train_behaviour
 from hubspoke.spokes.training.objective import Objective
 from safetensors.torch import save_file

@@ -1,7 +1,7 @@
 """Data-parallel training by torchrun: every process takes a share of each batch, and gradients are summed.
 
 Promise: as long as no dropout is drawn, the result is that of one process on the same config; the config's batch is the
-batch of all processes together, so `tokens_per_batch` is what to raise with their number.
+batch of all processes together, so its size is what to raise with their number.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -19,10 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ...arrays import BoolArray
-from ...errors import ProcessLostError
-from ...hub.devices import pick_device
-from .batches import Batch
+from ..arrays import BoolArray
+from ..errors import ProcessLostError
+from .devices import pick_device
 
 # How long a process waits for the others at a step that all take together, and how long for what the first one passes,
 # which may have validated or chosen a mixture before. One that has died is noticed at once, by its closed connection.
@@ -54,18 +53,22 @@ class World:
         """Whether this process validates, stores and reports."""
         return self.rank == 0
 
-    def windows(self, batch: Batch) -> BoolArray:
-        """(B,) true on the windows of a batch that are this process's."""
-        return np.asarray(np.arange(len(batch.inputs)) % self.size == self.rank)
+    def own(self, n: int) -> BoolArray:
+        """(n,) true on the rows of a batch of n that are this process's."""
+        return np.asarray(np.arange(n) % self.size == self.rank)
 
-    def share(self, batch: Batch) -> Batch:
-        """The windows of a batch that are this process's."""
+    def joint(self, own: Tensor, n: int) -> Tensor:
+        """(n, D) the rows of all processes, of which this one passes its own; gradients flow into these alone.
+
+        Where every process takes the loss of all rows, the sum of their gradients is that of one process.
+        """
         if self.size == 1:
-            return batch
-        own = self.windows(batch)
-        whole = {field.name: getattr(batch, field.name) for field in fields(batch)}
-        parts: dict[str, Any] = {name: None if part is None else part[own] for name, part in whole.items()}
-        return replace(batch, **parts)
+            return own
+        places = torch.from_numpy(np.flatnonzero(self.own(n))).to(own.device)
+        whole = own.new_zeros(n, own.shape[1]).index_copy(0, places, own.detach())
+        with _together():
+            dist.all_reduce(whole)
+        return whole.index_copy(0, places, own)
 
     def sum_gradients(self, parameters: Iterable[Tensor], loss: Tensor) -> Tensor:
         """Add up the gradients of all processes in place; returns the sum of their losses."""

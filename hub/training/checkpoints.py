@@ -1,7 +1,8 @@
 """Checkpoints of a training: safetensors and JSON, written whole or not at all, so that a killed training goes on.
 
-A checkpoint holds all that decides the next epoch: weights, optimiser moments, the best weights so far, the state of
-every random generator. A training that goes on from one ends with the bits of one that was never killed.
+A checkpoint holds all that decides the next epoch (or step, where a training counts these): weights, optimiser moments,
+the best weights so far, the state of every random generator. A training that goes on from one ends with the bits of one
+that was never killed.
 """
 
 from __future__ import annotations
