@@ -107,7 +107,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"Mean relative difference: {sum(gains) / max(1, len(gains)):+.1%}."])
 
 
-def _category(text: str) -> tuple[str, Path]:
+def category(text: str) -> tuple[str, Path]:
+    """The name and the folder of NAME=FOLDER."""
     name, _, folder = text.partition("=")
     if not folder or not (Path(folder) / "interactions.parquet").exists():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER of items.parquet and interactions.parquet")
@@ -117,7 +118,7 @@ def _category(text: str) -> tuple[str, Path]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("category", nargs="+", type=_category, metavar="NAME=FOLDER")
+    parser.add_argument("category", nargs="+", type=category, metavar="NAME=FOLDER")
     parser.add_argument("--targets", type=lambda text: text.split(","), metavar="A,B", help="default: every category")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
     parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")

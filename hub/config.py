@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -97,6 +97,30 @@ class ReadingConfig(Config):
     interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.5, 1.0)
 
 
+class EncoderTrainingConfig(Config):
+    """Training of the last layers of the encoders on the categories of the hub."""
+
+    steps: int = Field(default=0, ge=0)  # of the optimiser; 0 leaves the encoders as they are
+    # What a step learns from, by turns: items that shoppers met together, by the bounded loss or by InfoNCE; or two
+    # views of one item, which have half of what its text says each.
+    objectives: tuple[Literal["bounded", "info_nce", "views"], ...] = Field(default=("bounded",), min_length=1)
+    text_layers: Annotated[int, Field(ge=0)] | Literal["all"] = 2  # last layers that are trained; 0 trains none
+    image_layers: Annotated[int, Field(ge=0)] | Literal["all"] = 1
+    rank: Annotated[int, Field(ge=1)] | None = 16  # of a LoRA on these layers; None trains their own weights
+    batch_size: int = Field(default=64, ge=2)  # pairs in a step
+    hard_negatives: int = Field(default=1, ge=0)  # for each pair, of the partner's leaf category
+    learning_rate: float = Field(default=2e-4, gt=0.0)
+    layer_decay: float = Field(default=1.0, gt=0.0, le=1.0)  # learning rate of a layer relative to the one after it
+    temperature: float = Field(default=0.05, gt=0.0)
+    window: int = Field(default=2, ge=1)  # two items are a pair when at most this many events apart in a session
+    # Pairs that count: the partner is among this share of the catalog that lies nearest before the training.
+    nearest_share: float = Field(default=0.1, gt=0.0, le=1.0)
+    items: int = Field(default=4000, ge=2)  # of each category that are learned from; their states lie in memory
+    size_power: float = Field(default=0.5, ge=0.0, le=1.0)  # a category's turns go by its number of pairs to this power
+    # Shares of the trained weights that are tried against the start on the held-out domain.
+    interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.5, 1.0)
+
+
 class HubConfig(Config):
     """Everything that decides what a hub makes of a product."""
 
@@ -111,6 +135,7 @@ class HubConfig(Config):
     calibration: CalibrationConfig = CalibrationConfig()  # of the text block
     image_calibration: CalibrationConfig = CalibrationConfig(max_rank=256)  # fewer: image encoders are wide
     fusion: FusionConfig = FusionConfig()
+    encoders: EncoderTrainingConfig = EncoderTrainingConfig()
     contrastive: ContrastiveConfig = ContrastiveConfig()
     reading: ReadingConfig = ReadingConfig()
     # Of the zero-shot session embedding: an event's weight relative to the one after it, and how many count.

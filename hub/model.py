@@ -14,6 +14,7 @@ import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ..arrays import BoolArray, FloatArray
 from ..errors import CorruptArtifactError, IncompatibleError, UsageError
@@ -30,7 +31,7 @@ from .reading import Reading, packaged_reading
 
 # What the first version called an encoder. It is in every stored hub's fingerprint, and so in the name of its space.
 _ENCODERS_KEY, _ENCODERS_FILE = "trunks", "trunks.json"
-_READING_FILE = "reading.json"
+_READING_FILE, _ENCODER_WEIGHTS = "reading.json", "encoders"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Hub:
                 torch.manual_seed(config.seed)
                 fusion = BaseFusion(self.text_dimension, self.image_dimension, config.fusion).eval()
         self.fusion = fusion
+        # Weights of encoders that were trained with the hub, by encoder and by name in its module.
+        self.trained_encoders: Mapping[str, Mapping[str, Tensor]] = {}
         self.reading = packaged_reading(config)  # how content reads a session; None for the fixed recency
 
     @property
@@ -108,6 +111,15 @@ class Hub:
                 "a hub that has one."
             )
         return encoder
+
+    def replace_encoders(self, trained: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Give the text and image encoders other weights, by encoder and by name in its module."""
+        if self.text and "text" in trained:
+            self.text = self.text.with_weights(trained["text"])
+        if self.image and "image" in trained:
+            self.image = self.image.with_weights(trained["image"])
+        before = self.trained_encoders
+        self.trained_encoders = {**before, **{name: {**before.get(name, {}), **own} for name, own in trained.items()}}
 
     def encode_items(
         self,
@@ -157,13 +169,17 @@ class Hub:
         return EncodedItems(text, image, blocks, states)
 
     def save(self, directory: Path) -> None:
-        """Write config, encoder fingerprints and fusion weights; encoder weights stay where they came from."""
+        """Write config, encoder fingerprints and all that was trained; other weights stay where they came from."""
         (directory / "config.json").write_text(self.config.model_dump_json(indent=2), encoding="utf-8")
         (directory / _ENCODERS_FILE).write_text(
             json.dumps(self.encoder_fingerprints, indent=2, sort_keys=True), encoding="utf-8"
         )
         weights = {name: weight.cpu().contiguous() for name, weight in self.fusion.state_dict().items()}
         save_file(weights, directory / "fusion.safetensors")
+        for name, trained in self.trained_encoders.items():
+            (directory / _ENCODER_WEIGHTS).mkdir(exist_ok=True)
+            own = {key: weight.cpu().contiguous() for key, weight in trained.items()}
+            save_file(own, directory / _ENCODER_WEIGHTS / f"{name}.safetensors")
         if self.reading is not None:
             (directory / _READING_FILE).write_text(self.reading.model_dump_json(indent=2), encoding="utf-8")
 
@@ -176,6 +192,11 @@ class Hub:
         except (ValueError, TypeError, OSError) as error:
             raise CorruptArtifactError(f"the hub in {directory} cannot be read; train it with --force.") from error
         hub = cls(config, device=device)
+        try:
+            files = (directory / _ENCODER_WEIGHTS).glob("*.safetensors")
+            hub.replace_encoders({path.stem: load_file(path) for path in files})
+        except (SafetensorError, OSError) as error:
+            raise CorruptArtifactError(f"the encoders in {directory} cannot be read; train it with --force.") from error
         for name, fingerprint in hub.encoder_fingerprints.items():
             if recorded.get(name) != fingerprint:
                 raise IncompatibleError(

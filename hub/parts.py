@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from .encoders.weights import tensors_digest
 from .model import Hub
 
 
@@ -24,18 +25,19 @@ class Part:
 
 def weights_part(name: str, weights: Mapping[str, Tensor], inherited: str | None = None) -> Part:
     """A part made of tensors: SHA-256 over their names, shapes and numbers."""
-    digest = hashlib.sha256()
-    for key, weight in sorted(weights.items()):
-        digest.update(f"{key}{tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
     size = sum(weight.numel() * weight.element_size() for weight in weights.values())
-    return Part(name, digest.hexdigest(), size, sum(weight.numel() for weight in weights.values()), inherited)
+    parameters = sum(weight.numel() for weight in weights.values())
+    return Part(name, tensors_digest(weights), size, parameters, inherited)
 
 
 def hub_parts(hub: Hub) -> list[Part]:
-    """The encoders, whose weights stay where they came from, and the base fusion."""
-    encoders = [Part(f"{name} encoder", fingerprint) for name, fingerprint in hub.encoder_fingerprints.items()]
-    parts = [*encoders, weights_part("fusion", hub.fusion.state_dict())]
+    """The encoders, whose weights stay where they came from but for what the hub trained, and the base fusion."""
+    parts = []
+    for name, fingerprint in hub.encoder_fingerprints.items():
+        trained = hub.trained_encoders.get(name, {})
+        stored = weights_part("", trained) if trained else Part("", "")
+        parts.append(replace(stored, name=f"{name} encoder", fingerprint=fingerprint))
+    parts.append(weights_part("fusion", hub.fusion.state_dict()))
     if hub.reading is not None:
         learned = hub.reading.model_dump_json()
         parts.append(Part("reading", hashlib.sha256(learned.encode()).hexdigest(), len(learned)))

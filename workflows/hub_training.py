@@ -19,6 +19,7 @@ from ..registry.records import Parent
 from ..spokes.training.validation import validation
 from .datasets import Dataset
 from .hub_stages.base import Category
+from .hub_stages.encoders import EncoderStage
 from .hub_stages.fusion import FusionStage, of_fusion
 from .hub_stages.reading import ReadingStage
 from .loading import encode_items
@@ -37,7 +38,11 @@ def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], 
     prepare(context)
     seed_everything(config.seed)
     hub = Hub(config, device=context.settings.device)
-    categories = [_category(context, hub, dataset) for dataset in datasets]
+    categories = [category_of(context, hub, dataset) for dataset in datasets]
+    encoders = EncoderStage(context, hub, categories).kept(categories, held_out)
+    if encoders.share:
+        hub.replace_encoders(encoders.part)
+        categories = [category_of(context, hub, dataset) for dataset in datasets]
     fusion = FusionStage(context, hub).kept(categories, held_out)
     hub.fusion = fusion.part
     reading = ReadingStage(context, hub, categories).kept(categories, held_out)
@@ -46,13 +51,14 @@ def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], 
     summary = {
         "domains": [category.name for category in categories],
         "items": sum(len(category.encoded) for category in categories),
+        "kept_encoders": encoders.share,
         "kept_share": fusion.share,
         "kept_reading": reading.share,
         "final_loss": round(sum(losses[-20:]) / len(losses[-20:]), 4) if losses else None,
         "parameters": sum(p.numel() for p in hub.fusion.parameters()),
         "encoders": hub.encoder_fingerprints,
         "reading": _told(hub, reading.share),
-        "table": fusion.table + reading.table,
+        "table": encoders.table + fusion.table + reading.table,
     }
     snapshots = [own for dataset in datasets for own in (dataset.item_snapshot, dataset.event_snapshot) if own]
     parents = [Parent(snapshot.ref, Relation.TRAINED_ON, snapshot.kind) for snapshot in snapshots]
@@ -68,7 +74,8 @@ def _told(hub: Hub, learned: float) -> dict[str, Any]:
     return {"is": came_from, **lags, "crowding": round(hub.reading.crowding, 3)}
 
 
-def _category(context: Context, hub: Hub, dataset: Dataset) -> Category:
+def category_of(context: Context, hub: Hub, dataset: Dataset) -> Category:
+    """A category as the stages take it: encoded, with the pairs and the judges of its sessions."""
     encoded = encode_items(context, hub, dataset)
     fusible = replace(encoded, blocks={})
     space = fit_content_space(hub.fusion.fuse(fusible), of_fusion(hub.config))

@@ -86,6 +86,14 @@ def low_rank(layer: Any) -> LowRank | None:
     return LowRank(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
 
 
+def merged(adapted: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Each frozen weight that has an adapter, and what it is with the adapter's product added."""
+    layers: list[Any] = [module for module in adapted.modules() if hasattr(module, "lora_A")]
+    weights = [layer.base_layer.weight for layer in layers]
+    deltas = [layer.get_delta_weight(*layer.active_adapters) for layer in layers]
+    return [(own, (own + delta).detach()) for own, delta in zip(weights, deltas, strict=True)]
+
+
 def bare_fusion(fusion: Any) -> BaseFusion:
     """The fusion under an adapter, or the fusion itself."""
     bare: BaseFusion = fusion if isinstance(fusion, BaseFusion) else fusion.get_base_model()

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...arrays import FloatArray
-from ...errors import UsageError
+from ...errors import IncompatibleError, UsageError
 from ...progress import StepProgress
 from ..config import ImageEncoderConfig, TextEncoderConfig
 from ..threads import side_by_side
@@ -60,21 +60,40 @@ class Encoder(ABC):
         self.dimension = dimension
         self.device = device
         self._settings, self._files = settings, files
+        self._trained: Mapping[str, Tensor] = {}
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the weights and every setting that changes the output; builds no model."""
-        return weights.fingerprint(self._settings, self._files)
+        trained = {"trained": weights.tensors_digest(self._trained)} if self._trained else {}
+        return weights.fingerprint({**self._settings, **trained}, self._files)
 
     @cached_property
     def module(self) -> nn.Module:
         """The torch module, loaded on first use: frozen, in evaluation mode, on the encoder's device."""
         # Not before: where the cache knows every input, weights are never loaded.
-        return self._load().to(self.device).eval().requires_grad_(False)
+        module = self._load()
+        unknown = module.load_state_dict(self._trained, strict=False).unexpected_keys
+        if unknown:
+            raise IncompatibleError(f"encoder {self.name} has no weight {unknown[0]!r} to replace; train a new hub.")
+        return module.to(self.device).eval().requires_grad_(False)
+
+    def with_weights(self, trained: Mapping[str, Tensor]) -> Self:
+        """This encoder with other weights of these names in the module; an encoder of its own, fingerprint and all."""
+        made = copy.copy(self)
+        made.__dict__.pop("module", None)
+        made.__dict__.pop("fingerprint", None)
+        made._trained = {**self._trained, **trained}
+        return made
 
     @abstractmethod
     def _load(self) -> nn.Module:
         """Build the module on CPU."""
+
+    @property
+    def depth(self) -> int:
+        """How many layers can be split off."""
+        raise self.not_adaptable("")
 
     def split(self, layers: int) -> SplitEncoder:
         """The encoder before its last `layers` layers, and these; both share its weights."""
@@ -110,14 +129,15 @@ class Encoder(ABC):
         """The error of an encoder whose layers are unlike those that adapters know."""
         return UsageError(
             f"{self.kind.capitalize()} encoder {self.name} {why}cannot be adapted; take {self.kind} out of "
-            f"encoder_adapter.encoders or train a hub on another {self.kind} encoder."
+            f"encoder_adapter.encoders (of a hub, set encoders.{self.kind}_layers to 0), or train a hub on another "
+            f"{self.kind} encoder."
         )
 
-    def require_depth(self, layers: int, depth: int) -> None:
+    def require_depth(self, layers: int) -> None:
         """Refuse to split off more layers than there are."""
-        if layers > depth:
+        if layers > self.depth:
             raise UsageError(
-                f"Encoder {self.name} has {depth} layers that can be adapted, not {layers}; lower the number."
+                f"Encoder {self.name} has {self.depth} layers that can be adapted, not {layers}; lower the number."
             )
 
 

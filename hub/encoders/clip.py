@@ -94,11 +94,16 @@ class OpenClipText(TextEncoder):
             raise self.not_adaptable("is no text encoder of open_clip's own that reads from the left and ")
         return text
 
+    @property
+    def depth(self) -> int:
+        """Blocks of the transformer."""
+        return len(self._transformer().transformer.resblocks)
+
     def split(self, layers: int) -> SplitEncoder:
         """Embeddings and first blocks; the last blocks and the projection."""
+        self.require_depth(layers)
         text = self._transformer()
         blocks = list(text.transformer.resblocks)
-        self.require_depth(layers, len(blocks))
         kept = with_parts(text.transformer, resblocks=nn.ModuleList(blocks[:-layers]))
 
         def states_of(ids: Tensor) -> Tensor:
@@ -139,13 +144,23 @@ class OpenClipImage(ImageEncoder):
     def _prepare(self, path: str | Path) -> Tensor:
         return self.transform(open_picture(path, self.image_size))
 
-    def split(self, layers: int) -> SplitEncoder:
-        """Patches and first blocks; the last blocks, the pooling and the projection."""
+    @property
+    def depth(self) -> int:
+        """Blocks of the transformer."""
+        return len(self._transformer().transformer.resblocks)
+
+    def _transformer(self) -> Any:
+        """The module that looks at pictures, where its last blocks are such as an adapter takes."""
         visual: Any = self.module
         if not (hasattr(visual, "_embeds") and hasattr(visual, "_pool") and _has_plain_blocks(visual)):
             raise self.not_adaptable("is no ViT of open_clip's own and ")
+        return visual
+
+    def split(self, layers: int) -> SplitEncoder:
+        """Patches and first blocks; the last blocks, the pooling and the projection."""
+        self.require_depth(layers)
+        visual = self._transformer()
         blocks = list(visual.transformer.resblocks)
-        self.require_depth(layers, len(blocks))
         kept = with_parts(visual.transformer, resblocks=nn.ModuleList(blocks[:-layers]))
 
         def states_of(pictures: Tensor) -> Tensor:

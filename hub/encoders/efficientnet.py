@@ -32,11 +32,17 @@ class EfficientNetImage(ImageEncoder):
     def _load(self) -> nn.Module:
         return load_efficientnet(self.variant, self.checkpoint)
 
+    @property
+    def depth(self) -> int:
+        """Stages, and the head's convolution."""
+        model: Any = self.module
+        return len(model.blocks) + 1
+
     def split(self, layers: int) -> SplitEncoder:
         """Stem and first stages; the last stages and the head's convolution, which counts as the last layer."""
         model: Any = self.module
         stages = list(model.blocks)
-        self.require_depth(layers, len(stages) + 1)
+        self.require_depth(layers)
         first = len(stages) + 1 - layers
         base = nn.Sequential(model.conv_stem, model.bn1, *stages[:first])
         # The shape of the feature maps depends on the picture size and the strides: an empty picture tells.

@@ -55,9 +55,14 @@ class TinyText(TextEncoder):
         vectors: Tensor = module["project"](masked_mean(module["table"](ids), mask))  # (B, 32)
         return vectors
 
+    @property
+    def depth(self) -> int:
+        """The projection."""
+        return 1
+
     def split(self, layers: int) -> SplitEncoder:
         """The table; mean and projection, the one layer there is."""
-        self.require_depth(layers, 1)
+        self.require_depth(layers)
         module: Any = self.module
         return SplitEncoder(module["table"], _Head(module["project"]), ("project",), TINY_DIMENSION)
 
@@ -75,9 +80,14 @@ class TinyImage(ImageEncoder):
         rng = np.random.default_rng([self.seed, 2])
         return nn.Sequential(_Features(rng), _projection(_FEATURES, rng))
 
+    @property
+    def depth(self) -> int:
+        """The projection."""
+        return 1
+
     def split(self, layers: int) -> SplitEncoder:
         """Colours and texture; the projection, the one layer there is."""
-        self.require_depth(layers, 1)
+        self.require_depth(layers)
         features, project = self.module.children()
         return SplitEncoder(features, _Head(project), ("project",), _FEATURES)
 

@@ -38,15 +38,26 @@ class PooledText(TextEncoder):
         hidden: Tensor = self.module(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, H)
         return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, mask)
 
-    def split(self, layers: int) -> SplitEncoder:
-        """Embeddings and first layers; the last layers and the pooling."""
+    @property
+    def depth(self) -> int:
+        """Layers of the transformer."""
+        return len(self._layers())
+
+    def _layers(self) -> list[nn.Module]:
+        """The transformer's layers, where they are such as an adapter takes."""
         model: Any = self.module
         stack = getattr(getattr(model, "encoder", None), "layer", None)
         kept = list(stack) if isinstance(stack, nn.ModuleList) else []
         attentions = [getattr(getattr(layer, "attention", None), "self", None) for layer in kept]
         if not kept or not all(isinstance(getattr(a, n, None), nn.Linear) for a in attentions for n in _TARGETS):
             raise self.not_adaptable("is no BERT-like encoder and ")
-        self.require_depth(layers, len(kept))
+        return kept
+
+    def split(self, layers: int) -> SplitEncoder:
+        """Embeddings and first layers; the last layers and the pooling."""
+        self.require_depth(layers)
+        model: Any = self.module
+        kept = self._layers()
         encoder = with_parts(model.encoder, layer=nn.ModuleList(kept[:-layers]))
         base = with_parts(model, encoder=encoder, pooler=None)
 

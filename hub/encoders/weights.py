@@ -47,6 +47,15 @@ def fingerprint(settings: Mapping[str, object], files: Mapping[str, Path]) -> st
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
+def tensors_digest(tensors: Mapping[str, Any]) -> str:
+    """SHA-256 in hex over the names, shapes and numbers of torch tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def package_folder(package: str, requirement: str = "") -> Path:
     """Folder of an installed weights package, without importing it; `requirement` is what pip is to be given for it."""
     spec = importlib.util.find_spec(package.replace("-", "_"))

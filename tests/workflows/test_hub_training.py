@@ -111,6 +111,29 @@ def test_without_steps_or_a_judge_the_hub_is_its_encoders(shops: Workspace) -> N
         assert result.summary["items"] == 32 * len(domains)
 
 
+def test_encoders_are_trained_and_kept_where_that_helps_categories_not_seen(shops: Workspace) -> None:
+    training = {"steps": 40, "learning_rate": 0.02, "temperature": 0.2, "batch_size": 16, "rank": 8, "text_layers": 1}
+    encoders = {**training, "nearest_share": 1.0, "objectives": ["info_nce"]}
+    config = {**CONFIG, "contrastive": {"steps": 0}, "encoders": encoders}
+    result, hub = train(shops, config=config)
+    rows = [("encoders", name, share) for name in ("chair", "lamp", "vase") for share in (0.0, 0.5, 1.0)]
+    assert [(own["stage"], own["held_out"], own["share"]) for own in result.table] == rows
+    share = result.summary["kept_encoders"]
+    assert share == kept_share(result.table) > 0
+    assert result.summary["encoders"] == hub.encoder_fingerprints
+    plain = Hub(HubConfig.model_validate(CONFIG), device="cpu")
+    assert hub.encoder_fingerprints != plain.encoder_fingerprints
+    # The catalog is embedded with them, by the hub and by a spoke whose adapter stands on them.
+    embedded = shops.hub.embed("chair", hub=str(result.ref))
+    assert (embedded.hub, embedded.with_text) == (result.ref, 32)
+    settings = {"training": {"max_epochs": 1}, "encoder_adapter": {"rank": 2}, "transformer": {"dimension": 8}}
+    spoke = shops.spoke.train("chair", hub=result.ref, config=settings)
+    assert shops.recommend(str(spoke.ref), ["chair0", "chair4"]).items
+    # Kept on the evidence of one category, which stays out of the training.
+    alone, _ = train(shops, held_out="vase", config=config)
+    assert {own["held_out"] for own in alone.table} == {"vase"} and alone.ref != result.ref
+
+
 def test_how_sessions_are_read_is_learned_and_kept_where_it_helps_categories_not_seen(shops: Workspace) -> None:
     reading = {"sessions": 48, "epochs": 10, "nearest": 4, "uniform": 8, "batch_size": 16, "interpolations": [1.0]}
     config = {**CONFIG, "contrastive": {"steps": 0}, "reading": reading}
