@@ -27,7 +27,7 @@ from .progress import make_progress
 R = TypeVar("R", bound=Record | Mapping[str, Any])
 INTERRUPTED = 130
 # What several processes can do together; of anything else each would do all.
-SHARED_COMMANDS = ("spoke train",)
+SHARED_COMMANDS = ("spoke train", "hub train")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -165,8 +165,8 @@ def _called(function: Function, example: str | Sequence[str]) -> Function:
         try:
             if world_size() > 1 and not click.get_current_context().command_path.endswith(SHARED_COMMANDS):
                 raise UsageError(
-                    f"WORLD_SIZE is {world_size()}, as under torchrun, but only `{SHARED_COMMANDS[0]}` shares its work "
-                    "among processes; run this command once, without torchrun."
+                    f"WORLD_SIZE is {world_size()}, as under torchrun, but only `spoke train` and `hub train` share "
+                    "their work among processes; run this command once, without torchrun."
                 )
             function(call, *args, **kwargs)
         except (click.exceptions.Exit, click.ClickException):

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .call import Call, Noun
-from .models import MODEL_COLUMNS, model_facts, trained
+from .models import MODEL_COLUMNS, model_facts, show_training
 from .options import config_options, dry_run, force, items_ref, names, read_config
 
 
@@ -16,7 +16,12 @@ def hub() -> None:
     """The hub: text and image encoders and their fusion, shared by every category."""
 
 
-@hub.command(example="hubspoke hub train --domains garden,pets --held-out toys")
+@hub.command(
+    example=(
+        "hubspoke hub train --domains garden,pets --held-out toys",
+        "torchrun --nproc-per-node 2 -m hubspoke.cli hub train --set encoders.steps=500",
+    )
+)
 @click.option("--domains", metavar="A,B,C", help="Categories to train on (default: all that have items).")
 @click.option("--held-out", metavar="NAME", help="Category that what was learned must not hurt.")
 @config_options
@@ -26,8 +31,8 @@ def hub() -> None:
 @dry_run
 def train(call: Call, /, domains: str | None, config: str | None, settings: tuple[str, ...], **options: Any) -> None:
     """Train a hub on the union of the catalogs. The first one becomes hub@live by itself."""
-    hubs = call.workspace().hub
-    call.show(hubs.train(domains=names(domains) or None, config=read_config(config, settings), **options), trained)
+    given = {"domains": names(domains) or None, "config": read_config(config, settings), **options}
+    show_training(call, lambda: call.workspace().hub.train(**given))
 
 
 @hub.command(example="hubspoke hub embed garden --hub hub:4")

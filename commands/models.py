@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ProcessLostError
 from ..registry.records import ModelRecord
+from .call import Call, rank
 from .output import Columns, facts, table
 
 if TYPE_CHECKING:
@@ -34,6 +36,19 @@ def trained(result: ModelResult) -> str:
         state = f"is {result.status} after {result.seconds:.1f} s."
     head = f"{result.ref or 'A new version'} {state}"
     return "\n\n".join(filter(None, (head, facts(flat(result.summary)), dict_table(result.table, ""))))
+
+
+def show_training(call: Call, train: Callable[[], ModelResult]) -> None:
+    """A training that several processes may share, and its result, which the first one shows."""
+    try:
+        result = train()
+    except (KeyboardInterrupt, ProcessLostError):
+        # What stops a training by several processes is reported once; all but the first end without a word.
+        if rank() > 0:
+            raise SystemExit(1) from None
+        raise
+    if rank() == 0:
+        call.show(result, trained)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:

@@ -6,10 +6,9 @@ from typing import Any
 
 import click
 
-from ..errors import ProcessLostError
-from .call import Call, Noun, rank
+from .call import Call, Noun
 from .differences import compared_spokes
-from .models import MODEL_COLUMNS, model_facts, trained
+from .models import MODEL_COLUMNS, model_facts, show_training
 from .options import choice, config_options, dry_run, events_ref, force, items_ref, moment, read_config
 
 
@@ -47,15 +46,7 @@ def train(
 ) -> None:
     """Train a spoke. The same inputs and settings give the same version again."""
     given = read_config(config, (*settings, f"model={model}") if model else settings)
-    try:
-        result = call.workspace().spoke.train(domain, given, **options)
-    except (KeyboardInterrupt, ProcessLostError):
-        # What stops a training by several processes is reported once; all but the first end without a word.
-        if rank() > 0:
-            raise SystemExit(1) from None
-        raise
-    if rank() == 0:
-        call.show(result, trained)
+    show_training(call, lambda: call.workspace().spoke.train(domain, given, **options))
 
 
 @spoke.command("list", example="hubspoke spoke list garden")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..catalog.sequences import co_engaged_pairs
 from ..evaluation.protocols import Protocol, leave_one_out, training_mask
@@ -12,12 +15,13 @@ from ..hub.config import HubConfig
 from ..hub.content import fit_content_space
 from ..hub.contrastive import ContrastiveDomain
 from ..hub.devices import seed_everything
+from ..hub.distributed import World
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
 from ..registry.kinds import Relation
 from ..registry.records import Parent
 from ..spokes.training.validation import validation
-from .datasets import Dataset
+from .datasets import Dataset, load_dataset
 from .hub_stages.base import Category
 from .hub_stages.encoders import EncoderStage
 from .hub_stages.fusion import FusionStage, of_fusion
@@ -33,14 +37,33 @@ if TYPE_CHECKING:
 JUDGED_USERS = 2000
 
 
-def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], held_out: str | None) -> Trained:
+@dataclass(frozen=True)
+class HubJob:
+    """What a hub is trained on, as the first of several processes tells the others."""
+
+    config: HubConfig
+    snapshots: Sequence[tuple[str, str, str | None]]  # domain, items and events of each category
+    checkpoints: Path  # where a killed training goes on from
+
+
+def train_hub(
+    context: Context,
+    config: HubConfig,
+    datasets: Sequence[Dataset],
+    held_out: str | None,
+    checkpoints: Path,
+    world: World | None = None,
+) -> Trained:
     """Train stage by stage, choose how much of each to keep, and hand over what is to be stored."""
     prepare(context)
     seed_everything(config.seed)
+    world = world or World()
+    world.broadcast(HubJob(config, [_snapshots(dataset) for dataset in datasets], checkpoints))
     hub = Hub(config, device=context.settings.device)
-    categories = [category_of(context, hub, dataset) for dataset in datasets]
-    encoders = EncoderStage(context, hub, categories).kept(categories, held_out)
-    if encoders.share:
+    categories = [category_of(context, hub, dataset, world) for dataset in datasets]
+    encoders = EncoderStage(context, hub, categories, checkpoints, world).kept(categories, held_out)
+    world.broadcast(None)  # the other stages take seconds
+    if encoders.part:
         hub.replace_encoders(encoders.part)
         categories = [category_of(context, hub, dataset) for dataset in datasets]
     fusion = FusionStage(context, hub).kept(categories, held_out)
@@ -60,9 +83,26 @@ def train_hub(context: Context, config: HubConfig, datasets: Sequence[Dataset], 
         "reading": _told(hub, reading.share),
         "table": encoders.table + fusion.table + reading.table,
     }
+    if world.size > 1:
+        summary["processes"] = world.size
     snapshots = [own for dataset in datasets for own in (dataset.item_snapshot, dataset.event_snapshot) if own]
     parents = [Parent(snapshot.ref, Relation.TRAINED_ON, snapshot.kind) for snapshot in snapshots]
     return Trained(hub.save, hub.fingerprint, summary, parents, [model_part(part) for part in hub_parts(hub)])
+
+
+def follow_hub(context: Context, job: HubJob, world: World) -> None:
+    """Train along with the first process, and write nothing."""
+    prepare(context)
+    seed_everything(job.config.seed)
+    hub = Hub(job.config, device=context.settings.device)
+    datasets = [load_dataset(context, name, items=items, events=events) for name, items, events in job.snapshots]
+    categories = [category_of(context, hub, dataset, world) for dataset in datasets]
+    EncoderStage(context, hub, categories, job.checkpoints, world).follow(categories)
+
+
+def _snapshots(dataset: Dataset) -> tuple[str, str, str | None]:
+    events = dataset.event_snapshot
+    return dataset.domain.name, dataset.item_snapshot.ref, events.ref if events else None
 
 
 def _told(hub: Hub, learned: float) -> dict[str, Any]:
@@ -74,8 +114,13 @@ def _told(hub: Hub, learned: float) -> dict[str, Any]:
     return {"is": came_from, **lags, "crowding": round(hub.reading.crowding, 3)}
 
 
-def category_of(context: Context, hub: Hub, dataset: Dataset) -> Category:
+def category_of(context: Context, hub: Hub, dataset: Dataset, world: World | None = None) -> Category:
     """A category as the stages take it: encoded, with the pairs and the judges of its sessions."""
+    if world and world.size > 1:
+        # Each encodes a share, and finds the others' in the cache.
+        own = np.flatnonzero(world.own(dataset.items.height)).tolist()
+        encode_items(context, hub, replace(dataset, items=dataset.items[own]))
+        world.gather(None)
     encoded = encode_items(context, hub, dataset)
     fusible = replace(encoded, blocks={})
     space = fit_content_space(hub.fusion.fuse(fusible), of_fusion(hub.config))

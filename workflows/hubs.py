@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotFoundError, UsageError
+from ..progress import Progress
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
-from ..results import Record
+from ..results import Record, fingerprint
 from . import releases
 from .loading import encode_items, load_hub
-from .models import ModelResult, Recipe, parse_config, prepare, train_once
+from .models import FOLLOWED, ModelResult, Recipe, parse_config, prepare, train_once
 
 if TYPE_CHECKING:
+    from ..hub.distributed import World
     from .context import Context
 
 LIVE_HUB = "hub@live"
@@ -74,6 +77,31 @@ class Hubs:
             force: train again even if the same inputs and config made a hub before.
             promote: make it live even where another hub is.
         """
+        from ..hub.distributed import joined
+        from .hub_training import follow_hub
+
+        with joined(self._context.settings.device) as world:
+            if not world.leads:
+                self._context.progress = Progress()
+                while (job := world.broadcast(None)) is not None:
+                    follow_hub(self._context, job, world)
+                return ModelResult(None, None, False, FOLLOWED, 0.0, {})
+            result = self._train(domains, held_out, config, steps, force, dry_run, promote, world)
+            world.broadcast(None)  # nothing is left to train along with
+            return result
+
+    def _train(
+        self,
+        domains: Sequence[str] | None = None,
+        held_out: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        steps: int | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+        promote: bool = False,
+        world: World | None = None,
+    ) -> ModelResult:
+        """As `train`, in the first process of a world."""
         from ..hub.config import HubConfig
         from .datasets import load_dataset
         from .hub_training import train_hub
@@ -96,13 +124,17 @@ class Hubs:
             for dataset in datasets
         ]
         inputs = {"domains": made_of, "held_out": held_out}
+        recipe = Recipe(ModelKind.HUB, None, hub_config.model_dump(mode="json"), inputs, hub_config.seed)
+        checkpoints = context.cache_dir / "training" / fingerprint(["hub", recipe.fingerprint])
         result = train_once(
             context,
-            Recipe(ModelKind.HUB, None, hub_config.model_dump(mode="json"), inputs, hub_config.seed),
-            lambda: train_hub(context, hub_config, datasets, held_out),
+            recipe,
+            lambda: train_hub(context, hub_config, datasets, held_out, checkpoints, world),
             force=force,
             dry_run=dry_run,
         )
+        if not dry_run:
+            shutil.rmtree(checkpoints, ignore_errors=True)
         if result.ref and not dry_run and (promote or not self.live()):
             releases.promote(context, result.ref, reason="newly trained" if promote else "first hub")
         return result
@@ -112,7 +144,7 @@ class Hubs:
         if live := self.live():
             return live
         self._context.progress.note("no hub yet: making an untrained one from the packaged encoders")
-        return str(self.train(domains=[]).ref)
+        return str(self._train(domains=[]).ref)  # alone: whoever asks may have its own use for other processes
 
     def embed(self, domain: str, hub: str = LIVE_HUB, items: str | None = None) -> EmbedResult:
         """Run a catalog through a hub's encoders, so that whatever comes next finds their outputs in the cache."""

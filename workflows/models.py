@@ -27,6 +27,8 @@ Config = TypeVar("Config", bound=BaseModel)
 
 # Part of every fingerprint: raised when the same inputs and config would give another model.
 RECIPE = 1
+# Status of what a process returns that trained along with the first one of several.
+FOLLOWED = "followed"
 
 
 @dataclass(frozen=True)

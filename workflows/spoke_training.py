@@ -46,12 +46,11 @@ from .context import Context
 from .datasets import Dataset, event_ranges, load_dataset, session_settings, time_kind
 from .hubs import Hubs
 from .loading import encode_items, load_hub, over_catalog, ready_model, spoke_ref
-from .models import ModelResult, Recipe, Trained, model_part, parse_config, prepare, train_once
+from .models import FOLLOWED, ModelResult, Recipe, Trained, model_part, parse_config, prepare, train_once
 from .warm_start import WarmStart, warm_start
 
 # What a training from a parent may be on.
 ON = ("all", "new")
-FOLLOWED = "followed"
 
 
 @dataclass(frozen=True)

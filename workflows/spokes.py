@@ -13,7 +13,7 @@ from ..registry.records import ModelRecord
 from . import releases
 from .indexes import Indexes
 from .loading import ready_model, spoke_ref
-from .models import ModelResult
+from .models import FOLLOWED, ModelResult
 
 if TYPE_CHECKING:
     from .context import Context
@@ -74,7 +74,7 @@ class Spokes:
             promote: make it live even where another release is. Where the domain's gate is not met the version and its
                 index stay stored; what nobody asked to promote is then left as it is, with a note.
         """
-        from .spoke_training import FOLLOWED, SpokeJob, train_spoke
+        from .spoke_training import SpokeJob, train_spoke
 
         result = train_spoke(self._context, SpokeJob(domain, config=config, **options), force=force, dry_run=dry_run)
         if dry_run or not index or result.status == FOLLOWED:

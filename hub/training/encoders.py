@@ -7,34 +7,31 @@ weights by name, which an encoder takes in the place of its own: whoever uses a 
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...arrays import FloatArray, IntArray
+from ...arrays import FloatArray
+from ...errors import UsageError
 from ...progress import StepProgress
-from ..adapters.adapted import AdaptedEncoders, HeadInputs, adapt_encoders
+from ..adapters.adapted import AdaptedEncoders, adapt_encoders
 from ..adapters.lora import merged
-from ..adapters.states import ItemStates
 from ..config import EncoderTrainingConfig
-from ..contrastive import CalibratedSpace, ContrastiveDomain
 from ..devices import autocast_for
+from ..distributed import World
 from ..fusion import EncodedItems
 from ..model import Hub
+from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
+from .encoder_batches import CategoryBatches
 from .examples import EncoderExamples
-from .losses import PairLoss, bounded_pair_loss, info_nce_loss
 
 # By encoder and by name in its module.
 EncoderWeights = Mapping[str, Mapping[str, Tensor]]
-LOSSES: Mapping[str, PairLoss] = {
-    "bounded": bounded_pair_loss,
-    "info_nce": info_nce_loss,
-    "views": info_nce_loss,
-}
 WARMUP = 0.1  # of the steps, in which the learning rate rises
 _LAYER = re.compile(r"(?:layers|blocks)\.(\d+)\.")
 
@@ -46,16 +43,31 @@ def trained_layers(hub: Hub, config: EncoderTrainingConfig) -> dict[str, int]:
 
 
 def train_encoders(
-    hub: Hub, categories: Sequence[EncoderExamples], progress: StepProgress | None = None
+    hub: Hub,
+    categories: Sequence[EncoderExamples],
+    progress: StepProgress | None = None,
+    *,
+    checkpoints: Checkpoints | None = None,  # where a killed training goes on from; `every` counts steps
+    world: World | None = None,  # the processes that all call this with the same arguments
 ) -> tuple[EncoderWeights, list[float]]:
-    """The weights that the hub's encoders are to have, and the loss of every step; the hub stays as it is."""
-    training = EncoderTraining(hub, categories)
-    losses: list[float] = []
-    for step in range(hub.config.encoders.steps if training.turns else 0):
-        losses.append(training.step(step))
-        if progress:
-            progress(step + 1, hub.config.encoders.steps)
-    return training.weights(), losses
+    """The weights that the hub's encoders are to have, and the loss of every step; the hub stays as it is.
+
+    Every process of a world ends with the same weights, those of one process up to rounding; its first one reports and
+    stores.
+    """
+    training = EncoderTraining(hub, categories, world or World())
+    made_for = training.fingerprint if checkpoints else ""
+    folder = checkpoints.folder / made_for[:16] if checkpoints else None
+    if folder:
+        training.resume(newest_checkpoint(folder, made_for), folder)
+    while len(training.losses) < len(training.turns):
+        training.step()
+        done, total = len(training.losses), len(training.turns)
+        if progress and training.world.leads:
+            progress(done, total)
+        if checkpoints and folder and training.world.leads and (done == total or done % checkpoints.every == 0):
+            write_checkpoint(folder, made_for, training.checkpoint())
+    return training.weights(), training.losses
 
 
 @torch.no_grad()
@@ -83,22 +95,24 @@ def encoded_by(hub: Hub, weights: EncoderWeights, encoded: EncodedItems, batch_s
 
 
 class EncoderTraining:
-    """One optimiser over the last layers of the encoders."""
+    """One optimiser over the last layers of the encoders, and all that a checkpoint holds of it."""
 
-    def __init__(self, hub: Hub, categories: Sequence[EncoderExamples]) -> None:
-        self._hub, self._config = hub, hub.config.encoders
+    def __init__(self, hub: Hub, categories: Sequence[EncoderExamples], world: World) -> None:
+        self._hub, self._config, self.world = hub, hub.config.encoders, world
         self._device = hub.fusion.down.weight.device
         self._layers = trained_layers(hub, self._config)
         self.model = _trainable(hub, self._layers, self._config.rank)
-        self._categories = [_Category(own, self.model, hub) for own in categories]
+        self._examples = categories
+        self._categories = [CategoryBatches(own, self.model, hub, world) for own in categories]
         self.named = {name: own for name, own in self.model.named_parameters() if own.requires_grad}
         groups = [
             {"params": [own], "share": self._config.layer_decay ** self._distance(name)}
             for name, own in self.named.items()
         ]
-        self.optimiser = torch.optim.AdamW(groups, lr=self._config.learning_rate, weight_decay=0.01) if groups else None
+        self.optimiser = torch.optim.AdamW(groups, lr=self._config.learning_rate, weight_decay=0.0) if groups else None
         self._rng = np.random.default_rng(hub.config.seed)
         self.turns = self._drawn_turns()
+        self.losses: list[float] = []  # of the steps that are done
 
     def _distance(self, name: str) -> int:
         """How many layers lie between a weight and the output."""
@@ -117,18 +131,63 @@ class EncoderTraining:
                 turns.append((int(self._rng.choice(len(sizes), p=shares / shares.sum())), objective))
         return turns
 
-    def step(self, step: int) -> float:
-        """Learn from one batch; returns its loss."""
-        category, objective = self.turns[step]
-        own = self._categories[category]
-        loss = own.loss(objective, self._config, self._rng, autocast_for(self._device))
+    def step(self) -> None:
+        """Learn from one batch."""
+        category, objective = self.turns[len(self.losses)]
+        loss = self._categories[category].loss(objective, self._config, self._rng, autocast_for(self._device))
         assert self.optimiser is not None
+        factor = rate_factor(len(self.losses), len(self.turns))
         for group in self.optimiser.param_groups:
-            group["lr"] = self._config.learning_rate * group["share"] * rate_factor(step, len(self.turns))
+            group["lr"] = self._config.learning_rate * group["share"] * factor
         self.optimiser.zero_grad()
-        loss.backward()
+        if loss.requires_grad:  # not where this process has no item of the batch
+            loss.backward()
+        if self.world.size > 1:
+            # Each has taken the loss of all rows, with gradients to its own.
+            loss = self.world.sum_gradients(self.named.values(), loss) / self.world.size
         self.optimiser.step()
-        return float(loss.detach())
+        self.losses.append(float(loss.detach()))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over what decides the training: its config, its encoders, what it learns from."""
+        digest = hashlib.sha256(f"{self._hub.config.model_dump_json()}|{self._hub.fingerprint}".encode())
+        for own in self._examples:
+            digest.update(f"{own.space.fingerprint}|{len(own.encoded)}|{len(own.viewed)}".encode())
+            digest.update(own.pairs.tobytes() + own.known.tobytes() + own.leaves.tobytes())
+        return digest.hexdigest()
+
+    def checkpoint(self) -> Checkpoint:
+        """Weights, moments, losses and the state of the draws after the last step."""
+        held = {f"model/{name}": weight for name, weight in self.named.items()}
+        for name, parameter in self.named.items():
+            state = self.optimiser.state.get(parameter, {}) if self.optimiser else {}
+            held |= {f"adam/{name}/{key}": value for key, value in state.items()}
+        facts = {"losses": self.losses, "draws": self._rng.bit_generator.state}
+        return Checkpoint(len(self.losses), held, facts)
+
+    def resume(self, found: Checkpoint | None, folder: Path) -> None:
+        """Go on from a checkpoint, where there is one."""
+        done = found.epoch if found else 0
+        if len({*self.world.gather(done)}) > 1:
+            raise UsageError(
+                f"Rank {self.world.rank} finds {done} steps done in {folder}, other ranks another number; put the "
+                "workspace's cache where all of them see it, or remove that folder."
+            )
+        if found is None or self.optimiser is None:
+            return
+        weights, moments = found.group("model"), found.group("adam")
+        with torch.no_grad():
+            for name, parameter in self.named.items():
+                parameter.copy_(weights[name])
+                own = {key: moments.get(f"{name}/{key}") for key in ("step", "exp_avg", "exp_avg_sq")}
+                # AdamW counts its steps in the machine's memory.
+                self.optimiser.state[parameter] = {
+                    key: value if key == "step" else value.to(self._device)
+                    for key, value in own.items()
+                    if value is not None
+                }
+        self.losses, self._rng.bit_generator.state = list(found.facts["losses"]), found.facts["draws"]
 
     def weights(self) -> EncoderWeights:
         """By encoder, what its module's weights have become."""
@@ -143,68 +202,6 @@ class EncoderTraining:
             changed = [(before[key], own.detach()) for key, own in head.named_parameters()]
             found[name] = in_module(encoder.module, changed)
         return found
-
-
-class _Category:
-    """The batches of one category, and their loss in its content space."""
-
-    def __init__(self, examples: EncoderExamples, model: AdaptedEncoders, hub: Hub) -> None:
-        self._examples, self._model, self._hub = examples, model, hub
-        device = hub.fusion.down.weight.device
-        self._inputs = model.inputs(examples.encoded, device)
-        domain = ContrastiveDomain(examples.encoded, examples.space, examples.pairs)
-        self._space = CalibratedSpace(domain, hub.config.image_share, device)
-
-    def size(self, objective: str) -> int:
-        """How much there is to learn from."""
-        if not self._examples.space.dimension:
-            return 0
-        return len(self._examples.viewed if objective == "views" else self._examples.pairs)
-
-    def loss(
-        self,
-        objective: str,
-        config: EncoderTrainingConfig,
-        rng: np.random.Generator,
-        precision: AbstractContextManager[object],
-    ) -> Tensor:
-        """The loss of one batch that is drawn."""
-        with precision:
-            if objective == "views":
-                similarity, false = self._views(config, rng)
-            else:
-                similarity, false = self._together(config, rng)
-        return LOSSES[objective](similarity.float() / config.temperature, false)
-
-    def _together(self, config: EncoderTrainingConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Of B pairs drawn: similarities (B, C) to partners and hard negatives, and which are no negatives."""
-        examples = self._examples
-        anchors, partners = examples.pairs[rng.integers(len(examples.pairs), size=config.batch_size)].T
-        candidates = np.concatenate([partners, examples.hard_negatives(partners, config.hard_negatives, rng)])
-        false = examples.false_negatives(anchors, candidates) | (partners[:, None] == candidates[None, :])
-        # An anchor that is drawn twice is no negative of its own partner either.
-        false[:, : len(anchors)] |= anchors[:, None] == anchors[None, :]
-        rows, inverse = np.unique(np.concatenate([anchors, candidates]), return_inverse=True)
-        z = self._embed(self._inputs.rows(torch.from_numpy(rows)))  # (rows, R)
-        left, right = z[inverse[: len(anchors)]], z[inverse[len(anchors) :]]
-        return left @ right.T, torch.from_numpy(false).to(z.device)
-
-    def _views(self, config: EncoderTrainingConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Of B items drawn: similarities (B, B) of their first views to their second ones; all others are negatives."""
-        assert self._examples.views is not None
-        viewed = self._examples.viewed
-        rows = rng.choice(viewed, size=min(config.batch_size, len(viewed)), replace=False)
-        left, right = (self._embed(self._view(own, rows)) for own in self._examples.views)
-        return left @ right.T, torch.zeros(len(rows), len(rows), dtype=torch.bool, device=left.device)
-
-    def _view(self, states: ItemStates, rows: IntArray) -> HeadInputs:
-        """Texts alone."""
-        width = self._hub.text_dimension + self._hub.image_dimension
-        nothing = torch.zeros(len(rows), width, device=self._inputs.vectors.device)
-        return HeadInputs(nothing, {"text": states}, rows)
-
-    def _embed(self, items: HeadInputs) -> Tensor:
-        return self._space.embed(self._hub.fusion(self._model(items)))
 
 
 def _trainable(hub: Hub, layers: Mapping[str, int], rank: int | None) -> AdaptedEncoders:

@@ -35,7 +35,7 @@ def test_no_workspace_and_what_processes_cannot_share(run: Any, home: Path, monk
     for form in ((), ("--json",)):
         check(run("domain", "list", *form), 5, "hubspoke init")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    check(run("launch", "garden", "--catalog", "items.csv", "--json"), 2, "only `spoke train` shares its work")
+    check(run("launch", "garden", "--catalog", "items.csv", "--json"), 2, "only `spoke train` and `hub train` share")
     check(run("init"), 2, "run this command once, without torchrun")
     assert not (home / ".hubspoke").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,12 @@ from ...catalog.sequences import co_engaged_pairs
 from ...hub.adapters.states import ItemStates, item_states
 from ...hub.cache import EmbeddingCache, text_hashes
 from ...hub.content import fit_content_space
+from ...hub.distributed import World
 from ...hub.fusion import EncodedItems
 from ...hub.model import Hub
 from ...hub.reading import fading
 from ...hub.threads import arithmetic_threads, threads_worth
+from ...hub.training.checkpoints import Checkpoints
 from ...hub.training.encoders import EncoderWeights, between, encoded_by, train_encoders, trained_layers
 from ...hub.training.examples import EncoderExamples, among, drawn_items, explainable, leaf_numbers
 from ...hub.training.views import two_views
@@ -27,6 +30,7 @@ from .base import Category, Stage, zero_shot
 
 # Pairs of a category that are looked at: more than its items for the training have.
 MAX_PAIRS = 100_000
+CHECKPOINT_STEPS = 25
 # Multiply-adds of one layer of a small transformer over one item, about: 20 tokens, 12 squares of a width of 384.
 ITEM_WORK = 35_000_000
 
@@ -36,8 +40,17 @@ class EncoderStage(Stage[EncoderWeights]):
 
     name = "encoders"
 
-    def __init__(self, context: Context, hub: Hub, categories: Sequence[Category]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        hub: Hub,
+        categories: Sequence[Category],
+        checkpoints: Path | None = None,  # folder of the trainings that a killed one goes on from
+        world: World | None = None,  # processes that train along, each with a stage of its own on the same categories
+    ) -> None:
         self._context, self._hub, self._config = context, hub, hub.config.encoders
+        self._checkpoints = Checkpoints(checkpoints, CHECKPOINT_STEPS) if checkpoints else None
+        self._world = world or World()
         self.shares = self._config.interpolations
         self._layers = trained_layers(hub, self._config) if self._config.steps else {}
         learning = categories if self._layers else []
@@ -54,11 +67,26 @@ class EncoderStage(Stage[EncoderWeights]):
         return own is not None and len(own.pairs) + len(own.viewed) > 0
 
     def train(self, categories: Sequence[Category], shown: str) -> tuple[EncoderWeights, list[float]]:
-        """The weights trained on some categories, and their losses."""
+        """The weights trained on some categories, and their losses; other processes are told to train along."""
+        if self._world.leads:
+            self._world.broadcast([category.name for category in categories])
         examples = [self._examples[category.name] for category in categories if self.learns_from(category)]
+        if not examples:
+            return {}, []
         work = self._config.batch_size * (2 + self._config.hard_negatives) * sum(self._layers.values()) * ITEM_WORK
         with arithmetic_threads(threads_worth(work, self._context.settings.threads)):
-            return train_encoders(self._hub, examples, self._context.progress.stage(shown))
+            return train_encoders(
+                self._hub,
+                examples,
+                self._context.progress.stage(shown),
+                checkpoints=self._checkpoints,
+                world=self._world,
+            )
+
+    def follow(self, categories: Sequence[Category]) -> None:
+        """Train along with the first process, on the categories that it names, until it names none."""
+        while (names := self._world.broadcast(None)) is not None:
+            self.train([category for category in categories if category.name in names], "")
 
     def between(self, trained: EncoderWeights, share: float) -> EncoderWeights:
         """The weights that have gone `share` of the way."""

@@ -7,8 +7,10 @@ import pytest
 import torch
 from hubspoke.errors import CorruptArtifactError, IncompatibleError
 from hubspoke.hub.cache import EmbeddingCache
+from hubspoke.hub.distributed import World
 from hubspoke.hub.model import Hub
 from hubspoke.hub.parts import hub_parts
+from hubspoke.hub.training.checkpoints import Checkpoints
 from hubspoke.hub.training.encoders import (
     EncoderTraining,
     between,
@@ -135,7 +137,7 @@ def test_each_objective_brings_what_belongs_together_closer(objective, hub_of, e
 def test_objectives_take_turns_and_categories_by_size_to_a_power(hub_of, examples_of):
     hub = hub_of(objectives=["bounded", "views"], steps=400, size_power=0.5)
     small, large = examples_of(hub, n=8), examples_of(hub, n=32, seed=1)
-    turns = EncoderTraining(hub, [small, large]).turns
+    turns = EncoderTraining(hub, [small, large], World()).turns
     assert [objective for _, objective in turns] == ["bounded", "views"] * 200
     pairs = [category for category, objective in turns if objective == "bounded"]
     roots = np.sqrt([len(small.pairs), len(large.pairs)])
@@ -159,6 +161,32 @@ def test_between_start_and_training(hub_of, examples_of):
         torch.testing.assert_close(between(hub, trained, share)["text"]["project.weight"], expected)
 
 
+@pytest.mark.parametrize("settings", [{}, {"objectives": ["views", "info_nce"]}, {"rank": None}])
+def test_a_killed_training_goes_on_to_the_same_losses_and_weights(settings, hub_of, examples_of, tmp_path):
+    hub = hub_of(steps=9, **settings)
+    own = [examples_of(hub), examples_of(hub, n=12, seed=1)]
+    whole, losses = train_encoders(hub, own)
+    kept = Checkpoints(tmp_path / "kept", every=4)
+
+    def dies(done, total):
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_encoders(hub, own, dies, checkpoints=kept)
+    (folder,) = kept.folder.iterdir()
+    assert [path.name for path in folder.iterdir()] == ["epoch-000004"]
+    steps = []
+    resumed, again = train_encoders(hub, own, lambda done, _: steps.append(done), checkpoints=kept)
+    assert again == losses and steps == [5, 6, 7, 8, 9]
+    assert all(torch.equal(resumed["text"][name], weight) for name, weight in whole["text"].items())
+    # What is done is not done again, and another training does not go on from it.
+    steps.clear()
+    assert train_encoders(hub, own, lambda done, _: steps.append(done), checkpoints=kept)[1] == losses and not steps
+    train_encoders(hub, own[:1], lambda done, _: steps.append(done), checkpoints=kept)
+    assert steps == [*range(1, 10)]
+
+
 def test_the_rate_rises_and_falls():
     assert [rate_factor(step, 20) for step in (0, 1, 2)] == [0.5, 1.0, 1.0]
     assert rate_factor(11, 20) == pytest.approx(0.5)
@@ -168,9 +196,9 @@ def test_the_rate_rises_and_falls():
 
 def test_lower_layers_learn_more_slowly(hub_of, examples_of, names):
     hub = hub_of(names["bert"], text_layers="all", rank=None, layer_decay=0.5)
-    training = EncoderTraining(hub, [examples_of(hub)])
-    shares = {
-        name: group["share"] for name, group in zip(training._named, training._optimiser.param_groups, strict=True)
-    }
+    training = EncoderTraining(hub, [examples_of(hub)], World())
+    assert training.optimiser is not None
+    groups = training.optimiser.param_groups
+    shares = {name: group["share"] for name, group in zip(training.named, groups, strict=True)}
     for layer, share in ((0, 0.25), (1, 0.5), (2, 1.0)):
         assert {own for name, own in shares.items() if f"layers.{layer}." in name} == {share}
