@@ -35,7 +35,8 @@ def trained(result: ModelResult) -> str:
     else:
         state = f"is {result.status} after {result.seconds:.1f} s."
     head = f"{result.ref or 'A new version'} {state}"
-    return "\n\n".join(filter(None, (head, facts(flat(result.summary)), dict_table(result.table, ""))))
+    found = (head, facts(flat(result.summary)), dict_table(result.table, ""), transfer_audit(result.summary))
+    return "\n\n".join(filter(None, found))
 
 
 def show_training(call: Call, train: Callable[[], ModelResult]) -> None:
@@ -69,6 +70,24 @@ def dict_table(rows: Sequence[Mapping[str, Any]], empty: str = "nothing yet") ->
     return table(headers, plain, empty)
 
 
+def transfer_audit(summary: Mapping[str, Any]) -> str:
+    """What was tried before a policy of transfer was chosen, and what each part was worth; nothing without an audit."""
+    audit = summary.get("transfer", {})
+    if "trials" not in audit:
+        return ""
+    slices, chosen = ("all", "warm", "cold"), audit["policy"]
+    tried = [{"": "*" if row["policy"] == chosen else "", **row} for row in audit["trials"]]
+    against = [{"against": row["policy"], **{name: interval(row[name]) for name in slices}} for row in audit["against"]]
+    head = f"transfer audit: {audit['metric']} on {audit['part']}, {audit['users']} users"
+    verdicts = "\n".join(row["verdict"] for row in audit["parts"])
+    return "\n\n".join(filter(None, (head, dict_table(tried), dict_table(against), verdicts)))
+
+
+def interval(effect: Mapping[str, float] | None) -> str | None:
+    """A difference with its interval: `+0.021 [0.015, 0.028]`."""
+    return None if effect is None else f"{effect['difference']:+.4f} [{effect['low']:.4f}, {effect['high']:.4f}]"
+
+
 def model_facts(model: ModelRecord) -> str:
     """One version with its config and summary."""
     head = {
@@ -89,4 +108,5 @@ def model_facts(model: ModelRecord) -> str:
             parts.append(f"{title}\n{indent(facts(flat(values)), '  ')}")
     if rows := model.summary.get("table"):
         parts.append(dict_table(rows))
+    parts += filter(None, [transfer_audit(model.summary)])
     return "\n\n".join(parts)

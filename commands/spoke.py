@@ -21,6 +21,7 @@ def spoke() -> None:
     example=(
         "hubspoke spoke train garden --hub hub@live --set training.max_epochs=20 --refit",
         "hubspoke spoke train garden --from garden:3 --on new",
+        "hubspoke spoke train garden --transfer auto",
         "torchrun --nproc-per-node 2 -m hubspoke.cli spoke train garden",
     )
 )
@@ -37,6 +38,11 @@ def spoke() -> None:
 )
 @click.option("--from", "parent", metavar="REF", help="Spoke version whose weights are trained on, of any category.")
 @choice("--on", ("all", "new"), "With --from: train on all events, or on those that REF has not been trained on.")
+@click.option(
+    "--transfer",
+    metavar="POLICY",
+    help="What is inherited: auto (tried out), none, full, or some of text+image+fusion+scorer+attributes+behaviour.",
+)
 @click.option("--index/--no-index", default=True, show_default=True, help="Build the version's index too.")
 @click.option("--promote", is_flag=True, help="Make a release of it and point DOMAIN@live at it.")
 @force

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -107,6 +108,15 @@ class BaseFusion(nn.Module):
         self.train(was_training)
         text, image = fused.numpy()[:, : self.text_dimension], fused.numpy()[:, self.text_dimension :]
         return EncodedItems(np.ascontiguousarray(text), np.ascontiguousarray(image), encoded.blocks)
+
+
+@torch.no_grad()
+def untaught(fusion: BaseFusion) -> BaseFusion:
+    """A copy that passes encoder outputs to the bit; its first layer stays, for an adapter needs one to build on."""
+    passing = copy.deepcopy(fusion)
+    for weight in passing.up.parameters():
+        weight.zero_()
+    return passing
 
 
 @torch.no_grad()

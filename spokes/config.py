@@ -1,4 +1,4 @@
-"""Everything that decides what a spoke is, apart from its data and its hub: 40 keys, saved as JSON beside the weights.
+"""Everything that decides what a spoke is, apart from its data and its hub: 42 keys, saved as JSON beside the weights.
 
 What is not here is a constant beside the code that it belongs to: no measurement has shown another value to be better.
 """
@@ -118,6 +118,8 @@ class SpokeConfig(Config):
     model: Literal["sasrec", "bert4rec"] = "sasrec"  # next item from the left, or hidden items from both sides
     transformer: TransformerConfig = TransformerConfig()
     content: tuple[Modality, ...] = MODALITIES  # what of the hub is read, in behaviour and floor alike; may be nothing
+    hub_fusion: bool = True  # whether content is fused as the hub learned it; else encoder outputs stay as they are
+    hub_scorer: bool = True  # whether sessions may be read as the hub learned it; else by fixed recencies alone
     adapter: AdapterConfig | None = AdapterConfig()  # None takes the hub's fusion as it is
     encoder_adapter: EncoderAdapterConfig | None = None  # None takes their outputs as they are, as the floor does
     fusion: Literal["concat", "gate", "cross-attention"] = "concat"  # how an item's parts become one vector

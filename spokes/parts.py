@@ -29,7 +29,7 @@ FITTED = {"attribute encoder": "attributes", "behaviour statistics": "statistics
 
 
 def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
-    """Encoders and fusion as inherited; calibration, adapter, network, features, trend and mixture of its own."""
+    """Of the hub what is read, as inherited; calibration, adapter, network, features, trend and mixture of its own."""
     adapted = spoke.behaviour is not None and spoke.behaviour.config.lora is not None
     reasons = {f"{name} encoder": HEAD_ADAPTED for name in spoke.heads} | {"fusion": ADAPTED if adapted else FLOOR}
     if hub.reading in (spoke.mixture.seen_ranked.reading, spoke.mixture.seen_filtered.reading):
@@ -37,7 +37,7 @@ def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
     parts = [
         replace(part, inherited=reasons.get(part.name, FROZEN))
         for part in hub_parts(hub)
-        if part.name != "reading" or part.name in reasons
+        if _reads(spoke, part.name) and (part.name != "reading" or part.name in reasons)
     ]
     tensors = spoke.space.tensors().values()
     sizes = sum(tensor.nbytes for tensor in tensors), sum(tensor.size for tensor in tensors)
@@ -49,6 +49,20 @@ def spoke_parts(spoke: Spoke, hub: Hub) -> list[Part]:
         counted = json.dumps([spoke.trend.spans, spoke.trend.item_ids, counts.tolist()])
         parts.append(Part("trend", _sha256(counted), counts.nbytes, counts.size))
     return [*parts, Part("mixture", _sha256(spoke.mixture.model_dump_json(exclude_none=True)))]
+
+
+def _reads(spoke: Spoke, name: str) -> bool:
+    """Whether a part of the hub is read."""
+    if name == "fusion":
+        return bool(spoke.content) and (spoke.behaviour is None or spoke.behaviour.config.hub_fusion)
+    return inherited_by(name) in (*spoke.content, "scorer")
+
+
+def inherited_by(name: str) -> str:
+    """The part of a transfer policy that a part of the hub or of a sibling comes with."""
+    known = {"image encoder": "image", "fusion": "fusion", "reading": "scorer"}
+    known |= {"transformer": "behaviour", "attribute encoder": "attributes"}
+    return known.get(name, "text")
 
 
 def _network(behaviour: Behaviour) -> Iterator[Part]:

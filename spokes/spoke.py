@@ -28,7 +28,7 @@ from ..errors import CorruptArtifactError, IncompatibleError
 from ..hub.adapters.adapted import PREFIX, load_encoders
 from ..hub.adapters.lora import load_adapter, save_adapter
 from ..hub.content import ContentSpace
-from ..hub.fusion import BaseFusion, EncodedItems
+from ..hub.fusion import BaseFusion, EncodedItems, untaught
 from ..hub.model import Hub
 from ..hub.reading import reading_of_seen
 from .config import MODALITIES, Modality, SpokeConfig
@@ -62,7 +62,7 @@ class Behaviour:
 class Spoke:
     """A recommender of one domain: the hub's content space, and behaviour where it has been trained."""
 
-    fusion: BaseFusion  # the hub's
+    fusion: BaseFusion  # the hub's, or the identity where the config takes none of it
     hub_fingerprint: str
     space: ContentSpace  # calibrations of the domain's catalog
     behaviour: Behaviour | None  # None for the launch floor
@@ -91,8 +91,10 @@ class Spoke:
 
     @property
     def content(self) -> tuple[Modality, ...]:
-        """The modalities that are read, wherever the catalog has them."""
-        return self.behaviour.config.content if self.behaviour else MODALITIES
+        """The modalities that are read, wherever the catalog has them; the launch floor reads those of its space."""
+        if self.behaviour:
+            return self.behaviour.config.content
+        return tuple(name for name in MODALITIES if getattr(self.space, name) is not None)
 
     @property
     def heads(self) -> dict[str, int]:
@@ -208,7 +210,8 @@ class Spoke:
             raise CorruptArtifactError(
                 f"the spoke in {directory} cannot be read ({type(error).__name__}); train it with --force."
             ) from error
-        return cls(hub.fusion, made_on, space, behaviour, mixture, trend)
+        fusion = fusion_of(hub, behaviour.config) if behaviour else hub.fusion
+        return cls(fusion, made_on, space, behaviour, mixture, trend)
 
 
 def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:
@@ -216,11 +219,19 @@ def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:
     return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(*floor_settings(hub)))
 
 
-def floor_settings(hub: Hub) -> tuple[FloorSettings, FloorSettings]:
-    """How content reads a session before any behaviour is known: with seen items ranked, then with them filtered."""
+def fusion_of(hub: Hub, config: SpokeConfig) -> BaseFusion:
+    """The fusion that a spoke stands on."""
+    return hub.fusion if config.hub_fusion else untaught(hub.fusion)
+
+
+def floor_settings(hub: Hub, learned: bool = True) -> tuple[FloorSettings, FloorSettings]:
+    """How content reads a session before any behaviour is known: with seen items ranked, then with them filtered.
+
+    Not as the hub learned it unless `learned`.
+    """
     config = hub.config
-    recency = config.image_share, config.recency_decay, config.recent_events
-    return FloorSettings(*recency, reading_of_seen(config)), FloorSettings(*recency, hub.reading)
+    recency, fixed = (config.image_share, config.recency_decay, config.recent_events), reading_of_seen(config)
+    return FloorSettings(*recency, fixed), FloorSettings(*recency, hub.reading if learned else fixed)
 
 
 def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:
@@ -232,7 +243,8 @@ def id_rows(item_ids: Sequence[str], known_items: Sequence[str]) -> IntArray:
 def _load_behaviour(directory: Path, hub: Hub, space: ContentSpace) -> Behaviour:
     config = SpokeConfig.from_stored(json.loads((directory / "config.json").read_text(encoding="utf-8")))
     known = tuple(json.loads((directory / "known_items.json").read_text(encoding="utf-8")))
-    fusion = load_adapter(hub.fusion, directory / "adapter") if config.lora else hub.fusion
+    base = fusion_of(hub, config)
+    fusion = load_adapter(base, directory / "adapter") if config.lora else base
     features = ItemFeatures.load(directory, config)
     adapted = load_encoders(hub, config.heads, directory) if config.heads else None
     model = BehaviourModel(config, fusion, space, len(known), features, adapted)

@@ -80,6 +80,7 @@ lineage diff index:lamps/1 index:lamps/latest
 lineage export lamps --openlineage
 index remove lamps --item {item}
 domain archive mugs
+spoke train lamps --config {spoke} --transfer auto --no-index
 bundle export lamps --output moved.hubspoke
 bundle import moved.hubspoke --alias candidate
 gc --dry-run

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..catalog.sessions import why_none
 from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, UsageError
@@ -34,14 +35,15 @@ from ..spokes.features.items import ItemFeatures, fit_features
 from ..spokes.features.trend import SPANS, UNDATED_SPANS, trend_of, trend_scores
 from ..spokes.mixture import Mixture
 from ..spokes.model import BehaviourModel, ItemInputs
-from ..spokes.parts import spoke_parts
+from ..spokes.parts import inherited_by, spoke_parts
 from ..spokes.regimes import deep_merge, regime_of
 from ..spokes.selection import CatalogContent, Selection
-from ..spokes.spoke import UNKNOWN_ID_ROW, Behaviour, Spoke, floor_settings, id_rows
+from ..spokes.spoke import UNKNOWN_ID_ROW, Behaviour, Spoke, floor_settings, fusion_of, id_rows
 from ..spokes.training.loop import TrainingRun, Validate, train_behaviour
 from ..spokes.training.memory import refuse_beyond_device
 from ..spokes.training.splits import Split, SplitSettings, held_out_fingerprint, split
 from ..spokes.training.warm_start import LoadedParent, measured_drift, take_over
+from ..spokes.transfer import FROM_SIBLING, Policy
 from .context import Context
 from .datasets import Dataset, event_ranges, load_dataset, session_settings, time_kind
 from .hubs import Hubs
@@ -51,6 +53,9 @@ from .warm_start import WarmStart, warm_start
 
 # What a training from a parent may be on.
 ON = ("all", "new")
+# What is told of a sibling's parts, by what was taken, and where they are named in lineage.
+TAKEN = {"transformer": "transformer", "attributes encoder": "attribute encoder"}
+SIBLING = "began with a sibling's weights"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,10 @@ class SpokeJob:
     refit: bool = False  # whether the validation events are trained on after the choice
     parent: str | None = None  # spoke version, of this domain or another, whose weights are trained on
     on: str = "all"  # with a parent: `all` events that the split lets be seen, or those that are `new` to it
+    # What is inherited, as `Policy` writes it, and why, for the record; None inherits what the config reads of the hub,
+    # and of a parent all that fits.
+    transfer: str | None = None
+    evidence: Mapping[str, Any] | None = None
 
     @property
     def kept_out(self) -> SplitSettings:
@@ -117,6 +126,8 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
     job.check()
     parent = ready_model(context, spoke_ref(context, job.parent), ModelKind.SPOKE) if job.parent else None
     given = {"seed": context.settings.seed, **(job.config or {})}
+    policy = Policy.parse(job.transfer) if job.transfer else None
+    given = deep_merge(policy.config, given) if policy else given
     given = deep_merge(without_retired(parent.config), given) if parent else given
     # Before any data is read, so that a mistake is reported at once.
     config = parse_config(SpokeConfig, given, "spoke")
@@ -144,6 +155,9 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
     if parent:
         start = warm_start(context, parent, hub, job.on, dataset, job.kept_out, config)
         parts = start.split
+        if policy:
+            taken = {part: part in policy for part in FROM_SIBLING}
+            start = replace(start, common=replace(start.common, **taken))
     items, events, settled = dataset.item_snapshot, dataset.event_snapshot, config.model_dump(mode="json")
     inputs = {
         # The artifact and not the space: it also holds how the hub reads a session.
@@ -155,6 +169,8 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
     }
     if parent:
         inputs |= {"parent": parent.artifact, "on": job.on}
+    if policy:
+        inputs["transfer"] = [str(policy), (job.evidence or {}).get("fingerprint")]
     recipe = Recipe(ModelKind.SPOKE, job.domain, settled, inputs, config.seed)
     named = parent.ref if parent else None
     job = replace(job, config=settled, hub=hub, items=items.ref, events=events.ref, parent=named)
@@ -187,7 +203,8 @@ def _train(context: Context, plan: Plan, world: World) -> Trained:
 def _parents(plan: Plan, taken: Sequence[str], parts: Sequence[Part]) -> list[Parent]:
     """What a version was made from: its hub, its data, its parent, and the parts that are the hub's own."""
     job, config, hub = plan.job, plan.config, str(plan.job.hub)
-    adaptation = "LoRA on the base fusion" if config.adapter else "the base fusion as it is"
+    base = "base fusion" if config.hub_fusion else "identity"
+    adaptation = f"LoRA on the {base}" if config.adapter else f"the {base} as it is"
     if config.heads:
         adaptation += f"; LoRA on the last layers of {' and '.join(config.heads)}"
     parents = [
@@ -198,7 +215,16 @@ def _parents(plan: Plan, taken: Sequence[str], parts: Sequence[Part]) -> list[Pa
     if plan.start:
         reason = f"on {job.on} events; took {', '.join(taken)}"
         parents.append(Parent(plan.start.record.ref, Relation.WARM_STARTED_FROM, None, reason))
-    return parents + [Parent(hub, Relation.INHERITS, part.name, part.inherited) for part in parts if part.inherited]
+    verdicts = {own["part"]: own["verdict"] for own in (job.evidence or {}).get("parts", ())}
+
+    def inherited(ref: str, name: str, reason: str) -> Parent:
+        told = verdicts.get(inherited_by(name))
+        return Parent(ref, Relation.INHERITS, name, f"{reason}; {told}" if told else reason)
+
+    if plan.start and job.transfer:
+        ref = plan.start.record.ref
+        parents += [inherited(ref, name, SIBLING) for own, name in TAKEN.items() if own in taken]
+    return parents + [inherited(hub, part.name, part.inherited) for part in parts if part.inherited]
 
 
 def _summary(plan: Plan, spoke: Spoke, run: TrainingRun, seen: SequenceSource) -> dict[str, Any]:
@@ -230,6 +256,7 @@ def _summary(plan: Plan, spoke: Spoke, run: TrainingRun, seen: SequenceSource) -
         },
         "waterfall": plan.dataset.waterfall,
         "held_out": tested,
+        **({"transfer": {"policy": job.transfer, **(job.evidence or {})}} if job.transfer else {}),
     }
 
 
@@ -243,10 +270,11 @@ class SpokeTraining:
         self.hub, _ = load_hub(context, str(plan.job.hub))
         self.item_ids: list[str] = plan.dataset.items["item_id"].to_list()
         self._encoded = encode_items(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
-        fused = self.hub.fusion.fuse(self._encoded)
+        self._fusion = fusion_of(self.hub, plan.config)
+        fused = self._fusion.fuse(self._encoded)
         self._space = fit_content_space(fused, self.hub.config)
         content = CatalogContent(self._space.embed(fused), self._space)  # (N, R)
-        self._selection = Selection(content, floor_settings(self.hub), plan.split.as_tested)
+        self._selection = Selection(content, floor_settings(self.hub, plan.config.hub_scorer), plan.split.as_tested)
         self._parent: LoadedParent | None = None
         if start := plan.start:  # on its own hub
             spoke, encoded = over_catalog(context, start.record, plan.dataset)
@@ -295,7 +323,11 @@ class SpokeTraining:
     def spoke(self, behaviour: Behaviour, mixture: Mixture, seen: SequenceSource) -> Spoke:
         """A behavioural part beside the floor, and what was taken lately of all that it has seen."""
         trend = trend_of(seen, self.item_ids, mixture.spans)
-        return Spoke(self.hub.fusion, self.hub.fingerprint, self._space, behaviour, mixture, trend)
+        return Spoke(self._fusion, self.hub.fingerprint, self._space, behaviour, mixture, trend)
+
+    def vectors(self, spoke: Spoke) -> FloatArray:
+        """(N, D) item vectors of a spoke over the training's catalog."""
+        return spoke.embed_items(self.item_ids, self._encoded, self._dataset.items)
 
     def about_parent(self, spoke: Spoke) -> dict[str, Any]:
         """What the record of a version says of its parent, and of how far it has gone from there."""
@@ -312,7 +344,7 @@ class SpokeTraining:
             "ids_taken": self._ids_taken,
             "ids_fresh": fresh,
         }
-        ours = spoke.embed_items(self.item_ids, self._encoded, self._dataset.items)
+        ours = self.vectors(spoke)
         common = np.array([item in start.items for item in self.item_ids], np.bool_)
         drift = measured_drift(spoke, ours, parent, common, start.split.validation)
         scores = {name: round(score, 5) for name, score in self._scores.items()}
@@ -320,7 +352,7 @@ class SpokeTraining:
 
     def _untrained(self, seen: SequenceSource) -> tuple[Behaviour, ItemInputs]:
         """A behavioural part that is yet to be trained on what it may see, and its inputs of the catalog."""
-        config, parent, fusion = self._config, self._parent, self.hub.fusion
+        config, parent, fusion = self._config, self._parent, self._fusion
         known = tuple(self.item_ids[row] for row in np.flatnonzero(seen.item_counts() >= config.min_item_count))
         features = self._features(seen)
         device = pick_device(self._context.settings.device)
@@ -341,8 +373,11 @@ class SpokeTraining:
         parent = self._parent
         kept = parent.behaviour.features if parent else None
         if parent and kept and not parent.common.same_domain:
-            # Names mean nothing in another domain; counts and rates mean the same everywhere.
-            kept = ItemFeatures(None, kept.statistics)
+            # Names mean nothing in another domain, unless they are to; counts and rates mean the same everywhere.
+            taken = parent.common
+            kept = ItemFeatures(
+                kept.vocabulary if taken.attributes else None, kept.statistics if taken.behaviour else None
+            )
         return fit_features(
             self._config,
             self._dataset.items,

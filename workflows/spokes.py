@@ -31,6 +31,7 @@ class TrainingOptions(TypedDict, total=False):
     refit: bool
     parent: str | None
     on: str
+    transfer: str | None
 
 
 class Spokes:
@@ -75,8 +76,14 @@ class Spokes:
                 index stay stored; what nobody asked to promote is then left as it is, with a note.
         """
         from .spoke_training import SpokeJob, train_spoke
+        from .transfer import PRIOR, settle, train_unseen
 
-        result = train_spoke(self._context, SpokeJob(domain, config=config, **options), force=force, dry_run=dry_run)
+        job = settle(self._context, SpokeJob(domain, config=config, **options), dry_run)
+        unseen = (job.evidence or {}).get("by") == PRIOR
+        result = (train_unseen if unseen else train_spoke)(self._context, job, force=force, dry_run=dry_run)
+        if dry_run and job.transfer:
+            planned = {"transfer": {"policy": job.transfer, **(job.evidence or {})}}
+            result = replace(result, summary={**planned, **result.summary})
         if dry_run or not index or result.status == FOLLOWED:
             return result
         context = self._context

@@ -23,7 +23,7 @@ from .validation import Validation
 
 # Settings that change how weights are trained and not what they mean; a child's may differ from its parent's.
 FREE: dict[str, Any] = {
-    **dict.fromkeys(("id_dropout", "min_item_count", "training", "seed"), True),
+    **dict.fromkeys(("hub_scorer", "hub_fusion", "id_dropout", "min_item_count", "training", "seed"), True),
     "transformer": {"dropout"},
     "attributes": {"dropout"},
     "statistics": {"dropout", "folds"},
@@ -44,6 +44,9 @@ class Common:
 
     same_hub: bool
     same_domain: bool
+    # What is taken of another domain's version; of one of the same domain all that fits is.
+    behaviour: bool = True
+    attributes: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ def require_same_shapes(child: SpokeConfig, parent: SpokeConfig, name: str, comm
     left_out = {key for key in OPTIONAL if getattr(child, key) is None or getattr(parent, key) is None}
     left_out |= set() if common.same_hub else {"adapter", "encoder_adapter"}
     left_out |= set() if common.same_domain else {"attributes"}
+    if not common.same_domain and child.fusion == parent.fusion == "concat":
+        left_out.add("content")  # the projection is fitted anew
 
     def shapes(config: SpokeConfig) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -96,7 +101,7 @@ def take_over(
         elif name.startswith("features."):
             fits = name.split(".")[1] in encoders
         else:  # the content projection and the residuals of items are not copied as they are
-            fits = not name.startswith(("content.", "ids.", ADAPTED_ENCODERS))
+            fits = common.behaviour and not name.startswith(("content.", "ids.", ADAPTED_ENCODERS))
         if not fits:
             continue
         source = given.get(name)
@@ -108,7 +113,10 @@ def take_over(
             )
         weight.copy_(source)
     fusion = ["item fusion"] if child.model.item_fusion is not None else []
-    parts = ["transformer", *fusion, *adapters, *(f"{name} encoder" for name in encoders)]
+    network = ["transformer", *fusion] if common.behaviour else []
+    parts = [*network, *adapters, *(f"{name} encoder" for name in encoders)]
+    if not common.behaviour:
+        return tuple(parts), 0
     if child.model.content is not None and parent.model.content is not None:
         parts.append(_take_projection(child.model, ours, parent.model, theirs))
     if not child.config.ids:
@@ -128,15 +136,19 @@ def _of_one_meaning(child: Behaviour, parent: Behaviour, common: Common) -> tupl
     ours, theirs = child.config, parent.config
     pairs = {"adapter": (ours.lora, theirs.lora), "encoder adapter": (ours.encoder_adapter, theirs.encoder_adapter)}
     rate = {"learning_rate_factor"}
+    same_base = common.same_hub and common.behaviour and ours.hub_fusion == theirs.hub_fusion
     adapters = [
         name
         for name, (own, given) in pairs.items()
-        if common.same_hub and own and given and own.model_dump(exclude=rate) == given.model_dump(exclude=rate)
+        if same_base and own and given and own.model_dump(exclude=rate) == given.model_dump(exclude=rate)
     ]
     read, known = child.features, parent.features
     same = {
-        "attributes": common.same_domain and read.vocabulary is not None and read.vocabulary == known.vocabulary,
-        "statistics": read.statistics is not None
+        "attributes": (common.same_domain or common.attributes)
+        and read.vocabulary is not None
+        and read.vocabulary == known.vocabulary,
+        "statistics": common.behaviour
+        and read.statistics is not None
         and known.statistics is not None
         and read.statistics.columns == known.statistics.columns,
     }

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hubspoke.evaluation.comparison import ComparisonRow
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.registry.records import ModelRecord
+from hubspoke.registry.store import Registry
 from hubspoke.workflows.evaluations import CompareResult, EvaluationResult
 from hubspoke.workflows.hubs import EmbedResult
 from hubspoke.workflows.indexes import IndexCheck, IndexResult
@@ -125,7 +127,7 @@ def test_spoke_train(garden: Any, stand_in: Any) -> None:
     shown = garden("spoke", "train", "garden", "--hub", "hub:4", "--refit", *split, "--force", "--dry-run")
     options = {"hub": "hub:4", "split": "temporal", "test_from": datetime(2017, 7, 1, tzinfo=UTC), "on": "all"}
     options |= dict.fromkeys(("refit", "force", "dry_run"), True) | dict.fromkeys(("index", "promote"), False)
-    options |= dict.fromkeys(("items", "events", "parent"))
+    options |= dict.fromkeys(("items", "events", "parent", "transfer"))
     assert noun.calls == [("train", ("garden", None), options)]
     assert "(cached; --force trains again)" in shown.out
     assert garden("spoke", "train", "garden", "--json").json["cached"] is True
@@ -133,6 +135,33 @@ def test_spoke_train(garden: Any, stand_in: Any) -> None:
     assert noun.calls[-1][1] == ("garden", {"model": "bert4rec", "seed": 3})
     garden("spoke", "train", "garden", "--from", "pots:3", "--on", "new")
     assert (noun.calls[-1][2]["parent"], noun.calls[-1][2]["on"]) == ("pots:3", "new")
+    garden("spoke", "train", "garden", "--transfer", "auto")
+    assert noun.calls[-1][2]["transfer"] == "auto"
+
+
+def test_a_spoke_is_shown_with_its_transfer_audit(garden: Any, versions_of: Any, home: Path) -> None:
+    effect = {"difference": 0.0213, "low": 0.015, "high": 0.028}
+    trials = [{"policy": "none", "all": 0.1, "warm": 0.1, "cold": None, "epochs": 3, "seconds": 1.5}]
+    trials.append({**trials[0], "policy": "text", "all": 0.1213})
+    part = {"part": "text", "inherited": True, "beside": "none", "all": effect, "verdict": "text, inherited: in words"}
+    against = [{"policy": "none", "all": effect, "warm": effect, "cold": None}]
+    audit = {"policy": "text", "metric": "ndcg@10", "part": "validation", "users": 60}
+    audit |= {"trials": trials, "against": against, "parts": [part]}
+    with Registry(f"sqlite:///{home}/.hubspoke/registry.db") as registry:
+        models = versions_of(registry)
+        models.hub()
+        models.spoke(transfer=audit)
+    shown = garden("spoke", "show", "garden:1")
+    assert shown.lines[-7:] == [
+        ["transfer audit: ndcg@10 on validation, 60 users"],
+        ["policy", "all", "warm", "cold", "epochs", "seconds"],
+        ["none", "0.1", "0.1", "-", "3", "1.5"],
+        ["*", "text", "0.1213", "0.1", "-", "3", "1.5"],
+        ["against", "all", "warm", "cold"],
+        ["none", "+0.0213 [0.0150, 0.0280]", "+0.0213 [0.0150, 0.0280]", "-"],
+        ["text, inherited: in words"],
+    ]
+    assert garden("spoke", "show", "garden:1", "--json").json["summary"]["transfer"]["parts"] == [part]
 
 
 def test_hub_embed_and_index_build(garden: Any, stand_in: Any) -> None:
