@@ -26,6 +26,7 @@ def hub() -> None:
 @click.option("--held-out", metavar="NAME", help="Category that what was learned must not hurt.")
 @config_options
 @click.option("--steps", type=click.IntRange(min=0), help="Training steps; 0 trains nothing.")
+@click.option("--from-scratch", is_flag=True, help="Train encoders of its own, on millions of sessions.")
 @click.option("--promote", is_flag=True, help="Point hub@live at the new version even where it points at one.")
 @force
 @dry_run

@@ -35,12 +35,17 @@ class Calibration:
         return unit_rows((x - self.mean) @ self.transform)
 
 
+def identity(dimension: int, rank: int | None = None) -> Calibration:
+    """The map that leaves the first `rank` of `dimension` columns as they are."""
+    return Calibration(np.zeros(dimension, np.float32), np.eye(dimension, rank, dtype=np.float32))
+
+
 def fit_calibration(x: FloatArray, config: CalibrationConfig) -> Calibration:
     """Fit centring and whitening on a catalog's raw embeddings (N, D)."""
     n, d = x.shape
     rank = min(config.max_rank, d)
     if n < 2:  # nothing to centre on
-        return Calibration(np.zeros(d, np.float32), np.eye(d, rank, dtype=np.float32))
+        return identity(d, rank)
     mean = x.mean(axis=0, dtype=np.float64)
     centred = x - mean
     covariance = centred.T @ centred / n  # (D, D)

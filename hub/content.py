@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import FloatArray
 from ..errors import CorruptArtifactError
-from .calibration import Calibration, fit_calibration
+from .calibration import Calibration, fit_calibration, identity
 from .config import HubConfig
 from .crowding import Crowding, fit_crowding
 from .fusion import EncodedItems
@@ -71,6 +71,11 @@ class ContentSpace:
         if "text" in modalities:
             return ContentSpace(self.text, image, self.blocks, self.crowding, self.spreads)
         return ContentSpace(None, image, spreads=self.spreads)
+
+    def uncalibrated(self) -> ContentSpace:
+        """The space of what the fusion gives as it is, scaled to unit length."""
+        text, image = (own and identity(len(own.mean)) for own in (self.text, self.image))
+        return ContentSpace(text, image)
 
     @property
     def fused(self) -> ContentSpace:

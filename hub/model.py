@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache as cache_calls
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -22,16 +24,18 @@ from ..progress import Progress, StepProgress
 from .adapters.states import item_states
 from .cache import EmbeddingCache, encode_cached, file_hashes, text_hashes
 from .calibration import unit_rows
-from .config import HubConfig
+from .config import OWN, HubConfig, ImageEncoderConfig, TextEncoderConfig
 from .encoders.image import ImageEncoder
 from .encoders.loading import load_image_encoder, load_text_encoder
 from .encoders.text import TextEncoder, item_texts
 from .fusion import BaseFusion, EncodedItems
 from .reading import Reading, packaged_reading
 
+Encoder = TypeVar("Encoder", TextEncoderConfig, ImageEncoderConfig)
+
 # What the first version called an encoder. It is in every stored hub's fingerprint, and so in the name of its space.
 _ENCODERS_KEY, _ENCODERS_FILE = "trunks", "trunks.json"
-_READING_FILE, _ENCODER_WEIGHTS = "reading.json", "encoders"
+_READING_FILE, _ENCODER_WEIGHTS, _OWN_ENCODERS = "reading.json", "encoders", "own"
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,18 @@ class _Texts:
 class Hub:
     """A hub version in memory; without a trained fusion it starts as the identity."""
 
-    def __init__(self, config: HubConfig, *, device: str = "auto", fusion: BaseFusion | None = None) -> None:
-        self.config = config
-        self.text: TextEncoder | None = load_text_encoder(config.text, device) if config.text else None
-        self.image: ImageEncoder | None = load_image_encoder(config.image, device) if config.image else None
+    def __init__(
+        self,
+        config: HubConfig,
+        *,
+        device: str = "auto",
+        fusion: BaseFusion | None = None,
+        own_encoders: Path | None = None,  # folder of those that were made from scratch
+    ) -> None:
+        self.config, self._own_encoders = config, own_encoders
+        text, image = _placed(config.text, own_encoders), _placed(config.image, own_encoders)
+        self.text: TextEncoder | None = load_text_encoder(text, device) if text else None
+        self.image: ImageEncoder | None = load_image_encoder(image, device) if image else None
         self.blocks = {block.name: load_text_encoder(block.encoder, device) for block in config.text_blocks}
         self.text_dimension = self.text.dimension if self.text else 0  # Dt
         self.image_dimension = self.image.dimension if self.image else 0  # Dv
@@ -180,6 +192,8 @@ class Hub:
             (directory / _ENCODER_WEIGHTS).mkdir(exist_ok=True)
             own = {key: weight.cpu().contiguous() for key, weight in trained.items()}
             save_file(own, directory / _ENCODER_WEIGHTS / f"{name}.safetensors")
+        if self._own_encoders:
+            shutil.copytree(self._own_encoders, directory / _OWN_ENCODERS)
         if self.reading is not None:
             (directory / _READING_FILE).write_text(self.reading.model_dump_json(indent=2), encoding="utf-8")
 
@@ -191,7 +205,7 @@ class Hub:
             recorded = dict(json.loads((directory / _ENCODERS_FILE).read_text(encoding="utf-8")))
         except (ValueError, TypeError, OSError) as error:
             raise CorruptArtifactError(f"the hub in {directory} cannot be read; train it with --force.") from error
-        hub = cls(config, device=device)
+        hub = cls(config, device=device, own_encoders=directory / _OWN_ENCODERS if config.own_encoders else None)
         try:
             files = (directory / _ENCODER_WEIGHTS).glob("*.safetensors")
             hub.replace_encoders({path.stem: load_file(path) for path in files})
@@ -212,6 +226,16 @@ class Hub:
                 f"the hub's trained weights cannot be read ({error}); train it with --force."
             ) from error
         return hub
+
+
+def _placed(encoder: Encoder | None, own_encoders: Path | None) -> Encoder | None:
+    """The config of an encoder; that of one of the hub's own names its folder."""
+    if encoder is None or encoder.name != OWN:
+        return encoder
+    if own_encoders is None:
+        raise UsageError(f"An encoder that is named {OWN!r} is made by a training; train the hub with --from-scratch.")
+    kind = "text" if isinstance(encoder, TextEncoderConfig) else "image"
+    return encoder.model_copy(update={"name": f"{OWN}:{own_encoders / kind}"})
 
 
 def _picture_hashes(items: pl.DataFrame, pictures: Sequence[Sequence[Path]], files: Sequence[Path]) -> list[str]:

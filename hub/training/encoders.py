@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from .examples import EncoderExamples
 # By encoder and by name in its module.
 EncoderWeights = Mapping[str, Mapping[str, Tensor]]
 WARMUP = 0.1  # of the steps, in which the learning rate rises
-_LAYER = re.compile(r"(?:layers|blocks)\.(\d+)\.")
+_LAYER = re.compile(r"\.(?:layers?|blocks)\.(\d+)\.")
 
 
 def trained_layers(hub: Hub, config: EncoderTrainingConfig) -> dict[str, int]:
@@ -105,20 +105,14 @@ class EncoderTraining:
         self._examples = categories
         self._categories = [CategoryBatches(own, self.model, hub, world) for own in categories]
         self.named = {name: own for name, own in self.model.named_parameters() if own.requires_grad}
+        distances = layer_distances(self.named)
         groups = [
-            {"params": [own], "share": self._config.layer_decay ** self._distance(name)}
-            for name, own in self.named.items()
+            {"params": [own], "share": self._config.layer_decay ** distances[name]} for name, own in self.named.items()
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=self._config.learning_rate, weight_decay=0.0) if groups else None
         self._rng = np.random.default_rng(hub.config.seed)
         self.turns = self._drawn_turns()
         self.losses: list[float] = []  # of the steps that are done
-
-    def _distance(self, name: str) -> int:
-        """How many layers lie between a weight and the output."""
-        found = _LAYER.search(name)
-        modality = name.split(".")[1]  # heads.MODALITY. ...
-        return self._layers[modality] - 1 - int(found[1]) if found else 0
 
     def _drawn_turns(self) -> list[tuple[int, str]]:
         """Category and objective of each step: objectives by turns, categories by size to a power."""
@@ -210,6 +204,24 @@ def _trainable(hub: Hub, layers: Mapping[str, int], rank: int | None) -> Adapted
         return adapt_encoders(hub, layers, rank, hub.config.seed)
     heads = {name: copy.deepcopy(hub.encoder(name).split(count).head) for name, count in layers.items()}
     return AdaptedEncoders({name: own.requires_grad_(True) for name, own in heads.items()}, {}, hub.text_dimension)
+
+
+def layer_distances(names: Iterable[str]) -> dict[str, int]:
+    """How many layers lie between each weight, by its name in the heads, and the last layer of its encoder.
+
+    Embeddings lie below all layers; what is in no layer comes after them.
+    """
+    found: dict[str, int] = {}
+    encoders: dict[str, list[str]] = {}
+    for name in names:
+        encoders.setdefault(name.split(".")[1], []).append(name)  # heads.ENCODER. ...
+    for own in encoders.values():
+        layers = {name: int(match[1]) for name in own if (match := _LAYER.search(name))}
+        top = max(layers.values(), default=0)
+        for name in own:
+            lowest = top + 1 if ".embeddings." in name else 0
+            found[name] = top - layers[name] if name in layers else lowest
+    return found
 
 
 def rate_factor(step: int, steps: int) -> float:

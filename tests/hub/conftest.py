@@ -8,8 +8,9 @@ import open_clip
 import pytest
 import torch
 from hubspoke.hub.cache import EmbeddingCache
-from hubspoke.hub.config import ImageEncoderConfig, TextEncoderConfig
+from hubspoke.hub.config import ImageEncoderConfig, OwnEncodersConfig, TextEncoderConfig
 from hubspoke.hub.encoders.loading import load_image_encoder, load_text_encoder
+from hubspoke.hub.encoders.own import write_own_image, write_own_text
 from PIL import Image
 from safetensors.torch import save_file
 from transformers import BertConfig, BertModel
@@ -106,7 +107,16 @@ def names(bert, make_clip, tmp_path_factory):
     eos, average = {"pool_type": "eos", "eos_id": 49407}, {"pool_type": "avg", "final_ln_after_pool": True}
     clips = {"clip": {}, "clip custom text": {"custom_text": True}}
     clips |= {"clip pooled at eos": {"text_cfg": eos}, "clip average": {"vision_cfg": average}}
+    own, shape = (
+        tmp_path_factory.mktemp("own"),
+        OwnEncodersConfig(layers=2, width=16, heads=2, vocabulary=99, channels=2),
+    )
+    texts = ["red blue green shirt", "garden hose", "dog food", "a b c"] * 3
+    write_own_text(own / "text", texts, shape, seed=0)
+    write_own_image(own / "image", shape, seed=0)
     return {
+        "own text": f"own:{own}/text",
+        "own image": f"own:{own}/image",
         "tiny": "tiny",
         "bert": f"hf:{bert}",
         "bert first token": f"hf:{first}",

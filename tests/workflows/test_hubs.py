@@ -1,12 +1,15 @@
 """Hub versions: trained on several categories, made once, the first one live, and what a held-out category means."""
 
+import shutil
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.hub.encoders.tiny import TinyImage, TinyText
+from hubspoke.hub.model import Hub
 from hubspoke.workflows.hub_stages import base, fusion, reading
+from hubspoke.workflows.loading import load_hub
 from hubspoke.workflows.workspace import Workspace
 
 CONTRASTIVE = {"steps": 6, "batch_size": 32, "interpolations": [0.5, 1.0]}
@@ -110,3 +113,40 @@ def test_a_hub_is_shown_and_embeds_a_catalog_once(shop: Any, tiny_hub: Any, monk
     assert shop.hub.embed("lamps", hub="hub:2").dimension == first.dimension
     for options in ({"domain": "nowhere"}, {"domain": "lamps", "hub": "hub:7"}):
         refused(NotFoundError, "", shop.hub.embed, **options)
+
+
+SMALL = {
+    "own_encoders": {"layers": 1, "width": 16, "heads": 2, "vocabulary": 200, "channels": 2, "image_size": 16},
+    "encoders": {"steps": 6, "batch_size": 8, "items": 60},
+    "contrastive": {"steps": 0},
+    "reading": {"sessions": 0},
+}
+
+
+def test_encoders_are_trained_from_scratch_and_go_along_with_the_hub(
+    two: Workspace, refused: Any, monkeypatch: Any
+) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(two.progress, "note", notes.append)
+    result = two.hub.train(config=SMALL, from_scratch=True)
+    assert any("few to train encoders on from scratch" in note for note in notes)
+    assert (result.ref, result.summary["kept_encoders"]) == ("hub:1", 1.0)
+    assert {row["stage"] for row in result.table} == {"encoders"}
+    folder = two.artifacts.open(str(two.hub.show().artifact))
+    assert {path.name for path in (folder / "own" / "text").iterdir()} >= {"tokenizer.json", "model.safetensors"}
+    # All of the text encoder is trained, the word pieces too, and that of pictures.
+    hub, _ = load_hub(two, "hub:1")
+    assert set(hub.trained_encoders) == {"text", "image"} and hub.text is not None
+    before = Hub(hub.config, device="cpu", own_encoders=folder / "own").text
+    for name in ("embeddings.word_embeddings.weight", "encoder.layer.0.attention.self.query.weight"):
+        assert before and not hub.text.module.state_dict()[name].equal(before.module.state_dict()[name])
+    # What made it is not needed any more, and catalogs are embedded with it.
+    shutil.rmtree(two.settings.workspace / "cache")
+    assert two.hub.embed("lamps").dimension > 2
+    spoke = two.spoke.train("lamps", {"training": {"max_epochs": 1}, "transformer": {"dimension": 8}})
+    assert spoke.status == "ready"
+    # One domain is enough: there is nothing to fall back to. None is not.
+    alone = two.hub.train(domains=["mugs"], config=SMALL, from_scratch=True)
+    assert alone.summary["kept_encoders"] == 1.0 and list(alone.table) == []
+    refused(UsageError, "no domain", two.hub.train, domains=[], config=SMALL, from_scratch=True)
+    refused(UsageError, "--from-scratch", two.hub.train, config={"text": {"name": "own"}})

@@ -26,7 +26,7 @@ from ...hub.training.views import two_views
 from ...spokes.training.validation import Validation
 from ..context import Context
 from ..loading import encode_items
-from .base import Category, Stage, zero_shot
+from .base import Category, Kept, Stage, zero_shot
 
 # Pairs of a category that are looked at: more than its items for the training have.
 MAX_PAIRS = 100_000
@@ -56,6 +56,15 @@ class EncoderStage(Stage[EncoderWeights]):
         learning = categories if self._layers else []
         self._examples = {category.name: self._learned_from(category) for category in learning}
         self._judged: tuple[str, EncodedItems] | None = None
+
+    def kept(self, categories: Sequence[Category], held_out: str | None) -> Kept[EncoderWeights]:
+        """What is kept; of encoders that were trained from scratch all, for before there was nothing."""
+        found = super().kept(categories, held_out)
+        if found.share == 1.0 or not (self._hub.config.own_encoders and any(map(self.learns_from, categories))):
+            return found
+        final = [category for category in categories if category.name != held_out]
+        trained, losses = self.train(final, f"training the {self.name}")
+        return Kept(trained, 1.0, losses, found.table)
 
     def start(self) -> EncoderWeights:
         """No weights but the encoders' own."""
@@ -114,6 +123,8 @@ class EncoderStage(Stage[EncoderWeights]):
         """What a category teaches: items that shoppers met often, the states before the trained layers."""
         config, rng = self._config, np.random.default_rng(self._hub.config.seed)
         space, known = category.contrastive.space, co_engaged_pairs(category.seen, config.window)
+        if self._hub.config.own_encoders:  # random vectors have no shape that would be worth anything
+            space = space.uncalibrated()
         content = space.embed(self._hub.fusion.fuse(category.contrastive.encoded))
         content *= np.sqrt(space.modality_weights(self._hub.config.image_share))
         looked_at = known[rng.permutation(len(known))[:MAX_PAIRS]]

