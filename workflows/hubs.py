@@ -18,6 +18,7 @@ from .loading import encode_items, load_hub
 from .models import FOLLOWED, ModelResult, Recipe, parse_config, prepare, train_once
 
 if TYPE_CHECKING:
+    from ..hub.config import HubConfig
     from ..hub.distributed import World
     from .context import Context
 
@@ -59,6 +60,7 @@ class Hubs:
         self,
         domains: Sequence[str] | None = None,
         held_out: str | None = None,
+        preset: str = "balanced",
         config: Mapping[str, Any] | None = None,
         steps: int | None = None,
         force: bool = False,
@@ -74,7 +76,8 @@ class Hubs:
         Args:
             domains: by default every active domain that has items; an empty list makes an untrained hub.
             held_out: judge on this domain only, and leave it out of the final training.
-            config: keys of `HubConfig`; `steps` overrides its contrastive steps.
+            preset: `fast`, `balanced` or `best`: how much is spent on a product.
+            config: keys of `HubConfig`, over the preset's; `steps` overrides its contrastive steps.
             force: train again even if the same inputs and config made a hub before.
             promote: make it live even where another hub is.
             from_scratch: train encoders of the hub's own, on nothing but these domains; `config` goes over
@@ -89,33 +92,49 @@ class Hubs:
                 while (job := world.broadcast(None)) is not None:
                     follow_hub(self._context, job, world)
                 return ModelResult(None, None, False, FOLLOWED, 0.0, {})
-            result = self._train(domains, held_out, config, steps, force, dry_run, promote, from_scratch, world)
+            hub_config = self._config(preset, config, steps, from_scratch)
+            result = self._train(hub_config, domains, held_out, world, force=force, dry_run=dry_run)
             world.broadcast(None)  # nothing is left to train along with
-            return result
+        if result.ref and not dry_run and (promote or not self.live()):
+            releases.promote(self._context, result.ref, reason="newly trained" if promote else "first hub")
+        return result
+
+    def _config(
+        self,
+        preset: str = "balanced",
+        config: Mapping[str, Any] | None = None,
+        steps: int | None = None,
+        from_scratch: bool = False,
+    ) -> HubConfig:
+        """Given settings over those of a preset, or of a training from scratch."""
+        from ..hub.config import FROM_SCRATCH, HubConfig, Preset
+        from ..spokes.regimes import deep_merge
+
+        if preset not in list(Preset):
+            raise UsageError(f"There is no preset {preset!r}; name one of: {', '.join(Preset)}.")
+        if from_scratch and preset != Preset.BALANCED:
+            raise UsageError(
+                f"A hub from scratch has encoders of its own, not those of {preset!r}; name one of the two."
+            )
+        base = FROM_SCRATCH if from_scratch else Preset(preset).settings
+        settings = deep_merge({"seed": self._context.settings.seed, **base}, config or {})
+        if steps is not None:
+            settings["contrastive"] = {**settings.get("contrastive", {}), "steps": steps}
+        return parse_config(HubConfig, settings, "hub")
 
     def _train(
         self,
-        domains: Sequence[str] | None = None,
-        held_out: str | None = None,
-        config: Mapping[str, Any] | None = None,
-        steps: int | None = None,
-        force: bool = False,
-        dry_run: bool = False,
-        promote: bool = False,
-        from_scratch: bool = False,
+        config: HubConfig,
+        domains: Sequence[str] | None,
+        held_out: str | None,
         world: World | None = None,
+        **options: bool,
     ) -> ModelResult:
         """As `train`, in the first process of a world."""
-        from ..hub.config import FROM_SCRATCH, HubConfig
-        from ..spokes.regimes import deep_merge
         from .datasets import load_dataset
         from .hub_training import train_hub
 
         context = self._context
-        settings = deep_merge(FROM_SCRATCH if from_scratch else {}, config or {})
-        if steps is not None:
-            settings["contrastive"] = {**settings.get("contrastive", {}), "steps": steps}
-        hub_config = parse_config(HubConfig, {"seed": context.settings.seed, **settings}, "hub")
         if domains is None:
             domains = [own.name for own in context.registry.domains.list() if own.counts.item_snapshots]
         named = [*domains, held_out] if held_out is not None else domains
@@ -129,19 +148,13 @@ class Hubs:
             for dataset in datasets
         ]
         inputs = {"domains": made_of, "held_out": held_out}
-        recipe = Recipe(ModelKind.HUB, None, hub_config.model_dump(mode="json"), inputs, hub_config.seed)
+        recipe = Recipe(ModelKind.HUB, None, config.model_dump(mode="json"), inputs, config.seed)
         checkpoints = context.cache_dir / "training" / fingerprint(["hub", recipe.fingerprint])
         result = train_once(
-            context,
-            recipe,
-            lambda: train_hub(context, hub_config, datasets, held_out, checkpoints, world),
-            force=force,
-            dry_run=dry_run,
+            context, recipe, lambda: train_hub(context, config, datasets, held_out, checkpoints, world), **options
         )
-        if not dry_run:
+        if not options["dry_run"]:
             shutil.rmtree(checkpoints, ignore_errors=True)
-        if result.ref and not dry_run and (promote or not self.live()):
-            releases.promote(context, result.ref, reason="newly trained" if promote else "first hub")
         return result
 
     def ensure(self) -> str:
@@ -149,7 +162,10 @@ class Hubs:
         if live := self.live():
             return live
         self._context.progress.note("no hub yet: making an untrained one from the packaged encoders")
-        return str(self._train(domains=[]).ref)  # alone: whoever asks may have its own use for other processes
+        # Alone: whoever asks may have its own use for other processes.
+        made = self._train(self._config(), [], None, force=False, dry_run=False)
+        releases.promote(self._context, str(made.ref), reason="first hub")
+        return str(made.ref)
 
     def embed(self, domain: str, hub: str = LIVE_HUB, items: str | None = None) -> EmbedResult:
         """Run a catalog through a hub's encoders, so that whatever comes next finds their outputs in the cache."""

