@@ -24,6 +24,7 @@ from .states import ItemStates, base_fingerprint
 # The first version's name of an encoder was trunk; its spokes are to load.
 FOLDER, BASES = "trunks", "bodies.json"
 PREFIX = "adapted_encoders."  # of the names of these weights in a behavioural model
+SHORTEST = 0.7  # length of an input relative to the longest that it runs beside, at least
 CHUNK_NUMBERS = 1 << 22  # numbers of states that a head takes at once: about 10,000 tokens, or 500 pictures
 
 
@@ -81,14 +82,9 @@ class AdaptedEncoders(nn.Module):
 
         inputs, owners = states.inputs_of(places)
         lengths, width = states.lengths[inputs], states.flat.shape[1]
-        # Inputs of similar length together, the longest first, each chunk small enough for the head to take at once.
-        left, chunks = np.argsort(-lengths, kind="stable"), []
-        while len(left):
-            size = max(1, CHUNK_NUMBERS // (int(lengths[left[0]]) * width))
-            chunks.append(left[:size])
-            left = left[size:]
-        # With several chunks, the backward pass computes activations again instead of keeping them all.
-        lean = len(chunks) > 1 and torch.is_grad_enabled()
+        chunks = chunks_of(lengths, CHUNK_NUMBERS // width)
+        # With many states, the backward pass computes activations again instead of keeping them all.
+        lean = int(lengths.sum()) * width > CHUNK_NUMBERS and torch.is_grad_enabled()
         out = torch.zeros_like(plain)
         if not chunks:
             return out
@@ -107,6 +103,21 @@ class AdaptedEncoders(nn.Module):
         for name, head in self.heads.items():
             save_adapter(head, folder / name)
         (folder / BASES).write_text(json.dumps(self.bases, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def chunks_of(lengths: IntArray, places: int) -> list[IntArray]:
+    """Inputs of similar length together, the longest first; chunks of no more than `places` places where that can be.
+
+    What is padded is computed, too: a batch of titles with one description among them would cost what descriptions do.
+    """
+    left, chunks = np.argsort(-lengths, kind="stable"), []
+    while len(left):
+        longest = int(lengths[left[0]])
+        alike = int((lengths[left] >= max(1.0, SHORTEST * longest)).sum())
+        size = max(1, min(alike, places // max(1, longest)))
+        chunks.append(left[:size])
+        left = left[size:]
+    return chunks
 
 
 def adapt_encoders(hub: Hub, layers: Mapping[str, int], rank: int, seed: int) -> AdaptedEncoders:
