@@ -51,7 +51,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 hub = Hub(config, device=arguments.device)
                 known = known or [category_of(ws, hub, dataset) for dataset in datasets]
                 started = time.perf_counter()
-                stage = EncoderStage(ws, hub, known)
+                stage = EncoderStage(ws, hub)
                 table = stage.judged(known, target)
                 seconds = round(time.perf_counter() - started, 1)
                 rows += [{**row, "way": way, "users": judges(known, target), "seconds": seconds} for row in table]
@@ -60,6 +60,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "categories": list(arguments.category),
         "steps": arguments.steps,
         "items": arguments.items,
+        "batch": arguments.batch,
         "space": "one text block, fixed recency" if arguments.plain else "as the hub serves it",
         "protocol": "leave-one-out, validation event, full ranking, seen items filtered where few buy twice",
         "rows": rows,
@@ -75,7 +76,10 @@ def judges(categories: Sequence[Category], target: str) -> int:
 
 def _settings(arguments: argparse.Namespace, way: Mapping[str, Any]) -> dict[str, Any]:
     shape = {**(FLOOR if arguments.plain else {}), **({"image": None} if arguments.no_images else {})}
-    return {**shape, "encoders": {"steps": arguments.steps, "items": arguments.items, **way}}
+    return {
+        **shape,
+        "encoders": {"steps": arguments.steps, "items": arguments.items, "batch_size": arguments.batch, **way},
+    }
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -102,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ways", type=lambda text: text.split(","), default=list(WAYS), metavar="A,B")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--items", type=int, default=3000, help="of each category that are learned from")
+    parser.add_argument("--batch", type=int, default=64, help="pairs in a step")
     parser.add_argument("--plain", action="store_true", help="one text block and a fixed recency")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
     parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")

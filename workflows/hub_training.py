@@ -70,7 +70,7 @@ def train_hub(
     world.broadcast(HubJob(config, [_snapshots(dataset) for dataset in datasets], checkpoints, own_encoders))
     hub = Hub(config, device=context.settings.device, own_encoders=own_encoders)
     categories = [category_of(context, hub, dataset, world) for dataset in datasets]
-    encoders = EncoderStage(context, hub, categories, checkpoints, world).kept(categories, held_out)
+    encoders = EncoderStage(context, hub, checkpoints, world).kept(categories, held_out)
     world.broadcast(None)  # the other stages take seconds
     if encoders.part:
         hub.replace_encoders(encoders.part)
@@ -106,7 +106,7 @@ def follow_hub(context: Context, job: HubJob, world: World) -> None:
     hub = Hub(job.config, device=context.settings.device, own_encoders=job.own_encoders)
     datasets = [load_dataset(context, name, items=items, events=events) for name, items, events in job.snapshots]
     categories = [category_of(context, hub, dataset, world) for dataset in datasets]
-    EncoderStage(context, hub, categories, job.checkpoints, world).follow(categories)
+    EncoderStage(context, hub, job.checkpoints, world).follow(categories)
 
 
 def begin_own_encoders(context: Context, config: HubConfig, datasets: Sequence[Dataset]) -> Path | None:

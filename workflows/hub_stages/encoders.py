@@ -44,7 +44,6 @@ class EncoderStage(Stage[EncoderWeights]):
         self,
         context: Context,
         hub: Hub,
-        categories: Sequence[Category],
         checkpoints: Path | None = None,  # folder of the trainings that a killed one goes on from
         world: World | None = None,  # processes that train along, each with a stage of its own on the same categories
     ) -> None:
@@ -53,8 +52,7 @@ class EncoderStage(Stage[EncoderWeights]):
         self._world = world or World()
         self.shares = self._config.interpolations
         self._layers = trained_layers(hub, self._config) if self._config.steps else {}
-        learning = categories if self._layers else []
-        self._examples = {category.name: self._learned_from(category) for category in learning}
+        self._examples: dict[str, EncoderExamples] = {}  # of those that were asked for
         self._judged: tuple[str, EncodedItems] | None = None
 
     def kept(self, categories: Sequence[Category], held_out: str | None) -> Kept[EncoderWeights]:
@@ -72,14 +70,14 @@ class EncoderStage(Stage[EncoderWeights]):
 
     def learns_from(self, category: Category) -> bool:
         """Whether the category has pairs or views to learn from."""
-        own = self._examples.get(category.name)
-        return own is not None and len(own.pairs) + len(own.viewed) > 0
+        viewed = "views" in self._config.objectives and len(category.encoded) > 0
+        return bool(self._layers) and (viewed or len(category.contrastive.pairs) > 0)
 
     def train(self, categories: Sequence[Category], shown: str) -> tuple[EncoderWeights, list[float]]:
         """The weights trained on some categories, and their losses; other processes are told to train along."""
         if self._world.leads:
             self._world.broadcast([category.name for category in categories])
-        examples = [self._examples[category.name] for category in categories if self.learns_from(category)]
+        examples = [self._learned_from(category) for category in categories if self.learns_from(category)]
         if not examples:
             return {}, []
         work = self._config.batch_size * (2 + self._config.hard_negatives) * sum(self._layers.values()) * ITEM_WORK
@@ -120,7 +118,13 @@ class EncoderStage(Stage[EncoderWeights]):
         return self._judged[1]
 
     def _learned_from(self, category: Category) -> EncoderExamples:
-        """What a category teaches: items that shoppers met often, the states before the trained layers."""
+        """What a category teaches, read once."""
+        if category.name not in self._examples:
+            self._examples[category.name] = self._read(category)
+        return self._examples[category.name]
+
+    def _read(self, category: Category) -> EncoderExamples:
+        """Items that shoppers met often, with the states before the trained layers."""
         config, rng = self._config, np.random.default_rng(self._hub.config.seed)
         space, known = category.contrastive.space, co_engaged_pairs(category.seen, config.window)
         if self._hub.config.own_encoders:  # random vectors have no shape that would be worth anything
