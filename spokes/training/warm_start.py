@@ -16,6 +16,7 @@ from torch import Tensor
 from ...arrays import BoolArray, FloatArray
 from ...errors import IncompatibleError
 from ...hub.adapters.adapted import PREFIX as ADAPTED_ENCODERS
+from ...hub.drift import LIST, cosine_drift, embedding_drift, list_overlap
 from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
 from ..spoke import UNKNOWN_ID_ROW, Behaviour, Spoke
@@ -31,9 +32,6 @@ FREE: dict[str, Any] = {
 }
 # Parts that a version may have or lack; where only one of two has it, it starts anew.
 OPTIONAL = ("adapter", "encoder_adapter", "attributes", "statistics")
-QUANTILES = {"q05": 0.05, "q25": 0.25, "median": 0.5, "q75": 0.75, "q95": 0.95}
-# Length of the lists that two versions' recommendations are compared by.
-LIST = 10
 # Weight of the penalty in the fit of a content projection, relative to the mean square of a column.
 RIDGE = 1e-4
 
@@ -202,10 +200,11 @@ def _fit(child: BehaviourModel, ours: ItemInputs, parent: BehaviourModel, theirs
 def measured_drift(
     child: Spoke, ours: FloatArray, parent: LoadedParent, common: BoolArray, users: Validation
 ) -> dict[str, Any]:
-    """How far a version has gone from its parent: item vectors of behaviour, and what is recommended.
+    """How far a version has gone from its parent: item vectors, and what is recommended.
 
-    Vectors, the child's (N, D) `ours`, are compared on the (N,) `common` items, which the parent was trained on; lists
-    for the `users` that the child was chosen on, each version with its own mixture.
+    Vectors, the child's (N, D) `ours`, are compared on the (N,) `common` items, which the parent was trained on: those
+    of behaviour, and apart from them the content embeddings, where both have as many columns. Lists are compared for
+    the `users` that the child was chosen on, each version with its own mixture.
     """
 
     def shown(spoke: Spoke, vectors: FloatArray) -> FloatArray:
@@ -217,30 +216,13 @@ def measured_drift(
                 scores[row, np.asarray(history)] = -np.inf
         return scores
 
-    width, theirs = child.width, parent.vectors
+    own, known, width = ours[common], parent.vectors[common], child.width
+    content, before = own[:, child.behaviour_dimension :], known[:, parent.spoke.behaviour_dimension :]
     return {
-        "items": int(common.sum()),
-        "cosine": vector_drift(ours[common, :width], theirs[common, :width]),
+        "items": len(own),
+        **embedding_drift(own[:, :width], known[:, :width]),
+        "cosine": cosine_drift(own[:, :width], known[:, :width]),
+        "content": embedding_drift(content, before) if content.shape == before.shape and content.size else {},
         "users": len(users.users),
-        f"overlap@{LIST}": list_overlap(shown(child, ours), shown(parent.spoke, theirs), LIST),
+        f"overlap@{LIST}": list_overlap(shown(child, ours), shown(parent.spoke, parent.vectors), LIST),
     }
-
-
-def vector_drift(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
-    """Mean and quantiles of the cosine between the (N, D) vectors of the same items in two versions."""
-    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    cosines = (ours * theirs).sum(axis=1) / np.maximum(norms, 1e-12)
-    if not len(cosines):
-        return {}
-    levels = {name: float(np.quantile(cosines, level)) for name, level in QUANTILES.items()}
-    return {name: round(value, 5) for name, value in ({"mean": float(cosines.mean())} | levels).items()}
-
-
-def list_overlap(ours: FloatArray, theirs: FloatArray, k: int) -> float:
-    """Mean share of the first `k` items of the lists by (U, N) scores that stand among the first `k` of the others."""
-    k = min(k, ours.shape[1])
-    if not k or not len(ours):
-        return float("nan")
-    # Ties go to the lower row in both, so that equal scores make equal lists.
-    first, second = (np.argsort(-scores, axis=1, kind="stable")[:, :k] for scores in (ours, theirs))
-    return round(float((first[:, :, None] == second[:, None, :]).any(axis=2).mean()), 5)

@@ -3,11 +3,12 @@ import pytest
 import torch
 from hubspoke.errors import IncompatibleError
 from hubspoke.hub.content import fit_content_space
+from hubspoke.hub.drift import cosine_drift
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.spoke import Behaviour
-from hubspoke.spokes.training.warm_start import Common, list_overlap, require_same_shapes, take_over, vector_drift
+from hubspoke.spokes.training.warm_start import Common, require_same_shapes, take_over
 
 OWN = Common(same_hub=True, same_domain=True)
 
@@ -70,7 +71,7 @@ def test_another_calibration_is_made_up_for(spoke, child, hub, item_ids, encoded
     parts, _ = taken(own, spoke.behaviour, *catalog)
     assert "content projection (fitted to another content space)" in parts
     found, expected = (vectors(one, *catalog)[1:9] for one in (own, spoke.behaviour))
-    assert vector_drift(found, expected)["q05"] > 0.9
+    assert cosine_drift(found, expected)["q05"] > 0.9
 
 
 def changed(config, **settings):
@@ -93,18 +94,3 @@ def test_what_differs_in_shape_is_named(spoke):
     require_same_shapes(slow, own, "shop:1", OWN)
     with pytest.raises(IncompatibleError, match=r"encoder_adapter.rank 8 there and 2 here"):
         require_same_shapes(other, own, "shop:1", OWN)
-
-
-def test_drift_is_the_cosine_of_each_item_and_overlap_the_share_of_a_list_that_both_show():
-    ours = np.array([[1, 0], [0, 2], [1, 1], [3, 0]], np.float32)
-    theirs = np.array([[2, 0], [0, -1], [1, 0], [0, 1]], np.float32)
-    found = vector_drift(ours, theirs)
-    assert found["mean"] == pytest.approx((1.0 - 1.0 + 0.5**0.5 + 0.0) / 4, abs=1e-5)
-    assert found["median"] == pytest.approx(0.5**0.5 / 2, abs=1e-5)
-    assert list(found) == ["mean", "q05", "q25", "median", "q75", "q95"]
-    assert vector_drift(ours[:0], theirs[:0]) == {}
-    ours = np.array([[9, 8, 7, 0], [1, 2, 3, 4]], np.float32)
-    theirs = np.array([[8, 9, 0, 7], [1, 2, 3, 4]], np.float32)
-    for length, expected in ((2, 1.0), (3, (2 / 3 + 1) / 2), (10, 1.0)):
-        assert list_overlap(ours, theirs, length) == pytest.approx(expected, abs=1e-5)
-    assert np.isnan(list_overlap(ours[:0], theirs[:0], 3))
