@@ -19,6 +19,7 @@ def hub() -> None:
 @hub.command(
     example=(
         "hubspoke hub train --domains garden,pets --held-out toys",
+        "hubspoke hub train --from hub:3 --promote",
         "torchrun --nproc-per-node 2 -m hubspoke.cli hub train --set encoders.steps=500",
     )
 )
@@ -28,6 +29,7 @@ def hub() -> None:
 @config_options
 @click.option("--steps", type=click.IntRange(min=0), help="Training steps; 0 trains nothing.")
 @click.option("--from-scratch", is_flag=True, help="Train encoders of its own, on millions of sessions.")
+@click.option("--from", "parent", metavar="REF", help="Hub version whose weights are trained on.")
 @click.option("--promote", is_flag=True, help="Point hub@live at the new version even where it points at one.")
 @force
 @dry_run

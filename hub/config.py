@@ -68,6 +68,8 @@ class ContrastiveConfig(Config):
     window: int = Field(default=2, ge=1)  # two items are a pair when at most this many events apart in a session
     # Shares of the trained weights that are tried against the start on the held-out domain.
     interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.25, 0.5, 1.0)
+    # Weight of the pull on the items that a parent was trained on, towards where it has them; nothing without a parent.
+    anchor: float = Field(default=1.0, ge=0.0)
 
 
 class TextBlockConfig(Config):

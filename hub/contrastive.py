@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from ..progress import StepProgress
 from .config import ContrastiveConfig
 from .content import ContentSpace
 from .fusion import BaseFusion, EncodedItems
-from .training.losses import info_nce_loss
+from .training.losses import anchor_loss, info_nce_loss
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class ContrastiveDomain:
     encoded: EncodedItems
     space: ContentSpace
     pairs: IntArray
+    anchored: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # (A,) items that are to stay in place
 
 
 class CalibratedSpace:
@@ -33,7 +34,7 @@ class CalibratedSpace:
 
     def __init__(self, domain: ContrastiveDomain, image_share: float, device: torch.device) -> None:
         self.x = torch.from_numpy(domain.encoded.joined())
-        self.pairs = domain.pairs
+        self.pairs, self.anchored = domain.pairs, domain.anchored
         self._split = [domain.encoded.text.shape[1], domain.encoded.image.shape[1]]
         self._blocks = [
             (torch.from_numpy(block.mean).to(device), torch.from_numpy(block.transform).to(device)) if block else None
@@ -81,6 +82,9 @@ def train_fusion(
         space = spaces[turn]
         pairs = space.pairs[rng.integers(len(space.pairs), size=config.batch_size)]  # (B, 2)
         loss = pair_loss(fusion, space, pairs, config.temperature)
+        if config.anchor and len(space.anchored):
+            drawn = space.anchored[rng.integers(len(space.anchored), size=config.batch_size)]
+            loss = loss + config.anchor * held_loss(fusion, start, space, drawn)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -102,3 +106,11 @@ def pair_loss(fusion: BaseFusion, space: CalibratedSpace, pairs: IntArray, tempe
     same = anchors[:, None] == anchors[None, :]
     same |= (positives[:, None] == positives[None, :]) | (anchors[:, None] == positives[None, :])
     return info_nce_loss(left @ right.T / temperature, same)
+
+
+def held_loss(fusion: BaseFusion, start: BaseFusion, space: CalibratedSpace, rows: IntArray) -> Tensor:
+    """`anchor_loss` of some items (K,) to where the start of the training has them in a domain's content space."""
+    x = space.x[torch.from_numpy(rows)].to(fusion.down.weight.device)
+    with torch.no_grad():
+        anchors = space.embed(start(x))  # (K, R)
+    return anchor_loss(space.embed(fusion(x)), anchors, anchors.square().mean().sqrt().clamp(min=1e-6))

@@ -75,7 +75,7 @@ class Hub:
         fusion: BaseFusion | None = None,
         own_encoders: Path | None = None,  # folder of those that were made from scratch
     ) -> None:
-        self.config, self._own_encoders = config, own_encoders
+        self.config, self.own_encoders = config, own_encoders
         text, image = _placed(config.text, own_encoders), _placed(config.image, own_encoders)
         self.text: TextEncoder | None = load_text_encoder(text, device) if text else None
         self.image: ImageEncoder | None = load_image_encoder(image, device) if image else None
@@ -192,8 +192,8 @@ class Hub:
             (directory / _ENCODER_WEIGHTS).mkdir(exist_ok=True)
             own = {key: weight.cpu().contiguous() for key, weight in trained.items()}
             save_file(own, directory / _ENCODER_WEIGHTS / f"{name}.safetensors")
-        if self._own_encoders:
-            shutil.copytree(self._own_encoders, directory / _OWN_ENCODERS)
+        if self.own_encoders:
+            shutil.copytree(self.own_encoders, directory / _OWN_ENCODERS)
         if self.reading is not None:
             (directory / _READING_FILE).write_text(self.reading.model_dump_json(indent=2), encoding="utf-8")
 

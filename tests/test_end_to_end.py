@@ -34,6 +34,7 @@ data formats shopify
 data export lamps -o exported
 data diff snapshot:lamps/items/1 snapshot:lamps/items/latest
 hub train --domains lamps --config {hub}
+hub train --from hub:1 --domains lamps --set seed=1
 hub list
 hub show hub:1
 hub embed lamps

@@ -22,6 +22,7 @@ from ..hub.encoders.own import IMAGE_FOLDER, TEXT_FOLDER, write_own_image, write
 from ..hub.encoders.text import item_texts
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
+from ..hub.warm_start import take_over
 from ..registry.kinds import Relation
 from ..registry.records import Parent
 from ..results import fingerprint
@@ -31,6 +32,7 @@ from .hub_stages.base import Category
 from .hub_stages.encoders import EncoderStage
 from .hub_stages.fusion import FusionStage, of_fusion
 from .hub_stages.reading import ReadingStage
+from .hub_warm_start import HubParent, load_hub_parent
 from .loading import encode_items
 from .models import Trained, model_part, prepare
 
@@ -52,6 +54,7 @@ class HubJob:
     snapshots: Sequence[tuple[str, str, str | None]]  # domain, items and events of each category
     checkpoints: Path  # where a killed training goes on from
     own_encoders: Path | None  # folder of encoders that are trained from scratch
+    parent: str | None  # version whose weights are trained on
 
 
 def train_hub(
@@ -60,21 +63,27 @@ def train_hub(
     datasets: Sequence[Dataset],
     held_out: str | None,
     checkpoints: Path,
+    parent_ref: str | None = None,
     world: World | None = None,
 ) -> Trained:
     """Train stage by stage, choose how much of each to keep, and hand over what is to be stored."""
     prepare(context)
     seed_everything(config.seed)
     world = world or World()
-    own_encoders = begin_own_encoders(context, config, [own for own in datasets if own.domain.name != held_out])
-    world.broadcast(HubJob(config, [_snapshots(dataset) for dataset in datasets], checkpoints, own_encoders))
-    hub = Hub(config, device=context.settings.device, own_encoders=own_encoders)
-    categories = [category_of(context, hub, dataset, world) for dataset in datasets]
+    own_encoders = None
+    if not parent_ref:
+        own_encoders = begin_own_encoders(context, config, [own for own in datasets if own.domain.name != held_out])
+    job = HubJob(config, [_snapshots(dataset) for dataset in datasets], checkpoints, own_encoders, parent_ref)
+    world.broadcast(job)
+    parent = load_hub_parent(context, parent_ref) if parent_ref else None
+    hub = starting_hub(context, job, parent)
+    categories = [category_of(context, hub, dataset, world, parent) for dataset in datasets]
+    begun = categories
     encoders = EncoderStage(context, hub, checkpoints, world).kept(categories, held_out)
     world.broadcast(None)  # the other stages take seconds
     if encoders.part:
         hub.replace_encoders(encoders.part)
-        categories = [category_of(context, hub, dataset) for dataset in datasets]
+        categories = [category_of(context, hub, dataset, parent=parent) for dataset in datasets]
     fusion = FusionStage(context, hub).kept(categories, held_out)
     hub.fusion = fusion.part
     reading = ReadingStage(context, hub, categories).kept(categories, held_out)
@@ -89,21 +98,32 @@ def train_hub(
         "final_loss": round(sum(losses[-20:]) / len(losses[-20:]), 4) if losses else None,
         "parameters": sum(p.numel() for p in hub.fusion.parameters()),
         "encoders": hub.encoder_fingerprints,
-        "reading": _told(hub, reading.share),
+        "reading": _told(hub, reading.share, parent),
+        **(parent.told(hub, begun, categories) if parent else {}),
         "table": encoders.table + fusion.table + reading.table,
     }
     if world.size > 1:
         summary["processes"] = world.size
     snapshots = [own for dataset in datasets for own in (dataset.item_snapshot, dataset.event_snapshot) if own]
     parents = [Parent(snapshot.ref, Relation.TRAINED_ON, snapshot.kind) for snapshot in snapshots]
+    parents += [Parent(parent.record.ref, Relation.WARM_STARTED_FROM)] if parent else []
     return Trained(hub.save, hub.fingerprint, summary, parents, [model_part(part) for part in hub_parts(hub)])
+
+
+def starting_hub(context: Context, job: HubJob, parent: HubParent | None) -> Hub:
+    """The hub as its training begins: its encoders alone, or what the parent has learned."""
+    own_encoders = parent.hub.own_encoders if parent else job.own_encoders
+    hub = Hub(job.config, device=context.settings.device, own_encoders=own_encoders)
+    if parent:
+        take_over(hub, parent.hub)
+    return hub
 
 
 def follow_hub(context: Context, job: HubJob, world: World) -> None:
     """Train along with the first process, and write nothing."""
     prepare(context)
     seed_everything(job.config.seed)
-    hub = Hub(job.config, device=context.settings.device, own_encoders=job.own_encoders)
+    hub = starting_hub(context, job, load_hub_parent(context, job.parent) if job.parent else None)
     datasets = [load_dataset(context, name, items=items, events=events) for name, items, events in job.snapshots]
     categories = [category_of(context, hub, dataset, world) for dataset in datasets]
     EncoderStage(context, hub, job.checkpoints, world).follow(categories)
@@ -137,17 +157,22 @@ def _snapshots(dataset: Dataset) -> tuple[str, str, str | None]:
     return dataset.domain.name, dataset.item_snapshot.ref, events.ref if events else None
 
 
-def _told(hub: Hub, learned: float) -> dict[str, Any]:
+def _told(hub: Hub, learned: float, parent: HubParent | None) -> dict[str, Any]:
     """How a hub reads a session, for the record."""
     if hub.reading is None:
         return {"is": f"each event weighs {hub.config.recency_decay:g} of the next, {hub.config.recent_events} count"}
     lags = {name: [round(own, 3) for own in weights] for name, weights in hub.reading.lags.items()}
-    came_from = "learned on its domains" if learned else "the package's"
+    came_from = "learned on its domains" if learned else f"{parent.record.ref}'s" if parent else "the package's"
     return {"is": came_from, **lags, "crowding": round(hub.reading.crowding, 3)}
 
 
-def category_of(context: Context, hub: Hub, dataset: Dataset, world: World | None = None) -> Category:
-    """A category as the stages take it: encoded, with the pairs and the judges of its sessions."""
+def category_of(
+    context: Context, hub: Hub, dataset: Dataset, world: World | None = None, parent: HubParent | None = None
+) -> Category:
+    """A category as the stages take it: encoded, with the pairs and the judges of its sessions.
+
+    The items that the parent was trained on are to stay where it has them.
+    """
     if world and world.size > 1:
         # Each encodes a share, and finds the others' in the cache.
         own = np.flatnonzero(world.own(dataset.items.height)).tolist()
@@ -162,4 +187,5 @@ def category_of(context: Context, hub: Hub, dataset: Dataset, world: World | Non
     if len(users):
         drawn = validation(users, seen, JUDGED_USERS, hub.config.seed)
         judges = drawn.sample(JUDGED_USERS, hub.config.seed)
-    return Category(dataset, encoded, seen, ContrastiveDomain(fusible, space, pairs), judges)
+    anchored = parent.rows(dataset) if parent else np.zeros(0, np.int64)
+    return Category(dataset, encoded, seen, ContrastiveDomain(fusible, space, pairs, anchored), judges)

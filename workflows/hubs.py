@@ -14,7 +14,7 @@ from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
 from ..results import Record, fingerprint
 from . import releases
-from .loading import encode_items, load_hub
+from .loading import encode_items, load_hub, ready_model
 from .models import FOLLOWED, ModelResult, Recipe, parse_config, prepare, train_once
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Hubs:
         dry_run: bool = False,
         promote: bool = False,
         from_scratch: bool = False,
+        parent: str | None = None,
     ) -> ModelResult:
         """Train a hub on the union of the domains' catalogs and sessions, once for the same inputs and config.
 
@@ -82,6 +83,8 @@ class Hubs:
             promote: make it live even where another hub is.
             from_scratch: train encoders of the hub's own, on nothing but these domains; `config` goes over
                 `hub.config.FROM_SCRATCH`.
+            parent: hub version whose weights are trained on, and whose config `config` is laid over; what is kept of
+                the training is judged against it.
         """
         from ..hub.distributed import joined
         from .hub_training import follow_hub
@@ -92,8 +95,9 @@ class Hubs:
                 while (job := world.broadcast(None)) is not None:
                     follow_hub(self._context, job, world)
                 return ModelResult(None, None, False, FOLLOWED, 0.0, {})
-            hub_config = self._config(preset, config, steps, from_scratch)
-            result = self._train(hub_config, domains, held_out, world, force=force, dry_run=dry_run)
+            start = ready_model(self._context, parent, ModelKind.HUB) if parent else None
+            hub_config = self._config(preset, config, steps, from_scratch, start)
+            result = self._train(hub_config, domains, held_out, world, start, force=force, dry_run=dry_run)
             world.broadcast(None)  # nothing is left to train along with
         if result.ref and not dry_run and (promote or not self.live()):
             releases.promote(self._context, result.ref, reason="newly trained" if promote else "first hub")
@@ -105,8 +109,9 @@ class Hubs:
         config: Mapping[str, Any] | None = None,
         steps: int | None = None,
         from_scratch: bool = False,
+        parent: ModelRecord | None = None,
     ) -> HubConfig:
-        """Given settings over those of a preset, or of a training from scratch."""
+        """Given settings over those of a preset, of a training from scratch, or of a parent."""
         from ..hub.config import FROM_SCRATCH, HubConfig, Preset
         from ..spokes.regimes import deep_merge
 
@@ -116,11 +121,15 @@ class Hubs:
             raise UsageError(
                 f"A hub from scratch has encoders of its own, not those of {preset!r}; name one of the two."
             )
-        base = FROM_SCRATCH if from_scratch else Preset(preset).settings
+        if parent and (from_scratch or preset != Preset.BALANCED):
+            raise UsageError(
+                "A hub from a parent has the parent's encoders; leave --preset, --from-scratch or --from out."
+            )
+        base: Mapping[str, Any] = FROM_SCRATCH if from_scratch else {} if parent else Preset(preset).settings
         settings = deep_merge({"seed": self._context.settings.seed, **base}, config or {})
         if steps is not None:
             settings["contrastive"] = {**settings.get("contrastive", {}), "steps": steps}
-        return parse_config(HubConfig, settings, "hub")
+        return _config_from(parent, settings) if parent else parse_config(HubConfig, settings, "hub")
 
     def _train(
         self,
@@ -128,6 +137,7 @@ class Hubs:
         domains: Sequence[str] | None,
         held_out: str | None,
         world: World | None = None,
+        start: ModelRecord | None = None,
         **options: bool,
     ) -> ModelResult:
         """As `train`, in the first process of a world."""
@@ -147,11 +157,17 @@ class Hubs:
             }
             for dataset in datasets
         ]
-        inputs = {"domains": made_of, "held_out": held_out}
+        inputs: dict[str, Any] = {"domains": made_of, "held_out": held_out}
+        if start:
+            inputs["parent"] = start.artifact
         recipe = Recipe(ModelKind.HUB, None, config.model_dump(mode="json"), inputs, config.seed)
         checkpoints = context.cache_dir / "training" / fingerprint(["hub", recipe.fingerprint])
+        begun = start.ref if start else None
         result = train_once(
-            context, recipe, lambda: train_hub(context, config, datasets, held_out, checkpoints, world), **options
+            context,
+            recipe,
+            lambda: train_hub(context, config, datasets, held_out, checkpoints, begun, world),
+            **options,
         )
         if not options["dry_run"]:
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -195,3 +211,15 @@ class Hubs:
             return self._context.registry.resolve(LIVE_HUB).ref
         except NotFoundError:
             return None
+
+
+def _config_from(parent: ModelRecord, settings: Mapping[str, Any]) -> HubConfig:
+    """The parent's config with some settings laid over it, none of which may change what its weights mean."""
+    from ..hub.config import HubConfig
+    from ..hub.warm_start import require_same_shapes
+    from ..spokes.regimes import deep_merge
+
+    before = HubConfig.from_stored(parent.config)
+    config = parse_config(HubConfig, deep_merge(before.model_dump(mode="json"), settings), "hub")
+    require_same_shapes(config, before, parent.ref)
+    return config

@@ -1,4 +1,4 @@
-"""Losses over pairs that belong together, each a pure function with its formula.
+"""Losses over pairs that belong together, and the pull on what has a place already; each a pure function.
 
 Shapes: B pairs; C >= B candidates, of which the first B are the partners, so that the diagonal holds the positives, and
 the rest are further negatives. `similarity` (B, C) is divided by the temperature already; `false` (B, C) is true where
@@ -43,6 +43,15 @@ def bounded_pair_loss(similarity: Tensor, false: Tensor) -> Tensor:
 def bounded_loss(logits: Tensor) -> Tensor:
     """Minus the mean softmax probability of the first of C candidates (E, C): between -1 and 0."""
     return -logits.softmax(dim=1)[:, 0].mean()
+
+
+def anchor_loss(vectors: Tensor, anchors: Tensor, unit: Tensor) -> Tensor:
+    """Mean squared distance of (K, D) vectors to where an earlier version had them: `mean_kd (v_kd - a_kd)^2 / unit^2`.
+
+    `unit` is the root mean square column of all anchors, so that a weight means the same in every dimension and scale:
+    where all items have moved as far, the loss is the square of `drift.embedding_drift`'s distance.
+    """
+    return ((vectors - anchors) / unit).square().mean()
 
 
 def without_false(similarity: Tensor, false: Tensor) -> Tensor:

@@ -82,7 +82,9 @@ def test_hub_train_and_listings_of_nothing(garden: Any, stand_in: Any) -> None:
     noun = stand_in("hub", TRAINED)
     shown = garden("hub", "train", "--domains", "garden,pots", "--held-out", "toys", "--steps", "5", "--set", "seed=3")
     options = {"domains": ["garden", "pots"], "held_out": "toys", "config": {"seed": 3}, "steps": 5}
-    options |= {"preset": "balanced"} | dict.fromkeys(("from_scratch", "promote", "force", "dry_run"), False)
+    options |= {"preset": "balanced", "parent": None} | dict.fromkeys(
+        ("from_scratch", "promote", "force", "dry_run"), False
+    )
     assert noun.calls == [("train", (), options)]
     assert shown.lines == [
         ["hub:2 is ready after 2.5 s."],

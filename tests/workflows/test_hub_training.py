@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hubspoke.errors import IncompatibleError, UsageError
 from hubspoke.hub.config import HubConfig
 from hubspoke.hub.model import Hub
+from hubspoke.hub.parts import hub_parts
+from hubspoke.spokes.regimes import deep_merge
+from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.hub_stages.base import kept_share
+from hubspoke.workflows.hub_stages.fusion import FusionStage
+from hubspoke.workflows.hub_training import HubJob, category_of, starting_hub
+from hubspoke.workflows.hub_warm_start import load_hub_parent
 from hubspoke.workflows.loading import load_hub
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.workspace import Workspace
@@ -147,3 +154,46 @@ def test_how_sessions_are_read_is_learned_and_kept_where_it_helps_categories_not
     # Learned of nothing and of nobody, it is what it was: the fixed recency.
     alone, plain = train(shops, domains=["chair"], config=config)
     assert plain.reading is None and (list(alone.table), alone.summary["kept_reading"]) == ([], 0.0)
+
+
+def test_a_hub_goes_on_from_its_parent_and_is_judged_against_it(shops: Workspace, refused: Any) -> None:
+    reading = {"sessions": 48, "epochs": 6, "nearest": 4, "uniform": 8, "batch_size": 16}
+    parent, old = train(shops, domains=["chair", "lamp", "vase"], config={**CONFIG, "reading": reading})
+    assert parent.summary["kept_share"] > 0 and "drift" not in parent.summary
+    # Without a step it is its parent, whatever may be trained otherwise.
+    asleep = {"contrastive": {"steps": 0}, "reading": {"sessions": 0}, "seed": 4}
+    same, hub = train(shops, config=asleep, parent="hub:1")
+    assert hub.fingerprint == old.fingerprint and hub.reading == old.reading and not same.table
+    assert hub_parts(hub) == hub_parts(old)
+    nowhere = {"items": 32, "distance": 0.0, "neighbours@10": 1.0}
+    assert same.summary["drift"] == dict.fromkeys(("chair", "lamp", "vase"), nowhere)
+    assert same.summary["warm_start"] == {"parent": "hub:1"}
+    (edge,) = (own for own in shops.lineage.upstream("hub:2").edges if own.relation == "warm_started_from")
+    assert (edge.child, edge.parent) == ("hub:2", "hub:1")
+    # Trained on, it is judged against where it began, and the same again is found.
+    child, _ = train(shops, config={"contrastive": {"steps": 9}}, parent="hub:1")
+    began = [own for own in child.table if own["stage"] == "fusion" and own["share"] == 0.0]
+    ended = [own for own in parent.table if own["stage"] == "fusion" and own["share"] == parent.summary["kept_share"]]
+    assert len(began) == len(ended) == 3 and child.summary["drift"].keys() == {"chair", "lamp", "vase"}
+    assert train(shops, config={"contrastive": {"steps": 9}}, parent="hub:1")[0].cached
+    assert not shops.hub.train(config={"contrastive": {"steps": 9}}, parent="hub:2", dry_run=True).cached
+    told = r"hub:1 cannot be trained on .*fusion.hidden 32 there and 16 here"
+    refused(IncompatibleError, told, shops.hub.train, config={"fusion": {"hidden": 16}}, parent="hub:1")
+    for other in ({"from_scratch": True}, {"preset": "best"}):
+        refused(UsageError, "leave --.* or --from out", shops.hub.train, parent="hub:1", **other)
+    told = r"text.name tiny there and tiny:3 here"
+    refused(IncompatibleError, told, shops.hub.train, config={"text": {"name": "tiny:3"}}, parent="hub:1")
+
+
+def test_anchored_items_stay_nearer_to_where_the_parent_had_them(shops: Workspace) -> None:
+    train(shops)
+    parent, moved = load_hub_parent(shops, "hub:1"), []
+    for anchor in (0.0, 100.0):
+        ours = {"contrastive": {"steps": 40, "anchor": anchor}, "seed": 5}
+        config = HubConfig.model_validate(deep_merge(parent.hub.config.model_dump(), ours))
+        hub = starting_hub(shops, HubJob(config, [], Path(), None, "hub:1"), parent)
+        begun = [category_of(shops, hub, load_dataset(shops, name), parent=parent) for name in ("chair", "lamp")]
+        hub.fusion, _ = FusionStage(shops, hub).train(begun, "training")
+        drift = parent.told(hub, begun, begun)["drift"]
+        moved.append([drift[name]["distance"] for name in ("chair", "lamp")])
+    assert 0 < max(moved[1]) < 0.5 * min(moved[0])

@@ -22,7 +22,8 @@ class ReadingStage(Stage[Reading]):
 
     def __init__(self, context: Context, hub: Hub, categories: Sequence[Category]) -> None:
         self._context, self._hub, self._config = context, hub, hub.config
-        self.shares, self._start = hub.config.reading.interpolations, starting_reading(hub.config)
+        self.shares = hub.config.reading.interpolations
+        self._start = hub.reading or starting_reading(hub.config)
         self._spaces: dict[str, tuple[ContentSpace, FloatArray]] = {}
         self._examples: dict[str, ReadingExamples] = {}
         if not hub.config.reading.sessions:
