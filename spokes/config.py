@@ -1,4 +1,4 @@
-"""Everything that decides what a spoke is, apart from its data and its hub: 42 keys, saved as JSON beside the weights.
+"""Everything that decides what a spoke is, apart from its data and its hub: 45 keys, saved as JSON beside the weights.
 
 What is not here is a constant beside the code that it belongs to: no measurement has shown another value to be better.
 """
@@ -112,6 +112,14 @@ class TrainingConfig(Config):
         return self
 
 
+class StabilityConfig(Config):
+    """What holds a training that goes on from a parent of its domain near to it; without one there is nothing to do."""
+
+    anchor: float = Field(default=30.0, ge=0.0)  # weight of the pull on the vectors of the parent's items
+    consolidation: float = Field(default=10.0, ge=0.0)  # weight of elastic weight consolidation
+    keep_calibration: bool = True  # content is calibrated as the parent's, until the catalog has twice the items
+
+
 class SpokeConfig(Config):
     """What a spoke is made of and how it is trained."""
 
@@ -129,6 +137,7 @@ class SpokeConfig(Config):
     attributes: AttributeConfig | None = None  # None reads no brand, category, price and attributes
     statistics: StatisticsConfig | None = None  # None reads no behaviour statistics
     training: TrainingConfig = TrainingConfig()
+    stability: StabilityConfig = StabilityConfig()
     seed: int = 0  # of initialisation, batch order, dropout and negatives
 
     _ordered = field_validator("content")(_in_one_order)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray
 from ..catalog.sessions import why_none
 from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, UsageError
@@ -42,14 +42,15 @@ from ..spokes.spoke import UNKNOWN_ID_ROW, Behaviour, Spoke, floor_settings, fus
 from ..spokes.training.loop import TrainingRun, Validate, train_behaviour
 from ..spokes.training.memory import refuse_beyond_device
 from ..spokes.training.splits import Split, SplitSettings, held_out_fingerprint, split
-from ..spokes.training.warm_start import LoadedParent, measured_drift, take_over
+from ..spokes.training.stability import held
+from ..spokes.training.warm_start import LoadedParent, Taken, measured_drift, take_over
 from ..spokes.transfer import FROM_SIBLING, Policy
 from .context import Context
 from .datasets import Dataset, event_ranges, load_dataset, session_settings, time_kind
 from .hubs import Hubs
-from .loading import encode_items, load_hub, over_catalog, ready_model, spoke_ref
+from .loading import encode_items, load_hub, ready_model, spoke_ref
 from .models import FOLLOWED, ModelResult, Recipe, Trained, model_part, parse_config, prepare, train_once
-from .warm_start import WarmStart, warm_start
+from .warm_start import WarmStart, calibrated_items, kept_calibration, load_parent, warm_start
 
 # What a training from a parent may be on.
 ON = ("all", "new")
@@ -272,24 +273,28 @@ class SpokeTraining:
         self._encoded = encode_items(context, self.hub, plan.dataset, plan.config.content, plan.config.heads)
         self._fusion = fusion_of(self.hub, plan.config)
         fused = self._fusion.fuse(self._encoded)
-        self._space = fit_content_space(fused, self.hub.config)
+        self._space, self._calibrated_items = fit_content_space(fused, self.hub.config), len(self.item_ids)
+        self._parent: LoadedParent | None = None
+        if plan.start:
+            self._go_on_from(plan.start)
         content = CatalogContent(self._space.embed(fused), self._space)  # (N, R)
         self._selection = Selection(content, floor_settings(self.hub, plan.config.hub_scorer), plan.split.as_tested)
-        self._parent: LoadedParent | None = None
-        if start := plan.start:  # on its own hub
-            spoke, encoded = over_catalog(context, start.record, plan.dataset)
-            if spoke.behaviour is None:
-                raise UsageError(
-                    f"{start.record.ref} has no behaviour that could be trained on; train without a parent."
-                )
-            catalog = (self.item_ids, encoded, plan.dataset.items)
-            inputs, vectors = spoke.behaviour.inputs(*catalog), spoke.embed_items(*catalog)
-            self._parent = LoadedParent(spoke, spoke.behaviour, inputs, vectors, start.common)
-        self.taken: tuple[str, ...] = ()  # from the parent, in words
-        self._ids_taken = 0
+        self._taken = Taken()
         self.seconds_before = 0.0  # of earlier processes that were killed, up to where this one went on
         self.threads = 0  # of arithmetic, in the process that this is
         self._scores: dict[str, float] = {}
+
+    def _go_on_from(self, start: WarmStart) -> None:
+        """Load the parent, and keep its calibration where that serves."""
+        self._parent = load_parent(self._context, start, self._dataset)
+        kept = kept_calibration(start, self._parent, self._config, self._space, len(self.item_ids))
+        if kept is not None:
+            self._space, self._calibrated_items = kept, calibrated_items(start)
+
+    @property
+    def taken(self) -> tuple[str, ...]:
+        """What was taken from the parent, in words."""
+        return self._taken.parts
 
     def fit(self) -> tuple[Behaviour, Mixture | None, TrainingRun]:
         """Train with early stopping on validation, choose the mixture there, and refit where that is asked for.
@@ -333,7 +338,7 @@ class SpokeTraining:
         """What the record of a version says of its parent, and of how far it has gone from there."""
         start, parent = self._plan.start, self._parent
         assert start is not None and parent is not None and spoke.behaviour is not None
-        fresh = len(spoke.behaviour.known_items) - self._ids_taken
+        fresh = len(spoke.behaviour.known_items) - self._taken.ids
         about = {
             "parent": start.record.ref,
             "on": self._plan.job.on,
@@ -341,14 +346,17 @@ class SpokeTraining:
             "new_events": start.new_events,
             "validation_left_out": start.left_out,
             "took": list(self.taken),
-            "ids_taken": self._ids_taken,
+            "ids_taken": self._taken.ids,
             "ids_fresh": fresh,
+            "calibrated_items": self._calibrated_items,
         }
-        ours = self.vectors(spoke)
-        common = np.array([item in start.items for item in self.item_ids], np.bool_)
-        drift = measured_drift(spoke, ours, parent, common, start.split.validation)
+        drift = measured_drift(spoke, self.vectors(spoke), parent, self._known_to(start), start.split.validation)
         scores = {name: round(score, 5) for name, score in self._scores.items()}
         return {"warm_start": about, "drift": {**drift, "validation_ndcg@10": scores}}
+
+    def _known_to(self, start: WarmStart) -> BoolArray:
+        """(N,) items that the parent was trained on."""
+        return np.array([item in start.items for item in self.item_ids], np.bool_)
 
     def _untrained(self, seen: SequenceSource) -> tuple[Behaviour, ItemInputs]:
         """A behavioural part that is yet to be trained on what it may see, and its inputs of the catalog."""
@@ -365,8 +373,7 @@ class SpokeTraining:
         behaviour = Behaviour(config, model, known, features)
         inputs = behaviour.inputs(self.item_ids, self._encoded, self._dataset.items)
         if parent:
-            taken = take_over(behaviour, inputs, parent.behaviour, parent.inputs, parent.common)
-            self.taken, self._ids_taken = taken
+            self._taken = take_over(behaviour, inputs, parent.behaviour, parent.inputs, parent.common)
         return behaviour, inputs
 
     def _features(self, seen: SequenceSource) -> ItemFeatures:
@@ -418,12 +425,15 @@ class SpokeTraining:
         validate: Validate | None = None,
         epochs: int | None = None,
     ) -> TrainingRun:
-        stage = {"choice": "training the spoke", "refit": "refitting the spoke"}[step]
+        stage, hold = {"choice": "training the spoke", "refit": "refitting the spoke"}[step], None
+        if (start := self._plan.start) and self._parent:
+            hold = held(model, inputs, self._parent, self._taken, self._known_to(start), start.seen, self._config)
         run = train_behaviour(
             model,
             inputs,
             events,
             self._config,
+            hold=hold,
             validate=validate,
             epochs=epochs,
             progress=self._context.progress.stage(stage),

@@ -17,13 +17,18 @@ from ..arrays import BoolArray
 from ..catalog.sequences import Sequences
 from ..catalog.streams import SequenceSource
 from ..errors import InvalidDataError, NotFoundError, UsageError
+from ..hub.content import ContentSpace
 from ..registry.kinds import Relation
 from ..registry.records import EdgeRecord, ModelRecord
 from ..spokes.config import SpokeConfig
 from ..spokes.training.splits import Split, SplitSettings, split, split_masks
-from ..spokes.training.warm_start import Common, require_same_shapes
+from ..spokes.training.warm_start import Common, LoadedParent, require_same_shapes
 from .context import Context
 from .datasets import Dataset, load_dataset, read_table
+from .loading import over_catalog
+
+# A calibration serves a catalog of up to so many times the items that it was fitted on.
+OUTGROWN = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class WarmStart:
     record: ModelRecord
     split: Split  # users whose validation event the version has been trained on are not chosen on
     events: tuple[SequenceSource, SequenceSource]  # what is trained on, before and after a refit
+    seen: Sequences  # of the dataset, what the version or one that it goes back on was trained on
     common: Common
     items: frozenset[str]  # of the catalog that it was trained on; another domain's ids mean other products, so none
     new_events: int  # of those before a refit, events that it has not been trained on
@@ -95,7 +101,39 @@ def warm_start(
             raise NotFoundError(f"{record.ref} records no items that it was trained on; train it again with --force.")
         items = frozenset(read_table(context, context.registry.snapshots.get(catalog))["item_id"])
     newest = record.summary.get("training_end") if common.same_domain else None
-    return WarmStart(record, parts, events, common, items, int((train & ~trained).sum()), len(users), newest)
+    seen_events = sequences.keep_events(trained)
+    new = int((train & ~trained).sum())
+    return WarmStart(record, parts, events, seen_events, common, items, new, len(users), newest)
+
+
+def load_parent(context: Context, start: WarmStart, dataset: Dataset) -> LoadedParent:
+    """The earlier version on its own hub, over the training's catalog."""
+    spoke, encoded = over_catalog(context, start.record, dataset)
+    if spoke.behaviour is None:
+        raise UsageError(f"{start.record.ref} has no behaviour that could be trained on; train without a parent.")
+    catalog = (dataset.items["item_id"].to_list(), encoded, dataset.items)
+    vectors = spoke.embed_items(*catalog)
+    return LoadedParent(spoke, spoke.behaviour, spoke.behaviour.inputs(*catalog), vectors, start.common)
+
+
+def calibrated_items(start: WarmStart) -> int:
+    """Items of the catalog that the version's calibration was fitted on."""
+    about = start.record.summary.get("warm_start", {})
+    return int(about.get("calibrated_items") or len(start.items))
+
+
+def kept_calibration(
+    start: WarmStart, parent: LoadedParent, config: SpokeConfig, own: ContentSpace, items: int
+) -> ContentSpace | None:
+    """The parent's calibration, where it serves a catalog of so many items that would be calibrated as `own`.
+
+    So content stays where it was. Of another hub or domain it means nothing, and a catalog that has outgrown it, or
+    has come to pictures, is calibrated anew.
+    """
+    common, kept = start.common, parent.spoke.space
+    fits = config.stability.keep_calibration and common.same_domain and [*kept.columns] == [*own.columns]
+    fits &= common.same_hub and parent.behaviour.config.hub_fusion == config.hub_fusion
+    return kept if fits and items <= OUTGROWN * calibrated_items(start) else None
 
 
 def new_sequences(sequences: Sequences, visible: BoolArray, seen: BoolArray, reach: int) -> Sequences:

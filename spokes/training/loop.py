@@ -28,6 +28,7 @@ from .batches import Batch, BucketedBatches, share, training_batches
 from .memory import refuse_beyond_device
 from .objective import Objective
 from .optimiser import adamw, rate_factor
+from .stability import Hold
 
 Validate = Callable[[BehaviourModel], float]
 # Losses of so many batches wait on the device before they are asked for.
@@ -51,6 +52,7 @@ def train_behaviour(
     sequences: SequenceSource,  # one per session or user; of a stream two shards are held at a time
     config: SpokeConfig,
     *,
+    hold: Hold | None = None,  # on the weights that the model starts from
     validate: Validate | None = None,  # higher is better
     epochs: int | None = None,  # in the place of `max_epochs`: a refit takes the count that was chosen before
     progress: StepProgress | None = None,  # told the epochs done and the upper bound after each epoch
@@ -67,7 +69,7 @@ def train_behaviour(
     world = join_world(device)
     world.share_weights(model)
     batches = training_batches(sequences, config)
-    training = _Training(model, items, sequences, config, world, horizon=max(settings.max_epochs, total))
+    training = _Training(model, items, sequences, config, world, hold, horizon=max(settings.max_epochs, total))
     made_for = _made_for(model, sequences, config, total) if checkpoints else ""
     if checkpoints:
         training.resume(newest_checkpoint(checkpoints.folder, made_for), checkpoints)
@@ -109,9 +111,10 @@ class _Training:
         sequences: SequenceSource,
         config: SpokeConfig,
         world: World,
+        hold: Hold | None,
         horizon: int,
     ) -> None:
-        self._model, self._world, self._horizon = model, world, horizon
+        self._model, self._world, self._hold, self._horizon = model, world, hold, horizon
         self._rate = config.training.learning_rate
         self._device = model.ids.weight.device
         self._objective = Objective(model, items, sequences.item_counts(), config, world)
@@ -132,6 +135,8 @@ class _Training:
         """Mean loss per batch."""
         started = time.perf_counter()
         self._objective.start(self.done)
+        if self._hold:
+            self._hold.start(self.done)
         self._model.train()
         found, waiting, windows = array("d"), [], 0
         for batch in batches.epoch(self.done):
@@ -153,6 +158,8 @@ class _Training:
     def _step(self, batch: Batch) -> Tensor:
         with autocast_for(self._device):
             loss = self._objective.loss(batch)
+        if self._hold:
+            loss = loss + self._hold.loss()
         for parameter in self._named.values():
             parameter.grad = None
         shared = self._world.size > 1

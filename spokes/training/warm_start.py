@@ -24,7 +24,9 @@ from .validation import Validation
 
 # Settings that change how weights are trained and not what they mean; a child's may differ from its parent's.
 FREE: dict[str, Any] = {
-    **dict.fromkeys(("hub_scorer", "hub_fusion", "id_dropout", "min_item_count", "training", "seed"), True),
+    **dict.fromkeys(
+        ("hub_scorer", "hub_fusion", "id_dropout", "min_item_count", "training", "stability", "seed"), True
+    ),
     "transformer": {"dropout"},
     "attributes": {"dropout"},
     "statistics": {"dropout", "folds"},
@@ -45,6 +47,15 @@ class Common:
     # What is taken of another domain's version; of one of the same domain all that fits is.
     behaviour: bool = True
     attributes: bool = False
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a training took over from its parent."""
+
+    parts: tuple[str, ...] = ()  # in words
+    ids: int = 0  # items that brought their residual along
+    weights: frozenset[str] = frozenset()  # that mean what the parent's mean, the residuals of items apart
 
 
 @dataclass(frozen=True)
@@ -84,15 +95,11 @@ def require_same_shapes(child: SpokeConfig, parent: SpokeConfig, name: str, comm
 
 
 @torch.no_grad()
-def take_over(
-    child: Behaviour, ours: ItemInputs, parent: Behaviour, theirs: ItemInputs, common: Common
-) -> tuple[tuple[str, ...], int]:
-    """Give a new behavioural part what fits of a trained one, in place; both have inputs of the same N items.
-
-    Returns what was taken, in words, and how many items brought their residual along.
-    """
+def take_over(child: Behaviour, ours: ItemInputs, parent: Behaviour, theirs: ItemInputs, common: Common) -> Taken:
+    """Give a new behavioural part what fits of a trained one, in place; both have inputs of the same N items."""
     own, given = child.model.state_dict(), parent.model.state_dict()
     adapters, encoders = _of_one_meaning(child, parent, common)
+    weights = set()
     for name, weight in own.items():
         if "lora_" in name:
             fits = ("encoder adapter" if name.startswith(ADAPTED_ENCODERS) else "adapter") in adapters
@@ -110,23 +117,27 @@ def take_over(
                 "with the parent's settings, or without a parent."
             )
         weight.copy_(source)
+        weights.add(name)
     fusion = ["item fusion"] if child.model.item_fusion is not None else []
     network = ["transformer", *fusion] if common.behaviour else []
     parts = [*network, *adapters, *(f"{name} encoder" for name in encoders)]
     if not common.behaviour:
-        return tuple(parts), 0
+        return Taken(tuple(parts), 0, frozenset(weights))
     if child.model.content is not None and parent.model.content is not None:
         parts.append(_take_projection(child.model, ours, parent.model, theirs))
+        weights |= {name for name in own if name.startswith("content.linear.")}
     if not child.config.ids:
-        return tuple(parts), 0
+        return Taken(tuple(parts), 0, frozenset(weights))
     own["ids.weight"][UNKNOWN_ID_ROW] = given["ids.weight"][UNKNOWN_ID_ROW]
+    if common.same_domain:  # an item that had none begins where the parent had it, too
+        own["ids.weight"][:] = given["ids.weight"][UNKNOWN_ID_ROW]
     place = {item: row for row, item in enumerate(parent.known_items, 1)} if common.same_domain else {}
     rows = [(row, place[item]) for row, item in enumerate(child.known_items, 1) if item in place]
     if rows:
         to, of = (torch.tensor(side) for side in zip(*rows, strict=True))
         own["ids.weight"][to] = given["ids.weight"][of].to(own["ids.weight"])
         parts.append("item ids")
-    return tuple(parts), len(rows)
+    return Taken(tuple(parts), len(rows), frozenset(weights))
 
 
 def _of_one_meaning(child: Behaviour, parent: Behaviour, common: Common) -> tuple[list[str], list[str]]:

@@ -61,6 +61,8 @@ def test_without_a_step_it_is_its_parent(garden: Workspace, tiny_spoke: Any) -> 
     assert about["took"] == ["transformer", "adapter", "content projection", "item ids"]
     assert (about["parent"], about["ids_taken"], about["ids_fresh"]) == ("garden:1", 30, 0)
     assert drift["cosine"]["mean"] == pytest.approx(1, abs=1e-5) and drift["overlap@10"] == 1
+    nowhere = {"distance": 0.0, "neighbours@10": 1.0}
+    assert {key: drift[key] for key in nowhere} == nowhere == drift["content"]
     assert (drift["items"], drift["users"]) == (40, 40)
     scores = drift["validation_ndcg@10"]
     assert scores["before"] == scores["start"] == scores["after"] == child.summary["validation_ndcg@10"]
@@ -213,9 +215,23 @@ def test_newer_data_keep_items_where_they_stood(garden: Workspace, tiny_spoke: A
     title = "Something else " + pl.col("title").str.reverse()
     new = items.head(20).with_columns(item_id="new-" + pl.col("item_id"), title=title)
     garden.data.ingest("garden", items=pl.concat([items, new]).drop("image", "image_sha256"))
-    child = trained(garden, NO_EPOCHS, parent="garden:1", events="snapshot:garden/events/1")
+    anew = {**NO_EPOCHS, "stability": {"keep_calibration": False}}
+    child = trained(garden, anew, parent="garden:1", events="snapshot:garden/events/1")
     assert "content projection (fitted to another content space)" in child.summary["warm_start"]["took"]
-    assert child.summary["drift"]["items"] == 40 and child.summary["drift"]["cosine"]["q05"] > 0.9
+    about, drift = child.summary["warm_start"], child.summary["drift"]
+    assert (drift["items"], about["calibrated_items"]) == (40, 60)
+    assert drift["cosine"]["q05"] > 0.9 and drift["distance"] > 0 and drift["content"]["distance"] > 0.1
+    # With the parent's calibration nothing moves at all, as long as the catalog has not outgrown it.
+    kept = trained(garden, NO_EPOCHS, parent="garden:1", events="snapshot:garden/events/1")
+    about, drift = kept.summary["warm_start"], kept.summary["drift"]
+    assert about["calibrated_items"] == 40 and "content projection" in about["took"]
+    assert drift["distance"] == pytest.approx(0, abs=1e-4) and drift["content"]["distance"] == 0
+    many = [new.with_columns(item_id=f"{n}-" + pl.col("item_id")) for n in range(2)]
+    more = pl.concat([items, new, *many]).drop("image", "image_sha256")  # 100 of 40
+    garden.data.ingest("garden", items=more)
+    grown = trained(garden, NO_EPOCHS, parent=kept.ref, events="snapshot:garden/events/1")
+    assert grown.summary["warm_start"]["calibrated_items"] == 100
+    assert grown.summary["drift"]["content"]["distance"] > 0.1
 
 
 def test_from_another_domain_the_network_is_taken_and_no_ids(garden: Workspace, tiny_spoke: Any, market: Any) -> None:
@@ -228,7 +244,8 @@ def test_from_another_domain_the_network_is_taken_and_no_ids(garden: Workspace, 
     for name in ("transformer.blocks.0.attention.query_key_value.weight", "transformer.positions"):
         np.testing.assert_array_equal(ours[name], theirs[name])
     assert not ours["features.attributes.output.weight"].any()
-    assert child.summary["drift"]["items"] == 0 and child.summary["drift"]["cosine"] == {}
+    drift = child.summary["drift"]
+    assert (drift["items"], drift["cosine"], drift["content"]) == (0, {}, {}) and "distance" not in drift
 
 
 def test_encoders_of_item_features_go_on_reading(garden: Workspace, tiny_spoke: Any) -> None:
