@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray, IntArray
+from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import CorruptArtifactError, IncompatibleError
 
 FLAT = "Flat"
@@ -105,6 +105,11 @@ class ItemIndex:
         """(N, D) the item vectors, exactly as they were added; read-only."""
         return self.index.vectors
 
+    def scores(self, query: FloatArray, rows: IntArray) -> DoubleArray:
+        """(n,) inner products of a (D,) query with the vectors of some rows."""
+        # Row by row in double precision: a library's own sums depend on what else is in the batch.
+        return np.asarray(np.einsum("nd,d->n", self.vectors()[rows], query, dtype=np.float64))
+
     def search(self, queries: FloatArray, k: int, allowed: BoolArray | None = None) -> list[list[tuple[int, float]]]:
         """For each of (B, D) queries the k best (row, score), best first; of `allowed` (N,) only the true rows.
 
@@ -121,8 +126,7 @@ class ItemIndex:
         """The k best of the rows that were found for a query; more are looked for while ties may lie beyond them."""
         while True:
             asked, rows = len(rows), rows[rows >= 0]
-            # Row by row in double precision: a library's own sums depend on what else is in the batch.
-            scores = np.einsum("nd,d->n", self.vectors()[rows], query, dtype=np.float64)
+            scores = self.scores(query, rows)
             order = np.lexsort((rows, -scores))
             complete = len(rows) < asked or asked == len(self)
             if complete or scores[order[k - 1]] - scores[order[-1]] > _TIE * max(1.0, abs(scores[order[0]])):

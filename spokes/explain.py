@@ -1,4 +1,4 @@
-"""Why a spoke scores an item as it does: the one inner product taken apart, exactly, by part, event and modality."""
+"""Why a spoke scores an item as it does: the score taken apart, exactly, by part, event and modality."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..hub.fusion import EncodedItems
 from .config import MODALITIES
 from .mixture import MixtureWeights
 from .model import ItemInputs
+from .repeats import REPEAT_EVENTS
 from .spoke import Spoke
 from .training.batches import serving_batch, with_context
 from .transformer import EventContext
@@ -23,7 +24,10 @@ from .transformer import EventContext
 
 @dataclass(frozen=True)
 class ScoreParts:
-    """The scores of K items after a session of T events, taken apart: `behaviour`, `cold`, `trend`, `text`, `image`."""
+    """The scores of K items after a session of T events, taken apart: `behaviour`, `cold`, `trend`, `text`, `image`.
+
+    `repeat`, for having been taken before, is a part where the mixture has a weight for it.
+    """
 
     # Sums of hundreds of float32 products lose their last digits: what is said to add up is added in double precision.
     query: FloatArray  # (D,) the session vector
@@ -35,7 +39,7 @@ class ScoreParts:
 
     @property
     def scores(self) -> DoubleArray:
-        """(K,) the inner products."""
+        """(K,) what the list is ranked by."""
         total: DoubleArray = np.sum([*self.parts.values()], axis=0)
         return total
 
@@ -65,14 +69,49 @@ def explain_scores(
     # By itself, as it is served: in a batch its last digits may differ.
     query = spoke.embed_sessions(item_vectors, [history], exclude_seen=exclude_seen)[0]
     mean = item_vectors.mean(axis=0, dtype=np.float64)
+    average = {name: float(query[own].astype(np.float64) @ mean[own]) for name, own in columns.items()}
+    parts, events = _products(columns, item_vectors[rows], query), _products(columns, item_vectors[rows], lost)
+    average_events = lost @ mean
+    if repeat := _repeats(spoke, len(item_vectors), history, rows, exclude_seen):
+        parts["repeat"], average["repeat"], events["repeat"] = repeat.items, repeat.average, repeat.events
+        average_events = average_events + repeat.average_events
     return ScoreParts(
         query=query,
-        parts=_products(columns, item_vectors[rows], query),
-        average={name: float(query[own].astype(np.float64) @ mean[own]) for name, own in columns.items()},
-        events=_products(columns, item_vectors[rows], lost),
-        average_events=lost @ mean,
+        parts=parts,
+        average=average,
+        events=events,
+        average_events=average_events,
         content_events=_content_terms(spoke, weights, item_vectors, np.asarray(history), rows),
     )
+
+
+@dataclass(frozen=True)
+class _Repeats:
+    """What having been taken before gives: K items, the average item, and both without each of T events."""
+
+    items: DoubleArray  # (K,)
+    average: float
+    events: DoubleArray  # (K, T) what is lost without each
+    average_events: DoubleArray  # (T,)
+
+
+def _repeats(
+    spoke: Spoke, n_items: int, history: IntArray | History, rows: IntArray, exclude_seen: bool
+) -> _Repeats | None:
+    """None where it has no weight. An event that lies too far back to count takes nothing away."""
+    if not spoke.mixture.weights(exclude_seen).repeat:
+        return None
+    tail = history[-REPEAT_EVENTS - 1 :]  # one more than counts: it moves in where a later one is taken out
+    shorter = [tail[np.delete(np.arange(len(tail)), place)] for place in range(len(tail))]
+    found, means = np.zeros((1 + len(tail), len(rows))), np.zeros(1 + len(tail))
+    for nth, known in enumerate([tail, *shorter]):
+        lifted, values = spoke.mixture.lifted(known, exclude_seen)
+        given = dict(zip(lifted.tolist(), values.tolist(), strict=True))
+        found[nth] = [given.get(row, 0.0) for row in rows.tolist()]
+        means[nth] = sum(given.values()) / n_items
+    before = len(history) - len(tail)
+    lost = np.pad(found[0][:, None] - found[1:].T, ((0, 0), (before, 0)))
+    return _Repeats(found[0], float(means[0]), lost, np.pad(means[0] - means[1:], (before, 0)))
 
 
 def _columns(spoke: Spoke) -> dict[str, slice]:

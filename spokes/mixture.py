@@ -1,8 +1,9 @@
 """The mixture: how much the content floor weighs beside behaviour, once per serving policy; `selection` chooses it.
 
 A session scores an item by `behaviour <h, b> + cold [item is cold] + trend log(1 + events lately) + content
-((1 - s) <q_text, t> + s <q_image, v>)`.
-All weights stand on the session side, so one index serves both policies (seen items ranked, seen items filtered).
+((1 - s) <q_text, t> + s <q_image, v>) + repeat log(1 + times taken before)`.
+All weights stand on the session side, so one index serves both policies (seen items ranked, seen items filtered); the
+last term is added to the few items that a shopper took before.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from ..arrays import IntArray
+from ..arrays import FloatArray, IntArray
 from ..catalog.sequences import History
 from ..hub.content import ContentSpace
 from ..hub.reading import Reading, SessionReader, fading
 from .config import Config
+from .repeats import taken_before
 
 
 class MixtureWeights(Config):
-    """Weights of the parts of an inner product."""
+    """Weights of the parts of a score."""
 
     behaviour: float = Field(ge=0.0)  # 1, or 0 where the content floor alone was best
     content: float = Field(ge=0.0)  # of the content score
@@ -31,6 +33,7 @@ class MixtureWeights(Config):
     recency_decay: float = Field(gt=0.0, le=1.0)  # weight of an event relative to the one after it, in that score
     recent_events: int = Field(ge=1)  # that it looks back on
     reading: Reading | None = None  # learned by the hub; in the place of the two above
+    repeat: float = Field(default=0.0, ge=0.0)  # of the logarithm of how often the shopper took an item before
     # Last events whose items are not recommended; nothing where all seen items are filtered anyway.
     held_back: int = Field(default=0, ge=0)
 
@@ -58,6 +61,12 @@ class Mixture(Config):
     def spans(self) -> tuple[int, ...]:
         """The days of every trend that has a weight under some policy."""
         return tuple(sorted({own.trend_days for own in (self.seen_ranked, self.seen_filtered) if own.trend}))
+
+    def lifted(self, history: IntArray | History, exclude_seen: bool) -> tuple[IntArray, FloatArray]:
+        """The (M,) rows of a history, oldest first, that score higher for having been taken before, and by how much."""
+        rows, values = taken_before(history)
+        weight = np.float32(self.weights(exclude_seen).repeat)
+        return (rows, weight * values) if weight else (rows[:0], values[:0])
 
     def hidden(self, history: IntArray | History, exclude_seen: bool) -> IntArray:
         """What of a history, oldest first, is not recommended again."""

@@ -16,6 +16,7 @@ from ..arrays import BoolArray, FloatArray
 from ..catalog.sequences import Histories
 from ..hub.content import ContentSpace
 from .mixture import FloorSettings, Mixture, MixtureWeights
+from .repeats import taken_before
 from .training.validation import Validation
 
 CONTENT_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0)
@@ -24,6 +25,8 @@ COLD_BIASES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 GUARD_BIASES = (*COLD_BIASES, 2.5, 3.0, 4.0)
 # Above 1 what everybody takes counts for more than demand in proportion.
 TREND_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
+# Of what a shopper took before, in standard deviations of the scores beside it.
+REPEAT_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 # Share of a mixture's quality that the guard may cost, and cold targets below which it has nothing to go by.
 GUARD_COST = 0.05
 GUARD_TARGETS = 20
@@ -45,12 +48,17 @@ class PartScores:
     behaviour: FloatArray | None = None
     text: FloatArray | None = None
     image: FloatArray | None = None
+    taken: FloatArray | None = None  # as `repeats.taken_before`, zero for what a user did not take
 
     def content(self, image_share: float) -> FloatArray | None:
         """(U, N) content score; a catalog with one modality ignores the share."""
         if self.text is None or self.image is None:
             return self.text if self.image is None else self.image
         return (1 - image_share) * self.text + image_share * self.image
+
+    def lifted(self, scores: FloatArray, repeat: float) -> FloatArray:
+        """(U, N) scores with a weight for what was taken before."""
+        return scores if self.taken is None or not repeat else scores + np.float32(repeat) * self.taken
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,16 @@ class Trial:
     blocks: Callable[[], Iterable[tuple[PartScores, Quality]]]
     text: bool = False  # whether there are text scores
     image: bool = False  # likewise for pictures
+    taken: bool = False  # whether it is known what users took before, and some of it is a target
 
     def __call__(self, mixes: Sequence[Mix]) -> list[FloatArray]:
         """The (U,) per-user quality of each mixture; all of them in one pass over the users."""
         found = [[quality(mix(scores)) for mix in mixes] for scores, quality in self.blocks()]
         return [np.concatenate(own) for own in zip(*found, strict=True)]
+
+    def spread(self, mix: Mix) -> float:
+        """Standard deviation of a user's scores over the catalog, the mean of all users."""
+        return float(np.concatenate([mix(scores).std(axis=1) for scores, _ in self.blocks()]).mean())
 
 
 @dataclass(frozen=True)
@@ -126,10 +139,11 @@ class Selection:
                 alone = {n: self._trial(users, False, n, behaviour=(sessions, items)) for n in HELD_BACK}
                 held_back = choose_held_back(alone)
             settings = self._floor(users, filter_seen, held_back)
-            trial = self._trial(users, filter_seen, held_back, settings, (sessions, items))
+            trial = self._trial(users, filter_seen, held_back, settings, (sessions, items), repeats=not filter_seen)
             guard = None
             if len(rows):
-                guard = self._trial(of_cold, filter_seen, held_back, settings, (sessions[rows], items))
+                asked = sessions[rows], items
+                guard = self._trial(of_cold, filter_seen, held_back, settings, asked, repeats=not filter_seen)
             weights = choose_weights(trial, settings, cold, guard, trends)
             chosen.append(weights.model_copy(update={"held_back": held_back}))
         return Mixture(seen_ranked=chosen[0], seen_filtered=chosen[1])
@@ -146,6 +160,7 @@ class Selection:
         held_back: int,
         settings: FloorSettings | None = None,  # that content is read with; None leaves it out
         behaviour: tuple[FloatArray, FloatArray] | None = None,  # (U, D) sessions and (N, D) items, likewise
+        repeats: bool = False,  # whether what users took before counts
     ) -> Trial:
         def blocks() -> Iterator[tuple[PartScores, Quality]]:
             done = 0
@@ -155,11 +170,14 @@ class Selection:
                 if behaviour is not None:
                     sessions, items = behaviour
                     scores = replace(scores, behaviour=sessions[done : done + size] @ items.T)
+                if repeats:
+                    scores = replace(scores, taken=_taken(block))
                 yield scores, partial(block.ndcg, filter_seen=filter_seen, held_back=held_back)
                 done += size
 
         read = settings is not None
-        return Trial(blocks, text=read and self.content.space.text_rank > 0, image=read and self.content.pictured)
+        text, image = read and self.content.space.text_rank > 0, read and self.content.pictured
+        return Trial(blocks, text, image, taken=repeats and users.returns)
 
 
 def ways_to_read(default: FloorSettings, *others: FloorSettings) -> list[FloorSettings]:
@@ -205,54 +223,84 @@ def choose_weights(
     share, known = settings.image_share, trial.text or trial.image
     # Where nothing speaks for or against a weight, the largest would be taken on no evidence at all.
     weights, biases = CONTENT_WEIGHTS if known else (0.0,), GUARD_BIASES if cold.any() else (0.0,)
-    # First the trend: the best one, beside no content or the content weight that is best without it.
-    beside, trends = trial([_mixed(share, value) for value in weights]), trends or {}
-    contents = sorted({0.0, weights[_best(beside)]})
+
+    def mixed(value: float, lately: FloatArray | None = None, repeat: float = 0.0) -> Mix:
+        return _mixed(share, value, lately, repeat)
+
+    # First what was taken before, then the trend: the best one of each, beside no content or the content weight that is
+    # best without it.
+    beside, repeat = trial([mixed(value) for value in weights]), 0.0
+    if trial.taken:
+        contents = sorted({0.0, weights[_best(beside)]})
+        repeat = _choose_repeat(trial, lambda own: [mixed(value, None, own) for value in contents])
+        beside = trial([mixed(value, None, repeat) for value in weights])
+    contents, trends = sorted({0.0, weights[_best(beside)]}), trends or {}
     tried = [(0.0, 0), *((value, days) for days in trends for value in TREND_WEIGHTS)]
     bonuses = [np.float32(value) * trends[days] if value else None for value, days in tried]
-    nth = _best(trial([_mixed(share, value, bonus) for bonus in bonuses for value in contents])) if trends else 0
+    nth = _best(trial([mixed(value, own, repeat) for own in bonuses for value in contents])) if trends else 0
     (trend, days), lately = tried[nth // len(contents)], bonuses[nth // len(contents)]
-    # Then the content weight: of those near the best, the largest.
+    # Then the content weight: of those near the best, the largest. What was taken before is weighed anew beside it.
     if lately is not None:
-        beside = trial([_mixed(share, value, lately) for value in weights])
+        beside = trial([mixed(value, lately, repeat) for value in weights])
     weight, _ = _largest_within_error(weights, beside)
+    repeat = _choose_repeat(trial, lambda own: [mixed(weight, lately, own)])
 
     def mix(bias: float) -> Mix:
         bonus = np.float32(bias) * cold.astype(np.float32)
-        return _mixed(share, weight, bonus if lately is None else bonus + lately)
+        return mixed(weight, bonus if lately is None else bonus + lately, repeat)
 
     # Then the cold bias by the same rule; content alone only where no mixture is better.
-    mixes = {value: mix(value) for value in biases}
-    found = trial([*mixes.values(), *([_content(share)] if known else [])])
+    biased = {value: mix(value) for value in biases}
+    alone = _choose_repeat(trial, lambda own: [_content(share, own)]) if known else 0.0
+    found = trial([*biased.values(), *([_content(share, alone)] if known else [])])
     free = [(value, own) for value, own in zip(biases, found, strict=False) if value in COLD_BIASES]
     bias, quality = _largest_within_error(*zip(*free, strict=True))
     if known and found[-1].mean() >= quality:
-        return settings.weights(behaviour=0.0, content=1.0)
+        return settings.weights(behaviour=0.0, content=1.0).model_copy(update={"repeat": alone})
     # Then the guard: the bias rises until cold targets are ranked as content alone ranks them, if that is cheap.
     if known and guard is not None:
         whole = {value: float(own.mean()) for value, own in zip(biases, found, strict=False)}
-        bias = _guard(bias, quality, whole, guard, mixes, _content(share))
+        bias = _guard(bias, quality, whole, guard, biased, _content(share))
     chosen = settings.weights(behaviour=1.0, content=weight, cold=bias)
-    return chosen.model_copy(update={"trend": trend, "trend_days": days})
+    return chosen.model_copy(update={"trend": trend, "trend_days": days, "repeat": repeat})
 
 
-def _content(image_share: float) -> Mix:
+def _choose_repeat(trial: Trial, mixed: Callable[[float], Sequence[Mix]]) -> float:
+    """The weight of what was taken before with which the best of the mixtures that `mixed` makes of it ranks best."""
+    if not trial.taken:
+        return 0.0
+    before = mixed(0.0)
+    unit = trial.spread(before[-1])
+    tried = [0.0, *(value * unit for value in REPEAT_WEIGHTS)]
+    return tried[_best(trial([mix for value in tried for mix in mixed(value)])) // len(before)]
+
+
+def _taken(users: Validation) -> FloatArray:
+    """(U, N) what each user took before."""
+    found = np.zeros((len(users.users), users.users.n_items), np.float32)
+    for own, history in zip(found, users.histories, strict=True):
+        rows, values = taken_before(history)
+        own[rows] = values
+    return found
+
+
+def _content(image_share: float, repeat: float = 0.0) -> Mix:
     def mix(scores: PartScores) -> FloatArray:
         content = scores.content(image_share)
         assert content is not None
-        return content
+        return scores.lifted(content, repeat)
 
     return mix
 
 
-def _mixed(image_share: float, weight: float, bonus: FloatArray | None = None) -> Mix:
-    """Behaviour, weighted content, and (N,) bonuses that do not depend on the session."""
+def _mixed(image_share: float, weight: float, bonus: FloatArray | None = None, repeat: float = 0.0) -> Mix:
+    """Behaviour, weighted content, (N,) bonuses that do not depend on the session, and what was taken before."""
 
     def mix(scores: PartScores) -> FloatArray:
         assert scores.behaviour is not None
         content = scores.content(image_share) if weight else None
         mixed = scores.behaviour if content is None else scores.behaviour + np.float32(weight) * content
-        return mixed if bonus is None or not bonus.any() else mixed + bonus
+        return scores.lifted(mixed if bonus is None or not bonus.any() else mixed + bonus, repeat)
 
     return mix
 

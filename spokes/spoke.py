@@ -168,6 +168,7 @@ class Spoke:
             item_vectors,
             lambda histories: self.embed_sessions(item_vectors, histories, exclude_seen=exclude_seen),
             None if exclude_seen else lambda history: self.mixture.hidden(history, exclude_seen),
+            lambda history: self.mixture.lifted(history, exclude_seen),
         )
 
     def save(self, directory: Path) -> None:

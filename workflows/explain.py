@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class PartScore:
     """One part of a score, beside what the same part gives the average item of the catalog."""
 
-    name: str  # `behaviour`, `cold` (the bonus of items with few events), `trend`, `text` or `image`
+    name: str  # `behaviour`, `cold` (the bonus of items with few events), `trend`, `text`, `image` or `repeat`
     score: float  # the parts sum to the item's score
     share: float  # of the score, with its sign; the absolute shares sum to 1
     lead: float  # beyond the average item's: what lifts every item alike explains no ranking
@@ -123,7 +123,10 @@ def explain(
     spoke, vectors = recommender.loaded.spoke, recommender.vectors
     parts = explain_scores(spoke, vectors, history, rows, exclude_seen=exclude_seen)
     hidden = spoke.mixture.hidden(history, exclude_seen)
-    places = _Places(vectors @ parts.query, recommender.allowed(hidden))
+    lifted = spoke.mixture.lifted(history, exclude_seen)
+    scores = vectors @ parts.query
+    scores[lifted[0]] += lifted[1]
+    places = _Places(scores, recommender.allowed(hidden))
     weights = spoke.mixture.weights(exclude_seen)
     attention, inattentive = _attention(spoke, vectors, history, weights.behaviour)
     embedded, unread = _embedded_again(context, recommender, rows, parts, places)
@@ -203,7 +206,9 @@ def _embedded_again(
         for nth, own in enumerate(found):
             own["behaviour_parts"] = {name: _number(values[nth]) for name, values in summed.items()}
     has = {"text": encoded.has_text, "image": encoded.has_image}
-    for name, scores in scores_without(spoke, parts.query, ids, encoded, few.items).items():
+    taken = parts.parts.get("repeat", np.zeros(len(rows)))
+    for name, products in scores_without(spoke, parts.query, ids, encoded, few.items).items():
+        scores = products + taken
         for nth in np.flatnonzero(has[name]).tolist():
             place = places.at(scores[nth], int(rows[nth]))
             found[nth][f"without_{name}"] = Counterfactual(_number(scores[nth]), place)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound=BaseModel)
 
 # Part of every fingerprint: raised when the same inputs and config would give another model.
-RECIPE = 1
+RECIPE = 2
 # Status of what a process returns that trained along with the first one of several.
 FOLLOWED = "followed"
 

@@ -5,6 +5,7 @@ Items that the newest catalog lacks or says are not available are never recommen
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import BoolArray, FloatArray, IntArray
+from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from ..results import Record
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .context import Context
     from .datasets import Dataset
 
+# Rows that a shopper's past gives more, and how much: (M,) each.
+Lifted = tuple[IntArray, FloatArray]
 # Shoppers whose histories a recommender keeps once it has read them.
 KEPT_HISTORIES = 10_000
 
@@ -170,11 +173,13 @@ class Recommender:
         # The model is given the (T, D) vectors of the session, not those of the catalog.
         own, vectors = replace(history, items=np.arange(len(history))), self.vectors[history.items]
         query = self.loaded.spoke.embed_sessions(vectors, [own], exclude_seen=exclude_seen)[0]  # (D,)
-        allowed = self.allowed(self.loaded.spoke.mixture.hidden(history, exclude_seen))
+        mixture = self.loaded.spoke.mixture
+        allowed = self.allowed(mixture.hidden(history, exclude_seen))
         pinned = self._pin(allowed, k)
+        lifted = mixture.lifted(history, exclude_seen)
         # Pinned items have their own score too: it says how well they would have done.
-        leading = zip(pinned, (self.vectors[pinned] @ query).tolist(), strict=True)
-        ranked = self._listed(self._ranked(query, k, allowed), pinned, diversity, near)
+        leading = zip(pinned, self.scores(query, np.array(pinned, np.int64), lifted).tolist(), strict=True)
+        ranked = self._listed(self._ranked(query, k, allowed, lifted), pinned, diversity, near)
         found = [*leading, *islice(ranked, k - len(pinned))]
         return self._answer(found, history.items.tolist(), unknown, exclude_seen, self.loaded.record.model, pinned)
 
@@ -240,8 +245,29 @@ class Recommender:
         allowed[pinned] = False
         return pinned
 
-    def _ranked(self, query: FloatArray, k: int, allowed: BoolArray) -> Iterator[tuple[int, float]]:
+    def scores(self, query: FloatArray, rows: IntArray, lifted: Lifted | None = None) -> DoubleArray:
+        """(n,) scores of some rows for a (D,) session vector, with what the shopper's past gives them."""
+        found = self.loaded.index.scores(query, rows)
+        if lifted is not None:
+            more = dict(zip(lifted[0].tolist(), lifted[1].tolist(), strict=True))
+            found += np.array([more.get(row, 0.0) for row in rows.tolist()])
+        return found
+
+    def _ranked(
+        self, query: FloatArray, k: int, allowed: BoolArray, lifted: Lifted | None = None
+    ) -> Iterator[tuple[int, float]]:
         """Allowed rows with their scores, best first; a limit per brand may use up more than `k`."""
+        if lifted is None or not len(lifted[0]):
+            return self._searched(query, k, allowed)
+        # What the shopper took before is scored by itself, and the index is asked for the rest.
+        own = lifted[0][allowed[lifted[0]]]
+        rest = allowed.copy()
+        rest[own] = False
+        taken = list(zip(own.tolist(), self.scores(query, own, lifted).tolist(), strict=True))
+        return heapq.merge(sorted(taken, key=_best_first), self._searched(query, k, rest), key=_best_first)
+
+    def _searched(self, query: FloatArray, k: int, allowed: BoolArray) -> Iterator[tuple[int, float]]:
+        """What the index finds among the allowed rows, best first."""
         # Most lists are full at once, so more than `k` is looked for only when it is needed.
         given = 0
         while True:
@@ -351,6 +377,11 @@ def _catalogs(context: Context, record: IndexRecord, item_ids: Sequence[str]) ->
     now = read_table(context, newest).select(filled.items.columns)
     left = filled.items.join(now, on="item_id", how="anti").with_columns(available=pl.lit(False))
     return filled, rows.join(pl.concat([now, left]), on="item_id", how="left", maintain_order="left")
+
+
+def _best_first(found: tuple[int, float]) -> tuple[float, int]:
+    """The place of a row with its score: equal scores go by row."""
+    return -found[1], found[0]
 
 
 def _check_k(k: int) -> None:

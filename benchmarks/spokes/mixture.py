@@ -105,16 +105,19 @@ def mixtures(parts: Parts, checked: Validation) -> Iterator[tuple[str, VectorRec
     """Every mixture by name, its weights fitted on validation where they are not fixed."""
     behaviour = parts.spoke.behaviour_sessions(parts.vectors, checked.histories) @ parts.behaviour.T
     content = parts.queries(checked.histories) @ parts.content.T
-    yield "behaviour alone", parts.with_weights(behaviour=1.0, content=0.0, cold=0.0, trend=0.0)
-    yield "content alone", parts.with_weights(behaviour=0.0, content=1.0, cold=0.0, trend=0.0)
+    plain = {"cold": 0.0, "trend": 0.0, "repeat": 0.0}
+    yield "behaviour alone", parts.with_weights(behaviour=1.0, content=0.0, **plain)
+    yield "content alone", parts.with_weights(behaviour=0.0, content=1.0, **plain)
     for weight in FIXED:
-        yield f"fixed, content {weight:g}", parts.with_weights(behaviour=1.0, content=weight, cold=0.0, trend=0.0)
+        yield f"fixed, content {weight:g}", parts.with_weights(behaviour=1.0, content=weight, **plain)
     best = max(
         CONTENT_WEIGHTS, key=lambda weight: float(checked.ndcg(behaviour + weight * content, parts.filtered).mean())
     )
-    yield f"best content on validation ({best:g})", parts.with_weights(behaviour=1.0, content=best, cold=0.0, trend=0.0)
+    yield f"best content on validation ({best:g})", parts.with_weights(behaviour=1.0, content=best, **plain)
     chosen = parts.weights
     named = f"content {chosen.content:g}, cold bias {chosen.cold:g}, trend {chosen.trend:g}"
+    if chosen.repeat:
+        yield "served, but for what was taken before", parts.with_weights(repeat=0.0)
     yield f"served: one standard error and cold guard ({named})", parts.with_weights()
     for name, shared, biased in (
         ("learned, one weight", True, False),

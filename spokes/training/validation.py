@@ -39,6 +39,14 @@ class Validation:
         )
 
     @property
+    def returns(self) -> bool:
+        """Whether any user took an item once more."""
+        return any(
+            bool(np.isin(target, own.items).any())
+            for own, target in zip(self.histories, self.users.targets, strict=True)
+        )
+
+    @property
     def histories(self) -> list[History]:
         """The recent history of each user."""
         return [history[-self.users.protocol.max_history :] for history in self.users.histories]

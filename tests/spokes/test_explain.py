@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,14 @@ def cloze(build):
     return build(model="bert4rec", transformer={"dimension": 8, "max_length": 5, "blocks": 2})
 
 
-@pytest.fixture(params=["spoke", "floor", "cloze"])
+@pytest.fixture
+def repeating(spoke):
+    """A spoke with a weight for what was taken before."""
+    ranked = spoke.mixture.seen_ranked.model_copy(update={"repeat": 0.7, "held_back": 0})
+    return replace(spoke, mixture=spoke.mixture.model_copy(update={"seen_ranked": ranked}))
+
+
+@pytest.fixture(params=["spoke", "floor", "cloze", "repeating"])
 def made(request):
     return request.getfixturevalue(request.param)
 

@@ -23,3 +23,12 @@ def test_what_was_seen_last_is_hidden_or_all_of_it(held_back, hidden):
     assert mixture.hidden(history, exclude_seen=False).tolist() == hidden
     assert mixture.hidden(history, exclude_seen=True).tolist() == [5, 7, 5]
     assert not len(mixture.hidden(history[:0], exclude_seen=False))
+
+
+def test_what_was_taken_before_is_lifted_by_the_policys_weight():
+    own = SETTINGS.weights(1.0, 3.0)
+    mixture = Mixture(seen_ranked=own.model_copy(update={"repeat": 2.0}), seen_filtered=own)
+    rows, values = mixture.lifted(np.array([5, 7, 5]), exclude_seen=False)
+    assert (rows.tolist(), values.tolist()) == ([5, 7], pytest.approx([2 * np.log(3), 2 * np.log(2)]))
+    assert not len(mixture.lifted(np.array([5, 7, 5]), exclude_seen=True)[0])
+    assert Mixture.model_validate_json(mixture.model_dump_json()) == mixture

@@ -1,5 +1,7 @@
 """The contract that every recommender keeps; a baseline joins by its line in `FITTED`, any other by one in `make`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hubspoke.spokes.baselines import FITTED
@@ -67,3 +69,7 @@ def test_inner_products_by_hand_and_what_is_hidden_scores_below_everything():
     own = VectorRecommender("last", vectors, lambda rows: last.repeat(len(rows), axis=0), lambda past: past[-1:])
     scores = own.score([np.array([0, 2]), np.array([], np.int64)])
     assert scores.tolist() == [[3, 2, -np.inf], [3, 2, 4]]
+    # What is said of single items stands beside the products; what is hidden stays so.
+    own = replace(own, lift=lambda past: (past[:2], np.array([5, 7], np.float32)[: len(past)]))
+    scores = own.score([np.array([0, 2]), np.array([0])])
+    assert scores.tolist() == [[8, 2, -np.inf], [-np.inf, 2, 4]]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -96,6 +97,28 @@ def test_cold_items_get_back_what_training_took_but_no_bias_that_hurts():
     behaviour[:, 5] = 0.4
     chosen = choose_weights(trial(parts(behaviour, -right(4)[:5])), SETTINGS, cold)
     assert (chosen.content, chosen.cold) == (0.0, 0.5)
+
+
+def test_what_was_taken_before_counts_where_it_is_taken_again():
+    taken = np.zeros((USERS, ITEMS), np.float32)
+    taken[np.arange(USERS), TARGETS] = np.log(2)
+    behaviour = np.zeros((USERS, ITEMS), np.float32)
+    behaviour[:, 0] = 1.0  # everybody is shown item 0 first
+    known = replace(trial(parts(behaviour, taken=taken)), taken=True)
+    chosen = choose_weights(known, SETTINGS, NO_COLD)
+    # In standard deviations of the scores: 4 turns the order around for all (4 * 0.373 * log 2 > 1), 3 for nobody.
+    unit = float(behaviour.std(axis=1).mean())
+    assert (chosen.behaviour, chosen.repeat) == (1.0, pytest.approx(4 * unit))
+    assert 4 * unit * np.log(2) > 1 > 3 * unit * np.log(2)
+    # Where others are taken, or nobody takes anything again, it has no weight.
+    elsewhere = np.roll(taken, 1, axis=1)
+    assert choose_weights(replace(trial(parts(right(), taken=elsewhere)), taken=True), SETTINGS, NO_COLD).repeat == 0
+    assert choose_weights(trial(parts(behaviour, taken=taken)), SETTINGS, NO_COLD).repeat == 0
+    # Content alone is lifted too, where that is best.
+    content = np.where(np.arange(ITEMS) == 1, 1.0, 0.0)[None].repeat(USERS, axis=0).astype(np.float32)
+    useless = (-9 * np.eye(ITEMS)[TARGETS]).astype(np.float32) * np.arange(1, USERS + 1)[:, None].astype(np.float32)
+    chosen = choose_weights(replace(trial(parts(useless, content, taken=taken)), taken=True), SETTINGS, NO_COLD)
+    assert (chosen.behaviour, chosen.content, chosen.repeat > 0) == (0.0, 1.0, True)
 
 
 def test_a_trial_finds_the_same_in_blocks_as_at_once():

@@ -45,7 +45,7 @@ def test_the_list_is_explained_in_its_order(shop: Workspace, exclude_seen: bool,
     assert explained.notes == []
     check_sums(explained)
     # A catalog as small as this may ask for its trend or not.
-    assert {part.name for part in explained.items[0].parts} - {"trend"} == {"behaviour", "cold", "text"}
+    assert {part.name for part in explained.items[0].parts} - {"trend", "repeat"} == {"behaviour", "cold", "text"}
     assert set(explained.items[0].behaviour_parts) >= {"text", "bias", "item id"}
     attention, item = explained.attention, explained.items[0]
     assert attention is not None and len(attention.mean) == len(explained.session)

@@ -23,6 +23,28 @@ def ids(answer: Recommendations) -> list[str]:
     return [item["item_id"] for item in answer.items]
 
 
+def repeating(recommender: Recommender, repeat: float) -> Recommender:
+    """The same, with a weight for what was taken before."""
+    spoke = recommender.loaded.spoke
+    ranked = spoke.mixture.seen_ranked.model_copy(update={"repeat": repeat, "held_back": 0})
+    mixture = spoke.mixture.model_copy(update={"seen_ranked": ranked})
+    recommender.loaded = replace(recommender.loaded, spoke=replace(spoke, mixture=mixture))
+    return recommender
+
+
+@pytest.mark.parametrize("repeat", [0.05, 1.0, 20.0])
+def test_what_was_taken_before_is_ranked_as_by_brute_force_whatever_is_asked(shop: Workspace, repeat: float) -> None:
+    recommender = repeating(Recommender(shop, "lamps"), repeat)
+    history = np.array([recommender.row(item) for item in SESSION])
+    scores = recommender.loaded.spoke.recommender("it", recommender.vectors).score([history])[0]
+    order = [int(row) for row in np.argsort(-scores, kind="stable") if np.isfinite(scores[row])]
+    whole = recommender.recommend(SESSION, k=len(order))
+    assert [recommender.row(item) for item in ids(whole)] == order
+    assert [item["score"] for item in whole.items] == pytest.approx(scores[order].tolist(), abs=1e-4)
+    assert ids(recommender.recommend(SESSION, k=3)) == ids(whole)[:3]
+    assert repeat < 20.0 or set(ids(whole)[:3]) == set(SESSION)  # more than all else together
+
+
 @pytest.mark.parametrize("exclude_seen", [False, True])
 @pytest.mark.parametrize("ref", ["lamps", "index:lamps/2"])
 def test_the_list_is_what_brute_force_ranks(shop: Workspace, ref: str, exclude_seen: bool) -> None:
