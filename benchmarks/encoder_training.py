@@ -32,7 +32,7 @@ WAYS: Mapping[str, Mapping[str, Any]] = {
     "info_nce": {"objectives": ["info_nce"]},
     "views": {"objectives": ["views"]},
     "bounded and views": {"objectives": ["bounded", "views"]},
-    "info_nce, all pairs": {"objectives": ["info_nce"], "nearest_share": 1.0, "hard_negatives": 0},
+    "info_nce with all pairs": {"objectives": ["info_nce"], "nearest_share": 1.0, "hard_negatives": 0},
     "all layers": {"text_layers": "all", "rank": None, "learning_rate": 1e-5, "layer_decay": 0.8},
 }
 

@@ -92,6 +92,11 @@ class Hub:
         self.reading = packaged_reading(config)  # how content reads a session; None for the fixed recency
 
     @property
+    def device(self) -> torch.device:
+        """Where the encoders run."""
+        return next(encoder.device for encoder in (self.text, self.image) if encoder)
+
+    @property
     def encoder_fingerprints(self) -> dict[str, str]:
         """Fingerprint of each encoder."""
         encoders = {"text": self.text, "image": self.image, **self.blocks}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from ...arrays import IntArray
 from ..adapters.adapted import AdaptedEncoders, HeadInputs
+from ..adapters.lora import frozen_copy
 from ..adapters.states import ItemStates
 from ..config import EncoderTrainingConfig
 from ..contrastive import CalibratedSpace, ContrastiveDomain
+from ..devices import autocast_for
 from ..distributed import World
 from ..model import Hub
 from .examples import EncoderExamples
@@ -35,10 +36,10 @@ class CategoryBatches:
 
     def __init__(self, examples: EncoderExamples, model: AdaptedEncoders, hub: Hub, world: World) -> None:
         self._examples, self._model, self._hub, self._world = examples, model, hub, world
-        device = hub.fusion.down.weight.device
-        self._inputs = model.inputs(examples.encoded, device)
+        self._fusion = frozen_copy(hub.fusion).to(hub.device)
+        self._inputs = model.inputs(examples.encoded, hub.device)
         domain = ContrastiveDomain(examples.encoded, examples.space, examples.pairs)
-        self._space = CalibratedSpace(domain, hub.config.image_share, device)
+        self._space = CalibratedSpace(domain, hub.config.image_share, hub.device)
 
     def size(self, objective: str) -> int:
         """How much there is to learn from."""
@@ -46,20 +47,10 @@ class CategoryBatches:
             return 0
         return len(self._examples.viewed if objective == "views" else self._examples.pairs)
 
-    def loss(
-        self,
-        objective: str,
-        config: EncoderTrainingConfig,
-        rng: np.random.Generator,
-        precision: AbstractContextManager[object],
-    ) -> Tensor:
+    def loss(self, objective: str, config: EncoderTrainingConfig, rng: np.random.Generator) -> Tensor:
         """The loss of one batch that is drawn."""
-        with precision:
-            if objective == "views":
-                similarity, false = self._views(config, rng)
-            else:
-                similarity, false = self._together(config, rng)
-        return LOSSES[objective](similarity.float() / config.temperature, false)
+        similarity, false = self._views(config, rng) if objective == "views" else self._together(config, rng)
+        return LOSSES[objective](similarity / config.temperature, false)
 
     def _together(self, config: EncoderTrainingConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Of B pairs drawn: similarities (B, C) to partners and hard negatives, and which are no negatives."""
@@ -85,10 +76,12 @@ class CategoryBatches:
     def _view(self, states: ItemStates, rows: IntArray) -> HeadInputs:
         """Texts alone."""
         width = self._hub.text_dimension + self._hub.image_dimension
-        nothing = torch.zeros(len(rows), width, device=self._inputs.vectors.device)
+        nothing = torch.zeros(len(rows), width, device=self._hub.device)
         return HeadInputs(nothing, {"text": states}, rows)
 
     def _embed(self, rows: IntArray, inputs: Callable[[IntArray], HeadInputs]) -> Tensor:
         """(B, R) of some items, which all processes run a share of."""
         own = inputs(rows[self._world.own(len(rows))])
-        return self._world.joint(self._space.embed(self._hub.fusion(self._model(own))), len(rows))
+        with autocast_for(self._hub.device):
+            vectors = self._model(own)  # (b, Dt + Dv), in float32 again
+        return self._world.joint(self._space.embed(self._fusion(vectors)), len(rows))

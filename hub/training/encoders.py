@@ -22,7 +22,6 @@ from ...progress import StepProgress
 from ..adapters.adapted import AdaptedEncoders, adapt_encoders
 from ..adapters.lora import merged
 from ..config import EncoderTrainingConfig
-from ..devices import autocast_for
 from ..distributed import World
 from ..fusion import EncodedItems
 from ..model import Hub
@@ -85,9 +84,8 @@ def encoded_by(hub: Hub, weights: EncoderWeights, encoded: EncodedItems, batch_s
     """What the encoders would make of N items with these weights, from the states before the layers that changed."""
     layers = trained_layers(hub, hub.config.encoders)
     heads = {name: hub.encoder(name).with_weights(own).split(layers[name]).head for name, own in weights.items()}
-    device = hub.fusion.down.weight.device
     adapted = AdaptedEncoders(heads, {}, hub.text_dimension)
-    inputs, rows = adapted.inputs(encoded, device), torch.arange(len(encoded)).split(batch_size)
+    inputs, rows = adapted.inputs(encoded, hub.device), torch.arange(len(encoded)).split(batch_size)
     made = [adapted(inputs.rows(own)).cpu().numpy() for own in rows]
     joined: FloatArray = np.concatenate(made) if made else encoded.joined()
     text, image = joined[:, : hub.text_dimension], joined[:, hub.text_dimension :]
@@ -99,7 +97,6 @@ class EncoderTraining:
 
     def __init__(self, hub: Hub, categories: Sequence[EncoderExamples], world: World) -> None:
         self._hub, self._config, self.world = hub, hub.config.encoders, world
-        self._device = hub.fusion.down.weight.device
         self._layers = trained_layers(hub, self._config)
         self.model = _trainable(hub, self._layers, self._config.rank)
         self._examples = categories
@@ -128,7 +125,7 @@ class EncoderTraining:
     def step(self) -> None:
         """Learn from one batch."""
         category, objective = self.turns[len(self.losses)]
-        loss = self._categories[category].loss(objective, self._config, self._rng, autocast_for(self._device))
+        loss = self._categories[category].loss(objective, self._config, self._rng)
         assert self.optimiser is not None
         factor = rate_factor(len(self.losses), len(self.turns))
         for group in self.optimiser.param_groups:
@@ -177,7 +174,7 @@ class EncoderTraining:
                 own = {key: moments.get(f"{name}/{key}") for key in ("step", "exp_avg", "exp_avg_sq")}
                 # AdamW counts its steps in the machine's memory.
                 self.optimiser.state[parameter] = {
-                    key: value if key == "step" else value.to(self._device)
+                    key: value if key == "step" else value.to(self._hub.device)
                     for key, value in own.items()
                     if value is not None
                 }
