@@ -1,9 +1,9 @@
 """What a hub is worth to a category that it has never seen, taught by the others: one at a time is held out.
 
 For each target a hub is trained on all other categories, which alone decide what is kept of the training, and measured
-zero-shot on the target's test part beside the floor of version 0.1.0 (one text block, an event weighs 0.7 of the next)
-and beside the same hub with the reading that comes with the package, which may have been learned on the target. Prints
-a Markdown table and writes the same as JSON.
+zero-shot on the target's test part beside the floor of version 0.1.0 (one text block, an event weighs 0.7 of the next;
+`--floor-tokens` cuts its texts) and beside the same hub with the reading that comes with the package, which may have been
+learned on the target. Prints a Markdown table and writes the same as JSON.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import hubspoke
 from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.protocols import Protocol
+from hubspoke.hub.config import Preset
 from hubspoke.workflows.workspace import Workspace
 
 from benchmarks.launch_floor import machine, publish, versions
@@ -54,14 +55,15 @@ def workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every target in turn."""
     shared = {"image": None} if arguments.no_images else {}
+    tokens = {"text": {"max_tokens": arguments.floor_tokens}} if arguments.floor_tokens else {}
     rows = []
     with workspace(arguments) as ws:
-        floor = str(ws.hub.train(domains=[], config={**FLOOR, **shared}).ref)
-        packaged = str(ws.hub.train(domains=[], config={**PACKAGED, **shared}).ref)
+        floor = str(ws.hub.train(domains=[], config={**FLOOR, **shared, **tokens}).ref)
+        packaged = str(ws.hub.train(domains=[], preset=arguments.preset, config={**PACKAGED, **shared}).ref)
         for target in arguments.targets or arguments.category:
             started = time.perf_counter()
             others = [name for name in arguments.category if name != target]
-            taught = ws.hub.train(domains=others, config={**TAUGHT, **shared})
+            taught = ws.hub.train(domains=others, preset=arguments.preset, config={**TAUGHT, **shared})
             seconds = time.perf_counter() - started
             protocol = Protocol(exclude_seen=True)
             asked = [floor, str(taught.ref), packaged]
@@ -72,6 +74,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "categories": list(arguments.category),
         "pictures": not arguments.no_images,
+        "preset": arguments.preset,
+        "floor_tokens": arguments.floor_tokens,
         "protocol": Protocol(exclude_seen=True).describe(),
         "rows": rows,
         "machine": machine(arguments.device),
@@ -120,6 +124,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("category", nargs="+", type=category, metavar="NAME=FOLDER")
     parser.add_argument("--targets", type=lambda text: text.split(","), metavar="A,B", help="default: every category")
+    parser.add_argument("--preset", choices=[*Preset], default=Preset.BALANCED, help="tier of what is taught")
+    parser.add_argument("--floor-tokens", type=int, metavar="N", help="cut the texts of the floor")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
     parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
     parser.add_argument("--device", default="cpu")
