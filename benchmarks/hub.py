@@ -2,8 +2,8 @@
 
 For each target a hub is trained on all other categories, which alone decide what is kept of the training, and measured
 zero-shot on the target's test part beside the floor of version 0.1.0 (one text block, an event weighs 0.7 of the next;
-`--floor-tokens` cuts its texts) and beside the same hub with the reading that comes with the package, which may have been
-learned on the target. Prints a Markdown table and writes the same as JSON.
+`--floor-tokens` cuts its texts) and beside the same hub with the reading that comes with the package, which may have
+been learned on the target. Prints a Markdown table and writes the same as JSON.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def category(text: str) -> tuple[str, Path]:
+    """A category as the command line names it."""
     """The name and the folder of NAME=FOLDER."""
     name, _, folder = text.partition("=")
     if not folder or not (Path(folder) / "interactions.parquet").exists():
