@@ -25,6 +25,8 @@ PARTS = (*FROM_HUB, *FROM_SIBLING)
 DECIDED = ("content", "hub_fusion", "hub_scorer")
 NONE, FULL, AUTO = "none", "full", "auto"
 SLICES = ("all", "warm", "cold")
+# Users of warm or cold targets below which nothing is told of these: an interval of so few says nothing.
+LEAST_USERS = 20
 
 UserValues: TypeAlias = Mapping[str, Mapping[str, float]]  # by slice, what each user got
 
@@ -80,11 +82,14 @@ class Policy:
 
 
 def effects(with_part: UserValues, without: UserValues) -> dict[str, Estimate | None]:
-    """By slice, the mean difference that a part makes, paired by user, with its 95 % interval; None without users."""
+    """By slice, the mean difference that a part makes, paired by user, with its 95 % interval.
+
+    None without users, of warm and cold targets below `LEAST_USERS`.
+    """
     found: dict[str, Estimate | None] = {}
     for name in SLICES:
         pairs = paired(with_part, without, name)
-        found[name] = paired_difference(*pairs) if len(pairs[0]) else None
+        found[name] = paired_difference(*pairs) if len(pairs[0]) >= (1 if name == "all" else LEAST_USERS) else None
     return found
 
 
@@ -117,7 +122,7 @@ def verdict(part: str, inherited: bool, found: Mapping[str, Estimate | None]) ->
 
 def _on_slice(name: str, effect: Estimate | None) -> str:
     if effect is None:
-        return f"no {name} items to tell by"
+        return f"too few {name} items to tell by"
     figures = f"({_short(effect.value, sign=True)} [{_short(effect.low)}, {_short(effect.high)}])"
     if effect.low > 0:
         return f"helps {name} items {figures}"

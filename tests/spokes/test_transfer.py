@@ -67,6 +67,9 @@ def test_effects_are_paired_by_user_and_slices_without_users_have_none() -> None
     found = effects(ours, theirs)
     assert found["all"].value == 0.125 and found["all"].low == 0.0 and found["all"].high == 0.25
     assert found["warm"] is found["cold"] is None
+    cold = [{"cold": {str(n): own for n in range(users)}} for users in (19, 20) for own in (0.5, 0.25)]
+    assert effects(*cold[:2])["cold"] is None  # too few
+    assert effects(*cold[2:])["cold"] == Estimate(0.25, 0.25, 0.25)
     np.testing.assert_array_equal(paired(ours, theirs), [[0.5, 0.25], [0.5, 0.0]])
 
 
@@ -91,7 +94,7 @@ def test_the_verdict_in_words() -> None:
         "text, inherited: helps cold items (+.0213 [.0150, .0280]), neutral on warm items (+.0010 [-.0020, .0040])"
     )
     assert verdict("image", False, {"cold": None, "warm": hurts}) == (
-        "image, left out: no cold items to tell by, negative transfer on warm items (-.0040 [-.0070, -.0010])"
+        "image, left out: too few cold items to tell by, negative transfer on warm items (-.0040 [-.0070, -.0010])"
     )
     # An interval that begins at zero shows nothing.
     assert "neutral on warm" in verdict("text", True, {"warm": Estimate(0.1, 0.0, 0.2)})
