@@ -69,7 +69,7 @@ class ContrastiveConfig(Config):
     # Shares of the trained weights that are tried against the start on the held-out domain.
     interpolations: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.25, 0.5, 1.0)
     # Weight of the pull on the items that a parent was trained on, towards where it has them; nothing without a parent.
-    anchor: float = Field(default=1.0, ge=0.0)
+    anchor: float = Field(default=20.0, ge=0.0)
 
 
 class TextBlockConfig(Config):

@@ -137,7 +137,8 @@ def held(
 ) -> Hold | None:
     """The hold of a training that is about to start; None where the parent is another domain's or nothing is asked."""
     settings = config.stability
-    if not parent.common.same_domain or not (settings.anchor or settings.consolidation):
+    common, asked = parent.common, settings.anchor or settings.consolidation
+    if not (asked and common.same_domain and common.behaviour):
         return None
     width = config.transformer.dimension
     rows = np.flatnonzero(known)

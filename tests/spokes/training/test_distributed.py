@@ -19,6 +19,7 @@ CASES = {
     "softmax": {"loss": "softmax"},
     "bce": {"loss": "bce", "sampler": "popularity"},
     "encoders": {"encoder_adapter": {"rank": 2}},
+    "held": {"held": True, "tokens_per_batch": 8},
 }
 
 

@@ -24,6 +24,7 @@ from hubspoke.spokes.config import SpokeConfig
 from hubspoke.spokes.model import BehaviourModel
 from hubspoke.spokes.training.loop import train_behaviour
 from hubspoke.spokes.training.objective import Objective
+from hubspoke.spokes.training.stability import Anchors, Hold, fisher_diagonal
 from safetensors.torch import save_file
 
 N = 12
@@ -32,8 +33,9 @@ SHAPE = {"dimension": 8, "heads": 2, "max_length": 6, "dropout": 0.0}
 TRAINING = {"max_epochs": 3, "validate_every": 1, "tokens_per_batch": 32, "negatives": 8, "learning_rate": 1e-2}
 
 
-def config(encoder_adapter=None, **training):
+def config(encoder_adapter=None, held=False, **training):
     shape = {"transformer": SHAPE, "adapter": None, "encoder_adapter": encoder_adapter, "id_dropout": 0.0, "seed": 5}
+    shape["stability"] = {"anchor": 3.0 * held, "consolidation": 300.0 * held}
     return SpokeConfig.model_validate({**shape, "training": TRAINING | training})
 
 
@@ -64,8 +66,11 @@ def train(settings, seed=0, validate=None, source=None, **how):
     space = fit_content_space(hub.fusion.fuse(many), hub.config)
     adapted = adapt_encoders(hub, settings.heads, 2, settings.seed) if settings.heads else None
     model = BehaviourModel(settings, hub.fusion, space, N, encoders=adapted)
-    inputs = model.inputs(encoded, np.arange(1, N + 1))
-    return model, train_behaviour(model, inputs, source or sequences(), settings, validate=validate, **how)
+    inputs, source = model.inputs(encoded, np.arange(1, N + 1)), source or sequences()
+    if settings.stability.anchor:
+        fisher = fisher_diagonal(model, inputs, source, settings, ["transformer.positions"])
+        how["hold"] = Hold(model, inputs, settings, Anchors(np.arange(4), model.item_vectors(inputs)[:4] + 1), fisher)
+    return model, train_behaviour(model, inputs, source, settings, validate=validate, **how)
 
 
 def same(one, other):
@@ -99,8 +104,8 @@ def interrupted(before, begun):
 if __name__ == "__main__":
     out, cases, rank = Path(sys.argv[1]), json.loads(sys.argv[2]), int(os.environ["RANK"])
     for name, training in cases.items():
-        # Every process starts from weights of its own; the first one's count.
-        model, run = train(config(**training), seed=rank, validate=score)
+        # Every process starts from weights of its own; the first one's count. Where they are held all have the same.
+        model, run = train(config(**training), seed=0 if "held" in training else rank, validate=score)
         save_file(dict(model.state_dict()), out / f"{name}-{rank}.safetensors")
         (out / f"{name}-{rank}.json").write_text(json.dumps([run.best_epoch, run.best_score]))
     model, _ = train(config(), source=SequenceStream(SessionFiles.open(out / "files"), 12))
