@@ -29,7 +29,7 @@ from hubspoke.spokes.training.validation import validation
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.hub_stages.reading import ReadingStage
 from hubspoke.workflows.hub_training import category_of
-from hubspoke.workflows.spoke_training import SpokeJob
+from hubspoke.workflows.spoke_plan import SpokeJob
 from hubspoke.workflows.transfer import settle
 from hubspoke.workflows.workspace import Workspace
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TrainingOptions(TypedDict, total=False):
-    """What is to be trained on what, as `spoke_training.SpokeJob` explains it."""
+    """What is to be trained on what, as `spoke_plan.SpokeJob` explains it."""
 
     hub: str | None
     items: str | None
@@ -75,7 +75,8 @@ class Spokes:
             promote: make it live even where another release is. Where the domain's gate is not met the version and its
                 index stay stored; what nobody asked to promote is then left as it is, with a note.
         """
-        from .spoke_training import SpokeJob, train_spoke
+        from .spoke_plan import SpokeJob
+        from .spoke_training import train_spoke
         from .transfer import PRIOR, settle, train_unseen
 
         job = settle(self._context, SpokeJob(domain, config=config, **options), dry_run)

@@ -22,7 +22,7 @@ from .hubs import Hubs
 from .loading import encode_items, load_hub, ready_model, spoke_ref
 from .models import ModelResult, Recipe, Trained, model_part, prepare, train_once
 from .similarity import similar_domains
-from .spoke_training import SpokeJob, plan_training
+from .spoke_plan import SpokeJob, plan_training
 from .transfer_trials import TRIED, Trial, audit_of, part_by_part, try_policy
 
 if TYPE_CHECKING:

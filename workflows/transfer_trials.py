@@ -13,7 +13,8 @@ from ..evaluation.evaluate import evaluate
 from ..files import atomic_write
 from ..hub.distributed import World
 from ..spokes.transfer import SLICES, Policy, UserValues, effects, verdict, worth_taking
-from .spoke_training import SpokeJob, SpokeTraining, plan_training
+from .spoke_plan import SpokeJob, plan_training
+from .spoke_training import SpokeTraining
 
 if TYPE_CHECKING:
     from pathlib import Path
