@@ -16,7 +16,7 @@ from .base import SplitEncoder
 from .image import ImageEncoder
 
 DIMENSION = 1280
-_SIZES = {"efficientnet-lite0": 160, "efficientnet-lite2": 192}
+SIZES = {"efficientnet-lite0": 160, "efficientnet-lite2": 192}
 
 
 class EfficientNetImage(ImageEncoder):
@@ -25,7 +25,7 @@ class EfficientNetImage(ImageEncoder):
     def __init__(self, config: ImageEncoderConfig, device: torch.device) -> None:
         self.variant = config.name.removeprefix("package:")
         self.checkpoint = packaged_checkpoint(self.variant)
-        self.image_size = config.image_size or _SIZES[self.variant]
+        self.image_size = config.image_size or SIZES[self.variant]
         settings = {"kind": self.variant, "image_size": self.image_size, "square": "pad white, bicubic", "unit": True}
         super().__init__(config, DIMENSION, device, settings, {"checkpoint": self.checkpoint})
 

