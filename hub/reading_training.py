@@ -48,7 +48,7 @@ def reading_examples(
     rng = np.random.default_rng(config.seed)
     histories, positives = _drawn_sessions(sequences, config.reading.sessions, rng)
     names = tuple(name for name in start.lags if name in space.columns)
-    weights, reader = space.modality_weights(config.image_share), start.on(space)
+    weights, reader = space.modality_weights(space.image_share(config)), start.on(space)
     nearest = min(config.reading.nearest, len(embeddings) // 4)
     count = 1 + nearest + config.reading.uniform
     events = config.recent_events

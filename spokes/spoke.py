@@ -217,7 +217,7 @@ class Spoke:
 
 def launch_floor(hub: Hub, space: ContentSpace) -> Spoke:
     """The hub's zero-shot recommender of a catalog: no training, no events."""
-    return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(*floor_settings(hub)))
+    return Spoke(hub.fusion, hub.fingerprint, space, None, floor_mixture(*floor_settings(hub, space)))
 
 
 def fusion_of(hub: Hub, config: SpokeConfig) -> BaseFusion:
@@ -225,13 +225,14 @@ def fusion_of(hub: Hub, config: SpokeConfig) -> BaseFusion:
     return hub.fusion if config.hub_fusion else untaught(hub.fusion)
 
 
-def floor_settings(hub: Hub, learned: bool = True) -> tuple[FloorSettings, FloorSettings]:
+def floor_settings(hub: Hub, space: ContentSpace, learned: bool = True) -> tuple[FloorSettings, FloorSettings]:
     """How content reads a session before any behaviour is known: with seen items ranked, then with them filtered.
 
     Not as the hub learned it unless `learned`.
     """
     config = hub.config
-    recency, fixed = (config.image_share, config.recency_decay, config.recent_events), reading_of_seen(config)
+    recency = space.image_share(config), config.recency_decay, config.recent_events
+    fixed = reading_of_seen(config)
     return FloorSettings(*recency, fixed), FloorSettings(*recency, hub.reading if learned else fixed)
 
 

@@ -31,6 +31,7 @@ from .datasets import Dataset, load_dataset
 from .hub_stages.base import Category
 from .hub_stages.encoders import EncoderStage
 from .hub_stages.fusion import FusionStage, of_fusion
+from .hub_stages.pictures import worth_of_pictures
 from .hub_stages.reading import ReadingStage
 from .hub_warm_start import HubParent, load_hub_parent
 from .loading import encode_items
@@ -88,6 +89,8 @@ def train_hub(
     hub.fusion = fusion.part
     reading = ReadingStage(context, hub, categories).kept(categories, held_out)
     hub.reading = reading.part if reading.share else hub.reading
+    judges = [category for category in categories if held_out in (None, category.name)]
+    pictures, of_pictures = worth_of_pictures(hub, judges)
     losses = fusion.losses
     summary = {
         "domains": [category.name for category in categories],
@@ -100,8 +103,10 @@ def train_hub(
         "encoders": hub.encoder_fingerprints,
         "reading": _told(hub, reading.share, parent),
         **(parent.told(hub, begun, categories) if parent else {}),
-        "table": encoders.table + fusion.table + reading.table,
+        "table": encoders.table + fusion.table + reading.table + of_pictures,
     }
+    if pictures:
+        summary["pictures"] = pictures
     if world.size > 1:
         summary["processes"] = world.size
     snapshots = [own for dataset in datasets for own in (dataset.item_snapshot, dataset.event_snapshot) if own]

@@ -165,7 +165,8 @@ class SpokeTraining:
         if plan.start:
             self._go_on_from(plan.start)
         content = CatalogContent(self._space.embed(fused), self._space)  # (N, R)
-        self._selection = Selection(content, floor_settings(self.hub, plan.config.hub_scorer), plan.split.as_tested)
+        settings = floor_settings(self.hub, self._space, plan.config.hub_scorer)
+        self._selection = Selection(content, settings, plan.split.as_tested)
         self._taken = Taken()
         self.seconds_before = 0.0  # of earlier processes that were killed, up to where this one went on
         self.threads = 0  # of arithmetic, in the process that this is

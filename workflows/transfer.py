@@ -225,7 +225,7 @@ def train_unseen(context: Context, job: SpokeJob, *, force: bool = False, dry_ru
     def train() -> Trained:
         encoded = encode_items(context, hub, dataset, config["content"])
         space = fit_content_space(hub.fusion.fuse(encoded), hub.config).only(config["content"])
-        mixture = floor_mixture(*floor_settings(hub, config["hub_scorer"]))
+        mixture = floor_mixture(*floor_settings(hub, space, config["hub_scorer"]))
         spoke = Spoke(hub.fusion, hub.fingerprint, space, None, mixture)
         parts = spoke_parts(spoke, hub)
         parents = [

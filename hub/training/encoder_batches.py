@@ -39,7 +39,7 @@ class CategoryBatches:
         self._fusion = frozen_copy(hub.fusion).to(hub.device)
         self._inputs = model.inputs(examples.encoded, hub.device)
         domain = ContrastiveDomain(examples.encoded, examples.space, examples.pairs)
-        self._space = CalibratedSpace(domain, hub.config.image_share, hub.device)
+        self._space = CalibratedSpace(domain, domain.space.image_share(hub.config), hub.device)
 
     def size(self, objective: str) -> int:
         """How much there is to learn from."""

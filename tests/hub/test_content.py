@@ -52,3 +52,44 @@ def test_blocks_are_unit_or_zero_and_calibrated_on_the_items_that_have_them():
     config = HubConfig.model_validate({"calibration": {"max_rank": 4}, "image_calibration": {"max_rank": 2}})
     space = fit_content_space(x, config)
     assert (space.text_rank, space.image_rank) == (4, 2)
+
+
+def two_views(n, seed=0, told=1.0):
+    """Texts, and pictures that say the same as far as `told` goes."""
+    rng = np.random.default_rng(seed)
+    text, noise = (rng.standard_normal((n, 4)).astype(np.float32) for _ in range(2))
+    return EncodedItems(text, np.concatenate([told * text + (1 - told) * noise, noise], axis=1))
+
+
+def test_pictures_have_the_whole_share_where_texts_agree_and_none_where_they_do_not():
+    config = HubConfig.model_validate({"image_share": 0.4, "image_agreement": 0.5})
+    agreed, unrelated = (fit_content_space(two_views(300, told=told), config) for told in (1.0, 0.0))
+    assert agreed.agreement > 0.5 and agreed.image_share(config) == 0.4
+    assert abs(unrelated.agreement) < 0.1
+    assert unrelated.image_share(config) == pytest.approx(0.4 * max(0.0, unrelated.agreement) / 0.5)
+    # Half the agreement that is asked for is half the share; none asked for, or none known, is all of it.
+    asked = config.model_copy(update={"image_agreement": min(1.0, 2 * agreed.agreement)})
+    assert agreed.image_share(asked) == pytest.approx(0.4 * agreed.agreement / asked.image_agreement)
+    assert unrelated.image_share(config.model_copy(update={"image_agreement": 0.0})) == 0.4
+    few = fit_content_space(two_views(12), config)
+    assert few.agreement is None and few.image_to_text is None and few.image_share(config) == 0.4
+    assert not few.image_in_text_space(few.embed(two_views(12))).any()
+
+
+def test_a_picture_without_words_is_found_by_words_and_all_of_it_comes_back_from_its_file(tmp_path):
+    x = two_views(300)
+    space = fit_content_space(x, HubConfig())
+    new = two_views(40, seed=1)
+    words = space.embed(new)[:, space.columns["text"]]
+    told = space.image_in_text_space(space.embed(new.without("text")))
+    np.testing.assert_allclose(np.linalg.norm(told, axis=1), 1.0, atol=1e-5)
+    assert (np.argmax(told @ words.T, axis=1) == np.arange(40)).mean() > 0.8
+    save_file(space.tensors(), tmp_path / "space.safetensors")
+    loaded = ContentSpace.from_tensors(load_file(tmp_path / "space.safetensors"))
+    assert loaded.agreement == pytest.approx(space.agreement) and loaded.fingerprint == space.fingerprint
+    np.testing.assert_array_equal(loaded.image_to_text, space.image_to_text)
+    # Of texts or pictures alone there is nothing to tell, and a space of an earlier version knows of neither.
+    assert space.only({"text", "image"}).agreement == space.agreement
+    assert space.only({"image"}).agreement is None and space.only({"text"}).image_to_text is None
+    earlier = {name: own for name, own in space.tensors().items() if name not in ("image.agreement", "image.to_text")}
+    assert ContentSpace.from_tensors(earlier).image_share(HubConfig()) == 0.4

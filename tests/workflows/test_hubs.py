@@ -54,6 +54,21 @@ def test_a_share_is_kept_only_on_the_evidence_of_categories_held_out(two: Worksp
     assert (again.ref, again.cached, list(again.table)) == ("hub:1", True, list(result.table))
 
 
+def test_a_hub_tells_what_text_and_pictures_are_worth_in_each_category(two: Workspace) -> None:
+    untrained = {"contrastive": {"steps": 0}, "reading": {"sessions": 0}}
+    result = two.hub.train(config={"text": {"name": "tiny"}, "image": {"name": "tiny"}, **untrained})
+    # Forty items are too few to tell how far texts and pictures agree.
+    told = two.hub.show(str(result.ref)).summary["pictures"]
+    assert told == {"lamps": {"image_share": 0.4}, "mugs": {"image_share": 0.4}}
+    for name in told:
+        rows = [row for row in result.table if (row["stage"], row["held_out"]) == ("pictures", name)]
+        assert [row["share"] for row in rows] == [0.0, 0.4, 1.0]  # text alone, as it serves, pictures alone
+        for row in rows[1:]:
+            assert row["difference"] == pytest.approx(row["ndcg@10"] - rows[0]["ndcg@10"], abs=1e-6)
+            assert row["low"] <= row["difference"] <= row["high"]
+    assert "pictures" not in two.hub.train(config=TRAINED, steps=0).summary
+
+
 def test_a_held_out_category_is_judged_on_and_stays_out_of_the_final_training(two: Workspace, monkeypatch: Any) -> None:
     learned = []
 
@@ -151,7 +166,7 @@ def test_encoders_are_trained_from_scratch_and_go_along_with_the_hub(
     result = two.hub.train(config=SMALL, from_scratch=True)
     assert any("few to train encoders on from scratch" in note for note in notes)
     assert (result.ref, result.summary["kept_encoders"]) == ("hub:1", 1.0)
-    assert {row["stage"] for row in result.table} == {"encoders"}
+    assert {row["stage"] for row in result.table} == {"encoders", "pictures"}
     folder = two.artifacts.open(str(two.hub.show().artifact))
     assert {path.name for path in (folder / "own" / "text").iterdir()} >= {"tokenizer.json", "model.safetensors"}
     # All of the text encoder is trained, the word pieces too, and that of pictures.
@@ -167,6 +182,6 @@ def test_encoders_are_trained_from_scratch_and_go_along_with_the_hub(
     assert spoke.status == "ready"
     # One domain is enough: there is nothing to fall back to. None is not.
     alone = two.hub.train(domains=["mugs"], config=SMALL, from_scratch=True)
-    assert alone.summary["kept_encoders"] == 1.0 and list(alone.table) == []
+    assert alone.summary["kept_encoders"] == 1.0 and {row["stage"] for row in alone.table} == {"pictures"}
     refused(UsageError, "no domain", two.hub.train, domains=[], config=SMALL, from_scratch=True)
     refused(UsageError, "--from-scratch", two.hub.train, config={"text": {"name": "own"}})

@@ -107,7 +107,7 @@ class EncoderStage(Stage[EncoderWeights]):
         space = fit_content_space(fused, config)
         recency = config.recency_decay, config.recent_events
         reader = self._hub.reading.on(space) if self._hub.reading else fading(space, *recency)
-        return zero_shot(reader, space.embed(fused), config.image_share, judges, judges.filter_seen)
+        return zero_shot(reader, space.embed(fused), space.image_share(config), judges, judges.filter_seen)
 
     def _states(self, category: Category) -> EncodedItems:
         """All items of a category before the trained layers, kept while its shares are tried."""
@@ -130,7 +130,7 @@ class EncoderStage(Stage[EncoderWeights]):
         if self._hub.config.own_encoders:  # random vectors have no shape that would be worth anything
             space = space.uncalibrated()
         content = space.embed(self._hub.fusion.fuse(category.contrastive.encoded))
-        content *= np.sqrt(space.modality_weights(self._hub.config.image_share))
+        content *= np.sqrt(space.modality_weights(space.image_share(self._hub.config)))
         looked_at = known[rng.permutation(len(known))[:MAX_PAIRS]]
         pairs = explainable(looked_at, content, config.nearest_share)
         chosen = drawn_items(pairs, config.items, rng)

@@ -60,7 +60,7 @@ class FusionStage(Stage[BaseFusion]):
         fused = part.fuse(category.contrastive.encoded)
         space = fit_content_space(fused, of_fusion(self._config))
         reader = fading(space, self._config.recency_decay, self._config.recent_events)
-        return zero_shot(reader, space.embed(fused), self._config.image_share, judges, judges.filter_seen)
+        return zero_shot(reader, space.embed(fused), space.image_share(self._config), judges, judges.filter_seen)
 
 
 def of_fusion(config: HubConfig) -> HubConfig:

@@ -64,4 +64,6 @@ class ReadingStage(Stage[Reading]):
         fixed = part is self._start and self._hub.reading is None  # then that is not how the hub reads
         recency = self._config.recency_decay, self._config.recent_events
         reader = fading(space, *recency) if fixed else part.on(space)
-        return zero_shot(reader, embedded, self._config.image_share, judges, filter_seen=True)  # as it is learned
+        return zero_shot(
+            reader, embedded, space.image_share(self._config), judges, filter_seen=True
+        )  # as it is learned

