@@ -118,6 +118,23 @@ def test_it_learns_from_where_its_parent_stood(garden: Workspace, tiny_spoke: An
     assert child.summary["warm_start"]["events"] == 40 * 6 and child.summary["warm_start"]["new_events"] == 40 * 3
 
 
+def test_a_child_is_held_to_its_parent_unless_it_is_not_to_be(garden: Any, tiny_spoke: Any, events: Any) -> None:
+    config = {**tiny_spoke, "training": {**tiny_spoke["training"], "learning_rate": 1e-2, "max_epochs": 6}}
+    trained(garden, config)
+    garden.data.ingest("garden", events=before(events, 8))
+    free = {"anchor": 0, "consolidation": 0}
+    moved = []
+    for held in (free, {**free, "anchor": 100}, {"anchor": 100, "consolidation": 1000}):
+        child = trained(garden, {**config, "stability": held}, parent="garden:1")
+        assert child.config["stability"] == {"keep_calibration": True, **held} and child.summary["epochs"] > 0
+        moved.append(child.summary["drift"]["distance"])
+        again = garden.spoke.train("garden", config={**config, "stability": held}, parent="garden:1", index=False)
+        assert (again.ref, again.cached) == (child.ref, True)
+    assert moved[0] > 2 * moved[1] > 0 and moved[2] < moved[0]
+    # A grandchild is held as its parent was.
+    assert trained(garden, NO_EPOCHS, parent="garden:4").config["stability"]["consolidation"] == 1000
+
+
 def test_on_new_events_alone(garden: Workspace, tiny_spoke: Any, events: pl.DataFrame, refused: Any) -> None:
     trained(garden, tiny_spoke)
     garden.data.ingest("garden", events=before(events, 7))
