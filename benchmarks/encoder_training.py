@@ -61,6 +61,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "steps": arguments.steps,
         "items": arguments.items,
         "batch": arguments.batch,
+        "rate": arguments.rate,
         "space": "one text block, fixed recency" if arguments.plain else "as the hub serves it",
         "protocol": "leave-one-out, validation event, full ranking, seen items filtered where few buy twice",
         "rows": rows,
@@ -76,10 +77,14 @@ def judges(categories: Sequence[Category], target: str) -> int:
 
 def _settings(arguments: argparse.Namespace, way: Mapping[str, Any]) -> dict[str, Any]:
     shape = {**(FLOOR if arguments.plain else {}), **({"image": None} if arguments.no_images else {})}
-    return {
-        **shape,
-        "encoders": {"steps": arguments.steps, "items": arguments.items, "batch_size": arguments.batch, **way},
-    }
+    size = {"steps": arguments.steps, "items": arguments.items, "batch_size": arguments.batch}
+    tried = {"learning_rate": arguments.rate, "interpolations": arguments.shares}
+    return {**shape, "encoders": {**size, **tried, **way}}
+
+
+def shares(text: str) -> list[float]:
+    """The numbers of `0.5,1.0`."""
+    return [float(part) for part in text.split(",")]
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -107,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--items", type=int, default=3000, help="of each category that are learned from")
     parser.add_argument("--batch", type=int, default=64, help="pairs in a step")
+    parser.add_argument("--rate", type=float, default=2e-4, help="learning rate of the LoRA")
+    parser.add_argument("--shares", type=shares, default=[0.5, 1.0], metavar="A,B", help="of the training, to be tried")
     parser.add_argument("--plain", action="store_true", help="one text block and a fixed recency")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
     parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
