@@ -26,7 +26,7 @@ GUARD_BIASES = (*COLD_BIASES, 2.5, 3.0, 4.0)
 # Above 1 what everybody takes counts for more than demand in proportion.
 TREND_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 # Of what a shopper took before, in standard deviations of the scores beside it.
-REPEAT_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+REPEAT_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
 # Share of a mixture's quality that the guard may cost, and cold targets below which it has nothing to go by.
 GUARD_COST = 0.05
 GUARD_TARGETS = 20
