@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "index": (".index", "index", "Vector indexes."),
     "recommend": (".recommend", "recommend", "What to show next to a session or a user."),
     "similar": (".recommend", "similar", "The items nearest to an item."),
+    "search": (".recommend", "search", "The items most like a description or a picture."),
     "explain": (".explain", "explain", "Why a category is shown what it is shown."),
     "rules": (".rules", "rules", "What a category's lists hide, begin with and limit."),
     "evaluate": (".evaluate", "evaluate", "Measure recommenders under a named protocol."),

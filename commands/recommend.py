@@ -1,8 +1,9 @@
-"""`hubspoke recommend` and `similar`: what a category's live release, or any version, shows."""
+"""`hubspoke recommend`, `similar` and `search`: what a category's live release, or any version, shows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,7 @@ from .options import how_many, names
 from .output import table
 
 if TYPE_CHECKING:
-    from ..workflows.recommendations import Answer, Recommendations
+    from ..workflows.recommendations import Answer, Recommendations, SearchResults
 
 HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold", "pinned")
 
@@ -67,17 +68,44 @@ def similar(call: Call, ref: str, item: str, k: int) -> None:
     call.show(result, recommended)
 
 
+@command(
+    example=("hubspoke search garden 'hose for a balcony' -k 5", "hubspoke search garden 'in green' --image hose.jpg")
+)
+@click.argument("ref")
+@click.argument("text", required=False)
+@click.option("--image", "picture", metavar="FILE", help="A picture of what is looked for, alone or beside the words.")
+@how_many(10)
+def search(call: Call, ref: str, text: str | None, picture: str | None, k: int) -> None:
+    """The items most like a description, a picture, or both.
+
+    By what items are, in the hub's space: words are compared with texts and the picture with pictures.
+    """
+    call.show(call.workspace().search(ref, text, picture, k), searched)
+
+
+def searched(result: SearchResults) -> str:
+    """What was looked for and what is like it."""
+    wanted = " and ".join(filter(None, (result.text and f"'{result.text}'", result.picture)))
+    lines = [f"Served by {result.served_by}, most like {wanted}."]
+    lines += [f"Rules: {result.rules}."] if result.rules else []
+    return "\n".join([*lines, "", _listed(result.items)])
+
+
 def recommended(result: Recommendations) -> str:
     """What was asked and what is recommended."""
-    used = [name for name in HEADERS if any(item[name] not in (None, "") for item in result.items)]
-    if not any(item["pinned"] for item in result.items):
-        used = [name for name in used if name != "pinned"]
-    rows = [[item[name] for name in used] for item in result.items]
     lines = answered(result)
     if result.known_from:
         known = ", ".join(f"{own.domain} ({own.events} events)" for own in result.known_from)
         lines.append(f"The shopper is known from {known}; that has no part in this list.")
-    return "\n".join([*lines, "", table(used or HEADERS, rows)])
+    return "\n".join([*lines, "", _listed(result.items)])
+
+
+def _listed(items: Sequence[Mapping[str, Any]]) -> str:
+    """A list of items, without columns that say nothing."""
+    used = [name for name in HEADERS if any(item[name] not in (None, "") for item in items)]
+    if not any(item["pinned"] for item in items):
+        used = [name for name in used if name != "pinned"]
+    return table(used or HEADERS, [[item[name] for name in used] for item in items])
 
 
 def answered(result: Answer) -> list[str]:

@@ -67,6 +67,7 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "rules show": "RulesVersions",
     "recommend": "Recommendations",
     "similar": "Recommendations",
+    "search": "SearchResults",
     "explain": "Explanation",
     "evaluate compare": "CompareResult",
     "evaluate run": "EvaluationResult",

@@ -185,6 +185,18 @@ class Hub:
                 states[modality] = item_states(encoder, count, files, hashes, counts, cache, shown)
         return EncodedItems(text, image, blocks, states)
 
+    def encode_query(self, text: str | None = None, picture: Path | None = None) -> EncodedItems:
+        """What somebody looks for, in words or by a picture, encoded as one item (1, ...); nothing of it is cached."""
+
+        def read(encoder: TextEncoder | None, width: int) -> FloatArray:
+            return encoder.encode([text], None) if encoder and text else np.zeros((1, width), np.float32)
+
+        blocks = {name: read(encoder, encoder.dimension) for name, encoder in self.blocks.items()}
+        image = np.zeros((1, self.image_dimension), np.float32)
+        if self.image and picture:
+            image = self.image.encode([picture], None)
+        return EncodedItems(read(self.text, self.text_dimension), image, blocks)
+
     def save(self, directory: Path) -> None:
         """Write config, encoder fingerprints and all that was trained; other weights stay where they came from."""
         (directory / "config.json").write_text(self.config.model_dump_json(indent=2), encoding="utf-8")

@@ -155,6 +155,18 @@ class Spoke:
         parts = [weights.behaviour * sessions, weights.cold * started, trends * started, content]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
+    def embed_query(self, encoded: EncodedItems) -> FloatArray:
+        """(D,) vector of what somebody looks for, one encoded item, whose products with items tell how alike they are.
+
+        By content alone: who looks for something says what it is, not what is usually taken with it.
+        """
+        query = np.zeros(self.dimension, np.float32)
+        found = self.space.embed(self.fusion.fuse(encoded))[0]  # (R,)
+        query[self.behaviour_dimension :] = found * self.space.modality_weights(self.mixture.seen_filtered.image_share)
+        if self.space.crowding:
+            query[self.behaviour_dimension :][self.space.columns["crowding"]] = 0.0
+        return query
+
     def behaviour_sessions(self, item_vectors: FloatArray, histories: Histories) -> FloatArray:
         """(B, D') session embeddings of the behavioural part, (B, 0) for the launch floor."""
         if self.behaviour is None:

@@ -16,9 +16,9 @@ GLOBAL = ("--registry", "--workspace", "--json", "--quiet", "--debug")
 NO_DRY_RUN = """
     registry schema, demo, doctor, domain list, domain show, domain validate, data snapshots, data sessions, data
     diff, hub embed, hub list, hub show, spoke compare, spoke list, spoke show, index list, index check, recommend,
-    similar, explain, evaluate run, evaluate compare, gate show, gate check, gate history, rules show, rules check,
-    history, lineage show, lineage upstream, lineage downstream, lineage impact, lineage diff, lineage export,
-    registry sql, registry current, launch report, data inspect, data formats, domain similar
+    similar, search, explain, evaluate run, evaluate compare, gate show, gate check, gate history, rules show,
+    rules check, history, lineage show, lineage upstream, lineage downstream, lineage impact, lineage diff, lineage
+    export, registry sql, registry current, launch report, data inspect, data formats, domain similar
 """
 FOUND = {path: command for path, command in every_command(cli) if not isinstance(command, click.Group)}
 

@@ -59,6 +59,7 @@ launch refresh lamps
 recommend lamps --session {item},oak -k 3 --exclude-seen --near 0.99
 recommend mugs --user user-0000 -k 3
 similar lamps {item} -k 3
+search lamps oak -k 3
 explain lamps --session {item} -k 3
 explain index:lamps/2 --session {item} --item {item}
 rules set lamps --set max_per_brand=3
@@ -174,8 +175,8 @@ def test_a_category_from_files_to_rollback(journey: Journey) -> None:
     assert added["events"]["rows"] > 200
     hub = journey.one("hub train")
     assert (hub["ref"], hub["status"], hub["summary"]["kept_share"]) == ("hub:1", "ready", 0.0)
-    scratch = journey.all("hub train")[1]
-    assert (scratch["ref"], scratch["summary"]["kept_encoders"]) == ("hub:2", 1.0)
+    scratch = journey.all("hub train")[2]
+    assert (scratch["ref"], scratch["summary"]["kept_encoders"]) == ("hub:3", 1.0)
     launched = journey.one("launch new")
     assert (launched["mode"], launched["release"]) == ("day zero", "release:mugs/1")
     assert [len(answer["items"]) for answer in launched["recommendations"]] == [3, 3, 3]
@@ -208,7 +209,7 @@ def test_a_process_answers_on_stdout_alone(journey: Journey) -> None:
     assert shown.returncode == 0
     assert all(ref in shown.stdout for ref in ("release:lamps/2", "lamps:1", "hub:1", "snapshot:lamps/items/1"))
     asked = hubspoke(journey.folder, "registry", "sql", "SELECT ref FROM v_models WHERE kind = 'hub'", "--csv")
-    assert asked.stdout.split() == ["ref", "hub:1", "hub:2"]
+    assert asked.stdout.split() == ["ref", "hub:1", "hub:2", "hub:3"]
     answered = hubspoke(journey.folder, "recommend", "lamps", "--session", journey.item, "--json")
     assert json.loads(answered.stdout)["served_by"] == "lamps:1"
 

@@ -62,6 +62,19 @@ class Recommendations(Answer):
     items: Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True)
+class SearchResults(Record):
+    """A ranked list of what is like a description, a picture or both."""
+
+    ref: str  # what was asked
+    index: str  # index version that answered
+    served_by: str
+    text: str | None
+    picture: str | None
+    rules: str | None  # version of the merchandising rules in force
+    items: Sequence[Mapping[str, Any]]  # as in `Recommendations`
+
+
 class Recommender:
     """One index, loaded once for many questions; any number of threads may ask it at once.
 
@@ -199,6 +212,26 @@ class Recommender:
             query[split:][spoke.space.columns["crowding"]] = 0.0  # how crowded it is says nothing of what it is
         found = list(islice(self._listed(self._ranked(query, k, self.allowed([row])), []), k))
         return self._answer(found, [row], [], True, self.loaded.record.model)
+
+    def search(self, text: str | None = None, picture: Path | None = None, k: int = 10) -> SearchResults:
+        """The `k` items whose content is most like a description, a picture, or both together."""
+        _check_k(k)
+        wanted = (text or "").strip()
+        if not wanted and picture is None:
+            raise UsageError("Nothing was looked for; give some words, or a picture with --image FILE.")
+        if picture is not None and not picture.is_file():
+            raise NotFoundError(f"There is no picture {picture}; check the path.")
+        spoke, hub = self.loaded.spoke, self.loaded.hub
+        query = spoke.embed_query(hub.encode_query(wanted or None, picture))
+        if not query.any():
+            raise UsageError(
+                f"{self.loaded.record.ref} has no space for that: its catalog has no "
+                f"{'pictures' if picture and not wanted else 'texts'} that are read; look for the other."
+            )
+        found = list(islice(self._listed(self._ranked(query, k, self.allowed([])), []), k))
+        answer = self._answer(found, [], [], False, self.loaded.record.model)
+        shown = {field: getattr(answer, field) for field in ("ref", "index", "served_by", "rules", "items")}
+        return SearchResults(**shown, text=wanted or None, picture=str(picture) if picture else None)
 
     def _without_session(self, k: int, known_from: Sequence[Elsewhere]) -> Recommendations:
         """What to show before anything is known of a shopper here."""

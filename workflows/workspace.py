@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .ingest import ReadOptions
     from .launch_reports import StoredReport
     from .launches import LaunchResult
-    from .recommendations import Recommendations
+    from .recommendations import Recommendations, SearchResults
     from .refresh import RefreshResult, Retrain
     from .rules import RuleVersions
     from .spokes import Spokes
@@ -187,6 +187,14 @@ class Workspace(Context):
         from .recommendations import Recommender
 
         return Recommender(self, ref).similar(item, k)
+
+    def search(self, ref: str, text: str | None = None, picture: str | None = None, k: int = 10) -> SearchResults:
+        """The `k` items whose content is most like a description, the picture in a file, or both together."""
+        from pathlib import Path
+
+        from .recommendations import Recommender
+
+        return Recommender(self, ref).search(text, Path(picture) if picture is not None else None, k)
 
     def explain(
         self,

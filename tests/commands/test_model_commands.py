@@ -16,7 +16,7 @@ from hubspoke.workflows.indexes import IndexCheck, IndexResult
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.newcomers import Elsewhere
-from hubspoke.workflows.recommendations import Recommendations
+from hubspoke.workflows.recommendations import Recommendations, SearchResults
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -210,6 +210,24 @@ def test_recommend_and_similar(garden: Any, stand_in: Any) -> None:
     ]
     assert [args for _, args, _ in similar.calls] == [("garden:1", "rose", 10)]
     assert garden("recommend", "garden", "--user", "ann", "--session", "rose").code == 2
+
+
+def test_search_by_words_and_by_picture(garden: Any, stand_in: Any) -> None:
+    found = SearchResults("garden", "index:garden/1", "garden:1", "clay pot", None, "rules:garden/2", [POT])
+    search = stand_in("search", found)
+    shown = garden("search", "garden", "clay pot", "-k", "3")
+    assert shown.lines == [
+        ["Served by garden:1, most like 'clay pot'."],
+        ["Rules: rules:garden/2."],
+        ["rank", "item_id", "title", "score", "cold"],
+        ["1", "pot", "Clay pot", "0.5", "no"],
+    ]
+    search.answer = replace(found, text=None, picture="pot.jpg", rules=None)
+    assert garden("search", "garden", "--image", "pot.jpg").lines[0] == ["Served by garden:1, most like pot.jpg."]
+    assert [args for _, args, _ in search.calls] == [
+        ("garden", "clay pot", None, 3),
+        ("garden", None, "pot.jpg", 10),
+    ]
 
 
 def test_evaluate_run(garden: Any, stand_in: Any) -> None:

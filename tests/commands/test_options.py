@@ -25,7 +25,9 @@ def test_list_lengths() -> None:
             options.cutoffs(text)
 
 
-@pytest.mark.parametrize("path", ["launch new", "recommend", "similar", "explain", "evaluate run", "evaluate compare"])
+@pytest.mark.parametrize(
+    "path", ["launch new", "recommend", "similar", "search", "explain", "evaluate run", "evaluate compare"]
+)
 def test_a_number_of_items_is_k_with_one_dash_or_two(path: str) -> None:
     command: click.Command = cli
     for name in path.split():

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.hub.encoders.text import item_texts
 from hubspoke.workflows import datasets
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import load_index
@@ -202,3 +203,26 @@ def test_the_newest_catalog_decides_what_is_shown_before_any_index_follows(shop:
     assert [after[0]["item_id"], after[0]["price"], after[0]["score"]] == [dearer, 999.0, before[2]["score"]]
     assert not {left, out} & {item["item_id"] for item in shop.recommend("lamps", ["lamps-0001"], k=40).items}
     assert len(shop.recommend("lamps", [left], k=3).session) == 1  # a session may still hold it
+
+
+def test_a_search_finds_what_a_text_says_and_keeps_to_what_may_be_shown(shop: Workspace) -> None:
+    recommender = Recommender(shop, "lamps")
+    title = str(recommender.shown["title"][7])
+    (said,) = item_texts(recommender.shown[[7]], recommender.loaded.hub.config.text_fields)
+    found = shop.search("lamps", said, k=len(recommender.item_ids))
+    # Who writes what an item says finds it first, or one that says the same.
+    assert (found.items[0]["title"], found.text) == (title, said)
+    scores = [item["score"] for item in found.items]
+    assert scores == sorted(scores, reverse=True)
+    assert (found.ref, found.served_by, found.picture) == ("lamps", "lamps:1", None)
+    first = found.items[0]["item_id"]
+    recommender._open[recommender.row(first)] = False
+    assert first not in [item["item_id"] for item in recommender.search(said, k=len(found.items)).items]
+    for text, picture, error, words in (
+        (" ", None, UsageError, "Nothing was looked for"),
+        (None, "nowhere.jpg", NotFoundError, "no picture nowhere.jpg"),
+    ):
+        with pytest.raises(error, match=words):
+            shop.search("lamps", text, picture)
+    with pytest.raises(UsageError, match="0 recommendations"):
+        shop.search("lamps", title, k=0)
