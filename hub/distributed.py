@@ -23,8 +23,9 @@ from ..arrays import BoolArray
 from ..errors import ProcessLostError
 from .devices import pick_device
 
-# How long a process waits for the others at a step that all take together, and how long for what the first one passes,
-# which may have validated or chosen a mixture before. One that has died is noticed at once, by its closed connection.
+# How long a process waits for the others at a step that all take together, and how long for what one passes, which may
+# have validated, chosen a mixture or encoded a catalog before. One that has died is noticed at once, by its closed
+# connection.
 PATIENCE = timedelta(minutes=30)
 LONG_PATIENCE = timedelta(days=7)
 
@@ -103,7 +104,7 @@ class World:
         values = [value] * self.size
         if self.size > 1:
             with _together():
-                dist.all_gather_object(values, value)
+                dist.all_gather_object(values, value, group=_patient_group())
         return values
 
 
