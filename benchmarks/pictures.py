@@ -96,7 +96,7 @@ def zero_shot(before: Catalog, after: Catalog, taught: Taught) -> dict[str, Any]
     }
     return {
         "target": after.name,
-        "users": len(users),
+        "users": len(own["text"]),  # whose target is new to them
         "agreement": after.space.agreement,
         "share by agreement": agreed,
         "better": better,
