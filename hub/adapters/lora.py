@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from ...errors import CorruptArtifactError
 from ..fusion import BaseFusion
+from .linear import CONFIG, WEIGHTS, is_plain, load_linear
 
 FUSION_TARGETS = ("down", "up")
 # The scale of an adapter is this over its rank, so that a higher rank does not need another learning rate.
 ALPHA = 16
-WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
-
 Module = TypeVar("Module", bound=nn.Module)
 
 
@@ -50,22 +49,28 @@ def save_adapter(adapted: nn.Module, directory: Path) -> None:
 
 def load_adapter(module: nn.Module, directory: Path) -> nn.Module:
     """A copy of a module with the saved adapter on top; CorruptArtifactError where they do not fit."""
-    from peft import PeftModel, get_peft_model_state_dict
-
     # PEFT takes a folder without these files for a name on a model hub and goes to the network.
     missing = [name for name in (CONFIG, WEIGHTS) if not (directory / name).is_file()]
     if missing:
         raise CorruptArtifactError(f"the adapter in {directory} lacks {missing[0]}; train the spoke with --force.")
     try:
-        adapted: nn.Module = PeftModel.from_pretrained(frozen_copy(module), directory)
-        with safe_open(directory / WEIGHTS, framework="pt") as stored:
-            # PEFT lets a missing weight be; its layer would silently not be adapted.
-            if set(stored.keys()) != set(get_peft_model_state_dict(adapted)):
-                raise KeyError(WEIGHTS)
+        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        plain = is_plain(module, config)
+        return (load_linear if plain else _load_by_peft)(frozen_copy(module), config, directory)
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
         raise CorruptArtifactError(
             f"the adapter in {directory} cannot be read ({type(error).__name__}); train the spoke with --force."
         ) from error
+
+
+def _load_by_peft(module: nn.Module, _: Mapping[str, Any], directory: Path) -> nn.Module:
+    from peft import PeftModel, get_peft_model_state_dict
+
+    adapted: nn.Module = PeftModel.from_pretrained(module, directory)
+    with safe_open(directory / WEIGHTS, framework="pt") as stored:
+        # PEFT lets a missing weight be; its layer would silently not be adapted.
+        if set(stored.keys()) != set(get_peft_model_state_dict(adapted)):
+            raise KeyError(WEIGHTS)
     return adapted
 
 

@@ -1,12 +1,16 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from hubspoke.errors import CorruptArtifactError
-from hubspoke.hub.adapters.lora import adapt, load_adapter, save_adapter
+from hubspoke.hub.adapters.lora import adapt, frozen_copy, load_adapter, merged, save_adapter
 from hubspoke.hub.config import FusionConfig
 from hubspoke.hub.fusion import BaseFusion
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 
 @pytest.fixture
@@ -60,7 +64,49 @@ def test_a_saved_adapter_loads_exactly_and_is_small(fusion, x, tmp_path):
     assert config["target_modules"] == ["down", "up"] and list(config) == sorted(config)  # not in a set's order
     loaded = load_adapter(fusion, tmp_path)
     assert torch.equal(loaded(x), made(x)) and not torch.allclose(loaded(x), fusion(x))
+    # As PEFT loads it, to the bit: names, weights, outputs and bytes.
+    theirs = PeftModel.from_pretrained(frozen_copy(fusion), tmp_path)
+    ours, known = loaded.state_dict(), theirs.state_dict()
+    assert ours.keys() == known.keys() and all(torch.equal(own, known[name]) for name, own in ours.items())
+    assert torch.equal(loaded(x), theirs(x))
+    for (_, one), (_, other) in zip(merged(loaded), merged(theirs), strict=True):
+        assert torch.equal(one, other)
+    save_adapter(loaded, tmp_path / "again")  # read by itself and written as PEFT would
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / name).read_bytes()
     # Nor does it fit another fusion.
     save_adapter(adapt(BaseFusion(3, 3, FusionConfig(hidden=8)), 2, 0), tmp_path)
+    with pytest.raises(CorruptArtifactError):
+        load_adapter(fusion, tmp_path)
+
+
+def test_reading_an_adapter_of_linear_layers_needs_no_peft(fusion, tmp_path):
+    save_adapter(adapt(fusion, 2, 0), tmp_path)
+    save_file(fusion.state_dict(), tmp_path / "fusion.safetensors")
+    script = f"""
+import sys
+from pathlib import Path
+from hubspoke.hub.adapters.lora import load_adapter
+from hubspoke.hub.config import FusionConfig
+from hubspoke.hub.fusion import BaseFusion
+load_adapter(BaseFusion(32, 32, FusionConfig(hidden=8)), Path({str(tmp_path)!r}))
+assert not {{"peft", "transformers"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("damage", ["config", "weights", "shape", "truncated"])
+def test_a_damaged_adapter_is_refused(fusion, tmp_path, damage):
+    save_adapter(adapt(fusion, 2, 0), tmp_path)
+    config, weights = tmp_path / "adapter_config.json", tmp_path / "adapter_model.safetensors"
+    own = load_file(weights)
+    if damage == "config":
+        config.write_text("{}")
+    elif damage == "weights":
+        save_file({name: weight for name, weight in own.items() if "lora_A" in name}, weights)
+    elif damage == "shape":
+        save_file({name: weight[:, :1].contiguous() for name, weight in own.items()}, weights)
+    else:
+        weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(CorruptArtifactError):
         load_adapter(fusion, tmp_path)
