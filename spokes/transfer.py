@@ -104,14 +104,16 @@ def worth_taking(with_part: UserValues, without: UserValues, expected: bool) -> 
     """Whether a part is inherited, by the mean difference over all users and its standard error.
 
     What is `expected` to help is taken unless it is worse by more than one standard error, anything else only where it
-    is better by more than one (Breiman et al., 1984).
+    is better by more than one (Breiman et al., 1984) and is no negative transfer on warm or on cold items.
     """
     ours, theirs = paired(with_part, without)
     if not len(ours):
         return expected
     change = ours - theirs
     mean, error = float(change.mean()), float(change.std()) / math.sqrt(len(change))
-    return mean >= -error if expected else mean > error
+    if expected:
+        return mean >= -error
+    return mean > error and not any(own and own.high < 0 for own in effects(with_part, without).values())
 
 
 def verdict(part: str, inherited: bool, found: Mapping[str, Estimate | None]) -> str:

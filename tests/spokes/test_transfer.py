@@ -80,6 +80,15 @@ def test_what_is_expected_stays_unless_it_hurts_and_anything_else_has_to_help() 
     worse = values(a=-0.35, b=-0.05, c=-0.35, d=-0.05)
     assert [worth_taking(own, start, expected=True) for own in (worse, level, better)] == [False, True, True]
     assert [worth_taking(own, start, expected=False) for own in (worse, level, better)] == [False, False, True]
+    # What is paid by cold items is not taken unless it is expected.
+    users = [str(n) for n in range(40)]
+    start = {"all": dict.fromkeys(users, 0.5), "cold": dict.fromkeys(users[:20], 0.5)}
+    paid = {
+        "all": {user: 0.4 if n < 20 else 0.9 for n, user in enumerate(users)},
+        "cold": dict.fromkeys(users[:20], 0.4),
+    }
+    assert [worth_taking(paid, start, expected) for expected in (True, False)] == [True, False]
+    assert worth_taking({"all": paid["all"]}, start, expected=False)
     # Without anybody to judge, what is expected.
     assert [worth_taking({}, {}, expected) for expected in (True, False)] == [True, False]
 
