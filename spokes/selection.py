@@ -249,13 +249,14 @@ def choose_weights(
         bonus = np.float32(bias) * cold.astype(np.float32)
         return mixed(weight, bonus if lately is None else bonus + lately, repeat)
 
-    # Then the cold bias by the same rule; content alone only where no mixture is better.
+    # Then the cold bias by the same rule; content alone where no mixture is better by more than a standard error: few
+    # users prefer some mixture by chance, and what it then does to others is no chance.
     biased = {value: mix(value) for value in biases}
     alone = _choose_repeat(trial, lambda own: [_content(share, own)]) if known else 0.0
     found = trial([*biased.values(), *([_content(share, alone)] if known else [])])
     free = [(value, own) for value, own in zip(biases, found, strict=False) if value in COLD_BIASES]
     bias, quality = _largest_within_error(*zip(*free, strict=True))
-    if known and found[-1].mean() >= quality:
+    if known and _within_one_error(max((own for _, own in free), key=np.mean), found[-1]):
         return settings.weights(behaviour=0.0, content=1.0).model_copy(update={"repeat": alone})
     # Then the guard: the bias rises until cold targets are ranked as content alone ranks them, if that is cheap.
     if known and guard is not None:

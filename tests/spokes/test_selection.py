@@ -81,6 +81,26 @@ def test_the_largest_weight_within_one_standard_error_wins(table, weight):
     assert choose_weights(trial(parts(base, unit), measure), SETTINGS, NO_COLD).content == weight
 
 
+@pytest.mark.parametrize(
+    ("mixture", "behaviour"),
+    [
+        ([1.0, 0.5, 0.5, 0.3], 0.0),  # ahead by 0.075 with an error of 0.15: chance
+        ([0.8, 0.5, 0.5, 0.5], 0.0),  # by as much as its error
+        ([0.8, 0.8, 0.5, 0.5], 1.0),  # by 0.15 with an error of 0.087
+        ([0.5] * 4, 0.0),
+    ],
+)
+def test_behaviour_serves_where_it_is_better_by_more_than_chance(mixture, behaviour):
+    """What each user gets of every mixture; of content alone all get a half."""
+    base, unit = np.zeros((4, ITEMS), np.float32), np.ones((4, ITEMS), np.float32)
+    base[:, 1] = 1.0  # tells a mixture from content alone
+
+    def measure(scores):
+        return np.array(mixture if scores[0, 1] != scores[0, 0] else [0.5] * 4, np.float32)
+
+    assert choose_weights(trial(parts(base, unit), measure), SETTINGS, NO_COLD).behaviour == behaviour
+
+
 def test_cold_items_get_back_what_training_took_but_no_bias_that_hurts():
     # Every target is cold and 0.9 behind the warm items: a bias above 0.9 repairs it, the largest stays harmless.
     cold = np.array([True] * 3 + [False] * 3)
