@@ -191,18 +191,24 @@ def ways_to_read(default: FloorSettings, *others: FloorSettings) -> list[FloorSe
 
 
 def choose_floor(trials: Sequence[tuple[FloorSettings, Trial]], default: FloorSettings) -> FloorSettings:
-    """The reading and the share of pictures with which content alone ranks best; the default unless one is better."""
-    best, settings = float("-inf"), default
+    """The reading and the share of pictures with which content alone ranks best.
+
+    The default is kept unless that is better by more than a standard error: among so many, few users prefer one by
+    chance.
+    """
+    found: list[tuple[FloorSettings, FloatArray]] = []
     for own, trial in trials:
         if not (trial.text or trial.image):
             continue
         tried = {default.image_share, *IMAGE_SHARES} if trial.text and trial.image else {default.image_share}
         shares = sorted(tried, key=lambda share: (abs(share - default.image_share), share))
-        for share, users in zip(shares, trial([_content(share) for share in shares]), strict=True):
-            quality = float(users.mean())
-            if quality > best:
-                best, settings = quality, replace(own, image_share=share)
-    return settings
+        qualities = trial([_content(share) for share in shares])
+        found += [(replace(own, image_share=share), quality) for share, quality in zip(shares, qualities, strict=True)]
+    if not found:
+        return default
+    best, quality = found[_best([own for _, own in found])]
+    known = next((own for settings, own in found if settings == default), None)
+    return default if known is not None and _within_one_error(quality, known) else best
 
 
 def choose_held_back(trials: Mapping[int, Trial]) -> int:

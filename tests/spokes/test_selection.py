@@ -211,6 +211,21 @@ def test_the_default_is_kept_unless_something_is_better(default):
         assert choose_floor(by_recency(own, default), default) == default
 
 
+@pytest.mark.parametrize(
+    ("better", "chosen"),
+    [
+        ([1.0, 0.5, 0.5, 0.3], SETTINGS),  # ahead by 0.075 with an error of 0.15: chance
+        ([0.8, 0.8, 0.5, 0.5], FloorSettings(0.4, 0.95, 50)),  # by 0.15 with an error of 0.087
+    ],
+)
+def test_another_reading_is_taken_where_it_is_better_by_more_than_chance(better, chosen):
+    def told(quality):
+        return trial(parts(None, right(), None), lambda scores: np.array(quality, np.float32))
+
+    other = FloorSettings(0.4, 0.95, 50)
+    assert choose_floor([(SETTINGS, told([0.5] * 4)), (other, told(better))], SETTINGS) == chosen
+
+
 def test_the_probe_is_the_best_of_a_few_mixtures():
     assert probe(right(1), -right(4), reciprocal_rank) == 1.0
     assert probe(-right(1), right(4), reciprocal_rank) == 1.0
