@@ -15,13 +15,13 @@ from ..evaluation.protocols import Protocol, leave_one_out, training_mask
 from ..files import atomic_folder
 from ..hub.config import HubConfig
 from ..hub.content import fit_content_space
-from ..hub.contrastive import ContrastiveDomain
 from ..hub.devices import seed_everything
 from ..hub.distributed import World
 from ..hub.encoders.own import IMAGE_FOLDER, TEXT_FOLDER, write_own_image, write_own_text
 from ..hub.encoders.text import item_texts
 from ..hub.model import Hub
 from ..hub.parts import hub_parts
+from ..hub.training.contrastive import ContrastiveDomain
 from ..hub.warm_start import take_over
 from ..registry.kinds import Relation
 from ..registry.records import Parent

@@ -14,10 +14,10 @@ from ..adapters.adapted import AdaptedEncoders, HeadInputs
 from ..adapters.lora import frozen_copy
 from ..adapters.states import ItemStates
 from ..config import EncoderTrainingConfig
-from ..contrastive import CalibratedSpace, ContrastiveDomain
 from ..devices import autocast_for
 from ..distributed import World
 from ..model import Hub
+from .contrastive import CalibratedSpace, ContrastiveDomain
 from .examples import EncoderExamples
 from .losses import PairLoss, bounded_pair_loss, info_nce_loss
 

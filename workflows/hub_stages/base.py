@@ -13,9 +13,9 @@ from ...arrays import DoubleArray, FloatArray
 from ...catalog.sequences import Sequences
 from ...errors import InvalidDataError
 from ...evaluation.bootstrap import paired_difference
-from ...hub.contrastive import ContrastiveDomain
 from ...hub.fusion import EncodedItems
 from ...hub.reading import SessionReader
+from ...hub.training.contrastive import ContrastiveDomain
 from ...spokes.training.validation import Validation
 from ..datasets import Dataset
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from ...arrays import DoubleArray
 from ...hub.config import HubConfig
 from ...hub.content import fit_content_space
-from ...hub.contrastive import train_fusion
 from ...hub.fusion import BaseFusion, interpolate
 from ...hub.model import Hub
 from ...hub.reading import fading
 from ...hub.threads import arithmetic_threads, threads_worth
+from ...hub.training.contrastive import train_fusion
 from ...spokes.training.validation import Validation
 from ..context import Context
 from .base import Category, Stage, zero_shot

@@ -8,8 +8,8 @@ from ...arrays import DoubleArray, FloatArray
 from ...hub.content import ContentSpace, fit_content_space
 from ...hub.model import Hub
 from ...hub.reading import Reading, fading, starting_reading
-from ...hub.reading_training import ReadingExamples, reading_examples, train_reading
 from ...hub.threads import arithmetic_threads, threads_worth
+from ...hub.training.reading import ReadingExamples, reading_examples, train_reading
 from ...spokes.training.validation import Validation
 from ..context import Context
 from .base import Category, Stage, zero_shot

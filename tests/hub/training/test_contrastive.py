@@ -4,9 +4,9 @@ import torch
 from hubspoke.catalog.sequences import Sequences, co_engaged_pairs
 from hubspoke.hub.config import ContrastiveConfig, FusionConfig, HubConfig
 from hubspoke.hub.content import fit_content_space
-from hubspoke.hub.contrastive import CalibratedSpace, ContrastiveDomain, pair_loss
-from hubspoke.hub.contrastive import train_fusion as train
 from hubspoke.hub.fusion import BaseFusion, EncodedItems
+from hubspoke.hub.training.contrastive import CalibratedSpace, ContrastiveDomain, pair_loss
+from hubspoke.hub.training.contrastive import train_fusion as train
 from hubspoke.hub.training.losses import info_nce_loss
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,7 +7,7 @@ from hubspoke.hub.config import HubConfig
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.fusion import EncodedItems
 from hubspoke.hub.reading import starting_reading
-from hubspoke.hub.reading_training import reading_examples, train_reading
+from hubspoke.hub.training.reading import reading_examples, train_reading
 
 N, GROUPS = 120, 12
 CONFIG = {

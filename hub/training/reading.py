@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import BoolArray, FloatArray, IntArray
-from ..catalog.sequences import Sequences
-from ..progress import StepProgress
-from .config import HubConfig, ReadingConfig
-from .content import ContentSpace
-from .reading import CROWDING, Reading, last_rows
-from .training.losses import bounded_loss
+from ...arrays import BoolArray, FloatArray, IntArray
+from ...catalog.sequences import Sequences
+from ...progress import StepProgress
+from ..config import HubConfig, ReadingConfig
+from ..content import ContentSpace
+from ..reading import CROWDING, Reading, last_rows
+from .losses import bounded_loss
 
 # Scores of sessions over a catalog that are held at once while negatives are chosen.
 MAX_SCORES = 4_000_000

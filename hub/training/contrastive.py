@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..arrays import IntArray
-from ..progress import StepProgress
-from .config import ContrastiveConfig
-from .content import ContentSpace
-from .fusion import BaseFusion, EncodedItems
-from .training.losses import anchor_loss, info_nce_loss
+from ...arrays import IntArray
+from ...progress import StepProgress
+from ..config import ContrastiveConfig
+from ..content import ContentSpace
+from ..fusion import BaseFusion, EncodedItems
+from .losses import anchor_loss, info_nce_loss
 
 
 @dataclass(frozen=True)
