@@ -65,7 +65,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for target in arguments.targets or arguments.category:
             started = time.perf_counter()
             others = [name for name in arguments.category if name != target]
-            taught = ws.hub.train(domains=others, preset=arguments.preset, config={**TAUGHT, **shared})
+            taught = ws.hub.train(domains=others, preset=arguments.preset, config={**TAUGHT, **shared, "seed": arguments.seed})
             seconds = time.perf_counter() - started
             protocol = Protocol(exclude_seen=True)
             asked = [floor, str(taught.ref), packaged]
@@ -78,6 +78,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "pictures": not arguments.no_images,
         "preset": arguments.preset,
         "floor_tokens": arguments.floor_tokens,
+        "seed": arguments.seed,
         "protocol": Protocol(exclude_seen=True).describe(),
         "rows": rows,
         "machine": machine(arguments.device),
@@ -128,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("category", nargs="+", type=category, metavar="NAME=FOLDER")
     parser.add_argument("--targets", type=lambda text: text.split(","), metavar="A,B", help="default: every category")
     parser.add_argument("--preset", choices=[*Preset], default=Preset.BALANCED, help="tier of what is taught")
+    parser.add_argument("--seed", type=int, default=0, help="of what is taught")
     parser.add_argument("--floor-tokens", type=int, metavar="N", help="cut the texts of the floor")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
     parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
