@@ -65,7 +65,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for target in arguments.targets or arguments.category:
             started = time.perf_counter()
             others = [name for name in arguments.category if name != target]
-            taught = ws.hub.train(domains=others, preset=arguments.preset, config={**TAUGHT, **shared, "seed": arguments.seed})
+            config = {**TAUGHT, **shared, "seed": arguments.seed}
+            taught = ws.hub.train(domains=others, preset=arguments.preset, config=config)
             seconds = time.perf_counter() - started
             protocol = Protocol(exclude_seen=True)
             asked = [floor, str(taught.ref), packaged]
