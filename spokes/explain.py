@@ -16,7 +16,7 @@ from ..hub.fusion import EncodedItems
 from .config import MODALITIES
 from .mixture import MixtureWeights
 from .model import ItemInputs
-from .repeats import REPEAT_EVENTS
+from .repeats import REPEAT_EVENTS, given_to
 from .spoke import Spoke
 from .training.batches import serving_batch, with_context
 from .transformer import EventContext
@@ -105,10 +105,9 @@ def _repeats(
     shorter = [tail[np.delete(np.arange(len(tail)), place)] for place in range(len(tail))]
     found, means = np.zeros((1 + len(tail), len(rows))), np.zeros(1 + len(tail))
     for nth, known in enumerate([tail, *shorter]):
-        lifted, values = spoke.mixture.lifted(known, exclude_seen)
-        given = dict(zip(lifted.tolist(), values.tolist(), strict=True))
-        found[nth] = [given.get(row, 0.0) for row in rows.tolist()]
-        means[nth] = sum(given.values()) / n_items
+        lifted = spoke.mixture.lifted(known, exclude_seen)
+        found[nth] = given_to(rows, lifted)
+        means[nth] = lifted[1].sum(dtype=np.float64) / n_items
     before = len(history) - len(tail)
     lost = np.pad(found[0][:, None] - found[1:].T, ((0, 0), (before, 0)))
     return _Repeats(found[0], float(means[0]), lost, np.pad(means[0] - means[1:], (before, 0)))

@@ -64,9 +64,9 @@ class Mixture(Config):
 
     def lifted(self, history: IntArray | History, exclude_seen: bool) -> tuple[IntArray, FloatArray]:
         """The (M,) rows of a history, oldest first, that score higher for having been taken before, and by how much."""
-        rows, values = taken_before(history)
         weight = np.float32(self.weights(exclude_seen).repeat)
-        return (rows, weight * values) if weight else (rows[:0], values[:0])
+        rows, values = taken_before(history if weight else history[:0])
+        return rows, weight * values
 
     def hidden(self, history: IntArray | History, exclude_seen: bool) -> IntArray:
         """What of a history, oldest first, is not recommended again."""

@@ -69,7 +69,7 @@ class Trial:
     blocks: Callable[[], Iterable[tuple[PartScores, Quality]]]
     text: bool = False  # whether there are text scores
     image: bool = False  # likewise for pictures
-    taken: bool = False  # whether it is known what users took before, and some of it is a target
+    taken: bool = False  # whether what users took before counts
 
     def __call__(self, mixes: Sequence[Mix]) -> list[FloatArray]:
         """The (U,) per-user quality of each mixture; all of them in one pass over the users."""
@@ -132,18 +132,18 @@ class Selection:
     ) -> Mixture:
         """The weights for both serving policies."""
         of_cold, rows = users.asked_for(cold)
-        chosen = []
+        chosen, returns = [], users.returns
         for filter_seen in (False, True):
-            held_back = 0
+            held_back, repeats = 0, returns and not filter_seen
             if self.as_tested and not filter_seen:
                 alone = {n: self._trial(users, False, n, behaviour=(sessions, items)) for n in HELD_BACK}
                 held_back = choose_held_back(alone)
             settings = self._floor(users, filter_seen, held_back)
-            trial = self._trial(users, filter_seen, held_back, settings, (sessions, items), repeats=not filter_seen)
+            trial = self._trial(users, filter_seen, held_back, settings, (sessions, items), repeats)
             guard = None
             if len(rows):
                 asked = sessions[rows], items
-                guard = self._trial(of_cold, filter_seen, held_back, settings, asked, repeats=not filter_seen)
+                guard = self._trial(of_cold, filter_seen, held_back, settings, asked, repeats)
             weights = choose_weights(trial, settings, cold, guard, trends)
             chosen.append(weights.model_copy(update={"held_back": held_back}))
         return Mixture(seen_ranked=chosen[0], seen_filtered=chosen[1])
@@ -177,7 +177,7 @@ class Selection:
 
         read = settings is not None
         text, image = read and self.content.space.text_rank > 0, read and self.content.pictured
-        return Trial(blocks, text, image, taken=repeats and users.returns)
+        return Trial(blocks, text, image, taken=repeats)
 
 
 def ways_to_read(default: FloorSettings, *others: FloorSettings) -> list[FloorSettings]:

@@ -160,10 +160,15 @@ class Spoke:
 
         By content alone: who looks for something says what it is, not what is usually taken with it.
         """
+        return self.content_query(self.space.embed(self.fusion.fuse(encoded))[0])
+
+    def content_query(self, content: FloatArray) -> FloatArray:
+        """(D,) vector whose products with items tell how alike their contents are to a content embedding (R,)."""
         query = np.zeros(self.dimension, np.float32)
-        found = self.space.embed(self.fusion.fuse(encoded))[0]  # (R,)
-        query[self.behaviour_dimension :] = found * self.space.modality_weights(self.mixture.seen_filtered.image_share)
-        if self.space.crowding:
+        query[self.behaviour_dimension :] = content * self.space.modality_weights(
+            self.mixture.seen_filtered.image_share
+        )
+        if self.space.crowding:  # how crowded it is says nothing of what it is
             query[self.behaviour_dimension :][self.space.columns["crowding"]] = 0.0
         return query
 
@@ -180,7 +185,9 @@ class Spoke:
             item_vectors,
             lambda histories: self.embed_sessions(item_vectors, histories, exclude_seen=exclude_seen),
             None if exclude_seen else lambda history: self.mixture.hidden(history, exclude_seen),
-            lambda history: self.mixture.lifted(history, exclude_seen),
+            (lambda history: self.mixture.lifted(history, exclude_seen))
+            if self.mixture.weights(exclude_seen).repeat
+            else None,
         )
 
     def save(self, directory: Path) -> None:

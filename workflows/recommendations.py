@@ -203,13 +203,9 @@ class Recommender:
         """
         _check_k(k)
         row, spoke = self.row(item), self.loaded.spoke
-        query = np.zeros_like(self.vectors[row])
+        query = spoke.content_query(self.vectors[row, spoke.behaviour_dimension :])
         if not spoke.content:
             query[: spoke.width] = self.vectors[row, : spoke.width]
-        split, share = spoke.behaviour_dimension, spoke.mixture.seen_filtered.image_share
-        query[split:] = self.vectors[row, split:] * spoke.space.modality_weights(share)
-        if spoke.space.crowding:
-            query[split:][spoke.space.columns["crowding"]] = 0.0  # how crowded it is says nothing of what it is
         found = list(islice(self._listed(self._ranked(query, k, self.allowed([row])), []), k))
         return self._answer(found, [row], [], True, self.loaded.record.model)
 
@@ -229,9 +225,15 @@ class Recommender:
                 f"{'pictures' if picture and not wanted else 'texts'} that are read; look for the other."
             )
         found = list(islice(self._listed(self._ranked(query, k, self.allowed([])), []), k))
-        answer = self._answer(found, [], [], False, self.loaded.record.model)
-        shown = {field: getattr(answer, field) for field in ("ref", "index", "served_by", "rules", "items")}
-        return SearchResults(**shown, text=wanted or None, picture=str(picture) if picture else None)
+        return SearchResults(
+            ref=self.ref,
+            index=self.loaded.record.ref,
+            served_by=self.loaded.record.model,
+            text=wanted or None,
+            picture=str(picture) if picture else None,
+            rules=self.rules_ref,
+            items=self._shown(found),
+        )
 
     def _without_session(self, k: int, known_from: Sequence[Elsewhere]) -> Recommendations:
         """What to show before anything is known of a shopper here."""
@@ -280,11 +282,10 @@ class Recommender:
 
     def scores(self, query: FloatArray, rows: IntArray, lifted: Lifted | None = None) -> DoubleArray:
         """(n,) scores of some rows for a (D,) session vector, with what the shopper's past gives them."""
+        from ..spokes.repeats import given_to
+
         found = self.loaded.index.scores(query, rows)
-        if lifted is not None:
-            more = dict(zip(lifted[0].tolist(), lifted[1].tolist(), strict=True))
-            found += np.array([more.get(row, 0.0) for row in rows.tolist()])
-        return found
+        return found if lifted is None else found + given_to(rows, lifted)
 
     def _ranked(
         self, query: FloatArray, k: int, allowed: BoolArray, lifted: Lifted | None = None
@@ -355,7 +356,6 @@ class Recommender:
         pinned: Sequence[int] = (),
         known_from: Sequence[Elsewhere] = (),
     ) -> Recommendations:
-        shown = zip(self.describe([row for row, _ in found]), found, strict=True)
         return Recommendations(
             ref=self.ref,
             index=self.loaded.record.ref,
@@ -365,11 +365,16 @@ class Recommender:
             seen_items="excluded" if excluded else "ranked",
             rules=self.rules_ref,
             known_from=list(known_from),
-            items=[
-                {"rank": rank, **about, "score": round(score, 6), "cold": bool(self.cold[row]), "pinned": row in pinned}
-                for rank, (about, (row, score)) in enumerate(shown, 1)
-            ],
+            items=self._shown(found, pinned),
         )
+
+    def _shown(self, found: Sequence[tuple[int, float]], pinned: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """A ranked list as it is shown."""
+        described = zip(self.describe([row for row, _ in found]), found, strict=True)
+        return [
+            {"rank": rank, **about, "score": round(score, 6), "cold": bool(self.cold[row]), "pinned": row in pinned}
+            for rank, (about, (row, score)) in enumerate(described, 1)
+        ]
 
     def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """What is shown of the items of these rows."""
