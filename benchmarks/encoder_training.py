@@ -12,7 +12,6 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from hubspoke.hub.config import HubConfig
@@ -24,8 +23,9 @@ from hubspoke.workflows.hub_stages.encoders import EncoderStage
 from hubspoke.workflows.hub_training import category_of
 from hubspoke.workflows.models import prepare
 
-from benchmarks.hub import FLOOR, category, workspace
-from benchmarks.launch_floor import machine, publish, versions
+from benchmarks.categories import parser_of, run, workspace
+from benchmarks.hub import FLOOR
+from benchmarks.launch_floor import machine, versions
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "bounded": {"objectives": ["bounded"]},
@@ -105,8 +105,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("category", nargs="+", type=category, metavar="NAME=FOLDER")
+    parser = parser_of(__doc__)
     parser.add_argument("--targets", type=lambda text: text.split(","), metavar="A,B", help="default: every category")
     parser.add_argument("--ways", type=lambda text: text.split(","), default=list(WAYS), metavar="A,B")
     parser.add_argument("--steps", type=int, default=100)
@@ -116,13 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shares", type=shares, default=[0.5, 1.0], metavar="A,B", help="of the training, to be tried")
     parser.add_argument("--plain", action="store_true", help="one text block and a fixed recency")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
-    parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", metavar="FILE")
-    parser.add_argument("--quiet", action="store_true")
-    arguments = parser.parse_args(argv)
-    arguments.category = dict(arguments.category)
-    publish(partial(measure, arguments), markdown, arguments.out)
+    run(parser, argv, measure, markdown)
 
 
 if __name__ == "__main__":

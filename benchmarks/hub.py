@@ -10,22 +10,16 @@ JSON.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import hubspoke
-from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.hub.config import Preset
-from hubspoke.workflows.workspace import Workspace
 
-from benchmarks.launch_floor import machine, publish, versions
+from benchmarks.categories import parser_of, run, workspace
+from benchmarks.launch_floor import machine, versions
 
 FLOOR: Mapping[str, Any] = {
     "image": {"name": "package:efficientnet-lite0"},
@@ -36,22 +30,6 @@ FLOOR: Mapping[str, Any] = {
 }
 TAUGHT: Mapping[str, Any] = {"contrastive": {"steps": 0}, "reading": {"packaged": False}}
 PACKAGED: Mapping[str, Any] = {"contrastive": {"steps": 0}}
-
-
-@contextmanager
-def workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
-    """A workspace with every category: the one that is kept, or a temporary one."""
-    with tempfile.TemporaryDirectory(prefix="hubspoke-benchmark-") as folder:
-        kept = arguments.keep_workspace or folder
-        progress = make_progress(arguments.quiet)
-        with hubspoke.open(create=True, progress=progress, workspace=kept, device=arguments.device) as ws:
-            known = {domain.name for domain in ws.domain.list()}
-            for name, folder_of in arguments.category.items():
-                if name not in known:
-                    items, events = (str(folder_of / f"{table}.parquet") for table in ("items", "interactions"))
-                    pictures = str(folder_of) if (folder_of / "images").is_dir() else None
-                    ws.domain.add(name, items, events, **({"images": pictures} if pictures else {}))
-            yield ws
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -115,31 +93,15 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"Mean relative difference: {sum(gains) / max(1, len(gains)):+.1%}."])
 
 
-def category(text: str) -> tuple[str, Path]:
-    """A category as the command line names it."""
-    """The name and the folder of NAME=FOLDER."""
-    name, _, folder = text.partition("=")
-    if not folder or not (Path(folder) / "interactions.parquet").exists():
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER of items.parquet and interactions.parquet")
-    return name, Path(folder)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("category", nargs="+", type=category, metavar="NAME=FOLDER")
+    parser = parser_of(__doc__)
     parser.add_argument("--targets", type=lambda text: text.split(","), metavar="A,B", help="default: every category")
     parser.add_argument("--preset", choices=[*Preset], default=Preset.BALANCED, help="tier of what is taught")
     parser.add_argument("--seed", type=int, default=0, help="of what is taught")
     parser.add_argument("--floor-tokens", type=int, metavar="N", help="cut the texts of the floor")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
-    parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", metavar="FILE")
-    parser.add_argument("--quiet", action="store_true")
-    arguments = parser.parse_args(argv)
-    arguments.category = dict(arguments.category)
-    publish(partial(measure, arguments), markdown, arguments.out)
+    run(parser, argv, measure, markdown)
 
 
 if __name__ == "__main__":

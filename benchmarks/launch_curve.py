@@ -21,7 +21,7 @@ import polars as pl
 from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.protocols import Protocol
 
-from benchmarks.hub import category
+from benchmarks.categories import add_common, category
 from benchmarks.launch_floor import machine, publish, versions
 
 EVENTS = (1_000, 5_000, 20_000)
@@ -115,10 +115,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", metavar="FILE")
-    parser.add_argument("--quiet", action="store_true")
-    publish(partial(measure, parser.parse_args(argv)), markdown, parser.parse_args(argv).out)
+    add_common(parser)
+    arguments = parser.parse_args(argv)
+    publish(partial(measure, arguments), markdown, arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,21 +9,15 @@ was fitted on; and, where `sets.parquet` names products that share a room, how n
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
-import hubspoke
 import numpy as np
 import polars as pl
 from hubspoke.arrays import DoubleArray
-from hubspoke.commands.progress import make_progress
 from hubspoke.evaluation.bootstrap import mean_interval, paired_difference
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out
@@ -36,9 +30,9 @@ from hubspoke.spokes.mixture import floor_mixture
 from hubspoke.spokes.spoke import Spoke, floor_settings
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.loading import encode_items, load_hub
-from hubspoke.workflows.workspace import Workspace
 
-from benchmarks.launch_floor import machine, publish, versions
+from benchmarks.categories import parser_of, run, workspace
+from benchmarks.launch_floor import machine, versions
 from benchmarks.taught import Catalog, Taught
 
 PLAIN: Mapping[str, Any] = {"contrastive": {"steps": 0}, "reading": {"sessions": 0}}
@@ -46,21 +40,6 @@ BEFORE: Mapping[str, Any] = {**PLAIN, "image": {"name": "package:efficientnet-li
 AGREEMENT = 0.1  # tried: pictures have their whole share from there on
 SEEDS = (0, 1, 2)
 PROTOCOL = Protocol(exclude_seen=True)
-
-
-@contextmanager
-def workspace(arguments: argparse.Namespace) -> Iterator[Workspace]:
-    """A workspace with every category: the one that is kept, or a temporary one."""
-    with tempfile.TemporaryDirectory(prefix="hubspoke-benchmark-") as folder:
-        settings = {"workspace": arguments.keep_workspace or folder, "device": arguments.device}
-        with hubspoke.open(create=True, progress=make_progress(arguments.quiet), **settings) as ws:
-            known = {domain.name for domain in ws.domain.list()}
-            for name, source in arguments.category.items():
-                if name not in known:
-                    events = source / "interactions.parquet"
-                    given = str(events) if events.exists() else None
-                    ws.domain.add(name, str(source / "items.parquet"), given, images=str(source))
-            yield ws
 
 
 def ndcg(catalog: Catalog, encoded: EncodedItems, users: EvaluationSet, share: float | None = None) -> DoubleArray:
@@ -280,24 +259,10 @@ def _rooms_table(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _category(text: str) -> tuple[str, Path]:
-    name, _, folder = text.partition("=")
-    if not folder or not (Path(folder) / "items.parquet").exists():
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER of items.parquet and pictures")
-    return name, Path(folder)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("category", nargs="+", type=_category, metavar="NAME=FOLDER")
-    parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", metavar="FILE")
-    parser.add_argument("--quiet", action="store_true")
-    arguments = parser.parse_args(argv)
-    arguments.category = dict(arguments.category)
-    publish(partial(measure, arguments), markdown, arguments.out)
+    parser = parser_of(__doc__, needed="items.parquet")
+    run(parser, argv, measure, markdown)
 
 
 if __name__ == "__main__":

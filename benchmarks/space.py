@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,12 @@ from hubspoke.evaluation.space import (
     partition_isotropy,
 )
 from hubspoke.hub.content import fit_content_space
+from hubspoke.hub.training.examples import leaf_numbers
 from hubspoke.workflows.datasets import Dataset, load_dataset
 from hubspoke.workflows.loading import encode_items, load_hub
 
-from benchmarks.hub import category, workspace
-from benchmarks.launch_floor import machine, publish, versions
+from benchmarks.categories import parser_of, run, workspace
+from benchmarks.launch_floor import machine, versions
 
 HUB: Mapping[str, Any] = {"image": None, "contrastive": {"steps": 0}}
 
@@ -55,10 +55,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def leaves(dataset: Dataset) -> IntArray:
     """(N,) number of the leaf category of each item, -1 where it has none."""
-    paths = dataset.items["category_path"].to_list() if "category_path" in dataset.items.columns else []
-    known: dict[tuple[str, ...], int] = {}
-    found = [known.setdefault(tuple(path), len(known)) if path else -1 for path in paths]
-    return np.array(found or [-1] * dataset.items.height, np.int64)
+    items = dataset.items
+    if "category_path" not in items.columns:
+        return np.full(items.height, -1)
+    return np.where([bool(path) for path in items["category_path"]], leaf_numbers(items), -1)
 
 
 def _measured(embeddings: FloatArray, kinds: IntArray) -> dict[str, float]:
@@ -91,15 +91,8 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("category", nargs="+", type=category, metavar="NAME=FOLDER")
-    parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", metavar="FILE")
-    parser.add_argument("--quiet", action="store_true")
-    arguments = parser.parse_args(argv)
-    arguments.category = dict(arguments.category)
-    publish(partial(measure, arguments), markdown, arguments.out)
+    parser = parser_of(__doc__)
+    run(parser, argv, measure, markdown)
 
 
 if __name__ == "__main__":

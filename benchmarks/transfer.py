@@ -33,7 +33,8 @@ from hubspoke.workflows.spoke_plan import SpokeJob
 from hubspoke.workflows.transfer import settle
 from hubspoke.workflows.workspace import Workspace
 
-from benchmarks.hub import TAUGHT, category, workspace
+from benchmarks.categories import parser_of, workspace
+from benchmarks.hub import TAUGHT
 from benchmarks.launch_floor import machine, publish, versions
 
 TEXT_ONLY = ("none", "text", "text+scorer", "text+scorer+behaviour")
@@ -223,8 +224,7 @@ def _epochs(text: str) -> tuple[str, int]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write the report."""
     names = partial(str.split, sep=",")
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("category", nargs="+", type=category, metavar="NAME=FOLDER")
+    parser = parser_of(__doc__)
     parser.add_argument("--targets", type=names, metavar="A,B", help="of the table; default: every category")
     parser.add_argument("--siblings", type=names, default=[], metavar="A,B", help="categories that train a spoke first")
     parser.add_argument("--part", action="append", choices=[*PARTS], help="repeatable; default: both")
@@ -233,10 +233,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="keys of every spoke's config")
     parser.add_argument("--no-images", action="store_true", help="leave pictures out")
-    parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is encoded twice")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", metavar="FILE")
-    parser.add_argument("--quiet", action="store_true")
     arguments = parser.parse_args(argv)
     arguments.category, arguments.epochs = dict(arguments.category), dict(arguments.epochs)
     arguments.part = arguments.part or [*PARTS]

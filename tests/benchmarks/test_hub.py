@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import hubspoke
 import polars as pl
 import pytest
 
@@ -38,7 +39,7 @@ def test_a_target_is_measured_on_what_the_others_taught(
     assert 0 <= row["floor"]["value"] <= 1 and row["floor"]["difference"] is None
     assert row["taught"]["difference"] == pytest.approx(row["taught"]["value"] - row["floor"]["value"], abs=1e-6)
     assert "| mugs | 16 |" in capsys.readouterr().out
-    with hub.hubspoke.open(workspace=kept) as ws:
+    with hubspoke.open(workspace=kept) as ws:
         trained = ws.hub.show("hub:3").summary["domains"]
     assert trained == ["lamps", "hoses"]
     with pytest.raises(SystemExit):
