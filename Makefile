@@ -19,11 +19,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made; on Debian and Ubuntu install python3-venv and repeat." >&2; exit 1; }
 
 $(VENV)/.installed-demo: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -e ".[$(FAISS),demo]"
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -e ".[$(FAISS),demo,serve,rerank]"
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -e ".[$(FAISS),demo,test]"
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --progress-bar off -e ".[$(FAISS),demo,serve,rerank,test]"
 	touch $@
 
 clean:
