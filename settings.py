@@ -53,6 +53,11 @@ class Settings:
         """Folder of the embedding cache."""
         return self.cache or self.workspace / "cache"
 
+    @property
+    def events_dir(self) -> Path:
+        """Folder of what services log of shoppers, a folder for each domain."""
+        return self.workspace / "events"
+
 
 NAMES: tuple[str, ...] = tuple(field.name for field in fields(Settings))
 _PATHS = ("workspace", "artifacts", "cache")

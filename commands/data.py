@@ -30,6 +30,7 @@ from .output import Columns, facts, table
 if TYPE_CHECKING:
     from ..catalog.exports import ExportFormat
     from ..workflows.inspection import FileInspection, Inspection
+    from ..workflows.logged_events import LogIngest
 
 SHOWN_IDS = 10
 
@@ -39,22 +40,40 @@ def data() -> None:
     """Snapshots: immutable, content-hashed copies of a category's items and events."""
 
 
-@data.command(example="hubspoke data ingest garden --events garden/events.csv --until 2017-07-01")
+@data.command(
+    example=(
+        "hubspoke data ingest garden --events garden/events.csv --until 2017-07-01",
+        "hubspoke data ingest garden --from-log",
+    )
+)
 @click.argument("domain")
 @table_files("--items", "New catalog: CSV, TSV, JSON, XML or Parquet.")
 @table_files("--events", "New events, in one of the same formats.")
+@click.option("--from-log", is_flag=True, help="Add what services logged to the newest events, and empty the log.")
 @ingest_options
 @dry_run
-def ingest(call: Call, /, domain: str, items: Files, events: Files, dry_run: bool, **given: Any) -> None:
+def ingest(
+    call: Call, /, domain: str, items: Files, events: Files, from_log: bool, dry_run: bool, **given: Any
+) -> None:
     """Take snapshots of new items or events. Content that is there already is not written again.
 
     Events are checked against --items, else against the newest item snapshot. Column mappings default to those that
     the category was added with.
     """
-    result = call.workspace().data.ingest(domain, items, events, dry_run=dry_run, **read_options(given))
+    options = read_options(given)
+    result = call.workspace().data.ingest(domain, items, events, from_log=from_log, dry_run=dry_run, **options)
     parts = [ingested(part) for part in (result.items, result.events) if part is not None]
+    parts += [] if result.log is None else [_taken_up(result.log, dry_run)]
     settled = f"The session settings of {result.domain} {'would be set' if dry_run else 'are set'}."
     call.show(result, "\n".join(parts) or settled)
+
+
+def _taken_up(log: LogIngest, dry_run: bool) -> str:
+    """What became of an event log."""
+    verb = "would be added" if dry_run else "added"
+    beside = {"were there already": log.duplicates, "are on unknown items": log.unknown_items}
+    told = "".join(f", {count} {what}" for what, count in beside.items() if count)
+    return f"event log: {log.added} of {log.rows} events {verb}{told}"
 
 
 @data.command(example="hubspoke data inspect garden/items.csv garden/events.csv -o map.yaml")

@@ -27,6 +27,7 @@ domain add lamps --items {lamps}/items.csv --events {lamps}/events.csv
 domain list
 domain validate lamps
 data ingest lamps --items {lamps}/items.csv --events {lamps}/events.csv
+data ingest lamps --from-log
 data snapshots lamps
 data sessions lamps
 data inspect {lamps}/items.csv {lamps}/events.csv

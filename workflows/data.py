@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .datasets import Table
     from .ingest import IngestResult, ReadOptions
     from .inspection import FormatInfo, Inspection
+    from .logged_events import LogIngest
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class DataIngested(Record):
     events: IngestResult | None
     cached: bool
     dry_run: bool = False
+    log: LogIngest | None = None  # what the event log held, where it was taken up
 
 
 @dataclass(frozen=True)
@@ -90,33 +92,48 @@ class Data:
         items: Table | None = None,
         events: Table | None = None,
         *,
+        from_log: bool = False,
         dry_run: bool = False,
         **options: Unpack[ReadOptions],
     ) -> DataIngested:
         """Take snapshots of new items or events of a domain; content that is there already is not written again.
 
-        Events are checked against `items`, else against the newest item snapshot. The `options` are those of
-        `domain.add`; mappings and sessions default to those that the domain remembers, and new ones are remembered.
+        Events are checked against `items`, else against the newest item snapshot. `from_log` adds what services logged
+        to the newest events, and empties the log. The `options` are those of `domain.add`; mappings and sessions
+        default to those that the domain remembers, and new ones are remembered.
         """
         from .datasets import session_settings
         from .ingest import IngestRequest, check, take_snapshots
+        from .logged_events import NOTHING_LOGGED, read_log
 
         request = IngestRequest(items, events, **options)
-        if items is None and events is None and request.sessions is None:
-            raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both.")
+        if items is None and events is None and request.sessions is None and not from_log:
+            raise UsageError("There is nothing to ingest; give --items FILE, --events FILE or both, or --from-log.")
+        if from_log and (events is not None or request.since or request.until):
+            raise UsageError(
+                "The event log is taken up whole and added to the newest events; leave --events, --since and --until "
+                "to an ingest of their own."
+            )
         domains = self._context.registry.domains
         known = domains.get(domain)
         request = request.completed(known.settings)
         changes = request.remembered()
         with nullcontext() if dry_run else self._context.lock(f"data {domain}"):
-            tables = check(self._context, domain, request, request.sessions or session_settings(known), dry_run)
-            results = take_snapshots(self._context, domain, tables, dry_run)
+            sessions = request.sessions or session_settings(known)
+            tables = check(self._context, domain, request, sessions, dry_run)
+            logged = NOTHING_LOGGED
+            if from_log:
+                logged = read_log(self._context, domain, tables[0].read.frame if tables else None, sessions, dry_run)
+            results = take_snapshots(self._context, domain, [*tables, *logged.tables], dry_run)
+            if not dry_run:
+                logged.remove()  # last: until its events are in a snapshot a segment is all there is of them
             if not dry_run and any(known.settings.get(key) != value for key, value in changes.items()):
                 # Read again: the snapshots just taken may have noted where their pictures lie.
                 domains.set_settings(domain, {**domains.get(domain).settings, **changes})
         unchanged = "sessions" not in changes or changes["sessions"] == known.settings.get("sessions")
         cached = unchanged and all(result.cached for result in results.values())
-        return DataIngested(domain, results.get("items"), results.get("events"), cached, dry_run)
+        taken = results.get("items"), results.get("events")
+        return DataIngested(domain, *taken, cached, dry_run, logged.counts if from_log else None)
 
     def inspect(
         self,

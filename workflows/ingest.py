@@ -256,7 +256,7 @@ def check(
                 )
             items = read_table(context, snapshot)
         read = request.read_events(items)
-        cut = _sessions(read, sessions)
+        cut = cut_sessions(read, sessions)
         # Known up to what was asked for, else up to the newest; bare counters have no moment.
         newest = None if read.time_kind == "order" else read.frame["timestamp"].max()
         as_of = utc(request.until) if request.until else newest if isinstance(newest, datetime) else None
@@ -265,7 +265,7 @@ def check(
     return checked
 
 
-def _sessions(read: ReadResult, settings: SessionSettings) -> dict[str, Any]:
+def cut_sessions(read: ReadResult, settings: SessionSettings) -> dict[str, Any]:
     """What events look like cut into sessions; where there is none, why."""
     cut = clean_sessions(read.frame, settings, read.time_kind).to_json()
     if cut["sessions"] == 0:

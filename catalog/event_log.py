@@ -1,0 +1,215 @@
+"""The event log of a category: JSON Lines in a folder, appended to by any number of processes, taken up by an ingest.
+
+A process writes a segment of its own, `….open.jsonl`. It is sealed, that is renamed to `….jsonl`, when it has grown
+large, when its process ends well, or when an ingest asks for what is there; nothing is ever added to a sealed one. Each
+append is one write under the file's lock, so that a segment is never renamed under half of one. A killed process may
+leave a last line without its end, which was never confirmed to anybody and is passed over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Lock, Thread
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..files import file_faults, flush, new_name, no_space
+from .shopper_events import ShopperEvent, identified
+
+OPEN, SEALED = ".open.jsonl", ".jsonl"
+DAMAGED = ".damaged"
+
+
+class LogSettings(BaseModel):
+    """How a log is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    segment_bytes: int = Field(default=16_000_000, ge=1)  # a segment that has grown so large is sealed
+    # A power cut may take the events of so many seconds; 0 waits for the disk at every append. A kill takes nothing.
+    sync_seconds: float = Field(default=1.0, ge=0)
+
+
+@dataclass
+class _OpenSegment:
+    """A segment that is being written."""
+
+    path: Path
+    descriptor: int
+    size: int = 0
+
+    @classmethod
+    def begin(cls, folder: Path) -> _OpenSegment:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{time.time_ns():020d}-{new_name()}{OPEN}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        flush(folder)
+        return cls(path, descriptor)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether an ingest has renamed it; asked under its lock."""
+        return not self.path.exists()
+
+    def write(self, content: bytes) -> None:
+        """All of it or nothing."""
+        try:
+            if os.write(self.descriptor, content) < len(content):
+                raise no_space(self.path.parent)
+        except BaseException:
+            os.ftruncate(self.descriptor, self.size)
+            raise
+        self.size += len(content)
+
+
+class EventLog:
+    """One process's way into the log of one category; any number of threads may append at once."""
+
+    def __init__(self, folder: Path, settings: LogSettings | None = None) -> None:
+        self.folder = folder
+        self._settings = settings or LogSettings()
+        self._lock = Lock()  # around all below
+        self._segment: _OpenSegment | None = None
+        self._unsynced = False
+        self._closed = Event()
+        self._syncing: Thread | None = None
+
+    def append(self, events: Sequence[ShopperEvent]) -> None:
+        """Write events, all or none; when this returns they outlive the process."""
+        content = b"".join(event.line() for event in events)
+        if not content:
+            return
+        with self._lock, file_faults(self.folder):
+            with self._held() as segment:
+                segment.write(content)
+            self._unsynced = True
+            if not self._settings.sync_seconds:
+                os.fsync(segment.descriptor)
+                self._unsynced = False
+            elif self._syncing is None:
+                self._syncing = Thread(target=self._keep_syncing, name="event log", daemon=True)
+                self._syncing.start()
+            if segment.size >= self._settings.segment_bytes:
+                self._seal()
+
+    def sync(self) -> None:
+        """Wait until what was appended outlives a power cut."""
+        with self._lock:
+            if not self._unsynced or self._segment is None:
+                return
+            descriptor = os.dup(self._segment.descriptor)
+            self._unsynced = False
+        try:  # outside the lock: appends need not wait for the disk
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Seal what is open."""
+        self._closed.set()
+        with self._lock:
+            self._seal()
+
+    @contextmanager
+    def _held(self) -> Iterator[_OpenSegment]:
+        """The segment to write to, under the lock that an ingest takes to seal it."""
+        while True:
+            segment = self._segment = self._segment or _OpenSegment.begin(self.folder)
+            with _locked(segment.descriptor):
+                if not segment.is_sealed:
+                    yield segment
+                    return
+            self._let_go()
+
+    def _seal(self) -> None:
+        if self._segment is not None:
+            path = self._segment.path
+            self._let_go()
+            _seal(path)
+
+    def _let_go(self) -> None:
+        """Leave a segment, its bytes safe: it may be the only place that has them until an ingest is done."""
+        if self._segment is not None:
+            os.fsync(self._segment.descriptor)
+            os.close(self._segment.descriptor)
+        self._segment, self._unsynced = None, False
+
+    def _keep_syncing(self) -> None:
+        while not self._closed.wait(self._settings.sync_seconds):
+            with suppress(OSError):  # the next append meets the disk again, and tells
+                self.sync()
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    """Hold a file against other processes, for the time of a write or a rename."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def seal(folder: Path) -> None:
+    """Seal every open segment, whoever writes it: its process goes on in another one."""
+    for path in sorted(folder.glob(f"*{OPEN}")):
+        _seal(path)
+
+
+def _seal(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:  # somebody else was quicker
+        return
+    try:
+        with _locked(descriptor), suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_size:
+                path.rename(path.with_name(path.name.removesuffix(OPEN) + SEALED))
+            else:
+                path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One file of a log as it was read."""
+
+    path: Path
+    events: int
+    damaged: int  # lines that are no event
+
+    def remove(self) -> None:
+        """Remove it, once its events are safe elsewhere; with damaged lines it is kept under another name."""
+        if self.damaged:
+            self.path.rename(self.path.with_name(f"{self.path.name}{DAMAGED}"))
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def read_segments(folder: Path) -> Iterator[tuple[Segment, list[ShopperEvent]]]:
+    """Every segment, sealed or open, the oldest first; one at a time, as a log may be larger than memory."""
+    for path in sorted(folder.glob(f"*{SEALED}")):
+        # An open one may be sealed meanwhile.
+        sealed = path.with_name(path.name.removesuffix(OPEN) + SEALED) if path.name.endswith(OPEN) else path
+        for own in dict.fromkeys((path, sealed)):
+            with suppress(FileNotFoundError):
+                yield _read(own)
+                break
+
+
+def _read(path: Path) -> tuple[Segment, list[ShopperEvent]]:
+    *lines, _ = path.read_bytes().split(b"\n")  # what stands behind the last end of a line was never confirmed
+    events, damaged = [], 0
+    for line in lines:
+        try:
+            events.append(identified(ShopperEvent.model_validate_json(line)))
+        except ValueError:  # pydantic's own is one
+            damaged += 1
+    return Segment(path, len(events), damaged), events
