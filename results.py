@@ -11,6 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+# Of every JSON document, of the command line and of the service: it rises when a key goes away or changes its meaning.
+SCHEMA_VERSION = 1
+
 
 class Record:
     """Base of all records and results, each of them a frozen dataclass."""

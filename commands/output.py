@@ -11,11 +11,10 @@ from typing import Any, TypeAlias
 
 import click
 
-from ..results import jsonable
+from ..results import SCHEMA_VERSION, jsonable
 
 # Headers of a table to what stands below them: an attribute of each record, as `counts.spokes`, or a function of it.
 Columns: TypeAlias = Mapping[str, str | Callable[[Any], object]]
-SCHEMA_VERSION = 1
 _WIDEST = 100_000  # a table is as wide as its content, whatever the terminal is
 
 

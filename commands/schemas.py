@@ -21,8 +21,8 @@ from ..demo import plan
 from ..registry import lineage, records, views
 from ..registry.lineage.graph import Direction, Lineage, TreeLine
 from ..registry.records import EdgeRecord, MetricRecord, NodeRecord
-from ..results import Record
-from .output import SCHEMA_VERSION
+from ..results import SCHEMA_VERSION, Record
+from ..serving import keys
 
 # Command to the class of its result, or to the keys of an object that it puts together itself, with their types.
 RESULTS: Mapping[str, str | Mapping[str, str]] = {
@@ -79,6 +79,10 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "promote": "Promotion",
     "rollback": "Promotion",
     "history": {"history": "list[AliasChange]"},
+    "serve": {"address": "str", "domains": "list[str]", "keys": "str | None"},
+    "key add": "NewKey",
+    "key list": {"keys": "list[KeyRecord]"},
+    "key remove": "RemovedKey",
     "lineage diff": "Difference",
     "lineage downstream": {"lineage": "Lineage"},
     "lineage export": "OpenLineageExport",
@@ -151,7 +155,9 @@ WRITTEN_AS: Mapping[type, type] = {Lineage: LineageDocument, TreeLine: TreeLineD
 
 _ROOMS = (evaluation, lineage, workflows)
 _MODULES = [import_module(f"{room.__name__}.{found.name}") for room in _ROOMS for found in iter_modules(room.__path__)]
-_FOUND = [own for module in (*_MODULES, plan, records, views) for own in vars(module).values() if isinstance(own, type)]
+_FOUND = [
+    own for module in (*_MODULES, plan, records, views, keys) for own in vars(module).values() if isinstance(own, type)
+]
 # Classes by name, for results and for annotations that a module imports for type checkers only.
 _TYPES = {own.__name__: own for own in sorted(_FOUND, key=lambda own: own.__module__)}
 

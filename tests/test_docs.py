@@ -18,7 +18,8 @@ NO_DRY_RUN = """
     diff, hub embed, hub list, hub show, spoke compare, spoke list, spoke show, index list, index check, recommend,
     similar, search, explain, evaluate run, evaluate compare, gate show, gate check, gate history, rules show,
     rules check, history, lineage show, lineage upstream, lineage downstream, lineage impact, lineage diff, lineage
-    export, registry sql, registry current, launch report, data inspect, data formats, domain similar
+    export, registry sql, registry current, launch report, data inspect, data formats, domain similar,
+    serve, key list
 """
 FOUND = {path: command for path, command in every_command(cli) if not isinstance(command, click.Group)}
 

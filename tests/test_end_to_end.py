@@ -88,13 +88,16 @@ hub train --domains lamps --from-scratch --config {scratch}
 bundle export lamps --output moved.hubspoke
 bundle import moved.hubspoke --alias candidate
 gc --dry-run
+key add shop --scopes read,events
+key list
+key remove shop
 doctor
 registry schema v_models
 registry backup copy.db
 registry restore copy.db --workspace restored
 """
 # Not run here, and why; each has its schema all the same.
-EXEMPT = {"demo": "takes minutes"}
+EXEMPT = {"demo": "takes minutes", "serve": "runs until it is stopped"}
 HUB = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 4, "batch_size": 32}}
 SHAPE = {"layers": 1, "width": 16, "heads": 2, "vocabulary": 99, "channels": 2, "image_size": 16}
 SCRATCH = {"own_encoders": SHAPE, "encoders": {"steps": 3, "batch_size": 8}, "contrastive": {"steps": 0}}

@@ -21,6 +21,7 @@ FLOORS = (
     ("workflows",),
     ("reports",),
     ("demo",),
+    ("serving",),
     ("commands",),
     ("cli",),
 )
@@ -48,6 +49,10 @@ DOORS = {
     "implicit": ("spokes/baselines/als.py",),
     "scipy": ("spokes/baselines/als.py",),
     "threadpoolctl": ("spokes/baselines/als.py",),
+    "fastapi": ("serving",),
+    "starlette": ("serving",),
+    "uvicorn": ("serving",),
+    "prometheus_client": ("serving",),
     "matplotlib": ("reports",),
     "jinja2": ("reports",),
     "openlineage": ("workflows/openlineage.py",),

@@ -107,11 +107,23 @@ def explain(
     items: Sequence[str] = (),
 ) -> Explanation:
     """Why `ref` recommends what it recommends after a session (or to a user), or scores `items` as it does."""
-    from ..spokes.explain import explain_scores
-
     if not session and user is None:
         raise _nothing_to_explain()
-    recommender = Recommender(context, ref)
+    return explain_answer(context, Recommender(context, ref), session, user, k, exclude_seen, items)
+
+
+def explain_answer(
+    context: Context,
+    recommender: Recommender,
+    session: Sequence[str] = (),
+    user: str | None = None,
+    k: int = 5,
+    exclude_seen: bool = False,
+    items: Sequence[str] = (),
+) -> Explanation:
+    """The same of a recommender that is loaded already."""
+    from ..spokes.explain import explain_scores
+
     history, _ = recommender.history(session, user)
     if not len(history):
         raise _nothing_to_explain()

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import func, select
+
 from ..artifacts.manifests import StoredArtifact
-from ..kinds import NodeKind, Relation, SnapshotKind, choice
+from ..kinds import DomainStatus, NodeKind, Relation, SnapshotKind, choice
 from ..records import Parent, SnapshotRecord
 from ..rows import NodeStore, add_edges, domain_row, put_artifact
-from ..schema import Snapshot
+from ..schema import Domain, Node, Snapshot
 
 
 class SnapshotStore(NodeStore[SnapshotRecord]):
@@ -53,3 +55,12 @@ class SnapshotStore(NodeStore[SnapshotRecord]):
         """Snapshots, oldest first, of one domain and one kind if asked."""
         where = [] if kind is None else [Snapshot.kind == choice(SnapshotKind, kind, "kind of snapshot")]
         return self._list(domain, *where)
+
+    def newest(self) -> dict[tuple[str, str], str]:
+        """The newest snapshot of every active domain by its name and kind, in one statement."""
+        last = select(func.max(Snapshot.id)).group_by(Snapshot.domain_id, Snapshot.kind)
+        query = select(Domain.name, Snapshot.kind, Node.ref).join(Node, Node.id == Snapshot.id)
+        query = query.join(Domain, Domain.id == Snapshot.domain_id)
+        query = query.where(Snapshot.id.in_(last), Domain.status == DomainStatus.ACTIVE)
+        with self.database.read() as session:
+            return {(name, kind): ref for name, kind, ref in session.execute(query)}

@@ -81,6 +81,9 @@ def test_equal_content_is_one_snapshot(garden, stored) -> None:
     assert snapshots.get("snapshot:garden/items/latest") == second
     assert snapshots.get("snapshot:garden/events/latest").ref == "snapshot:garden/events/1"
     assert (snapshots.list("garden", "items"), len(snapshots.list())) == ([first, second], 3)
+    assert snapshots.newest() == {("garden", "items"): second.ref, ("garden", "events"): "snapshot:garden/events/1"}
+    garden.registry.domains.archive("garden")
+    assert snapshots.newest() == {}
     # Its artifact is recorded once with its files.
     (record,) = (artifact for artifact in garden.registry.artifacts.list() if artifact.digest == first.artifact)
     assert (record.ref, record.bytes, record.files) == (first.artifact, len("itemsa"), {"data": first.artifact})

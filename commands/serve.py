@@ -1,0 +1,67 @@
+"""`hubspoke serve`: recommendations over HTTP, of what the aliases point at."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .call import Call, command
+from .options import names, together
+
+_options = together(
+    click.option("--domains", metavar="A,B,C", help="Categories to serve (default: all that have a release)."),
+    click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option(
+        "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 is any free one."
+    ),
+    click.option("--keys", metavar="FILE", help="File of the keys that callers must show, made with `hubspoke key`."),
+    click.option("--open-to-all", is_flag=True, help="Listen off this machine without keys."),
+    click.option("--root-path", default="", metavar="/PREFIX", help="Prefix under which a proxy serves it."),
+    click.option("--threads", type=click.IntRange(min=1), help="Threads that answer (default: one per core)."),
+    click.option(
+        "--queue", type=click.IntRange(min=0), default=64, show_default=True, help="Requests that may wait for one."
+    ),
+    click.option(
+        "--resident-mb",
+        type=click.IntRange(min=1),
+        default=4096,
+        show_default=True,
+        help="Megabytes of categories kept in memory, beside their hub.",
+    ),
+    click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second per key or address."),
+    click.option("--access-log/--no-access-log", default=True, help="One line of JSON on stderr per request."),
+)
+
+
+@command(example=("hubspoke serve --domains garden,pets --port 8080", "hubspoke serve --host 0.0.0.0 --keys keys.json"))
+@_options
+def serve(call: Call, domains: str | None, keys: str | None, **options: Any) -> None:
+    """Serve recommendations over HTTP until the process is stopped.
+
+    What the aliases point at is followed: a promotion, a rollback or an ingest is served a second later, and no request
+    is lost by it. Without keys nobody but this machine is listened to.
+    """
+    # One thread of arithmetic per answer: many answers at once share the cores better than one on all of them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from ..serving import require_extra
+
+    require_extra()
+    from ..serving.server import serve as run
+    from ..serving.settings import ServeSettings
+
+    settings = ServeSettings(domains=tuple(names(domains)), keys=Path(keys) if keys else None, **options)
+    settings.require_safe()
+    call.flags = {**call.flags, "threads": 1}
+
+    def listening(address: str) -> None:
+        call.show(
+            {"address": address, "domains": list(settings.domains), "keys": keys},
+            f"Listening on {address}; {address}/docs lists the routes.",
+        )
+
+    with suppress(KeyboardInterrupt):  # asked to stop, it has stopped
+        run(call.workspace(), settings, listening)

@@ -1,0 +1,44 @@
+"""A release into memory, warmed up: whoever is served by it first waits no longer than the others."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from ..errors import HubspokeError
+from ..workflows.context import Context
+from ..workflows.recommendations import Recommender
+from .releases import Place, Version
+from .residents import Resident
+
+# A row's id, once in the index and once among the rows by id.
+ID_BYTES = 200
+
+
+def load_resident(context: Context, place: Place, version: Version) -> Resident:
+    """Load and warm up what a place stands for."""
+    started = time.perf_counter()
+    recommender = Recommender(context, version.release)
+    warm_up(recommender)
+    seconds = time.perf_counter() - started
+    return Resident(place, version, recommender, bytes_of(recommender), seconds, datetime.now(UTC))
+
+
+def warm_up(recommender: Recommender) -> None:
+    """Ask what shoppers will ask: with a session, without one, and for an item like another."""
+    first = recommender.item_ids[:1]
+    with suppress(HubspokeError):  # a catalog of which nothing may be shown answers nothing, and serves all the same
+        recommender.recommend(list(first))
+        recommender.recommend()
+        recommender.similar(first[0])
+
+
+def bytes_of(recommender: Recommender) -> int:
+    """What a recommender takes beside its hub, as near as its tables and arrays tell."""
+    behaviour = recommender.loaded.spoke.behaviour
+    weights = 0 if behaviour is None else sum(own.nbytes for own in behaviour.model.parameters())
+    tables = recommender.shown.estimated_size()
+    if recommender.dataset.items is not recommender.shown:
+        tables += recommender.dataset.items.estimated_size()
+    return int(recommender.vectors.nbytes + weights + tables + ID_BYTES * len(recommender.item_ids))

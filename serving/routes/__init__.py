@@ -1,0 +1,7 @@
+"""The routes, one file per noun; each file has a `router` whose routes are written with their whole path."""
+
+from __future__ import annotations
+
+from . import domains, health, items, recommend
+
+ROUTERS = (health.router, domains.router, recommend.router, items.router)

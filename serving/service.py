@@ -1,0 +1,113 @@
+"""The service without HTTP: a workspace, what of it is in memory, threads that answer, and who follows the aliases."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from ..errors import HubspokeError
+from ..workflows.workspace import Workspace
+from .executor import Executor
+from .keys import KeyRing
+from .limits import RateLimiter
+from .loading import load_resident
+from .metrics import Metrics
+from .releases import Heads, Place, Version, read_heads
+from .residents import Resident, Residents
+from .settings import ServeSettings
+
+Result = TypeVar("Result")
+MEGABYTE = 1_000_000
+_log = logging.getLogger("hubspoke.serving")
+
+
+class Service:
+    """One process of the service; `start` before the first request, `stop` after the last."""
+
+    def __init__(self, workspace: Workspace, settings: ServeSettings) -> None:
+        from ..hub.threads import usable_cores
+
+        settings.require_safe()
+        self.workspace, self.settings = workspace, settings
+        self.keys = KeyRing(settings.keys) if settings.keys else None
+        self.metrics = Metrics()
+        self.limiter = RateLimiter(settings.rate)
+        self.executor = Executor(settings.threads or usable_cores(), settings.queue)
+        self.residents = Residents(self._load, settings.resident_mb * MEGABYTE)
+        # Loading reads files and the registry; it has a thread of its own, so that nobody waits for it.
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._following: asyncio.Task[None] | None = None
+        self.preloaded = False
+
+    async def start(self) -> None:
+        """Look where the aliases point, and begin to load and to follow; answers may be asked for at once."""
+        for name in self.settings.domains:
+            self.workspace.registry.domains.get(name)  # a name that is not known is told before anything is served
+        self.residents.heads = await self._aside(self._heads)
+        self._following = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Stop following and loading; what is under way ends."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        await self.residents.close()
+        await asyncio.to_thread(self._background.shutdown, wait=True, cancel_futures=True)
+        await asyncio.to_thread(self.executor.close)
+
+    async def look(self) -> None:
+        """Bring everything up to where aliases, data and keys are now."""
+        heads = await self._aside(self._heads)
+        if self.keys is not None:
+            await self._aside(self.keys.refresh)
+        await self.residents.follow(heads)
+
+    async def _follow(self) -> None:
+        live = [place for place in self.residents.heads.versions if place.alias == "live"]
+        loads = (self.residents.get(place.domain, place.alias) for place in live)
+        await asyncio.gather(*loads, return_exceptions=True)  # failures are kept, told and tried again
+        self.preloaded = True
+        while True:
+            await asyncio.sleep(self.settings.poll_seconds)
+            try:
+                await self.look()
+            except HubspokeError as error:
+                _log.error("the registry cannot be asked, everything serves on as it is: %s", error)
+            except Exception:
+                _log.exception("the aliases cannot be followed, everything serves on as it is")
+
+    def _heads(self) -> Heads:
+        return read_heads(self.workspace.registry, self.settings.domains)
+
+    async def _load(self, place: Place, version: Version) -> Resident:
+        before = self.residents.peek(place)
+        started = time.perf_counter()
+        try:
+            made = await self._aside(partial(load_resident, self.workspace, place, version))
+        except Exception:
+            self.metrics.failed_loads.labels(place.domain).inc()
+            raise
+        self.metrics.loads.labels(place.domain).observe(time.perf_counter() - started)
+        if before is not None:
+            self.metrics.swaps.labels(place.domain).inc()
+        _log.info("%s serves %s after %.2f s", version.release, place, made.seconds)
+        return made
+
+    async def _aside(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._background, work)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that is served was loaded once, as far as it can be, and something answers."""
+        return self.preloaded and (len(self.residents) > 0 or not self.residents.heads.versions)
+
+    def gauges(self) -> None:
+        """Tell the metrics what is in memory and what waits."""
+        self.metrics.pending.set(self.executor.pending)
+        self.metrics.residents.set(len(self.residents))
+        self.metrics.resident_bytes.set(self.residents.bytes)
