@@ -11,7 +11,7 @@ import click
 
 from ..errors import UsageError
 from .call import Call, command
-from .options import how_many, names
+from .options import filtered, how_many, names
 from .recommend import answered
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ LEAST = 0.005  # less than half a per cent is not worth a word
 @how_many(5)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 @click.option("--item", "items", metavar="ID", multiple=True, help="Explain this item instead of the list; repeatable.")
+@filtered
 @click.option("--plot", metavar="FILE.svg", help="Draw what each event brought to each item into FILE.svg or FILE.png.")
 def explain(call: Call, /, ref: str, session: str | None, user: str | None, plot: str | None, **asked: Any) -> None:
     """Why REF recommends what it recommends after a session: events behind each item, and what its score is made of."""

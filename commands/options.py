@@ -37,6 +37,11 @@ dry_run = click.option("--dry-run", is_flag=True, help="Check everything and say
 force = click.option("--force", is_flag=True, help="Make a new version even where an equal one exists.")
 reason = click.option("--reason", help="Why, for the history.")
 items_ref = click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+filtered = click.option(
+    "--filter",
+    metavar="TEXT",
+    help="What may be shown, such as \"price<=50 and category in ('garden > hoses')\" (docs/filters.md).",
+)
 events_ref = click.option("--events", metavar="REF", help="Event snapshot (default: the newest).")
 
 

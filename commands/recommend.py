@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from .call import Call, command
-from .options import how_many, names
+from .options import filtered, how_many, names
 from .output import table
 
 if TYPE_CHECKING:
@@ -37,16 +37,8 @@ HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "c
     metavar="COSINE",
     help="Pass over items whose content is as near as this to one before them, 0.95 for variants; by default none.",
 )
-def recommend(
-    call: Call,
-    ref: str,
-    session: str | None,
-    user: str | None,
-    k: int,
-    exclude_seen: bool,
-    diversity: float,
-    near: float | None,
-) -> None:
+@filtered
+def recommend(call: Call, ref: str, session: str | None, user: str | None, **asked: Any) -> None:
     """Recommend items after a session or to a user; with neither, what is popular with newcomers or new.
 
     A user who has no session here but events in other categories is shown the same, and where they are known is said.
@@ -54,7 +46,7 @@ def recommend(
     """
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")
-    result = call.workspace().recommend(ref, names(session), user, k, exclude_seen, diversity, near)
+    result = call.workspace().recommend(ref, names(session), user, **asked)
     call.show(result, recommended)
 
 
@@ -62,9 +54,10 @@ def recommend(
 @click.argument("ref")
 @click.argument("item")
 @how_many(10)
-def similar(call: Call, ref: str, item: str, k: int) -> None:
+@filtered
+def similar(call: Call, ref: str, item: str, k: int, filter: str | None) -> None:
     """The items nearest to an item."""
-    result = call.workspace().similar(ref, item, k)
+    result = call.workspace().similar(ref, item, k, filter)
     call.show(result, recommended)
 
 
@@ -75,12 +68,13 @@ def similar(call: Call, ref: str, item: str, k: int) -> None:
 @click.argument("text", required=False)
 @click.option("--image", "picture", metavar="FILE", help="A picture of what is looked for, alone or beside the words.")
 @how_many(10)
-def search(call: Call, ref: str, text: str | None, picture: str | None, k: int) -> None:
+@filtered
+def search(call: Call, ref: str, text: str | None, picture: str | None, k: int, filter: str | None) -> None:
     """The items most like a description, a picture, or both.
 
     By what items are, in the hub's space: words are compared with texts and the picture with pictures.
     """
-    call.show(call.workspace().search(ref, text, picture, k), searched)
+    call.show(call.workspace().search(ref, text, picture, k, filter), searched)
 
 
 def searched(result: SearchResults) -> str:

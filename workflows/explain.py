@@ -14,10 +14,12 @@ import numpy as np
 from ..arrays import AnyFloatArray, BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
 from .loading import encode_items
+from .question import Question
 from .recommendations import Answer, Recommender
 
 if TYPE_CHECKING:
     from ..catalog.sequences import History
+    from ..retrieval.filters import Filter
     from ..spokes.explain import ScoreParts
     from ..spokes.spoke import Spoke
     from .context import Context
@@ -105,30 +107,27 @@ def explain(
     k: int = 5,
     exclude_seen: bool = False,
     items: Sequence[str] = (),
+    filter: Filter | None = None,
 ) -> Explanation:
     """Why `ref` recommends what it recommends after a session (or to a user), or scores `items` as it does."""
     if not session and user is None:
         raise _nothing_to_explain()
-    return explain_answer(context, Recommender(context, ref), session, user, k, exclude_seen, items)
+    question = Question(session, user, k, exclude_seen, filter)
+    return explain_answer(context, Recommender(context, ref), question, items)
 
 
 def explain_answer(
-    context: Context,
-    recommender: Recommender,
-    session: Sequence[str] = (),
-    user: str | None = None,
-    k: int = 5,
-    exclude_seen: bool = False,
-    items: Sequence[str] = (),
+    context: Context, recommender: Recommender, question: Question, items: Sequence[str] = ()
 ) -> Explanation:
-    """The same of a recommender that is loaded already."""
+    """Why a recommender that is loaded already answers a question as it does."""
     from ..spokes.explain import explain_scores
 
-    history, _ = recommender.history(session, user)
+    exclude_seen, filter = question.exclude_seen, question.filter
+    history, *_ = recommender.history(question)
     if not len(history):
         raise _nothing_to_explain()
     asked = [recommender.row(item) for item in dict.fromkeys(items)]
-    answer = recommender.recommend(session, user, k, exclude_seen)
+    answer = recommender.answer(question)
     listed = {recommender.row(item["item_id"]): item for item in answer.items}
     rows = np.array(asked or list(listed), dtype=np.int64)  # (K,)
 
@@ -138,7 +137,9 @@ def explain_answer(
     lifted = spoke.mixture.lifted(history, exclude_seen)
     scores = vectors @ parts.query
     scores[lifted[0]] += lifted[1]
-    places = _Places(scores, recommender.allowed(hidden))
+    allowed = recommender.catalog.allowed(filter).copy()
+    allowed[hidden] = False
+    places = _Places(scores, allowed)
     weights = spoke.mixture.weights(exclude_seen)
     attention, inattentive = _attention(spoke, vectors, history, weights.behaviour)
     embedded, unread = _embedded_again(context, recommender, rows, parts, places)
@@ -158,7 +159,7 @@ def explain_answer(
             ExplainedItem(
                 rank=listed[row]["rank"] if row in listed else None,
                 score_rank=places.at(float(places.scores[row]), row),
-                not_shown=recommender.reason_against(row, hidden),
+                not_shown=recommender.catalog.reason_against(row, hidden, filter),
                 **about,
                 score=_number(parts.scores[nth]),
                 cold=bool(recommender.cold[row]),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..registry.lineage.store import LineageStore
     from ..registry.query import QueryResult
     from ..registry.records import AliasChange
+    from ..retrieval.filters import Filter
     from .bundles import Bundles
     from .datasets import Table
     from .evaluations import Evaluations
@@ -176,25 +177,34 @@ class Workspace(Context):
         exclude_seen: bool = False,
         diversity: float = 0.0,
         near: float | None = None,
+        filter: str | Filter | None = None,
     ) -> Recommendations:
         """The `k` items that `ref` recommends after a session (item ids, oldest first) or to a known user."""
         from .recommendations import Recommender
 
-        return Recommender(self, ref).recommend(session, user, k, exclude_seen, diversity, near)
+        asked = _read_filter(filter)
+        return Recommender(self, ref).recommend(session, user, k, exclude_seen, diversity, near, asked)
 
-    def similar(self, ref: str, item: str, k: int = 10) -> Recommendations:
+    def similar(self, ref: str, item: str, k: int = 10, filter: str | Filter | None = None) -> Recommendations:
         """The `k` items nearest to an item in the space of `ref`."""
         from .recommendations import Recommender
 
-        return Recommender(self, ref).similar(item, k)
+        asked = _read_filter(filter)
+        return Recommender(self, ref).similar(item, k, asked)
 
-    def search(self, ref: str, text: str | None = None, picture: str | None = None, k: int = 10) -> SearchResults:
+    def search(
+        self,
+        ref: str,
+        text: str | None = None,
+        picture: str | None = None,
+        k: int = 10,
+        filter: str | Filter | None = None,
+    ) -> SearchResults:
         """The `k` items whose content is most like a description, the picture in a file, or both together."""
-        from pathlib import Path
-
         from .recommendations import Recommender
 
-        return Recommender(self, ref).search(text, Path(picture) if picture is not None else None, k)
+        asked = _read_filter(filter)
+        return Recommender(self, ref).search(text, Path(picture) if picture is not None else None, k, asked)
 
     def explain(
         self,
@@ -204,11 +214,12 @@ class Workspace(Context):
         k: int = 5,
         exclude_seen: bool = False,
         items: Sequence[str] = (),
+        filter: str | Filter | None = None,
     ) -> Explanation:
         """Why `ref` recommends what it recommends after a session or to a known user, or scores `items` as it does."""
         from .explain import explain
 
-        return explain(self, ref, session, user, k, exclude_seen, items)
+        return explain(self, ref, session, user, k, exclude_seen, items, _read_filter(filter))
 
     def promote(
         self,
@@ -281,3 +292,10 @@ def open_workspace(
         workspace.init()
     _ = workspace.registry  # opens it, so that a missing or foreign registry is told at once
     return workspace
+
+
+def _read_filter(filter: str | Filter | None) -> Filter | None:
+    """A filter that may be a line of text."""
+    from ..retrieval.filter_text import parse_filter
+
+    return parse_filter(filter) if isinstance(filter, str) else filter

@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.hub.encoders.text import item_texts
+from hubspoke.retrieval.filter_text import parse_filter
 from hubspoke.workflows import datasets
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.indexes import load_index
 from hubspoke.workflows.newcomers import newcomer_popularity
+from hubspoke.workflows.question import Question, SessionEvent
 from hubspoke.workflows.recommendations import Recommendations, Recommender
 from hubspoke.workflows.workspace import Workspace
 
@@ -216,8 +218,8 @@ def test_a_search_finds_what_a_text_says_and_keeps_to_what_may_be_shown(shop: Wo
     assert scores == sorted(scores, reverse=True)
     assert (found.ref, found.served_by, found.picture) == ("lamps", "lamps:1", None)
     first = found.items[0]["item_id"]
-    recommender._open[recommender.row(first)] = False
-    assert first not in [item["item_id"] for item in recommender.search(said, k=len(found.items)).items]
+    without = parse_filter(f"item_id != '{first}'")
+    assert first not in [item["item_id"] for item in recommender.search(said, k=len(found.items), filter=without).items]
     for text, picture, error, words in (
         (" ", None, UsageError, "Nothing was looked for"),
         (None, "nowhere.jpg", NotFoundError, "no picture nowhere.jpg"),
@@ -226,3 +228,70 @@ def test_a_search_finds_what_a_text_says_and_keeps_to_what_may_be_shown(shop: Wo
             shop.search("lamps", text, picture)
     with pytest.raises(UsageError, match="0 recommendations"):
         shop.search("lamps", title, k=0)
+
+
+def test_a_filter_leaves_the_order_of_what_passes(shop: Workspace) -> None:
+    recommender = Recommender(shop, "lamps")
+    whole = recommender.recommend(SESSION, k=40)
+    prices = dict(recommender.shown.select("item_id", "price").iter_rows())
+    middle = sorted(prices.values())[len(prices) // 2]
+    cheap = parse_filter(f"price <= {middle}")
+    wanted = [item for item in ids(whole) if prices[item] <= middle]
+    for k in (3, len(wanted), 40):
+        assert ids(recommender.recommend(SESSION, k=k, filter=cheap)) == wanted[:k]
+    assert set(ids(recommender.recommend(k=40, filter=cheap))) <= {own for own in prices if prices[own] <= middle}
+    assert ids(recommender.similar(SESSION[0], k=40, filter=cheap)) == [
+        item for item in ids(recommender.similar(SESSION[0], k=40)) if prices[item] <= middle
+    ]
+    assert recommender.recommend(SESSION, filter=parse_filter("price < 0")).items == []
+    # From the workspace a filter may be a line.
+    assert ids(shop.recommend("lamps", SESSION, k=3, filter=f"price <= {middle}")) == wanted[:3]
+
+
+def test_a_filter_that_speaks_of_stock_decides_about_it(ws: Workspace, tiny_hub: Any) -> None:
+    items = pl.DataFrame({"item_id": ["a", "b", "c"], "title": ["oak table"] * 3, "available": ["yes", "no", "yes"]})
+    ws.hub.train(domains=[], config=tiny_hub)
+    ws.launch("tables", items)
+    assert ids(ws.recommend("tables", ["a"], filter="not available")) == ["b"]
+    assert set(ids(ws.recommend("tables", ["a"], filter="available or not available"))) == {"a", "b", "c"}
+    ws.data.ingest("tables", items.head(2))
+    assert set(ids(ws.recommend("tables", ["a"], filter="available or not available"))) == {"a", "b"}  # c has left
+
+
+def test_given_items_are_ranked_as_they_would_be_shown(shop: Workspace) -> None:
+    recommender = Recommender(shop, "lamps")
+    whole, question = recommender.recommend(SESSION, k=40), Question(SESSION)
+    given = [*reversed(ids(whole)[5:12]), "nothing", SESSION[-1]]
+    answer = recommender.rank(question, given)
+    shown = set(given) & set(ids(whole))
+    assert ids(answer) == [item for item in ids(whole) if item in shown]
+    scores = {item["item_id"]: item["score"] for item in whole.items}
+    assert [item["score"] for item in answer.items] == [scores[item] for item in ids(answer)]
+    left_out = {own["item_id"]: own["why"] for own in answer.left_out}
+    assert left_out["nothing"] == "not in the catalog"
+    assert set(left_out) == set(given) - shown
+    seen = recommender.rank(Question(SESSION, exclude_seen=True), [SESSION[0]])
+    assert (seen.items, seen.left_out) == ([], [{"item_id": SESSION[0], "why": "in the session"}])
+    assert recommender.rank(question, []).items == []
+
+
+def test_who_and_what_is_unknown_may_fall_back_to_what_newcomers_see(shop: Workspace) -> None:
+    recommender = Recommender(shop, "lamps")
+    newcomers = recommender.recommend(k=5)
+    for question in (Question(user="nobody", k=5, fallback=True), Question(["oak"], k=5, fallback=True)):
+        answer = recommender.answer(question)
+        assert (answer.served_by, answer.items) == ("newcomer-popularity", newcomers.items)
+    assert answer.unknown == ["oak"]
+
+
+def test_a_session_of_events_goes_by_their_moments(shop: Workspace) -> None:
+    recommender = Recommender(shop, "lamps")
+    events = [SessionEvent(item, datetime(2024, 1, 1, hour), "view") for hour, item in enumerate(SESSION)]
+    plain = recommender.recommend(SESSION, k=5)
+    assert recommender.answer(Question(list(reversed(events)), k=5)).items == plain.items
+    history, unknown, _ = recommender.history(Question([*events, SessionEvent("oak", datetime(2024, 1, 2))]))
+    assert history.timestamps is not None
+    assert np.diff(history.timestamps).tolist() == [3_600_000_000] * 3
+    assert (history.event_types.tolist(), unknown) == ([1] * 4, ["oak"])  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="event type 'look' is not known; use one of view, click"):
+        SessionEvent("oak", None, "look")

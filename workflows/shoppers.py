@@ -1,0 +1,90 @@
+"""Known shoppers: the history that a category has of one, or which other categories know them."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import NotFoundError
+from .newcomers import Elsewhere, OtherCategories
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from ..catalog.sequences import History
+    from ..registry.records import DomainRecord, SnapshotRecord
+    from .context import Context
+
+# Shoppers whose histories are kept once they have been read.
+KEPT_HISTORIES = 10_000
+
+
+class Shoppers:
+    """The newest events of one category, read shopper by shopper; many threads may ask at once."""
+
+    def __init__(self, context: Context, domain: DomainRecord, item_ids: pl.Series) -> None:
+        from .datasets import find_snapshot
+
+        self._context, self._domain, self._item_ids = context, domain, item_ids
+        self.events: SnapshotRecord | None = find_snapshot(context, domain.name, "events")
+        self.read = lru_cache(KEPT_HISTORIES)(self._read)
+        self._lock = Lock()  # around what is read once, at the first question that needs it
+
+    def _read(self, user: str) -> tuple[History, list[Elsewhere]]:
+        """A shopper's item rows, oldest first, with what is known of the events; without any, who else knows them."""
+        from ..catalog.sequences import History
+        from ..catalog.snapshots import read_user_events
+        from .datasets import user_sequences
+
+        with self._lock:
+            folder = self._table
+        if self.events is not None and folder is not None:
+            found = user_sequences(folder, self._domain, self.events, self._item_ids, user)
+            if len(found):
+                return found.by_user().history(0), []
+        with self._lock:
+            others = self._others
+        known_from = others.knowing(user)
+        # Where a category cannot be read nobody can be called unknown.
+        if known_from or others.unread:
+            return History(np.zeros(0, dtype=np.int64)), known_from
+        events = 0 if folder is None else read_user_events(folder, user).height
+        raise NotFoundError(_why_unknown(self._domain, user, events))
+
+    @cached_property
+    def _table(self) -> Path | None:
+        from .datasets import table_folder
+
+        return None if self.events is None else table_folder(self._context, self.events)
+
+    @cached_property
+    def _others(self) -> OtherCategories:
+        return OtherCategories(self._context, self._domain.name)
+
+
+def _why_unknown(domain: DomainRecord, user: str, events: int) -> str:
+    """Why there is nothing to go by, with the remedy."""
+    from ..catalog.sessions import why_none
+    from .datasets import session_settings
+
+    if not events:
+        return (
+            f"User {user!r} has no session in {domain.name} and no event in any other category; check the id, or pass "
+            "--session instead."
+        )
+    settings = session_settings(domain)
+    if events < settings.min_length:
+        return (
+            f"User {user!r} has {events} events in {domain.name}, and a session takes {settings.min_length}; pass "
+            "--session instead."
+        )
+    mode = "per_user" if settings.mode == "per_user" else "gap"
+    return (
+        f"User {user!r} has {events} events in {domain.name} but no session: {why_none(mode, settings)}; change it "
+        f"with `hubspoke data ingest {domain.name} --sessions MODE`, or pass --session instead."
+    )

@@ -1,0 +1,118 @@
+"""The catalog behind a list: what the newest snapshot says of the items of an index, and which of them may be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arrays import BoolArray, IntArray
+from ..errors import NotFoundError
+from .diversity import duplicate_groups
+from .rules import catalog_rules
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from ..registry.records import IndexRecord
+    from ..retrieval.filters import Filter
+    from .context import Context
+    from .datasets import Dataset
+
+# Filters whose items a catalog keeps, once it has looked for them.
+KEPT_FILTERS = 64
+DESCRIBED = ("item_id", "title", "brand", "category_path", "price", "image")
+
+
+class ShownCatalog:
+    """N items by the rows of an index; many threads may ask it at once."""
+
+    def __init__(self, context: Context, record: IndexRecord, item_ids: Sequence[str], rules_ref: str | None) -> None:
+        self.item_ids, self.rules_ref, self._index = tuple(item_ids), rules_ref, record.ref
+        # `items` is what the newest catalog says, with `left` true for what it no longer lists.
+        self.dataset, self.items = _catalogs(context, record, item_ids)
+        self.rules = catalog_rules(context, rules_ref, self.items)
+        self.available: BoolArray = self.items["available"].to_numpy().astype(np.bool_)
+        self._left: BoolArray = self.items["left"].to_numpy().astype(np.bool_)
+        self.row_of = {item: row for row, item in enumerate(self.item_ids)}
+        self._passing = lru_cache(KEPT_FILTERS)(self._find_passing)
+
+    def row(self, item: str) -> int:
+        """The row of an item."""
+        if item not in self.row_of:
+            raise NotFoundError(f"{item!r} is not in {self._index}; name an item of its catalog.")
+        return self.row_of[item]
+
+    def allowed(self, filter: Filter | None = None) -> BoolArray:
+        """(N,) what may be shown: available, hidden by no rule, passed by the filter; kept, and not to be written to.
+
+        A filter that speaks of availability decides about it itself; what has left the catalog is never shown.
+        """
+        return self._passing(filter)
+
+    def _find_passing(self, filter: Filter | None) -> BoolArray:
+        allowed = ~self._left & ~self.rules.hidden
+        if filter is None or not filter.names_availability:
+            allowed &= self.available
+        if filter is not None:
+            allowed &= filter.passes(self.items)
+        allowed.flags.writeable = False
+        return allowed
+
+    def reason_against(self, row: int, hidden: IntArray | Sequence[int], filter: Filter | None = None) -> str | None:
+        """Why a row is not shown, of which `hidden` were seen; None where it may be."""
+        if self._left[row]:
+            return "left the catalog"
+        if not self.available[row] and not (filter and filter.names_availability):
+            return "not available"
+        if self.rules.hidden[row]:
+            return f"hidden by {self.rules_ref}"
+        if not self.allowed(filter)[row]:
+            return "does not pass the filter"
+        return "in the session" if row in hidden else None
+
+    @cached_property
+    def groups(self) -> IntArray:
+        """(N,) the same number for rows that are one product."""
+        return duplicate_groups(self.items)
+
+    def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """What is shown of the items of these rows."""
+        return [
+            {
+                "item_id": own["item_id"],
+                "title": own["title"] or "",
+                "brand": own["brand"],
+                "category": " > ".join(own["category_path"] or []) or None,
+                "price": own["price"],
+                "image": (own["image"] or [None])[0],
+            }
+            for own in self.items[list(rows), DESCRIBED].to_dicts()
+        ]
+
+
+def _catalogs(context: Context, record: IndexRecord, item_ids: Sequence[str]) -> tuple[Dataset, pl.DataFrame]:
+    """The catalog that an index was filled from, and what the newest one says of the same items, in the index's order.
+
+    An item that the newest catalog lacks is as it was, and marked as `left`.
+    """
+    import polars as pl
+
+    from .datasets import load_dataset, read_table
+
+    rows = pl.DataFrame({"item_id": item_ids}, schema={"item_id": pl.String})
+    filled = load_dataset(context, record.domain, items=record.items, with_events=False)
+    if len(item_ids) != filled.items.height:  # some were removed from the index
+        filled = replace(filled, items=rows.join(filled.items, on="item_id", how="left", maintain_order="left"))
+    # Taken later and under a later number: a bundle brings older ones, which must not change what is live.
+    own = filled.item_snapshot
+    known = context.registry.snapshots.list(record.domain, "items")
+    later = [one for one in known if one.version > own.version and one.created_at > own.created_at]
+    if not later:
+        return filled, filled.items.with_columns(left=pl.lit(False))
+    now = read_table(context, later[-1]).select(filled.items.columns).with_columns(left=pl.lit(False))
+    left = filled.items.join(now, on="item_id", how="anti").with_columns(available=pl.lit(False), left=pl.lit(True))
+    return filled, rows.join(pl.concat([now, left]), on="item_id", how="left", maintain_order="left")
