@@ -49,6 +49,7 @@ POT = {"rank": 1, "item_id": "pot", "title": "Clay pot", "score": 0.5, "cold": F
 POT |= dict.fromkeys(("brand", "category", "price"))
 RECOMMENDED = Recommendations(
     ref="garden",
+    release="release:garden/1",
     index="index:garden/1",
     served_by="garden:1",
     session=[{"item_id": "rose", "title": "Red rose"}],
@@ -203,17 +204,17 @@ def test_recommend_and_similar(garden: Any, stand_in: Any) -> None:
         ["The shopper is known from pots (2 events); that has no part in this list."],
     ]
     garden("similar", "garden:1", "rose")
-    asked = [args for _, args, _ in recommend.calls]
-    assert asked == [
-        ("garden", ["rose", "oak"], None, 3, True, 0.0, None),
-        ("garden", [], "ann", 10, False, 0.0, None),
+    options = {"exclude_seen": False, "diversity": 0.0, "near": None, "filter": None}
+    assert [own[1:] for own in recommend.calls] == [
+        (("garden", ["rose", "oak"], None), {**options, "k": 3, "exclude_seen": True}),
+        (("garden", [], "ann"), {**options, "k": 10}),
     ]
-    assert [args for _, args, _ in similar.calls] == [("garden:1", "rose", 10)]
+    assert [args for _, args, _ in similar.calls] == [("garden:1", "rose", 10, None)]
     assert garden("recommend", "garden", "--user", "ann", "--session", "rose").code == 2
 
 
 def test_search_by_words_and_by_picture(garden: Any, stand_in: Any) -> None:
-    found = SearchResults("garden", "index:garden/1", "garden:1", "clay pot", None, "rules:garden/2", [POT])
+    found = SearchResults("garden", None, "index:garden/1", "garden:1", "clay pot", None, "rules:garden/2", [POT])
     search = stand_in("search", found)
     shown = garden("search", "garden", "clay pot", "-k", "3")
     assert shown.lines == [
@@ -225,8 +226,8 @@ def test_search_by_words_and_by_picture(garden: Any, stand_in: Any) -> None:
     search.answer = replace(found, text=None, picture="pot.jpg", rules=None)
     assert garden("search", "garden", "--image", "pot.jpg").lines[0] == ["Served by garden:1, most like pot.jpg."]
     assert [args for _, args, _ in search.calls] == [
-        ("garden", "clay pot", None, 3),
-        ("garden", None, "pot.jpg", 10),
+        ("garden", "clay pot", None, 3, None),
+        ("garden", None, "pot.jpg", 10, None),
     ]
 
 
