@@ -145,6 +145,7 @@ def test_options_reach_the_workspace(garden: Any, monkeypatch: pytest.MonkeyPatc
     calls: list[Any] = []
     monkeypatch.setattr(Workspace, "explain", lambda _, *own, **more: calls.append((own, more)) or explanation(item()))
     garden("explain", "garden:1", "--user", "ann", "-k", "2", "--exclude-seen", "--item", "pot")
-    assert calls == [
+    asked = {"user": "ann", "k": 2, "exclude_seen": True, "items": ("pot",), "filter": None}
+    assert calls == [(("garden:1", []), asked)]
         (("garden:1", []), {"user": "ann", "k": 2, "exclude_seen": True, "items": ("pot",), "filter": None})
     ]
