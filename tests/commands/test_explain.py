@@ -147,5 +147,3 @@ def test_options_reach_the_workspace(garden: Any, monkeypatch: pytest.MonkeyPatc
     garden("explain", "garden:1", "--user", "ann", "-k", "2", "--exclude-seen", "--item", "pot")
     asked = {"user": "ann", "k": 2, "exclude_seen": True, "items": ("pot",), "filter": None}
     assert calls == [(("garden:1", []), asked)]
-        (("garden:1", []), {"user": "ann", "k": 2, "exclude_seen": True, "items": ("pot",), "filter": None})
-    ]
