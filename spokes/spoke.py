@@ -141,41 +141,35 @@ class Spoke:
         return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], *trend, content], axis=1)
 
     def embed_sessions(
-        self,
-        item_vectors: FloatArray,
-        histories: Histories,
-        *,
-        exclude_seen: bool = False,
-        behaviour: FloatArray | None = None,
+        self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
     ) -> FloatArray:
-        """(B, D) session vectors under a serving policy for histories of rows of the items; zero for an empty one.
-
-        `behaviour` holds what `behaviour_sessions` would give, where that is known already.
-        """
+        """(B, D) session vectors under a serving policy for histories of rows of the items; zero for an empty one."""
         weights = self.mixture.weights(exclude_seen)
         content = weights.reader(self.space).read(item_vectors[:, self.behaviour_dimension :], histories)
         content = content * (weights.content * self.space.modality_weights(weights.image_share))
         if self.behaviour is None:
             return content.astype(np.float32)
-        sessions = self.behaviour_sessions(item_vectors, histories) if behaviour is None else behaviour
+        sessions = self.behaviour_sessions(item_vectors, histories)
         started = np.array([[len(history) > 0] for history in histories], np.float32).reshape(-1, 1)
         trends = np.array([weights.trend * (days == weights.trend_days) for days in self.spans], np.float32)
         parts = [weights.behaviour * sessions, weights.cold * started, trends * started, content]
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def embed_query(self, encoded: EncodedItems) -> FloatArray:
+    def embed_query(self, encoded: EncodedItems, image_share: float | None = None) -> FloatArray:
         """(D,) vector of what somebody looks for, one encoded item, whose products with items tell how alike they are.
 
         By content alone: who looks for something says what it is, not what is usually taken with it.
         """
-        return self.content_query(self.space.embed(self.fusion.fuse(encoded))[0])
+        return self.content_query(self.space.embed(self.fusion.fuse(encoded))[0], image_share)
 
-    def content_query(self, content: FloatArray) -> FloatArray:
-        """(D,) vector whose products with items tell how alike their contents are to a content embedding (R,)."""
+    def content_query(self, content: FloatArray, image_share: float | None = None) -> FloatArray:
+        """(D,) vector whose products with items tell how alike their contents are to a content embedding (R,).
+
+        `image_share`, from 0 to 1, is what pictures weigh in it; by default what they weigh for sessions.
+        """
+        share = self.mixture.seen_filtered.image_share if image_share is None else image_share
         query = np.zeros(self.dimension, np.float32)
-        query[self.behaviour_dimension :] = content * self.space.modality_weights(
-            self.mixture.seen_filtered.image_share
-        )
+        query[self.behaviour_dimension :] = content * self.space.modality_weights(share)
         if self.space.crowding:  # how crowded it is says nothing of what it is
             query[self.behaviour_dimension :][self.space.columns["crowding"]] = 0.0
         return query

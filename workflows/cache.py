@@ -34,3 +34,23 @@ class Cache(Generic[Value]):
         """Let all of them go."""
         with self._lock:
             self._values.clear()
+
+
+class Memo(Cache[Value]):
+    """A cache that many threads ask at once: nobody waits for another's value, and two may make the same one.
+
+    Unlike `functools.lru_cache` over a method it makes no circle, so that its owner goes when nobody holds it.
+    """
+
+    def get(self, key: Hashable, load: Callable[[], Value]) -> Value:
+        """The value of a key, made where it is not kept."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = load()
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._at_most:
+                self._values.popitem(last=False)
+        return value

@@ -78,6 +78,19 @@ class RankedItems(Recommendations):
 
 
 @dataclass(frozen=True)
+class Found:
+    """The rows that answer a question, best first, before anything is told of them."""
+
+    question: Question
+    ranked: Sequence[tuple[int, float]]
+    session: Sequence[int]  # rows that the answer rests on, oldest first
+    unknown: Sequence[str]
+    by: str  # spoke or hub version behind it, or what decides without a session
+    pinned: Sequence[int] = ()
+    known_from: Sequence[Elsewhere] = ()
+
+
+@dataclass(frozen=True)
 class SearchResults(Record):
     """A ranked list of what is like a description, a picture or both."""
 
@@ -167,7 +180,11 @@ class Recommender:
         what is new; a user id that no category knows is a NotFoundError, as long as all of them can be read. One
         product is shown once, as long as there are others.
         """
-        return self._answer(question, self.catalog.allowed(question.filter))
+        return self.tell(self.find(question))
+
+    def find(self, question: Question) -> Found:
+        """The rows of the answer to a question."""
+        return self._find(question, self.catalog.allowed(question.filter))
 
     def rank(self, question: Question, items: Sequence[str]) -> RankedItems:
         """Given items in the order in which the shopper of a question would see them; its `k` has no part in it."""
@@ -175,7 +192,7 @@ class Recommender:
         given = np.zeros(len(self.item_ids), dtype=np.bool_)
         given[known] = True
         whole = replace(question, k=max(1, len(known)))
-        answer = self._answer(whole, given & self.catalog.allowed(question.filter))
+        answer = self.tell(self._find(whole, given & self.catalog.allowed(question.filter)))
         listed = {own["item_id"] for own in answer.items}
         hidden = self._hidden(self.history(question)[0], question.exclude_seen)
         left_out = [
@@ -196,18 +213,30 @@ class Recommender:
 
         Where content is not read at all it is the behavioural part of their vectors that is compared.
         """
+        return self.tell(self.find_similar(item, k, filter))
+
+    def find_similar(self, item: str, k: int = 10, filter: Filter | None = None) -> Found:
+        """The rows of the items that are similar to one."""
         asked, row, spoke = Question((item,), k=k, exclude_seen=True, filter=filter), self.row(item), self.loaded.spoke
         query = spoke.content_query(self.vectors[row, spoke.behaviour_dimension :])
         if not spoke.content:
             query[: spoke.width] = self.vectors[row, : spoke.width]
         ranked = self._searched(query, k, self.catalog.allowed(filter), {row})
         found = list(islice(self._listed(ranked, []), k))
-        return self._told(asked, found, [row], [], self.loaded.record.model)
+        return Found(asked, found, [row], [], self.loaded.record.model)
 
     def search(
-        self, text: str | None = None, picture: Path | None = None, k: int = 10, filter: Filter | None = None
+        self,
+        text: str | None = None,
+        picture: Path | None = None,
+        k: int = 10,
+        filter: Filter | None = None,
+        image_share: float | None = None,
     ) -> SearchResults:
-        """The `k` items whose content is most like a description, a picture, or both together."""
+        """The `k` items whose content is most like a description, a picture, or both together.
+
+        `image_share`, from 0 to 1, is what the picture weighs beside the words; by default what pictures weigh here.
+        """
         Question(k=k)  # refuses what is no length
         wanted = (text or "").strip()
         if not wanted and picture is None:
@@ -215,7 +244,7 @@ class Recommender:
         if picture is not None and not picture.is_file():
             raise NotFoundError(f"There is no picture {picture}; check the path.")
         spoke, hub = self.loaded.spoke, self.loaded.hub
-        query = spoke.embed_query(hub.encode_query(wanted or None, picture))
+        query = spoke.embed_query(hub.encode_query(wanted or None, picture), image_share)
         if not query.any():
             raise UsageError(
                 f"{self.loaded.record.ref} has no space for that: its catalog has no "
@@ -241,8 +270,6 @@ class Recommender:
         from ..catalog.sequences import History
 
         nothing = History(np.zeros(0, dtype=np.int64))
-        if question.followed is not None:
-            return question.followed.history, list(question.followed.unknown), []
         if question.user is not None:
             try:
                 history, known_from = self.shoppers.read(question.user)
@@ -266,7 +293,7 @@ class Recommender:
         codes = [TYPE_CODES.get(own.event_type or "", 0) for own in known]
         return History(rows, times, np.array(codes, np.int64) if any(codes) else None), unknown, []
 
-    def _answer(self, question: Question, allowed: BoolArray) -> Recommendations:
+    def _find(self, question: Question, allowed: BoolArray) -> Found:
         """The list of a question over the (N,) allowed rows."""
         history, unknown, known_from = self.history(question)
         k, exclude_seen = question.k, question.exclude_seen
@@ -274,25 +301,24 @@ class Recommender:
         pinned = [row for row in self.catalog.rules.pinned(allowed) if row not in hidden][:k]
         if not len(history):
             return self._without_session(question, allowed, unknown, pinned, known_from)
-        query = self._query(history, exclude_seen, question.followed.behaviour if question.followed else None)
+        query = self._query(history, exclude_seen)
         lifted = self.loaded.spoke.mixture.lifted(history, exclude_seen)
         # Pinned items have their own score too: it says how well they would have done.
         leading = zip(pinned, self.scores(query, np.array(pinned, np.int64), lifted).tolist(), strict=True)
         ranked = self._ranked(query, k, allowed, {*hidden.tolist(), *pinned}, lifted)
         rest = islice(self._listed(ranked, pinned, question.diversity, question.near), k - len(pinned))
         rows, by = history.items.tolist(), self.loaded.record.model
-        return self._told(question, [*leading, *rest], rows, unknown, by, pinned)
+        return Found(question, [*leading, *rest], rows, unknown, by, pinned)
 
     def _hidden(self, history: History, exclude_seen: bool) -> IntArray:
         """Rows of a history that are not recommended again."""
         return self.loaded.spoke.mixture.hidden(history, exclude_seen)
 
-    def _query(self, history: History, exclude_seen: bool, behaviour: FloatArray | None = None) -> FloatArray:
-        """(D,) the session's vector, made of the (1, D') embedding of its behavioural part where that is known."""
+    def _query(self, history: History, exclude_seen: bool) -> FloatArray:
+        """(D,) the session's vector."""
         # The model is given the (T, D) vectors of the session, not those of the catalog.
         own, vectors = replace(history, items=np.arange(len(history))), self.vectors[history.items]
-        embed = self.loaded.spoke.embed_sessions
-        found: FloatArray = embed(vectors, [own], exclude_seen=exclude_seen, behaviour=behaviour)[0]
+        found: FloatArray = self.loaded.spoke.embed_sessions(vectors, [own], exclude_seen=exclude_seen)[0]
         return found
 
     def _without_session(
@@ -302,7 +328,7 @@ class Recommender:
         unknown: Sequence[str],
         pinned: Sequence[int],
         known_from: Sequence[Elsewhere],
-    ) -> Recommendations:
+    ) -> Found:
         """What to show before anything is known of a shopper here."""
         with self._lock:
             ranking = self._for_newcomers
@@ -312,7 +338,7 @@ class Recommender:
         rest = ((row, float(scores[row])) for row in rows[~np.isin(rows, pinned)].tolist())
         found = [*((row, float(scores[row])) for row in pinned), *islice(self._listed(rest, pinned), k - len(pinned))]
         asked = replace(question, exclude_seen=False)
-        return self._told(asked, found, [], unknown, ranking.name, pinned, known_from)
+        return Found(asked, found, [], unknown, ranking.name, pinned, known_from)
 
     def _listed(
         self, ranked: Ranked, shown: Sequence[int], diversity: float = 0.0, near: float | None = None
@@ -368,27 +394,19 @@ class Recommender:
                 return
             given, wanted = len(found), 2 * wanted
 
-    def _told(
-        self,
-        question: Question,
-        found: Sequence[tuple[int, float]],
-        session: Sequence[int],
-        unknown: Sequence[str],
-        by: str,
-        pinned: Sequence[int] = (),
-        known_from: Sequence[Elsewhere] = (),
-    ) -> Recommendations:
+    def tell(self, found: Found) -> Recommendations:
+        """The answer that rows make."""
         return Recommendations(
             ref=self.ref,
             release=self.release_ref,
             index=self.loaded.record.ref,
-            served_by=by,
-            session=self.describe(session),
-            unknown=list(unknown),
-            seen_items="excluded" if question.exclude_seen else "ranked",
+            served_by=found.by,
+            session=self.describe(found.session),
+            unknown=list(found.unknown),
+            seen_items="excluded" if found.question.exclude_seen else "ranked",
             rules=self.rules_ref,
-            known_from=list(known_from),
-            items=self._shown(found, pinned),
+            known_from=list(found.known_from),
+            items=self._shown(found.ranked, found.pinned),
         )
 
     def _shown(self, found: Sequence[tuple[int, float]], pinned: Sequence[int] = ()) -> list[dict[str, Any]]:

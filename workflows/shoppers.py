@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import NotFoundError
+from .cache import Memo
 from .newcomers import Elsewhere, OtherCategories
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from ..catalog.schema import TimeKind
     from ..catalog.sequences import History
-    from ..catalog.sessions import SessionSettings
     from ..registry.records import DomainRecord, SnapshotRecord
     from .context import Context
 
@@ -34,34 +33,12 @@ class Shoppers:
 
         self._context, self._domain, self._item_ids = context, domain, item_ids
         self.events: SnapshotRecord | None = find_snapshot(context, domain.name, "events")
-        self.read = lru_cache(KEPT_HISTORIES)(self._read)
+        self._kept: Memo[tuple[History, list[Elsewhere]]] = Memo(KEPT_HISTORIES)
         self._lock = Lock()  # around what is read once, at the first question that needs it
 
-    @cached_property
-    def sessions(self) -> SessionSettings:
-        """How events are cut into sessions."""
-        from .datasets import session_settings
-
-        return session_settings(self._domain)
-
-    @property
-    def time_kind(self) -> TimeKind:
-        """What the times of the recorded events mean."""
-        from .datasets import time_kind
-
-        return "real" if self.events is None else time_kind(self.events)
-
-    def recorded(self, user: str) -> pl.DataFrame:
-        """All that is recorded of a shopper, as it is, by time; no rows where that is nothing."""
-        import polars as pl
-
-        from ..catalog.schema import EVENT_SCHEMA
-        from ..catalog.snapshots import read_user_events
-
-        with self._lock:
-            folder = self._table
-        none = pl.DataFrame(schema=EVENT_SCHEMA)
-        return none if folder is None else pl.concat([none, read_user_events(folder, user)], how="diagonal")
+    def read(self, user: str) -> tuple[History, list[Elsewhere]]:
+        """What `_read` finds, kept."""
+        return self._kept.get(user, lambda: self._read(user))
 
     def _read(self, user: str) -> tuple[History, list[Elsewhere]]:
         """A shopper's item rows, oldest first, with what is known of the events; without any, who else knows them."""

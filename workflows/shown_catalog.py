@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arrays import BoolArray, IntArray
 from ..errors import NotFoundError
+from .cache import Memo
 from .diversity import duplicate_groups
 from .rules import catalog_rules
 
@@ -38,7 +39,7 @@ class ShownCatalog:
         self.available: BoolArray = self.items["available"].to_numpy().astype(np.bool_)
         self._left: BoolArray = self.items["left"].to_numpy().astype(np.bool_)
         self.row_of = {item: row for row, item in enumerate(self.item_ids)}
-        self._passing = lru_cache(KEPT_FILTERS)(self._find_passing)
+        self._passing: Memo[BoolArray] = Memo(KEPT_FILTERS)
 
     def row(self, item: str) -> int:
         """The row of an item."""
@@ -51,7 +52,7 @@ class ShownCatalog:
 
         A filter that speaks of availability decides about it itself; what has left the catalog is never shown.
         """
-        return self._passing(filter)
+        return self._passing.get(filter, lambda: self._find_passing(filter))
 
     def _find_passing(self, filter: Filter | None) -> BoolArray:
         allowed = ~self._left & ~self.rules.hidden

@@ -1,5 +1,6 @@
 """Hubs in memory: read once, shared by all spokes on them, bounded, and never another than was asked for."""
 
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -8,7 +9,7 @@ from unittest.mock import Mock, call
 import pytest
 from hubspoke.errors import CorruptArtifactError
 from hubspoke.hub.model import Hub
-from hubspoke.workflows.cache import Cache
+from hubspoke.workflows.cache import Cache, Memo
 from hubspoke.workflows.loading import load_hub, load_spoke
 from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace, open_workspace
@@ -88,3 +89,24 @@ def test_the_values_used_last_are_kept(refused: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: fresh.get("a", load), range(8)))
     assert load.call_count == 1 and len({id(value) for value in found}) == 1
+
+
+def test_a_memo_keeps_what_was_used_last_and_makes_no_circle_with_its_owner() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.made: list[str] = []
+            self.memo: Memo[str] = Memo(2)
+
+        def get(self, key: str) -> str:
+            return self.memo.get(key, lambda: self.make(key))
+
+        def make(self, key: str) -> str:
+            self.made.append(key)
+            return key.upper()
+
+    owner = Owner()
+    assert [owner.get(key) for key in "abacab"] == [*"ABACAB"]
+    assert owner.made == [*"abcb"]  # c put b out
+    gone = weakref.ref(owner)
+    del owner
+    assert gone() is None
