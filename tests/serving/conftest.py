@@ -1,18 +1,26 @@
 """A small shop on a real workspace, and the service over it."""
 
+import http.client
+import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from hubspoke.demo.simulation import MarketplaceSettings, simulate_marketplace
 from hubspoke.serving.app import create_app
+from hubspoke.serving.server import Server
 from hubspoke.serving.service import Service
 from hubspoke.serving.settings import ServeSettings
 from hubspoke.workflows.workspace import Workspace, open_workspace
@@ -73,3 +81,57 @@ def serve(shop: Workspace) -> Iterator[Callable[..., TestClient]]:
 def client(serve: Callable[..., TestClient]) -> TestClient:
     """Who asks a service with ordinary settings."""
     return serve()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that listens on a port of this machine, in a thread of the test."""
+
+    port: int
+    service: Service
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+    def ask(self, method: str, path: str, body: Any = None, connection: Any = None) -> tuple[int, Any]:
+        """The status and the JSON of an answer."""
+        own = connection or self.connect()
+        content = None if body is None else json.dumps(body)
+        own.request(method, path, content, {"content-type": "application/json"} if content else {})
+        answer = own.getresponse()
+        read = answer.read()
+        if connection is None:
+            own.close()
+        return answer.status, json.loads(read) if read else None
+
+    def until(self, holds: Callable[[], bool], seconds: float = 30.0) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, "it never came to be"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def listen(shop: Workspace) -> Iterator[Callable[..., Running]]:
+    """Starts the service on a port and hands it over when it is ready; it stops at the end of the test."""
+    with ExitStack() as stack:
+
+        def begin(**settings: Any) -> Running:
+            service = Service(shop, ServeSettings(**{"poll_seconds": 0.02, "access_log": False} | settings))
+            listening: Queue[str] = Queue()
+            config = uvicorn.Config(create_app(service), port=0, log_config=None, access_log=False, lifespan="on")
+            server = Server(config, listening.put)
+            thread = threading.Thread(target=server.run)
+            thread.start()
+
+            def stop() -> None:
+                server.should_exit = True
+                thread.join()
+
+            stack.callback(stop)
+            made = Running(int(listening.get(timeout=30).rpartition(":")[2]), service)
+            made.until(lambda: service.ready)
+            return made
+
+        yield begin
