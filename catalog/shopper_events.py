@@ -47,7 +47,7 @@ def _whole(value: object) -> object:
     return value
 
 
-Id = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f]*$")]
+Id = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\x00-\x1f]*$")]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 Number = Annotated[float, BeforeValidator(_number)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=2**53)]

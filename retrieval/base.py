@@ -1,82 +1,26 @@
-"""What an index is: the vectors of one embedding space beside their item ids, searched by one of several kinds.
-
-A new kind is one file in this folder with a subclass of `VectorIndex`; nothing else lists the kinds.
-"""
+"""What an index is: the vectors of one embedding space beside their item ids, searched by one of several kinds."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import pkgutil
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
 
 import numpy as np
 
 from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import CorruptArtifactError, IncompatibleError
+from .exact import best_first, inner_products
+from .kinds import FLAT, VectorIndex, index_kind
+from .planner import Plan, Planner, exact_plan
 
-FLAT = "Flat"
 # Scores are inner products: the two subspaces of a spoke are mixed by the weights in the session's vector, which a
 # cosine or a distance would undo.
 METRIC = "inner_product"
-# Rows looked at beyond those asked for, and the relative difference below which single precision tells no two apart.
-_MARGIN = 8
+# The relative difference below which single precision tells no two scores apart.
 _TIE = 1e-5
-
-
-class VectorIndex(ABC):
-    """N vectors that can be searched by inner product; what every index kind implements."""
-
-    kind: ClassVar[str]
-
-    @classmethod
-    @abstractmethod
-    def build(cls, vectors: FloatArray) -> Self:
-        """An index over (N, D) vectors, row by row."""
-
-    @classmethod
-    @abstractmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; whatever is wrong with it may be raised as the library raises it."""
-
-    @abstractmethod
-    def save(self, folder: Path) -> None:
-        """Write the index into a folder that holds the item ids too."""
-
-    @abstractmethod
-    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None) -> tuple[FloatArray, IntArray]:
-        """(B, k) scores and rows of the best for (B, D) queries, best first; row -1 where there are fewer than k.
-
-        Of `allowed` (N,) only the true rows may be found; `k` lies between 1 and N.
-        """
-
-    @property
-    @abstractmethod
-    def vectors(self) -> FloatArray:
-        """(N, D) exactly what was added; not to be written to."""
-
-
-def index_kinds() -> dict[str, type[VectorIndex]]:
-    """Every kind in this folder by its name."""
-    # A subclass is known once its module is imported, so the folder is the list of kinds.
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
-        importlib.import_module(f"{__package__}.{module.name}")
-    return {kind.kind: kind for kind in VectorIndex.__subclasses__()}
-
-
-def index_kind(name: str) -> type[VectorIndex]:
-    """The class of an index kind."""
-    kinds = index_kinds()
-    if name not in kinds:
-        raise IncompatibleError(
-            f"the index is of kind {name}, this version knows {', '.join(sorted(kinds))}; rebuild it with "
-            "`hubspoke index build`."
-        )
-    return kinds[name]
 
 
 @dataclass(frozen=True)
@@ -93,6 +37,11 @@ class ItemIndex:
         made = index_kind(kind).build(np.ascontiguousarray(vectors, np.float32))
         return cls(made, tuple(item_ids), space_fingerprint)
 
+    def regrown(self, vectors: FloatArray, item_ids: Sequence[str], old_rows: IntArray) -> ItemIndex:
+        """The same kind over (N, D) other vectors, of which row r is row `old_rows[r]` of this, or new where -1."""
+        made = self.index.regrown(np.ascontiguousarray(vectors, np.float32), old_rows)
+        return ItemIndex(made, tuple(item_ids), self.space_fingerprint)
+
     def __len__(self) -> int:
         return len(self.item_ids)
 
@@ -105,33 +54,54 @@ class ItemIndex:
         """(N, D) the item vectors, exactly as they were added; read-only."""
         return self.index.vectors
 
+    @cached_property
+    def _planner(self) -> Planner:
+        return Planner(self.index)
+
     def scores(self, query: FloatArray, rows: IntArray) -> DoubleArray:
         """(n,) inner products of a (D,) query with the vectors of some rows."""
-        # Row by row in double precision: a library's own sums depend on what else is in the batch.
-        return np.asarray(np.einsum("nd,d->n", self.vectors()[rows], query, dtype=np.float64))
+        found: DoubleArray = inner_products(self.vectors()[rows][None], query[None])[0]
+        return found
 
-    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None = None) -> list[list[tuple[int, float]]]:
+    def search(
+        self, queries: FloatArray, k: int, allowed: BoolArray | None = None, hidden: Collection[int] = ()
+    ) -> list[list[tuple[int, float]]]:
         """For each of (B, D) queries the k best (row, score), best first; of `allowed` (N,) only the true rows.
 
-        Equal scores go by row, and a shorter list is the beginning of a longer one, whatever else is asked beside it.
+        Scores are exact, equal ones go by row, and a shorter list is the beginning of a longer one, whatever else is
+        asked beside it. Lists are only shorter than `k` where no more rows are allowed. `hidden` rows are passed over
+        besides, so that a filter which many share can stay one read-only mask, and its rows gathered (`Planner`).
         """
-        k = min(k, len(self))
+        if hidden:
+            found = self.search(queries, k + len(hidden), allowed)
+            return [[one for one in own if one[0] not in hidden][:k] for own in found]
+        count = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        k = min(k, count)
         if k == 0:
             return [[] for _ in queries]
-        queries = np.ascontiguousarray(queries, np.float32)
-        _, rows = self.index.search(queries, min(k + _MARGIN, len(self)), allowed)
-        return [self._best(query, own, k, allowed) for query, own in zip(queries, rows, strict=True)]
+        return self._search(np.ascontiguousarray(queries, np.float32), k, self._planner.plan(allowed, count), allowed)
 
-    def _best(self, query: FloatArray, rows: IntArray, k: int, allowed: BoolArray | None) -> list[tuple[int, float]]:
-        """The k best of the rows that were found for a query; more are looked for while ties may lie beyond them."""
-        while True:
-            asked, rows = len(rows), rows[rows >= 0]
-            scores = self.scores(query, rows)
-            order = np.lexsort((rows, -scores))
-            complete = len(rows) < asked or asked == len(self)
-            if complete or scores[order[k - 1]] - scores[order[-1]] > _TIE * max(1.0, abs(scores[order[0]])):
-                return [(int(rows[place]), float(scores[place])) for place in order[:k]]
-            rows = self.index.search(query[None], min(2 * asked, len(self)), allowed)[1][0]
+    def _search(
+        self, queries: FloatArray, k: int, plan: Plan, allowed: BoolArray | None
+    ) -> list[list[tuple[int, float]]]:
+        rows, scores = best_first(self.vectors(), queries, plan.find(queries, plan.ask(k)))  # (B, n)
+        answers = []
+        for query, own, given in zip(queries, rows, scores, strict=True):
+            asked = len(own)
+            while asked < plan.limit and _may_tie(given, k):
+                asked = min(2 * asked, plan.limit)
+                (own,), (given,) = best_first(self.vectors(), query[None], plan.find(query[None], asked))
+            answer = [one for one in zip(own[:k].tolist(), given[:k].tolist(), strict=True) if one[0] >= 0]
+            answers.append(answer if len(answer) == k else answer + self._rest(query, k, own, allowed))
+        return answers
+
+    def _rest(self, query: FloatArray, k: int, rows: IntArray, allowed: BoolArray | None) -> list[tuple[int, float]]:
+        """What follows the rows that were found, up to `k`, by comparing with every other."""
+        found = rows[rows >= 0]
+        others = np.ones(len(self), np.bool_) if allowed is None else allowed.copy()
+        others[found] = False
+        plan = exact_plan(self.vectors(), np.flatnonzero(others))
+        return self._search(query[None], k - len(found), plan, others)[0]
 
     def require_space(self, fingerprint: str) -> None:
         """Refuse to be used with vectors of another embedding space."""
@@ -174,3 +144,8 @@ class ItemIndex:
                 f"the index holds vectors of {columns} columns, not {dimension}; build it with --force."
             )
         return cls(index, item_ids, space)
+
+
+def _may_tie(scores: DoubleArray, k: int) -> bool:
+    """Whether rows that were not looked at may score like the k-th of those that were, which come best first."""
+    return bool(np.isfinite(scores[-1]) and scores[k - 1] - scores[-1] <= _TIE * max(1.0, abs(scores[0])))

@@ -1,4 +1,4 @@
-"""The one door to FAISS: the flat index, which compares a query with every vector and is exact."""
+"""The one door to FAISS, and the flat index, which compares a query with every vector and is exact."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import BoolArray, FloatArray, IntArray
 from ..errors import MissingExtraError
-from .base import FLAT, VectorIndex
+from .kinds import FLAT, VectorIndex
 
 try:
     import faiss
@@ -20,6 +20,18 @@ except ImportError as error:
     ) from error
 
 FILE = "items.faiss"
+# The library as its Python layer is: the type stubs are those of C++.
+library: Any = faiss
+
+
+def read_mapped(file: Path) -> Any:
+    """A stored FAISS index; what is large in it is looked at where it lies on the disk, if its kind allows that."""
+    return library.read_index(str(file), library.IO_FLAG_MMAP_IFC)
+
+
+def selector(allowed: BoolArray) -> Any:
+    """What FAISS passes over everything by that is not allowed; to be kept alive while it is in use."""
+    return library.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
 
 
 class FlatIndex(VectorIndex):
@@ -38,31 +50,29 @@ class FlatIndex(VectorIndex):
     @classmethod
     def build(cls, vectors: FloatArray) -> FlatIndex:
         """An index over (N, D) vectors."""
-        index = faiss.IndexFlatIP(vectors.shape[1])
+        index = library.IndexFlatIP(vectors.shape[1])
         index.add(vectors)
         return cls(index)
 
     @classmethod
     def load(cls, folder: Path) -> FlatIndex:
         """Read a saved index; a file that holds another kind than a flat one is refused."""
-        index = faiss.read_index(str(folder / FILE))
-        if not isinstance(index, faiss.IndexFlat):
+        index = read_mapped(folder / FILE)
+        if not isinstance(index, library.IndexFlat):
             raise ValueError(f"{folder / FILE} holds a {type(index).__name__}")
         return cls(index)
 
     def save(self, folder: Path) -> None:
         """Write items.faiss."""
-        faiss.write_index(self._index, str(folder / FILE))
+        library.write_index(self._index, str(folder / FILE))
 
-    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None) -> tuple[FloatArray, IntArray]:
-        """(B, k) scores and rows; FAISS passes over what is not allowed, so that nothing is fetched in vain."""
+    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None, effort: float = 1.0) -> IntArray:
+        """(B, k) rows; FAISS passes over what is not allowed, so that nothing is fetched in vain."""
         params = None
-        if allowed is not None:  # the type stubs are those of C++, without what FAISS's Python layer takes
-            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[call-arg,arg-type]
-            params = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        if allowed is not None:
+            params = library.SearchParameters(sel=selector(allowed))
         # FAISS marks an empty place by row -1, which is what `VectorIndex.search` promises.
-        scores, rows = self._index.search(queries, k, params=params)
-        return scores, rows
+        return np.asarray(self._index.search(queries, k, params=params)[1])
 
     @property
     def vectors(self) -> FloatArray:

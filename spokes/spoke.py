@@ -141,15 +141,23 @@ class Spoke:
         return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], *trend, content], axis=1)
 
     def embed_sessions(
-        self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
+        self,
+        item_vectors: FloatArray,
+        histories: Histories,
+        *,
+        exclude_seen: bool = False,
+        behaviour: FloatArray | None = None,
     ) -> FloatArray:
-        """(B, D) session vectors under a serving policy for histories of rows of the items; zero for an empty one."""
+        """(B, D) session vectors under a serving policy for histories of rows of the items; zero for an empty one.
+
+        `behaviour` holds what `behaviour_sessions` would give, where that is known already.
+        """
         weights = self.mixture.weights(exclude_seen)
         content = weights.reader(self.space).read(item_vectors[:, self.behaviour_dimension :], histories)
         content = content * (weights.content * self.space.modality_weights(weights.image_share))
         if self.behaviour is None:
             return content.astype(np.float32)
-        sessions = self.behaviour_sessions(item_vectors, histories)
+        sessions = self.behaviour_sessions(item_vectors, histories) if behaviour is None else behaviour
         started = np.array([[len(history) > 0] for history in histories], np.float32).reshape(-1, 1)
         trends = np.array([weights.trend * (days == weights.trend_days) for days in self.spans], np.float32)
         parts = [weights.behaviour * sessions, weights.cold * started, trends * started, content]

@@ -50,6 +50,12 @@ class SessionState:
         """Events that the embedding rests on."""
         return len(self._vectors)
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds."""
+        memory = 0 if self._memory is None else self._memory.nbytes
+        return memory + self._vectors.nbytes + sum(own.nbytes for own in self._context.values())
+
     def append(self, vector: FloatArray, time: int | None = None, event_type: int | None = None) -> FloatArray:
         """The session embedding after one more event: its item's (D,) vector, microseconds and code of its type."""
         times, types = (None if own is None else np.array([own], np.int64) for own in (time, event_type))
@@ -95,6 +101,27 @@ def start(model: BehaviourModel, keep: int | None = None) -> SessionState:
     if not min(1, most) <= keep <= most:
         raise UsageError(f"{keep} events of a full window were to stay; keep between 1 and {most} of them.")
     return SessionState(model, keep)
+
+
+@torch.inference_mode()
+def resume(
+    model: BehaviourModel,
+    vectors: FloatArray,
+    times: IntArray | None = None,
+    types: IntArray | None = None,
+    keep: int | None = None,
+) -> SessionState:
+    """The session after T events with (T, D) item vectors, as if they had been appended one by one: in one pass."""
+    state = start(model, keep)
+    room, length = model.max_length - model.cloze, len(vectors)
+    if length > room:  # the window after the last cut
+        length = state.keep + 1 + (length - room - 1) % (room - state.keep)
+    if length:
+        state._vectors = vectors[-length:].astype(np.float32)
+        known = zip(CONTEXT, (times, types), strict=True)
+        state._context = {name: own[-length:].astype(np.int64) for name, own in known if own is not None}
+        state.embedding = _advance([state], length)[0].copy()
+    return state
 
 
 @torch.inference_mode()

@@ -11,6 +11,8 @@ from ..catalog.schema import EVENT_TYPES
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    from ..arrays import FloatArray
+    from ..catalog.sequences import History
     from ..retrieval.filters import Filter
 
 
@@ -35,6 +37,15 @@ class SessionEvent:
         return int(moment.timestamp() * 1_000_000)
 
 
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """A shopper whose events were followed as they came, as one recommender is to see them."""
+
+    history: History  # rows of its catalog
+    unknown: Sequence[str]  # items that it does not know
+    behaviour: FloatArray | None  # (1, D') session embedding of the spoke's behavioural part, where it has one
+
+
 @dataclass(frozen=True)
 class Question:
     """Who is asked for, and how their list is to be made."""
@@ -46,6 +57,7 @@ class Question:
     filter: Filter | None = None  # of the catalog, what may be shown
     diversity: float = 0.0  # from 0 to 1, trades score for difference
     near: float | None = None  # items of this cosine or more to one before them are passed over
+    followed: Followed | None = None  # what is known of the user beyond the record
     fallback: bool = False  # whether who or what is unknown is answered like a newcomer, rather than refused
 
     def __post_init__(self) -> None:

@@ -270,6 +270,8 @@ class Recommender:
         from ..catalog.sequences import History
 
         nothing = History(np.zeros(0, dtype=np.int64))
+        if question.followed is not None:
+            return question.followed.history, list(question.followed.unknown), []
         if question.user is not None:
             try:
                 history, known_from = self.shoppers.read(question.user)
@@ -301,7 +303,7 @@ class Recommender:
         pinned = [row for row in self.catalog.rules.pinned(allowed) if row not in hidden][:k]
         if not len(history):
             return self._without_session(question, allowed, unknown, pinned, known_from)
-        query = self._query(history, exclude_seen)
+        query = self._query(history, exclude_seen, question.followed.behaviour if question.followed else None)
         lifted = self.loaded.spoke.mixture.lifted(history, exclude_seen)
         # Pinned items have their own score too: it says how well they would have done.
         leading = zip(pinned, self.scores(query, np.array(pinned, np.int64), lifted).tolist(), strict=True)
@@ -314,11 +316,12 @@ class Recommender:
         """Rows of a history that are not recommended again."""
         return self.loaded.spoke.mixture.hidden(history, exclude_seen)
 
-    def _query(self, history: History, exclude_seen: bool) -> FloatArray:
-        """(D,) the session's vector."""
+    def _query(self, history: History, exclude_seen: bool, behaviour: FloatArray | None = None) -> FloatArray:
+        """(D,) the session's vector, made of the (1, D') embedding of its behavioural part where that is known."""
         # The model is given the (T, D) vectors of the session, not those of the catalog.
         own, vectors = replace(history, items=np.arange(len(history))), self.vectors[history.items]
-        found: FloatArray = self.loaded.spoke.embed_sessions(vectors, [own], exclude_seen=exclude_seen)[0]
+        embed = self.loaded.spoke.embed_sessions
+        found: FloatArray = embed(vectors, [own], exclude_seen=exclude_seen, behaviour=behaviour)[0]
         return found
 
     def _without_session(

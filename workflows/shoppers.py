@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from ..catalog.schema import TimeKind
     from ..catalog.sequences import History
+    from ..catalog.sessions import SessionSettings
     from ..registry.records import DomainRecord, SnapshotRecord
     from .context import Context
 
@@ -35,6 +37,32 @@ class Shoppers:
         self.events: SnapshotRecord | None = find_snapshot(context, domain.name, "events")
         self._kept: Memo[tuple[History, list[Elsewhere]]] = Memo(KEPT_HISTORIES)
         self._lock = Lock()  # around what is read once, at the first question that needs it
+
+    @cached_property
+    def sessions(self) -> SessionSettings:
+        """How events are cut into sessions."""
+        from .datasets import session_settings
+
+        return session_settings(self._domain)
+
+    @property
+    def time_kind(self) -> TimeKind:
+        """What the times of the recorded events mean."""
+        from .datasets import time_kind
+
+        return "real" if self.events is None else time_kind(self.events)
+
+    def recorded(self, user: str) -> pl.DataFrame:
+        """All that is recorded of a shopper, as it is, by time; no rows where that is nothing."""
+        import polars as pl
+
+        from ..catalog.schema import EVENT_SCHEMA
+        from ..catalog.snapshots import read_user_events
+
+        with self._lock:
+            folder = self._table
+        none = pl.DataFrame(schema=EVENT_SCHEMA)
+        return none if folder is None else pl.concat([none, read_user_events(folder, user)], how="diagonal")
 
     def read(self, user: str) -> tuple[History, list[Elsewhere]]:
         """What `_read` finds, kept."""

@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 from hubspoke.errors import CorruptArtifactError, IncompatibleError
-from hubspoke.retrieval.base import FLAT, ItemIndex, VectorIndex, index_kind, index_kinds
+from hubspoke.retrieval.base import ItemIndex
+from hubspoke.retrieval.kinds import FLAT, VectorIndex, index_kind, index_kinds
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,7 +88,7 @@ def test_a_damaged_part_is_corrupt(tmp_path, kind, content):
     ("about", "error", "words"),
     [
         ({"metric": "l2"}, IncompatibleError, "ranks by l2, this version by inner_product"),
-        ({"factory": "Tree"}, IncompatibleError, "is of kind Tree, this version knows .*Flat"),
+        ({"factory": "Tree"}, IncompatibleError, "is of kind Tree, this version knows .*flat"),
         ({"dimension": 7}, CorruptArtifactError, "5 columns, not 7"),
     ],
 )
@@ -105,7 +106,7 @@ def test_what_index_json_says_must_fit(tmp_path, about, error, words):
 
 def test_a_kind_is_known_from_its_class_alone(tmp_path):
     class Listed(VectorIndex):
-        kind = "Listed"
+        kind = "listed"
 
         def __init__(self, vectors):
             self._own = vectors
@@ -121,19 +122,19 @@ def test_a_kind_is_known_from_its_class_alone(tmp_path):
         def save(self, folder):
             np.save(folder / "own.npy", self._own)
 
-        def search(self, queries, k, allowed):
+        def search(self, queries, k, allowed, effort=1.0):
             scores = queries @ self._own.T if allowed is None else np.where(allowed, queries @ self._own.T, -np.inf)
             rows = np.argsort(-scores, axis=1)[:, :k]
             best = np.take_along_axis(scores, rows, axis=1)
-            return best, np.where(np.isfinite(best), rows, -1)
+            return np.where(np.isfinite(best), rows, -1)
 
         @property
         def vectors(self):
             return self._own
 
-    assert index_kind("Listed") is Listed
+    assert index_kind("listed") is Listed
     flat = index(6)
-    made = ItemIndex.build(flat.vectors(), flat.item_ids, SPACE, kind="Listed")
+    made = ItemIndex.build(flat.vectors(), flat.item_ids, SPACE, kind="listed")
     made.save(tmp_path)
     found = ItemIndex.load(tmp_path)
     allowed = np.arange(6) != 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hubspoke.catalog.sequences import History
 from hubspoke.errors import IncompatibleError, UsageError
-from hubspoke.spokes.streaming import SessionState, append_all, start
+from hubspoke.spokes.streaming import SessionState, append_all, resume, start
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -57,6 +57,22 @@ def test_every_step_equals_the_full_pass_over_its_window(model, vectors, drawn, 
         assert state.window_length == (n if n <= room else keep + 1 + (n - room - 1) % (room - keep))
         window = events[n - state.window_length : n]
         np.testing.assert_allclose(got, full_pass(model, vectors, window, told), atol=1e-5)
+
+
+@shared
+@given(drawn=EVENTS, told=st.booleans(), keep=st.none() | st.integers(1, LENGTH - 2))
+def test_a_session_begun_in_its_midst_goes_on_as_if_it_had_been_followed(model, vectors, drawn, told, keep):
+    times = sorted(time for _, time, _ in drawn)
+    events = [(row, time, kind) for (row, _, kind), time in zip(drawn, times, strict=True)]
+    rows, *context = (np.array(part, np.int64) for part in zip(*events, strict=True))
+    resumed = resume(model, vectors[rows], *(context if told else ()), keep=keep)
+    followed = fed(start(model, keep), vectors, events, told)
+    for _ in range(3):
+        assert resumed.window_length == followed.window_length
+        np.testing.assert_allclose(resumed.embedding, followed.embedding, atol=1e-5)
+        for state in (resumed, followed):
+            fed(state, vectors, [(5, 10**11, 2)], told)
+    assert resume(model, vectors[:0]).window_length == 0 and resumed.nbytes == followed.nbytes > 0
 
 
 @shared

@@ -1,0 +1,253 @@
+"""Index kinds that do not look at everything: a FAISS structure over vectors made fit for it, ranked by true scores.
+
+Items are ranked by inner product, and their norms differ; what FAISS clusters or links by is distance. With one column
+sqrt(R^2 - |x|^2) more, R the largest norm, all vectors lie on one sphere, where the nearest is the largest inner
+product (Bachrach et al., 2014, https://doi.org/10.1145/2645710.2645741); a query has a zero there.
+
+Every kind grows alike. A structure is trained once over the vectors of that moment and never changed. What is removed
+later is barred from it, what is added or changed lies beside it and is compared one by one, until it is worth training
+a new one (`state`). Too few vectors to train over lie beside it, too.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..arrays import BoolArray, FloatArray, IntArray
+from .exact import likely_first, nearest
+from .faiss import library, read_mapped, selector
+from .kinds import VectorIndex
+
+# Fewer vectors are compared one by one: k-means and 4-bit codes want 16 to 40 points for each centroid.
+FEWEST = 1000
+VECTORS, STRUCTURE, ROWS, ABOUT = "vectors.npy", "structure.faiss", "rows.npy", "structure.json"
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A trained FAISS index over the vectors of one moment, and where these are now."""
+
+    index: Any
+    rows: IntArray  # (n,) row of each of its vectors, -1 where it was removed or changed
+    radius: float  # R, the norm that all of its vectors were brought to
+
+
+class ApproximateIndex(VectorIndex):
+    """N vectors behind a FAISS structure; a kind says which, and how much of it a search looks at."""
+
+    # The structure ranks by distance over vectors brought to one norm, or else by inner product.
+    by_distance: ClassVar[bool] = True
+    deepest: ClassVar[int] = 512  # rows that one search may find
+    # Whether the order of what the structure finds is rough, so that all that it can find is ranked.
+    coarse: ClassVar[bool] = False
+
+    def __init__(self, vectors: FloatArray, structure: Structure, effort: int) -> None:
+        self._vectors, self._structure = vectors.view(), structure
+        self._vectors.flags.writeable = False
+        self.effort = effort  # in the kind's own unit; more finds more, and takes longer
+        rows = structure.rows
+        self._live: BoolArray = rows >= 0  # (n,)
+        self._moved = not np.array_equal(rows, np.arange(len(rows)))
+        beside = np.ones(len(vectors), np.bool_)
+        beside[rows[self._live]] = False
+        self._beside: IntArray = np.flatnonzero(beside)  # rows compared one by one
+        self._beside_vectors: FloatArray = np.asarray(self._vectors[self._beside])
+
+    # ---- what a kind says ----
+
+    @classmethod
+    @abstractmethod
+    def factory(cls, n: int, columns: int) -> str:
+        """FAISS's name for the structure over n vectors of so many columns."""
+
+    @classmethod
+    @abstractmethod
+    def efforts(cls, n: int) -> tuple[int, ...]:
+        """What a search over n vectors may spend, in the kind's own unit, least first."""
+
+    @abstractmethod
+    def parameters(self, effort: float, allowed: Any) -> Any:
+        """FAISS's parameters of a search with `effort` times the usual, with a selector or None."""
+
+    # ---- building ----
+
+    @classmethod
+    def build(cls, vectors: FloatArray) -> Self:
+        """Train the structure over (N, D) vectors."""
+        radius = float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max(initial=0.0)))
+        n = len(vectors) if len(vectors) >= FEWEST else 0
+        columns = cls._columns(vectors.shape[1])
+        metric = library.METRIC_L2 if cls.by_distance else library.METRIC_INNER_PRODUCT
+        index = library.index_factory(columns, cls.factory(max(n, FEWEST), columns), metric)
+        if n:
+            cls._train(index, cls._brought_to(radius, vectors))
+        return cls(vectors, Structure(index, np.arange(n), radius), cls.efforts(max(n, FEWEST))[0])
+
+    @classmethod
+    def _train(cls, index: Any, points: FloatArray) -> None:
+        index.train(points)
+        index.add(points)
+
+    @classmethod
+    def _columns(cls, dimension: int) -> int:
+        """Columns with the one for the norm, up to a multiple of four: codes are cut into pairs of columns."""
+        return (dimension + 4) // 4 * 4 if cls.by_distance else dimension
+
+    @classmethod
+    def _brought_to(cls, radius: float, vectors: FloatArray) -> FloatArray:
+        """(N, columns) vectors on the sphere of that radius."""
+        if not cls.by_distance:
+            return vectors
+        points = np.zeros((len(vectors), cls._columns(vectors.shape[1])), np.float32)
+        points[:, : vectors.shape[1]] = vectors
+        missing = radius**2 - np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
+        points[:, vectors.shape[1]] = np.sqrt(np.maximum(missing, 0.0))
+        return points
+
+    def regrown(self, vectors: FloatArray, old_rows: IntArray) -> Self:
+        """The same structure: what was removed from it is barred, what is new lies beside it."""
+        moved_to = np.full(len(self._vectors) + 1, -1, np.int64)  # the last place is for what was gone before
+        moved_to[old_rows[old_rows >= 0]] = np.flatnonzero(old_rows >= 0)
+        rows = moved_to[self._structure.rows]
+        return type(self)(vectors, Structure(self._structure.index, rows, self._structure.radius), self.effort)
+
+    # ---- searching ----
+
+    @property
+    def vectors(self) -> FloatArray:
+        """(N, D), in memory or mapped from the disk."""
+        return self._vectors
+
+    def depth(self, effort: float) -> int:
+        """The longest list of one search."""
+        return min(self.deepest, len(self._vectors))
+
+    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None, effort: float = 1.0) -> IntArray:
+        """(B, k) rows: what the structure finds, and what lies beside it."""
+        found = self._in_structure(queries, self.depth(effort) if self.coarse else k, allowed, effort)
+        if len(self._beside):
+            found = np.hstack([found, self._among_others(queries, k, allowed)])
+        return found if found.shape[1] == k else likely_first(self._vectors, queries, found, k)
+
+    def _in_structure(self, queries: FloatArray, k: int, allowed: BoolArray | None, effort: float) -> IntArray:
+        structure = self._structure
+        if not structure.index.ntotal:
+            return np.full((len(queries), k), -1, np.int64)
+        sel = self._selected(allowed)
+        found = structure.index.search(self._asked(queries), k, params=self.parameters(effort, sel))[1]
+        return np.where(found >= 0, structure.rows[found], -1) if self._moved else np.asarray(found)
+
+    def _selected(self, allowed: BoolArray | None) -> Any:
+        """FAISS's selector of what may be found in the structure, None where that is everything."""
+        if not self._moved:
+            return None if allowed is None else selector(allowed[: len(self._live)])
+        if allowed is None:
+            return None if self._live.all() else selector(self._live)
+        return selector(self._live & allowed[self._structure.rows])
+
+    def _asked(self, queries: FloatArray) -> FloatArray:
+        """(B, columns) queries on the sphere of the vectors, but in its plane; how long a query is changes no order."""
+        if not self.by_distance:
+            return queries
+        asked = np.zeros((len(queries), self._columns(queries.shape[1])), np.float32)
+        norms = np.linalg.norm(queries, axis=1, keepdims=True)
+        asked[:, : queries.shape[1]] = queries * (self._structure.radius / np.maximum(norms, 1e-12))
+        return asked
+
+    def _among_others(self, queries: FloatArray, k: int, allowed: BoolArray | None) -> IntArray:
+        places = None if allowed is None else np.flatnonzero(allowed[self._beside])
+        n = min(k, len(self._beside) if places is None else len(places))
+        found = nearest(self._beside_vectors, queries, n, places) if n else np.zeros((len(queries), 0), np.int64)
+        return self._beside[found]
+
+    # ---- what it is ----
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """Its effort."""
+        return {"effort": self.effort}
+
+    @property
+    def state(self) -> Mapping[str, float]:
+        """`growth`: what was added to and removed from the structure, for each of its vectors."""
+        changed = len(self._beside) + int(np.count_nonzero(~self._live))
+        return {"growth": changed / max(len(self._live), FEWEST)}
+
+    def save(self, folder: Path) -> None:
+        """Write the exact vectors, the structure and what it takes to read it."""
+        np.save(folder / VECTORS, np.ascontiguousarray(self._vectors))
+        np.save(folder / ROWS, self._structure.rows)
+        library.write_index(self._structure.index, str(folder / STRUCTURE))
+        about = {"effort": self.effort, "radius": self._structure.radius}
+        (folder / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a saved index; its vectors, and the structure where FAISS can, stay on the disk until looked at."""
+        about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        vectors = np.load(folder / VECTORS, mmap_mode="r" if (folder / VECTORS).stat().st_size > 128 else None)
+        rows, index = np.load(folder / ROWS), read_mapped(folder / STRUCTURE)
+        if (
+            index.ntotal != len(rows)
+            or index.d != cls._columns(vectors.shape[1])
+            or rows.max(initial=-1) >= len(vectors)
+        ):
+            raise ValueError(f"the parts of the index in {folder} do not fit together")
+        return cls(vectors, Structure(index, rows, float(about["radius"])), int(about["effort"]))
+
+
+class ScalarIndex(ApproximateIndex):
+    """Every vector compared, at one byte a column: exact but for what the bytes cannot tell apart."""
+
+    kind = "sq8"
+    by_distance = False
+    coarse = True
+    deepest = 256
+
+    @classmethod
+    def factory(cls, n: int, columns: int) -> str:
+        """One byte a column between its smallest and largest value."""
+        return "SQ8"
+
+    @classmethod
+    def efforts(cls, n: int) -> tuple[int, ...]:
+        """Everything is looked at."""
+        return (1,)
+
+    def parameters(self, effort: float, allowed: Any) -> Any:
+        """The selector alone."""
+        return library.SearchParameters(sel=allowed)
+
+
+class GraphIndex(ApproximateIndex):
+    """HNSW (Malkov & Yashunin, 2018, https://arxiv.org/abs/1603.09320); the effort is the length of the queue."""
+
+    kind = "hnsw"
+
+    @classmethod
+    def factory(cls, n: int, columns: int) -> str:
+        """32 links a vector."""
+        return "HNSW32"
+
+    @classmethod
+    def efforts(cls, n: int) -> tuple[int, ...]:
+        """A queue is as long as the longest list, so none is shorter than the candidates of a re-ranker."""
+        return (256, 512, 1024, 2048, 4096)
+
+    def depth(self, effort: float) -> int:
+        """As long as the queue."""
+        return min(self._queue(effort), len(self._vectors))
+
+    def _queue(self, effort: float) -> int:
+        return int(self.effort * effort)
+
+    def parameters(self, effort: float, allowed: Any) -> Any:
+        """The queue's length, whatever is asked for, so that a short list is the beginning of a long one."""
+        return library.SearchParametersHNSW(efSearch=self._queue(effort), sel=allowed)
