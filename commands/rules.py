@@ -1,10 +1,10 @@
-"""`hubspoke rules`: what a category's lists hide, begin with, and may hold of one brand."""
+"""`hubspoke rules`: what a category's lists hide, begin with, lift, and may hold of one kind."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,13 @@ from .options import config_options, dry_run, read_config, reason
 from .output import Columns, facts, records_table
 from .release import moved
 
+if TYPE_CHECKING:
+    from ..workflows.rules import RulesReach
+
 
 @click.group(cls=Noun)
 def rules() -> None:
-    """Merchandising rules: what a list hides, begins with, and may hold of one brand."""
+    """Merchandising rules: what a list hides, begins with, lifts, and may hold of one kind."""
 
 
 @rules.command(example="hubspoke rules show garden")
@@ -38,6 +41,8 @@ def show(call: Call, domain: str) -> None:
     "set",
     example=(
         'hubspoke rules set garden --set "hide_brands=[Acme]" --set max_per_brand=3',
+        "hubspoke rules set garden --set 'boost=[{brands: [Tindra], by: 1}]' --set min_margin=0.2 --dry-run",
+        "hubspoke rules set garden --config rules.json",
         'hubspoke promote garden --rules rules:garden/1 --reason "recall of Acme"',
     ),
 )
@@ -47,8 +52,9 @@ def show(call: Call, domain: str) -> None:
 def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...], dry_run: bool) -> None:
     """Register rules; they are in force once a release holds them.
 
-    Keys: hide_items, hide_brands, hide_categories, pin (lists), max_per_brand (a number). Names that the newest
-    catalog does not hold are refused.
+    Keys: hide_items, hide_brands, hide_categories, pin (lists), min_margin, hide_unknown_margin, boost (a list of what
+    is lifted and by how much), max_per_brand, max_per_category, category_depth, fresh_share, fresh_days. Names that
+    the newest catalog does not hold are refused.
     """
     content = read_config(config, settings)
     if content is None:
@@ -57,7 +63,7 @@ def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...],
     verb = "Equal rules were registered before" if result.cached else "Registered"
     head = "These rules would be registered" if dry_run else f"{verb}: {result.ref}"
     remedy = f"\nLet them serve with `hubspoke promote {domain} --rules {result.ref}`." if result.ref else ""
-    shown = facts([("rules", _in_words(result.content)), ("items hidden", result.hidden)])
+    shown = facts([("rules", _in_words(result.content)), *_reach(result)])
     call.show(result, f"{head}.\n{shown}{remedy}")
 
 
@@ -77,11 +83,26 @@ def check(call: Call, domain: str, ref: str | None) -> None:
     """Hold the rules in force, or the version REF, against the newest catalog. Ends with 4 where it lacks a name."""
     result = call.workspace().rules.check(domain, ref)
     head = f"{result.ref} {'fits' if result.ok else 'does not fit'} the newest catalog of {domain}."
-    rows = [("items hidden", result.hidden), *((f"unknown in {name}", names) for name, names in result.unknown.items())]
+    rows = [*_reach(result), *((f"unknown in {name}", names) for name, names in result.unknown.items())]
     call.show(result, f"{head}\n{facts(rows)}")
     if not result.ok:
         sys.exit(InvalidDataError.exit_code)
 
 
+def _reach(result: RulesReach) -> list[tuple[str, object]]:
+    """What of the catalog rules reach: always what they hide, the rest where there is something to say."""
+    more = {"boosted": result.boosted, "new": result.new, "without a known margin": result.margin_unknown}
+    return [("items hidden", result.hidden), *((f"items {name}", count) for name, count in more.items() if count)]
+
+
 def _in_words(content: Mapping[str, Any]) -> str:
-    return "; ".join(f"{key}: {value}" for key, value in content.items() if value) or "none"
+    """The fields that say something, each boost by itself."""
+    said = {key: value for key, value in content.items() if value is not None and value is not False and value != []}
+    boosts = said.pop("boost", [])
+    if "fresh_share" not in said:
+        said.pop("fresh_days", None)
+    words = [f"{key}: {value}" for key, value in said.items()]
+    for boost in boosts:
+        conditions = "; ".join(f"{key} {value}" for key, value in boost.items() if value and key != "by")
+        words.append(f"boost by {boost['by']:g}: {conditions}")
+    return "; ".join(words) or "none"

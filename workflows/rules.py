@@ -15,7 +15,7 @@ from .releases import NO_RULES, Promotion, promote
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..retrieval.rules import Catalog, CatalogRules
+    from ..retrieval.rules import CatalogRules, Rules
     from .context import Context
 
 
@@ -29,25 +29,33 @@ class RulesVersions(Record):
 
 
 @dataclass(frozen=True)
-class RulesResult(Record):
-    """A version of a domain's rules that was registered, now or before (`cached`)."""
+class RulesReach(Record):
+    """What of a catalog rules reach."""
+
+    hidden: int  # items that are never shown
+    boosted: int  # items that are lifted or held back
+    new: int  # items that count as new for `fresh_share`
+    margin_unknown: int  # items without a price or a cost, where a margin is asked for
+
+
+@dataclass(frozen=True)
+class RulesResult(RulesReach):
+    """A version of a domain's rules that was registered, now or before (`cached`); counts are of the newest catalog."""
 
     ref: str | None  # None in a dry run
     domain: str
     content: Mapping[str, Any]  # every field
     cached: bool
-    hidden: int  # items of the newest catalog that they hide
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
-class RulesCheck(Record):
+class RulesCheck(RulesReach):
     """A version of the rules against the newest catalog."""
 
     ref: str
     domain: str
     ok: bool
-    hidden: int  # items that they hide
     unknown: Mapping[str, Sequence[str]]  # names that the catalog lacks, by field
 
 
@@ -63,14 +71,18 @@ class RuleVersions:
 
     def set(self, domain: str, content: Mapping[str, Any], dry_run: bool = False) -> RulesResult:
         """Register rules, of the keys of `retrieval.rules.Rules`; they are in force once a release holds them."""
-        full, hidden, unknown = self._against_catalog(domain, content)
+        rules, reach, unknown = self._against_catalog(domain, content)
         if unknown:
             named = "; ".join(f"{field}: {', '.join(names[:5])}" for field, names in unknown.items())
             raise InvalidDataError(f"The newest catalog of {domain} does not hold {named}; correct these names.")
+        full, store = rules.model_dump(mode="json"), self._context.registry.rules
         if dry_run:
-            return RulesResult(None, domain, full, False, hidden, dry_run=True)
-        record, created = self._context.registry.rules.add(domain, full)
-        return RulesResult(record.ref, domain, full, not created, hidden)
+            return RulesResult(**vars(reach), ref=None, domain=domain, content=full, cached=False, dry_run=True)
+        # Older versions were written without the fields that came later.
+        same = (record for record in store.list(domain) if parse_config(type(rules), record.content, "rules") == rules)
+        known = next(same, None)
+        record, created = (known, False) if known else store.add(domain, full)
+        return RulesResult(**vars(reach), ref=record.ref, domain=domain, content=full, cached=not created)
 
     def clear(self, domain: str, reason: str | None = None, dry_run: bool = False) -> Promotion:
         """Let a domain serve without rules: what is live is released anew without them; the versions stay."""
@@ -84,8 +96,8 @@ class RuleVersions:
         record = self._context.registry.rules.get(ref)
         if record.domain != domain:
             raise UsageError(f"{ref} holds rules of {record.domain}; name a version like rules:{domain}/1.")
-        _, hidden, unknown = self._against_catalog(domain, record.content)
-        return RulesCheck(record.ref, domain, not unknown, hidden, unknown)
+        _, reach, unknown = self._against_catalog(domain, record.content)
+        return RulesCheck(**vars(reach), ref=record.ref, domain=domain, ok=not unknown, unknown=unknown)
 
     def _live(self, domain: str) -> str | None:
         live = self._context.registry.domains.get(domain).live
@@ -93,15 +105,14 @@ class RuleVersions:
 
     def _against_catalog(
         self, domain: str, content: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], int, Mapping[str, Sequence[str]]]:
-        """The rules with every field, how many items of the newest catalog they hide, and names that it lacks."""
+    ) -> tuple[Rules, RulesReach, Mapping[str, Sequence[str]]]:
+        """The rules, what of the newest catalog they reach, and names that it lacks."""
         from ..retrieval.rules import CatalogRules, Rules, unknown_names
         from .datasets import load_dataset
 
         rules = parse_config(Rules, content, "rules")
-        catalog = _columns(load_dataset(self._context, domain, with_events=False).items)
-        hidden = int(CatalogRules(rules, catalog).hidden.sum())
-        return rules.model_dump(mode="json"), hidden, unknown_names(rules, catalog)
+        items = load_dataset(self._context, domain, with_events=False).items
+        return rules, _reach(CatalogRules(rules, items)), unknown_names(rules, items)
 
 
 def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> CatalogRules:
@@ -109,12 +120,9 @@ def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> Cat
     from ..retrieval.rules import CatalogRules, Rules
 
     content = context.registry.rules.get(ref).content if ref else {}
-    return CatalogRules(parse_config(Rules, content, "rules"), _columns(items))
+    return CatalogRules(parse_config(Rules, content, "rules"), items)
 
 
-def _columns(items: pl.DataFrame) -> Catalog:
-    from ..retrieval.rules import Catalog
-
-    # A category counts with all that lies above it, so paths are kept whole.
-    paths = [tuple(path or ()) for path in items["category_path"].to_list()]
-    return Catalog(items["item_id"].to_list(), items["brand"].to_list(), paths)
+def _reach(rules: CatalogRules) -> RulesReach:
+    counts = (rules.hidden, rules.boosts, rules.new, rules.margin_unknown)
+    return RulesReach(*(int((own != 0).sum()) for own in counts))
