@@ -84,10 +84,13 @@ class Sequences:
         """(N,) number of events of each item."""
         return np.bincount(self.items, minlength=self.n_items).astype(np.int64)
 
-    def first_counts(self) -> IntArray:
-        """(N,) number of users whose first event is on each item."""
+    def first_counts(self, since: int | None = None) -> IntArray:
+        """(N,) number of users whose first event is on each item; of those after `since` (microseconds) alone."""
         own = self.by_user()
-        return np.bincount(own.items[own.offsets[:-1]], minlength=self.n_items).astype(np.int64)
+        first = own.offsets[:-1]
+        if since is not None:
+            first = first[own.timestamps[first] > since]
+        return np.bincount(own.items[first], minlength=self.n_items).astype(np.int64)
 
     @property
     def n_events(self) -> int:

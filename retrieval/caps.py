@@ -1,7 +1,8 @@
-"""How much of a kind one list holds, and new items that are called before their turn."""
+"""How much of a kind one list holds, and items that are put off or called before their turn for it."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,3 +98,28 @@ class Queue:
 
     def _product(self, row: int) -> int:
         return row if self._groups is None else int(self._groups[row])
+
+
+def put_off(
+    ranked: Iterable[Scored], kinds: IntArray, share: float, reach: int, shown: Sequence[int] = ()
+) -> Iterator[Scored]:
+    """The ranking with at most a share of every beginning, rounded up, of one kind, as long as there are others.
+
+    `kinds` (N,) are numbers. What there is too much of waits for the first place that it may have, or for the end of
+    the next `reach` rows, and rows that are shown stand before it.
+    """
+    following, waiting = iter(ranked), deque[Scored]()
+    held, length = Counter(kinds[list(shown)].tolist()), len(shown)
+    while True:
+        limit = math.ceil(share * (length + 1) - 1e-9)
+        found = next((own for own in waiting if held[int(kinds[own[0]])] < limit), None)
+        while found is None and len(waiting) < reach and (own := next(following, None)) is not None:
+            waiting.append(own)
+            found = own if held[int(kinds[own[0]])] < limit else None
+        found = found or next(iter(waiting), None)
+        if found is None:
+            return
+        waiting.remove(found)
+        held[int(kinds[found[0]])] += 1
+        length += 1
+        yield found

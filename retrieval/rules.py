@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from typing import Annotated, Self
@@ -17,7 +17,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..arrays import BoolArray, DoubleArray, IntArray
-from .caps import Cap, Counts, Queue, Scored
+from .caps import Cap, Counts, Queue, Scored, put_off
 
 Name = Annotated[str, Field(min_length=1)]
 # The best so many of some (n,) rows, best first, on the scale of the ranking that rules rearrange.
@@ -61,7 +61,9 @@ class Rules(BaseModel):
     boost: tuple[Boost, ...] = ()  # several of one item add up
     max_per_brand: int | None = Field(default=None, ge=1)  # of one list; items without a brand are not counted
     max_per_category: int | None = Field(default=None, ge=1)  # likewise
-    category_depth: int | None = Field(default=None, ge=1)  # levels that tell categories apart; by default all
+    # Without a session, the share of every beginning of a list that is of one category and one third of the prices.
+    newcomer_share: float | None = Field(default=None, gt=0, le=1)
+    category_depth: int | None = Field(default=None, ge=1)  # levels that tell categories apart here; by default all
     fresh_share: float | None = Field(default=None, gt=0, le=1)  # of every beginning of a list, as far as there are any
     fresh_days: int = Field(default=30, ge=1)  # what counts as new for `fresh_share`
 
@@ -69,8 +71,8 @@ class Rules(BaseModel):
     def _says_of_what(self) -> Self:
         if self.hide_unknown_margin and self.min_margin is None:
             raise ValueError("hide_unknown_margin goes with min_margin, which is lacking")
-        if self.category_depth and self.max_per_category is None:
-            raise ValueError("category_depth goes with max_per_category, which is lacking")
+        if self.category_depth and self.max_per_category is None and self.newcomer_share is None:
+            raise ValueError("category_depth goes with max_per_category or newcomer_share, which are lacking")
         return self
 
 
@@ -104,6 +106,7 @@ class CatalogRules:
         self._new = np.flatnonzero(self.new)
         self._pinned = _rows(items, rules.pin)
         self._caps = self._capped()
+        self._kinds = self._kinds_for_newcomers() if rules.newcomer_share else None
 
     def pinned(self, allowed: BoolArray) -> list[int]:
         """Rows that a recommendation begins with, among the (N,) allowed ones."""
@@ -135,6 +138,13 @@ class CatalogRules:
         pool = dict(boosted([*lifted, *best]))
         rest = (scored for own in ranked if own[0] not in pool for scored in boosted([own]))
         return Arranged(chain(sorted(pool.items(), key=_best_first), rest), sorted(boosted(fresh), key=_best_first))
+
+    def for_newcomers(self, arranged: Arranged, shown: Sequence[int]) -> Arranged:
+        """What is shown without a session, of which one category and price holds a share at most."""
+        if self._kinds is None:
+            return arranged
+        share = float(self.rules.newcomer_share or 1)
+        return replace(arranged, ranked=put_off(arranged.ranked, self._kinds, share, REACH, shown))
 
     def limit(
         self,
@@ -205,11 +215,23 @@ class CatalogRules:
         if rules.max_per_brand:
             found.append(Cap("brand", rules.max_per_brand, self._codes(pl.col("brand"))))
         if rules.max_per_category:
-            path = pl.col("category_path")
-            path = path if rules.category_depth is None else path.list.head(rules.category_depth)
-            codes = self._codes(pl.when(path.list.len() > 0).then(path.list.join(BETWEEN)))
-            found.append(Cap("category", rules.max_per_category, codes))
+            found.append(Cap("category", rules.max_per_category, self._categories()))
         return found
+
+    def _categories(self) -> IntArray:
+        """(N,) a number for each category, as deep as the rules tell them apart, -1 for none."""
+        path, depth = pl.col("category_path"), self.rules.category_depth
+        path = path if depth is None else path.list.head(depth)
+        return self._codes(pl.when(path.list.len() > 0).then(path.list.join(BETWEEN)))
+
+    def _kinds_for_newcomers(self) -> IntArray:
+        """(N,) a number for each category and third of the catalog's prices."""
+        price = pl.col("price")
+        third = (
+            pl.when(price <= price.quantile(1 / 3)).then(0).when(price <= price.quantile(2 / 3)).then(1).otherwise(2)
+        )
+        thirds = self._codes(pl.when(price.is_not_null()).then(third))
+        return self._codes(pl.lit(pl.Series(4 * self._categories() + thirds)))
 
     def _mask(self, condition: pl.Expr | None = None) -> BoolArray:
         """(N,) where a condition holds; what is not known does not hold."""

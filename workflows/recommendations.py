@@ -1,14 +1,15 @@
 """Recommendations of a release, spoke or index: after a session, to a known shopper, or next to an item.
 
-A list is made in stages: items are retrieved from the index, what may not be shown is passed over (`ShownCatalog`), one
-product is kept once, the list is spread out where that is asked for, and the merchandising rules have the last word.
+A list is made in stages: items are retrieved from the index, what may not be shown is passed over (`ShownCatalog`),
+merchandising rules lift and hold back, one product is kept once, the list is spread out where that is asked for, and
+the caps of the rules have the last word. A `Trace` writes down what each stage made of it.
 Items that the newest catalog lacks or says are not available are never recommended, but a session may hold them.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -22,6 +23,7 @@ from ..catalog.schema import EVENT_TYPES
 from ..errors import IncompatibleError, NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from ..results import Record
+from ..retrieval.rules import Arranged
 from .diversity import first_of_each, passed_over, spread_out
 from .indexes import index_of, load_index
 from .models import prepare
@@ -29,6 +31,7 @@ from .newcomers import Elsewhere, Ranking, rank_for_newcomers
 from .question import Question
 from .shoppers import Shoppers
 from .shown_catalog import ShownCatalog
+from .trace import Trace, followed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,12 +39,11 @@ if TYPE_CHECKING:
     import polars as pl
 
     from ..catalog.sequences import History
+    from ..retrieval.caps import Scored
     from ..retrieval.filters import Filter
     from .context import Context
     from .datasets import Dataset
 
-# Rows with their scores, best first; made as far as it is asked for.
-Ranked = Iterable[tuple[int, float]]
 # Rows that a shopper's past gives more, and how much: (M,) each.
 Lifted = tuple[IntArray, FloatArray]
 TYPE_CODES = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
@@ -54,7 +56,7 @@ class Answer(Record):
     ref: str  # what was asked
     release: str | None  # release that answered; None where a version was asked by itself
     index: str  # index version that answered
-    # Spoke or hub version behind it; without a session `newcomer-popularity`, or `newest` where there is none.
+    # Spoke or hub version behind it; without a session `newcomer-popularity`, or `newest` or `typical`.
     served_by: str
     session: Sequence[Mapping[str, Any]]  # items that the answer rests on, oldest first
     unknown: Sequence[str]  # items of the session that the index does not know
@@ -82,7 +84,7 @@ class Found:
     """The rows that answer a question, best first, before anything is told of them."""
 
     question: Question
-    ranked: Sequence[tuple[int, float]]
+    ranked: Sequence[Scored]
     session: Sequence[int]  # rows that the answer rests on, oldest first
     unknown: Sequence[str]
     by: str  # spoke or hub version behind it, or what decides without a session
@@ -173,18 +175,18 @@ class Recommender:
         """`answer` to a question of these parts."""
         return self.answer(Question(session, user, k, exclude_seen, filter, diversity, near))
 
-    def answer(self, question: Question) -> Recommendations:
-        """The `k` items to show after a session, or to a known shopper.
+    def answer(self, question: Question, trace: Trace | None = None) -> Recommendations:
+        """The `k` items to show after a session, or to a known shopper; `trace` is told what each stage does.
 
         Without a session, or to a shopper known from other categories alone, it is what is popular with newcomers, or
         what is new; a user id that no category knows is a NotFoundError, as long as all of them can be read. One
         product is shown once, as long as there are others.
         """
-        return self.tell(self.find(question))
+        return self.tell(self.find(question, trace))
 
-    def find(self, question: Question) -> Found:
+    def find(self, question: Question, trace: Trace | None = None) -> Found:
         """The rows of the answer to a question."""
-        return self._find(question, self.catalog.allowed(question.filter))
+        return self._find(question, self.catalog.allowed(question.filter), trace)
 
     def rank(self, question: Question, items: Sequence[str]) -> RankedItems:
         """Given items in the order in which the shopper of a question would see them; its `k` has no part in it."""
@@ -222,7 +224,7 @@ class Recommender:
         if not spoke.content:
             query[: spoke.width] = self.vectors[row, : spoke.width]
         ranked = self._searched(query, k, self.catalog.allowed(filter), {row})
-        found = list(islice(self._listed(ranked, []), k))
+        found = list(islice(self._listed(Arranged(ranked), [], asked), k))
         return Found(asked, found, [row], [], self.loaded.record.model)
 
     def search(
@@ -237,7 +239,7 @@ class Recommender:
 
         `image_share`, from 0 to 1, is what the picture weighs beside the words; by default what pictures weigh here.
         """
-        Question(k=k)  # refuses what is no length
+        asked = Question(k=k, filter=filter)  # refuses what is no length
         wanted = (text or "").strip()
         if not wanted and picture is None:
             raise UsageError("Nothing was looked for; give some words, or a picture with --image FILE.")
@@ -250,7 +252,8 @@ class Recommender:
                 f"{self.loaded.record.ref} has no space for that: its catalog has no "
                 f"{'pictures' if picture and not wanted else 'texts'} that are read; look for the other."
             )
-        found = list(islice(self._listed(self._searched(query, k, self.catalog.allowed(filter), set()), []), k))
+        ranked = self._searched(query, k, self.catalog.allowed(filter), set())
+        found = list(islice(self._listed(Arranged(ranked), [], asked), k))
         return SearchResults(
             ref=self.ref,
             release=self.release_ref,
@@ -295,7 +298,7 @@ class Recommender:
         codes = [TYPE_CODES.get(own.event_type or "", 0) for own in known]
         return History(rows, times, np.array(codes, np.int64) if any(codes) else None), unknown, []
 
-    def _find(self, question: Question, allowed: BoolArray) -> Found:
+    def _find(self, question: Question, allowed: BoolArray, trace: Trace | None = None) -> Found:
         """The list of a question over the (N,) allowed rows."""
         history, unknown, known_from = self.history(question)
         k, exclude_seen = question.k, question.exclude_seen
@@ -304,11 +307,20 @@ class Recommender:
         if not len(history):
             return self._without_session(question, allowed, unknown, pinned, known_from)
         query = self._query(history, exclude_seen, question.followed.behaviour if question.followed else None)
+        barred = {*hidden.tolist(), *pinned}
         lifted = self.loaded.spoke.mixture.lifted(history, exclude_seen)
+
+        def best_of(rows: IntArray, n: int) -> list[Scored]:
+            own = rows[~np.isin(rows, list(barred))]
+            scores = self.scores(query, own, lifted)
+            best = np.lexsort((own, -scores))[:n]
+            return list(zip(own[best].tolist(), scores[best].tolist(), strict=True))
+
         # Pinned items have their own score too: it says how well they would have done.
         leading = zip(pinned, self.scores(query, np.array(pinned, np.int64), lifted).tolist(), strict=True)
-        ranked = self._ranked(query, k, allowed, {*hidden.tolist(), *pinned}, lifted)
-        rest = islice(self._listed(ranked, pinned, question.diversity, question.near), k - len(pinned))
+        ranked = followed(trace, "retrieve", self._ranked(query, k, allowed, barred, lifted))
+        arranged = self.catalog.rules.arranged(ranked, allowed, best_of)
+        rest = islice(self._listed(arranged, pinned, question, trace), k - len(pinned))
         rows, by = history.items.tolist(), self.loaded.record.model
         return Found(question, [*leading, *rest], rows, unknown, by, pinned)
 
@@ -335,26 +347,32 @@ class Recommender:
         """What to show before anything is known of a shopper here."""
         with self._lock:
             ranking = self._for_newcomers
-        scores, k = ranking.scores, question.k
-        order = np.argsort(-scores, kind="stable")  # (N,)
-        rows = order[allowed[order]]
-        rest = ((row, float(scores[row])) for row in rows[~np.isin(rows, pinned)].tolist())
-        found = [*((row, float(scores[row])) for row in pinned), *islice(self._listed(rest, pinned), k - len(pinned))]
+        scores = ranking.scores
+
+        def best_of(rows: IntArray, n: int) -> list[Scored]:
+            return ranking.best_of(rows[~np.isin(rows, pinned)], n)
+
+        arranged = self.catalog.rules.arranged(ranking.among(allowed, pinned), allowed, best_of)
+        arranged = self.catalog.rules.for_newcomers(arranged, pinned)
+        rest = islice(self._listed(arranged, pinned, question), question.k - len(pinned))
+        found = [*((row, float(scores[row])) for row in pinned), *rest]
         asked = replace(question, exclude_seen=False)
         return Found(asked, found, [], unknown, ranking.name, pinned, known_from)
 
     def _listed(
-        self, ranked: Ranked, shown: Sequence[int], diversity: float = 0.0, near: float | None = None
-    ) -> Iterator[tuple[int, float]]:
-        """A ranking as a list shows it, behind the rows that are shown already: one product once, rules kept."""
+        self, arranged: Arranged, shown: Sequence[int], question: Question, trace: Trace | None = None
+    ) -> Iterator[Scored]:
+        """A ranking as a list shows it, behind the rows that are shown already: one product once, caps kept."""
         with self._lock:
             groups = self.catalog.groups
 
-        def arrange(firsts: Iterator[tuple[int, float]]) -> Iterator[tuple[int, float]]:
-            own = spread_out(firsts, self._content, diversity) if diversity else firsts
-            return own if near is None else passed_over(own, self._content, near, shown)
+        def arrange(firsts: Iterator[Scored]) -> Iterator[Scored]:
+            own = spread_out(firsts, self._content, question.diversity) if question.diversity else firsts
+            return own if question.near is None else passed_over(own, self._content, question.near, shown)
 
-        return self.catalog.rules.limit(first_of_each(ranked, groups, shown, arrange), shown)
+        once = first_of_each(followed(trace, "rules", arranged.ranked), groups, shown, arrange)
+        spread = followed(trace, "diversity", once)
+        return followed(trace, "list", self.catalog.rules.limit(spread, shown, arranged.fresh, groups))
 
     @cached_property
     def _content(self) -> FloatArray:
@@ -365,7 +383,7 @@ class Recommender:
 
     @cached_property
     def _for_newcomers(self) -> Ranking:
-        return rank_for_newcomers(self._context, self.dataset, self.shoppers.events, self.shown)
+        return rank_for_newcomers(self._context, self.dataset, self.shoppers.events, self.shown, self._content)
 
     def scores(self, query: FloatArray, rows: IntArray, lifted: Lifted | None = None) -> DoubleArray:
         """(n,) scores of some rows for a (D,) session vector, with what the shopper's past gives them."""
@@ -376,7 +394,7 @@ class Recommender:
 
     def _ranked(
         self, query: FloatArray, k: int, allowed: BoolArray, barred: set[int], lifted: Lifted
-    ) -> Iterator[tuple[int, float]]:
+    ) -> Iterator[Scored]:
         """Allowed rows that are not barred, with their scores; a limit per brand may use up more than `k`."""
         if not len(lifted[0]):
             return self._searched(query, k, allowed, barred)
@@ -386,7 +404,7 @@ class Recommender:
         rest = self._searched(query, k, allowed, barred.union(own.tolist()))
         return heapq.merge(sorted(taken, key=_best_first), rest, key=_best_first)
 
-    def _searched(self, query: FloatArray, k: int, allowed: BoolArray, barred: set[int]) -> Iterator[tuple[int, float]]:
+    def _searched(self, query: FloatArray, k: int, allowed: BoolArray, barred: set[int]) -> Iterator[Scored]:
         """What the index finds among the allowed rows but the barred ones, best first."""
         # Most lists are full at once, so more than `k` is looked for only when it is needed.
         given, wanted = 0, k + len(barred)
@@ -412,7 +430,7 @@ class Recommender:
             items=self._shown(found.ranked, found.pinned),
         )
 
-    def _shown(self, found: Sequence[tuple[int, float]], pinned: Sequence[int] = ()) -> list[dict[str, Any]]:
+    def _shown(self, found: Sequence[Scored], pinned: Sequence[int] = ()) -> list[dict[str, Any]]:
         """A ranked list as it is shown."""
         described = zip(self.describe([row for row, _ in found]), found, strict=True)
         return [
@@ -425,6 +443,6 @@ class Recommender:
         return self.catalog.describe(rows)
 
 
-def _best_first(found: tuple[int, float]) -> tuple[float, int]:
+def _best_first(found: Scored) -> tuple[float, int]:
     """The place of a row with its score: equal scores go by row."""
     return -found[1], found[0]

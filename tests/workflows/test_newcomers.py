@@ -10,7 +10,7 @@ from hubspoke.catalog.parsing import DAY_US
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import NotFoundError, UsageError
-from hubspoke.workflows.newcomers import Elsewhere, newcomer_popularity
+from hubspoke.workflows.newcomers import POPULAR, Elsewhere, nearness, newcomer_popularity
 from hubspoke.workflows.recommendations import Recommendations, Recommender
 from hubspoke.workflows.workspace import Workspace
 
@@ -47,16 +47,16 @@ def pens(ws: Workspace, tiny_hub: Any) -> Workspace:
 def test_without_a_session_it_is_what_is_popular_with_newcomers(pens: Workspace) -> None:
     answer = pens.recommend("pens", k=5)
     assert (answer.served_by, answer.session, answer.known_from) == ("newcomer-popularity", [], [])
-    # (1 + began) x (1 + events) x (1 + events of the last days), and all events are of one day.
-    products = {"a": 2 * 4 * 4, "b": 3 * 3 * 3, "c": 1 * 4 * 4, "d": 1 * 2 * 2, "e": 1}
+    # (1 + began) x (1 + events), once more for the last days, and all events are of one day.
+    products = {"b": (3 * 3) ** 2, "a": (2 * 4) ** 2, "c": (1 * 4) ** 2, "d": (1 * 2) ** 2, "e": 1}
     assert {item["item_id"]: item["score"] for item in answer.items} == pytest.approx(
         {item: np.log(product) for item, product in products.items()}, abs=1e-6
     )
     assert ids(answer) == list(products)
-    assert ids(pens.recommend("pens", k=2)) == ["a", "b"]
+    assert ids(pens.recommend("pens", k=2)) == ["b", "a"]
 
 
-@pytest.mark.parametrize(("time_kind", "products"), [("day", [4, 12]), ("order", [4, 6])])
+@pytest.mark.parametrize(("time_kind", "products"), [("day", [4, 24]), ("order", [4, 6])])
 def test_the_last_days_count_once_more_where_times_are_real(time_kind: Any, products: list[int]) -> None:
     # Row 0 and row 1 on day 0, row 1 on day 40: each has one shopper who began with it.
     days, ends = np.array([0, 0, 40]), np.array([0, 2, 3])
@@ -130,5 +130,50 @@ def test_rules_and_availability_hold_for_newcomers(pens: Workspace) -> None:
 def test_before_anybody_bought_here_it_is_what_is_new(pens: Workspace) -> None:
     pens.promote(str(pens.index.build("hub:1", domain="jars").ref))
     answer = pens.recommend("jars", user="eve")
-    assert (answer.served_by, ids(answer)) == ("newest", ["w"])
+    assert (answer.served_by, ids(answer)) == ("typical", ["w"])
     assert answer.known_from == [Elsewhere("mugs", 2), Elsewhere("cups", 1)]
+
+
+def test_what_nobody_has_taken_comes_by_how_near_it_is_to_what_is_popular(pens: Workspace) -> None:
+    more = {"e": "item a", "f": "item c", "g": "quite another thing", "h": "item b"}
+    items = pl.concat([catalog(*"abcd"), pl.DataFrame({"item_id": list(more), "title": list(more.values())})])
+    pens.data.ingest("pens", items)
+    pens.promote(str(pens.index.build("hub:1", domain="pens").ref))
+    answer = pens.recommend("pens", k=8)
+    # The second item called after a product that is shown is not another one, and comes behind.
+    assert ids(answer) == ["b", "a", "c", "d", "g", "h", "e", "f"]
+    assert [item["score"] for item in answer.items[4:]] == [0.0] * 4
+
+
+def test_nearness_is_to_the_best_by_score_or_to_all() -> None:
+    content = np.array([[2, 0], [0, 1], [1, 1], [0, 0]], np.float32)
+    # The first weighs 3 times as much as the second: their mean is (0.75, 0.25).
+    half = np.sqrt(0.5)
+    found = nearness(content, np.log([3.0, 1.0, 1e-9, 1e-9]))
+    np.testing.assert_allclose(found, [0.75, 0.25, half, 0], atol=1e-6)
+    # Nobody has taken anything: the mean of the unit vectors, with the one that is none.
+    mean = (1 + half) / 4
+    np.testing.assert_allclose(nearness(content, np.zeros(4)), [mean, mean, 2 * half * mean, 0], atol=1e-6)
+    # What is not among the best has no part in the mean.
+    many = np.concatenate([np.tile(np.float32([[1, 0]]), (POPULAR, 1)), np.float32([[0, 1]])])
+    assert nearness(many, np.append(np.ones(POPULAR), 0.9))[-1] == 0
+
+
+def test_rules_put_new_arrivals_forward_and_spread_categories_and_prices(pens: Workspace) -> None:
+    # b and a are popular, and of one category and price with c; e is new and nobody has taken it.
+    about = {"category_path": ["pens > ink"] * 3 + ["pens > lead"] * 2, "price": [9.0, 9.0, 9.0, 1.0, 1.0]}
+    days = pl.Series([1, 1, 1, 1, 90])
+    created = pl.datetime(2024, 1, 1, time_zone="UTC") + pl.duration(days=days)
+    pens.data.ingest("pens", catalog(*"abcde").with_columns(pl.DataFrame(about)).with_columns(created_at=created))
+
+    def under(**rules: Any) -> Sequence[str]:
+        pens.promote("index:pens/1", rules=pens.rules.set("pens", rules).ref)
+        return ids(pens.recommend("pens", k=5))
+
+    assert under(fresh_share=0.25) == ["b", "a", "c", "e", "d"]
+    assert under(newcomer_share=0.5) == ["b", "d", "a", "e", "c"]
+    assert under(newcomer_share=0.5, pin=["a"]) == ["a", "d", "b", "e", "c"]
+    # All pens are of one category, and d and e are told apart from the others by their price alone.
+    assert under(newcomer_share=0.5, category_depth=1) == ["b", "d", "a", "e", "c"]
+    assert under(newcomer_share=0.6) == ["b", "a", "d", "c", "e"]
+    assert under(boost=[{"new_days": 5, "by": 100}]) == ["e", "b", "a", "c", "d"]

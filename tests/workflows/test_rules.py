@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from hubspoke.errors import IncompatibleError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.registry.records import Parent, ReleaseParts
+from hubspoke.retrieval.rules import spread
 from hubspoke.workflows import recommendations
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.workspace import Workspace
@@ -72,6 +73,46 @@ def test_a_list_stays_full_whatever_is_hidden_or_limited(shop: Workspace) -> Non
     assert len({name for name in brand.values() if name}) > 1 and len(expected) < len(every)
     for k in (1, len(expected) - 1, 40):
         assert ids(shop, k=k) == expected[:k]
+
+
+def test_a_boost_lifts_from_beyond_the_best_and_a_longer_list_begins_with_the_shorter(shop: Workspace) -> None:
+    recommender = recommendations.Recommender(shop, "lamps")
+    before = {item["item_id"]: item["score"] for item in recommender.recommend(SESSION, k=40).items}
+    last = list(before)[-1]
+    in_force(shop, boost=[{"items": [last], "by": 0.5}, {"items": [next(iter(before))], "by": -0.25}])
+    answer = shop.recommend("lamps", SESSION, k=40)
+    unit = spread(list(before.values()))
+    expected = dict(before) | {last: before[last] + unit / 2}
+    expected[next(iter(before))] -= unit / 4
+    assert {item["item_id"]: item["score"] for item in answer.items} == pytest.approx(expected, abs=1e-4)
+    assert [item["item_id"] for item in answer.items] == sorted(expected, key=lambda item: -expected[item])
+    for k in (1, 7):
+        assert ids(shop, k=k) == [item["item_id"] for item in answer.items[:k]]
+    # Neighbours and what was looked for are not lifted.
+    in_force(shop, boost=[{"items": [last], "by": 100}])
+    near = recommender.similar("lamps-0001", k=40).items
+    assert shop.similar("lamps", "lamps-0001", k=40).items == near and ids(shop, k=1) == [last]
+    assert last not in ids(shop, session=[last], k=39, exclude_seen=True)
+
+
+def test_what_is_sold_below_its_margin_is_not_shown_and_older_rules_stay_what_they_are(shop: Workspace) -> None:
+    items = load_dataset(shop, "lamps").items
+    cost = pl.when(pl.int_range(pl.len()) < 5).then(pl.col("price") * 0.9).otherwise(pl.col("price") * 0.5)
+    priced = items.select("item_id", "title", "price", "brand", cost=pl.when(pl.col("price") > 0).then(cost))
+    shop.data.ingest("lamps", items=priced)
+    made = shop.rules.set(
+        "lamps", {"min_margin": 0.3, "boost": [{"brands": [items["brand"].drop_nulls()[0]], "by": 1}]}
+    )
+    assert (made.hidden, made.boosted > 0, made.new, made.margin_unknown) == (5, True, 0, 0)
+    shop.promote("lamps", rules=made.ref)
+    assert not {f"lamps-{row:04d}" for row in range(5)} & set(ids(shop, k=40))
+    # A version from before there were margins and boosts is the same rules.
+    older = {"hide_items": ["lamps-0001"], "hide_brands": [], "hide_categories": [], "pin": [], "max_per_brand": 2}
+    record, _ = shop.registry.rules.add("lamps", older)
+    again = shop.rules.set("lamps", {"max_per_brand": 2, "hide_items": ["lamps-0001"]})
+    assert (again.ref, again.cached, shop.rules.check("lamps", record.ref).ok) == (record.ref, True, True)
+    shop.promote("lamps", rules=record.ref)
+    assert "lamps-0001" not in ids(shop, k=40)
 
 
 def test_rules_are_held_against_the_newest_catalog(shop: Workspace, refused: Any) -> None:
