@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
-from ..errors import NotFoundError
-from ..results import SCHEMA_VERSION, Record
-from ..workflows.recommendations import Recommendations
+from pydantic import ValidationError
+
+from ..catalog.images import ImageLimits, check_picture
+from ..errors import InvalidDataError
+from ..results import SCHEMA_VERSION, Record, jsonable
+from ..workflows.context import Context
+from ..workflows.explain import explain_answer
+from ..workflows.question import Question
+from ..workflows.recommendations import Found
+from .encoding import dumps
+from .problems import invalid, problem_of
 from .residents import Resident
-from .schemas import RecommendBody, SimilarBody
+from .schemas import BatchBody, ExplainBody, ListBody, RankBody, SearchBody, Shopper, SimilarBody
 
 
 @dataclass(frozen=True)
@@ -22,6 +31,7 @@ class Asking:
 
     resident: Resident
     started: float  # as time.perf_counter() told it
+    context: Context
 
 
 @dataclass(frozen=True)
@@ -32,40 +42,118 @@ class Answered:
     fallback: str | None = None
 
 
-def recommend(asking: Asking, body: RecommendBody) -> Answered:
+def recommend(asking: Asking, body: ListBody) -> Answered:
     """What to show a shopper; to one of whom nothing is known, what is popular with newcomers or new."""
-    found, fallback = _recommended(asking, body)
-    return _encoded(asking, found, body.fields, fallback=fallback)
+    how = {"k": body.k, "diversity": body.diversity, "near": body.near}
+    found = asking.resident.recommender.find(question_of(asking, body, **how))
+    return _list(asking, found, body.fields, _fallback(body, found))
+
+
+def batch(asking: Asking, body: BatchBody) -> Answered:
+    """A list for each request, in their order; one that cannot be answered is a problem in its place."""
+    results = [_one_of_many(asking, request) for request in body.requests]
+    return Answered(_whole(asking, {}, results=b"[" + b",".join(results) + b"]"))
 
 
 def similar(asking: Asking, item: str, body: SimilarBody) -> Answered:
     """The items nearest to one."""
-    return _encoded(asking, asking.resident.recommender.similar(item, body.k), body.fields)
+    return _list(asking, asking.resident.recommender.find_similar(item, body.k, body.filter), body.fields)
 
 
-def _recommended(asking: Asking, body: RecommendBody) -> tuple[Recommendations, str | None]:
+def rank(asking: Asking, body: RankBody) -> Answered:
+    """Given items in the order in which the shopper would see them."""
+    answer = asking.resident.recommender.rank(question_of(asking, body), body.items)
+    return _record(asking, answer, body.fields, _fallback(body, answer))
+
+
+def explain(asking: Asking, body: ExplainBody) -> Answered:
+    """A list with every score taken apart."""
+    question = replace(question_of(asking, body, k=body.k), fallback=False)
+    return _record(asking, explain_answer(asking.context, asking.resident.recommender, question, body.items))
+
+
+def search(asking: Asking, body: SearchBody) -> Answered:
+    """The items that are most like what is looked for."""
+    find = asking.resident.recommender.search
+    if body.image is None:
+        return _record(asking, find(body.text, None, body.k, body.filter), body.fields)
+    with NamedTemporaryFile(prefix="hubspoke-", suffix=".image") as file:
+        file.write(_picture(body))
+        file.flush()
+        found = find(body.text, Path(file.name), body.k, body.filter, body.image_share)
+    return _record(asking, replace(found, picture="given"), body.fields)
+
+
+def item(asking: Asking, item: str) -> Answered:
+    """What is known of an item, and why it is not shown where it is not."""
     recommender = asking.resident.recommender
-    options = body.k, body.exclude_seen, body.diversity, body.near
-    try:
-        found = recommender.recommend(body.item_ids, body.user, *options)
-    except NotFoundError:  # a shopper or items that nobody knows are no fault of who asks
-        newcomer = recommender.recommend([], None, *options)
-        return replace(newcomer, unknown=body.item_ids), "unknown user" if body.user else "unknown session"
+    row = recommender.row(item)
+    (about,) = recommender.describe([row])
+    about |= {"cold": bool(recommender.cold[row]), "not_shown": recommender.catalog.reason_against(row, [])}
+    index = recommender.loaded.record.ref
+    return Answered(_whole(asking, {"ref": str(asking.resident.place), "index": index, "item": about}))
+
+
+def question_of(asking: Asking, body: Shopper, **how: Any) -> Question:
+    """What a recommender is asked for a shopper."""
+    return Question(
+        body.events, body.user, exclude_seen=body.exclude_seen, filter=body.filter, fallback=True, **how
+    )  # fmt: skip
+
+
+def _fallback(body: Shopper, found: Any) -> str | None:
+    """Why an answer is that of a newcomer; None where it rests on a session."""
     if found.session:
-        return found, None
-    return found, "no session here" if body.user else "no session"
+        return None
+    if body.user is not None:
+        return "no session here" if found.known_from else "unknown user"
+    return "unknown session" if body.session else "no session"
 
 
-def _encoded(
+def _one_of_many(asking: Asking, request: Any) -> bytes:
+    try:
+        return recommend(asking, ListBody.model_validate(request)).content
+    except ValidationError as error:
+        return dumps(invalid(error.errors()).to_dict())
+    except Exception as error:
+        return dumps(problem_of(error).to_dict())
+
+
+def _picture(body: SearchBody) -> bytes:
+    content = body.picture or b""
+    refused = check_picture(content, ImageLimits())
+    if refused is not None:
+        raise InvalidDataError(f"The picture that is looked for cannot be read ({refused}); send a JPEG, PNG or WebP.")
+    return content
+
+
+def _list(asking: Asking, found: Found, fields: Sequence[str] | None, fallback: str | None = None) -> Answered:
+    """A list of rows, from the bytes of its items."""
+    recommender, items = asking.resident.recommender, asking.resident.items
+    rows, marks = [row for row, _ in found.ranked], recommender.marks(found.ranked, found.pinned)
+    about = {**recommender.about(found), "ref": str(asking.resident.place), "fallback": fallback}
+    listed = {"session": items.objects(found.session), "items": items.listed(rows, marks, fields)}
+    return Answered(_whole(asking, about, **listed), fallback)
+
+
+def _record(
     asking: Asking, answer: Record, fields: Sequence[str] | None = None, fallback: str | None = None
 ) -> Answered:
-    content = {"schema_version": SCHEMA_VERSION, **answer.to_dict(), "ref": str(asking.resident.place)}
+    content = {**answer.to_dict(), "ref": str(asking.resident.place), "fallback": fallback}
     if fields is not None:
-        content["items"] = [_only(item, fields) for item in content["items"]]
-    content |= {"release": asking.resident.version.release, "recommendation_id": uuid.uuid4().hex, "fallback": fallback}
-    content["took_ms"] = round(1000 * (time.perf_counter() - asking.started), 2)
-    return Answered(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), fallback)
+        kept = ("rank", "item_id", *fields)
+        content["items"] = [{name: own[name] for name in own if name in kept} for own in content["items"]]
+    return Answered(_whole(asking, content), fallback)
 
 
-def _only(item: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    return {name: value for name, value in item.items() if name in ("rank", "item_id") or name in fields}
+def _whole(asking: Asking, about: Mapping[str, Any], **encoded: bytes) -> bytes:
+    """An answer: its version, what it says, parts that are bytes already, and which release took how long over it."""
+    release = asking.resident.version.release
+    first = dumps({"schema_version": SCHEMA_VERSION, **jsonable(about), "release": release})
+    took = round(1000 * (time.perf_counter() - asking.started), 2)
+    last = dumps({"recommendation_id": uuid.uuid4().hex, "took_ms": took})
+    parts = (b'"%b":%b' % (name.encode(), value) for name, value in encoded.items())
+    return b",".join([first[:-1], *parts, last[1:]])
+
+
+Work = Callable[[Asking], Answered]

@@ -11,6 +11,7 @@ from .problems import ProblemError
 MAX_K = 1000
 MAX_SESSION = 1000  # events of a session
 MAX_GIVEN = 500  # items that are to be ranked
+MAX_EXPLAINED = 50  # items of an explanation
 MAX_BATCH = 100  # requests in one
 MAX_ID = 512  # letters of an id
 MAX_TEXT = 2000  # letters of what is looked for

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from ..errors import HubspokeError
 from ..workflows.context import Context
 from ..workflows.recommendations import Recommender
+from .encoding import ItemBytes
 from .releases import Place, Version
 from .residents import Resident
 
@@ -21,8 +22,10 @@ def load_resident(context: Context, place: Place, version: Version) -> Resident:
     started = time.perf_counter()
     recommender = Recommender(context, version.release)
     warm_up(recommender)
+    items = ItemBytes(recommender.describe, len(recommender.item_ids))
     seconds = time.perf_counter() - started
-    return Resident(place, version, recommender, bytes_of(recommender), seconds, datetime.now(UTC))
+    size = bytes_of(recommender) + items.nbytes
+    return Resident(place, version, recommender, items, size, seconds, datetime.now(UTC))
 
 
 def warm_up(recommender: Recommender) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -81,16 +81,16 @@ def problem_of(error: Exception) -> ProblemError:
         _log.error("%s: %s", type(error).__name__, error)
         return ProblemError(status, _UNWELL, {"Retry-After": str(RETRY_SECONDS)}, **own)
     if isinstance(error, RequestValidationError):
-        return _invalid(error)
+        return invalid(error.errors())
     if isinstance(error, HTTPException):
         return ProblemError(error.status_code, _sentence(error), error.headers)
     _log.error("an error that nobody foresaw", exc_info=error)
     return ProblemError(500, _UNWELL)
 
 
-def _invalid(error: RequestValidationError) -> ProblemError:
+def invalid(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     """Every fault of a request with its place; what was sent is not repeated, since it may be anybody's secret."""
-    faults = [{"at": "/".join(map(str, one["loc"])), "message": str(one["msg"])} for one in error.errors()]
+    faults = [{"at": "/".join(map(str, one["loc"])), "message": str(one["msg"])} for one in errors]
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if faults[1:] else ""
     return ProblemError(422, f"{first['at']}: {first['message']}{more}; correct the request.", errors=faults)

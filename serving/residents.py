@@ -16,6 +16,7 @@ from datetime import datetime
 
 from ..errors import HubspokeError
 from ..workflows.recommendations import Recommender
+from .encoding import ItemBytes
 from .releases import Heads, Place, Version
 
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 1.0, 60.0
@@ -29,6 +30,7 @@ class Resident:
     place: Place
     version: Version
     recommender: Recommender
+    items: ItemBytes
     bytes: int  # that it takes beside its hub
     seconds: float  # that it took to load and to warm up
     loaded_at: datetime

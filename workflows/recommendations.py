@@ -417,25 +417,31 @@ class Recommender:
 
     def tell(self, found: Found) -> Recommendations:
         """The answer that rows make."""
-        return Recommendations(
-            ref=self.ref,
-            release=self.release_ref,
-            index=self.loaded.record.ref,
-            served_by=found.by,
-            session=self.describe(found.session),
-            unknown=list(found.unknown),
-            seen_items="excluded" if found.question.exclude_seen else "ranked",
-            rules=self.rules_ref,
-            known_from=list(found.known_from),
-            items=self._shown(found.ranked, found.pinned),
-        )
+        items = self._shown(found.ranked, found.pinned)
+        return Recommendations(**self.about(found), session=self.describe(found.session), items=items)
+
+    def about(self, found: Found) -> dict[str, Any]:
+        """What an answer says beside its items and those of its session."""
+        return {
+            "ref": self.ref,
+            "release": self.release_ref,
+            "index": self.loaded.record.ref,
+            "served_by": found.by,
+            "unknown": list(found.unknown),
+            "seen_items": "excluded" if found.question.exclude_seen else "ranked",
+            "rules": self.rules_ref,
+            "known_from": list(found.known_from),
+        }
 
     def _shown(self, found: Sequence[Scored], pinned: Sequence[int] = ()) -> list[dict[str, Any]]:
         """A ranked list as it is shown."""
-        described = zip(self.describe([row for row, _ in found]), found, strict=True)
+        described = zip(self.describe([row for row, _ in found]), self.marks(found, pinned), strict=True)
+        return [{"rank": rank, **about, **marks} for rank, (about, marks) in enumerate(described, 1)]
+
+    def marks(self, found: Sequence[tuple[int, float]], pinned: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """What a list says of its items beside describing them."""
         return [
-            {"rank": rank, **about, "score": round(score, 6), "cold": bool(self.cold[row]), "pinned": row in pinned}
-            for rank, (about, (row, score)) in enumerate(described, 1)
+            {"score": round(score, 6), "cold": bool(self.cold[row]), "pinned": row in pinned} for row, score in found
         ]
 
     def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from fastapi import Request, Response
 
-from ..answers import Answered, Asking
+from ..answers import Asking, Work
 from ..service import Service
 
 JSON = "application/json"
 
 
-async def answer(
-    request: Request, service: Service, domain: str, alias: str, work: Callable[[Asking], Answered]
-) -> Response:
+async def answer(request: Request, service: Service, domain: str, alias: str, work: Work) -> Response:
     """What `work` makes of the recommender of an alias; one and the same from beginning to end."""
     resident = await service.residents.get(domain, alias)
     request.scope["release"] = resident.version.release  # for the log
-    asking = Asking(resident, request.scope["started"])
+    asking = Asking(resident, request.scope["started"], service.workspace)
     found = await service.executor.run(lambda: work(asking))
     if found.fallback:
         service.metrics.fallbacks.labels(domain, found.fallback).inc()

@@ -23,7 +23,7 @@ class Loads:
         await asyncio.sleep(0)
         if version.release in self.damaged:
             raise CorruptArtifactError("damaged; restore it.")
-        return Resident(place, version, object(), self.size, 0.0, datetime.now(UTC))
+        return Resident(place, version, object(), object(), self.size, 0.0, datetime.now(UTC))
 
 
 def heads(**releases: str) -> Heads:
