@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from .calibration import Calibration, fit_calibration, identity
 from .config import HubConfig
 from .cross_modal import agreement, fit_image_to_text, in_text_space
 from .crowding import Crowding, fit_crowding
-from .fusion import EncodedItems
+
+if TYPE_CHECKING:
+    from .fusion import EncodedItems
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,7 @@ def warm_up(recommender: Recommender) -> None:
 
 def bytes_of(recommender: Recommender) -> int:
     """What a recommender takes beside its hub, as near as its tables and arrays tell."""
-    behaviour = recommender.loaded.spoke.behaviour
-    weights = 0 if behaviour is None else sum(own.nbytes for own in behaviour.model.parameters())
     tables = recommender.shown.estimated_size()
     if recommender.dataset.items is not recommender.shown:
         tables += recommender.dataset.items.estimated_size()
-    return int(recommender.vectors.nbytes + weights + tables + ID_BYTES * len(recommender.item_ids))
+    return int(recommender.vectors.nbytes + tables + ID_BYTES * len(recommender.item_ids))

@@ -31,12 +31,13 @@ from ..hub.content import ContentSpace
 from ..hub.fusion import BaseFusion, EncodedItems, untaught
 from ..hub.model import Hub
 from ..hub.reading import reading_of_seen
-from .config import MODALITIES, Modality, SpokeConfig
+from .config import Modality, SpokeConfig
 from .features.items import ItemFeatures
 from .features.trend import Trend
 from .mixture import FloorSettings, Mixture, floor_mixture
 from .model import BehaviourModel, ItemInputs
 from .recommender import VectorRecommender
+from .sessions import SessionSide, modalities_of
 
 UNKNOWN_ID_ROW = 0
 # Frozen weights are the hub's, and adapters have files of their own.
@@ -75,26 +76,26 @@ class Spoke:
         return self.behaviour.config.transformer.dimension if self.behaviour else 0
 
     @property
-    def behaviour_dimension(self) -> int:
-        """Columns before content: the transformer's, the cold flag, the trend; 0 for the launch floor."""
-        return self.width + 1 + len(self.spans) if self.behaviour else 0
+    def content(self) -> tuple[Modality, ...]:
+        """The modalities that are read, wherever the catalog has them; the launch floor reads those of its space."""
+        return self.behaviour.config.content if self.behaviour else modalities_of(self.space)
 
     @property
-    def spans(self) -> tuple[int, ...]:
-        """Days that the columns of the trend count, 0 for all of the training."""
-        return self.trend.spans if self.trend else ()
+    def sessions(self) -> SessionSide:
+        """What turns sessions into vectors."""
+        behaviour = self.behaviour_sessions if self.behaviour else None
+        spans = self.trend.spans if self.trend else ()
+        return SessionSide(self.space, self.mixture, self.content, behaviour, self.width, spans)
+
+    @property
+    def behaviour_dimension(self) -> int:
+        """Columns before content; see `SessionSide`."""
+        return self.sessions.behaviour_dimension
 
     @property
     def dimension(self) -> int:
         """Columns of an item vector."""
-        return self.behaviour_dimension + self.space.dimension
-
-    @property
-    def content(self) -> tuple[Modality, ...]:
-        """The modalities that are read, wherever the catalog has them; the launch floor reads those of its space."""
-        if self.behaviour:
-            return self.behaviour.config.content
-        return tuple(name for name in MODALITIES if getattr(self.space, name) is not None)
+        return self.sessions.dimension
 
     @property
     def heads(self) -> dict[str, int]:
@@ -141,46 +142,17 @@ class Spoke:
         return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], *trend, content], axis=1)
 
     def embed_sessions(
-        self,
-        item_vectors: FloatArray,
-        histories: Histories,
-        *,
-        exclude_seen: bool = False,
-        behaviour: FloatArray | None = None,
+        self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
     ) -> FloatArray:
-        """(B, D) session vectors under a serving policy for histories of rows of the items; zero for an empty one.
-
-        `behaviour` holds what `behaviour_sessions` would give, where that is known already.
-        """
-        weights = self.mixture.weights(exclude_seen)
-        content = weights.reader(self.space).read(item_vectors[:, self.behaviour_dimension :], histories)
-        content = content * (weights.content * self.space.modality_weights(weights.image_share))
-        if self.behaviour is None:
-            return content.astype(np.float32)
-        sessions = self.behaviour_sessions(item_vectors, histories) if behaviour is None else behaviour
-        started = np.array([[len(history) > 0] for history in histories], np.float32).reshape(-1, 1)
-        trends = np.array([weights.trend * (days == weights.trend_days) for days in self.spans], np.float32)
-        parts = [weights.behaviour * sessions, weights.cold * started, trends * started, content]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        """(B, D) session vectors under a serving policy; see `SessionSide.embed`."""
+        return self.sessions.embed(item_vectors, histories, exclude_seen=exclude_seen)
 
     def embed_query(self, encoded: EncodedItems, image_share: float | None = None) -> FloatArray:
         """(D,) vector of what somebody looks for, one encoded item, whose products with items tell how alike they are.
 
         By content alone: who looks for something says what it is, not what is usually taken with it.
         """
-        return self.content_query(self.space.embed(self.fusion.fuse(encoded))[0], image_share)
-
-    def content_query(self, content: FloatArray, image_share: float | None = None) -> FloatArray:
-        """(D,) vector whose products with items tell how alike their contents are to a content embedding (R,).
-
-        `image_share`, from 0 to 1, is what pictures weigh in it; by default what they weigh for sessions.
-        """
-        share = self.mixture.seen_filtered.image_share if image_share is None else image_share
-        query = np.zeros(self.dimension, np.float32)
-        query[self.behaviour_dimension :] = content * self.space.modality_weights(share)
-        if self.space.crowding:  # how crowded it is says nothing of what it is
-            query[self.behaviour_dimension :][self.space.columns["crowding"]] = 0.0
-        return query
+        return self.sessions.content_query(self.space.embed(self.fusion.fuse(encoded))[0], image_share)
 
     def behaviour_sessions(self, item_vectors: FloatArray, histories: Histories) -> FloatArray:
         """(B, D') session embeddings of the behavioural part, (B, 0) for the launch floor."""

@@ -131,7 +131,7 @@ def explain_answer(
     listed = {recommender.row(item["item_id"]): item for item in answer.items}
     rows = np.array(asked or list(listed), dtype=np.int64)  # (K,)
 
-    spoke, vectors = recommender.loaded.spoke, recommender.vectors
+    spoke, vectors = recommender.complete.spoke, recommender.vectors
     parts = explain_scores(spoke, vectors, history, rows, exclude_seen=exclude_seen)
     hidden = spoke.mixture.hidden(history, exclude_seen)
     lifted = spoke.mixture.lifted(history, exclude_seen)
@@ -206,11 +206,14 @@ def _embedded_again(
     """What only embedding the K items again shows: the sum behind the behavioural part, the loss of each modality."""
     from ..spokes.explain import behaviour_parts, scores_without
 
-    spoke, few = recommender.loaded.spoke, replace(recommender.dataset, items=recommender.dataset.items[rows.tolist()])
+    spoke, few = (
+        recommender.complete.spoke,
+        replace(recommender.dataset, items=recommender.dataset.items[rows.tolist()]),
+    )
     found: list[dict[str, Any]] = [{"behaviour_parts": {}, "without_text": None, "without_image": None} for _ in rows]
     try:
         # Looked up rather than computed, since they have been indexed.
-        encoded = encode_items(context, recommender.loaded.hub, few, spoke.content, spoke.heads)
+        encoded = encode_items(context, recommender.complete.hub, few, spoke.content, spoke.heads)
     except InvalidDataError as error:
         return found, f"What the items are made of could not be read again: {error}"
     ids = few.items["item_id"].to_list()

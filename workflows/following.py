@@ -58,7 +58,7 @@ class Follower:
         """Bring the state from the history that it rests on to a later one."""
         from ..spokes.streaming import resume
 
-        spoke, known = recommender.loaded.spoke, len(self._history)
+        spoke, known = recommender.complete.spoke, len(self._history)
         goes_on = self._state is not None and history[:known] == self._history
         new = history[known:] if goes_on and len(history) - known <= ONE_BY_ONE else history
         self._history = history

@@ -166,7 +166,7 @@ def _coverage(items: pl.DataFrame) -> dict[str, float]:
 
 def space_checks(recommender: Recommender) -> list[SpaceCheck]:
     """What the content embeddings of a catalog are like, on items and pairs drawn with a fixed seed."""
-    spoke = recommender.loaded.spoke
+    spoke = recommender.complete.spoke
     content = spoke.space.alike(recommender.vectors[:, spoke.behaviour_dimension :])
     vectors = np.asarray(content, dtype=np.float32)  # (N, R)
     if not vectors.shape[1]:
@@ -210,7 +210,7 @@ def _nearest(context: Context, release: ReleaseRecord, recommender: Recommender)
     """Established categories by how near their texts are, nearest first."""
     from .datasets import load_dataset
 
-    hub = recommender.loaded.hub
+    hub = recommender.complete.hub
     if hub.text is None:
         return []
     others = [one.name for one in context.registry.domains.list() if one.live and one.name != release.domain]
@@ -227,7 +227,7 @@ def _mean_text(context: Context, recommender: Recommender, dataset: Dataset) -> 
     height = dataset.items.height
     rows = np.unique(np.linspace(0, height - 1, min(COMPARED_ITEMS, height)).astype(np.int64)).tolist()
     few = replace(dataset, items=dataset.items[rows])
-    text = encode_items(context, recommender.loaded.hub, few, content=("text",)).text
+    text = encode_items(context, recommender.complete.hub, few, content=("text",)).text
     mean = text.mean(axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), dtype=np.float32)
 

@@ -25,10 +25,11 @@ from ..registry.records import ReleaseRecord
 from ..results import Record
 from ..retrieval.rules import Arranged
 from .diversity import first_of_each, passed_over, spread_out
-from .indexes import index_of, load_index
+from .indexes import LoadedIndex, index_of, load_index
 from .models import prepare
 from .newcomers import Elsewhere, Ranking, rank_for_newcomers
 from .question import Question
+from .served_index import ServedIndex, open_index
 from .shoppers import Shoppers
 from .shown_catalog import ShownCatalog
 from .trace import Trace, followed
@@ -113,7 +114,6 @@ class Recommender:
     """
 
     def __init__(self, context: Context, ref: str) -> None:
-        prepare(context)
         # An alias is followed once: one that moves meanwhile must not give the index of one release and the rules of
         # another.
         exact = context.registry.resolve(ref).ref
@@ -127,14 +127,14 @@ class Recommender:
                 "promote the release without it."
             )
         self.release_ref = release.ref if release else None
-        self.loaded = load_index(context, index_of(context, exact))
+        self.loaded: ServedIndex = open_index(context, index_of(context, exact))
         self.vectors: FloatArray = self.loaded.index.vectors()  # (N, D)
         self.catalog = ShownCatalog(
             context, self.loaded.record, self.loaded.index.item_ids, release.rules if release else None
         )
         self.shoppers = Shoppers(context, self.dataset.domain, self.dataset.items["item_id"])
         # A spoke's vectors say in one column whether the item was cold; to a launch floor without it every item is.
-        flag = self.loaded.spoke.width
+        flag = self.loaded.sessions.width
         self.cold: BoolArray = self.vectors[:, flag] > 0 if flag else np.ones(len(self.vectors), dtype=np.bool_)
         self._lock = Lock()  # around what is computed once, at the first question that needs it
 
@@ -152,6 +152,17 @@ class Recommender:
     def shown(self) -> pl.DataFrame:
         """What the newest catalog says of the items, by row."""
         return self.catalog.items
+
+    @property
+    def complete(self) -> LoadedIndex:
+        """All of what filled the index, loaded when it is first asked for: a description takes the hub's encoders."""
+        with self._lock:
+            return self._complete
+
+    @cached_property
+    def _complete(self) -> LoadedIndex:
+        prepare(self._context)
+        return load_index(self._context, self.loaded.record)
 
     @property
     def rules_ref(self) -> str | None:
@@ -219,10 +230,11 @@ class Recommender:
 
     def find_similar(self, item: str, k: int = 10, filter: Filter | None = None) -> Found:
         """The rows of the items that are similar to one."""
-        asked, row, spoke = Question((item,), k=k, exclude_seen=True, filter=filter), self.row(item), self.loaded.spoke
-        query = spoke.content_query(self.vectors[row, spoke.behaviour_dimension :])
-        if not spoke.content:
-            query[: spoke.width] = self.vectors[row, : spoke.width]
+        asked, row = Question((item,), k=k, exclude_seen=True, filter=filter), self.row(item)
+        sessions = self.loaded.sessions
+        query = sessions.content_query(self.vectors[row, sessions.behaviour_dimension :])
+        if not sessions.content:
+            query[: sessions.width] = self.vectors[row, : sessions.width]
         ranked = self._searched(query, k, self.catalog.allowed(filter), {row})
         found = list(islice(self._listed(Arranged(ranked), [], asked), k))
         return Found(asked, found, [row], [], self.loaded.record.model)
@@ -245,7 +257,7 @@ class Recommender:
             raise UsageError("Nothing was looked for; give some words, or a picture with --image FILE.")
         if picture is not None and not picture.is_file():
             raise NotFoundError(f"There is no picture {picture}; check the path.")
-        spoke, hub = self.loaded.spoke, self.loaded.hub
+        spoke, hub = self.complete.spoke, self.complete.hub
         query = spoke.embed_query(hub.encode_query(wanted or None, picture), image_share)
         if not query.any():
             raise UsageError(
@@ -308,7 +320,7 @@ class Recommender:
             return self._without_session(question, allowed, unknown, pinned, known_from)
         query = self._query(history, exclude_seen, question.followed.behaviour if question.followed else None)
         barred = {*hidden.tolist(), *pinned}
-        lifted = self.loaded.spoke.mixture.lifted(history, exclude_seen)
+        lifted = self.loaded.sessions.mixture.lifted(history, exclude_seen)
 
         def best_of(rows: IntArray, n: int) -> list[Scored]:
             own = rows[~np.isin(rows, list(barred))]
@@ -326,13 +338,13 @@ class Recommender:
 
     def _hidden(self, history: History, exclude_seen: bool) -> IntArray:
         """Rows of a history that are not recommended again."""
-        return self.loaded.spoke.mixture.hidden(history, exclude_seen)
+        return self.loaded.sessions.mixture.hidden(history, exclude_seen)
 
     def _query(self, history: History, exclude_seen: bool, behaviour: FloatArray | None = None) -> FloatArray:
         """(D,) the session's vector, made of the (1, D') embedding of its behavioural part where that is known."""
         # The model is given the (T, D) vectors of the session, not those of the catalog.
         own, vectors = replace(history, items=np.arange(len(history))), self.vectors[history.items]
-        embed = self.loaded.spoke.embed_sessions
+        embed = self.loaded.sessions.embed
         found: FloatArray = embed(vectors, [own], exclude_seen=exclude_seen, behaviour=behaviour)[0]
         return found
 
@@ -377,9 +389,9 @@ class Recommender:
     @cached_property
     def _content(self) -> FloatArray:
         """(N, R) what items are told apart by: their content, or their behaviour where content is not read."""
-        spoke = self.loaded.spoke
-        split = spoke.behaviour_dimension
-        return spoke.space.alike(self.vectors[:, split:]) if spoke.content else self.vectors[:, :split]
+        sessions = self.loaded.sessions
+        split = sessions.behaviour_dimension
+        return sessions.space.alike(self.vectors[:, split:]) if sessions.content else self.vectors[:, :split]
 
     @cached_property
     def _for_newcomers(self) -> Ranking:

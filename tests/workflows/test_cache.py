@@ -54,6 +54,10 @@ def test_many_spokes_read_their_hub_once_and_share_its_frozen_weights(two: Works
         for name in ("lamps", "mugs", "lamps", "mugs", "mugs", "lamps"):
             assert loaded[name].recommend(asked[name], k=5).items == alone[name]
         assert ws.recommend("mugs:1", asked["mugs"], k=5).items == alone["mugs"]
+        # A session is answered without the hub; a search reads it, once for both.
+        assert loads.call_count == 0
+        for own in loaded.values():
+            own.search("oak")
     assert loads.call_count == 1
 
 

@@ -1,5 +1,8 @@
 """Recommendations: the exact ranking, sessions known in part or not at all, shoppers, and days without events."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,10 +31,16 @@ def ids(answer: Recommendations) -> list[str]:
 
 def repeating(recommender: Recommender, repeat: float) -> Recommender:
     """The same, with a weight for what was taken before."""
-    spoke = recommender.loaded.spoke
-    ranked = spoke.mixture.seen_ranked.model_copy(update={"repeat": repeat, "held_back": 0})
-    mixture = spoke.mixture.model_copy(update={"seen_ranked": ranked})
-    recommender.loaded = replace(recommender.loaded, spoke=replace(spoke, mixture=mixture))
+    return with_weights(recommender, repeat=repeat, held_back=0)
+
+
+def with_weights(recommender: Recommender, **weights: Any) -> Recommender:
+    """The same with some weights changed of lists that show seen items again."""
+    complete, sessions = recommender.complete, recommender.loaded.sessions
+    ranked = sessions.mixture.seen_ranked.model_copy(update=weights)
+    mixture = sessions.mixture.model_copy(update={"seen_ranked": ranked})
+    recommender.loaded = replace(recommender.loaded, sessions=replace(sessions, mixture=mixture))
+    recommender.__dict__["_complete"] = replace(complete, spoke=replace(complete.spoke, mixture=mixture))
     return recommender
 
 
@@ -39,7 +48,7 @@ def repeating(recommender: Recommender, repeat: float) -> Recommender:
 def test_what_was_taken_before_is_ranked_as_by_brute_force_whatever_is_asked(shop: Workspace, repeat: float) -> None:
     recommender = repeating(Recommender(shop, "lamps"), repeat)
     history = np.array([recommender.row(item) for item in SESSION])
-    scores = recommender.loaded.spoke.recommender("it", recommender.vectors).score([history])[0]
+    scores = recommender.complete.spoke.recommender("it", recommender.vectors).score([history])[0]
     order = [int(row) for row in np.argsort(-scores, kind="stable") if np.isfinite(scores[row])]
     whole = recommender.recommend(SESSION, k=len(order))
     assert [recommender.row(item) for item in ids(whole)] == order
@@ -68,11 +77,8 @@ def test_the_list_is_what_brute_force_ranks(shop: Workspace, ref: str, exclude_s
 
 def test_what_was_bought_last_is_held_back_where_that_was_best(shop: Workspace) -> None:
     recommender = Recommender(shop, "lamps")
-    spoke = recommender.loaded.spoke
-    own = spoke.mixture.seen_ranked
     for held_back, hidden in ((0, set()), (1, {"lamps-0020"}), (3, {"lamps-0003", "lamps-0011", "lamps-0020"})):
-        mixture = spoke.mixture.model_copy(update={"seen_ranked": own.model_copy(update={"held_back": held_back})})
-        recommender.loaded = replace(recommender.loaded, spoke=replace(spoke, mixture=mixture))
+        with_weights(recommender, held_back=held_back)
         whole = ids(recommender.recommend(SESSION, k=len(recommender.item_ids)))
         assert set(SESSION) - set(whole) == hidden
     # An answer says what it rests on.
@@ -117,7 +123,7 @@ def test_a_known_shopper_is_answered_with_the_times_of_their_history(shop: Works
     sequences = load_dataset(shop, "lamps").sequences.by_user()
     user = sequences.user_ids[int(sequences.users[7])]
     recommender = Recommender(shop, "lamps:2")
-    spoke, vectors = recommender.loaded.spoke, recommender.vectors
+    spoke, vectors = recommender.complete.spoke, recommender.vectors
     # Whatever weight behaviour was given: it is behaviour that hears of times.
     heard, plain = (spoke.behaviour_sessions(vectors, [own]) for own in (sequences.history(7), sequences[7]))
     assert np.abs(heard - plain).max() > 1e-4
@@ -146,7 +152,7 @@ def test_on_day_zero_the_newest_items_are_shown(shop: Workspace, market: Any) ->
 
 def test_more_than_the_catalog_holds_gives_the_catalog_and_similar_items_are_the_nearest(shop: Workspace) -> None:
     recommender = Recommender(shop, "lamps")
-    held_back = SESSION[len(SESSION) - recommender.loaded.spoke.mixture.seen_ranked.held_back :]
+    held_back = SESSION[len(SESSION) - recommender.loaded.sessions.mixture.seen_ranked.held_back :]
     assert set(ids(recommender.recommend(SESSION, k=500))) == set(recommender.item_ids) - set(held_back)
     popular = recommender.recommend(k=500)
     others = recommender.recommend(SESSION, k=500, exclude_seen=True), popular, recommender.similar(SESSION[0], k=500)
@@ -156,7 +162,7 @@ def test_more_than_the_catalog_holds_gives_the_catalog_and_similar_items_are_the
     assert (popular.served_by, popular.session) == ("newcomer-popularity", [])
     assert [item["score"] for item in popular.items] == pytest.approx(sorted(scores, reverse=True), abs=1e-6)
     # Similar items are the nearest in content.
-    answer, loaded = recommender.similar("lamps-0003", k=5), recommender.loaded
+    answer, loaded = recommender.similar("lamps-0003", k=5), recommender.complete
     content = loaded.index.vectors()[:, loaded.spoke.behaviour_dimension :]
     row = loaded.index.item_ids.index("lamps-0003")
     scores = content @ content[row]
@@ -209,7 +215,7 @@ def test_the_newest_catalog_decides_what_is_shown_before_any_index_follows(shop:
 def test_a_search_finds_what_a_text_says_and_keeps_to_what_may_be_shown(shop: Workspace) -> None:
     recommender = Recommender(shop, "lamps")
     title = str(recommender.shown["title"][7])
-    (said,) = item_texts(recommender.shown[[7]], recommender.loaded.hub.config.text_fields)
+    (said,) = item_texts(recommender.shown[[7]], recommender.complete.hub.config.text_fields)
     found = shop.search("lamps", said, k=len(recommender.item_ids))
     # Who writes what an item says finds it first, or one that says the same.
     assert (found.items[0]["title"], found.text) == (title, said)
@@ -294,3 +300,22 @@ def test_a_session_of_events_goes_by_their_moments(shop: Workspace) -> None:
     assert (history.event_types.tolist(), unknown) == ([1] * 4, ["oak"])  # type: ignore[union-attr]
     with pytest.raises(UsageError, match="event type 'look' is not known; use one of view, click"):
         SessionEvent("oak", None, "look")
+
+
+def test_a_list_takes_neither_torch_nor_the_hub(shop: Workspace) -> None:
+    program = """
+import sys
+import hubspoke
+from hubspoke.workflows.recommendations import Recommender
+with hubspoke.open() as ws:
+    recommender = Recommender(ws, "lamps")
+    recommender.recommend(["lamps-0003"], exclude_seen=True)
+    recommender.recommend(["lamps-0003"], diversity=0.5)
+    recommender.recommend()
+    recommender.similar("lamps-0003")
+print([name for name in ("torch", "transformers", "peft", "open_clip", "PIL") if name in sys.modules])
+"""
+    command = [sys.executable, "-c", program]
+    environ = {**os.environ, "HUBSPOKE_WORKSPACE": str(shop.settings.workspace)}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environ)
+    assert (ended.returncode, ended.stdout) == (0, "[]\n"), ended.stderr

@@ -76,7 +76,7 @@ def test_the_trend_is_a_part_of_the_explanation(trending, encoded, item_ids):
 def test_a_saved_trend_comes_back_and_half_of_one_is_refused(trending, spoke, hub, encoded, item_ids, tmp_path):
     trending.save(tmp_path)
     loaded = Spoke.load(tmp_path, hub)
-    assert loaded.spans == (0, 7)
+    assert loaded.sessions.spans == (0, 7)
     assert loaded.space_fingerprint == trending.space_fingerprint != spoke.space_fingerprint
     np.testing.assert_array_equal(loaded.embed_items(item_ids, encoded), trending.embed_items(item_ids, encoded))
     (tmp_path / "trend.json").write_text('{"spans": [7], "items": ["one"]}')
