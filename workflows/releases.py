@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 from ..registry.kinds import AliasAction
 from ..registry.references import HUB_SCOPE, LIVE, check_alias
-from ..registry.stores.aliases import Seen
+from ..registry.stores.aliases import ANYTHING, Seen
 from ..results import Record
 from .gates import check_gate
 from .targets import Target, find_target, pointed_at
@@ -51,13 +51,13 @@ def promote(
     reason: str | None = None,
     rules: str | None = None,
     override: bool = False,
-    first: bool = False,
+    expected: str | None = ANYTHING,
     dry_run: bool = False,
 ) -> Promotion:
     """Point the alias `to` at what `ref` names, making the release where there is none of these parts.
 
-    Checks, release and move are one transaction, which is refused if the alias has moved or the gate has changed since
-    this call began.
+    Checks, release and move are one transaction, which is refused if the gate has changed or the alias has moved since
+    this call began, or points at something else than the caller `expected` (None for nothing).
     """
     check_alias(to)
     if override and not (reason or "").strip():
@@ -80,21 +80,30 @@ def promote(
             found.require_passing()
         overruled = found.failed or None
     if not dry_run:
-        # A first release must not take the place of one that somebody made while it was trained.
-        parts, seen = target.parts or target.hub, Seen(None if first else before, gate)
+        parts, seen = target.parts or target.hub, Seen(before if expected == ANYTHING else expected, gate)
         change = registry.aliases.promote(scope, to, parts, context.actor, reason, overruled, seen)
         before, known, overruled = change.from_ref, change.to_ref, change.overridden
     return _moved(target, scope, to, AliasAction.PROMOTE, before, known, overridden=overruled, dry_run=dry_run)
 
 
 def rollback(
-    context: Context, scope: str, alias: str = LIVE, *, reason: str | None = None, dry_run: bool = False
+    context: Context,
+    scope: str,
+    alias: str = LIVE,
+    *,
+    reason: str | None = None,
+    expected: str | None = ANYTHING,
+    dry_run: bool = False,
 ) -> Promotion:
-    """Point `alias` back, the release whole, at what it pointed at before its last promotion that still stands."""
+    """Point `alias` back, the release whole, at what it pointed at before its last promotion that still stands.
+
+    Refused if it has moved since this call began, or points at something else than the caller `expected`.
+    """
     registry = context.registry
     before, after = registry.aliases.way_back(scope, alias)
     if not dry_run:
-        change = registry.aliases.rollback(scope, alias, context.actor, reason, before)
+        seen = before if expected == ANYTHING else expected
+        change = registry.aliases.rollback(scope, alias, context.actor, reason, seen)
         before, after = str(change.from_ref), change.to_ref
     return _moved(find_target(registry, after), scope, alias, AliasAction.ROLLBACK, before, after, dry_run=dry_run)
 

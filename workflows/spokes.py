@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from ..errors import LockedError, QualityGateError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
+from ..registry.stores.aliases import ANYTHING
 from . import releases
 from .indexes import Indexes
 from .loading import ready_model, spoke_ref
@@ -94,7 +95,8 @@ class Spokes:
         try:
             # Where somebody else made a first release during the training, nobody asked for another one.
             reason = "newly trained" if promote else "first release"
-            moved = releases.promote(context, str(result.ref), reason=reason, first=not promote)
+            expected = ANYTHING if promote else None
+            moved = releases.promote(context, str(result.ref), reason=reason, expected=expected)
         except (QualityGateError, LockedError) as error:
             reason = f"{result.ref} is stored with {built.ref} but not promoted: {error}"
             if promote:

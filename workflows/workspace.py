@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..progress import Progress
+from ..registry.stores.aliases import ANYTHING
 from ..settings import load_settings
 from . import backups, doctor, garbage, releases, setup
 from .context import Context
@@ -229,23 +230,30 @@ class Workspace(Context):
         reason: str | None = None,
         rules: str | None = None,
         override: bool = False,
-        first: bool = False,
+        expected: str | None = ANYTHING,
         dry_run: bool = False,
     ) -> releases.Promotion:
         """Point the alias `to` at a spoke (with its newest index), an index, a release, or a hub version.
 
         `rules` go along: a version, `none`, or by default those of the release that the alias points at. `override`
-        moves it although the domain's gate is not met, `first` only where the alias points at nothing yet.
+        moves it although the domain's gate is not met. It is refused where the alias points at something else than
+        `expected`, None for nothing.
         """
         return releases.promote(
-            self, ref, to, reason=reason, rules=rules, override=override, first=first, dry_run=dry_run
+            self, ref, to, reason=reason, rules=rules, override=override, expected=expected, dry_run=dry_run
         )
 
     def rollback(
-        self, scope: str, alias: str = "live", *, reason: str | None = None, dry_run: bool = False
+        self,
+        scope: str,
+        alias: str = "live",
+        *,
+        reason: str | None = None,
+        expected: str | None = ANYTHING,
+        dry_run: bool = False,
     ) -> releases.Promotion:
-        """Point an alias of a domain, or of `hub`, back at what it pointed at before."""
-        return releases.rollback(self, scope, alias, reason=reason, dry_run=dry_run)
+        """Point an alias of a domain, or of `hub`, back at what it pointed at before; `expected` as in `promote`."""
+        return releases.rollback(self, scope, alias, reason=reason, expected=expected, dry_run=dry_run)
 
     def history(self, scope: str) -> list[AliasChange]:
         """Every move of the aliases of a domain, or of `hub`, oldest first."""

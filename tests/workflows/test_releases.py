@@ -63,8 +63,11 @@ def test_a_dry_run_moves_nothing_and_what_cannot_serve_is_refused(garden: Worksp
 
 
 def test_rollback_returns_to_what_was_before_and_rules_stay_in_force(two_spokes: Workspace, refused: Any) -> None:
-    assert two_spokes.promote("garden:1", first=True).after == "release:garden/1"
-    refused(LockedError, "points at release:garden/1, no longer at nothing", two_spokes.promote, "garden:2", first=True)
+    assert two_spokes.promote("garden:1", expected=None).after == "release:garden/1"
+    for move, ref in ((two_spokes.promote, "garden:2"), (two_spokes.rollback, "garden")):
+        for expected, words in ((None, "nothing"), ("release:garden/7", "release:garden/7")):
+            told = f"points at release:garden/1, no longer at {words}" if ref == "garden:2" else "no earlier version"
+            refused((LockedError, NotFoundError), told, move, ref, expected=expected)
     refused(NotFoundError, "no earlier version", two_spokes.rollback, "garden", dry_run=True)
     two_spokes.promote("garden:2")
     planned = two_spokes.rollback("garden", dry_run=True)
