@@ -17,12 +17,13 @@ from ..errors import InvalidDataError
 from ..results import SCHEMA_VERSION, Record, jsonable
 from ..workflows.context import Context
 from ..workflows.explain import explain_answer
-from ..workflows.question import Question
+from ..workflows.question import Followed, Question
 from ..workflows.recommendations import Found
 from .encoding import dumps
 from .problems import invalid, problem_of
 from .residents import Resident
 from .schemas import BatchBody, ExplainBody, ListBody, RankBody, SearchBody, Shopper, SimilarBody
+from .sessions import LiveSessions
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Asking:
     resident: Resident
     started: float  # as time.perf_counter() told it
     context: Context
+    sessions: LiveSessions
+
+    def followed(self, user: str | None) -> Followed | None:
+        """What is known of a shopper beyond the record; None where that is nothing."""
+        if user is None:
+            return None
+        return self.sessions.followed(self.resident.place.domain, user, self.resident.recommender)
 
 
 @dataclass(frozen=True)
@@ -96,9 +104,8 @@ def item(asking: Asking, item: str) -> Answered:
 
 def question_of(asking: Asking, body: Shopper, **how: Any) -> Question:
     """What a recommender is asked for a shopper."""
-    return Question(
-        body.events, body.user, exclude_seen=body.exclude_seen, filter=body.filter, fallback=True, **how
-    )  # fmt: skip
+    known: dict[str, Any] = {"exclude_seen": body.exclude_seen, "filter": body.filter, "fallback": True}
+    return Question(body.events, body.user, followed=asking.followed(body.user), **known, **how)
 
 
 def _fallback(body: Shopper, found: Any) -> str | None:

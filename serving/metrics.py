@@ -38,9 +38,14 @@ class Metrics:
         self.swaps = Counter(
             "hubspoke_swaps_total", "Releases that took the place of another.", ("domain",), registry=own
         )
+        self.events = Counter(
+            "hubspoke_events_total", "Events of shoppers by what became of them.", ("domain", "outcome"), registry=own
+        )
         self.pending = self._gauge("hubspoke_pending", "Requests under way or waiting for a thread.")
         self.residents = self._gauge("hubspoke_residents", "Recommenders in memory.")
         self.resident_bytes = self._gauge("hubspoke_resident_bytes", "What they take beside their hub.")
+        self.sessions = self._gauge("hubspoke_sessions", "Shoppers whose events are remembered.")
+        self.session_bytes = self._gauge("hubspoke_session_bytes", "What their events and states take.")
 
     def _gauge(self, name: str, meaning: str) -> Gauge:
         return Gauge(name, meaning, registry=self._registry, multiprocess_mode="livesum")

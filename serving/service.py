@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ..errors import HubspokeError
 from ..workflows.workspace import Workspace
+from .events import Feeds
 from .executor import Executor
 from .keys import KeyRing
 from .limits import RateLimiter
@@ -19,6 +20,7 @@ from .loading import load_resident
 from .metrics import Metrics
 from .releases import Heads, Place, Version, read_heads
 from .residents import Resident, Residents
+from .sessions import LiveSessions, SessionLimits
 from .settings import ServeSettings
 
 Result = TypeVar("Result")
@@ -39,9 +41,12 @@ class Service:
         self.limiter = RateLimiter(settings.rate)
         self.executor = Executor(settings.threads or usable_cores(), settings.queue)
         self.residents = Residents(self._load, settings.resident_mb * MEGABYTE)
+        self.sessions = LiveSessions(SessionLimits(bytes=settings.session_mb * MEGABYTE))
+        self.feeds = Feeds(workspace.settings.events_dir, self.sessions)
         # Loading reads files and the registry; it has a thread of its own, so that nobody waits for it.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._following: asyncio.Task[None] | None = None
+        self._replaying: asyncio.Task[None] | None = None
         self.preloaded = False
 
     async def start(self) -> None:
@@ -49,16 +54,18 @@ class Service:
         for name in self.settings.domains:
             self.workspace.registry.domains.get(name)  # a name that is not known is told before anything is served
         self.residents.heads = await self._aside(self._heads)
+        self._replaying = asyncio.create_task(asyncio.to_thread(self._replay))
         self._following = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
         """Stop following and loading; what is under way ends."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in filter(None, (self._following, self._replaying)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         await self.residents.close()
         await asyncio.to_thread(self._background.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(self.executor.close)
+        await asyncio.to_thread(self.feeds.close)
 
     async def look(self) -> None:
         """Bring everything up to where aliases, data and keys are now."""
@@ -80,6 +87,16 @@ class Service:
                 _log.error("the registry cannot be asked, everything serves on as it is: %s", error)
             except Exception:
                 _log.exception("the aliases cannot be followed, everything serves on as it is")
+
+    def _replay(self) -> None:
+        """Remember what shoppers did before this process began, as far as it waits in the log."""
+        for domain in sorted(self.residents.heads.domains):
+            try:
+                count = self.feeds.of(domain).replay()
+            except OSError as error:
+                _log.error("the event log of %s cannot be read, its sessions begin anew: %s", domain, error)
+            else:
+                _log.info("%d events of %s are remembered from its log", count, domain)
 
     def _heads(self) -> Heads:
         return read_heads(self.workspace.registry, self.settings.domains)
@@ -111,3 +128,5 @@ class Service:
         self.metrics.pending.set(self.executor.pending)
         self.metrics.residents.set(len(self.residents))
         self.metrics.resident_bytes.set(self.residents.bytes)
+        self.metrics.sessions.set(len(self.sessions))
+        self.metrics.session_bytes.set(self.sessions.bytes)

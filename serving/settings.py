@@ -26,6 +26,7 @@ class ServeSettings(BaseModel):
     threads: int | None = Field(default=None, ge=1)  # that answer; None is one per core
     queue: int = Field(default=64, ge=0)  # requests that may wait for a thread
     resident_mb: int = Field(default=4096, ge=1)  # of categories kept in memory, beside their hub
+    session_mb: int = Field(default=512, ge=1)  # of what shoppers did lately
     poll_seconds: float = Field(default=1.0, gt=0.0)  # between two looks at where the aliases point
     body_kb: int = Field(default=1024, ge=1)  # of a request; a picture that is looked for has eight times as much
     rate: float | None = Field(default=None, gt=0.0)  # requests per second and key, or address; None is no limit

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from . import domains, health, items, recommend
+from . import domains, events, health, items, lineage, recommend, releases
 
-ROUTERS = (health.router, domains.router, recommend.router, items.router)
+ROUTERS = (
+    health.router,
+    domains.router,
+    recommend.router,
+    items.router,
+    events.router,
+    releases.router,
+    lineage.router,
+)

@@ -14,7 +14,7 @@ async def answer(request: Request, service: Service, domain: str, alias: str, wo
     """What `work` makes of the recommender of an alias; one and the same from beginning to end."""
     resident = await service.residents.get(domain, alias)
     request.scope["release"] = resident.version.release  # for the log
-    asking = Asking(resident, request.scope["started"], service.workspace)
+    asking = Asking(resident, request.scope["started"], service.workspace, service.sessions)
     found = await service.executor.run(lambda: work(asking))
     if found.fallback:
         service.metrics.fallbacks.labels(domain, found.fallback).inc()
