@@ -35,6 +35,7 @@ class SessionSide:
     behaviour: Callable[[FloatArray, Histories], FloatArray] | None = None
     width: int = 0  # W, columns of the transformer's item vectors, which come first, before the cold flag
     spans: tuple[int, ...] = ()  # days that the columns of the trend count, 0 for all of the training
+    transformer: SessionTransformer | None = None  # of a stored spoke, for sessions that are followed event by event
 
     @property
     def behaviour_dimension(self) -> int:
@@ -98,7 +99,7 @@ class SessionSide:
                 f"the spoke in {directory} cannot be read ({type(error).__name__}); train it with --force."
             ) from error
         width, spans = model.config.transformer.dimension, trend.spans if trend else ()
-        return cls(space, mixture, model.config.content, model.session_vectors, width, spans)
+        return cls(space, mixture, model.config.content, model.session_vectors, width, spans, model)
 
 
 def modalities_of(space: ContentSpace) -> tuple[Modality, ...]:

@@ -44,14 +44,10 @@ def dwell_buckets(timestamps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Frame:
-    """What all blocks of one pass share: who may see whom, and where and when events lie.
+    """What all blocks of one pass share: who may see whom, and when events lie."""
 
-    T events ask and S events answer; S = T except in streaming, where the answers are remembered.
-    """
-
-    mask: Tensor | None = None  # (B or 1, 1, T, S) true where an event may see another; None: the causal triangle
-    intervals: Tensor | None = None  # (B, T, S) buckets of the time between two events
-    places: Tensor | None = None  # (B, T) where the events go in a memory of S; None outside streaming
+    mask: Tensor | None = None  # (B or 1, 1, T, T) true where an event may see another; None: the causal triangle
+    intervals: Tensor | None = None  # (B, T, T) buckets of the time between two events
 
 
 class Attention(nn.Module):
@@ -66,15 +62,9 @@ class Attention(nn.Module):
         # A bias per bucket of time and head, as in HSTU (Zhai et al., 2024) and TiSASRec (Li et al., 2020).
         self.interval_bias = nn.Embedding(INTERVAL_BUCKETS, config.heads) if config.time_bias else None
 
-    def forward(self, x: Tensor, frame: Frame, memory: Tensor | None = None) -> Tensor:
-        """(B, T, D) to (B, T, D); T events join (2, B, H, S, D/H) remembered keys and values at `frame.places`."""
+    def forward(self, x: Tensor, frame: Frame) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
         q, k, v = self.split_heads(x)
-        if memory is not None and frame.places is not None:
-            # What is new is written into the memory in place, and all of it is attended to.
-            rows = torch.arange(len(x), device=x.device)[:, None]
-            for remembered, new in zip(memory, (k, v), strict=True):
-                remembered.transpose(1, 2)[rows, frame.places] = new.transpose(1, 2).to(remembered.dtype)
-            k, v = memory  # (B, H, S, D/H)
         dropout = self.dropout.share if self.training else 0.0
         if dropout and x.device.type == "cpu":
             # No kernel of torch's drops weights on a CPU; what it does instead takes longer than this.
@@ -87,7 +77,7 @@ class Attention(nn.Module):
         return out
 
     def weights(self, q: Tensor, k: Tensor, frame: Frame) -> Tensor:
-        """(B, H, T, S) attention, row by row: what the fused kernel computes without ever holding it."""
+        """(B, H, T, T) attention, row by row: what the fused kernel computes without ever holding it."""
         t = q.shape[2]
         mask = self._mask(frame, q.dtype)
         if mask is None:
@@ -109,7 +99,7 @@ class Attention(nn.Module):
         """What SDPA takes: None, a truth value, or a number to be added to each logit."""
         if frame.intervals is None or frame.mask is None or self.interval_bias is None:
             return frame.mask
-        bias: Tensor = self.interval_bias(frame.intervals).permute(0, 3, 1, 2)  # (B, H, T, S)
+        bias: Tensor = self.interval_bias(frame.intervals).permute(0, 3, 1, 2)  # (B, H, T, T)
         return bias.masked_fill(~frame.mask, float("-inf")).to(dtype)
 
 
@@ -130,9 +120,9 @@ class Block(nn.Module):
         )
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, frame: Frame, memory: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, frame: Frame) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), frame, memory))
+        x = x + self.dropout(self.attention(self.attention_norm(x), frame))
         out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return out
 
@@ -181,21 +171,9 @@ class SequenceTransformer(nn.Module):
             x = block(x, frame)
         return self.norm(x), torch.stack(weights)
 
-    def advance(self, x: Tensor, places: Tensor, memory: Tensor, context: EventContext) -> Tensor:
-        """(B, T, D) session embeddings of new events of a causal model whose earlier ones are remembered.
-
-        They have (B, T, D) item vectors and stand at (B, T) `places` of their windows. `memory` (blocks, 2, B, H, S,
-        D/H) holds keys and values of every block and is changed in place; `context` is that of all S events.
-        """
-        new = EventContext(_at(context.timestamps, places), _at(context.event_types, places))
-        seen = torch.arange(memory.shape[4], device=x.device) <= places[..., None]  # (B, T, S)
-        frame = Frame(seen[:, None], self._intervals(new.timestamps, context.timestamps), places)
-        dwell = _at(self._dwell(context.timestamps), places)
-        return self._run(self._inputs(x, self.positions[places], new.event_types, dwell), frame, memory)
-
     def _prepared(self, x: Tensor, valid: Tensor | None, context: EventContext) -> tuple[Tensor, Frame]:
         """What the first block reads of whole windows, and what all of them share."""
-        intervals = self._intervals(context.timestamps, context.timestamps)
+        intervals = self._intervals(context.timestamps)
         t, mask = x.shape[1], None
         if intervals is not None or not self.causal:
             # (1, T, T) or (B, T, T) who may see whom; each sees itself, so that no row of attention is empty.
@@ -215,10 +193,10 @@ class SequenceTransformer(nn.Module):
         x = self._inputs(x, positions, context.event_types, self._dwell(context.timestamps))
         return x, Frame(mask, intervals)
 
-    def _run(self, x: Tensor, frame: Frame, memory: Tensor | None = None) -> Tensor:
+    def _run(self, x: Tensor, frame: Frame) -> Tensor:
         x = self.dropout(x)
-        for nth, block in enumerate(self.blocks):
-            x = block(x, frame, None if memory is None else memory[nth])
+        for block in self.blocks:
+            x = block(x, frame)
         out: Tensor = self.norm(x)
         return out
 
@@ -236,13 +214,8 @@ class SequenceTransformer(nn.Module):
             x = x + self.dwell_vectors(dwell)
         return x
 
-    def _intervals(self, asking: Tensor | None, answering: Tensor | None) -> Tensor | None:
-        """(B, T, S) buckets of the time between events."""
-        if not self.config.time_bias or asking is None or answering is None:
+    def _intervals(self, timestamps: Tensor | None) -> Tensor | None:
+        """(B, T, T) buckets of the time between events."""
+        if not self.config.time_bias or timestamps is None:
             return None
-        return interval_buckets(asking[:, :, None] - answering[:, None, :])
-
-
-def _at(events: Tensor | None, places: Tensor) -> Tensor | None:
-    """(B, S) events at (B, T) places."""
-    return None if events is None else events.gather(1, places)
+        return interval_buckets(timestamps[:, :, None] - timestamps[:, None, :])

@@ -58,16 +58,16 @@ class Follower:
         """Bring the state from the history that it rests on to a later one."""
         from ..spokes.streaming import resume
 
-        spoke, known = recommender.complete.spoke, len(self._history)
+        sessions, known = recommender.loaded.sessions, len(self._history)
         goes_on = self._state is not None and history[:known] == self._history
         new = history[known:] if goes_on and len(history) - known <= ONE_BY_ONE else history
         self._history = history
-        if spoke.behaviour is None:
+        if sessions.transformer is None:
             return
         read = as_history(new)
-        vectors = np.ascontiguousarray(recommender.vectors[read.items, : spoke.width])  # (T, D')
+        vectors = np.ascontiguousarray(recommender.vectors[read.items, : sessions.width])  # (T, D')
         if self._state is None or new is history:
-            self._state = resume(spoke.behaviour.model, vectors, read.timestamps, read.event_types)
+            self._state = resume(sessions.transformer, vectors, read.timestamps, read.event_types)
             return
         for vector, moment in zip(vectors, new, strict=True):
             self._state.append(vector, moment.time, moment.event_type)
