@@ -170,11 +170,16 @@ def _seal(path: Path) -> None:
     try:
         with _locked(descriptor), suppress(FileNotFoundError):
             if os.fstat(descriptor).st_size:
-                path.rename(path.with_name(path.name.removesuffix(OPEN) + SEALED))
+                path.rename(_sealed(path))
             else:
                 path.unlink()
     finally:
         os.close(descriptor)
+
+
+def _sealed(path: Path) -> Path:
+    """The name of a segment once it is sealed."""
+    return path.with_name(path.name.removesuffix(OPEN) + SEALED) if path.name.endswith(OPEN) else path
 
 
 @dataclass(frozen=True)
@@ -193,12 +198,16 @@ class Segment:
             self.path.unlink(missing_ok=True)
 
 
-def read_segments(folder: Path) -> Iterator[tuple[Segment, list[ShopperEvent]]]:
-    """Every segment, sealed or open, the oldest first; one at a time, as a log may be larger than memory."""
+def read_segments(folder: Path, sealed: bool = False) -> Iterator[tuple[Segment, list[ShopperEvent]]]:
+    """Every segment, or those that are sealed alone, the oldest first; one at a time, as a log may be large.
+
+    Only a sealed one may be removed after it was read: an open one may have grown since.
+    """
     for path in sorted(folder.glob(f"*{SEALED}")):
+        if path.name.endswith(OPEN) and sealed:
+            continue
         # An open one may be sealed meanwhile.
-        sealed = path.with_name(path.name.removesuffix(OPEN) + SEALED) if path.name.endswith(OPEN) else path
-        for own in dict.fromkeys((path, sealed)):
+        for own in dict.fromkeys((path, _sealed(path))):
             with suppress(FileNotFoundError):
                 yield _read(own)
                 break

@@ -81,7 +81,7 @@ def read_log(
     if not dry_run:
         seal(folder)
     segments, frames = [], []
-    for segment, events in read_segments(folder):
+    for segment, events in read_segments(folder, sealed=not dry_run):
         segments.append(segment)
         frames.append(events_frame(events))
     if items is None:

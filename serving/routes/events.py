@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Response
 from fastapi.responses import JSONResponse
 
-from ...errors import NotFoundError
 from ...results import SCHEMA_VERSION
-from ..dependencies import Domain, Serving
+from ..dependencies import KnownDomain, Serving
 from ..events import MAX_EVENTS, EventsTaken
 from ..problems import ProblemError
 from ..releases import Place
@@ -30,21 +29,17 @@ EXAMPLES: Any = {
 
 @router.post("/v1/domains/{domain}/events", status_code=202, response_class=Response)
 async def events(
-    domain: Domain,
-    body: Annotated[Any, Body(openapi_examples=EXAMPLES)],
-    request: Request,
-    service: Serving,
-    _: Teller,
+    _: Teller, domain: KnownDomain, body: Annotated[Any, Body(openapi_examples=EXAMPLES)], service: Serving
 ) -> Response:
     """Take one event, or a list of them; what is accepted is in the log, and counts for the next recommendation.
 
-    Each is looked at by itself. One that was accepted before (by its `event_id`) is a duplicate, so that a request may
-    be sent again whenever its answer did not come. Where all are refused the answer is a 422 with the reasons.
+    The category need not be served yet. Each event is looked at by itself; one that was accepted before (by its
+    `event_id`) is a duplicate, so that a request may be sent again whenever its answer did not come. Where all are
+    refused the answer is a 422 with the reasons.
     """
     given = body if isinstance(body, list) else [body]
     if len(given) > MAX_EVENTS:
         raise ProblemError(413, f"{len(given)} events came at once; send at most {MAX_EVENTS} in a request.")
-    await _require(service, domain)
     resident = service.residents.peek(Place(domain))
     knows = resident.recommender.catalog.row_of.__contains__ if resident else None
     taken = await service.executor.run(lambda: service.feeds.of(domain).take(given, knows))
@@ -53,15 +48,6 @@ async def events(
         first = taken.refused[0]["reason"]
         raise ProblemError(422, f"No event could be taken; the first: {first}", refused=taken.refused)
     return JSONResponse({"schema_version": SCHEMA_VERSION, **taken.to_dict()}, 202)
-
-
-async def _require(service: Service, domain: str) -> None:
-    """A NotFoundError where there is no such category; nothing of it need be served yet."""
-    if domain in service.residents.heads.domains:
-        return
-    if service.settings.domains and domain not in service.settings.domains:
-        raise NotFoundError(f"{domain!r} is not served here; GET /v1/domains lists what is.")
-    await service.executor.run(lambda: service.workspace.registry.domains.get(domain))
 
 
 def _count(service: Service, taken: EventsTaken) -> None:

@@ -19,7 +19,7 @@ from ...results import SCHEMA_VERSION, jsonable
 from ...workflows.context import Context
 from ...workflows.releases import Promotion, promote, rollback
 from ...workflows.targets import find_target, pointed_at
-from ..dependencies import Domain, Serving
+from ..dependencies import KnownDomain, Serving
 from ..problems import ProblemError
 from ..schemas import Alias, Body, Id
 from ..security import Admin, Caller, Reader
@@ -50,7 +50,9 @@ class PromoteBody(MoveBody):
 
 
 @router.get("/v1/domains/{domain}/releases")
-async def releases(domain: Domain, service: Serving, _: Reader, alias: Annotated[Alias, Query()] = LIVE) -> Response:
+async def releases(
+    _: Reader, domain: KnownDomain, service: Serving, alias: Annotated[Alias, Query()] = LIVE
+) -> Response:
     """Every release of a category and where its aliases point; the ETag is that of `alias`."""
 
     def look() -> dict[str, Any]:
@@ -63,7 +65,7 @@ async def releases(domain: Domain, service: Serving, _: Reader, alias: Annotated
 
 
 @router.get("/v1/domains/{domain}/history")
-async def history(domain: Domain, service: Serving, _: Reader) -> Response:
+async def history(_: Reader, domain: KnownDomain, service: Serving) -> Response:
     """Every move of the aliases of a category, oldest first."""
     moves = await service.executor.run(lambda: service.workspace.history(domain))
     return JSONResponse({"schema_version": SCHEMA_VERSION, "history": jsonable(moves)})
@@ -71,7 +73,7 @@ async def history(domain: Domain, service: Serving, _: Reader) -> Response:
 
 @router.post("/v1/domains/{domain}/promote")
 async def promote_to(
-    domain: Domain, body: PromoteBody, service: Serving, caller: Admin, if_match: IfMatch = None
+    caller: Admin, domain: KnownDomain, body: PromoteBody, service: Serving, if_match: IfMatch = None
 ) -> Response:
     """Point an alias at a release, made where there is none of these parts; the gate of the category is asked.
 
@@ -89,7 +91,7 @@ async def promote_to(
 
 @router.post("/v1/domains/{domain}/rollback")
 async def roll_back(
-    domain: Domain, body: MoveBody, service: Serving, caller: Admin, if_match: IfMatch = None
+    caller: Admin, domain: KnownDomain, body: MoveBody, service: Serving, if_match: IfMatch = None
 ) -> Response:
     """Point an alias back at what it pointed at before its last promotion, the release whole; no gate is asked."""
 
@@ -114,7 +116,7 @@ class Condition:
             raise ProblemError(
                 428,
                 f"A move of {self.domain}@{self.alias} says what it moves from; send If-Match with the ETag of GET "
-                "/v1/domains/{domain}/releases, or `*`.",
+                f"/v1/domains/{self.domain}/releases?alias={self.alias}, or `*`.",
                 {"ETag": _etag(now)},
             )
         tags = [tag.strip().removeprefix("W/") for tag in self.header.split(",")]

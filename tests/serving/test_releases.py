@@ -112,6 +112,17 @@ def test_a_key_needs_the_scope_and_the_history_names_it(serve: Any, shop: Worksp
     assert [status(own, "POST", "promote", json={"ref": "lamps:2"}) for own in keys] == [403, 403, 200]
     assert [status(own, "POST", "rollback", json={}) for own in keys] == [403, 403, 200]
     assert [own.actor for own in shop.history("lamps")][-2:] == ["key the admin"] * 2
+    assert client.get("/v1/domains/cups/releases").status_code == 401  # which categories there are is told to nobody
+
+
+def test_what_is_not_served_here_is_not_moved_here(serve: Any) -> None:
+    client = serve(domains=("mugs",))
+    refused = [
+        client.get(f"{LAMPS}/releases"),
+        move(client, "promote", "*", ref="lamps:2"),
+        move(client, "rollback", "*"),
+    ]
+    assert [own.status_code for own in refused] == [404] * 3
 
 
 def test_lineage_is_that_of_the_command_line(client: TestClient, shop: Workspace) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hubspoke.catalog.event_log import EventLog, LogSettings
 from hubspoke.catalog.shopper_events import event_ids, read_event
 from hubspoke.errors import UsageError
+from hubspoke.workflows import logged_events
 from hubspoke.workflows.datasets import load_dataset, read_table
 from hubspoke.workflows.workspace import Workspace
 
@@ -104,6 +105,22 @@ def test_damaged_lines_are_told_and_kept(garden: Workspace) -> None:
     assert (result.log.added, result.log.damaged) == (1, 1)
     assert [path.suffix for path in log.folder.iterdir()] == [".damaged"]
     assert garden.data.ingest("garden", from_log=True).log.rows == 0
+
+
+def test_what_comes_in_during_an_ingest_waits_for_the_next(garden: Workspace, monkeypatch: Any) -> None:
+    log, real = log_of(garden), logged_events.seal
+    append(log, ("zoe", "rose", 0))
+
+    def seal_and_go_on(folder: Path) -> None:
+        real(folder)
+        append(log, ("zoe", "pot", 1))
+
+    monkeypatch.setattr(logged_events, "seal", seal_and_go_on)
+    assert garden.data.ingest("garden", from_log=True).log.rows == 1
+    append(log, ("zoe", "fern", 2))
+    monkeypatch.undo()
+    assert garden.data.ingest("garden", from_log=True).log.added == 2
+    assert table(garden).filter(user_id="zoe")["item_id"].to_list() == ["rose", "pot", "fern"]
 
 
 @pytest.mark.parametrize(
