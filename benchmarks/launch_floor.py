@@ -105,8 +105,8 @@ def _files(arguments: argparse.Namespace) -> dict[str, str]:
 def machine(device: str) -> dict[str, Any]:
     """Processor, usable cores, memory and the device that models ran on."""
     import torch
+    from hubspoke.hub.cores import usable_cores
     from hubspoke.hub.devices import pick_device
-    from hubspoke.hub.threads import usable_cores
 
     chosen = pick_device(device)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from ..errors import HubspokeError
+from ..hub.cores import usable_cores
 from ..workflows.workspace import Workspace
 from .events import Feeds
 from .executor import Executor
@@ -32,8 +33,6 @@ class Service:
     """One process of the service; `start` before the first request, `stop` after the last."""
 
     def __init__(self, workspace: Workspace, settings: ServeSettings) -> None:
-        from ..hub.threads import usable_cores
-
         settings.require_safe()
         self.workspace, self.settings = workspace, settings
         self.keys = KeyRing(settings.keys) if settings.keys else None

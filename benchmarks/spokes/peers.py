@@ -24,7 +24,7 @@ import numpy as np
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.evaluation.evaluate import evaluate
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol, leave_one_out, training_mask
-from hubspoke.hub.threads import usable_cores
+from hubspoke.hub.cores import usable_cores
 from hubspoke.spokes.training.validation import Validation
 
 from benchmarks.launch_floor import interval, machine, publish, versions, write

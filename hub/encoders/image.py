@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ...arrays import FloatArray
 from ...errors import InvalidDataError
 from ...progress import StepProgress
-from ..threads import usable_cores
+from ..cores import usable_cores
 from . import weights
 from .base import Encoder
 

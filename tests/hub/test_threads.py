@@ -4,6 +4,7 @@ import threading
 import pytest
 import torch
 from hubspoke.errors import UsageError
+from hubspoke.hub import cores as counted
 from hubspoke.hub import threads
 
 
@@ -14,7 +15,7 @@ def cores(monkeypatch, tmp_path):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(threads, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(counted, "_QUOTA", tmp_path / "cpu.max")
     yield
     torch.set_num_threads(before)
 
@@ -36,10 +37,10 @@ def others(cores, monkeypatch, tmp_path):
             clock[0] += seconds
             show()
 
-        monkeypatch.setattr(threads, "_STAT", stat)
-        monkeypatch.setattr(threads.time, "sleep", sleep)
-        monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
-        monkeypatch.setattr(threads.time, "process_time", lambda: 0.0)
+        monkeypatch.setattr(counted, "_STAT", stat)
+        monkeypatch.setattr(counted.time, "sleep", sleep)
+        monkeypatch.setattr(counted.time, "perf_counter", lambda: clock[0])
+        monkeypatch.setattr(counted.time, "process_time", lambda: 0.0)
         show()
 
     return busy
@@ -48,7 +49,7 @@ def others(cores, monkeypatch, tmp_path):
 @pytest.mark.parametrize(("quota", "expected"), [("max 100000", 3), ("200000 100000", 2), ("50000 100000", 1)])
 def test_a_container_has_the_cores_of_its_quota(cores, tmp_path, quota, expected):
     (tmp_path / "cpu.max").write_text(quota + "\n")
-    assert threads.usable_cores() == expected
+    assert counted.usable_cores() == expected
 
 
 @pytest.mark.parametrize("asked", [None, "1", "100000", "many", "0"])
@@ -64,12 +65,12 @@ def test_the_default_cap_is_what_a_launcher_asks_for_but_never_more_than_the_cor
 @pytest.mark.parametrize(("busy", "free"), [(0.0, 3), (5.4, 3), (5.6, 2), (7.2, 1), (8.0, 1)])
 def test_free_is_what_others_leave_of_the_machine_up_to_the_own_cores(others, busy, free):
     others(busy)
-    assert threads.free_cores() == free
+    assert counted.free_cores() == free
 
 
 def test_where_the_system_does_not_say_all_usable_cores_count_as_free(cores, monkeypatch, tmp_path):
-    monkeypatch.setattr(threads, "_STAT", tmp_path / "none")
-    assert threads.free_cores() == 3
+    monkeypatch.setattr(counted, "_STAT", tmp_path / "none")
+    assert counted.free_cores() == 3
 
 
 def test_small_work_takes_one_thread_large_work_the_free_cores_and_a_wish_wins(others, monkeypatch):
