@@ -115,7 +115,8 @@ class Evaluations:
     ) -> CompareResult:
         """Measure several models on the same users, with paired differences to the first or to `baseline`.
 
-        Models are spokes (`garden:7`, `garden`), hubs (`hub`, `hub:4`: their zero-shot recommender) and names of
+        Models are spokes (`garden:7`, `garden`), re-rankers over their spokes (`reranker:garden/1`; a release with one
+        stands for it), hubs (`hub`, `hub:4`: their zero-shot recommender) and names of
         `BASELINES`, which are fitted on the protocol's training events. The protocol is leave-one-out on the test part
         by default; where a spoke is measured, `refit` is what it was trained with. `record` keeps the results in the
         registry, with what each user got as their artifacts.
@@ -166,9 +167,15 @@ class Evaluations:
             ) from error
         if node.kind == "hub":
             return _Subject(node.ref, ready_model(self._context, node.ref, ModelKind.HUB))
-        record = ready_model(self._context, spoke_ref(self._context, model), ModelKind.SPOKE)
+        serving = registry.releases.get(node.ref).reranker if node.kind == "release" else None
+        if serving or node.kind == "reranker":
+            record = ready_model(self._context, serving or node.ref, ModelKind.RERANKER)
+        else:
+            record = ready_model(self._context, spoke_ref(self._context, model), ModelKind.SPOKE)
         if record.domain != domain:
-            raise UsageError(f"{record.ref} is a spoke of {record.domain}, not of {domain}; name one like {domain}:1.")
+            raise UsageError(
+                f"{record.ref} is a {record.kind} of {record.domain}, not of {domain}; name one like {domain}:1."
+            )
         return _Subject(record.ref, record)
 
     def _measure(
@@ -263,8 +270,14 @@ def recommender_of(context: Context, model: str, dataset: Dataset, protocol: Pro
 
 
 def _by_vectors(context: Context, model: str, dataset: Dataset, protocol: Protocol) -> tuple[Recommender, FloatArray]:
-    """A spoke or a hub's launch floor behind the recommender interface, and its content of the catalog (N, R)."""
-    spoke, encoded = over_catalog(context, context.registry.models.get(model), dataset)
+    """A spoke, with or without a re-ranker, or a hub's launch floor, and its content of the catalog (N, R)."""
+    record = context.registry.models.get(model)
+    if record.kind == ModelKind.RERANKER:
+        from .reranked import reranked_over
+
+        reranked = reranked_over(context, record, dataset, protocol)
+        return reranked, reranked.content
+    spoke, encoded = over_catalog(context, record, dataset)
     vectors = spoke.embed_items(dataset.items["item_id"].to_list(), encoded, dataset.items)
     recommender = spoke.recommender(model, vectors, exclude_seen=protocol.exclude_seen)
     return recommender, spoke.space.alike(vectors[:, spoke.behaviour_dimension :])

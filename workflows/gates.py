@@ -44,8 +44,8 @@ class GateResult(Record):
 class GateCheck(Record):
     """Whether what `ref` names would pass the gate in front of an alias now.
 
-    `subject` is the model that evaluations are looked up of: the spoke, or the hub where it serves alone; `live` is the
-    same of what the alias points at. `remedy` is what to do where it does not pass.
+    `subject` is the model that evaluations are looked up of: the re-ranker, else the spoke, or the hub where it serves
+    alone; `live` is the same of what the alias points at. `remedy` is what to do where it does not pass.
     """
 
     domain: str

@@ -33,7 +33,7 @@ FOLLOWED = "followed"
 
 @dataclass(frozen=True)
 class ModelResult(Record):
-    """A hub or spoke version that a training made, or found made already."""
+    """A hub, spoke or re-ranker version that a training made, or found made already."""
 
     ref: str | None  # None in a dry run
     version: int | None
@@ -139,7 +139,9 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
-    packages = {name: installed(name) for name in ("torch", "transformers", "peft", "faiss-cpu", "faiss-gpu")}
+    packages = {
+        name: installed(name) for name in ("torch", "transformers", "peft", "faiss-cpu", "faiss-gpu", "xgboost-cpu")
+    }
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -152,7 +154,7 @@ def source_fingerprint() -> str:
     """SHA-256 over this package's own sources: tells apart what one version number does not."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for folder in ("catalog", "hub", "spokes", "evaluation", "workflows"):
+    for folder in ("catalog", "hub", "spokes", "ranking", "evaluation", "workflows"):
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
             digest.update(path.read_bytes())

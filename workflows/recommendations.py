@@ -1,8 +1,8 @@
 """Recommendations of a release, spoke or index: after a session, to a known shopper, or next to an item.
-
-A list is made in stages: items are retrieved from the index, what may not be shown is passed over (`ShownCatalog`),
-merchandising rules lift and hold back, one product is kept once, the list is spread out where that is asked for, and
-the caps of the rules have the last word. A `Trace` writes down what each stage made of it.
+A list is made in stages: items are retrieved from the index, what may not be shown is passed over (`ShownCatalog`), the
+best are put in order by the release's re-ranker, if it has one, merchandising rules lift and hold back, one product is
+kept once, the list is spread out where that is asked for, and the caps of the rules have the last word. A `Trace`
+writes down what each stage made of it.
 Items that the newest catalog lacks or says are not available are never recommended, but a session may hold them.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..catalog.schema import EVENT_TYPES
-from ..errors import IncompatibleError, NotFoundError, UsageError
+from ..errors import NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from ..results import Record
 from ..retrieval.rules import Arranged
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..retrieval.filters import Filter
     from .context import Context
     from .datasets import Dataset
+    from .ranker import Ranker
 
 # Rows that a shopper's past gives more, and how much: (M,) each.
 Lifted = tuple[IntArray, FloatArray]
@@ -57,7 +58,7 @@ class Answer(Record):
     ref: str  # what was asked
     release: str | None  # release that answered; None where a version was asked by itself
     index: str  # index version that answered
-    # Spoke or hub version behind it; without a session `newcomer-popularity`, or `newest` or `typical`.
+    # Version behind its order: re-ranker, spoke or hub; without a session `newcomer-popularity`, `newest` or `typical`.
     served_by: str
     session: Sequence[Mapping[str, Any]]  # items that the answer rests on, oldest first
     unknown: Sequence[str]  # items of the session that the index does not know
@@ -121,22 +122,26 @@ class Recommender:
         named = context.registry.get(exact)
         # A version that is asked by itself has no rules.
         release = named if isinstance(named, ReleaseRecord) else None
-        if release is not None and release.reranker is not None:
-            raise IncompatibleError(
-                f"{exact} ranks with {release.reranker}, which this version cannot run; upgrade the package, or "
-                "promote the release without it."
-            )
         self.release_ref = release.ref if release else None
         self.loaded: ServedIndex = open_index(context, index_of(context, exact))
         self.vectors: FloatArray = self.loaded.index.vectors()  # (N, D)
         self.catalog = ShownCatalog(
             context, self.loaded.record, self.loaded.index.item_ids, release.rules if release else None
         )
+        self.reranker_ref = release.reranker if release else None
+        self.ranker = self._load_ranker()
         self.shoppers = Shoppers(context, self.dataset.domain, self.dataset.items["item_id"])
         # A spoke's vectors say in one column whether the item was cold; to a launch floor without it every item is.
         flag = self.loaded.sessions.width
         self.cold: BoolArray = self.vectors[:, flag] > 0 if flag else np.ones(len(self.vectors), dtype=np.bool_)
         self._lock = Lock()  # around what is computed once, at the first question that needs it
+
+    def _load_ranker(self) -> Ranker | None:
+        if self.reranker_ref is None:
+            return None
+        from .ranker import load_ranker
+
+        return load_ranker(self._context, self.reranker_ref, self.loaded, self.shown)
 
     @property
     def item_ids(self) -> tuple[str, ...]:
@@ -321,19 +326,26 @@ class Recommender:
         query = self._query(history, exclude_seen, question.followed.behaviour if question.followed else None)
         barred = {*hidden.tolist(), *pinned}
         lifted = self.loaded.sessions.mixture.lifted(history, exclude_seen)
+        wanted = max(k, self.ranker.config.spoke_candidates) if self.ranker else k
+        ranked = followed(trace, "retrieve", self._ranked(query, wanted, allowed, barred, lifted))
+        reordered = None
+        if self.ranker:
+            (request,) = self.ranker.asked([history], query[None], exclude_seen=exclude_seen)
+            reordered = self.ranker.reorder(request, ranked, allowed, barred)
+            ranked = followed(trace, "rank", reordered.ranked)
+
+        def scored(rows: IntArray) -> list[Scored]:
+            found = list(zip(rows.tolist(), self.scores(query, rows, lifted).tolist(), strict=True))
+            return reordered.rescored(found) if reordered else found
 
         def best_of(rows: IntArray, n: int) -> list[Scored]:
-            own = rows[~np.isin(rows, list(barred))]
-            scores = self.scores(query, own, lifted)
-            best = np.lexsort((own, -scores))[:n]
-            return list(zip(own[best].tolist(), scores[best].tolist(), strict=True))
+            return sorted(scored(rows[~np.isin(rows, list(barred))]), key=_best_first)[:n]
 
-        # Pinned items have their own score too: it says how well they would have done.
-        leading = zip(pinned, self.scores(query, np.array(pinned, np.int64), lifted).tolist(), strict=True)
-        ranked = followed(trace, "retrieve", self._ranked(query, k, allowed, barred, lifted))
         arranged = self.catalog.rules.arranged(ranked, allowed, best_of)
+        # Pinned items have their own score too: it says how well they would have done.
+        leading = scored(np.array(pinned, np.int64))
         rest = islice(self._listed(arranged, pinned, question, trace), k - len(pinned))
-        rows, by = history.items.tolist(), self.loaded.record.model
+        rows, by = history.items.tolist(), self.reranker_ref or self.loaded.record.model
         return Found(question, [*leading, *rest], rows, unknown, by, pinned)
 
     def _hidden(self, history: History, exclude_seen: bool) -> IntArray:

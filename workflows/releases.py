@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
-from ..registry.kinds import AliasAction
+from ..errors import QualityGateError, UsageError
+from ..registry.kinds import AliasAction, ModelKind
 from ..registry.references import HUB_SCOPE, LIVE, check_alias
 from ..registry.stores.aliases import ANYTHING, Seen
 from ..results import Record
 from .gates import check_gate
+from .loading import ready_model
 from .targets import Target, find_target, pointed_at
 
 if TYPE_CHECKING:
     from ..registry.store import Registry
     from .context import Context
 
-NO_RULES = "none"
+NO_RULES = NO_RERANKER = "none"
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,16 @@ def promote(
     *,
     reason: str | None = None,
     rules: str | None = None,
+    reranker: str | None = None,
     override: bool = False,
     expected: str | None = ANYTHING,
     dry_run: bool = False,
 ) -> Promotion:
     """Point the alias `to` at what `ref` names, making the release where there is none of these parts.
 
-    Checks, release and move are one transaction, which is refused if the gate has changed or the alias has moved since
-    this call began, or points at something else than the caller `expected` (None for nothing).
+    A re-ranker that was not better than its spoke alone is refused like what does not meet a gate. Checks, release and
+    move are one transaction, which is refused if the gate has changed or the alias has moved since this call began, or
+    points at something else than the caller `expected` (None for nothing).
     """
     check_alias(to)
     if override and not (reason or "").strip():
@@ -67,18 +70,21 @@ def promote(
     scope = target.domain or HUB_SCOPE
     before = pointed_at(registry, scope, to)
     target = _with_rules(registry, target, before, rules)
+    target, losing = _with_reranker(context, target, before, reranker)
+    if losing and not override:
+        raise QualityGateError(f"{losing}; promote without it, or overrule this with --override --reason TEXT.")
     known: str | None = target.hub
     if target.parts is not None:
         made = registry.releases.find(scope, target.parts)
         known = made.ref if made else None
     gate = registry.gates.get(target.domain) if target.domain else None
-    overruled = None
+    overruled = losing
     # What is there already does not move, so nothing stands in its way.
     if gate is not None and gate.conditions and (before is None or known != before):
         found = check_gate(context, gate, target, ref, to, before)
         if not override:
             found.require_passing()
-        overruled = found.failed or None
+        overruled = "; ".join(filter(None, (losing, found.failed))) or None
     if not dry_run:
         parts, seen = target.parts or target.hub, Seen(before if expected == ANYTHING else expected, gate)
         change = registry.aliases.promote(scope, to, parts, context.actor, reason, overruled, seen)
@@ -116,6 +122,41 @@ def _moved(
     parts: dict[str, Any] = {name: getattr(target.parts, name, None) for name in names}
     cached = before is not None and before == after
     return Promotion(scope, alias, action.value, before, after, target.hub, **parts, cached=cached, **how)
+
+
+def _with_reranker(
+    context: Context, target: Target, before: str | None, reranker: str | None
+) -> tuple[Target, str | None]:
+    """The target with the re-ranker that is to go with it, and why that one should not serve.
+
+    It is the one named, else the one in service if it still fits; a release keeps its own.
+    """
+    if target.parts is None:
+        if reranker is not None:
+            raise UsageError(
+                f"{target.hub} serves no shopper by itself; give a re-ranker with a spoke, index or release."
+            )
+        return target, None
+    if reranker is None:
+        return (target if target.release or before is None else _carried_on(context, target, before)), None
+    own = None if reranker == NO_RERANKER else ready_model(context, reranker, ModelKind.RERANKER)
+    losing = f"{own.ref} was not better than its spoke alone" if own and not own.summary.get("wins") else None
+    return replace(target, parts=replace(target.parts, reranker=own.ref if own else None)), losing
+
+
+def _carried_on(context: Context, target: Target, before: str) -> Target:
+    """The target with the re-ranker in service; without it, and a note, where it ranks in another space."""
+    registry, parts = context.registry, target.parts
+    own = registry.releases.get(before).reranker
+    if own is None or parts is None:
+        return target
+    if registry.models.get(own).space_fingerprint != registry.indexes.get(parts.index).space_fingerprint:
+        context.progress.note(
+            f"{own} ranks for another spoke and does not go along; train one for this spoke with "
+            f"`hubspoke rerank train {target.domain}`."
+        )
+        return target
+    return replace(target, parts=replace(parts, reranker=own))
 
 
 def _with_rules(registry: Registry, target: Target, before: str | None, rules: str | None) -> Target:

@@ -27,8 +27,8 @@ class Target:
 
     @property
     def subject(self) -> str:
-        """The model whose evaluations speak for it: the spoke, or the hub where it serves alone."""
-        return self.parts.spoke or self.hub if self.parts else self.hub
+        """The model whose evaluations speak for it: the re-ranker, else the spoke, or the hub where it serves alone."""
+        return self.parts.reranker or self.parts.spoke or self.hub if self.parts else self.hub
 
 
 def find_target(registry: Registry, ref: str) -> Target:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .launches import LaunchResult
     from .recommendations import Recommendations, SearchResults
     from .refresh import RefreshResult, Retrain
+    from .reranking import Rerankers
     from .rules import RuleVersions
     from .spokes import Spokes
 
@@ -92,6 +93,13 @@ class Workspace(Context):
         from .indexes import Indexes
 
         return Indexes(self)
+
+    @cached_property
+    def rerank(self) -> Rerankers:
+        """Re-ranker versions."""
+        from .reranking import Rerankers
+
+        return Rerankers(self)
 
     @cached_property
     def evaluate(self) -> Evaluations:
@@ -229,19 +237,19 @@ class Workspace(Context):
         *,
         reason: str | None = None,
         rules: str | None = None,
+        reranker: str | None = None,
         override: bool = False,
         expected: str | None = ANYTHING,
         dry_run: bool = False,
     ) -> releases.Promotion:
         """Point the alias `to` at a spoke (with its newest index), an index, a release, or a hub version.
 
-        `rules` go along: a version, `none`, or by default those of the release that the alias points at. `override`
-        moves it although the domain's gate is not met. It is refused where the alias points at something else than
-        `expected`, None for nothing.
+        `rules` go along: a version, `none`, or by default those of the release that the alias points at; so does a
+        `reranker`, by default the one of that release if it fits. `override` moves it although the domain's gate is not
+        met. It is refused where the alias points at something else than `expected`, None for nothing.
         """
-        return releases.promote(
-            self, ref, to, reason=reason, rules=rules, override=override, expected=expected, dry_run=dry_run
-        )
+        how = {"reason": reason, "rules": rules, "reranker": reranker, "expected": expected}
+        return releases.promote(self, ref, to, **how, override=override, dry_run=dry_run)
 
     def rollback(
         self,

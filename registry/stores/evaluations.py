@@ -18,7 +18,7 @@ from ..rows import Joined, NodeStore, add_edges, domain_row, expect_kind, fill, 
 from ..schema import Edge, Evaluation, Metric, Node
 
 ITEMS_PART: Final = "items"  # of the edge that says which catalog was ranked
-_SUBJECTS = (NodeKind.HUB, NodeKind.SPOKE, NodeKind.INDEX, NodeKind.RELEASE)
+_SUBJECTS = (NodeKind.HUB, NodeKind.SPOKE, NodeKind.RERANKER, NodeKind.INDEX, NodeKind.RELEASE)
 _Subject = aliased(Node)
 _Events = aliased(Node)
 _Items = aliased(Node)

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hubspoke.errors import IncompatibleError, InvalidDataError, NotFoundError, UsageError
+from hubspoke.errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.registry.records import Parent, ReleaseParts
 from hubspoke.retrieval.rules import spread
 from hubspoke.workflows import recommendations
@@ -135,13 +135,13 @@ def test_rules_are_held_against_the_newest_catalog(shop: Workspace, refused: Any
         shop.rules.check("mugs", "rules:lamps/1")
 
 
-def test_a_release_with_a_reranker_is_not_served_without_it(shop: Workspace) -> None:
+def test_a_release_with_a_damaged_reranker_is_not_served_without_it(shop: Workspace) -> None:
     registry, spoke = shop.registry, shop.spoke.show("lamps:1")
     begun = registry.models.begin("reranker", "lamps", "r", {}, seed=0)
     artifact = shop.artifacts.read(str(spoke.artifact))
     registry.models.finish(begun.ref, artifact, str(spoke.space_fingerprint), {}, [Parent("lamps:1", "built_from")])
     registry.aliases.promote("lamps", "live", ReleaseParts("hub:1", "index:lamps/1", "lamps:1", begun.ref), "tester")
-    with pytest.raises(IncompatibleError, match=r"release:lamps/2 ranks with reranker:lamps/1, which .* cannot run"):
+    with pytest.raises(CorruptArtifactError, match=r"the re-ranker in .* cannot be read"):
         shop.recommend("lamps", SESSION)
 
 
