@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "spoke": (".spoke", "spoke", "One category's recommender and its versions."),
     "launch": (".launch", "launch", "From a catalog to recommendations in one command."),
     "index": (".index", "index", "Vector indexes."),
+    "rerank": (".rerank", "rerank", "What puts a spoke's candidates in order."),
     "recommend": (".recommend", "recommend", "What to show next to a session or a user."),
     "similar": (".recommend", "similar", "The items nearest to an item."),
     "search": (".recommend", "search", "The items most like a description or a picture."),

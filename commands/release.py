@@ -14,6 +14,7 @@ from .output import facts
     example=(
         'hubspoke promote garden:7 --reason "better on cold items"',
         "hubspoke promote garden:7 --rules rules:garden/2",
+        "hubspoke promote garden --reranker reranker:garden/1",
         "hubspoke promote hub:4",
     )
 )
@@ -21,16 +22,28 @@ from .output import facts
 @click.option("--to", "alias", metavar="ALIAS", default="live", show_default=True, help="Alias to move.")
 @reason
 @click.option("--rules", metavar="REF|none", help="Merchandising rules to release along (default: those in force).")
+@click.option(
+    "--reranker", metavar="REF|none", help="Re-ranker to release along (default: the one in service, if it fits)."
+)
 @click.option("--override", is_flag=True, help="Move it although the category's gate is not met; needs --reason.")
 @dry_run
 def promote(
-    call: Call, ref: str, alias: str, reason: str | None, rules: str | None, override: bool, dry_run: bool
+    call: Call,
+    ref: str,
+    alias: str,
+    reason: str | None,
+    rules: str | None,
+    reranker: str | None,
+    override: bool,
+    dry_run: bool,
 ) -> None:
     """Point an alias at a spoke (with its newest index), an index, a release, or a hub version.
 
     Where the category has a gate (`hubspoke gate set`), what does not meet it is refused with exit code 3.
     """
-    result = call.workspace().promote(ref, alias, reason=reason, dry_run=dry_run, rules=rules, override=override)
+    result = call.workspace().promote(
+        ref, alias, reason=reason, dry_run=dry_run, rules=rules, reranker=reranker, override=override
+    )
     call.show(result, moved)
 
 

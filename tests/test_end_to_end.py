@@ -63,6 +63,9 @@ similar lamps {item} -k 3
 search lamps oak -k 3
 explain lamps --session {item} -k 3
 explain index:lamps/2 --session {item} --item {item}
+rerank train lamps --set trees=5
+rerank list lamps
+rerank show reranker:lamps/1
 rules set lamps --set max_per_brand=3
 rules show lamps
 rules check lamps rules:lamps/1
