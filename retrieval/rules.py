@@ -106,7 +106,8 @@ class CatalogRules:
         self._new = np.flatnonzero(self.new)
         self._pinned = _rows(items, rules.pin)
         self._caps = self._capped()
-        self._kinds = self._kinds_for_newcomers() if rules.newcomer_share else None
+        # (N,) by category and price
+        self.newcomer_kinds = self._kinds_for_newcomers() if rules.newcomer_share else None
 
     def pinned(self, allowed: BoolArray) -> list[int]:
         """Rows that a recommendation begins with, among the (N,) allowed ones."""
@@ -141,10 +142,10 @@ class CatalogRules:
 
     def for_newcomers(self, arranged: Arranged, shown: Sequence[int]) -> Arranged:
         """What is shown without a session, of which one category and price holds a share at most."""
-        if self._kinds is None:
+        if self.newcomer_kinds is None:
             return arranged
         share = float(self.rules.newcomer_share or 1)
-        return replace(arranged, ranked=put_off(arranged.ranked, self._kinds, share, REACH, shown))
+        return replace(arranged, ranked=put_off(arranged.ranked, self.newcomer_kinds, share, REACH, shown))
 
     def limit(
         self,
