@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,21 @@ import click
 
 from ..errors import UsageError
 from .call import Call, command
-from .options import filtered, how_many, names
+from .options import filtered, how_many, names, spread_out
 from .recommend import answered
 
 if TYPE_CHECKING:
+    from ..workflows.barred import BarredItem
     from ..workflows.explain import ExplainedItem, Explanation
 
 BEHAVIOUR_PARTS = {"image": "picture", "item id": "the item itself", "bias": "same for all"}
+STAGES = {
+    "retrieve": "by score",
+    "rank": "re-ranked",
+    "rules": "after boosts",
+    "diversity": "spread out",
+    "list": "in the list",
+}
 SHOWN_EVENTS, LONGEST_TITLE = 5, 40
 LEAST = 0.005  # less than half a per cent is not worth a word
 
@@ -29,10 +37,14 @@ LEAST = 0.005  # less than half a per cent is not worth a word
 @how_many(5)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
 @click.option("--item", "items", metavar="ID", multiple=True, help="Explain this item instead of the list; repeatable.")
+@spread_out
 @filtered
 @click.option("--plot", metavar="FILE.svg", help="Draw what each event brought to each item into FILE.svg or FILE.png.")
 def explain(call: Call, /, ref: str, session: str | None, user: str | None, plot: str | None, **asked: Any) -> None:
-    """Why REF recommends what it recommends after a session: events behind each item, and what its score is made of."""
+    """Why REF recommends what it recommends after a session: events behind each item, and what its score is made of.
+
+    Also which stage put an item where it is, and which items score as well and were held back by what.
+    """
     from ..reports.explanation import plot_file, write_plot
 
     if session is not None and user is not None:
@@ -58,7 +70,17 @@ def explained(result: Explanation) -> str:
         looked = sorted(zip(named, result.attention.mean, strict=True), key=lambda own: -own[1])
         lines.append(f"Attention of the model: {_listed(looked)}.")
     lines += [f"Note: {note}" for note in result.notes]
-    return "\n\n".join(["\n".join(lines), *(_block(item, named) for item in result.items)])
+    blocks = ["\n".join(lines), *(_block(item, named) for item in result.items)]
+    return "\n\n".join([*blocks, _barred(result.barred)] if result.barred else blocks)
+
+
+def _barred(items: Sequence[BarredItem]) -> str:
+    """What scores as well as the list and is not in it."""
+    head = "Not in the list, although they score as well:"
+    lines = [f"{item.score_rank}. {item.title or item.item_id} ({item.item_id})" for item in items]
+    width = max(len(line) for line in lines)
+    told = [f"   {line:<{width}}  {item.stage}: {item.reason}" for line, item in zip(lines, items, strict=True)]
+    return "\n".join([head, *told])
 
 
 def _block(item: ExplainedItem, events: Sequence[str]) -> str:
@@ -76,7 +98,13 @@ def _reasons(item: ExplainedItem, events: Sequence[str]) -> Iterator[tuple[str, 
     if item.not_shown is not None:
         yield "never shown", f"{item.not_shown}; its score would put it at {item.score_rank}"
     elif item.rank is None:
-        yield "not in the list", f"its score puts it at {item.score_rank}"
+        why = f"{item.held_back}; " if item.held_back else ""
+        yield "not in the list", f"{why}its score puts it at {item.score_rank}"
+    if item.boost:
+        word = "lifted" if item.boost > 0 else "held back"
+        yield word, f"by a boost of {item.boost:g}"
+    if len({place for place in item.places.values() if place is not None}) > 1:
+        yield "place", ", ".join(_staged(item.places))
     if item.cold:
         yield "new", "too few events for behaviour of its own, so content speaks for it"
     for word, sign in (("because of", 1), ("in spite of", -1)):
@@ -97,6 +125,13 @@ def _reasons(item: ExplainedItem, events: Sequence[str]) -> Iterator[tuple[str, 
         if other is not None:
             place = f"it would stand at {other.score_rank} instead of {item.score_rank}"
             yield "without", f"its {name} {place} (score {other.score:.3f})"
+
+
+def _staged(places: Mapping[str, int | None]) -> Iterator[str]:
+    """Where an item stood after each stage, as far as it came."""
+    for stage, place in places.items():
+        if place is not None:
+            yield f"{STAGES[stage]} {place}"
 
 
 def _listed(shares: Sequence[tuple[str, float]]) -> str:

@@ -37,6 +37,22 @@ dry_run = click.option("--dry-run", is_flag=True, help="Check everything and say
 force = click.option("--force", is_flag=True, help="Make a new version even where an equal one exists.")
 reason = click.option("--reason", help="Why, for the history.")
 items_ref = click.option("--items", metavar="REF", help="Item snapshot (default: the newest).")
+# How far the items of a list differ.
+spread_out = together(
+    click.option(
+        "--diversity",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Trade score for difference between the items of the list: 0 goes by score alone.",
+    ),
+    click.option(
+        "--near",
+        type=click.FloatRange(0, 1, min_open=True),
+        metavar="COSINE",
+        help="Pass over items whose content is as near as this to one before them, 0.95 for variants; by default none.",
+    ),
+)
 filtered = click.option(
     "--filter",
     metavar="TEXT",

@@ -9,7 +9,7 @@ import click
 
 from ..errors import UsageError
 from .call import Call, command
-from .options import filtered, how_many, names
+from .options import filtered, how_many, names, spread_out
 from .output import table
 
 if TYPE_CHECKING:
@@ -24,19 +24,7 @@ HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "c
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
 @how_many(10)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
-@click.option(
-    "--diversity",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Trade score for difference between the items of the list: 0 goes by score alone.",
-)
-@click.option(
-    "--near",
-    type=click.FloatRange(0, 1, min_open=True),
-    metavar="COSINE",
-    help="Pass over items whose content is as near as this to one before them, 0.95 for variants; by default none.",
-)
+@spread_out
 @filtered
 def recommend(call: Call, ref: str, session: str | None, user: str | None, **asked: Any) -> None:
     """Recommend items after a session or to a user; with neither, what is popular with newcomers or new.

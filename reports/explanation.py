@@ -82,5 +82,17 @@ def explanation_figure(explanation: Explanation) -> Figure:
         columns,
         (HeatGroup("Events of the session, oldest first", events), HeatGroup("Parts of the score", parts)),
         None if attention is None else "Attention of the model",
-        [*notes, *explanation.notes],
+        [*notes, *_stages(explanation), *explanation.notes],
     )
+
+
+def _stages(explanation: Explanation) -> list[str]:
+    """What the stages after the score did, where they did something."""
+    moved = [
+        f"{item.title or item.item_id} {item.score_rank}, {item.rank}"
+        for item in explanation.items
+        if item.rank is not None and item.rank != item.score_rank
+    ]
+    barred = [f"{item.title or item.item_id} ({item.reason})" for item in explanation.barred]
+    told = [f"Place by score, and in the list: {'; '.join(moved)}."] if moved else []
+    return [*told, f"Not in the list, although they score as well: {'; '.join(barred)}."] if barred else told

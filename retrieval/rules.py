@@ -168,7 +168,7 @@ class CatalogRules:
         """Which cap has no place for a row beside those that are shown, in words; None where all have."""
         counts = Counts(self._caps, shown)
         full = (cap for cap in self._caps if not counts.has_place(cap, row))
-        return next((f"{cap.limit} of its {cap.of} are shown" for cap in full), None)
+        return next((f"its {cap.of} has reached the limit of {cap.limit}" for cap in full), None)
 
     def _with_new(self, queue: Queue, shown: Sequence[int]) -> Iterator[Scored]:
         share = float(self.rules.fresh_share or 0)

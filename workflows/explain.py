@@ -13,9 +13,11 @@ import numpy as np
 
 from ..arrays import AnyFloatArray, BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
+from .barred import BarredItem, Bars
 from .loading import encode_items
 from .question import Question
 from .recommendations import Answer, Recommender
+from .trace import Trace
 
 if TYPE_CHECKING:
     from ..catalog.sequences import History
@@ -65,7 +67,10 @@ class ExplainedItem:
 
     rank: int | None  # None where it was asked for and is not in the list
     score_rank: int  # by score alone among what may be shown
+    places: Mapping[str, int | None]  # after each stage that there was; None where it did not come out of it
+    boost: float  # what rules lift it by, in units of the spread of the best scores
     not_shown: str | None  # why it is never shown after this session
+    held_back: str | None  # why it is not in this list, although it may be shown
     item_id: str
     title: str
     brand: str | None
@@ -96,6 +101,7 @@ class Explanation(Answer):
     weights: Mapping[str, float]  # of the mixture that was used
     attention: SessionAttention | None  # the same for every item; None for the launch floor
     items: Sequence[ExplainedItem]
+    barred: Sequence[BarredItem]  # what scores as well as the list and is not in it, best first
     notes: Sequence[str]  # what could not be explained, and why
 
 
@@ -108,11 +114,13 @@ def explain(
     exclude_seen: bool = False,
     items: Sequence[str] = (),
     filter: Filter | None = None,
+    diversity: float = 0.0,
+    near: float | None = None,
 ) -> Explanation:
     """Why `ref` recommends what it recommends after a session (or to a user), or scores `items` as it does."""
     if not session and user is None:
         raise _nothing_to_explain()
-    question = Question(session, user, k, exclude_seen, filter)
+    question = Question(session, user, k, exclude_seen, filter, diversity, near)
     return explain_answer(context, Recommender(context, ref), question, items)
 
 
@@ -122,56 +130,97 @@ def explain_answer(
     """Why a recommender that is loaded already answers a question as it does."""
     from ..spokes.explain import explain_scores
 
-    exclude_seen, filter = question.exclude_seen, question.filter
     history, *_ = recommender.history(question)
     if not len(history):
         raise _nothing_to_explain()
-    asked = [recommender.row(item) for item in dict.fromkeys(items)]
-    answer = recommender.answer(question)
+    asked, trace = [recommender.row(item) for item in dict.fromkeys(items)], Trace()
+    answer = recommender.answer(question, trace)
     listed = {recommender.row(item["item_id"]): item for item in answer.items}
     rows = np.array(asked or list(listed), dtype=np.int64)  # (K,)
 
-    spoke, vectors = recommender.complete.spoke, recommender.vectors
+    spoke, vectors, exclude_seen = recommender.complete.spoke, recommender.vectors, question.exclude_seen
     parts = explain_scores(spoke, vectors, history, rows, exclude_seen=exclude_seen)
     hidden = spoke.mixture.hidden(history, exclude_seen)
     lifted = spoke.mixture.lifted(history, exclude_seen)
     scores = vectors @ parts.query
     scores[lifted[0]] += lifted[1]
-    allowed = recommender.catalog.allowed(filter).copy()
+    allowed = recommender.catalog.allowed(question.filter).copy()
     allowed[hidden] = False
     places = _Places(scores, allowed)
     weights = spoke.mixture.weights(exclude_seen)
     attention, inattentive = _attention(spoke, vectors, history, weights.behaviour)
     embedded, unread = _embedded_again(context, recommender, rows, parts, places)
-    notes = [note for note in (inattentive, unread) if note]
-    if spoke.behaviour is not None and (fusion := spoke.behaviour.config.fusion) != "concat":
-        notes.append(
-            f"The behavioural part is told by parts as the {fusion} weighed them; the weights "
-            "depend on all parts, so a score without one of them is not the score less that part."
-        )
-    average = np.array([parts.average[name] for name in parts.parts])  # (P,)
+    bars = Bars(recommender, question, hidden, trace, list(listed))
+    staged = _staged(recommender, rows, places, listed, trace, bars)
+    scored = _scored(recommender, rows, parts, answer.session)
+    # The explanation is an answer too, and must say the same of itself as the list that it explains.
+    own = {field: getattr(answer, field) for field in Answer.__dataclass_fields__}
+    return Explanation(
+        **own,
+        weights=weights.model_dump(),
+        attention=attention,
+        items=[ExplainedItem(**one, **two, **three) for one, two, three in zip(scored, staged, embedded, strict=True)],
+        barred=bars.best(scores, len(listed)),
+        notes=[note for note in (inattentive, unread, _fused(spoke)) if note],
+    )
 
+
+def _staged(
+    recommender: Recommender,
+    rows: IntArray,
+    places: _Places,
+    listed: Mapping[int, Mapping[str, Any]],
+    trace: Trace,
+    bars: Bars,
+) -> list[dict[str, Any]]:
+    """Where each of the K items stands, and what put it there or keeps it out."""
     found = []
+    for row in rows.tolist():
+        rank = listed[row]["rank"] if row in listed else None
+        by_score, barred = places.at(float(places.scores[row]), row), bars.against(row)
+        never = not places.allowed[row]
+        found.append(
+            {
+                "rank": rank,
+                "score_rank": by_score,
+                "places": {"retrieve": None if never else by_score, **trace.places(row), "list": rank},
+                "boost": _number(recommender.catalog.rules.boosts[row]),
+                "not_shown": barred[1] if barred and never else None,
+                "held_back": barred[1] if barred and not never else None,
+                "pinned": row in listed and listed[row]["pinned"],
+            }
+        )
+    return found
+
+
+def _scored(
+    recommender: Recommender, rows: IntArray, parts: ScoreParts, session: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """What each of the K items is, and what its score is made of."""
+    average, found = np.array([parts.average[name] for name in parts.parts]), []  # (P,)
     for nth, (row, about) in enumerate(zip(rows.tolist(), recommender.describe(rows.tolist()), strict=True)):
         del about["image"]  # a file of the workspace says nothing to whoever reads an explanation
         compared = _compared(np.array([values[nth] for values in parts.parts.values()]), average)
         found.append(
-            ExplainedItem(
-                rank=listed[row]["rank"] if row in listed else None,
-                score_rank=places.at(float(places.scores[row]), row),
-                not_shown=recommender.catalog.reason_against(row, hidden, filter),
+            {
                 **about,
-                score=_number(parts.scores[nth]),
-                cold=bool(recommender.cold[row]),
-                pinned=row in listed and listed[row]["pinned"],
-                parts=[PartScore(name, *numbers) for name, numbers in zip(parts.parts, compared, strict=True)],
-                events=_contributions(nth, parts, answer.session),
-                **embedded[nth],
-            )
+                "score": _number(parts.scores[nth]),
+                "cold": bool(recommender.cold[row]),
+                "parts": [PartScore(name, *numbers) for name, numbers in zip(parts.parts, compared, strict=True)],
+                "events": _contributions(nth, parts, session),
+            }
         )
-    # The explanation is an answer too, and must say the same of itself as the list that it explains.
-    own = {field: getattr(answer, field) for field in Answer.__dataclass_fields__}
-    return Explanation(**own, weights=weights.model_dump(), attention=attention, items=found, notes=notes)
+    return found
+
+
+def _fused(spoke: Spoke) -> str | None:
+    """What is to be known of the sum behind the behavioural part."""
+    if spoke.behaviour is None or (fusion := spoke.behaviour.config.fusion) == "concat":
+        return None
+    return (
+        f"The behavioural part is told by parts as the {fusion} weighed them; the weights "
+        "depend on all parts, so a score without one of them is not the score less that part."
+    )
 
 
 def _nothing_to_explain() -> UsageError:

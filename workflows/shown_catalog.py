@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Filters whose items a catalog keeps, once it has looked for them.
 KEPT_FILTERS = 64
+Bar = Literal["catalog", "rules", "filter", "session"]
 DESCRIBED = ("item_id", "title", "brand", "category_path", "price", "image")
 
 
@@ -65,15 +66,22 @@ class ShownCatalog:
 
     def reason_against(self, row: int, hidden: IntArray | Sequence[int], filter: Filter | None = None) -> str | None:
         """Why a row is not shown, of which `hidden` were seen; None where it may be."""
+        found = self.barred(row, hidden, filter)
+        return None if found is None else found[1]
+
+    def barred(
+        self, row: int, hidden: IntArray | Sequence[int], filter: Filter | None = None
+    ) -> tuple[Bar, str] | None:
+        """The stage that bars a row from being shown, and why; None where it may be shown."""
         if self._left[row]:
-            return "left the catalog"
+            return "catalog", "left the catalog"
         if not self.available[row] and not (filter and filter.names_availability):
-            return "not available"
+            return "catalog", "not available"
         if self.rules.hidden[row]:
-            return f"hidden by {self.rules_ref}"
+            return "rules", f"hidden by {self.rules_ref} ({self.rules.why_hidden(row)})"
         if not self.allowed(filter)[row]:
-            return "does not pass the filter"
-        return "in the session" if row in hidden else None
+            return "filter", "does not pass the filter"
+        return ("session", "in the session") if row in hidden else None
 
     @cached_property
     def groups(self) -> IntArray:

@@ -224,11 +224,13 @@ class Workspace(Context):
         exclude_seen: bool = False,
         items: Sequence[str] = (),
         filter: str | Filter | None = None,
+        diversity: float = 0.0,
+        near: float | None = None,
     ) -> Explanation:
         """Why `ref` recommends what it recommends after a session or to a known user, or scores `items` as it does."""
         from .explain import explain
 
-        return explain(self, ref, session, user, k, exclude_seen, items, _read_filter(filter))
+        return explain(self, ref, session, user, k, exclude_seen, items, _read_filter(filter), diversity, near)
 
     def promote(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hubspoke.commands.explain import explained
 from hubspoke.reports.explanation import explanation_figure
+from hubspoke.workflows.barred import BarredItem
 from hubspoke.workflows.explain import (
     Counterfactual,
     EventContribution,
@@ -27,11 +28,13 @@ def event(position: int, item_id: str, title: str, share: float) -> EventContrib
 
 def item(**changes: Any) -> ExplainedItem:
     """The clay pot, third of three events and of two parts."""
-    none = dict.fromkeys(("not_shown", "category", "price", "without_image"))
+    none = dict.fromkeys(("not_shown", "held_back", "category", "price", "without_image"))
     plain = {"rank": 1, "score_rank": 1, "item_id": "pot", "title": "Clay pot", "brand": "Tindra", "score": 2.0}
     made = ExplainedItem(
         **none,
         **plain,
+        places={"retrieve": 1, "rules": 1, "diversity": 1, "list": 1},
+        boost=0.0,
         cold=False,
         pinned=False,
         parts=[PartScore("behaviour", 2.5, 5 / 6, 0.75, 0.75), PartScore("text", -0.5, -1 / 6, -0.25, -0.25)],
@@ -46,7 +49,7 @@ def explanation(*items: ExplainedItem, **changes: Any) -> Explanation:
     rose, fern = ({"item_id": own, "title": title} for own, title in (("rose", "Red rose"), ("fern", "Fern")))
     attention = SessionAttention([0.25, 0.5, 0.25], [[[0.25, 0.5, 0.25]]])
     about = ("garden", "release:garden/1", "index:garden/1", "garden:1", [rose, fern, rose], [], "ranked", None)
-    return replace(Explanation(*about, {}, attention, items, []), **changes)
+    return replace(Explanation(*about, {}, attention, items, [], []), **changes)
 
 
 def test_an_item_is_explained_in_plain_words() -> None:
@@ -84,6 +87,25 @@ def test_what_is_odd_about_a_place_is_said() -> None:
         "   never shown  not available; its score would put it at 3",
     ):
         assert line in said.splitlines()
+    staged = {"retrieve": 9, "rank": 4, "rules": 2, "diversity": 2, "list": 1}
+    lifted = item(places=staged, boost=1.5)
+    out = item(
+        rank=None, places={"retrieve": 2, "list": None}, boost=-1.0, held_back="its brand has reached the limit of 2"
+    )
+    barred = [BarredItem("rake", "Rake", 2.5, 1, "rules", "hidden by rules:garden/1 (brand Acme)")]
+    said = explained(explanation(lifted, out, barred=barred))
+    for line in (
+        "   lifted       by a boost of 1.5",
+        "   place        by score 9, re-ranked 4, after boosts 2, spread out 2, in the list 1",
+        "   not in the list  its brand has reached the limit of 2; its score puts it at 1",
+        "   held back        by a boost of -1",
+        "Not in the list, although they score as well:",
+        "   1. Rake (rake)  rules: hidden by rules:garden/1 (brand Acme)",
+    ):
+        assert line in said.splitlines()
+    small_print = explanation_figure(explanation(replace(lifted, score_rank=9), barred=barred)).get_supxlabel()
+    assert "Place by score, and in the list: Clay pot 9, 1." in small_print
+    assert "Rake (hidden by rules:garden/1 (brand Acme))" in small_print.replace("\n", " ")
     # Many events are counted rather than listed.
     events = [event(n, f"i{n}", f"Item {n}", 0.1) for n in range(1, 9)]
     session = [{"item_id": own.item_id, "title": own.title} for own in events]
@@ -144,6 +166,7 @@ def test_explain_from_the_command_line(garden: Any, home: Path) -> None:
 def test_options_reach_the_workspace(garden: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(Workspace, "explain", lambda _, *own, **more: calls.append((own, more)) or explanation(item()))
-    garden("explain", "garden:1", "--user", "ann", "-k", "2", "--exclude-seen", "--item", "pot")
+    garden("explain", "garden:1", "--user", "ann", "-k", "2", "--exclude-seen", "--item", "pot", "--near", "0.9")
     asked = {"user": "ann", "k": 2, "exclude_seen": True, "items": ("pot",), "filter": None}
+    asked |= {"diversity": 0.0, "near": 0.9}
     assert calls == [(("garden:1", []), asked)]

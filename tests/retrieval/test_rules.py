@@ -149,8 +149,8 @@ def test_what_hides_an_item_and_which_cap_is_full_is_said():
     assert [rules.why_hidden(row) for row in range(6)] == said
     assert over(min_margin=0, hide_unknown_margin=True).why_hidden(3) == "an unknown margin"
     caps = over(max_per_brand=2, max_per_category=1, category_depth=1)
-    assert caps.full(0, [1, 4]) == "1 of its category are shown"
-    assert over(max_per_brand=1).full(0, [1]) == "1 of its brand are shown"
+    assert caps.full(0, [1, 4]) == "its category has reached the limit of 1"
+    assert over(max_per_brand=1).full(0, [1]) == "its brand has reached the limit of 1"
     assert (caps.full(4, [4, 5]), over().full(0, [1])) == (None, None)
 
 

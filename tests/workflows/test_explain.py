@@ -96,7 +96,59 @@ def test_rules_and_stock_say_why_an_item_is_not_shown(ws: Workspace, tiny_hub: A
     assert [(item.item_id, item.pinned) for item in explained.items] == [("d", True), ("a", False)]
     assert (explained.items[1].score_rank, explained.rules) == (1, rules)
     asked = ws.explain("tables", ["a"], items=["b", "c", "a"]).items
-    assert [item.not_shown for item in asked] == ["not available", f"hidden by {rules}", None]
+    assert [item.not_shown for item in asked] == ["not available", f"hidden by {rules} (this item)", None]
+
+
+def test_the_stages_say_where_an_item_stood_and_what_was_barred(shop: Workspace) -> None:
+    before = ids(shop.recommend("lamps", SESSION, k=40))
+    rules = {"hide_items": [before[0]], "boost": [{"items": [before[20]], "by": 100}], "max_per_brand": 1}
+    ref = shop.rules.set("lamps", rules).ref
+    shop.promote("lamps", rules=ref)
+    explained = shop.explain("lamps", SESSION, k=6)
+    assert ids(explained) == ids(shop.recommend("lamps", SESSION, k=6))
+    first, second = explained.items[:2]
+    # What is hidden has no place.
+    assert (first.item_id, first.boost, first.score_rank) == (before[20], 100, 20)
+    assert first.places == {"retrieve": 20, "rules": 1, "diversity": 1, "list": 1}
+    place = 1 + before[1:].index(second.item_id)
+    assert (second.boost, second.score_rank, second.places) == (
+        0,
+        place,
+        {"retrieve": place, "rules": place + 1, "diversity": place + 1, "list": 2},
+    )
+    # What the shopper has just seen is barred, too.
+    hidden = next(own for own in explained.barred if own.stage != "session")
+    assert (hidden.item_id, hidden.stage) == (before[0], "rules")
+    assert hidden.reason == f"hidden by {ref} (this item)"
+    assert {own.reason for own in explained.barred if own.stage == "caps"} == {"its brand has reached the limit of 1"}
+    # Whatever scores as well as the last of the list by score is in it, or it is said why not.
+    last = max(before.index(item) for item in ids(explained)[1:])
+    told = {own.item_id for own in explained.barred} | set(ids(explained))
+    assert set(before[:last]) <= told
+    overtaken = [own.reason for own in explained.barred if own.stage == "rules"][1:]
+    assert overtaken == ["items that are pinned, lifted or put forward take its place"]
+    # An item that is asked for says it, too, and a filter bars what it does not pass.
+    capped = next(own.item_id for own in explained.barred if own.stage == "caps")
+    item = shop.explain("lamps", SESSION, k=6, items=[capped]).items[0]
+    assert (item.rank, item.not_shown, item.held_back) == (None, None, "its brand has reached the limit of 1")
+    assert item.places["list"] is None and item.places["diversity"] is not None
+    only = shop.explain("lamps", SESSION, k=2, filter=f"item_id in ('{before[5]}')")
+    assert (ids(only), "filter" in {own.stage for own in only.barred}) == ([before[5]], True)
+    seen = shop.explain("lamps", SESSION, k=30, exclude_seen=True).barred
+    assert {own.item_id for own in seen if own.reason == "in the session"} <= set(SESSION)
+
+
+def test_one_product_is_barred_by_its_best_item(ws: Workspace, tiny_hub: Any) -> None:
+    titles = ["oak table", "elm table", "oak chair", "Oak table!", "elm chair"]
+    ws.hub.train(domains=[], config=tiny_hub)
+    ws.launch("tables", pl.DataFrame({"item_id": list("abcde"), "title": titles}))
+    explained = ws.explain("tables", ["a"], k=3)
+    assert [(own.item_id, own.stage, own.reason) for own in explained.barred] == [
+        ("d", "diversity", "one product with a")
+    ]
+    spread = ws.explain("tables", ["a"], k=2, diversity=1.0)
+    assert ids(spread) == ids(ws.recommend("tables", ["a"], k=2, diversity=1.0))
+    assert {own.reason for own in spread.barred} <= {"one product with a", "like what is shown before it"}
 
 
 def test_pictures_are_a_part_or_a_note_where_they_are_gone(ws: Any, market: Any, tiny_hub: Any, tmp_path: Any) -> None:
