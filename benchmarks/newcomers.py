@@ -34,7 +34,7 @@ WINDOWS = (7, 14, 56, 90)  # days
 ADAPTIVE, ENOUGH = (7, 14, 28, 56, 112, 224), (500, 2000)
 SHARES = (0.5, 0.3)
 ARRIVALS = (0.1, 0.2)
-SERVED, BEFORE = "served", "without those who began lately"
+SERVED, BEFORE = "by popularity with newcomers", "without those who began lately"
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,8 @@ def catalog_of(ws: Any, category: Category) -> Catalog:
     content = fit_calibration(category.vectors, hub.config.calibration).apply(category.vectors)
     items = category.dataset.items
     depths = {"category and price": None, "level 2 and price": 2}
-    kinds = {
-        name: CatalogRules(Rules(newcomer_share=0.5, category_depth=depth), items).newcomer_kinds
-        for name, depth in depths.items()
-    }
-    return Catalog(content, {name: found for name, found in kinds.items() if found is not None})
+    rules = {name: Rules(newcomer_share=1, category_depth=depth) for name, depth in depths.items()}
+    return Catalog(content, {name: CatalogRules(own, items).newcomer_kinds for name, own in rules.items()})
 
 
 def counts(category: Category, shoppers: Shoppers) -> Iterator[tuple[str, DoubleArray]]:
@@ -100,9 +97,9 @@ def lists(category: Category, catalog: Catalog, shoppers: Shoppers, seed: int) -
     yield "only what nobody has taken, in random order", [random.permutation(new)[:K] for new in near]
     typical = best_first(nearness(catalog.content, np.zeros(n_items)))
     yield "nothing known: typical", [typical[:K]] * len(shoppers)
-    for by, kinds in catalog.kinds.items():
-        name = f"nothing known: typical, at most {SHARES[-1]:g} of one {by}"
-        yield name, [spread(typical, kinds, SHARES[-1])] * len(shoppers)
+    for share in SHARES:
+        listed = spread(typical, catalog.kinds["category and price"], share)
+        yield f"nothing known: typical, at most {share:g} of one category and price", [listed] * len(shoppers)
     yield "nothing known: in the order of the catalog", [np.arange(K)] * len(shoppers)
     yield "nothing known: random", [random.permutation(n_items)[:K] for _ in range(len(shoppers))]
 
@@ -172,7 +169,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def rows_of(found: Mapping[str, Mapping[str, Mapping[str, DoubleArray]]]) -> list[dict[str, Any]]:
-    """A row per list, with its distance to what is served."""
+    """A row per list, with its distance to the first."""
     rows = []
     for label, parts in found.items():
         row: dict[str, Any] = {"list": label}

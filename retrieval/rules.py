@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import chain, islice
 from typing import Annotated, Self
 
@@ -25,6 +26,8 @@ BestOf = Callable[[IntArray, int], Sequence[Scored]]
 # So many places are exactly what boosts make of the whole catalog; a constant, so that a longer list begins with the
 # shorter one.
 REACH = 200
+# Costs nothing that shoppers begin with, wherever it was measured (docs/benchmarks.md).
+NEWCOMER_SHARE = 0.5
 MARGIN = (pl.col("price") - pl.col("cost")) / pl.when(pl.col("price") > 0).then(pl.col("price"))
 BETWEEN = "\x1f"  # levels of a category path: no name holds it
 
@@ -61,7 +64,8 @@ class Rules(BaseModel):
     boost: tuple[Boost, ...] = ()  # several of one item add up
     max_per_brand: int | None = Field(default=None, ge=1)  # of one list; items without a brand are not counted
     max_per_category: int | None = Field(default=None, ge=1)  # likewise
-    # Without a session, the share of every beginning of a list that is of one category and one third of the prices.
+    # Without a session, the share of every beginning of a list that is of one category and one third of the prices; by
+    # default `NEWCOMER_SHARE`.
     newcomer_share: float | None = Field(default=None, gt=0, le=1)
     category_depth: int | None = Field(default=None, ge=1)  # levels that tell categories apart here; by default all
     fresh_share: float | None = Field(default=None, gt=0, le=1)  # of every beginning of a list, as far as there are any
@@ -106,8 +110,6 @@ class CatalogRules:
         self._new = np.flatnonzero(self.new)
         self._pinned = _rows(items, rules.pin)
         self._caps = self._capped()
-        # (N,) by category and price
-        self.newcomer_kinds = self._kinds_for_newcomers() if rules.newcomer_share else None
 
     def pinned(self, allowed: BoolArray) -> list[int]:
         """Rows that a recommendation begins with, among the (N,) allowed ones."""
@@ -142,9 +144,7 @@ class CatalogRules:
 
     def for_newcomers(self, arranged: Arranged, shown: Sequence[int]) -> Arranged:
         """What is shown without a session, of which one category and price holds a share at most."""
-        if self.newcomer_kinds is None:
-            return arranged
-        share = float(self.rules.newcomer_share or 1)
+        share = self.rules.newcomer_share or NEWCOMER_SHARE
         return replace(arranged, ranked=put_off(arranged.ranked, self.newcomer_kinds, share, REACH, shown))
 
     def limit(
@@ -225,7 +225,8 @@ class CatalogRules:
         path = path if depth is None else path.list.head(depth)
         return self._codes(pl.when(path.list.len() > 0).then(path.list.join(BETWEEN)))
 
-    def _kinds_for_newcomers(self) -> IntArray:
+    @cached_property
+    def newcomer_kinds(self) -> IntArray:
         """(N,) a number for each category and third of the catalog's prices."""
         price = pl.col("price")
         third = (

@@ -170,10 +170,12 @@ def test_rules_put_new_arrivals_forward_and_spread_categories_and_prices(pens: W
         pens.promote("index:pens/1", rules=pens.rules.set("pens", rules).ref)
         return ids(pens.recommend("pens", k=5))
 
-    assert under(fresh_share=0.25) == ["b", "a", "c", "e", "d"]
-    assert under(newcomer_share=0.5) == ["b", "d", "a", "e", "c"]
+    assert under(newcomer_share=1) == ["b", "a", "c", "d", "e"]
+    assert under(newcomer_share=1, fresh_share=0.25) == ["b", "a", "c", "e", "d"]
+    # One category and price has no more than half of a list, also without rules.
+    assert under() == under(newcomer_share=0.5) == ["b", "d", "a", "e", "c"]
     assert under(newcomer_share=0.5, pin=["a"]) == ["a", "d", "b", "e", "c"]
     # All pens are of one category, and d and e are told apart from the others by their price alone.
     assert under(newcomer_share=0.5, category_depth=1) == ["b", "d", "a", "e", "c"]
     assert under(newcomer_share=0.6) == ["b", "a", "d", "c", "e"]
-    assert under(boost=[{"new_days": 5, "by": 100}]) == ["e", "b", "a", "c", "d"]
+    assert under(boost=[{"new_days": 5, "by": 100}]) == ["e", "b", "a", "d", "c"]
