@@ -53,6 +53,7 @@ def test_rules_serve_from_the_promotion_on_and_a_rollback_takes_them_back(shop: 
 
 
 def test_a_list_stays_full_whatever_is_hidden_or_limited(shop: Workspace) -> None:
+    in_force(shop, newcomer_share=1)
     every, popular = ids(shop, k=40), ids(shop, session=())
     in_force(shop, hide_items=every[:25], pin=["lamps-0001"])
     pinned = [] if "lamps-0001" in every[:25] else ["lamps-0001"]
@@ -62,7 +63,7 @@ def test_a_list_stays_full_whatever_is_hidden_or_limited(shop: Workspace) -> Non
     held_back = set(SESSION) - set(every)  # after the session, but not beside an item
     assert {item["item_id"] for item in near} == (set(every[25:]) | held_back) - {every[30]}
     assert not any(item["pinned"] for item in near)
-    in_force(shop, hide_items=popular[:2], pin=[popular[5]])
+    in_force(shop, hide_items=popular[:2], pin=[popular[5]], newcomer_share=1)
     assert ids(shop, session=())[:8] == [popular[5], *popular[2:5], *popular[6:10]]
     # A limit per brand reaches for what comes after.
     brand, expected = dict(load_dataset(shop, "lamps").items.select("item_id", "brand").iter_rows()), list[str]()
