@@ -23,6 +23,7 @@ PART_NAMES = {
     "text": "text",
     "crowding": "near to everything",
     "image": "picture",
+    "repeat": "taken before",
 }
 FORMATS = (".svg", ".png")
 

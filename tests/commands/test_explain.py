@@ -70,6 +70,12 @@ def test_an_item_is_explained_in_plain_words() -> None:
     ]
 
 
+def test_every_part_of_a_score_has_a_name_for_people() -> None:
+    names = ("behaviour", "cold", "trend", "text", "crowding", "image", "repeat")
+    said = explained(explanation(item(parts=[PartScore(name, 1.0, 0.1, 0.1, 0.1) for name in names])))
+    assert "picture 1.000 (10 %), taken before 1.000 (10 %)" in said
+
+
 def test_what_is_odd_about_a_place_is_said() -> None:
     hidden = item(rank=None, score_rank=3, not_shown="not available", brand=None, title="")
     items = (item(pinned=True, score_rank=7, cold=True), item(rank=None, score_rank=9), hidden)
