@@ -33,6 +33,11 @@ _options = together(
         help="Megabytes of categories kept in memory, beside their hub.",
     ),
     click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second per key or address."),
+    click.option(
+        "--search/--no-search",
+        default=True,
+        help="Load the hub's encoders for searches and explanations at once, or when the first one is asked for.",
+    ),
     click.option("--access-log/--no-access-log", default=True, help="One line of JSON on stderr per request."),
 )
 

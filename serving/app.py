@@ -9,10 +9,27 @@ from fastapi import FastAPI
 
 from ..version import __version__
 from .middleware import Door
-from .problems import add_handlers
+from .problems import MEDIA_TYPE, add_handlers
 from .routes import ROUTERS
 from .service import Service
 
+PROBLEM = {
+    "description": "What went wrong, in one sentence that ends in the remedy.",
+    "content": {
+        MEDIA_TYPE: {
+            "schema": {
+                "type": "object",
+                "required": ["type", "title", "status", "detail"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "title": {"type": "string"},
+                    "status": {"type": "integer"},
+                    "detail": {"type": "string"},
+                },
+            }
+        }
+    },
+}
 ABOUT = "Recommendations per product category. Errors are `application/problem+json`; times are in milliseconds."
 
 
@@ -31,9 +48,9 @@ def create_app(service: Service) -> FastAPI:
         title="hubspoke",
         version=__version__,
         description=ABOUT,
-        root_path=service.settings.root_path,
         redoc_url=None,
         redirect_slashes=False,
+        responses={"4XX": PROBLEM, "5XX": PROBLEM},
         lifespan=lifespan,
     )
     app.state.service = service

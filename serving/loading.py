@@ -37,6 +37,12 @@ def warm_up(recommender: Recommender) -> None:
         recommender.similar(first[0])
 
 
+def warm_up_search(recommender: Recommender) -> None:
+    """Load the hub's encoders, which lists do without and searches and explanations need, and ask one question."""
+    with suppress(HubspokeError):
+        recommender.search("warm")
+
+
 def bytes_of(recommender: Recommender) -> int:
     """What a recommender takes beside its hub, as near as its tables and arrays tell."""
     tables = recommender.shown.estimated_size()

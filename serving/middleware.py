@@ -36,6 +36,7 @@ class Door:
         visit = Visit(scope, send)
         scope = visit.scope
         scope["path"] = split_path(scope)
+        scope["root_path"] = self._service.settings.root_path  # whether or not the proxy takes it off the path
         limit = self._service.settings.body_kb * 1000
         if scope["path"].endswith("/search"):
             limit *= PICTURE_FACTOR

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import uvicorn
 
+from ..errors import HubspokeError
 from ..workflows.workspace import Workspace
 from .app import create_app
 from .service import Service
@@ -51,9 +52,10 @@ class Server(uvicorn.Server):
 def serve(workspace: Workspace, settings: ServeSettings, listening: Callable[[str], None]) -> None:
     """Serve until the process is asked to end; `listening` is told the address."""
     log_in_json()
-    app = create_app(Service(workspace, settings))
+    service = Service(workspace, settings)
+    service.check()
     config = uvicorn.Config(
-        app,
+        create_app(service),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -63,7 +65,10 @@ def serve(workspace: Workspace, settings: ServeSettings, listening: Callable[[st
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    Server(config, listening).run()
+    server = Server(config, listening)
+    server.run()
+    if not server.started:
+        raise HubspokeError("The service could not start; the line above says why.")
 
 
 def log_in_json() -> None:

@@ -17,7 +17,7 @@ from .events import Feeds
 from .executor import Executor
 from .keys import KeyRing
 from .limits import RateLimiter
-from .loading import load_resident
+from .loading import load_resident, warm_up_search
 from .metrics import Metrics
 from .releases import Heads, Place, Version, read_heads
 from .residents import Resident, Residents
@@ -48,10 +48,14 @@ class Service:
         self._replaying: asyncio.Task[None] | None = None
         self.preloaded = False
 
+    def check(self) -> None:
+        """Refuse a category that does not exist, before anything is served."""
+        for name in self.settings.domains:
+            self.workspace.registry.domains.get(name)
+
     async def start(self) -> None:
         """Look where the aliases point, and begin to load and to follow; answers may be asked for at once."""
-        for name in self.settings.domains:
-            self.workspace.registry.domains.get(name)  # a name that is not known is told before anything is served
+        self.check()
         self.residents.heads = await self._aside(self._heads)
         self._replaying = asyncio.create_task(asyncio.to_thread(self._replay))
         self._following = asyncio.create_task(self._follow())
@@ -112,6 +116,8 @@ class Service:
         if before is not None:
             self.metrics.swaps.labels(place.domain).inc()
         _log.info("%s serves %s after %.2f s", version.release, place, made.seconds)
+        if self.settings.search:
+            self._background.submit(warm_up_search, made.recommender)  # when it serves already
         return made
 
     async def _aside(self, work: Callable[[], Result]) -> Result:

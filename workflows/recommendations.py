@@ -135,6 +135,7 @@ class Recommender:
         flag = self.loaded.sessions.width
         self.cold: BoolArray = self.vectors[:, flag] > 0 if flag else np.ones(len(self.vectors), dtype=np.bool_)
         self._lock = Lock()  # around what is computed once, at the first question that needs it
+        self._completing = Lock()  # one of its own: loading the hub takes seconds, which lists must not wait for
 
     def _load_ranker(self) -> Ranker | None:
         if self.reranker_ref is None:
@@ -161,7 +162,7 @@ class Recommender:
     @property
     def complete(self) -> LoadedIndex:
         """All of what filled the index, loaded when it is first asked for: a description takes the hub's encoders."""
-        with self._lock:
+        with self._completing:
             return self._complete
 
     @cached_property

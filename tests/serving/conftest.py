@@ -72,7 +72,7 @@ def serve(shop: Workspace) -> Iterator[Callable[..., TestClient]]:
 
         def begin(**settings: Any) -> TestClient:
             app = create_app(Service(shop, ServeSettings(**{"poll_seconds": 0.05, "access_log": False} | settings)))
-            return stack.enter_context(TestClient(app, root_path=settings.get("root_path", "")))
+            return stack.enter_context(TestClient(app))
 
         yield begin
 
