@@ -15,6 +15,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from ..arrays import BoolArray, FloatArray, IntArray
 from .exact import likely_first, nearest
-from .faiss import library, read_mapped, selector
+from .faiss import library, read_mapped, selector, written_bytes
 from .kinds import VectorIndex
 
 # Fewer vectors are compared one by one: k-means and 4-bit codes want 16 to 40 points for each centroid.
@@ -39,6 +40,14 @@ class Structure:
     radius: float  # R, the norm that all of its vectors were brought to
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """A filter, of the structure in the form that its kind wants, and of what lies beside it as ascending places."""
+
+    inside: Any
+    beside: IntArray
+
+
 class ApproximateIndex(VectorIndex):
     """N vectors behind a FAISS structure; a kind says which, and how much of it a search looks at."""
 
@@ -49,9 +58,8 @@ class ApproximateIndex(VectorIndex):
     coarse: ClassVar[bool] = False
 
     def __init__(self, vectors: FloatArray, structure: Structure, effort: int) -> None:
-        self._vectors, self._structure = vectors.view(), structure
+        self._vectors, self._structure, self._effort = vectors.view(np.ndarray), structure, effort
         self._vectors.flags.writeable = False
-        self.effort = effort  # in the kind's own unit; more finds more, and takes longer
         rows = structure.rows
         self._live: BoolArray = rows >= 0  # (n,)
         self._moved = not np.array_equal(rows, np.arange(len(rows)))
@@ -69,12 +77,16 @@ class ApproximateIndex(VectorIndex):
 
     @classmethod
     @abstractmethod
-    def efforts(cls, n: int) -> tuple[int, ...]:
-        """What a search over n vectors may spend, in the kind's own unit, least first."""
+    def ladder(cls, n: int) -> tuple[int, ...]:
+        """What a search over n vectors may spend, in the kind's own unit, least first: more finds more."""
 
     @abstractmethod
-    def parameters(self, effort: float, allowed: Any) -> Any:
-        """FAISS's parameters of a search with `effort` times the usual, with a selector or None."""
+    def barring(self, inside: BoolArray) -> Any:
+        """What `found` takes to find only some (n,) of the structure's vectors."""
+
+    @abstractmethod
+    def found(self, points: FloatArray, k: int, barring: Any, effort: float) -> IntArray:
+        """(B, k) places in the structure for (B, columns) points; `effort` times the usual is spent."""
 
     # ---- building ----
 
@@ -88,7 +100,7 @@ class ApproximateIndex(VectorIndex):
         index = library.index_factory(columns, cls.factory(max(n, FEWEST), columns), metric)
         if n:
             cls._train(index, cls._brought_to(radius, vectors))
-        return cls(vectors, Structure(index, np.arange(n), radius), cls.efforts(max(n, FEWEST))[0])
+        return cls(vectors, Structure(index, np.arange(n), radius), cls.ladder(max(n, FEWEST))[0])
 
     @classmethod
     def _train(cls, index: Any, points: FloatArray) -> None:
@@ -109,6 +121,11 @@ class ApproximateIndex(VectorIndex):
         points[:, : vectors.shape[1]] = vectors
         missing = radius**2 - np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
         points[:, vectors.shape[1]] = np.sqrt(np.maximum(missing, 0.0))
+        return cls._turned(points)
+
+    @classmethod
+    def _turned(cls, points: FloatArray) -> FloatArray:
+        """The points in the axes that the kind's codes want; no distance changes."""
         return points
 
     def regrown(self, vectors: FloatArray, old_rows: IntArray) -> Self:
@@ -116,7 +133,7 @@ class ApproximateIndex(VectorIndex):
         moved_to = np.full(len(self._vectors) + 1, -1, np.int64)  # the last place is for what was gone before
         moved_to[old_rows[old_rows >= 0]] = np.flatnonzero(old_rows >= 0)
         rows = moved_to[self._structure.rows]
-        return type(self)(vectors, Structure(self._structure.index, rows, self._structure.radius), self.effort)
+        return type(self)(vectors, Structure(self._structure.index, rows, self._structure.radius), self._effort)
 
     # ---- searching ----
 
@@ -129,40 +146,42 @@ class ApproximateIndex(VectorIndex):
         """The longest list of one search."""
         return min(self.deepest, len(self._vectors))
 
-    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None, effort: float = 1.0) -> IntArray:
+    def prepared(self, allowed: BoolArray) -> Allowed:
+        """What is allowed, of the structure and of what lies beside it."""
+        rows = self._structure.rows
+        inside = self._live & allowed[rows] if self._moved else allowed[: len(rows)]
+        return Allowed(self.barring(inside), np.flatnonzero(allowed[self._beside]))
+
+    def search(self, queries: FloatArray, k: int, allowed: Allowed | None = None, effort: float = 1.0) -> IntArray:
         """(B, k) rows: what the structure finds, and what lies beside it."""
         found = self._in_structure(queries, self.depth(effort) if self.coarse else k, allowed, effort)
         if len(self._beside):
             found = np.hstack([found, self._among_others(queries, k, allowed)])
         return found if found.shape[1] == k else likely_first(self._vectors, queries, found, k)
 
-    def _in_structure(self, queries: FloatArray, k: int, allowed: BoolArray | None, effort: float) -> IntArray:
+    def _in_structure(self, queries: FloatArray, k: int, allowed: Allowed | None, effort: float) -> IntArray:
         structure = self._structure
         if not structure.index.ntotal:
             return np.full((len(queries), k), -1, np.int64)
-        sel = self._selected(allowed)
-        found = structure.index.search(self._asked(queries), k, params=self.parameters(effort, sel))[1]
-        return np.where(found >= 0, structure.rows[found], -1) if self._moved else np.asarray(found)
+        found = self.found(self._asked(queries), k, self._still if allowed is None else allowed.inside, effort)
+        return np.where(found >= 0, structure.rows[found], -1) if self._moved else found
 
-    def _selected(self, allowed: BoolArray | None) -> Any:
-        """FAISS's selector of what may be found in the structure, None where that is everything."""
-        if not self._moved:
-            return None if allowed is None else selector(allowed[: len(self._live)])
-        if allowed is None:
-            return None if self._live.all() else selector(self._live)
-        return selector(self._live & allowed[self._structure.rows])
+    @cached_property
+    def _still(self) -> Any:
+        """What bars all that was removed, None where nothing was."""
+        return None if self._live.all() else self.barring(self._live)
 
     def _asked(self, queries: FloatArray) -> FloatArray:
         """(B, columns) queries on the sphere of the vectors, but in its plane; how long a query is changes no order."""
         if not self.by_distance:
             return queries
         asked = np.zeros((len(queries), self._columns(queries.shape[1])), np.float32)
-        norms = np.linalg.norm(queries, axis=1, keepdims=True)
+        norms = np.sqrt(np.einsum("bd,bd->b", queries, queries))[:, None]
         asked[:, : queries.shape[1]] = queries * (self._structure.radius / np.maximum(norms, 1e-12))
-        return asked
+        return self._turned(asked)
 
-    def _among_others(self, queries: FloatArray, k: int, allowed: BoolArray | None) -> IntArray:
-        places = None if allowed is None else np.flatnonzero(allowed[self._beside])
+    def _among_others(self, queries: FloatArray, k: int, allowed: Allowed | None) -> IntArray:
+        places = None if allowed is None else allowed.beside
         n = min(k, len(self._beside) if places is None else len(places))
         found = nearest(self._beside_vectors, queries, n, places) if n else np.zeros((len(queries), 0), np.int64)
         return self._beside[found]
@@ -170,9 +189,23 @@ class ApproximateIndex(VectorIndex):
     # ---- what it is ----
 
     @property
+    def efforts(self) -> tuple[int, ...]:
+        """What a search may spend."""
+        return self.ladder(max(len(self._live), FEWEST))
+
+    def with_effort(self, effort: int) -> Self:
+        """The same structure, whose searches spend that much."""
+        return type(self)(self._vectors, self._structure, effort)
+
+    @property
+    def nbytes(self) -> int:
+        """The structure and what lies beside it."""
+        return written_bytes(self._structure.index) + self._structure.rows.nbytes + self._beside_vectors.nbytes
+
+    @property
     def settings(self) -> Mapping[str, object]:
         """Its effort."""
-        return {"effort": self.effort}
+        return {"effort": self._effort}
 
     @property
     def state(self) -> Mapping[str, float]:
@@ -185,7 +218,7 @@ class ApproximateIndex(VectorIndex):
         np.save(folder / VECTORS, np.ascontiguousarray(self._vectors))
         np.save(folder / ROWS, self._structure.rows)
         library.write_index(self._structure.index, str(folder / STRUCTURE))
-        about = {"effort": self.effort, "radius": self._structure.radius}
+        about = {"effort": self._effort, "radius": self._structure.radius}
         (folder / ABOUT).write_text(json.dumps(about, indent=2), encoding="utf-8")
 
     @classmethod
@@ -217,13 +250,17 @@ class ScalarIndex(ApproximateIndex):
         return "SQ8"
 
     @classmethod
-    def efforts(cls, n: int) -> tuple[int, ...]:
+    def ladder(cls, n: int) -> tuple[int, ...]:
         """Everything is looked at."""
         return (1,)
 
-    def parameters(self, effort: float, allowed: Any) -> Any:
-        """The selector alone."""
-        return library.SearchParameters(sel=allowed)
+    def barring(self, inside: BoolArray) -> Any:
+        """FAISS's parameters."""
+        return library.SearchParameters(sel=selector(inside))
+
+    def found(self, points: FloatArray, k: int, barring: Any, effort: float) -> IntArray:
+        """Places by the products of rounded columns."""
+        return np.asarray(self._structure.index.search(points, k, params=barring)[1])
 
 
 class GraphIndex(ApproximateIndex):
@@ -237,7 +274,7 @@ class GraphIndex(ApproximateIndex):
         return "HNSW32"
 
     @classmethod
-    def efforts(cls, n: int) -> tuple[int, ...]:
+    def ladder(cls, n: int) -> tuple[int, ...]:
         """A queue is as long as the longest list, so none is shorter than the candidates of a re-ranker."""
         return (256, 512, 1024, 2048, 4096)
 
@@ -246,8 +283,26 @@ class GraphIndex(ApproximateIndex):
         return min(self._queue(effort), len(self._vectors))
 
     def _queue(self, effort: float) -> int:
-        return int(self.effort * effort)
+        # Of a longer queue's neighbours more are allowed than lists are long, and comparing with all is faster.
+        return int(min(self._effort * effort, max(self._effort, 2048)))
 
-    def parameters(self, effort: float, allowed: Any) -> Any:
-        """The queue's length, whatever is asked for, so that a short list is the beginning of a long one."""
-        return library.SearchParametersHNSW(efSearch=self._queue(effort), sel=allowed)
+    def barring(self, inside: BoolArray) -> BoolArray:
+        """The mask: what is barred is dropped from what was found. Given to FAISS as a selector it would end the walk
+        where the neighbourhood of the query is barred, and find what is allowed further away in vain."""
+        return inside
+
+    def found(self, points: FloatArray, k: int, barring: BoolArray | None, effort: float) -> IntArray:
+        """Places by distance; the queue is as long whatever is asked for, so that a short list begins a long one."""
+        if barring is None:
+            return np.asarray(self._structure.index.search(points, k, params=self._usual)[1])
+        queue = self._queue(effort)
+        parameters = library.SearchParametersHNSW(efSearch=queue)
+        found = np.asarray(self._structure.index.search(points, queue, params=parameters)[1])
+        found[(found >= 0) & ~barring[found]] = -1
+        # What is left moves to the front, in its order.
+        return np.take_along_axis(found, np.argsort(found < 0, axis=1, kind="stable")[:, :k], axis=1)
+
+    @cached_property
+    def _usual(self) -> Any:
+        """FAISS's parameters of a search without a filter."""
+        return library.SearchParametersHNSW(efSearch=self._effort)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -41,6 +41,10 @@ class ItemIndex:
         """The same kind over (N, D) other vectors, of which row r is row `old_rows[r]` of this, or new where -1."""
         made = self.index.regrown(np.ascontiguousarray(vectors, np.float32), old_rows)
         return ItemIndex(made, tuple(item_ids), self.space_fingerprint)
+
+    def with_effort(self, effort: int) -> ItemIndex:
+        """The same index, whose searches spend that much."""
+        return replace(self, index=self.index.with_effort(effort))
 
     def __len__(self) -> int:
         return len(self.item_ids)

@@ -36,8 +36,8 @@ def best_first(vectors: FloatArray, queries: FloatArray, rows: IntArray) -> tupl
         part = slice(start, start + step)
         scores[part] = inner_products(vectors[rows[part]], queries[part])
     scores[rows < 0] = -np.inf
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    order, every = np.argsort(-scores, axis=1, kind="stable"), np.arange(len(rows))[:, None]
+    return rows[every, order], scores[every, order]
 
 
 def likely_first(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int) -> IntArray:
@@ -46,10 +46,15 @@ def likely_first(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: in
     step = max(1, _BLOCK // max(1, rows.shape[1] * queries.shape[1]))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        scores = np.einsum("bnd,bd->bn", vectors[rows[part]], queries[part])
-        scores[rows[part] < 0] = -np.inf
-        order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        found[part] = np.take_along_axis(rows[part], order, axis=1)
+        own = rows[part]
+        every = np.arange(len(own))[:, None]
+        gathered = vectors.take(own.ravel(), axis=0).reshape(*own.shape, -1)
+        scores = np.matmul(gathered, queries[part, :, None])[:, :, 0]
+        scores[own < 0] = -np.inf
+        if k < rows.shape[1]:
+            top = np.argpartition(scores, -k, axis=1)[:, -k:]
+            own, scores = own[every, top], scores[every, top]
+        found[part] = own[every, np.argsort(-scores, axis=1)]
     return found
 
 

@@ -30,8 +30,15 @@ def read_mapped(file: Path) -> Any:
 
 
 def selector(allowed: BoolArray) -> Any:
-    """What FAISS passes over everything by that is not allowed; to be kept alive while it is in use."""
+    """What FAISS passes over everything by that is not allowed."""
     return library.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+
+
+def written_bytes(index: Any) -> int:
+    """How many bytes a FAISS index has when it is written."""
+    sizes: list[int] = []
+    library.write_index(index, library.PyCallbackIOWriter(lambda part: sizes.append(len(part))))
+    return sum(sizes)
 
 
 class FlatIndex(VectorIndex):
@@ -66,15 +73,21 @@ class FlatIndex(VectorIndex):
         """Write items.faiss."""
         library.write_index(self._index, str(folder / FILE))
 
-    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None, effort: float = 1.0) -> IntArray:
-        """(B, k) rows; FAISS passes over what is not allowed, so that nothing is fetched in vain."""
-        params = None
-        if allowed is not None:
-            params = library.SearchParameters(sel=selector(allowed))
+    def prepared(self, allowed: BoolArray) -> Any:
+        """FAISS's parameters, by which it passes over what is not allowed, so that nothing is fetched in vain."""
+        return library.SearchParameters(sel=selector(allowed))
+
+    def search(self, queries: FloatArray, k: int, allowed: Any = None, effort: float = 1.0) -> IntArray:
+        """(B, k) rows."""
         # FAISS marks an empty place by row -1, which is what `VectorIndex.search` promises.
-        return np.asarray(self._index.search(queries, k, params=params)[1])
+        return np.asarray(self._index.search(queries, k, params=allowed)[1])
 
     @property
     def vectors(self) -> FloatArray:
         """(N, D), the index's own memory."""
         return self._vectors
+
+    @property
+    def nbytes(self) -> int:
+        """All vectors."""
+        return self._vectors.nbytes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray, IntArray
 from .approximate import ApproximateIndex
-from .faiss import library
+from .faiss import library, selector
 
 # Vectors that k-means looks at for each cell; FAISS takes 256, for no better cells.
 SAMPLE_PER_CELL = 64
@@ -39,7 +40,7 @@ class InvertedIndex(ApproximateIndex):
         return f"IVF{cls.cells(n)},{cls.codes(columns)}"
 
     @classmethod
-    def efforts(cls, n: int) -> tuple[int, ...]:
+    def ladder(cls, n: int) -> tuple[int, ...]:
         """One cell in 128 and doubled, up to all."""
         cells = cls.cells(n)
         first = max(8, cells // 128)
@@ -53,10 +54,60 @@ class InvertedIndex(ApproximateIndex):
         super()._train(index, points)
         index.clustering_index = None
 
-    def parameters(self, effort: float, allowed: Any) -> Any:
-        """The number of cells."""
-        cells = min(int(self.effort * effort), self._structure.index.nlist)
-        return library.SearchParametersIVF(nprobe=cells, sel=allowed)
+    def barring(self, inside: BoolArray) -> tuple[Any, FloatArray]:
+        """FAISS's selector, and zero for each cell that holds something allowed, infinity for the others."""
+        held = np.bincount(self._cell_of[inside], minlength=self._structure.index.nlist) > 0
+        return selector(inside), np.where(held, 0.0, np.inf).astype(np.float32)
+
+    def found(self, points: FloatArray, k: int, barring: tuple[Any, FloatArray] | None, effort: float) -> IntArray:
+        """Places in the nearest cells, of those that hold something allowed: a category lies in few of them."""
+        index = self._structure.index
+        if barring is None:
+            return np.asarray(index.search(points, k, params=self._usual)[1])
+        cells = min(int(self._effort * effort), index.nlist)
+        allowed, closed = barring
+        norms = np.einsum("bc,bc->b", points, points)[:, None]
+        distances = norms + self._centroid_norms - 2.0 * points @ self._centroids.T + closed  # (B, cells)
+        near = np.argsort(distances, axis=1)[:, :cells].astype(np.int64)
+        nearest = np.take_along_axis(distances, near, axis=1)
+        near[np.isinf(nearest)] = -1  # FAISS passes over it
+        return self._in_cells(points, k, near, nearest, library.SearchParametersIVF(nprobe=cells, sel=allowed))
+
+    def _in_cells(
+        self, points: FloatArray, k: int, cells: IntArray, distances: FloatArray, parameters: Any
+    ) -> IntArray:
+        """(B, k) places in these (B, C) cells, whose centroids are at these squared distances."""
+        found, scores = np.empty((len(points), k), np.int64), np.empty((len(points), k), np.float32)
+        given = (points, k, cells, distances, scores, found)
+        # FAISS's own wrapper of this call takes no parameters.
+        pointers = [library.swig_ptr(part) if isinstance(part, np.ndarray) else part for part in given]
+        self._structure.index.search_preassigned_c(len(points), *pointers, False, parameters)
+        return found
+
+    @cached_property
+    def _usual(self) -> Any:
+        """FAISS's parameters of a search without a filter."""
+        return library.SearchParametersIVF(nprobe=self._effort)
+
+    @cached_property
+    def _cell_of(self) -> IntArray:
+        """(n,) cell of each of the structure's vectors."""
+        lists = self._structure.index.invlists
+        cells = np.empty(len(self._structure.rows), np.int64)
+        for cell in range(lists.nlist):
+            if size := lists.list_size(cell):
+                cells[library.rev_swig_ptr(lists.get_ids(cell), size)] = cell
+        return cells
+
+    @cached_property
+    def _centroids(self) -> FloatArray:
+        """(cells, columns)."""
+        return np.asarray(self._structure.index.quantizer.reconstruct_n(0, self._structure.index.nlist))
+
+    @cached_property
+    def _centroid_norms(self) -> FloatArray:
+        """(cells,) squared."""
+        return np.einsum("cd,cd->c", self._centroids, self._centroids)
 
     @property
     def state(self) -> Mapping[str, float]:
@@ -91,6 +142,19 @@ class BinaryIndex(InvertedIndex):
     coarse = True
 
     @classmethod
+    def _turned(cls, points: FloatArray) -> FloatArray:
+        """Axes by chance: a bit a column says most where all columns say the same."""
+        return points @ _rotation(points.shape[1])
+
+    @classmethod
     def codes(cls, columns: int) -> str:
         """One bit a column and two factors a vector."""
         return "RaBitQfs"
+
+
+@lru_cache(maxsize=8)
+def _rotation(columns: int) -> FloatArray:
+    """(columns, columns) the same random rotation every time."""
+    axes, triangle = np.linalg.qr(np.random.default_rng(0).standard_normal((columns, columns)))
+    turned: FloatArray = (axes * np.sign(np.diag(triangle))).astype(np.float32)
+    return turned

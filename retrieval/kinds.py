@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from ..arrays import BoolArray, FloatArray, IntArray
 from ..errors import IncompatibleError
@@ -38,12 +38,16 @@ class VectorIndex(ABC):
         """Write the index into a folder that holds the item ids too."""
 
     @abstractmethod
-    def search(self, queries: FloatArray, k: int, allowed: BoolArray | None, effort: float = 1.0) -> IntArray:
+    def prepared(self, allowed: BoolArray) -> Any:
+        """What `search` needs to know of the true rows of a (N,) mask; made once for many searches."""
+
+    @abstractmethod
+    def search(self, queries: FloatArray, k: int, allowed: Any = None, effort: float = 1.0) -> IntArray:
         """(B, k) rows that are likely the best for (B, D) queries, best first to single precision; -1 where fewer are
         found.
 
-        Of `allowed` (N,) only the true rows may be found; `k` lies between 1 and `depth(effort)`. With more effort than
-        1 a kind that does not look everywhere looks at as many times more.
+        With `allowed`, from `prepared`, only rows of its mask are found. `k` lies between 1 and `depth(effort)`. With
+        more effort than 1 a kind that does not look everywhere looks at as many times more.
         """
 
     def depth(self, effort: float) -> int:
@@ -56,6 +60,15 @@ class VectorIndex(ABC):
         return self.build(vectors)
 
     @property
+    def efforts(self) -> Sequence[int]:
+        """What a search may spend, in the kind's own unit, least first; empty where it is always the same."""
+        return ()
+
+    def with_effort(self, effort: int) -> Self:
+        """The same index, whose searches spend that much."""
+        return self
+
+    @property
     def settings(self) -> Mapping[str, object]:
         """What it is built with that is worth telling."""
         return {}
@@ -64,6 +77,11 @@ class VectorIndex(ABC):
     def state(self) -> Mapping[str, float]:
         """How far it has grown from what it was built over, by the name of the measure."""
         return {}
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Memory that searches fill; exact vectors that stay on the disk do not count."""
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,35 +57,37 @@ class Planner:
         # Masks by identity: while one is kept here its identity is not given to another.
         self._kept: OrderedDict[int, tuple[BoolArray, Plan, int]] = OrderedDict()
         self._lock = Lock()
+        self._plain = self._searched(None, 1.0)
 
     def plan(self, allowed: BoolArray | None, count: int) -> Plan:
         """How to answer where `allowed` (N,) has `count` true rows.
 
         A mask that cannot be written to is taken to stay as it is: asked again, what it leaves is gathered already.
         """
-        index, total = self._index, len(self._index.vectors)
-        if allowed is None or count == total:
-            return Plan(lambda queries, n: index.search(queries, n, None), index.depth(1.0))
-        if count <= total * GATHERED_SHARE:
-            return self._gathered(allowed)
-        effort = _RAISED * total / count
-        return Plan(lambda queries, n: index.search(queries, n, allowed, effort), index.depth(effort))
-
-    def _gathered(self, allowed: BoolArray) -> Plan:
+        if allowed is None or count == len(self._index.vectors):
+            return self._plain
         if allowed.flags.writeable:
-            return self._gather(allowed)[1]
+            return self._made(allowed, count)[0]
         with self._lock:
             if id(allowed) in self._kept:
                 self._kept.move_to_end(id(allowed))
                 return self._kept[id(allowed)][1]
-        made = self._gather(allowed)
+        made, size = self._made(allowed, count)
         with self._lock:
-            self._kept[id(allowed)] = made
-            while sum(size for _, _, size in self._kept.values()) > self._kept_bytes:
+            self._kept[id(allowed)] = allowed, made, size + allowed.nbytes
+            while sum(own for _, _, own in self._kept.values()) > self._kept_bytes:
                 self._kept.popitem(last=False)
-        return made[1]
+        return made
 
-    def _gather(self, allowed: BoolArray) -> tuple[BoolArray, Plan, int]:
+    def _made(self, allowed: BoolArray, count: int) -> tuple[Plan, int]:
+        """A plan and the bytes that it holds."""
+        total = len(self._index.vectors)
+        if count > total * GATHERED_SHARE:
+            return self._searched(self._index.prepared(allowed), _RAISED * total / count), 2 * allowed.nbytes
         rows = np.flatnonzero(allowed)
         own = np.ascontiguousarray(self._index.vectors[rows])  # (n, D)
-        return allowed, Plan(lambda queries, n: rows[nearest(own, queries, n)], len(rows)), own.nbytes + allowed.nbytes
+        return Plan(lambda queries, n: rows[nearest(own, queries, n)], count), own.nbytes + rows.nbytes
+
+    def _searched(self, allowed: Any, effort: float) -> Plan:
+        index = self._index
+        return Plan(lambda queries, n: index.search(queries, n, allowed, effort), index.depth(effort))

@@ -7,6 +7,7 @@ import pytest
 from hubspoke.retrieval.approximate import FEWEST
 from hubspoke.retrieval.base import ItemIndex
 from hubspoke.retrieval.kinds import FLAT, index_kinds
+from hubspoke.retrieval.measurement import Sample
 
 KINDS = sorted(set(index_kinds()) - {FLAT, "listed"})
 approximate = pytest.mark.parametrize("kind", KINDS)
@@ -46,11 +47,8 @@ def recall(found, true):
 def indexes():
     vectors, queries = clustered(N), clustered(100, seed=1)
     kinds = {kind: made(kind, vectors) for kind in KINDS}
-    for index in kinds.values():  # as a build does: with the least effort that is enough
-        efforts = iter(index.index.efforts(N))
-        while recall(index.search(queries, 10), truth(vectors, queries, 10)) < 0.99:
-            index.index.effort = next(efforts)
-    return kinds
+    sample = Sample.of(vectors, queries)
+    return {kind: sample.tuned(index, 0.99) for kind, index in kinds.items()}
 
 
 @approximate

@@ -122,11 +122,18 @@ def test_a_kind_is_known_from_its_class_alone(tmp_path):
         def save(self, folder):
             np.save(folder / "own.npy", self._own)
 
-        def search(self, queries, k, allowed, effort=1.0):
+        def prepared(self, allowed):
+            return allowed
+
+        def search(self, queries, k, allowed=None, effort=1.0):
             scores = queries @ self._own.T if allowed is None else np.where(allowed, queries @ self._own.T, -np.inf)
             rows = np.argsort(-scores, axis=1)[:, :k]
             best = np.take_along_axis(scores, rows, axis=1)
             return np.where(np.isfinite(best), rows, -1)
+
+        @property
+        def nbytes(self):
+            return self._own.nbytes
 
         @property
         def vectors(self):

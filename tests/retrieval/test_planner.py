@@ -25,14 +25,14 @@ def mask(step, fixed=True):
 
 @pytest.fixture
 def gathered(monkeypatch):
-    """How many rows each gathering took."""
-    counts, original = [], Planner._gather
+    """How many rows each plan that was made left."""
+    counts, original = [], Planner._made
 
-    def counting(self, allowed):
-        counts.append(int(allowed.sum()))
-        return original(self, allowed)
+    def counting(self, allowed, count):
+        counts.append(count)
+        return original(self, allowed, count)
 
-    monkeypatch.setattr(Planner, "_gather", counting)
+    monkeypatch.setattr(Planner, "_made", counting)
     return counts
 
 
@@ -43,18 +43,20 @@ def test_a_tenth_or_less_is_gathered_and_once_only_where_the_mask_stays(index, g
         found = index.search(query, 5, allowed)[0]
         scores = index.scores(query[0], np.flatnonzero(allowed))
         assert [score for _, score in found] == sorted(scores.tolist(), reverse=True)[:5]
-    assert gathered == [200, 100, 100]
+    assert gathered == [200, 100, 223, 100]
     changing[0] = False  # a mask that was written to is not taken for what it was
     assert index.search(query, 1, changing)[0][0][0] != 0
 
 
 def test_what_is_kept_is_bounded_and_the_least_used_goes(index, gathered, monkeypatch):
-    one = 40 * 8 * 4 + N
+    one = 40 * 8 * 4 + 40 * 8 + N
     small = Planner(index.index, kept_bytes=2 * one + 100)
     first, second, third = mask(50), mask(51), mask(52)
     for allowed in (first, second, first, third, first, second):
         small.plan(allowed, int(allowed.sum()))
     assert gathered == [40, 40, 39, 40]  # the second had to go for the third
+    large = mask(2)
+    assert small.plan(large, 1000) is small.plan(large, 1000)
     none = Planner(index.index, kept_bytes=10)
     none.plan(first, 40)
     assert not none._kept
