@@ -43,12 +43,13 @@ class InvertedIndex(ApproximateIndex):
     def ladder(cls, n: int) -> tuple[int, ...]:
         """One cell in 128 and doubled, up to all."""
         cells = cls.cells(n)
-        first = max(8, cells // 128)
-        return tuple(min(first << step, cells) for step in range(16) if first << step < 2 * cells)
+        first = min(cells, max(8, cells // 128))
+        return (*(first << step for step in range(16) if first << step < cells), cells)
 
     @classmethod
     def _train(cls, index: Any, points: FloatArray) -> None:
         index.cp.max_points_per_centroid = SAMPLE_PER_CELL
+        index.cp.min_points_per_centroid = 1  # below 39 FAISS warns, on stderr
         if hasattr(library, "StandardGpuResources") and library.get_num_gpus():  # k-means is what takes the time
             index.clustering_index = library.index_cpu_to_all_gpus(library.IndexFlatL2(index.d))
         super()._train(index, points)
@@ -107,7 +108,8 @@ class InvertedIndex(ApproximateIndex):
     @cached_property
     def _centroid_norms(self) -> FloatArray:
         """(cells,) squared."""
-        return np.einsum("cd,cd->c", self._centroids, self._centroids)
+        norms: FloatArray = np.einsum("cd,cd->c", self._centroids, self._centroids)
+        return norms
 
     @property
     def state(self) -> Mapping[str, float]:
@@ -123,11 +125,21 @@ class InvertedIndex(ApproximateIndex):
         return {**super().state, "imbalance": squares}
 
 
-class ProductIndex(InvertedIndex):
-    """Cells of product codes (Jegou et al., 2011, https://doi.org/10.1109/TPAMI.2010.57), scanned in registers."""
+class CodesIndex(InvertedIndex):
+    """Cells of short codes, scanned in registers; what they find is so rough that hundreds are ranked by true scores."""
+
+    coarse = True
+
+    @classmethod
+    def _turned(cls, points: FloatArray) -> FloatArray:
+        """Axes by chance: every column gets as many bits, which says most where all columns say the same."""
+        return points @ _rotation(points.shape[1])
+
+
+class ProductIndex(CodesIndex):
+    """Product codes (Jegou et al., 2011, https://doi.org/10.1109/TPAMI.2010.57)."""
 
     kind = "ivf-pq"
-    coarse = True
 
     @classmethod
     def codes(cls, columns: int) -> str:
@@ -135,16 +147,10 @@ class ProductIndex(InvertedIndex):
         return f"PQ{columns // 2}x4fs"
 
 
-class BinaryIndex(InvertedIndex):
-    """Cells of one bit a column (RaBitQ: Gao & Long, 2024, https://arxiv.org/abs/2405.12497), scanned in registers."""
+class BinaryIndex(CodesIndex):
+    """One bit a column (RaBitQ: Gao & Long, 2024, https://arxiv.org/abs/2405.12497)."""
 
     kind = "ivf-rabitq"
-    coarse = True
-
-    @classmethod
-    def _turned(cls, points: FloatArray) -> FloatArray:
-        """Axes by chance: a bit a column says most where all columns say the same."""
-        return points @ _rotation(points.shape[1])
 
     @classmethod
     def codes(cls, columns: int) -> str:

@@ -7,8 +7,9 @@ counts as it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,11 +18,15 @@ from ..arrays import DoubleArray, FloatArray
 from ..errors import QualityGateError
 from .base import ItemIndex
 from .exact import best_first, nearest
+from .kinds import FLAT
 
 K = 10
 # By what building and keeping them costs, the least first.
 BY_COST = ("flat", "sq8", "ivf", "ivf-pq", "ivf-rabitq", "hnsw")
 AUTO = "auto"
+# Vectors up to which comparing with all of them is quick, and the p99 by which `auto` judges where none is given.
+FLAT_UP_TO = 100_000
+LATENCY_MS = 20.0
 # Questions asked before any is timed: memory is mapped and caches are warm where an index serves.
 _WARM_UP = 20
 
@@ -46,6 +51,18 @@ class Targets(BaseModel):
         if self.memory_gb is not None and gigabytes > self.memory_gb:
             missed.append(f"{gigabytes:.3g} GB > {self.memory_gb:g} GB")
         return missed
+
+
+class IndexRequest(Targets):
+    """A kind of index, or `auto`, and what is wanted of it; without a kind it is the flat one while that is quick."""
+
+    kind: Literal["auto", "flat", "sq8", "ivf", "ivf-pq", "ivf-rabitq", "hnsw"] | None = None
+
+    def settled(self, n: int) -> IndexRequest:
+        """The same for n vectors, with a kind and, where it is to be chosen, a latency."""
+        kind = self.kind or (FLAT if n <= FLAT_UP_TO else AUTO)
+        latency = self.latency_ms or (LATENCY_MS if kind == AUTO else None)
+        return self.model_copy(update={"kind": kind, "latency_ms": latency})
 
 
 @dataclass(frozen=True)
@@ -98,9 +115,9 @@ class Sample:
 
     def measured(self, index: ItemIndex, build_seconds: float = 0.0) -> Measurement:
         """What an index finds and takes."""
-        single = [self._seconds(lambda query=query: index.search(query[None], K)) for query in self.queries]
+        single = [self._seconds(index, query[None]) for query in self.queries]
         times = np.array(single[_WARM_UP:] or single or [0.0]) * 1000
-        together = self._seconds(lambda: index.search(self.queries, K))
+        together = self._seconds(index, self.queries)
         effort = index.index.settings.get("effort") if index.index.efforts else None
         return Measurement(
             kind=index.index.kind,
@@ -116,9 +133,9 @@ class Sample:
         )
 
     @staticmethod
-    def _seconds(ask: Callable[[], object]) -> float:
+    def _seconds(index: ItemIndex, queries: FloatArray) -> float:
         started = time.perf_counter()
-        ask()
+        index.search(queries, K)
         return time.perf_counter() - started
 
 
@@ -139,22 +156,24 @@ class Trial:
 
 def try_kind(kind: str, flat: ItemIndex, sample: Sample, targets: Targets) -> Trial:
     """An index of that kind over the vectors of another, with the least effort that reaches the recall."""
-    started = time.perf_counter()
-    built = ItemIndex.build(flat.vectors(), flat.item_ids, flat.space_fingerprint, kind)
+    started, built = time.perf_counter(), flat
+    if kind != flat.index.kind:
+        built = ItemIndex.build(flat.vectors(), flat.item_ids, flat.space_fingerprint, kind)
     seconds = time.perf_counter() - started
     tuned = sample.tuned(built, targets.recall)
     found = sample.measured(tuned, seconds)
     return Trial(tuned, found, targets.missed(found))
 
 
-def choose(kind: str, flat: ItemIndex, sample: Sample, targets: Targets) -> tuple[Trial, list[Trial]]:
-    """The index of that kind, or for `auto` the cheapest that meets the targets, and all that were tried.
+def choose(request: IndexRequest, flat: ItemIndex, sample: Sample) -> tuple[Trial, list[Trial]]:
+    """The index that was asked for, or the cheapest that meets the targets, and all that were tried.
 
     QualityGateError where none meets them.
     """
+    request = request.settled(len(flat))
     tried: list[Trial] = []
-    for name in BY_COST if kind == AUTO else (kind,):
-        tried.append(try_kind(name, flat, sample, targets))
+    for kind in BY_COST if request.kind == AUTO else (str(request.kind),):
+        tried.append(try_kind(kind, flat, sample, request))
         if not tried[-1].missed:
             return tried[-1], tried
     raise QualityGateError(

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 GATHERED_SHARE = 0.1
 # Vectors of repeated filters that one index keeps gathered.
 KEPT_BYTES = 256 << 20
-# Effort of a filtered search over that of a plain one that finds as many allowed rows: where a filter goes with the
-# vectors, as a category does, what it leaves lies further from the query.
-_RAISED = 2.0
 # Rows looked at beyond those asked for.
 _MARGIN = 8
 
@@ -83,7 +80,7 @@ class Planner:
         """A plan and the bytes that it holds."""
         total = len(self._index.vectors)
         if count > total * GATHERED_SHARE:
-            return self._searched(self._index.prepared(allowed), _RAISED * total / count), 2 * allowed.nbytes
+            return self._searched(self._index.prepared(allowed), total / count), 2 * allowed.nbytes
         rows = np.flatnonzero(allowed)
         own = np.ascontiguousarray(self._index.vectors[rows])  # (n, D)
         return Plan(lambda queries, n: rows[nearest(own, queries, n)], count), own.nbytes + rows.nbytes

@@ -43,10 +43,13 @@ launch mugs --catalog {mugs}/items.csv -k 3
 launch report mugs -o mugs.html
 domain similar mugs
 index build hub:1 --domain lamps
+index show index:lamps/1
+index bench index:lamps/1 --recall 0.9
 index add index:lamps/1
 index list
 index check index:lamps/1
 promote index:lamps/1
+index refresh lamps --promote
 spoke train lamps --config {spoke}
 spoke list
 spoke show lamps:1

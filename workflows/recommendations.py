@@ -25,7 +25,7 @@ from ..registry.records import ReleaseRecord
 from ..results import Record
 from ..retrieval.rules import Arranged
 from .diversity import first_of_each, passed_over, spread_out
-from .indexes import LoadedIndex, index_of, load_index
+from .index_loading import LoadedIndex, index_of, load_index
 from .models import prepare
 from .newcomers import Elsewhere, Ranking, rank_for_newcomers
 from .question import Question

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..registry.kinds import ModelKind
 from ..retrieval.base import ItemIndex
 from ..spokes.sessions import SessionSide
-from .indexes import FLOOR_FOLDER
+from .index_loading import FLOOR_FOLDER
 from .loading import ready_model
 
 if TYPE_CHECKING:

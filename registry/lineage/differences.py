@@ -164,8 +164,10 @@ def _side(session: Session, node: Node) -> _Side:
                 summary=_without_tables(record.summary),
             )
         case IndexRecord():
+            settings = {key: value for key, value in record.config.items() if key != "measured"}
             return side._replace(
-                config={"factory": record.factory, "metric": record.metric, **record.config},
+                config={"factory": record.factory, "metric": record.metric, **settings},
+                summary=record.config.get("measured", {}),
                 outcome=_columns(record, "n_items", "dimension", "space_fingerprint", "artifact"),
             )
         case ReleaseRecord():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy.orm import aliased
 
@@ -34,6 +35,7 @@ class NewIndex:
     artifact: StoredArtifact
     seconds: float | None = None  # what building it took
     parents: Sequence[Parent] = ()  # beside the model and the snapshot
+    config: Mapping[str, Any] = field(default_factory=dict)  # what was asked for, what it is set to and was measured
 
 
 class IndexStore(NodeStore[IndexRecord]):
@@ -58,7 +60,7 @@ class IndexStore(NodeStore[IndexRecord]):
                 "metric": new.metric,
                 "n_items": int(new.n_items),
                 "artifact": put_artifact(session, new.artifact),
-                "config": {},
+                "config": dict(new.config),
                 "seconds": new.seconds,
             }
             node = self._new(session, NodeKind.INDEX, owner, f"{new.domain} index, version {{}}", columns)

@@ -12,7 +12,8 @@ from hubspoke.registry.records import ModelRecord
 from hubspoke.registry.store import Registry
 from hubspoke.workflows.evaluations import CompareResult, EvaluationResult
 from hubspoke.workflows.hubs import EmbedResult
-from hubspoke.workflows.indexes import IndexCheck, IndexResult
+from hubspoke.workflows.index_check import IndexCheck
+from hubspoke.workflows.indexes import IndexResult
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.newcomers import Elsewhere

@@ -7,7 +7,7 @@ import pytest
 from hubspoke.errors import QualityGateError
 from hubspoke.retrieval.base import ItemIndex
 from hubspoke.retrieval.kinds import index_kinds
-from hubspoke.retrieval.measurement import AUTO, BY_COST, Measurement, Sample, Targets, choose
+from hubspoke.retrieval.measurement import BY_COST, FLAT_UP_TO, IndexRequest, Measurement, Sample, Targets, choose
 from pydantic import ValidationError
 
 N = 3000
@@ -63,22 +63,29 @@ def test_what_was_missed_is_told_with_both_values(targets, missed):
 
 
 def test_targets_are_checked():
-    for wrong in ({"recall": 1.5}, {"recall": 0}, {"latency_ms": 0}, {"memory_gb": -1}, {"speed": 3}):
+    wrong = ({"recall": 1.5}, {"recall": 0}, {"latency_ms": 0}, {"memory_gb": -1}, {"speed": 3}, {"kind": "tree"})
+    for fields in wrong:
         with pytest.raises(ValidationError):
-            Targets(**wrong)
+            IndexRequest(**fields)
+
+
+def test_without_a_kind_it_is_the_flat_one_while_that_is_quick():
+    small, large = IndexRequest().settled(FLAT_UP_TO), IndexRequest().settled(FLAT_UP_TO + 1)
+    assert (small.kind, small.latency_ms, large.kind, large.latency_ms) == ("flat", None, "auto", 20.0)
+    assert IndexRequest(kind="hnsw", latency_ms=3).settled(10) == IndexRequest(kind="hnsw", latency_ms=3)
 
 
 def test_auto_takes_the_cheapest_that_is_good_enough():
-    chosen, tried = choose(AUTO, FLAT, SAMPLE, Targets())
+    chosen, tried = choose(IndexRequest(kind="auto", latency_ms=1000), FLAT, SAMPLE)
     assert (chosen.measurement.kind, len(tried)) == ("flat", 1)
     # 48 bytes a vector are too many: one byte a column is not.
-    chosen, tried = choose(AUTO, FLAT, SAMPLE, Targets(memory_gb=48 * N / 1e9 / 2))
+    chosen, tried = choose(IndexRequest(kind="auto", latency_ms=1000, memory_gb=48 * N / 1e9 / 2), FLAT, SAMPLE)
     assert (chosen.measurement.kind, [trial.measurement.kind for trial in tried]) == ("sq8", ["flat", "sq8"])
     assert tried[0].missed == ["0.000144 GB > 7.2e-05 GB"] and "flat: 0.000144 GB" in tried[0].words
     with pytest.raises(QualityGateError, match=r"No index meets.*flat: p99.*hnsw: p99 .* ms > 1e-06 ms.*--latency-ms"):
-        choose(AUTO, FLAT, SAMPLE, Targets(latency_ms=1e-6))
-    with pytest.raises(QualityGateError, match="ivf-pq: 9"):
-        choose("ivf-pq", FLAT, SAMPLE, Targets(memory_gb=1e-9))
+        choose(IndexRequest(kind="auto", latency_ms=1e-6), FLAT, SAMPLE)
+    with pytest.raises(QualityGateError, match="ivf-pq: 0"):
+        choose(IndexRequest(kind="ivf-pq", memory_gb=1e-9), FLAT, SAMPLE)
 
 
 def test_nothing_to_ask_is_no_fault():

@@ -15,7 +15,7 @@ from hubspoke.workflows import bundle_files
 from hubspoke.workflows.bundle_files import Member
 from hubspoke.workflows.bundles import file_name
 from hubspoke.workflows.datasets import load_dataset
-from hubspoke.workflows.indexes import index_of, load_index
+from hubspoke.workflows.index_loading import index_of, load_index
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]

@@ -21,7 +21,7 @@ from hubspoke.spokes.baselines.popularity import Popularity
 from hubspoke.spokes.baselines.recency import RECENCIES
 from hubspoke.workflows.datasets import load_dataset, no_sequences
 from hubspoke.workflows.evaluations import BASELINES, recommender_of
-from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.index_loading import load_index
 from hubspoke.workflows.loading import over_catalog
 from hubspoke.workflows.workspace import Workspace
 

@@ -10,7 +10,7 @@ import pytest
 from hubspoke.errors import CorruptArtifactError, IncompatibleError, NotFoundError, UsageError
 from hubspoke.registry.stores.indexes import NewIndex
 from hubspoke.workflows.datasets import load_dataset
-from hubspoke.workflows.indexes import index_of, load_index
+from hubspoke.workflows.index_loading import index_of, load_index
 from hubspoke.workflows.workspace import Workspace
 
 

@@ -16,7 +16,7 @@ from hubspoke.hub import model
 from hubspoke.registry.records import ModelRecord
 from hubspoke.spokes.features.items import ItemFeatures, fit_features
 from hubspoke.workflows.datasets import event_ranges, load_dataset
-from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.index_loading import load_index
 from hubspoke.workflows.loading import load_spoke
 from hubspoke.workflows.workspace import Workspace
 

@@ -16,7 +16,7 @@ from hubspoke.hub.encoders.text import item_texts
 from hubspoke.retrieval.filter_text import parse_filter
 from hubspoke.workflows import datasets
 from hubspoke.workflows.datasets import load_dataset
-from hubspoke.workflows.indexes import load_index
+from hubspoke.workflows.index_loading import load_index
 from hubspoke.workflows.newcomers import newcomer_popularity
 from hubspoke.workflows.question import Question, SessionEvent
 from hubspoke.workflows.recommendations import Recommendations, Recommender
