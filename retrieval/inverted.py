@@ -126,7 +126,7 @@ class InvertedIndex(ApproximateIndex):
 
 
 class CodesIndex(InvertedIndex):
-    """Cells of short codes, scanned in registers; what they find is so rough that hundreds are ranked by true scores."""
+    """Cells of short codes, scanned in registers; what they find is so rough that hundreds are ranked anew."""
 
     coarse = True
 

@@ -10,10 +10,12 @@ from hubspoke.evaluation.comparison import ComparisonRow
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.registry.records import ModelRecord
 from hubspoke.registry.store import Registry
+from hubspoke.retrieval.measurement import IndexRequest
 from hubspoke.workflows.evaluations import CompareResult, EvaluationResult
 from hubspoke.workflows.hubs import EmbedResult
 from hubspoke.workflows.index_check import IndexCheck
-from hubspoke.workflows.indexes import IndexResult
+from hubspoke.workflows.index_measurement import IndexBench
+from hubspoke.workflows.indexes import IndexAddition, IndexRefresh, IndexResult
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.newcomers import Elsewhere
@@ -177,7 +179,23 @@ def test_hub_embed_and_index_build(garden: Any, stand_in: Any) -> None:
     noun = stand_in("index", IndexResult("index:garden/1", True, "hub:4", "snapshot:garden/items/1", 3, 384, 0.5))
     shown = garden("index", "build", "hub:4", "--domain", "garden")
     assert shown.lines[:2] == [["ref", "index:garden/1"], ["cached", "yes"]]
-    assert noun.calls == [("build", ("hub:4",), {"domain": "garden", "items": None, "force": False, "dry_run": False})]
+    given: dict[str, Any] = {"domain": "garden", "items": None, "force": False, "dry_run": False}
+    assert noun.calls == [("build", ("hub:4",), {**given, "request": IndexRequest()})]
+    garden("index", "build", "hub:4", "--domain", "garden", "--kind", "auto", "--latency-ms", "20", "--memory-gb", "4")
+    wanted = IndexRequest(kind="auto", latency_ms=20, memory_gb=4)
+    assert noun.calls[1] == ("build", ("hub:4",), {**given, "request": wanted})
+
+
+def test_what_an_index_was_found_to_be_is_shown_as_a_table(garden: Any, stand_in: Any) -> None:
+    row = {"kind": "ivf", "effort": 8, "n_vectors": 40, "n_queries": 20, "recall": 0.98, "p50_ms": 0.1, "p99_ms": 0.2}
+    row |= {"per_second": 900.0, "bytes_per_vector": 52.0, "build_seconds": 0.5, "missed": ["recall@10 0.9800 < 0.99"]}
+    stand_in("index", IndexBench("index:garden/1", "snapshot:garden/items/1", 40, "sessions", None, [row]))
+    shown = garden("index", "bench", "garden")
+    assert shown.out.startswith("40 vectors of index:garden/1, asked as sessions of its category ask.")
+    assert "recall@10 0.9800 < 0.99" in shown.out and "auto takes none: no kind meets the targets." in shown.out
+    addition = IndexAddition("index:garden/2", "index:garden/1", False, 3, 37, 1, 0.5, "30% has changed")
+    stand_in("index", IndexRefresh(addition, "release:garden/2"))
+    assert "addition.retrained  30% has changed" in garden("index", "refresh", "garden", "--promote").out
 
 
 def test_index_check_ends_with_6_where_it_does_not_fit(garden: Any, stand_in: Any) -> None:
