@@ -9,6 +9,7 @@ leave a last line without its end, which was never confirmed to anybody and is p
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -198,19 +199,32 @@ class Segment:
             self.path.unlink(missing_ok=True)
 
 
-def read_segments(folder: Path, sealed: bool = False) -> Iterator[tuple[Segment, list[ShopperEvent]]]:
-    """Every segment, or those that are sealed alone, the oldest first; one at a time, as a log may be large.
+def read_segments(
+    folder: Path, sealed: bool = False, most: float = math.inf
+) -> Iterator[tuple[Segment, list[ShopperEvent]]]:
+    """Every segment, or those that are `sealed` alone, the oldest first; of several the newest of `most` bytes in all.
 
     Only a sealed one may be removed after it was read: an open one may have grown since.
     """
-    for path in sorted(folder.glob(f"*{SEALED}")):
-        if path.name.endswith(OPEN) and sealed:
-            continue
+    paths = [path for path in sorted(folder.glob(f"*{SEALED}")) if not (sealed and path.name.endswith(OPEN))]
+    for path in _newest(paths, most):
         # An open one may be sealed meanwhile.
         for own in dict.fromkeys((path, _sealed(path))):
             with suppress(FileNotFoundError):
                 yield _read(own)
                 break
+
+
+def _newest(paths: Sequence[Path], most: float) -> list[Path]:
+    """The last ones of that many bytes in all, the very last in any case."""
+    kept: list[Path] = []
+    for path in reversed(paths):
+        with suppress(FileNotFoundError):
+            most -= path.stat().st_size
+        if kept and most < 0:
+            break
+        kept.append(path)
+    return kept[::-1]
 
 
 def _read(path: Path) -> tuple[Segment, list[ShopperEvent]]:

@@ -19,6 +19,8 @@ from .sessions import LiveSessions
 MAX_EVENTS = 1000  # of one request
 # Ids that are remembered, so that an event that is sent again is known; an ingest knows all of them.
 REMEMBERED_IDS = 200_000
+# Of a log, its newest events: about as many as ids are remembered, in a few seconds.
+REPLAYED_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Feed:
         self._lock = Lock()  # an event that is being written is not yet one that is known
 
     def replay(self) -> int:
-        """Remember what the log holds, as after a restart; the events that there were."""
+        """Remember the newest that the log holds, as after a restart; how many events that is."""
         count = 0
-        for _, events in read_segments(self._log.folder):
+        for _, events in read_segments(self._log.folder, most=REPLAYED_BYTES):
             with self._lock:
                 for event in events:
                     self._recent.add(event.event_id)

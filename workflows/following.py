@@ -7,13 +7,13 @@ position; whatever changes the past is computed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..catalog.growing import LAST, NO_ITEM, Moment, as_history, event_code, grown_history
-from ..catalog.shopper_events import ShopperEvent, event_ids
+from ..catalog.shopper_events import ShopperEvent
 from .question import Followed
 
 if TYPE_CHECKING:
@@ -31,28 +31,27 @@ class Follower:
     """One shopper before one recommender, which it does not hold; to be asked by one thread at a time."""
 
     def __init__(self, recommender: Recommender, user: str) -> None:
-        rows = recommender.shoppers.recorded(user)
-        self._recorded = _moments(rows, recommender.catalog.row_of)
-        self._ids = set(event_ids(rows).drop_nulls())
+        self._recorded = _moments(recommender.shoppers.recorded(user), recommender.catalog.row_of)
+        self._known = set(map(_what, self._recorded))
         self._history: list[Moment] = []
         self._state: SessionState | None = None
 
     @property
     def nbytes(self) -> int:
         """Memory that it holds."""
-        moments = len(self._recorded) + len(self._history) + len(self._ids)
+        moments = len(self._recorded) + len(self._known) + len(self._history)
         return MOMENT_BYTES * moments + (self._state.nbytes if self._state else 0)
 
-    def follow(self, recommender: Recommender, events: Iterable[ShopperEvent]) -> Followed:
+    def follow(self, recommender: Recommender, events: Collection[ShopperEvent]) -> Followed:
         """The shopper after `events`, all that happened lately, in any order; those that are recorded count once."""
         row_of, shoppers = recommender.catalog.row_of, recommender.shoppers
-        live = [own for own in events if own.event_id not in self._ids]
-        known = [own for own in live if own.item_id is None or own.item_id in row_of]
-        moments = sorted([*self._recorded, *(_moment(own, row_of) for own in known)], key=_when)
+        named = [own for own in events if own.item_id is None or own.item_id in row_of]
+        live = [moment for moment in (_moment(own, row_of) for own in named) if _what(moment) not in self._known]
+        moments = sorted([*self._recorded, *live], key=_when)
         self._advance(recommender, grown_history(moments, shoppers.sessions, shoppers.time_kind))
-        unknown = list(dict.fromkeys(own.item_id for own in live if own.item_id and own.item_id not in row_of))
+        unknown = [own.item_id for own in events if own.item_id is not None and own.item_id not in row_of]
         embedding = None if self._state is None else self._state.embedding[None].copy()
-        return Followed(as_history(self._history), unknown, embedding)
+        return Followed(as_history(self._history), list(dict.fromkeys(unknown)), embedding)
 
     def _advance(self, recommender: Recommender, history: list[Moment]) -> None:
         """Bring the state from the history that it rests on to a later one."""
@@ -96,3 +95,8 @@ def _moments(rows: pl.DataFrame, row_of: dict[str, int]) -> list[Moment]:
 
 def _when(moment: Moment) -> tuple[int, int]:
     return moment.time, moment.position
+
+
+def _what(moment: Moment) -> tuple[int, int, int]:
+    """What tells an event from a shopper's others, to the microsecond, whatever brought it here."""
+    return moment.time, moment.item, moment.event_type

@@ -53,15 +53,15 @@ class Shoppers:
         return "real" if self.events is None else time_kind(self.events)
 
     def recorded(self, user: str) -> pl.DataFrame:
-        """All that is recorded of a shopper, as it is, by time; no rows where that is nothing."""
+        """What is recorded of a shopper, as it is, by time; no rows where that is nothing."""
         import polars as pl
 
         from ..catalog.schema import EVENT_SCHEMA
-        from ..catalog.snapshots import read_user_events
+        from ..catalog.snapshots import HISTORY_COLUMNS, read_user_events
 
         with self._lock:
             folder = self._table
-        none = pl.DataFrame(schema=EVENT_SCHEMA)
+        none = pl.DataFrame(schema={name: EVENT_SCHEMA[name] for name in HISTORY_COLUMNS})
         return none if folder is None else pl.concat([none, read_user_events(folder, user)], how="diagonal")
 
     def read(self, user: str) -> tuple[History, list[Elsewhere]]:

@@ -68,6 +68,15 @@ def test_large_segments_are_sealed(tmp_path: Path) -> None:
     assert logged(tmp_path) == [f"e{number}" for number in range(9)]
 
 
+def test_of_a_large_log_the_newest_segments_are_read(tmp_path: Path) -> None:
+    log = EventLog(tmp_path, LogSettings(segment_bytes=1, sync_seconds=0))
+    for number in range(4):
+        log.append([event(number)])
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    for most, wanted in ((0, ["e3"]), (size / 2, ["e2", "e3"]), (size, ["e0", "e1", "e2", "e3"])):
+        assert [own.event_id for _, events in read_segments(tmp_path, most=most) for own in events] == wanted
+
+
 def test_a_torn_last_line_is_passed_over_and_a_damaged_one_is_counted_and_kept(tmp_path: Path) -> None:
     log = EventLog(tmp_path, AT_ONCE)
     log.append([event(1)])

@@ -124,3 +124,14 @@ def test_what_happened_now_and_what_is_recorded_are_one_history(client: TestClie
     found = client.post(ASK, json={"user": "user-0003", "k": 5}).json()
     assert [own["item_id"] for own in found["session"]] == [*recorded, "lamps-0003"]
     assert found["release"] == "release:lamps/1"
+
+
+def test_every_answer_to_a_shopper_rests_on_what_happened_now(client: TestClient) -> None:
+    client.post(EVENTS, json=[VIEW, VIEW | {"event_id": "e2", "item_id": "lamps-0007", "event_type": "cart"}])
+    path, shopper = "/v1/domains/lamps", {"user": "new"}
+    ranked = client.post(f"{path}/rank", json={**shopper, "items": ["lamps-0001", "lamps-0002"]}).json()
+    explained = client.post(f"{path}/explain", json={**shopper, "k": 2}).json()
+    (batched,) = client.post(f"{path}/recommend:batch", json={"requests": [{**shopper, "k": 2}]}).json()["results"]
+    for answer in (ranked, explained, batched):
+        assert [own["item_id"] for own in answer["session"]] == ["lamps-0003", "lamps-0007"]
+    assert [own["item_id"] for own in explained["items"]] == [own["item_id"] for own in batched["items"]]
