@@ -87,16 +87,17 @@ def visits_of(ws: Workspace, domain: str, shoppers: int, events: int) -> list[li
 def in_process(recommender: Recommender, domain: str, visits: list[list[dict[str, Any]]]) -> dict[str, Any]:
     """An event told and a list made in this process; the first of a shopper reads what is recorded."""
     sessions = LiveSessions()
-    first, later, batch, differences, same = [], [], [], [0.0], 0
+    first, later, batch, processor, differences, same = [], [], [], [], [0.0], 0
     with tempfile.TemporaryDirectory(prefix="hubspoke-benchmark-") as folder:
         feed = Feed(domain, Path(folder), sessions)
         for visit in visits:
             for nth, event in enumerate(visit):
-                began = time.perf_counter()
+                began, taken = time.perf_counter(), time.process_time()
                 feed.take([event])
                 followed = sessions.followed(domain, event["user_id"], recommender)
                 answer = recommender.answer(Question(user=event["user_id"], followed=followed, k=K))
                 (later if nth else first).append(time.perf_counter() - began)
+                processor.append(time.process_time() - taken)
                 assert followed is not None
                 question = Question(session_of(recommender, followed), k=K)
                 began = time.perf_counter()
@@ -107,7 +108,11 @@ def in_process(recommender: Recommender, domain: str, visits: list[list[dict[str
                 differences.append(max(abs(a["score"] - b["score"]) for a, b in scores))
         feed.close()
     return {
-        "in process": {"first event of a shopper": spread(first), "each later event": spread(later)},
+        "in process": {
+            "first event of a shopper": spread(first),
+            "each later event": spread(later),
+            "each event, processor time": spread(processor),
+        },
         "the same events given at once": spread(batch),
         "lists in the same order": same / len(batch),
         "largest difference of a score": max(differences),
