@@ -111,6 +111,11 @@ class CatalogRules:
         self._pinned = _rows(items, rules.pin)
         self._caps = self._capped()
 
+    @property
+    def reads(self) -> int:
+        """Rows that `arranged` reads of a ranking at once."""
+        return REACH if self.rules.boost else 0
+
     def pinned(self, allowed: BoolArray) -> list[int]:
         """Rows that a recommendation begins with, among the (N,) allowed ones."""
         return [row for row in self._pinned if allowed[row]]

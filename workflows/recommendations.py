@@ -327,7 +327,7 @@ class Recommender:
         query = self._query(history, exclude_seen, question.followed.behaviour if question.followed else None)
         barred = {*hidden.tolist(), *pinned}
         lifted = self.loaded.sessions.mixture.lifted(history, exclude_seen)
-        wanted = max(k, self.ranker.config.spoke_candidates) if self.ranker else k
+        wanted = max(k, self.catalog.rules.reads, self.ranker.config.spoke_candidates if self.ranker else 0)
         ranked = followed(trace, "retrieve", self._ranked(query, wanted, allowed, barred, lifted))
         reordered = None
         if self.ranker:
@@ -340,7 +340,13 @@ class Recommender:
             return reordered.rescored(found) if reordered else found
 
         def best_of(rows: IntArray, n: int) -> list[Scored]:
-            return sorted(scored(rows[~np.isin(rows, list(barred))]), key=_best_first)[:n]
+            own = rows[~np.isin(rows, list(barred))]
+            if len(own) > n:
+                # A re-ranker puts its candidates before all others, and leaves these in their order.
+                best = own[np.lexsort((own, -self.scores(query, own, lifted)))[:n]]
+                found = np.array(list(reordered.scores) if reordered else [], np.int64)
+                own = np.union1d(best, own[np.isin(own, found)])
+            return sorted(scored(own), key=_best_first)[:n]
 
         arranged = self.catalog.rules.arranged(ranked, allowed, best_of)
         # Pinned items have their own score too: it says how well they would have done.

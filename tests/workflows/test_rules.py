@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from hubspoke.errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from hubspoke.registry.records import Parent, ReleaseParts
+from hubspoke.retrieval import rules
 from hubspoke.retrieval.rules import spread
 from hubspoke.workflows import recommendations
 from hubspoke.workflows.datasets import load_dataset
@@ -18,8 +19,8 @@ def ids(ws: Workspace, ref: str = "lamps", **options: Any) -> list[str]:
     return [item["item_id"] for item in ws.recommend(ref, **{"session": SESSION, **options}).items]
 
 
-def in_force(ws: Workspace, **rules: Any) -> str:
-    ref = str(ws.rules.set("lamps", rules).ref)
+def in_force(ws: Workspace, **given: Any) -> str:
+    ref = str(ws.rules.set("lamps", given).ref)
     ws.promote("lamps", rules=ref)
     return ref
 
@@ -94,6 +95,19 @@ def test_a_boost_lifts_from_beyond_the_best_and_a_longer_list_begins_with_the_sh
     near = recommender.similar("lamps-0001", k=40).items
     assert shop.similar("lamps", "lamps-0001", k=40).items == near and ids(shop, k=1) == [last]
     assert last not in ids(shop, session=[last], k=39, exclude_seen=True)
+
+
+def test_a_boost_of_more_than_it_reaches_has_the_best_of_them(shop: Workspace, monkeypatch: Any) -> None:
+    reach = 3
+    before = {item["item_id"]: item["score"] for item in shop.recommend("lamps", SESSION, k=40).items}
+    lifted = sorted(before)[::3]
+    unit = spread(list(before.values())[:reach])
+    boosted = {item: score + (10 * unit if item in lifted else 0) for item, score in before.items()}
+    in_force(shop, boost=[{"items": lifted, "by": 10}])
+    monkeypatch.setattr(rules, "REACH", reach)
+    found = ids(shop, k=40)
+    assert len(lifted) > reach and found[:reach] == sorted(boosted, key=lambda item: -boosted[item])[:reach]
+    assert sorted(found) == sorted(before)
 
 
 def test_what_is_sold_below_its_margin_is_not_shown_and_older_rules_stay_what_they_are(shop: Workspace) -> None:
