@@ -35,12 +35,12 @@ class Feature:
 
 
 FEATURES: tuple[Feature, ...] = (
-    Feature("spoke_score", "score of the spoke, in standard deviations from the mean of the candidates", 1),
-    Feature("behaviour_score", "the same of the part of that score that is not content", 1),
+    Feature("spoke_score", "score of the spoke, in standard deviations from the mean of the candidates"),
+    Feature("behaviour_score", "the same of the part of that score that is not content"),
     Feature("hub_score", "the same of the hub alone: how alike the contents are to those of the session", 1),
     Feature("item_cf_score", "the same of item-to-item CF: how often it was met with the last ten items", 1),
-    Feature("spoke_rank", "place among the candidates by the spoke's score", -1),
-    Feature("behaviour_rank", "place by the behavioural part", -1),
+    Feature("spoke_rank", "place among the candidates by the spoke's score"),
+    Feature("behaviour_rank", "place by the behavioural part"),
     Feature("hub_rank", "place by the hub's score", -1),
     Feature("item_cf_rank", "place by item-to-item CF", -1),
     Feature("popularity", "logarithm of the item's events over those of the mean item", 1),
@@ -67,6 +67,8 @@ FEATURES: tuple[Feature, ...] = (
     Feature("weekday", "its day of the week, Monday is 0"),
 )
 NAMES = tuple(feature.name for feature in FEATURES)
+# What more of the spoke's own score means where trees may add to what it says and never take it back.
+SPOKE_SAYS = {"spoke_score": 1, "behaviour_score": 1, "spoke_rank": -1, "behaviour_rank": -1}
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import numpy as np
 from ..arrays import FloatArray, IntArray
 from ..errors import MissingExtraError
 from .config import RerankConfig
-from .features import FEATURES, NAMES
+from .features import FEATURES, NAMES, SPOKE_SAYS
 from .forest import Forest
 
 # What trees are compared by on validation.
@@ -62,10 +62,18 @@ class Examples:
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How trees begin with what the spoke says."""
+
+    margin: float  # of its standardised score, which they add to
+    bound: bool  # whether they may never take it back
+
+
 def fit(
     config: RerankConfig,
     examples: Examples,
-    margin: float,
+    growth: Growth,
     validation: Examples | None = None,
     trees: int | None = None,
 ) -> tuple[Forest, float]:
@@ -75,29 +83,30 @@ def fit(
     """
     xgboost = _library()
     asked: dict[str, Any] = {"num_boost_round": config.trees if trees is None else trees, "verbose_eval": False}
-    checked = None if validation is None else _matrix(validation, margin)
+    checked = None if validation is None else _matrix(validation, growth.margin)
     if checked is not None and trees is None:
         stop = xgboost.callback.EarlyStopping(rounds=config.patience, save_best=True)
         asked |= {"evals": [(checked, "validation")], "callbacks": [stop]}
-    grown = xgboost.train(_parameters(config), _matrix(examples, margin), **asked)
-    grown.set_attr(margin=repr(margin))
+    grown = xgboost.train(_parameters(config, growth.bound), _matrix(examples, growth.margin), **asked)
+    grown.set_attr(margin=repr(growth.margin))
     reached = 0.0 if checked is None else float(grown.eval(checked).rpartition(":")[2])
     return Forest.parse(bytes(grown.save_raw("json"))), reached
 
 
-def choose(config: RerankConfig, learned: Examples, checked: Examples) -> tuple[Forest, dict[str, float]]:
-    """The trees and the margin that validation likes best, and its NDCG@10 with none and with these.
+def choose(config: RerankConfig, learned: Examples, checked: Examples) -> tuple[Growth, int, dict[str, float]]:
+    """The growth and the number of trees that validation likes best, and its NDCG@10 with none and with these.
 
     No tree at all is the spoke's own order, and a candidate like any other.
     """
     learned = learned.sampled(config.negatives, config.seed)
-    best, before = fit(config, learned, config.margins[0], checked, trees=0)
-    after = before
-    for margin in config.margins if config.trees else ():
-        grown, reached = fit(config, learned, margin, checked)
+    tried = [Growth(margin, bound) for bound in config.bound for margin in config.margins]
+    best, trees = tried[0], 0
+    before = after = fit(config, learned, best, checked, trees=0)[1]
+    for growth in tried if config.trees else ():
+        grown, reached = fit(config, learned, growth, checked)
         if reached > after:
-            best, after = grown, reached
-    return best, {"spoke": round(before, 5), "re-ranked": round(after, 5)}
+            best, trees, after = growth, len(grown), reached
+    return best, trees, {"spoke": round(before, 5), "re-ranked": round(after, 5)}
 
 
 def _library() -> Any:
@@ -110,8 +119,9 @@ def _library() -> Any:
     return xgboost
 
 
-def _parameters(config: RerankConfig) -> dict[str, Any]:
-    constraints = [feature.monotone if config.monotone else 0 for feature in FEATURES]
+def _parameters(config: RerankConfig, bound: bool) -> dict[str, Any]:
+    says = SPOKE_SAYS if bound else {}
+    constraints = [says.get(own.name, own.monotone) if config.monotone else 0 for own in FEATURES]
     return {
         "objective": "rank:ndcg",
         "eval_metric": CHOSEN_BY,

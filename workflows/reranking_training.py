@@ -101,10 +101,10 @@ class RerankTraining:
                 f"Only {asked} requests of {self._plan.job.domain} had a candidate that was taken, of {LEAST} that are "
                 "needed; train again with more events."
             )
-        chosen, scores = choose(self._config, learned, checked)
+        growth, chosen, scores = choose(self._config, learned, checked)
         every = Examples.together([learned, checked]).sampled(self._config.negatives, self._config.seed)
-        trees, _ = fit(self._config, every, chosen.margin, trees=len(chosen))
-        about = {"trees": len(trees), "margin": chosen.margin, "validation_ndcg@10": scores}
+        trees, _ = fit(self._config, every, growth, trees=chosen)
+        about = {"trees": len(trees), "margin": growth.margin, "bound": growth.bound, "validation_ndcg@10": scores}
         return trees, {**about, "requests": len(every.sizes), "candidates_learned_from": len(every.taken)}
 
     def _labels(self) -> tuple[Examples, Examples]:

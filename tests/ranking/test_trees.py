@@ -10,11 +10,12 @@ import pytest
 from hubspoke.errors import CorruptArtifactError
 from hubspoke.ranking import trees as trees_file
 from hubspoke.ranking.config import RerankConfig
-from hubspoke.ranking.features import FEATURES, NAMES
+from hubspoke.ranking.features import FEATURES, NAMES, SPOKE_SAYS
 from hubspoke.ranking.forest import FILE, Forest
-from hubspoke.ranking.trees import Examples, choose, fit
+from hubspoke.ranking.trees import Examples, Growth, choose, fit
 
 CONFIG = RerankConfig(trees=20, patience=5, learning_rate=0.3)
+PLAIN = Growth(1.0, bound=True)
 TAKEN_BY = NAMES.index("times_taken")
 
 
@@ -31,12 +32,13 @@ def examples(seed: int, requests: int = 60, candidates: int = 20) -> Examples:
 
 @pytest.fixture(scope="module")
 def trained() -> Forest:
-    return choose(CONFIG, examples(0), examples(1))[0]
+    growth, trees, _ = choose(CONFIG, examples(0), examples(1))
+    return fit(CONFIG, examples(0), growth, trees=trees)[0]
 
 
 def test_what_decides_is_learned_and_is_better_on_what_was_not_seen(trained: Forest) -> None:
     unseen = examples(2)
-    (_, alone), (grown, reached) = (fit(CONFIG, examples(0), 1.0, unseen, trees=trees) for trees in (0, len(trained)))
+    (_, alone), (grown, reached) = (fit(CONFIG, examples(0), PLAIN, unseen, trees=trees) for trees in (0, len(trained)))
     assert len(grown) == len(trained) > 0 and reached > alone + 0.2
     assert next(iter(trained.gains)) == "times_taken"
     assert sum(trained.gains.values()) == pytest.approx(1.0) and set(trained.gains) == set(NAMES)
@@ -46,20 +48,22 @@ def test_without_a_better_order_the_spokes_own_stays() -> None:
     noise = examples(3)
     spoke = np.where(noise.taken > 0, 5.0, 0.0).astype(np.float32)
     known = Examples(noise.features, noise.taken, spoke, noise.sizes)
-    found, scores = choose(CONFIG, known, known)
-    assert (len(found), found.margin, scores["spoke"], scores["re-ranked"]) == (0, 1.0, 1.0, 1.0)
+    growth, trees, scores = choose(CONFIG, known, known)
+    assert (trees, growth, scores) == (0, PLAIN, {"spoke": 1.0, "re-ranked": 1.0})
+    found, _ = fit(CONFIG, known, growth, trees=trees)
     assert found.score(noise.features[:3], spoke[:3]).tolist() == spoke[:3].tolist()
 
 
-def test_more_of_what_should_help_never_harms(trained: Forest) -> None:
+def test_more_of_what_should_help_never_harms() -> None:
     rng, spoke = np.random.default_rng(4), np.zeros(50, np.float32)
-    for place, feature in enumerate(FEATURES):
-        if not feature.monotone:
-            continue
+    promised = {feature.name: feature.monotone for feature in FEATURES if feature.monotone} | SPOKE_SAYS
+    trained, _ = fit(CONFIG, examples(8), PLAIN, trees=20)
+    for name, sign in promised.items():
+        place = NAMES.index(name)
         row = np.repeat(rng.normal(size=(1, len(FEATURES))).astype(np.float32), 50, axis=0)
         row[:, place] = np.linspace(-4, 4, 50)
-        steps = np.diff(trained.score(row, spoke)) * feature.monotone
-        assert (steps >= 0).all(), feature.name
+        steps = np.diff(trained.score(row, spoke)) * sign
+        assert (steps >= 0).all(), name
 
 
 def test_the_same_examples_give_the_same_bytes_at_any_number_of_threads(
@@ -67,8 +71,8 @@ def test_the_same_examples_give_the_same_bytes_at_any_number_of_threads(
 ) -> None:
     written, real = [], trees_file._parameters
     for threads in (1, 2):
-        monkeypatch.setattr(trees_file, "_parameters", lambda config, n=threads: {**real(config), "nthread": n})
-        fit(CONFIG, examples(0), 1.0, trees=5)[0].save(tmp_path)
+        monkeypatch.setattr(trees_file, "_parameters", lambda *asked, n=threads: {**real(*asked), "nthread": n})
+        fit(CONFIG, examples(0), PLAIN, trees=5)[0].save(tmp_path)
         written.append((tmp_path / FILE).read_bytes())
     assert written[0] == written[1]
 

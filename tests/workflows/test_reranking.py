@@ -17,11 +17,12 @@ from hubspoke.errors import CorruptArtifactError, IncompatibleError, InvalidData
 from hubspoke.evaluation.protocols import Protocol
 from hubspoke.ranking.features import FEATURES, NAMES
 from hubspoke.ranking.reranker import Reranker
+from hubspoke.workflows.question import Question
 from hubspoke.workflows.ranker import Ranker, load_ranker
 from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
-FEW: dict[str, Any] = {"origins": 1, "trees": 20, "margins": [1.0]}
+FEW: dict[str, Any] = {"origins": 1, "trees": 20, "margins": [1.0], "bound": [True]}
 START = datetime(2024, 1, 1, tzinfo=UTC)
 RNG = np.random.default_rng(0)
 
@@ -221,3 +222,18 @@ def test_a_ranker_answers_from_its_candidates_alone(ranked: Workspace) -> None:
     assert ranker.rerank(request, rows[::-1], scores[::-1])[::-1] == pytest.approx(new)
     assert len(ranker.rerank(request, rows[:0], scores[:0])) == 0
     assert ranker.features(request, rows, scores).shape == (len(rows), len(NAMES))
+
+
+def test_explanations_and_given_items_go_through_the_same_stages(
+    ranked: Workspace, verdict: Callable[[bool], None]
+) -> None:
+    verdict(True)
+    ranked.promote("lamps", reranker="reranker:lamps/1")
+    session = ["lamps-0001", "lamps-0002"]
+    listed = [own["item_id"] for own in ranked.recommend("lamps", session, k=8).items]
+    explained = ranked.explain("lamps", session, k=8)
+    assert [own.item_id for own in explained.items] == listed
+    served = Recommender(ranked, "lamps")
+    some = served.rank(Question(session, k=8), [*listed[:3], "lamps-0030"])
+    assert {own["item_id"] for own in some.items} == {*listed[:3], "lamps-0030"}
+    assert some.served_by == "reranker:lamps/1"
