@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # Longer, shorter and adaptive windows were measured, and none is better (docs/benchmarks.md).
 RECENT_DAYS = 28
+BLOCK = 1000
 POPULAR = 100  # the best so many say what is popular
 
 
@@ -89,8 +90,12 @@ class Ranking:
 
     def among(self, allowed: BoolArray, barred: Collection[int]) -> Iterator[Scored]:
         """The allowed rows but the barred ones with their scores, best first; `allowed` is (N,)."""
-        rows = self.order[allowed[self.order]].tolist()
-        return ((row, float(self.scores[row])) for row in rows if row not in barred)
+        # Of a large catalog no more is looked at than a list takes.
+        for start in range(0, len(self.order), BLOCK):
+            rows = self.order[start : start + BLOCK]
+            for row in rows[allowed[rows]].tolist():
+                if row not in barred:
+                    yield row, float(self.scores[row])
 
     def best_of(self, rows: IntArray, k: int) -> list[Scored]:
         """The best `k` of (n,) rows."""
