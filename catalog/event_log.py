@@ -44,6 +44,7 @@ class _OpenSegment:
     path: Path
     descriptor: int
     size: int = 0
+    torn: bool = False  # half a line stands at its end
 
     @classmethod
     def begin(cls, folder: Path) -> _OpenSegment:
@@ -54,9 +55,12 @@ class _OpenSegment:
         return cls(path, descriptor)
 
     @property
-    def is_sealed(self) -> bool:
-        """Whether an ingest has renamed it; asked under its lock."""
-        return not self.path.exists()
+    def is_over(self) -> bool:
+        """Whether nothing may be added: an ingest has renamed it, or what followed would join half a line.
+
+        Asked under its lock.
+        """
+        return self.torn or not self.path.exists()
 
     def write(self, content: bytes) -> None:
         """All of it or nothing."""
@@ -64,7 +68,9 @@ class _OpenSegment:
             if os.write(self.descriptor, content) < len(content):
                 raise no_space(self.path.parent)
         except BaseException:
+            self.torn = True
             os.ftruncate(self.descriptor, self.size)
+            self.torn = False
             raise
         self.size += len(content)
 
@@ -123,7 +129,7 @@ class EventLog:
         while True:
             segment = self._segment = self._segment or _OpenSegment.begin(self.folder)
             with _locked(segment.descriptor):
-                if not segment.is_sealed:
+                if not segment.is_over:
                     yield segment
                     return
             self._let_go()

@@ -85,7 +85,7 @@ class ShopperEvent(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _whole(self) -> ShopperEvent:
+    def _names_its_item(self) -> ShopperEvent:
         if self.item_id is None and self.event_type not in ITEMLESS_EVENT_TYPES:
             raise ValueError(f"a {self.event_type} names its item; give it an item_id")
         if taken := sorted(set(RESERVED) & set(self.attributes)):

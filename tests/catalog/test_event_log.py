@@ -104,8 +104,14 @@ def test_a_write_that_fails_leaves_no_half_line(tmp_path: Path, monkeypatch: pyt
         patch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
         with pytest.raises(HubspokeError, match="No space is left"):
             log.append([event(3)])
-    log.append([event(4)])
-    assert logged(tmp_path) == ["e1", "e4"]
+        # A half line that cannot be taken back ends its segment.
+        patch.setattr(os, "write", lambda descriptor, content: real(descriptor, content[:20]))
+        patch.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+        with pytest.raises(OSError, match="broken"):
+            log.append([event(4)])
+    log.append([event(5)])
+    assert logged(tmp_path) == ["e1", "e5"]
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_threads_append_while_segments_are_sealed(tmp_path: Path) -> None:
