@@ -136,6 +136,7 @@ def list_(call: Call, domain: str | None) -> None:
         "bytes/vector": _measured("bytes_per_vector"),
         "growth": lambda record: record.config.get("state", {}).get("growth"),
         "imbalance": lambda record: record.config.get("state", {}).get("imbalance"),
+        "retrain": _due,
         "seconds": "seconds",
         "built": "created_at",
     }
@@ -147,7 +148,8 @@ def list_(call: Call, domain: str | None) -> None:
 @click.argument("ref")
 def show(call: Call, ref: str) -> None:
     """The index that answers for REF: its kind and effort, what was measured, how far it has grown."""
-    call.show(call.workspace().index.show(ref), flat_facts)
+    found = call.workspace().index.show(ref)
+    call.show(found, lambda _: f"{flat_facts(found)}\n" + facts([("retrain due", _due(found))]))
 
 
 @index.command(example=("hubspoke index bench garden", "hubspoke index bench garden --recall 0.95 --latency-ms 5"))
@@ -177,6 +179,14 @@ def flat_facts(result: Any) -> str:
 
 def _measured(name: str) -> Callable[[IndexRecord], object]:
     return lambda record: record.config.get("measured", {}).get(name)
+
+
+def _due(record: IndexRecord) -> str:
+    if not record.config.get("state"):  # nothing in it is trained
+        return "no"
+    from ..workflows.index_growth import stored_due
+
+    return stored_due(record) or "no"
 
 
 def _benched(result: IndexBench) -> str:

@@ -114,6 +114,8 @@ class InvertedIndex(ApproximateIndex):
     @property
     def state(self) -> Mapping[str, float]:
         """`growth`, and `imbalance`: how many times longer a search takes than over cells of equal size."""
+        if not self._structure.index.ntotal:
+            return {**super().state, "imbalance": 1.0}
         lists = self._structure.index.invlists
         sizes = np.array([lists.list_size(cell) for cell in range(lists.nlist)], dtype=np.float64)
         if len(self._beside):

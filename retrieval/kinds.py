@@ -21,7 +21,7 @@ FLAT = "flat"
 class VectorIndex(ABC):
     """N vectors that can be searched by inner product; what every index kind implements."""
 
-    kind: ClassVar[str] = ""  # its name; a class without one is no kind, but what several have in common
+    kind: ClassVar[str] = ""  # its name; a class without one of its own is no kind, but what several have in common
 
     @classmethod
     @abstractmethod
@@ -94,7 +94,7 @@ def index_kinds() -> dict[str, type[VectorIndex]]:
     # A subclass is known once its module is imported, so the folder is the list of kinds.
     for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
         importlib.import_module(f"{__package__}.{module.name}")
-    return {kind.kind: kind for kind in _below(VectorIndex.__subclasses__()) if kind.kind}
+    return {kind.kind: kind for kind in _below(VectorIndex.__subclasses__()) if vars(kind).get("kind")}
 
 
 def _below(kinds: list[type[VectorIndex]]) -> Iterator[type[VectorIndex]]:

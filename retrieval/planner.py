@@ -1,8 +1,8 @@
 """How a question is answered: by the index's own structure, or by comparing with every row that a filter leaves.
 
 A structure built over all vectors wades through what is not allowed, and finds ever less of what is: an HNSW graph
-whose filter leaves one vector in a thousand has a recall of 0.16. So what leaves a tenth or less is gathered and scored
-exactly, and what leaves more is searched with more effort the more is barred.
+whose filter leaves one vector in a thousand has a recall of 0.16. So what leaves an eighth or less is gathered and
+scored exactly, and what leaves more is searched with more effort the more is barred.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .kinds import VectorIndex
 
 # A filter that leaves this share or less is answered from the rows that it leaves.
-GATHERED_SHARE = 0.1
+GATHERED_SHARE = 1 / 8
 # Vectors of repeated filters that one index keeps gathered.
 KEPT_BYTES = 256 << 20
 # Rows looked at beyond those asked for.

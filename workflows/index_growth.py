@@ -14,6 +14,7 @@ from .index_measurement import Asked, described
 
 if TYPE_CHECKING:
     from ..arrays import FloatArray, IntArray
+    from ..registry.records import IndexRecord
     from ..retrieval.base import ItemIndex
 
 # A structure is trained anew when more than this share of it has changed, when its cells are more than this many times
@@ -79,3 +80,13 @@ def retrain_due(
     if found.recall < request.recall:
         return f"recall@10 {found.recall:.4f} < {request.recall:g}"
     return None
+
+
+def stored_due(record: IndexRecord) -> str | None:
+    """Why a stored index is to be trained anew, by what was measured of it; None where it is not, or nobody knows."""
+    config = record.config
+    if "measured" not in config:  # built before indexes were measured
+        return None
+    fields = {name: value for name, value in config["measured"].items() if name != "questions"}
+    request = IndexRequest.model_validate(config["requested"])
+    return retrain_due(config["state"], config["trained"], Measurement(**fields), request)

@@ -114,7 +114,6 @@ def described(
         **index.index.settings,
         "state": state,
         "trained": {"n_items": len(index), **state},
-        "retrain_due": None,
         "measured": {**asdict(found), "questions": asked.drawn_from},
     }
 

@@ -134,9 +134,15 @@ def test_adds_in_batches_lose_nothing_and_keep_recall(kind, first, batch, last):
     assert all(len(set(own)) == last for own in rows_of(index.search(queries[:2], last)))
 
 
+def test_every_name_stands_for_the_class_that_bears_it():
+    names = {name: kind.__name__ for name, kind in index_kinds().items()}
+    assert (names["ivf"], names["ivf-pq"], names["hnsw"]) == ("InvertedIndex", "ProductIndex", "GraphIndex")
+
+
 @approximate
 def test_few_vectors_are_compared_one_by_one(kind):
     vectors, queries = clustered(FEWEST - 1), clustered(5, seed=11)
+    assert made(kind, vectors).index.state["growth"] == pytest.approx((FEWEST - 1) / FEWEST)
     np.testing.assert_array_equal(rows_of(made(kind, vectors).search(queries, 10)), truth(vectors, queries, 10))
 
 
