@@ -20,6 +20,7 @@ from typing import Any
 
 import hubspoke
 import numpy as np
+from hubspoke.commands.options import read_config
 from hubspoke.commands.progress import make_progress
 from hubspoke.demo.complete_journey import department_events, department_items
 from hubspoke.evaluation.protocols import EPOCH, Protocol
@@ -47,7 +48,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         config = {**SPOKE, **({"training": {"max_epochs": arguments.epochs}} if arguments.epochs else {})}
         spoke = str(ws.spoke.train(name, config, split="temporal", test_from=cut, refit=True).ref)
         # The spokes of the past are found again where the workspace is kept; the trees are grown anew.
-        made = ws.rerank.train(name, RERANK, spoke=spoke, force=True)
+        made = ws.rerank.train(name, {**RERANK, **arguments.rerank}, spoke=spoke, force=True)
         models = [spoke, str(made.ref), *BASELINES]
         names = {spoke: "spoke", str(made.ref): "re-ranked"}
         rows = []
@@ -180,9 +181,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("category", type=category, metavar="NAME=FOLDER|DEPARTMENT")
     parser.add_argument("--epochs", type=int, metavar="N", help="at most so many epochs of the spoke")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the re-ranker")
     parser.add_argument("--keep-workspace", metavar="DIR", help="work there, so that nothing is trained twice")
     add_common(parser)
     arguments = parser.parse_args(argv)
+    arguments.rerank = read_config(None, tuple(arguments.set)) or {}
     publish(partial(measure, arguments), markdown, arguments.out)
 
 

@@ -20,10 +20,10 @@ class RerankConfig(BaseModel):
     origins: int = Field(default=2, ge=1, le=8)
     requests: int = Field(default=4000, ge=1)
     negatives: int = Field(default=100, ge=1)  # candidates of a request that were not taken, drawn, to learn from
-    # Trees. The first score is a margin times the spoke's own, so that no tree at all is the spoke's order. The margin,
-    # and whether trees may never take back what the spoke says, are chosen on validation.
+    # Trees. The first score is a margin times the spoke's own, so that no tree at all is the spoke's order. Of margins,
+    # and of whether trees may never take back what the spoke says, validation chooses among those given.
     margins: tuple[float, ...] = Field(default=(1.0, 3.0, 10.0), min_length=1)
-    bound: tuple[bool, ...] = Field(default=(True, False), min_length=1)
+    bound: tuple[bool, ...] = Field(default=(True,), min_length=1)
     monotone: bool = True  # whether more of what should help may never harm
     trees: int = Field(default=400, ge=0)  # at most
     patience: int = Field(default=50, ge=1)  # trees without a better validation after which no more are grown
