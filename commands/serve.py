@@ -34,9 +34,9 @@ _options = together(
     ),
     click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests a second per key or address."),
     click.option(
-        "--search/--no-search",
-        default=True,
-        help="Load the hub's encoders for searches and explanations at once, or when the first one is asked for.",
+        "--search",
+        is_flag=True,
+        help="Load the hub's encoders at the start, not at the first search or explanation; lists do without.",
     ),
     click.option("--access-log/--no-access-log", default=True, help="One line of JSON on stderr per request."),
 )

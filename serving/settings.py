@@ -30,7 +30,7 @@ class ServeSettings(BaseModel):
     poll_seconds: float = Field(default=1.0, gt=0.0)  # between two looks at where the aliases point
     body_kb: int = Field(default=1024, ge=1)  # of a request; a picture that is looked for has eight times as much
     rate: float | None = Field(default=None, gt=0.0)  # requests per second and key, or address; None is no limit
-    search: bool = True  # loads the hub's encoders at once; without it the first search or explanation does
+    search: bool = False  # loads the hub's encoders at once; without it the first search or explanation does
     access_log: bool = True
 
     @property
