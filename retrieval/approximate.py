@@ -211,6 +211,8 @@ class ApproximateIndex(VectorIndex):
     def state(self) -> Mapping[str, float]:
         """`growth`: what was added to and removed from the structure, for each of its vectors."""
         changed = len(self._beside) + int(np.count_nonzero(~self._live))
+        if not len(self._live) and changed < FEWEST:  # a new one would have no structure either
+            return {"growth": 0.0}
         return {"growth": changed / max(len(self._live), FEWEST)}
 
     def save(self, folder: Path) -> None:

@@ -261,6 +261,8 @@ class Indexes:
             return found
         with self._context.lock(f"index {base.domain}"):
             made = retrain(loaded.index, request, asked, why)
+            if not loaded.index.index.state["growth"] and made.config["measured"]["recall"] <= measured.recall:
+                return found  # what was trained over the same vectors is no better for being trained again
             identity = fingerprint({"index": base.artifact, "trained": made.config["measured"]})
             record = self._store_from(loaded, made, dataset, identity, started, "trained anew")
         seconds = round(time.perf_counter() - started, 2)

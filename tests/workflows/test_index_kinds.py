@@ -127,6 +127,10 @@ def test_a_refresh_follows_the_catalog_and_trains_anew_where_due(shop: Workspace
     assert trained.addition.ref == "index:lamps/4" and "has changed" in str(trained.addition.retrained)
     assert config(shop, "index:lamps/4")["state"]["growth"] == 0
     assert shop.recommend("lamps", ["new-1"]).index == "index:lamps/4"
+    # What is due by its cells alone, and no better for being trained again, stays.
+    monkeypatch.setattr(index_growth, "MOST_IMBALANCE", 0.0)
+    monkeypatch.setattr(index_growth, "WORSE", 0.0)
+    assert shop.index.refresh("lamps").addition.ref == "index:lamps/4"
 
 
 def test_a_bench_measures_every_kind_and_stores_none(shop: Workspace) -> None:
