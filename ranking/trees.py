@@ -81,7 +81,7 @@ def fit(
 
     The same examples give the same trees, whatever the number of threads.
     """
-    xgboost = _library()
+    xgboost = xgboost_library()
     asked: dict[str, Any] = {"num_boost_round": config.trees if trees is None else trees, "verbose_eval": False}
     checked = None if validation is None else _matrix(validation, growth.margin)
     if checked is not None and trees is None:
@@ -109,7 +109,8 @@ def choose(config: RerankConfig, learned: Examples, checked: Examples) -> tuple[
     return best, trees, {"spoke": round(before, 5), "re-ranked": round(after, 5)}
 
 
-def _library() -> Any:
+def xgboost_library() -> Any:
+    """XGBoost; MissingExtraError where it is not installed."""
     try:
         import xgboost
     except ImportError as error:
@@ -141,7 +142,7 @@ def _parameters(config: RerankConfig, bound: bool) -> dict[str, Any]:
 
 
 def _matrix(examples: Examples, margin: float) -> Any:
-    made = _library().DMatrix(
+    made = xgboost_library().DMatrix(
         examples.features,
         label=examples.taken,
         base_margin=np.float32(margin) * examples.spoke,

@@ -21,7 +21,7 @@ from ..ranking.features import FEATURES
 from ..ranking.forest import Forest
 from ..ranking.neighbours import Neighbours
 from ..ranking.reranker import Past, Reranker
-from ..ranking.trees import Examples, choose, fit
+from ..ranking.trees import Examples, choose, fit, xgboost_library
 from ..registry.kinds import Relation
 from ..registry.records import Parent
 from ..spokes.training.splits import held_out_fingerprint
@@ -50,6 +50,7 @@ def train_reranker(context: Context, job: RerankJob, *, force: bool = False, dry
     kind, domain, fingerprint = plan.recipe.kind, plan.recipe.domain, plan.recipe.fingerprint
     if dry_run or (not force and context.registry.models.find_ready(kind, domain, fingerprint)):
         return train_once(context, plan.recipe, _never, force=False, dry_run=dry_run)
+    xgboost_library()  # wanted only at the end, missed before anything is trained
     run = RerankTraining(context, plan)
     # Each is a training of its own, under the lock that this one takes next.
     run.train_spokes()
@@ -74,9 +75,10 @@ class RerankTraining:
 
     def train_spokes(self) -> None:
         """The serving spoke as it would have been at each origin, and before the test."""
-        for job in self._plan.spoke_jobs():
+        *_, last = jobs = self._plan.spoke_jobs()
+        for job in jobs:
             result = train_spoke(self._context, job)
-            until = "what is tested" if job is self._plan.spoke_jobs()[-1] else "what is learned"
+            until = "what is tested" if job is last else "what is learned"
             self.steps.add(f"spoke before {until}", result.ref, result.cached)
             self._spokes.append(str(result.ref))
 
