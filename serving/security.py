@@ -12,6 +12,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from .dependencies import Serving
 from .keys import Scope
 from .problems import ProblemError
+from .settings import is_loopback
 
 _BEARER = HTTPBearer(auto_error=False, description="A key made with `hubspoke key add`.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
@@ -37,6 +38,11 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Caller]]:
             caller = Caller(None)
             if scope == "admin" and not service.settings.is_local:
                 raise ProblemError(403, "What serves is changed with a key alone; start the service with --keys FILE.")
+            # A page from elsewhere may have its own name resolve to this machine (DNS rebinding).
+            if scope == "admin" and not is_loopback(request.url.hostname or ""):
+                raise ProblemError(
+                    403, "Without keys what serves is changed on localhost alone; ask there, or start with --keys FILE."
+                )
         else:
             secret = bearer.credentials if bearer else header
             if not secret:

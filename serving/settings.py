@@ -36,10 +36,7 @@ class ServeSettings(BaseModel):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host in LOCAL_NAMES
+        return is_loopback(self.host)
 
     def require_safe(self) -> None:
         """Refuse to let in whoever reaches the machine, unless that is said to be meant."""
@@ -48,3 +45,11 @@ class ServeSettings(BaseModel):
                 f"On {self.host} anybody who reaches this machine would be served; make a key with `hubspoke key add` "
                 "and give --keys FILE, or say --open-to-all where something in front of it checks who asks."
             )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is that of this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in LOCAL_NAMES

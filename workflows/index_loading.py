@@ -36,13 +36,13 @@ class LoadedIndex:
     hub: Hub
 
 
-def load_index(context: Context, record: IndexRecord) -> LoadedIndex:
-    """An index and what filled it, refused where they are of two embedding spaces."""
+def load_index(context: Context, record: IndexRecord, index: ItemIndex | None = None) -> LoadedIndex:
+    """An index and what filled it, refused where they are of two embedding spaces; `index` if it is loaded already."""
     from ..retrieval.base import ItemIndex
     from ..spokes.spoke import Spoke
 
     folder = context.artifacts.open(record.artifact)
-    index = ItemIndex.load(folder)
+    index = ItemIndex.load(folder) if index is None else index
     model = context.registry.models.get(record.model)
     if model.kind == ModelKind.HUB:
         hub, _ = load_hub(context, model.ref)

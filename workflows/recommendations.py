@@ -168,7 +168,7 @@ class Recommender:
     @cached_property
     def _complete(self) -> LoadedIndex:
         prepare(self._context)
-        return load_index(self._context, self.loaded.record)
+        return load_index(self._context, self.loaded.record, self.loaded.index)
 
     @property
     def rules_ref(self) -> str | None:

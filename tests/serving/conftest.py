@@ -72,7 +72,7 @@ def serve(shop: Workspace) -> Iterator[Callable[..., TestClient]]:
 
         def begin(**settings: Any) -> TestClient:
             app = create_app(Service(shop, ServeSettings(**{"poll_seconds": 0.05, "access_log": False} | settings)))
-            return stack.enter_context(TestClient(app))
+            return stack.enter_context(TestClient(app, base_url="http://localhost"))
 
         yield begin
 

@@ -138,3 +138,11 @@ def test_lineage_is_that_of_the_command_line(client: TestClient, shop: Workspace
     assert impact == {"schema_version": SCHEMA_VERSION, **shop.lineage.impact("hub:1", True).to_dict()}
     assert client.get("/v1/lineage/lamps:9").status_code == 404
     assert client.get("/v1/lineage/lamps", params={"view": "sideways"}).status_code == 422
+
+
+def test_a_page_whose_name_leads_to_this_machine_changes_nothing(client: TestClient, shop: Workspace) -> None:
+    head = {"If-Match": client.get("/v1/domains/lamps/releases").headers["etag"], "Host": "evil.example:8080"}
+    refused = client.post("/v1/domains/lamps/promote", json={"ref": "lamps:2"}, headers=head)
+    assert (refused.status_code, shop.registry.domains.get("lamps").live) == (403, "release:lamps/1")
+    assert "on localhost alone" in refused.json()["detail"]
+    assert client.get("/v1/domains", headers={"Host": "shop.example"}).status_code == 200  # a proxy's name
