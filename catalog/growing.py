@@ -6,15 +6,16 @@ The one difference: the session that is going on counts however short it is, for
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 
-from .schema import EVENT_TYPES, TimeKind
+from .schema import EVENT_CODES, TimeKind
 from .sequences import History
 from .sessions import SessionSettings
 
-IMPRESSION, SEARCH = (EVENT_TYPES.index(name) + 1 for name in ("impression", "search"))
+IMPRESSION, SEARCH = EVENT_CODES["impression"], EVENT_CODES["search"]
 NO_ITEM = -1
 LAST = 2**63 - 1
 
@@ -29,9 +30,15 @@ class Moment(NamedTuple):
     session_id: str | None = None
 
 
+def microseconds(moment: datetime) -> int:
+    """A moment that names its zone as `History` holds it."""
+    # Rounded: seconds as floating point fall short of a microsecond as often as they exceed it.
+    return round(moment.timestamp() * 1_000_000)
+
+
 def event_code(event_type: str) -> int:
     """The number of an event type, 0 for one that is not known."""
-    return EVENT_TYPES.index(event_type) + 1 if event_type in EVENT_TYPES else 0
+    return EVENT_CODES.get(event_type, 0)
 
 
 def grown_history(moments: Sequence[Moment], settings: SessionSettings, time_kind: TimeKind = "real") -> list[Moment]:

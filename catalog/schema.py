@@ -49,5 +49,7 @@ SCHEMAS: dict[Kind, Schema] = {"items": ITEM_SCHEMA, "events": EVENT_SCHEMA}
 REQUIRED: dict[Kind, tuple[str, ...]] = {"items": ("item_id",), "events": ("user_id", "item_id", "timestamp")}
 
 EVENT_TYPES: tuple[str, ...] = ("view", "click", "cart", "purchase", "search", "impression", "rating")
+# As numbers, which is how sessions hold them; 0 is any other type.
+EVENT_CODES = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
 # Events that may name no item.
 ITEMLESS_EVENT_TYPES: tuple[str, ...] = ("search", "impression")

@@ -17,7 +17,7 @@ import polars as pl
 
 from ..arrays import IntArray
 from ..errors import InvalidDataError
-from .schema import EVENT_TYPES
+from .schema import EVENT_CODES
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,8 +172,9 @@ def coded_events(sessions: pl.DataFrame, item_ids: pl.Series) -> pl.DataFrame:
     coded = joined.select("user_id", "session", "row", pl.col("timestamp").cast(pl.Int64))
     if "event_type" not in joined.columns:
         return coded
-    codes = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
-    return coded.with_columns(joined["event_type"].replace_strict(codes, default=0, return_dtype=pl.Int8).fill_null(0))
+    return coded.with_columns(
+        joined["event_type"].replace_strict(EVENT_CODES, default=0, return_dtype=pl.Int8).fill_null(0)
+    )
 
 
 def sequences_of(coded: pl.DataFrame, n_items: int) -> Sequences:

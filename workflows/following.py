@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..catalog.growing import LAST, NO_ITEM, Moment, as_history, event_code, grown_history
+from ..catalog.growing import LAST, NO_ITEM, Moment, as_history, event_code, grown_history, microseconds
 from ..catalog.shopper_events import ShopperEvent
 from .question import Followed
 
@@ -73,10 +73,9 @@ class Follower:
 
 
 def _moment(event: ShopperEvent, row_of: dict[str, int]) -> Moment:
-    time = round(event.timestamp.timestamp() * 1_000_000)
     position = LAST if event.position is None else event.position
     item = NO_ITEM if event.item_id is None else row_of[event.item_id]
-    return Moment(time, position, item, event_code(event.event_type), event.session_id)
+    return Moment(microseconds(event.timestamp), position, item, event_code(event.event_type), event.session_id)
 
 
 def _moments(rows: pl.DataFrame, row_of: dict[str, int]) -> list[Moment]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ..catalog.growing import microseconds
 from ..catalog.schema import EVENT_TYPES
 from ..errors import UsageError
 
@@ -33,8 +34,7 @@ class SessionEvent:
         """The moment since 1970, UTC where it names no zone."""
         if self.timestamp is None:
             return None
-        moment = self.timestamp if self.timestamp.tzinfo else self.timestamp.replace(tzinfo=UTC)
-        return int(moment.timestamp() * 1_000_000)
+        return microseconds(self.timestamp if self.timestamp.tzinfo else self.timestamp.replace(tzinfo=UTC))
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .served_index import ServedIndex
 
 # From a (D,) query, a number and (N,) what may be found, to the best rows, best first.
-Search = Callable[[FloatArray, int, BoolArray], IntArray]
+Search = Callable[[FloatArray, int, BoolArray, Collection[int]], IntArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +93,7 @@ class Ranker:
         best = list(islice(ranked, self.config.spoke_candidates))
         if not best:
             return Reordered(iter(()), {}, 0.0)
-        free = allowed.copy()
-        free[list(barred)] = False
-        rows = self.candidates(request, np.array([row for row, _ in best], np.int64), free)
+        rows = self.candidates(request, np.array([row for row, _ in best], np.int64), allowed, barred)
         scores = np.concatenate([[score for _, score in best], self.spoke_scores(request, rows[len(best) :])])
         new = self.rerank(request, rows, scores).astype(np.float64)
         order = np.lexsort((rows, -new))
@@ -104,10 +102,12 @@ class Ranker:
         rest = ((row, score + shift) for row, score in ranked if row not in found)
         return Reordered(chain(found.items(), rest), found, shift)
 
-    def candidates(self, request: Request, rows: IntArray, allowed: BoolArray) -> IntArray:
+    def candidates(
+        self, request: Request, rows: IntArray, allowed: BoolArray, barred: Collection[int] = ()
+    ) -> IntArray:
         """(n,) the rows that the spoke found, and after them those that only the other generators find.
 
-        `allowed` (N,) says what may be among them.
+        `allowed` (N,) says what may be among them, all but `barred` rows.
         """
         more = self.config.more_candidates
         near, values = self._neighbours.around(request.history.items)
@@ -118,10 +118,9 @@ class Ranker:
             self._popular[: 2 * more],
         ]
         if self._sessions.space.dimension and more:
-            offers.append(self._search(request.hub_query, more, allowed))
-        found = [rows, *(_first(own[allowed[own]], more) for own in offers)]
-        every = np.concatenate(found)
-        return every[np.sort(np.unique(every, return_index=True)[1])]
+            offers.append(self._search(request.hub_query, more, allowed, barred))
+        free = (own[allowed[own] & ~np.isin(own, list(barred))] for own in offers)
+        return _distinct(np.concatenate([rows, *(_distinct(own)[:more] for own in free)]))
 
     def rerank(self, request: Request, rows: IntArray, scores: AnyFloatArray) -> FloatArray:
         """(n,) new scores of candidates, which the spoke gives `scores` (n,); they mean nothing beside others'."""
@@ -145,8 +144,9 @@ class Ranker:
         found: DoubleArray = (self._vectors[rows] @ request.query).astype(np.float64) + given_to(rows, lifted)
         return found
 
-    def _search_all(self, query: FloatArray, k: int, allowed: BoolArray) -> IntArray:
+    def _search_all(self, query: FloatArray, k: int, allowed: BoolArray, barred: Collection[int]) -> IntArray:
         scores = np.where(allowed, self._vectors[:, self._split :] @ query[self._split :], -np.inf)
+        scores[list(barred)] = -np.inf
         return best_rows(scores, k)
 
 
@@ -204,8 +204,8 @@ def load_ranker(context: Context, ref: str, loaded: ServedIndex, items: pl.DataF
         )
     reranker = Reranker.load(context.artifacts.open(str(record.artifact))).onto(loaded.index.item_ids)
 
-    def search(query: FloatArray, k: int, allowed: BoolArray) -> IntArray:
-        return np.array([row for row, _ in loaded.index.search(query[None], k, allowed)[0]], np.int64)
+    def search(query: FloatArray, k: int, allowed: BoolArray, barred: Collection[int]) -> IntArray:
+        return np.array([row for row, _ in loaded.index.search(query[None], k, allowed, barred)[0]], np.int64)
 
     return Ranker(reranker, Served(loaded.sessions, loaded.index.vectors(), items), search)
 
@@ -224,6 +224,6 @@ def _dated(history: History | IntArray) -> History:
     return history if isinstance(history, History) else History(np.asarray(history, np.int64))
 
 
-def _first(rows: IntArray, k: int) -> IntArray:
-    """The first k distinct rows."""
-    return rows[np.sort(np.unique(rows, return_index=True)[1])][:k]
+def _distinct(rows: IntArray) -> IntArray:
+    """The rows without repetitions, in their order."""
+    return rows[np.sort(np.unique(rows, return_index=True)[1])]

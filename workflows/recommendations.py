@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
-from ..catalog.schema import EVENT_TYPES
+from ..catalog.schema import EVENT_CODES
 from ..errors import NotFoundError, UsageError
 from ..registry.records import ReleaseRecord
 from ..results import Record
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 # Rows that a shopper's past gives more, and how much: (M,) each.
 Lifted = tuple[IntArray, FloatArray]
-TYPE_CODES = {name: code for code, name in enumerate(EVENT_TYPES, 1)}
 
 
 @dataclass(frozen=True)
@@ -313,7 +312,7 @@ class Recommender:
         rows = np.array([row_of[own.item_id] for own in known], dtype=np.int64)
         moments = [own.microseconds for own in known]
         times = np.array(moments, np.int64) if known and None not in moments else None
-        codes = [TYPE_CODES.get(own.event_type or "", 0) for own in known]
+        codes = [EVENT_CODES.get(own.event_type or "", 0) for own in known]
         return History(rows, times, np.array(codes, np.int64) if any(codes) else None), unknown, []
 
     def _find(self, question: Question, allowed: BoolArray, trace: Trace | None = None) -> Found:
@@ -438,13 +437,13 @@ class Recommender:
     def _searched(self, query: FloatArray, k: int, allowed: BoolArray, barred: set[int]) -> Iterator[Scored]:
         """What the index finds among the allowed rows but the barred ones, best first."""
         # Most lists are full at once, so more than `k` is looked for only when it is needed.
-        given, wanted = 0, k + len(barred)
+        given = 0
         while True:
-            found = self.loaded.index.search(query[None], wanted, allowed)[0]
-            yield from (own for own in found[given:] if own[0] not in barred)
-            if len(found) < wanted:
+            found = self.loaded.index.search(query[None], k, allowed, barred)[0]
+            yield from found[given:]
+            if len(found) < k:
                 return
-            given, wanted = len(found), 2 * wanted
+            given, k = len(found), 2 * k
 
     def tell(self, found: Found) -> Recommendations:
         """The answer that rows make."""
