@@ -16,6 +16,8 @@ Modality = Literal["text", "image"]
 # Multiply-adds of one square layer over a text of 16 tokens, 384 columns wide: an encoder's, where it is adapted.
 ADAPTED_WORK = 16 * 384**2
 MODALITIES: tuple[Modality, ...] = ("text", "image")
+# Of the time between events; the last one begins at 2^30 seconds, 34 years.
+INTERVAL_BUCKETS = 32
 
 
 def _in_one_order(named: tuple[Modality, ...]) -> tuple[Modality, ...]:

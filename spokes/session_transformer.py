@@ -16,13 +16,11 @@ from safetensors.numpy import load_file
 
 from ..arrays import FloatArray, IntArray
 from ..catalog.sequences import Histories, History
-from .config import SpokeConfig
+from .config import INTERVAL_BUCKETS, SpokeConfig
 
 PREFIX = "transformer."
 # As PyTorch's layer norm has it.
 NORM_EPSILON = 1e-5
-# Of the time between events; as `transformer.INTERVAL_BUCKETS`.
-LAST_BUCKET = 31
 # Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: the error function to 1.5e-7, single precision.
 _ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 _ERF_SCALE = 0.3275911
@@ -171,7 +169,7 @@ def interval_buckets(microseconds: IntArray) -> IntArray:
     """0 for less than a second, else 1 + floor(log2(seconds)), 31 at most; any shape, any sign."""
     seconds = np.abs(microseconds) // 1_000_000
     # frexp writes s as m * 2^e with m in [1/2, 1): e is the bucket, exactly, where a logarithm would round.
-    return np.minimum(np.frexp(seconds.astype(np.float64))[1], LAST_BUCKET).astype(np.int64)
+    return np.minimum(np.frexp(seconds.astype(np.float64))[1], INTERVAL_BUCKETS - 1).astype(np.int64)
 
 
 def gelu(x: FloatArray) -> FloatArray:

@@ -13,11 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..catalog.schema import EVENT_TYPES
-from .config import TransformerConfig
+from .config import INTERVAL_BUCKETS, TransformerConfig
 from .layers import Dropout
-
-# Of the time between events; the last one begins at 2^30 seconds, 34 years.
-INTERVAL_BUCKETS = 32
 
 
 @dataclass(frozen=True)
