@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,3 +50,16 @@ def category(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
     files = ["--items", str(folder / "items.csv"), "--events", str(folder / "events.csv")]
     return [*files, "--config", str(folder / "config.yaml"), "--sessions", "per_user", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture
+def lamps(category: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of that category's tables as the benchmarks of the service read them, served by a tiny hub."""
+    from benchmarks import serving
+
+    folder = tmp_path / "lamps"
+    folder.mkdir()
+    for place, name in ((1, "items"), (3, "interactions")):
+        pl.read_csv(category[place]).write_parquet(folder / f"{name}.parquet")
+    monkeypatch.setattr(serving, "HUB", {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}})
+    return folder

@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import polars as pl
 import pytest
 from hubspoke.registry.records import ReleaseRecord
 
@@ -18,18 +17,12 @@ def test_latencies_are_those_that_a_share_of_the_requests_does_not_exceed() -> N
     assert serving_client.summed([{"200": 2}, {"200": 1, "503": 4}]) == {"200": 3, "503": 4}
 
 
-def test_a_service_is_started_asked_moved_and_stopped(tmp_path: Path, category, monkeypatch, capsys) -> None:
-    items, events = (pl.read_csv(category[place]) for place in (1, 3))
-    folder = tmp_path / "lamps"
-    folder.mkdir()
-    items.write_parquet(folder / "items.parquet")
-    events.write_parquet(folder / "interactions.parquet")
-    monkeypatch.setattr(serving, "HUB", {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}})
+def test_a_service_is_started_asked_moved_and_stopped(tmp_path: Path, lamps, monkeypatch, capsys) -> None:
     monkeypatch.setattr(serving, "PROMOTE_SECONDS", 0.5)
     monkeypatch.setattr(serving, "MEMORY_SECONDS", 0.1)
     options = ["--clients", "2", "--seconds", "0.3", "--soak", "0.05", "--epochs", "1", "--quiet"]
     out = tmp_path / "report.json"
-    serving.main([f"lamps={folder}", *options, "--out", str(out)])
+    serving.main([f"lamps={lamps}", *options, "--out", str(out)])
     report = json.loads(out.read_text())
     for name, found in report["cases"].items():
         assert set(found["statuses"]) == {"200"} and found["requests"] > 0, (name, found)

@@ -3,21 +3,13 @@
 import json
 from pathlib import Path
 
-import polars as pl
-
-from benchmarks import serving, streaming
+from benchmarks import streaming
 
 
-def test_events_are_told_and_lists_compared(tmp_path: Path, category, monkeypatch, capsys) -> None:
-    items, events = (pl.read_csv(category[place]) for place in (1, 3))
-    folder = tmp_path / "lamps"
-    folder.mkdir()
-    items.write_parquet(folder / "items.parquet")
-    events.write_parquet(folder / "interactions.parquet")
-    monkeypatch.setattr(serving, "HUB", {"text": {"name": "tiny"}, "image": None, "contrastive": {"steps": 0}})
+def test_events_are_told_and_lists_compared(tmp_path: Path, lamps, capsys) -> None:
     kept, out = tmp_path / "workspace", tmp_path / "report.json"
     options = ["--shoppers", "4", "--events", "3", "--epochs", "1", "--quiet", "--keep-workspace", str(kept)]
-    streaming.main([f"lamps={folder}", *options, "--out", str(out)])
+    streaming.main([f"lamps={lamps}", *options, "--out", str(out)])
     report = json.loads(out.read_text())
     assert (report["shoppers"], report["lists in the same order"]) == (4, 1.0)
     assert report["largest difference of a score"] < 1e-5
