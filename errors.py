@@ -6,7 +6,7 @@ HubspokeError                     1  failed
 ├── InvalidDataError              4  data from outside cannot be used as it is
 │   └── CorruptArtifactError      4  stored bytes no longer match their checksum
 ├── NotFoundError                 5  a name or reference points at nothing
-├── IncompatibleError             6  parts of different embedding spaces
+├── IncompatibleError             6  parts of different embedding spaces, artifacts of another registry
 │   └── SchemaVersionError        6  the registry is older or newer than this code
 ├── MissingExtraError             7  an optional package is not installed
 └── LockedError                   8  another process holds what this one needs
@@ -52,7 +52,7 @@ class NotFoundError(HubspokeError):
 
 
 class IncompatibleError(HubspokeError):
-    """Parts that belong to different embedding spaces were asked to work together."""
+    """Parts that do not belong together: of different embedding spaces, or a registry and another's artifacts."""
 
     exit_code = 6
 

@@ -26,7 +26,7 @@ from .output import table
 def gc(call: Call, dry_run: bool, yes: bool, older_than: int) -> None:
     """Remove artifacts that no row of this registry refers to, and what killed commands left half-written.
 
-    An artifact store belongs to one registry: never run this on a store that another registry writes to.
+    An artifact store belongs to one registry: another one, or an older copy of the same, is refused.
     """
     if dry_run and yes:
         raise UsageError("--dry-run changes nothing and --yes removes; give one of the two.")

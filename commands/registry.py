@@ -105,6 +105,27 @@ def restore(call: Call, file: Path, dry_run: bool, yes: bool) -> None:
         call.note("Nothing was changed; `--yes` restores it.")
 
 
+@registry.command(example="hubspoke registry adopt --dry-run")
+@click.option("--dry-run", is_flag=True, help="Say what the store holds and change nothing (as without --yes).")
+@click.option("--yes", is_flag=True, help="Take it over.")
+def adopt(call: Call, dry_run: bool, yes: bool) -> None:
+    """Let the artifacts of the store belong to this registry, whichever they belonged to.
+
+    From then on `hubspoke gc` here removes what this registry does not know, and the registry that they belonged to may
+    no longer write to the store.
+    """
+    if dry_run and yes:
+        raise UsageError("--dry-run changes nothing and --yes takes over; give one of the two.")
+    result = call.workspace().adopt(dry_run=not yes)
+    what = f"the {result.known + result.unknown} artifacts in {result.store}, {result.unknown} of them unknown to it"
+    if result.cached:
+        call.show(result, f"{result.registry} owns {what}, already.")
+        return
+    call.show(result, f"{result.registry} {'owns' if yes else 'would own'} {what} ({result.unknown_bytes:,} bytes).")
+    if not yes:
+        call.note("Nothing was changed; `--yes` takes it over.")
+
+
 @registry.command(example="hubspoke registry upgrade")
 @dry_run
 def upgrade(call: Call, dry_run: bool) -> None:

@@ -95,6 +95,7 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "lineage impact": "Impact",
     "lineage show": {"lineage": "LineageTree"},
     "lineage upstream": {"lineage": "Lineage"},
+    "registry adopt": "Adoption",
     "registry backup": "Backup",
     "registry current": "SchemaState",
     "registry restore": "Restoration",

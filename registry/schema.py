@@ -306,6 +306,20 @@ class Release(Base):
     rules_id: Mapped[int | None] = _to("rule_sets.id", index=True)
 
 
+class StoreStamp(Base):
+    """What this registry wrote into the mark of an artifact store, one each time that it stored something there.
+
+    The first row is the registry's identity, which its copies share; rows that a copy lacks tell that it is older.
+    """
+
+    __tablename__ = "store_stamps"
+    __table_args__ = (UniqueConstraint("stamp"),)
+
+    number: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    stamp: Mapped[str] = mapped_column(String(32), default=lambda: uuid.uuid4().hex)
+    at: Mapped[datetime]
+
+
 class LaunchReport(Base):
     """What the newest launch of a release reported."""
 

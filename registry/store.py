@@ -24,6 +24,7 @@ from .stores.readers import read_record
 from .stores.releases import ReleaseStore
 from .stores.rules import RuleStore
 from .stores.snapshots import SnapshotStore
+from .stores.stamps import StampStore
 from .transfer.bundles import BundleStore
 
 
@@ -50,6 +51,7 @@ class Registry(AbstractContextManager["Registry"]):
         self.gates = GateStore(self.database)
         self.aliases = AliasStore(self.database)
         self.artifacts = ArtifactRows(self.database)
+        self.stamps = StampStore(self.database)
         self.lineage = LineageStore(self.database)
         self.bundles = BundleStore(self.database)
 

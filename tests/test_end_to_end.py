@@ -99,6 +99,7 @@ key list
 key remove shop
 doctor
 registry schema v_models
+registry adopt
 registry backup copy.db
 registry restore copy.db --workspace restored
 """

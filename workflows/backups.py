@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import HubspokeError
 from ..results import Record
 from .context import Context
 
@@ -59,7 +60,13 @@ def restore(context: Context, file: Path, dry_run: bool = True) -> Restoration:
     from ..registry.transfer import backup
 
     url = context.settings.url
-    copied = backup.plan_restore(url, file) if dry_run else backup.restore(url, file, context.progress)
+    if dry_run:
+        copied = backup.plan_restore(url, file)
+    else:
+        owns = _owns_store(context)
+        copied = backup.restore(url, file, context.progress)
+        if owns:  # the registry has become another by now
+            context.ownership.adopt()
     return Restoration(
         file=file.absolute(),
         registry=context.shown_url,
@@ -69,3 +76,13 @@ def restore(context: Context, file: Path, dry_run: bool = True) -> Restoration:
         artifacts=context.settings.artifacts_location,
         dry_run=dry_run,
     )
+
+
+def _owns_store(context: Context) -> bool:
+    """Whether the artifact store has the mark of the registry that is there so far."""
+    from ..registry.ownership import Belonging
+
+    try:
+        return context.ownership.look() is Belonging.OWN
+    except HubspokeError:  # no registry yet, one of an older schema, or a mark that is told where it matters
+        return False

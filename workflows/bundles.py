@@ -192,10 +192,10 @@ class Bundles:
         if not dry_run:
             for done, own in enumerate(lacking):
                 self._context.progress("storing artifacts", done, len(lacking))
-                with self._context.artifacts.stage() as staged:
+                with self._context.stage() as staged:
                     for path, member in _files(own).items():
                         bundle.copy(member, staged / path)
-                    stored = self._context.artifacts.commit(staged, own.stored.kind)
+                    stored = self._context.commit(staged, own.stored.kind)
                 if stored.digest != own.stored.digest:
                     raise bundle.changed()
             if placement.created:

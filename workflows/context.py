@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import getpass
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from .cache import Cache
 if TYPE_CHECKING:
     from ..hub.model import Hub
     from ..registry.artifacts.local import ArtifactStore
+    from ..registry.artifacts.manifests import StoredArtifact
+    from ..registry.ownership import Ownership
     from ..registry.store import Registry
 
 
@@ -65,9 +68,36 @@ class Context:
         """Folder of the embedding cache."""
         return self.settings.cache_dir
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold `name` against every other process that uses this registry; LockedError where another holds it."""
-        return self.registry.lock(name)
+    @cached_property
+    def ownership(self) -> Ownership:
+        """Whose the artifacts in the store are."""
+        from ..registry.ownership import Ownership
+
+        return Ownership(self.registry, self.artifacts)
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold `name` against every other process that uses this registry, for work that ends in the artifact store.
+
+        LockedError where another holds it, IncompatibleError where the store is another registry's.
+        """
+        with self.registry.lock(name):
+            self.ownership.claim()
+            yield
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        """An empty directory inside the store to write files into; IncompatibleError where it is another registry's."""
+        self.ownership.claim()
+        with self.artifacts.stage() as staged:
+            yield staged
+
+    def commit(self, staged: Path, kind: str) -> StoredArtifact:
+        """Make the staged directory an artifact of this registry; the row that refers to it has to be written next."""
+        stored = self.artifacts.commit(staged, kind)
+        # Before the row: an earlier copy of this registry must never think its own what a row of this one needs.
+        self.ownership.stored()
+        return stored
 
     def close(self) -> None:
         """Close the registry's connections and let what is kept in memory go."""

@@ -73,7 +73,9 @@ def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Dia
     except HubspokeError as error:
         checks.append(_failed("registry", error))
     looks = {
+        "store": _store(context),
         "artifacts": _artifacts(context, verify),
+        "indexes": _indexes(context) if verify else (),
         "trainings": _trainings(context),
         "staleness": _staleness(context),
         "leftovers": _staged(context, sweep),
@@ -82,7 +84,7 @@ def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Dia
         try:
             checks += list(look)
         except (NotFoundError, IncompatibleError):
-            pass  # told by the check of the registry
+            pass  # told by the checks of the registry and the store
         except HubspokeError as error:
             checks.append(_failed(name, error))
     checks.append(_disk(context))
@@ -134,6 +136,17 @@ def _faiss() -> Finding:
 # ---- workspace ----
 
 
+def _store(context: Context) -> Iterator[Finding]:
+    """Whether the artifacts are this registry's to write and to collect."""
+    found = context.ownership.look()
+    refused = context.ownership.refusal(found)
+    if refused is not None:
+        yield _failed("store", refused)
+        return
+    whose = "this registry's own" if found == "own" else "without a mark, which the next command that stores writes"
+    yield Finding("store", "ok", f"{context.artifacts.where}, {whose}")
+
+
 def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
     """What the store holds of what the registry names: a summary, and each artifact that is damaged or gone."""
     recorded = [artifact.digest for artifact in context.registry.artifacts.list()]
@@ -162,6 +175,25 @@ def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
     yield from bad
 
 
+def _indexes(context: Context) -> Iterator[Finding]:
+    """Whether every index whose bytes are as recorded also is what its record says."""
+    from .index_loading import read_index
+
+    records, bad = context.registry.indexes.list(), []
+    for record in records:
+        try:
+            context.artifacts.open(record.artifact)
+        except (NotFoundError, CorruptArtifactError):
+            continue  # told by the check of the artifacts
+        try:
+            read_index(context, record)
+        except (CorruptArtifactError, IncompatibleError) as error:
+            bad.append(Finding(record.ref, "failed", str(error), error.exit_code))
+    how = f"of which {len(bad)} hold something else" if bad else "each what its record says"
+    yield Finding("indexes", "failed" if bad else "ok", f"{len(records)}, {how}", bad[0].exit_code if bad else 0)
+    yield from bad
+
+
 def _trainings(context: Context) -> Iterator[Finding]:
     running = context.registry.models.list(status="training")
     names = ", ".join(f"{model.ref} since {model.started_at:%Y-%m-%d %H:%M} UTC" for model in running)
@@ -177,6 +209,8 @@ def _staleness(context: Context) -> Iterator[Finding]:
 
 
 def _staged(context: Context, sweep: bool) -> Iterator[Finding]:
+    if sweep:
+        context.ownership.require()
     removed = len(context.artifacts.sweep_stale()) if sweep else 0
     left = len(context.artifacts.leftovers())
     if left and not sweep:

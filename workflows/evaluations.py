@@ -133,6 +133,8 @@ class Evaluations:
         subjects = [self._subject(domain, model) for model in models]
         measured_by = _as_trained(protocol, subjects)
         # Whatever may be refused is refused before the first ranking, which can take minutes.
+        if record:
+            self._context.ownership.claim()
         for subject in subjects:
             _require_unseen(subject, dataset, measured_by)
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
@@ -223,9 +225,9 @@ class Evaluations:
         events = dataset.event_snapshot.ref if dataset.event_snapshot else ""
         if record:
             # Gates compare versions by what each user got; equal values give the same artifact.
-            with self._context.artifacts.stage() as staged:
+            with self._context.stage() as staged:
                 write_user_values(staged / FILE, evaluation.slices)
-                artifact = self._context.artifacts.commit(staged, ARTIFACT_KIND)
+                artifact = self._context.commit(staged, ARTIFACT_KIND)
             details = {"model": subject.name, "n_targets": report["n_targets"], "note": note, "content": content}
             ref = self._context.registry.evaluations.add(
                 NewEvaluation(

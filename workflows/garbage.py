@@ -48,14 +48,16 @@ class Garbage(Record):
 def collect(context: Context, dry_run: bool = True, grace: timedelta = GRACE) -> Garbage:
     """Remove what no row refers to and nobody has committed for the grace period.
 
-    A writer commits an artifact first and inserts the row that refers to it after; the grace period is the time that
-    it has for that.
+    Where the store is another registry's, or has gone on without this copy of its registry, that is an
+    IncompatibleError, also in a dry run: what the other one refers to would look like garbage. A writer commits an
+    artifact first and inserts the row that refers to it after; the grace period is the time that it has for that.
     """
     hours = grace / timedelta(hours=1)
     if hours < 0:
         raise UsageError(f"A grace period of {hours:g} hours is none; give 0 or more, or nothing for 24.")
     # S3 tells times in whole seconds, rounded down.
     untouched_since = (datetime.now(UTC) - grace).replace(microsecond=0)
+    context.ownership.require()
     if dry_run:
         artifacts, young = _find(context, context.artifacts.holdings(), untouched_since)
         left = [leftover for leftover in context.artifacts.leftovers() if leftover.stale]

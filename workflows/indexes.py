@@ -298,12 +298,12 @@ class Indexes:
         from ..retrieval.base import METRIC
 
         index = made.index
-        with self._context.artifacts.stage() as staged:
+        with self._context.stage() as staged:
             index.save(staged)
             if filled.model.kind == ModelKind.HUB:
                 (staged / FLOOR_FOLDER).mkdir()
                 filled.spoke.save(staged / FLOOR_FOLDER)
-            artifact = self._context.artifacts.commit(staged, "index")
+            artifact = self._context.commit(staged, "index")
         new = NewIndex(
             filled.dataset.domain.name,
             filled.model.ref,

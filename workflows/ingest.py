@@ -337,7 +337,7 @@ def _write(
     context: Context, table: CheckedTable, provenance: Mapping[str, Any], image_root: str | None
 ) -> StoredArtifact:
     context.progress(f"writing {table.kind}", 0, 1)
-    with context.artifacts.stage() as staged:
+    with context.stage() as staged:
         write_snapshot(
             table.read.frame,
             table.read.kind,
@@ -346,7 +346,7 @@ def _write(
             time_kind=table.read.report.time_kind,
             image_root=image_root,
         )
-        stored = context.artifacts.commit(staged, f"{table.kind} snapshot")
+        stored = context.commit(staged, f"{table.kind} snapshot")
     context.progress(f"writing {table.kind}", 1, 1)
     return stored
 

@@ -104,7 +104,7 @@ def keep_report(
     context.progress("writing the launch report", 0, 1)
     items = recommender.dataset.items
     coverage = _coverage(items)
-    with context.artifacts.stage() as staged:
+    with context.stage() as staged:
         report = LaunchReport(
             domain=release.domain,
             release=release.ref,
@@ -123,7 +123,7 @@ def keep_report(
         )
         text = json.dumps(jsonable(report.to_dict()), ensure_ascii=False, indent=1)
         (staged / FILE).write_text(text, encoding="utf-8")
-        stored = context.artifacts.commit(staged, "launch report")
+        stored = context.commit(staged, "launch report")
     context.registry.releases.keep_report(release.ref, stored)
     context.progress("writing the launch report", 1, 1)
     return stored.digest

@@ -94,9 +94,9 @@ def train_once(
         )
         try:
             trained = train()
-            with context.artifacts.stage() as staged:
+            with context.stage() as staged:
                 trained.save(staged)
-                artifact = context.artifacts.commit(staged, recipe.kind)
+                artifact = context.commit(staged, recipe.kind)
             seconds = time.perf_counter() - started
             summary = {**trained.summary, "seconds": round(trained.seconds_before + seconds, 2)}
             record = context.registry.models.finish(

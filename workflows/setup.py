@@ -6,10 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import NotFoundError
+from ..errors import InvalidDataError, NotFoundError
 from ..files import file_faults
 from ..results import Record
 from .context import Context
+
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,20 @@ class InitResult(Record):
     schema: str | None
     cached: bool
     dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Adoption(Record):
+    """A store that was taken over; `before` is what it was to the registry."""
+
+    store: str
+    registry: str
+    before: str  # `own`, `free`, `unknown`, `foreign`, `ahead` or `unreadable`
+    known: int  # artifacts of the store that rows of the registry name
+    unknown: int  # the others, which the collection of garbage removes from now on
+    unknown_bytes: int
+    cached: bool  # whether it was the registry's own already
+    dry_run: bool
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,30 @@ def init(context: Context, dry_run: bool = False) -> InitResult:
         before=before,
         schema=HEAD_REVISION,
         cached=before == HEAD_REVISION,
+        dry_run=dry_run,
+    )
+
+
+def adopt(context: Context, dry_run: bool = True) -> Adoption:
+    """Let the artifacts of the store belong to this registry from now on, whoever they belonged to."""
+    from ..registry.ownership import Belonging, holdings
+
+    ownership = context.ownership
+    try:
+        before = str(ownership.look())
+    except InvalidDataError:
+        before = UNREADABLE
+    found = holdings(ownership)
+    if not dry_run and before != Belonging.OWN:
+        ownership.adopt()
+    return Adoption(
+        store=context.artifacts.where,
+        registry=context.shown_url,
+        before=before,
+        known=found.known,
+        unknown=found.unknown,
+        unknown_bytes=found.unknown_bytes,
+        cached=before == Belonging.OWN,
         dry_run=dry_run,
     )
 

@@ -283,6 +283,10 @@ class Workspace(Context):
         """Copy a backup into the registry of this workspace, which must be missing or without rows."""
         return backups.restore(self, file, dry_run)
 
+    def adopt(self, dry_run: bool = True) -> setup.Adoption:
+        """Let the artifacts of the store belong to this registry from now on, whoever they belonged to."""
+        return setup.adopt(self, dry_run)
+
     def gc(self, dry_run: bool = True, grace: timedelta = garbage.GRACE) -> garbage.Garbage:
         """Remove the artifacts that no row of the registry refers to and nobody has committed for the grace period."""
         return garbage.collect(self, dry_run, grace)

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ...errors import NotFoundError
-from ...files import file_faults, flush, is_stale, new_name, size_of
+from ...files import atomic_write, file_faults, flush, is_stale, new_name, size_of
 from .manifests import Manifest, StoredArtifact, check_digest, is_digest, is_sound, read_manifest, seal, verify_files
+from .marks import MARK, Mark, parse_mark
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,27 @@ class ArtifactStore:
     def path(self, digest: str) -> Path:
         """Where the artifact of that digest lies on this machine, or would."""
         return self.root / check_digest(digest)[:2] / digest
+
+    # ---- whose it is ----
+
+    def mark(self) -> Mark | None:
+        """Whose the store is, None where nothing says so; an unreadable mark is an InvalidDataError."""
+        content = self._read_mark()
+        return None if content is None else parse_mark(content, self.where)
+
+    def put_mark(self, mark: Mark) -> None:
+        """Say from now on whose the store is."""
+        with file_faults(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            with atomic_write(self.root / MARK, "wb") as file:
+                file.write(mark.to_bytes())
+
+    def _read_mark(self) -> bytes | None:
+        try:
+            with file_faults(self.root):
+                return (self.root / MARK).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     # ---- write ----
 
@@ -97,8 +119,8 @@ class ArtifactStore:
     def missing(self, digest: str) -> NotFoundError:
         """The error of an artifact that the store lacks."""
         return NotFoundError(
-            f"The artifact {digest[:12]} is not in {self.where}; repeat the command that made it with --force, "
-            "or restore a backup."
+            f"The artifact {digest[:12]} is not in {self.where}; repeat the command that made it, with --force where "
+            "it has that option, or restore a backup."
         )
 
     # ---- collect garbage ----

@@ -113,8 +113,8 @@ def is_sound(folder: Path) -> bool:
 def corrupt(name: str, digest: str, where: str) -> CorruptArtifactError:
     """The error of a file that is not what its artifact says."""
     return CorruptArtifactError(
-        f"{name} of artifact {digest[:12]} ({where}) no longer matches its checksum; repeat the command that made it "
-        "with --force, or restore a backup."
+        f"{name} of artifact {digest[:12]} ({where}) no longer matches its checksum; repeat the command that made it, "
+        "with --force where it has that option, or restore a backup."
     )
 
 

@@ -16,6 +16,7 @@ from ...errors import CorruptArtifactError, HubspokeError, NotFoundError
 from ...files import file_faults
 from .local import ArtifactStore
 from .manifests import MANIFEST, Manifest, StoredArtifact, check_digest, corrupt, is_digest, parse, seal
+from .marks import MARK, Mark
 from .remote_files import RemoteFiles
 
 _CONDEMNED = "condemned"
@@ -52,6 +53,15 @@ class RemoteArtifactStore(ArtifactStore):
     def where(self) -> str:
         """The store's URL."""
         return self._files.url
+
+    # ---- whose it is ----
+
+    def put_mark(self, mark: Mark) -> None:
+        """Say from now on whose the store is."""
+        self._files.write(MARK, mark.to_bytes())
+
+    def _read_mark(self) -> bytes | None:
+        return self._files.read(MARK)
 
     # ---- read ----
 
@@ -116,10 +126,7 @@ class RemoteArtifactStore(ArtifactStore):
             manifest = _at(digest, MANIFEST)
             for path in (manifest, *(path for path in self._files.list(_at(digest)) if path != manifest)):
                 self._files.remove(path)
-            with file_faults(self.root):
-                copy = self._take_away(digest)
-                if copy is not None:
-                    shutil.rmtree(copy.parent, ignore_errors=True)
+            self._remove_copy(digest)
             return True
         except NotFoundError:
             return False
@@ -136,6 +143,13 @@ class RemoteArtifactStore(ArtifactStore):
         if manifest is None:
             raise corrupt(MANIFEST, digest, self.where)
         return manifest
+
+    def _remove_copy(self, digest: str) -> None:
+        """Remove the read copy of an artifact, unless what lies there is a store of its own."""
+        with file_faults(self.root):
+            copy = self._take_away(digest) if super()._read_mark() is None else None
+            if copy is not None:
+                shutil.rmtree(copy.parent, ignore_errors=True)
 
     def _fetch(self, digest: str) -> None:
         """Make the local copy of an artifact from the remote bytes, which are hashed before it takes its place."""

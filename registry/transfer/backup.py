@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, func, insert, inspect, select, text
+from sqlalchemy import Connection, delete, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ...errors import InvalidDataError, NotFoundError, UsageError
 from ...files import atomic_path, file_faults
 from ...progress import Progress
 from ..database import HEAD_REVISION, WAIT_SECONDS, Database, check_known, database_fault, database_faults
-from ..schema import Base
+from ..schema import Base, StoreStamp
 
 # Rows that are in memory at once.
 _CHUNK = 1_000
@@ -195,6 +195,8 @@ def _copy_postgres(source: Database, part: Path, report: Progress) -> None:
 def _copy_tables(out: Connection, into: Connection, report: Progress) -> dict[str, int]:
     """Every table, parents first; table to the number of its rows."""
     rows: dict[str, int] = {}
+    # From here on the target is the registry that is copied, whose artifacts it finds its own.
+    into.execute(delete(StoreStamp))
     tables = Base.metadata.sorted_tables
     for done, table in enumerate(tables):
         report("copying tables", done, len(tables))

@@ -96,7 +96,7 @@ def test_no_workspace_is_a_warning_and_a_store_without_its_driver_an_error(garde
 
 
 def test_leftovers_of_dead_processes_are_swept(garden: Workspace) -> None:
-    with garden.artifacts.stage() as staged:
+    with garden.stage() as staged:
         machine = staged.name.split("-")[0]
         # Linux gives no process the number 2**22 + 1.
         dead = staged.with_name(f"{machine}-{2**22 + 1}-1-abcd")

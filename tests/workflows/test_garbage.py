@@ -25,9 +25,9 @@ DAY = timedelta(hours=24)
 
 def put(ws: Workspace, text: str = "x", days: float | None = 2.0, kind: str = "model") -> StoredArtifact:
     """An artifact that nothing refers to, committed so many days ago, or now."""
-    with ws.artifacts.stage() as staged:
+    with ws.stage() as staged:
         (staged / "a").write_text(text)
-        stored = ws.artifacts.commit(staged, kind)
+        stored = ws.commit(staged, kind)
     if days is not None:
         age(ws.artifacts.path(stored.digest), days)
     return stored

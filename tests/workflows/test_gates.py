@@ -33,9 +33,9 @@ def measure(ws: Any, subject: str, ndcg: Any, slice_: str = "all", k: int = 10, 
     users, values = given.pop("users", map(str, range(len(ndcg)))), np.array(ndcg, dtype=np.float64)
     measured = Protocol(**given)
     part = SliceResult(tuple(users), {f"ndcg@{k}": values}, len(values), 1.0)
-    with ws.artifacts.stage() as staged:
+    with ws.stage() as staged:
         write_user_values(staged / FILE, {slice_: part})
-        artifact = ws.artifacts.commit(staged, "evaluation")
+        artifact = ws.commit(staged, "evaluation")
     about = measured.model_dump(mode="json") | {"description": measured.describe()}
     metrics, parents = [MetricRecord(slice_, f"ndcg@{k}", values.mean())], [Parent(items, "evaluated_on", "items")]
     made: Any = {"protocol": about, "n_users": len(values), "artifact": artifact if keep else None}

@@ -128,12 +128,12 @@ def test_a_damaged_spoke_is_found_and_trained_again(shop: Workspace, tiny_spoke:
 
 def test_an_index_of_another_space_answers_nothing_and_cannot_go_live(shop: Workspace, refused: Any) -> None:
     record = shop.registry.indexes.get("index:lamps/1")
-    with shop.artifacts.stage() as staged:
+    with shop.stage() as staged:
         for file in shop.artifacts.open(record.artifact).iterdir():
             text = file.read_bytes().replace(record.space_fingerprint.encode(), b"f" * 64)
             (staged / file.name).write_bytes(text)
         (staged / "artifact.json").unlink()
-        artifact = shop.artifacts.commit(staged, "index")
+        artifact = shop.commit(staged, "index")
     same = (record.factory, record.dimension, record.metric, record.n_items)
     tampered = NewIndex("lamps", record.model, record.items, "tampered", "f" * 64, *same, artifact)
     ref = shop.registry.indexes.add(tampered).ref
