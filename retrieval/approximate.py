@@ -96,11 +96,14 @@ class ApproximateIndex(VectorIndex):
         radius = float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max(initial=0.0)))
         n = len(vectors) if len(vectors) >= FEWEST else 0
         columns = cls._columns(vectors.shape[1])
-        metric = library.METRIC_L2 if cls.by_distance else library.METRIC_INNER_PRODUCT
-        index = library.index_factory(columns, cls.factory(max(n, FEWEST), columns), metric)
+        index = library.index_factory(columns, cls.factory(max(n, FEWEST), columns), cls._metric())
         if n:
             cls._train(index, cls._brought_to(radius, vectors))
         return cls(vectors, Structure(index, np.arange(n), radius), cls.ladder(max(n, FEWEST))[0])
+
+    @classmethod
+    def _metric(cls) -> int:
+        return int(library.METRIC_L2 if cls.by_distance else library.METRIC_INNER_PRODUCT)
 
     @classmethod
     def _train(cls, index: Any, points: FloatArray) -> None:
@@ -229,13 +232,22 @@ class ApproximateIndex(VectorIndex):
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         vectors = np.load(folder / VECTORS, mmap_mode="r" if (folder / VECTORS).stat().st_size > 128 else None)
         rows, index = np.load(folder / ROWS), read_mapped(folder / STRUCTURE)
+        cls._require_fit(vectors, rows, index, folder)
+        return cls(vectors, Structure(index, rows, float(about["radius"])), int(about["effort"]))
+
+    @classmethod
+    def _require_fit(cls, vectors: FloatArray, rows: IntArray, index: Any, folder: Path) -> None:
+        """A ValueError where what was read is no index of this kind over these vectors."""
+        expected = library.index_factory(index.d, cls.factory(max(index.ntotal, FEWEST), index.d), cls._metric())
+        there = rows[rows >= 0]
         if (
-            index.ntotal != len(rows)
+            (type(index), index.metric_type) != (type(expected), expected.metric_type)
+            or index.ntotal != len(rows)
             or index.d != cls._columns(vectors.shape[1])
             or rows.max(initial=-1) >= len(vectors)
+            or len(np.unique(there)) != len(there)
         ):
             raise ValueError(f"the parts of the index in {folder} do not fit together")
-        return cls(vectors, Structure(index, rows, float(about["radius"])), int(about["effort"]))
 
 
 class ScalarIndex(ApproximateIndex):

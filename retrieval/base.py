@@ -143,6 +143,14 @@ class ItemIndex:
             raise IncompatibleError(
                 f"the index ranks by {metric}, this version by {METRIC}; rebuild it with `hubspoke index build`."
             )
+        if not all(isinstance(item, str) for item in item_ids) or len(set(item_ids)) != len(item_ids):
+            raise CorruptArtifactError(
+                f"the index in {folder} names an item twice, or something else than items; build it with --force."
+            )
+        if not np.isfinite(index.vectors.sum(axis=1)).all():
+            raise CorruptArtifactError(
+                f"the index in {folder} holds vectors that are no numbers; build it with --force."
+            )
         if columns != dimension:
             raise CorruptArtifactError(
                 f"the index holds vectors of {columns} columns, not {dimension}; build it with --force."

@@ -65,8 +65,8 @@ class FlatIndex(VectorIndex):
     def load(cls, folder: Path) -> FlatIndex:
         """Read a saved index; a file that holds another kind than a flat one is refused."""
         index = read_mapped(folder / FILE)
-        if not isinstance(index, library.IndexFlat):
-            raise ValueError(f"{folder / FILE} holds a {type(index).__name__}")
+        if not isinstance(index, library.IndexFlat) or index.metric_type != library.METRIC_INNER_PRODUCT:
+            raise ValueError(f"{folder / FILE} holds a {type(index).__name__} of metric {index.metric_type}")
         return cls(index)
 
     def save(self, folder: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import CorruptArtifactError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import IndexRecord
 from .loading import encode_items, load_hub, load_spoke
@@ -36,13 +37,33 @@ class LoadedIndex:
     hub: Hub
 
 
-def load_index(context: Context, record: IndexRecord, index: ItemIndex | None = None) -> LoadedIndex:
-    """An index and what filled it, refused where they are of two embedding spaces; `index` if it is loaded already."""
+def read_index(context: Context, record: IndexRecord) -> tuple[Path, ItemIndex]:
+    """An index and its folder, its bytes checked; one that is not what its record says, row by row an item of the
+    catalog that it was filled from in that catalog's order, is a CorruptArtifactError."""
     from ..retrieval.base import ItemIndex
-    from ..spokes.spoke import Spoke
+    from .datasets import read_table
 
     folder = context.artifacts.open(record.artifact)
-    index = ItemIndex.load(folder) if index is None else index
+    index = ItemIndex.load(folder)
+    items = read_table(context, context.registry.snapshots.get(record.items))["item_id"].to_list()
+    # What was removed is passed over. Ids in another order would give every product the score of another one.
+    left = iter(items)
+    in_order = list(index.item_ids) == items or all(item in left for item in index.item_ids)
+    written = (index.index.kind, index.dimension, len(index))
+    if not in_order or written != (record.factory.lower(), record.dimension, record.n_items):
+        what = "the items of its catalog in their order" if not in_order else "what the registry says"
+        raise CorruptArtifactError(
+            f"{record.ref} does not hold {what}; build it with `hubspoke index build {record.model} --domain "
+            f"{record.domain} --force`."
+        )
+    return folder, index
+
+
+def load_index(context: Context, record: IndexRecord, index: ItemIndex | None = None) -> LoadedIndex:
+    """An index and what filled it, refused where they are of two embedding spaces; `index` if it is loaded already."""
+    from ..spokes.spoke import Spoke
+
+    folder, index = read_index(context, record) if index is None else (context.artifacts.open(record.artifact), index)
     model = context.registry.models.get(record.model)
     if model.kind == ModelKind.HUB:
         hub, _ = load_hub(context, model.ref)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..registry.kinds import ModelKind
-from ..retrieval.base import ItemIndex
 from ..spokes.sessions import SessionSide
-from .index_loading import FLOOR_FOLDER
+from .index_loading import FLOOR_FOLDER, read_index
 from .loading import ready_model
 
 if TYPE_CHECKING:
     from ..registry.records import IndexRecord
+    from ..retrieval.base import ItemIndex
     from .context import Context
 
 
@@ -31,8 +31,7 @@ def open_index(context: Context, record: IndexRecord) -> ServedIndex:
     Every file is checked against its hash; that the weights are those of the space was found out when the index was
     built, and `index check` finds it out again.
     """
-    folder = context.artifacts.open(record.artifact)
-    index = ItemIndex.load(folder)
+    folder, index = read_index(context, record)
     model = context.registry.models.get(record.model)
     index.require_space(record.space_fingerprint)
     if model.kind == ModelKind.HUB:

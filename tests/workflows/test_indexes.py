@@ -65,7 +65,7 @@ def test_a_hub_fills_an_index_of_any_category(shop: Workspace, refused: Any) -> 
     answer = shop.recommend("index:lamps/2", ["lamps-0004"], k=3)
     assert (answer.served_by, [item["cold"] for item in answer.items]) == ("hub:1", [True] * 3)
     # A sound index passes every check.
-    names = ["checksums", "items", "finite", "embedding space", "vectors"]
+    names = ["checksums", "items", "finite", "search", "embedding space", "vectors"]
     for ref in ("index:lamps/1", "index:lamps/2"):
         found = shop.index.check(ref)
         assert [check["name"] for check in found.checks if check["ok"]] == names
