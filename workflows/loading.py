@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import InvalidDataError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
 
@@ -63,7 +63,10 @@ def load_spoke(context: Context, record: ModelRecord) -> tuple[Spoke, Hub]:
 
 
 def over_catalog(context: Context, model: ModelRecord, dataset: Dataset) -> tuple[Spoke, EncodedItems]:
-    """A spoke version, or a hub version's launch floor, with the encoder outputs of the catalog that it is to serve."""
+    """A spoke version, or a hub version's launch floor, with the encoder outputs of the catalog that it is to serve.
+
+    A catalog without anything that the hub reads is an InvalidDataError: content is all that a launch floor knows.
+    """
     from ..hub.content import fit_content_space
     from ..spokes.spoke import launch_floor
 
@@ -72,7 +75,15 @@ def over_catalog(context: Context, model: ModelRecord, dataset: Dataset) -> tupl
         return spoke, encode_items(context, hub, dataset, spoke.content, spoke.heads)
     hub, _ = load_hub(context, model.ref)
     encoded = encode_items(context, hub, dataset)
-    return launch_floor(hub, fit_content_space(hub.fusion.fuse(encoded), hub.config)), encoded
+    space = fit_content_space(hub.fusion.fuse(encoded), hub.config)
+    if not space.dimension:
+        name, seen = dataset.domain.name, "" if hub.image is None else ", a picture"
+        raise InvalidDataError(
+            f"No item of {name} has a title, a description{seen} or anything else for {model.ref} to read, so that "
+            "nothing tells the items apart; bring a catalog that has with `hubspoke data ingest "
+            f"{name} --items FILE --map title=COLUMN`."
+        )
+    return launch_floor(hub, space), encoded
 
 
 def encode_items(
