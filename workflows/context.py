@@ -68,7 +68,7 @@ class Context:
         """Folder of the embedding cache."""
         return self.settings.cache_dir
 
-    @cached_property
+    @property
     def ownership(self) -> Ownership:
         """Whose the artifacts in the store are."""
         from ..registry.ownership import Ownership
