@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import click
 
 from ..errors import UsageError
+from .answers import csv_text, exact, table_value
 from .call import Call, Noun
 from .options import dry_run
 from .output import records_table, table
@@ -45,13 +44,12 @@ def sql(call: Call, query: str, as_csv: bool, limit: int | None, timeout: float)
     if as_csv and call.json:
         raise UsageError("--csv and --json are two forms of the same rows; give one of them.")
     result = call.workspace().sql(query, limit, timeout)
-    rows = {"columns": list(result.columns), "rows": [dict(row) for row in result.to_dicts()]}
+    rows = {"columns": list(result.columns), "rows": [exact(row) for row in result.to_dicts()]}
     if as_csv:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([result.columns, *result.rows])
-        call.show(rows, text.getvalue().rstrip("\n"))
+        call.show(rows, csv_text(result.columns, result.rows))
     else:
-        call.show(rows, lambda _: table(result.columns, result.rows, "no rows"))
+        cells = [[table_value(value) for value in row] for row in result.rows]
+        call.show(rows, lambda _: table(result.columns, cells, "no rows"))
 
 
 @registry.command(example=("hubspoke registry schema", "hubspoke registry schema v_models v_metrics --json"))

@@ -105,7 +105,7 @@ class Database:
                 self.url,
                 pool_pre_ping=True,
                 isolation_level="READ COMMITTED",
-                connect_args={"connect_timeout": _CONNECT_SECONDS, "application_name": name[:63]},
+                connect_args={**_alive(self.url), "connect_timeout": _CONNECT_SECONDS, "application_name": name[:63]},
             )
         except (ModuleNotFoundError, NoSuchModuleError):
             raise MissingExtraError(
@@ -152,6 +152,15 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _alive(url: URL) -> dict[str, int]:
+    """What lets a connection notice within about two minutes that its server is gone, unless the URL says otherwise.
+
+    One that holds a lock is silent for as long as an epoch takes, and whatever lies between may forget it.
+    """
+    asked = {"keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4, "tcp_user_timeout": 120_000}
+    return {name: value for name, value in asked.items() if name not in url.query}
 
 
 def read_revision(connection: Connection) -> str | None:
@@ -222,11 +231,14 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
             return HubspokeError(
                 f"{where} cannot be opened; check that its folder exists and that this user may read it."
             )
-        case None:
+        # On PostgreSQL: no answer at all, or a server that ends or begins.
+        case None | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "08003" | "08006":
             return HubspokeError(
                 f"The database {where} cannot be reached ({text}); check HUBSPOKE_REGISTRY_URL and that the server "
                 "runs."
             )
+        case "XX001" | "XX002":  # damaged data, damaged index
+            return InvalidDataError(f"The database {where} is damaged ({text}); restore a backup.")
     return HubspokeError(f"The database {where} refused ({text}); run `hubspoke doctor`.")
 
 
