@@ -27,7 +27,12 @@ from .errors import HubspokeError
 FOREIGN_SECONDS = 24 * 3600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_WRITER = re.compile(r"\w+-\d+-\d+-[0-9a-f]{8}")
+# Libraries tell the system's answer in words: those written in Rust by its number, those in C++ by its text. Numpy
+# tells only that less was written than asked for.
+_NUMBERED = re.compile(r"\(os error (\d+)\)")
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")
+_WORDED = {os.strerror(number): number for number in (*_FULL, *_FORBIDDEN, errno.EFBIG)}
+_STAGED = re.compile(r"\.(?P<target>.+)\.(?P<writer>\w+-\d+-\d+-[0-9a-f]{8})\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -47,8 +52,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A free name beside `path`; the file that is written under it becomes `path` when the block ends well."""
     temporary = _temporary(path)
     try:
-        yield temporary
-        flush(temporary)
+        with _disk_faults(path.parent):
+            yield temporary
+            flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -62,10 +68,11 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     temporary = _temporary(folder)
     temporary.mkdir()
     try:
-        yield temporary
-        for inner in temporary.rglob("*"):
-            flush(inner)
-        flush(temporary)
+        with _disk_faults(folder.parent):
+            yield temporary
+            for inner in temporary.rglob("*"):
+                flush(inner)
+            flush(temporary)
         temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -85,12 +92,17 @@ def flush(path: Path) -> None:
 def _temporary(path: Path) -> Path:
     """A free name beside `path`; what killed writers of `path` left under such names is removed."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        writer = left.name.removeprefix(f".{path.name}.").removesuffix(".tmp")
         with suppress(OSError):  # somebody else may be as tidy
             # A file of somebody else's may end so too.
-            if _WRITER.fullmatch(writer) and is_stale(left, writer):
+            if (writer := staged_for(left)) and is_stale(left, writer):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
     return path.with_name(f".{path.name}.{new_name()}.tmp")
+
+
+def staged_for(path: Path) -> str | None:
+    """The name of the process that writes, or wrote, what is to become another file or folder; None for all else."""
+    found = _STAGED.fullmatch(path.name)
+    return found["writer"] if found else None
 
 
 def new_name() -> str:
@@ -160,14 +172,62 @@ def not_writable(where: object) -> HubspokeError:
     return HubspokeError(f"{where} cannot be written; give this user write access to it, or set another one.")
 
 
+def too_large(where: object) -> HubspokeError:
+    """The error of a file that a limit does not let grow."""
+    return HubspokeError(
+        f"A file in {where} would be larger than its file system or `ulimit -f` allows; raise that and repeat the "
+        "command."
+    )
+
+
+def system_error(error: BaseException) -> int | None:
+    """What the system answered, as a number of `errno`, where an error of Python or of a library tells of it."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if numbered := _NUMBERED.search(str(error)):
+        return int(numbered[1])
+    if _CUT_SHORT.fullmatch(str(error)):
+        return errno.ENOSPC
+    return next((number for words, number in _WORDED.items() if words in str(error)), None)
+
+
+def why(error: BaseException) -> str:
+    """What went wrong with a file, in a few words without an end."""
+    number = system_error(error)
+    return os.strerror(number) if number is not None else str(error).splitlines()[0].rstrip(".")
+
+
+def disk_fault(error: BaseException, where: object) -> HubspokeError | None:
+    """The error of a full disk, a limit or a lack of permission; None where it is about none of these."""
+    if isinstance(error, HubspokeError):
+        return None
+    number = system_error(error)
+    if number in _FULL:
+        return no_space(where)
+    if number == errno.EFBIG:
+        return too_large(where)
+    return not_writable(getattr(error, "filename", None) or where) if number in _FORBIDDEN else None
+
+
 @contextmanager
-def file_faults(where: Path) -> Iterator[None]:
-    """Translate a full disk and a lack of permission inside the block; any other OSError passes."""
+def file_faults(where: object) -> Iterator[None]:
+    """Translate what `disk_fault` knows inside the block; any other error passes."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise no_space(where) from error
-        if error.errno in _FORBIDDEN:
-            raise not_writable(error.filename or where) from error
-        raise
+    except Exception as error:
+        fault = disk_fault(error, where)
+        if fault is None:
+            raise
+        raise fault from error
+
+
+@contextmanager
+def _disk_faults(where: Path) -> Iterator[None]:
+    """As `file_faults`, of what only who writes is told: inside the block other files may be read, and denied."""
+    try:
+        yield
+    except Exception as error:
+        if system_error(error) not in (*_FULL, errno.EFBIG):
+            raise
+        with file_faults(where):
+            raise

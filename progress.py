@@ -23,3 +23,16 @@ class Progress:
     def stage(self, name: str) -> StepProgress:
         """The progress of one stage."""
         return lambda done, total: self(name, done, total)
+
+
+class Remark:
+    """A remark about what lasts for a while: told when it changes, and once more when it is over."""
+
+    def __init__(self, note: Callable[[str], object] = lambda text: None, over: str = "") -> None:
+        self._note, self._over, self._last = note, over, ""
+
+    def __call__(self, text: str) -> None:
+        """How things stand now; an empty text where all is well."""
+        if text != self._last:
+            self._note(text or self._over)
+        self._last = text

@@ -50,7 +50,8 @@ class _OpenSegment:
     def begin(cls, folder: Path) -> _OpenSegment:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{time.time_ns():020d}-{new_name()}{OPEN}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        # What shoppers do is nobody's business beside the team's, which the umask may let in.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o660)
         flush(folder)
         return cls(path, descriptor)
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 
 from .database import Database
 from .lineage.store import LineageStore
-from .locks import advisory_lock, file_lock
+from .locks import AdvisoryLock, FileLock, Lock, held
 from .records import AnyRecord, NodeRecord
 from .references import Reference
 from .rows import find_node, read_node
@@ -72,7 +72,7 @@ class Registry(AbstractContextManager["Registry"]):
         with self.database.read() as session:
             return read_record(session, find_node(session, ref.ref if isinstance(ref, NodeRecord) else ref))
 
-    def lock(self, name: str) -> AbstractContextManager[None]:
+    def lock(self, name: str) -> AbstractContextManager[Lock]:
         """Hold `name` (such as `train garden`) against every other process of this registry; released if it dies."""
         path = self.database.path
-        return advisory_lock(self.database, name) if path is None else file_lock(path.parent / "locks", name)
+        return held(AdvisoryLock(self.database, name) if path is None else FileLock(path, name))

@@ -13,14 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..progress import Progress
+from ..errors import HubspokeError, LockedError
+from ..progress import Progress, Remark
 from ..settings import Settings
 from .cache import Cache
 
 if TYPE_CHECKING:
     from ..hub.model import Hub
+    from ..hub.training.checkpoints import Checkpoints
     from ..registry.artifacts.local import ArtifactStore
     from ..registry.artifacts.manifests import StoredArtifact
+    from ..registry.locks import Lock
     from ..registry.ownership import Ownership
     from ..registry.store import Registry
 
@@ -41,6 +44,8 @@ class Context:
         self.hubs: Cache[Hub] = Cache(2)
         # Catalogs and sequences of the two categories used last.
         self.data_cache: Cache[Any] = Cache(4)
+        self._locks: list[Lock] = []
+        self._unreached = Remark(lambda text: self.progress.note(text), "The registry answers again.")
 
     @cached_property
     def registry(self) -> Registry:
@@ -76,14 +81,18 @@ class Context:
         return Ownership(self.registry, self.artifacts)
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
+    def lock(self, name: str) -> Iterator[Lock]:
         """Hold `name` against every other process that uses this registry, for work that ends in the artifact store.
 
         LockedError where another holds it, IncompatibleError where the store is another registry's.
         """
-        with self.registry.lock(name):
+        with self.registry.lock(name) as held:
             self.ownership.claim()
-            yield
+            self._locks.append(held)
+            try:
+                yield held
+            finally:
+                self._locks.remove(held)
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
@@ -98,6 +107,28 @@ class Context:
         # Before the row: an earlier copy of this registry must never think its own what a row of this one needs.
         self.ownership.stored()
         return stored
+
+    def check_locks(self) -> None:
+        """A LockedError where another process has taken what this one holds; work that takes long asks now and then.
+
+        While the registry cannot be reached nobody can tell, and the work goes on: it may be back before the end.
+        """
+        for lock in tuple(self._locks):
+            try:
+                lock.check()
+            except LockedError:
+                raise
+            except HubspokeError as error:
+                self._unreached(f"{error} What is under way goes on meanwhile.")
+            else:
+                self._unreached("")
+
+    def checkpoints(self, folder: Path, every: int) -> Checkpoints:
+        """Checkpoints of a training under the locks that are held, in a folder of its own."""
+        from ..hub.training.checkpoints import Checkpoints
+
+        told = Remark(self.progress.note, "Checkpoints are written again.")
+        return Checkpoints(folder, every, self.check_locks, told)
 
     def close(self) -> None:
         """Close the registry's connections and let what is kept in memory go."""

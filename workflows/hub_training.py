@@ -82,10 +82,12 @@ def train_hub(
     begun = categories
     encoders = EncoderStage(context, hub, checkpoints, world).kept(categories, held_out)
     world.broadcast(None)  # the other stages take seconds
+    context.check_locks()
     if encoders.part:
         hub.replace_encoders(encoders.part)
         categories = [category_of(context, hub, dataset, parent=parent) for dataset in datasets]
     fusion = FusionStage(context, hub).kept(categories, held_out)
+    context.check_locks()
     hub.fusion = fusion.part
     reading = ReadingStage(context, hub, categories).kept(categories, held_out)
     hub.reading = reading.part if reading.share else hub.reading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -163,15 +162,13 @@ class Hubs:
         recipe = Recipe(ModelKind.HUB, None, config.model_dump(mode="json"), inputs, config.seed)
         checkpoints = context.cache_dir / "training" / fingerprint(["hub", recipe.fingerprint])
         begun = start.ref if start else None
-        result = train_once(
+        return train_once(
             context,
             recipe,
             lambda: train_hub(context, config, datasets, held_out, checkpoints, begun, world),
+            checkpoints=checkpoints,
             **options,
         )
-        if not options["dry_run"]:
-            shutil.rmtree(checkpoints, ignore_errors=True)
-        return result
 
     def ensure(self) -> str:
         """The live hub's reference; where there is none, an untrained one is made from the packaged weights."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ..errors import UsageError
+from ..errors import HubspokeError, UsageError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelPart, ModelRecord, Parent
 from ..results import Record, fingerprint
@@ -21,6 +24,7 @@ from ..version import __version__
 
 if TYPE_CHECKING:
     from ..hub.parts import Part
+    from ..registry.locks import Lock
     from .context import Context
 
 Config = TypeVar("Config", bound=BaseModel)
@@ -75,43 +79,69 @@ class Trained:
 
 
 def train_once(
-    context: Context, recipe: Recipe, train: Callable[[], Trained], *, force: bool, dry_run: bool
+    context: Context,
+    recipe: Recipe,
+    train: Callable[[], Trained],
+    *,
+    checkpoints: Path | None = None,
+    force: bool,
+    dry_run: bool,
 ) -> ModelResult:
     """The version that `recipe` makes: found if it was made before, trained, stored and recorded otherwise.
 
     A training that fails leaves a row that says why; one that is killed leaves a row that the repeated command takes
-    over. Nobody else trains the same scope meanwhile.
+    over. Nobody else trains the same scope meanwhile: whose lock is lost to another process stops with a LockedError.
+    The folder `checkpoints` goes when the version is stored.
     """
     started = time.perf_counter()
-    known = None if force else context.registry.models.find_ready(recipe.kind, recipe.domain, recipe.fingerprint)
-    if known is not None:
-        return result_of(known, cached=True, seconds=time.perf_counter() - started)
-    if dry_run:
+    known = None if force else _known(context, recipe)
+    if known is None and dry_run:
         return ModelResult(None, None, False, "planned", time.perf_counter() - started, {"config": recipe.config})
-    with context.lock(f"train {recipe.domain or 'hub'}"):
-        record = context.registry.models.begin(
-            recipe.kind, recipe.domain, recipe.fingerprint, recipe.config, recipe.seed, environment(), __version__
+    if known is None:
+        with context.lock(f"train {recipe.domain or 'hub'}") as lock:
+            # Whoever held the lock until now may have made it.
+            known = None if force else _known(context, recipe)
+            if known is None:
+                record = _train(context, recipe, train, lock, started)
+                if checkpoints:
+                    shutil.rmtree(checkpoints, ignore_errors=True)
+                return result_of(record, cached=False, seconds=time.perf_counter() - started)
+    return result_of(known, cached=True, seconds=time.perf_counter() - started)
+
+
+def _known(context: Context, recipe: Recipe) -> ModelRecord | None:
+    return context.registry.models.find_ready(recipe.kind, recipe.domain, recipe.fingerprint)
+
+
+def _train(context: Context, recipe: Recipe, train: Callable[[], Trained], lock: Lock, started: float) -> ModelRecord:
+    """Train under the lock, and store and record what comes of it."""
+    models = context.registry.models
+    begun = models.begin(
+        recipe.kind, recipe.domain, recipe.fingerprint, recipe.config, recipe.seed, environment(), __version__
+    )
+    lock.unchanged = partial(models.expect_own, begun)
+    try:
+        trained = train()
+        lock.check()
+        with context.stage() as staged:
+            trained.save(staged)
+            artifact = context.commit(staged, recipe.kind)
+        seconds = trained.seconds_before + time.perf_counter() - started
+        return models.finish(
+            begun.ref,
+            artifact,
+            trained.space_fingerprint,
+            {**trained.summary, "seconds": round(seconds, 2)},
+            trained.parents,
+            trained.parts,
+            trained.seconds_before,
+            begun.started_at,
         )
-        try:
-            trained = train()
-            with context.stage() as staged:
-                trained.save(staged)
-                artifact = context.commit(staged, recipe.kind)
-            seconds = time.perf_counter() - started
-            summary = {**trained.summary, "seconds": round(trained.seconds_before + seconds, 2)}
-            record = context.registry.models.finish(
-                record.ref,
-                artifact,
-                trained.space_fingerprint,
-                summary,
-                trained.parents,
-                trained.parts,
-                trained.seconds_before,
-            )
-        except (Exception, KeyboardInterrupt) as error:
-            context.registry.models.fail(record.ref, f"{type(error).__name__}: {error}")
-            raise
-    return result_of(record, cached=False, seconds=seconds)
+    except (Exception, KeyboardInterrupt) as error:
+        # The row may be another process's by now, or out of reach: what happened first is what is told.
+        with suppress(HubspokeError):
+            models.fail(begun.ref, f"{type(error).__name__}: {error}", begun.started_at)
+        raise
 
 
 def result_of(record: ModelRecord, *, cached: bool, seconds: float) -> ModelResult:

@@ -6,7 +6,6 @@ batch, choose nothing, and write nothing.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,6 @@ from ..hub.devices import pick_device, seed_everything
 from ..hub.distributed import World, joined
 from ..hub.parts import Part
 from ..hub.threads import arithmetic_threads, threads_worth
-from ..hub.training.checkpoints import Checkpoints
 from ..progress import Progress
 from ..registry.kinds import Relation
 from ..registry.records import Parent
@@ -45,6 +43,7 @@ from .models import FOLLOWED, ModelResult, Trained, model_part, prepare, train_o
 from .spoke_plan import Plan, SpokeJob, plan_training
 from .warm_start import WarmStart, calibrated_items, kept_calibration, load_parent
 
+CHECKPOINT_EPOCHS = 3
 # What is told of a sibling's parts, by what was taken, and where they are named in lineage.
 TAKEN = {"transformer": "transformer", "attributes encoder": "attribute encoder"}
 SIBLING = "began with a sibling's weights"
@@ -59,10 +58,15 @@ def train_spoke(context: Context, job: SpokeJob, *, force: bool = False, dry_run
                 SpokeTraining(context, plan_training(context, shared), world).fit()
             return ModelResult(None, None, False, FOLLOWED, 0.0, {})
         plan = plan_training(context, job, dry_run)
-        result = train_once(context, plan.recipe, lambda: _train(context, plan, world), force=force, dry_run=dry_run)
+        result = train_once(
+            context,
+            plan.recipe,
+            lambda: _train(context, plan, world),
+            checkpoints=plan.checkpoints,
+            force=force,
+            dry_run=dry_run,
+        )
         world.broadcast(None)  # nothing is left to train along with
-    if not dry_run:
-        shutil.rmtree(plan.checkpoints, ignore_errors=True)
     return result
 
 
@@ -325,7 +329,7 @@ class SpokeTraining:
             validate=validate,
             epochs=epochs,
             progress=self._context.progress.stage(stage),
-            checkpoints=Checkpoints(self._plan.checkpoints / step),
+            checkpoints=self._context.checkpoints(self._plan.checkpoints / step, CHECKPOINT_EPOCHS),
         )
         self.seconds_before += run.seconds_before
         return run

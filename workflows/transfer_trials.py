@@ -6,14 +6,16 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..errors import HubspokeError
 from ..evaluation.evaluate import evaluate
 from ..files import atomic_write
 from ..hub.distributed import World
 from ..spokes.transfer import SLICES, Policy, UserValues, effects, verdict, worth_taking
-from .spoke_plan import SpokeJob, plan_training
+from .spoke_plan import Plan, SpokeJob, plan_training
 from .spoke_training import SpokeTraining
 
 if TYPE_CHECKING:
@@ -125,6 +127,12 @@ def try_policy(context: Context, job: SpokeJob, policy: Policy) -> Trial:
     file = context.cache_dir / "transfer" / plan.recipe.fingerprint / _FILE
     if (known := _read(file, policy, plan.recipe.fingerprint)) is not None:
         return known
+    with context.lock(f"train {job.domain}"):
+        return _train(context, plan, policy, file)
+
+
+def _train(context: Context, plan: Plan, policy: Policy, file: Path) -> Trial:
+    """A short training, kept in `file`."""
     context.progress.note(f"trying --transfer {policy}")
     started = time.perf_counter()
     training = SpokeTraining(context, plan, World())
@@ -141,9 +149,11 @@ def try_policy(context: Context, job: SpokeJob, policy: Policy) -> Trial:
         if name in SLICES
     }
     seconds = training.seconds_before + time.perf_counter() - started
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(file) as written:
-        json.dump({"values": values, "epochs": run.best_epoch, "seconds": seconds}, written)
+    # For who tries it again; nothing of this call hangs on it.
+    with suppress(OSError, HubspokeError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as written:
+            json.dump({"values": values, "epochs": run.best_epoch, "seconds": seconds}, written)
     shutil.rmtree(plan.checkpoints, ignore_errors=True)
     return Trial(policy, plan.recipe.fingerprint, values, run.best_epoch, seconds)
 

@@ -25,7 +25,7 @@ from ..config import EncoderTrainingConfig
 from ..distributed import World
 from ..fusion import EncodedItems
 from ..model import Hub
-from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
+from .checkpoints import Checkpoint, Checkpoints, newest_checkpoint
 from .encoder_batches import CategoryBatches
 from .examples import EncoderExamples
 
@@ -56,16 +56,17 @@ def train_encoders(
     """
     training = EncoderTraining(hub, categories, world or World())
     made_for = training.fingerprint if checkpoints else ""
-    folder = checkpoints.folder / made_for[:16] if checkpoints else None
-    if folder:
-        training.resume(newest_checkpoint(folder, made_for), folder)
+    checkpoints = checkpoints.within(made_for[:16]) if checkpoints else None
+    if checkpoints:
+        training.resume(newest_checkpoint(checkpoints.folder, made_for), checkpoints.folder)
     while len(training.losses) < len(training.turns):
         training.step()
         done, total = len(training.losses), len(training.turns)
         if progress and training.world.leads:
             progress(done, total)
-        if checkpoints and folder and training.world.leads and (done == total or done % checkpoints.every == 0):
-            write_checkpoint(folder, made_for, training.checkpoint())
+        if checkpoints and training.world.leads and (done == total or done % checkpoints.every == 0):
+            checkpoints.check()
+            checkpoints.write(made_for, training.checkpoint())
     return training.weights(), training.losses
 
 

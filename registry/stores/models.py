@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from ...errors import NotFoundError, UsageError
+from ...errors import LockedError, NotFoundError, UsageError
 from ..artifacts.manifests import StoredArtifact
 from ..kinds import ModelKind, ModelStatus, NodeKind, Relation, choice
 from ..records import ModelPart, ModelRecord, Parent
@@ -66,14 +66,15 @@ class ModelStore(NodeStore[ModelRecord]):
         parents: Sequence[Parent] = (),
         parts: Sequence[ModelPart] = (),
         seconds_before: float = 0.0,
+        started_at: datetime | None = None,
     ) -> ModelRecord:
         """Record that a training ended well, with its artifact, its parents and its named parts, in one transaction.
 
         Its start is moved back by `seconds_before`, what killed processes took that it went on from: from start to end
-        is what it took.
+        is what it took. With `started_at`, as `begin` gave it, a LockedError where another process has begun it since.
         """
         with self.database.write() as session:
-            node, model = _in_training(session, ref)
+            node, model = _in_training(session, ref, started_at)
             model.artifact = put_artifact(session, artifact)
             model.space_fingerprint = space_fingerprint
             model.summary = dict(summary or {})
@@ -88,14 +89,22 @@ class ModelStore(NodeStore[ModelRecord]):
                 session.add(row)
             return self.read(session, node)
 
-    def fail(self, ref: str, error: str) -> ModelRecord:
-        """Record that a training ended badly; a version that is not in training is a UsageError."""
+    def fail(self, ref: str, error: str, started_at: datetime | None = None) -> ModelRecord:
+        """Record that a training ended badly; a version that is not in training is a UsageError.
+
+        With `started_at`, as `begin` gave it, a LockedError where another process has begun it since.
+        """
         with self.database.write() as session:
-            node, model = _in_training(session, ref)
+            node, model = _in_training(session, ref, started_at)
             model.status = ModelStatus.FAILED
             model.error = error
             model.finished_at = now()
             return self.read(session, node)
+
+    def expect_own(self, begun: ModelRecord) -> None:
+        """Nothing where a version is in training as `begin` gave it; a LockedError where it is another process's."""
+        with self.database.read() as session:
+            _in_training(session, begun.ref, begun.started_at)
 
     def find_ready(self, kind: str, domain: str | None, fingerprint: str) -> ModelRecord | None:
         """The newest finished version made from the same inputs and config, or None."""
@@ -154,9 +163,15 @@ def _same(session: Session, kind: str, domain: str | None, fingerprint: str) -> 
     return same.order_by(Model.version.desc()).limit(1)
 
 
-def _in_training(session: Session, ref: str) -> tuple[Node, Model]:
+def _in_training(session: Session, ref: str, started_at: datetime | None = None) -> tuple[Node, Model]:
     node = expect_kind(find_node(session, ref), *MODEL_KINDS)
     model = session.get_one(Model, node.id)
+    # Whoever takes a row over dates it anew.
+    if started_at is not None and (model.status != ModelStatus.TRAINING or model.started_at != started_at):
+        raise LockedError(
+            f"Another process has taken {node.ref} over, which is {model.status}; wait for it to end and repeat the "
+            "command."
+        )
     if model.status != ModelStatus.TRAINING:
         raise UsageError(f"{node.ref} is {model.status}, not in training; begin a new version instead.")
     return node, model

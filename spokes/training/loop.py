@@ -20,7 +20,7 @@ from ...errors import UsageError
 from ...hub.adapters.adapted import PREFIX
 from ...hub.devices import autocast_for
 from ...hub.distributed import World, join_world
-from ...hub.training.checkpoints import Checkpoint, Checkpoints, newest_checkpoint, write_checkpoint
+from ...hub.training.checkpoints import Checkpoint, Checkpoints, newest_checkpoint
 from ...progress import StepProgress
 from ..config import SpokeConfig
 from ..model import BehaviourModel, ItemInputs
@@ -79,11 +79,13 @@ def train_behaviour(
             progress(training.done, total)
         if validate and (training.done % settings.validate_every == 0 or training.done == total):
             training.record(loss, world.broadcast(validate(model) if world.leads else None))
+        if checkpoints and world.leads:
+            checkpoints.check()
         ends = training.done == total or training.failures >= settings.patience
         if checkpoints and (ends or training.done % checkpoints.every == 0):
             reached = training.checkpoint()
             if world.leads:
-                write_checkpoint(checkpoints.folder, made_for, reached)
+                checkpoints.write(made_for, reached)
     rate = batches.n_windows * training.done / training.seconds if training.seconds else 0.0
     if validate is None or not training.history:
         return TrainingRun(training.done, float("nan"), (), rate, training.before)

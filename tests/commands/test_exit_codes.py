@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.registry.database import HEAD_REVISION
-from hubspoke.registry.locks import file_lock
+from hubspoke.registry.locks import FileLock, held
 from hubspoke.workflows.domains import Domains
 
 
@@ -99,7 +99,7 @@ def test_a_registry_of_another_schema(garden: Any, home: Path, revision: str, sa
 
 
 def test_an_older_registry_a_lock_of_another_and_a_typo_in_the_settings(garden: Any, home: Path, monkeypatch) -> None:
-    with file_lock(home / ".hubspoke" / "locks", "data garden"):
+    with held(FileLock(home / ".hubspoke" / "registry.db", "data garden")):
         check(garden("data", "ingest", "garden", "--items", "items.csv"), 8, "holds 'data garden'")
     monkeypatch.setattr("hubspoke.registry.database.REVISIONS", ("0000", HEAD_REVISION))
     set_revision(home, "0000")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from hubspoke.errors import LockedError
 from hubspoke.workflows.workspace import Workspace
+from sqlalchemy import text
 
 DRIVER = Path(__file__).with_name("stop_at.py").read_text(encoding="utf-8")
 # A training that only waits: nothing of it needs torch.
@@ -175,10 +177,8 @@ def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped_all: 
     assert sorted(m.actor for m in moves) == sorted(names * 6)
 
 
-def test_of_two_trainings_the_second_is_told(garden: Any, models: Any, files: Any, stopped_all: Start) -> None:
-    rows = "".join(f"ann,{item},2024-05-01T10:0{n}:00Z\n" for n, item in enumerate(("rose", "fern", "pot", "spade")))
-    garden.data.ingest("garden", events=files.write("more.csv", f"user_id,item_id,timestamp\n{rows}"))
-    call = ("spoke", "train", "garden", "--hub", models.hub().ref, "--no-index", "--quiet", *where(garden))
+def test_of_two_trainings_the_second_is_told(garden: Any, trainable: tuple[str, ...], stopped_all: Start) -> None:
+    call = trainable
     (first,) = stopped_all(TRAINER, call)
     # Other settings, so that it is not the same version again: the domain is what is taken.
     program = [sys.executable, "-c", TRAINER, *call, "--set", "seed=7", "--json"]
@@ -191,4 +191,38 @@ def test_of_two_trainings_the_second_is_told(garden: Any, models: Any, files: An
     assert finish(first) == [(0, "")]
     # The second took no number: the next version is the second one.
     assert garden.registry.models.begin("spoke", "garden", "next", {}).ref == "garden:2"
+    assert garden.spoke.show("garden:1").status == "ready"
+
+
+@pytest.fixture
+def trainable(garden: Workspace, models: Any, files: Any) -> tuple[str, ...]:
+    """The command that trains garden, which has enough events for it."""
+    rows = "".join(f"ann,{item},2024-05-01T10:0{n}:00Z\n" for n, item in enumerate(("rose", "fern", "pot", "spade")))
+    garden.data.ingest("garden", events=files.write("more.csv", f"user_id,item_id,timestamp\n{rows}"))
+    return ("spoke", "train", "garden", "--hub", models.hub().ref, "--no-index", "--quiet", *where(garden))
+
+
+def test_a_training_whose_lock_was_taken_leaves_the_other_alone(
+    garden: Workspace, trainable: tuple[str, ...], stopped_all: Start
+) -> None:
+    (first,) = stopped_all(TRAINER, trainable)
+    if (path := garden.registry.database.path) is not None:
+        shutil.rmtree(path.parent / "locks")
+        # The kernel knows who has the database's lock also where its file was removed.
+        program = [sys.executable, "-c", TRAINER, *trainable]
+        second = subprocess.run(program, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        assert (second.returncode, "holds 'train garden'" in second.stderr) == (8, True)
+        assert finish(first) == [(0, "")]
+        return
+    with garden.registry.database.engine.connect() as connection:  # as a server does that starts again
+        sessions = "SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM ({sessions}) AS locks"))
+    (second,) = stopped_all(TRAINER, trainable)
+    ((code, error),) = finish(first)
+    assert code == 8 and "lost its lock on 'train garden' (the database ended its session), and another" in error
+    assert len(error.splitlines()) == 1
+    assert [(model.ref, model.status, model.error) for model in garden.spoke.list("garden")] == [
+        ("garden:1", "training", None)
+    ]
+    assert finish(second) == [(0, "")]
     assert garden.spoke.show("garden:1").status == "ready"

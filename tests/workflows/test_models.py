@@ -1,18 +1,24 @@
 """What every training shares: recipes, configs, rows that a killed process left, references to models."""
 
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.errors import HubspokeError, LockedError, NotFoundError, UsageError
 from hubspoke.hub.config import HubConfig
 from hubspoke.registry.kinds import ModelKind
 from hubspoke.registry.records import Parent
+from hubspoke.registry.store import Registry
 from hubspoke.workflows.loading import ready_model
 from hubspoke.workflows.models import Recipe, Trained, parse_config, train_once
 from hubspoke.workflows.workspace import Workspace
+from sqlalchemy import text
 
 
 def recipe(seed: int = 0, **config: Any) -> Recipe:
@@ -76,6 +82,147 @@ def test_failures_are_recorded_and_what_a_kill_left_is_taken_over(each_ws: Works
     assert begun == ["hub:4", "hub:5"]
     assert train_once(each_ws, recipe(), made, force=False, dry_run=False).ref == "hub:4"
     assert [model.status for model in each_ws.hub.list()][3:] == ["ready", "training"]
+
+
+def another(ws: Workspace) -> Registry:
+    """The registry as another process opens it."""
+    return Registry(ws.settings.url)
+
+
+def test_a_training_whose_row_was_taken_over_leaves_it_alone(each_ws: Workspace) -> None:
+    def overtaken() -> Trained:
+        with another(each_ws) as registry:
+            registry.models.begin("hub", None, recipe().fingerprint, {})
+        return made()
+
+    with pytest.raises(LockedError, match="Another process has taken hub:1 over"):
+        train_once(each_ws, recipe(), overtaken, force=False, dry_run=False)
+    assert [model.status for model in each_ws.hub.list()] == ["training"]
+    # An error of its own is told before that.
+    failing = Mock(side_effect=[ValueError("no luck")])
+    with pytest.raises(ValueError, match="no luck"):
+        train_once(each_ws, recipe(), lambda: failing(overtaken()), force=False, dry_run=False)
+    assert [(model.status, model.error) for model in each_ws.hub.list()] == [("training", None)]
+
+
+def test_what_was_made_while_a_training_waited_for_its_lock_is_found(
+    each_ws: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = each_ws.lock
+
+    def late(name: str) -> Any:
+        monkeypatch.setattr(each_ws, "lock", lock)
+        train_once(each_ws, recipe(), made, force=False, dry_run=False)
+        return lock(name)
+
+    monkeypatch.setattr(each_ws, "lock", late)
+    assert train_once(each_ws, recipe(), refuse, force=False, dry_run=False).cached
+    assert [model.ref for model in each_ws.hub.list()] == ["hub:1"]
+
+
+def test_checkpoints_go_with_the_training_that_wrote_them_and_no_other(each_ws: Workspace, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"checkpoints": tmp_path / "kept", "dry_run": False}
+
+    def leaves_some() -> Trained:
+        (tmp_path / "kept").mkdir()
+        # The same is found made already: nothing that another process works with is taken away.
+        if each_ws.registry.models.list("hub", status="ready"):
+            assert train_once(each_ws, recipe(), refuse, force=False, **given).cached
+        assert (tmp_path / "kept").is_dir()
+        return made()
+
+    for _ in range(2):
+        train_once(each_ws, recipe(), leaves_some, force=True, **given)
+        assert not (tmp_path / "kept").exists()
+
+
+@pytest.fixture
+def ended(each_ws: Workspace) -> Callable[[], None]:
+    """Takes this process's locks away, as a server that starts again does, or somebody who tidies up."""
+
+    def end() -> None:
+        if each_ws.registry.database.path:
+            shutil.rmtree(each_ws.registry.database.path.parent / "locks")
+            return
+        with each_ws.registry.database.engine.connect() as connection:
+            sessions = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+            connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM ({sessions}) AS locks"))
+
+    return end
+
+
+@contextmanager
+def held_elsewhere(ws: Workspace) -> Iterator[None]:
+    """The lock as a process of another machine holds it."""
+    if ws.registry.database.path is None:
+        with another(ws) as registry, registry.lock("train hub"):
+            yield
+        return
+    (folder := ws.registry.database.path.parent / "locks").mkdir(exist_ok=True)
+    with (folder / "train%20hub.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_a_training_that_lost_its_lock_to_another_stops(each_ws: Workspace, ended: Callable[[], None]) -> None:
+    with ExitStack() as stack:
+
+        def lost() -> Trained:
+            each_ws.check_locks()
+            ended()
+            stack.enter_context(held_elsewhere(each_ws))
+            with pytest.raises(LockedError, match="lost its lock on 'train hub'"):
+                each_ws.check_locks()  # as after each epoch
+            return made()
+
+        with pytest.raises(LockedError, match="lost its lock on 'train hub'"):
+            train_once(each_ws, recipe(), lost, force=False, dry_run=False)
+        (row,) = each_ws.hub.list()
+        assert row.status == "failed" and str(row.error).startswith("LockedError: This process lost its lock")
+        with pytest.raises(LockedError, match="holds 'train hub'"):
+            train_once(each_ws, recipe(1), refuse, force=False, dry_run=False)
+    assert train_once(each_ws, recipe(), made, force=False, dry_run=False).ref == "hub:2"
+
+
+def test_a_training_that_lost_its_lock_goes_on_where_nobody_took_it(
+    each_ws: Workspace, ended: Callable[[], None]
+) -> None:
+    def lost() -> Trained:
+        ended()
+        each_ws.check_locks()
+        with another(each_ws) as registry, pytest.raises(LockedError):
+            registry.lock("train hub").__enter__()
+        return made()
+
+    assert train_once(each_ws, recipe(), lost, force=False, dry_run=False).status == "ready"
+
+
+def test_a_training_that_lost_its_lock_stops_where_another_was_there_meanwhile(
+    each_ws: Workspace, ended: Callable[[], None]
+) -> None:
+    def lost() -> Trained:
+        ended()
+        with another(each_ws) as registry:
+            registry.models.begin("hub", None, recipe().fingerprint, {})
+        each_ws.check_locks()
+        return refuse()
+
+    with pytest.raises(LockedError, match="Another process has taken hub:1 over"):
+        train_once(each_ws, recipe(), lost, force=False, dry_run=False)
+    assert [model.status for model in each_ws.hub.list()] == ["training"]
+
+
+def test_a_registry_that_does_not_answer_stops_no_training(each_ws: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr(each_ws.progress, "note", notes.append)
+    with each_ws.lock("train hub") as lock, monkeypatch.context() as patched:
+        patched.setattr(lock, "check", Mock(side_effect=HubspokeError("The database x cannot be reached.")))
+        for _ in range(3):
+            each_ws.check_locks()
+        patched.undo()
+        each_ws.check_locks()
+    told = "The database x cannot be reached. What is under way goes on meanwhile."
+    assert notes == [told, "The registry answers again."]
 
 
 def test_only_finished_versions_of_the_right_kind_are_ready(shop: Workspace, refused: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import LockedError, NotFoundError, SchemaVersionError, UsageError
-from hubspoke.registry.locks import file_lock
+from hubspoke.registry.locks import FileLock, held
 from hubspoke.settings import load_settings
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
@@ -35,8 +35,8 @@ def test_init_says_what_it_did_and_is_cached_the_second_time(tmp_path: Path, bla
 
 
 def test_a_lock_is_told_at_once_and_the_actor_is_the_login_name_unless_given(ws: Workspace, refused: Any) -> None:
-    held = file_lock(ws.settings.workspace / "locks", "data garden")
-    with held, pytest.raises(LockedError, match="data garden"):
+    elsewhere = held(FileLock(ws.settings.workspace / "registry.db", "data garden"))
+    with elsewhere, pytest.raises(LockedError, match="data garden"):
         ws.domain.add("garden")
     assert ws.domain.add("garden").domain is not None
     assert ws.actor == "tester" and Workspace(ws.settings).actor

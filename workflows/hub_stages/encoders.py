@@ -19,7 +19,6 @@ from ...hub.fusion import EncodedItems
 from ...hub.model import Hub
 from ...hub.reading import fading
 from ...hub.threads import arithmetic_threads, threads_worth
-from ...hub.training.checkpoints import Checkpoints
 from ...hub.training.encoders import EncoderWeights, between, encoded_by, train_encoders, trained_layers
 from ...hub.training.examples import EncoderExamples, among, drawn_items, explainable, leaf_numbers
 from ...hub.training.views import two_views
@@ -48,7 +47,7 @@ class EncoderStage(Stage[EncoderWeights]):
         world: World | None = None,  # processes that train along, each with a stage of its own on the same categories
     ) -> None:
         self._context, self._hub, self._config = context, hub, hub.config.encoders
-        self._checkpoints = Checkpoints(checkpoints, CHECKPOINT_STEPS) if checkpoints else None
+        self._checkpoints = context.checkpoints(checkpoints, CHECKPOINT_STEPS) if checkpoints else None
         self._world = world or World()
         self.shares = self._config.interpolations
         self._layers = trained_layers(hub, self._config) if self._config.steps else {}

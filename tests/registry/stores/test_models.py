@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.errors import LockedError, NotFoundError, UsageError
 from hubspoke.registry.records import Parent
 
 
@@ -45,6 +45,25 @@ def test_a_training_left_by_a_killed_process_is_taken_over_and_a_forced_one_is_n
     newer = finish("garden:3")
     assert garden.registry.models.find_ready("spoke", "garden", "f") == newer
     assert len(garden.registry.models.list("spoke", "garden")) == 3
+
+
+def test_what_another_process_has_taken_over_is_its_own(garden, begin, finish) -> None:
+    models, first = garden.registry.models, begin("f")
+    models.expect_own(first)
+    second = begin("f")  # as a process that finds the row, and takes the one that began it for dead
+    for call in (
+        lambda: models.expect_own(first),
+        lambda: models.fail(first.ref, "no luck", first.started_at),
+        lambda: finish(first.ref, started_at=first.started_at),
+    ):
+        with pytest.raises(LockedError, match="has taken garden:1 over, which is training; wait for it"):
+            call()
+    assert models.get(first.ref) == second
+    models.expect_own(second)
+    assert finish(second.ref, started_at=second.started_at).status == "ready"
+    for begun in (first, second):
+        with pytest.raises(LockedError, match="garden:1 over, which is ready"):
+            models.expect_own(begun)
 
 
 def test_a_failed_training_keeps_its_number_and_its_error(garden, begin, finish) -> None:

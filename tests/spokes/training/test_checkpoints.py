@@ -1,4 +1,6 @@
+import errno
 import runpy
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,9 +8,13 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from hubspoke.errors import LockedError
+from hubspoke.files import new_name
 from hubspoke.hub.training.checkpoints import FACTS, TENSORS, Checkpoint, Checkpoints
 from hubspoke.hub.training.checkpoints import newest_checkpoint as newest
 from hubspoke.hub.training.checkpoints import write_checkpoint as write
+from hubspoke.progress import Remark
+from safetensors import SafetensorError
 
 WORKER = runpy.run_path(str(Path(__file__).with_name("worker.py")))
 train, config, interrupted, same = (WORKER[name] for name in ("train", "config", "interrupted", "same"))
@@ -54,6 +60,63 @@ def test_a_write_that_dies_leaves_the_last_one(tmp_path, monkeypatch, dies_at):
     (tmp_path / ".writing-1").mkdir(exist_ok=True)
     write(tmp_path, "me", checkpoint(9))
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-000009"]
+
+
+def test_what_another_process_writes_or_wrote_since_is_left_alone(tmp_path):
+    newer, staged = tmp_path / "epoch-000009", tmp_path / f".epoch-000006.{new_name()}.tmp"
+    machine, pid, start, number = new_name().split("-")
+    dead = tmp_path / f".epoch-000003.{machine}-{pid}-{int(start) + 1}-{number}.tmp"
+    for folder in (newer, staged, dead, tmp_path / "epoch-000003"):
+        folder.mkdir()
+    write(tmp_path, "me", checkpoint(6))
+    assert {path.name for path in tmp_path.iterdir()} == {newer.name, staged.name, "epoch-000006"}
+
+
+FULL = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+OBSTACLES = {
+    "full disk": (FULL, "No space left on device"),
+    "quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), "Disk quota exceeded"),
+    "read-only": (OSError(errno.EROFS, "Read-only file system", "x"), "Read-only file system"),
+    "permission": (PermissionError(errno.EACCES, "Permission denied", "x"), "Permission denied"),
+}
+
+
+@pytest.mark.parametrize(("obstacle", "cause"), OBSTACLES.values(), ids=OBSTACLES)
+def test_a_checkpoint_that_cannot_be_written_costs_no_training(tmp_path, monkeypatch, obstacle, cause):
+    notes = []
+    keep = Checkpoints(tmp_path / "kept", every=1, remark=Remark(notes.append, "Checkpoints are written again."))
+    plain, _ = train(config())
+    with monkeypatch.context() as patched:
+        patched.setattr("hubspoke.hub.training.checkpoints.save_file", Mock(side_effect=obstacle))
+        trained, run = train(config(), checkpoints=keep)
+    assert same(plain, trained) and run.best_epoch == 3
+    assert notes == [
+        f"No checkpoint can be written to {tmp_path / 'kept'} ({cause}); the training goes on, and would begin again "
+        "from the last one if it were stopped."
+    ]
+    assert list(keep.folder.iterdir()) == []
+    train(config(), checkpoints=keep)
+    assert notes[1:] == ["Checkpoints are written again."]
+
+
+def test_a_folder_that_is_a_file_or_full_or_vanishes_costs_no_training(tmp_path):
+    notes = []
+    (tmp_path / "cache").write_text("")
+    keep = Checkpoints(tmp_path / "cache" / "kept", every=1, remark=Remark(notes.append))
+    trained, _ = train(config(), checkpoints=keep, progress=lambda done, _: (tmp_path / "cache").touch())
+    assert same(train(config())[0], trained)
+    assert len(notes) == 1 and "Not a directory" in notes[0]
+    # What was taken away meanwhile is made again.
+    gone = Checkpoints(tmp_path / "gone", every=1, remark=Remark(notes.append))
+    train(config(), checkpoints=gone, progress=lambda *_: shutil.rmtree(tmp_path / "gone", ignore_errors=True))
+    assert len(notes) == 1 and [path.name for path in gone.folder.iterdir()] == ["epoch-000003"]
+
+
+def test_a_training_that_may_not_go_on_stops_before_it_writes(tmp_path):
+    keep = Checkpoints(tmp_path / "kept", every=1, check=Mock(side_effect=[None, LockedError("taken")]))
+    with pytest.raises(LockedError, match="taken"):
+        train(config(), checkpoints=keep)
+    assert [path.name for path in keep.folder.iterdir()] == ["epoch-000001"]
 
 
 def random_config(**training):
