@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rollback": (".release", "rollback", "Point an alias back at what it pointed at before."),
     "history": (".release", "history", "Every move of a domain's aliases."),
     "serve": (".serve", "serve", "Recommendations over HTTP."),
+    "console": (".console", "console", "The workspace in a browser."),
     "key": (".key", "key", "Keys of those who may ask the service."),
     "lineage": (".lineage", "lineage", "What came from what."),
     "bundle": (".bundle", "bundle", "A release and its lineage in one file, for another registry."),

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from ..errors import UsageError
 from .call import Call, command
+from .console import changing_options, told
 from .options import names, together
 
 _options = together(
@@ -38,13 +40,24 @@ _options = together(
         is_flag=True,
         help="Load the hub's encoders at the start, not at the first search or explanation; lists do without.",
     ),
+    click.option("--console", "with_console", is_flag=True, help="Show the workspace under /console too."),
     click.option("--access-log/--no-access-log", default=True, help="One line of JSON on stderr per request."),
 )
 
 
 @command(example=("hubspoke serve --domains garden,pets --port 8080", "hubspoke serve --host 0.0.0.0 --keys keys.json"))
 @_options
-def serve(call: Call, domains: str | None, keys: str | None, **options: Any) -> None:
+@changing_options
+def serve(
+    call: Call,
+    domains: str | None,
+    keys: str | None,
+    with_console: bool,
+    allow_changes: bool,
+    user_header: str | None,
+    public_hosts: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Serve recommendations over HTTP until the process is stopped.
 
     What the aliases point at is followed: a promotion, a rollback or an ingest is served a second later, and no request
@@ -60,13 +73,32 @@ def serve(call: Call, domains: str | None, keys: str | None, **options: Any) -> 
 
     settings = ServeSettings(domains=tuple(names(domains)), keys=Path(keys) if keys else None, **options)
     settings.require_safe()
+    if not with_console and (allow_changes or user_header or public_hosts):
+        raise UsageError("--allow-changes, --user-header and --public-host are of the console; give --console too.")
     call.flags = {**call.flags, "threads": 1}
+    workspace = call.workspace()
+    desk = None
+    if with_console:
+        from ..console.app import mount_console
+        from ..console.desk import Desk
+        from ..console.settings import ConsoleSettings
+
+        desk = Desk(workspace, ConsoleSettings.beside(settings, allow_changes, user_header, public_hosts))
 
     def listening(address: str) -> None:
+        shown = {"console": f"{address}/console/", "token": desk.access.token} if desk else {}
         call.show(
-            {"address": address, "domains": list(settings.domains), "keys": keys},
-            f"Listening on {address}; {address}/docs lists the routes.",
+            {
+                "address": address,
+                "domains": list(settings.domains),
+                "keys": keys,
+                "console": None,
+                "token": None,
+                **shown,
+            },
+            f"Listening on {address}; {address}/docs lists the routes."
+            + (f"\n{told(str(shown['console']), shown['token'])}" if shown else ""),
         )
 
     with suppress(KeyboardInterrupt):  # asked to stop, it has stopped
-        run(call.workspace(), settings, listening)
+        run(workspace, settings, listening, lambda app: mount_console(app, desk) if desk else None)

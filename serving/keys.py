@@ -128,6 +128,10 @@ class KeyRing:
             self._by_hash = {own.sha256: own for own in read_keys(self._path)}
             self._changed = changed
 
+    def named(self, name: str) -> StoredKey | None:
+        """The key of that name; None where it was taken out."""
+        return next((own for own in self._by_hash.values() if own.name == name), None)
+
     def find(self, secret: str) -> StoredKey | None:
         """The key that somebody shows; None where it is none of ours."""
         # Looked up by its hash, so that how long it takes tells nothing of the key.

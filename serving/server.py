@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import uvicorn
+from fastapi import FastAPI
 
 from ..errors import HubspokeError
 from ..workflows.workspace import Workspace
@@ -49,15 +50,27 @@ class Server(uvicorn.Server):
             self._listening(f"http://{f'[{host}]' if ':' in host else host}:{port}")
 
 
-def serve(workspace: Workspace, settings: ServeSettings, listening: Callable[[str], None]) -> None:
-    """Serve until the process is asked to end; `listening` is told the address."""
-    log_in_json()
+def serve(
+    workspace: Workspace,
+    settings: ServeSettings,
+    listening: Callable[[str], None],
+    extend: Callable[[FastAPI], None] = lambda _: None,
+) -> None:
+    """Serve until the process is asked to end; `listening` is told the address, `extend` adds to the app."""
     service = Service(workspace, settings)
     service.check()
+    app = create_app(service)
+    extend(app)
+    run_app(app, settings.host, settings.port, listening)
+
+
+def run_app(app: FastAPI, host: str, port: int, listening: Callable[[str], None]) -> None:
+    """Answer by an app until the process is asked to end."""
+    log_in_json()
     config = uvicorn.Config(
-        create_app(service),
-        host=settings.host,
-        port=settings.port,
+        app,
+        host=host,
+        port=port,
         log_config=None,
         access_log=False,
         server_header=False,

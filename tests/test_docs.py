@@ -20,7 +20,7 @@ NO_DRY_RUN = """
     similar, search, explain, evaluate run, evaluate compare, gate show, gate check, gate history, rules show,
     rules check, history, lineage show, lineage upstream, lineage downstream, lineage impact, lineage diff, lineage
     export, registry sql, registry current, launch report, data inspect, data formats, domain similar,
-    serve, key list, rerank list, rerank show
+    serve, console, key list, rerank list, rerank show
 """
 FOUND = {path: command for path, command in every_command(cli) if not isinstance(command, click.Group)}
 

@@ -104,7 +104,7 @@ registry backup copy.db
 registry restore copy.db --workspace restored
 """
 # Not run here, and why; each has its schema all the same.
-EXEMPT = {"demo": "takes minutes", "serve": "runs until it is stopped"}
+EXEMPT = {"demo": "takes minutes", "serve": "runs until it is stopped", "console": "likewise"}
 HUB = {"text": {"name": "tiny"}, "image": {"name": "tiny"}, "contrastive": {"steps": 4, "batch_size": 32}}
 SHAPE = {"layers": 1, "width": 16, "heads": 2, "vocabulary": 99, "channels": 2, "image_size": 16}
 SCRATCH = {"own_encoders": SHAPE, "encoders": {"steps": 3, "batch_size": 8}, "contrastive": {"steps": 0}}

@@ -22,6 +22,7 @@ FLOORS = (
     ("reports",),
     ("demo",),
     ("serving",),
+    ("console",),
     ("commands",),
     ("cli",),
 )
@@ -60,12 +61,12 @@ DOORS = {
     "implicit": ("spokes/baselines/als.py",),
     "scipy": ("spokes/baselines/als.py",),
     "threadpoolctl": ("spokes/baselines/als.py",),
-    "fastapi": ("serving",),
-    "starlette": ("serving",),
+    "fastapi": ("serving", "console"),
+    "starlette": ("serving", "console"),
     "uvicorn": ("serving",),
     "prometheus_client": ("serving",),
     "matplotlib": ("reports",),
-    "jinja2": ("reports",),
+    "jinja2": ("reports", "console"),
     "openlineage": ("workflows/openlineage.py",),
     "pickle": (),
 }

@@ -47,6 +47,7 @@ def copy_of_the_sources(folder: Path) -> Path:
     names = [ROOT / "pyproject.toml", *(ROOT / name for name in ("README.md", "LICENSE", "py.typed"))]
     names += [path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).parts[0].startswith((".", "build"))]
     names += [*(ROOT / "migrations").glob("*.mako"), *(ROOT / "reports" / "templates").iterdir()]
+    names += [path for folder in ("templates", "static") for path in (ROOT / "console" / folder).rglob("*")]
     for path in filter(Path.is_file, names):
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +72,7 @@ def test_an_installed_wheel_offers_hubspoke_and_nothing_else(tmp_path: Path) -> 
     shipped = {path.parent.relative_to(site).as_posix().replace("/", ".") for path in site.rglob("*.py")}
     assert shipped == set(PROJECT["tool"]["setuptools"]["packages"])
     templates = ("reports/templates/report.html", "reports/templates/style.css")
+    templates += ("console/templates/parts/macros.html", "console/static/vendor/htmx.min.js")
     for data in ("py.typed", "migrations/script.py.mako", *templates):
         assert (site / "hubspoke" / data).is_file()
     for name in ("hub", "registry", "cli", "catalog", "spokes", "workflows", "errors", "tests"):

@@ -117,9 +117,13 @@ class RuleVersions:
 
 def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> CatalogRules:
     """A version of the rules over a catalog; None is no rules."""
+    return parsed_rules(context.registry.rules.get(ref).content if ref else {}, items)
+
+
+def parsed_rules(content: Mapping[str, Any], items: pl.DataFrame) -> CatalogRules:
+    """Rules over a catalog."""
     from ..retrieval.rules import CatalogRules, Rules
 
-    content = context.registry.rules.get(ref).content if ref else {}
     return CatalogRules(parse_config(Rules, content, "rules"), items)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from ..arrays import BoolArray, IntArray
 from ..errors import NotFoundError
 from .cache import Memo
 from .diversity import duplicate_groups
-from .rules import catalog_rules
+from .rules import catalog_rules, parsed_rules
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,6 +42,13 @@ class ShownCatalog:
         self._left: BoolArray = self.items["left"].to_numpy().astype(np.bool_)
         self.row_of = {item: row for row, item in enumerate(self.item_ids)}
         self._passing: Memo[BoolArray] = Memo(KEPT_FILTERS)
+
+    def under(self, content: Mapping[str, Any]) -> ShownCatalog:
+        """The same catalog under rules that no version holds yet."""
+        other = copy(self)
+        other.rules, other.rules_ref = parsed_rules(content, self.items), None
+        other._passing = Memo(KEPT_FILTERS)
+        return other
 
     def row(self, item: str) -> int:
         """The row of an item."""
