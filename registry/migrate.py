@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from ..errors import HubspokeError
+from ..files import file_faults
 from .database import HEAD_REVISION, Database, check_known, database_faults, read_revision
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ def alembic_config(connection: Connection | None = None) -> Config:
 def _migrate(url: str, run: Callable[[Config], Any]) -> SchemaChange:
     # SQLite changes a table by building it anew, which breaks foreign keys on the way.
     database = Database(url, create=True, foreign_keys=False)
+    if database.path:
+        _make_file(database.path)
     # The revision is read while the writer's place is held, so a second process waits and finds it done.
     with closing(database), database_faults(database.where), database.writer.begin() as connection:
         before = check_known(read_revision(connection), database.where)
@@ -74,3 +78,9 @@ def _migrate(url: str, run: Callable[[Config], Any]) -> SchemaChange:
                 "nothing was changed, restore a backup."
             )
         return SchemaChange(before, read_revision(connection))
+
+
+def _make_file(path: Path) -> None:
+    """An empty database where there is no file: by itself SQLite lets nobody else write to one, whatever the umask."""
+    with file_faults(path.parent), suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hubspoke.errors import HubspokeError, LockedError
+from hubspoke.registry.migrate import upgrade
 from hubspoke.registry.store import Registry
 from sqlalchemy import make_url, text
 
@@ -144,6 +145,19 @@ def test_the_umask_decides_who_may_take_a_lock(shelf: Path, umask: int, mode: in
             assert file.parent.stat().st_mode & 0o777 == 0o777 & ~umask
     finally:
         os.umask(before)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_the_umask_decides_who_may_use_a_registry(tmp_path: Path, umask: int) -> None:
+    url, before = f"sqlite:///{tmp_path / 'new' / 'registry.db'}", os.umask(umask)
+    try:
+        upgrade(url)
+        with Registry(url) as registry:
+            registry.domains.add("garden")
+            modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "new").iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("registry.db", "registry.db-wal", "registry.db-shm"), 0o666 & ~umask)
 
 
 def test_the_lock_of_another_user_who_gives_no_right_to_write_is_replaced_where_nobody_holds_it(
