@@ -26,7 +26,8 @@ class ItemFacts:
     def of(cls, items: pl.DataFrame) -> ItemFacts:
         """Read a table of the items' columns."""
         price = items["price"].cast(pl.Float64).to_numpy().astype(np.float64)
-        price = np.where(price > 0, price, np.nan)
+        # What single precision cannot hold is no price, nor is what costs nothing.
+        price = np.where((price > 0) & (price <= np.finfo(np.float32).max), price, np.nan)
         cost = items["cost"].cast(pl.Float64).to_numpy().astype(np.float64)
         created = items["created_at"].dt.timestamp("us").cast(pl.Float64).to_numpy().astype(np.float64)
         return cls(

@@ -126,3 +126,8 @@ def test_affinity_is_a_share_of_weights() -> None:
         [0.25, 0.75, 0.0, NAN], nan_ok=True
     )
     assert np.isnan(affinity(np.array([-1]), np.array([1.0]), np.array([1]))).all()
+
+
+def test_a_price_beyond_single_precision_is_none() -> None:
+    facts = ItemFacts.of(ITEMS.with_columns(price=pl.Series([1e300, 20.0, 1e39, -1.0])))
+    np.testing.assert_array_equal(facts.price, np.array([np.nan, 20.0, np.nan, np.nan], np.float32))
