@@ -1,5 +1,6 @@
 """Docs that cannot drift: every command has help with an example and stands in docs/cli.md with all of its options."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,14 @@ def test_a_written_page_is_up_to_date(name: str) -> None:
     script = [sys.executable, str(ROOT / "scripts" / name), "--check"]
     ended = subprocess.run(script, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("page", ["serving", "reliability"])
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {test}"
 
 
 def test_the_short_help_of_a_lazy_command_is_there_for_all() -> None:

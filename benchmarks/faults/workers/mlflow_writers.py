@@ -2,8 +2,8 @@
 
     VENV/bin/python benchmarks/faults/workers/mlflow_writers.py FOLDER PROCESSES COMMANDS SEED
 
-Each process logs runs, registers versions of one model and sets its aliases, in a fresh SQLite tracking store. The report
-is JSON on stdout: calls, acknowledged, refused with the first errors, and what was acknowledged and is missing.
+Each process logs runs, registers versions of one model and sets aliases of it, in a fresh SQLite tracking store. The
+report is JSON on stdout: calls, acknowledged, refused with the first errors, and what was acknowledged and is missing.
 """
 
 from __future__ import annotations
