@@ -1,6 +1,6 @@
 """The properties of `tests/fuzz` on ever other command lines, references, configs, bundles, artifacts and feeds.
 
-Every round draws by a seed of its own, which a failure names. What fails belongs into `tests/fuzz/test_regressions.py`.
+Every round draws by a seed of its own, which a failure names. What fails belongs into `tests/fuzz` as a case.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_a_written_page_is_up_to_date(name: str) -> None:
 @pytest.mark.parametrize("page", ["serving", "reliability"])
 def test_every_test_that_a_page_names_exists(page: str) -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
-    assert len(named) > 20
+    assert len(named) > 10
     for file, test in named:
         assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file} has no {test}"
 

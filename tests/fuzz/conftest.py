@@ -33,12 +33,12 @@ VERDICTS = (
     ("index", "check"),
     ("data", "inspect"),
 )
-# The suite tries a few dozen, the same ones every time; `benchmarks/fuzz.py` raises this and draws others.
+# The suite tries a dozen, the same ones every time; `benchmarks/fuzz.py` raises this and draws others.
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 settings.register_profile(
     "fuzz",
     deadline=None,
-    max_examples=EXAMPLES or 25,
+    max_examples=EXAMPLES or 12,
     derandomize=not EXAMPLES,
     database=None,
     suppress_health_check=list(HealthCheck),
