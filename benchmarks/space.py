@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 from hubspoke.arrays import FloatArray, IntArray
 from hubspoke.evaluation.space import (
+    NEIGHBOURS,
     hubness,
     isotropy,
     mean_cosine,
-    nearest,
     neighbourhood_consistency,
     partition_isotropy,
 )
 from hubspoke.hub.content import fit_content_space
 from hubspoke.hub.training.examples import leaf_numbers
+from hubspoke.retrieval.neighbours import nearest_others
 from hubspoke.workflows.datasets import Dataset, load_dataset
 from hubspoke.workflows.loading import encode_items, load_hub
 
@@ -64,7 +65,7 @@ def leaves(dataset: Dataset) -> IntArray:
 def _measured(embeddings: FloatArray, kinds: IntArray) -> dict[str, float]:
     present = embeddings.any(axis=1)
     own, kinds = embeddings[present], kinds[present]
-    neighbours = nearest(own)
+    neighbours = nearest_others(own, NEIGHBOURS)
     return {
         "items": len(own),
         "isotropy": isotropy(own),

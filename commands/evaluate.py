@@ -1,4 +1,4 @@
-"""`hubspoke evaluate`: measure one recommender, or compare several, under a protocol printed with the numbers."""
+"""`hubspoke evaluate`: measure one recommender, compare several, or assess a version, the protocol always printed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..evaluation.catalogue import DIMENSIONS
 from ..spokes.baselines import FITTED
 from .call import Call, Noun
 from .models import dict_table
 from .options import choice, cutoffs, events_ref, names, protocol_options, together
-from .output import facts, table
+from .output import Columns, facts, records_table, table
 
 if TYPE_CHECKING:
     from ..evaluation.protocols import Protocol
     from ..workflows.evaluations import CompareResult, EvaluationResult
+    from ..workflows.quality import CardRow, QualityCard, VersionDrift
 
 
 @click.group(cls=Noun)
@@ -25,10 +27,17 @@ def evaluate() -> None:
 _lengths = click.option(
     "-k", "--k", "ks", type=cutoffs, metavar="K,...", default="10,20,100", show_default=True, help="List lengths."
 )
+_no_record = click.option("--no-record", is_flag=True, help="Do not keep the numbers in the registry.")
 _measured = together(
     protocol_options(_lengths, choice("--part", ("test", "validation"), "What is ranked.")),
     events_ref,
-    click.option("--no-record", is_flag=True, help="Do not keep the numbers in the registry."),
+    click.option(
+        "--by",
+        type=click.Choice(("category", "brand", "price", "length")),
+        multiple=True,
+        help="Also slices by leaf category, brand, price band or length of the history; repeatable.",
+    ),
+    _no_record,
 )
 _BASELINES = " or ".join([", ".join([*FITTED][:-1]), [*FITTED][-1]])
 _domain = click.option("--domain", required=True, metavar="NAME", help="Category to measure on.")
@@ -38,9 +47,9 @@ _domain = click.option("--domain", required=True, metavar="NAME", help="Category
 @_domain
 @click.option("--model", required=True, metavar="REF", help=f"garden, garden:7, hub, hub:4, hub-recency, {_BASELINES}.")
 @_measured
-def run(call: Call, domain: str, model: str, protocol: Protocol, events: str | None, no_record: bool) -> None:
+def run(call: Call, domain: str, model: str, protocol: Protocol, no_record: bool, **options: Any) -> None:
     """Measure one recommender."""
-    result = call.workspace().evaluate.run(domain, model, protocol, events=events, record=not no_record)
+    result = call.workspace().evaluate.run(domain, model, protocol, record=not no_record, **options)
     call.show(result, evaluated)
 
 
@@ -55,6 +64,51 @@ def compare(
     """Compare recommenders on the same test, with intervals of their differences paired by user."""
     compare = call.workspace().evaluate.compare
     call.show(compare(domain, names(models), baseline, protocol, record=not no_record, **options), compared)
+
+
+_of_hub = click.option("--domain", metavar="NAME", help="Category, where a hub is named.")
+
+
+@evaluate.command(example=("hubspoke evaluate quality garden", "hubspoke evaluate quality hub:4 --domain garden"))
+@click.argument("ref")
+@_of_hub
+@click.option(
+    "--dimension",
+    "dimensions",
+    type=click.Choice(DIMENSIONS[:-1]),
+    multiple=True,
+    help="Measure this dimension alone; repeatable (default: all).",
+)
+@protocol_options()
+@events_ref
+@click.option(
+    "--sample",
+    type=click.IntRange(min=100),
+    default=100_000,
+    show_default=True,
+    help="Items that the space is measured on, where there are more.",
+)
+@click.option("--slices", is_flag=True, help="Print every part and slice, not the whole alone.")
+@_no_record
+def quality(call: Call, /, ref: str, slices: bool, no_record: bool, **options: Any) -> None:
+    """Assess a version: its space, its recommendations, its index, each number beside its threshold.
+
+    REF is a category, release, spoke, index or hub. The space needs no events, so a new category can be assessed on its
+    first day.
+    """
+    card = call.workspace().quality.card(ref, record=not no_record, **options)
+    call.show(card, lambda shown: _card(shown, slices))
+
+
+@evaluate.command(example="hubspoke evaluate drift garden:6 garden:7")
+@click.argument("a")
+@click.argument("b")
+@_of_hub
+@events_ref
+@_no_record
+def drift(call: Call, a: str, b: str, domain: str | None, events: str | None, no_record: bool) -> None:
+    """How far version B has gone from version A: vectors, neighbours and recommendations."""
+    call.show(call.workspace().quality.drift(a, b, domain, events=events, record=not no_record), _drifted)
 
 
 def evaluated(result: EvaluationResult) -> str:
@@ -74,3 +128,36 @@ def compared(result: CompareResult) -> str:
     head = [("domain", result.domain), ("events", result.events), ("protocol", result.protocol["description"])]
     notes = [(one.model, one.note) for one in result.results]
     return f"{facts([*head, ('compared with', result.baseline), *notes])}\n\n{dict_table(result.to_dict()['rows'])}"
+
+
+_ROWS: Columns = {
+    "metric": "metric",
+    "slice": "slice",
+    "value": "value",
+    "low": "low",
+    "high": "high",
+    "unit": "unit",
+    "threshold": lambda row: _threshold(row),
+    "met": lambda row: {True: "yes", False: "NO", None: "-"}[row.met],
+}
+
+
+def _threshold(row: CardRow) -> str:
+    return "-" if row.threshold is None else f"{'>=' if row.better == 'higher' else '<='} {row.threshold:g}"
+
+
+def _card(card: QualityCard, slices: bool) -> str:
+    """One table for each dimension, under what was measured how."""
+    head = [(name, getattr(card, name)) for name in ("ref", "domain", "model", "index", "items", "events")]
+    told = facts([*head, *card.protocols.items(), ("recorded", list(card.evaluations.values()) or None)])
+    parts = [told]
+    for dimension in DIMENSIONS:
+        rows = [row for row in card.rows if row.dimension == dimension and (slices or row.slice == "all")]
+        parts.append(f"{dimension.upper()}\n{records_table(rows, _ROWS, 'not measured')}")
+    return "\n\n".join([*parts, *card.notes])
+
+
+def _drifted(found: VersionDrift) -> str:
+    """How far two versions are apart, part by part."""
+    head = facts([("domain", found.domain), ("protocol", found.protocol), ("recorded", found.evaluation)])
+    return f"{head}\n\n{records_table(found.rows, _ROWS)}"

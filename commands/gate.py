@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..errors import QualityGateError, UsageError
+from ..evaluation.catalogue import find
 from ..registry.references import LIVE
 from ..workflows.gates import GateResult
 from .call import Call, Noun
@@ -34,7 +35,10 @@ def show(call: Call, domain: str) -> None:
 @click.argument("domain")
 @click.option("--min", "minimum", metavar="METRIC=X", multiple=True, help="Least mean, as ndcg@10=0.05; repeatable.")
 @click.option(
-    "--max-drop", metavar="METRIC=X", multiple=True, help="How much lower than live it may be, with --confidence."
+    "--max", "maximum", metavar="METRIC=X", multiple=True, help="Most, where less is better, as hubness=2; repeatable."
+)
+@click.option(
+    "--max-drop", metavar="METRIC=X", multiple=True, help="How much worse than live it may be, with --confidence."
 )
 @protocol_options()
 @click.option(
@@ -50,15 +54,24 @@ def show(call: Call, domain: str) -> None:
 @reason
 @dry_run
 def set_(
-    call: Call, /, domain: str, minimum: Sequence[str], max_drop: Sequence[str], aliases: Sequence[str], **options: Any
+    call: Call,
+    /,
+    domain: str,
+    minimum: Sequence[str],
+    maximum: Sequence[str],
+    max_drop: Sequence[str],
+    aliases: Sequence[str],
+    **options: Any,
 ) -> None:
     """Put a gate in force, in place of the one before.
 
-    Judged are recorded evaluations on the test part, those on the newest events first. A slice stands before its
-    metric: --min cold:ndcg@10=0.02. --min holds where the mean is at least X; --max-drop where the interval of the
-    difference to what is live, paired by user, does not reach below -X, and where nothing is live yet.
+    Judged are recorded evaluations on the test part, those on the newest events first, and the newest assessments
+    (evaluate quality, evaluate drift). Metrics are those of docs/assessment.md; a slice stands before its metric: --min
+    cold:ndcg@10=0.02. --max-drop holds where the interval of the difference to what is live, paired by user, does not
+    reach below -X, and where nothing is live yet.
     """
     gates, asked = call.workspace().gate, (thresholds("--min", minimum), thresholds("--max-drop", max_drop))
+    options["maximum"] = thresholds("--max", maximum)
     call.show(gates.set(domain, *asked, aliases=aliases or (LIVE,), **options), _gate_text)
 
 
@@ -125,8 +138,8 @@ def _gate_text(shown: GateResult) -> str:
         return f"{shown.domain} {'would have' if shown.dry_run else 'has'} no gate; every version may be promoted."
     columns: Columns = {
         "condition": _in_words,
-        "protocol": lambda c: c["protocol"]["name"],
-        "seen items": lambda c: "excluded" if c["protocol"]["exclude_seen"] else "ranked",
+        "protocol": lambda c: c["protocol"]["name"] if _ranked(c) else "assessment",
+        "seen items": lambda c: ("excluded" if c["protocol"]["exclude_seen"] else "ranked") if _ranked(c) else None,
         "test from": lambda c: c["protocol"]["test_from"],
         "test until": lambda c: c["protocol"]["test_until"],
         "confidence": lambda c: c.get("confidence"),
@@ -137,7 +150,13 @@ def _gate_text(shown: GateResult) -> str:
     return f"{head}:\n\n{records_table(shown.conditions, columns)}\n\n{since}"
 
 
+def _ranked(condition: Mapping[str, Any]) -> bool:
+    """Whether the metric is of a ranking, which has a protocol; an assessment goes by none of a gate's."""
+    found = find(condition["metric"])
+    return found is None or found.dimension == "downstream"
+
+
 def _in_words(condition: Mapping[str, Any]) -> str:
-    sign = ">=" if condition["kind"] == "minimum" else "drops by at most"
+    sign = {"minimum": ">=", "maximum": "<="}.get(condition["kind"], "drops by at most")
     where = "" if condition["slice"] == "all" else f"{condition['slice']}:"
     return f"{where}{condition['metric']} {sign} {condition['value']:g}"

@@ -76,6 +76,8 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "search": "SearchResults",
     "explain": "Explanation",
     "evaluate compare": "CompareResult",
+    "evaluate drift": "VersionDrift",
+    "evaluate quality": "QualityCard",
     "evaluate run": "EvaluationResult",
     "gate check": "GateCheck",
     "gate clear": "GateResult",

@@ -66,3 +66,14 @@ def paired_difference(a: DoubleArray, b: DoubleArray, level: float = LEVEL) -> E
     if len(a) != len(b):
         raise UsageError(f"Cannot pair {len(a)} users with {len(b)}; evaluate both systems on the same users.")
     return mean_interval(a - b, level=level)
+
+
+def quantile_interval(values: DoubleArray, level: float, confidence: float = LEVEL) -> Estimate:
+    """The quantile of `values` (U,) at `level`, such as 0.99 of latencies, with its percentile bootstrap interval."""
+    if len(values) == 0 or np.isnan(values).any():
+        raise InvalidDataError(f"Cannot resample {len(values)} values with gaps; measure at least one first.")
+    ordered = np.sort(values)
+    drawn = np.random.default_rng(SEED).integers(len(ordered), size=(RESAMPLES, len(ordered)), dtype=np.int32)
+    found = np.quantile(ordered[drawn], level, axis=1)
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(np.quantile(ordered, level)), float(low), float(high))

@@ -80,7 +80,7 @@ def _row(evaluations: Mapping[str, Evaluation], system: str, baseline: str, name
     part, reference = evaluations[system][name], evaluations[baseline][name]
     n_users = len(part.users)
     if metric == COVERAGE:
-        return ComparisonRow(system, name, metric, part.coverage, n_users=n_users)
+        return ComparisonRow(system, name, metric, part.overall[COVERAGE], n_users=n_users)
     if metric not in part.metrics:
         raise UsageError(f"Metric {metric!r} was not measured; choose one of {', '.join(part.metrics)}.")
     own = part.estimate(metric)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import FloatArray
+from ..arrays import DoubleArray, FloatArray
 from .calibration import unit_rows
 
 # Length of the lists, of recommendations or of neighbours, that two versions are compared by.
@@ -28,12 +28,33 @@ def embedding_drift(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
     """
     if not len(ours):
         return {}
-    unit = float(np.sqrt((theirs.astype(np.float64) ** 2).mean())) or 1.0
-    moved = np.linalg.norm(ours.astype(np.float64) - theirs, axis=1) / np.sqrt(ours.shape[1])  # (N,)
-    found = {"distance": round(float(moved.mean()) / unit, 5)}
+    found = {"distance": round(float(distances(ours, theirs).mean()), 5)}
     if len(ours) > 1:
-        found[f"neighbours@{LIST}"] = _neighbour_overlap(ours, theirs)
+        found[f"neighbours@{LIST}"] = round(float(neighbours_kept(ours, theirs).mean()), 5)
     return found
+
+
+def distances(ours: FloatArray, theirs: FloatArray) -> DoubleArray:
+    """(N,) how far each item has moved from `theirs` to `ours` (N, D), as `embedding_drift` has it."""
+    unit = float(np.sqrt((theirs.astype(np.float64) ** 2).mean())) or 1.0
+    return np.asarray(np.linalg.norm(ours.astype(np.float64) - theirs, axis=1) / np.sqrt(ours.shape[1]) / unit)
+
+
+def neighbours_kept(ours: FloatArray, theirs: FloatArray) -> DoubleArray:
+    """(A,) share of an item's ten nearest others that both versions have, over at most `ASKED` of N items.
+
+    The versions may differ in their columns.
+    """
+    count, k = len(ours), min(LIST, len(ours) - 1)
+    asked = np.sort(np.random.default_rng(0).permutation(count)[:ASKED])
+    units, step, shared = (unit_rows(ours), unit_rows(theirs)), max(1, MAX_SCORES // count), []
+    for start in range(0, len(asked), step):
+        rows = asked[start : start + step]
+        scores = [unit[rows] @ unit.T for unit in units]
+        for own in scores:
+            own[np.arange(len(rows)), rows] = -np.inf  # an item is no neighbour of its own
+        shared.append(lists_kept(scores[0], scores[1], k))
+    return np.concatenate(shared) if shared else np.zeros(0)
 
 
 def cosine_drift(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
@@ -46,24 +67,16 @@ def cosine_drift(ours: FloatArray, theirs: FloatArray) -> dict[str, float]:
 
 
 def list_overlap(ours: FloatArray, theirs: FloatArray, k: int) -> float:
-    """Mean share of the first `k` items of the lists by (U, N) scores that stand among the first `k` of the others."""
+    """Mean of `lists_kept`, NaN where there are no lists."""
+    kept = lists_kept(ours, theirs, k)
+    return round(float(kept.mean()), 5) if len(kept) else float("nan")
+
+
+def lists_kept(ours: FloatArray, theirs: FloatArray, k: int) -> DoubleArray:
+    """(U,) share of the first `k` items of each list by (U, N) scores that are among the first `k` of the other."""
     k = min(k, ours.shape[1])
     if not k or not len(ours):
-        return float("nan")
+        return np.zeros(0)
     # Ties go to the lower row in both, so that equal scores make equal lists.
     first, second = (np.argsort(-scores, axis=1, kind="stable")[:, :k] for scores in (ours, theirs))
-    return round(float((first[:, :, None] == second[:, None, :]).any(axis=2).mean()), 5)
-
-
-def _neighbour_overlap(ours: FloatArray, theirs: FloatArray) -> float:
-    """`list_overlap` of items by their cosine to all others."""
-    count, k = len(ours), min(LIST, len(ours) - 1)
-    asked = np.sort(np.random.default_rng(0).permutation(count)[:ASKED])
-    units, step, shared = (unit_rows(ours), unit_rows(theirs)), max(1, MAX_SCORES // count), 0.0
-    for start in range(0, len(asked), step):
-        rows = asked[start : start + step]
-        scores = [unit[rows] @ unit.T for unit in units]
-        for own in scores:
-            own[np.arange(len(rows)), rows] = -np.inf  # an item is no neighbour of its own
-        shared += list_overlap(scores[0], scores[1], k) * len(rows)
-    return round(shared / len(asked), 5)
+    return np.asarray((first[:, :, None] == second[:, None, :]).any(axis=2).mean(axis=1))

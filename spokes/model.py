@@ -288,6 +288,15 @@ class BehaviourModel(nn.Module):
         return torch.cat(parts).cpu().numpy() if parts else np.zeros((0, self.ids.embedding_dim), np.float32)
 
     @torch.inference_mode()
+    def attribute_vectors(self, features: FeatureRows) -> FloatArray | None:
+        """(N, D) what attributes add to N item vectors, in evaluation mode; None where the model reads none."""
+        if self.training:
+            self.eval()
+        device = self.ids.weight.device
+        found = self.features.parts(map_tensors(features, lambda tensor: tensor.to(device))).get("attributes")
+        return None if found is None else found.cpu().numpy()
+
+    @torch.inference_mode()
     def session_vectors(self, vectors: FloatArray, histories: Histories, batch_size: int = 512) -> FloatArray:
         """(B, D) session embedding after the last event of each history, by (N, D) item vectors; zero for an empty one.
 

@@ -141,6 +141,12 @@ class Spoke:
         trend = [self.trend.columns(item_ids)] if self.trend else []
         return np.concatenate([self.behaviour.model.item_vectors(inputs), cold[:, None], *trend, content], axis=1)
 
+    def attribute_vectors(self, item_ids: Sequence[str], items: pl.DataFrame) -> FloatArray | None:
+        """(N, W) what the attribute encoder adds to item vectors; None where no attributes are read."""
+        if self.behaviour is None or not self.reads_attributes:
+            return None
+        return self.behaviour.model.attribute_vectors(self.behaviour.features.encode(item_ids, items))
+
     def embed_sessions(
         self, item_vectors: FloatArray, histories: Histories, *, exclude_seen: bool = False
     ) -> FloatArray:

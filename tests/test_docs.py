@@ -18,7 +18,8 @@ NO_DRY_RUN = """
     registry schema, demo, doctor, domain list, domain show, domain validate, data snapshots, data sessions, data
     diff, hub embed, hub list, hub show, spoke compare, spoke list, spoke show, index list,
     index show, index bench, index check, recommend,
-    similar, search, explain, evaluate run, evaluate compare, gate show, gate check, gate history, rules show,
+    similar, search, explain, evaluate run, evaluate compare, evaluate quality, evaluate drift,
+    gate show, gate check, gate history, rules show,
     rules check, history, lineage show, lineage upstream, lineage downstream, lineage impact, lineage diff, lineage
     export, registry sql, registry current, launch report, data inspect, data formats, domain similar,
     serve, console, key list, rerank list, rerank show

@@ -74,8 +74,10 @@ rules show lamps
 rules check lamps rules:lamps/1
 rules clear lamps
 evaluate run --domain lamps --model lamps:1 --k 10
-evaluate compare --domain lamps --models popularity,lamps:1 --k 10
-gate set lamps --min ndcg@10=0 --reason start
+evaluate compare --domain lamps --models popularity,lamps:1 --k 10 --by brand
+evaluate quality lamps
+evaluate drift lamps:1 lamps:2
+gate set lamps --min ndcg@10=0 --max hubness=20 --reason start
 gate show lamps
 gate check lamps lamps:1
 gate clear lamps

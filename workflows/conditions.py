@@ -1,6 +1,7 @@
 """The conditions of a gate, and the verdict on each by recorded evaluations; nothing is measured here.
 
-Of several evaluations that count, the one on the newest event snapshot does, and of those the newest.
+Of several evaluations that count, the one on the newest event snapshot does, and of those the newest. What is no
+ranking (the space, the index, the drift from what is live) is judged by the newest assessment.
 """
 
 from __future__ import annotations
@@ -9,15 +10,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from ..errors import NotFoundError, UsageError
 from ..evaluation.bootstrap import paired_difference
-from ..evaluation.metrics import AT_K, KS, OVERALL
+from ..evaluation.catalogue import DRIFT, Definition, Direction, find
+from ..evaluation.metrics import KS
 from ..evaluation.protocols import Protocol, microseconds
-from ..evaluation.slices import Slice
+from ..evaluation.slices import BRAND, CATEGORY, LENGTH, PRICE, SLICES
 from ..evaluation.user_values import FILE, UserValues, read_user_values
 from ..registry.kinds import Relation
 from ..registry.references import LIVE, parse
@@ -25,6 +36,7 @@ from ..results import Record
 
 if TYPE_CHECKING:
     from ..registry.records import EvaluationRecord
+    from .assessments import Assessments
     from .context import Context
 
 # What a gate says of a protocol; it is judged on the test part, whatever the list lengths and refits.
@@ -33,7 +45,10 @@ _GATED: Final = {"name", "exclude_seen", "test_from", "test_until"}
 _ANY_KS = {"ks": (1,)}
 _ANY_FIT = {**_ANY_KS, "refit": False, "train_until": None}
 
-_METRIC = rf"^(({'|'.join(AT_K)})@[1-9][0-9]{{0,4}}|{'|'.join(OVERALL)}|coverage@100)$"
+# Parts of item vectors, which a space is measured by beside slices of the items.
+BLOCKS = ("behaviour", "content", "text", "image", "attributes")
+# Names of slices by what a catalog says begin with one of these and a colon.
+_BY = (CATEGORY, BRAND, PRICE, LENGTH)
 _BETTER = "promote a version that does"
 
 
@@ -42,10 +57,27 @@ class _Condition(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric: str = Field(pattern=_METRIC)
-    slice: Slice = "all"
-    protocol: Protocol = Protocol()
+    metric: str
+    slice: str = "all"
+    protocol: Protocol = Protocol()  # of a ranking; an assessment has its own
     aliases: tuple[str, ...] = Field(default=(LIVE,), min_length=1)
+
+    @field_validator("metric")
+    @classmethod
+    def _defined(cls, metric: str) -> str:
+        if find(metric) is None:
+            raise ValueError(
+                f"there is no metric {metric!r}; docs/assessment.md lists them, such as ndcg@10 or hubness"
+            )
+        return metric
+
+    @model_validator(mode="after")
+    def _of_a_known_slice(self) -> Self:
+        by, colon, _ = self.slice.partition(":")
+        known = SLICES if self.ranked else ("all", *BLOCKS, *SLICES[1:])
+        if self.slice not in known and not (self.ranked and colon and by in _BY):
+            raise ValueError(f"there is no slice {self.slice!r} of {self.metric}; name one of {', '.join(known)}")
+        return self
 
     @field_validator("protocol")
     @classmethod
@@ -59,37 +91,84 @@ class _Condition(BaseModel):
         return protocol.model_dump(mode="json", include=_GATED)
 
     @property
+    def definition(self) -> Definition:
+        """What the metric is."""
+        found = find(self.metric)
+        assert found is not None  # a condition on anything else is not made
+        return found
+
+    @property
+    def ranked(self) -> bool:
+        """Whether an evaluation by ranking says it; else an assessment does."""
+        return self.definition.dimension == "downstream"
+
+    @property
+    def how(self) -> str:
+        """How it is measured, in words."""
+        return self.protocol.describe() if self.ranked else "assessment"
+
+    @property
     def measure(self) -> str:
         """Metric and slice for people: `ndcg@10`, `ndcg@10 on cold`."""
         return self.metric if self.slice == "all" else f"{self.metric} on {self.slice}"
 
 
-class Minimum(_Condition):
+class _Bound(_Condition):
+    """The metric itself is held to a value, from the side where less good ones are."""
+
+    better: ClassVar[Direction]
+
+    value: float = Field(allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _from_the_right_side(self) -> Self:
+        own = self.definition
+        if own.better != self.better:
+            option = "--min" if own.better == "higher" else "--max"
+            raise ValueError(f"{own.better} is better for {self.metric}, so it is asked for with {option}")
+        if self.value < own.least or (own.most is not None and self.value > own.most):
+            most = "" if own.most is None else f" to {own.most:g}"
+            raise ValueError(f"{self.metric} goes from {own.least:g}{most}, not to {self.value:g}")
+        return self
+
+
+class Minimum(_Bound):
     """The mean of the metric is at least `value`."""
 
+    better = "higher"
+
     kind: Literal["minimum"] = "minimum"
-    value: float = Field(ge=0, le=1)
+
+
+class Maximum(_Bound):
+    """The mean of the metric, of which less is better, is at most `value`."""
+
+    better = "lower"
+
+    kind: Literal["maximum"] = "maximum"
 
 
 class MaxDrop(_Condition):
-    """The metric is lower than that of the version in service by `value` at most.
+    """The metric is worse than that of the version in service by `value` at most.
 
-    That is so where the interval of the difference, at the level `confidence`, does not reach below `-value`.
+    That is so where the interval of the difference, at the level `confidence`, does not reach further.
     """
 
     kind: Literal["max_drop"] = "max_drop"
-    value: float = Field(ge=0, le=1)
+    value: float = Field(ge=0, allow_inf_nan=False)
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
 
-    @field_validator("metric")
-    @classmethod
-    def _per_user(cls, metric: str) -> str:
-        if metric == "coverage@100":  # counts over all users together, so nothing of it can be paired
-            raise ValueError(f"{metric} is no metric of single users, so no difference of it can be tested")
-        return metric
+    @model_validator(mode="after")
+    def _per_user(self) -> Self:
+        own = self.definition
+        if not own.per_user:  # what counts over all users together cannot be paired
+            raise ValueError(f"{self.metric} is no metric of single users, so no difference of it can be tested")
+        if own.most is not None and self.value > own.most - own.least:
+            raise ValueError(f"{self.metric} cannot differ by {self.value:g}")
+        return self
 
 
-Condition: TypeAlias = Annotated[Minimum | MaxDrop, Field(discriminator="kind")]
+Condition: TypeAlias = Annotated[Minimum | Maximum | MaxDrop, Field(discriminator="kind")]
 _CONDITIONS: TypeAdapter[tuple[Condition, ...]] = TypeAdapter(tuple[Condition, ...])
 
 
@@ -145,7 +224,7 @@ class Verdict(Record):
             slice=condition.slice,
             required=condition.value,
             confidence=condition.confidence if isinstance(condition, MaxDrop) else None,
-            protocol=condition.protocol.describe(),
+            protocol=condition.how,
             passes=passes,
             says=says,
             **found,
@@ -164,30 +243,58 @@ class Evidence:
     candidate: str
     live: str | None
     conditions: Sequence[Condition]
+    assessments: Assessments
 
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdict on every condition, in order."""
         return tuple(
-            self._minimum(condition) if isinstance(condition, Minimum) else self._max_drop(condition)
+            self._max_drop(condition) if isinstance(condition, MaxDrop) else self._bound(condition)
             for condition in self.conditions
         )
 
-    def _minimum(self, condition: Minimum) -> Verdict:
-        for record, _ in self._evaluations(self.candidate, condition.protocol):
+    def _bound(self, condition: Minimum | Maximum) -> Verdict:
+        if condition.metric in DRIFT and (pardon := self._nothing_to_differ_from(condition)):
+            return pardon
+        for record in self._records(condition):
             metric = record.metric(condition.metric, condition.slice)
             if metric is not None:
-                passes = metric.value >= condition.value
-                compared = "at least" if passes else "below"
-                says = f"{condition.measure} is {metric.value:.6g}, {compared} {condition.value:g} ({record.ref})"
+                passes = condition.definition.meets(metric.value, condition.value) is True
+                words = ("at least", "below") if isinstance(condition, Minimum) else ("at most", "above")
+                says = (
+                    f"{condition.measure} is {metric.value:.6g}, {words[not passes]} {condition.value:g} ({record.ref})"
+                )
                 return Verdict.on(condition, passes, says, measured=metric.value, evidence=(record.ref,))
-        return self._missing(condition, [self.candidate])
+        return self._missing(condition, [self.candidate]) if condition.ranked else self._not_assessed(condition)
 
-    def _max_drop(self, condition: MaxDrop) -> Verdict:
+    def _records(self, condition: Condition) -> list[EvaluationRecord]:
+        """What can tell a metric of the candidate, the best evidence first."""
+        if condition.ranked:
+            return [record for record, _ in self._evaluations(self.candidate, condition.protocol)]
+        return self.assessments.of(condition.metric)
+
+    def _not_assessed(self, condition: Condition) -> Verdict:
+        """The verdict on what no assessment says."""
+        known, command = self.assessments.of(condition.metric), self.assessments.command(condition.metric)
+        if known:
+            # It can be of one dimension alone, or the catalog says nothing that the metric goes by.
+            reason, advice = f"{known[0].ref} has no number for it", f"run `{command}`, or leave it out of the gate"
+        else:
+            reason = f"the registry has no assessment of {self.assessments.names}"
+            advice = f"run `{command}`"
+        return Verdict.on(condition, False, f"{condition.measure} cannot be judged, since {reason}", remedy=advice)
+
+    def _nothing_to_differ_from(self, condition: Condition) -> Verdict | None:
+        """The verdict where nothing else is in service; None where something is."""
         if self.live is None:
             return Verdict.on(condition, True, f"{condition.measure}: nothing is in service yet to compare with")
         if self.live == self.candidate:
             return Verdict.on(condition, True, f"{condition.measure}: {self.live} is the version in service itself")
-        both = product(*(self._evaluations(model, condition.protocol) for model in (self.candidate, self.live)))
+        return None
+
+    def _max_drop(self, condition: MaxDrop) -> Verdict:
+        if pardon := self._nothing_to_differ_from(condition):
+            return pardon
+        both = product(*(self._evaluations(model, condition.protocol) for model in (self.candidate, str(self.live))))
         for (ours, mine), (theirs, other) in both:
             # Compared is on the same events, items and users, under one protocol in everything but the list lengths.
             alike = mine.model_copy(update=_ANY_KS) == other.model_copy(update=_ANY_KS)
@@ -198,16 +305,18 @@ class Evidence:
                 continue
             change = paired_difference(a.values, b.values, level=condition.confidence)
             # The burden of proof lies with the candidate: few users give a wide interval, and that does not pass.
-            passes = change.low >= -condition.value
+            lower = condition.definition.better == "lower"
+            passes = change.high <= condition.value if lower else change.low >= -condition.value
             says = (
                 f"{condition.measure} differs from that of {self.live} by {change.value:+.4g} [{change.low:+.4g}, "
                 f"{change.high:+.4g}] at {100 * condition.confidence:g} % confidence over {len(a.users)} users, which "
-                f"{'rules out' if passes else 'does not rule out'} a drop of more than {condition.value:g} "
+                f"{'rules out' if passes else 'does not rule out'} a {'rise' if lower else 'drop'} of more than "
+                f"{condition.value:g} "
                 f"({ours.ref}, {theirs.ref})"
             )
             found = {"measured": change.value, "low": change.low, "high": change.high}
             return Verdict.on(condition, passes, says, **found, evidence=(ours.ref, theirs.ref))
-        return self._missing(condition, [self.candidate, self.live])
+        return self._missing(condition, [self.candidate, str(self.live)])
 
     def _evaluations(self, model: str, wanted: Protocol) -> list[tuple[EvaluationRecord, Protocol]]:
         """Evaluations of a model under a gate's protocol, those on the newest data first, and of those the newest."""
@@ -280,7 +389,7 @@ class Evidence:
 
     def _command(self, protocol: Protocol) -> str:
         """What measures all that the gate asks for under a protocol."""
-        alike = [condition for condition in self.conditions if condition.protocol == protocol]
+        alike = [condition for condition in self.conditions if condition.ranked and condition.protocol == protocol]
         verb, models = f"run --domain {self.domain} --model {self.candidate}", [self.candidate]
         if self.live not in (None, self.candidate) and any(isinstance(c, MaxDrop) for c in alike):
             both = [self.candidate, str(self.live)]
@@ -291,6 +400,8 @@ class Evidence:
         options += " --exclude-seen" if protocol.exclude_seen else ""
         ks = {int(condition.metric.partition("@")[2] or KS[0]) for condition in alike}
         options += "" if ks <= set(KS) else f" --k {','.join(map(str, sorted(ks | set(KS))))}"
+        by = [known for known in _BY if any(condition.slice.startswith(f"{known}:") for condition in alike)]
+        options += "".join(f" --by {known}" for known in by)
         command = f"hubspoke evaluate {verb} {options}"
         if protocol.name != "leave-one-out":
             return command

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..arrays import FloatArray
 from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import ModelKind, Relation
@@ -98,10 +100,11 @@ class Evaluations:
         protocol: Protocol | None = None,
         *,
         events: str | None = None,
+        by: Sequence[str] = (),
         record: bool = True,
     ) -> EvaluationResult:
         """Measure one model by full ranking over the domain's catalog; see `compare`."""
-        return self.compare(domain, [model], protocol=protocol, events=events, record=record).results[0]
+        return self.compare(domain, [model], protocol=protocol, events=events, by=by, record=record).results[0]
 
     def compare(
         self,
@@ -111,6 +114,7 @@ class Evaluations:
         protocol: Protocol | None = None,
         *,
         events: str | None = None,
+        by: Sequence[str] = (),
         record: bool = True,
     ) -> CompareResult:
         """Measure several models on the same users, with paired differences to the first or to `baseline`.
@@ -118,8 +122,9 @@ class Evaluations:
         Models are spokes (`garden:7`, `garden`), re-rankers over their spokes (`reranker:garden/1`; a release with one
         stands for it), hubs (`hub`, `hub:4`: their zero-shot recommender) and names of
         `BASELINES`, which are fitted on the protocol's training events. The protocol is leave-one-out on the test part
-        by default; where a spoke is measured, `refit` is what it was trained with. `record` keeps the results in the
-        registry, with what each user got as their artifacts.
+        by default; where a spoke is measured, `refit` is what it was trained with. `by` adds slices by what the
+        catalog says and by the length of histories (`item_groups.BY`). `record` keeps the results in the registry, with
+        what each user got as their artifacts.
         """
         from ..evaluation.comparison import compare
         from .datasets import load_dataset
@@ -140,7 +145,7 @@ class Evaluations:
         baseline = subjects[0].name if baseline is None else self._subject(domain, baseline).name
         if baseline not in {subject.name for subject in subjects}:
             raise UsageError(f"{baseline} is not among the models that are compared; name it there too.")
-        measured, content = self._measure(subjects, dataset, measured_by)
+        measured, content = self._measure(subjects, dataset, measured_by, by)
         results = [self._result(subject, dataset, *measured[subject.name], content, record) for subject in subjects]
         rows = compare({name: evaluation for name, (evaluation, _) in measured.items()}, baseline)
         return CompareResult(
@@ -181,14 +186,17 @@ class Evaluations:
         return _Subject(record.ref, record)
 
     def _measure(
-        self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol
+        self, subjects: Sequence[_Subject], dataset: Dataset, protocol: Protocol, by: Sequence[str]
     ) -> tuple[dict[str, tuple[Evaluation, str | None]], str | None]:
         """What each system reached and says of itself, and whose content the diversity of all lists is measured by."""
         from ..evaluation.evaluate import evaluate
         from ..evaluation.protocols import evaluation_set
+        from ..evaluation.slices import LENGTH, length_slices
+        from .item_groups import item_facts
 
         context = self._context
         users = evaluation_set(dataset.sequences, protocol)
+        groups = length_slices(np.array([len(own) for own in users.histories])) if LENGTH in by else {}
         # One content space for all, so that their diversity can be compared: that of the first that has one.
         content_of, content = None, None
         loaded: dict[str, Recommender] = {}
@@ -198,12 +206,13 @@ class Evaluations:
                 if own.shape[1]:
                     content_of, content = subject.name, own
                     break
+        facts = item_facts(dataset.items, content, by)
         measured = {}
         for subject in subjects:
             known = loaded.pop(subject.name, None)
             recommender = known or recommender_of(context, subject.name, dataset, protocol)
             progress = context.progress.stage(f"ranking for {subject.name}")
-            evaluation = evaluate(recommender.score, users, progress=progress, content=content)
+            evaluation = evaluate(recommender.score, users, progress=progress, facts=facts, groups=groups)
             note = getattr(recommender, "note", None)
             if note:
                 context.progress.note(f"{subject.name}: {note}")

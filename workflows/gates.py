@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class GateResult(Record):
     """A domain's gate: since when it is in force, by whom, and why.
 
-    Each of the conditions is complete in itself (`conditions.Minimum`, `conditions.MaxDrop`); without any there is no
+    Each of the conditions is complete in itself (`conditions.Minimum`, `Maximum`, `MaxDrop`); without any there is no
     gate. `cached`: what was asked for was in force already.
     """
 
@@ -91,6 +91,7 @@ class Gates:
         minimum: Mapping[str, float] | None = None,
         max_drop: Mapping[str, float] | None = None,
         *,
+        maximum: Mapping[str, float] | None = None,
         protocol: Protocol | None = None,
         confidence: float = 0.95,
         aliases: Sequence[str] = (LIVE,),
@@ -100,8 +101,10 @@ class Gates:
         """Put a gate in force in place of the one before.
 
         Args:
-            minimum: metric to the least mean that it must have; `cold:ndcg@10` names a slice.
-            max_drop: metric, named likewise, to how much lower than that of the version in service it may be.
+            minimum: metric to the least mean that it must have; `cold:ndcg@10` names a slice. Metrics are those of
+                `evaluation.catalogue`.
+            maximum: metric to the largest that it may have, where less is better, as of `hubness`.
+            max_drop: metric, named likewise, to how much worse than that of the version in service it may be.
             protocol: how the evaluations that count were measured: its split, dates and whether seen items are ranked.
             confidence: level of the interval that a `max_drop` is judged by.
             aliases: what the gate stands in front of.
@@ -113,14 +116,15 @@ class Gates:
         shared: dict[str, Any] = {"aliases": tuple(aliases)} | ({} if protocol is None else {"protocol": protocol})
         conditions = []
         drop = shared | {"confidence": confidence}
-        for kind, asked, own in (("minimum", minimum, shared), ("max_drop", max_drop, drop)):
+        bounds = (("minimum", minimum, shared), ("maximum", maximum, shared), ("max_drop", max_drop, drop))
+        for kind, asked, own in bounds:
             for name, value in (asked or {}).items():
                 slice_name, colon, metric = name.rpartition(":")
                 where = {"metric": metric, "slice": slice_name if colon else "all"}
                 conditions.append({"kind": kind, "value": value, **where, **own})
         if not conditions:
             raise UsageError(
-                f"A gate without conditions guards nothing; give --min or --max-drop, or remove it with "
+                f"A gate without conditions guards nothing; give --min, --max or --max-drop, or remove it with "
                 f"`hubspoke gate clear {domain}`."
             )
         plain = [condition.model_dump(mode="json") for condition in parse_conditions(conditions)]
@@ -155,14 +159,17 @@ def check_gate(
 ) -> GateCheck:
     """Judge what `ref` named by the conditions that guard an alias, beside the release `before` that it points at."""
     domain, candidate = str(target.domain), target.subject
-    live = None if before is None else find_target(context.registry, before).subject
+    serving = None if before is None else find_target(context.registry, before)
+    live = serving.subject if serving else None
     if gate is None or not gate.conditions:
         return GateCheck(domain, alias, ref, candidate, live, True, (), "")
+    from .assessments import Assessments
     from .conditions import Evidence, parse_conditions, remedy
 
     # Another alias may have other conditions, or none.
     guarding = [condition for condition in parse_conditions(gate.conditions) if alias in condition.aliases]
-    verdicts = Evidence(context, domain, candidate, live, guarding).verdicts()
+    assessments = Assessments(context, domain, target.assessed, serving.assessed if serving else ())
+    verdicts = Evidence(context, domain, candidate, live, guarding, assessments).verdicts()
     passes = all(verdict.passes for verdict in verdicts)
     overrule = f"overrule the gate with `hubspoke promote {ref} --to {alias} --override --reason TEXT`"
     remedies = [] if passes else [words for words in (remedy(verdicts), overrule) if words]

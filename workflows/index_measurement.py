@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,21 +53,29 @@ def ask(context: Context, spoke: Spoke, dataset: Dataset, item_ids: Sequence[str
 
     Without sessions that can be read every question is the session of one item.
     """
+    histories, drawn_from = newest_histories(context, dataset, item_ids)
+    return Asked(Sample.of(vectors, embed_histories(spoke.embed_sessions, vectors, histories)), drawn_from)
+
+
+def newest_histories(context: Context, dataset: Dataset, item_ids: Sequence[str]) -> tuple[list[History], str]:
+    """The last events of the newest sessions, as rows of the items, and what they were drawn from (see `Asked`)."""
     row_of = {item: row for row, item in enumerate(item_ids)}
     rows = np.array([row_of.get(item, -1) for item in dataset.items["item_id"]], dtype=np.int64)
     histories = [History(rows[own.items][rows[own.items] >= 0]) for own in _newest(_sessions(context, dataset))]
-    histories, drawn_from = [own for own in histories if len(own)], "sessions"
-    if not histories:
-        some = np.linspace(0, len(vectors) - 1, min(SAMPLED, len(vectors))).astype(np.int64)
-        histories, drawn_from = [History(row[None]) for row in some], "items"
-    return Asked(Sample.of(vectors, _embedded(spoke, vectors, histories)), drawn_from)
+    histories = [own for own in histories if len(own)]
+    if histories:
+        return histories, "sessions"
+    some = np.linspace(0, len(item_ids) - 1, min(SAMPLED, len(item_ids))).astype(np.int64)
+    return [History(row[None]) for row in some], "items"
 
 
-def _embedded(spoke: Spoke, vectors: FloatArray, histories: Sequence[History]) -> FloatArray:
-    """(B, D) session vectors; a model is given the vectors of these sessions alone."""
+def embed_histories(
+    embed: Callable[[FloatArray, Sequence[History]], FloatArray], vectors: FloatArray, histories: Sequence[History]
+) -> FloatArray:
+    """(B, D) session vectors; `embed` is given the vectors of these sessions alone."""
     met: IntArray = np.unique(np.concatenate([own.items for own in histories])) if histories else np.zeros(0, np.int64)
     own = [History(np.searchsorted(met, history.items)) for history in histories]
-    return spoke.embed_sessions(np.ascontiguousarray(vectors[met]), own)
+    return embed(np.ascontiguousarray(vectors[met]), own)
 
 
 def _sessions(context: Context, dataset: Dataset) -> Sequences:

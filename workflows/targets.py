@@ -30,6 +30,11 @@ class Target:
         """The model whose evaluations speak for it: the re-ranker, else the spoke, or the hub where it serves alone."""
         return self.parts.reranker or self.parts.spoke or self.hub if self.parts else self.hub
 
+    @property
+    def assessed(self) -> tuple[str, ...]:
+        """The versions whose assessments speak for it: what embeds, and the index that was filled with that."""
+        return (self.parts.spoke or self.hub, self.parts.index) if self.parts else (self.hub,)
+
 
 def find_target(registry: Registry, ref: str) -> Target:
     """A spoke with its newest index, an index with the model that filled it, a release, or a hub version."""

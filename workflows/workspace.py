@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .ingest import ReadOptions
     from .launch_reports import StoredReport
     from .launches import LaunchResult
+    from .quality import Quality
     from .recommendations import Recommendations, SearchResults
     from .refresh import RefreshResult, Retrain
     from .reranking import Rerankers
@@ -107,6 +108,13 @@ class Workspace(Context):
         from .evaluations import Evaluations
 
         return Evaluations(self)
+
+    @cached_property
+    def quality(self) -> Quality:
+        """Assessments."""
+        from .quality import Quality
+
+        return Quality(self)
 
     @cached_property
     def rules(self) -> RuleVersions:

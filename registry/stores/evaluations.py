@@ -26,11 +26,11 @@ _Items = aliased(Node)
 
 @dataclass(frozen=True)
 class NewEvaluation:
-    """Metrics of `subject` on the event snapshot `events` (references), to be registered."""
+    """Metrics of `subject` on the snapshot `events` (references), to be registered."""
 
     domain: str
     subject: str | None  # None for a baseline that is no node, such as popularity; `details` names it
-    events: str
+    events: str  # or the item snapshot, of a category without events
     protocol: Mapping[str, Any]
     n_users: int
     metrics: Sequence[MetricRecord]
@@ -63,7 +63,7 @@ class EvaluationStore(NodeStore[EvaluationRecord]):
         with self.database.write() as session:
             owner = domain_row(session, new.domain)
             tested = None if new.subject is None else expect_kind(find_node(session, new.subject), *_SUBJECTS)
-            seen = expect_kind(find_node(session, new.events), NodeKind.EVENT_SNAPSHOT)
+            seen = expect_kind(find_node(session, new.events), NodeKind.EVENT_SNAPSHOT, NodeKind.ITEM_SNAPSHOT)
             columns = {
                 "subject_id": tested.id if tested else None,
                 "events_id": seen.id,

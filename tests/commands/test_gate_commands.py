@@ -54,7 +54,7 @@ def test_a_gate_is_set_shown_and_cleared(garden: Any) -> None:
 
 
 UNUSABLE = (
-    ((), "guards nothing; give --min or --max-drop, or remove it with `hubspoke gate clear garden`."),
+    ((), "guards nothing; give --min, --max or --max-drop, or remove it with `hubspoke gate clear garden`."),
     (("--min", "0.05"), "--min '0.05' is no condition; write METRIC=X, as in --min ndcg@10=0.05."),
     (("--min", "=0.1"), "--min '=0.1' is no condition"),
     (("--max-drop", "mrr=little"), "--max-drop 'mrr=little' is no condition"),

@@ -19,6 +19,7 @@ from hubspoke.workflows.indexes import IndexAddition, IndexRefresh, IndexResult
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.newcomers import Elsewhere
+from hubspoke.workflows.quality import CardRow, QualityCard, VersionDrift
 from hubspoke.workflows.recommendations import Recommendations, SearchResults
 from hubspoke.workflows.workspace import Workspace
 
@@ -261,7 +262,7 @@ def test_evaluate_run(garden: Any, stand_in: Any) -> None:
         ["all", "coverage@100", "1", "-", "-", "12"],
     ]
     protocol = Protocol(ks=(10,), exclude_seen=True)
-    assert noun.calls == [("run", ("garden", "garden:1", protocol), {"events": None, "record": True})]
+    assert noun.calls == [("run", ("garden", "garden:1", protocol), {"events": None, "by": (), "record": True})]
     stand_in("evaluate", replace(EVALUATED, note="counts all events"))
     assert garden(*command).out.splitlines()[4] == "note        counts all events"
 
@@ -275,7 +276,7 @@ def test_evaluate_compare(garden: Any, stand_in: Any) -> None:
     assert shown.lines[3:5] == [["compared with", "hub:1"], ["popularity-7d", "counts all events"]]
     assert shown.lines[6][:4] == ["popularity", "all", "ndcg@10", "0.25"]
     asked = ("garden", ["popularity", "hub"], None, Protocol())
-    assert noun.calls == [("compare", asked, {"events": None, "record": False})]
+    assert noun.calls == [("compare", asked, {"events": None, "by": (), "record": False})]
 
 
 def test_launch(run: Any, stand_in: Any) -> None:
@@ -287,3 +288,41 @@ def test_launch(run: Any, stand_in: Any) -> None:
     ((_, args, options),) = noun.calls
     given = {"images": "photos", "k": 3, "config": {"seed": 1}, "sessions": None, "dry_run": False}
     assert (args, options | given) == (("garden", "items.csv", None), options)
+
+
+def test_evaluate_quality_prints_a_card_of_four_dimensions(garden: Any, stand_in: Any) -> None:
+    own = {"low": 1.0, "high": 3.0, "unit": "skewness", "better": "lower"}
+    rows = [
+        CardRow("intrinsic", "hubness", "all", 2.5, threshold=2.0, met=False, **own),
+        CardRow("intrinsic", "hubness", "image", 1.5, threshold=None, met=None, **own),
+    ]
+    measured: dict[str, Any] = {
+        "protocols": {"quality": "space and index"},
+        "evaluations": {},
+    }
+    where = ("garden:1", "garden", "garden:1", None, "snapshot:garden/items/1", None)
+    card = QualityCard(*where, rows=rows, notes=["downstream: nothing to ask."], **measured)
+    noun = stand_in("quality", card)
+    shown = garden("evaluate", "quality", "garden", "--dimension", "intrinsic", "--sample", "500", "--no-record")
+    given = {"domain": None, "dimensions": ("intrinsic",), "events": None, "sample": 500, "protocol": Protocol()}
+    assert noun.calls == [("card", ("garden",), {**given, "record": False})]
+    assert ["hubness", "all", "2.5", "1", "3", "skewness", "<= 2", "NO"] in shown.lines
+    assert ["hubness", "image", "1.5", "1", "3", "skewness", "-", "-"] not in shown.lines
+    assert [line for line in shown.out.splitlines() if line.isupper()] == [
+        "INTRINSIC",
+        "DOWNSTREAM",
+        "OPERATIONAL",
+        "BUSINESS",
+    ]
+    assert shown.out.endswith("not measured\n\ndownstream: nothing to ask.\n")
+    every = garden("evaluate", "quality", "garden", "--slices")
+    assert ["hubness", "image", "1.5", "1", "3", "skewness", "-", "-"] in every.lines
+    assert garden("evaluate", "quality", "garden", "--json").json["rows"][1]["met"] is None
+
+
+def test_evaluate_drift(garden: Any, stand_in: Any) -> None:
+    row = CardRow("operational", "drift", "all", 0.05, 0.04, 0.06, "vector lengths", "lower", 0.1, True)
+    noun = stand_in("quality", VersionDrift("garden", "garden:1", "garden:2", "drift of garden:2", 40, None, [row]))
+    shown = garden("evaluate", "drift", "garden:1", "garden:2", "--no-record")
+    assert noun.calls == [("drift", ("garden:1", "garden:2", None), {"events": None, "record": False})]
+    assert ["drift", "all", "0.05", "0.04", "0.06", "vector lengths", "<= 0.1", "yes"] in shown.lines

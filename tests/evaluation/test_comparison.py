@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hubspoke.errors import UsageError
 from hubspoke.evaluation.comparison import compare
-from hubspoke.evaluation.evaluate import Evaluation, evaluate
+from hubspoke.evaluation.evaluate import Evaluation, ItemFacts, evaluate
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol
 
 N_ITEMS = 50
@@ -27,7 +27,7 @@ def measured(
     )
     scores = np.zeros((n, N_ITEMS))
     scores[:, 0] = np.where(hits, 1.0, -1.0)
-    return evaluate(lambda histories: scores, given, content=content)
+    return evaluate(lambda histories: scores, given, facts=ItemFacts(content=content))
 
 
 def test_rows_hold_estimates_and_paired_differences() -> None:

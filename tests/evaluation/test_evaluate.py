@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hubspoke.errors import IncompatibleError, InvalidDataError, UsageError
-from hubspoke.evaluation.evaluate import evaluate
+from hubspoke.evaluation.evaluate import ItemFacts, evaluate
 from hubspoke.evaluation.protocols import EvaluationSet, Protocol
 
 N_ITEMS = 30
@@ -66,7 +66,7 @@ def test_the_result_does_not_depend_on_the_batch_size() -> None:
     def in_batches(size: int) -> tuple[dict[str, Any], list[tuple[int, int]]]:
         told: list[tuple[int, int]] = []
         score, given = lambda histories: table[[h[-1] for h in histories]], a_set(exclude_seen=True)
-        found = evaluate(score, given, size, lambda *done: told.append(done), content=np.eye(N_ITEMS))
+        found = evaluate(score, given, size, lambda *done: told.append(done), facts=ItemFacts(content=np.eye(N_ITEMS)))
         return found.to_json(), told
 
     whole, told = in_batches(256)
@@ -83,20 +83,53 @@ def test_coverage_counts_the_items_that_anybody_gets_in_the_top_100() -> None:
 def test_novelty_and_diversity_of_the_top_ten_on_the_slice_all() -> None:
     content = np.zeros((N_ITEMS, 2))
     content[:5, 0], content[5:10, 1] = 1, 2
-    got = evaluate(by_row, a_set(), content=content)
+    got = evaluate(by_row, a_set(), facts=ItemFacts(content=content))
     # Everybody gets items 0 to 9, each with 10 of the 120 training events, and one added to each of 30 items.
     np.testing.assert_allclose(got["all"].metrics["novelty@10"], [math.log2(150 / 11)] * 4)
     # 25 of the 45 pairs are of the two different kinds.
     np.testing.assert_allclose(got["all"].metrics["diversity@10"], [25 / 45] * 4)
     assert all("novelty@10" not in part.metrics for name, part in got.slices.items() if name != "all")
     assert "diversity@10" not in evaluate(by_row, a_set())["all"].metrics
-    assert "diversity@10" not in evaluate(by_row, a_set(), content=np.zeros((N_ITEMS, 0)))["all"].metrics
+    bare = ItemFacts(content=np.zeros((N_ITEMS, 0)))
+    assert "diversity@10" not in evaluate(by_row, a_set(), facts=bare)["all"].metrics
+
+
+def test_serendipity_and_exposure_of_the_top_ten() -> None:
+    got = evaluate(lambda histories: -by_row(histories), a_set())
+    # Everybody gets items 29 to 20. Of the targets only item 25, of c, is among them, and popularity shows 0 to 9.
+    assert got["all"].metrics["serendipity@10"].tolist() == [0, 0, 0.5, 0]
+    # None of these has an event; 20 of 30 items are never shown, the others equally often.
+    assert got["all"].metrics["cold_exposure@10"].tolist() == got["all"].metrics["tail_exposure@10"].tolist() == [1] * 4
+    assert got.mean("gini@10") == pytest.approx(2 / 3)
+    popular = evaluate(by_row, a_set())
+    assert popular.mean("serendipity@10") == popular.mean("cold_exposure@10") == 0
+    assert "gini@10" in popular.to_json()["metrics"]["all"] and "gini@10" not in popular.to_json()["metrics"]["cold"]
+
+
+def test_calibration_compares_the_categories_of_the_list_with_those_of_the_history() -> None:
+    facts = ItemFacts(categories=np.arange(N_ITEMS) // 10)
+    # All lists are of category 0; a and b took that alone, c two of three, d another.
+    mixed = 2 / 3 * math.log((2 / 3) / (0.99 + 0.01 * 2 / 3)) + 1 / 3 * math.log(100)
+    found = evaluate(by_row, a_set(), facts=facts)["all"].metrics["calibration@10"]
+    np.testing.assert_allclose(found, [0, 0, mixed, math.log(100)], atol=1e-12)
+    assert "calibration@10" not in evaluate(by_row, a_set())["all"].metrics
+
+
+def test_further_slices_are_of_items_or_of_users() -> None:
+    facts = ItemFacts(groups={"brand:x": np.arange(N_ITEMS) < 5})
+    got = evaluate(by_row, a_set(), facts=facts, groups={"length:1-4": np.array([True, True, False, False])})
+    assert (got["brand:x"].users, got["brand:x"].n_targets) == (("a", "b", "c"), 3)
+    np.testing.assert_allclose(got["brand:x"].metrics["mrr"], [1 / 3, 1, 1 / 4])
+    assert (got["length:1-4"].users, got["length:1-4"].coverage) == (("a", "b"), None)
+    assert "coverage@100" not in got.to_json()["metrics"]["length:1-4"]
+    with pytest.raises(IncompatibleError, match="brand:x of 29 items was given for a catalog of 30"):
+        evaluate(by_row, a_set(), facts=ItemFacts(groups={"brand:x": np.ones(29, np.bool_)}))
 
 
 def test_a_user_whose_targets_were_all_seen_is_left_out_with_the_list() -> None:
     given = a_set(exclude_seen=True)
     given.targets[0] = ints(0, 1)
-    got = evaluate(by_row, given, content=np.eye(N_ITEMS))
+    got = evaluate(by_row, given, facts=ItemFacts(content=np.eye(N_ITEMS)))
     assert (got.n_users, got.n_left_out, got["all"].users) == (3, 4, ("b", "c", "d"))
     # b gets 0 to 10 without 5, c 0 to 10 without 3, d 0 to 9: ten events each, two for item 10.
     frequent, rare = math.log2(150 / 11), math.log2(150 / 3)
@@ -123,7 +156,7 @@ def test_json_has_the_agreed_shape_and_names_empty_slices() -> None:
 
 def test_wrong_shapes_and_empty_sets_are_refused() -> None:
     with pytest.raises(IncompatibleError, match="Content of 29 items was given for a catalog of 30"):
-        evaluate(by_row, a_set(), content=np.zeros((29, 2)))
+        evaluate(by_row, a_set(), facts=ItemFacts(content=np.zeros((29, 2))))
     with pytest.raises(IncompatibleError, match=r"\(4, 29\) where \(4, 30\)"):
         evaluate(lambda histories: by_row(histories)[:, 1:], a_set())
     empty = EvaluationSet([], [], [], np.ones(N_ITEMS, dtype=np.int64), 2, Protocol())

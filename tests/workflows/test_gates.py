@@ -31,13 +31,14 @@ def measure(ws: Any, subject: str, ndcg: Any, slice_: str = "all", k: int = 10, 
     """Record an evaluation in which the users got these values."""
     events, items = given.pop("events", SNAPSHOT), given.pop("items", "snapshot:garden/items/1")
     users, values = given.pop("users", map(str, range(len(ndcg)))), np.array(ndcg, dtype=np.float64)
+    metric = given.pop("metric", f"ndcg@{k}")
     measured = Protocol(**given)
-    part = SliceResult(tuple(users), {f"ndcg@{k}": values}, len(values), 1.0)
+    part = SliceResult(tuple(users), {metric: values}, len(values), 1.0)
     with ws.stage() as staged:
         write_user_values(staged / FILE, {slice_: part})
         artifact = ws.commit(staged, "evaluation")
     about = measured.model_dump(mode="json") | {"description": measured.describe()}
-    metrics, parents = [MetricRecord(slice_, f"ndcg@{k}", values.mean())], [Parent(items, "evaluated_on", "items")]
+    metrics, parents = [MetricRecord(slice_, metric, values.mean())], [Parent(items, "evaluated_on", "items")]
     made: Any = {"protocol": about, "n_users": len(values), "artifact": artifact if keep else None}
     new = NewEvaluation("garden", subject, events, metrics=metrics, parents=parents, **made)
     return ws.registry.evaluations.add(new).ref
@@ -89,9 +90,16 @@ def test_a_gate_that_is_not_usable_is_refused(ws: Workspace, refused: Any) -> No
     ws.domain.add("garden")
     cases: list[tuple[dict[str, Any], str]] = [
         ({}, "guards nothing"),
-        ({"minimum": {"ndgc@10": 0.1}}, "metric: String should match"),
-        ({"minimum": {"lukewarm:ndcg@10": 0.1}}, "slice: Input should be 'all', 'cold'"),
+        ({"minimum": {"ndgc@10": 0.1}}, "metric: there is no metric 'ndgc@10'"),
+        ({"minimum": {"lukewarm:ndcg@10": 0.1}}, "there is no slice 'lukewarm' of ndcg@10; name one of all, cold"),
+        ({"minimum": {"image:ndcg@10": 0.1}}, "there is no slice 'image' of ndcg@10"),
+        ({"maximum": {"brand:x:hubness": 2.0}}, "there is no slice 'brand:x' of hubness; name one of all, behaviour"),
+        ({"minimum": {"ndcg@10": 1.5}}, r"ndcg@10 goes from 0 to 1, not to 1\.5"),
+        ({"minimum": {"hubness": 2.0}}, "lower is better for hubness, so it is asked for with --max"),
+        ({"maximum": {"ndcg@10": 0.5}}, "higher is better for ndcg@10, so it is asked for with --min"),
         ({"max_drop": {"ndcg@10": -0.1}}, "value: Input should be greater than or equal to 0"),
+        ({"max_drop": {"ndcg@10": 1.5}}, r"ndcg@10 cannot differ by 1\.5"),
+        ({"max_drop": {"hubness": 0.1}}, "hubness is no metric of single users"),
         ({"max_drop": {"coverage@100": 0.1}}, "no metric of single users"),
         ({"max_drop": {"ndcg@10": 0.1}, "confidence": 1.0}, "confidence: Input should be less than 1"),
         ({"minimum": {"ndcg@10": 0.1, "all:ndcg@10": 0.2}}, "minimum of ndcg@10 is given twice"),
