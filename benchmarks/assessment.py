@@ -1,6 +1,6 @@
-"""Every dimension of the catalogue of metrics for several categories: the card of a spoke, and its drift when it goes on.
+"""Every dimension of the catalogue of metrics for several categories: the card of a spoke, and its drift as it goes on.
 
-A hub as its preset says, one spoke with attributes for each category (leave-one-out), and a second that goes on from it.
+A hub as its preset says, one spoke with attributes for each category (leave-one-out), and a second trained from it.
 `--demo` adds the demo's department NUTRITION. Prints Markdown tables and writes whole cards as JSON.
 """
 
