@@ -49,8 +49,9 @@ OWNERS: Final[Mapping[str, str]] = {
 # which artifact stores are its own.
 LEFT_BEHIND: Final = frozenset({"aliases", "alias_changes", "gates", "launch_reports", "store_stamps"})
 _KINDS_OF_PARENTS = {
-    ("index_versions", "items_id"): NodeKind.ITEM_SNAPSHOT,
-    ("evaluations", "events_id"): NodeKind.EVENT_SNAPSHOT,
+    ("index_versions", "items_id"): {NodeKind.ITEM_SNAPSHOT},
+    # A category without events is assessed by its catalog.
+    ("evaluations", "events_id"): {NodeKind.EVENT_SNAPSHOT, NodeKind.ITEM_SNAPSHOT},
 }
 _NODE_KINDS: Mapping[str, NodeKind] = {own: own.node_kind for own in (*SnapshotKind, *ModelKind)}
 _UID = re.compile(r"[0-9a-f]{32}")
@@ -218,7 +219,7 @@ def _check_pointers(rows: BundleRows) -> None:
                     continue
                 _require(uid in position, f"{column} of a row of {name} points outside")
                 kind = NodeKind(rows.nodes[uid]["kind"])
-                fits = target in ("nodes", DETAILS[kind]) and kind == _KINDS_OF_PARENTS.get((name, column), kind)
+                fits = target in ("nodes", DETAILS[kind]) and kind in _KINDS_OF_PARENTS.get((name, column), {kind})
                 _require(fits, f"{column} in {name} points at a {kind}")
                 # Parents come first, so that there can be no cycle.
                 if column != OWNERS[name]:

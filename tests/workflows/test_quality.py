@@ -122,3 +122,14 @@ def test_a_version_that_has_seen_every_test_is_assessed_in_the_rest(shop: Worksp
     assert {row.dimension for row in card.rows} == {"intrinsic", "operational"}
     with pytest.raises(UsageError, match="has seen events"):
         shop.quality.card("lamps:2", dimensions=["downstream"])
+
+
+def test_an_assessment_of_a_catalog_alone_travels(opened: Any, market: Any, tiny_hub: Any) -> None:
+    here, there = opened("here"), opened("there")
+    here.domain.add("mugs", market["mugs"].items)
+    here.hub.train(domains=[], config=tiny_hub)
+    here.promote(str(here.index.build("hub:1", domain="mugs").ref))
+    made = here.quality.card("mugs", dimensions=["intrinsic"])
+    there.bundle.load(here.bundle.export("mugs", here.settings.workspace).file)
+    (kept,) = there.registry.evaluations.list("mugs")
+    assert (kept.ref, kept.events) == (made.evaluations["quality"], "snapshot:mugs/items/1")
