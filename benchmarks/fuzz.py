@@ -32,7 +32,7 @@ def round_of(seed: int, examples: int, chosen: str) -> tuple[Counter[str], list[
     for line in ended.stdout.splitlines():
         if (found := re.search(r"::(test_\w+):$", line)) is not None:
             name = found[1]
-        if (found := re.search(r"(\d+) passing examples", line)) is not None:
+        if (found := re.search(r"(\d+) passing", line)) is not None:
             passed[name] += int(found[1])
     failed = [
         line for line in ended.stdout.splitlines() if re.match("E  +(Assertion|Falsifying|.*->)|FAILED|ERROR", line)

@@ -86,8 +86,7 @@ def test_a_disk_is_filled_to_the_byte(tmp_path: Path) -> None:
 
 
 def test_a_round_of_fuzzing_counts_what_held(monkeypatch) -> None:
-    said = (
-        "tests/fuzz/test_x.py::test_a:\n  - during generate phase (0.1 seconds):\n    - 7 passing examples, 0 failing\n"
-    )
+    counted = "    - 7 passing, 0 failing, and 0 invalid test cases"
+    said = "\n".join(["tests/fuzz/test_x.py::test_a:", "", "  - during generate phase (0.1 seconds):", counted])
     monkeypatch.setattr(fuzz.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess(sys.argv, 0, said, ""))
     assert fuzz.round_of(0, 7, "") == ({"test_a": 7}, [])
