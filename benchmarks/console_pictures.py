@@ -16,12 +16,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-PAGES = {
-    "overview": "",
-    "try": "categories/{domain}/try?{session}&against={domain}@candidate&k=6",
-    "map": "categories/{domain}/map",
-    "lineage": "nodes?ref={domain}:1",
-}
+PAGES = {"releases": "categories/{domain}", "lineage": "nodes?ref=release:{domain}/1"}
 WIDTH, HEIGHT = 1280, 900
 SHOWN_WIDTH = 960
 MAX_BYTES = 80_000
@@ -46,24 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("address")
     parser.add_argument("domain")
-    parser.add_argument("--session", default="", help="item ids with commas")
     parser.add_argument("--out", default="docs/console", metavar="FOLDER")
     options = parser.parse_args(arguments)
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    session = "&".join(f"session={item}" for item in options.session.split(",") if item)
     with sync_playwright() as playwright:
         path = next(filter(None, map(shutil.which, BROWSERS)), None)
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         for name, own in PAGES.items():
-            page.goto(options.address + own.format(domain=options.domain, session=session))
+            page.goto(options.address + own.format(domain=options.domain))
             page.wait_for_load_state("networkidle")
             page.wait_for_function("() => !document.querySelector('[aria-busy=true], .waiting')")
-            if name == "try":
-                page.locator(".lists").scroll_into_view_if_needed()
-                page.mouse.wheel(0, 600)
-                page.wait_for_load_state("networkidle")
             (folder / f"{name}.png").write_bytes(small(page.screenshot()))
         browser.close()
     return 0

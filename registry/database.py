@@ -30,7 +30,7 @@ from ..errors import (
 from ..files import file_faults, no_space, not_writable
 
 # Oldest first; a test holds them equal to the files of migrations/versions.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD_REVISION = REVISIONS[-1]
 
 WAIT_SECONDS = 15

@@ -209,6 +209,19 @@ class GateRecord(Record):
     at: datetime
 
 
+@dataclass(frozen=True)
+class JudgementRecord(Record):
+    """What somebody thinks of one item that `ref` recommended after a session (item ids, oldest first)."""
+
+    domain: str
+    ref: str
+    session: tuple[str, ...]
+    item: str
+    good: bool
+    actor: str
+    at: datetime
+
+
 # The parts of a release, in the order in which they stand upon each other.
 PARTS = ("hub", "spoke", "index", "reranker", "rules")
 

@@ -344,6 +344,22 @@ class Gate(Base):
     at: Mapped[datetime]
 
 
+class Judgement(Base):
+    """What somebody thinks of one item that a release, or a version, recommended after a session."""
+
+    __tablename__ = "judgements"
+    __table_args__ = (Index(None, "domain_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    domain_id: Mapped[int] = _to("domains.id")
+    node_id: Mapped[int] = _to("nodes.id", index=True)
+    session: Mapped[list[Any]]  # item ids, oldest first
+    item: Mapped[str]
+    verdict: Mapped[int]  # 1 is good, -1 bad
+    actor: Mapped[str]
+    at: Mapped[datetime]
+
+
 class Alias(Base):
     """A movable name; `scope` is a domain's name, or `hub`."""
 

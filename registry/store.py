@@ -19,6 +19,7 @@ from .stores.domains import DomainStore
 from .stores.evaluations import EvaluationStore
 from .stores.gates import GateStore
 from .stores.indexes import IndexStore
+from .stores.judgements import JudgementStore
 from .stores.models import ModelStore
 from .stores.readers import read_record
 from .stores.releases import ReleaseStore
@@ -49,6 +50,7 @@ class Registry(AbstractContextManager["Registry"]):
         self.rules = RuleStore(self.database)
         self.releases = ReleaseStore(self.database)
         self.gates = GateStore(self.database)
+        self.judgements = JudgementStore(self.database)
         self.aliases = AliasStore(self.database)
         self.artifacts = ArtifactRows(self.database)
         self.stamps = StampStore(self.database)

@@ -8,11 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from ...registry.records import EvaluationRecord
+from ...workflows.judgements import Judgements, agreement
 from ..asking import Category, DeskHere, Ref
 from ..quality import protocol_words
 from ..rendering import page
 
 router = APIRouter()
+MOST = 2000  # judgements that are read, the newest
 FIRST = ("all", "cold", "zero-shot", "head", "torso", "tail")
 
 
@@ -29,6 +31,15 @@ def quality(request: Request, desk: DeskHere, category: Category, ref: Ref = "")
         "protocol_words": protocol_words,
     }
     return page(request, "quality.html", **found)
+
+
+@router.get("/categories/{domain}/quality/judged")
+def judged(request: Request, desk: DeskHere, category: Category) -> HTMLResponse:
+    """How far what the aliases point at ranks as people judged; a part of the page."""
+    judgements = Judgements(desk.workspace).list(category.name)[-MOST:]
+    aliases = desk.workspace.registry.aliases.list(category.name)
+    found = [(own.ref, agreement(desk.recommender(own.target), judgements)) for own in aliases] if judgements else []
+    return page(request, "parts/agreement.html", judgements=judgements, found=found)
 
 
 def by_slice(evaluation: EvaluationRecord) -> dict[str, Any]:

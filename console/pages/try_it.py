@@ -13,9 +13,10 @@ from ...registry.kinds import ModelStatus
 from ...registry.references import LIVE
 from ...serving.limits import MAX_ID
 from ...workflows.explain import explain_answer
+from ...workflows.judgements import Judgements
 from ...workflows.question import Question
 from ...workflows.recommendations import Recommender
-from ..asking import Category, DeskHere, Ref, Words
+from ..asking import Category, Changing, DeskHere, Form, Ref, Words
 from ..desk import Desk
 from ..rendering import page
 from ..shelves import Product, Shelf
@@ -96,6 +97,16 @@ def listed(request: Request, desk: DeskHere, category: Category, trial: TrialHer
     items = [(own, _product(shelf, own["item_id"])) for own in answer.items]
     found: dict[str, Any] = {"domain": category, "trial": trial, "answer": answer, "items": items, "shelf": shelf}
     return page(request, "parts/list.html", **found)
+
+
+@router.post("/categories/{domain}/judge")
+def judge(request: Request, desk: DeskHere, category: Category, visitor: Changing, form: Form) -> HTMLResponse:
+    """Keep what somebody thinks of an item after a session; a part of the page."""
+    session = [item for item in form.get("session", "").split("\n") if item][:LONGEST]
+    ref, good = form.get("ref", ""), form.get("good") == "yes"
+    require_of(category.name, desk.workspace.registry.resolve(ref).domain, ref)
+    Judgements(desk.acting_for(visitor)).add(category.name, ref, session, form.get("item", "")[:MAX_ID], good)
+    return page(request, "parts/judged.html", good=good)
 
 
 @router.get("/categories/{domain}/why")

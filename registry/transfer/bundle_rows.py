@@ -45,9 +45,9 @@ OWNERS: Final[Mapping[str, str]] = {
     "metrics": "evaluation_id",
     "edges": "child_id",
 }
-# Which versions serve, since when and on what condition is each registry's own, and so is how a launch went there and
-# which artifact stores are its own.
-LEFT_BEHIND: Final = frozenset({"aliases", "alias_changes", "gates", "launch_reports", "store_stamps"})
+# Which versions serve, since when and on what condition is each registry's own, and so is how a launch went there, what
+# people there think of it and which artifact stores are its own.
+LEFT_BEHIND: Final = frozenset({"aliases", "alias_changes", "gates", "judgements", "launch_reports", "store_stamps"})
 _KINDS_OF_PARENTS = {
     ("index_versions", "items_id"): {NodeKind.ITEM_SNAPSHOT},
     # A category without events is assessed by its catalog.

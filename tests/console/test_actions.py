@@ -111,3 +111,19 @@ def test_what_only_looks_keeps_no_rules(looked_at: Workspace, visitor: TestClien
     token = visitor.get(f"{PAGE}/rules").text.partition('name="form_token" value="')[2].partition('"')[0]
     refused = visitor.post(f"{PAGE}/rules", data={"pin": "lamps-0001", "form_token": token})
     assert refused.status_code == 403 and looked_at.rules.show("lamps").rules == []
+
+
+def test_a_judgement_is_kept_and_read(editor: Editor) -> None:
+    page = f"{PAGE}/list?session=lamps-0005"
+    fields = {"ref": "release:lamps/1", "session": "lamps-0005"}
+    assert "Nobody has judged" in editor.client.get(f"{PAGE}/quality/judged").text
+    for item, good in (("lamps-0007", "yes"), ("lamps-0009", "no")):
+        kept = editor.send(page, f"{PAGE}/judge", **fields, item=item, good=good)
+        assert kept.status_code == 200 and "kept" in kept.text
+    assert [(own.item, own.good, own.actor) for own in editor.workspace.registry.judgements.list("lamps")] == [
+        ("lamps-0007", True, "tester"),
+        ("lamps-0009", False, "tester"),
+    ]
+    read = editor.client.get(f"{PAGE}/quality/judged").text
+    assert "2 judgements, 1 of them good" in read and "lamps@live" in read and "lamps@candidate" in read
+    assert editor.send(page, f"{PAGE}/judge", **(fields | {"session": ""}), item="x", good="yes").status_code == 400

@@ -73,6 +73,7 @@ def filled(garden, registry_url: str, stored: Any) -> Any:
     registry.releases.keep_report("release:garden/1", stored("report"))
     registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob", "higher")
     garden.measure("garden:1", ("all", "ndcg@10", 0.1 + 0.2, None, 1e-300), n_users=3_000_000_000)
+    registry.judgements.add("garden", "release:garden/1", ["rose"], "tulip", True, "ann")
     registry.stamps.add()
     assert all(rows_of(registry_url).values())
     return garden
