@@ -24,7 +24,7 @@ COMMANDS: dict[str, Arguments] = {
     "launch": lambda shop, mark: ("launch", "new", mark, "--catalog", "files/items.csv", "-k", "1"),
     "spoke train": lambda shop, mark: shop.training(str(number_of(mark))),
     "index build": lambda shop, mark: ("index", "build", "garden:2", "--force"),
-    "evaluate run": lambda shop, mark: ("evaluate", "run", "garden:2", "--domain", "garden"),
+    "evaluate run": lambda shop, mark: ("evaluate", "run", "--domain", "garden", "--model", "garden:2"),
     "promote": lambda shop, mark: ("promote", f"garden:{1 + number_of(mark) % 2}", "--reason", mark),
     "rules set": lambda shop, mark: ("rules", "set", "garden", "--set", f"fresh_days={number_of(mark)}"),
     "gate set": lambda shop, mark: ("gate", "set", "garden", "--alias", "candidate", "--min", "ndcg@10=0.1"),
