@@ -60,6 +60,8 @@ class Trend:
 
 def protocol_words(protocol: Mapping[str, Any]) -> str:
     """A protocol on one line."""
+    if "part" not in protocol and protocol.get("description"):  # of space and index, or of two versions
+        return str(protocol["description"])
     seen = "seen items left out" if protocol.get("exclude_seen") else "seen items ranked"
     refit = ", refitted" if protocol.get("refit") else ""
     return f"{protocol.get('name', 'evaluation')} on {protocol.get('part', 'test')}, full ranking, {seen}{refit}"

@@ -9,7 +9,9 @@ from fastapi.responses import HTMLResponse
 
 from ...registry.records import EvaluationRecord
 from ...workflows.judgements import Judgements, agreement
+from ...workflows.targets import find_target
 from ..asking import Category, DeskHere, Ref
+from ..cards import card_of
 from ..quality import protocol_words
 from ..rendering import page
 
@@ -23,8 +25,10 @@ def quality(request: Request, desk: DeskHere, category: Category, ref: Ref = "")
     """The page: the evaluations, and one of them in full."""
     evaluations = desk.workspace.registry.evaluations.list(category.name)[::-1]
     chosen = next((own for own in evaluations if own.ref == ref), evaluations[0] if evaluations else None)
+    assessed = find_target(desk.workspace.registry, category.live).assessed if category.live else ()
     found: dict[str, Any] = {
         "domain": category,
+        "card": card_of(evaluations, assessed),
         "evaluations": evaluations,
         "chosen": chosen,
         "table": by_slice(chosen) if chosen else None,

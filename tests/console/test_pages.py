@@ -10,9 +10,11 @@ from fastapi.testclient import TestClient
 from hubspoke.console.access import Visitor
 from hubspoke.console.pages.try_it import Trial
 from hubspoke.console.rendering import page
+from hubspoke.registry.records import MetricRecord
+from hubspoke.registry.stores.evaluations import NewEvaluation
 from hubspoke.workflows.workspace import Workspace
 
-from .conftest import HOSTILE_ID, SCRIPT
+from .conftest import HOSTILE_ID, SCRIPT, Visit
 
 PAGES = (
     "/console/",
@@ -195,3 +197,19 @@ def test_the_map_has_every_product_once(visitor: TestClient) -> None:
     content = visitor.get("/console/categories/lamps/map/points").content
     assert len(content) == 40 * 7  # two places of two bytes, a byte each of category, price and coldness
     assert "40 products" in visitor.get("/console/categories/lamps/map/legend").text
+
+
+def test_the_card_of_what_is_live_has_the_newest_numbers_and_what_they_are_held_to(
+    changed: Workspace, open_console: Visit
+) -> None:
+    for value in (0.1, 0.95):
+        metrics = [MetricRecord("all", "partition_isotropy", value), MetricRecord("cold", "partition_isotropy", 0.5)]
+        protocol = {"name": "quality", "description": "space and index of lamps:1"}
+        changed.registry.evaluations.add(
+            NewEvaluation("lamps", "lamps:1", "snapshot:lamps/events/1", protocol, 40, metrics)
+        )
+    text = open_console(changed).get("/console/categories/lamps/quality").text
+    card = text.partition('id="live-card"')[2].partition("</section>")[0]
+    assert "partition isotropy" in card and "0.9500" in card and ">met<" in card and "0.1000" not in card
+    assert "ndcg@10" in card and "ndcg@100" not in card
+    assert "space and index of lamps:1" in text
