@@ -33,9 +33,9 @@ class Settings:
     seed: int = 0  # everything random is drawn from it
 
     @property
-    def url(self) -> str:
-        """Database URL of the registry."""
-        return self.registry_url or f"sqlite:///{(self.workspace / REGISTRY_FILE).absolute()}"
+    def registry_file(self) -> Path:
+        """Where the registry lies if no `registry_url` says otherwise."""
+        return self.workspace / REGISTRY_FILE
 
     @property
     def artifacts_location(self) -> Path | str:
@@ -125,7 +125,7 @@ def _converted(name: str, value: Any, where: str) -> Any:
     if name in _PATHS and isinstance(value, str) and "://" in value:
         return _place(name, value, where)
     if name in _PATHS and isinstance(value, str | Path) and str(value):
-        return Path(value).expanduser()
+        return _at_home(Path(value), name, where)
     if name in _NUMBERS:
         text = value.strip() if isinstance(value, str) else ""
         number = int(text) if text.isascii() and text.isdigit() else value
@@ -135,6 +135,13 @@ def _converted(name: str, value: Any, where: str) -> Any:
     if isinstance(value, str) and value:
         return value
     raise UsageError(f"{name} in {where} is {value!r}; give it a text.")
+
+
+def _at_home(path: Path, name: str, where: str) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{name} in {where} is {str(path)!r}, nobody's home folder; write the path out.") from None
 
 
 def _place(name: str, url: str, where: str) -> Path | str:

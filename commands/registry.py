@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -71,15 +72,16 @@ def schema(call: Call, views: tuple[str, ...]) -> None:
 def backup(call: Call, file: Path, force: bool, dry_run: bool) -> None:
     """Write a consistent copy of the registry to FILE, also while others write to the registry.
 
-    FILE is an SQLite registry whatever database the registry is in: --registry sqlite:///FILE opens it. Artifacts are
-    not in it.
+    FILE is an SQLite registry whatever database the registry is in: --registry opens it by the URL that is printed.
+    Artifacts are not in it.
     """
     made = call.unopened().backup(file, force, dry_run)
     done, size = ("would be copied", "") if dry_run else ("copied", f", {made.bytes:,} bytes")
     call.show(
         made,
         f"{sum(made.rows.values()):,} rows of {made.registry} {done} to {made.file} (schema {made.schema}{size}).\n"
-        f"Artifacts are not in it: copy {made.artifacts} too, or use `hubspoke bundle export`.",
+        f"`--registry {shlex.quote(made.url)}` opens it. Artifacts are not in it: copy {made.artifacts} too, or use "
+        "`hubspoke bundle export`.",
     )
 
 

@@ -11,11 +11,18 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any
+from stat import S_ISREG
+from typing import Any, TypeAlias
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
 from ..errors import (
@@ -28,35 +35,75 @@ from ..errors import (
     UsageError,
 )
 from ..files import file_faults, no_space, not_writable
+from .sqlite import WAIT_SECONDS, SqliteConnection, has_changes_beside, open_sqlite, primary_code, write_ahead
 
 # Oldest first; a test holds them equal to the files of migrations/versions.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 HEAD_REVISION = REVISIONS[-1]
 
-WAIT_SECONDS = 15
 _CONNECT_SECONDS = 10
-_RETRY_SECONDS = 0.01
 _WRITES = "hubspoke_writes"
+_REVISION = text("SELECT version_num FROM alembic_version")
+# With less than this SQLite cannot make the files that it needs beside a database.
+_LEAST_BYTES = 1 << 20
 # Any fixed number does: it keeps this program's writers apart and nobody else's.
 _WRITER_LOCK = 0x68756273706F6B65
 
+# Written out, or in its parts: a path in its parts needs no escaping.
+DatabaseUrl: TypeAlias = str | URL
 
-def parse_url(url: str) -> URL:
-    """The URL with its driver made explicit."""
+
+def parse_url(url: DatabaseUrl) -> URL:
+    """The URL with its driver made explicit; the path of an SQLite file is absolute, and `~` in it is followed.
+
+    A URL is percent-decoded: in a text, `%25` stands for `%` and `%3F` for `?`.
+    """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
         raise UsageError(
             f"{url!r} is not a database URL; write sqlite:///path/registry.db or postgresql+psycopg://user@host/name."
         ) from None
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:"):
-        return parsed.set(drivername="sqlite")
-    shown = parsed.render_as_string(hide_password=True)
+    if parsed.drivername in ("sqlite", "sqlite+pysqlite") and _is_plain_file(parsed):
+        if parsed.query:
+            raise UsageError(f"An SQLite registry takes no parameters ({shown(parsed)}); write %3F for ? in its path.")
+        return parsed.set(drivername="sqlite", database=str(_absolute(parsed.database or "")))
     raise UsageError(
-        f"A registry cannot live at {shown}; use an SQLite file (sqlite:///path/registry.db) or postgresql+psycopg://."
+        f"A registry cannot live at {shown(parsed)}; use an SQLite file (sqlite:///path/registry.db, and "
+        "four slashes before an absolute path) or postgresql+psycopg://."
     )
+
+
+def shown(url: DatabaseUrl) -> str:
+    """The URL as a text that opens the same database, its password hidden."""
+    made = make_url(url)
+    try:
+        return made.render_as_string(hide_password=True)
+    except UnicodeEncodeError:  # a path need not be text, and then it has no URL
+        return str(made.database)
+
+
+def _is_plain_file(url: URL) -> bool:
+    named = url.database not in (None, "", ":memory:") and "\0" not in str(url.database)
+    return named and not any((url.host, url.port, url.username, url.password))
+
+
+def _absolute(path: str) -> Path:
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(f"Nobody's home folder is meant by {path}; write the path out.") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _cannot_open(path, error.strerror or str(error)) from error
 
 
 class Database:
@@ -66,34 +113,47 @@ class Database:
     the way, and whoever does so checks all at the end (PRAGMA foreign_key_check).
     """
 
-    def __init__(self, url: str, *, create: bool = False, foreign_keys: bool = True) -> None:
+    def __init__(self, url: DatabaseUrl, *, create: bool = False, foreign_keys: bool = True) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.path = Path(self.url.database or "").absolute() if self.is_sqlite else None
-        self.where = str(self.path) if self.path else self.url.render_as_string(hide_password=True)
+        # Links are followed: what lies beside the file (its log, its locks) must be the same by whatever name.
+        self.path = Path(os.path.realpath(self.url.database or "")) if self.is_sqlite else None
+        self.where = str(self.path) if self.path else shown(self.url)
         if self.path and create:
             with file_faults(self.path.parent):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-        elif self.path and not self.path.is_file():
+        elif self.path and not _is_file(self.path):
             raise NotFoundError(f"There is no registry at {self.path}; run `hubspoke init` to make one.")
-        self.engine = self._sqlite_engine(create, foreign_keys) if self.is_sqlite else self._postgres_engine()
+        if self.path:
+            self.engine = self._sqlite_engine(self.path, create, foreign_keys)
+        else:
+            self.engine = self._postgres_engine()
         self.writer = self.engine.execution_options(**{_WRITES: True})
 
-    def _sqlite_engine(self, create: bool, foreign_keys: bool) -> Engine:
-        engine = create_engine(self.url, connect_args={"timeout": WAIT_SECONDS})
-
-        @event.listens_for(engine, "connect")
-        def _connect(connection: Any, _record: Any) -> None:
-            # The driver must not begin transactions by itself: `_begin` does.
-            connection.isolation_level = None
+    def _sqlite_engine(self, path: Path, create: bool, foreign_keys: bool) -> Engine:
+        def connect() -> SqliteConnection:
+            connection = open_sqlite(path, "rwc" if create else "rw")
             connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}").close()
             if create:
-                _write_ahead(connection)
+                write_ahead(connection)
+            return connection
+
+        # Opened by its path: SQLAlchemy would take a link out of a path before `..` follows it.
+        engine = create_engine(self.url, creator=connect)
+
+        @event.listens_for(engine, "checkout")
+        def _checkout(connection: Any, _record: Any, _fairy: Any) -> None:
+            if connection.frozen and connection.used:
+                raise DisconnectionError  # opened anew: SQLite sees no change of a file that it takes for frozen
+            connection.used = True
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             writes = connection.get_execution_options().get(_WRITES)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+            if writes and (cause := _opened(connection).frozen):
+                raise OperationalError(begin, None, cause)
+            connection.exec_driver_sql(begin)
 
         return engine
 
@@ -125,12 +185,16 @@ class Database:
         """A session for reading."""
         with database_faults(self.where), Session(self.engine) as session:
             yield session
+            if self.is_sqlite and _opened(session.connection()).overtaken():
+                raise LockedError(f"Another process changed {self.where} while it was read; repeat the command.")
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session that holds the registry's only writer's place; commits at the end, rolls back on any error."""
         with database_faults(self.where), Session(self.writer) as session, session.begin():
-            session.connection()  # takes the place now rather than at the first statement
+            # Takes the place now rather than at the first statement. Another process may have changed the schema since
+            # the registry was opened, and what this code writes would not be what the new one promises.
+            self._check(session.scalar(_REVISION))
             yield session
 
     def current_revision(self) -> str | None:
@@ -140,8 +204,10 @@ class Database:
 
     def check_schema(self) -> None:
         """Refuse a database that is blank, or of another schema than this code's own."""
-        revision = check_known(self.current_revision(), self.where)
-        if revision is None:
+        self._check(self.current_revision())
+
+    def _check(self, revision: str | None) -> None:
+        if check_known(revision, self.where) is None:
             raise NotFoundError(f"There is no registry in {self.where} yet; run `hubspoke init` to make one.")
         if revision != HEAD_REVISION:
             raise SchemaVersionError(
@@ -168,7 +234,7 @@ def read_revision(connection: Connection) -> str | None:
     # Looked for first: on PostgreSQL a question about a missing table would end the transaction.
     if not inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    revision: str | None = connection.scalar(_REVISION)
     return revision
 
 
@@ -182,19 +248,10 @@ def check_known(revision: str | None, where: str) -> str | None:
     return revision
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Keep the file's changes in a write-ahead log, so that readers and the writer do not wait for each other.
-
-    SQLite refuses this at once, whatever its busy timeout, while another process writes or does the same.
-    """
-    end = monotonic() + WAIT_SECONDS
-    while True:
-        try:
-            return connection.execute("PRAGMA journal_mode=WAL").close()
-        except sqlite3.OperationalError as error:
-            if _primary_code(error) != sqlite3.SQLITE_BUSY or monotonic() >= end:
-                raise
-            sleep(_RETRY_SECONDS)
+def _opened(connection: Connection) -> SqliteConnection:
+    opened: Any = connection.connection.driver_connection
+    assert isinstance(opened, SqliteConnection)
+    return opened
 
 
 # What follows is the only place that reads the drivers' codes and words.
@@ -214,7 +271,7 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
     text = lines[0].rstrip(".") if lines else type(original).__name__
     if isinstance(error, IntegrityError):
         return LockedError(f"Another process changed {where} at the same moment ({text}); repeat the command.")
-    match _primary_code(original) if isinstance(original, sqlite3.Error) else getattr(original, "sqlstate", None):
+    match primary_code(original) if isinstance(original, sqlite3.Error) else getattr(original, "sqlstate", None):
         # On PostgreSQL: lock not available, deadlock, serialization failure.
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | "55P03" | "40P01" | "40001":
             return LockedError(f"Another process is writing to {where}; wait for it to end and repeat the command.")
@@ -227,10 +284,8 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
                 f"{where} is not a readable SQLite database ({text}); restore a backup, "
                 "or set HUBSPOKE_REGISTRY_URL to another."
             )
-        case sqlite3.SQLITE_CANTOPEN:
-            return HubspokeError(
-                f"{where} cannot be opened; check that its folder exists and that this user may read it."
-            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
+            return _file_fault(Path(where), text)
         # On PostgreSQL: no answer at all, or a server that ends or begins.
         case None | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "08003" | "08006":
             return HubspokeError(
@@ -242,6 +297,25 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
     return HubspokeError(f"The database {where} refused ({text}); run `hubspoke doctor`.")
 
 
-def _primary_code(error: sqlite3.Error) -> int:
-    # The lowest byte of an extended code.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+def _file_fault(path: Path, text: str) -> HubspokeError:
+    """Why SQLite cannot use a file, as the system tells it: SQLite's own words name what failed and not the cause."""
+    folder = path.parent
+    if not os.access(path, os.R_OK):
+        return _cannot_open(path, text)
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < _LEAST_BYTES or (disk.f_files and not disk.f_favail):
+        return no_space(path)
+    if not os.access(folder, os.W_OK):
+        if has_changes_beside(path):
+            return HubspokeError(
+                f"{path} has changes in a file beside it that can only be read where {folder} can be written; copy "
+                f"{path.name} and all {path.name}-* to a folder that can, and use it there."
+            )
+        return not_writable(folder)
+    return HubspokeError(f"{path} cannot be used ({text}); check the disk that holds it.")
+
+
+def _cannot_open(path: Path, text: str) -> HubspokeError:
+    return HubspokeError(
+        f"{path} cannot be opened ({text}); check that its folder exists and that this user may read it."
+    )

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from ..errors import HubspokeError
 from ..files import file_faults
-from .database import HEAD_REVISION, Database, check_known, database_faults, read_revision
+from .database import HEAD_REVISION, Database, DatabaseUrl, check_known, database_faults, read_revision
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -35,7 +35,7 @@ class SchemaChange:
         return self.before != self.after
 
 
-def upgrade(url: str, revision: str = "head") -> SchemaChange:
+def upgrade(url: DatabaseUrl, revision: str = "head") -> SchemaChange:
     """Make the registry where there is none, or bring it to this code's schema (or to an older `revision`).
 
     One transaction, safe to race; what a newer hubspoke made is a SchemaVersionError.
@@ -45,7 +45,7 @@ def upgrade(url: str, revision: str = "head") -> SchemaChange:
     return _migrate(url, lambda config: command.upgrade(config, revision))
 
 
-def downgrade(url: str, revision: str) -> SchemaChange:
+def downgrade(url: DatabaseUrl, revision: str) -> SchemaChange:
     """Take the schema back to `revision` (`base`: drop everything); rows of dropped tables are lost."""
     from alembic import command
 
@@ -63,7 +63,7 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
-def _migrate(url: str, run: Callable[[Config], Any]) -> SchemaChange:
+def _migrate(url: DatabaseUrl, run: Callable[[Config], Any]) -> SchemaChange:
     # SQLite changes a table by building it anew, which breaks foreign keys on the way.
     database = Database(url, create=True, foreign_keys=False)
     if database.path:

@@ -22,14 +22,14 @@ from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from ..errors import HubspokeError, UsageError
 from ..results import Record
-from .database import WAIT_SECONDS, database_fault
+from .database import database_fault
+from .sqlite import open_sqlite
 from .store import Registry
 
 if TYPE_CHECKING:
@@ -102,10 +102,9 @@ def _is_text(sql: str) -> bool:
 
 
 def _run_sqlite(path: Path, sql: str, limit: int | None, timeout: float) -> QueryResult:
-    uri = f"file:{quote(str(path))}?mode=ro"
     deadline = time.monotonic() + timeout
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
+        with closing(open_sqlite(path, "ro")) as connection:
             # No second database can be attached, and no write passes, whatever the statement.
             connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
             connection.execute("PRAGMA query_only=ON").close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from .database import Database
+from .database import Database, DatabaseUrl
 from .lineage.store import LineageStore
 from .locks import AdvisoryLock, FileLock, Lock, held
 from .records import AnyRecord, NodeRecord
@@ -35,7 +35,7 @@ class Registry(AbstractContextManager["Registry"]):
     A NotFoundError where there is none at the URL, a SchemaVersionError where its schema is not this code's.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self.database = Database(url)
         try:
             self.database.check_schema()

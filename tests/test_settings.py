@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 def test_defaults_lie_inside_the_workspace(tmp_path: Path) -> None:
     settings = load_settings({}, {}, tmp_path)
     assert settings.workspace == tmp_path / ".hubspoke"
-    assert settings.url == f"sqlite:///{tmp_path}/.hubspoke/registry.db"
+    assert (settings.registry_url, settings.registry_file) == (None, tmp_path / ".hubspoke" / "registry.db")
     assert settings.artifacts_dir == tmp_path / ".hubspoke" / "artifacts"
     assert settings.cache_dir == tmp_path / ".hubspoke" / "cache"
     assert (settings.threads, settings.device, settings.seed) == (None, "auto", 0)

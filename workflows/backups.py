@@ -15,7 +15,8 @@ from .context import Context
 class Backup(Record):
     """A copy of the registry, without its artifacts."""
 
-    file: Path  # an SQLite file that `--registry sqlite:///FILE` opens
+    file: Path
+    url: str  # what `--registry` opens it by
     registry: str
     schema: str
     rows: Mapping[str, int]  # of each table
@@ -39,12 +40,15 @@ class Restoration(Record):
 
 def back_up(context: Context, file: Path, force: bool = False, dry_run: bool = False) -> Backup:
     """Write a consistent copy of the registry to an SQLite file, also while others write to it."""
+    from ..registry.database import shown
+    from ..registry.sqlite import sqlite_url
     from ..registry.transfer import backup
 
-    url = context.settings.url
+    url = context.url
     copied = backup.plan_backup(url, file, force) if dry_run else backup.back_up(url, file, force, context.progress)
     return Backup(
         file=file.absolute(),
+        url=shown(sqlite_url(file)),
         registry=context.shown_url,
         schema=copied.schema,
         rows=copied.rows,
@@ -59,7 +63,7 @@ def restore(context: Context, file: Path, dry_run: bool = True) -> Restoration:
     from ..registry.database import HEAD_REVISION
     from ..registry.transfer import backup
 
-    url = context.settings.url
+    url = context.url
     if dry_run:
         copied = backup.plan_restore(url, file)
     else:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..hub.training.checkpoints import Checkpoints
     from ..registry.artifacts.local import ArtifactStore
     from ..registry.artifacts.manifests import StoredArtifact
+    from ..registry.database import DatabaseUrl
     from ..registry.locks import Lock
     from ..registry.ownership import Ownership
     from ..registry.store import Registry
@@ -48,11 +49,19 @@ class Context:
         self._unreached = Remark(lambda text: self.progress.note(text), "The registry answers again.")
 
     @cached_property
+    def url(self) -> DatabaseUrl:
+        """Where the registry's database is."""
+        from ..registry.database import parse_url
+        from ..registry.sqlite import sqlite_url
+
+        return parse_url(self.settings.registry_url or sqlite_url(self.settings.registry_file))
+
+    @cached_property
     def registry(self) -> Registry:
         """The registry; SchemaVersionError where its schema is older or newer than this code's."""
         from ..registry.store import Registry
 
-        return Registry(self.settings.url)
+        return Registry(self.url)
 
     @cached_property
     def artifacts(self) -> ArtifactStore:
@@ -63,10 +72,10 @@ class Context:
 
     @property
     def shown_url(self) -> str:
-        """URL of the registry, its password hidden."""
-        from ..registry.database import parse_url
+        """URL of the registry as a text, its password hidden."""
+        from ..registry.database import shown
 
-        return parse_url(self.settings.url).render_as_string(hide_password=True)
+        return shown(self.url)
 
     @property
     def cache_dir(self) -> Path:

@@ -34,6 +34,7 @@ from ..registry.records import (
     RulesRecord,
     SnapshotRecord,
 )
+from ..registry.sqlite import sqlite_url
 from ..registry.store import Registry
 from ..results import Record
 from ..version import __version__
@@ -140,7 +141,7 @@ def line(event: Mapping[str, Any]) -> str:
 def dataset_namespace(database: Database) -> str:
     """Where the nodes live: the registry's URL without user, password and parameters."""
     if database.path is not None:
-        return f"sqlite:///{database.path}"
+        return str(sqlite_url(database.path))
     url = database.url
     host = url.host or str(url.query.get("host", "localhost"))
     port = url.port or url.query.get("port", 5432)

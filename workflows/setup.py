@@ -60,7 +60,7 @@ def init(context: Context, dry_run: bool = False) -> InitResult:
         if before != HEAD_REVISION:  # asked first, because alembic takes a second to load
             from ..registry.migrate import upgrade
 
-            before = upgrade(context.settings.url).before
+            before = upgrade(context.url).before
         for folder in (context.settings.artifacts_dir, context.cache_dir):
             with file_faults(folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def current_schema(context: Context) -> str | None:
     from ..registry.database import Database
 
     try:
-        database = Database(context.settings.url)
+        database = Database(context.url)
     except NotFoundError:
         return None
     with closing(database):

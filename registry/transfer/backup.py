@@ -1,4 +1,4 @@
-"""Copies of a whole registry: a backup is always one SQLite file, which `--registry sqlite:///FILE` opens directly.
+"""Copies of a whole registry: a backup is always one SQLite file, which `--registry` opens directly by its URL.
 
 SQLite copies itself within one read transaction, PostgreSQL's tables are read in one of REPEATABLE READ: writers go on
 meanwhile, and the copy is the registry as it was at one moment. Artifacts are no part of it.
@@ -12,19 +12,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy import Connection, delete, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from ...errors import InvalidDataError, NotFoundError, UsageError
+from ...errors import InvalidDataError, LockedError, NotFoundError, UsageError
 from ...files import atomic_path, file_faults
 from ...progress import Progress
-from ..database import HEAD_REVISION, WAIT_SECONDS, Database, check_known, database_fault, database_faults
+from ..database import HEAD_REVISION, Database, DatabaseUrl, check_known, database_fault, database_faults
 from ..schema import Base, StoreStamp
+from ..sqlite import open_sqlite, primary_code, side_files, sqlite_uri, sqlite_url
 
 # Rows that are in memory at once.
 _CHUNK = 1_000
+_OF_THE_COPY = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class RegistryCopy:
     bytes: int  # size of the file
 
 
-def back_up(url: str, file: Path, force: bool = False, report: Progress | None = None) -> RegistryCopy:
+def back_up(url: DatabaseUrl, file: Path, force: bool = False, report: Progress | None = None) -> RegistryCopy:
     """Write a consistent copy of a registry to `file`, which is complete or not there.
 
     A registry in an SQLite file is copied with the schema that it has, so that an upgrade may follow. A copy that does
@@ -50,13 +51,13 @@ def back_up(url: str, file: Path, force: bool = False, report: Progress | None =
                 _copy_postgres(source, part, report or Progress())
             copied = _inspect(part, source.where)
         finally:
-            for side in _side_files(part):
+            for side in side_files(part):
                 side.unlink(missing_ok=True)
         _check_target(source, file.absolute(), force)
         return copied
 
 
-def plan_backup(url: str, file: Path, force: bool = False) -> RegistryCopy:
+def plan_backup(url: DatabaseUrl, file: Path, force: bool = False) -> RegistryCopy:
     """What `back_up` would copy now; nothing is written. Errors as those of `back_up`."""
     with _source(url, file, force) as source:
         schema = source.current_revision() or HEAD_REVISION
@@ -71,7 +72,7 @@ def inspect_backup(file: Path) -> RegistryCopy:
     return _inspect(file, str(file))
 
 
-def restore(url: str, file: Path, report: Progress | None = None) -> RegistryCopy:
+def restore(url: DatabaseUrl, file: Path, report: Progress | None = None) -> RegistryCopy:
     """Copy a backup into a registry that is blank or missing, under the same ids; all rows in one transaction.
 
     A backup of an older schema is migrated on the way, in a copy of its own.
@@ -82,7 +83,7 @@ def restore(url: str, file: Path, report: Progress | None = None) -> RegistryCop
     with _at_head(file, known.schema) as readable:
         upgrade(url)
         with (
-            closing(Database(_sqlite_url(readable))) as source,
+            closing(Database(sqlite_url(readable))) as source,
             closing(Database(url)) as target,
             database_faults(target.where),
             target.writer.begin() as into,
@@ -94,7 +95,7 @@ def restore(url: str, file: Path, report: Progress | None = None) -> RegistryCop
     return replace(known, rows=rows)
 
 
-def plan_restore(url: str, file: Path) -> RegistryCopy:
+def plan_restore(url: DatabaseUrl, file: Path) -> RegistryCopy:
     """What `restore` would copy; nothing is written. Errors as those of `restore`."""
     known = inspect_backup(file)
     try:
@@ -112,10 +113,8 @@ def plan_restore(url: str, file: Path) -> RegistryCopy:
 
 
 @contextmanager
-def _source(url: str, file: Path, force: bool) -> Iterator[Database]:
+def _source(url: DatabaseUrl, file: Path, force: bool) -> Iterator[Database]:
     """A registry that can be copied to `file`."""
-    if "?" in str(file.absolute()):
-        raise UsageError(f"{file} has a '?' in its path, which no database URL can name; choose another name.")
     with closing(Database(url)) as source:
         # An SQLite file is copied whatever its schema, as long as this code knows it.
         if source.path is None or check_known(source.current_revision(), source.where) is None:
@@ -125,7 +124,7 @@ def _source(url: str, file: Path, force: bool) -> Iterator[Database]:
 
 
 def _inspect(file: Path, shown: str) -> RegistryCopy:
-    with closing(Database(_sqlite_url(file))) as database:
+    with closing(Database(sqlite_url(file))) as database:
         revision = check_known(database.current_revision(), shown)
         if revision is None:
             raise InvalidDataError(f"{shown} holds no registry; name a file that `hubspoke registry backup` wrote.")
@@ -149,7 +148,7 @@ def _check_target(source: Database, file: Path, force: bool) -> None:
     if file.exists() and not force:
         raise UsageError(f"{file} exists already; name another file, or replace it with --force.")
     # SQLite would read what a process left here as the newest part of the new file.
-    for left in _side_files(file):
+    for left in side_files(file):
         if left.exists():
             raise UsageError(f"{file} is in use as a database (there is {left.name}); name another file.")
 
@@ -167,27 +166,30 @@ def _check_blank(connection: Connection, where: str) -> None:
 
 def _copy_sqlite(path: Path, part: Path) -> None:
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=WAIT_SECONDS)) as connection:
-            connection.isolation_level = None
-            connection.execute("VACUUM INTO ?", [str(part)])
+        with closing(open_sqlite(path, "ro")) as connection:
+            connection.execute("VACUUM INTO ?", [sqlite_uri(part)])
+            if connection.overtaken():
+                raise LockedError(f"Another process changed {path} while it was copied; repeat the command.")
     except sqlite3.Error as error:
-        raise database_fault(DBAPIError("VACUUM INTO", None, error), f"{path} or {part.parent}") from error
+        # A full disk and a lack of rights are those of the copy, since reading needs neither.
+        where = part if primary_code(error) in _OF_THE_COPY else path
+        raise database_fault(DBAPIError("VACUUM INTO", None, error), str(where)) from error
 
 
 def _copy_postgres(source: Database, part: Path, report: Progress) -> None:
     from ..migrate import upgrade
 
-    upgrade(_sqlite_url(part))
+    upgrade(sqlite_url(part))
     snapshot = source.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     # Foreign keys are checked at the end, with everything else.
     with (
-        closing(Database(_sqlite_url(part), foreign_keys=False)) as target,
+        closing(Database(sqlite_url(part), foreign_keys=False)) as target,
         database_faults(source.where),
         snapshot.connect() as out,
         target.writer.begin() as into,
     ):
         _copy_tables(out, into, report)
-    with closing(sqlite3.connect(part)) as connection:
+    with closing(open_sqlite(part)) as connection:
         # One file, with nothing beside it.
         connection.execute("PRAGMA journal_mode=DELETE")
 
@@ -233,10 +235,6 @@ def _counts(connection: Connection) -> dict[str, int]:
 # ---- files ----
 
 
-def _sqlite_url(file: Path) -> str:
-    return f"sqlite:///{file.absolute()}"
-
-
 @contextmanager
 def _at_head(file: Path, schema: str) -> Iterator[Path]:
     """The backup itself, or a copy of it that is migrated to this code's schema."""
@@ -248,10 +246,5 @@ def _at_head(file: Path, schema: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="hubspoke-") as folder:
         copy = Path(folder) / "registry.db"
         _copy_sqlite(file, copy)
-        upgrade(_sqlite_url(copy))
+        upgrade(sqlite_url(copy))
         yield copy
-
-
-def _side_files(file: Path) -> list[Path]:
-    """What SQLite keeps beside a file that it has open, or had when its process was killed."""
-    return [file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal")]

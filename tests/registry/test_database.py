@@ -16,11 +16,23 @@ HEAVY = ("torch", "faiss", "polars", "numpy", "pandas", "pyarrow", "alembic", "p
 
 def test_urls() -> None:
     assert {parse_url(f"{name}://ann@db/x").drivername for name in ("postgresql", "postgres")} == {"postgresql+psycopg"}
-    assert parse_url("sqlite:///a/b.db").database == "a/b.db"
-    for bad in ("nonsense", "mysql://ann:secret@db/x", "sqlite://", "sqlite:///:memory:"):
+    bad = ("nonsense", "mysql://ann:secret@db/x", "sqlite://", "sqlite:///:memory:", "sqlite://folder/x.db")
+    for url in (*bad, "sqlite:///a%00b", "postgresql://db:port/x"):
         with pytest.raises(UsageError, match=r"sqlite:///path/registry\.db") as caught:
-            parse_url(bad)
+            parse_url(url)
         assert "secret" not in str(caught.value)
+
+
+def test_the_path_of_a_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ann")
+    paths = {"a/b.db": f"{tmp_path}/a/b.db", "/a/b.db": "/a/b.db", "~/b.db": "/home/ann/b.db", "/a%20b%3F": "/a b?"}
+    for written, path in paths.items():
+        assert parse_url(f"sqlite:///{written}").database == path
+    with pytest.raises(UsageError, match=r"takes no parameters .* write %3F"):
+        parse_url("sqlite:///a?b.db")
+    with pytest.raises(UsageError, match="write the path out"):
+        parse_url("sqlite:///~nobody-of-this-name/b.db")
 
 
 def test_a_file_that_is_no_database_and_a_server_that_is_not_there(tmp_path: Path) -> None:

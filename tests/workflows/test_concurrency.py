@@ -84,7 +84,7 @@ def three(garden: Workspace, models: Any) -> Workspace:
 
 def where(ws: Workspace) -> tuple[str, ...]:
     """The options that lead a command to this workspace."""
-    return ("--registry", ws.settings.url, "--workspace", str(ws.settings.workspace))
+    return ("--registry", ws.shown_url, "--workspace", str(ws.settings.workspace))
 
 
 def finish(*processes: Process) -> list[tuple[int, str]]:
@@ -170,7 +170,7 @@ def test_many_movers_make_one_chain_without_gaps(three: Workspace, stopped_all: 
     three.promote("garden:3")
     targets = [release.ref for release in three.registry.releases.list()]
     names = ("ann", "bob", "cid")
-    movers = stopped_all(MOVER, *((three.settings.url, name, "6", *targets) for name in names))
+    movers = stopped_all(MOVER, *((three.shown_url, name, "6", *targets) for name in names))
     assert [code for code, _ in finish(*movers)] == [0] * 3
     check_chain(three)
     moves = three.history("garden")[3:]
