@@ -34,7 +34,7 @@ IDS: Mapping[str, Any] = {"content": []}
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every number of events under both policies."""
     name, folder = arguments.category
-    events = pl.read_parquet(folder / "interactions.parquet")
+    events = pl.read_parquet(folder / "interactions.parquet", glob=False)
     rows = []
     with (
         tempfile.TemporaryDirectory(prefix="hubspoke-benchmark-") as made,

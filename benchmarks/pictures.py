@@ -152,7 +152,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             report["recall"].append(recalls(after, taught))
             sets = arguments.category[after.name] / "sets.parquet"
             if sets.exists():
-                report["rooms"].append(rooms(before, after, pl.read_parquet(sets)))
+                report["rooms"].append(rooms(before, after, pl.read_parquet(sets, glob=False)))
     about = {"date": datetime.now(UTC).date().isoformat(), "protocol": PROTOCOL.describe(), "seeds": list(SEEDS)}
     return {**about, **report, "machine": machine(arguments.device), "versions": versions()}
 

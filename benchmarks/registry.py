@@ -30,6 +30,7 @@ from hubspoke.registry.database import Database
 from hubspoke.registry.migrate import upgrade
 from hubspoke.registry.query import run_sql
 from hubspoke.registry.schema import Base
+from hubspoke.registry.sqlite import sqlite_url
 from hubspoke.registry.store import Registry
 from sqlalchemy import Connection, event, insert, text
 
@@ -347,7 +348,7 @@ def _replay(registry: Registry, sent: Sequence[tuple[str, Any]]) -> None:
 @contextmanager
 def databases(folder: Path, postgres: str | None) -> Iterator[dict[str, str]]:
     """URL of each database by name; PostgreSQL is started from its wheel unless a URL is given."""
-    urls = {f"SQLite {sqlite3.sqlite_version}": f"sqlite:///{folder / 'registry.db'}"}
+    urls = {f"SQLite {sqlite3.sqlite_version}": str(sqlite_url(folder / "registry.db"))}
     if postgres is not None:
         yield {**urls, "PostgreSQL": postgres}
         return

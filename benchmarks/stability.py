@@ -205,8 +205,8 @@ def pooled(rows: Sequence[Mapping[str, Any]], recipe: str) -> dict[str, Any]:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Every seed in turn; a workspace that is named is kept, and with it what was trained."""
-    items = pl.read_parquet(arguments.data / "items.parquet")
-    events = pl.read_parquet(arguments.data / "interactions.parquet")
+    items = pl.read_parquet(arguments.data / "items.parquet", glob=False)
+    events = pl.read_parquet(arguments.data / "interactions.parquet", glob=False)
     if arguments.users:
         users = events["user_id"].unique().sort().sample(arguments.users, seed=0, shuffle=True)
         events = events.filter(pl.col("user_id").is_in(users.implode()))

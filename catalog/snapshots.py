@@ -152,7 +152,7 @@ def read_snapshot(directory: Path | str, *, verify: bool = True) -> tuple[pl.Dat
     manifest = read_manifest(directory)
     path = directory / DATA_FILE
     with _reading(path):
-        frame = pl.read_parquet(path)
+        frame = pl.read_parquet(path, glob=False)
     if frame.height != manifest.rows or _columns(frame) != manifest.columns:
         raise CorruptArtifactError(
             f"{path} has {frame.height} rows and columns {', '.join(frame.columns)}, its manifest promises "
@@ -173,7 +173,7 @@ def read_user_events(directory: Path | str, user: str) -> pl.DataFrame:
     """What sessions are cut from of one user's rows of an event snapshot; those of others are mostly passed over."""
     path = Path(directory) / DATA_FILE
     with _reading(path):
-        table = pl.scan_parquet(path)
+        table = pl.scan_parquet(path, glob=False)
         columns = [name for name in table.collect_schema().names() if name in HISTORY_COLUMNS]
         return table.filter(pl.col("user_id") == user).select(columns).collect()
 

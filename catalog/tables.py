@@ -121,7 +121,8 @@ def _matching(named: Path | str) -> list[Path]:
         return _parts_of(path)
     if path.exists() or not glob.has_magic(str(named)):
         return [path]
-    start = Path(path.anchor)
+    # A folder of that very name is no pattern.
+    start = next(folder for folder in path.parents if folder.is_dir() or folder == folder.parent)
     found = sorted(match for match in start.glob(str(path.relative_to(start))) if match.is_file())
     if not found:
         raise NotFoundError(f"No file matches {named}; check the pattern.")

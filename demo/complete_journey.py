@@ -25,7 +25,8 @@ def data_folder() -> Path:
 
 def department_items(department: str) -> pl.DataFrame:
     """The catalog of a department, with titles made from product type and package size."""
-    products = pl.read_parquet(data_folder() / "products.parquet").filter(pl.col("department") == department)
+    products = pl.read_parquet(data_folder() / "products.parquet", glob=False)
+    products = products.filter(pl.col("department") == department)
     kind = pl.col("product_type").fill_null(pl.col("product_category")).fill_null("Product").str.to_titlecase()
     size, path = pl.col("package_size").str.to_lowercase(), pl.col("department", "product_category").str.to_titlecase()
     return products.select(
@@ -39,9 +40,10 @@ def department_items(department: str) -> pl.DataFrame:
 
 def department_events(department: str) -> pl.DataFrame:
     """Every purchase in a department, in the order of time; households are the users."""
-    products = pl.scan_parquet(data_folder() / "products.parquet").filter(pl.col("department") == department)
+    products = pl.scan_parquet(data_folder() / "products.parquet", glob=False)
+    products = products.filter(pl.col("department") == department)
     return (
-        pl.scan_parquet(data_folder() / "transactions.parquet")
+        pl.scan_parquet(data_folder() / "transactions.parquet", glob=False)
         .join(products, on="product_id", how="semi", maintain_order="left")  # whatever number of threads reads
         .sort("household_id", "transaction_timestamp", maintain_order=True)
         .select(

@@ -40,7 +40,7 @@ def read_user_values(file: Path, slice_name: str, metric: str) -> UserValues:
     """What each user of a slice got by one metric, in the order of the evaluation."""
     # A gate may read this years later, from a store that others write to as well.
     try:
-        table = pl.read_parquet(file)
+        table = pl.read_parquet(file, glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InvalidDataError(f"{file} holds no values per user ({error}); evaluate again.") from error
     rows = table.filter(pl.col("slice") == slice_name)

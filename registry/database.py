@@ -60,15 +60,16 @@ def parse_url(url: DatabaseUrl) -> URL:
     """
     try:
         parsed = make_url(url)
-    except (ArgumentError, ValueError):  # the latter of a port that is no number
+        shown(parsed)
+    except (ArgumentError, ValueError):  # the latter of a port that is no number, and of what is not UTF-8
         raise UsageError(
             f"{url!r} is not a database URL; write sqlite:///path/registry.db or postgresql+psycopg://user@host/name."
         ) from None
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername in ("sqlite", "sqlite+pysqlite") and _is_plain_file(parsed):
-        if parsed.query:
-            raise UsageError(f"An SQLite registry takes no parameters ({shown(parsed)}); write %3F for ? in its path.")
+        if "?" in str(url):  # SQLAlchemy would drop what it cannot read after it
+            raise UsageError(f"An SQLite registry takes no parameters ({url}); write %3F for ? in its path.")
         return parsed.set(drivername="sqlite", database=str(_absolute(parsed.database or "")))
     raise UsageError(
         f"A registry cannot live at {shown(parsed)}; use an SQLite file (sqlite:///path/registry.db, and "
@@ -78,11 +79,7 @@ def parse_url(url: DatabaseUrl) -> URL:
 
 def shown(url: DatabaseUrl) -> str:
     """The URL as a text that opens the same database, its password hidden."""
-    made = make_url(url)
-    try:
-        return made.render_as_string(hide_password=True)
-    except UnicodeEncodeError:  # a path need not be text, and then it has no URL
-        return str(made.database)
+    return make_url(url).render_as_string(hide_password=True)
 
 
 def _is_plain_file(url: URL) -> bool:
@@ -279,7 +276,9 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
             return not_writable(where)
         case sqlite3.SQLITE_FULL | "53100":  # disk full
             return no_space(where)
-        case sqlite3.SQLITE_NOTADB | sqlite3.SQLITE_CORRUPT:
+        case sqlite3.SQLITE_CORRUPT | "XX001" | "XX002":  # damaged data, damaged index
+            return damaged(where, text)
+        case sqlite3.SQLITE_NOTADB:
             return InvalidDataError(
                 f"{where} is not a readable SQLite database ({text}); restore a backup, "
                 "or set HUBSPOKE_REGISTRY_URL to another."
@@ -295,6 +294,15 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
         case "XX001" | "XX002":  # damaged data, damaged index
             return InvalidDataError(f"The database {where} is damaged ({text}); restore a backup.")
     return HubspokeError(f"The database {where} refused ({text}); run `hubspoke doctor`.")
+
+
+def damaged(where: str, text: str) -> InvalidDataError:
+    """The error of a database that is no longer what was written."""
+    if where.startswith("postgresql"):
+        way = "restore a backup into a new database with `hubspoke registry restore BACKUP --registry URL --yes`."
+    else:
+        way = "move it and what lies beside it (-wal, -shm) away and run `hubspoke registry restore BACKUP --yes`."
+    return InvalidDataError(f"{where} is damaged ({text}); {way}")
 
 
 def _file_fault(path: Path, text: str) -> HubspokeError:

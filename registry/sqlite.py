@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 from sqlalchemy import URL
 
+from ..errors import UsageError
+
 WAIT_SECONDS = 15
 _RETRY_SECONDS = 0.01
 # What SQLite says where it cannot make or fill the files that it needs beside the database.
@@ -41,7 +43,11 @@ class SqliteConnection(sqlite3.Connection):
 
 def sqlite_url(path: Path) -> URL:
     """The URL of an SQLite file; written as a text it escapes what has a meaning in URLs, such as `%` and `?`."""
-    return URL.create("sqlite", database=str(path.absolute()))
+    try:
+        database = os.fsencode(path.absolute()).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"The path {str(path)!r} is not UTF-8, so no URL can name it; choose another name.") from None
+    return URL.create("sqlite", database=database)
 
 
 def sqlite_uri(path: Path) -> str:

@@ -251,3 +251,53 @@ def test_circles_of_any_length_are_seen(small_house: Path) -> None:
         (room / f"{name}.py").write_text(f"from .{target} import anything")
     found = circles(one for file in sorted(room.glob("?.py")) for one in imports_of(file))
     assert [sorted(group) for group in found] == [["spokes.a", "spokes.b", "spokes.c"]]
+
+
+# polars takes a path for a pattern unless it is told not to.
+READERS = {f"{verb}_{kind}" for verb in ("read", "scan") for kind in ("parquet", "csv", "ndjson", "ipc")}
+
+
+def reads_by_pattern(tree: ast.AST) -> Iterator[int]:
+    """Lines where polars would read another file than the one that is named; what lies in memory has no name."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        of_polars = isinstance(node.func.value, ast.Name) and node.func.value.id == "pl"
+        in_memory = bool(node.args) and ast.unparse(node.args[0]).startswith("io.BytesIO")
+        told = any(word.arg == "glob" and ast.unparse(word.value) == "False" for word in node.keywords)
+        if of_polars and node.func.attr in READERS and not in_memory and not told:
+            yield node.lineno
+
+
+def urls_from_text(tree: ast.AST) -> Iterator[int]:
+    """Lines where an SQLite URL is put together as text, in which `%`, `?` and `#` of a path would have a meaning."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and any(
+            isinstance(part, ast.Constant) and str(part.value).endswith(("sqlite:///", "file:", "file://"))
+            for part in node.values
+        ):
+            yield node.lineno
+
+
+def test_the_file_that_is_named_is_the_file_that_is_used() -> None:
+    files = [*package_files(), *ROOT.glob("benchmarks/**/*.py")]
+    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in files}
+    wrong = [(file, line) for file, tree in trees.items() for line in (*reads_by_pattern(tree), *urls_from_text(tree))]
+    # The one place that quotes a path for SQLite.
+    assert [f"{file.relative_to(ROOT)}:{line}" for file, line in wrong if file.name != "sqlite.py"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("pl.read_parquet(path)", True),
+        ("pl.scan_csv(path, glob=True)", True),
+        ("pl.read_parquet(path, glob=False)", False),
+        ("pl.read_csv(io.BytesIO(data))", False),
+        ("f'sqlite:///{path}'", True),
+        ("'sqlite:///path/registry.db'", False),
+    ],
+)
+def test_that_walk_sees_what_it_should(text: str, wrong: bool) -> None:
+    tree = ast.parse(text)
+    assert bool([*reads_by_pattern(tree), *urls_from_text(tree)]) is wrong

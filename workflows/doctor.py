@@ -58,7 +58,7 @@ class Diagnosis(Record):
 
 
 def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Diagnosis:
-    """Look at everything; the workspace need not exist, `verify` hashes every artifact that the registry names."""
+    """Look at everything; the workspace need not exist, `verify` reads the whole database and hashes every artifact."""
     checks = [Finding("python", "ok", f"{platform.python_version()} ({sys.executable})"), _torch(), _faiss()]
     for module, what in WEIGHTS.items():
         name = module.replace("_", "-")
@@ -73,6 +73,7 @@ def diagnose(context: Context, verify: bool = False, sweep: bool = False) -> Dia
     except HubspokeError as error:
         checks.append(_failed("registry", error))
     looks = {
+        "database": _database(context, verify),
         "store": _store(context),
         "artifacts": _artifacts(context, verify),
         "indexes": _indexes(context) if verify else (),
@@ -134,6 +135,14 @@ def _faiss() -> Finding:
 
 
 # ---- workspace ----
+
+
+def _database(context: Context, verify: bool) -> Iterator[Finding]:
+    from ..registry.integrity import check_integrity
+
+    if verify:
+        check_integrity(context.registry.database)
+        yield Finding("database", "ok", "every page, index and reference is as it should be")
 
 
 def _store(context: Context) -> Iterator[Finding]:

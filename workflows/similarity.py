@@ -188,7 +188,7 @@ def _shoppers(context: Context, events: SnapshotRecord) -> frozenset[str]:
     from ..catalog.snapshots import DATA_FILE
     from .datasets import table_folder
 
-    table = pl.scan_parquet(table_folder(context, events) / DATA_FILE)
+    table = pl.scan_parquet(table_folder(context, events) / DATA_FILE, glob=False)
     return frozenset(table.select(pl.col("user_id").unique()).collect()["user_id"].to_list())
 
 

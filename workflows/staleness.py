@@ -57,6 +57,6 @@ def _item_ids(context: Context, ref: str) -> pl.Series:
 
     path = context.artifacts.open(context.registry.snapshots.get(ref).artifact, verify=False) / TABLE_FOLDER / DATA_FILE
     try:
-        return pl.read_parquet(path, columns=["item_id"])["item_id"]
+        return pl.read_parquet(path, columns=["item_id"], glob=False)["item_id"]
     except (pl.exceptions.PolarsError, OSError) as error:
         raise CorruptArtifactError(f"{path} cannot be read; ingest the data of {ref} again.") from error

@@ -20,6 +20,7 @@ from ...errors import InvalidDataError, LockedError, NotFoundError, UsageError
 from ...files import atomic_path, file_faults
 from ...progress import Progress
 from ..database import HEAD_REVISION, Database, DatabaseUrl, check_known, database_fault, database_faults
+from ..integrity import find_damage
 from ..schema import Base, StoreStamp
 from ..sqlite import open_sqlite, primary_code, side_files, sqlite_uri, sqlite_url
 
@@ -129,11 +130,7 @@ def _inspect(file: Path, shown: str) -> RegistryCopy:
         if revision is None:
             raise InvalidDataError(f"{shown} holds no registry; name a file that `hubspoke registry backup` wrote.")
         with database_faults(shown), database.engine.connect() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").first() if found == "ok" else None
-            if broken is not None:
-                found = f"a row of {broken[0]} refers to a row of {broken[2]} that is not there"
-            if found != "ok":
+            if (found := find_damage(connection)) is not None:
                 raise InvalidDataError(f"{shown} is damaged ({found}); use an earlier backup.")
             return RegistryCopy(_counts(connection), revision, file.stat().st_size)
 
