@@ -79,7 +79,7 @@ def parse_url(url: DatabaseUrl) -> URL:
 
 def shown(url: DatabaseUrl) -> str:
     """The URL as a text that opens the same database, its password hidden."""
-    return make_url(url).render_as_string(hide_password=True)
+    return make_url(url).render_as_string(hide_password=True).replace(" ", "%20")
 
 
 def _is_plain_file(url: URL) -> bool:

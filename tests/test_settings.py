@@ -19,6 +19,11 @@ def test_defaults_lie_inside_the_workspace(tmp_path: Path) -> None:
     assert (settings.threads, settings.device, settings.seed) == (None, "auto", 0)
 
 
+def test_nobodys_home_folder_is_told() -> None:
+    with pytest.raises(UsageError, match="nobody's home folder; write the path out"):
+        load_settings({"workspace": "~nobody-of-this-name/shop"}, {}, Path("/"))
+
+
 def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
     (tmp_path / "hubspoke.yaml").write_text("seed: 1\ndevice: cpu\nthreads: 3\n")
     environ = {"HUBSPOKE_SEED": "2", "HUBSPOKE_DEVICE": "cuda", "HUBSPOKE_WORKSPACE": "shop"}

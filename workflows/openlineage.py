@@ -23,7 +23,7 @@ from openlineage.client.serde import Serde
 
 from ..errors import UsageError
 from ..files import atomic_write, file_faults
-from ..registry.database import Database
+from ..registry.database import Database, shown
 from ..registry.query import run_sql
 from ..registry.records import (
     EvaluationRecord,
@@ -141,12 +141,12 @@ def line(event: Mapping[str, Any]) -> str:
 def dataset_namespace(database: Database) -> str:
     """Where the nodes live: the registry's URL without user, password and parameters."""
     if database.path is not None:
-        return str(sqlite_url(database.path))
+        return shown(sqlite_url(database.path))
     url = database.url
     host = url.host or str(url.query.get("host", "localhost"))
     port = url.port or url.query.get("port", 5432)
-    shown = f"[{host}]" if ":" in host else quote(host, safe="")
-    return f"postgresql://{shown}:{port}/{url.database or ''}"
+    place = f"[{host}]" if ":" in host else quote(host, safe="")
+    return f"postgresql://{place}:{port}/{url.database or ''}"
 
 
 # ---- from the registry ----

@@ -14,6 +14,7 @@ from hubspoke.catalog.snapshots import (
     dtype_name,
     read_manifest,
     read_snapshot,
+    read_user_events,
     write_snapshot,
 )
 from hubspoke.errors import CorruptArtifactError, IncompatibleError, InvalidDataError, NotFoundError
@@ -42,6 +43,16 @@ def test_round_trip(tmp_path: Path) -> None:
     assert manifest.provenance["source"] == "a.csv"
     assert manifest.image_root == str(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s"]
+
+
+@pytest.mark.parametrize("name", ["sq[1]*", "q?m", "a%20b", "user_id=7", "a b ", "{a,b}", "n\nl", "#x"])
+def test_a_folder_of_any_name_is_that_folder(tmp_path: Path, name: str) -> None:
+    """Where the name is a pattern, the folder that it would match lies beside it."""
+    events = pl.DataFrame({"user_id": ["ann"], "item_id": ["a"]}, schema=dict(list(EVENT_SCHEMA.items())[:2]))
+    for folder, frame in {name: events, "sq1": events.head(0), "qxm": events.head(0)}.items():
+        write_snapshot(frame, "events", tmp_path / folder)
+    assert read_snapshot(tmp_path / name)[0].equals(events)
+    assert read_user_events(tmp_path / name, "ann").rows() == [("ann", "a")]
 
 
 def test_hash_is_the_content_not_the_encoding(tmp_path: Path) -> None:

@@ -137,6 +137,15 @@ def test_a_name_with_signs_of_a_pattern_is_that_file_and_a_folder_of_parts_is_it
         load_table(tmp_path / "*.tsv")
 
 
+def test_a_folder_with_signs_of_a_pattern_is_that_folder(tmp_path: Path) -> None:
+    for folder in ("sq[1]*", "sq1"):
+        (tmp_path / folder).mkdir()
+        for part in "ab":
+            pl.DataFrame({"id": [folder + part]}).write_parquet(tmp_path / folder / f"{part}.parquet")
+    assert load_table(str(tmp_path / "sq[1]*" / "*.parquet")).frame["id"].to_list() == ["sq[1]*a", "sq[1]*b"]
+    assert load_table(str(tmp_path / "sq*1" / "[a].parquet")).frame["id"].to_list() == ["sq1a"]
+
+
 def test_parquet_of_any_type_is_opened(tmp_path: Path) -> None:
     values = {
         "map": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8())),

@@ -3,10 +3,17 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from hubspoke.errors import InvalidDataError, NotFoundError
 from hubspoke.evaluation.evaluate import SliceResult
 from hubspoke.evaluation.user_values import FILE, read_user_values, write_user_values
+
+
+def test_a_name_with_signs_of_a_pattern_is_that_file(tmp_path: Path) -> None:
+    for name, value in {"users[1].parquet": 0.5, "users1.parquet": 1.0}.items():
+        pl.DataFrame({"slice": ["all"], "user_id": ["ann"], "mrr": [value]}).write_parquet(tmp_path / name)
+    assert read_user_values(tmp_path / "users[1].parquet", "all", "mrr").values.tolist() == [0.5]
 
 
 def test_values_come_back_by_slice_and_metric(tmp_path: Path) -> None:

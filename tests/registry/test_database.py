@@ -4,11 +4,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from hubspoke.errors import HubspokeError, InvalidDataError, LockedError, MissingExtraError, UsageError
+from hubspoke.errors import (
+    HubspokeError,
+    InvalidDataError,
+    LockedError,
+    MissingExtraError,
+    SchemaVersionError,
+    UsageError,
+)
 from hubspoke.registry import database as database_module
-from hubspoke.registry.database import Database, database_fault, parse_url
+from hubspoke.registry.database import HEAD_REVISION, REVISIONS, Database, database_fault, parse_url
 from hubspoke.registry.store import Registry
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 from sqlalchemy.exc import OperationalError
 
 HEAVY = ("torch", "faiss", "polars", "numpy", "pandas", "pyarrow", "alembic", "pydantic")
@@ -112,6 +119,21 @@ def test_a_registry_from_a_copied_file(tmp_path: Path, sqlite_template: Path) ->
     with Registry(URL.create("sqlite", database=str(path)).render_as_string()) as registry:
         registry.domains.add("garden")
         assert registry.lock("x").__enter__() is None
+
+
+@pytest.mark.parametrize("revision", ["9999", REVISIONS[-2]])
+def test_a_schema_that_changes_under_an_open_registry_ends_its_writes(registry: Registry, revision: str) -> None:
+    """Another process migrates while this one goes on: nothing of what it writes then is kept."""
+    registry.domains.add("garden")
+    move = text("UPDATE alembic_version SET version_num = :revision")
+    with registry.database.writer.begin() as other:
+        other.execute(move, {"revision": revision})
+    with pytest.raises(SchemaVersionError, match=f"has schema {revision}"):
+        registry.domains.add("pets")
+    assert [domain.name for domain in registry.domains.list()] == ["garden"]
+    with registry.database.writer.begin() as other:
+        other.execute(move, {"revision": HEAD_REVISION})
+    assert registry.domains.add("pets").name == "pets"
 
 
 def test_the_registry_room_loads_nothing_heavy() -> None:

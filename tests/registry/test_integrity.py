@@ -25,7 +25,7 @@ def test_a_sound_database(garden: Any) -> None:
 
 def test_a_row_that_refers_to_nothing(garden: Any) -> None:
     database = garden.registry.database
-    with Database(database.url, foreign_keys=False).writer.begin() as connection:
+    with closing(Database(database.url, foreign_keys=False)) as other, other.writer.begin() as connection:
         if not database.is_sqlite:
             connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text("DELETE FROM nodes WHERE ref = 'hub:1'"))

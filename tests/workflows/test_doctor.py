@@ -3,6 +3,7 @@
 import re
 import shutil
 import uuid
+from contextlib import closing
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from hubspoke.registry.artifacts.remote_files import RemoteFiles
+from hubspoke.registry.database import Database
 from hubspoke.settings import Settings
 from hubspoke.workflows import doctor
 from hubspoke.workflows.workspace import Workspace
@@ -36,6 +38,7 @@ def test_a_sound_workspace_and_a_damaged_one(garden: Workspace) -> None:
     assert checks["artifacts"] == ("ok", f"2, every byte as recorded; {total:,} bytes hashed")
     assert checks["trainings"][0] == checks["leftovers"][0] == "ok"
     assert "domains: 1, models: 0" in checks["registry"][1]
+    assert checks["database"] == ("ok", "every page, index and reference is as it should be")
     # Damage is found by verify only.
     snapshot = garden.registry.snapshots.get("snapshot:garden/items/1")
     data = garden.artifacts.open(snapshot.artifact) / "table" / "data.parquet"
@@ -49,6 +52,16 @@ def test_a_sound_workspace_and_a_damaged_one(garden: Workspace) -> None:
     status, message = found(diagnosis)[f"artifact {snapshot.artifact[:12]}"]
     start = "snapshot:garden/items/1: table/data.parquet of artifact .*no longer matches its checksum"
     assert status == "failed" and re.match(start, message)
+
+
+def test_a_damaged_database_is_told_with_the_way_out(garden: Workspace) -> None:
+    with closing(Database(garden.url, foreign_keys=False)) as database, database.writer.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM domains")
+    assert garden.doctor().ok
+    diagnosis = garden.doctor(verify=True)
+    status, message = found(diagnosis)["database"]
+    assert (diagnosis.exit_code, status) == (4, "failed")
+    assert "that is not there" in message and message.endswith("run `hubspoke registry restore BACKUP --yes`.")
 
 
 def test_every_bad_artifact_is_named_and_a_lost_one_without_verify_too(garden: Workspace) -> None:
