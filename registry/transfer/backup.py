@@ -116,6 +116,7 @@ def plan_restore(url: DatabaseUrl, file: Path) -> RegistryCopy:
 @contextmanager
 def _source(url: DatabaseUrl, file: Path, force: bool) -> Iterator[Database]:
     """A registry that can be copied to `file`."""
+    sqlite_url(file)  # a name that no URL can give would keep the copy from ever being opened
     with closing(Database(url)) as source:
         # An SQLite file is copied whatever its schema, as long as this code knows it.
         if source.path is None or check_known(source.current_revision(), source.where) is None:
@@ -169,7 +170,7 @@ def _copy_sqlite(path: Path, part: Path) -> None:
                 raise LockedError(f"Another process changed {path} while it was copied; repeat the command.")
     except sqlite3.Error as error:
         # A full disk and a lack of rights are those of the copy, since reading needs neither.
-        where = part if primary_code(error) in _OF_THE_COPY else path
+        where = part.parent if primary_code(error) in _OF_THE_COPY else path
         raise database_fault(DBAPIError("VACUUM INTO", None, error), str(where)) from error
 
 
