@@ -112,10 +112,10 @@ def test_the_switch_to_wal_mode_waits_for_another_writer_and_gives_up_in_the_end
     with closing(sqlite3.connect(tmp_path / "registry.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with monkeypatch.context() as patched, pytest.raises(LockedError, match="Another process is writing"):
-            patched.setattr("hubspoke.registry.database.WAIT_SECONDS", 0)
+            patched.setattr("hubspoke.registry.sqlite.WAIT_SECONDS", 0)
             upgrade(f"sqlite:///{tmp_path / 'registry.db'}")
         waits: list[float] = []
-        sleep = "hubspoke.registry.database.sleep"
+        sleep = "hubspoke.registry.sqlite.sleep"
         monkeypatch.setattr(sleep, lambda seconds: waits.append(seconds) or other.execute("COMMIT"))
         assert upgrade(f"sqlite:///{tmp_path / 'registry.db'}").after == HEAD_REVISION
         assert len(waits) == 1

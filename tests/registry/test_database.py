@@ -13,6 +13,7 @@ from hubspoke.errors import (
     UsageError,
 )
 from hubspoke.registry import database as database_module
+from hubspoke.registry import sqlite
 from hubspoke.registry.database import HEAD_REVISION, REVISIONS, Database, database_fault, parse_url
 from hubspoke.registry.store import Registry
 from sqlalchemy import URL, text
@@ -103,7 +104,8 @@ def test_codes_of_the_server(state: str | None, kind: type[HubspokeError], words
 
 
 def test_readers_go_on_while_a_writer_writes_and_a_second_writer_is_told(registry_url: str, monkeypatch) -> None:
-    monkeypatch.setattr(database_module, "WAIT_SECONDS", 0.05 if registry_url.startswith("sqlite") else 1)
+    monkeypatch.setattr(sqlite, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(database_module, "WAIT_SECONDS", 1)
     with Registry(registry_url) as first, Registry(registry_url) as second:
         first.domains.add("garden")
         with first.database.write(), pytest.raises(LockedError, match="Another process is writing"):

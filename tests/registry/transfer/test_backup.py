@@ -1,4 +1,5 @@
 import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -179,7 +180,7 @@ def test_what_cannot_be_a_backups_file(registry_url: str, tmp_path: Path) -> Non
     for name, error, said in (
         (folder, UsageError, "is a folder; name a file in it"),
         (folder / "none" / "copy.db", NotFoundError, "There is no folder .*none; make it first"),
-        (folder / "what?.db", UsageError, "no database URL can name"),
+        (folder / os.fsdecode(b"what\xff.db"), UsageError, "is not UTF-8, so no URL can name it; choose another name"),
     ):
         for act in (back_up, plan_backup):
             with pytest.raises(error, match=said):
