@@ -80,8 +80,8 @@ def backup(call: Call, file: Path, force: bool, dry_run: bool) -> None:
     call.show(
         made,
         f"{sum(made.rows.values()):,} rows of {made.registry} {done} to {made.file} (schema {made.schema}{size}).\n"
-        f"`--registry {shlex.quote(made.url)}` opens it. Artifacts are not in it: copy {made.artifacts} too, or use "
-        "`hubspoke bundle export`.",
+        f"Artifacts are not in it: copy {made.artifacts} too, or use `hubspoke bundle export`.\n"
+        f"`--registry {shlex.quote(made.url)}` opens it.",
     )
 
 

@@ -80,6 +80,7 @@ def test_backup_and_restore(garden: Any, home: Path) -> None:
     told = garden("registry", "backup", "copy.db").out.splitlines()
     assert f" copied to {home}/copy.db (schema 000" in told[0]
     assert told[1].startswith("Artifacts are not in it: copy ") and "hubspoke bundle export" in told[1]
+    assert told[2] == f"`--registry sqlite:///{home}/copy.db` opens it."
     assert garden("domain", "list", "--json", "--registry", "sqlite:///copy.db").json["domains"][0]["name"] == "garden"
     again = garden("registry", "backup", "copy.db")
     assert (again.code, "--force" in again.err) == (2, True)
