@@ -23,6 +23,7 @@ def test_a_backup_says_what_is_in_it_and_makes_a_workspace(each_ws: Workspace, t
     made = each_ws.backup(file)
     assert made.to_dict() == {
         "file": str(file),
+        "url": f"sqlite:///{file}",
         "registry": each_ws.schema().registry,
         "schema": HEAD_REVISION,
         "rows": dict(planned.rows),
