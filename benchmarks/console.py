@@ -29,6 +29,7 @@ from hubspoke.console.app import create_app
 from hubspoke.console.desk import RECENT_SECONDS
 from hubspoke.console.maps import projected
 from hubspoke.console.settings import ConsoleSettings
+from hubspoke.registry.sqlite import sqlite_url
 from hubspoke.serving.server import Server
 from hubspoke.workflows.workspace import open_workspace
 
@@ -119,7 +120,7 @@ def measure(shape: Shape, repeats: int, map_items: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         history = History(shape)
-        fill(f"sqlite:///{place / 'registry.db'}", history)
+        fill(str(sqlite_url(place / "registry.db")), history)
         domain = str(history.rows["domains"][0]["name"])
         pages = {name: path.format(domain=domain) for name, path in PAGES.items()}
         with open_workspace(environ={}, cwd=place, workspace=place) as workspace:
