@@ -60,7 +60,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """The medians of every command."""
     with hubspoke.open(workspace=arguments.workspace) as ws:
         recommender = Recommender(ws, arguments.domain)
-        items, first = recommender.item_ids[:4], recommender.describe([0])[0]
+        items, first = recommender.item_ids[:4], recommender.catalog.describe([0])[0]
     rows = []
     for name, asked in commands(arguments.domain, items, first["title"]).items():
         runs = [cost([*asked, "--workspace", arguments.workspace]) for _ in range(arguments.repeats)]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import CorruptArtifactError, IncompatibleError, InvalidDataError, NotFoundError
 from ..files import atomic_folder
+from ..forks import require_tables
 from .schema import TimeKind
 
 SCHEMA_VERSION = 1
@@ -180,6 +181,7 @@ def read_user_events(directory: Path | str, user: str) -> pl.DataFrame:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
+    require_tables()
     try:
         yield
     except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as error:

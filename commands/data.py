@@ -29,6 +29,7 @@ from .output import Columns, facts, table
 
 if TYPE_CHECKING:
     from ..catalog.exports import ExportFormat
+    from ..workflows.catalog_change import CatalogChange
     from ..workflows.inspection import FileInspection, Inspection
     from ..workflows.logged_events import LogIngest
 
@@ -64,8 +65,27 @@ def ingest(
     result = call.workspace().data.ingest(domain, items, events, from_log=from_log, dry_run=dry_run, **options)
     parts = [ingested(part) for part in (result.items, result.events) if part is not None]
     parts += [] if result.log is None else [_taken_up(result.log, dry_run)]
+    parts += [] if result.live is None else [_behind(result.live)]
     settled = f"The session settings of {result.domain} {'would be set' if dry_run else 'are set'}."
     call.show(result, "\n".join(parts) or settled)
+
+
+def _behind(live: CatalogChange) -> str:
+    """What lists show of the newest catalog at once, and what they cannot know before its index serves."""
+    at_once = {
+        "left the catalog and are not recommended": live.left,
+        "became unavailable and are not recommended": live.unavailable,
+        "are available again": live.available,
+        "have another title": live.titles,
+        "have another price": live.prices,
+        "have another picture": live.pictures,
+        "are of another category": live.categories,
+    }
+    later = {"are new and in no list": live.new, "are ranked by what they were before": live.outdated}
+    lines = [f"live: {live.release} serves from {live.index}, filled from {live.has}"]
+    for when, parts in (("shown at once", at_once), ("not before the next step", later)):
+        lines += [f"  {when}: items that {what}: {items}" for what, items in parts.items() if items.count]
+    return "\n".join([*lines, f"Bring the newest catalog live with `{live.next}`."])
 
 
 def _taken_up(log: LogIngest, dry_run: bool) -> str:

@@ -138,4 +138,5 @@ def _details(details: DomainDetails) -> str:
     aliases = records_table(details.aliases, {"alias": "ref", "points at": "target"}, "")
     behind = records_table(details.staleness, {name: name for name in ("part", "what", "has", "newest", "detail")}, "")
     state = ("behind\n" + behind if behind else "up to date") if record.live else ""
-    return "\n\n".join(filter(None, (facts(head.items()), spokes, aliases, state)))
+    step = f"Bring the newest catalog live with `{details.next}`." if details.next else ""
+    return "\n\n".join(filter(None, (facts(head.items()), spokes, aliases, state, step)))

@@ -13,7 +13,7 @@ from .options import filtered, how_many, names, spread_out
 from .output import table
 
 if TYPE_CHECKING:
-    from ..workflows.recommendations import Answer, Recommendations, SearchResults
+    from ..workflows.answers import Answer, Recommendations, SearchResults
 
 HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold", "pinned")
 
@@ -35,6 +35,7 @@ def recommend(call: Call, ref: str, session: str | None, user: str | None, **ask
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")
     result = call.workspace().recommend(ref, names(session), user, **asked)
+    _note_behind(call, result)
     call.show(result, recommended)
 
 
@@ -46,6 +47,7 @@ def recommend(call: Call, ref: str, session: str | None, user: str | None, **ask
 def similar(call: Call, ref: str, item: str, k: int, filter: str | None) -> None:
     """The items nearest to an item."""
     result = call.workspace().similar(ref, item, k, filter)
+    _note_behind(call, result)
     call.show(result, recommended)
 
 
@@ -62,7 +64,17 @@ def search(call: Call, ref: str, text: str | None, picture: str | None, k: int, 
 
     By what items are, in the hub's space: words are compared with texts and the picture with pictures.
     """
-    call.show(call.workspace().search(ref, text, picture, k, filter), searched)
+    result = call.workspace().search(ref, text, picture, k, filter)
+    _note_behind(call, result)
+    call.show(result, searched)
+
+
+def _note_behind(call: Call, result: Answer | SearchResults) -> None:
+    """Say once what lists cannot know of the newest catalog."""
+    if (behind := result.behind) is not None:
+        counts = {"new and in no list": behind.new, "ranked by what they were before": behind.outdated}
+        found = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        call.note(f"{result.index} is behind {behind.catalog} (items: {found}); bring it in with `{behind.next}`.")
 
 
 def searched(result: SearchResults) -> str:

@@ -75,4 +75,7 @@ def moved(result: Promotion) -> str:
     parts = [(name, getattr(result, name)) for name in ("hub", "spoke", "index", "reranker", "rules", "overridden")]
     # What is seldom there is not shown as missing.
     shown = [(name, ref) for name, ref in parts if ref is not None or name in ("hub", "spoke", "index")]
-    return f"{head}\n" + facts([("before", result.before or "nothing"), *shown])
+    lines = [head, facts([("before", result.before or "nothing"), *shown])]
+    if result.next:
+        lines.append(f"The newest catalog is not in {result.index} yet; bring it live with `{result.next}`.")
+    return "\n".join(lines)

@@ -54,7 +54,7 @@ def set_(call: Call, domain: str, config: str | None, settings: tuple[str, ...],
 
     Keys: hide_items, hide_brands, hide_categories, pin (lists), min_margin, hide_unknown_margin, boost (a list of what
     is lifted and by how much), max_per_brand, max_per_category, category_depth, fresh_share, fresh_days. Names that
-    the newest catalog does not hold are refused.
+    neither the newest catalog nor the one behind the live index holds are refused.
     """
     content = read_config(config, settings)
     if content is None:

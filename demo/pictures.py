@@ -11,9 +11,10 @@ from ..evaluation.bootstrap import Estimate, paired_difference
 from ..evaluation.evaluate import evaluate
 from ..evaluation.protocols import Protocol, leave_one_out
 from ..results import Record
+from ..workflows.answers import Recommendations
 from ..workflows.datasets import load_dataset
 from ..workflows.loading import encode_items, load_hub
-from ..workflows.recommendations import Recommendations, Recommender
+from ..workflows.recommendations import Recommender
 from ..workflows.workspace import Workspace
 from .simulation import CategoryName, MarketplaceSettings, simulate_marketplace
 

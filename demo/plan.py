@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ..results import Record
+from ..workflows.answers import Recommendations
 from ..workflows.evaluations import CompareResult
-from ..workflows.recommendations import Recommendations
 from .pictures import PictureLaunch
 
 

@@ -9,8 +9,8 @@ from ..evaluation.bootstrap import Estimate
 from ..files import atomic_write
 from ..reports.charts import Point, metric_curve
 from ..reports.report import Card, Chart, Column, ProductStrip, Report, Section, Table, Tree, render
+from ..workflows.answers import Recommendations
 from ..workflows.evaluations import CompareResult
-from ..workflows.recommendations import Recommendations
 from .plan import DemoPlan, DemoResult
 
 # What the table shows of every system: metric and slice.

@@ -16,10 +16,11 @@ from ..evaluation.protocols import Protocol, evaluation_set
 from ..reports.lineage import tree_lines
 from ..spokes.baselines.item_to_item import ItemToItem
 from ..spokes.baselines.popularity import Popularity
+from ..workflows.answers import Recommendations
 from ..workflows.datasets import load_dataset
 from ..workflows.evaluations import CompareResult, recommender_of
 from ..workflows.launches import LaunchResult
-from ..workflows.recommendations import Recommendations, Recommender
+from ..workflows.recommendations import Recommender
 from ..workflows.workspace import Workspace
 from .complete_journey import department_events, department_items
 from .pictures import launch_with_pictures

@@ -35,6 +35,8 @@ from ..errors import (
     UsageError,
 )
 from ..files import file_faults, no_space, not_writable
+from ..forks import renew_in_child
+from .forked import leave_connections
 from .sqlite import WAIT_SECONDS, SqliteConnection, has_changes_beside, open_sqlite, primary_code, write_ahead
 
 # Oldest first; a test holds them equal to the files of migrations/versions.
@@ -125,6 +127,7 @@ class Database:
             self.engine = self._sqlite_engine(self.path, create, foreign_keys)
         else:
             self.engine = self._postgres_engine()
+        renew_in_child(self.engine, leave_connections)
         self.writer = self.engine.execution_options(**{_WRITES: True})
 
     def _sqlite_engine(self, path: Path, create: bool, foreign_keys: bool) -> Engine:

@@ -77,6 +77,10 @@ class DomainRecord(Record):
     live: str | None
 
 
+# Between the hash of content that was taken again, after other content, and how often it was.
+AGAIN = "+"
+
+
 @dataclass(frozen=True)
 class SnapshotRecord(Record):
     """An immutable copy of a domain's items or events; `artifact` is a digest of the artifact store."""
@@ -91,6 +95,11 @@ class SnapshotRecord(Record):
     as_of: datetime | None
     details: JsonObject
     created_at: datetime
+
+    @property
+    def content(self) -> str:
+        """SHA-256 of the content, the same where it was taken again."""
+        return self.content_hash.partition(AGAIN)[0]
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,11 @@ VIEWS: tuple[View, ...] = (
         ("version", INTEGER, "number within the domain and the kind"),
         ("rows", INTEGER, "items or events in it"),
         ("as_of", TIME, "last moment that the data speaks of, where it says so"),
-        ("content_hash", TEXT, "SHA-256 of the content; equal data has an equal one"),
+        (
+            "content_hash",
+            TEXT,
+            "SHA-256 of the content, with +2 where it was taken again",
+        ),
         _ARTIFACT,
         _BYTES,
         _CREATED,

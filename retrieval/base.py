@@ -12,15 +12,17 @@ import numpy as np
 
 from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import CorruptArtifactError, IncompatibleError
-from .exact import best_first, inner_products
+from .exact import DIGITS, best_first, scores_of
 from .kinds import FLAT, VectorIndex, index_kind
 from .planner import Plan, Planner, exact_plan
 
 # Scores are inner products: the two subspaces of a spoke are mixed by the weights in the session's vector, which a
 # cosine or a distance would undo.
 METRIC = "inner_product"
-# The relative difference below which single precision tells no two scores apart.
-_TIE = 1e-5
+# What single precision may be wrong by, relative to the largest product that norms allow.
+_SINGLE = 4e-6
+# Where so many rows may tie all of them are scored.
+_MANY = 4096
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,7 @@ class ItemIndex:
 
     def scores(self, query: FloatArray, rows: IntArray) -> DoubleArray:
         """(n,) inner products of a (D,) query with the vectors of some rows."""
-        found: DoubleArray = inner_products(self.vectors()[rows][None], query[None])[0]
-        return found
+        return scores_of(self.vectors(), query, rows)
 
     def search(
         self, queries: FloatArray, k: int, allowed: BoolArray | None = None, hidden: Collection[int] = ()
@@ -91,13 +92,33 @@ class ItemIndex:
         rows, scores = best_first(self.vectors(), queries, plan.find(queries, plan.ask(k)))  # (B, n)
         answers = []
         for query, own, given in zip(queries, rows, scores, strict=True):
+            slack = 2 * _SINGLE * self._radius * float(np.linalg.norm(query)) + 10.0**-DIGITS
             asked = len(own)
-            while asked < plan.limit and _may_tie(given, k):
+            while asked < plan.limit and _may_tie(given, k, slack):
                 asked = min(2 * asked, plan.limit)
-                (own,), (given,) = best_first(self.vectors(), query[None], plan.find(query[None], asked))
+                own, given = self._looked_at(query, asked, plan, allowed)
             answer = [one for one in zip(own[:k].tolist(), given[:k].tolist(), strict=True) if one[0] >= 0]
             answers.append(answer if len(answer) == k else answer + self._rest(query, k, own, allowed))
         return answers
+
+    def _looked_at(
+        self, query: FloatArray, n: int, plan: Plan, allowed: BoolArray | None
+    ) -> tuple[IntArray, DoubleArray]:
+        """The rows that are likely the `n` best for a (D,) query, or all that may be, best first with their scores."""
+        if n > _MANY:
+            rows = np.arange(len(self)) if allowed is None else np.flatnonzero(allowed)
+            scores = self.scores(query, rows)
+            order = np.argsort(-scores, kind="stable")
+            return rows[order], scores[order]
+        (rows,), (scores,) = best_first(self.vectors(), query[None], plan.find(query[None], n))
+        return rows, scores
+
+    @cached_property
+    def _radius(self) -> float:
+        """The largest norm of a vector."""
+        step, vectors = 1 << 16, self.vectors()
+        blocks = (vectors[start : start + step] for start in range(0, len(vectors), step))
+        return max((float(np.linalg.norm(block, axis=1).max()) for block in blocks), default=0.0)
 
     def _rest(self, query: FloatArray, k: int, rows: IntArray, allowed: BoolArray | None) -> list[tuple[int, float]]:
         """What follows the rows that were found, up to `k`, by comparing with every other."""
@@ -158,6 +179,6 @@ class ItemIndex:
         return cls(index, item_ids, space)
 
 
-def _may_tie(scores: DoubleArray, k: int) -> bool:
+def _may_tie(scores: DoubleArray, k: int, slack: float) -> bool:
     """Whether rows that were not looked at may score like the k-th of those that were, which come best first."""
-    return bool(np.isfinite(scores[-1]) and scores[k - 1] - scores[-1] <= _TIE * max(1.0, abs(scores[0])))
+    return bool(np.isfinite(scores[-1]) and scores[k - 1] - scores[-1] <= slack)

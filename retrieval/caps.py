@@ -12,6 +12,11 @@ from ..arrays import IntArray
 Scored = tuple[int, float]  # a row and its score
 
 
+def best_first(found: Scored) -> tuple[float, int]:
+    """The place of a row with its score: equal scores go by row, which is the order of the catalog."""
+    return -found[1], found[0]
+
+
 @dataclass(frozen=True)
 class Cap:
     """At most `limit` items of one list are of one kind."""

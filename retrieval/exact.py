@@ -13,14 +13,30 @@ from ..arrays import DoubleArray, FloatArray, IntArray
 
 # Numbers held at once while rows are scored: 64 MiB of double precision, or 32 MiB of single.
 _BLOCK = 1 << 23
+# Scores are what is shown of them: the last bits of a vector depend on the library, its threads and the batch in which
+# an item was embedded, and must not order what is alike.
+DIGITS = 6
+
+
+def rounded(scores: DoubleArray) -> DoubleArray:
+    """Scores to the digits that count."""
+    return np.round(scores, DIGITS) + 0.0  # never -0
 
 
 def inner_products(vectors: FloatArray, queries: FloatArray) -> DoubleArray:
-    """(B, n) products of (B, n, D) vectors with (B, D) queries.
+    """(B, n) products of (B, n, D) vectors with (B, D) queries, `rounded`.
 
     Row by row in double precision: a library's own sums depend on what else is in the batch.
     """
-    found: DoubleArray = np.einsum("bnd,bd->bn", vectors.astype(np.float64), queries.astype(np.float64))
+    return rounded(np.einsum("bnd,bd->bn", vectors.astype(np.float64), queries.astype(np.float64)))
+
+
+def scores_of(vectors: FloatArray, query: FloatArray, rows: IntArray) -> DoubleArray:
+    """(n,) products of some rows of (N, D) vectors with a (D,) query, as `inner_products`, block by block."""
+    found, step = np.empty(len(rows), np.float64), max(1, _BLOCK // max(1, vectors.shape[1]))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        found[part] = inner_products(vectors[rows[part]][None], query[None])[0]
     return found
 
 
@@ -34,7 +50,10 @@ def best_first(vectors: FloatArray, queries: FloatArray, rows: IntArray) -> tupl
     step = max(1, _BLOCK // max(1, rows.shape[1] * queries.shape[1]))
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
-        scores[part] = inner_products(vectors[rows[part]], queries[part])
+        if step > 1:
+            scores[part] = inner_products(vectors[rows[part]], queries[part])
+        else:
+            scores[start] = scores_of(vectors, queries[start], rows[start])
     scores[rows < 0] = -np.inf
     order, every = np.argsort(-scores, axis=1, kind="stable"), np.arange(len(rows))[:, None]
     return rows[every, order], scores[every, order]

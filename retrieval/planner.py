@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arrays import BoolArray, FloatArray, IntArray
+from ..forks import Lock
 from .exact import nearest
 
 if TYPE_CHECKING:

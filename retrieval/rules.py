@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ..arrays import BoolArray, DoubleArray, IntArray
-from .caps import Cap, Counts, Queue, Scored, put_off
+from .caps import Cap, Counts, Queue, Scored, best_first, put_off
 
 Name = Annotated[str, Field(min_length=1)]
 # The best so many of some (n,) rows, best first, on the scale of the ranking that rules rearrange.
@@ -145,7 +145,7 @@ class CatalogRules:
         lifted = [own for rows in self._lifted for own in best_of(rows[allowed[rows]], REACH)]
         pool = dict(boosted([*lifted, *best]))
         rest = (scored for own in ranked if own[0] not in pool for scored in boosted([own]))
-        return Arranged(chain(sorted(pool.items(), key=_best_first), rest), sorted(boosted(fresh), key=_best_first))
+        return Arranged(chain(sorted(pool.items(), key=best_first), rest), sorted(boosted(fresh), key=best_first))
 
     def for_newcomers(self, arranged: Arranged, shown: Sequence[int]) -> Arranged:
         """What is shown without a session, of which one category and price holds a share at most."""
@@ -264,12 +264,14 @@ def spread(scores: Sequence[float]) -> float:
     return float(high - low) or float(np.std(scores)) or 1.0
 
 
-def unknown_names(rules: Rules, items: pl.DataFrame) -> Mapping[str, list[str]]:
-    """What the rules name and the catalog does not hold, by field; empty where all is known."""
+def unknown_names(rules: Rules, *catalogs: pl.DataFrame | None) -> Mapping[str, list[str]]:
+    """What the rules name and none of the catalogs holds, by field; empty where all is known."""
+    named = ("item_id", "brand", "category_path")
+    items = pl.concat([own.select(named) for own in catalogs if own is not None])
     known = {name: set(items[name].to_list()) for name in ("item_id", "brand")}
     paths = (tuple(path) for path in items["category_path"].drop_nulls().unique().to_list())
     known["category"] = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
-    named = {
+    fields = {
         "hide_items": ("item_id", rules.hide_items),
         "hide_brands": ("brand", rules.hide_brands),
         "hide_categories": ("category", rules.hide_categories),
@@ -280,13 +282,9 @@ def unknown_names(rules: Rules, items: pl.DataFrame) -> Mapping[str, list[str]]:
     }
     missing = {
         field: [name for name in names if (_path(name) if kind == "category" else name) not in known[kind]]
-        for field, (kind, names) in named.items()
+        for field, (kind, names) in fields.items()
     }
     return {field: names for field, names in missing.items() if names}
-
-
-def _best_first(found: Scored) -> tuple[float, int]:
-    return -found[1], found[0]
 
 
 def _rows(items: pl.DataFrame, ids: Sequence[str]) -> list[int]:

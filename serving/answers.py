@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from ..catalog.images import ImageLimits, check_picture
 from ..errors import InvalidDataError
 from ..results import SCHEMA_VERSION, Record, jsonable
+from ..workflows.answers import Found
 from ..workflows.context import Context
 from ..workflows.explain import explain_answer
 from ..workflows.question import Followed, Question
-from ..workflows.recommendations import Found
 from .encoding import dumps
 from .problems import invalid, problem_of
 from .residents import Resident
@@ -96,7 +96,7 @@ def item(asking: Asking, item: str) -> Answered:
     """What is known of an item, and why it is not shown where it is not."""
     recommender = asking.resident.recommender
     row = recommender.row(item)
-    (about,) = recommender.describe([row])
+    (about,) = recommender.catalog.describe([row])
     about |= {"cold": bool(recommender.cold[row]), "not_shown": recommender.catalog.reason_against(row, [])}
     index = recommender.loaded.record.ref
     return Answered(_whole(asking, {"ref": str(asking.resident.place), "index": index, "item": about}))
@@ -137,8 +137,8 @@ def _picture(body: SearchBody) -> bytes:
 def _list(asking: Asking, found: Found, fields: Sequence[str] | None, fallback: str | None = None) -> Answered:
     """A list of rows, from the bytes of its items."""
     recommender, items = asking.resident.recommender, asking.resident.items
-    rows, marks = [row for row, _ in found.ranked], recommender.marks(found.ranked, found.pinned)
-    about = {**recommender.about(found), "ref": str(asking.resident.place), "fallback": fallback}
+    rows, marks = [row for row, _ in found.ranked], recommender.teller.marks(found.ranked, found.pinned)
+    about = {**recommender.teller.about(found), "ref": str(asking.resident.place), "fallback": fallback}
     listed = {"session": items.objects(found.session), "items": items.listed(rows, marks, fields)}
     return Answered(_whole(asking, about, **listed), fallback)
 

@@ -22,7 +22,7 @@ def load_resident(context: Context, place: Place, version: Version) -> Resident:
     started = time.perf_counter()
     recommender = Recommender(context, version.release)
     warm_up(recommender)
-    items = ItemBytes(recommender.describe, len(recommender.item_ids))
+    items = ItemBytes(recommender.catalog.describe, len(recommender.item_ids))
     seconds = time.perf_counter() - started
     size = bytes_of(recommender) + items.nbytes
     return Resident(place, version, recommender, items, size, seconds, datetime.now(UTC))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Bottom to top; rooms on one floor do not know each other.
 FLOORS = (
     ("errors", "arrays", "results", "version"),
-    ("files", "progress", "settings"),
+    ("files", "forks", "progress", "settings"),
     ("catalog", "registry"),
     ("migrations", "evaluation"),
     ("hub", "ranking", "retrieval"),

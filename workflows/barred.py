@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..arrays import FloatArray, IntArray
+from ..arrays import DoubleArray, IntArray
 from ..results import Record
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Bars:
             return "diversity", "like what is shown before it"
         return "rules", "items that are pinned, lifted or put forward take its place"
 
-    def best(self, scores: FloatArray, k: int) -> list[BarredItem]:
+    def best(self, scores: DoubleArray, k: int) -> list[BarredItem]:
         """What score alone would list and is not shown, best first, with what may never be; `scores` are (N,)."""
         found, kept = list[tuple[int, int, Stage, str]](), 0
         for place, row in enumerate(np.lexsort((np.arange(len(scores)), -scores)).tolist(), 1):
@@ -78,7 +78,7 @@ class Bars:
             if row not in self._listed:
                 found.append((place, row, *(reason or self.overtaken(row))))
             kept += reason is None
-        described = self._recommender.describe([row for _, row, *_ in found])
+        described = self._recommender.catalog.describe([row for _, row, *_ in found])
         return [
             BarredItem(about["item_id"], about["title"], round(float(scores[row]), 6), place, stage, reason)
             for about, (place, row, stage, reason) in zip(described, found, strict=True)

@@ -9,11 +9,11 @@ import getpass
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import HubspokeError, LockedError
+from .. import forks
+from ..errors import HubspokeError, LockedError, UsageError
 from ..progress import Progress, Remark
 from ..settings import Settings
 from .cache import Cache
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """An open registry and artifact store; the histories name `actor`, by default the user's login name."""
+    """An open registry and artifact store; the histories name `actor`, by default the user's login name.
+
+    Any number of threads may use it. A copy, and one that another process unpickles, is opened anew, without the
+    progress.
+    """
 
     def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
         self.settings = settings
@@ -47,6 +51,13 @@ class Context:
         self.data_cache: Cache[Any] = Cache(4)
         self._locks: list[Lock] = []
         self._unreached = Remark(lambda text: self.progress.note(text), "The registry answers again.")
+        self._opening = forks.Lock()
+        self._registry: Registry | None = None
+        self._artifacts: ArtifactStore | None = None
+        self._closed = False
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Settings, None, str]]:
+        return type(self), (self.settings, None, self.actor)
 
     @cached_property
     def url(self) -> DatabaseUrl:
@@ -56,19 +67,31 @@ class Context:
 
         return parse_url(self.settings.registry_url or sqlite_url(self.settings.registry_file))
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
         """The registry; SchemaVersionError where its schema is older or newer than this code's."""
         from ..registry.store import Registry
 
-        return Registry(self.url)
+        with self._opening:
+            self._require_open()
+            if self._registry is None:
+                self._registry = Registry(self.url)
+            return self._registry
 
-    @cached_property
+    @property
     def artifacts(self) -> ArtifactStore:
         """The artifact store."""
         from ..registry.artifacts.remote import open_store
 
-        return open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
+        with self._opening:
+            self._require_open()
+            if self._artifacts is None:
+                self._artifacts = open_store(self.settings.artifacts_location, self.settings.artifacts_dir)
+            return self._artifacts
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise UsageError(f"The workspace {self.settings.workspace} is closed; open it again.")
 
     @property
     def shown_url(self) -> str:
@@ -140,8 +163,10 @@ class Context:
         return Checkpoints(folder, every, self.check_locks, told)
 
     def close(self) -> None:
-        """Close the registry's connections and let what is kept in memory go."""
-        if "registry" in self.__dict__:
-            self.registry.close()
+        """Close the registry's connections and let what is kept in memory go; once more does nothing."""
+        with self._opening:
+            self._closed = True
+            if self._registry is not None:
+                self._registry.close()
         self.hubs.clear()
         self.data_cache.clear()

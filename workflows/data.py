@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..catalog.exports import ExportFormat
     from ..catalog.schema import Kind
     from ..catalog.sessions import SessionSettings
+    from .catalog_change import CatalogChange
     from .context import Context
     from .datasets import Table
     from .ingest import IngestResult, ReadOptions
@@ -33,6 +34,8 @@ class DataIngested(Record):
     cached: bool
     dry_run: bool = False
     log: LogIngest | None = None  # what the event log held, where it was taken up
+    # What the newest catalog says otherwise than the live index; None where nothing is live, or it was filled from it.
+    live: CatalogChange | None = None
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,11 @@ class Data:
         """Take snapshots of new items or events of a domain; content that is there already is not written again.
 
         Events are checked against `items`, else against the newest item snapshot. `from_log` adds what services logged
-        to the newest events, and empties the log. The `options` are those of `domain.add`; mappings and sessions
+        to the newest events, and empties the log. `live` of the result tells what the live index makes of the newest
+        catalog. The `options` are those of `domain.add`; mappings and sessions
         default to those that the domain remembers, and new ones are remembered.
         """
+        from .catalog_change import catalog_change
         from .datasets import session_settings
         from .ingest import IngestRequest, check, take_snapshots
         from .logged_events import NOTHING_LOGGED, read_log
@@ -120,7 +125,7 @@ class Data:
         changes = request.remembered()
         with nullcontext() if dry_run else self._context.lock(f"data {domain}"):
             sessions = request.sessions or session_settings(known)
-            tables = check(self._context, domain, request, sessions, dry_run)
+            tables = check(self._context, domain, request, sessions, dry_run, again=True)
             logged = NOTHING_LOGGED
             if from_log:
                 logged = read_log(self._context, domain, tables[0].read.frame if tables else None, sessions, dry_run)
@@ -133,7 +138,9 @@ class Data:
         unchanged = "sessions" not in changes or changes["sessions"] == known.settings.get("sessions")
         cached = unchanged and all(result.cached for result in results.values())
         taken = results.get("items"), results.get("events")
-        return DataIngested(domain, *taken, cached, dry_run, logged.counts if from_log else None)
+        catalog = tables[0].read.frame if taken[0] else None
+        change = catalog_change(self._context, domain, catalog, taken[0].ref if taken[0] else None)
+        return DataIngested(domain, *taken, cached, dry_run, logged.counts if from_log else None, change)
 
     def inspect(
         self,

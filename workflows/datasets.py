@@ -31,6 +31,7 @@ from ..catalog.streams import (
 from ..catalog.tables import Source
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
 from ..files import file_sha256
+from ..forks import require_tables
 from ..registry.records import DomainRecord, SnapshotRecord
 from ..results import fingerprint
 
@@ -126,6 +127,7 @@ def read_table(context: Context, snapshot: SnapshotRecord) -> pl.DataFrame:
 
 def table_folder(context: Context, snapshot: SnapshotRecord) -> Path:
     """Where the table of a snapshot lies, its bytes checked."""
+    require_tables()
     try:
         return context.artifacts.open(snapshot.artifact) / TABLE_FOLDER
     except (CorruptArtifactError, NotFoundError) as error:

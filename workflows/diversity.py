@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -100,7 +100,7 @@ def passed_over(
     placed = [_unit(vectors[[row]])[0] for row in shown]
     for row, score in islice(following, SPREAD):
         own = _unit(vectors[[row]])[0]  # (D,)
-        if any(float(own @ other) >= near for other in placed):
+        if any(_told_apart(own @ other) >= near for other in placed):
             again.append((row, score))
         else:
             placed.append(own)
@@ -125,7 +125,7 @@ def spread_out(
         reach = float(scores.max() - scores.min())
         relevance = (scores - scores.min()) / reach if reach else np.ones_like(scores)
         own = _unit(vectors[rows])
-        cosines = own @ own.T  # (S, S)
+        cosines = _told_apart(own @ own.T)  # (S, S)
         nearest = np.zeros(len(rows))  # an item unlike all before it is not preferred to the first
         left = np.ones(len(rows), dtype=bool)
         for _ in range(len(rows)):
@@ -135,6 +135,11 @@ def spread_out(
             nearest = np.maximum(nearest, cosines[place])
             yield best[place]
     yield from following
+
+
+def _told_apart(cosines: Any) -> Any:
+    """Cosines without the last bits, which are not the same for rows that are alike."""
+    return np.round(cosines, 9)
 
 
 def _unit(vectors: FloatArray) -> DoubleArray:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 from ..errors import HubspokeError, UsageError
+from ..forks import require_tables
 from ..registry.records import AliasRecord, DomainRecord, ModelRecord, SnapshotRecord
 from ..registry.references import check_domain_name
 from ..results import Record
@@ -45,6 +46,7 @@ class DomainDetails(Record):
     spokes: tuple[ModelRecord, ...]
     aliases: tuple[AliasRecord, ...]
     staleness: tuple[Staleness, ...]
+    next: str | None  # the command that brings the newest catalog live; None where it is, or nothing is
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Domains:
 
     def show(self, name: str) -> DomainDetails:
         """One domain with what it has."""
+        from .catalog_change import next_step
         from .staleness import domain_staleness
 
         registry = self._context.registry
@@ -100,6 +103,7 @@ class Domains:
             spokes=tuple(registry.models.list("spoke", name)),
             aliases=tuple(registry.aliases.list(name)),
             staleness=domain_staleness(self._context, name),
+            next=next_step(self._context, registry.releases.get(domain.live).index) if domain.live else None,
         )
 
     def add(
@@ -161,6 +165,7 @@ class Domains:
         from .datasets import find_snapshot, read_table
         from .ingest import IngestRequest
 
+        require_tables()
         if items is None and events is None:
             if name is None:
                 raise UsageError("There is nothing to validate; name a domain, or give --items FILE or --events FILE.")

@@ -13,10 +13,11 @@ import numpy as np
 
 from ..arrays import AnyFloatArray, BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import InvalidDataError, UsageError
+from .answers import Answer
 from .barred import BarredItem, Bars
 from .loading import encode_items
 from .question import Question
-from .recommendations import Answer, Recommender
+from .recommendations import Recommender
 from .trace import Trace
 
 if TYPE_CHECKING:
@@ -142,8 +143,7 @@ def explain_answer(
     parts = explain_scores(spoke, vectors, history, rows, exclude_seen=exclude_seen)
     hidden = spoke.mixture.hidden(history, exclude_seen)
     lifted = spoke.mixture.lifted(history, exclude_seen)
-    scores = vectors @ parts.query
-    scores[lifted[0]] += lifted[1]
+    scores = recommender.retriever.scores(parts.query, np.arange(len(vectors)), lifted)
     allowed = recommender.catalog.allowed(question.filter).copy()
     allowed[hidden] = False
     places = _Places(scores, allowed)
@@ -198,7 +198,7 @@ def _scored(
 ) -> list[dict[str, Any]]:
     """What each of the K items is, and what its score is made of."""
     average, found = np.array([parts.average[name] for name in parts.parts]), []  # (P,)
-    for nth, (row, about) in enumerate(zip(rows.tolist(), recommender.describe(rows.tolist()), strict=True)):
+    for nth, (row, about) in enumerate(zip(rows.tolist(), recommender.catalog.describe(rows.tolist()), strict=True)):
         del about["image"]  # a file of the workspace says nothing to whoever reads an explanation
         compared = _compared(np.array([values[nth] for values in parts.parts.values()]), average)
         found.append(
@@ -284,7 +284,7 @@ def _embedded_again(
 class _Places:
     """Places by (N,) score among the (N,) items that may be shown."""
 
-    scores: FloatArray
+    scores: DoubleArray
     allowed: BoolArray
 
     def at(self, score: float, row: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..registry.records import IndexRecord, ModelRecord, Parent
 from ..registry.stores.indexes import NewIndex
 from ..results import Record, fingerprint
 from ..retrieval.measurement import IndexRequest
+from .catalog_change import way_live
 from .index_check import IndexCheck, check_index
 from .index_growth import Grown, grow, retrain, retrain_due
 from .index_loading import FLOOR_FOLDER, LoadedIndex, embed, index_of, load_index, unchanged
@@ -49,6 +50,7 @@ class IndexResult(Record):
     p50_ms: float | None = None
     p99_ms: float | None = None
     bytes_per_vector: float | None = None
+    next: str | None = None  # the command that lets it serve; None where it does
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class IndexAddition(Record):
     removed: int  # items that left the catalog
     seconds: float
     retrained: str | None = None  # why its structure was trained anew; None where it was not
+    next: str | None = None  # the command that lets it serve; None where it does
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class IndexRemoval(Record):
     removed: int
     kept: int
     retrained: str | None = None  # why its structure was trained anew; None where it was not
+    next: str | None = None  # the command that lets it serve; None where it does
 
 
 @dataclass(frozen=True)
@@ -146,7 +150,7 @@ class Indexes:
                 asked = ask(self._context, spoke, dataset, item_ids, flat.vectors())
                 made = Grown(*build_chosen(flat, asked, request), retrained=None)
                 record = self._store(made, _Filled(spoke, model, dataset), identity, started)
-        return _result(record, cached, started)
+        return replace(_result(record, cached, started), next=way_live(self._context, record.ref))
 
     def add(self, ref: str, items: str | None = None, model: str | None = None, dry_run: bool = False) -> IndexAddition:
         """A new version of an index over a newer catalog: only items that are new or changed are embedded.
@@ -177,7 +181,8 @@ class Indexes:
         if known is None and not len(new) and not gone and dataset.item_snapshot.ref == base.items:
             known = base
         if known is not None or dry_run:
-            return IndexAddition(known.ref if known else None, base.ref, known is not None, **counts)
+            there = known.ref if known else None
+            return IndexAddition(there, base.ref, known is not None, **counts, next=way_live(self._context, there))
         with self._context.lock(f"index {base.domain}"):
             vectors = np.empty((len(ids), loaded.index.dimension), np.float32)
             vectors[old_rows >= 0] = loaded.index.vectors()[old_rows[old_rows >= 0]]
@@ -186,7 +191,8 @@ class Indexes:
             grown = grow(loaded.index, base.config, vectors, ids, old_rows, asked)
             made = self._store_from(loaded, grown, dataset, identity, started, "items added to it")
         counts["seconds"] = round(time.perf_counter() - started, 2)
-        return IndexAddition(made.ref, base.ref, False, retrained=grown.retrained, **counts)
+        step = way_live(self._context, made.ref)
+        return IndexAddition(made.ref, base.ref, False, retrained=grown.retrained, **counts, next=step)
 
     def _taken_over(self, loaded: LoadedIndex, dataset: Dataset) -> tuple[Sequence[str], IntArray]:
         """The ids of a catalog, and (N,) rows of an index that say the same of these items, -1 where there is none."""
@@ -221,14 +227,17 @@ class Indexes:
         identity = fingerprint({"index": base.artifact, "removed": sorted(gone)})
         known = base if not gone else self._context.registry.indexes.find(base.domain, identity)
         if known is not None or dry_run:
-            return IndexRemoval(known.ref if known else None, base.ref, known is not None, len(gone), len(rows))
+            there = known.ref if known else None
+            step = way_live(self._context, there)
+            return IndexRemoval(there, base.ref, known is not None, len(gone), len(rows), next=step)
         with self._context.lock(f"index {base.domain}"):
             dataset = load_dataset(self._context, base.domain, items=base.items, with_events=False)
             ids, vectors = [loaded.index.item_ids[row] for row in rows.tolist()], loaded.index.vectors()[rows]
             asked = ask(self._context, loaded.spoke, dataset, ids, vectors)
             smaller = grow(loaded.index, base.config, vectors, ids, rows, asked)
             made = self._store_from(loaded, smaller, dataset, identity, started, "items removed from it")
-        return IndexRemoval(made.ref, base.ref, False, len(gone), len(rows), smaller.retrained)
+        step = way_live(self._context, made.ref)
+        return IndexRemoval(made.ref, base.ref, False, len(gone), len(rows), smaller.retrained, step)
 
     def refresh(self, domain: str, promote: bool = False, dry_run: bool = False) -> IndexRefresh:
         """Bring the index of what serves a category up to its newest catalog, and train it anew where that is due.
@@ -242,7 +251,7 @@ class Indexes:
         if not promote or found.ref in (None, base.ref):
             return IndexRefresh(found, None)
         moved = promote_release(self._context, str(found.ref), reason="index refresh")
-        return IndexRefresh(found, moved.after)
+        return IndexRefresh(replace(found, next=None), moved.after)
 
     def _retrained(self, base: IndexRecord, found: IndexAddition) -> IndexAddition:
         """An index that covers its catalog already, trained anew where the newest sessions find too little in it."""
@@ -266,7 +275,8 @@ class Indexes:
             identity = fingerprint({"index": base.artifact, "trained": made.config["measured"]})
             record = self._store_from(loaded, made, dataset, identity, started, "trained anew")
         seconds = round(time.perf_counter() - started, 2)
-        return IndexAddition(record.ref, base.ref, False, 0, base.n_items, 0, seconds, why)
+        step = way_live(self._context, record.ref)
+        return IndexAddition(record.ref, base.ref, False, 0, base.n_items, 0, seconds, why, step)
 
     def bench(self, ref: str, request: IndexRequest = AS_IT_COMES) -> IndexBench:
         """Build and measure every kind over the vectors of an index; nothing is stored."""

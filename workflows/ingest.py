@@ -27,6 +27,7 @@ from ..catalog.snapshots import content_hash, write_snapshot
 from ..catalog.tables import Files, lacks_header
 from ..catalog.variants import variant_ids
 from ..errors import CorruptArtifactError, NotFoundError, UsageError
+from ..forks import require_tables
 from ..registry.artifacts.manifests import StoredArtifact
 from ..registry.records import SnapshotRecord
 from ..results import Record
@@ -209,6 +210,7 @@ class CheckedTable:
     known: SnapshotRecord | None
     as_of: datetime | None = None
     sessions: Mapping[str, Any] | None = None
+    again: bool = False  # whether it becomes the newest once more, as another has overtaken the known one
 
     @property
     def kind(self) -> str:
@@ -222,19 +224,28 @@ class CheckedTable:
 
 
 def check(
-    context: Context, domain: str, request: IngestRequest, sessions: SessionSettings, dry_run: bool = False
+    context: Context,
+    domain: str,
+    request: IngestRequest,
+    sessions: SessionSettings,
+    dry_run: bool = False,
+    again: bool = False,
 ) -> list[CheckedTable]:
     """Read and check what is asked for, items first; nothing is written, and the domain need not exist yet.
 
+    With `again` a catalog that was overtaken by another becomes the newest once more: what was sold out is back.
+
     Only pictures at addresses are fetched already, into the workspace and not in a dry run: to be checked as others.
     """
+    require_tables()
     exists = context.registry.domains.find(domain) is not None
 
     def table(read: ReadResult, as_of: datetime | None = None, cut: Mapping[str, Any] | None = None) -> CheckedTable:
         taken = context.registry.snapshots.list(domain, read.kind) if exists else []
         content = content_hash(read.frame)
-        known = next((snapshot for snapshot in taken if snapshot.content_hash == content), None)
-        return CheckedTable(read, content, known, as_of, cut)
+        known = next((snapshot for snapshot in reversed(taken) if snapshot.content == content), None)
+        back = again and read.kind == "items" and known is not None and known.ref != taken[-1].ref
+        return CheckedTable(read, content, known, as_of, cut, back and _is_sound(context, known))
 
     checked = []
     items = None
@@ -287,7 +298,8 @@ def take_snapshots(
     written leaves no domain behind.
     """
     if dry_run:
-        return {table.kind: _result(table, table.known, table.known is not None, True) for table in tables}
+        there = {table.kind: None if table.again else table.known for table in tables}
+        return {table.kind: _result(table, there[table.kind], there[table.kind] is not None, True) for table in tables}
     stored = [_store(context, table) for table in tables]
     if begin is not None:
         begin()
@@ -297,13 +309,12 @@ def take_snapshots(
         if files is not None:
             own = (table.read.report.time_kind, table.image_root, table.sessions)
             details = {**table.read.provenance, **dict(zip(OWN_DETAILS, own, strict=True))}
-            snapshot, made = context.registry.snapshots.add(
-                domain, table.kind, table.content_hash, table.read.frame.height, files, table.as_of, details
-            )
+            what = (domain, table.kind, table.content_hash, table.read.frame.height, files, table.as_of)
+            snapshot, made = context.registry.snapshots.add(*what, details, table.again)
         results[table.kind] = _result(table, snapshot, cached=not made, dry_run=False)
     for table in tables:
         known, root = table.known, table.image_root
-        if known is None or root is None:
+        if known is None or root is None or table.again:
             continue
         # The same pictures in another folder: the snapshot stays as it is, the domain remembers where they lie now.
         record = context.registry.domains.get(known.domain)
@@ -314,10 +325,18 @@ def take_snapshots(
     return results
 
 
+def _is_sound(context: Context, snapshot: SnapshotRecord | None) -> bool:
+    """Whether the files of a snapshot are as they were written; others are to be written once more."""
+    try:
+        return snapshot is not None and bool(context.artifacts.open(snapshot.artifact))
+    except (CorruptArtifactError, NotFoundError):
+        return False
+
+
 def _store(context: Context, table: CheckedTable) -> StoredArtifact | None:
     """Write the files of new content; those of a known snapshot that are lost or damaged are written once more."""
     known = table.known
-    if known is None:
+    if known is None or table.again:
         return _write(context, table, table.read.provenance, table.image_root)
     try:
         context.artifacts.open(known.artifact)

@@ -20,6 +20,7 @@ from ..catalog.tables import Table, load_table
 from ..catalog.transforms import find_origins
 from ..catalog.validation import ValidationFailedError, ValidationReport
 from ..errors import HubspokeError, NotFoundError, UsageError
+from ..forks import require_tables
 from ..results import Record
 from .ingest import IngestRequest, ReadOptions
 
@@ -102,6 +103,7 @@ def inspect(
     **options: Unpack[ReadOptions],
 ) -> Inspection:
     """Tell what is in files; those that are not forced to be `items` or `events` are told apart by their columns."""
+    require_tables()
     named: list[tuple[Path | str, Kind | None]] = [(file, None) for file in files]
     named += [(file, "items") for file in items]
     named += [(file, "events") for file in events]

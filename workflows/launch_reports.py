@@ -25,10 +25,11 @@ from .loading import encode_items
 if TYPE_CHECKING:
     from ..arrays import FloatArray, IntArray
     from ..registry.records import ReleaseRecord
+    from .answers import Recommendations
     from .context import Context
     from .datasets import Dataset
     from .ingest import IngestResult
-    from .recommendations import Recommendations, Recommender
+    from .recommendations import Recommender
 
 FILE = "report.json"
 PICTURES = "pictures"

@@ -20,10 +20,10 @@ from .spokes import Spokes
 from .steps import Steps
 
 if TYPE_CHECKING:
+    from .answers import Recommendations
     from .context import Context
     from .datasets import Table
     from .ingest import IngestResult, ReadOptions
-    from .recommendations import Recommendations
 
 # Items whose recommendations a launch shows.
 SHOWN_ITEMS = 3

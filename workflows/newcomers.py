@@ -17,6 +17,7 @@ import numpy as np
 from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 from ..errors import HubspokeError
 from ..results import Record
+from ..retrieval.exact import rounded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,8 +156,7 @@ def nearness(content: FloatArray, scores: DoubleArray) -> DoubleArray:
     # The vectors of a large catalog are not copied to be of length one.
     lengths = np.maximum(np.sqrt(np.einsum("nr,nr->n", content, content)), 1e-9)  # (N,)
     mean = ((weights / lengths / weights.sum()).astype(np.float32)) @ content  # (R,)
-    near: DoubleArray = (content @ mean / lengths).astype(np.float64)
-    return near
+    return rounded((content @ mean / lengths).astype(np.float64))  # alike is alike, wherever it stands in the catalog
 
 
 def _ranking(name: str, scores: DoubleArray, then: DoubleArray) -> Ranking:

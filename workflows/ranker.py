@@ -22,6 +22,7 @@ from ..ranking.items import ItemFacts
 from ..ranking.reranker import Reranker
 from ..registry.kinds import ModelKind
 from ..retrieval.caps import Scored
+from ..retrieval.exact import rounded, scores_of
 from ..spokes.mixture import Mixture
 from ..spokes.recommender import VectorRecommender
 from ..spokes.repeats import given_to
@@ -141,8 +142,7 @@ class Ranker:
     def spoke_scores(self, request: Request, rows: IntArray) -> DoubleArray:
         """(n,) what the spoke gives some rows, with what the shopper's past adds."""
         lifted = self._sessions.mixture.lifted(request.history, request.exclude_seen)
-        found: DoubleArray = (self._vectors[rows] @ request.query).astype(np.float64) + given_to(rows, lifted)
-        return found
+        return rounded(scores_of(self._vectors, request.query, rows) + given_to(rows, lifted))
 
     def _search_all(self, query: FloatArray, k: int, allowed: BoolArray, barred: Collection[int]) -> IntArray:
         scores = np.where(allowed, self._vectors[:, self._split :] @ query[self._split :], -np.inf)

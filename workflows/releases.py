@@ -10,6 +10,7 @@ from ..registry.kinds import AliasAction, ModelKind
 from ..registry.references import HUB_SCOPE, LIVE, check_alias
 from ..registry.stores.aliases import ANYTHING, Seen
 from ..results import Record
+from .catalog_change import next_step
 from .gates import check_gate
 from .loading import ready_model
 from .targets import Target, find_target, pointed_at
@@ -27,6 +28,7 @@ class Promotion(Record):
 
     `after` is None where a dry run stopped short of making the release; `index` is None for an alias of the hub.
     `cached`: it pointed there already. `overridden`: the conditions of the gate that were overruled, in words.
+    `next`: the command that brings in a newer catalog than the index was filled from; None where there is none.
     """
 
     scope: str
@@ -42,6 +44,7 @@ class Promotion(Record):
     cached: bool
     overridden: str | None = None
     dry_run: bool = False
+    next: str | None = None
 
 
 def promote(
@@ -89,7 +92,7 @@ def promote(
         parts, seen = target.parts or target.hub, Seen(before if expected == ANYTHING else expected, gate)
         change = registry.aliases.promote(scope, to, parts, context.actor, reason, overruled, seen)
         before, known, overruled = change.from_ref, change.to_ref, change.overridden
-    return _moved(target, scope, to, AliasAction.PROMOTE, before, known, overridden=overruled, dry_run=dry_run)
+    return _moved(context, target, scope, to, AliasAction.PROMOTE, before, known, overridden=overruled, dry_run=dry_run)
 
 
 def rollback(
@@ -111,16 +114,25 @@ def rollback(
         seen = before if expected == ANYTHING else expected
         change = registry.aliases.rollback(scope, alias, context.actor, reason, seen)
         before, after = str(change.from_ref), change.to_ref
-    return _moved(find_target(registry, after), scope, alias, AliasAction.ROLLBACK, before, after, dry_run=dry_run)
+    target = find_target(registry, after)
+    return _moved(context, target, scope, alias, AliasAction.ROLLBACK, before, after, dry_run=dry_run)
 
 
 def _moved(
-    target: Target, scope: str, alias: str, action: AliasAction, before: str | None, after: str | None, **how: Any
+    context: Context,
+    target: Target,
+    scope: str,
+    alias: str,
+    action: AliasAction,
+    before: str | None,
+    after: str | None,
+    **how: Any,
 ) -> Promotion:
     names = ("spoke", "index", "reranker", "rules")
     # None, each of them, where it is the hub itself that was promoted.
     parts: dict[str, Any] = {name: getattr(target.parts, name, None) for name in names}
     cached = before is not None and before == after
+    how["next"] = next_step(context, target.parts.index) if target.parts and alias == LIVE else None
     return Promotion(scope, alias, action.value, before, after, target.hub, **parts, cached=cached, **how)
 
 

@@ -56,7 +56,8 @@ class RulesCheck(RulesReach):
     ref: str
     domain: str
     ok: bool
-    unknown: Mapping[str, Sequence[str]]  # names that the catalog lacks, by field
+    # By field, names that the catalog lacks; what only the live index holds may be hidden, but not pinned or boosted.
+    unknown: Mapping[str, Sequence[str]]
 
 
 class RuleVersions:
@@ -70,11 +71,19 @@ class RuleVersions:
         return RulesVersions(domain, self._live(domain), self._context.registry.rules.list(domain))
 
     def set(self, domain: str, content: Mapping[str, Any], dry_run: bool = False) -> RulesResult:
-        """Register rules, of the keys of `retrieval.rules.Rules`; they are in force once a release holds them."""
-        rules, reach, unknown = self._against_catalog(domain, content)
-        if unknown:
+        """Register rules, of the keys of `retrieval.rules.Rules`; they are in force once a release holds them.
+
+        A name that neither the newest catalog nor the one behind the live index holds is refused.
+        """
+        from ..retrieval.rules import CatalogRules, unknown_names
+
+        rules, items = self._parsed(domain, content)
+        reach = _reach(CatalogRules(rules, items))
+        if unknown := unknown_names(rules, items, self._served(domain)):
             named = "; ".join(f"{field}: {', '.join(names[:5])}" for field, names in unknown.items())
-            raise InvalidDataError(f"The newest catalog of {domain} does not hold {named}; correct these names.")
+            raise InvalidDataError(
+                f"Neither the newest catalog of {domain} nor what is live there holds {named}; correct these names."
+            )
         full, store = rules.model_dump(mode="json"), self._context.registry.rules
         if dry_run:
             return RulesResult(**vars(reach), ref=None, domain=domain, content=full, cached=False, dry_run=True)
@@ -90,29 +99,44 @@ class RuleVersions:
 
     def check(self, domain: str, ref: str | None = None) -> RulesCheck:
         """Hold a version of the rules, by default the one in force, against the newest catalog."""
+        from ..retrieval.rules import CatalogRules, unknown_names
+
         ref = ref or self._live(domain)
         if ref is None:
             raise NotFoundError(f"No rules are in force in {domain}; name a version, such as rules:{domain}/1.")
         record = self._context.registry.rules.get(ref)
         if record.domain != domain:
             raise UsageError(f"{ref} holds rules of {record.domain}; name a version like rules:{domain}/1.")
-        _, reach, unknown = self._against_catalog(domain, record.content)
-        return RulesCheck(**vars(reach), ref=record.ref, domain=domain, ok=not unknown, unknown=unknown)
+        rules, items = self._parsed(domain, record.content)
+        hidden = unknown_names(rules, items, self._served(domain))
+        unknown = {
+            field: hidden.get(field, []) if field.startswith("hide_") else names
+            for field, names in unknown_names(rules, items).items()
+        }
+        unknown = {field: names for field, names in unknown.items() if names}
+        reach = vars(_reach(CatalogRules(rules, items)))
+        return RulesCheck(**reach, ref=record.ref, domain=domain, ok=not unknown, unknown=unknown)
 
     def _live(self, domain: str) -> str | None:
         live = self._context.registry.domains.get(domain).live
         return self._context.registry.releases.get(live).rules if live else None
 
-    def _against_catalog(
-        self, domain: str, content: Mapping[str, Any]
-    ) -> tuple[Rules, RulesReach, Mapping[str, Sequence[str]]]:
-        """The rules, what of the newest catalog they reach, and names that it lacks."""
-        from ..retrieval.rules import CatalogRules, Rules, unknown_names
+    def _parsed(self, domain: str, content: Mapping[str, Any]) -> tuple[Rules, pl.DataFrame]:
+        """The rules, and the newest catalog."""
+        from ..retrieval.rules import Rules
         from .datasets import load_dataset
 
-        rules = parse_config(Rules, content, "rules")
-        items = load_dataset(self._context, domain, with_events=False).items
-        return rules, _reach(CatalogRules(rules, items)), unknown_names(rules, items)
+        return parse_config(Rules, content, "rules"), load_dataset(self._context, domain, with_events=False).items
+
+    def _served(self, domain: str) -> pl.DataFrame | None:
+        """The catalog that the live index was filled from, which may hold items that the newest lacks."""
+        from .datasets import read_table
+
+        live, registry = self._context.registry.domains.get(domain).live, self._context.registry
+        if live is None:
+            return None
+        index = registry.indexes.get(registry.releases.get(live).index)
+        return read_table(self._context, registry.snapshots.get(index.items))
 
 
 def catalog_rules(context: Context, ref: str | None, items: pl.DataFrame) -> CatalogRules:

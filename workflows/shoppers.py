@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..catalog.schema import EVENT_CODES
 from ..errors import NotFoundError
+from ..forks import Lock
 from .cache import Memo
 from .newcomers import Elsewhere, OtherCategories
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ..catalog.sessions import SessionSettings
     from ..registry.records import DomainRecord, SnapshotRecord
     from .context import Context
+    from .question import Question
 
 # Shoppers whose histories are kept once they have been read.
 KEPT_HISTORIES = 10_000
@@ -30,10 +33,11 @@ KEPT_HISTORIES = 10_000
 class Shoppers:
     """The newest events of one category, read shopper by shopper; many threads may ask at once."""
 
-    def __init__(self, context: Context, domain: DomainRecord, item_ids: pl.Series) -> None:
+    def __init__(self, context: Context, domain: DomainRecord, item_ids: pl.Series, index: str) -> None:
+        """`item_ids` (N,) are those of the rows of an index, `index` its reference."""
         from .datasets import find_snapshot
 
-        self._context, self._domain, self._item_ids = context, domain, item_ids
+        self._context, self._domain, self._item_ids, self._index = context, domain, item_ids, index
         self.events: SnapshotRecord | None = find_snapshot(context, domain.name, "events")
         self._kept: Memo[tuple[History, list[Elsewhere]]] = Memo(KEPT_HISTORIES)
         self._lock = Lock()  # around what is read once, at the first question that needs it
@@ -63,6 +67,43 @@ class Shoppers:
             folder = self._table
         none = pl.DataFrame(schema={name: EVENT_SCHEMA[name] for name in HISTORY_COLUMNS})
         return none if folder is None else pl.concat([none, read_user_events(folder, user)], how="diagonal")
+
+    def history(self, question: Question, row_of: Mapping[str, int]) -> tuple[History, list[str], list[Elsewhere]]:
+        """The events that a question rests on, oldest first, its unknown items, and who else knows the shopper.
+
+        Empty for a shopper who is known from other categories alone, and where what is unknown may fall back.
+        """
+        from ..catalog.sequences import History
+
+        nothing = History(np.zeros(0, dtype=np.int64))
+        if question.followed is not None:
+            return question.followed.history, list(question.followed.unknown), []
+        if question.user is None:
+            return *self._of_session(question, row_of), []
+        try:
+            history, known_from = self.read(question.user)
+        except NotFoundError:
+            if not question.fallback:
+                raise
+            return nothing, [], []
+        return history, [], known_from
+
+    def _of_session(self, question: Question, row_of: Mapping[str, int]) -> tuple[History, list[str]]:
+        from ..catalog.sequences import History
+
+        events = question.events
+        unknown = [own.item_id for own in events if own.item_id not in row_of]
+        known = [own for own in events if own.item_id in row_of]
+        if events and not known and not question.fallback:
+            raise NotFoundError(
+                f"None of the {len(events)} items of the session (first: {events[0].item_id!r}) is in {self._index}; "
+                "check the ids, or ingest the catalog they belong to and build its index."
+            )
+        rows = np.array([row_of[own.item_id] for own in known], dtype=np.int64)
+        moments = [own.microseconds for own in known]
+        times = np.array(moments, np.int64) if known and None not in moments else None
+        codes = [EVENT_CODES.get(own.event_type or "", 0) for own in known]
+        return History(rows, times, np.array(codes, np.int64) if any(codes) else None), unknown
 
     def read(self, user: str) -> tuple[History, list[Elsewhere]]:
         """What `_read` finds, kept."""

@@ -12,14 +12,16 @@ import numpy as np
 
 from ..arrays import BoolArray, IntArray
 from ..errors import NotFoundError
+from ..forks import require_tables
 from .cache import Memo
+from .catalog_change import Behind, newer_catalog, outdated
 from .diversity import duplicate_groups
 from .rules import catalog_rules, parsed_rules
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from ..registry.records import IndexRecord
+    from ..registry.records import IndexRecord, ReleaseRecord
     from ..retrieval.filters import Filter
     from .context import Context
     from .datasets import Dataset
@@ -33,11 +35,16 @@ DESCRIBED = ("item_id", "title", "brand", "category_path", "price", "image")
 class ShownCatalog:
     """N items by the rows of an index; many threads may ask it at once."""
 
-    def __init__(self, context: Context, record: IndexRecord, item_ids: Sequence[str], rules_ref: str | None) -> None:
-        self.item_ids, self.rules_ref, self._index = tuple(item_ids), rules_ref, record.ref
+    def __init__(
+        self, context: Context, record: IndexRecord, item_ids: Sequence[str], release: ReleaseRecord | None
+    ) -> None:
+        """The catalog of an index, under the rules of a release; one that is asked by itself has no rules."""
+        self.item_ids, self._index = tuple(item_ids), record.ref
+        self.rules_ref = release.rules if release else None
         # `items` is what the newest catalog says, with `left` true for what it no longer lists.
-        self.dataset, self.items = _catalogs(context, record, item_ids)
-        self.rules = catalog_rules(context, rules_ref, self.items)
+        self.dataset, self.items, self.behind = _catalogs(context, record, item_ids, release)
+        self._told = self.items.select(DESCRIBED)
+        self.rules = catalog_rules(context, self.rules_ref, self.items)
         self.available: BoolArray = self.items["available"].to_numpy().astype(np.bool_)
         self._left: BoolArray = self.items["left"].to_numpy().astype(np.bool_)
         self.row_of = {item: row for row, item in enumerate(self.item_ids)}
@@ -68,6 +75,7 @@ class ShownCatalog:
         if filter is None or not filter.names_availability:
             allowed &= self.available
         if filter is not None:
+            require_tables()
             allowed &= filter.passes(self.items)
         allowed.flags.writeable = False
         return allowed
@@ -107,12 +115,14 @@ class ShownCatalog:
                 "price": own["price"],
                 "image": (own["image"] or [None])[0],
             }
-            for own in self.items[list(rows), DESCRIBED].to_dicts()
+            for own in (self._told.row(row, named=True) for row in rows)
         ]
 
 
-def _catalogs(context: Context, record: IndexRecord, item_ids: Sequence[str]) -> tuple[Dataset, pl.DataFrame]:
-    """The catalog that an index was filled from, and what the newest one says of the same items, in the index's order.
+def _catalogs(
+    context: Context, record: IndexRecord, item_ids: Sequence[str], release: ReleaseRecord | None
+) -> tuple[Dataset, pl.DataFrame, Behind | None]:
+    """The catalog that an index was filled from, what the newest says of its items, by row, and what it does not know.
 
     An item that the newest catalog lacks is as it was, and marked as `left`.
     """
@@ -124,12 +134,14 @@ def _catalogs(context: Context, record: IndexRecord, item_ids: Sequence[str]) ->
     filled = load_dataset(context, record.domain, items=record.items, with_events=False)
     if len(item_ids) != filled.items.height:  # some were removed from the index
         filled = replace(filled, items=rows.join(filled.items, on="item_id", how="left", maintain_order="left"))
-    # Taken later and under a later number: a bundle brings older ones, which must not change what is live.
-    own = filled.item_snapshot
-    known = context.registry.snapshots.list(record.domain, "items")
-    later = [one for one in known if one.version > own.version and one.created_at > own.created_at]
-    if not later:
-        return filled, filled.items.with_columns(left=pl.lit(False))
-    now = read_table(context, later[-1]).select(filled.items.columns).with_columns(left=pl.lit(False))
+    newest = newer_catalog(context, filled.item_snapshot)
+    if newest is None:
+        return filled, filled.items.with_columns(left=pl.lit(False)), None
+    now = read_table(context, newest).select(filled.items.columns)
+    listed = now.with_columns(left=pl.lit(False))
     left = filled.items.join(now, on="item_id", how="anti").with_columns(available=pl.lit(False), left=pl.lit(True))
-    return filled, rows.join(pl.concat([now, left]), on="item_id", how="left", maintain_order="left")
+    shown = rows.join(pl.concat([listed, left]), on="item_id", how="left", maintain_order="left")
+    new, old = now.height - int((~shown["left"]).sum()), outdated(filled.items, now).height
+    is_live = release is not None and context.registry.domains.get(record.domain).live == release.ref
+    step = f"index refresh {record.domain} --promote" if is_live else f"index add {record.ref}"
+    return filled, shown, Behind(newest.ref, new, old, f"hubspoke {step}") if new or old else None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..registry.query import QueryResult
     from ..registry.records import AliasChange
     from ..retrieval.filters import Filter
+    from .answers import Recommendations, SearchResults
     from .bundles import Bundles
     from .datasets import Table
     from .evaluations import Evaluations
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from .launch_reports import StoredReport
     from .launches import LaunchResult
     from .quality import Quality
-    from .recommendations import Recommendations, SearchResults
     from .refresh import RefreshResult, Retrain
     from .reranking import Rerankers
     from .rules import RuleVersions

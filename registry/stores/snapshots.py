@@ -1,4 +1,4 @@
-"""The registry's snapshots: immutable data of a domain, equal content registered once."""
+"""The registry's snapshots: immutable data of a domain, equal content registered once until it is taken again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from ..artifacts.manifests import StoredArtifact
 from ..kinds import DomainStatus, NodeKind, Relation, SnapshotKind, choice
-from ..records import Parent, SnapshotRecord
+from ..records import AGAIN, Parent, SnapshotRecord
 from ..rows import NodeStore, add_edges, domain_row, put_artifact
 from ..schema import Domain, Node, Snapshot
 
@@ -31,17 +31,29 @@ class SnapshotStore(NodeStore[SnapshotRecord]):
         artifact: StoredArtifact,
         as_of: datetime | None = None,
         details: Mapping[str, Any] | None = None,
+        again: bool = False,
     ) -> tuple[SnapshotRecord, bool]:
-        """Register a snapshot (`kind`: items or events); equal content gives the earlier one and False."""
+        """Register a snapshot (`kind`: items or events); equal content gives the earlier one and False.
+
+        With `again` only the newest one is given, and content that another has overtaken becomes the newest anew.
+        """
         table = choice(SnapshotKind, kind, "kind of snapshot")
         with self.database.write() as session:
             owner = domain_row(session, domain)
-            same = self._query().where(Snapshot.domain_id == owner.id, Snapshot.kind == table)
-            for known in self.records(session, same.where(Snapshot.content_hash == content_hash)):
-                return known, False
+            taken = self._query().where(Snapshot.domain_id == owner.id, Snapshot.kind == table)
+            holds_it = or_(
+                Snapshot.content_hash == content_hash,
+                Snapshot.content_hash.startswith(f"{content_hash}{AGAIN}", autoescape=True),
+            )
+            same = self.records(session, taken.where(holds_it).order_by(Snapshot.version))
+            newest = session.scalar(
+                select(func.max(Snapshot.version)).where(Snapshot.domain_id == owner.id, Snapshot.kind == table)
+            )
+            if same and (not again or same[-1].version == newest):
+                return same[-1], False
             columns = {
                 "kind": table,
-                "content_hash": content_hash,
+                "content_hash": f"{content_hash}{AGAIN}{len(same) + 1}" if same else content_hash,
                 "rows": int(rows),
                 "artifact": put_artifact(session, artifact),
                 "as_of": as_of,

@@ -11,6 +11,7 @@ from hubspoke.evaluation.protocols import Protocol
 from hubspoke.registry.records import ModelRecord
 from hubspoke.registry.store import Registry
 from hubspoke.retrieval.measurement import IndexRequest
+from hubspoke.workflows.answers import Recommendations, SearchResults
 from hubspoke.workflows.evaluations import CompareResult, EvaluationResult
 from hubspoke.workflows.hubs import EmbedResult
 from hubspoke.workflows.index_check import IndexCheck
@@ -20,7 +21,6 @@ from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.newcomers import Elsewhere
 from hubspoke.workflows.quality import CardRow, QualityCard, VersionDrift
-from hubspoke.workflows.recommendations import Recommendations, SearchResults
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -60,6 +60,7 @@ RECOMMENDED = Recommendations(
     unknown=["oak"],
     seen_items="ranked",
     rules=None,
+    behind=None,
     known_from=[],
     items=[POT],
 )
@@ -234,7 +235,7 @@ def test_recommend_and_similar(garden: Any, stand_in: Any) -> None:
 
 
 def test_search_by_words_and_by_picture(garden: Any, stand_in: Any) -> None:
-    found = SearchResults("garden", None, "index:garden/1", "garden:1", "clay pot", None, "rules:garden/2", [POT])
+    found = SearchResults("garden", None, "index:garden/1", "garden:1", "clay pot", None, "rules:garden/2", None, [POT])
     search = stand_in("search", found)
     shown = garden("search", "garden", "clay pot", "-k", "3")
     assert shown.lines == [

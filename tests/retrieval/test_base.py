@@ -8,7 +8,7 @@ import pytest
 from hubspoke.errors import CorruptArtifactError, IncompatibleError
 from hubspoke.retrieval.base import ItemIndex
 from hubspoke.retrieval.kinds import FLAT, VectorIndex, index_kind, index_kinds
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SPACE = "a" * 64
@@ -161,3 +161,28 @@ def test_equal_scores_go_by_row_and_a_shorter_list_begins_a_longer_one() -> None
     exact = queries[0].astype(np.float64) @ vectors.T.astype(np.float64)
     rows = [row for row, _ in whole[0]]
     assert rows == sorted(np.flatnonzero(allowed).tolist(), key=lambda row: (-round(exact[row], 9), row))
+
+
+@every_kind
+@settings(max_examples=12)
+@given(st.integers(0, 99), st.integers(1, 40), st.sampled_from([1.0, 1e4]), st.sampled_from([0.0, 1e-7, 1e-4]))
+def test_a_question_is_ranked_alike_alone_and_among_others(kind, seed, k, norm, noise):
+    """Many rows are equal but for the last bits, and of norms that single precision loses the product in."""
+    rng = np.random.default_rng(seed)
+    few = rng.standard_normal((5, 12))
+    vectors = np.hstack([few[np.arange(60) % 5], np.full((60, 1), norm)])
+    vectors[:, :12] *= 1 + noise * rng.standard_normal((60, 12))
+    made = ItemIndex.build(vectors.astype(np.float32), range(60), SPACE, kind)
+    asked = np.hstack([rng.standard_normal((30, 12)), np.zeros((30, 1))]).astype(np.float32)
+    whole = [made.search(one[None], 60)[0] for one in asked]
+    scores = np.round(made.vectors().astype(np.float64) @ asked.astype(np.float64).T, 6)
+    for own, column in zip(whole, scores.T, strict=True):
+        assert [row for row, _ in own] == np.argsort(-column, kind="stable").tolist()
+    assert made.search(asked, k) == [own[:k] for own in whole]
+
+
+def test_a_catalog_of_equal_rows_is_ranked_by_row_without_end():
+    made = ItemIndex.build(np.ones((5000, 4), np.float32), range(5000), SPACE)
+    found = made.search(np.ones((1, 4), np.float32), 4990)[0]
+    assert found == [(row, 4.0) for row in range(4990)] and made.search(np.ones((1, 4), np.float32), 3)[0] == found[:3]
+    assert made.search(np.zeros((1, 4), np.float32), 2)[0] == [(0, 0.0), (1, 0.0)]

@@ -21,7 +21,7 @@ def test_a_release_is_asked_what_shoppers_ask_before_it_serves(shop: Workspace, 
     resident = load_resident(shop, place, read_heads(shop.registry).version(place))
     assert {(True, None), (False, None)} <= set(asked)
     rows = range(len(resident.recommender.item_ids))
-    described = resident.recommender.describe(rows)
+    described = resident.recommender.catalog.describe(rows)
     monkeypatch.setattr(resident.items, "_describe", None)  # every item was encoded already
     for own, piece in zip(described, resident.items.of(rows), strict=True):
         assert b'"item_id":"%b"' % own["item_id"].encode() in piece

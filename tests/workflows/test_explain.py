@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 from hubspoke.spokes.mixture import Mixture, MixtureWeights
+from hubspoke.workflows.answers import Answer
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.explain import Explanation
-from hubspoke.workflows.recommendations import Answer
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]

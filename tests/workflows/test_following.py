@@ -10,9 +10,10 @@ import pytest
 from hubspoke.catalog.event_log import EventLog
 from hubspoke.catalog.schema import EVENT_TYPES
 from hubspoke.catalog.shopper_events import ShopperEvent, read_event
+from hubspoke.workflows.answers import Recommendations
 from hubspoke.workflows.following import Follower
 from hubspoke.workflows.question import Question, SessionEvent
-from hubspoke.workflows.recommendations import Recommendations, Recommender
+from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)

@@ -10,8 +10,9 @@ from hubspoke.catalog.parsing import DAY_US
 from hubspoke.catalog.sequences import Sequences
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.workflows.answers import Recommendations
 from hubspoke.workflows.newcomers import POPULAR, Elsewhere, nearness, newcomer_popularity
-from hubspoke.workflows.recommendations import Recommendations, Recommender
+from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace
 
 

@@ -15,11 +15,12 @@ from hubspoke.errors import NotFoundError, UsageError
 from hubspoke.hub.encoders.text import item_texts
 from hubspoke.retrieval.filter_text import parse_filter
 from hubspoke.workflows import datasets
+from hubspoke.workflows.answers import Recommendations
 from hubspoke.workflows.datasets import load_dataset
 from hubspoke.workflows.index_loading import load_index
 from hubspoke.workflows.newcomers import newcomer_popularity
 from hubspoke.workflows.question import Question, SessionEvent
-from hubspoke.workflows.recommendations import Recommendations, Recommender
+from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011", "lamps-0003", "lamps-0020"]

@@ -131,7 +131,7 @@ def test_what_is_sold_below_its_margin_is_not_shown_and_older_rules_stay_what_th
 
 
 def test_rules_are_held_against_the_newest_catalog(shop: Workspace, refused: Any) -> None:
-    with pytest.raises(InvalidDataError, match=r"catalog of lamps does not hold pin: lamp-1; correct these names"):
+    with pytest.raises(InvalidDataError, match=r"lamps nor what is live there holds pin: lamp-1; correct these names"):
         shop.rules.set("lamps", {"pin": ["lamp-1"]})
     refused(UsageError, "hide", shop.rules.set, "lamps", {"hide": ["lamps-0001"]})
     with pytest.raises(NotFoundError, match=r"No rules are in force in lamps; name a version, such as rules:lamps/1"):
