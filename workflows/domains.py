@@ -145,6 +145,7 @@ class Domains:
                         f"There is a domain {name!r} with other {table.kind} already; add a new version with "
                         f"`hubspoke data ingest {name} --{table.kind} FILE`."
                     )
+                _note_overtaken(self._context, table.known)
             begin = None if existing else lambda: domains.add(name, description, settings)
             results = take_snapshots(self._context, name, tables, dry_run, begin)
             cached = existing is not None and all(result.cached for result in results.values())
@@ -239,6 +240,16 @@ def _check(name: str, look: Callable[[], str]) -> Check:
         return Check(name, True, look())
     except HubspokeError as error:
         return Check(name, False, str(error))
+
+
+def _note_overtaken(context: Context, known: SnapshotRecord | None) -> None:
+    """Say of a catalog that is added again and was overtaken meanwhile which one stays the newest."""
+    newest = None if known is None else context.registry.snapshots.list(known.domain, known.kind)[-1]
+    if known is not None and newest is not None and known.kind == "items" and newest.ref != known.ref:
+        context.progress.note(
+            f"{known.ref} is this catalog, but {newest.ref} is newer and stays the newest; take it again with "
+            f"`hubspoke data ingest {known.domain} --items FILE`."
+        )
 
 
 def _refuse_other_settings(existing: DomainRecord, settings: Mapping[str, Any], description: str) -> None:
