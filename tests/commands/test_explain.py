@@ -49,7 +49,7 @@ def explanation(*items: ExplainedItem, **changes: Any) -> Explanation:
     rose, fern = ({"item_id": own, "title": title} for own, title in (("rose", "Red rose"), ("fern", "Fern")))
     attention = SessionAttention([0.25, 0.5, 0.25], [[[0.25, 0.5, 0.25]]])
     about = ("garden", "release:garden/1", "index:garden/1", "garden:1", [rose, fern, rose], [], "ranked", None)
-    return replace(Explanation(*about, {}, attention, items, [], []), **changes)
+    return replace(Explanation(*about, None, {}, attention, items, [], []), **changes)
 
 
 def test_an_item_is_explained_in_plain_words() -> None:
