@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .door import door
 from .errors import (
     CorruptArtifactError,
     HubspokeError,
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 
+@door
 def open(
     url: str | None = None,
     *,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
+import warnings
 from typing import NoReturn
 
 import click
 
 from .commands.groups import RootGroup
+from .commands.streams import prepare_streams
 from .version import __version__
 
 # Importing makes hundreds of thousands of objects that never become garbage; at Python's default the collector would
@@ -68,6 +71,10 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; a request to terminate ends it like Ctrl-C, with everything cleaned up."""
     gc.set_threshold(COLLECT_AFTER, 20, 20)
+    prepare_streams()
+    if any(option.startswith("error") for option in sys.warnoptions):
+        # What libraries warn of is for those who write programs; it must not end one that somebody uses.
+        warnings.simplefilter("default")
     # Python's own handler of Ctrl-C raises KeyboardInterrupt.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     cli.main()

@@ -21,7 +21,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any
 
-from .errors import HubspokeError
+from .errors import HubspokeError, NotFoundError, UsageError
 
 # Whether a process of another machine lives cannot be asked; nothing is staged for as long as this.
 FOREIGN_SECONDS = 24 * 3600.0
@@ -231,3 +231,37 @@ def _disk_faults(where: Path) -> Iterator[None]:
             raise
         with file_faults(where):
             raise
+
+
+def file_fault(error: OSError) -> HubspokeError:
+    """What the system refused, as one sentence with its cause and remedy."""
+    where = error.filename if isinstance(error.filename, str) else None
+    named = where or "A file"
+    match error.errno:
+        case errno.EFBIG:
+            return too_large(where or "this folder")
+        case errno.ENOSPC | errno.EDQUOT:
+            on = f" that holds {where}" if where else ""
+            return HubspokeError(f"No space is left on the disk{on}; free some and repeat the command.")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return HubspokeError(f"{named} may not be read or written by this user; give access to it, or use another.")
+        case errno.ENOENT:
+            return NotFoundError(f"{named} does not exist; check the path.")
+        case errno.ENOTDIR:
+            return UsageError(f"{named} leads through a file, where a folder is needed; check the path.")
+        case errno.EISDIR:
+            return UsageError(f"{named} is a folder, where a file is needed; check the path.")
+        case errno.EEXIST:
+            return UsageError(f"{named} is there already and is no folder; remove it, or use another path.")
+        case errno.ENAMETOOLONG:
+            return UsageError(f"{_start(named)} is longer than a file name may be; use a shorter one.")
+        case errno.ELOOP:
+            return UsageError(f"{named} is a link that leads to itself; mend the link, or use another path.")
+        case errno.EMFILE | errno.ENFILE:
+            return HubspokeError("Too many files are open; raise the limit (`ulimit -n`) and repeat the command.")
+    reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+    return HubspokeError(f"{f'{where}: ' if where else ''}{reason}; see to it and repeat the command.")
+
+
+def _start(text: str, letters: int = 60) -> str:
+    return text if len(text) <= letters else f"{text[:letters]}..."

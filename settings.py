@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from .errors import NotFoundError, UsageError
 
 DEFAULT_WORKSPACE = ".hubspoke"
 SETTINGS_FILE = "hubspoke.yaml"
@@ -61,6 +61,8 @@ class Settings:
 
 NAMES: tuple[str, ...] = tuple(field.name for field in fields(Settings))
 _PATHS = ("workspace", "artifacts", "cache")
+# NUL, and halves of a surrogate pair, which bytes that are no text become.
+_UNSTORED = frozenset("\0").union(map(chr, range(0xD800, 0xE000)))
 _NUMBERS = {"threads": 1, "seed": 0}  # smallest value allowed
 
 
@@ -79,19 +81,27 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
     settings = Settings(**given)
     paths = {name: getattr(settings, name) for name in _PATHS}
     absolute: dict[str, Any] = {name: cwd / path for name, path in paths.items() if isinstance(path, Path)}
+    for name, path in absolute.items():
+        if path.is_file():
+            raise UsageError(f"{name} is {path}, which is a file; give it a folder.")
     return replace(settings, **absolute)
+
+
+def current_folder() -> Path:
+    """The folder that the process is in; NotFoundError where it was removed under it."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise NotFoundError("The current folder was removed; change to another one and repeat the command.") from None
 
 
 def _from_file(cwd: Path) -> Mapping[str, Any]:
     path = cwd / SETTINGS_FILE
     if not path.is_file():
         return {}
-    import yaml
+    from .configs import read_config_file
 
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no valid YAML in UTF-8; write lines such as 'device: cpu'.") from error
+    content = read_config_file(path, "settings file", "device: cpu", UsageError)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -122,6 +132,10 @@ def _check_name(name: str, where: str) -> None:
 
 
 def _converted(name: str, value: Any, where: str) -> Any:
+    if isinstance(value, str | Path) and not _UNSTORED.isdisjoint(str(value)):
+        raise UsageError(
+            f"{name} in {where} is {str(value)!r}, with a character that no database stores; leave it out."
+        )
     if name in _PATHS and isinstance(value, str) and "://" in value:
         return _place(name, value, where)
     if name in _PATHS and isinstance(value, str | Path) and str(value):

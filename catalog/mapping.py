@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import yaml
 
-from ..errors import InvalidDataError, NotFoundError, UsageError
+from ..configs import read_config_file
+from ..errors import InvalidDataError, UsageError
 from .guessing import Guess, guess_mapping
 from .schema import SCHEMAS, Kind
 from .transforms import Origin, find_origins, written
@@ -95,12 +95,7 @@ def parse_map_option(text: str) -> dict[str, str]:
 def load_mapping(path: Path | str, kind: Kind | None = None) -> dict[str, str]:
     """Overrides from a YAML file: `canonical: source` lines, or such lines under `items:` and `events:`."""
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError(f"There is no mapping file {path}; check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidDataError(f"{path} is no valid YAML in UTF-8; write lines such as 'title: name'.") from error
+    content = read_config_file(path, "mapping file", "title: name")
     if isinstance(content, dict) and content and set(content) <= {"items", "events"}:
         content = content.get(kind) if kind else None
     content = {} if content is None else content

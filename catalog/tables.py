@@ -45,8 +45,8 @@ FAULTS = {
     "bad_json": f"{{value}} is no JSON object; {JSON_REMEDY}.",
 }
 # Of one table: a path, a pattern such as `2024-*.csv`, or several of them.
-Files: TypeAlias = "Path | str | Sequence[Path | str]"
-Source: TypeAlias = "Files | pl.DataFrame"
+Files: TypeAlias = Path | str | Sequence[Path | str]
+Source: TypeAlias = Files | pl.DataFrame
 
 
 @dataclass(frozen=True)

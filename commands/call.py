@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import inspect
 import os
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import click
 
+from ..door import translated
 from ..errors import HubspokeError, UsageError
 from ..results import Record
-from ..settings import load_settings
+from ..settings import current_folder, load_settings
 from ..workflows.workspace import Workspace, open_workspace
 from .options import together
-from .output import Columns, facts, print_error, print_json, records_table
+from .output import Columns, end, facts, print_json, records_table, tell, write, write_text
 from .progress import make_progress
+from .streams import ResultLostError, drop_result
 
 R = TypeVar("R", bound=Record | Mapping[str, Any])
 INTERRUPTED = 130
 # What several processes can do together; of anything else each would do all.
 SHARED_COMMANDS = ("spoke train", "hub train")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Call:
@@ -63,17 +61,21 @@ class Call:
 
     def unopened(self) -> Workspace:
         """The workspace whether or not it exists."""
-        settings = load_settings(self.flags, os.environ, Path.cwd())
+        settings = load_settings(self.flags, os.environ, current_folder())
         return self._open.enter_context(Workspace(settings, self.progress))
 
-    def show(self, result: R, text: Callable[[R], str] | str | None = None) -> None:
-        """The result on stdout: as JSON if asked for, else as `text` gives it, by default as names and values."""
+    def show(self, result: R, text: Callable[[R], str] | str | None = None, exact: bool = False) -> None:
+        """The result on stdout: as JSON if asked for, else as `text` gives it, by default as names and values.
+
+        An `exact` text is for machines, such as CSV, and keeps every character.
+        """
         self.progress.close()  # the terminal is given back before anything else is written
         content = result.to_dict() if isinstance(result, Record) else result
         if self.json:
             print_json(content)
         else:
-            click.echo(facts(content.items()) if text is None else text if isinstance(text, str) else text(result))
+            made = facts(content.items()) if text is None else text if isinstance(text, str) else text(result)
+            write(made) if exact else write_text(made)
 
     def show_list(self, name: str, records: Sequence[Any], columns: Columns, empty: str) -> None:
         """A listing on stdout: a table, or `empty` where there is nothing; in JSON under `name`."""
@@ -87,20 +89,17 @@ class Call:
     def fail(self, error: BaseException) -> NoReturn:
         """Tell the error in one sentence and end the process with its exit code."""
         self.progress.close()
-        if isinstance(error, BrokenPipeError):
-            # The reader of a pipe has gone (`| head`): nobody is left to tell.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
         message, code = sentence(error)
         report = getattr(error, "report", None)
         if self.debug:
             traceback.print_exception(error)
         elif report is not None:
-            click.echo(report.to_text(), err=True)
-        click.echo(f"Error: {message}", err=True)
-        if self.json:
-            print_error(type(error).__name__, message, code, **({} if report is None else {"report": report.to_json()}))
-        sys.exit(code)
+            tell(report.to_text())
+        lost = isinstance(error, ResultLostError)
+        if lost:
+            drop_result()
+        more = {} if report is None else {"report": report.to_json()}
+        end(type(error).__name__, message, code, self.json and not lost, **more)
 
 
 def sentence(error: BaseException) -> tuple[str, int]:
@@ -109,20 +108,9 @@ def sentence(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted; repeat the command to go on.", INTERRUPTED
-    if isinstance(error, OSError) and error.errno in _FULL:
-        where = f" that holds {error.filename}" if error.filename else ""
-        return f"No space is left on the disk{where}; free some and repeat the command.", 1
-    # Registry commands load no pydantic; what is not loaded cannot have been raised.
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(error, pydantic.ValidationError):
-        first, *others = error.errors()
-        where = ".".join(map(str, first["loc"])) or "the config"
-        if first["type"] == "extra_forbidden":
-            message = f"{where!r} is no setting; correct --set, --config or the option, or leave it out."
-        else:
-            more = f" (and {len(others)} more)" if others else ""
-            message = f"{where} is {first['input']!r}: {first['msg']}{more}; correct --set, --config or the option."
-        return message, UsageError.exit_code
+    told = translated(error)
+    if told is not None:
+        return str(told), told.exit_code
     text = " ".join(str(error).split())
     named = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{named.rstrip('.')}; --debug shows the traceback.", 1
@@ -188,9 +176,16 @@ def _called(function: Function, example: str | Sequence[str]) -> Function:
 
 def world_size() -> int:
     """Processes that torchrun started, 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return _number("WORLD_SIZE", 1)
 
 
 def rank() -> int:
     """The number of this process among them."""
-    return int(os.environ.get("RANK", "0")) if world_size() > 1 else 0
+    return _number("RANK", 0) if world_size() > 1 else 0
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"{name} in the environment is {text!r}, not a number as torchrun sets it; unset it.")
+    return int(text)

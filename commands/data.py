@@ -26,6 +26,7 @@ from .options import (
     table_files,
 )
 from .output import Columns, facts, table
+from .plain import visible
 
 if TYPE_CHECKING:
     from ..catalog.exports import ExportFormat
@@ -221,7 +222,7 @@ def diff(call: Call, old: str, new: str) -> None:
         count, ids = getattr(result, f"n_{word}"), getattr(result, word)
         shown = f": {', '.join(ids[:SHOWN_IDS])}{', ...' if len(ids) > SHOWN_IDS else ''}" if ids else ""
         lines.append(f"{count} {word}{shown}")
-    call.show(result, "\n".join(lines))
+    call.show(result, "\n".join(map(visible, lines)))
 
 
 def _inspected(result: Inspection) -> str:
@@ -239,7 +240,7 @@ def _inspected(result: Inspection) -> str:
             f"  {share:.0%} of the events' ids are in column {name} of the catalog: --map item_id={name}"
             for name, share in ids["catalog_columns"].items()
         ]
-        parts.append("\n".join(lines))
+        parts.append("\n".join(map(visible, lines)))
     return "\n\n".join(parts)
 
 
@@ -248,7 +249,7 @@ def _inspected_file(file: FileInspection) -> str:
         f", read as {file.format}" if file.format else ""
     )
     rows = [(own.name, own.type, own.missing, own.distinct, ", ".join(own.samples)) for own in file.columns]
-    parts = [head]
+    parts = [visible(head)]
     if rows:
         parts.append(table(("column", "type", "missing", "distinct", "samples"), rows))
     reasons = file.reasons
@@ -256,7 +257,7 @@ def _inspected_file(file: FileInspection) -> str:
     lines += [f"{own['severity']}: {own['count']} x {own['code']}: {own['message']}" for own in file.problems]
     lines += [f"note: {note}" for note in file.notes]
     lines += [f"cannot be used as it is: {file.error}"] if file.error and not file.problems else []
-    parts.append("\n".join(lines))
+    parts.append("\n".join(map(visible, lines)))
     if file.facts:
         parts.append(f"in the {file.kept} rows that can be read\n" + facts(_fact(*own) for own in file.facts.items()))
     return "\n\n".join(filter(None, parts))

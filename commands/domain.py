@@ -13,6 +13,7 @@ from ..workflows.domains import DomainDetails
 from .call import Call, Noun
 from .options import Files, dry_run, ingest_options, read_options, reading_options, table_files
 from .output import Columns, facts, records_table
+from .plain import visible
 
 if TYPE_CHECKING:
     from ..workflows.ingest import IngestResult
@@ -120,7 +121,7 @@ def ingested(result: IngestResult) -> str:
     if found := result.sessions:
         lines.append("  {sessions} sessions of {users} users on {items} items (mode {mode})".format_map(found))
         lines += [f"  no session: {found['hint']}"] if "hint" in found else []
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _details(details: DomainDetails) -> str:

@@ -11,8 +11,9 @@ import click
 
 from ..errors import UsageError
 from .call import Call, command
-from .options import filtered, how_many, names, spread_out
-from .recommend import answered
+from .options import filtered, how_many, spread_out
+from .output import cell
+from .recommend import answered, items_of_session
 
 if TYPE_CHECKING:
     from ..workflows.barred import BarredItem
@@ -32,7 +33,9 @@ LEAST = 0.005  # less than half a per cent is not worth a word
 
 @command(example="hubspoke explain garden --session 1041,977 -k 3 --plot why.svg")
 @click.argument("ref")
-@click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
+@click.option(
+    "--session", metavar="A,B,C", help="Item ids of the session, oldest first; one with a comma in it in double quotes."
+)
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
 @how_many(5)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
@@ -51,7 +54,8 @@ def explain(call: Call, /, ref: str, session: str | None, user: str | None, plot
         raise UsageError("--session and --user both say what was seen; give one of them.")
     # A picture that cannot be written is told before the models are loaded.
     file = None if plot is None else plot_file(Path(plot))
-    result = call.workspace().explain(ref, names(session), user=user, **asked)
+    workspace = call.workspace()
+    result = workspace.explain(ref, items_of_session(workspace, ref, session), user=user, **asked)
     if file is not None:
         write_plot(result, file)
         call.note(f"The picture is in {file}.")
@@ -63,7 +67,7 @@ def explained(result: Explanation) -> str:
     from ..reports.charts import shortened
 
     lines = answered(result)
-    titles = [shortened(str(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
+    titles = [shortened(cell(event["title"] or event["item_id"]), LONGEST_TITLE) for event in result.session]
     count = Counter(titles)  # events that would be called alike are told apart by their place in the session
     named = [f"{title} [{n}]" if count[title] > 1 else title for n, title in enumerate(titles, 1)]
     if result.attention is not None:
@@ -77,7 +81,7 @@ def explained(result: Explanation) -> str:
 def _barred(items: Sequence[BarredItem]) -> str:
     """What scores as well as the list and is not in it."""
     head = "Not in the list, although they score as well:"
-    lines = [f"{item.score_rank}. {item.title or item.item_id} ({item.item_id})" for item in items]
+    lines = [f"{item.score_rank}. {cell(item.title or item.item_id)} ({cell(item.item_id)})" for item in items]
     width = max(len(line) for line in lines)
     told = [f"   {line:<{width}}  {item.stage}: {item.reason}" for line, item in zip(lines, items, strict=True)]
     return "\n".join([head, *told])
@@ -88,7 +92,7 @@ def _block(item: ExplainedItem, events: Sequence[str]) -> str:
     place = f"{item.rank}." if item.rank is not None else "-"
     rows = list(_reasons(item, events))
     width = max(len(name) for name, _ in rows)
-    head = f"{place} {item.title or item.item_id} ({', '.join([item.item_id, *filter(None, [item.brand])])})"
+    head = f"{place} {cell(item.title or item.item_id)} ({cell([item.item_id, *filter(None, [item.brand])])})"
     return "\n".join([head, *(f"   {name:<{width}}  {text}" for name, text in rows)])
 
 

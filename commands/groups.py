@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from typing import Any, NoReturn
 
 import click
 
-from .output import print_error
+from .output import end, end_in_json, tell
+from .streams import ResultLostError, drop_result
 
 
 def every_command(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -61,15 +63,33 @@ class RootGroup(LazyGroup):
     ) -> NoReturn:
         """Run the program and end the process with its exit code."""
         given = list(sys.argv[1:] if args is None else args)
+        as_json = "--json" in given
         extra.pop("standalone_mode", None)
         try:
+            _require_text(given)
             result = super().main(given, prog_name or "hubspoke", standalone_mode=False, **extra)
         except click.ClickException as error:
-            error.show()
-            if "--json" in given:
-                print_error("UsageError", error.format_message(), error.exit_code)
-            sys.exit(error.exit_code)
+            shown = StringIO()
+            error.show(shown)
+            tell(shown.getvalue().rstrip("\n"))
+            end_in_json("UsageError", error.format_message(), error.exit_code, as_json)
         except click.Abort:
-            click.echo("Interrupted.", err=True)
+            tell("Interrupted.")
             sys.exit(130)
+        except OSError as error:  # of a command each error is told by its call: this is a page of help
+            lost = ResultLostError(error)
+            drop_result()
+            end(type(lost).__name__, str(lost), lost.exit_code, as_json=False)
         sys.exit(result if isinstance(result, int) else 0)
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Refuse an argument with bytes that the encoding of this locale does not know: it could not be stored or shown."""
+    for argument in arguments:
+        try:
+            argument.encode("utf-8")
+        except UnicodeEncodeError:
+            raise click.UsageError(
+                f"The argument {argument!r} is no text in {sys.getfilesystemencoding()}, the encoding of this locale; "
+                "write it in UTF-8, and set PYTHONUTF8=1 where the locale has another encoding."
+            ) from None

@@ -15,7 +15,8 @@ from ..reports.lineage import relations, tree_lines
 from .call import Call, Noun
 from .differences import difference_text
 from .options import together
-from .output import Columns, records_table
+from .output import Columns, records_table, write
+from .plain import escaped_json
 
 NAMED = 3
 _drawing = together(
@@ -47,7 +48,7 @@ def export(call: Call, refs: tuple[str, ...], openlineage: bool, output: str | N
         # One by one: the events of a large registry do not fit on a screen, nor all in memory as text.
         call.progress.close()
         for event in run_events(workspace, refs):
-            click.echo(line(event))
+            write(escaped_json(line(event)))
         return
     result = export_events(workspace, refs, None if output is None else Path(output))
     call.show(result, f"{result.n_events} events are in {result.output}.")

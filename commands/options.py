@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_ar
 import click
 
 from ..catalog.layout import Level, TimeUnit
-from ..errors import InvalidDataError, NotFoundError, UsageError
+from ..errors import InvalidDataError, UsageError
 
 if TYPE_CHECKING:
     from ..catalog.sessions import SessionSettings
@@ -127,9 +129,63 @@ _protocol_options = together(
 )
 
 
+@dataclass(frozen=True)
+class Part:
+    """One value of a list with commas; in quotes nothing in it is read as anything else."""
+
+    text: str
+    quoted: bool
+
+
+# A part in double quotes, where a quote is written twice, or what stands up to the next comma.
+_PART = re.compile(r'\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(,|$)')
+
+
+def parts(text: str | None) -> list[Part]:
+    """The parts of `a,b,"c,d"`: three of them, the last one `c,d`; empty ones are left out."""
+    found, at, text = [], 0, text or ""
+    while at <= len(text):
+        match = _PART.match(text, at)
+        if match is None:
+            break
+        quoted, plain = match[1], (match[2] or "").strip()
+        if plain.startswith('"'):
+            raise click.UsageError(
+                f"{plain!r} begins with a quote that does not end it; write the whole value in quotes, and a quote "
+                'in it twice, as in "5"" pot".'
+            )
+        if quoted or plain:
+            found.append(Part(quoted.replace('""', '"') if quoted else plain, bool(quoted)))
+        at = match.end() if match[3] else len(text) + 1
+    return found
+
+
 def names(text: str | None) -> list[str]:
-    """The parts of `a,b,c`."""
-    return [part.strip() for part in (text or "").split(",") if part.strip()]
+    """The same as texts."""
+    return [part.text for part in parts(text)]
+
+
+def item_ids(text: str | None, known: Callable[[Sequence[str]], Sequence[str]]) -> list[str]:
+    """The item ids of a list; one that can be read in two ways, as `known` items with a comma in them, is refused."""
+    found = parts(text)
+    starts, ends = range(len(found)), range(2, min(len(found), _LONGEST) + 1)
+    runs = [own for start in starts for n in ends if len(own := found[start : start + n]) == n]
+    joined = {
+        glue.join(part.text for part in run): run
+        for run in runs
+        for glue in (",", ", ")
+        if not any(part.quoted for part in run)
+    }
+    for whole in known(list(joined)) if joined else ():
+        several = ",".join(f'"{part.text}"' for part in joined[whole])
+        raise UsageError(
+            f"{whole!r} is one item and also reads as {len(joined[whole])} of them; write '\"{whole}\"' for the one, "
+            f"or '{several}' for the others."
+        )
+    return [part.text for part in found]
+
+
+_LONGEST = 6  # parts that one id may seem to be
 
 
 # How tables are read: pictures and column mappings; `read_options` takes their values.
@@ -199,7 +255,7 @@ def read_options(given: Mapping[str, Any]) -> ReadOptions:
 
 def read_pairs(text: str, form: str) -> dict[str, str]:
     """`a=b,c=d` as a dict; `form` says what is wanted where it is not so written."""
-    pairs = [part.partition("=") for part in names(text)]
+    pairs = [part.rpartition("=") for part in names(text)]
     wrong = next((name for name, equals, value in pairs if not (name.strip() and equals and value.strip())), None)
     if wrong is not None:
         raise UsageError(f"{wrong!r} stands without its other half; write {form}, several with commas between them.")
@@ -227,21 +283,14 @@ def read_sessions(mode: SessionMode | None) -> SessionSettings | None:
 
 def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] | None:
     """The settings of a training, None where none were given; `a.b=1` sets a nested key."""
-    import yaml
+    if path is None and not settings:
+        return None
+    from ..configs import read_config_file, read_text
 
-    config: dict[str, Any] = {}
-    if path is not None:
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise NotFoundError(f"There is no config file {path}; check the path.") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InvalidDataError(
-                f"{path} is no valid YAML or JSON in UTF-8; write lines such as 'seed: 5'."
-            ) from error
-        if content is not None and not isinstance(content, Mapping):
-            raise InvalidDataError(f"{path} holds no settings; write lines such as 'seed: 5'.")
-        config = dict(content or {})
+    content = {} if path is None else read_config_file(Path(path), "config file", "seed: 5")
+    if not isinstance(content, Mapping):
+        raise InvalidDataError(f"{path} holds no settings; write lines such as 'seed: 5'.")
+    config: dict[str, Any] = dict(content)
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
@@ -251,8 +300,6 @@ def read_config(path: str | None, settings: tuple[str, ...]) -> dict[str, Any] |
         for key in outer:
             inner[key] = dict(inner[key]) if isinstance(inner.get(key), Mapping) else {}
             inner = inner[key]
-        try:
-            inner[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"The value in {text!r} cannot be read; quote it, as in --set 'key=\"text\"'.") from error
-    return config if path is not None or settings else None
+        quote = "quote it, as in --set 'key=\"text\"'"
+        inner[last] = read_text(value, f"The value in {text!r} cannot be read", quote, UsageError)
+    return config

@@ -6,9 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from ..progress import Progress
+from .output import tell
+from .plain import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -34,7 +34,7 @@ class LineProgress(Progress):
 
     def note(self, text: str) -> None:
         """Write the remark."""
-        click.echo(text, err=True)
+        tell(visible(text))
 
 
 class BarProgress(Progress):
@@ -51,19 +51,24 @@ class BarProgress(Progress):
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
             from rich.progress import Progress as Bars
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             self._bars = Bars(*columns, console=Console(stderr=True))
             self._bars.start()
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total)
+            self._tasks[stage] = self._bars.add_task(visible(stage), total=total)
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
     def note(self, text: str) -> None:
         """Write the remark above the bars."""
         if self._bars is None:
-            click.echo(text, err=True)
+            tell(visible(text))
         else:
-            self._bars.console.print(text, markup=False, highlight=False)
+            self._bars.console.print(visible(text), markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the bars as they are and give the terminal back."""
@@ -74,4 +79,4 @@ class BarProgress(Progress):
 
 def make_progress(quiet: bool) -> Progress:
     """The progress that fits where stderr goes."""
-    return Progress() if quiet else BarProgress() if sys.stderr.isatty() else LineProgress()
+    return Progress() if quiet else BarProgress() if sys.stderr and sys.stderr.isatty() else LineProgress()

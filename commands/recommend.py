@@ -9,18 +9,22 @@ import click
 
 from ..errors import UsageError
 from .call import Call, command
-from .options import filtered, how_many, names, spread_out
-from .output import table
+from .options import filtered, how_many, item_ids, spread_out
+from .output import cell, table
 
 if TYPE_CHECKING:
     from ..workflows.answers import Answer, Recommendations, SearchResults
+    from ..workflows.workspace import Workspace
 
+_WIDEST_NAME = 60  # of ids, titles and what else shops write
 HEADERS = ("rank", "item_id", "title", "score", "brand", "category", "price", "cold", "pinned")
 
 
 @command(example="hubspoke recommend garden --session 1041,977 -k 5")
 @click.argument("ref")
-@click.option("--session", metavar="A,B,C", help="Item ids of the session, oldest first.")
+@click.option(
+    "--session", metavar="A,B,C", help="Item ids of the session, oldest first; one with a comma in it in double quotes."
+)
 @click.option("--user", metavar="ID", help="A known user: their recorded history is the session.")
 @how_many(10)
 @click.option("--exclude-seen", is_flag=True, help="Leave out items of the session.")
@@ -34,9 +38,21 @@ def recommend(call: Call, ref: str, session: str | None, user: str | None, **ask
     """
     if session is not None and user is not None:
         raise UsageError("--session and --user both say what was seen; give one of them.")
-    result = call.workspace().recommend(ref, names(session), user, **asked)
+    workspace = call.workspace()
+    result = workspace.recommend(ref, items_of_session(workspace, ref, session), user, **asked)
     _note_behind(call, result)
     call.show(result, recommended)
+
+
+def items_of_session(workspace: Workspace, ref: str, session: str | None) -> list[str]:
+    """The item ids of `--session`, held against the catalog where a comma may be part of one."""
+
+    def known(ids: Sequence[str]) -> Sequence[str]:
+        from ..workflows.known_items import known_items
+
+        return known_items(workspace, ref, ids)
+
+    return item_ids(session, known)
 
 
 @command(example="hubspoke similar garden 1041")
@@ -79,7 +95,7 @@ def _note_behind(call: Call, result: Answer | SearchResults) -> None:
 
 def searched(result: SearchResults) -> str:
     """What was looked for and what is like it."""
-    wanted = " and ".join(filter(None, (result.text and f"'{result.text}'", result.picture)))
+    wanted = " and ".join(filter(None, (result.text and f"'{cell(result.text)}'", result.picture)))
     lines = [f"Served by {result.served_by}, most like {wanted}."]
     lines += [f"Rules: {result.rules}."] if result.rules else []
     return "\n".join([*lines, "", _listed(result.items)])
@@ -99,14 +115,14 @@ def _listed(items: Sequence[Mapping[str, Any]]) -> str:
     used = [name for name in HEADERS if any(item[name] not in (None, "") for item in items)]
     if not any(item["pinned"] for item in items):
         used = [name for name in used if name != "pinned"]
-    return table(used or HEADERS, [[item[name] for name in used] for item in items])
+    return table(used or HEADERS, [[item[name] for name in used] for item in items], widest=_WIDEST_NAME)
 
 
 def answered(result: Answer) -> list[str]:
     """Who answers, after what, and under which rules."""
     session = f"items of the session are {result.seen_items}" if result.session else "for there is no session here"
     lines = [f"Served by {result.served_by}, {session}."]
-    lines += [f"  after {event['item_id']}  {event['title']}" for event in result.session]
+    lines += [f"  after {cell(event['item_id'])}  {cell(event['title'])}" for event in result.session]
     if result.unknown:
-        lines.append(f"Unknown items left out: {', '.join(result.unknown)}.")
+        lines.append(f"Unknown items left out: {cell(result.unknown)}.")
     return [*lines, f"Rules: {result.rules}."] if result.rules else lines

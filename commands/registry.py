@@ -47,7 +47,7 @@ def sql(call: Call, query: str, as_csv: bool, limit: int | None, timeout: float)
     result = call.workspace().sql(query, limit, timeout)
     rows = {"columns": list(result.columns), "rows": [exact(row) for row in result.to_dicts()]}
     if as_csv:
-        call.show(rows, csv_text(result.columns, result.rows))
+        call.show(rows, csv_text(result.columns, result.rows), exact=True)
     else:
         cells = [[table_value(value) for value in row] for row in result.rows]
         call.show(rows, lambda _: table(result.columns, cells, "no rows"))

@@ -9,7 +9,7 @@ import click
 
 from .call import Call, command
 from .options import dry_run
-from .output import facts, records_table
+from .output import facts, records_table, tell, write_text
 
 
 @command(example="hubspoke demo")
@@ -21,7 +21,7 @@ def demo(call: Call, fast: bool, report: str | None) -> None:
 
     def echo(text: str) -> None:
         call.progress.close()
-        click.echo(text, err=call.json)
+        (tell if call.json else write_text)(text)
 
     result = run_demo(call.new_workspace(), fast=fast, report=None if report is None else Path(report), echo=echo)
     call.show(result, f"Report: {result.report}")

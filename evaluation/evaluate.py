@@ -148,8 +148,8 @@ def evaluate(
             progress(end, n_users)
     if not any(len(batch.ranks) for batch in batches):
         raise InvalidDataError(
-            f"None of {n_users + evaluation_set.n_left_out} users has anything to be tested on; "
-            "bring more events or another split."
+            f"None of {n_users + evaluation_set.n_left_out} users with sessions has anything to be tested on; bring "
+            "more events or another split, or ingest with --sessions per_user, which keeps short sessions."
         )
     return _summarise(batches, evaluation_set, known.slices, groups or {})
 

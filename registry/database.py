@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,8 +65,9 @@ def parse_url(url: DatabaseUrl) -> URL:
         parsed = make_url(url)
         shown(parsed)
     except (ArgumentError, ValueError):  # the latter of a port that is no number, and of what is not UTF-8
+        hidden = re.sub(r"(:)[^:/]*@|((?:ssl)?password=)[^&]*", r"\1\2***", str(url))
         raise UsageError(
-            f"{url!r} is not a database URL; write sqlite:///path/registry.db or postgresql+psycopg://user@host/name."
+            f"{hidden!r} is not a database URL; write sqlite:///path/registry.db or postgresql+psycopg://user@host/name."
         ) from None
     if parsed.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
         return parsed.set(drivername="postgresql+psycopg")
@@ -80,8 +82,9 @@ def parse_url(url: DatabaseUrl) -> URL:
 
 
 def shown(url: DatabaseUrl) -> str:
-    """The URL as a text that opens the same database, its password hidden."""
-    return make_url(url).render_as_string(hide_password=True).replace(" ", "%20")
+    """The URL as a text that opens the same database, without its passwords, which may stand in its query too."""
+    public = make_url(url).difference_update_query(["password", "sslpassword"])
+    return public.render_as_string(hide_password=True).replace(" ", "%20")
 
 
 def _is_plain_file(url: URL) -> bool:
@@ -283,19 +286,15 @@ def database_fault(error: DBAPIError, where: str) -> HubspokeError:
             return damaged(where, text)
         case sqlite3.SQLITE_NOTADB:
             return InvalidDataError(
-                f"{where} is not a readable SQLite database ({text}); restore a backup, "
-                "or set HUBSPOKE_REGISTRY_URL to another."
+                f"{where} is no SQLite database, so neither a registry nor a backup of one ({text}); name another file."
             )
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR:
             return _file_fault(Path(where), text)
+        case None if "NUL" in text:
+            return UsageError("A text with a NUL character can be neither stored nor looked up; leave it out.")
         # On PostgreSQL: no answer at all, or a server that ends or begins.
         case None | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "08003" | "08006":
-            return HubspokeError(
-                f"The database {where} cannot be reached ({text}); check HUBSPOKE_REGISTRY_URL and that the server "
-                "runs."
-            )
-        case "XX001" | "XX002":  # damaged data, damaged index
-            return InvalidDataError(f"The database {where} is damaged ({text}); restore a backup.")
+            return HubspokeError(f"The database {where} {_unreachable(str(original), text)}.")
     return HubspokeError(f"The database {where} refused ({text}); run `hubspoke doctor`.")
 
 
@@ -330,3 +329,45 @@ def _cannot_open(path: Path, text: str) -> HubspokeError:
     return HubspokeError(
         f"{path} cannot be opened ({text}); check that its folder exists and that this user may read it."
     )
+
+
+# What a server, or the way to it, answers to somebody who connects; the driver gives no code with it.
+_REFUSALS = (
+    (r"no password supplied", "asks for a password; give it in HUBSPOKE_REGISTRY_URL, PGPASSWORD or ~/.pgpass"),
+    (r"password|SCRAM", "does not take this password; correct it in HUBSPOKE_REGISTRY_URL, PGPASSWORD or ~/.pgpass"),
+    (
+        r'role "[^"]*" does not exist',
+        "knows no such user; correct the user in HUBSPOKE_REGISTRY_URL, or create it there",
+    ),
+    (
+        r'database "[^"]*" does not exist',
+        "is not there, though its server answers; make it (`createdb`), or correct HUBSPOKE_REGISTRY_URL",
+    ),
+    (
+        r"translate host|resolve host|getaddrinfo|Name or service not known|No address associated",
+        "is on a host that no network knows; correct the host in HUBSPOKE_REGISTRY_URL",
+    ),
+    (
+        r"[Cc]onnection refused|No such file or directory",
+        "does not answer: no server listens at that host and port; start it, or correct HUBSPOKE_REGISTRY_URL",
+    ),
+    (r"SSL|ssl|certificate", "and this client do not agree on SSL ({text}); correct sslmode in HUBSPOKE_REGISTRY_URL"),
+    (r"pg_hba\.conf", "lets this user not in from this machine; ask for an entry in the server's pg_hba.conf"),
+    (
+        r"timeout|timed out",
+        f"did not answer within {_CONNECT_SECONDS} seconds; check the network, and the host in HUBSPOKE_REGISTRY_URL",
+    ),
+    (r"too many|connection slots", "has no connection left; close others, or raise max_connections of the server"),
+    (r"starting up|shutting down|recovery", "is starting or stopping; repeat the command in a moment"),
+    (r"invalid port number", "has no such port ({text}); correct the port in HUBSPOKE_REGISTRY_URL"),
+    (r"invalid (?:connection|URI)", "has an unknown option in its URL ({text}); correct HUBSPOKE_REGISTRY_URL"),
+)
+
+
+def _unreachable(whole: str, text: str) -> str:
+    """Why nobody can connect, and the remedy."""
+    for pattern, says in _REFUSALS:
+        if re.search(pattern, whole):
+            return says.replace("{text}", text)
+    return f"cannot be reached ({text}); check HUBSPOKE_REGISTRY_URL and that the server runs"
+

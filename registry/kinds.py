@@ -26,6 +26,17 @@ class NodeKind(StrEnum):
     RULES = "rules"
 
 
+def in_words(kind: str) -> str:
+    """A kind of node as a person writes it: `item snapshot`."""
+    return kind.replace("_", " ")
+
+
+def with_article(kind: str) -> str:
+    """The same as one of them: `an item snapshot`, `a hub`, and `rules`, of which there are always several."""
+    article = "" if kind.endswith("s") else "an " if kind[0] in "aeio" else "a "
+    return f"{article}{in_words(kind)}"
+
+
 class Relation(StrEnum):
     """What an edge says: how the child came from the parent."""
 

@@ -71,6 +71,11 @@ def parse(text: str) -> Reference:
     return Reference(kind, domain, None if match["version"] == "latest" else int(match["version"]))
 
 
+def is_domain_name(name: str) -> bool:
+    """Whether a domain can be called so."""
+    return re.fullmatch(_NAME, name) is not None and name not in RESERVED_NAMES
+
+
 def check_domain_name(name: str) -> str:
     """The name itself; one that is no lower-case identifier of at most 63 characters, or reserved, is a UsageError."""
     if not re.fullmatch(_NAME, name):

@@ -15,9 +15,9 @@ from ..errors import NotFoundError, UsageError
 from ..results import Record
 from .artifacts.manifests import StoredArtifact
 from .database import Database
-from .kinds import NodeKind, Relation, choice
+from .kinds import NodeKind, Relation, choice, in_words, with_article
 from .records import NodeRecord, Parent
-from .references import Reference, parse
+from .references import Reference, is_domain_name, parse
 from .schema import Alias, Artifact, Base, Domain, Edge, Node
 
 R = TypeVar("R", bound=Record)
@@ -121,7 +121,8 @@ def domain_row(session: Session, name: str) -> Domain:
     if near := difflib.get_close_matches(name, names, n=3, cutoff=0.5):
         raise NotFoundError(f"There is no domain {name!r}; did you mean {' or '.join(near)}?")
     others = f" among {', '.join(names[:5])}{', ...' if names[5:] else ''}" if names else ", nor any other yet"
-    raise NotFoundError(f"There is no domain {name!r}{others}; add it with `hubspoke domain add {name}`.")
+    remedy = f"add it with `hubspoke domain add {name}`" if is_domain_name(name) else "correct the name"
+    raise NotFoundError(f"There is no domain {name!r}{others}; {remedy}.")
 
 
 def now() -> datetime:
@@ -182,16 +183,11 @@ def _newest(session: Session, reference: Reference) -> Select[Node]:
     return same.order_by(Node.id.desc()).limit(1)
 
 
-def in_words(kind: str) -> str:
-    """A kind of node as a person writes it: `item snapshot`."""
-    return kind.replace("_", " ")
-
-
 def expect_kind(node: Node, *kinds: NodeKind) -> Node:
     """The node itself; one of another kind is a UsageError."""
     if node.kind not in kinds:
-        wanted = " or ".join(map(in_words, kinds))
-        raise UsageError(f"{node.ref} is of kind {in_words(node.kind)}; name a {wanted} here.")
+        wanted = " or ".join(map(with_article, kinds))
+        raise UsageError(f"{node.ref} is of kind {in_words(node.kind)}; name {wanted} here.")
     return node
 
 

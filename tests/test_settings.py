@@ -2,10 +2,11 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hubspoke.errors import UsageError
-from hubspoke.settings import Settings, load_settings
+from hubspoke.errors import NotFoundError, UsageError
+from hubspoke.settings import Settings, current_folder, load_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,3 +97,29 @@ def test_the_nearest_source_that_says_something_wins(flag: int | None, variable:
     environ = {} if variable is None else {"HUBSPOKE_SEED": str(variable)}
     expected = next((value for value in (flag, variable) if value is not None), Settings().seed)
     assert load_settings({"seed": flag}, environ, Path("/nowhere")).seed == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"workspace": "~nobody-here/x"}, "no such home is known; write the folder out."),
+        ({"workspace": "a\0b"}, r"workspace in the call is 'a\x00b', with a character that no database stores"),
+        ({"device": "\udcff"}, r"device in the call is '\udcff', with a character that no database stores"),
+        ({"workspace": "letter.txt"}, "letter.txt, which is a file; give it a folder."),
+        ({"workspace": ""}, "workspace in the call is ''"),
+        ({"workspace": 5}, "workspace in the call is 5"),
+    ],
+)
+def test_a_place_that_can_be_none(tmp_path: Path, flags: dict[str, Any], said: str) -> None:
+    (tmp_path / "letter.txt").write_text("x")
+    with pytest.raises(UsageError) as told:
+        load_settings(flags, {}, tmp_path)
+    assert said in str(told.value)
+
+
+def test_a_current_folder_that_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(NotFoundError, match="current folder was removed"):
+        current_folder()

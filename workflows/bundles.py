@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..door import checked
 from ..errors import CorruptArtifactError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
 from ..registry.artifacts.manifests import MANIFEST as STORES_OWN
 from ..registry.artifacts.manifests import Manifest, read_manifest, stays_inside
@@ -68,6 +69,7 @@ class BundleImport(Record):
     dry_run: bool = False
 
 
+@checked
 class Bundles:
     """The noun `bundle`."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ..door import checked
 from ..errors import NotFoundError, UsageError
 from ..registry.records import SnapshotRecord
 from ..results import Record
@@ -83,6 +84,7 @@ class DataExported(Record):
     dry_run: bool = False
 
 
+@checked
 class Data:
     """`workspace.data`."""
 

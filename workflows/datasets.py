@@ -15,7 +15,7 @@ import polars as pl
 
 from ..catalog.schema import TimeKind
 from ..catalog.sequences import Sequences, build_sequences
-from ..catalog.sessions import SessionSettings, clean_sessions
+from ..catalog.sessions import SessionSettings, clean_sessions, why_none
 from ..catalog.snapshots import DATA_FILE, read_snapshot, read_user_events
 from ..catalog.streams import (
     FORMAT,
@@ -96,6 +96,18 @@ def load_dataset(
     moved: Mapping[str, str] = record.settings.get("image_roots", {})
     root = moved.get(item_snapshot.ref) or item_snapshot.details.get("image_root")
     return Dataset(record, table, item_snapshot, event_snapshot, Path(root) if root else None, *cut, stream)
+
+
+def require_sessions(dataset: Dataset) -> None:
+    """Refuse events that all were left out with sessions that are too short; InvalidDataError with the remedy."""
+    # Cut another way there may be some; where all of a user's events are one session already, more are needed.
+    if dataset.session_mode != "per_user" and dataset.waterfall and dataset.waterfall[-1]["rows_out"] == 0:
+        why = why_none(dataset.session_mode, session_settings(dataset.domain))
+        name = dataset.domain.name
+        raise InvalidDataError(
+            f"{name} has events but no session: {why}; settings of sessions are changed with "
+            f"`hubspoke data ingest {name} --sessions MODE`."
+        )
 
 
 def find_snapshot(context: Context, domain: str, kind: str, ref: str | None = None) -> SnapshotRecord | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ..door import checked
 from ..errors import HubspokeError, UsageError
 from ..forks import require_tables
 from ..registry.records import AliasRecord, DomainRecord, ModelRecord, SnapshotRecord
@@ -78,6 +79,7 @@ class Validation(Record):
     text: str
 
 
+@checked
 class Domains:
     """`workspace.domain`."""
 

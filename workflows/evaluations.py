@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import FloatArray
+from ..door import checked
 from ..errors import HubspokeError, InvalidDataError, NotFoundError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import MetricRecord, ModelRecord, Parent
@@ -87,6 +88,7 @@ class _Subject:
         return found
 
 
+@checked
 class Evaluations:
     """The noun `evaluate`."""
 
@@ -192,9 +194,11 @@ class Evaluations:
         from ..evaluation.evaluate import evaluate
         from ..evaluation.protocols import evaluation_set
         from ..evaluation.slices import LENGTH, length_slices
+        from .datasets import require_sessions
         from .item_groups import item_facts
 
         context = self._context
+        require_sessions(dataset)
         users = evaluation_set(dataset.sequences, protocol)
         groups = length_slices(np.array([len(own) for own in users.histories])) if LENGTH in by else {}
         # One content space for all, so that their diversity can be compared: that of the first that has one.

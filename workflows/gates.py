@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ..door import checked
 from ..errors import QualityGateError, UsageError
 from ..registry.references import LIVE, check_alias
 from ..results import Record
@@ -70,6 +71,7 @@ class GateCheck(Record):
             )
 
 
+@checked
 class Gates:
     """The gates of the domains."""
 

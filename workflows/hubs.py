@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..door import checked
 from ..errors import NotFoundError, UsageError
 from ..progress import Progress
-from ..registry.kinds import ModelKind
+from ..registry.kinds import ModelKind, with_article
 from ..registry.records import ModelRecord
 from ..results import Record, fingerprint
 from . import releases
@@ -38,6 +39,7 @@ class EmbedResult(Record):
     seconds: float  # next to nothing where every encoder output was cached
 
 
+@checked
 class Hubs:
     """The noun `hub`."""
 
@@ -52,7 +54,7 @@ class Hubs:
         """One hub version."""
         record = self._context.registry.models.get(ref)
         if record.kind != ModelKind.HUB:
-            raise UsageError(f"{ref} is a {record.kind}; name a hub like hub:1.")
+            raise UsageError(f"{ref} is {with_article(record.kind)}; name a hub like hub:1.")
         return record
 
     def train(

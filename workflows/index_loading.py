@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import CorruptArtifactError, UsageError
-from ..registry.kinds import ModelKind
+from ..registry.kinds import ModelKind, with_article
 from ..registry.records import IndexRecord
 from .loading import encode_items, load_hub, load_spoke
 from .targets import newest_index
@@ -82,7 +82,9 @@ def index_of(context: Context, ref: str) -> IndexRecord:
     if node.kind == "index":
         return context.registry.indexes.get(node.ref)
     if node.kind != "spoke":
-        raise UsageError(f"{ref} is a {node.kind} and does not recommend; name a domain, spoke, release or index.")
+        raise UsageError(
+            f"{ref} is {with_article(node.kind)} and recommends nothing; name a domain, spoke, release or index."
+        )
     return newest_index(context.registry, node.ref)
 
 

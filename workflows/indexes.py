@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..door import checked
 from ..errors import NotFoundError, UsageError
 from ..registry.kinds import ModelKind, Relation
 from ..registry.records import IndexRecord, ModelRecord, Parent
@@ -98,6 +99,7 @@ class _Filled:
     dataset: Dataset
 
 
+@checked
 class Indexes:
     """The noun `index`."""
 

@@ -136,7 +136,7 @@ def read_report(context: Context, ref: str) -> StoredReport:
 
     node = context.registry.resolve(ref)
     if node.kind != "release":
-        raise UsageError(f"{node.ref} is a {node.kind}; name a category or a release, as in release:garden/1.")
+        raise UsageError(f"{node.ref} is of kind {node.kind}; name a category or a release, as in release:garden/1.")
     digest = context.registry.releases.report(node.ref)
     if digest is None:
         raise NotFoundError(

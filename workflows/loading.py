@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidDataError, UsageError
-from ..registry.kinds import ModelKind
+from ..registry.kinds import ModelKind, with_article
 from ..registry.records import ModelRecord
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def ready_model(context: Context, ref: str, kind: ModelKind) -> ModelRecord:
     record = context.registry.models.get(ref)
     if record.kind != kind:
         example = "hub:1" if kind == ModelKind.HUB else "garden:1"
-        raise UsageError(f"{ref} is a {record.kind}, not a {kind}; name one like {example}.")
+        raise UsageError(f"{ref} is {with_article(record.kind)}, not {with_article(kind)}; name one like {example}.")
     if record.artifact is None:
         raise UsageError(f"{record.ref} is {record.status}, not ready; repeat its training.")
     return record

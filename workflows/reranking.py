@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ..door import checked
 from ..errors import QualityGateError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .context import Context
 
 
+@checked
 class Rerankers:
     """The noun `rerank`."""
 

@@ -21,7 +21,7 @@ from ..registry.records import ModelRecord
 from ..spokes.config import without_retired
 from ..spokes.training.splits import window_start
 from .context import Context
-from .datasets import Dataset, load_dataset, time_kind
+from .datasets import Dataset, load_dataset, require_sessions, time_kind
 from .loading import ready_model, spoke_ref
 from .models import Recipe, parse_config
 from .spoke_plan import SpokeJob
@@ -123,6 +123,7 @@ def plan_reranking(context: Context, job: RerankJob) -> RerankPlan:
     dataset = load_dataset(context, job.domain, events=job.events)
     if dataset.event_snapshot is None:
         raise InvalidDataError(f"{job.domain} has no events to learn from; ingest some first.")
+    require_sessions(dataset)
     hub = context.registry.models.hub_of(spoke.ref)
     periods = _periods(dataset, spoke, job.test_from, config.origins)
     job = RerankJob(job.domain, spoke.ref, config.model_dump(), dataset.event_snapshot.ref, job.test_from)

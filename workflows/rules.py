@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..door import checked
 from ..errors import InvalidDataError, NotFoundError, UsageError
 from ..registry.records import RulesRecord
 from ..results import Record
@@ -60,6 +61,7 @@ class RulesCheck(RulesReach):
     unknown: Mapping[str, Sequence[str]]
 
 
+@checked
 class RuleVersions:
     """The noun `rules`."""
 

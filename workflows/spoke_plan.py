@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..catalog.sessions import why_none
 from ..errors import InvalidDataError, UsageError
 from ..registry.kinds import ModelKind
 from ..results import fingerprint
@@ -17,7 +16,7 @@ from ..spokes.regimes import deep_merge, regime_of
 from ..spokes.training.splits import Split, SplitSettings, split
 from ..spokes.transfer import FROM_SIBLING, Policy
 from .context import Context
-from .datasets import Dataset, load_dataset, session_settings
+from .datasets import Dataset, load_dataset, require_sessions
 from .hubs import Hubs
 from .loading import ready_model, spoke_ref
 from .models import Recipe, parse_config
@@ -89,13 +88,7 @@ def plan_training(context: Context, job: SpokeJob, dry_run: bool = False) -> Pla
         raise InvalidDataError(
             f"{job.domain} has no events to train on; ingest some, or serve the hub alone with `hubspoke launch`."
         )
-    # Cut another way there may be some; where all of a user's events are one session already, more are needed.
-    if dataset.session_mode != "per_user" and dataset.waterfall and dataset.waterfall[-1]["rows_out"] == 0:
-        why = why_none(dataset.session_mode, session_settings(dataset.domain))
-        raise InvalidDataError(
-            f"{job.domain} has events but no session to train on: {why}; settings of sessions are changed with "
-            f"`hubspoke data ingest {job.domain} --sessions MODE`."
-        )
+    require_sessions(dataset)
     # Split before there is a version: too few events must not take a version number.
     parts = split(dataset.source, job.kept_out, config)
     if parent is None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from ..door import checked
 from ..errors import LockedError, QualityGateError
 from ..registry.kinds import ModelKind
 from ..registry.records import ModelRecord
@@ -35,6 +36,7 @@ class TrainingOptions(TypedDict, total=False):
     transfer: str | None
 
 
+@checked
 class Spokes:
     """The noun `spoke`."""
 

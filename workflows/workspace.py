@@ -12,9 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from ..door import checked
 from ..progress import Progress
 from ..registry.stores.aliases import ANYTHING
-from ..settings import load_settings
+from ..settings import current_folder, load_settings
 from . import backups, doctor, garbage, releases, setup
 from .context import Context
 from .data import Data
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from .spokes import Spokes
 
 
+@checked
 class Workspace(Context):
     """An open workspace: its context with the nouns on it; closing it (or leaving `with`) closes the registry."""
 
@@ -316,7 +318,7 @@ def open_workspace(
 ) -> Workspace:
     """Open a workspace, see `hubspoke.open`; `environ` and `cwd` stand for those of the process."""
     flags = {**settings, "registry_url": url or settings.get("registry_url")}
-    loaded = load_settings(flags, os.environ if environ is None else environ, cwd or Path.cwd())
+    loaded = load_settings(flags, os.environ if environ is None else environ, cwd or current_folder())
     workspace = Workspace(loaded, progress, actor)
     if create and not workspace.exists():
         workspace.init()

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session, aliased
 
 from ...errors import UsageError
 from ...results import Record
-from ..kinds import NodeKind
+from ..kinds import NodeKind, in_words
 from ..records import IndexRecord, ModelPart, ModelRecord, NodeRecord, ReleaseRecord, SnapshotRecord
-from ..rows import in_words, read_node
+from ..rows import read_node
 from ..schema import Domain, Edge, Evaluation, Metric, Node, Snapshot
 from ..stores.readers import read_record
 

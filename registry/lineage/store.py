@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...door import checked
 from ..records import Parent
 from ..references import Reference
 from ..rows import Store, add_edges, domain_row, find_node
@@ -11,6 +12,7 @@ from .impact import Impact, impact
 from .staleness import Staleness, staleness
 
 
+@checked
 class LineageStore(Store):
     """Questions about the lineage graph; a reference that points at nothing is a NotFoundError."""
 

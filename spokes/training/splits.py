@@ -106,8 +106,8 @@ def split(
         found.add(shard, seen, shard if settings.until is None else seen, protocol, leave_out)
     if not found.askable or not (train.length_counts()[0] >= 2).any():
         raise InvalidDataError(
-            f"Of {found.known} users with events none has the three that training needs; "
-            "wait for more events and serve the hub alone meanwhile."
+            f"Of {found.known} users with sessions none has the three events that training needs; wait for more events "
+            "and serve the hub alone meanwhile, or ingest with --sessions per_user, which keeps short sessions."
         )
     users = _draw(source if settings.until is None else refit, found, protocol, config)
     # What may be seen decides the serving policy of the choice too, so that not even that depends on the test.

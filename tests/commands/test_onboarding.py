@@ -72,4 +72,4 @@ def test_events_without_a_session_say_how_to_get_one(garden: Any, home: Path) ->
     ingested = garden("data", "ingest", "garden", "--events", "far.csv")
     assert f"  no session: {said} (1 users would have one)" in ingested.out
     trained = garden("spoke", "train", "garden")
-    assert (trained.code, f"garden has events but no session to train on: {said}" in trained.err) == (4, True)
+    assert (trained.code, f"garden has events but no session: {said}" in trained.err) == (4, True)

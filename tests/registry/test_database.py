@@ -2,6 +2,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hubspoke.errors import (
@@ -16,7 +17,7 @@ from hubspoke.registry import database as database_module
 from hubspoke.registry import sqlite
 from hubspoke.registry.database import HEAD_REVISION, REVISIONS, Database, database_fault, parse_url
 from hubspoke.registry.store import Registry
-from sqlalchemy import URL, text
+from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import OperationalError
 
 HEAVY = ("torch", "faiss", "polars", "numpy", "pandas", "pyarrow", "alembic", "pydantic")
@@ -45,10 +46,10 @@ def test_the_path_of_a_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 def test_a_file_that_is_no_database_and_a_server_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "registry.db").write_text("this is a letter, not a database" * 100)
-    with pytest.raises(InvalidDataError, match=r"is not a readable SQLite database .* restore a backup"):
+    with pytest.raises(InvalidDataError, match=r"neither a registry nor a backup of one .* name another file"):
         Registry(f"sqlite:///{tmp_path / 'registry.db'}")
     pytest.importorskip("psycopg")
-    with pytest.raises(HubspokeError, match=r"cannot be reached .* that the server runs") as caught:
+    with pytest.raises(HubspokeError, match=r"no server listens at that host and port; start it") as caught:
         Registry(f"postgresql://ann:secret@/x?host={tmp_path}")
     assert "secret" not in str(caught.value)
 
@@ -143,3 +144,52 @@ def test_the_registry_room_loads_nothing_heavy() -> None:
     code += f"print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('FATAL:  password authentication failed for user "shop"', "does not take this password; correct it"),
+        ("fe_sendauth: no password supplied", "does not take this password"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "shop"', "an entry in the server's pg_hba.conf"),
+        ("server does not support SSL, but SSL was required", "do not agree on SSL"),
+        ("[Errno -2] Name or service not known", "is on a host that no network knows"),
+        ("failed to resolve host 'db.invalid'", "is on a host that no network knows"),
+        ("connection timeout expired", "did not answer within 10 seconds"),
+        ("FATAL:  sorry, too many clients already", "has no connection left"),
+        ("FATAL:  the database system is starting up", "repeat the command in a moment"),
+        ('invalid connection option "colour"', "has an unknown option in its URL"),
+    ],
+)
+def test_why_nobody_can_connect(text: str, said: str) -> None:
+    told = database_fault(OperationalError("", {}, Exception(f"connection failed: {text}")), "DB")
+    assert str(told).startswith("The database DB ")
+    assert said in str(told)
+
+
+def test_a_server_that_lacks_the_database_or_the_user(postgres: Any, tmp_path: Path) -> None:
+    url = make_url(postgres.registry_url)
+    query = {**url.query, "password": "geheim"}
+    for given, said in (
+        (url.set(database="nowhere"), "is not there, though its server answers; make it"),
+        (url.set(username="nobody_here"), "knows no such user; correct the user"),
+        (url.set(query={"host": str(tmp_path)}), "no server listens at that host and port"),
+        (url.set(username="nobody_here", query=query), "knows no such user"),
+    ):
+        with pytest.raises(HubspokeError) as told:
+            Registry(given.render_as_string(hide_password=False))
+        assert said in str(told.value)
+        assert "geheim" not in str(told.value)
+
+
+def test_no_password_is_shown() -> None:
+    for url in ("mysql://ann:geheim@db/x", "postgresql+psycopg//ann:geheim@db", "mysql://db/x?password=geheim&a=b"):
+        with pytest.raises(UsageError) as told:
+            parse_url(url)
+        assert "geheim" not in str(told.value)
+    assert "geheim" not in database_module.shown(parse_url("postgresql://ann:geheim@db/x?password=geheim"))
+
+
+def test_text_that_a_database_does_not_store(registry_url: str) -> None:
+    with Registry(registry_url) as registry, pytest.raises(HubspokeError, match=r"NUL|no domain|not found|There is no"):
+        registry.domains.get("gar\0den")

@@ -106,7 +106,10 @@ def test_unknown_words_are_refused_with_the_known_ones(garden) -> None:
     for ask, said in (
         (lambda: garden.registry.snapshots.list("garden", "orders"), "use one of items, events"),
         (lambda: garden.registry.models.list(status="done"), "use one of training, ready, failed"),
-        (lambda: garden.registry.snapshots.get("hub:1"), "is of kind hub; name a item snapshot or event snapshot here"),
+        (
+            lambda: garden.registry.snapshots.get("hub:1"),
+            "kind hub; name an item snapshot or an event snapshot here",
+        ),
     ):
         with pytest.raises(UsageError, match=said):
             ask()

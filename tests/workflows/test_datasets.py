@@ -8,7 +8,7 @@ import polars as pl
 from hubspoke.catalog.sessions import SessionSettings
 from hubspoke.catalog.snapshots import read_snapshot
 from hubspoke.errors import CorruptArtifactError, InvalidDataError, NotFoundError, UsageError
-from hubspoke.workflows.datasets import image_paths, load_dataset
+from hubspoke.workflows.datasets import image_paths, load_dataset, require_sessions
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -41,6 +41,17 @@ def test_what_cannot_be_loaded_says_what_to_do(garden: Workspace, refused: Any) 
         ("garden", "snapshot:garden", UsageError, "not a reference"),
     ):
         refused(error, sentence, load_dataset, garden, domain, items=items)
+
+
+def test_events_that_are_all_in_short_sessions_are_told_with_the_remedy(garden: Workspace, refused: Any) -> None:
+    days = [datetime(2024, 6, day, tzinfo=UTC) for day in (1, 2, 3)]
+    events = pl.DataFrame({"user_id": ["ann"] * 3, "item_id": ["rose", "fern", "pot"], "timestamp": days})
+    garden.data.ingest("garden", events=events)
+    said = "garden has events but no session: every session is shorter than 3 items; --sessions per_user takes all"
+    refused(InvalidDataError, said, require_sessions, load_dataset(garden, "garden"))
+    refused(InvalidDataError, said, garden.evaluate.compare, "garden", ["popularity"])
+    garden.data.ingest("garden", events=events, sessions=SessionSettings(mode="per_user"))
+    require_sessions(load_dataset(garden, "garden"))
 
 
 def test_events_on_products_that_left_the_catalog_are_left_out(garden: Workspace, files: Any, refused: Any) -> None:

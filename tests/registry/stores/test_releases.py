@@ -53,7 +53,7 @@ def test_parts_that_do_not_belong_together_are_refused_and_leave_nothing(garden)
         ("pets", ReleaseParts("hub:1", floor), "index:garden/3 is not of domain pets"),
         ("garden", replace(fits, spoke="hub:1"), "hub:1 is of kind hub; name a spoke here"),
         ("garden", replace(fits, rules="rules:pets/1"), "rules:pets/1 is not of domain garden"),
-        ("garden", replace(fits, rules=own), "index:garden/1 is of kind index; name a rules here"),
+        ("garden", replace(fits, rules=own), "index:garden/1 is of kind index; name rules here"),
         ("hub", fits, "An alias of the hub cannot point at a release"),
     ):
         with pytest.raises(UsageError, match=said):

@@ -13,5 +13,5 @@ def test_equal_rules_are_one_version_of_a_domain_whatever_the_order_of_keys(gard
     assert garden.registry.lineage.upstream(made.ref).refs == ("domain:garden",)
     with pytest.raises(NotFoundError, match="There is no domain 'pets'"):
         garden.registry.rules.add("pets", {})
-    with pytest.raises(UsageError, match="hub:1 is of kind hub; name a rules here"):
+    with pytest.raises(UsageError, match="hub:1 is of kind hub; name rules here"):
         garden.registry.rules.get("hub:1")
