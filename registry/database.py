@@ -370,4 +370,3 @@ def _unreachable(whole: str, text: str) -> str:
         if re.search(pattern, whole):
             return says.replace("{text}", text)
     return f"cannot be reached ({text}); check HUBSPOKE_REGISTRY_URL and that the server runs"
-
