@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from random import Random
 from threading import Event
 from typing import Any
+
+from hubspoke.registry.sqlite import open_sqlite
 
 from . import warm
 from .warm import Ended
@@ -170,7 +171,7 @@ class Shop:
         )
         counts.check(ended.done, f"{when}: doctor says {failed}", "half-written")
         if self.url is None:
-            with closing(sqlite3.connect(f"file:{self.folder}/.hubspoke/registry.db?mode=ro", uri=True)) as database:
+            with closing(open_sqlite(self.folder / ".hubspoke" / "registry.db", "ro")) as database:
                 found = database.execute("PRAGMA integrity_check").fetchall()
                 broken = database.execute("PRAGMA foreign_key_check").fetchall()
             counts.check(

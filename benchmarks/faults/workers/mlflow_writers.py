@@ -45,11 +45,12 @@ def write(url: str, name: str, commands: int, seed: int, send: Any) -> None:
 def main() -> None:
     """Write at once, then look for everything."""
     folder, processes, commands, seed = Path(sys.argv[1]), *map(int, sys.argv[2:5])
-    url = f"sqlite:///{folder / 'mlflow.db'}"
     spawn = multiprocessing.get_context("spawn")
     import mlflow
     from mlflow import MlflowClient
+    from sqlalchemy import URL
 
+    url = URL.create("sqlite", database=str(folder / "mlflow.db")).render_as_string()
     client = MlflowClient(tracking_uri=url, registry_uri=url)
     client.create_registered_model("garden")
     client.create_model_version("garden", source="/nowhere")
