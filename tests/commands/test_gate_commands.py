@@ -24,6 +24,13 @@ def measure(home: Path, subject: str, ndcg: float) -> None:
         opened.evaluations.add(NewEvaluation("garden", subject, "snapshot:garden/events/1", protocol, 1, metrics))
 
 
+def assess(home: Path, protocol: dict[str, str], metric: MetricRecord) -> None:
+    """An assessment of garden:2 with one number."""
+    with registry(home) as opened:
+        new = NewEvaluation("garden", "garden:2", "snapshot:garden/events/1", protocol, 0, [metric])
+        opened.evaluations.add(new)
+
+
 @pytest.fixture
 def released(two_spokes: Any) -> Any:
     """`run` where garden:1 is live and garden:2 is ready to be."""
@@ -110,6 +117,35 @@ def test_promote_is_refused_with_3_until_it_is_overruled(released: Any, home: Pa
     assert made == [("promote", "first", True), ("promote", "sale", False), ("rollback", "worse", True)]
     assert released("gate", "clear", "garden").code == 0
     assert released("promote", "garden:2").code == 0
+
+
+def test_a_release_is_refused_for_its_hubs_and_for_its_drift(released: Any, home: Path) -> None:
+    shown = released("gate", "set", "garden", "--max", "hubness=2", "--max", "drift=0.1").out
+    assert re.search(r"^hubness <= 2 +assessment ", shown, re.MULTILINE) and "drift <= 0.1" in shown
+    unjudged = released("promote", "garden:2")
+    assert unjudged.code == 3
+    for command in ("hubspoke evaluate quality garden:2", "hubspoke evaluate drift garden:1 garden:2"):
+        assert f"run `{command}`" in unjudged.err
+    assess(home, {"name": "quality"}, MetricRecord("all", "hubness", 2.5))
+    assess(home, {"name": "drift", "against": "garden:1"}, MetricRecord("all", "drift", 0.4))
+    refused = released("promote", "garden:2", "--json")
+    assert (refused.code, refused.json["error"]["type"]) == (3, "QualityGateError")
+    assert "hubness is 2.5, above 2 (evaluation:garden/1); drift is 0.4, above 0.1 (evaluation:garden/2)" in refused.err
+    assess(home, {"name": "quality"}, MetricRecord("all", "hubness", 1.5))
+    assess(home, {"name": "drift", "against": "garden:1"}, MetricRecord("all", "drift", 0.05))
+    checked = released("gate", "check", "garden", "garden:2", "--json")
+    assert (checked.code, [judged["protocol"] for judged in checked.json["conditions"]]) == (0, ["assessment"] * 2)
+    assert released("promote", "garden:2").code == 0
+
+
+def test_a_metric_is_asked_for_from_the_side_that_is_worse(garden: Any) -> None:
+    for asked, told in (
+        (("--min", "hubness=2"), "lower is better for hubness, so it is asked for with --max"),
+        (("--max", "ndcg@10=0.5"), "higher is better for ndcg@10, so it is asked for with --min"),
+        (("--max", "hubris=2"), "there is no metric 'hubris'"),
+    ):
+        outcome = garden("gate", "set", "garden", *asked)
+        assert (outcome.code, told in outcome.err) == (2, True), outcome.err
 
 
 def test_rules_go_along_with_a_release(released: Any, home: Path) -> None:
