@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from hubspoke.errors import InvalidDataError, UsageError
-from hubspoke.evaluation.bootstrap import mean_interval, paired_difference
+from hubspoke.evaluation.bootstrap import mean_interval, paired_difference, quantile_interval
 
 
 def test_equal_values_have_their_mean_as_interval_to_the_last_digit() -> None:
@@ -53,3 +53,15 @@ def test_nothing_to_average_is_an_error() -> None:
         mean_interval(np.array([]))
     with pytest.raises(UsageError, match="3 users with 2"):
         paired_difference(np.ones(3), np.ones(2))
+
+
+def test_a_quantile_has_an_interval_that_holds_it() -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1.0, 102.0))
+    median, tail = quantile_interval(values, 0.5), quantile_interval(values, 0.99)
+    assert (median.value, tail.value) == (51.0, 100.0)  # the 51st and the 100th of 101 numbers
+    assert 40 < median.low < 51 < median.high < 62
+    assert tail.low < 100 <= tail.high <= 101
+    assert quantile_interval(values[::-1], 0.5) == median  # the order is no matter
+    assert quantile_interval(np.full(3, 7.0), 0.95) == quantile_interval(np.array([7.0]), 0.5)
+    with pytest.raises(InvalidDataError, match="measure at least one"):
+        quantile_interval(np.array([]), 0.5)

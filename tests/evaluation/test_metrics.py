@@ -10,6 +10,7 @@ from hubspoke.evaluation.metrics import AT_K, OVERALL, target_ranks, top_items, 
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
 
 INF = math.inf
 score_rows = arrays(np.float64, (3, 12), elements=st.integers(-4, 4).map(float))
@@ -98,3 +99,17 @@ def test_the_laws_of_metrics(pairs: list[tuple[int, float]]) -> None:
             assert (got[f"recall@{k}"] <= got[f"hr@{k}"]).all()
             assert (single[f"ndcg@{k}"] <= single[f"ndcg@{longer}"]).all()
             assert (single[f"ndcg@{k}"] <= single[f"hr@{k}"]).all()
+
+
+@given(seed=st.integers(0, 500), n_targets=st.integers(1, 4), k=st.sampled_from([1, 5, 10]))
+def test_ndcg_and_mrr_are_those_of_scikit_learn(seed: int, n_targets: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.permuted(np.tile(np.arange(12.0), (6, 1)), axis=1)  # without ties
+    targets = np.array([rng.choice(12, n_targets, replace=False) for _ in range(6)])
+    rows, items = np.repeat(np.arange(6), n_targets), targets.ravel()
+    relevant = np.zeros((6, 12))
+    relevant[rows, items] = 1
+    found = user_metrics(target_ranks(scores, rows, items), rows, 6, (k,))
+    assert found[f"ndcg@{k}"].mean() == pytest.approx(ndcg_score(relevant, scores, k=k))
+    if n_targets == 1:  # with one target the reciprocal rank is the average precision
+        assert found["mrr"].mean() == pytest.approx(label_ranking_average_precision_score(relevant, scores))
