@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +104,7 @@ def tables_of(record: Record) -> dict[str, dict[str, Any]]:
     found = {}
     for name in ("config", "content", "protocol", "summary", "details", "environment"):
         content = getattr(record, name, None)
-        if content:
+        if isinstance(content, Mapping) and content:
             found[name] = {key: value for key, value in flatten(jsonable(content)).items() if key != "waterfall"}
     return found
 
