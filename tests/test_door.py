@@ -113,8 +113,8 @@ def test_every_public_method_of_a_workspace_has_a_door(tmp_path: Path) -> None:
         yield from (made for name, made in vars(thing).items() if callable(made) and not name.startswith("_"))
 
     with open_workspace(environ={}, workspace=tmp_path / "shop", create=True) as ws:
-        nouns = ("domain", "data", "hub", "spoke", "index", "rerank", "evaluate", "rules", "gate", "lineage", "bundle")
-        for thing in (Workspace, *(type(getattr(ws, noun)) for noun in nouns)):
+        nouns = ("domain", "data", "hub", "spoke", "index", "rerank", "evaluate", "quality", "rules", "gate")
+        for thing in (Workspace, *(type(getattr(ws, noun)) for noun in (*nouns, "lineage", "bundle"))):
             for method in methods(thing):
                 assert _kinds(method.__wrapped__) is not None
         wrong: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = [

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..door import checked
 from ..errors import InvalidDataError, UsageError
 from ..evaluation.catalogue import DIMENSIONS, find
 from ..registry.kinds import Relation
@@ -78,6 +79,7 @@ class VersionDrift(Record):
     rows: Sequence[CardRow]
 
 
+@checked
 class Quality:
     """The assessments of a workspace."""
 
