@@ -90,7 +90,8 @@ def flush(path: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    """A free name beside `path`; what killed writers of `path` left under such names is removed."""
+    """A free name beside `path`, written out; what killed writers of `path` left under such names is removed."""
+    path = path.absolute()  # libraries take `file:x` for a URL, and write to another place
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with suppress(OSError):  # somebody else may be as tidy
             # A file of somebody else's may end so too.

@@ -163,8 +163,12 @@ def _place(name: str, url: str, where: str) -> Path | str:
     from urllib.parse import unquote, urlsplit
 
     parts = urlsplit(url)
+    if parts.scheme == "file" and (parts.query or parts.fragment):
+        raise UsageError(f"{name} in {where} is {url!r}; write %3F for ? and %23 for # in it, or give the folder.")
     if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
-        return Path(unquote(parts.path))
+        # Not from `parts`, which leave line breaks out; bytes that are no text are refused with all such paths.
+        path = unquote(url.partition("://")[2], errors="surrogateescape")
+        return Path(str(_converted(name, Path(path), where)))
     if name != "artifacts" or parts.scheme == "file":
         raise UsageError(f"{name} in {where} is {_shown(url)!r}; give it a folder of this machine.")
     if parts.password is not None:

@@ -204,7 +204,8 @@ def _load(path: Path, layout: Layout) -> Table:
 
 def _parquet(content: Content) -> Table:
     try:
-        source = io.BytesIO(b"".join(content.blocks)) if content.packed else content.path
+        # The whole path: Arrow takes `file:x` and the like for a URL.
+        source = io.BytesIO(b"".join(content.blocks)) if content.packed else content.path.absolute()
         schema = pq.read_schema(source)
         if isinstance(source, io.BytesIO):
             source.seek(0)

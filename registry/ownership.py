@@ -88,8 +88,11 @@ class Ownership:
 
     def _knows_newest(self) -> bool:
         """Whether a row here names what was stored last; what has no mark was written by version 0.1.0."""
-        newest = max(self.store.digests(), key=self.store.touched, default=None)
-        return newest is None or newest in {artifact.digest for artifact in self.registry.artifacts.list()}
+        touched = {digest: self.store.touched(digest) for digest in self.store.digests()}
+        last = max(touched.values(), default=None)
+        # Several may have the time of the last one: a copy of a folder has one for all.
+        newest = {digest for digest, moment in touched.items() if moment == last}
+        return newest <= {artifact.digest for artifact in self.registry.artifacts.list()}
 
 
 @dataclass(frozen=True)

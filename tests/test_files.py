@@ -41,6 +41,17 @@ def test_a_block_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "before")]
 
 
+@pytest.mark.parametrize("name", ["file:x", "s3:x", "a%20b"])
+def test_a_name_that_looks_like_a_url_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with atomic_path(Path(name)) as temporary:
+        pl.DataFrame({"id": [1]}).write_csv(temporary)
+    with atomic_folder(Path(f"{name}.d")) as folder:
+        pl.DataFrame({"id": [2]}).write_parquet(folder / "part")
+    assert (tmp_path / name).read_text() == "id\n1\n"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([name, f"{name}.d", "part"])
+
+
 def test_a_private_file_is_its_owners_alone(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "file", "wb", private=True) as file:
         file.write(b"secret")

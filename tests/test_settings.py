@@ -43,6 +43,8 @@ def test_artifacts_may_lie_at_a_url(tmp_path: Path) -> None:
     settings = load_settings({"artifacts": "file:///big%20disk/store", "cache": "file:///cache"}, {}, tmp_path)
     assert settings.artifacts_location == settings.artifacts_dir == Path("/big disk/store")
     assert settings.cache_dir == Path("/cache")
+    named = load_settings({"artifacts": "file:///a%23b%3Fc%2541;d\ne"}, {}, tmp_path)
+    assert named.artifacts_location == Path("/a#b?c%41;d\ne")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,10 @@ def test_artifacts_may_lie_at_a_url(tmp_path: Path) -> None:
         ("artifacts", "s3://bucket/x?versionId=1", "write a URL like s3://bucket/prefix"),
         ("artifacts", "file://host/x", "give it a folder of this machine"),
         ("artifacts", "file://", "give it a folder of this machine"),
+        ("artifacts", "file:///store#2", "write %3F for ? and %23 for # in it"),
+        ("workspace", "file:///store?2", "write %3F for ? and %23 for # in it"),
+        ("artifacts", "file:///store%00", "with a character that no database stores"),
+        ("artifacts", "file:///store%ff", "with a character that no database stores"),
         ("artifacts", "sftp://me:secret@host/x", "has a password in 'sftp://me@host/x'; leave it to the driver"),
         ("workspace", "s3://bucket", "give it a folder of this machine"),
         ("cache", "memory://x", "give it a folder of this machine"),
@@ -102,7 +108,7 @@ def test_the_nearest_source_that_says_something_wins(flag: int | None, variable:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"workspace": "~nobody-here/x"}, "no such home is known; write the folder out."),
+        ({"workspace": "~nobody-here/x"}, "home folder; write the path out."),
         ({"workspace": "a\0b"}, r"workspace in the call is 'a\x00b', with a character that no database stores"),
         ({"device": "\udcff"}, r"device in the call is '\udcff', with a character that no database stores"),
         ({"workspace": "letter.txt"}, "letter.txt, which is a file; give it a folder."),

@@ -178,10 +178,20 @@ def _artifacts(context: Context, verify: bool) -> Iterator[Finding]:
         how = f"of which {len(bad)} {'no longer matches its checksum or ' if verify else ''}is gone"
     how += f"; {hashed:,} bytes hashed" if verify else ""
     unnamed = len(held - set(recorded))
-    spare = f"; {unnamed} more that no row names, which `hubspoke gc` removes in time" if unnamed else ""
+    fate = "which `hubspoke gc` removes in time" if unnamed and _collects(context) else "which are left alone"
+    spare = f"; {unnamed} more that no row names, {fate}" if unnamed else ""
     failed = bad[0].exit_code if bad else 0
     yield Finding("artifacts", "failed" if bad else "ok", f"{len(recorded)}, {how}{spare}", failed)
     yield from bad
+
+
+def _collects(context: Context) -> bool:
+    """Whether this registry may remove what it does not know from the store."""
+    try:
+        context.ownership.require()
+    except (IncompatibleError, InvalidDataError):  # told by the check of the store
+        return False
+    return True
 
 
 def _indexes(context: Context) -> Iterator[Finding]:

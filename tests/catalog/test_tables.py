@@ -137,6 +137,14 @@ def test_a_name_with_signs_of_a_pattern_is_that_file_and_a_folder_of_parts_is_it
         load_table(tmp_path / "*.tsv")
 
 
+@pytest.mark.parametrize("name", ["file:x.parquet", "s3:x.parquet", "file:/b/x.parquet"])
+def test_a_name_that_looks_like_a_url_is_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    pl.DataFrame({"id": [name]}).write_parquet(tmp_path / name)
+    assert load_table(name).frame["id"].to_list() == [name]
+
+
 def test_a_folder_with_signs_of_a_pattern_is_that_folder(tmp_path: Path) -> None:
     for folder in ("sq[1]*", "sq1"):
         (tmp_path / folder).mkdir()

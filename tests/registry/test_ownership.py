@@ -113,8 +113,11 @@ def test_without_a_mark_it_is_whose_newest_artifact_it_holds(registry, other, tm
     old, new = put(registry, store, "old"), put(registry, store, "new")
     other.domains.add("garden")
     other.snapshots.add("garden", "items", "o" * 64, 1, store.read(old))
-    os.utime(store.path(old), (1_000_000_000, 1_000_000_000))
     mine, theirs = Ownership(registry, store), Ownership(other, store)
+    for artifact in (old, new):  # as in a copy of the folder
+        os.utime(store.path(artifact), (2_000_000_000, 2_000_000_000))
+    assert (mine.look(), theirs.look()) == (Belonging.FREE, Belonging.UNKNOWN)
+    os.utime(store.path(old), (1_000_000_000, 1_000_000_000))
     assert (mine.look(), theirs.look()) == (Belonging.FREE, Belonging.UNKNOWN)
     with pytest.raises(IncompatibleError, match=r"of no known owner, and .* knows nothing of the newest"):
         theirs.claim()

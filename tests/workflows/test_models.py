@@ -86,7 +86,7 @@ def test_failures_are_recorded_and_what_a_kill_left_is_taken_over(each_ws: Works
 
 def another(ws: Workspace) -> Registry:
     """The registry as another process opens it."""
-    return Registry(ws.context.url)
+    return Registry(ws.url)
 
 
 def test_a_training_whose_row_was_taken_over_leaves_it_alone(each_ws: Workspace) -> None:
