@@ -10,13 +10,14 @@ from ..evaluation.catalogue import DIMENSIONS
 from ..spokes.baselines import FITTED
 from .call import Call, Noun
 from .models import dict_table
-from .options import choice, cutoffs, events_ref, names, protocol_options, together
+from .options import choice, cutoffs, events_ref, names, protocol_options, table_files, together
 from .output import Columns, facts, records_table, table
 
 if TYPE_CHECKING:
+    from ..catalog.tables import Files
     from ..evaluation.protocols import Protocol
     from ..workflows.evaluations import CompareResult, EvaluationResult
-    from ..workflows.quality import CardRow, QualityCard, VersionDrift
+    from ..workflows.quality import BusinessCard, CardRow, QualityCard, VersionDrift
 
 
 @click.group(cls=Noun)
@@ -111,6 +112,21 @@ def drift(call: Call, a: str, b: str, domain: str | None, events: str | None, no
     call.show(call.workspace().quality.drift(a, b, domain, events=events, record=not no_record), _drifted)
 
 
+@evaluate.command(example="hubspoke evaluate business garden:7 --log impressions.parquet")
+@click.argument("ref")
+@table_files("--log", "Impressions: user_id, revenue, logged, target; cost and seller_rank where known.", required=True)
+@_of_hub
+@click.option("--clip", type=click.FloatRange(min=0, min_open=True), help="Cut weights to this (default: no clip).")
+@_no_record
+def business(call: Call, ref: str, log: Files, domain: str | None, clip: float | None, no_record: bool) -> None:
+    """What version REF would have earned, from a log of impressions with the probabilities of what was shown.
+
+    `logged` is the probability with which the version in service showed the product there, `target` that with which REF
+    would have (docs/business.md). A log that cannot carry the claim is refused.
+    """
+    call.show(call.workspace().quality.business(ref, log, domain, clip=clip, record=not no_record), _earned)
+
+
 def evaluated(result: EvaluationResult) -> str:
     """One recommender's numbers, slice by slice, under their protocol."""
     head = [(name, getattr(result, name) or "-") for name in ("model", "domain", "evaluation", "n_users")]
@@ -161,3 +177,10 @@ def _drifted(found: VersionDrift) -> str:
     """How far two versions are apart, part by part."""
     head = facts([("domain", found.domain), ("protocol", found.protocol), ("recorded", found.evaluation)])
     return f"{head}\n\n{records_table(found.rows, _ROWS)}"
+
+
+def _earned(found: BusinessCard) -> str:
+    """What a version would have earned, under what it rests on."""
+    told = ("domain", "protocol", "n_shoppers", "n_impressions", "effective_sample_size", "clip", "clipped")
+    head = [(name.removeprefix("n_").replace("_", " "), getattr(found, name)) for name in told]
+    return f"{facts([*head, ('recorded', found.evaluation)])}\n\n{records_table(found.rows, _ROWS)}"

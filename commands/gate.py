@@ -66,9 +66,9 @@ def set_(
     """Put a gate in force, in place of the one before.
 
     Judged are recorded evaluations on the test part, those on the newest events first, and the newest assessments
-    (evaluate quality, evaluate drift). Metrics are those of docs/assessment.md; a slice stands before its metric: --min
-    cold:ndcg@10=0.02. --max-drop holds where the interval of the difference to what is live, paired by user, does not
-    reach below -X, and where nothing is live yet.
+    (evaluate quality, drift and business). Metrics are those of docs/assessment.md; a slice stands before its metric:
+    --min cold:ndcg@10=0.02. --max-drop holds where the interval of the difference to what is live, paired by user, does
+    not reach below -X, and where nothing is live yet.
     """
     gates, asked = call.workspace().gate, (thresholds("--min", minimum), thresholds("--max-drop", max_drop))
     options["maximum"] = thresholds("--max", maximum)

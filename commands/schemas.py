@@ -75,6 +75,7 @@ RESULTS: Mapping[str, str | Mapping[str, str]] = {
     "similar": "Recommendations",
     "search": "SearchResults",
     "explain": "Explanation",
+    "evaluate business": "BusinessCard",
     "evaluate compare": "CompareResult",
     "evaluate drift": "VersionDrift",
     "evaluate quality": "QualityCard",

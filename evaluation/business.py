@@ -27,8 +27,8 @@ class Earnings:
     """What R rows earned: impressions with what was bought after them, or held-out purchases."""
 
     revenue: DoubleArray  # (R,) 0 where nothing was bought
-    margin: DoubleArray | None  # (R,) revenue less cost; None where costs are not known
-    tail: BoolArray  # (R,) whether the seller is none of the largest
+    margin: DoubleArray | None = None  # (R,) revenue less cost; None where costs are not known
+    tail: BoolArray | None = None  # (R,) whether the seller is none of the largest; None where sellers are not known
 
 
 def top_sellers(sellers: Sequence[str], revenue: DoubleArray, top: int = TOP_SELLERS) -> frozenset[str]:
@@ -41,12 +41,12 @@ def top_sellers(sellers: Sequence[str], revenue: DoubleArray, top: int = TOP_SEL
 def business_metrics(weighted: Weighted, earned: Earnings) -> dict[str, Measured]:
     """The metrics of a policy from weighted impressions; with weights of 1 those of the policy in service.
 
-    Self-normalised. Without any revenue there is no share of it, and without costs no margin.
+    Self-normalised. Without costs there is no margin, and without sellers or any revenue no share of it.
     """
     found = {REVENUE: snips(weighted, earned.revenue)}
     if earned.margin is not None:
         found[MARGIN] = snips(weighted, earned.margin)
-    if (weighted.weights * earned.revenue).sum() > 0:
+    if earned.tail is not None and (weighted.weights * earned.revenue).sum() > 0:
         found[TAIL_SHARE] = weighted_share(weighted, earned.revenue * earned.tail, earned.revenue)
     return found
 
@@ -67,7 +67,7 @@ def simulated_metrics(shoppers: IntArray, ranks: DoubleArray, bought: Earnings, 
     found = {f"{SIMULATED}{REVENUE}@{k}": ratio(revenue, places)}
     if bought.margin is not None:
         found[f"{SIMULATED}{MARGIN}@{k}"] = ratio(by_shopper(shoppers, looked * bought.margin), places)
-    if revenue.sum() > 0:
+    if bought.tail is not None and revenue.sum() > 0:
         tail = by_shopper(shoppers, looked * bought.revenue * bought.tail)
         found[f"{SIMULATED}{TAIL_SHARE}@{k}"] = ratio(tail, revenue)
     return found

@@ -12,7 +12,6 @@ from typing import Literal
 
 Dimension = Literal["intrinsic", "downstream", "operational", "business"]
 Direction = Literal["higher", "lower"]
-# Business metrics and experiments will stand in the last of them.
 DIMENSIONS: tuple[Dimension, ...] = ("intrinsic", "downstream", "operational", "business")
 
 
@@ -326,8 +325,40 @@ _OPERATIONAL = (
     ),
 )
 
+_BUSINESS = (
+    Definition(
+        "revenue_per_impression",
+        "revenue per recommendation impression",
+        "sum of w r / sum of w, r the revenue of an impression, w = target / logged its weight "
+        "(Swaminathan & Joachims, 2015)",
+        "money",
+        "higher",
+        "business",
+        least=float("-inf"),
+        most=None,
+    ),
+    Definition(
+        "margin_per_impression",
+        "margin per recommendation impression",
+        "sum of w (r - c) / sum of w, c the cost of what was bought",
+        "money",
+        "higher",
+        "business",
+        least=float("-inf"),
+        most=None,
+    ),
+    Definition(
+        "tail_revenue_share",
+        "long-tail monetisation",
+        "sum of w r over sellers outside the 1,000 with the most revenue before, over that of all sellers",
+        "share",
+        "higher",
+        "business",
+    ),
+)
+
 CATALOGUE: Mapping[str, Definition] = {
-    definition.name: definition for definition in (*_INTRINSIC, *_DOWNSTREAM, *_OPERATIONAL)
+    definition.name: definition for definition in (*_INTRINSIC, *_DOWNSTREAM, *_OPERATIONAL, *_BUSINESS)
 }
 # How far a version has gone from another one: measured of two, so apart from what is measured of one.
 DRIFT = ("drift", "neighbours_kept@10", "lists_changed@10")

@@ -41,6 +41,11 @@ class Weighted:
         """How many equally weighted shoppers the weights are worth: (sum of w)^2 / sum of w^2 (Kish, 1965)."""
         return _effective(by_shopper(self.shoppers, self.weights * self.examined))
 
+    @property
+    def n_shoppers(self) -> int:
+        """How many shoppers the rows are of."""
+        return len(np.unique(self.shoppers))
+
     def sums(self, values: DoubleArray) -> DoubleArray:
         """(U,) of `values` (R,) by shopper."""
         if len(values) != len(self.shoppers) or not np.isfinite(values).all():

@@ -19,6 +19,7 @@ NO_DRY_RUN = """
     diff, hub embed, hub list, hub show, spoke compare, spoke list, spoke show, index list,
     index show, index bench, index check, recommend,
     similar, search, explain, evaluate run, evaluate compare, evaluate quality, evaluate drift,
+    evaluate business,
     gate show, gate check, gate history, rules show,
     rules check, history, lineage show, lineage upstream, lineage downstream, lineage impact, lineage diff, lineage
     export, registry sql, registry current, launch report, data inspect, data formats, domain similar,

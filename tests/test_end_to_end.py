@@ -77,6 +77,7 @@ evaluate run --domain lamps --model lamps:1 --k 10
 evaluate compare --domain lamps --models popularity,lamps:1 --k 10 --by brand
 evaluate quality lamps
 evaluate drift lamps:1 lamps:2
+evaluate business lamps:1 --log log.csv
 gate set lamps --min ndcg@10=0 --max hubness=20 --reason start
 gate show lamps
 gate check lamps lamps:1
@@ -154,6 +155,8 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Journey:
     for name, config in (("hub", HUB), ("scratch", SCRATCH), ("spoke", SPOKE)):
         (folder / f"{name}.yaml").write_text(json.dumps(config))
         names[name] = f"{name}.yaml"
+    shown = "".join(f"u{n},{n % 3},0.5,0.5,{n}\n" for n in range(120))
+    (folder / "log.csv").write_text(f"user_id,revenue,logged,target,seller_rank\n{shown}")
     with (folder / "lamps" / "items.csv").open(encoding="utf-8") as file:
         names["item"] = next(csv.DictReader(file))["item_id"]
     lines = [tuple(word.format(**names) for word in line.split()) for line in STORY.strip().splitlines()]

@@ -1,4 +1,4 @@
-"""Which recorded assessments speak for a candidate at a gate: of space and index, and of drift from what is live."""
+"""Which recorded assessments speak for a candidate at a gate: of space and index, of drift from live, of business."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..evaluation.catalogue import DRIFT
+from ..evaluation.catalogue import DRIFT, find
 
 if TYPE_CHECKING:
     from ..registry.records import EvaluationRecord
     from .context import Context
 
 # Names of their protocols.
-QUALITY_PROTOCOL, DRIFT_PROTOCOL = "quality", "drift"
+QUALITY_PROTOCOL, DRIFT_PROTOCOL, BUSINESS_PROTOCOL = "quality", "drift", "business"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Assessments:
 
     def of(self, metric: str) -> list[EvaluationRecord]:
         """The recorded assessments that a metric can stand in, the newest first."""
-        wanted = DRIFT_PROTOCOL if metric in DRIFT else QUALITY_PROTOCOL
+        wanted = _protocol_of(metric)
         store = self.context.registry.evaluations
         found = [record for version in self.versions for record in store.list(self.domain, version)]
         found = [record for record in found if record.protocol.get("name") == wanted]
@@ -45,4 +45,13 @@ class Assessments:
         hub = f" --domain {self.domain}" if self.versions[0].startswith("hub:") else ""
         if metric in DRIFT:
             return f"hubspoke evaluate drift {self.live[0]} {self.versions[0]}{hub}"
+        if _protocol_of(metric) == BUSINESS_PROTOCOL:
+            return f"hubspoke evaluate business {self.versions[0]}{hub} --log FILE"
         return f"hubspoke evaluate quality {self.versions[0]}{hub}"
+
+
+def _protocol_of(metric: str) -> str:
+    if metric in DRIFT:
+        return DRIFT_PROTOCOL
+    found = find(metric)
+    return BUSINESS_PROTOCOL if found is not None and found.dimension == "business" else QUALITY_PROTOCOL

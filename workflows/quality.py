@@ -18,10 +18,11 @@ from ..registry.records import MetricRecord, Parent
 from ..registry.references import LIVE
 from ..registry.stores.evaluations import ITEMS_PART, NewEvaluation
 from ..results import Record
-from .assessments import DRIFT_PROTOCOL, QUALITY_PROTOCOL
+from .assessments import BUSINESS_PROTOCOL, DRIFT_PROTOCOL, QUALITY_PROTOCOL
 from .targets import find_target, pointed_at
 
 if TYPE_CHECKING:
+    from ..catalog.tables import Files
     from ..evaluation.protocols import Protocol
     from .assessment.subject import Subject
     from .context import Context
@@ -51,7 +52,7 @@ class CardRow(Record):
 class QualityCard(Record):
     """A version in all dimensions: what was measured, under which protocols, and where it is recorded.
 
-    `notes` say what could not be measured, and why. Business metrics come from experiments and have no rows yet.
+    `notes` say what could not be measured, and why. Business metrics need a log (`Quality.business`).
     """
 
     ref: str
@@ -75,6 +76,25 @@ class VersionDrift(Record):
     b: str
     protocol: str
     n_items: int  # that both hold
+    evaluation: str | None
+    rows: Sequence[CardRow]
+
+
+@dataclass(frozen=True)
+class BusinessCard(Record):
+    """What a version would have earned in place of the one that showed the impressions of a log.
+
+    `effective_sample_size` is in shoppers; `clipped` is the share of impressions whose weight was cut to `clip`.
+    """
+
+    ref: str
+    domain: str
+    protocol: str
+    n_shoppers: int
+    n_impressions: int
+    effective_sample_size: float
+    clip: float | None
+    clipped: float
     evaluation: str | None
     rows: Sequence[CardRow]
 
@@ -134,6 +154,48 @@ class Quality:
             raise UsageError(f"{a} serves {before.domain} and {b} {after.domain}; name two versions of one category.")
         earlier, later = (load_subject(self._context, named, events) for named in (before, after))
         return _drift(self._context, earlier, later, record)
+
+    def business(
+        self, ref: str, log: Files, domain: str | None = None, *, clip: float | None = None, record: bool = True
+    ) -> BusinessCard:
+        """What `ref` would have earned, from the impressions of a table with logged and target probabilities.
+
+        The columns are those of `assessment.impressions`. A log that cannot carry the claim is an InvalidDataError.
+        """
+        from .assessment.impressions import measure_log
+        from .assessment.subject import find_named
+        from .datasets import find_snapshot
+
+        named = find_named(self._context, ref, domain)
+        measured = measure_log(log, clip)
+        weighted, rows = measured.weighted, _rows(measured.metrics)
+        clipping = "no clip" if clip is None else f"clip {clip:g}"
+        words = f"impressions weighted by target / logged, self-normalised, {clipping}"
+        n_shoppers, stored = weighted.n_shoppers, None
+        if record:
+            known = (find_snapshot(self._context, named.domain, kind) for kind in ("events", "items"))
+            new = NewEvaluation(
+                named.domain,
+                named.ref,
+                next(found.ref for found in known if found is not None),
+                protocol={"name": BUSINESS_PROTOCOL, "description": words, "clip": clip},
+                n_users=n_shoppers,
+                metrics=measured.metrics,
+                details={"model": named.model.ref, "effective_sample_size": weighted.effective_sample_size},
+            )
+            stored = self._context.registry.evaluations.add(new).ref
+        return BusinessCard(
+            ref=named.ref,
+            domain=named.domain,
+            protocol=words,
+            n_shoppers=n_shoppers,
+            n_impressions=len(weighted.shoppers),
+            effective_sample_size=weighted.effective_sample_size,
+            clip=clip,
+            clipped=weighted.clipped,
+            evaluation=stored,
+            rows=rows,
+        )
 
 
 class _Card:

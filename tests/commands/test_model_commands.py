@@ -20,7 +20,7 @@ from hubspoke.workflows.indexes import IndexAddition, IndexRefresh, IndexResult
 from hubspoke.workflows.launches import LaunchResult
 from hubspoke.workflows.models import ModelResult
 from hubspoke.workflows.newcomers import Elsewhere
-from hubspoke.workflows.quality import CardRow, QualityCard, VersionDrift
+from hubspoke.workflows.quality import BusinessCard, CardRow, QualityCard, VersionDrift
 from hubspoke.workflows.workspace import Workspace
 
 
@@ -327,3 +327,13 @@ def test_evaluate_drift(garden: Any, stand_in: Any) -> None:
     shown = garden("evaluate", "drift", "garden:1", "garden:2", "--no-record")
     assert noun.calls == [("drift", ("garden:1", "garden:2", None), {"events": None, "record": False})]
     assert ["drift", "all", "0.05", "0.04", "0.06", "vector lengths", "<= 0.1", "yes"] in shown.lines
+
+
+def test_evaluate_business(garden: Any, stand_in: Any) -> None:
+    row = CardRow("business", "revenue_per_impression", "all", 0.12, 0.1, 0.14, "money", "higher", None, None)
+    told = ("garden:1", "garden", "weighted", 900, 4000, 612.5, 10.0, 0.01, "evaluation:garden/3", [row])
+    noun = stand_in("quality", BusinessCard(*told))
+    shown = garden("evaluate", "business", "garden:1", "--log", "shown.csv", "--clip", "10")
+    assert noun.calls == [("business", ("garden:1", "shown.csv", None), {"clip": 10.0, "record": True})]
+    assert ["effective sample size", "612.5"] in shown.lines
+    assert ["revenue_per_impression", "all", "0.12", "0.1", "0.14", "money", "-", "-"] in shown.lines

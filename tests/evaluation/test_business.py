@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hubspoke.errors import InvalidDataError
 from hubspoke.evaluation.business import Earnings, business_metrics, simulated_metrics, top_sellers
+from hubspoke.evaluation.catalogue import CATALOGUE
 from hubspoke.evaluation.off_policy import weigh
 
 SHOPPERS = np.array([1, 1, 2])
@@ -36,7 +37,7 @@ def test_what_another_policy_would_have_earned() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     ones = np.ones(3)
-    nothing = Earnings(np.zeros(3), None, np.zeros(3, dtype=np.bool_))
+    nothing = Earnings(np.zeros(3), tail=np.zeros(3, dtype=np.bool_))
     assert [*business_metrics(weigh(SHOPPERS, ones, ones, floor=1), nothing)] == ["revenue_per_impression"]
     assert [*simulated_metrics(SHOPPERS, ones, nothing, 10)] == ["simulated_revenue_per_impression@10"]
 
@@ -51,3 +52,9 @@ def test_a_simulation_by_hand() -> None:
     }
     with pytest.raises(InvalidDataError, match="no held-out purchases"):
         simulated_metrics(np.array([], dtype=np.int64), np.array([]), EARNED, 4)
+
+
+def test_everything_that_is_measured_is_defined() -> None:
+    ones = np.ones(3)
+    defined = {name for name, own in CATALOGUE.items() if own.dimension == "business"}
+    assert defined == set(business_metrics(weigh(SHOPPERS, ones, ones, floor=1), EARNED))

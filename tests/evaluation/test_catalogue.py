@@ -13,7 +13,7 @@ from hubspoke.retrieval.measurement import LATENCY_MS, IndexRequest
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "assessment.md"
 
 
-@pytest.mark.parametrize("dimension", ["intrinsic", "downstream", "operational"])
+@pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_the_page_has_the_table(dimension: str) -> None:
     assert markdown(dimension) in PAGE.read_text(encoding="utf-8")
 
