@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import FloatArray
+from ..errors import HubspokeError
 from ..files import atomic_write
 from ..workflows.recommendations import Recommender
 
@@ -66,9 +68,10 @@ def places_of(context: Context, recommender: Recommender) -> tuple[FloatArray, f
     if known is not None:
         return known
     found, share = projected(directions(recommender))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(file) as stream:
-        json.dump({"share": share, "places": np.round(found, 5).tolist()}, stream)
+    with suppress(OSError, HubspokeError):  # a workspace that cannot be written is still good to look at
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(file) as stream:
+            json.dump({"share": share, "places": np.round(found, 5).tolist()}, stream)
     return found, share
 
 

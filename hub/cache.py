@@ -1,7 +1,8 @@
 """The embedding cache: an encoder runs once per input, ever, unless its weights or settings change.
 
 Vectors lie in safetensors shards, one folder per encoder fingerprint. A shard is written whole, renamed into place and
-never changed, so that a killed run resumes and processes may share a cache without locks.
+never changed, so that a killed run resumes and processes may share a cache without locks. A cache that cannot be
+written costs a note and the time to encode again, not the run.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -22,8 +23,8 @@ from safetensors.numpy import save
 
 from ..arrays import BoolArray, FloatArray
 from ..errors import HubspokeError, InvalidDataError, UsageError
-from ..files import atomic_write
-from ..progress import StepProgress
+from ..files import atomic_write, why
+from ..progress import Remark, StepProgress
 from .encoders import weights
 
 Keys = npt.NDArray[np.uint8]
@@ -74,8 +75,10 @@ class EmbeddingCache:
     would save disk only, and whitening amplifies the rounding of small directions.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, note: Callable[[str], object] = _LOG.warning) -> None:
+        """The cache in a folder, which is made when something is stored; `note` is told where that cannot be."""
         self.directory = Path(directory)
+        self._faults = Remark(note, over=f"The embedding cache {directory} can be written again.")
 
     def get(self, fingerprint: str, keys: Sequence[bytes], dimension: int) -> tuple[FloatArray, BoolArray]:
         """Vectors (N, D) of N distinct 32-byte keys, and which of them were found (N,); the others' rows are zero."""
@@ -100,23 +103,27 @@ class EmbeddingCache:
         return sorted((self.directory / fingerprint).glob("*.safetensors"))
 
     def put(self, fingerprint: str, keys: Sequence[bytes], vectors: FloatArray) -> None:
-        """Store vectors (N, D) under N keys as one shard, then merge small shards where many have gathered."""
+        """Store vectors (N, D) under N keys as one shard, then merge small shards where many have gathered.
+
+        Where that cannot be done, nothing is stored and a note says why, once for each cause.
+        """
         packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), 32)
-        self._write(fingerprint, packed, np.ascontiguousarray(vectors, dtype=np.float32))
-        self._compact(fingerprint)
+        try:
+            self._write(fingerprint, packed, np.ascontiguousarray(vectors, dtype=np.float32))
+            self._compact(fingerprint)
+        except (OSError, HubspokeError) as error:
+            reason = why(error.__cause__ or error)
+            self._faults(f"The embedding cache {self.directory} cannot be written ({reason}); going on without.")
+        else:
+            self._faults("")
 
     def _write(self, fingerprint: str, keys: Keys, vectors: FloatArray) -> None:
         folder = self.directory / fingerprint
         metadata = {"format": _FORMAT, "sha256": _checksum(keys, vectors)}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # A name of its own: processes that encode the same inputs write both, and merging drops one.
-            with atomic_write(folder / f"{uuid.uuid4().hex}.safetensors", "wb") as stream:
-                stream.write(save({"keys": keys, "vectors": vectors}, metadata=metadata))
-        except OSError as error:
-            raise HubspokeError(
-                f"The embedding cache {folder} cannot be written ({error.strerror}); free some space or name another."
-            ) from error
+        folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own: processes that encode the same inputs write both, and merging drops one.
+        with atomic_write(folder / f"{uuid.uuid4().hex}.safetensors", "wb") as stream:
+            stream.write(save({"keys": keys, "vectors": vectors}, metadata=metadata))
 
     def _compact(self, fingerprint: str) -> None:
         """Merge small shards once there are many; the merged shard is in place before the old ones go."""

@@ -102,5 +102,5 @@ def encode_items(
 
     seen = hub.image is not None and "image" in content
     pictures = image_paths(dataset) if seen else [[] for _ in range(dataset.items.height)]
-    cache = EmbeddingCache(context.cache_dir)
+    cache = EmbeddingCache(context.cache_dir, context.progress.note)
     return hub.encode_items(dataset.items, pictures, cache, context.progress, texts="text" in content, heads=heads)

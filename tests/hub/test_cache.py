@@ -149,10 +149,32 @@ def test_bad_hashes_are_refused_and_numbers_that_are_not_finite_and_half_a_shard
     encoder.encode = lambda inputs, progress=None: np.full((len(inputs), 4), np.nan, dtype=np.float32)
     with pytest.raises(HubspokeError, match="counting gave vectors that are not finite"):
         run(encoder, ["a"], tmp_path)
-    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
-    with pytest.raises(HubspokeError, match=r"cannot be written \(No space left on device\); free some space"):
-        run(CountingEncoder(), ["a"], tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_cache_that_cannot_be_written_costs_a_note_and_not_the_run(tmp_path, monkeypatch):
+    texts, notes = ["a", "b", "c"], []
+    cache = EmbeddingCache(tmp_path / "cache", notes.append)
+    monkeypatch.setattr(cache_module, "SHARD_ROWS", 1)
+
+    def encoded(own):
+        return encode_cached(CountingEncoder(), own, text_hashes(own), cache)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
+        np.testing.assert_array_equal(encoded(texts), expected(texts))
+    # Three shards, one note.
+    said = f"The embedding cache {tmp_path / 'cache'} cannot be written (No space left on device); going on without."
+    assert notes == [said]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    np.testing.assert_array_equal(encoded(["d"]), expected(["d"]))
+    assert notes == [said, f"The embedding cache {tmp_path / 'cache'} can be written again."]
+    (tmp_path / "file").write_text("in the way")
+    blocked = EmbeddingCache(tmp_path / "file", notes.append)
+    np.testing.assert_array_equal(encode_cached(CountingEncoder(), texts, text_hashes(texts), blocked), expected(texts))
+    assert notes[2:] == [
+        f"The embedding cache {tmp_path / 'file'} cannot be written (Not a directory); going on without."
+    ]
 
 
 def test_hashes_are_of_the_content(tmp_path):

@@ -143,7 +143,7 @@ class EncoderStage(Stage[EncoderWeights]):
         return EncoderExamples(encoded, space, among(pairs, chosen), among(known, chosen), leaves, views)
 
     def _views(self, items: pl.DataFrame) -> tuple[ItemStates, ItemStates]:
-        encoder, cache = self._hub.encoder("text"), EmbeddingCache(self._context.cache_dir)
+        encoder, cache = self._hub.encoder("text"), EmbeddingCache(self._context.cache_dir, self._context.progress.note)
         first, second = two_views(items, self._hub.config.text_fields, self._hub.config.seed)
         counts = np.array([bool(text) for text in first], np.int64)
         shown = self._context.progress.stage("reading views of items")
