@@ -81,6 +81,11 @@ class DomainRecord(Record):
 AGAIN = "+"
 
 
+def content_of(content_hash: str) -> str:
+    """What a snapshot's hash says of its content alone, the same where it was taken again."""
+    return content_hash.partition(AGAIN)[0]
+
+
 @dataclass(frozen=True)
 class SnapshotRecord(Record):
     """An immutable copy of a domain's items or events; `artifact` is a digest of the artifact store."""
@@ -99,7 +104,7 @@ class SnapshotRecord(Record):
     @property
     def content(self) -> str:
         """SHA-256 of the content, the same where it was taken again."""
-        return self.content_hash.partition(AGAIN)[0]
+        return content_of(self.content_hash)
 
 
 @dataclass(frozen=True)

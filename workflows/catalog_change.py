@@ -76,31 +76,35 @@ class Behind(Record):
 
 
 def newer_catalog(context: Context, own: SnapshotRecord) -> SnapshotRecord | None:
-    """The newest item snapshot of a domain where it is newer than `own`."""
+    """The newest item snapshot of a domain where it is newer than `own` and says something else."""
     # Taken later and under a later number: a bundle brings older ones, which must not change what is live.
     known = context.registry.snapshots.list(own.domain, "items")
     later = [one for one in known if one.version > own.version and one.created_at > own.created_at]
-    return later[-1] if later else None
+    return later[-1] if later and later[-1].content != own.content else None
 
 
 def catalog_change(
-    context: Context, domain: str, newest: pl.DataFrame | None = None, ref: str | None = None
+    context: Context,
+    domain: str,
+    newest: pl.DataFrame | None = None,
+    ref: str | None = None,
+    content: str | None = None,
 ) -> CatalogChange | None:
     """What the newest catalog of a domain changed of what its live index was filled from.
 
-    `newest` is a catalog that is about to be the newest, and `ref` its snapshot once there is one; by default it is the
-    newest there is. None where nothing is live, or the live index was filled from that very catalog; also, with a note,
-    where files of what is live are lost or damaged.
+    `newest` is a catalog that is about to be the newest, `ref` its snapshot once there is one and `content` its hash;
+    by default it is the newest there is. None where nothing is live, or the live index was filled from a catalog that
+    says the same; also, with a note, where files of what is live are lost or damaged.
     """
     try:
-        return _catalog_change(context, domain, newest, ref)
+        return _catalog_change(context, domain, newest, ref, content)
     except (NotFoundError, CorruptArtifactError) as error:
         context.progress.note(f"What is live in {domain} cannot be compared with its newest catalog: {error}")
         return None
 
 
 def _catalog_change(
-    context: Context, domain: str, newest: pl.DataFrame | None, ref: str | None
+    context: Context, domain: str, newest: pl.DataFrame | None, ref: str | None, content: str | None
 ) -> CatalogChange | None:
     from .datasets import read_table
 
@@ -114,7 +118,7 @@ def _catalog_change(
         if later is None:
             return None
         newest, ref = read_table(context, later), later.ref
-    elif ref == own.ref:
+    elif content == own.content:
         return None
     had = read_table(context, own)
     parts = _compared(had, newest, indexed_ids(context, index))

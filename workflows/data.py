@@ -140,8 +140,8 @@ class Data:
         unchanged = "sessions" not in changes or changes["sessions"] == known.settings.get("sessions")
         cached = unchanged and all(result.cached for result in results.values())
         taken = results.get("items"), results.get("events")
-        catalog = tables[0].read.frame if taken[0] else None
-        change = catalog_change(self._context, domain, catalog, taken[0].ref if taken[0] else None)
+        about = (tables[0].read.frame, taken[0].ref, taken[0].content_hash) if taken[0] else ()
+        change = catalog_change(self._context, domain, *about)
         return DataIngested(domain, *taken, cached, dry_run, logged.counts if from_log else None, change)
 
     def inspect(

@@ -1,6 +1,7 @@
 """Staleness: which parts of what serves now are behind what they were made from.
 
-A part is behind where its domain has a newer snapshot than the one it saw, or the hub's alias `live` has moved on.
+A part is behind where its domain has a newer snapshot that says something else than the one it saw, or the hub's alias
+`live` has moved on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, aliased
 
 from ...results import Record
 from ..kinds import DomainStatus, NodeKind, SnapshotKind
+from ..records import content_of
 from ..references import HUB_SCOPE, LIVE
 from ..rows import Joined
 from ..schema import Alias, Domain, Edge, Model, Node, Release, Snapshot
@@ -56,6 +58,8 @@ def staleness(session: Session, domain_id: int | None) -> list[Staleness]:
         detail = f"serves from {row.has} while {HUB_SCOPE}@{LIVE} is {row.newest}"
         found.append(Staleness(row.domain, row.part, what, row.has, row.newest, detail))
     for row in session.execute(snapshot_query(domain_id)):
+        if content_of(row.has_hash) == content_of(row.newest_hash):
+            continue  # a catalog that came back: nothing to catch up with
         detail = f"{_rows(row.has_rows)} in {row.has}, {_rows(row.newest_rows)} in {row.newest}"
         found.append(Staleness(row.domain, row.part, _NEWER[SnapshotKind(row.kind)], row.has, row.newest, detail))
     return sorted(found, key=lambda one: (one.domain, one.part, one.has))
@@ -103,8 +107,10 @@ def snapshot_query(domain_id: int | None) -> Joined:
             has.kind,
             has_node.ref.label("has"),
             has.rows.label("has_rows"),
+            has.content_hash.label("has_hash"),
             newest_node.ref.label("newest"),
             newest.rows.label("newest_rows"),
+            newest.content_hash.label("newest_hash"),
         )
         .select_from(part)
         .join(Edge, Edge.child_id == part.c.id)

@@ -168,6 +168,10 @@ def test_a_catalog_that_comes_back_is_the_newest_again(
     assert back.items is not None and (back.items.ref, back.cached) == ("snapshot:lamps/items/4", False)
     assert {OUT, LEFT} <= set(ids(lamps.recommend("lamps", SESSION, k=50)))
     assert lamps.recommend("lamps", SESSION).behind is None
+    # What is live was filled from a catalog that says the same: there is nothing to bring live.
+    assert planned.live is None and back.live is None
+    shown = lamps.domain.show("lamps")
+    assert shown.next is None and "index:lamps/2" not in {one.part for one in shown.staleness}
     assert lamps.data.ingest("lamps", catalog).cached
     once_more = lamps.data.ingest("lamps", newer).items
     assert once_more is not None and once_more.ref == "snapshot:lamps/items/5"
