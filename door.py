@@ -213,10 +213,10 @@ def _as_class(value: Any, kind: Any) -> Any:
     if kind is None or kind is type(None):
         return _require(value, value is None)
     if kind is float:
-        number = _require(value, isinstance(value, int | float) and not isinstance(value, bool))
+        number = _whole(_require(value, isinstance(value, int | float) and not isinstance(value, bool)))
         return _require(value, not math.isnan(number))
     if kind is int:
-        return _require(value, isinstance(value, int) and not isinstance(value, bool))
+        return _whole(_require(value, isinstance(value, int) and not isinstance(value, bool)))
     if kind is str:
         return _text(_require(value, isinstance(value, str)))
     if kind is Path:
@@ -250,6 +250,8 @@ def _plain(value: Any, depth: int = 0) -> Any:
         raise _Misfit(f"nested deeper than {DEEPEST} levels", "write it flatter")
     if isinstance(value, str):
         return _text(value)
+    if isinstance(value, int):
+        return _whole(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise _Misfit(f"{value} somewhere, which is no finite number", "write one there")
     if isinstance(value, Mapping):
@@ -257,6 +259,13 @@ def _plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_plain(one, depth + 1) for one in value) if type(value) in (list, tuple) else value
     return value
+
+
+def _whole(number: Any) -> Any:
+    """The number itself, if it is none of those whole ones that take more than 64 bits, as neither database has."""
+    if isinstance(number, int) and not -(2**63) <= number < 2**63:
+        raise _Misfit(f"{reprlib.repr(number)}, a number of more than 64 bits", "give it one nearer to zero")
+    return number
 
 
 def _text(text: str) -> str:

@@ -152,7 +152,7 @@ class CatalogFeatures:
         created = items.created[rows]
         return [
             items.price[rows],
-            np.log(items.price[rows] / usual),
+            np.log(items.price[rows].astype(np.float64) / usual),
             items.margin[rows],
             items.available[rows].astype(np.float32),
             _days(moment, created, ~np.isnan(created)),

@@ -9,6 +9,8 @@ import polars as pl
 
 from ..arrays import BoolArray, DoubleArray, FloatArray, IntArray
 
+SINGLE = np.finfo(np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class ItemFacts:
@@ -27,12 +29,13 @@ class ItemFacts:
         """Read a table of the items' columns."""
         price = items["price"].cast(pl.Float64).to_numpy().astype(np.float64)
         # What single precision cannot hold is no price, nor is what costs nothing.
-        price = np.where((price > 0) & (price <= np.finfo(np.float32).max), price, np.nan)
+        price = np.where((price >= SINGLE.tiny) & (price <= SINGLE.max), price, np.nan)
         cost = items["cost"].cast(pl.Float64).to_numpy().astype(np.float64)
+        cost = np.where(cost <= SINGLE.max, cost, np.nan)
         created = items["created_at"].dt.timestamp("us").cast(pl.Float64).to_numpy().astype(np.float64)
         return cls(
             price.astype(np.float32),
-            ((price - cost) / price).astype(np.float32),
+            np.clip((price - cost) / price, SINGLE.min, SINGLE.max).astype(np.float32),
             items["available"].fill_null(True).to_numpy().astype(np.bool_),
             created,
             _codes(items["category_path"].list.join(" > ", ignore_nulls=True)),

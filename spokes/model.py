@@ -305,7 +305,8 @@ class BehaviourModel(nn.Module):
         if self.training:  # walking all modules would take a fifth of an answer, and write to what threads share
             self.eval()
         known = with_context(histories, self.transformer.config.needs_context)
-        table = torch.from_numpy(vectors).to(self.ids.weight.device)
+        # Vectors that come from a file are read-only, of which torch warns.
+        table = torch.from_numpy(np.require(vectors, requirements="W")).to(self.ids.weight.device)
         out = np.zeros((len(known), vectors.shape[1]), np.float32)
         lengths = np.array([min(len(history), self.max_length) for history in known], np.int64)
         order = np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]

@@ -131,3 +131,14 @@ def test_affinity_is_a_share_of_weights() -> None:
 def test_a_price_beyond_single_precision_is_none() -> None:
     facts = ItemFacts.of(ITEMS.with_columns(price=pl.Series([1e300, 20.0, 1e39, -1.0])))
     np.testing.assert_array_equal(facts.price, np.array([np.nan, 20.0, np.nan, np.nan], np.float32))
+
+
+def test_prices_far_apart_have_a_ratio_and_those_near_nothing_are_none() -> None:
+    items = ITEMS.with_columns(price=pl.Series([1e-300, 1e-37, 3e38, 1.0]), cost=pl.Series([1.0, 1e300, 0.0, 1e38]))
+    facts = ItemFacts.of(items)
+    assert np.isnan(facts.price).tolist() == [True, False, False, False]
+    assert facts.margin == pytest.approx([NAN, NAN, 1.0, -1e38], nan_ok=True)
+    features = CatalogFeatures(facts, COUNTS, True)
+    request = Request(History(np.array([2])), np.zeros(2, np.float32), np.zeros(2, np.float32))
+    ratio = features.matrix(request, ROWS, SCORES)[:, NAMES.index("price_ratio")]
+    assert ratio == pytest.approx([NAN, np.log(1e-37 / 3e38), 0.0, np.log(1 / 3e38)], nan_ok=True, rel=1e-5)

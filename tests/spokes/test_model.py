@@ -114,6 +114,13 @@ def test_sessions_are_put_into_batches_by_length_and_come_back_in_order(either, 
     assert np.abs(together - either.session_vectors(vectors, histories(*LONG))).max() > 1e-3
 
 
+def test_vectors_that_may_not_be_written_are_read_without_a_warning(model, own_inputs):
+    vectors = model.item_vectors(own_inputs)
+    expected = model.session_vectors(vectors, histories([0, 5]))
+    vectors.flags.writeable = False  # as those of an index are, which come from a file
+    np.testing.assert_array_equal(model.session_vectors(vectors, histories([0, 5])), expected)
+
+
 @pytest.mark.parametrize(("kind", "known"), [("sasrec", [2, 3, 4, 6]), ("bert4rec", [2, 3, 4])])
 def test_a_session_is_read_at_its_last_event_or_at_a_mask_token_after_it(make, encoded, kind, known):
     model = make(model=kind)

@@ -33,6 +33,8 @@ CATALOG = pl.DataFrame(
         "attributes.item_group_id": [f"group {row // 2}" if row % 5 == 0 else None for row in range(N)],
     }
 )
+# Lists go on behind the candidates, and trees move these about.
+FEW = {"origins": 1, "trees": 20, "margins": [0.0], "bound": [False], "spoke_candidates": 12, "more_candidates": 3}
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +52,28 @@ def beds_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Pat
 
 
 @pytest.fixture(scope="module")
-def recommenders(beds_template: Path, shop_template: Path) -> Iterator[list[Recommender]]:
-    """The beds on the hub, and the lamps on a spoke."""
+def reranked_template(shop_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That shop, where a re-ranker with few candidates is live, whether it wins or not."""
+    import shutil
+
+    folder = shutil.copytree(shop_template, tmp_path_factory.mktemp("reranked") / "shop")
+    with open_workspace(environ={}, cwd=folder, workspace=folder, actor="tester") as ws:
+        made = ws.rerank.train("lamps", FEW)
+        ws.promote("lamps", reranker=made.ref, override=True, reason="a test of its lists")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recommenders(beds_template: Path, shop_template: Path, reranked_template: Path) -> Iterator[list[Recommender]]:
+    """The beds on the hub, the lamps on a spoke, and the lamps with a re-ranker."""
     with (
         open_workspace(environ={}, cwd=beds_template, workspace=beds_template) as beds,
         open_workspace(environ={}, cwd=shop_template, workspace=shop_template) as shop,
+        open_workspace(environ={}, cwd=reranked_template, workspace=reranked_template) as reranked,
     ):
-        yield [Recommender(beds, "beds"), Recommender(shop, "lamps")]
+        found = [Recommender(beds, "beds"), Recommender(shop, "lamps"), Recommender(reranked, "lamps")]
+        assert [own.ranker is not None for own in found] == [False, False, True]
+        yield found
 
 
 def told(answer: Any) -> list[tuple[str, float]]:
@@ -113,6 +130,8 @@ def test_so_does_what_is_similar_and_what_is_ranked(recommenders: list[Recommend
     drawn = data.draw(st.lists(st.sampled_from(recommender.item_ids), unique=True, max_size=10))
     # One of each product, of which a second row would come behind everything else.
     some = list({int(recommender.catalog.groups[recommender.row(own)]): own for own in drawn}.values())
+    if recommender.ranker is not None:
+        return  # trees compare candidates with each other, so that those of a list are others than those of a choice
     ranked = [own for own, _ in told(recommender.rank(Question([item]), some))]
     scores = dict(told(recommender.recommend([item], k=N)))
     by_score = [own for own in some if own in scores]
