@@ -197,7 +197,7 @@ class Database:
         with database_faults(self.where), Session(self.writer) as session, session.begin():
             # Takes the place now rather than at the first statement. Another process may have changed the schema since
             # the registry was opened, and what this code writes would not be what the new one promises.
-            self._check(session.scalar(_REVISION))
+            self.require(session.scalar(_REVISION))
             yield session
 
     def current_revision(self) -> str | None:
@@ -207,9 +207,10 @@ class Database:
 
     def check_schema(self) -> None:
         """Refuse a database that is blank, or of another schema than this code's own."""
-        self._check(self.current_revision())
+        self.require(self.current_revision())
 
-    def _check(self, revision: str | None) -> None:
+    def require(self, revision: str | None) -> None:
+        """Refuse a revision, as a transaction sees it, that is not this code's own."""
         if check_known(revision, self.where) is None:
             raise NotFoundError(f"There is no registry in {self.where} yet; run `hubspoke init` to make one.")
         if revision != HEAD_REVISION:

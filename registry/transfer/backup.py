@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import InvalidDataError, LockedError, NotFoundError, UsageError
 from ...files import atomic_path, file_faults
 from ...progress import Progress
-from ..database import HEAD_REVISION, Database, DatabaseUrl, check_known, database_fault, database_faults
+from ..database import HEAD_REVISION, Database, DatabaseUrl, check_known, database_fault, database_faults, read_revision
 from ..integrity import find_damage
 from ..schema import Base, StoreStamp
 from ..sqlite import open_sqlite, primary_code, side_files, sqlite_uri, sqlite_url
@@ -86,10 +86,10 @@ def restore(url: DatabaseUrl, file: Path, report: Progress | None = None) -> Reg
         with (
             closing(Database(sqlite_url(readable))) as source,
             closing(Database(url)) as target,
-            database_faults(target.where),
-            target.writer.begin() as into,
+            target.write() as session,
             source.engine.connect() as out,
         ):
+            into = session.connection()
             _check_blank(into, target.where)
             rows = _copy_tables(out, into, report or Progress())
             _continue_numbers(into)
@@ -186,6 +186,8 @@ def _copy_postgres(source: Database, part: Path, report: Progress) -> None:
         snapshot.connect() as out,
         target.writer.begin() as into,
     ):
+        # What is seen from here on is one moment, and the registry may have been upgraded before it.
+        source.require(read_revision(out))
         _copy_tables(out, into, report)
     with closing(open_sqlite(part)) as connection:
         # One file, with nothing beside it.

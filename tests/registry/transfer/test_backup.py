@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hubspoke import files
 from hubspoke.errors import HubspokeError, InvalidDataError, NotFoundError, SchemaVersionError, UsageError
+from hubspoke.registry import migrate
 from hubspoke.registry.database import HEAD_REVISION, Database
 from hubspoke.registry.migrate import downgrade, upgrade
 from hubspoke.registry.records import ModelPart, Parent
@@ -248,7 +249,7 @@ NO_REGISTRY = "holds no registry; name a file that `hubspoke registry backup` wr
 ORPHAN = r"damaged \(a row of \w+ refers to a row of domains that is not there\); use an earlier backup"
 DAMAGE: dict[str, tuple[Callable[[Path], Any], type[HubspokeError], str]] = {
     "missing": (Path.unlink, NotFoundError, r"There is no backup .*copy\.db; check the path"),
-    "no database": (lambda file: file.write_bytes(b"x" * 6000), InvalidDataError, "not a readable SQLite database"),
+    "no database": (lambda file: file.write_bytes(b"x" * 6000), InvalidDataError, "is no SQLite database"),
     "no registry": (lambda file: (file.unlink(), execute(file, "CREATE TABLE x (a)")), InvalidDataError, NO_REGISTRY),
     "orphans": (lambda file: execute(file, "DELETE FROM domains"), InvalidDataError, ORPHAN),
     "newer": (
@@ -272,6 +273,29 @@ def test_what_is_no_sound_backup_is_refused(filled, registry_url: str, tmp_path:
         with pytest.raises(error, match=said):
             back_up(file_url(file), tmp_path / "new.db")
     assert not (tmp_path / "new.db").exists()
+
+
+def test_an_upgrade_under_it_stops_a_copy_and_a_restore(registry_url, blank_url, tmp_path, monkeypatch) -> None:
+    file = tmp_path / "copy.db"
+    back_up(registry_url, file)
+
+    def overtakes(url: str) -> Callable[..., Any]:
+        def upgraded(other: Any, *more: Any) -> Any:
+            result = upgrade(other, *more)
+            with closing(Database(url)) as database, database.writer.begin() as connection:
+                connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+            return result
+
+        return upgraded
+
+    monkeypatch.setattr(migrate, "upgrade", overtakes(blank_url))
+    with pytest.raises(SchemaVersionError, match="schema 9999"):
+        restore(blank_url, file)
+    if not registry_url.startswith("sqlite"):  # a file is copied by SQLite itself, whole
+        monkeypatch.setattr(migrate, "upgrade", overtakes(registry_url))
+        with pytest.raises(SchemaVersionError, match="schema 9999"):
+            back_up(registry_url, tmp_path / "second.db")
+        assert not (tmp_path / "second.db").exists()
 
 
 @of_sqlite
