@@ -41,6 +41,12 @@ STATUS: Mapping[type[HubspokeError], int] = {
     SchemaVersionError: 503,
     HubspokeError: 503,
 }
+_PYTHON = {
+    "a valid tuple": "a list",
+    "Tuple should": "The list should",
+    "a valid dictionary or object to extract fields from": "an object",
+    "Value error, ": "",
+}
 _UNWELL = "The service cannot answer this just now; its log says why, under the request id of this answer."
 _log = logging.getLogger("hubspoke.serving")
 
@@ -90,7 +96,7 @@ def problem_of(error: Exception) -> ProblemError:
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     """Every fault of a request with its place; what was sent is not repeated, since it may be anybody's secret."""
-    faults = [{"at": "/".join(map(str, one["loc"])), "message": str(one["msg"])} for one in errors]
+    faults = [{"at": "/".join(map(str, one["loc"])), "message": _in_json(str(one["msg"]))} for one in errors]
     first = faults[0]
     more = f" (and {len(faults) - 1} more)" if faults[1:] else ""
     return ProblemError(422, f"{first['at']}: {first['message']}{more}; correct the request.", errors=faults)
@@ -112,3 +118,10 @@ def add_handlers(app: FastAPI) -> None:
 
     for kind in (ProblemError, HubspokeError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, handle)
+
+
+def _in_json(message: str) -> str:
+    """A fault of pydantic in the words of JSON rather than of Python."""
+    for python, words in _PYTHON.items():
+        message = message.replace(python, words)
+    return message

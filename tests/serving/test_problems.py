@@ -6,7 +6,7 @@ import logging
 import pytest
 from fastapi.testclient import TestClient
 from hubspoke import errors
-from hubspoke.serving.problems import STATUS, problem_of
+from hubspoke.serving.problems import STATUS, invalid, problem_of
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,15 @@ def test_what_was_sent_is_not_repeated_in_a_problem(client: TestClient) -> None:
         "/v1/domains/lamps/recommend", content=b'{"user": "ann', headers={"content-type": "application/json"}
     )
     assert broken.status_code == 422 and "ann" not in broken.text
+
+
+def test_a_wrong_type_is_told_in_the_words_of_json() -> None:
+    told = [
+        ("Input should be a valid tuple", "Input should be a list"),
+        ("Input should be a valid dictionary or object to extract fields from", "Input should be an object"),
+        ("Value error, session and user were given", "session and user were given"),
+        ("Tuple should have at least 1 item", "The list should have at least 1 item"),
+    ]
+    for message, words in told:
+        found = invalid([{"loc": ("body", "session"), "msg": message}]).to_dict()
+        assert found["detail"] == f"body/session: {words}; correct the request."
