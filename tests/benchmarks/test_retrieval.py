@@ -32,6 +32,6 @@ def test_every_part_is_measured_and_shown(tmp_path):
 
 def test_stored_vectors_are_repeated_with_a_little_noise(tmp_path):
     vectors = np.random.default_rng(0).standard_normal((30, 8)).astype(np.float32)
-    ItemIndex.build(vectors, range(30), "space").save(tmp_path)
+    ItemIndex.build(vectors, [str(row) for row in range(30)], "space").save(tmp_path)
     made, item = retrieval.repeated(str(tmp_path), 500)
     assert made.shape == (500, 8) and 0.05 < np.abs(made - vectors[item]).std() < 0.2

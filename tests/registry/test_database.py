@@ -121,7 +121,8 @@ def test_a_registry_from_a_copied_file(tmp_path: Path, sqlite_template: Path) ->
     shutil.copy(sqlite_template, path)
     with Registry(URL.create("sqlite", database=str(path)).render_as_string()) as registry:
         registry.domains.add("garden")
-        assert registry.lock("x").__enter__() is None
+        with registry.lock("x"):
+            assert [domain.name for domain in registry.domains.list()] == ["garden"]
 
 
 @pytest.mark.parametrize("revision", ["9999", REVISIONS[-2]])
@@ -150,7 +151,7 @@ def test_the_registry_room_loads_nothing_heavy() -> None:
     ("text", "said"),
     [
         ('FATAL:  password authentication failed for user "shop"', "does not take this password; correct it"),
-        ("fe_sendauth: no password supplied", "does not take this password"),
+        ("fe_sendauth: no password supplied", "asks for a password; give it"),
         ('FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "shop"', "an entry in the server's pg_hba.conf"),
         ("server does not support SSL, but SSL was required", "do not agree on SSL"),
         ("[Errno -2] Name or service not known", "is on a host that no network knows"),

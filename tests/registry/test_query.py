@@ -184,7 +184,7 @@ def test_a_file_that_another_process_keeps_to_itself_is_locked(
         registry.close()
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        monkeypatch.setattr("hubspoke.registry.query.WAIT_SECONDS", 0.01)
+        monkeypatch.setattr("hubspoke.registry.sqlite.WAIT_SECONDS", 0.01)
         with pytest.raises(LockedError, match="Another process is writing to"):
             run_sql(registry, "SELECT * FROM nodes")
 
