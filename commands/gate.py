@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any
 
 import click
@@ -124,8 +125,8 @@ def thresholds(option: str, texts: Sequence[str]) -> dict[str, float]:
         try:
             value = float(number)
         except ValueError:
-            name = ""
-        if not name:
+            value = nan
+        if not name or not isfinite(value):
             raise UsageError(f"{option} {text!r} is no condition; write METRIC=X, as in {option} ndcg@10=0.05.")
         if name in found:
             raise UsageError(f"{option} names {name} twice; give each metric once.")

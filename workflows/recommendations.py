@@ -147,8 +147,8 @@ class Recommender:
         known = [self.catalog.row_of[item] for item in dict.fromkeys(items) if item in self.catalog.row_of]
         given = np.zeros(len(self.item_ids), dtype=np.bool_)
         given[known] = True
-        whole = replace(question, k=max(1, len(known)))
-        answer = self.teller.tell(self._find(whole, given & self.catalog.allowed(question.filter)))
+        whole, allowed = replace(question, k=max(1, len(known))), self.catalog.allowed(question.filter)
+        answer = self.teller.tell(self._find(whole, given & allowed, pool=allowed))
         listed = {own["item_id"] for own in answer.items}
         hidden = self._hidden(self.history(question)[0], question.exclude_seen)
         left_out = [
@@ -219,24 +219,31 @@ class Recommender:
         """
         return self.shoppers.history(question, self.catalog.row_of)
 
-    def _find(self, question: Question, allowed: BoolArray, trace: Trace | None = None) -> Found:
-        """The list of a question over the (N,) allowed rows."""
+    def _find(
+        self, question: Question, allowed: BoolArray, trace: Trace | None = None, pool: BoolArray | None = None
+    ) -> Found:
+        """The list of a question over the (N,) allowed rows.
+
+        A re-ranker compares its candidates with each other: it chooses them from `pool`, by default what is allowed.
+        """
         history, unknown, known_from = self.history(question)
         k, exclude_seen = question.k, question.exclude_seen
         hidden = self._hidden(history, exclude_seen)
         # All of them, however short the list is, so that a longer one begins with it.
-        pinned = [row for row in self.catalog.rules.pinned(allowed) if row not in hidden]
+        pool = allowed if pool is None or self.ranker is None else pool
+        leaders = [row for row in self.catalog.rules.pinned(pool) if row not in hidden]
+        pinned = [row for row in leaders if allowed[row]]
         if not len(history):
             return self._without_session(question, allowed, unknown, pinned, known_from)
         query = self._query(history, exclude_seen, question.followed.behaviour if question.followed else None)
-        barred = {*hidden.tolist(), *pinned}
+        barred = {*hidden.tolist(), *leaders}
         lifted = self.loaded.sessions.mixture.lifted(history, exclude_seen)
         wanted = max(k, self.catalog.rules.reads, self.ranker.config.spoke_candidates if self.ranker else 0)
-        ranked = followed(trace, "retrieve", self.retriever.ranked(query, wanted, allowed, barred, lifted))
+        ranked = followed(trace, "retrieve", self.retriever.ranked(query, wanted, pool, barred, lifted))
         reordered = None
         if self.ranker:
             (request,) = self.ranker.asked([history], query[None], exclude_seen=exclude_seen)
-            reordered = self.ranker.reorder(request, ranked, allowed, barred)
+            reordered = self.ranker.reorder(request, ranked, pool, barred)
             ranked = followed(trace, "rank", reordered.ranked)
 
         def scored(rows: IntArray) -> list[Scored]:
@@ -252,6 +259,8 @@ class Recommender:
                 own = np.union1d(best, own[np.isin(own, found)])
             return sorted(scored(own), key=best_first)[:n]
 
+        if pool is not allowed:
+            ranked = iter(best_of(np.flatnonzero(allowed), len(allowed)))
         arranged = self.catalog.rules.arranged(ranked, allowed, best_of)
         # Pinned items have their own score too: it says how well they would have done.
         leading = scored(np.array(pinned, np.int64))[:k]

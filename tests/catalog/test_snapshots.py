@@ -17,7 +17,7 @@ from hubspoke.catalog.snapshots import (
     read_user_events,
     write_snapshot,
 )
-from hubspoke.errors import CorruptArtifactError, IncompatibleError, InvalidDataError, NotFoundError
+from hubspoke.errors import CorruptArtifactError, HubspokeError, IncompatibleError, InvalidDataError, NotFoundError
 
 
 def items(**changes: object) -> pl.DataFrame:
@@ -133,7 +133,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(HubspokeError, match="No space"):
         write_snapshot(items(), "items", tmp_path / "s")
     assert list(tmp_path.iterdir()) == []
 

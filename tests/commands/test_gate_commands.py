@@ -66,7 +66,7 @@ UNUSABLE = (
     (("--min", "=0.1"), "--min '=0.1' is no condition"),
     (("--max-drop", "mrr=little"), "--max-drop 'mrr=little' is no condition"),
     (("--min", "mrr=0.1", "--min", "mrr=0.2"), "--min names mrr twice"),
-    (("--min", "mrr=nan"), "The gate is not usable (value: "),
+    (("--min", "mrr=nan"), "--min 'mrr=nan' is no condition"),
     (("--min", "mrr=0.1", "--protocol", "temporal"), "the temporal protocol needs test_from"),
     (("--min", "mrr=0.1", "--test-from", "2024-05-02"), "leave-one-out takes no dates"),
     (("--min", "mrr=0.1", "--confidence", "1"), "--confidence"),

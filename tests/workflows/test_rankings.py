@@ -130,8 +130,6 @@ def test_so_does_what_is_similar_and_what_is_ranked(recommenders: list[Recommend
     drawn = data.draw(st.lists(st.sampled_from(recommender.item_ids), unique=True, max_size=10))
     # One of each product, of which a second row would come behind everything else.
     some = list({int(recommender.catalog.groups[recommender.row(own)]): own for own in drawn}.values())
-    if recommender.ranker is not None:
-        return  # trees compare candidates with each other, so that those of a list are others than those of a choice
     ranked = [own for own, _ in told(recommender.rank(Question([item]), some))]
     scores = dict(told(recommender.recommend([item], k=N)))
     by_score = [own for own in some if own in scores]
