@@ -121,7 +121,7 @@ def test_hostile_catalogs_names_and_errors(run: Any, home: Any) -> None:
         for written in (outcome.out, outcome.err):
             assert visible_lines(written) == written, command
         assert outcome.err.count("Error: ") == (outcome.code != 0), command
-        assert r"[2J\n" in outcome.out + outcome.err or command[1] == "ingest", command
+        assert "[2J" in outcome.out + outcome.err or command[1] == "ingest", command
 
 
 def test_an_argument_that_is_no_text_is_refused(run: Any) -> None:

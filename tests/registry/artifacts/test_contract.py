@@ -123,7 +123,7 @@ class TestContract:
             place.write(digest, name, content)
         place.forget_copies()
         for read in (store.open, store.verify):
-            with pytest.raises(CorruptArtifactError, match=rf"^{name} of artifact .*--force, or restore a backup"):
+            with pytest.raises(CorruptArtifactError, match=rf"^{name} of artifact .*--force where it has that option, or restore a backup"):
                 read(digest)
         assert put(store).digest == digest
         place.forget_copies()
@@ -132,7 +132,7 @@ class TestContract:
 
     def test_what_is_missing_and_what_is_no_digest(self, store: ArtifactStore) -> None:
         for ask in (store.open, store.read, store.verify, store.touched):
-            with pytest.raises(NotFoundError, match="--force, or restore a backup"):
+            with pytest.raises(NotFoundError, match="--force where it has that option, or restore a backup"):
                 ask("0" * 64)
         assert store.delete("0" * 64, FUTURE) is False
         for name in ("../../etc", "", "0" * 63, "A" * 64):
