@@ -4,6 +4,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -55,20 +57,28 @@ def test_a_forked_command_is_the_command_line(tmp_path: Path) -> None:
     assert warm.start("domain", "list", folder=tmp_path).kill(0).code in (-9, 5)
 
 
-def test_what_is_acknowledged_and_gone_is_found(tmp_path: Path, sqlite_template: Path) -> None:
-    (tmp_path / ".hubspoke" / "artifacts").mkdir(parents=True)
-    (tmp_path / ".hubspoke" / "registry.db").write_bytes(sqlite_template.read_bytes())
-    shop, counts = Shop(tmp_path), Counts()
-    (tmp_path / "files").mkdir()
+def lose_a_snapshot(folder: Path, template: Path) -> tuple[list[str], list[str]]:
+    """What a sound shop is told of, and what is told to be lost of one that has lost something."""
+    (folder / ".hubspoke" / "artifacts").mkdir(parents=True)
+    (folder / ".hubspoke" / "registry.db").write_bytes(template.read_bytes())
+    shop, counts = Shop(folder), Counts()
+    (folder / "files").mkdir()
     shop.must("domain", "add", "garden", "--items", shop.items("items"), "--quiet")
     shop.is_sound(counts, "at first")
     shop.has_no_gaps(counts)
     shop.leaves_nothing(counts)
-    assert counts.to_json()["examples"] == []
-    with sqlite3.connect(tmp_path / ".hubspoke" / "registry.db") as database:
+    sound = counts.to_json()["examples"]
+    with sqlite3.connect(folder / ".hubspoke" / "registry.db") as database:
         database.execute("UPDATE nodes SET ref = 'snapshot:garden/items/3' WHERE ref = 'snapshot:garden/items/1'")
     shop.has_no_gaps(counts)
-    assert counts.faults["lost"] == ["versions of snapshot:garden/items/ are [3]"]
+    return sound, counts.faults["lost"]
+
+
+def test_what_is_acknowledged_and_gone_is_found(tmp_path: Path, sqlite_template: Path) -> None:
+    # Commands are forked from a process that has read no tables, which other tests here have.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        sound, lost = pool.submit(lose_a_snapshot, tmp_path, sqlite_template).result()
+    assert (sound, lost) == ([], ["versions of snapshot:garden/items/ are [3]"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")

@@ -44,7 +44,7 @@ def test_what_cannot_be_loaded_says_what_to_do(garden: Workspace, refused: Any) 
 
 
 def test_events_that_are_all_in_short_sessions_are_told_with_the_remedy(garden: Workspace, refused: Any) -> None:
-    days = [datetime(2024, 6, day, tzinfo=UTC) for day in (1, 2, 3)]
+    days = [datetime(2024, 6, day, 9 + day, tzinfo=UTC) for day in (1, 2, 3)]
     events = pl.DataFrame({"user_id": ["ann"] * 3, "item_id": ["rose", "fern", "pot"], "timestamp": days})
     garden.data.ingest("garden", events=events)
     said = "garden has events but no session: every session is shorter than 3 items; --sessions per_user takes all"

@@ -47,7 +47,7 @@ def test_an_index_is_built_once(shop: Workspace, tiny_spoke: Any, refused: Any) 
     assert shop.index.list() == shop.index.list("lamps")
     # The reference decides which one answers.
     assert (index_of(shop, "lamps:1").ref, index_of(shop, "lamps").ref) == ("index:lamps/2", "index:lamps/1")
-    refused(UsageError, "does not recommend", index_of, shop, "hub:1")
+    refused(UsageError, "is a hub and recommends nothing", index_of, shop, "hub:1")
     shop.spoke.train("lamps", config={**tiny_spoke, "seed": 1}, index=False)
     for ask in (index_of, Workspace.promote):
         with pytest.raises(NotFoundError, match=r"lamps:2 has no index yet; build it with `hubspoke index build lam"):
@@ -69,7 +69,7 @@ def test_a_hub_fills_an_index_of_any_category(shop: Workspace, refused: Any) -> 
     for ref in ("index:lamps/1", "index:lamps/2"):
         found = shop.index.check(ref)
         assert [check["name"] for check in found.checks if check["ok"]] == names
-        assert (found.ok, found.checks[1]["detail"]) == (True, "40 of 40")
+        assert (found.ok, found.checks[1]["detail"]) == (True, "40 of 40, in the order of the catalog")
     refused(NotFoundError, "", shop.index.check, "index:lamps/7")
 
 

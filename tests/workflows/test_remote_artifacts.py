@@ -29,7 +29,10 @@ def test_another_machine_serves_the_same(opened: Any, market: Any, tiny_hub: Any
 
     first = recommend()
     assert len(first["items"]) == 5 and not (folder / "artifacts").exists()
-    assert {path.parts[0] for path in map(Path, RemoteFiles(f"{s3_url}/shop").list())} == {d[:2] for d in held}
+    assert {path.parts[0] for path in map(Path, RemoteFiles(f"{s3_url}/shop").list())} == {
+        "owner.json",
+        *(d[:2] for d in held),
+    }
     shutil.rmtree(folder / "cache" / "artifacts")  # another machine, whose disk has none of it
     assert recommend() == first
     # Fetched is what the recommendation needs: the index, the hub and the spoke, and the items it names.
