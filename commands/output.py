@@ -92,6 +92,13 @@ def cell(value: object) -> str:
     return visible(str(value))
 
 
+def fitted(text: str, widest: int) -> str:
+    """A text that takes at most `widest` columns of a terminal; what is cut off leaves a mark."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= widest else set_cell_size(text, widest - 1).rstrip() + "…"
+
+
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing yet", widest: int = _WIDEST_CELL
 ) -> str:
@@ -103,16 +110,13 @@ def table(
     if not given:
         return empty
     # Only text needs rich: --json and errors do not wait for it.
-    from rich.cells import cell_len, set_cell_size
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    def fitted(text: str) -> str:
-        return text if cell_len(text) <= widest else set_cell_size(text, widest - 1).rstrip() + "…"
-
     named = [visible(header) for header in headers]
-    texts = [[fitted(cell(value)) for value in row] for row in given]
+    texts = [[fitted(cell(value), widest) for value in row] for row in given]
     rules = ["-" * max(map(cell_len, column)) for column in zip(named, *texts, strict=True)]
     grid = Table.grid(padding=(0, 2, 0, 0))
     for column in zip(*given, strict=True):

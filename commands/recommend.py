@@ -10,7 +10,7 @@ import click
 from ..errors import UsageError
 from .call import Call, command
 from .options import filtered, how_many, item_ids, spread_out
-from .output import cell, table
+from .output import cell, fitted, table
 
 if TYPE_CHECKING:
     from ..workflows.answers import Answer, Recommendations, SearchResults
@@ -122,7 +122,8 @@ def answered(result: Answer) -> list[str]:
     """Who answers, after what, and under which rules."""
     session = f"items of the session are {result.seen_items}" if result.session else "for there is no session here"
     lines = [f"Served by {result.served_by}, {session}."]
-    lines += [f"  after {cell(event['item_id'])}  {cell(event['title'])}" for event in result.session]
+    seen = [[fitted(cell(event[name]), _WIDEST_NAME) for name in ("item_id", "title")] for event in result.session]
+    lines += [f"  after {item}  {title}" for item, title in seen]
     if result.unknown:
         lines.append(f"Unknown items left out: {cell(result.unknown)}.")
     return [*lines, f"Rules: {result.rules}."] if result.rules else lines

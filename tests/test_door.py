@@ -179,3 +179,8 @@ def test_a_method_checks_once(tmp_path: Path) -> None:
         return call(k="3")
 
     assert outer(Shop().ask)["k"] == "3"
+
+
+def test_a_workspace_is_opened_and_not_made_of_a_path() -> None:
+    with pytest.raises(UsageError, match=r"open one with `hubspoke\.open"):
+        Workspace(".")  # type: ignore[arg-type]
