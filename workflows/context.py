@@ -39,9 +39,7 @@ class Context:
 
     def __init__(self, settings: Settings, progress: Progress | None = None, actor: str | None = None) -> None:
         if not isinstance(settings, Settings):
-            raise UsageError(
-                f"A workspace is made of Settings, not {settings!r}; open one with `hubspoke.open(...)`."
-            )
+            raise UsageError(f"A workspace is made of Settings, not {settings!r}; open one with `hubspoke.open(...)`.")
         self.settings = settings
         self.progress = progress or Progress()
         if not actor:

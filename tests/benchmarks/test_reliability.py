@@ -1,11 +1,10 @@
 """The benchmark of faults judges ends of commands as the contract says, and its forked commands are commands."""
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -76,8 +75,15 @@ def lose_a_snapshot(folder: Path, template: Path) -> tuple[list[str], list[str]]
 
 def test_what_is_acknowledged_and_gone_is_found(tmp_path: Path, sqlite_template: Path) -> None:
     # Commands are forked from a process that has read no tables, which other tests here have.
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        sound, lost = pool.submit(lose_a_snapshot, tmp_path, sqlite_template).result()
+    call = f"lose_a_snapshot(Path({str(tmp_path)!r}), Path({str(sqlite_template)!r}))"
+    code = f"from {__name__} import lose_a_snapshot; print(json.dumps({call}))"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", f"import json; from pathlib import Path; {code}"]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, env=environment, start_new_session=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    sound, lost = json.loads(ended.stdout.splitlines()[-1])
     assert (sound, lost) == ([], ["versions of snapshot:garden/items/ are [3]"])
 
 
