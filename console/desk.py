@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from copy import copy
 from typing import Any, TypeVar
 
 from ..registry.references import LIVE
@@ -12,6 +11,7 @@ from ..serving.keys import KeyRing
 from ..serving.releases import Version
 from ..workflows.cache import Cache, Memo
 from ..workflows.recommendations import Recommender
+from ..workflows.targets import pointed_at
 from ..workflows.workspace import Workspace
 from .access import Access, Visitor
 from .maps import Drawing
@@ -49,14 +49,7 @@ class Desk:
     def acting_for(self, visitor: Visitor) -> Workspace:
         """The workspace in the name of a visitor who is about to change something, as the histories tell it."""
         self._recent.clear()
-        if visitor.name is None:
-            return self.workspace
-        acting = copy(self.workspace)
-        acting.actor = visitor.name
-        # The nouns remember the context that they were made with.
-        for noun in ("domain", "data", "hub", "spoke", "index", "rerank", "evaluate", "rules", "gate", "bundle"):
-            acting.__dict__.pop(noun, None)
-        return acting
+        return self.workspace.acting_as(visitor.name)
 
     def shelf(self, domain: str, snapshot: str | None = None) -> Shelf | None:
         """The products of an item snapshot of a category, by default the newest; None where it has none."""
@@ -75,5 +68,4 @@ class Desk:
 
     def live(self, domain: str) -> str | None:
         """The release that is live in a category."""
-        aliases = self.workspace.registry.aliases.list(domain)
-        return next((own.target for own in aliases if own.alias == LIVE), None)
+        return pointed_at(self.workspace.registry, domain, LIVE)

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import forks
 from ..errors import HubspokeError, LockedError, UsageError
+from ..forks import Lock as ThreadLock
 from ..progress import Progress, Remark
 from ..settings import Settings
 from .cache import Cache
@@ -54,10 +54,20 @@ class Context:
         self.data_cache: Cache[Any] = Cache(4)
         self._locks: list[Lock] = []
         self._unreached = Remark(lambda text: self.progress.note(text), "The registry answers again.")
-        self._opening = forks.Lock()
+        self._opening = ThreadLock()
         self._registry: Registry | None = None
         self._artifacts: ArtifactStore | None = None
         self._closed = False
+
+    def acting_as(self, actor: str | None) -> Self:
+        """The same workspace, with its connections and what it holds in memory, whose changes the histories give to
+        `actor`; itself where that is None."""
+        if actor is None:
+            return self
+        other = type(self)(self.settings, self.progress, actor)
+        other._registry, other._artifacts = self.registry, self.artifacts
+        other.hubs, other.data_cache = self.hubs, self.data_cache
+        return other
 
     def __reduce__(self) -> tuple[type[Self], tuple[Settings, None, str]]:
         return type(self), (self.settings, None, self.actor)

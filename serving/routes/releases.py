@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -135,9 +134,7 @@ class Condition:
 async def _moved(
     service: Service, caller: Caller, condition: Condition, move: Callable[[Context, str | None], Promotion]
 ) -> Response:
-    context = copy(service.workspace)
-    if caller.key is not None:
-        context.actor = f"key {caller.key}"
+    context = service.workspace.acting_as(None if caller.key is None else f"key {caller.key}")
 
     def run() -> Promotion:
         registry = context.registry

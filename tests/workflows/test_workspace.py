@@ -45,3 +45,14 @@ def test_a_lock_is_told_at_once_and_the_actor_is_the_login_name_unless_given(ws:
         with closing(sqlite3.connect(ws.settings.workspace / "registry.db")) as connection, connection:
             connection.execute("UPDATE alembic_version SET version_num = ?", [revision])
         refused(SchemaVersionError, said, open_workspace, environ={}, workspace=ws.settings.workspace)
+
+
+def test_another_actor_has_the_same_connections_and_a_name_of_its_own(each_ws: Workspace) -> None:
+    each_ws.domain.add("garden")
+    acting = each_ws.acting_as("ann")
+    assert (acting.registry, acting.artifacts) == (each_ws.registry, each_ws.artifacts)
+    assert (acting.hubs, acting.data_cache) == (each_ws.hubs, each_ws.data_cache)
+    acting.gate.set("garden", minimum={"mrr": 0.1}, reason="hers")
+    each_ws.gate.set("garden", minimum={"mrr": 0.2}, reason="ours")
+    assert [gate.actor for gate in each_ws.gate.history("garden")] == ["tester", "ann"]
+    assert each_ws.acting_as(None) is each_ws
