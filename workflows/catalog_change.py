@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CorruptArtifactError, NotFoundError
 from ..results import Record
+from .targets import live_release
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,10 +109,10 @@ def _catalog_change(
 ) -> CatalogChange | None:
     from .datasets import read_table
 
-    live = context.registry.domains.get(domain).live
+    live = live_release(context.registry, domain)
     if live is None:
         return None
-    index = context.registry.indexes.get(context.registry.releases.get(live).index)
+    index = context.registry.indexes.get(live.index)
     own = context.registry.snapshots.get(index.items)
     if newest is None:
         later = newer_catalog(context, own)
@@ -122,7 +123,7 @@ def _catalog_change(
         return None
     had = read_table(context, own)
     parts = _compared(had, newest, indexed_ids(context, index))
-    return CatalogChange(live, index.ref, own.ref, ref, **parts, next=_step(context, index, ref))
+    return CatalogChange(live.ref, index.ref, own.ref, ref, **parts, next=_step(context, index, ref))
 
 
 def _compared(had: pl.DataFrame, now: pl.DataFrame, indexed: pl.Series) -> dict[str, SomeItems]:
@@ -186,6 +187,5 @@ def way_live(context: Context, index: str | None) -> str | None:
     """The command that lets an index serve; None where there is none yet, or it serves already."""
     if index is None:
         return None
-    live = context.registry.domains.get(context.registry.indexes.get(index).domain).live
-    serves = live is not None and context.registry.releases.get(live).index == index
-    return None if serves else f"hubspoke promote {index}"
+    live = live_release(context.registry, context.registry.indexes.get(index).domain)
+    return None if live and live.index == index else f"hubspoke promote {index}"

@@ -26,6 +26,7 @@ from .indexes import Indexes
 from .releases import promote
 from .spokes import Spokes
 from .steps import Steps
+from .targets import live_release
 
 if TYPE_CHECKING:
     from ..arrays import IntArray
@@ -206,10 +207,10 @@ class _Refresh:
 
 
 def _live(context: Context, domain: str) -> ReleaseRecord:
-    live = context.registry.domains.get(domain).live
+    live = live_release(context.registry, domain)
     if live is None:
         raise UsageError(f"Nothing is live in {domain} yet; launch it with `hubspoke launch {domain} --catalog FILE`.")
-    return context.registry.releases.get(live)
+    return live
 
 
 def _due(context: Context, release: ReleaseRecord, retrain: Retrain) -> tuple[bool, str]:

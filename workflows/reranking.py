@@ -14,6 +14,7 @@ from ..registry.records import ModelRecord
 from .loading import ready_model
 from .models import ModelResult
 from .releases import promote as promote_release
+from .targets import live_release
 
 if TYPE_CHECKING:
     from .context import Context
@@ -75,5 +76,5 @@ class Rerankers:
     def _beside(self, domain: str, result: ModelResult) -> str:
         """What the re-ranker is promoted with: the live release where its spoke serves there, else the spoke."""
         registry, spoke = self._context.registry, str(result.summary["spoke"])
-        live = registry.domains.get(domain).live
-        return live if live and registry.releases.get(live).spoke == spoke else spoke
+        live = live_release(registry, domain)
+        return live.ref if live and live.spoke == spoke else spoke

@@ -12,6 +12,7 @@ from ..registry.records import RulesRecord
 from ..results import Record
 from .models import parse_config
 from .releases import NO_RULES, Promotion, promote
+from .targets import live_release
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,8 +121,8 @@ class RuleVersions:
         return RulesCheck(**reach, ref=record.ref, domain=domain, ok=not unknown, unknown=unknown)
 
     def _live(self, domain: str) -> str | None:
-        live = self._context.registry.domains.get(domain).live
-        return self._context.registry.releases.get(live).rules if live else None
+        live = live_release(self._context.registry, domain)
+        return live.rules if live else None
 
     def _parsed(self, domain: str, content: Mapping[str, Any]) -> tuple[Rules, pl.DataFrame]:
         """The rules, and the newest catalog."""
@@ -134,10 +135,11 @@ class RuleVersions:
         """The catalog that the live index was filled from, which may hold items that the newest lacks."""
         from .datasets import read_table
 
-        live, registry = self._context.registry.domains.get(domain).live, self._context.registry
+        registry = self._context.registry
+        live = live_release(registry, domain)
         if live is None:
             return None
-        index = registry.indexes.get(registry.releases.get(live).index)
+        index = registry.indexes.get(live.index)
         return read_table(self._context, registry.snapshots.get(index.items))
 
 

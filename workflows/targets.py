@@ -68,6 +68,12 @@ def pointed_at(registry: Registry, scope: str, alias: str) -> str | None:
     return next((known.target for known in registry.aliases.list(scope) if known.alias == alias), None)
 
 
+def live_release(registry: Registry, domain: str) -> ReleaseRecord | None:
+    """The release that serves a category; None where nothing does."""
+    live = registry.domains.get(domain).live
+    return registry.releases.get(live) if live else None
+
+
 def _of_index(registry: Registry, index: IndexRecord) -> Target:
     model = registry.models.get(index.model)
     _require_ready(model)

@@ -23,6 +23,7 @@ from .loading import encode_items, load_hub, ready_model, spoke_ref
 from .models import ModelResult, Recipe, Trained, model_part, prepare, train_once
 from .similarity import similar_domains
 from .spoke_plan import SpokeJob, plan_training
+from .targets import live_release
 from .transfer_trials import TRIED, Trial, audit_of, part_by_part, try_policy
 
 if TYPE_CHECKING:
@@ -147,8 +148,8 @@ def _spokes(context: Context, domain: str) -> list[ModelRecord]:
     """The trained spokes of a category, the one that serves last."""
     registry = context.registry
     ready = [own for own in registry.models.list(ModelKind.SPOKE, domain, "ready") if own.config.get("transformer")]
-    live = registry.domains.get(domain).live
-    served = registry.releases.get(live).spoke if live else None
+    live = live_release(registry, domain)
+    served = live.spoke if live else None
     return sorted(ready, key=lambda own: (own.ref == served, own.version))
 
 
