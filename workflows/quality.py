@@ -6,7 +6,7 @@ other, space and index under the protocol `quality`, and two versions under `dri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -131,8 +131,8 @@ class Quality:
             raise UsageError(f"There is no dimension {unknown[0]!r}; name some of {', '.join(DIMENSIONS)}.")
         named = find_named(self._context, ref, domain)
         subject = load_subject(self._context, named, events)
-        card = _Card(self._context, subject, protocol, record)
-        for name, measure in card.measures(sample).items():
+        card = _Card(self._context, subject, protocol, sample, record)
+        for name, measure in card.measures.items():
             if dimensions and name not in dimensions:
                 continue
             try:
@@ -201,20 +201,19 @@ class Quality:
 class _Card:
     """A card in the making."""
 
-    def __init__(self, context: Context, subject: Subject, protocol: Protocol, record: bool) -> None:
+    def __init__(self, context: Context, subject: Subject, protocol: Protocol, sample: int, record: bool) -> None:
         self._context, self._subject, self._named = context, subject, subject.named
-        self._protocol, self._record = protocol, record
+        self._protocol, self._sample, self._record = protocol, sample, record
         self.rows: list[CardRow] = []
         self.notes: list[str] = []
         self.protocols: dict[str, str] = {}
         self.evaluations: dict[str, str] = {}
         self._own: list[MetricRecord] = []  # of space and index, which are one evaluation
         self._cold: MetricRecord | None = None
-        self._sample = SAMPLE
 
-    def measures(self, sample: int) -> Mapping[str, Any]:
+    @property
+    def measures(self) -> Mapping[str, Callable[[], None]]:
         """What is to be called for each dimension, in this order."""
-        self._sample = sample
         return {"downstream": self._downstream, "intrinsic": self._intrinsic, "operational": self._operational}
 
     def _intrinsic(self) -> None:

@@ -17,7 +17,7 @@ from ...evaluation.bootstrap import Estimate, mean_interval
 from ...hub.drift import LIST, distances, lists_kept, neighbours_kept
 from ...registry.records import MetricRecord
 from ..index_measurement import embed_histories, newest_histories
-from .intrinsic import metric_records
+from .records import metric_records
 
 if TYPE_CHECKING:
     from ..context import Context

@@ -18,6 +18,7 @@ from ...errors import InvalidDataError
 from ...evaluation.business import TOP_SELLERS, Earnings, business_metrics
 from ...evaluation.off_policy import Weighted, weigh
 from ...registry.records import MetricRecord
+from .records import metric_records
 
 NEEDED = ("user_id", "revenue", "logged", "target")
 
@@ -49,11 +50,7 @@ def measure_log(log: Files, clip: float | None = None) -> Measurement:
         clip=clip,
     )
     found = business_metrics(weighted, _earnings(frame))
-    estimates = {name: own.estimate() for name, own in found.items()}
-    return Measurement(
-        weighted,
-        tuple(MetricRecord("all", name, own.value, own.low, own.high) for name, own in estimates.items()),
-    )
+    return Measurement(weighted, tuple(metric_records("all", {name: own.estimate() for name, own in found.items()})))
 
 
 def _earnings(frame: pl.DataFrame) -> Earnings:

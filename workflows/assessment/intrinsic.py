@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...arrays import BoolArray, FloatArray, IntArray
-from ...evaluation.bootstrap import Estimate
 from ...evaluation.protocols import Protocol, drawn_rows, training_mask
 from ...evaluation.slices import item_slices
 from ...evaluation.space import NEIGHBOURS, Neighbourhoods, measure_space
@@ -18,6 +17,7 @@ from ...retrieval.neighbours import nearest_others
 from ..item_groups import item_kinds
 from ..loading import load_spoke
 from ..models import prepare
+from .records import metric_records
 
 if TYPE_CHECKING:
     from ..context import Context
@@ -46,16 +46,6 @@ def intrinsic(context: Context, subject: Subject, protocol: Protocol, sample: in
             for part, mask in slices.items():
                 found += metric_records(part, measure_space(own, around, mask[chosen][present]))
     return found
-
-
-def metric_records(slice_: str, values: Mapping[str, Estimate | float]) -> list[MetricRecord]:
-    """Numbers with or without an interval as the registry keeps them."""
-    return [
-        MetricRecord(slice_, name, own.value, own.low, own.high)
-        if isinstance(own, Estimate)
-        else MetricRecord(slice_, name, own)
-        for name, own in values.items()
-    ]
 
 
 def _blocks(context: Context, subject: Subject) -> Iterator[tuple[str, FloatArray]]:

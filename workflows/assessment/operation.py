@@ -12,7 +12,7 @@ from ...registry.records import MetricRecord
 from ...retrieval.base import ItemIndex
 from ...retrieval.measurement import Sample
 from ..index_measurement import newest_histories
-from .intrinsic import metric_records
+from .records import metric_records
 
 if TYPE_CHECKING:
     from ..context import Context
