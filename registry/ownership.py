@@ -62,16 +62,17 @@ class Ownership:
             "place, or take them over with `hubspoke registry adopt`."
         )
 
-    def require(self) -> None:
-        """Refuse to go on where this registry may not change the store."""
-        refused = self.refusal(self.look())
+    def require(self) -> Belonging:
+        """What the store is to this registry; an IncompatibleError where it may not change it."""
+        found = self.look()
+        refused = self.refusal(found)
         if refused is not None:
             raise refused
+        return found
 
     def claim(self) -> None:
         """Refuse as `require` does, and put the mark on a store that has none."""
-        self.require()
-        if self.store.mark() is None:
+        if self.require() is Belonging.FREE:
             self.adopt()
 
     def stored(self) -> None:
