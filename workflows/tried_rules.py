@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .recommendations import Recommender
@@ -13,4 +14,5 @@ def under(recommender: Recommender, content: Mapping[str, Any]) -> Recommender:
     other = object.__new__(Recommender)
     other.__dict__ |= recommender.__dict__
     other.catalog = recommender.catalog.under(content)
+    other.teller = replace(recommender.teller, catalog=other.catalog)
     return other
