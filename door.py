@@ -26,6 +26,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, Unpack, get_args, ge
 
 from .errors import HubspokeError, UsageError
 from .files import file_fault
+from .settings import is_storable
 
 C = TypeVar("C", bound=type)
 P = ParamSpec("P")
@@ -117,12 +118,13 @@ def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
         near = difflib.get_close_matches(unknown[0], known, n=1)
         remedy = f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}."
         raise UsageError(f"{function.__name__} takes no {unknown[0]!r}; {remedy}")
+    signature = _signature(function)
     try:
-        given = inspect.signature(function).bind(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise UsageError(f"{function.__name__} was called wrongly: {error}; see help({function.__name__}).") from None
     for name, value in given.arguments.items():
-        how = inspect.signature(function).parameters[name].kind
+        how = signature.parameters[name].kind
         if how is inspect.Parameter.VAR_POSITIONAL:
             given.arguments[name] = tuple(_fitted(name, one, kinds["*"]) for one in value)
         elif how is inspect.Parameter.VAR_KEYWORD:
@@ -132,11 +134,15 @@ def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
     return given
 
 
+# Taken apart once, however often a method is called.
+_signature = functools.cache(inspect.signature)
+
+
 @functools.cache
 def _kinds(function: Callable[..., Any]) -> Mapping[str, Any]:
     """What each keyword has to be; `*` of those without name, `**` where any keyword is taken."""
     found: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in _signature(function).parameters.items():
         if parameter.annotation is inspect.Parameter.empty:
             continue
         kind = _evaluated(parameter.annotation, function)
@@ -270,7 +276,7 @@ def _whole(number: Any) -> Any:
 
 def _text(text: str) -> str:
     """The text itself, if both databases and UTF-8 can hold it."""
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_storable(text):
         raise _Misfit(f"{reprlib.repr(text)}, with a character that no database stores", "leave it out")
     return text
 

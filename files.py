@@ -164,8 +164,9 @@ def _start_of(pid: int) -> str:
 
 
 def no_space(where: object) -> HubspokeError:
-    """The error of a full disk."""
-    return HubspokeError(f"No space is left on the disk that holds {where}; free some and repeat the command.")
+    """The error of a full disk; None where nothing says which."""
+    on = "" if where is None else f" that holds {where}"
+    return HubspokeError(f"No space is left on the disk{on}; free some and repeat the command.")
 
 
 def not_writable(where: object) -> HubspokeError:
@@ -242,8 +243,7 @@ def file_fault(error: OSError) -> HubspokeError:
         case errno.EFBIG:
             return too_large(where or "this folder")
         case errno.ENOSPC | errno.EDQUOT:
-            on = f" that holds {where}" if where else ""
-            return HubspokeError(f"No space is left on the disk{on}; free some and repeat the command.")
+            return no_space(where)
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return HubspokeError(f"{named} may not be read or written by this user; give access to it, or use another.")
         case errno.ENOENT:

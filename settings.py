@@ -87,6 +87,11 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Pat
     return replace(settings, **absolute)
 
 
+def is_storable(text: str) -> bool:
+    """Whether both databases and UTF-8 can hold a text."""
+    return _UNSTORED.isdisjoint(text)
+
+
 def current_folder() -> Path:
     """The folder that the process is in; NotFoundError where it was removed under it."""
     try:
@@ -132,7 +137,7 @@ def _check_name(name: str, where: str) -> None:
 
 
 def _converted(name: str, value: Any, where: str) -> Any:
-    if isinstance(value, str | Path) and not _UNSTORED.isdisjoint(str(value)):
+    if isinstance(value, str | Path) and not is_storable(str(value)):
         raise UsageError(
             f"{name} in {where} is {str(value)!r}, with a character that no database stores; leave it out."
         )

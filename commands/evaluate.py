@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..evaluation.catalogue import DIMENSIONS
+from ..evaluation.catalogue import DIMENSIONS, bound
 from ..spokes.baselines import FITTED
 from .call import Call, Noun
 from .models import dict_table
@@ -159,7 +159,7 @@ _ROWS: Columns = {
 
 
 def _threshold(row: CardRow) -> str:
-    return "-" if row.threshold is None else f"{'>=' if row.better == 'higher' else '<='} {row.threshold:g}"
+    return "-" if row.threshold is None else bound(row.better, row.threshold)
 
 
 def _card(card: QualityCard, slices: bool) -> str:

@@ -373,14 +373,17 @@ def find(name: str) -> Definition | None:
     return CATALOGUE.get(f"{stem}@k") if at and numbered else None
 
 
+def bound(better: str, threshold: float) -> str:
+    """What a threshold asks for, such as `>= 0.6`."""
+    return f"{'>=' if better == 'higher' else '<='} {threshold:g}"
+
+
 def markdown(dimension: Dimension) -> str:
     """The table of a dimension in docs/assessment.md."""
     lines = ["| metric | what | formula | unit | better | threshold |", "|---|---|---|---|---|---|"]
     for own in CATALOGUE.values():
         if own.dimension == dimension:
-            threshold = (
-                "-" if own.threshold is None else f"{'>=' if own.better == 'higher' else '<='} {own.threshold:g}"
-            )
+            threshold = "-" if own.threshold is None else bound(own.better, own.threshold)
             formula = own.formula.replace("|", "\\|")
             lines.append(f"| `{own.name}` | {own.title} | {formula} | {own.unit} | {own.better} | {threshold} |")
     return "\n".join(lines)
