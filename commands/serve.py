@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,29 +77,21 @@ def serve(
     if not with_console and (allow_changes or user_header or public_hosts):
         raise UsageError("--allow-changes, --user-header and --public-host are of the console; give --console too.")
     call.flags = {**call.flags, "threads": 1}
-    workspace = call.workspace()
-    desk = None
+    workspace, desk, more = call.workspace(), None, dict[str, Any]()
     if with_console:
         from ..console.app import mount_console
         from ..console.desk import Desk
         from ..console.settings import ConsoleSettings
 
         desk = Desk(workspace, ConsoleSettings.beside(settings, allow_changes, user_header, public_hosts))
+        more["extend"] = partial(mount_console, desk=desk)
 
     def listening(address: str) -> None:
-        shown = {"console": f"{address}/console/", "token": desk.access.token} if desk else {}
-        call.show(
-            {
-                "address": address,
-                "domains": list(settings.domains),
-                "keys": keys,
-                "console": None,
-                "token": None,
-                **shown,
-            },
-            f"Listening on {address}; {address}/docs lists the routes."
-            + (f"\n{told(str(shown['console']), shown['token'])}" if shown else ""),
-        )
+        console, token = (f"{address}/console/", desk.access.token) if desk else (None, None)
+        lines = [f"Listening on {address}; {address}/docs lists the routes."]
+        lines += [told(console, token)] if console else []
+        parts = {"address": address, "domains": list(settings.domains), "keys": keys}
+        call.show({**parts, "console": console, "token": token}, "\n".join(lines))
 
     with suppress(KeyboardInterrupt):  # asked to stop, it has stopped
-        run(workspace, settings, listening, lambda app: mount_console(app, desk) if desk else None)
+        run(workspace, settings, listening, **more)
