@@ -58,6 +58,11 @@ class Settings:
         """Folder of what services log of shoppers, a folder for each domain."""
         return self.workspace / "events"
 
+    @property
+    def exposures_dir(self) -> Path:
+        """Folder of what services log of lists that were part of an experiment, a folder for each domain."""
+        return self.workspace / "exposures"
+
 
 NAMES: tuple[str, ...] = tuple(field.name for field in fields(Settings))
 _PATHS = ("workspace", "artifacts", "cache")

@@ -10,7 +10,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ..catalog.event_log import EventLog, LogSettings, read_segments
+from ..catalog.event_log import read_segments
+from ..catalog.line_log import LineLog, LogSettings
 from ..catalog.shopper_events import ShopperEvent, read_event
 from ..errors import InvalidDataError
 from ..results import Record
@@ -60,7 +61,7 @@ class Feed:
 
     def __init__(self, domain: str, folder: Path, sessions: LiveSessions, settings: LogSettings | None = None) -> None:
         self.domain, self._sessions = domain, sessions
-        self._log = EventLog(folder, settings)
+        self._log = LineLog(folder, settings)
         self._recent = RecentIds()
         self._lock = Lock()  # an event that is being written is not yet one that is known
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from ..catalog.event_log import Segment, read_segments, seal
+from ..catalog.event_log import Segment, read_segments
 from ..catalog.intake import ReadResult
+from ..catalog.line_log import seal
 from ..catalog.schema import EVENT_SCHEMA, TimeKind
 from ..catalog.sessions import SessionSettings
 from ..catalog.shopper_events import event_ids, events_frame

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from hubspoke.catalog.event_log import EventLog, read_segments
+from hubspoke.catalog.event_log import read_segments
+from hubspoke.catalog.line_log import LineLog
 from hubspoke.catalog.shopper_events import read_event
 from hubspoke.serving.events import MAX_EVENTS, RecentIds
 from hubspoke.workflows.workspace import Workspace
@@ -79,7 +80,7 @@ def test_what_cannot_be_written_is_not_confirmed_and_may_come_again(
 
 
 def test_a_restart_forgets_no_session_and_no_id(serve: Any, shop: Workspace) -> None:
-    killed = EventLog(shop.settings.events_dir / "lamps")
+    killed = LineLog(shop.settings.events_dir / "lamps")
     killed.append([read_event(VIEW, datetime.now(UTC))])
     client = serve()
     service = client.app.state.service

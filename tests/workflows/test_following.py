@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hubspoke.catalog.event_log import EventLog
+from hubspoke.catalog.line_log import LineLog
 from hubspoke.catalog.schema import EVENT_TYPES
 from hubspoke.catalog.shopper_events import ShopperEvent, read_event
 from hubspoke.workflows.answers import Recommendations
@@ -124,7 +124,7 @@ def test_what_was_followed_is_what_the_next_ingest_serves(shop: Workspace) -> No
     events = [event(user, item, minute, **told) for item, minute, told in VISIT]
     followed = Follower(before, user).follow(before, events)
     streamed = before.answer(Question(user=user, k=10, followed=followed))
-    log = EventLog(shop.settings.events_dir / "lamps")
+    log = LineLog(shop.settings.events_dir / "lamps")
     log.append(events)
     log.close()
     assert shop.data.ingest("lamps", from_log=True).log.added == len(events)

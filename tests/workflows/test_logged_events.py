@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hubspoke.catalog.event_log import EventLog, LogSettings
+from hubspoke.catalog.line_log import LineLog, LogSettings
 from hubspoke.catalog.shopper_events import event_ids, read_event
 from hubspoke.errors import UsageError
 from hubspoke.workflows import logged_events
@@ -16,11 +16,11 @@ from hubspoke.workflows.workspace import Workspace
 START = datetime(2024, 5, 3, 9, 0, tzinfo=UTC)
 
 
-def log_of(workspace: Workspace, domain: str = "garden") -> EventLog:
-    return EventLog(workspace.settings.events_dir / domain, LogSettings(sync_seconds=0))
+def log_of(workspace: Workspace, domain: str = "garden") -> LineLog:
+    return LineLog(workspace.settings.events_dir / domain, LogSettings(sync_seconds=0))
 
 
-def append(log: EventLog, *rows: tuple[str, str, int], **told: Any) -> None:
+def append(log: LineLog, *rows: tuple[str, str, int], **told: Any) -> None:
     """Views of (user, item, minutes after the start)."""
     for user, item, minutes in rows:
         at = (START + timedelta(minutes=minutes)).isoformat()
