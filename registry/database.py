@@ -41,7 +41,7 @@ from .forked import leave_connections
 from .sqlite import WAIT_SECONDS, SqliteConnection, has_changes_beside, open_sqlite, primary_code, write_ahead
 
 # Oldest first; a test holds them equal to the files of migrations/versions.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 HEAD_REVISION = REVISIONS[-1]
 
 _CONNECT_SECONDS = 10

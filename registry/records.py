@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from ..results import Record
+from .references import experiment_ref
 
 JsonObject = Mapping[str, Any]
 
@@ -234,6 +235,49 @@ class JudgementRecord(Record):
     good: bool
     actor: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class ExperimentPlan:
+    """What of an experiment is decided before it starts.
+
+    `share` of the shoppers see the candidate; `metric` decides, at about `planned` shoppers, by what each of them did
+    within `window_seconds` of the first list.
+    """
+
+    share: float
+    planned: int
+    window_seconds: float
+    metric: str
+
+
+@dataclass(frozen=True)
+class ExperimentRecord(Record):
+    """Two releases shown to parts of a domain's shoppers, by an `ExperimentPlan`; it runs while `stopped_at` is None.
+
+    Which shoppers see the candidate follows from `salt`.
+    """
+
+    domain: str
+    version: int
+    control: str
+    candidate: str
+    share: float
+    salt: str
+    planned: int
+    window_seconds: float
+    metric: str
+    actor: str
+    reason: str | None
+    started_at: datetime
+    stopped_at: datetime | None = None
+    stopped_by: str | None = None
+    stop_reason: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """How it is called: `experiment:garden/1`."""
+        return experiment_ref(self.domain, self.version)
 
 
 # The parts of a release, in the order in which they stand upon each other.

@@ -26,6 +26,7 @@ _OF_DOMAIN = re.compile(
     rf"|(?:snapshot:(?P<of>{_NAME})/(?P<table>items|events)"
     rf"|(?P<kind>index|release|evaluation|reranker|rules):(?P<domain>{_NAME}))/(?P<version>{_NUMBER}|latest)"
 )
+_EXPERIMENT = re.compile(rf"experiment:(?P<domain>{_NAME})/(?P<version>{_NUMBER})")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,19 @@ def parse(text: str) -> Reference:
         return Reference(NodeKind.DOMAIN, domain)
     kind = NodeKind(match["kind"]) if match["kind"] else SnapshotKind(match["table"]).node_kind
     return Reference(kind, domain, None if match["version"] == "latest" else int(match["version"]))
+
+
+def experiment_ref(domain: str, version: int) -> str:
+    """How an experiment of a domain is called; it has no lineage, so that no `Reference` names it."""
+    return f"experiment:{domain}/{version}"
+
+
+def parse_experiment(text: str) -> tuple[str, int]:
+    """The domain of an experiment and its number there."""
+    match = _EXPERIMENT.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} names no experiment; write one like experiment:garden/1.")
+    return match["domain"], int(match["version"])
 
 
 def is_domain_name(name: str) -> bool:

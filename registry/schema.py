@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -76,6 +77,10 @@ class Base(DeclarativeBase):
         str: Text(),
         float: Double(),
     }
+
+
+# Of an experiment.
+_RUNNING = text("stopped_at IS NULL")
 
 
 def _one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
@@ -358,6 +363,36 @@ class Judgement(Base):
     verdict: Mapped[int]  # 1 is good, -1 bad
     actor: Mapped[str]
     at: Mapped[datetime]
+
+
+class Experiment(Base):
+    """Two releases of a domain shown to parts of its shoppers; it runs until it is stopped, one at a time."""
+
+    __tablename__ = "experiments"
+    __table_args__ = (
+        CheckConstraint("share > 0 AND share < 1", name="share"),
+        CheckConstraint("control_id <> candidate_id", name="two_releases"),
+        UniqueConstraint("domain_id", "version"),
+        UniqueConstraint("salt"),
+        Index(None, "domain_id", unique=True, sqlite_where=_RUNNING, postgresql_where=_RUNNING),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    domain_id: Mapped[int] = _to("domains.id")
+    version: Mapped[int]
+    control_id: Mapped[int] = _to("releases.id", index=True)
+    candidate_id: Mapped[int] = _to("releases.id", index=True)
+    share: Mapped[float]  # of the shoppers, who see the candidate
+    salt: Mapped[str] = mapped_column(String(32), default=lambda: uuid.uuid4().hex)  # who they are follows from it
+    planned: Mapped[int] = mapped_column(BigInteger)  # shoppers
+    window_seconds: Mapped[float]  # from a shopper's first list on, what is counted
+    metric: Mapped[str] = mapped_column(String(60))  # what decides
+    actor: Mapped[str]
+    reason: Mapped[str | None]
+    started_at: Mapped[datetime]
+    stopped_at: Mapped[datetime | None]
+    stopped_by: Mapped[str | None]
+    stop_reason: Mapped[str | None]
 
 
 class Alias(Base):

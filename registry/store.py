@@ -17,6 +17,7 @@ from .stores.aliases import AliasStore
 from .stores.artifacts import ArtifactRows
 from .stores.domains import DomainStore
 from .stores.evaluations import EvaluationStore
+from .stores.experiments import ExperimentStore
 from .stores.gates import GateStore
 from .stores.indexes import IndexStore
 from .stores.judgements import JudgementStore
@@ -51,6 +52,7 @@ class Registry(AbstractContextManager["Registry"]):
         self.releases = ReleaseStore(self.database)
         self.gates = GateStore(self.database)
         self.judgements = JudgementStore(self.database)
+        self.experiments = ExperimentStore(self.database)
         self.aliases = AliasStore(self.database)
         self.artifacts = ArtifactRows(self.database)
         self.stamps = StampStore(self.database)

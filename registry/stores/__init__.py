@@ -1,1 +1,1 @@
-"""Domains, snapshots, models, indexes, evaluations, releases, aliases, gates and rules: one store each."""
+"""Domains, snapshots, models, indexes, evaluations, releases, aliases, gates, experiments and rules: one store each."""

@@ -46,8 +46,10 @@ OWNERS: Final[Mapping[str, str]] = {
     "edges": "child_id",
 }
 # Which versions serve, since when and on what condition is each registry's own, and so is how a launch went there, what
-# people there think of it and which artifact stores are its own.
-LEFT_BEHIND: Final = frozenset({"aliases", "alias_changes", "gates", "judgements", "launch_reports", "store_stamps"})
+# people there think of it, what its shoppers are shown and which artifact stores are its own.
+LEFT_BEHIND: Final = frozenset(
+    {"aliases", "alias_changes", "experiments", "gates", "judgements", "launch_reports", "store_stamps"}
+)
 _KINDS_OF_PARENTS = {
     ("index_versions", "items_id"): {NodeKind.ITEM_SNAPSHOT},
     # A category without events is assessed by its catalog.

@@ -14,7 +14,7 @@ from hubspoke.errors import HubspokeError, InvalidDataError, NotFoundError, Sche
 from hubspoke.registry import migrate
 from hubspoke.registry.database import HEAD_REVISION, Database
 from hubspoke.registry.migrate import downgrade, upgrade
-from hubspoke.registry.records import ModelPart, Parent
+from hubspoke.registry.records import ExperimentPlan, ModelPart, Parent
 from hubspoke.registry.schema import Base
 from hubspoke.registry.store import Registry
 from hubspoke.registry.transfer import backup
@@ -76,6 +76,8 @@ def filled(garden, registry_url: str, stored: Any) -> Any:
     registry.gates.set("garden", [{"metric": "ndcg@10", "at_least": 0.9}], "bob", "higher")
     garden.measure("garden:1", ("all", "ndcg@10", 0.1 + 0.2, None, 1e-300), n_users=3_000_000_000)
     registry.judgements.add("garden", "release:garden/1", ["rose"], "tulip", True, "ann")
+    plan = ExperimentPlan(0.1, 3_000_000_000, 0.25, "revenue")
+    registry.experiments.add("garden", "release:garden/1", "release:garden/2", plan, "ann", "worth a try")
     registry.stamps.add()
     assert all(rows_of(registry_url).values())
     return garden
