@@ -8,9 +8,10 @@ import click
 
 from ..evaluation.catalogue import DIMENSIONS, bound
 from ..spokes.baselines import FITTED
+from ..workflows.typed_lists import names
 from .call import Call, Noun
 from .models import dict_table
-from .options import choice, cutoffs, events_ref, names, protocol_options, table_files, together
+from .options import choice, cutoffs, events_ref, protocol_options, table_files, together
 from .output import Columns, facts, records_table, table
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from ..workflows.typed_lists import names
 from .call import Call, Noun
 from .models import MODEL_COLUMNS, model_facts, show_training
-from .options import choice, config_options, dry_run, force, items_ref, names, read_config
+from .options import choice, config_options, dry_run, force, items_ref, read_config
 
 
 @click.group(cls=Noun)

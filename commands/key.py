@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from ..errors import UsageError
+from ..workflows.typed_lists import names
 from .call import Call, Noun
-from .options import dry_run, names
+from .options import dry_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

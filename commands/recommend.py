@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..workflows.typed_lists import item_ids
 from .call import Call, command
-from .options import filtered, how_many, item_ids, spread_out
+from .options import filtered, how_many, spread_out
 from .output import cell, fitted, table
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from ..errors import UsageError
+from ..workflows.typed_lists import names
 from .call import Call, command
 from .console import changing_options, told
-from .options import names, together
+from .options import together
 
 _options = together(
     click.option("--domains", metavar="A,B,C", help="Categories to serve (default: all that have a release)."),

@@ -17,6 +17,7 @@ from ..asking import Category, Changing, DeskHere, Form, Ref, go
 from ..desk import Desk
 from ..rendering import page
 from ..shelves import Product
+from .try_it import LONGEST, typed_items
 
 router = APIRouter()
 LISTS = {
@@ -64,7 +65,7 @@ def preview(request: Request, desk: DeskHere, category: Category, form: Form) ->
     reach = desk.workspace.rules.set(category.name, content, dry_run=True)
     found: dict[str, Any] = {"reach": reach, "domain": category, "shelf": desk.shelf(category.name), "lists": None}
     if desk.live(category.name):
-        session = [item.strip() for item in form.get("session", "").split(",") if item.strip()][:30]
+        session = typed_items(desk.shelf(category.name), form.get("session", ""))[:LONGEST]
         found["lists"] = compared(desk, category.name, content, session)
     return page(request, "parts/rules_preview.html", **found)
 

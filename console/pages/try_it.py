@@ -16,6 +16,7 @@ from ...workflows.explain import explain_answer
 from ...workflows.judgements import Judgements
 from ...workflows.question import Question
 from ...workflows.recommendations import Recommender
+from ...workflows.typed_lists import item_ids
 from ..asking import Category, Changing, DeskHere, Form, Ref, Words
 from ..desk import Desk
 from ..rendering import page
@@ -47,6 +48,7 @@ class Trial:
 
 
 def _trial(
+    desk: DeskHere,
     category: Category,
     session: Ids = [],  # noqa: B006  # FastAPI copies it
     add: Annotated[str, Query(max_length=4000)] = "",
@@ -55,7 +57,7 @@ def _trial(
     k: Annotated[int, Query(ge=1, le=MOST)] = 12,
     fresh: bool = True,
 ) -> Trial:
-    typed = [item.strip() for item in add.split(",") if item.strip()]
+    typed = typed_items(desk.shelf(category.name), add)
     return Trial(ref or f"{category.name}@{LIVE}", against, tuple([*session, *typed][-LONGEST:]), k, fresh)
 
 
@@ -119,6 +121,11 @@ def why(request: Request, desk: DeskHere, category: Category, trial: TrialHere, 
     largest = max([abs(part.score) for part in own.parts] + [1e-9])
     found: dict[str, Any] = {"domain": category, "own": own, "explanation": explanation, "largest": largest}
     return page(request, "parts/why.html", **found, events=_by_weight(own.events))
+
+
+def typed_items(shelf: Shelf | None, text: str) -> list[str]:
+    """The items that somebody typed, by the rule of `--session`; a list that reads in two ways is refused."""
+    return item_ids(text, lambda ids: [item for item in ids if shelf and item in shelf.row_of])
 
 
 def recommender_of(desk: Desk, domain: str, ref: str) -> Recommender:

@@ -1,7 +1,5 @@
 """How values are read: moments, list lengths, configs, progress off a terminal."""
 
-import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +9,6 @@ from hubspoke.cli import cli
 from hubspoke.commands import options
 from hubspoke.commands.progress import LineProgress
 from hubspoke.errors import InvalidDataError, NotFoundError, UsageError
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def test_moments_are_utc_unless_they_say_otherwise() -> None:
@@ -74,50 +70,6 @@ def test_plain_progress_writes_the_ends_and_little_between(capsys: pytest.Captur
     assert lines[0] == "training: 0/100"
     assert len([line for line in lines if line.startswith("training")]) == 3  # 0, after 5 s, 100
     assert lines[-4:] == ["training: 100/100", "writing ...", "writing: done", "done"]
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (None, []),
-        ("a, b,,c", ["a", "b", "c"]),
-        ('"a,b",c', ["a,b", "c"]),
-        ('c , "a,b" ', ["c", "a,b"]),
-        ('"5"" pot","say ""a, b"""', ['5" pot', 'say "a, b"']),
-        ('5" pot,x', ['5" pot', "x"]),
-        ('" a ",b', [" a ", "b"]),
-        ("hub:4,a=b,c/d,@e,-5,é\\n", ["hub:4", "a=b", "c/d", "@e", "-5", "é\\n"]),
-        ("a\nb,c", ["a\nb", "c"]),
-    ],
-)
-def test_lists_with_commas_and_values_in_quotes(text: str | None, found: list[str]) -> None:
-    assert options.names(text) == found
-
-
-@given(st.lists(st.text(min_size=1), max_size=5))
-def test_any_ids_can_be_named(ids: list[str]) -> None:
-    text = ",".join('"' + one.replace('"', '""') + '"' for one in ids)
-    assert options.names(text) == ids
-    assert options.item_ids(text, lambda ids: ids) == ids
-
-
-def test_a_quote_that_does_not_end() -> None:
-    for text in ('"a,b', '"a"b'):
-        with pytest.raises(click.UsageError, match="begins with a quote"):
-            options.names(text)
-
-
-def test_an_item_with_a_comma_is_never_taken_for_others_in_silence() -> None:
-    def known(ids: Sequence[str]) -> list[str]:
-        return [one for one in ids if one in ("a", "a,b", "c, d, e")]
-
-    with pytest.raises(UsageError, match=re.escape("""'a,b' is one item and also reads as 2 of them; write '"a,b"'""")):
-        options.item_ids("x,a,b", known)
-    with pytest.raises(UsageError, match=re.escape("""or '"c","d","e"' for the others""")):
-        options.item_ids("c, d, e", known)
-    assert options.item_ids('"a,b",c', known) == ["a,b", "c"]
-    assert options.item_ids('"a","b"', known) == ["a", "b"]
-    assert options.item_ids("a,c", known) == ["a", "c"]
 
 
 def test_a_word_of_events_may_hold_what_separates() -> None:
