@@ -293,7 +293,7 @@ class Intake:
             "files": [{"name": part.path.name, "sha256": file_sha256(part.path)} for part in self.parts],
             "format": self.format,
             "mapping": self.understood,
-            "report": report.summary(),
+            "report": report.kept(),
             "waterfall": [step.to_json() for step in report.waterfall],
             **{name: moment and moment.isoformat() for name, moment in (window or {}).items()},
         }

@@ -17,6 +17,8 @@ Severity = Literal["error", "warning"]
 PROBLEM_ROWS = "rows with problems left out"  # as a waterfall calls the step that takes them out
 SHOWN_WORDS = 5  # most frequent values that are told of a problem
 LONGEST_VALUE = 120  # characters of a value that a message shows
+KEPT_KINDS, KEPT_ROWS = 40, 5  # that a snapshot keeps: kinds of problems, and rows of each
+KEPT_LETTERS = 240  # of a value and of a message there
 JSON_PROBLEMS = 100  # problems listed one by one in JSON; the counts are always complete
 
 
@@ -75,8 +77,15 @@ class ProblemGroup:
         return Problem(self.severity, self.code, int(self.rows[i]), self.column, value, message)
 
 
-def _brief(value: str) -> str:
-    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 3]}..."
+def _brief(value: str, letters: int = LONGEST_VALUE) -> str:
+    return value if len(value) <= letters else f"{value[: letters - 3]}..."
+
+
+def _storable(problem: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a problem is and what it says, cut short, in letters that databases take; its kind tells the rest."""
+    place = {name: problem[name] for name in ("file", "row") if name in problem}
+    words = {name: problem[name] and problem[name].replace("\0", "\u2400") for name in ("value", "message")}
+    return place | {name: text and _brief(text, KEPT_LETTERS) for name, text in words.items()}
 
 
 @dataclass(frozen=True)
@@ -205,8 +214,23 @@ class ValidationReport:
             for group in sorted(self.groups, key=lambda g: (g.severity, g.code))
         ]
 
+    def kept(self) -> dict[str, Any]:
+        """What a snapshot's manifest keeps: the summary, and of each kind of problem its first rows, errors first."""
+        groups = sorted(self.groups, key=lambda g: (g.severity, -len(g), g.code))[:KEPT_KINDS]
+        kinds = [
+            {
+                "severity": group.severity,
+                "code": group.code,
+                "column": group.column,
+                "count": len(group),
+                "rows": [_storable(self._placed(problem)) for problem in islice(group, KEPT_ROWS)],
+            }
+            for group in groups
+        ]
+        return {**self.summary(), "problems": kinds}
+
     def summary(self) -> dict[str, Any]:
-        """Counts and notes without the single problems; what a snapshot's manifest keeps."""
+        """Counts and notes without the single problems."""
         return {
             "source": self.source,
             "rows_in": self.rows_in,

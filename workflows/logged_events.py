@@ -118,7 +118,7 @@ def _checked(
         "format": FORMAT,
         "follows": None if newest is None else newest.ref,
         "mapping": {},
-        "report": report.summary(),
+        "report": report.kept(),
         "waterfall": [step.to_json() for step in report.waterfall],
     }
     read = ReadResult("events", frame, report, {}, FORMAT, provenance=provenance)

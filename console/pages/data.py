@@ -31,6 +31,12 @@ class Taken:
     report: Mapping[str, Any]
 
     @property
+    def problems(self) -> Sequence[Mapping[str, Any]] | None:
+        """Each kind of problem with its first rows; None where the snapshot is older than their being kept."""
+        found: Sequence[Mapping[str, Any]] | None = self.report.get("problems")
+        return found
+
+    @property
     def largest(self) -> int:
         """Rows of the largest step, which the bars are measured by."""
         return max([int(step["rows_in"]) for step in (*self.steps, *self.cut)] + [1])

@@ -38,6 +38,7 @@ ASIDE = (
     "parts",
     "protocol",
 )
+LONG = ("waterfall", "report.problems")  # which the page of the data shows
 LISTED = 200
 
 
@@ -105,7 +106,7 @@ def tables_of(record: Record) -> dict[str, dict[str, Any]]:
     for name in ("config", "content", "protocol", "summary", "details", "environment"):
         content = getattr(record, name, None)
         if isinstance(content, Mapping) and content:
-            found[name] = {key: value for key, value in flatten(jsonable(content)).items() if key != "waterfall"}
+            found[name] = {key: value for key, value in flatten(jsonable(content)).items() if key not in LONG}
     return found
 
 

@@ -50,6 +50,30 @@ def test_json_is_capped_but_counts_everything() -> None:
     assert content["ok"] is False
 
 
+def test_a_snapshot_keeps_the_first_rows_of_each_kind_of_problem() -> None:
+    found = findings()
+    found.add_rows("many", [(row, "long" * 100 if row else "\0", "") for row in range(8)], "{value} is one of many.")
+    kept = json.loads(json.dumps(report(found).kept()))
+    assert kept["counts"] == {"bad_x": 2, "many": 8, "odd_y": 1}
+    assert [(kind["severity"], kind["code"], kind["column"], kind["count"]) for kind in kept["problems"]] == [
+        ("error", "many", None, 8),
+        ("error", "bad_x", "x", 2),
+        ("warning", "odd_y", None, 1),
+    ]
+    many, bad, odd = (kind["rows"] for kind in kept["problems"])
+    assert [row["row"] for row in many] == [0, 1, 2, 3, 4]
+    assert many[0]["value"] == "\u2400" and len(many[1]["value"]) == 240 and len(many[1]["message"]) < 160
+    assert bad == [
+        {"row": row, "value": value, "message": f"x '{value}' is bad; mend it."} for row, value in ((2, "b"), (3, "c"))
+    ]
+    assert odd == [{"row": 1, "value": None, "message": "y is odd; look."}]
+
+
+def test_a_row_that_is_kept_names_its_file_where_there_are_several() -> None:
+    kept = report(findings(), files=(("a.csv", 0), ("b.csv", 2))).kept()
+    assert [(row["file"], row["row"]) for row in kept["problems"][0]["rows"]] == [("a.csv", 2), ("b.csv", 1)]
+
+
 def test_errors_raise_under_fail_only() -> None:
     with pytest.raises(
         ValidationFailedError, match=r"^t.csv cannot be used: 2 x bad_x \(first: row 2: .*skip\.$"

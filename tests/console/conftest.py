@@ -55,8 +55,9 @@ def console_template(tmp_path_factory: pytest.TempPathFactory, sqlite_template: 
         ws.index.build("hub:1", domain="mugs")
         ws.promote("index:mugs/1")
         newer = folder / "market" / "mugs" / "newer.csv"
-        mugs[:30].write_csv(newer)
-        ws.data.ingest("mugs", newer)
+        bad = mugs[30:32].with_columns(price=pl.lit(SCRIPT), item_id=pl.lit(""))
+        pl.concat([mugs[:30].cast({"price": pl.String}), bad]).write_csv(newer)
+        ws.data.ingest("mugs", newer, on_error="skip")
     return place
 
 

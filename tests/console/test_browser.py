@@ -29,7 +29,7 @@ PAGES = (
     "categories/lamps/try?session=lamps-0000&session=lamps-0001&against=lamps@candidate",
     "categories/lamps/items",
     "categories/lamps/item?id=lamps-0002",
-    "categories/lamps/data",
+    "categories/mugs/data",
     "categories/lamps/rules",
     "categories/lamps/map",
     "categories/lamps/quality",

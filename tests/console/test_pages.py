@@ -8,6 +8,7 @@ import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
 from hubspoke.console.access import Visitor
+from hubspoke.console.pages.data import taken
 from hubspoke.console.pages.try_it import Trial
 from hubspoke.console.rendering import page
 from hubspoke.registry.records import MetricRecord
@@ -191,6 +192,26 @@ def test_the_data_tells_what_was_left_out_and_what_changed(visitor: TestClient) 
     assert "sessions under 3 left out" in text and "repeats collapsed" in text
     changed = visitor.get("/console/categories/mugs/data/diff?old=snapshot:mugs/items/1&new=snapshot:mugs/items/2").text
     assert "0 products new" in changed and "10 products gone" in changed and changed.count('class="product"') == 10
+
+
+def test_rows_with_problems_are_shown_where_the_snapshot_kept_them(visitor: TestClient, looked_at: Workspace) -> None:
+    text = visitor.get("/console/categories/mugs/data").text
+    problems = text.partition("<h3>Problems</h3>")[2].partition("</section>")[0]
+    assert re.search(r'<td class="num">31</td>.*<td class="num">32</td>', problems, re.S) and "2 rows" in problems
+    assert "&lt;script&gt;" in problems
+    record = looked_at.registry.snapshots.get("snapshot:mugs/items/2")
+    assert taken(record).problems
+    report = {name: value for name, value in record.details["report"].items() if name != "problems"}
+    older = taken(replace(record, details={**record.details, "report": report}))
+    assert older.problems is None
+
+
+def test_a_typed_session_is_read_as_the_command_reads_it(visitor: TestClient) -> None:
+    asked = {"add": '"a,b", lamps-0000,"lamps-0001"'}
+    text = visitor.get("/console/categories/lamps/try", params=asked).text
+    assert re.findall(r'name="session" value="([^"]+)"', text) == ["a,b", "lamps-0000", "lamps-0001"]
+    answer = visitor.get("/console/categories/lamps/try", params={"add": '"a,b'})
+    assert answer.status_code == 400 and "begins with a quote that does not end it" in answer.text
 
 
 def test_the_map_has_every_product_once(visitor: TestClient) -> None:
