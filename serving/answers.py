@@ -20,6 +20,7 @@ from ..workflows.context import Context
 from ..workflows.explain import explain_answer
 from ..workflows.question import Followed, Question
 from .encoding import dumps
+from .experiments import Assignment
 from .problems import invalid, problem_of
 from .residents import Resident
 from .schemas import BatchBody, ExplainBody, ListBody, RankBody, SearchBody, Shopper, SimilarBody
@@ -34,6 +35,13 @@ class Asking:
     started: float  # as time.perf_counter() told it
     context: Context
     sessions: LiveSessions
+    assignment: Assignment | None = None  # of whom is asked for, in an experiment
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What an answer says of who gave it."""
+        experiment = None if self.assignment is None else self.assignment.told()
+        return {"ref": self.resident.ref, "experiment": experiment}
 
     def followed(self, user: str | None) -> Followed | None:
         """What is known of a shopper beyond the record; None where that is nothing."""
@@ -44,10 +52,12 @@ class Asking:
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer as it is sent, and why it is none to a shopper that is known."""
+    """An answer as it is sent, and what is told of it elsewhere."""
 
     content: bytes
-    fallback: str | None = None
+    recommendation_id: str
+    items: Sequence[str] = ()  # ids in their order
+    fallback: str | None = None  # why it is none to a shopper that is known
 
 
 def recommend(asking: Asking, body: ListBody) -> Answered:
@@ -60,7 +70,7 @@ def recommend(asking: Asking, body: ListBody) -> Answered:
 def batch(asking: Asking, body: BatchBody) -> Answered:
     """A list for each request, in their order; one that cannot be answered is a problem in its place."""
     results = [_one_of_many(asking, request) for request in body.requests]
-    return Answered(_whole(asking, {}, results=b"[" + b",".join(results) + b"]"))
+    return _whole(asking, {}, encoded={"results": b"[" + b",".join(results) + b"]"})
 
 
 def similar(asking: Asking, item: str, body: SimilarBody) -> Answered:
@@ -99,7 +109,7 @@ def item(asking: Asking, item: str) -> Answered:
     (about,) = recommender.catalog.describe([row])
     about |= {"cold": bool(recommender.cold[row]), "not_shown": recommender.catalog.reason_against(row, [])}
     index = recommender.loaded.record.ref
-    return Answered(_whole(asking, {"ref": str(asking.resident.place), "index": index, "item": about}))
+    return _whole(asking, {"ref": asking.resident.ref, "index": index, "item": about})
 
 
 def question_of(asking: Asking, body: Shopper, **how: Any) -> Question:
@@ -138,29 +148,36 @@ def _list(asking: Asking, found: Found, fields: Sequence[str] | None, fallback: 
     """A list of rows, from the bytes of its items."""
     recommender, items = asking.resident.recommender, asking.resident.items
     rows, marks = [row for row, _ in found.ranked], recommender.teller.marks(found.ranked, found.pinned)
-    about = {**recommender.teller.about(found), "ref": str(asking.resident.place), "fallback": fallback}
+    about = {**recommender.teller.about(found), **asking.told, "fallback": fallback}
     listed = {"session": items.objects(found.session), "items": items.listed(rows, marks, fields)}
-    return Answered(_whole(asking, about, **listed), fallback)
+    return _whole(asking, about, [recommender.item_ids[row] for row in rows], fallback, listed)
 
 
 def _record(
     asking: Asking, answer: Record, fields: Sequence[str] | None = None, fallback: str | None = None
 ) -> Answered:
-    content = {**answer.to_dict(), "ref": str(asking.resident.place), "fallback": fallback}
+    content = {**answer.to_dict(), **asking.told, "fallback": fallback}
     if fields is not None:
         kept = ("rank", "item_id", *fields)
         content["items"] = [{name: own[name] for name in own if name in kept} for own in content["items"]]
-    return Answered(_whole(asking, content), fallback)
+    return _whole(asking, content, [own["item_id"] for own in content["items"]], fallback)
 
 
-def _whole(asking: Asking, about: Mapping[str, Any], **encoded: bytes) -> bytes:
+def _whole(
+    asking: Asking,
+    about: Mapping[str, Any],
+    items: Sequence[str] = (),
+    fallback: str | None = None,
+    encoded: Mapping[str, bytes] | None = None,
+) -> Answered:
     """An answer: its version, what it says, parts that are bytes already, and which release took how long over it."""
     release = asking.resident.version.release
     first = dumps({"schema_version": SCHEMA_VERSION, **jsonable(about), "release": release})
     took = round(1000 * (time.perf_counter() - asking.started), 2)
-    last = dumps({"recommendation_id": uuid.uuid4().hex, "took_ms": took})
-    parts = (b'"%b":%b' % (name.encode(), value) for name, value in encoded.items())
-    return b",".join([first[:-1], *parts, last[1:]])
+    recommendation_id = uuid.uuid4().hex
+    last = dumps({"recommendation_id": recommendation_id, "took_ms": took})
+    parts = (b'"%b":%b' % (name.encode(), value) for name, value in (encoded or {}).items())
+    return Answered(b",".join([first[:-1], *parts, last[1:]]), recommendation_id, items, fallback)
 
 
 Work = Callable[[Asking], Answered]

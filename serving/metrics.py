@@ -41,6 +41,17 @@ class Metrics:
         self.events = Counter(
             "hubspoke_events_total", "Events of shoppers by what became of them.", ("domain", "outcome"), registry=own
         )
+        self.exposures = Counter(
+            "hubspoke_exposures_total", "Lists of an experiment that were logged.", ("domain", "arm"), registry=own
+        )
+        self.lost_exposures = Counter(
+            "hubspoke_exposures_lost_total", "Lists of an experiment that could not be logged.", ("domain",),
+            registry=own,
+        )  # fmt: skip
+        self.unserved_candidates = Counter(
+            "hubspoke_experiment_fallbacks_total", "Answers of live to whom the candidate could not answer.",
+            ("domain",), registry=own,
+        )  # fmt: skip
         self.pending = self._gauge("hubspoke_pending", "Requests under way or waiting for a thread.")
         self.residents = self._gauge("hubspoke_residents", "Recommenders in memory.")
         self.resident_bytes = self._gauge("hubspoke_resident_bytes", "What they take beside their hub.")

@@ -35,6 +35,11 @@ class Resident:
     seconds: float  # that it took to load and to warm up
     loaded_at: datetime
 
+    @property
+    def ref(self) -> str:
+        """What can be asked for anywhere to be answered by it."""
+        return self.version.release if self.place.is_candidate else str(self.place)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -90,8 +95,14 @@ class Residents:
         return len(self._resident)
 
     async def follow(self, heads: Heads) -> None:
-        """Bring what is in memory up to where the aliases point now; each is served as it was until then."""
+        """Bring what is in memory up to where the aliases point now; each is served as it was until then.
+
+        An experiment begins when its candidate is in memory, so that nobody waits for that.
+        """
+        new = [place for place in heads.versions if place.is_candidate and place not in self.heads.versions]
+        await asyncio.gather(*(self._begin(place, heads.versions[place]) for place in new), return_exceptions=True)
         self.heads = heads
+        self.failures = {place: own for place, own in self.failures.items() if place in heads.versions}
         for place in [place for place in self._resident if place not in heads.versions]:
             del self._resident[place]  # its last answers hold it
         stale = [place for place, own in self._resident.items() if own.version != heads.versions[place]]

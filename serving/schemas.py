@@ -46,6 +46,7 @@ class Shopper(Body):
 
     session: tuple[Id | SessionItem, ...] = Field(default=(), max_length=MAX_SESSION, description="Oldest first.")
     user: Id | None = None
+    shopper: Id | None = Field(default=None, description="Whom an experiment takes them for; by default `user`.")
     exclude_seen: bool = False
     filter: Filter | None = Field(default=None, description="What may be shown; conditions on what items are.")
 
@@ -54,6 +55,11 @@ class Shopper(Body):
         if self.session and self.user is not None:
             raise ValueError("session and user both say what was seen; give one of them")
         return self
+
+    @property
+    def taken_for(self) -> str | None:
+        """Whom an experiment takes them for; None where nobody in particular is named."""
+        return self.user if self.shopper is None else self.shopper
 
     @property
     def events(self) -> list[str | SessionEvent]:

@@ -12,9 +12,11 @@ from typing import TypeVar
 
 from ..errors import HubspokeError
 from ..hub.cores import usable_cores
+from ..registry.references import LIVE
 from ..workflows.workspace import Workspace
 from .events import Feeds
 from .executor import Executor
+from .experiments import Assignment, ExposureWriter, assign
 from .keys import KeyRing
 from .limits import RateLimiter
 from .loading import load_resident, warm_up_search
@@ -42,6 +44,7 @@ class Service:
         self.residents = Residents(self._load, settings.resident_mb * MEGABYTE)
         self.sessions = LiveSessions(SessionLimits(bytes=settings.session_mb * MEGABYTE))
         self.feeds = Feeds(workspace.settings.events_dir, self.sessions)
+        self.exposures = ExposureWriter(workspace.settings.exposures_dir, self.metrics)
         # Loading reads files and the registry; it has a thread of its own, so that nobody waits for it.
         self._background = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._following: asyncio.Task[None] | None = None
@@ -69,6 +72,7 @@ class Service:
         await asyncio.to_thread(self._background.shutdown, wait=True, cancel_futures=True)
         await asyncio.to_thread(self.executor.close)
         await asyncio.to_thread(self.feeds.close)
+        await asyncio.to_thread(self.exposures.close)
 
     async def look(self) -> None:
         """Bring everything up to where aliases, data and keys are now."""
@@ -77,9 +81,29 @@ class Service:
             await self._aside(self.keys.refresh)
         await self.residents.follow(heads)
 
+    def assigned(self, domain: str, alias: str, shopper: str | None) -> Assignment | None:
+        """The arm of a shopper who asks for an alias; None where no experiment has them."""
+        experiment = self.residents.heads.experiments.get(domain)
+        if experiment is None or shopper is None or alias != LIVE:
+            return None
+        live = self.residents.peek(Place(domain))
+        if live is not None and live.version.release != experiment.control:
+            return None  # the alias has only just moved, and the control is on its way
+        return assign(experiment, shopper)
+
+    async def answering(self, domain: str, alias: str, assignment: Assignment | None = None) -> Resident:
+        """Who answers for an alias, or in the candidate's arm the candidate; live where that cannot be loaded."""
+        if assignment is not None and assignment.arm == "candidate":
+            place = Place.candidate(self.residents.heads.experiments[domain])
+            try:
+                return await self.residents.get(place.domain, place.alias)
+            except Exception:  # it was logged when it could not be loaded
+                self.metrics.unserved_candidates.labels(domain).inc()
+        return await self.residents.get(domain, alias)
+
     async def _follow(self) -> None:
-        live = [place for place in self.residents.heads.versions if place.alias == "live"]
-        loads = (self.residents.get(place.domain, place.alias) for place in live)
+        first = [place for place in self.residents.heads.versions if place.alias == LIVE or place.is_candidate]
+        loads = (self.residents.get(place.domain, place.alias) for place in first)
         await asyncio.gather(*loads, return_exceptions=True)  # failures are kept, told and tried again
         self.preloaded = True
         while True:

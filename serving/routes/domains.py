@@ -32,11 +32,16 @@ async def domain(domain: Domain, service: Serving, _: Reader) -> dict[str, Any]:
 
 
 def _domain(service: Service, name: str) -> dict[str, Any]:
-    places = [place for place in service.residents.heads.versions if place.domain == name]
-    return {"domain": name, "aliases": {place.alias: _alias(service, place) for place in sorted(places, key=str)}}
+    heads = service.residents.heads
+    places = [place for place in heads.versions if place.domain == name and not place.is_candidate]
+    aliases = {place.alias: _served(service, place) for place in sorted(places, key=str)}
+    experiment = None
+    if (own := heads.experiments.get(name)) is not None:
+        experiment = {"ref": own.ref, "share": own.share, "candidate": _served(service, Place.candidate(own))}
+    return {"domain": name, "aliases": aliases, "experiment": experiment}
 
 
-def _alias(service: Service, place: Place) -> dict[str, Any]:
+def _served(service: Service, place: Place) -> dict[str, Any]:
     wanted, resident = service.residents.heads.versions[place], service.residents.peek(place)
     failure = service.residents.failures.get(place)
     return {

@@ -10,7 +10,7 @@ from .. import answers
 from ..dependencies import Domain, Serving
 from ..schemas import BatchBody, ExplainBody, RankBody, RecommendBody, SearchBody
 from ..security import Reader
-from .answering import answer
+from .answering import answer, answer_shopper
 
 router = APIRouter(tags=["recommend"])
 
@@ -21,7 +21,7 @@ async def recommend(domain: Domain, body: RecommendBody, request: Request, servi
 
     To a shopper of whom nothing is known it is what is popular with newcomers or new, and `fallback` says why.
     """
-    return await answer(request, service, domain, body.alias, partial(answers.recommend, body=body))
+    return await answer_shopper(request, service, domain, body, partial(answers.recommend, body=body))
 
 
 @router.post("/v1/domains/{domain}/recommend:batch", response_class=Response)
@@ -36,7 +36,7 @@ async def batch(domain: Domain, body: BatchBody, request: Request, service: Serv
 @router.post("/v1/domains/{domain}/rank", response_class=Response)
 async def rank(domain: Domain, body: RankBody, request: Request, service: Serving, _: Reader) -> Response:
     """Given items in the order in which a shopper would see them; `left_out` says why others are not shown."""
-    return await answer(request, service, domain, body.alias, partial(answers.rank, body=body))
+    return await answer_shopper(request, service, domain, body, partial(answers.rank, body=body))
 
 
 @router.post("/v1/domains/{domain}/search", response_class=Response)
@@ -48,4 +48,4 @@ async def search(domain: Domain, body: SearchBody, request: Request, service: Se
 @router.post("/v1/domains/{domain}/explain", response_class=Response)
 async def explain(domain: Domain, body: ExplainBody, request: Request, service: Serving, _: Reader) -> Response:
     """Why a shopper is shown what they are shown: every score taken apart."""
-    return await answer(request, service, domain, body.alias, partial(answers.explain, body=body))
+    return await answer_shopper(request, service, domain, body, partial(answers.explain, body=body), shown=False)

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from hubspoke.results import SCHEMA_VERSION
 from hubspoke.workflows.workspace import Workspace
 
-OWN = ("schema_version", "ref", "recommendation_id", "fallback", "took_ms")
+OWN = ("schema_version", "ref", "recommendation_id", "fallback", "took_ms", "experiment")
 
 
 def items_of(shop: Workspace, domain: str = "lamps") -> list[str]:
@@ -174,7 +174,8 @@ def test_categories_are_listed_with_what_serves_them_and_what_is_in_memory(clien
         40,
     )
     assert live["bytes"] > 10_000 and live["failure"] is None and candidate["serving"] is None
-    assert client.get("/v1/domains/lamps").json() == {"schema_version": 1, "domain": "lamps", "aliases": found["lamps"]}
+    wanted = {"schema_version": 1, "domain": "lamps", "aliases": found["lamps"], "experiment": None}
+    assert client.get("/v1/domains/lamps").json() == wanted
 
 
 def test_one_item_is_described_with_why_it_is_in_no_list(client: TestClient, shop: Workspace) -> None:
