@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "rules": (".rules", "rules", "What a category's lists hide, begin with and limit."),
     "evaluate": (".evaluate", "evaluate", "Measure recommenders under a named protocol."),
     "gate": (".gate", "gate", "What a version must have shown before it is promoted."),
+    "experiment": (".experiment", "experiment", "Two releases shown to parts of the shoppers."),
     "promote": (".release", "promote", "Point an alias at a version."),
     "rollback": (".release", "rollback", "Point an alias back at what it pointed at before."),
     "history": (".release", "history", "Every move of a domain's aliases."),

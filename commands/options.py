@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, get_args
 
@@ -84,6 +85,17 @@ def moment(text: str) -> datetime:
     except ValueError:
         raise click.BadParameter(f"{text!r} is no date; write it like 2017-07-01 or 2017-07-01T12:00:00Z.") from None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def duration(text: str) -> timedelta:
+    """A span of time, such as `7d`, `12h`, `90m` or `30s`."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhdw])", text.strip().lower(), re.ASCII)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no span of time; write it like 7d, 12h, 90m or 30s.")
+    return timedelta(**{_SPANS[match[2]]: float(match[1])})
+
+
+_SPANS = {span[0]: span for span in ("seconds", "minutes", "hours", "days", "weeks")}
 
 
 def cutoffs(text: str) -> tuple[int, ...]:

@@ -26,7 +26,8 @@ _OF_DOMAIN = re.compile(
     rf"|(?:snapshot:(?P<of>{_NAME})/(?P<table>items|events)"
     rf"|(?P<kind>index|release|evaluation|reranker|rules):(?P<domain>{_NAME}))/(?P<version>{_NUMBER}|latest)"
 )
-_EXPERIMENT = re.compile(rf"experiment:(?P<domain>{_NAME})/(?P<version>{_NUMBER})")
+EXPERIMENT = "experiment:"
+_EXPERIMENT = re.compile(rf"{EXPERIMENT}(?P<domain>{_NAME})/(?P<version>{_NUMBER})")
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def parse(text: str) -> Reference:
 
 def experiment_ref(domain: str, version: int) -> str:
     """How an experiment of a domain is called; it has no lineage, so that no `Reference` names it."""
-    return f"experiment:{domain}/{version}"
+    return f"{EXPERIMENT}{domain}/{version}"
 
 
 def parse_experiment(text: str) -> tuple[str, int]:

@@ -83,6 +83,10 @@ gate show lamps
 gate check lamps lamps:1
 gate clear lamps
 gate history lamps
+promote lamps:2 --to candidate
+experiment start lamps --candidate lamps@candidate --share 0.1
+experiment list lamps
+experiment stop lamps --reason enough
 domain show lamps
 lineage show lamps
 lineage upstream lamps

@@ -57,13 +57,15 @@ def promote(
     reranker: str | None = None,
     override: bool = False,
     expected: str | None = ANYTHING,
+    decided_by: str | None = None,
     dry_run: bool = False,
 ) -> Promotion:
     """Point the alias `to` at what `ref` names, making the release where there is none of these parts.
 
     A re-ranker that was not better than its spoke alone is refused like what does not meet a gate. Checks, release and
     move are one transaction, which is refused if the gate has changed or the alias has moved since this call began, or
-    points at something else than the caller `expected` (None for nothing).
+    points at something else than the caller `expected` (None for nothing). A running experiment that it takes the
+    control from is told of, unless the move was `decided_by` that one.
     """
     check_alias(to)
     if override and not (reason or "").strip():
@@ -92,6 +94,7 @@ def promote(
         parts, seen = target.parts or target.hub, Seen(before if expected == ANYTHING else expected, gate)
         change = registry.aliases.promote(scope, to, parts, context.actor, reason, overruled, seen)
         before, known, overruled = change.from_ref, change.to_ref, change.overridden
+        _note_experiment(context, scope, to, known, decided_by)
     return _moved(context, target, scope, to, AliasAction.PROMOTE, before, known, overridden=overruled, dry_run=dry_run)
 
 
@@ -114,8 +117,21 @@ def rollback(
         seen = before if expected == ANYTHING else expected
         change = registry.aliases.rollback(scope, alias, context.actor, reason, seen)
         before, after = str(change.from_ref), change.to_ref
+        _note_experiment(context, scope, alias, after)
     target = find_target(registry, after)
     return _moved(context, target, scope, alias, AliasAction.ROLLBACK, before, after, dry_run=dry_run)
+
+
+def _note_experiment(context: Context, scope: str, alias: str, after: str, decided_by: str | None = None) -> None:
+    """Say of an experiment whose control is not what serves from now on that nobody takes part in it meanwhile."""
+    if alias != LIVE or scope == HUB_SCOPE:
+        return
+    running = context.registry.experiments.running(scope)
+    if running is not None and running.control != after and running.ref != decided_by:
+        context.progress.note(
+            f"{running.ref} compares {running.control} with {running.candidate}, and {after} is live now: shoppers are "
+            f"no longer split. `hubspoke experiment stop {scope}` ends it."
+        )
 
 
 def _moved(

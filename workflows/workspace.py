@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .bundles import Bundles
     from .datasets import Table
     from .evaluations import Evaluations
+    from .experiments import Experiments
     from .explain import Explanation
     from .hubs import Hubs
     from .indexes import Indexes
@@ -129,6 +130,13 @@ class Workspace(Context):
     def gate(self) -> Gates:
         """Quality gates."""
         return Gates(self)
+
+    @cached_property
+    def experiments(self) -> Experiments:
+        """Experiments on shoppers."""
+        from .experiments import Experiments
+
+        return Experiments(self)
 
     @property
     def lineage(self) -> LineageStore:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
@@ -23,23 +25,27 @@ class ExperimentStore(Store):
         self, domain: str, control: str, candidate: str, plan: ExperimentPlan, actor: str, reason: str | None = None
     ) -> ExperimentRecord:
         """Start one on two releases of the domain; a LockedError while another runs there."""
+        _require_plan(plan)
         with self.database.write() as session:
             owner = domain_row(session, domain)
-            mine = _query().where(Experiment.domain_id == owner.id)
-            for running in _records(session, mine.where(_RUNS)):
-                raise LockedError(
-                    f"{running.ref} runs in {domain}, where only one can at a time; stop it before another starts."
-                )
+            _require_free(session, owner)
             arms = [_release(session, owner, ref) for ref in (control, candidate)]
             if arms[0].id == arms[1].id:
                 raise UsageError(f"{arms[0].ref} cannot be compared with itself; name another candidate.")
             last = session.scalar(select(func.max(Experiment.version)).where(Experiment.domain_id == owner.id)) or 0
             row = Experiment(domain_id=owner.id, version=last + 1, control_id=arms[0].id, candidate_id=arms[1].id)
-            row.share, row.planned, row.window_seconds, row.metric = _checked(plan)
+            for name, value in asdict(plan).items():
+                setattr(row, name, value)
             row.actor, row.reason, row.started_at = actor, reason, now()
             session.add(row)
             session.flush()
             return _one(session, owner.name, row.version)
+
+    def check(self, domain: str, plan: ExperimentPlan) -> None:
+        """Refuse what `add` would: a plan that cannot be, and a second experiment."""
+        _require_plan(plan)
+        with self.database.read() as session:
+            _require_free(session, domain_row(session, domain))
 
     def get(self, ref: str) -> ExperimentRecord:
         """The experiment of that reference, such as experiment:garden/1."""
@@ -49,8 +55,7 @@ class ExperimentStore(Store):
     def running(self, domain: str) -> ExperimentRecord | None:
         """The experiment that runs in a domain, if one does."""
         with self.database.read() as session:
-            owner = domain_row(session, domain)
-            return next(iter(_records(session, _query().where(Experiment.domain_id == owner.id, _RUNS))), None)
+            return _running(session, domain_row(session, domain))
 
     def all_running(self) -> list[ExperimentRecord]:
         """Every experiment that runs, in one query."""
@@ -97,7 +102,9 @@ def _one(session: Session, domain: str, version: int) -> ExperimentRecord:
     mine = _query().where(Experiment.domain_id == owner.id, Experiment.version == version)
     for found in _records(session, mine):
         return found
-    raise NotFoundError(f"There is no {experiment_ref(domain, version)}; list those of {domain}.")
+    raise NotFoundError(
+        f"There is no {experiment_ref(domain, version)}; see `hubspoke experiment list {domain}` for those there are."
+    )
 
 
 def _release(session: Session, owner: Domain, ref: str) -> Node:
@@ -107,11 +114,23 @@ def _release(session: Session, owner: Domain, ref: str) -> Node:
     return node
 
 
-def _checked(plan: ExperimentPlan) -> tuple[float, int, float, str]:
+def _running(session: Session, owner: Domain) -> ExperimentRecord | None:
+    return next(iter(_records(session, _query().where(Experiment.domain_id == owner.id, _RUNS))), None)
+
+
+def _require_free(session: Session, owner: Domain) -> None:
+    running = _running(session, owner)
+    if running is not None:
+        raise LockedError(
+            f"{running.ref} runs in {owner.name}, where only one can at a time; end it with "
+            f"`hubspoke experiment stop {owner.name}`."
+        )
+
+
+def _require_plan(plan: ExperimentPlan) -> None:
     if not 0 < plan.share < 1:
         raise UsageError(f"A share of {plan.share:g} leaves one side without shoppers; give one between 0 and 1.")
-    if not 1 <= plan.planned < 1 << 63:
+    if plan.planned < 1:
         raise UsageError(f"No experiment is planned for {plan.planned} shoppers; give at least 1.")
     if not 0 < plan.window_seconds < float("inf"):
         raise UsageError(f"A window of {plan.window_seconds:g} seconds counts nothing; give more than 0.")
-    return plan.share, plan.planned, plan.window_seconds, plan.metric

@@ -1,6 +1,6 @@
 """How values are read: moments, list lengths, configs, progress off a terminal."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -16,6 +16,15 @@ def test_moments_are_utc_unless_they_say_otherwise() -> None:
     assert options.moment("2017-07-01T02:00:00+02:00") == datetime(2017, 7, 1, tzinfo=UTC)
     with pytest.raises(click.BadParameter, match="2017-07-01"):
         options.moment("July")
+
+
+def test_spans_of_time() -> None:
+    spans = {"7d": timedelta(days=7), "1.5 H": timedelta(minutes=90), "90m": timedelta(minutes=90)}
+    spans |= {"30s": timedelta(seconds=30), "2w": timedelta(days=14)}
+    assert {text: options.duration(text) for text in spans} == spans
+    for text in ("", "7", "d", "-1d", "1y", "1e3s", "٣d"):
+        with pytest.raises(click.BadParameter, match="7d, 12h, 90m or 30s"):
+            options.duration(text)
 
 
 def test_list_lengths() -> None:

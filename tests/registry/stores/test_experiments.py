@@ -37,7 +37,7 @@ def test_one_runs_until_it_is_stopped(registry: Registry, releases: tuple[str, s
     assert (first.share, first.planned, first.window_seconds, first.metric) == (0.1, 20_000, 604_800, "revenue")
     assert (first.actor, first.reason, first.stopped_at, len(first.salt)) == ("ann", "a new spoke", None, 32)
     assert store.running("garden") == first == store.get(first.ref)
-    with pytest.raises(LockedError, match=r"experiment:garden/1 runs in garden.*stop it before"):
+    with pytest.raises(LockedError, match=r"experiment:garden/1 runs in garden.*`hubspoke experiment stop garden`"):
         store.add("garden", *releases, PLAN, "bob")
     ended = store.stop(first.ref, "bob", "seen enough")
     assert (ended.stopped_by, ended.stop_reason) == ("bob", "seen enough")
@@ -85,7 +85,7 @@ def test_one_is_called_by_its_domain_and_number(registry: Registry, releases: tu
     for text in ("garden", "experiment:garden", "experiment:garden/0", "experiment:Garden/1", "release:garden/1"):
         with pytest.raises(UsageError, match="write one like experiment:garden/1"):
             registry.experiments.get(text)
-    with pytest.raises(NotFoundError, match="There is no experiment:garden/3; list those of garden"):
+    with pytest.raises(NotFoundError, match="There is no experiment:garden/3; see `hubspoke experiment list garden`"):
         registry.experiments.get("experiment:garden/3")
     with pytest.raises(NotFoundError, match="There is no domain 'pets'"):
         registry.experiments.list("pets")
