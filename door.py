@@ -26,6 +26,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, Unpack, get_args, ge
 
 from .errors import HubspokeError, UsageError
 from .files import file_fault
+from .forks import Lock
 from .settings import is_storable
 
 C = TypeVar("C", bound=type)
@@ -138,9 +139,18 @@ def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[st
 _signature = functools.cache(inspect.signature)
 
 
-@functools.cache
 def _kinds(function: Callable[..., Any]) -> Mapping[str, Any]:
     """What each keyword has to be; `*` of those without name, `**` where any keyword is taken."""
+    # Two threads that parse at once break each other's syntax trees in Python 3.11 (SystemError).
+    with _parsing:
+        return _kinds_read(function)
+
+
+_parsing = Lock()
+
+
+@functools.cache
+def _kinds_read(function: Callable[..., Any]) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for name, parameter in _signature(function).parameters.items():
         if parameter.annotation is inspect.Parameter.empty:
