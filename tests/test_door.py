@@ -1,15 +1,20 @@
 """A wrong argument of the Python API is one sentence of ours, before anything is done; numpy's numbers are right."""
 
+import ast
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import polars as pl
 import pytest
-from hubspoke.door import _kinds, checked, door, translated
+from hubspoke.door import _kinds, _kinds_read, checked, door, translated
 from hubspoke.errors import HubspokeError, NotFoundError, UsageError
+from hubspoke.workflows.domains import Domains
 from hubspoke.workflows.workspace import Workspace, open_workspace
 
 
@@ -184,3 +189,25 @@ def test_a_method_checks_once(tmp_path: Path) -> None:
 def test_a_workspace_is_opened_and_not_made_of_a_path() -> None:
     with pytest.raises(UsageError, match=r"open one with `hubspoke\.open"):
         Workspace(".")  # type: ignore[arg-type]
+
+
+def test_threads_that_meet_the_door_for_the_first_time_at_once_do_not_parse_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inside, most, parse = 0, 0, ast.parse
+
+    def watched(source: str) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        Event().wait(0.005)  # where nothing holds them back, the others come in meanwhile
+        found = parse(source)
+        inside -= 1
+        return found
+
+    _kinds_read.cache_clear()
+    functions = [inspect.unwrap(own) for own in vars(Domains).values() if hasattr(own, "__wrapped__")]
+    with monkeypatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        patch.setattr(ast, "parse", watched)
+        found = [*pool.map(lambda _: [_kinds(own) for own in functions], range(4))]
+    assert most == 1 and found[0] and all(own == found[0] for own in found)
