@@ -1,9 +1,11 @@
 """Fixtures that every room's tests share: a registry on each of the two databases."""
 
+import faulthandler
 import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -40,6 +42,30 @@ from sqlalchemy import make_url
 # The same examples in every run, and no example fails for being slow on a busy machine.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
+STDERR = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        config.stash[STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """A failure takes the limits of pytest's own off; what ends after it can hang as well."""
+    end_after(float(item.config.getini("faulthandler_timeout")), item.config)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """A thread that a test left behind would be waited for; xdist ends its workers itself."""
+    if not hasattr(config, "workerinput"):
+        end_after(60.0, config)
+
+
+def end_after(seconds: float, config: pytest.Config) -> None:
+    """Have the process tell where each of its threads is and end, unless it has ended by then."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[STDERR])
 
 
 @pytest.fixture(scope="session")
@@ -291,6 +317,50 @@ def stream_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     return make
 
 
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start real Python processes with code and arguments; what still runs at the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+
+    def begin(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        started.append(subprocess.Popen(command, **{"text": True} | pipes | options))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def in_child() -> Callable[[Callable[[], object]], str]:
+    """What a function gives in a forked child, as text; an error by its name."""
+
+    def run(work: Callable[[], object]) -> str:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # A child that hangs is a failure, not a test without an end; a handler of the parent's could not end it.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            try:
+                told = repr(work())
+            except BaseException as error:
+                told = f"{type(error).__name__}: {error}"
+            os.write(writing, told.encode())
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as stream:
+            told = stream.read()
+        _, status = os.waitpid(child, 0)
+        assert status == 0, f"the child ended with {status}"
+        return told
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def two_processes() -> Callable[[Sequence[str]], list[tuple[int, str, str]]]:
     """Runs a program in two processes started as torchrun starts them, with nobody to stop one for the other."""
@@ -305,7 +375,11 @@ def two_processes() -> Callable[[Sequence[str]], list[tuple[int, str, str]]]:
             subprocess.Popen([sys.executable, *program], env=shared | {"RANK": rank, "LOCAL_RANK": rank}, **pipes)
             for rank in "01"
         ]
-        written = [process.communicate(timeout=240) for process in started]
+        try:
+            written = [process.communicate(timeout=240) for process in started]
+        finally:
+            for process in started:
+                process.kill()
         return [(process.returncode, *both) for process, both in zip(started, written, strict=True)]
 
     return run

@@ -3,8 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,17 +123,13 @@ for number in range(1_000_000):
 """
 
 
-def test_what_two_killed_processes_had_confirmed_is_there(tmp_path: Path) -> None:
-    pipes = {"stdout": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), name], **pipes) for name in "ab"]
+def test_what_two_killed_processes_had_confirmed_is_there(tmp_path: Path, start) -> None:
+    started = [start(WRITER, str(tmp_path), name) for name in "ab"]
     confirmed = {}
     for name, process in zip("ab", started, strict=True):
-        assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(50)]
         process.send_signal(signal.SIGKILL)
         confirmed[name] = int((lines + process.stdout.read().splitlines())[-1])
-        process.wait()
-        process.stdout.close()
     found = logged(tmp_path)
     for name, last in confirmed.items():
         own = [event_id for event_id in found if event_id.startswith(name)]

@@ -40,9 +40,17 @@ def started(home: Path, *arguments: str) -> Iterator[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HUBSPOKE_")}
     with subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield "".join(iter(process.stdout.readline, "}\n")) + "}\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        try:
+            written = ""
+            while not written.endswith("\n}\n"):
+                line = process.stdout.readline()
+                assert line, f"it ended with {process.wait(60)} and told {written!r}"
+                written += line
+            yield written
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()  # where it has not ended by itself
 
 
 def test_a_service_says_where_it_listens_and_ends_with_0_when_it_is_asked_to(garden, home, json_contract) -> None:

@@ -45,13 +45,14 @@ class Site:
         listening: Queue[str] = Queue()
         config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none")
         self._server = Server(config, listening.put)
-        self._thread = threading.Thread(target=self._server.run)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
         self.address = f"{listening.get(timeout=30)}/console/"
 
     def close(self) -> None:
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
 
 
 @pytest.fixture(scope="module")

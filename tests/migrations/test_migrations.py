@@ -1,9 +1,6 @@
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic import command
@@ -121,12 +118,10 @@ def test_the_switch_to_wal_mode_waits_for_another_writer_and_gives_up_in_the_end
         assert len(waits) == 1
 
 
-def test_processes_that_migrate_at_once_all_succeed_and_one_finds_it_done(blank_url: str) -> None:
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen([sys.executable, "-c", UPGRADE, blank_url], text=True, **pipes) for _ in range(2)]
+def test_processes_that_migrate_at_once_all_succeed_and_one_finds_it_done(blank_url: str, start) -> None:
+    processes = [start(UPGRADE, blank_url) for _ in range(2)]
     # Each waits for the end of its input, so that all begin together.
     for process in processes:
-        assert process.stdin is not None
         process.stdin.close()
         process.stdin = None
     told = [process.communicate() for process in processes]

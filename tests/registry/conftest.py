@@ -1,8 +1,6 @@
-"""A small registry that these tests share, and real processes beside it."""
+"""A small registry that these tests share."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,19 +26,3 @@ def sqlite_registry(tmp_path_factory: pytest.TempPathFactory, sqlite_template: P
     path = shutil.copy(sqlite_template, tmp_path_factory.mktemp("graphs") / "registry.db")
     with Registry(f"sqlite:///{path}") as registry:
         yield registry
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start real Python processes with code and arguments; what still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-
-    def begin(code: str, *arguments: str) -> subprocess.Popen[str]:
-        started.append(subprocess.Popen([sys.executable, "-c", code, *arguments], text=True, **pipes))
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()

@@ -122,12 +122,13 @@ def listen(shop: Workspace) -> Iterator[Callable[..., Running]]:
             listening: Queue[str] = Queue()
             config = uvicorn.Config(create_app(service), port=0, log_config=None, access_log=False, lifespan="on")
             server = Server(config, listening.put)
-            thread = threading.Thread(target=server.run)
+            thread = threading.Thread(target=server.run, daemon=True)
             thread.start()
 
             def stop() -> None:
                 server.should_exit = True
-                thread.join()
+                thread.join(60)
+                assert not thread.is_alive()
 
             stack.callback(stop)
             made = Running(int(listening.get(timeout=30).rpartition(":")[2]), service)

@@ -11,10 +11,14 @@ from hubspoke.serving.problems import ProblemError
 def test_what_is_beyond_threads_and_queue_is_asked_to_come_again() -> None:
     async def run() -> None:
         executor, go = Executor(threads=2, queue=1), threading.Event()
-        tasks = [asyncio.create_task(executor.run(go.wait)) for _ in range(3)]
+
+        def work() -> bool:
+            return go.wait(30)
+
+        tasks = [asyncio.create_task(executor.run(work)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(ProblemError) as refused:
-            await executor.run(go.wait)
+            await executor.run(work)
         assert (refused.value.status, refused.value.headers) == (503, {"Retry-After": "1"})
         go.set()
         assert await asyncio.gather(*tasks) == [True] * 3

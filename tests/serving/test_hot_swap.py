@@ -32,14 +32,16 @@ def test_promotions_and_rollbacks_under_load_lose_no_request_and_mix_no_releases
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for _ in range(3):
-        shop.promote("lamps:2")
-        running.until(lambda: served(running) == "release:lamps/2")
-        shop.rollback("lamps")
-        running.until(lambda: served(running) == "release:lamps/1")
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        for _ in range(3):
+            shop.promote("lamps:2")
+            running.until(lambda: served(running) == "release:lamps/2")
+            shop.rollback("lamps")
+            running.until(lambda: served(running) == "release:lamps/1")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
 
     assert {status for status, _ in found} == {200}
     made_of = {(one["release"], one["index"], one["served_by"]) for _, one in found}

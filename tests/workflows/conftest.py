@@ -4,7 +4,6 @@ import hashlib
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -103,22 +102,16 @@ def garden(ws: Workspace, files: Files) -> Workspace:
 
 
 @pytest.fixture
-def stopped_all(tmp_path: Path) -> Iterator[Callable[..., list[subprocess.Popen[str]]]]:
+def stopped_all(tmp_path: Path, start: Callable[..., Any]) -> Callable[..., list[subprocess.Popen[str]]]:
     """Start a program once per list of arguments and hand the processes over when all have come to their places."""
-    started: list[subprocess.Popen[str]] = []
 
     def begin(program: str, *calls: Sequence[str]) -> list[subprocess.Popen[str]]:
-        pipes: Any = {**dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE), "text": True, "cwd": tmp_path}
-        made = [subprocess.Popen([sys.executable, "-c", program, *arguments], **pipes) for arguments in calls]
-        started.extend(made)
+        made: list[subprocess.Popen[str]] = [start(program, *arguments, cwd=tmp_path) for arguments in calls]
         for process in made:
             assert process.stdout.readline() == "HERE\n", process.communicate()[1]
         return made
 
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
+    return begin
 
 
 @pytest.fixture

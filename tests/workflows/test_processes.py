@@ -2,9 +2,7 @@
 
 import copy
 import multiprocessing
-import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -18,29 +16,12 @@ from hubspoke.workflows.recommendations import Recommender
 from hubspoke.workflows.workspace import Workspace
 
 SESSION = ["lamps-0003", "lamps-0011"]
+InChild = Callable[[Callable[[], object]], str]
 
 
-def in_child(work: Callable[[], object], seconds: int = 60) -> str:
-    """What `work` gives in a forked child, as text; an error by its name."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(seconds)  # a child that hangs is a failure, not a test without an end
-        try:
-            told = repr(work())
-        except BaseException as error:
-            told = f"{type(error).__name__}: {error}"
-        os.write(writing, told.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as stream:
-        told = stream.read()
-    _, status = os.waitpid(child, 0)
-    assert status == 0, f"the child ended with {status}"
-    return told
-
-
-def test_a_forked_child_asks_the_registry_over_connections_of_its_own(each_ws: Workspace, files: Any) -> None:
+def test_a_forked_child_asks_the_registry_over_connections_of_its_own(
+    each_ws: Workspace, files: Any, in_child: InChild
+) -> None:
     each_ws.domain.add("garden", files.items)
 
     def names() -> list[str]:
@@ -59,7 +40,7 @@ def test_a_forked_child_asks_the_registry_over_connections_of_its_own(each_ws: W
     assert names() == ["garden", "pets"]
 
 
-def test_a_loaded_recommender_answers_in_a_child_while_the_parent_goes_on(shop: Workspace) -> None:
+def test_a_loaded_recommender_answers_in_a_child_while_the_parent_goes_on(shop: Workspace, in_child: InChild) -> None:
     recommender = Recommender(shop, "lamps")
     questions: list[dict[str, Any]] = [{"session": SESSION}, {}, {"session": SESSION, "diversity": 0.5}]
     recommender.recommend()  # what everybody is shown is computed once
@@ -77,13 +58,15 @@ def test_a_loaded_recommender_answers_in_a_child_while_the_parent_goes_on(shop: 
 
     with ThreadPoolExecutor(2) as pool:
         busy = [pool.submit(going_on) for _ in range(2)]
-        told = [in_child(answers) for _ in range(3)]
-        ended.set()
+        try:
+            told = [in_child(answers) for _ in range(3)]
+        finally:
+            ended.set()
         assert all(all(own.result()) for own in busy)
     assert told == [repr(wanted)] * 3
 
 
-def test_a_child_that_cannot_read_tables_says_so_rather_than_hang(shop: Workspace) -> None:
+def test_a_child_that_cannot_read_tables_says_so_rather_than_hang(shop: Workspace, in_child: InChild) -> None:
     recommender = Recommender(shop, "lamps")
     for work in (
         lambda: shop.recommend("lamps", SESSION),
